@@ -1,0 +1,117 @@
+"""`aasp COMMAND …`: finds the command, runs it, and tells its failures in one line.
+
+Only the standard library is imported here: `aasp --help` answers before torch could be loaded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import errno
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from aasp.errors import AaspError
+
+COMMANDS = {
+    "pretrain": "pre-train a recipe on a folder, CSV or Parquet manifest of audio",
+    "embed": "turn audio files into vectors, one a file or one a time step",
+    "linear": "score a model by a linear probe on a labelled index",
+    "stats": "measure the log-mel mean and standard deviation of a set",
+    "scan": "list a folder's audio in a manifest, and what could not be read",
+    "info": "show what a model, a run, a manifest or an audio file is",
+    "recipes": "list the recipes, or every field of one",
+    "demo": "the whole way on small embedded data, with a report",
+}
+
+HELP = """\
+usage: aasp COMMAND [ARGUMENTS]     aasp COMMAND --help     aasp --version
+
+Aliasing-aware self-supervised pre-training of audio spectrogram transformers, and use of what they learned.
+
+commands:
+{commands}
+
+examples:
+  aasp scan ~/recordings --out recordings.parquet
+  aasp pretrain aasp_tiny --data recordings.parquet --out runs/tiny
+  aasp pretrain aasp_tiny --data recordings.parquet --out runs/short --steps 2000 --set masking.views=2
+  aasp info runs/tiny
+  aasp embed runs/tiny/model dog.wav rain.flac --out embeddings.npz
+  aasp linear runs/tiny/model --index esc10/index.csv --label label --split fold
+
+AASP_DEBUG=1 shows the traceback behind an error.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: the words after `aasp`; the process's own by default.
+
+    Returns:
+        0 done; 1 the machine failed us (a full disk); 2 a mistake in what was asked; 75 stopped, try again;
+        130 interrupted; 141 the reader of our output went away.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    try:
+        code = _dispatch(argv)
+        sys.stdout.flush()
+        return code
+    except SystemExit as stop:  # tyro's way out after --help
+        return stop.code if isinstance(stop.code, int) else 0
+    except BrokenPipeError:
+        # Python flushes once more at exit, which would complain: give it somewhere to flush to.
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except KeyboardInterrupt:
+        _complain("interrupted")
+        return 130
+    except (AaspError, OSError) as error:
+        if os.environ.get("AASP_DEBUG") == "1":
+            raise
+        if isinstance(error, OSError):
+            _complain(_told(error))
+            return 1
+        _complain(str(error))
+        return 2
+
+
+def _dispatch(argv: list[str]) -> int:
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        width = max(map(len, COMMANDS))
+        print(HELP.format(commands="\n".join(f"  {name:{width}}  {line}" for name, line in COMMANDS.items())), end="")
+        return 0 if argv else 2
+    if argv[0] == "--version":
+        from aasp import __version__
+
+        print(f"aasp {__version__}")
+        return 0
+    name = argv[0]
+    if name not in COMMANDS:
+        near = difflib.get_close_matches(name, COMMANDS, n=1)
+        remedy = f"did you mean `aasp {near[0]}`?" if near else "`aasp --help` lists the commands"
+        raise AaspError(f"no such command: {name}; {remedy}")
+    run: Callable[[list[str]], int] = importlib.import_module(f"aasp.cli.{name}").run
+    return run(argv[1:])
+
+
+def _told(error: OSError) -> str:
+    """An operating system's refusal with its file and, where we know one, the remedy."""
+    reason = error.strerror or str(error)
+    where = f": {error.filename}" if error.filename else ""
+    if error.errno == errno.ENOSPC:
+        return f"disk full{where}; free some space or write elsewhere, nothing was overwritten"
+    return f"{reason[:1].lower()}{reason[1:]}{where}"
+
+
+def _complain(message: str) -> None:
+    print(f"aasp: error: {' '.join(message.split())}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,75 @@
+"""Output files that are whole or absent: written beside, synced, renamed. Nothing is overwritten without asking."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from aasp.errors import AaspError
+
+
+def check_output(path: str | Path, *, overwrite: bool = False) -> Path:
+    """Say before the work starts that its result could not be written.
+
+    Args:
+        path: the file that is to be written; missing parent folders are fine, `atomic_write` makes them.
+        overwrite: whether an existing file may be replaced.
+
+    Returns:
+        `path` as a `Path`.
+
+    Raises:
+        AaspError: the file exists and may not be replaced, is a folder, or lies where nothing can be written.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise AaspError(f"output is a folder: {path}; name a file in it")
+    if path.exists() and not overwrite:
+        raise AaspError(f"output exists: {path}; choose another name or add --overwrite")
+    parent = next(folder for folder in path.absolute().parents if folder.exists())
+    if not parent.is_dir():
+        raise AaspError(f"output lies below a file: {path}; {parent} is not a folder")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise AaspError(f"output folder is read-only: {parent}; choose another or change its permissions")
+    return path
+
+
+@contextmanager
+def atomic_write(path: str | Path) -> Iterator[Path]:
+    """Yield a path beside `path` to write to; on success it becomes `path`, on failure it vanishes.
+
+    The yielded path has the suffix of `path`, for writers that go by it. A reader sees the old file or the new one,
+    never half of one, also after a crash: the content is synced before the rename and the folder after it.
+
+    Raises:
+        OSError: the disk is full or the folder can't be written; `path` is as it was before.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    try:
+        yield beside
+        sync(beside)
+        os.replace(beside, path)
+        sync(path.parent)
+    except Exception as error:
+        # Writers in other languages (safetensors, pyarrow) tell of a full disk in exceptions of their own.
+        if not isinstance(error, OSError) and "No space left on device" in str(error):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+        raise
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Make a file's content, or a folder's list of names, survive a power cut."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
