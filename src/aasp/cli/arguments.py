@@ -44,16 +44,18 @@ def parse(kind: type[Arguments], argv: Sequence[str], *, prog: str) -> Arguments
 
 
 def _one_line(boxed: str) -> str:
-    """The first paragraph of tyro's box, and its first suggestion.
+    """What tyro's box says, without its help footer.
 
-    The box is ╭─ title ─╮ │ message │ ─── │ more │ ╰───╯: its drawing goes, what stands between rules becomes a paragraph.
+    A box is its title, a rule, the message, a rule, perhaps a suggestion, a rule, the footer; drawn in Unicode where
+    the terminal has it (the title inside the upper border), else in ASCII.
     """
     boxed = re.sub(r"\x1b\[[0-9;]*m", "", boxed)
-    lines = [line.strip("│ ").strip() for line in boxed.splitlines() if not line.startswith(("╭", "╰"))]
-    text = "\n".join(line for line in lines if line)
-    paragraphs = [" ".join(part.split()) for part in re.split(r"─{4,}", text)]
-    message = paragraphs[0].partition(" Got errors:")[0].rstrip(".")
-    for part in paragraphs[1:]:
-        if part.startswith("Perhaps you meant: "):
-            return f"{message}; perhaps {part.removeprefix('Perhaps you meant: ').split()[0]}"
-    return message
+    lines = [line.strip("│ ") for line in boxed.splitlines()]
+    _, message, *more = [" ".join(part.split()) for part in re.split(r"(?m)^[╭─╰-]{4,}.*$|^╭.*$", "\n".join(lines))]
+    message = message.partition(" Got errors:")[0].removesuffix(" Expected 1 values.")
+    for part in more:
+        if part.startswith("Perhaps you meant:"):
+            message += f"; perhaps {part.split()[3]}"
+        if part.startswith("Unrecognized options:"):
+            message += f"; {part}"
+    return message.rstrip(".")
