@@ -1,0 +1,47 @@
+"""Scores of class predictions: accuracy, macro-F1, mean average precision. scikit-learn computes; we say what is absent.
+
+n clips, K classes. `weights` (n,) counts a clip several times, as the bootstrap of `intervals` asks for.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn.metrics import accuracy_score, average_precision_score, f1_score
+
+
+def accuracy(truth: np.ndarray, predicted: np.ndarray, weights: np.ndarray | None = None) -> float:
+    """Share of clips whose predicted class index (n,) is the true one (n,)."""
+    return float(accuracy_score(truth, predicted, sample_weight=weights))
+
+
+def macro_f1(truth: np.ndarray, predicted: np.ndarray, weights: np.ndarray | None = None) -> float:
+    """Unweighted mean of the F1 scores of the classes that occur in `truth` (with a weight above zero).
+
+    A class that is predicted but never true adds no term of its own: it already costs the true classes their recall.
+    """
+    present = np.unique(truth if weights is None else truth[weights > 0])
+    return float(
+        f1_score(truth, predicted, labels=present, average="macro", sample_weight=weights, zero_division=0)
+    )
+
+
+def mean_average_precision(truth: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = None) -> float:
+    """Mean over classes of the average precision of `scores` (n, K) against multi-hot `truth` (n, K).
+
+    Classes without a positive clip have no average precision and are left out of the mean; `absent_classes` names them.
+
+    Returns:
+        The mean, or NaN when no class has a positive clip.
+    """
+    positive = (truth if weights is None else truth * weights[:, None]).any(axis=0)
+    if not positive.any():
+        return float("nan")
+    return float(
+        average_precision_score(truth[:, positive], scores[:, positive], average="macro", sample_weight=weights)
+    )
+
+
+def absent_classes(truth: np.ndarray, classes: list[str]) -> list[str]:
+    """Names of the classes that no clip has, for class indices (n,) or multi-hot truth (n, K)."""
+    seen = truth.any(axis=0) if truth.ndim == 2 else np.isin(np.arange(len(classes)), truth)
+    return [name for name, there in zip(classes, seen, strict=True) if not there]
