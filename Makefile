@@ -1,0 +1,55 @@
+# make demo · make test: on a fresh clone both do all the set-up. `make help` lists the rest.
+
+VENV    ?= .venv
+PYTHON  ?= $(firstword $(shell command -v python3.11 python3.12 python3.13 python3 python 2>/dev/null) python3)
+WORKERS ?= 2
+DEMO    ?= demo
+
+# A set-up is done once for each state of the two files that say what is installed.
+STATE := $(shell cat pyproject.toml constraints.txt | cksum | tr -s ' \t' '-')
+BIN   := $(VENV)/bin
+TORCH := $(shell sed -n 's/^torch==/&/p' constraints.txt)
+
+.PHONY: help setup demo test test-slow lint types clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo 'make demo       build sounds, pre-train a tiny model, probe it, write $(DEMO)/report.html (12 minutes at most)'
+	@echo 'make test       the fast tests          make test-slow  the others, up to some minutes'
+	@echo 'make lint       ruff                    make types      mypy'
+	@echo 'make setup      only the environment in $(VENV); PYTHON=… chooses the interpreter (3.11 or later)'
+
+setup: $(VENV)/.test-$(STATE)
+
+demo: $(VENV)/.demo-$(STATE)
+	$(BIN)/aasp demo --out $(DEMO)
+
+# The tests run in processes side by side: a core each.
+test: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -m 'not slow'
+
+test-slow: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -m slow
+
+lint: setup
+	$(BIN)/ruff check
+
+types: setup
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(VENV)/.demo-$(STATE) $(VENV)/.test-$(STATE): $(VENV)/.%-$(STATE): | $(VENV)/.torch-$(STATE)
+	@echo 'installing aasp and what it needs for: $*'
+	$(BIN)/python -m pip install -qq -c constraints.txt -e '.[$*]'
+	@touch $@
+
+# torch first: a wheel of the same version that is already at hand is taken before the package's own requirement is read.
+$(VENV)/.torch-$(STATE):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { echo 'make: Python 3.11 or later is needed, $(PYTHON) is not: make … PYTHON=/path/to/python3.11' >&2; exit 1; }
+	@echo 'setting up $(VENV): torch and the libraries, a few minutes the first time'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -c constraints.txt $(TORCH)
+	@touch $@

@@ -1,0 +1,25 @@
+"""What every test stands on: one thread a process, no clock in property tests, real audio where it is at hand."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+# Before torch or matplotlib is imported: the tests run in processes side by side, and there is no screen.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import hypothesis
+import pytest
+
+hypothesis.settings.register_profile("aasp", deadline=None, derandomize=True, database=None)
+hypothesis.settings.load_profile("aasp")
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    """The folder of real audio sets that `AASP_DATA` names; without it the test is skipped, visibly."""
+    root = os.environ.get("AASP_DATA")
+    if not root:
+        pytest.skip("needs real audio: set AASP_DATA to the folder of the sets")
+    return Path(root)

@@ -1,0 +1,132 @@
+"""The house's own rules, read off the source: who imports whom, what is never used, how long a file may be."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "src" / "aasp"
+MODULES = sorted(SOURCE.rglob("*.py"))
+
+# A room imports from itself and from floors below; rooms of one floor know nothing of each other, but on the ground.
+FLOORS: list[set[str]] = [
+    {"errors", "config", "files"},
+    {"audio", "features"},
+    {"stems", "datasets"},
+    {"model", "training"},
+    {"pretrain", "evaluate"},
+    {"report"},
+    {"cli"},
+]
+FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+DOORS = {"__init__", "__main__"}  # the package's own two files: the public names, and `python -m aasp`
+
+UNSAFE_MODULES = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
+UNSAFE_CALLS = {"torch.load", "torch.save", "eval", "exec"}
+LONGEST_FILE = 300
+LARGEST_CORE = 2500
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(SOURCE).with_suffix("").parts[0]
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(SOURCE))
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    """Every module that is imported anywhere in a file, also inside functions."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def wrong_imports(path: Path, tree: ast.AST) -> list[str]:
+    ours = room_of(path)
+    wrong = []
+    for module in imported(tree):
+        root, _, rest = module.partition(".")
+        theirs = rest.partition(".")[0]
+        if root == "aasp" and theirs != ours and theirs in FLOOR and FLOOR[theirs] >= max(FLOOR[ours], 1):
+            wrong.append(module)
+    return wrong
+
+
+def unsafe(tree: ast.AST) -> list[str]:
+    found = [module for module in imported(tree) if module.partition(".")[0] in UNSAFE_MODULES]
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    found += [ast.unparse(call.func) for call in calls if ast.unparse(call.func) in UNSAFE_CALLS]
+    keywords = [ast.unparse(keyword) for call in calls for keyword in call.keywords]
+    found += [word for word in keywords if word.startswith("allow_pickle=") and word != "allow_pickle=False"]
+    return found
+
+
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if room_of(path) not in DOORS], ids=name)
+def test_a_floor_imports_only_from_floors_below(path: Path) -> None:
+    assert room_of(path) in FLOOR, "a room that stands on no floor"
+    assert wrong_imports(path, parsed(path)) == []
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name)
+def test_no_pickle_in_any_guise(path: Path) -> None:
+    assert unsafe(parsed(path)) == []
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name)
+def test_a_file_is_one_idea(path: Path) -> None:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert not lines or ast.get_docstring(parsed(path)), "a file says what it is"
+    assert len(lines) <= LONGEST_FILE
+
+
+def test_the_core_of_the_method_stays_readable() -> None:
+    core = [path for path in MODULES if room_of(path) in {"stems", "model", "pretrain"}]
+    assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in core) < LARGEST_CORE
+
+
+def test_nothing_names_a_place_on_one_machine() -> None:
+    place = re.compile(r"(?<![\w.~])/(?:home|root|work|Users|opt|mnt|media)/\w")
+    suffixes = {".py", ".md", ".toml", ".txt", ".json", ".yaml", ".yml", ".cfg", ".ipynb"}
+    folders = ["src", "tests", "docs", "examples", "benchmarks", ".ci"]
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.is_file()]
+    files += [path for path in ROOT.iterdir() if path.is_file()]
+    read = [path for path in files if path.suffix in suffixes or path.name in {"Makefile", "run"}]
+    named = [str(path.relative_to(ROOT)) for path in read if place.search(path.read_text(encoding="utf-8"))]
+    assert named == []
+
+
+@pytest.mark.parametrize(
+    ("source", "wrong"),
+    [
+        ("from aasp.cli.main import main", ["aasp.cli.main.main"]),
+        ("def f():\n    import aasp.pretrain.recipes", ["aasp.pretrain.recipes"]),
+        ("from aasp.training import checkpoint", ["aasp.training.checkpoint"]),
+        ("from aasp import load", ["aasp.load"]),
+        ("from aasp.model.encoder import Encoder\nfrom aasp.stems.aape import AaPE\nimport numpy", []),
+    ],
+)
+def test_the_rule_sees_a_wrong_import(source: str, wrong: list[str]) -> None:
+    found = wrong_imports(SOURCE / "model" / "x.py", ast.parse(source))
+    assert found == [module for module in wrong if module != "aasp.load"]
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["import pickle", "from joblib import dump", "torch.load('x')", "numpy.load('x', allow_pickle=True)", "eval('1')"],
+)
+def test_the_rule_sees_an_unsafe_line(source: str) -> None:
+    assert unsafe(ast.parse(source)) != []
+    assert unsafe(ast.parse("model.eval()\nsafetensors.torch.load_file('x')")) == []
