@@ -1,0 +1,1 @@
+"""Sets of sound files: what they hold, and random crops of them in batches."""
