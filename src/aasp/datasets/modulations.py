@@ -1,0 +1,73 @@
+"""Voices that play generated signals at eight modulation rates: the demo's task about modulation itself.
+
+A voice is what an instrument is to notes: a kind of signal with a carrier, depth and loudness of its own, drawn once.
+It plays every rate of `RATES`, so that nothing but the modulation tells the rates apart, and it belongs to one split.
+Six of the eight rates lie above 3.125 Hz, the Nyquist frequency of patches of 16 frames at a 10 ms hop. Source: ours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.signal import lfilter
+
+from aasp.audio import signals
+
+RATE = 16_000
+SECONDS = 3.0
+RATES = (1.5, 2.4, 3.8, 6.1, 9.8, 15.6, 25.0, 40.0)
+"""Modulation rates in Hz, two thirds of an octave apart."""
+JITTER = 0.05
+"""A clip's rate lies within this share of its class's: the class is a band, not a line whose alias could be learned."""
+KINDS = ("am tone", "am noise", "fm tone", "fm noise", "chirp", "impulses")
+
+
+@dataclass(frozen=True)
+class Voice:
+    """One kind of signal with fixed carrier (Hz), depth in [0, 1] and level (peak)."""
+
+    kind: str
+    name: str
+    carrier: float
+    depth: float
+    level: float
+
+    @classmethod
+    def draw(cls, kind: str, number: int, rng: np.random.Generator) -> Voice:
+        """Draw a voice: carrier 300-3000 Hz, depth 0.6-1, level -20 to -3 dB."""
+        carrier = 300 * 10 ** rng.uniform()
+        return cls(kind, f"{kind} {number:02d}", carrier, rng.uniform(0.6, 1.0), 10 ** (-rng.uniform(3, 20) / 20))
+
+    def play(self, rate: float, rng: np.random.Generator) -> np.ndarray:
+        """Play one clip of SECONDS modulated `rate` times a second, beginning anywhere in the cycle.
+
+        Returns:
+            float32, shape (SECONDS * RATE,), peak at most `level`.
+        """
+        phase = rng.uniform(0, 2 * np.pi)
+        swing = {"rate": rate, "phase": phase, "sample_rate": RATE}
+        deviation = 0.35 * self.depth * self.carrier
+        match self.kind:
+            case "am tone":
+                wave = signals.am_tone(SECONDS, carrier=self.carrier, depth=self.depth, **swing)
+            case "am noise":
+                wave = signals.am_noise(SECONDS, depth=self.depth, rng=rng, **swing)
+            case "fm tone":
+                wave = signals.fm_tone(SECONDS, carrier=self.carrier, deviation=deviation, **swing)
+            case "fm noise":
+                band = {"carrier": self.carrier, "deviation": deviation, "bandwidth": 0.2 * self.carrier}
+                wave = signals.fm_noise(SECONDS, rng=rng, **band, **swing)
+            case "chirp":
+                wave = signals.chirp(SECONDS, start=self.carrier / 2, stop=self.carrier * 2, **swing)
+            case "impulses":
+                wave = _ring(signals.impulse_train(SECONDS, **swing), self.carrier)
+            case _:
+                raise AssertionError(f"unknown kind {self.kind!r}")
+        return self.level * wave
+
+
+def _ring(clicks: np.ndarray, frequency: float, seconds: float = 0.004) -> np.ndarray:
+    """Give each click a body: a resonance at `frequency` that decays by 1/e in `seconds`; peak about 1."""
+    pole = np.exp(-1 / (seconds * RATE) + 2j * np.pi * frequency / RATE)
+    return lfilter([1.0, -pole.real], [1.0, -2 * pole.real, abs(pole) ** 2], clicks).clip(-1, 1).astype(np.float32)
