@@ -8,6 +8,7 @@ Six of the eight rates lie above 3.125 Hz, the Nyquist frequency of patches of 1
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.signal import lfilter
@@ -46,7 +47,7 @@ class Voice:
             float32, shape (SECONDS * RATE,), peak at most `level`.
         """
         phase = rng.uniform(0, 2 * np.pi)
-        swing = {"rate": rate, "phase": phase, "sample_rate": RATE}
+        swing: dict[str, Any] = {"rate": rate, "phase": phase, "sample_rate": RATE}
         deviation = 0.35 * self.depth * self.carrier
         match self.kind:
             case "am tone":
@@ -56,7 +57,7 @@ class Voice:
             case "fm tone":
                 wave = signals.fm_tone(SECONDS, carrier=self.carrier, deviation=deviation, **swing)
             case "fm noise":
-                band = {"carrier": self.carrier, "deviation": deviation, "bandwidth": 0.2 * self.carrier}
+                band: dict[str, Any] = {"carrier": self.carrier, "deviation": deviation, "bandwidth": 0.2 * self.carrier}
                 wave = signals.fm_noise(SECONDS, rng=rng, **band, **swing)
             case "chirp":
                 wave = signals.chirp(SECONDS, start=self.carrier / 2, stop=self.carrier * 2, **swing)
