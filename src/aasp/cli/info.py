@@ -1,0 +1,163 @@
+"""`aasp info`: what lies at a path, from headers and JSON alone, without loading torch."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from aasp.cli.arguments import parse
+from aasp.cli.show import clock, facts, flat
+from aasp.errors import AaspError
+
+MOST_LISTED = 12  # different values of a column that are shown one by one
+
+
+@dataclass(frozen=True)
+class Info:
+    """Show what a model, a run, a manifest or an audio file is."""
+
+    path: tyro.conf.Positional[Path]
+    """Folder of a model or of a run, a .csv or .parquet manifest, or an audio file."""
+
+
+def run(argv: list[str]) -> int:
+    path = parse(Info, argv, prog="aasp info").path
+    if (path / "config.json").is_file():
+        show_model(path)
+    elif (path / "recipe.json").is_file():
+        show_run(path)
+    elif path.is_dir():
+        raise AaspError(f"neither a model nor a run: {path}; a folder of audio is listed by `aasp scan`")
+    elif not path.exists():
+        raise AaspError(f"no such file or folder: {path}; check the path")
+    elif path.suffix.lower() in (".csv", ".parquet"):
+        show_manifest(path)
+    else:
+        show_audio(path)
+    return 0
+
+
+def show_model(path: Path) -> None:
+    """Architecture, front end and parameters of an AudioEncoder."""
+    config = _json(path / "config.json")
+    parameters = _parameters(path / "model.safetensors")
+    facts(
+        f"model {path}",
+        {
+            "parameters": f"{sum(parameters.values()):,}",
+            **{f"  {part}": f"{count:,}" for part, count in parameters.items()},
+            **dict(flat(config)),
+        },
+    )
+
+
+def show_run(path: Path) -> None:
+    """Where a pre-training run stands: recipe, step, losses, health, checkpoints, time."""
+    from aasp.training.tracking import read_metrics
+
+    recipe = _json(path / "recipe.json")
+    metrics = read_metrics(path)
+    last = metrics[-1] if metrics else {}
+    checkpoints = sorted(folder.name for folder in path.glob("checkpoints/step-*"))
+    facts(
+        f"run {path}",
+        {
+            "recipe": recipe.get("name"),
+            "step": f"{last.get('step', 0)} of {recipe.get('steps', '?')}",
+            "last logged": f"{clock(time.time() - (path / 'metrics.jsonl').stat().st_mtime)} ago" if metrics else None,
+            **{name: value for name, value in last.items() if name != "step" and value is not None},
+            "checkpoints": checkpoints or "none yet",
+            "model": path / "model" if (path / "model").is_dir() else "not finished yet",
+            **_starts(path / "environment.json"),
+            "skipped files": f"listed in {path / 'skipped.csv'}" if (path / "skipped.csv").exists() else None,
+        },
+    )
+
+
+def show_manifest(path: Path) -> None:
+    """Rows, hours and columns of an index; its files are not opened."""
+    import pyarrow.compute as pc
+
+    from aasp.datasets.index import read_index
+
+    table = read_index(str(path))
+    seconds = table["seconds"] if "seconds" in table.column_names else None
+    columns: dict[str, Any] = {}
+    for name in table.column_names:
+        values = pc.unique(table[name]).drop_null()
+        columns[f"  {name}"] = values.sort().to_pylist() if len(values) <= MOST_LISTED else f"{len(values):,} values"
+    facts(
+        f"manifest {path}",
+        {
+            "files": f"{len(table):,}",
+            "duration": clock(pc.sum(seconds).as_py() or 0.0) if seconds is not None else "not measured: `aasp scan`",
+            "columns": len(columns),
+            **columns,
+        },
+    )
+
+
+def show_audio(path: Path) -> None:
+    """Duration, rate, channels and codec of a sound file."""
+    import soundfile
+
+    from aasp.audio.io import probe
+
+    header = probe(path)
+    codec = soundfile.info(path)
+    facts(
+        f"audio {path}",
+        {
+            "duration": f"{clock(header.seconds)} ({header.frames:,} frames)",
+            "rate": f"{header.rate:,} Hz",
+            "channels": header.channels,
+            "codec": f"{codec.format_info}, {codec.subtype_info}",
+            "size": f"{path.stat().st_size:,} bytes",
+        },
+    )
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise AaspError(f"not readable as JSON: {path} ({error}); copy it anew") from None
+    if not isinstance(document, dict):
+        raise AaspError(f"not a JSON object: {path}; copy it anew")
+    return document
+
+
+def _parameters(path: Path) -> dict[str, int]:
+    """How many numbers each part of the model has, from the header of its weights."""
+    from safetensors import SafetensorError, safe_open
+
+    counts: Counter[str] = Counter()
+    try:
+        with safe_open(path, framework="numpy") as weights:
+            for name in weights.keys():  # noqa: SIM118, it is no dict
+                size = 1
+                for side in weights.get_slice(name).get_shape():
+                    size *= side
+                counts[name.partition(".")[0]] += size
+    except FileNotFoundError:
+        raise AaspError(f"no such file: {path}; the model is incomplete, copy it anew") from None
+    except (SafetensorError, OSError) as error:
+        raise AaspError(f"not readable as safetensors: {path} ({error}); copy it anew") from None
+    return dict(counts)
+
+
+def _starts(path: Path) -> dict[str, str]:
+    """When and on what a run was started, and how often."""
+    if not path.exists():
+        return {}
+    starts = json.loads(path.read_text())
+    first, last = starts[0], starts[-1]
+    machine = f"{last['device']}, {last['precision']}, {last['threads']} threads, {last['processes']} processes"
+    resumed = f", resumed {len(starts) - 1} times, last at {last['time']}" if len(starts) > 1 else ""
+    return {"started": f"{first['time']}{resumed}", "on": f"{machine}, torch {last['torch']}"}

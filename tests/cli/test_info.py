@@ -1,0 +1,128 @@
+"""`aasp info` on a model, a run, a manifest and a sound file, from headers alone."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from aasp.cli.main import main
+from aasp.cli.show import clock
+
+
+def shown(capsys: pytest.CaptureFixture[str], *argv: object) -> str:
+    """The output of `aasp info …` with its columns one space apart."""
+    assert main(["info", *map(str, argv)]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    return "\n".join(" ".join(line.split()) for line in captured.out.splitlines())
+
+
+def refused(capsys: pytest.CaptureFixture[str], *argv: object) -> str:
+    assert main(["info", *map(str, argv)]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.count("\n") == 1
+    return captured.err
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
+    from aasp.model.encoder import EncoderConfig
+    from aasp.stems.conv import ConvConfig
+
+    config = AudioEncoderConfig(stem=ConvConfig(), encoder=EncoderConfig(width=8, depth=1, heads=2))
+    AudioEncoder(config).save(tmp_path / "model")
+    return tmp_path / "model"
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    folder = tmp_path / "run"
+    (folder / "checkpoints" / "step-00000020").mkdir(parents=True)
+    (folder / "recipe.json").write_text(json.dumps({"name": "aasp_tiny", "steps": 40}))
+    lines = [{"step": 10, "loss": 3.0}, {"step": 20, "loss": 2.5, "losses/frame": 0.25, "diagnostics/rank": None}]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return folder
+
+
+def test_a_sound_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    soundfile.write(tmp_path / "a.wav", np.zeros((4000, 2), np.float32), 8000, subtype="PCM_16")
+    out = shown(capsys, tmp_path / "a.wav")
+    for line in ("duration 0.5 s (4,000 frames)", "rate 8,000 Hz", "channels 2", "Signed 16 bit PCM"):
+        assert line in out
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_a_manifest(tmp_path: Path, suffix: str, capsys: pytest.CaptureFixture[str]) -> None:
+    import pyarrow as pa
+    import pyarrow.csv
+    import pyarrow.parquet
+
+    table = pa.table({"path": [f"{i}.wav" for i in range(20)], "seconds": [4.5] * 20, "label": ["b", "a"] * 10})
+    write = pa.csv.write_csv if suffix == ".csv" else pa.parquet.write_table
+    write(table, tmp_path / f"index{suffix}")
+    out = shown(capsys, tmp_path / f"index{suffix}")
+    for line in ("files 20", "duration 1 min 30 s", "columns 3", "path 20 values", "label a, b"):
+        assert line in out
+
+
+def test_a_model(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from aasp.model.audio_encoder import load
+
+    out = shown(capsys, model)
+    count = sum(tensor.numel() for tensor in load(model).state_dict().values())
+    for line in (f"parameters {count:,}", "stem.kind conv", "encoder.width 8", "frontend.mean -4.268"):
+        assert line in out
+
+
+def test_a_run(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = shown(capsys, run)
+    for line in ("recipe aasp_tiny", "step 20 of 40", "losses/frame 0.25", "checkpoints step-00000020"):
+        assert line in out
+    assert "rank" not in out, "a number that was not finite is not shown as None"
+    assert "model not finished yet" in out
+
+
+def test_a_run_that_has_not_logged_yet(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (run / "metrics.jsonl").unlink()
+    (run / "checkpoints" / "step-00000020").rmdir()
+    out = shown(capsys, run)
+    assert "step 0 of 40" in out and "checkpoints none yet" in out
+
+
+def test_what_is_neither(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert f"neither a model nor a run: {tmp_path}" in refused(capsys, tmp_path)
+    assert "no such file or folder" in refused(capsys, tmp_path / "nothing")
+
+
+def test_a_model_with_a_missing_or_wrong_file(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    weights = model / "model.safetensors"
+    weights.write_bytes(b"not weights")
+    assert f"not readable as safetensors: {weights}" in refused(capsys, model)
+    weights.unlink()
+    assert f"no such file: {weights}" in refused(capsys, model)
+    (model / "config.json").write_text("{")
+    assert f"not readable as JSON: {model / 'config.json'}" in refused(capsys, model)
+
+
+def test_torch_is_not_needed(model: Path, run: Path) -> None:
+    script = (
+        "import sys; from aasp.cli.main import main\n"
+        "for path in sys.argv[1:]: assert main(['info', path]) == 0\n"
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", script, str(model), str(run)], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0.25, "0.25 s"), (59.9, "59.9 s"), (60, "1 min 0 s"), (3725, "1 h 2 min"), (90061, "25 h 1 min")],
+)
+def test_durations(seconds: float, said: str) -> None:
+    assert clock(seconds) == said
