@@ -26,7 +26,7 @@ from aasp.errors import AaspError
 from aasp.files import atomic_write
 
 WORKERS = 8
-_SHORTEST_SECONDS = 0.025  # one analysis window
+SHORTEST_SECONDS = 0.025  # one analysis window
 _MEASURED = {"path": pa.string(), "seconds": pa.float64(), "rate": pa.int32(), "channels": pa.int32()}
 _CHUNK = 64
 
@@ -120,8 +120,10 @@ def scan(
 def write_skipped(skipped: Sequence[Skipped], path: str | Path) -> None:
     """Write the files left out as CSV: `path`, `reason`."""
     # A name that is not UTF-8 is a reason to be here: its bytes are written as they are.
-    text = {"newline": "", "encoding": "utf-8", "errors": "surrogateescape"}
-    with atomic_write(path) as beside, beside.open("w", **text) as file:
+    with (
+        atomic_write(path) as beside,
+        beside.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+    ):
         csv.writer(file).writerows([Skipped._fields, *skipped])
 
 
@@ -208,8 +210,8 @@ def _fact(path: str, seconds: float | None) -> tuple[float, int | None, int | No
         return error.reason
     except OSError as error:
         return f"unreadable ({error.strerror})"
-    if seconds < _SHORTEST_SECONDS:
-        return f"too short: {1000 * seconds:.3g} ms, less than one analysis window of {1000 * _SHORTEST_SECONDS:g} ms"
+    if seconds < SHORTEST_SECONDS:
+        return f"too short: {1000 * seconds:.3g} ms, less than one analysis window of {1000 * SHORTEST_SECONDS:g} ms"
     return seconds, rate, channels
 
 

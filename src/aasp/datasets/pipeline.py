@@ -1,0 +1,162 @@
+"""Random crops of a set's files in endless batches: the same ones again from the same seed or position.
+
+grain shuffles (anew each epoch), draws each crop's place from a generator keyed by the crop's index, decodes on threads
+and keeps the order, so that neither the thread count nor an interruption changes a sample. Shards interleave one global
+sequence: two processes with batches of 16 see, together and step for step, what one process with batches of 32 sees.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Any
+
+import absl.logging  # noqa: F401  (before its logger is asked for: it brings a class of its own)
+import numpy as np
+import torch
+
+from aasp.audio.io import AudioError, read
+from aasp.datasets.index import Skipped
+from aasp.datasets.manifest import SHORTEST_SECONDS, Manifest
+from aasp.errors import AaspError
+
+logging.getLogger("absl").disabled = True  # grain warns, when imported, that there is no jax to profile
+import grain  # noqa: E402
+
+logging.getLogger("absl").disabled = False
+
+# So many different files in a row that can't be decoded are not bad luck: a disk is gone, or a folder moved.
+_TOO_MANY_FAILURES = 1000
+
+
+class CropPipeline:
+    """An endless iterator over batches of random crops, with an exact position.
+
+    An epoch visits each file once, for one crop, its place uniform over the file. A batch is
+    `{"wave": float32 (batch, samples), "length": int64 (batch,)}` on the CPU, where a clip shorter than the crop is
+    zero beyond its `length`. A file that can't be decoded is left out, noted in `skipped` and tried again next epoch.
+
+    Args:
+        manifest: the files.
+        seconds: length of a crop.
+        batch: crops in a batch, of this process.
+        seed: draws the order and the crops; neighbouring seeds share nothing.
+        rate: samples per second.
+        workers: decoding threads; 0 decodes while the caller waits.
+        shard: (rank, world): this process and how many there are.
+        cache: decode each file once, whole, and keep it in memory (230 MB an hour at 16 kHz) to cut crops from. For
+            sets that fit: decoding then costs nothing from the second epoch on.
+
+    Raises:
+        AaspError: a setting out of its range; while iterating, that no file can be decoded.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        *,
+        seconds: float,
+        batch: int,
+        seed: int,
+        rate: int = 16_000,
+        workers: int = 2,
+        shard: tuple[int, int] = (0, 1),
+        cache: bool = False,
+    ) -> None:
+        rank, world = shard
+        if seconds < SHORTEST_SECONDS or batch < 1 or seed < 0 or workers < 0 or not 0 <= rank < world:
+            settings = f"seconds {seconds}, batch {batch}, seed {seed}, workers {workers}, shard {rank} of {world}"
+            raise AaspError(f"no such pipeline: {settings}; give a crop of at least {SHORTEST_SECONDS} s and a batch")
+        self._source = manifest.source
+        self._paths = manifest.table["path"].combine_chunks()
+        self._durations = manifest.seconds
+        self._rate, self._samples = rate, round(seconds * rate)
+        self._waves: dict[int, np.ndarray] | None = {} if cache else None
+        self._lock = threading.Lock()
+        self._failed: dict[str, str] = {}
+        self._failed_since_success: set[str] = set()
+        # What a position means only together with.
+        self._made_with: dict[str, Any] = {
+            "files": len(manifest),
+            "audio_seconds": round(float(self._durations.sum()), 3),
+            "seconds": seconds,
+            "batch": batch,
+            "seed": seed,
+            "rate": rate,
+            "world": world,
+            "cache": cache,
+        }
+        # grain's shuffle adds the epoch to its seed: neighbouring seeds would share their orders, an epoch apart.
+        order_seed, crop_seed = (int(word) for word in np.random.SeedSequence(seed).generate_state(2))
+        crops = grain.MapDataset.range(len(manifest)).shuffle(seed=order_seed).repeat()
+        crops = crops.random_map(self._crop, seed=crop_seed)[rank::world]
+        ahead = grain.ReadOptions(num_threads=workers, prefetch_buffer_size=2 * max(batch, workers))
+        self._batches = iter(crops.to_iter_dataset(ahead).batch(batch, drop_remainder=True))
+
+    def __iter__(self) -> CropPipeline:
+        return self
+
+    def __next__(self) -> dict[str, torch.Tensor]:
+        batch = next(self._batches)
+        return {name: torch.from_numpy(array) for name, array in batch.items()}
+
+    @property
+    def skipped(self) -> list[Skipped]:
+        """Files that could not be decoded so far, each once, sorted; read-ahead included."""
+        with self._lock:
+            return [Skipped(path, reason) for path, reason in sorted(self._failed.items())]
+
+    def state(self) -> dict[str, Any]:
+        """The position after the batches taken so far, as JSON."""
+        return {"position": self._batches.get_state(), "made_with": self._made_with}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue from a `state` of this pipeline or of one made alike: the next batch is the next one there.
+
+        Raises:
+            AaspError: the state is of other files, another seed, crop, batch or number of processes.
+        """
+        then = state["made_with"]
+        for name, now in self._made_with.items():
+            if then.get(name) != now:
+                was = f"{name} was {then.get(name)} and is {now}"
+                raise AaspError(f"data of another run: {self._source}: {was}; give that run's data and settings")
+        self._batches.set_state(state["position"])
+
+    def _crop(self, file: int, random: np.random.Generator) -> dict[str, np.ndarray | np.int64] | None:
+        """One random crop of a file; None, which grain passes over, if it can't be decoded."""
+        path = self._paths[file].as_py()
+        place = random.random()
+        try:
+            wave = self._window(file, path, place)
+            if len(wave) < SHORTEST_SECONDS * self._rate:
+                raise AudioError(path, f"too short: {len(wave)} samples", "remove it")
+        except AudioError as error:
+            self._note_failure(error)
+            return None
+        if self._failed_since_success:
+            with self._lock:
+                self._failed_since_success.clear()
+        padded = np.zeros(self._samples, dtype=np.float32)
+        padded[: len(wave)] = wave
+        return {"wave": padded, "length": np.int64(len(wave))}
+
+    def _window(self, file: int, path: str, place: float) -> np.ndarray:
+        """The crop that begins at `place`, of 1, of where it could begin."""
+        if self._waves is None:
+            seconds = self._samples / self._rate
+            start = place * max(0.0, self._durations[file] - seconds)
+            return read(path, rate=self._rate, start=start, seconds=seconds)
+        wave = self._waves.get(file)
+        if wave is None:
+            wave = self._waves[file] = read(path, rate=self._rate)
+        first = round(place * max(0, len(wave) - self._samples))
+        return wave[first : first + self._samples]
+
+    def _note_failure(self, error: AudioError) -> None:
+        with self._lock:
+            self._failed[error.path] = error.reason
+            self._failed_since_success.add(error.path)
+            failures = len(self._failed_since_success)
+        if failures >= min(len(self._paths), _TOO_MANY_FAILURES):
+            raise AaspError(f"no file can be decoded any more in {self._source}: {failures} failed, the last {error}")
