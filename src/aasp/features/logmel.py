@@ -1,0 +1,192 @@
+"""Log-mel spectrograms: batched, differentiable, and the same numbers as Kaldi's.
+
+Legend: B clips, S samples, T frames, L window length in samples, M mel bins.
+Source: Kaldi's feature-fbank (the front end of EAT, AST and BEATs); the HTK preset follows M2D's parameters.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from aasp.errors import AaspError
+
+
+@dataclass(frozen=True)
+class LogMelConfig:
+    """Everything that defines a log-mel front end; it is saved with the weights.
+
+    Attributes:
+        rate: sampling rate in Hz.
+        mels: number of mel bins M.
+        window_ms: analysis window in milliseconds.
+        hop_ms: hop between frames in milliseconds.
+        fft: FFT length in samples, at least the window.
+        low_hz: lower edge of the first mel triangle.
+        high_hz: upper edge of the last mel triangle.
+        triangles: "mel", straight sides on the mel axis (Kaldi), or "hertz", on the frequency axis (HTK tools).
+        periodic: periodic Hann window (signal-processing tools) instead of the symmetric one (Kaldi).
+        centered: frame t is centred on sample t * hop, zeros beyond the ends; else only whole windows count.
+        remove_dc: subtract each window's mean.
+        preemphasis: coefficient of the pre-emphasis within each window, 0 for none.
+        floor: smallest mel energy before the logarithm.
+        mean: log-mel mean that the output is centred with.
+        std: divisor of the centred log-mel (EAT divides by twice the deviation; give the product here).
+    """
+
+    rate: int = 16_000
+    mels: int = 128
+    window_ms: float = 25.0
+    hop_ms: float = 10.0
+    fft: int = 512
+    low_hz: float = 20.0
+    high_hz: float = 8_000.0
+    triangles: Literal["mel", "hertz"] = "mel"
+    periodic: bool = False
+    centered: bool = False
+    remove_dc: bool = True
+    preemphasis: float = 0.97
+    floor: float = 2.0**-23
+    mean: float = -4.268
+    std: float = 9.138
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.low_hz < self.high_hz <= self.rate / 2:
+            raise AaspError(
+                f"front end: low_hz {self.low_hz:g} to high_hz {self.high_hz:g} must lie in 0 to {self.rate / 2:g} Hz, "
+                "half the sampling rate; change low_hz, high_hz or rate"
+            )
+        if self.fft < self.window:
+            raise AaspError(f"front end: fft {self.fft} is shorter than the window of {self.window} samples; raise fft")
+        if self.std <= 0:
+            raise AaspError(f"front end: std {self.std:g} must be positive; measure it with `aasp stats`")
+
+    @property
+    def window(self) -> int:
+        """Window length L in samples."""
+        return round(self.rate * self.window_ms / 1000)
+
+    @property
+    def hop(self) -> int:
+        """Hop in samples."""
+        return round(self.rate * self.hop_ms / 1000)
+
+    @property
+    def frame_rate(self) -> float:
+        """Frames per second."""
+        return self.rate / self.hop
+
+    def frames(self, samples: int) -> int:
+        """Number of frames of a clip with that many samples (0 if it is shorter than one window)."""
+        if samples < self.window:
+            return 0
+        return 1 + (samples // self.hop if self.centered else (samples - self.window) // self.hop)
+
+    def samples(self, frames: int) -> int:
+        """Fewest samples that give that many frames."""
+        span = (frames - 1) * self.hop
+        return max(span, self.window) if self.centered else span + self.window
+
+    @classmethod
+    def kaldi(cls, **changes: float) -> LogMelConfig:
+        """128 bins as Kaldi computes them, with AudioSet statistics: the front end of EAT and AST."""
+        return cls(**changes)  # type: ignore[arg-type]
+
+    @classmethod
+    def htk80(cls, **changes: float) -> LogMelConfig:
+        """80 HTK bins from 50 Hz to 8 kHz on centred windows: M2D's parameters and statistics."""
+        settings = dict(
+            mels=80, fft=400, low_hz=50.0, triangles="hertz", periodic=True, centered=True, remove_dc=False,
+            preemphasis=0.0, mean=-7.1, std=4.2,
+        )  # fmt: skip
+        return cls(**(settings | changes))  # type: ignore[arg-type]
+
+
+def mel_filterbank(config: LogMelConfig) -> Tensor:
+    """Triangular mel filters, peak 1, shape (fft // 2 + 1, M)."""
+    to_mel = lambda hz: 1127.0 * torch.log1p(torch.as_tensor(hz, dtype=torch.float64) / 700.0)
+    edges = torch.linspace(
+        float(to_mel(config.low_hz)), float(to_mel(config.high_hz)), config.mels + 2, dtype=torch.float64
+    )
+    bins = torch.arange(config.fft // 2 + 1, dtype=torch.float64) * config.rate / config.fft
+    if config.triangles == "mel":
+        bins = to_mel(bins)
+    else:
+        edges = 700.0 * torch.expm1(edges / 1127.0)
+    left, centre, right = edges[:-2], edges[1:-1], edges[2:]
+    rise = (bins[:, None] - left) / (centre - left)
+    fall = (right - bins[:, None]) / (right - centre)
+    return torch.minimum(rise, fall).clamp_min(0.0).float()
+
+
+class LogMel(nn.Module):
+    """Waveforms to normalised log-mel spectrograms.
+
+    Args:
+        config: the front end; the default is Kaldi's 128 bins.
+    """
+
+    def __init__(self, config: LogMelConfig | None = None) -> None:
+        super().__init__()
+        self.config = config or LogMelConfig.kaldi()
+        length = self.config.window
+        window = torch.hann_window(length, periodic=self.config.periodic, dtype=torch.float64).float()
+        self.register_buffer("window", window, persistent=False)
+        self.register_buffer("filterbank", mel_filterbank(self.config), persistent=False)
+
+    def forward(self, wave_BS: Tensor, lengths_B: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Compute the normalised log-mel of a batch; it is differentiable and always fp32 (float64 stays float64).
+
+        Args:
+            wave_BS: waveforms in -1..1, shape (B, S), zero beyond each clip's end.
+            lengths_B: valid samples per clip, shape (B,); all of S when left out.
+
+        Returns:
+            The log-mel, shape (B, T, M), zero (the mean) beyond each clip's own frames, and the number of valid
+            frames per clip, shape (B,), on the device of `lengths_B`.
+
+        Raises:
+            AaspError: the batch is shorter than one analysis window.
+        """
+        c = self.config
+        frames = c.frames(wave_BS.shape[-1])
+        if frames == 0:
+            raise AaspError(
+                f"audio of {wave_BS.shape[-1] / c.rate * 1000:.1f} ms is shorter than one analysis window of "
+                f"{c.window_ms:g} ms; give a longer clip"
+            )
+        with torch.autocast(wave_BS.device.type, enabled=False):
+            power = self._power_spectrum(wave_BS if wave_BS.dtype == torch.float64 else wave_BS.float())
+            energy = power @ self.filterbank.to(power.dtype)
+            mel_BTM = (energy.clamp_min(c.floor).log() - c.mean) / c.std
+        if lengths_B is None:
+            return mel_BTM, torch.full((len(wave_BS),), frames)
+        frames_B = self.frames(lengths_B)
+        beyond = torch.arange(frames, device=mel_BTM.device) >= frames_B.to(mel_BTM.device, non_blocking=True)[:, None]
+        return mel_BTM.masked_fill(beyond[..., None], 0.0), frames_B
+
+    def frames(self, lengths_B: Tensor) -> Tensor:
+        """Valid frames per clip from valid samples per clip, both of shape (B,)."""
+        c = self.config
+        reach = lengths_B if c.centered else lengths_B - c.window
+        return torch.where(lengths_B < c.window, 0, 1 + reach.div(c.hop, rounding_mode="floor"))
+
+    def _power_spectrum(self, wave_BS: Tensor) -> Tensor:
+        c = self.config
+        if c.centered:
+            wave_BS = nn.functional.pad(wave_BS, (c.window // 2, c.window - c.window // 2))
+        windows_BTL = wave_BS.unfold(-1, c.window, c.hop)[:, : c.frames(wave_BS.shape[-1] - c.window * c.centered)]
+        if c.remove_dc:
+            windows_BTL = windows_BTL - windows_BTL.mean(-1, keepdim=True)
+        if c.preemphasis:
+            previous = torch.cat([windows_BTL[..., :1], windows_BTL[..., :-1]], dim=-1)
+            windows_BTL = windows_BTL - c.preemphasis * previous
+        spectrum = torch.fft.rfft(windows_BTL * self.window.to(wave_BS.dtype), n=c.fft)
+        return spectrum.real.square() + spectrum.imag.square()
+
+    def extra_repr(self) -> str:
+        c = self.config
+        return f"{c.mels} mels, {c.window_ms:g}/{c.hop_ms:g} ms, mean {c.mean:g}, std {c.std:g}"

@@ -1,0 +1,230 @@
+"""The model that people load: waveform in; clip, timestamp and layer embeddings out.
+
+Legend: B clips, S samples, T frames, M mel bins, G x F grid of patches, N = G * F patch tokens, D width.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from aasp.config import from_dict, to_dict
+from aasp.errors import AaspError
+from aasp.features.logmel import LogMel, LogMelConfig
+from aasp.model.encoder import Encoder, EncoderConfig
+from aasp.model.pooling import POOLINGS, Pooling, over_frequency, pool
+from aasp.model.positions import sincos_positions
+from aasp.model.weights import read_weights, write_directory
+from aasp.stems import build_stem
+from aasp.stems.aape import AaPEConfig
+from aasp.stems.conv import ConvConfig
+
+WINDOWS_PER_BATCH = 32
+
+
+@dataclass(frozen=True)
+class AudioEncoderConfig:
+    """All that an AudioEncoder is, but its weights.
+
+    Attributes:
+        frontend: log-mel and its normalisation.
+        stem: patch embedding.
+        encoder: transformer.
+        window_seconds: longer audio is cut in windows of this length, which overlap by half.
+        pooling: how `clip` is made when no other way is asked for.
+    """
+
+    frontend: LogMelConfig = field(default_factory=LogMelConfig)
+    stem: ConvConfig | AaPEConfig = field(default_factory=AaPEConfig)
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    window_seconds: float = 10.24
+    pooling: Pooling = "mean"
+
+    @property
+    def window_patches(self) -> int:
+        """Time patches of a window; even, so that it can overlap by half."""
+        return max(2, 2 * round(self.window_seconds * self.frontend.frame_rate / self.stem.patch[0] / 2))
+
+
+@dataclass
+class Embeddings:
+    """What an AudioEncoder returns.
+
+    Attributes:
+        clip: one vector a clip, shape (B, D') (see `pool`).
+        timestamps: one vector a time patch, subbands side by side, shape (B, G, F * D), zero beyond a clip's end.
+        seconds: centre of each time patch, shape (G,).
+        valid: time patches that belong to each clip, boolean, shape (B, G).
+        tokens: normalised patch tokens, shape (B, N, D).
+        cls: class token, shape (B, D).
+        layers: (tokens, cls) of each block when asked for, else empty; index 0 is the input of the first block.
+    """
+
+    clip: Tensor
+    timestamps: Tensor
+    seconds: Tensor
+    valid: Tensor
+    tokens: Tensor
+    cls: Tensor
+    layers: list[tuple[Tensor, Tensor]]
+
+
+class AudioEncoder(nn.Module):
+    """Front end, stem and transformer in one module.
+
+    Args:
+        config: the model; the weights are random until loaded (see `aasp.load`).
+    """
+
+    def __init__(self, config: AudioEncoderConfig | None = None) -> None:
+        super().__init__()
+        self.config = c = config or AudioEncoderConfig()
+        self.frontend = LogMel(c.frontend)
+        self.stem = build_stem(c.stem, c.encoder.width, c.frontend.mels)
+        self.encoder = Encoder(c.encoder)
+
+    def forward(
+        self, wave_BS: Tensor, lengths_B: Tensor | None = None, *, layers: bool = False, pooling: Pooling | None = None
+    ) -> Embeddings:
+        """Embed clips of any length; padding never changes an embedding, and nothing is cut.
+
+        Clips longer than the window are read in windows that overlap by half; where two windows cover a patch, its
+        tokens are averaged, and class tokens are averaged by duration.
+
+        Args:
+            wave_BS: waveforms at the front end's rate, shape (B, S), zero beyond each clip's end.
+            lengths_B: valid samples per clip, shape (B,); all of S when left out.
+            layers: also return the tokens of every block.
+            pooling: how to make `clip`; the model's own way when left out.
+
+        Raises:
+            AaspError: a clip is shorter than one analysis window, or the pooling is unknown.
+        """
+        pooling = pooling or self.config.pooling
+        if pooling not in POOLINGS:
+            raise AaspError(f"pooling {pooling!r} is not one of {', '.join(POOLINGS)}")
+        mel_BTM, frames_B = self.frontend(wave_BS, lengths_B)
+        if (frames_B == 0).any():
+            raise AaspError(
+                f"clip {int((frames_B == 0).nonzero()[0])} is shorter than one analysis window of "
+                f"{self.config.frontend.window_ms:g} ms; leave it out or give a longer one"
+            )
+        columns, subbands = self.stem.grid(mel_BTM.shape[1])
+        valid_BN = self.stem.valid_patches(frames_B, mel_BTM.shape[1]).to(mel_BTM.device)
+        if columns <= self.config.window_patches:
+            outputs = self.encode(mel_BTM, None if valid_BN.all() else valid_BN, layers)
+        else:
+            outputs = self._encode_windows(mel_BTM, valid_BN, layers)
+        valid_BG = valid_BN.unflatten(1, (columns, subbands))[..., 0]
+        outputs = [(tokens * valid_BN[..., None], cls) for tokens, cls in outputs]
+        tokens, cls = outputs[-1]
+        patch_seconds = self.stem.patch[0] / self.config.frontend.frame_rate
+        return Embeddings(
+            clip=pool(tokens, cls, subbands, valid_BG, pooling),
+            timestamps=over_frequency(tokens, subbands, flat=True),
+            seconds=(torch.arange(columns, device=tokens.device) + 0.5) * patch_seconds,
+            valid=valid_BG,
+            tokens=tokens,
+            cls=cls,
+            layers=outputs[:-1],
+        )
+
+    def encode(
+        self, mel_BTM: Tensor, valid_BN: Tensor | None = None, layers: bool = False
+    ) -> list[tuple[Tensor, Tensor]]:
+        """Encode log-mel windows: [(tokens (B, N, D), cls (B, D))], the normalised output last, layers before it."""
+        tokens = self.stem(mel_BTM, valid_BN)
+        tokens = tokens + self.positions(mel_BTM.shape[1], tokens.device)
+        output = self.encoder(tokens, valid_BN, layers)
+        split = lambda x: (x[:, 1:].float(), x[:, 0].float())
+        stages = [(tokens.float(), self.encoder.class_token.float().expand(len(tokens), -1))] if layers else []
+        return stages + [split(x) for x in output.blocks] + [split(output.last)]
+
+    def positions(self, frames: int, device: torch.device) -> Tensor:
+        """Positions of the patch tokens of that many frames, shape (N, D)."""
+        return sincos_positions(self.stem.grid(frames), self.config.encoder.width, device)
+
+    def _encode_windows(self, mel_BTM: Tensor, valid_BN: Tensor, layers: bool) -> list[tuple[Tensor, Tensor]]:
+        """`encode` for clips longer than the window; sums over windows, then divides by how often each was read."""
+        patch, subbands, window = self.stem.patch[0], self.stem.subbands, self.config.window_patches
+        hop = window // 2
+        columns_B = valid_BN.unflatten(1, (-1, subbands))[..., 0].sum(1).tolist()
+        # A clip's windows depend on its own length only, whatever it is batched with.
+        spans = [(b, start) for b, g in enumerate(columns_B) for start in range(0, max(g - hop, 1), hop)]
+        mel_BTM = nn.functional.pad(mel_BTM, (0, 0, 0, (-(-mel_BTM.shape[1] // patch) + window) * patch))
+        valid_BN = nn.functional.pad(valid_BN, (0, window * subbands))
+        sums: list[tuple[Tensor, Tensor]] = []
+        for batch in _chunks(spans, WINDOWS_PER_BATCH):
+            mel = torch.stack([mel_BTM[b, s * patch : (s + window) * patch] for b, s in batch])
+            valid = torch.stack([valid_BN[b, s * subbands : (s + window) * subbands] for b, s in batch])
+            outputs = self.encode(mel, None if valid.all() else valid, layers)
+            if not sums:
+                shape = (*valid_BN.shape, self.config.encoder.width)
+                sums = [(mel.new_zeros(shape), mel.new_zeros(shape[0], shape[2])) for _ in outputs]
+            for (tokens, cls), (token_sum, cls_sum) in zip(outputs, sums, strict=True):
+                for i, (b, s) in enumerate(batch):
+                    token_sum[b, s * subbands : (s + window) * subbands] += tokens[i] * valid[i, :, None]
+                    cls_sum[b] += cls[i] * valid[i].sum()
+        reads = torch.zeros_like(valid_BN, dtype=torch.float32)
+        for b, s in spans:
+            reads[b, s * subbands : (s + window) * subbands] += 1.0
+        reads = reads * valid_BN
+        keep = valid_BN.shape[1] - window * subbands
+        return [
+            ((tokens / reads.clamp_min(1)[..., None])[:, :keep], cls / reads.sum(1, keepdim=True))
+            for tokens, cls in sums
+        ]
+
+    def save(self, directory: str | Path) -> None:
+        """Write `config.json` and `model.safetensors`; an existing model there is replaced in one step."""
+        write_directory(Path(directory), {"config.json": to_dict(self.config)}, self.state_dict())
+
+
+def load(path_or_hub_id: str | Path, device: str | torch.device = "cpu") -> AudioEncoder:
+    """Load an AudioEncoder in evaluation mode.
+
+    Args:
+        path_or_hub_id: a directory with `config.json` and `model.safetensors`, a run of `aasp pretrain`, or the name
+            of a model on the Hugging Face hub.
+        device: where to put it.
+
+    Raises:
+        AaspError: nothing is there, a file lacks, or the weights do not fit the configuration.
+    """
+    directory = find(path_or_hub_id)
+    file = directory / "config.json"
+    try:
+        values = json.loads(file.read_text())
+    except (ValueError, OSError) as error:
+        raise AaspError(f"{file}: not readable as JSON ({error}); copy the model anew") from None
+    model = AudioEncoder(from_dict(AudioEncoderConfig, values, str(file)))
+    read_weights(model, directory / "model.safetensors")
+    return model.to(device).eval()
+
+
+def find(path_or_hub_id: str | Path) -> Path:
+    """The directory of a model: itself, a run's `model/`, or a download from the hub."""
+    path = Path(path_or_hub_id)
+    for directory in (path, path / "model"):
+        if (directory / "config.json").is_file():
+            return directory
+    if path.exists():
+        raise AaspError(f"{path}: holds no config.json; give the directory of a model or of a run")
+    if str(path_or_hub_id).count("/") != 1 or str(path_or_hub_id).startswith((".", "/", "~")):
+        raise AaspError(f"{path}: no such directory; give the directory of a model or of a run")
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(str(path_or_hub_id), allow_patterns=["config.json", "model.safetensors"]))
+    except Exception as error:
+        reason = str(error).splitlines()[0]
+        raise AaspError(f"{path_or_hub_id}: neither a directory nor a model on the hub ({reason})") from None
+
+
+def _chunks(items: list, size: int) -> Iterator[list]:
+    return (items[i : i + size] for i in range(0, len(items), size))

@@ -1,0 +1,164 @@
+"""The vision transformer that reads patch tokens.
+
+Legend: B sequences, N tokens (the class token first), D width, H heads.
+Source: ViT; "post" norm as in data2vec 2.0 and EAT, "pre" as in ViT and MAE.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from aasp.errors import AaspError
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """Size and form of the transformer.
+
+    Attributes:
+        width: token width D.
+        depth: blocks.
+        heads: attention heads.
+        mlp_ratio: hidden width of the MLP over D.
+        norm: "pre" (before each part, and once at the end) or "post" (after each residual sum, and on the input).
+        drop_path: largest rate of stochastic depth, rising linearly with depth.
+    """
+
+    width: int = 192
+    depth: int = 12
+    heads: int = 3
+    mlp_ratio: float = 4.0
+    norm: Literal["pre", "post"] = "pre"
+    drop_path: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads or self.width % 4:
+            raise AaspError(
+                f"encoder: width {self.width} must be a multiple of 4 and of heads {self.heads}; change one of them"
+            )
+
+
+@dataclass
+class EncoderOutput:
+    """What the encoder returns; every tensor has shape (B, 1 + N, D), the class token first.
+
+    Attributes:
+        last: normalised output of the last block.
+        blocks: output of each block, when asked for.
+        ffn: output of each block's MLP before the residual sum, when asked for.
+    """
+
+    last: Tensor
+    blocks: list[Tensor]
+    ffn: list[Tensor]
+
+
+class Attention(nn.Module):
+    """Multi-head attention of queries on a context (self-attention when it is the same)."""
+
+    def __init__(self, width: int, heads: int, context_width: int | None = None) -> None:
+        super().__init__()
+        self.heads = heads
+        self.q = nn.Linear(width, width)
+        self.kv = nn.Linear(context_width or width, 2 * width)
+        self.out = nn.Linear(width, width)
+
+    def forward(self, x_BND: Tensor, context_BMD: Tensor, valid_BM: Tensor | None = None) -> Tensor:
+        q = self.q(x_BND).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        k, v = self.kv(context_BMD).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        mask = None if valid_BM is None else valid_BM[:, None, None]
+        y = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        return self.out(y.transpose(1, 2).flatten(-2))
+
+
+class Mlp(nn.Sequential):
+    """Two linear layers with a GELU between them."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
+
+
+class DropPath(nn.Module):
+    """Stochastic depth: drop a residual branch for whole sequences while training."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x_BND: Tensor) -> Tensor:
+        if not self.training or self.rate == 0.0:
+            return x_BND
+        keep = torch.rand(len(x_BND), 1, 1, device=x_BND.device) >= self.rate
+        return x_BND * keep.to(x_BND.dtype) / (1 - self.rate)
+
+
+class Block(nn.Module):
+    """Self-attention and MLP, each with a residual sum."""
+
+    def __init__(self, config: EncoderConfig, drop_path: float) -> None:
+        super().__init__()
+        self.pre = config.norm == "pre"
+        self.norm1, self.norm2 = nn.LayerNorm(config.width, eps=1e-6), nn.LayerNorm(config.width, eps=1e-6)
+        self.attention = Attention(config.width, config.heads)
+        self.mlp = Mlp(config.width, int(config.width * config.mlp_ratio))
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x_BND: Tensor, valid_BN: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The block's output and its MLP's output before the residual sum."""
+        if self.pre:
+            y = self.norm1(x_BND)
+            x_BND = x_BND + self.drop_path(self.attention(y, y, valid_BN))
+            ffn = self.mlp(self.norm2(x_BND))
+            return x_BND + self.drop_path(ffn), ffn
+        x_BND = self.norm1(x_BND + self.drop_path(self.attention(x_BND, x_BND, valid_BN)))
+        ffn = self.mlp(x_BND)
+        return self.norm2(x_BND + self.drop_path(ffn)), ffn
+
+
+class Encoder(nn.Module):
+    """Transformer encoder with a class token.
+
+    Args:
+        config: its size and form.
+    """
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.class_token = nn.Parameter(torch.randn(config.width) * 0.02)
+        rates = torch.linspace(0, config.drop_path, config.depth).tolist()
+        self.blocks = nn.ModuleList(Block(config, rate) for rate in rates)
+        self.norm = nn.LayerNorm(config.width, eps=1e-6)
+        self.apply(_initialise)
+
+    def forward(self, tokens_BND: Tensor, valid_BN: Tensor | None = None, layers: bool = False) -> EncoderOutput:
+        """Encode patch tokens (positions already added).
+
+        Args:
+            tokens_BND: shape (B, N, D).
+            valid_BN: tokens that count, boolean, shape (B, N); all when left out.
+            layers: also return every block's output and MLP output.
+        """
+        x = torch.cat([self.class_token.to(tokens_BND.dtype).expand(len(tokens_BND), 1, -1), tokens_BND], dim=1)
+        if valid_BN is not None:
+            valid_BN = functional.pad(valid_BN, (1, 0), value=True)
+        x = x if self.config.norm == "pre" else self.norm(x)
+        output = EncoderOutput(x, [], [])
+        for block in self.blocks:
+            x, ffn = block(x, valid_BN)
+            if layers:
+                output.blocks.append(x)
+                output.ffn.append(ffn)
+        output.last = self.norm(x) if self.config.norm == "pre" else x
+        return output
+
+
+def _initialise(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear):
+        nn.init.xavier_uniform_(module.weight)
+        nn.init.zeros_(module.bias)

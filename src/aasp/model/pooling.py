@@ -1,0 +1,46 @@
+"""From tokens to one vector a clip, or one a time patch.
+
+Legend: B clips, G time patches x F subbands, N = G * F patch tokens, D width.
+Source: class token (ViT, EAT), token mean (AST), flattened frequency x time mean (M2D); the deviation is ours.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+Pooling = Literal["cls", "mean", "flat", "mean+std", "flat+std"]
+POOLINGS: tuple[str, ...] = get_args(Pooling)
+
+
+def over_frequency(tokens_BND: Tensor, subbands: int, flat: bool) -> Tensor:
+    """One vector a time patch: subbands flattened, (B, G, F * D), or averaged, (B, G, D)."""
+    columns = tokens_BND.unflatten(1, (-1, subbands))
+    return columns.flatten(2) if flat else columns.mean(2)
+
+
+def pool(tokens_BND: Tensor, cls_BD: Tensor, subbands: int, valid_BG: Tensor, method: str) -> Tensor:
+    """One vector a clip from its valid tokens.
+
+    Args:
+        tokens_BND: patch tokens in time-major order, shape (B, N, D).
+        cls_BD: class token, shape (B, D).
+        subbands: F.
+        valid_BG: time patches that belong to each clip, boolean, shape (B, G).
+        method: "cls", "mean" over tokens, "flat" (mean over time of the subbands side by side), and the last two
+            with "+std", the deviation over time appended.
+
+    Returns:
+        Shape (B, D), (B, F * D), or twice as wide with the deviation.
+    """
+    if method == "cls":
+        return cls_BD
+    x = over_frequency(tokens_BND, subbands, flat=method.startswith("flat"))
+    weight = valid_BG[..., None].to(x.dtype) / valid_BG.sum(1)[:, None, None]
+    mean = (x * weight).sum(1)
+    if not method.endswith("+std"):
+        return mean
+    variance = ((x - mean[:, None]).square() * weight).sum(1)
+    return torch.cat([mean, variance.clamp_min(1e-12).sqrt()], dim=-1)

@@ -1,0 +1,78 @@
+"""A model directory: JSON and safetensors, whole or absent. No pickle."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from aasp.errors import AaspError
+from aasp.files import sync
+
+WEIGHTS = "model.safetensors"
+
+
+def write_directory(directory: Path, documents: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:
+    """Write JSON documents and `model.safetensors` beside `directory`, sync them, and put them in its place.
+
+    Raises:
+        AaspError: `directory` exists and holds something else than a model.
+        OSError: the disk is full; `directory` is as it was.
+    """
+    if directory.exists() and (not directory.is_dir() or {f.name for f in directory.iterdir()} - {*documents, WEIGHTS}):
+        raise AaspError(f"{directory}: holds something else than a model; choose another place")
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    beside, aside = (directory.with_name(f".{directory.name}.{os.getpid()}.{end}") for end in ("tmp", "old"))
+    shutil.rmtree(beside, ignore_errors=True)
+    try:
+        beside.mkdir()
+        for name, document in documents.items():
+            (beside / name).write_text(json.dumps(document, indent=2) + "\n")
+        save_file({name: tensor.detach().contiguous() for name, tensor in weights.items()}, beside / WEIGHTS)
+        for file in beside.iterdir():
+            sync(file)
+        if directory.exists():
+            directory.rename(aside)
+        beside.rename(directory)
+        sync(directory.parent)
+    except SafetensorError as error:
+        raise OSError(f"{directory}: could not be written ({error})") from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+        if aside.exists():
+            shutil.rmtree(aside) if directory.exists() else aside.rename(directory)
+
+
+def read_weights(module: nn.Module, file: Path) -> None:
+    """Load a safetensors file into a module, every tensor or none.
+
+    Raises:
+        AaspError: the file is missing, unreadable, or does not fit the module.
+    """
+    if not file.is_file():
+        raise AaspError(f"{file}: no such file; the model is incomplete, copy it anew")
+    try:
+        weights = load_file(file)
+    except (SafetensorError, OSError) as error:
+        raise AaspError(f"{file}: not readable as safetensors ({error}); copy it anew") from None
+    expected = {name: tensor.shape for name, tensor in module.state_dict().items()}
+    problems = [f"lacks {name}" for name in expected if name not in weights]
+    problems += [f"has an unexpected {name}" for name in weights if name not in expected]
+    problems += [
+        f"{name} is {tuple(weights[name].shape)}, not {tuple(shape)}"
+        for name, shape in expected.items()
+        if name in weights and weights[name].shape != shape
+    ]
+    if problems:
+        raise AaspError(
+            f"{file}: does not fit config.json beside it: {problems[0]} ({len(problems)} such); "
+            "use the config.json that was saved with it"
+        )
+    module.load_state_dict(weights)

@@ -1,0 +1,67 @@
+"""The health of a run: is it learning, or drifting towards a constant?
+
+Legend: B clips, V views, N patches, m predicted patches, D width, S states, K taps.
+Source: ours; the participation ratio of the covariance's eigenvalues stands for the embedding rank.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from aasp.stems.aape import AaPE
+from aasp.stems.contract import Stem
+from aasp.stems.lambda_encoder import ALPHA_RANGE, beta_range
+
+MIN_TARGET_DEVIATION = 1e-3
+MIN_RANK = 1.2
+
+
+@torch.no_grad()
+def embedding_health(
+    predicted_BVmD: Tensor, target_BND: Tensor, summary_BD: Tensor, cls_BVD: Tensor
+) -> dict[str, Tensor]:
+    """Variance of targets and predictions over tokens, of summaries over clips, and the class tokens' rank."""
+    centred = cls_BVD.detach().float().flatten(0, 1)
+    centred = centred - centred.mean(0)
+    gram = centred @ centred.T if len(centred) < centred.shape[1] else centred.T @ centred
+    return {
+        "target_variance": target_BND.flatten(0, 1).var(0).mean(),
+        "prediction_variance": predicted_BVmD.detach().float().flatten(0, 2).var(0).mean(),
+        "summary_deviation": summary_BD.std(0).mean(),
+        "embedding_rank": gram.trace().square() / gram.square().sum().clamp_min(1e-12),
+    }
+
+
+@torch.no_grad()
+def stem_health(stem: Stem, mel_BTM: Tensor) -> dict[str, Tensor]:
+    """Mean, spread and saturation (share within 2 % of a bound) of alpha and beta, and the window mass cut off."""
+    if not isinstance(stem, AaPE):
+        return {}
+    alpha, beta = stem.estimate(mel_BTM[:8])
+    measures = {"window_cut": torch.exp(-alpha * stem.config.taps / 2).mean()}
+    for name, value, (low, high) in (("alpha", alpha, ALPHA_RANGE), ("beta", beta, beta_range(stem.patch[0]))):
+        margin = 0.02 * (high - low)
+        measures |= {
+            f"{name}_mean": value.mean(),
+            f"{name}_spread": value.flatten(0, 2).std(0).mean(),
+            f"{name}_saturation": ((value < low + margin) | (value > high - margin)).float().mean(),
+        }
+    return measures
+
+
+def stem_gradients(stem: Stem) -> dict[str, Tensor]:
+    """Gradient norm of the part of the stem that is not the convolution."""
+    gradients = [p.grad for n, p in stem.named_parameters() if p.grad is not None and not n.startswith("project.")]
+    return {"sblu_gradient_norm": torch.stack(torch._foreach_norm(gradients)).norm()} if gradients else {}
+
+
+def collapse(metrics: Mapping[str, float]) -> str | None:
+    """What has collapsed, in a few words, or None."""
+    if metrics["summary_deviation"] < MIN_TARGET_DEVIATION:
+        return f"the teacher's targets are the same for every clip (deviation {metrics['summary_deviation']:.1e})"
+    if metrics["embedding_rank"] < MIN_RANK:
+        return f"all embeddings lie on a line (rank {metrics['embedding_rank']:.2f})"
+    return None

@@ -1,0 +1,20 @@
+"""Utterance loss: each view's class token against the teacher's summary of the whole clip.
+
+Legend: B clips, V views, D width.
+Source: EAT (mean squared error, no head); here a mean over views and channels. In EAT's own units its weight is the
+number of views on a processor.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+
+def utterance_loss(cls_BVD: Tensor, target_BD: Tensor) -> Tensor:
+    """Mean squared error over views and channels.
+
+    Args:
+        cls_BVD: the student's class tokens, shape (B, V, D).
+        target_BD: the teacher's clip summaries.
+    """
+    return (cls_BVD.float() - target_BD[:, None]).square().mean()

@@ -1,0 +1,108 @@
+"""Which patches each masked view sees.
+
+Legend: B clips, V views, G x F grid, N = G * F patches, n visible and m predicted patches per view.
+Source: inverse block masking from EAT (blocks are kept, not hidden); the exact count by ranking is ours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class MaskingConfig:
+    """Masked views of a clip.
+
+    Attributes:
+        views: masked views V of each clip.
+        visible: share of a clip's patches that a view sees.
+        scheme: "inverse-block" keeps random square blocks, "random" single patches, "structured" whole time columns or
+            whole subbands, by the toss of a coin for each view.
+        block: side of a kept block in patches.
+        surplus: share of patches that the blocks are allowed beyond `visible`, since they overlap (EAT's 0.07).
+        predicted: share of the hidden patches that are predicted; a random part is an unbiased estimate of all.
+    """
+
+    views: int = 4
+    visible: float = 0.2
+    scheme: Literal["inverse-block", "random", "structured"] = "inverse-block"
+    block: int = 5
+    surplus: float = 0.07
+    predicted: float = 1.0
+
+
+@dataclass
+class Masks:
+    """Indices of patches, padded to the longest clip.
+
+    Attributes:
+        visible: patches that each view sees, shape (B, V, n).
+        visible_valid: which of them count, boolean, shape (B, V, n).
+        hidden: hidden patches to predict, shape (B, V, m).
+        hidden_valid: which of them count, boolean, shape (B, V, m).
+    """
+
+    visible: Tensor
+    visible_valid: Tensor
+    hidden: Tensor
+    hidden_valid: Tensor
+
+    def to(self, device: torch.device) -> Masks:
+        """The masks on another device."""
+        return Masks(*(x.to(device, non_blocking=True) for x in vars(self).values()))
+
+
+def draw_masks(config: MaskingConfig, grid: tuple[int, int], columns_B: Tensor) -> Masks:
+    """Draw masks for a batch, on the host and without a loop over clips.
+
+    Every view of a clip sees exactly `round(visible * patches)` of the clip's own patches.
+
+    Args:
+        config: how to mask.
+        grid: (G, F) of the padded batch.
+        columns_B: time patches that belong to each clip, shape (B,), on the host.
+    """
+    columns, subbands = grid
+    shape = (len(columns_B), config.views, columns, subbands)
+    belongs = (torch.arange(columns) < columns_B[:, None])[:, None, :, None].expand(shape)
+    rank = (_preference(config, shape, columns_B) + torch.rand(shape)).masked_fill(~belongs, -1.0).flatten(2)
+    patches_B = columns_B * subbands
+    visible_B = (config.visible * patches_B).round().long().clamp(min=1)
+    visible_B = torch.minimum(visible_B, (patches_B - 1).clamp(min=1))
+    hidden_B = (config.predicted * (patches_B - visible_B)).round().long().clamp(min=1)
+    visible = rank.argsort(dim=-1, descending=True)[..., : int(visible_B.max())]
+    visible_valid = (torch.arange(visible.shape[-1]) < visible_B[:, None])[:, None].expand_as(visible)
+    # A rank of their own for the hidden ones: those that a block would have kept must not come first.
+    seen = torch.zeros(rank.shape, dtype=torch.bool).scatter(2, visible, visible_valid)
+    hidden_rank = torch.rand(rank.shape).masked_fill(seen | ~belongs.flatten(2), -1.0)
+    hidden = hidden_rank.argsort(dim=-1, descending=True)[..., : int(hidden_B.max())]
+    hidden_valid = (torch.arange(hidden.shape[-1]) < hidden_B[:, None])[:, None].expand_as(hidden)
+    return Masks(visible, visible_valid, hidden, hidden_valid)
+
+
+def _preference(config: MaskingConfig, shape: tuple[int, int, int, int], columns_B: Tensor) -> Tensor:
+    """What a scheme would rather keep visible: patches of a higher integer come first."""
+    clips, views, columns, subbands = shape
+    if config.scheme == "random":
+        return torch.zeros(shape)
+    if config.scheme == "structured":
+        by_time = torch.rand(clips, views, columns, 1).argsort(2).argsort(2).expand(shape)
+        by_subband = torch.rand(clips, views, 1, subbands).argsort(3).argsort(3).expand(shape)
+        return torch.where(torch.rand(clips, views, 1, 1) < 0.5, by_time, by_subband).float()
+    side_time, side_subband = min(config.block, columns), min(config.block, subbands)
+    patches_B = columns_B * subbands
+    blocks_B = (patches_B * (config.visible + config.surplus) / config.block**2).long().clamp(min=1)
+    count = int(blocks_B.max())
+    room_B = (columns_B - side_time).clamp(min=0) + 1
+    time = (torch.rand(clips, views, count) * room_B[:, None, None]).long()
+    subband = torch.randint(subbands - side_subband + 1, (clips, views, count))
+    within = lambda start, side, length: (
+        (torch.arange(length) >= start[..., None]) & (torch.arange(length) < start[..., None] + side)
+    )
+    used = (torch.arange(count) < blocks_B[:, None])[:, None, :, None]
+    rows = (within(time, side_time, columns) & used).float()
+    return (rows.transpose(2, 3) @ within(subband, side_subband, subbands).float()).clamp(max=1.0)

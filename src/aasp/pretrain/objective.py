@@ -1,0 +1,106 @@
+"""One step of AaSP pre-training, as in the paper's figure.
+
+Legend: B clips, V views, S samples, T frames, M mel bins, N patches, n visible and m predicted patches, D width.
+Source: the paper's three parts (teacher-student masked modelling, cross-attention predictor, multi-mask contrast).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from aasp.model.audio_encoder import AudioEncoder
+from aasp.model.positions import sincos_positions
+from aasp.pretrain.health import collapse, embedding_health, stem_gradients, stem_health
+from aasp.pretrain.losses.contrastive import contrastive_loss
+from aasp.pretrain.losses.frame import frame_loss
+from aasp.pretrain.losses.utterance import utterance_loss
+from aasp.pretrain.masking import draw_masks
+from aasp.pretrain.predictor import Predictor
+from aasp.pretrain.recipe import Recipe
+from aasp.pretrain.teacher import Teacher
+from aasp.stems.contract import take
+
+Gather = Callable[[Tensor], Tensor]
+
+
+class PretrainObjective(nn.Module):
+    """Student, teacher, predictor and losses; `forward` is the step.
+
+    Args:
+        recipe: the system.
+        gather: joins a tensor over processes along its first dimension, differentiably (the identity for one process);
+            its backward sums the gradients of all processes.
+    """
+
+    def __init__(self, recipe: Recipe, gather: Gather = lambda x: x) -> None:
+        super().__init__()
+        self.recipe, self.gather = recipe, gather
+        width = recipe.model.encoder.width
+        self.student = AudioEncoder(recipe.model)
+        self.teacher = Teacher(self.student, recipe.teacher)
+        self.predictor = Predictor(recipe.predictor, width)
+        hidden, embedding = recipe.losses.projector
+        self.projector = nn.Sequential(
+            nn.Linear(width, hidden, bias=False), nn.LayerNorm(hidden), nn.GELU(), nn.Linear(hidden, embedding)
+        )
+
+    def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Any]:
+        """Losses of one batch.
+
+        Args:
+            batch: "wave", shape (B, S), zero beyond each clip's end; "length", valid samples, shape (B,), on the host.
+
+        Returns:
+            "loss", the weighted sum; "losses", each by name; "diagnostics", the health of the step; all 0-d tensors.
+        """
+        recipe, student = self.recipe, self.student
+        with torch.no_grad():
+            mel_BTM, frames_B = student.frontend(batch["wave"], batch["length"])
+        grid = student.stem.grid(mel_BTM.shape[1])
+        full = bool((frames_B == mel_BTM.shape[1]).all())  # lengths live on the host: no synchronisation
+        valid_BN = None if full else student.stem.valid_patches(frames_B, mel_BTM.shape[1]).to(mel_BTM.device)
+        masks = draw_masks(recipe.masking, grid, -(-frames_B // student.stem.patch[0])).to(mel_BTM.device)
+        visible_valid = None if full else masks.visible_valid.flatten(0, 1)
+
+        target_BND, summary_BD = self.teacher(mel_BTM, valid_BN)
+
+        positions_ND = student.positions(mel_BTM.shape[1], mel_BTM.device)
+        tokens = student.stem.views(mel_BTM, masks.visible, valid_BN) + positions_ND[masks.visible]
+        x = student.encoder(tokens.flatten(0, 1), visible_valid).last  # (B * V, 1 + n, D), the class token first
+        cls_BVD = x[:, 0].unflatten(0, masks.visible.shape[:2])
+
+        queries = sincos_positions(grid, recipe.predictor.width, mel_BTM.device)[masks.hidden.flatten(0, 1)]
+        context_valid = None if full else nn.functional.pad(visible_valid, (1, 0), value=True)
+        predicted = self.predictor(queries, x, context_valid).unflatten(0, masks.hidden.shape[:2])
+
+        embedding = self.gather(self.projector(cls_BVD))
+        losses = {
+            "frame": frame_loss(predicted, take(target_BND, masks.hidden), masks.hidden_valid),
+            "utterance": utterance_loss(cls_BVD, summary_BD),
+            "contrastive": contrastive_loss(embedding, recipe.losses.temperature),
+        }
+        loss = torch.stack([getattr(recipe.losses, name) * value for name, value in losses.items()]).sum()
+        diagnostics = embedding_health(predicted, target_BND, summary_BD, cls_BVD)
+        diagnostics |= stem_health(student.stem, mel_BTM)
+        return {"loss": loss, "losses": losses, "diagnostics": diagnostics}
+
+    def update_teacher(self, momentum: float) -> None:
+        """Move the teacher towards the student."""
+        self.teacher.update(self.student, momentum)
+
+    def gradient_diagnostics(self) -> dict[str, Tensor]:
+        """What can be read between backward and the optimizer's step."""
+        return stem_gradients(self.student.stem) | {"ema_distance": self.teacher.distance(self.student)}
+
+    def check_health(self, metrics: Mapping[str, float]) -> str | None:
+        """Why training should stop, in a few words, or None."""
+        return collapse(metrics)
+
+    def export(self, directory: str | Path) -> None:
+        """Write the model that people use: the teacher, whose average is the better encoder."""
+        self.teacher.model.save(directory)

@@ -1,0 +1,102 @@
+"""A recipe: everything of a pre-training run in one frozen dataclass."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+
+from aasp.config import to_dict
+from aasp.model.audio_encoder import AudioEncoderConfig
+from aasp.pretrain.masking import MaskingConfig
+from aasp.pretrain.predictor import PredictorConfig
+from aasp.pretrain.teacher import TeacherConfig
+
+
+@dataclass(frozen=True)
+class LossesConfig:
+    """Weights of the losses, each a mean over tokens (or views) and channels.
+
+    Attributes:
+        frame: weight of the frame loss.
+        utterance: weight of the utterance loss.
+        contrastive: weight of the multi-mask contrastive loss.
+        temperature: of the contrastive loss.
+        projector: hidden width and output width of the contrastive projector.
+    """
+
+    frame: float = 1.0
+    utterance: float = 1.0
+    contrastive: float = 0.1
+    temperature: float = 0.2
+    projector: tuple[int, int] = (2048, 256)
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """AdamW and its schedule.
+
+    Attributes:
+        lr: peak learning rate.
+        final_lr: learning rate at the last step (cosine).
+        warmup: share of all steps over which it rises linearly.
+        betas: of AdamW.
+        weight_decay: of matrices; vectors and tokens have none.
+        clip: largest gradient norm.
+    """
+
+    lr: float = 5e-4
+    final_lr: float = 0.0
+    warmup: float = 0.1
+    betas: tuple[float, float] = (0.9, 0.95)
+    weight_decay: float = 0.05
+    clip: float = 4.0
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What a step sees.
+
+    Attributes:
+        crop_seconds: length of the random crop of each clip.
+        batch: clips a step, over all processes.
+    """
+
+    crop_seconds: float = 2.56
+    batch: int = 32
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A named system and how it is pre-trained.
+
+    Attributes:
+        name: of the recipe it started from.
+        summary: one line for people.
+        model: front end, stem and encoder.
+        masking: masked views.
+        teacher: EMA and targets.
+        predictor: for hidden patches.
+        losses: weights.
+        optimizer: AdamW and schedule.
+        data: crops and batch.
+        steps: optimizer steps.
+        seed: of weights, masks and data order.
+    """
+
+    name: str
+    summary: str
+    model: AudioEncoderConfig = field(default_factory=AudioEncoderConfig)
+    masking: MaskingConfig = field(default_factory=MaskingConfig)
+    teacher: TeacherConfig = field(default_factory=TeacherConfig)
+    predictor: PredictorConfig = field(default_factory=PredictorConfig)
+    losses: LossesConfig = field(default_factory=LossesConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    steps: int = 10_000
+    seed: int = 0
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of every field: two runs with the same one are the same run."""
+        return hashlib.sha256(json.dumps(to_dict(self), sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,96 @@
+"""The teacher: a slow average of the student that sees everything, and the targets it sets.
+
+Legend: B clips, N patch tokens, D width, L layers.
+Source: data2vec 2.0 and EAT (targets from MLP outputs, instance norm per layer); the utterance target before the
+instance norm is ours, since the instance norm makes every token mean zero.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from aasp.model.audio_encoder import AudioEncoder
+
+
+@dataclass(frozen=True)
+class TeacherConfig:
+    """The exponential moving average and its targets.
+
+    Attributes:
+        momentum: the average's momentum at the start.
+        final_momentum: at the end of the ramp and from then on.
+        ramp: share of all steps over which it rises linearly.
+        layers: how many of the last layers the targets average.
+        utterance: "mean", layer-normalised token mean of the layer average before instance norm; "instance", EAT's
+            form, the token mean of the frame target.
+    """
+
+    momentum: float = 0.999
+    final_momentum: float = 0.9999
+    ramp: float = 0.25
+    layers: int = 12
+    utterance: Literal["mean", "instance"] = "mean"
+
+
+class Teacher(nn.Module):
+    """EMA of the student, stem included, that sets targets from unmasked clips.
+
+    Args:
+        student: the model to copy.
+        config: momentum and targets.
+    """
+
+    def __init__(self, student: AudioEncoder, config: TeacherConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.model = copy.deepcopy(student).requires_grad_(False).eval()
+
+    @torch.no_grad()
+    def forward(self, mel_BTM: Tensor, valid_BN: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Targets for every patch, (B, N, D), and for the clip, (B, D), both layer-normalised over channels."""
+        tokens = self.model.stem(mel_BTM, valid_BN)
+        tokens = tokens + self.model.positions(mel_BTM.shape[1], tokens.device)
+        output = self.model.encoder(tokens, valid_BN, layers=True)
+        outputs = [x[:, 1:].float() for x in output.ffn[-self.config.layers :]]
+        weight = mel_BTM.new_ones(tokens.shape[:2]) if valid_BN is None else valid_BN.float()
+        return targets(outputs, weight, self.config.utterance)
+
+    @torch.no_grad()
+    def update(self, student: nn.Module, momentum: float) -> None:
+        """Move the average towards the student by 1 - momentum; one call for all tensors."""
+        torch._foreach_lerp_(list(self.model.parameters()), list(student.parameters()), 1.0 - momentum)
+
+    @torch.no_grad()
+    def distance(self, student: nn.Module) -> Tensor:
+        """Relative distance of the average from the student."""
+        ours, theirs = list(self.model.parameters()), list(student.parameters())
+        norm = lambda tensors: torch.stack(torch._foreach_norm(tensors)).norm()
+        return norm(torch._foreach_sub(ours, theirs)) / norm(theirs)
+
+
+def targets(layers_LBND: list[Tensor], weight_BN: Tensor, utterance: str) -> tuple[Tensor, Tensor]:
+    """Frame target (B, N, D) and utterance target (B, D) from layer outputs.
+
+    Args:
+        layers_LBND: outputs of the averaged layers, each (B, N, D).
+        weight_BN: 1 for tokens that belong to the clip, else 0.
+        utterance: see `TeacherConfig`.
+    """
+    width = layers_LBND[0].shape[-1]
+    share_BN1 = (weight_BN / weight_BN.sum(1, keepdim=True))[..., None]
+    token_mean = lambda x: (x * share_BN1).sum(1, keepdim=True)
+    normalised = torch.zeros_like(layers_LBND[0])
+    for x in layers_LBND:
+        centred = x - token_mean(x)
+        normalised += centred * torch.rsqrt(token_mean(centred.square()) + 1e-5)
+    frame = functional.layer_norm(normalised / len(layers_LBND), (width,))
+    if utterance == "instance":
+        return frame, token_mean(frame)[:, 0]
+    summary = token_mean(torch.stack(layers_LBND).mean(0))[:, 0]
+    return frame, functional.layer_norm(summary, (width,))

@@ -1,0 +1,88 @@
+"""What every patch embedding ("stem") promises.
+
+Legend: B clips, V views of a clip, T frames, M mel bins, D width; the grid has G time patches x F subbands, N = G * F
+patches in time-major order (n = g * F + f), each P frames x R mel bins; n visible patches per view.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from aasp.errors import AaspError
+
+
+class Stem(nn.Module, ABC):
+    """A patch embedding: log-mel (B, T, M) to tokens (B, N, D) on a grid.
+
+    Args:
+        width: token width D.
+        mels: mel bins M, a multiple of the patch height.
+        patch: (frames P, mel bins R) of one patch; patches do not overlap.
+
+    Raises:
+        AaspError: the mel bins are not a multiple of the patch height.
+    """
+
+    def __init__(self, width: int, mels: int, patch: tuple[int, int]) -> None:
+        super().__init__()
+        if mels % patch[1]:
+            raise AaspError(f"stem: {mels} mel bins cannot be cut in patches of {patch[1]}; choose a divisor of {mels}")
+        self.width, self.mels, self.patch = width, mels, tuple(patch)
+        self.subbands = mels // patch[1]
+
+    @property
+    def receptive_field(self) -> int:
+        """Frames that a token looks at, centred on its patch."""
+        return self.patch[0]
+
+    def grid(self, frames: int) -> tuple[int, int]:
+        """Time patches and subbands (G, F) of a log-mel of that many frames; a partial last patch counts."""
+        return -(-frames // self.patch[0]), self.subbands
+
+    def valid_patches(self, frames_B: Tensor, frames: int) -> Tensor:
+        """Patches that hold at least one valid frame, boolean, shape (B, N)."""
+        columns, subbands = self.grid(frames)
+        valid_BG = torch.arange(columns, device=frames_B.device) * self.patch[0] < frames_B[:, None]
+        return valid_BG.repeat_interleave(subbands, dim=1)
+
+    def cut(self, mel_BTM: Tensor) -> Tensor:
+        """Cut a log-mel into patches, shape (B, G, F, P, R); a partial last patch is filled up with zeros."""
+        frames, _ = self.patch
+        mel_BTM = functional.pad(mel_BTM, (0, 0, 0, -mel_BTM.shape[1] % frames))
+        return mel_BTM.unflatten(2, (self.subbands, -1)).unflatten(1, (-1, frames)).transpose(2, 3)
+
+    @abstractmethod
+    def forward(self, mel_BTM: Tensor, valid_BN: Tensor | None = None) -> Tensor:
+        """Embed whole clips.
+
+        Args:
+            mel_BTM: normalised log-mel, shape (B, T, M), zero beyond each clip's end.
+            valid_BN: patches that belong to each clip, boolean, shape (B, N); all when left out.
+
+        Returns:
+            Tokens, shape (B, N, D). No valid token depends on an invalid patch.
+        """
+
+    def views(self, mel_BTM: Tensor, visible_BVn: Tensor, valid_BN: Tensor | None = None) -> Tensor:
+        """Embed the visible patches of several masked views of each clip.
+
+        Args:
+            mel_BTM: as in `forward`.
+            visible_BVn: indices of each view's visible patches, shape (B, V, n).
+            valid_BN: as in `forward`.
+
+        Returns:
+            Tokens of the visible patches, shape (B, V, n, D). No token depends on a patch that its view does not see.
+        """
+        assert self.receptive_field <= self.patch[0], "a stem that looks beyond its patch needs its own `views`"
+        return take(self(mel_BTM, valid_BN), visible_BVn)
+
+
+def take(tokens_BND: Tensor, index_BVn: Tensor) -> Tensor:
+    """Gather tokens (B, N, ...) at indices (B, V, n) to (B, V, n, ...), in one gather for all views."""
+    clips = torch.arange(len(tokens_BND), device=tokens_BND.device)[:, None, None]
+    return tokens_BND[clips, index_BVn]

@@ -1,0 +1,103 @@
+"""The Lambda Encoder: a shallow transformer inside each patch that estimates decay and frequency.
+
+Legend: Q patches, P frames x R mel bins of a patch, L tokens in a patch, W width, S states.
+Source: the paper names a "shallow Transformer" that estimates per-patch parameters; its inside is ours.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+ALPHA_RANGE = (0.02, 1.0)
+"""Decay per frame: a window of 50 frames down to one, at the bounds (ours)."""
+ALPHA_START = 0.2
+LOGIT_DEVIATION = 0.02
+
+
+def beta_range(stride: int) -> tuple[float, float]:
+    """The alias-prone band in radians per frame: from the Nyquist frequency after the patches to the one before."""
+    return math.pi / stride, math.pi
+
+
+def start_logits(states: int, stride: int) -> Tensor:
+    """Logits whose bounded values are ALPHA_START, and frequencies spread log-uniformly over the band; shape (2, S)."""
+    low, high = beta_range(stride)
+    share = (torch.arange(states, dtype=torch.float64) + 0.5) / states
+    beta = low * (high / low) ** share
+    alpha = torch.full_like(beta, ALPHA_START)
+    position = torch.stack([(alpha - ALPHA_RANGE[0]) / (ALPHA_RANGE[1] - ALPHA_RANGE[0]), (beta - low) / (high - low)])
+    return torch.logit(position).float()
+
+
+def bounded(logits: Tensor, stride: int) -> tuple[Tensor, Tensor]:
+    """Logits (..., 2, S) to alpha per frame and beta in radians per frame, each (..., S), in fp32 (or float64)."""
+    share = torch.sigmoid(logits if logits.dtype == torch.float64 else logits.float())
+    low, high = beta_range(stride)
+    alpha = ALPHA_RANGE[0] + (ALPHA_RANGE[1] - ALPHA_RANGE[0]) * share[..., 0, :]
+    return alpha, low + (high - low) * share[..., 1, :]
+
+
+class LambdaEncoder(nn.Module):
+    """Estimate the logits of alpha and beta from each patch alone, so that nothing masked can leak.
+
+    Args:
+        patch: (frames P, mel bins R).
+        subbands: rows of patches; each has an embedding of its own.
+        states: SBLU states S.
+        width: transformer width W.
+        depth: transformer layers.
+        heads: attention heads.
+        frames_per_token: neighbouring frames that form one token.
+    """
+
+    def __init__(
+        self, patch: tuple[int, int], subbands: int, states: int, width: int, depth: int, heads: int,
+        frames_per_token: int,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.frames_per_token = frames_per_token
+        tokens = patch[0] // frames_per_token
+        self.embed = nn.Linear(patch[1] * frames_per_token, width)
+        self.position = nn.Parameter(0.5 * torch.randn(tokens, width))
+        self.subband = nn.Parameter(0.5 * torch.randn(subbands, 1, width))
+        self.layers = nn.ModuleList(_Layer(width, heads) for _ in range(depth))
+        self.norm = nn.LayerNorm(width)
+        self.head = nn.Linear(width, 2 * states)
+        nn.init.trunc_normal_(self.head.weight, std=LOGIT_DEVIATION)
+        with torch.no_grad():
+            self.head.bias.copy_(start_logits(states, patch[0]).flatten())
+
+    def forward(self, patches: Tensor) -> Tensor:
+        """Patches (..., F, P, R) to logits (..., F, 2, S)."""
+        tokens = patches.unflatten(-2, (-1, self.frames_per_token)).flatten(-2)
+        x = self.embed(tokens) + (self.position + self.subband).to(tokens.dtype)
+        shape = x.shape
+        x = x.reshape(-1, *shape[-2:])
+        for layer in self.layers:
+            x = layer(x)
+        pooled = self.norm(x.mean(-2))
+        return self.head(pooled).reshape(*shape[:-2], 2, -1)
+
+
+class _Layer(nn.Module):
+    """Pre-norm transformer layer on very short sequences.
+
+    Plain matmul and softmax: the fused attention kernels are several times slower on a few tokens.
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.up, self.down = nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
+
+    def forward(self, x_QLW: Tensor) -> Tensor:
+        q, k, v = self.qkv(self.norm1(x_QLW)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        weights = torch.softmax(q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5, dim=-1)
+        x_QLW = x_QLW + self.out((weights.to(v.dtype) @ v).transpose(1, 2).flatten(-2))
+        return x_QLW + self.down(functional.gelu(self.up(self.norm2(x_QLW))))
