@@ -31,6 +31,14 @@ _MEASURED = {"path": pa.string(), "seconds": pa.float64(), "rate": pa.int32(), "
 _CHUNK = 64
 
 
+class NothingUsable(AaspError):
+    """A set in which every file had to be skipped; `skipped` lists them."""
+
+    def __init__(self, message: str, skipped: list[Skipped]) -> None:
+        super().__init__(message)
+        self.skipped = skipped
+
+
 @dataclass(frozen=True)
 class Manifest:
     """The usable files of a set.
@@ -62,7 +70,8 @@ class Manifest:
             The manifest, in the index's order, and the files left out.
 
         Raises:
-            AaspError: no such path, no `path` column, no audio in the folder, or no usable file at all.
+            AaspError: no such path, no `path` column, no audio in the folder.
+            NothingUsable: there is not one usable file.
         """
         return _open(path, workers=workers, trusting=True)
 
@@ -151,7 +160,7 @@ def _open(
     if table.num_rows == 0:
         first = skipped[0]
         why = f"all {len(skipped)} skipped, the first {first.path}: {first.reason}"
-        raise AaspError(f"no usable audio in {source}: {why}; mend or replace the files")
+        raise NothingUsable(f"no usable audio in {source}: {why}; mend or replace the files", skipped)
     return Manifest(table, source), skipped
 
 

@@ -1,0 +1,100 @@
+"""`aasp scan`: a manifest of the audio at a path, and the list of what could not be used."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import tyro
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from aasp.cli.arguments import parse
+from aasp.cli.show import clock, facts
+from aasp.errors import AaspError
+from aasp.files import check_output
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from aasp.datasets.manifest import Manifest, Skipped
+
+_SHOWN = 5  # skipped files named on the terminal
+
+
+@dataclass(frozen=True)
+class Scan:
+    """List the audio at a path with duration, rate and channels, every header read.
+
+    Files that can't be used are counted, and listed with the reason in skipped.csv beside the manifest.
+    """
+
+    path: tyro.conf.Positional[Path]
+    """Folder (searched to the bottom), or a .csv or .parquet index with a column path."""
+    out: Path = Path("manifest.parquet")
+    """Manifest to write: .parquet or .csv."""
+    workers: int = 8
+    """Threads that read headers."""
+    overwrite: bool = False
+    """Replace an earlier manifest and its skipped.csv."""
+
+
+def run(argv: list[str]) -> int:
+    arguments = parse(Scan, argv, prog="aasp scan")
+    out, list_out = arguments.out, arguments.out.with_name("skipped.csv")
+    if out.suffix not in (".parquet", ".csv") or out == list_out:
+        raise AaspError(f"no name for a manifest: {out}; end it in .parquet or .csv")
+    for path in (out, list_out):
+        check_output(path, overwrite=arguments.overwrite)
+
+    from aasp.datasets.manifest import NothingUsable, scan, write_skipped
+
+    with _progress() as progress:
+        task = progress.add_task("reading headers", total=None)
+        try:
+            manifest, skipped = scan(
+                arguments.path,
+                workers=arguments.workers,
+                progress=lambda done, total: progress.update(task, completed=done, total=total),
+            )
+        except NothingUsable as error:
+            write_skipped(error.skipped, list_out)
+            raise AaspError(f"{error}; all are listed in {list_out}") from None
+    write_skipped(skipped, list_out)
+    if out.suffix == ".parquet":
+        manifest.write_parquet(out)
+    else:
+        manifest.write_csv(out)
+    _summarise(arguments.path, manifest, skipped, out, list_out)
+    return 0
+
+
+def _progress() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+def _summarise(path: Path, manifest: Manifest, skipped: list[Skipped], out: Path, list_out: Path) -> None:
+    seconds = manifest.seconds
+    more = [f"and {len(skipped) - _SHOWN:,} more"] if len(skipped) > _SHOWN else []
+    facts(
+        f"audio {path}",
+        {
+            "files": f"{len(manifest):,}",
+            "duration": f"{clock(seconds.sum())}, {clock(seconds.min())} to {clock(seconds.max())} a file",
+            "rates": _counted(manifest.column("rate"), " Hz"),
+            "channels": _counted(manifest.column("channels"), ""),
+            "manifest": out,
+            "skipped": f"{len(skipped):,}, listed in {list_out}",
+            **{f"  {file.path}": file.reason for file in skipped[:_SHOWN]},
+            "": more or None,
+        },
+    )
+
+
+def _counted(values: np.ndarray, unit: str) -> list[str]:
+    """Each value and how many files have it, the most frequent first."""
+    return [f"{value:,}{unit} × {count:,}" for value, count in Counter(values.tolist()).most_common()]
