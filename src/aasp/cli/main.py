@@ -39,8 +39,8 @@ examples:
   aasp pretrain aasp_tiny --data recordings.parquet --out runs/tiny
   aasp pretrain aasp_tiny --data recordings.parquet --out runs/short --steps 2000 --set masking.views=2
   aasp info runs/tiny
-  aasp embed runs/tiny/model dog.wav rain.flac --out embeddings.npz
-  aasp linear runs/tiny/model --index esc10/index.csv --label label --split fold
+  aasp embed runs/tiny dog.wav rain.flac --out embeddings.npz
+  aasp linear runs/tiny --index esc10/index.csv --label label --split fold
 
 AASP_DEBUG=1 shows the traceback behind an error.
 """
