@@ -5,7 +5,7 @@ part; the best one is fitted again on train + valid and scored once on the test 
 choice see nothing of the test part. Ties in the validation score (they are common among 80 clips) go to the lower
 validation loss.
 
-n clips, D dimensions, K classes. Source: the usual protocol of HEAR (Turian et al. 2022), with a refit on train + valid.
+n clips, D dimensions, K classes. Source: the usual protocol of HEAR (Turian et al. 2022), refitted on train + valid.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from aasp.evaluate.metrics import accuracy, macro_f1, mean_average_precision
 from aasp.evaluate.task import Task
 
 # C of the head times D: the standardised clips have squared norm D, so the same strengths serve every width.
-STRENGTHS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
+STRENGTHS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0)
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class ProbeResult:
 
     @property
     def correct(self) -> np.ndarray:
-        """1.0 where the predicted class is the true one (m,): pair two systems' in `mean_interval`. Single-label only."""
+        """1.0 where the predicted class is the true one (m,), for paired intervals of two systems. Single-label only."""
         assert self.truth.ndim == 1, "a multi-label clip is not right or wrong as a whole"
         return (self.predicted == self.truth).astype(np.float64)
 
@@ -98,7 +98,7 @@ def linear_probe(
     """
     for key, X in features.items():
         if len(X) != len(task.y):
-            raise AaspError(f"features {key}: {len(X)} rows for {len(task.y)} clips; embed every clip of the index once")
+            raise AaspError(f"features {key}: {len(X)} rows for {len(task.y)} clips; embed every clip once")
         if not np.isfinite(X).all():
             raise AaspError(f"features {key}: not all finite; the model gives no usable embedding of these clips")
     test = task.test
@@ -134,7 +134,7 @@ def _rank(
     coordinates = fitted.coordinates(X[valid])
     penalties = [strength / X.shape[1] for strength in strengths]
     found = []
-    for C, solution in zip(penalties, fitted.path(penalties), strict=True):
+    for C, solution in zip(penalties, fitted.path(penalties, precise=False), strict=True):
         p = fitted.probabilities(coordinates, *solution)
         found.append((score(task.y[valid], p), -_loss(task.y[valid], p), C))
     if progress is not None:

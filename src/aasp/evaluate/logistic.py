@@ -4,7 +4,7 @@ minimise  C · Σ_i loss(y_i, W x_i + b) + ½ ‖W‖²   over W (K, D), b (K,) 
 
 - loss is softmax cross-entropy (y: class indices) or the sum of K binary cross-entropies (y: multi-hot).
 - An L2 penalty is blind to rotations and keeps W inside the span of the clips. With the thin SVD of the standardised
-  train part, X = U S Vᵀ, the problem has r = rank(X) ≤ min(n, D) coordinates Z = U S, and W = w Vᵀ is the same solution.
+  train part, X = U S Vᵀ, the problem has r = rank(X) ≤ min(n, D) coordinates Z = U S, and W = w Vᵀ is the same head.
 - In these axes Böhning's bound of the Hessian (½ or ¼ ZᵀZ/n + λ) is diagonal; dividing by its root is a preconditioner
   that brings L-BFGS from hundreds of iterations to tens, at any C.
 
@@ -35,7 +35,8 @@ class Head:
 
     def probabilities(self, X: np.ndarray) -> np.ndarray:
         """Class probabilities (n, K) of embeddings (n, D)."""
-        return _probabilities((X.astype(np.float64) - self.mean) / self.scale @ self.weight + self.bias, self.multilabel)
+        logits = (X.astype(np.float64) - self.mean) / self.scale @ self.weight + self.bias
+        return _probabilities(logits, self.multilabel)
 
 
 class Rotated:
@@ -58,7 +59,7 @@ class Rotated:
         n, D = self.X.shape
         self.wide = n < D
         # The smaller of the two Gram matrices. It squares the condition number: axes under 1e-7 of the largest
-        # singular value are lost, far below the precision of float32 embeddings.
+        # singular value are lost: far below the precision of float32 embeddings.
         square, axes = np.linalg.eigh(self.X @ self.X.T if self.wide else self.X.T @ self.X)
         kept = square > 1e-14 * max(square[-1], 1e-300)
         self.singular = np.sqrt(square[kept])
@@ -70,24 +71,34 @@ class Rotated:
         standard = self.scaler.transform(X.astype(np.float64))
         return standard @ self.X.T @ self.axes if self.wide else standard @ self.axes
 
-    def path(self, penalties: Sequence[float]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Solutions (w (r, K'), b (K',)) for each C of `penalties` in turn, each started from the one before."""
+    def path(
+        self, penalties: Sequence[float], *, precise: bool = True
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Solutions (w (r, K'), b (K',)) for each C of `penalties` in turn, each started from the one before.
+
+        Args:
+            penalties: values of C, strong penalty (small C) first: warm starts then save the most.
+            precise: float64 down to a gradient of 1e-6, for a head to keep; else float32 down to 3e-4, for ranking
+                candidates (at weak penalties ten times faster, and within the noise of any validation part).
+        """
         n, rank = self.Z.shape
-        columns = self.target.shape[1]
-        w, b = np.zeros((rank, columns)), np.zeros(columns)
+        dtype, gradient = (np.float64, 1e-6) if precise else (np.float32, 3e-4)
+        target = self.target.astype(dtype)
+        w, b = np.zeros((rank, target.shape[1])), np.zeros(target.shape[1])
         for C in penalties:
             decay = 1 / (C * n)
             curvature = 0.25 if self.multilabel else 0.5
             root = np.sqrt(curvature * self.singular**2 / n + decay)[:, None]
+            Z, shrink = (self.Z / root.T).astype(dtype), (decay / root**2).astype(dtype)
             solved = minimize(
                 _objective,
                 np.vstack([w * root, b]).ravel(),
-                args=(self.Z / root.T, self.target, decay / root**2, self.multilabel),
+                args=(Z, target, shrink, self.multilabel),
                 jac=True,
                 method="L-BFGS-B",
-                options={"maxiter": 500, "maxcor": 10, "gtol": 1e-5, "ftol": 1e-10},
+                options={"maxiter": 5000, "maxfun": 10_000, "gtol": gradient, "ftol": 0.0},
             )
-            solution = solved.x.reshape(rank + 1, columns)
+            solution = solved.x.reshape(rank + 1, -1)
             w, b = solution[:-1] / root, solution[-1]
             yield w, b
 
@@ -111,18 +122,19 @@ def _objective(
 ) -> tuple[float, np.ndarray]:
     """Mean loss + ½ Σ decay · v², and its gradient, in preconditioned coordinates v = w · root (last row: bias)."""
     n, columns = target.shape
-    variables = flat.reshape(-1, columns)
+    variables = flat.astype(Z.dtype, copy=False).reshape(-1, columns)
     v, b = variables[:-1], variables[-1]
     logits = Z @ v + b
     if multilabel:
-        loss = (np.logaddexp(0, logits) - target * logits).sum() / n
+        losses = np.logaddexp(0, logits) - target * logits
         slope = (expit(logits) - target) / n
     else:
         logp = log_softmax(logits, axis=1)
-        loss = -(target * logp).sum() / n
+        losses = -target * logp
         slope = (np.exp(logp) - target) / n
     gradient = np.vstack([Z.T @ slope + decay * v, slope.sum(0)])
-    return loss + 0.5 * (decay * v**2).sum(), gradient.ravel()
+    value = losses.sum(dtype=np.float64) / n + 0.5 * (decay * v**2).sum(dtype=np.float64)
+    return float(value), gradient.astype(np.float64, copy=False).ravel()
 
 
 def _probabilities(logits: np.ndarray, multilabel: bool) -> np.ndarray:
