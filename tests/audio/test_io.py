@@ -157,9 +157,8 @@ def test_mislabelled(wav: Path) -> None:
 
 def test_truncated(sound: Path) -> None:
     content = sound.read_bytes()
-    for share in (0.5, 0.25):
-        sound.write_bytes(content[: round(share * len(content))])
-        check(sound, "truncated")
+    sound.write_bytes(content[: len(content) // 2])
+    check(sound, "truncated")
 
 
 def test_a_whole_window_of_a_truncated_flac_is_refused_only_beyond_the_cut(tmp_path: Path) -> None:
