@@ -1,0 +1,32 @@
+"""`aasp recipes` lists what can be pre-trained, and prints every field of one."""
+
+from __future__ import annotations
+
+import pytest
+
+from aasp.cli.main import main
+from aasp.config import flat
+from aasp.pretrain import recipes
+
+
+def test_every_recipe_has_its_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["recipes"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    for name in ("aasp_tiny", "aasp_small", "aasp_base", "aasp_large"):
+        assert f"{name} {' '.join(recipes.get(name).summary.split())}" in shown
+
+
+def test_every_field_of_one_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["recipes", "aasp_base"]) == 0
+    rows = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()[1:]]
+    recipe = recipes.get("aasp_base")
+    assert {row[0] for row in rows} == flat(recipe).keys() - {"name", "summary"}
+    values = {name: value[0].strip() for name, *value in rows}
+    assert values["model.encoder.width"] == str(recipe.model.encoder.width)
+    assert values["steps"] == str(recipe.steps)
+
+
+def test_an_unknown_recipe_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["recipes", "aasp_tinny"]) == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1 and "aasp_tinny" in told and "aasp_tiny" in told
