@@ -152,6 +152,7 @@ def _open(path: str | os.PathLike[str]) -> soundfile.SoundFile:
         if sound.samplerate <= 0 or sound.channels <= 0:
             raise AudioError(name, *_why_unopened("incomplete"))
         if sound.frames <= 0:
+            _check_log(path, sound)
             raise AudioError(name, "zero length: a header without samples", "delete it or record it again")
     except AudioError:
         sound.close()
@@ -171,16 +172,18 @@ def _why_unopened(message: str) -> tuple[str, str]:
 
 
 def _check_whole(path: str | os.PathLike[str], sound: soundfile.SoundFile) -> None:
-    """Refuse a file whose end is missing. Leaves the position at the beginning.
-
-    libsndfile silently takes what is left of a cut WAV or Ogg file, and says so only in its log. FLAC and MP3 keep the
-    length that their header promises, so we look at the last samples promised.
-    """
+    """Refuse a file whose end is missing. Leaves the position at the beginning."""
     if sound.format in ("FLAC", "MP3"):
+        # The header's length stands whatever follows it: look at the last sample promised.
         last = max(0, sound.frames - 1 - _slack(sound))
         _decode(path, sound, last, last + 1)
         sound.seek(0)
-        return
+    else:
+        _check_log(path, sound)
+
+
+def _check_log(path: str | os.PathLike[str], sound: soundfile.SoundFile) -> None:
+    """Refuse a cut WAV or Ogg file: libsndfile takes what is left of it, and says so in its log only."""
     log = sound.extra_info
     data = re.search(r"^data : (\d+) \(should be (\d+)\)", log, re.MULTILINE)
     cut = data is not None and int(data[2]) + _WAV_SLACK_BYTES < int(data[1]) < _STREAMED_BYTES

@@ -79,7 +79,9 @@ def _progress() -> Progress:
 
 def _summarise(path: Path, manifest: Manifest, skipped: list[Skipped], out: Path, list_out: Path) -> None:
     seconds = manifest.seconds
-    more = [f"and {len(skipped) - _SHOWN:,} more"] if len(skipped) > _SHOWN else []
+    named = [f"{file.path}: {file.reason}" for file in skipped[:_SHOWN]]
+    if len(skipped) > _SHOWN:
+        named.append(f"and {len(skipped) - _SHOWN:,} more")
     facts(
         f"audio {path}",
         {
@@ -89,8 +91,7 @@ def _summarise(path: Path, manifest: Manifest, skipped: list[Skipped], out: Path
             "channels": _counted(manifest.column("channels"), ""),
             "manifest": out,
             "skipped": f"{len(skipped):,}, listed in {list_out}",
-            **{f"  {file.path}": file.reason for file in skipped[:_SHOWN]},
-            "": more or None,
+            "": "\n".join(named) or None,
         },
     )
 

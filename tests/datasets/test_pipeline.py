@@ -1,0 +1,221 @@
+"""Batches of random crops: the same on any thread count, after any interruption, and across shards."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from aasp.datasets.manifest import Manifest
+from aasp.datasets.pipeline import CropPipeline
+from aasp.errors import AaspError
+
+RATE = 8_000
+FILES = 11
+Batch = dict[str, torch.Tensor]
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Manifest:
+    """Eleven FLAC files of 0.3 to 0.8 s. Sample n of file f is (1000 f + n / 10) / 32768: a crop tells its place."""
+    for file in range(FILES):
+        samples = round((0.3 + 0.05 * file) * RATE)
+        wave = 1000 * file + np.arange(samples) // 10
+        soundfile.write(tmp_path / f"{file:02}.flac", wave.astype(np.int16), RATE)
+    return Manifest.open(tmp_path)[0]
+
+
+def pipeline(manifest: Manifest, **changes: Any) -> CropPipeline:
+    return CropPipeline(manifest, **{"seconds": 0.4, "batch": 4, "seed": 5, "rate": RATE, "workers": 2} | changes)
+
+
+def take(crops: Iterator[Batch], count: int) -> list[Batch]:
+    return [next(crops) for _ in range(count)]
+
+
+def same(ours: list[Batch], theirs: list[Batch]) -> bool:
+    return len(ours) == len(theirs) and all(
+        torch.equal(a["wave"], b["wave"]) and torch.equal(a["length"], b["length"])
+        for a, b in zip(ours, theirs, strict=True)
+    )
+
+
+def files_of(batches: list[Batch]) -> list[int]:
+    return [round(float(value) * 32768) // 1000 for batch in batches for value in batch["wave"][:, 0]]
+
+
+def starts_of(batches: list[Batch]) -> list[int]:
+    return [round(float(value) * 32768) % 1000 * 10 for batch in batches for value in batch["wave"][:, 0]]
+
+
+@pytest.mark.parametrize("cache", [False, True])
+def test_a_batch(manifest: Manifest, cache: bool) -> None:
+    for batch in take(pipeline(manifest, cache=cache), 6):
+        assert batch["wave"].shape == (4, 3200) and batch["wave"].dtype == torch.float32
+        assert batch["length"].shape == (4,) and batch["length"].dtype == torch.int64
+        for wave, length in zip(batch["wave"], batch["length"], strict=True):
+            file = round(float(wave[0]) * 32768) // 1000
+            assert length == min(3200, round((0.3 + 0.05 * file) * RATE))
+            assert not wave[length:].any()
+            assert wave[:length].diff().min() >= 0  # one stretch of one file
+            assert round(float(wave[length - 1]) * 32768) - round(float(wave[0]) * 32768) in (
+                (length - 1) // 10,
+                (length - 1) // 10 + 1,
+            )
+
+
+def test_an_epoch_visits_each_file_once_in_a_new_order(manifest: Manifest) -> None:
+    files = files_of(take(pipeline(manifest, batch=1), 3 * FILES))
+    epochs = [files[n : n + FILES] for n in range(0, len(files), FILES)]
+    assert all(sorted(epoch) == list(range(FILES)) for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) == 3
+
+
+def test_crops_begin_anywhere_equally_often(manifest: Manifest) -> None:
+    batches = take(pipeline(manifest, seconds=0.1, batch=FILES, cache=True), 100)
+    starts = np.array([s for f, s in zip(files_of(batches), starts_of(batches), strict=True) if f == 10])
+    latest = round(0.7 * RATE)
+    assert len(starts) == 100
+    assert starts.min() < 0.05 * latest and starts.max() > 0.95 * latest
+    np.testing.assert_allclose(np.quantile(starts, [0.25, 0.5, 0.75]) / latest, [0.25, 0.5, 0.75], atol=0.1)
+
+
+@pytest.mark.parametrize("cache", [False, True])
+def test_the_number_of_threads_changes_nothing(manifest: Manifest, cache: bool) -> None:
+    alone = take(pipeline(manifest, workers=0, cache=cache), 10)
+    assert same(alone, take(pipeline(manifest, workers=1, cache=cache), 10))
+    assert same(alone, take(pipeline(manifest, workers=7, cache=cache), 10))
+
+
+def test_a_cache_changes_nothing_but_the_rounding_of_where_a_crop_begins(manifest: Manifest) -> None:
+    read, cached = take(pipeline(manifest), 10), take(pipeline(manifest, cache=True), 10)
+    assert files_of(read) == files_of(cached)
+    np.testing.assert_allclose(starts_of(read), starts_of(cached), atol=10)
+
+
+def test_another_seed_is_another_run(manifest: Manifest) -> None:
+    five, six = take(pipeline(manifest, batch=FILES), 3), take(pipeline(manifest, batch=FILES, seed=6), 3)
+    assert not same(five, six)
+    # also not the same order an epoch later
+    orders = [{tuple(files_of([batch])) for batch in batches} for batches in (five, six)]
+    assert not orders[0] & orders[1]
+
+
+@pytest.mark.parametrize("cache", [False, True])
+@pytest.mark.parametrize("taken", [0, 1, 5])
+def test_a_restored_pipeline_continues_bit_for_bit(manifest: Manifest, taken: int, cache: bool) -> None:
+    first = pipeline(manifest, cache=cache)
+    take(first, taken)  # batches of 4 of 11 files: in the middle of an epoch
+    state = json.loads(json.dumps(first.state()))
+    expected = take(first, 7)
+    second = pipeline(manifest, workers=1, cache=cache)
+    second.restore(state)
+    assert second.state() == state
+    assert same(take(second, 7), expected)
+    first.restore(state)  # also backwards, with read-ahead under way
+    assert same(take(first, 7), expected)
+
+
+def test_a_position_of_another_run_is_refused(manifest: Manifest) -> None:
+    state = pipeline(manifest).state()
+    fewer = Manifest(manifest.table[:5], manifest.source)
+    others = {"seed": 6, "seconds": 0.5, "batch": 8, "rate": 16_000, "shard": (0, 2), "cache": True}
+    for other in [pipeline(fewer), *(pipeline(manifest, **{name: value}) for name, value in others.items())]:
+        with pytest.raises(AaspError, match="data of another run"):
+            other.restore(state)
+    pipeline(manifest, workers=0).restore(state)
+
+
+def test_shards_are_disjoint_and_make_up_the_whole(manifest: Manifest) -> None:
+    whole = take(pipeline(manifest, batch=6), 11)
+    shards = [take(pipeline(manifest, batch=2, shard=(rank, 3)), 11) for rank in range(3)]
+    for step, batch in enumerate(whole):
+        for rank, shard in enumerate(shards):
+            assert torch.equal(batch["wave"][rank::3], shard[step]["wave"])
+    seen = Counter(file for shard in shards for file in files_of(shard))
+    assert set(seen.values()) == {6}  # 66 crops are six epochs of eleven files
+
+
+def test_files_that_fail_are_passed_over_and_listed(manifest: Manifest) -> None:
+    paths = [Path(path) for path in manifest.paths]
+    expected = take(pipeline(manifest, batch=1), 3 * FILES)
+    paths[3].write_bytes(b"no longer a sound")
+    paths[7].unlink()
+    crops = pipeline(manifest, batch=1)
+    got = take(crops, 3 * (FILES - 2))
+    left = [batch for batch, file in zip(expected, files_of(expected), strict=True) if file not in (3, 7)]
+    assert same(got, left)
+    take(crops, FILES)
+    assert [file.path for file in crops.skipped] == [str(paths[3]), str(paths[7])]
+    assert "not audio" in crops.skipped[0].reason
+    assert crops.skipped[1].reason == "no such file"
+
+
+def test_a_restored_pipeline_passes_over_the_same_files(manifest: Manifest) -> None:
+    for file in (0, 4, 9):
+        Path(manifest.paths[file]).write_bytes(b"no longer a sound")
+    first = pipeline(manifest)
+    take(first, 5)
+    second = pipeline(manifest)
+    second.restore(first.state())
+    assert same(take(second, 7), take(first, 7))
+
+
+def test_a_wrong_duration_in_the_index_is_an_error_of_that_file(manifest: Manifest) -> None:
+    seconds = manifest.seconds.copy()
+    seconds[2] = 1e6
+    wrong = Manifest(manifest.table.set_column(1, "seconds", [seconds]), manifest.source)
+    crops = pipeline(wrong)
+    assert 2 not in files_of(take(crops, 2 * FILES))
+    assert [Path(file.path).name for file in crops.skipped] == ["02.flac"]
+    assert "outside its 0.4 s" in crops.skipped[0].reason
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_nothing_left_to_decode_is_the_end(manifest: Manifest, workers: int) -> None:
+    crops = pipeline(manifest, workers=workers)
+    take(crops, 5)
+    for path in manifest.paths:
+        Path(path).unlink()
+    with pytest.raises(AaspError, match=r"no file can be decoded any more.*11 failed.*no such file") as caught:
+        take(crops, 100)
+    assert "\n" not in str(caught.value)
+    assert len(crops.skipped) == FILES
+
+
+def test_one_good_file_among_many_is_enough(manifest: Manifest) -> None:
+    for path in manifest.paths[1:]:
+        Path(path).unlink()
+    assert set(files_of(take(pipeline(manifest), 4))) == {0}
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"seconds": 0.01}, {"batch": 0}, {"seed": -1}, {"workers": -1}, {"shard": (2, 2)}, {"shard": (-1, 2)}]
+)
+def test_settings_out_of_range(manifest: Manifest, wrong: dict[str, Any]) -> None:
+    with pytest.raises(AaspError, match="no such pipeline"):
+        pipeline(manifest, **wrong)
+
+
+def test_stereo_at_another_rate(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, (44_100, 2))
+    soundfile.write(tmp_path / "a.opus", noise[:, :1], 48_000, format="OGG", subtype="OPUS")
+    soundfile.write(tmp_path / "b.wav", noise, 44_100)
+    crops = CropPipeline(Manifest.open(tmp_path)[0], seconds=0.3, batch=8, seed=0)
+    assert next(crops)["length"].tolist() == [4800] * 8
+    assert crops.skipped == []
+
+
+def test_importing_it_is_silent() -> None:
+    code = "import aasp.datasets.pipeline"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
