@@ -157,7 +157,7 @@ def test_mislabelled(wav: Path) -> None:
 
 def test_truncated(sound: Path) -> None:
     content = sound.read_bytes()
-    for share in (0.9, 0.5) if sound.suffix != ".mp3" else (0.5,):
+    for share in (0.99, 0.9, 0.5) if sound.suffix != ".mp3" else (0.5,):
         sound.write_bytes(content[: round(share * len(content))])
         check(sound, "truncated")
 
@@ -170,6 +170,14 @@ def test_a_whole_window_of_a_truncated_flac_is_refused_only_beyond_the_cut(tmp_p
     np.testing.assert_array_equal(read(path, start=0.5, seconds=0.5), whole[8_000:16_000])
     with pytest.raises(AudioError, match="truncated"):
         read(path, start=3.0, seconds=0.5)
+
+
+def test_a_tag_after_the_last_page_does_no_harm(tmp_path: Path) -> None:
+    path = tmp_path / "a.ogg"
+    soundfile.write(path, tone(16_000, 1), 16_000, format="OGG", subtype="VORBIS")
+    whole = read(path)
+    path.write_bytes(path.read_bytes() + b"TAG" + bytes(125))
+    np.testing.assert_array_equal(read(path), whole)
 
 
 def test_a_streamed_wav_without_a_length_is_whole(wav: Path) -> None:

@@ -32,6 +32,7 @@ EXTENSIONS = frozenset(_FORMATS)
 _MARGIN = 160
 # MP3 without a Xing header states no length: it is estimated from the file's size, tags included.
 _MP3_SLACK_SECONDS = 0.5
+_OGG_PAGE_BYTES = 65_307  # the longest there can be
 # Some writers count a part of the header as data.
 _WAV_SLACK_BYTES = 64
 # Writers that stream don't know the length beforehand and leave a number about as large as the field can hold.
@@ -152,7 +153,8 @@ def _open(path: str | os.PathLike[str]) -> soundfile.SoundFile:
         if sound.samplerate <= 0 or sound.channels <= 0:
             raise AudioError(name, *_why_unopened("incomplete"))
         if sound.frames <= 0:
-            _check_log(path, sound)
+            if sound.format in ("WAV", "WAVEX", "OGG"):
+                _check_whole(path, sound)  # cut behind its header
             raise AudioError(name, "zero length: a header without samples", "delete it or record it again")
     except AudioError:
         sound.close()
@@ -172,23 +174,35 @@ def _why_unopened(message: str) -> tuple[str, str]:
 
 
 def _check_whole(path: str | os.PathLike[str], sound: soundfile.SoundFile) -> None:
-    """Refuse a file whose end is missing. Leaves the position at the beginning."""
+    """Refuse a file whose end is missing: libsndfile takes what is left of a cut WAV or Ogg file without a word.
+
+    Leaves the position at the beginning.
+    """
     if sound.format in ("FLAC", "MP3"):
         # The header's length stands whatever follows it: look at the last sample promised.
         last = max(0, sound.frames - 1 - _slack(sound))
         _decode(path, sound, last, last + 1)
         sound.seek(0)
-    else:
-        _check_log(path, sound)
-
-
-def _check_log(path: str | os.PathLike[str], sound: soundfile.SoundFile) -> None:
-    """Refuse a cut WAV or Ogg file: libsndfile takes what is left of it, and says so in its log only."""
-    log = sound.extra_info
-    data = re.search(r"^data : (\d+) \(should be (\d+)\)", log, re.MULTILINE)
-    cut = data is not None and int(data[2]) + _WAV_SLACK_BYTES < int(data[1]) < _STREAMED_BYTES
-    if cut or "lacks an end-of-stream bit" in log:
+    elif not (_ends_with_its_last_page(path) if sound.format == "OGG" else _has_the_bytes_promised(sound)):
         raise AudioError(path, f"truncated: it ends early, at {sound.frames / sound.samplerate:g} s", "fetch it again")
+
+
+def _ends_with_its_last_page(path: str | os.PathLike[str]) -> bool:
+    """Whether an Ogg file's last page is all there and marked as the last (RFC 3533, section 6)."""
+    with open(path, "rb") as file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - _OGG_PAGE_BYTES))
+        tail = file.read()
+    page = tail[tail.rfind(b"OggS") :]
+    if len(page) < 27:
+        return False
+    lacing = page[27 : 27 + page[26]]
+    return bool(page[5] & 4) and len(page) >= 27 + page[26] + sum(lacing)
+
+
+def _has_the_bytes_promised(sound: soundfile.SoundFile) -> bool:
+    """Whether a WAV file's data chunk is as long as its header says; libsndfile tells in its log only."""
+    data = re.search(r"^data : (\d+) \(should be (\d+)\)", sound.extra_info, re.MULTILINE)
+    return data is None or not int(data[2]) + _WAV_SLACK_BYTES < int(data[1]) < _STREAMED_BYTES
 
 
 def _slack(sound: soundfile.SoundFile) -> int:
