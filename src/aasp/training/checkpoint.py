@@ -1,0 +1,146 @@
+"""Checkpoints: directories of safetensors and JSON that are whole or absent.
+
+``checkpoints/step-00001234/`` holds ``model.safetensors`` (the objective's state, teacher included),
+``optimizer.safetensors`` (``<parameter name>/<moment>``), ``random.safetensors`` (``<process>/<generator>``) and
+``state.json``. It is written beside under a hidden name, synced and renamed; what a crash leaves behind has that
+hidden name and is cleared away by the next start.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from aasp.errors import AaspError
+from aasp.files import sync
+
+FORMAT = 1
+TENSORS = ("model", "optimizer", "random")
+_HIDDEN = ".unfinished-"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """All that a run is after `step` steps. `state` is JSON-able; the rest are tensors on the host, by name."""
+
+    step: int
+    model: dict[str, Tensor]
+    optimizer: dict[str, Tensor]
+    random: dict[str, Tensor]
+    state: dict[str, Any]
+
+
+def save(folder: Path, checkpoint: Checkpoint, *, keep: int) -> Path:
+    """Write a checkpoint into `folder` and drop all but the last `keep`.
+
+    Raises:
+        OSError: the disk is full or the folder can't be written; the checkpoints that were there still are.
+    """
+    target = folder / f"step-{checkpoint.step:08d}"
+    if target.exists():
+        return target
+    beside = folder / f"{_HIDDEN}{target.name}"
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    try:
+        for kind in TENSORS:
+            _write_tensors(beside / f"{kind}.safetensors", getattr(checkpoint, kind))
+        state = {"format": FORMAT, "step": checkpoint.step, **checkpoint.state}
+        (beside / "state.json").write_text(json.dumps(state, indent=1))
+        for path in [*beside.iterdir(), beside]:
+            sync(path)
+        beside.rename(target)
+        sync(folder)
+    except BaseException:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise
+    for old in _finished(folder)[:-keep]:
+        hidden = old.with_name(f"{_HIDDEN}{old.name}")  # renamed first: a half-deleted one must not look whole
+        old.rename(hidden)
+        shutil.rmtree(hidden)
+    return target
+
+
+def load(path: Path) -> Checkpoint:
+    """Read a checkpoint directory.
+
+    Raises:
+        AaspError: a file is missing or damaged; the message names it.
+    """
+    if not path.is_dir():
+        raise AaspError(f"no such checkpoint: {path}; give a folder like RUN/checkpoints/step-00001234")
+    file = path / "state.json"
+    try:
+        state = json.loads(file.read_text())
+        found, step = state.pop("format"), state.pop("step")
+    except FileNotFoundError:
+        raise _damaged(file, "missing") from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise _damaged(file, "not a checkpoint's state") from None
+    if found != FORMAT:
+        raise AaspError(f"checkpoint of format {found}: {path}; this version of aasp reads format {FORMAT}")
+    return Checkpoint(step, **{kind: _read_tensors(path / f"{kind}.safetensors") for kind in TENSORS}, state=state)
+
+
+def latest(run: str | Path) -> Path | None:
+    """The last whole checkpoint of a run, None if there is none."""
+    return next(reversed(_finished(Path(run) / "checkpoints")), None)
+
+
+def clear_unfinished(folder: Path) -> None:
+    """Remove what a crash in the middle of writing or deleting a checkpoint left in `folder`."""
+    for path in folder.glob(f"{_HIDDEN}*"):
+        shutil.rmtree(path)
+
+
+def check_names(path: Path, found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    """See that the tensors read from `path` have the names and shapes that the running model wants.
+
+    Raises:
+        AaspError: the first difference.
+    """
+    remedy = "it belongs to another model, resume with that run's recipe or start in a new --out"
+    for name in sorted(found.keys() ^ expected.keys()):
+        raise AaspError(f"{'unknown' if name in found else 'missing'} tensor {name} in {path}; {remedy}")
+    for name, tensor in expected.items():
+        if found[name].shape != tensor.shape:
+            shapes = f"{tuple(found[name].shape)}, expected {tuple(tensor.shape)}"
+            raise AaspError(f"tensor {name} in {path} has shape {shapes}; {remedy}")
+
+
+def _finished(folder: Path) -> list[Path]:
+    found = [path for path in folder.glob("step-*") if re.fullmatch(r"step-\d{8,}", path.name) and path.is_dir()]
+    return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
+
+
+def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    try:
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path)
+    except SafetensorError as error:  # wraps what the system said: "… No space left on device (os error 28)"
+        number = re.search(r"os error (\d+)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except FileNotFoundError:
+        raise _damaged(path, "missing") from None
+    except (SafetensorError, OSError) as error:
+        raise _damaged(path, " ".join(str(error).split())) from None
+
+
+def _damaged(path: Path, reason: str) -> AaspError:
+    folder = path.parent.name
+    return AaspError(f"damaged checkpoint: {path}: {reason}; move {folder} away to go on from the one before it")

@@ -1,0 +1,74 @@
+"""The machine a run is on: processes and devices through accelerate, and the precision that suits them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, get_args
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from aasp.errors import AaspError
+
+Precision = Literal["auto", "bf16", "fp32"]
+
+
+def accelerator() -> Accelerator:
+    """Join the processes that torchrun or `accelerate launch` started, or be the only one.
+
+    Mixed precision is not left to accelerate: it would rewrite the objective's `forward`; see `autocast`.
+    """
+    return Accelerator(mixed_precision="no")
+
+
+def has_fast_bf16(device: torch.device) -> bool:
+    """Whether bfloat16 matrix products are faster than float32 ones there: in hardware, not emulated."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu":
+        return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+    return False
+
+
+def settle(precision: Precision, device: torch.device) -> Precision:
+    """What ``auto`` means on a device: bf16 where it is fast, else fp32.
+
+    Raises:
+        AaspError: no such precision.
+    """
+    if precision not in get_args(Precision):
+        raise AaspError(f"no such precision: {precision}; take one of {', '.join(get_args(Precision))}")
+    if precision == "auto":
+        return "bf16" if has_fast_bf16(device) else "fp32"
+    return precision
+
+
+def autocast(precision: Precision, device: torch.device) -> torch.autocast:
+    """The context, good for any number of uses one after the other, to run a forward pass in."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=settle(precision, device) == "bf16")
+
+
+def to_device(batch: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
+    """Move a batch's floating-point tensors; counts and lengths stay on the host, where they are read without waiting.
+
+    On the host they are copied: numpy aligns memory to 16 bytes, torch to 64, and the last bits of MKL's results
+    depend on the alignment, which chance would decide anew in every run.
+    """
+    moved = dict(batch)
+    for name, value in batch.items():
+        if isinstance(value, Tensor) and value.is_floating_point():
+            if device.type == "cuda":
+                moved[name] = value.pin_memory().to(device, non_blocking=True)
+            else:
+                moved[name] = value.to(device, copy=True)
+    return moved
+
+
+def gatherer(engine: Accelerator) -> Callable[[Tensor], Tensor]:
+    """A function that concatenates a tensor over all processes along its first dimension, gradients included."""
+    if engine.num_processes == 1:
+        return lambda tensor: tensor
+    from torch.distributed.nn.functional import all_gather
+
+    return lambda tensor: torch.cat(all_gather(tensor))

@@ -1,0 +1,72 @@
+"""On what a run ran: written down at every start, and compared when a run goes on elsewhere."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import json
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+import aasp
+from aasp.files import atomic_write
+
+PACKAGES = ("torch", "numpy", "accelerate", "grain", "soundfile", "soxr", "safetensors")
+DECISIVE = ("torch", "machine", "threads", "processes", "device", "precision")  # what the last bits depend on
+
+
+def describe(engine: Accelerator, precision: str) -> dict[str, Any]:
+    """Versions, machine, threads, device, precision, and the commit where the package runs from a git checkout."""
+    device = engine.device
+    return {
+        "aasp": aasp.__version__,
+        "commit": _commit(),
+        "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in PACKAGES},
+        "system": platform.platform(),
+        "machine": platform.machine() + (f" {torch.backends.cpu.get_cpu_capability()}" if device.type == "cpu" else ""),
+        "threads": torch.get_num_threads(),
+        "processes": engine.num_processes,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "precision": precision,
+    }
+
+
+def record(path: Path, step: int, environment: dict[str, Any]) -> list[str]:
+    """Add a start at `step` to the file's list of starts.
+
+    Returns:
+        What has changed since the start before, ``threads: 1, was 2``: with any of it the losses differ in their
+        last bits from those of an uninterrupted run.
+    """
+    starts = json.loads(path.read_text()) if path.exists() else []
+    changed = []
+    if starts:
+        before = starts[-1]
+        changed = [
+            f"{name}: {environment[name]}, was {before.get(name)}"
+            for name in DECISIVE
+            if environment[name] != before.get(name)
+        ]
+    when = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    start = {"step": step, "time": when, "command": sys.argv, **environment}
+    with atomic_write(path) as beside:
+        beside.write_text(json.dumps([*starts, start], indent=1) + "\n")
+    return changed
+
+
+def _commit() -> str | None:
+    folder = Path(aasp.__file__).parent
+    asked = ["git", "-C", str(folder), "rev-parse", "HEAD"]
+    try:
+        tracked = subprocess.run([*asked[:3], "ls-files", "--error-unmatch", "__init__.py"], capture_output=True)
+        answer = subprocess.run(asked, capture_output=True, text=True)
+    except OSError:
+        return None  # no git on this machine
+    return answer.stdout.strip() if tracked.returncode == answer.returncode == 0 else None

@@ -1,0 +1,206 @@
+"""The training loop. It knows nothing of what it trains: the objective brings losses, the batches bring data.
+
+A step is: schedules, forward and backward, clipping, non-finite check, optimizer step, teacher update, log, checkpoint.
+Nothing in it waits for the device, save at log and checkpoint steps. A step whose gradient is not finite changes no
+weight (the check is a veto that stays on the device); the next look at the numbers then stops the run.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from aasp.errors import AaspError
+from aasp.training import checkpoint, engine, optim, snapshot
+from aasp.training.interrupts import Interrupts
+from aasp.training.record import Record
+from aasp.training.run import Run
+from aasp.training.schedules import Schedules
+from aasp.training.window import fetch
+
+
+class TrainingStopped(AaspError):
+    """Training broke down: its losses are not finite, or it collapsed. The last good checkpoint is kept."""
+
+
+class Objective(Protocol):
+    """What is trained: an `nn.Module` that is its own training step.
+
+    Called with a batch it returns ``{"loss": scalar, "losses": {name: scalar}, "diagnostics": {name: scalar}}``. A
+    teacher's parameters have ``requires_grad`` False and are part of the state dict.
+    """
+
+    def __call__(self, batch: Mapping[str, Any]) -> dict[str, Any]: ...
+
+    def update_teacher(self, momentum: float) -> None:
+        """Called after every optimizer step."""
+
+    def gradient_diagnostics(self) -> dict[str, Tensor]:
+        """Called at log steps between backward and clipping: scalars to be read off the gradients."""
+
+    def check_health(self, metrics: Mapping[str, float]) -> str | None:
+        """Why training should stop, given a log step's numbers by name (``loss``, ``losses/x``); None if it is well."""
+
+
+class Batches(snapshot.Positioned, Protocol):
+    """An endless stream of batches that can say where it is.
+
+    ``state()``, asked after the k-th batch, makes a stream to which it is given by ``restore`` go on with batch k + 1,
+    however many batches were already being prepared.
+    """
+
+    def __next__(self) -> Mapping[str, Any]: ...
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to run.
+
+    Attributes:
+        name: of what is trained, for the progress display.
+        clip: largest gradient norm.
+        betas: of AdamW.
+        log_every: steps between log lines.
+        checkpoint_every: steps between checkpoints; the last step always has one.
+        keep: checkpoints to keep.
+        precision: of the forward pass.
+    """
+
+    name: str
+    clip: float
+    betas: tuple[float, float]
+    log_every: int = 50
+    checkpoint_every: int = 500
+    keep: int = 2
+    precision: engine.Precision = "auto"
+
+    def __post_init__(self) -> None:
+        for name in ("log_every", "checkpoint_every", "keep"):
+            if getattr(self, name) < 1:
+                raise AaspError(f"{name} is {getattr(self, name)}; give a number of at least 1")
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a call of `train` ended: after how many steps, and with which exit code (0 done, 75 or 130 asked to stop)."""
+
+    step: int
+    exit_code: int
+
+
+def train(
+    objective: Any,
+    batches: Batches,
+    *,
+    run: Run,
+    schedules: Schedules,
+    machine: Accelerator,
+    fingerprint: str,
+    settings: Settings,
+    measure: Callable[[Mapping[str, Any]], tuple[int, float]],
+    start: Path | None = None,
+    on_checkpoint: Callable[[], None] = lambda: None,
+) -> Result:
+    """Train an objective to the end of its schedules, or until a signal asks to stop.
+
+    Args:
+        objective: see `Objective`; it is moved to the machine's device and trained in place.
+        batches: see `Batches`; each process has its own.
+        run: the directory to write to, held by `open_run`.
+        schedules: what changes from step to step; their length is the number of steps.
+        machine: processes and devices.
+        fingerprint: identifies what is trained; a checkpoint with another one is refused.
+        settings: see `Settings`.
+        measure: how many clips, and how many seconds of audio, a batch holds.
+        start: the checkpoint to go on from.
+        on_checkpoint: called in the first process after each checkpoint, and at the end.
+
+    Returns:
+        Where it ended; a run that was asked to stop has saved a checkpoint.
+
+    Raises:
+        TrainingStopped: the losses are not finite, or the objective's own check found it ill.
+        AaspError: `start` is damaged or belongs to another run.
+        OSError: the disk is full; the last checkpoint is kept.
+    """
+    steps, exit_code = len(schedules), None
+    optimizer = optim.adamw(objective, betas=settings.betas)
+    model, _ = machine.prepare(objective, optimizer)
+    trainable = [parameter for parameter in objective.parameters() if parameter.requires_grad]
+    autocast = engine.autocast(settings.precision, machine.device)
+    objective.train()
+    so_far = snapshot.Progress()
+    if start is not None:
+        so_far = snapshot.restore(start, objective, optimizer, batches, machine, fingerprint)
+    if so_far.step == steps and machine.is_main_process:
+        on_checkpoint()
+
+    with Interrupts() as interrupts, Record(run.path, so_far, steps, machine, settings.name) as record:
+        while so_far.step < steps and exit_code is None:
+            now = schedules.at(so_far.step)
+            optim.set_step(optimizer, now["learning_rate"], now["weight_decay"])
+            with record.waiting():
+                batch = next(batches)
+            so_far.count(*measure(batch))
+            to_log = so_far.step % settings.log_every == 0 or so_far.step == steps
+
+            with autocast:
+                output = model(engine.to_device(batch, machine.device))
+            machine.backward(output["loss"])
+            diagnostics = output["diagnostics"] | (objective.gradient_diagnostics() if to_log else {})
+            norm = machine.clip_grad_norm_(trainable, settings.clip)
+            optim.step_unless(optimizer, ~torch.isfinite(norm))
+            optimizer.zero_grad()
+            objective.update_teacher(now["momentum"])
+
+            losses = {f"losses/{name}": value for name, value in output["losses"].items()}
+            so_far.window.add({"loss": output["loss"], **losses, "gradient_norm": norm})
+            record.advance()
+
+            exit_code = _agreed(interrupts.exit_code, so_far.step, machine)
+            to_save = so_far.step % settings.checkpoint_every == 0 or so_far.step == steps or exit_code is not None
+            if to_log or to_save:
+                means, health = fetch(so_far.window.means(), machine), fetch(diagnostics, machine)
+                illness = _not_finite(means) or objective.check_health({**means, **health})
+                if to_log or illness:
+                    record.log({**means, **now, **{f"health/{name}": value for name, value in health.items()}})
+                if illness:
+                    last = checkpoint.latest(run.path)
+                    kept = f"the last good checkpoint is {last}" if last else "no checkpoint was saved yet"
+                    raise TrainingStopped(f"{settings.name} stopped at step {so_far.step}: {illness}; {kept}")
+            if to_log:
+                so_far.window.clear()
+            if to_save:
+                taken = snapshot.take(objective, optimizer, so_far, batches, machine, fingerprint)
+                if machine.is_main_process:
+                    record.sync()
+                    checkpoint.save(run.checkpoints, taken, keep=settings.keep)
+                    on_checkpoint()
+                machine.wait_for_everyone()
+    return Result(so_far.step, exit_code or 0)
+
+
+def _not_finite(means: Mapping[str, float]) -> str | None:
+    """The first mean that is not finite, with what to try: one bad step is enough to show in it."""
+    bad = next((name for name, value in means.items() if not math.isfinite(value)), None)
+    return bad and f"{bad} is not finite, try --precision fp32 or a lower learning rate"
+
+
+def _agreed(exit_code: int | None, step: int, machine: Accelerator) -> int | None:
+    """The exit code that a signal to any of the processes asks for; all must leave at the same step.
+
+    Asking the others waits for them and for the device, so several processes ask every tenth step only.
+    """
+    if machine.num_processes == 1:
+        return exit_code
+    if step % 10:
+        return None
+    codes = machine.gather(torch.tensor([exit_code or 0], device=machine.device))
+    return int(codes.max()) or None

@@ -1,0 +1,62 @@
+"""AdamW whose weight decay leaves alone what should not shrink, and whose step can be vetoed without asking the host.
+
+Always the fused implementation: on 288 small tensors (ViT 192 x 24, CPU) it took 9 ms where foreach took 34 ms and the
+plain loop 28 ms, and it alone takes a `found_inf` veto on the device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+
+def parameter_groups(module: nn.Module) -> list[dict]:
+    """Split the trainable parameters into those that decay and those that don't.
+
+    Weight matrices and convolution kernels decay: parameters called ``weight`` or ``…_weight`` with two dimensions or
+    more, outside embeddings. Everything else stays: biases, norms, and every raw parameter (class and mask tokens,
+    positions, poles), whose zero means nothing. Parameters without gradient (the teacher's) are in neither group.
+
+    Returns:
+        Two groups ``{"params", "names", "decays"}``; the names go with the parameters, in the module's order.
+    """
+    embeddings = {id(m.weight) for m in module.modules() if isinstance(m, nn.Embedding)}
+    groups: list[dict] = [{"params": [], "names": [], "decays": True}, {"params": [], "names": [], "decays": False}]
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            decays = parameter.ndim >= 2 and name.endswith("weight") and id(parameter) not in embeddings
+            group = groups[0 if decays else 1]
+            group["params"].append(parameter)
+            group["names"].append(name)
+    return [group for group in groups if group["params"]]
+
+
+def adamw(module: nn.Module, *, betas: tuple[float, float] = (0.9, 0.95), eps: float = 1e-8) -> torch.optim.AdamW:
+    """AdamW over a module's trainable parameters; the rate and the decay come from `set_step` before each step."""
+    return torch.optim.AdamW(parameter_groups(module), lr=0.0, weight_decay=0.0, betas=betas, eps=eps, fused=True)
+
+
+def set_step(optimizer: torch.optim.Optimizer, learning_rate: float, weight_decay: float) -> None:
+    """Give every group this step's learning rate, and this step's decay to the groups that decay."""
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate
+        group["weight_decay"] = weight_decay if group["decays"] else 0.0
+
+
+def step_unless(optimizer: torch.optim.Optimizer, veto: Tensor) -> None:
+    """Take the step, unless the scalar tensor `veto` (on the parameters' device) is not zero.
+
+    A vetoed step leaves weights, moments and step counts as they were. The fused kernel reads the veto itself (it is
+    what gradient scalers use), so nothing waits for the device.
+    """
+    optimizer.found_inf = veto.to(torch.float32)  # type: ignore[attr-defined]
+    optimizer.step()
+
+
+def named_states(optimizer: torch.optim.Optimizer) -> Iterable[tuple[str, Tensor, dict[str, Tensor]]]:
+    """Every parameter the optimizer holds: its name, itself and its state tensors, in a fixed order."""
+    for group in optimizer.param_groups:
+        for name, parameter in zip(group["names"], group["params"], strict=True):
+            yield name, parameter, optimizer.state[parameter]

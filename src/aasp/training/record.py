@@ -1,0 +1,90 @@
+"""One log step told everywhere: the metrics file, TensorBoard and the display; and how fast the run is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import TracebackType
+
+import torch
+from accelerate import Accelerator
+
+from aasp.training.display import Display
+from aasp.training.snapshot import Progress
+from aasp.training.tracking import Tracker
+
+
+class Record:
+    """Keeps the record of a run; only the first process writes and shows.
+
+    Args:
+        run: the run's directory.
+        progress: how far the run has come; read at every log step.
+        steps: how many the run has in all.
+        machine: processes and devices.
+        name: what is running.
+    """
+
+    def __init__(self, run: Path, progress: Progress, steps: int, machine: Accelerator, name: str) -> None:
+        self._progress, self._machine = progress, machine
+        self._tracker = Tracker(run, progress.step) if machine.is_main_process else None
+        self._display = Display(steps, progress.step, name=name, quiet=not machine.is_main_process)
+        self._mark()
+
+    def _mark(self) -> None:
+        self._clips, self._elapsed, self._waited = self._progress.clips, self._progress.elapsed, 0.0
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Time spent here was spent waiting for data."""
+        began = time.perf_counter()
+        yield
+        self._waited += time.perf_counter() - began
+
+    def advance(self) -> None:
+        """A step is done."""
+        self._display.advance(self._progress.step)
+
+    def log(self, measured: Mapping[str, float]) -> None:
+        """Write and show a log step's numbers, with the run's speed and extent. Every process must call it."""
+        progress, window = self._progress, self._progress.elapsed - self._elapsed
+        clips, all_clips, audio_seconds = self._total(
+            progress.clips - self._clips, progress.clips, progress.audio_seconds
+        )
+        metrics = {
+            **measured,
+            "clips_per_second": clips / window,
+            "waiting_share": self._waited / window,
+            "clips_seen": all_clips,
+            "hours_seen": audio_seconds / 3600,
+            "seconds": progress.elapsed,
+        }
+        self._mark()
+        if self._tracker is not None:
+            self._tracker.log(progress.step, metrics)
+        self._display.show(progress.step, metrics)
+
+    def sync(self) -> None:
+        """Make the record survive a power cut."""
+        if self._tracker is not None:
+            self._tracker.sync()
+
+    def _total(self, *values: float) -> list[float]:
+        if self._machine.num_processes == 1:
+            return list(values)
+        own = torch.tensor(values, dtype=torch.float64, device=self._machine.device)
+        return self._machine.reduce(own, "sum").tolist()
+
+    def __enter__(self) -> Record:
+        self._open = ExitStack()
+        if self._tracker is not None:
+            self._open.enter_context(self._tracker)
+        self._open.enter_context(self._display)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.close()

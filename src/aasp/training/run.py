@@ -1,0 +1,143 @@
+"""A run's directory: what lies where, and who may write to it.
+
+``recipe.json``, ``environment.json``, ``metrics.jsonl``, ``tensorboard/``, ``checkpoints/``, ``model/`` and, when files
+were skipped, ``skipped.csv``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
+
+from aasp.errors import AaspError
+from aasp.files import atomic_write
+from aasp.training import checkpoint
+
+
+@dataclass(frozen=True)
+class Run:
+    """The directory of one run."""
+
+    path: Path
+
+    @property
+    def recipe(self) -> Path:
+        return self.path / "recipe.json"
+
+    @property
+    def environment(self) -> Path:
+        return self.path / "environment.json"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def model(self) -> Path:
+        return self.path / "model"
+
+    @property
+    def skipped(self) -> Path:
+        return self.path / "skipped.csv"
+
+
+@contextlib.contextmanager
+def open_run(
+    out: str | Path, recipe: dict[str, Any], machine: Accelerator, *, resume: str | Path = "auto"
+) -> Iterator[tuple[Run, Path | None]]:
+    """Hold a directory for a run of `recipe`: a new one, or one in which this very recipe goes on.
+
+    Args:
+        out: the directory; missing or empty for a new run.
+        recipe: everything that makes the run what it is, JSON-able.
+        machine: of several processes the first opens the run, and tells the others how that went.
+        resume: ``auto`` goes on from the last checkpoint in `out` if there is one; ``never`` wants a new directory;
+            a path (a checkpoint, or a run: its last) goes on from there, in a new directory or in that run itself.
+
+    Yields:
+        The run, and the checkpoint to go on from or None. While the context lasts no other process can open the run.
+
+    Raises:
+        AaspError: `out` holds something else or is in use, or `resume` has no checkpoint.
+    """
+    told: list[Any] = [None]
+    with contextlib.ExitStack() as held:
+        if machine.is_main_process:
+            try:
+                told = [held.enter_context(_opened(Run(Path(out)), recipe, resume))]
+            except (AaspError, OSError) as error:
+                told = [error]
+        broadcast_object_list(told)
+        if isinstance(told[0], Exception):
+            raise told[0]
+        yield Run(Path(out)), told[0]
+
+
+@contextlib.contextmanager
+def _opened(run: Run, recipe: dict[str, Any], resume: str | Path) -> Iterator[Path | None]:
+    if run.path.exists() and not run.path.is_dir():
+        raise AaspError(f"output is a file: {run.path}; --out names a folder")
+    fresh = not run.path.exists() or all(path.name.startswith(".") for path in run.path.iterdir())
+    if not fresh:
+        _check_same(run, recipe)
+        if resume == "never":
+            raise AaspError(f"output holds a run: {run.path}; go on with --resume auto or choose another --out")
+    named = None if str(resume) in ("auto", "never") else _named(Path(resume))
+    run.path.mkdir(parents=True, exist_ok=True)
+    with _locked(run):
+        last = checkpoint.latest(run.path)
+        if last is not None and named is not None and named.resolve() != last.resolve():
+            raise AaspError(f"going on from {named} would lose {last}; choose another --out")
+        checkpoint.clear_unfinished(run.checkpoints)
+        if fresh:
+            with atomic_write(run.recipe) as beside:
+                beside.write_text(json.dumps(recipe, indent=1) + "\n")
+        yield named or last
+
+
+@contextlib.contextmanager
+def _locked(run: Run) -> Iterator[None]:
+    """Keep a second process from writing to the same run; the system lifts the lock when this process ends."""
+    with (run.path / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise AaspError(f"run in use: {run.path}; another process trains there, wait for it or stop it") from None
+        yield
+
+
+def _check_same(run: Run, recipe: dict[str, Any]) -> None:
+    try:
+        found = json.loads(run.recipe.read_text())
+    except FileNotFoundError:
+        raise AaspError(f"output is neither empty nor a run: {run.path}; choose another --out") from None
+    except ValueError:
+        raise AaspError(f"damaged recipe: {run.recipe}: not JSON; choose another --out") from None
+    there, here = _flat(found), _flat(json.loads(json.dumps(recipe)))
+    for name in sorted(name for name in there.keys() | here.keys() if there.get(name) != here.get(name)):
+        raise AaspError(
+            f"output holds another run: {run.path} has {name} = {there.get(name)}, this one {here.get(name)}; "
+            "choose another --out, or the same settings to go on"
+        )
+
+
+def _flat(value: Any, name: str = "") -> dict[str, Any]:
+    """Nested dicts as one, ``{"losses.frame": 1.0}``."""
+    if not isinstance(value, dict):
+        return {name: value}
+    return {k: v for key, inner in value.items() for k, v in _flat(inner, f"{name}.{key}" if name else key).items()}
+
+
+def _named(path: Path) -> Path:
+    start = checkpoint.latest(path) if (path / "checkpoints").is_dir() else path
+    if start is None:
+        raise AaspError(f"no checkpoint in {path}; --resume wants a run that saved one, or a checkpoint folder")
+    return start

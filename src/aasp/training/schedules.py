@@ -1,0 +1,67 @@
+"""Schedules as arrays: the value of a setting at every step, computed once before the first.
+
+A step's value depends on nothing but its index, so a resumed run follows the uninterrupted one exactly.
+Arrays are float64 of shape (steps,); ``schedule[it]`` is what step ``it`` (counted from 0) uses.
+Sources: cosine with linear warm-up, Loshchilov & Hutter 2017 (SGDR) as in data2vec 2.0 and EAT; linear ramp of the
+teacher's momentum, data2vec (Baevski et al. 2022), section 3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+def constant(value: float, steps: int) -> np.ndarray:
+    """The same value at every step."""
+    return np.full(steps, value, dtype=np.float64)
+
+
+def warmup_cosine(peak: float, steps: int, *, warmup: int = 0, final: float = 0.0) -> np.ndarray:
+    """Rise linearly to `peak` over the first `warmup` steps, then fall along half a cosine towards `final`.
+
+    Step 0 already moves (``peak / warmup``); step ``warmup`` is the first at the peak; `final` would be reached one
+    step after the last, so that no step is spent at a rate of zero.
+    """
+    _check_span(steps, warmup, "warmup")
+    it = np.arange(steps, dtype=np.float64)
+    progress = np.clip((it - warmup) / max(steps - warmup, 1), 0.0, 1.0)
+    cosine = final + 0.5 * (peak - final) * (1.0 + np.cos(np.pi * progress))
+    return np.where(it < warmup, peak * (it + 1.0) / max(warmup, 1), cosine)
+
+
+def ramp(start: float, end: float, steps: int, *, over: int) -> np.ndarray:
+    """Go linearly from `start` at step 0 to `end` at step `over`, and stay there."""
+    _check_span(steps, over, "ramp")
+    it = np.arange(steps, dtype=np.float64)
+    return start + (end - start) * np.clip(it / max(over, 1), 0.0, 1.0) if over else constant(end, steps)
+
+
+def _check_span(steps: int, span: int, what: str) -> None:
+    assert steps >= 1, f"a schedule needs at least one step, not {steps}"
+    assert 0 <= span <= steps, f"{what} of {span} steps does not fit into {steps} steps"
+
+
+@dataclass(frozen=True)
+class Schedules:
+    """What changes from step to step, each of shape (steps,); the momentum is the teacher's."""
+
+    learning_rate: np.ndarray
+    weight_decay: np.ndarray
+    momentum: np.ndarray
+
+    def __post_init__(self) -> None:
+        lengths = {len(self.learning_rate), len(self.weight_decay), len(self.momentum)}
+        assert len(lengths) == 1, f"schedules differ in length: {sorted(lengths)}"
+
+    def __len__(self) -> int:
+        return len(self.learning_rate)
+
+    def at(self, it: int) -> dict[str, float]:
+        """Every setting of step `it`, by name."""
+        return {
+            "learning_rate": float(self.learning_rate[it]),
+            "weight_decay": float(self.weight_decay[it]),
+            "momentum": float(self.momentum[it]),
+        }

@@ -1,0 +1,153 @@
+"""What a checkpoint holds of a running training, and how it is put back.
+
+Tensors go by parameter name, whole: what FSDP has spread over processes is gathered first and spread again afterwards.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from torch import Tensor, nn
+
+from aasp.errors import AaspError
+from aasp.training.checkpoint import Checkpoint, check_names, load
+from aasp.training.optim import named_states
+from aasp.training.randomness import random_state, restore_random_state
+from aasp.training.window import Window
+
+
+class Positioned(Protocol):
+    """A stream that can say where it is, and go there."""
+
+    def state(self) -> dict[str, Any]: ...
+
+    def restore(self, state: dict[str, Any]) -> None: ...
+
+
+@dataclass
+class Progress:
+    """How far a process has come: steps, its own clips and seconds of audio, time, and its open log window."""
+
+    step: int = 0
+    clips: int = 0
+    audio_seconds: float = 0.0
+    elapsed: float = 0.0
+    window: Window = field(default_factory=Window)
+    _clock: float = field(default_factory=time.monotonic)
+
+    def count(self, clips: int, audio_seconds: float) -> None:
+        """One step more."""
+        now = time.monotonic()
+        self.step += 1
+        self.clips += clips
+        self.audio_seconds += audio_seconds
+        self.elapsed, self._clock = self.elapsed + now - self._clock, now
+
+
+def take(
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    progress: Progress,
+    stream: Positioned,
+    machine: Accelerator,
+    fingerprint: str,
+) -> Checkpoint:
+    """Everything that the rest of the training depends on. Every process must call it; the first saves the result."""
+    own = {
+        "data": stream.state(),
+        "clips": progress.clips,
+        "audio_seconds": progress.audio_seconds,
+        "window": progress.window.state(),
+    }
+    processes = gather_object([(own, random_state(machine.device))])
+    return Checkpoint(
+        progress.step,
+        model={name: _whole(tensor) for name, tensor in module.state_dict().items()},
+        optimizer={
+            f"{name}/{moment}": _whole(tensor)
+            for name, _, state in named_states(optimizer)
+            for moment, tensor in state.items()
+        },
+        random={f"{rank}/{name}": t for rank, (_, state) in enumerate(processes) for name, t in state.items()},
+        state={
+            "fingerprint": fingerprint,
+            "elapsed": progress.elapsed,
+            "processes": [state for state, _ in processes],
+        },
+    )
+
+
+def restore(
+    path: Path,
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    stream: Positioned,
+    machine: Accelerator,
+    fingerprint: str,
+) -> Progress:
+    """Put module, optimizer, stream and random state back to where the checkpoint at `path` was taken.
+
+    Raises:
+        AaspError: the checkpoint is damaged, another run's, or of another number of processes.
+    """
+    saved = load(path)
+    try:
+        found, elapsed, processes = (saved.state[key] for key in ("fingerprint", "elapsed", "processes"))
+        own = processes[machine.process_index] if len(processes) == machine.num_processes else None
+    except (KeyError, TypeError):
+        raise AaspError(f"damaged checkpoint: {path / 'state.json'}: incomplete; move it away") from None
+    if found != fingerprint:
+        raise AaspError(f"checkpoint of another run: {path}; resume with its recipe and data, or start in a new --out")
+    if own is None:
+        raise AaspError(
+            f"checkpoint of {len(processes)} processes: {path}; this run has {machine.num_processes}, launch as many"
+        )
+    _restore_model(module, saved.model, path / "model.safetensors")
+    _restore_optimizer(optimizer, saved.optimizer, path / "optimizer.safetensors")
+    stream.restore(own["data"])
+    prefix = f"{machine.process_index}/"
+    random = {name.removeprefix(prefix): t for name, t in saved.random.items() if name.startswith(prefix)}
+    restore_random_state(random, machine.device)
+    progress = Progress(saved.step, own["clips"], own["audio_seconds"], elapsed)
+    progress.window.restore(own["window"])
+    return progress
+
+
+def _restore_model(module: nn.Module, tensors: dict[str, Tensor], file: Path) -> None:
+    own = module.state_dict()
+    check_names(file, tensors, own)
+    with torch.no_grad():
+        for name, tensor in own.items():
+            tensor.copy_(_spread(tensors[name], tensor))
+
+
+def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], file: Path) -> None:
+    """A parameter that never had a gradient has no state."""
+    expected: dict[str, Tensor] = {}
+    for name, parameter, state in named_states(optimizer):
+        if f"{name}/step" in tensors:
+            state["step"] = torch.zeros((), device=parameter.device)
+            state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
+            expected |= {f"{name}/{moment}": tensor for moment, tensor in state.items()}
+    check_names(file, tensors, expected)
+    for name, tensor in expected.items():
+        tensor.copy_(_spread(tensors[name], tensor))
+
+
+def _whole(tensor: Tensor) -> Tensor:
+    return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
+
+
+def _spread(tensor: Tensor, like: Tensor) -> Tensor:
+    """`tensor` laid out as `like` is."""
+    if not hasattr(like, "device_mesh"):
+        return tensor
+    from torch.distributed.tensor import distribute_tensor
+
+    return distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements)  # type: ignore[attr-defined]

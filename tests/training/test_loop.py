@@ -1,0 +1,135 @@
+"""What stops a run, what a refused start says, and that several processes train as one."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from toy_training import toy_run
+
+from aasp.errors import AaspError
+from aasp.training import checkpoint
+from aasp.training.engine import accelerator
+from aasp.training.loop import TrainingStopped
+from aasp.training.run import open_run
+from aasp.training.tracking import read_metrics
+
+
+@pytest.mark.parametrize(("poison", "stop"), [(1, 3), (9, 9), (10, 12), (11, 12)])
+def test_what_is_not_finite_stops_the_run_and_the_last_good_checkpoint_is_kept(
+    tmp_path: Path, poison: int, stop: int
+) -> None:
+    with pytest.raises(TrainingStopped) as caught:
+        toy_run(tmp_path, poison=poison)
+    good = (poison - 1) // 4 * 4
+    kept = f"the last good checkpoint is {tmp_path}/checkpoints/step-{good:08d}" if good else "no checkpoint was saved"
+    assert f"toy stopped at step {stop}: loss is not finite" in str(caught.value) and kept in str(caught.value)
+    assert "\n" not in str(caught.value)
+    last = checkpoint.latest(tmp_path)
+    assert (last is None) if not good else last.name == f"step-{good:08d}"
+    assert read_metrics(tmp_path)[-1]["loss"] is None
+
+
+def test_one_bad_gradient_changes_no_weight(tmp_path: Path) -> None:
+    with pytest.raises(TrainingStopped, match="step 6: loss is not finite"):
+        toy_run(tmp_path, poison=4, log_every=6, checkpoint_every=100)
+    # Steps 5 and 6 came before the look at the numbers: from spoilt weights nothing finite could have followed.
+    assert read_metrics(tmp_path)[-1]["health/token_gradient"] > 0
+
+
+def test_the_objectives_own_check_stops_the_run(tmp_path: Path) -> None:
+    with pytest.raises(TrainingStopped, match="toy stopped at step 9: the toy is ill; the last good checkpoint is"):
+        toy_run(tmp_path, ill=9)
+    assert checkpoint.latest(tmp_path).name == "step-00000008"
+    assert toy_run(tmp_path).exit_code == 0
+
+
+def test_a_checkpoint_of_a_sick_model_is_not_saved(tmp_path: Path) -> None:
+    with pytest.raises(TrainingStopped, match="step 8"):
+        toy_run(tmp_path, ill=8)
+    assert checkpoint.latest(tmp_path).name == "step-00000004"
+
+
+def test_another_recipe_is_refused_and_nothing_is_lost(tmp_path: Path) -> None:
+    toy_run(tmp_path, 4)
+    before = sorted(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    with pytest.raises(AaspError, match=re.escape(f"{tmp_path} has steps = 4, this one 8; choose another --out")):
+        toy_run(tmp_path, 8)
+    with pytest.raises(AaspError, match=re.escape("has rate.peak = None, this one 0.5")):
+        toy_run(tmp_path, 4, recipe={"rate": {"peak": 0.5}})
+    with pytest.raises(AaspError, match="go on with --resume auto"):
+        toy_run(tmp_path, 4, resume="never")
+    assert before == sorted(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("precious")
+    for resume in ("auto", "never"):
+        with pytest.raises(AaspError, match="neither empty nor a run"):
+            toy_run(tmp_path, resume=resume)
+    with pytest.raises(AaspError, match="output is a file"):
+        toy_run(tmp_path / "thesis.txt")
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_run_killed_before_its_first_checkpoint_starts_anew(tmp_path: Path) -> None:
+    with pytest.raises(TrainingStopped):
+        toy_run(tmp_path, 4, poison=1)
+    assert toy_run(tmp_path, 4).exit_code == 0
+    assert [line["step"] for line in read_metrics(tmp_path)] == [3, 4]
+
+
+def test_a_named_checkpoint_starts_another_run(tmp_path: Path) -> None:
+    toy_run(tmp_path / "one", keep=9)
+    toy_run(tmp_path / "two", resume=tmp_path / "one/checkpoints/step-00000008")
+    same = [load_file(checkpoint.latest(tmp_path / run) / "model.safetensors") for run in ("one", "two")]
+    assert all(torch.equal(same[0][name], same[1][name]) for name in same[0])
+    with pytest.raises(AaspError, match="would lose"):
+        toy_run(tmp_path / "one", resume=tmp_path / "one/checkpoints/step-00000008")
+    with pytest.raises(AaspError, match="checkpoint of another run"):
+        toy_run(tmp_path / "three", recipe={"other": 1}, resume=tmp_path / "one")
+    with pytest.raises(AaspError, match="no such checkpoint"):
+        toy_run(tmp_path / "four", resume=tmp_path / "nowhere")
+
+
+def test_a_run_in_use_is_refused(tmp_path: Path) -> None:
+    machine = accelerator()
+    with open_run(tmp_path, {}, machine):
+        with pytest.raises(AaspError, match="run in use"), open_run(tmp_path, {}, machine):
+            pass
+    with open_run(tmp_path, {}, machine):
+        pass
+
+
+@pytest.mark.parametrize("setting", ["log_every", "checkpoint_every", "keep"])
+def test_a_setting_out_of_range_is_refused(tmp_path: Path, setting: str) -> None:
+    with pytest.raises(AaspError, match=f"{setting} is 0"):
+        toy_run(tmp_path, **{setting: 0})
+
+
+def test_an_unknown_precision_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(AaspError, match="no such precision: fp64; take one of auto, bf16, fp32"):
+        toy_run(tmp_path, precision="fp64")
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one(tmp_path: Path) -> None:
+    script = Path(__file__).parent / "toy_distributed.py"
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=0", "--standalone"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    for _ in range(2):  # the second call goes on from where the first was asked to stop
+        subprocess.run([*command, str(script), str(tmp_path / "two")], env=environment, check=True, timeout=100)
+    toy_run(tmp_path / "one", size=4, noisy=False, precision="fp32")
+    one, two = (load_file(tmp_path / run / "checkpoints/step-00000020/model.safetensors") for run in ("one", "two"))
+    for name, tensor in one.items():
+        if name != "unused":
+            torch.testing.assert_close(tensor, two[name], rtol=1e-4, atol=1e-6, msg=name)
+    lines = [read_metrics(tmp_path / run)[-1] for run in ("one", "two")]
+    assert lines[0]["clips_seen"] == lines[1]["clips_seen"] == 80
+    assert lines[0]["loss"] == pytest.approx(lines[1]["loss"], rel=1e-4)

@@ -1,0 +1,81 @@
+"""Which parameters decay, and what a vetoed step leaves alone."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from aasp.training.optim import adamw, named_states, parameter_groups, set_step, step_unless
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 4, 2)
+        self.norm = nn.LayerNorm(4)
+        self.attention = nn.MultiheadAttention(4, 2)
+        self.embedding = nn.Embedding(3, 4)
+        self.class_token = nn.Parameter(torch.zeros(1, 1, 4))
+        self.positions = nn.Parameter(torch.zeros(5, 4))
+        self.teacher = nn.Linear(4, 4).requires_grad_(False)
+
+
+def test_only_weight_matrices_and_kernels_decay() -> None:
+    decaying, kept = parameter_groups(Net())
+    assert decaying["names"] == ["conv.weight", "attention.in_proj_weight", "attention.out_proj.weight"]
+    assert set(kept["names"]) == {
+        *("class_token", "positions", "conv.bias", "norm.weight", "norm.bias", "embedding.weight"),
+        *("attention.in_proj_bias", "attention.out_proj.bias"),
+    }
+
+
+def test_set_step_gives_decay_to_the_decaying_group_only() -> None:
+    optimizer = adamw(Net())
+    set_step(optimizer, 0.1, 0.2)
+    assert [(group["lr"], group["weight_decay"]) for group in optimizer.param_groups] == [(0.1, 0.2), (0.1, 0.0)]
+
+
+def test_a_step_is_the_reference_implementations() -> None:
+    torch.manual_seed(0)
+    net = nn.Linear(3, 2)
+    reference = nn.Linear(3, 2)
+    reference.load_state_dict(net.state_dict())
+    ours = adamw(net, betas=(0.9, 0.95))
+    theirs = torch.optim.AdamW(
+        [{"params": [reference.weight], "weight_decay": 0.2}, {"params": [reference.bias], "weight_decay": 0.0}],
+        lr=0.1,
+        betas=(0.9, 0.95),
+        fused=False,
+        foreach=False,
+    )
+    for step in range(4):
+        set_step(ours, 0.1, 0.2)
+        for module, optimizer in ((net, ours), (reference, theirs)):
+            optimizer.zero_grad()
+            module(torch.full((2, 3), float(step))).square().sum().backward()
+            optimizer.step()
+    torch.testing.assert_close(net.weight, reference.weight, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(net.bias, reference.bias, rtol=1e-5, atol=1e-6)
+
+
+def test_a_vetoed_step_changes_nothing_and_the_next_one_goes_on() -> None:
+    torch.manual_seed(0)
+    net = nn.Linear(3, 2)
+    optimizer = adamw(net)
+    set_step(optimizer, 0.1, 0.1)
+
+    def step(value: float, veto: bool) -> None:
+        optimizer.zero_grad()
+        (net(torch.ones(1, 3)).sum() * value).backward()
+        step_unless(optimizer, torch.tensor(veto))
+
+    step(1.0, veto=False)
+    snapshot = lambda: (
+        [net.weight.clone(), net.bias.clone()]
+        + [tensor.clone() for _, _, state in named_states(optimizer) for tensor in state.values()]
+    )
+    before = snapshot()
+    step(float("nan"), veto=True)
+    assert all(torch.equal(a, b) for a, b in zip(before, snapshot(), strict=True))
+    step(1.0, veto=False)
+    assert torch.isfinite(net.weight).all() and not torch.equal(before[0], net.weight)

@@ -1,0 +1,16 @@
+"""One of several processes that train the toy; the first call is asked to stop by a signal to one of them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+from toy_training import toy_run
+
+run = Path(sys.argv[1])
+first_call = not (run / "checkpoints").exists() or not any((run / "checkpoints").glob("step-*"))
+signals = {4: signal.SIGTERM} if first_call and os.environ["RANK"] == "1" else {}
+result = toy_run(run, size=2, noisy=False, precision="fp32", signals=signals, checkpoint_every=15)
+assert (result.step, result.exit_code) == ((10, 75) if first_call else (20, 0)), result
