@@ -189,6 +189,16 @@ def test_a_streamed_wav_without_a_length_is_whole(wav: Path) -> None:
         np.testing.assert_array_equal(read(wav), whole)
 
 
+def test_a_streamed_flac_without_a_length_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.flac"
+    soundfile.write(path, tone(16_000, 1), 16_000)
+    content = bytearray(path.read_bytes())
+    content[21] &= 0xF0  # the 36 bits of STREAMINFO that count the samples
+    content[22:26] = bytes(4)
+    path.write_bytes(content)
+    check(path, "does not state its length")
+
+
 def test_zero_length(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "x.wav", np.zeros(0), 16_000)
     soundfile.write(tmp_path / "x.ogg", np.zeros(0), 16_000)

@@ -33,6 +33,7 @@ _MARGIN = 160
 # MP3 without a Xing header states no length: it is estimated from the file's size, tags included.
 _MP3_SLACK_SECONDS = 0.5
 _OGG_PAGE_BYTES = 65_307  # the longest there can be
+_UNKNOWN_FRAMES = 2**62  # libsndfile's way to say that a FLAC encoder was writing to a pipe
 # Some writers count a part of the header as data.
 _WAV_SLACK_BYTES = 64
 # Writers that stream don't know the length beforehand and leave a number about as large as the field can hold.
@@ -156,6 +157,8 @@ def _open(path: str | os.PathLike[str]) -> soundfile.SoundFile:
             if sound.format in ("WAV", "WAVEX", "OGG"):
                 _check_whole(path, sound)  # cut behind its header
             raise AudioError(name, "zero length: a header without samples", "delete it or record it again")
+        if sound.frames >= _UNKNOWN_FRAMES:
+            raise AudioError(name, "its header does not state its length", "encode it again, to a file and not a pipe")
     except AudioError:
         sound.close()
         raise
