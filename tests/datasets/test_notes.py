@@ -99,7 +99,7 @@ def test_notes_are_alone():
     alone = render(10, [72], [50])[0]
     one, other = np.abs(np.fft.rfft(alone)), np.abs(np.fft.rfft(after_another))
     assert np.linalg.norm(one - other) < 0.05 * np.linalg.norm(one)
-    key_60 = 262 * round(SECONDS)
+    key_60 = round(262 * SECONDS)
     assert other[key_60 - 15 : key_60 + 15].max() < 0.02 * other.max()
     assert alone[-1] == after_another[-1] == 0
 
