@@ -100,9 +100,9 @@ def test_a_named_checkpoint_starts_another_run(tmp_path: Path) -> None:
 
 def test_a_run_in_use_is_refused(tmp_path: Path) -> None:
     machine = accelerator()
-    with open_run(tmp_path, {}, machine):
-        with pytest.raises(AaspError, match="run in use"), open_run(tmp_path, {}, machine):
-            pass
+    held = open_run(tmp_path, {}, machine)
+    with held, pytest.raises(AaspError, match="run in use"), open_run(tmp_path, {}, machine):
+        pass
     with open_run(tmp_path, {}, machine):
         pass
 
@@ -119,17 +119,21 @@ def test_an_unknown_precision_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_train_as_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("layout", ["replicated", "sharded"])
+def test_two_processes_train_as_one(tmp_path: Path, layout: str) -> None:
     script = Path(__file__).parent / "toy_distributed.py"
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=0", "--standalone"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
     for _ in range(2):  # the second call goes on from where the first was asked to stop
-        subprocess.run([*command, str(script), str(tmp_path / "two")], env=environment, check=True, timeout=100)
+        arguments = [*command, str(script), str(tmp_path / "two"), layout]
+        subprocess.run(arguments, env=environment, check=True, timeout=200)
     toy_run(tmp_path / "one", size=4, noisy=False, precision="fp32")
-    one, two = (load_file(tmp_path / run / "checkpoints/step-00000020/model.safetensors") for run in ("one", "two"))
-    for name, tensor in one.items():
-        if name != "unused":
-            torch.testing.assert_close(tensor, two[name], rtol=1e-4, atol=1e-6, msg=name)
+    one, two = (checkpoint.load(tmp_path / run / "checkpoints/step-00000020") for run in ("one", "two"))
+    for kind in ("model", "optimizer"):
+        for name, tensor in getattr(one, kind).items():
+            if not name.startswith("unused"):
+                torch.testing.assert_close(tensor, getattr(two, kind)[name], rtol=1e-3, atol=1e-6, msg=name)
     lines = [read_metrics(tmp_path / run)[-1] for run in ("one", "two")]
     assert lines[0]["clips_seen"] == lines[1]["clips_seen"] == 80
-    assert lines[0]["loss"] == pytest.approx(lines[1]["loss"], rel=1e-4)
+    for name in ("loss", "gradient_norm", "health/token", "health/token_gradient"):
+        assert lines[0][name] == pytest.approx(lines[1][name], rel=1e-3)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from toy_training import toy_run
 
-run = Path(sys.argv[1])
+run, shard = Path(sys.argv[1]), sys.argv[2] == "sharded"
 first_call = not (run / "checkpoints").exists() or not any((run / "checkpoints").glob("step-*"))
 signals = {4: signal.SIGTERM} if first_call and os.environ["RANK"] == "1" else {}
-result = toy_run(run, size=2, noisy=False, precision="fp32", signals=signals, checkpoint_every=15)
+result = toy_run(run, size=2, noisy=False, precision="fp32", signals=signals, shard=shard, checkpoint_every=15)
 assert (result.step, result.exit_code) == ((10, 75) if first_call else (20, 0)), result

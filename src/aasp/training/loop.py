@@ -23,7 +23,7 @@ from aasp.training.interrupts import Interrupts
 from aasp.training.record import Record
 from aasp.training.run import Run
 from aasp.training.schedules import Schedules
-from aasp.training.window import fetch
+from aasp.training.window import fetch, whole
 
 
 class TrainingStopped(AaspError):
@@ -106,7 +106,7 @@ def train(
     settings: Settings,
     measure: Callable[[Mapping[str, Any]], tuple[int, float]],
     start: Path | None = None,
-    on_checkpoint: Callable[[], None] = lambda: None,
+    on_checkpoint: Callable[[Mapping[str, Tensor]], None] = lambda tensors: None,
 ) -> Result:
     """Train an objective to the end of its schedules, or until a signal asks to stop.
 
@@ -120,7 +120,8 @@ def train(
         settings: see `Settings`.
         measure: how many clips, and how many seconds of audio, a batch holds.
         start: the checkpoint to go on from.
-        on_checkpoint: called in the first process after each checkpoint, and at the end.
+        on_checkpoint: called in the first process after each checkpoint, and at once if there is nothing left to do,
+            with the objective's tensors by name: whole, where the objective's own may be spread over processes.
 
     Returns:
         Where it ended; a run that was asked to stop has saved a checkpoint.
@@ -139,8 +140,10 @@ def train(
     so_far = snapshot.Progress()
     if start is not None:
         so_far = snapshot.restore(start, objective, optimizer, batches, machine, fingerprint)
-    if so_far.step == steps and machine.is_main_process:
-        on_checkpoint()
+    if so_far.step == steps:
+        tensors = snapshot.model_tensors(objective)
+        if machine.is_main_process:
+            on_checkpoint(tensors)
 
     with Interrupts() as interrupts, Record(run.path, so_far, steps, machine, settings.name) as record:
         while so_far.step < steps and exit_code is None:
@@ -155,7 +158,7 @@ def train(
                 output = model(engine.to_device(batch, machine.device))
             machine.backward(output["loss"])
             diagnostics = output["diagnostics"] | (objective.gradient_diagnostics() if to_log else {})
-            norm = machine.clip_grad_norm_(trainable, settings.clip)
+            norm = whole(machine.clip_grad_norm_(trainable, settings.clip))
             optim.step_unless(optimizer, ~torch.isfinite(norm))
             optimizer.zero_grad()
             objective.update_teacher(now["momentum"])
@@ -182,7 +185,7 @@ def train(
                 if machine.is_main_process:
                     record.sync()
                     checkpoint.save(run.checkpoints, taken, keep=settings.keep)
-                    on_checkpoint()
+                    on_checkpoint(taken.model)
                 machine.wait_for_everyone()
     return Result(so_far.step, exit_code or 0)
 

@@ -19,7 +19,7 @@ from aasp.errors import AaspError
 from aasp.training.checkpoint import Checkpoint, check_names, load
 from aasp.training.optim import named_states
 from aasp.training.randomness import random_state, restore_random_state
-from aasp.training.window import Window
+from aasp.training.window import Window, whole
 
 
 class Positioned(Protocol):
@@ -50,6 +50,11 @@ class Progress:
         self.elapsed, self._clock = self.elapsed + now - self._clock, now
 
 
+def model_tensors(module: nn.Module) -> dict[str, Tensor]:
+    """A module's parameters and persistent buffers by name, whole. Every process must call it."""
+    return {name: whole(tensor) for name, tensor in module.state_dict().items()}
+
+
 def take(
     module: nn.Module,
     optimizer: torch.optim.Optimizer,
@@ -68,9 +73,9 @@ def take(
     processes = gather_object([(own, random_state(machine.device))])
     return Checkpoint(
         progress.step,
-        model={name: _whole(tensor) for name, tensor in module.state_dict().items()},
+        model=model_tensors(module),
         optimizer={
-            f"{name}/{moment}": _whole(tensor)
+            f"{name}/{moment}": whole(tensor)
             for name, _, state in named_states(optimizer)
             for moment, tensor in state.items()
         },
@@ -138,10 +143,6 @@ def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tens
     check_names(file, tensors, expected)
     for name, tensor in expected.items():
         tensor.copy_(_spread(tensors[name], tensor))
-
-
-def _whole(tensor: Tensor) -> Tensor:
-    return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
 
 
 def _spread(tensor: Tensor, like: Tensor) -> Tensor:

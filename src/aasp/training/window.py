@@ -49,7 +49,12 @@ class Window:
 
 def stack(values: Mapping[str, Tensor]) -> Tensor:
     """Named scalars as one float32 vector."""
-    return torch.stack([value.detach().float().reshape(()) for value in values.values()])
+    return torch.stack([whole(value.detach()).float().reshape(()) for value in values.values()])
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """A tensor that FSDP has spread over processes, gathered; any other as it is."""
+    return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
 
 
 def fetch(values: Mapping[str, Tensor], engine: Accelerator) -> dict[str, float]:
