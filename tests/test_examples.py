@@ -19,8 +19,8 @@ def test_similar_sounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys:
     monkeypatch.setattr(sys, "argv", ["similar_sounds.py", str(tmp_path / "x.npz"), "a"])
     runpy.run_path(str(EXAMPLES / "similar_sounds.py"), run_name="__main__")
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert [name for _, name in lines][0] == "c"
-    assert float(lines[0][0]) == pytest.approx(1, abs=0.01)
+    assert lines[0][1] == "c"
+    assert float(lines[0][0]) == pytest.approx(0.92, abs=0.01)
 
 
 @pytest.mark.slow
