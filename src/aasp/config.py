@@ -6,7 +6,6 @@ A field that may hold one of several dataclasses is told apart by their `kind`.
 from __future__ import annotations
 
 import dataclasses
-import json
 import types
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -62,9 +61,16 @@ def with_fields(config: T, settings: Mapping[str, Any], where: str = "--set") ->
     Raises:
         AaspError: a field is unknown or a value has the wrong type.
     """
+    tree: dict[str, Any] = {}
     for name, value in settings.items():
-        config = _with_field(config, name.split("."), value, f"{where} {name}={value}")
-    return config
+        *parents, last = name.split(".")
+        branch = tree
+        for parent in parents:
+            branch = branch.setdefault(parent, {})
+            if not isinstance(branch, dict):
+                raise AaspError(f"{where} {name}={value}: {parent!r} is set as a whole too; set only its fields")
+        branch[last] = value
+    return _with_tree(config, tree, where)
 
 
 def flat(config: Any, prefix: str = "") -> dict[str, Any]:
@@ -76,19 +82,22 @@ def flat(config: Any, prefix: str = "") -> dict[str, Any]:
     return fields
 
 
-def _with_field(config: Any, path: list[str], value: Any, where: str) -> Any:
-    name, *rest = path
-    hints = _hints(type(config))
-    if name not in hints:
-        raise AaspError(f"{where}: unknown field {name!r}; {_did_you_mean(name, hints)}")
-    inner = getattr(config, name)
-    if rest and not dataclasses.is_dataclass(inner):
-        raise AaspError(f"{where}: {name!r} has no fields of its own; set {name} itself")
-    if rest:
-        return dataclasses.replace(config, **{name: _with_field(inner, rest, value, where)})
-    if name == "kind" and value != inner:
-        raise AaspError(f"{where}: the kind names the whole part; set the part itself, as in --set stem={value}")
-    return dataclasses.replace(config, **{name: _convert(hints[name], value, where)})
+def _with_tree(config: Any, tree: Mapping[str, Any], where: str) -> Any:
+    """All fields of one dataclass at once, since some only fit together."""
+    hints, changes = _hints(type(config)), {}
+    for name, value in tree.items():
+        if name not in hints:
+            raise AaspError(f"{where} {name}: unknown field {name!r}; {_did_you_mean(name, hints)}")
+        inner = getattr(config, name)
+        if isinstance(value, dict) and not dataclasses.is_dataclass(inner):
+            raise AaspError(f"{where} {name}: has no field {next(iter(value))!r}; set {name} itself")
+        if isinstance(value, dict):
+            changes[name] = _with_tree(inner, value, where)
+        else:
+            if name == "kind" and value != inner:
+                raise AaspError(f"{where} kind={value}: names the whole part; set the part itself, as in stem={value}")
+            changes[name] = _convert(hints[name], value, f"{where} {name}={value}")
+    return dataclasses.replace(config, **changes)
 
 
 def _convert(kind: Any, value: Any, where: str) -> Any:
@@ -107,7 +116,7 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
             return value
         raise AaspError(f"{where}: {value!r} is not one of {', '.join(map(str, arguments))}")
     if origin is tuple:
-        items = json.loads(f"[{value.strip('()[]')}]") if isinstance(value, str) else value
+        items = value.strip("()[] ").split(",") if isinstance(value, str) else value
         inner = arguments[:1] * len(items) if arguments[1:] == (...,) else arguments
         if isinstance(items, (list, tuple)) and len(items) == len(inner):
             return tuple(_convert(k, item, where) for k, item in zip(inner, items, strict=True))

@@ -86,7 +86,7 @@ class LogMelConfig:
         return 1 + (samples // self.hop if self.centered else (samples - self.window) // self.hop)
 
     def samples(self, frames: int) -> int:
-        """Fewest samples that give that many frames."""
+        """Fewest samples that give at least that many frames."""
         span = (frames - 1) * self.hop
         return max(span, self.window) if self.centered else span + self.window
 

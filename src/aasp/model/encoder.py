@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from aasp.errors import AaspError
+from aasp.model.attention import Attention
 
 
 @dataclass(frozen=True)
@@ -58,24 +59,6 @@ class EncoderOutput:
     ffn: list[Tensor]
 
 
-class Attention(nn.Module):
-    """Multi-head attention of queries on a context (self-attention when it is the same)."""
-
-    def __init__(self, width: int, heads: int, context_width: int | None = None) -> None:
-        super().__init__()
-        self.heads = heads
-        self.q = nn.Linear(width, width)
-        self.kv = nn.Linear(context_width or width, 2 * width)
-        self.out = nn.Linear(width, width)
-
-    def forward(self, x_BND: Tensor, context_BMD: Tensor, valid_BM: Tensor | None = None) -> Tensor:
-        q = self.q(x_BND).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-        k, v = self.kv(context_BMD).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        mask = None if valid_BM is None else valid_BM[:, None, None]
-        y = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-        return self.out(y.transpose(1, 2).flatten(-2))
-
-
 class Mlp(nn.Sequential):
     """Two linear layers with a GELU between them."""
 
@@ -111,11 +94,10 @@ class Block(nn.Module):
     def forward(self, x_BND: Tensor, valid_BN: Tensor | None) -> tuple[Tensor, Tensor]:
         """The block's output and its MLP's output before the residual sum."""
         if self.pre:
-            y = self.norm1(x_BND)
-            x_BND = x_BND + self.drop_path(self.attention(y, y, valid_BN))
+            x_BND = x_BND + self.drop_path(self.attention(self.norm1(x_BND), valid_BN))
             ffn = self.mlp(self.norm2(x_BND))
             return x_BND + self.drop_path(ffn), ffn
-        x_BND = self.norm1(x_BND + self.drop_path(self.attention(x_BND, x_BND, valid_BN)))
+        x_BND = self.norm1(x_BND + self.drop_path(self.attention(x_BND, valid_BN)))
         ffn = self.mlp(x_BND)
         return self.norm2(x_BND + self.drop_path(ffn)), ffn
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from aasp.model.encoder import Attention, Mlp
+from aasp.model.attention import CrossAttention
+from aasp.model.encoder import Mlp
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class PredictorBlock(nn.Module):
     def __init__(self, config: PredictorConfig) -> None:
         super().__init__()
         self.norm1, self.norm2 = nn.LayerNorm(config.width, eps=1e-6), nn.LayerNorm(config.width, eps=1e-6)
-        self.attention = Attention(config.width, config.heads)
+        self.attention = CrossAttention(config.width, config.heads)
         self.mlp = Mlp(config.width, 4 * config.width)
 
     def forward(self, queries: Tensor, context: Tensor, valid: Tensor | None) -> Tensor:

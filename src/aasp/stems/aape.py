@@ -109,8 +109,9 @@ class AaPE(Stem):
     def forward(self, mel_BTM: Tensor, valid_BN: Tensor | None = None) -> Tensor:
         patches = self.cut(mel_BTM)
         windows = self._windows(patches)
-        if valid_BN is not None:
-            windows = windows * self._seen(valid_BN)
+        if self.config.taps > self.patch[0]:
+            everything = windows.new_ones(len(windows), windows.shape[1] * self.subbands)
+            windows = windows * self._seen(everything if valid_BN is None else valid_BN)
         y = self._sblu(windows, *self.parameters_of(patches))
         return self._fused(self.project(patches), y).flatten(1, 2)
 

@@ -98,6 +98,7 @@ class _Layer(nn.Module):
 
     def forward(self, x_QLW: Tensor) -> Tensor:
         q, k, v = self.qkv(self.norm1(x_QLW)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        weights = torch.softmax(q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5, dim=-1)
-        x_QLW = x_QLW + self.out((weights.to(v.dtype) @ v).transpose(1, 2).flatten(-2))
+        with torch.autocast(x_QLW.device.type, enabled=False):
+            y = torch.softmax((q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2), dim=-1) @ v
+        x_QLW = x_QLW + self.out(y.transpose(1, 2).flatten(-2))
         return x_QLW + self.down(functional.gelu(self.up(self.norm2(x_QLW))))

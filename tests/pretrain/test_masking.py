@@ -1,0 +1,64 @@
+"""Masks: exact counts, whatever the scheme and the lengths."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from aasp.pretrain.masking import MaskingConfig, draw_masks
+
+GRID = (16, 8)
+
+
+@pytest.mark.parametrize("scheme", ["inverse-block", "random", "structured"])
+@pytest.mark.parametrize("predicted", [1.0, 0.25])
+def test_every_view_sees_its_exact_share_of_its_own_clip(scheme: str, predicted: float) -> None:
+    columns = torch.tensor([16, 5, 1, 9])
+    masks = draw_masks(MaskingConfig(views=6, visible=0.3, scheme=scheme, predicted=predicted), GRID, columns)
+    for b, patches in enumerate((columns * 8).tolist()):
+        seen = round(0.3 * patches)
+        for v in range(6):
+            visible = masks.visible[b, v][masks.visible_valid[b, v]].tolist()
+            hidden = masks.hidden[b, v][masks.hidden_valid[b, v]].tolist()
+            assert len(set(visible)) == len(visible) == seen
+            assert len(set(hidden)) == len(hidden) == round(predicted * (patches - seen))
+            assert not set(visible) & set(hidden)
+            assert max(visible + hidden) < patches, "patches beyond the clip must not be drawn"
+
+
+def test_views_differ() -> None:
+    masks = draw_masks(MaskingConfig(views=8), GRID, torch.tensor([16]))
+    assert len({tuple(sorted(view)) for view in masks.visible[0].tolist()}) == 8
+
+
+def neighbours(scheme: str) -> float:
+    """Share of a visible patch's four neighbours that are visible too."""
+    masks = draw_masks(MaskingConfig(views=64, scheme=scheme), GRID, torch.tensor([16] * 4))
+    seen = torch.zeros(4, 64, 128).scatter(2, masks.visible, 1.0).unflatten(2, GRID)
+    pairs = (seen[:, :, 1:] * seen[:, :, :-1]).sum() + (seen[..., 1:] * seen[..., :-1]).sum()
+    return float(2 * pairs / seen.sum() / 4)
+
+
+def test_schemes_have_their_shapes() -> None:
+    torch.manual_seed(0)
+    assert neighbours("random") < 0.25 < 0.5 < neighbours("inverse-block")
+    masks = draw_masks(MaskingConfig(views=32, visible=0.25, scheme="structured"), GRID, torch.tensor([16]))
+    for view in masks.visible[0]:
+        whole_columns = len(set((view // 8).tolist())) == 4
+        whole_subbands = len(set((view % 8).tolist())) == 2
+        assert whole_columns != whole_subbands
+
+
+def test_predicted_patches_are_a_fair_sample_of_the_hidden_ones() -> None:
+    """Every patch is predicted equally often, also next to a kept block, so that the loss is unbiased."""
+    torch.manual_seed(0)
+    config = MaskingConfig(views=512, predicted=0.2, scheme="random")
+    masks = draw_masks(config, GRID, torch.tensor([16]))
+    count = torch.bincount(masks.hidden.flatten(), minlength=128).float()
+    expected = count.sum() / 128
+    assert ((count - expected) ** 2 / expected).sum() < 200  # chi-square, 127 degrees of freedom
+
+
+def test_one_patch_is_always_seen_and_one_predicted() -> None:
+    masks = draw_masks(MaskingConfig(visible=0.01), (1, 8), torch.tensor([1]))
+    assert masks.visible.shape[-1] == 1 and masks.hidden.shape[-1] == 7

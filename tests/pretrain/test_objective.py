@@ -1,0 +1,155 @@
+"""The step as a whole."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from aasp.config import with_fields
+from aasp.pretrain import recipes
+from aasp.pretrain.objective import PretrainObjective
+from aasp.pretrain.recipe import Recipe
+from aasp.stems.contract import Stem
+
+SMALL = {
+    "model.encoder.width": 32, "model.encoder.depth": 2, "model.encoder.heads": 4, "predictor.depth": 1,
+    "predictor.width": 32, "predictor.heads": 4, "losses.projector": (64, 16), "model.stem.states": 4,
+    "model.stem.encoder_width": 16, "masking.views": 3, "losses.utterance": 1.0, "losses.contrastive": 0.5,
+}  # fmt: skip
+
+
+def small(**changes: object) -> Recipe:
+    settings = SMALL | {name.replace("__", "."): value for name, value in changes.items()}
+    if settings.get("model.stem") == "conv":
+        settings = {name: value for name, value in settings.items() if not name.startswith("model.stem.")}
+    return with_fields(recipes.get("aasp_tiny"), settings)
+
+
+def batch(*samples: int, seed: int = 0) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    wave = torch.zeros(len(samples), max(samples))
+    for row, length in zip(wave, samples, strict=True):
+        row[:length] = 0.1 * torch.randn(length, generator=generator)
+    return {"wave": wave, "length": torch.tensor(samples)}
+
+
+def build(recipe: Recipe) -> PretrainObjective:
+    torch.manual_seed(0)
+    objective = PretrainObjective(recipe)
+    if recipe.model.stem.kind == "aape":
+        for model in (objective.student, objective.teacher.model):
+            torch.manual_seed(1)
+            with torch.no_grad():
+                model.stem.fuse.weight.add_(0.1 * torch.randn_like(model.stem.fuse.weight))
+    return objective
+
+
+STEMS = {"conv": {"model__stem": "conv"}, "local": {}, "wide": {"model__stem__taps": 48}}
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_every_trained_parameter_gets_a_gradient_and_the_teacher_none(stem: str) -> None:
+    objective = build(small(**STEMS[stem]))
+    out = objective(batch(20_000, 20_000, 20_000))
+    out["loss"].backward()
+    for name, p in objective.named_parameters():
+        if name.startswith("teacher."):
+            assert p.grad is None
+        else:
+            assert p.grad is not None and p.grad.abs().sum() > 0, name
+    weights = objective.recipe.losses
+    total = sum(getattr(weights, name) * value for name, value in out["losses"].items())
+    torch.testing.assert_close(out["loss"], total)
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_a_batch_padded_further_has_the_same_losses(stem: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short clips train as if alone: the same masks on a batch with more padding give the same losses."""
+    objective = build(small(**STEMS[stem])).eval()
+    short = batch(12_000, 16_000, 9_000)
+    masks = {}
+    from aasp.pretrain import objective as module
+
+    draw = module.draw_masks
+
+    def once(config, grid, columns):
+        if not masks:
+            masks["all"] = draw(config, grid, columns)
+        return masks["all"]
+
+    monkeypatch.setattr(module, "draw_masks", once)
+    longer = {"wave": torch.nn.functional.pad(short["wave"], (0, 9_000)), "length": short["length"]}
+    with torch.no_grad():
+        first, second = objective(short), objective(longer)
+    for name in ("frame", "utterance", "contrastive"):
+        torch.testing.assert_close(second["losses"][name], first["losses"][name], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_the_student_sees_nothing_of_hidden_patches(stem: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Noise in every patch that no view sees leaves the class tokens, and so two of three losses' inputs, alone."""
+    objective = build(small(masking__views=1, **STEMS[stem])).eval()
+    seen: list[torch.Tensor] = []
+    encode = objective.student.encoder.forward
+    monkeypatch.setattr(
+        objective.student.encoder, "forward", lambda *a, **k: seen.append(a[0].detach().clone()) or encode(*a, **k)
+    )
+    data = batch(20_000, 20_000)
+    mel, frames = objective.student.frontend(data["wave"], data["length"])
+    torch.manual_seed(3)
+    objective(data)
+    torch.manual_seed(3)
+    from aasp.pretrain import objective as module
+
+    masks = module.draw_masks(objective.recipe.masking, objective.student.stem.grid(mel.shape[1]), -(-frames // 16))
+    noisy = mel.clone()
+    for b in range(2):
+        hidden = set(range(64)) - set(masks.visible[b, 0].tolist())
+        for n in hidden:
+            block = noisy[b, (n // 8) * 16 : (n // 8 + 1) * 16, (n % 8) * 16 : (n % 8 + 1) * 16]
+            block += torch.randn_like(block)
+    monkeypatch.setattr(objective.student.frontend, "forward", lambda *_: (noisy, frames))
+    torch.manual_seed(3)
+    objective(data)
+    assert isinstance(objective.student.stem, Stem)
+    assert torch.equal(seen[0], seen[1])
+
+
+def test_training_lowers_the_loss() -> None:
+    objective = build(small(optimizer__lr=1e-3))
+    optimizer = torch.optim.AdamW([p for p in objective.parameters() if p.requires_grad], 2e-3)
+    losses = []
+    for step in range(30):
+        out = objective(batch(16_000, 16_000, 16_000, 16_000, seed=step % 3))
+        optimizer.zero_grad()
+        out["loss"].backward()
+        optimizer.step()
+        objective.update_teacher(0.99)
+        losses.append(out["loss"].item())
+    assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
+
+
+def test_health_names_what_is_wrong_and_nothing_else() -> None:
+    objective = build(small())
+    out = objective(batch(16_000, 16_000, 16_000))
+    out["loss"].backward()
+    metrics = {name: float(value) for name, value in (out["diagnostics"] | objective.gradient_diagnostics()).items()}
+    for name in ("target_variance", "prediction_variance", "summary_deviation", "embedding_rank", "window_cut",
+                 "alpha_mean", "alpha_spread", "alpha_saturation", "beta_mean", "beta_spread", "beta_saturation",
+                 "sblu_gradient_norm", "ema_distance"):  # fmt: skip
+        assert metrics[name] == metrics[name], name
+    assert objective.check_health(metrics) is None
+    assert "same for every clip" in objective.check_health(metrics | {"summary_deviation": 0.0})
+    assert "rank 1.0" in objective.check_health(metrics | {"embedding_rank": 1.0})
+
+
+def test_bf16_autocast_keeps_losses_in_fp32() -> None:
+    objective = build(small())
+    with torch.autocast("cpu", torch.bfloat16):
+        out = objective(batch(16_000, 16_000))
+    assert out["loss"].dtype == torch.float32 and out["loss"].isfinite()
+
+
+def test_a_clip_of_one_window_trains() -> None:
+    out = build(small())(batch(400, 16_000))
+    assert out["loss"].isfinite()

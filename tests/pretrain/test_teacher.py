@@ -1,0 +1,48 @@
+"""Targets against plain loops, and the average."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
+from aasp.model.encoder import EncoderConfig
+from aasp.pretrain.teacher import Teacher, TeacherConfig, targets
+
+
+def layer_norm(x: np.ndarray) -> np.ndarray:
+    return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5)
+
+
+@pytest.mark.parametrize("utterance", ["mean", "instance"])
+def test_targets_see_valid_tokens_only(utterance: str) -> None:
+    rng = np.random.default_rng(0)
+    layers = [rng.normal(size=(2, 6, 5)) * (i + 1) + i for i in range(3)]
+    lengths = [4, 6]
+    frame, summary = targets(
+        [torch.tensor(x).float() for x in layers], torch.tensor([[1.0] * n + [0.0] * (6 - n) for n in lengths]), utterance
+    )
+    for b, n in enumerate(lengths):
+        own = [x[b, :n] for x in layers]
+        normalised = [(x - x.mean(0)) / np.sqrt(x.var(0) + 1e-5) for x in own]
+        expected = layer_norm(np.mean(normalised, axis=0))
+        np.testing.assert_allclose(frame[b, :n].numpy(), expected, atol=1e-4)
+        whole = expected.mean(0) if utterance == "instance" else layer_norm(np.mean(own, axis=0).mean(0))
+        np.testing.assert_allclose(summary[b].numpy(), whole, atol=1e-4)
+
+
+def test_the_average_moves_by_one_minus_momentum_and_takes_no_gradient() -> None:
+    torch.manual_seed(0)
+    student = AudioEncoder(AudioEncoderConfig(encoder=EncoderConfig(32, 2, 4)))
+    teacher = Teacher(student, TeacherConfig())
+    before = {name: p.clone() for name, p in teacher.model.named_parameters()}
+    with torch.no_grad():
+        for p in student.parameters():
+            p.add_(1.0)
+    teacher.update(student, 0.9)
+    for name, p in teacher.model.named_parameters():
+        torch.testing.assert_close(p, before[name] + 0.1)
+        assert not p.requires_grad
+    assert teacher.distance(student) > 0
+    assert any("stem" in name for name in before), "the stem is part of the average"

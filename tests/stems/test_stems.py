@@ -1,0 +1,211 @@
+"""What every stem promises: its grid, and that no visible token carries masked content."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from aasp.errors import AaspError
+from aasp.stems.aape import AaPE, AaPEConfig
+from aasp.stems.contract import Stem, take
+from aasp.stems.conv import ConvConfig, ConvStem
+from aasp.stems.lambda_encoder import ALPHA_RANGE, beta_range
+
+WIDTH, MELS, FRAMES = 32, 64, 96
+STEMS = {
+    "conv": lambda: ConvStem(WIDTH, MELS),
+    "conv 8x32": lambda: ConvStem(WIDTH, MELS, ConvConfig(patch=(8, 32))),
+    **{
+        name: lambda fields=fields: AaPE(WIDTH, MELS, AaPEConfig(states=4, encoder_width=16, **fields))
+        for name, fields in {
+            "local": {},
+            "local even": {"phase": "even", "gain": "paper"},
+            "wide": {"taps": 48},
+            "wide even": {"taps": 32, "phase": "even"},
+            "wide one-sided": {"taps": 48, "window": "one-sided"},
+            "wide learned": {"taps": 64, "parameters": "learned"},
+            "fixed": {"parameters": "fixed"},
+            "8x32": {"patch": (8, 32), "taps": 24},
+        }.items()
+    },
+}
+
+
+@pytest.fixture(params=STEMS)
+def stem(request: pytest.FixtureRequest) -> Stem:
+    torch.manual_seed(0)
+    stem = STEMS[request.param]()
+    if isinstance(stem, AaPE):  # at step 0 the SBLU's part is zero: give it a say
+        with torch.no_grad():
+            stem.fuse.weight.add_(0.1 * torch.randn_like(stem.fuse.weight))
+    return stem.eval()
+
+
+def perturb(mel: torch.Tensor, stem: Stem, patches: list[int]) -> torch.Tensor:
+    """Noise in the named patches of every clip."""
+    (frames, bins), subbands = stem.patch, stem.subbands
+    mel = mel.clone()
+    for n in patches:
+        g, f = divmod(n, subbands)
+        block = mel[:, g * frames : (g + 1) * frames, f * bins : (f + 1) * bins]
+        block += torch.randn_like(block)
+    return mel
+
+
+@torch.no_grad()
+def test_views_carry_nothing_of_masked_patches(stem: Stem) -> None:
+    mel = torch.randn(2, FRAMES, MELS)
+    patches = math.prod(stem.grid(FRAMES))
+    visible = torch.stack([torch.randperm(patches)[: patches // 4] for _ in range(6)]).view(2, 3, -1)
+    before = stem.views(mel, visible)
+    for clip in range(2):
+        for view in range(3):
+            hidden = sorted(set(range(patches)) - set(visible[clip, view].tolist()))
+            after = stem.views(perturb(mel, stem, hidden), visible)
+            torch.testing.assert_close(after[clip, view], before[clip, view], rtol=0, atol=0)
+            seen = stem.views(perturb(mel, stem, visible[clip, view].tolist()), visible)
+            assert ((seen - before)[clip, view].abs().amax(-1) > 1e-3).all()
+
+
+@torch.no_grad()
+def test_a_patch_moves_only_tokens_whose_receptive_field_holds_it(stem: Stem) -> None:
+    mel = torch.randn(1, FRAMES, MELS)
+    columns, subbands = stem.grid(FRAMES)
+    column, subband = columns // 2, 1
+    moved = (stem(perturb(mel, stem, [column * subbands + subband])) - stem(mel)).abs().amax(-1).view(columns, subbands)
+    reach = math.ceil((stem.receptive_field - stem.patch[0]) / 2 / stem.patch[0])
+    for g in range(columns):
+        for f in range(subbands):
+            near = f == subband and abs(g - column) <= reach
+            assert near or moved[g, f] == 0, f"patch ({g}, {f}) moved"
+    assert moved[column, subband] > 1e-3
+
+
+@torch.no_grad()
+def test_a_view_of_everything_is_the_full_view(stem: Stem) -> None:
+    mel = torch.randn(2, FRAMES, MELS)
+    everything = torch.arange(math.prod(stem.grid(FRAMES))).expand(2, 1, -1)
+    torch.testing.assert_close(stem.views(mel, everything)[:, 0], stem(mel), rtol=1e-5, atol=1e-5)
+
+
+@torch.no_grad()
+def test_padding_moves_no_valid_token(stem: Stem) -> None:
+    mel = torch.randn(1, FRAMES, MELS)
+    frames = torch.tensor([FRAMES - 37])
+    short = mel[:, : frames[0]]
+    padded = torch.cat([short, torch.zeros(1, FRAMES - frames[0], MELS)], dim=1)
+    valid = stem.valid_patches(frames, FRAMES)
+    alone = stem(short)
+    torch.testing.assert_close(stem(padded, valid)[:, : alone.shape[1]], alone, rtol=1e-5, atol=1e-5)
+    assert valid.sum() == alone.shape[1]
+    visible = torch.arange(0, alone.shape[1], 3).expand(1, 1, -1)
+    torch.testing.assert_close(
+        stem.views(padded, visible, valid), stem.views(short, visible), rtol=1e-5, atol=1e-5
+    )
+
+
+def test_grid_counts_a_partial_patch(stem: Stem) -> None:
+    frames = stem.patch[0]
+    assert stem.grid(frames)[0] == 1
+    assert stem.grid(frames + 1)[0] == 2
+    assert stem(torch.randn(1, frames + 1, MELS)).shape == (1, 2 * stem.subbands, WIDTH)
+
+
+def test_aape_starts_as_the_conv_stem() -> None:
+    aape, conv = AaPE(WIDTH, MELS), ConvStem(WIDTH, MELS)
+    conv.project.load_state_dict(aape.project.state_dict())
+    mel = torch.randn(2, FRAMES, MELS)
+    torch.testing.assert_close(aape(mel), conv(mel), rtol=0, atol=1e-6)
+
+
+def test_conv_stem_is_the_strided_convolution() -> None:
+    stem, conv = ConvStem(WIDTH, MELS), torch.nn.Conv2d(1, WIDTH, 16, stride=16)
+    with torch.no_grad():
+        conv.weight.copy_(stem.project.weight.view(WIDTH, 1, 16, 16))
+        conv.bias.copy_(torch.randn(WIDTH))
+        stem.project.bias.copy_(conv.bias)
+    mel = torch.randn(2, FRAMES, MELS)
+    expected = conv(mel[:, None]).flatten(2).transpose(1, 2)
+    torch.testing.assert_close(stem(mel), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_parameters_start_spread_over_the_band_and_stay_within_it() -> None:
+    stem = AaPE(WIDTH, MELS)
+    alpha, beta = stem.estimate(torch.randn(4, FRAMES, MELS))
+    assert alpha.shape == beta.shape == (4, 6, 4, 16)
+    centres = beta.mean((0, 1, 2)).log()
+    steps = centres.diff()
+    assert (steps > 0).all() and steps.max() < 3 * steps.mean()
+    assert centres[0] < math.log(math.pi / 16) + 0.5 and centres[-1] > math.log(math.pi) - 0.5
+    assert beta.std((0, 1, 2)).min() > 1e-3, "the Lambda Encoder's estimate must depend on its input"
+    with torch.no_grad():
+        stem.lambda_encoder.head.weight.mul_(1e4)
+    for value, (low, high) in zip(
+        stem.estimate(torch.randn(4, FRAMES, MELS)), (ALPHA_RANGE, beta_range(16)), strict=True
+    ):
+        assert value.min() >= low and value.max() <= high + 1e-6
+
+
+def test_lambda_encoder_can_tell_a_rate() -> None:
+    """Its in-patch positions let it read a modulation rate, whatever its phase: without them it could not."""
+    torch.manual_seed(0)
+    stem = AaPE(WIDTH, 16, AaPEConfig(states=1, encoder_width=32, encoder_depth=1))
+    encoder = stem.lambda_encoder
+    optimizer = torch.optim.Adam(encoder.parameters(), 5e-3)
+
+    def modulated(count: int) -> tuple[torch.Tensor, torch.Tensor]:
+        rate, phase = torch.rand(count) * 2.5 + 0.4, torch.rand(count) * 2 * math.pi
+        mel = torch.sin(rate[:, None] * torch.arange(16) + phase[:, None])
+        return mel[..., None].expand(-1, -1, 16), rate
+
+    for _ in range(150):
+        mel, rate = modulated(128)
+        loss = (stem.estimate(mel)[1].flatten() - rate).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    mel, rate = modulated(512)
+    assert (stem.estimate(mel)[1].flatten() - rate).abs().mean() < 0.5 * (rate - rate.mean()).abs().mean()
+
+
+def test_every_parameter_learns() -> None:
+    stem = AaPE(WIDTH, MELS)
+    with torch.no_grad():
+        stem.fuse.weight.add_(0.1 * torch.randn_like(stem.fuse.weight))
+    stem(torch.randn(2, FRAMES, MELS)).square().sum().backward()
+    dead = [name for name, p in stem.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert not dead
+
+
+def test_no_complex_dtype_and_fp32_under_autocast() -> None:
+    stem = AaPE(WIDTH, MELS)
+    assert not any(p.is_complex() for p in [*stem.parameters(), *stem.buffers()])
+    mel = torch.randn(2, FRAMES, MELS)
+    with torch.autocast("cpu", torch.bfloat16):
+        alpha, beta = stem.estimate(mel)
+        assert stem(mel).isfinite().all()
+    assert alpha.dtype == beta.dtype == torch.float32
+
+
+def test_take_gathers_for_all_views() -> None:
+    tokens = torch.arange(24.0).view(2, 4, 3)
+    index = torch.tensor([[[0, 3], [1, 2]], [[2, 2], [3, 0]]])
+    assert torch.equal(take(tokens, index)[1, 0], tokens[1, [2, 2]])
+    assert take(tokens, index).shape == (2, 2, 2, 3)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [({"taps": 17}, "taps 17"), ({"taps": 8}, "taps 8"), ({"frames_per_token": 5}, "frames_per_token 5")],
+)
+def test_impossible_settings_are_refused_in_one_line(fields: dict, words: str) -> None:
+    with pytest.raises(AaspError, match=words) as error:
+        AaPEConfig(**fields)
+    assert "\n" not in str(error.value)
+
+
+def test_mel_bins_must_divide() -> None:
+    with pytest.raises(AaspError, match="80 mel bins"):
+        ConvStem(WIDTH, 80, ConvConfig(patch=(16, 32)))
