@@ -112,3 +112,8 @@ def test_files_are_safetensors_and_json(tmp_path: Path) -> None:
         json.loads(header)
         with pytest.raises(ValueError):
             list(pickletools.genops(content))
+
+
+def test_whoever_may_read_one_file_may_read_them_all(tmp_path: Path) -> None:
+    modes = {file.stat().st_mode for file in checkpoint.save(tmp_path, make(5), keep=1).iterdir()}
+    assert len(modes) == 1

@@ -40,7 +40,7 @@ def test_one_bad_gradient_changes_no_weight(tmp_path: Path) -> None:
     with pytest.raises(TrainingStopped, match="step 6: loss is not finite"):
         toy_run(tmp_path, poison=4, log_every=6, checkpoint_every=100)
     # Steps 5 and 6 came before the look at the numbers: from spoilt weights nothing finite could have followed.
-    assert read_metrics(tmp_path)[-1]["health/token_gradient"] > 0
+    assert read_metrics(tmp_path)[-1]["diagnostics/token_gradient"] > 0
 
 
 def test_the_objectives_own_check_stops_the_run(tmp_path: Path) -> None:
@@ -135,5 +135,5 @@ def test_two_processes_train_as_one(tmp_path: Path, layout: str) -> None:
                 torch.testing.assert_close(tensor, getattr(two, kind)[name], rtol=1e-3, atol=1e-6, msg=name)
     lines = [read_metrics(tmp_path / run)[-1] for run in ("one", "two")]
     assert lines[0]["clips_seen"] == lines[1]["clips_seen"] == 80
-    for name in ("loss", "gradient_norm", "health/token", "health/token_gradient"):
+    for name in ("loss", "gradient_norm", "diagnostics/token", "diagnostics/token_gradient"):
         assert lines[0][name] == pytest.approx(lines[1][name], rel=1e-3)

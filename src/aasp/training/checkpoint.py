@@ -52,10 +52,11 @@ def save(folder: Path, checkpoint: Checkpoint, *, keep: int) -> Path:
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
     try:
-        for kind in TENSORS:
-            _write_tensors(beside / f"{kind}.safetensors", getattr(checkpoint, kind))
         state = {"format": FORMAT, "step": checkpoint.step, **checkpoint.state}
         (beside / "state.json").write_text(json.dumps(state, indent=1))
+        for kind in TENSORS:
+            _write_tensors(beside / f"{kind}.safetensors", getattr(checkpoint, kind))
+            shutil.copymode(beside / "state.json", beside / f"{kind}.safetensors")  # else its owner alone may read it
         for path in [*beside.iterdir(), beside]:
             sync(path)
         beside.rename(target)

@@ -120,8 +120,8 @@ def train(
         settings: see `Settings`.
         measure: how many clips, and how many seconds of audio, a batch holds.
         start: the checkpoint to go on from.
-        on_checkpoint: called in the first process after each checkpoint, and at once if there is nothing left to do,
-            with the objective's tensors by name: whole, where the objective's own may be spread over processes.
+        on_checkpoint: called in every process after each checkpoint, and at once if there is nothing left to do, with
+            the objective's tensors by name: whole, where the objective's own may be spread over processes.
 
     Returns:
         Where it ended; a run that was asked to stop has saved a checkpoint.
@@ -141,9 +141,7 @@ def train(
     if start is not None:
         so_far = snapshot.restore(start, objective, optimizer, batches, machine, fingerprint)
     if so_far.step == steps:
-        tensors = snapshot.model_tensors(objective)
-        if machine.is_main_process:
-            on_checkpoint(tensors)
+        on_checkpoint(snapshot.model_tensors(objective))
 
     with Interrupts() as interrupts, Record(run.path, so_far, steps, machine, settings.name) as record:
         while so_far.step < steps and exit_code is None:
@@ -173,7 +171,7 @@ def train(
                 means, health = fetch(so_far.window.means(), machine), fetch(diagnostics, machine)
                 illness = _not_finite(means) or objective.check_health({**means, **health})
                 if to_log or illness:
-                    record.log({**means, **now, **{f"health/{name}": value for name, value in health.items()}})
+                    record.log({**means, **now, **{f"diagnostics/{name}": value for name, value in health.items()}})
                 if illness:
                     last = checkpoint.latest(run.path)
                     kept = f"the last good checkpoint is {last}" if last else "no checkpoint was saved yet"
@@ -185,7 +183,7 @@ def train(
                 if machine.is_main_process:
                     record.sync()
                     checkpoint.save(run.checkpoints, taken, keep=settings.keep)
-                    on_checkpoint(taken.model)
+                on_checkpoint(taken.model)
                 machine.wait_for_everyone()
     return Result(so_far.step, exit_code or 0)
 

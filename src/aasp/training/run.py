@@ -49,6 +49,28 @@ class Run:
         return self.path / "skipped.csv"
 
 
+def check_run(out: str | Path, recipe: dict[str, Any], resume: str | Path = "auto") -> bool:
+    """See, before the work starts, that `open_run` would not refuse; nothing is written.
+
+    Returns:
+        Whether the directory holds this very run already.
+
+    Raises:
+        AaspError: `out` holds something else, or `resume` has no checkpoint.
+    """
+    run = Run(Path(out))
+    if run.path.exists() and not run.path.is_dir():
+        raise AaspError(f"output is a file: {out}; --out names a folder")
+    if str(resume) not in ("auto", "never"):
+        _named(Path(resume))
+    if not run.path.exists() or all(path.name.startswith(".") for path in run.path.iterdir()):
+        return False
+    _check_same(run, recipe)
+    if resume == "never":
+        raise AaspError(f"output holds a run: {out}; go on with --resume auto or choose another --out")
+    return True
+
+
 @contextlib.contextmanager
 def open_run(
     out: str | Path, recipe: dict[str, Any], machine: Accelerator, *, resume: str | Path = "auto"
@@ -83,13 +105,7 @@ def open_run(
 
 @contextlib.contextmanager
 def _opened(run: Run, recipe: dict[str, Any], resume: str | Path) -> Iterator[Path | None]:
-    if run.path.exists() and not run.path.is_dir():
-        raise AaspError(f"output is a file: {run.path}; --out names a folder")
-    fresh = not run.path.exists() or all(path.name.startswith(".") for path in run.path.iterdir())
-    if not fresh:
-        _check_same(run, recipe)
-        if resume == "never":
-            raise AaspError(f"output holds a run: {run.path}; go on with --resume auto or choose another --out")
+    known = check_run(run.path, recipe, resume)
     named = None if str(resume) in ("auto", "never") else _named(Path(resume))
     run.path.mkdir(parents=True, exist_ok=True)
     with _locked(run):
@@ -97,7 +113,7 @@ def _opened(run: Run, recipe: dict[str, Any], resume: str | Path) -> Iterator[Pa
         if last is not None and named is not None and named.resolve() != last.resolve():
             raise AaspError(f"going on from {named} would lose {last}; choose another --out")
         checkpoint.clear_unfinished(run.checkpoints)
-        if fresh:
+        if not known:
             with atomic_write(run.recipe) as beside:
                 beside.write_text(json.dumps(recipe, indent=1) + "\n")
         yield named or last

@@ -1,0 +1,100 @@
+"""`aasp pretrain`: a recipe and a set of audio become a run, and a model."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from aasp.cli.arguments import parse
+from aasp.errors import AaspError
+
+
+@dataclass(frozen=True)
+class Pretrain:
+    """Pre-train a recipe on audio. The model is then at RUN/model; the same command again goes on where it stopped.
+
+    Ctrl-C and SIGTERM save a checkpoint first; SIGTERM exits with 75, "try again". To use several processes or devices:
+    `torchrun --nproc-per-node=2 -m aasp pretrain …`.
+    """
+
+    recipe: tyro.conf.Positional[str]
+    """Name of a recipe (`aasp recipes` lists them)."""
+    data: Path
+    """Folder, .csv or .parquet manifest of audio."""
+    out: Path
+    """Folder of the run: a new one, or this very run to go on."""
+    steps: int | None = None
+    """Optimizer steps; the schedules stretch with them."""
+    resume: str = "auto"
+    """auto: go on from the last checkpoint in --out; never: want a new folder; or a checkpoint or run to go on from."""
+    set: Annotated[
+        tuple[tuple[str, ...], ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="FIELD=VALUE ...")
+    ] = ()
+    """Recipe fields to change (`aasp recipes NAME` shows them all)."""
+    seed: int | None = None
+    """Of weights, masks and data order."""
+    workers: int = 2
+    """Threads that decode audio."""
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """auto: bf16 where the machine has it in hardware."""
+    threads: int | None = None
+    """CPU threads of torch, one a core when left out; with as many again, a resumed run repeats every digit."""
+    checkpoint_every: int = 500
+    """Steps between checkpoints."""
+    log_every: int = 50
+    """Steps between log lines."""
+
+
+def run(argv: list[str]) -> int:
+    arguments = parse(Pretrain, argv, prog="aasp pretrain")
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(75))  # until there is something to save
+    try:
+        return _pretrain(arguments)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _pretrain(arguments: Pretrain) -> int:
+    import torch
+
+    from aasp.config import with_fields
+    from aasp.pretrain import recipes
+    from aasp.pretrain.run import pretrain
+
+    recipe = with_fields(recipes.get(arguments.recipe), _fields(arguments))
+    if arguments.threads is not None:
+        if arguments.threads < 1:
+            raise AaspError(f"--threads is {arguments.threads}; give a number of at least 1")
+        torch.set_num_threads(arguments.threads)
+    result = pretrain(
+        recipe,
+        arguments.data,
+        arguments.out,
+        resume=arguments.resume,
+        workers=arguments.workers,
+        precision=arguments.precision,
+        log_every=arguments.log_every,
+        checkpoint_every=arguments.checkpoint_every,
+    )
+    if result.exit_code:
+        print(f"stopped at step {result.step} of {recipe.steps}, saved; the same command goes on from there")
+    else:
+        print(f"done: {arguments.out / 'model'} is the model, `aasp info {arguments.out}` tells of the run")
+    return result.exit_code
+
+
+def _fields(arguments: Pretrain) -> dict[str, str]:
+    """What --set, --steps and --seed change."""
+    fields = {}
+    for setting in (setting for group in arguments.set for setting in group):
+        name, equals, value = setting.partition("=")
+        if not equals:
+            raise AaspError(f"--set {setting}: no value; write it as {setting}=VALUE")
+        fields[name] = value
+    named = {"steps": arguments.steps, "seed": arguments.seed}
+    return fields | {name: str(value) for name, value in named.items() if value is not None}
