@@ -1,0 +1,93 @@
+"""Everything that the demo's report shows, gathered from a finished run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from aasp.audio.io import read
+from aasp.model.audio_encoder import AudioEncoder
+from aasp.pretrain.masking import MaskingConfig
+from aasp.report import findings
+from aasp.report.comparison import Reading, rows_of
+from aasp.report.embedding_map import plane
+from aasp.report.scores import TaskScores
+from aasp.report.story import Found, Story
+from aasp.stems.aape import AaPE
+
+SHOWN = (
+    ("am tone", "6.1", "A tone, loudness swinging"),
+    ("fm noise", "15.6", "Noise, pitch swinging"),
+    ("impulses", "25", "Clicks"),
+)
+"""Test signals to show: kind, rate in Hz, name."""
+TREMOLO, STEADY = "tremolo strings", "cello"
+"""Instruments to show: one whose loudness trembles by itself, one for the masks."""
+
+
+def collect(
+    data: Path,
+    trained: AudioEncoder,
+    untrained: AudioEncoder,
+    masking: MaskingConfig,
+    *,
+    tasks: Sequence[TaskScores],
+    readings: Mapping[str, Reading],
+    metrics: Sequence[Mapping[str, float | None]],
+    facts: Mapping[str, str],
+) -> Story:
+    """Gather the report's arrays.
+
+    Args:
+        data: the demo's sounds.
+        trained: the pre-trained model.
+        untrained: the model that it started as.
+        masking: how views were masked.
+        tasks: scores.
+        readings: of the encoders to map, by name.
+        metrics: the run's record.
+        facts: how it was made, HTML by term.
+    """
+    assert isinstance(trained.stem, AaPE) and isinstance(untrained.stem, AaPE), "the demo is about AaPE"
+    notes, signals = rows_of(data, "notes"), rows_of(data, "signals")
+    test = [row for row in signals if row["split"] == "test"]
+    rate = trained.config.frontend.frame_rate
+    waves = lambda rows: [read(row["path"], rate=trained.config.frontend.rate) for row in rows]
+
+    _, known = findings.listen(trained, waves(test))
+    now = findings.estimate(trained.stem, known, rate)
+
+    shown = [(f"{name}, {hertz} Hz", _first(test, kind=kind, rate=hertz)) for kind, hertz, name in SHOWN]
+    shown.append(("Strings playing tremolo", _middle(notes, TREMOLO)))
+    clips, mel = findings.listen(trained, waves([row for _, row in shown]))
+    heard = findings.estimate(trained.stem, mel, rate)
+    found = [Found(shown[k][0], clips[k], heard.rate_hz[k], heard.strength[k]) for k in range(len(shown))]
+
+    (steady,), _ = findings.listen(trained, waves([_middle(notes, STEADY)]))
+    return Story(
+        tasks=tasks,
+        metrics=metrics,
+        clip=steady,
+        visible=findings.views(steady, masking)[:3],
+        found=found,
+        now=now,
+        start=findings.estimate(untrained.stem, known, rate),
+        true_hz=np.array([float(row["rate"]) for row in test]),
+        kernels=findings.typical_kernels(trained.stem, now, rate),
+        frame_rate=rate,
+        maps={name.capitalize(): plane(reading.notes) for name, reading in readings.items()},
+        families=np.array([row["family"] for row in notes]),
+        facts=facts,
+    )
+
+
+def _first(rows: Sequence[dict[str, str]], **wanted: str) -> dict[str, str]:
+    return next(row for row in rows if wanted.items() <= row.items())
+
+
+def _middle(rows: Sequence[dict[str, str]], instrument: str) -> dict[str, str]:
+    """The middle one of an instrument's notes by pitch."""
+    own = sorted((row for row in rows if row["instrument"] == instrument), key=lambda row: int(row["pitch"]))
+    return own[len(own) // 2]

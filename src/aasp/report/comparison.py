@@ -1,0 +1,167 @@
+"""The demo's contest: what a linear probe reads from one encoder's embeddings, and how encoders compare.
+
+n clips of a set, m of them in the test part, D width.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aasp.evaluate.baselines import statistics_40, statistics_128
+from aasp.evaluate.features import clip_features
+from aasp.evaluate.intervals import mean_interval
+from aasp.evaluate.linear import linear_probe
+from aasp.evaluate.task import Task
+from aasp.files import atomic_write
+from aasp.model.audio_encoder import AudioEncoder
+from aasp.report.scores import TaskScores
+
+Progress = Callable[[int, int], object]
+Rows = list[dict[str, str]]
+Features = dict[Hashable, np.ndarray]
+
+SETS = {"notes": ("family", "pitch"), "signals": ("rate",)}
+"""The demo's sets, and the labels that are asked for."""
+LABELS = {
+    "family": ("Instrument family", "families", "notes", "instruments"),
+    "pitch": ("Pitch", "keys", "notes", "instruments"),
+    "rate": ("Modulation rate", "rates from 1.5 to 40 Hz", "signals", "voices"),
+}
+"""What a label is called, its classes, its clips, and the groups that no two splits share."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What linear probes read from one encoder.
+
+    Attributes:
+        correct: by label, 1.0 where the probe was right, 0.0 where not, shape (m,).
+        chosen: by label, the features that were chosen on the valid part.
+        notes: one embedding of every note, shape (n, D), for a map.
+    """
+
+    correct: Mapping[str, np.ndarray]
+    chosen: Mapping[str, str]
+    notes: np.ndarray
+
+    def save(self, path: Path, made: str) -> None:
+        """Write it as .npz; `made` says from what, for `load` to ask."""
+        arrays: dict[str, Any] = {"made": np.array(made), "notes": self.notes}
+        arrays |= {f"correct_{label}": values for label, values in self.correct.items()}
+        arrays |= {f"chosen_{label}": np.array(value) for label, value in self.chosen.items()}
+        with atomic_write(path) as beside:
+            np.savez(beside, **arrays)
+
+    @classmethod
+    def load(cls, path: Path, made: str) -> Reading | None:
+        """What `save` wrote from the same, or None."""
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                if str(file["made"]) != made:
+                    return None
+                correct = {label: file[f"correct_{label}"] for label in LABELS}
+                return cls(correct, {label: str(file[f"chosen_{label}"]) for label in LABELS}, file["notes"])
+        except (OSError, ValueError, KeyError):
+            return None
+
+
+def rows_of(data: Path, name: str) -> Rows:
+    """The rows of one of the demo's sets, paths made whole."""
+    with open(data / f"{name}.csv", newline="", encoding="utf-8") as file:
+        return [row | {"path": str(data / row["path"])} for row in csv.DictReader(file)]
+
+
+def read_encoder(encoder: AudioEncoder, data: Path, *, embedding: Progress, probing: Progress) -> Reading:
+    """Probe a frozen encoder: every pooling of its input tokens and of three of its layers is a candidate.
+
+    Args:
+        encoder: the model.
+        data: the demo's sounds.
+        embedding: called with (clips embedded, all).
+        probing: called with (candidates fitted, all).
+    """
+    depth = encoder.config.encoder.depth
+    layers = sorted({0, depth // 3, 2 * depth // 3, depth})
+
+    def features(paths: list[str], progress: Progress) -> Features:
+        found = clip_features(encoder, paths, layers=layers, progress=progress)
+        return {f"layer {layer}, {pooling}": X for (layer, pooling), X in found.items()}
+
+    return _read(features, data, f"layer {depth}, mean+std", embedding, probing)
+
+
+def read_statistics(data: Path, *, embedding: Progress, probing: Progress) -> Reading:
+    """Probe log-mel statistics: four of 40 bands, or the mean, or mean and deviation, of 128 bands.
+
+    Args:
+        data, embedding, probing: as in `read_encoder`.
+    """
+
+    def features(paths: list[str], progress: Progress) -> Features:
+        parts = []
+        for start in range(0, len(paths), 64):
+            some = paths[start : start + 64]
+            of_128 = {f"128 bands, {pooling}": X for (_, pooling), X in statistics_128(some).items()}
+            parts.append({"40 bands, four statistics": statistics_40(some), **of_128})
+            progress(start + len(some), len(paths))
+        return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+
+    return _read(features, data, "128 bands, mean+std", embedding, probing)
+
+
+def compare(readings: Mapping[str, Reading], data: Path) -> list[TaskScores]:
+    """Scores of every encoder and the first one's lead, with intervals over instruments or voices."""
+    tasks = []
+    for name, labels in SETS.items():
+        rows = rows_of(data, name)
+        test = [row for row in rows if row["split"] == "test"]
+        groups = [row["instrument"] for row in test]
+        for label in labels:
+            title, classes, clips, kind = LABELS[label]
+            count = len({row[label] for row in rows})
+            about = f"{count} {classes} · {len(test)} {clips} of {len(set(groups))} {kind} not heard in training"
+            chance = Counter(row[label] for row in test).most_common(1)[0][1] / len(test)
+            correct = {encoder: reading.correct[label] for encoder, reading in readings.items()}
+            first, *others = correct
+            accuracy = {encoder: mean_interval(values, clusters=groups) for encoder, values in correct.items()}
+            lead = {other: mean_interval(correct[first], minus=correct[other], clusters=groups) for other in others}
+            tasks.append(TaskScores(title, about, chance, accuracy, lead))
+    return tasks
+
+
+def _read(
+    features: Callable[[list[str], Progress], Features],
+    data: Path,
+    mapped: str,
+    embedding: Progress,
+    probing: Progress,
+) -> Reading:
+    """Compute the features of both sets, then probe each label with all of them; `mapped` names those of the map."""
+    rows = {name: rows_of(data, name) for name in SETS}
+    clips, done = sum(map(len, rows.values())), 0
+    candidates: dict[str, Features] = {}
+    for name, some in rows.items():
+        candidates[name] = features([row["path"] for row in some], _after(done, clips, embedding))
+        done += len(some)
+    fits, done = sum(len(labels) * len(candidates[name]) for name, labels in SETS.items()), 0
+    correct, chosen = {}, {}
+    for name, labels in SETS.items():
+        split, instrument = ([row[key] for row in rows[name]] for key in ("split", "instrument"))
+        for label in labels:
+            task = Task.from_columns([row[label] for row in rows[name]], split, instrument)
+            result = linear_probe(candidates[name], task, progress=_after(done, fits, probing))
+            correct[label], chosen[label] = result.correct, str(result.chosen[0].key)
+            done += len(candidates[name])
+    return Reading(correct, chosen, candidates["notes"][mapped])
+
+
+def _after(before: int, total: int, progress: Progress) -> Progress:
+    """Progress of a part as progress of the whole."""
+    return lambda done, _: progress(before + done, total)

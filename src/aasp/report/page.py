@@ -1,0 +1,72 @@
+"""One self-contained HTML page: its style and figures are inside it, it asks nothing of the network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from importlib.resources import files
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading, a paragraph, and figures with what to see in them.
+
+    Attributes:
+        title: plain text.
+        text: HTML of one paragraph.
+        panels: SVGs or other HTML, side by side where there is room.
+        caption: HTML that tells a newcomer how to read the panels.
+    """
+
+    title: str
+    text: str
+    panels: Sequence[str] = field(default=())
+    caption: str = ""
+
+
+def page(
+    *, eyebrow: str, title: str, lead: str, result: Section, sections: Sequence[Section], facts: Mapping[str, str]
+) -> str:
+    """The whole page.
+
+    Args:
+        eyebrow: a short line over the title.
+        title: of the page.
+        lead: the question it answers, plain text.
+        result: the section that answers it; its panels are set one under the other.
+        sections: the others.
+        facts: how it was made: term and HTML of its description.
+    """
+    style = files("aasp.report").joinpath("page.css").read_text(encoding="utf-8")
+    made = "".join(f"<dt>{escape(term)}</dt><dd>{description}</dd>" for term, description in facts.items())
+    body = "\n".join([_section(result, "table"), *(_section(section, "panels") for section in sections)])
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{escape(title)}</title>
+<style>
+{style}</style>
+</head>
+<body>
+<main>
+<header>
+<p class="eyebrow">{escape(eyebrow)}</p>
+<h1>{escape(title)}</h1>
+<p class="lead">{escape(lead)}</p>
+</header>
+{body}
+<footer><dl>{made}</dl></footer>
+</main>
+</body>
+</html>
+"""
+
+
+def _section(section: Section, layout: str) -> str:
+    panels = "\n".join(f"<div>{panel}</div>" for panel in section.panels)
+    caption = f"<figcaption>{section.caption}</figcaption>" if section.caption else ""
+    figure = f'<figure><div class="{layout}">{panels}</div>{caption}</figure>' if section.panels else ""
+    return f"<section>\n<h2>{escape(section.title)}</h2>\n<p>{section.text}</p>\n{figure}\n</section>"

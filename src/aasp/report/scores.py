@@ -1,0 +1,66 @@
+"""Scores of several encoders on several tasks, as the page's table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+from aasp.evaluate.intervals import Interval
+
+TONES = ("first", "second", "third")
+
+
+@dataclass(frozen=True)
+class TaskScores:
+    """What every encoder reached on one task.
+
+    Attributes:
+        name: the task, in a few words.
+        about: what is asked of whom, one line.
+        chance: accuracy of guessing the commonest class of the test part.
+        accuracy: by encoder, the one the page is about first.
+        difference: of the first encoder and each other one, paired clip by clip, by the other's name.
+    """
+
+    name: str
+    about: str
+    chance: float
+    accuracy: dict[str, Interval]
+    difference: dict[str, Interval]
+
+
+def score_table(tasks: Sequence[TaskScores]) -> str:
+    """An HTML table: a block for each task, a row for each encoder with its interval drawn from 0 to 100 %."""
+    caption = "<caption>Accuracy of a linear probe with 95 % intervals, by task and encoder</caption>"
+    return f"<table>{caption}{''.join(map(_block, tasks))}</table>"
+
+
+def verdict(difference: Interval) -> str:
+    """A paired difference in points, told as a fact or as nothing certain."""
+    points = f"{100 * difference.estimate:+.1f} points"
+    span = f"{100 * difference.low:+.1f} to {100 * difference.high:+.1f}"
+    return f"{points} ({span})" + ("" if difference.excludes_zero() else ", not beyond chance")
+
+
+def _block(task: TaskScores) -> str:
+    head = f"{escape(task.name)}<small>{escape(task.about)}</small>"
+    rows = [_row(*entry, tone, task.chance) for entry, tone in zip(task.accuracy.items(), TONES, strict=True)]
+    first = escape(next(iter(task.accuracy))).capitalize()
+    leads = [f"against {escape(other)} <b>{verdict(interval)}</b>" for other, interval in task.difference.items()]
+    return (
+        f'<tbody><tr><th class="task" colspan="3" scope="rowgroup">{head}</th></tr>'
+        f"{''.join(rows)}"
+        f'<tr class="differences"><td colspan="3">{first} {"; ".join(leads)}.</td></tr></tbody>'
+    )
+
+
+def _row(name: str, score: Interval, tone: str, chance: float) -> str:
+    percent = {"low": score.low, "high": score.high, "at": score.estimate, "chance": chance}
+    style = "; ".join(f"--{key}: {100 * value:.1f}" for key, value in percent.items())
+    span = f"{100 * score.low:.1f}–{100 * score.high:.1f}"
+    return (
+        f'<tr class="{tone}"><th class="name" scope="row">{escape(name)}</th>'
+        f'<td class="number"><b>{100 * score.estimate:.1f}</b> <span>{span}</span></td>'
+        f'<td><span class="scale" style="{style}" aria-hidden="true"><u></u><i></i><b></b></span></td></tr>'
+    )

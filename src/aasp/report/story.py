@@ -1,0 +1,165 @@
+"""The demo's report: which figures it has, and the words between them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from aasp.report.embedding_map import embedding_map
+from aasp.report.findings import Estimates
+from aasp.report.kernels import frequency_responses, kernel_shape
+from aasp.report.learning import learning_curves
+from aasp.report.page import Section, page
+from aasp.report.rates import decay_over_frequency, found_against_true, frequency_histogram
+from aasp.report.scores import TaskScores, score_table
+from aasp.report.spectrogram import Spectrogram, masked_view, patch_rates, spectrogram
+from aasp.report.style import SECOND
+from aasp.stems.lambda_encoder import ALPHA_RANGE
+
+TITLE = "What a small transformer learned from a few minutes of listening"
+LEAD = """A spectrogram transformer cuts sound into patches of 160 ms, so a modulation faster than 3.1 Hz can pass for
+a slower one. Does a small one whose stem measures these modulations first, taught for a few minutes without labels,
+tell more about new sounds than it did untrained, and more than plain statistics of the spectrogram?"""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A clip and what the stem looks at in it: rates (G, F) in Hz of the strongest states, their strengths (G, F)."""
+
+    name: str
+    clip: Spectrogram
+    rate_hz: np.ndarray
+    strength: np.ndarray
+
+
+@dataclass(frozen=True)
+class Story:
+    """All that the report tells, as arrays.
+
+    Attributes:
+        tasks: scores, the pre-trained encoder first.
+        metrics: lines of the run's `metrics.jsonl`.
+        clip: a clip, and `visible` (V, n): the patches that its masked views see.
+        found: a few clips.
+        now: estimates of the trained stem on clips of known modulation rate; `start`, of the untrained one.
+        true_hz: the clips' modulation rates in Hz, shape (B,).
+        kernels: real (S, K), imaginary (S, K), frequency in Hz (S,).
+        frame_rate: frames per second.
+        maps: by encoder, its notes on a plane (n, 2), with `families` (n,).
+        facts: how it was made, HTML by term.
+    """
+
+    tasks: Sequence[TaskScores]
+    metrics: Sequence[Mapping[str, float | None]]
+    clip: Spectrogram
+    visible: np.ndarray
+    found: Sequence[Found]
+    now: Estimates
+    start: Estimates
+    true_hz: np.ndarray
+    kernels: tuple[np.ndarray, np.ndarray, np.ndarray]
+    frame_rate: float
+    maps: Mapping[str, np.ndarray]
+    families: np.ndarray
+    facts: Mapping[str, str]
+
+
+def tell(story: Story, *, eyebrow: str) -> str:
+    """The report as one HTML page."""
+    result = Section(
+        "What a linear probe can read",
+        """Each encoder is frozen. A linear classifier is trained on its embeddings of some instruments and voices and
+        asked about others; layer, pooling and penalty are chosen on a third group, for every encoder alike.""",
+        [score_table(story.tasks)],
+        """Accuracy in per cent on the test clips. <b>Dot:</b> the score. <b>Bar:</b> its 95 % interval, had other
+        instruments or voices been drawn. <b>Dashes:</b> always guessing the commonest answer. Differences are paired,
+        clip by clip.""",
+    )
+    sections = [_learning(story), _masks(story), _rates(story), _kernels(story), _maps(story)]
+    return page(eyebrow=eyebrow, title=TITLE, lead=LEAD, result=result, sections=sections, facts=story.facts)
+
+
+def _learning(story: Story) -> Section:
+    return Section(
+        "How it learned",
+        """The student sees a part of each spectrogram. It learns to predict what the teacher, a slowly moving average
+        of itself, makes of the hidden rest and of the clip as a whole, and to tell views of one clip from others.""",
+        learning_curves(story.metrics),
+        """Losses should fall, though not for ever: the teacher they are measured against improves too. The <b>rank</b>
+        says how many dimensions the embeddings really use; a model that answers the same for every clip would fall to
+        one. The last two say how much the stem's decay and frequency differ from patch to patch: almost fixed at the
+        start, they rise if it pays to adapt them to the sound.""",
+    )
+
+
+def _masks(story: Story) -> Section:
+    views = [masked_view(story.clip, visible, title=f"View {k}") for k, visible in enumerate(story.visible, start=1)]
+    share = story.visible.shape[1] / np.prod(story.clip.grid)
+    return Section(
+        "What the student is shown",
+        f"""Several masked views of every clip, each with another {100 * share:.0f} % of the patches. The teacher hears
+        it all.""",
+        [spectrogram(story.clip, title="All of it, for the teacher"), *views],
+        """A spectrogram: time runs to the right, pitch upwards, loudness is ink. A patch spans 160 ms and an eighth of
+        the mel bands. What is faded is hidden: the student must predict it from the rest.""",
+    )
+
+
+def _rates(story: Story) -> Section:
+    rates = sorted(set(story.true_hz.tolist()))
+    found = [[_loud(estimates, story.true_hz == rate) for rate in rates] for estimates in (story.now, story.start)]
+    start = (np.median(story.start.alpha, axis=(0, 1, 2)), np.median(story.start.beta_hz, axis=(0, 1, 2)))
+    return Section(
+        "Which modulations each patch looks at",
+        """In every patch the stem estimates the decay α and frequency β of each of its states, from the sound in that
+        patch alone. Frequencies are kept within 3.1 to 50 Hz, the band that the patches by themselves would alias.""",
+        [
+            *(patch_rates(one.clip, one.rate_hz, one.strength, title=one.name) for one in story.found),
+            frequency_histogram(story.start.beta_hz, story.now.beta_hz, title="Where the frequencies lie"),
+            decay_over_frequency(
+                story.now.alpha, story.now.beta_hz, start=start, bounds=ALPHA_RANGE, title="Decay and frequency"
+            ),
+            found_against_true(rates, found[0], title="Known modulations, trained"),
+            found_against_true(rates, found[1], title="Known modulations, untrained", color=SECOND),
+        ],
+        """<b>Tinted spectrograms:</b> hue is the rate that a patch's strongest state looks at, depth of colour how
+        strongly it answers. <b>Known modulations:</b> for generated signals of each rate, the median (dot), the middle
+        half (bar) and four fifths (line) of the loud patches; on the dashed line the stem looks where the modulation
+        is. Rates below the grey band are too slow for it. <b>Decay and frequency:</b> darker where more states lie; a
+        small α is a long, selective window, a large one a short, quick one.""",
+    )
+
+
+def _kernels(story: Story) -> Section:
+    real, imag, hertz = story.kernels
+    rate = story.frame_rate
+    chosen = np.unique(np.linspace(0, len(hertz) - 1, 3).round().astype(int))
+    shapes = [kernel_shape(real[k], imag[k], frame_rate=rate, title=f"A kernel for {hertz[k]:.1f} Hz") for k in chosen]
+    return Section(
+        "The kernels",
+        """Each state multiplies its patch with a complex sinusoid that fades to both sides of the centre: the
+        structured bilateral Laplace unit. Here they are at the median of what the stem estimated.""",
+        [*shapes, frequency_responses(real, imag, hertz, frame_rate=rate, title="What the kernels let through")],
+        """<b>Kernels:</b> real and imaginary part, a quarter of a turn apart, so that a modulation is caught at any
+        phase. <b>Responses:</b> one line a state, coloured by its frequency; the grey band is the alias-prone one. A
+        patch of 160 ms can't resolve much finer than 6 Hz: the lines are broad.""",
+    )
+
+
+def _maps(story: Story) -> Section:
+    return Section(
+        "A map of notes",
+        """Notes of all instruments, placed so that those with similar embeddings lie together (t-SNE). No label was
+        used to place them; colours tell the instrument family.""",
+        [embedding_map(points, story.families, title=name) for name, points in story.maps.items()],
+        """Islands of one colour are families that the encoder keeps apart by itself. Only neighbourhoods mean
+        something; directions and distances between islands don't.""",
+    )
+
+
+def _loud(estimates: Estimates, clips: np.ndarray) -> np.ndarray:
+    """Rates of the strongest states in those patches of some clips that answer at least a quarter as loud as any."""
+    rate, strength = estimates.rate_hz[clips], estimates.strength[clips]
+    return rate[strength > 0.25]

@@ -1,0 +1,119 @@
+"""How the report's figures look: one type size, few lines, and colours that follow the reader's light or dark theme.
+
+Figures are drawn in colours that stand for roles. In the SVG each becomes a CSS variable, which the page defines once
+for light and once for dark. Text stays text, set in the page's own typeface. Widths are CSS pixels at a phone's width,
+so that a figure is read there at its natural size and two stand side by side on a desk.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable
+from io import StringIO
+from typing import ParamSpec
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+INK, MUTED, RULE, PAPER = "#0a0a01", "#0a0a02", "#0a0a03", "#0a0a04"
+FIRST, SECOND, THIRD = "#0a0a05", "#0a0a06", "#0a0a07"
+"""Series: what the report is about, what it is compared with, and the third."""
+CATEGORIES = tuple(f"#0b0b{k:02x}" for k in range(1, 10))
+
+VARIABLES = {
+    INK: "--ink", MUTED: "--muted", RULE: "--rule", PAPER: "--paper",
+    FIRST: "--first", SECOND: "--second", THIRD: "--third",
+    **{color: f"--category-{k}" for k, color in enumerate(CATEGORIES, start=1)},
+}  # fmt: skip
+
+WIDTH = 340
+"""Of a panel in CSS pixels: a phone's column."""
+INVERTED, HALO = "inverted", "halo"
+"""The `gid` of what the page treats on its own: an image of black ink, inverted in the dark; text with a halo."""
+
+_RC = {
+    "svg.fonttype": "none",
+    "svg.id": "",
+    "font.size": 9.5,
+    "axes.labelsize": 9.5,
+    "axes.facecolor": "none",
+    "axes.edgecolor": RULE,
+    "axes.labelcolor": MUTED,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": False,
+    "grid.color": RULE,
+    "grid.linewidth": 0.6,
+    "text.color": INK,
+    "xtick.color": RULE,
+    "ytick.color": RULE,
+    "xtick.labelcolor": MUTED,
+    "ytick.labelcolor": MUTED,
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
+    "xtick.major.size": 3,
+    "ytick.major.size": 3,
+    "lines.linewidth": 1.6,
+    "lines.solid_capstyle": "round",
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "figure.facecolor": "none",
+    "savefig.facecolor": "none",
+    "figure.dpi": 72,
+}
+
+Arguments = ParamSpec("Arguments")
+
+
+def drawn(draw: Callable[Arguments, Figure]) -> Callable[Arguments, str]:
+    """Turn a function that draws a `Figure` into one that returns it as SVG for the page."""
+
+    @functools.wraps(draw)
+    def wrapped(*args: Arguments.args, **kwargs: Arguments.kwargs) -> str:
+        # The salt makes the ids inside the SVG, and so the file, the same in every run.
+        with mpl.rc_context(_RC | {"svg.hashsalt": draw.__name__}):
+            return _svg(draw(*args, **kwargs))
+
+    return wrapped
+
+
+def panel(height: float, title: str, what: str, *, left: float = 30, right: float = 8) -> tuple[Figure, Axes]:
+    """A figure of one axes of WIDTH, with what its vertical axis shows written out level under the title.
+
+    Args:
+        height: of the whole panel in CSS pixels, as are the others.
+        title: in bold, flush with the page's text.
+        what: quantity and unit of the vertical axis; empty for none.
+        left: room for the vertical axis' numbers.
+        right: room beside the axes.
+    """
+    figure = Figure(figsize=(WIDTH / 72, height / 72))
+    top = 34 if what else 22
+    figure.subplots_adjust(left / WIDTH, 36 / height, 1 - right / WIDTH, 1 - top / height)
+    figure.text(0, 1 - 10 / height, title, weight="bold", size=10.5)
+    figure.text(0, 1 - 24 / height, what, color=MUTED)
+    return figure, figure.add_subplot()
+
+
+def legend(axes: Axes) -> None:
+    """Name the series at the right, level with what the vertical axis shows."""
+    above = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.0), "borderaxespad": 0.4, "borderpad": 0}
+    axes.legend(ncols=3, handlelength=1.1, handletextpad=0.4, columnspacing=1.0, **above)
+
+
+def _svg(figure: Figure) -> str:
+    file = StringIO()
+    figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    svg = file.getvalue()
+    width, height = (round(72 * inches) for inches in figure.get_size_inches())
+    svg = f'<svg viewBox="0 0 {width} {height}" style="max-width: {1.3 * width:.0f}px">' + svg.split("</defs>", 1)[1]
+    svg = re.sub(rf'id="({INVERTED}|{HALO})"', r'class="\1"', svg).replace("xlink:href", "href")
+    svg = re.sub(r'<g id="[^"]*"', "<g", svg)
+    svg = re.sub(r"'DejaVu Sans'[^;\"]*", "var(--label)", svg)
+    svg = re.sub(r"\s+", " ", svg).replace("base64, ", "base64,")
+    for color, variable in VARIABLES.items():
+        svg = svg.replace(color, f"var({variable})")
+    return svg
