@@ -1,8 +1,15 @@
-"""The named systems."""
+"""The named systems.
+
+`aasp_base` is the paper's scale. Where the paper is silent, and that is nearly everywhere, it takes EAT's front end,
+grid, masks, targets, optimizer and schedule; every number of the AaPE stem, the predictor, the loss weights and the
+teacher's utterance target is ours. `aasp_small` and `aasp_large` differ from it in size, `aasp_tiny` is tuned to learn
+from hours of audio on two cores (docs/decisions.md).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from difflib import get_close_matches
 
 from aasp.errors import AaspError
@@ -10,28 +17,77 @@ from aasp.model.audio_encoder import AudioEncoderConfig
 from aasp.model.encoder import EncoderConfig
 from aasp.pretrain.masking import MaskingConfig
 from aasp.pretrain.predictor import PredictorConfig
-from aasp.pretrain.recipe import DataConfig, LossesConfig, OptimizerConfig, Recipe
+from aasp.pretrain.recipe import DataConfig, OptimizerConfig, Recipe
 from aasp.pretrain.teacher import TeacherConfig
+from aasp.stems.aape import AaPEConfig
 
 
 def aasp_tiny() -> Recipe:
     """The whole method at 5.5 M parameters, tuned to learn from a few hours of audio on two cores."""
     return Recipe(
         name="aasp_tiny",
-        summary="192 x 12, learns from hours of audio on a laptop",
+        summary="192 x 12: learns from hours of audio on two cores",
         model=AudioEncoderConfig(encoder=EncoderConfig(192, 12, 3), window_seconds=2.56),
         masking=MaskingConfig(views=4, predicted=0.25),
         predictor=PredictorConfig(depth=4, width=192, heads=3),
-        data=DataConfig(crop_seconds=2.56 + 0.02, batch=32),
+        data=DataConfig(crop_seconds=2.575, batch=32),
         steps=2_000,
     )
 
 
-RECIPES: dict[str, Callable[[], Recipe]] = {recipe.__name__: recipe for recipe in (aasp_tiny,)}
+def aasp_base() -> Recipe:
+    """The paper's scale: ViT-Base on ten seconds, 400 k steps of 48 clips x 16 masks."""
+    return Recipe(
+        name="aasp_base",
+        summary="768 x 12: the paper's scale, on AudioSet with EAT's schedule",
+        model=AudioEncoderConfig(
+            stem=AaPEConfig(encoder_width=128, encoder_depth=2),
+            encoder=EncoderConfig(768, 12, 12, norm="post"),
+            window_seconds=10.24,
+            pooling="cls",
+        ),
+        masking=MaskingConfig(views=16, predicted=0.25),
+        teacher=TeacherConfig(momentum=0.9998, final_momentum=0.99999, ramp=0.25),
+        predictor=PredictorConfig(depth=6, width=512, heads=8),
+        optimizer=OptimizerConfig(lr=5e-4, warmup=53_333 / 400_000),
+        data=DataConfig(crop_seconds=10.255, batch=48),
+        steps=400_000,
+    )
+
+
+def aasp_small() -> Recipe:
+    """Half the width of `aasp_base`, all else equal."""
+    base = aasp_base()
+    return replace(
+        base,
+        name="aasp_small",
+        summary="384 x 12: aasp_base at half its width",
+        model=replace(base.model, stem=AaPEConfig(), encoder=EncoderConfig(384, 12, 6, norm="post")),
+        predictor=PredictorConfig(depth=6, width=384, heads=6),
+    )
+
+
+def aasp_large() -> Recipe:
+    """`aasp_base` at 1024 x 24, with EAT-Large's learning rate, masks and momentum ramp."""
+    base = aasp_base()
+    return replace(
+        base,
+        name="aasp_large",
+        summary="1024 x 24: aasp_base grown, with EAT-Large's rates",
+        model=replace(base.model, encoder=EncoderConfig(1024, 24, 16, norm="post")),
+        masking=replace(base.masking, visible=0.25, surplus=0.10),
+        teacher=replace(base.teacher, layers=24, ramp=0.375),
+        optimizer=replace(base.optimizer, lr=4e-4),
+    )
+
+
+RECIPES: dict[str, Callable[[], Recipe]] = {
+    recipe.__name__: recipe for recipe in (aasp_tiny, aasp_small, aasp_base, aasp_large)
+}
 
 
 def names() -> list[str]:
-    """Names of all recipes."""
+    """Names of all recipes, small to large."""
     return list(RECIPES)
 
 
@@ -43,5 +99,6 @@ def get(name: str) -> Recipe:
     """
     if name not in RECIPES:
         close = get_close_matches(name, RECIPES, n=1)
-        raise AaspError(f"recipe {name!r} is unknown; {f'did you mean {close[0]}?' if close else f'known: {names()}'}")
+        known = ", ".join(RECIPES)
+        raise AaspError(f"recipe {name!r} is unknown; {f'did you mean {close[0]}?' if close else f'known: {known}'}")
     return RECIPES[name]()

@@ -27,15 +27,16 @@ class TeacherConfig:
         final_momentum: at the end of the ramp and from then on.
         ramp: share of all steps over which it rises linearly.
         layers: how many of the last layers the targets average.
-        utterance: "mean", layer-normalised token mean of the layer average before instance norm; "instance", EAT's
-            form, the token mean of the frame target.
+        utterance: "mean", layer-normalised token mean of the layer average before instance norm; "standardised", the
+            same, then centred and scaled over the clips of the batch, so that a constant is no answer (ours);
+            "instance", EAT's form, the token mean of the frame target.
     """
 
     momentum: float = 0.999
     final_momentum: float = 0.9999
     ramp: float = 0.25
     layers: int = 12
-    utterance: Literal["mean", "instance"] = "mean"
+    utterance: Literal["mean", "standardised", "instance"] = "standardised"
 
 
 class Teacher(nn.Module):
@@ -92,5 +93,7 @@ def targets(layers_LBND: list[Tensor], weight_BN: Tensor, utterance: str) -> tup
     frame = functional.layer_norm(normalised / len(layers_LBND), (width,))
     if utterance == "instance":
         return frame, token_mean(frame)[:, 0]
-    summary = token_mean(torch.stack(layers_LBND).mean(0))[:, 0]
-    return frame, functional.layer_norm(summary, (width,))
+    summary = functional.layer_norm(token_mean(torch.stack(layers_LBND).mean(0))[:, 0], (width,))
+    if utterance == "standardised":
+        summary = (summary - summary.mean(0)) * torch.rsqrt(summary.var(0, correction=0) + 1e-5)
+    return frame, summary
