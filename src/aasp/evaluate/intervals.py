@@ -55,8 +55,8 @@ def mean_interval(
     """Interval of a mean score, or of the difference of two mean scores on the same clips.
 
     Args:
-        values: score per clip, shape (n,); or (S, n) for S training seeds, which are averaged clip by clip. The interval
-            then tells how far the average of these seeds depends on the clips; it says nothing of other seeds.
+        values: score per clip, shape (n,); or (S, n) for S training seeds, which are averaged clip by clip. The
+            interval then tells how far the average of these seeds depends on the clips; of other seeds it says nothing.
         clusters: cluster of each clip, shape (n,), any labels; None treats every clip as its own cluster.
         minus: a second system's scores on the same clips in the same order, (n,) or (S', n): the difference is taken
             inside every resample (paired).
@@ -71,7 +71,9 @@ def mean_interval(
     if minus is not None:
         other = _seed_average(minus)
         if other.shape != clip.shape:
-            raise AaspError(f"paired scores: {clip.size} against {other.size} clips; score both systems on the same clips")
+            raise AaspError(
+                f"paired scores: {clip.size} against {other.size} clips; score both systems on the same clips"
+            )
         clip = clip - other
     group, sizes = _cluster_index(clusters, clip.size)
     counts = _draws(sizes.size, resamples, seed)

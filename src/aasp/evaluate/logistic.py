@@ -71,9 +71,7 @@ class Rotated:
         standard = self.scaler.transform(X.astype(np.float64))
         return standard @ self.X.T @ self.axes if self.wide else standard @ self.axes
 
-    def path(
-        self, penalties: Sequence[float], *, precise: bool = True
-    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def path(self, penalties: Sequence[float], *, precise: bool = True) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Solutions (w (r, K'), b (K',)) for each C of `penalties` in turn, each started from the one before.
 
         Args:
@@ -101,6 +99,21 @@ class Rotated:
             solution = solved.x.reshape(rank + 1, -1)
             w, b = solution[:-1] / root, solution[-1]
             yield w, b
+
+    def ridge(self, coordinates: np.ndarray, ratios: Sequence[float]) -> Iterator[np.ndarray]:
+        """Class scores (m, K) by ridge regression on one-hot labels, for each penalty `ratio` · n · D.
+
+        Args:
+            coordinates: rotated coordinates (m, r) of the clips to score.
+            ratios: penalties, relative to the sum of the squared singular values.
+        """
+        prior = self.target.mean(0)
+        projected = self.Z.T @ (self.target - prior)
+        for ratio in ratios:
+            out = np.zeros((len(coordinates), self.classes))
+            shrunk = projected / (self.singular**2 + ratio * self.X.size)[:, None]
+            out[:, self.present] = coordinates @ shrunk + prior
+            yield out
 
     def probabilities(self, coordinates: np.ndarray, w: np.ndarray, b: np.ndarray) -> np.ndarray:
         """Class probabilities (m, K) of rotated coordinates (m, r); classes absent from the train part get 0."""

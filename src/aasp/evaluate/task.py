@@ -79,6 +79,9 @@ class Task:
         task = cls(y, classes, rounds, group)
         for r in rounds:
             task.notes.extend(_remarks(task, r))
+        if group is not None and len(set(group[task.test].tolist())) == 1:
+            only = str(group[task.test][0])
+            task.notes.append(f"all test clips are of one group {only!r}: intervals draw clips instead")
         return task
 
 
@@ -143,7 +146,7 @@ def _hold_out(train: np.ndarray, groups: np.ndarray, seed: int) -> tuple[np.ndar
     """Shuffled whole groups until a tenth of the clips is held out; at least one group on either side."""
     names, group, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     if names.size < 2:
-        raise AaspError(f"split: no valid part, and the train part is one group {names[0]!r}; add a valid part")
+        raise AaspError(f"split: no valid part, and the train part is one group {str(names[0])!r}; add a valid part")
     order = np.random.default_rng(seed).permutation(names.size)
     wanted = 1 + int(np.searchsorted(np.cumsum(sizes[order]), HELD_OUT * train.size))
     held = np.isin(group, order[: min(wanted, names.size - 1)])
@@ -151,18 +154,19 @@ def _hold_out(train: np.ndarray, groups: np.ndarray, seed: int) -> tuple[np.ndar
 
 
 def _remarks(task: Task, r: Round) -> list[str]:
-    """What a reader of the score should know of a round: unseen classes, torn groups."""
+    """What a reader of the score should know of a round: classes never trained, torn groups, a single group."""
     remarks = []
-    absent = set(absent_classes(task.y[r.refit], task.classes))
-    unseen = [name for name in task.classes if name in absent and name not in absent_classes(task.y[r.test], task.classes)]
-    if len(absent) == len(task.classes) or (not task.multilabel and set(task.y[r.test]).isdisjoint(task.y[r.refit])):
-        raise AaspError(f"labels: no label of test part {r.name!r} occurs in its train part; check label and split")
+    untrained, untested = (set(absent_classes(task.y[part], task.classes)) for part in (r.refit, r.test))
+    unseen = [name for name in task.classes if name in untrained - untested]
+    if len(unseen) + len(untested) == len(task.classes):
+        raise AaspError(f"labels: none of test part {r.name!r} occurs in its train part; check label and split")
     if unseen:
-        remarks.append(f"{r.name}: {len(unseen)} label(s) occur only in the test part and count as errors: {_few(unseen)}")
+        remarks.append(f"{r.name}: {len(unseen)} label(s) only in the test part, never predicted: {_few(unseen)}")
     if task.groups is not None:
-        torn = sorted(set(task.groups[r.refit]) & set(task.groups[r.test]))
-        if torn:
-            remarks.append(f"{r.name}: {len(torn)} group(s) lie in both train and test: {_few(torn)}")
+        trained, tested = set(task.groups[r.refit].tolist()), set(task.groups[r.test].tolist())
+        if trained & tested:
+            torn = sorted(trained & tested)
+            remarks.append(f"{r.name}: {len(torn)} group(s) in both train and test: {_few(torn)}")
     return remarks
 
 

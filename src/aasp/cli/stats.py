@@ -1,0 +1,89 @@
+"""`aasp stats`: mean and deviation of a set's log-mel, and how to give them to a recipe."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import tyro
+
+from aasp.cli.arguments import parse
+from aasp.cli.progress import bar
+from aasp.cli.show import clock, facts
+from aasp.errors import AaspError
+
+if TYPE_CHECKING:
+    from aasp.features.logmel import LogMelConfig
+
+
+@dataclass(frozen=True)
+class Stats:
+    """Measure the mean and deviation of the log-mel over all audio at a path; prints the line to paste to pretrain."""
+
+    path: tyro.conf.Positional[Path]
+    """Folder, .csv or .parquet manifest of audio."""
+    preset: Literal["kaldi", "htk80"] = "kaldi"
+    """Front end: 128 Kaldi bins, or 80 HTK bins."""
+
+
+def run(argv: list[str]) -> int:
+    arguments = parse(Stats, argv, prog="aasp stats")
+
+    import torch
+
+    from aasp.audio.io import AudioError, read
+    from aasp.datasets.index import Skipped
+    from aasp.datasets.manifest import Manifest
+    from aasp.features.logmel import LogMelConfig
+    from aasp.features.stats import Moments, measure, unnormalised
+
+    config = LogMelConfig.kaldi() if arguments.preset == "kaldi" else LogMelConfig.htk80()
+    front = unnormalised(config)
+    manifest, skipped = Manifest.open(arguments.path)
+    total, samples, measured = Moments(), 0, 0
+    with bar("measuring") as show:
+        for done, path in enumerate(manifest.paths, 1):
+            try:
+                wave = read(path, rate=config.rate)
+                if len(wave) < config.window:
+                    raise AudioError(
+                        path, f"shorter than one analysis window of {config.window_ms:g} ms", "leave it out"
+                    )
+                total += measure(front, torch.from_numpy(wave))
+                samples += len(wave)
+                measured += 1
+            except AudioError as error:
+                skipped.append(Skipped(error.path, error.reason))
+            show(done, len(manifest))
+    if not measured:
+        why = f"all {len(skipped)} skipped, the first {skipped[0].path}: {skipped[0].reason}"
+        raise AaspError(f"no usable audio in {arguments.path}: {why}; mend or replace the files")
+    # EAT divides by twice the deviation, M2D by the deviation: what each preset's own std is made of.
+    factor = 2 if arguments.preset == "kaldi" else 1
+    facts(
+        f"log-mel of {arguments.path} ({arguments.preset})",
+        {
+            "files": f"{measured:,}",
+            "duration": f"{clock(samples / config.rate)}, {total.count // config.mels:,} frames",
+            "mean": f"{total.mean:.4f}",
+            "deviation": f"{total.std:.4f}",
+            "skipped": f"{len(skipped):,}" if skipped else None,
+            **{f"  {file.path}": file.reason for file in skipped},
+        },
+    )
+    changed = _changed(dataclasses.replace(config, mean=round(total.mean, 4), std=round(factor * total.std, 4)))
+    twice = " (std: twice the deviation, as EAT divides)" if factor == 2 else ""
+    print(f"for `aasp pretrain`{twice}:\n  --set {changed}")
+    return 0
+
+
+def _changed(config: LogMelConfig) -> str:
+    """The fields of a front end that a recipe does not have by default, and its statistics, as `--set` takes them."""
+    default = type(config)()
+    return " ".join(
+        f"model.frontend.{field.name}={value}"
+        for field in dataclasses.fields(config)
+        if (value := getattr(config, field.name)) != getattr(default, field.name) or field.name in ("mean", "std")
+    )

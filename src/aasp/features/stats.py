@@ -1,0 +1,62 @@
+"""Mean and deviation of a set's log-mel, in one pass and float64: what a front end is normalised with.
+
+Source: the merge of partial moments is Chan, Golub & LeVeque 1979.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from aasp.features.logmel import LogMel, LogMelConfig
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Number, mean and sum of squared differences from the mean of some values; `+` merges two sets of values."""
+
+    count: int = 0
+    mean: float = 0.0
+    squares: float = 0.0
+
+    @classmethod
+    def of(cls, values: Tensor) -> Moments:
+        """Moments of a tensor of any shape with at least one element, computed in float64."""
+        values = values.double()
+        mean = values.mean()
+        return cls(values.numel(), float(mean), float((values - mean).square().sum()))
+
+    def __add__(self, other: Moments) -> Moments:
+        count = self.count + other.count
+        if count == 0:
+            return self
+        apart = other.mean - self.mean
+        mean = self.mean + apart * other.count / count
+        return Moments(count, mean, self.squares + other.squares + apart**2 * self.count * other.count / count)
+
+    @property
+    def std(self) -> float:
+        """Deviation of the values (divided by their number, not by one less)."""
+        return (self.squares / self.count) ** 0.5
+
+
+def unnormalised(config: LogMelConfig) -> LogMel:
+    """The front end without its normalisation, whose output is to be measured."""
+    return LogMel(replace(config, mean=0.0, std=1.0))
+
+
+def measure(front: LogMel, wave_S: Tensor) -> Moments:
+    """Moments over all frames and bins of one clip; no frame of padding is among them.
+
+    Args:
+        front: from `unnormalised`.
+        wave_S: the clip at the front end's rate, shape (S,).
+
+    Raises:
+        AaspError: the clip is shorter than one analysis window.
+    """
+    with torch.no_grad():
+        mel_BTM, _ = front(wave_S[None])
+    return Moments.of(mel_BTM)
