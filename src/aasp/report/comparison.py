@@ -9,8 +9,10 @@ import csv
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -26,6 +28,10 @@ from aasp.report.scores import TaskScores
 Progress = Callable[[int, int], object]
 Rows = list[dict[str, str]]
 Features = dict[Hashable, np.ndarray]
+
+POOLINGS = ("cls", "mean+std", "flat+std")
+STRENGTHS = (3.0, 30.0, 300.0)
+"""Fewer candidates than `linear_probe` has by default: the demo's time is short."""
 
 SETS = {"notes": ("family", "pitch"), "signals": ("rate",)}
 """The demo's sets, and the labels that are asked for."""
@@ -68,7 +74,7 @@ class Reading:
                     return None
                 correct = {label: file[f"correct_{label}"] for label in LABELS}
                 return cls(correct, {label: str(file[f"chosen_{label}"]) for label in LABELS}, file["notes"])
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, BadZipFile):
             return None
 
 
@@ -78,8 +84,17 @@ def rows_of(data: Path, name: str) -> Rows:
         return [row | {"path": str(data / row["path"])} for row in csv.DictReader(file)]
 
 
+def fingerprint(data: Path, encoder: AudioEncoder | None) -> str:
+    """A digest of all that a reading depends on: the sounds, the encoder's weights (if any), and how it is probed."""
+    digest = sha256((data / "dataset.json").read_bytes())
+    digest.update(repr((POOLINGS, STRENGTHS)).encode())
+    for tensor in encoder.state_dict().values() if encoder is not None else ():
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()
+
+
 def read_encoder(encoder: AudioEncoder, data: Path, *, embedding: Progress, probing: Progress) -> Reading:
-    """Probe a frozen encoder: every pooling of its input tokens and of three of its layers is a candidate.
+    """Probe a frozen encoder: three poolings of three of its layers are candidates.
 
     Args:
         encoder: the model.
@@ -88,10 +103,10 @@ def read_encoder(encoder: AudioEncoder, data: Path, *, embedding: Progress, prob
         probing: called with (candidates fitted, all).
     """
     depth = encoder.config.encoder.depth
-    layers = sorted({0, depth // 3, 2 * depth // 3, depth})
+    layers = [-(-depth * third // 3) for third in (1, 2, 3)]
 
     def features(paths: list[str], progress: Progress) -> Features:
-        found = clip_features(encoder, paths, layers=layers, progress=progress)
+        found = clip_features(encoder, paths, layers=layers, poolings=POOLINGS, progress=progress)
         return {f"layer {layer}, {pooling}": X for (layer, pooling), X in found.items()}
 
     return _read(features, data, f"layer {depth}, mean+std", embedding, probing)
@@ -156,7 +171,7 @@ def _read(
         split, instrument = ([row[key] for row in rows[name]] for key in ("split", "instrument"))
         for label in labels:
             task = Task.from_columns([row[label] for row in rows[name]], split, instrument)
-            result = linear_probe(candidates[name], task, progress=_after(done, fits, probing))
+            result = linear_probe(candidates[name], task, strengths=STRENGTHS, progress=_after(done, fits, probing))
             correct[label], chosen[label] = result.correct, str(result.chosen[0].key)
             done += len(candidates[name])
     return Reading(correct, chosen, candidates["notes"][mapped])

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from aasp.report.style import FIRST, drawn, panel
 
@@ -44,7 +43,7 @@ def curve(steps: np.ndarray, values: np.ndarray, *, title: str, label: str) -> F
     end = (steps[-1], values[-1])
     axes.annotate(f"{values[-1]:.3g}", end, (5, 0), textcoords="offset points", va="center", fontsize=9)
     axes.set(xlabel="optimizer step", xlim=(0, steps[-1] * 1.11))
-    axes.set_xticks([tick for tick in MaxNLocator(4, integer=True).tick_values(0, steps[-1]) if tick <= steps[-1]])
+    axes.set_xticks([0, steps[-1] // 2, steps[-1]])
     axes.grid(axis="y")
     axes.locator_params(axis="y", nbins=4)
     return figure

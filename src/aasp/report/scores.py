@@ -45,7 +45,7 @@ def verdict(difference: Interval) -> str:
 
 def _block(task: TaskScores) -> str:
     head = f"{escape(task.name)}<small>{escape(task.about)}</small>"
-    rows = [_row(*entry, tone, task.chance) for entry, tone in zip(task.accuracy.items(), TONES, strict=True)]
+    rows = [_row(*entry, tone, task.chance) for entry, tone in zip(task.accuracy.items(), TONES, strict=False)]
     first = escape(next(iter(task.accuracy))).capitalize()
     leads = [f"against {escape(other)} <b>{verdict(interval)}</b>" for other, interval in task.difference.items()]
     return (

@@ -1,0 +1,88 @@
+"""Curves, rates, kernels and maps show the numbers that they are given, with units."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+import torch
+
+from aasp.report.embedding_map import embedding_map, plane
+from aasp.report.kernels import frequency_responses, kernel_shape, response
+from aasp.report.learning import learning_curves
+from aasp.report.rates import decay_over_frequency, found_against_true, frequency_histogram
+from aasp.stems.sblu import kernel
+
+
+def texts(svg: str) -> set[str]:
+    return set(re.findall(r"<text[^>]*>([^<]+)</text>", svg))
+
+
+def test_learning_curves_of_what_was_logged():
+    metrics = [{"step": k, "losses/frame": 1 / k, "diagnostics/embedding_rank": None} for k in (10, 20, 30)]
+    metrics[1]["losses/utterance"] = 0.5
+    (only,) = learning_curves(metrics)
+    assert {"Predicting what is hidden", "frame loss", "optimizer step", "0.0333", "0", "30"} <= texts(only)
+
+
+def test_a_value_that_is_not_finite_leaves_a_gap():
+    metrics = [{"step": k, "losses/frame": value} for k, value in ((1, 0.9), (2, None), (3, 0.7))]
+    (only,) = learning_curves(metrics)
+    assert "0.7" in texts(only)
+
+
+def test_rates_have_units():
+    rng = np.random.default_rng(0)
+    alpha, beta = rng.uniform(0.05, 0.9, (2, 5, 8, 4)), rng.uniform(4, 45, (2, 5, 8, 4))
+    start = (np.full(4, 0.2), np.array([4.0, 9, 20, 40]))
+    assert {"frequency β (Hz)", "share of states (%)", "trained", "untrained"} <= texts(
+        frequency_histogram(beta, beta + 1, title="")
+    )
+    assert {"frequency β (Hz)", "decay α (per 10 ms frame)", "before training"} <= texts(
+        decay_over_frequency(alpha, beta, start=start, bounds=(0.02, 1.0), title="")
+    )
+    assert {"true modulation rate (Hz)", "rate of the strongest state (Hz)"} <= texts(
+        found_against_true([3.8, 9.8], [beta[0].ravel(), beta[1].ravel()], title="")
+    )
+
+
+@pytest.mark.parametrize("hertz", [6.25, 12.5, 31.0])
+def test_a_kernel_lets_its_frequency_through(hertz):
+    alpha, beta = torch.tensor([0.05]), torch.tensor([2 * np.pi * hertz / 100])
+    real, imag = kernel(alpha, beta, 64, phase="conjugate", window="two-sided", gain="unit")
+    frequencies, gain = response(real.numpy(), imag.numpy(), 100.0)
+    assert frequencies[0] == 0 and frequencies[-1] == 50
+    assert frequencies[gain[0].argmax()] == pytest.approx(hertz, abs=0.5)
+
+
+def test_response_is_the_largest_answer_to_a_tone():
+    rng = np.random.default_rng(1)
+    real, imag = rng.normal(size=(2, 3, 8))
+    frequencies, gain = response(real, imag, 100.0)
+    for k in (0, 100, 511):
+        phase = 2 * np.pi * frequencies[k] / 100 * (np.arange(8) - 3.5)
+        sides = [np.abs(((real + 1j * imag) * np.exp(sign * 1j * phase)).sum(1)) for sign in (1, -1)]
+        assert gain[:, k] == pytest.approx(np.maximum(*sides))
+
+
+def test_kernel_figures_have_units():
+    alpha, beta = torch.full((4,), 0.2), torch.tensor([0.3, 0.8, 1.5, 3.0])
+    real, imag = (part.numpy() for part in kernel(alpha, beta, 16, phase="even", window="hann", gain="paper"))
+    shape = kernel_shape(real[0], imag[0], frame_rate=100.0, title="")
+    assert {"time from the patch's centre (ms)", "weight", "real", "imaginary"} <= texts(shape.replace("&#39;", "'"))
+    hertz = 100 * beta.numpy() / (2 * np.pi)
+    lines = frequency_responses(real, imag, hertz, frame_rate=100.0, title="")
+    assert {"modulation frequency (Hz)", "gain (dB below its peak)"} <= texts(lines)
+
+
+def test_clusters_stay_clusters_on_the_plane():
+    rng = np.random.default_rng(0)
+    labels = np.repeat(["bass", "flute", "reed"], 20)
+    centres = {name: 10 * rng.normal(size=12) for name in ("bass", "flute", "reed")}
+    points = plane(np.stack([centres[name] + rng.normal(size=12) for name in labels]))
+    assert points.shape == (60, 2)
+    distance = np.linalg.norm(points[:, None] - points[None], axis=-1) + 1e9 * np.eye(60)
+    assert (labels[distance.argmin(1)] == labels).all()
+    assert (plane(np.eye(12)) == plane(np.eye(12))).all()
+    assert {"bass", "flute", "reed", "Here"} <= texts(embedding_map(points, labels, title="Here"))

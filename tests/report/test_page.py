@@ -1,0 +1,68 @@
+"""The page is one file that needs no other, readable in light and dark, and safe from what it is told."""
+
+from __future__ import annotations
+
+import re
+
+from aasp.evaluate.intervals import Interval
+from aasp.report import style
+from aasp.report.page import Section, page
+from aasp.report.scores import TaskScores, score_table, verdict
+
+
+def made(**changes: str) -> str:
+    words = {"eyebrow": "aasp demo", "title": "What & why", "lead": "Is 1 < 2?"} | changes
+    result = Section("Scores", "Of <b>all</b>.", ["<table></table>"], "How to read it.")
+    return page(**words, result=result, sections=[Section("More", "Text.", ["<svg></svg>"] * 2)], facts={"Seed": "0"})
+
+
+def test_nothing_is_asked_of_the_network():
+    html = made()
+    assert not re.search(r"<(script|link|img|iframe)|@import|https?:|//[a-z]|url\((?!#)", html)
+
+
+def test_what_is_told_is_escaped():
+    html = made(title="a <script>", eyebrow="<i>", lead="<img>")
+    assert "a &lt;script&gt;" in html and "&lt;i&gt;" in html and "&lt;img&gt;" in html
+    assert "<script>" not in html
+
+
+def test_it_has_what_phones_and_readers_of_screens_need():
+    html = made()
+    assert '<html lang="en">' in html and 'name="viewport" content="width=device-width' in html
+    assert html.count("<h1>") == 1 and re.findall(r"<h2>(.*?)</h2>", html) == ["Scores", "More"]
+    assert html.count("<figure>") == 2 and html.count("<figcaption>") == 1
+
+
+def test_every_colour_is_defined_for_light_and_for_dark():
+    light, dark = re.findall(r":root \{(.*?)\}", made(), flags=re.S)
+    for variable in style.VARIABLES.values():
+        assert f"{variable}:" in light and f"{variable}:" in dark
+    used = set(re.findall(r"var\((--[a-z0-9-]+)\)", made()))
+    set_in_table = {"--low", "--high", "--at", "--chance", "--tone"}
+    assert used - set_in_table <= set(re.findall(r"(--[a-z0-9-]+):", light))
+
+
+def interval(estimate: float, low: float, high: float) -> Interval:
+    return Interval(estimate, low, high, 0.95, 18, 432)
+
+
+def test_table():
+    task = TaskScores(
+        "Pitch",
+        "48 keys & more",
+        0.03,
+        {"pre-trained": interval(0.721, 0.671, 0.766), "log-mel <x>": interval(0.552, 0.5, 0.6)},
+        {"log-mel <x>": interval(0.169, 0.134, 0.2)},
+    )
+    html = score_table([task, task])
+    assert html.count("<tbody>") == 2 and html.count('scope="row"') == 4
+    assert "<b>72.1</b> <span>67.1–76.6</span>" in html
+    assert "--low: 67.1; --high: 76.6; --at: 72.1; --chance: 3.0" in html
+    assert "48 keys &amp; more" in html and "log-mel &lt;x&gt;" in html
+    assert "Pre-trained against log-mel &lt;x&gt; <b>+16.9 points (+13.4 to +20.0)</b>." in html
+
+
+def test_verdict_says_when_nothing_is_certain():
+    assert verdict(interval(0.05, 0.01, 0.09)) == "+5.0 points (+1.0 to +9.0)"
+    assert verdict(interval(-0.05, -0.09, 0.01)) == "-5.0 points (-9.0 to +1.0), not beyond chance"
