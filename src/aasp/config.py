@@ -37,6 +37,8 @@ def from_dict(kind: type[T], values: Mapping[str, Any], where: str) -> T:
     Raises:
         AaspError: a field is unknown, lacks, or has a value of the wrong type.
     """
+    if not isinstance(values, Mapping):
+        raise AaspError(f"{where}: not a JSON object; write it anew")
     hints = _hints(kind)
     for name in values:
         if name not in hints:
@@ -70,7 +72,7 @@ def with_fields(config: T, settings: Mapping[str, Any], where: str = "--set") ->
             if not isinstance(branch, dict):
                 raise AaspError(f"{where} {name}={value}: {parent!r} is set as a whole too; set only its fields")
         branch[last] = value
-    return _with_tree(config, tree, where)
+    return _with_tree(config, tree, where + " ")
 
 
 def flat(config: Any, prefix: str = "") -> dict[str, Any]:
@@ -87,16 +89,16 @@ def _with_tree(config: Any, tree: Mapping[str, Any], where: str) -> Any:
     hints, changes = _hints(type(config)), {}
     for name, value in tree.items():
         if name not in hints:
-            raise AaspError(f"{where} {name}: unknown field {name!r}; {_did_you_mean(name, hints)}")
+            raise AaspError(f"{where}{name}: unknown field {name!r}; {_did_you_mean(name, hints)}")
         inner = getattr(config, name)
         if isinstance(value, dict) and not dataclasses.is_dataclass(inner):
-            raise AaspError(f"{where} {name}: has no field {next(iter(value))!r}; set {name} itself")
+            raise AaspError(f"{where}{name}: has no field {next(iter(value))!r}; set {name} itself")
         if isinstance(value, dict):
-            changes[name] = _with_tree(inner, value, where)
+            changes[name] = _with_tree(inner, value, f"{where}{name}.")
         else:
             if name == "kind" and value != inner:
-                raise AaspError(f"{where} kind={value}: names the whole part; set the part itself, as in stem={value}")
-            changes[name] = _convert(hints[name], value, f"{where} {name}={value}")
+                raise AaspError(f"{where}kind={value}: names the whole part; set the part itself, as in stem={value}")
+            changes[name] = _convert(hints[name], value, f"{where}{name}={value}")
     return dataclasses.replace(config, **changes)
 
 
@@ -132,7 +134,7 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
             return kind(number)
     elif isinstance(value, kind):
         return value
-    raise AaspError(f"{where}: {value!r} is not {_NAMES.get(kind, 'a ' + kind.__name__)}")
+    raise AaspError(f"{where}: {value!r} is not {_NAMES.get(kind, 'a ' + kind.__name__)}; give one")
 
 
 _NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
@@ -141,6 +143,8 @@ _NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: 
 def _convert_dataclass(kinds: list[Any], value: Any, where: str) -> Any:
     if any(type(value) is kind for kind in kinds):
         return value
+    if len(kinds) == 1 and not isinstance(value, Mapping):
+        raise AaspError(f"{where}: has fields of its own; set one of {', '.join(_hints(kinds[0]))}")
     named = {getattr(kind, "kind", kind.__name__): kind for kind in kinds}
     wanted = value if isinstance(value, str) else value.get("kind") if isinstance(value, Mapping) else None
     if wanted is None and len(kinds) == 1:

@@ -17,6 +17,7 @@ from aasp.stems.lambda_encoder import ALPHA_RANGE, beta_range
 
 MIN_TARGET_DEVIATION = 1e-3
 MIN_RANK = 1.2
+MIN_CLIPS = 8  # of fewer, the rank tells about the clips rather than the model
 
 
 @torch.no_grad()
@@ -58,10 +59,10 @@ def stem_gradients(stem: Stem) -> dict[str, Tensor]:
     return {"sblu_gradient_norm": torch.stack(torch._foreach_norm(gradients)).norm()} if gradients else {}
 
 
-def collapse(metrics: Mapping[str, float]) -> str | None:
-    """What has collapsed, in a few words, or None."""
+def collapse(metrics: Mapping[str, float], clips: int) -> str | None:
+    """What has collapsed, judged on batches of `clips`, in a few words; or None."""
     if metrics["summary_deviation"] < MIN_TARGET_DEVIATION:
         return f"the teacher's targets are the same for every clip (deviation {metrics['summary_deviation']:.1e})"
-    if metrics["embedding_rank"] < MIN_RANK:
+    if clips >= MIN_CLIPS and metrics["embedding_rank"] < MIN_RANK:
         return f"all embeddings lie on a line (rank {metrics['embedding_rank']:.2f})"
     return None

@@ -12,6 +12,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from aasp.errors import AaspError
+
 
 @dataclass(frozen=True)
 class MaskingConfig:
@@ -33,6 +35,13 @@ class MaskingConfig:
     block: int = 5
     surplus: float = 0.07
     predicted: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.views < 1 or self.block < 1:
+            raise AaspError(f"masking: views is {self.views}, block {self.block}; give at least 1 of each")
+        for name in ("visible", "predicted"):
+            if not 0 < getattr(self, name) <= 1:
+                raise AaspError(f"masking: {name} is {getattr(self, name)}; give a share above 0, up to 1")
 
 
 @dataclass

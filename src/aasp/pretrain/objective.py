@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from aasp.audio.augment import random_gain
 from aasp.model.audio_encoder import AudioEncoder
 from aasp.model.positions import sincos_positions
 from aasp.pretrain.health import collapse, embedding_health, stem_gradients, stem_health
@@ -60,7 +61,8 @@ class PretrainObjective(nn.Module):
         """
         recipe, student = self.recipe, self.student
         with torch.no_grad():
-            mel_BTM, frames_B = student.frontend(batch["wave"], batch["length"])
+            wave_BS = random_gain(batch["wave"], recipe.data.gain_db) if self.training else batch["wave"]
+            mel_BTM, frames_B = student.frontend(wave_BS, batch["length"])
         grid = student.stem.grid(mel_BTM.shape[1])
         full = bool((frames_B == mel_BTM.shape[1]).all())  # lengths live on the host: no synchronisation
         valid_BN = None if full else student.stem.valid_patches(frames_B, mel_BTM.shape[1]).to(mel_BTM.device)
@@ -99,7 +101,7 @@ class PretrainObjective(nn.Module):
 
     def check_health(self, metrics: Mapping[str, float]) -> str | None:
         """Why training should stop, in a few words, or None."""
-        return collapse(metrics)
+        return collapse(metrics, self.recipe.data.batch)
 
     def export(self, directory: str | Path) -> None:
         """Write the model that people use: the teacher, whose average is the better encoder."""

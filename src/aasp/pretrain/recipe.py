@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass, field
 
 from aasp.config import to_dict
+from aasp.errors import AaspError
 from aasp.model.audio_encoder import AudioEncoderConfig
 from aasp.pretrain.masking import MaskingConfig
 from aasp.pretrain.predictor import PredictorConfig
@@ -52,6 +53,11 @@ class OptimizerConfig:
     weight_decay: float = 0.05
     clip: float = 4.0
 
+    def __post_init__(self) -> None:
+        for name in ("lr", "clip"):
+            if not getattr(self, name) > 0:
+                raise AaspError(f"optimizer: {name} is {getattr(self, name)}; give a positive number")
+
 
 @dataclass(frozen=True)
 class DataConfig:
@@ -60,10 +66,12 @@ class DataConfig:
     Attributes:
         crop_seconds: length of the random crop of each clip.
         batch: clips a step, over all processes.
+        gain_db: each clip is made louder or softer by up to this much, so that level is no clue.
     """
 
     crop_seconds: float = 2.56
     batch: int = 32
+    gain_db: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -17,21 +17,28 @@ from aasp.model.audio_encoder import AudioEncoderConfig
 from aasp.model.encoder import EncoderConfig
 from aasp.pretrain.masking import MaskingConfig
 from aasp.pretrain.predictor import PredictorConfig
-from aasp.pretrain.recipe import DataConfig, OptimizerConfig, Recipe
+from aasp.pretrain.recipe import DataConfig, LossesConfig, OptimizerConfig, Recipe
 from aasp.pretrain.teacher import TeacherConfig
 from aasp.stems.aape import AaPEConfig
 
 
 def aasp_tiny() -> Recipe:
-    """The whole method at 5.5 M parameters, tuned to learn from a few hours of audio on two cores."""
+    """The whole method at 2.8 M parameters, tuned to learn from a few hours of audio on two cores.
+
+    Its choices are ours: one-second crops and few blocks buy steps, a strong contrastive loss learns soonest, and the
+    teacher's momentum is short enough for some thousand steps (docs/decisions.md).
+    """
     return Recipe(
         name="aasp_tiny",
-        summary="192 x 12: learns from hours of audio on two cores",
-        model=AudioEncoderConfig(encoder=EncoderConfig(192, 12, 3), window_seconds=2.56),
-        masking=MaskingConfig(views=4, predicted=0.25),
-        predictor=PredictorConfig(depth=4, width=192, heads=3),
-        data=DataConfig(crop_seconds=2.575, batch=32),
-        steps=2_000,
+        summary="192 x 6: learns from hours of audio on two cores",
+        model=AudioEncoderConfig(encoder=EncoderConfig(192, 6, 3), window_seconds=0.96),
+        masking=MaskingConfig(views=4, visible=0.3, block=3, predicted=0.25),
+        teacher=TeacherConfig(momentum=0.98, final_momentum=0.998, ramp=1.0),
+        predictor=PredictorConfig(depth=2, width=192, heads=3),
+        losses=LossesConfig(frame=1.0, utterance=0.3, contrastive=1.0, temperature=0.1),
+        optimizer=OptimizerConfig(lr=1e-3, warmup=0.1),
+        data=DataConfig(crop_seconds=0.975, batch=32, gain_db=6.0),
+        steps=2_600,
     )
 
 
