@@ -23,7 +23,9 @@ def ink(svg: str) -> np.ndarray:
     """The opacity of the spectrogram's image, shape (M, T), low mel bins first."""
     image = re.search(r'<image href="data:image/png;base64,([^"]*)" class="inverted"[^>]*>', svg)
     alpha = np.asarray(Image.open(io.BytesIO(base64.b64decode(image[1]))))[..., 3] / 255
-    return alpha if "scale(1 -1)" in image[0] else alpha[::-1]  # an image mirrored in y shows its first row lowest
+    return (
+        alpha if re.search(r"matrix\(\S+ 0 0 -", image[0]) else alpha[::-1]
+    )  # an image mirrored in y shows its first row lowest
 
 
 def test_axes_have_units(clip):
