@@ -46,7 +46,7 @@ def test_fields_from_text() -> None:
         ("model.stem.patch", "a,b", "'a' is not a whole number"),
         ("model.stem.kind", "conv", "set the part itself"),
         ("steps.more", "1", "set steps itself"),
-        ("model.encoder", "wide", "'wide' is not one of"),
+        ("model.encoder", "wide", "set one of width, depth"),
     ],
 )
 def test_wrong_settings_are_refused_in_one_line(name: str, value: str, words: str) -> None:

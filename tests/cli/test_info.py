@@ -12,7 +12,7 @@ import pytest
 import soundfile
 
 from aasp.cli.main import main
-from aasp.cli.show import clock
+from aasp.cli.show import clock, facts
 
 
 def shown(capsys: pytest.CaptureFixture[str], *argv: object) -> str:
@@ -94,6 +94,12 @@ def test_a_run_that_has_not_logged_yet(run: Path, capsys: pytest.CaptureFixture[
     (run / "checkpoints" / "step-00000020").rmdir()
     out = shown(capsys, run)
     assert "step 0 of 40" in out and "checkpoints none yet" in out
+
+
+def test_a_long_name_leaves_its_value_room(capsys: pytest.CaptureFixture[str]) -> None:
+    facts("heading", {"a very long name " * 20: "its value", "short": "another"})
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].endswith(" name  its value") and lines[2].split() == ["short", "another"], "in a pipe a row is a line"
 
 
 def test_what_is_neither(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

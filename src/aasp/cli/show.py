@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -10,16 +11,19 @@ from rich.table import Table
 
 
 def facts(heading: str, rows: Mapping[str, Any]) -> None:
-    """Print `heading` and a row for each name and value; None is left out."""
+    """Print `heading` and a row for each name and value; None is left out. In a pipe, a row is one line."""
     table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(style="cyan", no_wrap=True)
-    table.add_column(overflow="fold")
+    table.add_column(style="cyan", overflow="fold")
+    table.add_column(overflow="fold", min_width=24)
     for name, value in rows.items():
         if value is not None:
             table.add_row(f"  {name}", _text(value))
-    console = Console(highlight=False, markup=False)
-    console.print(heading, style="bold", soft_wrap=True)
-    console.print(table)
+    console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 10_000)
+    with console.capture() as lines:
+        console.print(heading, style="bold")
+        console.print(table)
+    for line in lines.get().splitlines():
+        print(line.rstrip())
 
 
 def flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:

@@ -156,4 +156,6 @@ def _named(path: Path) -> Path:
     start = checkpoint.latest(path) if (path / "checkpoints").is_dir() else path
     if start is None:
         raise AaspError(f"no checkpoint in {path}; --resume wants a run that saved one, or a checkpoint folder")
+    if not (start / "state.json").is_file():
+        raise AaspError(f"no such checkpoint: {start}; give a folder like RUN/checkpoints/step-00001234, or a run")
     return start
