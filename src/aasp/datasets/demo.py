@@ -1,6 +1,6 @@
 """The embedded default data: labelled notes and modulated signals, made on the spot from a seed. Nothing is downloaded.
 
-    out/train, out/valid, out/test    FLAC, 16 kHz mono, 2.58 s each
+    out/train, out/valid, out/test    FLAC, 16 kHz mono, 2.5 s each
     out/index.csv                     every clip; a label that a clip does not have is empty
     out/notes.csv, out/signals.csv    the two sets apart, with the labels that they have
 

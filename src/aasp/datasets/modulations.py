@@ -16,7 +16,7 @@ from scipy.signal import lfilter
 from aasp.audio import signals
 
 RATE = 16_000
-SECONDS = 2.58
+SECONDS = 2.5
 RATES = (1.5, 2.4, 3.8, 6.1, 9.8, 15.6, 25.0, 40.0)
 """Modulation rates in Hz, two thirds of an octave apart."""
 JITTER = 0.05

@@ -22,7 +22,7 @@ import soxr
 from aasp.errors import AaspError
 
 RATE = 16_000
-SECONDS, HELD = 2.58, 2.0  # 256 frames of a 10 ms hop: one window of the tiny recipe
+SECONDS, HELD = 2.5, 2.0
 GAIN = 3.0  # the renderer leaves room for a whole orchestra: a single note peaks at 0.05 to 0.3
 FADE = 0.02  # seconds; what still rings at the end is not cut with a click
 
