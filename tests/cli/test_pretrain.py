@@ -24,9 +24,9 @@ from aasp.training.tracking import read_metrics
 TINY = [
     *("--set", "model.encoder.width=16", "model.encoder.depth=1", "model.encoder.heads=2", "predictor.width=16"),
     *("predictor.depth=1", "predictor.heads=2", "losses.projector=16,8", "data.batch=4", "data.crop_seconds=0.5"),
-    *("masking.views=2", "teacher.layers=1", "--log-every=1", "--checkpoint-every=4", "--threads=1"),
+    *("masking.views=2", "teacher.layers=1", "--log-every=1", "--checkpoint-every=16", "--threads=1"),
 ]
-STEPS = 10
+STEPS = 40
 CLOCK = {"seconds", "clips_per_second", "waiting_share"}
 
 
@@ -113,10 +113,10 @@ def test_a_finished_run_is_left_as_it_is(whole: Path, sounds: Path) -> None:
 @pytest.mark.slow
 def test_sigterm_exits_with_75_and_the_run_goes_on_exactly(whole: Path, sounds: Path, tmp_path: Path) -> None:
     process = start(words(sounds, tmp_path))
-    wait_for(process, tmp_path, 5)
+    wait_for(process, tmp_path, 3)
     process.terminate()
     assert process.wait() == 75
-    assert 5 <= int(latest(tmp_path).name.removeprefix("step-")) < STEPS, "the run was over before it could be stopped"
+    assert 3 <= int(latest(tmp_path).name.removeprefix("step-")) < STEPS, "the run was over before it could be stopped"
     assert main(words(sounds, tmp_path)) == 0
     assert numbers(tmp_path) == numbers(whole)
     assert len(json.loads((tmp_path / "environment.json").read_text())) == 2
@@ -125,10 +125,10 @@ def test_sigterm_exits_with_75_and_the_run_goes_on_exactly(whole: Path, sounds: 
 @pytest.mark.slow
 def test_kill_9_and_the_run_goes_on_exactly(whole: Path, sounds: Path, tmp_path: Path) -> None:
     process = start(words(sounds, tmp_path))
-    wait_for(process, tmp_path, 6)
+    wait_for(process, tmp_path, 18)
     process.kill()
     assert process.wait() == -signal.SIGKILL, "the run was over before it could be killed"
-    assert latest(tmp_path).name == "step-00000004"
+    assert latest(tmp_path) is not None and read_metrics(tmp_path)[-1]["step"] < STEPS
     assert main(words(sounds, tmp_path)) == 0
     assert numbers(tmp_path) == numbers(whole)
 

@@ -145,12 +145,11 @@ def train(
 
     with Interrupts() as interrupts, Record(run.path, so_far, steps, machine, settings.name) as record:
         while so_far.step < steps and exit_code is None:
-            now = schedules.at(so_far.step)
+            now, step = schedules.at(so_far.step), so_far.step + 1
             optim.set_step(optimizer, now["learning_rate"], now["weight_decay"])
             with record.waiting():
                 batch = next(batches)
-            so_far.count(*measure(batch))
-            to_log = so_far.step % settings.log_every == 0 or so_far.step == steps
+            to_log = step % settings.log_every == 0 or step == steps
 
             with autocast:
                 output = model(engine.to_device(batch, machine.device))
@@ -163,10 +162,11 @@ def train(
 
             losses = {f"losses/{name}": value for name, value in output["losses"].items()}
             so_far.window.add({"loss": output["loss"], **losses, "gradient_norm": norm})
+            so_far.count(*measure(batch))
             record.advance()
 
-            exit_code = _agreed(interrupts.exit_code, so_far.step, machine)
-            to_save = so_far.step % settings.checkpoint_every == 0 or so_far.step == steps or exit_code is not None
+            exit_code = _agreed(interrupts.exit_code, step, machine)
+            to_save = step % settings.checkpoint_every == 0 or step == steps or exit_code is not None
             if to_log or to_save:
                 means, health = fetch(so_far.window.means(), machine), fetch(diagnostics, machine)
                 illness = _not_finite(means) or objective.check_health({**means, **health})
@@ -175,7 +175,7 @@ def train(
                 if illness:
                     last = checkpoint.latest(run.path)
                     kept = f"the last good checkpoint is {last}" if last else "no checkpoint was saved yet"
-                    raise TrainingStopped(f"{settings.name} stopped at step {so_far.step}: {illness}; {kept}")
+                    raise TrainingStopped(f"{settings.name} stopped at step {step}: {illness}; {kept}")
             if to_log:
                 so_far.window.clear()
             if to_save:
