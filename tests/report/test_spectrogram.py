@@ -23,9 +23,8 @@ def ink(svg: str) -> np.ndarray:
     """The opacity of the spectrogram's image, shape (M, T), low mel bins first."""
     image = re.search(r'<image href="data:image/png;base64,([^"]*)" class="inverted"[^>]*>', svg)
     alpha = np.asarray(Image.open(io.BytesIO(base64.b64decode(image[1]))))[..., 3] / 255
-    return (
-        alpha if re.search(r"matrix\(\S+ 0 0 -", image[0]) else alpha[::-1]
-    )  # an image mirrored in y shows its first row lowest
+    mirrored = re.search(r"matrix\(\S+ 0 0 -", image[0])  # its first row then stands lowest
+    return alpha if mirrored else alpha[::-1]
 
 
 def test_axes_have_units(clip):
