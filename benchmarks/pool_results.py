@@ -166,9 +166,7 @@ def main() -> None:
                 )
                 for s in seeds
             ]
-        results["log-mel 128, same protocol"] = [
-            linear_probe(sets.embed("log-mel 128", folder, statistics_128), task)
-        ]
+        results["log-mel 128, same protocol"] = [linear_probe(sets.embed("log-mel 128", folder, statistics_128), task)]
         results["log-mel 40 statistics"] = [fixed_probe(sets.embed("log-mel 40", folder, statistics_40), task)]
         ours = results[PRETRAINED]
         for system, found in results.items():
@@ -184,7 +182,9 @@ def main() -> None:
             fold = np.array(sets.columns(question)["fold"])[ours[0].test]
             late = np.isin(fold, ["4", "5"])
             for system, found in results.items():
-                rows.append(f"| {name}, folds 4–5 | {system} | {points(np.stack([r.correct[late] for r in found]))} | | |")
+                rows.append(
+                    f"| {name}, folds 4–5 | {system} | {points(np.stack([r.correct[late] for r in found]))} | | |"
+                )
         if folder in ("esc10", "speech_commands_v2_test12"):
             kept[name] = (question, task, results)
         if question.label == "pitch":
@@ -196,7 +196,8 @@ def main() -> None:
                     by_layer.setdefault(layer, []).append(points(linear_probe(only, task).correct))
             pitch = [f"| {layer} | {' | '.join(v)} |" for layer, v in by_layer.items()]
 
-    print("| set | encoder | accuracy, % [95 %] | each seed | pre-trained minus this, paired [95 %] |\n|---|---|---|---|---|")
+    print("| set | encoder | accuracy, % [95 %] | each seed | pre-trained minus this, paired [95 %] |")
+    print("|---|---|---|---|---|")
     print("\n".join(rows))
     print("\nNSynth-like pitch by layer, seed 0, % \n\n| layer | pre-trained | untrained |\n|---|---|---|")
     print("\n".join(pitch))

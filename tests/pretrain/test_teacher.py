@@ -8,27 +8,26 @@ import torch
 
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
 from aasp.model.encoder import EncoderConfig
-from aasp.pretrain.teacher import Teacher, TeacherConfig, targets
+from aasp.pretrain.teacher import Teacher, TeacherConfig, standardise, targets
 
 
 def layer_norm(x: np.ndarray) -> np.ndarray:
     return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5)
 
 
-@pytest.mark.parametrize("utterance", ["mean", "instance"])
-def test_targets_see_valid_tokens_only(utterance: str) -> None:
+@pytest.mark.parametrize("instance", [True, False])
+def test_targets_see_valid_tokens_only(instance: bool) -> None:
     rng = np.random.default_rng(0)
     layers = [rng.normal(size=(2, 6, 5)) * (i + 1) + i for i in range(3)]
     lengths = [4, 6]
-    frame, summary = targets(
-        [torch.tensor(x).float() for x in layers], torch.tensor([[1.0] * n + [0.0] * (6 - n) for n in lengths]), utterance
-    )
+    weight = torch.tensor([[1.0] * n + [0.0] * (6 - n) for n in lengths])
+    frame, summary = targets([torch.tensor(x).float() for x in layers], weight, instance)
     for b, n in enumerate(lengths):
         own = [x[b, :n] for x in layers]
         normalised = [(x - x.mean(0)) / np.sqrt(x.var(0) + 1e-5) for x in own]
         expected = layer_norm(np.mean(normalised, axis=0))
         np.testing.assert_allclose(frame[b, :n].numpy(), expected, atol=1e-4)
-        whole = expected.mean(0) if utterance == "instance" else layer_norm(np.mean(own, axis=0).mean(0))
+        whole = expected.mean(0) if instance else layer_norm(np.mean(own, axis=0).mean(0))
         np.testing.assert_allclose(summary[b].numpy(), whole, atol=1e-4)
 
 
@@ -46,3 +45,18 @@ def test_the_average_moves_by_one_minus_momentum_and_takes_no_gradient() -> None
         assert not p.requires_grad
     assert teacher.distance(student) > 0
     assert any("stem" in name for name in before), "the stem is part of the average"
+
+
+def test_a_standardised_summary_is_no_constant() -> None:
+    summary = 5 + 0.1 * torch.randn(64, 8)
+    np.testing.assert_allclose(standardise(summary).mean(0), 0, atol=1e-4)
+    np.testing.assert_allclose(standardise(summary).std(0, correction=0), 1, atol=1e-2)
+    assert (standardise(torch.ones(4, 8)) == 0).all()
+
+
+def test_the_deviation_of_summaries_tells_equal_clips() -> None:
+    torch.manual_seed(0)
+    teacher = Teacher(AudioEncoder(AudioEncoderConfig(encoder=EncoderConfig(32, 2, 4))), TeacherConfig())
+    mel = torch.randn(1, 64, 128)
+    same, different = mel.expand(4, -1, -1), torch.randn(4, 64, 128) * torch.arange(1.0, 5.0)[:, None, None]
+    assert teacher(same, None)[2] < 1e-5 < 1e-2 < teacher(different, None)[2]

@@ -101,9 +101,7 @@ def test_padding_moves_no_valid_token(stem: Stem) -> None:
     torch.testing.assert_close(stem(padded, valid)[:, : alone.shape[1]], alone, rtol=1e-5, atol=1e-5)
     assert valid.sum() == alone.shape[1]
     visible = torch.arange(0, alone.shape[1], 3).expand(1, 1, -1)
-    torch.testing.assert_close(
-        stem.views(padded, visible, valid), stem.views(short, visible), rtol=1e-5, atol=1e-5
-    )
+    torch.testing.assert_close(stem.views(padded, visible, valid), stem.views(short, visible), rtol=1e-5, atol=1e-5)
 
 
 def test_grid_counts_a_partial_patch(stem: Stem) -> None:

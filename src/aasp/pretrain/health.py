@@ -21,17 +21,14 @@ MIN_CLIPS = 8  # of fewer, the rank tells about the clips rather than the model
 
 
 @torch.no_grad()
-def embedding_health(
-    predicted_BVmD: Tensor, target_BND: Tensor, summary_BD: Tensor, cls_BVD: Tensor
-) -> dict[str, Tensor]:
-    """Variance of targets and predictions over tokens, of summaries over clips, and the class tokens' rank."""
+def embedding_health(predicted_BVmD: Tensor, target_BND: Tensor, cls_BVD: Tensor) -> dict[str, Tensor]:
+    """Variance of targets and predictions over tokens, and the class tokens' rank."""
     centred = cls_BVD.detach().float().flatten(0, 1)
     centred = centred - centred.mean(0)
     gram = centred @ centred.T if len(centred) < centred.shape[1] else centred.T @ centred
     return {
         "target_variance": target_BND.flatten(0, 1).var(0).mean(),
         "prediction_variance": predicted_BVmD.detach().float().flatten(0, 2).var(0).mean(),
-        "summary_deviation": summary_BD.std(0).mean(),
         "embedding_rank": gram.trace().square() / gram.square().sum().clamp_min(1e-12),
     }
 

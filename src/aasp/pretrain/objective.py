@@ -7,7 +7,6 @@ Source: the paper's three parts (teacher-student masked modelling, cross-attenti
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -69,7 +68,7 @@ class PretrainObjective(nn.Module):
         masks = draw_masks(recipe.masking, grid, -(-frames_B // student.stem.patch[0])).to(mel_BTM.device)
         visible_valid = None if full else masks.visible_valid.flatten(0, 1)
 
-        target_BND, summary_BD = self.teacher(mel_BTM, valid_BN)
+        target_BND, summary_BD, summary_deviation = self.teacher(mel_BTM, valid_BN)
 
         positions_ND = student.positions(mel_BTM.shape[1], mel_BTM.device)
         tokens = student.stem.views(mel_BTM, masks.visible, valid_BN) + positions_ND[masks.visible]
@@ -87,8 +86,8 @@ class PretrainObjective(nn.Module):
             "contrastive": contrastive_loss(embedding, recipe.losses.temperature),
         }
         loss = torch.stack([getattr(recipe.losses, name) * value for name, value in losses.items()]).sum()
-        diagnostics = embedding_health(predicted, target_BND, summary_BD, cls_BVD)
-        diagnostics |= stem_health(student.stem, mel_BTM)
+        diagnostics = {"summary_deviation": summary_deviation}
+        diagnostics |= embedding_health(predicted, target_BND, cls_BVD) | stem_health(student.stem, mel_BTM)
         return {"loss": loss, "losses": losses, "diagnostics": diagnostics}
 
     def update_teacher(self, momentum: float) -> None:
@@ -102,7 +101,3 @@ class PretrainObjective(nn.Module):
     def check_health(self, metrics: Mapping[str, float]) -> str | None:
         """Why training should stop, in a few words, or None."""
         return collapse(metrics, self.recipe.data.batch)
-
-    def export(self, directory: str | Path) -> None:
-        """Write the model that people use: the teacher, whose average is the better encoder."""
-        self.teacher.model.save(directory)

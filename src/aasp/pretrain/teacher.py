@@ -53,14 +53,21 @@ class Teacher(nn.Module):
         self.model = copy.deepcopy(student).requires_grad_(False).eval()
 
     @torch.no_grad()
-    def forward(self, mel_BTM: Tensor, valid_BN: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Targets for every patch, (B, N, D), and for the clip, (B, D), both layer-normalised over channels."""
+    def forward(self, mel_BTM: Tensor, valid_BN: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Set the targets of a batch.
+
+        Returns:
+            The target of every patch, (B, N, D), the clip's summary, (B, D), and how much summaries differ between
+            clips before they are standardised, a 0-d tensor: near zero, the targets are the same for every clip.
+        """
         tokens = self.model.stem(mel_BTM, valid_BN)
         tokens = tokens + self.model.positions(mel_BTM.shape[1], tokens.device)
         output = self.model.encoder(tokens, valid_BN, layers=True)
         outputs = [x[:, 1:].float() for x in output.ffn[-self.config.layers :]]
         weight = mel_BTM.new_ones(tokens.shape[:2]) if valid_BN is None else valid_BN.float()
-        return targets(outputs, weight, self.config.utterance)
+        frame, summary = targets(outputs, weight, self.config.utterance == "instance")
+        deviation = summary.std(0, correction=0).mean()
+        return frame, standardise(summary) if self.config.utterance == "standardised" else summary, deviation
 
     @torch.no_grad()
     def update(self, student: nn.Module, momentum: float) -> None:
@@ -75,13 +82,13 @@ class Teacher(nn.Module):
         return norm(torch._foreach_sub(ours, theirs)) / norm(theirs)
 
 
-def targets(layers_LBND: list[Tensor], weight_BN: Tensor, utterance: str) -> tuple[Tensor, Tensor]:
-    """Frame target (B, N, D) and utterance target (B, D) from layer outputs.
+def targets(layers_LBND: list[Tensor], weight_BN: Tensor, instance: bool) -> tuple[Tensor, Tensor]:
+    """Frame target (B, N, D) and clip summary (B, D) from layer outputs, layer-normalised over channels.
 
     Args:
         layers_LBND: outputs of the averaged layers, each (B, N, D).
         weight_BN: 1 for tokens that belong to the clip, else 0.
-        utterance: see `TeacherConfig`.
+        instance: summarise the frame target itself (EAT), instead of the layers before their instance norm.
     """
     width = layers_LBND[0].shape[-1]
     share_BN1 = (weight_BN / weight_BN.sum(1, keepdim=True))[..., None]
@@ -91,9 +98,12 @@ def targets(layers_LBND: list[Tensor], weight_BN: Tensor, utterance: str) -> tup
         centred = x - token_mean(x)
         normalised += centred * torch.rsqrt(token_mean(centred.square()) + 1e-5)
     frame = functional.layer_norm(normalised / len(layers_LBND), (width,))
-    if utterance == "instance":
+    if instance:
         return frame, token_mean(frame)[:, 0]
-    summary = functional.layer_norm(token_mean(torch.stack(layers_LBND).mean(0))[:, 0], (width,))
-    if utterance == "standardised":
-        summary = (summary - summary.mean(0)) * torch.rsqrt(summary.var(0, correction=0) + 1e-5)
-    return frame, summary
+    return frame, functional.layer_norm(token_mean(torch.stack(layers_LBND).mean(0))[:, 0], (width,))
+
+
+def standardise(summary_BD: Tensor) -> Tensor:
+    """Centre and scale every channel over the clips of the batch."""
+    centred = summary_BD - summary_BD.mean(0)
+    return centred * torch.rsqrt(centred.square().mean(0) + 1e-5)

@@ -60,13 +60,9 @@ class AaPEConfig:
                 f"is centred on the patch; try {frames}, {2 * frames} or {3 * frames}"
             )
         if frames % self.frames_per_token:
-            raise AaspError(
-                f"stem: frames_per_token {self.frames_per_token} must divide the patch's {frames} frames"
-            )
+            raise AaspError(f"stem: frames_per_token {self.frames_per_token} must divide the patch's {frames} frames")
         if self.encoder_width % self.encoder_heads:
-            raise AaspError(
-                f"stem: encoder_heads {self.encoder_heads} must divide encoder_width {self.encoder_width}"
-            )
+            raise AaspError(f"stem: encoder_heads {self.encoder_heads} must divide encoder_width {self.encoder_width}")
 
 
 class AaPE(Stem):
