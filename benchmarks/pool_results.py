@@ -2,8 +2,8 @@
 
 usage: python benchmarks/pool_results.py RUN... --data DATA [--json FILE]
 
-RUN are runs of `aasp pretrain`, one per seed. For each there is an untrained encoder of the same architecture and probe,
-and the same log-mel baselines. Every choice (layer, pooling, penalty) is made on validation parts, for all alike.
+RUN are runs of `aasp pretrain`, one per seed. For each there is an untrained encoder of the same architecture and
+probe, and the same log-mel baselines. Every choice (layer, pooling, penalty) is made on validation parts, for all alike.
 DATA holds esc10, speech_commands_v2_test12, nsynth_like and langid6, each with an index.csv.
 """
 
@@ -14,6 +14,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -161,10 +162,7 @@ def main() -> None:
         results: dict[str, list[ProbeResult]] = {}
         for system, build in encoders.items():
             results[system] = [
-                linear_probe(
-                    sets.embed(f"{system} {s}", folder, lambda paths, m=build(s): clip_features(m, paths)), task
-                )
-                for s in seeds
+                linear_probe(sets.embed(f"{system} {s}", folder, partial(clip_features, build(s))), task) for s in seeds
             ]
         results["log-mel 128, same protocol"] = [linear_probe(sets.embed("log-mel 128", folder, statistics_128), task)]
         results["log-mel 40 statistics"] = [fixed_probe(sets.embed("log-mel 40", folder, statistics_40), task)]
