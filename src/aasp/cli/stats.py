@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -70,9 +71,10 @@ def run(argv: list[str]) -> int:
             "mean": f"{total.mean:.4f}",
             "deviation": f"{total.std:.4f}",
             "skipped": f"{len(skipped):,}" if skipped else None,
-            **{f"  {file.path}": file.reason for file in skipped},
         },
     )
+    for file in skipped:
+        print(f"skipped {file.path}: {file.reason}", file=sys.stderr)
     changed = _changed(dataclasses.replace(config, mean=round(total.mean, 4), std=round(factor * total.std, 4)))
     twice = " (std: twice the deviation, as EAT divides)" if factor == 2 else ""
     print(f"for `aasp pretrain`{twice}:\n  --set {changed}")

@@ -1,0 +1,94 @@
+"""The rotated, preconditioned solver finds scikit-learn's optimum, and the rotation changes nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.preprocessing import StandardScaler
+
+from aasp.evaluate.logistic import Rotated
+
+PENALTIES = (1e-4, 1e-2, 1.0)
+
+
+def wide(X: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The same clips in more dimensions than there are clips."""
+    return np.concatenate([X, X @ rng.normal(size=(40, 260)) + rng.normal(size=(len(X), 260))], axis=1)
+
+
+@pytest.mark.parametrize("shape", ["n > D", "n < D"])
+def test_it_agrees_with_scikit_learn(shape: str, blobs: tuple, rng: np.random.Generator) -> None:
+    X, y = blobs
+    X = wide(X, rng) if shape == "n < D" else X
+    standard = StandardScaler().fit_transform(X.astype(np.float64))
+    fitted = Rotated(X, y, 4)
+    for C, solution in zip(PENALTIES, fitted.path(PENALTIES), strict=True):
+        oracle = LogisticRegression(C=C, tol=1e-10, max_iter=100_000).fit(standard, y)
+        head = fitted.head(*solution)
+        np.testing.assert_allclose(head.probabilities(X), oracle.predict_proba(standard), atol=1e-4)
+        np.testing.assert_allclose(head.weight.T, oracle.coef_, atol=1e-4)
+
+
+def test_multilabel_is_one_binary_problem_per_class(blobs: tuple, rng: np.random.Generator) -> None:
+    X, y = blobs
+    hot = (y[:, None] == np.arange(4)) | (rng.random((120, 4)) < 0.2)
+    standard = StandardScaler().fit_transform(X.astype(np.float64))
+    fitted = Rotated(X, hot, 4)
+    for C, solution in zip(PENALTIES, fitted.path(PENALTIES), strict=True):
+        found = fitted.head(*solution).probabilities(X)
+        for k in range(4):
+            oracle = LogisticRegression(C=C, tol=1e-10, max_iter=100_000).fit(standard, hot[:, k])
+            np.testing.assert_allclose(found[:, k], oracle.predict_proba(standard)[:, 1], atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", ["n > D", "n < D"])
+def test_rotated_coordinates_give_the_same_probabilities(shape: str, blobs: tuple, rng: np.random.Generator) -> None:
+    X, y = blobs
+    X = wide(X, rng) if shape == "n < D" else X
+    train, other = X[:80], X[80:]
+    fitted = Rotated(train, y[:80], 4)
+    solution = next(fitted.path([0.01]))
+    rotated = fitted.probabilities(fitted.coordinates(other), *solution)
+    np.testing.assert_allclose(rotated, fitted.head(*solution).probabilities(other), atol=1e-9)
+    np.testing.assert_allclose(rotated.sum(1), 1, atol=1e-9)
+
+
+def test_a_draft_is_close_to_the_optimum(blobs: tuple) -> None:
+    X, y = blobs
+    fitted = Rotated(X, y, 4)
+    for draft, exact in zip(fitted.path(PENALTIES, precise=False), fitted.path(PENALTIES), strict=True):
+        np.testing.assert_allclose(
+            fitted.probabilities(fitted.Z, *draft), fitted.probabilities(fitted.Z, *exact), atol=0.03
+        )
+
+
+@pytest.mark.parametrize("shape", ["n > D", "n < D"])
+def test_ridge_agrees_with_scikit_learn(shape: str, blobs: tuple, rng: np.random.Generator) -> None:
+    X, y = blobs
+    X = wide(X, rng) if shape == "n < D" else X
+    scaler = StandardScaler().fit(X[:80].astype(np.float64))
+    fitted = Rotated(X[:80], y[:80], 4)
+    for ratio, scores in zip((1e-4, 0.1), fitted.ridge(fitted.coordinates(X[80:]), (1e-4, 0.1)), strict=True):
+        oracle = Ridge(alpha=ratio * 80 * X.shape[1], solver="svd")
+        oracle.fit(scaler.transform(X[:80].astype(np.float64)), y[:80, None] == np.arange(4))
+        np.testing.assert_allclose(scores, oracle.predict(scaler.transform(X[80:].astype(np.float64))), atol=1e-7)
+
+
+def test_a_class_without_a_training_clip_is_never_predicted(blobs: tuple) -> None:
+    X, y = blobs
+    fitted = Rotated(X[y != 2], y[y != 2], 4)
+    solution = next(fitted.path([0.1]))
+    assert (fitted.head(*solution).probabilities(X)[:, 2] == 0).all()
+    assert (fitted.probabilities(fitted.coordinates(X), *solution)[:, 2] == 0).all()
+
+
+def test_a_constant_dimension_does_no_harm(blobs: tuple) -> None:
+    X, y = blobs
+    padded = np.column_stack([X, np.full(len(X), 3.0, np.float32)])
+    one, two = (Rotated(x, y, 4) for x in (X, padded))
+    np.testing.assert_allclose(
+        one.head(*next(one.path([0.1]))).probabilities(X),
+        two.head(*next(two.path([0.1]))).probabilities(padded),
+        atol=1e-5,
+    )
