@@ -1,0 +1,68 @@
+"""The stages of a longer command: bars with the time left on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from aasp.cli.show import clock
+
+QUIET_SECONDS = 15.0
+
+Show = Callable[[int, int], None]
+Bar = Callable[[str], Show]
+
+
+class Stages:
+    """Announces numbered stages and shows how far the parts of each have come.
+
+    Args:
+        count: how many there are.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.console = Console(highlight=False)
+        self._count, self._number = count, 0
+        self._moved = time.monotonic()
+
+    def announce(self, title: str) -> None:
+        """Say that the next stage begins."""
+        self._number, self._moved = self._number + 1, time.monotonic()
+        self.console.print(f"[bold]{self._number}/{self._count}[/bold] {title}", soft_wrap=True)
+
+    @contextmanager
+    def stage(self, title: str) -> Iterator[Bar]:
+        """Announce the next stage; yields a function that names a part and returns one to call with (done, total)."""
+        self.announce(title)
+        columns = (
+            TextColumn("    {task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[tail]}"),
+        )
+        live = self.console.is_terminal
+        with Progress(*columns, console=self.console, disable=not live) as progress:
+            yield lambda what: self._part(progress, what, live)
+
+    def _part(self, progress: Progress, what: str, live: bool) -> Show:
+        task = progress.add_task(what, total=None, tail="")
+        began = told = 0.0
+
+        def show(done: int, total: int) -> None:
+            nonlocal began, told
+            now = time.monotonic()
+            if not began:  # a part begins when the one before it is done
+                began = told = self._moved
+            self._moved = now
+            left = clock(round((now - began) / max(done, 1) * (total - done)))
+            tail = f"{left} left" if done < total else f"in {clock(round(now - began))}"
+            progress.update(task, completed=done, total=total, tail=tail)
+            if not live and (now - told > QUIET_SECONDS or done == total):
+                told = now
+                self.console.print(f"    {what}: {done:,} of {total:,}, {tail}", soft_wrap=True)
+
+        return show

@@ -1,0 +1,98 @@
+"""`aasp demo`: what users get wrong in one line; what is seen of the stages; the whole way at a miniature size."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from aasp.cli import main as cli
+from aasp.cli import stages as stages_module
+from aasp.cli.demo import Demo
+from aasp.cli.stages import Stages
+
+
+def complaint(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
+    assert cli.main(["demo", *argv]) == 2
+    told = capsys.readouterr()
+    assert told.out == "" and told.err.count("\n") == 1
+    return told.err
+
+
+def test_steps_must_be_some(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert "--steps is 0" in complaint(capsys, "--steps", "0", "--out", str(tmp_path / "demo"))
+    assert not (tmp_path / "demo").exists()
+
+
+def test_what_is_not_a_demo_is_left_alone(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("mine")
+    assert "neither empty nor a demo" in complaint(capsys, "--out", str(tmp_path))
+    assert "output is a file" in complaint(capsys, "--out", str(tmp_path / "thesis.tex"))
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_unknown_options(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "--stpes" in complaint(capsys, "--stpes", "3")
+
+
+def test_help_says_what_it_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["demo", "--help"]) == 0
+    told = capsys.readouterr().out
+    assert "--out" in told and "--steps" in told and str(Demo().steps) in told
+
+
+def test_stages_tell_lines_where_there_is_no_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter(range(0, 1000, 10))
+    monkeypatch.setattr(stages_module.time, "monotonic", lambda: float(next(clock)))
+    stages = Stages(2)
+    stages.announce("first")
+    with stages.stage("second") as bar:
+        show = bar("files")
+        for done in range(1, 5):
+            show(done, 4)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == ["1/2 first", "2/2 second"]
+    assert lines[2:] == ["    files: 2 of 4, 20 s left", "    files: 4 of 4, in 40 s"]
+
+
+@pytest.mark.slow
+def test_the_whole_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Sounds, three steps, probes, report; then again, and all but the report is found done."""
+    pytest.importorskip("midirenderer")
+    from aasp.cli.demo import demonstrate
+    from aasp.datasets.demo import Size
+    from aasp.model.encoder import EncoderConfig
+    from aasp.pretrain import recipes
+
+    tiny = recipes.get("aasp_tiny")
+    small = replace(
+        tiny,
+        steps=3,
+        model=replace(tiny.model, encoder=EncoderConfig(48, 3, 3)),
+        predictor=replace(tiny.predictor, depth=1, width=48),
+        data=replace(tiny.data, batch=8),
+    )
+    out = tmp_path / "demo"
+    again = lambda: demonstrate(out, small, Size(notes=3, voices=(2, 1, 1)))
+    assert again() == 0
+    told = capsys.readouterr().out
+    assert re.search(r"pre-trained +\d+\.\d \[.*\] +\d+\.\d \[.*\] +\d+\.\d \[", told)
+    assert re.search(r"Modulation rate, pre-trained against log-mel statistics: [+-]\d", told)
+
+    report = (out / "report.html").read_text()
+    assert report.count("<svg") >= 20 and "aasp demo · aasp_tiny · 3 steps" in report
+    assert not re.search(r"<(script|link|img|iframe)|@import|https?:|url\((?!#)", report)
+    ids = re.findall(r'<(?:path|clipPath|linearGradient) id="([^"]*)"', report)
+    for reference in re.findall(r'(?:href="#|url\(#)([^")]*)', report):
+        assert reference in ids
+
+    kept = {path: path.stat().st_mtime_ns for part in ("sounds", "readings") for path in (out / part).rglob("*")}
+    (out / "report.html").unlink()
+    assert again() == 0
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    assert (out / "report.html").read_text() == report
+    assert "embedding clips" not in capsys.readouterr().out
