@@ -9,7 +9,6 @@ import dataclasses
 import types
 from collections.abc import Mapping
 from difflib import get_close_matches
-from functools import cache
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from aasp.errors import AaspError
@@ -154,9 +153,10 @@ def _convert_dataclass(kinds: list[Any], value: Any, where: str) -> Any:
     return named[wanted]() if isinstance(value, str) else from_dict(named[wanted], value, where)
 
 
-@cache
-def _hints(kind: type) -> dict[str, Any]:
-    return {field.name: get_type_hints(kind)[field.name] for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+def _hints(kind: Any) -> dict[str, Any]:
+    """Field names to resolved types."""
+    hints = get_type_hints(kind)
+    return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
 
 
 def _did_you_mean(name: str, known: Mapping[str, Any]) -> str:

@@ -129,6 +129,9 @@ class LogMel(nn.Module):
         config: the front end; the default is Kaldi's 128 bins.
     """
 
+    window: Tensor
+    filterbank: Tensor
+
     def __init__(self, config: LogMelConfig | None = None) -> None:
         super().__init__()
         self.config = config or LogMelConfig.kaldi()

@@ -76,8 +76,7 @@ class PretrainObjective(nn.Module):
         cls_BVD = x[:, 0].unflatten(0, masks.visible.shape[:2])
 
         queries = sincos_positions(grid, recipe.predictor.width, mel_BTM.device)[masks.hidden.flatten(0, 1)]
-        context_valid = None if full else nn.functional.pad(visible_valid, (1, 0), value=True)
-        predicted = self.predictor(queries, x, context_valid).unflatten(0, masks.hidden.shape[:2])
+        predicted = self.predictor(queries, x, visible_valid).unflatten(0, masks.hidden.shape[:2])
 
         embedding = self.gather(self.projector(cls_BVD))
         losses = {

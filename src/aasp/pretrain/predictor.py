@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from aasp.model.attention import CrossAttention
 from aasp.model.encoder import Mlp
@@ -67,8 +68,10 @@ class Predictor(nn.Module):
         Args:
             positions_BmW: positions of the hidden patches.
             context_BnD: the student's output, class token included.
-            valid_Bn: which context tokens count, boolean; all when left out.
+            valid_Bn: which visible tokens count, boolean; all when left out. The class token always does.
         """
+        if valid_Bn is not None:
+            valid_Bn = functional.pad(valid_Bn, (1, 0), value=True)
         queries = positions_BmW + self.mask_token.to(positions_BmW.dtype)
         context = self.context(context_BnD)
         for block in self.blocks:

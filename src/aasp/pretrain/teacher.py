@@ -77,7 +77,8 @@ class Teacher(nn.Module):
     @torch.no_grad()
     def distance(self, student: nn.Module) -> Tensor:
         """Relative distance of the average from the student."""
-        ours, theirs = list(self.model.parameters()), list(student.parameters())
+        ours: list[Tensor] = list(self.model.parameters())
+        theirs: list[Tensor] = list(student.parameters())
         norm = lambda tensors: torch.stack(torch._foreach_norm(tensors)).norm()
         return norm(torch._foreach_sub(ours, theirs)) / norm(theirs)
 

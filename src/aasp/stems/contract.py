@@ -31,7 +31,7 @@ class Stem(nn.Module, ABC):
         super().__init__()
         if mels % patch[1]:
             raise AaspError(f"stem: {mels} mel bins cannot be cut in patches of {patch[1]}; choose a divisor of {mels}")
-        self.width, self.mels, self.patch = width, mels, tuple(patch)
+        self.width, self.mels, self.patch = width, mels, (patch[0], patch[1])
         self.subbands = mels // patch[1]
 
     @property
