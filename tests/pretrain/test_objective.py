@@ -88,7 +88,7 @@ def test_a_batch_padded_further_has_the_same_losses(stem: str, monkeypatch: pyte
 @pytest.mark.parametrize("stem", STEMS)
 def test_the_student_sees_nothing_of_hidden_patches(stem: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Noise in every patch that no view sees leaves the class tokens, and so two of three losses' inputs, alone."""
-    objective = build(small(masking__views=1, **STEMS[stem])).eval()
+    objective = build(small(masking__views=1, losses__contrastive=0.0, **STEMS[stem])).eval()
     seen: list[torch.Tensor] = []
     encode = objective.student.encoder.forward
     monkeypatch.setattr(
@@ -141,6 +141,13 @@ def test_health_names_what_is_wrong_and_nothing_else() -> None:
     assert objective.check_health(metrics) is None
     assert "same for every clip" in objective.check_health(metrics | {"summary_deviation": 0.0})
     assert "rank 1.0" in objective.check_health(metrics | {"embedding_rank": 1.0})
+
+
+def test_a_single_view_says_that_the_contrastive_loss_is_zero() -> None:
+    with pytest.warns(UserWarning, match=r"masking\.views is 1"):
+        objective = build(small(masking__views=1))
+    out = objective(batch(16_000, 16_000))
+    assert out["losses"]["contrastive"] == 0 and out["loss"].isfinite()
 
 
 def test_bf16_autocast_keeps_losses_in_fp32() -> None:

@@ -6,6 +6,7 @@ Source: the paper's three parts (teacher-student masked modelling, cross-attenti
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -40,6 +41,8 @@ class PretrainObjective(nn.Module):
     def __init__(self, recipe: Recipe, gather: Gather = lambda x: x) -> None:
         super().__init__()
         self.recipe, self.gather = recipe, gather
+        if recipe.masking.views == 1 and recipe.losses.contrastive:
+            warnings.warn("masking.views is 1: a single view has nothing to agree with, losses.contrastive is zero")
         width = recipe.model.encoder.width
         self.student = AudioEncoder(recipe.model)
         self.teacher = Teacher(self.student, recipe.teacher)
