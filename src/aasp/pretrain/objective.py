@@ -42,7 +42,8 @@ class PretrainObjective(nn.Module):
         super().__init__()
         self.recipe, self.gather = recipe, gather
         if recipe.masking.views == 1 and recipe.losses.contrastive:
-            warnings.warn("masking.views is 1: a single view has nothing to agree with, losses.contrastive is zero")
+            told = "masking.views is 1: a single view has nothing to agree with, the contrastive loss stays zero"
+            warnings.warn(told, stacklevel=2)
         width = recipe.model.encoder.width
         self.student = AudioEncoder(recipe.model)
         self.teacher = Teacher(self.student, recipe.teacher)
