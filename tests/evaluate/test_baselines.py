@@ -19,13 +19,12 @@ from aasp.evaluate.task import Task
 from aasp.features.logmel import LogMel
 
 # What the rule (40 bands, C = 0.05, nothing tuned) was stated to give, in per cent.
-FIGURES = [
-    ("esc10", "label", "fold", 82.5),
-    ("speech_commands_v2_test12", "label", "split", 60.8),
-    ("nsynth_like", "label", "split", 44.8),
-    ("nsynth_like", "pitch", "split", 55.2),
-    ("langid6", "label", "split", 33.3),
-]
+FIGURES = {
+    "esc10": ("fold", {"label": 82.5}),
+    "speech_commands_v2_test12": ("split", {"label": 60.8}),
+    "nsynth_like": ("split", {"label": 44.8, "pitch": 55.2}),
+    "langid6": ("split", {"label": 33.3}),
+}
 
 
 @pytest.fixture
@@ -94,12 +93,14 @@ def test_the_fixed_probe_is_for_single_labels(blobs: tuple) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "label", "split", "percent"), FIGURES, ids=lambda value: str(value))
-def test_the_figures_on_real_audio(name: str, label: str, split: str, percent: float, data_root: Path) -> None:
+@pytest.mark.parametrize("name", FIGURES)
+def test_the_figures_on_real_audio(name: str, data_root: Path) -> None:
     if not (data_root / name).is_dir():
         pytest.skip(f"needs the set {name} in AASP_DATA")
+    split, figures = FIGURES[name]
     with open(data_root / name / "index.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     X = statistics_40(data_root / name / row["path"] for row in rows)
-    result = fixed_probe(X, Task.from_columns([row[label] for row in rows], [row[split] for row in rows]))
-    assert round(100 * np.mean(result.round_scores()), 1) == percent
+    for label, percent in figures.items():
+        result = fixed_probe(X, Task.from_columns([row[label] for row in rows], [row[split] for row in rows]))
+        assert round(100 * np.mean(result.round_scores()), 1) == percent

@@ -53,6 +53,23 @@ def test_the_best_candidate_is_found_and_its_head_is_the_reported_one(
     assert result.correct.mean() > 0.6
 
 
+def test_the_penalty_is_the_best_on_validation(blobs: tuple, rng: np.random.Generator) -> None:
+    X, y = blobs[0] + rng.normal(size=(120, 40)), np.where(rng.random(120) < 0.3, 0, blobs[1])
+    task = Task.from_columns(labels(y), FOLDS)
+    strengths = (1e-2, 1.0, 100.0)
+    result = linear_probe({"x": X}, task, strengths=strengths)
+    told_apart = 0
+    for r, chosen in zip(task.rounds, result.chosen, strict=True):
+        scaler = StandardScaler().fit(X[r.train])
+        found = {}
+        for C in (strength / 40 for strength in strengths):
+            oracle = LogisticRegression(C=C, tol=1e-10, max_iter=100_000).fit(scaler.transform(X[r.train]), y[r.train])
+            found[C] = oracle.score(scaler.transform(X[r.valid]), y[r.valid])
+        assert found[chosen.C] == chosen.valid_scores["x"] == max(found.values())
+        told_apart += min(found.values()) < max(found.values())
+    assert told_apart > 2
+
+
 @pytest.mark.parametrize("split", [SPLIT, FOLDS], ids=["split", "fold"])
 def test_a_corrupted_test_part_changes_no_choice_and_no_head(
     split: list, blobs: tuple, candidates: dict, rng: np.random.Generator
