@@ -215,15 +215,16 @@ def find(path_or_hub_id: str | Path) -> Path:
             return directory
     if path.exists():
         raise AaspError(f"{path}: holds no config.json; give the directory of a model or of a run")
-    if str(path_or_hub_id).count("/") != 1 or str(path_or_hub_id).startswith((".", "/", "~")):
+    hub_id = str(path_or_hub_id)
+    if hub_id.count("/") != 1 or hub_id.startswith((".", "/", "~")) or path.parent.exists():
         raise AaspError(f"{path}: no such directory; give the directory of a model or of a run")
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(str(path_or_hub_id), allow_patterns=["config.json", "model.safetensors"]))
+        return Path(snapshot_download(hub_id, allow_patterns=["config.json", "model.safetensors"]))
     except Exception as error:
         reason = str(error).splitlines()[0]
-        raise AaspError(f"{path_or_hub_id}: neither a directory nor a model on the hub ({reason})") from None
+        raise AaspError(f"{hub_id}: neither a directory nor a model on the hub ({reason}); check the name") from None
 
 
 def _chunks(items: list, size: int) -> Iterator[list]:
