@@ -123,7 +123,7 @@ def test_an_unknown_precision_is_refused(tmp_path: Path) -> None:
 def test_two_processes_train_as_one(tmp_path: Path, layout: str) -> None:
     script = Path(__file__).parent / "toy_distributed.py"
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     for _ in range(2):  # the second call goes on from where the first was asked to stop
         arguments = [*command, str(script), str(tmp_path / "two"), layout]
         subprocess.run(arguments, env=environment, check=True, timeout=200)

@@ -45,7 +45,9 @@ def test_the_whole_run_is_what_we_think(whole: tuple) -> None:
     assert [line["step"] for line in lines] == [3, 6, 9, 12, 15, 18, 20]
     assert len({line["loss"] for line in lines}) == len(lines)
     assert lines[-1]["clips_seen"] == 80 and lines[-1]["hours_seen"] == pytest.approx(80 / 3600)
-    assert {"loss", "losses/square", "gradient_norm", "diagnostics/token", "diagnostics/token_gradient"} <= lines[0].keys()
+    assert {"loss", "losses/square", "gradient_norm", "diagnostics/token", "diagnostics/token_gradient"} <= lines[
+        0
+    ].keys()
     assert "optimizer/student.0.weight/exp_avg_sq" in tensors and "model/teacher.weight" in tensors
 
 

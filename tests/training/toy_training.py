@@ -6,6 +6,7 @@ import os
 import random
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,9 @@ WIDTH = 8
 class ToyObjective(nn.Module):
     """Student and teacher; dropout and noise from torch's, numpy's and Python's generators."""
 
-    def __init__(self, noisy: bool = True) -> None:
+    def __init__(self, noisy: bool, gather: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
+        self.gather = gather
         self.student = nn.Sequential(
             nn.Linear(WIDTH, WIDTH), nn.GELU(), nn.Dropout(0.3 * noisy), nn.Linear(WIDTH, WIDTH)
         )
@@ -45,8 +47,11 @@ class ToyObjective(nn.Module):
             x = x + 0.1 * np.random.randn() + 0.1 * random.gauss(0, 1) + 0.1 * torch.randn(())
         if self.poison == int(self.steps):
             x = x * float("nan")
-        error = (self.student(x + self.token) - self.teacher(x)).square().mean()
-        return {"loss": error, "losses": {"square": error}, "diagnostics": {"token": self.token.norm()}}
+        y = self.student(x + self.token)
+        error = (y - self.teacher(x)).square().mean()
+        spread = self.gather(y).var(0).sqrt().mean()  # of the clips of all processes
+        losses = {"square": error, "spread": (spread - 1).square()}
+        return {"loss": sum(losses.values()), "losses": losses, "diagnostics": {"token": self.token.norm()}}
 
     def update_teacher(self, momentum: float) -> None:
         with torch.no_grad():
@@ -104,7 +109,7 @@ def toy_run(
     machine = engine.accelerator()
     recipe = {"toy": 1, "steps": steps, **(recipe or {})}
     seed(7)
-    objective = ToyObjective(noisy)
+    objective = ToyObjective(noisy, engine.gatherer(machine))
     objective.poison, objective.ill = poison, ill
     if shard:  # as accelerate would on accelerators: it knows no FSDP on CPUs
         fully_shard(objective, mesh=init_device_mesh("cpu", (machine.num_processes,)))

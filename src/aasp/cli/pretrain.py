@@ -71,7 +71,7 @@ def _pretrain(arguments: Pretrain) -> int:
         if arguments.threads < 1:
             raise AaspError(f"--threads is {arguments.threads}; give a number of at least 1")
         torch.set_num_threads(arguments.threads)
-    result = pretrain(
+    return pretrain(
         recipe,
         arguments.data,
         arguments.out,
@@ -80,12 +80,7 @@ def _pretrain(arguments: Pretrain) -> int:
         precision=arguments.precision,
         log_every=arguments.log_every,
         checkpoint_every=arguments.checkpoint_every,
-    )
-    if result.exit_code:
-        print(f"stopped at step {result.step} of {recipe.steps}, saved; the same command goes on from there")
-    else:
-        print(f"done: {arguments.out / 'model'} is the model, `aasp info {arguments.out}` tells of the run")
-    return result.exit_code
+    ).exit_code
 
 
 def _fields(arguments: Pretrain) -> dict[str, str]:

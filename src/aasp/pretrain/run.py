@@ -78,7 +78,7 @@ def pretrain(
     with open_run(out, to_dict(recipe), machine, resume=resume) as (run, start):
         record = Bookkeeping(recipe, run, machine, pipeline, unusable)
         record.begin(manifest, start, precision)
-        return train(
+        result = train(
             objective,
             pipeline,
             run=run,
@@ -90,6 +90,8 @@ def pretrain(
             start=start,
             on_checkpoint=record.write,
         )
+        record.end(result)
+        return result
 
 
 def schedules_of(recipe: Recipe) -> Schedules:
@@ -165,10 +167,17 @@ class Bookkeeping:
             write_directory(self._run.model, {"config.json": to_dict(self._recipe.model)}, weights)
         self._write_skipped()
 
+    def end(self, result: Result) -> None:
+        """Say how it ended, and what now."""
+        if self._machine.is_main_process and result.exit_code:
+            print(f"stopped at step {result.step} of {self._recipe.steps}, saved; the same command goes on from there")
+        elif self._machine.is_main_process:
+            print(f"done: {self._run.model} is the model, `aasp info {self._run.path}` tells of the run")
+
     def _write_skipped(self) -> None:
         """Every process must call it: each knows of its own files."""
         skipped = sorted({*self._unusable, *gather_object(self._pipeline.skipped)})
         if self._machine.is_main_process and len(skipped) > self._told:
             write_skipped(skipped, self._run.skipped)
-            print(f"skipped {len(skipped):,} files, listed in {self._run.skipped}")
+            print(f"skipped files: {len(skipped):,}, listed in {self._run.skipped}")
         self._told = len(skipped)

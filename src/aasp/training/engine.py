@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor
+from torch import Tensor, distributed
 
 from aasp.errors import AaspError
 
@@ -17,9 +17,10 @@ Precision = Literal["auto", "bf16", "fp32"]
 def accelerator() -> Accelerator:
     """Join the processes that torchrun or `accelerate launch` started, or be the only one.
 
-    Mixed precision is not left to accelerate: it would rewrite the objective's `forward`; see `autocast`.
+    Mixed precision is not left to accelerate: it would rewrite the objective's `forward`; see `autocast`. That there is
+    nothing but CPUs it must be told: processes would else not join, but each train on its own.
     """
-    return Accelerator(mixed_precision="no")
+    return Accelerator(mixed_precision="no", cpu=not torch.accelerator.is_available())
 
 
 def has_fast_bf16(device: torch.device) -> bool:
@@ -65,10 +66,24 @@ def to_device(batch: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
     return moved
 
 
-def gatherer(engine: Accelerator) -> Callable[[Tensor], Tensor]:
-    """A function that concatenates a tensor over all processes along its first dimension, gradients included."""
-    if engine.num_processes == 1:
-        return lambda tensor: tensor
-    from torch.distributed.nn.functional import all_gather
+def gatherer(machine: Accelerator) -> Callable[[Tensor], Tensor]:
+    """A function that joins a tensor over all processes along its first dimension; gradients flow back to each.
 
-    return lambda tensor: torch.cat(all_gather(tensor))
+    Its backward sums the processes' gradients: a loss that all compute alike from what was joined has, once DDP has
+    averaged, the gradient that one process with the whole batch would compute.
+    """
+    return _Gather.apply if machine.num_processes > 1 else lambda tensor: tensor
+
+
+class _Gather(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor) -> Tensor:
+        parts = [torch.empty_like(tensor) for _ in range(distributed.get_world_size())]
+        distributed.all_gather(parts, tensor.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        total = gradient.clone(memory_format=torch.contiguous_format)
+        distributed.all_reduce(total)
+        return total.chunk(distributed.get_world_size())[distributed.get_rank()]
