@@ -23,7 +23,7 @@ def candidates(blobs: tuple, rng: np.random.Generator) -> dict[tuple[int, str], 
     """The embeddings, a blurred copy in other dimensions, and noise."""
     X, _ = blobs
     blurred = X @ rng.normal(size=(40, 200)) + 20 * rng.normal(size=(120, 200))
-    noise = {(0, name): rng.normal(size=(120, 8)).astype(np.float32) for name in ("a", "b", "c", "d", "e")}
+    noise = {(0, name): rng.normal(size=(120, 8)).astype(np.float32) for name in "abcdefghij"}
     return {(1, "blurred"): blurred.astype(np.float32), **noise, (2, "clear"): X}
 
 
