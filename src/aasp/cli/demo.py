@@ -100,7 +100,7 @@ def demonstrate(out: Path, recipe: Recipe, size: Size) -> int:
         sounds,
         models[PRETRAINED],
         models[UNTRAINED],
-        recipe.masking,
+        recipe,
         tasks=tasks,
         readings={name: readings[name] for name in models},
         metrics=metrics,

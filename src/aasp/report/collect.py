@@ -9,7 +9,7 @@ import numpy as np
 
 from aasp.audio.io import read
 from aasp.model.audio_encoder import AudioEncoder
-from aasp.pretrain.masking import MaskingConfig
+from aasp.pretrain.recipe import Recipe
 from aasp.report import findings
 from aasp.report.comparison import Reading, rows_of
 from aasp.report.embedding_map import plane
@@ -31,7 +31,7 @@ def collect(
     data: Path,
     trained: AudioEncoder,
     untrained: AudioEncoder,
-    masking: MaskingConfig,
+    recipe: Recipe,
     *,
     tasks: Sequence[TaskScores],
     readings: Mapping[str, Reading],
@@ -44,7 +44,7 @@ def collect(
         data: the demo's sounds.
         trained: the pre-trained model.
         untrained: the model that it started as.
-        masking: how views were masked.
+        recipe: how it was pre-trained.
         tasks: scores.
         readings: of the encoders to map, by name.
         metrics: the run's record.
@@ -65,12 +65,14 @@ def collect(
     heard = findings.estimate(trained.stem, mel, rate)
     found = [Found(shown[k][0], clips[k], heard.rate_hz[k], heard.strength[k]) for k in range(len(shown))]
 
-    (steady,), _ = findings.listen(trained, waves([_middle(notes, STEADY)]))
+    (note,) = waves([_middle(notes, STEADY)])
+    crop = round(recipe.data.crop_seconds * trained.config.frontend.rate)
+    (steady,), _ = findings.listen(trained, [note[:crop]])
     return Story(
         tasks=tasks,
         metrics=metrics,
         clip=steady,
-        visible=findings.views(steady, masking)[:3],
+        visible=findings.views(steady, recipe.masking)[:3],
         found=found,
         now=now,
         start=findings.estimate(untrained.stem, known, rate),

@@ -99,7 +99,7 @@ def _masks(story: Story) -> Section:
     share = story.visible.shape[1] / np.prod(story.clip.grid)
     return Section(
         "What the student is shown",
-        f"""Several masked views of every clip, each with another {100 * share:.0f} % of the patches. The teacher hears
+        f"""Several masked views of every crop, each with another {100 * share:.0f} % of its patches. The teacher hears
         it all.""",
         [spectrogram(story.clip, title="All of it, for the teacher"), *views],
         """A spectrogram: time runs to the right, pitch upwards, loudness is ink. A patch spans 160 ms and an eighth of
