@@ -126,7 +126,8 @@ def test_progress_counts_every_candidate_of_every_round(blobs: tuple, candidates
     _, y = blobs
     for some in (candidates, dict(list(candidates.items())[:2])):
         seen: list[tuple[int, int]] = []
-        linear_probe(some, Task.from_columns(labels(y), FOLDS), progress=lambda *now, seen=seen: seen.append(now))
+        note = lambda *now, seen=seen: seen.append(now)
+        linear_probe(some, Task.from_columns(labels(y), FOLDS), strengths=(1.0,), progress=note)
         assert seen == [(k + 1, 5 * len(some)) for k in range(5 * len(some))]
 
 
