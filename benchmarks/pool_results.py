@@ -1,6 +1,6 @@
 """What pre-training on `pool` is worth: the tables of docs/results.md.
 
-usage: python benchmarks/pool_results.py RUN... --data DATA [--json FILE]
+usage: python benchmarks/pool_results.py RUN... --data DATA [--json FILE] [--cache FOLDER]
 
 RUN are runs of `aasp pretrain`, one per seed. For each there is an untrained encoder of the same architecture and
 probe, and the same log-mel baselines. Every choice (layer, pooling, penalty) is made on validation parts, for all alike.
@@ -10,6 +10,7 @@ DATA holds esc10, speech_commands_v2_test12, nsynth_like and langid6, each with 
 from __future__ import annotations
 
 import argparse
+import ast
 import json
 import sys
 from collections.abc import Callable, Mapping
@@ -40,7 +41,7 @@ class Question:
     folder: str
     label: str
     split: str
-    cluster: str
+    cluster: str | None
 
 
 QUESTIONS = [
@@ -48,7 +49,7 @@ QUESTIONS = [
     Question("speech_commands_v2_test12", "label", "split", "speaker"),
     Question("nsynth_like", "label", "split", "instrument"),
     Question("nsynth_like", "pitch", "split", "instrument"),
-    Question("langid6", "label", "split", "source"),
+    Question("langid6", "label", "split", None),  # its test part is one source: clips are drawn
 ]
 PRETRAINED, UNTRAINED = "pre-trained", "untrained"
 
@@ -60,8 +61,8 @@ def say(text: str) -> None:
 class Sets:
     """Indices, tasks and embeddings, each computed once."""
 
-    def __init__(self, data: Path) -> None:
-        self.data = data
+    def __init__(self, data: Path, cache: Path | None) -> None:
+        self.data, self.cache = data, cache
         self.features: dict[tuple[str, str], Mapping[Any, np.ndarray]] = {}
 
     def columns(self, question: Question) -> dict[str, list[str]]:
@@ -70,15 +71,25 @@ class Sets:
 
     def task(self, question: Question) -> Task:
         columns = self.columns(question)
-        return Task.from_columns(columns[question.label], columns[question.split], columns[question.cluster])
+        clusters = columns[question.cluster] if question.cluster else None
+        return Task.from_columns(columns[question.label], columns[question.split], clusters)
 
     def paths(self, folder: str) -> list[str]:
-        return [str(p) for p in self.columns(Question(folder, "label", "split", ""))["path"]]
+        return [str(p) for p in self.columns(Question(folder, "label", "split", None))["path"]]
 
     def embed(self, name: str, folder: str, compute: Callable[[list[str]], Any]) -> Any:
         if (name, folder) not in self.features:
-            say(f"  embedding {folder} with {name}")
-            self.features[name, folder] = compute(self.paths(folder))
+            kept = self.cache and self.cache / f"{name} {folder}.npz"
+            if kept and kept.exists():
+                with np.load(kept) as file:
+                    found = {ast.literal_eval(key): file[key] for key in file.files}
+            else:
+                say(f"  embedding {folder} with {name}")
+                computed = compute(self.paths(folder))
+                found = computed if isinstance(computed, dict) else {"statistics": computed}
+                if kept:
+                    np.savez(kept, **{repr(key): value for key, value in found.items()})
+            self.features[name, folder] = found
         return self.features[name, folder]
 
 
@@ -142,6 +153,7 @@ def main() -> None:
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--cache", type=Path, help="existing folder to keep embeddings in; empty it for other runs")
     arguments = parser.parse_args()
 
     def pretrained(seed: int) -> AudioEncoder:
@@ -153,7 +165,7 @@ def main() -> None:
 
     encoders = {PRETRAINED: pretrained, UNTRAINED: untrained}
     seeds = range(len(arguments.runs))
-    sets = Sets(arguments.data)
+    sets = Sets(arguments.data, arguments.cache)
     rows, choices, records, kept = [], [], [], {}
     for question in QUESTIONS:
         task, folder = sets.task(question), question.folder
@@ -165,7 +177,9 @@ def main() -> None:
                 linear_probe(sets.embed(f"{system} {s}", folder, partial(clip_features, build(s))), task) for s in seeds
             ]
         results["log-mel 128, same protocol"] = [linear_probe(sets.embed("log-mel 128", folder, statistics_128), task)]
-        results["log-mel 40 statistics"] = [fixed_probe(sets.embed("log-mel 40", folder, statistics_40), task)]
+        results["log-mel 40 statistics"] = [
+            fixed_probe(sets.embed("log-mel 40", folder, statistics_40)["statistics"], task)
+        ]
         ours = results[PRETRAINED]
         for system, found in results.items():
             score = mean_interval(np.stack([r.correct for r in found]), clusters=found[0].clusters).percent()
