@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,14 +56,30 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         os.replace(beside, path)
         sync(path.parent)
     except Exception as error:
-        # Writers in other languages (safetensors, pyarrow) tell of a full disk in exceptions of their own.
-        if not isinstance(error, OSError) and "No space left on device" in str(error):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
-        raise
+        told = system_error(error, path, beside)
+        if told is None:
+            raise
+        raise told from error
     finally:
         beside.unlink(missing_ok=True)
+
+
+def system_error(error: Exception, path: Path, beside: Path | None = None) -> OSError | None:
+    """A failure to write `path` as the system told it, None if it is something else.
+
+    Writers in other languages (safetensors, pyarrow) wrap it in exceptions of their own: "... (os error 28)".
+
+    Args:
+        error: what was raised.
+        path: the file that was meant.
+        beside: the one that was written to in its stead.
+    """
+    if isinstance(error, OSError) and error.errno:
+        number = error.errno if error.filename in (None, str(beside)) else None
+    else:
+        found = re.search(r"(?:os error|errno) (\d+)", str(error))
+        number = int(found[1]) if found else None
+    return OSError(number, os.strerror(number), str(path)) if number else None
 
 
 def sync(path: Path) -> None:

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from aasp.errors import AaspError
-from aasp.files import sync
+from aasp.files import sync, system_error
 
 WEIGHTS = "model.safetensors"
 
@@ -43,7 +43,7 @@ def write_directory(directory: Path, documents: Mapping[str, Any], weights: Mapp
         beside.rename(directory)
         sync(directory.parent)
     except SafetensorError as error:
-        raise OSError(f"{directory}: could not be written ({error})") from error
+        raise system_error(error, directory) or error from None
     finally:
         shutil.rmtree(beside, ignore_errors=True)
         if aside.exists():

@@ -9,7 +9,6 @@ hidden name and is cleared away by the next start.
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from aasp.errors import AaspError
-from aasp.files import sync
+from aasp.files import sync, system_error
 
 FORMAT = 1
 TENSORS = ("model", "optimizer", "random")
@@ -126,11 +125,8 @@ def _finished(folder: Path) -> list[Path]:
 def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     try:
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path)
-    except SafetensorError as error:  # wraps what the system said: "… No space left on device (os error 28)"
-        number = re.search(r"os error (\d+)", str(error))
-        if number is None:
-            raise
-        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
+    except SafetensorError as error:
+        raise system_error(error, path) or error from None
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:
