@@ -3,8 +3,8 @@
 usage: python benchmarks/pool_results.py RUN... --data DATA [--json FILE] [--cache FOLDER]
 
 RUN are runs of `aasp pretrain`, one per seed. For each there is an untrained encoder of the same architecture and
-probe, and the same log-mel baselines. Every choice (layer, pooling, penalty) is made on validation parts, for all alike.
-DATA holds esc10, speech_commands_v2_test12, nsynth_like and langid6, each with an index.csv.
+probe, and the same log-mel baselines. Every choice (layer, pooling, penalty) is made on validation parts,
+for all alike. DATA holds esc10, speech_commands_v2_test12, nsynth_like and langid6, each with an index.csv.
 """
 
 from __future__ import annotations

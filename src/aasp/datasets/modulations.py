@@ -57,7 +57,8 @@ class Voice:
             case "fm tone":
                 wave = signals.fm_tone(SECONDS, carrier=self.carrier, deviation=deviation, **swing)
             case "fm noise":
-                band: dict[str, Any] = {"carrier": self.carrier, "deviation": deviation, "bandwidth": 0.2 * self.carrier}
+                bandwidth = 0.2 * self.carrier
+                band: dict[str, Any] = {"carrier": self.carrier, "deviation": deviation, "bandwidth": bandwidth}
                 wave = signals.fm_noise(SECONDS, rng=rng, **band, **swing)
             case "chirp":
                 wave = signals.chirp(SECONDS, start=self.carrier / 2, stop=self.carrier * 2, **swing)
