@@ -36,6 +36,8 @@ def write_directory(directory: Path, documents: Mapping[str, Any], weights: Mapp
         for name, document in documents.items():
             (beside / name).write_text(json.dumps(document, indent=2) + "\n")
         save_file({name: tensor.detach().contiguous() for name, tensor in weights.items()}, beside / WEIGHTS)
+        for name in documents:
+            shutil.copymode(beside / name, beside / WEIGHTS)  # else its owner alone may read it
         for file in beside.iterdir():
             sync(file)
         if directory.exists():

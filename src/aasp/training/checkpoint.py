@@ -54,15 +54,17 @@ def save(folder: Path, checkpoint: Checkpoint, *, keep: int) -> Path:
         state = {"format": FORMAT, "step": checkpoint.step, **checkpoint.state}
         (beside / "state.json").write_text(json.dumps(state, indent=1))
         for kind in TENSORS:
-            _write_tensors(beside / f"{kind}.safetensors", getattr(checkpoint, kind))
+            tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in getattr(checkpoint, kind).items()}
+            save_file(tensors, beside / f"{kind}.safetensors")
             shutil.copymode(beside / "state.json", beside / f"{kind}.safetensors")  # else its owner alone may read it
         for path in [*beside.iterdir(), beside]:
             sync(path)
         beside.rename(target)
         sync(folder)
-    except BaseException:
+    except Exception as error:
+        raise system_error(error, target, beside) or error from None
+    finally:
         shutil.rmtree(beside, ignore_errors=True)
-        raise
     for old in _finished(folder)[:-keep]:
         hidden = old.with_name(f"{_HIDDEN}{old.name}")  # renamed first: a half-deleted one must not look whole
         old.rename(hidden)
@@ -120,13 +122,6 @@ def check_names(path: Path, found: dict[str, Tensor], expected: dict[str, Tensor
 def _finished(folder: Path) -> list[Path]:
     found = [path for path in folder.glob("step-*") if re.fullmatch(r"step-\d{8,}", path.name) and path.is_dir()]
     return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
-
-
-def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
-    try:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path)
-    except SafetensorError as error:
-        raise system_error(error, path) or error from None
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:

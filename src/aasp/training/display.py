@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from types import TracebackType
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.text import Text
 
 
 def duration(seconds: float) -> str:
@@ -14,6 +16,16 @@ def duration(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+class _Bar(Progress):
+    """A bar, and below it a line of numbers for which it would have no room."""
+
+    numbers = "starting"
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield self.make_tasks_table(self.tasks)
+        yield Text(self.numbers)
 
 
 class Display:
@@ -28,34 +40,29 @@ class Display:
 
     def __init__(self, steps: int, step: int, *, name: str, quiet: bool = False) -> None:
         self._steps, self._first, self._began = steps, step, time.perf_counter()
-        self._numbers = "starting"
         self._console = Console(highlight=False, quiet=quiet)
         self._live = self._console.is_terminal and not quiet
-        tail = TextColumn("{task.fields[tail]}")
-        columns = (TextColumn("{task.description}"), BarColumn(bar_width=20), MofNCompleteColumn(), tail)
-        self._bar = Progress(*columns, console=self._console, disable=not self._live)
-        self._task = self._bar.add_task(name, total=steps, completed=step, tail=self._numbers)
+        left = TextColumn("{task.fields[left]} left")
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), left)
+        self._bar = _Bar(*columns, console=self._console, disable=not self._live)
+        self._task = self._bar.add_task(name, total=steps, completed=step, left="?")
 
     def advance(self, step: int) -> None:
         """`step` steps are done; costs no look at the device."""
         if self._live:
-            self._bar.update(self._task, completed=step, tail=f"{self._numbers} · {self._left(step)} left")
+            self._bar.update(self._task, completed=step, left=self._left(step))
 
     def show(self, step: int, metrics: dict[str, float]) -> None:
         """Show a log step's numbers."""
         losses = {name.removeprefix("losses/"): value for name, value in metrics.items() if name.startswith("losses/")}
         parts = ", ".join(f"{name} {value:.4f}" for name, value in losses.items())
-        self._numbers = (
+        self._bar.numbers = (
             f"loss {metrics['loss']:.4f}{f' ({parts})' if parts else ''}"
             f" · {metrics['clips_per_second']:.1f} clips/s · {metrics['hours_seen']:.2f} h seen"
         )
         if not self._live:
-            self.say(f"step {step}/{self._steps} · {self._numbers} · {self._left(step)} left")
-        self.advance(step)
-
-    def say(self, line: str) -> None:
-        """Print a line above the bar."""
-        self._console.print(line, soft_wrap=True, markup=False)
+            line = f"step {step}/{self._steps} · {self._bar.numbers} · {self._left(step)} left"
+            self._console.print(line, soft_wrap=True, markup=False)
 
     def _left(self, step: int) -> str:
         done = step - self._first
