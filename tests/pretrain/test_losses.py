@@ -53,6 +53,13 @@ def test_contrastive_loss_of_one_view_or_one_clip_is_zero_and_has_a_gradient(sha
     assert loss.item() == 0 and z.grad is not None and not z.grad.any()
 
 
+def test_contrastive_loss_is_fp32_under_autocast() -> None:
+    z = torch.randn(8, 4, 16)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = contrastive_loss(z, 0.1)
+    assert torch.equal(loss, contrastive_loss(z, 0.1))
+
+
 def test_contrastive_loss_falls_when_views_agree() -> None:
     clips = torch.randn(8, 1, 16)
     noise = torch.randn(8, 4, 16)

@@ -27,7 +27,8 @@ def contrastive_loss(embedding_BVE: Tensor, temperature: float) -> Tensor:
     if views == 1 or clips == 1:
         return embedding_BVE.sum() * 0.0
     z = functional.normalize(embedding_BVE.float().flatten(0, 1), dim=-1)
-    logits = z @ z.T / temperature
+    with torch.autocast(z.device.type, enabled=False):
+        logits = z @ z.T / temperature
     clip = torch.arange(clips, device=z.device).repeat_interleave(views)
     same = clip[:, None] == clip
     negatives = torch.logsumexp(logits.masked_fill(same, -torch.inf), dim=1)
