@@ -16,7 +16,7 @@ from aasp.stems.contract import Stem
 from aasp.stems.lambda_encoder import ALPHA_RANGE, beta_range
 
 MIN_TARGET_DEVIATION = 1e-3
-MIN_RANK = 1.2
+MIN_RANK = 1.02
 MIN_CLIPS = 8  # of fewer, the rank tells about the clips rather than the model
 
 
