@@ -47,6 +47,9 @@ def run(tmp_path: Path) -> Path:
     (folder / "checkpoints" / "step-00000020").mkdir(parents=True)
     (folder / "recipe.json").write_text(json.dumps({"name": "aasp_tiny", "steps": 40}))
     lines = [{"step": 10, "loss": 3.0}, {"step": 20, "loss": 2.5, "losses/frame": 0.25, "diagnostics/rank": None}]
+    start = {"time": "then", "torch": "2.13.0", "device": "cpu", "precision": "bf16", "threads": 2, "processes": 1}
+    data = {"data": "pool", "files": 1234, "hours": 3.5}
+    (folder / "environment.json").write_text(json.dumps([start, start | data | {"time": "later"}]))
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     return folder
 
@@ -83,7 +86,13 @@ def test_a_model(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_run(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = shown(capsys, run)
-    for line in ("recipe aasp_tiny", "step 20 of 40", "losses/frame 0.25", "checkpoints step-00000020"):
+    told = ["recipe aasp_tiny", "step 20 of 40", "losses/frame 0.25", "checkpoints step-00000020"]
+    told += [
+        "data pool: 1,234 files, 3.50 h",
+        "started then, gone on with 1 ×, last later",
+        "1 × 2 threads, torch 2.13.0",
+    ]
+    for line in told:
         assert line in out
     assert "rank" not in out, "a number that was not finite is not shown as None"
     assert "model not finished yet" in out

@@ -152,12 +152,16 @@ def _parameters(path: Path) -> dict[str, int]:
     return dict(counts)
 
 
-def _starts(path: Path) -> dict[str, str]:
-    """When and on what a run was started, and how often."""
+def _starts(path: Path) -> dict[str, str | None]:
+    """On what a run was started, when, and how often."""
     if not path.exists():
         return {}
     starts = json.loads(path.read_text())
     first, last = starts[0], starts[-1]
-    machine = f"{last['device']}, {last['precision']}, {last['threads']} threads, {last['processes']} processes"
-    resumed = f", resumed {len(starts) - 1} times, last at {last['time']}" if len(starts) > 1 else ""
-    return {"started": f"{first['time']}{resumed}", "on": f"{machine}, torch {last['torch']}"}
+    machine = f"{last['device']} in {last['precision']}, {last['processes']} × {last['threads']} threads"
+    resumed = f", gone on with {len(starts) - 1} ×, last {last['time']}" if len(starts) > 1 else ""
+    return {
+        "data": f"{last['data']}: {last['files']:,} files, {last['hours']:.2f} h" if "data" in last else None,
+        "started": f"{first['time']}{resumed}",
+        "on": f"{machine}, torch {last['torch']}",
+    }
