@@ -81,7 +81,7 @@ def test_the_whole_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert again() == 0
     told = capsys.readouterr().out
     assert re.search(r"pre-trained +\d+\.\d \[.*\] +\d+\.\d \[.*\] +\d+\.\d \[", told)
-    assert re.search(r"Modulation rate, pre-trained against log-mel statistics: [+-]\d", told)
+    assert re.search(r"Modulation rate, pre-trained against log-mel statistics: [+−]\d", told)
 
     report = (out / "report.html").read_text()
     assert report.count("<svg") >= 20 and "aasp demo · aasp_tiny · 3 steps" in report

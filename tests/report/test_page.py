@@ -7,11 +7,11 @@ import re
 from aasp.evaluate.intervals import Interval
 from aasp.report import style
 from aasp.report.page import Section, page
-from aasp.report.scores import TaskScores, score_table, verdict
+from aasp.report.scores import TaskScores, answer, score_table, verdict
 
 
 def made(**changes: str) -> str:
-    words = {"eyebrow": "aasp demo", "title": "What & why", "lead": "Is 1 < 2?"} | changes
+    words = {"eyebrow": "aasp demo", "title": "What & why", "lead": "Is 1 < 2?", "answer": "It is."} | changes
     result = Section("Scores", "Of <b>all</b>.", ["<table></table>"], "How to read it.")
     return page(**words, result=result, sections=[Section("More", "Text.", ["<svg></svg>"] * 2)], facts={"Seed": "0"})
 
@@ -63,6 +63,18 @@ def test_table():
     assert "Pre-trained against log-mel &lt;x&gt; <b>+16.9 points (+13.4 to +20.0)</b>." in html
 
 
+def test_answer_is_a_sentence_for_each_rival():
+    def task(name: str, **lead: Interval) -> TaskScores:
+        return TaskScores(name, "", 0.1, {"ours": interval(0.5, 0.4, 0.6)}, lead)
+
+    up, down, open_ = interval(0.1, 0.05, 0.2), interval(-0.1, -0.2, -0.05), interval(0.1, -0.1, 0.2)
+    tasks = [task("Pitch", a=up, b=open_), task("Rate", a=up, b=down), task("Family", a=open_, b=up)]
+    assert answer(tasks) == (
+        "Ours against a: better at pitch and rate, no clear difference at family. "
+        "Against b: better at family, worse at rate, no clear difference at pitch."
+    )
+
+
 def test_verdict_says_when_nothing_is_certain():
     assert verdict(interval(0.05, 0.01, 0.09)) == "+5.0 points (+1.0 to +9.0)"
-    assert verdict(interval(-0.05, -0.09, 0.01)) == "-5.0 points (-9.0 to +1.0), not beyond chance"
+    assert verdict(interval(-0.05, -0.09, 0.01)) == "−5.0 points (−9.0 to +1.0), no clear difference"

@@ -164,7 +164,7 @@ def _facts(
         "<code>pretty_midi</code>, and generated signals; made on the spot, instruments and voices apart in "
         "train, valid and test",
         "Training": f"{recipe.steps:,} steps of {recipe.data.batch} clips, {last['hours_seen']:.1f} h of sound in "
-        f"{clock(last['seconds'])} on {torch.get_num_threads()} threads",
+        f"{clock(last['seconds'])} on {torch.get_num_threads()} CPU thread(s)",
         "Features": f"chosen on the valid part. {chosen}",
         "Software": f"aasp {__version__}, torch {torch.__version__}",
     }

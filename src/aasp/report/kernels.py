@@ -49,11 +49,10 @@ def frequency_responses(
     for curve, color in zip(decibel, RATE_COLORS(LogNorm(*BAND)(beta_hz)), strict=True):
         axes.plot(hertz, curve, color=color, linewidth=1.1)
     axes.axhline(-3, color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
-    axes.annotate("−3 dB", (1.05, -3), (0, -10), textcoords="offset points", color=MUTED, fontsize=9)
     axes.set_xscale("log")
     axes.set_xticks([1, *OCTAVES], ["1", "3.1", "6.3", "12.5", "25", "50"])
     axes.minorticks_off()
-    axes.set(xlabel="modulation frequency (Hz)", xlim=(1, 50), ylim=(-24, 1), yticks=[-24, -18, -12, -6, 0])
+    axes.set(xlabel="modulation frequency (Hz)", xlim=(1, 50), ylim=(-24, 1), yticks=[-24, -18, -12, -3, 0])
     return figure
 
 

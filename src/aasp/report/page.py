@@ -26,14 +26,22 @@ class Section:
 
 
 def page(
-    *, eyebrow: str, title: str, lead: str, result: Section, sections: Sequence[Section], facts: Mapping[str, str]
+    *,
+    eyebrow: str,
+    title: str,
+    lead: str,
+    answer: str,
+    result: Section,
+    sections: Sequence[Section],
+    facts: Mapping[str, str],
 ) -> str:
     """The whole page.
 
     Args:
         eyebrow: a short line over the title.
         title: of the page.
-        lead: the question it answers, plain text.
+        lead: the question, plain text.
+        answer: what came out, plain text.
         result: the section that answers it; its panels are set one under the other.
         sections: the others.
         facts: how it was made: term and HTML of its description.
@@ -56,6 +64,7 @@ def page(
 <p class="eyebrow">{escape(eyebrow)}</p>
 <h1>{escape(title)}</h1>
 <p class="lead">{escape(lead)}</p>
+<p class="answer">{escape(answer)}</p>
 </header>
 {body}
 <footer><dl>{made}</dl></footer>

@@ -38,16 +38,39 @@ def score_table(tasks: Sequence[TaskScores]) -> str:
 
 def verdict(difference: Interval) -> str:
     """A paired difference in points, told as a fact or as nothing certain."""
-    points = f"{100 * difference.estimate:+.1f} points"
-    span = f"{100 * difference.low:+.1f} to {100 * difference.high:+.1f}"
-    return f"{points} ({span})" + ("" if difference.excludes_zero() else ", not beyond chance")
+    points, low, high = (
+        f"{100 * value:+.1f}".replace("-", "−") for value in (difference.estimate, difference.low, difference.high)
+    )
+    return f"{points} points ({low} to {high})" + ("" if difference.excludes_zero() else ", no clear difference")
+
+
+def answer(tasks: Sequence[TaskScores]) -> str:
+    """What the differences come to, a sentence for each encoder that the first one is compared with."""
+    sentences = []
+    for other in tasks[0].difference:
+        told: dict[str, list[str]] = {"better at": [], "worse at": [], "no clear difference at": []}
+        for task in tasks:
+            lead = task.difference[other]
+            clear = "better at" if lead.estimate > 0 else "worse at"
+            told[clear if lead.excludes_zero() else "no clear difference at"].append(task.name.lower())
+        parts = [f"{how} {_listed(names)}" for how, names in told.items() if names]
+        sentences.append(f"against {other}: {', '.join(parts)}.")
+    sentences = [f"{next(iter(tasks[0].accuracy))} {sentences[0]}", *sentences[1:]]
+    return " ".join(sentence[0].upper() + sentence[1:] for sentence in sentences)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def _block(task: TaskScores) -> str:
     head = f"{escape(task.name)}<small>{escape(task.about)}</small>"
     rows = [_row(*entry, tone, task.chance) for entry, tone in zip(task.accuracy.items(), TONES, strict=False)]
     first = escape(next(iter(task.accuracy))).capitalize()
-    leads = [f"against {escape(other)} <b>{verdict(interval)}</b>" for other, interval in task.difference.items()]
+    leads = [
+        f"against {escape(other)} " + (f"<b>{verdict(lead)}</b>" if lead.excludes_zero() else verdict(lead))
+        for other, lead in task.difference.items()
+    ]
     return (
         f'<tbody><tr><th class="task" colspan="3" scope="rowgroup">{head}</th></tr>'
         f"{''.join(rows)}"

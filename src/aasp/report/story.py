@@ -13,7 +13,7 @@ from aasp.report.kernels import frequency_responses, kernel_shape
 from aasp.report.learning import learning_curves
 from aasp.report.page import Section, page
 from aasp.report.rates import decay_over_frequency, found_against_true, frequency_histogram
-from aasp.report.scores import TaskScores, score_table
+from aasp.report.scores import TaskScores, answer, score_table
 from aasp.report.spectrogram import Spectrogram, masked_view, patch_rates, spectrogram
 from aasp.report.style import SECOND
 from aasp.stems.lambda_encoder import ALPHA_RANGE
@@ -78,7 +78,8 @@ def tell(story: Story, *, eyebrow: str) -> str:
         clip by clip.""",
     )
     sections = [_learning(story), _masks(story), _rates(story), _kernels(story), _maps(story)]
-    return page(eyebrow=eyebrow, title=TITLE, lead=LEAD, result=result, sections=sections, facts=story.facts)
+    words = {"eyebrow": eyebrow, "title": TITLE, "lead": LEAD, "answer": answer(story.tasks)}
+    return page(**words, result=result, sections=sections, facts=story.facts)
 
 
 def _learning(story: Story) -> Section:
