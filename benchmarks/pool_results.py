@@ -123,7 +123,11 @@ def lambda_spread(model: AudioEncoder, paths: list[str]) -> dict[str, float]:
 
 
 def intervene(model: AudioEncoder, how: str) -> AudioEncoder:
-    """The same model with Lambda shuffled over the patches of a clip, or replaced by its mean over them."""
+    """The same model with Lambda "shuffled" over the patches of a clip, its "mean" over them, or the SBLU "off"."""
+    if how == "off":
+        with torch.no_grad():
+            model.stem.fuse.weight[:, model.stem.width :] = 0.0
+        return model
     estimate = model.stem.parameters_of
 
     def changed(patches: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -160,8 +164,9 @@ def main() -> None:
         return aasp.load(arguments.runs[seed])
 
     def untrained(seed: int) -> AudioEncoder:
+        config = pretrained(seed).config
         torch.manual_seed(1000 + seed)
-        return AudioEncoder(pretrained(seed).config).eval()
+        return AudioEncoder(config).eval()
 
     encoders = {PRETRAINED: pretrained, UNTRAINED: untrained}
     seeds = range(len(arguments.runs))
@@ -214,13 +219,14 @@ def main() -> None:
     print("\nNSynth-like pitch by layer, seed 0, % \n\n| layer | pre-trained | untrained |\n|---|---|---|")
     print("\n".join(pitch))
 
-    print("\nWhat Λ does, seed by seed\n\n| set | encoder | intact | Λ shuffled | Λ mean |\n|---|---|---|---|---|")
+    print("\nWhat Λ does, seed by seed\n\n| set | encoder | intact | Λ shuffled | Λ mean | SBLU off |")
+    print("|---|---|---|---|---|---|")
     for name, (question, task, results) in kept.items():
         for system, build in encoders.items():
             for s in seeds:
                 intact = results[system][s]
                 changed = []
-                for how in ("shuffled", "mean"):
+                for how in ("shuffled", "mean", "off"):
                     model = intervene(build(s), how)
                     keys = {c.key for c in intact.chosen}
                     features = clip_features(
