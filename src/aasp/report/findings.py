@@ -52,7 +52,7 @@ def estimate(stem: AaPE, mel_BTM: Tensor, frame_rate: float) -> Estimates:
     """Estimated parameters of every patch, and which of its states answers strongest."""
     c = stem.config
     alpha, beta = stem.estimate(mel_BTM)
-    windows = stem._windows(stem.cut(mel_BTM))
+    windows = stem.windows(stem.cut(mel_BTM))
     real, imag = bilateral_laplace(windows, alpha, beta, phase=c.phase, window=c.window, gain="unit")
     magnitude = torch.hypot(real, imag)
     strength, strongest = magnitude.max(-1)

@@ -104,7 +104,7 @@ class AaPE(Stem):
 
     def forward(self, mel_BTM: Tensor, valid_BN: Tensor | None = None) -> Tensor:
         patches = self.cut(mel_BTM)
-        windows = self._windows(patches)
+        windows = self.windows(patches)
         if self.config.taps > self.patch[0]:
             everything = windows.new_ones(len(windows), windows.shape[1] * self.subbands)
             windows = windows * self._seen(everything if valid_BN is None else valid_BN)
@@ -124,7 +124,7 @@ class AaPE(Stem):
         seen = self._seen(visible_BVN.flatten(0, 1)).flatten(1, 2).unflatten(0, visible_BVn.shape[:2])
         seen = torch.take_along_dim(seen, visible_BVn[..., None, None], dim=2)
         alpha, beta = self.parameters_of(patches)
-        y = self._sblu(pick(self._windows(patches)) * seen, pick(alpha), pick(beta))
+        y = self._sblu(pick(self.windows(patches)) * seen, pick(alpha), pick(beta))
         return self._fused(pick(self.project(patches)), y)
 
     def estimate(self, mel_BTM: Tensor) -> tuple[Tensor, Tensor]:
@@ -139,7 +139,7 @@ class AaPE(Stem):
             logits = self.logits.expand(*patches.shape[:2], -1, -1, -1)
         return bounded(logits, self.patch[0])
 
-    def _windows(self, patches: Tensor) -> Tensor:
+    def windows(self, patches: Tensor) -> Tensor:
         """The projected subband signal around each patch, (B, G, F, S, K), less the mean of the patch itself.
 
         The mean is the conv token's business, and in even phase it would drown the modulations.
