@@ -20,7 +20,7 @@ def sounds() -> dict[str, np.ndarray]:
     return {
         "noise": 0.1 * rng.normal(size=24_000),
         "quiet noise": 1e-3 * rng.normal(size=24_000),
-        "chirp": 0.2 * np.sin(2 * np.pi * (100 + 2000 * time) * time) + 5e-2 * rng.normal(size=24_000),
+        "chirp": 0.1 * np.sin(2 * np.pi * (100 + 2000 * time) * time) + 5e-2 * rng.normal(size=24_000),
         "tremolo": (0.5 + 0.4 * np.sin(2 * np.pi * 8 * time)) * rng.normal(size=24_000) * 0.2 + 0.1,
         "silence": np.zeros(24_000),
     }
