@@ -30,7 +30,7 @@ def test_fields_from_text() -> None:
     assert (recipe.model.encoder.width, recipe.model.encoder.heads) == (256, 4), "fields that fit only together"
     assert recipe.losses.contrastive == 0.5 and recipe.steps == 7 and recipe.optimizer.betas == (0.9, 0.98)
     assert recipe.model.stem == ConvConfig()
-    assert flat(recipe)["masking.scheme"] == "random"
+    assert flat(to_dict(recipe))["masking.scheme"] == "random"
     assert recipe.fingerprint != recipes.get("aasp_tiny").fingerprint
 
 

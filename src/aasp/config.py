@@ -74,12 +74,11 @@ def with_fields(config: T, settings: Mapping[str, Any], where: str = "--set") ->
     return _with_tree(config, tree, where + " ")
 
 
-def flat(config: Any, prefix: str = "") -> dict[str, Any]:
-    """Dotted field names to values."""
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A nested document as dotted names to values, in its own order: as `--set` names its fields."""
     fields: dict[str, Any] = {}
-    for field in dataclasses.fields(config):
-        value, name = getattr(config, field.name), prefix + field.name
-        fields |= flat(value, name + ".") if dataclasses.is_dataclass(value) else {name: value}
+    for name, value in values.items():
+        fields |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
     return fields
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from aasp.cli.main import main
-from aasp.config import flat
+from aasp.config import flat, to_dict
 from aasp.pretrain import recipes
 
 
@@ -20,7 +20,7 @@ def test_every_field_of_one_is_printed(capsys: pytest.CaptureFixture[str]) -> No
     assert main(["recipes", "aasp_base"]) == 0
     rows = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()[1:]]
     recipe = recipes.get("aasp_base")
-    assert {row[0] for row in rows} == flat(recipe).keys() - {"name", "summary"}
+    assert {row[0] for row in rows} == flat(to_dict(recipe)).keys() - {"name", "summary"}
     values = {name: value[0].strip() for name, *value in rows}
     assert values["model.encoder.width"] == str(recipe.model.encoder.width)
     assert values["steps"] == str(recipe.steps)

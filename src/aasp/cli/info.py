@@ -12,7 +12,8 @@ from typing import Any
 import tyro
 
 from aasp.cli.arguments import parse
-from aasp.cli.show import clock, facts, flat
+from aasp.cli.show import clock, facts
+from aasp.config import flat
 from aasp.errors import AaspError
 
 MOST_LISTED = 12  # different values of a column that are shown one by one
@@ -52,7 +53,7 @@ def show_model(path: Path) -> None:
         {
             "parameters": f"{sum(parameters.values()):,}",
             **{f"  {part}": f"{count:,}" for part, count in parameters.items()},
-            **dict(flat(config)),
+            **flat(config),
         },
     )
 

@@ -8,7 +8,7 @@ import tyro
 
 from aasp.cli.arguments import parse
 from aasp.cli.show import facts
-from aasp.config import flat
+from aasp.config import flat, to_dict
 
 
 @dataclass(frozen=True)
@@ -30,5 +30,5 @@ def run(argv: list[str]) -> int:
         facts("recipes", {known: recipes.get(known).summary for known in recipes.names()})
     else:
         recipe = recipes.get(name)
-        facts(f"recipe {recipe.name}: {recipe.summary}", flat(recipe) | {"name": None, "summary": None})
+        facts(f"recipe {recipe.name}: {recipe.summary}", flat(to_dict(recipe)) | {"name": None, "summary": None})
     return 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
@@ -24,15 +24,6 @@ def facts(heading: str, rows: Mapping[str, Any]) -> None:
         console.print(table)
     for line in lines.get().splitlines():
         print(line.rstrip())
-
-
-def flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """A nested document as (dotted name, value), in its own order: as `--set` names its fields."""
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from flat(inner, f"{name}.{key}" if name else key)
-    else:
-        yield name, value
 
 
 def clock(seconds: float) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
+from aasp.config import flat
 from aasp.errors import AaspError
 from aasp.files import atomic_write
 from aasp.training import checkpoint
@@ -137,19 +138,12 @@ def _check_same(run: Run, recipe: dict[str, Any]) -> None:
         raise AaspError(f"output is neither empty nor a run: {run.path}; choose another --out") from None
     except ValueError:
         raise AaspError(f"damaged recipe: {run.recipe}: not JSON; choose another --out") from None
-    there, here = _flat(found), _flat(json.loads(json.dumps(recipe)))
+    there, here = flat(found), flat(json.loads(json.dumps(recipe)))
     for name in sorted(name for name in there.keys() | here.keys() if there.get(name) != here.get(name)):
         raise AaspError(
             f"output holds another run: {run.path} has {name} = {there.get(name)}, this one {here.get(name)}; "
             "choose another --out, or the same settings to go on"
         )
-
-
-def _flat(value: Any, name: str = "") -> dict[str, Any]:
-    """Nested dicts as one, ``{"losses.frame": 1.0}``."""
-    if not isinstance(value, dict):
-        return {name: value}
-    return {k: v for key, inner in value.items() for k, v in _flat(inner, f"{name}.{key}" if name else key).items()}
 
 
 def _named(path: Path) -> Path:
