@@ -30,6 +30,8 @@ def test_what_is_not_a_demo_is_left_alone(capsys: pytest.CaptureFixture[str], tm
     (tmp_path / "thesis.tex").write_text("mine")
     assert "neither empty nor a demo" in complaint(capsys, "--out", str(tmp_path))
     assert "output is a file" in complaint(capsys, "--out", str(tmp_path / "thesis.tex"))
+    assert "thesis.tex" in complaint(capsys, "--out", str(tmp_path / "thesis.tex" / "demo"))
+    assert (tmp_path / "thesis.tex").read_text() == "mine"
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 

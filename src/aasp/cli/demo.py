@@ -45,8 +45,9 @@ def run(argv: list[str]) -> int:
     arguments = parse(Demo, argv, prog="aasp demo")
     if arguments.steps < 1:
         raise AaspError(f"--steps is {arguments.steps}; give a number of at least 1")
-    if arguments.out.exists() and not arguments.out.is_dir():
-        raise AaspError(f"output is a file: {arguments.out}; --out names a folder")
+    there = next(path for path in (arguments.out, *arguments.out.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise AaspError(f"output is a file: {there}; --out names a folder, {arguments.out} can't be one")
     if arguments.out.is_dir() and any(arguments.out.iterdir()) and not (arguments.out / "sounds").is_dir():
         raise AaspError(f"output is neither empty nor a demo: {arguments.out}; choose another --out")
 
