@@ -1,0 +1,1 @@
+"""The benchmarks of the field in their published layouts, by name."""
