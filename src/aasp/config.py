@@ -130,7 +130,7 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
             number = None
         if number is not None and (kind is float or number == int(number)):
             return kind(number)
-    elif isinstance(value, kind):
+    elif isinstance(value, origin or kind):
         return value
     raise AaspError(f"{where}: {value!r} is not {_NAMES.get(kind, 'a ' + kind.__name__)}; give one")
 
