@@ -6,6 +6,8 @@ A field that may hold one of several dataclasses is told apart by their `kind`.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 import types
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -23,6 +25,11 @@ def to_dict(config: Any) -> dict[str, Any]:
         field.name: to_dict(value) if dataclasses.is_dataclass(value := getattr(config, field.name)) else plain(value)
         for field in dataclasses.fields(config)
     }
+
+
+def fingerprint(config: Any) -> str:
+    """Hash of every field of a dataclass, 16 hexadecimal digits: equal for equal settings only."""
+    return hashlib.sha256(json.dumps(to_dict(config), sort_keys=True).encode()).hexdigest()[:16]
 
 
 def from_dict(kind: type[T], values: Mapping[str, Any], where: str) -> T:

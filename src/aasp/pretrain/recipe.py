@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass, field
 
-from aasp.config import to_dict
-from aasp.errors import AaspError
+from aasp.config import fingerprint
 from aasp.model.audio_encoder import AudioEncoderConfig
 from aasp.pretrain.masking import MaskingConfig
 from aasp.pretrain.predictor import PredictorConfig
 from aasp.pretrain.teacher import TeacherConfig
+from aasp.training.optim import OptimizerConfig
 
 
 @dataclass(frozen=True)
@@ -31,32 +29,6 @@ class LossesConfig:
     contrastive: float = 0.1
     temperature: float = 0.2
     projector: tuple[int, int] = (2048, 256)
-
-
-@dataclass(frozen=True)
-class OptimizerConfig:
-    """AdamW and its schedule.
-
-    Attributes:
-        lr: peak learning rate.
-        final_lr: learning rate at the last step (cosine).
-        warmup: share of all steps over which it rises linearly.
-        betas: of AdamW.
-        weight_decay: of matrices; vectors and tokens have none.
-        clip: largest gradient norm.
-    """
-
-    lr: float = 5e-4
-    final_lr: float = 0.0
-    warmup: float = 0.1
-    betas: tuple[float, float] = (0.9, 0.95)
-    weight_decay: float = 0.05
-    clip: float = 4.0
-
-    def __post_init__(self) -> None:
-        for name in ("lr", "clip"):
-            if not getattr(self, name) > 0:
-                raise AaspError(f"optimizer: {name} is {getattr(self, name)}; give a positive number")
 
 
 @dataclass(frozen=True)
@@ -107,4 +79,4 @@ class Recipe:
     @property
     def fingerprint(self) -> str:
         """Hash of every field: two runs with the same one are the same run."""
-        return hashlib.sha256(json.dumps(to_dict(self), sort_keys=True).encode()).hexdigest()[:16]
+        return fingerprint(self)

@@ -17,9 +17,10 @@ from aasp.model.audio_encoder import AudioEncoderConfig
 from aasp.model.encoder import EncoderConfig
 from aasp.pretrain.masking import MaskingConfig
 from aasp.pretrain.predictor import PredictorConfig
-from aasp.pretrain.recipe import DataConfig, LossesConfig, OptimizerConfig, Recipe
+from aasp.pretrain.recipe import DataConfig, LossesConfig, Recipe
 from aasp.pretrain.teacher import TeacherConfig
 from aasp.stems.aape import AaPEConfig
+from aasp.training.optim import OptimizerConfig
 
 
 def aasp_tiny() -> Recipe:

@@ -106,6 +106,7 @@ def train(
     settings: Settings,
     measure: Callable[[Mapping[str, Any]], tuple[int, float]],
     start: Path | None = None,
+    rate_of: optim.RateOf = lambda name: 1.0,
     on_checkpoint: Callable[[Mapping[str, Tensor]], None] = lambda tensors: None,
 ) -> Result:
     """Train an objective to the end of its schedules, or until a signal asks to stop.
@@ -120,6 +121,7 @@ def train(
         settings: see `Settings`.
         measure: how many clips, and how many seconds of audio, a batch holds.
         start: the checkpoint to go on from.
+        rate_of: the share of the learning rate that the parameter of a name gets.
         on_checkpoint: called in every process after each checkpoint, and at once if there is nothing left to do, with
             the objective's tensors by name: whole, where the objective's own may be spread over processes.
 
@@ -132,7 +134,7 @@ def train(
         OSError: the disk is full; the last checkpoint is kept.
     """
     steps, exit_code = len(schedules), None
-    optimizer = optim.adamw(objective, betas=settings.betas)
+    optimizer = optim.adamw(objective, betas=settings.betas, rate_of=rate_of)
     model, _ = machine.prepare(objective, optimizer)
     trainable = [parameter for parameter in objective.parameters() if parameter.requires_grad]
     autocast = engine.autocast(settings.precision, machine.device)

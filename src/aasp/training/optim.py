@@ -6,42 +6,86 @@ plain loop 28 ms, and it alone takes a `found_inf` veto on the device.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from aasp.errors import AaspError
 
-def parameter_groups(module: nn.Module) -> list[dict]:
-    """Split the trainable parameters into those that decay and those that don't.
+RateOf = Callable[[str], float]
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """AdamW and its schedule.
+
+    Attributes:
+        lr: peak learning rate.
+        final_lr: learning rate at the last step (cosine).
+        warmup: share of all steps over which it rises linearly.
+        betas: of AdamW.
+        weight_decay: of matrices; vectors and tokens have none.
+        clip: largest gradient norm.
+    """
+
+    lr: float = 5e-4
+    final_lr: float = 0.0
+    warmup: float = 0.1
+    betas: tuple[float, float] = (0.9, 0.95)
+    weight_decay: float = 0.05
+    clip: float = 4.0
+
+    def __post_init__(self) -> None:
+        for name in ("lr", "clip"):
+            if not getattr(self, name) > 0:
+                raise AaspError(f"optimizer: {name} is {getattr(self, name)}; give a positive number")
+
+
+def parameter_groups(module: nn.Module, rate_of: RateOf = lambda name: 1.0) -> list[dict]:
+    """Split the trainable parameters into those that decay and those that don't, and by their share of the rate.
 
     Weight matrices and convolution kernels decay: parameters called ``weight`` or ``…_weight`` with two dimensions or
     more, outside embeddings. Everything else stays: biases, norms, and every raw parameter (class and mask tokens,
     positions, poles), whose zero means nothing. Parameters without gradient (the teacher's) are in neither group.
 
+    Args:
+        module: what is trained.
+        rate_of: the share of the learning rate that the parameter of a name gets (layer-wise decay).
+
     Returns:
-        Two groups ``{"params", "names", "decays"}``; the names go with the parameters, in the module's order.
+        Groups ``{"params", "names", "decays", "share"}``, those that decay first; the names go with the parameters, in
+        the module's order.
     """
     embeddings = {id(m.weight) for m in module.modules() if isinstance(m, nn.Embedding)}
-    groups: list[dict] = [{"params": [], "names": [], "decays": True}, {"params": [], "names": [], "decays": False}]
+    groups: dict[tuple[bool, float], dict] = {}
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
             decays = parameter.ndim >= 2 and name.endswith("weight") and id(parameter) not in embeddings
-            group = groups[0 if decays else 1]
+            new = {"params": [], "names": [], "decays": decays, "share": rate_of(name)}
+            group = groups.setdefault((decays, new["share"]), new)
             group["params"].append(parameter)
             group["names"].append(name)
-    return [group for group in groups if group["params"]]
+    return sorted(groups.values(), key=lambda group: not group["decays"])
 
 
-def adamw(module: nn.Module, *, betas: tuple[float, float] = (0.9, 0.95), eps: float = 1e-8) -> torch.optim.AdamW:
+def adamw(
+    module: nn.Module,
+    *,
+    betas: tuple[float, float] = (0.9, 0.95),
+    eps: float = 1e-8,
+    rate_of: RateOf = lambda name: 1.0,
+) -> torch.optim.AdamW:
     """AdamW over a module's trainable parameters; the rate and the decay come from `set_step` before each step."""
-    return torch.optim.AdamW(parameter_groups(module), lr=0.0, weight_decay=0.0, betas=betas, eps=eps, fused=True)
+    groups = parameter_groups(module, rate_of)
+    return torch.optim.AdamW(groups, lr=0.0, weight_decay=0.0, betas=betas, eps=eps, fused=True)
 
 
 def set_step(optimizer: torch.optim.Optimizer, learning_rate: float, weight_decay: float) -> None:
-    """Give every group this step's learning rate, and this step's decay to the groups that decay."""
+    """Give every group its share of this step's learning rate, and this step's decay to the groups that decay."""
     for group in optimizer.param_groups:
-        group["lr"] = learning_rate
+        group["lr"] = learning_rate * group["share"]
         group["weight_decay"] = weight_decay if group["decays"] else 0.0
 
 
