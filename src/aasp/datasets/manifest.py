@@ -78,6 +78,10 @@ class Manifest:
     def __len__(self) -> int:
         return self.table.num_rows
 
+    def sound(self, row: int) -> str:
+        """One file's path."""
+        return self.table["path"][row].as_py()
+
     @property
     def paths(self) -> list[str]:
         """All paths, as a new list."""

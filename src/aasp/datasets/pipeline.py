@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import absl.logging  # noqa: F401  (before its logger is asked for: it brings a class of its own)
 import numpy as np
 import torch
 
-from aasp.audio.io import AudioError, read
+from aasp.audio.io import AudioError
+from aasp.audio.sounds import Sound, describe, read_sound
 from aasp.datasets.index import Skipped
-from aasp.datasets.manifest import SHORTEST_SECONDS, Manifest
+from aasp.datasets.manifest import SHORTEST_SECONDS
 from aasp.errors import AaspError
 
 logging.getLogger("absl").disabled = True  # grain warns, when imported, that there is no jax to profile
@@ -29,15 +31,35 @@ logging.getLogger("absl").disabled = False
 _TOO_MANY_FAILURES = 1000
 
 
+class Clips(Protocol):
+    """What a pipeline draws from; a `Manifest` is one.
+
+    Attributes:
+        source: what it is, for messages.
+        seconds: durations (clips,).
+    """
+
+    @property
+    def source(self) -> str: ...
+
+    @property
+    def seconds(self) -> np.ndarray: ...
+
+    def __len__(self) -> int: ...
+
+    def sound(self, row: int) -> Sound:
+        """One clip."""
+
+
 class CropPipeline:
     """An endless iterator over batches of random crops, with an exact position.
 
-    An epoch visits each file once, for one crop, its place uniform over the file. A batch is
+    An epoch visits each clip once, for one crop, its place uniform over the clip. A batch is
     `{"wave": float32 (batch, samples), "length": int64 (batch,)}` on the CPU, where a clip shorter than the crop is
-    zero beyond its `length`. A file that can't be decoded is left out, noted in `skipped` and tried again next epoch.
+    zero beyond its `length`. A clip that can't be decoded is left out, noted in `skipped` and tried again next epoch.
 
     Args:
-        manifest: the files.
+        clips: the files.
         seconds: length of a crop.
         batch: crops in a batch, of this process.
         seed: draws the order and the crops; neighbouring seeds share nothing.
@@ -46,6 +68,9 @@ class CropPipeline:
         shard: (rank, world): this process and how many there are.
         cache: decode each file once, whole, and keep it in memory (230 MB an hour at 16 kHz) to cut crops from. For
             sets that fit: decoding then costs nothing from the second epoch on.
+        target: gives a clip's label vector (K,), which the batch then holds as "target", float32 (batch, K).
+        weighted: (weights (clips,), clips an epoch): each epoch draws so many clips without replacement, heavy ones
+            first to be drawn; without it an epoch has every clip once.
 
     Raises:
         AaspError: a setting out of its range; while iterating, that no file can be decoded.
@@ -53,7 +78,7 @@ class CropPipeline:
 
     def __init__(
         self,
-        manifest: Manifest,
+        clips: Clips,
         *,
         seconds: float,
         batch: int,
@@ -62,14 +87,14 @@ class CropPipeline:
         workers: int = 2,
         shard: tuple[int, int] = (0, 1),
         cache: bool = False,
+        target: Callable[[int], np.ndarray] | None = None,
+        weighted: tuple[np.ndarray, int] | None = None,
     ) -> None:
         rank, world = shard
         if seconds < SHORTEST_SECONDS or batch < 1 or seed < 0 or workers < 0 or not 0 <= rank < world:
             settings = f"seconds {seconds}, batch {batch}, seed {seed}, workers {workers}, shard {rank} of {world}"
             raise AaspError(f"no such pipeline: {settings}; give a crop of at least {SHORTEST_SECONDS} s and a batch")
-        self._source = manifest.source
-        self._paths = manifest.table["path"].combine_chunks()
-        self._durations = manifest.seconds
+        self._clips, self._durations, self._target = clips, clips.seconds, target
         self._rate, self._samples = rate, round(seconds * rate)
         self._waves: dict[int, np.ndarray] | None = {} if cache else None
         self._lock = threading.Lock()
@@ -77,7 +102,7 @@ class CropPipeline:
         self._failed_since_success: set[str] = set()
         # What a position means only together with.
         self._made_with: dict[str, Any] = {
-            "files": len(manifest),
+            "files": len(clips),
             "audio_seconds": round(float(self._durations.sum()), 3),
             "seconds": seconds,
             "batch": batch,
@@ -88,7 +113,12 @@ class CropPipeline:
         }
         # grain's shuffle adds the epoch to its seed: neighbouring seeds would share their orders, an epoch apart.
         order_seed, crop_seed = (int(word) for word in np.random.SeedSequence(seed).generate_state(2))
-        crops = grain.MapDataset.range(len(manifest)).shuffle(seed=order_seed).repeat()
+        if weighted is None:
+            order = grain.MapDataset.range(len(clips)).shuffle(seed=order_seed)
+        else:
+            self._made_with["weighted"] = weighted[1]
+            order = grain.MapDataset.source(_WeightedOrder(*weighted, order_seed))
+        crops = order.repeat()
         crops = crops.random_map(self._crop, seed=crop_seed)[rank::world]
         ahead = grain.ReadOptions(num_threads=workers, prefetch_buffer_size=2 * max(batch, workers))
         self._batches = iter(crops.to_iter_dataset(ahead).batch(batch, drop_remainder=True))
@@ -120,17 +150,17 @@ class CropPipeline:
         for name, now in self._made_with.items():
             if then.get(name) != now:
                 was = f"{name} was {then.get(name)} and is {now}"
-                raise AaspError(f"data of another run: {self._source}: {was}; give that run's data and settings")
+                raise AaspError(f"data of another run: {self._clips.source}: {was}; give that run's data and settings")
         self._batches.set_state(state["position"])
 
-    def _crop(self, file: int, random: np.random.Generator) -> dict[str, np.ndarray | np.int64] | None:
-        """One random crop of a file; None, which grain passes over, if it can't be decoded."""
-        path = self._paths[file].as_py()
+    def _crop(self, row: int, random: np.random.Generator) -> dict[str, np.ndarray | np.int64] | None:
+        """One random crop of a clip; None, which grain passes over, if it can't be decoded."""
+        sound = self._clips.sound(row)
         place = random.random()
         try:
-            wave = self._window(file, path, place)
+            wave = self._window(row, sound, place)
             if len(wave) < SHORTEST_SECONDS * self._rate:
-                raise AudioError(path, f"too short: {len(wave)} samples", "remove it")
+                raise AudioError(describe(sound), f"too short: {len(wave)} samples", "remove it")
         except AudioError as error:
             self._note_failure(error)
             return None
@@ -139,17 +169,18 @@ class CropPipeline:
                 self._failed_since_success.clear()
         padded = np.zeros(self._samples, dtype=np.float32)
         padded[: len(wave)] = wave
-        return {"wave": padded, "length": np.int64(len(wave))}
+        crop = {"wave": padded, "length": np.int64(len(wave))}
+        return crop if self._target is None else crop | {"target": self._target(row).astype(np.float32)}
 
-    def _window(self, file: int, path: str, place: float) -> np.ndarray:
+    def _window(self, row: int, sound: Sound, place: float) -> np.ndarray:
         """The crop that begins at `place`, of 1, of where it could begin."""
         if self._waves is None:
             seconds = self._samples / self._rate
-            start = place * max(0.0, self._durations[file] - seconds)
-            return read(path, rate=self._rate, start=start, seconds=seconds)
-        wave = self._waves.get(file)
+            start = place * max(0.0, self._durations[row] - seconds)
+            return read_sound(sound, rate=self._rate, start=start, seconds=seconds)
+        wave = self._waves.get(row)
         if wave is None:
-            wave = self._waves[file] = read(path, rate=self._rate)
+            wave = self._waves[row] = read_sound(sound, rate=self._rate)
         first = round(place * max(0, len(wave) - self._samples))
         return wave[first : first + self._samples]
 
@@ -158,5 +189,35 @@ class CropPipeline:
             self._failed[error.path] = error.reason
             self._failed_since_success.add(error.path)
             failures = len(self._failed_since_success)
-        if failures >= min(len(self._paths), _TOO_MANY_FAILURES):
-            raise AaspError(f"no file can be decoded any more in {self._source}: {failures} failed, the last {error}")
+        if failures >= min(len(self._clips), _TOO_MANY_FAILURES):
+            raise AaspError(f"no file can be decoded any more in {self._clips.source}: {failures} failed, the last {error}")
+
+
+class _WeightedOrder:
+    """Epochs of clips drawn without replacement, as one long sequence for grain.
+
+    Source: Efraimidis & Spirakis 2006: the largest of log(u) / weight are such a draw.
+    """
+
+    EPOCHS = 1_000_000
+
+    def __init__(self, weights: np.ndarray, clips: int, seed: int) -> None:
+        drawable = int((weights > 0).sum())
+        if not 0 < clips <= drawable:
+            raise AaspError(f"an epoch of {clips} clips of {drawable} with a weight; give a number in between")
+        self._weights, self._clips, self._seed = weights.astype(np.float64), clips, seed
+        self._epoch, self._order = -1, np.empty(0, dtype=np.int64)
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return self._clips * self.EPOCHS
+
+    def __getitem__(self, index: int) -> int:
+        epoch, place = divmod(index, self._clips)
+        with self._lock:  # threads read ahead across the border of two epochs
+            if epoch != self._epoch:
+                draw = np.random.default_rng((self._seed, epoch)).random(len(self._weights))
+                with np.errstate(divide="ignore"):
+                    keys = np.log(draw) / self._weights
+                self._epoch, self._order = epoch, np.argsort(-keys, kind="stable")[: self._clips]
+            return int(self._order[place])
