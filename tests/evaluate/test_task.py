@@ -1,10 +1,12 @@
-"""Columns of an index become rounds in which no clip, and no group that was to be held out, is in two parts."""
+"""A labelled set becomes rounds in which no clip, and no group that was to be held out, is in two parts."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
+from aasp.datasets.index import Skipped
+from aasp.datasets.labelled import LabelledSet
 from aasp.errors import AaspError
 from aasp.evaluate.task import Task
 
@@ -65,9 +67,10 @@ def test_what_a_reader_should_know_is_noted() -> None:
     labels = ["a", "b", "a", "b", "a", "b", "c", "d"]
     split = ["train"] * 4 + ["valid"] * 1 + ["test"] * 3
     groups = ["x", "y", "z", "z", "v", "y", "y", "w"]
-    unseen, torn = Task.from_columns(labels, split, groups).notes
+    unseen, torn, rare = Task.from_columns(labels, split, groups).notes
     assert "2 label(s) only in the test part" in unseen and "c, d" in unseen
     assert "1 group(s) in both train and test" in torn and "y" in torn
+    assert "2 class(es) of one clip" in rare and "c, d" in rare
     (single,) = Task.from_columns(labels[:6], ["train"] * 4 + ["test"] * 2, ["x", "y", "x", "y", "v", "v"]).notes
     assert "'v'" in single
 
@@ -92,3 +95,69 @@ def test_columns_that_make_no_task(labels: list, split: list, groups: list | Non
     with pytest.raises(AaspError, match="; ") as error:
         Task.from_columns(labels, split, groups)
     assert told in str(error.value)
+
+
+def labelled(**changes: object) -> LabelledSet:
+    """Forty clips of four labels in five folds, four clips to a recording, which stays in its fold."""
+    values: dict = {
+        "name": "forty",
+        "source": "forty/root",
+        "sounds": [f"{i}.wav" for i in range(40)],
+        "labels": [("dcba"[i % 4],) for i in range(40)],
+        "parts": [str(1 + i // 8) for i in range(40)],
+        "classes": ["d", "c", "b", "a"],
+        "groups": [f"recording {i // 4}" for i in range(40)],
+    }
+    return LabelledSet(**values | changes)
+
+
+def test_the_official_order_of_classes_is_kept_and_absent_ones_too() -> None:
+    task = Task.of(labelled(classes=["d", "unheard", "c", "b", "a"]), choose="next_fold")
+    assert task.classes == ["d", "unheard", "c", "b", "a"]
+    assert task.y.tolist() == [0, 2, 3, 4] * 10
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_held_out_tenth_of_folds_never_tears_a_group_nor_touches_the_test_fold(seed: int) -> None:
+    made = labelled()
+    task, groups = Task.of(made, choose="held_out", seed=seed), np.array(made.groups)
+    assert [r.name for r in task.rounds] == [*"12345"]
+    for r in task.rounds:
+        assert set(np.array(made.parts)[r.test]) == {r.name} and len(r.test) == 8
+        assert sorted([*r.train, *r.valid, *r.test]) == [*range(40)]
+        parts = [set(groups[part]) for part in (r.train, r.valid, r.test)]
+        assert sum(map(len, parts)) == len(set.union(*parts)) == 10
+        assert len(r.valid) == 4, "a tenth of 32 clips, in whole recordings"
+
+
+def test_a_valid_part_is_used_whatever_chooses_elsewhere() -> None:
+    parts = ["train"] * 24 + ["valid"] * 8 + ["test"] * 8
+    for choose in ("next_fold", "held_out"):
+        (only,) = Task.of(labelled(parts=parts), choose=choose).rounds
+        assert only.valid.tolist() == [*range(24, 32)]
+
+
+def test_notes_and_missing_clips_are_carried_along() -> None:
+    missing = [Skipped("lost.wav", "no such file")]
+    task = Task.of(labelled(notes=["part 1: 8 clips, published 400"], missing=missing), choose="next_fold")
+    assert task.notes == ["part 1: 8 clips, published 400"] and task.missing == missing
+
+
+def test_several_labels_may_be_none() -> None:
+    made = labelled(multilabel=True, labels=[("a", "b"), ()] * 20)
+    assert Task.of(made, choose="next_fold").y.sum(1).tolist() == [2, 0] * 20
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"labels": [("a",), ("a", "b")] * 20}, "a clip has 2 (a, b)"),
+        ({"labels": [("a",), ()] * 20}, "20 of 40 clips have none"),
+        ({"labels": [("a",), ("e",)] * 20}, "e not among the 4 classes"),
+        ({"labels": [("a",)] * 40}, "1 class in 40 clips; a probe needs two"),
+    ],
+)
+def test_a_set_that_makes_no_task_is_named(changes: dict, told: str) -> None:
+    with pytest.raises(AaspError, match=r"^forty/root: labels: .*; ") as error:
+        Task.of(labelled(**changes), choose="next_fold")
+    assert told in str(error.value) and "\n" not in str(error.value)

@@ -1,24 +1,32 @@
 """A labelled task: what is asked of each clip, and which clips train, choose and test.
 
-A split column holds either the parts `train`, `valid` (optional), `test`, or folds (any other values, two or more):
-each fold is tested once, the next one (cyclic) chooses, the others train. Where there is nothing to choose on, a tenth
-of the train part is held out, whole groups together.
+A labelled set has either the parts `train`, `valid` (optional) and `test`, or folds (any other names, two or more)
+that are tested once each. What chooses, where the set has no valid part:
 
-n clips, K classes.
+- "next_fold": of folds, the next one (cyclic); the others train.
+- "held_out": a tenth of what is not tested, whole groups together. Also for two folds, or train and test alone.
+
+n clips, K classes. Source: official folds and parts; the held-out tenth is EVAR's (ESC-50, UrbanSound8K), whole groups
+ours.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
+from aasp.datasets.index import Skipped
+from aasp.datasets.labelled import LabelledSet
 from aasp.errors import AaspError
 from aasp.evaluate.metrics import absent_classes
 
 PARTS = ("train", "valid", "test")
 HELD_OUT = 0.1
+
+Choose = Literal["next_fold", "held_out"]
 
 
 @dataclass(frozen=True)
@@ -38,13 +46,23 @@ class Round:
 
 @dataclass(frozen=True)
 class Task:
-    """Labels, classes, groups and rounds of one evaluation; built by `Task.from_columns`."""
+    """Labels, classes, groups and rounds of one evaluation; built by `Task.of`.
 
-    y: np.ndarray  # class indices (n,), or multi-hot (n, K)
+    Attributes:
+        y: class indices (n,), or multi-hot (n, K).
+        classes: K names in the official order; a split need not have them all.
+        rounds: one a fold, or a single one.
+        groups: of each clip (n,), or None.
+        notes: what a reader of the score should know, the set's own notes first.
+        missing: clips that the set should have and has not.
+    """
+
+    y: np.ndarray
     classes: list[str]
     rounds: list[Round]
-    groups: np.ndarray | None  # (n,)
+    groups: np.ndarray | None
     notes: list[str] = field(default_factory=list)
+    missing: Sequence[Skipped] = ()
 
     @property
     def multilabel(self) -> bool:
@@ -52,56 +70,64 @@ class Task:
 
     @property
     def test(self) -> np.ndarray:
-        """Indices of all clips that some round scores, in the order of the index."""
+        """Indices of all clips that some round scores, in the order of the set."""
         return np.sort(np.concatenate([r.test for r in self.rounds]))
+
+    @classmethod
+    def of(cls, labelled: LabelledSet, *, choose: Choose, seed: int = 0) -> Task:
+        """The task of a labelled set.
+
+        Args:
+            labelled: clips with labels, parts or folds, and groups.
+            choose: what chooses where there is no valid part (see above).
+            seed: seed of the held-out tenth.
+
+        Raises:
+            AaspError: missing, unknown or several labels, an unknown part, no test or train part, fewer than two folds
+                or classes, or no label of the test part in the train part.
+        """
+        try:
+            y = _encode(labelled)
+            group = None if labelled.groups is None else np.array(labelled.groups)
+            rounds = _rounds(np.array(labelled.parts), group, choose, seed)
+            task = cls(y, list(labelled.classes), rounds, group, list(labelled.notes), labelled.missing)
+            task.notes.extend(_remarks(task, refitted=choose == "next_fold"))
+        except AaspError as error:
+            raise AaspError(f"{labelled.source}: {error}") from None
+        return task
 
     @classmethod
     def from_columns(
         cls, labels: Sequence[object], split: Sequence[object], groups: Sequence[object] | None = None, *, seed: int = 0
     ) -> Task:
-        """Build a task from columns of an index, each of length n.
+        """A task from columns of length n, say of an index; of folds, the next one chooses.
 
         Args:
             labels: label per clip; `;` separates several labels of a clip and makes the whole task multi-label (a clip
                 may then have none).
             split: part or fold per clip.
-            groups: source recording, speaker, instrument …: what must not be torn apart when a validation part is
-                held out, and what intervals draw.
+            groups: source recording, speaker, instrument …
             seed: seed of the held-out tenth.
 
         Raises:
-            AaspError: missing labels, an unknown part, no test or train part, fewer than two folds or classes, or no
-                label of the test part in the train part.
+            AaspError: as `of`.
         """
-        y, classes = _encode([_text(label) for label in labels])
-        group = None if groups is None else np.array([_text(g) for g in groups])
-        rounds = _rounds(np.array([_text(part) for part in split]), group, seed)
-        task = cls(y, classes, rounds, group)
-        for r in rounds:
-            task.notes.extend(_remarks(task, r))
-        if group is not None and len(set(group[task.test].tolist())) == 1:
-            only = str(group[task.test][0])
-            task.notes.append(f"all test clips are of one group {only!r}: intervals draw clips instead")
-        return task
+        sets = [tuple(dict.fromkeys(part.strip() for part in _text(one).split(";") if part.strip())) for one in labels]
+        labelled = LabelledSet(
+            name="columns",
+            source="columns",
+            sounds=[""] * len(sets),
+            labels=sets,
+            parts=[_text(part) for part in split],
+            classes=_ordered({name for one in sets for name in one}),
+            groups=None if groups is None else [_text(group) for group in groups],
+            multilabel=any(";" in _text(one) for one in labels),
+        )
+        return cls.of(labelled, choose="next_fold", seed=seed)
 
 
 def _text(value: object) -> str:
     return "" if value is None else str(value).strip()
-
-
-def _encode(labels: list[str]) -> tuple[np.ndarray, list[str]]:
-    if any(";" in label for label in labels):
-        sets = [{part.strip() for part in label.split(";")} - {""} for label in labels]
-        classes = _ordered(set().union(*sets))
-        return np.array([[name in one for name in classes] for one in sets]), classes
-    empty = labels.count("")
-    if empty:
-        raise AaspError(f"labels: {empty} of {len(labels)} clips have none; label them or take them out of the index")
-    classes = _ordered(set(labels))
-    if len(classes) < 2:
-        raise AaspError(f"labels: {len(classes)} class(es) in {len(labels)} clips; a probe needs two or more")
-    number = {name: k for k, name in enumerate(classes)}
-    return np.array([number[label] for label in labels]), classes
 
 
 def _ordered(values: set[str]) -> list[str]:
@@ -109,7 +135,29 @@ def _ordered(values: set[str]) -> list[str]:
     return sorted(values, key=int) if all(v.lstrip("-").isdecimal() for v in values) else sorted(values)
 
 
-def _rounds(split: np.ndarray, group: np.ndarray | None, seed: int) -> list[Round]:
+def _encode(labelled: LabelledSet) -> np.ndarray:
+    """Class indices (n,) or multi-hot labels (n, K)."""
+    number = {name: k for k, name in enumerate(labelled.classes)}
+    unknown = {name for names in labelled.labels for name in names} - number.keys()
+    if unknown:
+        raise AaspError(f"labels: {_few(sorted(unknown))} not among the {len(number)} classes; correct the labels")
+    if labelled.multilabel:
+        hot = np.zeros((len(labelled), len(number)), dtype=bool)
+        for row, names in enumerate(labelled.labels):
+            hot[row, [number[name] for name in names]] = True
+        return hot
+    empty = sum(not names for names in labelled.labels)
+    if empty:
+        raise AaspError(f"labels: {empty} of {len(labelled)} clips have none; label them or take them out of the index")
+    several = next((names for names in labelled.labels if len(names) > 1), None)
+    if several:
+        raise AaspError(f"labels: a clip has {len(several)} ({_few(several)}), but the set has one a clip; keep one")
+    if len({names[0] for names in labelled.labels}) < 2:
+        raise AaspError(f"labels: 1 class in {len(labelled)} clips; a probe needs two or more")
+    return np.array([number[names[0]] for names in labelled.labels])
+
+
+def _rounds(split: np.ndarray, group: np.ndarray | None, choose: Choose, seed: int) -> list[Round]:
     values = set(split.tolist())
     if "" in values:
         raise AaspError(f"split: {(split == '').sum()} of {len(split)} clips have no part or fold; fill the column")
@@ -127,7 +175,7 @@ def _rounds(split: np.ndarray, group: np.ndarray | None, seed: int) -> list[Roun
     rounds = []
     for k, fold in enumerate(folds):
         # With two folds there is none left to choose on.
-        chooser = folds[(k + 1) % len(folds)] if len(folds) > 2 else None
+        chooser = folds[(k + 1) % len(folds)] if len(folds) > 2 and choose == "next_fold" else None
         test, valid = np.flatnonzero(split == fold), np.flatnonzero(split == chooser)
         train = np.flatnonzero((split != fold) & (split != chooser))
         rounds.append(_round(fold, train, valid, test, group, seed))
@@ -153,22 +201,30 @@ def _hold_out(train: np.ndarray, groups: np.ndarray, seed: int) -> tuple[np.ndar
     return train[~held], train[held]
 
 
-def _remarks(task: Task, r: Round) -> list[str]:
-    """What a reader of the score should know of a round: classes never trained, torn groups, a single group."""
+def _remarks(task: Task, *, refitted: bool) -> list[str]:
+    """What a reader of the score should know: classes never trained or too rare, torn groups, a single group."""
     remarks = []
-    untrained, untested = (set(absent_classes(task.y[part], task.classes)) for part in (r.refit, r.test))
-    unseen = [name for name in task.classes if name in untrained - untested]
-    if len(unseen) + len(untested) == len(task.classes):
-        raise AaspError(f"labels: none of test part {r.name!r} occurs in its train part; check label and split")
-    if unseen:
-        remarks.append(f"{r.name}: {len(unseen)} label(s) only in the test part, never predicted: {_few(unseen)}")
-    if task.groups is not None:
-        trained, tested = set(task.groups[r.refit].tolist()), set(task.groups[r.test].tolist())
-        if trained & tested:
-            torn = sorted(trained & tested)
-            remarks.append(f"{r.name}: {len(torn)} group(s) in both train and test: {_few(torn)}")
+    for r in task.rounds:
+        fitted = r.refit if refitted else r.train
+        untrained, untested = (set(absent_classes(task.y[part], task.classes)) for part in (fitted, r.test))
+        unseen = [name for name in task.classes if name in untrained - untested]
+        if len(unseen) + len(untested) == len(task.classes):
+            raise AaspError(f"labels: none of test part {r.name!r} occurs in its train part; check label and split")
+        if unseen:
+            remarks.append(f"{r.name}: {len(unseen)} label(s) only in the test part, never predicted: {_few(unseen)}")
+        if task.groups is not None:
+            torn = sorted(set(task.groups[r.refit].tolist()) & set(task.groups[r.test].tolist()))
+            if torn:
+                remarks.append(f"{r.name}: {len(torn)} group(s) in both train and test: {_few(torn)}")
+    count = task.y.sum(axis=0) if task.multilabel else np.bincount(task.y, minlength=len(task.classes))
+    single = [name for name, clips in zip(task.classes, count.tolist(), strict=True) if clips == 1]
+    if single:
+        remarks.append(f"{len(single)} class(es) of one clip, trained or tested but not both: {_few(single)}")
+    if task.groups is not None and len(set(task.groups[task.test].tolist())) == 1:
+        only = str(task.groups[task.test][0])
+        remarks.append(f"all test clips are of one group {only!r}: intervals draw clips instead")
     return remarks
 
 
-def _few(names: list[str]) -> str:
+def _few(names: Sequence[str]) -> str:
     return ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
