@@ -1,0 +1,144 @@
+"""What the readers of published layouts share: rows of a list, which files are there, and the set they make."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from aasp.audio.io import EXTENSIONS
+from aasp.datasets.index import Skipped
+from aasp.datasets.labelled import LabelledSet
+from aasp.errors import AaspError
+
+
+class Clip(NamedTuple):
+    """A clip as a benchmark's lists name it.
+
+    Attributes:
+        path: where it was published to be; there it may be in any format that we read.
+        labels: its classes.
+        part: train, valid or test; or its fold.
+        group: what it has in common with others; None: unknown.
+    """
+
+    path: str
+    labels: tuple[str, ...]
+    part: str
+    group: str | None = None
+
+
+class Listing:
+    """Which files are there. Each folder is listed once: a set of a million files is not asked for one by one."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, frozenset[str]] = {}
+        self._sounds: dict[str, dict[str, str]] = {}
+
+    def names(self, folder: str | Path) -> frozenset[str]:
+        """What a folder holds; nothing where there is no such folder."""
+        folder = os.fspath(folder)
+        if folder not in self._names:
+            try:
+                self._names[folder] = frozenset(os.listdir(folder))
+            except (FileNotFoundError, NotADirectoryError):
+                self._names[folder] = frozenset()
+        return self._names[folder]
+
+    def sounds(self, folder: str | Path) -> dict[str, str]:
+        """Sound files of a folder, sorted: the name of each by its stem."""
+        folder = os.fspath(folder)
+        if folder not in self._sounds:
+            # Sets are published as .wav: beside one of the same stem, another format counts for nothing.
+            names = sorted(self.names(folder), key=lambda name: (name.endswith(".wav"), name))
+            stems = ((*os.path.splitext(name), name) for name in names)
+            by_stem = {stem: name for stem, suffix, name in stems if suffix.lower() in EXTENSIONS}
+            self._sounds[folder] = dict(sorted(by_stem.items()))
+        return self._sounds[folder]
+
+    def has(self, path: str) -> bool:
+        """Whether there is just that file."""
+        folder, name = os.path.split(path)
+        return name in self.names(folder)
+
+    def find(self, path: str) -> str | None:
+        """The sound file that is meant, by its stem, since a copy may be kept as FLAC; None if there is none."""
+        folder, name = os.path.split(path)
+        found = self.sounds(folder).get(os.path.splitext(name)[0])
+        return None if found is None else os.path.join(folder, found)
+
+
+def read_rows(path: Path, columns: Sequence[str]) -> Iterator[dict[str, str]]:
+    """Rows of a published CSV file, one a clip, each with at least the columns asked for.
+
+    Raises:
+        AaspError: there is no such file, a column is missing, or a line has too few or too many values.
+    """
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file)
+            names = next(reader, [])
+            lacking = [name for name in columns if name not in names]
+            if lacking:
+                raise AaspError(f"{path}: no column {lacking[0]}; it has {', '.join(names) or 'none'}: fetch it again")
+            for values in reader:
+                if len(values) != len(names):
+                    count = f"{len(values)} values in {len(names)} columns"
+                    raise AaspError(f"{path}, line {reader.line_num}: {count}; fetch it again")
+                yield dict(zip(names, values, strict=True))
+    except FileNotFoundError:
+        raise AaspError(f"no such file: {path}; `aasp benchmarks NAME` shows where it belongs") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise AaspError(f"{path}: not a CSV file ({error}); fetch it again") from None
+
+
+def labelled_set(
+    name: str,
+    root: Path,
+    clips: Iterable[Clip],
+    classes: Sequence[str],
+    *,
+    multilabel: bool = False,
+    notes: Sequence[str] = (),
+    listing: Listing | None = None,
+) -> LabelledSet:
+    """The set of those clips whose files are there; the others are in its `missing`.
+
+    Args:
+        name: of the benchmark.
+        root: its folder.
+        clips: as its lists name them.
+        classes: all of them, in the official order.
+        multilabel: whether a clip may have several labels, or none.
+        notes: what else is to be said.
+        listing: the folders that have been listed already.
+
+    Raises:
+        AaspError: not one file is there.
+    """
+    listing = listing or Listing()
+    kept: list[Clip] = []
+    missing: list[Skipped] = []
+    for clip in clips:
+        path = listing.find(clip.path)
+        if path is None:
+            missing.append(Skipped(clip.path, "no such file"))
+        else:
+            kept.append(clip._replace(path=path))
+    if not kept:
+        first = f"all {len(missing):,} clips are missing, the first {missing[0].path}" if missing else "no clips"
+        raise AaspError(f"{name}: {first}; `aasp benchmarks {name}` shows how {root} should be laid out")
+    return LabelledSet(
+        name=name,
+        source=str(root),
+        sounds=[clip.path for clip in kept],
+        labels=[clip.labels for clip in kept],
+        parts=[clip.part for clip in kept],
+        classes=list(classes),
+        groups=None if any(clip.group is None for clip in kept) else [str(clip.group) for clip in kept],
+        multilabel=multilabel,
+        missing=missing,
+        notes=list(notes),
+    )

@@ -1,0 +1,108 @@
+"""A labelled set of one's own as an index: path, label, part or fold, and what clips have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+
+import pyarrow as pa
+
+from aasp.datasets.benchmarks.files import Listing
+from aasp.datasets.index import Skipped, read_index
+from aasp.datasets.labelled import LabelledSet
+from aasp.datasets.manifest import write_skipped
+from aasp.errors import AaspError
+
+_SHOWN = 3  # missing files that the message names
+
+
+def open_index(
+    source: str | Path,
+    label: str,
+    split: str,
+    group: str | None = None,
+    *,
+    multilabel: bool | None = None,
+    allow_missing: bool = False,
+    missing_list: str | Path | None = None,
+) -> LabelledSet:
+    """Read a labelled index.
+
+    Args:
+        source: .csv or .parquet with a column `path`; relative paths are relative to the index's own folder.
+        label: column of labels; several in a row are separated by `;`.
+        split: column of train, valid (optional) and test; or of folds.
+        group: column of what clips have in common: recording, speaker, instrument.
+        multilabel: whether clips may have several labels, or none; by default, if a `;` occurs.
+        allow_missing: leave clips whose files are not there in the set's `missing`, rather than refuse the index.
+        missing_list: where such clips are listed, all of them, as CSV.
+
+    Returns:
+        The set, in the index's order; classes sorted, as numbers if all are.
+
+    Raises:
+        AaspError: no such index or column, a row without path, label or part, several labels where one is expected, or
+            files that are not there.
+    """
+    table = read_index(str(source))
+    paths = _column(table, source, "path")
+    marks, parts = _column(table, source, label), _column(table, source, split)
+    groups = None if group is None else _column(table, source, group)
+    if not paths:
+        raise AaspError(f"index without rows: {source}; list one clip a row")
+    several = [row for row, mark in enumerate(marks) if ";" in mark]
+    if multilabel is None:
+        multilabel = bool(several)
+    if several and not multilabel:
+        first = f"{marks[several[0]]!r} in row {several[0] + 1}"
+        remedy = "name a column with one, or run it as multi-label"
+        raise AaspError(f"{source}, column {label}: {len(several):,} clips have several labels, {first}; {remedy}")
+    for name, values in ((split, parts), *(() if multilabel else ((label, marks),))):
+        empty = [row for row, value in enumerate(values) if not value]
+        if empty:
+            where = f"{len(empty):,} of {len(values):,} clips have none, the first in row {empty[0] + 1}"
+            raise AaspError(f"{source}, column {name}: {where}; fill it, or take them out of the index")
+    labels = [_labels(mark) if multilabel else (mark,) for mark in marks]
+    name = f"{Path(source).absolute().parent.name}/{Path(source).name}"
+    classes = _ordered({one for several_ in labels for one in several_})
+    found = LabelledSet(name, str(source), paths, labels, parts, classes, groups, multilabel)
+    return _present(found, allow_missing, missing_list)
+
+
+def _column(table: pa.Table, source: str | Path, name: str) -> list[str]:
+    if name not in table.column_names:
+        close = get_close_matches(name, table.column_names, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"it has {', '.join(table.column_names)}"
+        raise AaspError(f"{source}: no column {name!r}; {hint}")
+    return ["" if value is None else str(value).strip() for value in table[name].to_pylist()]
+
+
+def _labels(marks: str) -> tuple[str, ...]:
+    """The labels of a row, each once, in its order."""
+    return tuple(dict.fromkeys(mark for part in marks.split(";") if (mark := part.strip())))
+
+
+def _ordered(labels: set[str]) -> list[str]:
+    """Sorted as numbers where all are whole numbers, else as text."""
+    return sorted(labels, key=int) if all(label.lstrip("-").isdecimal() for label in labels) else sorted(labels)
+
+
+def _present(found: LabelledSet, allow_missing: bool, missing_list: str | Path | None) -> LabelledSet:
+    listing = Listing()
+    rows = [row for row, path in enumerate(found.sounds) if not listing.has(str(path))]
+    if not rows:
+        return found
+    missing = [Skipped(str(found.sounds[row]), "no such file") for row in rows]
+    if missing_list is not None:
+        write_skipped(missing, missing_list)
+    if not allow_missing or len(rows) == len(found):
+        raise AaspError(f"{found.source}: {_told(missing, len(found), missing_list)}")
+    return found.without(rows, missing)
+
+
+def _told(missing: Sequence[Skipped], clips: int, missing_list: str | Path | None) -> str:
+    shown = ", ".join(file.path for file in missing[:_SHOWN])
+    more = f" and {len(missing) - _SHOWN:,} more" if len(missing) > _SHOWN else ""
+    where = f", all listed in {missing_list}" if missing_list is not None else ""
+    return f"{len(missing):,} of {clips:,} files do not exist: {shown}{more}{where}; mend the column path"
