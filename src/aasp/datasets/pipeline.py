@@ -190,7 +190,8 @@ class CropPipeline:
             self._failed_since_success.add(error.path)
             failures = len(self._failed_since_success)
         if failures >= min(len(self._clips), _TOO_MANY_FAILURES):
-            raise AaspError(f"no file can be decoded any more in {self._clips.source}: {failures} failed, the last {error}")
+            source = self._clips.source
+            raise AaspError(f"no file can be decoded any more in {source}: {failures} failed, the last {error}")
 
 
 class _WeightedOrder:

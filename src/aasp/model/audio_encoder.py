@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -105,10 +106,21 @@ class AudioEncoder(nn.Module):
         Raises:
             AaspError: a clip is shorter than one analysis window, or the pooling is unknown.
         """
+        return self.embed(*self.frontend(wave_BS, lengths_B), layers=layers, pooling=pooling)
+
+    def embed(
+        self, mel_BTM: Tensor, frames_B: Tensor, *, layers: bool = False, pooling: Pooling | None = None
+    ) -> Embeddings:
+        """Embed log-mels: `forward` without its front end.
+
+        Args:
+            mel_BTM: normalised log-mel, shape (B, T, M), zero beyond each clip's end.
+            frames_B: valid frames of each clip, shape (B,).
+            layers, pooling: as in `forward`.
+        """
         pooling = pooling or self.config.pooling
         if pooling not in POOLINGS:
             raise AaspError(f"pooling {pooling!r} is not one of {', '.join(POOLINGS)}")
-        mel_BTM, frames_B = self.frontend(wave_BS, lengths_B)
         if (frames_B == 0).any():
             raise AaspError(
                 f"clip {int((frames_B == 0).nonzero()[0])} is shorter than one analysis window of "
@@ -190,7 +202,7 @@ def load(path_or_hub_id: str | Path, device: str | torch.device = "cpu") -> Audi
 
     Args:
         path_or_hub_id: a directory with `config.json` and `model.safetensors`, a run of `aasp pretrain`, or the name
-            of a model on the Hugging Face hub.
+            of a model on the Hugging Face hub. Of a fine-tuned classifier, its encoder is loaded.
         device: where to put it.
 
     Raises:
@@ -198,13 +210,29 @@ def load(path_or_hub_id: str | Path, device: str | torch.device = "cpu") -> Audi
     """
     directory = find(path_or_hub_id)
     file = directory / "config.json"
+    values = read_config(file)
+    if "classes" in values:
+        from aasp.model.audio_classifier import load_classifier
+
+        return load_classifier(directory, device).encoder
+    model = AudioEncoder(from_dict(AudioEncoderConfig, values, str(file)))
+    read_weights(model, directory / "model.safetensors")
+    return model.to(device).eval()
+
+
+def read_config(file: Path) -> dict[str, Any]:
+    """A model's `config.json`.
+
+    Raises:
+        AaspError: it is not a JSON object.
+    """
     try:
         values = json.loads(file.read_text())
     except (ValueError, OSError) as error:
         raise AaspError(f"{file}: not readable as JSON ({error}); copy the model anew") from None
-    model = AudioEncoder(from_dict(AudioEncoderConfig, values, str(file)))
-    read_weights(model, directory / "model.safetensors")
-    return model.to(device).eval()
+    if not isinstance(values, dict):
+        raise AaspError(f"{file}: not a JSON object; copy the model anew")
+    return values
 
 
 def find(path_or_hub_id: str | Path) -> Path:

@@ -44,3 +44,8 @@ def pool(tokens_BND: Tensor, cls_BD: Tensor, subbands: int, valid_BG: Tensor, me
         return mean
     variance = ((x - mean[:, None]).square() * weight).sum(1)
     return torch.cat([mean, variance.clamp_min(1e-12).sqrt()], dim=-1)
+
+
+def pooled_width(method: str, width: int, subbands: int) -> int:
+    """Width D' of what `pool` returns."""
+    return width * (subbands if method.startswith("flat") else 1) * (2 if method.endswith("+std") else 1)

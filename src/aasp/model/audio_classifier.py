@@ -1,0 +1,103 @@
+"""An AudioEncoder with a linear head: waveform in, class scores out. What fine-tuning makes and `aasp predict` uses.
+
+Legend: B clips, S samples, K classes, D' width of the pooled embedding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from aasp.config import from_dict, to_dict
+from aasp.errors import AaspError
+from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig, find, read_config
+from aasp.model.pooling import pooled_width
+from aasp.model.weights import read_weights, write_directory
+
+
+@dataclass(frozen=True)
+class AudioClassifierConfig:
+    """All that a classifier is, but its weights.
+
+    Attributes:
+        classes: their names, in the order of the scores.
+        multilabel: a clip may have any number of them: each has a probability of its own.
+        clip_seconds: length of the clips that it was trained on; longer ones are taken whole all the same.
+        encoder: the encoder; its `pooling` is what the head reads.
+    """
+
+    classes: tuple[str, ...]
+    multilabel: bool = False
+    clip_seconds: float = 10.0
+    encoder: AudioEncoderConfig = field(default_factory=AudioEncoderConfig)
+
+
+class AudioClassifier(nn.Module):
+    """Encoder, layer norm and one linear layer.
+
+    Args:
+        config: the model; the weights are random until loaded (see `load_classifier`).
+    """
+
+    def __init__(self, config: AudioClassifierConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = AudioEncoder(config.encoder)
+        width = pooled_width(config.encoder.pooling, config.encoder.encoder.width, self.encoder.stem.subbands)
+        self.norm = nn.LayerNorm(width, eps=1e-6)
+        self.head = nn.Linear(width, len(config.classes))
+        nn.init.trunc_normal_(self.head.weight, std=0.02)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, wave_BS: Tensor, lengths_B: Tensor | None = None) -> Tensor:
+        """Logits, shape (B, K), of clips of any length.
+
+        Args:
+            wave_BS: waveforms at the front end's rate, shape (B, S), zero beyond each clip's end.
+            lengths_B: valid samples per clip, shape (B,); all of S when left out.
+
+        Raises:
+            AaspError: a clip is shorter than one analysis window.
+        """
+        return self.classify(self.encoder(wave_BS, lengths_B).clip)
+
+    def classify(self, clip_BD: Tensor) -> Tensor:
+        """Logits, shape (B, K), of pooled embeddings, shape (B, D')."""
+        return self.head(self.norm(clip_BD.float()))
+
+    def probabilities(self, logits_BK: Tensor) -> Tensor:
+        """Logits as probabilities: of all classes together 1, or of each on its own."""
+        return torch.sigmoid(logits_BK) if self.config.multilabel else torch.softmax(logits_BK, dim=-1)
+
+    def save(self, directory: str | Path) -> None:
+        """Write `config.json` and `model.safetensors`; an existing model there is replaced in one step."""
+        write_classifier(directory, self.config, self.state_dict())
+
+
+def write_classifier(directory: str | Path, config: AudioClassifierConfig, weights: Mapping[str, Tensor]) -> None:
+    """Write a classifier's directory from its configuration and its tensors by name."""
+    write_directory(Path(directory), {"config.json": to_dict(config)}, weights)
+
+
+def load_classifier(path: str | Path, device: str | torch.device = "cpu") -> AudioClassifier:
+    """Load an AudioClassifier in evaluation mode.
+
+    Args:
+        path: a directory that `AudioClassifier.save` wrote, a run of `aasp finetune`, or a model on the hub.
+        device: where to put it.
+
+    Raises:
+        AaspError: nothing is there, it is an encoder without classes, a file lacks or does not fit.
+    """
+    directory = find(path)
+    file = directory / "config.json"
+    values = read_config(file)
+    if "classes" not in values:
+        raise AaspError(f"{path}: an encoder without classes; make a classifier of it with `aasp finetune`")
+    model = AudioClassifier(from_dict(AudioClassifierConfig, values, str(file)))
+    read_weights(model, directory / "model.safetensors")
+    return model.to(device).eval()
