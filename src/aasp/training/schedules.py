@@ -8,9 +8,13 @@ teacher's momentum, data2vec (Baevski et al. 2022), section 3.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+
+from aasp.errors import AaspError
+from aasp.training.optim import OptimizerConfig
 
 
 def constant(value: float, steps: int) -> np.ndarray:
@@ -65,3 +69,18 @@ class Schedules:
             "weight_decay": float(self.weight_decay[it]),
             "momentum": float(self.momentum[it]),
         }
+
+
+def cosine_schedules(optimizer: OptimizerConfig, steps: int, momentum: Callable[[int], np.ndarray]) -> Schedules:
+    """Learning rate: linear warm-up, then cosine; weight decay: constant; momentum: `momentum(steps)`.
+
+    Raises:
+        AaspError: there are no steps.
+    """
+    if steps < 1:
+        raise AaspError(f"steps is {steps}; give a number of at least 1")
+    return Schedules(
+        warmup_cosine(optimizer.lr, steps, warmup=round(optimizer.warmup * steps), final=optimizer.final_lr),
+        constant(optimizer.weight_decay, steps),
+        momentum(steps),
+    )

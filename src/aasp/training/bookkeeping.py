@@ -1,0 +1,78 @@
+"""What a run keeps beside its checkpoints: what it ran on, and the files it had to leave out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+
+from aasp.datasets.index import Skipped
+from aasp.datasets.manifest import write_skipped
+from aasp.training import environment
+from aasp.training.loop import Result
+from aasp.training.run import Run
+
+
+class Decoding(Protocol):
+    """A pipeline that knows the files it failed to decode."""
+
+    @property
+    def skipped(self) -> list[Skipped]: ...
+
+
+class Bookkeeping:
+    """The record of one run.
+
+    Args:
+        name: of what is trained.
+        steps: how many the run has in all.
+        run: where.
+        machine: processes; the first writes.
+        pipeline: knows the files that failed to decode.
+        unusable: files that were left out from the start.
+    """
+
+    def __init__(
+        self, name: str, steps: int, run: Run, machine: Accelerator, pipeline: Decoding, unusable: list[Skipped]
+    ) -> None:
+        self._name, self._steps, self._run, self._machine = name, steps, run, machine
+        self._pipeline, self._unusable, self._told = pipeline, unusable, 0
+
+    def begin(self, said: str, data: Mapping[str, Any], start: Path | None, precision: str) -> None:
+        """Write down what the run starts on, and say it.
+
+        Args:
+            said: the data in words.
+            data: the data in numbers.
+            start: the checkpoint that the run goes on from.
+            precision: of the forward pass.
+        """
+        facts = environment.describe(self._machine, precision)
+        step = int(start.name.removeprefix("step-")) if start is not None else 0
+        if self._machine.is_main_process:
+            changed = environment.record(self._run.environment, step, facts | dict(data))
+            place = f"{facts['device']} in {precision}, {facts['processes']} × {facts['threads']} threads"
+            print(f"{self._name}: {said}; {place}")
+            if start is not None:
+                print(f"going on from {start}")
+            if start is not None and changed:
+                print(f"on another footing than before ({'; '.join(changed)}): last digits will differ")
+        self.write_skipped()
+
+    def write_skipped(self) -> None:
+        """Bring the list of skipped files up to date. Every process must call it: each knows of its own files."""
+        skipped = sorted({*self._unusable, *gather_object(self._pipeline.skipped)})
+        if self._machine.is_main_process and len(skipped) > self._told:
+            write_skipped(skipped, self._run.skipped)
+            print(f"skipped files: {len(skipped):,}, listed in {self._run.skipped}")
+        self._told = len(skipped)
+
+    def end(self, result: Result, done: str) -> None:
+        """Say how it ended: `done`, or that the same command goes on."""
+        if self._machine.is_main_process and result.exit_code:
+            print(f"stopped at step {result.step} of {self._steps}, saved; the same command goes on from there")
+        elif self._machine.is_main_process and done:
+            print(done)
