@@ -1,9 +1,14 @@
-"""One result as one JSON record: what `aasp linear` and `aasp finetune` write and `aasp table` reads."""
+"""One result as one JSON record: what `aasp linear` and `aasp finetune` write and `aasp table` reads.
+
+A record is one training's score on one part or fold. Means over folds and seeds are never recorded: `summary` takes
+them, in one place.
+"""
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,9 +25,10 @@ class Record:
     Attributes:
         system: what the model is called in tables.
         model: where it was loaded from.
-        model_hash: of its configuration and weights.
+        model_hash: of its configuration and weights; of the configuration alone where training starts from scratch, so
+            that seeds of one network are one system.
         recipe: how the result was made: the preset of a probe, the fine-tuning recipe.
-        recipe_hash: of every setting of it.
+        recipe_hash: of every setting of it but the seed.
         benchmark: name in the registry, or the index.
         protocol: "linear", "knn", "finetune", "from scratch", …
         split: part or fold that was scored.
@@ -30,8 +36,8 @@ class Record:
         metric: accuracy or mAP.
         value: of 1.
         clips: how many were scored.
-        missing: clips of the published set that were not there.
-        version: of aasp.
+        missing: clips of the published set, of all its parts together, that were not there.
+        version: of aasp: `code_version()`.
         low, high: 95 % interval where one was computed.
         details: anything else, as JSON values.
     """
@@ -54,6 +60,12 @@ class Record:
     high: float | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def key(self) -> tuple[str | int, ...]:
+        """What there can be only one value of: the system, what was asked of it, and how."""
+        system = (self.system, self.model_hash, self.recipe, self.recipe_hash)
+        return (*system, self.benchmark, self.protocol, self.split, self.seed, self.metric)
+
 
 def write_records(path: str | Path, records: Iterable[Record], **more: Any) -> None:
     """Write a results file: `{"records": [...], ...}`, whole or not at all."""
@@ -68,12 +80,64 @@ def read_records(path: str | Path) -> list[Record]:
     Raises:
         AaspError: it can't be read or holds no records.
     """
+    records = _read(Path(path))
+    if records is None:
+        raise AaspError(f"{path}: holds no records; name a results file of aasp linear or aasp finetune")
+    return records
+
+
+def find_records(paths: Sequence[str | Path]) -> list[Record]:
+    """All records of results files and of folders, which are searched for results files; each record once.
+
+    Raises:
+        AaspError: a file can't be read, there are no records, or two files hold different values of one result.
+    """
+    found: dict[tuple[str | int, ...], tuple[Record, Path]] = {}
+    for path in map(Path, paths):
+        for file, records in _searched(path) if path.is_dir() else [(path, read_records(path))]:
+            for record in records:
+                first = found.setdefault(record.key, (record, file))
+                _check_same(*first, record, file)
+    if not found:
+        raise AaspError(f"{', '.join(map(str, paths))}: no records found; name results of aasp linear or aasp finetune")
+    return [record for record, _ in found.values()]
+
+
+@functools.cache
+def code_version() -> str:
+    """Version of aasp, with the commit where it runs from a git checkout: 0.1.0+g2c30377."""
+    import aasp
+    from aasp.training.environment import commit  # here, since a table is made without torch
+
+    made = commit()
+    return aasp.__version__ + (f"+g{made[:7]}" if made else "")
+
+
+def _searched(folder: Path) -> Iterator[tuple[Path, list[Record]]]:
+    """The results files below a folder, but for one that is just being written; other JSON files are none."""
+    for file in sorted(folder.rglob("*.json")):
+        records = None if file.name.startswith(".") else _read(file)
+        if records is not None:
+            yield file, records
+
+
+def _read(path: Path) -> list[Record] | None:
+    """The records of a JSON file, None if it is something else."""
     try:
-        document = json.loads(Path(path).read_text(encoding="utf-8"))
+        document = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise AaspError(f"no such results file: {path}; check the path") from None
-    except (ValueError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise AaspError(f"{path}: not readable as JSON ({error}); name a file that aasp wrote") from None
     if not isinstance(document, dict) or not isinstance(document.get("records"), list):
-        raise AaspError(f"{path}: holds no records; name a results file of aasp linear or aasp finetune")
+        return None
     return [from_dict(Record, values, f"{path}: record {number}") for number, values in enumerate(document["records"])]
+
+
+def _check_same(first: Record, where: Path, second: Record, place: Path) -> None:
+    if (first.value, first.clips, first.missing) != (second.value, second.clips, second.missing):
+        raise AaspError(
+            f"two results of {first.system} on {first.benchmark}, {first.protocol}, split {first.split}, seed "
+            f"{first.seed}: {first.metric} {first.value:.6g} of {first.clips:,} clips in {where}, {second.value:.6g} of "
+            f"{second.clips:,} clips in {place}; leave one of the two out"
+        )

@@ -26,7 +26,7 @@ def describe(engine: Accelerator, precision: str) -> dict[str, Any]:
     device = engine.device
     return {
         "aasp": aasp.__version__,
-        "commit": _commit(),
+        "commit": commit(),
         "python": platform.python_version(),
         **{name: importlib.metadata.version(name) for name in PACKAGES},
         "system": platform.platform(),
@@ -61,7 +61,8 @@ def record(path: Path, step: int, environment: dict[str, Any]) -> list[str]:
     return changed
 
 
-def _commit() -> str | None:
+def commit() -> str | None:
+    """Hash of the commit that the package runs from, None outside a git checkout."""
     folder = Path(aasp.__file__).parent
     asked = ["git", "-C", str(folder), "rev-parse", "HEAD"]
     try:
