@@ -5,7 +5,18 @@ from __future__ import annotations
 from difflib import get_close_matches
 
 from aasp.datasets.benchmarks.contract import Benchmark
+from aasp.datasets.benchmarks.crema_d import CREMA_D, CREMA_D_EVAR
 from aasp.datasets.benchmarks.esc50 import ESC10, ESC50
+from aasp.datasets.benchmarks.nsynth import NSYNTH_FAMILY, NSYNTH_PITCH, NSYNTH_SOURCE
+from aasp.datasets.benchmarks.speech_commands import (
+    SPEECH_COMMANDS_V1,
+    SPEECH_COMMANDS_V1_10,
+    SPEECH_COMMANDS_V1_12,
+    SPEECH_COMMANDS_V2,
+    SPEECH_COMMANDS_V2_10,
+    SPEECH_COMMANDS_V2_12,
+)
+from aasp.datasets.benchmarks.urbansound8k import URBANSOUND8K
 from aasp.errors import AaspError
 
 BENCHMARKS: dict[str, Benchmark] = {
@@ -13,8 +24,20 @@ BENCHMARKS: dict[str, Benchmark] = {
     for benchmark in (
         # the paper's seven
         ESC50,
+        URBANSOUND8K,
+        NSYNTH_FAMILY,
+        SPEECH_COMMANDS_V2,
+        CREMA_D,
         # further forms of them
         ESC10,
+        NSYNTH_PITCH,
+        NSYNTH_SOURCE,
+        SPEECH_COMMANDS_V2_12,
+        SPEECH_COMMANDS_V2_10,
+        SPEECH_COMMANDS_V1,
+        SPEECH_COMMANDS_V1_12,
+        SPEECH_COMMANDS_V1_10,
+        CREMA_D_EVAR,
         # others of the field
     )
 }

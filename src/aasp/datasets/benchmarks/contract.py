@@ -38,6 +38,7 @@ class Benchmark:
         reference: the publication, and where the split comes from where that is another.
         read: reads a root folder as it is, without comparing; raises AaspError in one line for a wrong tree.
         normalisation: the log-mel mean and deviation that the field uses for it (EAT's), None where it uses AudioSet's.
+        all_occur: whether each class has a clip in a whole copy; of NSynth's 128 pitch numbers some have none.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Benchmark:
     reference: str
     read: Callable[[Path], LabelledSet]
     normalisation: tuple[float, float] | None = None
+    all_occur: bool = True
 
     def open(self, root: str | Path) -> LabelledSet:
         """Read a copy; what differs from the published set is in its `notes`.
@@ -72,9 +74,20 @@ class Benchmark:
             if counts[part] != self.counts.get(part, 0):
                 lines.append(f"part {part}: {counts[part]:,} clips, published {self.counts.get(part, 0):,}")
         present = {label for labels in found.labels for label in labels}
-        if len(present) != self.classes:
+        if self.all_occur and len(present) != self.classes:
             lines.append(f"classes with a clip: {len(present)}, published {self.classes}")
+        torn = _torn(found) if set(self.counts).isdisjoint(("train", "valid", "test")) else []
+        if torn:
+            lines.append(f"groups in more than one fold: {len(torn)}, the first {torn[0]}; folds keep them together")
         if found.missing:
             first = found.missing[0]
             lines.append(f"missing: {len(found.missing):,} clips, the first {first.path}: {first.reason}")
         return lines
+
+
+def _torn(found: LabelledSet) -> list[str]:
+    """Groups (source recordings) that have clips in more than one fold."""
+    folds: dict[str, set[str]] = {}
+    for group, fold in zip(found.groups or (), found.parts, strict=found.groups is not None):
+        folds.setdefault(group, set()).add(fold)
+    return [group for group, several in folds.items() if len(several) > 1]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from aasp.audio.io import EXTENSIONS
+from aasp.audio.sounds import Excerpt, Sound
 from aasp.datasets.index import Skipped
 from aasp.datasets.labelled import LabelledSet
 from aasp.errors import AaspError
@@ -22,12 +24,18 @@ class Clip(NamedTuple):
         labels: its classes.
         part: train, valid or test; or its fold.
         group: what it has in common with others; None: unknown.
+        stretch: start and length in seconds, where it is a part of the file.
     """
 
     path: str
     labels: tuple[str, ...]
     part: str
     group: str | None = None
+    stretch: tuple[float, float] | None = None
+
+    @property
+    def sound(self) -> Sound:
+        return self.path if self.stretch is None else Excerpt(self.path, *self.stretch)
 
 
 class Listing:
@@ -68,6 +76,11 @@ class Listing:
         folder, name = os.path.split(path)
         found = self.sounds(folder).get(os.path.splitext(name)[0])
         return None if found is None else os.path.join(folder, found)
+
+
+def draw(text: str) -> float:
+    """A number in [0, 1) that a text has on every machine: for choices at random that are always the same."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big") / 2**48
 
 
 def read_rows(path: Path, columns: Sequence[str]) -> Iterator[dict[str, str]]:
@@ -133,7 +146,7 @@ def labelled_set(
     return LabelledSet(
         name=name,
         source=str(root),
-        sounds=[clip.path for clip in kept],
+        sounds=[clip.sound for clip in kept],
         labels=[clip.labels for clip in kept],
         parts=[clip.part for clip in kept],
         classes=list(classes),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from aasp.datasets.benchmarks import get
+from aasp.datasets.benchmarks.folder import open_folder
 from aasp.datasets.benchmarks.index import open_index
 from aasp.datasets.labelled import LabelledSet
 from aasp.errors import AaspError
@@ -24,7 +25,7 @@ def open_labelled(
     """Open what a command was pointed at: `benchmark` with `root`, or `index` with `label` and `split`.
 
     Args:
-        benchmark: a name that `aasp benchmarks` lists.
+        benchmark: a name that `aasp benchmarks` lists, or `folder`.
         root: the folder of its copy.
         index: .csv or .parquet with a column `path`.
         label: its column of labels; `;` separates several.
@@ -56,7 +57,7 @@ def open_labelled(
 
 
 def _open_benchmark(name: str, root: str | Path | None) -> LabelledSet:
-    benchmark = get(name)
+    benchmark = None if name == "folder" else get(name)
     if root is None:
         raise AaspError(f"--benchmark {name} without --root; name the folder of its copy")
-    return benchmark.open(root)
+    return open_folder(root) if benchmark is None else benchmark.open(root)
