@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from aasp.audio.sounds import Sound, files
 from aasp.datasets.benchmarks.files import Listing
 from aasp.datasets.index import Skipped, read_index
 from aasp.datasets.labelled import LabelledSet
@@ -46,10 +47,35 @@ def open_index(
             files that are not there.
     """
     table = read_index(str(source))
-    paths = _column(table, source, "path")
+    return labelled_rows(
+        table,
+        source,
+        _column(table, source, "path"),
+        label,
+        split,
+        group,
+        multilabel=multilabel,
+        allow_missing=allow_missing,
+        missing_list=missing_list,
+    )
+
+
+def labelled_rows(
+    table: pa.Table,
+    source: str | Path,
+    sounds: Sequence[Sound],
+    label: str,
+    split: str,
+    group: str | None = None,
+    *,
+    multilabel: bool | None = None,
+    allow_missing: bool = False,
+    missing_list: str | Path | None = None,
+) -> LabelledSet:
+    """The set of an index's rows, whatever their sounds are; the rest as `open_index` says."""
     marks, parts = _column(table, source, label), _column(table, source, split)
     groups = None if group is None else _column(table, source, group)
-    if not paths:
+    if not sounds:
         raise AaspError(f"index without rows: {source}; list one clip a row")
     several = [row for row, mark in enumerate(marks) if ";" in mark]
     if multilabel is None:
@@ -66,7 +92,7 @@ def open_index(
     labels = [_labels(mark) if multilabel else (mark,) for mark in marks]
     name = f"{Path(source).absolute().parent.name}/{Path(source).name}"
     classes = _ordered({one for several_ in labels for one in several_})
-    found = LabelledSet(name, str(source), paths, labels, parts, classes, groups, multilabel)
+    found = LabelledSet(name, str(source), sounds, labels, parts, classes, groups, multilabel)
     return _present(found, allow_missing, missing_list)
 
 
@@ -90,10 +116,11 @@ def _ordered(labels: set[str]) -> list[str]:
 
 def _present(found: LabelledSet, allow_missing: bool, missing_list: str | Path | None) -> LabelledSet:
     listing = Listing()
-    rows = [row for row, path in enumerate(found.sounds) if not listing.has(str(path))]
+    absent = [next((path for path in files(sound) if not listing.has(path)), None) for sound in found.sounds]
+    rows = [row for row, path in enumerate(absent) if path is not None]
     if not rows:
         return found
-    missing = [Skipped(str(found.sounds[row]), "no such file") for row in rows]
+    missing = [Skipped(path, "no such file") for path in absent if path is not None]
     if missing_list is not None:
         write_skipped(missing, missing_list)
     if not allow_missing or len(rows) == len(found):
