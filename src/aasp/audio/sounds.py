@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aasp.audio.io import probe, read
+from aasp.audio.io import AudioError, probe, read
 
 
 @dataclass(frozen=True)
@@ -68,22 +68,33 @@ def duration(sound: Sound) -> float:
 def read_sound(sound: Sound, *, rate: int = 16_000, start: float = 0.0, seconds: float | None = None) -> np.ndarray:
     """Decode a sound, or the part of it from `start` on: mono float32 (samples,).
 
+    A part equals the same slice of the whole, as `aasp.audio.io.read` has it.
+
     Raises:
-        AudioError: a file can't be used.
+        AudioError: a file can't be used, or the part begins outside the sound.
     """
     if isinstance(sound, str):
         return read(sound, rate=rate, start=start, seconds=seconds)
     if isinstance(sound, Excerpt):
-        left = sound.seconds - start
-        return read(
-            sound.path, rate=rate, start=sound.start + start, seconds=left if seconds is None else min(seconds, left)
-        )
+        first, last = _window(sound, round(sound.seconds * rate), rate, start, seconds)
+        begin = round(sound.start * rate) + first  # in samples: the rounding of a sum is not the sum of two roundings
+        return read(sound.path, rate=rate, start=begin / rate, seconds=(last - first) / rate)
     waves = [_rolled(ingredient, rate) for ingredient in sound.ingredients]
+    first, last = _window(sound, max(map(len, waves)), rate, start, seconds)
     mixed = np.zeros(max(map(len, waves)), dtype=np.float32)
     for wave in waves:
         mixed[: len(wave)] += wave
+    return mixed[first:last]
+
+
+def _window(sound: Sound, samples: int, rate: int, start: float, seconds: float | None) -> tuple[int, int]:
+    """First sample of a window and the one after its last, of so many."""
+    assert seconds is None or seconds > 0
     first = round(start * rate)
-    return mixed[first:] if seconds is None else mixed[first : first + round(seconds * rate)]
+    if not 0 <= first < samples:
+        reason = f"window at {start:g} s is outside its {samples / rate:g} s"
+        raise AudioError(describe(sound), reason, "choose an earlier start")
+    return first, samples if seconds is None else min(samples, first + round(seconds * rate))
 
 
 def _rolled(ingredient: Ingredient, rate: int) -> np.ndarray:

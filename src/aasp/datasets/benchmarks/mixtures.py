@@ -1,0 +1,147 @@
+"""Clips that are mixed as they are read: an index of what to mix, how loud, and how late.
+
+Columns: `paths`, several in a row separated by `;`, relative to the index's folder or to one above it; in the same
+order `gains_db`, and `offsets_s`, which turn a recording about: what leaves at its end comes in at its beginning.
+
+Mixtures that share a recording rise and fall together. Nearly all of a fold's mixtures hang together in such a chain,
+so there are no independent clusters for an interval to draw. The nearest to it: a mixture belongs to that one of its
+recordings which most mixtures contain. How many pairs with a recording in common are thereby in one cluster is said.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+
+import pyarrow as pa
+
+from aasp.audio.sounds import Ingredient, Mixture, Sound, files
+from aasp.datasets.benchmarks.files import read_rows
+from aasp.datasets.benchmarks.index import labelled_rows
+from aasp.datasets.labelled import LabelledSet
+from aasp.errors import AaspError
+
+_COLUMNS = ("paths", "gains_db", "offsets_s")
+_ESC = re.compile(r"\d-(\d+)-[A-Z]-\d+")  # fold-RECORDING-take-target
+
+
+def is_recipe(source: str | Path) -> bool:
+    """Whether an index says what to mix."""
+    if Path(source).suffix.lower() != ".csv" or not Path(source).is_file():
+        return False
+    with open(source, encoding="utf-8-sig", errors="replace", newline="") as file:
+        return "paths" in next(csv.reader(file), [])
+
+
+def open_mixtures(
+    source: str | Path,
+    label: str = "labels",
+    split: str = "fold",
+    group: str | None = None,
+    *,
+    allow_missing: bool = False,
+    missing_list: str | Path | None = None,
+) -> LabelledSet:
+    """Read an index of mixtures.
+
+    Args:
+        source: the CSV file.
+        label: column of labels, separated by `;`.
+        split: column of train, valid (optional) and test; or of folds.
+        group: column of what mixtures have in common; by default the recording of each that most others contain.
+        allow_missing: leave mixtures of files that are not there in the set's `missing`, rather than refuse the index.
+        missing_list: where such files are listed, all of them, as CSV.
+
+    Raises:
+        AaspError: as `open_index` does; also for a row whose columns differ in length or hold no numbers.
+    """
+    rows = list(read_rows(Path(source), (*_COLUMNS, label, split)))
+    names = [_split(row["paths"]) for row in rows]
+    above = _folder(Path(source), names)
+    sounds = [_mixture(source, line, row, above) for line, row in enumerate(rows, 2)]
+    found = labelled_rows(
+        pa.Table.from_pylist(rows),
+        source,
+        sounds,
+        label,
+        split,
+        group,
+        multilabel=True,
+        allow_missing=allow_missing,
+        missing_list=missing_list,
+    )
+    recordings = [_recordings(sound) for sound in found.sounds]
+    notes = list(_torn(recordings, found.parts))
+    if group is not None:
+        return replace(found, notes=[*found.notes, *notes])
+    groups = _clusters(recordings)
+    shared, inside = _pairs(recordings, groups)
+    if inside < shared:
+        share = f"{100 * inside / shared:.0f} % of the pairs of mixtures with a recording in common"
+        notes.append(f"groups ({len(set(groups))}) hold {share}; intervals may be too narrow")
+    return replace(found, groups=groups, notes=[*found.notes, *notes])
+
+
+def _split(values: str) -> list[str]:
+    return [value.strip() for value in values.split(";") if value.strip()]
+
+
+def _folder(source: Path, names: Sequence[Sequence[str]]) -> Path:
+    """The nearest folder, upwards from the index's own, in which something that is named is there."""
+    folders = source.absolute().parents
+    named = list(dict.fromkeys(name for row in names for name in row))
+    found = next((folder for folder in folders if any((folder / name).is_file() for name in named[:100])), None)
+    return folders[0] if found is None else found
+
+
+def _mixture(source: str | Path, line: int, row: dict[str, str], folder: Path) -> Mixture:
+    paths, gains, offsets = (_split(row[column]) for column in _COLUMNS)
+    if not paths or not len(paths) == len(gains) == len(offsets):
+        counts = f"{len(paths)} paths, {len(gains)} gains, {len(offsets)} offsets"
+        raise AaspError(f"{source}, line {line}: {counts}; give one of each for every file")
+    try:
+        levels, delays = [float(gain) for gain in gains], [float(offset) for offset in offsets]
+        if not all(map(math.isfinite, [*levels, *delays])):
+            raise ValueError
+    except ValueError:
+        wrong = f"gains {row['gains_db']!r}, offsets {row['offsets_s']!r}"
+        raise AaspError(f"{source}, line {line}: {wrong}; give numbers, in dB and in seconds") from None
+    each = zip(paths, levels, delays, strict=True)
+    return Mixture(tuple(Ingredient(str(folder / path), level, delay) for path, level, delay in each))
+
+
+def _recordings(sound: Sound) -> tuple[str, ...]:
+    """What a mixture is made of: the recordings that ESC's file names tell, else the files."""
+    stems = ((Path(path).stem, path) for path in files(sound))
+    return tuple(dict.fromkeys(esc[1] if (esc := _ESC.fullmatch(stem)) else path for stem, path in stems))
+
+
+def _clusters(recordings: Sequence[tuple[str, ...]]) -> list[str]:
+    uses = Counter(one for several in recordings for one in several)
+    return [max(several, key=lambda one: (uses[one], one)) for several in recordings]
+
+
+def _pairs(recordings: Sequence[tuple[str, ...]], groups: Sequence[str]) -> tuple[int, int]:
+    """Pairs of mixtures with a recording in common, and those of them in one group."""
+    members = defaultdict(list)
+    for row, several in enumerate(recordings):
+        for one in several:
+            members[one].append(row)
+    pairs = {pair for rows in members.values() for pair in combinations(rows, 2)}
+    return len(pairs), sum(groups[first] == groups[second] for first, second in pairs)
+
+
+def _torn(recordings: Sequence[tuple[str, ...]], parts: Sequence[str]) -> Iterator[str]:
+    parts_of = defaultdict(set)
+    for several, part in zip(recordings, parts, strict=True):
+        for one in several:
+            parts_of[one].add(part)
+    torn = sorted(one for one, where in parts_of.items() if len(where) > 1)
+    if torn:
+        yield f"{len(torn)} recordings are in mixtures of more than one part or fold, the first {torn[0]}"
