@@ -158,7 +158,7 @@ def _benchmark(version: Version, form: str, classes: int, counts: tuple[int, int
         downloads.append(Download(what_else, f"{url}/{beside}.tar.gz", "CC BY 4.0"))
         layout += [
             "_background_noise_/                      what silence is cut from",
-            f"{beside}/        here or beside this folder: a folder for each class, test",
+            f"{beside}/          here or beside this folder: a folder for each class",
         ]
     return Benchmark(
         name=name,
