@@ -137,7 +137,7 @@ def _read(path: Path) -> list[Record] | None:
 def _check_same(first: Record, where: Path, second: Record, place: Path) -> None:
     if (first.value, first.clips, first.missing) != (second.value, second.clips, second.missing):
         raise AaspError(
-            f"two results of {first.system} on {first.benchmark}, {first.protocol}, split {first.split}, seed "
-            f"{first.seed}: {first.metric} {first.value:.6g} of {first.clips:,} clips in {where}, {second.value:.6g} of "
-            f"{second.clips:,} clips in {place}; leave one of the two out"
+            f"two results of {first.system} on {first.benchmark}, {first.protocol}, split {first.split}, "
+            f"seed {first.seed}: {first.metric} {first.value:.6g} of {first.clips:,} clips in {where}, "
+            f"{second.value:.6g} of {second.clips:,} clips in {place}; leave one of the two out"
         )

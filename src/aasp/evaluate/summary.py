@@ -52,8 +52,8 @@ def summarise(records: Sequence[Record]) -> Summary:
     assert len(value) == len(records) == len(seeds) * len(folds), "records of one version, each once"
     scores_SF = np.array([[value[seed, fold] for fold in folds] for seed in seeds])
     spread = scores_SF.mean(axis=1) if len(seeds) > 1 else scores_SF[0]
-    (first,) = records if len(records) == 1 else (None,)
-    known = first is not None and first.low is not None and first.high is not None
+    first = records[0]
+    ends = (first.low, first.high) if first.low is not None and first.high is not None else None
     return Summary(
         mean=float(scores_SF.mean()),
         deviation=float(spread.std(ddof=1)) if len(spread) > 1 else None,
@@ -63,7 +63,7 @@ def summarise(records: Sequence[Record]) -> Summary:
         split=folds[0] if folds[0] in PARTS else "",
         clips=sum(record.clips for record in records if record.seed == seeds[0]),
         missing=max(record.missing for record in records),
-        interval=(first.low, first.high) if known else None,
+        interval=ends if len(records) == 1 else None,
     )
 
 
