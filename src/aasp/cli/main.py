@@ -19,10 +19,12 @@ COMMANDS = {
     "pretrain": "pre-train a recipe on a folder, CSV or Parquet manifest of audio",
     "embed": "turn audio files into vectors, one a file or one a time step",
     "linear": "score a model by a linear probe on a labelled index",
+    "table": "print results in the papers' layout, beside the published ones",
     "stats": "measure the log-mel mean and standard deviation of a set",
     "scan": "list a folder's audio in a manifest, and what could not be read",
     "info": "show what a model, a run, a manifest or an audio file is",
     "recipes": "list the recipes, or every field of one",
+    "benchmarks": "list the benchmarks, what to download for one, or check a copy of it",
     "demo": "the whole way on small embedded data, with a report",
 }
 
@@ -53,8 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the words after `aasp`; the process's own by default.
 
     Returns:
-        0 done; 1 the machine failed us (a full disk); 2 a mistake in what was asked; 75 stopped, try again;
-        130 interrupted; 141 the reader of our output went away.
+        0 done; 1 the machine failed us (a full disk), or a check found a difference; 2 a mistake in what was asked;
+        75 stopped, try again; 130 interrupted; 141 the reader of our output went away.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     try:
