@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import io
 import re
-from collections.abc import Sequence
-from typing import TypeVar
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Annotated, TypeVar
 
 import tyro
 
@@ -19,6 +21,8 @@ STYLE = (
     tyro.conf.PositionalMetavarFromFieldName,  # MODEL rather than STR
     tyro.conf.DisallowNone,  # --steps INT rather than {None}|INT
 )
+
+Settings = Annotated[tuple[tuple[str, ...], ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="FIELD=VALUE ...")]
 
 
 def parse(kind: type[Arguments], argv: Sequence[str], *, prog: str) -> Arguments:
@@ -41,6 +45,46 @@ def parse(kind: type[Arguments], argv: Sequence[str], *, prog: str) -> Arguments
         if not stop.code:
             raise
         raise AaspError(f"{_one_line(complaint.getvalue())}; see `{prog} --help`") from None
+
+
+def settings(given: Settings, **named: int | None) -> dict[str, str]:
+    """Fields that --set changes, `--set a=1 b.c=2 --set d=3`, and those that have an option of their own.
+
+    Raises:
+        AaspError: one without a value.
+    """
+    fields = {}
+    for setting in (setting for group in given for setting in group):
+        name, equals, value = setting.partition("=")
+        if not equals:
+            raise AaspError(f"--set {setting}: no value; write it as {setting}=VALUE")
+        fields[name] = value
+    return fields | {name: str(value) for name, value in named.items() if value is not None}
+
+
+def set_threads(threads: int | None) -> None:
+    """Let torch use so many CPU threads; one a core when left out.
+
+    Raises:
+        AaspError: fewer than one.
+    """
+    if threads is None:
+        return
+    if threads < 1:
+        raise AaspError(f"--threads is {threads}; give a number of at least 1")
+    import torch
+
+    torch.set_num_threads(threads)
+
+
+@contextlib.contextmanager
+def stopping_with_75() -> Iterator[None]:
+    """Exit with 75, "try again", on SIGTERM, until the training loop, which saves first, takes the signal over."""
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(75))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _one_line(boxed: str) -> str:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import signal
-import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import tyro
 
-from aasp.cli.arguments import parse
-from aasp.errors import AaspError
+from aasp.cli.arguments import Settings, parse, set_threads, settings, stopping_with_75
 
 
 @dataclass(frozen=True)
@@ -32,9 +29,7 @@ class Pretrain:
     """Optimizer steps; the schedules stretch with them."""
     resume: str = "auto"
     """auto: go on from the last checkpoint in --out; never: want a new folder; or a checkpoint or run to go on from."""
-    set: Annotated[
-        tuple[tuple[str, ...], ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="FIELD=VALUE ...")
-    ] = ()
+    set: Settings = ()
     """Recipe fields to change (`aasp recipes NAME` shows them all)."""
     seed: int | None = None
     """Of weights, masks and data order."""
@@ -52,25 +47,19 @@ class Pretrain:
 
 def run(argv: list[str]) -> int:
     arguments = parse(Pretrain, argv, prog="aasp pretrain")
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(75))  # until there is something to save
-    try:
+    with stopping_with_75():
         return _pretrain(arguments)
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _pretrain(arguments: Pretrain) -> int:
-    import torch
-
     from aasp.config import with_fields
     from aasp.pretrain import recipes
     from aasp.pretrain.run import pretrain
 
-    recipe = with_fields(recipes.get(arguments.recipe), _fields(arguments))
-    if arguments.threads is not None:
-        if arguments.threads < 1:
-            raise AaspError(f"--threads is {arguments.threads}; give a number of at least 1")
-        torch.set_num_threads(arguments.threads)
+    recipe = with_fields(
+        recipes.get(arguments.recipe), settings(arguments.set, steps=arguments.steps, seed=arguments.seed)
+    )
+    set_threads(arguments.threads)
     return pretrain(
         recipe,
         arguments.data,
@@ -81,15 +70,3 @@ def _pretrain(arguments: Pretrain) -> int:
         log_every=arguments.log_every,
         checkpoint_every=arguments.checkpoint_every,
     ).exit_code
-
-
-def _fields(arguments: Pretrain) -> dict[str, str]:
-    """What --set, --steps and --seed change."""
-    fields = {}
-    for setting in (setting for group in arguments.set for setting in group):
-        name, equals, value = setting.partition("=")
-        if not equals:
-            raise AaspError(f"--set {setting}: no value; write it as {setting}=VALUE")
-        fields[name] = value
-    named = {"steps": arguments.steps, "seed": arguments.seed}
-    return fields | {name: str(value) for name, value in named.items() if value is not None}

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from aasp.audio.augment import random_gain
 from aasp.model.audio_encoder import AudioEncoder
 from aasp.model.positions import sincos_positions
-from aasp.pretrain.health import collapse, embedding_health, stem_gradients, stem_health
+from aasp.pretrain.health import collapse, embedding_health
 from aasp.pretrain.losses.contrastive import contrastive_loss
 from aasp.pretrain.losses.frame import frame_loss
 from aasp.pretrain.losses.utterance import utterance_loss
@@ -25,6 +25,7 @@ from aasp.pretrain.predictor import Predictor
 from aasp.pretrain.recipe import Recipe
 from aasp.pretrain.teacher import Teacher
 from aasp.stems.contract import take
+from aasp.stems.health import stem_gradients, stem_health
 
 Gather = Callable[[Tensor], Tensor]
 

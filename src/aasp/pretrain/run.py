@@ -80,7 +80,7 @@ def pretrain(
         facts = {"data": manifest.source, "files": len(manifest), "hours": round(hours, 3)}
         record.begin(f"{len(manifest):,} files, {hours:.2f} h of audio", facts, start, precision)
 
-        def on_checkpoint(tensors: Mapping[str, Tensor]) -> None:
+        def on_checkpoint(step: int, tensors: Mapping[str, Tensor]) -> None:
             if machine.is_main_process:
                 _write_model(recipe, run, tensors)
             record.write_skipped()

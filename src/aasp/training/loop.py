@@ -107,7 +107,7 @@ def train(
     measure: Callable[[Mapping[str, Any]], tuple[int, float]],
     start: Path | None = None,
     rate_of: optim.RateOf = lambda name: 1.0,
-    on_checkpoint: Callable[[Mapping[str, Tensor]], None] = lambda tensors: None,
+    on_checkpoint: Callable[[int, Mapping[str, Tensor]], None] = lambda step, tensors: None,
 ) -> Result:
     """Train an objective to the end of its schedules, or until a signal asks to stop.
 
@@ -123,7 +123,7 @@ def train(
         start: the checkpoint to go on from.
         rate_of: the share of the learning rate that the parameter of a name gets.
         on_checkpoint: called in every process after each checkpoint, and at once if there is nothing left to do, with
-            the objective's tensors by name: whole, where the objective's own may be spread over processes.
+            the step and the objective's tensors by name: whole, where its own may be spread over processes.
 
     Returns:
         Where it ended; a run that was asked to stop has saved a checkpoint.
@@ -143,7 +143,7 @@ def train(
     if start is not None:
         so_far = snapshot.restore(start, objective, optimizer, batches, machine, fingerprint)
     if so_far.step == steps:
-        on_checkpoint(snapshot.model_tensors(objective))
+        on_checkpoint(so_far.step, snapshot.model_tensors(objective))
 
     with Interrupts() as interrupts, Record(run.path, so_far, steps, machine, settings.name) as record:
         while so_far.step < steps and exit_code is None:
@@ -185,7 +185,7 @@ def train(
                 if machine.is_main_process:
                     record.sync()
                     checkpoint.save(run.checkpoints, taken, keep=settings.keep)
-                on_checkpoint(taken.model)
+                on_checkpoint(so_far.step, taken.model)
                 machine.wait_for_everyone()
     return Result(so_far.step, exit_code or 0)
 

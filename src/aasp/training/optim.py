@@ -63,8 +63,8 @@ def parameter_groups(module: nn.Module, rate_of: RateOf = lambda name: 1.0) -> l
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
             decays = parameter.ndim >= 2 and name.endswith("weight") and id(parameter) not in embeddings
-            new = {"params": [], "names": [], "decays": decays, "share": rate_of(name)}
-            group = groups.setdefault((decays, new["share"]), new)
+            share = rate_of(name)
+            group = groups.setdefault((decays, share), {"params": [], "names": [], "decays": decays, "share": share})
             group["params"].append(parameter)
             group["names"].append(name)
     return sorted(groups.values(), key=lambda group: not group["decays"])
