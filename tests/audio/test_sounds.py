@@ -16,7 +16,7 @@ RATE = 16_000
 
 @pytest.fixture
 def noise(tmp_path: Path):
-    """Writes a second (or so) of noise and returns its path; float samples, so that a file holds exactly what is read."""
+    """Writes noise and returns its path."""
 
     def write(name: str, seed: int, samples: int = RATE, rate: int = RATE) -> str:
         wave = np.random.default_rng(seed).uniform(-0.5, 0.5, samples).astype(np.float32)

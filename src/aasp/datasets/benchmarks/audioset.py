@@ -39,27 +39,27 @@ class _Clips:
     row: dict[str, int] = field(default_factory=dict)  # by video
     starts: array[float] = field(default_factory=lambda: array("d"))
     labels: list[tuple[str, ...]] = field(default_factory=list)
+    known: dict[str, tuple[str, ...]] = field(default_factory=dict)  # by mids, as listed
     parts: list[str] = field(default_factory=list)
 
     def read(self, path: Path, part: str, names: Mapping[str, str]) -> None:
         """Append a segments list; `names` gives the display name of each mid."""
-        known: dict[str, tuple[str, ...]] = {}
         for line, (video, start, _, mids) in read_list(path, 4):
             if not _ID.fullmatch(video):
                 raise AaspError(f"{path}, line {line}: {video!r} is not a YouTube id; fetch it again")
             if video in self.row:
                 raise AaspError(f"{path}, line {line}: {video} is listed twice; fetch the lists again")
-            if mids not in known:
+            if mids not in self.known:
                 unknown = [mid for mid in mids.split(",") if mid not in names]
                 if unknown:
                     raise AaspError(f"{path}, line {line}: {unknown[0]!r} is not in {CLASSES}; fetch both again")
-                known[mids] = tuple(names[mid] for mid in mids.split(","))
+                self.known[mids] = tuple(names[mid] for mid in mids.split(","))
             try:
                 self.starts.append(float(start))
             except ValueError:
                 raise AaspError(f"{path}, line {line}: start {start!r} is no number; fetch it again") from None
             self.row[video] = len(self.row)
-            self.labels.append(known[mids])
+            self.labels.append(self.known[mids])
             self.parts.append(part)
 
     def find(self, path: str) -> int | None:
@@ -99,7 +99,7 @@ def _read(name: str, root: Path, lists: Mapping[str, str]) -> LabelledSet:
     ]
     notes = [f"{file.path}: {file.reason}" for file in passed if os.path.isdir(file.path)]
     if doubles:
-        notes.append(f"{doubles:,} files of clips that another file holds already are not used")
+        notes.append(f"files not used since another holds the same clip: {doubles:,}")
     kept = [row for row, sound in enumerate(sounds) if sound]
     return LabelledSet(
         name=name,

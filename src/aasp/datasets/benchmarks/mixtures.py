@@ -62,6 +62,8 @@ def open_mixtures(
         AaspError: as `open_index` does; also for a row whose columns differ in length or hold no numbers.
     """
     rows = list(read_rows(Path(source), (*_COLUMNS, label, split)))
+    if not rows:
+        raise AaspError(f"index without rows: {source}; list one mixture a row")
     names = [_split(row["paths"]) for row in rows]
     above = _folder(Path(source), names)
     sounds = [_mixture(source, line, row, above) for line, row in enumerate(rows, 2)]
@@ -144,4 +146,4 @@ def _torn(recordings: Sequence[tuple[str, ...]], parts: Sequence[str]) -> Iterat
             parts_of[one].add(part)
     torn = sorted(one for one, where in parts_of.items() if len(where) > 1)
     if torn:
-        yield f"{len(torn)} recordings are in mixtures of more than one part or fold, the first {torn[0]}"
+        yield f"recordings in mixtures of more than one part or fold: {len(torn)}, the first {torn[0]}"

@@ -27,7 +27,7 @@ def _read(root: Path) -> LabelledSet:
     if (root / LIST).exists():
         parts = _split(root / LIST)
     else:
-        presets = sorted(name for name in listing.names(root) if (root / name).is_dir())
+        presets = sorted(name for name in listing.names(root) if listing.sounds(root / name))
         parts = {preset: part_of(preset, _SHARES) for preset in presets}
         notes.append(f"no {root / LIST}: a split of our own, presets disjoint; not comparable with published scores")
     clips = [clip for preset, part in parts.items() for clip in _played(listing, root / preset, part)]
