@@ -59,13 +59,25 @@ def answer(tasks: Sequence[TaskScores]) -> str:
     return " ".join(sentence[0].upper() + sentence[1:] for sentence in sentences)
 
 
+def score_row(name: str, score: Interval, tone: str, chance: float) -> str:
+    """One score with its interval drawn from 0 to 100 %, as a row of a table."""
+    percent = {"low": score.low, "high": score.high, "at": score.estimate, "chance": chance}
+    style = "; ".join(f"--{key}: {100 * value:.1f}" for key, value in percent.items())
+    span = f"{100 * score.low:.1f}–{100 * score.high:.1f}"
+    return (
+        f'<tr class="{tone}"><th class="name" scope="row">{escape(name)}</th>'
+        f'<td class="number"><b>{100 * score.estimate:.1f}</b> <span>{span}</span></td>'
+        f'<td><span class="scale" style="{style}" aria-hidden="true"><u></u><i></i><b></b></span></td></tr>'
+    )
+
+
 def _listed(names: Sequence[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def _block(task: TaskScores) -> str:
     head = f"{escape(task.name)}<small>{escape(task.about)}</small>"
-    rows = [_row(*entry, tone, task.chance) for entry, tone in zip(task.accuracy.items(), TONES, strict=False)]
+    rows = [score_row(*entry, tone, task.chance) for entry, tone in zip(task.accuracy.items(), TONES, strict=False)]
     first = escape(next(iter(task.accuracy))).capitalize()
     leads = [
         f"against {escape(other)} " + (f"<b>{verdict(lead)}</b>" if lead.excludes_zero() else verdict(lead))
@@ -75,15 +87,4 @@ def _block(task: TaskScores) -> str:
         f'<tbody><tr><th class="task" colspan="3" scope="rowgroup">{head}</th></tr>'
         f"{''.join(rows)}"
         f'<tr class="differences"><td colspan="3">{first} {"; ".join(leads)}.</td></tr></tbody>'
-    )
-
-
-def _row(name: str, score: Interval, tone: str, chance: float) -> str:
-    percent = {"low": score.low, "high": score.high, "at": score.estimate, "chance": chance}
-    style = "; ".join(f"--{key}: {100 * value:.1f}" for key, value in percent.items())
-    span = f"{100 * score.low:.1f}–{100 * score.high:.1f}"
-    return (
-        f'<tr class="{tone}"><th class="name" scope="row">{escape(name)}</th>'
-        f'<td class="number"><b>{100 * score.estimate:.1f}</b> <span>{span}</span></td>'
-        f'<td><span class="scale" style="{style}" aria-hidden="true"><u></u><i></i><b></b></span></td></tr>'
     )

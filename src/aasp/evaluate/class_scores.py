@@ -1,0 +1,136 @@
+"""Class by class, what a classifier gets right and what it takes for what, and whether its probabilities hold.
+
+A clip's predicted class is its most probable one; of several labels, those above one half. n clips, K classes, B bins.
+Source: scikit-learn's definitions; the expected calibration error is that of Guo et al. 2017.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.metrics import average_precision_score, confusion_matrix, precision_recall_fscore_support
+
+BINS = 10
+
+
+@dataclass(frozen=True)
+class ClassScores:
+    """Scores of each class, of 1; NaN where a class is never true (recall) or never predicted (precision), or neither.
+
+    Attributes:
+        precision, recall, f1: over all clips, (K,).
+        average_precision: mean over the rounds that have a clip of the class, (K,); of several labels only.
+        support: clips of the class, (K,).
+    """
+
+    precision: np.ndarray
+    recall: np.ndarray
+    f1: np.ndarray
+    average_precision: np.ndarray | None
+    support: np.ndarray
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """What is said to be so probable, and how often it is so: bins of equal width from 0 to 1, empty ones left out.
+
+    Attributes:
+        said: mean probability in each bin, (B,).
+        found: share of the cases in it that were so, (B,).
+        cases: their number, (B,).
+    """
+
+    said: np.ndarray
+    found: np.ndarray
+    cases: np.ndarray
+
+    @property
+    def error(self) -> float:
+        """Expected calibration error: mean distance of the two, over the cases."""
+        return float(np.average(np.abs(self.said - self.found), weights=self.cases))
+
+
+def class_scores(truth: np.ndarray, probabilities: np.ndarray, rounds: np.ndarray) -> ClassScores:
+    """Scores of each class.
+
+    Args:
+        truth: class indices (n,), or multi-hot (n, K).
+        probabilities: (n, K).
+        rounds: number of the round that scored each clip, (n,); probabilities of different rounds are not ranked
+            together.
+    """
+    several = truth.ndim == 2
+    predicted = (probabilities > 0.5) if several else probabilities.argmax(axis=1)
+    precision, recall, f1, support = precision_recall_fscore_support(
+        truth, predicted, labels=np.arange(probabilities.shape[1]), zero_division=np.nan
+    )
+    average = _average_precision(truth.astype(bool), probabilities, rounds) if several else None
+    return ClassScores(precision, recall, f1, average, support)
+
+
+def confusions(truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """How many clips of each class (row) were taken for each other (column), (K, K).
+
+    Of several labels, a clip is taken for its most probable class if that is none of its labels, once for each label;
+    the diagonal then counts the clips whose most probable class is one of theirs.
+    """
+    best, classes = probabilities.argmax(axis=1), probabilities.shape[1]
+    if truth.ndim == 1:
+        return confusion_matrix(truth, best, labels=np.arange(classes))
+    clip, label = np.nonzero(truth)
+    right = truth[clip, best[clip]].astype(bool)
+    counts = np.zeros((classes, classes), dtype=int)
+    np.add.at(counts, (label, np.where(right, label, best[clip])), 1)
+    return counts
+
+
+def mistakes(truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """The clips whose most probable class is not (one of) theirs, most confident first: indices (m,)."""
+    best = probabilities.argmax(axis=1)
+    wrong = best != truth if truth.ndim == 1 else ~truth[np.arange(len(truth)), best].astype(bool)
+    rows = np.flatnonzero(wrong)
+    return rows[np.argsort(-probabilities[rows, best[rows]], kind="stable")]
+
+
+def reliability(said: np.ndarray, happened: np.ndarray, bins: int = BINS) -> Reliability:
+    """Compare probabilities with what happened.
+
+    Args:
+        said: probabilities, (n,).
+        happened: whether what they were said of was so, (n,).
+        bins: of equal width; a probability on an edge belongs to the bin below, as in scikit-learn.
+    """
+    number = np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], said)
+    cases = np.bincount(number, minlength=bins)
+    some = cases > 0
+    mean = lambda values: np.bincount(number, values, bins)[some] / cases[some]
+    return Reliability(mean(said), mean(happened), cases[some])
+
+
+def calibration(truth: np.ndarray, probabilities: np.ndarray) -> tuple[Reliability, float]:
+    """How far the probabilities hold, for a diagram, and the expected calibration error.
+
+    Of single labels: the probability of the predicted class against its being right. Of several: every class of every
+    clip is a case of its own in the diagram, and the error is the mean of the errors of the classes that occur.
+
+    Args:
+        truth: class indices (n,), or multi-hot (n, K).
+        probabilities: (n, K).
+    """
+    if truth.ndim == 1:
+        found = reliability(probabilities.max(axis=1), probabilities.argmax(axis=1) == truth)
+        return found, found.error
+    occurs = np.flatnonzero(truth.any(axis=0))
+    errors = [reliability(probabilities[:, k], truth[:, k]).error for k in occurs]
+    return reliability(probabilities.ravel(), truth.ravel()), float(np.mean(errors))
+
+
+def _average_precision(truth: np.ndarray, probabilities: np.ndarray, rounds: np.ndarray) -> np.ndarray:
+    total, times = np.zeros(truth.shape[1]), np.zeros(truth.shape[1])
+    for number in np.unique(rounds):
+        own, scores = truth[rounds == number], probabilities[rounds == number]
+        for k in np.flatnonzero(own.any(axis=0)):
+            total[k] += average_precision_score(own[:, k], scores[:, k])
+            times[k] += 1
+    return np.divide(total, times, out=np.full_like(total, np.nan), where=times > 0)
