@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import json
 import types
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -27,9 +27,10 @@ def to_dict(config: Any) -> dict[str, Any]:
     }
 
 
-def fingerprint(config: Any) -> str:
-    """Hash of every field of a dataclass, 16 hexadecimal digits: equal for equal settings only."""
-    return hashlib.sha256(json.dumps(to_dict(config), sort_keys=True).encode()).hexdigest()[:16]
+def fingerprint(config: Any, without: Collection[str] = ()) -> str:
+    """Hash of every field of a dataclass but those named, 16 hexadecimal digits: equal for equal settings only."""
+    fields = {name: value for name, value in to_dict(config).items() if name not in without}
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def from_dict(kind: type[T], values: Mapping[str, Any], where: str) -> T:

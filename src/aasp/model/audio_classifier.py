@@ -1,21 +1,23 @@
 """An AudioEncoder with a linear head: waveform in, class scores out. What fine-tuning makes and `aasp predict` uses.
 
-Legend: B clips, S samples, K classes, D' width of the pooled embedding.
+Legend: B clips, S samples, K classes, N patch tokens of width D, G time patches, D' pooled width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from aasp.config import from_dict, to_dict
 from aasp.errors import AaspError
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig, find, read_config
-from aasp.model.pooling import pooled_width
+from aasp.model.pooling import pool, pooled_width
 from aasp.model.weights import read_weights, write_directory
 
 
@@ -27,17 +29,22 @@ class AudioClassifierConfig:
         classes: their names, in the order of the scores.
         multilabel: a clip may have any number of them: each has a probability of its own.
         clip_seconds: length of the clips that it was trained on; longer ones are taken whole all the same.
-        encoder: the encoder; its `pooling` is what the head reads.
+        layers: what the head reads: the last layer; or all of them, from the stem's tokens on, each token normalised,
+            in a learned weighting (as in SUPERB).
+        norm: of the pooled embedding: "layer", or "batch", which standardises each dimension over clips (as probes do).
+        encoder: the encoder; its `pooling` makes one vector of a clip's tokens.
     """
 
     classes: tuple[str, ...]
     multilabel: bool = False
     clip_seconds: float = 10.0
+    layers: Literal["last", "weighted"] = "last"
+    norm: Literal["layer", "batch"] = "layer"
     encoder: AudioEncoderConfig = field(default_factory=AudioEncoderConfig)
 
 
 class AudioClassifier(nn.Module):
-    """Encoder, layer norm and one linear layer.
+    """Encoder, normalisation of the pooled embedding, and one linear layer.
 
     Args:
         config: the model; the weights are random until loaded (see `load_classifier`).
@@ -48,10 +55,16 @@ class AudioClassifier(nn.Module):
         self.config = config
         self.encoder = AudioEncoder(config.encoder)
         width = pooled_width(config.encoder.pooling, config.encoder.encoder.width, self.encoder.stem.subbands)
-        self.norm = nn.LayerNorm(width, eps=1e-6)
+        self.norm: nn.Module
+        if config.norm == "layer":
+            self.norm = nn.LayerNorm(width, eps=1e-6)
+        else:
+            self.norm = nn.BatchNorm1d(width, affine=False)
         self.head = nn.Linear(width, len(config.classes))
         nn.init.trunc_normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)
+        if config.layers == "weighted":
+            self.layer_weights = nn.Parameter(torch.zeros(config.encoder.encoder.depth + 1))
 
     def forward(self, wave_BS: Tensor, lengths_B: Tensor | None = None) -> Tensor:
         """Logits, shape (B, K), of clips of any length.
@@ -63,10 +76,28 @@ class AudioClassifier(nn.Module):
         Raises:
             AaspError: a clip is shorter than one analysis window.
         """
-        return self.classify(self.encoder(wave_BS, lengths_B).clip)
+        found = self.encoder(wave_BS, lengths_B, layers=self.reads_layers)
+        return self.classify(found.stages, found.valid)
 
-    def classify(self, clip_BD: Tensor) -> Tensor:
-        """Logits, shape (B, K), of pooled embeddings, shape (B, D')."""
+    @property
+    def reads_layers(self) -> bool:
+        """Whether `classify` wants the tokens of every layer."""
+        return self.config.layers == "weighted"
+
+    def classify(self, stages: Sequence[tuple[Tensor, Tensor]], valid_BG: Tensor) -> Tensor:
+        """Logits, shape (B, K), of encoded clips.
+
+        Args:
+            stages: (tokens (B, N, D), class token (B, D)) of every layer, or of the last alone (`Embeddings.stages`).
+            valid_BG: time patches that belong to each clip, boolean, shape (B, G).
+        """
+        tokens, cls = stages[-1]
+        if self.reads_layers:
+            normalised = lambda x: functional.layer_norm(x, x.shape[-1:], eps=1e-6)
+            shares = self.layer_weights.softmax(0)
+            tokens = sum(w * normalised(stage[0]) for w, stage in zip(shares, stages, strict=True))
+            cls = sum(w * normalised(stage[1]) for w, stage in zip(shares, stages, strict=True))
+        clip_BD = pool(tokens, cls, self.encoder.stem.subbands, valid_BG, self.config.encoder.pooling)
         return self.head(self.norm(clip_BD.float()))
 
     def probabilities(self, logits_BK: Tensor) -> Tensor:

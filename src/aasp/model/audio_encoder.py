@@ -74,6 +74,11 @@ class Embeddings:
     cls: Tensor
     layers: list[tuple[Tensor, Tensor]]
 
+    @property
+    def stages(self) -> list[tuple[Tensor, Tensor]]:
+        """(tokens, cls) of layers 0 to depth, the last normalised; the last alone unless layers were asked for."""
+        return [*self.layers[:-1], (self.tokens, self.cls)]
+
 
 class AudioEncoder(nn.Module):
     """Front end, stem and transformer in one module.
@@ -151,7 +156,12 @@ class AudioEncoder(nn.Module):
     ) -> list[tuple[Tensor, Tensor]]:
         """Encode log-mel windows: [(tokens (B, N, D), cls (B, D))], the normalised output last, layers before it."""
         tokens = self.stem(mel_BTM, valid_BN)
-        tokens = tokens + self.positions(mel_BTM.shape[1], tokens.device)
+        return self.encode_tokens(tokens + self.positions(mel_BTM.shape[1], tokens.device), valid_BN, layers)
+
+    def encode_tokens(
+        self, tokens: Tensor, valid_BN: Tensor | None = None, layers: bool = False
+    ) -> list[tuple[Tensor, Tensor]]:
+        """`encode` from the stem's tokens on, positions added, shape (B, N, D); these may be some of a grid only."""
         output = self.encoder(tokens, valid_BN, layers)
         split = lambda x: (x[:, 1:].float(), x[:, 0].float())
         stages = [(tokens.float(), self.encoder.class_token.float().expand(len(tokens), -1))] if layers else []

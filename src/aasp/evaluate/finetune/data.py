@@ -1,4 +1,4 @@
-"""What a fine-tuning draws its batches from: the train part of one round, with labels, and how often each clip comes."""
+"""What a fine-tuning draws its batches from: the train part of one round, its labels, its sampling."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """One step of fine-tuning: augment, encode, classify, compare with the labels.
 
-Legend: B clips, S samples, T frames, M mel bins, K classes, G time patches, F subbands, n seen patches, D' pooled width.
+Legend: B clips, S samples, T frames, M mel bins, K classes, G x F grid of patches, n seen patches,
+D' pooled width.
 Source: the recipes of EAT and M2D; patchout as in PaSST (Koutini et al. 2022), of whole time patches.
 """
 
@@ -19,7 +20,6 @@ from aasp.evaluate.finetune.recipe import AugmentConfig, FinetuneRecipe
 from aasp.features.augment import spec_augment
 from aasp.model.audio_classifier import AudioClassifier
 from aasp.model.audio_encoder import AudioEncoder
-from aasp.model.pooling import pool
 from aasp.stems.health import stem_gradients, stem_health
 
 
@@ -63,10 +63,11 @@ class FinetuneObjective(nn.Module):
         with torch.no_grad():
             mel_BTM, frames_B, target_BK = augmented(encoder, augment, batch["wave"], batch["length"], target_BK)
         if augment.patchout:
-            clip_BD = embed_part(encoder, mel_BTM, frames_B, augment.patchout)
+            stages, valid_BG = embed_part(encoder, mel_BTM, frames_B, augment.patchout, self.model.reads_layers)
         else:
-            clip_BD = encoder.embed(mel_BTM, frames_B).clip
-        logits_BK = self.model.classify(clip_BD)
+            found = encoder.embed(mel_BTM, frames_B, layers=self.model.reads_layers)
+            stages, valid_BG = found.stages, found.valid
+        logits_BK = self.model.classify(stages, valid_BG)
         loss = self._loss(logits_BK, target_BK)
         hits = target_BK.gather(1, logits_BK.detach().argmax(1, keepdim=True)) > 0
         diagnostics = {"hits": hits.float().mean()} | stem_health(encoder.stem, mel_BTM)
@@ -86,8 +87,11 @@ class FinetuneObjective(nn.Module):
         """Move the running average of the weights."""
         if self.average is not None:
             with torch.no_grad():
-                ours, theirs = list(self.average.parameters()), list(self.model.parameters())
+                ours: list[Tensor] = list(self.average.parameters())
+                theirs: list[Tensor] = list(self.model.parameters())
                 torch._foreach_lerp_(ours, theirs, 1.0 - momentum)
+                for average, buffer in zip(self.average.buffers(), self.model.buffers(), strict=True):
+                    average.copy_(buffer)
 
     def gradient_diagnostics(self) -> dict[str, Tensor]:
         """What can be read between backward and the optimizer's step."""
@@ -157,14 +161,20 @@ class Mix:
         return torch.maximum(lengths_B, lengths_B[self.partner_B.to(lengths_B.device)])
 
 
-def embed_part(encoder: AudioEncoder, mel_BTM: Tensor, frames_B: Tensor, patchout: float) -> Tensor:
-    """Pooled embedding, shape (B, D'), from random time patches of each clip, at their true positions.
+def embed_part(
+    encoder: AudioEncoder, mel_BTM: Tensor, frames_B: Tensor, patchout: float, layers: bool
+) -> tuple[list[tuple[Tensor, Tensor]], Tensor]:
+    """Encode random time patches of each clip, at their true positions.
 
     Args:
-        encoder: its own pooling is used.
+        encoder: the model.
         mel_BTM: normalised log-mel, shape (B, T, M), within the encoder's window.
         frames_B: valid frames of each clip, shape (B,).
         patchout: share of the G time patches that are left out; of shorter clips, the padding goes first.
+        layers: return every layer, not only the last.
+
+    Returns:
+        As `Embeddings`: the stages, and which of the patches belong to the clip.
     """
     (columns, subbands), device = encoder.stem.grid(mel_BTM.shape[1]), mel_BTM.device
     valid_BN = encoder.stem.valid_patches(frames_B, mel_BTM.shape[1]).to(device)
@@ -175,5 +185,5 @@ def embed_part(encoder: AudioEncoder, mel_BTM: Tensor, frames_B: Tensor, patchou
     tokens = encoder.stem.views(mel_BTM, patches_Bn[:, None], valid_BN)[:, 0]
     tokens = tokens + encoder.positions(mel_BTM.shape[1], device)[patches_Bn]
     full = bool((frames_B == mel_BTM.shape[1]).all())  # lengths live on the host: no synchronisation
-    x = encoder.encoder(tokens, None if full else valid_BN.gather(1, patches_Bn)).last.float()
-    return pool(x[:, 1:], x[:, 0], subbands, valid_BG.gather(1, chosen_Bg), encoder.config.pooling)
+    stages = encoder.encode_tokens(tokens, None if full else valid_BN.gather(1, patches_Bn), layers)
+    return [*stages[:-2], stages[-1]], valid_BG.gather(1, chosen_Bg)

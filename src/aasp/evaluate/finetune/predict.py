@@ -32,7 +32,9 @@ def class_probabilities(
         AaspError: a sound that can't be used, or none that can.
     """
     out = np.full((len(sounds), len(classifier.config.classes)), np.nan, dtype=np.float32)
-    for rows, found in embedded(classifier.encoder, sounds, skipped=skipped, progress=progress):
+    layers = classifier.reads_layers
+    for rows, found in embedded(classifier.encoder, sounds, layers=layers, skipped=skipped, progress=progress):
         with torch.inference_mode():
-            out[rows] = classifier.probabilities(classifier.classify(found.clip)).cpu().numpy()
+            logits = classifier.classify(found.stages, found.valid)
+        out[rows] = classifier.probabilities(logits).cpu().numpy()
     return out

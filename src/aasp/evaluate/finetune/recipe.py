@@ -57,7 +57,9 @@ class FinetuneRecipe:
         stem_rate: the stem's share of the learning rate. EAT trains its stem at the full rate, below slow blocks; None
             lets it follow the layer decay as one more block.
         train: all; all but the stem ("frozen-stem"); or nothing but the head's norm and layer ("head").
-        pooling: what the head reads (see `aasp.model.pooling`).
+        pooling: one vector of a clip's tokens (see `aasp.model.pooling`).
+        layers: what the head reads: the last layer, or a learned weighting of all (see `AudioClassifierConfig`).
+        norm: of the pooled embedding, "layer" or "batch".
         drop_path: largest rate of stochastic depth.
         loss: softmax cross-entropy, or sigmoid cross-entropy of each class (the only one for several labels a clip).
         label_smoothing: share of the target that is spread over all classes.
@@ -80,6 +82,8 @@ class FinetuneRecipe:
     stem_rate: float | None = 1.0
     train: Literal["all", "frozen-stem", "head"] = "all"
     pooling: Pooling = "mean"
+    layers: Literal["last", "weighted"] = "last"
+    norm: Literal["layer", "batch"] = "layer"
     drop_path: float = 0.1
     loss: Literal["softmax", "sigmoid"] = "softmax"
     label_smoothing: float = 0.0

@@ -34,7 +34,7 @@ from aasp.training import checkpoint, engine
 from aasp.training.bookkeeping import Bookkeeping
 from aasp.training.loop import Settings, train
 from aasp.training.randomness import seed
-from aasp.training.run import Run, check_run, open_run
+from aasp.training.run import check_run, open_run
 from aasp.training.schedules import constant, cosine_schedules
 
 PREDICTIONS = "predictions.npz"
@@ -68,7 +68,9 @@ class Finetuning:
             window_seconds=max(config.window_seconds, recipe.crop_seconds),
         )
         labelled = self.labelled
-        return AudioClassifierConfig(tuple(labelled.classes), labelled.multilabel, recipe.crop_seconds, encoder)
+        return AudioClassifierConfig(
+            tuple(labelled.classes), labelled.multilabel, recipe.crop_seconds, recipe.layers, recipe.norm, encoder
+        )
 
     def document(self, round_: Round) -> dict[str, Any]:
         """One round's `recipe.json`: what a directory must hold to go on with this."""

@@ -1,0 +1,134 @@
+"""`aasp finetune`: a pre-trained encoder and labelled clips become a classifier, its scores and a report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import tyro
+
+from aasp.cli.arguments import Settings, parse, set_threads, settings, stopping_with_75
+from aasp.cli.show import clock, facts
+
+if TYPE_CHECKING:
+    from aasp.evaluate.finetune.run import Finetuning, Outcome
+
+
+@dataclass(frozen=True)
+class Finetune:
+    """Fine-tune a model on labelled clips. The classifier is then at RUN/model (of folds, RUN/fold-NAME/model).
+
+    The best on the valid part (a tenth of train where there is none, whole groups) is scored on the test part. The same
+    command again goes on where it stopped. RUN/results.json holds the scores for `aasp table` and every prediction,
+    RUN/report.html the pictures.
+    """
+
+    model: tyro.conf.Positional[str]
+    """Folder of a model or of a run, or a model on the hub."""
+    out: Path
+    """Folder of the run: a new one, or this very run to go on."""
+    benchmark: str | None = None
+    """Name of a benchmark (`aasp benchmarks` lists them), or folder: a directory per class."""
+    root: Path | None = None
+    """Folder of the benchmark's copy."""
+    index: Path | None = None
+    """Instead: a .csv or .parquet with a column path."""
+    label: str | None = None
+    """Column of labels; several in a row, separated by ;, make it multi-label."""
+    split: str | None = None
+    """Column of train, valid (optional) and test; or of folds, each tested once."""
+    group: str | None = None
+    """Column of what clips have in common (recording, speaker, instrument): kept together, and drawn by intervals."""
+    recipe: str | None = None
+    """Name of a fine-tuning recipe (`aasp recipes --finetune`); the benchmark's own, or tiny for a small model."""
+    scratch: bool = False
+    """Begin with random weights of the same architecture: what fine-tuning is compared with."""
+    train: Literal["all", "frozen-stem", "head"] | None = None
+    """What learns: everything, all but the stem, or the head alone."""
+    steps: int | None = None
+    """Optimizer steps of each part; the schedules stretch with them."""
+    set: Settings = ()
+    """Recipe fields to change (`aasp recipes --finetune NAME` shows them all)."""
+    seed: int | None = None
+    """Of the head, data order and augmentation."""
+    resume: Literal["auto", "never"] = "auto"
+    """auto: go on with what --out holds; never: want a new folder."""
+    workers: int = 2
+    """Threads that decode audio."""
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """Of training; auto: bf16 where the machine has it in hardware. Scores are always computed in fp32."""
+    threads: int | None = None
+    """CPU threads of torch, one a core when left out; with as many again, a resumed run repeats every digit."""
+    log_every: int = 50
+    """Steps between log lines."""
+
+
+def run(argv: list[str]) -> int:
+    arguments = parse(Finetune, argv, prog="aasp finetune")
+    with stopping_with_75():
+        return _finetune(arguments)
+
+
+def _finetune(arguments: Finetune) -> int:
+    from aasp.datasets.benchmarks.open import open_labelled
+    from aasp.evaluate.finetune.run import finetune
+
+    labelled = open_labelled(
+        arguments.benchmark, arguments.root, arguments.index, arguments.label, arguments.split, arguments.group
+    )
+    set_threads(arguments.threads)
+    asked = _asked(arguments, labelled)
+    outcome = finetune(
+        asked,
+        arguments.out,
+        resume=arguments.resume,
+        workers=arguments.workers,
+        precision=arguments.precision,
+        log_every=arguments.log_every,
+    )
+    if outcome.result is not None:
+        _tell(arguments, asked, outcome)
+    return outcome.exit_code
+
+
+def _asked(arguments: Finetune, labelled: Any) -> Finetuning:
+    from aasp.config import with_fields
+    from aasp.evaluate.finetune import recipes
+    from aasp.evaluate.finetune.run import Finetuning
+    from aasp.model.audio_encoder import load
+
+    encoder = load(arguments.model)
+    width = encoder.config.encoder.width
+    if arguments.recipe is None:
+        recipe = recipes.suited(labelled.name, width, labelled.multilabel)
+    else:
+        recipe = recipes.get(arguments.recipe)
+    fields = settings(arguments.set, steps=arguments.steps, seed=arguments.seed)
+    fields |= {} if arguments.train is None else {"train": arguments.train}
+    recipe = with_fields(recipe, fields)
+    return Finetuning(encoder, arguments.model, labelled, recipe, arguments.scratch)
+
+
+def _tell(arguments: Finetune, asked: Finetuning, outcome: Outcome) -> None:
+    """Write results and report, and say the scores."""
+    from aasp.evaluate.finetune.results import minutes, write_results
+
+    result, task = outcome.result, outcome.task
+    assert result is not None
+    scores = write_results(arguments.out / "results.json", asked, outcome)
+    drawn = "clips" if result.clusters is None else f"{len(set(result.clusters.tolist())):,} groups"
+    parts = zip(task.rounds, result.round_scores(), strict=True)
+    facts(
+        f"{'from scratch' if asked.scratch else 'fine-tuned'}: {arguments.model} on {asked.labelled.name}",
+        {
+            **{name: f"{one.percent()} %" for name, one in scores.items()},
+            "interval": f"95 %, bootstrap over {drawn}",
+            "parts": [f"{round_.name}: {100 * score:.1f}" for round_, score in parts],
+            "clips": f"{len(result.test):,} scored, {len(task.classes)} classes",
+            "training": clock(60 * sum(map(minutes, outcome.folders))),
+            "missing": f"{len(outcome.labelled.missing):,} clips" if outcome.labelled.missing else None,
+            "note": task.notes or None,
+            "written": [str(arguments.out / name) for name in ("results.json", "report.html")],
+        },
+    )
