@@ -112,23 +112,36 @@ def _asked(arguments: Finetune, labelled: Any) -> Finetuning:
 
 def _tell(arguments: Finetune, asked: Finetuning, outcome: Outcome) -> None:
     """Write results and report, and say the scores."""
-    from aasp.evaluate.finetune.results import minutes, write_results
+    from aasp.audio.sounds import describe
+    from aasp.evaluate.finetune.results import learning, minutes, write_results
+    from aasp.report.classification import ClassificationReport, write_classification_report
 
-    result, task = outcome.result, outcome.task
+    result, task, data = outcome.result, outcome.task, outcome.labelled
     assert result is not None
     scores = write_results(arguments.out / "results.json", asked, outcome)
-    drawn = "clips" if result.clusters is None else f"{len(set(result.clusters.tolist())):,} groups"
     parts = zip(task.rounds, result.round_scores(), strict=True)
-    facts(
-        f"{'from scratch' if asked.scratch else 'fine-tuned'}: {arguments.model} on {asked.labelled.name}",
-        {
-            **{name: f"{one.percent()} %" for name, one in scores.items()},
-            "interval": f"95 %, bootstrap over {drawn}",
-            "parts": [f"{round_.name}: {100 * score:.1f}" for round_, score in parts],
-            "clips": f"{len(result.test):,} scored, {len(task.classes)} classes",
-            "training": clock(60 * sum(map(minutes, outcome.folders))),
-            "missing": f"{len(outcome.labelled.missing):,} clips" if outcome.labelled.missing else None,
-            "note": task.notes or None,
-            "written": [str(arguments.out / name) for name in ("results.json", "report.html")],
-        },
+    heading = f"{arguments.model} {'from scratch' if asked.scratch else 'fine-tuned'} on {data.name}"
+    trained = clock(60 * sum(map(minutes, outcome.folders)))
+    told = {
+        **{name: f"{one.percent()} %" for name, one in scores.items()},
+        "interval": f"95 %, bootstrap over {'clips' if result.clusters is None else 'groups of clips'}",
+        "parts": ", ".join(f"{round_.name}: {100 * value:.1f}" for round_, value in parts),
+        "clips": f"{len(result.test):,} scored, {len(task.classes)} classes",
+        "training": f"{asked.recipe.name}, {asked.recipe.steps:,} steps, {trained}",
+        "missing": f"{len(data.missing):,} clips" if data.missing else None,
+        "note": "; ".join(task.notes) or None,
+    }
+    report = ClassificationReport(
+        title=heading,
+        classes=task.classes,
+        truth=result.truth,
+        probabilities=result.probabilities,
+        rounds=result.rounds,
+        names=[describe(data.sounds[row]) for row in result.test],
+        score=next(iter(scores.values())),
+        history=[learning(folder) for folder in outcome.folders],
+        facts={name: text for name, text in told.items() if text is not None},
     )
+    write_classification_report(arguments.out / "report.html", report)
+    written = [str(arguments.out / name) for name in ("results.json", "report.html")]
+    facts(heading, {**told, "written": written})
