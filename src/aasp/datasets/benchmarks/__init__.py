@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 
+from aasp.datasets.benchmarks.audioset import AUDIOSET_2M, AUDIOSET_20K
 from aasp.datasets.benchmarks.contract import Benchmark
 from aasp.datasets.benchmarks.crema_d import CREMA_D, CREMA_D_EVAR
 from aasp.datasets.benchmarks.esc50 import ESC10, ESC50
+from aasp.datasets.benchmarks.fsd50k import FSD50K
+from aasp.datasets.benchmarks.gtzan import GTZAN
 from aasp.datasets.benchmarks.nsynth import NSYNTH_FAMILY, NSYNTH_PITCH, NSYNTH_SOURCE
 from aasp.datasets.benchmarks.speech_commands import (
     SPEECH_COMMANDS_V1,
@@ -16,13 +19,18 @@ from aasp.datasets.benchmarks.speech_commands import (
     SPEECH_COMMANDS_V2_10,
     SPEECH_COMMANDS_V2_12,
 )
+from aasp.datasets.benchmarks.surge import SURGE
 from aasp.datasets.benchmarks.urbansound8k import URBANSOUND8K
+from aasp.datasets.benchmarks.voxceleb1 import VOXCELEB1
+from aasp.datasets.benchmarks.voxforge import VOXFORGE
 from aasp.errors import AaspError
 
 BENCHMARKS: dict[str, Benchmark] = {
     benchmark.name: benchmark
     for benchmark in (
         # the paper's seven
+        AUDIOSET_2M,
+        AUDIOSET_20K,
         ESC50,
         URBANSOUND8K,
         NSYNTH_FAMILY,
@@ -39,6 +47,11 @@ BENCHMARKS: dict[str, Benchmark] = {
         SPEECH_COMMANDS_V1_10,
         CREMA_D_EVAR,
         # others of the field
+        VOXCELEB1,
+        VOXFORGE,
+        GTZAN,
+        SURGE,
+        FSD50K,
     )
 }
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from aasp.datasets.benchmarks import get
 from aasp.datasets.benchmarks.folder import open_folder
 from aasp.datasets.benchmarks.index import open_index
+from aasp.datasets.benchmarks.mixtures import is_recipe, open_mixtures
 from aasp.datasets.labelled import LabelledSet
 from aasp.errors import AaspError
 
@@ -27,7 +28,7 @@ def open_labelled(
     Args:
         benchmark: a name that `aasp benchmarks` lists, or `folder`.
         root: the folder of its copy.
-        index: .csv or .parquet with a column `path`.
+        index: .csv or .parquet with a column `path`; or .csv with `paths`, to be mixed.
         label: its column of labels; `;` separates several.
         split: its column of train, valid (optional) and test; or of folds.
         group: its column of what clips have in common.
@@ -53,7 +54,8 @@ def open_labelled(
         if value is None:
             raise AaspError(f"--index {index} without {name}; name the column")
     assert label is not None and split is not None
-    return open_index(index, label, split, group, allow_missing=allow_missing, missing_list=missing_list)
+    opened = open_mixtures if is_recipe(index) else open_index
+    return opened(index, label, split, group, allow_missing=allow_missing, missing_list=missing_list)
 
 
 def _open_benchmark(name: str, root: str | Path | None) -> LabelledSet:
