@@ -24,11 +24,13 @@ import torch
 
 import aasp
 from aasp.audio.io import read
+from aasp.datasets.benchmarks.index import open_index
 from aasp.datasets.index import read_index
 from aasp.evaluate.baselines import fixed_probe, statistics_40, statistics_128
 from aasp.evaluate.features import clip_features
-from aasp.evaluate.intervals import mean_interval
-from aasp.evaluate.linear import ProbeResult, linear_probe
+from aasp.evaluate.intervals import Interval, interval
+from aasp.evaluate.linear import linear_probe
+from aasp.evaluate.probe import ProbeResult
 from aasp.evaluate.task import Task
 from aasp.model.audio_encoder import AudioEncoder
 from aasp.stems.lambda_encoder import ALPHA_RANGE, beta_range
@@ -70,9 +72,8 @@ class Sets:
         return {name: [str(v) for v in table.column(name).to_pylist()] for name in table.column_names}
 
     def task(self, question: Question) -> Task:
-        columns = self.columns(question)
-        clusters = columns[question.cluster] if question.cluster else None
-        return Task.from_columns(columns[question.label], columns[question.split], clusters)
+        index = self.data / question.folder / "index.csv"
+        return Task.of(open_index(index, question.label, question.split, question.cluster), choose="next_fold")
 
     def paths(self, folder: str) -> list[str]:
         return [str(p) for p in self.columns(Question(folder, "label", "split", None))["path"]]
@@ -97,11 +98,19 @@ def points(values: np.ndarray) -> str:
     return f"{100 * np.mean(values):.1f}"
 
 
-def difference(ours: list[ProbeResult], theirs: list[ProbeResult]) -> str:
+def accuracy(results: list[ProbeResult], minus: list[ProbeResult] | None = None) -> Interval:
+    """Over clusters and seeds, paired on clusters where there are two systems."""
     stack = lambda results: np.stack([r.correct for r in results])
-    interval = mean_interval(stack(ours), minus=stack(theirs), clusters=ours[0].clusters)
-    text = f"{100 * interval.estimate:+.1f} [{100 * interval.low:+.1f}, {100 * interval.high:+.1f}]"
-    return f"**{text}**" if interval.low > 0 else text
+    first = results[0]
+    return interval(
+        stack(results), minus=None if minus is None else stack(minus), clusters=first.clusters, rounds=first.rounds
+    )
+
+
+def difference(ours: list[ProbeResult], theirs: list[ProbeResult]) -> str:
+    lead = accuracy(ours, theirs)
+    text = f"{100 * lead.estimate:+.1f} [{100 * lead.low:+.1f}, {100 * lead.high:+.1f}]"
+    return f"**{text}**" if lead.low > 0 else text
 
 
 def lambda_spread(model: AudioEncoder, paths: list[str]) -> dict[str, float]:
@@ -187,7 +196,7 @@ def main() -> None:
         ]
         ours = results[PRETRAINED]
         for system, found in results.items():
-            score = mean_interval(np.stack([r.correct for r in found]), clusters=found[0].clusters).percent()
+            score = accuracy(found).percent()
             each = ", ".join(points(r.correct) for r in found)
             against = "" if system == PRETRAINED else difference(ours, found)
             rows.append(f"| {name} | {system} | {score} | {each} | {against} |")
@@ -229,10 +238,7 @@ def main() -> None:
                 for how in ("shuffled", "mean", "off"):
                     model = intervene(build(s), how)
                     keys = {c.key for c in intact.chosen}
-                    features = clip_features(
-                        model, sets.paths(question.folder), poolings=sorted({k[1] for k in keys}),
-                        layers=sorted({k[0] for k in keys}),
-                    )  # fmt: skip
+                    features = clip_features(model, sets.paths(question.folder), sorted(keys))
                     changed.append(with_heads(intact, features, task))
                 shown = " | ".join(f"{100 * v:.1f}" for v in changed)
                 print(f"| {name} | {system} {s} | {points(intact.correct)} | {shown} |", flush=True)

@@ -1,9 +1,14 @@
-"""Synthetic embeddings whose classes a linear head can tell apart, but not perfectly."""
+"""Synthetic embeddings whose classes a linear head can tell apart, but not perfectly; and the helpers beside them."""
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture

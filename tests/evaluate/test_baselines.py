@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from columns import task_of
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from aasp.errors import AaspError
 from aasp.evaluate.baselines import fixed_probe, statistics_40, statistics_128
-from aasp.evaluate.task import Task
 from aasp.features.logmel import LogMel
 
 # What the rule (40 bands, C = 0.05, nothing tuned) was stated to give, in per cent.
@@ -73,7 +73,7 @@ def test_the_128_band_statistics_are_those_of_our_front_end(files: list[Path]) -
 @pytest.mark.parametrize("classes", [2, 4])
 def test_the_fixed_probe_is_scikit_learns(classes: int, blobs: tuple) -> None:
     X, y = blobs[0], blobs[1] % classes
-    task = Task.from_columns(y.tolist(), [i // 40 for i in range(120)])
+    task = task_of(y.tolist(), [i // 40 for i in range(120)])
     result = fixed_probe(X, task)
     for r in task.rounds:
         model = make_pipeline(StandardScaler(), LogisticRegression(C=0.05, max_iter=2000)).fit(X[r.refit], y[r.refit])
@@ -83,13 +83,13 @@ def test_the_fixed_probe_is_scikit_learns(classes: int, blobs: tuple) -> None:
 def test_the_fixed_probe_knows_classes_that_only_the_test_part_has(blobs: tuple) -> None:
     X, y = blobs
     split = ["test" if k == 3 or i > 100 else "train" for i, k in enumerate(y)]
-    result = fixed_probe(X, Task.from_columns(y.tolist(), split))
+    result = fixed_probe(X, task_of(y.tolist(), split))
     assert (result.probabilities[:, 3] == 0).all() and not result.correct[result.truth == 3].any()
 
 
 def test_the_fixed_probe_is_for_single_labels(blobs: tuple) -> None:
     with pytest.raises(AaspError, match="multi-label"):
-        fixed_probe(blobs[0], Task.from_columns(["a;b", "a"] * 60, ["train", "train", "test"] * 40))
+        fixed_probe(blobs[0], task_of(["a;b", "a"] * 60, ["train", "train", "test"] * 40))
 
 
 @pytest.mark.slow
@@ -102,5 +102,5 @@ def test_the_figures_on_real_audio(name: str, data_root: Path) -> None:
         rows = list(csv.DictReader(file))
     X = statistics_40(data_root / name / row["path"] for row in rows)
     for label, percent in figures.items():
-        result = fixed_probe(X, Task.from_columns([row[label] for row in rows], [row[split] for row in rows]))
+        result = fixed_probe(X, task_of([row[label] for row in rows], [row[split] for row in rows]))
         assert round(100 * np.mean(result.round_scores()), 1) == percent

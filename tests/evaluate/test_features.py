@@ -12,7 +12,7 @@ import torch
 from aasp.audio.io import AudioError, read
 from aasp.datasets.index import Skipped
 from aasp.errors import AaspError
-from aasp.evaluate.features import clip_features, embedded, timestamps
+from aasp.evaluate.features import clip_features, clip_keys, embedded, timestamps
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
 from aasp.model.encoder import EncoderConfig
 from aasp.model.pooling import POOLINGS, pool
@@ -54,7 +54,7 @@ def test_every_layer_and_pooling_is_what_the_encoder_says_of_the_file_alone(
 
 def test_the_order_and_the_batch_do_not_matter(encoder: AudioEncoder, paths: list[str]) -> None:
     order = [3, 0, 5, 1, 4, 2]
-    ask = {"poolings": ["mean+std"], "layers": [2]}
+    ask = {"keys": [(2, "mean+std")]}
     one = clip_features(encoder, paths, **ask)
     two = clip_features(encoder, [paths[i] for i in order], batch=2, **ask)
     assert one.keys() == two.keys() == {(2, "mean+std")}
@@ -65,7 +65,7 @@ def test_the_order_and_the_batch_do_not_matter(encoder: AudioEncoder, paths: lis
 def test_a_training_encoder_is_evaluated_and_left_training(paths: list[str]) -> None:
     config = AudioEncoderConfig(stem=ConvConfig(), encoder=EncoderConfig(width=16, depth=2, heads=2, drop_path=0.9))
     encoder = AudioEncoder(config).train()
-    ask = {"poolings": ["mean"], "layers": [2]}
+    ask = {"keys": [(2, "mean")]}
     one, two = (clip_features(encoder, paths, **ask)[2, "mean"] for _ in range(2))
     np.testing.assert_array_equal(one, two)
     assert encoder.training
@@ -93,7 +93,7 @@ def test_bad_files_are_listed_and_their_rows_are_nan(encoder: AudioEncoder, path
     skipped: list[Skipped] = []
     mixed = [x for pair in zip(bad(tmp_path), paths, strict=False) for x in pair]
     seen: list[tuple[int, int]] = []
-    ask = {"poolings": ["mean"], "layers": [2]}
+    ask = {"keys": [(2, "mean")]}
     found = clip_features(encoder, mixed, skipped=skipped, progress=lambda *now: seen.append(now), **ask)[2, "mean"]
     assert {file.path for file in skipped} == set(mixed[::2]) and all(file.reason for file in skipped)
     assert np.isnan(found[::2]).all()
@@ -124,6 +124,6 @@ def test_nothing_but_bad_files(encoder: AudioEncoder, tmp_path: Path) -> None:
         ({"poolings": ["cls"], "layers": [0]}, "class token of layer 0"),
     ],
 )
-def test_what_there_is_not(ask: dict, told: str, encoder: AudioEncoder, paths: list[str]) -> None:
+def test_what_there_is_not(ask: dict, told: str, encoder: AudioEncoder) -> None:
     with pytest.raises(AaspError, match=told):
-        clip_features(encoder, paths, **ask)
+        clip_keys(encoder, **ask)

@@ -1,4 +1,4 @@
-"""Intervals cover what they claim on clustered data; the bootstrap over single clips would not."""
+"""Intervals cover what they claim on clusters crossed with seeds; drawing single clips, or no seeds, would not."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from aasp.errors import AaspError
-from aasp.evaluate.intervals import mean_interval, statistic_interval
+from aasp.evaluate.intervals import interval
 
 
 def clustered(rng: np.random.Generator, clusters: int = 40) -> tuple[np.ndarray, np.ndarray]:
@@ -21,7 +21,7 @@ def test_coverage_on_clustered_data(rng: np.random.Generator) -> None:
     for _ in range(250):
         values, group = clustered(rng)
         for name, clusters in (("clusters", group), ("clips", None)):
-            found = mean_interval(values, clusters=clusters, resamples=300)
+            found = interval(values, clusters=clusters, resamples=300)
             covered[name] += found.low <= 0 <= found.high
     # 95 % asked for; forty clusters of unequal size and a percentile interval give a little less.
     assert 0.90 <= covered["clusters"] / 250 <= 0.98
@@ -31,8 +31,8 @@ def test_coverage_on_clustered_data(rng: np.random.Generator) -> None:
 def test_pairing_takes_out_what_both_systems_share(rng: np.random.Generator) -> None:
     shared, group = clustered(rng)
     other = shared - 0.2 + 0.1 * rng.normal(size=len(shared))
-    paired = mean_interval(shared, minus=other, clusters=group)
-    alone = mean_interval(shared, clusters=group)
+    paired = interval(shared, minus=other, clusters=group)
+    alone = interval(shared, clusters=group)
     assert paired.estimate == pytest.approx((shared - other).mean())
     assert paired.low < 0.2 < paired.high and paired.excludes_zero()
     assert paired.high - paired.low < 0.2 * (alone.high - alone.low)
@@ -40,29 +40,83 @@ def test_pairing_takes_out_what_both_systems_share(rng: np.random.Generator) -> 
 
 def test_equal_systems_differ_by_nothing(rng: np.random.Generator) -> None:
     values, group = clustered(rng)
-    found = mean_interval(values, minus=values, clusters=group)
+    found = interval(values, minus=values, clusters=group)
     assert (found.estimate, found.low, found.high) == (0, 0, 0) and not found.excludes_zero()
 
 
-def test_seeds_are_averaged_clip_by_clip(rng: np.random.Generator) -> None:
+def test_coverage_on_clusters_crossed_with_seeds(rng: np.random.Generator) -> None:
+    """Five trainings, whose mean wanders by half as much as that of the forty clusters does."""
+    group, covered = np.repeat(np.arange(40), 5), {"crossed": 0, "clusters alone": 0}
+    for _ in range(200):
+        values = rng.normal(size=40)[group] + 0.2 * rng.normal(size=(5, 1)) + rng.normal(size=(5, 200))
+        for name, scores in (("crossed", values), ("clusters alone", values.mean(0))):
+            found = interval(scores, clusters=group, resamples=300)
+            covered[name] += found.low <= 0 <= found.high
+    assert 0.91 <= covered["crossed"] / 200 <= 0.99
+    assert covered["clusters alone"] < covered["crossed"] - 4
+
+
+def test_one_seed_is_the_bootstrap_over_clusters_alone(rng: np.random.Generator) -> None:
+    """Restated: as many clusters as there are, with replacement, and the mean over their clips."""
     values, group = clustered(rng)
-    seeds = np.stack([values, values + 1, values - 1 + 0.3 * rng.normal(size=len(values))])
-    assert mean_interval(seeds, clusters=group) == mean_interval(seeds.mean(0), clusters=group)
+    counts = np.random.default_rng(7).multinomial(40, np.full(40, 1 / 40), size=500)
+    means = [np.average(values, weights=count[group]) for count in counts]
+    for scores in (values, values[None]):
+        found = interval(scores, clusters=group, resamples=500, seed=7)
+        assert (found.estimate, found.seeds) == (pytest.approx(values.mean()), 1)
+        assert (found.low, found.high) == pytest.approx(tuple(np.quantile(means, [0.025, 0.975])))
+
+
+def test_without_variation_between_clusters_the_variance_is_that_of_the_seeds_mean() -> None:
+    """S - 1 seeds are drawn, of whose mean the variance is s² / S."""
+    levels = np.array([0.1, 0.4, 0.5, 0.9])
+    found = interval(np.repeat(levels[:, None], 50, axis=1), resamples=20_000, level=0.8)
+    # All draws of three of the four, each as likely.
+    means = np.sort([levels[list(drawn)].mean() for drawn in np.ndindex(4, 4, 4)])
+    assert means.var() == pytest.approx(levels.var(ddof=1) / 4)
+    assert (found.low, found.high) == pytest.approx((means[6], means[57])), "10 and 90 % of 64"
+    assert (found.estimate, found.seeds) == (pytest.approx(levels.mean()), 4)
+
+
+def test_seeds_of_two_systems_are_drawn_apart_unless_they_are_matched(rng: np.random.Generator) -> None:
+    values, group = clustered(rng)
+    seeds = values + np.array([[-0.5], [0.0], [0.5]])
+    apart = interval(seeds + 0.1, minus=seeds, clusters=group, resamples=2000)
+    matched = interval(seeds + 0.1, minus=seeds, clusters=group, resamples=2000, matched=True)
+    assert apart.low < 0 < apart.high and apart.estimate == pytest.approx(0.1)
+    assert (matched.low, matched.high) == pytest.approx((0.1, 0.1))
+
+
+def test_systems_may_have_different_numbers_of_seeds(rng: np.random.Generator) -> None:
+    values, group = clustered(rng)
+    found = interval(np.stack([values] * 3) + 0.2, minus=values, clusters=group, resamples=500)
+    assert (found.low, found.high) == pytest.approx((0.2, 0.2)) and found.seeds == 3
+
+
+def test_folds_count_alike_however_many_clips_they_have(rng: np.random.Generator) -> None:
+    rounds, values = np.repeat([3, 7], [90, 10]), np.repeat([0.9, 0.5], [90, 10])
+    assert interval(values, resamples=10).estimate == pytest.approx(0.86)
+    assert interval(values, rounds=rounds, resamples=10).estimate == pytest.approx(0.7)
+    found = interval(rng.normal(size=100), rounds=rounds, clusters=np.arange(100) // 10, resamples=2000)
+    assert np.isfinite([found.low, found.high]).all(), "often nothing of the small fold is drawn"
 
 
 def test_a_statistic_that_is_a_mean_gives_the_mean_interval(rng: np.random.Generator) -> None:
     values, group = clustered(rng)
-    average = lambda weights: float(np.average(values, weights=weights))
-    a = statistic_interval(average, len(values), clusters=group, resamples=500)
-    b = mean_interval(values, clusters=group, resamples=500)
+    seeds = np.stack([values, values + 0.1 * rng.normal(size=len(values))])
+    of = lambda one: lambda weights: float(np.average(one, weights=weights))
+    a = interval([of(one) for one in seeds], clusters=group, resamples=500)
+    b = interval(seeds, clusters=group, resamples=500)
     assert (a.estimate, a.low, a.high) == pytest.approx((b.estimate, b.low, b.high))
-    assert (a.clusters, a.clips) == (40, len(values))
+    assert (a.clusters, a.clips, a.seeds) == (40, len(values), 2)
+    difference = interval([of(one) for one in seeds], minus=seeds, clusters=group, resamples=500, matched=True)
+    assert (difference.low, difference.high) == pytest.approx((0, 0))
 
 
 def test_whole_clusters_are_drawn() -> None:
     group = np.repeat([0, 1], [3, 7])
     seen = []
-    statistic_interval(lambda weights: seen.append(weights) or 0.0, 10, clusters=group, resamples=50)
+    interval([lambda weights: seen.append(weights) or 0.0], clusters=group, resamples=50)
     assert all(len(set(weights[:3])) == len(set(weights[3:])) == 1 for weights in seen)
     assert len({(weights[0], weights[3]) for weights in seen}) > 2
 
@@ -73,4 +127,4 @@ def test_whole_clusters_are_drawn() -> None:
 )
 def test_what_has_no_interval(clusters: list | None, minus: list | None, told: str) -> None:
     with pytest.raises(AaspError, match=told):
-        mean_interval([1.0, 0.0, 1.0], clusters=clusters, minus=minus)
+        interval([1.0, 0.0, 1.0], clusters=clusters, minus=minus)

@@ -6,13 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from columns import task_of
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from aasp.errors import AaspError
 from aasp.evaluate.linear import linear_probe
 from aasp.evaluate.metrics import mean_average_precision
-from aasp.evaluate.task import Task
+from aasp.evaluate.probe import scores
 
 SPLIT = ["train"] * 60 + ["valid"] * 24 + ["test"] * 36
 FOLDS = [i // 24 for i in range(120)]
@@ -36,12 +37,12 @@ def test_the_best_candidate_is_found_and_its_head_is_the_reported_one(
     split: list, blobs: tuple, candidates: dict
 ) -> None:
     X, y = blobs
-    task = Task.from_columns(labels(y), split)
+    task = task_of(labels(y), split)
     result = linear_probe(candidates, task)
     for number, (r, chosen) in enumerate(zip(task.rounds, result.chosen, strict=True)):
         assert chosen.key == (2, "clear")
         scaler = StandardScaler().fit(X[r.refit].astype(np.float64))
-        oracle = LogisticRegression(C=chosen.C, tol=1e-10, max_iter=100_000).fit(
+        oracle = LogisticRegression(C=chosen.setting["C"], tol=1e-10, max_iter=100_000).fit(
             scaler.transform(X[r.refit]), y[r.refit]
         )
         expected = oracle.predict_proba(scaler.transform(X[r.test]))
@@ -49,13 +50,13 @@ def test_the_best_candidate_is_found_and_its_head_is_the_reported_one(
         assert result.round_scores()[number] == pytest.approx((expected.argmax(1) == y[r.test]).mean())
     assert result.test.tolist() == task.test.tolist()
     np.testing.assert_array_equal(result.truth, y[task.test])
-    assert result.scores()["accuracy"].estimate == pytest.approx(result.correct.mean())
+    assert scores([result])["accuracy"].estimate == pytest.approx(result.correct.mean())
     assert result.correct.mean() > 0.6
 
 
 def test_the_penalty_is_the_best_on_validation(blobs: tuple, rng: np.random.Generator) -> None:
     X, y = blobs[0] + rng.normal(size=(120, 40)), np.where(rng.random(120) < 0.3, 0, blobs[1])
-    task = Task.from_columns(labels(y), FOLDS)
+    task = task_of(labels(y), FOLDS)
     strengths = (1e-2, 1.0, 100.0)
     result = linear_probe({"x": X}, task, strengths=strengths)
     told_apart = 0
@@ -65,7 +66,7 @@ def test_the_penalty_is_the_best_on_validation(blobs: tuple, rng: np.random.Gene
         for C in (strength / 40 for strength in strengths):
             oracle = LogisticRegression(C=C, tol=1e-10, max_iter=100_000).fit(scaler.transform(X[r.train]), y[r.train])
             found[C] = oracle.score(scaler.transform(X[r.valid]), y[r.valid])
-        assert found[chosen.C] == chosen.valid_scores["x"] == max(found.values())
+        assert found[chosen.setting["C"]] == chosen.valid_scores["x"] == max(found.values())
         told_apart += min(found.values()) < max(found.values())
     assert told_apart > 2
 
@@ -76,7 +77,7 @@ def test_a_corrupted_test_part_changes_no_choice_and_no_head(
 ) -> None:
     """Each round's head must be the same whatever its test clips and their labels are."""
     _, y = blobs
-    task = Task.from_columns(labels(y), split)
+    task = task_of(labels(y), split)
     clean = linear_probe(candidates, task)
     for number, r in enumerate(task.rounds):
         corrupt = {key: X.copy() for key, X in candidates.items()}
@@ -86,7 +87,7 @@ def test_a_corrupted_test_part_changes_no_choice_and_no_head(
         shuffled[r.test] = rng.permutation(y[r.test])
         other = linear_probe(corrupt, replace(task, y=shuffled, rounds=[r]))
         one, two = clean.chosen[number], other.chosen[0]
-        assert (one.key, one.C, one.valid_scores) == (two.key, two.C, two.valid_scores)
+        assert (one.key, one.setting, one.valid_scores) == (two.key, two.setting, two.valid_scores)
         for field in ("mean", "scale", "weight", "bias"):
             np.testing.assert_array_equal(getattr(one.head, field), getattr(two.head, field))
         assert not np.array_equal(clean.probabilities[clean.rounds == number], other.probabilities)
@@ -94,7 +95,7 @@ def test_a_corrupted_test_part_changes_no_choice_and_no_head(
 
 def test_a_candidate_good_only_on_test_is_not_chosen(blobs: tuple, candidates: dict) -> None:
     _, y = blobs
-    task = Task.from_columns(labels(y), SPLIT)
+    task = task_of(labels(y), SPLIT)
     cheat = np.zeros((120, 4), np.float32)
     cheat[task.test] = np.eye(4)[y[task.test]]
     result = linear_probe({**candidates, (3, "cheat"): cheat}, task)
@@ -104,22 +105,22 @@ def test_a_candidate_good_only_on_test_is_not_chosen(blobs: tuple, candidates: d
 def test_multilabel_is_scored_by_mean_average_precision(blobs: tuple, rng: np.random.Generator) -> None:
     X, y = blobs
     hot = (y[:, None] == np.arange(4)) | (rng.random((120, 4)) < 0.15)
-    task = Task.from_columns([";".join("abcd"[k] for k in np.flatnonzero(row)) for row in hot], FOLDS)
+    task = task_of([";".join("abcd"[k] for k in np.flatnonzero(row)) for row in hot], FOLDS)
     result = linear_probe({"x": X}, task)
     per_fold = [mean_average_precision(hot[r.test], result.probabilities[r.test]) for r in task.rounds]
-    (name,) = scores = result.scores()
-    assert name == "mAP" and scores["mAP"].estimate == pytest.approx(np.mean(per_fold))
-    assert scores["mAP"].low < scores["mAP"].estimate < scores["mAP"].high
+    ((name, found),) = scores([result]).items()
+    assert name == "mAP" and found.estimate == pytest.approx(np.mean(per_fold))
+    assert found.low < found.estimate < found.high
     assert np.mean(per_fold) > hot.mean() + 0.2, "chance is the share of positives"
 
 
 def test_groups_are_what_intervals_draw(blobs: tuple) -> None:
     X, y = blobs
     groups = [i // 6 for i in range(120)]
-    result = linear_probe({"x": X}, Task.from_columns(labels(y), SPLIT, groups))
-    assert result.scores()["accuracy"].clusters == 6
-    single = linear_probe({"x": X}, Task.from_columns(labels(y), SPLIT, [*range(84), *[84] * 36]))
-    assert single.scores()["accuracy"].clusters == 36, "one group only: clips are drawn"
+    result = linear_probe({"x": X}, task_of(labels(y), SPLIT, groups))
+    assert scores([result])["accuracy"].clusters == 6
+    single = linear_probe({"x": X}, task_of(labels(y), SPLIT, [*range(84), *[84] * 36]))
+    assert scores([single])["accuracy"].clusters == 36, "one group only: clips are drawn"
 
 
 def test_progress_counts_every_candidate_of_every_round(blobs: tuple, candidates: dict) -> None:
@@ -127,13 +128,13 @@ def test_progress_counts_every_candidate_of_every_round(blobs: tuple, candidates
     for some in (candidates, dict(list(candidates.items())[:2])):
         seen: list[tuple[int, int]] = []
         note = lambda *now, seen=seen: seen.append(now)
-        linear_probe(some, Task.from_columns(labels(y), FOLDS), strengths=(1.0,), progress=note)
+        linear_probe(some, task_of(labels(y), FOLDS), strengths=(1.0,), progress=note)
         assert seen == [(k + 1, 5 * len(some)) for k in range(5 * len(some))]
 
 
 def test_features_that_do_not_fit_the_task(blobs: tuple) -> None:
     X, y = blobs
-    task = Task.from_columns(labels(y), SPLIT)
+    task = task_of(labels(y), SPLIT)
     with pytest.raises(AaspError, match="119 rows for 120 clips"):
         linear_probe({"x": X[1:]}, task)
     X[3, 3] = np.nan

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, average_precision_score, f1_score
 
-from aasp.evaluate.metrics import absent_classes, accuracy, macro_f1, mean_average_precision
+from aasp.evaluate.metrics import AveragePrecision, absent_classes, accuracy, macro_f1, mean_average_precision
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_a_weight_counts_a_clip_so_often(guesses: tuple[np.ndarray, np.ndarray],
     for metric in (accuracy, macro_f1):
         assert metric(truth, predicted, weights) == pytest.approx(metric(truth[often], predicted[often]), abs=1e-9)
     hot, scores = truth[:, None] == np.arange(5), rng.random((len(truth), 5))
-    weighted = mean_average_precision(hot, scores, weights)
+    weighted = AveragePrecision(hot, scores)(weights)
     assert weighted == pytest.approx(mean_average_precision(hot[often], scores[often]), abs=1e-9)
 
 

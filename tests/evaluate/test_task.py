@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from columns import task_of
 
 from aasp.datasets.index import Skipped
 from aasp.datasets.labelled import LabelledSet
@@ -15,7 +16,7 @@ LABELS = ["a", "b"] * 5
 
 
 def test_parts_of_a_split_column() -> None:
-    task = Task.from_columns(LABELS, PARTS)
+    task = task_of(LABELS, PARTS)
     (only,) = task.rounds
     assert (only.train.tolist(), only.valid.tolist(), only.test.tolist()) == ([*range(6)], [6, 7], [8, 9])
     assert only.refit.tolist() == [*range(8)]
@@ -24,7 +25,7 @@ def test_parts_of_a_split_column() -> None:
 
 def test_folds_are_tested_once_and_the_next_one_chooses() -> None:
     folds = np.repeat([1, 2, 10], 4)
-    task = Task.from_columns(["a", "b"] * 6, folds.tolist())
+    task = task_of(["a", "b"] * 6, folds.tolist())
     assert [r.name for r in task.rounds] == ["1", "2", "10"], "in the order of their numbers"
     for r, chooser in zip(task.rounds, (2, 10, 1), strict=True):
         assert set(folds[r.test]) == {int(r.name)}
@@ -36,30 +37,30 @@ def test_folds_are_tested_once_and_the_next_one_chooses() -> None:
 def test_without_a_valid_part_whole_groups_are_held_out() -> None:
     split = ["train"] * 200 + ["test"] * 2
     groups = np.array([f"speaker {i // 4}" for i in range(202)])
-    task = Task.from_columns([*"ab"] * 101, split, groups.tolist())
+    task = task_of([*"ab"] * 101, split, groups.tolist())
     (only,) = task.rounds
     assert 20 <= only.valid.size < 24
     assert set(groups[only.train]).isdisjoint(groups[only.valid])
     assert only.refit.tolist() == [*range(200)]
-    again = Task.from_columns([*"ab"] * 101, split, groups.tolist())
+    again = task_of([*"ab"] * 101, split, groups.tolist())
     assert again.rounds[0].valid.tolist() == only.valid.tolist()
-    other = Task.from_columns([*"ab"] * 101, split, groups.tolist(), seed=1)
+    other = task_of([*"ab"] * 101, split, groups.tolist(), seed=1)
     assert other.rounds[0].valid.tolist() != only.valid.tolist()
 
 
 def test_two_folds_choose_on_a_held_out_tenth() -> None:
-    task = Task.from_columns([*"ab"] * 20, ["x"] * 20 + ["y"] * 20)
+    task = task_of([*"ab"] * 20, ["x"] * 20 + ["y"] * 20)
     assert [(r.train.size, r.valid.size, r.test.size) for r in task.rounds] == [(18, 2, 20)] * 2
 
 
 def test_a_semicolon_makes_the_task_multilabel() -> None:
-    task = Task.from_columns(["dog; cat", "", "cat", "dog", "cat;cat"], ["train", "train", "train", "train", "test"])
+    task = task_of(["dog; cat", "", "cat", "dog", "cat;cat"], ["train", "train", "train", "train", "test"])
     assert task.multilabel and task.classes == ["cat", "dog"]
     assert task.y.tolist() == [[True, True], [False, False], [True, False], [False, True], [True, False]]
 
 
 def test_labels_and_groups_that_are_numbers() -> None:
-    task = Task.from_columns([60, 9, 60, 9], ["train", "train", "test", "test"], [1, 2, 3, 4])
+    task = task_of([60, 9, 60, 9], ["train", "train", "test", "test"], [1, 2, 3, 4])
     assert task.classes == ["9", "60"] and task.y.tolist() == [1, 0, 1, 0]
 
 
@@ -67,11 +68,11 @@ def test_what_a_reader_should_know_is_noted() -> None:
     labels = ["a", "b", "a", "b", "a", "b", "c", "d"]
     split = ["train"] * 4 + ["valid"] * 1 + ["test"] * 3
     groups = ["x", "y", "z", "z", "v", "y", "y", "w"]
-    unseen, torn, rare = Task.from_columns(labels, split, groups).notes
+    unseen, torn, rare = task_of(labels, split, groups).notes
     assert "2 label(s) only in the test part" in unseen and "c, d" in unseen
     assert "1 group(s) in both train and test" in torn and "y" in torn
     assert "2 class(es) of one clip" in rare and "c, d" in rare
-    (single,) = Task.from_columns(labels[:6], ["train"] * 4 + ["test"] * 2, ["x", "y", "x", "y", "v", "v"]).notes
+    (single,) = task_of(labels[:6], ["train"] * 4 + ["test"] * 2, ["x", "y", "x", "y", "v", "v"]).notes
     assert "'v'" in single
 
 
@@ -93,7 +94,7 @@ def test_what_a_reader_should_know_is_noted() -> None:
 )
 def test_columns_that_make_no_task(labels: list, split: list, groups: list | None, told: str) -> None:
     with pytest.raises(AaspError, match="; ") as error:
-        Task.from_columns(labels, split, groups)
+        task_of(labels, split, groups)
     assert told in str(error.value)
 
 
@@ -154,7 +155,7 @@ def test_several_labels_may_be_none() -> None:
         ({"labels": [("a",), ("a", "b")] * 20}, "a clip has 2 (a, b)"),
         ({"labels": [("a",), ()] * 20}, "20 of 40 clips have none"),
         ({"labels": [("a",), ("e",)] * 20}, "e not among the 4 classes"),
-        ({"labels": [("a",)] * 40}, "1 class in 40 clips; a probe needs two"),
+        ({"labels": [("a",)] * 40}, "1 class in 40 clips; there must be two"),
     ],
 )
 def test_a_set_that_makes_no_task_is_named(changes: dict, told: str) -> None:

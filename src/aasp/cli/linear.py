@@ -1,178 +1,147 @@
-"""`aasp linear`: how much a linear layer can read from a frozen model, on a labelled index."""
+"""`aasp linear`: how much a linear layer, or the nearest neighbours, can read from frozen models."""
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 import tyro
-from rich.console import Console
-from rich.table import Table
 
 from aasp.cli.arguments import parse
 from aasp.cli.progress import bar
-from aasp.cli.show import facts
-from aasp.files import atomic_write, check_output
+from aasp.errors import AaspError
+from aasp.files import check_output
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from aasp.datasets.index import Skipped
-    from aasp.evaluate.intervals import Interval
-    from aasp.evaluate.linear import ProbeResult
-    from aasp.evaluate.task import Task
+    from aasp.datasets.labelled import LabelledSet
+    from aasp.evaluate.features import Key
+    from aasp.evaluate.protocol import Protocol
+    from aasp.model.audio_encoder import AudioEncoder
 
 
 @dataclass(frozen=True)
 class Linear:
-    """Score a frozen model by a linear probe.
+    """Score frozen models on a labelled set: on a benchmark, or on an index of your own.
 
-    Layer, pooling and penalty are chosen on the valid part (a tenth of train where there is none), the head is trained
-    on train and valid and scored once on test. Intervals are 95 % bootstraps over --group.
+    evar, as the field does: standardise, train one linear layer by Adam, stop early on the valid part (a tenth of
+    train, in whole groups, where there is none), three seeds. logistic: logistic regression; layer, pooling and penalty
+    chosen on the valid part (of folds, the next one), refitted on train and valid. knn: a vote of the nearest
+    neighbours, chosen likewise. The test part is scored once. Intervals are 95 % bootstraps over groups and seeds;
+    further models are compared with the first, paired.
     """
 
-    model: tyro.conf.Positional[str]
-    """Folder of a model or of a run, or a model on the hub."""
-    index: Path
-    """.csv or .parquet with a column path."""
-    label: str
+    models: tyro.conf.Positional[tuple[str, ...]]
+    """Folders of models or of runs, or models on the hub."""
+    benchmark: str | None = None
+    """Name of a benchmark: see `aasp benchmarks`."""
+    root: Path | None = None
+    """Folder of the benchmark's copy."""
+    index: Path | None = None
+    """.csv or .parquet with a column path, in place of a benchmark."""
+    label: str | None = None
     """Column of labels; several in a row, separated by ;, make the task multi-label (mAP)."""
-    split: str
+    split: str | None = None
     """Column of train, valid (optional) and test; or of folds, each tested once."""
     group: str | None = None
     """Column of what clips have in common (recording, speaker, instrument): kept together, and drawn by intervals."""
+    protocol: Literal["evar", "logistic", "knn"] = "evar"
+    """What reads the embeddings, and what is chosen."""
+    seeds: int | None = None
+    """Repeats: of EVAR's training, and of the held-out tenth. 3 for evar, else 1."""
+    layer: tuple[str, ...] = ()
+    """0, the input of the first block, to the model's depth, its output; several are candidates. Or weighted: evar
+    learns a weight for each. By default the last for evar, else all."""
     pooling: tuple[str, ...] = ()
-    """Candidates: cls, mean, flat, mean+std, flat+std; all by default."""
-    layer: tuple[int, ...] = ()
-    """Candidates: 0, the input of the first block, to the model's depth, its output; all by default."""
-    json: Path | None = None
-    """File for the whole record: protocol, choices, scores, every prediction."""
+    """cls, mean, flat, mean+std, flat+std; several are candidates. By default the model's own for evar, else all."""
+    lr: float | None = None
+    """Learning rate of evar: 3e-4 up to 1,536 dimensions and 3e-5 above when left out."""
+    cache: Path | None = None
+    """Folder where embeddings are kept; $AASP_CACHE or ~/.cache/aasp when left out."""
+    no_cache: bool = False
+    """Neither read nor keep embeddings."""
+    out: Path | None = None
+    """File for the records that `aasp table` reads, with every choice, score and prediction."""
     overwrite: bool = False
-    """Replace an existing --json file."""
+    """Replace an existing --out file."""
 
 
 def run(argv: list[str]) -> int:
     arguments = parse(Linear, argv, prog="aasp linear")
-    if arguments.json is not None:
-        check_output(arguments.json, overwrite=arguments.overwrite)
+    if not arguments.models:
+        raise AaspError("no model; name the folder of a model or of a run")
+    if arguments.seeds is not None and arguments.seeds < 1:
+        raise AaspError(f"--seeds is {arguments.seeds}; give a number of at least 1")
+    if arguments.cache is not None and arguments.no_cache:
+        raise AaspError(f"both --cache {arguments.cache} and --no-cache; leave one out")
+    if arguments.out is not None:
+        check_output(arguments.out, overwrite=arguments.overwrite)
 
-    from aasp.datasets.manifest import Manifest
-    from aasp.evaluate.features import clip_features
-    from aasp.evaluate.linear import linear_probe
+    from aasp.cli.linear_results import Scored, show_lead, show_scores, write_results
+    from aasp.datasets.benchmarks.open import open_labelled
+    from aasp.evaluate.probe import scores
+    from aasp.evaluate.protocol import Protocol
     from aasp.evaluate.task import Task
     from aasp.model.audio_encoder import load
-    from aasp.model.pooling import POOLINGS
+    from aasp.model.weights import model_hash
 
-    encoder = load(arguments.model)
-    manifest, skipped = Manifest.open(arguments.index)
-    names = [arguments.label, arguments.split] + ([arguments.group] if arguments.group else [])
-    columns = [manifest.column(name).tolist() for name in names]
-    task = Task.from_columns(*columns)  # before the long part, so that its complaints come at once
-    unreadable: list[Skipped] = []
-    with bar("embedding") as show:
-        features = clip_features(
-            encoder,
-            manifest.paths,
-            poolings=arguments.pooling or POOLINGS,
-            layers=arguments.layer or None,
-            skipped=unreadable,
-            progress=show,
-        )
-    paths = manifest.paths
-    if unreadable:
-        bad = {file.path for file in unreadable}
-        kept = [row for row, path in enumerate(paths) if path not in bad]
-        paths = [paths[row] for row in kept]
-        features = {key: X[kept] for key, X in features.items()}
-        task = Task.from_columns(*([column[row] for row in kept] for column in columns))
-    with bar("probing") as show:
-        result = linear_probe(features, task, progress=show)
-    skipped += unreadable
-    scores = result.scores()
-    _print(arguments, task, result, scores, skipped)
-    if arguments.json is not None:
-        record = _record(arguments, task, result, scores, skipped, paths)
-        with atomic_write(arguments.json) as beside:
-            beside.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    protocol = Protocol.of(arguments.protocol, arguments.layer, arguments.pooling, arguments.lr)
+    source = (arguments.benchmark, arguments.root, arguments.index, arguments.label, arguments.split, arguments.group)
+    listed = Path("missing.csv") if arguments.out is None else arguments.out.with_suffix(".missing.csv")
+    labelled = open_labelled(*source, missing_list=listed)
+    encoders = [load(model) for model in arguments.models]
+    # Before the long part, so that complaints come at once.
+    for encoder in encoders:
+        protocol.keys(encoder)
+    Task.of(labelled, choose=protocol.choose)
+    labelled, features, skipped = _embed(arguments, labelled, encoders, protocol)
+    scored = []
+    for model, encoder, found in zip(arguments.models, encoders, features, strict=True):
+        with bar("probing") as show:
+            tasks, results = protocol.run(found, labelled, arguments.seeds or protocol.seeds, show)
+        scored.append(Scored(model, model_hash(encoder), tasks, results, scores(results)))
+    leads = [scores(scored[0].results, minus=other.results) for other in scored[1:]]
+    for one in scored:
+        show_scores(protocol, labelled, one, len(skipped))
+    for other, lead in zip(scored[1:], leads, strict=True):
+        show_lead(scored[0], other, lead)
+    for file in skipped:
+        print(f"skipped {file.path}: {file.reason}", file=sys.stderr)
+    if arguments.out is not None:
+        write_results(arguments.out, protocol, labelled, scored, leads)
     return 0
 
 
-def _print(
-    arguments: Linear, task: Task, result: ProbeResult, scores: dict[str, Interval], skipped: list[Skipped]
-) -> None:
-    drawn = f"{len(set(result.clusters.tolist())):,} × {arguments.group}" if result.clusters is not None else "clips"
-    facts(
-        f"linear probe of {arguments.model} on {arguments.index}, {arguments.label} by {arguments.split}",
-        {
-            **{name: f"{one.percent()} %" for name, one in scores.items()},
-            "interval": f"95 %, bootstrap over {drawn}",
-            "clips": f"{len(result.test):,} scored of {len(task.y):,}, {len(task.classes)} classes",
-            "note": task.notes or None,
-            "skipped": f"{len(skipped):,}" if skipped else None,
-        },
-    )
-    for file in skipped:
-        print(f"skipped {file.path}: {file.reason}", file=sys.stderr)
-    table = Table(box=None, pad_edge=False, padding=(0, 2))
-    for name in ("  part", "layer", "pooling", "C", "valid", "test"):
-        table.add_column(name, justify="left" if name in ("  part", "pooling") else "right")
-    for r, chosen, test in zip(task.rounds, result.chosen, result.round_scores(), strict=True):
-        layer, pooling = chosen.key
-        valid = chosen.valid_scores[chosen.key]
-        table.add_row(f"  {r.name}", str(layer), pooling, f"{chosen.C:.2g}", f"{100 * valid:.1f}", f"{100 * test:.1f}")
-    Console(highlight=False).print(table)
+def _embed(
+    arguments: Linear, labelled: LabelledSet, encoders: list[AudioEncoder], protocol: Protocol
+) -> tuple[LabelledSet, list[dict[Key, np.ndarray]], list[Skipped]]:
+    """Embeddings of every model, the set without the clips that one of them can't use, and these."""
+    from aasp.audio.sounds import describe
+    from aasp.evaluate.cache import default_folder, kept_features
+    from aasp.evaluate.features import clip_features
 
-
-def _record(
-    arguments: Linear,
-    task: Task,
-    result: ProbeResult,
-    scores: dict[str, Interval],
-    skipped: list[Skipped],
-    paths: list[str],
-) -> dict[str, Any]:
-    """Everything that was asked, chosen and found, as JSON values."""
-    from aasp import __version__
-    from aasp.evaluate.linear import SHORTLIST, STRENGTHS
-
-    named = lambda y: [task.classes[k] for k in y.nonzero()[0]] if task.multilabel else task.classes[y]
-    return {
-        "aasp": __version__,
-        "model": arguments.model,
-        "index": str(arguments.index),
-        "label": arguments.label,
-        "split": arguments.split,
-        "group": arguments.group,
-        "protocol": {
-            "head": "standardised, L2 logistic regression" + (", one per class" if task.multilabel else ""),
-            "candidates": "ridge regression's best on valid, then logistic regression's; refitted on train + valid",
-            "strengths": STRENGTHS,
-            "shortlist": SHORTLIST,
-        },
-        "classes": task.classes,
-        "notes": task.notes,
-        "skipped": [file._asdict() for file in skipped],
-        "scores": {name: one.to_dict() for name, one in scores.items()},
-        "rounds": [
-            {
-                "part": r.name,
-                "clips": {"train": len(r.train), "valid": len(r.valid), "test": len(r.test)},
-                "layer": chosen.key[0],
-                "pooling": chosen.key[1],
-                "C": chosen.C,
-                "test": test,
-                "valid": [
-                    {"layer": layer, "pooling": pooling, "score": value}
-                    for (layer, pooling), value in chosen.valid_scores.items()
-                ],
-            }
-            for r, chosen, test in zip(task.rounds, result.chosen, result.round_scores(), strict=True)
-        ],
-        "predictions": [
-            {"path": paths[row], "part": task.rounds[number].name, "truth": named(truth), "predicted": named(guess)}
-            for row, number, truth, guess in zip(
-                result.test, result.rounds, result.truth, result.predicted, strict=True
-            )
-        ],
-    }
+    found = []
+    skipped: dict[str, Skipped] = {}
+    for encoder in encoders:
+        keys = protocol.keys(encoder)
+        unusable: list[Skipped] = []
+        with bar("embedding") as show:
+            if arguments.no_cache:
+                found.append(clip_features(encoder, labelled.sounds, keys, skipped=unusable, progress=show))
+            else:
+                folder = arguments.cache or default_folder()
+                kept = kept_features(encoder, labelled.sounds, keys, folder, skipped=unusable, progress=show)
+                for damaged in kept.damaged:
+                    print(f"cache: {damaged} was damaged; its clips are embedded again", file=sys.stderr)
+                found.append(kept.features)
+        skipped |= {file.path: file for file in unusable}
+    stay = [row for row, sound in enumerate(labelled.sounds) if describe(sound) not in skipped]
+    if len(stay) < len(labelled):
+        gone = sorted(set(range(len(labelled))) - set(stay))
+        labelled = labelled.without(gone, list(skipped.values()))
+        found = [{key: X[stay] for key, X in features.items()} for features in found]
+    return labelled, found, list(skipped.values())

@@ -24,8 +24,7 @@ from sklearn.preprocessing import StandardScaler
 
 from aasp.audio.io import read
 from aasp.errors import AaspError
-from aasp.evaluate.linear import Chosen, ProbeResult, score_heads
-from aasp.evaluate.logistic import Head
+from aasp.evaluate.probe import Chosen, LinearHead, ProbeResult, score_heads
 from aasp.evaluate.task import Task
 from aasp.features.logmel import LogMel, LogMelConfig
 
@@ -82,7 +81,8 @@ def fixed_probe(X: np.ndarray, task: Task) -> ProbeResult:
         weight[:, known[-len(classifier.coef_) :]] = classifier.coef_.T
         bias[known] = 0.0
         bias[known[-len(classifier.coef_) :]] = classifier.intercept_
-        heads.append(Chosen("fixed", C, Head(scaler.mean_, scaler.scale_, weight, bias, multilabel=False)))
+        head = LinearHead(scaler.mean_, scaler.scale_, weight, bias, multilabel=False)
+        heads.append(Chosen("fixed", {"C": C}, head))
     return score_heads({"fixed": X}, task, heads)
 
 

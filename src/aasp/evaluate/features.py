@@ -1,7 +1,7 @@
-"""Embeddings of files: every pooling and layer in one pass, whole clips of any length, in the order given.
+"""Embeddings of sounds: every pooling and layer in one pass, whole clips of any length, in the order given.
 
-Files are read shortest first and batched with their neighbours in length, so that little is padding; results go back to
-the order given. n files, B clips of a batch, S samples, G time patches, D width.
+Sounds are read shortest first and batched with their neighbours in length, so that little is padding; results go back
+to the order given. n sounds, B clips of a batch, S samples, G time patches, D width.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aasp.audio.io import AudioError, probe, read
+from aasp.audio.io import AudioError
+from aasp.audio.sounds import Sound, describe, duration, read_sound
 from aasp.datasets.index import Skipped
 from aasp.errors import AaspError
 from aasp.model.audio_encoder import AudioEncoder, Embeddings
@@ -35,31 +36,51 @@ class Timestamps:
 
 def clip_features(
     encoder: AudioEncoder,
-    paths: Sequence[str],
+    sounds: Sequence[Sound],
+    keys: Sequence[Key] | None = None,
     *,
-    poolings: Sequence[str] = POOLINGS,
-    layers: Sequence[int] | None = None,
     batch: int = BATCH,
     skipped: list[Skipped] | None = None,
     progress: Progress | None = None,
 ) -> dict[Key, np.ndarray]:
-    """Embed whole files with a frozen encoder, for every layer and pooling at once.
+    """Embed whole sounds with a frozen encoder, for every layer and pooling at once.
 
     Args:
         encoder: the model; evaluated in fp32 on its own device.
-        paths: n files.
-        poolings: ways to make one vector of a clip's tokens (see `aasp.model.pooling`).
-        layers: 0 (the input of the first block) to `depth` (the normalised output); all when left out. The class token
-            of layer 0 is the same for every clip and left out.
+        sounds: n files, excerpts or mixtures.
+        keys: (layer, pooling) pairs, from `clip_keys`; all there are when left out.
         batch: clips in a batch; fewer where they are longer than the encoder's window.
-        skipped: takes files that can't be used, whose rows are then NaN; without it the first of them raises.
-        progress: called with (files done, n).
+        skipped: takes sounds that can't be used, whose rows are then NaN; without it the first of them raises.
+        progress: called with (sounds done, n).
 
     Returns:
-        (layer, pooling) → (n, D') float32, rows in the order of `paths`.
+        (layer, pooling) → (n, D') float32, rows in the order of `sounds`.
 
     Raises:
-        AaspError: an unknown pooling or layer, a file that can't be used, or none that can.
+        AaspError: a sound that can't be used, or none that can.
+    """
+    keys = clip_keys(encoder) if keys is None else keys
+    out: dict[Key, np.ndarray] = {}
+    below = needs_layers(encoder, keys)
+    for rows, found in embedded(encoder, sounds, layers=below, batch=batch, skipped=skipped, progress=progress):
+        for key, vectors in pooled(encoder, found, keys).items():
+            out.setdefault(key, np.full((len(sounds), vectors.shape[1]), np.nan, np.float32))[rows] = vectors
+    return out
+
+
+def clip_keys(
+    encoder: AudioEncoder, layers: Sequence[int] | None = None, poolings: Sequence[str] = POOLINGS
+) -> list[Key]:
+    """(layer, pooling) pairs, to ask for.
+
+    Args:
+        encoder: the model.
+        layers: 0 (the input of the first block) to `depth` (the normalised output); all when left out. The class token
+            of layer 0 is the same for every clip and left out.
+        poolings: ways to make one vector of a clip's tokens (see `aasp.model.pooling`).
+
+    Raises:
+        AaspError: an unknown pooling or layer, or nothing asked for but what is left out.
     """
     depth = encoder.config.encoder.depth
     layers = range(depth + 1) if layers is None else layers
@@ -71,21 +92,28 @@ def clip_features(
             raise AaspError(f"no such layer: {layer}; this encoder has 0 to {depth}")
     if not keys:
         raise AaspError("the class token of layer 0 is the same for every clip; choose another layer or pooling")
-    out: dict[Key, np.ndarray] = {}
-    below = min(layers) < depth
-    for rows, found in embedded(encoder, paths, layers=below, batch=batch, skipped=skipped, progress=progress):
-        stages = [*found.layers[:depth], (found.tokens, found.cls)]
-        for layer, pooling in keys:
-            tokens, cls = stages[layer if below else -1]
-            pooled = pool(tokens, cls, encoder.stem.subbands, found.valid, pooling).cpu().numpy()
-            vectors = out.setdefault((layer, pooling), np.full((len(paths), pooled.shape[1]), np.nan, np.float32))
-            vectors[rows] = pooled
+    return keys
+
+
+def pooled(encoder: AudioEncoder, found: Embeddings, keys: Sequence[Key]) -> dict[Key, np.ndarray]:
+    """The clip vectors (B, D') of each key in what `embedded` found; with `layers` where a key is not the output."""
+    stages = [*found.layers, (found.tokens, found.cls)]
+    subbands, depth = encoder.stem.subbands, encoder.config.encoder.depth
+    out = {}
+    for layer, pooling in keys:
+        tokens, cls = stages[-1 if layer == depth else layer]
+        out[layer, pooling] = pool(tokens, cls, subbands, found.valid, pooling).cpu().numpy()
     return out
+
+
+def needs_layers(encoder: AudioEncoder, keys: Sequence[Key]) -> bool:
+    """Whether a key is not the encoder's output."""
+    return min(layer for layer, _ in keys) < encoder.config.encoder.depth
 
 
 def embedded(
     encoder: AudioEncoder,
-    paths: Sequence[str],
+    sounds: Sequence[Sound],
     *,
     layers: bool = False,
     pooling: Pooling | None = None,
@@ -93,35 +121,63 @@ def embedded(
     skipped: list[Skipped] | None = None,
     progress: Progress | None = None,
 ) -> Iterator[tuple[list[int], Embeddings]]:
-    """Embed whole files batch by batch: which of `paths` they are, and what the encoder says of them.
+    """Embed whole sounds batch by batch: which of `sounds` they are, and what the encoder says of them.
 
     Args:
         layers, pooling: passed to the encoder.
-        encoder, paths, batch, skipped, progress: as in `clip_features`.
+        encoder, sounds, batch, skipped, progress: as in `clip_features`.
+    """
+    unusable: list[Skipped] = []
+    done = 0
+    show = None if progress is None else lambda now: progress(now, len(sounds))
+    for rows, found in batches(encoder, sounds, unusable, skipped is None, layers, pooling, batch, show):
+        yield rows, found
+        done += len(rows)
+    if not done:
+        raise nothing_usable(unusable)
+    if skipped is not None:
+        skipped.extend(unusable)
+
+
+def batches(
+    encoder: AudioEncoder,
+    sounds: Sequence[Sound],
+    unusable: list[Skipped],
+    strict: bool,
+    layers: bool = False,
+    pooling: Pooling | None = None,
+    batch: int = BATCH,
+    show: Callable[[int], object] | None = None,
+) -> Iterator[tuple[list[int], Embeddings]]:
+    """`embedded` where it may be that no sound can be used: all of them are then in `unusable`.
+
+    Args:
+        unusable: takes sounds that can't be used; or, if `strict`, the first of them raises.
+        show: called with the number of sounds done.
     """
     device = next(encoder.parameters()).device
     training = encoder.training
     encoder.eval()
-    unusable: list[Skipped] = []
     done = 0
     try:
-        order = _by_length(paths, unusable, strict=skipped is None)
+        order = _by_length(sounds, unusable, strict)
         for rows in _grouped(order, batch, encoder.config.window_seconds):
-            wave, lengths, rows = _read(encoder, paths, rows, unusable, strict=skipped is None)
+            wave, lengths, rows = _read(encoder, sounds, rows, unusable, strict)
             if rows:
                 with torch.inference_mode():
                     found = encoder(wave.to(device), lengths, layers=layers, pooling=pooling)
                 yield rows, found
             done += len(rows)
-            if progress is not None:
-                progress(done + len(unusable), len(paths))
+            if show is not None:
+                show(done + len(unusable))
     finally:
         encoder.train(training)
-    if not done:
-        why = f"all {len(unusable)} skipped, the first {unusable[0].path}: {unusable[0].reason}" if unusable else "none"
-        raise AaspError(f"no usable audio to embed: {why}; mend or replace the files")
-    if skipped is not None:
-        skipped.extend(unusable)
+
+
+def nothing_usable(unusable: Sequence[Skipped]) -> AaspError:
+    """What is raised where every sound was skipped, or there was none."""
+    why = f"all {len(unusable)} skipped, the first {unusable[0].path}: {unusable[0].reason}" if unusable else "none"
+    return AaspError(f"no usable audio to embed: {why}; mend or replace the files")
 
 
 def timestamps(found: Embeddings) -> list[Timestamps]:
@@ -131,17 +187,23 @@ def timestamps(found: Embeddings) -> list[Timestamps]:
     return [Timestamps(vectors[i, valid[i]], seconds[valid[i]]) for i in range(len(vectors))]
 
 
-def _by_length(paths: Sequence[str], unusable: list[Skipped], strict: bool) -> list[tuple[float, int]]:
-    """(seconds, row) of the files whose headers can be read, shortest first."""
+def _by_length(sounds: Sequence[Sound], unusable: list[Skipped], strict: bool) -> list[tuple[float, int]]:
+    """(seconds, row) of the sounds whose headers can be read, shortest first."""
     order = []
-    for row, path in enumerate(paths):
+    for row, sound in enumerate(sounds):
         try:
-            order.append((probe(path).seconds, row))
+            order.append((duration(sound), row))
         except AudioError as error:
             if strict:
                 raise
-            unusable.append(Skipped(error.path, error.reason))
+            unusable.append(_skipped(sound, error))
     return sorted(order)
+
+
+def _skipped(sound: Sound, error: AudioError) -> Skipped:
+    """The sound, and why, with the file at fault where it is only a part of the sound."""
+    name = describe(sound)
+    return Skipped(name, error.reason if error.path == name else f"{error.path}: {error.reason}")
 
 
 def _grouped(order: list[tuple[float, int]], batch: int, window_seconds: float) -> Iterator[list[int]]:
@@ -157,21 +219,21 @@ def _grouped(order: list[tuple[float, int]], batch: int, window_seconds: float) 
 
 
 def _read(
-    encoder: AudioEncoder, paths: Sequence[str], rows: list[int], unusable: list[Skipped], strict: bool
+    encoder: AudioEncoder, sounds: Sequence[Sound], rows: list[int], unusable: list[Skipped], strict: bool
 ) -> tuple[Tensor, Tensor, list[int]]:
-    """Decode some files: waveforms (B, S), zero beyond their ends, valid samples (B,), and which files they are."""
+    """Decode some sounds: waveforms (B, S), zero beyond their ends, valid samples (B,), and which sounds they are."""
     front = encoder.config.frontend
     waves, kept = [], []
     for row in rows:
         try:
-            wave = read(paths[row], rate=front.rate)
+            wave = read_sound(sounds[row], rate=front.rate)
             if len(wave) < front.window:
                 reason = f"too short: {1000 * len(wave) / front.rate:.3g} ms, under one analysis window"
-                raise AudioError(paths[row], f"{reason} of {front.window_ms:g} ms", "give a longer clip")
+                raise AudioError(describe(sounds[row]), f"{reason} of {front.window_ms:g} ms", "give a longer clip")
         except AudioError as error:
             if strict:
                 raise
-            unusable.append(Skipped(error.path, error.reason))
+            unusable.append(_skipped(sounds[row], error))
             continue
         waves.append(torch.from_numpy(wave))
         kept.append(row)

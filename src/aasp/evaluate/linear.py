@@ -13,15 +13,12 @@ train + valid.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from aasp.errors import AaspError
-from aasp.evaluate.intervals import Interval, mean_interval, statistic_interval
-from aasp.evaluate.logistic import Head, Rotated
-from aasp.evaluate.metrics import accuracy, macro_f1, mean_average_precision
+from aasp.evaluate.logistic import Rotated
+from aasp.evaluate.probe import Chosen, ProbeResult, Progress, choose_each, rank
 from aasp.evaluate.task import Round, Task
 
 # C of the head times D: the standardised clips have squared norm D, so the same strengths serve every width.
@@ -30,89 +27,6 @@ STRENGTHS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0)
 RIDGES = tuple(10.0 ** (k / 2) for k in range(-12, 1))
 # An untrained encoder's 64 candidates on two real sets: eight gave every round the choice that all 64 gave it.
 SHORTLIST = 8
-
-Progress = Callable[[int, int], object]
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """What one round chose on its valid part, and the head that it trained on train + valid.
-
-    Attributes:
-        key: which features, say (layer, pooling).
-        C: penalty, as scikit-learn counts it.
-        head: the trained head.
-        valid_scores: best validation score (accuracy or mAP) of each key that was fitted by logistic regression.
-    """
-
-    key: Any
-    C: float
-    head: Head
-    valid_scores: dict[Any, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class ProbeResult:
-    """Predictions of the scored clips, in the order of the index.
-
-    Attributes:
-        test: indices of the scored clips, (m,).
-        truth: class indices (m,), or multi-hot (m, K).
-        probabilities: (m, K).
-        rounds: number of the round that scored each clip, (m,).
-        groups: group of each clip (m,), or None.
-        chosen: one per round.
-    """
-
-    test: np.ndarray
-    truth: np.ndarray
-    probabilities: np.ndarray
-    rounds: np.ndarray
-    groups: np.ndarray | None
-    chosen: list[Chosen]
-
-    @property
-    def predicted(self) -> np.ndarray:
-        """Class index (m,), or multi-hot at probability 0.5 (m, K)."""
-        return self.probabilities > 0.5 if self.truth.ndim == 2 else self.probabilities.argmax(axis=1)
-
-    @property
-    def correct(self) -> np.ndarray:
-        """1.0 where the predicted class is the true one (m,), to be paired with another system's. Single-label only."""
-        assert self.truth.ndim == 1, "a multi-label clip is not right or wrong as a whole"
-        return (self.predicted == self.truth).astype(np.float64)
-
-    @property
-    def clusters(self) -> np.ndarray | None:
-        """What intervals draw: the groups, or single clips (None) where there is no more than one group."""
-        return None if self.groups is None or len(set(self.groups.tolist())) < 2 else self.groups
-
-    def scores(self) -> dict[str, Interval]:
-        """Accuracy and macro-F1, or mAP, of the scored clips with 95 % cluster-bootstrap intervals."""
-        if self.truth.ndim == 2:
-            return {"mAP": statistic_interval(self.average_precision, len(self.test), clusters=self.clusters)}
-        f1 = lambda weights: macro_f1(self.truth, self.predicted, weights)
-        return {
-            "accuracy": mean_interval(self.correct, clusters=self.clusters),
-            "macro_f1": statistic_interval(f1, len(self.test), clusters=self.clusters),
-        }
-
-    def round_scores(self) -> list[float]:
-        """Accuracy or mAP of each round."""
-        return [score(self.truth[one], self.probabilities[one]) for one in self._rounds()]
-
-    def average_precision(self, weights: np.ndarray | None = None) -> float:
-        """Mean over rounds of the mAP: probabilities of different heads are not ranked together.
-
-        Args:
-            weights: how often each clip counts, (m,); a round without a positive clip left drops out of the mean.
-        """
-        weights = np.ones(len(self.test)) if weights is None else weights
-        found = [mean_average_precision(self.truth[i], self.probabilities[i], weights[i]) for i in self._rounds()]
-        return float(np.mean([value for value in found if not np.isnan(value)] or [np.nan]))
-
-    def _rounds(self) -> list[np.ndarray]:
-        return [np.flatnonzero(self.rounds == number) for number in range(len(self.chosen))]
 
 
 def linear_probe(
@@ -135,47 +49,16 @@ def linear_probe(
     Raises:
         AaspError: a candidate has another number of clips than the task, or values that are not finite.
     """
-    for key, X in features.items():
-        if len(X) != len(task.y):
-            raise AaspError(f"features {key}: {len(X)} rows for {len(task.y)} clips; embed every clip once")
-        if not np.isfinite(X).all():
-            raise AaspError(f"features {key}: not all finite; the model gives no usable embedding of these clips")
-    chosen: list[Chosen] = []
-    done, total = 0, len(task.rounds) * len(features)
 
-    def tell() -> None:
-        nonlocal done
-        done += 1
-        if progress is not None:
-            progress(done, total)
-
-    for r in task.rounds:
-        scores = _choose(features, task, r, strengths, shortlist, tell)
-        key = max(scores, key=scores.__getitem__)
-        C = scores[key][-1]
+    def choose(features: Mapping[Any, np.ndarray], r: Round, tell: Callable[[], None]) -> Chosen:
+        found = _choose(features, task, r, strengths, shortlist, tell)
+        key = max(found, key=found.__getitem__)
+        C = found[key][-1]
         whole = Rotated(features[key][r.refit], task.y[r.refit], len(task.classes))
         head = whole.head(*next(whole.path([C])))
-        chosen.append(Chosen(key, C, head, {k: value[0] for k, value in scores.items()}))
-    return score_heads(features, task, chosen)
+        return Chosen(key, {"C": C}, head, {k: value[0] for k, value in found.items()})
 
-
-def score_heads(features: Mapping[Any, np.ndarray], task: Task, chosen: list[Chosen]) -> ProbeResult:
-    """Let each round's head predict that round's test part."""
-    test = task.test
-    probabilities, rounds = np.zeros((len(test), len(task.classes))), np.zeros(len(test), dtype=int)
-    for number, (r, c) in enumerate(zip(task.rounds, chosen, strict=True)):
-        rows = np.searchsorted(test, r.test)
-        probabilities[rows] = c.head.probabilities(features[c.key][r.test])
-        rounds[rows] = number
-    groups = None if task.groups is None else task.groups[test]
-    return ProbeResult(test, task.y[test], probabilities, rounds, groups, chosen)
-
-
-def score(truth: np.ndarray, probabilities: np.ndarray) -> float:
-    """Accuracy for class indices (n,), mean average precision for multi-hot truth (n, K)."""
-    if truth.ndim == 2:
-        return mean_average_precision(truth, probabilities)
-    return accuracy(truth, probabilities.argmax(axis=1))
+    return choose_each(features, task, choose, progress)
 
 
 def _choose(
@@ -208,7 +91,7 @@ def _ridge(X: np.ndarray, task: Task, r: Round) -> tuple[float, float]:
     truth = task.y[r.valid]
     target = truth if task.multilabel else truth[:, None] == np.arange(len(task.classes))
     found = fitted.ridge(fitted.coordinates(X[r.valid]), RIDGES)
-    return max((_finite(score(truth, one)), -float(((one - target) ** 2).mean())) for one in found)
+    return max((rank(truth, one)[0], -float(((one - target) ** 2).mean())) for one in found)
 
 
 def _logistic(X: np.ndarray, task: Task, r: Round, strengths: Sequence[float]) -> tuple[float, float, float]:
@@ -216,21 +99,8 @@ def _logistic(X: np.ndarray, task: Task, r: Round, strengths: Sequence[float]) -
     fitted = Rotated(X[r.train], task.y[r.train], len(task.classes))
     coordinates = fitted.coordinates(X[r.valid])
     penalties = [strength / X.shape[1] for strength in strengths]
-    found = []
-    for C, solution in zip(penalties, fitted.path(penalties, precise=False), strict=True):
-        p = fitted.probabilities(coordinates, *solution)
-        found.append((_finite(score(task.y[r.valid], p)), -_loss(task.y[r.valid], p), C))
-    return max(found)
-
-
-def _finite(value: float) -> float:
-    """0 for the mAP of a valid part without a positive clip: the loss decides then."""
-    return 0.0 if np.isnan(value) else value
-
-
-def _loss(truth: np.ndarray, probabilities: np.ndarray) -> float:
-    """Mean cross-entropy in nats, probabilities held off 0 so that a class unseen in training costs a finite amount."""
-    p = np.clip(probabilities, 1e-7, 1 - 1e-7)
-    if truth.ndim == 2:
-        return float(-np.where(truth, np.log(p), np.log1p(-p)).sum(axis=1).mean())
-    return float(-np.log(p[np.arange(len(truth)), truth]).mean())
+    solutions = fitted.path(penalties, precise=False)
+    return max(
+        (*rank(task.y[r.valid], fitted.probabilities(coordinates, *solution)), C)
+        for C, solution in zip(penalties, solutions, strict=True)
+    )

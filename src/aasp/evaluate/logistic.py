@@ -15,28 +15,13 @@ quadratic regularization for expression arrays") for the rotation; the combinati
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit, log_softmax, softmax
 from sklearn.preprocessing import StandardScaler
 
-
-@dataclass(frozen=True)
-class Head:
-    """A fitted probe in the coordinates of the raw embedding: logits = ((x - mean) / scale) @ weight + bias."""
-
-    mean: np.ndarray  # (D,)
-    scale: np.ndarray  # (D,)
-    weight: np.ndarray  # (D, K)
-    bias: np.ndarray  # (K,) -inf for a class that no training clip has
-    multilabel: bool
-
-    def probabilities(self, X: np.ndarray) -> np.ndarray:
-        """Class probabilities (n, K) of embeddings (n, D)."""
-        logits = (X.astype(np.float64) - self.mean) / self.scale @ self.weight + self.bias
-        return _probabilities(logits, self.multilabel)
+from aasp.evaluate.probe import LinearHead
 
 
 class Rotated:
@@ -121,13 +106,13 @@ class Rotated:
         out[:, self.present] = _probabilities(coordinates @ w + b, self.multilabel)
         return out
 
-    def head(self, w: np.ndarray, b: np.ndarray) -> Head:
+    def head(self, w: np.ndarray, b: np.ndarray) -> LinearHead:
         """The solution (w, b) as a head on raw embeddings."""
         weight = np.zeros((self.X.shape[1], self.classes))
         weight[:, self.present] = self.X.T @ (self.axes @ w) if self.wide else self.axes @ w
         bias = np.full(self.classes, -np.inf)
         bias[self.present] = b
-        return Head(self.scaler.mean_, self.scaler.scale_, weight, bias, self.multilabel)
+        return LinearHead(self.scaler.mean_, self.scaler.scale_, weight, bias, self.multilabel)
 
 
 def _objective(

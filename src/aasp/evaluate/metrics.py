@@ -28,28 +28,44 @@ def macro_f1(truth: np.ndarray, predicted: np.ndarray, weights: np.ndarray | Non
     return float(f1[true > 0].mean())
 
 
-def mean_average_precision(truth: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = None) -> float:
+def mean_average_precision(truth: np.ndarray, scores: np.ndarray) -> float:
     """Mean over classes of the average precision of `scores` (n, K) against multi-hot `truth` (n, K).
+
+    Returns:
+        The mean, or NaN when no class has a positive clip (see `AveragePrecision`).
+    """
+    return AveragePrecision(truth, scores)(np.ones(len(truth)))
+
+
+class AveragePrecision:
+    """Clips ranked once, to be asked for their mean average precision under many weightings.
 
     Clips of equal score are taken in at once. Classes without a positive clip have no average precision and are left
     out of the mean; `absent_classes` names them.
 
-    Returns:
-        The mean, or NaN when no class has a positive clip.
+    Args:
+        truth: multi-hot labels (n, K).
+        scores: (n, K).
     """
-    weights = np.ones(len(truth)) if weights is None else weights
-    order = np.argsort(-scores, axis=0, kind="stable")
-    ranked = np.take_along_axis(scores, order, axis=0)
-    hits = np.take_along_axis(truth, order, axis=0) * weights[order]
-    precision = np.cumsum(hits, axis=0) / np.maximum(np.cumsum(weights[order], axis=0), 1e-300)
-    # The precision that counts for a clip is the one after the last clip of its score.
-    n = len(truth)
-    last = np.vstack([ranked[1:] != ranked[:-1], np.ones((1, truth.shape[1]), dtype=bool)])
-    end = np.minimum.accumulate(np.where(last, np.arange(n)[:, None], n)[::-1], axis=0)[::-1]
-    gained = (hits * np.take_along_axis(precision, end, axis=0)).sum(axis=0)
-    positives = hits.sum(axis=0)
-    present = positives > 0
-    return float((gained[present] / positives[present]).mean()) if present.any() else float("nan")
+
+    def __init__(self, truth: np.ndarray, scores: np.ndarray) -> None:
+        self.order = np.argsort(-scores, axis=0, kind="stable")
+        self.hits = np.take_along_axis(truth, self.order, axis=0)
+        ranked = np.take_along_axis(scores, self.order, axis=0)
+        # The precision that counts for a clip is the one after the last clip of its score.
+        n = len(truth)
+        last = np.vstack([ranked[1:] != ranked[:-1], np.ones((1, truth.shape[1]), dtype=bool)])
+        self.end = np.minimum.accumulate(np.where(last, np.arange(n)[:, None], n)[::-1], axis=0)[::-1]
+
+    def __call__(self, weights: np.ndarray) -> float:
+        """The mean when clip i counts `weights[i]` times, (n,); NaN when no class has a positive clip."""
+        weight = weights[self.order]
+        hits = self.hits * weight
+        precision = np.cumsum(hits, axis=0) / np.maximum(np.cumsum(weight, axis=0), 1e-300)
+        gained = (hits * np.take_along_axis(precision, self.end, axis=0)).sum(axis=0)
+        positives = hits.sum(axis=0)
+        present = positives > 0
+        return float((gained[present] / positives[present]).mean()) if present.any() else float("nan")
 
 
 def absent_classes(truth: np.ndarray, classes: list[str]) -> list[str]:

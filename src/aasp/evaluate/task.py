@@ -96,39 +96,6 @@ class Task:
             raise AaspError(f"{labelled.source}: {error}") from None
         return task
 
-    @classmethod
-    def from_columns(
-        cls, labels: Sequence[object], split: Sequence[object], groups: Sequence[object] | None = None, *, seed: int = 0
-    ) -> Task:
-        """A task from columns of length n, say of an index; of folds, the next one chooses.
-
-        Args:
-            labels: label per clip; `;` separates several labels of a clip and makes the whole task multi-label (a clip
-                may then have none).
-            split: part or fold per clip.
-            groups: source recording, speaker, instrument …
-            seed: seed of the held-out tenth.
-
-        Raises:
-            AaspError: as `of`.
-        """
-        sets = [tuple(dict.fromkeys(part.strip() for part in _text(one).split(";") if part.strip())) for one in labels]
-        labelled = LabelledSet(
-            name="columns",
-            source="columns",
-            sounds=[""] * len(sets),
-            labels=sets,
-            parts=[_text(part) for part in split],
-            classes=_ordered({name for one in sets for name in one}),
-            groups=None if groups is None else [_text(group) for group in groups],
-            multilabel=any(";" in _text(one) for one in labels),
-        )
-        return cls.of(labelled, choose="next_fold", seed=seed)
-
-
-def _text(value: object) -> str:
-    return "" if value is None else str(value).strip()
-
 
 def _ordered(values: set[str]) -> list[str]:
     """Sorted as numbers where all are whole numbers, else as text."""
@@ -153,7 +120,7 @@ def _encode(labelled: LabelledSet) -> np.ndarray:
     if several:
         raise AaspError(f"labels: a clip has {len(several)} ({_few(several)}), but the set has one a clip; keep one")
     if len({names[0] for names in labelled.labels}) < 2:
-        raise AaspError(f"labels: 1 class in {len(labelled)} clips; a probe needs two or more")
+        raise AaspError(f"labels: 1 class in {len(labelled)} clips; there must be two or more")
     return np.array([number[names[0]] for names in labelled.labels])
 
 
@@ -166,7 +133,7 @@ def _rounds(split: np.ndarray, group: np.ndarray | None, choose: Choose, seed: i
             raise AaspError(f"split: unknown part {sorted(values - set(PARTS))[0]!r}; use train, valid and test")
         for part in ("train", "test"):
             if part not in values:
-                raise AaspError(f"split: no clip is in part {part!r}; a probe needs train and test")
+                raise AaspError(f"split: no clip is in part {part!r}; there must be train and test")
         train, valid, test = (np.flatnonzero(split == part) for part in PARTS)
         return [_round("test", train, valid, test, group, seed)]
     folds = _ordered(values)

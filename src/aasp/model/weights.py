@@ -1,4 +1,4 @@
-"""A model directory: JSON and safetensors, whole or absent. No pickle."""
+"""A model directory: JSON and safetensors, whole or absent. No pickle. And what tells one model from another."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from aasp.config import to_dict
 from aasp.errors import AaspError
 from aasp.files import sync, system_error
 
@@ -78,3 +81,12 @@ def read_weights(module: nn.Module, file: Path) -> None:
             "use the config.json that was saved with it"
         )
     module.load_state_dict(weights)
+
+
+def model_hash(model: nn.Module) -> str:
+    """SHA-256 of a model's configuration (`model.config`) and weights, in hex: the same wherever it lies."""
+    digest = sha256(json.dumps(to_dict(model.config), sort_keys=True).encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

@@ -16,9 +16,10 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from aasp.datasets.labelled import LabelledSet
 from aasp.evaluate.baselines import statistics_40, statistics_128
-from aasp.evaluate.features import clip_features
-from aasp.evaluate.intervals import mean_interval
+from aasp.evaluate.features import clip_features, clip_keys
+from aasp.evaluate.intervals import interval
 from aasp.evaluate.linear import linear_probe
 from aasp.evaluate.task import Task
 from aasp.files import atomic_write
@@ -106,7 +107,7 @@ def read_encoder(encoder: AudioEncoder, data: Path, *, embedding: Progress, prob
     layers = [-(-depth * third // 3) for third in (1, 2, 3)]
 
     def features(paths: list[str], progress: Progress) -> Features:
-        found = clip_features(encoder, paths, layers=layers, poolings=POOLINGS, progress=progress)
+        found = clip_features(encoder, paths, clip_keys(encoder, layers, POOLINGS), progress=progress)
         return {f"layer {layer}, {pooling}": X for (layer, pooling), X in found.items()}
 
     return _read(features, data, f"layer {depth}, mean+std", embedding, probing)
@@ -145,8 +146,8 @@ def compare(readings: Mapping[str, Reading], data: Path) -> list[TaskScores]:
             chance = Counter(row[label] for row in test).most_common(1)[0][1] / len(test)
             correct = {encoder: reading.correct[label] for encoder, reading in readings.items()}
             first, *others = correct
-            accuracy = {encoder: mean_interval(values, clusters=groups) for encoder, values in correct.items()}
-            lead = {other: mean_interval(correct[first], minus=correct[other], clusters=groups) for other in others}
+            accuracy = {encoder: interval(values, clusters=groups) for encoder, values in correct.items()}
+            lead = {other: interval(correct[first], minus=correct[other], clusters=groups) for other in others}
             tasks.append(TaskScores(title, about, chance, accuracy, lead))
     return tasks
 
@@ -168,13 +169,19 @@ def _read(
     fits, done = sum(len(labels) * len(candidates[name]) for name, labels in SETS.items()), 0
     correct, chosen = {}, {}
     for name, labels in SETS.items():
-        split, instrument = ([row[key] for row in rows[name]] for key in ("split", "instrument"))
         for label in labels:
-            task = Task.from_columns([row[label] for row in rows[name]], split, instrument)
+            task = Task.of(_labelled(rows[name], data, name, label), choose="next_fold")
             result = linear_probe(candidates[name], task, strengths=STRENGTHS, progress=_after(done, fits, probing))
             correct[label], chosen[label] = result.correct, str(result.chosen[0].key)
             done += len(candidates[name])
     return Reading(correct, chosen, candidates["notes"][mapped])
+
+
+def _labelled(rows: Rows, data: Path, name: str, label: str) -> LabelledSet:
+    column = lambda key: [row[key] for row in rows]
+    labels = [(value,) for value in column(label)]
+    classes = sorted(set(column(label)))
+    return LabelledSet(name, str(data), column("path"), labels, column("split"), classes, column("instrument"))
 
 
 def _after(before: int, total: int, progress: Progress) -> Progress:

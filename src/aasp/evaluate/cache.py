@@ -1,0 +1,205 @@
+"""Embeddings kept between runs: a second evaluation of the same sounds by the same model does not embed them again.
+
+A clip's vectors are found by what they depend on: the model (configuration, front end included, and weights), the layer
+and the pooling, the content of the files that the clip is made of, and how it is cut from them. Another name for the
+same file is the same clip; a changed file, another model, another layer is not found, and is embedded. Vectors lie in
+shards of some clips and all layers and poolings that were asked for together, each named by the SHA-256 of its content:
+a damaged one is noticed, removed, and its clips embedded again. The folder may be deleted at any time.
+
+n sounds, m clips of a shard, D width.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+import aasp
+from aasp.audio.sounds import Excerpt, Mixture, Sound, files
+from aasp.datasets.index import Skipped
+from aasp.errors import AaspError
+from aasp.evaluate.features import Key, Progress, batches, needs_layers, nothing_usable, pooled
+from aasp.files import atomic_write, check_output
+from aasp.model.audio_encoder import AudioEncoder
+from aasp.model.weights import model_hash
+
+FORMAT = 1  # to be raised when the same model comes to give other vectors of the same sounds
+SHARD_CLIPS, SHARD_BYTES = 1024, 64 * 2**20  # what a shard is written at: a run that stops loses no more than that
+
+
+@dataclass
+class Kept:
+    """What `kept_features` found.
+
+    Attributes:
+        features: (layer, pooling) → (n, D) float32, rows in the order of the sounds, NaN for those that can't be used.
+        reused: clips that were not embedded again.
+        damaged: files of the cache that were not as they were written; they are gone, their clips embedded anew.
+    """
+
+    features: dict[Key, np.ndarray]
+    reused: int = 0
+    damaged: list[str] = field(default_factory=list)
+
+
+def default_folder() -> Path:
+    """$AASP_CACHE, or aasp in the user's cache folder ($XDG_CACHE_HOME, ~/.cache)."""
+    named = os.environ.get("AASP_CACHE")
+    return Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "aasp"
+
+
+def kept_features(
+    encoder: AudioEncoder,
+    sounds: Sequence[Sound],
+    keys: Sequence[Key],
+    folder: Path,
+    *,
+    skipped: list[Skipped] | None = None,
+    progress: Progress | None = None,
+) -> Kept:
+    """`clip_features` of the given keys, those of earlier runs read from `folder`, new ones written to it.
+
+    Args:
+        encoder, sounds, skipped, progress: as in `clip_features`.
+        keys: (layer, pooling) pairs, from `clip_keys`.
+        folder: of the cache; made when there is something to keep.
+
+    Raises:
+        AaspError: a sound that can't be used, or none that can; or the folder can't be written.
+        OSError: the disk is full; what was written before is kept.
+    """
+    place = folder / hashlib.sha256(f"{FORMAT} {aasp.__version__} {model_hash(encoder)}".encode()).hexdigest()[:32]
+    digests = list(_digests(sounds))
+    kept = Kept({})
+    present = _read_shards(place, keys, digests, kept)
+    missing = np.flatnonzero(~present).tolist()
+    kept.reused = len(sounds) - len(missing)
+    if progress is not None:
+        progress(kept.reused, len(sounds))
+    if not missing:
+        return kept
+    try:
+        check_output(place / "shard", overwrite=True)
+    except AaspError as error:
+        raise AaspError(f"cache: {error}, or do without one (--no-cache)") from None
+    unusable: list[Skipped] = []
+    show = None if progress is None else lambda done: progress(kept.reused + done, len(sounds))
+    shard = _Shard(place)
+    found = batches(
+        encoder, [sounds[row] for row in missing], unusable, skipped is None, needs_layers(encoder, keys), show=show
+    )
+    for positions, one in found:
+        rows = [missing[position] for position in positions]
+        vectors = pooled(encoder, one, keys)
+        for key, values in vectors.items():
+            _rows(kept, key, len(sounds), values.shape[1])[rows] = values
+        shard.add([digests[row] for row in rows], vectors)
+    shard.write()
+    if len(unusable) == len(sounds):
+        raise nothing_usable(unusable)
+    if skipped is not None:
+        skipped.extend(unusable)
+    return kept
+
+
+class _Shard:
+    """Vectors that wait to be written together."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        self.clear()
+
+    def clear(self) -> None:
+        self.digests: list[bytes] = []
+        self.vectors: dict[Key, list[np.ndarray]] = defaultdict(list)
+        self.bytes = 0
+
+    def add(self, digests: Sequence[bytes | None], vectors: Mapping[Key, np.ndarray]) -> None:
+        """Take in vectors (m, D) of some clips; those whose file could not be hashed are left out."""
+        known = [i for i, digest in enumerate(digests) if digest is not None]
+        self.digests += [digest for digest in digests if digest is not None]
+        for key, values in vectors.items():
+            self.vectors[key].append(values[known])
+            self.bytes += values.nbytes
+        if len(self.digests) >= SHARD_CLIPS or self.bytes >= SHARD_BYTES:
+            self.write()
+
+    def write(self) -> None:
+        """Write what there is, if anything, under the hash of its content."""
+        if self.digests:
+            tensors = {_name(key): np.concatenate(values) for key, values in self.vectors.items()}
+            tensors["digests"] = np.frombuffer(b"".join(self.digests), np.uint8).reshape(-1, 32)
+            content = save(tensors)
+            with atomic_write(self.place / f"{hashlib.sha256(content).hexdigest()}.safetensors") as beside:
+                beside.write_bytes(content)
+            self.clear()
+
+
+def _read_shards(place: Path, keys: Sequence[Key], digests: Sequence[bytes | None], kept: Kept) -> np.ndarray:
+    """Fill `kept` with what the shards hold; which sounds have vectors for every key, (n,)."""
+    wanted: dict[bytes, list[int]] = defaultdict(list)
+    for row, digest in enumerate(digests):
+        if digest is not None:
+            wanted[digest].append(row)
+    present = np.zeros((len(keys), len(digests)), dtype=bool)
+    for file in sorted(place.glob("[0-9a-f]*.safetensors")):
+        content = file.read_bytes()
+        try:
+            if hashlib.sha256(content).hexdigest() != file.stem:
+                raise SafetensorError("another content")
+            tensors = load(content)
+        except SafetensorError:
+            kept.damaged.append(str(file))
+            file.unlink(missing_ok=True)
+            continue
+        there = [(i, wanted[digest.tobytes()]) for i, digest in enumerate(tensors["digests"])]
+        sources = [i for i, rows in there for _ in rows]
+        targets = [row for _, rows in there for row in rows]
+        for number, key in enumerate(keys):
+            vectors = tensors.get(_name(key))
+            if vectors is not None and targets:
+                _rows(kept, key, len(digests), vectors.shape[1])[targets] = vectors[sources]
+                present[number, targets] = True
+    return np.logical_and.reduce(present)
+
+
+def _rows(kept: Kept, key: Key, sounds: int, width: int) -> np.ndarray:
+    return kept.features.setdefault(key, np.full((sounds, width), np.nan, np.float32))
+
+
+def _name(key: Key) -> str:
+    return f"{key[0]} {key[1]}"
+
+
+def _digests(sounds: Sequence[Sound]) -> Iterator[bytes | None]:
+    """What tells one sound from another, 32 bytes each; None where a file can't be read."""
+    known: dict[str, str | None] = {}
+    for sound in sounds:
+        parts = []
+        for path in files(sound):
+            if path not in known:
+                known[path] = _file_digest(path)
+            parts.append(known[path])
+        cut: object = "whole"
+        if isinstance(sound, Excerpt):
+            cut = (sound.start, sound.seconds)
+        elif isinstance(sound, Mixture):
+            cut = [(one.gain_db, one.offset) for one in sound.ingredients]
+        yield None if None in parts else hashlib.sha256(repr((parts, cut)).encode()).digest()
+
+
+def _file_digest(path: str) -> str | None:
+    """Hash of a file's content, with its suffix, by which it is decoded."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() + os.path.splitext(path)[1].lower()
+    except OSError:
+        return None

@@ -1,0 +1,79 @@
+"""What a scored system leaves behind: records for tables, and every prediction, so that it can be compared later."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aasp.audio.sounds import describe
+from aasp.datasets.labelled import LabelledSet
+from aasp.evaluate.probe import ProbeResult, scores
+from aasp.evaluate.records import Record
+from aasp.evaluate.task import Task
+
+
+def system_name(model: str) -> str:
+    """What a model is called in tables: its folder's name, or its run's where that is just `model`."""
+    path = Path(model)
+    return path.parent.name if path.name == "model" and path.parent.name else path.name or model
+
+
+def score_records(
+    like: Record,
+    task: Task,
+    results: Sequence[ProbeResult],
+    details: Sequence[Sequence[Mapping[str, Any]]] | None = None,
+) -> list[Record]:
+    """A record for each seed and round; with an interval where one round is all there is.
+
+    Args:
+        like: what they have in common; split, seed, metric, value and clips are filled in, seeds counted from its own.
+        task: of any seed.
+        results: one a seed.
+        details: of each seed and round, to be added to those of `like`.
+    """
+    metric = "mAP" if task.multilabel else "accuracy"
+    records = []
+    for number, result in enumerate(results):
+        alone = scores([result])[metric] if len(task.rounds) == 1 else None
+        for part, (r, value) in enumerate(zip(task.rounds, result.round_scores(), strict=True)):
+            records.append(
+                replace(
+                    like,
+                    split=r.name,
+                    seed=like.seed + number,
+                    metric=metric,
+                    value=value,
+                    clips=len(result.round_rows[part]),
+                    low=alone.low if alone else None,
+                    high=alone.high if alone else None,
+                    details={**like.details, **(details[number][part] if details else {})},
+                )
+            )
+    return records
+
+
+def predictions(labelled: LabelledSet, task: Task, results: Sequence[ProbeResult]) -> list[dict[str, Any]]:
+    """Every scored clip: what it is, its part, its group, its label, and what each seed said of it; as JSON values.
+
+    Several labels a clip: lists of names, those of a probability above a half.
+    """
+
+    def named(y: Any) -> Any:
+        return [task.classes[k] for k in np.flatnonzero(y)] if task.multilabel else task.classes[y]
+
+    first = results[0]
+    return [
+        {
+            "clip": describe(labelled.sounds[row]),
+            "part": task.rounds[first.rounds[i]].name,
+            "group": None if first.groups is None else str(first.groups[i]),
+            "truth": named(first.truth[i]),
+            "predicted": [named(result.predicted[i]) for result in results],
+        }
+        for i, row in enumerate(first.test)
+    ]

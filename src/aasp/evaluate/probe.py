@@ -1,0 +1,236 @@
+"""What a probe of frozen embeddings comes to: what was chosen, what its heads predict of the test part, and the scores.
+
+Every score is the unweighted mean over rounds of the round's score, as the fold-wise benchmarks (ESC-50, UrbanSound8K)
+define it. n clips, m of them scored, D dimensions, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+from scipy.special import expit, softmax
+
+from aasp.errors import AaspError
+from aasp.evaluate.intervals import Interval, interval
+from aasp.evaluate.metrics import AveragePrecision, accuracy, macro_f1, mean_average_precision
+from aasp.evaluate.task import Round, Task
+
+Progress = Callable[[int, int], object]
+
+
+class Head(Protocol):
+    """What a round ends with: reads raw embeddings."""
+
+    def probabilities(self, X: np.ndarray) -> np.ndarray:
+        """Class probabilities (n, K) of embeddings (n, D)."""
+
+
+@dataclass(frozen=True)
+class LinearHead:
+    """A linear head in the coordinates of the raw embedding: logits = ((x - mean) / scale) @ weight + bias.
+
+    Embeddings of several layers, (n, L, D), are read side by side: D is then L times as large.
+    """
+
+    mean: np.ndarray  # (D,)
+    scale: np.ndarray  # (D,)
+    weight: np.ndarray  # (D, K)
+    bias: np.ndarray  # (K,) -inf for a class that no training clip has
+    multilabel: bool
+
+    def probabilities(self, X: np.ndarray) -> np.ndarray:
+        X = X.reshape(len(X), -1).astype(np.float64)
+        logits = (X - self.mean) / self.scale @ self.weight + self.bias
+        return expit(logits) if self.multilabel else softmax(logits, axis=1)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What one round chose on its valid part, and the head that it trained.
+
+    Attributes:
+        key: which features, say (layer, pooling).
+        setting: what else was chosen, by name: a penalty, a number of neighbours, an epoch.
+        head: the trained head.
+        valid_scores: best validation score (accuracy or mAP) of each key that got to the last choice.
+    """
+
+    key: Any
+    setting: Mapping[str, Any]
+    head: Head
+    valid_scores: Mapping[Any, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ProbeResult:
+    """Predictions of the scored clips, in the order of the set, by heads of one seed.
+
+    Attributes:
+        test: indices of the scored clips, (m,).
+        truth: class indices (m,), or multi-hot (m, K).
+        probabilities: (m, K).
+        rounds: number of the round that scored each clip, (m,).
+        groups: group of each clip (m,), or None.
+        chosen: one per round.
+    """
+
+    test: np.ndarray
+    truth: np.ndarray
+    probabilities: np.ndarray
+    rounds: np.ndarray
+    groups: np.ndarray | None
+    chosen: list[Chosen]
+
+    @property
+    def multilabel(self) -> bool:
+        return self.truth.ndim == 2
+
+    @cached_property
+    def predicted(self) -> np.ndarray:
+        """Class index (m,), or multi-hot at probability 0.5 (m, K)."""
+        return self.probabilities > 0.5 if self.multilabel else self.probabilities.argmax(axis=1)
+
+    @property
+    def correct(self) -> np.ndarray:
+        """1.0 where the predicted class is the true one (m,), to be paired with another system's. Single-label only."""
+        assert not self.multilabel, "a multi-label clip is not right or wrong as a whole"
+        return (self.predicted == self.truth).astype(np.float64)
+
+    @property
+    def clusters(self) -> np.ndarray | None:
+        """What intervals draw: the groups, or single clips (None) where there is no more than one group."""
+        return None if self.groups is None or len(set(self.groups.tolist())) < 2 else self.groups
+
+    @property
+    def score(self) -> float:
+        """Accuracy or mAP: the mean over rounds."""
+        return float(np.mean(self.round_scores()))
+
+    def round_scores(self) -> list[float]:
+        """Accuracy or mAP of each round."""
+        return [score(self.truth[one], self.probabilities[one]) for one in self.round_rows]
+
+    @cached_property
+    def round_rows(self) -> list[np.ndarray]:
+        """Rows of each round's clips."""
+        return [np.flatnonzero(self.rounds == number) for number in range(len(self.chosen))]
+
+    def macro_f1(self, weights: np.ndarray) -> float:
+        """Mean over rounds of the macro-F1.
+
+        Args:
+            weights: how often each clip counts, (m,); a round of which no clip is left drops out of the mean.
+        """
+        found = [macro_f1(self.truth[i], self.predicted[i], weights[i]) for i in self.round_rows if weights[i].any()]
+        return float(np.mean(found))
+
+    def average_precision(self, weights: np.ndarray) -> float:
+        """Mean over rounds of the mAP: probabilities of different heads are not ranked together.
+
+        Args:
+            weights: how often each clip counts, (m,); a round without a positive clip left drops out of the mean.
+        """
+        found = [ranked(weights[i]) for ranked, i in zip(self._ranked, self.round_rows, strict=True)]
+        return float(np.mean([value for value in found if not np.isnan(value)] or [np.nan]))
+
+    @cached_property
+    def _ranked(self) -> list[AveragePrecision]:
+        return [AveragePrecision(self.truth[i], self.probabilities[i]) for i in self.round_rows]
+
+
+def scores(results: Sequence[ProbeResult], minus: Sequence[ProbeResult] | None = None) -> dict[str, Interval]:
+    """Accuracy and macro-F1, or mAP, of one system's seeds, or their lead over another's, with 95 % intervals.
+
+    Args:
+        results: one system, a result for each seed.
+        minus: another system on the same clips; the differences are paired.
+
+    Raises:
+        AaspError: the systems were scored on different clips.
+    """
+    first = results[0]
+    if minus is not None and not np.array_equal(first.test, minus[0].test):
+        raise AaspError(
+            f"paired scores: {len(first.test)} against {len(minus[0].test)} clips; score both systems on the same clips"
+        )
+    draws: dict[str, Any] = {"clusters": np.arange(len(first.test)) if first.clusters is None else first.clusters}
+
+    def of(read: Callable[[ProbeResult], Any], **more: Any) -> Interval:
+        ours = [read(result) for result in results]
+        return interval(ours, minus=None if minus is None else [read(result) for result in minus], **draws, **more)
+
+    if first.multilabel:
+        return {"mAP": of(lambda result: result.average_precision)}
+    return {
+        "accuracy": of(lambda result: result.correct, rounds=first.rounds),
+        "macro_f1": of(lambda result: result.macro_f1),
+    }
+
+
+def score_heads(features: Mapping[Any, np.ndarray], task: Task, chosen: list[Chosen]) -> ProbeResult:
+    """Let each round's head predict that round's test part."""
+    test = task.test
+    probabilities, rounds = np.zeros((len(test), len(task.classes))), np.zeros(len(test), dtype=int)
+    for number, (r, c) in enumerate(zip(task.rounds, chosen, strict=True)):
+        rows = np.searchsorted(test, r.test)
+        probabilities[rows] = c.head.probabilities(features[c.key][r.test])
+        rounds[rows] = number
+    groups = None if task.groups is None else task.groups[test]
+    return ProbeResult(test, task.y[test], probabilities, rounds, groups, chosen)
+
+
+def choose_each(
+    features: Mapping[Any, np.ndarray],
+    task: Task,
+    choose: Callable[[Mapping[Any, np.ndarray], Round, Callable[[], None]], Chosen],
+    progress: Progress | None = None,
+) -> ProbeResult:
+    """Check the features, let `choose` choose and train in every round, and score its heads.
+
+    Args:
+        features: candidates: key to embeddings (n, D) or, for several layers at once, (n, L, D).
+        task: labels and rounds.
+        choose: called with the features, a round, and what is to be called after each candidate.
+        progress: called with (candidates done, candidates × rounds).
+
+    Raises:
+        AaspError: a candidate has another number of clips than the task, or values that are not finite.
+    """
+    for key, X in features.items():
+        if len(X) != len(task.y):
+            raise AaspError(f"features {key}: {len(X)} rows for {len(task.y)} clips; embed every clip once")
+        if not np.isfinite(X).all():
+            raise AaspError(f"features {key}: not all finite; the model gives no usable embedding of these clips")
+    done, total = 0, len(task.rounds) * len(features)
+
+    def tell() -> None:
+        nonlocal done
+        done += 1
+        if progress is not None:
+            progress(done, total)
+
+    return score_heads(features, task, [choose(features, r, tell) for r in task.rounds])
+
+
+def score(truth: np.ndarray, probabilities: np.ndarray) -> float:
+    """Accuracy for class indices (n,), mean average precision for multi-hot truth (n, K)."""
+    if truth.ndim == 2:
+        return mean_average_precision(truth, probabilities)
+    return accuracy(truth, probabilities.argmax(axis=1))
+
+
+def rank(truth: np.ndarray, probabilities: np.ndarray) -> tuple[float, float]:
+    """What candidates are compared by: the score on the valid part, ties (common among 80 clips) by the lower loss.
+
+    The mAP of a valid part without a positive clip counts as 0: the loss decides then.
+    """
+    value = score(truth, probabilities)
+    # Held off 0, so that a class unseen in training costs a finite amount.
+    p = np.clip(probabilities, 1e-7, 1 - 1e-7)
+    if truth.ndim == 2:
+        return 0.0 if np.isnan(value) else value, float(np.where(truth, np.log(p), np.log1p(-p)).sum(axis=1).mean())
+    return value, float(np.log(p[np.arange(len(truth)), truth]).mean())

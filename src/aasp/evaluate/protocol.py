@@ -1,0 +1,150 @@
+"""The protocols of `aasp linear`: which embeddings are candidates, what reads them, what chooses, and how often.
+
+- "evar", the field's: one linear layer trained by Adam and stopped on the valid part, a held-out tenth where a set has
+  none, folds included; three seeds. The model's last layer under its own pooling, unless others are asked for.
+- "logistic": logistic regression; layer, pooling and penalty chosen on the valid part, the next fold of fold sets.
+- "knn": a vote of the nearest neighbours; layer, pooling and k chosen likewise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from aasp.config import to_dict
+from aasp.datasets.labelled import LabelledSet
+from aasp.errors import AaspError
+from aasp.evaluate.evar import Evar, evar_probe
+from aasp.evaluate.features import Key, clip_keys
+from aasp.evaluate.knn import NEIGHBOURS, TEMPERATURE, knn_probe
+from aasp.evaluate.linear import SHORTLIST, STRENGTHS, linear_probe
+from aasp.evaluate.probe import ProbeResult, Progress
+from aasp.evaluate.task import Choose, Task
+from aasp.model.audio_encoder import AudioEncoder
+from aasp.model.pooling import POOLINGS
+
+Preset = Literal["evar", "logistic", "knn"]
+WEIGHTED = "weighted"
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How a frozen model is scored: everything but the model, the set and the seed.
+
+    Attributes:
+        preset: "evar", "logistic" or "knn".
+        layers: as asked for: numbers, or `("weighted",)` for a learned weighting of all; () for the preset's own.
+        poolings: as asked for; () for the preset's own.
+        settings: what the preset fixes, by name.
+    """
+
+    preset: Preset
+    layers: tuple[str, ...] = ()
+    poolings: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls, preset: Preset, layers: Sequence[str] = (), poolings: Sequence[str] = (), lr: float | None = None
+    ) -> Protocol:
+        """A protocol with its settings.
+
+        Args:
+            preset, layers, poolings: as above.
+            lr: in place of EVAR's learning rate.
+
+        Raises:
+            AaspError: there is no such preset, a layer is not a number, or what was asked for does not go together.
+        """
+        if preset not in get_args(Preset):
+            raise AaspError(f"no such protocol: {preset}; choose from {', '.join(get_args(Preset))}")
+        if lr is not None and preset != "evar":
+            raise AaspError(f"--lr {lr:g} with --protocol {preset}, which has no learning rate; leave it out")
+        if lr is not None and not 0 < lr < float("inf"):
+            raise AaspError(f"--lr {lr:g}: not a number above 0; leave it out for EVAR's")
+        if WEIGHTED in layers and preset != "evar":
+            raise AaspError(f"--layer {WEIGHTED} with --protocol {preset}, which can't learn it; use evar")
+        if WEIGHTED in layers and len(layers) > 1:
+            raise AaspError(f"--layer {' '.join(layers)}: {WEIGHTED} takes in all layers; name it alone")
+        wrong = next((layer for layer in layers if layer != WEIGHTED and not layer.isdecimal()), None)
+        if wrong is not None:
+            raise AaspError(f"no such layer: {wrong}; give numbers from 0, or {WEIGHTED}")
+        settings: dict[Preset, dict[str, Any]] = {
+            "evar": to_dict(Evar(lr=lr)),
+            "logistic": {"strengths": list(STRENGTHS), "shortlist": SHORTLIST},
+            "knn": {"neighbours": list(NEIGHBOURS), "temperature": TEMPERATURE},
+        }
+        return cls(preset, tuple(layers), tuple(poolings), settings[preset])
+
+    @property
+    def kind(self) -> str:
+        """What tables call it."""
+        return "knn" if self.preset == "knn" else "linear"
+
+    @property
+    def choose(self) -> Choose:
+        """What chooses where a set has no valid part."""
+        return "held_out" if self.preset == "evar" else "next_fold"
+
+    @property
+    def seeds(self) -> int:
+        """How often it is repeated, if nothing else is asked: only EVAR's training depends on a seed by itself."""
+        return 3 if self.preset == "evar" else 1
+
+    def keys(self, encoder: AudioEncoder) -> list[Key]:
+        """The embeddings that it needs of a model.
+
+        Raises:
+            AaspError: the model has no such layer, or there is no such pooling.
+        """
+        evar = self.preset == "evar"
+        layers = None if self.layers == (WEIGHTED,) else [int(layer) for layer in self.layers]
+        if layers == []:
+            layers = [encoder.config.encoder.depth] if evar else None
+        return clip_keys(encoder, layers, self.poolings or ((encoder.config.pooling,) if evar else POOLINGS))
+
+    def candidates(self, features: Mapping[Key, np.ndarray]) -> dict[tuple[int | str, str], np.ndarray]:
+        """What is chosen among: each layer and pooling (n, D), or all layers of each pooling together (n, L, D)."""
+        if self.layers != (WEIGHTED,):
+            return dict(features)
+        poolings = dict.fromkeys(pooling for _, pooling in features)
+        stack = lambda pooling: np.stack([X for (_, name), X in features.items() if name == pooling], axis=1)
+        return {(WEIGHTED, pooling): stack(pooling) for pooling in poolings}
+
+    def run(
+        self,
+        features: Mapping[Key, np.ndarray],
+        labelled: LabelledSet,
+        seeds: int,
+        progress: Progress | None = None,
+    ) -> tuple[list[Task], list[ProbeResult]]:
+        """Score embeddings, once for each seed.
+
+        Args:
+            features: the embeddings of `keys`.
+            labelled: the set, its clips in the order of the embeddings.
+            seeds: of EVAR's training, and of the tenth that is held out where a set has no valid part.
+            progress: called with (candidates done, all of them).
+
+        Returns:
+            The task and the result of each seed; all of them score the same clips.
+        """
+        candidates = self.candidates(features)
+        tasks = [Task.of(labelled, choose=self.choose, seed=seed) for seed in range(seeds)]
+        results = []
+        for seed, task in enumerate(tasks):
+            show = None if progress is None else _part(progress, seed, seeds)
+            if self.preset == "evar":
+                results.append(evar_probe(candidates, task, seed=seed, settings=Evar(**self.settings), progress=show))
+            else:
+                probe = linear_probe if self.preset == "logistic" else knn_probe
+                results.append(probe(candidates, task, progress=show))
+        return tasks, results
+
+
+def _part(progress: Progress, number: int, parts: int) -> Progress:
+    """Progress of one of several equal parts as progress of the whole."""
+    return lambda done, total: progress(number * total + done, parts * total)
