@@ -16,9 +16,15 @@ def plant(tmp_path: Path) -> Callable[..., Path]:
     """Writes sound files below a root, by their relative names, and returns the root."""
     import trees
 
+    contents: dict[str, bytes] = {}  # encoded once for each format: the rest are copies
+
     def write(*names: str) -> Path:
-        for name in names:
-            trees.sound(tmp_path / name)
+        for path in (tmp_path / name for name in names):
+            if path.suffix in contents:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(contents[path.suffix])
+            else:
+                contents[path.suffix] = trees.sound(path).read_bytes()
         return tmp_path
 
     return write
