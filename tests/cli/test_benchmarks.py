@@ -110,3 +110,13 @@ def test_the_real_copy(data_root: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert main(["benchmarks", "check", "esc10", str(data_root / "esc10")]) == 0
     assert "5 folds of 80, 80, 80, 80, 80" in capsys.readouterr().out
     assert main(["benchmarks", "check", "nsynth_family", str(data_root / "nsynth_like")]) == 1
+
+
+def test_the_documents_table_is_the_list() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| `") and line.count("|") == 6]
+    for row, benchmark in zip(rows, BENCHMARKS.values(), strict=True):
+        name, classes, clips, metric, seconds = (cell.strip(" `") for cell in row.strip("|").split("|"))
+        counts = [f"{part} {count:,}" for part, count in benchmark.counts.items()]
+        assert (name, classes, metric) == (benchmark.name, f"{benchmark.classes:,}", benchmark.metric)
+        assert clips in (f"{len(counts)} folds", ", ".join(counts)) and float(seconds) == benchmark.clip_seconds

@@ -94,7 +94,7 @@ def _list() -> None:
     for benchmark in BENCHMARKS.values():
         clips = f"{sum(benchmark.counts.values()):,}"
         table.add_row(
-            benchmark.name, str(benchmark.classes), clips, benchmark.metric, _parts(benchmark.counts, briefly=True)
+            benchmark.name, f"{benchmark.classes:,}", clips, benchmark.metric, _parts(benchmark.counts, briefly=True)
         )
     for name, (what, _) in _OWN.items():
         table.add_row(name, "", "", "", what)
@@ -124,7 +124,7 @@ def _tell(name: str) -> None:
     rows = {
         "task": benchmark.task,
         "metric": benchmark.metric,
-        "classes": benchmark.classes,
+        "classes": f"{benchmark.classes:,}",
         "clips": f"{sum(benchmark.counts.values()):,}",
         "parts": _parts(benchmark.counts),
         "clip length": f"{benchmark.clip_seconds:g} s",

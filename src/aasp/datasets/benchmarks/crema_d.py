@@ -107,7 +107,7 @@ CREMA_D_EVAR = Benchmark(
     counts={"train": 5_155, "valid": 732, "test": 1_551},
     downloads=(
         _AUDIO,
-        Download("evar/metadata/cremad.csv", "https://github.com/nttcslab/eval-audio-repr", "see that repository"),
+        Download("evar/metadata/cremad.csv", "https://github.com/nttcslab/eval-audio-repr", "as that repository says"),
     ),
     layout=(
         "cremad.csv                      file_name, split",
