@@ -6,7 +6,8 @@ labels unless the name says otherwise. Fine-tuning is each paper's own; linear i
 that use labels or text, EVAR's average, and what we could not learn.
 
 Which form of a set a number belongs to is our reading where papers only say SPC-1 and SPC-2: version 1 in the
-12-class form of SUPERB, version 2 with all 35 words. A year is that of the first preprint.
+12-class form of SUPERB, version 2 with all 35 words; NSynth is asked for families. CREMA-D's numbers are on EVAR's list
+of speakers. A year is that of the first preprint.
 """
 
 from __future__ import annotations
