@@ -44,6 +44,14 @@ def test_the_same_clips_are_held_out_wherever_the_folder_lies(tmp_path: Path) ->
     assert [Path(str(s)).name for s in first.sounds] == [Path(str(s)).name for s in second.sounds]
 
 
+def test_a_folder_by_a_roundabout_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = classes(tmp_path / "zoo", {"dog": 5, "cat": 5})
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    found = open_folder("../zoo/../zoo")
+    assert found.name == "zoo/" and list(found.parts) == list(open_folder(root).parts)
+
+
 @pytest.mark.parametrize("valid", ["valid", "validation", "val", None])
 def test_parts_that_are_there_are_kept(tmp_path: Path, valid: str | None) -> None:
     for folder in ("train", valid, "test"):

@@ -77,12 +77,19 @@ def test_a_column_that_is_not_there(index: Path, arguments: tuple[str, ...], com
     assert complaint in str(told.value) and str(index) in str(told.value)
 
 
-@pytest.mark.parametrize("column", ["label", "fold"])
+@pytest.mark.parametrize("column", ["label", "fold", "who"])
 def test_a_row_without_its_label_or_part(tmp_path: Path, column: str) -> None:
-    row = {"path": "a.wav", "label": "dog", "fold": "1"}
+    row = {"path": "a.wav", "label": "dog", "fold": "1", "who": "anna"}
     index = table(tmp_path / "i.csv", tuple(row), [tuple(row.values()), tuple((row | {column: ""}).values())])
     with pytest.raises(AaspError, match=f"column {column}: 1 of 2 clips have none, the first in row 2"):
-        open_index(index, "label", "fold")
+        open_index(index, "label", "fold", "who")
+
+
+def test_a_clip_that_is_trained_on_and_tested_is_said(index: Path) -> None:
+    table(index, COLUMNS, [*ROWS, ROWS[0], (*ROWS[0][:3], 2, "anna")])
+    found = open_index(index, "label", "fold")
+    said = f"1 rows repeat a sound of another part or fold, the first {index.parent / 'a.wav'}"
+    assert list(found.notes) == [said] and len(found) == 5
 
 
 def test_an_index_without_rows(tmp_path: Path) -> None:

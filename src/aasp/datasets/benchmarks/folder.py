@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,7 +27,7 @@ def open_folder(root: str | Path) -> LabelledSet:
         AaspError: no such folder, fewer than two classes, train without test or the reverse, or a class with a single
             clip where parts have to be made.
     """
-    root = Path(root)
+    root = Path(os.path.abspath(root))
     if not root.is_dir():
         raise AaspError(f"no such folder: {root}; name one with a folder for each class")
     skipped: list[Skipped] = []
@@ -48,7 +49,7 @@ def open_folder(root: str | Path) -> LabelledSet:
         found = f"{len(clips)} clips in {len(classes)} class folders"
         raise AaspError(f"{root}: {found}; lay out two classes or more, one folder each")
     return LabelledSet(
-        name=f"{root.absolute().name}/",
+        name=f"{root.name}/",
         source=str(root),
         sounds=[clip.path for clip in clips],
         labels=[clip.labels for clip in clips],
@@ -80,7 +81,7 @@ def _held_out(root: Path, clips: list[Clip]) -> list[Clip]:
         more = f" ({len(single)} such classes)" if len(single) > 1 else ""
         remedy = "it can't be both trained and tested: add clips, take it out, or make train/ and test/"
         raise AaspError(f"class {label!r} has one clip, {path}{more}; {remedy}")
-    names = [Path(clip.path).relative_to(root.absolute()).as_posix() for clip in clips]
+    names = [Path(clip.path).relative_to(root).as_posix() for clip in clips]
     order = sorted(range(len(clips)), key=lambda row: draw(names[row]))
     seen: Counter[str] = Counter()
     parts = ["train"] * len(clips)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
 import pyarrow as pa
 
-from aasp.audio.sounds import Sound, files
+from aasp.audio.sounds import Sound, describe, files
 from aasp.datasets.benchmarks.files import Listing
 from aasp.datasets.index import Skipped, read_index
 from aasp.datasets.labelled import LabelledSet
@@ -84,15 +85,18 @@ def labelled_rows(
         first = f"{marks[several[0]]!r} in row {several[0] + 1}"
         remedy = "name a column with one, or run it as multi-label"
         raise AaspError(f"{source}, column {label}: {len(several):,} clips have several labels, {first}; {remedy}")
-    for name, values in ((split, parts), *(() if multilabel else ((label, marks),))):
+    needed = [(split, parts)] + ([] if multilabel else [(label, marks)])
+    for name, values in needed + ([] if group is None or groups is None else [(group, groups)]):
         empty = [row for row, value in enumerate(values) if not value]
         if empty:
             where = f"{len(empty):,} of {len(values):,} clips have none, the first in row {empty[0] + 1}"
             raise AaspError(f"{source}, column {name}: {where}; fill it, or take them out of the index")
     labels = [_labels(mark) if multilabel else (mark,) for mark in marks]
-    name = f"{Path(source).absolute().parent.name}/{Path(source).name}"
+    name = "/".join(Path(os.path.abspath(source)).parts[-2:])
     classes = _ordered({one for several_ in labels for one in several_})
-    found = LabelledSet(name, str(source), sounds, labels, parts, classes, groups, multilabel)
+    found = LabelledSet(
+        name, str(source), sounds, labels, parts, classes, groups, multilabel, notes=_repeated(sounds, parts)
+    )
     return _present(found, allow_missing, missing_list)
 
 
@@ -112,6 +116,15 @@ def _labels(marks: str) -> tuple[str, ...]:
 def _ordered(labels: set[str]) -> list[str]:
     """Sorted as numbers where all are whole numbers, else as text."""
     return sorted(labels, key=int) if all(label.lstrip("-").isdecimal() for label in labels) else sorted(labels)
+
+
+def _repeated(sounds: Sequence[Sound], parts: Sequence[str]) -> list[str]:
+    """What is to be said of sounds that are trained on and tested: a note, if there are any."""
+    first: dict[Sound, str] = {}
+    repeated = [sound for sound, part in zip(sounds, parts, strict=True) if first.setdefault(sound, part) != part]
+    if not repeated:
+        return []
+    return [f"{len(repeated):,} rows repeat a sound of another part or fold, the first {describe(repeated[0])}"]
 
 
 def _present(found: LabelledSet, allow_missing: bool, missing_list: str | Path | None) -> LabelledSet:

@@ -8,6 +8,7 @@ part is the test set published beside the archive, where that is there.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -128,7 +129,8 @@ def _silence(root: Path, part: str, count: int, listing: Listing) -> Iterator[Cl
 def _published_test(root: Path, version: Version) -> Path | None:
     """The test set of 12 classes, unpacked in the root or beside it."""
     name = f"speech_commands_test_set_{version}"
-    return next((folder for folder in (root / name, root.absolute().parent / name) if folder.is_dir()), None)
+    beside = Path(os.path.abspath(root)).parent / name
+    return next((folder for folder in (root / name, beside) if folder.is_dir()), None)
 
 
 def _test_clips(folder: Path, classes: tuple[str, ...], listing: Listing) -> Iterator[Clip]:
