@@ -19,6 +19,8 @@ COMMANDS = {
     "pretrain": "pre-train a recipe on a folder, CSV or Parquet manifest of audio",
     "embed": "turn audio files into vectors, one a file or one a time step",
     "linear": "score a model by a linear probe on a labelled index",
+    "finetune": "make a classifier of a model and labelled clips, and score it",
+    "predict": "name the likeliest classes of audio files, by a fine-tuned model",
     "table": "print results in the papers' layout, beside the published ones",
     "stats": "measure the log-mel mean and standard deviation of a set",
     "scan": "list a folder's audio in a manifest, and what could not be read",

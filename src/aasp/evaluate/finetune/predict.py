@@ -1,16 +1,43 @@
-"""What a classifier says of sounds: whole clips of any length, in the order given. n sounds, K classes."""
+"""What classifiers say of sounds: whole clips of any length, in the order given, and stretches of a clip over time.
+
+n sounds, K classes, w windows of a sound.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 
-from aasp.audio.sounds import Sound
+from aasp.audio.sounds import Excerpt, Sound, duration
 from aasp.datasets.index import Skipped
-from aasp.evaluate.features import Progress, embedded
-from aasp.model.audio_classifier import AudioClassifier
+from aasp.errors import AaspError
+from aasp.evaluate.features import Progress, batches, nothing_usable
+from aasp.model.audio_classifier import AudioClassifier, load_classifier
+
+CHUNK = 256  # files that are read together: their answers come together
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What is said of one file.
+
+    Attributes:
+        path: the file.
+        seconds: its duration.
+        probabilities: of each class, over the whole file, (K,).
+        windows: (start, end) of each window in seconds, (w, 2); w is 0 unless windows were asked for.
+        over_time: probabilities of each class in each window, (w, K).
+    """
+
+    path: str
+    seconds: float
+    probabilities: np.ndarray
+    windows: np.ndarray
+    over_time: np.ndarray
 
 
 def class_probabilities(
@@ -31,10 +58,102 @@ def class_probabilities(
     Raises:
         AaspError: a sound that can't be used, or none that can.
     """
+    unusable: list[Skipped] = []
+    show = None if progress is None else lambda now: progress(now, len(sounds))
+    out = _probabilities(classifier, sounds, unusable, strict=skipped is None, show=show)
+    if not np.isfinite(out).all(axis=1).any():
+        raise nothing_usable(unusable)
+    if skipped is not None:
+        skipped.extend(unusable)
+    return out
+
+
+def predictions(
+    classifiers: Sequence[AudioClassifier],
+    paths: Sequence[str],
+    *,
+    window: float | None = None,
+    skipped: list[Skipped],
+    progress: Progress | None = None,
+) -> Iterator[Prediction]:
+    """What one classifier, or several with the same classes on average, say of files, in the order given.
+
+    Args:
+        classifiers: the models.
+        paths: sound files of any length.
+        window: also classify windows of so many seconds, which overlap by half; the last ends with the file.
+        skipped: takes files, and windows, that can't be used; such files have no prediction.
+        progress: called with (files done, n).
+    """
+    for first in range(0, len(paths), CHUNK):
+        chunk = paths[first : first + CHUNK]
+        found = _mean(classifiers, chunk, skipped)
+        usable = np.isfinite(found).all(axis=1)
+        seconds = [duration(path) if good else 0.0 for path, good in zip(chunk, usable, strict=True)]
+        cut = [cut_in_windows(path, s, window) if window and s else [] for path, s in zip(chunk, seconds, strict=True)]
+        each = iter(_mean(classifiers, [one for windows in cut for one in windows], skipped))
+        for row, path in enumerate(chunk):
+            pairs = [(one, next(each)) for one in cut[row]]
+            pairs = [(one, values) for one, values in pairs if np.isfinite(values).all()]
+            if usable[row]:
+                windows = np.array([(one.start, one.start + one.seconds) for one, _ in pairs]).reshape(-1, 2)
+                over_time = np.array([values for _, values in pairs]).reshape(-1, found.shape[1])
+                yield Prediction(path, seconds[row], found[row], windows, over_time)
+        if progress is not None:
+            progress(first + len(chunk), len(paths))
+
+
+def cut_in_windows(path: str, seconds: float, window: float) -> list[Excerpt]:
+    """Windows of a file of so many seconds, each half a window after the one before; the last may be shorter."""
+    count = max(1, int(np.ceil((seconds - window / 2) / (window / 2))))
+    starts = [number * window / 2 for number in range(count)]
+    return [Excerpt(path, start, min(window, seconds - start)) for start in starts]
+
+
+def load_classifiers(path: str | Path) -> dict[str, AudioClassifier]:
+    """A classifier by the name of its fold: of a model or a run the only one, "", of a run of folds one each.
+
+    Raises:
+        AaspError: nothing is there, it has no classes, a file is damaged, or the folds are not of the same classes.
+    """
+    runs = (folder.parent for folder in Path(path).glob("fold-*/model"))
+    folds = sorted(runs, key=lambda run: (len(run.name), run.name))  # fold-10 after fold-9
+    if not folds or (Path(path) / "config.json").is_file():
+        return {"": load_classifier(path)}
+    found = {fold.name.removeprefix("fold-"): load_classifier(fold) for fold in folds}
+    first = next(iter(found.values())).config
+    for name, one in found.items():
+        if (one.config.classes, one.config.multilabel) != (first.classes, first.multilabel):
+            raise AaspError(f"{path}: fold-{name} has other classes than {folds[0].name}; name one fold's folder")
+    return found
+
+
+def _mean(classifiers: Sequence[AudioClassifier], sounds: Sequence[Sound], skipped: list[Skipped]) -> np.ndarray:
+    """Mean probabilities (n, K) of several classifiers; what can't be used is told once."""
+    unusable: list[list[Skipped]] = [[] for _ in classifiers]
+    each = [_probabilities(one, sounds, bad) for one, bad in zip(classifiers, unusable, strict=True)]
+    skipped.extend(unusable[0])
+    return np.mean(each, axis=0)
+
+
+def _probabilities(
+    classifier: AudioClassifier,
+    sounds: Sequence[Sound],
+    unusable: list[Skipped],
+    strict: bool = False,
+    show: Callable[[int], object] | None = None,
+) -> np.ndarray:
+    """`class_probabilities` where it may be that no sound can be used."""
     out = np.full((len(sounds), len(classifier.config.classes)), np.nan, dtype=np.float32)
-    layers = classifier.reads_layers
-    for rows, found in embedded(classifier.encoder, sounds, layers=layers, skipped=skipped, progress=progress):
-        with torch.inference_mode():
-            logits = classifier.classify(found.stages, found.valid)
-        out[rows] = classifier.probabilities(logits).cpu().numpy()
+    training = classifier.training
+    classifier.eval()  # batch normalisation would else standardise over the clips that happen to be scored together
+    try:
+        for rows, found in batches(
+            classifier.encoder, sounds, unusable, strict, layers=classifier.reads_layers, show=show
+        ):
+            with torch.inference_mode():
+                logits = classifier.classify(found.stages, found.valid)
+            out[rows] = classifier.probabilities(logits).cpu().numpy()
+    finally:
+        classifier.train(training)
     return out
