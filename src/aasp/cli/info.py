@@ -24,7 +24,7 @@ class Info:
     """Show what a model, a run, a manifest or an audio file is."""
 
     path: tyro.conf.Positional[Path]
-    """Folder of a model or of a run, a .csv or .parquet manifest, or an audio file."""
+    """Folder of an encoder, a classifier or a run, a .csv or .parquet manifest, or an audio file."""
 
 
 def run(argv: list[str]) -> int:
@@ -33,6 +33,8 @@ def run(argv: list[str]) -> int:
         show_model(path)
     elif (path / "recipe.json").is_file():
         show_run(path)
+    elif any(path.glob("fold-*/recipe.json")):
+        show_folds(path)
     elif path.is_dir():
         raise AaspError(f"neither a model nor a run: {path}; a folder of audio is listed by `aasp scan`")
     elif not path.exists():
@@ -45,21 +47,23 @@ def run(argv: list[str]) -> int:
 
 
 def show_model(path: Path) -> None:
-    """Architecture, front end and parameters of an AudioEncoder."""
+    """Architecture, front end and parameters of an encoder, and the classes of a classifier."""
     config = _json(path / "config.json")
     parameters = _parameters(path / "model.safetensors")
+    classes = config.get("classes")
     facts(
-        f"model {path}",
+        f"{'model' if classes is None else 'classifier'} {path}",
         {
             "parameters": f"{sum(parameters.values()):,}",
             **{f"  {part}": f"{count:,}" for part, count in parameters.items()},
             **flat(config),
+            **({} if classes is None else {"classes": f"{len(classes):,}: {_few(classes)}"}),
         },
     )
 
 
 def show_run(path: Path) -> None:
-    """Where a pre-training run stands: recipe, step, losses, health, checkpoints, time."""
+    """Where a run stands: recipe, step, losses, health, checkpoints, time; of a fine-tuning also data and scores."""
     from aasp.training.tracking import read_metrics
 
     recipe = _json(path / "recipe.json")
@@ -70,13 +74,39 @@ def show_run(path: Path) -> None:
         f"run {path}",
         {
             "recipe": recipe.get("name"),
+            **_finetuned(recipe.get("finetuned")),
             "step": f"{last.get('step', 0)} of {recipe.get('steps', '?')}",
             "last logged": f"{clock(time.time() - (path / 'metrics.jsonl').stat().st_mtime)} ago" if metrics else None,
             **{name: value for name, value in last.items() if name != "step" and value is not None},
             "checkpoints": checkpoints or "none yet",
+            "best on valid": _best(path),
+            **_scores(path / "results.json"),
             "model": path / "model" if (path / "model").is_dir() else "not finished yet",
             **_starts(path / "environment.json"),
             "skipped files": f"listed in {path / 'skipped.csv'}" if (path / "skipped.csv").exists() else None,
+        },
+    )
+
+
+def show_folds(path: Path) -> None:
+    """Where each fold of a fine-tuning stands, and the scores of all."""
+    from aasp.training.tracking import read_metrics
+
+    folds = {}
+    runs = (file.parent for file in path.glob("fold-*/recipe.json"))
+    for folder in sorted(runs, key=lambda run: (len(run.name), run.name)):  # fold-10 after fold-9
+        recipe, metrics = _json(folder / "recipe.json"), read_metrics(folder)
+        step = f"step {metrics[-1]['step'] if metrics else 0} of {recipe.get('steps', '?')}"
+        done = "tested" if (folder / "predictions.npz").exists() else "not finished yet"
+        folds[folder.name] = [step, *([f"best on valid {best}"] if (best := _best(folder)) else []), done]
+    facts(
+        f"run of folds {path}",
+        {
+            "recipe": recipe.get("name"),
+            **_finetuned({**recipe.get("finetuned", {}), "round": None}),
+            **folds,
+            **_scores(path / "results.json"),
+            "models": f"{path}/fold-*/model, together: `aasp predict {path}`",
         },
     )
 
@@ -153,7 +183,40 @@ def _parameters(path: Path) -> dict[str, int]:
     return dict(counts)
 
 
-def _starts(path: Path) -> dict[str, str | None]:
+def _finetuned(asked: dict[str, Any] | None) -> dict[str, Any]:
+    """What a fine-tuning starts from, and its data."""
+    if not asked:
+        return {}
+    part, clips = asked["round"], asked["clips"]
+    return {
+        "fine-tunes": f"{asked['model']}, its architecture from scratch" if asked["scratch"] else asked["model"],
+        "data": f"{asked['data']} ({asked['source']}), {asked['classes']:,} classes",
+        "clips": part and ", ".join(f"{count:,} {name}" for name, count in clips.items()),
+        "part": part,
+    }
+
+
+def _best(run: Path) -> str | None:
+    """The best scoring of a fine-tuning's valid part so far."""
+    file = run / "validation.jsonl"
+    lines = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+    best = [line for line in lines if line["best"]]
+    return f"{100 * best[-1]['score']:.1f} % at step {best[-1]['step']}" if best else None
+
+
+def _scores(path: Path) -> dict[str, str]:
+    """The scores in a results file, with their intervals."""
+    if not path.exists():
+        return {}
+    percent = lambda one: "{:.1f} [{:.1f}, {:.1f}] %".format(*(100 * one[key] for key in ("estimate", "low", "high")))
+    return {f"test {name}": percent(one) for name, one in _json(path).get("scores", {}).items()}
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:MOST_LISTED]) + (", …" if len(names) > MOST_LISTED else "")
+
+
+def _starts(path: Path) -> dict[str, str]:
     """On what a run was started, when, and how often."""
     if not path.exists():
         return {}
@@ -162,7 +225,7 @@ def _starts(path: Path) -> dict[str, str | None]:
     machine = f"{last['device']} in {last['precision']}, {last['processes']} × {last['threads']} threads"
     resumed = f", gone on with {len(starts) - 1} ×, last {last['time']}" if len(starts) > 1 else ""
     return {
-        "data": f"{last['data']}: {last['files']:,} files, {last['hours']:.2f} h" if "data" in last else None,
+        **({"data": f"{last['data']}: {last['files']:,} files, {last['hours']:.2f} h"} if "files" in last else {}),
         "started": f"{first['time']}{resumed}",
         "on": f"{machine}, torch {last['torch']}",
     }

@@ -1,4 +1,4 @@
-"""`aasp recipes`: the systems that can be pre-trained, and every field of one."""
+"""`aasp recipes`: the systems that can be pre-trained, the ways to fine-tune, and every field of one."""
 
 from __future__ import annotations
 
@@ -15,20 +15,25 @@ from aasp.config import flat, to_dict
 class Recipes:
     """List the recipes with a line each, or print every field of one.
 
-    Each field can be changed for a run: `aasp pretrain RECIPE --set FIELD=VALUE`.
+    Each field can be changed for a run: `aasp pretrain RECIPE --set FIELD=VALUE`, and `aasp finetune` alike.
     """
 
     name: tyro.conf.Positional[str | None] = None
     """The recipe to print; all are listed without it."""
+    finetune: bool = False
+    """The recipes of `aasp finetune` instead."""
 
 
 def run(argv: list[str]) -> int:
-    name = parse(Recipes, argv, prog="aasp recipes").name
-    from aasp.pretrain import recipes
+    arguments = parse(Recipes, argv, prog="aasp recipes")
+    from aasp.evaluate.finetune import recipes as finetuning
+    from aasp.pretrain import recipes as pretraining
 
-    if name is None:
-        facts("recipes", {known: recipes.get(known).summary for known in recipes.names()})
+    recipes = finetuning if arguments.finetune else pretraining
+    if arguments.name is None:
+        heading = "fine-tuning recipes" if arguments.finetune else "recipes"
+        facts(heading, {known: recipes.get(known).summary for known in recipes.names()})
     else:
-        recipe = recipes.get(name)
+        recipe = recipes.get(arguments.name)
         facts(f"recipe {recipe.name}: {recipe.summary}", flat(to_dict(recipe)) | {"name": None, "summary": None})
     return 0

@@ -184,6 +184,11 @@ _FAMILY = {
 }
 
 
+def names() -> list[str]:
+    """All recipes, the benchmarks' first."""
+    return list(RECIPES)
+
+
 def get(name: str) -> FinetuneRecipe:
     """A recipe by name.
 
