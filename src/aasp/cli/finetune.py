@@ -75,7 +75,13 @@ def _finetune(arguments: Finetune) -> int:
     from aasp.evaluate.finetune.run import finetune
 
     labelled = open_labelled(
-        arguments.benchmark, arguments.root, arguments.index, arguments.label, arguments.split, arguments.group
+        arguments.benchmark,
+        arguments.root,
+        arguments.index,
+        arguments.label,
+        arguments.split,
+        arguments.group,
+        missing_list=arguments.out.with_name(f"{arguments.out.name}.missing.csv"),
     )
     set_threads(arguments.threads)
     asked = _asked(arguments, labelled)
@@ -96,9 +102,12 @@ def _asked(arguments: Finetune, labelled: Any) -> Finetuning:
     from aasp.config import with_fields
     from aasp.evaluate.finetune import recipes
     from aasp.evaluate.finetune.run import Finetuning
-    from aasp.model.audio_encoder import load
+    from aasp.model.audio_encoder import find, load, read_config
 
     encoder = load(arguments.model)
+    known = read_config(find(arguments.model) / "config.json").get("classes")
+    if known is not None:
+        print(f"{arguments.model}: a classifier of {len(known)} classes; its encoder is taken, the head is a new one")
     width = encoder.config.encoder.width
     if arguments.recipe is None:
         recipe = recipes.suited(labelled.name, width, labelled.multilabel)

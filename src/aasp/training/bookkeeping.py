@@ -32,7 +32,7 @@ class Bookkeeping:
         run: where.
         machine: processes; the first writes.
         pipeline: knows the files that failed to decode.
-        unusable: files that were left out from the start.
+        unusable: files that were left out from the start; what is added later is told by `write_skipped`.
     """
 
     def __init__(
@@ -62,13 +62,14 @@ class Bookkeeping:
                 print(f"on another footing than before ({'; '.join(changed)}): last digits will differ")
         self.write_skipped()
 
-    def write_skipped(self) -> None:
-        """Bring the list of skipped files up to date. Every process must call it: each knows of its own files."""
+    def write_skipped(self) -> list[Skipped]:
+        """Bring the list of skipped files up to date, and give it. Every process must call it: each knows its own."""
         skipped = sorted({*self._unusable, *gather_object(self._pipeline.skipped)})
         if self._machine.is_main_process and len(skipped) > self._told:
             write_skipped(skipped, self._run.skipped)
             print(f"skipped files: {len(skipped):,}, listed in {self._run.skipped}")
         self._told = len(skipped)
+        return skipped
 
     def end(self, result: Result, done: str) -> None:
         """Say how it ended: `done`, or that the same command goes on."""

@@ -19,6 +19,7 @@ from torch import Tensor
 from aasp.config import to_dict
 from aasp.datasets.index import Skipped
 from aasp.datasets.labelled import LabelledSet
+from aasp.errors import AaspError
 from aasp.evaluate.finetune.data import class_weights, measured, train_pipeline
 from aasp.evaluate.finetune.objective import FinetuneObjective
 from aasp.evaluate.finetune.predict import class_probabilities
@@ -58,6 +59,15 @@ class Finetuning:
     recipe: FinetuneRecipe
     scratch: bool = False
 
+    def __post_init__(self) -> None:
+        recipe, front = self.recipe, self.encoder.config.frontend
+        if self.labelled.multilabel and recipe.loss == "softmax":
+            told = f"{self.labelled.source}: several labels a clip, and recipe {recipe.name} has loss softmax"
+            raise AaspError(f"{told}; add --set loss=sigmoid, or keep one label a clip")
+        if recipe.crop_seconds * 1000 < front.window_ms:
+            window = f"shorter than one analysis window of {front.window_ms:g} ms"
+            raise AaspError(f"fine-tuning: crop_seconds is {recipe.crop_seconds:g}, {window}; give a longer crop")
+
     def classifier_config(self) -> AudioClassifierConfig:
         """The classifier to be: the encoder with the recipe's pooling and drop path, its window grown to the crop."""
         recipe, config = self.recipe, self.encoder.config
@@ -95,7 +105,8 @@ class Outcome:
 
     Attributes:
         exit_code: 0 done; 75 or 130: a signal asked to stop, and the same call goes on.
-        labelled: the data without what could not be used, which its `missing` names.
+        labelled: the data without what could not be opened; its `missing` names that, and clips that are there but
+            could not be decoded.
         task: what was asked of it.
         result: the predictions of the test parts; None where it was stopped, and in all processes but the first.
         folders: the directory of each round.
@@ -153,7 +164,11 @@ def finetune(
         if exit_code:
             return Outcome(exit_code, labelled, task, None, folders)
     machine.wait_for_everyone()
-    return Outcome(0, labelled, task, _gathered(task, folders) if machine.is_main_process else None, folders)
+    if not machine.is_main_process:
+        return Outcome(0, labelled, task, None, folders)
+    result, undecoded = _gathered(task, folders)
+    missing = [*labelled.missing, *undecoded]
+    return Outcome(0, replace(labelled, missing=missing), task, result, folders)
 
 
 def _folders(out: Path, task: Task) -> list[Path]:
@@ -192,13 +207,14 @@ def _train_round(
     document = asked.document(round_)
     with open_run(folder, document, machine, resume=resume) as (run, start):
         name = f"{recipe.name}, part {round_.name}"
-        record = Bookkeeping(name, recipe.steps, run, machine, pipeline, [])
+        unusable: list[Skipped] = []  # clips that are there and can't be decoded, found when they are scored
+        record = Bookkeeping(name, recipe.steps, run, machine, pipeline, unusable)
         said = f"{len(round_.train):,} clips of {len(task.classes)} classes, {len(round_.valid):,} to choose on"
         record.begin(said, document["finetuned"], start, settings.precision)
         with torch.random.fork_rng():
             scored = AudioClassifier(config).to(machine.device)
         prefix = "average." if recipe.ema else "model."
-        validation = Validation(run, scored, sounds(round_.valid), task.y[round_.valid], prefix)
+        validation = Validation(run, scored, sounds(round_.valid), task.y[round_.valid], prefix, unusable)
 
         def on_checkpoint(step: int, tensors: Mapping[str, Tensor]) -> None:
             if machine.is_main_process:
@@ -225,28 +241,32 @@ def _train_round(
             on_checkpoint=on_checkpoint,
         )
         record.end(result, "")
-        if result.exit_code == 0 and machine.is_main_process:
-            best = load_classifier(run.model, machine.device)
-            unusable: list[Skipped] = []
-            found = class_probabilities(best, sounds(round_.test), skipped=unusable)
-            with atomic_write(predictions) as beside:
-                np.savez(beside, rows=round_.test, probabilities=found)
+        if result.exit_code == 0:
+            if machine.is_main_process:
+                best = load_classifier(run.model, machine.device)
+                found = class_probabilities(best, sounds(round_.test), skipped=unusable)
+            skipped = np.array(record.write_skipped(), dtype=str).reshape(-1, 2)
+            if machine.is_main_process:
+                with atomic_write(predictions) as beside:
+                    np.savez(beside, rows=round_.test, probabilities=found, skipped=skipped)
     return result.exit_code
 
 
-def _gathered(task: Task, folders: list[Path]) -> ProbeResult:
-    """The rounds' predictions as one result, in the order of the set; clips that could not be decoded are left out."""
+def _gathered(task: Task, folders: list[Path]) -> tuple[ProbeResult, list[Skipped]]:
+    """The rounds' predictions as one result, in the order of the set, and the clips that could not be decoded."""
     rows, probabilities, rounds = [], [], []
+    skipped: set[Skipped] = set()
     for number, folder in enumerate(folders):
         with np.load(folder / PREDICTIONS, allow_pickle=False) as file:
             usable = np.isfinite(file["probabilities"]).all(axis=1)
             rows.append(file["rows"][usable])
             probabilities.append(file["probabilities"][usable])
             rounds.append(np.full(usable.sum(), number))
+            skipped.update(Skipped(path, reason) for path, reason in file["skipped"].tolist())
     test = np.concatenate(rows)
     order = np.argsort(test)
     groups = None if task.groups is None else task.groups[test[order]]
-    return ProbeResult(
+    result = ProbeResult(
         test=test[order],
         truth=task.y[test[order]],
         probabilities=np.concatenate(probabilities)[order].astype(np.float64),
@@ -254,3 +274,4 @@ def _gathered(task: Task, folders: list[Path]) -> ProbeResult:
         groups=groups,
         chosen=[None] * len(folders),  # type: ignore[list-item]
     )
+    return result, sorted(skipped)
