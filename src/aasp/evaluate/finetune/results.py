@@ -6,14 +6,16 @@ import json
 from pathlib import Path
 from typing import Any
 
-from aasp.audio.sounds import describe
 from aasp.config import fingerprint, to_dict
 from aasp.evaluate.finetune.run import Finetuning, Outcome
 from aasp.evaluate.finetune.validation import history
 from aasp.evaluate.intervals import Interval
+from aasp.evaluate.outcome import predictions, score_records, system_name
 from aasp.evaluate.probe import scores
 from aasp.evaluate.records import Record, code_version, write_records
 from aasp.model.weights import model_hash
+
+PROTOCOLS = {"all": "finetune", "frozen-stem": "finetune, frozen stem", "head": "finetune, head only"}
 
 
 def write_results(path: Path, asked: Finetuning, outcome: Outcome) -> dict[str, Interval]:
@@ -25,7 +27,6 @@ def write_results(path: Path, asked: Finetuning, outcome: Outcome) -> dict[str, 
     result, task = outcome.result, outcome.task
     assert result is not None, "a fine-tuning that was stopped has no results"
     found = scores([result])
-    named = lambda y: [task.classes[k] for k in y.nonzero()[0]] if task.multilabel else task.classes[y]
     write_records(
         path,
         records(asked, outcome),
@@ -35,55 +36,40 @@ def write_results(path: Path, asked: Finetuning, outcome: Outcome) -> dict[str, 
         classes=task.classes,
         notes=task.notes,
         missing=[clip._asdict() for clip in outcome.labelled.missing],
-        predictions=[
-            {
-                "clip": describe(outcome.labelled.sounds[row]),
-                "group": None if result.groups is None else str(result.groups[place]),
-                "part": task.rounds[result.rounds[place]].name,
-                "truth": named(result.truth[place]),
-                "predicted": named(result.predicted[place]),
-            }
-            for place, row in enumerate(result.test)
-        ],
+        predictions=predictions(outcome.labelled, task, [result]),
     )
     return found
 
 
 def records(asked: Finetuning, outcome: Outcome) -> list[Record]:
     """One record for each part that was tested."""
-    result, recipe = outcome.result, asked.recipe
-    assert result is not None
-    weights = model_hash(asked.encoder)
-    made: list[Record] = []
-    for number, (round_, folder, value) in enumerate(
-        zip(outcome.task.rounds, outcome.folders, result.round_scores(), strict=True)
-    ):
-        details: dict[str, Any] = {
+    recipe, task = asked.recipe, outcome.task
+    assert outcome.result is not None
+    like = Record(
+        system=system_name(asked.model),
+        model=asked.model,
+        model_hash=fingerprint(asked.encoder.config) if asked.scratch else model_hash(asked.encoder),
+        recipe=recipe.name,
+        recipe_hash=fingerprint(recipe, without=("seed",)),
+        benchmark=outcome.labelled.name,
+        protocol=PROTOCOLS[recipe.train] if not asked.scratch else "from scratch",
+        split="",
+        seed=recipe.seed,
+        metric="",
+        value=0.0,
+        clips=0,
+        missing=len(outcome.labelled.missing),
+        version=code_version(),
+    )
+    details = [
+        {
             "validation": history(folder),
             "minutes": round(minutes(folder), 2),
-            "train": recipe.train,
-            "clips": {"train": len(round_.train), "valid": len(round_.valid), "test": len(round_.test)},
+            "trained_on": {"train": len(round_.train), "valid": len(round_.valid)},
         }
-        made.append(
-            Record(
-                system=Path(asked.model).name,
-                model=asked.model,
-                model_hash=fingerprint(asked.encoder.config) if asked.scratch else weights,
-                recipe=recipe.name,
-                recipe_hash=fingerprint(recipe, without=("seed",)),
-                benchmark=outcome.labelled.name,
-                protocol="from scratch" if asked.scratch else "finetune",
-                split=round_.name,
-                seed=recipe.seed,
-                metric="mAP" if outcome.task.multilabel else "accuracy",
-                value=value,
-                clips=int((result.rounds == number).sum()),
-                missing=len(outcome.labelled.missing),
-                version=code_version(),
-                details=details,
-            )
-        )
-    return made
+        for round_, folder in zip(task.rounds, outcome.folders, strict=True)
+    ]
+    return score_records(like, task, [outcome.result], [details])
 
 
 def minutes(folder: Path) -> float:
