@@ -15,6 +15,7 @@ import pytest
 import soundfile
 import torch
 
+from aasp.audio.sounds import Excerpt, Ingredient, Mixture, Sound, describe, duration
 from aasp.datasets.manifest import Manifest
 from aasp.datasets.pipeline import CropPipeline
 from aasp.errors import AaspError
@@ -213,6 +214,100 @@ def test_stereo_at_another_rate(tmp_path: Path) -> None:
     crops = CropPipeline(Manifest.open(tmp_path)[0], seconds=0.3, batch=8, seed=0)
     assert next(crops)["length"].tolist() == [4800] * 8
     assert crops.skipped == []
+
+
+class Sounds:
+    """Any sounds as a pipeline draws from them."""
+
+    source = "sounds"
+
+    def __init__(self, sounds: list[Sound]) -> None:
+        self.sounds, self.seconds = sounds, np.array([duration(sound) for sound in sounds])
+
+    def __len__(self) -> int:
+        return len(self.sounds)
+
+    def sound(self, row: int) -> Sound:
+        return self.sounds[row]
+
+
+def test_a_target_goes_with_its_clip(manifest: Manifest) -> None:
+    crops = pipeline(manifest, target=lambda row: np.array([row, 1.0, 0.5]))
+    for batch in take(crops, 5):
+        assert batch["target"].dtype == torch.float32
+        assert batch["target"].tolist() == [[file, 1.0, 0.5] for file in files_of([batch])]
+
+
+def test_a_weighted_epoch_draws_without_replacement_and_favours_the_heavy(manifest: Manifest) -> None:
+    weights = np.where(np.arange(FILES) < 3, 10.0, 1.0)
+    weights[10] = 0.0
+    files = files_of(take(pipeline(manifest, batch=4, cache=True, weighted=(weights, 4)), 300))
+    epochs = [files[n : n + 4] for n in range(0, len(files), 4)]
+    assert all(len(set(epoch)) == 4 for epoch in epochs)
+    assert len({tuple(sorted(epoch)) for epoch in epochs}) > 20
+    counts = Counter(files)
+    assert counts[10] == 0, "without a weight it is never drawn"
+    assert set(counts) == set(range(10)), "the light ones are rare, not gone"
+    assert min(counts[file] for file in range(3)) > 2 * max(counts[file] for file in range(3, 10))
+
+
+def test_a_whole_weighted_epoch_begins_with_the_heavy(manifest: Manifest) -> None:
+    weights = np.where(np.arange(FILES) < 3, 1e6, 1.0)
+    files = files_of(take(pipeline(manifest, batch=FILES, weighted=(weights, FILES)), 5))
+    for n in range(0, len(files), FILES):
+        assert sorted(files[n : n + FILES]) == list(range(FILES))
+        assert set(files[n : n + 3]) == {0, 1, 2}
+
+
+@pytest.mark.parametrize("taken", [0, 1, 2, 7])
+def test_a_weighted_pipeline_restored_continues_bit_for_bit(manifest: Manifest, taken: int) -> None:
+    weighted = (np.arange(1.0, FILES + 1), 6)  # batches of 4 of epochs of 6: every other one lies across a border
+    first = pipeline(manifest, weighted=weighted)
+    take(first, taken)
+    state = json.loads(json.dumps(first.state()))
+    expected = take(first, 7)
+    second = pipeline(manifest, workers=0, weighted=weighted)
+    second.restore(state)
+    assert same(take(second, 7), expected)
+    other = pipeline(manifest, weighted=(weighted[0], 7))
+    with pytest.raises(AaspError, match="weighted was 6 and is 7"):
+        other.restore(state)
+
+
+@pytest.mark.parametrize("clips", [0, FILES])
+def test_a_weighted_epoch_larger_than_what_can_be_drawn(manifest: Manifest, clips: int) -> None:
+    weights = np.ones(FILES)
+    weights[0] = 0
+    with pytest.raises(AaspError, match=f"an epoch of {clips} clips of {FILES - 1}"):
+        pipeline(manifest, weighted=(weights, clips))
+
+
+@pytest.mark.parametrize("cache", [False, True])
+def test_excerpts_and_mixtures_are_clips_too(manifest: Manifest, cache: bool) -> None:
+    first, second, third = (str(path) for path in manifest.paths[:3])
+    sounds: list[Sound] = [
+        Excerpt(second, start=0.1, seconds=0.2),
+        Mixture((Ingredient(first), Ingredient(third))),
+        third,
+    ]
+    crops = CropPipeline(Sounds(sounds), seconds=0.5, batch=3, seed=0, rate=RATE, cache=cache)
+    batch = next(crops)
+    waves = {int(length): wave for wave, length in zip(batch["wave"], batch["length"], strict=True)}
+    assert set(waves) == {1600, 3200} and crops.skipped == []
+    excerpt = 32768 * waves[1600].numpy()
+    np.testing.assert_allclose(excerpt[:1600], 1000 + np.arange(800, 2400) // 10)
+    files = [np.arange(round((0.3 + 0.05 * f) * RATE)) // 10 + 1000.0 * f for f in (0, 2)]
+    files[1][: len(files[0])] += files[0]
+    whole = [row for row, length in zip(batch["wave"], batch["length"], strict=True) if length == 3200]
+    assert any(np.allclose(32768 * row[:3200].numpy(), files[1]) for row in whole), "the mixture is the sum"
+
+
+def test_an_excerpt_beyond_its_file_is_passed_over_by_name(manifest: Manifest) -> None:
+    beyond = Excerpt(str(manifest.paths[0]), start=5.0, seconds=0.3)
+    crops = CropPipeline(Sounds([beyond, str(manifest.paths[1])]), seconds=0.3, batch=2, seed=0, rate=RATE)
+    assert set(files_of(take(crops, 3))) == {1}
+    assert [file.reason for file in crops.skipped] == ["window at 5 s is outside its 0.3 s"]
+    assert describe(beyond).startswith(crops.skipped[0].path)
 
 
 def test_importing_it_is_silent() -> None:

@@ -35,6 +35,19 @@ def test_set_step_gives_decay_to_the_decaying_group_only() -> None:
     assert [(group["lr"], group["weight_decay"]) for group in optimizer.param_groups] == [(0.1, 0.2), (0.1, 0.0)]
 
 
+def test_shares_of_the_rate_make_groups_of_their_own() -> None:
+    net = Net()
+    optimizer = adamw(net, rate_of=lambda name: 0.5 if name.startswith(("conv", "norm")) else 1.0)
+    set_step(optimizer, 0.1, 0.2)
+    groups = {tuple(g["names"]): (g["lr"], g["weight_decay"], g["decays"]) for g in optimizer.param_groups}
+    assert groups.pop(("conv.weight",)) == (0.05, 0.2, True)
+    assert groups.pop(("attention.in_proj_weight", "attention.out_proj.weight")) == (0.1, 0.2, True)
+    assert groups.pop(("conv.bias", "norm.weight", "norm.bias")) == (0.05, 0.0, False)
+    ((rest, settings),) = groups.items()
+    assert {"class_token", "positions", "embedding.weight"} < set(rest) and settings == (0.1, 0.0, False)
+    assert [g["decays"] for g in optimizer.param_groups] == [True, True, False, False], "those that decay first"
+
+
 def test_a_step_is_the_reference_implementations() -> None:
     torch.manual_seed(0)
     net = nn.Linear(3, 2)
