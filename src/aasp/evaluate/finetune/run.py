@@ -6,8 +6,11 @@ finished is never done twice.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +85,13 @@ class Finetuning:
             tuple(labelled.classes), labelled.multilabel, recipe.crop_seconds, recipe.layers, recipe.norm, encoder
         )
 
+    @cached_property
+    def labels_hash(self) -> str:
+        """Hash of every clip's labels and part, and of the classes, 16 hexadecimal digits."""
+        data = self.labelled
+        marks = [list(data.classes), [list(labels) for labels in data.labels], list(data.parts)]
+        return sha256(json.dumps(marks).encode()).hexdigest()[:16]
+
     def document(self, round_: Round) -> dict[str, Any]:
         """One round's `recipe.json`: what a directory must hold to go on with this."""
         return {
@@ -94,6 +104,7 @@ class Finetuning:
                 "source": self.labelled.source,
                 "round": round_.name,
                 "classes": len(self.labelled.classes),
+                "labels_hash": self.labels_hash,
                 "clips": {"train": len(round_.train), "valid": len(round_.valid), "test": len(round_.test)},
             },
         }
