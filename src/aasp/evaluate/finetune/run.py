@@ -227,14 +227,18 @@ def _train_round(
         prefix = "average." if recipe.ema else "model."
         validation = Validation(run, scored, sounds(round_.valid), task.y[round_.valid], prefix, unusable)
 
-        def on_checkpoint(step: int, tensors: Mapping[str, Tensor]) -> None:
-            if machine.is_main_process:
+        def score(step: int, tensors: Mapping[str, Tensor]) -> None:
+            # Not what a signal made it save: an interrupted run chooses among the same checkpoints as any other.
+            if machine.is_main_process and (step % recipe.validate_every == 0 or step == recipe.steps):
                 validation(step, tensors)
+
+        def on_checkpoint(step: int, tensors: Mapping[str, Tensor]) -> None:
+            score(step, tensors)
             record.write_skipped()
 
-        if start is not None and machine.is_main_process:  # in case a crash came between a checkpoint and its score
+        if start is not None:  # in case a crash came between a checkpoint and its score
             saved = checkpoint.load(start)
-            validation(saved.step, saved.model)
+            score(saved.step, saved.model)
         result = train(
             objective,
             pipeline,

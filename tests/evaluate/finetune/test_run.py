@@ -1,0 +1,281 @@
+"""Whole fine-tunings of a tiny encoder: interrupted runs end as others do, and the test part teaches nothing."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from safetensors.torch import load_file
+
+from aasp.datasets.labelled import LabelledSet
+from aasp.datasets.pipeline import CropPipeline
+from aasp.errors import AaspError
+from aasp.evaluate.finetune import run as module
+from aasp.evaluate.finetune.predict import class_probabilities
+from aasp.evaluate.finetune.recipe import FinetuneRecipe
+from aasp.evaluate.finetune.run import Finetuning, Outcome, finetune
+from aasp.evaluate.finetune.validation import history
+from aasp.model.audio_classifier import load_classifier
+from aasp.model.audio_encoder import AudioEncoder
+from aasp.training import checkpoint
+from aasp.training.tracking import read_metrics
+
+CLOCK = {"seconds", "clips_per_second", "waiting_share"}
+Tones = Callable[..., LabelledSet]
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def train(asked: Finetuning, out: Path, **settings: Any) -> Outcome:
+    return finetune(asked, out, **{"workers": 1, "precision": "fp32", "log_every": 2} | settings)
+
+
+def left_behind(run: Path) -> dict[str, Any]:
+    """Everything that a run of one part leaves behind, but what a clock measured."""
+    last = checkpoint.load(checkpoint.latest(run))
+    with np.load(run / "predictions.npz", allow_pickle=False) as file:
+        predicted = {name: file[name].tobytes() for name in file.files}
+    tensors = {
+        f"{kind}/{name}": tensor.numpy().tobytes()
+        for kind in checkpoint.TENSORS
+        for name, tensor in getattr(last, kind).items()
+    }
+    metrics = [{name: value for name, value in line.items() if name not in CLOCK} for line in read_metrics(run)]
+    return {
+        "step": last.step,
+        "tensors": tensors,
+        "metrics": metrics,
+        "validation": history(run),
+        "model": (run / "model/model.safetensors").read_bytes(),
+        "predicted": predicted,
+    }
+
+
+def stop_at(step: int, monkeypatch: pytest.MonkeyPatch, number: int = signal.SIGTERM) -> None:
+    """Send this process a signal while it waits for its `step`-th batch from now on."""
+    taken, take = 0, CropPipeline.__next__
+
+    def signalled(self: CropPipeline) -> Any:
+        nonlocal taken
+        taken += 1
+        if taken == step:
+            os.kill(os.getpid(), number)
+        return take(self)
+
+    monkeypatch.setattr(CropPipeline, "__next__", signalled)
+
+
+def test_interrupted_anywhere_it_ends_as_if_it_had_not_been(
+    encoder: AudioEncoder, recipe: FinetuneRecipe, tones: Tones, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = Finetuning(encoder, "model", tones(), recipe)
+    whole = train(asked, tmp_path / "whole")
+    assert whole.exit_code == 0 and whole.result is not None and len(whole.result.test) == 6
+    expected = left_behind(tmp_path / "whole")
+    assert expected["step"] == 6 and [line["step"] for line in expected["validation"]] == [2, 4, 6]
+    with monkeypatch.context() as here:
+        stop_at(3, here)
+        stopped = train(asked, tmp_path / "cut")
+    assert stopped.exit_code == 75 and stopped.result is None
+    assert not (tmp_path / "cut/predictions.npz").exists()
+    assert checkpoint.latest(tmp_path / "cut").name == "step-00000003"
+    with monkeypatch.context() as here:
+        stop_at(2, here, signal.SIGINT)
+        assert train(asked, tmp_path / "cut").exit_code == 130
+    assert train(asked, tmp_path / "cut").exit_code == 0
+    assert left_behind(tmp_path / "cut") == expected, (
+        "also what was chosen: the checkpoints of the signals are not scored"
+    )
+
+
+def test_a_checkpoint_that_a_crash_left_unscored_is_scored(
+    encoder: AudioEncoder, recipe: FinetuneRecipe, tones: Tones, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = Finetuning(encoder, "model", tones(), recipe)
+    train(asked, tmp_path / "whole")
+
+    def crash(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as here, pytest.raises(KeyboardInterrupt):
+        here.setattr("aasp.evaluate.finetune.validation.class_probabilities", crash)
+        train(asked, tmp_path / "cut")
+    assert checkpoint.latest(tmp_path / "cut").name == "step-00000002" and history(tmp_path / "cut") == []
+    train(asked, tmp_path / "cut")
+    assert left_behind(tmp_path / "cut") == left_behind(tmp_path / "whole")
+
+
+def test_what_is_saved_is_the_best_average_and_scores_the_test_part(
+    encoder: AudioEncoder, recipe: FinetuneRecipe, tones: Tones, tmp_path: Path
+) -> None:
+    labelled = tones()
+    asked = Finetuning(encoder, "model", labelled, replace(recipe, validations=1))
+    outcome = train(asked, tmp_path / "run")
+    last = checkpoint.load(checkpoint.latest(tmp_path / "run")).model
+    saved = load_file(tmp_path / "run/model/model.safetensors")
+    assert saved.keys() == {name.removeprefix("average.") for name in last if name.startswith("average.")}
+    for name, tensor in saved.items():
+        assert torch.equal(tensor, last[f"average.{name}"])
+    assert any(not torch.equal(tensor, last[f"model.{name}"]) for name, tensor in saved.items())
+    model = load_classifier(tmp_path / "run")
+    assert model.config.classes == ("low", "middle", "high") and model.config.clip_seconds == 0.25
+    result = outcome.result
+    assert result is not None and result.test.tolist() == list(range(15, 21))
+    expected = class_probabilities(model, labelled.sounds[15:])
+    np.testing.assert_allclose(result.probabilities, expected, atol=1e-6)
+    assert result.truth.tolist() == [0, 1, 2, 0, 1, 2] and result.chosen == [None]
+
+
+def test_finished_folds_are_not_trained_twice(
+    encoder: AudioEncoder, recipe: FinetuneRecipe, tones: Tones, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = Finetuning(encoder, "model", tones(folds=True), replace(recipe, steps=2, validations=1))
+    whole = train(asked, tmp_path / "whole")
+    with monkeypatch.context() as here:
+        stop_at(3, here)  # the first batch of the second fold
+        assert train(asked, tmp_path / "cut").exit_code == 75
+    folds = [tmp_path / "cut" / f"fold-{fold}" for fold in "012"]
+    assert [(fold / "predictions.npz").exists() for fold in folds] == [True, False, False]
+    first = {path: path.stat().st_mtime_ns for path in folds[0].rglob("*")}
+    resumed = train(asked, tmp_path / "cut")
+    assert {path: path.stat().st_mtime_ns for path in folds[0].rglob("*")} == first
+    assert whole.result is not None and resumed.result is not None
+    np.testing.assert_array_equal(resumed.result.probabilities, whole.result.probabilities)
+    assert resumed.result.test.tolist() == list(range(21))
+    assert resumed.result.rounds.tolist() == [0] * 7 + [1] * 7 + [2] * 7
+    for fold in "012":
+        assert left_behind(tmp_path / "cut" / f"fold-{fold}") == left_behind(tmp_path / "whole" / f"fold-{fold}")
+
+    def no_training(*_: object, **__: object) -> None:
+        raise AssertionError("everything is done")
+
+    monkeypatch.setattr(module, "train", no_training)
+    again = train(asked, tmp_path / "cut")
+    assert again.result is not None
+    np.testing.assert_array_equal(again.result.probabilities, whole.result.probabilities)
+
+
+def learned(run: Path) -> dict[str, Any]:
+    """What training and choosing came to, without the predictions of the test part."""
+    everything = left_behind(run)
+    del everything["predicted"]
+    return everything
+
+
+def test_the_test_part_teaches_nothing(
+    encoder: AudioEncoder, recipe: FinetuneRecipe, tones: Tones, tmp_path: Path
+) -> None:
+    labelled = tones()
+    train(Finetuning(encoder, "model", labelled, recipe), tmp_path / "clean")
+    rng = np.random.default_rng(1)
+    for sound in labelled.sounds[15:]:
+        soundfile.write(sound, rng.uniform(-1, 1, 20_000), 16_000)
+    wrong = replace(labelled, labels=[*labelled.labels[:15], *[("high",)] * 6])
+    train(Finetuning(encoder, "model", wrong, recipe), tmp_path / "corrupted")
+    clean, corrupted = left_behind(tmp_path / "clean"), left_behind(tmp_path / "corrupted")
+    assert clean.pop("predicted") != corrupted.pop("predicted"), "the corruption is there"
+    assert clean == corrupted
+    front = load_classifier(tmp_path / "corrupted").config.encoder.frontend
+    assert front == encoder.config.frontend, "mean and deviation are those of pre-training"
+    # And it would show: a train clip's label does change everything.
+    wrong = replace(labelled, labels=[("high",), *labelled.labels[1:]])
+    train(Finetuning(encoder, "model", wrong, recipe), tmp_path / "train")
+    assert learned(tmp_path / "train")["tensors"] != clean["tensors"]
+
+
+@pytest.mark.parametrize("change", ["recipe", "model", "labels", "clips", "scratch"])
+def test_another_fine_tuning_in_the_same_place_is_refused(
+    change: str, encoder: AudioEncoder, recipe: FinetuneRecipe, tones: Tones, tmp_path: Path, monkeypatch: Any
+) -> None:
+    labelled = tones()
+    asked = Finetuning(encoder, "model", labelled, recipe)
+    with monkeypatch.context() as here:
+        stop_at(1, here)
+        train(asked, tmp_path / "run")
+    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    if change == "recipe":
+        other, told = replace(asked, recipe=replace(recipe, seed=1)), "has seed = 0, this one 1"
+    elif change == "model":
+        torch.manual_seed(9)
+        other, told = replace(asked, encoder=AudioEncoder(encoder.config)), "finetuned.model_hash"
+    elif change == "labels":
+        swapped = replace(labelled, labels=[*labelled.labels[1:], labelled.labels[0]])
+        other, told = replace(asked, labelled=swapped), "finetuned.labels_hash"
+    elif change == "clips":
+        Path(labelled.sounds[0]).unlink()
+        other, told = asked, "finetuned.clips.train = 9, this one 8"
+    else:
+        other, told = replace(asked, scratch=True), "finetuned.scratch = False, this one True"
+    with pytest.raises(AaspError, match=rf"output holds another run: .* {told}") as error:
+        train(other, tmp_path / "run")
+    assert "\n" not in str(error.value)
+    with pytest.raises(AaspError, match="output holds a run"):
+        train(asked if change != "clips" else replace(asked, labelled=tones()), tmp_path / "run", resume="never")
+    assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()} == before
+
+
+def test_broken_clips_of_every_part_are_skipped_counted_and_named(
+    encoder: AudioEncoder, recipe: FinetuneRecipe, tones: Tones, tmp_path: Path
+) -> None:
+    labelled = tones()
+    undecodable = [labelled.sounds[row] for row in (1, 10, 16)]  # of train, valid and test; their headers are well
+    for sound in undecodable:
+        soundfile.write(sound, np.full(4000, np.nan, np.float32), 16_000, subtype="FLOAT")
+    unopened = [labelled.sounds[row] for row in (2, 11, 17)]
+    for sound in unopened:
+        Path(sound).write_bytes(b"no sound")
+    outcome = train(Finetuning(encoder, "model", labelled, replace(recipe, sampling="uniform")), tmp_path / "run")
+    assert {clip.path for clip in outcome.labelled.missing} == {*undecodable, *unopened}
+    assert all(clip.reason for clip in outcome.labelled.missing)
+    with (tmp_path / "run/skipped.csv").open(newline="") as file:
+        assert {row["path"] for row in csv.DictReader(file)} == set(undecodable)
+    assert outcome.result is not None and len(outcome.result.test) == 4
+    names = [outcome.labelled.sounds[row] for row in outcome.result.test]
+    assert names == [labelled.sounds[row] for row in (15, 18, 19, 20)], "scores stay with their clips"
+    assert outcome.result.truth.tolist() == [0, 0, 1, 2]
+
+
+def test_clips_shorter_and_longer_than_the_crop(
+    encoder: AudioEncoder, recipe: FinetuneRecipe, tones: Tones, tmp_path: Path
+) -> None:
+    labelled = tones()
+    rng = np.random.default_rng(0)
+    for row, seconds in ((0, 0.03), (1, 2.0), (9, 0.03), (10, 2.0), (15, 0.03), (16, 2.0)):
+        soundfile.write(labelled.sounds[row], 0.1 * rng.standard_normal(round(16_000 * seconds)), 16_000)
+    outcome = train(Finetuning(encoder, "model", labelled, recipe), tmp_path / "run")
+    assert outcome.result is not None and len(outcome.result.test) == 6 and not outcome.labelled.missing
+    assert np.isfinite(outcome.result.probabilities).all()
+    assert np.isfinite([line["loss"] for line in read_metrics(tmp_path / "run")]).all()
+
+
+def test_several_labels_a_clip(encoder: AudioEncoder, recipe: FinetuneRecipe, tones: Tones, tmp_path: Path) -> None:
+    labelled = tones()
+    several = replace(labelled, multilabel=True, labels=[(), ("low", "high"), *labelled.labels[2:]])
+    with pytest.raises(AaspError, match="tones/: several labels a clip, and recipe test has loss softmax; add --set"):
+        Finetuning(encoder, "model", several, recipe)
+    outcome = train(Finetuning(encoder, "model", several, replace(recipe, loss="sigmoid")), tmp_path / "several")
+    assert outcome.result is not None and outcome.result.truth.shape == (6, 3)
+    assert load_classifier(tmp_path / "several").config.multilabel
+    single = train(Finetuning(encoder, "model", labelled, replace(recipe, loss="sigmoid")), tmp_path / "single")
+    assert single.result is not None
+    np.testing.assert_allclose(single.result.probabilities.sum(1), 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize("seconds", [0.02, 0.0, -1.0])
+def test_a_crop_under_an_analysis_window(
+    seconds: float, encoder: AudioEncoder, recipe: FinetuneRecipe, tones: Tones
+) -> None:
+    with pytest.raises(AaspError, match=f"crop_seconds is {seconds}.*; give a"):
+        Finetuning(encoder, "model", tones(), replace(recipe, crop_seconds=seconds))
