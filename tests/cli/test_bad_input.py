@@ -272,7 +272,7 @@ def test_linear_skips_counts_and_lists_bad_files(
         wav(Path(row.partition(",")[0]), seconds=0.2)
     bad = [f"sounds/{make(sounds).name},a,train" for make in BAD]
     Path("index.csv").write_text("\n".join(["path,label,split", *rows, *bad]) + "\n")
-    argv = ["linear", model, "--index", "index.csv", "--label", "label", "--split", "split", "--json", "x.json"]
+    argv = ["linear", model, "--index", "index.csv", "--label", "label", "--split", "split", "--out", "x.json"]
     assert main([str(word) for word in argv]) == 0
     captured = capfd.readouterr()
     assert all(Path(row.partition(",")[0]).name in captured.out + captured.err for row in bad)
@@ -311,7 +311,10 @@ def test_an_unknown_field_or_impossible_value(field: str, remedy: str, aasp: She
     assert not Path("run").exists()
 
 
-@pytest.mark.parametrize("name", ["pretrain", "embed", "linear", "stats", "scan", "info", "recipes", "demo"])
+COMMANDS = ["pretrain", "embed", "linear", "finetune", "predict", "stats", "scan", "info", "recipes", "demo"]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
 def test_an_unknown_option(name: str, aasp: Shell) -> None:
     told = aasp(name, "--no-such-option", code=2)
     assert f"aasp {name} --help" in told
@@ -330,7 +333,7 @@ def test_an_output_that_exists_is_not_overwritten(aasp: Shell, model: Path, soun
     for argv, out in [
         (("embed", model, "sounds/a.wav", "--out", "x.npz"), "x.npz"),
         (("scan", sounds, "--out", "x.parquet"), "x.parquet"),
-        ((*linear, "--json", "x.json"), "x.json"),
+        ((*linear, "--out", "x.json"), "x.json"),
     ]:
         assert "--overwrite" in aasp(*argv, code=2)
         assert Path(out).read_text() == "precious"

@@ -105,6 +105,67 @@ def test_a_run_that_has_not_logged_yet(run: Path, capsys: pytest.CaptureFixture[
     assert "step 0 of 40" in out and "checkpoints none yet" in out
 
 
+def finetuned(folder: Path, part: str) -> Path:
+    """What a fine-tuning leaves behind, as far as it is shown."""
+    folder.mkdir(parents=True)
+    clips = {"train": 1200, "valid": 40, "test": 50}
+    asked = {"model": "runs/base", "scratch": False, "data": "esc50", "source": "ESC-50", "round": part, "classes": 50}
+    (folder / "recipe.json").write_text(
+        json.dumps({"name": "esc50", "steps": 40, "finetuned": {**asked, "clips": clips}})
+    )
+    (folder / "metrics.jsonl").write_text(json.dumps({"step": 20, "loss": 2.5}) + "\n")
+    start = {"time": "then", "torch": "2.13.0", "device": "cpu", "precision": "bf16", "threads": 2, "processes": 1}
+    (folder / "environment.json").write_text(json.dumps([{**start, **asked, "clips": clips}]))
+    scored = [{"step": 10, "score": 0.5, "best": True}, {"step": 20, "score": 0.4, "best": False}]
+    (folder / "validation.jsonl").write_text("".join(json.dumps(line) + "\n" for line in scored))
+    return folder
+
+
+def scores(folder: Path) -> None:
+    interval = {"estimate": 0.825, "low": 0.8, "high": 0.85, "level": 0.95}
+    (folder / "results.json").write_text(json.dumps({"records": [], "scores": {"accuracy": interval}}))
+
+
+def test_a_fine_tuning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = finetuned(tmp_path / "run", "test")
+    out = shown(capsys, run)
+    told = ["fine-tunes runs/base", "data esc50 (ESC-50), 50 classes", "clips 1,200 train, 40 valid, 50 test"]
+    told += ["step 20 of 40", "best on valid 50.0 % at step 10", "model not finished yet", "started then"]
+    for line in told:
+        assert line in out
+    assert "test accuracy" not in out
+    scores(run)
+    assert "test accuracy 82.5 [80.0, 85.0] %" in shown(capsys, run)
+
+
+def test_a_fine_tuning_of_folds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for fold in ("1", "2", "10"):
+        finetuned(tmp_path / "run" / f"fold-{fold}", fold)
+    (tmp_path / "run/fold-1/predictions.npz").touch()
+    (tmp_path / "run/fold-10/validation.jsonl").unlink()
+    (tmp_path / "run/fold-10/metrics.jsonl").unlink()
+    out = shown(capsys, tmp_path / "run")
+    told = ["recipe esc50", "fine-tunes runs/base", "data esc50 (ESC-50), 50 classes"]
+    told += ["fold-1 step 20 of 40, best on valid 50.0 % at step 10, tested"]
+    told += ["fold-2 step 20 of 40, best on valid 50.0 % at step 10, not finished yet"]
+    told += ["fold-10 step 0 of 40, not finished yet"]
+    assert [out.index(line) for line in told] == sorted(out.index(line) for line in told)
+    scores(tmp_path / "run")
+    assert "test accuracy 82.5 [80.0, 85.0] %" in shown(capsys, tmp_path / "run")
+
+
+def test_a_classifier(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from aasp.model.audio_classifier import AudioClassifier, AudioClassifierConfig
+    from aasp.model.audio_encoder import load
+
+    names = tuple(f"class {number}" for number in range(30))
+    AudioClassifier(AudioClassifierConfig(names, encoder=load(model).config)).save(tmp_path / "classifier")
+    out = shown(capsys, tmp_path / "classifier")
+    assert out.startswith("classifier ") and "classes 30: class 0, class 1, " in out and "class 29" not in out
+    for line in ("head 270", "multilabel False", "clip_seconds 10", "encoder.encoder.width 8"):
+        assert line in out
+
+
 def test_a_long_name_leaves_its_value_room(capsys: pytest.CaptureFixture[str]) -> None:
     facts("heading", {"a very long name " * 20: "its value", "short": "another"})
     lines = capsys.readouterr().out.splitlines()
@@ -128,13 +189,15 @@ def test_a_model_with_a_missing_or_wrong_file(model: Path, capsys: pytest.Captur
     assert f"not readable as JSON: {model / 'config.json'}" in refused(capsys, model)
 
 
-def test_torch_is_not_needed(model: Path, run: Path) -> None:
+def test_torch_is_not_needed(model: Path, run: Path, tmp_path: Path) -> None:
+    folds = finetuned(tmp_path / "folds" / "fold-1", "1").parent
     script = (
         "import sys; from aasp.cli.main import main\n"
         "for path in sys.argv[1:]: assert main(['info', path]) == 0\n"
         "assert 'torch' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", script, str(model), str(run)], check=True, capture_output=True)
+    paths = map(str, (model, run, folds, folds / "fold-1"))
+    subprocess.run([sys.executable, "-c", script, *paths], check=True, capture_output=True)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""`aasp recipes` lists what can be pre-trained, and prints every field of one."""
+"""`aasp recipes` lists what can be pre-trained, or fine-tuned, and prints every field of one."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import pytest
 
 from aasp.cli.main import main
 from aasp.config import flat, to_dict
+from aasp.evaluate.finetune import recipes as finetuning
 from aasp.pretrain import recipes
 
 
@@ -30,3 +31,16 @@ def test_an_unknown_recipe_is_one_line(capsys: pytest.CaptureFixture[str]) -> No
     assert main(["recipes", "aasp_tinny"]) == 2
     told = capsys.readouterr().err
     assert told.count("\n") == 1 and "aasp_tinny" in told and "aasp_tiny" in told
+
+
+def test_the_recipes_of_fine_tuning(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["recipes", "--finetune"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    for name in ("audioset_2m", "esc50", "speech_commands", "tiny"):
+        assert f"{name} {finetuning.get(name).summary}" in shown
+    assert main(["recipes", "esc50", "--finetune"]) == 0
+    rows = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()[1:] if len(line.split()) > 1)
+    assert rows["layer_decay"].strip() == "0.65" and rows["augment.mask"].strip() == "0.4"
+    assert main(["recipes", "--finetune", "aasp_base"]) == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1 and "fine-tuning recipe 'aasp_base' is unknown" in told

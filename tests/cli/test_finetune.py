@@ -1,0 +1,256 @@
+"""`aasp finetune`: a classifier, its results and its report; the same command goes on; every mistake is one line."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from aasp.cli.main import main
+from aasp.datasets.pipeline import CropPipeline
+from aasp.evaluate.records import read_records
+from aasp.model.audio_classifier import load_classifier
+from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig, load
+from aasp.model.encoder import EncoderConfig
+from aasp.stems.conv import ConvConfig
+
+CLASSES = ("low", "middle", "high")
+SMALL = ("--steps", "2", "--workers", "1", "--precision", "fp32")
+SMALL += ("--set", "crop_seconds=0.25", "batch=4", "validations=1")
+INDEX = ("--index", "index.csv", "--label", "label", "--split", "split", "--out", "run")
+Shell = Callable[..., str]
+
+
+def part(clip: int) -> str:
+    return "train" if clip < 9 else "valid" if clip < 12 else "test"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory: a model, eighteen tones, an index of them."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    encoder = AudioEncoderConfig(stem=ConvConfig(), encoder=EncoderConfig(width=8, depth=1, heads=2))
+    AudioEncoder(encoder).save("model")
+    rng = np.random.default_rng(0)
+    Path("tones").mkdir()
+    for clip in range(18):
+        time = np.arange(3200) / 16_000
+        tone = 0.3 * np.sin(2 * np.pi * (200, 800, 3200)[clip % 3] * rng.uniform(0.9, 1.1) * time)
+        soundfile.write(f"tones/{clip}.wav", tone + 0.01 * rng.standard_normal(3200), 16_000)
+    index()
+    return tmp_path
+
+
+def index(**changes: Callable[[int], object]) -> None:
+    """Write index.csv anew; columns are functions of the clip's number."""
+    columns: dict[str, Callable[[int], object]] = {
+        "path": lambda clip: f"tones/{clip}.wav",
+        "label": lambda clip: CLASSES[clip % 3],
+        "split": part,
+    }
+    columns |= changes
+    with open("index.csv", "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows([value(clip) for value in columns.values()] for clip in range(18))
+
+
+@pytest.fixture
+def done(folder: Path, capsys: pytest.CaptureFixture[str]) -> Shell:
+    """Runs `aasp finetune`, expects it to end well, gives what it said with one space between words."""
+
+    def run(*argv: str) -> str:
+        assert main(["finetune", *argv]) == 0
+        return " ".join(capsys.readouterr().out.split())
+
+    return run
+
+
+@pytest.fixture
+def refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> Shell:
+    """Runs `aasp finetune`, expects one line of complaint and nothing written."""
+
+    def run(*argv: str) -> str:
+        before = {path for path in Path().rglob("*") if path.suffix != ".csv"}
+        assert main(["finetune", *argv]) == 2
+        told = capsys.readouterr().err
+        assert told.startswith("aasp: error: ") and told.count("\n") == 1 and ("; " in told or "not one of" in told)
+        assert {path for path in Path().rglob("*") if path.suffix != ".csv"} == before
+        return told
+
+    return run
+
+
+def results(run: str = "run") -> dict[str, Any]:
+    return json.loads(Path(run, "results.json").read_text())
+
+
+def test_a_split(done: Shell) -> None:
+    index(take=lambda clip: clip // 2)
+    out = done("model", *INDEX, "--group", "take", *SMALL)
+    found = results()
+    (record,) = read_records(Path("run/results.json"))
+    assert (record.protocol, record.recipe, record.metric, record.split) == ("finetune", "tiny", "accuracy", "test")
+    assert record.clips == 6 and record.missing == 0 and record.details["trained_on"] == {"train": 9, "valid": 3}
+    assert [Path(one["clip"]).stem for one in found["predictions"]] == [str(clip) for clip in range(12, 18)]
+    assert [one["truth"] for one in found["predictions"]] == [CLASSES[clip % 3] for clip in range(12, 18)]
+    assert [one["group"] for one in found["predictions"]] == [str(clip // 2) for clip in range(12, 18)]
+    right = np.mean([[one["truth"]] == one["predicted"] for one in found["predictions"]])
+    assert record.value == found["scores"]["accuracy"]["estimate"] == right
+    assert found["recipe"]["crop_seconds"] == 0.25 and found["classes"] == sorted(CLASSES)
+    assert f"accuracy {100 * right:.1f} [" in out and "groups of clips" in out and "6 scored, 3 classes" in out
+    assert load_classifier("run").config.classes == tuple(sorted(CLASSES))
+    assert "model fine-tuned on" in Path("run/report.html").read_text()
+
+
+def test_folds_of_a_multi_label_index(done: Shell) -> None:
+    index(label=lambda clip: CLASSES[clip % 3] + (";odd" if clip % 2 else ""), split=lambda clip: clip // 9)
+    done("model", *INDEX, *SMALL)
+    assert [record.split for record in read_records(Path("run/results.json"))] == ["0", "1"]
+    assert results()["recipe"]["loss"] == "sigmoid" and results()["scores"].keys() == {"mAP"}
+    assert results()["predictions"][1]["truth"] == ["middle", "odd"]
+    assert all(load_classifier(f"run/fold-{fold}").config.multilabel for fold in (0, 1))
+
+
+def test_a_folder_for_each_class(done: Shell) -> None:
+    for clip in range(18):
+        Path("byclass", CLASSES[clip % 3]).mkdir(parents=True, exist_ok=True)
+        Path(f"tones/{clip}.wav").rename(f"byclass/{CLASSES[clip % 3]}/{clip}.wav")
+    out = done("model", "--benchmark", "folder", "--root", "byclass", "--out", "run", "--train", "head", *SMALL)
+    assert "parts are ours" in out
+    learned = load_classifier("run").encoder.state_dict()
+    for name, tensor in load("model").state_dict().items():
+        assert torch.equal(tensor, learned[name]), "only the head has learned"
+
+
+def test_interrupted_it_goes_on_with_the_same_command(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ["finetune", "model", *INDEX, *SMALL]
+    assert main(["finetune", "model", *INDEX[:-1], "whole", *SMALL]) == 0
+    take = CropPipeline.__next__
+
+    def stopped(self: CropPipeline) -> Any:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return take(self)
+
+    with monkeypatch.context() as here:
+        here.setattr(CropPipeline, "__next__", stopped)
+        capsys.readouterr()
+        assert main(command) == 75
+    assert "stopped at step 1 of 2, saved; the same command goes on from there" in capsys.readouterr().out
+    assert not Path("run/results.json").exists()
+    assert main(command) == 0
+    assert results()["predictions"] == results("whole")["predictions"]
+    weights = [Path(run, "model/model.safetensors").read_bytes() for run in ("run", "whole")]
+    assert weights[0] == weights[1]
+    capsys.readouterr()
+    assert main([*command, "seed=1"]) == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1 and "run has seed = 0, this one 1" in told
+
+
+def test_a_classifier_of_other_classes_lends_its_encoder(done: Shell) -> None:
+    done("model", *INDEX, *SMALL)
+    index(label=lambda clip: "even" if clip % 2 else "odd")
+    out = done("run", *INDEX[:-1], "second", *SMALL)
+    assert "run: a classifier of 3 classes; its encoder is taken, the head is a new one" in out
+    assert load_classifier("second").config.classes == ("even", "odd")
+
+
+def test_files_that_do_not_exist_are_all_listed_and_three_shown(refused: Shell) -> None:
+    index(path=lambda clip: f"{'tones' if clip > 5 else 'gone'}/{clip}.wav")
+    told = refused("model", *INDEX, *SMALL)
+    assert "6 of 18 files do not exist" in told and told.count("gone/") == 3 and "and 3 more" in told
+    assert "all listed in run.missing.csv" in told
+    with open("run.missing.csv", newline="") as file:
+        assert [Path(row["path"]).name for row in csv.DictReader(file)] == [f"{clip}.wav" for clip in range(6)]
+    assert not Path("run").exists()
+
+
+def test_broken_files_are_left_out_counted_and_reported(done: Shell) -> None:
+    for clip in (0, 9, 12):
+        Path(f"tones/{clip}.wav").write_bytes(b"no sound")
+    soundfile.write("tones/13.wav", np.full(3200, np.nan, np.float32), 16_000, subtype="FLOAT")
+    out = done("model", *INDEX, *SMALL)
+    assert "missing 4 clips" in out
+    assert {Path(one["path"]).stem for one in results()["missing"]} == {"0", "9", "12", "13"}
+    (record,) = read_records(Path("run/results.json"))
+    assert record.missing == 4 and record.clips == len(results()["predictions"]) == 4
+
+
+def test_durations_that_the_index_gets_wrong_do_no_harm(done: Shell) -> None:
+    done("model", *INDEX, *SMALL)
+    index(seconds=lambda clip: 1000.0 if clip % 2 else 0.001)
+    done("model", *INDEX[:-1], "lies", *SMALL)
+    assert results("lies")["predictions"] == results()["predictions"]
+
+
+def test_labels_that_occur_only_in_test_and_a_class_of_one_clip_are_said(done: Shell) -> None:
+    index(label=lambda clip: "rare" if clip == 17 else CLASSES[clip % 3])
+    out = done("model", *INDEX, *SMALL)
+    assert "1 label(s) only in the test part" in out and "rare" in out
+    assert "1 class(es) of one clip" in out
+    assert results()["notes"]
+
+
+def test_a_class_of_one_clip_in_a_folder_cannot_be_split(refused: Shell) -> None:
+    for path in ("byclass/low/0.wav", "byclass/low/3.wav", "byclass/high/2.wav"):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path("tones", Path(path).name).rename(path)
+    told = refused("model", "--benchmark", "folder", "--root", "byclass", "--out", "run", *SMALL)
+    assert "class 'high' has one clip" in told
+
+
+def test_no_label_of_the_test_part_is_trained(refused: Shell) -> None:
+    index(label=lambda clip: f"{part(clip)}{clip % 2}")
+    assert "none of test part 'test' occurs in its train part" in refused("model", *INDEX, *SMALL)
+
+
+def test_several_labels_with_a_softmax_recipe(refused: Shell) -> None:
+    index(label=lambda clip: CLASSES[clip % 3] + ";" * (clip == 3) + "odd" * (clip == 3))
+    told = refused("model", *INDEX, "--recipe", "esc50", *SMALL)
+    assert "several labels a clip, and recipe esc50 has loss softmax; add --set loss=sigmoid" in told
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        (("--set", "crop_seconds=0"), "crop_seconds is 0"),
+        (("--set", "crop_seconds=0.02"), "crop_seconds is 0.02, shorter than one analysis window of 25 ms"),
+        (("--set", "batch=0"), "batch is 0"),
+        (("--set", "augment.mixup=2"), "mixup is 2"),
+        (("--set", "ema=1"), "ema is 1"),
+        (("--set", "optimizer.lr=0"), "lr is 0"),
+        (("--set", "crop_second=1"), "unknown field 'crop_second'; did you mean 'crop_seconds'"),
+        (("--set", "loss=hinge"), "'hinge' is not one of softmax, sigmoid"),
+        (("--recipe", "ecs50"), "did you mean esc50?"),
+        (("--steps", "0"), "steps is 0"),
+        (("--threads", "0"), "--threads is 0"),
+        (("--log-every", "0"), "log_every is 0"),
+        (("--label", "genre"), "no column 'genre'"),
+        (("--group", "speaker"), "no column 'speaker'"),
+        (("--benchmark", "esc50"), "both --benchmark esc50 and --index"),
+        (("--out", "tones"), "tones"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
+)
+def test_mistakes_are_one_line(asked: tuple[str, ...], told: str, refused: Shell) -> None:
+    assert told in refused("model", *INDEX, *SMALL, *asked)
+
+
+def test_what_is_no_model(refused: Shell) -> None:
+    assert "nowhere: no such directory" in refused("nowhere", *INDEX, *SMALL)
+    assert "tones: holds no config.json" in refused("tones", *INDEX, *SMALL)

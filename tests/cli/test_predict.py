@@ -1,0 +1,166 @@
+"""`aasp predict`: lines for people and for programs, files and folders, folds together; mistakes in one line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from aasp.cli.main import main
+from aasp.evaluate.finetune.predict import class_probabilities
+from aasp.model.audio_classifier import AudioClassifier, AudioClassifierConfig, load_classifier
+from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
+from aasp.model.encoder import EncoderConfig
+from aasp.stems.conv import ConvConfig
+
+CLASSES = ("cat", "dog", "rain", "chainsaw, far", "wind", "bell", "Vögel")
+Shown = Callable[..., tuple[str, str]]
+
+
+def classifier(seed: int, **settings: Any) -> AudioClassifier:
+    torch.manual_seed(seed)
+    encoder = AudioEncoderConfig(stem=ConvConfig(), encoder=EncoderConfig(width=8, depth=1, heads=2))
+    made = AudioClassifier(AudioClassifierConfig(CLASSES, clip_seconds=2.0, encoder=encoder, **settings))
+    made.head.weight.data.normal_()
+    return made
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory: a classifier, a run of two folds, an encoder, a folder of two sounds and a text."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    classifier(0).save("model")
+    classifier(1, multilabel=True).save("several")
+    for fold in (0, 1):
+        classifier(fold).save(f"run/fold-{fold}/model")
+    AudioEncoder(classifier(0).config.encoder).save("encoder")
+    rng = np.random.default_rng(0)
+    Path("sounds/deep").mkdir(parents=True)
+    for path, seconds in (("a.wav", 1.3), ("sounds/b.flac", 0.4), ("sounds/deep/c.wav", 2.5)):
+        soundfile.write(path, 0.1 * rng.standard_normal(round(16_000 * seconds)), 16_000)
+    Path("sounds/notes.txt").write_text("no sound")
+    return tmp_path
+
+
+@pytest.fixture
+def shown(folder: Path, capsys: pytest.CaptureFixture[str]) -> Shown:
+    def run(*argv: str, code: int = 0) -> tuple[str, str]:
+        assert main(["predict", *argv]) == code
+        captured = capsys.readouterr()
+        return captured.out, captured.err
+
+    return run
+
+
+def expected(model: str, path: str) -> dict[str, float]:
+    one = load_classifier(model)
+    return dict(zip(one.config.classes, class_probabilities(one, [path])[0].tolist(), strict=True))
+
+
+def test_a_line_a_file_with_the_likeliest_first(shown: Shown) -> None:
+    out, err = shown("model", "a.wav", "sounds/b.flac", "--top", "2")
+    assert err == ""
+    lines = [line.split("\t") for line in out.splitlines()]
+    assert [line[0] for line in lines] == ["a.wav", "sounds/b.flac"]
+    for path, *classes in lines:
+        ranked = sorted(expected("model", path).items(), key=lambda pair: -pair[1])[:2]
+        assert classes == [f"{name} {100 * p:.1f} %" for name, p in ranked]
+
+
+def test_five_classes_when_nothing_is_said_and_never_more_than_there_are(shown: Shown) -> None:
+    assert len(shown("model", "a.wav")[0].split("\t")) == 1 + 5
+    assert len(shown("model", "a.wav", "--top", "100")[0].split("\t")) == 1 + 7
+
+
+def test_json_holds_every_class(shown: Shown) -> None:
+    out, _ = shown("model", "a.wav", "sounds/b.flac", "--json")
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert [line["file"] for line in lines] == ["a.wav", "sounds/b.flac"]
+    assert [line["seconds"] for line in lines] == [1.3, 0.4]
+    for line in lines:
+        assert line.keys() == {"file", "seconds", "multilabel", "classes"} and line["multilabel"] is False
+        assert line["classes"] == pytest.approx(expected("model", line["file"]), abs=1e-5)
+        assert list(line["classes"].values()) == sorted(line["classes"].values(), reverse=True)
+        assert sum(line["classes"].values()) == pytest.approx(1, abs=1e-5)
+    assert "Vögel" in out, "names as people write them"
+    assert len(json.loads(shown("model", "a.wav", "--json", "--top", "3")[0])["classes"]) == 3
+
+
+def test_frames_say_when(shown: Shown) -> None:
+    out, _ = shown("model", "a.wav", "--json", "--frames")
+    frames = json.loads(out)["frames"]
+    assert [(one["start"], one["end"]) for one in frames] == [(0.0, 1.0), (0.5, 1.3)]
+    assert all(one["classes"].keys() == set(CLASSES) for one in frames)
+    assert frames[0]["classes"] != frames[1]["classes"]
+    out, _ = shown("model", "a.wav", "--frames", "--window", "0.8", "--top", "1")
+    assert [line.split("\t")[0] for line in out.splitlines()] == [
+        "a.wav", "a.wav 0.00–0.80 s", "a.wav 0.40–1.20 s", "a.wav 0.80–1.30 s",
+    ]  # fmt: skip
+
+
+def test_several_labels_have_probabilities_of_their_own(shown: Shown) -> None:
+    out, err = shown("several", "a.wav")
+    assert "each class has a probability of its own" in err and len(out.splitlines()) == 1
+    out, err = shown("several", "a.wav", "--json")
+    line = json.loads(out)
+    assert err == "" and line["multilabel"] is True
+    assert line["classes"] == pytest.approx(expected("several", "a.wav"), abs=1e-5)
+    assert sum(line["classes"].values()) != pytest.approx(1, abs=0.01)
+
+
+def test_folds_answer_together_and_it_is_said(shown: Shown) -> None:
+    out, err = shown("run", "a.wav", "--json")
+    assert err == "run: the mean of 2 folds' probabilities: 0, 1\n"
+    each = [expected(f"run/fold-{fold}", "a.wav") for fold in (0, 1)]
+    mean = {name: (each[0][name] + each[1][name]) / 2 for name in CLASSES}
+    assert json.loads(out)["classes"] == pytest.approx(mean, abs=1e-5)
+
+
+def test_folders_are_searched_and_what_is_bad_in_them_is_named(shown: Shown, folder: Path) -> None:
+    Path("sounds/bad.wav").write_bytes(b"no sound")
+    Path("sounds/song.m4a").write_bytes(b"x")
+    out, err = shown("model", "sounds", "a.wav")
+    assert [Path(line.split("\t")[0]).name for line in out.splitlines()] == ["b.flac", "c.wav", "a.wav"]
+    assert err.count("\n") == 2 and "bad.wav: not audio" in err and "song.m4a: format not supported" in err
+
+
+def test_a_bad_file_that_was_named_does_not_hold_up_the_others(shown: Shown) -> None:
+    Path("empty.wav").touch()
+    out, err = shown("model", "a.wav", "empty.wav", "nowhere.wav", "sounds/b.flac", code=2)
+    assert [line.split("\t")[0] for line in out.splitlines()] == ["a.wav", "sounds/b.flac"]
+    skipped = [line for line in err.splitlines() if line.startswith("skipped ")]
+    assert skipped == ["skipped nowhere.wav: no such file", "skipped empty.wav: empty file"] or len(skipped) == 2
+    assert "aasp: error: not usable: 2 of 4 files, the first " in err
+
+
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        (("encoder", "a.wav"), "encoder: an encoder without classes; make a classifier of it with `aasp finetune`"),
+        (("nowhere", "a.wav"), "nowhere: no such directory"),
+        (("sounds", "a.wav"), "sounds: holds no config.json"),
+        (("model",), "no files to classify"),
+        (("model", "a.wav", "--top", "0"), "--top is 0; give a number of at least 1"),
+        (("model", "a.wav", "--window", "0.5"), "--window 0.5 without --frames"),
+        (("model", "a.wav", "--frames", "--window", "3"), "--window is 3 s; give 0.025 s to the 2 s"),
+        (("model", "a.wav", "--frames", "--window", "0.01"), "--window is 0.01 s; give 0.025 s to the 2 s"),
+        (("model", "run"), "no audio: run; name a folder of WAV"),
+    ],
+)
+def test_mistakes_are_one_line(argv: tuple[str, ...], told: str, shown: Shown) -> None:
+    out, err = shown(*argv, code=2)
+    assert out == "" and err.count("\n") == 1 and told in err
+
+
+def test_nothing_usable_in_a_folder(shown: Shown) -> None:
+    Path("bad").mkdir()
+    Path("bad/x.wav").write_bytes(b"no sound")
+    out, err = shown("model", "bad", code=2)
+    assert out == "" and "not usable: 1 of 1 files" in err and "x.wav: not audio" in err
