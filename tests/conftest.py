@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 # Before torch or matplotlib is imported: the tests run in processes side by side, and there is no screen.
@@ -23,3 +24,12 @@ def data_root() -> Path:
     if not root:
         pytest.skip("needs real audio: set AASP_DATA to the folder of the sets")
     return Path(root)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Embeddings that tests leave to be kept go to a folder of their own, not to the user's."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("cache")
+        patch.setenv("AASP_CACHE", str(folder))
+        yield folder

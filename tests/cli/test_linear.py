@@ -1,9 +1,10 @@
-"""`aasp linear`: the table and the record agree with the library; every mistake is one line."""
+"""`aasp linear`: what is shown, recorded and kept agrees with the library; every mistake is one line."""
 
 from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import soundfile
 import torch
 
 from aasp.cli.main import main
+from aasp.evaluate.records import read_records
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
 from aasp.model.encoder import EncoderConfig
 from aasp.stems.conv import ConvConfig
@@ -20,13 +22,16 @@ from aasp.stems.conv import ConvConfig
 Index = Callable[..., Path]
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("models") / "model"
+def saved(folder: Path, seed: int) -> Path:
+    torch.manual_seed(seed)
     config = AudioEncoderConfig(stem=ConvConfig(), encoder=EncoderConfig(width=8, depth=1, heads=2))
     AudioEncoder(config).save(folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return saved(tmp_path_factory.mktemp("models") / "tiny" / "model", 0)
 
 
 @pytest.fixture(scope="module")
@@ -63,49 +68,113 @@ def part(i: int) -> str:
     return "train" if i < 15 else "valid" if i < 21 else "test"
 
 
+def asked(path: Path, split: str = "split", protocol: str = "logistic") -> list[object]:
+    return ["--index", path, "--label", "label", "--split", split, "--protocol", protocol]
+
+
 def shown(capsys: pytest.CaptureFixture[str], *argv: object) -> str:
     assert main(["linear", *map(str, argv)]) == 0
     return "\n".join(" ".join(line.split()) for line in capsys.readouterr().out.splitlines())
 
 
-def test_a_split(model: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = index(label=pitch, split=part, take=lambda i: i // 3)
-    record_path = tmp_path / "x.json"
-    asked = ["--index", path, "--label", "label", "--split", "split", "--group", "take", "--json", record_path]
-    out = shown(capsys, model, *asked)
-    record = json.loads(record_path.read_text())
-    assert set(record["scores"]) == {"accuracy", "macro_f1"}
-    assert record["scores"]["accuracy"]["estimate"] >= 0.8, "tones two octaves apart"
-    assert record["scores"]["accuracy"]["clusters"] == 3
-    (only,) = record["rounds"]
-    assert only["clips"] == {"train": 15, "valid": 6, "test": 9}
-    right = [guess["truth"] == guess["predicted"] for guess in record["predictions"]]
-    assert np.mean(right) == record["scores"]["accuracy"]["estimate"] == only["test"]
-    assert [Path(guess["path"]).stem for guess in record["predictions"]] == [str(i) for i in range(21, 30)]
-    assert [guess["truth"] for guess in record["predictions"]] == [pitch(i) for i in range(21, 30)]
-    assert f"accuracy {100 * np.mean(right):.1f} [" in out and "3 × take" in out and "9 scored of 30, 3 classes" in out
-    assert f"{only['layer']} {only['pooling']}" in out
+@pytest.mark.parametrize("protocol", ["evar", "logistic", "knn"])
+def test_a_split(
+    protocol: str, model: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, out = index(label=pitch, split=part, take=lambda i: i // 3), tmp_path / "x.json"
+    more = ["--seeds", 1, "--lr", 0.03] if protocol == "evar" else []
+    text = shown(capsys, model, *asked(path, protocol=protocol), "--group", "take", "--out", out, *more)
+    document, (record,) = json.loads(out.read_text()), read_records(out)
+    assert (record.system, record.recipe, record.split, record.seed) == ("tiny", protocol, "test", 0)
+    assert (record.protocol, record.metric, record.clips) == ("knn" if protocol == "knn" else "linear", "accuracy", 9)
+    assert (record.details["train"], record.details["valid"]) == (15, 6)
+    (found,) = document["scores"].values()
+    assert record.value == found["accuracy"]["estimate"] >= 0.7, "tones two octaves apart"
+    assert found["accuracy"]["clusters"] == 3 and (record.low, record.high) == (
+        found["accuracy"]["low"],
+        found["accuracy"]["high"],
+    )
+    (said,) = document["predictions"].values()
+    assert np.mean([guess["truth"] == guess["predicted"][0] for guess in said]) == record.value
+    assert [Path(guess["clip"]).stem for guess in said] == [str(i) for i in range(21, 30)]
+    assert [guess["truth"] for guess in said] == [pitch(i) for i in range(21, 30)]
+    assert [guess["group"] for guess in said] == [str(i // 3) for i in range(21, 30)]
+    assert f"accuracy {100 * record.value:.1f} [" in text and "3 groups" in text
+    assert "9 scored of 30, 3 classes" in text
+    assert f"test {record.details['layer']} {record.details['pooling']}" in text
 
 
-def test_folds_and_chosen_candidates(
+def test_folds_seeds_and_two_models(
     model: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    other, out = saved(tmp_path / "other", 1), tmp_path / "x.json"
     path = index(label=pitch, fold=lambda i: i // 10)
-    asked = ["--index", path, "--label", "label", "--split", "fold", "--pooling", "mean", "flat", "--layer", "1"]
-    shown(capsys, model, *asked, "--json", tmp_path / "x.json")
-    record = json.loads((tmp_path / "x.json").read_text())
-    assert [one["part"] for one in record["rounds"]] == ["0", "1", "2"]
-    assert len(record["predictions"]) == 30
-    for one in record["rounds"]:
-        assert {(c["layer"], c["pooling"]) for c in one["valid"]} == {(1, "mean"), (1, "flat")}
+    text = shown(
+        capsys, model, other, *asked(path, "fold", "evar"), "--seeds", 2, "--pooling", "mean", "flat", "--out", out
+    )
+    records = read_records(out)
+    assert {(one.system, one.seed, one.split) for one in records} == {
+        (system, seed, fold) for system in ("tiny", "other") for seed in (0, 1) for fold in "012"
+    }
+    assert {(c["layer"], c["pooling"]) for c in records[0].details["candidates"]} == {(1, "mean"), (1, "flat")}
+    document = json.loads(out.read_text())
+    (lead,) = document["leads"]
+    means = [np.mean([one.value for one in records if one.system == name]) for name in ("tiny", "other")]
+    assert lead["accuracy"]["estimate"] == pytest.approx(means[0] - means[1])
+    assert [len(said) for said in document["predictions"].values()] == [30, 30]
+    assert all(len(one["predicted"]) == 2 for one in document["predictions"][str(model)])
+    assert "bootstrap over clips and 2 seeds" in text and "; deviation" in text
+    assert f"minus {other}, paired" in text and f"accuracy {100 * lead['accuracy']['estimate']:+.1f} [" in text
+
+
+def test_a_weighting_of_layers_is_learned(
+    model: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, out = index(label=pitch, split=part), tmp_path / "x.json"
+    shown(capsys, model, *asked(path, protocol="evar"), "--seeds", 1, "--layer", "weighted", "--out", out)
+    (record,) = read_records(out)
+    assert record.details["layer"] == "weighted" and len(record.details["weights"]) == 2
 
 
 def test_several_labels(model: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = index(label=lambda i: pitch(i) + (";odd" if i % 2 else ""), split=part)
-    shown(capsys, model, "--index", path, "--label", "label", "--split", "split", "--json", tmp_path / "x.json")
-    record = json.loads((tmp_path / "x.json").read_text())
-    assert set(record["scores"]) == {"mAP"} and record["classes"] == ["high", "low", "middle", "odd"]
-    assert record["predictions"][0]["truth"] == ["low", "odd"]
+    shown(capsys, model, *asked(path), "--out", tmp_path / "x.json")
+    document, (record,) = json.loads((tmp_path / "x.json").read_text()), read_records(tmp_path / "x.json")
+    assert record.metric == "mAP" and document["classes"] == ["high", "low", "middle", "odd"]
+    assert document["predictions"][str(model)][0]["truth"] == ["low", "odd"]
+
+
+def test_a_benchmark_in_its_published_layout(
+    model: Path, sounds: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    audio = tmp_path / "esc" / "audio"
+    audio.mkdir(parents=True)
+    for i in range(30):
+        shutil.copy(sounds / f"{i}.wav", audio / f"{1 + i // 6}-{100 + i}-A-{(0, 10, 41)[i % 3]}.wav")
+    out = tmp_path / "x.json"
+    text = shown(capsys, model, "--benchmark", "esc10", "--root", audio.parent, "--protocol", "knn", "--out", out)
+    records = read_records(out)
+    assert {one.benchmark for one in records} == {"esc10"} and [one.split for one in records] == [*"12345"]
+    assert "published 80" in text and "classes with a clip: 3, published 10" in text
+    assert json.loads(out.read_text())["notes"]
+
+
+def test_embeddings_are_kept_unless_it_is_refused(
+    model: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+    whole = AudioEncoder.forward
+    monkeypatch.setattr(AudioEncoder, "forward", lambda *a, **k: calls.append(1) or whole(*a, **k))
+    argv = [model, *asked(index(label=pitch, split=part), protocol="knn")]
+    shown(capsys, *argv, "--no-cache")
+    assert calls and not (tmp_path / "kept").exists()
+    first = shown(capsys, *argv, "--cache", tmp_path / "kept")
+    calls.clear()
+    assert shown(capsys, *argv, "--cache", tmp_path / "kept") == first and not calls
+    (file,) = (tmp_path / "kept").rglob("*.safetensors")
+    file.write_bytes(file.read_bytes()[:-1])
+    assert main(["linear", *map(str, argv), "--cache", str(tmp_path / "kept")]) == 0
+    assert f"cache: {file} was damaged" in capsys.readouterr().err and calls
 
 
 def test_notes_and_skipped_files_are_shown(
@@ -116,42 +185,71 @@ def test_notes_and_skipped_files_are_shown(
     (tmp_path / "empty.wav").touch()
     with path.open("a") as file:
         file.write("nan.wav,low,train\nempty.wav,low,test\n")
-    argv = [model, "--index", path, "--label", "label", "--split", "split", "--json", tmp_path / "x.json"]
+    argv = [model, *asked(path), "--out", tmp_path / "x.json"]
     assert main(["linear", *map(str, argv)]) == 0
     captured = capsys.readouterr()
     assert "1 label(s) only in the test part, never predicted: rare" in captured.out
+    assert "1 class(es) of one clip" in captured.out
     assert "skipped 2" in " ".join(captured.out.split())
     assert "nan.wav: NaN" in captured.err and "empty.wav: empty file" in captured.err
-    record = json.loads((tmp_path / "x.json").read_text())
-    assert {Path(file["path"]).name for file in record["skipped"]} == {"nan.wav", "empty.wav"}
-    assert record["rounds"][0]["clips"] == {"train": 15, "valid": 6, "test": 9}
-    assert record["predictions"][-1]["truth"] == "rare" != record["predictions"][-1]["predicted"]
+    document, (record,) = json.loads((tmp_path / "x.json").read_text()), read_records(tmp_path / "x.json")
+    assert {Path(file["path"]).name for file in document["missing"]} == {"nan.wav", "empty.wav"}
+    assert record.missing == 2 and record.clips == 9
+    last = document["predictions"][str(model)][-1]
+    assert last["truth"] == "rare" != last["predicted"][0]
 
 
 @pytest.mark.parametrize(
-    ("label", "asked", "told"),
+    ("label", "changed", "told"),
     [
-        (lambda i: "low" if i < 15 else "high" if i < 21 else "new", (), "none of test part"),
-        (pitch, ("--label", "genre"), "no column 'genre'"),
-        (pitch, ("--group", "speaker"), "no column 'speaker'"),
-        (pitch, ("--layer", "2"), "no such layer: 2"),
-        (pitch, ("--pooling", "max"), "no such pooling: max"),
-        (pitch, ("--layer", "0", "--pooling", "cls"), "the same for every clip"),
+        (lambda i: "low" if i < 15 else "high" if i < 21 else "new", {}, "none of test part"),
+        (pitch, {"--label": "genre"}, "no column 'genre'"),
+        (pitch, {"--group": "speaker"}, "no column 'speaker'"),
+        (pitch, {"--layer": "2"}, "no such layer: 2"),
+        (pitch, {"--layer": "top"}, "no such layer: top"),
+        (pitch, {"--layer": "weighted"}, "--layer weighted with --protocol logistic"),
+        (pitch, {"--pooling": "max"}, "no such pooling: max"),
+        (pitch, {"--layer": "0", "--pooling": "cls"}, "the same for every clip"),
+        (pitch, {"--benchmark": "esc50"}, "both --benchmark esc50 and --index"),
+        (pitch, {"--seeds": "0"}, "--seeds is 0"),
+        (pitch, {"--lr": "0.1"}, "--lr 0.1 with --protocol logistic"),
+        (pitch, {"--protocol": "svm"}, "svm"),
     ],
 )
 def test_mistakes_are_one_line(
     label: Callable[[int], str],
-    asked: tuple[str, ...],
+    changed: dict[str, str],
     told: str,
     model: Path,
     index: Index,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    path = index(label=label, split=part)
-    argv = {"--index": str(path), "--label": "label", "--split": "split", "--json": str(tmp_path / "x.json")}
-    argv |= dict(zip(asked[::2], asked[1::2], strict=True))
+    words = [str(word) for word in asked(index(label=label, split=part))]
+    argv = dict(zip(words[::2], words[1::2], strict=True)) | {"--out": str(tmp_path / "x.json")} | changed
     assert main(["linear", str(model), *(word for pair in argv.items() for word in pair)]) == 2
     captured = capsys.readouterr()
     assert captured.err.count("\n") == 1 and told in captured.err
     assert captured.out == "" and not (tmp_path / "x.json").exists()
+
+
+def test_no_model_and_a_cache_both_ways(index: Index, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [str(word) for word in asked(index(label=pitch, split=part))]
+    assert main(["linear", *words]) == 2
+    assert "no model" in (told := capsys.readouterr().err) and told.count("\n") == 1
+    assert main(["linear", str(model), *words, "--cache", "x", "--no-cache"]) == 2
+    assert "both --cache x and --no-cache" in (told := capsys.readouterr().err) and told.count("\n") == 1
+
+
+def test_files_that_do_not_exist_are_listed(
+    index: Index, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = index(label=pitch, split=part)
+    with path.open("a") as file:
+        file.writelines(f"lost{i}.wav,low,train\n" for i in range(5))
+    words = [str(word) for word in (model, *asked(path), "--out", tmp_path / "x.json")]
+    assert main(["linear", *words]) == 2
+    told = capsys.readouterr().err
+    assert "5 of 35 files" in told and "lost2.wav" in told and "lost3.wav" not in told and told.count("\n") == 1
+    listed = (tmp_path / "x.missing.csv").read_text()
+    assert all(f"lost{i}.wav" in listed for i in range(5))

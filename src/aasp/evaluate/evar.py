@@ -2,8 +2,9 @@
 
 For every round and candidate: a StandardScaler fitted on the train part alone; one linear layer under cross-entropy, or
 binary cross-entropy for several labels; batches of 200; at most 200 epochs, ended when the validation score has not
-risen for 20; the weights of the best epoch are restored. Nothing is refitted on train + valid, and class imbalance is
-left alone. Where there are several candidates, the best on the valid part is taken, ties by the lower loss.
+risen for 20; the weights of the best epoch are restored. Of two epochs with one score the lower validation loss is the
+better: 32 clips have few scores, and a layer would stop before it has learnt. Nothing is refitted on train + valid, and
+class imbalance is left alone. Of several candidates, the best on the valid part is taken, ties by the lower loss.
 
 Learning rate: EVAR uses 3e-4 for 768 dimensions and 3e-5 for 3,840; here 3e-4 up to 1,536 and 3e-5 above.
 
@@ -11,7 +12,7 @@ Candidates of several layers, (n, L, D), get a *learned weighting*: each layer i
 layer reads their sum under softmax weights. The weights have a rate of their own: under 3e-5 a softmax would not move.
 
 n clips, L layers, D dimensions, K classes. Source: Niizumi et al. 2023 (EVAR, in M2D and BYOL-A v2); Yang et al. 2021
-(SUPERB) for the weighting; standardised layers and the limit of 1,536 are ours.
+(SUPERB) for the weighting; standardised layers, the limit of 1,536 and the rule for ties are ours.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 from torch.nn import functional
 
-from aasp.evaluate.probe import Chosen, LinearHead, ProbeResult, Progress, choose_each, rank, score
+from aasp.evaluate.probe import Chosen, LinearHead, ProbeResult, Progress, choose_each, rank
 from aasp.evaluate.task import Round, Task
 
 
@@ -127,24 +128,23 @@ def _train(
             logits = readout(valid)
         return (logits.sigmoid() if task.multilabel else logits.softmax(1)).numpy()
 
-    best, best_epoch, best_state = -1.0, 0, {}
+    best, best_epoch, best_state = (-1.0, 0.0), 0, {}
     for epoch in range(1, settings.epochs + 1):
         for rows in torch.randperm(len(train), generator=order).split(settings.batch):
             optimizer.zero_grad()
             loss_of(readout(train[rows]), target[rows]).backward()
             optimizer.step()
-        value = score(truth, predict())
-        if value > best:
-            best, best_epoch = value, epoch
+        reached = rank(truth, predict())
+        if reached > best:
+            best, best_epoch = reached, epoch
             best_state = {name: tensor.clone() for name, tensor in readout.state_dict().items()}
         elif epoch - best_epoch >= settings.patience:
             break
-    if best_state:  # none where the valid part has no positive clip: its mAP is not a number, and the last weights stay
-        readout.load_state_dict(best_state)
-    chosen: dict[str, Any] = {"epoch": best_epoch or epoch, "lr": rate}
+    readout.load_state_dict(best_state)
+    chosen: dict[str, Any] = {"epoch": best_epoch, "lr": rate}
     if layers > 1:
         chosen["weights"] = [round(share, 4) for share in readout.shares.tolist()]
-    return rank(truth, predict()), chosen, _head(readout, scaler, task, r)
+    return best, chosen, _head(readout, scaler, task, r)
 
 
 def _head(readout: Readout, scaler: StandardScaler, task: Task, r: Round) -> LinearHead:
