@@ -1,0 +1,134 @@
+"""What fine-tuning is worth: the fine-tuning tables of docs/results.md.
+
+usage: python benchmarks/finetune_results.py MODEL... --data DATA --out FOLDER [--seeds N] [--only SET] [--form FORM]
+
+MODEL are pre-trained encoders, one per pre-training seed. On each set each of them is fine-tuned with N seeds in four
+forms, by one recipe and with as many steps: fine-tuned, from scratch (the same network, random weights), with a frozen
+stem, and the head alone. FOLDER keeps every run; what is finished is not done again. --only and --form do a part of the
+work, say, on another core; the tables are of all that is finished.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import aasp
+from aasp.config import with_fields
+from aasp.datasets.benchmarks.open import open_labelled
+from aasp.evaluate.finetune import recipes
+from aasp.evaluate.finetune.results import minutes
+from aasp.evaluate.finetune.run import Finetuning, Outcome, finetune
+from aasp.evaluate.intervals import Interval, interval
+from aasp.evaluate.probe import ProbeResult
+
+
+@dataclass(frozen=True)
+class Set:
+    """A labelled set and what the recipe changes for its length."""
+
+    name: str
+    opened_by: dict[str, str]
+    fields: dict[str, Any]
+
+
+# Scoring a valid part in fp32 costs as much as some steps of training: here it is done two or three times.
+ESC10 = {"crop_seconds": 5.0, "augment.roll_seconds": 5.0, "augment.patchout": 0.5, "steps": 60, "validations": 2}
+SETS = [
+    Set("esc10", {"split": "fold", "group": "src_file"}, ESC10),
+    Set(
+        "speech_commands_v2_test12",
+        {"split": "split", "group": "speaker"},
+        {"crop_seconds": 1.0, "steps": 300, "validations": 3},
+    ),
+    Set(
+        "nsynth_like",
+        {"split": "split", "group": "instrument"},
+        {"crop_seconds": 4.0, "augment.patchout": 0.5, "augment.roll_seconds": 0.0, "steps": 60, "validations": 2},
+    ),
+]
+FORMS: dict[str, dict[str, Any]] = {
+    "fine-tuned": {},
+    "from scratch": {"scratch": True},
+    "frozen stem": {"train": "frozen-stem"},
+    "head alone": {"train": "head"},
+}
+
+
+def cells(arguments: argparse.Namespace, data: Set, form: str) -> Iterator[tuple[Path, Finetuning]]:
+    """Every run of one form on one set: where it lies and what it is."""
+    index = arguments.data / data.name / "index.csv"
+    labelled = open_labelled(index=index, label="label", **data.opened_by)
+    for number, model in enumerate(arguments.models):
+        for seed in range(arguments.seeds):
+            recipe = with_fields(recipes.tiny(), data.fields | {"seed": seed + 100 * number})
+            asked = Finetuning(aasp.load(model), str(model), labelled, recipe, FORMS[form].get("scratch", False))
+            if "train" in FORMS[form]:
+                asked = replace(asked, recipe=replace(recipe, train=FORMS[form]["train"]))
+            yield arguments.out / data.name / form.replace(" ", "_") / f"model{number}-seed{seed}", asked
+
+
+def done(out: Path, asked: Finetuning) -> Outcome:
+    """The cell's outcome, trained now unless it was before."""
+    print(f"{out}", file=sys.stderr, flush=True)
+    outcome = finetune(asked, out, workers=1, log_every=25)
+    if outcome.exit_code:
+        raise SystemExit(outcome.exit_code)
+    return outcome
+
+
+def is_done(out: Path) -> bool:
+    return (out / "predictions.npz").exists() or len(list(out.glob("fold-*/predictions.npz"))) == 5
+
+
+def accuracy(results: list[ProbeResult], minus: list[ProbeResult] | None = None) -> Interval:
+    stack = lambda results: np.stack([r.correct for r in results])
+    first = results[0]
+    return interval(
+        stack(results), minus=None if minus is None else stack(minus), clusters=first.clusters, rounds=first.rounds
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="+", type=Path)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--only", choices=[data.name for data in SETS])
+    parser.add_argument("--form", choices=list(FORMS))
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    for data in SETS:
+        if arguments.only in (None, data.name):
+            for form in FORMS:
+                if arguments.form in (None, form):
+                    for out, asked in cells(arguments, data, form):
+                        done(out, asked)
+    print("| set | form | accuracy, % [95 %] | each run | fine-tuned minus this, paired [95 %] | minutes a run |")
+    print("|---|---|---|---|---|---|")
+    for data in SETS:
+        found: dict[str, list[ProbeResult]] = {}
+        for form in FORMS:
+            finished = [(out, asked) for out, asked in cells(arguments, data, form) if is_done(out)]
+            if not finished:
+                continue
+            outcomes = [done(out, asked) for out, asked in finished]
+            found[form] = [outcome.result for outcome in outcomes if outcome.result is not None]
+            took = np.mean([sum(map(minutes, outcome.folders)) for outcome in outcomes])
+            each = ", ".join(f"{100 * result.score:.1f}" for result in found[form])
+            lead = accuracy(found["fine-tuned"], found[form]) if form != "fine-tuned" else None
+            told = "" if lead is None else f"{100 * lead.estimate:+.1f} [{100 * lead.low:+.1f}, {100 * lead.high:+.1f}]"
+            print(f"| {data.name} | {form} | {accuracy(found[form]).percent()} | {each} | {told} | {took:.1f} |")
+
+
+if __name__ == "__main__":
+    main()
