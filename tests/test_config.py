@@ -61,5 +61,5 @@ def test_an_incomplete_file_is_refused() -> None:
 
 
 def test_unknown_recipe() -> None:
-    with pytest.raises(AaspError, match="did you mean aasp_tiny"):
+    with pytest.raises(AaspError, match="did you mean 'aasp_tiny'"):
         recipes.get("aasp_tinny")

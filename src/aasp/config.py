@@ -169,3 +169,19 @@ def _hints(kind: Any) -> dict[str, Any]:
 def _did_you_mean(name: str, known: Mapping[str, Any]) -> str:
     close = get_close_matches(name, known, n=1)
     return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
+
+
+def look_up(name: str, known: Mapping[str, T], what: str) -> T:
+    """The entry of a registry.
+
+    Args:
+        name: as typed.
+        known: the registry.
+        what: is registered there, for the message.
+
+    Raises:
+        AaspError: there is none of that name.
+    """
+    if name not in known:
+        raise AaspError(f"{what} {name!r} is unknown; {_did_you_mean(name, known)}")
+    return known[name]

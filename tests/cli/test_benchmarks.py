@@ -94,8 +94,8 @@ def test_a_sample_is_decoded_unless_all_are_asked_for(
     [
         (["check", "esc10"], "give nothing, NAME, or check NAME ROOT"),
         (["esc50", "esc10"], "give nothing, NAME, or check NAME ROOT"),
-        (["esc51"], "did you mean esc50?"),
-        (["check", "esc51", "."], "did you mean esc50?"),
+        (["esc51"], "did you mean 'esc50'?"),
+        (["check", "esc51", "."], "did you mean 'esc50'?"),
         (["esc50", "--decode"], "belong to a check"),
         (["check", "esc50", "no/such/folder"], "no such folder"),
     ],

@@ -236,7 +236,7 @@ def test_several_labels_with_a_softmax_recipe(refused: Shell) -> None:
         (("--set", "optimizer.lr=0"), "lr is 0"),
         (("--set", "crop_second=1"), "unknown field 'crop_second'; did you mean 'crop_seconds'"),
         (("--set", "loss=hinge"), "'hinge' is not one of softmax, sigmoid"),
-        (("--recipe", "ecs50"), "did you mean esc50?"),
+        (("--recipe", "ecs50"), "did you mean 'esc50'?"),
         (("--steps", "0"), "steps is 0"),
         (("--threads", "0"), "--threads is 0"),
         (("--log-every", "0"), "log_every is 0"),

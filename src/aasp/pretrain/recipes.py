@@ -10,9 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from difflib import get_close_matches
 
-from aasp.errors import AaspError
+from aasp.config import look_up
 from aasp.model.audio_encoder import AudioEncoderConfig
 from aasp.model.encoder import EncoderConfig
 from aasp.pretrain.masking import MaskingConfig
@@ -105,8 +104,4 @@ def get(name: str) -> Recipe:
     Raises:
         AaspError: there is none of that name.
     """
-    if name not in RECIPES:
-        close = get_close_matches(name, RECIPES, n=1)
-        known = ", ".join(RECIPES)
-        raise AaspError(f"recipe {name!r} is unknown; {f'did you mean {close[0]}?' if close else f'known: {known}'}")
-    return RECIPES[name]()
+    return look_up(name, RECIPES, "recipe")()

@@ -69,7 +69,7 @@ def test_the_papers_seven_come_first() -> None:
 
 
 def test_an_unknown_benchmark_names_a_near_one() -> None:
-    with pytest.raises(AaspError, match=r"benchmark 'esc51' is unknown; did you mean esc50\?"):
+    with pytest.raises(AaspError, match=r"benchmark 'esc51' is unknown; did you mean 'esc50'\?"):
         benchmarks.get("esc51")
     with pytest.raises(AaspError, match="known: audioset_2m, "):
         benchmarks.get("qqqqq")

@@ -145,7 +145,7 @@ def test_the_way_in_to_each_kind(index: Path, tmp_path: Path) -> None:
         ({"benchmark": "esc50", "index": "i.csv"}, "both --benchmark esc50 and --index i.csv"),
         ({"benchmark": "esc50"}, "--benchmark esc50 without --root"),
         ({"benchmark": "folder"}, "--benchmark folder without --root"),
-        ({"benchmark": "esc5", "root": "."}, "did you mean esc50"),
+        ({"benchmark": "esc5", "root": "."}, "did you mean 'esc50'"),
         ({"benchmark": "esc50", "root": ".", "label": "x"}, "--label with --benchmark esc50"),
         ({"index": "i.csv", "split": "x"}, "--index i.csv without --label"),
         ({"index": "i.csv", "label": "x"}, "--index i.csv without --split"),

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
-
+from aasp.config import look_up
 from aasp.datasets.benchmarks.audioset import AUDIOSET_2M, AUDIOSET_20K
 from aasp.datasets.benchmarks.contract import Benchmark
 from aasp.datasets.benchmarks.crema_d import CREMA_D, CREMA_D_EVAR
@@ -23,7 +22,6 @@ from aasp.datasets.benchmarks.surge import SURGE
 from aasp.datasets.benchmarks.urbansound8k import URBANSOUND8K
 from aasp.datasets.benchmarks.voxceleb1 import VOXCELEB1
 from aasp.datasets.benchmarks.voxforge import VOXFORGE
-from aasp.errors import AaspError
 
 BENCHMARKS: dict[str, Benchmark] = {
     benchmark.name: benchmark
@@ -67,8 +65,4 @@ def get(name: str) -> Benchmark:
     Raises:
         AaspError: there is none of that name.
     """
-    if name not in BENCHMARKS:
-        close = get_close_matches(name, BENCHMARKS, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(BENCHMARKS)}"
-        raise AaspError(f"benchmark {name!r} is unknown; {hint}")
-    return BENCHMARKS[name]
+    return look_up(name, BENCHMARKS, "benchmark")

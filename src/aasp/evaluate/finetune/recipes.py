@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from difflib import get_close_matches
 
-from aasp.errors import AaspError
+from aasp.config import look_up
 from aasp.evaluate.finetune.recipe import AugmentConfig, FinetuneRecipe
 from aasp.training.optim import OptimizerConfig
 
@@ -195,11 +194,7 @@ def get(name: str) -> FinetuneRecipe:
     Raises:
         AaspError: there is none of that name.
     """
-    if name not in RECIPES:
-        close = get_close_matches(name, RECIPES, n=1)
-        remedy = f"did you mean {close[0]}?" if close else f"known: {', '.join(RECIPES)}"
-        raise AaspError(f"fine-tuning recipe {name!r} is unknown; {remedy}")
-    return RECIPES[name]()
+    return look_up(name, RECIPES, "fine-tuning recipe")()
 
 
 def suited(benchmark: str, width: int, multilabel: bool) -> FinetuneRecipe:
