@@ -45,6 +45,8 @@ examples:
   aasp info runs/tiny
   aasp embed runs/tiny dog.wav rain.flac --out embeddings.npz
   aasp linear runs/tiny --index esc10/index.csv --label label --split fold
+  aasp finetune runs/tiny --benchmark folder --root clips --out runs/clips
+  aasp predict runs/clips new.wav --top 3
 
 AASP_DEBUG=1 shows the traceback behind an error.
 """
