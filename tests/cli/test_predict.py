@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -157,6 +158,19 @@ def test_a_bad_file_that_was_named_does_not_hold_up_the_others(shown: Shown) -> 
 def test_mistakes_are_one_line(argv: tuple[str, ...], told: str, shown: Shown) -> None:
     out, err = shown(*argv, code=2)
     assert out == "" and err.count("\n") == 1 and told in err
+
+
+def test_the_bar_of_a_terminal_keeps_out_of_the_pipe(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    screen = Terminal()
+    monkeypatch.setattr("sys.stderr", screen)
+    monkeypatch.setenv("TERM", "xterm")
+    out, _ = shown("model", "a.wav", "--json")
+    assert json.loads(out)["file"] == "a.wav"
+    assert "classifying" in screen.getvalue() and "a.wav" not in screen.getvalue()
 
 
 def test_nothing_usable_in_a_folder(shown: Shown) -> None:

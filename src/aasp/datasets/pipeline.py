@@ -169,8 +169,10 @@ class CropPipeline:
                 self._failed_since_success.clear()
         padded = np.zeros(self._samples, dtype=np.float32)
         padded[: len(wave)] = wave
-        crop = {"wave": padded, "length": np.int64(len(wave))}
-        return crop if self._target is None else crop | {"target": self._target(row).astype(np.float32)}
+        crop: dict[str, np.ndarray | np.int64] = {"wave": padded, "length": np.int64(len(wave))}
+        if self._target is not None:
+            crop["target"] = self._target(row).astype(np.float32)
+        return crop
 
     def _window(self, row: int, sound: Sound, place: float) -> np.ndarray:
         """The crop that begins at `place`, of 1, of where it could begin."""
