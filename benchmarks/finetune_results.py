@@ -24,8 +24,9 @@ import aasp
 from aasp.config import with_fields
 from aasp.datasets.benchmarks.open import open_labelled
 from aasp.evaluate.finetune import recipes
+from aasp.evaluate.finetune.request import Finetuning
 from aasp.evaluate.finetune.results import minutes
-from aasp.evaluate.finetune.run import Finetuning, Outcome, finetune
+from aasp.evaluate.finetune.run import Outcome, finetune
 from aasp.evaluate.intervals import Interval, interval
 from aasp.evaluate.probe import ProbeResult
 

@@ -132,7 +132,7 @@ def toy_run(
             ),
             measure=lambda batch: (len(batch["length"]), float(batch["length"].sum()) / 16_000),
             start=start,
-            on_checkpoint=lambda step, tensors: (run.path / "exported").write_text(str(tensors["teacher.weight"].shape)),
+            on_checkpoint=lambda _, tensors: (run.path / "exported").write_text(str(tensors["teacher.weight"].shape)),
         )
 
 

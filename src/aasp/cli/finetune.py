@@ -12,7 +12,8 @@ from aasp.cli.arguments import Settings, parse, set_threads, settings, stopping_
 from aasp.cli.show import clock, facts
 
 if TYPE_CHECKING:
-    from aasp.evaluate.finetune.run import Finetuning, Outcome
+    from aasp.evaluate.finetune.request import Finetuning
+    from aasp.evaluate.finetune.run import Outcome
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def _finetune(arguments: Finetune) -> int:
 def _asked(arguments: Finetune, labelled: Any) -> Finetuning:
     from aasp.config import with_fields
     from aasp.evaluate.finetune import recipes
-    from aasp.evaluate.finetune.run import Finetuning
+    from aasp.evaluate.finetune.request import Finetuning
     from aasp.model.audio_encoder import find, load, read_config
 
     encoder = load(arguments.model)

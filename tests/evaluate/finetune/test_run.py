@@ -19,10 +19,11 @@ from safetensors.torch import load_file
 from aasp.datasets.labelled import LabelledSet
 from aasp.datasets.pipeline import CropPipeline
 from aasp.errors import AaspError
-from aasp.evaluate.finetune import run as module
+from aasp.evaluate.finetune import round as module
 from aasp.evaluate.finetune.predict import class_probabilities
 from aasp.evaluate.finetune.recipe import FinetuneRecipe
-from aasp.evaluate.finetune.run import Finetuning, Outcome, finetune
+from aasp.evaluate.finetune.request import Finetuning
+from aasp.evaluate.finetune.run import Outcome, finetune
 from aasp.evaluate.finetune.validation import history
 from aasp.model.audio_classifier import load_classifier
 from aasp.model.audio_encoder import AudioEncoder

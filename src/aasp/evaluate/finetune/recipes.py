@@ -175,6 +175,7 @@ RECIPES: dict[str, Callable[[], FinetuneRecipe]] = {
 
 # Benchmarks whose recipe has another name.
 _FAMILY = {
+    "crema_d_evar": "crema_d",
     "esc10": "esc50",
     "fsd50k": "audioset_20k",
     "nsynth_family": "nsynth",

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from aasp.config import fingerprint, to_dict
-from aasp.evaluate.finetune.run import Finetuning, Outcome
+from aasp.evaluate.finetune.request import Finetuning
+from aasp.evaluate.finetune.run import Outcome
 from aasp.evaluate.finetune.validation import history
 from aasp.evaluate.intervals import Interval
 from aasp.evaluate.outcome import predictions, score_records, system_name
