@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from aasp.config import look_up
+from aasp.datasets.benchmarks import BENCHMARKS
 from aasp.evaluate.finetune.recipe import AugmentConfig, FinetuneRecipe
 from aasp.training.optim import OptimizerConfig
 
@@ -199,9 +200,11 @@ def get(name: str) -> FinetuneRecipe:
 
 
 def suited(benchmark: str, width: int, multilabel: bool) -> FinetuneRecipe:
-    """The recipe that a benchmark and an encoder's width call for."""
+    """The recipe that a benchmark and an encoder's width call for; `tiny` cuts to the benchmark's own length of clips."""
     if width <= SMALL_WIDTH:
         recipe = tiny()
+        if benchmark in BENCHMARKS:
+            recipe = replace(recipe, crop_seconds=BENCHMARKS[benchmark].clip_seconds)
     elif benchmark.startswith("speech_commands"):
         recipe = speech_commands()
     else:
