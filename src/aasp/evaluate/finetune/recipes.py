@@ -200,7 +200,7 @@ def get(name: str) -> FinetuneRecipe:
 
 
 def suited(benchmark: str, width: int, multilabel: bool) -> FinetuneRecipe:
-    """The recipe that a benchmark and an encoder's width call for; `tiny` cuts to the length of the benchmark's clips."""
+    """The recipe that a benchmark and an encoder's width call for; `tiny` is cut to the benchmark's own length."""
     if width <= SMALL_WIDTH:
         recipe = tiny()
         if benchmark in BENCHMARKS:
