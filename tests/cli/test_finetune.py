@@ -174,10 +174,16 @@ def test_files_that_do_not_exist_are_all_listed_and_three_shown(refused: Shell) 
     index(path=lambda clip: f"{'tones' if clip > 5 else 'gone'}/{clip}.wav")
     told = refused("model", *INDEX, *SMALL)
     assert "6 of 18 files do not exist" in told and told.count("gone/") == 3 and "and 3 more" in told
-    assert "all listed in run.missing.csv" in told
+    assert "all listed in run.missing.csv; mend the column path, or go on without them (--allow-missing)" in told
     with open("run.missing.csv", newline="") as file:
         assert [Path(row["path"]).name for row in csv.DictReader(file)] == [f"{clip}.wav" for clip in range(6)]
     assert not Path("run").exists()
+
+
+def test_files_that_do_not_exist_can_be_allowed_and_are_counted(done: Shell) -> None:
+    index(path=lambda clip: f"{'gone' if clip in (0, 4, 12) else 'tones'}/{clip}.wav")
+    assert "missing 3 clips" in done("model", *INDEX, *SMALL, "--allow-missing")
+    assert {Path(one["path"]).stem for one in results()["missing"]} == {"0", "4", "12"}
 
 
 def test_broken_files_are_left_out_counted_and_reported(done: Shell) -> None:

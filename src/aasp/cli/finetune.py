@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import tyro
 
 from aasp.cli.arguments import Settings, parse, set_threads, settings, stopping_with_75
+from aasp.cli.labelled import LabelledOptions
 from aasp.cli.show import clock, facts
 
 if TYPE_CHECKING:
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
     from aasp.evaluate.finetune.run import Outcome
 
 
-@dataclass(frozen=True)
-class Finetune:
+@dataclass(frozen=True, kw_only=True)
+class Finetune(LabelledOptions):
     """Fine-tune a model on labelled clips. The classifier is then at RUN/model (of folds, RUN/fold-NAME/model).
 
     The best on the valid part (a tenth of train where there is none, whole groups) is scored on the test part. The same
@@ -29,18 +30,6 @@ class Finetune:
     """Folder of a model or of a run, or a model on the hub."""
     out: Path
     """Folder of the run: a new one, or this very run to go on."""
-    benchmark: str | None = None
-    """Name of a benchmark (`aasp benchmarks` lists them), or folder: a directory per class."""
-    root: Path | None = None
-    """Folder of the benchmark's copy."""
-    index: Path | None = None
-    """Instead: a .csv or .parquet with a column path."""
-    label: str | None = None
-    """Column of labels; several in a row, separated by ;, make it multi-label."""
-    split: str | None = None
-    """Column of train, valid (optional) and test; or of folds, each tested once."""
-    group: str | None = None
-    """Column of what clips have in common (recording, speaker, instrument): kept together, and drawn by intervals."""
     recipe: str | None = None
     """Name of a fine-tuning recipe (`aasp recipes --finetune`); the benchmark's own, or tiny for a small model."""
     scratch: bool = False
@@ -72,18 +61,9 @@ def run(argv: list[str]) -> int:
 
 
 def _finetune(arguments: Finetune) -> int:
-    from aasp.datasets.benchmarks.open import open_labelled
     from aasp.evaluate.finetune.run import finetune
 
-    labelled = open_labelled(
-        arguments.benchmark,
-        arguments.root,
-        arguments.index,
-        arguments.label,
-        arguments.split,
-        arguments.group,
-        missing_list=arguments.out.with_name(f"{arguments.out.name}.missing.csv"),
-    )
+    labelled = arguments.open(arguments.out.with_name(f"{arguments.out.name}.missing.csv"))
     set_threads(arguments.threads)
     asked = _asked(arguments, labelled)
     outcome = finetune(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import tyro
 
 from aasp.cli.arguments import parse
+from aasp.cli.labelled import LabelledOptions
 from aasp.cli.progress import bar
 from aasp.errors import AaspError
 from aasp.files import check_output
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     from aasp.model.audio_encoder import AudioEncoder
 
 
-@dataclass(frozen=True)
-class Linear:
+@dataclass(frozen=True, kw_only=True)
+class Linear(LabelledOptions):
     """Score frozen models on a labelled set: on a benchmark, or on an index of your own.
 
     evar, as the field does: standardise, train one linear layer by Adam, stop early on the valid part (a tenth of
@@ -37,18 +38,6 @@ class Linear:
 
     models: tyro.conf.Positional[tuple[str, ...]]
     """Folders of models or of runs, or models on the hub."""
-    benchmark: str | None = None
-    """Name of a benchmark: see `aasp benchmarks`."""
-    root: Path | None = None
-    """Folder of the benchmark's copy."""
-    index: Path | None = None
-    """.csv or .parquet with a column path, in place of a benchmark."""
-    label: str | None = None
-    """Column of labels; several in a row, separated by ;, make the task multi-label (mAP)."""
-    split: str | None = None
-    """Column of train, valid (optional) and test; or of folds, each tested once."""
-    group: str | None = None
-    """Column of what clips have in common (recording, speaker, instrument): kept together, and drawn by intervals."""
     protocol: Literal["evar", "logistic", "knn"] = "evar"
     """What reads the embeddings, and what is chosen."""
     seeds: int | None = None
@@ -82,7 +71,6 @@ def run(argv: list[str]) -> int:
         check_output(arguments.out, overwrite=arguments.overwrite)
 
     from aasp.cli.linear_results import Scored, show_lead, show_scores, write_results
-    from aasp.datasets.benchmarks.open import open_labelled
     from aasp.evaluate.probe import scores
     from aasp.evaluate.protocol import Protocol
     from aasp.evaluate.task import Task
@@ -90,9 +78,8 @@ def run(argv: list[str]) -> int:
     from aasp.model.weights import model_hash
 
     protocol = Protocol.of(arguments.protocol, arguments.layer, arguments.pooling, arguments.lr)
-    source = (arguments.benchmark, arguments.root, arguments.index, arguments.label, arguments.split, arguments.group)
     listed = Path("missing.csv") if arguments.out is None else arguments.out.with_suffix(".missing.csv")
-    labelled = open_labelled(*source, missing_list=listed)
+    labelled = arguments.open(listed)
     encoders = [load(model) for model in arguments.models]
     # Before the long part, so that complaints come at once.
     for encoder in encoders:

@@ -1,0 +1,49 @@
+"""How a command is pointed at labelled clips: a benchmark's copy, a folder of classes, or an index."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from aasp.datasets.labelled import LabelledSet
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledOptions:
+    """Options of a command that reads labelled clips."""
+
+    benchmark: str | None = None
+    """Name of a benchmark (`aasp benchmarks` lists them), or folder: a directory per class."""
+    root: Path | None = None
+    """Folder of the benchmark's copy."""
+    index: Path | None = None
+    """.csv or .parquet with a column path, in place of a benchmark."""
+    label: str | None = None
+    """Column of labels; several in a row, separated by ;, make the task multi-label (mAP)."""
+    split: str | None = None
+    """Column of train, valid (optional) and test; or of folds, each tested once."""
+    group: str | None = None
+    """Column of what clips have in common (recording, speaker, instrument): kept together, and drawn by intervals."""
+    allow_missing: bool = False
+    """Go on although files of the index are not there; they are counted in the result."""
+
+    def open(self, missing_list: Path) -> LabelledSet:
+        """Read the set; an index's missing files are listed in `missing_list`.
+
+        Raises:
+            AaspError: the options don't go together, or the data are not as they should be.
+        """
+        from aasp.datasets.benchmarks.open import open_labelled
+
+        return open_labelled(
+            self.benchmark,
+            self.root,
+            self.index,
+            self.label,
+            self.split,
+            self.group,
+            allow_missing=self.allow_missing,
+            missing_list=missing_list,
+        )
