@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from aasp.datasets.benchmarks.contract import Benchmark, Download
@@ -89,17 +90,13 @@ ESC50 = Benchmark(
     read=lambda root: _read("esc50", root, CLASSES),
     normalisation=(-6.627, 5.359),
 )
-ESC10 = Benchmark(
+ESC10 = replace(
+    ESC50,
     name="esc10",
     title="ESC-10",
     task="environmental sounds, ten classes of ESC-50",
-    metric="accuracy",
-    clip_seconds=5.0,
     classes=10,
     counts={str(fold): 80 for fold in range(1, 6)},
     downloads=(Download("the archive of ESC-50, of which it is a part", _URL, "CC BY 3.0 for this part"),),
-    layout=_LAYOUT,
-    reference=_REFERENCE,
     read=lambda root: _read("esc10", root, ESC10_CLASSES),
-    normalisation=(-6.627, 5.359),
 )
