@@ -66,13 +66,18 @@ class Finetuning:
         marks = [list(data.classes), [list(labels) for labels in data.labels], list(data.parts)]
         return sha256(json.dumps(marks).encode()).hexdigest()[:16]
 
+    @cached_property
+    def encoder_hash(self) -> str:
+        """Hash of the encoder's configuration and weights."""
+        return model_hash(self.encoder)
+
     def document(self, round_: Round) -> dict[str, Any]:
         """One round's `recipe.json`: what a directory must hold to go on with this."""
         return {
             **to_dict(self.recipe),
             "finetuned": {
                 "model": self.model,
-                "model_hash": model_hash(self.encoder),
+                "model_hash": self.encoder_hash,
                 "scratch": self.scratch,
                 "data": self.labelled.name,
                 "source": self.labelled.source,

@@ -14,7 +14,6 @@ from aasp.evaluate.intervals import Interval
 from aasp.evaluate.outcome import predictions, score_records, system_name
 from aasp.evaluate.probe import scores
 from aasp.evaluate.records import Record, code_version, write_records
-from aasp.model.weights import model_hash
 
 PROTOCOLS = {"all": "finetune", "frozen-stem": "finetune, frozen stem", "head": "finetune, head only"}
 
@@ -49,7 +48,7 @@ def records(asked: Finetuning, outcome: Outcome) -> list[Record]:
     like = Record(
         system=system_name(asked.model),
         model=asked.model,
-        model_hash=fingerprint(asked.encoder.config) if asked.scratch else model_hash(asked.encoder),
+        model_hash=fingerprint(asked.encoder.config) if asked.scratch else asked.encoder_hash,
         recipe=recipe.name,
         recipe_hash=fingerprint(recipe, without=("seed",)),
         benchmark=outcome.labelled.name,
