@@ -27,8 +27,7 @@ from aasp.evaluate.finetune import recipes
 from aasp.evaluate.finetune.request import Finetuning
 from aasp.evaluate.finetune.results import minutes
 from aasp.evaluate.finetune.run import Outcome, finetune
-from aasp.evaluate.intervals import Interval, interval
-from aasp.evaluate.probe import ProbeResult
+from aasp.evaluate.probe import ProbeResult, scores
 
 
 @dataclass(frozen=True)
@@ -89,14 +88,6 @@ def is_done(out: Path) -> bool:
     return (out / "predictions.npz").exists() or len(list(out.glob("fold-*/predictions.npz"))) == 5
 
 
-def accuracy(results: list[ProbeResult], minus: list[ProbeResult] | None = None) -> Interval:
-    stack = lambda results: np.stack([r.correct for r in results])
-    first = results[0]
-    return interval(
-        stack(results), minus=None if minus is None else stack(minus), clusters=first.clusters, rounds=first.rounds
-    )
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="+", type=Path)
@@ -126,9 +117,10 @@ def main() -> None:
             found[form] = [outcome.result for outcome in outcomes if outcome.result is not None]
             took = np.mean([sum(map(minutes, outcome.folders)) for outcome in outcomes])
             each = ", ".join(f"{100 * result.score:.1f}" for result in found[form])
-            lead = accuracy(found["fine-tuned"], found[form]) if form != "fine-tuned" else None
+            lead = scores(found["fine-tuned"], minus=found[form])["accuracy"] if form != "fine-tuned" else None
             told = "" if lead is None else f"{100 * lead.estimate:+.1f} [{100 * lead.low:+.1f}, {100 * lead.high:+.1f}]"
-            print(f"| {data.name} | {form} | {accuracy(found[form]).percent()} | {each} | {told} | {took:.1f} |")
+            score = scores(found[form])["accuracy"].percent()
+            print(f"| {data.name} | {form} | {score} | {each} | {told} | {took:.1f} |")
 
 
 if __name__ == "__main__":

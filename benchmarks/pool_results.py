@@ -28,9 +28,8 @@ from aasp.datasets.benchmarks.index import open_index
 from aasp.datasets.index import read_index
 from aasp.evaluate.baselines import fixed_probe, statistics_40, statistics_128
 from aasp.evaluate.features import clip_features
-from aasp.evaluate.intervals import Interval, interval
 from aasp.evaluate.linear import linear_probe
-from aasp.evaluate.probe import ProbeResult
+from aasp.evaluate.probe import ProbeResult, scores
 from aasp.evaluate.task import Task
 from aasp.model.audio_encoder import AudioEncoder
 from aasp.stems.lambda_encoder import ALPHA_RANGE, beta_range
@@ -98,17 +97,8 @@ def points(values: np.ndarray) -> str:
     return f"{100 * np.mean(values):.1f}"
 
 
-def accuracy(results: list[ProbeResult], minus: list[ProbeResult] | None = None) -> Interval:
-    """Over clusters and seeds, paired on clusters where there are two systems."""
-    stack = lambda results: np.stack([r.correct for r in results])
-    first = results[0]
-    return interval(
-        stack(results), minus=None if minus is None else stack(minus), clusters=first.clusters, rounds=first.rounds
-    )
-
-
 def difference(ours: list[ProbeResult], theirs: list[ProbeResult]) -> str:
-    lead = accuracy(ours, theirs)
+    lead = scores(ours, minus=theirs)["accuracy"]
     text = f"{100 * lead.estimate:+.1f} [{100 * lead.low:+.1f}, {100 * lead.high:+.1f}]"
     return f"**{text}**" if lead.low > 0 else text
 
@@ -196,7 +186,7 @@ def main() -> None:
         ]
         ours = results[PRETRAINED]
         for system, found in results.items():
-            score = accuracy(found).percent()
+            score = scores(found)["accuracy"].percent()
             each = ", ".join(points(r.correct) for r in found)
             against = "" if system == PRETRAINED else difference(ours, found)
             rows.append(f"| {name} | {system} | {score} | {each} | {against} |")
