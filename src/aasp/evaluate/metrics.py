@@ -49,21 +49,26 @@ class AveragePrecision:
     """
 
     def __init__(self, truth: np.ndarray, scores: np.ndarray) -> None:
-        self.order = np.argsort(-scores, axis=0, kind="stable")
-        self.hits = np.take_along_axis(truth, self.order, axis=0)
-        ranked = np.take_along_axis(scores, self.order, axis=0)
+        self.order = np.ascontiguousarray(np.argsort(-scores, axis=0, kind="stable").T)  # (K, n)
+        hits = np.take_along_axis(truth.T, self.order, axis=1).astype(bool)
+        ranked = np.take_along_axis(scores.T, self.order, axis=1)
         # The precision that counts for a clip is the one after the last clip of its score.
-        n = len(truth)
-        last = np.vstack([ranked[1:] != ranked[:-1], np.ones((1, truth.shape[1]), dtype=bool)])
-        self.end = np.minimum.accumulate(np.where(last, np.arange(n)[:, None], n)[::-1], axis=0)[::-1]
+        classes, n = hits.shape
+        last = np.hstack([ranked[:, 1:] != ranked[:, :-1], np.ones((classes, 1), dtype=bool)])
+        end = np.minimum.accumulate(np.where(last, np.arange(n), n)[:, ::-1], axis=1)[:, ::-1]
+        # From here on only clips that have the label, P of them over all classes: they are few.
+        self.label, rank = np.nonzero(hits)
+        self.clip, self.end = self.order[self.label, rank], end[self.label, rank]
+        self.first = np.searchsorted(self.label, self.label)  # the class's first of the P
+        self.after = self.first + np.cumsum(hits, axis=1)[self.label, self.end]  # the one after the last of its score
 
     def __call__(self, weights: np.ndarray) -> float:
         """The mean when clip i counts `weights[i]` times, (n,); NaN when no class has a positive clip."""
-        weight = weights[self.order]
-        hits = self.hits * weight
-        precision = np.cumsum(hits, axis=0) / np.maximum(np.cumsum(weight, axis=0), 1e-300)
-        gained = (hits * np.take_along_axis(precision, self.end, axis=0)).sum(axis=0)
-        positives = hits.sum(axis=0)
+        weight_P = weights[self.clip]
+        above_P = np.cumsum(weights[self.order], axis=1)[self.label, self.end]
+        hits = np.concatenate([[0.0], np.cumsum(weight_P)])
+        precision_P = (hits[self.after] - hits[self.first]) / np.maximum(above_P, 1e-300)
+        gained, positives = (np.bincount(self.label, of) for of in (weight_P * precision_P, weight_P))
         present = positives > 0
         return float((gained[present] / positives[present]).mean()) if present.any() else float("nan")
 
