@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from aasp.errors import AaspError
+from aasp.evaluate import intervals
 from aasp.evaluate.intervals import interval
 
 
@@ -54,6 +55,17 @@ def test_coverage_on_clusters_crossed_with_seeds(rng: np.random.Generator) -> No
             covered[name] += found.low <= 0 <= found.high
     assert 0.91 <= covered["crossed"] / 200 <= 0.99
     assert covered["clusters alone"] < covered["crossed"] - 4
+
+
+def test_drawing_in_blocks_changes_nothing(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    values, group = clustered(rng)
+    folds, other = np.arange(len(values)) % 3, values**2
+    ask = lambda: interval([values, other], minus=other, clusters=group, rounds=folds, resamples=101)
+    at_once = ask()
+    monkeypatch.setattr(intervals, "DRAWS", 7 * 40)  # seven of the 101 resamples at a time
+    in_blocks = ask()
+    assert in_blocks.low == pytest.approx(at_once.low, abs=1e-12)
+    assert in_blocks.high == pytest.approx(at_once.high, abs=1e-12)
 
 
 def test_one_seed_is_the_bootstrap_over_clusters_alone(rng: np.random.Generator) -> None:

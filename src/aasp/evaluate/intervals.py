@@ -19,7 +19,7 @@ Snowden 1985 (S - 1 draws).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -29,6 +29,9 @@ from aasp.errors import AaspError
 
 Statistic = Callable[[np.ndarray], float]
 """A score of one seed, given how often each clip counts, (n,) ≥ 0."""
+
+DRAWS = 2**24
+"""Clusters drawn at a time, 128 MB of counts: all resamples of 50,000 clips together would be gigabytes."""
 
 
 @dataclass(frozen=True)
@@ -94,15 +97,15 @@ def interval(
     group, sizes = _cluster_index(clusters, clips)
     folds = np.zeros(clips, dtype=int) if rounds is None else np.unique(np.asarray(rounds), return_inverse=True)[1]
     resamples = resamples or (10_000 if len(sizes_n) == len(systems) else 1_000)
-    counts = np.random.default_rng(seed).multinomial(sizes.size, np.full(sizes.size, 1 / sizes.size), size=resamples)
-    estimate, drawn = 0.0, np.zeros(resamples)
-    for number, system in enumerate(systems):
-        stream = np.random.default_rng([seed, 1 if matched else 1 + number])
-        shares = _seed_shares(len(system), resamples, stream)
+    signs = (1.0, -1.0)[: len(systems)]
+    estimate, drawn, shares = 0.0, np.zeros(resamples), []
+    for number, (sign, system) in enumerate(zip(signs, systems, strict=True), start=1):
+        shares.append(_seed_shares(len(system), resamples, np.random.default_rng([seed, 1 if matched else number])))
         whole = np.ones((1, sizes.size)), np.full((1, len(system)), 1 / len(system))
-        sign = -1.0 if number else 1.0
         estimate += sign * float(_drawn(system, group, folds, *whole)[0])
-        drawn += sign * _drawn(system, group, folds, counts, shares)
+    for block, counts in _cluster_counts(sizes.size, resamples, np.random.default_rng(seed)):
+        for sign, system, share in zip(signs, systems, shares, strict=True):
+            drawn[block] += sign * _drawn(system, group, folds, counts, share[block])
     # A resample in which the statistic is undefined (say, no positive left in any class) carries no information.
     low, high = np.nanquantile(drawn, [(1 - level) / 2, (1 + level) / 2])
     return Interval(estimate, float(low), float(high), level, sizes.size, clips, len(systems[0]))
@@ -124,6 +127,15 @@ def _cluster_index(clusters: ArrayLike | None, clips: int) -> tuple[np.ndarray, 
     if sizes.size < 2:
         raise AaspError(f"interval: {sizes.size} cluster(s) in {clips} clips; a cluster bootstrap needs two or more")
     return group, sizes
+
+
+def _cluster_counts(clusters: int, resamples: int, stream: np.random.Generator) -> Iterator[tuple[slice, np.ndarray]]:
+    """How often each cluster is drawn in some of the resamples, (r, G), and in which; all of them in turn."""
+    size = max(1, DRAWS // clusters)
+    for first in range(0, resamples, size):
+        block = slice(first, min(first + size, resamples))
+        counts = stream.multinomial(clusters, np.full(clusters, 1 / clusters), size=block.stop - first)
+        yield block, counts.astype(np.float64)
 
 
 def _seed_shares(seeds: int, resamples: int, stream: np.random.Generator) -> np.ndarray:
