@@ -11,7 +11,7 @@ import numpy as np
 
 from aasp.audio.sounds import describe
 from aasp.datasets.labelled import LabelledSet
-from aasp.evaluate.probe import ProbeResult, scores
+from aasp.evaluate.probe import ProbeResult
 from aasp.evaluate.records import Record
 from aasp.evaluate.task import Task
 
@@ -36,17 +36,16 @@ def score_records(
         results: one a seed.
         details: of each seed and round, to be added to those of `like`.
     """
-    metric = "mAP" if task.multilabel else "accuracy"
     records = []
     for number, result in enumerate(results):
-        alone = scores([result])[metric] if len(task.rounds) == 1 else None
+        alone = result.alone if len(task.rounds) == 1 else None
         for part, (r, value) in enumerate(zip(task.rounds, result.round_scores(), strict=True)):
             records.append(
                 replace(
                     like,
                     split=r.name,
                     seed=like.seed + number,
-                    metric=metric,
+                    metric=result.metric,
                     value=value,
                     clips=len(result.round_rows[part]),
                     low=alone.low if alone else None,

@@ -106,6 +106,11 @@ class ProbeResult:
         return None if self.groups is None or len(set(self.groups.tolist())) < 2 else self.groups
 
     @property
+    def metric(self) -> str:
+        """What `score` is: accuracy, or mAP for several labels a clip."""
+        return "mAP" if self.multilabel else "accuracy"
+
+    @property
     def score(self) -> float:
         """Accuracy or mAP: the mean over rounds."""
         return float(np.mean(self.round_scores()))
@@ -113,6 +118,11 @@ class ProbeResult:
     def round_scores(self) -> list[float]:
         """Accuracy or mAP of each round."""
         return [score(self.truth[one], self.probabilities[one]) for one in self.round_rows]
+
+    @cached_property
+    def alone(self) -> Interval:
+        """Accuracy or mAP of this seed alone, with its 95 % interval; drawn once: a large set's mAP takes minutes."""
+        return _interval([self], None, _main)
 
     @cached_property
     def round_rows(self) -> list[np.ndarray]:
@@ -157,18 +167,28 @@ def scores(results: Sequence[ProbeResult], minus: Sequence[ProbeResult] | None =
         raise AaspError(
             f"paired scores: {len(first.test)} against {len(minus[0].test)} clips; score both systems on the same clips"
         )
-    draws: dict[str, Any] = {"clusters": np.arange(len(first.test)) if first.clusters is None else first.clusters}
-
-    def of(read: Callable[[ProbeResult], Any], **more: Any) -> Interval:
-        ours = [read(result) for result in results]
-        return interval(ours, minus=None if minus is None else [read(result) for result in minus], **draws, **more)
-
+    main = first.alone if minus is None and len(results) == 1 else _interval(results, minus, _main)
     if first.multilabel:
-        return {"mAP": of(lambda result: result.average_precision)}
-    return {
-        "accuracy": of(lambda result: result.correct, rounds=first.rounds),
-        "macro_f1": of(lambda result: result.macro_f1),
-    }
+        return {first.metric: main}
+    return {first.metric: main, "macro_f1": _interval(results, minus, lambda result: result.macro_f1)}
+
+
+def _main(result: ProbeResult) -> Any:
+    """What `interval` takes for accuracy or mAP."""
+    return result.average_precision if result.multilabel else result.correct
+
+
+def _interval(
+    results: Sequence[ProbeResult], minus: Sequence[ProbeResult] | None, read: Callable[[ProbeResult], Any]
+) -> Interval:
+    """The interval of what `read` gives for each seed; clips are drawn by cluster, rounds count alike."""
+    first = results[0]
+    return interval(
+        [read(result) for result in results],
+        minus=None if minus is None else [read(result) for result in minus],
+        clusters=np.arange(len(first.test)) if first.clusters is None else first.clusters,
+        rounds=first.rounds,
+    )
 
 
 def score_heads(features: Mapping[Any, np.ndarray], task: Task, chosen: list[Chosen]) -> ProbeResult:
