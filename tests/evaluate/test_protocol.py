@@ -14,9 +14,10 @@ from columns import set_of
 from aasp.datasets.benchmarks.open import open_labelled
 from aasp.datasets.labelled import LabelledSet
 from aasp.errors import AaspError
+from aasp.evaluate.head import LinearHead
 from aasp.evaluate.knn import Voters
 from aasp.evaluate.outcome import predictions, score_records, system_name
-from aasp.evaluate.probe import LinearHead, scores
+from aasp.evaluate.probe import scores
 from aasp.evaluate.protocol import Protocol
 from aasp.evaluate.records import Record
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig

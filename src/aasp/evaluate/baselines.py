@@ -24,7 +24,8 @@ from sklearn.preprocessing import StandardScaler
 
 from aasp.audio.io import read
 from aasp.errors import AaspError
-from aasp.evaluate.probe import Chosen, LinearHead, ProbeResult, score_heads
+from aasp.evaluate.head import LinearHead
+from aasp.evaluate.probe import Chosen, ProbeResult, score_heads
 from aasp.evaluate.task import Task
 from aasp.features.logmel import LogMel, LogMelConfig
 

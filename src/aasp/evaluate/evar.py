@@ -27,7 +27,8 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 from torch.nn import functional
 
-from aasp.evaluate.probe import Chosen, LinearHead, ProbeResult, Progress, choose_each, rank
+from aasp.evaluate.head import LinearHead
+from aasp.evaluate.probe import Chosen, ProbeResult, Progress, choose_each, rank
 from aasp.evaluate.task import Round, Task
 
 

@@ -21,7 +21,7 @@ from scipy.optimize import minimize
 from scipy.special import expit, log_softmax, softmax
 from sklearn.preprocessing import StandardScaler
 
-from aasp.evaluate.probe import LinearHead
+from aasp.evaluate.head import LinearHead
 
 
 class Rotated:
