@@ -97,11 +97,10 @@ def clip_keys(
 
 def pooled(encoder: AudioEncoder, found: Embeddings, keys: Sequence[Key]) -> dict[Key, np.ndarray]:
     """The clip vectors (B, D') of each key in what `embedded` found; with `layers` where a key is not the output."""
-    stages = [*found.layers, (found.tokens, found.cls)]
     subbands, depth = encoder.stem.subbands, encoder.config.encoder.depth
     out = {}
     for layer, pooling in keys:
-        tokens, cls = stages[-1 if layer == depth else layer]
+        tokens, cls = found.stages[layer - depth - 1]  # from the end: the output may be all there is
         out[layer, pooling] = pool(tokens, cls, subbands, found.valid, pooling).cpu().numpy()
     return out
 
