@@ -110,7 +110,8 @@ def test_confusions_and_mistakes_name_what_went_wrong() -> None:
 def test_nothing_wrong() -> None:
     report = single(["a", "b"])
     html = tell(replace(report, probabilities=np.eye(2)[report.truth]))
-    assert "no clip was taken for another class." in html and html.count("<p>None.</p>") == 2
+    assert "Every class scores 100 %; no clip was taken for another class." in html
+    assert "hardest class is" not in html and html.count("<p>None.</p>") == 2
     assert "Of 0 clips whose" in html
 
 

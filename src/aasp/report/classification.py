@@ -14,7 +14,7 @@ import numpy as np
 
 from aasp.evaluate.class_scores import ClassScores, calibration, class_scores, confusions, mistakes
 from aasp.evaluate.intervals import Interval
-from aasp.evaluate.metrics import accuracy, mean_average_precision
+from aasp.evaluate.probe import score
 from aasp.files import atomic_write
 from aasp.report.class_figures import (
     class_curve,
@@ -96,10 +96,14 @@ def tell(report: ClassificationReport) -> str:
 
 def _answer(report: ClassificationReport, scores: ClassScores, counts: np.ndarray) -> str:
     main = scores.f1 if scores.average_precision is None else scores.average_precision
-    hardest = int(np.where(scores.support > 0, np.nan_to_num(main, nan=0.0), np.inf).argmin())
+    reached = np.where(scores.support > 0, np.nan_to_num(main, nan=0.0), np.inf)
+    hardest = int(reached.argmin())
     away = counts * (1 - np.eye(len(counts), dtype=int))
     told = f"{'mAP' if report.several else 'Accuracy'} {report.score.percent()} % (95 % interval). "
-    told += f"The hardest class is {report.classes[hardest]}"
+    if reached[hardest] < 1:
+        told += f"The hardest class is {report.classes[hardest]}"
+    else:
+        told += "Every class scores 100 %"
     if not away.any():
         return f"{told}; no clip was taken for another class."
     i, j = divmod(int(away.argmax()), len(away))
@@ -108,10 +112,10 @@ def _answer(report: ClassificationReport, scores: ClassScores, counts: np.ndarra
 
 
 def _result(report: ClassificationReport) -> Section:
-    score = report.score
-    drawn = f"{score.clusters:,} groups of clips" if score.clusters < score.clips else "clips"
+    whole = report.score
+    drawn = f"{whole.clusters:,} groups of clips" if whole.clusters < whole.clips else "clips"
     rounds = [report.rounds == number for number in np.unique(report.rounds)]
-    parts = [_score(report.truth[own], report.probabilities[own]) for own in rounds]
+    parts = [score(report.truth[own], report.probabilities[own]) for own in rounds]
     each = f"Round by round: {', '.join(f'{100 * part:.1f}' for part in parts)}." if len(parts) > 1 else ""
     if report.several:
         chance = float(report.truth[:, report.truth.any(axis=0)].mean())
@@ -121,7 +125,7 @@ def _result(report: ClassificationReport) -> Section:
         guess = "always guessing the commonest class"
     table = (
         f"<table><caption>{report.metric} with its 95 % interval</caption><tbody>"
-        f"{score_row(report.metric, score, 'first', chance)}"
+        f"{score_row(report.metric, whole, 'first', chance)}"
         f'<tr class="differences"><td colspan="3">{each}</td></tr></tbody></table>'
     )
     return Section(
@@ -214,9 +218,3 @@ def _learning(report: ClassificationReport) -> Section | None:
         return None
     each = f" A line for each of {len(report.history)} rounds." if len(report.history) > 1 else ""
     return Section("How it learned", f"The checkpoint that did best on the validation part is the model.{each}", panels)
-
-
-def _score(truth: np.ndarray, probabilities: np.ndarray) -> float:
-    if truth.ndim == 2:
-        return mean_average_precision(truth, probabilities)
-    return accuracy(truth, probabilities.argmax(axis=1))
