@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from aasp.datasets.benchmarks.contract import Benchmark, Download
-from aasp.datasets.benchmarks.files import Clip, Listing, labelled_set, read_rows
+from aasp.datasets.benchmarks.files import PARTS, Clip, Listing, labelled_set, read_rows
 from aasp.datasets.labelled import LabelledSet
 from aasp.errors import AaspError
 
@@ -24,7 +24,6 @@ ACTORS = tuple(str(actor) for actor in range(1001, 1092))
 _NAME = re.compile(rf"((1\d{{3}})_[A-Z]{{3}}_({'|'.join(CLASSES)}))_[A-Z]+")
 # TensorFlow Datasets leaves these out: they were not to be had, under the names it expects, when it was made.
 _LEFT_OUT = {"1006_TIE_NEU", "1013_WSI_DIS", "1017_IWW_FEA", "1040_ITH_SAD"}
-_PARTS = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}
 
 
 def parts_of_actors() -> dict[str, str]:
@@ -64,9 +63,9 @@ def _listed(root: Path) -> Iterator[Clip]:
     for line, row in enumerate(read_rows(table, ("file_name", "split")), 2):
         path = root / "AudioWAV" / Path(row["file_name"]).name
         _, actor, emotion = _parsed(path)
-        if row["split"] not in _PARTS:
+        if row["split"] not in PARTS:
             raise AaspError(f"{table}, line {line}: unknown part {row['split']!r}; use train, valid and test")
-        yield Clip(str(path), (emotion,), _PARTS[row["split"]], actor)
+        yield Clip(str(path), (emotion,), PARTS[row["split"]], actor)
 
 
 def _parsed(path: Path) -> tuple[str, str, str]:

@@ -15,6 +15,9 @@ from aasp.datasets.index import Skipped
 from aasp.datasets.labelled import LabelledSet
 from aasp.errors import AaspError
 
+PARTS = {"train": "train", "valid": "valid", "validation": "valid", "val": "valid", "test": "test"}
+"""The parts, by what lists and folders call them."""
+
 
 class Clip(NamedTuple):
     """A clip as a benchmark's lists name it.

@@ -7,12 +7,11 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from aasp.datasets.benchmarks.files import Clip, Listing, draw
+from aasp.datasets.benchmarks.files import PARTS, Clip, Listing, draw
 from aasp.datasets.index import Skipped, walk
 from aasp.datasets.labelled import LabelledSet
 from aasp.errors import AaspError
 
-_PARTS = {"train": "train", "valid": "valid", "validation": "valid", "val": "valid", "test": "test"}
 _VALID, _TEST = 0.1, 0.2  # what is held out where there are no parts
 
 
@@ -31,13 +30,13 @@ def open_folder(root: str | Path) -> LabelledSet:
     if not root.is_dir():
         raise AaspError(f"no such folder: {root}; name one with a folder for each class")
     skipped: list[Skipped] = []
-    parts = {folder: _PARTS[folder.name] for folder in _folders(root) if folder.name in _PARTS}
+    parts = {folder: PARTS[folder.name] for folder in _folders(root) if folder.name in PARTS}
     notes = []
     if parts:
         for part in ("train", "test"):
             if part not in parts.values():
                 raise AaspError(f"{root}: has {', '.join(sorted(parts.values()))} but no {part}; add {root / part}")
-        others = [folder.name for folder in _folders(root) if folder.name not in _PARTS]
+        others = [folder.name for folder in _folders(root) if folder.name not in PARTS]
         if others:
             notes.append(f"not in a part, not used: folder {', '.join(others)}")
         clips = [clip for folder, part in parts.items() for clip in _classes(folder, part, skipped)]
