@@ -1,4 +1,4 @@
-"""Synthetic embeddings whose classes a linear head can tell apart, but not perfectly; and the helpers beside them."""
+"""Synthetic embeddings whose classes a linear head can just about tell apart, files of noise, and other helpers."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -22,3 +23,12 @@ def blobs(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     y = np.arange(120) % 4
     X = 0.7 * rng.normal(size=(4, 40))[y] + rng.normal(size=(120, 40)) * rng.uniform(0.1, 3, 40) + 5
     return X.astype(np.float32), y
+
+
+@pytest.fixture(scope="module")
+def paths(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Files of noise, as long as the test file's `SECONDS` say."""
+    folder, rng, lengths = tmp_path_factory.mktemp("sounds"), np.random.default_rng(0), request.module.SECONDS
+    for i, seconds in enumerate(lengths):
+        soundfile.write(folder / f"{i}.wav", 0.1 * rng.standard_normal(round(16_000 * seconds)), 16_000)
+    return [str(folder / f"{i}.wav") for i in range(len(lengths))]

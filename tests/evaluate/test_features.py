@@ -30,14 +30,6 @@ def encoder() -> AudioEncoder:
     return AudioEncoder(config).eval()
 
 
-@pytest.fixture(scope="module")
-def paths(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    folder, rng = tmp_path_factory.mktemp("sounds"), np.random.default_rng(0)
-    for i, seconds in enumerate(SECONDS):
-        soundfile.write(folder / f"{i}.wav", 0.1 * rng.standard_normal(round(16_000 * seconds)), 16_000)
-    return [str(folder / f"{i}.wav") for i in range(len(SECONDS))]
-
-
 def test_every_layer_and_pooling_is_what_the_encoder_says_of_the_file_alone(
     encoder: AudioEncoder, paths: list[str]
 ) -> None:

@@ -35,14 +35,6 @@ def classifiers(encoder: AudioEncoder) -> list[AudioClassifier]:
     return made
 
 
-@pytest.fixture(scope="module")
-def paths(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    folder, rng = tmp_path_factory.mktemp("sounds"), np.random.default_rng(0)
-    for i, seconds in enumerate(SECONDS):
-        soundfile.write(folder / f"{i}.wav", 0.1 * rng.standard_normal(round(16_000 * seconds)), 16_000)
-    return [str(folder / f"{i}.wav") for i in range(len(SECONDS))]
-
-
 def alone(classifier: AudioClassifier, wave: np.ndarray) -> np.ndarray:
     training = classifier.training
     with torch.no_grad():
