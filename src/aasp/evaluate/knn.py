@@ -45,7 +45,10 @@ class Voters:
         out = [np.zeros((len(X), self.labels.shape[1])) for _ in ks]
         for start in range(0, len(X), CHUNK):
             similarity = units[start : start + CHUNK] @ self.units.T
-            nearest = np.argsort(-similarity, axis=1, kind="stable")[:, : max(ks)]
+            # Sorting all voters would take longer than all the rest.
+            nearest = np.argpartition(-similarity, max(ks) - 1, axis=1)[:, : max(ks)]
+            order = np.argsort(-np.take_along_axis(similarity, nearest, axis=1), axis=1, kind="stable")
+            nearest = np.take_along_axis(nearest, order, axis=1)
             weight = np.exp(np.take_along_axis(similarity, nearest, axis=1).astype(np.float64) / TEMPERATURE)
             for votes, k in zip(out, ks, strict=True):
                 cast = (weight[:, :k, None] * self.labels[nearest[:, :k]]).sum(1)

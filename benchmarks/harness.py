@@ -1,0 +1,168 @@
+"""Measure things alternately in one run, so that their ratio holds on a noisy machine, and keep what came out.
+
+Every benchmark is `python benchmarks/NAME.py`: it measures, prints its rows and writes them to
+`benchmarks/results/NAME.json`. `python benchmarks/table.py` puts all of them into docs/performance.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import multiprocessing
+import os
+import platform
+import resource
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from aasp.training.environment import commit
+
+RESULTS = Path(__file__).parent / "results"
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Median and quartiles of repeated measurements of one thing."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        if len(values) < 2:
+            return cls(values[0], values[0], values[0])
+        low, median, high = statistics.quantiles(values, n=4, method="inclusive")
+        return cls(median, low, high)
+
+    def __str__(self) -> str:
+        return f"{self.median:.3g} [{self.low:.3g}, {self.high:.3g}]"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measured ratio and what it has to reach.
+
+    Attributes:
+        what: measured in which case.
+        ratio: ours over theirs, or a share, median and quartiles over rounds.
+        reach: the bar, such as ">= 5" or "<= 0.2"; empty where there is none.
+        detail: the two things themselves, in words and numbers with units.
+    """
+
+    what: str
+    ratio: Spread
+    reach: str = ""
+    detail: str = ""
+
+    @property
+    def reached(self) -> bool | None:
+        """Whether the median passes the bar; None without one."""
+        if not self.reach:
+            return None
+        sign, bar = self.reach.split()
+        return self.ratio.median >= float(bar) if sign == ">=" else self.ratio.median <= float(bar)
+
+
+def alternately(
+    things: Mapping[str, Callable[[], object]], rounds: int, warmup: int = 1, seconds: float = 0.0
+) -> dict[str, list[float]]:
+    """Seconds of each thing in each round, by wall clock; in a round all take their turn, in alternating order.
+
+    Args:
+        things: what to run, by name.
+        rounds: measured rounds.
+        warmup: rounds before that.
+        seconds: a turn repeats a thing for at least this long and counts its mean, for things too short to time.
+    """
+    took: dict[str, list[float]] = {name: [] for name in things}
+    for number in range(-warmup, rounds):
+        for name in list(things) if number % 2 else reversed(list(things)):
+            synchronise()
+            began, runs = time.perf_counter(), 0
+            while runs == 0 or time.perf_counter() - began < seconds:
+                things[name]()
+                synchronise()
+                runs += 1
+            if number >= 0:
+                took[name].append((time.perf_counter() - began) / runs)
+    return took
+
+
+def synchronise() -> None:
+    """Wait for the accelerator, where there is one."""
+    if torch.accelerator.is_available():
+        torch.accelerator.synchronize()
+
+
+def ratio(over: Sequence[float], under: Sequence[float]) -> Spread:
+    """The ratio of two things measured in the same rounds."""
+    return Spread.of([a / b for a, b in zip(over, under, strict=True)])
+
+
+def memory_growth(prepare: Callable[..., Callable[[], object]], *arguments: Any) -> float:
+    """MiB by which the resident peak of a fresh process grows while it runs what `prepare(*arguments)` returns.
+
+    What `prepare` makes, the inputs, and the interpreter with its libraries are there before and don't count.
+    """
+    context = multiprocessing.get_context("spawn")
+    answer = context.Queue()
+    child = context.Process(target=_grow, args=(answer, torch.get_num_threads(), prepare, arguments))
+    child.start()
+    child.join()
+    assert child.exitcode == 0, "the measured process died"
+    return answer.get()
+
+
+def _grow(answer: Any, threads: int, prepare: Callable[..., Callable[[], object]], arguments: tuple) -> None:
+    torch.set_num_threads(threads)
+    torch.ones(64, 64, requires_grad=True).matmul(torch.ones(64, 64)).sum().backward()  # libraries load lazily
+    run = prepare(*arguments)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    run()
+    answer.put((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+
+
+def options(description: str | None, rounds: int) -> argparse.ArgumentParser:
+    """The options that all benchmarks share."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--rounds", type=int, default=rounds, help=f"measured rounds, {rounds} by default")
+    return parser
+
+
+def report(name: str, rows: Sequence[Row], threads: int, **notes: Any) -> None:
+    """Print the rows and write them, with the machine they were measured on, to `benchmarks/results/NAME.json`."""
+    for row in rows:
+        verdict = {None: "", True: f"reaches {row.reach}", False: f"MISSES {row.reach}"}[row.reached]
+        print(f"{name}: {row.what}: {row.ratio}  {verdict}  ({row.detail})", flush=True)
+    document = {"benchmark": name, "rows": [asdict(row) for row in rows], "machine": machine(threads), **notes}
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n")
+
+
+def machine(threads: int) -> dict[str, Any]:
+    """What a measurement was made on."""
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "commit": commit(),
+        "processor": _processor(),
+        "isa": torch.backends.cpu.get_cpu_capability() + (" AMX" if torch.cpu._is_amx_tile_supported() else ""),
+        "threads": threads,
+        "gpu": gpu,
+        "torch": torch.__version__,
+    }
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    names = [line for line in info.read_text().splitlines() if "model name" in line] if info.exists() else []
+    return names[0].partition(":")[2].strip() if names else platform.processor()
