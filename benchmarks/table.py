@@ -18,7 +18,7 @@ BEGIN, END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
 
 def table() -> str:
     """The Markdown table of all results, in the benchmarks' order."""
-    lines = ["| benchmark | what | ratio, median [quartiles] | must reach | | in numbers |", "|---|---|---|---|---|---|"]
+    lines = ["| benchmark | what | ratio, median [quartiles] | must reach | | in numbers |", "|---" * 6 + "|"]
     machines = []
     for name in ORDER:
         file = RESULTS / f"{name}.json"
