@@ -143,6 +143,16 @@ def test_health_names_what_is_wrong_and_nothing_else() -> None:
     assert "rank 1.0" in objective.check_health(metrics | {"embedding_rank": 1.0})
 
 
+def test_the_loss_is_the_same_with_and_without_diagnostics() -> None:
+    found = []
+    for diagnose in (True, False):
+        objective = build(small())
+        torch.manual_seed(1)
+        found.append(objective(batch(16_000, 12_000), diagnose))
+    assert found[0]["loss"].item() == found[1]["loss"].item()
+    assert found[0]["diagnostics"] and not found[1]["diagnostics"]
+
+
 def test_a_single_view_says_that_the_contrastive_loss_is_zero() -> None:
     with pytest.warns(UserWarning, match=r"masking\.views is 1"):
         objective = build(small(masking__views=1))

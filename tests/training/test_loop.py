@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from toy_training import toy_run
+from toy_training import ToyObjective, toy_run
 
 from aasp.errors import AaspError
 from aasp.training import checkpoint
@@ -54,6 +54,18 @@ def test_a_checkpoint_of_a_sick_model_is_not_saved(tmp_path: Path) -> None:
     with pytest.raises(TrainingStopped, match="step 8"):
         toy_run(tmp_path, ill=8)
     assert checkpoint.latest(tmp_path).name == "step-00000004"
+
+
+def test_diagnostics_are_asked_for_only_where_they_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, forward = [], ToyObjective.forward
+
+    def watched(self: ToyObjective, batch: dict[str, torch.Tensor], diagnose: bool) -> dict:
+        asked.append(diagnose)
+        return forward(self, batch, diagnose)
+
+    monkeypatch.setattr(ToyObjective, "forward", watched)
+    toy_run(tmp_path, 13)  # logs every third step, saves every fourth
+    assert [step for step, diagnosed in enumerate(asked, 1) if diagnosed] == [3, 4, 6, 8, 9, 12, 13]
 
 
 def test_another_recipe_is_refused_and_nothing_is_lost(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ class ToyObjective(nn.Module):
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
         self.noisy, self.poison, self.ill = noisy, None, None
 
-    def forward(self, batch: dict[str, Tensor]) -> dict[str, Any]:
+    def forward(self, batch: dict[str, Tensor], diagnose: bool) -> dict[str, Any]:
         self.steps += 1
         x = batch["wave"]
         if self.noisy:
@@ -51,7 +51,8 @@ class ToyObjective(nn.Module):
         error = (y - self.teacher(x)).square().mean()
         spread = self.gather(y).var(0).sqrt().mean()  # of the clips of all processes
         losses = {"square": error, "spread": (spread - 1).square()}
-        return {"loss": sum(losses.values()), "losses": losses, "diagnostics": {"token": self.token.norm()}}
+        diagnostics = {"token": self.token.norm()} if diagnose else {}
+        return {"loss": sum(losses.values()), "losses": losses, "diagnostics": diagnostics}
 
     def update_teacher(self, momentum: float) -> None:
         with torch.no_grad():

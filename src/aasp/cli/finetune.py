@@ -47,7 +47,7 @@ class Finetune(LabelledOptions):
     workers: int = 2
     """Threads that decode audio."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
-    """Of training; auto: bf16 where the machine has it in hardware. Scores are always computed in fp32."""
+    """Of training; auto: bf16 or fp32, whichever is faster on this machine. Scores are always computed in fp32."""
     threads: int | None = None
     """CPU threads of torch, one a core when left out; with as many again, a resumed run repeats every digit."""
     log_every: int = 50

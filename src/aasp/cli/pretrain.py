@@ -36,7 +36,7 @@ class Pretrain:
     workers: int = 2
     """Threads that decode audio."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
-    """auto: bf16 where the machine has it in hardware."""
+    """auto: bf16 or fp32, whichever is faster on this machine; a run that goes on keeps what it began with."""
     threads: int | None = None
     """CPU threads of torch, one a core when left out; with as many again, a resumed run repeats every digit."""
     checkpoint_every: int = 500

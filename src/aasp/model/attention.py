@@ -13,8 +13,8 @@ from torch.nn import functional
 def attend(q_BHNE: Tensor, k_BHME: Tensor, v_BHME: Tensor, valid_BM: Tensor | None = None) -> Tensor:
     """Attention of queries on keys, shape (B, H, N, E).
 
-    On processors the fused kernel's backward is three to five times slower in bf16 than two plain products (see
-    docs/decisions.md), so these are used there; other devices get the fused kernel.
+    The fused kernel, but for bf16 on processors: there its backward takes two to seven times as long as two plain
+    products (docs/decisions.md).
 
     Args:
         q_BHNE: queries.
@@ -23,13 +23,15 @@ def attend(q_BHNE: Tensor, k_BHME: Tensor, v_BHME: Tensor, valid_BM: Tensor | No
         valid_BM: keys that count, boolean, shape (B, M); all when left out.
     """
     mask = None if valid_BM is None else valid_BM[:, None, None]
-    if q_BHNE.device.type != "cpu":
+    if q_BHNE.device.type != "cpu" or q_BHNE.dtype != torch.bfloat16:
         return functional.scaled_dot_product_attention(q_BHNE, k_BHME, v_BHME, attn_mask=mask)
+    clips, heads, _, width = q_BHNE.shape
     with torch.autocast("cpu", enabled=False):  # it would take the softmax to fp32 and back
-        scores = (q_BHNE * q_BHNE.shape[-1] ** -0.5) @ k_BHME.transpose(-1, -2)
+        q, k, v = (x.flatten(0, 1) for x in (q_BHNE, k_BHME, v_BHME))
+        scores = torch.baddbmm(q.new_empty(1), q, k.mT, beta=0, alpha=width**-0.5)
         if mask is not None:
-            scores = scores.masked_fill(~mask, -torch.inf)
-        return torch.softmax(scores, dim=-1) @ v_BHME
+            scores = scores.unflatten(0, (clips, heads)).masked_fill(~mask, -torch.inf).flatten(0, 1)
+        return (torch.softmax(scores, dim=-1) @ v).unflatten(0, (clips, heads))
 
 
 class Attention(nn.Module):

@@ -54,11 +54,12 @@ class PretrainObjective(nn.Module):
             nn.Linear(width, hidden, bias=False), nn.LayerNorm(hidden), nn.GELU(), nn.Linear(hidden, embedding)
         )
 
-    def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Any]:
+    def forward(self, batch: Mapping[str, Tensor], diagnose: bool = True) -> dict[str, Any]:
         """Losses of one batch.
 
         Args:
             batch: "wave", shape (B, S), zero beyond each clip's end; "length", valid samples, shape (B,), on the host.
+            diagnose: also measure the health of the step.
 
         Returns:
             "loss", the weighted sum; "losses", each by name; "diagnostics", the health of the step; all 0-d tensors.
@@ -90,8 +91,10 @@ class PretrainObjective(nn.Module):
             "contrastive": contrastive_loss(embedding, recipe.losses.temperature),
         }
         loss = torch.stack([getattr(recipe.losses, name) * value for name, value in losses.items()]).sum()
-        diagnostics = {"summary_deviation": summary_deviation}
-        diagnostics |= embedding_health(predicted, target_BND, cls_BVD) | stem_health(student.stem, mel_BTM)
+        diagnostics = {}
+        if diagnose:
+            diagnostics = {"summary_deviation": summary_deviation} | stem_health(student.stem, mel_BTM)
+            diagnostics |= embedding_health(predicted, target_BND, cls_BVD)
         return {"loss": loss, "losses": losses, "diagnostics": diagnostics}
 
     def update_teacher(self, momentum: float) -> None:

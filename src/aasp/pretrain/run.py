@@ -18,6 +18,7 @@ from aasp.pretrain.recipe import Recipe
 from aasp.training import engine
 from aasp.training.bookkeeping import Bookkeeping
 from aasp.training.loop import Result, Settings, train
+from aasp.training.precision import Precision, settle
 from aasp.training.randomness import seed
 from aasp.training.run import Run, check_run, open_run
 from aasp.training.schedules import Schedules, cosine_schedules, ramp
@@ -32,7 +33,7 @@ def pretrain(
     *,
     resume: str | Path = "auto",
     workers: int = 2,
-    precision: engine.Precision = "auto",
+    precision: Precision = "auto",
     log_every: int = 50,
     checkpoint_every: int = 500,
 ) -> Result:
@@ -45,7 +46,8 @@ def pretrain(
         resume: ``auto`` goes on from the last checkpoint in `out`, ``never`` wants a new directory, a path goes on from
             that checkpoint or run.
         workers: threads that decode audio.
-        precision: of the forward pass; ``auto`` is bf16 where that is fast.
+        precision: of the forward pass; ``auto`` is bf16 or fp32, whichever is faster on this machine, and stays what it
+            was when a run goes on.
         log_every: steps between log lines.
         checkpoint_every: steps between checkpoints.
 
@@ -57,7 +59,7 @@ def pretrain(
         OSError: the disk is full; the last checkpoint is kept.
     """
     machine = engine.accelerator()
-    precision = engine.settle(precision, machine.device)
+    precision = settle(precision, machine, Run(Path(out)).environment)
     settings = Settings(
         name=recipe.name,
         clip=recipe.optimizer.clip,

@@ -65,7 +65,8 @@ class Teacher(nn.Module):
         output = self.model.encoder(tokens, valid_BN, layers=True)
         outputs = [x[:, 1:].float() for x in output.ffn[-self.config.layers :]]
         weight = mel_BTM.new_ones(tokens.shape[:2]) if valid_BN is None else valid_BN.float()
-        frame, summary = targets(outputs, weight, self.config.utterance == "instance")
+        with torch.autocast(tokens.device.type, enabled=False):  # sums over many tokens
+            frame, summary = targets(outputs, weight, self.config.utterance == "instance")
         deviation = summary.std(0, correction=0).mean()
         return frame, standardise(summary) if self.config.utterance == "standardised" else summary, deviation
 
@@ -92,16 +93,16 @@ def targets(layers_LBND: list[Tensor], weight_BN: Tensor, instance: bool) -> tup
         instance: summarise the frame target itself (EAT), instead of the layers before their instance norm.
     """
     width = layers_LBND[0].shape[-1]
-    share_BN1 = (weight_BN / weight_BN.sum(1, keepdim=True))[..., None]
-    token_mean = lambda x: (x * share_BN1).sum(1, keepdim=True)
+    share_B1N = (weight_BN / weight_BN.sum(1, keepdim=True))[:, None]
+    means = [share_B1N @ x for x in layers_LBND]  # (B, 1, D): one pass, no weighted copy of the tokens
     normalised = torch.zeros_like(layers_LBND[0])
-    for x in layers_LBND:
-        centred = x - token_mean(x)
-        normalised += centred * torch.rsqrt(token_mean(centred.square()) + 1e-5)
+    for x, mean in zip(layers_LBND, means, strict=True):
+        centred = x - mean
+        normalised.addcmul_(centred, torch.rsqrt(share_B1N @ centred.square() + 1e-5))
     frame = functional.layer_norm(normalised / len(layers_LBND), (width,))
     if instance:
-        return frame, token_mean(frame)[:, 0]
-    return frame, functional.layer_norm(token_mean(torch.stack(layers_LBND).mean(0))[:, 0], (width,))
+        return frame, (share_B1N @ frame)[:, 0]
+    return frame, functional.layer_norm(torch.stack(means).mean(0)[:, 0], (width,))
 
 
 def standardise(summary_BD: Tensor) -> Tensor:

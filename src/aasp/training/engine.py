@@ -1,53 +1,23 @@
-"""The machine a run is on: processes and devices through accelerate, and the precision that suits them."""
+"""The machine a run is on: processes and devices through accelerate."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, distributed
 
-from aasp.errors import AaspError
-
-Precision = Literal["auto", "bf16", "fp32"]
-
 
 def accelerator() -> Accelerator:
     """Join the processes that torchrun or `accelerate launch` started, or be the only one.
 
-    Mixed precision is not left to accelerate: it would rewrite the objective's `forward`; see `autocast`. That there is
-    nothing but CPUs it must be told: processes would else not join, but each train on its own.
+    Mixed precision is not left to accelerate: it would rewrite the objective's `forward` (see
+    `aasp.training.precision`). That there is nothing but CPUs it must be told: processes would else not join, but each
+    train on its own.
     """
     return Accelerator(mixed_precision="no", cpu=not torch.accelerator.is_available())
-
-
-def has_fast_bf16(device: torch.device) -> bool:
-    """Whether bfloat16 matrix products are faster than float32 ones there: in hardware, not emulated."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    if device.type == "cpu":
-        return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
-    return False
-
-
-def settle(precision: Precision, device: torch.device) -> Precision:
-    """What ``auto`` means on a device: bf16 where it is fast, else fp32.
-
-    Raises:
-        AaspError: no such precision.
-    """
-    if precision not in get_args(Precision):
-        raise AaspError(f"no such precision: {precision}; take one of {', '.join(get_args(Precision))}")
-    if precision == "auto":
-        return "bf16" if has_fast_bf16(device) else "fp32"
-    return precision
-
-
-def autocast(precision: Precision, device: torch.device) -> torch.autocast:
-    """The context, good for any number of uses one after the other, to run a forward pass in."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=settle(precision, device) == "bf16")
 
 
 def to_device(batch: Mapping[str, Any], device: torch.device) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from torch import Tensor
 from aasp.errors import AaspError
 from aasp.training import checkpoint, engine, optim, snapshot
 from aasp.training.interrupts import Interrupts
+from aasp.training.precision import Precision, autocast
 from aasp.training.record import Record
 from aasp.training.run import Run
 from aasp.training.schedules import Schedules
@@ -33,11 +34,12 @@ class TrainingStopped(AaspError):
 class Objective(Protocol):
     """What is trained: an `nn.Module` that is its own training step.
 
-    Called with a batch it returns ``{"loss": scalar, "losses": {name: scalar}, "diagnostics": {name: scalar}}``. A
+    Called with a batch it returns ``{"loss": scalar, "losses": {name: scalar}, "diagnostics": {name: scalar}}``; the
+    diagnostics may be empty unless `diagnose` asks for them, which the loop does at log and checkpoint steps only. A
     teacher's parameters have ``requires_grad`` False and are part of the state dict.
     """
 
-    def __call__(self, batch: Mapping[str, Any]) -> dict[str, Any]: ...
+    def __call__(self, batch: Mapping[str, Any], diagnose: bool) -> dict[str, Any]: ...
 
     def update_teacher(self, momentum: float) -> None:
         """Called after every optimizer step."""
@@ -79,7 +81,7 @@ class Settings:
     log_every: int = 50
     checkpoint_every: int = 500
     keep: int = 2
-    precision: engine.Precision = "auto"
+    precision: Precision = "auto"
 
     def __post_init__(self) -> None:
         for name in ("log_every", "checkpoint_every", "keep"):
@@ -137,7 +139,7 @@ def train(
     optimizer = optim.adamw(objective, betas=settings.betas, rate_of=rate_of)
     model, _ = machine.prepare(objective, optimizer)
     trainable = [parameter for parameter in objective.parameters() if parameter.requires_grad]
-    autocast = engine.autocast(settings.precision, machine.device)
+    context = autocast(settings.precision, machine.device)
     objective.train()
     so_far = snapshot.Progress()
     if start is not None:
@@ -152,9 +154,10 @@ def train(
             with record.waiting():
                 batch = next(batches)
             to_log = step % settings.log_every == 0 or step == steps
+            to_save = step % settings.checkpoint_every == 0 or step == steps
 
-            with autocast:
-                output = model(engine.to_device(batch, machine.device))
+            with context:
+                output = model(engine.to_device(batch, machine.device), to_log or to_save)
             machine.backward(output["loss"])
             diagnostics = output["diagnostics"] | (objective.gradient_diagnostics() if to_log else {})
             norm = whole(machine.clip_grad_norm_(trainable, settings.clip))
@@ -168,10 +171,10 @@ def train(
             record.advance()
 
             exit_code = _agreed(interrupts.exit_code, step, machine)
-            to_save = step % settings.checkpoint_every == 0 or step == steps or exit_code is not None
+            to_save = to_save or exit_code is not None
             if to_log or to_save:
                 means, health = fetch(so_far.window.means(), machine), fetch(diagnostics, machine)
-                illness = _not_finite(means) or objective.check_health({**means, **health})
+                illness = _not_finite(means) or (objective.check_health({**means, **health}) if health else None)
                 if to_log or illness:
                     record.log({**means, **now, **{f"diagnostics/{name}": value for name, value in health.items()}})
                 if illness:

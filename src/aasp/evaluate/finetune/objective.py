@@ -47,12 +47,13 @@ class FinetuneObjective(nn.Module):
             classifier.encoder.stem.requires_grad_(False)
         self.average = copy.deepcopy(classifier).requires_grad_(False) if recipe.ema else None
 
-    def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Any]:
+    def forward(self, batch: Mapping[str, Tensor], diagnose: bool = True) -> dict[str, Any]:
         """Loss of one batch.
 
         Args:
             batch: "wave", shape (B, S), zero beyond each clip's end; "length", valid samples, shape (B,), on the host;
                 "target", shape (B, K), 1 for each label.
+            diagnose: also tell how the step went.
 
         Returns:
             "loss"; "losses", by name; "diagnostics": share of clips whose likeliest class is a label, and the stem's
@@ -69,8 +70,10 @@ class FinetuneObjective(nn.Module):
             stages, valid_BG = found.stages, found.valid
         logits_BK = self.model.classify(stages, valid_BG)
         loss = self._loss(logits_BK, target_BK)
-        hits = target_BK.gather(1, logits_BK.detach().argmax(1, keepdim=True)) > 0
-        diagnostics = {"hits": hits.float().mean()} | stem_health(encoder.stem, mel_BTM)
+        diagnostics = {}
+        if diagnose:
+            hits = target_BK.gather(1, logits_BK.detach().argmax(1, keepdim=True)) > 0
+            diagnostics = {"hits": hits.float().mean()} | stem_health(encoder.stem, mel_BTM)
         return {"loss": loss, "losses": {self.recipe.loss: loss}, "diagnostics": diagnostics}
 
     def _loss(self, logits_BK: Tensor, target_BK: Tensor) -> Tensor:

@@ -20,7 +20,8 @@ from aasp.evaluate.probe import ProbeResult
 from aasp.evaluate.task import Task
 from aasp.training import engine
 from aasp.training.loop import Settings
-from aasp.training.run import check_run
+from aasp.training.precision import Precision, settle
+from aasp.training.run import Run, check_run
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def finetune(
     *,
     resume: str = "auto",
     workers: int = 2,
-    precision: engine.Precision = "auto",
+    precision: Precision = "auto",
     log_every: int = 50,
 ) -> Outcome:
     """Fine-tune, round by round; the best on the valid part is scored on the test part, whole clips.
@@ -81,7 +82,7 @@ def finetune(
         log_every=log_every,
         checkpoint_every=asked.recipe.validate_every,
         keep=1,
-        precision=engine.settle(precision, machine.device),
+        precision=settle(precision, machine, Run(folders[0]).environment),
     )
     for folder, round_ in zip(folders, task.rounds, strict=True):
         exit_code = train_round(asked, task, round_, seconds, folder, settings, machine, resume, workers)

@@ -1,0 +1,91 @@
+"""The precision of a forward pass: what suits the machine is measured, not looked up.
+
+Having bfloat16 instructions is no promise: matrix products in it are four times as fast as in float32 with AMX, and
+half as fast where AVX-512's run at half rate (docs/decisions.md).
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import time
+from pathlib import Path
+from typing import Literal, get_args
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
+
+from aasp.errors import AaspError
+
+Precision = Literal["auto", "bf16", "fp32"]
+
+_PRODUCT = (1024, 768, 768)  # rows, inner, columns: 10 ms at most
+_TRIES = 5
+
+
+def settle(precision: Precision, machine: Accelerator, environment: Path | None = None) -> Precision:
+    """What ``auto`` means: as at the last start of a run that goes on, else bf16 where that is faster, else fp32.
+
+    Args:
+        precision: what was asked for.
+        machine: processes and devices; all processes get the first one's answer.
+        environment: the run's list of starts (see `aasp.training.environment`), which need not exist.
+
+    Raises:
+        AaspError: no such precision.
+    """
+    if _known(precision) == "auto":
+        told = [_last(environment) or ("bf16" if has_fast_bf16(machine.device) else "fp32")]
+        precision = broadcast_object_list(told)[0]
+    return precision
+
+
+def has_fast_bf16(device: torch.device) -> bool:
+    """Whether bfloat16 matrix products are faster than float32 ones there; on processors both are timed, once."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu":
+        supported = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+        return supported and _seconds_of_a_product()[torch.bfloat16] < _seconds_of_a_product()[torch.float32]
+    return False
+
+
+def autocast(precision: Precision, device: torch.device) -> torch.autocast:
+    """The context, good for any number of uses one after the other, to run a forward pass in.
+
+    Raises:
+        AaspError: no such precision.
+    """
+    enabled = _known(precision) == "bf16" or (precision == "auto" and has_fast_bf16(device))
+    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+
+
+def _known(precision: Precision) -> Precision:
+    if precision not in get_args(Precision):
+        raise AaspError(f"no such precision: {precision}; take one of {', '.join(get_args(Precision))}")
+    return precision
+
+
+@functools.cache
+def _seconds_of_a_product() -> dict[torch.dtype, float]:
+    """The shortest time of one matrix product on the processor, by type; both take turns, noise hits both."""
+    rows, inner, columns = _PRODUCT
+    inputs = {dtype: torch.ones(rows, inner, dtype=dtype) for dtype in (torch.float32, torch.bfloat16)}
+    weights = {dtype: torch.ones(columns, inner, dtype=dtype) for dtype in inputs}
+    took = dict.fromkeys(inputs, float("inf"))
+    with torch.inference_mode():
+        for _ in range(_TRIES):
+            for dtype in inputs:
+                began = time.perf_counter()
+                torch.nn.functional.linear(inputs[dtype], weights[dtype])
+                took[dtype] = min(took[dtype], time.perf_counter() - began)
+    return took
+
+
+def _last(environment: Path | None) -> Precision | None:
+    """The precision of a run's last start."""
+    if environment is None or not environment.exists():
+        return None
+    starts = json.loads(environment.read_text())
+    return starts[-1].get("precision") if starts else None

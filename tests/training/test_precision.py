@@ -1,0 +1,63 @@
+"""`auto` is what is faster, agreed on once for a run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from aasp.errors import AaspError
+from aasp.training import precision
+from aasp.training.engine import accelerator
+from aasp.training.precision import autocast, has_fast_bf16, settle
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(params=["bf16", "fp32"])
+def faster(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A machine that has bf16 instructions, and on which one of the two is faster."""
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    took = {torch.bfloat16: 1.0, torch.float32: 2.0 if request.param == "bf16" else 0.5}
+    monkeypatch.setattr(precision, "_seconds_of_a_product", lambda: took)
+    return request.param
+
+
+def test_auto_is_what_is_faster(faster: str) -> None:
+    assert settle("auto", accelerator()) == faster
+    with autocast("auto", CPU):
+        product = torch.nn.functional.linear(torch.ones(2, 2), torch.ones(2, 2))
+    assert product.dtype == (torch.bfloat16 if faster == "bf16" else torch.float32)
+
+
+@pytest.mark.parametrize("asked", ["bf16", "fp32"])
+def test_what_was_asked_for_is_taken(faster: str, asked: precision.Precision) -> None:
+    assert settle(asked, accelerator()) == asked
+
+
+@pytest.mark.parametrize("before", ["bf16", "fp32"])
+def test_a_run_that_goes_on_keeps_its_precision(faster: str, before: str, tmp_path: Path) -> None:
+    starts = tmp_path / "environment.json"
+    assert settle("auto", accelerator(), starts) == faster
+    starts.write_text(json.dumps([{"precision": "fp32"}, {"precision": before}]))
+    assert settle("auto", accelerator(), starts) == before
+
+
+def test_the_measurement_times_both() -> None:
+    precision._seconds_of_a_product.cache_clear()
+    took = precision._seconds_of_a_product()
+    assert set(took) == {torch.float32, torch.bfloat16} and all(0 < seconds < 10 for seconds in took.values())
+
+
+def test_without_the_instructions_nothing_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    monkeypatch.setattr(precision, "_seconds_of_a_product", lambda: pytest.fail("measured"))
+    assert not has_fast_bf16(CPU)
+
+
+def test_an_unknown_precision_is_refused() -> None:
+    with pytest.raises(AaspError, match="no such precision: fp64; take one of auto, bf16, fp32"):
+        settle("fp64", accelerator())  # type: ignore[arg-type]
