@@ -1,0 +1,44 @@
+"""One whole pre-training step of a recipe, as the loop takes it, for benchmarks to time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from aasp.pretrain.objective import PretrainObjective
+from aasp.pretrain.recipe import Recipe
+from aasp.training import optim
+from aasp.training.precision import Precision, autocast
+
+
+def synthetic_batch(recipe: Recipe, device: torch.device, seed: int = 0) -> dict[str, Tensor]:
+    """A batch of the recipe's size and length, of noise."""
+    clips, samples = recipe.data.batch, round(recipe.data.crop_seconds * recipe.model.frontend.rate)
+    wave = 0.1 * torch.randn(clips, samples, generator=torch.Generator().manual_seed(seed))
+    return {"wave": wave.to(device), "length": torch.full((clips,), samples)}
+
+
+def library_step(
+    recipe: Recipe, precision: Precision, device: torch.device, objective: PretrainObjective | None = None
+) -> Callable[[], Tensor]:
+    """A function that takes one step of `aasp.training.loop` and returns its loss."""
+    torch.manual_seed(recipe.seed)
+    objective = (objective or PretrainObjective(recipe)).to(device).train()
+    optimizer = optim.adamw(objective, betas=recipe.optimizer.betas)
+    trainable = [parameter for parameter in objective.parameters() if parameter.requires_grad]
+    batch, context = synthetic_batch(recipe, device), autocast(precision, device)
+
+    def step() -> Tensor:
+        optim.set_step(optimizer, recipe.optimizer.lr, recipe.optimizer.weight_decay)
+        with context:
+            output = objective(batch, False)
+        output["loss"].backward()
+        norm = torch.nn.utils.clip_grad_norm_(trainable, recipe.optimizer.clip)
+        optim.step_unless(optimizer, ~torch.isfinite(norm))
+        optimizer.zero_grad()
+        objective.update_teacher(recipe.teacher.momentum)
+        return output["loss"].detach()
+
+    return step
