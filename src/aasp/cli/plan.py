@@ -50,7 +50,7 @@ class Plan:
     peak: float | None = None
     """TFLOP/s of a GPU, dense bf16; 989 when left out."""
     network: float | None = None
-    """GB/s that a GPU can send; when left out, 450 inside a machine of eight, else 50."""
+    """GB/s that a GPU sends in a ring of all; when left out, 450 inside a machine of eight, else 400."""
     storage: float | None = None
     """GB/s that all GPUs together can read, 10 when left out."""
     json: bool = False

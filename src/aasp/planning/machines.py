@@ -18,8 +18,8 @@ CORES_A_GPU = 14
 """112 cores for eight GPUs (DGX H100)."""
 NVLINK_GBS, NVLINK_GPUS = 450.0, 8
 """What a GPU can send inside one machine, of that many (DGX H100; 900 counts both directions)."""
-PORT_GBS = 50.0
-"""And between machines: one 400 Gbit/s port a GPU (DGX H100)."""
+PORTS_GBS = 400.0
+"""And between such machines: eight ports of 400 Gbit/s, over which the eight GPUs' rings run side by side."""
 STORAGE_GBS = 10.0
 """What all GPUs together read from a shared file system: an assumption, measure your own."""
 
@@ -43,7 +43,8 @@ class Machines:
         utilisation: share of the peak that the step's matrix products reach.
         peak: TFLOP/s of a GPU, dense bf16.
         cores: CPU cores that decode for a GPU.
-        network: GB/s that a GPU can send; NVLink's inside one machine and a port's between several when left out.
+        network: GB/s that a GPU sends in a ring of all (NCCL's bus bandwidth); NVLink's inside one machine and its
+            ports' between several when left out.
         storage: GB/s that all GPUs together can read.
         audio: how the audio is stored.
         decoded: hours of audio that a core decodes per second; as measured for the format when left out.
@@ -77,8 +78,8 @@ class Machines:
 
     @property
     def sent_per_second(self) -> float:
-        """Bytes that each GPU can send."""
-        return 1e9 * (self.network or (NVLINK_GBS if self.gpus <= NVLINK_GPUS else PORT_GBS))
+        """Bytes that each GPU sends in a ring of all."""
+        return 1e9 * (self.network or (NVLINK_GBS if self.gpus <= NVLINK_GPUS else PORTS_GBS))
 
     @property
     def decoded_per_core(self) -> float:
