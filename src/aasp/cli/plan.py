@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import tyro
 
 from aasp.cli.arguments import Settings, parse, settings
-from aasp.cli.show import facts
+from aasp.cli.show import clock, facts
 
 if TYPE_CHECKING:
     from aasp.planning.embedding import EmbeddingPlan
@@ -105,7 +105,7 @@ def _show_pretraining(plan: PretrainingPlan, machines: Machines) -> None:
         "the schedule",
         {
             "GPU-hours": f"{plan.gpu_hours:,.4g}",
-            "days": f"{plan.days:.3g}",
+            "time": clock(86_400 * plan.days),
             "clips": f"{plan.clips:,}",
             "hours of audio": f"{plan.audio_hours:,.0f}",
             "epochs": f"{plan.epochs:.3g}",
@@ -140,10 +140,13 @@ def _show_embedding(plan: EmbeddingPlan, machines: Machines) -> None:
         {
             f"a window of {plan.window_seconds:g} s": si(plan.window_flops, "FLOP"),
             **{f"GPU-hours, {name}": f"{value:,.4g}" for name, value in plan.gpu_hours.items()},
-            **{f"days, {name}": f"{value:.3g}" for name, value in plan.days.items()},
+            **{f"time, {name}": clock(86_400 * days) for name, days in plan.days.items()},
         },
     )
-    facts("clips of one window take, by each alone", _limits(plan.limits, plan.bottleneck, lambda d: f"{d:.3g} days"))
+    facts(
+        "clips of one window take, by each alone",
+        _limits(plan.limits, plan.bottleneck, lambda days: clock(86_400 * days)),
+    )
     facts(
         "data",
         {
