@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from aasp.cli.main import main
 from aasp.cli.plan import si
+from aasp.cli.show import clock
 from aasp.planning.step import step_cost
 from aasp.pretrain import recipes
 
+PAGE = (Path(__file__).parents[2] / "docs" / "full-scale.md").read_text(encoding="utf-8")
 EIGHT = ["--gpus", "8", "--utilisation", "0.4"]
 
 
@@ -73,3 +77,16 @@ def test_help_answers_without_torch() -> None:
 )
 def test_quantities_have_three_digits_and_a_prefix(value: float, told: str) -> None:
     assert si(value, "B") == told
+
+
+@pytest.mark.parametrize("line", sorted({line for line in PAGE.splitlines() if line.startswith("aasp plan ")}))
+def test_the_page_holds_what_its_commands_print(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    _, *argv = shlex.split(line)
+    assert main([*argv, "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    if "--embed-hours" in argv:
+        told = [clock(86_400 * plan["limits"][plan["bottleneck"]])]
+    else:
+        told = [si(plan["step_seconds"], "s"), clock(86_400 * plan["days"]), si(plan["step_flops"], "FLOP")]
+        told.append(si(sum(plan["memory"].values()), "B"))
+    assert any(figure in PAGE for figure in told), told

@@ -77,8 +77,9 @@ def run(argv: list[str]) -> int:
     if arguments.json:
         print(json.dumps({"machines": asdict(machines)} | asdict(plan)))
         return 0
+    gpus = f"{machines.gpus} GPU{'s' * (machines.gpus > 1)}"
     print(
-        f"{recipe.name} on {machines.gpus} GPUs at {machines.utilisation:.0%} of {machines.peak:g} TFLOP/s, "
+        f"{recipe.name} on {gpus} at {machines.utilisation:.0%} of {machines.peak:g} TFLOP/s, "
         f"{machines.cores:g} cores a GPU, {machines.audio}: reckoned, not measured"
     )
     if isinstance(plan, EmbeddingPlan):
