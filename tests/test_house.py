@@ -20,7 +20,7 @@ FLOORS: list[set[str]] = [
     {"stems", "datasets"},
     {"model", "training"},
     {"pretrain", "evaluate"},
-    {"report"},
+    {"report", "planning"},
     {"cli"},
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

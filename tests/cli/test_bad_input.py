@@ -311,7 +311,7 @@ def test_an_unknown_field_or_impossible_value(field: str, remedy: str, aasp: She
     assert not Path("run").exists()
 
 
-COMMANDS = ["pretrain", "embed", "linear", "finetune", "predict", "stats", "scan", "info", "recipes", "demo"]
+COMMANDS = ["pretrain", "embed", "linear", "finetune", "predict", "stats", "scan", "info", "recipes", "plan", "demo"]
 
 
 @pytest.mark.parametrize("name", COMMANDS)

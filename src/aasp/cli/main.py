@@ -26,6 +26,7 @@ COMMANDS = {
     "scan": "list a folder's audio in a manifest, and what could not be read",
     "info": "show what a model, a run, a manifest or an audio file is",
     "recipes": "list the recipes, or every field of one",
+    "plan": "reckon what a recipe takes: FLOPs, GPU-hours, data, memory, and the bottleneck",
     "benchmarks": "list the benchmarks, what to download for one, or check a copy of it",
     "demo": "the whole way on small embedded data, with a report",
 }

@@ -1,0 +1,112 @@
+"""What embedding a clip with an `AudioEncoder` costs, and hours of them.
+
+Source: `AudioEncoder.forward`, which reads what is longer than its window in windows that overlap by half.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aasp.errors import AaspError
+from aasp.model.audio_encoder import AudioEncoderConfig
+from aasp.model.pooling import pooled_width
+from aasp.planning import layers
+from aasp.planning.cost import Cost
+from aasp.planning.machines import Machines, audio_bytes
+
+
+def embedding_cost(config: AudioEncoderConfig, seconds: float) -> Cost:
+    """The cost of embedding one clip, alone or among clips of its own length.
+
+    Args:
+        config: the model.
+        seconds: length of the clip.
+
+    Raises:
+        AaspError: the clip is shorter than one analysis window.
+    """
+    samples = round(seconds * config.frontend.rate)
+    frames = config.frontend.frames(samples)
+    if frames == 0:
+        least = config.frontend.window_ms
+        raise AaspError(f"a clip of {seconds:g} s is shorter than one analysis window of {least:g} ms; give more")
+    columns, window = -(-frames // config.stem.patch[0]), config.window_patches
+    windows = 1 if columns <= window else len(range(0, columns - window // 2, window // 2))
+    width, mels = config.encoder.width, config.frontend.mels
+    patches = min(columns, window) * (mels // config.stem.patch[1])
+    convolution, rest = layers.stem(config.stem, width, mels, windows * patches)
+    encoder = layers.encoder(config.encoder, windows, 1 + patches)
+    return layers.front_end(config.frontend, 1, samples) + (convolution + rest + encoder).inference()
+
+
+@dataclass(frozen=True)
+class EmbeddingPlan:
+    """What embedding a set takes, as clips that fill a window each and as recordings of an hour.
+
+    Attributes:
+        hours: of audio.
+        window_seconds: of the model.
+        window_flops: of one window.
+        gpu_hours: by the length of the files, computing alone.
+        days: on all GPUs, likewise.
+        decoding_core_hours: for the whole set, as stored.
+        decoding_cores_per_gpu: that keep up with a GPU that waits for nothing, by the length of the files.
+        limits: days by each resource alone, for clips of a window.
+        bottleneck: the longest of these.
+        set_bytes: of the set, by how it is stored.
+        embedding_bytes: of a vector a window in fp32.
+    """
+
+    hours: float
+    window_seconds: float
+    window_flops: int
+    gpu_hours: dict[str, float]
+    days: dict[str, float]
+    decoding_core_hours: float
+    decoding_cores_per_gpu: dict[str, float]
+    limits: dict[str, float]
+    bottleneck: str
+    set_bytes: dict[str, float]
+    embedding_bytes: float
+
+
+def embedding_plan(config: AudioEncoderConfig, machines: Machines, hours: float) -> EmbeddingPlan:
+    """Plan the embedding of a set.
+
+    Args:
+        config: the model.
+        machines: to run on.
+        hours: of audio.
+
+    Raises:
+        AaspError: the hours are not a positive number.
+    """
+    if not 0 < hours < float("inf"):
+        raise AaspError(f"--embed-hours is {hours:g}; give a positive number")
+    window = config.window_patches * config.stem.patch[0] / config.frontend.frame_rate
+    lengths = {"clips of one window": window, "recordings of an hour": 3600.0}
+    costs = {name: embedding_cost(config, seconds).flops for name, seconds in lengths.items()}
+    # Seconds of computing by one GPU for each second of audio, and of decoding by one core.
+    computing = {name: costs[name] / lengths[name] / machines.flops_per_second for name in lengths}
+    decoding = 1 / machines.decoded_per_core
+    gpu_hours = {name: hours * share for name, share in computing.items()}
+    sizes = audio_bytes(hours)
+    limits = {
+        "computing": gpu_hours["clips of one window"] / machines.gpus / 24,
+        "decoding": hours * decoding / (machines.gpus * machines.cores) / 24,
+        "storage": sizes[machines.audio] / (1e9 * machines.storage) / 86_400,
+    }
+    subbands = config.frontend.mels // config.stem.patch[1]
+    return EmbeddingPlan(
+        hours=hours,
+        window_seconds=window,
+        window_flops=costs["clips of one window"],
+        gpu_hours=gpu_hours,
+        days={name: value / machines.gpus / 24 for name, value in gpu_hours.items()},
+        decoding_core_hours=hours * decoding,
+        decoding_cores_per_gpu={name: decoding / share for name, share in computing.items()},
+        limits=limits,
+        bottleneck=max(limits, key=lambda name: limits[name]),
+        set_bytes=sizes,
+        embedding_bytes=hours * 3600 / window * 4 * pooled_width(config.pooling, config.encoder.width, subbands),
+    )

@@ -1,0 +1,121 @@
+"""What the parts of a model cost: transformer, predictor, stems, front end.
+
+Legend: D width, R sequences (clips, or views of clips), N tokens of a sequence with its class token, P frames x M mel
+bins of a patch, S states, K taps. Source: the modules of the same names in `model`, `pretrain`, `stems`, `features`.
+"""
+
+from __future__ import annotations
+
+import math
+
+from aasp.features.logmel import LogMelConfig
+from aasp.model.encoder import EncoderConfig
+from aasp.planning.cost import Cost, attention, gelu, linear, norm
+from aasp.pretrain.predictor import PredictorConfig
+from aasp.stems.aape import AaPEConfig
+from aasp.stems.conv import ConvConfig
+
+
+def encoder(config: EncoderConfig, sequences: int, tokens: int) -> Cost:
+    """The transformer on R sequences of N tokens each, the class token included."""
+    rows, width = sequences * tokens, config.width
+    block = (
+        2 * norm(rows, width)
+        + linear(rows, width, 3 * width)
+        + attention(sequences, tokens, tokens, width)
+        + linear(rows, width, width)
+        + _mlp(rows, width, int(width * config.mlp_ratio))
+    )
+    return config.depth * block + norm(rows, width) + Cost(parameters=width)
+
+
+def predictor(config: PredictorConfig, width: int, sequences: int, queries: int, tokens: int) -> Cost:
+    """The cross-attention predictor: R views, so many queries each, on their N visible tokens of width D."""
+    rows, keys, inner = sequences * queries, sequences * tokens, config.width
+    block = (
+        2 * norm(rows, inner)
+        + linear(rows, inner, inner)
+        + linear(keys, inner, 2 * inner)
+        + attention(sequences, queries, tokens, inner)
+        + linear(rows, inner, inner)
+        + _mlp(rows, inner, 4 * inner)
+    )
+    context_kept_once = Cost(kept=-(config.depth - 1) * 2 * keys * inner)
+    ends = linear(keys, width, inner) + norm(rows, inner) + linear(rows, inner, width)
+    return config.depth * block + context_kept_once + ends + Cost(parameters=inner)
+
+
+def convolution(patch: tuple[int, int], width: int, patches: int) -> Cost:
+    """The strided convolution, one linear map of each patch."""
+    return linear(patches, patch[0] * patch[1], width, gradient=False)
+
+
+def aape(config: AaPEConfig, width: int, subbands: int, patches: int, fused: int) -> Cost:
+    """All of AaPE but its convolution.
+
+    Args:
+        config: of the stem.
+        width: D.
+        subbands: rows of patches.
+        patches: whose signal and parameters are computed: all of every clip.
+        fused: tokens that are analysed and fused: as many, or, beyond patch-local taps, those that the views see.
+    """
+    frames, states = config.patch[0], config.states
+    signal = linear(patches * frames, config.patch[1], states, bias=False, gradient=False)
+    # As many real products of a weight and a tap as there are taps on both sides: both parts, folded; or not folded.
+    products = fused * states * config.taps * (2 if config.window == "one-sided" else 1)
+    sblu = Cost(kept=4 * fused * states * (config.taps + 5), elementwise=2 * products)
+    fusion = linear(fused, 3 * states, width) + norm(fused, width) + linear(fused, 2 * width, width)
+    if config.parameters == "estimated":
+        return signal + lambda_encoder(config, subbands, patches) + sblu + fusion
+    learned = subbands * 2 * states if config.parameters == "learned" else 0
+    return signal + Cost(parameters=learned) + sblu + fusion
+
+
+def lambda_encoder(config: AaPEConfig, subbands: int, patches: int) -> Cost:
+    """The shallow transformer inside each of so many patches."""
+    width, tokens = config.encoder_width, config.patch[0] // config.frames_per_token
+    rows = patches * tokens
+    layer = (
+        2 * norm(rows, width)
+        + linear(rows, width, 3 * width)
+        + attention(patches, tokens, tokens, width)
+        + linear(rows, width, width)
+        + _mlp(rows, width, 2 * width)
+    )
+    return (
+        linear(rows, config.patch[1] * config.frames_per_token, width, gradient=False)
+        + Cost(parameters=(tokens + subbands) * width)
+        + config.encoder_depth * layer
+        + norm(patches, width)
+        + linear(patches, width, 2 * config.states)
+    )
+
+
+def stem(
+    config: ConvConfig | AaPEConfig, width: int, mels: int, patches: int, fused: int | None = None
+) -> tuple[Cost, Cost]:
+    """A stem's convolution, and the rest of it.
+
+    Args:
+        config: of the stem.
+        width: D.
+        mels: mel bins of the front end.
+        patches: of all clips.
+        fused: see `aape`; as many as patches when left out.
+    """
+    projection = convolution(config.patch, width, patches)
+    if isinstance(config, ConvConfig):
+        return projection, Cost()
+    return projection, aape(config, width, mels // config.patch[1], patches, patches if fused is None else fused)
+
+
+def front_end(config: LogMelConfig, clips: int, samples: int) -> Cost:
+    """Log-mel of waveforms of so many samples: the filter bank's product, and the FFT's 2.5 n log2(n) apart."""
+    frames, bins = clips * config.frames(samples), config.fft // 2 + 1
+    fft = round(2.5 * config.fft * math.log2(config.fft))
+    return Cost(forward=2 * frames * bins * config.mels, elementwise=frames * fft)
+
+
+def _mlp(rows: int, width: int, hidden: int) -> Cost:
+    return linear(rows, width, hidden) + gelu(rows, hidden) + linear(rows, hidden, width)

@@ -1,0 +1,92 @@
+"""The machines that a plan is made for, and what audio weighs and takes to decode.
+
+Rates of machines are data sheets' and can be overridden; what was measured here names the measurement.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from aasp.errors import AaspError
+
+H100_TFLOPS = 989.0
+"""Dense bf16 products of an H100 SXM; its data sheet's 1,979 count a sparsity that is not there."""
+FP32_SHARE = 67 / 989
+"""An H100's fp32 products, for what runs outside autocast, as a share of its bf16 ones (same data sheet)."""
+CORES_A_GPU = 14
+"""112 cores for eight GPUs (DGX H100)."""
+NVLINK_GBS, NVLINK_GPUS = 450.0, 8
+"""What a GPU can send inside one machine, of that many (DGX H100; 900 counts both directions)."""
+PORTS_GBS = 400.0
+"""And between such machines: eight ports of 400 Gbit/s, over which the eight GPUs' rings run side by side."""
+STORAGE_GBS = 10.0
+"""What all GPUs together read from a shared file system: an assumption, measure your own."""
+
+AudioFormat = Literal["wav", "flac", "opus"]
+BIT_RATE: dict[AudioFormat, float] = {"wav": 256e3, "flac": 131e3, "opus": 32e3}
+"""Bits per second of 16 kHz mono: 16 bit; measured on ten minutes of mixed sounds; a usual rate, which is chosen."""
+DECODED: dict[AudioFormat, float] = {"wav": 3.4, "flac": 0.86, "opus": 0.11}
+"""Hours of audio that a core decodes per second, 16 kHz mono files of 10 s. Measured on a
+shared core; benchmarks/pipeline.py measures it anew."""
+
+AUDIOSET_CLIPS, AUDIOSET_SECONDS = 1_900_000, 10.0
+"""AudioSet-2M as EAT had it: what could still be downloaded of 2.08 M clips."""
+
+
+@dataclass(frozen=True)
+class Machines:
+    """What there is to run on.
+
+    Attributes:
+        gpus: how many.
+        utilisation: share of the peak that the step's matrix products reach.
+        peak: TFLOP/s of a GPU, dense bf16.
+        cores: CPU cores that decode for a GPU.
+        network: GB/s that a GPU sends in a ring of all (NCCL's bus bandwidth); NVLink's inside one machine and its
+            ports' between several when left out.
+        storage: GB/s that all GPUs together can read.
+        audio: how the audio is stored.
+        decoded: hours of audio that a core decodes per second; as measured for the format when left out.
+    """
+
+    gpus: int
+    utilisation: float
+    peak: float = H100_TFLOPS
+    cores: float = CORES_A_GPU
+    network: float | None = None
+    storage: float = STORAGE_GBS
+    audio: AudioFormat = "flac"
+    decoded: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.gpus < 1:
+            raise AaspError(f"--gpus is {self.gpus}; give a number of at least 1")
+        if not 0 < self.utilisation <= 1:
+            raise AaspError(
+                f"--utilisation is {self.utilisation:g}; give a share above 0, up to 1: 0.4 is 40 % of the peak"
+            )
+        for name in ("peak", "cores", "network", "storage", "decoded"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < float("inf"):
+                raise AaspError(f"--{name} is {value:g}; give a positive number")
+
+    @property
+    def flops_per_second(self) -> float:
+        """Of one GPU, at the utilisation."""
+        return self.utilisation * self.peak * 1e12
+
+    @property
+    def sent_per_second(self) -> float:
+        """Bytes that each GPU sends in a ring of all."""
+        return 1e9 * (self.network or (NVLINK_GBS if self.gpus <= NVLINK_GPUS else PORTS_GBS))
+
+    @property
+    def decoded_per_core(self) -> float:
+        """Seconds of audio that a core decodes per second."""
+        return 3600 * (self.decoded or DECODED[self.audio])
+
+
+def audio_bytes(hours: float) -> dict[str, float]:
+    """Bytes of so many hours of 16 kHz mono in each format."""
+    return {name: hours * 3600 * rate / 8 for name, rate in BIT_RATE.items()}

@@ -1,0 +1,176 @@
+"""What pre-training a recipe takes on given machines: time, data, memory, network, and which of them is the limit.
+
+The parts of a step are taken to overlap perfectly, so that the slowest of computing, decoding, network and storage sets
+the pace. Legend: B clips of a step over all GPUs, V views. Source: ours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aasp.errors import AaspError
+from aasp.planning.machines import (
+    AUDIOSET_CLIPS,
+    AUDIOSET_SECONDS,
+    BIT_RATE,
+    FP32_SHARE,
+    Machines,
+    audio_bytes,
+)  # fmt: skip
+from aasp.planning.step import StepCost, contrastive, step_cost
+from aasp.pretrain.recipe import Recipe
+from aasp.stems import build_stem
+
+
+@dataclass(frozen=True)
+class PretrainingPlan:
+    """Of one recipe on some machines; bytes, seconds and FLOPs, but where a name says otherwise.
+
+    Attributes:
+        flops: of a step over all GPUs, forward and backward, by part.
+        elementwise_flops: of a step's SBLU taps and FFTs, forward: in no other figure.
+        step_flops: of a step over all GPUs.
+        clip_flops: of a step by clip.
+        total_flops: of the whole schedule.
+        limits: seconds a step would take by each resource alone.
+        bottleneck: the longest of these.
+        step_seconds: its time.
+        gpu_hours: of the whole schedule at that pace.
+        days: of the whole schedule at that pace.
+        clips: that the schedule sees.
+        audio_hours: that the schedule sees.
+        epochs: of the set.
+        set_bytes: of the whole set, by how it is stored.
+        read_bytes_per_second: over all GPUs, as stored.
+        decoding_cores_per_gpu: that keep up with a GPU that waits for nothing.
+        parameters: that are trained, and in all with the teacher's.
+        reduced_bytes: that each GPU sends a step to average gradients (a ring).
+        gathered_bytes: that each GPU sends a step for the contrastive loss, its backward included.
+        memory: of a GPU, by what for.
+        checkpoint_bytes: of one checkpoint.
+    """
+
+    recipe: str
+    gpus: int
+    flops: dict[str, dict[str, int]]
+    elementwise_flops: int
+    step_flops: int
+    clip_flops: float
+    total_flops: int
+    limits: dict[str, float]
+    bottleneck: str
+    step_seconds: float
+    gpu_hours: float
+    days: float
+    clips: int
+    audio_hours: float
+    epochs: float
+    set_bytes: dict[str, float]
+    read_bytes_per_second: float
+    decoding_cores_per_gpu: float
+    parameters: dict[str, int]
+    reduced_bytes: float
+    gathered_bytes: float
+    memory: dict[str, float]
+    checkpoint_bytes: int
+
+
+def pretraining_plan(recipe: Recipe, machines: Machines, hours: float | None = None) -> PretrainingPlan:
+    """Plan a run.
+
+    Args:
+        recipe: the system.
+        machines: to run on.
+        hours: of audio in the set; AudioSet-2M when left out.
+
+    Raises:
+        AaspError: an impossible recipe or number of hours, or a batch that is not a multiple of the GPUs.
+    """
+    check(recipe, machines.gpus)
+    if hours is not None and not 0 < hours < float("inf"):
+        raise AaspError(f"--hours-of-audio is {hours:g}; give a positive number")
+    gpus, batch = machines.gpus, recipe.data.batch
+    own, alike = step_cost(recipe, batch // gpus), contrastive(recipe, batch)  # each process compares all views
+    per_gpu = own.parts | {"contrastive loss": alike}
+    parts = {name: gpus * cost for name, cost in per_gpu.items()}
+    step_flops = sum(cost.flops for cost in parts.values())
+    trained = own.total.parameters
+    seconds = recipe.data.crop_seconds if hours else min(recipe.data.crop_seconds, AUDIOSET_SECONDS)
+    set_hours = hours or AUDIOSET_CLIPS * AUDIOSET_SECONDS / 3600
+
+    ring = (gpus - 1) / gpus
+    reduced = 2 * ring * 4 * trained
+    embeddings = 4 * batch * recipe.masking.views * recipe.losses.projector[1]
+    gathered = 3 * ring * embeddings  # an all-gather forward, an all-reduce backward
+    computing = (step_flops / gpus - alike.flops + alike.flops / FP32_SHARE) / machines.flops_per_second
+    decoding = batch / gpus * seconds / machines.decoded_per_core
+    read = batch * seconds * BIT_RATE[machines.audio] / 8
+    limits = {
+        "computing": computing,
+        "decoding": decoding / machines.cores,
+        "network": (reduced + gathered) / machines.sent_per_second,
+        "storage": read / (1e9 * machines.storage),
+    }
+    bottleneck = max(limits, key=lambda name: limits[name])
+    step_seconds, clips = limits[bottleneck], recipe.steps * batch
+    frontend = recipe.model.frontend
+    cached = set_hours * 3600 * frontend.frame_rate * frontend.mels
+    return PretrainingPlan(
+        recipe=recipe.name,
+        gpus=gpus,
+        flops={name: {"forward": cost.forward, "backward": cost.backward} for name, cost in parts.items()},
+        elementwise_flops=sum(cost.elementwise for cost in parts.values()),
+        step_flops=step_flops,
+        clip_flops=step_flops / batch,
+        total_flops=recipe.steps * step_flops,
+        limits=limits,
+        bottleneck=bottleneck,
+        step_seconds=step_seconds,
+        gpu_hours=gpus * recipe.steps * step_seconds / 3600,
+        days=recipe.steps * step_seconds / 86_400,
+        clips=clips,
+        audio_hours=clips * seconds / 3600,
+        epochs=clips * seconds / 3600 / set_hours,
+        set_bytes=audio_bytes(set_hours) | {"log-mel, fp16": 2 * cached, "log-mel, int8": cached},
+        read_bytes_per_second=read / step_seconds,
+        decoding_cores_per_gpu=decoding / computing,
+        parameters={"trained": trained, "with the teacher": trained + own.teacher_parameters},
+        reduced_bytes=reduced,
+        gathered_bytes=gathered,
+        memory=_memory(recipe, own, trained, kept=sum(cost.kept for cost in per_gpu.values())),
+        checkpoint_bytes=4 * (3 * trained + own.teacher_parameters),
+    )
+
+
+def check(recipe: Recipe, gpus: int) -> None:
+    """Refuse what could not be run.
+
+    Raises:
+        AaspError: steps, batch, crop or patches are impossible, or the batch is not a multiple of the GPUs.
+    """
+    batch, crop = recipe.data.batch, recipe.data.crop_seconds
+    if recipe.steps < 1 or batch < 1:
+        raise AaspError(f"steps is {recipe.steps}, data.batch {batch}; give at least 1 of each")
+    if recipe.model.frontend.frames(round(crop * recipe.model.frontend.rate)) == 0:
+        raise AaspError(f"data.crop_seconds is {crop:g}, less than one analysis window; give more")
+    build_stem(recipe.model.stem, recipe.model.encoder.width, recipe.model.frontend.mels)  # knows which grids there are
+    if batch % gpus:
+        fewer = max(number for number in range(1, min(gpus, batch) + 1) if batch % number == 0)
+        more = -(-batch // gpus) * gpus
+        raise AaspError(
+            f"data.batch is {batch}, for {gpus} GPUs; give a multiple of {gpus}, as in --set data.batch={more}, "
+            f"or --gpus {fewer}"
+        )
+
+
+def _memory(recipe: Recipe, own: StepCost, trained: int, kept: int) -> dict[str, float]:
+    """Bytes of one GPU under DDP: fp32 masters, gradients and their buckets, bf16 copies for the forward pass."""
+    layers = min(recipe.teacher.layers, recipe.model.encoder.depth)
+    return {
+        "weights and moments": 12 * trained,
+        "gradients": 8 * trained,
+        "teacher": 4 * own.teacher_parameters,
+        "bf16 copies": 2 * (trained + own.teacher_parameters),
+        "teacher's layers": 6 * layers * own.clips * own.patches * recipe.model.encoder.width,
+        "activations": kept,
+    }

@@ -1,0 +1,118 @@
+"""What a pre-training step of a recipe costs, part by part.
+
+Legend: B clips, V views, N patches of a clip, n visible and m predicted patches of a view, D width.
+Source: `PretrainObjective.forward` and its backward pass; torch's counter finds the same FLOPs (tests/planning).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aasp.planning import layers
+from aasp.planning.cost import Cost, gelu, linear, norm
+from aasp.pretrain.masking import MaskingConfig
+from aasp.pretrain.recipe import Recipe
+from aasp.stems.aape import AaPEConfig
+
+HEALTH_CLIPS = 8  # whose Lambda `stem_health` looks at
+
+
+@dataclass(frozen=True)
+class StepCost:
+    """Of one step.
+
+    Attributes:
+        clips: of the step.
+        patches: of each clip.
+        parts: by name, in the order of the step; the stem's are of student and teacher together.
+        teacher_parameters: numbers that only the teacher holds, in no part.
+    """
+
+    clips: int
+    patches: int
+    parts: dict[str, Cost]
+    teacher_parameters: int
+
+    @property
+    def total(self) -> Cost:
+        """Of all parts."""
+        return sum(self.parts.values(), Cost())
+
+
+def step_cost(recipe: Recipe, clips: int | None = None) -> StepCost:
+    """The cost of a step on clips of the recipe's full length.
+
+    Args:
+        recipe: the system.
+        clips: in the step; the recipe's batch when left out. Give one process's share to have the cost of that.
+    """
+    model, masking = recipe.model, recipe.masking
+    clips = recipe.data.batch if clips is None else clips
+    samples = round(recipe.data.crop_seconds * model.frontend.rate)
+    width, mels = model.encoder.width, model.frontend.mels
+    columns, subbands = -(-model.frontend.frames(samples) // model.stem.patch[0]), mels // model.stem.patch[1]
+    patches, views = columns * subbands, clips * masking.views
+    visible, predicted = counts(masking, patches)
+
+    # Patch-local, the stem sees a clip once for all its views; beyond that, it analyses what each view sees.
+    local = not isinstance(model.stem, AaPEConfig) or model.stem.taps == model.stem.patch[0]
+    convolution, aape = layers.stem(
+        model.stem, width, mels, clips * patches, clips * patches if local else views * visible
+    )
+    teacher_convolution, teacher_aape = (c.inference() for c in layers.stem(model.stem, width, mels, clips * patches))
+    teacher = layers.encoder(model.encoder, clips, 1 + patches).inference()
+    student = layers.encoder(model.encoder, views, 1 + visible)
+    parts = {
+        "front end": layers.front_end(model.frontend, clips, samples),
+        "stem: convolution": convolution + teacher_convolution.reused(),
+        "stem: AaPE": aape + teacher_aape.reused(),
+        "teacher": teacher.reused(),
+        "student": student,
+        "predictor": layers.predictor(recipe.predictor, width, views, predicted, 1 + visible),
+        "projector": _projector(recipe, views),
+        "contrastive loss": contrastive(recipe, clips),
+        "masks and health": _masks(masking, clips, columns, subbands) + _health(recipe, clips, patches),
+    }
+    owned = teacher.parameters + teacher_convolution.parameters + teacher_aape.parameters
+    return StepCost(clips, patches, parts, owned)
+
+
+def counts(masking: MaskingConfig, patches: int) -> tuple[int, int]:
+    """Visible and predicted patches n and m of each view of a clip of so many patches."""
+    visible = min(max(1, round(masking.visible * patches)), max(1, patches - 1))
+    return visible, max(1, round(masking.predicted * (patches - visible)))
+
+
+def contrastive(recipe: Recipe, clips: int) -> Cost:
+    """Similarities of all views of so many clips, with each process computing all of them; their logits, masks and sums
+    are kept in fp32, about four times over."""
+    views = clips * recipe.masking.views
+    if clips == 1 or recipe.masking.views == 1:
+        return Cost()
+    product = 2 * views**2 * recipe.losses.projector[1]
+    return Cost(product, 2 * product, kept=4 * 4 * views**2)
+
+
+def _projector(recipe: Recipe, views: int) -> Cost:
+    width, (hidden, embedding) = recipe.model.encoder.width, recipe.losses.projector
+    first, second = linear(views, width, hidden, bias=False), linear(views, hidden, embedding)
+    return first + norm(views, hidden) + gelu(views, hidden) + second
+
+
+def _masks(masking: MaskingConfig, clips: int, columns: int, subbands: int) -> Cost:
+    """The product that paints the kept blocks of inverse block masks, on the host."""
+    if masking.scheme != "inverse-block":
+        return Cost()
+    share = columns * subbands * (masking.visible + masking.surplus)
+    blocks = max(1, int(share / masking.block**2))
+    return Cost(2 * clips * masking.views * columns * blocks * subbands)
+
+
+def _health(recipe: Recipe, clips: int, patches: int) -> Cost:
+    """What is only looked at: the class tokens' Gram matrix, and the Lambda of some clips."""
+    width, views, stem = recipe.model.encoder.width, clips * recipe.masking.views, recipe.model.stem
+    gram = Cost(2 * views * width * min(views, width))
+    if not isinstance(stem, AaPEConfig) or stem.parameters != "estimated":
+        return gram
+    seen = layers.lambda_encoder(stem, 1, min(clips, HEALTH_CLIPS) * patches)
+    return gram + seen.inference().reused()
