@@ -1,7 +1,8 @@
 """What a pre-training step of a recipe costs, part by part.
 
 Legend: B clips, V views, N patches of a clip, n visible and m predicted patches of a view, D width.
-Source: `PretrainObjective.forward` and its backward pass; torch's counter finds the same FLOPs (tests/planning).
+Source: `PretrainObjective.forward` and its backward pass, at a step that is not logged; torch's counter finds the same
+FLOPs (tests/planning). Attention counts as its plain products, whatever its kernel computes twice.
 """
 
 from __future__ import annotations
@@ -13,8 +14,6 @@ from aasp.planning.cost import Cost, gelu, linear, norm
 from aasp.pretrain.masking import MaskingConfig
 from aasp.pretrain.recipe import Recipe
 from aasp.stems.aape import AaPEConfig
-
-HEALTH_CLIPS = 8  # whose Lambda `stem_health` looks at
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,9 @@ def step_cost(recipe: Recipe, clips: int | None = None) -> StepCost:
         model.stem, width, mels, clips * patches, clips * patches if local else views * visible
     )
     teacher_convolution, teacher_aape = (c.inference() for c in layers.stem(model.stem, width, mels, clips * patches))
-    teacher = layers.encoder(model.encoder, clips, 1 + patches).inference()
+    averaged = min(recipe.teacher.layers, model.encoder.depth)
+    over_tokens = Cost(2 * 2 * averaged * clips * patches * width)  # each layer's mean and variance
+    teacher = layers.encoder(model.encoder, clips, 1 + patches).inference() + over_tokens
     student = layers.encoder(model.encoder, views, 1 + visible)
     parts = {
         "front end": layers.front_end(model.frontend, clips, samples),
@@ -71,7 +72,7 @@ def step_cost(recipe: Recipe, clips: int | None = None) -> StepCost:
         "predictor": layers.predictor(recipe.predictor, width, views, predicted, 1 + visible),
         "projector": _projector(recipe, views),
         "contrastive loss": contrastive(recipe, clips),
-        "masks and health": _masks(masking, clips, columns, subbands) + _health(recipe, clips, patches),
+        "masks": _masks(masking, clips, columns, subbands),
     }
     owned = teacher.parameters + teacher_convolution.parameters + teacher_aape.parameters
     return StepCost(clips, patches, parts, owned)
@@ -106,13 +107,3 @@ def _masks(masking: MaskingConfig, clips: int, columns: int, subbands: int) -> C
     share = columns * subbands * (masking.visible + masking.surplus)
     blocks = max(1, int(share / masking.block**2))
     return Cost(2 * clips * masking.views * columns * blocks * subbands)
-
-
-def _health(recipe: Recipe, clips: int, patches: int) -> Cost:
-    """What is only looked at: the class tokens' Gram matrix, and the Lambda of some clips."""
-    width, views, stem = recipe.model.encoder.width, clips * recipe.masking.views, recipe.model.stem
-    gram = Cost(2 * views * width * min(views, width))
-    if not isinstance(stem, AaPEConfig) or stem.parameters != "estimated":
-        return gram
-    seen = layers.lambda_encoder(stem, 1, min(clips, HEALTH_CLIPS) * patches)
-    return gram + seen.inference().reused()
