@@ -1,9 +1,9 @@
 """The same pre-training step, written plainly: what a good first implementation in eager PyTorch does.
 
-timm-like blocks, F.scaled_dot_product_attention everywhere, a strided Conv2d, the SBLU by its literal complex formula,
-views by repeating the tokens and gathering, every hidden patch decoded, AdamW as it comes, and the teacher averaged in a
-Python loop. Front end, masks and losses are the library's own: they are the same work in both. The sizes and options
-covered are those of `aasp_tiny` and `aasp_base`.
+timm-like blocks, F.scaled_dot_product_attention everywhere, a strided Conv2d, the SBLU by its literal complex
+formula, views by repeating the tokens and gathering, every hidden patch decoded, AdamW as it comes, and the teacher
+averaged in a Python loop. Front end, masks and losses are the library's own: they are the same work in both. The sizes
+and options covered are those of `aasp_tiny` and `aasp_base`.
 
 Legend: B clips, V views, N patches, D width, S states, K taps.
 """
@@ -16,7 +16,6 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import torch
-from steps import synthetic_batch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -30,6 +29,7 @@ from aasp.pretrain.recipe import Recipe
 from aasp.pretrain.teacher import standardise
 from aasp.stems.lambda_encoder import bounded
 from aasp.training.precision import Precision, autocast
+from steps import synthetic_batch
 
 
 class Attention(nn.Module):
