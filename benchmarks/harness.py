@@ -14,6 +14,7 @@ import os
 import platform
 import resource
 import statistics
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -108,7 +109,8 @@ def ratio(over: Sequence[float], under: Sequence[float]) -> Spread:
 
 
 def memory_growth(prepare: Callable[..., Callable[[], object]], *arguments: Any) -> float:
-    """MiB by which the resident peak of a fresh process grows while it runs what `prepare(*arguments)` returns.
+    """MiB by which the peak of a fresh process grows while it runs what `prepare(*arguments)` returns: of its resident
+    memory, or on a GPU of what is allocated there.
 
     What `prepare` makes, the inputs, and the interpreter with its libraries are there before and don't count.
     """
@@ -125,9 +127,19 @@ def _grow(answer: Any, threads: int, prepare: Callable[..., Callable[[], object]
     torch.set_num_threads(threads)
     torch.ones(64, 64, requires_grad=True).matmul(torch.ones(64, 64)).sum().backward()  # libraries load lazily
     run = prepare(*arguments)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = _peak()
     run()
-    answer.put((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+    answer.put(_peak() - before)
+
+
+def _peak() -> float:
+    """Peak so far in MiB. `ru_maxrss` will not do where the kernel tells more: a child's begins at its parent's."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**20
+    status = Path("/proc/self/status")
+    if status.exists():
+        return int(status.read_text().partition("VmHWM:")[2].split()[0]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 1024)
 
 
 def options(description: str | None, rounds: int) -> argparse.ArgumentParser:

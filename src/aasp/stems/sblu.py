@@ -1,22 +1,27 @@
 """The Structured Bilateral Laplace Unit's kernel, in real arithmetic.
 
-Legend: S states, K taps, J = K // 2 taps on each side of the centre, m tap offset in frames from the centre,
-L = alpha + i beta (decay and frequency per frame), x = step * L / 2.
+Legend: S states, K taps, m tap offset in frames from the centre, L = alpha + i beta (decay and frequency per frame),
+x = step * L / 2, z = exp(-L step).
 
     y = sum_m w_m v_m,   w_m = (2 / L) sinh(x) exp(-L step |m|),   m = k - (K - 1) / 2
 
-Source: the paper's equation 2, whose prefactor is a zero-order hold centred on each tap. It is exact for half-integer
-offsets (even K). The centre tap of an odd K straddles the fold of |m|; its exact weight (2 / L)(1 - exp(-x)) is ours.
-So are the conjugate phase and the window controls, which isolate what the two-sided exponential itself brings.
+Source: the paper's equation 2, whose prefactor is a zero-order hold centred on each tap, the integral of exp(-L |t|)
+over the tap: w_m = (z^(|m| - 1/2) - z^(|m| + 1/2)) / L. It is exact for half-integer offsets (even K). The centre tap
+of an odd K straddles the fold of |m|; its exact weight (2 / L)(1 - z^(1/2)) is ours. So are the conjugate phase, the
+window controls, which isolate what the two-sided exponential itself brings, and the evaluation as polynomials in z.
 """
 
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor
+
+from aasp.stems.horner import polynomials
+from aasp.stems.pieces import in_pieces
 
 Phase = Literal["even", "conjugate"]
 Window = Literal["two-sided", "one-sided", "gaussian", "hann", "rectangular"]
@@ -57,26 +62,14 @@ def bilateral_laplace(
     """
     precision = torch.float64 if v.dtype == torch.float64 else torch.float32
     v, alpha, beta = v.to(precision), alpha.to(precision), beta.to(precision)
-    taps = v.shape[-1]
-    side, centre = _weights(alpha[..., None], beta[..., None], taps, window, step)
-    if phase == "conjugate":
-        centre = (centre[0], torch.zeros_like(centre[1]))
-    if gain == "unit":
-        side, centre = _unit(side, centre, taps)
-    if window == "one-sided":
-        newest_first = v.flip(-1)
-        return (side[0] * newest_first).sum(-1), (side[1] * newest_first).sum(-1)
-
-    # Taps at +m and -m share their weight, up to a conjugate: fold them first, and half the products remain.
-    half = taps // 2
-    after, before = v[..., taps - half :], v[..., :half].flip(-1)
-    both = after + before
-    real = (side[0] * both).sum(-1)
-    imag = (side[1] * (both if phase == "even" else after - before)).sum(-1)
-    if taps % 2:
-        real = real + centre[0][..., 0] * v[..., half]
-        imag = imag + centre[1][..., 0] * v[..., half]
-    return real, imag
+    if step != 1:
+        alpha, beta = alpha * step, beta * step  # per step from here on
+    shape = torch.broadcast_shapes(v.shape[:-1], alpha.shape, beta.shape)
+    alpha, beta, v = alpha.expand(shape), beta.expand(shape), v.expand(*shape, v.shape[-1])
+    sums = _exponential if window in ("two-sided", "one-sided") else _sampled
+    real, imag = in_pieces(partial(sums, phase=phase, window=window, gain=gain), 2, alpha, beta, v)
+    held = step != 1 and gain == "paper" and sums is _exponential
+    return (real * step, imag * step) if held else (real, imag)
 
 
 def kernel(
@@ -88,35 +81,68 @@ def kernel(
     return bilateral_laplace(impulses, alpha[..., None], beta[..., None], **options)  # type: ignore[arg-type]
 
 
-def _weights(alpha: Tensor, beta: Tensor, taps: int, window: Window, step: float) -> tuple[Complex, Complex]:
-    """Weights of the taps after the centre (or, one-sided, of all taps back from the newest), and of the centre."""
-    count, first = (taps, 0.0) if window == "one-sided" else (taps // 2, (1 + taps % 2) / 2)
-    time = step * (torch.arange(count, dtype=alpha.dtype, device=alpha.device) + first)
-    cos, sin = torch.cos(beta * time), -torch.sin(beta * time)
-    one, zero = torch.ones_like(alpha), torch.zeros_like(alpha)
-    if window in ("two-sided", "one-sided"):
-        hold, centre = _holds(alpha, beta, step, centred=window == "two-sided")
-        decay = torch.exp(-alpha * time)
-        real, imag = decay * cos, decay * sin
-        return (hold[0] * real - hold[1] * imag, hold[0] * imag + hold[1] * real), centre
+def _exponential(alpha: Tensor, beta: Tensor, v: Tensor, *, phase: Phase, window: Window, gain: Gain) -> Complex:
+    """Exponential windows: a polynomial in z on each side of the centre, times the weight of the tap at z ** 0."""
+    taps, two_sided = v.shape[-1], window == "two-sided"
+    z, odd = _power(alpha, beta), two_sided and taps % 2 == 1
+    weight = _over(1 - z[0], -z[1], alpha, beta)
+    centre = (torch.zeros_like(z[0]), torch.zeros_like(z[1]))
+    if odd:  # the taps beside the centre begin half a step later
+        half = _power(alpha / 2, beta / 2)
+        weight = _times(weight, half)
+        centre = _over(2 * (1 - half[0]), -2 * half[1], alpha, beta)
+        if phase == "conjugate":
+            centre = (centre[0], torch.zeros_like(centre[1]))
+    if gain == "unit":
+        count, sides = (taps // 2, 2) if two_sided else (taps, 1)
+        powers = torch.expm1(-2 * count * alpha) / torch.expm1(-2 * alpha)  # sum of |z| ** 2j
+        scale = (sides * powers * _energy(weight) + (_energy(centre) if odd else 0)).rsqrt()
+        weight, centre = (weight[0] * scale, weight[1] * scale), (centre[0] * scale, centre[1] * scale)
+
+    re, im = polynomials(v, *z, "backwards" if not two_sided else "folded" if phase == "even" else "outwards")
+    if phase == "even" or not two_sided:
+        real, imag = _times(weight, (re[0], im[0]))
+    else:
+        (before_re, after_re), (before_im, after_im) = re.unbind(), im.unbind()
+        real = weight[0] * (after_re + before_re) - weight[1] * (after_im + before_im)
+        imag = weight[0] * (after_im - before_im) + weight[1] * (after_re - before_re)
+    if odd:
+        middle = v[..., taps // 2]
+        real, imag = real + centre[0] * middle, imag + centre[1] * middle
+    return real, imag
+
+
+def _sampled(alpha: Tensor, beta: Tensor, v: Tensor, *, phase: Phase, window: Window, gain: Gain) -> Complex:
+    """The controls: a window's samples times the sinusoid's. Taps at +m and -m share them, up to a conjugate."""
+    taps = v.shape[-1]
+    half = taps // 2
+    time = torch.arange(half, dtype=alpha.dtype, device=alpha.device) + (1 + taps % 2) / 2
+    alpha, beta = alpha[..., None], beta[..., None]
     if window == "gaussian":
         envelope = torch.exp(-0.5 * (alpha * time / GAUSSIAN_DEVIATION).square())
     else:
-        length = ((HANN_LENGTH if window == "hann" else RECTANGULAR_LENGTH) / alpha).clamp_max(taps * step)
-        inside = time <= length / 2
-        envelope = inside * (0.5 + 0.5 * torch.cos(2 * math.pi * time / length) if window == "hann" else one)
-    return (envelope * cos, envelope * sin), (one, zero)
+        length = ((HANN_LENGTH if window == "hann" else RECTANGULAR_LENGTH) / alpha).clamp_max(taps)
+        envelope = (time <= length / 2).to(alpha.dtype)
+        if window == "hann":
+            envelope = envelope * (0.5 + 0.5 * torch.cos(2 * math.pi * time / length))
+    scale = (2 * envelope.square().sum(-1) + taps % 2).rsqrt() if gain == "unit" else torch.ones_like(alpha[..., 0])
+    after, before = v[..., taps - half :], v[..., :half].flip(-1)
+    both = after + before
+    real = (envelope * torch.cos(beta * time) * both).sum(-1)
+    imag = -(envelope * torch.sin(beta * time) * (both if phase == "even" else after - before)).sum(-1)
+    if taps % 2:
+        real = real + v[..., half]
+    return real * scale, imag * scale
 
 
-def _holds(alpha: Tensor, beta: Tensor, step: float, centred: bool) -> tuple[Complex, Complex]:
-    """Zero-order holds: (2 / L) sinh(x), or (1 - exp(-2x)) / L when not centred; and (2 / L)(1 - exp(-x))."""
-    a, b = alpha * step / 2, beta * step / 2
-    centre = (1 - torch.exp(-a) * torch.cos(b), torch.exp(-a) * torch.sin(b))
-    if centred:
-        hold = _over(2 * torch.sinh(a) * torch.cos(b), 2 * torch.cosh(a) * torch.sin(b), alpha, beta)
-    else:
-        hold = _over(1 - torch.exp(-2 * a) * torch.cos(2 * b), torch.exp(-2 * a) * torch.sin(2 * b), alpha, beta)
-    return hold, _over(2 * centre[0], 2 * centre[1], alpha, beta)
+def _power(alpha: Tensor, beta: Tensor) -> Complex:
+    """exp(-L)."""
+    decay = torch.exp(-alpha)
+    return decay * torch.cos(beta), -decay * torch.sin(beta)
+
+
+def _times(a: Complex, b: Complex) -> Complex:
+    return a[0] * b[0] - a[1] * b[1], a[0] * b[1] + a[1] * b[0]
 
 
 def _over(real: Tensor, imag: Tensor, alpha: Tensor, beta: Tensor) -> Complex:
@@ -125,10 +151,5 @@ def _over(real: Tensor, imag: Tensor, alpha: Tensor, beta: Tensor) -> Complex:
     return (real * alpha + imag * beta) / square, (imag * alpha - real * beta) / square
 
 
-def _unit(side: Complex, centre: Complex, taps: int) -> tuple[Complex, Complex]:
-    """Scale the weights to unit L2 norm over all K taps."""
-    energy = (side[0].square() + side[1].square()).sum(-1, keepdim=True)
-    if side[0].shape[-1] < taps:
-        energy = 2 * energy + (centre[0].square() + centre[1].square()) * (taps % 2)
-    scale = energy.rsqrt()
-    return (side[0] * scale, side[1] * scale), (centre[0] * scale, centre[1] * scale)
+def _energy(a: Complex) -> Tensor:
+    return a[0].square() + a[1].square()

@@ -1,0 +1,107 @@
+"""Polynomials with real coefficients at complex points by Horner's scheme, in real arithmetic.
+
+Legend: K coefficients c_k, Q = 1 or 2 polynomials of J of them at one point z = x + i y, value p and derivative d.
+
+    p = c_0 + z (c_1 + z (c_2 + ...)),   d = d p / d z by the same scheme over the partial sums of p
+
+Source: Horner's scheme and its synthetic division. That the derivative comes with the value, so that the backward pass
+never reads the coefficients again, is ours.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+Order = Literal["outwards", "folded", "backwards"]
+Parts = tuple[Tensor, ...]
+
+
+def polynomials(c: Tensor, x: Tensor, y: Tensor, order: Order) -> Parts:
+    """Evaluate one or two polynomials with real coefficients at each complex point.
+
+    Args:
+        c: coefficients, shape (..., K); fastest where neighbours in memory belong to neighbouring points.
+        x: real part of z, shape (...), of c's dtype.
+        y: imaginary part of z, shape (...).
+        order: "outwards", two polynomials of J = K // 2 coefficients, from beside the middle of c to its first and to
+            its last one (the centre of an odd K belongs to neither); "folded", their sum, at half the price;
+            "backwards", one of J = K coefficients, from c's last to its first.
+
+    Returns:
+        Real and imaginary part, each of shape (Q, ...). The backward pass keeps z and d; it cannot be differentiated.
+    """
+    c_K = c.movedim(-1, 0)
+    if torch.is_grad_enabled() and (c.requires_grad or x.requires_grad or y.requires_grad):
+        return _Polynomials.apply(c_K, x, y, order, x.requires_grad or y.requires_grad)
+    return _horner(c_K, x, y, order, slope=False)
+
+
+class _Polynomials(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, c_K: Tensor, x: Tensor, y: Tensor, order: Order, slope: bool) -> Parts:
+        p_re, p_im, *d = _horner(c_K, x, y, order, slope)
+        ctx.save_for_backward(x, y, *d)
+        ctx.order, ctx.shaped_as_c = order, torch.empty_like(c_K, device="meta")
+        return p_re, p_im
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, g_re: Tensor, g_im: Tensor) -> tuple[Tensor | None, ...]:
+        x, y, *d = ctx.saved_tensors
+        for_c = for_x = for_y = None
+        if d:
+            for_x = (g_re * d[0]).addcmul_(g_im, d[1]).sum(0)
+            for_y = (g_im * d[0]).addcmul_(g_re, d[1], value=-1).sum(0)
+        if ctx.needs_input_grad[0]:
+            for_c = torch.empty_like(ctx.shaped_as_c, device=x.device)
+            _spread(for_c, x, y, g_re, g_im, ctx.order)
+        return for_c, for_x, for_y, None, None
+
+
+def _horner(c_K: Tensor, x: Tensor, y: Tensor, order: Order, slope: bool) -> Parts:
+    p_re = x.new_zeros(2 if order == "outwards" else 1, *x.shape)
+    p_im, d_re, d_im = torch.zeros_like(p_re), torch.zeros_like(p_re), torch.zeros_like(p_re)
+    re, im = torch.empty_like(p_re), torch.empty_like(p_re)
+    terms = _terms(c_K, order)
+    if terms:
+        p_re += _sum(terms.pop(), order)
+    for term in reversed(terms):
+        if slope:
+            torch.addcmul(p_re, d_re, x, out=re).addcmul_(d_im, y, value=-1)
+            torch.addcmul(p_im, d_im, x, out=im).addcmul_(d_re, y)
+            d_re, d_im, re, im = re, im, d_re, d_im
+        torch.addcmul(_sum(term, order), p_re, x, out=re).addcmul_(p_im, y, value=-1)
+        torch.mul(p_im, x, out=im).addcmul_(p_re, y)
+        p_re, p_im, re, im = re, im, p_re, p_im
+    return (p_re, p_im, d_re, d_im) if slope else (p_re, p_im)
+
+
+def _spread(for_c: Tensor, x: Tensor, y: Tensor, g_re: Tensor, g_im: Tensor, order: Order) -> None:
+    """Write the gradient of each coefficient, Re(conj(g) z^j), where the coefficient itself stood."""
+    if order != "backwards" and len(for_c) % 2:
+        for_c[len(for_c) // 2].zero_()
+    a, b = g_re.clone(memory_format=torch.contiguous_format), -g_im
+    re, im = torch.empty_like(a), torch.empty_like(a)
+    for j, term in enumerate(_terms(for_c, order)):
+        if j:
+            torch.mul(a, x, out=re).addcmul_(b, y, value=-1)
+            torch.mul(b, x, out=im).addcmul_(a, y)
+            a, b, re, im = re, im, a, b
+        term.copy_(a)
+
+
+def _terms(c_K: Tensor, order: Order) -> list[Tensor]:
+    """The coefficients of each power of z, from the lowest: views of shape (1 or 2, ...)."""
+    taps = len(c_K)
+    if order == "backwards":
+        return [c_K[k : k + 1] for k in reversed(range(taps))]
+    ends = [(k, taps - 1 - k) for k in reversed(range(taps // 2))]
+    return [c_K[first : last + 1 : last - first] for first, last in ends]
+
+
+def _sum(term: Tensor, order: Order) -> Tensor:
+    return term[:1] + term[1:] if order == "folded" else term

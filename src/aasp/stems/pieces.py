@@ -1,0 +1,80 @@
+"""Run a function of every point in pieces that stay in cache, and run it again for its gradient.
+
+Source: gradient checkpointing (Chen et al. 2016), by piece: no intermediate of the whole is ever kept, or even made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+Parts = tuple[Tensor, ...]
+Pointwise = Callable[..., Parts]
+
+POINTS_AT_A_TIME = {"cpu": 1 << 14}
+"""On processors some dozen tensors of a piece fit a second-level cache; elsewhere launches are what is dear."""
+POINTS_ELSEWHERE = 1 << 20
+
+
+def in_pieces(function: Pointwise, outputs: int, *tensors: Tensor) -> Parts:
+    """Call a function whose value at each point depends on that point of its arguments alone.
+
+    Args:
+        function: maps tensors of shape (*points, ...) to as many tensors of shape (*points) as `outputs` says.
+        outputs: how many.
+        tensors: the first of shape (*points), the others (*points, ...), all of one dtype.
+
+    Returns:
+        What the function returns for the whole. Its gradient cannot be differentiated again.
+    """
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+        return function(*tensors)  # compilers fuse what is cut up here, and a graph should not hold the sizes of today
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
+        return _Recomputed.apply(function, outputs, *tensors)
+    return _run(function, outputs, tensors)
+
+
+class _Recomputed(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, function: Pointwise, outputs: int, *tensors: Tensor) -> Parts:
+        ctx.save_for_backward(*tensors)
+        ctx.function = function
+        return _run(function, outputs, tensors)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
+        tensors, needed = ctx.saved_tensors, ctx.needs_input_grad[2:]
+        results = [torch.empty_like(tensor) for tensor, need in zip(tensors, needed, strict=True) if need]
+        for piece, output, into in zip(*(_cut(tensors[0], x) for x in (tensors, gradients, results)), strict=True):
+            inputs = [part.detach().requires_grad_(need) for part, need in zip(piece, needed, strict=True)]
+            with torch.enable_grad():
+                value = ctx.function(*inputs)
+            of = [part for part in inputs if part.requires_grad]
+            found = torch.autograd.grad(value, of, output, allow_unused=True, materialize_grads=True)
+            for result, gradient in zip(into, found, strict=True):
+                result.copy_(gradient)
+        remaining = iter(results)
+        return None, None, *(next(remaining) if need else None for need in needed)
+
+
+def _run(function: Pointwise, outputs: int, tensors: Sequence[Tensor]) -> Parts:
+    results = tuple(torch.empty_like(tensors[0], memory_format=torch.contiguous_format) for _ in range(outputs))
+    for piece, into in zip(_cut(tensors[0], tensors), _cut(tensors[0], results), strict=True):
+        for result, part in zip(into, function(*piece), strict=True):
+            result.copy_(part)
+    return results
+
+
+def _cut(points: Tensor, tensors: Sequence[Tensor]) -> Iterable[Parts]:
+    """Views of all tensors, cut alike along the longest dimension of the points."""
+    most = POINTS_AT_A_TIME.get(points.device.type, POINTS_ELSEWHERE)
+    if points.numel() <= most:
+        return [tuple(tensors)]
+    dim = max(range(points.dim()), key=lambda dim: points.shape[dim])
+    size = max(1, most * points.shape[dim] // points.numel())
+    return zip(*(tensor.split(size, dim) for tensor in tensors), strict=True)
