@@ -1,0 +1,56 @@
+"""The seeded losses stay what they were: making the step faster must not make it another step.
+
+The expected losses were computed by the code as it stood before it was made fast (commit 7d7be88), in fp32, one thread.
+Kernels, processors and the order of sums differ by rounding, which seven steps of training do not blow up beyond 1e-4.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from aasp.config import with_fields
+from aasp.pretrain import recipes
+from aasp.pretrain.objective import PretrainObjective
+from aasp.stems.aape import AaPEConfig
+from aasp.training import optim
+
+STEPS = 7
+EXPECTED = {
+    "local": [5.0788336, 4.720933, 4.527679, 4.3386178, 3.8610206, 4.4577432, 4.1612186],
+    "wide, post-norm, padded": [5.0031605, 4.42062, 4.4188838, 5.4172659, 4.3581076, 4.2605762, 4.2533531],
+}
+
+
+def losses(name: str) -> list[float]:
+    recipe = recipes.aasp_tiny()
+    small = {"data.batch": 6, "model.encoder.depth": 3, "masking.predicted": 0.5, "steps": STEPS}
+    recipe = with_fields(recipe, small)
+    if name != "local":
+        stem, encoder = AaPEConfig(taps=48, phase="even", gain="paper"), replace(recipe.model.encoder, norm="post")
+        recipe = replace(recipe, model=replace(recipe.model, stem=stem, encoder=encoder))
+    torch.manual_seed(recipe.seed)
+    objective = PretrainObjective(recipe).train()
+    optimizer = optim.adamw(objective)
+    wave = 0.1 * torch.randn(6, 15_600, generator=torch.Generator().manual_seed(3))
+    length = torch.full((6,), 15_600)
+    if name != "local":
+        length[::2] = 9_000
+        wave = wave.masked_fill(torch.arange(15_600) >= length[:, None], 0.0)
+    found = []
+    for _ in range(STEPS):
+        optim.set_step(optimizer, 1e-3, 0.05)
+        loss = objective({"wave": wave, "length": length})["loss"]
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        objective.update_teacher(0.98)
+        found.append(loss.item())
+    return found
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_the_seeded_losses_are_those_of_the_plain_code(name: str) -> None:
+    assert losses(name) == pytest.approx(EXPECTED[name], rel=1e-4)
