@@ -10,12 +10,13 @@ STATE := $(shell cat pyproject.toml constraints.txt | cksum | tr -s ' \t' '-')
 BIN   := $(VENV)/bin
 TORCH := $(shell sed -n 's/^torch==/&/p' constraints.txt)
 
-.PHONY: help setup demo test test-slow lint types clean
+.PHONY: help setup demo test test-slow bench lint types clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make demo       build sounds, pre-train a tiny model, probe it, write $(DEMO)/report.html (12 minutes at most)'
 	@echo 'make test       the fast tests          make test-slow  the others, up to some minutes'
+	@echo 'make bench      all benchmarks, about half an hour, and their table in docs/performance.md'
 	@echo 'make lint       ruff                    make types      mypy'
 	@echo 'make setup      only the environment in $(VENV); PYTHON=… chooses the interpreter (3.11 or later)'
 
@@ -30,6 +31,13 @@ test: setup
 
 test-slow: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -m slow
+
+# Each in a process of its own, nothing beside it. linear, finetune: only where AASP_DATA names the labelled sets.
+BENCHMARKS := sblu stem_share step embed frontend pipeline scaling startup $(if $(AASP_DATA),linear finetune)
+
+bench: setup
+	@for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py || exit 1; done
+	$(BIN)/python benchmarks/table.py
 
 lint: setup
 	$(BIN)/ruff check

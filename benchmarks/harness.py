@@ -150,6 +150,14 @@ def options(description: str | None, rounds: int) -> argparse.ArgumentParser:
     return parser
 
 
+def data_folder(given: Path | None) -> Path:
+    """The folder of labelled sets: as given, or $AASP_DATA."""
+    folder = given or (Path(os.environ["AASP_DATA"]) if "AASP_DATA" in os.environ else None)
+    if folder is None:
+        raise SystemExit("no data: give --data FOLDER, or set AASP_DATA; the folder holds esc10/")
+    return folder
+
+
 def report(name: str, rows: Sequence[Row], threads: int, **notes: Any) -> None:
     """Print the rows and write them, with the machine they were measured on, to `benchmarks/results/NAME.json`."""
     for row in rows:

@@ -1,6 +1,6 @@
 """The share of the AaPE stem, Lambda Encoder included, in a whole pre-training step.
 
-usage: python benchmarks/stem_share.py [--recipes aasp_tiny aasp_base] [--threads N] [--rounds N]
+usage: python benchmarks/stem_share.py [--recipes aasp_tiny aasp_base] [--clips N] [--threads N] [--rounds N]
 
 The step with AaPE against the step with the conv stem, everything else equal: what AaPE costs is the difference, its
 share the difference over the step with AaPE. Student's and teacher's stem both count.
@@ -12,12 +12,10 @@ from dataclasses import replace
 
 import torch
 
-from aasp.pretrain import recipes
 from aasp.stems.conv import ConvConfig
 from aasp.training.precision import has_fast_bf16
 from harness import Row, Spread, alternately, options, report
-from step import CLIPS
-from steps import library_step
+from steps import library_step, sized
 
 BARS = {"aasp_tiny": "<= 0.2", "aasp_base": "<= 0.1"}
 
@@ -25,14 +23,14 @@ BARS = {"aasp_tiny": "<= 0.2", "aasp_base": "<= 0.1"}
 def main() -> None:
     parser = options(__doc__, rounds=9)
     parser.add_argument("--recipes", nargs="+", default=["aasp_tiny", "aasp_base"])
+    parser.add_argument("--clips", type=int, help="clips a step; the recipe's own by default, two of aasp_base")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     device = torch.accelerator.current_accelerator() or torch.device("cpu")
     chosen = "bf16" if has_fast_bf16(device) else "fp32"
     rows = []
     for name in arguments.recipes:
-        recipe = recipes.get(name)
-        recipe = replace(recipe, data=replace(recipe.data, batch=CLIPS.get(name, recipe.data.batch)))
+        recipe = sized(name, arguments.clips)
         conv = replace(recipe, model=replace(recipe.model, stem=ConvConfig(patch=recipe.model.stem.patch)))
         steps = {"aape": library_step(recipe, chosen, device), "conv": library_step(conv, chosen, device)}
         took = alternately(steps, arguments.rounds)

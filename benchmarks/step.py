@@ -1,6 +1,6 @@
 """A whole pre-training step: how much of the machine it uses, and against the same step written plainly.
 
-usage: python benchmarks/step.py [--recipes aasp_tiny aasp_base] [--threads N] [--rounds N]
+usage: python benchmarks/step.py [--recipes aasp_tiny aasp_base] [--clips N] [--threads N] [--rounds N]
 
 Model FLOPs are those of `aasp.planning.step`; the peak is the rate of the step's own products, each alone
 (`benchmarks/peak.py`), in the same run. The plain step is `benchmarks/plain.py`, under bf16 autocast, as a good first
@@ -10,26 +10,21 @@ implementation would run it; the library's step runs in the precision that it ch
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 
 from aasp.planning.step import step_cost
-from aasp.pretrain import recipes
 from aasp.training.precision import has_fast_bf16
 from harness import Row, Spread, alternately, options, ratio, report
 from peak import flops, products_of, seconds_of
 from plain import plain_step
-from steps import library_step
+from steps import library_step, sized
 
 BARS = {"aasp_tiny": ">= 0.3", "aasp_base": ">= 0.55"}
-CLIPS = {"aasp_tiny": 32, "aasp_base": 2}
 
 
-def measured(name: str, rounds: int, device: torch.device) -> list[Row]:
+def measured(name: str, clips: int | None, rounds: int, device: torch.device) -> list[Row]:
     """The rows of one recipe."""
-    recipe = recipes.get(name)
-    recipe = replace(recipe, data=replace(recipe.data, batch=CLIPS.get(name, recipe.data.batch)))
+    recipe = sized(name, clips)
     chosen = "bf16" if has_fast_bf16(device) else "fp32"
     steps = {
         "ours": library_step(recipe, chosen, device),
@@ -60,8 +55,7 @@ def measured(name: str, rounds: int, device: torch.device) -> list[Row]:
         of = "bf16" if dtype == torch.bfloat16 else "fp32"
         detail = f"{told}, {rate[torch.float32]} in fp32; {sorted(took[which])[rounds // 2]:.3g} s a step"
         rows.append(Row(f"{name}, {precision}: share of the {of} peak", used, bar, detail))
-    clips = recipe.data.batch
-    per_second = lambda which: clips / sorted(took[which])[rounds // 2]
+    per_second = lambda which: recipe.data.batch / sorted(took[which])[rounds // 2]
     for over, under, bar, what in (
         ("plain", "ours", ">= 3", f"clips a second, {chosen}, against the plain step in bf16"),
         ("plain, sampled queries", "ours", "", f"the same, {chosen}, when the plain step samples its queries too"),
@@ -77,10 +71,11 @@ def measured(name: str, rounds: int, device: torch.device) -> list[Row]:
 def main() -> None:
     parser = options(__doc__, rounds=5)
     parser.add_argument("--recipes", nargs="+", default=["aasp_tiny", "aasp_base"])
+    parser.add_argument("--clips", type=int, help="clips a step; the recipe's own by default, two of aasp_base")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     device = torch.accelerator.current_accelerator() or torch.device("cpu")
-    rows = [row for name in arguments.recipes for row in measured(name, arguments.rounds, device)]
+    rows = [row for name in arguments.recipes for row in measured(name, arguments.clips, arguments.rounds, device)]
     report("step", rows, arguments.threads)
 
 

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from aasp.pretrain import recipes
 from aasp.pretrain.objective import PretrainObjective
 from aasp.pretrain.recipe import Recipe
 from aasp.training import optim
 from aasp.training.precision import Precision, autocast
+
+CLIPS = {"aasp_base": 2}
+"""A step's clips where the recipe's own number is too much for a processor; the FLOPs of a clip are the same."""
+
+
+def sized(name: str, clips: int | None) -> Recipe:
+    """A recipe with so many clips a step."""
+    recipe = recipes.get(name)
+    batch = clips or CLIPS.get(name, recipe.data.batch)
+    return replace(recipe, data=replace(recipe.data, batch=batch))
 
 
 def synthetic_batch(recipe: Recipe, device: torch.device, seed: int = 0) -> dict[str, Tensor]:

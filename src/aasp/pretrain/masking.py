@@ -61,8 +61,9 @@ class Masks:
     hidden_valid: Tensor
 
     def to(self, device: torch.device) -> Masks:
-        """The masks on another device."""
-        return Masks(*(x.to(device, non_blocking=True) for x in vars(self).values()))
+        """The masks on another device; from pinned memory, so that the host need not wait for the copy."""
+        pinned = (x.pin_memory() if device.type == "cuda" else x for x in vars(self).values())
+        return Masks(*(x.to(device, non_blocking=True) for x in pinned))
 
 
 def draw_masks(config: MaskingConfig, grid: tuple[int, int], columns_B: Tensor) -> Masks:

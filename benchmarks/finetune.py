@@ -1,0 +1,55 @@
+"""How long fine-tuning takes on esc10: aasp_tiny, the recipe `tiny`, one of the five folds.
+
+usage: python benchmarks/finetune.py [--data DATA] [--threads N] [--rounds N]
+
+DATA, or $AASP_DATA, holds the folder `esc10`. Weights don't matter for the time: they are random. A round trains and
+scores one fold, start to predictions; the ratio is of all of it to its training steps.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from aasp.config import with_fields
+from aasp.datasets.benchmarks.open import open_labelled
+from aasp.evaluate.finetune import recipes as finetune_recipes
+from aasp.evaluate.finetune.request import Finetuning
+from aasp.evaluate.finetune.run import finetune
+from aasp.model.audio_encoder import AudioEncoder
+from aasp.pretrain import recipes
+from aasp.training.tracking import read_metrics
+from finetune_results import ESC10
+from harness import Row, Spread, data_folder, options, ratio, report
+
+
+def main() -> None:
+    parser = options(__doc__, rounds=3)
+    parser.add_argument("--data", type=Path)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    labelled = open_labelled("esc10", str(data_folder(arguments.data) / "esc10"))
+    first = labelled.parts[0]
+    labelled = replace(labelled, parts=["test" if fold == first else "train" for fold in labelled.parts])
+    torch.manual_seed(0)
+    encoder = AudioEncoder(recipes.get("aasp_tiny").model)
+    recipe = with_fields(finetune_recipes.tiny(), ESC10)
+    whole, training = [], []
+    for _ in range(arguments.rounds):
+        with tempfile.TemporaryDirectory() as folder:
+            began = time.perf_counter()
+            finetune(Finetuning(encoder, "random", labelled, recipe), Path(folder) / "run", workers=1, log_every=10)
+            whole.append(time.perf_counter() - began)
+            speed = [line["clips_per_second"] for line in read_metrics(Path(folder) / "run")]
+            training.append(recipe.steps * recipe.batch * Spread.of([1 / s for s in speed]).median)
+    told = f"{Spread.of(whole).median / 60:.2g} minutes a fold, {5 * Spread.of(whole).median / 60:.2g} for the five"
+    what = f"one fold, {recipe.steps} steps of {recipe.batch} clips: all of it over its training steps"
+    report("finetune", [Row(what, ratio(whole, training), "", told)], arguments.threads)
+
+
+if __name__ == "__main__":
+    main()
