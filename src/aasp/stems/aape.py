@@ -170,8 +170,8 @@ class AaPE(Stem):
     def _fused(self, patches: Tensor, y: Tensor) -> Tensor:
         """fuse(concat(project(patches), norm(output_matrix(y)))), with the linear maps multiplied before any token is.
 
-        The norm's only non-linear part is a token's deviation, a quadratic form in y: nothing as wide as a token is made
-        but the token, and no product is as large as width by width for each.
+        All that is not linear in the norm is a token's deviation, whose square is a quadratic form in y. So nothing but
+        the token itself is as wide as a token, and no token is multiplied by a matrix of width by width.
         """
         by_conv, by_sblu = self.fuse.weight.split(self.width, dim=1)
         constant = by_conv @ self.project.bias + by_sblu @ self.norm.bias + self.fuse.bias
