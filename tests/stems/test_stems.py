@@ -118,6 +118,20 @@ def test_aape_starts_as_the_conv_stem() -> None:
     torch.testing.assert_close(aape(mel), conv(mel), rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("width", [16, 32])
+def test_the_fused_token_is_that_of_the_modules_one_after_another(width: int) -> None:
+    stem = AaPE(width, MELS).double()
+    for parameter in stem.parameters():
+        parameter.data.add_(0.1 * torch.randn_like(parameter))
+    mel = torch.randn(2, FRAMES, MELS).double()
+    patches = stem.cut(mel)
+    with torch.no_grad():
+        y = stem._sblu(stem.windows(patches), *stem.parameters_of(patches))
+        parts = stem.project(patches), stem.norm(stem.output_matrix(y.double()))
+        expected = stem.fuse(torch.cat(parts, dim=-1)).flatten(1, 2)
+        torch.testing.assert_close(stem._fused(patches, y.double()).flatten(1, 2), expected)
+
+
 def test_conv_stem_is_the_strided_convolution() -> None:
     stem, conv = ConvStem(WIDTH, MELS), torch.nn.Conv2d(1, WIDTH, 16, stride=16)
     with torch.no_grad():

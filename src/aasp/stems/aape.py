@@ -109,7 +109,7 @@ class AaPE(Stem):
             everything = windows.new_ones(len(windows), windows.shape[1] * self.subbands)
             windows = windows * self._seen(everything if valid_BN is None else valid_BN)
         y = self._sblu(windows, *self.parameters_of(patches))
-        return self._fused(self.project(patches), y).flatten(1, 2)
+        return self._fused(patches, y).flatten(1, 2)
 
     def views(self, mel_BTM: Tensor, visible_BVn: Tensor, valid_BN: Tensor | None = None) -> Tensor:
         if self.config.taps == self.patch[0]:
@@ -125,7 +125,7 @@ class AaPE(Stem):
         seen = torch.take_along_dim(seen, visible_BVn[..., None, None], dim=2)
         alpha, beta = self.parameters_of(patches)
         y = self._sblu(pick(self.windows(patches)) * seen, pick(alpha), pick(beta))
-        return self._fused(pick(self.project(patches)), y)
+        return self._fused(pick(patches), y)
 
     def estimate(self, mel_BTM: Tensor) -> tuple[Tensor, Tensor]:
         """Decay per frame and frequency in radians per frame of every patch and state, each (B, G, F, S)."""
@@ -167,6 +167,20 @@ class AaPE(Stem):
             magnitude = 0.5 * torch.log(real.square() + imag.square() + 1e-6)
         return torch.cat([real, imag, magnitude], dim=-1)
 
-    def _fused(self, tokens: Tensor, y: Tensor) -> Tensor:
-        features = self.norm(self.output_matrix(y))
-        return self.fuse(torch.cat([tokens, features.to(tokens.dtype)], dim=-1))
+    def _fused(self, patches: Tensor, y: Tensor) -> Tensor:
+        """fuse(concat(project(patches), norm(output_matrix(y)))), with the linear maps multiplied before any token is.
+
+        All that is not linear in the norm is a token's deviation, whose square is a quadratic form in y. So nothing but
+        the token itself is as wide as a token, and no token is multiplied by a matrix of width by width.
+        """
+        by_conv, by_sblu = self.fuse.weight.split(self.width, dim=1)
+        constant = by_conv @ self.project.bias + by_sblu @ self.norm.bias + self.fuse.bias
+        tokens = functional.linear(patches.flatten(-2), by_conv @ self.project.weight, constant)
+        with torch.autocast(y.device.type, enabled=False):
+            weight, bias = self.output_matrix.weight, self.output_matrix.bias
+            centred = torch.cat([weight - weight.mean(0), (bias - bias.mean())[:, None]], dim=1)
+            y = functional.pad(y, (0, 1), value=1.0)
+            variance = (y @ (centred.T @ centred / self.width) * y).sum(-1, keepdim=True).clamp_min(0)
+            y = y * torch.rsqrt(variance + self.norm.eps)
+            features = (by_sblu * self.norm.weight) @ centred
+        return tokens + functional.linear(y, features).to(tokens.dtype)

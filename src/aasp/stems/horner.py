@@ -35,6 +35,8 @@ def polynomials(c: Tensor, x: Tensor, y: Tensor, order: Order) -> Parts:
         Real and imaginary part, each of shape (Q, ...). The backward pass keeps z and d; it cannot be differentiated.
     """
     c_K = c.movedim(-1, 0)
+    if torch.compiler.is_exporting() or torch.jit.is_tracing():
+        return _horner(c_K, x, y, order, slope=False, in_place=False)  # what is traced may be differentiated later
     if torch.is_grad_enabled() and (c.requires_grad or x.requires_grad or y.requires_grad):
         return _Polynomials.apply(c_K, x, y, order, x.requires_grad or y.requires_grad)
     return _horner(c_K, x, y, order, slope=False)
@@ -62,21 +64,23 @@ class _Polynomials(torch.autograd.Function):
         return for_c, for_x, for_y, None, None
 
 
-def _horner(c_K: Tensor, x: Tensor, y: Tensor, order: Order, slope: bool) -> Parts:
+def _horner(c_K: Tensor, x: Tensor, y: Tensor, order: Order, slope: bool, in_place: bool = True) -> Parts:
+    """p, and if asked for d, each as real and imaginary part of shape (Q, ...)."""
     p_re = x.new_zeros(2 if order == "outwards" else 1, *x.shape)
     p_im, d_re, d_im = torch.zeros_like(p_re), torch.zeros_like(p_re), torch.zeros_like(p_re)
-    re, im = torch.empty_like(p_re), torch.empty_like(p_re)
+    buffer = (lambda unused: unused) if in_place else (lambda unused: None)
+    re, im = buffer(torch.empty_like(p_re)), buffer(torch.empty_like(p_re))
     terms = _terms(c_K, order)
     if terms:
-        p_re += _sum(terms.pop(), order)
+        p_re = p_re + _sum(terms.pop(), order)
     for term in reversed(terms):
         if slope:
-            torch.addcmul(p_re, d_re, x, out=re).addcmul_(d_im, y, value=-1)
-            torch.addcmul(p_im, d_im, x, out=im).addcmul_(d_re, y)
-            d_re, d_im, re, im = re, im, d_re, d_im
-        torch.addcmul(_sum(term, order), p_re, x, out=re).addcmul_(p_im, y, value=-1)
-        torch.mul(p_im, x, out=im).addcmul_(p_re, y)
-        p_re, p_im, re, im = re, im, p_re, p_im
+            next_re = torch.addcmul(p_re, d_re, x, out=re).addcmul_(d_im, y, value=-1)
+            next_im = torch.addcmul(p_im, d_im, x, out=im).addcmul_(d_re, y)
+            d_re, d_im, re, im = next_re, next_im, buffer(d_re), buffer(d_im)
+        next_re = torch.addcmul(_sum(term, order), p_re, x, out=re).addcmul_(p_im, y, value=-1)
+        next_im = torch.mul(p_im, x, out=im).addcmul_(p_re, y)
+        p_re, p_im, re, im = next_re, next_im, buffer(p_re), buffer(p_im)
     return (p_re, p_im, d_re, d_im) if slope else (p_re, p_im)
 
 

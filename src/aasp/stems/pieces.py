@@ -10,14 +10,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 Parts = tuple[Tensor, ...]
 Pointwise = Callable[..., Parts]
 
-POINTS_AT_A_TIME = {"cpu": 1 << 14}
-"""On processors some dozen tensors of a piece fit a second-level cache; elsewhere launches are what is dear."""
-POINTS_ELSEWHERE = 1 << 20
+POINTS = {"cpu": 1 << 14, "elsewhere": 1 << 20}
+"""Of a piece. On processors a few dozen tensors of so many fit the caches; elsewhere it is launches that cost."""
 
 
 def in_pieces(function: Pointwise, outputs: int, *tensors: Tensor) -> Parts:
@@ -29,7 +27,7 @@ def in_pieces(function: Pointwise, outputs: int, *tensors: Tensor) -> Parts:
         tensors: the first of shape (*points), the others (*points, ...), all of one dtype.
 
     Returns:
-        What the function returns for the whole. Its gradient cannot be differentiated again.
+        What the function returns for the whole. Its gradient cannot be differentiated again, and says so.
     """
     if torch.compiler.is_compiling() or torch.jit.is_tracing():
         return function(*tensors)  # compilers fuse what is cut up here, and a graph should not hold the sizes of today
@@ -46,8 +44,9 @@ class _Recomputed(torch.autograd.Function):
         return _run(function, outputs, tensors)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
+        if torch.is_grad_enabled():  # PyTorch's own once_differentiable lets some cases pass as constants
+            raise RuntimeError("the SBLU's gradient cannot be differentiated again: leave out create_graph=True")
         tensors, needed = ctx.saved_tensors, ctx.needs_input_grad[2:]
         results = [torch.empty_like(tensor) for tensor, need in zip(tensors, needed, strict=True) if need]
         for piece, output, into in zip(*(_cut(tensors[0], x) for x in (tensors, gradients, results)), strict=True):
@@ -72,7 +71,7 @@ def _run(function: Pointwise, outputs: int, tensors: Sequence[Tensor]) -> Parts:
 
 def _cut(points: Tensor, tensors: Sequence[Tensor]) -> Iterable[Parts]:
     """Views of all tensors, cut alike along the longest dimension of the points."""
-    most = POINTS_AT_A_TIME.get(points.device.type, POINTS_ELSEWHERE)
+    most = POINTS.get(points.device.type, POINTS["elsewhere"])
     if points.numel() <= most:
         return [tuple(tensors)]
     dim = max(range(points.dim()), key=lambda dim: points.shape[dim])

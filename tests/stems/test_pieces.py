@@ -1,0 +1,128 @@
+"""Pieces and Horner's scheme against the plain formulas, differentiated by autograd."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+
+from aasp.stems import pieces
+from aasp.stems.aape import AaPE, AaPEConfig
+from aasp.stems.horner import polynomials
+from aasp.stems.sblu import bilateral_laplace
+
+OPTIONS = list(itertools.product(("even", "conjugate"), ("two-sided", "one-sided", "hann"), ("paper", "unit")))
+
+
+def plain(v, alpha, beta, phase, window, gain):
+    """The formulas as they are written, over materialised complex kernels; autograd differentiates them."""
+    taps, rate = v.shape[-1], torch.complex(alpha, beta)[..., None]
+    m = torch.arange(taps) - (taps - 1) / 2
+    if window == "one-sided":
+        w = (1 - torch.exp(-rate)) / rate * torch.exp(-rate * (taps - 1 - torch.arange(taps)))
+    elif window == "two-sided":
+        w = 2 / rate * torch.where(m == 0, 1 - torch.exp(-rate / 2), torch.sinh(rate / 2) * torch.exp(-rate * m.abs()))
+    else:
+        length = (7.03 / alpha[..., None]).clamp_max(taps)
+        envelope = (m.abs() <= length / 2) * (0.5 + 0.5 * torch.cos(2 * torch.pi * m.abs() / length))
+        w = envelope * torch.exp(-1j * beta[..., None] * m.abs())
+    if phase == "conjugate" and window != "one-sided":
+        w = torch.where(m < 0, w.conj(), torch.where(m == 0, torch.complex(w.real, 0 * w.real), w))
+    if gain == "unit":
+        w = w / w.abs().square().sum(-1, keepdim=True).sqrt()
+    y = (w * v).sum(-1)
+    return y.real, y.imag
+
+
+def draw(shape: tuple[int, ...], taps: int, alpha_shape: tuple[int, ...] | None = None) -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(taps)
+    v = torch.randn(*shape, taps, generator=generator)
+    alpha = torch.empty(shape if alpha_shape is None else alpha_shape).uniform_(0.02, 1, generator=generator)
+    beta = torch.empty(shape).uniform_(0.2, 3.14, generator=generator)
+    return [x.requires_grad_() for x in (v, alpha, beta)]
+
+
+def results(function, inputs: list[torch.Tensor], **options: str) -> list[torch.Tensor]:
+    """Both parts and all gradients."""
+    parts = function(*inputs, **options)
+    weights = [torch.linspace(-1, 1, part.numel()).view_as(part) for part in parts]
+    return [*parts, *torch.autograd.grad(parts, inputs, weights)]
+
+
+def agree(found: list[torch.Tensor], expected: list[torch.Tensor]) -> None:
+    for a, b in zip(found, expected, strict=True):
+        assert a.shape == b.shape
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-6 + 1e-5 * b.abs().max().item() if b.numel() else 0)
+
+
+@pytest.mark.parametrize("taps", [1, 2, 7, 16, 64])
+@pytest.mark.parametrize(("phase", "window", "gain"), OPTIONS)
+def test_values_and_gradients_in_single_precision(
+    taps: int, phase: str, window: str, gain: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In seven whole pieces and a part of one, and broadcast decays."""
+    monkeypatch.setitem(pieces.POINTS, "cpu", 3 * 4 * 5)
+    inputs = draw((4, 22, 5), taps, (22, 1))
+    options = dict(phase=phase, window=window, gain=gain)
+    agree(results(bilateral_laplace, inputs, **options), results(plain, inputs, **options))
+
+
+@pytest.mark.parametrize("points", [1, 7, 10**6])
+def test_pieces_of_any_size_and_windows_that_overlap(points: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(pieces.POINTS, "cpu", points)
+    signal, (_, alpha, beta) = torch.randn(3, 48, 5, requires_grad=True), draw((3, 5, 5), 16)
+    options = dict(phase="conjugate", window="two-sided", gain="unit")
+    found, expected = (
+        results(lambda u, *rest, f=f: f(u.unfold(1, 16, 8), *rest, **options), [signal, alpha, beta])
+        for f in (bilateral_laplace, plain)
+    )
+    agree(found, expected)
+
+
+def test_only_what_asks_for_a_gradient_gets_one() -> None:
+    for asking in range(3):
+        inputs = [x.detach().requires_grad_(i == asking) for i, x in enumerate(draw((2, 3), 6))]
+        sum(part.sum() for part in bilateral_laplace(*inputs)).backward()
+        assert [x.grad is not None for x in inputs] == [i == asking for i in range(3)]
+
+
+def test_an_empty_batch_has_empty_gradients() -> None:
+    inputs = draw((0, 3), 16)
+    assert [tuple(x.shape) for x in results(bilateral_laplace, inputs)] == [(0, 3)] * 2 + [(0, 3, 16)] + [(0, 3)] * 2
+
+
+def test_the_gradient_refuses_to_be_differentiated() -> None:
+    inputs = draw((2, 3), 6)
+    with pytest.raises(RuntimeError, match="create_graph"):
+        torch.autograd.grad(bilateral_laplace(*inputs)[0].sum(), inputs, create_graph=True)
+
+
+@pytest.mark.parametrize("order", ["outwards", "folded", "backwards"])
+@pytest.mark.parametrize("taps", [1, 2, 5, 8])
+def test_polynomials_and_their_gradients(order: str, taps: int) -> None:
+    c, x, y = (torch.randn(3, taps).double(), torch.rand(3).double(), torch.rand(3).double())
+    half = taps // 2
+    sides = {"backwards": [c.flip(-1)], "outwards": [c[:, :half].flip(-1), c[:, taps - half :]]}
+    sides["folded"] = [sum(sides["outwards"])]
+    z = torch.complex(x, y)[:, None]
+    expected = torch.stack([(side * z ** torch.arange(side.shape[-1])).sum(-1) for side in sides[order]])
+    re, im = polynomials(c, x, y, order)
+    torch.testing.assert_close(torch.complex(re, im), expected)
+    inputs = [tensor.requires_grad_() for tensor in (c, x, y)]
+    assert torch.autograd.gradcheck(lambda *tensors: polynomials(*tensors, order), inputs)
+
+
+def test_the_stem_is_exported_for_any_number_of_clips() -> None:
+    stem = AaPE(32, 64, AaPEConfig(states=4, encoder_width=16)).eval()
+    clips = torch.export.Dim("clips", min=2, max=64)
+    program = torch.export.export(stem, (torch.randn(2, 32, 64),), dynamic_shapes=({0: clips},))
+    mel = torch.randn(5, 32, 64)
+    torch.testing.assert_close(program.module()(mel), stem(mel), rtol=1e-5, atol=1e-5)
+    assert not any(name in str(node.target) for node in program.graph.nodes for name in ("complex", "polar"))
+
+
+def test_compiled_graphs_hold_the_same_gradients() -> None:
+    inputs = draw((2, 3), 6)
+    compiled = torch.compile(bilateral_laplace, backend="aot_eager", fullgraph=True)
+    agree(results(compiled, inputs), results(bilateral_laplace, inputs))
