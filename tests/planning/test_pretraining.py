@@ -31,8 +31,9 @@ def test_every_gpu_compares_all_views_and_shares_the_rest() -> None:
     one, many = planned(gpus=1), planned(gpus=16)
     compared = contrastive(BASE, 48).flops
     assert sum(many.flops["contrastive loss"].values()) == 16 * compared
-    for name in set(one.flops) - {"contrastive loss"}:
+    for name in set(one.flops) - {"contrastive loss", "stem: its maps"}:
         assert many.flops[name] == one.flops[name]
+    assert sum(many.flops["stem: its maps"].values()) == 16 * sum(one.flops["stem: its maps"].values())
 
 
 def test_averaging_gradients_is_a_ring() -> None:

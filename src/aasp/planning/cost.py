@@ -50,6 +50,12 @@ class Cost:
         return Cost(*(times * value for value in vars(self).values()))
 
 
+def product(rows: int, inner: int, columns: int) -> Cost:
+    """A product of two matrices that both want a gradient."""
+    flops = 2 * rows * inner * columns
+    return Cost(flops, 2 * flops)
+
+
 def linear(rows: int, inputs: int, outputs: int, *, bias: bool = True, gradient: bool = True) -> Cost:
     """A linear layer on `rows` vectors.
 
@@ -60,9 +66,9 @@ def linear(rows: int, inputs: int, outputs: int, *, bias: bool = True, gradient:
         bias: whether it has one.
         gradient: whether autograd wants the input's gradient, besides the weight's: not that of a spectrogram.
     """
-    product = 2 * rows * inputs * outputs
+    flops = 2 * rows * inputs * outputs
     parameters = (inputs + bias) * outputs
-    return Cost(product, (1 + gradient) * product, parameters, kept=2 * rows * inputs)
+    return Cost(flops, (1 + gradient) * flops, parameters, kept=2 * rows * inputs)
 
 
 def norm(rows: int, width: int) -> Cost:
@@ -77,5 +83,5 @@ def gelu(rows: int, width: int) -> Cost:
 
 def attention(sequences: int, queries: int, keys: int, width: int) -> Cost:
     """Scores, and the values weighted by them, all heads together; queries, keys and values are kept."""
-    product = 2 * sequences * queries * keys * width
-    return Cost(2 * product, 4 * product, kept=2 * sequences * (queries + 2 * keys) * width)
+    flops = 2 * sequences * queries * keys * width
+    return Cost(2 * flops, 4 * flops, kept=2 * sequences * (queries + 2 * keys) * width)

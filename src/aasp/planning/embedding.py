@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from aasp.errors import AaspError
-from aasp.model.audio_encoder import AudioEncoderConfig
+from aasp.model.audio_encoder import WINDOWS_PER_BATCH, AudioEncoderConfig
 from aasp.model.pooling import pooled_width
 from aasp.planning import layers
 from aasp.planning.cost import Cost
@@ -16,7 +16,7 @@ from aasp.planning.machines import Machines, audio_bytes
 
 
 def embedding_cost(config: AudioEncoderConfig, seconds: float) -> Cost:
-    """The cost of embedding one clip, alone or among clips of its own length.
+    """The cost of embedding one clip alone; among clips of its own length it is a little less, see `fusion_maps`.
 
     Args:
         config: the model.
@@ -35,8 +35,9 @@ def embedding_cost(config: AudioEncoderConfig, seconds: float) -> Cost:
     width, mels = config.encoder.width, config.frontend.mels
     patches = min(columns, window) * (mels // config.stem.patch[1])
     convolution, rest = layers.stem(config.stem, width, mels, windows * patches)
+    maps = -(-windows // WINDOWS_PER_BATCH) * layers.fusion_maps(config.stem, width)
     encoder = layers.encoder(config.encoder, windows, 1 + patches)
-    return layers.front_end(config.frontend, 1, samples) + (convolution + rest + encoder).inference()
+    return layers.front_end(config.frontend, 1, samples) + (convolution + rest + maps + encoder).inference()
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import math
 
 from aasp.features.logmel import LogMelConfig
 from aasp.model.encoder import EncoderConfig
-from aasp.planning.cost import Cost, attention, gelu, linear, norm
+from aasp.planning.cost import Cost, attention, gelu, linear, norm, product
 from aasp.pretrain.predictor import PredictorConfig
 from aasp.stems.aape import AaPEConfig
 from aasp.stems.conv import ConvConfig
@@ -65,11 +65,28 @@ def aape(config: AaPEConfig, width: int, subbands: int, patches: int, fused: int
     # As many real products of a weight and a tap as there are taps on both sides: both parts, folded; or not folded.
     products = fused * states * config.taps * (2 if config.window == "one-sided" else 1)
     sblu = Cost(kept=4 * fused * states * (config.taps + 5), elementwise=2 * products)
-    fusion = linear(fused, 3 * states, width) + norm(fused, width) + linear(fused, 2 * width, width)
+    fusion = _fusion(config, width, fused)
     if config.parameters == "estimated":
         return signal + lambda_encoder(config, subbands, patches) + sblu + fusion
     learned = subbands * 2 * states if config.parameters == "learned" else 0
     return signal + Cost(parameters=learned) + sblu + fusion
+
+
+def fusion_maps(config: ConvConfig | AaPEConfig, width: int) -> Cost:
+    """AaPE's linear maps, multiplied with each other once a call, before any token is; nothing for other stems."""
+    if isinstance(config, ConvConfig):
+        return Cost()
+    inner = 3 * config.states + 1  # with the bias
+    maps = product(width, width, config.patch[0] * config.patch[1]) + product(width, width, inner)
+    return maps + product(inner, width, inner)
+
+
+def _fusion(config: AaPEConfig, width: int, rows: int) -> Cost:
+    """The features' share of each fused token; the parameters are those of all maps (see `fusion_maps`)."""
+    inner = 3 * config.states + 1
+    parameters = inner * width + 2 * width + (2 * width + 1) * width
+    kept = 3 * 4 * rows * inner  # y, and what the deviation is made of, in fp32
+    return product(rows, inner, inner) + product(rows, inner, width) + Cost(parameters=parameters, kept=kept)
 
 
 def lambda_encoder(config: AaPEConfig, subbands: int, patches: int) -> Cost:
@@ -104,10 +121,10 @@ def stem(
         patches: of all clips.
         fused: see `aape`; as many as patches when left out.
     """
-    projection = convolution(config.patch, width, patches)
     if isinstance(config, ConvConfig):
-        return projection, Cost()
-    return projection, aape(config, width, mels // config.patch[1], patches, patches if fused is None else fused)
+        return convolution(config.patch, width, patches), Cost()
+    fused = patches if fused is None else fused
+    return convolution(config.patch, width, fused), aape(config, width, mels // config.patch[1], patches, fused)
 
 
 def front_end(config: LogMelConfig, clips: int, samples: int) -> Cost:

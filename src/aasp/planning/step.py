@@ -67,6 +67,7 @@ def step_cost(recipe: Recipe, clips: int | None = None) -> StepCost:
         "front end": layers.front_end(model.frontend, clips, samples),
         "stem: convolution": convolution + teacher_convolution.reused(),
         "stem: AaPE": aape + teacher_aape.reused(),
+        "stem: its maps": layers.fusion_maps(model.stem, width) + layers.fusion_maps(model.stem, width).inference(),
         "teacher": teacher.reused(),
         "student": student,
         "predictor": layers.predictor(recipe.predictor, width, views, predicted, 1 + visible),
