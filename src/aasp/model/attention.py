@@ -14,7 +14,7 @@ def attend(q_BHNE: Tensor, k_BHME: Tensor, v_BHME: Tensor, valid_BM: Tensor | No
     """Attention of queries on keys, shape (B, H, N, E).
 
     On processors the fused kernel's backward is three to five times slower in bf16 than two plain products (see
-    docs/decisions.md), so these are used there; other devices get the fused kernel.
+    docs/decisions.md), so these are used there where gradients are wanted; elsewhere the fused kernel is faster.
 
     Args:
         q_BHNE: queries.
@@ -23,7 +23,7 @@ def attend(q_BHNE: Tensor, k_BHME: Tensor, v_BHME: Tensor, valid_BM: Tensor | No
         valid_BM: keys that count, boolean, shape (B, M); all when left out.
     """
     mask = None if valid_BM is None else valid_BM[:, None, None]
-    if q_BHNE.device.type != "cpu":
+    if q_BHNE.device.type != "cpu" or not torch.is_grad_enabled():
         return functional.scaled_dot_product_attention(q_BHNE, k_BHME, v_BHME, attn_mask=mask)
     with torch.autocast("cpu", enabled=False):  # it would take the softmax to fp32 and back
         scores = (q_BHNE * q_BHNE.shape[-1] ** -0.5) @ k_BHME.transpose(-1, -2)
