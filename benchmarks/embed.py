@@ -68,7 +68,7 @@ def main() -> None:
         Row(
             "peak memory, AST over ours",
             Spread.of([ast_memory / our_memory]),
-            detail=f"{ast_memory:.0f} and {our_memory:.0f} MiB beyond weights and waveforms, {REMEMBERED} clips at a time, fp32",
+            detail=f"{ast_memory:.0f} and {our_memory:.0f} MiB over weights and waveforms, {REMEMBERED} clips, fp32",
         ),
         *padding(),
     ]
