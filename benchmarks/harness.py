@@ -125,12 +125,22 @@ def _grow(answer: Any, threads: int, prepare: Callable[..., Callable[[], object]
     torch.set_num_threads(threads)
     torch.ones(64, 64, requires_grad=True).matmul(torch.ones(64, 64)).sum().backward()  # libraries load lazily
     run = prepare(*arguments)
-    peak = Path("/proc/self/clear_refs")
-    if peak.exists():
-        peak.write_text("5")  # Linux forgets the peak of the preparation
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = _peak(forget=True)
     run()
-    answer.put((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+    answer.put(_peak() - before)
+
+
+def _peak(forget: bool = False) -> float:
+    """This process's resident peak in MiB, and, to `forget` that of the preparation, what is resident now.
+
+    On Linux it is read where it can be forgotten; `getrusage` would begin with the peak of the parent.
+    """
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    if forget:
+        Path("/proc/self/clear_refs").write_text("5")
+    return int(status.read_text().partition("VmHWM:")[2].split()[0]) / 1024
 
 
 def options(description: str | None, rounds: int) -> argparse.ArgumentParser:
