@@ -127,19 +127,26 @@ def _grow(answer: Any, threads: int, prepare: Callable[..., Callable[[], object]
     torch.set_num_threads(threads)
     torch.ones(64, 64, requires_grad=True).matmul(torch.ones(64, 64)).sum().backward()  # libraries load lazily
     run = prepare(*arguments)
-    before = _peak()
+    before = _peak(forget=True)
     run()
     answer.put(_peak() - before)
 
 
-def _peak() -> float:
-    """Peak so far in MiB. `ru_maxrss` will not do where the kernel tells more: a child's begins at its parent's."""
+def _peak(forget: bool = False) -> float:
+    """This process's peak in MiB; to `forget` that of the preparation begins anew with what is held now.
+
+    On Linux it is read where it can be forgotten; `getrusage` would begin with the peak of the parent.
+    """
     if torch.cuda.is_available():
+        if forget:
+            torch.cuda.reset_peak_memory_stats()
         return torch.cuda.max_memory_allocated() / 2**20
     status = Path("/proc/self/status")
-    if status.exists():
-        return int(status.read_text().partition("VmHWM:")[2].split()[0]) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 1024)
+    if not status.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 1024)
+    if forget:
+        Path("/proc/self/clear_refs").write_text("5")
+    return int(status.read_text().partition("VmHWM:")[2].split()[0]) / 1024
 
 
 def options(description: str | None, rounds: int) -> argparse.ArgumentParser:

@@ -51,6 +51,13 @@ def kind_of(path: Path) -> tuple[int, int]:
     return next((rate, channels) for name, rate, channels, _ in KINDS.values() if name == path.name)
 
 
+@pytest.mark.parametrize("channels", [1, 2, 3, 8])
+def test_channels_are_averaged_as_numpy_would(channels: int, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", tone(16_000, channels), 16_000, subtype="FLOAT")
+    samples, _ = soundfile.read(tmp_path / "a.wav", dtype="float32", always_2d=True)
+    np.testing.assert_array_equal(read(tmp_path / "a.wav"), samples.mean(axis=1))
+
+
 def test_probe_reads_length_rate_and_channels(sound: Path) -> None:
     rate, channels = kind_of(sound)
     assert probe(sound) == AudioInfo(str(sound), round(SECONDS * rate) / rate, rate, channels, round(SECONDS * rate))

@@ -9,6 +9,7 @@ import torch
 from transformers import ASTFeatureExtractor
 
 from aasp.errors import AaspError
+from aasp.features import logmel
 from aasp.features.logmel import LogMel, LogMelConfig, mel_filterbank
 
 RAW = {"mean": 0.0, "std": 1.0}
@@ -97,6 +98,14 @@ def test_padding_changes_nothing_and_is_zero(preset) -> None:
     torch.testing.assert_close(padded[0, :valid], alone[0], rtol=0, atol=1e-6)
     assert (padded[0, valid:] == 0).all()
     assert (padded[1] != 0).any(-1).all()
+
+
+@pytest.mark.parametrize(("clips", "samples"), [(1, 60_000), (3, 25_000), (70, 900)])
+def test_blocks_of_frames_change_nothing(clips: int, samples: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    front_end, wave = LogMel(), torch.randn(clips, samples)
+    in_blocks, _ = front_end(wave)
+    monkeypatch.setattr(logmel, "FRAMES_IN_CACHE", 10**9)
+    torch.testing.assert_close(in_blocks, front_end(wave)[0], rtol=0, atol=2e-6)
 
 
 def test_fp32_under_autocast() -> None:

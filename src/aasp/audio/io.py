@@ -225,7 +225,12 @@ def _decode(path: str | os.PathLike[str], sound: soundfile.SoundFile, begin: int
         promised = sound.frames / sound.samplerate
         ends = (begin + len(frames_FC)) / sound.samplerate
         raise AudioError(path, f"truncated: nothing after {ends:g} s of the {promised:g} s promised", "fetch it again")
-    wave = frames_FC[:, 0] if sound.channels == 1 else frames_FC.mean(axis=1)
+    if sound.channels == 1:
+        wave = frames_FC[:, 0]
+    elif sound.channels == 2:  # the mean, to the bit; numpy takes twenty times as long over rows of two
+        wave = (frames_FC[:, 0] + frames_FC[:, 1]) * np.float32(0.5)
+    else:
+        wave = frames_FC.mean(axis=1)
     if not np.isfinite(wave).all():
         raise AudioError(path, "NaN or infinite samples", "repair or remove it")
     return wave

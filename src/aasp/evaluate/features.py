@@ -21,6 +21,7 @@ from aasp.model.audio_encoder import AudioEncoder, Embeddings
 from aasp.model.pooling import POOLINGS, Pooling, pool
 
 BATCH = 16
+PADDING = 0.1  # at most so much of a batch
 
 Progress = Callable[[int, int], object]
 Key = tuple[int, str]  # (layer, pooling)
@@ -206,13 +207,21 @@ def _skipped(sound: Sound, error: AudioError) -> Skipped:
 
 
 def _grouped(order: list[tuple[float, int]], batch: int, window_seconds: float) -> Iterator[list[int]]:
-    """Rows of each batch: at most `batch` clips, and of longer clips so many that they fill as many windows."""
+    """Rows of each batch: at most `batch` clips, and of longer clips so many that they fill as many windows.
+
+    Clips shorter than a window are filled up to the batch's longest, or to a window: a batch ends before PADDING of it
+    is that.
+    """
     rows: list[int] = []
+    filled = 0.0
     for seconds, row in order:
-        if rows and (len(rows) == batch or (len(rows) + 1) * seconds > batch * window_seconds):
+        count, length = len(rows) + 1, min(seconds, window_seconds)
+        padded = filled + length < (1 - PADDING) * count * length
+        if rows and (padded or count > batch or count * seconds > batch * window_seconds):
             yield rows
-            rows = []
+            rows, filled = [], 0.0
         rows.append(row)
+        filled += length
     if rows:
         yield rows
 

@@ -14,6 +14,9 @@ from torch import Tensor, nn
 
 from aasp.errors import AaspError
 
+# On processors so many frames go through at a time: their windows and spectra then stay in a core's own cache.
+FRAMES_IN_CACHE = 128
+
 
 @dataclass(frozen=True)
 class LogMelConfig:
@@ -162,9 +165,13 @@ class LogMel(nn.Module):
                 f"{c.window_ms:g} ms; give a longer clip"
             )
         with torch.autocast(wave_BS.device.type, enabled=False):
-            power = self._power_spectrum(wave_BS if wave_BS.dtype == torch.float64 else wave_BS.float())
-            energy = power @ self.filterbank.to(power.dtype)
-            mel_BTM = (energy.clamp_min(c.floor).log() - c.mean) / c.std
+            windows_BTL = self._windows(wave_BS if wave_BS.dtype == torch.float64 else wave_BS.float(), frames)
+            if wave_BS.device.type == "cpu":
+                blocks = windows_BTL.split(max(1, FRAMES_IN_CACHE // frames))
+                rows = [torch.cat([self._log_mel(x) for x in block.split(FRAMES_IN_CACHE, 1)], 1) for block in blocks]
+                mel_BTM = torch.cat(rows)
+            else:
+                mel_BTM = self._log_mel(windows_BTL)
         if lengths_B is None:
             return mel_BTM, torch.full((len(wave_BS),), frames)
         frames_B = self.frames(lengths_B)
@@ -177,18 +184,24 @@ class LogMel(nn.Module):
         reach = lengths_B if c.centered else lengths_B - c.window
         return torch.where(lengths_B < c.window, 0, 1 + reach.div(c.hop, rounding_mode="floor"))
 
-    def _power_spectrum(self, wave_BS: Tensor) -> Tensor:
+    def _windows(self, wave_BS: Tensor, frames: int) -> Tensor:
+        """Overlapping windows of the waveform, (B, T, L), not copied."""
         c = self.config
         if c.centered:
             wave_BS = nn.functional.pad(wave_BS, (c.window // 2, c.window - c.window // 2))
-        windows_BTL = wave_BS.unfold(-1, c.window, c.hop)[:, : c.frames(wave_BS.shape[-1] - c.window * c.centered)]
+        return wave_BS.unfold(-1, c.window, c.hop)[:, :frames]
+
+    def _log_mel(self, x_BTL: Tensor) -> Tensor:
+        c, taper = self.config, self.window
         if c.remove_dc:
-            windows_BTL = windows_BTL - windows_BTL.mean(-1, keepdim=True)
+            x_BTL = x_BTL - x_BTL.mean(-1, keepdim=True)
         if c.preemphasis:
-            previous = torch.cat([windows_BTL[..., :1], windows_BTL[..., :-1]], dim=-1)
-            windows_BTL = windows_BTL - c.preemphasis * previous
-        spectrum = torch.fft.rfft(windows_BTL * self.window.to(wave_BS.dtype), n=c.fft)
-        return spectrum.real.square() + spectrum.imag.square()
+            # A window's first sample, which Kaldi pre-emphasises with itself, has weight zero in a Hann window: leave
+            # it out. The power spectrum doesn't mind the shift.
+            x_BTL, taper = torch.sub(x_BTL[..., 1:], x_BTL[..., :-1], alpha=c.preemphasis), taper[1:]
+        spectrum = torch.fft.rfft(x_BTL * taper.to(x_BTL.dtype), n=c.fft)
+        energy = (spectrum.real.square() + spectrum.imag.square()) @ self.filterbank.to(x_BTL.dtype)
+        return (energy.clamp_min(c.floor).log() - c.mean) / c.std
 
     def extra_repr(self) -> str:
         c = self.config

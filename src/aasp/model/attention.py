@@ -13,8 +13,8 @@ from torch.nn import functional
 def attend(q_BHNE: Tensor, k_BHME: Tensor, v_BHME: Tensor, valid_BM: Tensor | None = None) -> Tensor:
     """Attention of queries on keys, shape (B, H, N, E).
 
-    The fused kernel, but for bf16 on processors: there its backward takes two to seven times as long as two plain
-    products (docs/decisions.md).
+    The fused kernel, but for bf16 on processors where a gradient is wanted: there its backward takes two to seven times
+    as long as two plain products (docs/decisions.md).
 
     Args:
         q_BHNE: queries.
@@ -23,7 +23,8 @@ def attend(q_BHNE: Tensor, k_BHME: Tensor, v_BHME: Tensor, valid_BM: Tensor | No
         valid_BM: keys that count, boolean, shape (B, M); all when left out.
     """
     mask = None if valid_BM is None else valid_BM[:, None, None]
-    if q_BHNE.device.type != "cpu" or q_BHNE.dtype != torch.bfloat16:
+    plain = q_BHNE.device.type == "cpu" and q_BHNE.dtype == torch.bfloat16 and torch.is_grad_enabled()
+    if not plain:
         return functional.scaled_dot_product_attention(q_BHNE, k_BHME, v_BHME, attn_mask=mask)
     clips, heads, _, width = q_BHNE.shape
     with torch.autocast("cpu", enabled=False):  # it would take the softmax to fp32 and back
