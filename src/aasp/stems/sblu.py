@@ -20,8 +20,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from aasp.stems.horner import polynomials
-from aasp.stems.pieces import in_pieces
+from aasp.numerics.horner import polynomials
+from aasp.numerics.pieces import in_pieces
 
 Phase = Literal["even", "conjugate"]
 Window = Literal["two-sided", "one-sided", "gaussian", "hann", "rectangular"]

@@ -7,9 +7,9 @@ import itertools
 import pytest
 import torch
 
-from aasp.stems import pieces
+from aasp.numerics import pieces
+from aasp.numerics.horner import polynomials
 from aasp.stems.aape import AaPE, AaPEConfig
-from aasp.stems.horner import polynomials
 from aasp.stems.sblu import bilateral_laplace
 
 OPTIONS = list(itertools.product(("even", "conjugate"), ("two-sided", "one-sided", "hann"), ("paper", "unit")))
