@@ -9,27 +9,24 @@ last ones are of all cores: steps of aasp_tiny on random crops that two threads 
 
 from __future__ import annotations
 
-import functools
 import itertools
 import statistics
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import soundfile
 import torch
-from torch import Tensor
 
 from aasp.datasets.manifest import Manifest
 from aasp.datasets.pipeline import CropPipeline
 from aasp.features.logmel import LogMel
 from aasp.pretrain import recipes
-from aasp.pretrain.objective import PretrainObjective
-from aasp.training import engine, optim
 from harness import Row, alternately, options, ratio, report
 from sounds import clips
+from steps import stepper
 
 FORMATS, RATES = ("flac", "ogg", "mp3"), (16_000, 44_100, 48_000)
 FILES, SECONDS, COPIES = 8, 10.0, 64  # a set lists each file so often
@@ -94,10 +91,11 @@ def training(sets: dict[tuple[str, int], Path], rounds: int) -> list[Row]:
         return CropPipeline(_set_of(folder), **size, workers=2)  # type: ignore[arg-type]
 
     kept = itertools.cycle(list(itertools.islice(opened(sets["flac", 16_000]), 8)))
-    step = _stepper(PretrainObjective(recipe))
-    things: dict[str, Callable[[], object]] = {"memory": lambda: step(kept)}
+    step = stepper(recipe, "auto", torch.device("cpu"))
+    things: dict[str, Callable[[], object]] = {"memory": lambda: step(next(kept))}
     for suffix, rate, _ in TRAINED_ON:
-        things[f"{suffix} {rate}"] = functools.partial(step, opened(sets[suffix, rate]))
+        files = opened(sets[suffix, rate])
+        things[f"{suffix} {rate}"] = lambda files=files: step(next(files))
     took = alternately(things, rounds, seconds=TURN_SECONDS)
     clips_a_second = {name: recipe.data.batch / statistics.median(times) for name, times in took.items()}
     return [
@@ -110,25 +108,6 @@ def training(sets: dict[tuple[str, int], Path], rounds: int) -> list[Row]:
         )
         for suffix, rate, reach in TRAINED_ON
     ]
-
-
-def _stepper(objective: PretrainObjective) -> Callable[[Iterator[dict[str, Tensor]]], None]:
-    """What the training loop does in a step."""
-    device = torch.device("cpu")
-    optimizer = optim.adamw(objective, betas=objective.recipe.optimizer.betas)
-    autocast = engine.autocast("auto", device)
-    objective.train()
-
-    def step(batches: Iterator[dict[str, Tensor]]) -> None:
-        batch = engine.to_device(next(batches), device)
-        with autocast:
-            loss = objective(batch)["loss"]
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        objective.update_teacher(0.99)
-
-    return step
 
 
 if __name__ == "__main__":

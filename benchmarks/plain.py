@@ -28,6 +28,7 @@ from aasp.pretrain.masking import draw_masks
 from aasp.pretrain.recipe import Recipe
 from aasp.pretrain.teacher import standardise
 from aasp.stems.lambda_encoder import bounded
+from aasp.training import engine
 from aasp.training.precision import Precision, autocast
 from steps import synthetic_batch
 
@@ -233,7 +234,7 @@ def plain_step(
     objective = PlainObjective(recipe).to(device).train()
     trainable = [parameter for parameter in objective.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trainable, lr=recipe.optimizer.lr, betas=recipe.optimizer.betas)
-    batch, context = synthetic_batch(recipe, device), autocast(precision, device)
+    batch, context = engine.to_device(synthetic_batch(recipe), device), autocast(precision, device)
 
     def step() -> Tensor:
         with context:

@@ -21,7 +21,7 @@ BARS = {"aasp_tiny": "<= 0.2", "aasp_base": "<= 0.1"}
 
 
 def main() -> None:
-    parser = options(__doc__, rounds=9)
+    parser = options(__doc__, rounds=5)
     parser.add_argument("--recipes", nargs="+", default=["aasp_tiny", "aasp_base"])
     parser.add_argument("--clips", type=int, help="clips a step; the recipe's own by default, two of aasp_base")
     arguments = parser.parse_args()

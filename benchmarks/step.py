@@ -69,7 +69,7 @@ def measured(name: str, clips: int | None, rounds: int, device: torch.device) ->
 
 
 def main() -> None:
-    parser = options(__doc__, rounds=5)
+    parser = options(__doc__, rounds=3)
     parser.add_argument("--recipes", nargs="+", default=["aasp_tiny", "aasp_base"])
     parser.add_argument("--clips", type=int, help="clips a step; the recipe's own by default, two of aasp_base")
     arguments = parser.parse_args()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 from aasp.pretrain import recipes
 from aasp.pretrain.objective import PretrainObjective
 from aasp.pretrain.recipe import Recipe
-from aasp.training import optim
+from aasp.training import engine, optim
 from aasp.training.precision import Precision, autocast
 
 CLIPS = {"aasp_base": 2}
@@ -25,27 +26,27 @@ def sized(name: str, clips: int | None) -> Recipe:
     return replace(recipe, data=replace(recipe.data, batch=batch))
 
 
-def synthetic_batch(recipe: Recipe, device: torch.device, seed: int = 0) -> dict[str, Tensor]:
+def synthetic_batch(recipe: Recipe, seed: int = 0) -> dict[str, Tensor]:
     """A batch of the recipe's size and length, of noise."""
     clips, samples = recipe.data.batch, round(recipe.data.crop_seconds * recipe.model.frontend.rate)
     wave = 0.1 * torch.randn(clips, samples, generator=torch.Generator().manual_seed(seed))
-    return {"wave": wave.to(device), "length": torch.full((clips,), samples)}
+    return {"wave": wave, "length": torch.full((clips,), samples)}
 
 
-def library_step(
-    recipe: Recipe, precision: Precision, device: torch.device, objective: PretrainObjective | None = None
-) -> Callable[[], Tensor]:
-    """A function that takes one step of `aasp.training.loop` and returns its loss."""
+def stepper(
+    recipe: Recipe, precision: Precision, device: torch.device
+) -> Callable[[Mapping[str, Tensor]], Tensor]:
+    """A function that takes one step of `aasp.training.loop` on a batch and returns its loss."""
     torch.manual_seed(recipe.seed)
-    objective = (objective or PretrainObjective(recipe)).to(device).train()
+    objective = PretrainObjective(recipe).to(device).train()
     optimizer = optim.adamw(objective, betas=recipe.optimizer.betas)
     trainable = [parameter for parameter in objective.parameters() if parameter.requires_grad]
-    batch, context = synthetic_batch(recipe, device), autocast(precision, device)
+    context = autocast(precision, device)
 
-    def step() -> Tensor:
+    def step(batch: Mapping[str, Tensor]) -> Tensor:
         optim.set_step(optimizer, recipe.optimizer.lr, recipe.optimizer.weight_decay)
         with context:
-            output = objective(batch, False)
+            output = objective(engine.to_device(batch, device), False)
         output["loss"].backward()
         norm = torch.nn.utils.clip_grad_norm_(trainable, recipe.optimizer.clip)
         optim.step_unless(optimizer, ~torch.isfinite(norm))
@@ -54,3 +55,8 @@ def library_step(
         return output["loss"].detach()
 
     return step
+
+
+def library_step(recipe: Recipe, precision: Precision, device: torch.device) -> Callable[[], Tensor]:
+    """The same on noise."""
+    return functools.partial(stepper(recipe, precision, device), synthetic_batch(recipe))

@@ -30,10 +30,11 @@ def table() -> str:
             row = Row(**values | {"ratio": Spread(**values["ratio"])})
             mark = {None: "", True: "✓", False: "**missed**"}[row.reached]
             bar = row.reach.replace(">=", "≥").replace("<=", "≤")
-            lines.append(f"| `{name}` | {row.what} | {row.ratio} | {bar} | {mark} | {row.detail} |")
+            threads = document["machine"]["threads"]
+            lines.append(f"| `{name}`, {threads} thread{'s' * (threads > 1)} | {row.what} | {row.ratio} | {bar} | {mark} | {row.detail} |")
     on = sorted({f"{m['processor']}, {m['isa']}, torch {m['torch']}" for m in machines})
     dates = sorted({m["date"] for m in machines})
-    told = f"Measured {' and '.join(dates)} on: {'; '.join(on)}; threads as named, two otherwise."
+    told = f"Measured {' and '.join(dates)} on: {'; '.join(on)}."
     return "\n".join([told, "", *lines])
 
 
