@@ -26,12 +26,13 @@ def table() -> str:
             continue
         document = json.loads(file.read_text())
         machines.append(document["machine"])
+        threads = document["machine"]["threads"]
+        who = f"`{name}`, {threads} thread{'s' * (threads > 1)}"
         for values in document["rows"]:
             row = Row(**values | {"ratio": Spread(**values["ratio"])})
             mark = {None: "", True: "✓", False: "**missed**"}[row.reached]
             bar = row.reach.replace(">=", "≥").replace("<=", "≤")
-            threads = document["machine"]["threads"]
-            lines.append(f"| `{name}`, {threads} thread{'s' * (threads > 1)} | {row.what} | {row.ratio} | {bar} | {mark} | {row.detail} |")
+            lines.append(f"| {who} | {row.what} | {row.ratio} | {bar} | {mark} | {row.detail} |")
     on = sorted({f"{m['processor']}, {m['isa']}, torch {m['torch']}" for m in machines})
     dates = sorted({m["date"] for m in machines})
     told = f"Measured {' and '.join(dates)} on: {'; '.join(on)}."
