@@ -8,7 +8,7 @@ from aasp.config import with_fields
 from aasp.errors import AaspError
 from aasp.planning.machines import Machines
 from aasp.planning.pretraining import PretrainingPlan, pretraining_plan
-from aasp.planning.step import contrastive, step_cost
+from aasp.planning.step import step_cost
 from aasp.pretrain import recipes
 
 BASE = recipes.get("aasp_base")
@@ -27,11 +27,9 @@ def test_one_gpu_does_the_whole_step_and_sends_nothing() -> None:
     assert plan.reduced_bytes == plan.gathered_bytes == 0
 
 
-def test_every_gpu_compares_all_views_and_shares_the_rest() -> None:
+def test_gpus_share_all_but_the_stems_maps() -> None:
     one, many = planned(gpus=1), planned(gpus=16)
-    compared = contrastive(BASE, 48).flops
-    assert sum(many.flops["contrastive loss"].values()) == 16 * compared
-    for name in set(one.flops) - {"contrastive loss", "stem: its maps"}:
+    for name in set(one.flops) - {"stem: its maps"}:
         assert many.flops[name] == one.flops[name]
     assert sum(many.flops["stem: its maps"].values()) == 16 * sum(one.flops["stem: its maps"].values())
 

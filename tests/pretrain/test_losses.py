@@ -45,6 +45,19 @@ def test_contrastive_loss(temperature: float) -> None:
     assert loss.item() == pytest.approx(np.mean(terms), rel=1e-5)
 
 
+@pytest.mark.parametrize("clips", [1, 2, 3])
+def test_processes_that_compare_their_own_views_with_all_have_the_loss_and_gradient_of_one(clips: int) -> None:
+    z = torch.randn(6, 3, 5, dtype=torch.float64, requires_grad=True)
+    whole = contrastive_loss(z, 0.2)
+    (expected,) = torch.autograd.grad(whole, z)
+    firsts = range(0, 6, clips)
+    parts = [contrastive_loss(z[first : first + clips], 0.2, z, first) for first in firsts]
+    mean = torch.stack(parts).mean()
+    (gradient,) = torch.autograd.grad(mean, z)
+    assert mean.item() == pytest.approx(whole.item(), rel=1e-6)
+    torch.testing.assert_close(gradient, expected, rtol=1e-5, atol=1e-7)
+
+
 @pytest.mark.parametrize("shape", [(4, 1, 6), (1, 3, 6)])
 def test_contrastive_loss_of_one_view_or_one_clip_is_zero_and_has_a_gradient(shape: tuple[int, ...]) -> None:
     z = torch.randn(shape, requires_grad=True)

@@ -28,7 +28,7 @@ WIDTH = 8
 class ToyObjective(nn.Module):
     """Student and teacher; dropout and noise from torch's, numpy's and Python's generators."""
 
-    def __init__(self, noisy: bool, gather: Callable[[Tensor], Tensor]) -> None:
+    def __init__(self, noisy: bool, gather: Callable[[Tensor], tuple[Tensor, int]]) -> None:
         super().__init__()
         self.gather = gather
         self.student = nn.Sequential(
@@ -49,7 +49,7 @@ class ToyObjective(nn.Module):
             x = x * float("nan")
         y = self.student(x + self.token)
         error = (y - self.teacher(x)).square().mean()
-        spread = self.gather(y).var(0).sqrt().mean()  # of the clips of all processes
+        spread = self.gather(y)[0].var(0).sqrt().mean()  # of the clips of all processes
         losses = {"square": error, "spread": (spread - 1).square()}
         diagnostics = {"token": self.token.norm()} if diagnose else {}
         return {"loss": sum(losses.values()), "losses": losses, "diagnostics": diagnostics}

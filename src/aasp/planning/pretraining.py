@@ -90,8 +90,8 @@ def pretraining_plan(recipe: Recipe, machines: Machines, hours: float | None = N
     if hours is not None and not 0 < hours < float("inf"):
         raise AaspError(f"--hours-of-audio is {hours:g}; give a positive number")
     gpus, batch = machines.gpus, recipe.data.batch
-    own, alike = step_cost(recipe, batch // gpus), contrastive(recipe, batch)  # each process compares all views
-    per_gpu = own.parts | {"contrastive loss": alike}
+    own, compared = step_cost(recipe, batch // gpus), contrastive(recipe, batch // gpus, batch)
+    per_gpu = own.parts | {"contrastive loss": compared}
     parts = {name: gpus * cost for name, cost in per_gpu.items()}
     step_flops = sum(cost.flops for cost in parts.values())
     trained = own.total.parameters
@@ -102,7 +102,7 @@ def pretraining_plan(recipe: Recipe, machines: Machines, hours: float | None = N
     reduced = 2 * ring * 4 * trained
     embeddings = 4 * batch * recipe.masking.views * recipe.losses.projector[1]
     gathered = 3 * ring * embeddings  # an all-gather forward, an all-reduce backward
-    computing = (step_flops / gpus - alike.flops + alike.flops / FP32_SHARE) / machines.flops_per_second
+    computing = (step_flops / gpus - compared.flops + compared.flops / FP32_SHARE) / machines.flops_per_second
     decoding = batch / gpus * seconds / machines.decoded_per_core
     read = batch * seconds * BIT_RATE[machines.audio] / 8
     limits = {

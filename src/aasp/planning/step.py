@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from aasp.planning import layers
-from aasp.planning.cost import Cost, gelu, linear, norm
+from aasp.planning.cost import Cost, gelu, linear, norm, product
 from aasp.pretrain.masking import MaskingConfig
 from aasp.pretrain.recipe import Recipe
 from aasp.stems.aape import AaPEConfig
@@ -72,7 +72,7 @@ def step_cost(recipe: Recipe, clips: int | None = None) -> StepCost:
         "student": student,
         "predictor": layers.predictor(recipe.predictor, width, views, predicted, 1 + visible),
         "projector": _projector(recipe, views),
-        "contrastive loss": contrastive(recipe, clips),
+        "contrastive loss": contrastive(recipe, clips, clips),
         "masks": _masks(masking, clips, columns, subbands),
     }
     owned = teacher.parameters + teacher_convolution.parameters + teacher_aape.parameters
@@ -85,14 +85,14 @@ def counts(masking: MaskingConfig, patches: int) -> tuple[int, int]:
     return visible, max(1, round(masking.predicted * (patches - visible)))
 
 
-def contrastive(recipe: Recipe, clips: int) -> Cost:
-    """Similarities of all views of so many clips, with each process computing all of them; their logits, masks and sums
-    are kept in fp32, about four times over."""
-    views = clips * recipe.masking.views
-    if clips == 1 or recipe.masking.views == 1:
+def contrastive(recipe: Recipe, clips: int, everyone: int) -> Cost:
+    """Similarities of all views of one process's clips with those of everyone's; their logits, masks and sums are kept
+    in fp32, about four times over."""
+    views, others = clips * recipe.masking.views, everyone * recipe.masking.views
+    if everyone == 1 or recipe.masking.views == 1:
         return Cost()
-    product = 2 * views**2 * recipe.losses.projector[1]
-    return Cost(product, 2 * product, kept=4 * 4 * views**2)
+    compared = product(views, recipe.losses.projector[1], others)
+    return compared + Cost(kept=4 * 4 * views * others)
 
 
 def _projector(recipe: Recipe, views: int) -> Cost:

@@ -27,7 +27,7 @@ from aasp.pretrain.teacher import Teacher
 from aasp.stems.contract import take
 from aasp.stems.health import stem_gradients, stem_health
 
-Gather = Callable[[Tensor], Tensor]
+Gather = Callable[[Tensor], tuple[Tensor, int]]
 
 
 class PretrainObjective(nn.Module):
@@ -35,11 +35,11 @@ class PretrainObjective(nn.Module):
 
     Args:
         recipe: the system.
-        gather: joins a tensor over processes along its first dimension, differentiably (the identity for one process);
-            its backward sums the gradients of all processes.
+        gather: joins a tensor over processes along its first dimension, differentiably, and tells where in it this
+            process's own begins; its backward sums the gradients of all processes. For one process: itself, and 0.
     """
 
-    def __init__(self, recipe: Recipe, gather: Gather = lambda x: x) -> None:
+    def __init__(self, recipe: Recipe, gather: Gather = lambda x: (x, 0)) -> None:
         super().__init__()
         self.recipe, self.gather = recipe, gather
         if recipe.masking.views == 1 and recipe.losses.contrastive:
@@ -84,11 +84,11 @@ class PretrainObjective(nn.Module):
         queries = sincos_positions(grid, recipe.predictor.width, mel_BTM.device)[masks.hidden.flatten(0, 1)]
         predicted = self.predictor(queries, x, visible_valid).unflatten(0, masks.hidden.shape[:2])
 
-        embedding = self.gather(self.projector(cls_BVD))
+        embedding = self.projector(cls_BVD)
         losses = {
             "frame": frame_loss(predicted, take(target_BND, masks.hidden), masks.hidden_valid),
             "utterance": utterance_loss(cls_BVD, summary_BD),
-            "contrastive": contrastive_loss(embedding, recipe.losses.temperature),
+            "contrastive": contrastive_loss(embedding, recipe.losses.temperature, *self.gather(embedding)),
         }
         loss = torch.stack([getattr(recipe.losses, name) * value for name, value in losses.items()]).sum()
         diagnostics = {}

@@ -36,13 +36,16 @@ def to_device(batch: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
     return moved
 
 
-def gatherer(machine: Accelerator) -> Callable[[Tensor], Tensor]:
+def gatherer(machine: Accelerator) -> Callable[[Tensor], tuple[Tensor, int]]:
     """A function that joins a tensor over all processes along its first dimension; gradients flow back to each.
 
-    Its backward sums the processes' gradients: a loss that all compute alike from what was joined has, once DDP has
-    averaged, the gradient that one process with the whole batch would compute.
+    It also tells where in the whole this process's own part begins. Its backward sums the processes' gradients: where
+    each process computes a part of a mean from what was joined, the parameters have, once DDP has averaged, the
+    gradient that one process with the whole batch would compute.
     """
-    return _Gather.apply if machine.num_processes > 1 else lambda tensor: tensor
+    if machine.num_processes == 1:
+        return lambda tensor: (tensor, 0)
+    return lambda tensor: (_Gather.apply(tensor), machine.process_index * len(tensor))
 
 
 class _Gather(torch.autograd.Function):
