@@ -41,7 +41,7 @@ class Set:
     fields: dict[str, Any]
 
 
-# Two of a clip's six windows a step, and the last weights are the model: on valid parts of 32 clips a choice is a toss.
+# A third of each window's time patches a step; the last weights are the model: among 32 valid clips a choice is a toss.
 ESC10 = {
     "crop_seconds": 5.0,
     "window": "pretrained",

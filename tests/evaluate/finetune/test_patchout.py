@@ -12,8 +12,10 @@ from torch import Tensor
 from aasp.evaluate.finetune.patchout import embed_part
 from aasp.evaluate.finetune.recipe import FinetuneRecipe
 from aasp.evaluate.finetune.request import Finetuning
-from aasp.model.audio_encoder import AudioEncoder
+from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
+from aasp.model.encoder import EncoderConfig
 from aasp.model.pooling import pool
+from aasp.stems.aape import AaPEConfig
 
 PATCH, WINDOW = 16, 4  # frames of a patch; time patches of the encoder's window of 0.64 s
 
@@ -55,27 +57,41 @@ def test_padding_never_changes_what_windows_say(pooling: str, encoder: AudioEnco
 
 
 @torch.no_grad()
-def test_whole_windows_are_left_out_and_padding_first(encoder: AudioEncoder) -> None:
-    mel, frames = log_mels(encoder, 41_200, 20_720)  # 16 time patches: four windows; and 8: two windows
-    whole, _ = embed_part(encoder, mel, frames, 0.0, layers=False)
-    windows = whole[-1][0].unflatten(1, (4, -1))
-    kept: set[tuple[int, tuple[int, ...]]] = set()
-    for _ in range(40):
-        stages, valid = embed_part(encoder, mel, frames, 0.5, layers=False)
-        assert valid.shape == (2, 8) and valid.all()
-        for clip, seen in enumerate(stages[-1][0].unflatten(1, (2, -1))):
-            places = [
-                next(w for w in range(4) if torch.allclose(one, windows[clip, w], rtol=0, atol=1e-5)) for one in seen
-            ]
-            assert places == sorted(places) and (clip == 0 or places == [0, 1])
-            kept.add((clip, tuple(places)))
-    assert len(kept) == 6 + 1, "every pair of windows is seen"
+def test_every_window_loses_time_patches_and_padding_first(encoder: AudioEncoder) -> None:
+    mel, frames = log_mels(encoder, 20_720, 15_600)  # two windows of four time patches; four and two of them
+    whole, _ = embed_part(encoder, mel, frames, 0.0, layers=True)
+    columns = whole[0][0].unflatten(1, (2, WINDOW, -1))  # the stem's tokens and their positions
+    kept: set[tuple[int, int, tuple[int, ...]]] = set()
+    for _ in range(60):
+        stages, valid = embed_part(encoder, mel, frames, 0.5, layers=True)
+        assert valid.shape == (2, 4) and valid.all()
+        for clip, window in ((0, 0), (0, 1), (1, 0), (1, 1)):
+            seen = stages[0][0].unflatten(1, (2, 2, -1))[clip, window]
+            same = [torch.isclose(columns[clip, window], one, rtol=0, atol=1e-5).flatten(1).all(1) for one in seen]
+            places = tuple(int(one.nonzero()) for one in same)
+            assert places[0] < places[1] and ((clip, window) != (1, 1) or places == (0, 1))
+            kept.add((clip, window, places))
+    assert len(kept) == 3 * 6 + 1, "every pair of time patches is seen"
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("taps", [16, 48])
+def test_a_stem_that_looks_beyond_its_patch_sees_what_it_does_without_patchout(taps: int) -> None:
+    torch.manual_seed(0)
+    size = EncoderConfig(width=16, depth=1, heads=2)
+    model = AudioEncoder(AudioEncoderConfig(stem=AaPEConfig(taps=taps, states=4), encoder=size, window_seconds=0.64))
+    model.stem.fuse.weight.add_(0.1 * torch.randn_like(model.stem.fuse.weight))
+    mel, frames = log_mels(model, 10_000)
+    tokens, cls = embed_part(model, mel, frames, 0.0, layers=False)[0][-1]
+    found = model.embed(mel, frames)
+    torch.testing.assert_close(tokens, found.tokens, rtol=0, atol=1e-5)
+    torch.testing.assert_close(cls, found.cls, rtol=0, atol=1e-5)
 
 
 def test_every_window_that_was_seen_is_learned_from(encoder: AudioEncoder) -> None:
     mel, frames = log_mels(encoder, 20_720)
     mel.requires_grad_(True)
-    (tokens, _), _ = embed_part(encoder, mel, frames, 0.0, layers=False)[0][-1], None
+    tokens, _ = embed_part(encoder, mel, frames, 0.0, layers=False)[0][-1]
     tokens.square().sum().backward()
     assert mel.grad is not None and (mel.grad.abs().amax(-1) > 0).all()
 

@@ -23,8 +23,8 @@ class AugmentConfig:
         mixup_alpha: of the Beta distribution that the mixing weight is drawn from.
         mixup_on: what is mixed: waveforms, or their log-mels (EAT).
         mask: SpecAugment: one stretch of frames and one of mel bins, each up to this share.
-        patchout: share of the time patches that the encoder does not see (PaSST, M2D), of crops longer than its window
-            the share of the windows; also what makes a step cheaper.
+        patchout: share of the time patches that the encoder does not see (PaSST, M2D), in each of its windows; also
+            what makes a step cheaper.
     """
 
     gain_db: float = 0.0
