@@ -41,12 +41,12 @@ class Set:
     fields: dict[str, Any]
 
 
-# A third of each window's time patches a step; the last weights are the model: among 32 valid clips a choice is a toss.
+# The last weights are the model: among 32 valid clips a choice is a toss.
 ESC10 = {
     "crop_seconds": 5.0,
     "window": "pretrained",
     "augment.roll_seconds": 5.0,
-    "augment.patchout": 0.67,
+    "batch": 16,
     "steps": 50,
     "validations": 1,
 }
