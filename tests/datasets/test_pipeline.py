@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -88,6 +90,26 @@ def test_crops_begin_anywhere_equally_often(manifest: Manifest) -> None:
     assert len(starts) == 100
     assert starts.min() < 0.05 * latest and starts.max() > 0.95 * latest
     np.testing.assert_allclose(np.quantile(starts, [0.25, 0.5, 0.75]) / latest, [0.25, 0.5, 0.75], atol=0.1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority of their own")
+@pytest.mark.parametrize("workers", [0, 2])
+def test_decoding_threads_yield_to_whoever_waits_for_them(
+    manifest: Manifest, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    found: dict[bool, set[int]] = {}
+    sound = Manifest.sound
+
+    def watched(self: Manifest, row: int) -> Sound:
+        waits = threading.current_thread() is threading.main_thread()
+        found.setdefault(waits, set()).add(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+        return sound(self, row)
+
+    monkeypatch.setattr(Manifest, "sound", watched)
+    take(pipeline(manifest, workers=workers), 3)
+    assert found == {False: {min(19, own + 10)}} if workers else {True: {own}}
+    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == own
 
 
 @pytest.mark.parametrize("cache", [False, True])

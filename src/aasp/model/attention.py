@@ -50,7 +50,7 @@ class Attention(nn.Module):
         self.out = nn.Linear(width, width)
 
     def forward(self, x_BND: Tensor, valid_BN: Tensor | None = None) -> Tensor:
-        q, k, v = self.qkv(x_BND).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        q, k, v = _heads(self.qkv(x_BND), 3, self.heads)
         return self.out(attend(q, k, v, valid_BN).transpose(1, 2).flatten(-2))
 
 
@@ -70,6 +70,13 @@ class CrossAttention(nn.Module):
         self.out = nn.Linear(width, width)
 
     def forward(self, queries: Tensor, context: Tensor, valid: Tensor | None = None) -> Tensor:
-        q = self.q(queries).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-        k, v = self.kv(context).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        (q,), (k, v) = _heads(self.q(queries), 1, self.heads), _heads(self.kv(context), 2, self.heads)
         return self.out(attend(q, k, v, valid).transpose(1, 2).flatten(-2))
+
+
+def _heads(x_BNC: Tensor, parts: int, heads: int) -> tuple[Tensor, ...]:
+    """Cut channels into so many parts, each of shape (B, H, N, E).
+
+    Taken apart before heads and tokens change places, so that their gradients are put together in one copy, not two.
+    """
+    return tuple(part.transpose(1, 2) for part in x_BNC.unflatten(-1, (parts, heads, -1)).unbind(2))

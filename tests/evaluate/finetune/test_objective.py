@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from aasp.evaluate.finetune.objective import FinetuneObjective, Mix, augmented, embed_part
+from aasp.evaluate.finetune.objective import FinetuneObjective, Mix, augmented
+from aasp.evaluate.finetune.patchout import embed_part
 from aasp.evaluate.finetune.recipe import AugmentConfig, FinetuneRecipe
 from aasp.model.audio_classifier import AudioClassifier, AudioClassifierConfig
 from aasp.model.audio_encoder import AudioEncoder

@@ -218,7 +218,7 @@ def test_another_fine_tuning_in_the_same_place_is_refused(
         Path(labelled.sounds[0]).unlink()
         other, told = asked, "finetuned.clips.train = 9, this one 8"
     else:
-        other, told = replace(asked, scratch=True), "finetuned.scratch = False, this one True"
+        other, told = replace(asked, scratch=True), "finetuned.model_hash"
     with pytest.raises(AaspError, match=rf"output holds another run: .* {told}") as error:
         train(other, tmp_path / "run")
     assert "\n" not in str(error.value)
@@ -280,3 +280,24 @@ def test_a_crop_under_an_analysis_window(
 ) -> None:
     with pytest.raises(AaspError, match=f"crop_seconds is {seconds}.*; give a"):
         Finetuning(encoder, "model", tones(), replace(recipe, crop_seconds=seconds))
+
+
+def test_a_classifier_keeps_the_window_that_it_was_trained_with(
+    encoder: AudioEncoder, recipe: FinetuneRecipe, tones: Tones, tmp_path: Path
+) -> None:
+    long = replace(recipe, window="pretrained", crop_seconds=1.5)
+    train(Finetuning(encoder, "model", tones(), long), tmp_path / "run")
+    kept = load_classifier(tmp_path / "run").config
+    assert kept.encoder.window_seconds == encoder.config.window_seconds == 0.64 and kept.clip_seconds == 1.5
+    train(Finetuning(encoder, "model", tones(), replace(long, window="crop")), tmp_path / "grown")
+    assert load_classifier(tmp_path / "grown").config.encoder.window_seconds == pytest.approx(1.6)
+
+
+def test_from_scratch_the_weights_of_the_pattern_do_not_matter(
+    encoder: AudioEncoder, recipe: FinetuneRecipe, tones: Tones
+) -> None:
+    torch.manual_seed(9)
+    other = AudioEncoder(encoder.config)
+    one, two = (Finetuning(model, "model", tones(), recipe, scratch=True) for model in (encoder, other))
+    assert one.encoder_hash == two.encoder_hash
+    assert replace(one, scratch=False).encoder_hash != replace(two, scratch=False).encoder_hash

@@ -1,8 +1,7 @@
 """One step of fine-tuning: augment, encode, classify, compare with the labels.
 
-Legend: B clips, S samples, T frames, M mel bins, K classes, G x F grid of patches, n seen patches,
-D' pooled width.
-Source: the recipes of EAT and M2D; patchout as in PaSST (Koutini et al. 2022), of whole time patches.
+Legend: B clips, S samples, T frames, M mel bins, K classes, N patches, D' pooled width.
+Source: the recipes of EAT and M2D.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from aasp.audio.augment import random_gain, random_noise, random_roll
+from aasp.evaluate.finetune.patchout import embed_part
 from aasp.evaluate.finetune.recipe import AugmentConfig, FinetuneRecipe
 from aasp.features.augment import spec_augment
 from aasp.model.audio_classifier import AudioClassifier
@@ -63,11 +63,7 @@ class FinetuneObjective(nn.Module):
         target_BK = batch["target"]
         with torch.no_grad():
             mel_BTM, frames_B, target_BK = augmented(encoder, augment, batch["wave"], batch["length"], target_BK)
-        if augment.patchout:
-            stages, valid_BG = embed_part(encoder, mel_BTM, frames_B, augment.patchout, self.model.reads_layers)
-        else:
-            found = encoder.embed(mel_BTM, frames_B, layers=self.model.reads_layers)
-            stages, valid_BG = found.stages, found.valid
+        stages, valid_BG = embed_part(encoder, mel_BTM, frames_B, augment.patchout, self.model.reads_layers)
         logits_BK = self.model.classify(stages, valid_BG)
         loss = self._loss(logits_BK, target_BK)
         diagnostics = {}
@@ -162,31 +158,3 @@ class Mix:
     def longer(self, lengths_B: Tensor) -> Tensor:
         """Length of each mixed clip, shape (B,)."""
         return torch.maximum(lengths_B, lengths_B[self.partner_B.to(lengths_B.device)])
-
-
-def embed_part(
-    encoder: AudioEncoder, mel_BTM: Tensor, frames_B: Tensor, patchout: float, layers: bool
-) -> tuple[list[tuple[Tensor, Tensor]], Tensor]:
-    """Encode random time patches of each clip, at their true positions.
-
-    Args:
-        encoder: the model.
-        mel_BTM: normalised log-mel, shape (B, T, M), within the encoder's window.
-        frames_B: valid frames of each clip, shape (B,).
-        patchout: share of the G time patches that are left out; of shorter clips, the padding goes first.
-        layers: return every layer, not only the last.
-
-    Returns:
-        As `Embeddings`: the stages, and which of the patches belong to the clip.
-    """
-    (columns, subbands), device = encoder.stem.grid(mel_BTM.shape[1]), mel_BTM.device
-    valid_BN = encoder.stem.valid_patches(frames_B, mel_BTM.shape[1]).to(device)
-    valid_BG = valid_BN.unflatten(1, (columns, subbands))[..., 0]
-    seen = max(1, round(columns * (1 - patchout)))
-    chosen_Bg = (torch.rand(valid_BG.shape, device=device) + valid_BG).topk(seen, dim=1).indices.sort(dim=1).values
-    patches_Bn = (chosen_Bg[..., None] * subbands + torch.arange(subbands, device=device)).flatten(1)
-    tokens = encoder.stem.views(mel_BTM, patches_Bn[:, None], valid_BN)[:, 0]
-    tokens = tokens + encoder.positions(mel_BTM.shape[1], device)[patches_Bn]
-    full = bool((frames_B == mel_BTM.shape[1]).all())  # lengths live on the host: no synchronisation
-    stages = encoder.encode_tokens(tokens, None if full else valid_BN.gather(1, patches_Bn), layers)
-    return [*stages[:-2], stages[-1]], valid_BG.gather(1, chosen_Bg)

@@ -23,7 +23,8 @@ class AugmentConfig:
         mixup_alpha: of the Beta distribution that the mixing weight is drawn from.
         mixup_on: what is mixed: waveforms, or their log-mels (EAT).
         mask: SpecAugment: one stretch of frames and one of mel bins, each up to this share.
-        patchout: share of the time patches that the encoder does not see (PaSST, M2D); also what makes a step cheaper.
+        patchout: share of the time patches that the encoder does not see (PaSST, M2D), in each of its windows; also
+            what makes a step cheaper.
     """
 
     gain_db: float = 0.0
@@ -48,8 +49,9 @@ class FinetuneRecipe:
     Attributes:
         name: of the recipe it started from.
         summary: one line for people.
-        crop_seconds: clips are cut (anywhere) or padded to this length while training; they are scored whole. The
-            encoder's window grows to it.
+        crop_seconds: clips are cut (anywhere) or padded to this length while training; they are scored whole.
+        window: how much the encoder reads at once. "crop": its window grows to the crop; "pretrained": it stays what it
+            was, longer clips are read window by window, and their tokens pooled over all windows.
         batch: clips a step, over all processes.
         steps: optimizer steps.
         optimizer: AdamW and schedule; its learning rate is the head's.
@@ -75,6 +77,7 @@ class FinetuneRecipe:
     name: str
     summary: str
     crop_seconds: float = 10.0
+    window: Literal["crop", "pretrained"] = "crop"
     batch: int = 32
     steps: int = 1_000
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)

@@ -6,15 +6,16 @@ import json
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
+from math import ceil
 from typing import Any
 
-from aasp.config import to_dict
+from aasp.config import fingerprint, to_dict
 from aasp.datasets.labelled import LabelledSet
 from aasp.errors import AaspError
 from aasp.evaluate.finetune.recipe import FinetuneRecipe
 from aasp.evaluate.task import Round
 from aasp.model.audio_classifier import AudioClassifierConfig
-from aasp.model.audio_encoder import AudioEncoder
+from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
 from aasp.model.weights import model_hash
 
 
@@ -46,13 +47,13 @@ class Finetuning:
             raise AaspError(f"fine-tuning: crop_seconds is {recipe.crop_seconds:g}, {window}; give a longer crop")
 
     def classifier_config(self) -> AudioClassifierConfig:
-        """The classifier to be: the encoder with the recipe's pooling and drop path, its window grown to the crop."""
+        """The classifier to be: the encoder with the recipe's pooling, drop path and window."""
         recipe, config = self.recipe, self.encoder.config
         encoder = replace(
             config,
             encoder=replace(config.encoder, drop_path=0.0 if recipe.train == "head" else recipe.drop_path),
             pooling=recipe.pooling,
-            window_seconds=max(config.window_seconds, recipe.crop_seconds),
+            window_seconds=config.window_seconds if recipe.window == "pretrained" else _holding(config, recipe),
         )
         labelled = self.labelled
         return AudioClassifierConfig(
@@ -68,8 +69,8 @@ class Finetuning:
 
     @cached_property
     def encoder_hash(self) -> str:
-        """Hash of the encoder's configuration and weights."""
-        return model_hash(self.encoder)
+        """Hash of the encoder: configuration and weights, or, from scratch, the configuration alone."""
+        return fingerprint(self.encoder.config) if self.scratch else model_hash(self.encoder)
 
     def document(self, round_: Round) -> dict[str, Any]:
         """One round's `recipe.json`: what a directory must hold to go on with this."""
@@ -87,3 +88,9 @@ class Finetuning:
                 "clips": {"train": len(round_.train), "valid": len(round_.valid), "test": len(round_.test)},
             },
         }
+
+
+def _holding(config: AudioEncoderConfig, recipe: FinetuneRecipe) -> float:
+    """Seconds of a window that holds a whole crop: a window has an even number of time patches."""
+    seconds = 2 * config.stem.patch[0] / config.frontend.frame_rate
+    return max(config.window_seconds, round(ceil(recipe.crop_seconds / seconds) * seconds, 6))

@@ -48,7 +48,7 @@ def records(asked: Finetuning, outcome: Outcome) -> list[Record]:
     like = Record(
         system=system_name(asked.model),
         model=asked.model,
-        model_hash=fingerprint(asked.encoder.config) if asked.scratch else asked.encoder_hash,
+        model_hash=asked.encoder_hash,
         recipe=recipe.name,
         recipe_hash=fingerprint(recipe, without=("seed",)),
         benchmark=outcome.labelled.name,
