@@ -20,8 +20,11 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit, log_softmax, softmax
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from aasp.evaluate.head import LinearHead
+
+WORTH_THREADS = 10_000_000  # multiplications in a product: below, BLAS threads wait for each other more than they work
 
 
 class Rotated:
@@ -73,14 +76,16 @@ class Rotated:
             curvature = 0.25 if self.multilabel else 0.5
             root = np.sqrt(curvature * self.singular**2 / n + decay)[:, None]
             Z, shrink = (self.Z / root.T).astype(dtype), (decay / root**2).astype(dtype)
-            solved = minimize(
-                _objective,
-                np.vstack([w * root, b]).ravel(),
-                args=(Z, target, shrink, self.multilabel),
-                jac=True,
-                method="L-BFGS-B",
-                options={"maxiter": 5000, "maxfun": 10_000, "gtol": gradient, "ftol": 0.0},
-            )
+            threads = 1 if Z.size * target.shape[1] < WORTH_THREADS else None
+            with threadpool_limits(threads, user_api="blas"):
+                solved = minimize(
+                    _objective,
+                    np.vstack([w * root, b]).ravel(),
+                    args=(Z, target, shrink, self.multilabel),
+                    jac=True,
+                    method="L-BFGS-B",
+                    options={"maxiter": 5000, "maxfun": 10_000, "gtol": gradient, "ftol": 0.0},
+                )
             solution = solved.x.reshape(rank + 1, -1)
             w, b = solution[:-1] / root, solution[-1]
             yield w, b
