@@ -158,7 +158,7 @@ def options(description: str | None, rounds: int) -> argparse.ArgumentParser:
 
 
 def data_folder(given: Path | None) -> Path:
-    """The folder of labelled sets: as given, or $AASP_DATA."""
+    """The folder of labelled sets: as given, or $AASP_DATA; without either the process ends and says so."""
     folder = given or (Path(os.environ["AASP_DATA"]) if "AASP_DATA" in os.environ else None)
     if folder is None:
         raise SystemExit("no data: give --data FOLDER, or set AASP_DATA; the folder holds esc10/")
