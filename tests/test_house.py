@@ -21,6 +21,7 @@ FLOORS: list[set[str]] = [
     {"model", "training"},
     {"pretrain", "evaluate"},
     {"report", "planning"},
+    {"aliasing"},
     {"cli"},
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
