@@ -28,6 +28,8 @@ DECIBEL = 10 / math.log(10)
 """Decibels of power in a unit of natural-log power."""
 TOLERANCE = 0.005
 STEPS = 40
+DEEPEST = 60.0
+"""Of A: clips that hardly anything is heard of would have it grow without end."""
 
 _log_mel = LogMel(FRONTEND)
 
@@ -80,7 +82,8 @@ def modulated(clean_BS: Tensor, pattern_BS: Tensor, decibel: float) -> Tensor:
         offset = (moved * heard_BTM[left]).sum((1, 2)) / bins_B[left]
         off = ((found / wanted - 1).abs() > TOLERANCE) | (offset.square() > TOLERANCE * wanted)
         # What is left of E without the offset is nearly proportional to A².
-        A_B[left] *= (wanted / (found - offset.square()).clamp_min(1e-3 * wanted)).sqrt()
+        factor = (wanted / (found - offset.square()).clamp_min(1e-3 * wanted)).sqrt()
+        A_B[left] = (A_B[left] * factor).clamp_max(DEEPEST)
         level_B[left] += offset
         if not off.any():
             break

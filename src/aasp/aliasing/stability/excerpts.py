@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from aasp.aliasing.stability.energy import audible, log_power
 from aasp.audio.io import AudioError, read
 from aasp.datasets.index import Skipped
 from aasp.datasets.manifest import Manifest
@@ -21,6 +22,8 @@ from aasp.errors import AaspError
 RATE = 16_000
 HOP = 160
 """Samples of a frame of 10 ms."""
+QUIETEST = 0.02
+"""Share of the log-mel above its floor: with less there is nothing to perturb."""
 FEWEST = 8
 """Clips: fewer say nothing of others, and a probe cannot be trained on them."""
 
@@ -122,7 +125,7 @@ def loudest(wave: np.ndarray, frames: int, spare: int) -> np.ndarray:
     """The `frames` frames of most energy, with `spare` frames on either side: (spare + frames + spare) * HOP samples.
 
     Raises:
-        _Unusable: the clip is too short, or digital silence.
+        _Unusable: the clip is too short, or silence.
     """
     count = len(wave) // HOP
     if count < frames + 2 * spare:
@@ -130,10 +133,12 @@ def loudest(wave: np.ndarray, frames: int, spare: int) -> np.ndarray:
     power = np.square(wave[: count * HOP], dtype=np.float64).reshape(count, HOP).sum(1)
     upto = np.concatenate([[0.0], np.cumsum(power)])
     within = (upto[frames:] - upto[:-frames])[spare : count - frames - spare + 1]
-    if within.max() <= 0:
-        raise _Unusable("is digital silence")
     first = int(within.argmax())
-    return wave[first * HOP : (first + frames + 2 * spare) * HOP]
+    excerpt = wave[first * HOP : (first + frames + 2 * spare) * HOP]
+    heard = audible(log_power(torch.from_numpy(excerpt)[None])).float().mean()
+    if heard < QUIETEST:
+        raise _Unusable(f"is silence: {100 * heard:.2g} % of its log-mel lies above the floor")
+    return excerpt
 
 
 class _Unusable(Exception):
