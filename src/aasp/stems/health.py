@@ -12,20 +12,30 @@ from aasp.stems.aape import AaPE
 from aasp.stems.contract import Stem
 from aasp.stems.lambda_encoder import ALPHA_RANGE, beta_range
 
+BOUND = 0.02
+"""Nearer to a bound than this share of the range, a parameter counts as saturated."""
+
+
+def saturated(value: Tensor, bounds: tuple[float, float]) -> tuple[Tensor, Tensor]:
+    """Which values lie at the lower bound, and which at the upper one: boolean, of the values' shape."""
+    low, high = bounds
+    margin = BOUND * (high - low)
+    return value < low + margin, value > high - margin
+
 
 @torch.no_grad()
 def stem_health(stem: Stem, mel_BTM: Tensor) -> dict[str, Tensor]:
-    """Mean, spread and saturation (share within 2 % of a bound) of alpha and beta, and the window mass cut off."""
+    """Mean, spread and saturation (share at a bound) of alpha and beta, and the window mass cut off."""
     if not isinstance(stem, AaPE):
         return {}
     alpha, beta = stem.estimate(mel_BTM[:8])
     measures = {"window_cut": torch.exp(-alpha * stem.config.taps / 2).mean()}
-    for name, value, (low, high) in (("alpha", alpha, ALPHA_RANGE), ("beta", beta, beta_range(stem.patch[0]))):
-        margin = 0.02 * (high - low)
+    for name, value, bounds in (("alpha", alpha, ALPHA_RANGE), ("beta", beta, beta_range(stem.patch[0]))):
+        low, high = saturated(value, bounds)
         measures |= {
             f"{name}_mean": value.mean(),
             f"{name}_spread": value.flatten(0, 2).std(0).mean(),
-            f"{name}_saturation": ((value < low + margin) | (value > high - margin)).float().mean(),
+            f"{name}_saturation": (low | high).float().mean(),
         }
     return measures
 
