@@ -76,10 +76,11 @@ def tell(story: Story, *, eyebrow: str) -> str:
         """Accuracy in per cent on the test clips. <b>Dot:</b> the score. <b>Bar:</b> its 95 % interval, had other
         instruments or voices been drawn. <b>Dashes:</b> always guessing the commonest answer. Differences are paired,
         clip by clip.""",
+        layout="table",
     )
-    sections = [_learning(story), _masks(story), _rates(story), _kernels(story), _maps(story)]
-    words = {"eyebrow": eyebrow, "title": TITLE, "lead": LEAD, "answer": answer(story.tasks)}
-    return page(**words, result=result, sections=sections, facts=story.facts)
+    sections = [result, _learning(story), _masks(story), _rates(story), _kernels(story), _maps(story)]
+    words = {"eyebrow": eyebrow, "title": TITLE, "lead": LEAD}
+    return page(**words, answers=[answer(story.tasks)], sections=sections, facts=story.facts)
 
 
 def _learning(story: Story) -> Section:

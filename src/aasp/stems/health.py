@@ -5,6 +5,9 @@ Legend: B clips, T frames, M mel bins. Source: ours.
 
 from __future__ import annotations
 
+from typing import TypeVar
+
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,12 +15,13 @@ from aasp.stems.aape import AaPE
 from aasp.stems.contract import Stem
 from aasp.stems.lambda_encoder import ALPHA_RANGE, beta_range
 
+Values = TypeVar("Values", Tensor, np.ndarray)
 BOUND = 0.02
 """Nearer to a bound than this share of the range, a parameter counts as saturated."""
 
 
-def saturated(value: Tensor, bounds: tuple[float, float]) -> tuple[Tensor, Tensor]:
-    """Which values lie at the lower bound, and which at the upper one: boolean, of the values' shape."""
+def saturated(value: Values, bounds: tuple[float, float]) -> tuple[Values, Values]:
+    """Which values (an array or a tensor) lie at the lower bound, and which at the upper one: boolean, as shaped."""
     low, high = bounds
     margin = BOUND * (high - low)
     return value < low + margin, value > high - margin
