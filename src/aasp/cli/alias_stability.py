@@ -58,6 +58,8 @@ def run(argv: list[str]) -> int:
         raise AaspError(f"--clips is {arguments.clips}; give a number of at least 1")
     out = check_output(arguments.out / "stability.json", overwrite=arguments.overwrite)
 
+    import torch
+
     from aasp.aliasing.stability.examine import examine, nyquist, write_sounds
     from aasp.aliasing.stability.excerpts import gather
     from aasp.datasets.manifest import Manifest
@@ -83,7 +85,7 @@ def run(argv: list[str]) -> int:
     sounds = write_sounds(arguments.out / "sounds", gathered.excerpts, table, found["example"], arguments.seed)
     document: dict[str, Any] = {
         "command": shlex.join(["aasp", "alias", "stability", *argv]),
-        "version": code_version(),
+        "software": f"aasp {code_version()}, torch {torch.__version__}",
         "source": str(arguments.data),
         "label": arguments.label,
         "group": arguments.group,
@@ -94,11 +96,11 @@ def run(argv: list[str]) -> int:
         "sounds": sounds,
     }
     with atomic_write(out) as beside:
-        beside.write_text(json.dumps(document), encoding="utf-8")
+        beside.write_text(json.dumps(document, allow_nan=False), encoding="utf-8")
     _show(document)
     for file in skipped:
         print(f"skipped {file.path}: {file.reason}", file=sys.stderr)
-    print(f"{out}: {found['clips']} clip(s), {len(table)} perturbations, {len(subjects)} model(s)")
+    print(f"{out}; `aasp alias report {arguments.out}` draws it")
     return 0
 
 

@@ -64,7 +64,8 @@ def depth(clean: torch.Tensor, moved: torch.Tensor) -> torch.Tensor:
 def test_a_slow_modulation_needs_the_depth_of_the_closed_form(noise: Callable[..., Excerpts]) -> None:
     clips = noise(3)
     moved = AmplitudeModulation(2.0, 2.0).apply(clips, np.random.default_rng(0))
-    torch.testing.assert_close(depth(clips.clean, moved), torch.full((3,), math.sqrt(2) * 2.0 / DECIBEL), rtol=0.01, atol=0)
+    expected = torch.full((3,), math.sqrt(2) * 2.0 / DECIBEL)
+    torch.testing.assert_close(depth(clips.clean, moved), expected, rtol=0.01, atol=0)
 
 
 def test_a_fast_modulation_is_smeared_as_the_analysis_window_has_it(noise: Callable[..., Excerpts]) -> None:

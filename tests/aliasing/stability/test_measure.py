@@ -25,7 +25,8 @@ def naive_cosine(x: np.ndarray, y: np.ndarray) -> float:
 def test_measures_by_naive_loops() -> None:
     clip, timestamps = embeddings()
     rng = np.random.default_rng(1)
-    moved, moved_over_time = clip + 0.3 * rng.standard_normal(clip.shape), timestamps + 0.3 * rng.random(timestamps.shape)
+    moved = clip + 0.3 * rng.standard_normal(clip.shape)
+    moved_over_time = timestamps + 0.3 * rng.random(timestamps.shape)
     found = Reference(clip, timestamps, SECONDS, 0.8).compare(moved, moved_over_time, SECONDS)
     centre, typical = clip.mean(0), np.median([np.linalg.norm(a - b) for a, b in combinations(clip, 2)])
     middle = timestamps.reshape(-1, 6).mean(0)

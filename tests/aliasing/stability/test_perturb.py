@@ -90,7 +90,9 @@ def test_a_stretch_moves_events_and_keeps_the_pitch(change: float) -> None:
     assert spectrum.argmax() * RATE / 40_000 == pytest.approx(440, abs=0.5)
 
 
-def test_dropped_grains_repeat_the_last_that_came(noise: Callable[..., Excerpts], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dropped_grains_repeat_the_last_that_came(
+    noise: Callable[..., Excerpts], monkeypatch: pytest.MonkeyPatch
+) -> None:
     offsets = {}
     monkeypatch.setattr(perturb, "granulated", lambda clips, offset: offsets.setdefault("found", offset))
     clips = noise(3)

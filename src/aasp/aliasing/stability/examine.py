@@ -26,22 +26,21 @@ PLAYED = (
     "control 6 dB", "AM 9 Hz 6 dB", "AM 26 Hz 6 dB", "FM 6 Hz", "stretch +4 %", "drops 20 %", "frame rate / 4",
 )  # fmt: skip
 """Rows that are written as sounds, after the clean clip."""
+PATCHES_A_SECOND = 6.25
+"""Of 16 frames each: for encoders that give nothing over time, and so have no Nyquist frequency of their own."""
 
 
 def nyquist(subjects: Sequence[Subject], seconds: float) -> float:
     """The lowest post-patch Nyquist frequency of the subjects, Hz: controls stay below it.
 
     Raises:
-        AaspError: a subject takes another sampling rate, two have one name, or a control has no room in `seconds`.
+        AaspError: two subjects have one name, or a control has no room in `seconds`.
     """
-    for subject in subjects:
-        if subject.rate != RATE:
-            raise AaspError(f"{subject.name}: takes {subject.rate} samples a second; {RATE} are needed")
     names = [subject.name for subject in subjects]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise AaspError(f"two models are called {twice}; name each once")
-    nyquist_hz = min(subject.token_rate for subject in subjects) / 2
+    nyquist_hz = min((s.token_rate for s in subjects if s.token_rate > 0), default=PATCHES_A_SECOND) / 2
     least = 1.5 / (0.9 * nyquist_hz)
     if seconds < least:
         raise AaspError(f"--seconds is {seconds:g}; give {least:.2f} or more, for a swing below {nyquist_hz:g} Hz")
@@ -80,6 +79,9 @@ def examine(
     if len(np.unique(group)) < 2:
         raise AaspError(f"all {len(clips)} clips are of one group {group[0]!r}; there must be two or more")
     seen = observe(subjects, clips, table, seed, progress)
+    for subject, one in zip(subjects, seen.subjects, strict=True):
+        if not one.reference.spread[0] > 0:
+            raise AaspError(f"{subject.name}: gives half of all clips the same embedding; there is nothing to compare")
     each = [clipwise(table, seen, one, groups=group, labels=labels, seed=seed) for one in seen.subjects]
     played = np.stack([seen.statistics[f"AM {hertz:g} Hz"] for hertz in RATES])
     log_mel = Reading.of(played, statistics(log_power(clips.clean)), group, seed)

@@ -49,21 +49,27 @@ class Reference:
         return float(np.median(pdist(self.clip))), float(np.median(over_time))
 
     def compare(self, clip: np.ndarray, timestamps: np.ndarray, source_seconds: np.ndarray) -> dict[str, np.ndarray]:
-        """MEASURES of each clip, shape (n,).
+        """MEASURES of each clip, shape (n,); NaN over time where an encoder gives nothing over time.
 
         Args:
             clip: of the perturbed clips, shape (n, D').
             timestamps: likewise, shape (n, G, D).
             source_seconds: when what each token hears happens in the clean clip, shape (G,).
         """
-        heard = (source_seconds >= self.seconds[0] - 1e-9) & (source_seconds <= self.seconds[-1] + 1e-9)
-        clean = interpolated(self.timestamps, self.seconds, source_seconds[heard])
-        moved, mean = timestamps[:, heard], self.timestamps.mean((0, 1))
         centre = self.clip.mean(0)
-        return {
+        found = {
             "cosine": cosine(clip - centre, self.clip - centre),
             "cosine_raw": cosine(clip, self.clip),
             "distance": np.linalg.norm(clip - self.clip, axis=-1) / self.spread[0],
+        }
+        heard = (source_seconds >= self.seconds[0] - 1e-9) & (source_seconds <= self.seconds[-1] + 1e-9)
+        if len(self.seconds) < 2 or not heard.any():
+            unknown = np.full(len(clip), np.nan)
+            return {**found, "timestamps_cosine": unknown, "timestamps_distance": unknown}
+        clean = interpolated(self.timestamps, self.seconds, source_seconds[heard])
+        moved, mean = timestamps[:, heard], self.timestamps.mean((0, 1))
+        return {
+            **found,
             "timestamps_cosine": cosine(moved - mean, clean - mean).mean(1),
             "timestamps_distance": np.linalg.norm(moved - clean, axis=-1).mean(1) / self.spread[1],
         }
@@ -113,10 +119,10 @@ class Alignment:
     def __call__(self, weights: np.ndarray) -> float:
         """Alignment, 0 to 1, each clip counted as often as `weights` (n,) says.
 
-        It is 1 for sets that are alike but for rotation, translation and scale.
+        It is 1 for sets that are alike but for rotation, translation and scale; NaN for a set without variance.
         """
         between, of_x, of_y = (self._product(*kernels, weights) for kernels in self.kernels)
-        return float(between / np.sqrt(of_x * of_y))
+        return float(between / np.sqrt(of_x * of_y)) if of_x * of_y > 0 else np.nan
 
     @staticmethod
     def _product(K: np.ndarray, L: np.ndarray, KL: np.ndarray, w: np.ndarray) -> float:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import soxr
 import torch
 from torch import Tensor
 
@@ -59,7 +60,7 @@ def observe(
     """Let every subject hear the clean clips and every row.
 
     Args:
-        subjects: the encoders; they take waveforms at RATE.
+        subjects: the encoders.
         clips: the clips.
         table: the rows, without the clean one.
         seed: of what is random in the perturbations.
@@ -101,7 +102,12 @@ def statistics(mel_nTM: Tensor) -> np.ndarray:
 
 def _heard(subject: Subject, waves: Sequence[Tensor]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Clip vectors (n, D'), timestamps (n, G, D) and their seconds (G,)."""
-    heard = [subject.hear(wave_BS) for wave_BS in waves]
+    heard = [subject.hear(_at_rate(wave_BS, subject.rate)) for wave_BS in waves]
     join = lambda parts: torch.cat(parts).double().cpu().numpy()
     seconds = heard[0].seconds.double().cpu().numpy()
     return join([one.clip for one in heard]), join([one.timestamps for one in heard]), seconds
+
+
+def _at_rate(wave_BS: Tensor, rate: int) -> Tensor:
+    """Waveforms at the rate that a subject takes."""
+    return wave_BS if rate == RATE else torch.from_numpy(soxr.resample(wave_BS.T.numpy(), RATE, rate).T.copy())

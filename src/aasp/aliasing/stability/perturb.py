@@ -19,7 +19,6 @@ from torch import Tensor
 from aasp.aliasing.stability.energy import modulated
 from aasp.aliasing.stability.excerpts import HOP, RATE, Excerpts
 
-
 _TOLERANCE = 80
 """Samples, 5 ms, that a stretch may be off the time it should have."""
 

@@ -16,27 +16,26 @@ from aasp.aliasing.stability.clipwise import Clipwise, Reading
 from aasp.aliasing.stability.measure import Alignment
 from aasp.aliasing.stability.observe import Observed
 from aasp.aliasing.stability.rows import FAMILIES, RATES, Row
-from aasp.evaluate.intervals import interval
+from aasp.evaluate.intervals import Interval, Statistic, interval
 
 Told = dict[str, float]
-QUICK, QUICKER = 1_000, 300
-"""Resamples for single rows, of which there are many, and for what takes n² each."""
+RESAMPLES, QUICK = 1_000, 300
+"""For an interval, of which there are over a thousand; and for one that takes n² each."""
 
 
-def told(scores: np.ndarray, groups: np.ndarray, *, minus: np.ndarray | None = None, **options: Any) -> Told | None:
-    """A mean over the clips that have a value, its interval, and their number; None if they are of one group.
+def told(scores: np.ndarray, groups: np.ndarray, *, minus: np.ndarray | None = None) -> Told | None:
+    """A mean over the clips that have a value, its interval, and their number; None where that is undefined.
 
     Args:
         scores: a value a clip, shape (n,), NaN where there is none.
         groups: shape (n,).
         minus: likewise, another model's, to be paired.
-        options: for `interval`.
     """
     known = np.isfinite(scores if minus is None else scores - minus)
     if len(np.unique(groups[known])) < 2:
         return None
     other = None if minus is None else minus[known]
-    return _told(interval(scores[known], minus=other, clusters=groups[known], **options))
+    return _told(interval(scores[known], minus=other, clusters=groups[known], resamples=RESAMPLES))
 
 
 def of_rows(table: Sequence[Row], clips: Clipwise, subject: Observed, groups: np.ndarray) -> dict[str, dict[str, Any]]:
@@ -44,9 +43,9 @@ def of_rows(table: Sequence[Row], clips: Clipwise, subject: Observed, groups: np
     found: dict[str, dict[str, Any]] = {}
     for row in table:
         values = clips.values[row.key]
-        found[row.key] = {name: told(value, groups, resamples=QUICK) for name, value in values.items()}
+        found[row.key] = {name: told(value, groups) for name, value in values.items()}
         alignment = Alignment(subject.reference.clip, subject.clip[row.key])
-        found[row.key]["alignment"] = _told(interval([alignment], clusters=groups, resamples=QUICKER))
+        found[row.key]["alignment"] = _told_of(alignment, groups, QUICK)
     return found
 
 
@@ -67,18 +66,17 @@ def of_reading(reading: Reading, groups: np.ndarray) -> dict[str, Any]:
     return {
         "heard": told(right.mean(0), groups),
         "compared": told(_share_right(reading.compared), groups),
-        "by_rate": [told(row.astype(float), groups, resamples=QUICK) for row in right],
+        "by_rate": [told(row.astype(float), groups) for row in right],
         "confusion": confusion,
     }
 
 
 def leads(table: Sequence[Row], ours: Clipwise, theirs: Clipwise, groups: np.ndarray) -> dict[str, Any]:
     """One model's numbers minus another's, paired clip by clip: of each family, and of the reading."""
-    pooled = lambda clips, keys, name: _pooled(clips, keys, name)
     by_family: dict[str, dict[str, Any]] = {}
     for family, keys in families(table).items():
         by_family[family] = {
-            name: told(pooled(ours, keys, name), groups, minus=pooled(theirs, keys, name))
+            name: told(_pooled(ours, keys, name), groups, minus=_pooled(theirs, keys, name))
             for name in ours.values[keys[0]]
         }
         by_family[family]["ratio"] = _ratio(ours, keys, groups, minus=theirs)
@@ -109,18 +107,27 @@ def _ratio(clips: Clipwise, keys: Sequence[str], groups: np.ndarray, minus: Clip
     if len(np.unique(groups[seen])) < 2:
         return None
 
-    def statistic(one: Clipwise) -> Any:
+    def statistic(one: Clipwise) -> Statistic:
         total = lambda name: np.where(known, [one.values[key][name] for key in keys], 0.0).sum(0)[seen]
         moved, control = total("distance"), total("control_distance")
-        return lambda weights: float(weights @ moved / (weights @ control))
+        # An encoder that the control doesn't move at all has no ratio.
+        return lambda weights: float(weights @ moved / still) if (still := weights @ control) > 0 else np.nan
 
-    other = None if minus is None else [statistic(minus)]
-    return _told(interval([statistic(clips)], minus=other, clusters=groups[seen], resamples=QUICK))
+    return _told_of(statistic(clips), groups[seen], RESAMPLES, minus=None if minus is None else statistic(minus))
 
 
 def _share_right(read_Rn: np.ndarray) -> np.ndarray:
     return (read_Rn == np.arange(len(read_Rn))[:, None]).mean(0)
 
 
-def _told(found: Any) -> Told:
-    return {name: getattr(found, name) for name in ("estimate", "low", "high", "clips")}
+def _told_of(one: Statistic, groups: np.ndarray, resamples: int, minus: Statistic | None = None) -> Told | None:
+    """Of functions of clip weights; None where they are undefined for the clips as they are."""
+    given = [one] if minus is None else [one, minus]
+    if not all(np.isfinite(statistic(np.ones(len(groups)))) for statistic in given):
+        return None
+    other = None if minus is None else [minus]
+    return _told(interval([one], minus=other, clusters=groups, resamples=resamples))
+
+
+def _told(found: Interval) -> Told:
+    return {"estimate": found.estimate, "low": found.low, "high": found.high, "clips": found.clips}
