@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from aasp.aliasing.stability import reading
-from aasp.aliasing.stability.reading import decisions, rates_read
+from aasp.aliasing.stability.reading import check_labels, decisions, rates_read
 from aasp.errors import AaspError
 
 RNG = np.random.default_rng
@@ -40,7 +40,7 @@ def test_a_clip_is_named_by_a_head_that_knows_nothing_of_its_group() -> None:
 )
 def test_labels_that_can_not_be_probed(labels: list[str], groups: list[int]) -> None:
     with pytest.raises(AaspError, match="there must be two classes of two clips, and two groups"):
-        decisions(np.zeros((8, 2)), {}, np.array(labels), np.array(groups), 0)
+        check_labels(np.array(labels), np.array(groups))
 
 
 def test_a_rate_that_is_there_is_read_and_else_chance() -> None:

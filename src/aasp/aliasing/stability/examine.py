@@ -15,6 +15,7 @@ from aasp.aliasing.stability.clipwise import Clipwise, Reading, clipwise
 from aasp.aliasing.stability.energy import log_power
 from aasp.aliasing.stability.excerpts import RATE, Excerpts
 from aasp.aliasing.stability.observe import Observations, observe, statistics
+from aasp.aliasing.stability.reading import check_labels
 from aasp.aliasing.stability.rows import BATCH, CLEAN, DECIBEL, RATES, Row, rows
 from aasp.aliasing.stability.summary import leads, of_families, of_reading, of_rows, told
 from aasp.aliasing.subjects import Subject
@@ -78,6 +79,8 @@ def examine(
     group = np.arange(len(clips)) if groups is None else groups
     if len(np.unique(group)) < 2:
         raise AaspError(f"all {len(clips)} clips are of one group {group[0]!r}; there must be two or more")
+    if labels is not None:
+        check_labels(labels, group)  # before the long part
     seen = observe(subjects, clips, table, seed, progress)
     for subject, one in zip(subjects, seen.subjects, strict=True):
         if not one.reference.spread[0] > 0:
@@ -120,7 +123,7 @@ def examine(
 
 
 def write_sounds(folder: Path, clips: Excerpts, table: Sequence[Row], clip: int, seed: int) -> list[dict[str, str]]:
-    """Write one clip, clean and perturbed, as FLAC files of one loudness; their names and labels come back."""
+    """Write one clip, clean and perturbed, as FLAC files, all with one gain; their names and labels come back."""
     played = [CLEAN, *(row for key in PLAYED for row in table if row.key == key)]
     waves = [next(islice(row.waves(clips, seed), clip // BATCH, None))[clip % BATCH] for row in played]
     peak = max(1.0, max(float(wave.abs().max()) for wave in waves) / 0.99)

@@ -96,7 +96,13 @@ class Bar:
 
 @drawn
 def intervals(
-    groups: Sequence[str], bars: Sequence[tuple[str, Sequence[Bar]]], *, marked: float, title: str, label: str
+    groups: Sequence[str],
+    bars: Sequence[tuple[str, Sequence[Bar]]],
+    *,
+    marked: float,
+    title: str,
+    label: str,
+    log: bool = False,
 ) -> Figure:
     """Estimates with their intervals, a line for each group and model.
 
@@ -106,6 +112,7 @@ def intervals(
         marked: a value to compare with, dashed.
         title: of the panel.
         label: of the horizontal axis.
+        log: whether that is logarithmic.
     """
     spread = 0.6
     figure, axes = panel(70 + len(groups) * max(26, 12 * len(bars) + 8), title, "", left=92)
@@ -117,6 +124,10 @@ def intervals(
         axes.plot(values[0], y, "o", color=color(number), markersize=4.5, label=name)
     axes.set_yticks(range(len(groups)), groups)
     axes.set(xlabel=label, ylim=(len(groups) - 0.5, -0.5))
+    if log:
+        axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.minorticks_off()
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x")
     _legend(axes, [name for name, _ in bars])

@@ -23,6 +23,20 @@ STRENGTH = 100.0
 """C · D of the heads; the reading of modulation rates changes little from 10 to 1,000."""
 
 
+def check_labels(labels: np.ndarray, groups: np.ndarray) -> None:
+    """See whether heads can be trained and tried on clips of these labels and groups, both of shape (n,).
+
+    Raises:
+        AaspError: fewer than two classes of two clips, or fewer than two groups.
+    """
+    sizes, parts = np.unique(labels, return_counts=True)[1], len(np.unique(groups))
+    if (sizes > 1).sum() < 2 or parts < 2:
+        raise AaspError(
+            f"labels: {len(sizes)} class(es) in {len(labels)} clips of {parts} group(s); "
+            "there must be two classes of two clips, and two groups: examine more clips or leave --label out"
+        )
+
+
 def decisions(
     clean: np.ndarray, moved: Mapping[str, np.ndarray], labels: np.ndarray, groups: np.ndarray, seed: int
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -31,23 +45,15 @@ def decisions(
     Args:
         clean: embeddings of the clean clips, shape (n, D).
         moved: of the perturbed ones, by row.
-        labels: shape (n,).
+        labels: shape (n,), such as pass `check_labels`.
         groups: of clips that belong together, shape (n,).
         seed: of the folds.
 
     Returns:
         Whether the clean clip is named right, and for each row whether the perturbed one is named otherwise than the
         clean one; float, shape (n,).
-
-    Raises:
-        AaspError: fewer than two classes of two clips, or fewer than two groups.
     """
     classes, y, sizes = np.unique(labels, return_inverse=True, return_counts=True)
-    if len(classes) < 2 or np.sort(sizes)[-2] < 2 or len(np.unique(groups)) < 2:
-        raise AaspError(
-            f"labels: {len(classes)} class(es) in {len(labels)} clips of {len(np.unique(groups))} group(s); "
-            "there must be two classes of two clips, and two groups: examine more clips or leave --label out"
-        )
     folds = StratifiedGroupKFold(min(FOLDS, sizes.max(), len(np.unique(groups))), shuffle=True, random_state=seed)
     right, changed = np.zeros(len(y)), {key: np.zeros(len(y)) for key in moved}
     with warnings.catch_warnings():

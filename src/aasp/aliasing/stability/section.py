@@ -3,36 +3,33 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from aasp.aliasing.stability.figures import Bar, Curve, color, intervals, over_rate, over_shift, over_strength
+from aasp.aliasing.stability.figures import Curve, color, intervals, over_rate, over_shift, over_strength
+from aasp.aliasing.stability.series import Json, bar, curve, curves, depths
 from aasp.report.listing import listing
 from aasp.report.page import Section
-from aasp.report.style import FIRST, SECOND
-
-Json = Mapping[str, Any]
 
 
 def answer(found: Json) -> str:
     """What came out, in plain text."""
-    each = [
-        f"{model['name']}'s embedding {_number(model['families']['fast AM']['ratio'])} times as far as slow ones of "
-        f"the same log-mel energy do (rate read right in {_percent(model['reading']['heard'])} of clips)"
-        for model in found["models"]
-        if model["families"].get("fast AM")
-    ]
-    if not each:
-        return f"Stability: no modulation tried is above {found['nyquist_hz']:.3g} Hz, half the token rate."
-    told = f"Stability: modulations above {found['nyquist_hz']:.3g} Hz move {'; '.join(each)}."
+    nyquist, moved = _hertz(found), {m["name"]: m["families"].get("fast AM") for m in found["models"]}
+    if not all(moved.values()):
+        return f"Stability: no modulation that was tried is faster than {nyquist}, half the token rate."
+    each = [f"{name} {_number(family['ratio'])}" for name, family in moved.items() if family]
+    told = (
+        f"Stability: modulations faster than {nyquist}, half the token rate, move embeddings so many times as far as "
+        f"slow ones of the same log-mel energy do: {', '.join(each)}."
+    )
     for lead in found["leads"]:
         ratio = lead["families"]["fast AM"]["ratio"]
-        told += f" {lead['model']} minus {lead['minus']}: {_number(ratio, sign='+')}{_clear(ratio)}."
-    return told + f" Chance of reading the rate is {100 / len(found['rates_hz']):.1f} %."
+        told += f" The ratio of {lead['model']} less that of {lead['minus']}: {_number(ratio, '+')}{_clear(ratio)}."
+    read = [f"{model['name']} {_percent(model['reading']['heard'])}" for model in found["models"]]
+    chance = 100 / len(found["rates_hz"])
+    return f"{told} Which rate it was can be read from the embedding of: {', '.join(read)}; chance is {chance:.1f} %."
 
 
 def section(found: Json, folder: Path) -> list[Section]:
@@ -54,25 +51,27 @@ def _headline(found: Json) -> Section:
             told = model["families"][family]
             names = ("distance", "control_distance", "excess", "ratio", "timestamps_excess", "flips")
             rows.append([family if number == 0 else "", escape(model["name"]), *(_cell(told.get(n)) for n in names)])
-    bars = [(m["name"], [_bar(m["families"][family]["excess"]) for family in families]) for m in models]
+    bars = [(m["name"], [bar(m["families"][family]["excess"]) for family in families]) for m in models]
+    ratios = [(m["name"], [bar(m["families"][family]["ratio"]) for family in families]) for m in models]
     panels = [
         intervals(families, bars, marked=0, title="Further than the control", label="excess (distances between clips)"),
+        intervals(families, ratios, marked=1, title="Times as far as the control", label="ratio", log=True),
         listing("Stability by family of perturbations", head, rows, left=2, across=True),
     ]
-    flips = (
-        f"<b>Flips</b>: share of clips that a linear probe of {escape(str(found['label']))} names otherwise."
-        if found["label"]
-        else "Whether decisions change was not looked at: no --label was given."
-    )
     note = (
         "<b>Distance</b>: how far a perturbation moves the clip's embedding; 1 is the median distance between two "
         "clean clips. <b>Control</b>: a change of loudness slower than the patches can tell, that moves the same "
         "clip's log-mel by as many rms dB. <b>Excess</b> is the difference, clip by clip, <b>ratio</b> the quotient "
         "of the means, <b>over time</b> the excess of the tokens, aligned in time. Zero excess, or a ratio of one: no "
-        "further than any other change of that size. Brackets and bars are 95 % intervals by bootstrap over "
-        f"{found['clips']} clips{_grouped(found)}. {flips} {_beyond(found)}"
+        "further than any other change of that size. A ratio says nothing of how far that is: an encoder that hardly "
+        "minds loudness has large ratios of small distances. Brackets and bars are 95 % intervals by bootstrap over "
+        f"{found['clips']} clips{_grouped(found)}. {_flips(found)} {_beyond(found)}"
     )
-    return Section("How far small changes over time move embeddings", escape(answer(found)), panels, note)
+    text = (
+        f"{len(found['rows'])} perturbations of {found['clips']} clips, each against the clean clip and against a slow "
+        f"change of loudness of the same size. Fast and slow are above and below {_hertz(found)}, half the token rate."
+    )
+    return Section("How far small changes over time move embeddings", text, panels, note)
 
 
 def _shifts(found: Json) -> Section:
@@ -81,7 +80,7 @@ def _shifts(found: Json) -> Section:
     patch = 50 / found["nyquist_hz"]
     panels = [
         over_shift(
-            _curves(found, rows, frames, measure, control),
+            curves(found, rows, frames, measure, control),
             patch_frames=patch,
             title=title,
             what=what,
@@ -109,7 +108,7 @@ def _rates(found: Json) -> Section:
     hertz = np.array([row["settings"]["rate_hz"] for row in rows])
     panels = [
         over_rate(
-            _curves(found, rows, hertz, measure, control),
+            curves(found, rows, hertz, measure, control),
             nyquist_hz=found["nyquist_hz"],
             title=title,
             what=what,
@@ -121,14 +120,14 @@ def _rates(found: Json) -> Section:
         )
     ]
     panels += [
-        over_strength(_depths(found, model), title=f"Deeper: {model['name']}", what="distance (of that between clips)")
+        over_strength(depths(found, model), title=f"Deeper: {model['name']}", what="distance (of that between clips)")
         for model in found["models"]
     ]
     worst = max(row["off_target"] for row in found["rows"] if row["off_target"] is not None)
     return Section(
         "Loudness swings",
         f"Loudness swings at one rate, by as much as moves the log-mel by {found['decibel']:g} dB rms. Tinted: "
-        f"above {found['nyquist_hz']:.3g} Hz, half the token rate, where patches alias.",
+        f"above {_hertz(found)}, half the token rate, where patches alias.",
         panels,
         "<b>An encoder that treats all changes of equal energy alike</b> follows the dashed line: the control, whose "
         "rate lies below. Above it, modulations move the embedding further than their energy would; near no movement, "
@@ -141,15 +140,15 @@ def _rates(found: Json) -> Section:
 def _reading(found: Json) -> Section:
     chance, rates = 1 / len(found["rates_hz"]), np.array(found["rates_hz"])
     listeners = [*found["models"], {"name": "log-mel statistics", "reading": found["log_mel"]}]
-    curves = [
-        _curve(one["name"], rates, one["reading"]["by_rate"], color(number)) for number, one in enumerate(listeners)
+    drawn = [
+        curve(one["name"], rates, one["reading"]["by_rate"], color(number)) for number, one in enumerate(listeners)
     ]
     level = np.full(len(rates), chance)
-    curves.append(Curve("", rates, level, level, level, curves[-1].color, control=True))
+    drawn.append(Curve("", rates, level, level, level, drawn[-1].color, control=True))
     ways = ["from it alone", "from the change"]
-    bars = [(one["name"], [_bar(one["reading"][how]) for how in ("heard", "compared")]) for one in listeners]
+    bars = [(one["name"], [bar(one["reading"][how]) for how in ("heard", "compared")]) for one in listeners]
     panels = [
-        over_rate(curves, nyquist_hz=found["nyquist_hz"], title="Rates told right", what="share of clips"),
+        over_rate(drawn, nyquist_hz=found["nyquist_hz"], title="Rates told right", what="share of clips"),
         intervals(ways, bars, marked=chance, title="All rates together", label="share of clips"),
     ]
     best = "; ".join(f"{escape(model['name'])} {_percent(model['reading']['heard'])}" for model in found["models"])
@@ -181,7 +180,7 @@ def _rows(found: Json) -> Section:
         rows.append([f"{family}{escape(row['label'])}", f"{row['decibel']['estimate']:.1f}", *cells])
     return Section(
         "Every perturbation",
-        f"{len(found['rows'])} perturbations of {found['clips']} clips, the loudest {found['seconds']:g} s of each.",
+        f"The loudest {found['seconds']:g} s of each clip, {found['clips']} clips.",
         [listing("Every perturbation", ["perturbation", "dB", *titles], rows, across=True)],
         "<b>dB</b>: rms change of the log-mel, mean over clips. <b>Cosine</b>: of centred clip embeddings. "
         "<b>Alignment</b>: linear centred kernel alignment. More measures of each row are in stability.json.",
@@ -205,53 +204,9 @@ def _sounds(found: Json, folder: Path) -> Section:
     )
 
 
-def _curves(found: Json, rows: Sequence[Json], x: np.ndarray, measure: str, control: str | None) -> list[Curve]:
-    """A curve of each model over rows, and its control's."""
-    made = []
-    for number, model in enumerate(found["models"]):
-        of = lambda name, model=model: [model["rows"][row["key"]][name] for row in rows]
-        made.append(_curve(model["name"], x, of(measure), color(number)))
-        if control is not None:
-            made.append(_curve("", x, of(control), color(number), control=True))
-    return made
-
-
-def _depths(found: Json, model: Json) -> list[Curve]:
-    """Distance over strength: of the control, and of the rates that were tried at several depths."""
-    deeper = dict.fromkeys(row["settings"]["rate_hz"] for row in found["rows"] if row["family"] == "AM depth")
-    highest = max(row["settings"]["decibel"] for row in found["rows"] if row["family"] == "AM depth")
-    sets: list[tuple[str, str, float | None, str]] = [("", "SlowModulation", None, FIRST)]
-    for hertz, tone in zip(deeper, (FIRST, SECOND), strict=True):
-        sets.append((f"{hertz:g} Hz", "AmplitudeModulation", hertz, tone))
-    made = []
-    for name, kind, hertz, tone in sets:
-        rows = [
-            row
-            for row in found["rows"]
-            if row["kind"] == kind
-            and row["settings"]["decibel"] <= highest
-            and hertz in (None, row["settings"].get("rate_hz"))
-        ]
-        rows.sort(key=lambda row: row["settings"]["decibel"])
-        x = np.array([row["settings"]["decibel"] for row in rows])
-        told = [model["rows"][row["key"]]["distance"] for row in rows]
-        made.append(_curve(name, x, told, tone, control=hertz is None))
-    return made
-
-
-def _curve(name: str, x: np.ndarray, told: Sequence[Json | None], tone: str, control: bool = False) -> Curve:
-    values = np.array([[np.nan] * 3 if t is None else [t[k] for k in ("estimate", "low", "high")] for t in told])
-    estimate, low, high = values.T
-    return Curve(name, x, estimate, low, high, tone, control)
-
-
-def _bar(told: Json | None) -> Bar:
-    return Bar(np.nan, np.nan, np.nan) if told is None else Bar(told["estimate"], told["low"], told["high"])
-
-
 def _number(told: Json | None, sign: str = "") -> str:
     if told is None:
-        return "an unknown number of"
+        return "undefined"
     return f"{told['estimate']:{sign}.2f} [{told['low']:{sign}.2f}, {told['high']:{sign}.2f}]"
 
 
@@ -268,6 +223,20 @@ def _cell(told: Json | None) -> str:
 
 def _clear(told: Json | None) -> str:
     return "" if told is not None and (told["low"] > 0 or told["high"] < 0) else ", no clear difference"
+
+
+def _hertz(found: Json) -> str:
+    return f"{found['nyquist_hz']:.4g} Hz"
+
+
+def _flips(found: Json) -> str:
+    if not found["label"]:
+        return "Whether decisions change was not looked at: no --label was given."
+    right = ", ".join(f"{escape(model['name'])} {_percent(model['accuracy'])}" for model in found["models"])
+    return (
+        f"<b>Flips</b>: share of clips that a linear probe of <code>{escape(found['label'])}</code>, trained on other "
+        f"clips, names otherwise than when clean; clean ones it names right in {right}."
+    )
 
 
 def _grouped(found: Json) -> str:

@@ -1,0 +1,72 @@
+"""Numbers with intervals: clips without a value are left out and counted out, what is undefined is None."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from aasp.aliasing.stability.clipwise import Clipwise, Reading
+from aasp.aliasing.stability.rows import Row, rows
+from aasp.aliasing.stability.summary import families, leads, of_families, of_reading, told
+
+NAMES = ("cosine", "distance", "control_distance", "excess")
+GROUPS = np.arange(6)
+
+
+def clipwise(table: list[Row], distance: float, control: float) -> Clipwise:
+    """Clips that each row moves by about `distance`, of which the last has no control."""
+    scale = np.array([0.5, 1.0, 1.5, 1.0, 1.0, 1.0])
+    values = {}
+    for row in table:
+        controls = np.where(GROUPS == 5, np.nan, control * scale)
+        moved = distance * scale
+        values[row.key] = dict(zip(NAMES, (1 - moved, moved, controls, moved - controls), strict=True))
+    nothing = np.zeros((8, 6), dtype=int)
+    return Clipwise(values, None, Reading(nothing, nothing))
+
+
+TABLE = [row for row in rows(3.125, 2.5) if row.family != "control"]
+
+
+def test_clips_without_a_value_are_left_out() -> None:
+    found = told(np.array([1.0, 2.0, 3.0, np.nan]), np.arange(4))
+    assert found is not None
+    assert (found["estimate"], found["clips"]) == (2.0, 3)
+    assert told(np.array([1.0, np.nan]), np.arange(2)) is None
+    assert told(np.array([1.0, 2.0]), np.array(["a", "a"])) is None
+
+
+def test_paired_differences_are_of_clips_that_both_have() -> None:
+    found = told(np.array([1.0, 2.0, np.nan]), np.arange(3), minus=np.array([0.5, 1.5, 9.0]))
+    assert found == {"estimate": pytest.approx(0.5), "low": 0.5, "high": 0.5, "clips": 2}
+
+
+def test_families_are_means_over_rows_and_ratios_over_known_controls() -> None:
+    found = of_families(TABLE, clipwise(TABLE, 0.6, 0.2), GROUPS)
+    assert list(found) == list(families(TABLE))
+    assert found["fast AM"]["distance"]["estimate"] == pytest.approx(0.6)
+    assert found["fast AM"]["excess"]["clips"] == 5
+    assert found["fast AM"]["ratio"] == {
+        "estimate": pytest.approx(3), "low": pytest.approx(3), "high": pytest.approx(3), "clips": 5
+    }  # fmt: skip
+
+
+def test_an_encoder_that_the_control_does_not_move_has_no_ratio() -> None:
+    assert of_families(TABLE, clipwise(TABLE, 0.6, 0.0), GROUPS)["shift"]["ratio"] is None
+
+
+def test_leads_are_differences() -> None:
+    found = leads(TABLE, clipwise(TABLE, 0.6, 0.2), clipwise(TABLE, 0.5, 0.25), GROUPS)
+    shift = found["families"]["shift"]
+    assert shift["distance"]["estimate"] == pytest.approx(0.1)
+    assert shift["ratio"]["estimate"] == pytest.approx(1)
+    assert found["heard"]["estimate"] == 0
+
+
+def test_reading_counts_what_was_taken_for_what() -> None:
+    heard = np.tile(np.arange(8)[:, None], (1, 6))
+    heard[2, :3] = 5
+    found = of_reading(Reading(heard, heard), GROUPS)
+    assert found["heard"]["estimate"] == pytest.approx((8 * 6 - 3) / 48)
+    assert found["by_rate"][2]["estimate"] == 0.5
+    assert found["confusion"][2] == [0, 0, 3, 0, 0, 3, 0, 0]
