@@ -12,8 +12,10 @@ from aasp.features.logmel import LogMelConfig
 from aasp.model.encoder import EncoderConfig
 from aasp.planning.cost import Cost, attention, gelu, linear, norm, product
 from aasp.pretrain.predictor import PredictorConfig
+from aasp.stems import StemConfig
 from aasp.stems.aape import AaPEConfig
-from aasp.stems.conv import ConvConfig
+from aasp.stems.lowpass import LowpassConfig
+from aasp.stems.overlap import OverlapConfig
 
 
 def encoder(config: EncoderConfig, sequences: int, tokens: int) -> Cost:
@@ -72,21 +74,34 @@ def aape(config: AaPEConfig, width: int, subbands: int, patches: int, fused: int
     return signal + Cost(parameters=learned) + sblu + fusion
 
 
-def fusion_maps(config: ConvConfig | AaPEConfig, width: int) -> Cost:
+def fusion_maps(config: StemConfig, width: int) -> Cost:
     """AaPE's linear maps, multiplied with each other once a call, before any token is; nothing for other stems."""
-    if isinstance(config, ConvConfig):
+    if not isinstance(config, AaPEConfig):
         return Cost()
-    inner = 3 * config.states + 1  # with the bias
-    maps = product(width, width, config.patch[0] * config.patch[1]) + product(width, width, inner)
-    return maps + product(inner, width, inner)
+    inner = _features(config) + 1  # with the bias
+    maps = product(inner, width, inner)
+    if not config.conv:
+        return maps
+    return maps + product(width, width, config.patch[0] * config.patch[1]) + product(width, width, inner)
+
+
+def _features(config: AaPEConfig) -> int:
+    """SBLU features of a token."""
+    return (2 + config.magnitude) * config.states
 
 
 def _fusion(config: AaPEConfig, width: int, rows: int) -> Cost:
     """The features' share of each fused token; the parameters are those of all maps (see `fusion_maps`)."""
-    inner = 3 * config.states + 1
-    parameters = inner * width + 2 * width + (2 * width + 1) * width
+    inner = _features(config) + 1
+    parameters = inner * width + 2 * width + (2 * width + 1) * width * config.conv
     kept = 3 * 4 * rows * inner  # y, and what the deviation is made of, in fp32
     return product(rows, inner, inner) + product(rows, inner, width) + Cost(parameters=parameters, kept=kept)
+
+
+def low_pass(config: LowpassConfig, fused: int) -> Cost:
+    """The filter, and what of it is seen, as products with a band matrix."""
+    frames, mels = config.patch
+    return product(fused * (mels + 1), config.taps, frames)
 
 
 def lambda_encoder(config: AaPEConfig, subbands: int, patches: int) -> Cost:
@@ -110,9 +125,9 @@ def lambda_encoder(config: AaPEConfig, subbands: int, patches: int) -> Cost:
 
 
 def stem(
-    config: ConvConfig | AaPEConfig, width: int, mels: int, patches: int, fused: int | None = None
+    config: StemConfig, width: int, mels: int, patches: int, fused: int | None = None
 ) -> tuple[Cost, Cost]:
-    """A stem's convolution, and the rest of it.
+    """A stem's convolution, and the rest of it: filter, or AaPE.
 
     Args:
         config: of the stem.
@@ -121,10 +136,16 @@ def stem(
         patches: of all clips.
         fused: see `aape`; as many as patches when left out.
     """
-    if isinstance(config, ConvConfig):
-        return convolution(config.patch, width, patches), Cost()
     fused = patches if fused is None else fused
-    return convolution(config.patch, width, fused), aape(config, width, mels // config.patch[1], patches, fused)
+    if isinstance(config, OverlapConfig):
+        return convolution((config.taps, config.patch[1]), width, fused), Cost()
+    kernel = convolution(config.patch, width, fused)
+    if isinstance(config, LowpassConfig):
+        return kernel, low_pass(config, fused)
+    if isinstance(config, AaPEConfig):
+        rest = aape(config, width, mels // config.patch[1], patches, fused)
+        return kernel if config.conv else Cost(), rest
+    return kernel, Cost()
 
 
 def front_end(config: LogMelConfig, clips: int, samples: int) -> Cost:

@@ -13,7 +13,6 @@ from aasp.planning import layers
 from aasp.planning.cost import Cost, gelu, linear, norm, product
 from aasp.pretrain.masking import MaskingConfig
 from aasp.pretrain.recipe import Recipe
-from aasp.stems.aape import AaPEConfig
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,8 @@ def step_cost(recipe: Recipe, clips: int | None = None) -> StepCost:
     visible, predicted = counts(masking, patches)
 
     # Patch-local, the stem sees a clip once for all its views; beyond that, it analyses what each view sees.
-    local = not isinstance(model.stem, AaPEConfig) or model.stem.taps == model.stem.patch[0]
+    taps, leaky = getattr(model.stem, "taps", model.stem.patch[0]), getattr(model.stem, "leaky", False)
+    local = taps == model.stem.patch[0] or leaky
     convolution, aape = layers.stem(
         model.stem, width, mels, clips * patches, clips * patches if local else views * visible
     )
