@@ -39,7 +39,8 @@ def test_answers_depend_on_what_is_seen_and_where(form: str, masks: tuple[torch.
     assert answer.shape == (2, 8, WIDTH)
     assert (predictor(context + 1, visible, hidden, GRID) - answer).abs().amax() > 1e-3
     moved = predictor(context, visible, hidden.flip(1), GRID)
-    torch.testing.assert_close(moved.flip(1), answer, rtol=1e-4, atol=1e-5)  # an answer goes with its place, whatever order is asked in
+    # An answer goes with its place, whatever order is asked in.
+    torch.testing.assert_close(moved.flip(1), answer, rtol=1e-4, atol=1e-5)
     assert (answer[:, 0] - answer[:, 1]).abs().max() > 1e-3
 
 

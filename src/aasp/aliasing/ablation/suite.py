@@ -59,8 +59,8 @@ class Suite:
             AaspError: there is no cell of that name.
         """
         known = {cell.name: cell for cell in self.cells}
-        wanted = {look_up(name, known, f"cell of suite {self.name}") for name in names} if names else set(self.cells)
-        return replace(self, cells=tuple(cell for cell in self.cells if cell in wanted))
+        wanted = [look_up(name, known, f"cell of suite {self.name}").name for name in names] or list(known)
+        return replace(self, cells=tuple(cell for cell in self.cells if cell.name in wanted))
 
     def recipe_of(self, cell: Cell, steps: int, seed: int) -> Recipe:
         """What a cell trains."""
