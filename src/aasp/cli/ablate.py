@@ -36,6 +36,8 @@ class Ablate:
     benchmarks: tuple[str, ...] = ()
     """What to probe, besides modulation rates: NAME=ROOT of a benchmark, or INDEX:LABEL:SPLIT, or
     INDEX:LABEL:SPLIT:GROUP."""
+    stability: str | None = None
+    """Also measure how steady embeddings of these clips are: a folder, an INDEX, or INDEX:GROUP."""
     seeds: int = 3
     """Trainings of each cell."""
     steps: int | None = None
@@ -71,6 +73,7 @@ def _ablate(arguments: Ablate, argv: list[str]) -> int:
     from aasp.aliasing.ablation.folder import Folder, write_json
     from aasp.aliasing.ablation.measures import modulation_rates, open_measure
     from aasp.aliasing.ablation.run import ablate, steps_within
+    from aasp.aliasing.ablation.steadiness import open_steadiness
     from aasp.aliasing.software import software
 
     suite = suites.get(arguments.suite)
@@ -79,6 +82,7 @@ def _ablate(arguments: Ablate, argv: list[str]) -> int:
     folder = Folder(arguments.out)
     known = folder.settings
     measures: list[Measure] = [open_measure(word) for word in arguments.benchmarks]
+    steady = open_steadiness(arguments.stability) if arguments.stability else []
     steps = arguments.steps or known.get("steps")
     if steps is None:
         if arguments.budget is None:
@@ -87,6 +91,7 @@ def _ablate(arguments: Ablate, argv: list[str]) -> int:
         print(f"{steps} steps each")
     folder.settle({"recipe": suite.recipe, "steps": steps, "data": str(arguments.data)})
     measures.append(modulation_rates(folder.path / "modulations"))
+    measures += steady
     names = [measure.name for measure in measures]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:

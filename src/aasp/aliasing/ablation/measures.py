@@ -5,10 +5,10 @@ n clips. Source: ours; the probe is `aasp linear`'s logistic protocol with fewer
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -26,6 +26,7 @@ from aasp.model.audio_encoder import AudioEncoder
 POOLING = "flat+std"
 LAYERS = 4  # candidates, evenly from the stem's tokens to the output
 MODULATIONS = "modulations"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -50,20 +51,23 @@ class Scores:
 
 
 class Listener:
-    """An encoder whose embeddings of a set are computed once, whatever is asked of them."""
+    """An encoder, and what was computed of it once for several measures."""
 
     def __init__(self, encoder: AudioEncoder) -> None:
         self.encoder = encoder
-        self._kept: dict[tuple[Sound, ...], dict[Key, np.ndarray]] = {}
+        self._kept: dict[Any, Any] = {}
+
+    def once(self, key: Any, compute: Callable[[], T]) -> T:
+        """What `compute` gives, now or the last time the key was asked for."""
+        if key not in self._kept:
+            self._kept[key] = compute()
+        return self._kept[key]
 
     def features(self, sounds: Sequence[Sound]) -> dict[Key, np.ndarray]:
         """Candidates for a probe: some layers, all their subbands, mean and deviation over time."""
-        kept = tuple(sounds)
-        if kept not in self._kept:
-            depth = self.encoder.config.encoder.depth
-            layers = sorted({round(layer) for layer in np.linspace(0, depth, LAYERS)})
-            self._kept[kept] = clip_features(self.encoder, sounds, clip_keys(self.encoder, layers, (POOLING,)))
-        return self._kept[kept]
+        layers = sorted({round(layer) for layer in np.linspace(0, self.encoder.config.encoder.depth, LAYERS)})
+        keys = clip_keys(self.encoder, layers, (POOLING,))
+        return self.once(tuple(sounds), lambda: clip_features(self.encoder, sounds, keys))
 
 
 class Measure(Protocol):

@@ -23,13 +23,15 @@ def answer(found: Mapping[str, Any]) -> str:
         return "The ablation has no two cells to compare yet."
     name, whole = asked["name"], found["cells"][0]["name"]
     clear, rest = [], []
+    units = {row["measure"]: _Unit(row["metric"]) for row in found["rows"]}
     for measure, one in _leads(found, name).items():
+        tell = units[measure].tell
         # The whole system's lead over the cell: what the part in question brings.
         lead, low, high = -one["lead"]["estimate"], -one["lead"]["high"], -one["lead"]["low"]
         if low > 0 or high < 0:
-            clear.append(f"{measure} {_points(lead)} points ({_points(low)} to {_points(high)})")
+            clear.append(f"{measure} {tell(lead)}{units[measure].name} ({tell(low)} to {tell(high)})")
         else:
-            rest.append(f"{measure} ({_points(low)} to {_points(high)})")
+            rest.append(f"{measure} ({tell(low)} to {tell(high)})")
     seeds, steps = found["seeds"], found["settings"].get("steps")
     said = f"In {seeds} trainings of {steps:,} steps each, {whole} against {name}: "
     said += f"{'; '.join(clear)}" if clear else "no clear difference anywhere"
@@ -46,14 +48,15 @@ def section(found: Mapping[str, Any], folder: Path) -> list[Section]:
         shown = {name: lead["lead"] for name in names if (lead := leads.get(name))}
         if shown:
             values = [[lead[key] for key in ("estimate", "low", "high")] for lead in shown.values()]
-            panels.append(forest(list(shown), 100 * np.array(values), title=measure))
+            unit = _Unit(rows[0]["metric"])
+            panels.append(forest(list(shown), unit.scale * np.array(values), title=measure, what=unit.axis))
     told = Section(
         TITLE,
         f"""{escape(answer(found))} Every cell was trained alike, {found["settings"].get("steps"):,} steps from the same
         seeds, and differs from another in one thing. Differences are paired by seed and clip, and intervals draw both
         trainings and clusters of clips (recordings, speakers, instruments).""",
         panels,
-        f"""Each cell minus <b>{escape(whole)}</b>, in points of accuracy. <b>Dot:</b> the difference. <b>Bar:</b> its
+        f"""Each cell minus <b>{escape(whole)}</b>. <b>Dot:</b> the difference. <b>Bar:</b> its
         95 % interval; coloured where it leaves out zero. Left of the line, what the cell lacks is worth having.""",
     )
     every = Section("Every cell", "What was asked of each, and what it scored.", [_table(found)], _caption(found))
@@ -61,13 +64,14 @@ def section(found: Mapping[str, Any], folder: Path) -> list[Section]:
 
 
 @drawn
-def forest(names: Sequence[str], points: np.ndarray, *, title: str) -> Figure:
+def forest(names: Sequence[str], points: np.ndarray, *, title: str, what: str) -> Figure:
     """Differences with their intervals, one under the other.
 
     Args:
         names: of the cells.
-        points: difference, low and high of each, in points, shape (cells, 3).
+        points: difference, low and high of each, shape (cells, 3).
         title: of the panel.
+        what: differences are of, with its unit.
     """
     figure, axes = panel(70 + 20 * len(names), title, "", left=122)
     axes.axvline(0, color=MUTED, linewidth=0.9)
@@ -76,7 +80,7 @@ def forest(names: Sequence[str], points: np.ndarray, *, title: str) -> Figure:
         axes.plot([low, high], [place, place], color=color, linewidth=1.6)
         axes.plot(middle, place, "o", color=color, markersize=5)
     axes.set_yticks(range(len(names)), names)
-    axes.set(ylim=(len(names) - 0.4, -0.6), xlabel="points of accuracy")
+    axes.set(ylim=(len(names) - 0.4, -0.6), xlabel=what)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x", color=RULE)
     axes.locator_params(axis="x", nbins=6)
@@ -101,8 +105,17 @@ def _leads(found: Mapping[str, Any], cell: str) -> dict[str, Mapping[str, Any]]:
     return {measure: lead for measure, lead in leads.items() if lead}
 
 
-def _points(value: float) -> str:
-    return f"{100 * value:+.1f}".replace("-", "−")
+class _Unit:
+    """How values of a metric are told: accuracies in per cent, their differences in points, others as they are."""
+
+    def __init__(self, metric: str) -> None:
+        share = metric == "accuracy"
+        self.scale, self.digits, self.name = (100, 1, " points") if share else (1, 2, "")
+        self.axis = "points of accuracy" if share else metric
+        self.about = "accuracy, %" if share else metric
+
+    def tell(self, value: float, sign: str = "+") -> str:
+        return f"{self.scale * value:{sign}.{self.digits}f}".replace("-", "−")
 
 
 def _table(found: Mapping[str, Any]) -> str:
@@ -111,22 +124,24 @@ def _table(found: Mapping[str, Any]) -> str:
     body = []
     for measure, rows in _by_measure(found).items():
         chance = rows[0]["chance"]
-        about = f"{escape(rows[0]['metric'])}, %" + (f"; a guess: {100 * chance:.1f}" if chance else "")
+        unit = _Unit(rows[0]["metric"])
+        tell = unit.tell
+        about = escape(unit.about) + (f"; a guess: {tell(chance, '')}" if chance else "")
         head = f"{escape(measure)}<small>{about}</small>"
         body.append(f'<tr><th class="task" colspan="3" scope="rowgroup">{head}</th></tr>')
         for row in rows:
             score = row["score"]
-            span = f"{100 * score['low']:.1f}–{100 * score['high']:.1f}"
+            span = f"{tell(score['low'], '')} to {tell(score['high'], '')}"
             leads = "<br>".join(
-                f"against {escape(one['against'])}: {_points(one['lead']['estimate'])} "
-                f"({_points(one['lead']['low'])} to {_points(one['lead']['high'])}; "
-                f"could have seen {100 * one['detectable']:.1f})"
+                f"against {escape(one['against'])}: {tell(one['lead']['estimate'])} "
+                f"({tell(one['lead']['low'])} to {tell(one['lead']['high'])}; "
+                f"could have seen {tell(one['detectable'], '')})"
                 for one in row["differences"]
             )
             cell = cells[row["cell"]]
             body.append(
                 f'<tr><th class="name" scope="row">{escape(row["cell"])}<small>{escape(cell["asks"])}</small></th>'
-                f'<td class="number"><b>{100 * score["estimate"]:.1f}</b> <span>{span}</span></td><td>{leads}</td></tr>'
+                f'<td class="number"><b>{tell(score["estimate"], "")}</b> <span>{span}</span></td><td>{leads}</td></tr>'
             )
     return f"<table><tbody>{''.join(body)}</tbody></table>"
 
