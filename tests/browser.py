@@ -19,6 +19,7 @@ from typing import Any, Literal
 import pytest
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
+Scheme = Literal["light", "dark"]
 PHONE, DESK = 360, 1200
 SMALLEST_TEXT = 8.95
 """CSS pixels."""
@@ -28,18 +29,17 @@ LEAST_CONTRAST = 4.5
 # Runs before anything else of the page, to hear its errors, and again when all is loaded.
 PROBE = """<script>
 const complaints = [];
-addEventListener("error", event => complaints.push(event.message || "not loaded: " + event.target.outerHTML.slice(0, 80)), true);
-addEventListener("unhandledrejection", event => complaints.push(String(event.reason)));
+const told = element => element.outerHTML.slice(0, 80);
+addEventListener("error", event => complaints.push(event.message || "not loaded: " + told(event.target)), true);
 const say = console.error;
 console.error = (...words) => { complaints.push(words.join(" ")); say(...words); };
 addEventListener("load", async () => {
   await Promise.all([...document.querySelectorAll("audio")].map(audio => new Promise(done => {
-    if (audio.readyState >= 1 || audio.error) return done();
+    if (audio.readyState >= 1 || audio.error || !audio.currentSrc && !audio.src) return done();
     for (const event of ["loadedmetadata", "error"]) audio.addEventListener(event, done, { once: true });
     audio.preload = "auto"; audio.load();
   })));
   document.querySelectorAll("details").forEach(details => details.open = true);
-  const told = element => element.outerHTML.slice(0, 80);
   const box = element => { const { width, height } = element.getBoundingClientRect(); return [width, height]; };
   const style = getComputedStyle(document.body);
   const texts = [];
@@ -49,21 +49,22 @@ addEventListener("load", async () => {
     if (!walker.currentNode.textContent.trim() || parent.closest("script, style, caption")) continue;
     const svg = parent.closest("svg");
     const scale = svg ? svg.getBoundingClientRect().width / svg.viewBox.baseVal.width : 1;
-    texts.push([parseFloat(getComputedStyle(parent).fontSize) * scale, walker.currentNode.textContent.trim().slice(0, 40)]);
+    const size = parseFloat(getComputedStyle(parent).fontSize) * scale;
+    texts.push([size, walker.currentNode.textContent.trim().slice(0, 40)]);
   }
   const found = {
     width: innerWidth, scrolls: document.documentElement.scrollWidth,
     images: [...document.images].map(image => [told(image), image.naturalWidth]),
     drawings: [...document.querySelectorAll("svg")].map(svg => [told(svg), ...box(svg)]),
-    sounds: [...document.querySelectorAll("audio")].map(audio => [told(audio), audio.readyState, audio.error && audio.error.message]),
+    sounds: [...document.querySelectorAll("audio")].map(audio => [told(audio), audio.readyState, !!audio.error]),
     texts: texts.filter(([size]) => size < SMALLEST), characters: document.body.innerText.length,
     ink: style.color, paper: style.backgroundColor, complaints,
   };
   parent.postMessage(JSON.stringify(found), "*");
 });
 </script>"""
-FRAME = """<!doctype html><meta charset="utf-8"><body style="margin:0"><iframe id="page" style="border:0;width:{width}px;height:800px"
- srcdoc="{page}"></iframe><script>
+FRAME = """<!doctype html><meta charset="utf-8"><body style="margin:0">
+<iframe style="border:0;width:{width}px;height:{height}px" srcdoc="{page}"></iframe><script>
 addEventListener("message", event => {{ const told = document.createElement("pre"); told.id = "told";
   told.textContent = btoa(unescape(encodeURIComponent(event.data))); document.body.append(told); }});
 </script></body>"""
@@ -93,8 +94,10 @@ def chromium() -> str:
     return found
 
 
-def look(page: Path, folder: Path, *, width: int = PHONE, scheme: Literal["light", "dark"] = "light") -> Seen:
-    """Open a page and list its faults: sideways scrolling, broken pictures and sounds, tiny text, console errors.
+def look(page: Path, folder: Path, *, width: int = PHONE, scheme: Scheme = "light") -> Seen:
+    """Open a page and list its faults: sideways scrolling, broken pictures and sounds, tiny text, console messages.
+
+    Any message is a fault: our pages have no scripts that could have something to say.
 
     Args:
         page: the HTML file; it is not changed.
@@ -105,9 +108,7 @@ def look(page: Path, folder: Path, *, width: int = PHONE, scheme: Literal["light
     html = page.read_text(encoding="utf-8")
     probed = re.sub(r"(?i)<head>", lambda head: head[0] + PROBE.replace("SMALLEST", str(SMALLEST_TEXT)), html, count=1)
     assert probed != html, "a page without a head"
-    copy = folder / f"{page.stem}-{width}-{scheme}.html"
-    quoted = probed.replace("&", "&amp;").replace('"', "&quot;")
-    copy.write_text(FRAME.format(width=width, page=quoted), encoding="utf-8")
+    copy = _framed(probed, folder / f"{page.stem}-{width}-{scheme}.html", width, 800)
     shown = _run(copy, folder, scheme, "--virtual-time-budget=10000", "--dump-dom")
     told = re.search(r'<pre id="told">([^<]+)</pre>', shown.stdout)
     assert told, f"the page never finished loading: {shown.stderr[-500:]}"
@@ -116,14 +117,10 @@ def look(page: Path, folder: Path, *, width: int = PHONE, scheme: Literal["light
     return Seen(_faults(found, console), _colour(found["ink"]), _colour(found["paper"]), found)
 
 
-def photograph(page: Path, picture: Path, *, width: int = DESK, height: int = 3000, scheme: Literal["light", "dark"] = "light") -> None:
-    """Write a picture of the page as a PNG."""
-    frame = picture.with_suffix(".html")
-    quoted = page.read_text(encoding="utf-8").replace("&", "&amp;").replace('"', "&quot;")
-    html = FRAME.format(width=width, page=quoted).replace("height:800px", f"height:{height}px")
-    frame.write_text(html, encoding="utf-8")
-    size = f"--window-size={max(width, 500)},{height}"
-    _run(frame, picture.parent, scheme, size, f"--screenshot={picture}")
+def photograph(page: Path, picture: Path, *, width: int = DESK, height: int = 3000, scheme: Scheme = "light") -> None:
+    """Write a picture of the page as a PNG, for people to look at."""
+    copy = _framed(page.read_text(encoding="utf-8"), picture.with_suffix(".html"), width, height)
+    _run(copy, picture.parent, scheme, f"--window-size={max(width, 500)},{height}", f"--screenshot={picture}")
 
 
 def contrast(one: tuple[int, int, int], other: tuple[int, int, int]) -> float:
@@ -137,11 +134,18 @@ def contrast(one: tuple[int, int, int], other: tuple[int, int, int]) -> float:
     return (high + 0.05) / (low + 0.05)
 
 
-def _run(page: Path, folder: Path, scheme: str, *options: str) -> subprocess.CompletedProcess[str]:
+def _framed(html: str, copy: Path, width: int, height: int) -> Path:
+    quoted = html.replace("&", "&amp;").replace('"', "&quot;")
+    copy.write_text(FRAME.format(width=width, height=height, page=quoted), encoding="utf-8")
+    return copy
+
+
+def _run(page: Path, folder: Path, scheme: Scheme, *options: str) -> subprocess.CompletedProcess[str]:
     preferred = {"dark": 0, "light": 1}[scheme]
     command = [
         chromium(), "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
-        "--disable-background-networking", "--hide-scrollbars", "--enable-logging=stderr", f"--user-data-dir={folder / 'chromium'}",
+        "--disable-background-networking", "--hide-scrollbars", "--enable-logging=stderr",
+        f"--user-data-dir={folder / 'chromium'}",
         f"--blink-settings=preferredColorScheme={preferred}", *options, page.resolve().as_uri(),
     ]  # fmt: skip
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)

@@ -21,8 +21,8 @@ from aasp.evaluate.features import clip_features
 from aasp.features.logmel import LogMelConfig
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig, load
 from aasp.model.encoder import EncoderConfig
-from aasp.model.weights import model_hash
 from aasp.stems.conv import ConvConfig
+from aasp.weights import model_hash
 
 KEYS = [(1, "mean"), (2, "mean+std")]
 

@@ -163,7 +163,7 @@ def test_a_failed_save_leaves_the_old_model(tmp_path, monkeypatch) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("aasp.model.weights.save_file", full)
+    monkeypatch.setattr("aasp.weights.save_file", full)
     with pytest.raises(OSError, match="No space left"):
         build("conv").save(tmp_path / "model")
     assert (tmp_path / "model" / "model.safetensors").read_bytes() == before

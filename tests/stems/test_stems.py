@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,11 +13,16 @@ from aasp.stems.aape import AaPE, AaPEConfig
 from aasp.stems.contract import Stem, take
 from aasp.stems.conv import ConvConfig, ConvStem
 from aasp.stems.lambda_encoder import ALPHA_RANGE, beta_range
+from aasp.stems.lowpass import LowpassConfig, LowpassStem
 
 WIDTH, MELS, FRAMES = 32, 64, 96
 STEMS = {
     "conv": lambda: ConvStem(WIDTH, MELS),
     "conv 8x32": lambda: ConvStem(WIDTH, MELS, ConvConfig(patch=(8, 32))),
+    "lowpass": lambda: LowpassStem(WIDTH, MELS),
+    "lowpass 8x32": lambda: LowpassStem(WIDTH, MELS, LowpassConfig(patch=(8, 32), taps=24)),
+    "overlap": lambda: ConvStem(WIDTH, MELS, ConvConfig(taps=32)),
+    "overlap, three patches": lambda: ConvStem(WIDTH, MELS, ConvConfig(taps=48)),
     **{
         name: lambda fields=fields: AaPE(WIDTH, MELS, AaPEConfig(states=4, encoder_width=16, **fields))
         for name, fields in {
@@ -27,6 +33,9 @@ STEMS = {
             "wide one-sided": {"taps": 48, "window": "one-sided"},
             "wide learned": {"taps": 64, "parameters": "learned"},
             "fixed": {"parameters": "fixed"},
+            "fixed, linear": {"parameters": "fixed", "magnitude": False},
+            "no convolution": {"conv": False},
+            "wide, no convolution": {"conv": False, "taps": 48},
             "8x32": {"patch": (8, 32), "taps": 24},
         }.items()
     },
@@ -37,7 +46,7 @@ STEMS = {
 def stem(request: pytest.FixtureRequest) -> Stem:
     torch.manual_seed(0)
     stem = STEMS[request.param]()
-    if isinstance(stem, AaPE):  # at step 0 the SBLU's part is zero: give it a say
+    if isinstance(stem, AaPE) and stem.config.conv:  # at step 0 the SBLU's part is zero: give it a say
         with torch.no_grad():
             stem.fuse.weight.add_(0.1 * torch.randn_like(stem.fuse.weight))
     return stem.eval()
@@ -221,3 +230,63 @@ def test_impossible_settings_are_refused_in_one_line(fields: dict, words: str) -
 def test_mel_bins_must_divide() -> None:
     with pytest.raises(AaspError, match="80 mel bins"):
         ConvStem(WIDTH, 80, ConvConfig(patch=(16, 32)))
+
+
+@torch.no_grad()
+def test_a_leaky_stem_leaks() -> None:
+    torch.manual_seed(0)
+    stem = AaPE(WIDTH, MELS, AaPEConfig(states=4, encoder_width=16, taps=48, leaky=True, conv=False))
+    mel = torch.randn(1, FRAMES, MELS)
+    visible = torch.tensor([[[8]]])  # of column 2; column 3 of the same subband is patch 12
+    assert (stem.views(perturb(mel, stem, [12]), visible) - stem.views(mel, visible)).abs().max() > 1e-3
+    torch.testing.assert_close(stem.views(mel, visible)[:, 0, 0], stem(mel)[:, 8])
+
+
+@torch.no_grad()
+def test_lowpass_blurs_every_frame_before_the_convolution() -> None:
+    stem, mel = LowpassStem(WIDTH, MELS), torch.randn(1, FRAMES, MELS)
+    weights = 1 + np.cos(np.pi * np.arange(-16, 17) / 17)
+    blurred = np.zeros((FRAMES, MELS))
+    for t in range(FRAMES):
+        near = [k for k in range(-16, 17) if 0 <= t + k < FRAMES]
+        share = weights[[k + 16 for k in near]]
+        blurred[t] = share @ mel[0].numpy()[[t + k for k in near]] / share.sum()
+    expected = stem.project(stem.cut(torch.from_numpy(blurred).float()[None])).flatten(1, 2)
+    torch.testing.assert_close(stem(mel), expected, rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_lowpass_keeps_what_is_slow_and_stops_what_would_alias() -> None:
+    stem, frame = LowpassStem(WIDTH, MELS), torch.arange(640) / 100
+    constant = torch.ones(1, 640, MELS)
+    expected = stem.project(stem.cut(constant)).flatten(1, 2)
+    torch.testing.assert_close(stem(constant), expected, rtol=1e-4, atol=1e-5)
+    some = torch.arange(0, 40 * 4, 7).expand(1, 1, -1)  # a view whose neighbours are hidden: no edge shows
+    torch.testing.assert_close(stem.views(constant, some), expected[:, None, some[0, 0]], rtol=1e-4, atol=1e-5)
+
+    def gain(hertz: float) -> float:
+        smooth = stem.smooth.T @ torch.sin(2 * math.pi * hertz * frame).unfold(0, 48, 1).T
+        return float(smooth.pow(2).mean().sqrt() * 2**0.5)
+
+    assert gain(0.5) > 0.97 and abs(gain(100 / 34) - 0.5) < 0.02
+    assert all(gain(hertz) < 0.03 for hertz in (6.25, 9.4, 12.5, 25.0, 40.0))
+
+
+@torch.no_grad()
+def test_overlap_is_the_longer_convolution_of_the_same_stride() -> None:
+    stem = ConvStem(WIDTH, MELS, ConvConfig(taps=32))
+    conv = torch.nn.Conv2d(1, WIDTH, (32, 16), stride=16, padding=(8, 0))
+    conv.weight.copy_(stem.project.weight.view(WIDTH, 1, 32, 16))
+    conv.bias.copy_(stem.project.bias)
+    mel = torch.randn(2, FRAMES, MELS)
+    torch.testing.assert_close(stem(mel), conv(mel[:, None]).flatten(2).transpose(1, 2), rtol=1e-5, atol=1e-5)
+
+
+@torch.no_grad()
+def test_without_its_convolution_a_token_is_the_normalised_features() -> None:
+    stem = AaPE(WIDTH, MELS, AaPEConfig(conv=False)).double()
+    stem.norm.weight.uniform_(0.5, 2.0)
+    stem.norm.bias.uniform_()
+    patches = stem.cut(torch.randn(2, FRAMES, MELS).double())
+    y = stem._sblu(stem.windows(patches), *stem.parameters_of(patches)).double()
+    torch.testing.assert_close(stem._fused(patches, y), stem.norm(stem.output_matrix(y)))

@@ -75,7 +75,7 @@ def _show(found: dict[str, Any]) -> None:
             low_end, high_end = one["saturation"]["low"]["estimate"], one["saturation"]["high"]["estimate"]
             rows |= {
                 f"{title} from their start": f"{percent(one['distance'])} of the range",
-                "  untrained": percent(one["distance at start"]),
+                f"{title} of an untrained stem": percent(one["distance at start"]),
                 f"{title} at a bound": f"{number(low_end)} % below, {number(high_end)} % above",
                 f"{title}' variance with the sound": percent(one["variance"]["sound"]),
             }

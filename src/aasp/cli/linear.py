@@ -75,7 +75,7 @@ def run(argv: list[str]) -> int:
     from aasp.evaluate.protocol import Protocol
     from aasp.evaluate.task import Task
     from aasp.model.audio_encoder import load
-    from aasp.model.weights import model_hash
+    from aasp.weights import model_hash
 
     protocol = Protocol.of(arguments.protocol, arguments.layer, arguments.pooling, arguments.lr)
     listed = Path("missing.csv") if arguments.out is None else arguments.out.with_suffix(".missing.csv")

@@ -21,6 +21,7 @@ COMMANDS = {
     "linear": "score a model by a linear probe on a labelled index",
     "finetune": "make a classifier of a model and labelled clips, and score it",
     "predict": "name the likeliest classes of audio files, by a fine-tuned model",
+    "ablate": "train a suite of recipes that differ in one thing, and compare them with intervals",
     "table": "print results in the papers' layout, beside the published ones",
     "stats": "measure the log-mel mean and standard deviation of a set",
     "scan": "list a folder's audio in a manifest, and what could not be read",

@@ -29,7 +29,7 @@ from aasp.errors import AaspError
 from aasp.evaluate.features import Key, Progress, batches, needs_layers, nothing_usable, pooled
 from aasp.files import atomic_write, check_output
 from aasp.model.audio_encoder import AudioEncoder
-from aasp.model.weights import model_hash
+from aasp.weights import model_hash
 
 FORMAT = 1  # to be raised when the same model comes to give other vectors of the same sounds
 SHARD_CLIPS, SHARD_BYTES = 1024, 64 * 2**20  # what a shard is written at: a run that stops loses no more than that

@@ -18,7 +18,7 @@ from aasp.config import from_dict, to_dict
 from aasp.errors import AaspError
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig, find, read_config
 from aasp.model.pooling import pool, pooled_width
-from aasp.model.weights import read_weights, write_directory
+from aasp.weights import read_weights, write_directory
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,9 @@ from aasp.features.logmel import LogMel, LogMelConfig
 from aasp.model.encoder import Encoder, EncoderConfig
 from aasp.model.pooling import POOLINGS, Pooling, over_frequency, pool
 from aasp.model.positions import sincos_positions
-from aasp.model.weights import read_weights, write_directory
-from aasp.stems import build_stem
+from aasp.stems import StemConfig, build_stem
 from aasp.stems.aape import AaPEConfig
-from aasp.stems.conv import ConvConfig
+from aasp.weights import read_weights, write_directory
 
 WINDOWS_PER_BATCH = 32
 
@@ -41,7 +40,7 @@ class AudioEncoderConfig:
     """
 
     frontend: LogMelConfig = field(default_factory=LogMelConfig)
-    stem: ConvConfig | AaPEConfig = field(default_factory=AaPEConfig)
+    stem: StemConfig = field(default_factory=AaPEConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     window_seconds: float = 10.24
     pooling: Pooling = "mean"

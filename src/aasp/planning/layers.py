@@ -12,12 +12,20 @@ from aasp.features.logmel import LogMelConfig
 from aasp.model.encoder import EncoderConfig
 from aasp.planning.cost import Cost, attention, gelu, linear, norm, product
 from aasp.pretrain.predictor import PredictorConfig
+from aasp.stems import StemConfig
 from aasp.stems.aape import AaPEConfig
 from aasp.stems.conv import ConvConfig
+from aasp.stems.lowpass import LowpassConfig
 
 
 def encoder(config: EncoderConfig, sequences: int, tokens: int) -> Cost:
     """The transformer on R sequences of N tokens each, the class token included."""
+    ends = norm(sequences * tokens, config.width) + Cost(parameters=config.width)
+    return encoder_blocks(config, sequences, tokens) + ends
+
+
+def encoder_blocks(config: EncoderConfig, sequences: int, tokens: int) -> Cost:
+    """Its blocks alone."""
     rows, width = sequences * tokens, config.width
     block = (
         2 * norm(rows, width)
@@ -26,12 +34,30 @@ def encoder(config: EncoderConfig, sequences: int, tokens: int) -> Cost:
         + linear(rows, width, width)
         + _mlp(rows, width, int(width * config.mlp_ratio))
     )
-    return config.depth * block + norm(rows, width) + Cost(parameters=width)
+    return config.depth * block
 
 
-def predictor(config: PredictorConfig, width: int, sequences: int, queries: int, tokens: int) -> Cost:
-    """The cross-attention predictor: R views, so many queries each, on their N visible tokens of width D."""
+def predictor(
+    config: PredictorConfig, width: int, sequences: int, queries: int, tokens: int, patches: int, outputs: int
+) -> Cost:
+    """The predictor of any kind.
+
+    Args:
+        config: of the predictor.
+        width: D.
+        sequences: R views.
+        queries: hidden patches that each asks for.
+        tokens: visible tokens of each, the class token included.
+        patches: of the grid, N.
+        outputs: width of the targets.
+    """
     rows, keys, inner = sequences * queries, sequences * tokens, config.width
+    ends = linear(keys, width, inner) + norm(rows, inner) + linear(rows, inner, outputs) + Cost(parameters=inner)
+    if config.form == "self":
+        return ends + encoder_blocks(EncoderConfig(inner, config.depth, config.heads), sequences, queries + tokens)
+    if config.form == "conv":
+        one = linear(sequences * patches, 9 * inner // config.heads, inner) + gelu(sequences * patches, inner)
+        return ends + config.depth * one
     block = (
         2 * norm(rows, inner)
         + linear(rows, inner, inner)
@@ -40,9 +66,7 @@ def predictor(config: PredictorConfig, width: int, sequences: int, queries: int,
         + linear(rows, inner, inner)
         + _mlp(rows, inner, 4 * inner)
     )
-    context_kept_once = Cost(kept=-(config.depth - 1) * 2 * keys * inner)
-    ends = linear(keys, width, inner) + norm(rows, inner) + linear(rows, inner, width)
-    return config.depth * block + context_kept_once + ends + Cost(parameters=inner)
+    return config.depth * block + Cost(kept=-(config.depth - 1) * 2 * keys * inner) + ends
 
 
 def convolution(patch: tuple[int, int], width: int, patches: int) -> Cost:
@@ -72,21 +96,34 @@ def aape(config: AaPEConfig, width: int, subbands: int, patches: int, fused: int
     return signal + Cost(parameters=learned) + sblu + fusion
 
 
-def fusion_maps(config: ConvConfig | AaPEConfig, width: int) -> Cost:
+def fusion_maps(config: StemConfig, width: int) -> Cost:
     """AaPE's linear maps, multiplied with each other once a call, before any token is; nothing for other stems."""
-    if isinstance(config, ConvConfig):
+    if not isinstance(config, AaPEConfig):
         return Cost()
-    inner = 3 * config.states + 1  # with the bias
-    maps = product(width, width, config.patch[0] * config.patch[1]) + product(width, width, inner)
-    return maps + product(inner, width, inner)
+    inner = _features(config) + 1  # with the bias
+    maps = product(inner, width, inner)
+    if not config.conv:
+        return maps
+    return maps + product(width, width, config.patch[0] * config.patch[1]) + product(width, width, inner)
+
+
+def _features(config: AaPEConfig) -> int:
+    """SBLU features of a token."""
+    return (2 + config.magnitude) * config.states
 
 
 def _fusion(config: AaPEConfig, width: int, rows: int) -> Cost:
     """The features' share of each fused token; the parameters are those of all maps (see `fusion_maps`)."""
-    inner = 3 * config.states + 1
-    parameters = inner * width + 2 * width + (2 * width + 1) * width
+    inner = _features(config) + 1
+    parameters = inner * width + 2 * width + (2 * width + 1) * width * config.conv
     kept = 3 * 4 * rows * inner  # y, and what the deviation is made of, in fp32
     return product(rows, inner, inner) + product(rows, inner, width) + Cost(parameters=parameters, kept=kept)
+
+
+def low_pass(config: LowpassConfig, fused: int) -> Cost:
+    """The filter, and what of it is seen, as products with a band matrix."""
+    frames, mels = config.patch
+    return Cost(2 * fused * (mels + 1) * config.taps * frames)  # the filter is not trained
 
 
 def lambda_encoder(config: AaPEConfig, subbands: int, patches: int) -> Cost:
@@ -110,9 +147,9 @@ def lambda_encoder(config: AaPEConfig, subbands: int, patches: int) -> Cost:
 
 
 def stem(
-    config: ConvConfig | AaPEConfig, width: int, mels: int, patches: int, fused: int | None = None
+    config: StemConfig, width: int, mels: int, patches: int, fused: int | None = None
 ) -> tuple[Cost, Cost]:
-    """A stem's convolution, and the rest of it.
+    """A stem's convolution, and the rest of it: filter, or AaPE.
 
     Args:
         config: of the stem.
@@ -121,10 +158,14 @@ def stem(
         patches: of all clips.
         fused: see `aape`; as many as patches when left out.
     """
-    if isinstance(config, ConvConfig):
-        return convolution(config.patch, width, patches), Cost()
     fused = patches if fused is None else fused
-    return convolution(config.patch, width, fused), aape(config, width, mels // config.patch[1], patches, fused)
+    if isinstance(config, ConvConfig):
+        return convolution((config.reach, config.patch[1]), width, fused), Cost()
+    kernel = convolution(config.patch, width, fused)
+    if isinstance(config, LowpassConfig):
+        return kernel, low_pass(config, fused)
+    rest = aape(config, width, mels // config.patch[1], patches, fused)
+    return kernel if config.conv else Cost(), rest
 
 
 def front_end(config: LogMelConfig, clips: int, samples: int) -> Cost:

@@ -12,7 +12,6 @@ from aasp.config import to_dict
 from aasp.datasets.manifest import Manifest
 from aasp.datasets.pipeline import CropPipeline
 from aasp.errors import AaspError
-from aasp.model.weights import write_directory
 from aasp.pretrain.objective import PretrainObjective
 from aasp.pretrain.recipe import Recipe
 from aasp.training import engine
@@ -22,6 +21,7 @@ from aasp.training.precision import Precision, settle
 from aasp.training.randomness import seed
 from aasp.training.run import Run, check_run, open_run
 from aasp.training.schedules import Schedules, cosine_schedules, ramp
+from aasp.weights import write_directory
 
 CACHED_HOURS = 8  # sets up to this size are kept in memory, 230 MB an hour
 

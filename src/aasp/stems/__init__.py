@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from aasp.stems.aape import AaPE, AaPEConfig
+from aasp.stems.contract import Stem
+from aasp.stems.conv import ConvConfig, ConvStem
+from aasp.stems.lowpass import LowpassConfig, LowpassStem
 
-if TYPE_CHECKING:
-    from aasp.stems.aape import AaPEConfig
-    from aasp.stems.contract import Stem
-    from aasp.stems.conv import ConvConfig
-
-    StemConfig = ConvConfig | AaPEConfig
+StemConfig = ConvConfig | LowpassConfig | AaPEConfig
 
 
 def build_stem(config: StemConfig, width: int, mels: int) -> Stem:
@@ -20,9 +18,8 @@ def build_stem(config: StemConfig, width: int, mels: int) -> Stem:
         width: token width D.
         mels: mel bins M of the front end.
     """
-    from aasp.stems.aape import AaPE, AaPEConfig
-    from aasp.stems.conv import ConvStem
-
     if isinstance(config, AaPEConfig):
         return AaPE(width, mels, config)
+    if isinstance(config, LowpassConfig):
+        return LowpassStem(width, mels, config)
     return ConvStem(width, mels, config)

@@ -110,8 +110,9 @@ def _linear(
     levels /= levels.sum(-1, keepdims=True).clip(1e-30)
     first = found[0]
     middle = first.peak_hz.shape[0] // 2
-    order = first.peak_hz[middle].argsort(kind="stable")
-    examples = [int(order[round(q * (len(order) - 1))]) for q in QUANTILES]
+    own = (first.power[middle] / first.power[middle].sum(-1, keepdims=True).clip(1e-30)).max(-1)
+    away = lambda rate: np.abs(first.peak_hz[middle] - rate)
+    examples = [int(np.lexsort((-own, away(rate)))[0]) for rate in (band[0], np.sqrt(band[0] * band[1]), 0.8 * band[1])]
     return {
         "clips": len(clips),
         "channels": int(first.peak_hz.size),
@@ -121,7 +122,7 @@ def _linear(
         "beyond": over_clips(np.array([kernels.beyond(band[0]) for kernels in found])),
         "peaks beyond": over_clips(np.array([float((p > band[0]).mean()) for p in peaks])),
         "adapts": bool(any(not np.allclose(k.jacobian, first.jacobian, rtol=1e-3, atol=1e-6) for k in found)),
-        "examples": [
+        "examples": [  # channels that respond most at a slow, a middle and a fast rate
             {"hertz": float(first.peak_hz[middle, d]), "weights": first.profile(middle, d).tolist()} for d in examples
         ],
     }
@@ -152,7 +153,7 @@ def _estimated(
         with torch.no_grad():
             alpha, beta = fresh.estimate(mel)
         start_alphas.append(alpha[0].numpy())
-        start_betas.append(hertz * beta[0].numpy())
+        start_betas.append((beta * frame_rate / (2 * torch.pi))[0].numpy())
         step()
 
     shared = interventions.share(stem, interventions.means(alphas), interventions.means(betas) / hertz)

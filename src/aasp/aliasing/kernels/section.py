@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,7 @@ def _where(found: dict[str, Any]) -> Section:
             at = one[f"saturation{suffix}"]
             cells = [_cell(one[f"distance{suffix}"]), _cell(at["low"]), _cell(at["high"])]
             rows.append([f"{NAMES[name][0]}, {when}", *cells])
+    low, high = map(hertz_label, band)
     seed = "the one that this run began with" if p["seed"] is not None else "a new one of the same architecture"
     left = [NAMES[name][0] for name, one in (("alpha", alpha), ("beta", beta)) if (one["moved"]["low"] or 0) > 0]
     told = {
@@ -90,7 +92,7 @@ def _where(found: dict[str, Any]) -> Section:
     }[len(left)]
     return Section(
         "Where decays and frequencies go",
-        f"""{told}: by {percent(beta["moved"])} of the band for frequencies and {percent(alpha["moved"])} of the range
+        f"""{told}: by {_told(beta["moved"])} of the band for frequencies and {_told(alpha["moved"])} of the range
         for decays more than in an untrained stem, over {clips} clips (95 % interval over clips).""",
         [
             frequency_histogram(_shares(beta, "start"), _shares(beta, "now"), title="Frequencies", band=band),
@@ -105,7 +107,7 @@ def _where(found: dict[str, Any]) -> Section:
             ),
         ],
         f"""<b>Histograms:</b> every state of every patch; filled, after training; outlined, the untrained stem
-        ({seed}) on the same clips. The axis of frequencies is the alias-prone band, {hertz_label(band[0])} to {hertz_label(band[1])} Hz:
+        ({seed}) on the same clips. The axis of frequencies is the alias-prone band, {low} to {high} Hz:
         the bounds keep them in it. <b>At a bound:</b> within 2 % of the range of it; many there want to go further.
         <b>From the start:</b> mean distance from the values that states are spread at, as a share of the range.""",
     )
@@ -140,8 +142,8 @@ def _pays(found: dict[str, Any]) -> Section:
     for name, (title, unit) in NAMES.items():
         for when, suffix in (("trained", ""), ("untrained", " at start")):
             v = p[name][f"variance{suffix}"]
-            nested = [number(v[part]) for part in ("clips", "patches", "states")]
-            rows.append([f"{title}, {when}", *nested, _cell(v["sound"]), f"{v['moves']:.2g}<small>{unit}</small>"])
+            nested = [_html(v[part]) for part in ("clips", "patches", "states")]
+            rows.append([f"{title}, {when}", _cell(v["sound"]), f"{v['moves']:.2g}<small>{unit}</small>", *nested])
     effects = [
         [CHANGES[how], _cell(one["tokens"]), "–" if how == "off" else _cell(one["features"])]
         for how, one in changes.items()
@@ -150,13 +152,13 @@ def _pays(found: dict[str, Any]) -> Section:
     shared, off = changes["shared"]["tokens"], changes["off"]["tokens"]
     return Section(
         "Does it pay to estimate them?",
-        f"""{percent(sound)} of the frequencies' variance and {percent(p["alpha"]["variance"]["sound"])} of the decays'
+        f"""{_told(sound)} of the frequencies' variance and {_told(p["alpha"]["variance"]["sound"])} of the decays'
         depends on the sound. One set of parameters for all patches in place of the estimates changes tokens by
-        {percent(shared)} of their spread; switching the unit off, by {percent(off)}.""",
+        {_told(shared)} of their spread; switching the unit off, by {_told(off)}.""",
         [
             listing(
                 "Where the variance of decays and frequencies comes from, in per cent",
-                ["in %", "between clips", "patches of a clip", "states of a patch", "with the sound", "moves by"],
+                ["in %", "with the sound", "moves by", "between clips", "patches of a clip", "states of a patch"],
                 rows,
                 across=True,
             ),
@@ -167,12 +169,12 @@ def _pays(found: dict[str, Any]) -> Section:
                 across=True,
             ),
         ],
-        """<b>Above:</b> the variance of a parameter over everything, split in three: clips differ, patches of a clip
-        differ, states of a patch differ. <b>With the sound:</b> what is left when each subband and state keeps its own
-        mean; parameters that are learned but shared could do the rest. <b>Moves by:</b> its standard deviation.
-        <b>Below:</b> root mean square change, as a share of how much tokens differ from patch to patch. This is an
-        intervention on a stem that was trained with its estimates: whether one trained with shared parameters would do
-        as well is a matter of training it, <code>aasp ablate</code>.""",
+        """<b>Above, with the sound:</b> the part of a parameter's variance that is left when each subband and state
+        keeps its own mean; parameters that are learned but shared could do the rest. <b>Moves by:</b> its standard
+        deviation. The last three split all of the variance: clips differ, patches of a clip differ, states of a patch
+        differ. <b>Below:</b> root mean square change, as a share of how much tokens differ from patch to patch. This is
+        an intervention on a stem that was trained with its estimates: whether one trained with shared parameters would
+        do as well is a matter of training it, <code>aasp ablate</code>.""",
     )
 
 
@@ -195,17 +197,17 @@ def _evolution(found: dict[str, Any]) -> Section:
 def _linear(found: dict[str, Any]) -> Section:
     linear, low = found["linear"], found["band_hz"][0]
     half = found["frame_rate"] / 2
-    share = percent(linear["beyond"]) if linear["adapts"] else f"{number(linear['beyond']['estimate'])} %"
+    share = _told(linear["beyond"]) if linear["adapts"] else f"{_html(linear['beyond']['estimate'])} %"
     peaks = f"{100 * linear['peaks beyond']['estimate']:.0f} %"
     adapts = (
-        f"They adapt to the sound: this is around the loudest patch of {linear['clips']} clip(s)."
+        f"They adapt to the sound: this is around the loudest patch of each of {linear['clips']} clips."
         if linear["adapts"]
         else "They are the same for every clip: the stem is linear."
     )
     return Section(
         "The stem's temporal kernels",
-        f"""{share} of the kernels' power lies beyond {hertz_label(low)} Hz, half the token rate, and {peaks} of the channels
-        respond most there. What passes at such rates is folded onto slower ones in the tokens. {adapts}""",
+        f"""{share} of the kernels' power lies beyond {hertz_label(low)} Hz, half the token rate, and {peaks} of the
+        channels respond most there. What passes at such rates is folded onto slower ones in the tokens. {adapts}""",
         [
             channel_power(np.array(linear["hertz"]), np.array(linear["power"]), low, title="What channels let through"),
             channel_peaks(np.array(linear["peaks"]), half, low, title="Where they respond most"),
@@ -225,10 +227,11 @@ def _pull(found: dict[str, Any]) -> Section:
     both = [r for r in pull["rows"] if r["taps"] == lengths[-1] and r["window"] == "two-sided"]
     return Section(
         "How far away a frequency still feels a pull",
-        f"""A frequency is learned by following the gradient of the kernel's power. The two-sided exponential keeps a
-        gradient where a Gaussian's or a Hann window's has died away, if the window is long; over one patch of
-        {lengths[0]} frames all windows are broad, and it hardly matters. Computed exactly; no model and no sound is in
-        it.""",
+        f"""A frequency is learned by following the gradient of the kernel's power. Over long windows the two-sided
+        exponential still pulls where a Gaussian or a Hann window hardly does; the one-sided one and the even phase
+        pull less nearby and more far away. Cut off to one patch of {lengths[0]} frames, the two-sided exponential in
+        conjugate phase loses that: beyond some 10 Hz its pull fades and changes sides. Computed exactly; no model and
+        no sound is in it.""",
         [
             *(
                 pull_of_windows(distances, conjugate(taps), title=f"Windows of {taps} frames", frame_rate=rate)
@@ -250,5 +253,13 @@ def _shares(one: dict[str, Any], when: str) -> np.ndarray:
 def _cell(found: Measured) -> str:
     """A share in per cent with its interval below it."""
     low, high = found["low"], found["high"]
-    interval = "" if low is None or high is None else f"<small>{number(low)}–{number(high)}</small>"
-    return f"{number(found['estimate'] or 0)}{interval}"
+    interval = "" if low is None or high is None or low == high else f"<small>{_html(low)}–{_html(high)}</small>"
+    return f"{_html(found['estimate'] or 0)}{interval}"
+
+
+def _html(share: float) -> str:
+    return escape(number(share))
+
+
+def _told(found: Measured) -> str:
+    return escape(percent(found))

@@ -13,6 +13,7 @@ from aasp.evaluate.intervals import interval
 
 Measured = Mapping[str, float | None]
 """Estimate, and the low and high end of its 95 % interval: both None where there is but one clip to draw from."""
+LEAST = "<0.01"
 
 
 def over_clips(values_n: np.ndarray, minus: np.ndarray | None = None) -> Measured:
@@ -35,12 +36,17 @@ def percent(found: Measured) -> str:
     """12.3 % (11.0 to 14.1), the estimate alone where there is no interval; below one, two digits that tell."""
     low, high = found["low"], found["high"]
     alone = f"{number(found['estimate'] or 0)} %"
-    return alone if low is None or high is None else f"{alone} ({number(low)} to {number(high)})"
+    if low is None or high is None:
+        return alone
+    told = number(low), number(high)
+    return alone if set(told) == {LEAST} else f"{alone} ({told[0]} to {told[1]})"
 
 
 def number(share: float) -> str:
-    """A share in per cent: 12.3, 0.042, 0."""
+    """A share in per cent: 12.3, 0.042, <0.01, 0."""
     value = 100 * share
+    if 0 < value < 0.01:
+        return LEAST
     return f"{value:.1f}" if abs(value) >= 1 else f"{value:.2g}"
 
 

@@ -16,7 +16,7 @@ from aasp.evaluate.finetune.recipe import FinetuneRecipe
 from aasp.evaluate.task import Round
 from aasp.model.audio_classifier import AudioClassifierConfig
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
-from aasp.model.weights import model_hash
+from aasp.weights import model_hash
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,111 @@
+"""Stems that may look beyond their patch: windows around each patch, cut off where a view's sight ends.
+
+Legend: B clips, V views of n visible patches, G x F grid of N patches, P frames x R mel bins of a patch, K frames of a
+window, S signals of a subband. Source: ours.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from aasp.errors import AaspError
+from aasp.stems.contract import Stem, take
+
+
+class WindowedStem(Stem):
+    """A stem whose tokens are made of windows of K frames, each centred on its patch.
+
+    The signals in the windows, and whatever else depends on a patch alone, are computed once per clip; the tokens once
+    per view, from windows in which everything that the view does not see is zero.
+
+    Args:
+        width: token width D.
+        mels: mel bins M of the log-mel.
+        patch: (frames P, mel bins R) of one patch.
+        taps: window K in frames (see `check_taps`).
+    """
+
+    def __init__(self, width: int, mels: int, patch: tuple[int, int], taps: int) -> None:
+        super().__init__(width, mels, patch)
+        self.taps = taps
+
+    @property
+    def receptive_field(self) -> int:
+        return self.taps
+
+    @property
+    def leaks(self) -> bool:
+        """Whether masked views see into masked patches: True in a control only."""
+        return False
+
+    def analyse(self, patches: Tensor) -> tuple[Tensor, ...]:
+        """Windows (B, G, F, S, K) of the signals of patches (B, G, F, P, R), and what else the tokens need of each."""
+        return (around(patches, self.taps),)
+
+    @abstractmethod
+    def token(self, patches: Tensor, windows: Tensor, seen: Tensor | None, *others: Tensor) -> Tensor:
+        """Tokens (..., D).
+
+        Args:
+            patches: (..., P, R).
+            windows: (..., S, K), zero where not seen.
+            seen: which taps are, 0 or 1, shape (..., 1, K); None where windows end with their patch.
+            others: the rest of what `analyse` returned.
+        """
+
+    def forward(self, mel_BTM: Tensor, valid_BN: Tensor | None = None) -> Tensor:
+        patches = self.cut(mel_BTM)
+        windows, *others = self.analyse(patches)
+        seen = None
+        if self.taps > self.patch[0]:
+            if valid_BN is None:
+                valid_BN = windows.new_ones(len(windows), windows.shape[1] * self.subbands)
+            seen = self._seen(valid_BN)
+            windows = windows * seen
+        return self.token(patches, windows, seen, *others).flatten(1, 2)
+
+    def views(self, mel_BTM: Tensor, visible_BVn: Tensor, valid_BN: Tensor | None = None) -> Tensor:
+        if self.taps == self.patch[0] or self.leaks:
+            return take(self(mel_BTM, valid_BN), visible_BVn)
+        patches = self.cut(mel_BTM)
+        visible_BVN = torch.zeros(*visible_BVn.shape[:2], patches.shape[1] * self.subbands, device=mel_BTM.device)
+        visible_BVN = visible_BVN.scatter(2, visible_BVn, 1.0)
+        if valid_BN is not None:
+            visible_BVN = visible_BVN * valid_BN[:, None]
+        seen = self._seen(visible_BVN.flatten(0, 1)).flatten(1, 2).unflatten(0, visible_BVn.shape[:2])
+        seen = torch.take_along_dim(seen, visible_BVn[..., None, None], dim=2)
+        patches, windows, *others = (take(x.flatten(1, 2), visible_BVn) for x in (patches, *self.analyse(patches)))
+        return self.token(patches, windows * seen, seen, *others)
+
+    def _seen(self, seen_BN: Tensor) -> Tensor:
+        """Which taps lie in patches that are seen, 0 or 1, shape (B, G, F, 1, K)."""
+        patches = seen_BN.float().unflatten(1, (-1, self.subbands))[..., None, None]
+        return around(patches.expand(-1, -1, -1, self.patch[0], 1), self.taps)
+
+
+def check_taps(patch: tuple[int, int], taps: int) -> None:
+    """See that a window of so many frames can be centred on a patch.
+
+    Raises:
+        AaspError: it can't.
+    """
+    frames = patch[0]
+    if taps < frames or (taps - frames) % 2:
+        raise AaspError(
+            f"stem: taps {taps} must be the patch's {frames} frames plus an even number, so that the window is centred "
+            f"on the patch; try {frames}, {2 * frames} or {3 * frames}"
+        )
+
+
+def around(patches: Tensor, taps: int) -> Tensor:
+    """Windows of K frames around each patch, zero beyond the clip: (B, G, F, P, S) to (B, G, F, S, K)."""
+    frames = patches.shape[3]
+    margin = (taps - frames) // 2
+    if margin == 0:
+        return patches.transpose(3, 4)
+    track = functional.pad(patches.permute(0, 2, 4, 1, 3).flatten(3), (margin, margin))
+    return track.unfold(3, taps, frames).permute(0, 3, 1, 2, 4)
