@@ -58,12 +58,10 @@ def run(argv: list[str]) -> int:
         raise AaspError(f"--clips is {arguments.clips}; give a number of at least 1")
     out = check_output(arguments.out / "stability.json", overwrite=arguments.overwrite)
 
-    import torch
-
+    from aasp.aliasing.software import software
     from aasp.aliasing.stability.examine import examine, nyquist, write_sounds
     from aasp.aliasing.stability.excerpts import gather
     from aasp.datasets.manifest import Manifest
-    from aasp.evaluate.records import code_version
 
     subjects = _open(arguments.models)
     nyquist(subjects, arguments.seconds)  # before the long part, so that complaints come at once
@@ -85,7 +83,7 @@ def run(argv: list[str]) -> int:
     sounds = write_sounds(arguments.out / "sounds", gathered.excerpts, table, found["example"], arguments.seed)
     document: dict[str, Any] = {
         "command": shlex.join(["aasp", "alias", "stability", *argv]),
-        "software": f"aasp {code_version()}, torch {torch.__version__}",
+        "software": software(),
         "source": str(arguments.data),
         "label": arguments.label,
         "group": arguments.group,
