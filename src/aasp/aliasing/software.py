@@ -6,12 +6,9 @@ import platform
 
 import torch
 
-import aasp
-from aasp.training.environment import commit
+from aasp.evaluate.records import code_version
 
 
 def software() -> str:
-    """Versions, and the commit where the package runs from a git checkout."""
-    at = commit()
-    versions = f"aasp {aasp.__version__}, torch {torch.__version__}, Python {platform.python_version()}"
-    return f"{versions}, commit {at[:12]}" if at else versions
+    """Versions, with the commit where the package runs from a git checkout."""
+    return f"aasp {code_version()}, torch {torch.__version__}, Python {platform.python_version()}"

@@ -42,11 +42,10 @@ def run(argv: list[str]) -> int:
         raise AaspError("no sound files; name one or more after the model")
     file = check_output(arguments.out / "kernels.json", overwrite=arguments.overwrite)
 
-    import torch
 
-    from aasp import __version__
     from aasp.aliasing.kernels.measure import measure
     from aasp.aliasing.kernels.origin import origin
+    from aasp.aliasing.software import software
     from aasp.aliasing.subjects import open_subject
 
     subject = open_subject(arguments.model)
@@ -54,7 +53,7 @@ def run(argv: list[str]) -> int:
         found = measure(subject, arguments.files, origin(arguments.model), show)
     found |= {
         "command": shlex.join(["aasp", "alias", "kernels", *argv]),
-        "software": f"aasp {__version__}, torch {torch.__version__}",
+        "software": software(),
     }
     with atomic_write(file) as beside:
         beside.write_text(json.dumps(found) + "\n", encoding="utf-8")
