@@ -42,7 +42,6 @@ def run(argv: list[str]) -> int:
         raise AaspError("no sound files; name one or more after the model")
     file = check_output(arguments.out / "kernels.json", overwrite=arguments.overwrite)
 
-
     from aasp.aliasing.kernels.measure import measure
     from aasp.aliasing.kernels.origin import origin
     from aasp.aliasing.software import software
