@@ -134,7 +134,7 @@ def holds_together(subject: Subject, seconds: float = 2.0) -> None:
     heard = subject.hear(waves)
     clips, tokens, _ = heard.timestamps.shape
     assert (clips, tokens, len(heard.clip)) == (2, len(heard.seconds), 2)
-    assert 0 <= heard.seconds[0] and heard.seconds[-1] <= seconds
+    assert heard.seconds[0] >= 0 and heard.seconds[-1] <= seconds
     torch.testing.assert_close(heard.seconds.diff(), torch.full((tokens - 1,), 1 / subject.token_rate))
     assert abs(tokens - seconds * subject.token_rate) <= 3
     torch.testing.assert_close(heard.timestamps[1:], subject.hear(waves[1:]).timestamps, atol=1e-4, rtol=1e-4)
