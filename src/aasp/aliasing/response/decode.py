@@ -22,8 +22,9 @@ from torch import Tensor
 from aasp.aliasing.response.stages import Stage
 from aasp.aliasing.response.stimuli import BAND, LOG_ENERGY
 from aasp.aliasing.subjects import LogMelSubject, Subject
+from aasp.evaluate.intervals import interval
 from aasp.evaluate.linear import linear_probe
-from aasp.evaluate.probe import ProbeResult, scores
+from aasp.evaluate.probe import ProbeResult
 from aasp.evaluate.task import Round, Task
 
 CLASSES = 8
@@ -65,7 +66,7 @@ class Decoded:
         rows = []
         for (stage, pooling), result in self.results.items():
             other = None if first is None else first.results.get((stage, pooling))
-            lead = scores([result], minus=[other])["accuracy"].to_dict() if other is not None else None
+            lead = None if other is None else interval(result.correct, minus=other.correct).to_dict()
             rows.append({"stage": stage, "pooling": pooling, "accuracy": result.alone.to_dict(), "lead": lead})
         return {"chance": 1 / CLASSES, "classes_hz": self.edges.tolist(), "rows": rows}
 
@@ -75,7 +76,7 @@ def has_room(token_rate: float) -> bool:
     return token_rate / 2 * ROOM < BAND[1]
 
 
-def draw(subject: Subject, seed: int, clips: int = TRAIN + VALID + TEST) -> Rates:
+def draw(subject: Subject, seed: int, clips: int) -> Rates:
     """Clips for a subject; the same for every subject of the same rate, tokens and bins.
 
     Args:
@@ -99,12 +100,12 @@ def draw(subject: Subject, seed: int, clips: int = TRAIN + VALID + TEST) -> Rate
         at = np.linspace(0, subject.stem.subbands, mels)
         pattern = np.stack([np.interp(at, np.arange(knots.shape[1]), one) for one in knots])
         mel = swing(np.arange(frames) / rate)[:, :, None] * pattern[:, None]
-        mel += stream.uniform(-0.5, 0.5, (clips, 1, mels)) + 0.1 * stream.standard_normal(mel.shape)
+        mel += stream.uniform(-0.5, 0.5, (clips, 1, mels)) + 0.1 * stream.standard_normal(mel.shape, np.float32)
         bands = mel.reshape(clips, frames, subject.stem.subbands, -1).mean(3)
         return Rates(torch.from_numpy(mel).float(), bands, classes, edges)
     samples, hop = math.ceil(length * subject.rate), round(subject.rate / 100)
     level = 0.05 * 10 ** stream.uniform(-0.5, 0.5, (clips, 1))
-    wave = level * stream.standard_normal((clips, samples))
+    wave = level * stream.standard_normal((clips, samples), np.float32)
     wave *= np.exp(LOG_ENERGY / 2 * swing(np.arange(samples) / subject.rate))
     energy = np.square(wave[:, : samples // hop * hop]).reshape(clips, -1, hop).mean(2)
     return Rates(torch.from_numpy(wave).float(), np.log(energy)[..., None], classes, edges)

@@ -32,7 +32,8 @@ def examine(
     Raises:
         AaspError: a subject gives nothing over time.
     """
-    batches = -(-(decode.TRAIN + decode.VALID + decode.TEST) // decode.BATCH)
+    clips = decode.TRAIN + decode.VALID + decode.TEST
+    batches = -(-clips // decode.BATCH)
     places = [stages(subject, wanted) for subject in subjects]
     steps = [len(modulations(subject, settings).hz) + batches for subject in subjects]
     total = sum(count * len(place) for count, place in zip(steps, places, strict=True))
@@ -54,7 +55,7 @@ def examine(
             "decoding": None,
         }
         if decode.has_room(subject.token_rate):
-            rates = decode.draw(subject, settings.seed)
+            rates = decode.draw(subject, settings.seed, clips)
             decoded = decode.decode(rates, place, tell)
             same = first is not None and torch.equal(first[0], rates.clips)
             told["decoding"] = decoded.told(first[1] if first is not None and same else None)

@@ -20,6 +20,8 @@ from aasp.errors import AaspError
 from aasp.stems.aape import AaPE
 
 PHASES, SUBBAND_PHASES = 8, 4
+SILENT = 1e-12
+"""Mean square of deviations that single precision can't tell from none."""
 
 
 def modulations(subject: Subject, settings: Settings) -> Modulations:
@@ -51,27 +53,41 @@ def respond(
     folds = max(8, round(BAND[1] / stimuli.token_rate) + 1)  # shifts: more than a modulation can fold
     phases = 2 * np.pi * np.arange(PHASES) / PHASES
     delays = np.arange(1, folds) / folds / stimuli.token_rate
+    apart = stage.name == "stem" and _apart(stage, stimuli, rest)
     rows = []
     for hz in stimuli.hz:
         given = np.concatenate([phases, -2 * np.pi * hz * delays])
         deviations = stimuli.inner(stage.read(stimuli.make(hz, given.tolist()))) - rest
         turned, shifted = deviations[:PHASES], np.concatenate([deviations[:1], deviations[PHASES:]])
-        locked = measure.locked(turned, phases, depth)
+        locked, fold = measure.locked(turned, phases, depth), measure.fold(turned)
         rows.append(
             {
                 "gain": measure.rms(locked),
                 "envelope": measure.envelope(turned, depth),
-                "phase_variance": measure.phase_variance(turned, stage.group) if locked.any() else None,
-                "fold": measure.fold(turned),
+                "phase_variance": measure.phase_variance(turned, stage.group) if fold.sum() > SILENT else None,
+                "fold": fold,
                 "shift_error": measure.shift_error(shifted),
                 "shift_energy": float(np.square(shifted[0]).mean()),
                 "locked_C": np.sqrt(np.square(locked).mean(0)),
             }
         )
-        if stage.name == "stem":
+        if stage.name == "stem" and apart:
+            by_subband = np.square(locked).reshape(len(locked), stimuli.subbands, -1)
+            rows[-1]["gain_by_subband"] = np.sqrt(by_subband.mean((0, 2))).tolist()
+        elif stage.name == "stem":
             rows[-1]["gain_by_subband"] = _by_subband(stage, stimuli, hz, depth, rest)
         progress()
     return _told(subject, stage, stimuli, rows)
+
+
+def _apart(stage: Stage, stimuli: Modulations, rest: np.ndarray) -> bool:
+    """Whether a modulation of one subband moves the tokens of that subband only: then all can be measured at once."""
+    for subband in range(stimuli.subbands):
+        deviations = stimuli.inner(stage.read(stimuli.make(stimuli.hz[-1], [0.0], subband))) - rest
+        others = np.delete(deviations.reshape(stimuli.tokens, stimuli.subbands, -1), subband, axis=1)
+        if np.square(others).sum() > SILENT * np.square(deviations).sum():
+            return False
+    return True
 
 
 def _by_subband(stage: Stage, stimuli: Modulations, hz: float, depth: float, rest: np.ndarray) -> list[float]:
@@ -99,7 +115,7 @@ def _told(subject: Subject, stage: Stage, stimuli: Modulations, rows: list[dict[
         "alias_hz": aliased.tolist(),
         **{name: [row[name] for row in rows] for name in ("gain", "envelope", "phase_variance")},
         "gain_by_subband": [row["gain_by_subband"] for row in rows] if "gain_by_subband" in rows[0] else None,
-        "shift_variance": [float(e / x) if x > 1e-12 else None for e, x in zip(error, energy, strict=True)],
+        "shift_variance": [float(e / x) if x > SILENT else None for e, x in zip(error, energy, strict=True)],
         "token_hz": (np.arange(fold.shape[1]) * stimuli.token_rate / stimuli.tokens).tolist(),
         "fold": share.tolist(),
         "alias_share": share[np.arange(len(hz)), bins].tolist(),

@@ -97,7 +97,7 @@ def _decoding(found: Json) -> Section:
     low, high = (f"{hz:.3g}" for hz in (decoding["classes_hz"][0], decoding["classes_hz"][-1]))
     return Section(
         "Whether fast rates can still be read",
-        f"Clips whose modulation has one of eight rates between {low} and {high} Hz, and a phase, depth, level, pattern "
+        f"Clips whose modulation has one of eight rates between {low} and {high} Hz, and phase, depth, level, pattern "
         "and noise of its own. A logistic regression is to name the rate.",
         [
             figures.accuracies(list(_bars(found, pooling)), decoding["chance"], ceiling, title=f"From the {words}")

@@ -28,7 +28,7 @@ from aasp.features.logmel import LogMelConfig
 
 BAND = (0.5, 45.0)
 """Hz, of the modulations."""
-TOKENS = 64
+TOKENS = 48
 """Of a log-mel, its ends included."""
 WAVE_SECONDS, WAVE_MARGIN = 4.0, 2
 """Of a waveform's inner window, but never fewer than 32 tokens; and the tokens left out at either end."""

@@ -55,7 +55,8 @@ def state_taps(stem: AaPE, alpha_FS: Tensor, beta_FS: Tensor) -> np.ndarray:
     The unit sees the signal less its mean over the patch, which is a kernel too.
     """
     c, frames = stem.config, stem.patch[0]
-    real, imag = kernel(alpha_FS.double(), beta_FS.double(), c.taps, phase=c.phase, window=c.window, gain=c.gain)
+    alpha, beta = alpha_FS.detach().double(), beta_FS.detach().double()
+    real, imag = kernel(alpha, beta, c.taps, phase=c.phase, window=c.window, gain=c.gain)
     w_FSK2 = torch.stack([real, imag], dim=-1)
     first = (c.taps - frames) // 2
     w_FSK2[..., first : first + frames, :] -= w_FSK2.sum(2, keepdim=True) / frames
