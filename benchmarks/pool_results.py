@@ -17,12 +17,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
 
 import aasp
+from aasp.aliasing.kernels.interventions import How, intervene
 from aasp.audio.io import read
 from aasp.datasets.benchmarks.index import open_index
 from aasp.datasets.index import read_index
@@ -32,6 +33,7 @@ from aasp.evaluate.linear import linear_probe
 from aasp.evaluate.probe import ProbeResult, scores
 from aasp.evaluate.task import Task
 from aasp.model.audio_encoder import AudioEncoder
+from aasp.stems.health import saturated
 from aasp.stems.lambda_encoder import ALPHA_RANGE, beta_range
 
 
@@ -112,34 +114,13 @@ def lambda_spread(model: AudioEncoder, paths: list[str]) -> dict[str, float]:
             for name, value in zip(per_clip, model.stem.estimate(mel), strict=True):
                 per_clip[name].append(value[0].flatten(0, 1).numpy())
     out = {}
-    for name, (low, high) in (("alpha", ALPHA_RANGE), ("beta", beta_range(model.stem.patch[0]))):
+    for name, bounds in (("alpha", ALPHA_RANGE), ("beta", beta_range(model.stem.patch[0]))):
         values = per_clip[name]
-        everything, margin = np.concatenate(values), 0.02 * (high - low)
+        low, high = saturated(np.concatenate(values), bounds)
         out[f"{name} between clips"] = float(np.std([v.mean(0) for v in values], axis=0).mean())
         out[f"{name} within a clip"] = float(np.mean([v.std(0) for v in values]))
-        out[f"{name} saturated"] = float(((everything < low + margin) | (everything > high - margin)).mean())
+        out[f"{name} saturated"] = float((low | high).mean())
     return out
-
-
-def intervene(model: AudioEncoder, how: str) -> AudioEncoder:
-    """The same model with Lambda "shuffled" over the patches of a clip, its "mean" over them, or the SBLU "off"."""
-    if how == "off":
-        with torch.no_grad():
-            model.stem.fuse.weight[:, model.stem.width :] = 0.0
-        return model
-    estimate = model.stem.parameters_of
-
-    def changed(patches: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        values = [v.flatten(1, 2) for v in estimate(patches)]
-        if how == "mean":
-            values = [v.mean(1, keepdim=True).expand_as(v) for v in values]
-        else:
-            order = torch.randperm(values[0].shape[1], generator=torch.Generator().manual_seed(0))
-            values = [v[:, order] for v in values]
-        return tuple(v.unflatten(1, patches.shape[1:3]) for v in values)
-
-    model.stem.parameters_of = changed  # type: ignore[method-assign]
-    return model
 
 
 def with_heads(result: ProbeResult, features: Mapping[Any, np.ndarray], task: Task) -> float:
@@ -225,8 +206,9 @@ def main() -> None:
             for s in seeds:
                 intact = results[system][s]
                 changed = []
-                for how in ("shuffled", "mean", "off"):
-                    model = intervene(build(s), how)
+                for how in get_args(How):
+                    model = build(s)
+                    model.stem = intervene(model.stem, how)
                     keys = {c.key for c in intact.chosen}
                     features = clip_features(model, sets.paths(question.folder), sorted(keys))
                     changed.append(with_heads(intact, features, task))

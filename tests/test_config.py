@@ -41,7 +41,7 @@ def test_fields_from_text() -> None:
         ("steps", "many", "'many' is not a whole number"),
         ("steps", "1.5", "'1.5' is not a whole number"),
         ("masking.scheme", "blocks", "'blocks' is not one of inverse-block, random, structured"),
-        ("model.stem", "fourier", "'fourier' is not one of conv, lowpass, overlap, aape"),
+        ("model.stem", "fourier", "'fourier' is not one of conv, lowpass, aape"),
         ("model.stem.patch", "16", "needs 2 values"),
         ("model.stem.patch", "a,b", "'a' is not a whole number"),
         ("model.stem.kind", "conv", "set the part itself"),

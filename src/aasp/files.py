@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 from collections.abc import Iterator
@@ -62,6 +63,23 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         raise told from error
     finally:
         beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(path: Path, *, wait: bool = False) -> Iterator[bool]:
+    """Hold a lock file: whether it is ours while the context lasts. The system lifts the lock when this process ends.
+
+    Args:
+        path: the file, in a folder that exists.
+        wait: until whoever holds it lets go.
+    """
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
 
 
 def system_error(error: Exception, path: Path, beside: Path | None = None) -> OSError | None:

@@ -12,6 +12,7 @@ from aasp.cli import main as cli
 from aasp.cli import stages as stages_module
 from aasp.cli.demo import Demo
 from aasp.cli.stages import Stages
+from browser import look
 
 
 def complaint(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
@@ -98,3 +99,4 @@ def test_the_whole_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     assert (out / "report.html").read_text() == report
     assert "embedding clips" not in capsys.readouterr().out
+    assert look(out / "report.html", tmp_path).faults == []

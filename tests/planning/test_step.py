@@ -13,6 +13,7 @@ from aasp.pretrain import recipes
 from aasp.pretrain.masking import MaskingConfig, draw_masks
 from aasp.pretrain.objective import PretrainObjective
 from aasp.pretrain.recipe import Recipe
+from aasp.stems.conv import ConvConfig
 
 SMALL = {
     "model.encoder.width": 32, "model.encoder.depth": 2, "model.encoder.heads": 4, "predictor.depth": 2,
@@ -28,6 +29,15 @@ SETTINGS: dict[str, dict[str, object]] = {
     "deeper Lambda Encoder": AAPE | {"model.stem.encoder_depth": 2, "model.stem.frames_per_token": 4},
     "learned Lambda": {"model.stem.parameters": "learned", "model.stem.states": 4},
     "fixed Lambda": {"model.stem.parameters": "fixed", "model.stem.states": 4},
+    "low-pass": {"model.stem": "lowpass"},
+    "overlapping convolution": {"model.stem": ConvConfig(taps=32)},
+    "AaPE alone": AAPE | {"model.stem.conv": False},
+    "AaPE without magnitude": AAPE | {"model.stem.magnitude": False},
+    "leaky": AAPE | {"model.stem.taps": 48, "model.stem.leaky": True},
+    "self-attention predictor": AAPE | {"predictor.form": "self"},
+    # Of one group: torch counts the weight gradient of a grouped convolution as if it had no groups.
+    "convolutional predictor": AAPE | {"predictor.form": "conv", "predictor.heads": 1},
+    "reconstruction": AAPE | {"teacher.frame": "patches"},
     "one view": AAPE | {"masking.views": 1},
     "one clip": AAPE | {"data.batch": 1},
     "ten clips": AAPE | {"data.batch": 10, "masking.views": 2},

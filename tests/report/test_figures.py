@@ -11,7 +11,16 @@ import torch
 from aasp.report.embedding_map import embedding_map, plane
 from aasp.report.kernels import frequency_responses, kernel_shape, response
 from aasp.report.learning import learning_curves
-from aasp.report.rates import decay_over_frequency, found_against_true, frequency_histogram
+from aasp.report.rates import (
+    BAND,
+    decay_histogram,
+    decay_over_frequency,
+    density,
+    found_against_true,
+    frequency_histogram,
+    octaves,
+    shares,
+)
 from aasp.stems.sblu import kernel
 
 
@@ -37,14 +46,31 @@ def test_rates_have_units():
     alpha, beta = rng.uniform(0.05, 0.9, (2, 5, 8, 4)), rng.uniform(4, 45, (2, 5, 8, 4))
     start = (np.full(4, 0.2), np.array([4.0, 9, 20, 40]))
     assert {"frequency β (Hz)", "share of states (%)", "trained", "untrained"} <= texts(
-        frequency_histogram(beta, beta + 1, title="")
+        frequency_histogram(shares(beta, BAND), shares(beta + 1, BAND), title="")
     )
-    assert {"frequency β (Hz)", "decay α (per 10 ms frame)", "before training"} <= texts(
-        decay_over_frequency(alpha, beta, start=start, bounds=(0.02, 1.0), title="")
+    assert {"decay α (per frame)", "share of states (%)", "0.05"} <= texts(
+        decay_histogram(*2 * [shares(alpha, (0.02, 1.0))], title="", bounds=(0.02, 1.0))
+    )
+    counts = density(alpha, beta, (0.02, 1.0))
+    assert {"frequency β (Hz)", "decay α (per frame)", "before training"} <= texts(
+        decay_over_frequency(counts, start=start, bounds=(0.02, 1.0), title="")
     )
     assert {"true modulation rate (Hz)", "rate of the strongest state (Hz)"} <= texts(
         found_against_true([3.8, 9.8], [beta[0].ravel(), beta[1].ravel()], title="")
     )
+
+
+def test_nothing_is_lost_in_counting():
+    values = np.array([3.125 - 1e-6, 3.2, 12.5, 50, 50 + 1e-6])
+    assert shares(values, BAND).sum() == pytest.approx(1) and shares(values, BAND)[[0, -1]] == pytest.approx(0.4)
+    counts = density(np.full(5, 0.02), values, (0.02, 1.0))
+    assert counts.sum() == 5 and counts[0, 0] == counts[-1, 0] == 2
+
+
+def test_bands_of_other_patches_have_ticks_too():
+    assert octaves(BAND) == [3.125, 6.25, 12.5, 25, 50] and octaves((2.5, 20)) == [2.5, 5, 10, 20]
+    svg = frequency_histogram(*2 * [shares(np.array([6.0, 7]), (2.5, 20))], title="", band=(2.5, 20))
+    assert {"2.5", "5", "10", "20"} <= texts(svg) and "50" not in texts(svg)
 
 
 @pytest.mark.parametrize("hertz", [6.25, 12.5, 31.0])

@@ -11,9 +11,12 @@ from aasp.report.scores import TaskScores, answer, score_table, verdict
 
 
 def made(**changes: str) -> str:
-    words = {"eyebrow": "aasp demo", "title": "What & why", "lead": "Is 1 < 2?", "answer": "It is."} | changes
-    result = Section("Scores", "Of <b>all</b>.", ["<table></table>"], "How to read it.")
-    return page(**words, result=result, sections=[Section("More", "Text.", ["<svg></svg>"] * 2)], facts={"Seed": "0"})
+    words = {"eyebrow": "aasp demo", "title": "What & why", "lead": "Is 1 < 2?"} | changes
+    sections = [
+        Section("Scores", "Of <b>all</b>.", ["<table></table>"], "How to read it.", layout="table"),
+        Section("More", "Text.", ["<svg></svg>"] * 2),
+    ]
+    return page(**words, answers=["It is.", "It < is."], sections=sections, facts={"Seed": "0"})
 
 
 def test_nothing_is_asked_of_the_network():
@@ -24,7 +27,7 @@ def test_nothing_is_asked_of_the_network():
 def test_what_is_told_is_escaped():
     html = made(title="a <script>", eyebrow="<i>", lead="<img>")
     assert "a &lt;script&gt;" in html and "&lt;i&gt;" in html and "&lt;img&gt;" in html
-    assert "<script>" not in html
+    assert "<script>" not in html and '<p class="answer">It &lt; is.</p>' in html
 
 
 def test_it_has_what_phones_and_readers_of_screens_need():

@@ -47,7 +47,7 @@ def test_it_is_inside_the_page_only():
     assert re.findall(r'href="([^"]{6})', svg) and all(
         reference.startswith(("#", "data:")) for reference in re.findall(r'href="([^"]*)"', svg)
     )
-    assert re.match(r'<svg viewBox="0 0 340 160"', svg)
+    assert re.match(r'<svg viewBox="0 0 328 160"', svg)
 
 
 def test_the_same_figure_is_the_same_text():

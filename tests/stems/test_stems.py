@@ -14,7 +14,6 @@ from aasp.stems.contract import Stem, take
 from aasp.stems.conv import ConvConfig, ConvStem
 from aasp.stems.lambda_encoder import ALPHA_RANGE, beta_range
 from aasp.stems.lowpass import LowpassConfig, LowpassStem
-from aasp.stems.overlap import OverlapConfig, OverlapStem
 
 WIDTH, MELS, FRAMES = 32, 64, 96
 STEMS = {
@@ -22,8 +21,8 @@ STEMS = {
     "conv 8x32": lambda: ConvStem(WIDTH, MELS, ConvConfig(patch=(8, 32))),
     "lowpass": lambda: LowpassStem(WIDTH, MELS),
     "lowpass 8x32": lambda: LowpassStem(WIDTH, MELS, LowpassConfig(patch=(8, 32), taps=24)),
-    "overlap": lambda: OverlapStem(WIDTH, MELS),
-    "overlap, three patches": lambda: OverlapStem(WIDTH, MELS, OverlapConfig(taps=48)),
+    "overlap": lambda: ConvStem(WIDTH, MELS, ConvConfig(taps=32)),
+    "overlap, three patches": lambda: ConvStem(WIDTH, MELS, ConvConfig(taps=48)),
     **{
         name: lambda fields=fields: AaPE(WIDTH, MELS, AaPEConfig(states=4, encoder_width=16, **fields))
         for name, fields in {
@@ -275,7 +274,8 @@ def test_lowpass_keeps_what_is_slow_and_stops_what_would_alias() -> None:
 
 @torch.no_grad()
 def test_overlap_is_the_longer_convolution_of_the_same_stride() -> None:
-    stem, conv = OverlapStem(WIDTH, MELS), torch.nn.Conv2d(1, WIDTH, (32, 16), stride=16, padding=(8, 0))
+    stem = ConvStem(WIDTH, MELS, ConvConfig(taps=32))
+    conv = torch.nn.Conv2d(1, WIDTH, (32, 16), stride=16, padding=(8, 0))
     conv.weight.copy_(stem.project.weight.view(WIDTH, 1, 32, 16))
     conv.bias.copy_(stem.project.bias)
     mel = torch.randn(2, FRAMES, MELS)

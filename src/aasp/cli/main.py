@@ -11,7 +11,7 @@ import errno
 import importlib
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from aasp.errors import AaspError
 
@@ -21,12 +21,14 @@ COMMANDS = {
     "linear": "score a model by a linear probe on a labelled index",
     "finetune": "make a classifier of a model and labelled clips, and score it",
     "predict": "name the likeliest classes of audio files, by a fine-tuned model",
+    "ablate": "train a suite of recipes that differ in one thing, and compare them with intervals",
     "table": "print results in the papers' layout, beside the published ones",
     "stats": "measure the log-mel mean and standard deviation of a set",
     "scan": "list a folder's audio in a manifest, and what could not be read",
     "info": "show what a model, a run, a manifest or an audio file is",
     "recipes": "list the recipes, or every field of one",
     "plan": "reckon what a recipe takes: FLOPs, GPU-hours, data, memory, and the bottleneck",
+    "alias": "the aliasing laboratory: how stable, what stems respond to, where kernels look, a report",
     "benchmarks": "list the benchmarks, what to download for one, or check a copy of it",
     "demo": "the whole way on small embedded data, with a report",
 }
@@ -90,20 +92,41 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _dispatch(argv: list[str]) -> int:
     if not argv or argv[0] in ("-h", "--help", "help"):
-        width = max(map(len, COMMANDS))
-        print(HELP.format(commands="\n".join(f"  {name:{width}}  {line}" for name, line in COMMANDS.items())), end="")
+        print(HELP.format(commands=listed(COMMANDS)), end="")
         return 0 if argv else 2
     if argv[0] == "--version":
         from aasp import __version__
 
         print(f"aasp {__version__}")
         return 0
-    name = argv[0]
-    if name not in COMMANDS:
-        near = difflib.get_close_matches(name, COMMANDS, n=1)
-        remedy = f"did you mean `aasp {near[0]}`?" if near else "`aasp --help` lists the commands"
-        raise AaspError(f"no such command: {name}; {remedy}")
-    run: Callable[[list[str]], int] = importlib.import_module(f"aasp.cli.{name}").run
+    return run_named(argv, COMMANDS)
+
+
+def listed(commands: Mapping[str, str]) -> str:
+    """Names and what they do, a line each."""
+    width = max(map(len, commands))
+    return "\n".join(f"  {name:{width}}  {line}" for name, line in commands.items())
+
+
+def run_named(argv: list[str], commands: Mapping[str, str], above: str = "") -> int:
+    """Run the command that `argv` begins with.
+
+    Args:
+        argv: its name and its arguments.
+        commands: those there are.
+        above: the command that they belong to, if any: `aasp ABOVE NAME` is in the module `aasp.cli.ABOVE_NAME`.
+
+    Raises:
+        AaspError: there is none of that name.
+    """
+    name, words = argv[0], [above] if above else []
+    if name not in commands:
+        near = difflib.get_close_matches(name, commands, n=1)
+        suggested = " ".join(["aasp", *words, *near])
+        remedy = f"did you mean `{suggested}`?" if near else f"`{suggested} --help` lists the commands"
+        raise AaspError(f"no such command: {' '.join([*words, name])}; {remedy}")
+    module = "_".join([*words, name])
+    run: Callable[[list[str]], int] = importlib.import_module(f"aasp.cli.{module}").run
     return run(argv[1:])
 
 

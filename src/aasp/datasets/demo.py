@@ -36,7 +36,7 @@ COLUMNS = {
 
 @dataclass(frozen=True)
 class Size:
-    """How much to make: notes of each instrument, and voices of each kind of signal in (train, valid, test)."""
+    """How much to make: notes of each instrument (or none), voices of each kind of signal in (train, valid, test)."""
 
     notes: int = 24
     voices: tuple[int, int, int] = (10, 3, 4)
@@ -106,7 +106,8 @@ def _made(out: Path) -> dict | None:
 
 
 def _clips(seed: int, size: Size) -> Iterator[Clip]:
-    yield from _notes(seed, size.notes)
+    if size.notes:  # without any, the packages that render them are not needed
+        yield from _notes(seed, size.notes)
     yield from _signals(seed, size.voices)
 
 

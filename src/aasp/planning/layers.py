@@ -14,12 +14,18 @@ from aasp.planning.cost import Cost, attention, gelu, linear, norm, product
 from aasp.pretrain.predictor import PredictorConfig
 from aasp.stems import StemConfig
 from aasp.stems.aape import AaPEConfig
+from aasp.stems.conv import ConvConfig
 from aasp.stems.lowpass import LowpassConfig
-from aasp.stems.overlap import OverlapConfig
 
 
 def encoder(config: EncoderConfig, sequences: int, tokens: int) -> Cost:
     """The transformer on R sequences of N tokens each, the class token included."""
+    ends = norm(sequences * tokens, config.width) + Cost(parameters=config.width)
+    return encoder_blocks(config, sequences, tokens) + ends
+
+
+def encoder_blocks(config: EncoderConfig, sequences: int, tokens: int) -> Cost:
+    """Its blocks alone."""
     rows, width = sequences * tokens, config.width
     block = (
         2 * norm(rows, width)
@@ -28,12 +34,30 @@ def encoder(config: EncoderConfig, sequences: int, tokens: int) -> Cost:
         + linear(rows, width, width)
         + _mlp(rows, width, int(width * config.mlp_ratio))
     )
-    return config.depth * block + norm(rows, width) + Cost(parameters=width)
+    return config.depth * block
 
 
-def predictor(config: PredictorConfig, width: int, sequences: int, queries: int, tokens: int) -> Cost:
-    """The cross-attention predictor: R views, so many queries each, on their N visible tokens of width D."""
+def predictor(
+    config: PredictorConfig, width: int, sequences: int, queries: int, tokens: int, patches: int, outputs: int
+) -> Cost:
+    """The predictor of any kind.
+
+    Args:
+        config: of the predictor.
+        width: D.
+        sequences: R views.
+        queries: hidden patches that each asks for.
+        tokens: visible tokens of each, the class token included.
+        patches: of the grid, N.
+        outputs: width of the targets.
+    """
     rows, keys, inner = sequences * queries, sequences * tokens, config.width
+    ends = linear(keys, width, inner) + norm(rows, inner) + linear(rows, inner, outputs) + Cost(parameters=inner)
+    if config.form == "self":
+        return ends + encoder_blocks(EncoderConfig(inner, config.depth, config.heads), sequences, queries + tokens)
+    if config.form == "conv":
+        one = linear(sequences * patches, 9 * inner // config.heads, inner) + gelu(sequences * patches, inner)
+        return ends + config.depth * one
     block = (
         2 * norm(rows, inner)
         + linear(rows, inner, inner)
@@ -42,9 +66,7 @@ def predictor(config: PredictorConfig, width: int, sequences: int, queries: int,
         + linear(rows, inner, inner)
         + _mlp(rows, inner, 4 * inner)
     )
-    context_kept_once = Cost(kept=-(config.depth - 1) * 2 * keys * inner)
-    ends = linear(keys, width, inner) + norm(rows, inner) + linear(rows, inner, width)
-    return config.depth * block + context_kept_once + ends + Cost(parameters=inner)
+    return config.depth * block + Cost(kept=-(config.depth - 1) * 2 * keys * inner) + ends
 
 
 def convolution(patch: tuple[int, int], width: int, patches: int) -> Cost:
@@ -101,7 +123,7 @@ def _fusion(config: AaPEConfig, width: int, rows: int) -> Cost:
 def low_pass(config: LowpassConfig, fused: int) -> Cost:
     """The filter, and what of it is seen, as products with a band matrix."""
     frames, mels = config.patch
-    return product(fused * (mels + 1), config.taps, frames)
+    return Cost(2 * fused * (mels + 1) * config.taps * frames)  # the filter is not trained
 
 
 def lambda_encoder(config: AaPEConfig, subbands: int, patches: int) -> Cost:
@@ -137,15 +159,13 @@ def stem(
         fused: see `aape`; as many as patches when left out.
     """
     fused = patches if fused is None else fused
-    if isinstance(config, OverlapConfig):
-        return convolution((config.taps, config.patch[1]), width, fused), Cost()
+    if isinstance(config, ConvConfig):
+        return convolution((config.reach, config.patch[1]), width, fused), Cost()
     kernel = convolution(config.patch, width, fused)
     if isinstance(config, LowpassConfig):
         return kernel, low_pass(config, fused)
-    if isinstance(config, AaPEConfig):
-        rest = aape(config, width, mels // config.patch[1], patches, fused)
-        return kernel if config.conv else Cost(), rest
-    return kernel, Cost()
+    rest = aape(config, width, mels // config.patch[1], patches, fused)
+    return kernel if config.conv else Cost(), rest
 
 
 def front_end(config: LogMelConfig, clips: int, samples: int) -> Cost:

@@ -53,8 +53,8 @@ def step_cost(recipe: Recipe, clips: int | None = None) -> StepCost:
     visible, predicted = counts(masking, patches)
 
     # Patch-local, the stem sees a clip once for all its views; beyond that, it analyses what each view sees.
-    taps, leaky = getattr(model.stem, "taps", model.stem.patch[0]), getattr(model.stem, "leaky", False)
-    local = taps == model.stem.patch[0] or leaky
+    taps, leaky = getattr(model.stem, "taps", None), getattr(model.stem, "leaky", False)
+    local = taps in (None, model.stem.patch[0]) or leaky
     convolution, aape = layers.stem(
         model.stem, width, mels, clips * patches, clips * patches if local else views * visible
     )
@@ -70,7 +70,9 @@ def step_cost(recipe: Recipe, clips: int | None = None) -> StepCost:
         "stem: its maps": layers.fusion_maps(model.stem, width) + layers.fusion_maps(model.stem, width).inference(),
         "teacher": teacher.reused(),
         "student": student,
-        "predictor": layers.predictor(recipe.predictor, width, views, predicted, 1 + visible),
+        "predictor": layers.predictor(
+            recipe.predictor, width, views, predicted, 1 + visible, patches, _outputs(recipe)
+        ),
         "projector": _projector(recipe, views),
         "contrastive loss": contrastive(recipe, clips, clips),
         "masks": _masks(masking, clips, columns, subbands),
@@ -93,6 +95,12 @@ def contrastive(recipe: Recipe, clips: int, everyone: int) -> Cost:
         return Cost()
     compared = product(views, recipe.losses.projector[1], others)
     return compared + Cost(kept=4 * 4 * views * others)
+
+
+def _outputs(recipe: Recipe) -> int:
+    """Width of the frame loss's targets."""
+    frames, mels = recipe.model.stem.patch
+    return frames * mels if recipe.teacher.frame == "patches" else recipe.model.encoder.width
 
 
 def _projector(recipe: Recipe, views: int) -> Cost:

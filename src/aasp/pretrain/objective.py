@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from aasp.audio.augment import random_gain
 from aasp.model.audio_encoder import AudioEncoder
-from aasp.model.positions import sincos_positions
 from aasp.pretrain.health import collapse, embedding_health
 from aasp.pretrain.losses.contrastive import contrastive_loss
 from aasp.pretrain.losses.frame import frame_loss
@@ -23,7 +22,7 @@ from aasp.pretrain.losses.utterance import utterance_loss
 from aasp.pretrain.masking import draw_masks
 from aasp.pretrain.predictor import Predictor
 from aasp.pretrain.recipe import Recipe
-from aasp.pretrain.teacher import Teacher
+from aasp.pretrain.teacher import Teacher, normalised_patches
 from aasp.stems.contract import take
 from aasp.stems.health import stem_gradients, stem_health
 
@@ -48,7 +47,8 @@ class PretrainObjective(nn.Module):
         width = recipe.model.encoder.width
         self.student = AudioEncoder(recipe.model)
         self.teacher = Teacher(self.student, recipe.teacher)
-        self.predictor = Predictor(recipe.predictor, width)
+        pixels = recipe.model.stem.patch[0] * recipe.model.stem.patch[1]
+        self.predictor = Predictor(recipe.predictor, width, pixels if recipe.teacher.frame == "patches" else None)
         hidden, embedding = recipe.losses.projector
         self.projector = nn.Sequential(
             nn.Linear(width, hidden, bias=False), nn.LayerNorm(hidden), nn.GELU(), nn.Linear(hidden, embedding)
@@ -75,14 +75,18 @@ class PretrainObjective(nn.Module):
         visible_valid = None if full else masks.visible_valid.flatten(0, 1)
 
         target_BND, summary_BD, summary_deviation = self.teacher(mel_BTM, valid_BN)
+        if recipe.teacher.frame == "patches":
+            target_BND = normalised_patches(student.stem, mel_BTM)
 
         positions_ND = student.positions(mel_BTM.shape[1], mel_BTM.device)
         tokens = student.stem.views(mel_BTM, masks.visible, valid_BN) + positions_ND[masks.visible]
         x = student.encoder(tokens.flatten(0, 1), visible_valid).last  # (B * V, 1 + n, D), the class token first
         cls_BVD = x[:, 0].unflatten(0, masks.visible.shape[:2])
 
-        queries = sincos_positions(grid, recipe.predictor.width, mel_BTM.device)[masks.hidden.flatten(0, 1)]
-        predicted = self.predictor(queries, x, visible_valid).unflatten(0, masks.hidden.shape[:2])
+        asked = masks.hidden.flatten(0, 1)
+        asked_valid = None if full else masks.hidden_valid.flatten(0, 1)
+        predicted = self.predictor(x, masks.visible.flatten(0, 1), asked, grid, visible_valid, asked_valid)
+        predicted = predicted.unflatten(0, masks.hidden.shape[:2])
 
         embedding = self.projector(cls_BVD)
         losses = {

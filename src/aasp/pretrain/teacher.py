@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from aasp.model.audio_encoder import AudioEncoder
+from aasp.stems.contract import Stem
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class TeacherConfig:
         final_momentum: at the end of the ramp and from then on.
         ramp: share of all steps over which it rises linearly.
         layers: how many of the last layers the targets average.
+        frame: "layers", the teacher's own layers; "patches", the log-mel patches themselves, each standardised, as
+            Audio-MAE reconstructs them: the control without a teacher's targets.
         utterance: "mean", layer-normalised token mean of the layer average before instance norm; "standardised", the
             same, then centred and scaled over the clips of the batch, so that a constant is no answer (ours);
             "instance", EAT's form, the token mean of the frame target.
@@ -36,6 +39,7 @@ class TeacherConfig:
     final_momentum: float = 0.9999
     ramp: float = 0.25
     layers: int = 12
+    frame: Literal["layers", "patches"] = "layers"
     utterance: Literal["mean", "standardised", "instance"] = "standardised"
 
 
@@ -103,6 +107,12 @@ def targets(layers_LBND: list[Tensor], weight_BN: Tensor, instance: bool) -> tup
     if instance:
         return frame, (share_B1N @ frame)[:, 0]
     return frame, functional.layer_norm(torch.stack(means).mean(0)[:, 0], (width,))
+
+
+def normalised_patches(stem: Stem, mel_BTM: Tensor) -> Tensor:
+    """The log-mel patches, each to mean 0 and deviation 1, shape (B, N, P * R). Source: MAE's normalised pixels."""
+    patches = stem.cut(mel_BTM).flatten(1, 2).flatten(2)
+    return functional.layer_norm(patches, patches.shape[-1:], eps=1e-6)
 
 
 def standardise(summary_BD: Tensor) -> Tensor:

@@ -41,7 +41,7 @@ def confusion_matrix(counts: np.ndarray, classes: Sequence[str], *, title: str) 
         corner = (column - 0.5, row - 0.5)
         axes.add_patch(Rectangle(corner, 1, 1, facecolor=FIRST, alpha=0.6 * shares[row, column], linewidth=0))
         if side >= 13:
-            number = {"ha": "center", "va": "center_baseline", "fontsize": 8}
+            number = {"ha": "center", "va": "center_baseline", "fontsize": 9}
             axes.text(column, row, str(counts[row, column]), **number)
     ends = (-0.5, len(names) - 0.5)
     axes.set(xlim=ends, ylim=ends[::-1])

@@ -8,9 +8,7 @@ from html import escape
 import numpy as np
 
 from aasp.evaluate.class_scores import ClassScores
-
-FOLD = 30
-"""Rows of a table that stand open; the others wait behind a line to click on."""
+from aasp.report.listing import listing
 
 
 def class_table(scores: ClassScores, classes: Sequence[str]) -> str:
@@ -24,7 +22,7 @@ def class_table(scores: ClassScores, classes: Sequence[str]) -> str:
         [escape(classes[k]), *(_percent(values[k]) for values in columns.values()), f"{scores.support[k]:,}"]
         for k in order
     ]
-    return _table("Scores of each class", ["class", *columns, "clips"], rows, left=1)
+    return listing("Scores of each class", ["class", *columns, "clips"], rows, left=1)
 
 
 def confusion_table(counts: np.ndarray, classes: Sequence[str], *, most: int = 12) -> str:
@@ -36,7 +34,7 @@ def confusion_table(counts: np.ndarray, classes: Sequence[str], *, most: int = 1
     rows = [
         [escape(classes[i]), escape(classes[j]), f"{away[i, j]:,}", _percent(away[i, j] / totals[i])] for i, j in pairs
     ]
-    return _table("The commonest confusions", ["is", "taken for", "clips", "of its own, %"], rows, left=2)
+    return listing("The commonest confusions", ["is", "taken for", "clips", "of its own, %"], rows, left=2)
 
 
 def mistake_table(
@@ -50,23 +48,7 @@ def mistake_table(
         sure: probability of the predicted class of each, (n,).
     """
     lines = [[escape(names[i]), escape(truths[i]), escape(guesses[i]), _percent(sure[i])] for i in rows]
-    return _table("The surest mistakes", ["clip", "is", "taken for", "said, %"], lines, left=3)
-
-
-def _table(caption: str, head: Sequence[str], rows: Sequence[Sequence[str]], *, left: int) -> str:
-    """An HTML table; the first `left` columns hold words, the others numbers."""
-    if not rows:
-        return "<p>None.</p>"
-    kind = lambda column: "" if column < left else ' class="figure"'
-    top = "".join(f'<th scope="col"{kind(column)}>{title}</th>' for column, title in enumerate(head))
-    body = [f"<tr>{''.join(f'<td{kind(k)}>{cell}</td>' for k, cell in enumerate(row))}</tr>" for row in rows]
-    made = lambda some: (
-        f'<table class="list"><caption>{caption}</caption><thead><tr>{top}</tr></thead>'
-        f"<tbody>{''.join(some)}</tbody></table>"
-    )
-    if len(body) <= FOLD:
-        return made(body)
-    return f"{made(body[:FOLD])}<details><summary>{len(body) - FOLD:,} more</summary>{made(body[FOLD:])}</details>"
+    return listing("The surest mistakes", ["clip", "is", "taken for", "said, %"], lines, left=3)
 
 
 def _percent(value: float) -> str:

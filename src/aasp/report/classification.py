@@ -81,15 +81,14 @@ def tell(report: ClassificationReport) -> str:
     """The report as one HTML page."""
     scores = class_scores(report.truth, report.probabilities, report.rounds)
     counts = confusions(report.truth, report.probabilities)
-    sections = [_classes(report, scores), _confusions(report, counts), _calibration(report), _mistakes(report)]
+    told = [_classes(report, scores), _confusions(report, counts), _calibration(report), _mistakes(report)]
     return page(
         eyebrow="aasp finetune",
         title=report.title,
         lead=f"How well does it tell {len(report.classes)} classes apart on clips that it was not trained on, where "
         "does it err, and how far can its probabilities be believed?",
-        answer=_answer(report, scores, counts),
-        result=_result(report),
-        sections=[section for section in (*sections, _learning(report)) if section is not None],
+        answers=[_answer(report, scores, counts)],
+        sections=[section for section in (_result(report), *told, _learning(report)) if section is not None],
         facts={term: escape(str(value)) for term, value in report.facts.items()},
     )
 
@@ -134,6 +133,7 @@ def _result(report: ClassificationReport) -> Section:
         [table],
         f"In per cent. <b>Dot:</b> the score. <b>Bar:</b> its 95 % interval, had other {drawn} been drawn. "
         f"<b>Dashes:</b> {guess}.",
+        layout="table",
     )
 
 

@@ -1,4 +1,4 @@
-"""What the demo's report shows of a stem, as plain arrays: its parameters, its kernels, and what it finds in clips.
+"""What reports show of a stem, as plain arrays: its parameters, its kernels, and what it finds in clips.
 
 B clips, T frames, G x F grid of patches, S states, K taps.
 """
@@ -7,16 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from aasp.features.logmel import LogMelConfig
-from aasp.model.audio_encoder import AudioEncoder
+from aasp.features.logmel import LogMel, LogMelConfig
 from aasp.pretrain.masking import MaskingConfig, draw_masks
 from aasp.report.spectrogram import Spectrogram
 from aasp.stems.aape import AaPE
+from aasp.stems.contract import Stem
 from aasp.stems.sblu import bilateral_laplace, kernel
 
 
@@ -37,12 +38,22 @@ class Estimates:
     strength: np.ndarray
 
 
-def listen(model: AudioEncoder, waves: Sequence[np.ndarray]) -> tuple[list[Spectrogram], Tensor]:
+class Sees(Protocol):
+    """What has a log-mel and a patch embedding: a model, a subject of the laboratory."""
+
+    @property
+    def frontend(self) -> LogMel: ...
+
+    @property
+    def stem(self) -> Stem: ...
+
+
+def listen(model: Sees, waves: Sequence[np.ndarray]) -> tuple[list[Spectrogram], Tensor]:
     """Spectrograms of clips of one length, and the log-mel (B, T, M) that the stem gets, both of whole patches."""
     with torch.no_grad():
         mel_BTM = model.frontend(torch.from_numpy(np.stack(waves)))[0]
     mel_BTM = mel_BTM[:, : mel_BTM.shape[1] // model.stem.patch[0] * model.stem.patch[0]]
-    front, (frames, bins) = model.config.frontend, model.stem.patch
+    front, (frames, bins) = model.frontend.config, model.stem.patch
     hertz = band_centres(front)
     return [Spectrogram(mel, hertz, front.frame_rate, (frames, bins)) for mel in mel_BTM.numpy()], mel_BTM
 

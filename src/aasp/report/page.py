@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from importlib.resources import files
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -15,14 +16,16 @@ class Section:
     Attributes:
         title: plain text.
         text: HTML of one paragraph.
-        panels: SVGs or other HTML, side by side where there is room.
+        panels: SVGs or other HTML.
         caption: HTML that tells a newcomer how to read the panels.
+        layout: "panels", side by side where there is room, tables across; or "table", one under the other.
     """
 
     title: str
     text: str
     panels: Sequence[str] = field(default=())
     caption: str = ""
+    layout: Literal["panels", "table"] = "panels"
 
 
 def page(
@@ -30,8 +33,7 @@ def page(
     eyebrow: str,
     title: str,
     lead: str,
-    answer: str,
-    result: Section,
+    answers: Sequence[str],
     sections: Sequence[Section],
     facts: Mapping[str, str],
 ) -> str:
@@ -41,14 +43,14 @@ def page(
         eyebrow: a short line over the title.
         title: of the page.
         lead: the question, plain text.
-        answer: what came out, plain text.
-        result: the section that answers it; its panels are set one under the other.
-        sections: the others.
+        answers: what came out, plain text, a paragraph each.
+        sections: what shows it.
         facts: how it was made: term and HTML of its description.
     """
     style = files("aasp.report").joinpath("page.css").read_text(encoding="utf-8")
     made = "".join(f"<dt>{escape(term)}</dt><dd>{description}</dd>" for term, description in facts.items())
-    body = "\n".join([_section(result, "table"), *(_section(section, "panels") for section in sections)])
+    told = "\n".join(f'<p class="answer">{escape(answer)}</p>' for answer in answers)
+    body = "\n".join(map(_section, sections))
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -64,7 +66,7 @@ def page(
 <p class="eyebrow">{escape(eyebrow)}</p>
 <h1>{escape(title)}</h1>
 <p class="lead">{escape(lead)}</p>
-<p class="answer">{escape(answer)}</p>
+{told}
 </header>
 {body}
 <footer><dl>{made}</dl></footer>
@@ -74,8 +76,8 @@ def page(
 """
 
 
-def _section(section: Section, layout: str) -> str:
+def _section(section: Section) -> str:
     panels = "\n".join(f"<div>{panel}</div>" for panel in section.panels)
     caption = f"<figcaption>{section.caption}</figcaption>" if section.caption else ""
-    figure = f'<figure><div class="{layout}">{panels}</div>{caption}</figure>' if section.panels else ""
+    figure = f'<figure><div class="{section.layout}">{panels}</div>{caption}</figure>' if section.panels else ""
     return f"<section>\n<h2>{escape(section.title)}</h2>\n<p>{section.text}</p>\n{figure}\n</section>"

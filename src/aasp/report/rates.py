@@ -1,6 +1,7 @@
-"""Where the estimated decays and frequencies lie in the alias-prone band, 3.125 to 50 Hz.
+"""Where the estimated decays and frequencies lie in the alias-prone band, by default 3.125 to 50 Hz.
 
-S states; everything is drawn over all patches, clips and states that it is given, flattened.
+S states; everything is counted over all patches, clips and states that it is given, flattened. Figures are drawn from
+the counts, so that they can be drawn again from a file of numbers.
 """
 
 from __future__ import annotations
@@ -17,59 +18,89 @@ from aasp.report.style import FIRST, INK, MUTED, RULE, SECOND, drawn, legend, pa
 BAND = (3.125, 50.0)
 """Hz: above what a patch a 160 ms can tell, up to what a frame a 10 ms can."""
 OCTAVES = [3.125, 6.25, 12.5, 25, 50]
+DECAYS = [0.02, 0.05, 0.1, 0.2, 0.5, 1.0]
+BINS = 40
+Bounds = tuple[float, float]
+
+
+def log_edges(bounds: Bounds, bins: int = BINS) -> np.ndarray:
+    """Edges of bins of equal ratio between two bounds, shape (bins + 1,)."""
+    return np.geomspace(*bounds, bins + 1)
+
+
+def shares(values: np.ndarray, bounds: Bounds) -> np.ndarray:
+    """Share of all values in each bin between the bounds, shape (BINS,); values at a bound, give or take, count."""
+    inside = np.clip(np.ravel(values), *bounds)
+    return np.histogram(inside, log_edges(bounds))[0] / inside.size
+
+
+def density(alpha: np.ndarray, beta_hz: np.ndarray, bounds: Bounds, band: Bounds = BAND) -> np.ndarray:
+    """How many states lie in each cell of decay and frequency, both of equal ratios: shape (72, 48), frequency first.
+
+    Args:
+        alpha: decays per frame, any shape.
+        beta_hz: frequencies in Hz, the same shape.
+        bounds: lowest and highest decay.
+        band: lowest and highest frequency in Hz.
+    """
+    inside = lambda values, limits: np.clip(np.ravel(values), *limits)
+    cells = (log_edges(band, _CELLS[0]), log_edges(bounds, _CELLS[1]))
+    return np.histogram2d(inside(beta_hz, band), inside(alpha, bounds), bins=cells)[0]
 
 
 @drawn
-def frequency_histogram(start_hz: np.ndarray, now_hz: np.ndarray, *, title: str) -> Figure:
+def frequency_histogram(start: np.ndarray, now: np.ndarray, *, title: str, band: Bounds = BAND) -> Figure:
     """How the frequencies β spread over the band before and after training, by share of all states.
 
     Args:
-        start_hz: β of the untrained stem, Hz, any shape.
-        now_hz: β of the trained stem, Hz, any shape.
+        start: `shares` of β of the untrained stem in the band.
+        now: those of the trained stem.
         title: of the panel.
+        band: in Hz.
     """
-    figure, axes = panel(230, title, "share of states (%)", left=22)
-    edges = np.geomspace(*BAND, 41)
-    for values, color, label in ((start_hz, SECOND, "untrained"), (now_hz, FIRST, "trained")):
-        share = np.histogram(np.ravel(values), edges)[0] / np.size(values)
-        axes.stairs(100 * share, edges, color=color, fill=label == "trained", alpha=0.75 if label == "trained" else 1)
-        axes.stairs(100 * share, edges, color=color, linewidth=1.2, label=label)
-    axes.set_ylim(0, None)
-    axes.locator_params(axis="y", nbins=5)
-    _hertz(axes, "frequency β (Hz)")
-    legend(axes)
+    figure, axes = _histogram(start, now, title, band)
+    _hertz(axes, "frequency β (Hz)", band)
+    return figure
+
+
+@drawn
+def decay_histogram(start: np.ndarray, now: np.ndarray, *, title: str, bounds: Bounds) -> Figure:
+    """How the decays α spread between their bounds before and after training; as `frequency_histogram`."""
+    figure, axes = _histogram(start, now, title, bounds)
+    axes.set_xscale("log")
+    axes.set_xticks(DECAYS, [f"{alpha:g}" for alpha in DECAYS])
+    axes.minorticks_off()
+    axes.set(xlabel="decay α (per frame)", xlim=bounds)
     return figure
 
 
 @drawn
 def decay_over_frequency(
-    alpha: np.ndarray,
-    beta_hz: np.ndarray,
+    counts: np.ndarray,
     *,
     start: tuple[np.ndarray, np.ndarray],
-    bounds: tuple[float, float],
+    bounds: Bounds,
     title: str,
+    band: Bounds = BAND,
 ) -> Figure:
     """Every state as a point of a density: frequency across, decay up; crosses are where the states started.
 
     Args:
-        alpha: decays per frame, any shape.
-        beta_hz: frequencies in Hz, the same shape.
+        counts: the `density` of states.
         start: (alpha, beta in Hz) of the untrained states, each (S,).
         bounds: lowest and highest decay.
         title: of the panel.
+        band: in Hz.
     """
-    figure, axes = panel(230, title, "decay α (per 10 ms frame)")
-    counts, *_ = np.histogram2d(
-        np.log(beta_hz.ravel()), np.log(alpha.ravel()), bins=(72, 48), range=(np.log(BAND), np.log(bounds))
-    )
-    axes.pcolormesh(np.geomspace(*BAND, 73), np.geomspace(*bounds, 49), np.sqrt(counts.T), cmap=_FADE, rasterized=True)
+    figure, axes = panel(230, title, "decay α (per frame)")
+    cells = log_edges(band, _CELLS[0]), log_edges(bounds, _CELLS[1])
+    axes.pcolormesh(*cells, np.sqrt(counts.T), cmap=_FADE, rasterized=True)
     axes.plot(*start[::-1], "+", color=INK, markersize=6, markeredgewidth=1.1, label="before training")
     axes.set_yscale("log")
-    axes.set_yticks([0.02, 0.05, 0.1, 0.2, 0.5, 1.0], [0.02, 0.05, 0.1, 0.2, 0.5, 1])
+    axes.set_yticks(DECAYS, [f"{alpha:g}" for alpha in DECAYS])
     axes.minorticks_off()
     axes.set_ylim(bounds)
-    _hertz(axes, "frequency β (Hz)")
+    _hertz(axes, "frequency β (Hz)", band)
     legend(axes)
     return figure
 
@@ -105,12 +136,35 @@ def found_against_true(
     return figure
 
 
-def _hertz(axes: Axes, label: str) -> None:
+def _histogram(start: np.ndarray, now: np.ndarray, title: str, bounds: Bounds) -> tuple[Figure, Axes]:
+    figure, axes = panel(230, title, "share of states (%)", left=22)
+    edges = log_edges(bounds)
+    axes.stairs(100 * now, edges, color=FIRST, fill=True, alpha=0.75)
+    for share, color, label in ((start, SECOND, "untrained"), (now, FIRST, "trained")):
+        axes.stairs(100 * share, edges, color=color, linewidth=1.2, label=label)
+    axes.set_ylim(0, None)
+    axes.locator_params(axis="y", nbins=5)
+    legend(axes)
+    return figure, axes
+
+
+def octaves(band: Bounds) -> list[float]:
+    """Octaves down from the band's upper bound to its lower one, in Hz."""
+    return [band[1] / 2**k for k in range(int(np.log2(band[1] / band[0]) + 1e-6), -1, -1)]
+
+
+def hertz_label(hertz: float) -> str:
+    """A frequency as a tick says it: 3.1, 6.3, 12.5, 25."""
+    return f"{hertz + 1e-9:.1f}".removesuffix(".0")
+
+
+def _hertz(axes: Axes, label: str, band: Bounds = BAND) -> None:
     axes.set_xscale("log")
-    axes.set_xlim(BAND)
-    axes.set_xticks(OCTAVES, ["3.1", "6.3", "12.5", "25", "50"])
+    axes.set_xlim(band)
+    axes.set_xticks(octaves(band), map(hertz_label, octaves(band)))
     axes.minorticks_off()
     axes.set_xlabel(label)
 
 
+_CELLS = (72, 48)
 _FADE = LinearSegmentedColormap.from_list("fade", [to_rgba("#2f9e8f", 0.0), to_rgba("#2f9e8f", 0.9)])

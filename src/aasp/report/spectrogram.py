@@ -15,6 +15,7 @@ from matplotlib.colors import LinearSegmentedColormap, LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from aasp.report.rates import BAND, Bounds, hertz_label, octaves
 from aasp.report.style import INVERTED, MUTED, RULE, drawn, panel
 
 HEIGHT = 184
@@ -70,17 +71,20 @@ def masked_view(clip: Spectrogram, visible: np.ndarray, *, title: str) -> Figure
 
 
 @drawn
-def patch_rates(clip: Spectrogram, rate_GF: np.ndarray, strength_GF: np.ndarray, *, title: str) -> Figure:
+def patch_rates(
+    clip: Spectrogram, rate_GF: np.ndarray, strength_GF: np.ndarray, *, title: str, band: Bounds = BAND
+) -> Figure:
     """The spectrogram with each patch tinted by the modulation rate it looks at.
 
     Args:
         clip: the clip.
-        rate_GF: Hz, within 3.125 to 50, shape (G, F).
+        rate_GF: Hz, within the band, shape (G, F).
         strength_GF: how much of it the patch holds, 0 (no tint) to 1, shape (G, F).
         title: of the panel.
+        band: in Hz.
     """
     figure, axes = _inked(clip, title, depth=0.6, right=44)
-    norm = LogNorm(3.125, 50)
+    norm = LogNorm(*band)
     tints = [_patch(clip, g, f) for g, f in np.ndindex(*clip.grid)]
     colors = RATE_COLORS(norm(rate_GF.reshape(-1)))
     colors[:, 3] = np.clip(strength_GF.reshape(-1), 0, 1)
@@ -89,7 +93,7 @@ def patch_rates(clip: Spectrogram, rate_GF: np.ndarray, strength_GF: np.ndarray,
     bar = figure.colorbar(
         ScalarMappable(norm, RATE_COLORS), cax=figure.add_axes((box.x1 + 0.02, box.y0, 0.024, box.height))
     )
-    bar.set_ticks([3.125, 6.25, 12.5, 25, 50], labels=["3.1", "6.3", "12.5", "25", "50"])
+    bar.set_ticks(octaves(band), labels=list(map(hertz_label, octaves(band))))
     bar.minorticks_off()
     bar.outline.set_visible(False)  # type: ignore[operator]
     bar.ax.tick_params(length=0)

@@ -12,7 +12,7 @@ from aasp.report.findings import Estimates
 from aasp.report.kernels import frequency_responses, kernel_shape
 from aasp.report.learning import learning_curves
 from aasp.report.page import Section, page
-from aasp.report.rates import decay_over_frequency, found_against_true, frequency_histogram
+from aasp.report.rates import BAND, decay_over_frequency, density, found_against_true, frequency_histogram, shares
 from aasp.report.scores import TaskScores, answer, score_table
 from aasp.report.spectrogram import Spectrogram, masked_view, patch_rates, spectrogram
 from aasp.report.style import SECOND
@@ -76,10 +76,11 @@ def tell(story: Story, *, eyebrow: str) -> str:
         """Accuracy in per cent on the test clips. <b>Dot:</b> the score. <b>Bar:</b> its 95 % interval, had other
         instruments or voices been drawn. <b>Dashes:</b> always guessing the commonest answer. Differences are paired,
         clip by clip.""",
+        layout="table",
     )
-    sections = [_learning(story), _masks(story), _rates(story), _kernels(story), _maps(story)]
-    words = {"eyebrow": eyebrow, "title": TITLE, "lead": LEAD, "answer": answer(story.tasks)}
-    return page(**words, result=result, sections=sections, facts=story.facts)
+    sections = [result, _learning(story), _masks(story), _rates(story), _kernels(story), _maps(story)]
+    words = {"eyebrow": eyebrow, "title": TITLE, "lead": LEAD}
+    return page(**words, answers=[answer(story.tasks)], sections=sections, facts=story.facts)
 
 
 def _learning(story: Story) -> Section:
@@ -112,16 +113,16 @@ def _rates(story: Story) -> Section:
     rates = sorted(set(story.true_hz.tolist()))
     found = [[_loud(estimates, story.true_hz == rate) for rate in rates] for estimates in (story.now, story.start)]
     start = (np.median(story.start.alpha, axis=(0, 1, 2)), np.median(story.start.beta_hz, axis=(0, 1, 2)))
+    lie = [shares(estimates.beta_hz, BAND) for estimates in (story.start, story.now)]
+    counts = density(story.now.alpha, story.now.beta_hz, ALPHA_RANGE)
     return Section(
         "Which modulations each patch looks at",
         """In every patch the stem estimates the decay α and frequency β of each of its states, from the sound in that
         patch alone. Frequencies are kept within 3.1 to 50 Hz, the band that the patches by themselves would alias.""",
         [
             *(patch_rates(one.clip, one.rate_hz, one.strength, title=one.name) for one in story.found),
-            frequency_histogram(story.start.beta_hz, story.now.beta_hz, title="Where the frequencies lie"),
-            decay_over_frequency(
-                story.now.alpha, story.now.beta_hz, start=start, bounds=ALPHA_RANGE, title="Decay and frequency"
-            ),
+            frequency_histogram(*lie, title="Where the frequencies lie"),
+            decay_over_frequency(counts, start=start, bounds=ALPHA_RANGE, title="Decay and frequency"),
             found_against_true(rates, found[0], title="Known modulations, trained"),
             found_against_true(rates, found[1], title="Known modulations, untrained", color=SECOND),
         ],

@@ -28,8 +28,8 @@ VARIABLES = {
     **{color: f"--category-{k}" for k, color in enumerate(CATEGORIES, start=1)},
 }  # fmt: skip
 
-WIDTH = 340
-"""Of a panel in CSS pixels: a phone's column."""
+WIDTH = 328
+"""Of a panel in CSS pixels: the column of a phone that is 360 wide."""
 INVERTED, HALO = "inverted", "halo"
 """The `gid` of what the page treats on its own: an image of black ink, inverted in the dark; text with a halo."""
 

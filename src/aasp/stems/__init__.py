@@ -6,9 +6,8 @@ from aasp.stems.aape import AaPE, AaPEConfig
 from aasp.stems.contract import Stem
 from aasp.stems.conv import ConvConfig, ConvStem
 from aasp.stems.lowpass import LowpassConfig, LowpassStem
-from aasp.stems.overlap import OverlapConfig, OverlapStem
 
-StemConfig = ConvConfig | LowpassConfig | OverlapConfig | AaPEConfig
+StemConfig = ConvConfig | LowpassConfig | AaPEConfig
 
 
 def build_stem(config: StemConfig, width: int, mels: int) -> Stem:
@@ -23,6 +22,4 @@ def build_stem(config: StemConfig, width: int, mels: int) -> Stem:
         return AaPE(width, mels, config)
     if isinstance(config, LowpassConfig):
         return LowpassStem(width, mels, config)
-    if isinstance(config, OverlapConfig):
-        return OverlapStem(width, mels, config)
     return ConvStem(width, mels, config)

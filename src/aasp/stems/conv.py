@@ -1,4 +1,7 @@
-"""The usual patch embedding: a strided convolution, which aliases every modulation above the post-patch Nyquist."""
+"""The usual patch embedding: a strided convolution, which aliases every modulation above the post-patch Nyquist.
+
+Legend: P frames x R mel bins of a patch, K frames of the kernel, D width.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from aasp.stems.contract import Stem
+from aasp.stems.windowed import WindowedStem, check_taps
 
 
 @dataclass(frozen=True)
@@ -16,11 +19,22 @@ class ConvConfig:
 
     Attributes:
         kind: the name of this stem in recipes.
-        patch: (frames, mel bins) of one patch.
+        patch: (frames, mel bins) of one patch: the stride.
+        taps: frames K of the kernel; beyond P kernels overlap, as AST's do, and may learn to blur before they
+            subsample.
     """
 
     kind: Literal["conv"] = "conv"
     patch: tuple[int, int] = (16, 16)
+    taps: int | None = None
+
+    def __post_init__(self) -> None:
+        check_taps(self.patch, self.reach)
+
+    @property
+    def reach(self) -> int:
+        """K; P when `taps` is left out."""
+        return self.taps or self.patch[0]
 
 
 class PatchProjection(nn.Linear):
@@ -35,20 +49,20 @@ class PatchProjection(nn.Linear):
         return super().forward(patches.flatten(-2))
 
 
-class ConvStem(Stem):
+class ConvStem(WindowedStem):
     """Patch tokens by strided convolution (ViT, AST, EAT).
 
     Args:
         width: token width D.
         mels: mel bins M of the log-mel.
-        config: patch size.
+        config: patch size and kernel.
     """
 
     def __init__(self, width: int, mels: int = 128, config: ConvConfig | None = None) -> None:
         config = config or ConvConfig()
-        super().__init__(width, mels, config.patch)
+        super().__init__(width, mels, config.patch, config.reach)
         self.config = config
-        self.project = PatchProjection(self.patch, width)
+        self.project = PatchProjection((self.taps, self.patch[1]), width)
 
-    def forward(self, mel_BTM: Tensor, valid_BN: Tensor | None = None) -> Tensor:
-        return self.project(self.cut(mel_BTM)).flatten(1, 2)
+    def token(self, patches: Tensor, windows: Tensor, seen: Tensor | None, *others: Tensor) -> Tensor:
+        return self.project(windows.mT)

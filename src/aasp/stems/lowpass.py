@@ -69,4 +69,4 @@ class LowpassStem(WindowedStem):
         assert seen is not None
         smooth = self.smooth.to(windows.dtype)
         weight = seen.to(windows.dtype) @ smooth  # (..., 1, P)
-        return self.project((windows @ smooth / weight.clamp_min(1e-3)).transpose(-1, -2))
+        return self.project((windows @ smooth / weight.clamp_min(1e-3)).mT)

@@ -7,7 +7,6 @@ were skipped, ``skipped.csv``.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from accelerate.utils import broadcast_object_list
 
 from aasp.config import flat
 from aasp.errors import AaspError
-from aasp.files import atomic_write
+from aasp.files import atomic_write, locked
 from aasp.training import checkpoint
 
 
@@ -123,11 +122,9 @@ def _opened(run: Run, recipe: dict[str, Any], resume: str | Path) -> Iterator[Pa
 @contextlib.contextmanager
 def _locked(run: Run) -> Iterator[None]:
     """Keep a second process from writing to the same run; the system lifts the lock when this process ends."""
-    with (run.path / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise AaspError(f"run in use: {run.path}; another process trains there, wait for it or stop it") from None
+    with locked(run.path / ".lock") as ours:
+        if not ours:
+            raise AaspError(f"run in use: {run.path}; another process trains there, wait for it or stop it")
         yield
 
 

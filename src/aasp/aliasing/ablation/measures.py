@@ -1,0 +1,144 @@
+"""What is measured of every trained cell: a score of each clip, so that cells are compared clip by clip.
+
+n clips. Source: ours; the probe is `aasp linear`'s logistic protocol with fewer candidates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+
+from aasp.audio.sounds import Sound
+from aasp.datasets import demo
+from aasp.datasets.benchmarks.open import open_labelled
+from aasp.datasets.labelled import LabelledSet
+from aasp.errors import AaspError
+from aasp.evaluate.features import Key, clip_features, clip_keys
+from aasp.evaluate.linear import linear_probe
+from aasp.evaluate.task import Task
+from aasp.files import locked
+from aasp.model.audio_encoder import AudioEncoder
+
+POOLING = "flat+std"
+LAYERS = 4  # candidates, evenly from the stem's tokens to the output
+MODULATIONS = "modulations"
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What one encoder scored.
+
+    Attributes:
+        metric: what a value is, with its unit.
+        values: of each clip, (n,).
+        clusters: what clips have in common, (n,); None: nothing.
+        rounds: fold of each clip, (n,); None: one round.
+        chance: the score of a guess, or None.
+        details: what else is worth keeping, JSON-able.
+    """
+
+    metric: str
+    values: Sequence[float]
+    clusters: Sequence[str] | None = None
+    rounds: Sequence[int] | None = None
+    chance: float | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Listener:
+    """An encoder, and what was computed of it once for several measures."""
+
+    def __init__(self, encoder: AudioEncoder) -> None:
+        self.encoder = encoder
+        self._kept: dict[Any, Any] = {}
+
+    def once(self, key: Any, compute: Callable[[], T]) -> T:
+        """What `compute` gives, now or the last time the key was asked for."""
+        if key not in self._kept:
+            self._kept[key] = compute()
+        return self._kept[key]
+
+    def features(self, sounds: Sequence[Sound]) -> dict[Key, np.ndarray]:
+        """Candidates for a probe: some layers, all their subbands, mean and deviation over time."""
+        layers = sorted({round(layer) for layer in np.linspace(0, self.encoder.config.encoder.depth, LAYERS)})
+        keys = clip_keys(self.encoder, layers, (POOLING,))
+        return self.once(tuple(sounds), lambda: clip_features(self.encoder, sounds, keys))
+
+
+class Measure(Protocol):
+    """Something to be measured.
+
+    Attributes:
+        name: of its column in tables, and of its file.
+    """
+
+    name: str
+
+    def __call__(self, listener: Listener) -> Scores: ...
+
+
+class Probe:
+    """Accuracy of a linear probe, clip by clip; layer and penalty are chosen on the valid part.
+
+    Args:
+        name: of the measure.
+        labelled: one label a clip.
+
+    Raises:
+        AaspError: clips have several labels, or the set is no task.
+    """
+
+    def __init__(self, name: str, labelled: LabelledSet) -> None:
+        if labelled.multilabel:
+            raise AaspError(f"{name}: clips have several labels; cells are compared by single labels, clip by clip")
+        self.name, self.labelled = name, labelled
+        self.task = Task.of(labelled, choose="next_fold")
+
+    def __call__(self, listener: Listener) -> Scores:
+        result = linear_probe(listener.features(self.labelled.sounds), self.task)
+        layers = {
+            str(layer): float(np.mean([chosen.valid_scores[layer, POOLING] for chosen in result.chosen]))
+            for layer, _ in result.chosen[0].valid_scores
+        }
+        chosen = [int(chosen.key[0]) for chosen in result.chosen]
+        return Scores(
+            "accuracy",
+            result.correct.tolist(),
+            None if result.clusters is None else [str(group) for group in result.clusters],
+            result.rounds.tolist(),
+            1 / len(self.task.classes),
+            {"valid by layer": layers, "chosen layers": chosen},
+        )
+
+
+def open_measure(word: str) -> Probe:
+    """A probe as the command line names it: `NAME=ROOT` of a benchmark, or `INDEX:LABEL:SPLIT[:GROUP]`.
+
+    Raises:
+        AaspError: it is neither, or the data are not as they should be.
+    """
+    benchmark, equals, root = word.partition("=")
+    if equals:
+        return Probe(benchmark, open_labelled(benchmark, root))
+    index, *columns = word.split(":")
+    if len(columns) not in (2, 3):
+        raise AaspError(f"--benchmarks {word}: write NAME=ROOT, or INDEX:LABEL:SPLIT, or INDEX:LABEL:SPLIT:GROUP")
+    labelled = open_labelled(None, None, index, *columns)
+    folder, label = Path(index).absolute().parent.name, columns[0]
+    return Probe(folder if label == "label" else f"{folder} {label}", labelled)
+
+
+def modulation_rates(folder: Path) -> Probe:
+    """Which of eight modulation rates a generated voice plays; no voice is both in training and in test.
+
+    Args:
+        folder: where the sounds are made, once, by one of the processes that ask.
+    """
+    with locked(folder.with_name(".modulations.lock"), wait=True):
+        index = demo.build(folder, size=demo.Size(notes=0)) / "signals.csv"
+    return Probe(MODULATIONS, open_labelled(None, None, index, "rate", "split", "instrument"))

@@ -1,0 +1,132 @@
+"""What an ablation comes to: means, paired differences, their intervals, and the smallest effect it could have seen.
+
+S seeds, n clips. Source: ours; the intervals are `evaluate.intervals`: clusters of clips and seeds are both drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from aasp.aliasing.ablation.folder import Folder
+from aasp.aliasing.ablation.measures import Scores
+from aasp.aliasing.ablation.suite import Suite
+from aasp.errors import AaspError
+from aasp.evaluate.intervals import Interval, interval
+from aasp.training.tracking import read_metrics
+
+DETECTABLE = 2.8
+"""Standard errors of a difference that a two-sided test at 5 % finds four times in five: 1.96 + 0.84."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A cell minus another, paired by seed and clip.
+
+    Attributes:
+        against: the other.
+        lead: their difference and its interval.
+        detectable: the smallest true difference that this many seeds and clips would show four times in five.
+    """
+
+    against: str
+    lead: Interval
+    detectable: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measure of one cell.
+
+    Attributes:
+        measure, metric, cell: what.
+        score: mean and interval.
+        seeds: the mean of each seed.
+        chance: the score of a guess, or None.
+        differences: against the cell that it differs from in one thing, and against the whole system.
+        details: of each seed.
+    """
+
+    measure: str
+    metric: str
+    cell: str
+    score: Interval
+    seeds: Sequence[float]
+    chance: float | None
+    differences: Sequence[Difference]
+    details: Sequence[Mapping[str, Any]]
+
+
+def rows(folder: Folder, suite: Suite, measures: Iterable[str], seeds: int) -> list[Row]:
+    """All that is measured so far, measure by measure, in the suite's order."""
+    out = []
+    for measure in measures:
+        found = {cell.name: _scores(folder, cell.name, measure, seeds) for cell in suite}
+        for cell in suite:
+            ours = found[cell.name]
+            if not ours:
+                continue
+            compared = [name for name in dict.fromkeys((cell.against, suite.cells[0].name)) if name in found]
+            differences = [
+                _difference(ours, found[name], name)
+                for name in compared
+                if name != cell.name and ours.keys() & found[name].keys()
+            ]
+            first = next(iter(ours.values()))
+            values = [one.values for one in ours.values()]
+            score = interval(values, clusters=first.clusters, rounds=first.rounds)
+            each = [interval([v], clusters=first.clusters, rounds=first.rounds, resamples=1).estimate for v in values]
+            details = [one.details for one in ours.values()]
+            out.append(Row(measure, first.metric, cell.name, score, each, first.chance, differences, details))
+    return out
+
+
+def document(folder: Folder, suite: Suite, found: Sequence[Row], seeds: int) -> dict[str, Any]:
+    """Everything as JSON: what the table and the report are made of."""
+    settings = folder.settings
+    cells = []
+    for cell in suite:
+        runs = [folder.trained(cell.name, seed) for seed in range(seeds)]
+        finished = [run for run in runs if run.finished]
+        curves = [read_metrics(run.path) for run in finished]
+        cells.append(
+            {
+                "name": cell.name,
+                "asks": cell.asks,
+                "against": cell.against,
+                "changes": {name: str(value) for name, value in cell.changes.items()},
+                "seeds": len(finished),
+                "minutes": round(sum(curve[-1]["seconds"] for curve in curves if curve) / 60, 1),
+                "last": [curve[-1] for curve in curves if curve],
+            }
+        )
+    return {
+        "suite": suite.name,
+        "summary": suite.summary,
+        "settings": settings,
+        "seeds": seeds,
+        "cells": cells,
+        "rows": [asdict(row) for row in found],
+    }
+
+
+def _scores(folder: Folder, cell: str, measure: str, seeds: int) -> dict[int, Scores]:
+    found = {seed: folder.trained(cell, seed).scores(measure) for seed in range(seeds)}
+    return {seed: scores for seed, scores in found.items() if scores is not None}
+
+
+def _difference(ours: Mapping[int, Scores], theirs: Mapping[int, Scores], name: str) -> Difference:
+    """Over the seeds that both have: the same seed has the same data in the same order, and the same masks."""
+    both = [seed for seed in ours if seed in theirs]
+    first = ours[both[0]]
+    if any(len(one[seed].values) != len(first.values) for one in (ours, theirs) for seed in both):
+        raise AaspError(f"scores of {name} are of other clips; remove them, and they are measured anew")
+    lead = interval(
+        [ours[seed].values for seed in both],
+        minus=[theirs[seed].values for seed in both],
+        clusters=first.clusters,
+        rounds=first.rounds,
+        matched=True,
+    )
+    return Difference(name, lead, DETECTABLE * (lead.high - lead.low) / (2 * 1.96))

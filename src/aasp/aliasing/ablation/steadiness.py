@@ -1,0 +1,81 @@
+"""How steady the encoder of a cell is, in short: a few perturbations of `aasp alias stability`, on some clips.
+
+n clips. Source: ours, see `aliasing.stability`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from aasp.aliasing.ablation.measures import Listener, Measure, Scores
+from aasp.aliasing.stability.excerpts import RATE, Excerpts, gather
+from aasp.aliasing.stability.measure import control_at
+from aasp.aliasing.stability.observe import observe
+from aasp.aliasing.stability.rows import rows
+from aasp.aliasing.subjects import EncoderSubject
+from aasp.datasets.manifest import Manifest
+from aasp.model.audio_encoder import AudioEncoder
+
+CLIPS, SECONDS, SEED = 40, 2.5, 0
+LOOKED_AT = {
+    "stability, shifts": ("shift 4", "shift 8", "shift 12"),
+    "stability, fast modulation": ("AM 9 Hz", "AM 26 Hz"),
+}
+"""The measures, and the rows of the laboratory's table that each averages."""
+METRIC = "control's distance minus its own"
+
+
+class Steadiness:
+    """How much less far a perturbation moves a clip's embedding than a slow change of loudness of equal energy does.
+
+    In units of the median distance between two clips; above zero, the encoder is steadier than under the slow change.
+    A clip that is changed more than the strongest control counts for nothing.
+
+    Args:
+        name: one of LOOKED_AT.
+        clips: the clips.
+        groups: what they have in common, shape (n,), or None.
+    """
+
+    def __init__(self, name: str, clips: Excerpts, groups: Sequence[str] | None) -> None:
+        self.name, self._clips, self._groups = name, clips, groups
+
+    def __call__(self, listener: Listener) -> Scores:
+        ahead = listener.once("steadiness", lambda: _ahead(listener.encoder, self._clips))
+        values = np.mean([ahead[key] for key in LOOKED_AT[self.name]], axis=0)
+        known = np.isfinite(values)  # the same clips whatever the encoder: the waveforms decide
+        groups = None if self._groups is None else [str(group) for group in np.asarray(self._groups)[known]]
+        return Scores(METRIC, values[known].tolist(), groups, details={"clips left out": int((~known).sum())})
+
+
+def open_steadiness(word: str) -> list[Measure]:
+    """The measures on clips as the command line names them: `PATH` of a folder or an index, or `INDEX:GROUP`.
+
+    Raises:
+        AaspError: no such path or column, or too few clips that are long enough.
+    """
+    path, _, group = word.partition(":")
+    manifest, _ = Manifest.open(Path(path))
+    column = manifest.column(group) if group else None
+    gathered = gather(manifest, clips=CLIPS, seconds=SECONDS)
+    groups = None if column is None else column[gathered.rows].astype(str).tolist()
+    return [Steadiness(name, gathered.excerpts, groups) for name in LOOKED_AT]
+
+
+def _ahead(encoder: AudioEncoder, clips: Excerpts) -> Mapping[str, np.ndarray]:
+    """By key of each row: the control's distance at the same energy, less the perturbation's, shape (n,)."""
+    subject = EncoderSubject("cell", encoder)
+    wanted = {key for keys in LOOKED_AT.values() for key in keys}
+    every = rows(subject.token_rate / 2, clips.samples / RATE)
+    table = [row for row in every if row.key in wanted or row.family == "control"]
+    seen = observe([subject], clips, table, SEED)
+    measured = seen.subjects[0].measures
+    controls = [row.key for row in table if row.family == "control"]
+    strengths = np.stack([seen.decibel[key] for key in controls])
+    curve = np.stack([measured[key]["distance"] for key in controls])
+    return {
+        key: control_at(seen.decibel[key], strengths, curve, at_rest=0.0) - measured[key]["distance"] for key in wanted
+    }

@@ -1,0 +1,142 @@
+"""`aasp ablate`: recipes that differ in one thing, trained and measured alike, compared with intervals."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import tyro
+
+from aasp.cli.arguments import parse, set_threads, stopping_with_75
+from aasp.errors import AaspError
+
+if TYPE_CHECKING:
+    from aasp.aliasing.ablation.measures import Measure
+    from aasp.aliasing.ablation.results import Row
+
+
+@dataclass(frozen=True)
+class Ablate:
+    """Train the cells of a suite alike, probe each, and print means and paired differences with 95 % intervals.
+
+    Suites: isolation, stem, framework, losses, stride. Every cell differs from another in one thing. What is finished
+    is kept: the same command again goes on where the last one stopped, and as many as there are cores may work at one
+    folder. Cells of several suites share a folder. The result is OUT/ablation.json; `aasp alias report OUT` draws it.
+    """
+
+    suite: tyro.conf.Positional[str]
+    """Name of a suite."""
+    data: Path
+    """Folder, .csv or .parquet manifest of audio to pre-train on."""
+    out: Path
+    """Folder of the ablation: a new one, or this very one to go on."""
+    benchmarks: tuple[str, ...] = ()
+    """What to probe, besides modulation rates: NAME=ROOT of a benchmark, or INDEX:LABEL:SPLIT, or
+    INDEX:LABEL:SPLIT:GROUP."""
+    stability: str | None = None
+    """Also measure how steady embeddings of these clips are: a folder, an INDEX, or INDEX:GROUP."""
+    seeds: int = 3
+    """Trainings of each cell."""
+    steps: int | None = None
+    """Optimizer steps of each training."""
+    budget: float | None = None
+    """Minutes in place of --steps: all trainings together, at an equal number of steps that is timed on this machine.
+    Decoding and probing come on top."""
+    cells: tuple[str, ...] = ()
+    """Only these cells of the suite; all when left out."""
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """Of the forward pass in training."""
+    workers: int = 1
+    """Threads that decode audio."""
+    threads: int | None = None
+    """CPU threads of torch; one a core when left out."""
+
+
+def run(argv: list[str]) -> int:
+    arguments = parse(Ablate, argv, prog="aasp ablate")
+    if arguments.seeds < 1:
+        raise AaspError(f"--seeds is {arguments.seeds}; give at least 1, and 3 to tell a cell from its seeds")
+    if arguments.steps is not None and arguments.budget is not None:
+        raise AaspError(f"both --steps {arguments.steps} and --budget {arguments.budget:g}; give one of them")
+    for name, value in (("steps", arguments.steps), ("budget", arguments.budget)):
+        if value is not None and value <= 0:
+            raise AaspError(f"--{name} is {value}; give a positive number")
+    with stopping_with_75():
+        return _ablate(arguments, argv)
+
+
+def _ablate(arguments: Ablate, argv: list[str]) -> int:
+    from aasp.aliasing.ablation import results, suites
+    from aasp.aliasing.ablation.folder import Folder, write_json
+    from aasp.aliasing.ablation.measures import modulation_rates, open_measure
+    from aasp.aliasing.ablation.run import ablate, steps_within
+    from aasp.aliasing.ablation.steadiness import open_steadiness
+    from aasp.aliasing.software import software
+
+    suite = suites.get(arguments.suite)
+    only = suite.only(arguments.cells)
+    set_threads(arguments.threads)
+    folder = Folder(arguments.out)
+    known = folder.settings
+    measures: list[Measure] = [open_measure(word) for word in arguments.benchmarks]
+    steady = open_steadiness(arguments.stability) if arguments.stability else []
+    steps = arguments.steps or known.get("steps")
+    if steps is None:
+        if arguments.budget is None:
+            raise AaspError("how long to train? give --steps N or --budget MINUTES")
+        steps = steps_within(only, arguments.budget, arguments.seeds)
+        print(f"{steps} steps each")
+    folder.settle({"recipe": suite.recipe, "steps": steps, "data": str(arguments.data)})
+    measures.append(modulation_rates(folder.path / "modulations"))
+    measures += steady
+    names = [measure.name for measure in measures]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice:
+        raise AaspError(f"--benchmarks: two are called {twice}; name each once")
+
+    outcome = ablate(
+        only,
+        folder,
+        arguments.data,
+        steps=steps,
+        seeds=arguments.seeds,
+        measures=measures,
+        workers=arguments.workers,
+        precision=arguments.precision,
+    )
+    if outcome.exit_code:
+        return outcome.exit_code
+    found = results.rows(folder, suite, names, arguments.seeds)
+    made = {"command": f"aasp ablate {shlex.join(argv)}", "software": software()}
+    write_json(folder.result, results.document(folder, suite, found, arguments.seeds) | made)
+    for name in names:
+        print(f"\n{name}\n")
+        print("\n".join(table([row for row in found if row.measure == name])))
+    if outcome.busy:
+        told = "another process is at it; the same command again joins the results"
+        print(f"\nnot here: {'; '.join(outcome.busy)}: {told}")
+    print(f"\n{folder.result}: `aasp alias report {folder.path}` draws it")
+    return 0
+
+
+def table(rows: Sequence[Row]) -> list[str]:
+    """One measure as a Markdown table: per cent where it is a share."""
+    scale = 100 if rows and rows[0].metric == "accuracy" else 1
+    number = lambda value, sign="": f"{scale * value:{sign}.{1 if scale == 100 else 3}f}"
+    lines = [f"| cell | {rows[0].metric if rows else ''} [95 %] | each seed | minus | paired [95 %] | detectable |"]
+    lines.append("|---|---|---|---|---|---|")
+    for row in rows:
+        score = f"{number(row.score.estimate)} [{number(row.score.low)}, {number(row.score.high)}]"
+        each = ", ".join(number(value) for value in row.seeds)
+        for place, one in enumerate(row.differences or [None]):
+            head = f"| {row.cell} | {score} | {each}" if place == 0 else "| | |"
+            if one is None:
+                lines.append(f"{head} | | | |")
+                continue
+            lead = f"{number(one.lead.estimate, '+')} [{number(one.lead.low, '+')}, {number(one.lead.high, '+')}]"
+            lead = f"**{lead}**" if one.lead.excludes_zero() else lead
+            lines.append(f"{head} | {one.against} | {lead} | {number(one.detectable)} |")
+    return lines

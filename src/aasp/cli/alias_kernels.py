@@ -1,0 +1,84 @@
+"""`aasp alias kernels`: where decays and frequencies go for real clips, and what a stem's kernels let through."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from aasp.cli.arguments import parse
+from aasp.cli.progress import bar
+from aasp.cli.show import facts
+from aasp.errors import AaspError
+from aasp.files import atomic_write, check_output
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """Measure where a model's kernels look on some clips, and write OUT/kernels.json for `aasp alias report OUT`.
+
+    Of a stem that estimates decay and frequency: where these go, how far from their start, what depends on the sound,
+    and what one shared set in their place would change. Of any stem: its temporal kernels. Intervals are 95 %
+    bootstraps over the clips.
+    """
+
+    model: tyro.conf.Positional[str]
+    """Folder of a model or of a run, or a model on the hub. A run also tells where its parameters began and went."""
+    files: tyro.conf.Positional[tuple[str, ...]]
+    """Sound files; the first three are drawn."""
+    out: Path
+    """Folder to write kernels.json to."""
+    overwrite: bool = False
+    """Replace an existing file."""
+
+
+def run(argv: list[str]) -> int:
+    arguments = parse(Kernels, argv, prog="aasp alias kernels")
+    if not arguments.files:
+        raise AaspError("no sound files; name one or more after the model")
+    file = check_output(arguments.out / "kernels.json", overwrite=arguments.overwrite)
+
+    import torch
+
+    from aasp import __version__
+    from aasp.aliasing.kernels.measure import measure
+    from aasp.aliasing.kernels.origin import origin
+    from aasp.aliasing.subjects import open_subject
+
+    subject = open_subject(arguments.model)
+    with bar("reading kernels") as show:
+        found = measure(subject, arguments.files, origin(arguments.model), show)
+    found |= {
+        "command": shlex.join(["aasp", "alias", "kernels", *argv]),
+        "software": f"aasp {__version__}, torch {torch.__version__}",
+    }
+    with atomic_write(file) as beside:
+        beside.write_text(json.dumps(found) + "\n", encoding="utf-8")
+    _show(found)
+    print(f"{file}; `aasp alias report {arguments.out}` draws it")
+    return 0
+
+
+def _show(found: dict[str, Any]) -> None:
+    from aasp.aliasing.kernels.uncertain import number, percent
+    from aasp.report.rates import hertz_label
+
+    linear, low = found["linear"], found["band_hz"][0]
+    rows = {"clips": len(found["clips"]), f"kernels' power beyond {hertz_label(low)} Hz": percent(linear["beyond"])}
+    if "parameters" in found:
+        for name, title in (("alpha", "decays"), ("beta", "frequencies")):
+            one = found["parameters"][name]
+            low_end, high_end = one["saturation"]["low"]["estimate"], one["saturation"]["high"]["estimate"]
+            rows |= {
+                f"{title} from their start": f"{percent(one['distance'])} of the range",
+                f"{title} of an untrained stem": percent(one["distance at start"]),
+                f"{title} at a bound": f"{number(low_end)} % below, {number(high_end)} % above",
+                f"{title}' variance with the sound": percent(one["variance"]["sound"]),
+            }
+        for how, title in (("shared", "parameters shared"), ("off", "unit off")):
+            rows[f"tokens change, {title}"] = f"{percent(found['interventions'][how]['tokens'])} of their spread"
+    facts(f"kernels of {found['subject']}", rows)

@@ -1,0 +1,144 @@
+"""`aasp alias stability`: how far small changes over time move a model's embeddings, and whether it hears them."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import tyro
+
+from aasp.cli.arguments import parse
+from aasp.cli.progress import bar
+from aasp.errors import AaspError
+from aasp.files import atomic_write, check_output
+
+if TYPE_CHECKING:
+    from aasp.aliasing.subjects import Subject
+
+
+@dataclass(frozen=True)
+class Stability:
+    """Measure how stable embeddings are under small changes over time.
+
+    Some 45 perturbations of each clip: shifts of 1 to 15 frames, amplitude and frequency modulation from 1 to 45 Hz,
+    time-stretch, jittered and dropped frames, lower frame rates. Each is compared with the clean clip and with a slow
+    change of loudness that moves the log-mel as much, below what the patches can tell. Written are stability.json and,
+    in sounds/, what one of the clips sounds like.
+    """
+
+    models: tyro.conf.Positional[tuple[str, ...]]
+    """Folders of models or of runs, or models on the hub; those after the first are compared with it."""
+    data: Path
+    """Folder of audio, or a .csv or .parquet index with a column path."""
+    out: Path
+    """Folder for the result."""
+    clips: int = 100
+    """Clips to examine, spread evenly over the set."""
+    seconds: float = 2.5
+    """The loudest so many seconds of each clip are examined."""
+    label: str | None = None
+    """Column of classes: also see how often a linear probe's decision changes."""
+    group: str | None = None
+    """Column of what clips have in common (recording, speaker): probes keep it together, intervals draw it."""
+    seed: int = 0
+    """Of rates, phases and drops, and of the probes' folds."""
+    overwrite: bool = False
+    """Replace the results in an existing folder."""
+
+
+def run(argv: list[str]) -> int:
+    arguments = parse(Stability, argv, prog="aasp alias stability")
+    if not arguments.models:
+        raise AaspError("no model; name the folder of a model or of a run")
+    if arguments.clips < 1:
+        raise AaspError(f"--clips is {arguments.clips}; give a number of at least 1")
+    out = check_output(arguments.out / "stability.json", overwrite=arguments.overwrite)
+
+    import torch
+
+    from aasp.aliasing.stability.examine import examine, nyquist, write_sounds
+    from aasp.aliasing.stability.excerpts import gather
+    from aasp.datasets.manifest import Manifest
+    from aasp.evaluate.records import code_version
+
+    subjects = _open(arguments.models)
+    nyquist(subjects, arguments.seconds)  # before the long part, so that complaints come at once
+    manifest, unusable = Manifest.open(arguments.data)
+    columns = {name: manifest.column(name) for name in (arguments.label, arguments.group) if name is not None}
+    with bar("reading clips") as tell:
+        gathered = gather(manifest, clips=arguments.clips, seconds=arguments.seconds, progress=tell)
+    skipped = unusable + gathered.skipped
+    chosen = lambda name: None if name is None else columns[name][gathered.rows].astype(str)
+    with bar("embedding") as tell:
+        found, table = examine(
+            subjects,
+            gathered.excerpts,
+            groups=chosen(arguments.group),
+            labels=chosen(arguments.label),
+            seed=arguments.seed,
+            progress=tell,
+        )
+    sounds = write_sounds(arguments.out / "sounds", gathered.excerpts, table, found["example"], arguments.seed)
+    document: dict[str, Any] = {
+        "command": shlex.join(["aasp", "alias", "stability", *argv]),
+        "software": f"aasp {code_version()}, torch {torch.__version__}",
+        "source": str(arguments.data),
+        "label": arguments.label,
+        "group": arguments.group,
+        "given": dict(zip([subject.name for subject in subjects], arguments.models, strict=True)),
+        "skipped": [file._asdict() for file in skipped],
+        "paths": [manifest.sound(int(row)) for row in gathered.rows],
+        **found,
+        "sounds": sounds,
+    }
+    with atomic_write(out) as beside:
+        beside.write_text(json.dumps(document, allow_nan=False), encoding="utf-8")
+    _show(document)
+    for file in skipped:
+        print(f"skipped {file.path}: {file.reason}", file=sys.stderr)
+    print(f"{out}; `aasp alias report {arguments.out}` draws it")
+    return 0
+
+
+def _open(models: tuple[str, ...]) -> list[Subject]:
+    """The models, called by their folders' names where these tell them apart, else as they were named."""
+    from aasp.aliasing.subjects import open_subject
+
+    subjects = [open_subject(model) for model in models]
+    names = [subject.name for subject in subjects]
+    for subject, model in zip(subjects, models, strict=True):
+        if names.count(subject.name) > 1:
+            subject.name = model
+    return subjects
+
+
+def _show(document: dict[str, Any]) -> None:
+    """Print the headline: of each model and family, distance, the control's, and how much more it is."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    for model in document["models"]:
+        table = Table(box=None, pad_edge=False, padding=(0, 2), title=model["name"], title_justify="left")
+        for name in ("", "distance", "control's", "excess", "ratio", "decisions changed"):
+            table.add_column(name, justify="right" if name else "left")
+        for family, told in model["families"].items():
+            names = ("distance", "control_distance", "excess", "ratio", "flips")
+            table.add_row(f"  {family}", *(_number(told.get(name)) for name in names))
+        console.print(table)
+        reading = model["reading"]
+        chance = 1 / len(document["rates_hz"])
+        console.print(
+            f"  modulation rate read right: {_number(reading['heard'])}, clean clip known: "
+            f"{_number(reading['compared'])}, chance {chance:.3f}"
+        )
+    if document["label"] is None:
+        console.print("decisions were not looked at: no --label")
+
+
+def _number(told: dict[str, float] | None) -> str:
+    return "–" if told is None else f"{told['estimate']:.3f} [{told['low']:.3f}, {told['high']:.3f}]"

@@ -1,0 +1,55 @@
+"""The ablation's part of the page says what its numbers say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aasp.aliasing.ablation.section import answer, section
+
+
+def difference(estimate: float, spread: float, against: str = "full") -> dict[str, Any]:
+    lead = {"estimate": estimate, "low": estimate - spread, "high": estimate + spread}
+    return {"against": against, "lead": lead, "detectable": 1.4 * spread}
+
+
+def row(measure: str, cell: str, *differences: dict[str, Any]) -> dict[str, Any]:
+    score = {"estimate": 0.8, "low": 0.7, "high": 0.9}
+    return {
+        "measure": measure, "metric": "accuracy", "cell": cell, "score": score, "seeds": [0.8], "chance": 0.1,
+        "differences": list(differences),
+    }  # fmt: skip
+
+
+@pytest.fixture
+def found() -> dict[str, Any]:
+    cells = [
+        {"name": name, "asks": f"what of {name}?", "against": None, "changes": {}, "seeds": 1, "minutes": 2.0}
+        for name in ("full", "conv", "<odd>")
+    ]
+    rows = [
+        row("notes", "full"), row("notes", "conv", difference(-0.05, 0.02)), row("notes", "<odd>"),
+        row("speech", "full"), row("speech", "conv", difference(0.01, 0.03)),
+        row("speech", "<odd>", difference(0.2, 0.1, "conv"), difference(0.21, 0.1)),
+    ]  # fmt: skip
+    return {"cells": cells, "rows": rows, "seeds": 3, "settings": {"steps": 400}}
+
+
+def test_the_answer_tells_what_the_part_brings_and_what_is_unclear(found: dict[str, Any]) -> None:
+    told = answer(found)
+    assert "full against conv: notes +5.0 points (+3.0 to +7.0); no clear difference on speech (−4.0 to +2.0)." in told
+    assert told.startswith("In 3 trainings of 400 steps each")
+    for one in found["rows"]:
+        one["differences"] = []
+    assert answer(found) == "The ablation has no two cells to compare yet."
+
+
+def test_every_number_is_on_the_page(found: dict[str, Any], tmp_path: Path) -> None:
+    first, second = section(found, tmp_path)
+    assert len(first.panels) == 2 and all(panel.startswith("<svg") for panel in first.panels)
+    table = second.panels[0]
+    assert "against conv: +20.0 (+10.0 to +30.0; could have seen 14.0)" in table
+    assert "&lt;odd&gt;" in table and "<odd>" not in table and "a guess: 10.0" in table
+    assert "6 minutes" in second.caption

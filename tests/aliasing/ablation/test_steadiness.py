@@ -1,0 +1,80 @@
+"""The short stability of an ablation is the laboratory's, clip by clip."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from aasp.aliasing.ablation.measures import Listener
+from aasp.aliasing.ablation.steadiness import LOOKED_AT, open_steadiness
+from aasp.aliasing.stability.examine import examine
+from aasp.aliasing.stability.excerpts import gather
+from aasp.aliasing.subjects import EncoderSubject
+from aasp.config import with_fields
+from aasp.datasets.manifest import Manifest
+from aasp.errors import AaspError
+from aasp.model.audio_encoder import AudioEncoder
+from aasp.pretrain import recipes
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight clips of noise that swells, of four speakers."""
+    folder, random = tmp_path_factory.mktemp("clips"), np.random.default_rng(0)
+    with (folder / "index.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["path", "speaker"])
+        for n in range(8):
+            wave = random.standard_normal(54_400) * (0.02 + 0.1 * np.abs(np.sin(np.arange(54_400) * (n + 1) / 9_000)))
+            soundfile.write(folder / f"{n}.wav", np.cumsum(wave) * 0.02 + wave, 16_000)
+            rows.writerow([f"{n}.wav", f"speaker {n // 2}"])
+    return folder / "index.csv"
+
+
+@pytest.fixture(scope="module")
+def encoder() -> AudioEncoder:
+    torch.manual_seed(0)
+    small = {"model.encoder.width": "16", "model.encoder.depth": "1", "model.encoder.heads": "2"}
+    return AudioEncoder(with_fields(recipes.get("aasp_tiny"), small).model).eval()
+
+
+@pytest.mark.slow
+def test_it_is_what_the_laboratory_finds(index: Path, encoder: AudioEncoder) -> None:
+    listener = Listener(encoder)
+    measured = {measure.name: measure(listener) for measure in open_steadiness(f"{index}:speaker")}
+    clips = gather(Manifest.open(index)[0], clips=8, seconds=2.5).excerpts
+    found, _ = examine([EncoderSubject("it", encoder)], clips)
+    each = found["models"][0]["clipwise"]
+    for name, keys in LOOKED_AT.items():
+        none = lambda values: np.array([np.nan if value is None else value for value in values])
+        ahead = [none(each[key]["control_distance"]) - none(each[key]["distance"]) for key in keys]
+        expected = np.mean(ahead, axis=0)
+        known = np.isfinite(expected)
+        np.testing.assert_allclose(measured[name].values, expected[known], rtol=2e-3, atol=2e-3)
+        assert measured[name].clusters == [f"speaker {n // 2}" for n in np.flatnonzero(known)]
+        assert measured[name].details["clips left out"] == (~known).sum()
+
+
+def test_an_encoder_that_hears_nothing_is_not_ahead_of_its_control(index: Path, encoder: AudioEncoder) -> None:
+    """Trivial stability is no lead: nothing moves, under the control neither."""
+
+    class Deaf(AudioEncoder):
+        def embed(self, mel_BTM, frames_B, **options):  # type: ignore[no-untyped-def]
+            found = super().embed(mel_BTM, frames_B, **options)
+            found.clip = torch.eye(8)[: len(found.clip)]
+            return found
+
+    deaf = Deaf(encoder.config)
+    for measure in open_steadiness(str(index)):
+        scores = measure(Listener(deaf))
+        assert scores.values and np.allclose(scores.values, 0.0) and scores.clusters is None
+
+
+def test_a_column_that_is_not_there_is_named(index: Path) -> None:
+    with pytest.raises(AaspError, match="speakr"):
+        open_steadiness(f"{index}:speakr")

@@ -1,0 +1,61 @@
+"""Every cell of a suite differs from another in one thing, and every recipe can be built."""
+
+from __future__ import annotations
+
+import pytest
+
+from aasp.aliasing.ablation import suites
+from aasp.aliasing.ablation.suite import Cell, Suite
+from aasp.config import flat, to_dict
+from aasp.errors import AaspError
+from aasp.pretrain.objective import PretrainObjective
+
+CELLS = [(suite, cell) for suite in suites.SUITES.values() for cell in suite]
+# A stride is a patch and, for AaPE, a window that goes with it. A convolution has no window of its own to begin with.
+TOGETHER = {"stride": {"model.stem.patch.0", "model.stem.patch.1", "model.stem.patch", "model.stem.taps"}}
+
+
+def fields(suite: Suite, cell: Cell) -> dict[str, object]:
+    return flat(to_dict(suite.recipe_of(cell, 10, 0)))
+
+
+@pytest.mark.parametrize(("suite", "cell"), CELLS, ids=[f"{s.name}: {c.name}" for s, c in CELLS])
+def test_a_cell_differs_from_another_in_one_thing(suite: Suite, cell: Cell) -> None:
+    by_name = {one.name: one for one in suite}
+    if cell.against is None:
+        assert cell is suite.cells[0] and not cell.changes
+        return
+    other = by_name[cell.against]
+    assert suite.cells.index(other) < suite.cells.index(cell), "a cell stands after what it is compared with"
+    ours, theirs = fields(suite, cell), fields(suite, other)
+    differing = {name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name)}
+    stems = ours["model.stem.kind"] != theirs["model.stem.kind"]
+    if stems:  # another stem is one thing, with all its fields
+        assert all(name.startswith("model.stem.") for name in differing)
+    else:
+        assert len(differing) == 1 or differing <= TOGETHER.get(suite.name, set()), differing
+
+
+@pytest.mark.parametrize(("suite", "cell"), CELLS, ids=[f"{s.name}: {c.name}" for s, c in CELLS])
+@pytest.mark.filterwarnings("ignore:masking.views is 1")
+def test_its_recipe_can_be_built(suite: Suite, cell: Cell) -> None:
+    recipe = suite.recipe_of(cell, 7, 3)
+    assert (recipe.steps, recipe.seed) == (7, 3)
+    PretrainObjective(recipe)
+    assert cell.asks
+
+
+def test_a_name_means_the_same_everywhere() -> None:
+    known: dict[str, dict[str, object]] = {}
+    for suite, cell in CELLS:
+        assert known.setdefault(cell.name, fields(suite, cell)) == fields(suite, cell)
+
+
+def test_some_cells_are_taken_in_the_suites_order() -> None:
+    suite = suites.get("isolation")
+    assert [cell.name for cell in suite.only(("conv", "full"))] == ["full", "conv"]
+    assert suite.only(()) == suite
+    with pytest.raises(AaspError, match="cell of suite isolation 'cnv' is unknown; did you mean 'conv'"):
+        suite.only(("cnv",))
+    with pytest.raises(AaspError, match="suite 'stems' is unknown; did you mean 'stem'"):
+        suites.get("stems")

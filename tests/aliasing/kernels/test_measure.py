@@ -1,0 +1,126 @@
+"""From a model and sound files to JSON and from there to the page; what can't be examined is told in a line."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from aasp.aliasing.kernels.measure import measure
+from aasp.aliasing.kernels.origin import Origin, origin
+from aasp.aliasing.kernels.section import answer, section
+from aasp.aliasing.subjects import Heard, Subject, open_subject
+from aasp.errors import AaspError
+
+UNKNOWN = Origin(None, {})
+
+
+@pytest.fixture(scope="module")
+def found(aape_model, sounds):
+    course = {"alpha_mean": [(1, 0.2), (2, 0.3)], "sblu_gradient_norm": [(1, 2.0), (2, 1.0)]}
+    return json.loads(json.dumps(measure(open_subject(aape_model), sounds, Origin(0, course))))
+
+
+def test_json_tells_of_every_clip(found, sounds):
+    assert [clip["file"] for clip in found["clips"]] == sounds
+    assert [clip["patches"] for clip in found["clips"]] == [4 * 8, 4 * 8, 6 * 8] and found["band_hz"] == [3.125, 50]
+    p = found["parameters"]
+    assert np.sum(p["density"]) == sum(clip["patches"] for clip in found["clips"]) * 4
+    for name in ("alpha", "beta"):
+        assert [np.sum(p[name]["shares"][when]) for when in ("start", "now")] == pytest.approx([1, 1])
+
+
+def test_a_model_that_is_as_it_was_made_has_not_moved(found):
+    for one in (found["parameters"]["alpha"], found["parameters"]["beta"]):
+        assert one["moved"]["estimate"] == 0 and one["shares"]["start"] == one["shares"]["now"]
+    texts = " ".join(one.text for one in section(found, Path()))
+    assert "Neither decays nor frequencies have clearly left their start" in texts
+
+
+def test_progress_counts_to_its_end(aape_model, sounds):
+    seen = []
+    measure(open_subject(aape_model), sounds, UNKNOWN, lambda done, total: seen.append((done, total)))
+    assert [done for done, _ in seen] == list(range(1, len(seen) + 1)) and seen[-1][0] == seen[-1][1]
+
+
+def test_the_answer_is_a_sentence_with_its_uncertainty(found):
+    told = answer(found)
+    assert told.count(". ") == 0 and told.endswith(".") and "3 clips" in told and "small" in told
+    assert re.search(r"\d %? ?\(\d[\d.]* to \d[\d.]*\)", told)
+
+
+def test_sections_show_everything(found):
+    titles = [one.title for one in section(found, Path())]
+    assert titles == [
+        "Where decays and frequencies go",
+        "Which patches look at which modulation rate",
+        "Does it pay to estimate them?",
+        "How they got there",
+        "The stem's temporal kernels",
+        "How far away a frequency still feels a pull",
+    ]
+    panels = [len(one.panels) for one in section(found, Path())]
+    assert panels == [4, 3, 2, 2, 3, 4]
+    assert "5-hertz.wav" in section(found, Path())[1].panels[0]
+
+
+def test_a_convolution_has_kernels_too(conv_model, sounds):
+    found = json.loads(json.dumps(measure(open_subject(conv_model), sounds, UNKNOWN)))
+    assert "parameters" not in found and found["linear"]["adapts"] is False
+    assert found["linear"]["channels"] == 8 * 16 and np.sum(found["linear"]["peaks"]) == pytest.approx(1)
+    assert 0.5 < found["linear"]["beyond"]["estimate"] < 1  # random weights are white: the band is 15/16 of all rates
+    assert "whatever the clip" in answer(found)
+    assert section(found, Path())[0].title == "The stem's temporal kernels"
+
+
+def test_one_clip_is_enough_but_has_no_interval(aape_model, sounds):
+    found = json.loads(json.dumps(measure(open_subject(aape_model), sounds[:1], UNKNOWN)))
+    assert found["parameters"]["beta"]["distance"]["low"] is None and "to" not in answer(found).split("lie")[1][:12]
+    assert len(section(found, Path())) == 5
+
+
+class Waves(Subject):
+    name, rate, token_rate = "wav2vec", 16_000, 50.0
+
+    def hear(self, wave_BS: torch.Tensor) -> Heard:
+        raise AssertionError("not to be asked")
+
+
+def test_a_subject_without_a_spectrogram_is_refused(sounds):
+    with pytest.raises(AaspError, match=r"wav2vec reads waveforms.*`aasp alias stability` and `aasp alias response`"):
+        measure(Waves(), sounds, UNKNOWN)
+
+
+def test_a_clip_shorter_than_a_patch(aape_model, tmp_path):
+    import soundfile
+
+    soundfile.write(tmp_path / "click.wav", np.zeros(1600, np.float32), 16_000)
+    with pytest.raises(AaspError, match=r"clip too short: .*click.wav has 0.1 s, less than one patch of 0.175 s"):
+        measure(open_subject(aape_model), [str(tmp_path / "click.wav")], UNKNOWN)
+
+
+def test_origin_is_read_from_the_run(tmp_path):
+    (tmp_path / "recipe.json").write_text('{"seed": 5}')
+    lines = [{"step": s, "diagnostics/alpha_mean": 0.2 + s, "diagnostics/beta_mean": None} for s in (1, 2)]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (tmp_path / "model").mkdir()
+    for path in (tmp_path, tmp_path / "model"):
+        assert origin(path) == Origin(5, {"alpha_mean": [(1, 1.2), (2, 2.2)]})
+    (tmp_path / "recipe.json").write_text('{"seed": 5, "finetuned": {}}')
+    assert origin(tmp_path).seed is None
+    (tmp_path / "recipe.json").write_text("{}")
+    with pytest.raises(AaspError, match=r"not a run's recipe: .*recipe.json"):
+        origin(tmp_path)
+    assert origin(tmp_path / "elsewhere" / "model") == UNKNOWN
+
+
+def test_real_clips(aape_model, data_root):
+    from aasp.datasets.index import read_index
+
+    files = [str(path) for path in read_index(str(data_root / "esc10" / "index.csv"))["path"].to_pylist()[:2]]
+    found = measure(open_subject(aape_model), files, UNKNOWN)
+    assert len(found["overlays"]) == 2 and len(found["overlays"][0]["rate_hz"]) <= 32

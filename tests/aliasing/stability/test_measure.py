@@ -1,0 +1,96 @@
+"""Measures against naive loops and what they are of sets known to be alike."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from aasp.aliasing.stability.measure import MEASURES, Alignment, Reference, control_at, interpolated
+
+
+def embeddings(n: int = 9, G: int = 5, D: int = 6) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    return 3 + rng.standard_normal((n, D)), 3 + rng.standard_normal((n, G, D))
+
+
+SECONDS = 0.08 + 0.16 * np.arange(5)
+
+
+def naive_cosine(x: np.ndarray, y: np.ndarray) -> float:
+    return float(x @ y / np.sqrt(x @ x) / np.sqrt(y @ y))
+
+
+def test_measures_by_naive_loops() -> None:
+    clip, timestamps = embeddings()
+    rng = np.random.default_rng(1)
+    moved = clip + 0.3 * rng.standard_normal(clip.shape)
+    moved_over_time = timestamps + 0.3 * rng.random(timestamps.shape)
+    found = Reference(clip, timestamps, SECONDS, 0.8).compare(moved, moved_over_time, SECONDS)
+    centre, typical = clip.mean(0), np.median([np.linalg.norm(a - b) for a, b in combinations(clip, 2)])
+    middle = timestamps.reshape(-1, 6).mean(0)
+    over_time = np.median(
+        [np.median([np.linalg.norm(a - b) for a, b in combinations(timestamps[:, g], 2)]) for g in range(5)]
+    )
+    assert set(found) == set(MEASURES)
+    for i in range(9):
+        assert found["cosine"][i] == pytest.approx(naive_cosine(moved[i] - centre, clip[i] - centre))
+        assert found["cosine_raw"][i] == pytest.approx(naive_cosine(moved[i], clip[i]))
+        assert found["distance"][i] == pytest.approx(np.linalg.norm(moved[i] - clip[i]) / typical)
+        pairs = list(zip(moved_over_time[i], timestamps[i], strict=True))
+        cosines = [naive_cosine(a - middle, b - middle) for a, b in pairs]
+        assert found["timestamps_cosine"][i] == pytest.approx(np.mean(cosines))
+        distances = [np.linalg.norm(a - b) / over_time for a, b in pairs]
+        assert found["timestamps_distance"][i] == pytest.approx(np.mean(distances))
+
+
+def test_timestamps_are_compared_at_the_time_that_is_heard() -> None:
+    """Tokens that are linear in time and hear 50 ms later agree with the clean ones, but for the last: unknown."""
+    clip, _ = embeddings()
+    slope = np.random.default_rng(2).standard_normal((9, 1, 6))
+    line = lambda seconds: 1 + slope * seconds[None, :, None]
+    reference = Reference(clip, line(SECONDS), SECONDS, 0.8)
+    found = reference.compare(clip, line(SECONDS + 0.05), SECONDS + 0.05)
+    np.testing.assert_allclose(found["timestamps_distance"], 0, atol=1e-12)
+    assert (reference.compare(clip, line(SECONDS + 0.05), SECONDS)["timestamps_distance"] > 0.01).all()
+
+
+def test_interpolation_is_numpy_s() -> None:
+    _, timestamps = embeddings()
+    wanted = np.array([0.08, 0.1, 0.4, 0.71, 0.72])
+    found = interpolated(timestamps, SECONDS, wanted)
+    for n, d in np.ndindex(9, 6):
+        np.testing.assert_allclose(found[n, :, d], np.interp(wanted, SECONDS, timestamps[n, :, d]))
+
+
+def test_the_control_is_linear_between_strengths_and_unknown_beyond() -> None:
+    strengths = np.array([[1.0, 2.0], [3.0, 4.0]])
+    values = np.array([[0.1, 0.2], [0.5, 0.3]])
+    at = lambda *decibel: control_at(np.array(decibel), strengths, values, at_rest=0.0)
+    np.testing.assert_allclose(at(0.5, 3.0), [0.05, 0.25])
+    np.testing.assert_allclose(at(2.0, 1.0), [0.3, 0.1])
+    np.testing.assert_allclose(at(3.0, 4.1), [0.5, np.nan])
+    np.testing.assert_allclose(control_at(np.zeros(2), strengths, values, at_rest=1.0), 1.0)
+
+
+def naive_alignment(x: np.ndarray, y: np.ndarray) -> float:
+    x, y = x - x.mean(0), y - y.mean(0)
+    square = lambda a: (a**2).sum()
+    return square(x.T @ y) / np.sqrt(square(x.T @ x) * square(y.T @ y))
+
+
+def test_alignment_by_its_definition_and_weights_as_repeats() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((12, 5)), rng.standard_normal((12, 7))
+    y[:, :5] += x
+    weights = rng.integers(0, 4, 12)
+    repeats = np.repeat(np.arange(12), weights)
+    assert Alignment(x, y)(np.ones(12)) == pytest.approx(naive_alignment(x, y))
+    assert Alignment(x, y)(weights.astype(float)) == pytest.approx(naive_alignment(x[repeats], y[repeats]))
+
+
+def test_alignment_is_blind_to_rotation_translation_and_scale() -> None:
+    rng = np.random.default_rng(0)
+    x, rotation = rng.standard_normal((12, 5)), np.linalg.qr(rng.standard_normal((5, 5)))[0]
+    assert Alignment(x, 3 * x @ rotation + 100)(np.ones(12)) == pytest.approx(1)

@@ -1,0 +1,133 @@
+"""`aasp ablate` from end to end on generated sounds: trained and measured once, gone on with, and shared."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from aasp.aliasing.ablation import measures, suites
+from aasp.aliasing.ablation.folder import Folder
+from aasp.aliasing.ablation.suite import Cell, Suite
+from aasp.cli.main import main
+from aasp.datasets.demo import Size
+
+SMALL = {
+    "model.encoder.width": "16", "model.encoder.depth": "1", "model.encoder.heads": "2", "predictor.width": "16",
+    "predictor.depth": "1", "predictor.heads": "2", "losses.projector": "16,8", "data.batch": "4",
+    "masking.views": "2", "teacher.layers": "1",
+}  # fmt: skip
+FULL = Cell("full", "all", SMALL)
+TOY = Suite("toy", "a toy", (FULL, FULL.but("conv", "AaPE?", model__stem="conv")))
+
+
+@pytest.fixture(autouse=True)
+def toy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(suites.SUITES, "toy", TOY)
+    monkeypatch.setattr(measures.demo, "Size", lambda notes: Size(notes, (2, 1, 1)))
+
+
+@pytest.fixture(scope="module")
+def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Hums of two kinds by six speakers."""
+    folder = tmp_path_factory.mktemp("sounds")
+    random = np.random.default_rng(0)
+    with (folder / "index.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["path", "label", "split", "speaker"])
+        for n in range(24):
+            label, speaker = "low" if n % 2 else "high", n // 4
+            pitch = (200 if n % 2 else 1500) * (1 + 0.02 * speaker)
+            wave = 0.3 * np.sin(2 * np.pi * pitch * np.arange(16_000) / 16_000) + 0.01 * random.standard_normal(16_000)
+            soundfile.write(folder / f"{n}.wav", wave, 16_000)
+            rows.writerow([f"{n}.wav", label, ("train", "train", "train", "valid", "test", "test")[speaker], speaker])
+    return folder
+
+
+def ablate(sounds: Path, out: Path, *more: str) -> int:
+    told = f"{sounds / 'index.csv'}:label:split:speaker"
+    return main(["ablate", "toy", "--data", str(sounds), "--out", str(out), "--benchmarks", told, *more])
+
+
+def test_from_end_to_end(sounds: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "ablation"
+    assert ablate(sounds, out, "--steps=2", "--seeds=1", "--cells=conv") == 0
+    first = (out / "cells/conv/seed-0/model/model.safetensors").stat().st_mtime_ns
+    capsys.readouterr()
+
+    assert ablate(sounds, out, "--seeds=1") == 0  # as many steps as the cells there
+    told = capsys.readouterr().out
+    assert told.count("training ") == 1 and "training full, seed 0" in told
+    assert (out / "cells/conv/seed-0/model/model.safetensors").stat().st_mtime_ns == first
+    assert not list(out.glob("cells/*/*/checkpoints"))
+    result = json.loads((out / "ablation.json").read_text())
+    assert [(row["measure"], row["cell"], len(row["seeds"])) for row in result["rows"]] == [
+        (measure, cell, 1) for measure in (sounds.name, "modulations") for cell in ("full", "conv")
+    ]
+    conv = result["rows"][1]
+    assert conv["score"]["clips"] == 8 and conv["score"]["clusters"] == 2 and conv["chance"] == 0.5
+    assert conv["differences"][0]["against"] == "full"
+    assert set(conv["details"][0]["valid by layer"]) == {"0", "1"}
+    assert result["settings"]["steps"] == 2 and result["command"].startswith("aasp ablate toy --data")
+    assert result["cells"][1]["changes"]["model.stem"] == "conv" and result["cells"][1]["seeds"] == 1
+    assert result["rows"][2]["chance"] == 1 / 8
+
+    assert ablate(sounds, out, "--seeds=1") == 0
+    assert "training" not in (told := capsys.readouterr().out) and "measuring" not in told
+
+    assert ablate(sounds, out, "--steps=3") == 2
+    assert "has steps = 2, this one 3; choose another --out" in capsys.readouterr().err
+
+
+def test_cells_that_another_is_at_are_left_and_named(
+    sounds: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Folder(tmp_path / "shared")
+    folder.settle({"recipe": "aasp_tiny", "steps": 1, "data": str(sounds)})
+    with folder.trained("full", 0).taken() as ours:
+        assert ours and ablate(sounds, folder.path, "--seeds=1") == 0
+    told = capsys.readouterr().out
+    assert "not here: full, seed 0: another process is at it" in told
+    assert "| conv |" in told and "| full |" not in told
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ([], "how long to train? give --steps N or --budget MINUTES"),
+        (["--steps=2", "--budget=1"], "both --steps 2 and --budget 1; give one of them"),
+        (["--steps=0"], "--steps is 0; give a positive number"),
+        (["--steps=2", "--seeds=0"], "--seeds is 0; give at least 1"),
+        (["--steps=2", "--cells=cnv"], "'cnv' is unknown; did you mean 'conv'"),
+        (["--steps=2", "--benchmarks=esc50"], "--benchmarks esc50: write NAME=ROOT, or INDEX:LABEL:SPLIT"),
+        (["--steps=2", "--benchmarks=no.csv:label:split"], "no.csv"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(
+    sounds: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], words: str
+) -> None:
+    out = tmp_path / "out"
+    assert main(["ablate", "toy", "--data", str(sounds), "--out", str(out), *options]) == 2
+    error = capsys.readouterr().err
+    assert words in error and error.count("\n") == 1
+    assert not out.exists()
+
+
+def test_an_output_that_is_something_else_is_kept(
+    sounds: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    assert ablate(sounds, tmp_path, "--steps=1") == 2
+    assert "neither empty nor an ablation" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_budget_becomes_steps(sounds: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ablate(sounds, tmp_path / "out", "--budget=0.0005", "--seeds=1", "--cells=conv") == 0
+    told = capsys.readouterr().out
+    steps = json.loads((tmp_path / "out/settings.json").read_text())["steps"]
+    assert "timing conv:" in told and f"{steps} steps each" in told
