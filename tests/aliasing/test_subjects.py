@@ -216,7 +216,7 @@ def test_hears_interface(folder: Path, name: str, scale: float) -> None:
         ("own_encoders:NotFinite", "not finite"),
         ("own_encoders:Ten", "gives 10 vectors for 1 s and 10 for 4 s"),
         ("own_encoders:Short", r"gives \(2, 7, 1\) for 2 clips of 4 time patches x 2 subbands"),
-        ("stem=convolution", "'convolution' is not one of conv, lowpass, overlap, aape"),
+        ("stem=convolution", "'convolution' is not one of conv, lowpass, aape"),
         ("stem=aape,taps", "'taps' has no value"),
         ("stem=aape,tap=48", "unknown field 'tap'; did you mean 'taps'"),
         ("stem=aape,taps=47", "taps 47 must be"),

@@ -73,7 +73,7 @@ def test_a_model_and_a_stem_of_ones_own(folder: Path, few: None, capsys: pytest.
     argv = ["small", "own_response:First", "--out", "found", "--frequencies", "5"]
     assert run(argv) == 0
     found = read(folder / "found")
-    assert found["made"]["command"] == "aasp alias response " + " ".join(argv)
+    assert found["command"] == "aasp alias response " + " ".join(argv)
     assert found["settings"] == {"frequencies": 5, "depth": 0.5, "floor": 0.25, "seed": 0}
     small, own = found["models"]
     assert [one["stage"] for one in small["stages"]] == ["states", "stem", "encoder"]
@@ -120,6 +120,7 @@ def test_the_stem_alone(folder: Path, few: None) -> None:
         (["stem=conv", "--out", "found", "--depth", "nan"], "--depth is nan"),
         (["stem=conv", "--out", "own_response.py"], "output lies below a file"),
         (["own_response:Clip", "--out", "found"], "own_response:Clip: gives one vector a clip"),
+        (["stem=conv", "stem=conv", "--out", "found"], "stem=conv is named twice"),
         (["nowhere", "--out", "found"], "nowhere: no such directory"),
     ],
 )

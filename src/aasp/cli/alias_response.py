@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import sys
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,30 +61,34 @@ def run(argv: list[str]) -> int:
         raise AaspError(f"--floor is {arguments.floor:g}; give a deviation of 0 or more")
     out = check_output(arguments.out / "response.json", overwrite=arguments.overwrite)
 
-    import torch
-
-    from aasp import __version__
     from aasp.aliasing.response.examine import examine
     from aasp.aliasing.response.stimuli import Settings
+    from aasp.aliasing.software import software
 
     subjects = _subjects(arguments.models)
     settings = Settings(arguments.frequencies, arguments.depth, arguments.floor, arguments.seed)
     wanted = ("stem", "encoder") if arguments.stage == "both" else (arguments.stage,)
     with bar("modulating") as show:
         found = examine(subjects, settings, wanted, show)
-    command = shlex.join(["aasp", "alias", "response", *argv])
-    made = {"command": command, "aasp": __version__, "torch": torch.__version__}
+    made = {"command": shlex.join(["aasp", "alias", "response", *argv]), "software": software()}
     with atomic_write(out) as beside:
-        beside.write_text(json.dumps({"made": made, **found}, allow_nan=False), encoding="utf-8")
+        beside.write_text(json.dumps(made | found, allow_nan=False) + "\n", encoding="utf-8")
     _print(found)
-    print(out)
+    print(f"{out}; `aasp alias report {arguments.out}` draws it")
     return 0
 
 
 def _subjects(models: tuple[str, ...]) -> list[Subject]:
-    """Who is examined; those that would be called the same, by what was typed."""
+    """Who is examined; those that would be called the same, by what was typed.
+
+    Raises:
+        AaspError: one is named twice.
+    """
     from aasp.aliasing.subjects import open_subject
 
+    twice = next((model for model, count in Counter(models).items() if count > 1), None)
+    if twice is not None:
+        raise AaspError(f"{twice} is named twice; name each model once")
     subjects = [open_subject(model) for model in models]
     often = Counter(subject.name for subject in subjects)
     for model, subject in zip(models, subjects, strict=True):
@@ -113,7 +118,7 @@ def _print(found: dict[str, Any]) -> None:
             accuracies = (read(stage, pooling) for pooling in ("mean", "mean+std"))
             table.add_row(f"{model['name']}, {STAGES[stage]}", *summary_cells(one["summary"]), *accuracies)
         table.add_row(f"{model['name']}, frames", "", "", "", read("frames", "DFT"), "")
-    Console(highlight=False).print(table)
+    Console(highlight=False, width=None if sys.stdout.isatty() else 160).print(table)
     print("all of modulations above the post-patch Nyquist frequency; rates are one of eight, chance is 12.5 %")
 
 

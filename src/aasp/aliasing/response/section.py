@@ -33,7 +33,7 @@ def section(found: Json, folder: Path) -> list[Section]:
 
 
 def answer(found: Json) -> str:
-    """In plain text: which rates can be read from the tokens' mean, with 95 % intervals."""
+    """Which rates can be read from the tokens' mean, with 95 % intervals, in plain text."""
     told, leads = [], []
     for model in found["models"]:
         rows = {row["stage"]: row for row in (model["decoding"] or {"rows": []})["rows"] if row["pooling"] == "mean"}

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from aasp.aliasing.subjects.contract import Heard, LogMelSubject
-from aasp.config import with_fields
+from aasp.config import from_dict
 from aasp.errors import AaspError
 from aasp.features.logmel import LogMel, LogMelConfig
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig, Embeddings
@@ -86,8 +86,8 @@ def open_stem(text: str) -> StemSubject:
         AaspError: there is no such kind or field.
     """
     kind, *fields = text.removeprefix("stem=").split(",")
-    config = with_fields(AudioEncoderConfig(), {"stem": kind}, where=text).stem
-    config = with_fields(config, dict(_setting(text, field) for field in fields), where=text)
+    settings = dict(_setting(text, field) for field in fields)
+    config = from_dict(AudioEncoderConfig, {"stem": {"kind": kind, **settings}}, text).stem
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         stem = build_stem(config, WIDTH, LogMelConfig().mels)
