@@ -37,6 +37,10 @@ class Short(Mean):
     def forward(self, mel, valid=None):
         return super().forward(mel, valid)[:, 1:]
 
+class Breaks(Mean):
+    def forward(self, mel, valid=None):
+        return mel @ torch.ones(7)
+
 def conv():
     return ConvStem(8, 64, ConvConfig(patch=(10, 16)))
 
@@ -216,6 +220,7 @@ def test_hears_interface(folder: Path, name: str, scale: float) -> None:
         ("own_encoders:NotFinite", "not finite"),
         ("own_encoders:Ten", "gives 10 vectors for 1 s and 10 for 4 s"),
         ("own_encoders:Short", r"gives \(2, 7, 1\) for 2 clips of 4 time patches x 2 subbands"),
+        ("own_encoders:Breaks", "own_encoders:Breaks: fails with RuntimeError"),
         ("stem=convolution", "'convolution' is not one of conv, lowpass, aape"),
         ("stem=aape,taps", "'taps' has no value"),
         ("stem=aape,tap=48", "unknown field 'tap'; did you mean 'taps'"),

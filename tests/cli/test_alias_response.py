@@ -121,6 +121,8 @@ def test_the_stem_alone(folder: Path, few: None) -> None:
         (["stem=conv", "--out", "own_response.py"], "output lies below a file"),
         (["own_response:Clip", "--out", "found"], "own_response:Clip: gives one vector a clip"),
         (["stem=conv", "stem=conv", "--out", "found"], "stem=conv is named twice"),
+        (["stem=conv", "--out", "found", "--stage", "encoder"], "stem=conv: has no encoder to look at"),
+        (["own_response:Energy", "--out", "found", "--stage", "stem"], "own_response:Energy: has no stem to look at"),
         (["nowhere", "--out", "found"], "nowhere: no such directory"),
     ],
 )

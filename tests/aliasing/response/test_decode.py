@@ -70,8 +70,8 @@ def test_a_waveforms_encoder_is_asked_too() -> None:
     rates = decode.draw(subject, 0, CLIPS)
     assert rates.clips.shape == (CLIPS, 16_000) and rates.edges[0] == 6.25
     found = accuracies(decode.decode(rates, [Stage("encoder", lambda wave: subject.hear(wave).timestamps, 8)]))
-    assert found["frames", "DFT"] > 0.8
-    assert found["encoder", "mean"] < 0.3 < found["encoder", "mean+std"] + 0.1
+    assert found["frames", "DFT"] > 0.95
+    assert found["encoder", "mean"] < 0.4  # but for what 10 ms smooth of the fastest, energies tell nothing
 
 
 def test_a_second_subject_is_compared_clip_by_clip() -> None:

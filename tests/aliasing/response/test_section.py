@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from aasp.aliasing import report
 from aasp.aliasing.response.section import answer, section, summary_cells
+from browser import DESK, PHONE, look
 
 
 def stage(name: str, *, linear: bool, subbands: bool = False) -> dict:
@@ -115,3 +117,12 @@ def test_tokens_too_fast_to_alias(found: dict, tmp_path: Path) -> None:
     assert "up to conv &lt;1&gt; 50 Hz, aape 50 Hz" in made[0].text
     assert [one.title for one in made][1] == "How much comes through"
     assert summary_cells(found["models"][0]["stages"][0]["summary"]) == ["–", "–", "–"]
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(PHONE, "dark"), (DESK, "light")])
+def test_the_page_in_a_browser(found: dict, tmp_path: Path, width: int, scheme: str) -> None:
+    (tmp_path / "response.json").write_text(json.dumps({"command": "aasp alias response", "software": "aasp"} | found))
+    (tmp_path / "report.html").write_text(report.tell(tmp_path), encoding="utf-8")
+    seen = look(tmp_path / "report.html", tmp_path, width=width, scheme=scheme)  # type: ignore[arg-type]
+    assert seen.faults == []
+    assert len(seen.found["drawings"]) == 14

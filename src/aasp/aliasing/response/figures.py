@@ -60,7 +60,7 @@ def gain(curves: Sequence[Curve], *, title: str) -> Figure:
     if any(curve.limit is not None for curve in curves):
         axes.plot([], [], color=MUTED, linewidth=0.9, linestyle=ENDLESS, label="endless window")
     for curve in curves:
-        peak = max(value for value in curve.measured if value is not None)
+        peak = max(value for value in curve.measured if value is not None) or 1.0
         axes.plot(curve.hz, _decibel(curve.measured, peak), "o", color=curve.color, markersize=3.4)
         if curve.theory is not None:
             axes.plot(curve.hz, _decibel(curve.theory, peak), color=curve.color, linewidth=1.2)

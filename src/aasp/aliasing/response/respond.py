@@ -122,14 +122,19 @@ def _told(subject: Subject, stage: Stage, stimuli: Modulations, rows: list[dict[
         "summary": {
             "gain_below": measure.rms(gain[~above]) if (~above).any() else None,
             "gain_above": measure.rms(gain[above]) if above.any() else None,
-            "shift_variance_above": float(error[above].sum() / energy[above].sum()) if energy[above].sum() else None,
-            "shift_variance": float(error.sum() / energy.sum()) if energy.sum() else None,
-            "alias_share_above": float(fold[above, bins[above]].sum() / total[above].sum()) if above.any() else None,
+            "shift_variance_above": _ratio(error[above], energy[above]),
+            "shift_variance": _ratio(error, energy),
+            "alias_share_above": _ratio(fold[above, bins[above]], total[above]),
         },
     }
     if isinstance(subject, LogMelSubject) and stage.name != "encoder":
         found |= _expected(subject, stage, stimuli, rows)
     return found
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray) -> float | None:
+    """Of the sums; None where there is nothing."""
+    return float(part.sum() / whole.sum()) if whole.sum() > SILENT else None
 
 
 def _expected(subject: LogMelSubject, stage: Stage, stimuli: Modulations, rows: list[dict[str, Any]]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from aasp.aliasing.subjects import LogMelSubject, StemSubject, Subject
+from aasp.errors import AaspError
 from aasp.model.pooling import over_frequency
 from aasp.stems.aape import AaPE
 from aasp.stems.sblu import bilateral_laplace
@@ -33,22 +34,30 @@ class Stage:
 
 
 def stages(subject: Subject, wanted: tuple[str, ...]) -> list[Stage]:
-    """Those stages of a subject that there are: a waveform's encoder has no stem, a stem no encoder.
+    """Those stages of a subject that are wanted and that there are.
 
     Args:
         subject: who is examined.
         wanted: "stem" (with the states of an AaPE before it), "encoder".
+
+    Raises:
+        AaspError: there are none: a waveform's encoder has no stem, a stem no encoder.
     """
-    if not isinstance(subject, LogMelSubject):
-        return [Stage("encoder", lambda wave_BS: subject.hear(wave_BS).timestamps, subject_width(subject))]
-    stem = subject.stem
     found = []
-    if "stem" in wanted or isinstance(subject, StemSubject):
-        if isinstance(stem, AaPE):
+    if isinstance(subject, LogMelSubject):
+        stem = subject.stem
+        if "stem" in wanted and isinstance(stem, AaPE):
             found.append(Stage("states", lambda mel_BTM: states(stem, mel_BTM), 2))
-        found.append(Stage("stem", lambda mel_BTM: over_frequency(stem(mel_BTM), stem.subbands, flat=True), stem.width))
-    if "encoder" in wanted and not isinstance(subject, StemSubject):
-        found.append(Stage("encoder", lambda mel_BTM: subject.see(mel_BTM).timestamps, stem.width))
+        if "stem" in wanted:
+            read = lambda mel_BTM: over_frequency(stem(mel_BTM), stem.subbands, flat=True)
+            found.append(Stage("stem", read, stem.width))
+        if "encoder" in wanted and not isinstance(subject, StemSubject):
+            found.append(Stage("encoder", lambda mel_BTM: subject.see(mel_BTM).timestamps, stem.width))
+    elif "encoder" in wanted:
+        width = subject.hear(0.1 * torch.randn(1, subject.rate)).timestamps.shape[-1]
+        found.append(Stage("encoder", lambda wave_BS: subject.hear(wave_BS).timestamps, width))
+    if not found:
+        raise AaspError(f"{subject.name}: has no {' or '.join(wanted)} to look at; leave out --stage {wanted[0]}")
     return found
 
 
@@ -58,8 +67,3 @@ def states(stem: AaPE, mel_BTM: Tensor) -> Tensor:
     options = dict(phase=c.phase, window=c.window, gain=c.gain)
     parts = bilateral_laplace(stem.windows(patches), *stem.parameters_of(patches), **options)  # type: ignore[arg-type]
     return torch.stack(parts, dim=-1).flatten(2)
-
-
-def subject_width(subject: Subject) -> int:
-    """Channels of a vector over time."""
-    return subject.hear(0.1 * torch.randn(1, subject.rate)).timestamps.shape[-1]

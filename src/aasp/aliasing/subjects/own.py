@@ -47,7 +47,7 @@ def open_own(name: str) -> Subject:
     if isinstance(made, AudioEncoder):
         return EncoderSubject(name, made)
     if isinstance(made, Stem):
-        return StemSubject(name, made)
+        return told(name, lambda: StemSubject(name, made))
     for owner in (made, module):
         if hasattr(owner, "get_timestamp_embeddings") and hasattr(owner, "get_scene_embeddings"):
             return HearSubject(name, made, owner)
@@ -171,6 +171,8 @@ def told(name: str, call: Callable[[], Any]) -> Any:
     """What the user's own code returns, its failure in one line."""
     try:
         return call()
+    except AaspError:
+        raise
     except Exception as error:
         reason = str(error).strip().splitlines() or [""]
         raise AaspError(f"{name}: fails with {type(error).__name__}: {reason[0]}; AASP_DEBUG=1 shows where") from error
