@@ -57,9 +57,10 @@ def answer(found: Json) -> str:
 def _summary(found: Json) -> Section:
     return Section(
         "What the patches leave of modulations",
-        escape(answer(found)),
+        "Half the token rate, the post-patch Nyquist frequency, is the fastest modulation that tokens can follow. What "
+        "is faster they either lose, or show as something slower, or tell of without following it.",
         [_table(found)],
-        "Of modulations above the post-patch Nyquist frequency, half the token rate. <b>Gain</b>: what comes through "
+        "All of modulations above the post-patch Nyquist frequency. <b>Gain</b>: what comes through "
         "and follows the modulation, against what does below that frequency. <b>At the alias</b>: share of the energy "
         "that tokens show at a slow rate, which the sound does not have. <b>Shift variance</b>: 0, tokens move as the "
         "sound does; 2, as if it were another. Colours are those of all panels.",
@@ -192,9 +193,10 @@ def _shifts(found: Json) -> Section:
         "that is sampled fast enough.",
         panels,
         "Shift variance is 0 below the post-patch Nyquist frequency and 2 above it in every linear stem, whatever its "
-        "weights: nothing linear can move with what it aliases. Only what is not linear comes to lie between. "
-        "<b>Energy against phase</b>: how much a token's energy depends on where in its cycle a modulation stands; 0 "
-        "for an envelope, 0.71 for a single linear channel.",
+        "weights: nothing linear can move with what it aliases. Only what is not linear comes to lie between; a change "
+        "that stays, as an envelope makes it, counts as moving rightly. <b>Energy against phase</b>: how much a "
+        "token's energy depends on where in its cycle a modulation stands; 0 for an envelope, 0.71 for a single linear "
+        "channel.",
     )
 
 
