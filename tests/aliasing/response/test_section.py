@@ -101,11 +101,19 @@ def test_sections(found: dict, tmp_path: Path) -> None:
 
 def test_the_answer_has_its_uncertainty(found: dict) -> None:
     told = answer(found)
-    assert "conv <1> (stem) in 60 % [56, 63]; aape (encoder) in 60 % [56, 63] of clips" in told
+    assert "conv <1> (stem) in 60 % [56, 63] of clips; aape (encoder) in 60 % [56, 63] of clips. Chance" in told
     assert "Chance is 12.5 %; the frames themselves tell 97 %" in told
-    assert "In points" not in told  # an encoder has no counterpart in a stem alone
+    assert "points" not in told  # an encoder has no counterpart in a stem alone
     del found["models"][1]["decoding"]["rows"][-2:]
-    assert "In points against conv <1>: aape +50 [+46, +53]." in answer(found)
+    assert "aape (stem) in 60 % [56, 63] of clips, +50 [+46, +53] points against conv <1>." in answer(found)
+
+
+def test_the_answer_of_many_models_names_the_first_and_the_best(found: dict) -> None:
+    one = json.dumps(found["models"][0])
+    found["models"] = [json.loads(one) | {"name": f"model {k}"} for k in range(6)]
+    found["models"][3]["decoding"]["rows"][1] = row("stem", "mean", 0.7)
+    assert "for model 0 (stem) in 60 % [56, 63] of clips; best of 6 models, for model 3 (stem) in 70 %" in answer(found)
+    assert "model 1" not in answer(found)
 
 
 def test_tokens_too_fast_to_alias(found: dict, tmp_path: Path) -> None:

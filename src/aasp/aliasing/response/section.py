@@ -15,6 +15,8 @@ from aasp.report.page import Section
 
 STAGES = {"states": "SBLU states", "stem": "stem", "encoder": "encoder"}
 POOLINGS = {"mean": "mean over time", "mean+std": "mean and deviation"}
+MANY, APART_DB = 4, 3.0
+"""Models that the answer names one by one, and how far apart subbands are when they are shown one by one."""
 Json = Mapping[str, Any]
 
 
@@ -33,25 +35,28 @@ def section(found: Json, folder: Path) -> list[Section]:
 
 
 def answer(found: Json) -> str:
-    """Which rates can be read from the tokens' mean, with 95 % intervals, in plain text."""
-    told, leads = [], []
+    """Which rates can be read from the tokens' mean, with 95 % intervals; of many models, for the first and best."""
+    told: list[tuple[float, str]] = []
     for model in found["models"]:
         rows = {row["stage"]: row for row in (model["decoding"] or {"rows": []})["rows"] if row["pooling"] == "mean"}
         if rows:
             stage, row = list(rows.items())[-1]
-            told.append(f"{model['name']} ({STAGES[stage]}) in {_percent(row['accuracy'])}")
-            leads += [f"{model['name']} {_points(row['lead'])}"] if row["lead"] else []
+            lead = f", {_points(row['lead'])} points against {found['models'][0]['name']}" if row["lead"] else ""
+            text = f"{model['name']} ({STAGES[stage]}) in {_percent(row['accuracy'])} of clips{lead}"
+            told.append((row["accuracy"]["estimate"], text))
     if not told:
         fast = ", ".join(f"{model['name']} {model['nyquist_hz']:.3g} Hz" for model in found["models"])
         return f"Tokens are fast enough for nearly every modulation that frames of 10 ms hold: up to {fast}."
-    text = (
-        "Which of eight rates a modulation above the post-patch Nyquist frequency has, a linear probe reads from the "
-        f"tokens' mean over time for {'; '.join(told)} of clips."
-    )
+    words = [text for _, text in told]
+    if len(told) > MANY:
+        words = [words[0], f"best of {len(told)} models, for {max(told)[1]}"]
     decoding = next(model["decoding"] for model in found["models"] if model["decoding"])
     frames = decoding["rows"][0]["accuracy"]["estimate"]
-    text += f" Chance is {100 * decoding['chance']:.1f} %; the frames themselves tell {100 * frames:.0f} %."
-    return text + (f" In points against {found['models'][0]['name']}: {'; '.join(leads)}." if leads else "")
+    return (
+        "Which of eight rates a modulation above the post-patch Nyquist frequency has, a linear probe reads from the "
+        f"tokens' mean over time for {'; '.join(words)}. Chance is {100 * decoding['chance']:.1f} %; the frames "
+        f"themselves tell {100 * frames:.0f} %."
+    )
 
 
 def _summary(found: Json) -> Section:
@@ -142,7 +147,7 @@ def _gain(found: Json) -> Section:
     for _, model, one in _stages(found):
         gains = np.array(one["gain_by_subband"] or [[1.0]])
         spread = 20 * np.log10((gains.max(1) / np.maximum(gains.min(1), 1e-9)).max())
-        if spread > 1:
+        if spread > APART_DB:
             title = f"{model['name']}: one subband at a time"
             panels.append(figures.gain_by_subband(one["hz"], gains, model["nyquist_hz"], title=title))
     return Section(
@@ -153,7 +158,7 @@ def _gain(found: Json) -> Section:
         "expected. The shaded band is what the tokens are too slow for: what comes through there, aliases. States of "
         "estimated decay and frequency should respond as taps made of the mean estimate for this very modulation. "
         "Dashed is the limit of an endless window in even phase, which knows neither the last tap nor of the patch's "
-        "mean, which is taken out. Subbands are shown one by one where they differ by more than 1 dB.",
+        "mean, which is taken out. Subbands are shown one by one where they differ by more than 3 dB.",
     )
 
 

@@ -38,8 +38,9 @@ def open_pretrained(name: str, source: str | Path) -> Subject:
     except ImportError:
         raise AaspError(f"{name}: is a transformers model; pip install transformers") from None
     options: dict[str, Any] = {"trust_remote_code": False}
-    before = logging.get_verbosity()
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
+    logging.disable_progress_bar()
     try:
         config = AutoConfig.from_pretrained(source, **options)
         kind = config.model_type
@@ -56,7 +57,9 @@ def open_pretrained(name: str, source: str | Path) -> Subject:
         reason = str(error).strip().splitlines()[0]
         raise AaspError(f"{name}: not to be loaded ({reason}); copy the model anew") from None
     finally:
-        logging.set_verbosity(before)
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
     return (ASTSubject if kind == "audio-spectrogram-transformer" else ConvolutionalSubject)(name, model, extractor)
 
 
