@@ -1,4 +1,4 @@
-"""Who is examined: any encoder, as a function from waveforms to vectors over time.
+"""What the laboratory asks of an encoder: a function from waveforms to vectors over time.
 
 Legend: B clips of one length, S samples, T frames, M mel bins, G tokens over time, D width.
 """
@@ -7,14 +7,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from aasp.evaluate.outcome import system_name
 from aasp.features.logmel import LogMel
-from aasp.model.audio_encoder import AudioEncoder, Embeddings, load
 from aasp.stems.contract import Stem
 
 
@@ -39,7 +36,8 @@ class Subject(ABC):
     Attributes:
         name: what tables and figures call it.
         rate: samples per second of the waveforms it takes.
-        token_rate: vectors per second that it gives; half of it is its post-patch Nyquist frequency.
+        token_rate: vectors per second that it gives; half of it is its post-patch Nyquist frequency. 0 where it gives
+            one vector a clip and nothing over time.
     """
 
     name: str
@@ -69,32 +67,3 @@ class LogMelSubject(Subject):
     def hear(self, wave_BS: Tensor) -> Heard:
         with torch.inference_mode():
             return self.see(self.frontend(wave_BS)[0])
-
-
-class EncoderSubject(LogMelSubject):
-    """An `AudioEncoder`.
-
-    Args:
-        name: what to call it.
-        encoder: the model.
-    """
-
-    def __init__(self, name: str, encoder: AudioEncoder) -> None:
-        self.name, self.encoder = name, encoder.eval()
-        self.frontend, self.stem = encoder.frontend, encoder.stem
-        self.rate = encoder.config.frontend.rate
-        self.token_rate = encoder.config.frontend.frame_rate / encoder.stem.patch[0]
-
-    def see(self, mel_BTM: Tensor) -> Heard:
-        with torch.inference_mode():
-            found: Embeddings = self.encoder.embed(mel_BTM, torch.full((len(mel_BTM),), mel_BTM.shape[1]))
-        return Heard(found.clip, found.timestamps, found.seconds)
-
-
-def open_subject(name: str | Path) -> Subject:
-    """The encoder that a command line names: a model's folder, a run's, or a model on the hub.
-
-    Raises:
-        AaspError: there is none.
-    """
-    return EncoderSubject(system_name(str(name)), load(name))

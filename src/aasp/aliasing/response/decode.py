@@ -1,0 +1,140 @@
+"""Whether the true rate of a modulation too fast for the tokens can still be read from them, linearly.
+
+Rates are of eight classes, log-spaced between the post-patch Nyquist and 45 Hz; a class is a band, of which the middle
+half is drawn from. Each clip has a phase, depth, level, pattern over the bins and noise of its own. A logistic
+regression reads the tokens' mean over time, or mean and deviation; chance is 1 / 8. The ceiling is what the same probe
+reads from magnitudes of the DFT over time of the frames, before any patch.
+
+Legend: n clips, T frames, M mel bins, S samples, G tokens, C channels. Source: ours.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from aasp.aliasing.response.stages import Stage
+from aasp.aliasing.response.stimuli import BAND, LOG_ENERGY
+from aasp.aliasing.subjects import LogMelSubject, Subject
+from aasp.evaluate.intervals import interval
+from aasp.evaluate.linear import linear_probe
+from aasp.evaluate.probe import ProbeResult
+from aasp.evaluate.task import Round, Task
+
+CLASSES = 8
+TRAIN, VALID, TEST = 320, 80, 320
+TOKENS, SHORTEST = 16, 2.0
+"""Length of a clip in tokens, but never fewer seconds than that."""
+ROOM = 1.5
+"""How far above the post-patch Nyquist 45 Hz must be, as a ratio, for eight classes to fit."""
+BATCH = 40
+POOLINGS = ("mean", "mean+std")
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Clips of known modulation rate.
+
+    Attributes:
+        clips: log-mels (n, T, M) or waveforms (n, S).
+        frames: what the ceiling is read from: log-energies of frames, (n, T, F) in F bands.
+        classes: (n,).
+        edges: of the classes, Hz.
+    """
+
+    clips: Tensor
+    frames: np.ndarray
+    classes: np.ndarray
+    edges: np.ndarray
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What the probe read: of each (stage, pooling), and of the frames under ("frames", "DFT")."""
+
+    results: dict[tuple[str, str], ProbeResult]
+    edges: np.ndarray
+
+    def told(self, first: Decoded | None) -> dict[str, Any]:
+        """As JSON values; with the lead over a first subject, paired, where both heard the same clips."""
+        rows = []
+        for (stage, pooling), result in self.results.items():
+            other = None if first is None else first.results.get((stage, pooling))
+            lead = None if other is None else interval(result.correct, minus=other.correct).to_dict()
+            rows.append({"stage": stage, "pooling": pooling, "accuracy": result.alone.to_dict(), "lead": lead})
+        return {"chance": 1 / CLASSES, "classes_hz": self.edges.tolist(), "rows": rows}
+
+
+def has_room(token_rate: float) -> bool:
+    """Whether there are modulations that alias, and that frames of 10 ms still hold."""
+    return token_rate / 2 * ROOM < BAND[1]
+
+
+def draw(subject: Subject, seed: int, clips: int) -> Rates:
+    """Clips for a subject; the same for every subject of the same rate, tokens and bins.
+
+    Args:
+        subject: who is to hear them.
+        seed: of everything that is random.
+        clips: how many.
+    """
+    stream = np.random.default_rng([seed, 1])
+    edges = np.geomspace(subject.token_rate / 2, BAND[1], CLASSES + 1)
+    classes = np.arange(clips) % CLASSES  # so that train, valid and test hold as many of each
+    place = stream.uniform(0.25, 0.75, clips)
+    hz = edges[classes] * (edges[classes + 1] / edges[classes]) ** place
+    phase, depth = stream.uniform(0, 2 * np.pi, clips), stream.uniform(0.25, 0.75, clips)
+    swing = lambda seconds: depth[:, None] * np.cos(2 * np.pi * hz[:, None] * seconds + phase[:, None])
+    length = max(TOKENS / subject.token_rate, SHORTEST)
+    if isinstance(subject, LogMelSubject):
+        rate, mels = subject.frontend.config.frame_rate, subject.stem.mels
+        frames = subject.stem.patch[0] * math.ceil(length * rate / subject.stem.patch[0])
+        # Smooth over the bins, so that neighbours swing together as partials of a sound do.
+        knots = stream.uniform(0, 1, (clips, subject.stem.subbands + 1))
+        at = np.linspace(0, subject.stem.subbands, mels)
+        pattern = np.stack([np.interp(at, np.arange(knots.shape[1]), one) for one in knots])
+        mel = swing(np.arange(frames) / rate)[:, :, None] * pattern[:, None]
+        mel += stream.uniform(-0.5, 0.5, (clips, 1, mels)) + 0.1 * stream.standard_normal(mel.shape, np.float32)
+        bands = mel.reshape(clips, frames, subject.stem.subbands, -1).mean(3)
+        return Rates(torch.from_numpy(mel).float(), bands, classes, edges)
+    samples, hop = math.ceil(length * subject.rate), round(subject.rate / 100)
+    level = 0.05 * 10 ** stream.uniform(-0.5, 0.5, (clips, 1))
+    wave = level * stream.standard_normal((clips, samples), np.float32)
+    wave *= np.exp(LOG_ENERGY / 2 * swing(np.arange(samples) / subject.rate))
+    energy = np.square(wave[:, : samples // hop * hop]).reshape(clips, -1, hop).mean(2)
+    return Rates(torch.from_numpy(wave).float(), np.log(energy)[..., None], classes, edges)
+
+
+def decode(rates: Rates, stages: Sequence[Stage], progress: Callable[[], None] = lambda: None) -> Decoded:
+    """Read the rates from every stage, and from the frames.
+
+    Args:
+        rates: the clips.
+        stages: of the subject.
+        progress: called after each batch of each stage.
+    """
+    spectra = np.abs(np.fft.rfft(rates.frames - rates.frames.mean(1, keepdims=True), axis=1)).mean(2)
+    features = {("frames", "DFT"): spectra}
+    for stage in stages:
+        pooled = []
+        for batch in rates.clips.split(BATCH):
+            with torch.inference_mode():
+                tokens = stage.read(batch).float()
+            pooled.append(torch.cat([tokens.mean(1), tokens.std(1, correction=0)], dim=1))
+            progress()
+        X = torch.cat(pooled).numpy()
+        features |= {(stage.name, "mean"): X[:, : X.shape[1] // 2], (stage.name, "mean+std"): X}
+    return Decoded({key: _probe(key, X, rates.classes) for key, X in features.items()}, rates.edges)
+
+
+def _probe(key: tuple[str, str], X: np.ndarray, classes: np.ndarray) -> ProbeResult:
+    n = len(classes)
+    train, valid = round(n * TRAIN / (TRAIN + VALID + TEST)), round(n * (TRAIN + VALID) / (TRAIN + VALID + TEST))
+    parts = Round("test", *np.split(np.arange(n), [train, valid]))
+    return linear_probe({key: X}, Task(classes, [str(k) for k in range(CLASSES)], [parts], None))

@@ -1,0 +1,104 @@
+"""Encoders and stems of this package, as the laboratory examines them.
+
+Legend: B clips, T frames, M mel bins, N tokens of G time patches x F subbands, D width.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from aasp.aliasing.subjects.contract import Heard, LogMelSubject
+from aasp.config import from_dict
+from aasp.errors import AaspError
+from aasp.features.logmel import LogMel, LogMelConfig
+from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig, Embeddings
+from aasp.model.pooling import over_frequency
+from aasp.stems import build_stem
+from aasp.stems.aape import AaPE
+from aasp.stems.contract import Stem
+
+WIDTH = 192
+"""Of an untrained stem's tokens: that of `aasp_tiny`."""
+
+
+class EncoderSubject(LogMelSubject):
+    """An `AudioEncoder`.
+
+    Args:
+        name: what to call it.
+        encoder: the model.
+    """
+
+    def __init__(self, name: str, encoder: AudioEncoder) -> None:
+        self.name, self.encoder = name, encoder.eval()
+        self.frontend, self.stem = encoder.frontend, encoder.stem
+        self.rate = encoder.config.frontend.rate
+        self.token_rate = encoder.config.frontend.frame_rate / encoder.stem.patch[0]
+
+    def see(self, mel_BTM: Tensor) -> Heard:
+        with torch.inference_mode():
+            found: Embeddings = self.encoder.embed(mel_BTM, torch.full((len(mel_BTM),), mel_BTM.shape[1]))
+        return Heard(found.clip, found.timestamps, found.seconds)
+
+
+class StemSubject(LogMelSubject):
+    """A stem alone, behind our log-mel: its tokens are the vectors over time, their mean and deviation the clip's.
+
+    Args:
+        name: what to call it.
+        stem: the patch embedding.
+
+    Raises:
+        AaspError: it gives something else than a token for each patch of its grid.
+    """
+
+    def __init__(self, name: str, stem: Stem) -> None:
+        config = LogMelConfig(mels=stem.mels)
+        self.name, self.stem, self.frontend = name, stem.eval(), LogMel(config)
+        self.rate, self.token_rate = config.rate, config.frame_rate / stem.patch[0]
+        columns, subbands = stem.grid(4 * stem.patch[0])
+        with torch.inference_mode():
+            given = tuple(stem(torch.zeros(2, 4 * stem.patch[0], stem.mels)).shape)
+        if given != (2, columns * subbands, stem.width):
+            raise AaspError(
+                f"{name}: gives {given} for 2 clips of {columns} time patches x {subbands} subbands; "
+                f"a stem gives a token for each, {(2, columns * subbands, stem.width)}"
+            )
+
+    def see(self, mel_BTM: Tensor) -> Heard:
+        with torch.inference_mode():
+            vectors = over_frequency(self.stem(mel_BTM).float(), self.stem.subbands, flat=True)
+        clip = torch.cat([vectors.mean(1), vectors.std(1, correction=0)], dim=-1)
+        return Heard(clip, vectors, (torch.arange(vectors.shape[1]) + 0.5) / self.token_rate)
+
+
+def open_stem(text: str) -> StemSubject:
+    """An untrained stem by its configuration: `stem=conv`, or `stem=aape,phase=even,taps=48`.
+
+    An untrained AaPE's token is the convolution's alone; here that of the SBLU is added to it with weight 1, so that
+    there is something to examine.
+
+    Args:
+        text: `stem=` and a kind, then fields of its configuration.
+
+    Raises:
+        AaspError: there is no such kind or field.
+    """
+    kind, *fields = text.removeprefix("stem=").split(",")
+    settings = dict(_setting(text, field) for field in fields)
+    config = from_dict(AudioEncoderConfig, {"stem": {"kind": kind, **settings}}, text).stem
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        stem = build_stem(config, WIDTH, LogMelConfig().mels)
+    if isinstance(stem, AaPE) and stem.config.conv:
+        with torch.no_grad():
+            stem.fuse.weight[:, WIDTH:].copy_(torch.eye(WIDTH))
+    return StemSubject(text, stem)
+
+
+def _setting(text: str, field: str) -> tuple[str, str]:
+    name, equals, value = field.partition("=")
+    if not equals:
+        raise AaspError(f"{text}: {field!r} has no value; write it as in stem=aape,phase=even,taps=48")
+    return name, value

@@ -1,0 +1,220 @@
+"""Encoders and stems of the user's own: `module:name`, imported, called without arguments, recognised by what it is.
+
+1. A `Stem`: examined behind our log-mel, exactly, as ours are. An `AudioEncoder` or a `Subject` too.
+2. HEAR's interface (Turian et al. 2022): `get_timestamp_embeddings(audio, model)` and `get_scene_embeddings(audio,
+   model)`, of the object or of its module (then `name` is `load_model`).
+3. Anything that can be called with waveforms (B, S) of `sample_rate`, 16,000 where it states none, and returns vectors
+   over time (B, G, D), centred in the clip at `token_rate` a second (measured where it states none), or one vector a
+   clip (B, D).
+
+Legend: B clips, S samples, G vectors over time, D width. Source: ours.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import sys
+from collections.abc import Callable
+from difflib import get_close_matches
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from aasp.aliasing.subjects.contract import Heard, Subject
+from aasp.aliasing.subjects.ours import EncoderSubject, StemSubject
+from aasp.errors import AaspError
+from aasp.model.audio_encoder import AudioEncoder
+from aasp.stems.contract import Stem
+
+RATE = 16_000
+
+
+def open_own(name: str) -> Subject:
+    """What `module:name` makes.
+
+    Raises:
+        AaspError: no such module or name, it can't be called without arguments, it fails, or gives nothing of use.
+    """
+    module, made = _make(name)
+    if isinstance(made, nn.Module):
+        made.eval()
+    if isinstance(made, Subject):
+        return made
+    if isinstance(made, AudioEncoder):
+        return EncoderSubject(name, made)
+    if isinstance(made, Stem):
+        return told(name, lambda: StemSubject(name, made))
+    for owner in (made, module):
+        if hasattr(owner, "get_timestamp_embeddings") and hasattr(owner, "get_scene_embeddings"):
+            return HearSubject(name, made, owner)
+    if callable(made):
+        return WaveformSubject(name, made)
+    raise AaspError(
+        f"{name}: makes {_article(type(made).__name__)}, which can't be called with waveforms; "
+        "make a Stem, a function of waveforms or an object with HEAR's interface"
+    )
+
+
+class WaveformSubject(Subject):
+    """An encoder that takes waveforms (B, S) and returns vectors over time (B, G, D), or one a clip (B, D).
+
+    The clip's vector is the mean over time.
+
+    Args:
+        name: what to call it.
+        encoder: may state `sample_rate` and `token_rate`.
+
+    Raises:
+        AaspError: it fails, or returns something else.
+    """
+
+    def __init__(self, name: str, encoder: Callable[[Tensor], Any]) -> None:
+        self.name, self.encoder = name, encoder
+        self.rate = int(getattr(encoder, "sample_rate", RATE))
+        overtime = self._embed(_noise(2, self.rate)).ndim == 3
+        stated = getattr(encoder, "token_rate", None)
+        self.token_rate = 0.0 if not overtime else self._measured_rate() if stated is None else float(stated)
+
+    def hear(self, wave_BS: Tensor) -> Heard:
+        found = self._embed(wave_BS)
+        if found.ndim == 2:
+            return Heard(found, found[:, None], torch.tensor([wave_BS.shape[1] / self.rate / 2]))
+        return Heard(found.mean(1), found, centred(found.shape[1], self.token_rate, wave_BS.shape[1] / self.rate))
+
+    def _embed(self, wave_BS: Tensor) -> Tensor:
+        with torch.inference_mode():
+            found = told(self.name, lambda: self.encoder(wave_BS))
+        return checked(self.name, found, len(wave_BS), "(B, G, D) or (B, D)", (2, 3))
+
+    def _measured_rate(self) -> float:
+        """Vectors a second, exact to a sample: from one step of their number near a second to one near four."""
+        (first, few), (second, many) = (self._step(seconds * self.rate) for seconds in (1, 4))
+        if many <= few:
+            raise AaspError(
+                f"{self.name}: gives {few} vectors for 1 s and {many} for 4 s; "
+                "let it give as many as the clip is long, or one a clip"
+            )
+        return (many - few) * self.rate / (second - first)
+
+    def _step(self, samples: int) -> tuple[int, int]:
+        """Fewest samples that give more vectors than `samples` do, and how many these are."""
+        count = lambda samples: self._embed(_noise(1, samples)).shape[1]
+        low, high, few = samples, samples + self.rate, count(samples)
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if count(middle) > few else (middle, high)
+        return high, count(high)
+
+
+class HearSubject(Subject):
+    """An encoder with HEAR's interface.
+
+    Args:
+        name: what to call it.
+        model: with `sample_rate`.
+        api: what has `get_timestamp_embeddings` and `get_scene_embeddings`.
+
+    Raises:
+        AaspError: it fails, returns something else, or fewer than two vectors for two seconds.
+    """
+
+    def __init__(self, name: str, model: Any, api: Any) -> None:
+        self.name, self.model, self.api = name, model, api
+        self.rate = int(getattr(model, "sample_rate", RATE))
+        seconds = self.hear(_noise(1, 2 * self.rate)).seconds
+        if len(seconds) < 2:
+            raise AaspError(f"{name}: gives {len(seconds)} vector(s) for 2 s; give several over time")
+        self.token_rate = float((len(seconds) - 1) / (seconds[-1] - seconds[0]))
+
+    def hear(self, wave_BS: Tensor) -> Heard:
+        with torch.inference_mode():
+            pair = told(self.name, lambda: self.api.get_timestamp_embeddings(wave_BS, self.model))
+            scene = told(self.name, lambda: self.api.get_scene_embeddings(wave_BS, self.model))
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            raise AaspError(f"{self.name}: get_timestamp_embeddings returns no pair (embeddings, milliseconds)")
+        clips = len(wave_BS)
+        milliseconds = checked(self.name, pair[1], clips, "milliseconds (B, G)", (2,))
+        return Heard(
+            checked(self.name, scene, clips, "scene embeddings (B, D)", (2,)),
+            checked(self.name, pair[0], clips, "timestamp embeddings (B, G, D)", (3,)),
+            milliseconds[0] / 1000,
+        )
+
+
+def centred(count: int, token_rate: float, seconds: float) -> Tensor:
+    """Centres in seconds of that many vectors, evenly about the middle of the clip, shape (G,)."""
+    return seconds / 2 + (torch.arange(count) - (count - 1) / 2) / token_rate
+
+
+def checked(name: str, found: Any, clips: int, what: str, dimensions: tuple[int, ...]) -> Tensor:
+    """Embeddings as a float tensor.
+
+    Raises:
+        AaspError: they are none, of another shape, or not finite.
+    """
+    try:
+        vectors = torch.as_tensor(found).float()
+    except (TypeError, ValueError, RuntimeError):
+        raise AaspError(f"{name}: returns {_article(type(found).__name__)}; return {what}") from None
+    if vectors.ndim not in dimensions or len(vectors) != clips or not vectors.numel():
+        raise AaspError(f"{name}: returns {tuple(vectors.shape)} for {clips} clip(s); return {what}")
+    if not vectors.isfinite().all():
+        raise AaspError(f"{name}: returns values that are not finite; correct it")
+    return vectors
+
+
+def told(name: str, call: Callable[[], Any]) -> Any:
+    """What the user's own code returns, its failure in one line."""
+    try:
+        return call()
+    except AaspError:
+        raise
+    except Exception as error:
+        reason = str(error).strip().splitlines() or [""]
+        raise AaspError(f"{name}: fails with {type(error).__name__}: {reason[0]}; AASP_DEBUG=1 shows where") from error
+
+
+def _make(name: str) -> tuple[ModuleType, Any]:
+    """The module, and what calling its function or class gives."""
+    path, _, attribute = name.partition(":")
+    if os.getcwd() not in sys.path and "" not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        module = importlib.import_module(path)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (path == error.name or path.startswith(error.name + ".")):
+            raise AaspError(f"{name}: no module {path}, neither installed nor in this folder; check the name") from None
+        raise AaspError(f"{name}: importing {path} needs {error.name}, which is not installed; install it") from error
+    except Exception as error:
+        raise AaspError(f"{name}: importing {path} fails with {type(error).__name__}: {error}; correct it") from error
+    made = getattr(module, attribute, None)
+    if not callable(made):
+        near = get_close_matches(attribute, [one for one in vars(module) if not one.startswith("_")], n=1)
+        remedy = f"did you mean {path}:{near[0]}?" if near else "name one that the module has"
+        raise AaspError(f"{name}: no class or function {attribute!r} in {path}; {remedy}")
+    needed = _needed(made)
+    if needed:
+        raise AaspError(f"{name}: needs arguments ({', '.join(needed)}); name a function without any that makes it")
+    return module, told(name, made)
+
+
+def _needed(made: Callable[..., Any]) -> list[str]:
+    """Arguments without a default."""
+    try:
+        parameters = inspect.signature(made).parameters.values()
+    except ValueError:  # some built-ins tell no signature
+        return []
+    return [p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+
+
+def _noise(clips: int, samples: int) -> Tensor:
+    """What an encoder is tried on: not silence, which some normalise to nothing."""
+    return 0.1 * torch.randn(clips, samples, generator=torch.Generator().manual_seed(0))
+
+
+def _article(noun: str) -> str:
+    return f"an {noun}" if noun[0].lower() in "aeiou" else f"a {noun}"

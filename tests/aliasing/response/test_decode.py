@@ -1,0 +1,91 @@
+"""Rates are read where they are to be read, and not where they aren't."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from aasp.aliasing.response import decode
+from aasp.aliasing.response.stages import Stage
+from aasp.aliasing.subjects import Heard, Subject, open_subject
+
+CLIPS = 360
+
+
+class Spectrum(Subject):
+    """A waveform's encoder whose vectors are 80 ms of energy in frames of 10 ms."""
+
+    name, rate, token_rate = "it", 8000, 12.5
+
+    def hear(self, wave_BS: torch.Tensor) -> Heard:
+        frames = wave_BS.square().unfold(1, 80, 80).mean(2).log()
+        vectors = frames.unfold(1, 8, 8)
+        return Heard(vectors.mean(1), vectors, (torch.arange(vectors.shape[1]) + 0.5) / 12.5)
+
+
+def accuracies(decoded: decode.Decoded) -> dict[tuple[str, str], float]:
+    return {key: result.alone.estimate for key, result in decoded.results.items()}
+
+
+@pytest.fixture(scope="module")
+def read() -> dict[tuple[str, str], float]:
+    """Of the conv stem, and of an oracle that shifts each clip's mean by its rate."""
+    subject = open_subject("stem=conv")
+    rates = decode.draw(subject, 0, CLIPS)
+    rate_at = dict(zip(map(float, rates.clips[:, 0, 0]), rates.classes, strict=True))
+    told = lambda mel: torch.tensor([float(rate_at[float(one[0, 0])]) for one in mel])
+    oracle = Stage("oracle", lambda mel: torch.eye(decode.CLASSES)[told(mel).long()][:, None].expand(-1, 4, -1), 8)
+    conv = Stage("stem", lambda mel: subject.see(mel).timestamps, 192)
+    return accuracies(decode.decode(rates, [conv, oracle]))
+
+
+def test_the_frames_tell_nearly_all_and_an_oracle_all(read: dict) -> None:
+    assert read["frames", "DFT"] > 0.95
+    assert read["oracle", "mean"] == 1.0
+
+
+def test_the_mean_of_a_linear_stem_tells_nothing_and_its_deviation_does(read: dict) -> None:
+    assert abs(read["stem", "mean"] - 1 / decode.CLASSES) < 0.09  # two and a half deviations of 160 clips
+    assert read["stem", "mean+std"] > 0.6
+
+
+def test_clips_have_rates_within_their_classes_and_are_the_same_for_all() -> None:
+    subject = open_subject("stem=lowpass")
+    rates = decode.draw(subject, 3, 48)
+    again = decode.draw(open_subject("stem=conv"), 3, 48)
+    assert rates.clips.equal(again.clips) and not rates.clips.equal(decode.draw(subject, 4, 48).clips)
+    assert np.bincount(rates.classes).tolist() == [6] * decode.CLASSES
+    assert rates.edges[0] == 3.125 and rates.edges[-1] == 45
+    frames = rates.clips.shape[1]
+    assert frames == 256
+    spectrum = np.abs(np.fft.rfft(rates.frames - rates.frames.mean(1, keepdims=True), axis=1)).mean(2)
+    peak = spectrum.argmax(1) * 100 / frames
+    inside = (peak > rates.edges[rates.classes] - 0.4) & (peak < rates.edges[rates.classes + 1] + 0.4)
+    assert inside.mean() > 0.9
+
+
+def test_a_waveforms_encoder_is_asked_too() -> None:
+    subject = Spectrum()
+    rates = decode.draw(subject, 0, CLIPS)
+    assert rates.clips.shape == (CLIPS, 16_000) and rates.edges[0] == 6.25
+    found = accuracies(decode.decode(rates, [Stage("encoder", lambda wave: subject.hear(wave).timestamps, 8)]))
+    assert found["frames", "DFT"] > 0.95
+    assert found["encoder", "mean"] < 0.4  # but for what 10 ms smooth of the fastest, energies tell nothing
+
+
+def test_a_second_subject_is_compared_clip_by_clip() -> None:
+    subject = open_subject("stem=conv")
+    rates = decode.draw(subject, 0, 96)
+    ones = Stage("stem", lambda mel: torch.ones(len(mel), 2, 3) * mel.mean((1, 2))[:, None, None], 3)
+    first = decode.decode(rates, [ones])
+    told = first.told(first)
+    assert told["chance"] == 1 / 8
+    assert {row["stage"] for row in told["rows"]} == {"frames", "stem"}
+    assert all(row["lead"]["estimate"] == row["lead"]["low"] == row["lead"]["high"] == 0 for row in told["rows"])
+    assert first.told(None)["rows"][0]["lead"] is None
+
+
+def test_tokens_that_are_fast_enough_leave_nothing_to_ask() -> None:
+    assert decode.has_room(6.25) and decode.has_room(50)
+    assert not decode.has_room(100)

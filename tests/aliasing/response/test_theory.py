@@ -1,0 +1,191 @@
+"""What is measured of stems is what their taps say: conv, low-pass, overlap, and the states of AaPE in each phase."""
+
+from __future__ import annotations
+
+import cmath
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from aasp.aliasing.response import theory
+from aasp.aliasing.response.respond import modulations, respond
+from aasp.aliasing.response.stages import stages
+from aasp.aliasing.response.stimuli import Settings
+from aasp.aliasing.subjects import StemSubject
+from aasp.errors import AaspError
+from aasp.stems import build_stem
+from aasp.stems.aape import AaPE, AaPEConfig
+from aasp.stems.contract import Stem
+from aasp.stems.conv import ConvConfig
+from aasp.stems.lowpass import LowpassConfig
+from aasp.stems.sblu import bilateral_laplace
+
+MELS, WIDTH = 32, 12
+FEW = Settings(frequencies=5)
+
+
+def subject(config: object) -> StemSubject:
+    torch.manual_seed(0)
+    return StemSubject("it", build_stem(config, WIDTH, MELS))  # type: ignore[arg-type]
+
+
+def response(one: StemSubject, stage: str, settings: Settings = FEW) -> dict:
+    return respond(one, next(place for place in stages(one, ("stem",)) if place.name == stage), settings)
+
+
+class Comb(Stem):
+    """By hand: the first frame of each patch, and the difference of its two halves' first frames; of the mean bin."""
+
+    def __init__(self) -> None:
+        super().__init__(2, MELS, (16, 16))
+
+    def forward(self, mel_BTM: Tensor, valid_BN: Tensor | None = None) -> Tensor:
+        frames = self.cut(mel_BTM).mean(-1)
+        return torch.stack([frames[..., 0], frames[..., 8] - frames[..., 0]], dim=-1).flatten(1, 2)
+
+
+class Across(Comb):
+    """Each subband's token is that of both subbands, the higher one turned round."""
+
+    def forward(self, mel_BTM: Tensor, valid_BN: Tensor | None = None) -> Tensor:
+        tokens = super().forward(mel_BTM).unflatten(1, (-1, 2))
+        return (tokens - 3 * tokens.flip(2)).flatten(1, 2)
+
+
+def test_the_known_response_of_a_stem_made_by_hand_is_recovered() -> None:
+    found = response(StemSubject("comb", Comb()), "stem")
+    hz = np.array(found["hz"])
+    # |1| of the first channel, |exp(i 8 w) - 1| = 2 |sin 4 w| of the second.
+    second = 2 * np.abs(np.sin(4 * 2 * np.pi * hz / 100))
+    expected = np.sqrt((1 + second**2) / 2)
+    np.testing.assert_allclose(found["gain"], expected, rtol=1e-5)
+    np.testing.assert_allclose(found["theory"], expected, rtol=1e-5)
+    np.testing.assert_allclose(np.array(found["gain_by_subband"]).T, [expected, expected], rtol=1e-5)
+    np.testing.assert_allclose(found["shift_variance"], np.where(hz > 3.125, 2.0, 0.0), atol=1e-4)
+    np.testing.assert_allclose(found["alias_share"], 1, atol=1e-6)
+    np.testing.assert_allclose(found["envelope"], 0, atol=1e-6)
+    assert found["linear"] and found["alias_hz"][-1] == pytest.approx(abs(hz[-1] - 43.75))
+
+
+def test_subbands_that_hear_each_other_are_measured_one_by_one() -> None:
+    found = response(StemSubject("across", Across()), "stem", Settings(frequencies=3))
+    by_subband = np.array(found["gain_by_subband"])
+    comb = np.array(response(StemSubject("comb", Comb()), "stem", Settings(frequencies=3))["gain"])
+    np.testing.assert_allclose(by_subband, comb[:, None] * math.sqrt(10) * np.ones(2), rtol=1e-5)
+    np.testing.assert_allclose(found["gain"], 2 * comb, rtol=1e-5)
+    np.testing.assert_allclose(found["theory"], found["gain"], rtol=1e-5)
+    np.testing.assert_allclose(found["theory_by_subband"], by_subband, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [ConvConfig(), ConvConfig(patch=(8, 32)), LowpassConfig(), ConvConfig(taps=32), ConvConfig(taps=48)],
+    ids=str,
+)
+def test_linear_stems_respond_as_their_taps_say(config: object) -> None:
+    found = response(subject(config), "stem")
+    assert found["linear"]
+    scale = max(found["theory"])
+    np.testing.assert_allclose(found["gain"], found["theory"], atol=1e-4 * scale)
+    np.testing.assert_allclose(found["gain_by_subband"], found["theory_by_subband"], atol=1e-4 * scale)
+
+
+def test_the_convolutions_taps_are_its_weights() -> None:
+    one = subject(ConvConfig())
+    taps = theory.impulse_responses(one.stem).reshape(2, 48, 2, WIDTH)
+    weight = one.stem.project.weight.detach().unflatten(1, (16, 16)).sum(2).T.numpy()
+    np.testing.assert_allclose(taps[1, 16:32, 1], weight, atol=1e-6)
+    assert not taps[1, :16].any() and not taps[1, 32:].any() and not taps[1, :, 0].any()
+
+
+def test_what_the_low_pass_is_for() -> None:
+    summaries = [response(subject(config), "stem")["summary"] for config in (ConvConfig(), LowpassConfig())]
+    conv, lowpass = (one["gain_above"] / one["gain_below"] for one in summaries)
+    assert lowpass < 0.2 < 0.5 < conv
+    assert all(one["alias_share_above"] == pytest.approx(1, abs=1e-6) for one in summaries)
+    # Of all that tokens show, less moves wrongly: that is what a low-pass brings.
+    assert summaries[1]["shift_variance"] < 0.1 < 0.8 < summaries[0]["shift_variance"]
+
+
+FORMS = [
+    dict(phase=phase, taps=taps, window=window)
+    for phase in ("even", "conjugate")
+    for taps in (16, 48)
+    for window in ("two-sided", "gaussian")
+]
+
+
+@pytest.mark.parametrize("form", FORMS, ids=str)
+@pytest.mark.parametrize("gain", ["unit", "paper"])
+def test_states_respond_as_their_taps_say(form: dict, gain: str) -> None:
+    found = response(subject(AaPEConfig(states=4, parameters="fixed", gain=gain, **form)), "states")
+    states = found["states"]
+    scale = np.max(states["theory"])
+    np.testing.assert_allclose(states["measured"], states["theory"], atol=1e-4 * scale)
+    np.testing.assert_allclose(found["gain"], found["theory"], atol=1e-4 * max(found["theory"]))
+    np.testing.assert_allclose(found["alias_share"], 1, atol=1e-4)
+    if form["phase"] == "even":  # both parts see one and the same linear functional's real and imaginary share
+        np.testing.assert_allclose(found["phase_variance"], 1 / math.sqrt(2), atol=1e-4)
+
+
+def test_states_of_estimated_parameters_nearly_do() -> None:
+    found = response(subject(AaPEConfig(states=4)), "states")
+    np.testing.assert_allclose(found["gain"], found["theory"], atol=0.03 * max(found["theory"]))
+    assert not found["linear"]
+
+
+def test_a_states_taps_are_its_response_to_impulses() -> None:
+    torch.manual_seed(1)
+    stem = AaPE(WIDTH, MELS, AaPEConfig(states=3, taps=32, parameters="learned", phase="even")).eval()
+    alpha, beta = (x[0, 0] for x in stem.estimate(torch.zeros(1, 16, MELS)))
+    taps = theory.state_taps(stem, alpha, beta).reshape(32, 2, 3, 2)
+    mel = torch.zeros(32, 48, MELS)
+    mel[torch.arange(32), torch.arange(8, 40)] = 1.0  # each frame of the middle patch's window in turn
+    patches = stem.cut(mel)
+    with torch.no_grad():
+        real, imag = bilateral_laplace(stem.windows(patches), *stem.parameters_of(patches), phase="even", gain="unit")
+    np.testing.assert_allclose(taps[..., 0], real[:, 1], atol=1e-5)
+    np.testing.assert_allclose(taps[..., 1], imag[:, 1], atol=1e-5)
+
+
+def test_the_endless_window_is_the_sum_of_all_its_taps() -> None:
+    stem = AaPE(WIDTH, 16, AaPEConfig(states=2, phase="even", parameters="fixed", gain="paper"))
+    alpha, beta = torch.tensor([[0.3, 0.15]]), torch.tensor([[1.0, 2.2]])
+    hz = np.array([0.7, 9.0, 31.0])
+    found = theory.long_window(stem, alpha, beta, hz, 100.0)
+    share = stem.input_matrix.weight.detach().sum(1).numpy()
+    for row, f in enumerate(hz):
+        for s in range(2):
+            L = complex(alpha[0, s], beta[0, s])
+            terms = (
+                2 / L * cmath.sinh(L / 2) * cmath.exp(-L * abs(m)) * cmath.exp(2j * math.pi * f * m / 100)
+                for m in np.arange(-400, 400) + 0.5
+            )
+            assert found[row, s] == pytest.approx(abs(share[s] * sum(terms)), rel=1e-5)
+
+
+def test_a_long_window_of_unit_gain_comes_near_its_limit() -> None:
+    stem = AaPE(WIDTH, 16, AaPEConfig(states=1, phase="even", parameters="fixed", taps=96))
+    alpha, beta, hz = torch.tensor([[0.2]]), torch.tensor([[1.2]]), np.array([6.25, 18.75, 31.25])
+    real, imag = np.abs(theory.transform(theory.state_taps(stem, alpha, beta), hz, 100.0)).T
+    # At multiples of 6.25 Hz the patch's mean, which the limit doesn't know of, is that of whole periods: nothing.
+    np.testing.assert_allclose(np.hypot(real, imag), theory.long_window(stem, alpha, beta, hz, 100.0)[:, 0], rtol=1e-3)
+    conjugate = AaPE(WIDTH, 16, AaPEConfig(states=1, phase="conjugate", parameters="fixed"))
+    assert theory.long_window(conjugate, alpha, beta, hz, 100.0) is None
+
+
+@pytest.mark.parametrize(("config", "linear"), [(ConvConfig(), True), (LowpassConfig(), True), (AaPEConfig(), False)])
+def test_superposition_tells_what_is_linear(config: object, linear: bool) -> None:
+    stem = subject(config).stem
+    if isinstance(stem, AaPE):
+        with torch.no_grad():
+            stem.fuse.weight[:, WIDTH:].copy_(torch.eye(WIDTH))
+    assert theory.is_linear(stem) is linear
+
+
+def test_a_stem_that_sees_too_much_is_refused() -> None:
+    with pytest.raises(AaspError, match="see 752 frames; 384 are the most"):
+        modulations(subject(ConvConfig(taps=16 + 2 * 368)), FEW)

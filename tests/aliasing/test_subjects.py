@@ -1,0 +1,318 @@
+"""Who can be examined: our models and stems, a user's own, transformers models; and what is said of everything else."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from aasp.aliasing.subjects import LogMelSubject, Subject, open_subject
+from aasp.errors import AaspError
+from aasp.features.logmel import LogMelConfig
+from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
+from aasp.model.encoder import EncoderConfig
+from aasp.stems.aape import AaPEConfig
+
+OWN = '''
+import torch
+from torch import nn
+from aasp.stems.contract import Stem
+from aasp.stems.conv import ConvConfig, ConvStem
+
+WAVE = 7
+
+class Mean(Stem):
+    """Mean of each patch."""
+    def __init__(self):
+        super().__init__(1, 32, (8, 16))
+    def forward(self, mel, valid=None):
+        return self.cut(mel).mean((3, 4)).flatten(1, 2)[..., None]
+
+class Short(Mean):
+    def forward(self, mel, valid=None):
+        return super().forward(mel, valid)[:, 1:]
+
+class Breaks(Mean):
+    def forward(self, mel, valid=None):
+        return mel @ torch.ones(7)
+
+def conv():
+    return ConvStem(8, 64, ConvConfig(patch=(10, 16)))
+
+class Framed(nn.Module):
+    sample_rate = 8000
+    def __init__(self):
+        super().__init__()
+        self.conv, self.drop = nn.Conv1d(1, 3, 700, 333), nn.Dropout()
+    def forward(self, wave):
+        return self.drop(self.conv(wave[:, None]).transpose(1, 2))
+
+class Stated(Framed):
+    token_rate = 25.0
+
+class Clip:
+    def __call__(self, wave):
+        return torch.stack([wave.mean(1), wave.std(1)], 1).numpy()
+
+class Ten:
+    def __call__(self, wave):
+        return torch.ones(len(wave), 10, 3)
+
+class NeedsWidth:
+    def __init__(self, width, *, depth=2): ...
+
+class Fails:
+    def __init__(self):
+        raise OSError("weights.bin is gone\\nand more")
+
+class FailsLater:
+    def __call__(self, wave):
+        raise RuntimeError("expected 44100")
+
+class Four:
+    def __call__(self, wave):
+        return wave[:, None, None]
+
+class Text:
+    def __call__(self, wave):
+        return "vectors"
+
+class NotFinite:
+    def __call__(self, wave):
+        return torch.full((len(wave), 3), float("nan"))
+
+def number():
+    return 3
+
+class Both:
+    """HEAR's interface, of an object."""
+    sample_rate = 16000
+    def get_timestamp_embeddings(self, audio, model):
+        frames = audio.unfold(1, 400, 800)
+        ms = (torch.arange(frames.shape[1]) * 50.0 + 12.5).expand(len(audio), -1)
+        return frames, ms
+    def get_scene_embeddings(self, audio, model):
+        return audio[:, :5]
+'''
+HEAR = """
+import torch
+class Model:
+    sample_rate = 16000
+    scale = 2.0
+def load_model(model_file_path=""):
+    return Model()
+def get_timestamp_embeddings(audio, model):
+    frames = model.scale * audio.unfold(1, 400, 800)
+    return frames, (torch.arange(frames.shape[1]) * 50.0 + 12.5).expand(len(audio), -1)
+def get_scene_embeddings(audio, model):
+    return model.scale * audio[:, :5]
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The current directory, with modules of a user's in it."""
+    (tmp_path / "own_encoders.py").write_text(OWN)
+    (tmp_path / "own_hear.py").write_text(HEAR)
+    (tmp_path / "own_broken.py").write_text("import nowhere_to_be_found\n")
+    (tmp_path / "own_syntax.py").write_text("def (:\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [place for place in sys.path if place])
+    yield tmp_path
+    for module in [name for name in sys.modules if name.startswith("own_")]:
+        del sys.modules[module]
+
+
+def noise(clips: int, seconds: float, rate: int = 16_000) -> torch.Tensor:
+    return 0.1 * torch.randn(clips, round(seconds * rate), generator=torch.Generator().manual_seed(1))
+
+
+def holds_together(subject: Subject, seconds: float = 2.0) -> None:
+    """One vector a token, evenly `token_rate` a second, inside the clip, and nothing of one clip in another."""
+    waves = noise(2, seconds, subject.rate)
+    heard = subject.hear(waves)
+    clips, tokens, _ = heard.timestamps.shape
+    assert (clips, tokens, len(heard.clip)) == (2, len(heard.seconds), 2)
+    assert heard.seconds[0] >= 0 and heard.seconds[-1] <= seconds
+    torch.testing.assert_close(heard.seconds.diff(), torch.full((tokens - 1,), 1 / subject.token_rate))
+    assert abs(tokens - seconds * subject.token_rate) <= 3
+    torch.testing.assert_close(heard.timestamps[1:], subject.hear(waves[1:]).timestamps, atol=1e-4, rtol=1e-4)
+
+
+def test_our_models(folder: Path) -> None:
+    config = AudioEncoderConfig(LogMelConfig(mels=32), encoder=EncoderConfig(16, 1, 2), stem=AaPEConfig(states=2))
+    AudioEncoder(config).save("runs/small/model")
+    subject = open_subject("runs/small")
+    assert isinstance(subject, LogMelSubject) and subject.name == "small" and subject.token_rate == 6.25
+    assert open_subject("runs/small/model").name == "small"
+    holds_together(subject)
+
+
+def test_an_untrained_stem_by_its_configuration() -> None:
+    subject, again = open_subject("stem=aape,phase=even,taps=48"), open_subject("stem=aape,phase=even,taps=48")
+    assert isinstance(subject, LogMelSubject) and subject.stem.config == AaPEConfig(phase="even", taps=48)
+    assert all(a.equal(b) for a, b in zip(subject.stem.parameters(), again.stem.parameters(), strict=True))
+    holds_together(subject)
+    conv = open_subject("stem=conv")
+    assert not torch.allclose(subject.hear(noise(1, 1)).timestamps, conv.hear(noise(1, 1)).timestamps)
+
+
+def test_a_stem_of_ones_own(folder: Path) -> None:
+    subject = open_subject("own_encoders:Mean")
+    assert isinstance(subject, LogMelSubject) and subject.frontend.config.mels == 32 and subject.token_rate == 12.5
+    holds_together(subject)
+    mel = torch.randn(1, 24, 32)
+    heard = subject.see(mel)
+    patches = mel.reshape(1, 3, 8, 2, 16).mean((2, 4))
+    torch.testing.assert_close(heard.timestamps, patches)
+    torch.testing.assert_close(heard.clip, torch.cat([patches.mean(1), patches.std(1, correction=0)], 1))
+    assert open_subject("own_encoders:conv").token_rate == 10
+
+
+def test_an_encoder_of_ones_own(folder: Path) -> None:
+    subject = open_subject("own_encoders:Framed")
+    assert not isinstance(subject, LogMelSubject) and subject.rate == 8000
+    assert subject.token_rate == pytest.approx(8000 / 333, rel=1e-6)
+    holds_together(subject)
+    assert open_subject("own_encoders:Stated").token_rate == 25.0
+    # The centre of a vector is the middle of what the convolution sees, here to a rounding of the clip's length.
+    heard = subject.hear(noise(1, 2, 8000))
+    assert heard.seconds[0] == pytest.approx(350 / 8000, abs=333 / 8000 / 2)
+    torch.testing.assert_close(heard.clip, heard.timestamps.mean(1))
+
+
+def test_an_encoder_that_gives_one_vector_a_clip(folder: Path) -> None:
+    subject = open_subject("own_encoders:Clip")
+    heard = subject.hear(noise(3, 2))
+    assert subject.token_rate == 0 and heard.clip.shape == (3, 2) and heard.timestamps.shape == (3, 1, 2)
+    assert heard.seconds.tolist() == [1.0]
+
+
+@pytest.mark.parametrize(("name", "scale"), [("own_hear:load_model", 2.0), ("own_encoders:Both", 1.0)])
+def test_hears_interface(folder: Path, name: str, scale: float) -> None:
+    subject = open_subject(name)
+    holds_together(subject)
+    assert subject.token_rate == pytest.approx(20)
+    waves = noise(2, 1)
+    torch.testing.assert_close(subject.hear(waves).clip, scale * waves[:, :5])
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [
+        ("own_nothing:Mean", "no module own_nothing, neither installed nor in this folder"),
+        ("own_encoders.inner:Mean", "no module own_encoders.inner"),
+        ("own_broken:Mean", "needs nowhere_to_be_found, which is not installed"),
+        ("own_syntax:Mean", "fails with SyntaxError"),
+        ("own_encoders:Meen", "no class or function 'Meen' in own_encoders; did you mean own_encoders:Mean?"),
+        ("own_encoders:WAVE", "no class or function 'WAVE'"),
+        ("own_encoders:", "no class or function ''"),
+        ("own_encoders:NeedsWidth", r"needs arguments \(width\)"),
+        ("own_encoders:Fails", "fails with OSError: weights.bin is gone;"),
+        ("own_encoders:FailsLater", "fails with RuntimeError: expected 44100"),
+        ("own_encoders:number", "makes an int, which can't be called"),
+        ("own_encoders:Text", r"returns a str; return \(B, G, D\) or \(B, D\)"),
+        ("own_encoders:NotFinite", "not finite"),
+        ("own_encoders:Ten", "gives 10 vectors for 1 s and 10 for 4 s"),
+        ("own_encoders:Short", r"gives \(2, 7, 1\) for 2 clips of 4 time patches x 2 subbands"),
+        ("own_encoders:Breaks", "own_encoders:Breaks: fails with RuntimeError"),
+        ("stem=convolution", "'convolution' is not one of conv, lowpass, aape"),
+        ("stem=aape,taps", "'taps' has no value"),
+        ("stem=aape,tap=48", "unknown field 'tap'; did you mean 'taps'"),
+        ("stem=aape,taps=47", "taps 47 must be"),
+        ("nothing/here/at/all", "no such directory"),
+    ],
+)  # fmt: skip
+def test_what_can_not_be_examined_is_told_in_one_line(folder: Path, name: str, complaint: str) -> None:
+    with pytest.raises(AaspError, match=complaint) as told:
+        open_subject(name)
+    assert "\n" not in str(told.value)
+
+
+needs_transformers = pytest.mark.skipif(
+    importlib.util.find_spec("transformers") is None, reason="needs transformers, in the test extra"
+)
+
+
+def tiny_ast(folder: Path) -> None:
+    from transformers import ASTConfig, ASTFeatureExtractor, ASTModel
+
+    sizes = dict(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16)
+    ASTModel(ASTConfig(**sizes, max_length=204, num_mel_bins=48)).save_pretrained(folder)
+    ASTFeatureExtractor(max_length=204, num_mel_bins=48).save_pretrained(folder)
+
+
+def tiny_wav2vec2(folder: Path, kind: str = "Wav2Vec2") -> None:
+    import transformers
+
+    sizes = dict(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16)
+    layers = dict(conv_dim=(8,) * 3, conv_kernel=(10, 8, 8), conv_stride=(5, 8, 8), num_conv_pos_embedding_groups=2)
+    config = getattr(transformers, f"{kind}Config")(**sizes, **layers, num_conv_pos_embeddings=8)
+    getattr(transformers, f"{kind}Model")(config).save_pretrained(folder)
+    transformers.Wav2Vec2FeatureExtractor().save_pretrained(folder)
+
+
+@needs_transformers
+def test_an_audio_spectrogram_transformer(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    tiny_ast(tmp_path / "ast")
+    subject = open_subject(tmp_path / "ast")
+    assert (subject.name, subject.rate, subject.token_rate) == ("ast", 16_000, 10.0)
+    holds_together(subject, seconds=1.5)
+    waves = noise(2, 1.5)
+    heard = subject.hear(waves)
+    assert heard.seconds[:2].tolist() == pytest.approx([0.08, 0.18])  # 16 frames, then 10 further
+    # Frequency-major tokens: the first time step is every T-th of them, T = (204 - 16) / 10 + 1.
+    inputs = subject.extractor(list(waves.numpy()), sampling_rate=16_000, return_tensors="pt").input_values
+    hidden = subject.model(inputs).last_hidden_state
+    torch.testing.assert_close(heard.timestamps[:, 0], hidden[:, 2::19].mean(1))
+    assert (hidden.shape[1] - 2) % 19 == 0 and heard.timestamps.shape[1] == 15
+    with pytest.raises(AaspError, match=r"takes at most 2.055 s, not 3 s"):
+        subject.hear(noise(1, 3))
+
+
+@needs_transformers
+@pytest.mark.parametrize("kind", ["Wav2Vec2", "Hubert"])
+def test_an_encoder_behind_strided_convolutions(tmp_path: Path, kind: str) -> None:
+    tiny_wav2vec2(tmp_path / "model", kind)
+    subject = open_subject(tmp_path / "model")
+    assert subject.token_rate == 50.0
+    holds_together(subject)
+
+
+def change(**fields: object) -> Callable[[Path], None]:
+    def rewrite(folder: Path) -> None:
+        file = folder / "config.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | fields))
+
+    return rewrite
+
+
+@needs_transformers
+@pytest.mark.parametrize(
+    ("spoil", "complaint"),
+    [
+        (change(model_type="bert"), "is a bert model; AST and encoders of waveforms"),
+        (change(model_type="no_such"), "not to be loaded"),
+        (lambda folder: (folder / "model.safetensors").unlink(), "not to be loaded"),
+        (lambda folder: (folder / "preprocessor_config.json").unlink(), "not to be loaded"),
+    ],
+)
+def test_a_transformers_model_that_can_not_be_read(tmp_path: Path, spoil: Callable, complaint: str) -> None:
+    tiny_ast(tmp_path / "model")
+    spoil(tmp_path / "model")
+    with pytest.raises(AaspError, match=complaint) as told:
+        open_subject(tmp_path / "model")
+    assert "\n" not in str(told.value)
+
+
+def test_without_transformers_its_name_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "hubert"}')
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(AaspError, match="pip install transformers"):
+        open_subject(tmp_path)
