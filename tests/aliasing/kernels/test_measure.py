@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from aasp.aliasing.kernels import heard
 from aasp.aliasing.kernels.measure import measure
 from aasp.aliasing.kernels.origin import Origin, origin
 from aasp.aliasing.kernels.section import answer, section
@@ -84,15 +85,50 @@ def test_one_clip_is_enough_but_has_no_interval(aape_model, sounds):
 
 
 class Waves(Subject):
-    name, rate, token_rate = "wav2vec", 16_000, 50.0
+    """Log-energy 50 times a second: as it is, less what it was 40 ms ago, and averaged over 160 ms."""
+
+    name, rate, token_rate = "waves", 16_000, 50.0
 
     def hear(self, wave_BS: torch.Tensor) -> Heard:
-        raise AssertionError("not to be asked")
+        whole = wave_BS[:, : wave_BS.shape[1] // 320 * 320].unflatten(1, (-1, 320))
+        energy = whole.square().mean(2).clamp_min(1e-9).log()
+        track = torch.nn.functional.pad(energy[:, None], (7, 0), mode="replicate")
+        smooth = torch.nn.functional.avg_pool1d(track, 8, 1)[:, 0]
+        change = energy - torch.nn.functional.pad(energy[:, None], (2, 0), mode="replicate")[:, 0, :-2]
+        over_time = torch.stack([energy, change, smooth], dim=-1)
+        return Heard(over_time.mean(1), over_time, (torch.arange(energy.shape[1]) + 0.5) / 50)
 
 
-def test_a_subject_without_a_spectrogram_is_refused(sounds):
-    with pytest.raises(AaspError, match=r"wav2vec reads waveforms.*`aasp alias stability` and `aasp alias response`"):
-        measure(Waves(), sounds, UNKNOWN)
+def test_an_encoder_of_waveforms_is_heard_from_outside(sounds):
+    found = json.loads(json.dumps(measure(Waves(), sounds, UNKNOWN)))
+    assert found["linear"]["channels"] == 3 and found["band_hz"] == [25.0, 50.0]
+    assert "of what waves's vectors follow" in answer(found)
+    assert section(found, Path())[0].title == "Which modulations its channels follow"
+
+
+def test_what_its_channels_follow_is_what_they_were_made_to_follow():
+    noise = 0.1 * torch.randn(40_000, generator=torch.Generator().manual_seed(0))
+    kernels = heard.heard(Waves(), noise)
+    rate = kernels.hertz
+    box = np.sinc(rate / 50)  # of a vector's own 20 ms
+    closed = np.abs(np.stack([box, 2 * box * np.sin(2 * np.pi * rate * 0.02), box * dirichlet(rate)]))
+    gains = np.sqrt(kernels.power[0])
+    np.testing.assert_allclose(gains[:2], closed[:2], atol=0.05)
+    np.testing.assert_allclose(gains[2], closed[2], atol=0.15)  # its first seven vectors see less
+    np.testing.assert_array_equal(kernels.peak_hz[0], rate[closed.argmax(1)])
+
+
+def dirichlet(rate: np.ndarray) -> np.ndarray:
+    """Of the mean of eight values 20 ms apart."""
+    return np.sin(np.pi * rate * 0.16) / (8 * np.sin(np.pi * rate * 0.02))
+
+
+def test_an_encoder_of_one_vector_a_clip_is_refused(sounds):
+    class Once(Waves):
+        name, token_rate = "once", 0.0
+
+    with pytest.raises(AaspError, match=r"once: gives one vector a clip.*`aasp alias stability` can examine it"):
+        measure(Once(), sounds, UNKNOWN)
 
 
 def test_a_clip_shorter_than_a_patch(aape_model, tmp_path):

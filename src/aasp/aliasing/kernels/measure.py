@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aasp.aliasing.kernels import interventions, parameters
+from aasp.aliasing.kernels import heard, interventions, parameters
 from aasp.aliasing.kernels.linearised import Kernels, linearised
 from aasp.aliasing.kernels.origin import Origin
 from aasp.aliasing.kernels.overlay import overlay
@@ -44,7 +44,7 @@ def measure(
     """Measure where a subject's kernels look on some clips.
 
     Args:
-        subject: one that reads log-mels.
+        subject: of log-mels, its stem is read; of waveforms, what its vectors over time follow.
         files: sound files.
         origin: the run that its model comes from.
         progress: called with (done, total).
@@ -53,13 +53,10 @@ def measure(
         JSON values.
 
     Raises:
-        AaspError: the subject reads waveforms, or a file can't be used.
+        AaspError: the subject gives one vector a clip, or a file can't be used.
     """
     if not isinstance(subject, LogMelSubject):
-        raise AaspError(
-            f"{subject.name} reads waveforms: it has no patch embedding of a log-mel whose kernels could be read; "
-            "`aasp alias stability` and `aasp alias response` can examine it"
-        )
+        return _heard(subject, files, progress)
     frame_rate, patch = subject.frontend.config.frame_rate, subject.stem.patch
     band = tuple(w * frame_rate / (2 * np.pi) for w in beta_range(patch[0]))
     clips = [_listen(subject, file) for file in files]
@@ -95,6 +92,31 @@ def _listen(subject: LogMelSubject, file: str) -> Clip:
     return clip, mel_1TM
 
 
+def _heard(subject: Subject, files: Sequence[str], progress: Callable[[int, int], None]) -> dict[str, Any]:
+    """What is known of an encoder of waveforms: the modulations that its channels follow."""
+    heard.check(subject)
+    waves = [torch.from_numpy(read(file, rate=subject.rate)) for file in files]
+    least = 2 / subject.token_rate
+    short = next((k for k, wave in enumerate(waves) if len(wave) < least * subject.rate), None)
+    if short is not None:
+        raise AaspError(f"clip too short: {files[short]} is less than {least:.3g} s, two vectors; leave it out")
+    chosen = sorted({round(k) for k in np.linspace(0, len(waves) - 1, min(LINEARISED, len(waves)))})
+    found = []
+    for done, k in enumerate(chosen, start=1):
+        found.append(heard.heard(subject, waves[k]))
+        progress(done, len(chosen))
+    band = (subject.token_rate / 2, heard.FRAME_RATE / 2)
+    return {
+        "subject": subject.name,
+        "frame_rate": heard.FRAME_RATE,
+        "band_hz": list(band),
+        "clips": [{"file": file, "seconds": len(w) / subject.rate} for file, w in zip(files, waves, strict=True)],
+        "linear": _of_channels(found, heard.FRAME_RATE, band[0]) | {"adapts": True, "heard": True},
+        "pull": pulls(),
+        "evolution": {},
+    }
+
+
 def _linear(
     subject: LogMelSubject, clips: Sequence[Clip], band: tuple[float, ...], step: Callable[[], None]
 ) -> dict[str, Any]:
@@ -104,27 +126,34 @@ def _linear(
     for _, mel in clips:
         found.append(linearised(subject.stem, mel[0], frame_rate))
         step()
-    peaks = [kernels.peak_hz for kernels in found]
-    histogram = np.mean([np.histogram(p, PEAK_BINS, (0, frame_rate / 2))[0] / p.size for p in peaks], axis=0)
-    levels = np.concatenate([kernels.power.reshape(-1, len(kernels.hertz)) for kernels in found])
-    levels /= levels.sum(-1, keepdims=True).clip(1e-30)
     first = found[0]
     middle = first.peak_hz.shape[0] // 2
     own = (first.power[middle] / first.power[middle].sum(-1, keepdims=True).clip(1e-30)).max(-1)
     away = lambda rate: np.abs(first.peak_hz[middle] - rate)
     examples = [int(np.lexsort((-own, away(rate)))[0]) for rate in (band[0], np.sqrt(band[0] * band[1]), 0.8 * band[1])]
-    return {
-        "clips": len(clips),
-        "channels": int(first.peak_hz.size),
-        "hertz": first.hertz.tolist(),
-        "power": np.quantile(levels, QUANTILES, axis=0).tolist(),
-        "peaks": histogram.tolist(),
-        "beyond": over_clips(np.array([kernels.beyond(band[0]) for kernels in found])),
-        "peaks beyond": over_clips(np.array([float((p > band[0]).mean()) for p in peaks])),
+    return _of_channels(found, frame_rate, band[0]) | {
         "adapts": bool(any(not np.allclose(k.jacobian, first.jacobian, rtol=1e-3, atol=1e-6) for k in found)),
+        "heard": False,
         "examples": [  # channels that respond most at a slow, a middle and a fast rate
             {"hertz": float(first.peak_hz[middle, d]), "weights": first.profile(middle, d).tolist()} for d in examples
         ],
+    }
+
+
+def _of_channels(found: Sequence[Kernels], frame_rate: float, low_hz: float) -> dict[str, Any]:
+    """What is told of all channels, of a stem or of an encoder."""
+    peaks = [kernels.peak_hz for kernels in found]
+    histogram = np.mean([np.histogram(p, PEAK_BINS, (0, frame_rate / 2))[0] / p.size for p in peaks], axis=0)
+    levels = np.concatenate([kernels.power.reshape(-1, len(kernels.hertz)) for kernels in found])
+    levels /= levels.sum(-1, keepdims=True).clip(1e-30)
+    return {
+        "clips": len(found),
+        "channels": int(found[0].peak_hz.size),
+        "hertz": found[0].hertz.tolist(),
+        "power": np.quantile(levels, QUANTILES, axis=0).tolist(),
+        "peaks": histogram.tolist(),
+        "beyond": over_clips(np.array([kernels.beyond(low_hz) for kernels in found])),
+        "peaks beyond": over_clips(np.array([float((p > low_hz).mean()) for p in peaks])),
     }
 
 

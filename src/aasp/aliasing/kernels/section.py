@@ -46,6 +46,11 @@ def answer(found: dict[str, Any]) -> str:
     if "parameters" not in found:
         linear = found["linear"]
         share = percent(linear["beyond"]) if linear["adapts"] else f"{number(linear['beyond']['estimate'])} %"
+        if linear["heard"]:
+            return (
+                f"Kernels: of what {found['subject']}'s vectors follow of modulations put into {linear['clips']} "
+                f"clips, {share} lies beyond {hertz_label(low)} Hz, which {2 * low:.3g} vectors a second alias."
+            )
         whatever = f"on {linear['clips']} clips" if linear["adapts"] else "whatever the clip"
         return (
             f"Kernels: {share} of the power of {found['subject']}'s temporal kernels lies, {whatever}, at modulations "
@@ -69,7 +74,8 @@ def section(found: dict[str, Any], folder: Path) -> list[Section]:
     """
     estimated = [_where(found), _overlays(found), _pays(found)] if "parameters" in found else []
     evolution = [_evolution(found)] if found["evolution"] else []
-    return [*estimated, *evolution, _linear(found), _pull(found)]
+    channels = _heard(found) if found["linear"]["heard"] else _linear(found)
+    return [*estimated, *evolution, channels, _pull(found)]
 
 
 def _where(found: dict[str, Any]) -> Section:
@@ -216,6 +222,23 @@ def _linear(found: dict[str, Any]) -> Section:
         f"""A token's kernel is its derivative by the spectrogram around it: for a convolution, its weights.
         <b>Power:</b> line, the median of {linear["channels"]:,} channels; shade, four fifths of them. <b>Tinted:</b>
         rates that patches alias. A kernel as long as a patch can't resolve much finer than 6 Hz at 160 ms.""",
+    )
+
+
+def _heard(found: dict[str, Any]) -> Section:
+    linear, low = found["linear"], found["band_hz"][0]
+    return Section(
+        "Which modulations its channels follow",
+        f"""An encoder of waveforms has no kernels of a spectrogram to be read, so they were heard from outside: the
+        loudness of {linear["clips"]} clips was swung at each rate, and what turns with the swing was kept.
+        {_told(linear["beyond"])} of it lies beyond {hertz_label(low)} Hz, half of its vectors a second, and
+        {100 * linear["peaks beyond"]["estimate"]:.0f} % of the channels follow a rate there most.""",
+        [
+            channel_power(np.array(linear["hertz"]), np.array(linear["power"]), low, title="What channels follow"),
+            channel_peaks(np.array(linear["peaks"]), found["frame_rate"] / 2, low, title="What they follow most"),
+        ],
+        f"""<b>Power:</b> line, the median of {linear["channels"]:,} channels; shade, four fifths of them.
+        <b>Tinted:</b> rates that are folded onto slower ones.""",
     )
 
 
