@@ -113,7 +113,7 @@ def test_what_its_channels_follow_is_what_they_were_made_to_follow():
     box = np.sinc(rate / 50)  # of a vector's own 20 ms
     closed = np.abs(np.stack([box, 2 * box * np.sin(2 * np.pi * rate * 0.02), box * dirichlet(rate)]))
     gains = np.sqrt(kernels.power[0])
-    np.testing.assert_allclose(gains[:2], closed[:2], atol=0.05)
+    np.testing.assert_allclose(gains[:2], closed[:2], atol=0.1)
     np.testing.assert_allclose(gains[2], closed[2], atol=0.15)  # its first seven vectors see less
     np.testing.assert_array_equal(kernels.peak_hz[0], rate[closed.argmax(1)])
 
