@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from aasp.aliasing import report
 from aasp.aliasing.ablation.section import answer, section
+from browser import DESK, PHONE, look
 
 
 def difference(estimate: float, spread: float, against: str = "full") -> dict[str, Any]:
@@ -53,3 +56,12 @@ def test_every_number_is_on_the_page(found: dict[str, Any], tmp_path: Path) -> N
     assert "against conv: +20.0 (+10.0 to +30.0; could have seen 14.0)" in table
     assert "&lt;odd&gt;" in table and "<odd>" not in table and "a guess: 10.0" in table
     assert "6 minutes" in second.caption
+
+
+@pytest.mark.parametrize("width", [PHONE, DESK])
+def test_the_page_in_a_browser(found: dict[str, Any], tmp_path: Path, width: int) -> None:
+    made = {"command": "aasp ablate toy", "software": "aasp 1"}
+    (tmp_path / "ablation.json").write_text(json.dumps(found | made))
+    (tmp_path / "report.html").write_text(report.tell(tmp_path), encoding="utf-8")
+    seen = look(tmp_path / "report.html", tmp_path, width=width, scheme="dark")
+    assert seen.faults == [] and len(seen.found["drawings"]) == 2

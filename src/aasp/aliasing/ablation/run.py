@@ -34,7 +34,7 @@ class Outcome:
     """How a call of `ablate` ended.
 
     Attributes:
-        busy: cells that other processes were at, "NAME, seed S".
+        busy: cells that other processes are at, "NAME, seed S".
         exit_code: 0, or what the training returned when a signal stopped it.
     """
 
@@ -70,7 +70,9 @@ def ablate(
     Raises:
         AaspError: bad data, or a cell broke down in training.
     """
-    busy = []
+    busy: dict[str, Trained] = {}
+    # Whoever was at a cell may have done with it since.
+    told = lambda: [place for place, trained in busy.items() if not _done(trained, measures)]
     for seed in range(seeds):
         for number, cell in enumerate(suite, start=1):
             trained, place = folder.trained(cell.name, seed), f"{cell.name}, seed {seed}"
@@ -78,20 +80,20 @@ def ablate(
                 continue
             with trained.taken() as ours:
                 if not ours:
-                    busy.append(place)
+                    busy[place] = trained
                     continue
                 if not trained.finished:
                     say(f"training {place} (cell {number} of {len(suite.cells)}, seed {seed + 1} of {seeds})")
                     code = _train(suite.recipe_of(cell, steps, seed), data, trained, workers, precision)
                     if code:
-                        return Outcome(busy, code)
+                        return Outcome(told(), code)
                 listener = Listener(load(trained.path))
                 for measure in measures:
                     if trained.scores(measure.name) is not None:
                         continue
                     say(f"measuring {place}: {measure.name}")
                     trained.keep(measure.name, measure(listener))
-    return Outcome(busy)
+    return Outcome(told())
 
 
 def steps_within(suite: Suite, minutes: float, seeds: int, say: Say = print) -> int:

@@ -52,7 +52,7 @@ def section(found: Mapping[str, Any], folder: Path) -> list[Section]:
             panels.append(forest(list(shown), unit.scale * np.array(values), title=measure, what=unit.axis))
     told = Section(
         TITLE,
-        f"""{escape(answer(found))} Every cell was trained alike, {found["settings"].get("steps"):,} steps from the same
+        f"""Every cell was trained alike, {found["settings"].get("steps"):,} steps from the same
         seeds, and differs from another in one thing. Differences are paired by seed and clip, and intervals draw both
         trainings and clusters of clips (recordings, speakers, instruments).""",
         panels,
