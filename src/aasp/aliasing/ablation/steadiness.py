@@ -25,14 +25,16 @@ LOOKED_AT = {
     "stability, fast modulation": ("AM 9 Hz", "AM 26 Hz"),
 }
 """The measures, and the rows of the laboratory's table that each averages."""
-METRIC = "control's distance minus its own"
+METRIC = "log2 of the control's distance over its own"
+LEAST = 1e-3
+"""Of the distance between two clips: what moves less than that has not moved."""
 
 
 class Steadiness:
-    """How much less far a perturbation moves a clip's embedding than a slow change of loudness of equal energy does.
+    """How many times less far a perturbation moves a clip's embedding than a slow change of equal energy does.
 
-    In units of the median distance between two clips; above zero, the encoder is steadier than under the slow change.
-    A clip that is changed more than the strongest control counts for nothing.
+    In octaves: 1: half as far; −1: twice as far. A ratio, since encoders differ in how far any change moves them. A clip that is
+    changed more than the strongest control counts for nothing.
 
     Args:
         name: one of LOOKED_AT.
@@ -66,7 +68,7 @@ def open_steadiness(word: str) -> list[Measure]:
 
 
 def _ahead(encoder: AudioEncoder, clips: Excerpts) -> Mapping[str, np.ndarray]:
-    """By key of each row: the control's distance at the same energy, less the perturbation's, shape (n,)."""
+    """By key of each row: octaves from the perturbation's distance up to the control's at the same energy, (n,)."""
     subject = EncoderSubject("cell", encoder)
     wanted = {key for keys in LOOKED_AT.values() for key in keys}
     every = rows(subject.token_rate / 2, clips.samples / RATE)
@@ -76,6 +78,8 @@ def _ahead(encoder: AudioEncoder, clips: Excerpts) -> Mapping[str, np.ndarray]:
     controls = [row.key for row in table if row.family == "control"]
     strengths = np.stack([seen.decibel[key] for key in controls])
     curve = np.stack([measured[key]["distance"] for key in controls])
-    return {
-        key: control_at(seen.decibel[key], strengths, curve, at_rest=0.0) - measured[key]["distance"] for key in wanted
-    }
+    octaves = {}
+    for key in wanted:
+        own, control = measured[key]["distance"], control_at(seen.decibel[key], strengths, curve, at_rest=0.0)
+        octaves[key] = np.log2((control + LEAST) / (own + LEAST))
+    return octaves
