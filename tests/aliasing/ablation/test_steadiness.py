@@ -44,9 +44,8 @@ def encoder() -> AudioEncoder:
 
 
 def octaves(one: dict[str, list[float | None]]) -> np.ndarray:
-    control, own = (
-        np.array([np.nan if value is None else value for value in one[name]]) for name in ("control_distance", "distance")
-    )
+    known = lambda values: np.array([np.nan if value is None else value for value in values])
+    control, own = known(one["control_distance"]), known(one["distance"])
     return np.log2((control + 1e-3) / (own + 1e-3))
 
 

@@ -33,8 +33,8 @@ LEAST = 1e-3
 class Steadiness:
     """How many times less far a perturbation moves a clip's embedding than a slow change of equal energy does.
 
-    In octaves: 1: half as far; −1: twice as far. A ratio, since encoders differ in how far any change moves them. A clip that is
-    changed more than the strongest control counts for nothing.
+    In octaves: 1, half as far; −1, twice as far. A ratio, since encoders differ in how far any change moves them. A
+    clip that is changed more than the strongest control counts for nothing.
 
     Args:
         name: one of LOOKED_AT.
