@@ -29,7 +29,7 @@ from aasp.evaluate.finetune.request import Finetuning
 from aasp.evaluate.finetune.results import minutes
 from aasp.evaluate.finetune.run import Outcome, finetune
 from aasp.evaluate.probe import ProbeResult, scores
-from aasp.training.engine import Precision
+from aasp.training.precision import Precision
 
 
 @dataclass(frozen=True)
