@@ -11,7 +11,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
-sys.path.insert(0, str(Path(__file__).parent))  # `browser`, which tests of pages share
+sys.path.insert(0, str(Path(__file__).parent))  # `browser` and `kaldi`, which tests share
 
 import hypothesis
 import pytest

@@ -105,6 +105,8 @@ def test_cells_that_another_is_at_are_left_and_named(
         (["--steps=2", "--cells=cnv"], "'cnv' is unknown; did you mean 'conv'"),
         (["--steps=2", "--benchmarks=esc50"], "--benchmarks esc50: write NAME=ROOT, or INDEX:LABEL:SPLIT"),
         (["--steps=2", "--benchmarks=no.csv:label:split"], "no.csv"),
+        (["--steps=2", "--data=nowhere"], "no such folder or index: nowhere"),
+        (["--steps=2", "--stability=nowhere"], "no such folder or index: nowhere"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(
@@ -115,6 +117,22 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     error = capsys.readouterr().err
     assert words in error and error.count("\n") == 1
     assert not out.exists()
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.01])
+def test_a_clip_to_probe_that_cannot_be_used_is_told_before_training(
+    sounds: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], seconds: float
+) -> None:
+    index = tmp_path / "set" / "index.csv"
+    index.parent.mkdir()
+    soundfile.write(index.with_name("bad.wav"), np.zeros(round(16_000 * seconds)), 16_000)
+    clips = [sounds / f"{n}.wav" for n in range(3)]
+    rows = [f"{clips[0]},a,train", "bad.wav,b,train", f"{clips[1]},a,test", f"{clips[2]},b,test"]
+    index.write_text("\n".join(["path,label,split", *rows]))
+    out, told = tmp_path / "out", f"{index}:label:split"
+    assert main(["ablate", "toy", "--data", str(sounds), "--out", str(out), "--steps=1", "--benchmarks", told]) == 2
+    error = capsys.readouterr().err
+    assert "bad.wav" in error and error.count("\n") == 1 and not out.exists()
 
 
 def test_an_output_that_is_something_else_is_kept(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import kaldi_native_fbank
 import numpy as np
 import pytest
 import torch
@@ -11,6 +10,7 @@ from transformers import ASTFeatureExtractor
 from aasp.errors import AaspError
 from aasp.features import logmel
 from aasp.features.logmel import LogMel, LogMelConfig, mel_filterbank
+from kaldi import kaldi
 
 RAW = {"mean": 0.0, "std": 1.0}
 
@@ -25,18 +25,6 @@ def sounds() -> dict[str, np.ndarray]:
         "tremolo": (0.5 + 0.4 * np.sin(2 * np.pi * 8 * time)) * rng.normal(size=24_000) * 0.2 + 0.1,
         "silence": np.zeros(24_000),
     }
-
-
-def kaldi(wave: np.ndarray) -> np.ndarray:
-    options = kaldi_native_fbank.FbankOptions()
-    options.frame_opts.dither = 0
-    options.frame_opts.window_type = "hanning"
-    options.mel_opts.num_bins = 128
-    options.use_energy = False
-    bank = kaldi_native_fbank.OnlineFbank(options)
-    bank.accept_waveform(16_000, wave.tolist())
-    bank.input_finished()
-    return np.stack([bank.get_frame(i) for i in range(bank.num_frames_ready)])
 
 
 @pytest.mark.parametrize("name", sounds())

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from aasp.config import with_fields
+from aasp.errors import AaspError
 from aasp.pretrain import recipes
 from aasp.pretrain.objective import PretrainObjective
 from aasp.pretrain.predictor import Predictor, PredictorConfig
@@ -107,3 +108,9 @@ def test_every_form_learns(setting: str) -> None:
         optimizer.step()
         frame.append(float(out["losses"]["frame"].detach()))
     assert sum(frame[-3:]) < 0.9 * sum(frame[:3])
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_heads_that_do_not_divide_the_width_are_refused(form: str) -> None:
+    with pytest.raises(AaspError, match="predictor: width 192 must be a multiple of 4 and of heads 5"):
+        PredictorConfig(form=form, heads=5)

@@ -290,3 +290,10 @@ def test_without_its_convolution_a_token_is_the_normalised_features() -> None:
     patches = stem.cut(torch.randn(2, FRAMES, MELS).double())
     y = stem._sblu(stem.windows(patches), *stem.parameters_of(patches)).double()
     torch.testing.assert_close(stem._fused(patches, y), stem.norm(stem.output_matrix(y)))
+
+
+@pytest.mark.parametrize("config", [ConvConfig, AaPEConfig, LowpassConfig])
+@pytest.mark.parametrize("taps", [0, 15, 17])
+def test_windows_that_are_not_centred_on_the_patch_are_refused(config: type, taps: int) -> None:
+    with pytest.raises(AaspError, match=f"stem: taps {taps} must be the patch's 16 frames plus an even number"):
+        config(taps=taps)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -15,7 +15,6 @@ from aasp.errors import AaspError
 
 if TYPE_CHECKING:
     from aasp.aliasing.ablation.measures import Measure
-    from aasp.aliasing.ablation.results import Row
 
 
 @dataclass(frozen=True)
@@ -75,6 +74,7 @@ def _ablate(arguments: Ablate, argv: list[str]) -> int:
     from aasp.aliasing.ablation.run import ablate, steps_within
     from aasp.aliasing.ablation.steadiness import open_steadiness
     from aasp.aliasing.software import software
+    from aasp.datasets.manifest import Manifest
 
     suite = suites.get(arguments.suite)
     only = suite.only(arguments.cells)
@@ -82,7 +82,10 @@ def _ablate(arguments: Ablate, argv: list[str]) -> int:
     folder = Folder(arguments.out)
     known = folder.settings
     measures: list[Measure] = [open_measure(word) for word in arguments.benchmarks]
-    steady = open_steadiness(arguments.stability) if arguments.stability else []
+    Manifest.open(arguments.data)  # what is wrong with it is said before anything is written
+    steady, skipped = open_steadiness(arguments.stability) if arguments.stability else ([], [])
+    for clip in skipped:
+        print(f"--stability: skipped {clip.path}: {clip.reason}", file=sys.stderr)
     steps = arguments.steps or known.get("steps")
     if steps is None:
         if arguments.budget is None:
@@ -114,29 +117,9 @@ def _ablate(arguments: Ablate, argv: list[str]) -> int:
     write_json(folder.result, results.document(folder, suite, found, arguments.seeds) | made)
     for name in names:
         print(f"\n{name}\n")
-        print("\n".join(table([row for row in found if row.measure == name])))
+        print("\n".join(results.table([row for row in found if row.measure == name])))
     if outcome.busy:
         told = "another process is at it; the same command again joins the results"
         print(f"\nnot here: {'; '.join(outcome.busy)}: {told}")
     print(f"\n{folder.result}: `aasp alias report {folder.path}` draws it")
     return 0
-
-
-def table(rows: Sequence[Row]) -> list[str]:
-    """One measure as a Markdown table: per cent where it is a share."""
-    scale = 100 if rows and rows[0].metric == "accuracy" else 1
-    number = lambda value, sign="": f"{scale * value:{sign}.{1 if scale == 100 else 3}f}"
-    lines = [f"| cell | {rows[0].metric if rows else ''} [95 %] | each seed | minus | paired [95 %] | detectable |"]
-    lines.append("|---|---|---|---|---|---|")
-    for row in rows:
-        score = f"{number(row.score.estimate)} [{number(row.score.low)}, {number(row.score.high)}]"
-        each = ", ".join(number(value) for value in row.seeds)
-        for place, one in enumerate(row.differences or [None]):
-            head = f"| {row.cell} | {score} | {each}" if place == 0 else "| | |"
-            if one is None:
-                lines.append(f"{head} | | | |")
-                continue
-            lead = f"{number(one.lead.estimate, '+')} [{number(one.lead.low, '+')}, {number(one.lead.high, '+')}]"
-            lead = f"**{lead}**" if one.lead.excludes_zero() else lead
-            lines.append(f"{head} | {one.against} | {lead} | {number(one.detectable)} |")
-    return lines

@@ -68,8 +68,7 @@ def run(argv: list[str]) -> int:
     manifest, unusable = Manifest.open(arguments.data)
     columns = {name: manifest.column(name) for name in (arguments.label, arguments.group) if name is not None}
     with bar("reading clips") as tell:
-        gathered = gather(manifest, clips=arguments.clips, seconds=arguments.seconds, progress=tell)
-    skipped = unusable + gathered.skipped
+        gathered = gather(manifest, clips=arguments.clips, seconds=arguments.seconds, unusable=unusable, progress=tell)
     chosen = lambda name: None if name is None else columns[name][gathered.rows].astype(str)
     with bar("embedding") as tell:
         found, table = examine(
@@ -88,7 +87,7 @@ def run(argv: list[str]) -> int:
         "label": arguments.label,
         "group": arguments.group,
         "given": dict(zip([subject.name for subject in subjects], arguments.models, strict=True)),
-        "skipped": [file._asdict() for file in skipped],
+        "skipped": [file._asdict() for file in gathered.skipped],
         "paths": [manifest.sound(int(row)) for row in gathered.rows],
         **found,
         "sounds": sounds,
@@ -96,7 +95,7 @@ def run(argv: list[str]) -> int:
     with atomic_write(out) as beside:
         beside.write_text(json.dumps(document, allow_nan=False), encoding="utf-8")
     _show(document)
-    for file in skipped:
+    for file in gathered.skipped:
         print(f"skipped {file.path}: {file.reason}", file=sys.stderr)
     print(f"{out}; `aasp alias report {arguments.out}` draws it")
     return 0

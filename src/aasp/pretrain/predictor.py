@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from aasp.errors import AaspError
 from aasp.model.attention import CrossAttention
 from aasp.model.encoder import Block, EncoderConfig, Mlp
 from aasp.model.positions import sincos_positions
@@ -36,6 +37,12 @@ class PredictorConfig:
     depth: int = 4
     width: int = 192
     heads: int = 6
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads or self.width % 4:
+            raise AaspError(
+                f"predictor: width {self.width} must be a multiple of 4 and of heads {self.heads}; change one of them"
+            )
 
 
 class PredictorBlock(nn.Module):

@@ -83,7 +83,7 @@ class AaPE(WindowedStem):
 
     def __init__(self, width: int, mels: int = 128, config: AaPEConfig | None = None) -> None:
         config = config or AaPEConfig()
-        super().__init__(width, mels, config.patch, config.taps)
+        super().__init__(width, mels, config.patch, config.taps, config.leaky)
         self.config = c = config
         if c.conv:
             self.project = PatchProjection(self.patch, width)
@@ -101,10 +101,6 @@ class AaPE(WindowedStem):
             with torch.no_grad():  # at step 0 the token is the conv token
                 self.fuse.weight.copy_(torch.eye(width, 2 * width))
                 self.fuse.bias.zero_()
-
-    @property
-    def leaks(self) -> bool:
-        return self.config.leaky
 
     def analyse(self, patches: Tensor) -> tuple[Tensor, ...]:
         return self.windows(patches), *self.parameters_of(patches)

@@ -34,7 +34,7 @@ class ConvConfig:
     @property
     def reach(self) -> int:
         """K; P when `taps` is left out."""
-        return self.taps or self.patch[0]
+        return self.patch[0] if self.taps is None else self.taps
 
 
 class PatchProjection(nn.Linear):

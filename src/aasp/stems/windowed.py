@@ -27,20 +27,16 @@ class WindowedStem(Stem):
         mels: mel bins M of the log-mel.
         patch: (frames P, mel bins R) of one patch.
         taps: window K in frames (see `check_taps`).
+        leaky: let masked views see into masked patches; a control.
     """
 
-    def __init__(self, width: int, mels: int, patch: tuple[int, int], taps: int) -> None:
+    def __init__(self, width: int, mels: int, patch: tuple[int, int], taps: int, leaky: bool = False) -> None:
         super().__init__(width, mels, patch)
-        self.taps = taps
+        self.taps, self.leaky = taps, leaky
 
     @property
     def receptive_field(self) -> int:
         return self.taps
-
-    @property
-    def leaks(self) -> bool:
-        """Whether masked views see into masked patches: True in a control only."""
-        return False
 
     def analyse(self, patches: Tensor) -> tuple[Tensor, ...]:
         """Windows (B, G, F, S, K) of the signals of patches (B, G, F, P, R), and what else the tokens need of each."""
@@ -69,7 +65,7 @@ class WindowedStem(Stem):
         return self.token(patches, windows, seen, *others).flatten(1, 2)
 
     def views(self, mel_BTM: Tensor, visible_BVn: Tensor, valid_BN: Tensor | None = None) -> Tensor:
-        if self.taps == self.patch[0] or self.leaks:
+        if self.taps == self.patch[0] or self.leaky:
             return take(self(mel_BTM, valid_BN), visible_BVn)
         patches = self.cut(mel_BTM)
         visible_BVN = torch.zeros(*visible_BVn.shape[:2], patches.shape[1] * self.subbands, device=mel_BTM.device)

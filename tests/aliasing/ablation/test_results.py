@@ -9,9 +9,8 @@ import pytest
 
 from aasp.aliasing.ablation.folder import Folder
 from aasp.aliasing.ablation.measures import Scores
-from aasp.aliasing.ablation.results import Row, document, rows
+from aasp.aliasing.ablation.results import Row, document, rows, table
 from aasp.aliasing.ablation.suite import Cell, Suite
-from aasp.cli.ablate import table
 from aasp.errors import AaspError
 
 FULL = Cell("full", "all")
@@ -97,7 +96,7 @@ def test_table_and_document(tmp_path: Path) -> None:
     made = rows(folder, SUITE, ["set"], 3)
     lines = table(made)
     assert len(lines) == 5 and all(line.count("|") == 7 for line in lines)
-    assert "**-2" in lines[3] and "**" not in lines[4] and "| full |" in lines[3]
+    assert "**−2" in lines[3] and "**" not in lines[4] and "| full |" in lines[3]
     (tmp_path / "settings.json").write_text("{}")
     told = document(folder, SUITE, made, 3)
     assert [cell["name"] for cell in told["cells"]] == ["full", "less", "other"]

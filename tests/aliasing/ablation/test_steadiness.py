@@ -52,7 +52,7 @@ def octaves(one: dict[str, list[float | None]]) -> np.ndarray:
 @pytest.mark.slow
 def test_it_is_what_the_laboratory_finds(index: Path, encoder: AudioEncoder) -> None:
     listener = Listener(encoder)
-    measured = {measure.name: measure(listener) for measure in open_steadiness(f"{index}:speaker")}
+    measured = {measure.name: measure(listener) for measure in open_steadiness(f"{index}:speaker")[0]}
     clips = gather(Manifest.open(index)[0], clips=8, seconds=2.5).excerpts
     found, _ = examine([EncoderSubject("it", encoder)], clips)
     each = found["models"][0]["clipwise"]
@@ -75,7 +75,7 @@ def test_an_encoder_that_hears_nothing_is_not_ahead_of_its_control(index: Path, 
             return found
 
     deaf = Deaf(encoder.config)
-    for measure in open_steadiness(str(index)):
+    for measure in open_steadiness(str(index))[0]:
         scores = measure(Listener(deaf))
         assert scores.values and np.allclose(scores.values, 0.0) and scores.clusters is None
 

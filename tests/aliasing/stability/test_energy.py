@@ -14,8 +14,7 @@ from aasp.aliasing.stability.energy import DECIBEL, audible, energy, log_power, 
 from aasp.aliasing.stability.excerpts import Excerpts, gather
 from aasp.aliasing.stability.perturb import AmplitudeModulation, SlowModulation
 from aasp.datasets.manifest import Manifest
-
-from .conftest import kaldi
+from kaldi import kaldi
 
 FLOOR = math.log(2.0**-23)
 

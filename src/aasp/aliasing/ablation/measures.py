@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from aasp.audio.sounds import Sound
+from aasp.audio.sounds import Sound, describe, duration
 from aasp.datasets import demo
 from aasp.datasets.benchmarks.open import open_labelled
 from aasp.datasets.labelled import LabelledSet
@@ -25,6 +25,8 @@ from aasp.model.audio_encoder import AudioEncoder
 
 POOLING = "flat+std"
 LAYERS = 4  # candidates, evenly from the stem's tokens to the output
+SHORTEST = 0.025
+"""Seconds: one analysis window."""
 MODULATIONS = "modulations"
 T = TypeVar("T")
 
@@ -90,12 +92,16 @@ class Probe:
         labelled: one label a clip.
 
     Raises:
-        AaspError: clips have several labels, or the set is no task.
+        AaspError: clips have several labels, the set is no task, or a header tells that a clip can't be used: that is
+            said before hours of training, not after.
     """
 
     def __init__(self, name: str, labelled: LabelledSet) -> None:
         if labelled.multilabel:
             raise AaspError(f"{name}: clips have several labels; cells are compared by single labels, clip by clip")
+        for sound in labelled.sounds:
+            if duration(sound) < SHORTEST:
+                raise AaspError(f"clip too short: {describe(sound)} has less than {1000 * SHORTEST:g} ms; leave it out")
         self.name, self.labelled = name, labelled
         self.task = Task.of(labelled, choose="next_fold")
 

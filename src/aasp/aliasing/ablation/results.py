@@ -12,6 +12,7 @@ from typing import Any
 from aasp.aliasing.ablation.folder import Folder
 from aasp.aliasing.ablation.measures import Scores
 from aasp.aliasing.ablation.suite import Suite
+from aasp.aliasing.ablation.units import Unit
 from aasp.errors import AaspError
 from aasp.evaluate.intervals import Interval, interval
 from aasp.training.tracking import read_metrics
@@ -109,6 +110,25 @@ def document(folder: Folder, suite: Suite, found: Sequence[Row], seeds: int) -> 
         "cells": cells,
         "rows": [asdict(row) for row in found],
     }
+
+
+def table(rows: Sequence[Row]) -> list[str]:
+    """One measure as a Markdown table: a line for each cell and each cell that it is compared with."""
+    unit = Unit(rows[0].metric if rows else "")
+    plain = lambda value: unit.tell(value, "")
+    head = f"| cell | {unit.about} [95 %] | each seed | minus | paired [95 %] | detectable |"
+    lines = [head, "|---|---|---|---|---|---|"]
+    for row in rows:
+        score = f"{plain(row.score.estimate)} [{plain(row.score.low)}, {plain(row.score.high)}]"
+        head = f"| {row.cell} | {score} | {', '.join(map(plain, row.seeds))}"
+        if not row.differences:
+            lines.append(f"{head} | | | |")
+        for one in row.differences:
+            lead = f"{unit.tell(one.lead.estimate)} [{unit.tell(one.lead.low)}, {unit.tell(one.lead.high)}]"
+            lead = f"**{lead}**" if one.lead.excludes_zero() else lead
+            lines.append(f"{head} | {one.against} | {lead} | {plain(one.detectable)} |")
+            head = "| | |"
+    return lines
 
 
 def _scores(folder: Folder, cell: str, measure: str, seeds: int) -> dict[int, Scores]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from aasp.aliasing.ablation.units import Unit
 from aasp.report.page import Section
 from aasp.report.style import FIRST, MUTED, RULE, drawn, panel
 
@@ -23,7 +24,7 @@ def answer(found: Mapping[str, Any]) -> str:
         return "The ablation has no two cells to compare yet."
     name, whole = asked["name"], found["cells"][0]["name"]
     clear, rest = [], []
-    units = {row["measure"]: _Unit(row["metric"]) for row in found["rows"]}
+    units = {row["measure"]: Unit(row["metric"]) for row in found["rows"]}
     for measure, one in _leads(found, name).items():
         tell = units[measure].tell
         # The whole system's lead over the cell: what the part in question brings.
@@ -48,7 +49,7 @@ def section(found: Mapping[str, Any], folder: Path) -> list[Section]:
         shown = {name: lead["lead"] for name in names if (lead := leads.get(name))}
         if shown:
             values = [[lead[key] for key in ("estimate", "low", "high")] for lead in shown.values()]
-            unit = _Unit(rows[0]["metric"])
+            unit = Unit(rows[0]["metric"])
             panels.append(forest(list(shown), unit.scale * np.array(values), title=measure, what=unit.axis))
     told = Section(
         TITLE,
@@ -105,26 +106,13 @@ def _leads(found: Mapping[str, Any], cell: str) -> dict[str, Mapping[str, Any]]:
     return {measure: lead for measure, lead in leads.items() if lead}
 
 
-class _Unit:
-    """How values of a metric are told: accuracies in per cent, their differences in points, others as they are."""
-
-    def __init__(self, metric: str) -> None:
-        share = metric == "accuracy"
-        self.scale, self.digits, self.name = (100, 1, " points") if share else (1, 2, "")
-        self.axis = "points of accuracy" if share else metric
-        self.about = "accuracy, %" if share else metric
-
-    def tell(self, value: float, sign: str = "+") -> str:
-        return f"{self.scale * value:{sign}.{self.digits}f}".replace("-", "−")
-
-
 def _table(found: Mapping[str, Any]) -> str:
     """A row for each measure and cell, all in one HTML table."""
     cells = {cell["name"]: cell for cell in found["cells"]}
     body = []
     for measure, rows in _by_measure(found).items():
         chance = rows[0]["chance"]
-        unit = _Unit(rows[0]["metric"])
+        unit = Unit(rows[0]["metric"])
         tell = unit.tell
         about = escape(unit.about) + (f"; a guess: {tell(chance, '')}" if chance else "")
         head = f"{escape(measure)}<small>{about}</small>"

@@ -16,6 +16,7 @@ from aasp.aliasing.stability.measure import control_at
 from aasp.aliasing.stability.observe import observe
 from aasp.aliasing.stability.rows import rows
 from aasp.aliasing.subjects import EncoderSubject
+from aasp.datasets.index import Skipped
 from aasp.datasets.manifest import Manifest
 from aasp.model.audio_encoder import AudioEncoder
 
@@ -53,18 +54,21 @@ class Steadiness:
         return Scores(METRIC, values[known].tolist(), groups, details={"clips left out": int((~known).sum())})
 
 
-def open_steadiness(word: str) -> list[Measure]:
+def open_steadiness(word: str) -> tuple[list[Measure], list[Skipped]]:
     """The measures on clips as the command line names them: `PATH` of a folder or an index, or `INDEX:GROUP`.
+
+    Returns:
+        The measures, and the clips that can't be used, with reasons.
 
     Raises:
         AaspError: no such path or column, or too few clips that are long enough.
     """
     path, _, group = word.partition(":")
-    manifest, _ = Manifest.open(Path(path))
+    manifest, unusable = Manifest.open(Path(path))
     column = manifest.column(group) if group else None
-    gathered = gather(manifest, clips=CLIPS, seconds=SECONDS)
+    gathered = gather(manifest, clips=CLIPS, seconds=SECONDS, unusable=unusable)
     groups = None if column is None else column[gathered.rows].astype(str).tolist()
-    return [Steadiness(name, gathered.excerpts, groups) for name in LOOKED_AT]
+    return [Steadiness(name, gathered.excerpts, groups) for name in LOOKED_AT], gathered.skipped
 
 
 def _ahead(encoder: AudioEncoder, clips: Excerpts) -> Mapping[str, np.ndarray]:

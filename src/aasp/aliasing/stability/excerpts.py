@@ -6,7 +6,7 @@ Legend: n clips, S samples of an excerpt, P samples to spare on either side.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,7 +79,12 @@ def spare_frames(frames: int) -> int:
 
 
 def gather(
-    manifest: Manifest, *, clips: int, seconds: float, progress: Callable[[int, int], object] | None = None
+    manifest: Manifest,
+    *,
+    clips: int,
+    seconds: float,
+    unusable: Sequence[Skipped] = (),
+    progress: Callable[[int, int], object] | None = None,
 ) -> Gathered:
     """Cut the loudest excerpt of clips that are spread evenly over a set.
 
@@ -87,6 +92,7 @@ def gather(
         manifest: the set.
         clips: how many clips; all of the long enough ones if there are no more.
         seconds: length of an excerpt; rounded to whole frames of 10 ms.
+        unusable: clips that the manifest had to leave out already; they are told of with the others.
         progress: called with (clips read, clips in all).
 
     Raises:
@@ -98,7 +104,8 @@ def gather(
     long_enough = manifest.seconds >= needed
     reason = f"{{:.3g}} s long, {needed:.2f} s are needed for {seconds:g} s and what is to spare"
     short = np.flatnonzero(~long_enough).tolist()
-    skipped = [Skipped(manifest.sound(row), reason.format(manifest.seconds[row])) for row in short]
+    skipped = [*unusable]
+    skipped += [Skipped(manifest.sound(row), reason.format(manifest.seconds[row])) for row in short]
     eligible = np.flatnonzero(long_enough)
     spread = np.linspace(0, max(len(eligible) - 1, 0), min(clips, len(eligible))).round().astype(int)
     chosen = eligible[spread].tolist()
