@@ -41,13 +41,15 @@ class Set:
     fields: dict[str, Any]
 
 
-# A third of each window a step; the last weights are the model: among 32 valid clips a choice is a toss-up.
+# Half of each window a step; the last weights are the model: among 32 valid clips a choice is a toss-up.
 ESC10 = {
     "crop_seconds": 5.0,
     "window": "pretrained",
+    "head": "probe",
+    "optimizer.lr": 3e-4,
     "augment.roll_seconds": 5.0,
-    "augment.patchout": 0.67,
-    "steps": 50,
+    "augment.patchout": 0.5,
+    "steps": 40,
     "validations": 1,
 }
 SETS = [

@@ -38,6 +38,7 @@ SETTINGS: dict[str, dict[str, object]] = {
     # Of one group: torch counts the weight gradient of a grouped convolution as if it had no groups.
     "convolutional predictor": AAPE | {"predictor.form": "conv", "predictor.heads": 1},
     "reconstruction": AAPE | {"teacher.frame": "patches"},
+    "layers and patches": AAPE | {"teacher.frame": "layers+patches"},
     "one view": AAPE | {"masking.views": 1},
     "one clip": AAPE | {"data.batch": 1},
     "ten clips": AAPE | {"data.batch": 10, "masking.views": 2},

@@ -90,7 +90,10 @@ def test_reconstruction_targets_are_standardised_patches() -> None:
     torch.testing.assert_close(target[1, 3].view(16, 16), expected, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("setting", ["predictor.form=self", "predictor.form=conv", "teacher.frame=patches"])
+SETTINGS = ["predictor.form=self", "predictor.form=conv", "teacher.frame=patches", "teacher.frame=layers+patches"]
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
 def test_every_form_learns(setting: str) -> None:
     small = {"model.encoder.depth": 1, "predictor.depth": 1, "data.batch": 4, "losses.projector": (32, 16)}
     recipe = with_fields(recipes.get("aasp_tiny"), small | dict([setting.split("=")]))

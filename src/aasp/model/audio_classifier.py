@@ -91,14 +91,17 @@ class AudioClassifier(nn.Module):
             stages: (tokens (B, N, D), class token (B, D)) of every layer, or of the last alone (`Embeddings.stages`).
             valid_BG: time patches that belong to each clip, boolean, shape (B, G).
         """
+        return self.head(self.norm(self.pooled(stages, valid_BG)))
+
+    def pooled(self, stages: Sequence[tuple[Tensor, Tensor]], valid_BG: Tensor) -> Tensor:
+        """What `classify` normalises and weighs: one vector a clip, shape (B, D')."""
         tokens, cls = stages[-1]
         if self.reads_layers:
             normalised = lambda x: functional.layer_norm(x, x.shape[-1:], eps=1e-6)
             shares = self.layer_weights.softmax(0)
             tokens = sum(w * normalised(stage[0]) for w, stage in zip(shares, stages, strict=True))
             cls = sum(w * normalised(stage[1]) for w, stage in zip(shares, stages, strict=True))
-        clip_BD = pool(tokens, cls, self.encoder.stem.subbands, valid_BG, self.config.encoder.pooling)
-        return self.head(self.norm(clip_BD.float()))
+        return pool(tokens, cls, self.encoder.stem.subbands, valid_BG, self.config.encoder.pooling).float()
 
     def probabilities(self, logits_BK: Tensor) -> Tensor:
         """Logits as probabilities: of all classes together 1, or of each on its own."""

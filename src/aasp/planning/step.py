@@ -71,7 +71,7 @@ def step_cost(recipe: Recipe, clips: int | None = None) -> StepCost:
         "teacher": teacher.reused(),
         "student": student,
         "predictor": layers.predictor(
-            recipe.predictor, width, views, predicted, 1 + visible, patches, _outputs(recipe)
+            recipe.predictor, width, views, predicted, 1 + visible, patches, recipe.teacher.target_width(model)
         ),
         "projector": _projector(recipe, views),
         "contrastive loss": contrastive(recipe, clips, clips),
@@ -95,12 +95,6 @@ def contrastive(recipe: Recipe, clips: int, everyone: int) -> Cost:
         return Cost()
     compared = product(views, recipe.losses.projector[1], others)
     return compared + Cost(kept=4 * 4 * views * others)
-
-
-def _outputs(recipe: Recipe) -> int:
-    """Width of the frame loss's targets."""
-    frames, mels = recipe.model.stem.patch
-    return frames * mels if recipe.teacher.frame == "patches" else recipe.model.encoder.width
 
 
 def _projector(recipe: Recipe, views: int) -> Cost:

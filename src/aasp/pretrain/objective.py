@@ -22,7 +22,7 @@ from aasp.pretrain.losses.utterance import utterance_loss
 from aasp.pretrain.masking import draw_masks
 from aasp.pretrain.predictor import Predictor
 from aasp.pretrain.recipe import Recipe
-from aasp.pretrain.teacher import Teacher, normalised_patches
+from aasp.pretrain.teacher import Teacher
 from aasp.stems.contract import take
 from aasp.stems.health import stem_gradients, stem_health
 
@@ -47,8 +47,7 @@ class PretrainObjective(nn.Module):
         width = recipe.model.encoder.width
         self.student = AudioEncoder(recipe.model)
         self.teacher = Teacher(self.student, recipe.teacher)
-        pixels = recipe.model.stem.patch[0] * recipe.model.stem.patch[1]
-        self.predictor = Predictor(recipe.predictor, width, pixels if recipe.teacher.frame == "patches" else None)
+        self.predictor = Predictor(recipe.predictor, width, recipe.teacher.target_width(recipe.model))
         hidden, embedding = recipe.losses.projector
         self.projector = nn.Sequential(
             nn.Linear(width, hidden, bias=False), nn.LayerNorm(hidden), nn.GELU(), nn.Linear(hidden, embedding)
@@ -75,8 +74,6 @@ class PretrainObjective(nn.Module):
         visible_valid = None if full else masks.visible_valid.flatten(0, 1)
 
         target_BND, summary_BD, summary_deviation = self.teacher(mel_BTM, valid_BN)
-        if recipe.teacher.frame == "patches":
-            target_BND = normalised_patches(student.stem, mel_BTM)
 
         positions_ND = student.positions(mel_BTM.shape[1], mel_BTM.device)
         tokens = student.stem.views(mel_BTM, masks.visible, valid_BN) + positions_ND[masks.visible]

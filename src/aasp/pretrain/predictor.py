@@ -33,7 +33,6 @@ class PredictorConfig:
     """
 
     form: Literal["cross", "self", "conv"] = "cross"
-
     depth: int = 4
     width: int = 192
     heads: int = 6

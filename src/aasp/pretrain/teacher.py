@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from aasp.model.audio_encoder import AudioEncoder
+from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
 from aasp.stems.contract import Stem
 
 
@@ -29,7 +29,8 @@ class TeacherConfig:
         ramp: share of all steps over which it rises linearly.
         layers: how many of the last layers the targets average.
         frame: "layers", the teacher's own layers; "patches", the log-mel patches themselves, each standardised, as
-            Audio-MAE reconstructs them: the control without a teacher's targets.
+            Audio-MAE reconstructs them: the control without a teacher's targets; "layers+patches", both side by side,
+            every channel counting alike: patches never collapse, and keep the layers from it (ours).
         utterance: "mean", layer-normalised token mean of the layer average before instance norm; "standardised", the
             same, then centred and scaled over the clips of the batch, so that a constant is no answer (ours);
             "instance", EAT's form, the token mean of the frame target.
@@ -39,8 +40,13 @@ class TeacherConfig:
     final_momentum: float = 0.9999
     ramp: float = 0.25
     layers: int = 12
-    frame: Literal["layers", "patches"] = "layers"
+    frame: Literal["layers", "patches", "layers+patches"] = "layers"
     utterance: Literal["mean", "standardised", "instance"] = "standardised"
+
+    def target_width(self, model: AudioEncoderConfig) -> int:
+        """Channels of a model's frame target."""
+        width, values = model.encoder.width, model.stem.patch[0] * model.stem.patch[1]
+        return {"layers": width, "patches": values, "layers+patches": width + values}[self.frame]
 
 
 class Teacher(nn.Module):
@@ -71,6 +77,9 @@ class Teacher(nn.Module):
         weight = mel_BTM.new_ones(tokens.shape[:2]) if valid_BN is None else valid_BN.float()
         with torch.autocast(tokens.device.type, enabled=False):  # sums over many tokens
             frame, summary = targets(outputs, weight, self.config.utterance == "instance")
+        if self.config.frame != "layers":
+            patches = normalised_patches(self.model.stem, mel_BTM)
+            frame = torch.cat([frame, patches], dim=-1) if self.config.frame == "layers+patches" else patches
         deviation = summary.std(0, correction=0).mean()
         return frame, standardise(summary) if self.config.utterance == "standardised" else summary, deviation
 
@@ -82,8 +91,7 @@ class Teacher(nn.Module):
     @torch.no_grad()
     def distance(self, student: nn.Module) -> Tensor:
         """Relative distance of the average from the student."""
-        ours: list[Tensor] = list(self.model.parameters())
-        theirs: list[Tensor] = list(student.parameters())
+        ours, theirs = tuple(self.model.parameters()), tuple(student.parameters())
         norm = lambda tensors: torch.stack(torch._foreach_norm(tensors)).norm()
         return norm(torch._foreach_sub(ours, theirs)) / norm(theirs)
 

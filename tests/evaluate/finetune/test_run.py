@@ -78,10 +78,16 @@ def stop_at(step: int, monkeypatch: pytest.MonkeyPatch, number: int = signal.SIG
     monkeypatch.setattr(CropPipeline, "__next__", signalled)
 
 
+@pytest.mark.parametrize("head", ["random", "probe"])
 def test_interrupted_anywhere_it_ends_as_if_it_had_not_been(
-    encoder: AudioEncoder, recipe: FinetuneRecipe, tones: Tones, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    head: Any,
+    encoder: AudioEncoder,
+    recipe: FinetuneRecipe,
+    tones: Tones,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    asked = Finetuning(encoder, "model", tones(), recipe)
+    asked = Finetuning(encoder, "model", tones(), replace(recipe, head=head))
     whole = train(asked, tmp_path / "whole")
     assert whole.exit_code == 0 and whole.result is not None and len(whole.result.test) == 6
     expected = left_behind(tmp_path / "whole")
@@ -175,10 +181,11 @@ def learned(run: Path) -> dict[str, Any]:
     return everything
 
 
+@pytest.mark.parametrize("head", ["random", "probe"])
 def test_the_test_part_teaches_nothing(
-    encoder: AudioEncoder, recipe: FinetuneRecipe, tones: Tones, tmp_path: Path
+    head: Any, encoder: AudioEncoder, recipe: FinetuneRecipe, tones: Tones, tmp_path: Path
 ) -> None:
-    labelled = tones()
+    labelled, recipe = tones(), replace(recipe, head=head)
     train(Finetuning(encoder, "model", labelled, recipe), tmp_path / "clean")
     rng = np.random.default_rng(1)
     for sound in labelled.sounds[15:]:

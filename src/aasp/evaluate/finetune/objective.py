@@ -72,6 +72,13 @@ class FinetuneObjective(nn.Module):
             diagnostics = {"hits": hits.float().mean()} | stem_health(encoder.stem, mel_BTM)
         return {"loss": loss, "losses": {self.recipe.loss: loss}, "diagnostics": diagnostics}
 
+    def train(self, mode: bool = True) -> FinetuneObjective:
+        """Training mode; a probe's standardisation stays what it was fitted with."""
+        super().train(mode)
+        if self.recipe.head == "probe":
+            self.model.norm.eval()
+        return self
+
     def _loss(self, logits_BK: Tensor, target_BK: Tensor) -> Tensor:
         """Mean over clips of the sum over classes."""
         smooth = self.recipe.label_smoothing

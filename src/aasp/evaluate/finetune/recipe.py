@@ -62,6 +62,8 @@ class FinetuneRecipe:
         pooling: one vector of a clip's tokens (see `aasp.model.pooling`).
         layers: what the head reads: the last layer, or a learned weighting of all (see `AudioClassifierConfig`).
         norm: of the pooled embedding, "layer" or "batch".
+        head: how the head begins: "random"; or as a "probe", a logistic regression on the encoder's embeddings of the
+            train part (LP-FT), whose standardisation, where `norm` is "batch", training leaves as it is.
         drop_path: largest rate of stochastic depth.
         loss: softmax cross-entropy, or sigmoid cross-entropy of each class (the only one for several labels a clip).
         label_smoothing: share of the target that is spread over all classes.
@@ -87,6 +89,7 @@ class FinetuneRecipe:
     pooling: Pooling = "mean"
     layers: Literal["last", "weighted"] = "last"
     norm: Literal["layer", "batch"] = "layer"
+    head: Literal["random", "probe"] = "random"
     drop_path: float = 0.1
     loss: Literal["softmax", "sigmoid"] = "softmax"
     label_smoothing: float = 0.0

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from aasp.datasets.index import Skipped
 from aasp.evaluate.finetune.data import class_weights, train_pipeline
+from aasp.evaluate.finetune.head_start import fit_head
 from aasp.evaluate.finetune.objective import FinetuneObjective
 from aasp.evaluate.finetune.predict import class_probabilities
 from aasp.evaluate.finetune.request import Finetuning
@@ -67,7 +68,6 @@ def train_round(
     if not asked.scratch:
         classifier.encoder.load_state_dict(asked.encoder.state_dict())
     weight = class_weights(task.y[round_.train], len(task.classes)) if recipe.class_weights else None
-    objective = FinetuneObjective(classifier, recipe, weight)
     seed(recipe.seed + machine.process_index)  # each process augments in its own way
     sounds = lambda rows: [labelled.sounds[row] for row in rows]
     document = asked.document(round_)
@@ -77,6 +77,9 @@ def train_round(
         record = Bookkeeping(name, recipe.steps, run, machine, pipeline, unusable)
         said = f"{len(round_.train):,} clips of {len(task.classes)} classes, {len(round_.valid):,} to choose on"
         record.begin(said, document["finetuned"], start, settings.precision)
+        if recipe.head == "probe" and start is None:
+            fit_head(classifier.to(machine.device), labelled.sounds, task, round_)
+        objective = FinetuneObjective(classifier, recipe, weight)
         with torch.random.fork_rng():
             scored = AudioClassifier(config).to(machine.device)
         prefix = "average." if recipe.ema else "model."

@@ -24,6 +24,7 @@ SUITE = Suite(
         ALL.but("self-attention", "a predictor whose queries see each other", predictor__form="self"),
         ALL.but("convolutions", "a predictor of convolutions", predictor__form="conv"),
         FULL.but("reconstruction", "log-mel patches as targets", teacher__frame="patches"),
+        FULL.but("both-targets", "layers and log-mel patches as targets", teacher__frame="layers+patches"),
         FULL.but("random-masks", "single patches are kept", masking__scheme="random"),
         FULL.but("structured-masks", "whole columns or subbands are kept", masking__scheme="structured"),
         WIDE,

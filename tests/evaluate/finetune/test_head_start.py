@@ -1,0 +1,89 @@
+"""A fitted head is the probe's: the same probabilities before the first step, and a standardisation that stays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+from aasp.datasets.labelled import LabelledSet
+from aasp.errors import AaspError
+from aasp.evaluate.features import clip_features
+from aasp.evaluate.finetune.head_start import fit_head
+from aasp.evaluate.finetune.objective import FinetuneObjective
+from aasp.evaluate.finetune.predict import class_probabilities
+from aasp.evaluate.finetune.recipe import FinetuneRecipe
+from aasp.evaluate.finetune.request import Finetuning
+from aasp.evaluate.linear import STRENGTHS
+from aasp.evaluate.task import Task
+from aasp.model.audio_classifier import AudioClassifier
+from aasp.model.audio_encoder import AudioEncoder
+
+Tones = Callable[..., LabelledSet]
+
+
+def fitted(encoder: AudioEncoder, recipe: FinetuneRecipe, labelled: LabelledSet) -> tuple[AudioClassifier, Task]:
+    classifier = AudioClassifier(Finetuning(encoder, "model", labelled, recipe).classifier_config())
+    classifier.encoder.load_state_dict(encoder.state_dict())
+    task = Task.of(labelled, choose="held_out", seed=0)
+    fit_head(classifier, labelled.sounds, task, task.rounds[0])
+    return classifier.eval(), task
+
+
+@pytest.mark.parametrize("norm", ["batch", "layer"])
+def test_it_is_scikit_learns_head_on_the_same_embeddings(
+    norm: Any, encoder: AudioEncoder, recipe: FinetuneRecipe, tones: Tones
+) -> None:
+    labelled = tones()
+    classifier, task = fitted(encoder, replace(recipe, norm=norm, pooling="flat", window="pretrained"), labelled)
+    key = (2, "flat")
+    X = clip_features(encoder, labelled.sounds, [key])[key].astype(np.float64)
+    if norm == "layer":
+        X = (X - X.mean(1, keepdims=True)) / np.sqrt(X.var(1, keepdims=True) + 1e-6)
+    train, valid = task.rounds[0].train, task.rounds[0].valid
+    X = StandardScaler().fit(X[train]).transform(X)
+    heads = [
+        LogisticRegression(C=strength / X.shape[1], tol=1e-8, max_iter=10_000).fit(X[train], task.y[train])
+        for strength in STRENGTHS
+    ]
+    told = lambda head: (
+        head.score(X[valid], task.y[valid]),
+        head.predict_log_proba(X[valid])[range(6), task.y[valid]].mean(),
+    )
+    best = max(heads, key=told)
+    found = class_probabilities(classifier, labelled.sounds)
+    np.testing.assert_allclose(found, best.predict_proba(X), atol=2e-3)
+
+
+def test_training_leaves_the_standardisation_alone(encoder: AudioEncoder, recipe: FinetuneRecipe, tones: Tones) -> None:
+    classifier, _ = fitted(encoder, replace(recipe, head="probe"), tones())
+    before = classifier.norm.running_mean.clone()
+    objective = FinetuneObjective(classifier, replace(recipe, head="probe", augment=type(recipe.augment)())).train()
+    batch = {"wave": 0.1 * torch.randn(4, 4_000), "length": torch.full((4,), 4_000), "target": torch.eye(4, 3)}
+    objective(batch)["loss"].backward()
+    assert torch.equal(classifier.norm.running_mean, before)
+    FinetuneObjective(classifier, recipe).train()(batch)
+    assert not torch.equal(classifier.norm.running_mean, before), "a random head's does move"
+
+
+def test_a_class_that_no_train_clip_has_stays_trainable(
+    encoder: AudioEncoder, recipe: FinetuneRecipe, tones: Tones
+) -> None:
+    labels = [("middle",) if label == ("high",) and clip < 9 else label for clip, label in enumerate(tones().labels)]
+    classifier, _ = fitted(encoder, recipe, tones(labels=labels))
+    assert torch.isfinite(classifier.head.bias).all()
+
+
+def test_a_part_without_a_usable_clip(encoder: AudioEncoder, recipe: FinetuneRecipe, tones: Tones) -> None:
+    labelled = tones()
+    for sound in labelled.sounds[9:15]:
+        Path(str(sound)).write_bytes(b"no audio")
+    with pytest.raises(AaspError, match="no usable audio to embed: all 6 skipped"):
+        fitted(encoder, recipe, labelled)
