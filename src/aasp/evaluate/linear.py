@@ -80,7 +80,7 @@ def _choose(
         best = sorted(features, key=ridge.__getitem__, reverse=True)[:shortlist]
     scores = {}
     for key in best:
-        scores[key] = best_penalty(features[key], task, r, strengths)
+        scores[key] = _logistic(features[key], task, r, strengths)
         tell()
     return scores
 
@@ -94,7 +94,7 @@ def _ridge(X: np.ndarray, task: Task, r: Round) -> tuple[float, float]:
     return max((rank(truth, one)[0], -float(((one - target) ** 2).mean())) for one in found)
 
 
-def best_penalty(X: np.ndarray, task: Task, r: Round, strengths: Sequence[float]) -> tuple[float, float, float]:
+def _logistic(X: np.ndarray, task: Task, r: Round, strengths: Sequence[float]) -> tuple[float, float, float]:
     """Best (validation score, -validation loss, C) of one candidate over the penalties."""
     fitted = Rotated(X[r.train], task.y[r.train], len(task.classes))
     coordinates = fitted.coordinates(X[r.valid])
