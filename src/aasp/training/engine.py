@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -17,7 +18,15 @@ def accelerator() -> Accelerator:
     `aasp.training.precision`). That there is nothing but CPUs it must be told: processes would else not join, but each
     train on its own.
     """
-    return Accelerator(mixed_precision="no", cpu=not torch.accelerator.is_available())
+    machine = Accelerator(mixed_precision="no", cpu=not torch.accelerator.is_available())
+    atexit.register(leave)
+    return machine
+
+
+def leave() -> None:
+    """Leave the group of processes, if there is one: a process that ends inside it may be aborted by its threads."""
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def to_device(batch: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
