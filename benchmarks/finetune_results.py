@@ -130,7 +130,8 @@ def main() -> None:
             found[form] = [outcome.result for outcome in outcomes if outcome.result is not None]
             took = np.mean([sum(map(minutes, outcome.folders)) for outcome in outcomes])
             each = ", ".join(f"{100 * result.score:.1f}" for result in found[form])
-            lead = scores(found["fine-tuned"], minus=found[form])["accuracy"] if form != "fine-tuned" else None
+            compared = form != "fine-tuned" and "fine-tuned" in found
+            lead = scores(found["fine-tuned"], minus=found[form])["accuracy"] if compared else None
             told = "" if lead is None else f"{100 * lead.estimate:+.1f} [{100 * lead.low:+.1f}, {100 * lead.high:+.1f}]"
             score = scores(found[form])["accuracy"].percent()
             print(f"| {data.name} | {form} | {score} | {each} | {told} | {took:.1f} |")
