@@ -146,7 +146,9 @@ def lambda_encoder(config: AaPEConfig, subbands: int, patches: int) -> Cost:
     )
 
 
-def stem(config: StemConfig, width: int, mels: int, patches: int, fused: int | None = None) -> tuple[Cost, Cost]:
+def stem(
+    config: StemConfig, width: int, mels: int, patches: int, fused: int | None = None
+) -> tuple[Cost, Cost]:
     """A stem's convolution, and the rest of it: filter, or AaPE.
 
     Args:
