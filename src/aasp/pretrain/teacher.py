@@ -67,8 +67,8 @@ class Teacher(nn.Module):
         """Set the targets of a batch.
 
         Returns:
-            The target of every patch, (B, N, D), the clip's summary, (B, D), and how much summaries differ between
-            clips before they are standardised, a 0-d tensor: near zero, the targets are the same for every clip.
+            The target of every patch, (B, N, `target_width`), the clip's summary, (B, D), and how much summaries differ
+            between clips before they are standardised, a 0-d tensor: near zero, they are the same for every clip.
         """
         tokens = self.model.stem(mel_BTM, valid_BN)
         tokens = tokens + self.model.positions(mel_BTM.shape[1], tokens.device)

@@ -33,7 +33,7 @@ def fitted(encoder: AudioEncoder, recipe: FinetuneRecipe, labelled: LabelledSet)
     classifier.encoder.load_state_dict(encoder.state_dict())
     task = Task.of(labelled, choose="held_out", seed=0)
     train = task.rounds[0].train
-    fit_head(classifier, [labelled.sounds[row] for row in train], task.y[train])
+    fit_head(classifier, [labelled.sounds[row] for row in train], task.y[train], recipe.loss)
     return classifier.eval(), task
 
 
@@ -52,6 +52,22 @@ def test_it_is_scikit_learns_head_on_the_same_embeddings(
     head = LogisticRegression(C=STRENGTH / X.shape[1], tol=1e-10, max_iter=10_000).fit(X[train], task.y[train])
     found = class_probabilities(classifier, labelled.sounds)
     np.testing.assert_allclose(found, head.predict_proba(X), atol=1e-4)
+
+
+def test_classes_scored_on_their_own_begin_as_regressions_of_their_own(
+    encoder: AudioEncoder, recipe: FinetuneRecipe, tones: Tones
+) -> None:
+    labelled = tones()
+    classifier, task = fitted(encoder, replace(recipe, loss="sigmoid", pooling="flat", window="pretrained"), labelled)
+    X = clip_features(encoder, labelled.sounds, [(2, "flat")])[2, "flat"].astype(np.float64)
+    train = task.rounds[0].train
+    scaler = StandardScaler().fit(X[train])
+    logits = X @ (weight := (classifier.head.weight.detach().double().numpy() / scaler.scale_)).T
+    logits += classifier.head.bias.detach().numpy() - weight @ scaler.mean_
+    X = scaler.transform(X)
+    for k in range(3):
+        head = LogisticRegression(C=STRENGTH / X.shape[1], tol=1e-10, max_iter=10_000).fit(X[train], task.y[train] == k)
+        np.testing.assert_allclose(logits[:, k], head.decision_function(X), atol=1e-3)
 
 
 def test_training_leaves_the_standardisation_alone(encoder: AudioEncoder, recipe: FinetuneRecipe, tones: Tones) -> None:

@@ -7,6 +7,7 @@ Source: Kumar et al. 2022 (LP-FT). n clips, K classes, D' pooled width.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import torch
@@ -25,22 +26,29 @@ STRENGTH = 10.0
 RAREST = -20.0  # bias of a class that no train clip has: it must stay finite to be trained
 
 
-def fit_head(classifier: AudioClassifier, sounds: Sequence[Sound], y: np.ndarray) -> None:
+def fit_head(
+    classifier: AudioClassifier, sounds: Sequence[Sound], y: np.ndarray, loss: Literal["softmax", "sigmoid"]
+) -> None:
     """Make the head, in place, a logistic regression on the encoder's embeddings of whole train clips.
 
     Batch normalisation takes their mean and deviation. Clips that can't be decoded are left out: training names them.
+    All embeddings are held in memory, several times over: 8 D' bytes a clip each.
 
     Args:
         classifier: its encoder is what is embedded with.
         sounds: n train clips.
         y: their class indices (n,), or multi-hot labels (n, K).
+        loss: what the head is then trained with: one regression over all classes, or one for each class.
 
     Raises:
         AaspError: no clip can be decoded.
     """
     X = embeddings(classifier, sounds)
     usable = np.isfinite(X).all(axis=1)
-    fitted = Rotated(X[usable], y[usable], len(classifier.config.classes))
+    classes = len(classifier.config.classes)
+    if loss == "sigmoid" and y.ndim == 1:
+        y = np.eye(classes)[y]
+    fitted = Rotated(X[usable], y[usable], classes)
     begin_with(classifier, fitted.head(*next(fitted.path([STRENGTH / X.shape[1]]))))
 
 

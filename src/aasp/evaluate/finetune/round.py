@@ -78,7 +78,7 @@ def train_round(
         said = f"{len(round_.train):,} clips of {len(task.classes)} classes, {len(round_.valid):,} to choose on"
         record.begin(said, document["finetuned"], start, settings.precision)
         if recipe.head == "probe" and start is None:
-            fit_head(classifier.to(machine.device), sounds(round_.train), task.y[round_.train])
+            fit_head(classifier.to(machine.device), sounds(round_.train), task.y[round_.train], recipe.loss)
         objective = FinetuneObjective(classifier, recipe, weight)
         with torch.random.fork_rng():
             scored = AudioClassifier(config).to(machine.device)
