@@ -41,8 +41,8 @@ class Set:
     fields: dict[str, Any]
 
 
-# The last weights are the model everywhere: among some dozen valid clips a choice is a toss-up. Where a step is a batch of
-# several windows a clip, it sees half of each.
+# The last weights are the model: among some dozen valid clips a choice is a toss-up. Of clips of several windows a step
+# sees half of each window.
 ESC10 = {
     "crop_seconds": 5.0,
     "window": "pretrained",
