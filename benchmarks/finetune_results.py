@@ -41,8 +41,8 @@ class Set:
     fields: dict[str, Any]
 
 
-# The last weights are the model: among some dozen valid clips a choice is a toss-up. Of clips of several windows a step
-# sees half of each window.
+# The last weights are the model, on all sets: among the 32 valid clips of a fold a choice is a toss-up. A step sees
+# half of each window.
 ESC10 = {
     "crop_seconds": 5.0,
     "window": "pretrained",
@@ -53,7 +53,7 @@ ESC10 = {
     "steps": 40,
     "validations": 1,
 }
-# The head of the papers: what the last layer's tokens are on average.
+# A simple head, as papers have: one vector of the last layer, here the mean of its tokens.
 SPEECH = {
     "crop_seconds": 0.975,
     "window": "pretrained",
