@@ -1,0 +1,310 @@
+"""Sound out of whatever ffmpeg demuxes, through PyAV: a sample is where decoding from the beginning puts it.
+
+Containers' own times are too coarse for that (a millisecond in WebM) or missing (MP3, ADTS). So a file is demuxed
+once, nearly nothing decoded, to learn how many samples each packet gives; a window then decodes its own packets and a
+few before them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from aasp.audio.error import AudioError, salvage
+
+# Packets decoded at each end to learn what one gives; the decoder has settled after some of the last.
+_HEAD, _SETTLING, _TAIL = 6, 12, 6
+# What a decoder that starts inside a stream must hear before it gives what it would have given.
+_PREROLL_SECONDS = 0.5
+# A window so many packets from the start is not worth a seek.
+_NEAR_PACKETS = 400
+# Demuxers that seek to a packet by its time.
+_SEEKABLE = frozenset({"mov", "matroska", "ogg", "wv", "tta", "caf", "asf", "avi", "ape"})
+# Packets of these give different numbers of samples, which durations in milliseconds do not tell apart.
+_VARIABLE = frozenset({"vorbis"})
+# ffmpeg's sample formats; a p behind one stands for a plane a channel.
+_DTYPES = {"u8": np.uint8, "s16": np.int16, "s32": np.int32, "s64": np.int64, "flt": np.float32, "dbl": np.float64}
+
+
+@dataclass(frozen=True)
+class Part:
+    """A file, or the bytes of it from `begin` to `end`, for one of ffmpeg's demuxers."""
+
+    path: str
+    demuxer: str
+    begin: int = 0
+    end: int = 0  # 0: to the end of the file
+    samples: int | None = None  # as the end of an Ogg stream states them
+
+    @property
+    def address(self) -> str:
+        """As ffmpeg takes it; nothing in a file's name is taken for a protocol."""
+        return f"subfile,,start,{self.begin},end,{self.end},,:{self.path}" if self.end else f"file:{self.path}"
+
+
+@dataclass(frozen=True)
+class Index:
+    """What demuxing a part told.
+
+    Attributes:
+        times: presentation time of each packet (packets,), in the stream's units; empty where they don't tell packets
+            apart.
+        produced: samples given by all packets up to each (packets,).
+        rate: Hz.
+        channels: how many.
+        stated_rate: Hz of what was encoded, as the header has it: Opus always decodes at 48 kHz.
+        stated_seconds: as the container's header has it, if it does.
+    """
+
+    times: np.ndarray
+    produced: np.ndarray
+    rate: int
+    channels: int
+    codec: str
+    stated_rate: int
+    stated_seconds: float | None
+
+    @property
+    def frames(self) -> int:
+        return int(self.produced[-1]) if len(self.produced) else 0
+
+
+def index(part: Part) -> Index:
+    """Demux a part; what was learned of the newest files is kept.
+
+    Raises:
+        AudioError: it holds no sound that can be decoded.
+    """
+    status = os.stat(part.path)
+    return _index(part, status.st_mtime_ns, status.st_size)
+
+
+def read(part: Part, begin: int, end: int) -> np.ndarray:
+    """Samples [begin, end) of a part: float32 (samples, channels), fewer where it ends earlier.
+
+    Raises:
+        AudioError: a packet is damaged, or the rate or the channels change.
+    """
+    table = index(part)
+    end = min(end, table.frames)
+    out = np.empty((max(0, end - begin), table.channels), dtype=np.float32)
+    if not len(out):
+        return out
+    preroll = 0 if begin == 0 else max(0, begin - round(_PREROLL_SECONDS * table.rate))
+    first, wanted = (int(x) for x in np.searchsorted(table.produced, [preroll, begin], side="right"))
+    first = first if preroll else 0  # the first packets may give nothing and yet be needed
+    filled = begin
+    with _opened(part) as container:
+        stream = _stream(part, container)
+        for packet, blocks in _decoded(part, container, stream, table, first):
+            if packet < wanted:
+                continue
+            # The last packet of all takes with it what the decoder still held.
+            place = int(table.produced[packet - 1]) if packet else 0
+            given, expected = sum(map(len, blocks)), table.produced[packet] - place
+            if given < expected or (given > expected and table.produced[packet] < table.frames):
+                raise _damaged(part, place / table.rate)
+            for block in blocks:
+                low, high = max(place, begin), min(place + len(block), end)
+                if low < high:
+                    out[low - begin : high - begin] = block[low - place : high - place]
+                    filled = high
+                place += len(block)
+            if place >= end:
+                break
+    if filled < end:
+        raise _damaged(part, filled / table.rate)
+    return out
+
+
+def _decoded(
+    part: Part, container: Any, stream: Any, table: Index, first: int
+) -> Iterator[tuple[int, list[np.ndarray]]]:
+    """(packet, its samples) from the packet `first` on."""
+    number, last = 0, len(table.produced) - 1
+    if first > _NEAR_PACKETS and len(table.times) and part.demuxer in _SEEKABLE:
+        container.seek(int(table.times[first]), stream=stream)
+        number = -1
+    for packet in container.demux(stream):
+        if packet.size == 0:
+            break
+        if number < 0:
+            number = int(np.searchsorted(table.times, packet.pts if packet.pts is not None else -(2**62)))
+            if number > first or table.times[number] != packet.pts:
+                raise _damaged(part, float(table.produced[first]) / table.rate)
+        if number >= first:
+            blocks = _blocks(part, stream, packet, table)
+            if number == last:
+                blocks += _blocks(part, stream, None, table)
+            yield number, blocks
+        number += 1
+
+
+def _blocks(part: Part, stream: Any, packet: Any, table: Index) -> list[np.ndarray]:
+    """Samples (n, channels) of each frame that a packet gives; None flushes the decoder."""
+    import av
+
+    try:
+        frames = stream.codec_context.decode(packet)
+    except av.error.FFmpegError:
+        seconds = float(packet.pts * packet.time_base) if packet is not None and packet.pts is not None else 0.0
+        raise _damaged(part, seconds) from None
+    return [samples_of(part.path, frame, table.rate, table.channels) for frame in frames]
+
+
+def samples_of(path: str, frame: Any, rate: int, channels: int) -> np.ndarray:
+    """A frame as float32 (samples, channels), full scale at 1."""
+    count = len(frame.layout.channels)
+    if frame.sample_rate != rate or count != channels:
+        now = f"{frame.sample_rate} Hz, {count} channel(s)"
+        reason = f"changes within, from {rate} Hz, {channels} channel(s) to {now}"
+        raise AudioError(path, reason, "cut it there into files")
+    name = frame.format.name
+    dtype = _DTYPES[name.removesuffix("p")]
+    planes = [np.frombuffer(plane, dtype) for plane in frame.planes]  # padded behind the last sample
+    if name.endswith("p"):
+        array = np.stack([plane[: frame.samples] for plane in planes], axis=1)
+    else:
+        array = planes[0][: frame.samples * count].reshape(-1, count)
+    if array.dtype.kind == "f":
+        return array.astype(np.float32, copy=False)
+    if name.startswith("u8"):
+        return (array.astype(np.float32) - 128) / 128
+    return array.astype(np.float32) * np.float32(2.0 ** (1 - 8 * array.dtype.itemsize))
+
+
+@lru_cache(maxsize=256)
+def _index(part: Part, changed: int, size: int) -> Index:
+    import av
+
+    times: list[int | None] = []
+    durations: list[int] = []
+    head: list[int] = []
+    tail: deque = deque(maxlen=_SETTLING + _TAIL)
+    with _opened(part) as container:
+        stream = _stream(part, container)
+        codec, rate, channels = stream.codec_context.name, stream.rate, stream.channels
+        if not rate or not channels:
+            raise AudioError(part.path, "its header states 0 Hz or no channels", "repair the header or remove the file")
+        stated = float(stream.duration * stream.time_base) if stream.duration else None
+        extra = bytes(stream.codec_context.extradata or b"")
+        given: Counter = Counter()
+
+        def decode(packet: Any) -> int:
+            count = 0
+            for frame in stream.codec_context.decode(packet):
+                given[frame.sample_rate, len(frame.layout.channels)] += 1
+                count += frame.samples
+            return count
+
+        try:
+            for packet in container.demux(stream):
+                if packet.size == 0:
+                    break
+                times.append(packet.pts)
+                durations.append(packet.duration or 0)
+                if len(head) < _HEAD:
+                    head.append(decode(packet))
+                tail.append(packet)
+            produced = None
+            if len(times) > _HEAD + _SETTLING + _TAIL:
+                stream.codec_context.flush_buffers()
+                last = [decode(packet) for packet in tail]
+                last[-1] += decode(None)
+                if codec not in _VARIABLE or stream.time_base.denominator >= rate:
+                    produced = _extrapolated(times, durations, head, last, rate, float(stream.time_base))
+        except av.error.FFmpegError:
+            produced = None
+    if produced is None:
+        produced = _counted(part, given)
+    if not given:
+        raise AudioError(part.path, "zero length: no sound in it can be decoded", salvage(part.path))
+    (rate, channels), _ = given.most_common(1)[0]
+    if codec == "vorbis" and part.samples is not None:
+        # A last page may end before what its packets give; ffmpeg gives all of it.
+        produced = np.minimum(produced, part.samples)
+    known = np.array([-1 if time is None else time for time in times[: len(produced)]], dtype=np.int64)
+    if len(known) != len(produced) or not (np.diff(known) > 0).all():
+        known = known[:0]
+    stated_rate = int.from_bytes(extra[12:16], "little") if extra.startswith(b"OpusHead") else 0
+    return Index(known, produced, rate, channels, codec, stated_rate or rate, stated)
+
+
+def _extrapolated(
+    times: list, durations: list[int], head: list[int], last: list[int], rate: int, unit: float
+) -> np.ndarray | None:
+    """Samples given up to each packet, from those at both ends; None where the packets between may differ."""
+    settled = last[_SETTLING:]
+    middle = np.array(durations[_HEAD:-_TAIL], dtype=np.int64)
+    if abs(unit * rate - 1) < 1e-9 and None not in times:  # times are samples: are steps those given?
+        steps = np.diff(np.array(times, dtype=np.int64)).tolist()
+        if head[1:] == steps[1:_HEAD] and settled[:-1] == steps[1 - _TAIL :] and min(steps) >= 0:
+            return np.cumsum([*head, *steps[_HEAD : 1 - _TAIL], *settled])
+    # A millisecond is too coarse to say that 1,024 samples last as long as 1,024 do.
+    each, alike = head[-1], middle.max() - middle.min() <= (1 if unit >= 1e-3 else 0)
+    if not each or not alike or middle.min() <= 0 or {*head[2:], *settled[:-1]} != {each}:
+        return None
+    return np.cumsum([*head, *[each] * len(middle), *settled])
+
+
+def _counted(part: Part, given: Counter) -> np.ndarray:
+    """Samples given up to each packet, everything decoded."""
+    import av
+
+    counts: list[int] = []
+    given.clear()
+    with _opened(part) as container:
+        stream = _stream(part, container)
+        for packet in container.demux(stream):
+            try:
+                frames = stream.codec_context.decode(packet if packet.size else None)
+            except av.error.FFmpegError:
+                if counts and sum(counts):
+                    raise _damaged(part, sum(counts) / (stream.rate or 1)) from None
+                frames = []
+            count = sum(frame.samples for frame in frames)
+            given.update((frame.sample_rate, len(frame.layout.channels)) for frame in frames)
+            if packet.size:
+                counts.append(count)
+            elif counts:
+                counts[-1] += count
+    return np.cumsum(np.array(counts, dtype=np.int64))
+
+
+def _opened(part: Part) -> Any:
+    import av
+
+    try:
+        return av.open(
+            part.address,
+            format=part.demuxer,
+            options={"protocol_whitelist": "file,subfile"},
+            metadata_errors="ignore",
+        )
+    except (av.error.FFmpegError, ValueError) as error:
+        what = getattr(error, "strerror", None) or str(error)
+        reason = f"truncated or damaged ({part.demuxer} that can't be opened: {what})"
+        raise AudioError(part.path, reason, salvage(part.path)) from None
+
+
+def _stream(part: Part, container: Any) -> Any:
+    """The stream of sound; the others are not even read."""
+    stream = container.streams.best("audio")
+    if stream is None:
+        raise AudioError(part.path, "holds no sound, only pictures", "leave it out")
+    if stream.codec_context is None:
+        raise AudioError(part.path, "its codec is not known here", "convert it to FLAC with the program that made it")
+    for other in container.streams:
+        if other is not stream:
+            other.discard = "all"
+    return stream
+
+
+def _damaged(part: Part, seconds: float) -> AudioError:
+    return AudioError(part.path, f"truncated or damaged at {seconds:.2f} s", salvage(part.path))

@@ -1,0 +1,297 @@
+"""MP3 files: every frame found by its header, and handed to ffmpeg's decoder (ISO/IEC 11172-3, 13818-3).
+
+Around the frames lie tags (ID3, APE, Lyrics3), pictures and what a download or a broadcast left; decoders take them
+for sound, or the other way round. Few files state their length, and by the size of one it can be guessed five times
+too short. So the frames are counted, which costs a hundredth of decoding them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from aasp.audio.error import AudioError, salvage
+from aasp.audio.ffmpeg import samples_of
+
+_RATES = (44_100, 48_000, 32_000)
+_KBPS = {  # by (MPEG-1 or not, layer)
+    (True, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
+    (True, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
+    (True, 3): (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+    (False, 1): (32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
+    (False, 2): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+    (False, 3): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+}
+_SYNC = re.compile(rb"\xff[\xe2-\xe7\xf2-\xf7\xfa-\xff]")
+# So far into a file is the first frame looked for.
+_LEADING_BYTES = 1 << 20
+FREE_FORMAT = -1
+"""What `frame_bytes` says of a frame whose length is not in its header."""
+
+
+def frame_bytes(head: bytes) -> int:
+    """Bytes of the frame that begins with these four; 0 if none does, `FREE_FORMAT` if its header does not tell."""
+    if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
+        return 0
+    version, layer = head[1] >> 3 & 3, 4 - (head[1] >> 1 & 3)
+    bitrate, rate, padding = head[2] >> 4, head[2] >> 2 & 3, head[2] >> 1 & 1
+    if version == 1 or layer == 4 or rate == 3 or bitrate == 15:
+        return 0
+    if bitrate == 0:
+        return FREE_FORMAT
+    first = version == 3
+    hertz = _RATES[rate] >> {3: 0, 2: 1, 0: 2}[version]
+    kbps = _KBPS[first, layer][bitrate - 1]
+    if layer == 1:
+        return (12_000 * kbps // hertz + padding) * 4
+    return (144_000 if first or layer == 2 else 72_000) * kbps // hertz + padding
+
+
+# Bytes between frames that are no tag: so few are an encoder's padding, more are damage.
+_PADDING_BYTES = 2048
+# Frames that a decoder that starts within the stream is given beforehand: the bit reservoir and the filters' memory.
+_PREROLL = 12
+# A frame of the filter bank, in samples: what a decoder is late by (ISO/IEC 11172-3; LAME's "decoder delay").
+_DECODER_DELAY = 529
+_BATCH = 256  # frames decoded at once
+
+
+@dataclass(frozen=True)
+class Frames:
+    """The frames of a file.
+
+    Attributes:
+        places: first byte of each (frames,).
+        lengths: bytes of each (frames,).
+        each: samples in a frame.
+        rate: Hz.
+        codec: ffmpeg's name of the decoder.
+        skip: samples at the beginning that the encoder put there.
+        trim: samples at the end that it put there.
+        missing: why the file is not whole; None if it is.
+    """
+
+    places: np.ndarray
+    lengths: np.ndarray
+    each: int
+    rate: int
+    channels: int
+    codec: str
+    skip: int
+    trim: int
+    missing: str | None
+
+
+class Mp3:
+    """An open file, as `aasp.audio.formats.Track` has it.
+
+    Raises:
+        AudioError: there is no frame in it, its frames are free-format, or they differ in rate.
+    """
+
+    def __init__(self, path: str) -> None:
+        status = os.stat(path)
+        self._path = path
+        self._found = found = _frames(path, status.st_mtime_ns, status.st_size)
+        self.rate = self.stated_rate = found.rate
+        self.channels = found.channels
+        self.frames = max(0, len(found.places) * found.each - found.skip - found.trim)
+
+    def decode(self, begin: int, end: int) -> np.ndarray:
+        import av
+
+        found = self._found
+        begin, end = begin + found.skip, end + found.skip
+        first, last = max(0, begin // found.each - _PREROLL), min(len(found.places), -(-end // found.each))
+        out = np.empty((end - begin, self.channels), dtype=np.float32)
+        decoder: Any = av.CodecContext.create(found.codec, "r")
+        place = first * found.each
+        with open(self._path, "rb") as file:
+            for batch in range(first, last, _BATCH):
+                places, lengths = found.places[batch : min(batch + _BATCH, last)], found.lengths[batch:]
+                file.seek(places[0])
+                content = file.read(places[-1] + lengths[len(places) - 1] - places[0])
+                for start, length in zip((places - places[0]).tolist(), lengths.tolist(), strict=False):
+                    try:
+                        decoded = decoder.decode(av.Packet(content[start : start + length]))
+                    except av.error.FFmpegError:
+                        raise self._damaged(place) from None
+                    if len(decoded) != 1 or decoded[0].samples != found.each:
+                        raise self._damaged(place)
+                    low, high = max(place, begin), min(place + found.each, end)
+                    if low < high:
+                        block = samples_of(self._path, decoded[0], self.rate, self.channels)
+                        out[low - begin : high - begin] = block[low - place : high - place]
+                    place += found.each
+        return out
+
+    def _damaged(self, place: int) -> AudioError:
+        return AudioError(self._path, f"damaged at {place / self.rate:.2f} s", salvage(self._path))
+
+    def check_whole(self) -> None:
+        if self._found.missing is not None:
+            raise AudioError(self._path, self._found.missing, salvage(self._path))
+
+    def close(self) -> None:
+        pass
+
+
+@lru_cache(maxsize=256)
+def _frames(path: str, changed: int, size: int) -> Frames:
+    with open(path, "rb") as file:
+        content = file.read()
+    begin, end = _span(content)
+    if begin < 0:
+        raise AudioError(path, "not audio (no MP3 frame in it)", "remove it or fetch it again")
+    head = content[begin : begin + 4]
+    if frame_bytes(head) == FREE_FORMAT:
+        raise AudioError(path, "free-format MP3, which is not read here", f"convert it: lame --decode {path}")
+    version, layer = head[1] >> 3 & 3, 4 - (head[1] >> 1 & 3)
+    rate = _RATES[head[2] >> 2 & 3] >> {3: 0, 2: 1, 0: 2}[version]
+    each = 384 if layer == 1 else 1152 if layer == 2 or version == 3 else 576
+    places, missing = _walk(path, content, begin, end, rate, each)
+    announced, skip, trim = _information(content, begin, layer)
+    if announced is not None:
+        del places[0]  # a header in the place of sound
+        missing = None
+        if len(places) < announced:
+            missing = f"truncated: {len(places):,} of {announced:,} frames are left"
+        elif len(places) > announced:
+            trim = 0
+    known = _lengths_like(head[1] & 0xFE, head[2] & 0x0C)
+    lengths = np.array([known[content[at + 1] << 8 | content[at + 2]] for at in places], dtype=np.int64)
+    channels = 1 if head[3] >> 6 == 3 else 2
+    codec = f"mp{layer}float"
+    return Frames(np.array(places, dtype=np.int64), lengths, each, rate, channels, codec, skip, trim, missing)
+
+
+def _walk(path: str, content: bytes, begin: int, end: int, rate: int, each: int) -> tuple[list[int], str | None]:
+    """First byte of each whole frame in [begin, end), and why the file is not whole, if it is not."""
+    places: list[int] = []
+    place, lengths = begin, _lengths_like(content[begin + 1] & 0xFE, content[begin + 2] & 0x0C)
+    while True:
+        while place + 4 <= end and content[place] == 0xFF:
+            length = lengths[content[place + 1] << 8 | content[place + 2]]
+            if length <= 0 or place + length > end:
+                break
+            places.append(place)
+            place += length
+        if place + 4 > end:
+            return places, None
+        seconds, head = len(places) * each / rate, content[place : place + 4]
+        if frame_bytes(head) > 0 and _same(head) == _same(content[begin : begin + 4]):
+            return places, f"truncated: its last frame is cut, at {seconds:.2f} s"
+        if first_frame(content, place, place + 1) == place:
+            raise AudioError(path, f"its rate, layer or channels change at {seconds:.2f} s", "cut it there into files")
+        tag = tag_bytes(content[place : place + 10])
+        following = place + tag if tag else first_frame(content, place + 1)
+        following = following if 0 <= following < end else end
+        if not tag and following - place > _PADDING_BYTES and any(content[place:following]):
+            return places, f"damaged: {following - place:,} bytes at {seconds:.2f} s are no sound"
+        place = following
+
+
+@lru_cache(maxsize=32)
+def _lengths_like(version_layer: int, rate: int) -> list[int]:
+    """By the second and third byte of a header, the bytes of its frame; 0 for frames of another kind than this one."""
+    alike = [0] * 65_536
+    for protection in (0, 1):
+        for bits in range(256):
+            second, third = version_layer | protection, bits & 0xF3 | rate
+            alike[second << 8 | third] = max(0, frame_bytes(bytes([0xFF, second, third, 0])))
+    return alike
+
+
+def _same(head: bytes) -> tuple[int, int, bool]:
+    """What all frames of a file have in common: version and layer, rate, one channel or two."""
+    return head[1] & 0xFE, head[2] & 0x0C, head[3] >> 6 == 3
+
+
+def first_frame(content: bytes, begin: int = 0, end: int | None = None) -> int:
+    """Where the first frame lies that is followed by another of its kind, or ends the audio; -1 if there is none."""
+    for found in _SYNC.finditer(content, begin, min(len(content), begin + _LEADING_BYTES) if end is None else end + 1):
+        place = found.start()
+        length = frame_bytes(content[place : place + 4])
+        if length == FREE_FORMAT:
+            if _free_format(content, place):
+                return place
+            continue
+        following = place + length
+        if length and (_alike(content, place, following) or following == len(content) or _is_tag(content, following)):
+            return place
+    return -1
+
+
+def _alike(content: bytes, one: int, other: int) -> bool:
+    """Whether frames of the same version, layer, rate and channels begin at both places."""
+    a, b = content[one : one + 4], content[other : other + 4]
+    return frame_bytes(b) != 0 and _same(a) == _same(b)
+
+
+def _free_format(content: bytes, place: int) -> bool:
+    """Whether equal headers recur at equal distances, as free-format frames do."""
+    head = content[place : place + 2]
+    repeat = content.find(head, place + 24, place + 8192)
+    return repeat > 0 and content[2 * repeat - place : 2 * repeat - place + 2] == head
+
+
+def _is_tag(content: bytes, place: int) -> bool:
+    return content[place : place + 3] in (b"TAG", b"ID3") or content[place : place + 8] in (b"APETAGEX", b"LYRICSBE")
+
+
+def tag_bytes(head: bytes) -> int:
+    """Bytes of the ID3v2 tag that begins here; 0 if none does."""
+    if not head.startswith(b"ID3") or len(head) < 10:
+        return 0
+    size = head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9]
+    return 10 + size + 10 * (head[5] >> 4 & 1)
+
+
+def _span(content: bytes) -> tuple[int, int]:
+    """First byte of the first frame, and the one behind the last: (-1, …) where there is no frame."""
+    begin = 0
+    while tag := tag_bytes(content[begin : begin + 10]):
+        begin += tag
+    begin = first_frame(content, min(begin, len(content)))
+    if begin < 0:  # an ID3 tag that states a wrong size hides the frames
+        begin = first_frame(content)
+    end = len(content)
+    while begin >= 0:
+        if content[end - 128 : end - 125] == b"TAG":
+            end -= 128
+        elif content[end - 32 : end - 24] == b"APETAGEX":
+            size, flags = (int.from_bytes(content[end - at : end - at + 4], "little") for at in (20, 12))
+            end -= min(size + 32 * (flags >> 31), end)
+        elif content[end - 9 : end] == b"LYRICS200" and content[end - 15 : end - 9].isdigit():
+            end -= min(int(content[end - 15 : end - 9]) + 15, end)
+        else:
+            break
+    return begin, end
+
+
+def _information(content: bytes, begin: int, layer: int) -> tuple[int | None, int, int]:
+    """(frames, samples to skip, samples to trim) as a Xing, Info or VBRI header in the first frame has them.
+
+    Frames: itself left out; None without one.
+    """
+    frame = content[begin : begin + max(192, frame_bytes(content[begin : begin + 4]))]
+    if layer != 3:
+        return None, 0, 0
+    if frame[36:40] == b"VBRI":
+        return int.from_bytes(frame[50:54], "big"), 0, 0
+    place = max(frame.find(b"Xing", 4, 44), frame.find(b"Info", 4, 44))
+    if place < 0:
+        return None, 0, 0
+    flags = int.from_bytes(frame[place + 4 : place + 8], "big")
+    announced = int.from_bytes(frame[place + 8 : place + 12], "big") if flags & 1 else 0
+    # Behind the fields that the flags name: who encoded it, and 21 bytes further on what was added at both ends.
+    tag = place + 8 + 4 * (flags & 1) + 4 * (flags >> 1 & 1) + 100 * (flags >> 2 & 1) + 4 * (flags >> 3 & 1)
+    if frame[tag : tag + 4] not in (b"LAME", b"Lavf", b"Lavc"):
+        return announced, 0, 0
+    added = int.from_bytes(frame[tag + 21 : tag + 24], "big")
+    return announced, (added >> 12) + _DECODER_DELAY, max(0, (added & 0xFFF) - _DECODER_DELAY) if announced else 0
