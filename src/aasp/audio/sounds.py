@@ -1,15 +1,25 @@
-"""What a labelled clip is made of: a file, a part of a file, or files mixed on the fly.
+"""What a labelled clip is made of: a file, one of its channels, a part of a file, or files mixed on the fly.
 
-A plain path is the whole file. Nothing is decoded before it is read.
+A plain path is the whole file, its channels averaged. Nothing is decoded before it is read.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from aasp.audio.channels import Channels
 from aasp.audio.io import AudioError, probe, read
+from aasp.errors import AaspError
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A whole file, of whose channels `channels` are read (`aasp.audio.channels`; not "each")."""
+
+    path: str
+    channels: Channels
 
 
 @dataclass(frozen=True)
@@ -19,6 +29,7 @@ class Excerpt:
     path: str
     start: float
     seconds: float
+    channels: Channels = "mean"
 
 
 @dataclass(frozen=True)
@@ -28,6 +39,7 @@ class Ingredient:
     path: str
     gain_db: float = 0.0
     offset: float = 0.0
+    channels: Channels = "mean"
 
 
 @dataclass(frozen=True)
@@ -37,21 +49,43 @@ class Mixture:
     ingredients: tuple[Ingredient, ...]
 
 
-Sound = str | Excerpt | Mixture
+Sound = str | Recording | Excerpt | Mixture
+
+
+def chosen(sound: Sound, channels: Channels) -> list[Sound]:
+    """A sound read with a choice of channels: one sound, or, for "each", one for every channel of its file.
+
+    Raises:
+        AudioError: for "each", the file can't be used.
+        AaspError: "each" of a mixture, whose files may have different numbers of channels.
+    """
+    if channels == "mean":
+        return [sound]
+    if isinstance(sound, Mixture):
+        if channels == "each":
+            raise AaspError("channels each: of mixtures there is no telling; choose mean, first, loudest or a number")
+        return [Mixture(tuple(replace(one, channels=channels) for one in sound.ingredients))]
+    one = Recording(sound, channels) if isinstance(sound, str) else replace(sound, channels=channels)
+    if channels != "each":
+        return [one]
+    return [replace(one, channels=number) for number in range(1, probe(one.path).channels + 1)]
 
 
 def files(sound: Sound) -> tuple[str, ...]:
     """The files that a sound is read from."""
     if isinstance(sound, Mixture):
         return tuple(ingredient.path for ingredient in sound.ingredients)
-    return (sound.path if isinstance(sound, Excerpt) else sound,)
+    return (sound if isinstance(sound, str) else sound.path,)
 
 
 def describe(sound: Sound) -> str:
     """What a sound is called in lists and messages."""
+    if isinstance(sound, str):
+        return sound
     if isinstance(sound, Mixture):
         return " + ".join(files(sound))
-    return f"{sound.path} at {sound.start:g} s" if isinstance(sound, Excerpt) else sound
+    place = f" at {sound.start:g} s" if isinstance(sound, Excerpt) else ""
+    return f"{sound.path}{place}" + (f" channel {sound.channels}" if isinstance(sound.channels, int) else "")
 
 
 def duration(sound: Sound) -> float:
@@ -75,10 +109,13 @@ def read_sound(sound: Sound, *, rate: int = 16_000, start: float = 0.0, seconds:
     """
     if isinstance(sound, str):
         return read(sound, rate=rate, start=start, seconds=seconds)
+    if isinstance(sound, Recording):
+        return read(sound.path, rate=rate, start=start, seconds=seconds, channels=sound.channels)
     if isinstance(sound, Excerpt):
         first, last = _window(sound, round(sound.seconds * rate), rate, start, seconds)
         begin = round(sound.start * rate) + first  # in samples: the rounding of a sum is not the sum of two roundings
-        return read(sound.path, rate=rate, start=begin / rate, seconds=(last - first) / rate)
+        length = (last - first) / rate
+        return read(sound.path, rate=rate, start=begin / rate, seconds=length, channels=sound.channels)
     waves = [_rolled(ingredient, rate) for ingredient in sound.ingredients]
     first, last = _window(sound, max(map(len, waves)), rate, start, seconds)
     mixed = np.zeros(max(map(len, waves)), dtype=np.float32)
@@ -98,5 +135,5 @@ def _window(sound: Sound, samples: int, rate: int, start: float, seconds: float 
 
 
 def _rolled(ingredient: Ingredient, rate: int) -> np.ndarray:
-    wave = read(ingredient.path, rate=rate) * np.float32(10 ** (ingredient.gain_db / 20))
+    wave = read(ingredient.path, rate=rate, channels=ingredient.channels) * np.float32(10 ** (ingredient.gain_db / 20))
     return np.roll(wave, round(ingredient.offset * rate))

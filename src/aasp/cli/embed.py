@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 class Embed:
     """Embed audio files whole, whatever their length, rate and channel count.
 
-    Written are `path` (n,) and `embedding` (n, D), in the order given. With --frames also vectors over time: as lists
-    `frames` and `seconds` a file in Parquet; in npz those of all files one after the other, those of file i from
-    `offsets[i]` to `offsets[i + 1]`.
+    Written are `path` (n,) and `embedding` (n, D), in the order given; with --channels each also `channel` (n,). With
+    --frames also vectors over time: as lists `frames` and `seconds` a file in Parquet; in npz those of all files one
+    after the other, those of file i from `offsets[i]` to `offsets[i + 1]`.
     """
 
     model: tyro.conf.Positional[str]
@@ -39,6 +39,8 @@ class Embed:
     """Also write a vector for each time patch, and its centre in seconds."""
     pooling: str | None = None
     """How a file's tokens become its vector: cls, mean, flat, mean+std or flat+std; the model's own way by default."""
+    channels: str = "mean"
+    """Of files of several: their mean, first, loudest, a channel's number from 1 on, or each, a vector a channel."""
     overwrite: bool = False
     """Replace an existing file."""
 
@@ -54,31 +56,38 @@ def run(argv: list[str]) -> int:
 
     import numpy as np
 
+    from aasp.audio.channels import checked
+    from aasp.audio.sounds import chosen, files
     from aasp.evaluate.features import embedded, timestamps
     from aasp.model.audio_encoder import load
 
+    channels = checked(arguments.channels)
     encoder = load(arguments.model)
-    paths = list(arguments.files)
+    sounds = [one for path in arguments.files for one in chosen(path, channels)]
     pooling = cast("Pooling | None", arguments.pooling)  # the encoder checks it
     clips: dict[int, np.ndarray] = {}
     frames: dict[int, Timestamps] = {}
     with bar("embedding") as show:
-        for rows, found in embedded(encoder, paths, pooling=pooling, progress=show):
+        for rows, found in embedded(encoder, sounds, pooling=pooling, progress=show):
             clips |= zip(rows, found.clip.cpu().numpy(), strict=True)
             if arguments.frames:
                 frames |= zip(rows, timestamps(found), strict=True)
-    embedding = np.stack([clips[row] for row in range(len(paths))])
-    ordered = [frames[row] for row in range(len(paths))] if arguments.frames else None
+    embedding = np.stack([clips[row] for row in range(len(sounds))])
+    ordered = [frames[row] for row in range(len(sounds))] if arguments.frames else None
+    columns: dict[str, list] = {"path": [path for sound in sounds for path in files(sound)]}
+    if channels == "each":
+        columns["channel"] = [sound.channels for sound in sounds]  # type: ignore[union-attr]
     with atomic_write(out) as beside:
-        (_write_npz if out.suffix == ".npz" else _write_parquet)(beside, paths, embedding, ordered)
-    print(f"{out}: {len(paths)} file(s), {embedding.shape[1]} dimensions" + (", with frames" if ordered else ""))
+        (_write_npz if out.suffix == ".npz" else _write_parquet)(beside, columns, embedding, ordered)
+    many = f"{len(sounds)} channels of {len(arguments.files)}" if channels == "each" else f"{len(sounds)}"
+    print(f"{out}: {many} file(s), {embedding.shape[1]} dimensions" + (", with frames" if ordered else ""))
     return 0
 
 
-def _write_npz(out: Path, paths: list[str], embedding: np.ndarray, frames: list[Timestamps] | None) -> None:
+def _write_npz(out: Path, columns: dict[str, list], embedding: np.ndarray, frames: list[Timestamps] | None) -> None:
     import numpy as np
 
-    arrays = {"path": np.array(paths), "embedding": embedding}
+    arrays = {name: np.array(values) for name, values in columns.items()} | {"embedding": embedding}
     if frames is not None:
         arrays["frames"] = np.concatenate([one.vectors for one in frames])
         arrays["seconds"] = np.concatenate([one.seconds for one in frames])
@@ -87,13 +96,13 @@ def _write_npz(out: Path, paths: list[str], embedding: np.ndarray, frames: list[
         np.savez(file, **arrays)  # type: ignore[arg-type]
 
 
-def _write_parquet(out: Path, paths: list[str], embedding: np.ndarray, frames: list[Timestamps] | None) -> None:
+def _write_parquet(out: Path, named: dict[str, list], embedding: np.ndarray, frames: list[Timestamps] | None) -> None:
     import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     vectors = lambda x: pa.FixedSizeListArray.from_arrays(pa.array(x.reshape(-1)), x.shape[1])
-    columns = {"path": pa.array(paths), "embedding": vectors(embedding)}
+    columns = {name: pa.array(values) for name, values in named.items()} | {"embedding": vectors(embedding)}
     if frames is not None:
         offsets = pa.array(np.cumsum([0, *(len(one.seconds) for one in frames)]), pa.int32())
         columns["frames"] = pa.ListArray.from_arrays(offsets, vectors(np.concatenate([one.vectors for one in frames])))

@@ -28,6 +28,8 @@ class LabelledOptions:
     """Column of what clips have in common (recording, speaker, instrument): kept together, and drawn by intervals."""
     allow_missing: bool = False
     """Go on although files of the index are not there; they are counted in the result."""
+    channels: str = "mean"
+    """Of files of several: their mean, first, loudest, a channel's number from 1 on, or each, a clip a channel."""
 
     def open(self, missing_list: Path) -> LabelledSet:
         """Read the set; an index's missing files are listed in `missing_list`.
@@ -46,4 +48,4 @@ class LabelledOptions:
             self.group,
             allow_missing=self.allow_missing,
             missing_list=missing_list,
-        )
+        ).choosing(self.channels)

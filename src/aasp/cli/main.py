@@ -69,6 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         code = _dispatch(argv)
         sys.stdout.flush()
+        _tell_cancelled()
         return code
     except SystemExit as stop:  # tyro's way out after --help
         return stop.code if isinstance(stop.code, int) else 0
@@ -128,6 +129,14 @@ def run_named(argv: list[str], commands: Mapping[str, str], above: str = "") -> 
     module = "_".join([*words, name])
     run: Callable[[list[str]], int] = importlib.import_module(f"aasp.cli.{module}").run
     return run(argv[1:])
+
+
+def _tell_cancelled() -> None:
+    """Count the files that were named when the mean of their channels turned out to be next to nothing."""
+    channels = sys.modules.get("aasp.audio.channels")
+    if channels is not None and (found := channels.cancelled()):
+        remedy = "their mean is next to silence; try --channels first, loudest or a number"
+        print(f"aasp: warning: channels cancel in {len(found):,} file(s): {remedy}", file=sys.stderr)
 
 
 def _told(error: OSError) -> str:

@@ -19,6 +19,8 @@ from aasp.errors import AaspError
 if TYPE_CHECKING:
     import numpy as np
 
+    from aasp.audio.channels import Channels
+    from aasp.audio.sounds import Sound
     from aasp.datasets.index import Skipped
     from aasp.evaluate.finetune.predict import Prediction
     from aasp.model.audio_classifier import AudioClassifierConfig
@@ -46,6 +48,8 @@ class Predict:
     """Also classify windows that overlap by half."""
     window: float | None = None
     """Seconds of a window, at most what the model was trained on; 1 when left out."""
+    channels: str = "mean"
+    """Of files of several: their mean, first, loudest, a channel's number from 1 on, or each by itself."""
     json: bool = False
     """JSON Lines: file, seconds, multilabel, classes (name to probability), and frames (start, end, classes)."""
 
@@ -59,10 +63,12 @@ def run(argv: list[str]) -> int:
     if arguments.window is not None and not arguments.frames:
         raise AaspError(f"--window {arguments.window:g} without --frames; add --frames")
 
+    from aasp.audio.channels import checked
     from aasp.evaluate.finetune.predict import load_classifiers, predictions
 
+    channels = checked(arguments.channels)
     skipped: list[Skipped] = []
-    paths = list(_found(arguments.files, skipped))
+    sounds = [one for path in _found(arguments.files, skipped) for one in _chosen(path, channels, skipped)]
     folds = load_classifiers(arguments.model)
     models = list(folds.values())
     config = models[0].config
@@ -75,7 +81,7 @@ def run(argv: list[str]) -> int:
     top = arguments.top or (len(config.classes) if arguments.json else TOP)
     told = 0
     with bar("classifying") as show:
-        for one in predictions(models, paths, window=window, skipped=skipped, progress=show):
+        for one in predictions(models, sounds, window=window, skipped=skipped, progress=show):
             tell(one, config, top)
             told += 1
     return _end(arguments.files, skipped, told)
@@ -96,6 +102,19 @@ def _found(files: Sequence[str], skipped: list[Skipped]) -> Iterator[str]:
         if empty:
             seen = f" that can be read, {len(skipped) - before} that can't" if len(skipped) > before else ""
             raise AaspError(f"no audio{seen}: {name}; name a folder of WAV, FLAC, Ogg, Opus or MP3 files")
+
+
+def _chosen(path: str, channels: Channels, skipped: list[Skipped]) -> list[Sound]:
+    """The channels of a file that are asked for; of a file that can't be used, none."""
+    from aasp.audio.io import AudioError
+    from aasp.audio.sounds import chosen
+    from aasp.datasets.index import Skipped
+
+    try:
+        return chosen(path, channels)
+    except AudioError as error:
+        skipped.append(Skipped(error.path, error.reason))
+        return []
 
 
 def _window(arguments: Predict, config: AudioClassifierConfig) -> float:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from aasp.audio.sounds import Sound
+from aasp.audio.channels import Channels, checked
+from aasp.audio.sounds import Sound, chosen, files
 from aasp.datasets.index import Skipped
 
 
@@ -51,4 +52,29 @@ class LabelledSet:
             parts=keep(self.parts),
             groups=None if self.groups is None else keep(self.groups),
             missing=[*self.missing, *missing],
+        )
+
+    def choosing(self, channels: Channels | str) -> LabelledSet:
+        """The set with a choice of its files' channels, for clips that don't have one of their own.
+
+        With "each", every channel of a file is a clip of its own, and those of one file are a group.
+
+        Raises:
+            AaspError: there is no such choice, or a file can't be used.
+        """
+        choice = checked(channels)
+        if choice == "mean":
+            return self
+        own = lambda sound: getattr(sound, "channels", "mean") != "mean"
+        found = [[sound] if own(sound) else chosen(sound, choice) for sound in self.sounds]
+        repeated = lambda values: [value for value, ones in zip(values, found, strict=True) for _ in ones]
+        groups = self.groups
+        if groups is None and choice == "each":
+            groups = [" + ".join(files(sound)) for sound in self.sounds]
+        return replace(
+            self,
+            sounds=[one for ones in found for one in ones],
+            labels=repeated(self.labels),
+            parts=repeated(self.parts),
+            groups=None if groups is None else repeated(groups),
         )

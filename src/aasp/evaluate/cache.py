@@ -23,7 +23,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 import aasp
-from aasp.audio.sounds import Excerpt, Mixture, Sound, files
+from aasp.audio.sounds import Excerpt, Mixture, Recording, Sound, files
 from aasp.datasets.index import Skipped
 from aasp.errors import AaspError
 from aasp.evaluate.features import Key, Progress, batches, needs_layers, nothing_usable, pooled
@@ -31,7 +31,7 @@ from aasp.files import atomic_write, check_output
 from aasp.model.audio_encoder import AudioEncoder
 from aasp.weights import model_hash
 
-FORMAT = 1  # to be raised when the same model comes to give other vectors of the same sounds
+FORMAT = 2  # to be raised when the same model comes to give other vectors of the same sounds
 SHARD_CLIPS, SHARD_BYTES = 1024, 64 * 2**20  # what a shard is written at: a run that stops loses no more than that
 
 
@@ -189,10 +189,12 @@ def _digests(sounds: Sequence[Sound]) -> Iterator[bytes | None]:
                 known[path] = _file_digest(path)
             parts.append(known[path])
         cut: object = "whole"
-        if isinstance(sound, Excerpt):
-            cut = (sound.start, sound.seconds)
+        if isinstance(sound, Recording):
+            cut = sound.channels
+        elif isinstance(sound, Excerpt):
+            cut = (sound.start, sound.seconds, sound.channels)
         elif isinstance(sound, Mixture):
-            cut = [(one.gain_db, one.offset) for one in sound.ingredients]
+            cut = [(one.gain_db, one.offset, one.channels) for one in sound.ingredients]
         yield None if None in parts else hashlib.sha256(repr((parts, cut)).encode()).digest()
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from aasp.audio.sounds import Excerpt, Sound, duration
+from aasp.audio.sounds import Excerpt, Recording, Sound, describe, duration, files
 from aasp.datasets.index import Skipped
 from aasp.errors import AaspError
 from aasp.evaluate.features import Progress, batches, nothing_usable
@@ -26,7 +26,7 @@ class Prediction:
     """What is said of one file.
 
     Attributes:
-        path: the file.
+        path: the file, and its channel where it is one of several.
         seconds: its duration.
         probabilities: of each class, over the whole file, (K,).
         windows: (start, end) of each window in seconds, (w, 2); w is 0 unless windows were asked for.
@@ -70,7 +70,7 @@ def class_probabilities(
 
 def predictions(
     classifiers: Sequence[AudioClassifier],
-    paths: Sequence[str],
+    sounds: Sequence[Sound],
     *,
     window: float | None = None,
     skipped: list[Skipped],
@@ -80,34 +80,36 @@ def predictions(
 
     Args:
         classifiers: the models.
-        paths: sound files of any length.
+        sounds: files, or channels of them, of any length.
         window: also classify windows of so many seconds, which overlap by half; the last ends with the file.
         skipped: takes files, and windows, that can't be used; such files have no prediction.
         progress: called with (files done, n).
     """
-    for first in range(0, len(paths), CHUNK):
-        chunk = paths[first : first + CHUNK]
+    for first in range(0, len(sounds), CHUNK):
+        chunk = sounds[first : first + CHUNK]
         found = _mean(classifiers, chunk, skipped)
         usable = np.isfinite(found).all(axis=1)
-        seconds = [duration(path) if good else 0.0 for path, good in zip(chunk, usable, strict=True)]
-        cut = [cut_in_windows(path, s, window) if window and s else [] for path, s in zip(chunk, seconds, strict=True)]
+        seconds = [duration(sound) if good else 0.0 for sound, good in zip(chunk, usable, strict=True)]
+        cut = [cut_in_windows(one, s, window) if window and s else [] for one, s in zip(chunk, seconds, strict=True)]
         each = iter(_mean(classifiers, [one for windows in cut for one in windows], skipped))
-        for row, path in enumerate(chunk):
+        for row, sound in enumerate(chunk):
             pairs = [(one, next(each)) for one in cut[row]]
             pairs = [(one, values) for one, values in pairs if np.isfinite(values).all()]
             if usable[row]:
                 windows = np.array([(one.start, one.start + one.seconds) for one, _ in pairs]).reshape(-1, 2)
                 over_time = np.array([values for _, values in pairs]).reshape(-1, found.shape[1])
-                yield Prediction(path, seconds[row], found[row], windows, over_time)
+                yield Prediction(describe(sound), seconds[row], found[row], windows, over_time)
         if progress is not None:
-            progress(first + len(chunk), len(paths))
+            progress(first + len(chunk), len(sounds))
 
 
-def cut_in_windows(path: str, seconds: float, window: float) -> list[Excerpt]:
+def cut_in_windows(sound: Sound, seconds: float, window: float) -> list[Excerpt]:
     """Windows of a file of so many seconds, each half a window after the one before; the last may be shorter."""
     count = max(1, int(np.ceil((seconds - window / 2) / (window / 2))))
     starts = [number * window / 2 for number in range(count)]
-    return [Excerpt(path, start, min(window, seconds - start)) for start in starts]
+    (path,) = files(sound)
+    channels = sound.channels if isinstance(sound, Recording) else "mean"
+    return [Excerpt(path, start, min(window, seconds - start), channels) for start in starts]
 
 
 def load_classifiers(path: str | Path) -> dict[str, AudioClassifier]:
