@@ -21,7 +21,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from aasp.audio.io import EXTENSIONS, AudioError, probe
-from aasp.datasets.index import Skipped, read_index, walk
+from aasp.datasets.index import Skipped, read_index, told_hidden, walk
 from aasp.errors import AaspError
 from aasp.files import atomic_write
 
@@ -47,13 +47,17 @@ class Manifest:
         table: columns `path` (absolute), `seconds`, `rate` (Hz) and `channels` (both null where they were not
             probed), then the index's own columns.
         source: the folder or index it came from.
+        notes: what else is to be said of it, a line each: hidden files that were left out, rows that repeat a file.
     """
 
     table: pa.Table
     source: str
+    notes: tuple[str, ...] = ()
 
     @classmethod
-    def open(cls, path: str | Path, *, workers: int = WORKERS) -> tuple[Manifest, list[Skipped]]:
+    def open(
+        cls, path: str | Path, *, workers: int = WORKERS, path_column: str | None = None
+    ) -> tuple[Manifest, list[Skipped]]:
         """List a set's usable files, as cheaply as its index allows.
 
         A `seconds` column is trusted: such a file must exist and not be empty, but is not opened. Where an index has
@@ -61,10 +65,11 @@ class Manifest:
         silent harm: a crop beyond the end of a file is an error of that file when it is decoded. `scan` trusts nothing.
 
         Args:
-            path: a folder (searched to the bottom, in sorted order), a .csv or a .parquet file with a `path` column;
-                relative paths in it are relative to its own folder. A CSV column is of integers where each of its
-                values is one, as written; else of strings.
+            path: a folder (searched to the bottom, in sorted order, hidden files and folders left out), or a .csv, .tsv
+                or .parquet file with a `path` column; relative paths in it are relative to its own folder. A CSV column
+                is of integers where each of its values is one, as written; else of strings.
             workers: threads.
+            path_column: an index's column to take for `path`.
 
         Returns:
             The manifest, in the index's order, and the files left out.
@@ -73,7 +78,7 @@ class Manifest:
             AaspError: no such path, no `path` column, no audio in the folder.
             NothingUsable: there is not one usable file.
         """
-        return _open(path, workers=workers, trusting=True)
+        return _open(path, workers=workers, trusting=True, path_column=path_column)
 
     def __len__(self) -> int:
         return self.table.num_rows
@@ -118,16 +123,21 @@ class Manifest:
 
 
 def scan(
-    path: str | Path, *, workers: int = WORKERS, progress: Callable[[int, int], None] | None = None
+    path: str | Path,
+    *,
+    workers: int = WORKERS,
+    progress: Callable[[int, int], None] | None = None,
+    path_column: str | None = None,
 ) -> tuple[Manifest, list[Skipped]]:
     """List a set's usable files with every header probed, whatever its index says; otherwise as `Manifest.open`.
 
     Args:
-        path: a folder, .csv or .parquet.
+        path: a folder, .csv, .tsv or .parquet.
         workers: threads.
         progress: called with (files probed, files in all) now and then.
+        path_column: an index's column to take for `path`.
     """
-    return _open(path, workers=workers, trusting=False, progress=progress)
+    return _open(path, workers=workers, trusting=False, progress=progress, path_column=path_column)
 
 
 def write_skipped(skipped: Sequence[Skipped], path: str | Path) -> None:
@@ -146,17 +156,24 @@ def _open(
     workers: int,
     trusting: bool,
     progress: Callable[[int, int], None] | None = None,
+    path_column: str | None = None,
 ) -> tuple[Manifest, list[Skipped]]:
     source = os.fspath(path)
     skipped: list[Skipped] = []
     if os.path.isdir(source):
-        found = list(walk(source, skipped))
+        if path_column is not None:
+            raise AaspError(f"--path-column {path_column} with a folder, {source}: it is an index's; leave it out")
+        hidden: list[str] = []
+        found = list(walk(source, skipped, hidden))
+        notes = told_hidden(hidden)
         if not found and not skipped:
             known = ", ".join(sorted(EXTENSIONS))
-            raise AaspError(f"no audio in folder: {source}; looked for {known} in it and below")
+            passed = "".join(f" ({note})" for note in notes)
+            raise AaspError(f"no audio in folder: {source}; looked for {known} in it and below{passed}")
         table = pa.table({"path": pa.array(found, pa.string())})
     else:
-        table = read_index(source)
+        table = read_index(source, path_column)
+        notes = _repeated(table["path"])
     if table.num_rows == 0 and not skipped:
         raise AaspError(f"index without rows: {source}; list one file a row in its column path")
     table, bad = _measure(table, max(1, workers), trusting, progress)
@@ -165,7 +182,24 @@ def _open(
         first = skipped[0]
         why = f"all {len(skipped)} skipped, the first {first.path}: {first.reason}"
         raise NothingUsable(f"no usable audio in {source}: {why}; mend or replace the files", skipped)
-    return Manifest(table, source), skipped
+    return Manifest(table, source, tuple(notes)), skipped
+
+
+def _repeated(paths: pa.ChunkedArray) -> list[str]:
+    """The one line that says which rows of an index repeat a file, if some do."""
+    stepping_up = pc.match_substring(paths, "/../")
+    if pc.any(stepping_up).as_py():
+        plain = [path and os.path.normpath(path) for path in paths.to_pylist()]
+        paths = pa.chunked_array([pa.array(plain, pa.string())])
+    codes = paths.combine_chunks().dictionary_encode()
+    if len(codes) == len(codes.dictionary):
+        return []
+    _, firsts = np.unique(codes.indices.to_numpy(), return_index=True)
+    again = np.setdiff1d(np.arange(len(codes)), firsts)
+    again = again[pc.not_equal(paths, "").to_numpy()[again]]
+    if not again.size:
+        return []
+    return [f"rows that repeat a file: {again.size:,}, the first row {again[0] + 1}, {paths[int(again[0])].as_py()}"]
 
 
 def _measure(
@@ -207,11 +241,13 @@ def _measure(
 def _fact(path: str, seconds: float | None) -> tuple[float, int | None, int | None] | str:
     """(seconds, rate, channels) of a file, rate and channels unknown where `seconds` was trusted; or why not."""
     rate = channels = None
+    if not path:
+        return "its row has no path"
     try:
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):  # to open a pipe would wait for ever
+            return "is not a file"
         if seconds is not None and 0 < seconds < float("inf"):
-            status = os.stat(path)
-            if not stat.S_ISREG(status.st_mode):
-                return "is not a file"
             if status.st_size == 0:
                 return "empty file"
         else:
