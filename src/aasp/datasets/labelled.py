@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from aasp.audio.sounds import Sound
 from aasp.datasets.index import Skipped
+from aasp.datasets.repeats import Repeat, repeats
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,11 @@ class LabelledSet:
 
     def __len__(self) -> int:
         return len(self.sounds)
+
+    @cached_property
+    def repeats(self) -> list[Repeat]:
+        """The rows whose sound an earlier row has, under whatever name."""
+        return repeats(self.sounds)
 
     def without(self, rows: Sequence[int], missing: Sequence[Skipped]) -> LabelledSet:
         """The set without some clips (those that turned out unusable), which `missing` then names."""

@@ -22,7 +22,7 @@ from aasp.audio.sounds import Sound
 from aasp.datasets.benchmarks.contract import Benchmark, Download
 from aasp.datasets.benchmarks.files import read_rows
 from aasp.datasets.benchmarks.lists import read_list
-from aasp.datasets.index import Skipped, walk
+from aasp.datasets.index import Skipped, told_hidden, walk
 from aasp.datasets.labelled import LabelledSet
 from aasp.errors import AaspError
 
@@ -83,8 +83,9 @@ def _read(name: str, root: Path, lists: Mapping[str, str]) -> LabelledSet:
         clips.read(root / file, part, names)
     sounds: list[Sound | None] = [None] * len(clips.row)
     passed: list[Skipped] = []
+    hidden: list[str] = []
     doubles = 0
-    for path in walk(str(root), passed):
+    for path in walk(str(root), passed, hidden):
         row = clips.find(path)
         if row is not None:
             doubles += sounds[row] is not None
@@ -97,7 +98,7 @@ def _read(name: str, root: Path, lists: Mapping[str, str]) -> LabelledSet:
     missing = [
         Skipped(video, unread.get(row, absent[clips.parts[row]])) for video, row in clips.row.items() if not sounds[row]
     ]
-    notes = [f"{file.path}: {file.reason}" for file in passed if os.path.isdir(file.path)]
+    notes = [f"{file.path}: {file.reason}" for file in passed if os.path.isdir(file.path)] + told_hidden(hidden)
     if doubles:
         notes.append(f"files not used since another holds the same clip: {doubles:,}")
     kept = [row for row, sound in enumerate(sounds) if sound]
