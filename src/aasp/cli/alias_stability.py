@@ -33,7 +33,7 @@ class Stability:
     models: tyro.conf.Positional[tuple[str, ...]]
     """Folders of models or of runs, or models on the hub; those after the first are compared with it."""
     data: Path
-    """Folder of audio, or a .csv or .parquet index with a column path."""
+    """Folder of audio, or a .csv, .tsv or .parquet index with a column path."""
     out: Path
     """Folder for the result."""
     clips: int = 100
@@ -46,6 +46,8 @@ class Stability:
     """Column of what clips have in common (recording, speaker): probes keep it together, intervals draw it."""
     seed: int = 0
     """Of rates, phases and drops, and of the probes' folds."""
+    path_column: str | None = None
+    """Column of an index to take for path."""
     overwrite: bool = False
     """Replace the results in an existing folder."""
 
@@ -65,7 +67,9 @@ def run(argv: list[str]) -> int:
 
     subjects = _open(arguments.models)
     nyquist(subjects, arguments.seconds)  # before the long part, so that complaints come at once
-    manifest, unusable = Manifest.open(arguments.data)
+    manifest, unusable = Manifest.open(arguments.data, path_column=arguments.path_column)
+    for note in manifest.notes:
+        print(note, file=sys.stderr)
     columns = {name: manifest.column(name) for name in (arguments.label, arguments.group) if name is not None}
     with bar("reading clips") as tell:
         gathered = gather(manifest, clips=arguments.clips, seconds=arguments.seconds, unusable=unusable, progress=tell)

@@ -24,9 +24,11 @@ class Stats:
     """Measure the mean and deviation of the log-mel over all audio at a path; prints the line to paste to pretrain."""
 
     path: tyro.conf.Positional[Path]
-    """Folder, .csv or .parquet manifest of audio."""
+    """Folder, .csv, .tsv or .parquet manifest of audio."""
     preset: Literal["kaldi", "htk80"] = "kaldi"
     """Front end: 128 Kaldi bins, or 80 HTK bins."""
+    path_column: str | None = None
+    """Column of an index to take for path."""
 
 
 def run(argv: list[str]) -> int:
@@ -42,7 +44,7 @@ def run(argv: list[str]) -> int:
 
     config = LogMelConfig.kaldi() if arguments.preset == "kaldi" else LogMelConfig.htk80()
     front = unnormalised(config)
-    manifest, skipped = Manifest.open(arguments.path)
+    manifest, skipped = Manifest.open(arguments.path, path_column=arguments.path_column)
     total, samples, measured = Moments(), 0, 0
     with bar("measuring") as show:
         for done, path in enumerate(manifest.paths, 1):
@@ -71,6 +73,7 @@ def run(argv: list[str]) -> int:
             "mean": f"{total.mean:.4f}",
             "deviation": f"{total.std:.4f}",
             "skipped": f"{len(skipped):,}" if skipped else None,
+            "note": "\n".join(manifest.notes) or None,
         },
     )
     for file in skipped:
