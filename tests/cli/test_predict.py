@@ -126,10 +126,10 @@ def test_folds_answer_together_and_it_is_said(shown: Shown) -> None:
 
 def test_folders_are_searched_and_what_is_bad_in_them_is_named(shown: Shown, folder: Path) -> None:
     Path("sounds/bad.wav").write_bytes(b"no sound")
-    Path("sounds/song.m4a").write_bytes(b"x")
+    Path("sounds/song.mpc").write_bytes(b"x")
     out, err = shown("model", "sounds", "a.wav")
     assert [Path(line.split("\t")[0]).name for line in out.splitlines()] == ["b.flac", "c.wav", "a.wav"]
-    assert err.count("\n") == 2 and "bad.wav: not audio" in err and "song.m4a: format not supported" in err
+    assert err.count("\n") == 2 and "bad.wav: not audio" in err and "song.mpc: format not supported" in err
 
 
 def test_a_bad_file_that_was_named_does_not_hold_up_the_others(shown: Shown) -> None:

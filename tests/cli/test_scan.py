@@ -85,6 +85,22 @@ def test_an_index_without_a_path_column(tmp_path: Path, capsys: pytest.CaptureFi
     assert "no column path" in refused(capsys, tmp_path / "i.csv", "--out", tmp_path / "m.csv")
 
 
+def test_the_column_of_paths_can_be_named(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "i.csv").write_text("file;label\nset/a.wav;x\nset/b.flac;y\nset/a.wav;z\n", encoding="utf-16")
+    assert "--path-column file" in refused(capsys, tmp_path / "i.csv", "--out", tmp_path / "m.csv")
+    assert main(["scan", str(tmp_path / "i.csv"), "--out", str(tmp_path / "m.csv"), "--path-column", "file"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "files 3" in shown and "rows that repeat a file: 1, the first row 3" in shown
+
+
+def test_hidden_files_are_counted(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "__MACOSX").mkdir()
+    (folder / "._a.wav").touch()
+    assert main(["scan", str(folder), "--out", str(tmp_path / "m.csv")]) == 0
+    assert "hidden or of the system, left out: 1 file and 1 folder" in " ".join(capsys.readouterr().out.split())
+    assert len(rows(tmp_path / "skipped.csv")) == 2
+
+
 def test_all_bad_files_are_listed_all_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "set"
     folder.mkdir()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import threading
 from pathlib import Path
 
@@ -12,7 +13,9 @@ import pyarrow.parquet
 import pytest
 import soundfile
 
+from aasp.audio.io import EXTENSIONS
 from aasp.datasets import manifest as module
+from aasp.datasets.index import _SOUND
 from aasp.datasets.manifest import Manifest, NothingUsable, Skipped, scan, write_skipped
 from aasp.errors import AaspError
 
@@ -38,7 +41,7 @@ def folder(tmp_path: Path) -> Path:
     sound(folder / "short.wav", 0.01)
     (folder / "empty.mp3").touch()
     (folder / "letter.ogg").write_text("not a sound " * 50)
-    (folder / "song.m4a").write_bytes(b"anything")
+    (folder / "song.mpc").write_bytes(b"anything")
     (folder / "notes.txt").write_text("no sound, and not meant to be one")
     return folder
 
@@ -60,11 +63,69 @@ def test_a_folder(folder: Path) -> None:
     assert len(manifest) == 3
     assert manifest.total_hours == pytest.approx(1.75 / 3600)
     reasons = {Path(file.path).name: file.reason for file in skipped}
-    assert set(reasons) == {"short.wav", "empty.mp3", "letter.ogg", "song.m4a"}
+    assert set(reasons) == {"short.wav", "empty.mp3", "letter.ogg", "song.mpc"}
     assert reasons["empty.mp3"] == "empty file"
     assert "not audio" in reasons["letter.ogg"]
     assert "too short: 10 ms" in reasons["short.wav"]
-    assert "not supported (.m4a)" in reasons["song.m4a"]
+    assert "not supported (.mpc)" in reasons["song.mpc"]
+
+
+def test_hidden_files_and_those_of_the_system_are_counted_in_one_line(folder: Path) -> None:
+    left = [".Trash-1000", ".Trashes", "#recycle", "@eaDir", ".snapshot", "$RECYCLE.BIN", "System Volume Information"]
+    left += ["lost+found", "__MACOSX", ".git", "b/@eaDir", "#snapshot"]
+    for name in left:
+        sound(folder / name / "deep" / "x.wav")
+    for name in ("._a.WAV", "b/.hidden.wav", "b/.song.mpc", ".DS_Store"):
+        (folder / name).write_bytes(b"anything")
+    before = {Path(file.path).name for file in scan(folder)[1]}
+    for way in (Manifest.open, scan):
+        manifest, skipped = way(folder)
+        assert [Path(path).name for path in manifest.paths] == ["a.WAV", "10.wav", "2.flac"]
+        assert {Path(file.path).name for file in skipped} == before
+        (note,) = manifest.notes
+        assert note.startswith("hidden or of the system, left out: 3 files and 12 folders, the first ")
+    hidden = folder / ".git"
+    assert Manifest.open(hidden)[0].paths == [str(hidden / "deep" / "x.wav")], "a hidden folder that is named"
+
+
+def test_a_folder_of_hidden_files_only(tmp_path: Path) -> None:
+    sound(tmp_path / "._a.wav")
+    assert "hidden or of the system, left out: 1 file" in refused(tmp_path)
+
+
+def test_every_known_format_is_read_or_listed(tmp_path: Path) -> None:
+    for extension in _SOUND:
+        (tmp_path / f"x{extension.upper()}").write_bytes(b"anything")
+    (tmp_path / "good").mkdir()
+    sound(tmp_path / "good" / "good.wav")
+    manifest, skipped = Manifest.open(tmp_path)
+    assert len(manifest) == 1 and {Path(file.path).suffix.lower() for file in skipped} == _SOUND >= EXTENSIONS
+    unread = {Path(file.path).suffix.lower() for file in skipped if file.reason.startswith("format not supported")}
+    assert unread == _SOUND - EXTENSIONS
+
+
+def test_a_pipe_is_no_file(folder: Path) -> None:
+    os.mkfifo(folder / "pipe.wav")
+    assert Skipped(str(folder / "pipe.wav"), "is not a file") in scan(folder)[1]
+
+
+def test_rows_that_repeat_a_file_are_said(tmp_path: Path) -> None:
+    for name in ("a.wav", "b.wav", "x/c.wav"):
+        sound(tmp_path / name)
+    rows = ["path,n", "a.wav,1", "b.wav,2", "x/../b.wav,3", f"{tmp_path}/a.wav,4", ",5", ",6"]
+    manifest, skipped = Manifest.open(index(tmp_path / "i.csv", *rows))
+    assert manifest.notes == (f"rows that repeat a file: 2, the first row 3, {tmp_path}/b.wav",) and len(manifest) == 4
+    assert skipped == [Skipped("", "its row has no path")] * 2
+    assert Manifest.open(index(tmp_path / "j.csv", "path", "a.wav", "b.wav"))[0].notes == ()
+
+
+def test_the_column_of_paths_can_be_named(tmp_path: Path) -> None:
+    sound(tmp_path / "a.wav")
+    for way in (Manifest.open, scan):
+        manifest, _ = way(index(tmp_path / "i.csv", "file;label", "a.wav;x"), path_column="file")
+        assert manifest.paths == [str(tmp_path / "a.wav")] and manifest.column("label").tolist() == ["x"]
+        with pytest.raises(AaspError, match="--path-column file with a folder"):
+            way(tmp_path, path_column="file")
 
 
 def test_the_number_of_threads_changes_nothing(folder: Path) -> None:
@@ -230,11 +291,11 @@ def test_seconds_that_are_no_numbers(tmp_path: Path) -> None:
 
 def test_nothing_usable_lists_everything(tmp_path: Path) -> None:
     (tmp_path / "a.wav").touch()
-    (tmp_path / "b.m4a").touch()
+    (tmp_path / "b.mpc").touch()
     assert "all 2 skipped" in refused(tmp_path)
     with pytest.raises(NothingUsable) as caught:
         Manifest.open(tmp_path)
-    assert {Path(file.path).name for file in caught.value.skipped} == {"a.wav", "b.m4a"}
+    assert {Path(file.path).name for file in caught.value.skipped} == {"a.wav", "b.mpc"}
 
 
 def test_a_missing_label_column_names_what_there_is(folder: Path) -> None:

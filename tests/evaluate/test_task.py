@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from columns import task_of
+from columns import set_of, task_of
 
 from aasp.datasets.index import Skipped
 from aasp.datasets.labelled import LabelledSet
@@ -87,6 +89,9 @@ def test_what_a_reader_should_know_is_noted() -> None:
         (["a", "b", "a"], ["valid", "test", "test"], None, "'train'"),
         (["a", "b", "a"], ["train", None, "test"], None, "1 of 3 clips have no part"),
         (["a", "b", "a"], ["1", "1", "1"], None, "single fold"),
+        (["a", "b", "a"], ["1", "1.0", "01"], None, "single fold"),
+        (["a", "b", "a"], ["train", "1", "2"], None, "neither parts nor folds: 'train' × 1, '1' × 1, '2' × 1"),
+        (["a", "b", "a"], ["test1", "test1", "test2"], None, "neither parts nor folds"),
         (["a", "b", "c"], ["train", "train", "test"], None, "none of test part 'test'"),
         (["a;b", "b", "c"], ["train", "train", "test"], None, "none of test part 'test'"),
         (["a", "b", "a"], ["train", "train", "test"], ["x", "x", "y"], "one group 'x'"),
@@ -96,6 +101,21 @@ def test_columns_that_make_no_task(labels: list, split: list, groups: list | Non
     with pytest.raises(AaspError, match="; ") as error:
         task_of(labels, split, groups)
     assert told in str(error.value)
+
+
+@pytest.mark.parametrize("groups", [None, [f"g{i}" for i in range(10)]])
+def test_a_sound_in_two_parts_makes_no_task(groups: list[str] | None) -> None:
+    made = set_of(LABELS, PARTS, groups)
+    torn = replace(made, sounds=[*made.sounds[:-1], made.sounds[0]])
+    where = r"0\.wav is in 'train' \(row 1\) and in 'test' \(row 10\)"
+    with pytest.raises(AaspError, match=where + "; what is trained on can't be tested"):
+        Task.of(torn, choose="next_fold")
+
+
+def test_names_of_parts_mean_what_they_say() -> None:
+    meant = task_of(LABELS, PARTS).rounds[0]
+    (only,) = task_of(LABELS, [{"train": "Training", "valid": " DEV", "test": "eval"}[part] for part in PARTS]).rounds
+    assert [*map(list, (only.train, only.valid, only.test))] == [*map(list, (meant.train, meant.valid, meant.test))]
 
 
 def labelled(**changes: object) -> LabelledSet:

@@ -36,14 +36,15 @@ def checked(channels: Channels | str) -> Channels:
     Raises:
         AaspError: there is no such choice.
     """
+    chosen: object = channels
     if isinstance(channels, str):
         name = channels.strip().lower()
-        if name in _NAMES:
-            return name  # type: ignore[return-value]
-        channels = int(name) if name.isdecimal() else 0
-    if isinstance(channels, bool) or not isinstance(channels, int) or channels < 1:
+        chosen = int(name) if name.isdecimal() else name
+    if chosen in _NAMES and isinstance(chosen, str):
+        return chosen  # type: ignore[return-value]
+    if isinstance(chosen, bool) or not isinstance(chosen, int) or chosen < 1:
         raise AaspError(f"no such channels: {channels}; give {', '.join(_NAMES)}, or a channel's number from 1 on")
-    return channels
+    return chosen
 
 
 def mixed(path: str, frames_FC: np.ndarray, channels: Channels, whole_FC: np.ndarray) -> np.ndarray:

@@ -71,6 +71,12 @@ def chosen(sound: Sound, channels: Channels) -> list[Sound]:
     return [replace(one, channels=number) for number in range(1, probe(one.path).channels + 1)]
 
 
+def channels_of(sound: Sound) -> Channels:
+    """The choice of channels that a sound is read with; of a mixture's first file."""
+    one = sound.ingredients[0] if isinstance(sound, Mixture) else sound
+    return "mean" if isinstance(one, str) else one.channels
+
+
 def files(sound: Sound) -> tuple[str, ...]:
     """The files that a sound is read from."""
     if isinstance(sound, Mixture):

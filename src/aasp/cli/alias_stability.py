@@ -33,7 +33,7 @@ class Stability:
     models: tyro.conf.Positional[tuple[str, ...]]
     """Folders of models or of runs, or models on the hub; those after the first are compared with it."""
     data: Path
-    """Folder of audio, or a .csv or .parquet index with a column path."""
+    """Folder of audio, or a .csv, .tsv or .parquet index with a column path."""
     out: Path
     """Folder for the result."""
     clips: int = 100
@@ -44,8 +44,12 @@ class Stability:
     """Column of classes: also see how often a linear probe's decision changes."""
     group: str | None = None
     """Column of what clips have in common (recording, speaker): probes keep it together, intervals draw it."""
+    channels: str = "mean"
+    """Of files of several: their mean, first, loudest, a channel's number from 1 on, or each, a clip a channel."""
     seed: int = 0
     """Of rates, phases and drops, and of the probes' folds."""
+    path_column: str | None = None
+    """Column of an index to take for path."""
     overwrite: bool = False
     """Replace the results in an existing folder."""
 
@@ -61,11 +65,16 @@ def run(argv: list[str]) -> int:
     from aasp.aliasing.software import software
     from aasp.aliasing.stability.examine import examine, nyquist, write_sounds
     from aasp.aliasing.stability.excerpts import gather
+    from aasp.audio.sounds import describe
     from aasp.datasets.manifest import Manifest
 
     subjects = _open(arguments.models)
     nyquist(subjects, arguments.seconds)  # before the long part, so that complaints come at once
-    manifest, unusable = Manifest.open(arguments.data)
+    manifest, unusable = Manifest.open(
+        arguments.data, path_column=arguments.path_column, channels=arguments.channels
+    )
+    for note in manifest.notes:
+        print(note, file=sys.stderr)
     columns = {name: manifest.column(name) for name in (arguments.label, arguments.group) if name is not None}
     with bar("reading clips") as tell:
         gathered = gather(manifest, clips=arguments.clips, seconds=arguments.seconds, unusable=unusable, progress=tell)
@@ -88,7 +97,7 @@ def run(argv: list[str]) -> int:
         "group": arguments.group,
         "given": dict(zip([subject.name for subject in subjects], arguments.models, strict=True)),
         "skipped": [file._asdict() for file in gathered.skipped],
-        "paths": [manifest.sound(int(row)) for row in gathered.rows],
+        "paths": [describe(manifest.sound(int(row))) for row in gathered.rows],
         **found,
         "sounds": sounds,
     }

@@ -34,12 +34,13 @@ _OWN = {
         (
             "dog/*.wav, cat/*.wav …                a fifth of each class is held out for test, a tenth for valid",
             "train/dog/*.wav … test/cat/*.wav      or the parts as they lie there; valid/ is optional",
+            "fold1/dog/*.wav … fold5/cat/*.wav     or folds",
         ),
     ),
     "index": (
-        "a .csv or .parquet of your own: --index FILE --label COLUMN --split COLUMN [--group COLUMN]",
+        "a .csv, .tsv or .parquet of your own: --index FILE --label COLUMN --split COLUMN [--group COLUMN]",
         (
-            "path       relative to the index's own folder, or absolute",
+            "path       relative to the index's own folder, or absolute; of another name: --path-column COLUMN",
             "label      several in a row, separated by ;, make it multi-label",
             "split      train, valid (optional) and test; or folds",
             "group      what clips have in common: recording, speaker, instrument",

@@ -24,7 +24,7 @@ class Info:
     """Show what a model, a run, a manifest or an audio file is."""
 
     path: tyro.conf.Positional[Path]
-    """Folder of an encoder, a classifier or a run, a .csv or .parquet manifest, or an audio file."""
+    """Folder of an encoder, a classifier or a run, a .csv, .tsv or .parquet manifest, or an audio file."""
 
 
 def run(argv: list[str]) -> int:
@@ -39,7 +39,7 @@ def run(argv: list[str]) -> int:
         raise AaspError(f"neither a model nor a run: {path}; a folder of audio is listed by `aasp scan`")
     elif not path.exists():
         raise AaspError(f"no such file or folder: {path}; check the path")
-    elif path.suffix.lower() in (".csv", ".parquet"):
+    elif path.suffix.lower() in (".csv", ".tsv", ".parquet"):
         show_manifest(path)
     else:
         show_audio(path)

@@ -19,7 +19,7 @@ class LabelledOptions:
     root: Path | None = None
     """Folder of the benchmark's copy."""
     index: Path | None = None
-    """.csv or .parquet with a column path, in place of a benchmark."""
+    """.csv, .tsv or .parquet with a column path, in place of a benchmark."""
     label: str | None = None
     """Column of labels; several in a row, separated by ;, make the task multi-label (mAP)."""
     split: str | None = None
@@ -28,11 +28,13 @@ class LabelledOptions:
     """Column of what clips have in common (recording, speaker, instrument): kept together, and drawn by intervals."""
     allow_missing: bool = False
     """Go on although files of the index are not there; they are counted in the result."""
+    path_column: str | None = None
+    """Column of the index to take for path."""
     channels: str = "mean"
     """Of files of several: their mean, first, loudest, a channel's number from 1 on, or each, a clip a channel."""
 
     def open(self, missing_list: Path) -> LabelledSet:
-        """Read the set; an index's missing files are listed in `missing_list`.
+        """Read the set; missing files of an index, or those left out of a folder, are listed in `missing_list`.
 
         Raises:
             AaspError: the options don't go together, or the data are not as they should be.
@@ -48,4 +50,6 @@ class LabelledOptions:
             self.group,
             allow_missing=self.allow_missing,
             missing_list=missing_list,
-        ).choosing(self.channels)
+            path_column=self.path_column,
+            channels=self.channels,
+        )

@@ -89,19 +89,24 @@ def run(argv: list[str]) -> int:
 
 def _found(files: Sequence[str], skipped: list[Skipped]) -> Iterator[str]:
     """The files named, and those in the folders named."""
-    from aasp.datasets.index import walk
+    from aasp.audio.io import EXTENSIONS
+    from aasp.datasets.index import told_hidden, walk
 
+    hidden: list[str] = []
     for name in files:
         if not Path(name).is_dir():
             yield name
             continue
         before, empty = len(skipped), True
-        for path in walk(name, skipped):
+        for path in walk(name, skipped, hidden):
             empty = False
             yield path
         if empty:
             seen = f" that can be read, {len(skipped) - before} that can't" if len(skipped) > before else ""
-            raise AaspError(f"no audio{seen}: {name}; name a folder of WAV, FLAC, Ogg, Opus or MP3 files")
+            known = ", ".join(sorted(EXTENSIONS))
+            raise AaspError(f"no audio{seen}: {name}; name a folder of WAV, FLAC … files ({known})")
+    for note in told_hidden(hidden):
+        print(note, file=sys.stderr)
 
 
 def _chosen(path: str, channels: Channels, skipped: list[Skipped]) -> list[Sound]:

@@ -22,7 +22,7 @@ class Pretrain:
     recipe: tyro.conf.Positional[str]
     """Name of a recipe (`aasp recipes` lists them)."""
     data: Path
-    """Folder, .csv or .parquet manifest of audio."""
+    """Folder, .csv, .tsv or .parquet manifest of audio."""
     out: Path
     """Folder of the run: a new one, or this very run to go on."""
     steps: int | None = None
@@ -43,6 +43,8 @@ class Pretrain:
     """Steps between checkpoints."""
     log_every: int = 50
     """Steps between log lines."""
+    path_column: str | None = None
+    """Column of the manifest to take for path."""
 
 
 def run(argv: list[str]) -> int:
@@ -69,4 +71,5 @@ def _pretrain(arguments: Pretrain) -> int:
         precision=arguments.precision,
         log_every=arguments.log_every,
         checkpoint_every=arguments.checkpoint_every,
+        path_column=arguments.path_column,
     ).exit_code

@@ -32,11 +32,14 @@ class Scan:
     """
 
     path: tyro.conf.Positional[Path]
-    """Folder (searched to the bottom), or a .csv or .parquet index with a column path."""
+    """Folder (searched to the bottom; hidden files are left out), or a .csv, .tsv or .parquet index with a column
+    path."""
     out: Path = Path("manifest.parquet")
     """Manifest to write: .parquet or .csv."""
     workers: int = 8
     """Threads that read headers."""
+    path_column: str | None = None
+    """Column of an index to take for path."""
     overwrite: bool = False
     """Replace an earlier manifest and its skipped.csv."""
 
@@ -58,6 +61,7 @@ def run(argv: list[str]) -> int:
                 arguments.path,
                 workers=arguments.workers,
                 progress=lambda done, total: progress.update(task, completed=done, total=total),
+                path_column=arguments.path_column,
             )
         except NothingUsable as error:
             write_skipped(error.skipped, list_out)
@@ -92,6 +96,7 @@ def _summarise(path: Path, manifest: Manifest, skipped: list[Skipped], out: Path
             "manifest": out,
             "skipped": f"{len(skipped):,}, listed in {list_out}",
             "": "\n".join(named) or None,
+            "note": "\n".join(manifest.notes) or None,
         },
     )
 

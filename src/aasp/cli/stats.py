@@ -24,9 +24,13 @@ class Stats:
     """Measure the mean and deviation of the log-mel over all audio at a path; prints the line to paste to pretrain."""
 
     path: tyro.conf.Positional[Path]
-    """Folder, .csv or .parquet manifest of audio."""
+    """Folder, .csv, .tsv or .parquet manifest of audio."""
     preset: Literal["kaldi", "htk80"] = "kaldi"
     """Front end: 128 Kaldi bins, or 80 HTK bins."""
+    path_column: str | None = None
+    """Column of an index to take for path."""
+    channels: str = "mean"
+    """Of files of several: their mean, first, loudest, a channel's number from 1 on, or each."""
 
 
 def run(argv: list[str]) -> int:
@@ -34,7 +38,8 @@ def run(argv: list[str]) -> int:
 
     import torch
 
-    from aasp.audio.io import AudioError, read
+    from aasp.audio.io import AudioError
+    from aasp.audio.sounds import describe, read_sound
     from aasp.datasets.index import Skipped
     from aasp.datasets.manifest import Manifest
     from aasp.features.logmel import LogMelConfig
@@ -42,22 +47,24 @@ def run(argv: list[str]) -> int:
 
     config = LogMelConfig.kaldi() if arguments.preset == "kaldi" else LogMelConfig.htk80()
     front = unnormalised(config)
-    manifest, skipped = Manifest.open(arguments.path)
+    manifest, skipped = Manifest.open(
+        arguments.path, path_column=arguments.path_column, channels=arguments.channels
+    )
     total, samples, measured = Moments(), 0, 0
     with bar("measuring") as show:
-        for done, path in enumerate(manifest.paths, 1):
+        for row in range(len(manifest)):
+            sound = manifest.sound(row)
             try:
-                wave = read(path, rate=config.rate)
+                wave = read_sound(sound, rate=config.rate)
                 if len(wave) < config.window:
-                    raise AudioError(
-                        path, f"shorter than one analysis window of {config.window_ms:g} ms", "leave it out"
-                    )
+                    reason = f"shorter than one analysis window of {config.window_ms:g} ms"
+                    raise AudioError(describe(sound), reason, "leave it out")
                 total += measure(front, torch.from_numpy(wave))
                 samples += len(wave)
                 measured += 1
             except AudioError as error:
                 skipped.append(Skipped(error.path, error.reason))
-            show(done, len(manifest))
+            show(row + 1, len(manifest))
     if not measured:
         why = f"all {len(skipped)} skipped, the first {skipped[0].path}: {skipped[0].reason}"
         raise AaspError(f"no usable audio in {arguments.path}: {why}; mend or replace the files")
@@ -71,6 +78,7 @@ def run(argv: list[str]) -> int:
             "mean": f"{total.mean:.4f}",
             "deviation": f"{total.std:.4f}",
             "skipped": f"{len(skipped):,}" if skipped else None,
+            "note": "\n".join(manifest.notes) or None,
         },
     )
     for file in skipped:

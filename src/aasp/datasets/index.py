@@ -2,21 +2,41 @@
 
 from __future__ import annotations
 
-import csv
 import os
+import re
 from collections.abc import Iterator
 from typing import NamedTuple
+from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
 import pyarrow.parquet
 
 from aasp.audio.io import EXTENSIONS
+from aasp.datasets.channel_column import named
+from aasp.datasets.tables import SUFFIXES, read_csv
 from aasp.errors import AaspError
 
-# Sound that libsndfile or we don't read: named when found in a folder, so that a set of it does not look empty.
-_UNREAD = frozenset({".m4a", ".aac", ".mp4", ".wma", ".webm", ".mka", ".ape", ".wv", ".aif", ".aiff", ".au", ".amr"})
+# Files of sound by their names: what of it we don't read is named when found, so that a set of it does not look empty.
+_SOUND = EXTENSIONS.union(
+    *[(".wav", ".wave", ".bwf", ".rf64", ".w64", ".flac", ".ogg", ".oga", ".opus", ".spx", ".mp2", ".mp3", ".mpga")],
+    *[(".m4a", ".m4b", ".m4r", ".aac", ".adts", ".alac", ".wma", ".asf", ".ac3", ".eac3", ".dts", ".mka", ".weba")],
+    *[(".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".ape", ".wv", ".tta", ".tak", ".mpc", ".shn", ".dsf", ".dff")],
+    *[(".amr", ".awb", ".3gp", ".3g2", ".gsm", ".qcp", ".voc", ".vox", ".sph", ".nist", ".pcm", ".raw", ".sd2", ".ra")],
+    *[(".aa", ".aax", ".oma", ".avr", ".htk", ".ircam", ".sf", ".paf", ".pvf", ".svx", ".wve", ".xi", ".rm")],
+    *[(".mp4", ".m4v", ".mkv", ".webm", ".mov", ".avi", ".wmv", ".flv", ".ogv", ".mpg", ".mpeg", ".vob")],  # films
+)
+_UNREAD = _SOUND - EXTENSIONS
+# What systems put beside people's files, in lower case. What begins with a dot is theirs as well: .Trashes, ._dog.wav.
+_SYSTEM = frozenset(
+    {
+        *("__macosx", "network trash folder", "temporary items"),  # macOS
+        *("$recycle.bin", "recycler", "recycled", "system volume information", "found.000"),  # Windows
+        *("#recycle", "#snapshot", "@eadir", "@tmp", "@recycle", "@recently-snapshot", "~snapshot", "@__thumb"),  # NAS
+        *("lost+found", "__pycache__"),
+    }
+)
+_NO_STEP = r"/(?:\.?/)+"  # in a path: dir//a.wav, dir/./a.wav
 
 
 class Skipped(NamedTuple):
@@ -26,13 +46,25 @@ class Skipped(NamedTuple):
     reason: str
 
 
-def walk(folder: str, skipped: list[Skipped]) -> Iterator[str]:
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder is hidden, or the system's own: trash, snapshots, previews."""
+    return name.startswith(".") or name.casefold() in _SYSTEM
+
+
+def is_sound(name: str) -> bool:
+    """Whether a file's name is one of sound, of a format that is read or not."""
+    return os.path.splitext(name)[1].lower() in _SOUND
+
+
+def walk(folder: str, skipped: list[Skipped], hidden: list[str] | None = None) -> Iterator[str]:
     """Audio files below a folder, sorted. Linked folders are followed, each once.
 
     Args:
         folder: where to look.
         skipped: takes what looks like sound and can't be used, and folders that could not be listed.
+        hidden: takes hidden sound files, and hidden folders and those of the system, which are not looked into.
     """
+    hidden = [] if hidden is None else hidden
     seen = set()
 
     def unlisted(error: OSError) -> None:
@@ -44,17 +76,30 @@ def walk(folder: str, skipped: list[Skipped]) -> Iterator[str]:
             folders.clear()
             continue
         seen.add((status.st_dev, status.st_ino))
-        folders.sort()
+        hidden.extend(os.path.join(root, name, "") for name in sorted(folders) if is_hidden(name))
+        folders[:] = sorted(name for name in folders if not is_hidden(name))
         for name in sorted(names):
             extension = os.path.splitext(name)[1].lower()
             path = os.path.join(root, name)
-            if extension in _UNREAD:
+            if is_hidden(name):
+                hidden.extend([path] if is_sound(name) else [])
+            elif extension in _UNREAD:
                 skipped.append(Skipped(path, f"format not supported ({extension}); convert it to one that is"))
             elif extension in EXTENSIONS:
                 if path.isascii() or _is_utf8(path):
                     yield path
                 else:
                     skipped.append(Skipped(path, "its name is not valid UTF-8; rename it"))
+
+
+def told_hidden(hidden: list[str]) -> list[str]:
+    """The one line that says what `walk` passed over, if it did."""
+    if not hidden:
+        return []
+    folders = sum(path.endswith(os.sep) for path in hidden)
+    counts = [(len(hidden) - folders, "file"), (folders, "folder")]
+    counted = " and ".join(f"{count:,} {what}{'s' if count > 1 else ''}" for count, what in counts if count)
+    return [f"hidden or of the system, left out: {counted}, the first {hidden[0]}"]
 
 
 def _is_utf8(path: str) -> bool:
@@ -65,53 +110,112 @@ def _is_utf8(path: str) -> bool:
     return True
 
 
-def read_index(source: str) -> pa.Table:
+def read_index(source: str, path_column: str | None = None) -> pa.Table:
     """A CSV or Parquet index: `path` made absolute, first; `seconds` as float; the other columns as they are.
+
+    Args:
+        source: .csv, .tsv or .parquet.
+        path_column: the column to take for `path`; by default the one of that name, in any case.
 
     Raises:
         AaspError: there is no such index, it can't be read, has no `path`, or its `seconds` are not numbers.
     """
     suffix = os.path.splitext(source)[1].lower()
-    if suffix not in (".csv", ".parquet"):
+    if suffix not in SUFFIXES:
         what = "not a folder, .csv or .parquet" if os.path.exists(source) else "no such folder or index"
-        raise AaspError(f"{what}: {source}; name a folder of audio, or an index with a column path")
+        packed = "unpack it, or " if suffix in (".gz", ".zip", ".bz2", ".xz", ".zst") else ""
+        raise AaspError(f"{what}: {source}; {packed}name a folder of audio, or an index with a column path")
     try:
-        table = pa.parquet.read_table(source) if suffix == ".parquet" else _read_csv(source)
+        table = _read_parquet(source) if suffix == ".parquet" else read_csv(source, path_column or "path")
     except FileNotFoundError:
         raise AaspError(f"no such index: {source}; check the path") from None
-    except (pa.ArrowInvalid, UnicodeDecodeError) as error:
+    except IsADirectoryError:
+        raise AaspError(f"not a readable {suffix} index: {source}; it is a folder: name a file in it") from None
+    except pa.ArrowInvalid as error:
         raise AaspError(f"not a readable {suffix} index: {source}; {' '.join(str(error).split())}") from None
-    if "path" not in table.column_names:
-        raise AaspError(f"{source}: no column path; it has {', '.join(table.column_names)}")
-    folder = os.path.dirname(os.path.abspath(source))
-    paths = table["path"].cast(pa.string()).fill_null("")
-    relative = pc.invert(pc.starts_with(paths, os.sep))
-    if pc.any(relative).as_py():
-        paths = pc.if_else(relative, pc.binary_join_element_wise(folder, paths, os.sep), paths)
-    if "seconds" in table.column_names:
-        try:
-            seconds = table["seconds"].cast(pa.float64())
-        except pa.ArrowInvalid as error:
-            raise AaspError(f"{source}: column seconds: {error}; give numbers") from None
-        table = table.set_column(table.column_names.index("seconds"), "seconds", seconds)
-    return table.drop_columns("path").add_column(0, "path", paths)
-
-
-def _read_csv(source: str) -> pa.Table:
-    with open(source, encoding="utf-8-sig", newline="") as file:
-        names = next(csv.reader(file), [])
-    if len(set(names)) < len(names):
-        raise AaspError(f"{source}: two columns of one name in {', '.join(names)}; rename one")
-    # Arrow guesses a column's type from the file's first block and fails on a later one: read text, then decide.
-    as_text = pa.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()))
-    table = pa.csv.read_csv(source, convert_options=as_text)
+    column = _path_column(table, source, path_column)
+    paths = _absolute(source, table[column].cast(pa.string()).fill_null(""))
+    table = table.drop_columns(list({column, "path"} & set(table.column_names)))
     for index, name in enumerate(table.column_names):
         text = table[name]
         if name == "seconds":
-            table = table.set_column(index, name, pc.if_else(pc.equal(text, ""), None, text))
-        elif name != "path":
+            table = table.set_column(index, name, _seconds(source, text))
+        elif suffix != ".parquet":
             table = table.set_column(index, name, _integers(text))
-    return table
+    return named(table.add_column(0, "path", paths))
+
+
+def _read_parquet(source: str) -> pa.Table:
+    table = pa.parquet.read_table(source)
+    return table.rename_columns([name.strip() for name in table.column_names])
+
+
+def _path_column(table: pa.Table, source: str, asked: str | None) -> str:
+    names = table.column_names
+    if asked is not None or "path" in names:
+        if (asked or "path") not in names:
+            raise AaspError(f"{source}: no column {asked!r}; it has {', '.join(names)}")
+        return asked or "path"
+    alike = [name for name in names if name.casefold() == "path"]
+    if len(alike) == 1:
+        return alike[0]
+    held = ", ".join(names) or "none"
+    if any(is_sound(name) for name in names):
+        raise AaspError(f"{source}: no line of column names, it begins with {held}; put path, … in the first line")
+    if len(names) == 1:
+        delimited = "; separate columns by a comma, semicolon or tab" if re.search(r"\W", names[0]) else ""
+        remedy = delimited or f"; rename it to path, or --path-column {held}"
+        raise AaspError(f"{source}: no column path; it has {held}{remedy}")
+    like = next((name for name in names if _names_sounds(table[name])), None)
+    hint = f"--path-column {like}" if like else "name the column of paths by --path-column"
+    raise AaspError(f"{source}: no column path; it has {held}: rename one to path, or {hint}")
+
+
+def _names_sounds(column: pa.ChunkedArray) -> bool:
+    """Whether the first value of a column is a sound file's name."""
+    first = column[0].as_py() if len(column) else None
+    return isinstance(first, str) and is_sound(first.strip())
+
+
+def _absolute(source: str, paths: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Paths of an index: relative ones from its own folder; an empty one stays empty."""
+    folder = os.path.dirname(os.path.abspath(source))
+    paths = pc.utf8_trim_whitespace(paths)
+    foreign = pc.match_substring_regex(paths, r"^(~/|[A-Za-z][A-Za-z0-9+.-]*:)|\\")
+    if pc.any(foreign).as_py():
+        rows = zip(paths.to_pylist(), foreign.to_pylist(), strict=True)
+        meant = [_meant(source, folder, path) if odd else path for path, odd in rows]
+        paths = pa.chunked_array([pa.array(meant, pa.string())])
+    relative = pc.invert(pc.or_(pc.starts_with(paths, os.sep), pc.equal(paths, "")))
+    if pc.any(relative).as_py():
+        paths = pc.if_else(relative, pc.binary_join_element_wise(folder, paths, os.sep), paths)
+    if pc.any(pc.match_substring_regex(paths, _NO_STEP)).as_py():
+        paths = pc.replace_substring_regex(paths, _NO_STEP, "/")
+    return paths
+
+
+def _meant(source: str, folder: str, path: str) -> str:
+    """What is meant by a path that is not simply one of this system's."""
+    url = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):/", path)
+    if url and url[1].lower() == "file":
+        path = unquote(urlsplit(path).path)
+    elif url and "://" in path:
+        raise AaspError(f"{source}: {path} is not on this machine; fetch it, and give the path of the file")
+    if os.path.lexists(os.path.join(folder, os.path.expanduser(path))):
+        return os.path.expanduser(path)
+    if re.match(r"[A-Za-z]:[\\/]|\\\\", path):
+        raise AaspError(f"{source}: {path} is a path of Windows; make paths relative to the index's own folder")
+    return os.path.expanduser(path).replace("\\", "/")
+
+
+def _seconds(source: str, values: pa.ChunkedArray) -> pa.ChunkedArray:
+    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+        values = pc.utf8_trim_whitespace(values)
+        values = pc.if_else(pc.equal(values, ""), None, values)
+    try:
+        return values.cast(pa.float64())
+    except pa.ArrowInvalid as error:
+        raise AaspError(f"{source}: column seconds: {error}; give numbers, with a decimal point") from None
 
 
 def _integers(text: pa.ChunkedArray) -> pa.ChunkedArray:

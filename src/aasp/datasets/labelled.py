@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from aasp.audio.channels import Channels, checked
-from aasp.audio.sounds import Sound, chosen, files
+from aasp.audio.sounds import Sound, channels_of, chosen, files
 from aasp.datasets.index import Skipped
+from aasp.datasets.repeats import Repeat, repeats
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,11 @@ class LabelledSet:
     def __len__(self) -> int:
         return len(self.sounds)
 
+    @cached_property
+    def repeats(self) -> list[Repeat]:
+        """The rows whose sound an earlier row has, under whatever name."""
+        return repeats(self.sounds)
+
     def without(self, rows: Sequence[int], missing: Sequence[Skipped]) -> LabelledSet:
         """The set without some clips (those that turned out unusable), which `missing` then names."""
         gone = set(rows)
@@ -57,19 +64,20 @@ class LabelledSet:
     def choosing(self, channels: Channels | str) -> LabelledSet:
         """The set with a choice of its files' channels, for clips that don't have one of their own.
 
-        With "each", every channel of a file is a clip of its own, and those of one file are a group.
+        With "each", every channel of a file is a clip of its own, and those of one file are a group where the set has
+        no groups.
 
         Raises:
             AaspError: there is no such choice, or a file can't be used.
         """
-        choice = checked(channels)
-        if choice == "mean":
+        default = checked(channels)
+        asked = [own if (own := channels_of(sound)) != "mean" else default for sound in self.sounds]
+        if set(asked) <= {"mean"}:
             return self
-        own = lambda sound: getattr(sound, "channels", "mean") != "mean"
-        found = [[sound] if own(sound) else chosen(sound, choice) for sound in self.sounds]
+        found = [chosen(sound, choice) for sound, choice in zip(self.sounds, asked, strict=True)]
         repeated = lambda values: [value for value, ones in zip(values, found, strict=True) for _ in ones]
         groups = self.groups
-        if groups is None and choice == "each":
+        if groups is None and "each" in asked:
             groups = [" + ".join(files(sound)) for sound in self.sounds]
         return replace(
             self,

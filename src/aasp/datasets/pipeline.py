@@ -21,7 +21,7 @@ import torch
 from aasp.audio.io import AudioError
 from aasp.audio.sounds import Sound, describe, read_sound
 from aasp.datasets.index import Skipped
-from aasp.datasets.manifest import SHORTEST_SECONDS
+from aasp.datasets.measured import SHORTEST_SECONDS
 from aasp.errors import AaspError
 
 logging.getLogger("absl").disabled = True  # grain warns, when imported, that there is no jax to profile

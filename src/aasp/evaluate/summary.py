@@ -14,8 +14,8 @@ from typing import Literal
 
 import numpy as np
 
+from aasp.datasets.parts import PARTS
 from aasp.evaluate.records import Record
-from aasp.evaluate.task import PARTS
 
 
 @dataclass(frozen=True)

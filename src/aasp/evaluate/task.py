@@ -1,7 +1,8 @@
 """A labelled task: what is asked of each clip, and which clips train, choose and test.
 
 A labelled set has either the parts `train`, `valid` (optional) and `test`, or folds (any other names, two or more)
-that are tested once each. What chooses, where the set has no valid part:
+that are tested once each; `datasets.parts` says what a name means. A sound is in one of them only.
+What chooses, where the set has no valid part:
 
 - "next_fold": of folds, the next one (cyclic); the others train.
 - "held_out": a tenth of what is not tested, whole groups together. Also for two folds, or train and test alone.
@@ -20,10 +21,11 @@ import numpy as np
 
 from aasp.datasets.index import Skipped
 from aasp.datasets.labelled import LabelledSet
+from aasp.datasets.parts import PARTS, TEST, TRAIN, parts_or_folds
+from aasp.datasets.repeats import keep_apart
 from aasp.errors import AaspError
 from aasp.evaluate.metrics import absent_classes
 
-PARTS = ("train", "valid", "test")
 HELD_OUT = 0.1
 
 Choose = Literal["next_fold", "held_out"]
@@ -84,12 +86,18 @@ class Task:
 
         Raises:
             AaspError: missing, unknown or several labels, an unknown part, no test or train part, fewer than two folds
-                or classes, or no label of the test part in the train part.
+                or classes, a sound in two parts or folds, or no label of the test part in the train part.
         """
         try:
             y = _encode(labelled)
             group = None if labelled.groups is None else np.array(labelled.groups)
-            rounds = _rounds(np.array(labelled.parts), group, choose, seed)
+            split = _split(labelled)
+            keep_apart(labelled.sounds, split, labelled.repeats)
+            # What chooses is held out in whole groups, or at least with all rows of one sound.
+            sound = np.arange(len(labelled))
+            for repeat in labelled.repeats:
+                sound[repeat.row] = repeat.first
+            rounds = _rounds(split, sound if group is None else group, choose, seed)
             task = cls(y, list(labelled.classes), rounds, group, list(labelled.notes), labelled.missing)
             task.notes.extend(_remarks(task, refitted=choose == "next_fold"))
         except AaspError as error:
@@ -124,16 +132,26 @@ def _encode(labelled: LabelledSet) -> np.ndarray:
     return np.array([number[names[0]] for names in labelled.labels])
 
 
-def _rounds(split: np.ndarray, group: np.ndarray | None, choose: Choose, seed: int) -> list[Round]:
+def _split(labelled: LabelledSet) -> np.ndarray:
+    """The part or fold of each clip, (n,)."""
+    empty = sum(not part.strip() for part in labelled.parts)
+    if empty:
+        raise AaspError(f"split: {empty} of {len(labelled)} clips have no part or fold; fill the column")
+    try:
+        split = parts_or_folds(labelled.parts, any_name=True)
+    except AaspError as error:
+        raise AaspError(f"split: {error}") from None
+    values = set(split)
+    absent = [part for part in (TRAIN, TEST) if part not in values] if values <= set(PARTS) else []
+    if absent:
+        found = ", ".join(repr(name) for name in sorted(set(labelled.parts)))
+        raise AaspError(f"split: no clip is in part {absent[0]!r}, only in {found}; there must be train and test")
+    return np.array(split)
+
+
+def _rounds(split: np.ndarray, group: np.ndarray, choose: Choose, seed: int) -> list[Round]:
     values = set(split.tolist())
-    if "" in values:
-        raise AaspError(f"split: {(split == '').sum()} of {len(split)} clips have no part or fold; fill the column")
-    if values & set(PARTS):
-        if values - set(PARTS):
-            raise AaspError(f"split: unknown part {sorted(values - set(PARTS))[0]!r}; use train, valid and test")
-        for part in ("train", "test"):
-            if part not in values:
-                raise AaspError(f"split: no clip is in part {part!r}; there must be train and test")
+    if values <= set(PARTS):
         train, valid, test = (np.flatnonzero(split == part) for part in PARTS)
         return [_round("test", train, valid, test, group, seed)]
     folds = _ordered(values)
@@ -149,11 +167,9 @@ def _rounds(split: np.ndarray, group: np.ndarray | None, choose: Choose, seed: i
     return rounds
 
 
-def _round(
-    name: str, train: np.ndarray, valid: np.ndarray, test: np.ndarray, group: np.ndarray | None, seed: int
-) -> Round:
+def _round(name: str, train: np.ndarray, valid: np.ndarray, test: np.ndarray, group: np.ndarray, seed: int) -> Round:
     if not valid.size:
-        train, valid = _hold_out(train, np.arange(train.size) if group is None else group[train], seed)
+        train, valid = _hold_out(train, group[train], seed)
     return Round(name, train, valid, test)
 
 

@@ -36,20 +36,20 @@ def pretrain(
     precision: Precision = "auto",
     log_every: int = 50,
     checkpoint_every: int = 500,
+    path_column: str | None = None,
 ) -> Result:
     """Pre-train a recipe on a set of audio; ``out/model`` is then an `AudioEncoder`.
 
     Args:
         recipe: everything of the run but the data.
-        data: a folder, a .csv or a .parquet manifest.
+        data: a folder, or a .csv, .tsv or .parquet manifest with a column `path`, or what `path_column` says.
         out: the run's directory: new, empty, or holding this very run.
         resume: ``auto`` goes on from the last checkpoint in `out`, ``never`` wants a new directory, a path goes on from
             that checkpoint or run.
         workers: threads that decode audio.
         precision: of the forward pass; ``auto`` is bf16 or fp32, whichever is faster on this machine, and stays what it
             was when a run goes on.
-        log_every: steps between log lines.
-        checkpoint_every: steps between checkpoints.
+        log_every, checkpoint_every: steps between log lines, and between checkpoints.
 
     Returns:
         The step it ended at, and the exit code: 0 done, 75 or 130 asked by a signal to stop.
@@ -70,7 +70,7 @@ def pretrain(
     )
     schedules = schedules_of(recipe)
     check_run(out, to_dict(recipe), resume)
-    manifest, unusable = Manifest.open(data)
+    manifest, unusable = Manifest.open(data, path_column=path_column)
     pipeline = _pipeline(recipe, manifest, workers, machine)
     seed(recipe.seed)
     objective = PretrainObjective(recipe, gather=engine.gatherer(machine))
@@ -78,9 +78,9 @@ def pretrain(
 
     with open_run(out, to_dict(recipe), machine, resume=resume) as (run, start):
         record = Bookkeeping(recipe.name, recipe.steps, run, machine, pipeline, unusable)
-        hours = manifest.total_hours
-        facts = {"data": manifest.source, "files": len(manifest), "hours": round(hours, 3)}
-        record.begin(f"{len(manifest):,} files, {hours:.2f} h of audio", facts, start, precision)
+        facts = {"data": manifest.source, "files": len(manifest), "hours": round(manifest.total_hours, 3)}
+        told = [f"{len(manifest):,} files, {manifest.total_hours:.2f} h of audio", *manifest.notes]
+        record.begin("; ".join(told), facts, start, precision)
 
         def on_checkpoint(step: int, tensors: Mapping[str, Tensor]) -> None:
             if machine.is_main_process:

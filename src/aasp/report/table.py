@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from itertools import chain
 
 from aasp.datasets.benchmarks import BENCHMARKS
+from aasp.datasets.parts import PARTS
 from aasp.evaluate.records import Record
 from aasp.evaluate.summary import Summary, summarise, versions
-from aasp.evaluate.task import PARTS
 from aasp.report.published import Peer, peers
 
 TITLES = {

@@ -104,13 +104,13 @@ def test_an_id_that_begins_with_y_is_not_mistaken(plant) -> None:
 @pytest.mark.usefixtures("lists")
 def test_what_is_missing_is_counted_listed_and_told(plant) -> None:
     root = plant("-0RWZT-miFs.wav", "zzzzzzzzzzz.wav")
-    (root / "Y_Yabcdefgh.m4a").write_bytes(b"sound, but none that we read")
+    (root / "Y_Yabcdefgh.mpc").write_bytes(b"sound, but none that we read")
     found = AUDIOSET_20K.open(root)
     assert found.missing == [
-        Skipped("Y_Yabcdefgh", "format not supported (.m4a); convert it to one that is"),
+        Skipped("Y_Yabcdefgh", "format not supported (.mpc); convert it to one that is"),
         Skipped("4-567890_12", "no file of this YouTube id (test)"),
     ]
-    assert found.notes[-1].startswith("missing: 2 clips, the first Y_Yabcdefgh: format not supported (.m4a)")
+    assert found.notes[-1].startswith("missing: 2 clips, the first Y_Yabcdefgh: format not supported (.mpc)")
 
 
 @pytest.mark.usefixtures("lists")

@@ -9,7 +9,9 @@ import pytest
 from trees import sound
 
 from aasp.datasets.benchmarks.folder import open_folder
+from aasp.datasets.benchmarks.open import open_labelled
 from aasp.errors import AaspError
+from aasp.evaluate.task import Task
 
 
 def classes(root: Path, counts: dict[str, int]) -> Path:
@@ -91,12 +93,120 @@ def test_no_such_folder(tmp_path: Path) -> None:
 
 
 def test_nothing_is_passed_over_in_silence(tmp_path: Path) -> None:
-    classes(tmp_path, {"train/dog": 1, "train/cat": 1, "test/dog": 1, "spare/dog": 1})
-    sound(tmp_path / "train" / "loose.wav")
-    (tmp_path / "train" / "dog" / "a.m4a").touch()
+    classes(tmp_path, {"train/dog": 1, "train/cat": 1, "test/dog": 1})
+    for name in ("loose.wav", "loose.flac", "train/loose.wav"):
+        sound(tmp_path / name)
+    for name in ("train/dog/a.mpc", "b.mpc", "lists/all.csv"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
     found = open_folder(tmp_path)
-    assert {Path(file.path).name: file.reason.partition(" (")[0] for file in found.missing} == {
-        "loose.wav": "is in no folder of a class",
-        "a.m4a": "format not supported",
+    reasons = {str(Path(file.path).relative_to(tmp_path)): file.reason.partition(" (")[0] for file in found.missing}
+    loose, unread = "is in no folder of a class", "format not supported"
+    assert reasons == {
+        "loose.flac": loose,
+        "loose.wav": loose,
+        "train/loose.wav": loose,
+        "train/dog/a.mpc": unread,
+        "b.mpc": unread,
     }
-    assert found.notes == ["not in a part, not used: folder spare"]
+    assert found.notes == ["without sound, not used: folder lists"] and list(found.classes) == ["cat", "dog"]
+
+
+def test_what_is_left_out_is_listed_where_a_command_says(tmp_path: Path) -> None:
+    root = classes(tmp_path / "zoo", {"dog": 5, "cat": 5})
+    (root / "dog" / "a.mpc").touch()
+    found = open_labelled("folder", root, missing_list=tmp_path / "missing.csv")
+    assert found.notes[-1] == f"files left out: 1, listed in {tmp_path / 'missing.csv'}"
+    assert (tmp_path / "missing.csv").read_text().splitlines()[1].startswith(str(root / "dog" / "a.mpc"))
+
+
+def test_hidden_files_and_those_of_the_system_are_left_out_and_counted(tmp_path: Path) -> None:
+    root = classes(tmp_path / "zoo", {"dog": 5, "cat": 5, ".Trash-0/dog": 1, "@eaDir": 1, "dog/__MACOSX": 1})
+    sound(root / "cat" / "._0.wav")
+    found = open_folder(root)
+    assert Counter(found.labels) == {("dog",): 5, ("cat",): 5} and list(found.missing) == []
+    assert found.notes[0] == f"hidden or of the system, left out: 1 file and 3 folders, the first {root}/.Trash-0/"
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("Train", "Test"),
+        ("TRAIN", "TEST"),
+        ("training", "testing"),
+        ("dev", "eval"),
+        ("train ", " test"),
+        ("train_set", "test-set"),
+    ],
+)
+def test_parts_are_known_by_any_of_their_names(tmp_path: Path, names: tuple[str, str]) -> None:
+    for name, count in zip(names, (3, 2), strict=True):
+        classes(tmp_path / name, {"dog": count, "cat": count})
+    found = open_folder(tmp_path)
+    assert list(found.classes) == ["cat", "dog"] and Counter(found.parts) == {"train": 6, "test": 4}
+    assert [Path(str(one)).parts[-3] for one in found.sounds] == [names[part == "test"] for part in found.parts]
+    (only,) = Task.of(found, choose="held_out").rounds
+    assert len(only.test) == 4
+
+
+@pytest.mark.parametrize(
+    "names", [("dog", "train", "rain"), ("train", "test", "dog"), ("val", "dev", "x"), ("test", "x")]
+)
+def test_a_class_may_be_called_as_a_part_is(tmp_path: Path, names: tuple[str, ...]) -> None:
+    found = open_folder(classes(tmp_path, dict.fromkeys(names, 5)))
+    assert list(found.classes) == sorted(names) and Counter(found.parts)["test"] == len(names)
+    assert Counter(found.labels) == {(name,): 5 for name in names}
+
+
+def test_classes_with_folders_inside(tmp_path: Path) -> None:
+    made = {f"{label}/{who}": 5 for label in ("train", "dog") for who in ("anna", "bob")}
+    assert Counter(open_folder(classes(tmp_path, made)).labels) == {("train",): 10, ("dog",): 10}
+
+
+def test_folds(tmp_path: Path) -> None:
+    made = {f"fold{fold}/{label}": 2 for fold in (1, 2, 10) for label in ("dog", "cat")}
+    found = open_folder(classes(tmp_path, made))
+    assert Counter(found.parts) == {"fold1": 4, "fold2": 4, "fold10": 4} and list(found.classes) == ["cat", "dog"]
+    assert len(Task.of(found, choose="next_fold").rounds) == 3
+
+
+@pytest.mark.parametrize(
+    ("names", "complaint"),
+    [
+        (
+            ("train/dog", "train/cat", "test/dog", "spare/dog"),
+            "test, train hold the same folders, .* but spare is none",
+        ),
+        (("fold1/dog", "fold2/dog", "more/dog"), "fold1, fold2 hold the same folders, .* but more is none"),
+        (("dog/train", "dog/test", "cat/train", "cat/test"), "parts lie below the classes, cat: "),
+        (("data/train/dog", "data/test/dog", "data/test/cat"), r"parts lie below data: .*; name .*/data$"),
+        (("train", "test"), "test, train hold no folders of classes; lay out train/dog/"),
+        (("train/dog", "dev/dog", "val/dog", "test/dog"), "can be understood in two ways"),
+        (("valid/dog", "valid/cat"), "has valid but no train"),
+        (("eval/dog", "eval/cat"), "has test but no train"),
+    ],
+)
+def test_folders_that_might_be_either_are_refused(tmp_path: Path, names: tuple[str, ...], complaint: str) -> None:
+    with pytest.raises(AaspError, match=complaint) as told:
+        open_folder(classes(tmp_path, dict.fromkeys(names, 3)))
+    assert "; " in str(told.value) and str(tmp_path) in str(told.value)
+
+
+def test_a_file_under_two_names_is_never_trained_on_and_tested(tmp_path: Path) -> None:
+    classes(tmp_path, {"train/dog": 2, "train/cat": 2, "test/dog": 2, "test/cat": 2})
+    (tmp_path / "test" / "dog" / "again.wav").symlink_to(tmp_path / "train" / "dog" / "1.wav")
+    with pytest.raises(AaspError, match=r"dog/again\.wav is in 'test', and as .*train/dog/1\.wav in 'train'; what is"):
+        open_folder(tmp_path)
+
+
+def test_a_file_under_two_names_of_one_class_is_taken_once(tmp_path: Path) -> None:
+    root = classes(tmp_path / "zoo", {"dog": 20, "cat": 20})
+    before = open_folder(root)
+    for number in range(20):
+        (root / "dog" / f"z{number}.wav").hardlink_to(root / "dog" / f"{number}.wav")
+    found = open_folder(root)
+    assert (found.sounds, found.parts) == (before.sounds, before.parts)
+    assert len(found.missing) == 20 and f"is the same file as {root}/dog/" in found.missing[0].reason
+    (root / "cat" / "odd.wav").symlink_to(root / "dog" / "3.wav")
+    with pytest.raises(AaspError, match=r"is in class 'dog', and as .*odd\.wav in another; keep one"):
+        open_folder(root)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 from trees import esc50, sound, table
 
@@ -12,6 +15,7 @@ from aasp.datasets.benchmarks.esc50 import CLASSES
 from aasp.datasets.benchmarks.index import open_index
 from aasp.datasets.benchmarks.open import open_labelled
 from aasp.errors import AaspError
+from aasp.evaluate.task import Task
 
 COLUMNS = ("path", "label", "tags", "fold", "who")
 ROWS = [
@@ -85,11 +89,137 @@ def test_a_row_without_its_label_or_part(tmp_path: Path, column: str) -> None:
         open_index(index, "label", "fold", "who")
 
 
-def test_a_clip_that_is_trained_on_and_tested_is_said(index: Path) -> None:
-    table(index, COLUMNS, [*ROWS, ROWS[0], (*ROWS[0][:3], 2, "anna")])
-    found = open_index(index, "label", "fold")
-    said = f"1 rows repeat a sound of another part or fold, the first {index.parent / 'a.wav'}"
-    assert list(found.notes) == [said] and len(found) == 5
+def split_of(folder: Path, parts: Sequence[object], column: str = "split") -> Path:
+    """An index of so many clips of two classes."""
+    made = [(sound(folder / f"{row}.wav").name, "ab"[row % 2], part) for row, part in enumerate(parts)]
+    return table(folder / "i.csv", ("path", "label", column), made)
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        ("train", "test"), ("Train", "Test"), ("TRAIN", "TEST"), ("training", "testing"), ("dev", "eval"),
+        ("train ", "test "), ("train", "eval"), ("dev", "test"), ("trainset", "test_set"),
+    ],
+)  # fmt: skip
+def test_the_test_part_is_tested_once_and_never_trained_on(tmp_path: Path, train: str, test: str) -> None:
+    found = open_index(split_of(tmp_path, [train] * 14 + [test] * 6), "label", "split")
+    assert list(found.parts) == ["train"] * 14 + ["test"] * 6
+    (only,) = Task.of(found, choose="next_fold").rounds
+    assert only.test.tolist() == [*range(14, 20)] and only.refit.tolist() == [*range(14)]
+
+
+def test_dev_chooses_beside_train(tmp_path: Path) -> None:
+    found = open_index(split_of(tmp_path, ["train"] * 4 + ["dev"] * 2 + ["test"] * 2), "label", "split")
+    assert list(found.parts) == ["train"] * 4 + ["valid"] * 2 + ["test"] * 2
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "complaint"),
+    [
+        ("split", ["train", "1", "2", "2"], "column split: neither parts nor folds: '2' × 2, 'train' × 1, '1' × 1"),
+        ("split", ["train", "train", "trial", "trial"], "neither parts nor folds: 'train' × 2, 'trial' × 2"),
+        (
+            "split",
+            ["in", "in", "out", "out"],
+            "neither parts nor folds: 'in' × 2, 'out' × 2; use train, valid and test",
+        ),
+        ("split", ["nan", "train", "test", "test"], "neither parts nor folds"),
+        ("split", [True, True, False, False], "neither parts nor folds: 'True' × 2, 'False' × 2"),
+        ("is_test", [0, 0, 1, 1], "column is_test: 0, 1 tell of one part only; make a column of train and test"),
+        ("test", [0, 0, 1, 1], "column test: 0, 1 tell of one part only"),
+        ("split", [0.3, 0.4, 0.3, 0.4], "neither parts nor folds: '0.3' × 2, '0.4' × 2"),
+        ("split", ["train", "dev", "val", "test"], "can be understood in two ways"),
+        ("split", ["train", "train", "", "test"], "column split: 1 of 4 clips have none, the first in row 3"),
+    ],
+)
+def test_a_column_that_is_no_split_is_refused_with_what_was_found(
+    tmp_path: Path, column: str, values: list, complaint: str
+) -> None:
+    index = split_of(tmp_path, values, column)
+    with pytest.raises(AaspError) as told:
+        open_index(index, "label", column)
+    assert complaint in str(told.value) and str(index) in str(told.value) and "; " in str(told.value)
+
+
+@pytest.mark.parametrize(
+    "values", [["train"] * 4, ["valid"] * 4, ["1"] * 4, ["1", "1.0", "01", " 1"], ["dev", "DEV"] * 2]
+)
+def test_a_split_of_one_value_makes_no_task(tmp_path: Path, values: list[str]) -> None:
+    with pytest.raises(AaspError, match=r"no clip is in part|a single fold"):
+        Task.of(open_index(split_of(tmp_path, values), "label", "split"), choose="next_fold")
+
+
+def test_folds_that_a_frame_has_made_floats(tmp_path: Path) -> None:
+    names = [sound(tmp_path / f"{row}.wav").name for row in range(4)]
+    columns = {"path": names, "label": ["a", "b", "a", "b"], "split": [1.0, 1.0, 2.0, 2.0]}
+    pa.parquet.write_table(pa.table(columns), tmp_path / "i.parquet")
+    assert list(open_index(tmp_path / "i.parquet", "label", "split").parts) == ["1", "1", "2", "2"]
+    pa.parquet.write_table(pa.table(columns | {"split": [1.0, 2.0, float("nan"), None]}), tmp_path / "i.parquet")
+    with pytest.raises(AaspError, match="column split: 2 of 4 clips have none, the first in row 3"):
+        open_index(tmp_path / "i.parquet", "label", "split")
+
+
+def test_folds_of_any_name_go_by_the_column(tmp_path: Path) -> None:
+    found = open_index(split_of(tmp_path, ["anna", "anna", "bob", "bob"], "fold"), "label", "fold")
+    assert list(found.parts) == ["anna", "anna", "bob", "bob"]
+    index = split_of(tmp_path, ["anna", "anna", "bob", "bob"], "who")
+    assert list(open_index(index, "label", "who", "who").parts) == ["anna", "anna", "bob", "bob"]
+    with pytest.raises(AaspError, match="folds of any name go into a column called fold"):
+        open_index(index, "label", "who")
+
+
+@pytest.mark.parametrize("again", ["0.wav", "./0.wav", "sub/../0.wav", "link.wav", "hard.wav", "folder/0.wav", "FULL"])
+def test_a_file_in_two_parts_is_refused(tmp_path: Path, again: str) -> None:
+    split_of(tmp_path, ["train", "train", "test", "test"])
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "link.wav").symlink_to("0.wav")
+    (tmp_path / "hard.wav").hardlink_to(tmp_path / "0.wav")
+    (tmp_path / "folder").symlink_to(tmp_path)
+    again = again.replace("FULL", str(tmp_path / "0.wav"))
+    for part, other in (("train", "test"), ("1", "2")):
+        rows = [("0.wav", "a", part), ("1.wav", "b", part), (again, "a", other), ("3.wav", "b", other)]
+        found = open_index(table(tmp_path / "i.csv", ("path", "label", "split"), rows), "label", "split")
+        assert [note.partition(",")[0] for note in found.notes] == ["rows that repeat a sound: 1"]
+        with pytest.raises(AaspError) as told:
+            Task.of(found, choose="next_fold")
+        assert f"{tmp_path}/0.wav is in {part!r}" in str(told.value) and f"in {other!r}" in str(told.value)
+        assert "what is trained on can't be tested" in str(told.value) and "\n" not in str(told.value)
+
+
+def test_rows_that_repeat_a_file_of_their_part_are_said(tmp_path: Path) -> None:
+    split_of(tmp_path, ["train"] * 4 + ["test"] * 2)
+    rows = [(f"{row}.wav", "ab"[row % 2], "train" if row < 4 else "test") for row in range(6)]
+    rows += [rows[0], ("./1.wav", "a", "train")]
+    found = open_index(table(tmp_path / "i.csv", ("path", "label", "split"), rows), "label", "split")
+    first = f"the first {tmp_path}/0.wav in 'train', as before in 'train'"
+    assert list(found.notes) == [f"rows that repeat a sound: 2, {first}; 1 under another label"] and len(found) == 8
+
+
+def test_rows_that_repeat_a_file_are_held_out_together(tmp_path: Path) -> None:
+    rows = [(sound(tmp_path / f"{row % 10}.wav").name, "ab"[row % 2], "train") for row in range(40)]
+    rows += [(sound(tmp_path / f"{row}.wav").name, "ab"[row % 2], "test") for row in (20, 21)]
+    found = open_index(table(tmp_path / "i.csv", ("path", "label", "split"), rows), "label", "split")
+    (only,) = Task.of(found, choose="held_out").rounds
+    train, valid = ({found.sounds[row] for row in part} for part in (only.train, only.valid))
+    assert train.isdisjoint(valid) and len(only.valid) == 4
+
+
+def test_a_row_without_a_path(tmp_path: Path) -> None:
+    index = table(tmp_path / "i.csv", COLUMNS, [ROWS[0], ("", *ROWS[1][1:])])
+    with pytest.raises(AaspError, match="column path: 1 of 2 clips have none, the first in row 2"):
+        open_index(index, "label", "fold")
+
+
+def test_the_column_of_paths_can_be_named(tmp_path: Path) -> None:
+    rows = [(sound(tmp_path / f"{row}.wav").name, "ab"[row % 2], row // 2) for row in range(4)]
+    index = table(tmp_path / "i.csv", ("file", "label", "fold"), rows)
+    found = open_labelled(index=index, label="label", split="fold", path_column="file")
+    assert found.sounds == [str(tmp_path / f"{row}.wav") for row in range(4)]
+    with pytest.raises(AaspError, match="--path-column file"):
+        open_labelled(index=index, label="label", split="fold")
+    with pytest.raises(AaspError, match="--path-column with --benchmark folder"):
+        open_labelled("folder", tmp_path, path_column="file")
 
 
 def test_an_index_without_rows(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from aasp.aliasing.stability.energy import audible, log_power
-from aasp.audio.io import AudioError, read
+from aasp.audio.io import AudioError
+from aasp.audio.sounds import describe, read_sound
 from aasp.datasets.index import Skipped
 from aasp.datasets.manifest import Manifest
 from aasp.errors import AaspError
@@ -105,18 +106,18 @@ def gather(
     reason = f"{{:.3g}} s long, {needed:.2f} s are needed for {seconds:g} s and what is to spare"
     short = np.flatnonzero(~long_enough).tolist()
     skipped = [*unusable]
-    skipped += [Skipped(manifest.sound(row), reason.format(manifest.seconds[row])) for row in short]
+    skipped += [Skipped(describe(manifest.sound(row)), reason.format(manifest.seconds[row])) for row in short]
     eligible = np.flatnonzero(long_enough)
     spread = np.linspace(0, max(len(eligible) - 1, 0), min(clips, len(eligible))).round().astype(int)
     chosen = eligible[spread].tolist()
     sources, rows = [], []
     for done, row in enumerate(chosen, start=1):
-        path = manifest.sound(row)
+        sound = manifest.sound(row)
         try:
-            sources.append(loudest(read(path, rate=RATE), frames, spare))
+            sources.append(loudest(read_sound(sound, rate=RATE), frames, spare))
             rows.append(row)
         except (AudioError, _Unusable) as error:
-            skipped.append(Skipped(path, error.reason))
+            skipped.append(Skipped(describe(sound), error.reason))
         if progress is not None:
             progress(done, len(chosen))
     if len(rows) < FEWEST:

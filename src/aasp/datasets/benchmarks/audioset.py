@@ -22,7 +22,7 @@ from aasp.audio.sounds import Sound
 from aasp.datasets.benchmarks.contract import Benchmark, Download
 from aasp.datasets.benchmarks.files import read_rows
 from aasp.datasets.benchmarks.lists import read_list
-from aasp.datasets.index import Skipped, walk
+from aasp.datasets.index import Skipped, told_hidden, walk
 from aasp.datasets.labelled import LabelledSet
 from aasp.errors import AaspError
 
@@ -83,8 +83,9 @@ def _read(name: str, root: Path, lists: Mapping[str, str]) -> LabelledSet:
         clips.read(root / file, part, names)
     sounds: list[Sound | None] = [None] * len(clips.row)
     passed: list[Skipped] = []
+    hidden: list[str] = []
     doubles = 0
-    for path in walk(str(root), passed):
+    for path in walk(str(root), passed, hidden):
         row = clips.find(path)
         if row is not None:
             doubles += sounds[row] is not None
@@ -97,7 +98,7 @@ def _read(name: str, root: Path, lists: Mapping[str, str]) -> LabelledSet:
     missing = [
         Skipped(video, unread.get(row, absent[clips.parts[row]])) for video, row in clips.row.items() if not sounds[row]
     ]
-    notes = [f"{file.path}: {file.reason}" for file in passed if os.path.isdir(file.path)]
+    notes = [f"{file.path}: {file.reason}" for file in passed if os.path.isdir(file.path)] + told_hidden(hidden)
     if doubles:
         notes.append(f"files not used since another holds the same clip: {doubles:,}")
     kept = [row for row, sound in enumerate(sounds) if sound]
@@ -134,7 +135,7 @@ _SOUND = Download(
 _LAYOUT = (
     "class_labels_indices.csv, eval_segments.csv, balanced_train_segments.csv",
     "any/folder/-0RWZT-miFs.wav  also Y-0RWZT-miFs, -0RWZT-miFs_420, -0RWZT-miFs_420000_430000 (s or ms);",
-    "                            .wav, .flac, .ogg, .opus or .mp3; each folder is listed once",
+    "                            of any format that is read (m4a, webm, mp4, wav, …); each folder is listed once",
 )
 _REFERENCE = "J. F. Gemmeke et al., Audio Set: An ontology and human-labeled dataset for audio events, ICASSP 2017"
 

@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from aasp.datasets.benchmarks.contract import Benchmark, Download
-from aasp.datasets.benchmarks.files import PARTS, Clip, Listing, labelled_set, read_rows
+from aasp.datasets.benchmarks.files import Clip, Listing, labelled_set, read_rows
 from aasp.datasets.labelled import LabelledSet
+from aasp.datasets.parts import part_in
 from aasp.errors import AaspError
 
 CLASSES = ("ANG", "DIS", "FEA", "HAP", "NEU", "SAD")
@@ -63,9 +64,7 @@ def _listed(root: Path) -> Iterator[Clip]:
     for line, row in enumerate(read_rows(table, ("file_name", "split")), 2):
         path = root / "AudioWAV" / Path(row["file_name"]).name
         _, actor, emotion = _parsed(path)
-        if row["split"] not in PARTS:
-            raise AaspError(f"{table}, line {line}: unknown part {row['split']!r}; use train, valid and test")
-        yield Clip(str(path), (emotion,), PARTS[row["split"]], actor)
+        yield Clip(str(path), (emotion,), part_in(row["split"], f"{table}, line {line}"), actor)
 
 
 def _parsed(path: Path) -> tuple[str, str, str]:

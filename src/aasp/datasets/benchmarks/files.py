@@ -11,12 +11,9 @@ from typing import NamedTuple
 
 from aasp.audio.io import EXTENSIONS
 from aasp.audio.sounds import Excerpt, Sound
-from aasp.datasets.index import Skipped
+from aasp.datasets.index import Skipped, is_hidden, told_hidden
 from aasp.datasets.labelled import LabelledSet
 from aasp.errors import AaspError
-
-PARTS = {"train": "train", "valid": "valid", "validation": "valid", "val": "valid", "test": "test"}
-"""The parts, by what lists and folders call them."""
 
 
 class Clip(NamedTuple):
@@ -42,43 +39,55 @@ class Clip(NamedTuple):
 
 
 class Listing:
-    """Which files are there. Each folder is listed once: a set of a million files is not asked for one by one."""
+    """Which files are there. Each folder is listed once: a set of a million files is not asked for one by one.
+
+    Attributes:
+        hidden: hidden sound files that `sounds` left out, and hidden folders that `names` did.
+    """
 
     def __init__(self) -> None:
         self._names: dict[str, frozenset[str]] = {}
         self._sounds: dict[str, dict[str, str]] = {}
+        self.hidden: list[str] = []
 
     def names(self, folder: str | Path) -> frozenset[str]:
-        """What a folder holds; nothing where there is no such folder."""
+        """What a folder holds that is not hidden; nothing where there is no such folder."""
         folder = os.fspath(folder)
-        if folder not in self._names:
-            try:
-                self._names[folder] = frozenset(os.listdir(folder))
-            except (FileNotFoundError, NotADirectoryError):
-                self._names[folder] = frozenset()
-        return self._names[folder]
+        passed = sorted(filter(is_hidden, self._listed(folder)))
+        self.hidden += [os.path.join(folder, name, "") for name in passed if os.path.isdir(os.path.join(folder, name))]
+        return self._listed(folder).difference(passed)
 
     def sounds(self, folder: str | Path) -> dict[str, str]:
         """Sound files of a folder, sorted: the name of each by its stem."""
         folder = os.fspath(folder)
         if folder not in self._sounds:
             # Sets are published as .wav: beside one of the same stem, another format counts for nothing.
-            names = sorted(self.names(folder), key=lambda name: (name.endswith(".wav"), name))
-            stems = ((*os.path.splitext(name), name) for name in names)
-            by_stem = {stem: name for stem, suffix, name in stems if suffix.lower() in EXTENSIONS}
+            names = sorted(self._listed(folder), key=lambda name: (name.endswith(".wav"), name))
+            stems = [(*os.path.splitext(name), name) for name in names]
+            sounds = [(stem, name) for stem, suffix, name in stems if suffix.lower() in EXTENSIONS]
+            self.hidden += [os.path.join(folder, name) for _, name in sounds if is_hidden(name)]
+            by_stem = {stem: name for stem, name in sounds if not is_hidden(name)}
             self._sounds[folder] = dict(sorted(by_stem.items()))
         return self._sounds[folder]
 
     def has(self, path: str) -> bool:
         """Whether there is just that file."""
         folder, name = os.path.split(path)
-        return name in self.names(folder)
+        return name in self._listed(folder)
 
     def find(self, path: str) -> str | None:
         """The sound file that is meant, by its stem, since a copy may be kept as FLAC; None if there is none."""
         folder, name = os.path.split(path)
         found = self.sounds(folder).get(os.path.splitext(name)[0])
         return None if found is None else os.path.join(folder, found)
+
+    def _listed(self, folder: str) -> frozenset[str]:
+        if folder not in self._names:
+            try:
+                self._names[folder] = frozenset(os.listdir(folder))
+            except (FileNotFoundError, NotADirectoryError):
+                self._names[folder] = frozenset()
+        return self._names[folder]
 
 
 def draw(text: str) -> float:
@@ -156,5 +165,5 @@ def labelled_set(
         groups=None if any(clip.group is None for clip in kept) else [str(clip.group) for clip in kept],
         multilabel=multilabel,
         missing=missing,
-        notes=list(notes),
+        notes=[*notes, *told_hidden(listing.hidden)],
     )

@@ -1,15 +1,17 @@
-"""A labelled set of one's own as a directory for each class, with or without folders of parts above them."""
+"""A labelled set of one's own as a directory for each class, with or without folders of parts or folds above them."""
 
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from aasp.datasets.benchmarks.files import PARTS, Clip, Listing, draw
-from aasp.datasets.index import Skipped, walk
+from aasp.datasets.benchmarks.files import Clip, draw
+from aasp.datasets.index import Skipped, is_hidden, told_hidden, walk
 from aasp.datasets.labelled import LabelledSet
+from aasp.datasets.parts import TEST, TRAIN, is_fold, is_part, parts_of
+from aasp.datasets.repeats import keep_apart, repeats
 from aasp.errors import AaspError
 
 _VALID, _TEST = 0.1, 0.2  # what is held out where there are no parts
@@ -18,35 +20,49 @@ _VALID, _TEST = 0.1, 0.2  # what is held out where there are no parts
 def open_folder(root: str | Path) -> LabelledSet:
     """Read a directory for each class: `dog/`, `cat/` …, or `train/dog/`, `valid/dog/` (optional), `test/dog/` ….
 
-    Sound is looked for to the bottom of each. Without parts, a fifth of each class is held out for test and a tenth for
-    validation, at random by name, the same on every machine; if clips of one recording are among them, list them in an
-    index instead, with a column that says so.
+    Folders are parts where all that hold sound have names of parts (`Train`, `testing`, `dev`: see `datasets.parts`),
+    and folds where all are called fold1, fold2 …; else they are classes. Sound is looked for to the bottom of each.
+    Without parts, a fifth of each class is held out for test and a tenth for validation, at random by name, the same on
+    every machine; if clips of one recording are among them, list them in an index instead, with a column that says so.
 
     Raises:
-        AaspError: no such folder, fewer than two classes, train without test or the reverse, or a class with a single
-            clip where parts have to be made.
+        AaspError: no such folder, fewer than two classes, train without test or the reverse, parts beside other
+            folders or below the classes, one file in two parts or classes, or a class with a single clip where parts
+            have to be made.
     """
     root = Path(os.path.abspath(root))
     if not root.is_dir():
         raise AaspError(f"no such folder: {root}; name one with a folder for each class")
     skipped: list[Skipped] = []
-    parts = {folder: PARTS[folder.name] for folder in _folders(root) if folder.name in PARTS}
-    notes = []
-    if parts:
-        for part in ("train", "test"):
-            if part not in parts.values():
-                raise AaspError(f"{root}: has {', '.join(sorted(parts.values()))} but no {part}; add {root / part}")
-        others = [folder.name for folder in _folders(root) if folder.name not in PARTS]
-        if others:
-            notes.append(f"not in a part, not used: folder {', '.join(others)}")
-        clips = [clip for folder, part in parts.items() for clip in _classes(folder, part, skipped)]
-    else:
-        clips = _held_out(root, list(_classes(root, "train", skipped)))
-        notes.append("parts are ours: of each class 20 % test and 10 % valid, at random by file name")
+    hidden: list[str] = []
+    paths = list(walk(str(root), skipped, hidden))
+    below = {path: _below(root, path) for path in paths}
+    unusable = [_below(root, file.path) for file in skipped]
+    holding = {names[0] for names in [*below.values(), *unusable] if len(names) > 1}
+    parts = _parts(root, holding, below.values())
+    notes = told_hidden(hidden)
+    empty = [name for name in _folders(root) if name not in holding]
+    if empty:
+        notes.append(f"without sound, not used: folder {', '.join(empty)}")
+    depth = 1 if parts else 0  # of the folder that is the class
+    loose = [path for path, names in below.items() if len(names) < depth + 2]
+    skipped.extend(Skipped(path, "is in no folder of a class") for path in loose)
+    clips = [
+        Clip(path, (names[depth],), parts.get(names[0], TRAIN))
+        for path, names in below.items()
+        if len(names) >= depth + 2
+    ]
+    clips = _once(root, clips, skipped)
     classes = sorted({clip.labels[0] for clip in clips})
+    if parts and not clips:
+        named = ", ".join(sorted(parts))
+        raise AaspError(f"{root}: {named} hold no folders of classes; lay out train/dog/, test/dog/ …")
     if len(classes) < 2:
         found = f"{len(clips)} clips in {len(classes)} class folders"
         raise AaspError(f"{root}: {found}; lay out two classes or more, one folder each")
+    if not parts:
+        clips = _held_out(root, clips)
+        notes.append("parts are ours: of each class 20 % test and 10 % valid, at random by file name")
     return LabelledSet(
         name=f"{root.name}/",
         source=str(root),
@@ -59,16 +75,79 @@ def open_folder(root: str | Path) -> LabelledSet:
     )
 
 
-def _folders(root: Path) -> list[Path]:
-    return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+def _below(root: Path, path: str) -> tuple[str, ...]:
+    """The names from the root down to a path."""
+    return Path(path).relative_to(root).parts
 
 
-def _classes(root: Path, part: str, skipped: list[Skipped]) -> Iterator[Clip]:
-    for folder in _folders(root):
-        for path in walk(str(folder), skipped):
-            yield Clip(path, (folder.name,), part)
-    loose = Listing().sounds(root).values()
-    skipped.extend(Skipped(str(root / name), "is in no folder of a class") for name in loose)
+def _folders(root: Path) -> list[str]:
+    return sorted(path.name for path in root.iterdir() if path.is_dir() and not is_hidden(path.name))
+
+
+def _parts(root: Path, tops: set[str], below: Iterable[Sequence[str]]) -> Mapping[str, str]:
+    """What each of the uppermost folders is: a part or a fold; nothing where they are classes."""
+    if tops and all(map(is_fold, tops)):
+        return {name: name.strip() for name in tops}
+    try:
+        parts = parts_of(tops)
+    except AaspError as error:
+        raise AaspError(f"{root}: {error}") from None
+    if parts is not None:
+        for part in (TRAIN, TEST):
+            if part not in parts.values():
+                found = ", ".join(sorted(set(parts.values())))
+                raise AaspError(f"{root}: has {found} but no {part}; add {root / part}")
+        return parts
+    inside = defaultdict(set)  # the folders inside each of the uppermost ones, "" for a sound
+    for names in below:
+        inside[names[0]].add(names[1] if len(names) > 2 else "")
+    _check_not_beside(root, tops, inside)
+    _check_not_below(root, inside)
+    return {}
+
+
+def _check_not_beside(root: Path, tops: set[str], inside: Mapping[str, set[str]]) -> None:
+    """Refuse parts and folds beside other folders: taken for classes, train would be told from test."""
+    named, folds = (sorted(filter(one, tops)) for one in (is_part, is_fold))
+    if {TRAIN, TEST} <= set(_meant(named).values()):
+        folds = named
+    if len(folds) > 1 and set.intersection(*(inside[name] for name in folds)) - {""}:
+        others = ", ".join(sorted(tops.difference(folds)))
+        raise AaspError(f"{root}: {', '.join(folds)} hold the same folders, as parts do, but {others} is none; move it")
+
+
+def _check_not_below(root: Path, inside: Mapping[str, set[str]]) -> None:
+    """Refuse parts below the classes, which would be mixed."""
+    folders = {name: within - {""} for name, within in inside.items() if within - {""}}
+    if folders and all({TRAIN, TEST} <= set(_meant(within).values()) for within in folders.values()):
+        first = min(folders)
+        found = f"parts lie below {'' if len(inside) == 1 else 'the classes, '}{first}: {', '.join(folders[first])}"
+        remedy = f"name {root / first}" if len(inside) == 1 else f"lay them out the other way round, train/{first}/ …"
+        raise AaspError(f"{root}: {found}; {remedy}")
+
+
+def _meant(names: Iterable[str]) -> Mapping[str, str]:
+    try:
+        return parts_of(names) or {}
+    except AaspError:
+        return {}
+
+
+def _once(root: Path, clips: list[Clip], skipped: list[Skipped]) -> list[Clip]:
+    """The clips without those that are files of the same class and part under another name."""
+    sounds = [clip.path for clip in clips]
+    again = repeats(sounds)
+    try:
+        keep_apart(sounds, [clip.part for clip in clips], again)
+    except AaspError as error:
+        raise AaspError(f"{root}: {error}") from None
+    for row, first in again:
+        if clips[row].labels != clips[first].labels:
+            what = f"{clips[row].path} is in class {clips[row].labels[0]!r}, and as {clips[first].path} in another"
+            raise AaspError(f"{root}: {what}; keep one")
+        skipped.append(Skipped(clips[row].path, f"is the same file as {clips[first].path}"))
+    rows = {repeat.row for repeat in again}
+    return [clip for row, clip in enumerate(clips) if row not in rows]
 
 
 def _held_out(root: Path, clips: list[Clip]) -> list[Clip]:

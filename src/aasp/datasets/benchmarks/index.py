@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 
 import pyarrow as pa
 
-from aasp.audio.sounds import Sound, describe, files
+from aasp.audio.sounds import Recording, Sound, describe, files
 from aasp.datasets.benchmarks.files import Listing
+from aasp.datasets.channel_column import choices
 from aasp.datasets.index import Skipped, read_index
 from aasp.datasets.labelled import LabelledSet
 from aasp.datasets.manifest import write_skipped
+from aasp.datasets.parts import is_flag, is_part, parts_or_folds
 from aasp.errors import AaspError
 
 _SHOWN = 3  # missing files that the message names
@@ -28,30 +31,37 @@ def open_index(
     multilabel: bool | None = None,
     allow_missing: bool = False,
     missing_list: str | Path | None = None,
+    path_column: str | None = None,
 ) -> LabelledSet:
     """Read a labelled index.
 
     Args:
-        source: .csv or .parquet with a column `path`; relative paths are relative to the index's own folder.
+        source: .csv, .tsv or .parquet with a column `path`; relative paths are relative to the index's own folder. A
+            column `channel` chooses the channels of each file.
         label: column of labels; several in a row are separated by `;`.
-        split: column of train, valid (optional) and test; or of folds.
+        split: column of train, valid (optional) and test, by any of the names that `datasets.parts` knows; or of folds:
+            numbers, one word with numbers, or any names in a column that is called fold or is the group's.
         group: column of what clips have in common: recording, speaker, instrument.
         multilabel: whether clips may have several labels, or none; by default, if a `;` occurs.
         allow_missing: leave clips whose files are not there in the set's `missing`, rather than refuse the index.
         missing_list: where such clips are listed, all of them, as CSV.
+        path_column: column to take for `path`.
 
     Returns:
-        The set, in the index's order; classes sorted, as numbers if all are.
+        The set, in the index's order; classes sorted, as numbers if all are; parts as train, valid and test.
 
     Raises:
-        AaspError: no such index or column, a row without path, label or part, several labels where one is expected, or
-            files that are not there.
+        AaspError: no such index or column, a row without path, label or part, several labels where one is expected, a
+            split that is neither parts nor folds, or files that are not there.
     """
-    table = read_index(str(source))
+    table = read_index(str(source), path_column)
     return labelled_rows(
         table,
         source,
-        _column(table, source, "path"),
+        [
+            path if choice == "mean" or not path else Recording(path, choice)
+            for path, choice in zip(_column(table, source, "path"), choices(table, str(source)), strict=True)
+        ],
         label,
         split,
         group,
@@ -85,7 +95,7 @@ def labelled_rows(
         first = f"{marks[several[0]]!r} in row {several[0] + 1}"
         remedy = "name a column with one, or run it as multi-label"
         raise AaspError(f"{source}, column {label}: {len(several):,} clips have several labels, {first}; {remedy}")
-    needed = [(split, parts)] + ([] if multilabel else [(label, marks)])
+    needed = [("path", sounds), (split, parts)] + ([] if multilabel else [(label, marks)])
     for name, values in needed + ([] if group is None or groups is None else [(group, groups)]):
         empty = [row for row, value in enumerate(values) if not value]
         if empty:
@@ -94,10 +104,10 @@ def labelled_rows(
     labels = [_labels(mark) if multilabel else (mark,) for mark in marks]
     name = "/".join(Path(os.path.abspath(source)).parts[-2:])
     classes = _ordered({one for several_ in labels for one in several_})
-    found = LabelledSet(
-        name, str(source), sounds, labels, parts, classes, groups, multilabel, notes=_repeated(sounds, parts)
-    )
-    return _present(found, allow_missing, missing_list)
+    parts = _divided(source, split, parts, any_name="fold" in split.casefold() or split == group)
+    found = LabelledSet(name, str(source), sounds, labels, parts, classes, groups, multilabel)
+    found = _present(found, allow_missing, missing_list)
+    return replace(found, notes=_repeated(found))
 
 
 def _column(table: pa.Table, source: str | Path, name: str) -> list[str]:
@@ -105,7 +115,8 @@ def _column(table: pa.Table, source: str | Path, name: str) -> list[str]:
         close = get_close_matches(name, table.column_names, n=1)
         hint = f"did you mean {close[0]}?" if close else f"it has {', '.join(table.column_names)}"
         raise AaspError(f"{source}: no column {name!r}; {hint}")
-    return ["" if value is None else str(value).strip() for value in table[name].to_pylist()]
+    # A float that is no number is how pandas writes a value that is missing.
+    return ["" if value is None or value != value else str(value).strip() for value in table[name].to_pylist()]
 
 
 def _labels(marks: str) -> tuple[str, ...]:
@@ -118,13 +129,28 @@ def _ordered(labels: set[str]) -> list[str]:
     return sorted(labels, key=int) if all(label.lstrip("-").isdecimal() for label in labels) else sorted(labels)
 
 
-def _repeated(sounds: Sequence[Sound], parts: Sequence[str]) -> list[str]:
-    """What is to be said of sounds that are trained on and tested: a note, if there are any."""
-    first: dict[Sound, str] = {}
-    repeated = [sound for sound, part in zip(sounds, parts, strict=True) if first.setdefault(sound, part) != part]
-    if not repeated:
+def _divided(source: str | Path, split: str, values: Sequence[str], *, any_name: bool) -> list[str]:
+    """What a split column says: parts or folds."""
+    try:
+        parts = parts_or_folds(values, any_name=any_name)
+    except AaspError as error:
+        other = "" if any_name else "; folds of any name go into a column called fold"
+        raise AaspError(f"{source}, column {split}: {error}{other}") from None
+    if is_flag(split) and not any(map(is_part, parts)):
+        told = ", ".join(sorted(set(values)))
+        raise AaspError(f"{source}, column {split}: {told} tell of one part only; make a column of train and test")
+    return parts
+
+
+def _repeated(found: LabelledSet) -> list[str]:
+    """What is to be said of rows that repeat a sound, in one line."""
+    if not found.repeats:
         return []
-    return [f"{len(repeated):,} rows repeat a sound of another part or fold, the first {describe(repeated[0])}"]
+    row, first = found.repeats[0]
+    named = f"the first {describe(found.sounds[row])} in {found.parts[row]!r}, as before in {found.parts[first]!r}"
+    unlike = sum(set(found.labels[one.row]) != set(found.labels[one.first]) for one in found.repeats)
+    other = f"; {unlike:,} under another label" if unlike else ""
+    return [f"rows that repeat a sound: {len(found.repeats):,}, {named}{other}"]
 
 
 def _present(found: LabelledSet, allow_missing: bool, missing_list: str | Path | None) -> LabelledSet:

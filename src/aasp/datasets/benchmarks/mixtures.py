@@ -10,6 +10,7 @@ recordings which most mixtures contain. How many pairs with a recording in commo
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import math
 import re
@@ -35,8 +36,9 @@ def is_recipe(source: str | Path) -> bool:
     """Whether an index says what to mix."""
     if Path(source).suffix.lower() != ".csv" or not Path(source).is_file():
         return False
-    with open(source, encoding="utf-8-sig", errors="replace", newline="") as file:
+    with open(source, encoding="utf-8-sig", errors="replace", newline="") as file, contextlib.suppress(csv.Error):
         return "paths" in next(csv.reader(file), [])
+    return False
 
 
 def open_mixtures(

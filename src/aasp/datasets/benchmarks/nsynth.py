@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from aasp.datasets.benchmarks.contract import Benchmark, Download
 from aasp.datasets.benchmarks.files import Clip, labelled_set, read_rows
 from aasp.datasets.labelled import LabelledSet
+from aasp.datasets.parts import part_in
 from aasp.errors import AaspError
 
 # A class's place is its number in the lists.
@@ -114,10 +115,9 @@ def _named(root: Path) -> Iterator[tuple[str, str, _Note]]:
         if name is None:
             expected = f"{path.name} is not named FAMILY_SOURCE_INSTRUMENT-PITCH-VELOCITY as NSynth's notes are"
             raise AaspError(f"{index}, line {line}: {expected}; rename it or take it out")
-        if row["split"] not in _COUNTS:
-            raise AaspError(f"{index}, line {line}: unknown part {row['split']!r}; use train, valid and test")
+        part = part_in(row["split"], f"{index}, line {line}")
         instrument, family, source, pitch = name.groups()
-        yield str(path), row["split"], _Note(instrument, family, source, str(int(pitch)))
+        yield str(path), part, _Note(instrument, family, source, str(int(pitch)))
 
 
 def _benchmark(name: str, asked: str, task: str, classes: int, **more: Any) -> Benchmark:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+from aasp.audio.channels import Channels
 from aasp.datasets.benchmarks import get
 from aasp.datasets.benchmarks.folder import open_folder
 from aasp.datasets.benchmarks.index import open_index
 from aasp.datasets.benchmarks.mixtures import is_recipe, open_mixtures
 from aasp.datasets.labelled import LabelledSet
+from aasp.datasets.manifest import write_skipped
 from aasp.errors import AaspError
 
 
@@ -22,18 +25,23 @@ def open_labelled(
     *,
     allow_missing: bool = False,
     missing_list: str | Path | None = None,
+    path_column: str | None = None,
+    channels: Channels | str = "mean",
 ) -> LabelledSet:
     """Open what a command was pointed at: `benchmark` with `root`, or `index` with `label` and `split`.
 
     Args:
         benchmark: a name that `aasp benchmarks` lists, or `folder`.
         root: the folder of its copy.
-        index: .csv or .parquet with a column `path`; or .csv with `paths`, to be mixed.
+        index: .csv, .tsv or .parquet with a column `path`; or .csv with `paths`, to be mixed.
         label: its column of labels; `;` separates several.
         split: its column of train, valid (optional) and test; or of folds.
         group: its column of what clips have in common.
         allow_missing: take an index some of whose files are not there. A benchmark's are always told by its `missing`.
-        missing_list: where all missing files of an index are listed.
+        missing_list: where all missing files of an index, and all that are left out of a folder of classes, are listed.
+        path_column: the index's column to take for `path`.
+        channels: what is read of files of several channels (`aasp.audio.channels`), but where the index's own column
+            `channel` says it.
 
     Raises:
         AaspError: neither or both were named, what belongs to one is lacking, or the data are not as they should be.
@@ -41,11 +49,11 @@ def open_labelled(
     if benchmark is not None and index is not None:
         raise AaspError(f"both --benchmark {benchmark} and --index {index}; name one of them")
     if benchmark is not None:
-        given = {"--label": label, "--split": split, "--group": group}
+        given = {"--label": label, "--split": split, "--group": group, "--path-column": path_column}
         extra = next((name for name, value in given.items() if value is not None), None)
         if extra:
             raise AaspError(f"{extra} with --benchmark {benchmark}: a benchmark knows its own; leave it out")
-        return _open_benchmark(benchmark, root)
+        return _open_benchmark(benchmark, root, missing_list).choosing(channels)
     if index is None:
         raise AaspError("no data: name --benchmark NAME --root DIR, or --index FILE --label COLUMN --split COLUMN")
     if root is not None:
@@ -54,12 +62,29 @@ def open_labelled(
         if value is None:
             raise AaspError(f"--index {index} without {name}; name the column")
     assert label is not None and split is not None
-    opened = open_mixtures if is_recipe(index) else open_index
-    return opened(index, label, split, group, allow_missing=allow_missing, missing_list=missing_list)
+    if path_column is None and is_recipe(index):
+        found = open_mixtures(index, label, split, group, allow_missing=allow_missing, missing_list=missing_list)
+        return found.choosing(channels)
+    found = open_index(
+        index,
+        label,
+        split,
+        group,
+        allow_missing=allow_missing,
+        missing_list=missing_list,
+        path_column=path_column,
+    )
+    return found.choosing(channels)
 
 
-def _open_benchmark(name: str, root: str | Path | None) -> LabelledSet:
+def _open_benchmark(name: str, root: str | Path | None, missing_list: str | Path | None) -> LabelledSet:
     benchmark = None if name == "folder" else get(name)
     if root is None:
         raise AaspError(f"--benchmark {name} without --root; name the folder of its copy")
-    return open_folder(root) if benchmark is None else benchmark.open(root)
+    if benchmark is not None:
+        return benchmark.open(root)
+    found = open_folder(root)
+    if not found.missing or missing_list is None:
+        return found
+    write_skipped(found.missing, missing_list)
+    return replace(found, notes=[*found.notes, f"files left out: {len(found.missing):,}, listed in {missing_list}"])

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from aasp.audio.sounds import Excerpt, Recording, Sound, describe, duration, files
+from aasp.audio.sounds import Excerpt, Sound, channels_of, describe, duration, files
 from aasp.datasets.index import Skipped
 from aasp.errors import AaspError
 from aasp.evaluate.features import Progress, batches, nothing_usable
@@ -107,8 +107,7 @@ def cut_in_windows(sound: Sound, seconds: float, window: float) -> list[Excerpt]
     """Windows of a file of so many seconds, each half a window after the one before; the last may be shorter."""
     count = max(1, int(np.ceil((seconds - window / 2) / (window / 2))))
     starts = [number * window / 2 for number in range(count)]
-    (path,) = files(sound)
-    channels = sound.channels if isinstance(sound, Recording) else "mean"
+    (path,), channels = files(sound), channels_of(sound)
     return [Excerpt(path, start, min(window, seconds - start), channels) for start in starts]
 
 

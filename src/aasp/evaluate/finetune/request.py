@@ -9,6 +9,7 @@ from hashlib import sha256
 from math import ceil
 from typing import Any
 
+from aasp.audio.sounds import channels_of
 from aasp.config import fingerprint, to_dict
 from aasp.datasets.labelled import LabelledSet
 from aasp.errors import AaspError
@@ -62,9 +63,11 @@ class Finetuning:
 
     @cached_property
     def labels_hash(self) -> str:
-        """Hash of every clip's labels and part, and of the classes, 16 hexadecimal digits."""
+        """Hash of every clip's labels, part and channels, and of the classes, 16 hexadecimal digits."""
         data = self.labelled
-        marks = [list(data.classes), [list(labels) for labels in data.labels], list(data.parts)]
+        marks: list = [list(data.classes), [list(labels) for labels in data.labels], list(data.parts)]
+        channels = [channels_of(sound) for sound in data.sounds]
+        marks += [channels] if set(channels) != {"mean"} else []
         return sha256(json.dumps(marks).encode()).hexdigest()[:16]
 
     @cached_property

@@ -1,0 +1,128 @@
+"""What the name of a part means, in a column and as a folder: train, valid or test; and what is a fold.
+
+Case, surrounding blanks and the separators in `train_set` don't count. Two names mean what stands beside them.
+`dev` chooses beside `train`, and is trained on where there is none (DCASE, FSD50K, VoxCeleb). `eval` is tested
+(AudioSet), and chooses beside `train` and `test`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from aasp.errors import AaspError
+
+TRAIN, VALID, TEST = PARTS = ("train", "valid", "test")
+
+_DEV, _EVAL = "dev", "eval"
+_MEANT = {
+    **dict.fromkeys(("train", "training", "trn", "trainval"), TRAIN),
+    **dict.fromkeys(("valid", "validation", "validating", "validate", "val"), VALID),
+    **dict.fromkeys(("test", "testing", "tst"), TEST),
+    **dict.fromkeys(("dev", "devel", "development"), _DEV),
+    **dict.fromkeys(("eval", "evaluation", "evaluating", "evaluate"), _EVAL),
+}
+_NUMBER = re.compile(r"([+-]?\d+)(?:[.,]0*)?")
+_NUMBERED = re.compile(r"(.*[^\W\d_]\D*)(\d+)")
+_SHOWN = 6  # names that a message lists
+_MOST_ALONE = 20  # folds of a single clip each
+
+
+def is_part(name: str) -> bool:
+    """Whether it is the name of a part."""
+    return _word(name) is not None
+
+
+def parts_of(names: Iterable[str]) -> dict[str, str] | None:
+    """What names that stand side by side mean: of each train, valid or test; None if not all are names of parts.
+
+    Raises:
+        AaspError: they can be understood in two ways.
+    """
+    meant = {name: _word(name) for name in names}
+    words = set(meant.values())
+    if None in words or not words:
+        return None
+    choosing = {_DEV, VALID} & words
+    if (TRAIN in words and len(choosing) == 2) or ({_EVAL, TEST} <= words and (choosing or TRAIN not in words)):
+        raise AaspError(f"parts {_few(list(meant))} can be understood in two ways; call them train, valid and test")
+    told = {_DEV: VALID if TRAIN in words else TRAIN, _EVAL: VALID if TEST in words else TEST}
+    return {name: told.get(word, word) for name, word in meant.items() if word is not None}
+
+
+def part_in(name: str, where: str) -> str:
+    """The part that a published list means, whatever stands beside it.
+
+    Raises:
+        AaspError: it means none for certain.
+    """
+    word = _word(name)
+    if word not in PARTS:
+        raise AaspError(f"{where}: unknown part {name!r}; use train, valid and test")
+    return word
+
+
+def parts_or_folds(values: Sequence[str], *, any_name: bool = False) -> list[str]:
+    """The part of each clip, train, valid or test; or its fold, in one spelling (`1` for `1.0` and `01`).
+
+    Folds are whole numbers, or one word with numbers (`fold1`, `fold2`).
+
+    Args:
+        values: what a column says of each clip, none of them empty.
+        any_name: whether other names are folds too; names of parts never are.
+
+    Raises:
+        AaspError: they are neither parts nor folds, or parts that can be understood in two ways.
+    """
+    found = Counter(values)
+    meant = parts_of(found) or _folds(found, any_name)
+    if meant is None:
+        listed = ", ".join(f"{name!r} × {count:,}" for name, count in found.most_common(_SHOWN))
+        more = f" and {len(found) - _SHOWN:,} more" if len(found) > _SHOWN else ""
+        raise AaspError(f"neither parts nor folds: {listed}{more}; use train, valid and test, or numbers of folds")
+    if len(set(meant.values())) == len(values) > _MOST_ALONE:
+        raise AaspError(f"each of the {len(values):,} clips has a value of its own; name a column of parts or folds")
+    return [meant[value] for value in values]
+
+
+def is_fold(name: str) -> bool:
+    """Whether a folder's name says that it is a fold: fold1, Fold_02, fold-3."""
+    return re.fullmatch(r"\s*fold[\s_-]*\d+\s*", name.casefold()) is not None
+
+
+def is_flag(column: str) -> bool:
+    """Whether a column's name says that it tells of one part, yes or no: is_test, train."""
+    return is_part(re.sub(r"^\s*is(?![a-z])|^\s*is(?=t)", "", column.casefold()))
+
+
+def _word(name: str) -> str | None:
+    """The part that a name is of; `dev` and `eval` as such, since they mean what stands beside them."""
+    bare = _bare(name)
+    return _MEANT.get(bare) or _MEANT.get(re.sub(r"(data)?(set|split|part|data)$", "", bare))
+
+
+def _folds(names: Iterable[str], any_name: bool) -> dict[str, str] | None:
+    """The fold of each name; None if they are not folds."""
+    names = list(names)
+    numbers = [_NUMBER.fullmatch(name.strip()) for name in names]
+    if None not in numbers:
+        return {name: str(int(number[1])) for name, number in zip(names, numbers, strict=True) if number}
+    if any(is_part(re.split(r"[\s_./-]|\d", name.strip(), maxsplit=1)[0]) for name in names):
+        return None  # train1, test-clean: more than we know of parts
+    keys = [" ".join(name.casefold().split()) for name in names]
+    numbered = [_NUMBERED.fullmatch(_bare(name)) for name in names]
+    if len({match and match[1] for match in numbered}) == 1 and numbered[0]:
+        keys = [str(int(match[2])) for match in numbered if match]
+    elif not any_name:
+        return None
+    first: dict[str, str] = {}
+    return {name: first.setdefault(key, name.strip()) for name, key in zip(names, keys, strict=True)}
+
+
+def _bare(name: str) -> str:
+    return re.sub(r"[\s_-]+", "", name.casefold())
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(sorted(names)[:_SHOWN])

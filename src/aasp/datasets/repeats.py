@@ -1,0 +1,90 @@
+"""Files that a set names twice: never in two parts, and said if in one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Hashable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from aasp.audio.sounds import Excerpt, Mixture, Sound, describe
+from aasp.errors import AaspError
+
+
+class Repeat(NamedTuple):
+    """A row whose sound an earlier row has."""
+
+    row: int
+    first: int
+
+
+def repeats(sounds: Sequence[Sound]) -> list[Repeat]:
+    """The rows whose sound is that of an earlier one: by the same path, by another way to it, or by a link."""
+    first: dict[Hashable, int] = {}
+    numbers = _Numbers()
+    pairs = ((row, first.setdefault(_key(sound, numbers), row)) for row, sound in enumerate(sounds))
+    # A file system's numbers can be reused or made up: what they say is the same file is looked at.
+    return [Repeat(row, one) for row, one in pairs if row != one and _same(sounds[row], sounds[one])]
+
+
+def keep_apart(sounds: Sequence[Sound], parts: Sequence[str] | np.ndarray, found: Sequence[Repeat]) -> None:
+    """Refuse a set in which a sound is in two parts, or two folds.
+
+    Raises:
+        AaspError: it is, so that it would be trained on and tested.
+    """
+    torn = [repeat for repeat in found if parts[repeat.row] != parts[repeat.first]]
+    if torn:
+        row, first = torn[0]
+        if sounds[row] == sounds[first]:
+            where = f"in '{parts[first]}' (row {first + 1:,}) and in '{parts[row]}' (row {row + 1:,})"
+        else:
+            where = f"in '{parts[first]}', and as {describe(sounds[row])} in '{parts[row]}'"
+        more = f" ({len(torn):,} are such)" if len(torn) > 1 else ""
+        remedy = "what is trained on can't be tested: keep it in one part or fold"
+        raise AaspError(f"{describe(sounds[first])} is {where}{more}; {remedy}")
+
+
+class _Numbers:
+    """What a file system calls files, whatever their paths. Each folder is listed once; only links are looked at."""
+
+    def __init__(self) -> None:
+        self._folders: dict[str, dict[str, tuple[int, int]]] = {}
+
+    def of(self, path: str) -> tuple[int, int] | str:
+        """Device and inode of a file; its path where there is none."""
+        folder, name = os.path.split(path)
+        if folder not in self._folders:
+            self._folders[folder] = {}
+            with contextlib.suppress(OSError):
+                device = os.stat(folder).st_dev
+                with os.scandir(folder) as entries:
+                    self._folders[folder] = {entry.name: _number(entry, device) for entry in entries}
+        return self._folders[folder].get(name, path)
+
+
+def _number(entry: os.DirEntry[str], device: int) -> tuple[int, int]:
+    if entry.is_symlink():
+        with contextlib.suppress(OSError):  # it leads nowhere
+            status = entry.stat()
+            return status.st_dev, status.st_ino
+    return device, entry.inode()
+
+
+def _key(sound: Sound, numbers: _Numbers) -> Hashable:
+    if isinstance(sound, Mixture):
+        return tuple((numbers.of(one.path), one.gain_db, one.offset) for one in sound.ingredients)
+    if isinstance(sound, Excerpt):
+        return numbers.of(sound.path), sound.start, sound.seconds
+    return numbers.of(sound if isinstance(sound, str) else sound.path)  # of one file no channel is tested on another
+
+
+def _same(one: Sound, other: Sound) -> bool:
+    if one == other or not (isinstance(one, str) and isinstance(other, str)):
+        return True
+    try:
+        return os.path.samefile(one, other)
+    except OSError:
+        return False

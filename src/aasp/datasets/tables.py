@@ -1,0 +1,122 @@
+"""A table of text as it comes out of spreadsheets and scripts: CSV, whatever separates its columns and ends its lines.
+
+What can be told for certain is read. What can't, an 8-bit encoding say, is refused in one line: a guess would be a
+wrong label with nothing to show for it.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import re
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+
+from aasp.errors import AaspError
+
+SUFFIXES = (".csv", ".tsv", ".parquet")
+"""Of the tables that are read, in lower case."""
+
+_DELIMITERS = (",", ";", "\t", "|")
+_HEAD = 1_000_000  # characters in which the columns' names are
+_HINT = re.compile(r"\A[\"']?sep=(.)[\"']?[ \t]*(?:\r\n|\n|\r)")  # for Excel, before the header
+_SHEET = "save its sheet as CSV UTF-8"
+_NO_TEXT = {
+    b"PK\x03\x04": f"a zip or Excel file; {_SHEET}",
+    b"\xd0\xcf\x11\xe0": f"an Excel file; {_SHEET}",
+    b"PAR1": "a Parquet file; end its name in .parquet",
+    b"\x1f\x8b": "packed by gzip; unpack it",
+}
+_MARKS = {b"\xff\xfe\x00\x00": "utf-32", b"\x00\x00\xfe\xff": "utf-32", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+
+
+def read_csv(source: str, key: str) -> pa.Table:
+    """A CSV file's columns as text, without blank rows and without columns that have no name.
+
+    Args:
+        source: UTF-8, or UTF-16 or UTF-32 that say so; lines end in LF, CRLF or CR.
+        key: a column that should be there: the delimiter by which it is is the right one.
+
+    Raises:
+        AaspError: it is no such table.
+        pyarrow.ArrowInvalid: a row has another number of values than there are columns.
+        OSError: it can't be read.
+    """
+    names, delimiter, body = _header(source, _text(source), key)
+    named = [name for name in names if name]
+    if len(set(named)) < len(named):
+        raise AaspError(f"{source}: two columns of one name in {', '.join(named)}; rename one")
+    if not body.strip():
+        return pa.table({name: pa.array([], pa.string()) for name in named})
+    places = [str(place) for place in range(len(names))]
+    table = pa.csv.read_csv(
+        pa.BufferReader(body.encode()),
+        read_options=pa.csv.ReadOptions(column_names=places),
+        parse_options=pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values='"' in body),
+        # Arrow guesses a column's type from the file's first block and fails on a later one: read text, then decide.
+        convert_options=pa.csv.ConvertOptions(column_types=dict.fromkeys(places, pa.string())),
+    )
+    if pc.any(pc.equal(pc.utf8_trim_whitespace(table.column(0)), "")).as_py():
+        values = pc.utf8_trim_whitespace(pc.binary_join_element_wise(*table.columns, ""))
+        table = table.filter(pc.not_equal(values, ""))
+    return table.select([place for place, name in zip(places, names, strict=True) if name]).rename_columns(named)
+
+
+def _text(source: str) -> str:
+    """What a file says, without its byte order mark."""
+    with open(source, "rb") as file:
+        data = file.read()
+    for begin, what in _NO_TEXT.items():
+        if data.startswith(begin):
+            raise AaspError(f"{source}: not CSV but {what}")
+    encoding = next((name for mark, name in _MARKS.items() if data.startswith(mark)), "utf-8-sig")
+    if encoding == "utf-8-sig" and b"\0" in data:
+        line = 1 + data.count(b"\n", 0, data.index(b"\0"))
+        raise AaspError(f"{source}: NUL byte in line {line}: damaged, or UTF-16; save it as UTF-8")
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = 1 + data.count(b"\n", 0, error.start)
+        wrong = f"line {line} is not {encoding.removesuffix('-sig').upper()} (byte 0x{data[error.start]:02x})"
+        raise AaspError(f"{source}: {wrong}; save it as UTF-8, from Latin-1 by `iconv -f latin1 -t utf-8`") from None
+
+
+def _header(source: str, text: str, key: str) -> tuple[list[str], str, str]:
+    """The columns' names, the delimiter, and the rows."""
+    hint = _HINT.match(text)
+    text = text[hint.end() :] if hint else text
+    tabbed = os.path.splitext(source)[1].lower() == ".tsv"
+    candidates = hint[1] if hint else sorted(_DELIMITERS, key="\t".__ne__) if tabbed else _DELIMITERS
+    read = [(*_first(source, text, delimiter), delimiter) for delimiter in candidates]
+    holds = lambda names: key in names or key.casefold() in (name.casefold() for name in names)
+    widest = max(read, key=lambda one: len(one[0]))
+    names, begin, delimiter = next((one for one in read if holds(one[0])), widest)
+    ending = re.compile(r"[\r\n]").search(text, max(begin, len(text.rstrip())))  # of the last line that is not blank
+    body = text[begin : ending.start() if ending else len(text)]
+    if "\r" in body and "\n" not in body:
+        body = body.replace("\r", "\n")
+    if body.count('"') % 2:  # Arrow would take the rest of the file for one value
+        for _ in _rows(source, io.StringIO(body, newline=""), delimiter, strict=True):
+            pass
+    return names, delimiter, body
+
+
+def _first(source: str, text: str, delimiter: str) -> tuple[list[str], int]:
+    """The first line that is not blank, and where the next one begins."""
+    lines = io.StringIO(text[:_HEAD], newline="")
+    for row in _rows(source, lines, delimiter, strict=False):
+        if any(value.strip() for value in row):
+            return [value.strip() for value in row], lines.tell()
+    return [], len(text)
+
+
+def _rows(source: str, lines: io.StringIO, delimiter: str, *, strict: bool) -> Iterator[list[str]]:
+    reader = csv.reader(lines, delimiter=delimiter, strict=strict)
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise AaspError(f"{source}: not a readable .csv index, line {reader.line_num}: {error}; mend it") from None
