@@ -75,12 +75,34 @@ REFUSED = {
     "sparse": (noise(2, SAMPLES).to_sparse(), "layout torch.sparse_coo"),
     "nested": (torch.nested.nested_tensor([noise(8_000), noise(9_000)], layout=torch.jagged), "layout torch.jagged"),
     "elsewhere": (noise(2, SAMPLES).to("meta"), r"wave on meta, the front end on cpu; give wave.to\('cpu'\)"),
+}
+SAMPLES_REFUSED = {
     "NaN": (bad(0, torch.nan), "clip 1 holds NaN or infinite samples"),
     "infinite": (bad(-1, -torch.inf), "clip 1 holds NaN or infinite samples"),
     "16-bit samples as floats": (32_768 * noise(2, SAMPLES), "clip 0 reaches .*no waveform in -1 to 1; divide by full"),
     "one sample too loud": (bad(5, -1.01 * LOUDEST), "clip 1 reaches 101,"),
     "16-bit samples in fp16": ((32_768 * noise(2, SAMPLES)).half(), "clip 0 reaches"),
 }
+
+
+@pytest.mark.parametrize("name", SAMPLES_REFUSED)
+@pytest.mark.parametrize("taker", ["AudioEncoder", "AudioClassifier"])
+def test_samples_that_are_no_waveform_are_not_embedded(taker: str, name: str) -> None:
+    wave, words = SAMPLES_REFUSED[name]
+    with pytest.raises(AaspError, match=words) as error:
+        TAKERS[taker]()(wave)
+    assert "\n" not in str(error.value)
+
+
+def test_a_front_end_does_not_look_at_samples() -> None:
+    """NaN shows in its own frames; a factor is a constant."""
+    wave = noise(3, SAMPLES)
+    mel, _ = LogMel()(wave)
+    found, _ = LogMel()(bad(4_000, torch.nan))
+    frames = found.isnan().any(2)
+    assert frames[1].nonzero().flatten().tolist() == [23, 24, 25] and not frames[[0, 2]].any()
+    louder = (LogMel()(32_768 * wave)[0] - mel)[..., 16:]  # of the lowest filters some hold no frequency of the FFT
+    torch.testing.assert_close(louder, torch.full_like(louder, 2 * np.log(32_768) / 9.138), rtol=0, atol=1e-3)
 
 
 @pytest.mark.parametrize("name", REFUSED)

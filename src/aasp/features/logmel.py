@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from aasp.casting import WithConstants, widened, without_autocast
 from aasp.errors import AaspError
-from aasp.features.waves import as_batch, check_samples
+from aasp.features.waves import as_batch
 
 # On processors so many frames go through at a time: their windows and spectra then stay in a core's own cache.
 FRAMES_IN_CACHE = 128
@@ -150,6 +150,9 @@ class LogMel(WithConstants):
     def forward(self, wave_BS: Tensor, lengths_B: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Compute the normalised log-mel of a batch; it is differentiable, float64 of float64 samples and else fp32.
 
+        Samples are not looked at: in training the device would have to be waited for. NaN stays NaN, and a waveform
+        that is far from -1..1 gets the log-mel of a loud one; an AudioEncoder refuses both.
+
         Args:
             wave_BS: waveforms in -1..1 of any floating type, or int16 samples, shape (B, S). What lies beyond a clip's
                 end is not read.
@@ -161,8 +164,7 @@ class LogMel(WithConstants):
 
         Raises:
             AaspError: the batch is shorter than one analysis window, elsewhere than the front end, or not what
-                `as_batch` and, on processors, `check_samples` ask for. On an accelerator no sample is looked at here:
-                it would have to be waited for.
+                `as_batch` asks for.
         """
         wave_BS, lengths_B = as_batch(wave_BS, lengths_B)
         clips, samples = wave_BS.shape
@@ -170,8 +172,6 @@ class LogMel(WithConstants):
         if wave_BS.device != self.window.device:
             here = self.window.device
             raise AaspError(f"wave on {wave_BS.device}, the front end on {here}; give wave.to({str(here)!r})")
-        if wave_BS.device.type == "cpu":
-            check_samples(wave_BS)
         with without_autocast(wave_BS):
             windows_BTL = self._windows(widened(wave_BS), frames)
             if wave_BS.device.type == "cpu":

@@ -115,10 +115,9 @@ class AudioEncoder(nn.Module):
                 -1..1 at all; wave or lengths are not what is asked for; or the pooling is unknown.
         """
         wave_BS, lengths_B = as_batch(wave_BS, lengths_B)
-        if wave_BS.device.type != "cpu":  # there the front end looks itself
-            check_samples(wave_BS)
         precision = torch.promote_types(self.encoder.class_token.dtype, torch.float32)
         mel_BTM, frames_B = self.frontend(wave_BS.to(precision), lengths_B)
+        check_samples(wave_BS)
         return self.embed(mel_BTM, None if lengths_B is None else frames_B, layers=layers, pooling=pooling)
 
     def embed(

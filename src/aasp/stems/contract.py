@@ -50,7 +50,7 @@ class Stem(nn.Module, ABC):
         return valid_BG.repeat_interleave(subbands, dim=1)
 
     def as_mel(self, mel_BTM: object) -> Tensor:
-        """A log-mel in the stem's own precision.
+        """A log-mel in the stem's own precision: that of its weights, if it has any.
 
         Raises:
             AaspError: it is no tensor of floating-point numbers, of another shape than (B, T, M), or elsewhere.
@@ -64,7 +64,7 @@ class Stem(nn.Module, ABC):
             )
         if not mel_BTM.is_floating_point():
             raise AaspError(f"stem: log-mel of {mel_BTM.dtype}; give it normalised, as `LogMel` does, in fp32")
-        weight = next(self.parameters())
+        weight = next(self.parameters(), mel_BTM)
         if mel_BTM.device != weight.device:
             raise AaspError(f"stem: log-mel on {mel_BTM.device}, the stem on {weight.device}; move one to the other")
         return mel_BTM.to(weight.dtype)
