@@ -15,7 +15,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 
 # A room imports from itself and from floors below; rooms of one floor know nothing of each other, but on the ground.
 FLOORS: list[set[str]] = [
-    {"errors", "config", "files", "weights"},
+    {"errors", "config", "files", "weights", "casting"},
     {"audio", "features", "numerics"},
     {"stems", "datasets"},
     {"model", "training"},
@@ -30,7 +30,7 @@ DOORS = {"__init__", "__main__"}  # the package's own two files: the public name
 UNSAFE_MODULES = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 UNSAFE_CALLS = {"torch.load", "torch.save", "eval", "exec"}
 LONGEST_FILE = 300
-LARGEST_CORE = 2500
+LARGEST_CORE = 2600
 
 
 def room_of(path: Path) -> str:

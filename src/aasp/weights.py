@@ -56,7 +56,7 @@ def write_directory(directory: Path, documents: Mapping[str, Any], weights: Mapp
 
 
 def read_weights(module: nn.Module, file: Path) -> None:
-    """Load a safetensors file into a module, every tensor or none.
+    """Load a safetensors file into a module, every tensor or none, in the module's precision.
 
     Raises:
         AaspError: the file is missing, unreadable, or does not fit the module.
@@ -67,13 +67,19 @@ def read_weights(module: nn.Module, file: Path) -> None:
         weights = load_file(file)
     except (SafetensorError, OSError) as error:
         raise AaspError(f"{file}: not readable as safetensors ({error}); copy it anew") from None
-    expected = {name: tensor.shape for name, tensor in module.state_dict().items()}
+    own = module.state_dict()
+    expected = {name: tensor.shape for name, tensor in own.items()}
     problems = [f"lacks {name}" for name in expected if name not in weights]
     problems += [f"has an unexpected {name}" for name in weights if name not in expected]
     problems += [
         f"{name} is {tuple(weights[name].shape)}, not {tuple(shape)}"
         for name, shape in expected.items()
         if name in weights and weights[name].shape != shape
+    ]
+    problems += [
+        f"{name} is of {weights[name].dtype}, not {tensor.dtype}"
+        for name, tensor in own.items()
+        if name in weights and weights[name].is_floating_point() != tensor.is_floating_point()
     ]
     if problems:
         raise AaspError(

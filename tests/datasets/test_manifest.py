@@ -14,7 +14,7 @@ import pytest
 import soundfile
 
 from aasp.audio.io import EXTENSIONS
-from aasp.datasets import manifest as module
+from aasp.datasets import measured
 from aasp.datasets.index import _SOUND
 from aasp.datasets.manifest import Manifest, NothingUsable, Skipped, scan, write_skipped
 from aasp.errors import AaspError
@@ -51,7 +51,7 @@ def no_probe(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(path: str) -> None:
         raise AssertionError(f"opened {path}")
 
-    monkeypatch.setattr(module, "probe", refuse)
+    monkeypatch.setattr(measured, "probe", refuse)
 
 
 def test_a_folder(folder: Path) -> None:
@@ -246,7 +246,7 @@ def test_an_interrupted_scan_leaves_the_rest(folder: Path, monkeypatch: pytest.M
             probed += 1
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module, "probe", interrupt)
+    monkeypatch.setattr(measured, "probe", interrupt)
     with pytest.raises(KeyboardInterrupt):
         scan(folder, workers=1)
     assert probed < 100

@@ -122,6 +122,19 @@ def test_without_a_list_the_first_bad_file_raises(
     assert error.value.path == name
 
 
+def test_a_file_of_another_scale_is_named(encoder: AudioEncoder, paths: list[str], tmp_path: Path) -> None:
+    loud = tmp_path / "loud.wav"
+    soundfile.write(loud, 3_000 * np.sin(np.arange(8_000)), 16_000, subtype="FLOAT")
+    with pytest.raises(AudioError, match=r"loud.wav: samples reach 2999.98, which is no waveform in -1 to 1") as error:
+        clip_features(encoder, [*paths, str(loud)])
+    assert error.value.path == str(loud)
+    skipped: list[Skipped] = []
+    found = clip_features(encoder, [*paths, str(loud)], keys=[(2, "mean")], skipped=skipped)[2, "mean"]
+    assert (
+        [file.path for file in skipped] == [str(loud)] and np.isnan(found[-1]).all() and np.isfinite(found[:-1]).all()
+    )
+
+
 def test_nothing_but_bad_files(encoder: AudioEncoder, tmp_path: Path) -> None:
     with pytest.raises(AaspError, match="all 4 skipped, the first"):
         clip_features(encoder, bad(tmp_path), skipped=[])

@@ -17,6 +17,7 @@ from aasp.audio.io import AudioError
 from aasp.audio.sounds import Sound, describe, duration, read_sound
 from aasp.datasets.index import Skipped
 from aasp.errors import AaspError
+from aasp.features.waves import LOUDEST
 from aasp.model.audio_encoder import AudioEncoder, Embeddings
 from aasp.model.pooling import POOLINGS, Pooling, pool
 
@@ -238,6 +239,9 @@ def _read(
             if len(wave) < front.window:
                 reason = f"too short: {1000 * len(wave) / front.rate:.3g} ms, under one analysis window"
                 raise AudioError(describe(sounds[row]), f"{reason} of {front.window_ms:g} ms", "give a longer clip")
+            if (peak := np.abs(wave).max()) > LOUDEST:  # the encoder would refuse the batch, and not know the file
+                reason = f"samples reach {peak:g}, which is no waveform in -1 to 1"
+                raise AudioError(describe(sounds[row]), reason, "divide it by its full scale")
         except AudioError as error:
             if strict:
                 raise

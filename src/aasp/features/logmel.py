@@ -12,7 +12,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from aasp.casting import WithConstants, widened, without_autocast
 from aasp.errors import AaspError
+from aasp.features.waves import as_batch
 
 # On processors so many frames go through at a time: their windows and spectra then stay in a core's own cache.
 FRAMES_IN_CACHE = 128
@@ -125,8 +127,8 @@ def mel_filterbank(config: LogMelConfig) -> Tensor:
     return torch.minimum(rise, fall).clamp_min(0.0).float()
 
 
-class LogMel(nn.Module):
-    """Waveforms to normalised log-mel spectrograms.
+class LogMel(WithConstants):
+    """Waveforms to normalised log-mel spectrograms; in fp32 or float64, whatever the model around it is cast to.
 
     Args:
         config: the front end; the default is Kaldi's 128 bins.
@@ -138,16 +140,22 @@ class LogMel(nn.Module):
     def __init__(self, config: LogMelConfig | None = None) -> None:
         super().__init__()
         self.config = config or LogMelConfig.kaldi()
-        length = self.config.window
-        window = torch.hann_window(length, periodic=self.config.periodic, dtype=torch.float64).float()
-        self.register_buffer("window", window, persistent=False)
-        self.register_buffer("filterbank", mel_filterbank(self.config), persistent=False)
+        self.set_constants()
+
+    def constants(self) -> dict[str, Tensor]:
+        c = self.config
+        window = torch.hann_window(c.window, periodic=c.periodic, dtype=torch.float64).float()
+        return {"window": window, "filterbank": mel_filterbank(c)}
 
     def forward(self, wave_BS: Tensor, lengths_B: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Compute the normalised log-mel of a batch; it is differentiable and always fp32 (float64 stays float64).
+        """Compute the normalised log-mel of a batch; it is differentiable, float64 of float64 samples and else fp32.
+
+        Samples are not looked at: in training the device would have to be waited for. NaN stays NaN, and a waveform
+        that is far from -1..1 gets the log-mel of a loud one; an AudioEncoder refuses both.
 
         Args:
-            wave_BS: waveforms in -1..1, shape (B, S), zero beyond each clip's end.
+            wave_BS: waveforms in -1..1 of any floating type, or int16 samples, shape (B, S). What lies beyond a clip's
+                end is not read.
             lengths_B: valid samples per clip, shape (B,); all of S when left out.
 
         Returns:
@@ -155,25 +163,27 @@ class LogMel(nn.Module):
             frames per clip, shape (B,), on the device of `lengths_B`.
 
         Raises:
-            AaspError: the batch is shorter than one analysis window.
+            AaspError: the batch is shorter than one analysis window, elsewhere than the front end, or not what
+                `as_batch` asks for.
         """
-        c = self.config
-        frames = c.frames(wave_BS.shape[-1])
-        if frames == 0:
-            raise AaspError(
-                f"audio of {wave_BS.shape[-1] / c.rate * 1000:.1f} ms is shorter than one analysis window of "
-                f"{c.window_ms:g} ms; give a longer clip"
-            )
-        with torch.autocast(wave_BS.device.type, enabled=False):
-            windows_BTL = self._windows(wave_BS if wave_BS.dtype == torch.float64 else wave_BS.float(), frames)
+        wave_BS, lengths_B = as_batch(wave_BS, lengths_B)
+        clips, samples = wave_BS.shape
+        frames = self._frames_of(clips, samples)
+        if wave_BS.device != self.window.device:
+            here = self.window.device
+            raise AaspError(f"wave on {wave_BS.device}, the front end on {here}; give wave.to({str(here)!r})")
+        with without_autocast(wave_BS):
+            windows_BTL = self._windows(widened(wave_BS), frames)
             if wave_BS.device.type == "cpu":
-                blocks = windows_BTL.split(max(1, FRAMES_IN_CACHE // frames))
+                # Compilers and exporters see all clips at once: the number of blocks would depend on that of the clips.
+                whole = torch.compiler.is_compiling()
+                blocks = [windows_BTL] if whole else windows_BTL.split(max(1, FRAMES_IN_CACHE // frames))
                 rows = [torch.cat([self._log_mel(x) for x in block.split(FRAMES_IN_CACHE, 1)], 1) for block in blocks]
                 mel_BTM = torch.cat(rows)
             else:
                 mel_BTM = self._log_mel(windows_BTL)
         if lengths_B is None:
-            return mel_BTM, torch.full((len(wave_BS),), frames)
+            return mel_BTM, torch.full((clips,), frames)
         frames_B = self.frames(lengths_B)
         beyond = torch.arange(frames, device=mel_BTM.device) >= frames_B.to(mel_BTM.device, non_blocking=True)[:, None]
         return mel_BTM.masked_fill(beyond[..., None], 0.0), frames_B
@@ -183,6 +193,19 @@ class LogMel(nn.Module):
         c = self.config
         reach = lengths_B if c.centered else lengths_B - c.window
         return torch.where(lengths_B < c.window, 0, 1 + reach.div(c.hop, rounding_mode="floor"))
+
+    def _frames_of(self, clips: int, samples: int) -> int:
+        """Frames T of a batch."""
+        c = self.config
+        frames = c.frames(samples)
+        if frames == 0:
+            turned = clips >= c.window
+            remedy = "give wave.mean(1)[None] if it is (samples, channels)" if turned else "give a longer clip"
+            raise AaspError(
+                f"audio of {samples / c.rate * 1000:.1f} ms is shorter than one analysis window of {c.window_ms:g} ms; "
+                f"wave has shape {(clips, samples)}; {remedy}"
+            )
+        return frames
 
     def _windows(self, wave_BS: Tensor, frames: int) -> Tensor:
         """Overlapping windows of the waveform, (B, T, L), not copied."""

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from aasp.casting import widened
 from aasp.config import from_dict, to_dict
 from aasp.errors import AaspError
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig, find, read_config
@@ -70,11 +71,10 @@ class AudioClassifier(nn.Module):
         """Logits, shape (B, K), of clips of any length.
 
         Args:
-            wave_BS: waveforms at the front end's rate, shape (B, S), zero beyond each clip's end.
-            lengths_B: valid samples per clip, shape (B,); all of S when left out.
+            wave_BS, lengths_B: as `AudioEncoder` takes them.
 
         Raises:
-            AaspError: a clip is shorter than one analysis window.
+            AaspError: as `AudioEncoder` does.
         """
         found = self.encoder(wave_BS, lengths_B, layers=self.reads_layers)
         return self.classify(found.stages, found.valid)
@@ -91,7 +91,7 @@ class AudioClassifier(nn.Module):
             stages: (tokens (B, N, D), class token (B, D)) of every layer, or of the last alone (`Embeddings.stages`).
             valid_BG: time patches that belong to each clip, boolean, shape (B, G).
         """
-        return self.head(self.norm(self.pooled(stages, valid_BG)))
+        return self.head(self.norm(self.pooled(stages, valid_BG).to(self.head.weight.dtype)))
 
     def pooled(self, stages: Sequence[tuple[Tensor, Tensor]], valid_BG: Tensor) -> Tensor:
         """What `classify` normalises and weighs: one vector a clip, shape (B, D')."""
@@ -101,10 +101,11 @@ class AudioClassifier(nn.Module):
             shares = self.layer_weights.softmax(0)
             tokens = sum(w * normalised(stage[0]) for w, stage in zip(shares, stages, strict=True))
             cls = sum(w * normalised(stage[1]) for w, stage in zip(shares, stages, strict=True))
-        return pool(tokens, cls, self.encoder.stem.subbands, valid_BG, self.config.encoder.pooling).float()
+        return pool(tokens, cls, self.encoder.stem.subbands, valid_BG, self.config.encoder.pooling)
 
     def probabilities(self, logits_BK: Tensor) -> Tensor:
-        """Logits as probabilities: of all classes together 1, or of each on its own."""
+        """Logits as probabilities, in fp32 or better: of all classes together 1, or of each on its own."""
+        logits_BK = widened(logits_BK)
         return torch.sigmoid(logits_BK) if self.config.multilabel else torch.softmax(logits_BK, dim=-1)
 
     def save(self, directory: str | Path) -> None:

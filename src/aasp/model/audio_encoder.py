@@ -14,9 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from aasp.casting import widened
 from aasp.config import from_dict, to_dict
 from aasp.errors import AaspError
 from aasp.features.logmel import LogMel, LogMelConfig
+from aasp.features.waves import as_batch, as_lengths, check_samples
 from aasp.model.encoder import Encoder, EncoderConfig
 from aasp.model.pooling import POOLINGS, Pooling, over_frequency, pool
 from aasp.model.positions import sincos_positions
@@ -53,7 +55,7 @@ class AudioEncoderConfig:
 
 @dataclass
 class Embeddings:
-    """What an AudioEncoder returns.
+    """What an AudioEncoder returns, in fp32, or float64 of a model in float64.
 
     Attributes:
         clip: one vector a clip, shape (B, D') (see `pool`).
@@ -102,42 +104,56 @@ class AudioEncoder(nn.Module):
         tokens are averaged, and class tokens are averaged by duration.
 
         Args:
-            wave_BS: waveforms at the front end's rate, shape (B, S), zero beyond each clip's end.
+            wave_BS: waveforms in -1..1 at the front end's rate, of any floating type, or int16 samples, shape (B, S).
+                What lies beyond a clip's end is not read.
             lengths_B: valid samples per clip, shape (B,); all of S when left out.
             layers: also return the tokens of every block.
             pooling: how to make `clip`; the model's own way when left out.
 
         Raises:
-            AaspError: a clip is shorter than one analysis window, or the pooling is unknown.
+            AaspError: a clip is shorter than one analysis window, holds NaN or infinite samples or such as are not in
+                -1..1 at all; wave or lengths are not what is asked for; or the pooling is unknown.
         """
-        return self.embed(*self.frontend(wave_BS, lengths_B), layers=layers, pooling=pooling)
+        wave_BS, lengths_B = as_batch(wave_BS, lengths_B)
+        precision = torch.promote_types(self.encoder.class_token.dtype, torch.float32)
+        mel_BTM, frames_B = self.frontend(wave_BS.to(precision), lengths_B)
+        check_samples(wave_BS)
+        return self.embed(mel_BTM, None if lengths_B is None else frames_B, layers=layers, pooling=pooling)
 
     def embed(
-        self, mel_BTM: Tensor, frames_B: Tensor, *, layers: bool = False, pooling: Pooling | None = None
+        self, mel_BTM: Tensor, frames_B: Tensor | None = None, *, layers: bool = False, pooling: Pooling | None = None
     ) -> Embeddings:
         """Embed log-mels: `forward` without its front end.
 
         Args:
             mel_BTM: normalised log-mel, shape (B, T, M), zero beyond each clip's end.
-            frames_B: valid frames of each clip, shape (B,).
+            frames_B: valid frames of each clip, shape (B,); all of T when left out.
             layers, pooling: as in `forward`.
+
+        Raises:
+            AaspError: the log-mel is not the stem's, the frames do not fit it, or the pooling is unknown.
         """
         pooling = pooling or self.config.pooling
         if pooling not in POOLINGS:
             raise AaspError(f"pooling {pooling!r} is not one of {', '.join(POOLINGS)}")
-        if (frames_B == 0).any():
-            raise AaspError(
-                f"clip {int((frames_B == 0).nonzero()[0])} is shorter than one analysis window of "
-                f"{self.config.frontend.window_ms:g} ms; leave it out or give a longer one"
-            )
-        columns, subbands = self.stem.grid(mel_BTM.shape[1])
-        valid_BN = self.stem.valid_patches(frames_B, mel_BTM.shape[1]).to(mel_BTM.device)
+        mel_BTM = self.stem.as_mel(mel_BTM)
+        clips, frames, _ = mel_BTM.shape
+        columns, subbands = self.stem.grid(frames)
+        valid_BN = columns_B = None  # of unpadded clips nothing need be read, so that they can be exported
+        if frames_B is not None:
+            frames_B = as_lengths(frames_B, clips, frames, "frames")
+            columns_B = self._columns(frames_B)
+            if min(columns_B) < columns:
+                valid_BN = self.stem.valid_patches(frames_B, frames).to(mel_BTM.device)
         if columns <= self.config.window_patches:
-            outputs = self.encode(mel_BTM, None if valid_BN.all() else valid_BN, layers)
+            outputs = self.encode(mel_BTM, valid_BN, layers)
         else:
-            outputs = self._encode_windows(mel_BTM, valid_BN, layers)
-        valid_BG = valid_BN.unflatten(1, (columns, subbands))[..., 0]
-        outputs = [(tokens * valid_BN[..., None], cls) for tokens, cls in outputs]
+            outputs = self._encode_windows(mel_BTM, columns_B or [columns] * clips, layers)
+        if valid_BN is None:
+            valid_BG = torch.ones(clips, columns, dtype=torch.bool, device=mel_BTM.device)
+        else:
+            valid_BG = valid_BN.unflatten(1, (columns, subbands))[..., 0]
+            outputs = [(tokens * valid_BN[..., None], cls) for tokens, cls in outputs]
         tokens, cls = outputs[-1]
         patch_seconds = self.stem.patch[0] / self.config.frontend.frame_rate
         return Embeddings(
@@ -162,40 +178,55 @@ class AudioEncoder(nn.Module):
     ) -> list[tuple[Tensor, Tensor]]:
         """`encode` from the stem's tokens on, positions added, shape (B, N, D); these may be some of a grid only."""
         output = self.encoder(tokens, valid_BN, layers)
-        split = lambda x: (x[:, 1:].float(), x[:, 0].float())
-        stages = [(tokens.float(), self.encoder.class_token.float().expand(len(tokens), -1))] if layers else []
+        split = lambda x: (widened(x[:, 1:]), widened(x[:, 0]))
+        stages = [(widened(tokens), widened(self.encoder.class_token).expand(tokens.shape[0], -1))] if layers else []
         return stages + [split(x) for x in output.blocks] + [split(output.last)]
 
     def positions(self, frames: int, device: torch.device) -> Tensor:
         """Positions of the patch tokens of that many frames, shape (N, D)."""
         return sincos_positions(self.stem.grid(frames), self.config.encoder.width, device)
 
-    def _encode_windows(self, mel_BTM: Tensor, valid_BN: Tensor, layers: bool) -> list[tuple[Tensor, Tensor]]:
-        """`encode` for clips longer than the window; sums over windows, then divides by how often each was read."""
+    def _columns(self, frames_B: Tensor) -> list[int]:
+        """Time patches of each clip."""
+        frames = frames_B.tolist()
+        if 0 in frames:
+            raise AaspError(
+                f"clip {frames.index(0)} is shorter than one analysis window of "
+                f"{self.config.frontend.window_ms:g} ms; leave it out or give a longer one"
+            )
+        return [self.stem.grid(count)[0] for count in frames]
+
+    def _encode_windows(self, mel_BTM: Tensor, columns_B: list[int], layers: bool) -> list[tuple[Tensor, Tensor]]:
+        """`encode` for clips longer than the window; sums over windows, then divides by how often each was read.
+
+        Args:
+            mel_BTM: as in `embed`.
+            columns_B: time patches of each clip.
+            layers: as in `embed`.
+        """
         patch, subbands, window = self.stem.patch[0], self.stem.subbands, self.config.window_patches
-        hop = window // 2
-        columns_B = valid_BN.unflatten(1, (-1, subbands))[..., 0].sum(1).tolist()
+        hop, columns = window // 2, self.stem.grid(mel_BTM.shape[1])[0]
         # A clip's windows depend on its own length only, whatever it is batched with.
         spans = [(b, start) for b, g in enumerate(columns_B) for start in range(0, max(g - hop, 1), hop)]
         mel_BTM = nn.functional.pad(mel_BTM, (0, 0, 0, (-(-mel_BTM.shape[1] // patch) + window) * patch))
-        valid_BN = nn.functional.pad(valid_BN, (0, window * subbands))
+        place = torch.arange(window * subbands, device=mel_BTM.device)
+        reads = place.new_zeros((len(columns_B), (columns + window) * subbands), dtype=torch.float32)
         sums: list[tuple[Tensor, Tensor]] = []
         for batch in _chunks(spans, WINDOWS_PER_BATCH):
             mel = torch.stack([mel_BTM[b, s * patch : (s + window) * patch] for b, s in batch])
-            valid = torch.stack([valid_BN[b, s * subbands : (s + window) * subbands] for b, s in batch])
-            outputs = self.encode(mel, None if valid.all() else valid, layers)
+            counts = [min(window, columns_B[b] - s) * subbands for b, s in batch]
+            valid = torch.stack([place < count for count in counts])
+            outputs = self.encode(mel, None if min(counts) == len(place) else valid, layers)
             if not sums:
-                shape = (*valid_BN.shape, self.config.encoder.width)
-                sums = [(mel.new_zeros(shape), mel.new_zeros(shape[0], shape[2])) for _ in outputs]
+                shape = (*reads.shape, self.config.encoder.width)
+                sums = [(x.new_zeros(shape), x.new_zeros(shape[0], shape[2])) for x, _ in outputs]
             for (tokens, cls), (token_sum, cls_sum) in zip(outputs, sums, strict=True):
                 for i, (b, s) in enumerate(batch):
                     token_sum[b, s * subbands : (s + window) * subbands] += tokens[i] * valid[i, :, None]
-                    cls_sum[b] += cls[i] * valid[i].sum()
-        reads = torch.zeros_like(valid_BN, dtype=torch.float32)
-        for b, s in spans:
-            reads[b, s * subbands : (s + window) * subbands] += 1.0
-        reads = reads * valid_BN
-        keep = valid_BN.shape[1] - window * subbands
+                    cls_sum[b] += cls[i] * counts[i]
+            for i, (b, s) in enumerate(batch):
+                reads[b, s * subbands : (s + window) * subbands] += valid[i]
+        keep = columns * subbands
         return [
             ((tokens / reads.clamp_min(1)[..., None])[:, :keep], cls / reads.sum(1, keepdim=True))
             for tokens, cls in sums

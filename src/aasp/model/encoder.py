@@ -113,7 +113,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.config = config
         self.class_token = nn.Parameter(torch.randn(config.width) * 0.02)
-        rates = torch.linspace(0, config.drop_path, config.depth).tolist()
+        rates = torch.linspace(0, config.drop_path, config.depth, device="cpu").tolist()
         self.blocks = nn.ModuleList(Block(config, rate) for rate in rates)
         self.norm = nn.LayerNorm(config.width, eps=1e-6)
         self.apply(_initialise)
@@ -126,7 +126,8 @@ class Encoder(nn.Module):
             valid_BN: tokens that count, boolean, shape (B, N); all when left out.
             layers: also return every block's output and MLP output.
         """
-        x = torch.cat([self.class_token.to(tokens_BND.dtype).expand(len(tokens_BND), 1, -1), tokens_BND], dim=1)
+        tokens_BND = tokens_BND.to(self.class_token.dtype)  # positions are fp32, whatever the model was cast to
+        x = torch.cat([self.class_token.expand(tokens_BND.shape[0], 1, -1), tokens_BND], dim=1)
         if valid_BN is not None:
             valid_BN = functional.pad(valid_BN, (1, 0), value=True)
         x = x if self.config.norm == "pre" else self.norm(x)

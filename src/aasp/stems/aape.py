@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from aasp.casting import widened, without_autocast
 from aasp.errors import AaspError
 from aasp.stems.conv import PatchProjection
 from aasp.stems.lambda_encoder import LambdaEncoder, bounded, start_logits
@@ -125,13 +126,13 @@ class AaPE(WindowedStem):
 
         The mean is the conv token's business, and in even phase it would drown the modulations.
         """
-        signal = self.input_matrix(patches).float()  # (B, G, F, P, S)
+        signal = widened(self.input_matrix(patches))  # (B, G, F, P, S)
         return around(signal, self.taps) - signal.mean(3, keepdim=True).transpose(3, 4)
 
     def _sblu(self, windows: Tensor, alpha: Tensor, beta: Tensor) -> Tensor:
         """SBLU features (..., 3 S): both parts of y, and its log-magnitude (..., 2 S without it)."""
         c = self.config
-        with torch.autocast(windows.device.type, enabled=False):
+        with without_autocast(windows):
             real, imag = bilateral_laplace(windows, alpha, beta, phase=c.phase, window=c.window, gain=c.gain)
             if not c.magnitude:
                 return torch.cat([real, imag], dim=-1)
@@ -150,12 +151,12 @@ class AaPE(WindowedStem):
             by_conv, by_sblu = self.fuse.weight.split(self.width, dim=1)
             constant = by_conv @ self.project.bias + by_sblu @ self.norm.bias + self.fuse.bias
             tokens = functional.linear(patches.flatten(-2), by_conv @ self.project.weight, constant)
-        with torch.autocast(y.device.type, enabled=False):
-            weight, bias = self.output_matrix.weight, self.output_matrix.bias
+        with without_autocast(y):
+            weight, bias = self.output_matrix.weight.to(y.dtype), self.output_matrix.bias.to(y.dtype)
             centred = torch.cat([weight - weight.mean(0), (bias - bias.mean())[:, None]], dim=1)
             y = functional.pad(y, (0, 1), value=1.0)
             variance = (y @ (centred.T @ centred / self.width) * y).sum(-1, keepdim=True).clamp_min(0)
             y = y * torch.rsqrt(variance + self.norm.eps)
             scaled = self.norm.weight[:, None] * centred
-            features = functional.linear(y, scaled if by_sblu is None else by_sblu @ scaled)
+            features = functional.linear(y, scaled if by_sblu is None else by_sblu.to(y.dtype) @ scaled)
         return tokens + features.to(tokens.dtype)

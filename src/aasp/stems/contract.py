@@ -49,9 +49,34 @@ class Stem(nn.Module, ABC):
         valid_BG = torch.arange(columns, device=frames_B.device) * self.patch[0] < frames_B[:, None]
         return valid_BG.repeat_interleave(subbands, dim=1)
 
+    def as_mel(self, mel_BTM: object) -> Tensor:
+        """A log-mel in the stem's own precision: that of its weights, if it has any.
+
+        Raises:
+            AaspError: it is no tensor of floating-point numbers, of another shape than (B, T, M), or elsewhere.
+        """
+        if not isinstance(mel_BTM, Tensor):
+            raise AaspError(f"stem: log-mel of type {type(mel_BTM).__name__}; give a tensor (clips, frames, mel bins)")
+        if mel_BTM.dim() != 3 or mel_BTM.shape[2] != self.mels or mel_BTM.shape[1] == 0:
+            raise AaspError(
+                f"stem: log-mel of shape {tuple(mel_BTM.shape)} is not (clips, frames, {self.mels} mel bins)"
+                f"{_turned(mel_BTM, self.mels)}"
+            )
+        if not mel_BTM.is_floating_point():
+            raise AaspError(f"stem: log-mel of {mel_BTM.dtype}; give it normalised, as `LogMel` does, in fp32")
+        weight = next(self.parameters(), mel_BTM)
+        if mel_BTM.device != weight.device:
+            raise AaspError(f"stem: log-mel on {mel_BTM.device}, the stem on {weight.device}; move one to the other")
+        return mel_BTM.to(weight.dtype)
+
     def cut(self, mel_BTM: Tensor) -> Tensor:
-        """Cut a log-mel into patches, shape (B, G, F, P, R); a partial last patch is filled up with zeros."""
+        """Cut a log-mel into patches, shape (B, G, F, P, R); a partial last patch is filled up with zeros.
+
+        Raises:
+            AaspError: as `as_mel` does.
+        """
         frames, _ = self.patch
+        mel_BTM = self.as_mel(mel_BTM)
         mel_BTM = functional.pad(mel_BTM, (0, 0, 0, -mel_BTM.shape[1] % frames))
         return mel_BTM.unflatten(2, (self.subbands, -1)).unflatten(1, (-1, frames)).transpose(2, 3)
 
@@ -84,5 +109,16 @@ class Stem(nn.Module, ABC):
 
 def take(tokens_BND: Tensor, index_BVn: Tensor) -> Tensor:
     """Gather tokens (B, N, ...) at indices (B, V, n) to (B, V, n, ...), in one gather for all views."""
-    clips = torch.arange(len(tokens_BND), device=tokens_BND.device)[:, None, None]
+    clips = torch.arange(tokens_BND.shape[0], device=tokens_BND.device)[:, None, None]
     return tokens_BND[clips, index_BVn]
+
+
+def _turned(mel: Tensor, mels: int) -> str:
+    """What to give instead of a log-mel of another shape."""
+    if mel.dim() == 2 and mel.shape[1] == mels:
+        return "; give mel[None]"
+    if mel.dim() == 4 and mel.shape[1] == 1:
+        return "; give mel.squeeze(1)"
+    if mel.dim() == 3 and mel.shape[1] == mels:
+        return "; give mel.transpose(1, 2)"
+    return f"; give one, or build the stem for {mel.shape[-1]} mel bins" if mel.dim() == 3 else "; give one"

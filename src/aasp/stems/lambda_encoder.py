@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from aasp.casting import without_autocast
+
 ALPHA_RANGE = (0.02, 1.0)
 """Decay per frame: a window of 50 frames down to one, at the bounds (ours)."""
 ALPHA_START = 0.2
@@ -80,7 +82,7 @@ class LambdaEncoder(nn.Module):
         for layer in self.layers:
             x = layer(x)
         pooled = self.norm(x.mean(-2))
-        return self.head(pooled).reshape(*shape[:-2], 2, -1)
+        return self.head(pooled).reshape(*shape[:-2], 2, self.head.out_features // 2)
 
 
 class _Layer(nn.Module):
@@ -99,7 +101,7 @@ class _Layer(nn.Module):
 
     def forward(self, x_QLW: Tensor) -> Tensor:
         q, k, v = self.qkv(self.norm1(x_QLW)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        with torch.autocast(x_QLW.device.type, enabled=False):
+        with without_autocast(x_QLW):
             scores = (k * q.shape[-1] ** -0.5) @ q.transpose(-1, -2)  # (Q, heads, keys, queries)
             shares = torch.softmax(scores.permute(2, 0, 1, 3).contiguous(), dim=0)
             y = shares.permute(1, 2, 3, 0) @ v

@@ -13,6 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from aasp.casting import WithConstants, widened
 from aasp.errors import AaspError
 from aasp.stems.conv import PatchProjection
 from aasp.stems.windowed import WindowedStem, check_taps
@@ -40,7 +41,7 @@ class LowpassConfig:
             raise AaspError(f"stem: taps {self.taps} leaves no filter; try {3 * self.taps}, or the conv stem")
 
 
-class LowpassStem(WindowedStem):
+class LowpassStem(WindowedStem, WithConstants):
     """Patch tokens by a low-pass over time and a strided convolution.
 
     The filter's weights are scaled by what of them a view sees, so that a constant stays what it is at every edge.
@@ -57,16 +58,20 @@ class LowpassStem(WindowedStem):
         config = config or LowpassConfig()
         super().__init__(width, mels, config.patch, config.taps)
         self.config = config
-        frames = self.patch[0]
         self.project = PatchProjection(self.patch, width)
-        hann = torch.hann_window(config.taps - frames + 3, periodic=False)[1:-1]
-        smooth_KP = torch.zeros(config.taps, frames)
+        self.set_constants()
+
+    def constants(self) -> dict[str, Tensor]:
+        taps, frames = self.taps, self.patch[0]
+        hann = torch.hann_window(taps - frames + 3, periodic=False, dtype=torch.float32)[1:-1]
+        smooth_KP = torch.zeros(taps, frames, dtype=torch.float32)
         for frame in range(frames):
             smooth_KP[frame : frame + len(hann), frame] = hann / hann.sum()
-        self.register_buffer("smooth", smooth_KP, persistent=False)
+        return {"smooth": smooth_KP}
 
     def token(self, patches: Tensor, windows: Tensor, seen: Tensor | None, *others: Tensor) -> Tensor:
         assert seen is not None
+        precision, windows = windows.dtype, widened(windows)
         smooth = self.smooth.to(windows.dtype)
         weight = seen.to(windows.dtype) @ smooth  # (..., 1, P)
-        return self.project((windows @ smooth / weight.clamp_min(1e-3)).mT)
+        return self.project((windows @ smooth / weight.clamp_min(1e-3)).mT.to(precision))

@@ -59,9 +59,9 @@ class WindowedStem(Stem):
         seen = None
         if self.taps > self.patch[0]:
             if valid_BN is None:
-                valid_BN = windows.new_ones(len(windows), windows.shape[1] * self.subbands)
+                valid_BN = windows.new_ones(windows.shape[0], windows.shape[1] * self.subbands)
             seen = self._seen(valid_BN)
-            windows = windows * seen
+            windows = windows * seen.to(windows.dtype)
         return self.token(patches, windows, seen, *others).flatten(1, 2)
 
     def views(self, mel_BTM: Tensor, visible_BVn: Tensor, valid_BN: Tensor | None = None) -> Tensor:
@@ -75,7 +75,7 @@ class WindowedStem(Stem):
         seen = self._seen(visible_BVN.flatten(0, 1)).flatten(1, 2).unflatten(0, visible_BVn.shape[:2])
         seen = torch.take_along_dim(seen, visible_BVn[..., None, None], dim=2)
         patches, windows, *others = (take(x.flatten(1, 2), visible_BVn) for x in (patches, *self.analyse(patches)))
-        return self.token(patches, windows * seen, seen, *others)
+        return self.token(patches, windows * seen.to(windows.dtype), seen, *others)
 
     def _seen(self, seen_BN: Tensor) -> Tensor:
         """Which taps lie in patches that are seen, 0 or 1, shape (B, G, F, 1, K)."""

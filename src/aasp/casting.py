@@ -1,0 +1,48 @@
+"""What stays in fp32 or better when a model is cast or runs under autocast: wide sums, and constants."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+
+def widened(x: Tensor) -> Tensor:
+    """The tensor in fp32, or in float64 if that is what it is in."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def without_autocast(x: Tensor) -> AbstractContextManager[None]:
+    """Leave autocast for operations on this tensor."""
+    return nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False)
+
+
+class WithConstants(nn.Module):
+    """A module with tensors that its settings define: neither trained nor saved, and fp32 whatever it is cast to.
+
+    They move with the module. Whenever it is cast or moved they are made anew, so that `.half().float()` brings back
+    every bit, and a module that was built on the meta device has them too.
+    """
+
+    def constants(self) -> dict[str, Tensor]:
+        """The tensors by name, in fp32."""
+        raise NotImplementedError
+
+    def set_constants(self) -> None:
+        """Register the constants; to be called once the settings are known."""
+        for name, tensor in self._made().items():
+            self.register_buffer(name, tensor.to(torch.get_default_device()), persistent=False)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        super()._apply(fn, recurse)
+        for name, tensor in self._made().items():
+            moved = self.get_buffer(name)
+            self.register_buffer(name, tensor.to(moved.device), persistent=False)
+        return self
+
+    def _made(self) -> dict[str, Tensor]:
+        with torch.device("cpu"):  # the same bits wherever they are used
+            return self.constants()

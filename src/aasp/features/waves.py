@@ -1,0 +1,145 @@
+"""What waveforms and lengths must be: the one place that says so, for the front end and all that stands behind it.
+
+Legend: B clips, S samples.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from aasp.errors import AaspError
+
+FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+PCM = 32768.0
+"""Full scale of 16-bit samples."""
+LOUDEST = 100.0
+"""Peak beyond which samples are not in -1 to 1 (ours): 40 dB over full scale, and of 16-bit samples 50 dB under it."""
+REMEDIES = {
+    torch.int32: "wave / 2**31",
+    torch.int8: "wave / 128",
+    torch.uint8: "(wave.float() - 128) / 128",
+}
+
+
+def as_batch(wave: object, lengths: object | None = None) -> tuple[Tensor, Tensor | None]:
+    """Waveforms (B, S), zero beyond each clip's end, and lengths (B,) where they were given.
+
+    Args:
+        wave: see `as_waves`.
+        lengths: see `as_lengths`; None where every clip has S samples.
+
+    Raises:
+        AaspError: as these do.
+    """
+    wave_BS = as_waves(wave)
+    if lengths is None:
+        return wave_BS, None
+    clips, samples = wave_BS.shape
+    lengths_B = as_lengths(lengths, clips, samples)
+    if not can_be_read(lengths_B) or min(lengths_B.tolist()) < samples:
+        lengths_B1 = lengths_B.to(wave_BS.device, non_blocking=True)[:, None]
+        wave_BS = wave_BS.masked_fill(torch.arange(samples, device=wave_BS.device) >= lengths_B1, 0.0)
+    return wave_BS, lengths_B
+
+
+def as_waves(wave: object) -> Tensor:
+    """Waveforms (B, S) as floating-point samples: what was given, or int16 samples divided by 32768.
+
+    Args:
+        wave: a tensor of shape (B, S), B at least 1, in fp32, float64, fp16, bf16 or int16.
+
+    Raises:
+        AaspError: it is something else; no sample is looked at.
+    """
+    if not isinstance(wave, Tensor):
+        raise AaspError(_not_a_tensor(wave))
+    if wave.layout != torch.strided:
+        raise AaspError(f"wave is a tensor of layout {wave.layout}; give a plain one of shape (clips, samples)")
+    if wave.dim() != 2:
+        raise AaspError(f"wave of shape {tuple(wave.shape)} is not (clips, samples); give {_two_dimensions(wave)}")
+    if wave.shape[0] == 0:
+        raise AaspError(f"wave of shape {tuple(wave.shape)} holds no clip; give one at least")
+    if wave.dtype == torch.int16:
+        return wave.float() / PCM
+    if wave.dtype not in FLOATS:
+        remedy = REMEDIES.get(wave.dtype, "fp32 samples in -1 to 1")
+        raise AaspError(f"wave of {wave.dtype} has no scale of its own; give {remedy}")
+    return wave
+
+
+def as_lengths(lengths: object, clips: int, most: int, unit: str = "samples") -> Tensor:
+    """Lengths (B,) as an int64 tensor, on the device where they were.
+
+    Args:
+        lengths: an integer tensor or array of shape (B,), or a list of integers.
+        clips: B.
+        most: what none may exceed.
+        unit: what is counted.
+
+    Raises:
+        AaspError: they are something else, of another number, negative or beyond `most`.
+    """
+    try:
+        counts = lengths if isinstance(lengths, Tensor) else torch.as_tensor(np.asarray(lengths))
+    except (TypeError, ValueError):
+        raise AaspError(f"lengths {lengths!r} are not whole numbers; give {clips} counts of {unit}") from None
+    if counts.dtype.is_floating_point or counts.dtype.is_complex or counts.dtype == torch.bool:
+        raise AaspError(f"lengths of {counts.dtype} are not whole numbers; give {clips} counts of {unit} as int64")
+    if counts.shape != (clips,):
+        raise AaspError(f"lengths of shape {tuple(counts.shape)} for {clips} clips; give one of each, shape ({clips},)")
+    counts = counts.long()
+    if can_be_read(counts):
+        for clip, count in enumerate(counts.tolist()):
+            if not 0 <= count <= most:
+                raise AaspError(f"length {count} of clip {clip} is not in 0 to {most} {unit}; give how many are valid")
+    return counts
+
+
+def check_samples(wave_BS: Tensor) -> None:
+    """See that samples are finite and in about -1 to 1. On an accelerator this waits for it.
+
+    Raises:
+        AaspError: a clip holds NaN or infinite samples, or its peak is over `LOUDEST`.
+    """
+    if not can_be_read(wave_BS):
+        return
+    low, high = wave_BS.detach().aminmax()
+    if float(torch.maximum(-low, high)) <= LOUDEST:  # false for NaN too
+        return
+    peaks = wave_BS.detach().abs().amax(1).tolist()
+    clip, peak = next((clip, peak) for clip, peak in enumerate(peaks) if not peak <= LOUDEST)
+    if not math.isfinite(peak):
+        raise AaspError(f"clip {clip} holds NaN or infinite samples; repair it or leave it out")
+    raise AaspError(
+        f"clip {clip} reaches {peak:g}, which is no waveform in -1 to 1; divide by full scale (16-bit samples by 32768)"
+    )
+
+
+def can_be_read(values: Tensor) -> bool:
+    """Whether Python may look at values: not while they are traced into a graph, nor where there are none."""
+    return not (values.is_meta or torch.compiler.is_compiling() or torch.jit.is_tracing())
+
+
+def _not_a_tensor(wave: object) -> str:
+    if isinstance(wave, np.ndarray):
+        one = "[None]" if wave.ndim == 1 else ""
+        return f"wave is a numpy array of shape {wave.shape}, not a tensor; give torch.from_numpy(wave){one}"
+    if isinstance(wave, (list, tuple)):
+        return (
+            f"wave is a {type(wave).__name__} of {len(wave)}, not a tensor; give "
+            "torch.nn.utils.rnn.pad_sequence(waves, batch_first=True) and the clips' lengths"
+        )
+    return f"wave is of type {type(wave).__name__}; give a tensor of shape (clips, samples)"
+
+
+def _two_dimensions(wave: Tensor) -> str:
+    if wave.dim() == 1:
+        return "wave[None]"
+    if wave.dim() == 3:
+        channels = 2 if wave.shape[2] < wave.shape[1] else 1
+        return f"wave.squeeze({channels})" if wave.shape[channels] == 1 else f"mono, wave.mean({channels})"
+    return "a tensor of two dimensions"
