@@ -62,6 +62,11 @@ class Schedules:
     def __len__(self) -> int:
         return len(self.learning_rate)
 
+    def then(self, more: Schedules) -> Schedules:
+        """These, and after their last step those of `more`."""
+        names = ("learning_rate", "weight_decay", "momentum")
+        return Schedules(*(np.concatenate([getattr(self, name), getattr(more, name)]) for name in names))
+
     def at(self, it: int) -> dict[str, float]:
         """Every setting of step `it`, by name."""
         return {
