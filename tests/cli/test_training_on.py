@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +27,7 @@ from aasp.pretrain.objective import PretrainObjective
 from aasp.pretrain.recipe import Recipe
 from aasp.training import checkpoint
 from aasp.training.checkpoint import latest
+from aasp.training.schedules import warmup_cosine
 from aasp.training.tracking import read_metrics
 from aasp.weights import model_hash
 
@@ -38,9 +44,13 @@ def sized(settings: dict[str, str]) -> list[str]:
     return ["--set", *(f"{name}={value}" for name, value in settings.items())]
 
 
-def pretrain(data: Path, out: Path, *more: str, settings: dict[str, str] = SIZES) -> int:
+def words(data: Path, out: Path, *more: str, settings: dict[str, str]) -> list[str]:
     fixed = ("--threads=1", "--precision=fp32", "--log-every=1", "--checkpoint-every=1", *sized(settings))
-    return main(["pretrain", "aasp_tiny", "--data", str(data), "--out", str(out), *fixed, *more])
+    return ["pretrain", "aasp_tiny", "--data", str(data), "--out", str(out), *fixed, *more]
+
+
+def pretrain(data: Path, out: Path, *more: str, settings: dict[str, str] = SIZES) -> int:
+    return main(words(data, out, *more, settings=settings))
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: object, **settings: dict[str, str]) -> str:
@@ -222,15 +232,29 @@ def test_an_extension_goes_on_exactly(data: Path, run: Path, tmp_path: Path) -> 
         assert outcome(run) == whole, again
 
 
-def test_the_rate_of_an_extension_warms_up_and_falls_again(data: Path, run: Path) -> None:
+@pytest.mark.slow
+def test_kill_9_in_an_extension_and_it_goes_on_exactly(data: Path, run: Path, tmp_path: Path) -> None:
+    whole = Path(shutil.copytree(run, tmp_path / "whole"))
+    assert pretrain(data, whole, "--extend=30") == 0
+    command = [sys.executable, "-m", "aasp", *words(data, run, "--extend=30", settings=SIZES)]
+    process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL)
+    while process.poll() is None and not any(line["step"] >= 8 for line in read_metrics(run)):
+        time.sleep(0.01)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL, "the run was over before it could be killed"
+    assert pretrain(data, run, "--extend=30") == 0
+    assert outcome(run) == outcome(whole)
+
+
+def test_an_extension_has_the_rates_of_a_run_that_long(data: Path, run: Path) -> None:
     assert pretrain(data, run, "--extend=20") == 0
     assert pretrain(data, run, "--extend=3") == 0
     rate = [line["learning_rate"] for line in numbers(run)]
     momentum = [line["momentum"] for line in numbers(run)]
     assert len(rate) == 25
-    assert rate[2:5] == pytest.approx([0.5e-3, 1e-3, 1e-3]), "two of twenty steps are a tenth, as of the recipe's own"
-    assert rate[4:22] == sorted(rate[4:22], reverse=True) and rate[21] < 2e-5
-    assert rate[22] == pytest.approx(1e-3) and rate[24] < rate[23] < rate[22]
+    assert rate[:2] == pytest.approx([1e-3, 0.5e-3]), "its own, over two steps"
+    assert rate[2:22] == pytest.approx(warmup_cosine(1e-3, 22, warmup=2)[2:].tolist())
+    assert rate[22:] == pytest.approx(warmup_cosine(1e-3, 25, warmup=2)[22:].tolist())
     assert set(momentum[2:]) == {0.998}, "the teacher's ramp is over"
     steps = checkpoint.read_state(latest(run))[1]["history"]["extended"]
     assert steps == [{"step": 2, "steps": 20}, {"step": 22, "steps": 3}]
@@ -347,8 +371,8 @@ def test_training_on_with_new_data_is_recorded_and_goes_on_exactly(
     made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     new, other = tmp_path / "new", noise(tmp_path / "other", "xyz", seed=20)
-    words = (other, new, "--steps=4", "--from", str(made / "conv"), "--set", "optimizer.lr=1e-4")
-    assert pretrain(*words) == 0  # type: ignore[arg-type]
+    asked = (other, new, "--steps=4", "--from", str(made / "conv"), "--set", "optimizer.lr=1e-4")
+    assert pretrain(*asked) == 0  # type: ignore[arg-type]
     said = capsys.readouterr().out
     assert f"started from {made / 'conv'}: aasp_tiny at step 2, fingerprint" in said
     source = json.loads((new / "recipe.json").read_text())["started_from"]
@@ -363,7 +387,7 @@ def test_training_on_with_new_data_is_recorded_and_goes_on_exactly(
         said = capsys.readouterr().out
         assert f"{made / 'conv'}, aasp_tiny at step 2, fingerprint {source['model_hash'][:16]}" in said
     whole = outcome(new)
-    for again in (words, words[:3] + words[5:]):
+    for again in (asked, asked[:3] + asked[5:]):
         lost(new, 4)
         assert pretrain(*again) == 0  # type: ignore[arg-type]
         assert outcome(new) == whole

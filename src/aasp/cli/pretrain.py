@@ -32,7 +32,7 @@ class Pretrain:
     from_: Annotated[str | None, tyro.conf.arg(name="from")] = None
     """Start from the weights of a run, a checkpoint or a model, as far as they fit, at step 0."""
     extend: int | None = None
-    """Go on with a finished run for so many more steps: the rate warms up and falls again. --steps can be left out."""
+    """Go on with a finished run for so many more steps, at the rates of a run that long. --steps can be left out."""
     data_changed: bool = False
     """Go on although the data is not what the run had; the change is recorded."""
     set: Settings = ()

@@ -91,7 +91,7 @@ class PretrainObjective(nn.Module):
         embedding = self.projector(cls_BVD)
         losses = {
             "frame": frame_loss(predicted, take(target_BND, masks.hidden), masks.hidden_valid),
-            "utterance": cls_BVD.sum() * 0.0 if self._alone(mel_BTM) else utterance_loss(cls_BVD, summary_BD),
+            "utterance": cls_BVD.sum() * 0.0 + 0.0 if self._alone(mel_BTM) else utterance_loss(cls_BVD, summary_BD),
             "contrastive": contrastive_loss(embedding, recipe.losses.temperature, *self.gather(embedding)),
         }
         loss = torch.stack([getattr(recipe.losses, name) * value for name, value in losses.items()]).sum()

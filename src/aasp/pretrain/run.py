@@ -140,7 +140,8 @@ def pretrain(
 def schedules_of(recipe: Recipe, extensions: Sequence[int] = ()) -> Schedules:
     """Learning rate: linear warm-up, then cosine; weight decay: constant; momentum: linear ramp, then constant.
 
-    An extension warms up again and falls again, each over its own steps; the momentum stays what it was at the end.
+    An extension takes the rates that its steps would have had, had the run been that long from the start; the momentum
+    stays what it was at the end.
 
     Args:
         recipe: whose steps come first.
@@ -154,7 +155,7 @@ def schedules_of(recipe: Recipe, extensions: Sequence[int] = ()) -> Schedules:
     schedules = cosine_schedules(recipe.optimizer, recipe.steps, momentum)
     for steps in extensions:
         final = lambda steps: constant(teacher.final_momentum, steps)
-        schedules = schedules.then(cosine_schedules(recipe.optimizer, steps, final))
+        schedules = schedules.then(cosine_schedules(recipe.optimizer, len(schedules) + steps, final))
     return schedules
 
 

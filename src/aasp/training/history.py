@@ -127,9 +127,11 @@ class History:
         Raises:
             AaspError: there is one, and it is not allowed.
         """
-        processes = start.state.get("processes")
-        position = processes[0]["data"] if processes else {"made_with": {}}  # a damaged state is named when it is read
-        changed = {name: both for name, both in pipeline.differences(position).items() if name in DATA}
+        try:
+            differences = pipeline.differences(start.state["processes"][0]["data"])
+        except (KeyError, IndexError, TypeError):
+            raise AaspError(f"damaged checkpoint: {start.path / 'state.json'}: incomplete; move it away") from None
+        changed = {name: both for name, both in differences.items() if name in DATA}
         if not changed:
             return self
         if not allowed:
