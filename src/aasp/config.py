@@ -1,6 +1,7 @@
 """Frozen dataclasses as JSON and back, and single fields set by name from text.
 
-A field that may hold one of several dataclasses is told apart by their `kind`.
+A field that may hold one of several dataclasses is told apart by their `kind`. Set by name, the choice of a kind comes
+before that kind's own fields, in whatever order they are given.
 """
 
 from __future__ import annotations
@@ -8,8 +9,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import types
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -52,7 +55,7 @@ def from_dict(kind: type[T], values: Mapping[str, Any], where: str) -> T:
             raise AaspError(f"{where}: unknown field {name!r}; {_did_you_mean(name, hints)}")
     fields = {name: _convert(hints[name], value, f"{where}: {name}") for name, value in values.items()}
     try:
-        return kind(**fields)
+        return _made(lambda: kind(**fields), fields, f"{where}: ")
     except TypeError:
         required = [f.name for f in dataclasses.fields(kind) if f.default is f.default_factory is dataclasses.MISSING]  # type: ignore[arg-type]
         lacking = ", ".join(name for name in required if name not in values)
@@ -62,24 +65,51 @@ def from_dict(kind: type[T], values: Mapping[str, Any], where: str) -> T:
 def with_fields(config: T, settings: Mapping[str, Any], where: str = "--set") -> T:
     """A copy of a dataclass with some fields changed.
 
+    A field that holds one of several kinds can be set as a whole, by the name of a kind (which begins with its
+    defaults) or with a dataclass; fields of it that are set too are then those of the new one, whatever the order.
+
     Args:
         config: a (nested) frozen dataclass.
         settings: dotted field names to values, or to text as typed on a command line.
         where: what to name in messages.
 
     Raises:
-        AaspError: a field is unknown or a value has the wrong type.
+        AaspError: a field is unknown, or a value has the wrong type or makes no sense.
     """
-    tree: dict[str, Any] = {}
+    tree = _Node()
     for name, value in settings.items():
-        *parents, last = name.split(".")
-        branch = tree
-        for parent in parents:
-            branch = branch.setdefault(parent, {})
-            if not isinstance(branch, dict):
-                raise AaspError(f"{where} {name}={value}: {parent!r} is set as a whole too; set only its fields")
-        branch[last] = value
-    return _with_tree(config, tree, where + " ")
+        node = tree
+        for part in name.split("."):
+            node = node.fields.setdefault(part, _Node())
+        node.value = value
+    return _with_tree(config, tree, where + " ", "")
+
+
+def check_range(
+    config: Any, what: str, names: str, *, least: float | None = None, most: float = math.inf, below: float = math.inf
+) -> None:
+    """See that numbers lie in their range.
+
+    Args:
+        config: a dataclass.
+        what: part of a recipe it is, for the message.
+        names: of its fields, separated by spaces; None is passed over, and of a tuple each number is looked at.
+        least: the smallest number allowed; left out, it must be positive.
+        most: the largest one allowed.
+        below: what it must stay below.
+
+    Raises:
+        AaspError: the first number outside.
+    """
+    ends = ["a positive number" if least is None else f"a number of at least {least:g}"]
+    ends += [f"at most {most:g}"] * (most < math.inf) + [f"below {below:g}"] * (below < math.inf)
+    for name in names.split():
+        value = getattr(config, name)
+        for number in value if isinstance(value, tuple) else (value,):
+            if number is None:
+                continue
+            if not (number > 0 if least is None else number >= least) or number > most or not number < below:
+                raise AaspError(f"{what}: {name} is {number}; give {' and '.join(ends)}")
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -90,22 +120,75 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return fields
 
 
-def _with_tree(config: Any, tree: Mapping[str, Any], where: str) -> Any:
-    """All fields of one dataclass at once, since some only fit together."""
+_UNSET = object()
+
+
+@dataclass
+class _Node:
+    """What is set of one field: the whole of it, fields of it, or both."""
+
+    value: Any = _UNSET
+    fields: dict[str, _Node] = field(default_factory=dict)
+
+
+def _with_tree(config: Any, tree: _Node, where: str, path: str, kinds: tuple[Any, ...] = ()) -> Any:
+    """All fields of one dataclass at once, since some only fit together.
+
+    Args:
+        config: the dataclass.
+        tree: what is set of it.
+        where: "--set ", for messages.
+        path: its own dotted name, with a dot at its end.
+        kinds: the dataclasses that could stand in its place.
+    """
     hints, changes = _hints(type(config)), {}
-    for name, value in tree.items():
+    for name, node in tree.fields.items():
         if name not in hints:
-            raise AaspError(f"{where}{name}: unknown field {name!r}; {_did_you_mean(name, hints)}")
-        inner = getattr(config, name)
-        if isinstance(value, dict) and not dataclasses.is_dataclass(inner):
-            raise AaspError(f"{where}{name}: has no field {next(iter(value))!r}; set {name} itself")
-        if isinstance(value, dict):
-            changes[name] = _with_tree(inner, value, f"{where}{name}.")
-        else:
-            if name == "kind" and value != inner:
-                raise AaspError(f"{where}kind={value}: names the whole part; set the part itself, as in stem={value}")
-            changes[name] = _convert(hints[name], value, f"{where}{name}={value}")
-    return dataclasses.replace(config, **changes)
+            raise AaspError(f"{where}{path}{name}: {_unknown(name, config, kinds, path)}")
+        new, typed = getattr(config, name), f"{where}{path}{name}"
+        if node.value is not _UNSET:
+            if name == "kind" and node.value != new:
+                part = path.removesuffix(".") or "stem"
+                told = f"names the whole part; set the part itself, as in {part}={node.value}"
+                raise AaspError(f"{typed}={node.value}: {told}")
+            new = _convert(hints[name], node.value, f"{typed}={node.value}")
+        if node.fields and not dataclasses.is_dataclass(new):
+            raise AaspError(f"{typed}: has no field {next(iter(node.fields))!r}; set {name} itself")
+        if node.fields:
+            new = _with_tree(new, node, where, f"{path}{name}.", get_args(hints[name]))
+        changes[name] = new
+    return _made(lambda: dataclasses.replace(config, **changes), changes, where + path)
+
+
+def _made(make: Callable[[], T], fields: Mapping[str, Any], where: str) -> T:
+    """A dataclass, where its own checks may divide by what was given."""
+    try:
+        return make()
+    except ZeroDivisionError:
+        is_zero = lambda value: type(value) in (int, float) and value == 0
+        zero = next(name for name, value in fields.items() if is_zero(value) or any(map(is_zero, _items(value))))
+        raise AaspError(f"{where}{zero}={fields[zero]}: nothing can be divided by zero; give a positive one") from None
+
+
+def _items(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else ()
+
+
+def _unknown(name: str, config: Any, kinds: tuple[Any, ...], path: str) -> str:
+    """What to say of a field that a dataclass does not have: which other kind has it, or what was meant."""
+    own, known = getattr(config, "kind", None), _hints(type(config))
+    others = {kind.kind: _hints(kind) for kind in kinds if getattr(kind, "kind", own) != own}
+    if not others:
+        return f"unknown field {name!r}; {_did_you_mean(name, known)}"
+    del known["kind"]
+    there = {field for fields in others.values() for field in fields}
+    nearest = [name] if name in there else get_close_matches(name, known, n=1) or get_close_matches(name, there, n=1)
+    having = [kind for kind, fields in others.items() if nearest and nearest[0] in fields]
+    told, part, near = f"unknown field {name!r} of {own}", path.removesuffix("."), _did_you_mean(name, known)
+    if not having or (nearest[0] != name and nearest[0] in known):
+        return f"{told}; {near}"
+    as_in = f"{part}={having[0]} {part}.{nearest[0]}=…"
+    return f"{told}; {nearest[0]!r} is a field of {' and '.join(having)}, as in {as_in}; {near}"
 
 
 def _convert(kind: Any, value: Any, where: str) -> Any:
@@ -132,15 +215,23 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
     if kind is bool and isinstance(value, str) and value.lower() in ("true", "false"):
         return value.lower() == "true"
     if kind in (int, float) and isinstance(value, (str, int, float)) and not isinstance(value, bool):
-        try:
-            number = float(value)
-        except ValueError:
-            number = None
+        number = _number(value)
         if number is not None and (kind is float or number == int(number)):
             return kind(number)
     elif isinstance(value, origin or kind):
         return value
     raise AaspError(f"{where}: {value!r} is not {_NAMES.get(kind, 'a ' + kind.__name__)}; give one")
+
+
+def _number(value: str | int | float) -> int | float | None:
+    """A finite number; whole ones exactly, however large."""
+    for kind in (int, float):
+        try:
+            number = kind(value) if isinstance(value, str) else value
+            return number if math.isfinite(number) else None
+        except (ValueError, OverflowError):
+            continue
+    return None
 
 
 _NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}

@@ -22,8 +22,15 @@ from aasp.files import sync, system_error
 WEIGHTS = "model.safetensors"
 
 
-def write_directory(directory: Path, documents: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:
+def write_directory(
+    directory: Path,
+    documents: Mapping[str, Any],
+    weights: Mapping[str, Tensor],
+    metadata: Mapping[str, str] | None = None,
+) -> None:
     """Write JSON documents and `model.safetensors` beside `directory`, sync them, and put them in its place.
+
+    `metadata` is kept in the head of `model.safetensors`: what is told of the weights but does not make them.
 
     Raises:
         AaspError: `directory` exists and holds something else than a model.
@@ -38,7 +45,8 @@ def write_directory(directory: Path, documents: Mapping[str, Any], weights: Mapp
         beside.mkdir()
         for name, document in documents.items():
             (beside / name).write_text(json.dumps(document, indent=2) + "\n")
-        save_file({name: tensor.detach().contiguous() for name, tensor in weights.items()}, beside / WEIGHTS)
+        tensors = {name: tensor.detach().contiguous() for name, tensor in weights.items()}
+        save_file(tensors, beside / WEIGHTS, dict(metadata) if metadata else None)
         for name in documents:
             shutil.copymode(beside / name, beside / WEIGHTS)  # else its owner alone may read it
         for file in beside.iterdir():

@@ -158,6 +158,45 @@ def test_a_position_of_another_run_is_refused(manifest: Manifest) -> None:
     pipeline(manifest, workers=0).restore(state)
 
 
+def test_a_position_goes_on_in_other_data_where_that_is_allowed(manifest: Manifest) -> None:
+    """As if the files of now had been there from the start."""
+    fewer = Manifest(manifest.table[2:], manifest.source)
+    first = pipeline(manifest)
+    take(first, 5)
+    state = json.loads(json.dumps(first.state()))
+    changed = pipeline(fewer, data_changed=True)
+    differences = changed.differences(state)
+    assert differences["files"] == (11, 9) and set(differences) == {"files", "listing", "audio_seconds"}
+    changed.restore(state)
+    anew = pipeline(fewer)
+    take(anew, 5)
+    expected = take(anew, 7)
+    assert same(take(changed, 7), expected)
+    again = pipeline(fewer)  # from now on this is the data
+    again.restore(changed.state())
+    assert same(take(again, 3), take(anew, 3))
+    for setting in ({"seed": 6}, {"batch": 8}, {"seconds": 0.5}):
+        with pytest.raises(AaspError, match=f"{next(iter(setting))} was"):
+            pipeline(fewer, data_changed=True, **setting).restore(state)
+
+
+def test_files_are_told_by_their_names_below_their_own_folder(manifest: Manifest) -> None:
+    state = pipeline(manifest).state()
+    paths = manifest.table["path"].to_pylist()
+
+    def renamed(names: list[str]) -> CropPipeline:
+        table = manifest.table.set_column(0, "path", [names])
+        return pipeline(Manifest(table, manifest.source))
+
+    renamed([f"/elsewhere/{Path(path).name}" for path in paths]).restore(state)
+    with pytest.raises(AaspError, match="names or order of its files differ"):
+        renamed([*paths[:-1], paths[-1] + "x"]).restore(state)
+    with pytest.raises(AaspError, match="names or order of its files differ"):
+        renamed(paths[::-1]).restore(state)
+    state["made_with"].pop("listing")  # a position from before names were told
+    renamed(paths[::-1]).restore(state)
+
+
 def test_shards_are_disjoint_and_make_up_the_whole(manifest: Manifest) -> None:
     whole = take(pipeline(manifest, batch=6), 11)
     shards = [take(pipeline(manifest, batch=2, shard=(rank, 3)), 11) for rank in range(3)]

@@ -61,7 +61,7 @@ def batch(recipe: Recipe, *shares: float) -> dict[str, torch.Tensor]:
     return {"wave": wave.masked_fill(torch.arange(samples) >= length[:, None], 0.0), "length": length}
 
 
-@pytest.mark.filterwarnings("ignore:masking.views is 1")
+@pytest.mark.filterwarnings("ignore:masking.views is 1", "ignore:data.batch is 1")
 @pytest.mark.parametrize("padded", [False, True], ids=["full", "padded"])
 @pytest.mark.parametrize("name", SETTINGS)
 def test_torch_counts_the_same_flops(name: str, padded: bool) -> None:
@@ -77,7 +77,7 @@ def test_torch_counts_the_same_flops(name: str, padded: bool) -> None:
     assert backward.get_total_flops() == cost.total.backward
 
 
-@pytest.mark.filterwarnings("ignore:masking.views is 1")
+@pytest.mark.filterwarnings("ignore:masking.views is 1", "ignore:data.batch is 1")
 @pytest.mark.parametrize("name", SETTINGS)
 def test_parameters_are_counted(name: str) -> None:
     recipe = small(name)

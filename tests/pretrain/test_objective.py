@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from aasp.config import with_fields
+from aasp.errors import AaspError
 from aasp.pretrain import recipes
 from aasp.pretrain.objective import PretrainObjective
 from aasp.pretrain.recipe import Recipe
@@ -158,6 +159,44 @@ def test_a_single_view_says_that_the_contrastive_loss_is_zero() -> None:
         objective = build(small(masking__views=1))
     out = objective(batch(16_000, 16_000))
     assert out["losses"]["contrastive"] == 0 and out["loss"].isfinite()
+
+
+@pytest.mark.filterwarnings("ignore:data.batch is 1")
+def test_a_single_clip_trains_on_the_frame_loss_and_is_no_collapse() -> None:
+    recipe = small(data__batch=1)
+    with pytest.warns(UserWarning, match=r"data\.batch is 1") as told:
+        objective = build(recipe)
+    assert [str(one.message).partition(", the ")[2].partition(" stays")[0] for one in told] == [
+        "contrastive loss",
+        "utterance loss",
+    ]
+    out = objective(batch(16_000))
+    assert out["losses"]["contrastive"] == out["losses"]["utterance"] == 0
+    assert out["loss"] == out["losses"]["frame"] > 0
+    out["loss"].backward()
+    metrics = {name: float(value) for name, value in out["diagnostics"].items()}
+    assert "summary_deviation" not in metrics and objective.check_health(metrics) is None
+
+
+@pytest.mark.filterwarnings("ignore:data.batch is 1")
+def test_a_single_clip_keeps_an_utterance_target_that_needs_no_others() -> None:
+    objective = build(small(data__batch=1, teacher__utterance="mean"))
+    assert objective(batch(16_000))["losses"]["utterance"] > 0
+
+
+@pytest.mark.filterwarnings("ignore:data.batch is 1")
+def test_a_single_clip_without_a_frame_loss_has_nothing_to_learn() -> None:
+    with pytest.raises(AaspError, match=r"nothing would be learned: data\.batch is 1"):
+        build(small(data__batch=1, losses__frame=0.0))
+
+
+def test_all_layers_are_averaged_where_more_are_asked_for() -> None:
+    found = []
+    for layers in (2, 12):
+        objective = build(small(teacher__layers=layers))
+        torch.manual_seed(2)
+        found.append(objective(batch(16_000, 12_000))["loss"])
+    assert torch.equal(*found)
 
 
 def test_bf16_autocast_keeps_losses_in_fp32() -> None:

@@ -50,3 +50,11 @@ def test_schedules_give_a_step_and_refuse_unequal_lengths() -> None:
     assert schedules.at(1) == {"learning_rate": 2.0, "weight_decay": 4.0, "momentum": 6.0}
     with pytest.raises(AssertionError, match="length"):
         Schedules(constant(0, 2), constant(0, 2), constant(0, 3))
+
+
+def test_schedules_follow_one_another() -> None:
+    once = Schedules(np.array([1.0]), np.array([2.0]), np.array([3.0]))
+    longer = Schedules(np.array([0.0, 4.0, 5.0]), np.array([0.0, 6.0, 7.0]), np.array([0.0, 8.0, 9.0]))
+    both = once.then(longer)
+    assert len(both) == 3 and both.at(0) == once.at(0)
+    assert [both.at(it) for it in (1, 2)] == [longer.at(it) for it in (1, 2)]

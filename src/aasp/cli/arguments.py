@@ -47,19 +47,27 @@ def parse(kind: type[Arguments], argv: Sequence[str], *, prog: str) -> Arguments
         raise AaspError(f"{_one_line(complaint.getvalue())}; see `{prog} --help`") from None
 
 
-def settings(given: Settings, **named: int | None) -> dict[str, str]:
+def settings(given: Settings, **named: int | str | None) -> dict[str, str]:
     """Fields that --set changes, `--set a=1 b.c=2 --set d=3`, and those that have an option of their own.
 
+    Of a field that is set twice the later value holds, so that a script's settings can be added to.
+
     Raises:
-        AaspError: one without a value.
+        AaspError: one without a name or a value, or set to something else than its own option says.
     """
-    fields = {}
+    fields: dict[str, str] = {}
     for setting in (setting for group in given for setting in group):
         name, equals, value = setting.partition("=")
-        if not equals:
-            raise AaspError(f"--set {setting}: no value; write it as {setting}=VALUE")
+        if not equals or not value:
+            raise AaspError(f"--set {setting}: no value; write it as {name}=VALUE")
+        if not name:
+            raise AaspError(f"--set {setting}: no field; write it as FIELD{setting}")
         fields[name] = value
-    return fields | {name: str(value) for name, value in named.items() if value is not None}
+    for name, value in ((name, str(value)) for name, value in named.items() if value is not None):
+        if fields.get(name, value) != value:
+            raise AaspError(f"--set {name}={fields[name]}: --{name} says {value}; give one of them")
+        fields[name] = value
+    return fields
 
 
 def set_threads(threads: int | None) -> None:

@@ -94,8 +94,7 @@ def _asked(arguments: Finetune, labelled: Any) -> Finetuning:
         recipe = recipes.suited(labelled.name, width, labelled.multilabel)
     else:
         recipe = recipes.get(arguments.recipe)
-    fields = settings(arguments.set, steps=arguments.steps, seed=arguments.seed)
-    fields |= {} if arguments.train is None else {"train": arguments.train}
+    fields = settings(arguments.set, steps=arguments.steps, seed=arguments.seed, train=arguments.train)
     recipe = with_fields(recipe, fields)
     return Finetuning(encoder, arguments.model, labelled, recipe, arguments.scratch)
 

@@ -49,7 +49,7 @@ def run(argv: list[str]) -> int:
 def show_model(path: Path) -> None:
     """Architecture, front end and parameters of an encoder, and the classes of a classifier."""
     config = _json(path / "config.json")
-    parameters = _parameters(path / "model.safetensors")
+    parameters, metadata = _parameters(path / "model.safetensors")
     classes = config.get("classes")
     facts(
         f"{'model' if classes is None else 'classifier'} {path}",
@@ -58,6 +58,7 @@ def show_model(path: Path) -> None:
             **{f"  {part}": f"{count:,}" for part, count in parameters.items()},
             **flat(config),
             **({} if classes is None else {"classes": f"{len(classes):,}: {_few(classes)}"}),
+            "started from": _started(json.loads(metadata.get("started_from", "null"))),
         },
     )
 
@@ -70,12 +71,18 @@ def show_run(path: Path) -> None:
     metrics = read_metrics(path)
     last = metrics[-1] if metrics else {}
     checkpoints = sorted(folder.name for folder in path.glob("checkpoints/step-*"))
+    history = _history(path)
+    extended, changed = history.get("extended", []), history.get("data_changed", [])
+    steps = recipe["steps"] + sum(one["steps"] for one in extended) if "steps" in recipe else "?"
     facts(
         f"run {path}",
         {
             "recipe": recipe.get("name"),
             **_finetuned(recipe.get("finetuned")),
-            "step": f"{last.get('step', 0)} of {recipe.get('steps', '?')}",
+            "started from": _started(recipe.get("started_from")),
+            "step": f"{last.get('step', 0)} of {steps}",
+            "extended": ", ".join(f"by {one['steps']:,} steps at {one['step']:,}" for one in extended) or None,
+            "data changed": ", ".join(f"at step {one['step']:,}: {_change(one)}" for one in changed) or None,
             "last logged": f"{clock(time.time() - (path / 'metrics.jsonl').stat().st_mtime)} ago" if metrics else None,
             **{name: value for name, value in last.items() if name != "step" and value is not None},
             "checkpoints": checkpoints or "none yet",
@@ -164,13 +171,15 @@ def _json(path: Path) -> dict[str, Any]:
     return document
 
 
-def _parameters(path: Path) -> dict[str, int]:
-    """How many numbers each part of the model has, from the header of its weights."""
+def _parameters(path: Path) -> tuple[dict[str, int], dict[str, str]]:
+    """How many numbers each part of the model has, and what else is told of it, from the header of its weights."""
     from safetensors import SafetensorError, safe_open
 
     counts: Counter[str] = Counter()
+    metadata: dict[str, str] = {}
     try:
         with safe_open(path, framework="numpy") as weights:
+            metadata = weights.metadata() or {}
             for name in weights.keys():  # noqa: SIM118, it is no dict
                 size = 1
                 for side in weights.get_slice(name).get_shape():
@@ -180,7 +189,21 @@ def _parameters(path: Path) -> dict[str, int]:
         raise AaspError(f"no such file: {path}; the model is incomplete, copy it anew") from None
     except (SafetensorError, OSError) as error:
         raise AaspError(f"not readable as safetensors: {path} ({error}); copy it anew") from None
-    return dict(counts)
+    return dict(counts), metadata
+
+
+def _started(model: dict[str, Any] | None) -> str | None:
+    """The model whose weights training started from."""
+    if not model:
+        return None
+    at = f", {model['recipe']} at step {model['step']:,}" if "step" in model else ""
+    return f"{model['model']}{at}, fingerprint {model['model_hash'][:16]}"
+
+
+def _history(run: Path) -> dict[str, Any]:
+    """What a run has been through, as its last checkpoint tells."""
+    last = max(run.glob("checkpoints/step-*/state.json"), default=None)
+    return {} if last is None else _json(last).get("history", {})
 
 
 def _finetuned(asked: dict[str, Any] | None) -> dict[str, Any]:
@@ -210,6 +233,12 @@ def _scores(path: Path) -> dict[str, str]:
         return {}
     percent = lambda one: "{:.1f} [{:.1f}, {:.1f}] %".format(*(100 * one[key] for key in ("estimate", "low", "high")))
     return {f"test {name}": percent(one) for name, one in _json(path).get("scores", {}).items()}
+
+
+def _change(change: dict[str, Any]) -> str:
+    """What of the data changed, in words."""
+    was, now = change["was"], change["is"]
+    return ", ".join("other files" if name == "listing" else f"{name} {was[name]} to {now[name]}" for name in was)
 
 
 def _few(names: list[str]) -> str:

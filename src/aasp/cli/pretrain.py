@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 
@@ -29,8 +29,14 @@ class Pretrain:
     """Optimizer steps; the schedules stretch with them."""
     resume: str = "auto"
     """auto: go on from the last checkpoint in --out; never: want a new folder; or a checkpoint or run to go on from."""
+    from_: Annotated[str | None, tyro.conf.arg(name="from")] = None
+    """Start from the weights of a run, a checkpoint or a model, as far as they fit, at step 0."""
+    extend: int | None = None
+    """Go on with a finished run for so many more steps, at the rates of a run that long. --steps can be left out."""
+    data_changed: bool = False
+    """Go on although the data is not what the run had; the change is recorded."""
     set: Settings = ()
-    """Recipe fields to change (`aasp recipes NAME` shows them all)."""
+    """Recipe fields to change (`aasp recipes NAME` shows them all); of one given twice the later value holds."""
     seed: int | None = None
     """Of weights, masks and data order."""
     workers: int = 2
@@ -45,6 +51,8 @@ class Pretrain:
     """Steps between log lines."""
     path_column: str | None = None
     """Column of the manifest to take for path."""
+    channels: str = "mean"
+    """Of files of several: their mean, first, loudest, a channel's number from 1 on, or each, a clip a channel."""
 
 
 def run(argv: list[str]) -> int:
@@ -57,19 +65,26 @@ def _pretrain(arguments: Pretrain) -> int:
     from aasp.config import with_fields
     from aasp.pretrain import recipes
     from aasp.pretrain.run import pretrain
+    from aasp.training.run import recorded_steps
 
-    recipe = with_fields(
-        recipes.get(arguments.recipe), settings(arguments.set, steps=arguments.steps, seed=arguments.seed)
-    )
+    fields = settings(arguments.set, steps=arguments.steps, seed=arguments.seed)
+    recorded = recorded_steps(arguments.out, arguments.resume) if arguments.extend is not None else None
+    if recorded is not None:
+        fields.setdefault("steps", str(recorded))
+    recipe = with_fields(recipes.get(arguments.recipe), fields)
     set_threads(arguments.threads)
     return pretrain(
         recipe,
         arguments.data,
         arguments.out,
         resume=arguments.resume,
+        start_from=arguments.from_,
+        extend=arguments.extend,
+        data_changed=arguments.data_changed,
         workers=arguments.workers,
         precision=arguments.precision,
         log_every=arguments.log_every,
         checkpoint_every=arguments.checkpoint_every,
         path_column=arguments.path_column,
+        channels=arguments.channels,
     ).exit_code

@@ -94,12 +94,20 @@ class Manifest:
         """One file, with the choice of its channels where that is not their mean."""
         path = self.table["path"][row].as_py()
         channels = self.table[COLUMN][row].as_py() if COLUMN in self.table.column_names else "mean"
-        return path if channels == "mean" else Recording(path, checked(channels))
+        return path if channels in (None, "mean") else Recording(path, checked(channels))
 
     @property
     def paths(self) -> list[str]:
         """All paths, as a new list."""
         return self.table["path"].to_pylist()
+
+    @property
+    def names(self) -> list[str]:
+        """What tells one clip from another: its path, and the choice of its channels where that is not their mean."""
+        if COLUMN not in self.table.column_names:
+            return self.paths
+        each = zip(self.paths, self.table[COLUMN].to_pylist(), strict=True)
+        return [path if choice in (None, "mean") else f"{path} channels {choice}" for path, choice in each]
 
     @property
     def seconds(self) -> np.ndarray:

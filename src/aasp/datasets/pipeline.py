@@ -11,7 +11,8 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from hashlib import sha256
 from typing import Any, Protocol
 
 import absl.logging  # noqa: F401  (before its logger is asked for: it brings a class of its own)
@@ -21,6 +22,7 @@ import torch
 from aasp.audio.io import AudioError
 from aasp.audio.sounds import Sound, describe, read_sound
 from aasp.datasets.index import Skipped
+from aasp.datasets.manifest import Manifest
 from aasp.datasets.measured import SHORTEST_SECONDS
 from aasp.errors import AaspError
 
@@ -34,6 +36,10 @@ logging.getLogger("absl").disabled = False
 _DECODING_NICENESS = 10
 # So many different files in a row that can't be decoded are not bad luck: a disk is gone, or a folder moved.
 _TOO_MANY_FAILURES = 1000
+
+
+# What of a position's making is the files' own; the rest is settings.
+DATA = ("files", "listing", "audio_seconds", "cache")
 
 
 class Clips(Protocol):
@@ -74,6 +80,8 @@ class CropPipeline:
         cache: decode each file once, whole, and keep it in memory (230 MB an hour at 16 kHz) to cut crops from. For
             sets that fit: decoding then costs nothing from the second epoch on.
         target: gives a clip's label vector (K,), which the batch then holds as "target", float32 (batch, K).
+        data_changed: let `restore` take a position in other data: the order of these files then goes on where that of
+            the others ended, counted in crops.
         weighted: (weights (clips,), clips an epoch): each epoch draws so many clips without replacement, heavy ones
             first to be drawn; without it an epoch has every clip once.
 
@@ -94,6 +102,7 @@ class CropPipeline:
         cache: bool = False,
         target: Callable[[int], np.ndarray] | None = None,
         weighted: tuple[np.ndarray, int] | None = None,
+        data_changed: bool = False,
     ) -> None:
         rank, world = shard
         if seconds < SHORTEST_SECONDS or batch < 1 or seed < 0 or workers < 0 or not 0 <= rank < world:
@@ -101,6 +110,7 @@ class CropPipeline:
             raise AaspError(f"no such pipeline: {settings}; give a crop of at least {SHORTEST_SECONDS} s and a batch")
         self._clips, self._durations, self._target = clips, clips.seconds, target
         self._rate, self._samples = rate, round(seconds * rate)
+        self._data_changed = data_changed
         self._waves: dict[int, np.ndarray] | None = {} if cache else None
         self._ahead, self._thread = workers > 0, threading.local()
         self._lock = threading.Lock()
@@ -109,6 +119,7 @@ class CropPipeline:
         # What a position means only together with.
         self._made_with: dict[str, Any] = {
             "files": len(clips),
+            "listing": _listing(clips),
             "audio_seconds": round(float(self._durations.sum()), 3),
             "seconds": seconds,
             "batch": batch,
@@ -137,6 +148,11 @@ class CropPipeline:
         return {name: torch.from_numpy(array) for name, array in batch.items()}
 
     @property
+    def source(self) -> str:
+        """What the crops are of."""
+        return self._clips.source
+
+    @property
     def skipped(self) -> list[Skipped]:
         """Files that could not be decoded so far, each once, sorted; read-ahead included."""
         with self._lock:
@@ -150,14 +166,20 @@ class CropPipeline:
         """Continue from a `state` of this pipeline or of one made alike: the next batch is the next one there.
 
         Raises:
-            AaspError: the state is of other files, another seed, crop, batch or number of processes.
+            AaspError: the state is of other files, unless `data_changed` allows it; or of another seed, crop, batch or
+                number of processes.
         """
-        then = state["made_with"]
-        for name, now in self._made_with.items():
-            if then.get(name) != now:
-                was = f"{name} was {then.get(name)} and is {now}"
-                raise AaspError(f"data of another run: {self._clips.source}: {was}; give that run's data and settings")
+        for name, (was, now) in self.differences(state).items():
+            if not (self._data_changed and name in DATA):
+                told = f"{named_difference(name, was, now)}; give that run's data and settings, or start in a new --out"
+                raise AaspError(f"data of another run: {self._clips.source}: {told}")
         self._batches.set_state(state["position"])
+
+    def differences(self, state: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+        """In what a `state` is of another pipeline: names, with what was and what is. `DATA` are those of the files."""
+        then, now = state["made_with"], self._made_with
+        names = [name for name in now if name != "listing" or name in then]  # older states have none
+        return {name: (then.get(name), now[name]) for name in names if then.get(name) != now[name]}
 
     def _crop(self, row: int, random: np.random.Generator) -> dict[str, np.ndarray | np.int64] | None:
         """One random crop of a clip; None, which grain passes over, if it can't be decoded."""
@@ -208,6 +230,22 @@ class CropPipeline:
         if failures >= min(len(self._clips), _TOO_MANY_FAILURES):
             source = self._clips.source
             raise AaspError(f"no file can be decoded any more in {source}: {failures} failed, the last {error}")
+
+
+def named_difference(name: str, was: Any, now: Any) -> str:
+    """One of a pipeline's `differences` in words."""
+    return "names or order of its files differ" if name == "listing" else f"{name} was {was} and is {now}"
+
+
+def _listing(clips: Clips) -> str:
+    """Hash of the files' names in their order, without the folder that they have in common: sets may move."""
+    # A manifest gives a million paths at once, in under a second.
+    names = clips.names if isinstance(clips, Manifest) else [describe(clips.sound(i)) for i in range(len(clips))]
+    first, last = min(names), max(names)
+    shared = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
+    folder = first[:shared].rpartition(os.sep)[0]
+    told = "\0".join(name.removeprefix(folder) for name in names)
+    return sha256(told.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
 class _WeightedOrder:

@@ -31,8 +31,9 @@ def embedding_health(predicted_BVmD: Tensor, target_BND: Tensor, cls_BVD: Tensor
 
 def collapse(metrics: Mapping[str, float], clips: int) -> str | None:
     """What has collapsed, judged on batches of `clips`, in a few words; or None."""
-    if metrics["summary_deviation"] < MIN_TARGET_DEVIATION:
-        return f"the teacher's targets are the same for every clip (deviation {metrics['summary_deviation']:.1e})"
+    deviation = metrics.get("summary_deviation")  # of a single clip there is none
+    if deviation is not None and deviation < MIN_TARGET_DEVIATION:
+        return f"the teacher's targets are the same for every clip (deviation {deviation:.1e})"
     if clips >= MIN_CLIPS and metrics["embedding_rank"] < MIN_RANK:
         return f"all embeddings lie on a line (rank {metrics['embedding_rank']:.2f})"
     return None

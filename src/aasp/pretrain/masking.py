@@ -12,6 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from aasp.config import check_range
 from aasp.errors import AaspError
 
 
@@ -37,8 +38,8 @@ class MaskingConfig:
     predicted: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.views < 1 or self.block < 1:
-            raise AaspError(f"masking: views is {self.views}, block {self.block}; give at least 1 of each")
+        check_range(self, "masking", "views block", least=1)
+        check_range(self, "masking", "surplus", least=0, most=1)
         for name in ("visible", "predicted"):
             if not 0 < getattr(self, name) <= 1:
                 raise AaspError(f"masking: {name} is {getattr(self, name)}; give a share above 0, up to 1")

@@ -7,13 +7,14 @@ Source: the paper's three parts (teacher-student masked modelling, cross-attenti
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from aasp.audio.augment import random_gain
+from aasp.errors import AaspError
 from aasp.model.audio_encoder import AudioEncoder
 from aasp.pretrain.health import collapse, embedding_health
 from aasp.pretrain.losses.contrastive import contrastive_loss
@@ -41,9 +42,11 @@ class PretrainObjective(nn.Module):
     def __init__(self, recipe: Recipe, gather: Gather = lambda x: (x, 0)) -> None:
         super().__init__()
         self.recipe, self.gather = recipe, gather
-        if recipe.masking.views == 1 and recipe.losses.contrastive:
-            told = "masking.views is 1: a single view has nothing to agree with, the contrastive loss stays zero"
+        idle, losses = dict(_idle(recipe)), recipe.losses
+        for told in idle.values():
             warnings.warn(told, stacklevel=2)
+        if not any(getattr(losses, name) for name in ("frame", "utterance", "contrastive") if name not in idle):
+            raise AaspError(f"nothing would be learned: {'; '.join(idle.values())}; weigh losses.frame")
         width = recipe.model.encoder.width
         self.student = AudioEncoder(recipe.model)
         self.teacher = Teacher(self.student, recipe.teacher)
@@ -88,15 +91,20 @@ class PretrainObjective(nn.Module):
         embedding = self.projector(cls_BVD)
         losses = {
             "frame": frame_loss(predicted, take(target_BND, masks.hidden), masks.hidden_valid),
-            "utterance": utterance_loss(cls_BVD, summary_BD),
+            "utterance": cls_BVD.sum() * 0.0 + 0.0 if self._alone(mel_BTM) else utterance_loss(cls_BVD, summary_BD),
             "contrastive": contrastive_loss(embedding, recipe.losses.temperature, *self.gather(embedding)),
         }
         loss = torch.stack([getattr(recipe.losses, name) * value for name, value in losses.items()]).sum()
         diagnostics = {}
         if diagnose:
-            diagnostics = {"summary_deviation": summary_deviation} | stem_health(student.stem, mel_BTM)
+            diagnostics = {} if len(mel_BTM) == 1 else {"summary_deviation": summary_deviation}
+            diagnostics |= stem_health(student.stem, mel_BTM)
             diagnostics |= embedding_health(predicted, target_BND, cls_BVD)
         return {"loss": loss, "losses": losses, "diagnostics": diagnostics}
+
+    def _alone(self, mel_BTM: Tensor) -> bool:
+        """Whether there is one clip only, and nothing to standardise its summary over: it would be zero, a constant."""
+        return len(mel_BTM) == 1 and self.recipe.teacher.utterance == "standardised"
 
     def update_teacher(self, momentum: float) -> None:
         """Move the teacher towards the student."""
@@ -109,3 +117,16 @@ class PretrainObjective(nn.Module):
     def check_health(self, metrics: Mapping[str, float]) -> str | None:
         """Why training should stop, in a few words, or None."""
         return collapse(metrics, self.recipe.data.batch)
+
+
+def _idle(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """Losses of a recipe that have nothing to compare, by name, and why."""
+    losses, alone = recipe.losses, recipe.data.batch == 1
+    if losses.contrastive and recipe.masking.views == 1:
+        told = "masking.views is 1: a single view has nothing to agree with, the contrastive loss stays zero"
+        yield "contrastive", told
+    elif losses.contrastive and alone:
+        yield "contrastive", "data.batch is 1: a single clip has none to differ from, the contrastive loss stays zero"
+    if losses.utterance and alone and recipe.teacher.utterance == "standardised":
+        told = "data.batch is 1: a single clip can't be standardised over clips, the utterance loss stays zero"
+        yield "utterance", f"{told} (teacher.utterance=mean needs no others)"

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from aasp.config import check_range
 from aasp.errors import AaspError
 from aasp.model.attention import CrossAttention
 from aasp.model.encoder import Block, EncoderConfig, Mlp
@@ -38,6 +39,7 @@ class PredictorConfig:
     heads: int = 6
 
     def __post_init__(self) -> None:
+        check_range(self, "predictor", "depth width heads", least=1)
         if self.width % self.heads or self.width % 4:
             raise AaspError(
                 f"predictor: width {self.width} must be a multiple of 4 and of heads {self.heads}; change one of them"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from aasp.config import fingerprint
+from aasp.config import check_range, fingerprint
+from aasp.errors import AaspError
 from aasp.model.audio_encoder import AudioEncoderConfig
 from aasp.pretrain.masking import MaskingConfig
 from aasp.pretrain.predictor import PredictorConfig
@@ -30,6 +31,13 @@ class LossesConfig:
     temperature: float = 0.2
     projector: tuple[int, int] = (2048, 256)
 
+    def __post_init__(self) -> None:
+        check_range(self, "losses", "frame utterance contrastive", least=0)
+        check_range(self, "losses", "temperature")
+        check_range(self, "losses", "projector", least=1)
+        if not self.frame + self.utterance + self.contrastive:
+            raise AaspError("losses: frame, utterance and contrastive are all 0, nothing would be learned; weigh one")
+
 
 @dataclass(frozen=True)
 class DataConfig:
@@ -44,6 +52,12 @@ class DataConfig:
     crop_seconds: float = 2.56
     batch: int = 32
     gain_db: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.batch < 1:
+            raise AaspError(f"data.batch {self.batch}; give at least 1")
+        check_range(self, "data", "crop_seconds")
+        check_range(self, "data", "gain_db", least=0)
 
 
 @dataclass(frozen=True)
@@ -75,6 +89,20 @@ class Recipe:
     data: DataConfig = field(default_factory=DataConfig)
     steps: int = 10_000
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_range(self, "recipe", "steps", least=1)
+        check_range(self, "recipe", "seed", least=0, below=2**63)
+        check_range(self.model, "model", "window_seconds")
+        check_range(self.model.frontend, "front end", "rate mels window_ms hop_ms fft floor")
+        check_range(self.model.encoder, "encoder", "width depth heads mlp_ratio")
+        check_range(self.model.encoder, "encoder", "drop_path", least=0, below=1)
+        sizes = "patch taps states encoder_width encoder_depth encoder_heads frames_per_token"
+        own = [name for name in sizes.split() if hasattr(self.model.stem, name)]
+        check_range(self.model.stem, "stem", " ".join(own), least=1)
+        if self.data.crop_seconds * 1000 < self.model.frontend.window_ms:
+            told = f"shorter than one analysis window of {self.model.frontend.window_ms:g} ms"
+            raise AaspError(f"data: crop_seconds is {self.data.crop_seconds:g}, {told}; give a longer crop")
 
     @property
     def fingerprint(self) -> str:

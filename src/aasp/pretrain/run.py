@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from accelerate import Accelerator
 from torch import Tensor
 
+from aasp.audio.channels import Channels
 from aasp.config import to_dict
 from aasp.datasets.manifest import Manifest
 from aasp.datasets.pipeline import CropPipeline
 from aasp.errors import AaspError
+from aasp.pretrain.initial import read_initial
 from aasp.pretrain.objective import PretrainObjective
 from aasp.pretrain.recipe import Recipe
 from aasp.training import engine
 from aasp.training.bookkeeping import Bookkeeping
+from aasp.training.history import History, Start
 from aasp.training.loop import Result, Settings, train
 from aasp.training.precision import Precision, settle
 from aasp.training.randomness import seed
-from aasp.training.run import Run, check_run, open_run
-from aasp.training.schedules import Schedules, cosine_schedules, ramp
+from aasp.training.run import Run, check_run, open_run, recorded_steps
+from aasp.training.schedules import Schedules, constant, cosine_schedules, ramp
 from aasp.weights import write_directory
 
 CACHED_HOURS = 8  # sets up to this size are kept in memory, 230 MB an hour
@@ -32,11 +36,15 @@ def pretrain(
     out: str | Path,
     *,
     resume: str | Path = "auto",
+    start_from: str | Path | None = None,
+    extend: int | None = None,
+    data_changed: bool = False,
     workers: int = 2,
     precision: Precision = "auto",
     log_every: int = 50,
     checkpoint_every: int = 500,
     path_column: str | None = None,
+    channels: Channels | str = "mean",
 ) -> Result:
     """Pre-train a recipe on a set of audio; ``out/model`` is then an `AudioEncoder`.
 
@@ -46,10 +54,15 @@ def pretrain(
         out: the run's directory: new, empty, or holding this very run.
         resume: ``auto`` goes on from the last checkpoint in `out`, ``never`` wants a new directory, a path goes on from
             that checkpoint or run.
+        start_from: a run, a checkpoint or a model whose weights a new run starts from (see `aasp.pretrain.initial`).
+        extend: go on with a finished run for so many more steps; an extension that was interrupted goes on.
+        data_changed: go on although the data is not what the run had: with what is there now.
         workers: threads that decode audio.
         precision: of the forward pass; ``auto`` is bf16 or fp32, whichever is faster on this machine, and stays what it
             was when a run goes on.
         log_every, checkpoint_every: steps between log lines, and between checkpoints.
+        path_column: the manifest's column to take for `path`.
+        channels: what is read of files of several channels (`aasp.audio.channels`).
 
     Returns:
         The step it ended at, and the exit code: 0 done, 75 or 130 asked by a signal to stop.
@@ -59,6 +72,23 @@ def pretrain(
         OSError: the disk is full; the last checkpoint is kept.
     """
     machine = engine.accelerator()
+    start = Start.of(out, resume)
+    initial = read_initial(start_from) if start is None and start_from is not None else None
+    if start is None:
+        history = History(None if initial is None else initial.facts)
+    else:
+        history = start.history.from_origin(start_from)
+    document = to_dict(recipe) | ({"started_from": dict(history.started_from)} if history.started_from else {})
+    more = recipe.steps - (recorded_steps(out, resume) or recipe.steps)
+    remedies = {"steps": f"--extend {more} to train a finished run that much longer"} if more > 0 else {}
+    check_run(out, document, resume, remedies)
+    if start is not None:
+        start.check(recipe.fingerprint)
+    history = history.extended_by(extend, start, recipe.steps)
+    steps = history.steps(recipe.steps)
+    finished = start is not None and start.step >= steps
+    if start is not None and finished and not start.within(out):
+        raise AaspError(f"{_finished(start.path, steps)}, --from {resume} starts another run from its weights")
     precision = settle(precision, machine, Run(Path(out)).environment)
     settings = Settings(
         name=recipe.name,
@@ -68,57 +98,86 @@ def pretrain(
         checkpoint_every=checkpoint_every,
         precision=precision,
     )
-    schedules = schedules_of(recipe)
-    check_run(out, to_dict(recipe), resume)
-    manifest, unusable = Manifest.open(data, path_column=path_column)
-    pipeline = _pipeline(recipe, manifest, workers, machine)
+    manifest, unusable = Manifest.open(data, path_column=path_column, channels=channels)
+    pipeline = _pipeline(recipe, manifest, workers, machine, data_changed)
+    if start is not None:
+        history = history.with_data(pipeline, start, data_changed)
     seed(recipe.seed)
     objective = PretrainObjective(recipe, gather=engine.gatherer(machine))
+    told = history.since(start) if initial is None else initial.give(objective)
     seed(recipe.seed + machine.process_index)  # each process draws masks of its own
 
-    with open_run(out, to_dict(recipe), machine, resume=resume) as (run, start):
-        record = Bookkeeping(recipe.name, recipe.steps, run, machine, pipeline, unusable)
-        facts = {"data": manifest.source, "files": len(manifest), "hours": round(manifest.total_hours, 3)}
-        told = [f"{len(manifest):,} files, {manifest.total_hours:.2f} h of audio", *manifest.notes]
-        record.begin("; ".join(told), facts, start, precision)
+    with open_run(out, document, machine, resume=resume) as (run, path):
+        if path != (start and start.path):
+            raise AaspError(f"run in use: {out} has gone on to {path} meanwhile; start the same command again")
+        record = Bookkeeping(recipe.name, steps, run, machine, pipeline, unusable)
+        hours = manifest.total_hours
+        facts = {"data": manifest.source, "files": len(manifest), "hours": round(hours, 3), **history.document()}
+        data = [f"{len(manifest):,} files, {hours:.2f} h of audio", *manifest.notes]
+        record.begin("; ".join(data), facts, path, precision)
+        record.tell(told)
 
         def on_checkpoint(step: int, tensors: Mapping[str, Tensor]) -> None:
             if machine.is_main_process:
-                _write_model(recipe, run, tensors)
+                _write_model(recipe, run, tensors, history)
             record.write_skipped()
 
         result = train(
             objective,
             pipeline,
             run=run,
-            schedules=schedules,
+            schedules=schedules_of(recipe, [extension["steps"] for extension in history.extended]),
             machine=machine,
             fingerprint=recipe.fingerprint,
             settings=settings,
             measure=lambda batch: (len(batch["length"]), float(batch["length"].sum()) / recipe.model.frontend.rate),
-            start=start,
+            start=path,
             on_checkpoint=on_checkpoint,
+            history=history.document(),
         )
-        record.end(result, f"done: {run.model} is the model, `aasp info {run.path}` tells of the run")
+        done = f"done: {run.model} is the model, `aasp info {run.path}` tells of the run"
+        if finished:
+            done = f"{_finished(run.path, steps)}; {run.model} is the model"
+        record.end(result, done)
         return result
 
 
-def schedules_of(recipe: Recipe) -> Schedules:
+def schedules_of(recipe: Recipe, extensions: Sequence[int] = ()) -> Schedules:
     """Learning rate: linear warm-up, then cosine; weight decay: constant; momentum: linear ramp, then constant.
+
+    An extension takes the rates that its steps would have had, had the run been that long from the start; the momentum
+    stays what it was at the end.
+
+    Args:
+        recipe: whose steps come first.
+        extensions: steps of each extension.
 
     Raises:
         AaspError: the recipe has no steps.
     """
     teacher = recipe.teacher
     momentum = lambda steps: ramp(teacher.momentum, teacher.final_momentum, steps, over=round(teacher.ramp * steps))
-    return cosine_schedules(recipe.optimizer, recipe.steps, momentum)
+    schedules = cosine_schedules(recipe.optimizer, recipe.steps, momentum)
+    for steps in extensions:
+        final = lambda steps: constant(teacher.final_momentum, steps)
+        schedules = schedules.then(cosine_schedules(recipe.optimizer, len(schedules) + steps, final))
+    return schedules
 
 
-def _pipeline(recipe: Recipe, manifest: Manifest, workers: int, machine: Accelerator) -> CropPipeline:
+def _finished(path: Path, steps: int) -> str:
+    return f"nothing left to do: {path} has done all of its {steps:,} steps; --extend STEPS gives it more"
+
+
+def _pipeline(
+    recipe: Recipe, manifest: Manifest, workers: int, machine: Accelerator, data_changed: bool
+) -> CropPipeline:
     """This process's share of the recipe's batches."""
     world = machine.num_processes
     if recipe.data.batch % world:
         raise AaspError(f"data.batch is {recipe.data.batch}, for {world} processes; give a multiple of {world}")
+    if recipe.data.batch == world > 1 and recipe.teacher.utterance == "standardised" and recipe.losses.utterance:
+        told = "a clip for each process, which leaves none to standardise the utterance target over"
+        raise AaspError(f"data.batch is {recipe.data.batch}: {told}; give {2 * world} or more, or fewer processes")
     return CropPipeline(
         manifest,
         seconds=recipe.data.crop_seconds,
@@ -128,11 +187,13 @@ def _pipeline(recipe: Recipe, manifest: Manifest, workers: int, machine: Acceler
         workers=workers,
         shard=(machine.process_index, world),
         cache=manifest.total_hours * world <= CACHED_HOURS,
+        data_changed=data_changed,
     )
 
 
-def _write_model(recipe: Recipe, run: Run, tensors: Mapping[str, Tensor]) -> None:
+def _write_model(recipe: Recipe, run: Run, tensors: Mapping[str, Tensor], history: History) -> None:
     """Export the model, the teacher's average, from the objective's tensors."""
     prefix = "teacher.model."
     weights = {name.removeprefix(prefix): t.cpu() for name, t in tensors.items() if name.startswith(prefix)}
-    write_directory(run.model, {"config.json": to_dict(recipe.model)}, weights)
+    metadata = {"started_from": json.dumps(history.started_from)} if history.started_from else None
+    write_directory(run.model, {"config.json": to_dict(recipe.model)}, weights, metadata)

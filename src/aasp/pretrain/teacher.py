@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from aasp.config import check_range
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
 from aasp.stems.contract import Stem
 
@@ -27,12 +28,13 @@ class TeacherConfig:
         momentum: the average's momentum at the start.
         final_momentum: at the end of the ramp and from then on.
         ramp: share of all steps over which it rises linearly.
-        layers: how many of the last layers the targets average.
+        layers: how many of the last layers the targets average; all of them where the encoder has no more.
         frame: "layers", the teacher's own layers; "patches", the log-mel patches themselves, each standardised, as
             Audio-MAE reconstructs them: the control without a teacher's targets; "layers+patches", both side by side,
             every channel counting alike: patches never collapse, and keep the layers from it (ours).
         utterance: "mean", layer-normalised token mean of the layer average before instance norm; "standardised", the
-            same, then centred and scaled over the clips of the batch, so that a constant is no answer (ours);
+            same, then centred and scaled over the clips of the batch, so that a constant is no answer (ours); a
+            process with one clip a step has nothing to scale it over, and no utterance loss;
             "instance", EAT's form, the token mean of the frame target.
     """
 
@@ -42,6 +44,10 @@ class TeacherConfig:
     layers: int = 12
     frame: Literal["layers", "patches", "layers+patches"] = "layers"
     utterance: Literal["mean", "standardised", "instance"] = "standardised"
+
+    def __post_init__(self) -> None:
+        check_range(self, "teacher", "momentum final_momentum ramp", least=0, most=1)
+        check_range(self, "teacher", "layers", least=1)
 
     def target_width(self, model: AudioEncoderConfig) -> int:
         """Channels of a model's frame target."""

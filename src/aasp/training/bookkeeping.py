@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -61,6 +61,12 @@ class Bookkeeping:
             if start is not None and changed:
                 print(f"on another footing than before ({'; '.join(changed)}): last digits will differ")
         self.write_skipped()
+
+    def tell(self, lines: Iterable[str]) -> None:
+        """Say something, once."""
+        if self._machine.is_main_process:
+            for line in lines:
+                print(line)
 
     def write_skipped(self) -> list[Skipped]:
         """Bring the list of skipped files up to date, and give it. Every process must call it: each knows its own."""

@@ -78,6 +78,16 @@ def load(path: Path) -> Checkpoint:
     Raises:
         AaspError: a file is missing or damaged; the message names it.
     """
+    step, state = read_state(path)
+    return Checkpoint(step, **{kind: read_tensors(path / f"{kind}.safetensors") for kind in TENSORS}, state=state)
+
+
+def read_state(path: Path) -> tuple[int, dict[str, Any]]:
+    """A checkpoint's step and state, without its tensors.
+
+    Raises:
+        AaspError: as `load`.
+    """
     if not path.is_dir():
         raise AaspError(f"no such checkpoint: {path}; give a folder like RUN/checkpoints/step-00001234")
     file = path / "state.json"
@@ -90,7 +100,7 @@ def load(path: Path) -> Checkpoint:
         raise _damaged(file, "not a checkpoint's state") from None
     if found != FORMAT:
         raise AaspError(f"checkpoint of format {found}: {path}; this version of aasp reads format {FORMAT}")
-    return Checkpoint(step, **{kind: _read_tensors(path / f"{kind}.safetensors") for kind in TENSORS}, state=state)
+    return step, state
 
 
 def latest(run: str | Path) -> Path | None:
@@ -124,7 +134,12 @@ def _finished(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
 
 
-def _read_tensors(path: Path) -> dict[str, Tensor]:
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """One of a checkpoint's safetensors files.
+
+    Raises:
+        AaspError: it is missing or damaged.
+    """
     try:
         return load_file(path)
     except FileNotFoundError:

@@ -110,6 +110,7 @@ def train(
     start: Path | None = None,
     rate_of: optim.RateOf = lambda name: 1.0,
     on_checkpoint: Callable[[int, Mapping[str, Tensor]], None] = lambda step, tensors: None,
+    history: Mapping[str, Any] | None = None,
 ) -> Result:
     """Train an objective to the end of its schedules, or until a signal asks to stop.
 
@@ -126,6 +127,7 @@ def train(
         rate_of: the share of the learning rate that the parameter of a name gets.
         on_checkpoint: called in every process after each checkpoint, and at once if there is nothing left to do, with
             the step and the objective's tensors by name: whole, where its own may be spread over processes.
+        history: what every checkpoint is to tell of the run besides (see `aasp.training.history`), JSON-able.
 
     Returns:
         Where it ended; a run that was asked to stop has saved a checkpoint.
@@ -184,7 +186,7 @@ def train(
             if to_log:
                 so_far.window.clear()
             if to_save:
-                taken = snapshot.take(objective, optimizer, so_far, batches, machine, fingerprint)
+                taken = snapshot.take(objective, optimizer, so_far, batches, machine, fingerprint, history or {})
                 if machine.is_main_process:
                     record.sync()
                     checkpoint.save(run.checkpoints, taken, keep=settings.keep)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from aasp.errors import AaspError
+from aasp.config import check_range
 
 RateOf = Callable[[str], float]
 
@@ -38,9 +38,10 @@ class OptimizerConfig:
     clip: float = 4.0
 
     def __post_init__(self) -> None:
-        for name in ("lr", "clip"):
-            if not getattr(self, name) > 0:
-                raise AaspError(f"optimizer: {name} is {getattr(self, name)}; give a positive number")
+        check_range(self, "optimizer", "lr clip")
+        check_range(self, "optimizer", "final_lr weight_decay", least=0)
+        check_range(self, "optimizer", "warmup", least=0, most=1)
+        check_range(self, "optimizer", "betas", least=0, below=1)
 
 
 def parameter_groups(module: nn.Module, rate_of: RateOf = lambda name: 1.0) -> list[dict]:

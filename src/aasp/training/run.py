@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,23 +49,50 @@ class Run:
         return self.path / "skipped.csv"
 
 
-def check_run(out: str | Path, recipe: dict[str, Any], resume: str | Path = "auto") -> bool:
+def starting_point(out: str | Path, resume: str | Path = "auto") -> Path | None:
+    """The checkpoint that `open_run` goes on from, None for a new start.
+
+    Raises:
+        AaspError: `resume` has no checkpoint.
+    """
+    return checkpoint.latest(out) if str(resume) in ("auto", "never") else _named(Path(resume))
+
+
+def recorded_steps(out: str | Path, resume: str | Path = "auto") -> int | None:
+    """The steps of the recipe of the run that `open_run` goes on with; None where there is no run.
+
+    Raises:
+        AaspError: `resume` has no checkpoint.
+    """
+    start = starting_point(out, resume)
+    file = None if start is None else Run(start.resolve().parents[1]).recipe
+    return json.loads(file.read_text()).get("steps") if file is not None and file.is_file() else None
+
+
+def check_run(
+    out: str | Path, recipe: dict[str, Any], resume: str | Path = "auto", remedies: Mapping[str, str] | None = None
+) -> bool:
     """See, before the work starts, that `open_run` would not refuse; nothing is written.
+
+    Args:
+        out, recipe, resume: as in `open_run`.
+        remedies: what else one can do where a recipe's field differs, by its name, for the message.
 
     Returns:
         Whether the directory holds this very run already.
 
     Raises:
-        AaspError: `out` holds something else, or `resume` has no checkpoint.
+        AaspError: `out` holds something else, or `resume` has no checkpoint, or that of another recipe.
     """
     run = Run(Path(out))
     if run.path.exists() and not run.path.is_dir():
         raise AaspError(f"output is a file: {out}; --out names a folder")
     if str(resume) not in ("auto", "never"):
-        _named(Path(resume))
+        _check_named(Path(resume), recipe)
+    _check_kept(run, resume)
     if not run.path.exists() or all(path.name.startswith(".") for path in run.path.iterdir()):
         return False
-    _check_same(run, recipe)
+    _check_same(run, recipe, remedies or {})
     if resume == "never":
         raise AaspError(f"output holds a run: {out}; go on with --resume auto or choose another --out")
     return True
@@ -109,9 +136,8 @@ def _opened(run: Run, recipe: dict[str, Any], resume: str | Path) -> Iterator[Pa
     named = None if str(resume) in ("auto", "never") else _named(Path(resume))
     run.path.mkdir(parents=True, exist_ok=True)
     with _locked(run):
+        _check_kept(run, resume)
         last = checkpoint.latest(run.path)
-        if last is not None and named is not None and named.resolve() != last.resolve():
-            raise AaspError(f"going on from {named} would lose {last}; choose another --out")
         checkpoint.clear_unfinished(run.checkpoints)
         if not known:
             with atomic_write(run.recipe) as beside:
@@ -128,25 +154,55 @@ def _locked(run: Run) -> Iterator[None]:
         yield
 
 
-def _check_same(run: Run, recipe: dict[str, Any]) -> None:
+def _check_same(run: Run, recipe: dict[str, Any], remedies: Mapping[str, str]) -> None:
     try:
         found = json.loads(run.recipe.read_text())
     except FileNotFoundError:
         raise AaspError(f"output is neither empty nor a run: {run.path}; choose another --out") from None
     except ValueError:
         raise AaspError(f"damaged recipe: {run.recipe}: not JSON; choose another --out") from None
+    for name, there, here in _differences(found, recipe):
+        told = f"output holds another run: {run.path} has {name} = {there}, this one {here}"
+        other = f", or {remedies[name]}" if name in remedies else ""
+        raise AaspError(f"{told}; choose another --out, or the same settings to go on{other}")
+
+
+def _differences(found: Any, recipe: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """Fields in which two recipes differ, with what is there and here."""
     there, here = flat(found), flat(json.loads(json.dumps(recipe)))
     for name in sorted(name for name in there.keys() | here.keys() if there.get(name) != here.get(name)):
-        raise AaspError(
-            f"output holds another run: {run.path} has {name} = {there.get(name)}, this one {here.get(name)}; "
-            "choose another --out, or the same settings to go on"
-        )
+        yield name, there.get(name), here.get(name)
+
+
+def _check_kept(run: Run, resume: str | Path) -> None:
+    """See that going on from elsewhere would not lose what the run has."""
+    last = checkpoint.latest(run.path)
+    named = None if str(resume) in ("auto", "never") else _named(Path(resume))
+    if last is not None and named is not None and named.resolve() != last.resolve():
+        remedy = f"leave out --resume to go on from {last}, or choose another --out"
+        raise AaspError(f"going on from {named} would lose {last}; {remedy}")
+
+
+def _check_named(path: Path, recipe: dict[str, Any]) -> None:
+    """See that a checkpoint, or a run's last, is of this recipe, if its run still tells which that was."""
+    run = Run(_named(path).resolve().parents[1])
+    try:
+        found = json.loads(run.recipe.read_text())
+    except (OSError, ValueError):
+        return  # the checkpoint's own fingerprint will tell
+    for name, there, here in _differences(found, recipe):
+        told = f"checkpoint of another run: {path} has {name} = {there}, this one {here}"
+        raise AaspError(f"{told}; give that run's settings to go on, or --from {path} to start from its weights")
 
 
 def _named(path: Path) -> Path:
-    start = checkpoint.latest(path) if (path / "checkpoints").is_dir() else path
+    holds = lambda *names: any((path / name).exists() for name in names)
+    start = checkpoint.latest(path) if holds("checkpoints", "recipe.json") else path
     if start is None:
-        raise AaspError(f"no checkpoint in {path}; --resume wants a run that saved one, or a checkpoint folder")
+        model = f"; its model can be trained on with --from {path}" if holds("model") else ""
+        raise AaspError(f"no checkpoint in {path}; --resume wants a run that saved one, or a checkpoint folder{model}")
+    if holds("config.json"):
+        raise AaspError(f"no such checkpoint: {path}: a model, not a run; train it on with --from {path}")
     if not (start / "state.json").is_file():
         raise AaspError(f"no such checkpoint: {start}; give a folder like RUN/checkpoints/step-00001234, or a run")
     return start

@@ -62,6 +62,15 @@ class Schedules:
     def __len__(self) -> int:
         return len(self.learning_rate)
 
+    def then(self, longer: Schedules) -> Schedules:
+        """These, and after their last step what `longer` ones have from there on."""
+        joined = lambda ours, theirs: np.concatenate([ours, theirs[len(ours) :]])
+        return Schedules(
+            joined(self.learning_rate, longer.learning_rate),
+            joined(self.weight_decay, longer.weight_decay),
+            joined(self.momentum, longer.momentum),
+        )
+
     def at(self, it: int) -> dict[str, float]:
         """Every setting of step `it`, by name."""
         return {

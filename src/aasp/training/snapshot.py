@@ -6,6 +6,7 @@ Tensors go by parameter name, whole: what FSDP has spread over processes is gath
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -62,6 +63,7 @@ def take(
     stream: Positioned,
     machine: Accelerator,
     fingerprint: str,
+    history: Mapping[str, Any],
 ) -> Checkpoint:
     """Everything that the rest of the training depends on. Every process must call it; the first saves the result."""
     own = {
@@ -84,6 +86,7 @@ def take(
             "fingerprint": fingerprint,
             "elapsed": progress.elapsed,
             "processes": [state for state, _ in processes],
+            **({"history": dict(history)} if history else {}),
         },
     )
 

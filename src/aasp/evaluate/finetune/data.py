@@ -77,6 +77,9 @@ def train_pipeline(
     world = machine.num_processes
     if recipe.batch % world:
         raise AaspError(f"batch is {recipe.batch}, for {world} processes; give a multiple of {world}")
+    if recipe.batch == world and recipe.norm == "batch" and recipe.head != "probe":
+        told = f"batch is {recipe.batch}, a clip for each process: norm=batch needs clips to standardise over"
+        raise AaspError(f"{told}; give {2 * world} or more, or norm=layer")
     part, y = TrainPart(labelled, seconds, round_.train), task.y[round_.train]
     identity = np.eye(len(task.classes), dtype=np.float32)
     weighted = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from aasp.config import fingerprint
+from aasp.config import check_range, fingerprint
 from aasp.errors import AaspError
 from aasp.model.pooling import Pooling
 from aasp.training.optim import OptimizerConfig
@@ -40,6 +40,8 @@ class AugmentConfig:
         for name, most in (("mixup", 1.0), ("mask", 1.0), ("patchout", 0.9)):
             if not 0 <= getattr(self, name) <= most:
                 raise AaspError(f"augment: {name} is {getattr(self, name)}; give a share from 0 to {most:g}")
+        check_range(self, "augment", "gain_db roll_seconds", least=0)
+        check_range(self, "augment", "mixup_alpha")
 
 
 @dataclass(frozen=True)
@@ -102,11 +104,10 @@ class FinetuneRecipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("crop_seconds", "batch", "steps", "layer_decay", "validations"):
-            if not getattr(self, name) > 0:
-                raise AaspError(f"fine-tuning: {name} is {getattr(self, name)}; give a positive number")
-        if not 0 <= self.ema < 1:
-            raise AaspError(f"fine-tuning: ema is {self.ema}; give a momentum from 0 to below 1")
+        check_range(self, "fine-tuning", "crop_seconds batch steps layer_decay validations epoch_clips")
+        check_range(self, "fine-tuning", "stem_rate", least=0)
+        check_range(self, "fine-tuning", "drop_path label_smoothing ema", least=0, below=1)
+        check_range(self, "fine-tuning", "seed", least=0, below=2**63)
 
     @property
     def fingerprint(self) -> str:

@@ -30,7 +30,7 @@ def contrastive_loss(
     everyone_CVE = embedding_BVE if everyone_CVE is None else everyone_CVE
     clips, views, _ = everyone_CVE.shape
     if views == 1 or clips == 1:
-        return embedding_BVE.sum() * 0.0
+        return embedding_BVE.sum() * 0.0 + 0.0  # not -0.0
     z = functional.normalize(embedding_BVE.float().flatten(0, 1), dim=-1)
     others = z if everyone_CVE is embedding_BVE else functional.normalize(everyone_CVE.float().flatten(0, 1), dim=-1)
     with torch.autocast(z.device.type, enabled=False):

@@ -1,0 +1,412 @@
+"""`aasp pretrain --from`, `--extend`, `--data-changed`: a model or a run is trained on, and what that was is kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from safetensors import safe_open
+
+import aasp
+from aasp.cli.main import main
+from aasp.config import with_fields
+from aasp.model.audio_classifier import AudioClassifier, AudioClassifierConfig
+from aasp.pretrain import recipes
+from aasp.pretrain.initial import read_initial
+from aasp.pretrain.objective import PretrainObjective
+from aasp.pretrain.recipe import Recipe
+from aasp.training import checkpoint
+from aasp.training.checkpoint import latest
+from aasp.training.schedules import warmup_cosine
+from aasp.training.tracking import read_metrics
+from aasp.weights import model_hash
+
+SIZES = {
+    "model.encoder.width": "16", "model.encoder.depth": "1", "model.encoder.heads": "2", "predictor.width": "16",
+    "predictor.depth": "1", "predictor.heads": "2", "losses.projector": "16,8", "data.batch": "4",
+    "data.crop_seconds": "0.5", "masking.views": "2", "model.stem.encoder_width": "8", "model.stem.states": "4",
+}  # fmt: skip
+CONV = {name: value for name, value in SIZES.items() if not name.startswith("model.stem.")} | {"model.stem": "conv"}
+CLOCK = {"seconds", "clips_per_second", "waiting_share"}
+
+
+def sized(settings: dict[str, str]) -> list[str]:
+    return ["--set", *(f"{name}={value}" for name, value in settings.items())]
+
+
+def words(data: Path, out: Path, *more: str, settings: dict[str, str]) -> list[str]:
+    fixed = ("--threads=1", "--precision=fp32", "--log-every=1", "--checkpoint-every=1", *sized(settings))
+    return ["pretrain", "aasp_tiny", "--data", str(data), "--out", str(out), *fixed, *more]
+
+
+def pretrain(data: Path, out: Path, *more: str, settings: dict[str, str] = SIZES) -> int:
+    return main(words(data, out, *more, settings=settings))
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: object, **settings: dict[str, str]) -> str:
+    """What is said, in one line, of a command that must write nothing."""
+    out = Path(str(arguments[1]))
+    before = sorted(out.rglob("*")) if out.exists() else None
+    capsys.readouterr()
+    assert pretrain(*arguments, **settings) == 2  # type: ignore[arg-type]
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.count("\n") == 1
+    assert (sorted(out.rglob("*")) if out.exists() else None) == before
+    return said.err
+
+
+def recipe(**changes: str) -> Recipe:
+    return with_fields(recipes.get("aasp_tiny"), changes.pop("settings", SIZES) | changes)  # type: ignore[arg-type]
+
+
+def noise(folder: Path, names: str, seed: int = 0) -> Path:
+    folder.mkdir(exist_ok=True)
+    for i, name in enumerate(names):
+        draw = np.random.default_rng(seed + i)
+        soundfile.write(folder / f"{name}.wav", 0.1 * draw.standard_normal(12_000), 16_000)
+    return folder
+
+
+def numbers(run: Path) -> list[dict[str, float]]:
+    return [{name: value for name, value in line.items() if name not in CLOCK} for line in read_metrics(run)]
+
+
+def outcome(run: Path) -> tuple:
+    """Every number that a run leaves behind, save those that a clock measured."""
+    last = checkpoint.load(latest(run))
+    tensors = {
+        f"{kind}/{name}": tensor.numpy().tobytes()
+        for kind in checkpoint.TENSORS
+        for name, tensor in getattr(last, kind).items()
+    }
+    return last.step, {k: v for k, v in last.state.items() if k != "elapsed"}, numbers(run), tensors
+
+
+def lost(run: Path, step: int) -> None:
+    """As a run is left by a kill before it had saved `step`: its record knows more than its last checkpoint."""
+    shutil.rmtree(run / f"checkpoints/step-{step:08d}")
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return noise(tmp_path / "data", "abcdef")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with sounds, a finished run on them with AaPE, and one with a convolution."""
+    folder = tmp_path_factory.mktemp("made")
+    noise(folder / "data", "abcdef")
+    assert pretrain(folder / "data", folder / "run", "--steps=2") == 0
+    assert pretrain(folder / "data", folder / "conv", "--steps=2", settings=CONV) == 0
+    return folder
+
+
+@pytest.fixture
+def run(made: Path, tmp_path: Path) -> Path:
+    """A copy of the finished run."""
+    return Path(shutil.copytree(made / "run", tmp_path / "run"))
+
+
+# Nothing left to do
+
+
+def test_a_finished_run_says_that_nothing_is_left(data: Path, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = outcome(run)
+    assert pretrain(data, run, "--steps=2") == 0
+    said = capsys.readouterr().out
+    assert f"nothing left to do: {run} has done all of its 2 steps; --extend STEPS gives it more" in said
+    assert pretrain(data, run, "--steps=2", "--resume", str(run)) == 0
+    assert "nothing left to do" in capsys.readouterr().out
+    assert outcome(run) == before
+
+
+@pytest.mark.parametrize("what", ["run", "run/checkpoints/step-00000002"])
+def test_resuming_a_finished_run_elsewhere_is_refused(
+    what: str, data: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = refused(capsys, data, tmp_path / "new", "--steps=2", "--resume", str(tmp_path / what))
+    assert "nothing left to do" in said and "--extend STEPS" in said and f"--from {tmp_path / what}" in said
+
+
+def test_what_resume_cannot_go_on_from(
+    data: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(run, tmp_path / "bare", ignore=shutil.ignore_patterns("checkpoints"))
+    for what, told in {
+        "nowhere": "no such checkpoint",
+        "data": "no such checkpoint",
+        "run/model": f"a model, not a run; train it on with --from {tmp_path}/run/model",
+        "bare": f"no checkpoint in {tmp_path}/bare; --resume wants a run that saved one",
+    }.items():
+        said = refused(capsys, data, tmp_path / "new", "--steps=2", "--resume", str(tmp_path / what))
+        assert told in said and str(tmp_path / what) in said
+    other = ("--resume", str(run), "--set", "optimizer.lr=0.5")
+    said = refused(capsys, data, tmp_path / "new", "--steps=2", *other)
+    assert "has optimizer.lr = 0.001, this one 0.5" in said and f"--from {run}" in said
+
+
+# Other data
+
+
+def test_changed_data_is_an_option_and_is_recorded(data: Path, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    noise(data, "g", seed=9)
+    said = refused(capsys, data, run, "--steps=2")
+    assert "data of another run" in said and "files was 6 and is 7" in said and "--data-changed" in said
+    said = refused(capsys, data, run, "--extend=3")
+    assert "--data-changed" in said
+    assert pretrain(data, run, "--extend=3", "--data-changed") == 0
+    assert "data changed at step 2: files was 6 and is 7" in capsys.readouterr().out
+    history = checkpoint.read_state(latest(run))[1]["history"]
+    (change,) = history["data_changed"]
+    assert change["step"] == 2 and change["was"]["files"] == 6 and change["is"]["files"] == 7
+    assert change["was"]["audio_seconds"] == 4.5 and change["is"]["audio_seconds"] == 5.25
+    last = json.loads((run / "environment.json").read_text())[-1]
+    assert last["step"] == 2 and last["files"] == 7 and last["data_changed"] == [change]
+    assert main(["info", str(run)]) == 0
+    assert "at step 2: files 6 to 7" in capsys.readouterr().out
+
+
+def test_a_run_on_changed_data_goes_on_exactly(data: Path, run: Path, tmp_path: Path) -> None:
+    noise(data, "g", seed=9)
+    assert pretrain(data, run, "--extend=4", "--data-changed") == 0
+    whole = outcome(run)
+    lost(run, 6)
+    assert pretrain(data, run, "--steps=2") == 0, "the data is what it was at the last checkpoint"
+    assert outcome(run) == whole
+
+
+@pytest.mark.parametrize("change", ["swapped", "renamed", "shorter", "fewer"])
+def test_data_is_other_data_by_names_count_or_length(
+    change: str, data: Path, run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if change == "swapped":
+        (data / "a.wav").unlink()
+        noise(data, "h", seed=9)
+    elif change == "renamed":
+        (data / "a.wav").rename(data / "z.wav")
+    elif change == "shorter":
+        soundfile.write(data / "a.wav", np.zeros(11_000), 16_000)
+    else:
+        (data / "a.wav").unlink()
+    assert "--data-changed" in refused(capsys, data, run, "--steps=2")
+
+
+def test_a_set_may_move(run: Path, data: Path, tmp_path: Path) -> None:
+    data.rename(tmp_path / "moved")
+    assert pretrain(tmp_path / "moved", run, "--steps=2") == 0
+
+
+def test_a_checkpoint_that_knows_no_names_goes_on(run: Path, data: Path, made: Path) -> None:
+    """Runs from before files were told by name: their checkpoints lack that, and nothing else."""
+    for state in run.glob("checkpoints/*/state.json"):
+        told = json.loads(state.read_text())
+        assert set(told) == {"format", "step", "fingerprint", "elapsed", "processes"}
+        assert told["processes"][0]["data"]["made_with"].pop("listing")
+        state.write_text(json.dumps(told))
+    lost(run, 2)
+    assert pretrain(data, run, "--steps=2") == 0
+    assert outcome(run) == outcome(made / "run")
+
+
+# More steps
+
+
+def test_an_extension_goes_on_exactly(data: Path, run: Path, tmp_path: Path) -> None:
+    assert pretrain(data, run, "--extend=5") == 0
+    whole = outcome(run)
+    assert whole[0] == 7 and [line["step"] for line in whole[2]] == [*range(1, 8)]
+    for again in (["--extend=5"], ["--steps=2"], ["--steps=2", "--extend=5"]):
+        lost(run, 7)
+        assert pretrain(data, run, *again) == 0
+        assert outcome(run) == whole, again
+
+
+@pytest.mark.slow
+def test_kill_9_in_an_extension_and_it_goes_on_exactly(data: Path, run: Path, tmp_path: Path) -> None:
+    whole = Path(shutil.copytree(run, tmp_path / "whole"))
+    assert pretrain(data, whole, "--extend=30") == 0
+    command = [sys.executable, "-m", "aasp", *words(data, run, "--extend=30", settings=SIZES)]
+    process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL)
+    while process.poll() is None and not any(line["step"] >= 8 for line in read_metrics(run)):
+        time.sleep(0.01)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL, "the run was over before it could be killed"
+    assert pretrain(data, run, "--extend=30") == 0
+    assert outcome(run) == outcome(whole)
+
+
+def test_an_extension_has_the_rates_of_a_run_that_long(data: Path, run: Path) -> None:
+    assert pretrain(data, run, "--extend=20") == 0
+    assert pretrain(data, run, "--extend=3") == 0
+    rate = [line["learning_rate"] for line in numbers(run)]
+    momentum = [line["momentum"] for line in numbers(run)]
+    assert len(rate) == 25
+    assert rate[:2] == pytest.approx([1e-3, 0.5e-3]), "its own, over two steps"
+    assert rate[2:22] == pytest.approx(warmup_cosine(1e-3, 22, warmup=2)[2:].tolist())
+    assert rate[22:] == pytest.approx(warmup_cosine(1e-3, 25, warmup=2)[22:].tolist())
+    assert set(momentum[2:]) == {0.998}, "the teacher's ramp is over"
+    steps = checkpoint.read_state(latest(run))[1]["history"]["extended"]
+    assert steps == [{"step": 2, "steps": 20}, {"step": 22, "steps": 3}]
+
+
+def test_an_extension_begins_from_the_finished_run(data: Path, run: Path, made: Path) -> None:
+    """Nothing is reset: the first of its losses is that of the step after the last."""
+    assert pretrain(data, run, "--extend=1") == 0
+    assert numbers(run)[:2] == numbers(made / "run")
+    assert numbers(run)[2]["clips_seen"] == 12
+    optimizer = checkpoint.load(latest(run)).optimizer
+    assert {int(tensor) for name, tensor in optimizer.items() if name.endswith("/step")} == {3}
+
+
+def test_a_run_can_be_extended_in_a_new_folder(data: Path, run: Path, made: Path, tmp_path: Path) -> None:
+    assert pretrain(data, tmp_path / "new", "--extend=2", "--resume", str(made / "run")) == 0
+    assert pretrain(data, run, "--extend=2") == 0
+    assert outcome(tmp_path / "new")[3] == outcome(run)[3]
+    assert latest(made / "run").name == "step-00000002"
+
+
+def test_what_cannot_be_extended(data: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "--extend is 0" in refused(capsys, data, run, "--extend=0")
+    assert "holds no run" in refused(capsys, data, tmp_path / "new", "--extend=2")
+    said = refused(capsys, data, run, "--steps=5")
+    assert "has steps = 2, this one 5" in said and "--extend 3" in said
+    assert "has steps = 2, this one 5" in refused(capsys, data, run, "--steps=5", "--extend=3")
+    lost(run, 2)
+    assert "is at step 1 of 2" in refused(capsys, data, run, "--extend=2")
+
+
+def test_info_knows_all_steps(data: Path, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert pretrain(data, run, "--extend=2") == 0
+    capsys.readouterr()
+    assert main(["info", str(run)]) == 0
+    said = capsys.readouterr().out
+    assert "4 of 4" in said and "by 2 steps at 2" in said
+
+
+# Another model's weights
+
+
+def test_a_run_gives_all_that_it_trains(made: Path) -> None:
+    initial, objective = read_initial(made / "run"), PretrainObjective(recipe())
+    _, parts, *more = initial.give(objective)
+    assert more == [] and "student and teacher: stem, encoder; predictor; projector" in parts
+    state = checkpoint.load(latest(made / "run")).model
+    assert all(torch.equal(tensor, state[name]) for name, tensor in objective.state_dict().items())
+    different = [n for n in state if n.startswith("student.") and not torch.equal(
+        state[n], state[n.replace("student.", "teacher.model.")])]  # fmt: skip
+    assert different, "student and teacher are two"
+
+
+@pytest.mark.parametrize("what", ["run/model", "classifier"])
+def test_a_model_gives_student_and_teacher_its_weights(what: str, made: Path) -> None:
+    encoder = aasp.load(made / "run")
+    if what == "classifier" and not (made / what).exists():
+        classifier = AudioClassifier(AudioClassifierConfig(("a", "b"), encoder=encoder.config))
+        classifier.encoder.load_state_dict(encoder.state_dict())
+        classifier.save(made / what)
+    objective = PretrainObjective(recipe())
+    lines = read_initial(made / what).give(objective)
+    for name, tensor in encoder.state_dict().items():
+        assert torch.equal(objective.student.state_dict()[name], tensor)
+        assert torch.equal(objective.teacher.model.state_dict()[name], tensor)
+    assert f"fingerprint {model_hash(encoder)[:16]}" in lines[0]
+    assert "new: predictor; projector" in lines[2]
+
+
+@pytest.mark.parametrize("what", ["conv", "conv/model"])
+def test_a_convolution_grows_into_aape_unchanged(what: str, made: Path) -> None:
+    conv, objective = aasp.load(made / "conv"), PretrainObjective(recipe())
+    before = objective.teacher.model.stem.lambda_encoder.head.weight.clone()
+    lines = read_initial(made / what).give(objective)
+    assert "stem.project" in lines[1] and "stem.fuse" in "".join(lines[2:])
+    assert lines[-1].endswith("the model differs: stem.kind is aape, there conv")
+    assert torch.equal(objective.teacher.model.stem.lambda_encoder.head.weight, before)
+    wave = 0.1 * torch.randn(2, 24_000, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        theirs, ours = conv(wave), objective.teacher.model.eval()(wave)
+    torch.testing.assert_close(ours.clip, theirs.clip, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(ours.timestamps, theirs.timestamps, rtol=1e-5, atol=1e-5)
+    assert theirs.clip.std() > 0.1
+
+
+def test_what_fits_is_taken_and_the_rest_is_told(made: Path) -> None:
+    wider = {"predictor.width": "32", "model.encoder.depth": "2", "model.frontend.mean": "-5"}
+    objective = PretrainObjective(recipe(**wider))
+    start = {name: tensor.clone() for name, tensor in objective.state_dict().items()}
+    _, taken, new, unfit, differs = read_initial(made / "run").give(objective)
+    parts = "stem, encoder.class_token, encoder.blocks.0, encoder.norm; projector"
+    assert taken.startswith(f"  taken: student and teacher: {parts} (")
+    assert "new: student and teacher: encoder.blocks.1" in new
+    example = "predictor.mask_token is (16,) there and (32,) here"
+    assert unfit == f"  did not fit: predictor (21 tensors, as {example})", "a bias goes with its weight"
+    assert "frontend.mean is -5.0, there -4.268; encoder.depth is 2, there 1" in differs
+    for name, tensor in objective.state_dict().items():
+        if "blocks.1" in name or name.startswith(("predictor.blocks.0", "predictor.head")):
+            assert torch.equal(tensor, start[name]), name
+
+
+def test_nothing_that_fits_is_refused(
+    made: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wider = CONV | {"model.encoder.width": "32"}
+    said = refused(capsys, data, tmp_path / "new", "--steps=2", "--from", str(made / "conv"), settings=wider)
+    assert "nothing of it fits this recipe" in said and "(16, 256) there and (32, 256) here" in said
+    for what in ("nowhere", "data"):
+        said = refused(capsys, data, tmp_path / "new", "--steps=2", "--from", str(made / what))
+        assert str(made / what) in said
+
+
+def test_training_on_with_new_data_is_recorded_and_goes_on_exactly(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    new, other = tmp_path / "new", noise(tmp_path / "other", "xyz", seed=20)
+    asked = (other, new, "--steps=4", "--from", str(made / "conv"), "--set", "optimizer.lr=1e-4")
+    assert pretrain(*asked) == 0  # type: ignore[arg-type]
+    said = capsys.readouterr().out
+    assert f"started from {made / 'conv'}: aasp_tiny at step 2, fingerprint" in said
+    source = json.loads((new / "recipe.json").read_text())["started_from"]
+    teacher = aasp.load(made / "conv")
+    assert source == {"model": str(made / "conv"), "recipe": "aasp_tiny", "step": 2,
+                      "model_hash": model_hash(teacher), "weights": "a run's"}  # fmt: skip
+    assert json.loads((new / "environment.json").read_text())[0]["started_from"] == source
+    with safe_open(new / "model/model.safetensors", framework="pt") as weights:
+        assert json.loads(weights.metadata()["started_from"]) == source
+    for path in (new, new / "model"):
+        assert main(["info", str(path)]) == 0
+        said = capsys.readouterr().out
+        assert f"{made / 'conv'}, aasp_tiny at step 2, fingerprint {source['model_hash'][:16]}" in said
+    whole = outcome(new)
+    for again in (asked, asked[:3] + asked[5:]):
+        lost(new, 4)
+        assert pretrain(*again) == 0  # type: ignore[arg-type]
+        assert outcome(new) == whole
+    said = refused(capsys, other, new, "--steps=4", "--from", str(made / "run"), "--set", "optimizer.lr=1e-4")
+    assert f"the run to go on with started from {made / 'conv'}" in said
+    said = refused(capsys, other, made / "run", "--steps=2", "--from", str(made / "conv"))
+    assert "started from random weights" in said
+
+
+def test_a_start_that_saved_nothing_begins_anew_only_from_the_same_weights(
+    made: Path, data: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    new = tmp_path / "new"
+    assert pretrain(data, new, "--steps=2", "--from", str(run)) == 0
+    whole = outcome(new)
+    shutil.rmtree(new / "checkpoints")
+    assert pretrain(data, new, "--steps=2", "--from", str(run)) == 0
+    assert outcome(new) == whole
+    shutil.rmtree(new / "checkpoints")
+    assert pretrain(data, run, "--extend=1") == 0
+    assert "started_from.model_hash" in refused(capsys, data, new, "--steps=2", "--from", str(run))
+    assert "started_from" in refused(capsys, data, new, "--steps=2")
