@@ -113,8 +113,8 @@ def pretrain(
         record = Bookkeeping(recipe.name, steps, run, machine, pipeline, unusable)
         hours = manifest.total_hours
         facts = {"data": manifest.source, "files": len(manifest), "hours": round(hours, 3), **history.document()}
-        data = [f"{len(manifest):,} files, {hours:.2f} h of audio", *manifest.notes]
-        record.begin("; ".join(data), facts, path, precision)
+        heard = [f"{len(manifest):,} files, {hours:.2f} h of audio", *manifest.notes]
+        record.begin("; ".join(heard), facts, path, precision)
         record.tell(told)
 
         def on_checkpoint(step: int, tensors: Mapping[str, Tensor]) -> None:
