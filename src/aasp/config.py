@@ -1,6 +1,7 @@
 """Frozen dataclasses as JSON and back, and single fields set by name from text.
 
-A field that may hold one of several dataclasses is told apart by their `kind`. Set by name, the choice of a kind comes
+A field that may hold one of several dataclasses names which in `kind`: one of those in its annotation, or, where that
+is `Annotated[Contract, Parts(…)]`, also one of a user's own (`aasp.parts`). Set by name, the choice of a kind comes
 before that kind's own fields, in whatever order they are given.
 """
 
@@ -14,20 +15,26 @@ import types
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from aasp.errors import AaspError
+from aasp.parts import Parts, nearest
 
 T = TypeVar("T")
 
 
 def to_dict(config: Any) -> dict[str, Any]:
     """A dataclass as plain JSON values (tuples become lists)."""
-    plain = lambda value: list(value) if isinstance(value, tuple) else value
-    return {
-        field.name: to_dict(value) if dataclasses.is_dataclass(value := getattr(config, field.name)) else plain(value)
-        for field in dataclasses.fields(config)
-    }
+    hints, values = _hints(type(config)), dict[str, Any]()
+    for name, hint in hints.items():
+        value = getattr(config, name)
+        if dataclasses.is_dataclass(value):
+            parts = _parts(hint)
+            kind = {} if parts is None else {"kind": parts.name_of(value)}
+            values[name] = kind | to_dict(value)
+        else:
+            values[name] = list(value) if isinstance(value, tuple) else value
+    return values
 
 
 def fingerprint(config: Any, without: Collection[str] = ()) -> str:
@@ -37,7 +44,7 @@ def fingerprint(config: Any, without: Collection[str] = ()) -> str:
 
 
 def from_dict(kind: type[T], values: Mapping[str, Any], where: str) -> T:
-    """A dataclass from JSON values; fields left out keep their defaults.
+    """A dataclass from JSON values; fields left out keep their defaults. No module is imported that the values name.
 
     Args:
         kind: the dataclass.
@@ -52,7 +59,7 @@ def from_dict(kind: type[T], values: Mapping[str, Any], where: str) -> T:
     hints = _hints(kind)
     for name in values:
         if name not in hints:
-            raise AaspError(f"{where}: unknown field {name!r}; {_did_you_mean(name, hints)}")
+            raise AaspError(f"{where}: unknown field {name!r}; {nearest(name, hints)}")
     fields = {name: _convert(hints[name], value, f"{where}: {name}") for name, value in values.items()}
     try:
         return _made(lambda: kind(**fields), fields, f"{where}: ")
@@ -151,11 +158,17 @@ def _with_tree(config: Any, tree: _Node, where: str, path: str, kinds: tuple[Any
                 part = path.removesuffix(".") or "stem"
                 told = f"names the whole part; set the part itself, as in {part}={node.value}"
                 raise AaspError(f"{typed}={node.value}: {told}")
-            new = _convert(hints[name], node.value, f"{typed}={node.value}")
+            parts = _parts(hints[name])
+            if parts is not None and isinstance(node.value, str):
+                new = _named(parts.find, node.value, f"{typed}={node.value}")
+            else:
+                new = _convert(hints[name], node.value, f"{typed}={node.value}")
         if node.fields and not dataclasses.is_dataclass(new):
             raise AaspError(f"{typed}: has no field {next(iter(node.fields))!r}; set {name} itself")
         if node.fields:
-            new = _with_tree(new, node, where, f"{path}{name}.", get_args(hints[name]))
+            parts = _parts(hints[name])
+            kinds = get_args(hints[name]) if parts is None else tuple(parts.ours().values())
+            new = _with_tree(new, node, where, f"{path}{name}.", kinds)
         changes[name] = new
     return _made(lambda: dataclasses.replace(config, **changes), changes, where + path)
 
@@ -179,20 +192,22 @@ def _unknown(name: str, config: Any, kinds: tuple[Any, ...], path: str) -> str:
     own, known = getattr(config, "kind", None), _hints(type(config))
     others = {kind.kind: _hints(kind) for kind in kinds if getattr(kind, "kind", own) != own}
     if not others:
-        return f"unknown field {name!r}; {_did_you_mean(name, known)}"
+        return f"unknown field {name!r}; {nearest(name, known)}"
     del known["kind"]
     there = {field for fields in others.values() for field in fields}
-    nearest = [name] if name in there else get_close_matches(name, known, n=1) or get_close_matches(name, there, n=1)
-    having = [kind for kind, fields in others.items() if nearest and nearest[0] in fields]
-    told, part, near = f"unknown field {name!r} of {own}", path.removesuffix("."), _did_you_mean(name, known)
-    if not having or (nearest[0] != name and nearest[0] in known):
+    close = [name] if name in there else get_close_matches(name, known, n=1) or get_close_matches(name, there, n=1)
+    having = [kind for kind, fields in others.items() if close and close[0] in fields]
+    told, part, near = f"unknown field {name!r} of {own}", path.removesuffix("."), nearest(name, known)
+    if not having or (close[0] != name and close[0] in known):
         return f"{told}; {near}"
-    as_in = f"{part}={having[0]} {part}.{nearest[0]}=…"
-    return f"{told}; {nearest[0]!r} is a field of {' and '.join(having)}, as in {as_in}; {near}"
+    as_in = f"{part}={having[0]} {part}.{close[0]}=…"
+    return f"{told}; {close[0]!r} is a field of {' and '.join(having)}, as in {as_in}; {near}"
 
 
 def _convert(kind: Any, value: Any, where: str) -> Any:
     """A JSON value or a text as the wanted type."""
+    if (parts := _parts(kind)) is not None:
+        return _convert_part(parts, value, where)
     if dataclasses.is_dataclass(kind):
         return _convert_dataclass([kind], value, where)
     origin, arguments = get_origin(kind), get_args(kind)
@@ -251,28 +266,37 @@ def _convert_dataclass(kinds: list[Any], value: Any, where: str) -> Any:
     return named[wanted]() if isinstance(value, str) else from_dict(named[wanted], value, where)
 
 
+def _parts(hint: Any) -> Parts[Any] | None:
+    """The registry in a field's annotation."""
+    found = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
+    return next((one for one in found if isinstance(one, Parts)), None)
+
+
+def _convert_part(parts: Parts[Any], value: Any, where: str) -> Any:
+    """A configuration that a file names by its `kind`."""
+    if isinstance(value, parts.contract) and dataclasses.is_dataclass(value):
+        return value
+    name = value.get("kind") if isinstance(value, Mapping) else value
+    if not isinstance(name, str):
+        raise AaspError(f"{where}: names no kind of {parts.what}; known: {', '.join(parts)}")
+    found = _named(parts.known, name, where)
+    if not isinstance(value, Mapping):
+        return found
+    own = "kind" in _hints(type(found))
+    return from_dict(type(found), {key: one for key, one in value.items() if own or key != "kind"}, where)
+
+
+def _named(find: Callable[[str], type[T]], name: str, where: str) -> T:
+    """The configuration of that name, with its defaults."""
+    try:
+        return find(name)()
+    except AaspError as error:
+        raise AaspError(f"{where}: {error}") from None
+    except TypeError as error:
+        raise AaspError(f"{where}: {error}; give its fields a default") from None
+
+
 def _hints(kind: Any) -> dict[str, Any]:
     """Field names to resolved types."""
-    hints = get_type_hints(kind)
+    hints = get_type_hints(kind, include_extras=True)
     return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
-
-
-def _did_you_mean(name: str, known: Mapping[str, Any]) -> str:
-    close = get_close_matches(name, known, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
-
-
-def look_up(name: str, known: Mapping[str, T], what: str) -> T:
-    """The entry of a registry.
-
-    Args:
-        name: as typed.
-        known: the registry.
-        what: is registered there, for the message.
-
-    Raises:
-        AaspError: there is none of that name.
-    """
-    if name not in known:
-        raise AaspError(f"{what} {name!r} is unknown; {_did_you_mean(name, known)}")
-    return known[name]

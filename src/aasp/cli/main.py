@@ -51,6 +51,7 @@ examples:
   aasp finetune runs/tiny --benchmark folder --root clips --out runs/clips
   aasp predict runs/clips new.wav --top 3
 
+--plugin package.module, or path/to/file.py, imports parts of your own that a model or run is made of.
 AASP_DEBUG=1 shows the traceback behind an error.
 """
 
@@ -92,6 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _dispatch(argv: list[str]) -> int:
+    argv = _with_plugins(argv)
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(HELP.format(commands=listed(COMMANDS)), end="")
         return 0 if argv else 2
@@ -101,6 +103,23 @@ def _dispatch(argv: list[str]) -> int:
         print(f"aasp {__version__}")
         return 0
     return run_named(argv, COMMANDS)
+
+
+def _with_plugins(argv: list[str]) -> list[str]:
+    """Import what `--plugin` names, wherever it stands: package.module or path/to/file.py, once or several times."""
+    left: list[str] = []
+    words = iter(argv)
+    for word in words:
+        if word != "--plugin" and not word.startswith("--plugin="):
+            left.append(word)
+            continue
+        place = word.partition("=")[2] or next(words, "")
+        if not place:
+            raise AaspError("--plugin names no module; give package.module or path/to/file.py")
+        from aasp.parts import load_plugin
+
+        load_plugin(place)
+    return left
 
 
 def listed(commands: Mapping[str, str]) -> str:

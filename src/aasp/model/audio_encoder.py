@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +22,7 @@ from aasp.features.waves import as_batch, as_lengths, check_samples
 from aasp.model.encoder import Encoder, EncoderConfig
 from aasp.model.pooling import POOLINGS, Pooling, over_frequency, pool
 from aasp.model.positions import sincos_positions
-from aasp.stems import StemConfig, build_stem
+from aasp.stems import STEMS, StemConfig
 from aasp.stems.aape import AaPEConfig
 from aasp.weights import read_weights, write_directory
 
@@ -42,7 +42,7 @@ class AudioEncoderConfig:
     """
 
     frontend: LogMelConfig = field(default_factory=LogMelConfig)
-    stem: StemConfig = field(default_factory=AaPEConfig)
+    stem: Annotated[StemConfig, STEMS] = field(default_factory=AaPEConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     window_seconds: float = 10.24
     pooling: Pooling = "mean"
@@ -92,7 +92,7 @@ class AudioEncoder(nn.Module):
         super().__init__()
         self.config = c = config or AudioEncoderConfig()
         self.frontend = LogMel(c.frontend)
-        self.stem = build_stem(c.stem, c.encoder.width, c.frontend.mels)
+        self.stem = c.stem.build(c.encoder.width, c.frontend.mels)
         self.encoder = Encoder(c.encoder)
 
     def forward(

@@ -164,6 +164,7 @@ def stem(
     kernel = convolution(config.patch, width, fused)
     if isinstance(config, LowpassConfig):
         return kernel, low_pass(config, fused)
+    assert isinstance(config, AaPEConfig)
     rest = aape(config, width, mels // config.patch[1], patches, fused)
     return kernel if config.conv else Cost(), rest
 

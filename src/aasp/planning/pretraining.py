@@ -19,7 +19,6 @@ from aasp.planning.machines import (
 )  # fmt: skip
 from aasp.planning.step import StepCost, contrastive, step_cost
 from aasp.pretrain.recipe import Recipe
-from aasp.stems import build_stem
 
 
 @dataclass(frozen=True)
@@ -153,7 +152,7 @@ def check(recipe: Recipe, gpus: int) -> None:
         raise AaspError(f"steps is {recipe.steps}, data.batch {batch}; give at least 1 of each")
     if recipe.model.frontend.frames(round(crop * recipe.model.frontend.rate)) == 0:
         raise AaspError(f"data.crop_seconds is {crop:g}, less than one analysis window; give more")
-    build_stem(recipe.model.stem, recipe.model.encoder.width, recipe.model.frontend.mels)  # knows which grids there are
+    recipe.model.stem.build(recipe.model.encoder.width, recipe.model.frontend.mels)  # knows which grids there are
     if batch % gpus:
         fewer = max(number for number in range(1, min(gpus, batch) + 1) if batch % number == 0)
         more = -(-batch // gpus) * gpus

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from aasp.config import look_up
 from aasp.model.audio_encoder import AudioEncoderConfig
 from aasp.model.encoder import EncoderConfig
+from aasp.parts import look_up
 from aasp.pretrain.masking import MaskingConfig
 from aasp.pretrain.predictor import PredictorConfig
 from aasp.pretrain.recipe import DataConfig, LossesConfig, Recipe

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from aasp.casting import widened, without_autocast
 from aasp.errors import AaspError
+from aasp.stems.contract import StemConfig
 from aasp.stems.conv import PatchProjection
 from aasp.stems.lambda_encoder import LambdaEncoder, bounded, start_logits
 from aasp.stems.sblu import Gain, Phase, Window, bilateral_laplace
@@ -22,7 +23,7 @@ from aasp.stems.windowed import WindowedStem, around, check_taps
 
 
 @dataclass(frozen=True)
-class AaPEConfig:
+class AaPEConfig(StemConfig):
     """The aliasing-aware stem and its controls.
 
     Attributes:
@@ -66,6 +67,9 @@ class AaPEConfig:
             raise AaspError(f"stem: frames_per_token {self.frames_per_token} must divide the patch's {frames} frames")
         if self.encoder_width % self.encoder_heads:
             raise AaspError(f"stem: encoder_heads {self.encoder_heads} must divide encoder_width {self.encoder_width}")
+
+    def build(self, width: int, mels: int) -> AaPE:
+        return AaPE(width, mels, self)
 
 
 class AaPE(WindowedStem):

@@ -15,6 +15,20 @@ from torch.nn import functional
 from aasp.errors import AaspError
 
 
+class StemConfig(ABC):
+    """What a stem's configuration, a frozen dataclass, has besides its own fields.
+
+    Attributes:
+        patch: (frames P, mel bins R) of one patch.
+    """
+
+    patch: tuple[int, int]
+
+    @abstractmethod
+    def build(self, width: int, mels: int) -> Stem:
+        """The stem, with random weights, for tokens of `width` and a log-mel of `mels` bins."""
+
+
 class Stem(nn.Module, ABC):
     """A patch embedding: log-mel (B, T, M) to tokens (B, N, D) on a grid.
 

@@ -10,11 +10,12 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from aasp.stems.contract import StemConfig
 from aasp.stems.windowed import WindowedStem, check_taps
 
 
 @dataclass(frozen=True)
-class ConvConfig:
+class ConvConfig(StemConfig):
     """The convolutional stem.
 
     Attributes:
@@ -30,6 +31,9 @@ class ConvConfig:
 
     def __post_init__(self) -> None:
         check_taps(self.patch, self.reach)
+
+    def build(self, width: int, mels: int) -> ConvStem:
+        return ConvStem(width, mels, self)
 
     @property
     def reach(self) -> int:

@@ -15,12 +15,13 @@ from torch import Tensor
 
 from aasp.casting import WithConstants, widened
 from aasp.errors import AaspError
+from aasp.stems.contract import StemConfig
 from aasp.stems.conv import PatchProjection
 from aasp.stems.windowed import WindowedStem, check_taps
 
 
 @dataclass(frozen=True)
-class LowpassConfig:
+class LowpassConfig(StemConfig):
     """The low-pass stem.
 
     Attributes:
@@ -39,6 +40,9 @@ class LowpassConfig:
         check_taps(self.patch, self.taps)
         if self.taps == self.patch[0]:
             raise AaspError(f"stem: taps {self.taps} leaves no filter; try {3 * self.taps}, or the conv stem")
+
+    def build(self, width: int, mels: int) -> LowpassStem:
+        return LowpassStem(width, mels, self)
 
 
 class LowpassStem(WindowedStem, WithConstants):

@@ -16,7 +16,6 @@ from aasp.aliasing.response.stages import stages
 from aasp.aliasing.response.stimuli import Settings
 from aasp.aliasing.subjects import StemSubject
 from aasp.errors import AaspError
-from aasp.stems import build_stem
 from aasp.stems.aape import AaPE, AaPEConfig
 from aasp.stems.contract import Stem
 from aasp.stems.conv import ConvConfig
@@ -29,7 +28,7 @@ FEW = Settings(frequencies=5)
 
 def subject(config: object) -> StemSubject:
     torch.manual_seed(0)
-    return StemSubject("it", build_stem(config, WIDTH, MELS))  # type: ignore[arg-type]
+    return StemSubject("it", config.build(WIDTH, MELS))  # type: ignore[attr-defined]
 
 
 def response(one: StemSubject, stage: str, settings: Settings = FEW) -> dict:

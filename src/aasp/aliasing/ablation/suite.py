@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from aasp.config import look_up, with_fields
+from aasp.config import with_fields
+from aasp.parts import look_up
 from aasp.pretrain import recipes
 from aasp.pretrain.recipe import Recipe
 

@@ -14,7 +14,6 @@ from aasp.errors import AaspError
 from aasp.features.logmel import LogMel, LogMelConfig
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig, Embeddings
 from aasp.model.pooling import over_frequency
-from aasp.stems import build_stem
 from aasp.stems.aape import AaPE
 from aasp.stems.contract import Stem
 
@@ -90,7 +89,7 @@ def open_stem(text: str) -> StemSubject:
     config = from_dict(AudioEncoderConfig, {"stem": {"kind": kind, **settings}}, text).stem
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        stem = build_stem(config, WIDTH, LogMelConfig().mels)
+        stem = config.build(WIDTH, LogMelConfig().mels)
     if isinstance(stem, AaPE) and stem.config.conv:
         with torch.no_grad():
             stem.fuse.weight[:, WIDTH:].copy_(torch.eye(WIDTH))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from aasp.config import look_up
 from aasp.datasets.benchmarks.audioset import AUDIOSET_2M, AUDIOSET_20K
 from aasp.datasets.benchmarks.contract import Benchmark
 from aasp.datasets.benchmarks.crema_d import CREMA_D, CREMA_D_EVAR
@@ -22,6 +21,7 @@ from aasp.datasets.benchmarks.surge import SURGE
 from aasp.datasets.benchmarks.urbansound8k import URBANSOUND8K
 from aasp.datasets.benchmarks.voxceleb1 import VOXCELEB1
 from aasp.datasets.benchmarks.voxforge import VOXFORGE
+from aasp.parts import look_up
 
 BENCHMARKS: dict[str, Benchmark] = {
     benchmark.name: benchmark

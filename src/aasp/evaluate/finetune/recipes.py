@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from aasp.config import look_up
 from aasp.datasets.benchmarks import BENCHMARKS
 from aasp.evaluate.finetune.recipe import AugmentConfig, FinetuneRecipe
+from aasp.parts import look_up
 from aasp.training.optim import OptimizerConfig
 
 SMALL_WIDTH = 256  # encoders up to this width are fine-tuned by `tiny`

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aasp.aliasing.ablation.suite import Suite
 from aasp.aliasing.ablation.suites import framework, isolation, losses, stem, stride
-from aasp.config import look_up
+from aasp.parts import look_up
 
 SUITES = {one.SUITE.name: one.SUITE for one in (isolation, stem, framework, losses, stride)}
 

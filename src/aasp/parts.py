@@ -1,0 +1,176 @@
+"""Parts that anyone can add: a stem, a front end, a method is named, built and saved alike, whoever wrote it.
+
+A part's configuration is a frozen dataclass whose `build` makes the module. Ours have short names (`kind`); anyone
+else's is named by where it is: `package.module:Name`, or `path/to/file.py:Name`. What a user types is imported. What a
+file names never is: a model's configuration could else run code of its choice; its reader imports the part first
+(`--plugin`, or an `import`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import importlib.util
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from types import ModuleType
+from typing import Any, Generic, TypeVar
+
+from aasp.errors import AaspError
+
+T = TypeVar("T")
+
+
+class Parts(Generic[T]):
+    """The configurations that can stand in one place.
+
+    Args:
+        what: is configured there ("stem"), for messages.
+        contract: the class that every such configuration derives from.
+        ours: short names, and where each is: `package.module:Name`.
+    """
+
+    def __init__(self, what: str, contract: type[T], ours: Mapping[str, str]) -> None:
+        self.what, self.contract, self._ours = what, contract, dict(ours)
+
+    def __iter__(self) -> Iterator[str]:
+        """The short names."""
+        return iter(self._ours)
+
+    def ours(self) -> dict[str, type[T]]:
+        """Our own configurations by their short names."""
+        return {name: self._checked(_attribute(place), place) for name, place in self._ours.items()}
+
+    def find(self, name: str) -> type[T]:
+        """The configuration that a user names, imported if need be.
+
+        Raises:
+            AaspError: there is none of that name, or what is there is no such configuration.
+        """
+        if name in self._ours:
+            return self._checked(_attribute(self._ours[name]), name)
+        if ":" not in name:
+            raise AaspError(self._unknown(name))
+        return self._checked(imported(name, self.what), name)
+
+    def known(self, name: str) -> type[T]:
+        """The configuration that a file names; nothing is imported for it but what is ours.
+
+        Raises:
+            AaspError: there is none of that name, it was not imported, or it is no such configuration.
+        """
+        if name in self._ours:
+            return self.find(name)
+        module, _, attribute = name.partition(":")
+        if not attribute:
+            raise AaspError(self._unknown(name))
+        if module not in sys.modules:
+            told = f"{self.what} {name!r} is somebody's own, and nothing is imported because a file names it"
+            raise AaspError(f"{told}; if you trust it, import {module} first, or add --plugin {module}")
+        return self._checked(getattr(sys.modules[module], attribute, None), name)
+
+    def name_of(self, config: object) -> str:
+        """The name under which a configuration is saved."""
+        kind = getattr(config, "kind", None)
+        own = type(config)
+        if isinstance(kind, str) and kind in self._ours and _attribute(self._ours[kind]) is own:
+            return kind
+        return f"{own.__module__}:{own.__qualname__}"
+
+    def _checked(self, found: Any, name: str) -> type[T]:
+        if isinstance(found, type) and issubclass(found, self.contract) and dataclasses.is_dataclass(found):
+            return found
+        contract = f"{self.contract.__module__}.{self.contract.__qualname__}"
+        raise AaspError(f"{self.what} {name!r} is no dataclass that derives from {contract}; name one that does")
+
+    def _unknown(self, name: str) -> str:
+        close = get_close_matches(name, self._ours, n=1)
+        meant = f"did you mean {close[0]!r}? " if close else ""
+        return f"{name!r} is not one of {', '.join(self._ours)}; {meant}A {self.what} of your own is package.module:Name"
+
+
+def nearest(name: str, known: Mapping[str, Any]) -> str:
+    """What may have been meant by a name that is not known."""
+    close = get_close_matches(name, known, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
+
+
+def look_up(name: str, known: Mapping[str, T], what: str) -> T:
+    """The entry of a registry, or what a user's `package.module:name` or `file.py:name` stands for.
+
+    Args:
+        name: as typed.
+        known: the registry.
+        what: is registered there, for the message.
+
+    Raises:
+        AaspError: there is none of that name.
+    """
+    if name in known:
+        return known[name]
+    if ":" in name:
+        return imported(name, what)
+    raise AaspError(f"{what} {name!r} is unknown; {nearest(name, known)}")
+
+
+def imported(reference: str, what: str) -> Any:
+    """What a user's `package.module:name` or `path/to/file.py:name` stands for.
+
+    Raises:
+        AaspError: the module can't be imported, or has nothing of that name.
+    """
+    place, _, name = reference.rpartition(":")
+    module = load_plugin(place)
+    if not hasattr(module, name):
+        public = {key: None for key in vars(module) if not key.startswith("_")}
+        raise AaspError(f"{what} {reference!r}: {place} has no {name}; {nearest(name, public)}")
+    return getattr(module, name)
+
+
+def load_plugin(place: str) -> ModuleType:
+    """Import a module by its name, or a .py file under the name of the file; modules of the working folder are found.
+
+    Raises:
+        AaspError: it is not there, or fails.
+    """
+    name = os.path.splitext(os.path.basename(place))[0] if place.endswith(".py") else place
+    here = os.getcwd()
+    try:
+        if not place.endswith(".py"):
+            sys.path.insert(0, here)
+            try:
+                return importlib.import_module(name)
+            finally:
+                sys.path.remove(here)
+        path = os.path.abspath(place)
+        there = sys.modules.get(name)
+        if there is not None:
+            if os.path.abspath(getattr(there, "__file__", None) or "") != path:
+                raise AaspError(f"{place}: another module is called {name}; rename the file")
+            return there
+        if not os.path.isfile(path):
+            raise AaspError(f"no such file: {place}; check the path")
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[name]
+            raise
+        return module
+    except AaspError:
+        raise
+    except ModuleNotFoundError as error:
+        hint = "check its name" if error.name and place.startswith(error.name) else f"it needs {error.name}"
+        raise AaspError(f"can't import {place}: {error.msg if hasattr(error, 'msg') else error}; {hint}") from None
+    except Exception as error:  # whatever a user's module does when it is run
+        raise AaspError(f"can't import {place}: {type(error).__name__}: {error}; mend it") from error
+
+
+def _attribute(place: str) -> Any:
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(module), name)
