@@ -10,12 +10,13 @@ STATE := $(shell cat pyproject.toml constraints.txt | cksum | tr -s ' \t' '-')
 BIN   := $(VENV)/bin
 TORCH := $(shell sed -n 's/^torch==/&/p' constraints.txt)
 
-.PHONY: help setup demo test test-slow bench lint types clean
+.PHONY: help setup demo test test-slow test-arithmetic bench lint types clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make demo       build sounds, pre-train a tiny model, probe it, write $(DEMO)/report.html (12 minutes at most)'
 	@echo 'make test       the fast tests          make test-slow  the others, up to some minutes'
+	@echo 'make test-arithmetic  the fast tests of numbers as another processor rounds: $(ARITHMETIC)'
 	@echo 'make bench      all benchmarks, about half an hour, and their table in docs/performance.md'
 	@echo 'make lint       ruff                    make types      mypy'
 	@echo 'make setup      only the environment in $(VENV); PYTHON=… chooses the interpreter (3.11 or later)'
@@ -31,6 +32,15 @@ test: setup
 
 test-slow: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -m slow
+
+# Products as a processor without AVX computes them, in torch (ATen, MKL, oneDNN), numpy and scipy (OpenBLAS); ours can
+# be another, say ARITHMETIC='ATEN_CPU_CAPABILITY=avx2 OPENBLAS_CORETYPE=Zen', but none that the processor lacks.
+ARITHMETIC ?= ATEN_CPU_CAPABILITY=default MKL_ENABLE_INSTRUCTIONS=SSE4_2 ONEDNN_MAX_CPU_ISA=SSE41 \
+              OPENBLAS_CORETYPE=Prescott OMP_NUM_THREADS=2
+NUMBERS    := $(addprefix tests/,aliasing evaluate features model planning pretrain stems training)
+
+test-arithmetic: setup
+	OMP_NUM_THREADS=1 $(ARITHMETIC) $(BIN)/python -m pytest -n $(WORKERS) -m 'not slow' $(NUMBERS)
 
 # Each in a process of its own, nothing beside it. linear, finetune: only where AASP_DATA names the labelled sets.
 BENCHMARKS := sblu stem_share step embed frontend pipeline scaling startup $(if $(AASP_DATA),linear finetune)

@@ -135,7 +135,7 @@ def main() -> None:
             each = ", ".join(f"{100 * result.score:.1f}" for result in found[form])
             compared = form != "fine-tuned" and "fine-tuned" in found
             lead = scores(found["fine-tuned"], minus=found[form])["accuracy"] if compared else None
-            told = "" if lead is None else f"{100 * lead.estimate:+.1f} [{100 * lead.low:+.1f}, {100 * lead.high:+.1f}]"
+            told = "" if lead is None else lead.percent("+")
             score = scores(found[form])["accuracy"].percent()
             print(f"| {data.name} | {form} | {score} | {each} | {told} | {took:.1f} |")
 

@@ -101,8 +101,8 @@ def points(values: np.ndarray) -> str:
 
 def difference(ours: list[ProbeResult], theirs: list[ProbeResult]) -> str:
     lead = scores(ours, minus=theirs)["accuracy"]
-    text = f"{100 * lead.estimate:+.1f} [{100 * lead.low:+.1f}, {100 * lead.high:+.1f}]"
-    return f"**{text}**" if lead.low > 0 else text
+    text = lead.percent("+")
+    return f"**{text}**" if lead.excludes_zero() and lead.estimate > 0 else text
 
 
 def lambda_spread(model: AudioEncoder, paths: list[str]) -> dict[str, float]:

@@ -121,8 +121,8 @@ def finetuned(folder: Path, part: str) -> Path:
     return folder
 
 
-def scores(folder: Path) -> None:
-    interval = {"estimate": 0.825, "low": 0.8, "high": 0.85, "level": 0.95}
+def scores(folder: Path, low: float | None = 0.8, high: float | None = 0.85) -> None:
+    interval = {"estimate": 0.825, "low": low, "high": high, "level": 0.95}
     (folder / "results.json").write_text(json.dumps({"records": [], "scores": {"accuracy": interval}}))
 
 
@@ -136,6 +136,8 @@ def test_a_fine_tuning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert "test accuracy" not in out
     scores(run)
     assert "test accuracy 82.5 [80.0, 85.0] %" in shown(capsys, run)
+    scores(run, None, None)
+    assert "test accuracy 82.5 [too few to tell] %" in shown(capsys, run)
 
 
 def test_a_fine_tuning_of_folds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

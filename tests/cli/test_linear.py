@@ -94,6 +94,8 @@ def test_a_split(
         found["accuracy"]["low"],
         found["accuracy"]["high"],
     )
+    assert found["accuracy"]["method"] == "exact" and found["macro_f1"]["low"] is None, "three groups"
+    assert "interval 95 %, exact, 3 groups" in text and "[too few to tell] %" in text and "[100.0, 100.0]" not in text
     (said,) = document["predictions"].values()
     assert np.mean([guess["truth"] == guess["predicted"][0] for guess in said]) == record.value
     assert [Path(guess["clip"]).stem for guess in said] == [str(i) for i in range(21, 30)]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
 from aasp.errors import AaspError
 from aasp.evaluate import intervals
-from aasp.evaluate.intervals import interval
+from aasp.evaluate.exact import binomial
+from aasp.evaluate.intervals import interval, span
 
 
 def clustered(rng: np.random.Generator, clusters: int = 40) -> tuple[np.ndarray, np.ndarray]:
@@ -140,3 +144,91 @@ def test_whole_clusters_are_drawn() -> None:
 def test_what_has_no_interval(clusters: list | None, minus: list | None, told: str) -> None:
     with pytest.raises(AaspError, match=told):
         interval([1.0, 0.0, 1.0], clusters=clusters, minus=minus)
+
+
+@pytest.mark.parametrize("clips", [1, 2, 3, 8, 60])
+@pytest.mark.parametrize("right", [0.0, 1.0])
+def test_all_right_or_all_wrong_is_the_exact_interval(clips: int, right: float) -> None:
+    found = interval(np.full(clips, right))
+    bound = 1 - 0.025 ** (1 / clips)
+    assert (found.low, found.high) == pytest.approx((1 - bound, 1) if right else (0, bound))
+    assert (found.estimate, found.method) == (right, "exact")
+
+
+def test_the_binomial_interval_is_scipys() -> None:
+    for hits, trials in ((0, 5), (1, 8), (7, 8), (39, 40), (12, 30), (5, 5)):
+        known = binomtest(hits, trials).proportion_ci(0.95, "exact")
+        assert binomial(hits / trials, trials, 0.95) == pytest.approx((known.low, known.high))
+    values = np.repeat([1.0, 0.0], [37, 3])
+    known = binomtest(37, 40).proportion_ci(0.95, "exact")
+    found = interval(values)
+    assert (found.low, found.high) == pytest.approx((known.low, known.high), abs=0.005) and found.method == "exact"
+    assert interval(np.repeat([1.0, 0.0], [30, 10])).method == "bootstrap"
+
+
+def test_a_group_of_clips_that_are_all_right_counts_once() -> None:
+    found = interval(np.ones((3, 30)), clusters=np.arange(30) // 10)
+    assert (found.low, found.high, found.clusters, found.seeds) == (pytest.approx(0.025 ** (1 / 3)), 1.0, 3, 3)
+
+
+@pytest.mark.parametrize("clusters", [2, 3, 5, 8, 20])
+@pytest.mark.parametrize("mean", [0.8, 0.95, 0.99])
+def test_few_groups_are_covered_where_resampling_fails(clusters: int, mean: float, rng: np.random.Generator) -> None:
+    """Groups of five clips whose accuracies differ: correlation 0.3 within a group."""
+    covered, drawn = 0, 0
+    group = np.repeat(np.arange(clusters), 5)
+    for _ in range(150):
+        chance = rng.beta(mean * 7 / 3, (1 - mean) * 7 / 3, clusters)
+        values = (rng.random(clusters * 5) < chance[group]).astype(float)
+        found = interval(values, clusters=group, resamples=200)
+        covered += found.low <= mean <= found.high
+        means = values.reshape(clusters, 5).mean(1)[rng.integers(0, clusters, (200, clusters))].mean(1)
+        drawn += np.quantile(means, 0.025) <= mean <= np.quantile(means, 0.975)
+    assert covered / 150 >= 0.90
+    assert drawn < covered
+
+
+@pytest.mark.parametrize("clips", [1, 2, 8, 100])
+def test_systems_that_are_right_on_the_same_clips_may_differ_on_others(clips: int) -> None:
+    values = np.arange(clips) % 2.0
+    found = interval(values, minus=values)
+    bound = 1 - 0.025 ** (1 / clips)
+    assert (found.estimate, found.low, found.high) == (0, pytest.approx(-bound), pytest.approx(bound))
+    assert not found.excludes_zero() and found.percent("+").startswith("+0.0 [-")
+
+
+@pytest.mark.parametrize(("clips", "told"), [(4, False), (5, None), (6, True), (20, True)])
+def test_a_lead_on_a_few_clips_is_none(clips: int, told: bool | None) -> None:
+    """By a sign test four of four has p = 0.125, six of six 0.03; resampling calls four clear."""
+    theirs = np.ones(40)
+    theirs[:clips] = 0
+    found = interval(np.ones(40), minus=theirs)
+    assert told is None or found.excludes_zero() == told
+    assert found.low < found.estimate < found.high
+
+
+def test_fewer_than_six_clusters_of_anything_else_have_no_ends(rng: np.random.Generator) -> None:
+    for clips in (2, 3, 5):
+        total = [lambda weights: float(weights.sum())]
+        for found in (interval(rng.normal(size=clips)), interval(total, clusters=np.arange(clips))):
+            assert (found.low, found.high, found.method) == (None, None, "none")
+            assert found.percent().endswith("[too few to tell]") and not found.excludes_zero()
+            assert found.about() == f"too few to tell: {clips} clips"
+            assert json.loads(json.dumps(found.to_dict(), allow_nan=False))["low"] is None
+    assert interval(rng.normal(size=6)).method == "bootstrap"
+
+
+def test_a_share_that_is_no_mean_and_never_varies_has_no_ends() -> None:
+    perfect = [lambda weights: 1.0]
+    assert interval(perfect, clusters=np.arange(30), share=True).method == "none"
+    assert interval(perfect, minus=perfect, clusters=np.arange(30), share=True).method == "none"
+
+
+def test_what_is_said_of_an_interval(rng: np.random.Generator) -> None:
+    assert interval(np.ones(8)).percent() == "100.0 [63.1, 100.0]"
+    assert interval(np.ones(8)).about() == "95 %, exact, 8 clips"
+    assert interval(np.ones(1)).about() == "95 %, exact, 1 clip"
+    values, group = clustered(rng)
+    assert interval(values, clusters=group).about() == "95 %, bootstrap over 40 groups"
+    assert interval(np.stack([values] * 2), resamples=20).about() == "95 %, bootstrap over clips and 2 seeds"
+    assert span(None, 1.0, str) == span(0.0, None, str) == "too few to tell" and span(1, 2, str, " to ") == "1 to 2"

@@ -30,6 +30,32 @@ def test_it_agrees_with_scikit_learn(shape: str, blobs: tuple, rng: np.random.Ge
         np.testing.assert_allclose(head.weight.T, oracle.coef_, atol=1e-4)
 
 
+@pytest.mark.parametrize("shape", ["n > D", "n < D"])
+def test_weak_penalties_converge_too(shape: str, blobs: tuple, rng: np.random.Generator) -> None:
+    """Classes that a hyperplane parts: the loss is flat far out, and a solver that stops early is far from the end."""
+    X, y = blobs
+    X, y = (wide(X, rng), y) if shape == "n < D" else (X[:60], y[:60])
+    fitted = Rotated(X, y, 4)
+    for C, solution in zip((10.0, 75.0), fitted.path((10.0, 75.0)), strict=True):
+        oracle = LogisticRegression(C=C, tol=1e-10, solver="newton-cholesky").fit(fitted.Z, y)
+        np.testing.assert_allclose(fitted.probabilities(fitted.Z, *solution), oracle.predict_proba(fitted.Z), atol=2e-5)
+
+
+@pytest.mark.parametrize("precise", [True, False], ids=["to keep", "draft"])
+@pytest.mark.parametrize("shape", ["n > D", "n < D"])
+def test_rounding_decides_nothing(shape: str, precise: bool, blobs: tuple, rng: np.random.Generator) -> None:
+    """The same dimensions in another order: every product rounds otherwise, as on another processor."""
+    X, y = blobs
+    X = wide(X, rng) if shape == "n < D" else X
+    found = []
+    for order in (np.arange(X.shape[1]), *(rng.permutation(X.shape[1]) for _ in range(3))):
+        fitted = Rotated(X[:84][:, order], y[:84], 4)
+        seen = fitted.coordinates(X[84:][:, order])
+        found.append([fitted.probabilities(seen, *one) for one in fitted.path((1e-2, 1.0, 75.0), precise=precise)])
+    for other in found[1:]:
+        np.testing.assert_allclose(other, found[0], atol=2e-5 if precise else 1e-6)
+
+
 def test_multilabel_is_one_binary_problem_per_class(blobs: tuple, rng: np.random.Generator) -> None:
     X, y = blobs
     hot = (y[:, None] == np.arange(4)) | (rng.random((120, 4)) < 0.2)

@@ -7,7 +7,7 @@ import re
 from aasp.evaluate.intervals import Interval
 from aasp.report import style
 from aasp.report.page import Section, page
-from aasp.report.scores import TaskScores, answer, score_table, verdict
+from aasp.report.scores import TaskScores, answer, score_row, score_table, verdict
 
 
 def made(**changes: str) -> str:
@@ -76,6 +76,13 @@ def test_answer_is_a_sentence_for_each_rival():
         "Ours against a: better at pitch and rate, no clear difference at family. "
         "Against b: better at family, worse at rate, no clear difference at pitch."
     )
+
+
+def test_what_has_too_few_clusters_is_said_to():
+    few = Interval(0.05, None, None, 0.95, 3, 30, method="none")
+    assert verdict(few) == "+5.0 points (too few to tell), no clear difference"
+    row = score_row("ours", few, "first", 0.1)
+    assert "<span>too few to tell</span>" in row and "--low: 5.0; --high: 5.0; --at: 5.0" in row and "None" not in row
 
 
 def test_verdict_says_when_nothing_is_certain():

@@ -102,6 +102,12 @@ def test_notes_tell_deviations_over_seeds_from_those_over_folds() -> None:
     ]
 
 
+def test_a_single_score_without_an_interval_says_why() -> None:
+    alone = replace(ONE, benchmark="y", split="test")
+    assert only([alone]).common == ["One seed; too few clips or groups to tell an interval."]
+    assert only(folds(0.7)).common == ["One seed.", "Unfinished: 1 of 5 folds."]
+
+
 def test_all_folds_need_no_word() -> None:
     assert only(folds(0.1, 0.2, 0.3, 0.4, 0.5)).common == [
         "Mean ± sample standard deviation over the folds of one seed."

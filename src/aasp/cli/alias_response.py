@@ -122,5 +122,8 @@ def _print(found: dict[str, Any]) -> None:
     print("all of modulations above the post-patch Nyquist frequency; rates are one of eight, chance is 12.5 %")
 
 
-def _percent(interval: dict[str, float]) -> str:
-    return f"{100 * interval['estimate']:.0f} [{100 * interval['low']:.0f}, {100 * interval['high']:.0f}]"
+def _percent(interval: dict[str, float | None]) -> str:
+    from aasp.evaluate.intervals import span
+
+    tell = lambda value: f"{100 * value:.0f}"
+    return f"{tell(interval['estimate'])} [{span(interval['low'], interval['high'], tell)}]"

@@ -147,4 +147,6 @@ def _show(document: dict[str, Any]) -> None:
 
 
 def _number(told: dict[str, float] | None) -> str:
-    return "–" if told is None else f"{told['estimate']:.3f} [{told['low']:.3f}, {told['high']:.3f}]"
+    from aasp.evaluate.intervals import span
+
+    return "–" if told is None else f"{told['estimate']:.3f} [{span(told['low'], told['high'], '{:.3f}'.format)}]"

@@ -113,7 +113,7 @@ def _tell(arguments: Finetune, asked: Finetuning, outcome: Outcome) -> None:
     trained = clock(60 * sum(map(minutes, outcome.folders)))
     told = {
         **{name: f"{one.percent()} %" for name, one in scores.items()},
-        "interval": f"95 %, bootstrap over {'clips' if result.clusters is None else 'groups of clips'}",
+        "interval": next(iter(scores.values())).about(),
         "parts": ", ".join(f"{round_.name}: {100 * value:.1f}" for round_, value in parts),
         "clips": f"{len(result.test):,} scored, {len(task.classes)} classes",
         "training": f"{asked.recipe.name}, {asked.recipe.steps:,} steps, {trained}",

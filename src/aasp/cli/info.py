@@ -231,7 +231,10 @@ def _scores(path: Path) -> dict[str, str]:
     """The scores in a results file, with their intervals."""
     if not path.exists():
         return {}
-    percent = lambda one: "{:.1f} [{:.1f}, {:.1f}] %".format(*(100 * one[key] for key in ("estimate", "low", "high")))
+    from aasp.evaluate.intervals import span
+
+    tell = lambda value: f"{100 * value:.1f}"
+    percent = lambda one: f"{tell(one['estimate'])} [{span(one['low'], one['high'], tell)}] %"
     return {f"test {name}": percent(one) for name, one in _json(path).get("scores", {}).items()}
 
 

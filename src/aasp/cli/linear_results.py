@@ -46,7 +46,6 @@ class Scored:
 def show_scores(protocol: Protocol, labelled: LabelledSet, scored: Scored, skipped: int) -> None:
     """Print the scores with their intervals, and what every round chose."""
     task, first = scored.tasks[0], scored.results[0]
-    drawn = "clips" if first.clusters is None else f"{len(set(first.clusters.tolist())):,} groups"
     seeds = len(scored.each)
     spread = f"{_percents(scored.each)}; deviation {100 * np.std(scored.each, ddof=1):.1f}" if seeds > 1 else None
     facts(
@@ -54,7 +53,7 @@ def show_scores(protocol: Protocol, labelled: LabelledSet, scored: Scored, skipp
         {
             **{name: f"{one.percent()} %" for name, one in scored.scores.items()},
             "seeds": spread,
-            "interval": f"95 %, bootstrap over {drawn}" + (f" and {seeds} seeds" if seeds > 1 else ""),
+            "interval": next(iter(scored.scores.values())).about(),
             "clips": f"{len(first.test):,} scored of {len(task.y):,}, {len(task.classes)} classes",
             "note": scored.notes or None,
             "skipped": f"{skipped:,}" if skipped else None,
@@ -80,8 +79,7 @@ def show_scores(protocol: Protocol, labelled: LabelledSet, scored: Scored, skipp
 def show_lead(ours: Scored, theirs: Scored, lead: Mapping[str, Interval]) -> None:
     """Print the paired differences of two models."""
     points = {
-        name: f"{100 * one.estimate:+.1f} [{100 * one.low:+.1f}, {100 * one.high:+.1f}] points"
-        + ("" if one.excludes_zero() else ", no clear difference")
+        name: f"{one.percent('+')} points" + ("" if one.excludes_zero() else ", no clear difference")
         for name, one in lead.items()
     }
     facts(f"{ours.model} minus {theirs.model}, paired", points)

@@ -11,6 +11,10 @@ same draw of clusters; their seeds are drawn apart unless they belong together i
 - What is peculiar to a seed on a clip is counted more than once (no bootstrap of a crossed table avoids that): where it
   is large, intervals err towards the wide side; where two or three seeds differ more than clusters do, to the narrow.
 
+Resampling tells nothing of what it never saw. Shares (accuracy, macro-F1, mAP) of which fewer than six clusters tell
+anything get the exact interval of `exact`; what has no such interval and no spread, or fewer than six clusters, has no
+ends: too few to tell. (A measurement that isn't a share and never varies over six clusters or more doesn't by luck.)
+
 The same clusters and seed give the same draws, so intervals of different systems on one test set are paired as well.
 n clips, S training seeds, G clusters, R resamples. Source: Efron & Tibshirani 1993, ch. 13 (percentile interval);
 Field & Welsh 2007 (whole clusters); Owen 2007, "The pigeonhole bootstrap" (both sides of a crossed table); McCarthy &
@@ -21,11 +25,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from aasp.errors import AaspError
+from aasp.evaluate.exact import LEAST, one_share, paired_shares
 
 Statistic = Callable[[np.ndarray], float]
 """A score of one seed, given how often each clip counts, (n,) ≥ 0."""
@@ -34,27 +40,60 @@ DRAWS = 2**24
 """Clusters drawn at a time, 128 MB of counts: all resamples of 50,000 clips together would be gigabytes."""
 
 
+TOO_FEW = "too few to tell"
+
+
+def span(low: float | None, high: float | None, tell: Callable[[float], str], joint: str = ", ") -> str:
+    """The ends of an interval as `78.1, 86.4`, each written by `tell`; in words where there are none."""
+    return TOO_FEW if low is None or high is None else f"{tell(low)}{joint}{tell(high)}"
+
+
+def clear(low: float | None, high: float | None) -> bool:
+    """True when the whole interval lies on one side of zero: what "beats" means in the tables."""
+    return low is not None and high is not None and (low > 0 or high < 0)
+
+
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with its percentile interval, and how many clusters, clips and seeds it rests on."""
+    """An estimate with its interval, and how many clusters, clips and seeds it rests on.
+
+    Attributes:
+        estimate: the score, or the difference.
+        low, high: ends of the interval; None where there are too few clusters to tell.
+        level: coverage asked for.
+        clusters, clips, seeds: how many.
+        method: how the ends were found; "none" where there are none.
+    """
 
     estimate: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     level: float
     clusters: int
     clips: int
     seeds: int = 1
+    method: Literal["bootstrap", "exact", "none"] = "bootstrap"
 
     def excludes_zero(self) -> bool:
         """True when the whole interval lies on one side of zero: what "beats" means in the tables."""
-        return self.low > 0 or self.high < 0
+        return clear(self.low, self.high)
 
-    def percent(self) -> str:
-        """The interval as `82.5 [78.1, 86.4]`, in per cent."""
-        return f"{100 * self.estimate:.1f} [{100 * self.low:.1f}, {100 * self.high:.1f}]"
+    def percent(self, sign: str = "") -> str:
+        """The interval as `82.5 [78.1, 86.4]`, in per cent; with a sign for differences."""
+        tell = lambda value: f"{100 * value:{sign}.1f}"
+        return f"{tell(self.estimate)} [{span(self.low, self.high, tell)}]"
 
-    def to_dict(self) -> dict[str, float]:
+    def about(self) -> str:
+        """How the interval was found, for a person: `95 %, bootstrap over 40 groups`."""
+        single = self.clusters == self.clips
+        some = f"{self.clusters:,} {'clip' if single else 'group'}{'s' if self.clusters > 1 else ''}"
+        if self.method == "none":
+            return f"{TOO_FEW}: {some}"
+        seeds = f" and {self.seeds} seeds" if self.seeds > 1 else ""
+        level, drawn = f"{100 * self.level:.0f} %", "clips" if single else some
+        return f"{level}, exact, {some}" if self.method == "exact" else f"{level}, bootstrap over {drawn}{seeds}"
+
+    def to_dict(self) -> dict[str, float | str | None]:
         return asdict(self)
 
 
@@ -65,6 +104,7 @@ def interval(
     clusters: ArrayLike | None = None,
     rounds: ArrayLike | None = None,
     matched: bool = False,
+    share: bool | None = None,
     resamples: int | None = None,
     level: float = 0.95,
     seed: int = 0,
@@ -80,12 +120,13 @@ def interval(
             with functions.
         rounds: fold of each clip, shape (n,): the score is then the mean over folds of the mean of each.
         matched: the two systems' seeds belong together in pairs (say, the same initial weights) and are drawn as such.
+        share: scores lie between 0 and 1, so that those that never vary may be luck; None: if they are all 0 or 1.
         resamples: number of draws; 10,000 for means, 1,000 for functions.
         level: coverage asked for.
         seed: seed of the draws.
 
     Raises:
-        AaspError: lengths differ, nothing to average, or only one cluster (no variation between clusters to draw from).
+        AaspError: lengths differ, nothing to average, or only one cluster of several clips (draw those).
     """
     systems = [_system(one) for one in ((scores,) if minus is None else (scores, minus))]
     sizes_n = [one.shape[1] for one in systems if isinstance(one, np.ndarray)]
@@ -104,11 +145,28 @@ def interval(
         whole = np.ones((1, sizes.size)), np.full((1, len(system)), 1 / len(system))
         estimate += sign * float(_drawn(system, group, folds, *whole)[0])
     for block, counts in _cluster_counts(sizes.size, resamples, np.random.default_rng(seed)):
-        for sign, system, share in zip(signs, systems, shares, strict=True):
-            drawn[block] += sign * _drawn(system, group, folds, counts, share[block])
+        for sign, system, seeds in zip(signs, systems, shares, strict=True):
+            drawn[block] += sign * _drawn(system, group, folds, counts, seeds[block])
+    share = all(_zeros_and_ones(one) for one in systems) if share is None else share
+    made = lambda low, high, how: Interval(estimate, low, high, level, sizes.size, clips, len(systems[0]), how)
+    few = sizes.size < LEAST
     # A resample in which the statistic is undefined (say, no positive left in any class) carries no information.
-    low, high = np.nanquantile(drawn, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(estimate, float(low), float(high), level, sizes.size, clips, len(systems[0]))
+    if share and minus is None:
+        low, high, rarer = one_share(estimate, float(np.nanvar(drawn)), sizes.size, clips, level)
+        if rarer < LEAST or few:
+            # Not for a statistic of clips that can't tell how it varies.
+            counted = isinstance(systems[0], np.ndarray) or not (few or estimate in (0.0, 1.0))
+            return made(low, high, "exact") if counted else made(None, None, "none")
+    elif share and len(sizes_n) == 2:
+        ours, theirs = (one for one in systems if isinstance(one, np.ndarray))
+        wins, losses = _wins(ours, theirs, matched), _wins(theirs, ours, matched)
+        differ = np.unique(group[(wins + losses) > 0]).size
+        if differ < LEAST:
+            whole = np.ones((1, sizes.size)), np.ones((1, 1))
+            better, worse = (float(_drawn(one[None], group, folds, *whole)[0]) for one in (wins, losses))
+            return made(*paired_shares(better, worse, sizes.size, level), "exact")
+    low, high = (float(end) for end in np.nanquantile(drawn, [(1 - level) / 2, (1 + level) / 2]))
+    return made(None, None, "none") if few or (share and high - low < 1e-12) else made(low, high, "bootstrap")
 
 
 def _system(scores: ArrayLike | Sequence[Statistic]) -> np.ndarray | Sequence[Statistic]:
@@ -118,13 +176,23 @@ def _system(scores: ArrayLike | Sequence[Statistic]) -> np.ndarray | Sequence[St
     return np.atleast_2d(np.asarray(scores, dtype=np.float64))
 
 
+def _zeros_and_ones(system: np.ndarray | Sequence[Statistic]) -> bool:
+    return isinstance(system, np.ndarray) and bool(np.isin(system, (0.0, 1.0)).all())
+
+
+def _wins(ours: np.ndarray, theirs: np.ndarray, matched: bool) -> np.ndarray:
+    """By how much the first is better, 0 where it isn't, of each clip (n,): a mean over pairs of seeds."""
+    lead = ours - theirs if matched else (ours[:, None] - theirs).reshape(-1, ours.shape[1])
+    return np.maximum(lead, 0).mean(axis=0)
+
+
 def _cluster_index(clusters: ArrayLike | None, clips: int) -> tuple[np.ndarray, np.ndarray]:
     """Cluster number of each clip (n,) and clips per cluster (G,)."""
     labels = np.arange(clips) if clusters is None else np.asarray(clusters)
     if labels.shape != (clips,):
         raise AaspError(f"clusters: {labels.size} labels for {clips} clips; give one per clip")
     _, group, sizes = np.unique(labels, return_inverse=True, return_counts=True)
-    if sizes.size < 2:
+    if sizes.size < 2 and clips != 1:
         raise AaspError(f"interval: {sizes.size} cluster(s) in {clips} clips; a cluster bootstrap needs two or more")
     return group, sizes
 

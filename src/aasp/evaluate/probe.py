@@ -7,7 +7,7 @@ define it. n clips, m of them scored, D dimensions, K classes.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -144,7 +144,10 @@ def scores(results: Sequence[ProbeResult], minus: Sequence[ProbeResult] | None =
     main = first.alone if minus is None and len(results) == 1 else _interval(results, minus, _main)
     if first.multilabel:
         return {first.metric: main}
-    return {first.metric: main, "macro_f1": _interval(results, minus, lambda result: result.macro_f1)}
+    f1 = _interval(results, minus, lambda result: result.macro_f1)
+    if minus is not None and main.method != "bootstrap":  # they differ on too few clips for any score
+        f1 = replace(f1, low=None, high=None, method="none")
+    return {first.metric: main, "macro_f1": f1}
 
 
 def _main(result: ProbeResult) -> Any:
@@ -162,6 +165,7 @@ def _interval(
         minus=None if minus is None else [read(result) for result in minus],
         clusters=np.arange(len(first.test)) if first.clusters is None else first.clusters,
         rounds=first.rounds,
+        share=True,
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from aasp.evaluate.intervals import Interval
+from aasp.evaluate.intervals import Interval, span
 
 TONES = ("first", "second", "third")
 
@@ -38,10 +38,10 @@ def score_table(tasks: Sequence[TaskScores]) -> str:
 
 def verdict(difference: Interval) -> str:
     """A paired difference in points, told as a fact or as nothing certain."""
-    points, low, high = (
-        f"{100 * value:+.1f}".replace("-", "−") for value in (difference.estimate, difference.low, difference.high)
-    )
-    return f"{points} points ({low} to {high})" + ("" if difference.excludes_zero() else ", no clear difference")
+    points = lambda value: f"{100 * value:+.1f}".replace("-", "−")
+    ends = span(difference.low, difference.high, points, " to ")
+    told = "" if difference.excludes_zero() else ", no clear difference"
+    return f"{points(difference.estimate)} points ({ends}){told}"
 
 
 def answer(tasks: Sequence[TaskScores]) -> str:
@@ -61,12 +61,14 @@ def answer(tasks: Sequence[TaskScores]) -> str:
 
 def score_row(name: str, score: Interval, tone: str, chance: float) -> str:
     """One score with its interval drawn from 0 to 100 %, as a row of a table."""
-    percent = {"low": score.low, "high": score.high, "at": score.estimate, "chance": chance}
+    bar = {"low": score.low, "high": score.high}
+    percent = {key: score.estimate if end is None else end for key, end in bar.items()}  # no ends, no bar
+    percent |= {"at": score.estimate, "chance": chance}
     style = "; ".join(f"--{key}: {100 * value:.1f}" for key, value in percent.items())
-    span = f"{100 * score.low:.1f}–{100 * score.high:.1f}"
+    ends = span(score.low, score.high, lambda value: f"{100 * value:.1f}", "–")
     return (
         f'<tr class="{tone}"><th class="name" scope="row">{escape(name)}</th>'
-        f'<td class="number"><b>{100 * score.estimate:.1f}</b> <span>{span}</span></td>'
+        f'<td class="number"><b>{100 * score.estimate:.1f}</b> <span>{ends}</span></td>'
         f'<td><span class="scale" style="{style}" aria-hidden="true"><u></u><i></i><b></b></span></td></tr>'
     )
 

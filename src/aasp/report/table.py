@@ -194,6 +194,8 @@ def _notes(column: Column, summary: Summary) -> list[str]:
         notes = ["Mean ± sample standard deviation over the folds of one seed."]
     else:
         brackets = "; in brackets the 95 % interval over clips or their groups" if summary.interval else ""
+        if summary.interval is None and summary.split:
+            brackets = "; too few clips or groups to tell an interval"
         notes = [f"One seed{brackets}."]
     if not summary.split and summary.folds < folds:
         notes.append(f"Unfinished: {summary.folds} of {folds} folds.")

@@ -49,6 +49,18 @@ def test_the_answer_tells_what_the_part_brings_and_what_is_unclear(found: dict[s
     assert answer(found) == "The ablation has no two cells to compare yet."
 
 
+def test_too_few_clusters_are_said_to_be(found: dict[str, Any], tmp_path: Path) -> None:
+    for one in found["rows"]:
+        one["score"] |= {"low": None, "high": None}
+        for less in one["differences"]:
+            less["lead"] |= {"low": None, "high": None}
+            less["detectable"] = None
+    assert answer(found).endswith("no clear difference anywhere.")
+    first, second = section(found, tmp_path)
+    assert len(first.panels) == 2
+    assert "against conv: +20.0 (too few to tell)" in second.panels[0] and "None" not in second.panels[0]
+
+
 def test_every_number_is_on_the_page(found: dict[str, Any], tmp_path: Path) -> None:
     first, second = section(found, tmp_path)
     assert len(first.panels) == 2 and all(panel.startswith("<svg") for panel in first.panels)

@@ -19,7 +19,7 @@ RNG = np.random.default_rng(0)
 
 
 def test_variance_against_naive_sums():
-    values = [RNG.normal(k, 1 + k, (5 + k, 3, 4)) + np.arange(4) for k in range(3)]
+    values = [RNG.normal(k, 1 + k, (5 + k, 3, 4)) + np.arange(4) for k in range(6)]
     found = parameters.variance(values)
     each = [(x.mean(), [[p.mean() for p in column] for column in x]) for x in values]
     clips = np.var([mean for mean, _ in each])
@@ -84,9 +84,10 @@ def test_the_untrained_stem_is_the_one_that_a_seed_gives():
     assert all(torch.equal(a, b) for a, b in zip(begun.state_dict().values(), again.state_dict().values(), strict=True))
 
 
-def test_one_clip_has_no_interval():
+def test_fewer_than_six_clips_have_no_interval():
     found = over_clips(np.array([0.25]), minus=np.array([0.05]))
     assert found == {"estimate": 0.2, "low": None, "high": None} and percent(found) == "20.0 %"
-    assert percent(over_clips(np.array([0.2, 0.3]))) == "25.0 % (20.0 to 30.0)"
+    assert percent(over_clips(np.array([0.2, 0.3]))) == "25.0 %", "20.0 to 30.0 would be right half the time"
+    assert percent(over_clips(np.tile([0.2, 0.3], 50))).startswith("25.0 % (24.0 to 26.0")
     assert [number(x) for x in (0.123, 0.00042, 0.00001, 0, 1)] == ["12.3", "0.042", "<0.01", "0", "100.0"]
-    assert percent(over_clips(np.array([1e-5, 2e-5]))) == "<0.01 %"
+    assert percent(over_clips(np.array([1e-5, 2e-5] * 3))) == "<0.01 %"

@@ -82,7 +82,8 @@ def test_a_second_subject_is_compared_clip_by_clip() -> None:
     told = first.told(first)
     assert told["chance"] == 1 / 8
     assert {row["stage"] for row in told["rows"]} == {"frames", "stem"}
-    assert all(row["lead"]["estimate"] == row["lead"]["low"] == row["lead"]["high"] == 0 for row in told["rows"])
+    for lead in (row["lead"] for row in told["rows"]):
+        assert lead["estimate"] == 0 and lead["low"] == -lead["high"] < -0.05, "alike on 32 clips is not alike on all"
     assert first.told(None)["rows"][0]["lead"] is None
 
 

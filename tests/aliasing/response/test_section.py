@@ -108,6 +108,14 @@ def test_the_answer_has_its_uncertainty(found: dict) -> None:
     assert "aape (stem) in 60 % [56, 63] of clips, +50 [+46, +53] points against conv <1>." in answer(found)
 
 
+def test_too_few_clips_have_no_ends(found: dict, tmp_path: Path) -> None:
+    for model in found["models"]:
+        for one in (model["decoding"] or {"rows": []})["rows"]:
+            one["accuracy"] |= {"low": None, "high": None}
+    assert "conv <1> (stem) in 60 % [too few to tell] of clips" in answer(found)
+    assert "60 %" in texts(section(found, tmp_path)[1].panels[0])
+
+
 def test_the_answer_of_many_models_names_the_first_and_the_best(found: dict) -> None:
     one = json.dumps(found["models"][0])
     found["models"] = [json.loads(one) | {"name": f"model {k}"} for k in range(6)]

@@ -14,7 +14,7 @@ from aasp.aliasing.ablation.measures import Scores
 from aasp.aliasing.ablation.suite import Suite
 from aasp.aliasing.ablation.units import Unit
 from aasp.errors import AaspError
-from aasp.evaluate.intervals import Interval, interval
+from aasp.evaluate.intervals import Interval, interval, span
 from aasp.training.tracking import read_metrics
 
 DETECTABLE = 2.8
@@ -28,12 +28,13 @@ class Difference:
     Attributes:
         against: the other.
         lead: their difference and its interval.
-        detectable: the smallest true difference that this many seeds and clips would show four times in five.
+        detectable: the smallest true difference that this many seeds and clips would show four times in five; None
+            where they are too few to tell.
     """
 
     against: str
     lead: Interval
-    detectable: float
+    detectable: float | None
 
 
 @dataclass(frozen=True)
@@ -119,14 +120,15 @@ def table(rows: Sequence[Row]) -> list[str]:
     head = f"| cell | {unit.about} [95 %] | each seed | minus | paired [95 %] | detectable |"
     lines = [head, "|---|---|---|---|---|---|"]
     for row in rows:
-        score = f"{plain(row.score.estimate)} [{plain(row.score.low)}, {plain(row.score.high)}]"
+        score = f"{plain(row.score.estimate)} [{span(row.score.low, row.score.high, plain)}]"
         head = f"| {row.cell} | {score} | {', '.join(map(plain, row.seeds))}"
         if not row.differences:
             lines.append(f"{head} | | | |")
         for one in row.differences:
-            lead = f"{unit.tell(one.lead.estimate)} [{unit.tell(one.lead.low)}, {unit.tell(one.lead.high)}]"
+            lead = f"{unit.tell(one.lead.estimate)} [{span(one.lead.low, one.lead.high, unit.tell)}]"
             lead = f"**{lead}**" if one.lead.excludes_zero() else lead
-            lines.append(f"{head} | {one.against} | {lead} | {plain(one.detectable)} |")
+            least = "–" if one.detectable is None else plain(one.detectable)
+            lines.append(f"{head} | {one.against} | {lead} | {least} |")
             head = "| | |"
     return lines
 
@@ -149,4 +151,5 @@ def _difference(ours: Mapping[int, Scores], theirs: Mapping[int, Scores], name: 
         rounds=first.rounds,
         matched=True,
     )
-    return Difference(name, lead, DETECTABLE * (lead.high - lead.low) / (2 * 1.96))
+    width = None if lead.low is None or lead.high is None else lead.high - lead.low
+    return Difference(name, lead, None if width is None else DETECTABLE * width / (2 * 1.96))

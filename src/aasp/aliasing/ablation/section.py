@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from aasp.aliasing.ablation.units import Unit
+from aasp.evaluate.intervals import clear, span
 from aasp.report.page import Section
 from aasp.report.style import FIRST, MUTED, RULE, drawn, panel
 
@@ -23,20 +25,22 @@ def answer(found: Mapping[str, Any]) -> str:
     if asked is None:
         return "The ablation has no two cells to compare yet."
     name, whole = asked["name"], found["cells"][0]["name"]
-    clear, rest = [], []
+    found_it, rest = [], []
     units = {row["measure"]: Unit(row["metric"]) for row in found["rows"]}
     for measure, one in _leads(found, name).items():
         tell = units[measure].tell
         # The whole system's lead over the cell: what the part in question brings.
-        lead, low, high = -one["lead"]["estimate"], -one["lead"]["high"], -one["lead"]["low"]
-        if low > 0 or high < 0:
-            clear.append(f"{measure} {tell(lead)}{units[measure].name} ({tell(low)} to {tell(high)})")
+        lead = one["lead"]
+        less, more = (None if lead[end] is None else -lead[end] for end in ("high", "low"))
+        ends = span(less, more, tell, " to ")
+        if clear(lead["low"], lead["high"]):
+            found_it.append(f"{measure} {tell(-lead['estimate'])}{units[measure].name} ({ends})")
         else:
-            rest.append(f"{measure} ({tell(low)} to {tell(high)})")
+            rest.append(f"{measure} ({ends})")
     seeds, steps = found["seeds"], found["settings"].get("steps")
     said = f"In {seeds} trainings of {steps:,} steps each, {whole} against {name}: "
-    said += f"{'; '.join(clear)}" if clear else "no clear difference anywhere"
-    return said + (f"; no clear difference on {', '.join(rest)}." if rest and clear else ".")
+    said += f"{'; '.join(found_it)}" if found_it else "no clear difference anywhere"
+    return said + (f"; no clear difference on {', '.join(rest)}." if rest and found_it else ".")
 
 
 def section(found: Mapping[str, Any], folder: Path) -> list[Section]:
@@ -50,7 +54,8 @@ def section(found: Mapping[str, Any], folder: Path) -> list[Section]:
         if shown:
             values = [[lead[key] for key in ("estimate", "low", "high")] for lead in shown.values()]
             unit = Unit(rows[0]["metric"])
-            panels.append(forest(list(shown), unit.scale * np.array(values), title=measure, what=unit.axis))
+            points = unit.scale * np.array(values, dtype=float)
+            panels.append(forest(list(shown), points, title=measure, what=unit.axis))
     told = Section(
         TITLE,
         f"""Every cell was trained alike, {found["settings"].get("steps"):,} steps from the same
@@ -70,7 +75,7 @@ def forest(names: Sequence[str], points: np.ndarray, *, title: str, what: str) -
 
     Args:
         names: of the cells.
-        points: difference, low and high of each, shape (cells, 3).
+        points: difference, low and high of each, shape (cells, 3); NaN where there are no ends.
         title: of the panel.
         what: differences are of, with its unit.
     """
@@ -119,17 +124,18 @@ def _table(found: Mapping[str, Any]) -> str:
         body.append(f'<tr><th class="task" colspan="3" scope="rowgroup">{head}</th></tr>')
         for row in rows:
             score = row["score"]
-            span = f"{tell(score['low'], '')} to {tell(score['high'], '')}"
+            ends = span(score["low"], score["high"], partial(tell, sign=""), " to ")
             leads = "<br>".join(
                 f"against {escape(one['against'])}: {tell(one['lead']['estimate'])} "
-                f"({tell(one['lead']['low'])} to {tell(one['lead']['high'])}; "
-                f"could have seen {tell(one['detectable'], '')})"
+                f"({span(one['lead']['low'], one['lead']['high'], tell, ' to ')}"
+                + ("" if one["detectable"] is None else f"; could have seen {tell(one['detectable'], '')}")
+                + ")"
                 for one in row["differences"]
             )
             cell = cells[row["cell"]]
             body.append(
                 f'<tr><th class="name" scope="row">{escape(row["cell"])}<small>{escape(cell["asks"])}</small></th>'
-                f'<td class="number"><b>{tell(score["estimate"], "")}</b> <span>{span}</span></td><td>{leads}</td></tr>'
+                f'<td class="number"><b>{tell(score["estimate"], "")}</b> <span>{ends}</span></td><td>{leads}</td></tr>'
             )
     return f"<table><tbody>{''.join(body)}</tbody></table>"
 

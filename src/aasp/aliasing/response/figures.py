@@ -147,7 +147,7 @@ def states(
 
 @dataclass(frozen=True)
 class Bar:
-    """An accuracy with its interval, as fractions, and who has it."""
+    """An accuracy with its interval (NaN: none), as fractions, and who has it."""
 
     name: str
     color: str

@@ -11,6 +11,7 @@ import numpy as np
 
 from aasp.aliasing.response import figures
 from aasp.aliasing.response.figures import Bar, Curve, color
+from aasp.evaluate.intervals import span
 from aasp.report.page import Section
 
 STAGES = {"states": "SBLU states", "stem": "stem", "encoder": "encoder"}
@@ -99,7 +100,7 @@ def summary_cells(summary: Json) -> list[str]:
 def _decoding(found: Json) -> Section:
     decoding = next(model["decoding"] for model in found["models"] if model["decoding"])
     frames = decoding["rows"][0]["accuracy"]
-    ceiling = Bar("frames", "", frames["estimate"], frames["low"], frames["high"])
+    ceiling = Bar("frames", "", *_ends(frames))
     low, high = (f"{hz:.3g}" for hz in (decoding["classes_hz"][0], decoding["classes_hz"][-1]))
     return Section(
         "Whether fast rates can still be read",
@@ -119,9 +120,7 @@ def _bars(found: Json, pooling: str) -> Iterator[Bar]:
     for number, model in enumerate(found["models"]):
         for row in (model["decoding"] or {"rows": []})["rows"]:
             if row["pooling"] == pooling:
-                accuracy = row["accuracy"]
-                values = (accuracy[name] for name in ("estimate", "low", "high"))
-                yield Bar(f"{model['name']}, {STAGES[row['stage']]}", color(number), *values)
+                yield Bar(f"{model['name']}, {STAGES[row['stage']]}", color(number), *_ends(row["accuracy"]))
 
 
 def _gain(found: Json) -> Section:
@@ -228,10 +227,16 @@ def _stages(found: Json) -> Iterator[tuple[int, Json, Json]]:
             yield number, model, one
 
 
+def _ends(interval: Json) -> np.ndarray:
+    """Estimate, low and high, NaN where there are no ends."""
+    return np.array([interval[name] for name in ("estimate", "low", "high")], dtype=float)
+
+
 def _percent(interval: Json) -> str:
-    return f"{100 * interval['estimate']:.0f} % [{100 * interval['low']:.0f}, {100 * interval['high']:.0f}]"
+    tell = lambda value: f"{100 * value:.0f}"
+    return f"{tell(interval['estimate'])} % [{span(interval['low'], interval['high'], tell)}]"
 
 
 def _points(lead: Json) -> str:
-    values = (lead[name] for name in ("estimate", "low", "high"))
-    return "{} [{}, {}]".format(*(f"{100 * value:+.0f}".replace("-", "−") for value in values))
+    tell = lambda value: f"{100 * value:+.0f}".replace("-", "−")
+    return f"{tell(lead['estimate'])} [{span(lead['low'], lead['high'], tell)}]"

@@ -10,6 +10,7 @@ import numpy as np
 
 from aasp.aliasing.stability.figures import Curve, color, intervals, over_rate, over_shift, over_strength
 from aasp.aliasing.stability.series import Json, bar, curve, curves, depths
+from aasp.evaluate.intervals import clear, span
 from aasp.report.listing import listing
 from aasp.report.page import Section
 
@@ -207,22 +208,23 @@ def _sounds(found: Json, folder: Path) -> Section:
 def _number(told: Json | None, sign: str = "") -> str:
     if told is None:
         return "undefined"
-    return f"{told['estimate']:{sign}.2f} [{told['low']:{sign}.2f}, {told['high']:{sign}.2f}]"
+    tell = lambda value: f"{value:{sign}.2f}"
+    return f"{tell(told['estimate'])} [{span(told['low'], told['high'], tell)}]"
 
 
 def _percent(told: Json, sign: str = "") -> str:
-    low, high = (f"{100 * told[name]:{sign}.0f}" for name in ("low", "high"))
-    return f"{100 * told['estimate']:{sign}.0f} % [{low}, {high}]"
+    tell = lambda value: f"{100 * value:{sign}.0f}"
+    return f"{tell(told['estimate'])} % [{span(told['low'], told['high'], tell)}]"
 
 
 def _cell(told: Json | None) -> str:
     if told is None:
         return "–"
-    return f"{told['estimate']:.3f}<small>[{told['low']:.3f}, {told['high']:.3f}]</small>"
+    return f"{told['estimate']:.3f}<small>[{span(told['low'], told['high'], '{:.3f}'.format)}]</small>"
 
 
 def _clear(told: Json | None) -> str:
-    return "" if told is not None and (told["low"] > 0 or told["high"] < 0) else ", no clear difference"
+    return "" if told is not None and clear(told["low"], told["high"]) else ", no clear difference"
 
 
 def _hertz(found: Json) -> str:

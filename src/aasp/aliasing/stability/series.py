@@ -52,11 +52,12 @@ def depths(found: Json, model: Json) -> list[Curve]:
 
 def curve(name: str, x: np.ndarray, told: Sequence[Json | None], tone: str, control: bool = False) -> Curve:
     """A curve at x (K,); None where it has no value."""
-    values = np.array([[np.nan] * 3 if t is None else [t[k] for k in ("estimate", "low", "high")] for t in told])
-    estimate, low, high = values.T
+    values = [[None] * 3 if t is None else [t[k] for k in ("estimate", "low", "high")] for t in told]
+    estimate, low, high = np.array(values, dtype=float).T  # None becomes NaN
     return Curve(name, x, estimate, low, high, tone, control)
 
 
 def bar(told: Json | None) -> Bar:
     """An interval, None where there is none."""
-    return Bar(np.nan, np.nan, np.nan) if told is None else Bar(told["estimate"], told["low"], told["high"])
+    values = [None] * 3 if told is None else [told[key] for key in ("estimate", "low", "high")]
+    return Bar(*np.array(values, dtype=float))

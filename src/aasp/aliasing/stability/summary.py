@@ -18,7 +18,7 @@ from aasp.aliasing.stability.observe import Observed
 from aasp.aliasing.stability.rows import FAMILIES, RATES, Row
 from aasp.evaluate.intervals import Interval, Statistic, interval
 
-Told = dict[str, float]
+Told = dict[str, float | None]
 RESAMPLES, QUICK = 1_000, 300
 """For an interval, of which there are over a thousand; and for one that takes n² each."""
 
