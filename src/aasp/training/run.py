@@ -59,14 +59,18 @@ def starting_point(out: str | Path, resume: str | Path = "auto") -> Path | None:
 
 
 def recorded_steps(out: str | Path, resume: str | Path = "auto") -> int | None:
-    """The steps of the recipe of the run that `open_run` goes on with; None where there is no run.
+    """The steps of the recipe of the run that `open_run` goes on with; None where there is no run that tells.
 
     Raises:
         AaspError: `resume` has no checkpoint.
     """
     start = starting_point(out, resume)
-    file = None if start is None else Run(start.resolve().parents[1]).recipe
-    return json.loads(file.read_text()).get("steps") if file is not None and file.is_file() else None
+    if start is None:
+        return None
+    try:
+        return json.loads(Run(start.resolve().parents[1]).recipe.read_text())["steps"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # what is wrong with it, `check_run` says
 
 
 def check_run(
