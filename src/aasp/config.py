@@ -1,8 +1,7 @@
 """Frozen dataclasses as JSON and back, and single fields set by name from text.
 
-A field that may hold one of several dataclasses names which in `kind`: one of those in its annotation, or, where that
-is `Annotated[Contract, Parts(…)]`, also one of a user's own (`aasp.parts`). Set by name, the choice of a kind comes
-before that kind's own fields, in whatever order they are given.
+A field that may hold one of several dataclasses names which in `kind`: of those in its annotation, or, where that is
+`Annotated[Contract, Parts(…)]`, also of a user's own. Set by name, the kind comes before its fields, in any order.
 """
 
 from __future__ import annotations
@@ -282,8 +281,8 @@ def _convert_part(parts: Parts[Any], value: Any, where: str) -> Any:
     found = _named(parts.known, name, where)
     if not isinstance(value, Mapping):
         return found
-    own = "kind" in _hints(type(found))
-    return from_dict(type(found), {key: one for key, one in value.items() if own or key != "kind"}, where)
+    fields = dict(value) if "kind" in _hints(type(found)) else {key: value[key] for key in value if key != "kind"}
+    return from_dict(type(found), fields, where)
 
 
 def _named(find: Callable[[str], type[T]], name: str, where: str) -> T:

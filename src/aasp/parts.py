@@ -16,7 +16,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from types import ModuleType
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from aasp.errors import AaspError
 
@@ -80,8 +80,8 @@ class Parts(Generic[T]):
         return f"{own.__module__}:{own.__qualname__}"
 
     def _checked(self, found: Any, name: str) -> type[T]:
-        if isinstance(found, type) and issubclass(found, self.contract) and dataclasses.is_dataclass(found):
-            return found
+        if isinstance(found, type) and dataclasses.is_dataclass(found) and issubclass(found, self.contract):
+            return cast("type[T]", found)
         contract = f"{self.contract.__module__}.{self.contract.__qualname__}"
         raise AaspError(f"{self.what} {name!r} is no dataclass that derives from {contract}; name one that does")
 
