@@ -43,7 +43,7 @@ def fingerprint(config: Any, without: Collection[str] = ()) -> str:
 
 
 def from_dict(kind: type[T], values: Mapping[str, Any], where: str) -> T:
-    """A dataclass from JSON values; fields left out keep their defaults. No module is imported that the values name.
+    """A dataclass from JSON values, which import nothing; fields left out keep their defaults.
 
     Args:
         kind: the dataclass.
@@ -178,12 +178,9 @@ def _made(make: Callable[[], T], fields: Mapping[str, Any], where: str) -> T:
         return make()
     except ZeroDivisionError:
         is_zero = lambda value: type(value) in (int, float) and value == 0
-        zero = next(name for name, value in fields.items() if is_zero(value) or any(map(is_zero, _items(value))))
+        items = lambda value: value if isinstance(value, tuple) else (value,)
+        zero = next(name for name, value in fields.items() if any(map(is_zero, items(value))))
         raise AaspError(f"{where}{zero}={fields[zero]}: nothing can be divided by zero; give a positive one") from None
-
-
-def _items(value: Any) -> tuple[Any, ...]:
-    return value if isinstance(value, tuple) else ()
 
 
 def _unknown(name: str, config: Any, kinds: tuple[Any, ...], path: str) -> str:
@@ -298,4 +295,4 @@ def _named(find: Callable[[str], type[T]], name: str, where: str) -> T:
 def _hints(kind: Any) -> dict[str, Any]:
     """Field names to resolved types."""
     hints = get_type_hints(kind, include_extras=True)
-    return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
+    return {one.name: hints[one.name] for one in dataclasses.fields(kind)}

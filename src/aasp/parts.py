@@ -88,7 +88,8 @@ class Parts(Generic[T]):
     def _unknown(self, name: str) -> str:
         close = get_close_matches(name, self._ours, n=1)
         meant = f"did you mean {close[0]!r}? " if close else ""
-        return f"{name!r} is not one of {', '.join(self._ours)}; {meant}A {self.what} of your own is package.module:Name"
+        own = f"{meant}A {self.what} of your own is package.module:Name"
+        return f"{name!r} is not one of {', '.join(self._ours)}; {own}"
 
 
 def nearest(name: str, known: Mapping[str, Any]) -> str:
