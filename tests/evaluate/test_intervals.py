@@ -229,6 +229,6 @@ def test_what_is_said_of_an_interval(rng: np.random.Generator) -> None:
     assert interval(np.ones(8)).about() == "95 %, exact, 8 clips"
     assert interval(np.ones(1)).about() == "95 %, exact, 1 clip"
     values, group = clustered(rng)
-    assert interval(values, clusters=group).about() == "95 %, bootstrap over 40 groups"
+    assert interval(values, clusters=group).about() == "95 %, bootstrap over 40 groups of clips"
     assert interval(np.stack([values] * 2), resamples=20).about() == "95 %, bootstrap over clips and 2 seeds"
     assert span(None, 1.0, str) == span(0.0, None, str) == "too few to tell" and span(1, 2, str, " to ") == "1 to 2"

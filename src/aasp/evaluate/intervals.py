@@ -84,9 +84,10 @@ class Interval:
         return f"{tell(self.estimate)} [{span(self.low, self.high, tell)}]"
 
     def about(self) -> str:
-        """How the interval was found, for a person: `95 %, bootstrap over 40 groups`."""
+        """How the interval was found, for a person: `95 %, bootstrap over 40 groups of clips`."""
         single = self.clusters == self.clips
-        some = f"{self.clusters:,} {'clip' if single else 'group'}{'s' if self.clusters > 1 else ''}"
+        many = "s" if self.clusters > 1 else ""
+        some = f"{self.clusters:,} {f'clip{many}' if single else f'group{many} of clips'}"
         if self.method == "none":
             return f"{TOO_FEW}: {some}"
         seeds = f" and {self.seeds} seeds" if self.seeds > 1 else ""
