@@ -43,7 +43,7 @@ test-arithmetic: setup
 	OMP_NUM_THREADS=1 $(ARITHMETIC) $(BIN)/python -m pytest -n $(WORKERS) -m 'not slow' $(NUMBERS)
 
 # Each in a process of its own, nothing beside it. linear, finetune: only where AASP_DATA names the labelled sets.
-BENCHMARKS := sblu stem_share step embed frontend pipeline scaling startup $(if $(AASP_DATA),linear finetune)
+BENCHMARKS := sblu stem_share step embed frontend decoding pipeline scaling startup $(if $(AASP_DATA),linear finetune)
 
 bench: setup
 	@for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py || exit 1; done

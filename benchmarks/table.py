@@ -12,7 +12,8 @@ from pathlib import Path
 from harness import RESULTS, Row, Spread
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
-ORDER = ("sblu", "stem_share", "step", "embed", "frontend", "pipeline", "scaling", "startup", "linear", "finetune")
+ORDER = ("sblu", "stem_share", "step", "embed", "frontend", "decoding", "pipeline", "scaling", "startup")
+ORDER += ("linear", "finetune")
 BEGIN, END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
 
 
