@@ -8,6 +8,7 @@ few before them.
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,10 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from aasp.audio.error import AudioError, salvage
+from aasp.audio.error import RAW, AudioError, salvage
 
 # Packets decoded at each end to learn what one gives; the decoder has settled after some of the last.
 _HEAD, _SETTLING, _TAIL = 6, 12, 6
+# Codecs in which each sample stands on all those before it: a window of them is decoded from the beginning.
+_CUMULATIVE = re.compile(r"adpcm_(yamaha|g72|ima_qt|ct|4xm)|g723_1|g729|libspeex|speex|amr|lib(opencore|gsm)|gsm|qcelp|evrc")
 # What a decoder that starts inside a stream must hear before it gives what it would have given.
 _PREROLL_SECONDS = 0.5
 # A window so many packets from the start is not worth a seek.
@@ -41,6 +44,7 @@ class Part:
     begin: int = 0
     end: int = 0  # 0: to the end of the file
     samples: int | None = None  # as the end of an Ogg stream states them
+    ignoring_length: bool = False  # a WAV file's header has no length that could be believed
 
     @property
     def address(self) -> str:
@@ -56,6 +60,7 @@ class Index:
         times: presentation time of each packet (packets,), in the stream's units; empty where they don't tell packets
             apart.
         produced: samples given by all packets up to each (packets,).
+        lead: samples at the beginning that the encoder put there and that ffmpeg does not take away.
         rate: Hz.
         channels: how many.
         stated_rate: Hz of what was encoded, as the header has it: Opus always decodes at 48 kHz.
@@ -69,10 +74,11 @@ class Index:
     codec: str
     stated_rate: int
     stated_seconds: float | None
+    lead: int = 0
 
     @property
     def frames(self) -> int:
-        return int(self.produced[-1]) if len(self.produced) else 0
+        return max(0, int(self.produced[-1]) - self.lead) if len(self.produced) else 0
 
 
 def index(part: Part) -> Index:
@@ -92,11 +98,11 @@ def read(part: Part, begin: int, end: int) -> np.ndarray:
         AudioError: a packet is damaged, or the rate or the channels change.
     """
     table = index(part)
-    end = min(end, table.frames)
+    begin, end = begin + table.lead, min(end, table.frames) + table.lead
     out = np.empty((max(0, end - begin), table.channels), dtype=np.float32)
     if not len(out):
         return out
-    preroll = 0 if begin == 0 else max(0, begin - round(_PREROLL_SECONDS * table.rate))
+    preroll = 0 if begin == 0 or _CUMULATIVE.match(table.codec) else max(0, begin - round(_PREROLL_SECONDS * table.rate))
     first, wanted = (int(x) for x in np.searchsorted(table.produced, [preroll, begin], side="right"))
     first = first if preroll else 0  # the first packets may give nothing and yet be needed
     filled = begin
@@ -108,7 +114,7 @@ def read(part: Part, begin: int, end: int) -> np.ndarray:
             # The last packet of all takes with it what the decoder still held.
             place = int(table.produced[packet - 1]) if packet else 0
             given, expected = sum(map(len, blocks)), table.produced[packet] - place
-            if given < expected or (given > expected and table.produced[packet] < table.frames):
+            if given < expected or (given > expected and packet < len(table.produced) - 1):
                 raise _damaged(part, place / table.rate)
             for block in blocks:
                 low, high = max(place, begin), min(place + len(block), end)
@@ -131,7 +137,7 @@ def _decoded(
     if first > _NEAR_PACKETS and len(table.times) and part.demuxer in _SEEKABLE:
         container.seek(int(table.times[first]), stream=stream)
         number = -1
-    for packet in container.demux(stream):
+    for packet in _packets(part, container, stream):
         if packet.size == 0:
             break
         if number < 0:
@@ -167,7 +173,8 @@ def samples_of(path: str, frame: Any, rate: int, channels: int) -> np.ndarray:
         raise AudioError(path, reason, "cut it there into files")
     name = frame.format.name
     dtype = _DTYPES[name.removesuffix("p")]
-    planes = [np.frombuffer(plane, dtype) for plane in frame.planes]  # padded behind the last sample
+    # PyAV lists what lies behind the eighth plane as planes too; each is padded behind its last sample.
+    planes = [np.frombuffer(plane, dtype) for plane in frame.planes[: count if name.endswith("p") else 1]]
     if name.endswith("p"):
         array = np.stack([plane[: frame.samples] for plane in planes], axis=1)
     else:
@@ -190,8 +197,9 @@ def _index(part: Part, changed: int, size: int) -> Index:
     with _opened(part) as container:
         stream = _stream(part, container)
         codec, rate, channels = stream.codec_context.name, stream.rate, stream.channels
+        header_rate = rate
         if not rate or not channels:
-            raise AudioError(part.path, "its header states 0 Hz or no channels", "repair the header or remove the file")
+            raise AudioError(part.path, "its header states 0 Hz or no channels", RAW)
         stated = float(stream.duration * stream.time_base) if stream.duration else None
         extra = bytes(stream.codec_context.extradata or b"")
         given: Counter = Counter()
@@ -204,7 +212,7 @@ def _index(part: Part, changed: int, size: int) -> Index:
             return count
 
         try:
-            for packet in container.demux(stream):
+            for packet in _packets(part, container, stream):
                 if packet.size == 0:
                     break
                 times.append(packet.pts)
@@ -224,7 +232,7 @@ def _index(part: Part, changed: int, size: int) -> Index:
     if produced is None:
         produced = _counted(part, given)
     if not given:
-        raise AudioError(part.path, "zero length: no sound in it can be decoded", salvage(part.path))
+        raise AudioError(part.path, "zero length: no sound in it can be decoded", "fetch it again")
     (rate, channels), _ = given.most_common(1)[0]
     if codec == "vorbis" and part.samples is not None:
         # A last page may end before what its packets give; ffmpeg gives all of it.
@@ -232,8 +240,12 @@ def _index(part: Part, changed: int, size: int) -> Index:
     known = np.array([-1 if time is None else time for time in times[: len(produced)]], dtype=np.int64)
     if len(known) != len(produced) or not (np.diff(known) > 0).all():
         known = known[:0]
-    stated_rate = int.from_bytes(extra[12:16], "little") if extra.startswith(b"OpusHead") else 0
-    return Index(known, produced, rate, channels, codec, stated_rate or rate, stated)
+    stated_rate, lead = 0, 0
+    if extra.startswith(b"OpusHead"):
+        skip, stated_rate = int.from_bytes(extra[10:12], "little"), int.from_bytes(extra[12:16], "little")
+        if part.demuxer == "matroska":  # ffmpeg takes the header's rate for that of the samples to skip
+            lead = skip - round(skip * header_rate / rate)
+    return Index(known, produced, rate, channels, codec, stated_rate or rate, stated, max(0, lead))
 
 
 def _extrapolated(
@@ -261,7 +273,7 @@ def _counted(part: Part, given: Counter) -> np.ndarray:
     given.clear()
     with _opened(part) as container:
         stream = _stream(part, container)
-        for packet in container.demux(stream):
+        for packet in _packets(part, container, stream):
             try:
                 frames = stream.codec_context.decode(packet if packet.size else None)
             except av.error.FFmpegError:
@@ -277,24 +289,38 @@ def _counted(part: Part, given: Counter) -> np.ndarray:
     return np.cumsum(np.array(counts, dtype=np.int64))
 
 
+def _packets(part: Part, container: Any, stream: Any) -> Iterator[Any]:
+    """The packets of a stream, and one of size 0 at the end."""
+    import av
+
+    seconds = 0.0
+    try:
+        for packet in container.demux(stream):
+            if packet.pts is not None:
+                seconds = float(packet.pts * packet.time_base)
+            yield packet
+    except av.error.FFmpegError:
+        raise _damaged(part, seconds) from None
+
+
 def _opened(part: Part) -> Any:
     import av
 
+    options = {"protocol_whitelist": "file,subfile"}
+    if part.ignoring_length:
+        options["ignore_length"] = "1"
     try:
-        return av.open(
-            part.address,
-            format=part.demuxer,
-            options={"protocol_whitelist": "file,subfile"},
-            metadata_errors="ignore",
-        )
+        return av.open(part.address, format=part.demuxer, options=options, metadata_errors="ignore")
     except (av.error.FFmpegError, ValueError) as error:
         what = getattr(error, "strerror", None) or str(error)
         reason = f"truncated or damaged ({part.demuxer} that can't be opened: {what})"
-        raise AudioError(part.path, reason, salvage(part.path)) from None
+        raise AudioError(part.path, reason, "fetch it again: nothing of its sound is left") from None
 
 
 def _stream(part: Part, container: Any) -> Any:
     """The stream of sound; the others are not even read."""
+    import av
+
     stream = container.streams.best("audio")
     if stream is None:
         raise AudioError(part.path, "holds no sound, only pictures", "leave it out")
@@ -302,7 +328,11 @@ def _stream(part: Part, container: Any) -> Any:
         raise AudioError(part.path, "its codec is not known here", "convert it to FLAC with the program that made it")
     for other in container.streams:
         if other is not stream:
-            other.discard = "all"
+            other.discard = av.stream.Discard.all
+    # PyAV frees the list of channels of an order that has no name with each look at it, so one look is enough.
+    layout = stream.codec_context.layout
+    if "(" in layout.name:
+        stream.codec_context.layout = f"{layout.nb_channels}C"
     return stream
 
 

@@ -18,7 +18,7 @@ from typing import Protocol
 import numpy as np
 
 from aasp.audio import containers, ffmpeg, headers, mpeg, sndfile
-from aasp.audio.error import AudioError, salvage
+from aasp.audio.error import RAW, AudioError, quoted, salvage
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,6 @@ EXTENSIONS = frozenset().union(*(family.extensions for family in FAMILIES))
 
 _ALSO = {".wav": {"NIST SPHERE"}}  # as TIMIT has it
 _UNCOMPRESSED = {"WAV": "wav", "W64": "w64", "AIFF": "aiff", "AU": "au", "CAF": "caf"}
-# Format tags of WAV files that libsndfile reads as they are meant: PCM, MS ADPCM, float, A-law, µ-law, IMA ADPCM, GSM.
-_SNDFILE_TAGS = frozenset({None, 1, 2, 3, 6, 7, 0x11, 0x31})
 _VORBIS = "vorbis"  # an Ogg file of one stream of it, which libsndfile finds its way in
 _HEAD_BYTES = 1024
 # A rate outside of these, in Hz, is a header's mistake.
@@ -134,7 +132,7 @@ def family(path: str) -> Family:
     if found is None and extension in MP3.extensions:
         found = MP3  # what a download or a broadcast left may lie before its first frame
     if found is None:
-        remedy = "remove it, or, if it is sound, convert it to FLAC or WAV with the program that made it"
+        remedy = "leave it out, or, if it is sound, convert it to FLAC or WAV with the program that made it"
         raise AudioError(path, "not audio, or of a kind that is not read here", remedy)
     if extension in EXTENSIONS and extension not in found.extensions and found.name not in _ALSO.get(extension, ()):
         remedy = f"rename it to end in {' or '.join(sorted(found.extensions))}"
@@ -153,9 +151,12 @@ def opened(path: str) -> Iterator[Track]:
     try:
         if not _SLOWEST <= track.rate <= _FASTEST or track.channels <= 0:
             reason = f"its header states {track.rate:,} Hz and {track.channels} channel(s)"
-            raise AudioError(path, reason, "repair the header or remove the file")
+            raise AudioError(path, reason, RAW)
         if track.frames <= 0:
-            track.check_whole()  # cut behind its header
+            try:
+                track.check_whole()
+            except AudioError as error:  # cut behind its header
+                raise AudioError(path, error.reason, "fetch it again: no sound is left in it") from None
             raise AudioError(path, "zero length: a header without samples", "record it again")
         yield track
     finally:
@@ -182,17 +183,20 @@ def _track(path: str, kind: Family) -> Track:
 def _uncompressed(path: str, kind: Family) -> Track:
     with open(path, "rb") as file:
         samples = headers.samples(file, _UNCOMPRESSED[kind.name])
-    if samples is None:
-        raise AudioError(path, "zero length: a header without samples", "record it again")
-    missing = None
-    if samples.cut:
-        missing = f"truncated: {samples.present:,} of {samples.promised:,} bytes of sound are left", salvage(path)
-    elif samples.stale:
-        reason = f"its header counts {samples.promised:,} bytes of sound, and more follows that is no chunk of it"
-        missing = reason, f"keep all of it: ffmpeg -ignore_length 1 -i {path} whole.wav"
-    readers: list[Callable[[], Track]] = [lambda: Ffmpeg(path, [ffmpeg.Part(path, kind.demuxer)], missing)]
-    if samples.codec in _SNDFILE_TAGS:
-        readers.insert(0, lambda: sndfile.Sndfile(path, missing))
+    if isinstance(samples, tuple):
+        raise AudioError(path, *samples)
+    if samples.contradiction:
+        raise AudioError(path, *samples.contradiction)
+    missing = _why_not_whole(path, samples)
+    part = ffmpeg.Part(path, kind.demuxer, ignoring_length=samples.promised is None and kind.demuxer == "wav")
+    readers: list[Callable[[], Track]] = [
+        lambda: sndfile.Sndfile(path, missing),
+        lambda: Ffmpeg(path, [part], missing),
+    ]
+    if samples.big:
+        del readers[1]  # of which ffmpeg makes noise
+    elif not samples.plain:
+        readers.reverse()
     found: list[Track] = []
     errors: list[AudioError] = []
     for reader in readers:
@@ -201,11 +205,27 @@ def _uncompressed(path: str, kind: Family) -> Track:
         except AudioError as error:
             errors.append(error)
         # Where the recorder did not say how much there is, each of the two finds out in some formats only.
-        if found and samples.promised is not None:
+        if found and not (samples.plain and samples.promised is None):
             break
     if not found:
         raise errors[0]
     return max(found, key=lambda track: track.frames)
+
+
+def _why_not_whole(path: str, samples: headers.Samples) -> tuple[str, str] | None:
+    """Reason and remedy where an uncompressed file's length is not that of its header."""
+    if samples.cut:
+        return f"truncated: {samples.present:,} of {samples.promised:,} bytes of sound are left", salvage(path)
+    if samples.another_file:
+        ending, name = os.path.splitext(path)[1], quoted(path)
+        parted = f"head -c {samples.behind} {name} > first{ending}; tail -c +{samples.behind + 1} {name} > second{ending}"
+        return f"a second file follows its {samples.promised:,} bytes of sound", f"part them: {parted}"
+    if samples.excess:
+        reason = f"its header counts {samples.promised:,} bytes of sound, and more follows that is no chunk of it"
+        if path.lower().endswith((".wav", ".wave", ".bwf", ".rf64")):
+            return reason, f"keep all of it: ffmpeg -ignore_length 1 -i {quoted(path)} whole.wav"
+        return reason, RAW
+    return None
 
 
 class Ffmpeg:
@@ -248,11 +268,18 @@ class Ffmpeg:
 def _parts(path: str, kind: Family, changed: int, size: int) -> tuple[list[ffmpeg.Part], tuple[str, str] | None]:
     """What is to be read of a compressed file; reason and remedy if it is not whole."""
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        reason = containers.missing(content, kind.demuxer)
-        missing = (reason, salvage(path)) if reason else None
         if kind.demuxer != "ogg":
-            return [ffmpeg.Part(path, kind.demuxer)], missing
-        links = containers.ogg_links(content)
-        if len(links) == 1 and content.find(b"\x01vorbis", 0, 64) > 0:
+            reason = containers.missing(content, kind.demuxer)
+            return [ffmpeg.Part(path, kind.demuxer)], (reason, salvage(path)) if reason else None
+        tag = mpeg.tag_bytes(content[:10])
+        links = containers.ogg_links(content, tag)
+        reason = next((link.missing for link in links if link.missing), None)
+        missing = (reason, salvage(path)) if reason else None
+        # libsndfile leaves the channels of surround sound in Vorbis's own order.
+        vorbis = content.find(b"\x01vorbis", tag, tag + 64)
+        if len(links) == 1 and not tag and vorbis > 0 and content[vorbis + 11] <= 2:
             return [ffmpeg.Part(path, _VORBIS)], missing
-    return [ffmpeg.Part(path, "ogg", *link) for link in links], missing
+    if not links:
+        raise AudioError(path, "truncated: not one page of it is whole", "fetch it again")
+    many = [link.samples if link.streams == 1 else None for link in links]
+    return [ffmpeg.Part(path, "ogg", link.begin, link.end, n) for link, n in zip(links, many, strict=True)], missing

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import soundfile
 
-from aasp.audio.error import AudioError, salvage
+from aasp.audio.error import RAW, AudioError, salvage
 
 _UNKNOWN_FRAMES = 2**62  # its way to say that a FLAC encoder was writing to a pipe
 
@@ -37,8 +37,12 @@ class Sndfile:
 
     def decode(self, begin: int, end: int) -> np.ndarray:
         try:
-            self._sound.seek(begin)
-            frames_FC = self._sound.read(end - begin, dtype="float32", always_2d=True)
+            if self._sound.seekable():
+                self._sound.seek(begin)
+                frames_FC = self._sound.read(end - begin, dtype="float32", always_2d=True)
+            else:  # G.721 and the like, in which each sample stands on those before it
+                with soundfile.SoundFile(self._path) as sound:
+                    frames_FC = sound.read(end, dtype="float32", always_2d=True)[begin:]
         except (soundfile.LibsndfileError, ValueError, MemoryError) as error:
             why = getattr(error, "error_string", "its header promises too much").rstrip(".")
             reason = f"truncated or damaged before {end / self.rate:g} s ({why})"
@@ -63,6 +67,6 @@ def _why_unopened(path: str, message: str, missing: tuple[str, str] | None) -> t
     """Reason and remedy for libsndfile's message."""
     if missing is not None:
         return missing
-    if "incomplete" in message:
-        return "its header states 0 Hz or no channels", "repair the header or remove the file"
+    if "incomplete" in message or "Channel count is zero" in message:
+        return "its header states 0 Hz or no channels", RAW
     return f"truncated or damaged ({message.rstrip('.')})", salvage(path)
