@@ -15,6 +15,7 @@ from bench.uncompressed import patched
 from bench.workshop import Workshop
 
 MP3_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
+BANDS = "ffmpeg 5 has a mistake in its bands at 24 kHz; mpg123 and ffmpeg 8 agree to 1e-6"
 LAYER2 = "ffmpeg by itself decodes layer II to 16 bits"
 LOSSY = 5e-3  # what a decoder that starts within a stream may differ by
 
@@ -87,7 +88,9 @@ def frames_of(content: bytes) -> list[int]:
 def _case(name: str, make, **more) -> Case:
     more.setdefault("window_tolerance", LOSSY)
     if any(word in name for word in ("24000", "cbr-64", "vbr-8", "vbr-9", "abr-60")):
-        more.update(truth=mpg123, tolerance=1e-5, why="ffmpeg before 6 had two wrong numbers in the table of 24 kHz")
+        # libsndfile guesses the length of those that don't state it.
+        known = not name.endswith(("bare", "-t"))
+        more.update(truth=mpg123 if known else None, tolerance=1e-5 if known else None, why=BANDS)
     return Case("MP3", f"{name}.mp3", make, **more)
 
 
@@ -195,7 +198,7 @@ def _garbage() -> Iterator[Case]:
     yield _case("mono-behind", lambda w: bare(w.lame("-V 5")) + bare(w.lame("-V 5", w.source(44_100, 1))), refused="change")
     yield _case("vbri", lambda w: (b := bare(w.lame("-V 5"))) and with_vbri(b, len(frames_of(b))))
     yield _case("vbri-cut", lambda w: (b := bare(w.lame("-V 5"))) and with_vbri(b, len(frames_of(b)) + 9), refused="truncated")
-    yield _case("xing-counts-itself", lambda w: _miscounted(w.lame("-V 5"), 1))
+    yield _case("xing-counts-itself", lambda w: _miscounted(w.lame("-V 5"), 1), longer=(-1073,), why="ffmpeg then leaves the padding at the end")
     yield _case("xing-0", lambda w: _miscounted(w.lame("-V 5"), None))
     for share in (0.3, 0.9, 0.99):
         yield _case(f"cut-{share}", lambda w, s=share: (c := w.lame("-V 5"))[: round(s * len(c))], refused="truncated")

@@ -114,7 +114,7 @@ def _flac() -> Iterator[Case]:
         yield Case("FLAC", f"cut-{cut}-from-a-pipe.flac", lambda w, c=cut: w.piped("flac")[:-c], refused="truncated")
     yield Case("FLAC", "twice.flac", lambda w: 2 * w.sndfile("flac", 16_000, 1, subtype="PCM_16"), refused="second")
     yield Case("FLAC", "another-behind.flac", lambda w: w.sndfile("flac", 16_000, 1, subtype="PCM_16") + w.sndfile("flac", 16_000, 1, 3.0, subtype="PCM_16"), refused="second")
-    yield Case("FLAC", "twice-from-a-pipe.flac", lambda w: 2 * w.piped("flac"), refused="second")
+    yield Case("FLAC", "twice-from-a-pipe.flac", lambda w: 2 * w.piped("flac"), truth=parts(lambda w: w.piped("flac"), lambda w: w.piped("flac")), why="ffmpeg loses frames where the second begins")
     yield Case("FLAC", "header-alone.flac", lambda w: w.sndfile("flac", 16_000, 1, subtype="PCM_16")[:42], refused="truncated", sound=False)
     yield Case("FLAC", "empty-stream.flac", lambda w: w.sndfile("flac", 16_000, 1, subtype="PCM_16")[:26] + bytes(16), refused="truncated", sound=False)
 

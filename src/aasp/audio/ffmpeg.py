@@ -22,7 +22,7 @@ from aasp.audio.error import RAW, AudioError, salvage
 # Packets decoded at each end to learn what one gives; the decoder has settled after some of the last.
 _HEAD, _SETTLING, _TAIL = 6, 12, 6
 # Codecs in which each sample stands on all those before it: a window of them is decoded from the beginning.
-_CUMULATIVE = re.compile(r"adpcm_(yamaha|g72|ima_qt|ct|4xm)|g723_1|g729|libspeex|speex|amr|lib(opencore|gsm)|gsm|qcelp|evrc")
+_CUMULATIVE = re.compile(r"adpcm_(yamaha|ima_qt|ct|4xm)|(adpcm_)?g72|(lib)?(speex|gsm|opencore)|amr|qcelp|evrc")
 # What a decoder that starts inside a stream must hear before it gives what it would have given.
 _PREROLL_SECONDS = 0.5
 # A window so many packets from the start is not worth a seek.
@@ -33,6 +33,9 @@ _SEEKABLE = frozenset({"mov", "matroska", "ogg", "wv", "tta", "caf", "asf", "avi
 _VARIABLE = frozenset({"vorbis"})
 # ffmpeg's sample formats; a p behind one stands for a plane a channel.
 _DTYPES = {"u8": np.uint8, "s16": np.int16, "s32": np.int32, "s64": np.int64, "flt": np.float32, "dbl": np.float64}
+
+NOTHING = "zero length: no sound in it can be decoded"
+"""The reason to refuse a file of which nothing can be decoded."""
 
 
 @dataclass(frozen=True)
@@ -193,11 +196,11 @@ def _index(part: Part, changed: int, size: int) -> Index:
     times: list[int | None] = []
     durations: list[int] = []
     head: list[int] = []
+    full = 0  # what Opus packets at the beginning hold, with what is to be skipped
     tail: deque = deque(maxlen=_SETTLING + _TAIL)
     with _opened(part) as container:
         stream = _stream(part, container)
         codec, rate, channels = stream.codec_context.name, stream.rate, stream.channels
-        header_rate = rate
         if not rate or not channels:
             raise AudioError(part.path, "its header states 0 Hz or no channels", RAW)
         stated = float(stream.duration * stream.time_base) if stream.duration else None
@@ -219,6 +222,7 @@ def _index(part: Part, changed: int, size: int) -> Index:
                 durations.append(packet.duration or 0)
                 if len(head) < _HEAD:
                     head.append(decode(packet))
+                    full += opus_samples(bytes(packet)) if codec.endswith("opus") else 0
                 tail.append(packet)
             produced = None
             if len(times) > _HEAD + _SETTLING + _TAIL:
@@ -232,7 +236,7 @@ def _index(part: Part, changed: int, size: int) -> Index:
     if produced is None:
         produced = _counted(part, given)
     if not given:
-        raise AudioError(part.path, "zero length: no sound in it can be decoded", "fetch it again")
+        raise AudioError(part.path, NOTHING, "fetch it again")
     (rate, channels), _ = given.most_common(1)[0]
     if codec == "vorbis" and part.samples is not None:
         # A last page may end before what its packets give; ffmpeg gives all of it.
@@ -243,8 +247,8 @@ def _index(part: Part, changed: int, size: int) -> Index:
     stated_rate, lead = 0, 0
     if extra.startswith(b"OpusHead"):
         skip, stated_rate = int.from_bytes(extra[10:12], "little"), int.from_bytes(extra[12:16], "little")
-        if part.demuxer == "matroska":  # ffmpeg takes the header's rate for that of the samples to skip
-            lead = skip - round(skip * header_rate / rate)
+        if part.demuxer == "matroska" and 0 < sum(head):  # ffmpeg skips too little where the track's rate is not 48 kHz
+            lead = skip - (full - sum(head))
     return Index(known, produced, rate, channels, codec, stated_rate or rate, stated, max(0, lead))
 
 
@@ -263,6 +267,15 @@ def _extrapolated(
     if not each or not alike or middle.min() <= 0 or {*head[2:], *settled[:-1]} != {each}:
         return None
     return np.cumsum([*head, *[each] * len(middle), *settled])
+
+
+def opus_samples(packet: bytes) -> int:
+    """Samples at 48 kHz in an Opus packet (RFC 6716, section 3.1)."""
+    if not packet:
+        return 0
+    kind, code = packet[0] >> 3, packet[0] & 3
+    each = (480, 960, 1920, 2880)[kind & 3] if kind < 12 else (480, 960)[kind & 1] if kind < 16 else 120 << (kind & 3)
+    return each * (1 if code == 0 else 2 if code < 3 else packet[1] & 63 if len(packet) > 1 else 0)
 
 
 def _counted(part: Part, given: Counter) -> np.ndarray:

@@ -79,8 +79,8 @@ _VORBIS = "vorbis"  # an Ogg file of one stream of it, which libsndfile finds it
 _HEAD_BYTES = 1024
 # A rate outside of these, in Hz, is a header's mistake.
 _SLOWEST, _FASTEST = 100, 10_000_000
-# Demuxers whose headers state how long the sound is, and by how much sound may fall short of that: a packet or two.
-_STATING, _SHORT_SECONDS = frozenset({"mov", "ape", "tta", "wv", "caf"}), 0.2
+# Demuxers whose headers state how long the sound is, to the sample, or within a packet or two.
+_STATING, _NEARLY_STATING, _SHORT_SECONDS = frozenset({"ape", "tta", "wv", "flac"}), frozenset({"mov", "caf"}), 0.2
 
 
 class Track(Protocol):
@@ -170,8 +170,10 @@ def _track(path: str, kind: Family) -> Track:
     if kind.name in _UNCOMPRESSED:
         return _uncompressed(path, kind)
     if kind.name == "FLAC":
-        sound = sndfile.Sndfile(path, look=True)
-        if sound.knows_its_length:
+        with open(path, "rb") as file:
+            tagged = file.read(3) == b"ID3"  # which libsndfile stumbles over
+        sound = None if tagged else sndfile.Sndfile(path, look=True)
+        if sound is not None and sound.knows_its_length:
             return sound
     status = os.stat(path)
     parts, missing = _parts(path, kind, status.st_mtime_ns, status.st_size)
@@ -233,7 +235,12 @@ class Ffmpeg:
 
     def __init__(self, path: str, parts: list[ffmpeg.Part], missing: tuple[str, str] | None) -> None:
         self._path, self._parts, self._missing = path, parts, missing
-        self._indices = [ffmpeg.index(part) for part in parts]
+        try:
+            self._indices = [ffmpeg.index(part) for part in parts]
+        except AudioError as error:
+            if missing is None or not error.reason.startswith(ffmpeg.NOTHING):
+                raise
+            raise AudioError(path, missing[0], "fetch it again: no sound is left in it") from None
         first = self._indices[0]
         self.rate, self.channels, self.stated_rate = first.rate, first.channels, first.stated_rate
         for one in self._indices:
@@ -242,9 +249,10 @@ class Ffmpeg:
                 raise AudioError(path, reason, "split it into its streams")
         self.frames = sum(one.frames for one in self._indices)
         stated = first.stated_seconds
-        if missing is None and parts[0].demuxer in _STATING and stated is not None:
+        demuxer = parts[0].demuxer
+        if missing is None and demuxer in _STATING | _NEARLY_STATING and stated is not None:
             seconds = self.frames / self.rate
-            if seconds < stated - max(_SHORT_SECONDS, 0.01 * stated):
+            if seconds < stated - (1.5 / self.rate if demuxer in _STATING else _SHORT_SECONDS):
                 self._missing = f"truncated: {seconds:g} s are left of {stated:g} s", salvage(path)
 
     def decode(self, begin: int, end: int) -> np.ndarray:

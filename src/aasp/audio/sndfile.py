@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import soundfile
 
-from aasp.audio.error import RAW, AudioError, salvage
+from aasp.audio import flac
+from aasp.audio.error import RAW, AudioError, quoted, salvage
 
 _UNKNOWN_FRAMES = 2**62  # its way to say that a FLAC encoder was writing to a pipe
 
@@ -56,8 +57,20 @@ class Sndfile:
     def check_whole(self) -> None:
         if self._missing is not None:
             raise AudioError(self._path, *self._missing)
-        if self._look:
+        if not self._look or self.frames <= 0:
+            return
+        try:
             self.decode(self.frames - 1, self.frames)
+        except AudioError as error:
+            try:
+                self.decode(0, 1)
+            except AudioError:
+                raise AudioError(self._path, error.reason, "fetch it again: no sound is left in it") from None
+            raise
+        with open(self._path, "rb") as file:
+            if flac.another_follows(file, self.frames):
+                reason = f"a second FLAC file follows the {self.frames / self.rate:g} s that its header counts"
+                raise AudioError(self._path, reason, f"keep all of it: ffmpeg -i {quoted(self._path)} kept.wav")
 
     def close(self) -> None:
         self._sound.close()
