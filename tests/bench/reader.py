@@ -18,6 +18,7 @@ from queue import Empty, Queue
 
 LIMIT_BYTES = 2 << 30
 LIMIT_SECONDS = 10.0
+FIRST_SECONDS = 70.0  # the first file waits for what is imported
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def reports(paths: Sequence[Path]) -> tuple[list[Report], str]:
         child.stdin.close()
         lines, errors = _queue(child.stdout), _queue(child.stderr)
         before = len(found)
-        limit = LIMIT_SECONDS + 60  # the first file waits for what is imported
+        limit = FIRST_SECONDS
         while len(found) - before < len(left):
             try:
                 line = lines.get(timeout=limit)

@@ -34,9 +34,6 @@ _VARIABLE = frozenset({"vorbis"})
 # ffmpeg's sample formats; a p behind one stands for a plane a channel.
 _DTYPES = {"u8": np.uint8, "s16": np.int16, "s32": np.int32, "s64": np.int64, "flt": np.float32, "dbl": np.float64}
 
-NOTHING = "zero length: no sound in it can be decoded"
-"""The reason to refuse a file of which nothing can be decoded."""
-
 
 @dataclass(frozen=True)
 class Part:
@@ -236,7 +233,7 @@ def _index(part: Part, changed: int, size: int) -> Index:
     if produced is None:
         produced = _counted(part, given)
     if not given:
-        raise AudioError(part.path, NOTHING, "fetch it again")
+        raise AudioError(part.path, "zero length: no sound in it can be decoded", "fetch it again")
     (rate, channels), _ = given.most_common(1)[0]
     if codec == "vorbis" and part.samples is not None:
         # A last page may end before what its packets give; ffmpeg gives all of it.
@@ -290,9 +287,7 @@ def _counted(part: Part, given: Counter) -> np.ndarray:
             try:
                 frames = stream.codec_context.decode(packet if packet.size else None)
             except av.error.FFmpegError:
-                if counts and sum(counts):
-                    raise _damaged(part, sum(counts) / (stream.rate or 1)) from None
-                frames = []
+                raise _damaged(part, sum(counts) / (stream.rate or 1)) from None
             count = sum(frame.samples for frame in frames)
             given.update((frame.sample_rate, len(frame.layout.channels)) for frame in frames)
             if packet.size:
@@ -342,6 +337,9 @@ def _stream(part: Part, container: Any) -> Any:
     for other in container.streams:
         if other is not stream:
             other.discard = av.stream.Discard.all
+    if part.demuxer == "caf" and stream.codec_context.name == "alac":
+        # The last packet says itself how short it is, and ffmpeg would cut it by as much again.
+        stream.codec_context.flags2 |= av.codec.context.Flags2.skip_manual
     # PyAV frees the list of channels of an order that has no name with each look at it, so one look is enough.
     layout = stream.codec_context.layout
     if "(" in layout.name:
@@ -350,4 +348,4 @@ def _stream(part: Part, container: Any) -> Any:
 
 
 def _damaged(part: Part, seconds: float) -> AudioError:
-    return AudioError(part.path, f"truncated or damaged at {seconds:.2f} s", salvage(part.path))
+    return AudioError(part.path, f"truncated or damaged at {max(0.0, seconds):.2f} s", salvage(part.path))

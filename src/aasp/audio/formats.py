@@ -198,7 +198,7 @@ def _uncompressed(path: str, kind: Family) -> Track:
     if samples.big:
         del readers[1]  # of which ffmpeg makes noise
     elif not samples.plain:
-        readers.reverse()
+        del readers[0]  # which rounds in its own way, and writes to the terminal where an MP3 stream is damaged
     found: list[Track] = []
     errors: list[AudioError] = []
     for reader in readers:
@@ -237,10 +237,10 @@ class Ffmpeg:
         self._path, self._parts, self._missing = path, parts, missing
         try:
             self._indices = [ffmpeg.index(part) for part in parts]
-        except AudioError as error:
-            if missing is None or not error.reason.startswith(ffmpeg.NOTHING):
+        except AudioError:
+            if missing is None:
                 raise
-            raise AudioError(path, missing[0], "fetch it again: no sound is left in it") from None
+            raise AudioError(path, missing[0], "fetch it again") from None
         first = self._indices[0]
         self.rate, self.channels, self.stated_rate = first.rate, first.channels, first.stated_rate
         for one in self._indices:

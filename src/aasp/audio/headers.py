@@ -20,14 +20,14 @@ _STREAMED = 0x7FFF0000
 _PADDING_BYTES = 64
 _W64_ID = bytes.fromhex("f3acd3118cd100c04f8edb8a")  # what follows the four letters in a W64 chunk's name
 _FILES = (b"RIFF", b"RIFX", b"RF64", b"BW64", b"FORM", b"caff", b".snd", b"riff")  # how another file begins
-# Codecs that libsndfile reads as they are meant: PCM, float, A-law, µ-law, ALAC, and G.721 and G.723 as Sun wrote them.
-# Of the others, ADPCM above all, every decoder rounds in its own way, and ffmpeg's is taken.
+# Codecs that libsndfile reads as they are meant: PCM, float, A-law, µ-law, and G.721 and G.723 as Sun wrote them. Of
+# the others, ADPCM above all, every decoder rounds in its own way, and ffmpeg's is taken.
 _PLAIN: dict[str, frozenset[int | bytes]] = {
-    "wav": frozenset({1, 3, 6, 7, 0x40}),
+    "wav": frozenset({1, 3, 6, 7, 0x38, 0x40}),
     "w64": frozenset({1, 3, 6, 7}),
     "aiff": frozenset({b"NONE", b"sowt", b"twos", b"raw ", b"in24", b"in32", b"fl32", b"FL32", b"fl64", b"FL64"})
-    | {b"ulaw", b"ULAW", b"alaw", b"ALAW"},
-    "caf": frozenset({b"lpcm", b"ulaw", b"alaw", b"alac"}),
+    | {b"ulaw", b"ULAW", b"alaw", b"ALAW", b"DWVW", b"GSM "},
+    "caf": frozenset({b"lpcm", b"ulaw", b"alaw"}),
     "au": frozenset({1, 2, 3, 4, 5, 6, 7, 23, 25, 26, 27}),
 }
 _AAC = frozenset({0xFF, 0x706D, 0x1600})  # as raw frames, of which nothing says where one ends
