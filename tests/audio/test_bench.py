@@ -10,6 +10,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+
 from bench.case import Case
 from bench.catalogue import SHELVES, cases
 from bench.oracle import judged

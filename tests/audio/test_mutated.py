@@ -1,4 +1,4 @@
-"""Two thousand spoilt files: each is listed, read or refused, within 10 s and 2 GiB, and nothing is written or falls over."""
+"""Two thousand spoilt files: each is listed, and read or refused within 10 s and 2 GiB; nothing falls over."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from bench.mutate import mutations
 from bench.reader import LIMIT_SECONDS, reports
 from bench.workshop import Workshop
 
-# Of the files that `scan` calls usable, so many of a thousand of all may turn out not to be: damage in the middle, which
-# only decoding all of it shows (docs/reliability.md has the counts).
+# Of a thousand files, so many may be usable to `scan` and turn out not to be: damage in the middle, which only decoding
+# all of it shows (docs/reliability.md has the counts).
 UNLIKE_PER_THOUSAND = 40
 SCAN = """
 import json, sys
@@ -93,4 +94,6 @@ def test_a_file_that_turns_out_bad_is_named_where_it_is_used(tmp_path: Path) -> 
     pipeline = CropPipeline(manifest, seconds=0.5, batch=2, seed=0, workers=0, cache=True)
     for _ in range(4):
         next(pipeline)
-    assert [(Path(one.path).name, "truncated or damaged" in one.reason) for one in pipeline.skipped] == [("holed.flac", True)]
+    assert [(Path(one.path).name, "truncated or damaged" in one.reason) for one in pipeline.skipped] == [
+        ("holed.flac", True)
+    ]

@@ -12,7 +12,6 @@ import soundfile
 from aasp.audio.mpeg import frame_bytes
 from bench.case import Case
 from bench.uncompressed import patched
-from bench.workshop import Workshop
 
 MP3_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 BANDS = "ffmpeg 5 has a mistake in its bands at 24 kHz; mpg123 and ffmpeg 8 agree to 1e-6"
@@ -26,7 +25,11 @@ def synchsafe(size: int) -> bytes:
 
 def id3(size: int, version: int = 3, flags: int = 0, noise: bool = True) -> bytes:
     """An ID3v2 tag with a picture of so many bytes, among them what looks like frames."""
-    picture = np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8).tobytes() if noise else b"\xff\xfb\x90\0" * (size // 4)
+    picture = (
+        np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8).tobytes()
+        if noise
+        else b"\xff\xfb\x90\0" * (size // 4)
+    )
     if version == 2:
         frame = b"PIC" + (len(picture) + 6).to_bytes(3, "big") + b"\0PNG\3\0" + picture
     else:
@@ -149,9 +152,28 @@ def _encoders() -> Iterator[Case]:
     yield _case("libsndfile-constant-bare", lambda w: bare(w.sndfile("mp3", 44_100, 2, bitrate_mode="CONSTANT")))
     yield _case("no-xing", lambda w: w.ffmpeg("mp3", "-c:a libmp3lame -write_xing 0"))
     yield _case("no-xing-quality", lambda w: w.ffmpeg("mp3", "-c:a libmp3lame -q:a 4 -write_xing 0"))
-    for name, options in (("layer2", "-c:a mp2"), ("layer2-mono", "-c:a mp2 -ac 1 -b:a 64k"), ("layer2-16k", "-c:a mp2 -ar 16000"), ("twolame", "-c:a libtwolame")):
-        yield Case("MP3", f"{name}.mp2", lambda w, o=options: w.ffmpeg("mp2", o), window_tolerance=LOSSY, tolerance=4e-5, why=LAYER2)
-        yield Case("MP3", f"{name}-named.mp3", lambda w, o=options: w.ffmpeg("mp2", o), window_tolerance=LOSSY, tolerance=4e-5, why=LAYER2)
+    for name, options in (
+        ("layer2", "-c:a mp2"),
+        ("layer2-mono", "-c:a mp2 -ac 1 -b:a 64k"),
+        ("layer2-16k", "-c:a mp2 -ar 16000"),
+        ("twolame", "-c:a libtwolame"),
+    ):
+        yield Case(
+            "MP3",
+            f"{name}.mp2",
+            lambda w, o=options: w.ffmpeg("mp2", o),
+            window_tolerance=LOSSY,
+            tolerance=4e-5,
+            why=LAYER2,
+        )
+        yield Case(
+            "MP3",
+            f"{name}-named.mp3",
+            lambda w, o=options: w.ffmpeg("mp2", o),
+            window_tolerance=LOSSY,
+            tolerance=4e-5,
+            why=LAYER2,
+        )
 
 
 def _tags() -> Iterator[Case]:
@@ -159,23 +181,50 @@ def _tags() -> Iterator[Case]:
         kind = vbr.strip("-").replace(" ", "")
         for version in (2, 3, 4):
             for size in (100, 4_000, 300_000):
-                yield _case(f"id3-2.{version}-{size}-{kind}", lambda w, v=version, s=size, o=vbr: id3(s, v) + bare(w.lame(o)))
-            yield _case(f"id3-2.{version}-false-syncs-{kind}", lambda w, v=version, o=vbr: id3(50_000, v, noise=False) + bare(w.lame(o)))
+                yield _case(
+                    f"id3-2.{version}-{size}-{kind}", lambda w, v=version, s=size, o=vbr: id3(s, v) + bare(w.lame(o))
+                )
+            yield _case(
+                f"id3-2.{version}-false-syncs-{kind}",
+                lambda w, v=version, o=vbr: id3(50_000, v, noise=False) + bare(w.lame(o)),
+            )
         yield _case(f"id3-footer-{kind}", lambda w, o=vbr: id3(3_000, 4, 0x10) + bare(w.lame(o)))
         yield _case(f"id3-unsynchronised-{kind}", lambda w, o=vbr: id3(3_000, 3, 0x80) + w.lame(o))
         yield _case(f"id3-padding-{kind}", lambda w, o=vbr: b"ID3\3\0\0" + synchsafe(5_000) + bytes(5_000) + w.lame(o))
         yield _case(f"id3-twice-{kind}", lambda w, o=vbr: id3(500) + id3(700, 4) + w.lame(o))
         behind = {
-            "id3v1": ID3V1, "id3v1-extended": ID3V1_EXTENDED + ID3V1, "ape": ape(), "ape-no-header": ape(False),
-            "ape-and-id3v1": ape() + ID3V1, "lyrics3": lyrics() + ID3V1, "lyrics3-and-ape": ape() + lyrics() + ID3V1,
-            "id3v2-behind": id3(900, 4, 0x10), "zeros": bytes(700), "many-zeros": bytes(9_000), "twice-id3v1": ID3V1 + ID3V1,
+            "id3v1": ID3V1,
+            "id3v1-extended": ID3V1_EXTENDED + ID3V1,
+            "ape": ape(),
+            "ape-no-header": ape(False),
+            "ape-and-id3v1": ape() + ID3V1,
+            "lyrics3": lyrics() + ID3V1,
+            "lyrics3-and-ape": ape() + lyrics() + ID3V1,
+            "id3v2-behind": id3(900, 4, 0x10),
+            "zeros": bytes(700),
+            "many-zeros": bytes(9_000),
+            "twice-id3v1": ID3V1 + ID3V1,
         }
         for name, tag in behind.items():
-            yield _case(f"{name}-{kind}", lambda w, t=tag, o=vbr: w.lame(o) + t, truth=without(bytes(9_000)) if name == "many-zeros" else None)
+            yield _case(
+                f"{name}-{kind}",
+                lambda w, t=tag, o=vbr: w.lame(o) + t,
+                truth=without(bytes(9_000)) if name == "many-zeros" else None,
+            )
             yield _case(f"{name}-{kind}-bare", lambda w, t=tag, o=vbr: bare(w.lame(o)) + t)
     yield _case("ape-in-front", lambda w: ape() + bare(w.lame("-V 5")))
-    yield _case("ffmpeg-cover", lambda w: w.ffmpeg("mp3", "-f lavfi -i testsrc=s=320x240:d=0.04 -map 0 -map 1 -c:v png -frames:v 1 -disposition:v attached_pic -c:a libmp3lame"))
-    yield _case("tag-of-wrong-size", lambda w: b"ID3\3\0\0" + synchsafe(2_000_000) + bytes(100) + bare(w.lame("-V 5")), truth=without(first=110))
+    yield _case(
+        "ffmpeg-cover",
+        lambda w: w.ffmpeg(
+            "mp3",
+            f"{COVER} -c:a libmp3lame",
+        ),
+    )
+    yield _case(
+        "tag-of-wrong-size",
+        lambda w: b"ID3\3\0\0" + synchsafe(2_000_000) + bytes(100) + bare(w.lame("-V 5")),
+        truth=without(first=110),
+    )
     yield _case("tag-of-short-size", lambda w: b"ID3\3\0\0" + synchsafe(10) + bytes(1_000) + bare(w.lame("-V 5")))
 
 
@@ -188,21 +237,49 @@ def _garbage() -> Iterator[Case]:
     yield _case("html-in-front", lambda w: b"HTTP/1.0 200 OK\r\nicy-name: owls\r\n\r\n" + bare(w.lame("--cbr -b 128")))
     yield _case("half-a-frame-in-front", lambda w: (b := bare(w.lame("--cbr -b 128")))[frames_of(b)[5] - 200 :])
     yield _case("cut-at-a-frame-in-front", lambda w: (b := bare(w.lame("-V 5")))[frames_of(b)[7] :])
-    yield _case("damage-inside", lambda w: (b := bare(w.lame("-V 5"))) and b[: frames_of(b)[9]] + noise(9_000) + b[frames_of(b)[9] :], refused="damaged")
-    yield _case("padding-inside", lambda w: (b := bare(w.lame("-V 5"))) and b[: frames_of(b)[9]] + bytes(5_000) + b[frames_of(b)[9] :])
-    yield _case("tag-inside", lambda w: (b := bare(w.lame("-V 5"))) and b[: frames_of(b)[9]] + id3(4_000) + b[frames_of(b)[9] :], truth=without(id3(4_000)))
+    yield _case(
+        "damage-inside",
+        lambda w: (b := bare(w.lame("-V 5"))) and b[: frames_of(b)[9]] + noise(9_000) + b[frames_of(b)[9] :],
+        refused="damaged",
+    )
+    yield _case(
+        "padding-inside",
+        lambda w: (b := bare(w.lame("-V 5"))) and b[: frames_of(b)[9]] + bytes(5_000) + b[frames_of(b)[9] :],
+    )
+    yield _case(
+        "tag-inside",
+        lambda w: (b := bare(w.lame("-V 5"))) and b[: frames_of(b)[9]] + id3(4_000) + b[frames_of(b)[9] :],
+        truth=without(id3(4_000)),
+    )
     yield _case("twice", lambda w: 2 * bare(w.lame("-V 5")))
     yield _case("twice-xing", lambda w: 2 * w.lame("-V 5"))
     yield _case("twice-tags", lambda w: 2 * (id3(500) + bare(w.lame("-V 5")) + ID3V1), truth=without(id3(500), ID3V1))
-    yield _case("other-rate-behind", lambda w: bare(w.lame("-V 5")) + bare(w.lame("-V 5", w.source(22_050, 2))), refused="change")
-    yield _case("mono-behind", lambda w: bare(w.lame("-V 5")) + bare(w.lame("-V 5", w.source(44_100, 1))), refused="change")
+    yield _case(
+        "other-rate-behind",
+        lambda w: bare(w.lame("-V 5")) + bare(w.lame("-V 5", w.source(22_050, 2))),
+        refused="change",
+    )
+    yield _case(
+        "mono-behind", lambda w: bare(w.lame("-V 5")) + bare(w.lame("-V 5", w.source(44_100, 1))), refused="change"
+    )
     yield _case("vbri", lambda w: (b := bare(w.lame("-V 5"))) and with_vbri(b, len(frames_of(b))))
-    yield _case("vbri-cut", lambda w: (b := bare(w.lame("-V 5"))) and with_vbri(b, len(frames_of(b)) + 9), refused="truncated")
-    yield _case("xing-counts-itself", lambda w: _miscounted(w.lame("-V 5"), 1), longer=(-1073,), why="ffmpeg then leaves the padding at the end")
+    yield _case(
+        "vbri-cut", lambda w: (b := bare(w.lame("-V 5"))) and with_vbri(b, len(frames_of(b)) + 9), refused="truncated"
+    )
+    yield _case(
+        "xing-counts-itself",
+        lambda w: _miscounted(w.lame("-V 5"), 1),
+        longer=(-1073,),
+        why="ffmpeg then leaves the padding at the end",
+    )
     yield _case("xing-0", lambda w: _miscounted(w.lame("-V 5"), None))
     for share in (0.3, 0.9, 0.99):
         yield _case(f"cut-{share}", lambda w, s=share: (c := w.lame("-V 5"))[: round(s * len(c))], refused="truncated")
-        yield _case(f"cut-{share}-bare", lambda w, s=share: (c := bare(w.lame("-V 5")))[: round(s * len(c))], refused="truncated")
+        yield _case(
+            f"cut-{share}-bare",
+            lambda w, s=share: (c := bare(w.lame("-V 5")))[: round(s * len(c))],
+            refused="truncated",
+        )
     yield _case("cut-1-byte", lambda w: w.lame("-V 5")[:-1], refused="truncated")
     yield _case("cut-1-byte-bare", lambda w: bare(w.lame("-V 5"))[:-1], refused="truncated")
     yield _case("cut-1-frame", lambda w: (c := w.lame("-V 5"))[: len(c) - _last_frame(c)], refused="truncated")

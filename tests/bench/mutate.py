@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -13,16 +13,60 @@ from bench.workshop import Unavailable, Workshop
 
 SHORT = 0.4  # seconds of each file
 _SNDFILE = (
-    ("wav", "PCM_16"), ("wav", "PCM_24"), ("wav", "FLOAT"), ("wav", "ULAW"), ("wav", "IMA_ADPCM"), ("wav", "MS_ADPCM"), ("aiff", "PCM_16"),
-    ("au", "PCM_16"), ("caf", "PCM_16"), ("caf", "ALAC_16"), ("w64", "PCM_16"), ("rf64", "PCM_16"), ("flac", "PCM_16"), ("flac", "PCM_24"),
-    ("ogg", "VORBIS"), ("ogg", "OPUS"), ("mp3", "MPEG_LAYER_III"),
-)  # fmt: skip
+    ("wav", "PCM_16"),
+    ("wav", "PCM_24"),
+    ("wav", "FLOAT"),
+    ("wav", "ULAW"),
+    ("wav", "IMA_ADPCM"),
+    ("wav", "MS_ADPCM"),
+    ("aiff", "PCM_16"),
+    ("au", "PCM_16"),
+    ("caf", "PCM_16"),
+    ("caf", "ALAC_16"),
+    ("w64", "PCM_16"),
+    ("rf64", "PCM_16"),
+    ("flac", "PCM_16"),
+    ("flac", "PCM_24"),
+    ("ogg", "VORBIS"),
+    ("ogg", "OPUS"),
+    ("mp3", "MPEG_LAYER_III"),
+)
 _FFMPEG = (
-    ("wav", "-c:a libmp3lame"), ("wav", "-c:a g726 -ar 8000 -ac 1 -b:a 32k"), ("wav", "-c:a libgsm_ms -ar 8000 -ac 1"), ("wav", "-c:a ac3"), ("mp3", "-c:a libmp3lame"), ("mp3", "-c:a libmp3lame -q:a 5 -write_xing 0"), ("mp2", "-c:a mp2"),
-    ("flac", "-c:a flac"), ("ogg", "-c:a libvorbis"), ("opus", "-c:a libopus"), ("spx", "-c:a libspeex -ar 16000 -ac 1"), ("oga", "-c:a flac"), ("m4a", "-c:a aac"), ("m4a", "-c:a alac"),
-    ("mp4", "-c:a aac -movflags frag_keyframe+empty_moov"), ("mp4", "-c:a libopus"), ("mov", "-c:a pcm_s16le"), ("webm", "-c:a libopus"), ("webm", "-c:a libvorbis"), ("mka", "-c:a flac"), ("mka", "-c:a aac"), ("mka", "-c:a pcm_s16le"),
-    ("aac", "-c:a aac"), ("wma", "-c:a wmav2"), ("ac3", "-c:a ac3"), ("eac3", "-c:a eac3"), ("dts", "-strict -2 -c:a dca"), ("wv", "-c:a wavpack"), ("tta", "-c:a tta"), ("avi", "-c:a libmp3lame"), ("flv", "-c:a aac"), ("mts", "-f mpegts -c:a aac"), ("mpg", "-c:a mp2"), ("voc", ""),
-)  # fmt: skip
+    ("wav", "-c:a libmp3lame"),
+    ("wav", "-c:a g726 -ar 8000 -ac 1 -b:a 32k"),
+    ("wav", "-c:a libgsm_ms -ar 8000 -ac 1"),
+    ("wav", "-c:a ac3"),
+    ("mp3", "-c:a libmp3lame"),
+    ("mp3", "-c:a libmp3lame -q:a 5 -write_xing 0"),
+    ("mp2", "-c:a mp2"),
+    ("flac", "-c:a flac"),
+    ("ogg", "-c:a libvorbis"),
+    ("opus", "-c:a libopus"),
+    ("spx", "-c:a libspeex -ar 16000 -ac 1"),
+    ("oga", "-c:a flac"),
+    ("m4a", "-c:a aac"),
+    ("m4a", "-c:a alac"),
+    ("mp4", "-c:a aac -movflags frag_keyframe+empty_moov"),
+    ("mp4", "-c:a libopus"),
+    ("mov", "-c:a pcm_s16le"),
+    ("webm", "-c:a libopus"),
+    ("webm", "-c:a libvorbis"),
+    ("mka", "-c:a flac"),
+    ("mka", "-c:a aac"),
+    ("mka", "-c:a pcm_s16le"),
+    ("aac", "-c:a aac"),
+    ("wma", "-c:a wmav2"),
+    ("ac3", "-c:a ac3"),
+    ("eac3", "-c:a eac3"),
+    ("dts", "-strict -2 -c:a dca"),
+    ("wv", "-c:a wavpack"),
+    ("tta", "-c:a tta"),
+    ("avi", "-c:a libmp3lame"),
+    ("flv", "-c:a aac"),
+    ("mts", "-f mpegts -c:a aac"),
+    ("mpg", "-c:a mp2"),
+    ("voc", ""),
+)
 
 
 def whole_files(workshop: Workshop) -> list[tuple[str, bytes]]:
@@ -35,10 +79,8 @@ def whole_files(workshop: Workshop) -> list[tuple[str, bytes]]:
             found.append((extension, workshop.ffmpeg(extension, options, workshop.source(44_100, 2, SHORT))))
         except Unavailable:
             continue
-    try:
+    with contextlib.suppress(Unavailable):
         found.append(("sph", workshop.sox("sph", "-c 1", workshop.source(44_100, 2, SHORT))))
-    except Unavailable:
-        pass
     return found
 
 
@@ -53,7 +95,12 @@ def _lying(content: bytearray, random: np.random.Generator) -> bytearray:
     for _ in range(random.integers(1, 4)):
         width = int(random.choice([1, 2, 4, 8]))
         place = int(random.integers(0, min(200, max(1, len(content) - width))))
-        new = [b"\0" * width, b"\xff" * width, b"\x7f" + b"\xff" * (width - 1), bytes(random.integers(0, 256, width, dtype=np.uint8))]
+        new = [
+            b"\0" * width,
+            b"\xff" * width,
+            b"\x7f" + b"\xff" * (width - 1),
+            bytes(random.integers(0, 256, width, dtype=np.uint8)),
+        ]
         content[place : place + width] = new[int(random.integers(len(new)))]
     return content
 
@@ -75,6 +122,23 @@ def _cut_out(content: bytearray, random: np.random.Generator) -> bytearray:
     return content[:begin] + content[begin + int(random.integers(1, 3_000)) :]
 
 
+def _spoilt(way: int, content: bytearray, random: np.random.Generator, other: bytes) -> bytes:
+    match way % 7:
+        case 0:
+            return bytes(_flipped(content, random, len(content)))
+        case 1:
+            return bytes(_flipped(content, random, 300))
+        case 2:
+            return bytes(content[: int(random.integers(1, len(content)))])
+        case 3:
+            return bytes(_lying(content, random))
+        case 4:
+            return bytes(_zeroed(content, random))
+        case 5:
+            return bytes(_spliced(content, random, other))
+    return bytes(_cut_out(content, random))
+
+
 def mutations(workshop: Workshop, folder: Path, count: int, seed: int = 0) -> list[Path]:
     """Write so many spoilt files into the folder, always the same ones."""
     originals = whole_files(workshop)
@@ -83,17 +147,8 @@ def mutations(workshop: Workshop, folder: Path, count: int, seed: int = 0) -> li
         random = np.random.default_rng((seed, number))
         extension, content = originals[number % len(originals)]
         other = originals[int(random.integers(len(originals)))][1]
-        ways: tuple[Callable[[bytearray], bytearray], ...] = (
-            lambda c: _flipped(c, random, 10**9),
-            lambda c: _flipped(c, random, 300),
-            lambda c: c[: int(random.integers(1, len(c)))],
-            lambda c: _lying(c, random),
-            lambda c: _zeroed(c, random),
-            lambda c: _spliced(c, random, other),  # noqa: B023
-            lambda c: _cut_out(c, random),
-        )
-        spoilt = ways[(number // len(originals)) % len(ways)](bytearray(content))
+        spoilt = _spoilt(number // len(originals), bytearray(content), random, other)
         path = folder / f"{number:05}.{extension}"
-        path.write_bytes(bytes(spoilt))
+        path.write_bytes(spoilt)
         paths.append(path)
     return paths

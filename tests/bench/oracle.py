@@ -31,7 +31,21 @@ class Outcome:
 
 def ffmpeg(path: Path, *before: str) -> tuple[int, np.ndarray] | None:
     """(rate, samples (frames, channels)) as ffmpeg decodes the first stream of sound; None if it decodes none."""
-    command = ["ffmpeg", "-v", "quiet", *before, "-i", f"file:{path}", "-map", "0:a:0", "-f", "wav", "-c:a", "pcm_f32le", "pipe:1"]
+    command = [
+        "ffmpeg",
+        "-v",
+        "quiet",
+        *before,
+        "-i",
+        f"file:{path}",
+        "-map",
+        "0:a:0",
+        "-f",
+        "wav",
+        "-c:a",
+        "pcm_f32le",
+        "pipe:1",
+    ]
     if shutil.which("ffmpeg") is None:
         raise Unavailable("ffmpeg is not installed")
     written = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, timeout=120).stdout

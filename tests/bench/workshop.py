@@ -14,6 +14,8 @@ import numpy as np
 import soundfile
 
 SECONDS = 1.1
+COVER = "-f lavfi -i testsrc=s=320x240:d=0.04 -map 0 -map 1 -c:v png -frames:v 1 -disposition:v attached_pic"
+"""ffmpeg's options for a picture beside the sound."""
 
 
 class Unavailable(Exception):

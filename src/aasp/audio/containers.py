@@ -15,7 +15,9 @@ from aasp.audio import frames
 _ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _MATROSKA_SEGMENT, _MATROSKA_CLUSTER = 0x18538067, 0x1F43B675
 # Boxes that an MP4 file has outside of all others; anything else there was appended.
-_MOV_BOXES = frozenset(b"ftyp moov mdat free skip wide uuid moof mfra sidx styp pdin meta pnot udta ssix prft emsg".split())
+_MOV_BOXES = frozenset(
+    b"ftyp moov mdat free skip wide uuid moof mfra sidx styp pdin meta pnot udta ssix prft emsg".split()
+)
 # sox states the length of a VOC file's only block 8 bytes too small.
 _VOC_SLACK = 16
 # Ogg pages that carry what no page before them has: (first of a stream, last of a stream).

@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from aasp.audio.error import RAW, AudioError, salvage
+from aasp.audio.container import Part, damaged, opened, opus_samples, packets, samples_of, sound_of
+from aasp.audio.error import RAW, AudioError
 
 # Packets decoded at each end to learn what one gives; the decoder has settled after some of the last.
 _HEAD, _SETTLING, _TAIL = 6, 12, 6
@@ -31,25 +32,6 @@ _NEAR_PACKETS = 400
 _SEEKABLE = frozenset({"mov", "matroska", "ogg", "wv", "tta", "caf", "asf", "avi", "ape"})
 # Packets of these give different numbers of samples, which durations in milliseconds do not tell apart.
 _VARIABLE = frozenset({"vorbis"})
-# ffmpeg's sample formats; a p behind one stands for a plane a channel.
-_DTYPES = {"u8": np.uint8, "s16": np.int16, "s32": np.int32, "s64": np.int64, "flt": np.float32, "dbl": np.float64}
-
-
-@dataclass(frozen=True)
-class Part:
-    """A file, or the bytes of it from `begin` to `end`, for one of ffmpeg's demuxers."""
-
-    path: str
-    demuxer: str
-    begin: int = 0
-    end: int = 0  # 0: to the end of the file
-    samples: int | None = None  # as the end of an Ogg stream states them
-    ignoring_length: bool = False  # a WAV file's header has no length that could be believed
-
-    @property
-    def address(self) -> str:
-        """As ffmpeg takes it; nothing in a file's name is taken for a protocol."""
-        return f"subfile,,start,{self.begin},end,{self.end},,:{self.path}" if self.end else f"file:{self.path}"
 
 
 @dataclass(frozen=True)
@@ -102,12 +84,14 @@ def read(part: Part, begin: int, end: int) -> np.ndarray:
     out = np.empty((max(0, end - begin), table.channels), dtype=np.float32)
     if not len(out):
         return out
-    preroll = 0 if begin == 0 or _CUMULATIVE.match(table.codec) else max(0, begin - round(_PREROLL_SECONDS * table.rate))
+    preroll = (
+        0 if begin == 0 or _CUMULATIVE.match(table.codec) else max(0, begin - round(_PREROLL_SECONDS * table.rate))
+    )
     first, wanted = (int(x) for x in np.searchsorted(table.produced, [preroll, begin], side="right"))
     first = first if preroll else 0  # the first packets may give nothing and yet be needed
     filled = begin
-    with _opened(part) as container:
-        stream = _stream(part, container)
+    with opened(part) as container:
+        stream = sound_of(part, container)
         for packet, blocks in _decoded(part, container, stream, table, first):
             if packet < wanted:
                 continue
@@ -115,7 +99,7 @@ def read(part: Part, begin: int, end: int) -> np.ndarray:
             place = int(table.produced[packet - 1]) if packet else 0
             given, expected = sum(map(len, blocks)), table.produced[packet] - place
             if given < expected or (given > expected and packet < len(table.produced) - 1):
-                raise _damaged(part, place / table.rate)
+                raise damaged(part, place / table.rate)
             for block in blocks:
                 low, high = max(place, begin), min(place + len(block), end)
                 if low < high:
@@ -125,7 +109,7 @@ def read(part: Part, begin: int, end: int) -> np.ndarray:
             if place >= end:
                 break
     if filled < end:
-        raise _damaged(part, filled / table.rate)
+        raise damaged(part, filled / table.rate)
     return out
 
 
@@ -137,13 +121,13 @@ def _decoded(
     if first > _NEAR_PACKETS and len(table.times) and part.demuxer in _SEEKABLE:
         container.seek(int(table.times[first]), stream=stream)
         number = -1
-    for packet in _packets(part, container, stream):
+    for packet in packets(part, container, stream):
         if packet.size == 0:
             break
         if number < 0:
             number = int(np.searchsorted(table.times, packet.pts if packet.pts is not None else -(2**62)))
             if number > first or table.times[number] != packet.pts:
-                raise _damaged(part, float(table.produced[first]) / table.rate)
+                raise damaged(part, float(table.produced[first]) / table.rate)
         if number >= first:
             blocks = _blocks(part, stream, packet, table)
             if number == last:
@@ -160,30 +144,8 @@ def _blocks(part: Part, stream: Any, packet: Any, table: Index) -> list[np.ndarr
         frames = stream.codec_context.decode(packet)
     except av.error.FFmpegError:
         seconds = float(packet.pts * packet.time_base) if packet is not None and packet.pts is not None else 0.0
-        raise _damaged(part, seconds) from None
+        raise damaged(part, seconds) from None
     return [samples_of(part.path, frame, table.rate, table.channels) for frame in frames]
-
-
-def samples_of(path: str, frame: Any, rate: int, channels: int) -> np.ndarray:
-    """A frame as float32 (samples, channels), full scale at 1."""
-    count = len(frame.layout.channels)
-    if frame.sample_rate != rate or count != channels:
-        now = f"{frame.sample_rate} Hz, {count} channel(s)"
-        reason = f"changes within, from {rate} Hz, {channels} channel(s) to {now}"
-        raise AudioError(path, reason, "cut it there into files")
-    name = frame.format.name
-    dtype = _DTYPES[name.removesuffix("p")]
-    # PyAV lists what lies behind the eighth plane as planes too; each is padded behind its last sample.
-    planes = [np.frombuffer(plane, dtype) for plane in frame.planes[: count if name.endswith("p") else 1]]
-    if name.endswith("p"):
-        array = np.stack([plane[: frame.samples] for plane in planes], axis=1)
-    else:
-        array = planes[0][: frame.samples * count].reshape(-1, count)
-    if array.dtype.kind == "f":
-        return array.astype(np.float32, copy=False)
-    if name.startswith("u8"):
-        return (array.astype(np.float32) - 128) / 128
-    return array.astype(np.float32) * np.float32(2.0 ** (1 - 8 * array.dtype.itemsize))
 
 
 @lru_cache(maxsize=256)
@@ -195,8 +157,8 @@ def _index(part: Part, changed: int, size: int) -> Index:
     head: list[int] = []
     full = 0  # what Opus packets at the beginning hold, with what is to be skipped
     tail: deque = deque(maxlen=_SETTLING + _TAIL)
-    with _opened(part) as container:
-        stream = _stream(part, container)
+    with opened(part) as container:
+        stream = sound_of(part, container)
         codec, rate, channels = stream.codec_context.name, stream.rate, stream.channels
         if not rate or not channels:
             raise AudioError(part.path, "its header states 0 Hz or no channels", RAW)
@@ -212,7 +174,7 @@ def _index(part: Part, changed: int, size: int) -> Index:
             return count
 
         try:
-            for packet in _packets(part, container, stream):
+            for packet in packets(part, container, stream):
                 if packet.size == 0:
                     break
                 times.append(packet.pts)
@@ -244,7 +206,7 @@ def _index(part: Part, changed: int, size: int) -> Index:
     stated_rate, lead = 0, 0
     if extra.startswith(b"OpusHead"):
         skip, stated_rate = int.from_bytes(extra[10:12], "little"), int.from_bytes(extra[12:16], "little")
-        if part.demuxer == "matroska" and 0 < sum(head):  # ffmpeg skips too little where the track's rate is not 48 kHz
+        if part.demuxer == "matroska" and sum(head) > 0:  # ffmpeg skips too little where the track's rate is not 48 kHz
             lead = skip - (full - sum(head))
     return Index(known, produced, rate, channels, codec, stated_rate or rate, stated, max(0, lead))
 
@@ -266,28 +228,19 @@ def _extrapolated(
     return np.cumsum([*head, *[each] * len(middle), *settled])
 
 
-def opus_samples(packet: bytes) -> int:
-    """Samples at 48 kHz in an Opus packet (RFC 6716, section 3.1)."""
-    if not packet:
-        return 0
-    kind, code = packet[0] >> 3, packet[0] & 3
-    each = (480, 960, 1920, 2880)[kind & 3] if kind < 12 else (480, 960)[kind & 1] if kind < 16 else 120 << (kind & 3)
-    return each * (1 if code == 0 else 2 if code < 3 else packet[1] & 63 if len(packet) > 1 else 0)
-
-
 def _counted(part: Part, given: Counter) -> np.ndarray:
     """Samples given up to each packet, everything decoded."""
     import av
 
     counts: list[int] = []
     given.clear()
-    with _opened(part) as container:
-        stream = _stream(part, container)
-        for packet in _packets(part, container, stream):
+    with opened(part) as container:
+        stream = sound_of(part, container)
+        for packet in packets(part, container, stream):
             try:
                 frames = stream.codec_context.decode(packet if packet.size else None)
             except av.error.FFmpegError:
-                raise _damaged(part, sum(counts) / (stream.rate or 1)) from None
+                raise damaged(part, sum(counts) / (stream.rate or 1)) from None
             count = sum(frame.samples for frame in frames)
             given.update((frame.sample_rate, len(frame.layout.channels)) for frame in frames)
             if packet.size:
@@ -295,57 +248,3 @@ def _counted(part: Part, given: Counter) -> np.ndarray:
             elif counts:
                 counts[-1] += count
     return np.cumsum(np.array(counts, dtype=np.int64))
-
-
-def _packets(part: Part, container: Any, stream: Any) -> Iterator[Any]:
-    """The packets of a stream, and one of size 0 at the end."""
-    import av
-
-    seconds = 0.0
-    try:
-        for packet in container.demux(stream):
-            if packet.pts is not None:
-                seconds = float(packet.pts * packet.time_base)
-            yield packet
-    except av.error.FFmpegError:
-        raise _damaged(part, seconds) from None
-
-
-def _opened(part: Part) -> Any:
-    import av
-
-    options = {"protocol_whitelist": "file,subfile"}
-    if part.ignoring_length:
-        options["ignore_length"] = "1"
-    try:
-        return av.open(part.address, format=part.demuxer, options=options, metadata_errors="ignore")
-    except (av.error.FFmpegError, ValueError) as error:
-        what = getattr(error, "strerror", None) or str(error)
-        reason = f"truncated or damaged ({part.demuxer} that can't be opened: {what})"
-        raise AudioError(part.path, reason, "fetch it again: nothing of its sound is left") from None
-
-
-def _stream(part: Part, container: Any) -> Any:
-    """The stream of sound; the others are not even read."""
-    import av
-
-    stream = container.streams.best("audio")
-    if stream is None:
-        raise AudioError(part.path, "holds no sound, only pictures", "leave it out")
-    if stream.codec_context is None:
-        raise AudioError(part.path, "its codec is not known here", "convert it to FLAC with the program that made it")
-    for other in container.streams:
-        if other is not stream:
-            other.discard = av.stream.Discard.all
-    if part.demuxer == "caf" and stream.codec_context.name == "alac":
-        # The last packet says itself how short it is, and ffmpeg would cut it by as much again.
-        stream.codec_context.flags2 |= av.codec.context.Flags2.skip_manual
-    # PyAV frees the list of channels of an order that has no name with each look at it, so one look is enough.
-    layout = stream.codec_context.layout
-    if "(" in layout.name:
-        stream.codec_context.layout = f"{layout.nb_channels}C"
-    return stream
-
-
-def _damaged(part: Part, seconds: float) -> AudioError:
-    return AudioError(part.path, f"truncated or damaged at {max(0.0, seconds):.2f} s", salvage(part.path))

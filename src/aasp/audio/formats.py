@@ -17,7 +17,7 @@ from typing import Protocol
 
 import numpy as np
 
-from aasp.audio import containers, ffmpeg, headers, mpeg, sndfile
+from aasp.audio import container, containers, ffmpeg, headers, mpeg, sndfile, tags
 from aasp.audio.error import RAW, AudioError, quoted, salvage
 
 
@@ -122,7 +122,7 @@ def family(path: str) -> Family:
         with open(path, "rb") as file:
             head = file.read(_HEAD_BYTES)
             if head.startswith(b"ID3"):  # a tag that other kinds bear as well
-                file.seek(mpeg.tag_bytes(head))
+                file.seek(tags.length(head))
                 head = file.read(_HEAD_BYTES) or head
     except FileNotFoundError:
         raise AudioError(path, "no such file", "check the path") from None
@@ -177,7 +177,7 @@ def _track(path: str, kind: Family) -> Track:
             return sound
     status = os.stat(path)
     parts, missing = _parts(path, kind, status.st_mtime_ns, status.st_size)
-    if parts == [ffmpeg.Part(path, _VORBIS)]:
+    if parts == [container.Part(path, _VORBIS)]:
         return sndfile.Sndfile(path, missing)
     return Ffmpeg(path, parts, missing)
 
@@ -190,7 +190,7 @@ def _uncompressed(path: str, kind: Family) -> Track:
     if samples.contradiction:
         raise AudioError(path, *samples.contradiction)
     missing = _why_not_whole(path, samples)
-    part = ffmpeg.Part(path, kind.demuxer, ignoring_length=samples.promised is None and kind.demuxer == "wav")
+    part = container.Part(path, kind.demuxer, ignoring_length=samples.promised is None and kind.demuxer == "wav")
     readers: list[Callable[[], Track]] = [
         lambda: sndfile.Sndfile(path, missing),
         lambda: Ffmpeg(path, [part], missing),
@@ -220,7 +220,9 @@ def _why_not_whole(path: str, samples: headers.Samples) -> tuple[str, str] | Non
         return f"truncated: {samples.present:,} of {samples.promised:,} bytes of sound are left", salvage(path)
     if samples.another_file:
         ending, name = os.path.splitext(path)[1], quoted(path)
-        parted = f"head -c {samples.behind} {name} > first{ending}; tail -c +{samples.behind + 1} {name} > second{ending}"
+        parted = (
+            f"head -c {samples.behind} {name} > first{ending}; tail -c +{samples.behind + 1} {name} > second{ending}"
+        )
         return f"a second file follows its {samples.promised:,} bytes of sound", f"part them: {parted}"
     if samples.excess:
         reason = f"its header counts {samples.promised:,} bytes of sound, and more follows that is no chunk of it"
@@ -233,7 +235,7 @@ def _why_not_whole(path: str, samples: headers.Samples) -> tuple[str, str] | Non
 class Ffmpeg:
     """A file that ffmpeg reads: one part, or the links of a chained Ogg file one after the other."""
 
-    def __init__(self, path: str, parts: list[ffmpeg.Part], missing: tuple[str, str] | None) -> None:
+    def __init__(self, path: str, parts: list[container.Part], missing: tuple[str, str] | None) -> None:
         self._path, self._parts, self._missing = path, parts, missing
         try:
             self._indices = [ffmpeg.index(part) for part in parts]
@@ -273,21 +275,21 @@ class Ffmpeg:
 
 
 @lru_cache(maxsize=256)
-def _parts(path: str, kind: Family, changed: int, size: int) -> tuple[list[ffmpeg.Part], tuple[str, str] | None]:
+def _parts(path: str, kind: Family, changed: int, size: int) -> tuple[list[container.Part], tuple[str, str] | None]:
     """What is to be read of a compressed file; reason and remedy if it is not whole."""
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         if kind.demuxer != "ogg":
             reason = containers.missing(content, kind.demuxer)
-            return [ffmpeg.Part(path, kind.demuxer)], (reason, salvage(path)) if reason else None
-        tag = mpeg.tag_bytes(content[:10])
+            return [container.Part(path, kind.demuxer)], (reason, salvage(path)) if reason else None
+        tag = tags.length(content[:10])
         links = containers.ogg_links(content, tag)
         reason = next((link.missing for link in links if link.missing), None)
         missing = (reason, salvage(path)) if reason else None
         # libsndfile leaves the channels of surround sound in Vorbis's own order.
         vorbis = content.find(b"\x01vorbis", tag, tag + 64)
         if len(links) == 1 and not tag and vorbis > 0 and content[vorbis + 11] <= 2:
-            return [ffmpeg.Part(path, _VORBIS)], missing
+            return [container.Part(path, _VORBIS)], missing
     if not links:
         raise AudioError(path, "truncated: not one page of it is whole", "fetch it again")
     many = [link.samples if link.streams == 1 else None for link in links]
-    return [ffmpeg.Part(path, "ogg", link.begin, link.end, n) for link, n in zip(links, many, strict=True)], missing
+    return [container.Part(path, "ogg", link.begin, link.end, n) for link, n in zip(links, many, strict=True)], missing

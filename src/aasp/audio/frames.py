@@ -9,7 +9,7 @@ from __future__ import annotations
 import mmap
 from collections.abc import Callable
 
-from aasp.audio.mpeg import is_tag, tag_bytes
+from aasp.audio import tags
 
 _AC3_KBPS = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 576, 640)
 _AMR_BYTES = (12, 13, 15, 17, 19, 20, 26, 31, 5, -1, -1, -1, -1, -1, -1, 0)
@@ -21,15 +21,13 @@ _PADDING_BYTES = 2048
 
 def missing(content: mmap.mmap, demuxer: str) -> str | None:
     """Why the file is not whole; None if it is."""
-    place = 0
-    while tag := tag_bytes(content[place : place + 10]):
-        place += tag
+    place = tags.leading(content)
     if demuxer == "amr":
         place = len(_AMR_WIDE) if content[: len(_AMR_WIDE)] == _AMR_WIDE else len(b"#!AMR\n")
     length_of, kind, number = LENGTHS[demuxer], b"", 0
     while place < len(content):
         head = content[place : place + 8]
-        if is_tag(content, place) or not any(content[place : place + _PADDING_BYTES]):
+        if tags.begins(content, place) or not any(content[place : place + _PADDING_BYTES]):
             return None
         length = length_of(head, content)
         if length <= 0:

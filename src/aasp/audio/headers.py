@@ -137,7 +137,10 @@ def _codec(form: bytes, kind: str, big: bool, length: int) -> tuple[int | bytes,
         return form[8:12], None
     tag, channels, _, _, block, bits = struct.unpack_from(">HHIIHH" if big else "<HHIIHH", form)
     if tag in _AAC:
-        return tag, ("raw AAC in WAV, which does not say where a frame ends", "convert it to FLAC with the program that made it")
+        return tag, (
+            "raw AAC in WAV, which does not say where a frame ends",
+            "convert it to FLAC with the program that made it",
+        )
     if tag in (1, 0xFFFE) and channels and block and bits and block != channels * -(-bits // 8):
         return tag, (f"its header contradicts itself: {block} bytes for {channels} channel(s) of {bits} bits", RAW)
     if tag != 0xFFFE:

@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from aasp.audio import tags
+from aasp.audio.container import samples_of
 from aasp.audio.error import AudioError, quoted, salvage
-from aasp.audio.ffmpeg import samples_of
 
 _RATES = (44_100, 48_000, 32_000)
 _KBPS = {  # by (MPEG-1 or not, layer)
@@ -152,7 +153,9 @@ def _frames_in(path: str, content: mmap.mmap) -> Frames:
         raise AudioError(path, "not audio (no MP3 frame in it)", "leave it out, or fetch it again")
     head = content[begin : begin + 4]
     if frame_bytes(head) == FREE_FORMAT:
-        raise AudioError(path, "free-format MP3, which is not read here", f"convert it: lame --decode {quoted(path)} kept.wav")
+        raise AudioError(
+            path, "free-format MP3, which is not read here", f"convert it: lame --decode {quoted(path)} kept.wav"
+        )
     version, layer = head[1] >> 3 & 3, 4 - (head[1] >> 1 & 3)
     rate = _RATES[head[2] >> 2 & 3] >> {3: 0, 2: 1, 0: 2}[version]
     each = 384 if layer == 1 else 1152 if layer == 2 or version == 3 else 576
@@ -196,7 +199,7 @@ def _walk(path: str, content: mmap.mmap, begin: int, end: int, rate: int, each: 
             return places, f"truncated: its last frame is cut, at {seconds:.2f} s"
         if first_frame(content, place, place + 1) == place:
             raise _changed(path, seconds)
-        tag = tag_bytes(content[place : place + 10])
+        tag = tags.length(content[place : place + 10])
         following = place + tag if tag else first_frame(content, place + 1)
         following = following if 0 <= following < end else end
         if not tag and following - place > _PADDING_BYTES and any(content[place:following]):
@@ -234,7 +237,9 @@ def first_frame(content: mmap.mmap, begin: int = 0, end: int | None = None) -> i
                 return place
             continue
         following = place + length
-        if length and (_alike(content, place, following) or following == len(content) or is_tag(content, following)):
+        if length and (
+            _alike(content, place, following) or following == len(content) or tags.begins(content, following)
+        ):
             return place
     return -1
 
@@ -252,39 +257,12 @@ def _free_format(content: mmap.mmap, place: int) -> bool:
     return repeat > 0 and content[2 * repeat - place : 2 * repeat - place + 2] == head
 
 
-def is_tag(content: Any, place: int) -> bool:
-    """Whether a tag of those that follow the frames begins here."""
-    return content[place : place + 3] in (b"TAG", b"ID3") or content[place : place + 8] in (b"APETAGEX", b"LYRICSBE")
-
-
-def tag_bytes(head: bytes) -> int:
-    """Bytes of the ID3v2 tag that begins here; 0 if none does."""
-    if not head.startswith(b"ID3") or len(head) < 10:
-        return 0
-    size = head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9]
-    return 10 + size + 10 * (head[5] >> 4 & 1)
-
-
 def _span(content: mmap.mmap) -> tuple[int, int]:
     """First byte of the first frame, and the one behind the last: (-1, …) where there is no frame."""
-    begin = 0
-    while tag := tag_bytes(content[begin : begin + 10]):
-        begin += tag
-    begin = first_frame(content, min(begin, len(content)))
+    begin = first_frame(content, min(tags.leading(content), len(content)))
     if begin < 0:  # an ID3 tag that states a wrong size hides the frames
         begin = first_frame(content)
-    end = len(content)
-    while begin >= 0:
-        if content[end - 128 : end - 125] == b"TAG":
-            end -= 128
-        elif content[end - 32 : end - 24] == b"APETAGEX":
-            size, flags = (int.from_bytes(content[end - at : end - at + 4], "little") for at in (20, 12))
-            end -= min(size + 32 * (flags >> 31), end)
-        elif content[end - 9 : end] == b"LYRICS200" and content[end - 15 : end - 9].isdigit():
-            end -= min(int(content[end - 15 : end - 9]) + 15, end)
-        else:
-            break
-    return begin, end
+    return begin, tags.trailing(content) if begin >= 0 else len(content)
 
 
 def _information(content: mmap.mmap, begin: int, layer: int) -> tuple[int | None, int, int, int]:
@@ -308,4 +286,9 @@ def _information(content: mmap.mmap, begin: int, layer: int) -> tuple[int | None
     if frame[tag : tag + 4] not in (b"LAME", b"Lavf", b"Lavc"):
         return announced, stated, 0, 0
     added = int.from_bytes(frame[tag + 21 : tag + 24], "big")
-    return announced, stated, (added >> 12) + _DECODER_DELAY, max(0, (added & 0xFFF) - _DECODER_DELAY) if announced else 0
+    return (
+        announced,
+        stated,
+        (added >> 12) + _DECODER_DELAY,
+        max(0, (added & 0xFFF) - _DECODER_DELAY) if announced else 0,
+    )
