@@ -12,6 +12,7 @@ import soundfile
 from aasp.audio.mpeg import frame_bytes
 from bench.case import Case
 from bench.uncompressed import patched
+from bench.workshop import COVER
 
 MP3_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 BANDS = "ffmpeg 5 has a mistake in its bands at 24 kHz; mpg123 and ffmpeg 8 agree to 1e-6"
