@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bench import containers, mp3, names, ogg_flac, uncompressed
+from bench import containers, mp3, names, neighbours, ogg_flac, uncompressed
 from bench.case import Case
 
-SHELVES = {
-    module.__name__.rpartition(".")[2]: module.cases for module in (uncompressed, mp3, ogg_flac, containers, names)
-}
+_MODULES = (uncompressed, mp3, ogg_flac, containers, neighbours, names)
+SHELVES = {module.__name__.rpartition(".")[2]: module.cases for module in _MODULES}
 
 
 def cases() -> Iterator[Case]:

@@ -330,6 +330,7 @@ def _others() -> Iterator[Case]:
                 f"{subtype}.{extension}",
                 lambda w, e=extension, s=subtype, c=channels: w.sndfile(e, 22_050, c, subtype=s),
                 truth=by_libsndfile if (extension, subtype) == ("w64", "IMA_ADPCM") else None,
+                window_tolerance=4e-3 if (extension, subtype) == ("aiff", "IMA_ADPCM") else 1e-6,
             )
     for extension in ("aiff", "au", "caf", "w64"):
         for channels in (1, 6, 8):
@@ -395,7 +396,8 @@ def _others() -> Iterator[Case]:
             "VOC" if extension == "voc" else "AIFF" if extension.startswith("aif") else extension.upper(),
             f"ffmpeg-{name}.{extension}",
             lambda w, e=extension, o=options: w.ffmpeg(e, o),
-            window_tolerance=1e-2 if name in ("aac", "opus", "mp3") else 1e-6,
+            window_tolerance=1e-2 if name in ("opus", "mp3") else 4e-3 if name.startswith("ima") else 1e-6,
+            why="a block of QuickTime's ADPCM states its first sample to 1/256 only" if name.startswith("ima") else "",
         )
     for name, extension, options in (
         ("u8", "voc", "-b 8"),

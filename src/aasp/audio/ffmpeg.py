@@ -22,10 +22,11 @@ from aasp.audio.error import RAW, AudioError
 
 # Packets decoded at each end to learn what one gives; the decoder has settled after some of the last.
 _HEAD, _SETTLING, _TAIL = 6, 12, 6
-# Codecs in which each sample stands on all those before it: a window of them is decoded from the beginning.
-_CUMULATIVE = re.compile(r"adpcm_(yamaha|ima_qt|ct|4xm)|(adpcm_)?g72|(lib)?(speex|gsm|opencore)|amr|qcelp|evrc")
-# What a decoder that starts inside a stream must hear before it gives what it would have given.
-_PREROLL_SECONDS = 0.5
+# What a decoder that starts inside a stream must hear before it gives what it would have given; those that predict from
+# sample to sample settle slowly, and Yamaha's ADPCM never.
+_PREROLL_SECONDS, _SLOW_PREROLL_SECONDS = 0.5, 5.0
+_SLOW = re.compile(r"(adpcm_)?g72|(lib)?(speex|gsm|opencore)|amr|qcelp|evrc")
+_CUMULATIVE = frozenset({"adpcm_yamaha"})
 # A window so many packets from the start is not worth a seek.
 _NEAR_PACKETS = 400
 # Demuxers that seek to a packet by its time.
@@ -84,9 +85,8 @@ def read(part: Part, begin: int, end: int) -> np.ndarray:
     out = np.empty((max(0, end - begin), table.channels), dtype=np.float32)
     if not len(out):
         return out
-    preroll = (
-        0 if begin == 0 or _CUMULATIVE.match(table.codec) else max(0, begin - round(_PREROLL_SECONDS * table.rate))
-    )
+    seconds = _SLOW_PREROLL_SECONDS if _SLOW.match(table.codec) else _PREROLL_SECONDS
+    preroll = 0 if table.codec in _CUMULATIVE else max(0, begin - round(seconds * table.rate))
     first, wanted = (int(x) for x in np.searchsorted(table.produced, [preroll, begin], side="right"))
     first = first if preroll else 0  # the first packets may give nothing and yet be needed
     filled = begin

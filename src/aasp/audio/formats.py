@@ -74,6 +74,7 @@ EXTENSIONS = frozenset().union(*(family.extensions for family in FAMILIES))
 """The names under which a folder is searched for sound, in lower case."""
 
 _ALSO = {".wav": {"NIST SPHERE"}}  # as TIMIT has it
+_TAGGED = frozenset({"MP3", "FLAC", "AAC", "Ogg"})  # kinds that are read behind an ID3 tag
 _UNCOMPRESSED = {"WAV": "wav", "W64": "w64", "AIFF": "aiff", "AU": "au", "CAF": "caf"}
 _VORBIS = "vorbis"  # an Ogg file of one stream of it, which libsndfile finds its way in
 _HEAD_BYTES = 1024
@@ -121,8 +122,9 @@ def family(path: str) -> Family:
             raise AudioError(path, "empty file", "delete it or fetch it again")
         with open(path, "rb") as file:
             head = file.read(_HEAD_BYTES)
-            if head.startswith(b"ID3"):  # a tag that other kinds bear as well
-                file.seek(tags.length(head))
+            tag = tags.length(head)  # which some other kinds bear as well
+            if tag:
+                file.seek(tag)
                 head = file.read(_HEAD_BYTES) or head
     except FileNotFoundError:
         raise AudioError(path, "no such file", "check the path") from None
@@ -137,6 +139,9 @@ def family(path: str) -> Family:
     if extension in EXTENSIONS and extension not in found.extensions and found.name not in _ALSO.get(extension, ()):
         remedy = f"rename it to end in {' or '.join(sorted(found.extensions))}"
         raise AudioError(path, f"mislabelled: named {extension} but holds {found.name}", remedy)
+    if tag and found.name not in _TAGGED:
+        kept = f"tail -c +{tag + 1} {quoted(path)} > kept{extension}"
+        raise AudioError(path, f"an ID3 tag in front of {found.name}, where none belongs", f"take it away: {kept}")
     return found
 
 
@@ -188,7 +193,8 @@ def _uncompressed(path: str, kind: Family) -> Track:
     if isinstance(samples, tuple):
         raise AudioError(path, *samples)
     if samples.contradiction:
-        raise AudioError(path, *samples.contradiction)
+        reason, remedy = samples.contradiction
+        raise AudioError(path, reason, remedy.format(name=quoted(path)))
     missing = _why_not_whole(path, samples)
     part = container.Part(path, kind.demuxer, ignoring_length=samples.promised is None and kind.demuxer == "wav")
     readers: list[Callable[[], Track]] = [
@@ -219,10 +225,8 @@ def _why_not_whole(path: str, samples: headers.Samples) -> tuple[str, str] | Non
     if samples.cut:
         return f"truncated: {samples.present:,} of {samples.promised:,} bytes of sound are left", salvage(path)
     if samples.another_file:
-        ending, name = os.path.splitext(path)[1], quoted(path)
-        parted = (
-            f"head -c {samples.behind} {name} > first{ending}; tail -c +{samples.behind + 1} {name} > second{ending}"
-        )
+        ending, name, behind = os.path.splitext(path)[1], quoted(path), samples.behind
+        parted = f"head -c {behind} {name} > first{ending}; tail -c +{behind + 1} {name} > second{ending}"
         return f"a second file follows its {samples.promised:,} bytes of sound", f"part them: {parted}"
     if samples.excess:
         reason = f"its header counts {samples.promised:,} bytes of sound, and more follows that is no chunk of it"
@@ -250,8 +254,7 @@ class Ffmpeg:
                 reason = "chained from streams of different rates or channel counts"
                 raise AudioError(path, reason, "split it into its streams")
         self.frames = sum(one.frames for one in self._indices)
-        stated = first.stated_seconds
-        demuxer = parts[0].demuxer
+        stated, demuxer = first.stated_seconds, parts[0].demuxer
         if missing is None and demuxer in _STATING | _NEARLY_STATING and stated is not None:
             seconds = self.frames / self.rate
             if seconds < stated - (1.5 / self.rate if demuxer in _STATING else _SHORT_SECONDS):
@@ -279,6 +282,8 @@ def _parts(path: str, kind: Family, changed: int, size: int) -> tuple[list[conta
     """What is to be read of a compressed file; reason and remedy if it is not whole."""
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         if kind.demuxer != "ogg":
+            if kind.demuxer == "nistsphere" and b"embedded-" in content[:_HEAD_BYTES]:
+                raise AudioError(path, "compressed by Shorten, which is not read here", "unpack it with sph2pipe")
             reason = containers.missing(content, kind.demuxer)
             return [container.Part(path, kind.demuxer)], (reason, salvage(path)) if reason else None
         tag = tags.length(content[:10])

@@ -7,6 +7,7 @@ So the chunks of RIFF (WAV), RF64, W64, AIFF, AU and CAF files are walked here, 
 from __future__ import annotations
 
 import os
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,6 +31,10 @@ _PLAIN: dict[str, frozenset[int | bytes]] = {
     "caf": frozenset({b"lpcm", b"ulaw", b"alaw"}),
     "au": frozenset({1, 2, 3, 4, 5, 6, 7, 23, 25, 26, 27}),
 }
+_TAGS = (b"TAG", b"ID3", b"APE")  # of taggers that know nothing of chunks
+# DTS in 14 and 16 bits, and AC-3 and others as S/PDIF carries them, where PCM should be.
+_DISGUISED = re.compile(rb"\xff\x1f\x00\xe8|\xfe\x7f\x01\x80|\x7f\xfe\x80\x01|\x72\xf8\x1f\x4e")
+_LOOK_BYTES = 1 << 15
 _AAC = frozenset({0xFF, 0x706D, 0x1600})  # as raw frames, of which nothing says where one ends
 
 
@@ -105,6 +110,10 @@ def samples(file: BinaryIO, kind: str) -> Samples | Problem:
             outer = struct.unpack(">I" if kind == "aiff" else "<I", _at(file, 4, 4))[0] + 8
             miscounted = kind in ("wav", "aiff") and outer == size and length - present <= _PADDING_BYTES
             plain = codec in _PLAIN[kind] if codec is not None else True
+            if kind == "w64" and not unknown and present > length:
+                plain = False  # libsndfile takes what follows for samples
+            if codec == 1 and len(_DISGUISED.findall(_at(file, begin, _LOOK_BYTES))) > 1:
+                contradiction = "holds DTS or AC-3 where its header says PCM", "take it out: ffmpeg -i {name} kept.wav"
             left = _at(file, padded, 4) if excess else b""
             promised = None if unknown else length
             return Samples(promised, present, behind, plain, big, left, contradiction, miscounted)
@@ -119,7 +128,7 @@ def _au(file: BinaryIO, size: int) -> Samples | Problem:
         return _CUT_HEADER if short else _NO_SAMPLES
     unknown = promised in (0, 0xFFFFFFFF)
     excess = _at(file, begin + promised, 4) if not unknown and present > promised + _PADDING_BYTES else b""
-    excess = excess if any(_at(file, begin + promised, _PADDING_BYTES)) else b""
+    excess = b"" if excess[:3] in _TAGS or not any(_at(file, begin + promised, _PADDING_BYTES)) else excess
     return Samples(None if unknown else promised, present, begin + promised, codec in _PLAIN["au"], excess=excess)
 
 
@@ -186,14 +195,12 @@ def _caf(file: BinaryIO, size: int) -> Iterator[tuple[bytes, int, int]]:
 def _is_chunk(file: BinaryIO, place: int, size: int, kind: str) -> bool:
     """Whether a chunk, or the odd byte or zeros that fill up the file, begins here."""
     head = _at(file, place, 12)
-    if place >= size or not any(head):
+    if place >= size or not any(head) or head[:3] in _TAGS:
         return True
     if kind == "w64":
         return _at(file, place, 16)[4:] == _W64_ID
     name = head[:4]
     if name in _FILES or not all(32 <= letter < 127 for letter in name):
         return False
-    if name.startswith(b"TAG") or name == b"APET":  # taggers that know nothing of chunks
-        return True
     form, width = {"caf": (">q", 8), "aiff": (">I", 4)}.get(kind, ("<I", 4))
     return 0 <= struct.unpack(form, head[4 : 4 + width])[0] <= size - place
