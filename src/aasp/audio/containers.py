@@ -1,80 +1,106 @@
 """What a compressed file's container says of its own end, and the links of an Ogg file.
 
-Ogg: RFC 3533. MP4: ISO/IEC 14496-12. Matroska and WebM: RFC 9559. ASF (WMA): its specification, section 3.2.
+Ogg: RFC 3533. MP4: ISO/IEC 14496-12. Matroska and WebM: RFC 9559. ASF (WMA): its specification, section 3.2. True
+Audio, VOC and NIST SPHERE: their headers' descriptions. AVI: RIFF.
 """
 
 from __future__ import annotations
 
 import mmap
-import re
-from itertools import pairwise
+import struct
+from dataclasses import dataclass
 
-_OGG_FIRST_PAGE = re.compile(rb"OggS\0[\x02\x06]")
-_OGG_PAGE = re.compile(rb"OggS\0[\x00-\x07]")
-_OGG_PAGE_BYTES = 65_307  # the longest there can be
+from aasp.audio import frames
+
 _ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
-_MATROSKA_SEGMENT = b"\x18\x53\x80\x67"
+_MATROSKA_SEGMENT, _MATROSKA_CLUSTER = 0x18538067, 0x1F43B675
+# Boxes that an MP4 file has outside of all others; anything else there was appended.
+_MOV_BOXES = frozenset(
+    b"ftyp moov mdat free skip wide uuid moof mfra sidx styp pdin meta pnot udta ssix prft emsg".split()
+)
+# sox states the length of a VOC file's only block 8 bytes too small.
+_VOC_SLACK = 16
+# Ogg pages that carry what no page before them has: (first of a stream, last of a stream).
+_OGG_FIRST, _OGG_LAST = 2, 4
 
 
-def ogg_links(content: mmap.mmap) -> list[tuple[int, int, int | None]]:
-    """(first byte, the one behind the last, samples) of each link: streams that were written one behind the other.
+@dataclass
+class Link:
+    """Streams of an Ogg file that lie side by side; several links follow one another in a chained file.
 
-    Streams side by side, as sound and video, all begin before any other page, and are one link, whose samples are not
-    counted.
+    Attributes:
+        begin: its first byte.
+        end: the one behind its last.
+        streams: how many.
+        samples: the position that the last page says its sound reaches.
+        missing: why it is not whole; empty if it is.
     """
-    firsts = [found.start() for found in _OGG_FIRST_PAGE.finditer(content)]
-    begins, streams = firsts[:1], [1]
-    for before, place in pairwise(firsts):
-        if _ogg_page_end(content, before) == place:
-            streams[-1] += 1
+
+    begin: int
+    end: int = 0
+    streams: int = 0
+    samples: int = 0
+    missing: str = ""
+
+
+def ogg_links(content: mmap.mmap, begin: int = 0) -> list[Link]:
+    """The links, found page by page."""
+    links: list[Link] = []
+    numbers: dict[int, int] = {}
+    place, ended = content.find(b"OggS", begin), 0
+    fresh = False  # whether only first pages were seen since a link began
+    while 0 <= place <= len(content) - 27 and content[place : place + 4] == b"OggS":
+        flags, position, serial, number = struct.unpack_from("<BqII", content, place + 5)
+        end = _ogg_page_end(content, place)
+        if flags & _OGG_FIRST:
+            if not fresh:
+                _close_link(links, len(numbers) - ended)
+                links.append(Link(place))
+                numbers, ended = {}, 0
+            fresh = True
+            links[-1].streams += 1
+        elif not links:
+            links.append(Link(place))
         else:
-            begins.append(place)
-            streams.append(1)
-    ends = [*begins[1:], len(content)]
-    counts = [_ogg_samples(content, end) if many == 1 else None for end, many in zip(ends, streams, strict=False)]
-    return list(zip(begins, ends, counts, strict=True))
+            fresh = False
+            if serial in numbers and number not in (numbers[serial] + 1, 0):
+                links[-1].missing = links[-1].missing or "damaged: pages are missing within"
+        link = links[-1]
+        numbers[serial] = number
+        ended += bool(flags & _OGG_LAST)
+        if position >= 0:
+            link.samples = position
+        if not 0 < end <= len(content):
+            link.missing = "truncated: it ends within a page"
+            link.end = len(content)
+            return links
+        link.end = end
+        following = end if content[end : end + 4] == b"OggS" else content.find(b"OggS\0", end)
+        if following > end and any(content[end:following]):
+            link.missing = link.missing or f"damaged: {following - end:,} bytes within are no page"
+        place = following
+    if links and place < 0 and len(content) - links[-1].end < 27 and content[links[-1].end :].startswith(b"Ogg"):
+        links[-1].missing = "truncated: it ends within a page"
+    _close_link(links, len(numbers) - ended)
+    return links
 
 
-def _ogg_samples(content: mmap.mmap, end: int) -> int | None:
-    """The position that the last page before `end` says its sound reaches."""
-    place = _ogg_last_page(content, end)
-    return int.from_bytes(content[place + 6 : place + 14], "little") if place >= 0 else None
-
-
-def _ogg_last_page(content: mmap.mmap, end: int) -> int:
-    """Where the last page before `end` begins; -1 if there is none."""
-    pages = [found.start() for found in _OGG_PAGE.finditer(content, max(0, end - _OGG_PAGE_BYTES), end)]
-    return pages[-1] if pages else -1
+def _close_link(links: list[Link], open_streams: int) -> None:
+    if links and open_streams > 0:
+        links[-1].missing = links[-1].missing or "truncated: its last page is not marked as the last"
 
 
 def missing(content: mmap.mmap, demuxer: str) -> str | None:
     """Why the file is not whole; None if it is, or its container does not tell."""
-    if demuxer == "ogg":
-        return _ogg_missing(content)
-    if demuxer == "mov":
-        promised = _mov_bytes(content)
-    elif demuxer == "matroska":
-        promised = _matroska_bytes(content)
-    elif demuxer == "asf":
-        found = content.find(_ASF_FILE_PROPERTIES, 0, 4096)
-        promised = int.from_bytes(content[found + 40 : found + 48], "little") if found > 0 else 0
-    else:
-        return None
-    lacking = promised - len(content)
-    return f"truncated: {lacking:,} of {promised:,} bytes are missing" if lacking > 0 else None
-
-
-def _ogg_missing(content: mmap.mmap) -> str | None:
-    last = _ogg_last_page(content, len(content))
-    if last < 0 or not 0 < _ogg_page_end(content, last) <= len(content):
-        return "truncated: it ends within a page"
-    return None if content[last + 5] & 4 else "truncated: its last page is not marked as the last"
+    if demuxer in frames.LENGTHS:
+        return frames.missing(content, demuxer)
+    measure = _PROMISED.get(demuxer)
+    lacking = measure(content) - len(content) if measure is not None else 0
+    return f"truncated: {lacking:,} of {lacking + len(content):,} bytes are missing" if lacking > 0 else None
 
 
 def _ogg_page_end(content: mmap.mmap, place: int) -> int:
     """The byte behind the page that begins here; 0 if its header is cut."""
-    if place + 27 > len(content):
-        return 0
     lacing = content[place + 27 : place + 27 + content[place + 26]]
     return place + 27 + len(lacing) + sum(lacing) if len(lacing) == content[place + 26] else 0
 
@@ -88,18 +114,101 @@ def _mov_bytes(content: mmap.mmap) -> int:
             size = int.from_bytes(content[place + 8 : place + 16], "big")
         if size == 0:  # to the end of the file
             return len(content)
-        if size < 8 or not content[place + 4 : place + 8].isascii():  # no box: something was appended
+        if size < 8 or (place + size > len(content) and content[place + 4 : place + 8] not in _MOV_BOXES):
             return place
         place += size
     return place
 
 
 def _matroska_bytes(content: mmap.mmap) -> int:
-    """Where the segment ends; 0 where a live recorder left its size open."""
-    place = content.find(_MATROSKA_SEGMENT, 0, 4096)
-    if place < 0 or place + 5 > len(content):
+    """Where the last element ends that the file begins; a live recorder leaves the sizes of those around it open."""
+    place, end = 0, 0
+    while place + 2 <= len(content):
+        name, place = _matroska_number(content, place, marked=True)
+        size, place = _matroska_number(content, place, marked=False)
+        if name == _MATROSKA_SEGMENT and size is not None:
+            return place + size
+        if size is None and name not in (_MATROSKA_SEGMENT, _MATROSKA_CLUSTER):
+            return end
+        if size is not None:
+            place += size
+        end = place
+    return end
+
+
+def _matroska_number(content: mmap.mmap, place: int, marked: bool) -> tuple[int | None, int]:
+    """(an element's name or size, the byte behind it); None for a size left open."""
+    width = 9 - content[place].bit_length() if place < len(content) else 9
+    if width > 8:
+        return 0, place + 1
+    value = int.from_bytes(content[place : place + width], "big")
+    if not marked:
+        value &= (1 << 7 * width) - 1
+        if value == (1 << 7 * width) - 1:
+            return None, place + width
+    return value, place + width
+
+
+def _asf_bytes(content: mmap.mmap) -> int:
+    found = content.find(_ASF_FILE_PROPERTIES, 0, 4096)
+    return int.from_bytes(content[found + 40 : found + 48], "little") if found > 0 else 0
+
+
+def _avi_bytes(content: mmap.mmap) -> int:
+    """Where the last of its RIFF chunks ends; a recorder that crashed has left the length 0."""
+    place = 0
+    while content[place : place + 4] == b"RIFF" and (size := int.from_bytes(content[place + 4 : place + 8], "little")):
+        place += 8 + size + size % 2
+    return place - 1 if place == len(content) + 1 else place
+
+
+def _flv_bytes(content: mmap.mmap) -> int:
+    """Where its last tag ends."""
+    place = int.from_bytes(content[5:9], "big") + 4
+    while place + 11 <= len(content):
+        place += 11 + int.from_bytes(content[place + 1 : place + 4], "big") + 4
+    return place
+
+
+def _tta_bytes(content: mmap.mmap) -> int:
+    if content[:4] != b"TTA1":
         return 0
-    first = content[place + 4]
-    width = 9 - first.bit_length()
-    value = int.from_bytes(content[place + 4 : place + 4 + width], "big") & ((1 << 7 * width) - 1)
-    return 0 if value == (1 << 7 * width) - 1 else place + 4 + width + value
+    rate, samples = struct.unpack_from("<II", content, 10) if len(content) >= 22 else (0, 0)
+    count = -(-samples // (256 * rate // 245)) if rate else 0
+    sizes = content[22 : 22 + 4 * count]
+    return 22 + 4 * count + 4 + sum(struct.unpack(f"<{len(sizes) // 4}I", sizes[: len(sizes) // 4 * 4]))
+
+
+def _sphere_bytes(content: mmap.mmap) -> int:
+    lines = content[:1024].split(b"\n")
+    fields = {line.split()[0]: line.split()[-1] for line in lines if len(line.split()) == 3}
+    try:
+        counts = [int(fields[name]) for name in (b"sample_count", b"sample_n_bytes", b"channel_count")]
+        return int(lines[1]) + counts[0] * counts[1] * counts[2]
+    except (KeyError, IndexError, ValueError):
+        return 0
+
+
+def _voc_bytes(content: mmap.mmap) -> int:
+    place = int.from_bytes(content[20:22], "little")
+    while place + _VOC_SLACK <= len(content) and 0 < content[place] < 10:
+        place += 4 + int.from_bytes(content[place + 1 : place + 4], "little")
+    return place
+
+
+def _transport_bytes(content: mmap.mmap) -> int:
+    size = 192 if content[4:5] == b"\x47" and content[196:197] == b"\x47" else 188
+    return -(-len(content) // size) * size
+
+
+_PROMISED = {
+    "mov": _mov_bytes,
+    "matroska": _matroska_bytes,
+    "asf": _asf_bytes,
+    "avi": _avi_bytes,
+    "flv": _flv_bytes,
+    "tta": _tta_bytes,
+    "nistsphere": _sphere_bytes,
+    "voc": _voc_bytes,
+    "mpegts": _transport_bytes,
+}

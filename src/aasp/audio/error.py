@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 
 from aasp.errors import AaspError
 
@@ -21,6 +22,16 @@ class AudioError(AaspError):
         self.reason = reason
 
 
+RAW = "if it holds sound, import it as raw samples, of the rate and channels that you know, in an audio editor"
+"""The remedy for a file whose header can't be right."""
+
+
+def quoted(path: str | os.PathLike[str]) -> str:
+    """A file's name as a shell and ffmpeg take it for a name, whatever is in it."""
+    name = os.fspath(path)
+    return shlex.quote(f"./{name}" if name.startswith("-") or (":" in name and name[0] not in "/.") else name)
+
+
 def salvage(path: str | os.PathLike[str]) -> str:
     """The remedy for a file of which a part is still there."""
-    return f"fetch it again, or keep what is left of it: ffmpeg -i {os.fspath(path)} kept.wav"
+    return f"fetch it again, or keep what is left of it: ffmpeg -i {quoted(path)} kept.wav"

@@ -8,6 +8,7 @@ few before them.
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,36 +17,22 @@ from typing import Any
 
 import numpy as np
 
-from aasp.audio.error import AudioError, salvage
+from aasp.audio.container import Part, damaged, opened, opus_samples, packets, samples_of, sound_of
+from aasp.audio.error import RAW, AudioError
 
 # Packets decoded at each end to learn what one gives; the decoder has settled after some of the last.
 _HEAD, _SETTLING, _TAIL = 6, 12, 6
-# What a decoder that starts inside a stream must hear before it gives what it would have given.
-_PREROLL_SECONDS = 0.5
+# What a decoder that starts inside a stream must hear before it gives what it would have given; those that predict from
+# sample to sample settle slowly, and Yamaha's ADPCM never.
+_PREROLL_SECONDS, _SLOW_PREROLL_SECONDS = 0.5, 5.0
+_SLOW = re.compile(r"(adpcm_)?g72|(lib)?(speex|gsm|opencore)|amr|qcelp|evrc")
+_CUMULATIVE = frozenset({"adpcm_yamaha"})
 # A window so many packets from the start is not worth a seek.
 _NEAR_PACKETS = 400
 # Demuxers that seek to a packet by its time.
 _SEEKABLE = frozenset({"mov", "matroska", "ogg", "wv", "tta", "caf", "asf", "avi", "ape"})
 # Packets of these give different numbers of samples, which durations in milliseconds do not tell apart.
 _VARIABLE = frozenset({"vorbis"})
-# ffmpeg's sample formats; a p behind one stands for a plane a channel.
-_DTYPES = {"u8": np.uint8, "s16": np.int16, "s32": np.int32, "s64": np.int64, "flt": np.float32, "dbl": np.float64}
-
-
-@dataclass(frozen=True)
-class Part:
-    """A file, or the bytes of it from `begin` to `end`, for one of ffmpeg's demuxers."""
-
-    path: str
-    demuxer: str
-    begin: int = 0
-    end: int = 0  # 0: to the end of the file
-    samples: int | None = None  # as the end of an Ogg stream states them
-
-    @property
-    def address(self) -> str:
-        """As ffmpeg takes it; nothing in a file's name is taken for a protocol."""
-        return f"subfile,,start,{self.begin},end,{self.end},,:{self.path}" if self.end else f"file:{self.path}"
 
 
 @dataclass(frozen=True)
@@ -56,6 +43,7 @@ class Index:
         times: presentation time of each packet (packets,), in the stream's units; empty where they don't tell packets
             apart.
         produced: samples given by all packets up to each (packets,).
+        lead: samples at the beginning that the encoder put there and that ffmpeg does not take away.
         rate: Hz.
         channels: how many.
         stated_rate: Hz of what was encoded, as the header has it: Opus always decodes at 48 kHz.
@@ -69,10 +57,11 @@ class Index:
     codec: str
     stated_rate: int
     stated_seconds: float | None
+    lead: int = 0
 
     @property
     def frames(self) -> int:
-        return int(self.produced[-1]) if len(self.produced) else 0
+        return max(0, int(self.produced[-1]) - self.lead) if len(self.produced) else 0
 
 
 def index(part: Part) -> Index:
@@ -92,24 +81,25 @@ def read(part: Part, begin: int, end: int) -> np.ndarray:
         AudioError: a packet is damaged, or the rate or the channels change.
     """
     table = index(part)
-    end = min(end, table.frames)
+    begin, end = begin + table.lead, min(end, table.frames) + table.lead
     out = np.empty((max(0, end - begin), table.channels), dtype=np.float32)
     if not len(out):
         return out
-    preroll = 0 if begin == 0 else max(0, begin - round(_PREROLL_SECONDS * table.rate))
+    seconds = _SLOW_PREROLL_SECONDS if _SLOW.match(table.codec) else _PREROLL_SECONDS
+    preroll = 0 if table.codec in _CUMULATIVE else max(0, begin - round(seconds * table.rate))
     first, wanted = (int(x) for x in np.searchsorted(table.produced, [preroll, begin], side="right"))
     first = first if preroll else 0  # the first packets may give nothing and yet be needed
     filled = begin
-    with _opened(part) as container:
-        stream = _stream(part, container)
+    with opened(part) as container:
+        stream = sound_of(part, container)
         for packet, blocks in _decoded(part, container, stream, table, first):
             if packet < wanted:
                 continue
             # The last packet of all takes with it what the decoder still held.
             place = int(table.produced[packet - 1]) if packet else 0
             given, expected = sum(map(len, blocks)), table.produced[packet] - place
-            if given < expected or (given > expected and table.produced[packet] < table.frames):
-                raise _damaged(part, place / table.rate)
+            if given < expected or (given > expected and packet < len(table.produced) - 1):
+                raise damaged(part, place / table.rate)
             for block in blocks:
                 low, high = max(place, begin), min(place + len(block), end)
                 if low < high:
@@ -119,7 +109,7 @@ def read(part: Part, begin: int, end: int) -> np.ndarray:
             if place >= end:
                 break
     if filled < end:
-        raise _damaged(part, filled / table.rate)
+        raise damaged(part, filled / table.rate)
     return out
 
 
@@ -131,13 +121,13 @@ def _decoded(
     if first > _NEAR_PACKETS and len(table.times) and part.demuxer in _SEEKABLE:
         container.seek(int(table.times[first]), stream=stream)
         number = -1
-    for packet in container.demux(stream):
+    for packet in packets(part, container, stream):
         if packet.size == 0:
             break
         if number < 0:
             number = int(np.searchsorted(table.times, packet.pts if packet.pts is not None else -(2**62)))
             if number > first or table.times[number] != packet.pts:
-                raise _damaged(part, float(table.produced[first]) / table.rate)
+                raise damaged(part, float(table.produced[first]) / table.rate)
         if number >= first:
             blocks = _blocks(part, stream, packet, table)
             if number == last:
@@ -154,29 +144,8 @@ def _blocks(part: Part, stream: Any, packet: Any, table: Index) -> list[np.ndarr
         frames = stream.codec_context.decode(packet)
     except av.error.FFmpegError:
         seconds = float(packet.pts * packet.time_base) if packet is not None and packet.pts is not None else 0.0
-        raise _damaged(part, seconds) from None
+        raise damaged(part, seconds) from None
     return [samples_of(part.path, frame, table.rate, table.channels) for frame in frames]
-
-
-def samples_of(path: str, frame: Any, rate: int, channels: int) -> np.ndarray:
-    """A frame as float32 (samples, channels), full scale at 1."""
-    count = len(frame.layout.channels)
-    if frame.sample_rate != rate or count != channels:
-        now = f"{frame.sample_rate} Hz, {count} channel(s)"
-        reason = f"changes within, from {rate} Hz, {channels} channel(s) to {now}"
-        raise AudioError(path, reason, "cut it there into files")
-    name = frame.format.name
-    dtype = _DTYPES[name.removesuffix("p")]
-    planes = [np.frombuffer(plane, dtype) for plane in frame.planes]  # padded behind the last sample
-    if name.endswith("p"):
-        array = np.stack([plane[: frame.samples] for plane in planes], axis=1)
-    else:
-        array = planes[0][: frame.samples * count].reshape(-1, count)
-    if array.dtype.kind == "f":
-        return array.astype(np.float32, copy=False)
-    if name.startswith("u8"):
-        return (array.astype(np.float32) - 128) / 128
-    return array.astype(np.float32) * np.float32(2.0 ** (1 - 8 * array.dtype.itemsize))
 
 
 @lru_cache(maxsize=256)
@@ -186,12 +155,13 @@ def _index(part: Part, changed: int, size: int) -> Index:
     times: list[int | None] = []
     durations: list[int] = []
     head: list[int] = []
+    full = 0  # what Opus packets at the beginning hold, with what is to be skipped
     tail: deque = deque(maxlen=_SETTLING + _TAIL)
-    with _opened(part) as container:
-        stream = _stream(part, container)
+    with opened(part) as container:
+        stream = sound_of(part, container)
         codec, rate, channels = stream.codec_context.name, stream.rate, stream.channels
         if not rate or not channels:
-            raise AudioError(part.path, "its header states 0 Hz or no channels", "repair the header or remove the file")
+            raise AudioError(part.path, "its header states 0 Hz or no channels", RAW)
         stated = float(stream.duration * stream.time_base) if stream.duration else None
         extra = bytes(stream.codec_context.extradata or b"")
         given: Counter = Counter()
@@ -204,13 +174,14 @@ def _index(part: Part, changed: int, size: int) -> Index:
             return count
 
         try:
-            for packet in container.demux(stream):
+            for packet in packets(part, container, stream):
                 if packet.size == 0:
                     break
                 times.append(packet.pts)
                 durations.append(packet.duration or 0)
                 if len(head) < _HEAD:
                     head.append(decode(packet))
+                    full += opus_samples(bytes(packet)) if codec.endswith("opus") else 0
                 tail.append(packet)
             produced = None
             if len(times) > _HEAD + _SETTLING + _TAIL:
@@ -224,7 +195,7 @@ def _index(part: Part, changed: int, size: int) -> Index:
     if produced is None:
         produced = _counted(part, given)
     if not given:
-        raise AudioError(part.path, "zero length: no sound in it can be decoded", salvage(part.path))
+        raise AudioError(part.path, "zero length: no sound in it can be decoded", "fetch it again")
     (rate, channels), _ = given.most_common(1)[0]
     if codec == "vorbis" and part.samples is not None:
         # A last page may end before what its packets give; ffmpeg gives all of it.
@@ -232,8 +203,12 @@ def _index(part: Part, changed: int, size: int) -> Index:
     known = np.array([-1 if time is None else time for time in times[: len(produced)]], dtype=np.int64)
     if len(known) != len(produced) or not (np.diff(known) > 0).all():
         known = known[:0]
-    stated_rate = int.from_bytes(extra[12:16], "little") if extra.startswith(b"OpusHead") else 0
-    return Index(known, produced, rate, channels, codec, stated_rate or rate, stated)
+    stated_rate, lead = 0, 0
+    if extra.startswith(b"OpusHead"):
+        skip, stated_rate = int.from_bytes(extra[10:12], "little"), int.from_bytes(extra[12:16], "little")
+        if part.demuxer == "matroska" and sum(head) > 0:  # ffmpeg skips too little where the track's rate is not 48 kHz
+            lead = skip - (full - sum(head))
+    return Index(known, produced, rate, channels, codec, stated_rate or rate, stated, max(0, lead))
 
 
 def _extrapolated(
@@ -259,15 +234,13 @@ def _counted(part: Part, given: Counter) -> np.ndarray:
 
     counts: list[int] = []
     given.clear()
-    with _opened(part) as container:
-        stream = _stream(part, container)
-        for packet in container.demux(stream):
+    with opened(part) as container:
+        stream = sound_of(part, container)
+        for packet in packets(part, container, stream):
             try:
                 frames = stream.codec_context.decode(packet if packet.size else None)
             except av.error.FFmpegError:
-                if counts and sum(counts):
-                    raise _damaged(part, sum(counts) / (stream.rate or 1)) from None
-                frames = []
+                raise damaged(part, sum(counts) / (stream.rate or 1)) from None
             count = sum(frame.samples for frame in frames)
             given.update((frame.sample_rate, len(frame.layout.channels)) for frame in frames)
             if packet.size:
@@ -275,36 +248,3 @@ def _counted(part: Part, given: Counter) -> np.ndarray:
             elif counts:
                 counts[-1] += count
     return np.cumsum(np.array(counts, dtype=np.int64))
-
-
-def _opened(part: Part) -> Any:
-    import av
-
-    try:
-        return av.open(
-            part.address,
-            format=part.demuxer,
-            options={"protocol_whitelist": "file,subfile"},
-            metadata_errors="ignore",
-        )
-    except (av.error.FFmpegError, ValueError) as error:
-        what = getattr(error, "strerror", None) or str(error)
-        reason = f"truncated or damaged ({part.demuxer} that can't be opened: {what})"
-        raise AudioError(part.path, reason, salvage(part.path)) from None
-
-
-def _stream(part: Part, container: Any) -> Any:
-    """The stream of sound; the others are not even read."""
-    stream = container.streams.best("audio")
-    if stream is None:
-        raise AudioError(part.path, "holds no sound, only pictures", "leave it out")
-    if stream.codec_context is None:
-        raise AudioError(part.path, "its codec is not known here", "convert it to FLAC with the program that made it")
-    for other in container.streams:
-        if other is not stream:
-            other.discard = "all"
-    return stream
-
-
-def _damaged(part: Part, seconds: float) -> AudioError:
-    return AudioError(part.path, f"truncated or damaged at {seconds:.2f} s", salvage(part.path))

@@ -17,8 +17,8 @@ from typing import Protocol
 
 import numpy as np
 
-from aasp.audio import containers, ffmpeg, headers, mpeg, sndfile
-from aasp.audio.error import AudioError, salvage
+from aasp.audio import container, containers, ffmpeg, headers, mpeg, sndfile, tags
+from aasp.audio.error import RAW, AudioError, quoted, salvage
 
 
 @dataclass(frozen=True)
@@ -74,15 +74,14 @@ EXTENSIONS = frozenset().union(*(family.extensions for family in FAMILIES))
 """The names under which a folder is searched for sound, in lower case."""
 
 _ALSO = {".wav": {"NIST SPHERE"}}  # as TIMIT has it
+_TAGGED = frozenset({"MP3", "FLAC", "AAC", "Ogg"})  # kinds that are read behind an ID3 tag
 _UNCOMPRESSED = {"WAV": "wav", "W64": "w64", "AIFF": "aiff", "AU": "au", "CAF": "caf"}
-# Format tags of WAV files that libsndfile reads as they are meant: PCM, MS ADPCM, float, A-law, µ-law, IMA ADPCM, GSM.
-_SNDFILE_TAGS = frozenset({None, 1, 2, 3, 6, 7, 0x11, 0x31})
 _VORBIS = "vorbis"  # an Ogg file of one stream of it, which libsndfile finds its way in
 _HEAD_BYTES = 1024
 # A rate outside of these, in Hz, is a header's mistake.
 _SLOWEST, _FASTEST = 100, 10_000_000
-# Demuxers whose headers state how long the sound is, and by how much sound may fall short of that: a packet or two.
-_STATING, _SHORT_SECONDS = frozenset({"mov", "ape", "tta", "wv", "caf"}), 0.2
+# Demuxers whose headers state how long the sound is, to the sample, or within a packet or two.
+_STATING, _NEARLY_STATING, _SHORT_SECONDS = frozenset({"ape", "tta", "wv", "flac"}), frozenset({"mov", "caf"}), 0.2
 
 
 class Track(Protocol):
@@ -123,8 +122,9 @@ def family(path: str) -> Family:
             raise AudioError(path, "empty file", "delete it or fetch it again")
         with open(path, "rb") as file:
             head = file.read(_HEAD_BYTES)
-            if head.startswith(b"ID3"):  # a tag that other kinds bear as well
-                file.seek(mpeg.tag_bytes(head))
+            tag = tags.length(head)  # which some other kinds bear as well
+            if tag:
+                file.seek(tag)
                 head = file.read(_HEAD_BYTES) or head
     except FileNotFoundError:
         raise AudioError(path, "no such file", "check the path") from None
@@ -134,11 +134,14 @@ def family(path: str) -> Family:
     if found is None and extension in MP3.extensions:
         found = MP3  # what a download or a broadcast left may lie before its first frame
     if found is None:
-        remedy = "remove it, or, if it is sound, convert it to FLAC or WAV with the program that made it"
+        remedy = "leave it out, or, if it is sound, convert it to FLAC or WAV with the program that made it"
         raise AudioError(path, "not audio, or of a kind that is not read here", remedy)
     if extension in EXTENSIONS and extension not in found.extensions and found.name not in _ALSO.get(extension, ()):
         remedy = f"rename it to end in {' or '.join(sorted(found.extensions))}"
         raise AudioError(path, f"mislabelled: named {extension} but holds {found.name}", remedy)
+    if tag and found.name not in _TAGGED:
+        kept = f"tail -c +{tag + 1} {quoted(path)} > kept{extension}"
+        raise AudioError(path, f"an ID3 tag in front of {found.name}, where none belongs", f"take it away: {kept}")
     return found
 
 
@@ -153,9 +156,12 @@ def opened(path: str) -> Iterator[Track]:
     try:
         if not _SLOWEST <= track.rate <= _FASTEST or track.channels <= 0:
             reason = f"its header states {track.rate:,} Hz and {track.channels} channel(s)"
-            raise AudioError(path, reason, "repair the header or remove the file")
+            raise AudioError(path, reason, RAW)
         if track.frames <= 0:
-            track.check_whole()  # cut behind its header
+            try:
+                track.check_whole()
+            except AudioError as error:  # cut behind its header
+                raise AudioError(path, error.reason, "fetch it again: no sound is left in it") from None
             raise AudioError(path, "zero length: a header without samples", "record it again")
         yield track
     finally:
@@ -169,12 +175,14 @@ def _track(path: str, kind: Family) -> Track:
     if kind.name in _UNCOMPRESSED:
         return _uncompressed(path, kind)
     if kind.name == "FLAC":
-        sound = sndfile.Sndfile(path, look=True)
-        if sound.knows_its_length:
+        with open(path, "rb") as file:
+            tagged = file.read(3) == b"ID3"  # which libsndfile stumbles over
+        sound = None if tagged else sndfile.Sndfile(path, look=True)
+        if sound is not None and sound.knows_its_length:
             return sound
     status = os.stat(path)
     parts, missing = _parts(path, kind, status.st_mtime_ns, status.st_size)
-    if parts == [ffmpeg.Part(path, _VORBIS)]:
+    if parts == [container.Part(path, _VORBIS)]:
         return sndfile.Sndfile(path, missing)
     return Ffmpeg(path, parts, missing)
 
@@ -182,17 +190,21 @@ def _track(path: str, kind: Family) -> Track:
 def _uncompressed(path: str, kind: Family) -> Track:
     with open(path, "rb") as file:
         samples = headers.samples(file, _UNCOMPRESSED[kind.name])
-    if samples is None:
-        raise AudioError(path, "zero length: a header without samples", "record it again")
-    missing = None
-    if samples.cut:
-        missing = f"truncated: {samples.present:,} of {samples.promised:,} bytes of sound are left", salvage(path)
-    elif samples.stale:
-        reason = f"its header counts {samples.promised:,} bytes of sound, and more follows that is no chunk of it"
-        missing = reason, f"keep all of it: ffmpeg -ignore_length 1 -i {path} whole.wav"
-    readers: list[Callable[[], Track]] = [lambda: Ffmpeg(path, [ffmpeg.Part(path, kind.demuxer)], missing)]
-    if samples.codec in _SNDFILE_TAGS:
-        readers.insert(0, lambda: sndfile.Sndfile(path, missing))
+    if isinstance(samples, tuple):
+        raise AudioError(path, *samples)
+    if samples.contradiction:
+        reason, remedy = samples.contradiction
+        raise AudioError(path, reason, remedy.format(name=quoted(path)))
+    missing = _why_not_whole(path, samples)
+    part = container.Part(path, kind.demuxer, ignoring_length=samples.promised is None and kind.demuxer == "wav")
+    readers: list[Callable[[], Track]] = [
+        lambda: sndfile.Sndfile(path, missing),
+        lambda: Ffmpeg(path, [part], missing),
+    ]
+    if samples.big:
+        del readers[1]  # of which ffmpeg makes noise
+    elif not samples.plain:
+        del readers[0]  # which rounds in its own way, and writes to the terminal where an MP3 stream is damaged
     found: list[Track] = []
     errors: list[AudioError] = []
     for reader in readers:
@@ -201,19 +213,40 @@ def _uncompressed(path: str, kind: Family) -> Track:
         except AudioError as error:
             errors.append(error)
         # Where the recorder did not say how much there is, each of the two finds out in some formats only.
-        if found and samples.promised is not None:
+        if found and not (samples.plain and samples.promised is None):
             break
     if not found:
         raise errors[0]
     return max(found, key=lambda track: track.frames)
 
 
+def _why_not_whole(path: str, samples: headers.Samples) -> tuple[str, str] | None:
+    """Reason and remedy where an uncompressed file's length is not that of its header."""
+    if samples.cut:
+        return f"truncated: {samples.present:,} of {samples.promised:,} bytes of sound are left", salvage(path)
+    if samples.another_file:
+        ending, name, behind = os.path.splitext(path)[1], quoted(path), samples.behind
+        parted = f"head -c {behind} {name} > first{ending}; tail -c +{behind + 1} {name} > second{ending}"
+        return f"a second file follows its {samples.promised:,} bytes of sound", f"part them: {parted}"
+    if samples.excess:
+        reason = f"its header counts {samples.promised:,} bytes of sound, and more follows that is no chunk of it"
+        if path.lower().endswith((".wav", ".wave", ".bwf", ".rf64")):
+            return reason, f"keep all of it: ffmpeg -ignore_length 1 -i {quoted(path)} whole.wav"
+        return reason, RAW
+    return None
+
+
 class Ffmpeg:
     """A file that ffmpeg reads: one part, or the links of a chained Ogg file one after the other."""
 
-    def __init__(self, path: str, parts: list[ffmpeg.Part], missing: tuple[str, str] | None) -> None:
+    def __init__(self, path: str, parts: list[container.Part], missing: tuple[str, str] | None) -> None:
         self._path, self._parts, self._missing = path, parts, missing
-        self._indices = [ffmpeg.index(part) for part in parts]
+        try:
+            self._indices = [ffmpeg.index(part) for part in parts]
+        except AudioError:
+            if missing is None:
+                raise
+            raise AudioError(path, missing[0], "fetch it again") from None
         first = self._indices[0]
         self.rate, self.channels, self.stated_rate = first.rate, first.channels, first.stated_rate
         for one in self._indices:
@@ -221,10 +254,10 @@ class Ffmpeg:
                 reason = "chained from streams of different rates or channel counts"
                 raise AudioError(path, reason, "split it into its streams")
         self.frames = sum(one.frames for one in self._indices)
-        stated = first.stated_seconds
-        if missing is None and parts[0].demuxer in _STATING and stated is not None:
+        stated, demuxer = first.stated_seconds, parts[0].demuxer
+        if missing is None and demuxer in _STATING | _NEARLY_STATING and stated is not None:
             seconds = self.frames / self.rate
-            if seconds < stated - max(_SHORT_SECONDS, 0.01 * stated):
+            if seconds < stated - (1.5 / self.rate if demuxer in _STATING else _SHORT_SECONDS):
                 self._missing = f"truncated: {seconds:g} s are left of {stated:g} s", salvage(path)
 
     def decode(self, begin: int, end: int) -> np.ndarray:
@@ -245,14 +278,23 @@ class Ffmpeg:
 
 
 @lru_cache(maxsize=256)
-def _parts(path: str, kind: Family, changed: int, size: int) -> tuple[list[ffmpeg.Part], tuple[str, str] | None]:
+def _parts(path: str, kind: Family, changed: int, size: int) -> tuple[list[container.Part], tuple[str, str] | None]:
     """What is to be read of a compressed file; reason and remedy if it is not whole."""
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        reason = containers.missing(content, kind.demuxer)
-        missing = (reason, salvage(path)) if reason else None
         if kind.demuxer != "ogg":
-            return [ffmpeg.Part(path, kind.demuxer)], missing
-        links = containers.ogg_links(content)
-        if len(links) == 1 and content.find(b"\x01vorbis", 0, 64) > 0:
-            return [ffmpeg.Part(path, _VORBIS)], missing
-    return [ffmpeg.Part(path, "ogg", *link) for link in links], missing
+            if kind.demuxer == "nistsphere" and b"embedded-" in content[:_HEAD_BYTES]:
+                raise AudioError(path, "compressed by Shorten, which is not read here", "unpack it with sph2pipe")
+            reason = containers.missing(content, kind.demuxer)
+            return [container.Part(path, kind.demuxer)], (reason, salvage(path)) if reason else None
+        tag = tags.length(content[:10])
+        links = containers.ogg_links(content, tag)
+        reason = next((link.missing for link in links if link.missing), None)
+        missing = (reason, salvage(path)) if reason else None
+        # libsndfile leaves the channels of surround sound in Vorbis's own order.
+        vorbis = content.find(b"\x01vorbis", tag, tag + 64)
+        if len(links) == 1 and not tag and vorbis > 0 and content[vorbis + 11] <= 2:
+            return [container.Part(path, _VORBIS)], missing
+    if not links:
+        raise AudioError(path, "truncated: not one page of it is whole", "fetch it again")
+    many = [link.samples if link.streams == 1 else None for link in links]
+    return [container.Part(path, "ogg", link.begin, link.end, n) for link, n in zip(links, many, strict=True)], missing

@@ -7,16 +7,41 @@ So the chunks of RIFF (WAV), RF64, W64, AIFF, AU and CAF files are walked here, 
 from __future__ import annotations
 
 import os
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from aasp.audio.error import RAW
+
 # Writers that stream don't know the length and leave 0, all ones, or a number about as large as the field can hold.
 _STREAMED = 0x7FFF0000
-# Some writers count a part of the header as data, or pad what follows it.
-SLACK_BYTES = 64
+# So much may follow the samples without being a chunk: what pads them, or an odd byte.
+_PADDING_BYTES = 64
 _W64_ID = bytes.fromhex("f3acd3118cd100c04f8edb8a")  # what follows the four letters in a W64 chunk's name
+_FILES = (b"RIFF", b"RIFX", b"RF64", b"BW64", b"FORM", b"caff", b".snd", b"riff")  # how another file begins
+# Codecs that libsndfile reads as they are meant: PCM, float, A-law, µ-law, and G.721 and G.723 as Sun wrote them. Of
+# the others, ADPCM above all, every decoder rounds in its own way, and ffmpeg's is taken.
+_PLAIN: dict[str, frozenset[int | bytes]] = {
+    "wav": frozenset({1, 3, 6, 7, 0x38, 0x40}),
+    "w64": frozenset({1, 3, 6, 7}),
+    "aiff": frozenset({b"NONE", b"sowt", b"twos", b"raw ", b"in24", b"in32", b"fl32", b"FL32", b"fl64", b"FL64"})
+    | {b"ulaw", b"ULAW", b"alaw", b"ALAW", b"DWVW", b"GSM "},
+    "caf": frozenset({b"lpcm", b"ulaw", b"alaw"}),
+    "au": frozenset({1, 2, 3, 4, 5, 6, 7, 23, 25, 26, 27}),
+}
+_TAGS = (b"TAG", b"ID3", b"APE")  # of taggers that know nothing of chunks
+# DTS in 14 and 16 bits, and AC-3 and others as S/PDIF carries them, where PCM should be.
+_DISGUISED = re.compile(rb"\xff\x1f\x00\xe8|\xfe\x7f\x01\x80|\x7f\xfe\x80\x01|\x72\xf8\x1f\x4e")
+_LOOK_BYTES = 1 << 15
+_AAC = frozenset({0xFF, 0x706D, 0x1600})  # as raw frames, of which nothing says where one ends
+
+
+Problem = tuple[str, str]
+"""A reason and a remedy."""
+_NO_SAMPLES = "zero length: a header without samples", "record it again"
+_CUT_HEADER = "truncated: it ends within its header", "fetch it again"
 
 
 @dataclass(frozen=True)
@@ -26,60 +51,111 @@ class Samples:
     Attributes:
         promised: bytes that the header says; None where the recorder did not know or never filled it in.
         present: bytes from the first sample to the end of the file.
-        codec: a WAV file's format tag (1 is PCM, 3 float, …); None elsewhere.
-        stale: more than the promised bytes lie there, and what follows them is no chunk.
+        behind: the first byte behind what is promised.
+        plain: libsndfile reads their codec as it is meant.
+        big: it is RIFX, of which ffmpeg makes noise.
+        excess: what follows the promised bytes and is no chunk: b"", or the first four bytes of it.
+        contradiction: reason and remedy where the header can't be right.
+        miscounted: the writer counted a part of the header as samples.
     """
 
     promised: int | None
     present: int
-    codec: int | None = None
-    stale: bool = False
+    behind: int = 0
+    plain: bool = True
+    big: bool = False
+    excess: bytes = b""
+    contradiction: Problem | None = None
+    miscounted: bool = False
 
     @property
     def cut(self) -> bool:
         """Whether bytes that the header promises are missing."""
-        return self.promised is not None and self.present + SLACK_BYTES < self.promised
+        return self.promised is not None and self.present < self.promised and not self.miscounted
+
+    @property
+    def another_file(self) -> bool:
+        """Whether a second file follows."""
+        return self.excess in _FILES
 
 
-def samples(file: BinaryIO, kind: str) -> Samples | None:
-    """Find the samples in an open file of the kind "wav", "w64", "aiff", "au" or "caf"; None if there are none."""
+def samples(file: BinaryIO, kind: str) -> Samples | Problem:
+    """Find the samples in an open file of the kind "wav", "w64", "aiff", "au" or "caf"; or why there are none."""
     size = os.fstat(file.fileno()).st_size
     if kind == "au":
-        begin, promised = struct.unpack(">II", _at(file, 4, 8))
-        present = max(0, size - begin)
-        unknown = promised == 0xFFFFFFFF or (promised == 0 and present > 0)
-        return Samples(None if unknown else promised, present, stale=not unknown and present > promised + SLACK_BYTES)
-    codec, long_length = None, None
+        return _au(file, size)
+    codec: int | bytes | None = None
+    contradiction, long_length, end, big = None, None, 0, _at(file, 0, 4) == b"RIFX"
     for name, begin, length in {"wav": _riff, "w64": _w64, "aiff": _aiff, "caf": _caf}[kind](file, size):
-        if name == b"fmt ":
-            codec = _format_tag(_at(file, begin, 26))
+        end = begin + length
+        if name in (b"fmt ", b"COMM", b"desc"):
+            codec, contradiction = _codec(_at(file, begin, 26), kind, big, length)
         elif name == b"ds64":
             long_length = struct.unpack("<Q", _at(file, begin + 8, 8))[0]
         elif name in (b"data", b"SSND"):
+            if codec is None and kind == "wav":
+                return "no fmt chunk in front of its samples says what they are", RAW
             lead = {"aiff": 8, "caf": 4}.get(kind, 0)  # offset and block size; edit count
             begin, length = begin + lead, max(0, length - lead)
             if kind == "wav" and length == 0xFFFFFFFF and long_length is not None:
                 length = long_length
-            present = size - begin
+            present, behind = max(0, size - begin), begin + length
             limit = _STREAMED if kind in ("wav", "aiff") and long_length is None else 2**62
-            follows = present > length and _is_chunk(file, begin + length + length % 2, size, kind)
+            padded = behind + {"caf": 0, "w64": -length % 8}.get(kind, length % 2)
+            follows = present > length and _is_chunk(file, padded, size, kind)
             unknown = length > present and length >= limit
             unknown |= length == 0 and present > 0 and not follows
-            stale = not unknown and present > length + SLACK_BYTES and not follows
-            return Samples(None if unknown else length, present, codec, stale)
-    return None
+            excess = not unknown and present > length + _PADDING_BYTES and not follows
+            # Some writers count a part of the header as data; the file's own length then is still right.
+            outer = struct.unpack(">I" if kind == "aiff" else "<I", _at(file, 4, 4))[0] + 8
+            miscounted = kind in ("wav", "aiff") and outer == size and length - present <= _PADDING_BYTES
+            plain = codec in _PLAIN[kind] if codec is not None else True
+            if kind == "w64" and not unknown and present > length:
+                plain = False  # libsndfile takes what follows for samples
+            if codec == 1 and len(_DISGUISED.findall(_at(file, begin, _LOOK_BYTES))) > 1:
+                contradiction = "holds DTS or AC-3 where its header says PCM", "take it out: ffmpeg -i {name} kept.wav"
+            left = _at(file, padded, 4) if excess else b""
+            promised = None if unknown else length
+            return Samples(promised, present, behind, plain, big, left, contradiction, miscounted)
+    return _CUT_HEADER if end > size else _NO_SAMPLES
+
+
+def _au(file: BinaryIO, size: int) -> Samples | Problem:
+    begin, promised, codec = struct.unpack(">III", _at(file, 4, 12))
+    present = size - begin
+    if present <= 0:
+        short = size < 24 or promised not in (0, 0xFFFFFFFF)
+        return _CUT_HEADER if short else _NO_SAMPLES
+    unknown = promised in (0, 0xFFFFFFFF)
+    excess = _at(file, begin + promised, 4) if not unknown and present > promised + _PADDING_BYTES else b""
+    excess = b"" if excess[:3] in _TAGS or not any(_at(file, begin + promised, _PADDING_BYTES)) else excess
+    return Samples(None if unknown else promised, present, begin + promised, codec in _PLAIN["au"], excess=excess)
 
 
 def _at(file: BinaryIO, place: int, count: int) -> bytes:
     """So many bytes from a place, zeros for what lies beyond the end."""
-    file.seek(place)
+    file.seek(min(place, 2**62))
     return file.read(count).ljust(count, b"\0")
 
 
-def _format_tag(fmt: bytes) -> int:
-    """The codec of a WAV file; an extensible header has it in the first two bytes of its GUID."""
-    tag = struct.unpack_from("<H", fmt)[0]
-    return struct.unpack_from("<H", fmt, 24)[0] if tag == 0xFFFE else tag
+def _codec(form: bytes, kind: str, big: bool, length: int) -> tuple[int | bytes, Problem | None]:
+    """(codec, contradiction) of a fmt, COMM or desc chunk."""
+    if kind == "aiff":
+        return (form[18:22] if length >= 22 else b"NONE"), None
+    if kind == "caf":
+        return form[8:12], None
+    tag, channels, _, _, block, bits = struct.unpack_from(">HHIIHH" if big else "<HHIIHH", form)
+    if tag in _AAC:
+        return tag, (
+            "raw AAC in WAV, which does not say where a frame ends",
+            "convert it to FLAC with the program that made it",
+        )
+    if tag in (1, 0xFFFE) and channels and block and bits and block != channels * -(-bits // 8):
+        return tag, (f"its header contradicts itself: {block} bytes for {channels} channel(s) of {bits} bits", RAW)
+    if tag != 0xFFFE:
+        return tag, None
+    # An extensible header has the codec in the first two bytes of its GUID; libsndfile takes all of W64's for PCM.
+    return (-1 if kind == "w64" else struct.unpack_from(">H" if big else "<H", form, 24)[0]), None
 
 
 def _riff(file: BinaryIO, size: int) -> Iterator[tuple[bytes, int, int]]:
@@ -119,12 +195,12 @@ def _caf(file: BinaryIO, size: int) -> Iterator[tuple[bytes, int, int]]:
 def _is_chunk(file: BinaryIO, place: int, size: int, kind: str) -> bool:
     """Whether a chunk, or the odd byte or zeros that fill up the file, begins here."""
     head = _at(file, place, 12)
-    if place >= size or not any(head):
+    if place >= size or not any(head) or head[:3] in _TAGS:
         return True
     if kind == "w64":
         return _at(file, place, 16)[4:] == _W64_ID
     name = head[:4]
-    if name in (b"RIFF", b"FORM", b"RF64", b"caff") or not all(32 <= letter < 127 for letter in name):
-        return False  # a second file behind the first is no chunk of it
+    if name in _FILES or not all(32 <= letter < 127 for letter in name):
+        return False
     form, width = {"caf": (">q", 8), "aiff": (">I", 4)}.get(kind, ("<I", 4))
     return 0 <= struct.unpack(form, head[4 : 4 + width])[0] <= size - place

@@ -114,5 +114,5 @@ def _decode(path: str, track: Track, begin: int, end: int, channels: Channels) -
     loudest = channels == "loudest" and track.channels > 1 and (begin, end) != (0, track.frames)
     wave = mixed(path, frames_FC, channels, track.decode(0, track.frames) if loudest else frames_FC)
     if not np.isfinite(wave).all():
-        raise AudioError(path, "NaN or infinite samples", "repair or remove it")
+        raise AudioError(path, "NaN or infinite samples", "set them to zero (numpy.nan_to_num) and save it again")
     return wave

@@ -7,6 +7,7 @@ too short. So the frames are counted, which costs a hundredth of decoding them.
 
 from __future__ import annotations
 
+import mmap
 import os
 import re
 from dataclasses import dataclass
@@ -15,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from aasp.audio.error import AudioError, salvage
-from aasp.audio.ffmpeg import samples_of
+from aasp.audio import tags
+from aasp.audio.container import samples_of
+from aasp.audio.error import AudioError, quoted, salvage
 
 _RATES = (44_100, 48_000, 32_000)
 _KBPS = {  # by (MPEG-1 or not, layer)
@@ -28,8 +30,6 @@ _KBPS = {  # by (MPEG-1 or not, layer)
     (False, 3): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
 _SYNC = re.compile(rb"\xff[\xe2-\xe7\xf2-\xf7\xfa-\xff]")
-# So far into a file is the first frame looked for.
-_LEADING_BYTES = 1 << 20
 FREE_FORMAT = -1
 """What `frame_bytes` says of a frame whose length is not in its header."""
 
@@ -143,23 +143,34 @@ class Mp3:
 
 @lru_cache(maxsize=256)
 def _frames(path: str, changed: int, size: int) -> Frames:
-    with open(path, "rb") as file:
-        content = file.read()
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return _frames_in(path, content)
+
+
+def _frames_in(path: str, content: mmap.mmap) -> Frames:
     begin, end = _span(content)
     if begin < 0:
-        raise AudioError(path, "not audio (no MP3 frame in it)", "remove it or fetch it again")
+        raise AudioError(path, "not audio (no MP3 frame in it)", "leave it out, or fetch it again")
     head = content[begin : begin + 4]
     if frame_bytes(head) == FREE_FORMAT:
-        raise AudioError(path, "free-format MP3, which is not read here", f"convert it: lame --decode {path}")
+        raise AudioError(
+            path, "free-format MP3, which is not read here", f"convert it: lame --decode {quoted(path)} kept.wav"
+        )
     version, layer = head[1] >> 3 & 3, 4 - (head[1] >> 1 & 3)
     rate = _RATES[head[2] >> 2 & 3] >> {3: 0, 2: 1, 0: 2}[version]
     each = 384 if layer == 1 else 1152 if layer == 2 or version == 3 else 576
     places, missing = _walk(path, content, begin, end, rate, each)
-    announced, skip, trim = _information(content, begin, layer)
+    mono = {content[at + 3] >> 6 == 3 for at in places}
+    if len(mono) > 1:
+        change = next(i for i, at in enumerate(places) if (content[at + 3] >> 6 == 3) != (head[3] >> 6 == 3))
+        raise _changed(path, change * each / rate)
+    announced, stated_bytes, skip, trim = _information(content, begin, layer)
     if announced is not None:
         del places[0]  # a header in the place of sound
         missing = None
-        if len(places) < announced:
+        # Some encoders count the header's own frame; the bytes that they state then are all there.
+        whole = len(places) == announced - 1 and 0 < stated_bytes <= end - begin
+        if len(places) < announced and not whole:
             missing = f"truncated: {len(places):,} of {announced:,} frames are left"
         elif len(places) > announced:
             trim = 0
@@ -170,7 +181,7 @@ def _frames(path: str, changed: int, size: int) -> Frames:
     return Frames(np.array(places, dtype=np.int64), lengths, each, rate, channels, codec, skip, trim, missing)
 
 
-def _walk(path: str, content: bytes, begin: int, end: int, rate: int, each: int) -> tuple[list[int], str | None]:
+def _walk(path: str, content: mmap.mmap, begin: int, end: int, rate: int, each: int) -> tuple[list[int], str | None]:
     """First byte of each whole frame in [begin, end), and why the file is not whole, if it is not."""
     places: list[int] = []
     place, lengths = begin, _lengths_like(content[begin + 1] & 0xFE, content[begin + 2] & 0x0C)
@@ -187,13 +198,17 @@ def _walk(path: str, content: bytes, begin: int, end: int, rate: int, each: int)
         if frame_bytes(head) > 0 and _same(head) == _same(content[begin : begin + 4]):
             return places, f"truncated: its last frame is cut, at {seconds:.2f} s"
         if first_frame(content, place, place + 1) == place:
-            raise AudioError(path, f"its rate, layer or channels change at {seconds:.2f} s", "cut it there into files")
-        tag = tag_bytes(content[place : place + 10])
+            raise _changed(path, seconds)
+        tag = tags.length(content[place : place + 10])
         following = place + tag if tag else first_frame(content, place + 1)
         following = following if 0 <= following < end else end
         if not tag and following - place > _PADDING_BYTES and any(content[place:following]):
             return places, f"damaged: {following - place:,} bytes at {seconds:.2f} s are no sound"
         place = following
+
+
+def _changed(path: str, seconds: float) -> AudioError:
+    return AudioError(path, f"its rate, layer or channels change at {seconds:.2f} s", "cut it there into files")
 
 
 @lru_cache(maxsize=32)
@@ -212,9 +227,9 @@ def _same(head: bytes) -> tuple[int, int, bool]:
     return head[1] & 0xFE, head[2] & 0x0C, head[3] >> 6 == 3
 
 
-def first_frame(content: bytes, begin: int = 0, end: int | None = None) -> int:
+def first_frame(content: mmap.mmap, begin: int = 0, end: int | None = None) -> int:
     """Where the first frame lies that is followed by another of its kind, or ends the audio; -1 if there is none."""
-    for found in _SYNC.finditer(content, begin, min(len(content), begin + _LEADING_BYTES) if end is None else end + 1):
+    for found in _SYNC.finditer(content, begin, len(content) if end is None else end + 1):
         place = found.start()
         length = frame_bytes(content[place : place + 4])
         if length == FREE_FORMAT:
@@ -222,76 +237,58 @@ def first_frame(content: bytes, begin: int = 0, end: int | None = None) -> int:
                 return place
             continue
         following = place + length
-        if length and (_alike(content, place, following) or following == len(content) or _is_tag(content, following)):
+        if length and (
+            _alike(content, place, following) or following == len(content) or tags.begins(content, following)
+        ):
             return place
     return -1
 
 
-def _alike(content: bytes, one: int, other: int) -> bool:
+def _alike(content: mmap.mmap, one: int, other: int) -> bool:
     """Whether frames of the same version, layer, rate and channels begin at both places."""
     a, b = content[one : one + 4], content[other : other + 4]
     return frame_bytes(b) != 0 and _same(a) == _same(b)
 
 
-def _free_format(content: bytes, place: int) -> bool:
+def _free_format(content: mmap.mmap, place: int) -> bool:
     """Whether equal headers recur at equal distances, as free-format frames do."""
     head = content[place : place + 2]
     repeat = content.find(head, place + 24, place + 8192)
     return repeat > 0 and content[2 * repeat - place : 2 * repeat - place + 2] == head
 
 
-def _is_tag(content: bytes, place: int) -> bool:
-    return content[place : place + 3] in (b"TAG", b"ID3") or content[place : place + 8] in (b"APETAGEX", b"LYRICSBE")
-
-
-def tag_bytes(head: bytes) -> int:
-    """Bytes of the ID3v2 tag that begins here; 0 if none does."""
-    if not head.startswith(b"ID3") or len(head) < 10:
-        return 0
-    size = head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9]
-    return 10 + size + 10 * (head[5] >> 4 & 1)
-
-
-def _span(content: bytes) -> tuple[int, int]:
+def _span(content: mmap.mmap) -> tuple[int, int]:
     """First byte of the first frame, and the one behind the last: (-1, …) where there is no frame."""
-    begin = 0
-    while tag := tag_bytes(content[begin : begin + 10]):
-        begin += tag
-    begin = first_frame(content, min(begin, len(content)))
+    begin = first_frame(content, min(tags.leading(content), len(content)))
     if begin < 0:  # an ID3 tag that states a wrong size hides the frames
         begin = first_frame(content)
-    end = len(content)
-    while begin >= 0:
-        if content[end - 128 : end - 125] == b"TAG":
-            end -= 128
-        elif content[end - 32 : end - 24] == b"APETAGEX":
-            size, flags = (int.from_bytes(content[end - at : end - at + 4], "little") for at in (20, 12))
-            end -= min(size + 32 * (flags >> 31), end)
-        elif content[end - 9 : end] == b"LYRICS200" and content[end - 15 : end - 9].isdigit():
-            end -= min(int(content[end - 15 : end - 9]) + 15, end)
-        else:
-            break
-    return begin, end
+    return begin, tags.trailing(content) if begin >= 0 else len(content)
 
 
-def _information(content: bytes, begin: int, layer: int) -> tuple[int | None, int, int]:
-    """(frames, samples to skip, samples to trim) as a Xing, Info or VBRI header in the first frame has them.
+def _information(content: mmap.mmap, begin: int, layer: int) -> tuple[int | None, int, int, int]:
+    """(frames, bytes, samples to skip, samples to trim) as a Xing, Info or VBRI header in the first frame has them.
 
     Frames: itself left out; None without one.
     """
     frame = content[begin : begin + max(192, frame_bytes(content[begin : begin + 4]))]
     if layer != 3:
-        return None, 0, 0
+        return None, 0, 0, 0
     if frame[36:40] == b"VBRI":
-        return int.from_bytes(frame[50:54], "big"), 0, 0
+        return int.from_bytes(frame[50:54], "big"), 0, 0, 0
     place = max(frame.find(b"Xing", 4, 44), frame.find(b"Info", 4, 44))
     if place < 0:
-        return None, 0, 0
+        return None, 0, 0, 0
     flags = int.from_bytes(frame[place + 4 : place + 8], "big")
     announced = int.from_bytes(frame[place + 8 : place + 12], "big") if flags & 1 else 0
+    stated = int.from_bytes(frame[place + 12 : place + 16], "big") if flags & 3 == 3 else 0
     # Behind the fields that the flags name: who encoded it, and 21 bytes further on what was added at both ends.
     tag = place + 8 + 4 * (flags & 1) + 4 * (flags >> 1 & 1) + 100 * (flags >> 2 & 1) + 4 * (flags >> 3 & 1)
     if frame[tag : tag + 4] not in (b"LAME", b"Lavf", b"Lavc"):
-        return announced, 0, 0
+        return announced, stated, 0, 0
     added = int.from_bytes(frame[tag + 21 : tag + 24], "big")
-    return announced, (added >> 12) + _DECODER_DELAY, max(0, (added & 0xFFF) - _DECODER_DELAY) if announced else 0
+    return (
+        announced,
+        stated,
+        (added >> 12) + _DECODER_DELAY,
+        max(0, (added & 0xFFF) - _DECODER_DELAY) if announced else 0,
+    )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import soundfile
 
-from aasp.audio.error import AudioError, salvage
+from aasp.audio import flac
+from aasp.audio.error import RAW, AudioError, quoted, salvage
 
 _UNKNOWN_FRAMES = 2**62  # its way to say that a FLAC encoder was writing to a pipe
 
@@ -37,8 +38,12 @@ class Sndfile:
 
     def decode(self, begin: int, end: int) -> np.ndarray:
         try:
-            self._sound.seek(begin)
-            frames_FC = self._sound.read(end - begin, dtype="float32", always_2d=True)
+            if self._sound.seekable():
+                self._sound.seek(begin)
+                frames_FC = self._sound.read(end - begin, dtype="float32", always_2d=True)
+            else:  # G.721 and the like, in which each sample stands on those before it
+                with soundfile.SoundFile(self._path) as sound:
+                    frames_FC = sound.read(end, dtype="float32", always_2d=True)[begin:]
         except (soundfile.LibsndfileError, ValueError, MemoryError) as error:
             why = getattr(error, "error_string", "its header promises too much").rstrip(".")
             reason = f"truncated or damaged before {end / self.rate:g} s ({why})"
@@ -52,8 +57,20 @@ class Sndfile:
     def check_whole(self) -> None:
         if self._missing is not None:
             raise AudioError(self._path, *self._missing)
-        if self._look:
+        if not self._look or self.frames <= 0:
+            return
+        try:
             self.decode(self.frames - 1, self.frames)
+        except AudioError as error:
+            try:
+                self.decode(0, 1)
+            except AudioError:
+                raise AudioError(self._path, error.reason, "fetch it again: no sound is left in it") from None
+            raise
+        with open(self._path, "rb") as file:
+            if flac.another_follows(file, self.frames):
+                reason = f"a second FLAC file follows the {self.frames / self.rate:g} s that its header counts"
+                raise AudioError(self._path, reason, f"keep all of it: ffmpeg -i {quoted(self._path)} kept.wav")
 
     def close(self) -> None:
         self._sound.close()
@@ -63,6 +80,6 @@ def _why_unopened(path: str, message: str, missing: tuple[str, str] | None) -> t
     """Reason and remedy for libsndfile's message."""
     if missing is not None:
         return missing
-    if "incomplete" in message:
-        return "its header states 0 Hz or no channels", "repair the header or remove the file"
+    if "incomplete" in message or "Channel count is zero" in message:
+        return "its header states 0 Hz or no channels", RAW
     return f"truncated or damaged ({message.rstrip('.')})", salvage(path)
