@@ -16,14 +16,14 @@ from sklearn.preprocessing import StandardScaler
 from aasp.datasets.labelled import LabelledSet
 from aasp.errors import AaspError
 from aasp.evaluate.features import clip_features
-from aasp.evaluate.finetune.head_start import STRENGTH, fit_head
-from aasp.evaluate.finetune.objective import FinetuneObjective
+from aasp.evaluate.finetune.data import Finetuning
+from aasp.evaluate.finetune.objective import STRENGTH, FinetuneObjective, fit_head
 from aasp.evaluate.finetune.predict import class_probabilities
 from aasp.evaluate.finetune.recipe import FinetuneRecipe
-from aasp.evaluate.finetune.request import Finetuning
 from aasp.evaluate.task import Task
 from aasp.model.audio_classifier import AudioClassifier
 from aasp.model.audio_encoder import AudioEncoder
+from aasp.training import engine
 
 Tones = Callable[..., LabelledSet]
 
@@ -33,7 +33,7 @@ def fitted(encoder: AudioEncoder, recipe: FinetuneRecipe, labelled: LabelledSet)
     classifier.encoder.load_state_dict(encoder.state_dict())
     task = Task.of(labelled, choose="held_out", seed=0)
     train = task.rounds[0].train
-    fit_head(classifier, [labelled.sounds[row] for row in train], task.y[train], recipe.loss)
+    fit_head(classifier, [labelled.sounds[row] for row in train], task.y[train], recipe.loss, engine.accelerator())
     return classifier.eval(), task
 
 

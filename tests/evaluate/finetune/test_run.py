@@ -19,12 +19,12 @@ from safetensors.torch import load_file
 from aasp.datasets.labelled import LabelledSet
 from aasp.datasets.pipeline import CropPipeline
 from aasp.errors import AaspError
-from aasp.evaluate.finetune import round as module
+from aasp.evaluate.finetune import run as module
+from aasp.evaluate.finetune.data import Finetuning
 from aasp.evaluate.finetune.predict import class_probabilities
 from aasp.evaluate.finetune.recipe import FinetuneRecipe
-from aasp.evaluate.finetune.request import Finetuning
+from aasp.evaluate.finetune.results import history
 from aasp.evaluate.finetune.run import Outcome, finetune
-from aasp.evaluate.finetune.validation import history
 from aasp.model.audio_classifier import load_classifier
 from aasp.model.audio_encoder import AudioEncoder
 from aasp.training import checkpoint
@@ -117,14 +117,14 @@ def test_a_checkpoint_that_a_crash_left_unscored_is_scored(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as here, pytest.raises(KeyboardInterrupt):
-        here.setattr("aasp.evaluate.finetune.validation.class_probabilities", crash)
+        here.setattr("aasp.evaluate.finetune.run.class_probabilities", crash)
         train(asked, tmp_path / "cut")
     assert checkpoint.latest(tmp_path / "cut").name == "step-00000002" and history(tmp_path / "cut") == []
     train(asked, tmp_path / "cut")
     assert left_behind(tmp_path / "cut") == left_behind(tmp_path / "whole")
 
 
-def test_what_is_saved_is_the_best_average_and_scores_the_test_part(
+def test_what_is_saved_is_what_was_trained_and_scores_the_test_part(
     encoder: AudioEncoder, recipe: FinetuneRecipe, tones: Tones, tmp_path: Path
 ) -> None:
     labelled = tones()
@@ -132,10 +132,11 @@ def test_what_is_saved_is_the_best_average_and_scores_the_test_part(
     outcome = train(asked, tmp_path / "run")
     last = checkpoint.load(checkpoint.latest(tmp_path / "run")).model
     saved = load_file(tmp_path / "run/model/model.safetensors")
-    assert saved.keys() == {name.removeprefix("average.") for name in last if name.startswith("average.")}
+    assert saved.keys() == {name.removeprefix("model.") for name in last}
     for name, tensor in saved.items():
-        assert torch.equal(tensor, last[f"average.{name}"])
-    assert any(not torch.equal(tensor, last[f"model.{name}"]) for name, tensor in saved.items())
+        assert torch.equal(tensor, last[f"model.{name}"])
+    begun = encoder.state_dict()
+    assert any(not torch.equal(saved[f"encoder.{name}"], tensor) for name, tensor in begun.items())
     model = load_classifier(tmp_path / "run")
     assert model.config.classes == ("low", "middle", "high") and model.config.clip_seconds == 0.25
     result = outcome.result

@@ -6,7 +6,8 @@ import pytest
 
 from aasp.datasets.benchmarks import BENCHMARKS
 from aasp.errors import AaspError
-from aasp.evaluate.finetune import recipes
+from aasp.evaluate.finetune import recipe as recipes
+from aasp.evaluate.finetune.data import suited
 
 BASE, TINY = 768, 192
 
@@ -31,7 +32,7 @@ def test_eats_recipes_are_eats(
     assert (recipe.optimizer.lr, recipe.optimizer.final_lr, recipe.optimizer.warmup) == (lr, 1e-6, 0.1)
     assert (recipe.batch, recipe.steps, recipe.augment.mask, recipe.label_smoothing) == (batch, steps, mask, smoothing)
     assert (recipe.loss, recipe.pooling, recipe.norm, recipe.layers) == (loss, "cls", "layer", "last")
-    assert (recipe.layer_decay, recipe.stem_rate, recipe.drop_path) == (0.65, 1.0, 0.1)
+    assert (recipe.layer_decay, recipe.drop_path) == (0.65, 0.1)
 
 
 @pytest.mark.parametrize(
@@ -47,21 +48,21 @@ def test_eats_recipes_are_eats(
     ],
 )
 def test_a_large_encoder_gets_the_benchmarks_recipe(benchmark: str, recipe: str) -> None:
-    assert recipes.suited(benchmark, BASE, multilabel=False).name == recipe
+    assert suited(benchmark, BASE, multilabel=False).name == recipe
 
 
 @pytest.mark.parametrize("benchmark", BENCHMARKS)
 def test_every_benchmark_gets_a_recipe_that_can_score_it(benchmark: str) -> None:
     several = BENCHMARKS[benchmark].metric == "mAP"
     for width in (BASE, TINY):
-        recipe = recipes.suited(benchmark, width, several)
+        recipe = suited(benchmark, width, several)
         assert recipe.loss == "sigmoid" or not several
     assert recipe.name == "tiny" and recipe.crop_seconds == BENCHMARKS[benchmark].clip_seconds
 
 
 def test_a_small_encoder_gets_tiny_for_unknown_sets_too() -> None:
-    assert recipes.suited("clips.csv", TINY, multilabel=False) == recipes.tiny()
-    assert recipes.suited("clips.csv", TINY, multilabel=True).loss == "sigmoid"
+    assert suited("clips.csv", TINY, multilabel=False) == recipes.tiny()
+    assert suited("clips.csv", TINY, multilabel=True).loss == "sigmoid"
 
 
 def test_an_unknown_name_is_refused() -> None:
