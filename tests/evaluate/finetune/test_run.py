@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import signal
 from collections.abc import Callable
@@ -233,6 +234,44 @@ def test_another_fine_tuning_in_the_same_place_is_refused(
     with pytest.raises(AaspError, match="output holds a run"):
         train(asked if change != "clips" else replace(asked, labelled=tones()), tmp_path / "run", resume="never")
     assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    ("start", "version"),
+    [
+        ({"aasp": "0.0.9", "commit": "de610be0123"}, r"aasp 0\.0\.9\+gde610be,"),
+        ({"aasp": "0.0.9", "commit": None}, r"aasp 0\.0\.9,"),
+        (None, "another version of aasp,"),
+    ],
+)
+@pytest.mark.parametrize("fold", [False, True])
+def test_a_run_of_another_version_is_refused_with_that_version(
+    start: Any, version: str, fold: bool, encoder: AudioEncoder, recipe: FinetuneRecipe, tones: Tones, tmp_path: Path
+) -> None:
+    """As a run was in which a recipe could have a running average, and class weights."""
+    asked = Finetuning(encoder, "model", tones(folds=fold), replace(recipe, steps=1, validations=1))
+    train(asked, tmp_path / "run")
+    run = tmp_path / "run" / ("fold-1" if fold else "")
+    document = json.loads((run / "recipe.json").read_text()) | {"ema": 0.0, "class_weights": False}
+    (run / "recipe.json").write_text(json.dumps(document))
+    if start is None:
+        (run / "environment.json").unlink()
+    else:
+        kept = json.loads((run / "environment.json").read_text())
+        (run / "environment.json").write_text(json.dumps([*kept, kept[-1] | start]))
+    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    with pytest.raises(AaspError, match=rf"fine-tuned by {version} .* class_weights, ema; go on with that") as error:
+        train(asked, tmp_path / "run")
+    assert "\n" not in str(error.value)
+    assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()} == before
+
+
+def test_a_pre_training_in_the_same_place_is_no_older_fine_tuning(
+    encoder: AudioEncoder, recipe: FinetuneRecipe, tones: Tones, tmp_path: Path
+) -> None:
+    (tmp_path / "recipe.json").write_text(json.dumps({"name": "aasp_tiny", "steps": 2_600}))
+    with pytest.raises(AaspError, match="output holds another run"):
+        train(Finetuning(encoder, "model", tones(), recipe), tmp_path)
 
 
 def test_broken_clips_of_every_part_are_skipped_counted_and_named(
