@@ -1,4 +1,4 @@
-"""How long fine-tuning takes on esc10: aasp_tiny, the recipe `tiny`, one of the five folds.
+"""How long fine-tuning takes on esc10: aasp_tiny, the recipe `lp_ft`, one of the five folds.
 
 usage: python benchmarks/finetune.py [--data DATA] [--threads N] [--rounds N]
 
@@ -15,15 +15,13 @@ from pathlib import Path
 
 import torch
 
-from aasp.config import with_fields
 from aasp.datasets.benchmarks.open import open_labelled
-from aasp.evaluate.finetune import recipes as finetune_recipes
-from aasp.evaluate.finetune.request import Finetuning
+from aasp.evaluate.finetune.data import Finetuning
+from aasp.evaluate.finetune.recipe import lp_ft
 from aasp.evaluate.finetune.run import finetune
 from aasp.model.audio_encoder import AudioEncoder
 from aasp.pretrain import recipes
 from aasp.training.tracking import read_metrics
-from finetune_results import ESC10
 from harness import Row, Spread, data_folder, options, ratio, report
 
 
@@ -37,7 +35,7 @@ def main() -> None:
     labelled = replace(labelled, parts=["test" if fold == first else "train" for fold in labelled.parts])
     torch.manual_seed(0)
     encoder = AudioEncoder(recipes.get("aasp_tiny").model)
-    recipe = with_fields(finetune_recipes.tiny(), ESC10)
+    recipe = lp_ft()
     whole, training = [], []
     for _ in range(arguments.rounds):
         with tempfile.TemporaryDirectory() as folder:

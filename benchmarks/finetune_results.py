@@ -24,8 +24,8 @@ import torch
 import aasp
 from aasp.config import with_fields
 from aasp.datasets.benchmarks.open import open_labelled
-from aasp.evaluate.finetune import recipes
-from aasp.evaluate.finetune.request import Finetuning
+from aasp.evaluate.finetune import recipe as recipes
+from aasp.evaluate.finetune.data import Finetuning
 from aasp.evaluate.finetune.results import minutes
 from aasp.evaluate.finetune.run import Outcome, finetune
 from aasp.evaluate.probe import ProbeResult, scores
@@ -34,39 +34,20 @@ from aasp.training.precision import Precision
 
 @dataclass(frozen=True)
 class Set:
-    """A labelled set and what the recipe changes for its length."""
+    """A labelled set, its recipe and what is changed of it."""
 
     name: str
     opened_by: dict[str, str]
+    recipe: str
     fields: dict[str, Any]
 
 
-# The last weights are the model, on all sets: among the 32 valid clips of a fold a choice is a toss-up. A step sees
-# half of each window.
-ESC10 = {
-    "crop_seconds": 5.0,
-    "window": "pretrained",
-    "head": "probe",
-    "optimizer.lr": 3e-4,
-    "augment.roll_seconds": 5.0,
-    "augment.patchout": 0.5,
-    "steps": 40,
-    "validations": 1,
-}
-# A simple head, as papers have: one vector of the last layer, here the mean of its tokens.
-SPEECH = {
-    "crop_seconds": 0.975,
-    "window": "pretrained",
-    "pooling": "mean",
-    "layers": "last",
-    "steps": 600,
-    "validations": 1,
-}
-NSYNTH = ESC10 | {"crop_seconds": 4.0, "augment.roll_seconds": 0.0}
+# By words and lp_ft the last weights are the model: among the 32 valid clips of a fold a choice is a toss-up.
+NSYNTH = {"crop_seconds": 4.0, "augment.roll_seconds": 0.0}
 SETS = [
-    Set("esc10", {"split": "fold", "group": "src_file"}, ESC10),
-    Set("speech_commands_v2_test12", {"split": "split", "group": "speaker"}, SPEECH),
-    Set("nsynth_like", {"split": "split", "group": "instrument"}, NSYNTH),
+    Set("esc10", {"split": "fold", "group": "src_file"}, "lp_ft", {}),
+    Set("speech_commands_v2_test12", {"split": "split", "group": "speaker"}, "words", {}),
+    Set("nsynth_like", {"split": "split", "group": "instrument"}, "lp_ft", NSYNTH),
 ]
 FORMS: dict[str, dict[str, Any]] = {
     "fine-tuned": {},
@@ -82,7 +63,7 @@ def cells(arguments: argparse.Namespace, data: Set, form: str) -> Iterator[tuple
     labelled = open_labelled(index=index, label="label", **data.opened_by)
     for number, model in enumerate(arguments.models):
         for seed in range(arguments.seeds) if arguments.seed is None else [arguments.seed]:
-            recipe = with_fields(recipes.tiny(), data.fields | {"seed": seed + 100 * number})
+            recipe = with_fields(recipes.get(data.recipe), data.fields | {"seed": seed + 100 * number})
             asked = Finetuning(aasp.load(model), str(model), labelled, recipe, FORMS[form].get("scratch", False))
             if "train" in FORMS[form]:
                 asked = replace(asked, recipe=replace(recipe, train=FORMS[form]["train"]))

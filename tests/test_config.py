@@ -7,7 +7,7 @@ import pytest
 from aasp.cli.arguments import settings
 from aasp.config import flat, from_dict, to_dict, with_fields
 from aasp.errors import AaspError
-from aasp.evaluate.finetune import recipes as finetune_recipes
+from aasp.evaluate.finetune import recipe as finetune_recipes
 from aasp.pretrain import recipes
 from aasp.pretrain.recipe import Recipe
 from aasp.stems.aape import AaPEConfig
@@ -157,7 +157,7 @@ def test_impossible_numbers_are_refused_in_one_line(setting: str) -> None:
 @pytest.mark.parametrize(
     "setting",
     [
-        *("drop_path=1", "label_smoothing=-1", "ema=1", "epoch_clips=0", "stem_rate=-1", "augment.gain_db=-3"),
+        *("drop_path=1", "label_smoothing=-1", "epoch_clips=0", "layer_decay=0", "augment.gain_db=-3"),
         *("augment.mixup_alpha=0", "augment.roll_seconds=-1", "batch=0", "validations=0", "seed=-1", "optimizer.lr=0"),
     ],
 )

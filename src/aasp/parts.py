@@ -13,7 +13,7 @@ import importlib
 import importlib.util
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
 from types import ModuleType
 from typing import Any, Generic, TypeVar, cast
@@ -114,6 +114,30 @@ def look_up(name: str, known: Mapping[str, T], what: str) -> T:
     if ":" in name:
         return imported(name, what)
     raise AaspError(f"{what} {name!r} is unknown; {nearest(name, known)}")
+
+
+def made(name: str, known: Mapping[str, Callable[[], T]], what: str, kind: type[T]) -> T:
+    """What an entry of a registry of functions makes, or a user's own, which may be the thing itself.
+
+    Args:
+        name, known, what: as in `look_up`.
+        kind: of what is made.
+
+    Raises:
+        AaspError: there is none of that name, it fails, or it makes something else.
+    """
+    found: Any = look_up(name, known, what)
+    if callable(found):
+        try:
+            found = found()
+        except AaspError:
+            raise
+        except Exception as error:  # whatever a user's function does
+            raise AaspError(f"{what} {name!r} can't be made: {type(error).__name__}: {error}; mend it") from error
+    if not isinstance(found, kind):
+        told = f"{what} {name!r} is no {kind.__name__} but {type(found).__name__}"
+        raise AaspError(f"{told}; name a {kind.__name__}, or a function without arguments that makes one")
+    return found
 
 
 def imported(reference: str, what: str) -> Any:

@@ -135,6 +135,28 @@ def test_a_folder_for_each_class(done: Shell) -> None:
         assert torch.equal(tensor, learned[name]), "only the head has learned"
 
 
+def test_linear_probing_then_fine_tuning(done: Shell) -> None:
+    out = done("model", *INDEX, "--recipe", "lp_ft", *SMALL)
+    assert "the head begins as a probe: embedding 9 train clips for it" in out and "lp_ft, 2 steps" in out
+    assert results()["recipe"]["head"] == "probe" and results()["recipe"]["augment"]["patchout"] == 0.5
+    (record,) = read_records(Path("run/results.json"))
+    assert (record.protocol, record.recipe) == ("finetune", "lp_ft")
+
+
+def test_a_recipe_of_ones_own(done: Shell, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("own_recipes.py").write_text(
+        "from dataclasses import replace\nfrom aasp.evaluate.finetune.recipe import words\n"
+        "def mine():\n    return replace(words(), name='mine', summary='of my own', layer_decay=0.9)\n"
+    )
+    done("model", *INDEX, "--recipe", "own_recipes.py:mine", *SMALL)
+    assert (results()["recipe"]["name"], results()["recipe"]["layer_decay"]) == ("mine", 0.9)
+    assert main(["recipes", "--finetune", "own_recipes.py:mine"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("recipe mine: of my own") and "pretrained" in shown
+    (record,) = read_records(Path("run/results.json"))
+    assert record.recipe == "mine"
+
+
 def test_interrupted_it_goes_on_with_the_same_command(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -240,11 +262,14 @@ def test_several_labels_with_a_softmax_recipe(refused: Shell) -> None:
         (("--set", "batch=1", "norm=batch"), "batch is 1, a clip for each process: norm=batch needs clips"),
         (("--train", "head", "--set", "train=all"), "--train says head"),
         (("--set", "augment.mixup=2"), "mixup is 2"),
-        (("--set", "ema=1"), "ema is 1"),
+        (("--set", "drop_path=1"), "drop_path is 1"),
+        (("--set", "ema=0.9"), "unknown field 'ema'"),
         (("--set", "optimizer.lr=0"), "lr is 0"),
         (("--set", "crop_second=1"), "unknown field 'crop_second'; did you mean 'crop_seconds'"),
         (("--set", "loss=hinge"), "'hinge' is not one of softmax, sigmoid"),
         (("--recipe", "ecs50"), "did you mean 'esc50'?"),
+        (("--recipe", "mine.py:mine"), "no such file: mine.py"),
+        (("--recipe", "json:dumps"), "fine-tuning recipe 'json:dumps' can't be made"),
         (("--steps", "0"), "steps is 0"),
         (("--threads", "0"), "--threads is 0"),
         (("--log-every", "0"), "log_every is 0"),

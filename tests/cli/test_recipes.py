@@ -6,7 +6,7 @@ import pytest
 
 from aasp.cli.main import main
 from aasp.config import flat, to_dict
-from aasp.evaluate.finetune import recipes as finetuning
+from aasp.evaluate.finetune import recipe as finetuning
 from aasp.pretrain import recipes
 
 
@@ -36,7 +36,7 @@ def test_an_unknown_recipe_is_one_line(capsys: pytest.CaptureFixture[str]) -> No
 def test_the_recipes_of_fine_tuning(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["recipes", "--finetune"]) == 0
     shown = " ".join(capsys.readouterr().out.split())
-    for name in ("audioset_2m", "esc50", "speech_commands", "tiny"):
+    for name in ("audioset_2m", "esc50", "speech_commands", "tiny", "words", "lp_ft", "frozen_stem", "head_only"):
         assert f"{name} {finetuning.get(name).summary}" in shown
     assert main(["recipes", "esc50", "--finetune"]) == 0
     rows = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()[1:] if len(line.split()) > 1)

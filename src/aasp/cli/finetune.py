@@ -13,7 +13,7 @@ from aasp.cli.labelled import LabelledOptions
 from aasp.cli.show import clock, facts
 
 if TYPE_CHECKING:
-    from aasp.evaluate.finetune.request import Finetuning
+    from aasp.evaluate.finetune.data import Finetuning
     from aasp.evaluate.finetune.run import Outcome
 
 
@@ -31,7 +31,8 @@ class Finetune(LabelledOptions):
     out: Path
     """Folder of the run: a new one, or this very run to go on."""
     recipe: str | None = None
-    """Name of a fine-tuning recipe (`aasp recipes --finetune`); the benchmark's own, or tiny for a small model."""
+    """Name of a fine-tuning recipe (`aasp recipes --finetune`), or a function of your own that makes one, as
+    package.module:name or file.py:name. Left out: the benchmark's own, or tiny for a small model."""
     scratch: bool = False
     """Begin with random weights of the same architecture: what fine-tuning is compared with."""
     train: Literal["all", "frozen-stem", "head"] | None = None
@@ -81,8 +82,8 @@ def _finetune(arguments: Finetune) -> int:
 
 def _asked(arguments: Finetune, labelled: Any) -> Finetuning:
     from aasp.config import with_fields
-    from aasp.evaluate.finetune import recipes
-    from aasp.evaluate.finetune.request import Finetuning
+    from aasp.evaluate.finetune import recipe as recipes
+    from aasp.evaluate.finetune.data import Finetuning, suited
     from aasp.model.audio_encoder import find, load, read_config
 
     encoder = load(arguments.model)
@@ -91,7 +92,7 @@ def _asked(arguments: Finetune, labelled: Any) -> Finetuning:
         print(f"{arguments.model}: a classifier of {len(known)} classes; its encoder is taken, the head is a new one")
     width = encoder.config.encoder.width
     if arguments.recipe is None:
-        recipe = recipes.suited(labelled.name, width, labelled.multilabel)
+        recipe = suited(labelled.name, width, labelled.multilabel)
     else:
         recipe = recipes.get(arguments.recipe)
     fields = settings(arguments.set, steps=arguments.steps, seed=arguments.seed, train=arguments.train)

@@ -19,14 +19,14 @@ class Recipes:
     """
 
     name: tyro.conf.Positional[str | None] = None
-    """The recipe to print; all are listed without it."""
+    """The recipe to print, or one of your own as package.module:name or file.py:name; all are listed without it."""
     finetune: bool = False
     """The recipes of `aasp finetune` instead."""
 
 
 def run(argv: list[str]) -> int:
     arguments = parse(Recipes, argv, prog="aasp recipes")
-    from aasp.evaluate.finetune import recipes as finetuning
+    from aasp.evaluate.finetune import recipe as finetuning
     from aasp.pretrain import recipes as pretraining
 
     recipes = finetuning if arguments.finetune else pretraining

@@ -12,7 +12,8 @@ import soundfile
 import torch
 
 from aasp.datasets.labelled import LabelledSet
-from aasp.evaluate.finetune.recipe import AugmentConfig, FinetuneRecipe
+from aasp.evaluate.finetune.augment import AugmentConfig
+from aasp.evaluate.finetune.recipe import FinetuneRecipe
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
 from aasp.model.encoder import EncoderConfig
 from aasp.stems.conv import ConvConfig
@@ -44,8 +45,6 @@ def recipe() -> FinetuneRecipe:
         label_smoothing=0.1,
         augment=AugmentConfig(gain_db=3.0, roll_seconds=0.05, noise_snr_db=20.0, mixup=0.5, mask=0.2, patchout=0.3),
         sampling="balanced",
-        class_weights=True,
-        ema=0.5,
         validations=3,
     )
 

@@ -1,4 +1,4 @@
-"""Sampling and class weights by hand; what can't be opened is named and left out."""
+"""Sampling by hand; what can't be opened is named and left out."""
 
 from __future__ import annotations
 
@@ -9,22 +9,13 @@ import numpy as np
 import pytest
 
 from aasp.errors import AaspError
-from aasp.evaluate.finetune.data import TrainPart, class_weights, clip_weights, measured
+from aasp.evaluate.finetune.data import TrainPart, clip_weights, measured
 
 
 def test_a_clip_weighs_as_much_as_its_labels_are_rare() -> None:
     y = np.array([[1, 0, 0], [1, 1, 0], [1, 0, 0], [0, 0, 0]], dtype=bool)
     np.testing.assert_allclose(clip_weights(y, 3), [1 / 3, 1 / 3 + 1, 1 / 3, 1e-3 / 3])
     np.testing.assert_allclose(clip_weights(np.array([0, 0, 0, 2]), 3), [1 / 3, 1 / 3, 1 / 3, 1.0])
-
-
-def test_class_weights_are_one_on_average_over_the_labels() -> None:
-    y = np.array([0] * 6 + [1] * 2 + [3] * 1)
-    weights = class_weights(y, 4).numpy()
-    np.testing.assert_allclose(weights, [9 / (6 * 3), 9 / (2 * 3), 1.0, 9 / (1 * 3)])
-    assert weights[y].mean() == pytest.approx(1.0)
-    hot = np.array([[1, 1], [1, 0], [1, 0]], dtype=bool)
-    np.testing.assert_allclose(class_weights(hot, 2).numpy(), [4 / (3 * 2), 4 / (1 * 2)])
 
 
 def test_what_cannot_be_opened_is_named_and_left_out(tones: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import signal
 from collections.abc import Callable
@@ -19,12 +20,12 @@ from safetensors.torch import load_file
 from aasp.datasets.labelled import LabelledSet
 from aasp.datasets.pipeline import CropPipeline
 from aasp.errors import AaspError
-from aasp.evaluate.finetune import round as module
+from aasp.evaluate.finetune import run as module
+from aasp.evaluate.finetune.data import Finetuning
 from aasp.evaluate.finetune.predict import class_probabilities
 from aasp.evaluate.finetune.recipe import FinetuneRecipe
-from aasp.evaluate.finetune.request import Finetuning
+from aasp.evaluate.finetune.results import history
 from aasp.evaluate.finetune.run import Outcome, finetune
-from aasp.evaluate.finetune.validation import history
 from aasp.model.audio_classifier import load_classifier
 from aasp.model.audio_encoder import AudioEncoder
 from aasp.training import checkpoint
@@ -117,14 +118,14 @@ def test_a_checkpoint_that_a_crash_left_unscored_is_scored(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as here, pytest.raises(KeyboardInterrupt):
-        here.setattr("aasp.evaluate.finetune.validation.class_probabilities", crash)
+        here.setattr("aasp.evaluate.finetune.run.class_probabilities", crash)
         train(asked, tmp_path / "cut")
     assert checkpoint.latest(tmp_path / "cut").name == "step-00000002" and history(tmp_path / "cut") == []
     train(asked, tmp_path / "cut")
     assert left_behind(tmp_path / "cut") == left_behind(tmp_path / "whole")
 
 
-def test_what_is_saved_is_the_best_average_and_scores_the_test_part(
+def test_what_is_saved_is_what_was_trained_and_scores_the_test_part(
     encoder: AudioEncoder, recipe: FinetuneRecipe, tones: Tones, tmp_path: Path
 ) -> None:
     labelled = tones()
@@ -132,10 +133,11 @@ def test_what_is_saved_is_the_best_average_and_scores_the_test_part(
     outcome = train(asked, tmp_path / "run")
     last = checkpoint.load(checkpoint.latest(tmp_path / "run")).model
     saved = load_file(tmp_path / "run/model/model.safetensors")
-    assert saved.keys() == {name.removeprefix("average.") for name in last if name.startswith("average.")}
+    assert saved.keys() == {name.removeprefix("model.") for name in last}
     for name, tensor in saved.items():
-        assert torch.equal(tensor, last[f"average.{name}"])
-    assert any(not torch.equal(tensor, last[f"model.{name}"]) for name, tensor in saved.items())
+        assert torch.equal(tensor, last[f"model.{name}"])
+    begun = encoder.state_dict()
+    assert any(not torch.equal(saved[f"encoder.{name}"], tensor) for name, tensor in begun.items())
     model = load_classifier(tmp_path / "run")
     assert model.config.classes == ("low", "middle", "high") and model.config.clip_seconds == 0.25
     result = outcome.result
@@ -232,6 +234,44 @@ def test_another_fine_tuning_in_the_same_place_is_refused(
     with pytest.raises(AaspError, match="output holds a run"):
         train(asked if change != "clips" else replace(asked, labelled=tones()), tmp_path / "run", resume="never")
     assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    ("start", "version"),
+    [
+        ({"aasp": "0.0.9", "commit": "de610be0123"}, r"aasp 0\.0\.9\+gde610be,"),
+        ({"aasp": "0.0.9", "commit": None}, r"aasp 0\.0\.9,"),
+        (None, "another version of aasp,"),
+    ],
+)
+@pytest.mark.parametrize("fold", [False, True])
+def test_a_run_of_another_version_is_refused_with_that_version(
+    start: Any, version: str, fold: bool, encoder: AudioEncoder, recipe: FinetuneRecipe, tones: Tones, tmp_path: Path
+) -> None:
+    """As a run was in which a recipe could have a running average, and class weights."""
+    asked = Finetuning(encoder, "model", tones(folds=fold), replace(recipe, steps=1, validations=1))
+    train(asked, tmp_path / "run")
+    run = tmp_path / "run" / ("fold-1" if fold else "")
+    document = json.loads((run / "recipe.json").read_text()) | {"ema": 0.0, "class_weights": False}
+    (run / "recipe.json").write_text(json.dumps(document))
+    if start is None:
+        (run / "environment.json").unlink()
+    else:
+        kept = json.loads((run / "environment.json").read_text())
+        (run / "environment.json").write_text(json.dumps([*kept, kept[-1] | start]))
+    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    with pytest.raises(AaspError, match=rf"fine-tuned by {version} .* class_weights, ema; go on with that") as error:
+        train(asked, tmp_path / "run")
+    assert "\n" not in str(error.value)
+    assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()} == before
+
+
+def test_a_pre_training_in_the_same_place_is_no_older_fine_tuning(
+    encoder: AudioEncoder, recipe: FinetuneRecipe, tones: Tones, tmp_path: Path
+) -> None:
+    (tmp_path / "recipe.json").write_text(json.dumps({"name": "aasp_tiny", "steps": 2_600}))
+    with pytest.raises(AaspError, match="output holds another run"):
+        train(Finetuning(encoder, "model", tones(), recipe), tmp_path)
 
 
 def test_broken_clips_of_every_part_are_skipped_counted_and_named(

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from aasp.audio.sounds import Sound
 from aasp.datasets.index import Skipped
-from aasp.evaluate.finetune import validation as module
-from aasp.evaluate.finetune.validation import Validation, history
+from aasp.evaluate.finetune import run as module
+from aasp.evaluate.finetune.results import history
+from aasp.evaluate.finetune.run import Validation
 from aasp.model.audio_classifier import AudioClassifier, AudioClassifierConfig, load_classifier
 from aasp.model.audio_encoder import AudioEncoder
 from aasp.training.run import Run
@@ -44,8 +45,7 @@ def classifier(encoder: AudioEncoder) -> AudioClassifier:
 def tensors(classifier: AudioClassifier, step: int) -> Mapping[str, Tensor]:
     """An objective's tensors, in which the head's bias tells the step."""
     ours = {f"model.{name}": tensor.clone() for name, tensor in classifier.state_dict().items()}
-    ours["model.head.bias"] = torch.full((2,), float(step))
-    return ours | {"class_weight": torch.ones(2)}
+    return ours | {"model.head.bias": torch.full((2,), float(step))}
 
 
 def scored(
@@ -53,7 +53,7 @@ def scored(
 ) -> Validation:
     monkeypatch.setattr(module, "class_probabilities", scorer)
     names = ["a.wav", "b.wav", "c.wav"]
-    return Validation(Run(run), classifier, names, TRUTH, "model.", [] if unusable is None else unusable)
+    return Validation(Run(run), classifier, names, TRUTH, [] if unusable is None else unusable)
 
 
 def chosen(run: Path) -> float:
@@ -118,13 +118,3 @@ def test_clips_that_cannot_be_decoded_are_named_once_and_say_nothing(
     validation(2, tensors(classifier, 2))
     assert unusable == [Skipped("c.wav", "broken")]
     assert [line["score"] for line in history(tmp_path)] == [0.5, 1.0]
-
-
-def test_only_the_average_is_read_where_there_is_one(
-    tmp_path: Path, classifier: AudioClassifier, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "class_probabilities", Scorer([[0.9, 0.9, 0.9]]))
-    validation = Validation(Run(tmp_path), classifier, ["a", "b", "c"], TRUTH, "average.", [])
-    average = {name.replace("model.", "average."): t for name, t in tensors(classifier, 7).items()}
-    validation(1, {**tensors(classifier, 3), **average})
-    assert chosen(tmp_path) == 7

@@ -1,25 +1,137 @@
-"""What a fine-tuning draws its batches from: the train part of one round, its labels, its sampling."""
+"""What a fine-tuning is given, an encoder and labelled clips with a recipe, and the batches that it draws from them."""
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cached_property
+from hashlib import sha256
+from math import ceil
+from typing import Any
 
 import numpy as np
-import torch
 from accelerate import Accelerator
-from torch import Tensor
 
 from aasp.audio.io import AudioError
-from aasp.audio.sounds import Sound, describe, duration
+from aasp.audio.sounds import Sound, channels_of, describe, duration
+from aasp.config import fingerprint, to_dict
+from aasp.datasets.benchmarks import BENCHMARKS
 from aasp.datasets.index import Skipped
 from aasp.datasets.labelled import LabelledSet
 from aasp.datasets.pipeline import CropPipeline
 from aasp.errors import AaspError
-from aasp.evaluate.finetune.recipe import FinetuneRecipe
+from aasp.evaluate.finetune.recipe import RECIPES, FinetuneRecipe, clips, speech_commands, tiny
 from aasp.evaluate.task import Round, Task
+from aasp.model.audio_classifier import AudioClassifierConfig
+from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
+from aasp.weights import model_hash
 
+SMALL_WIDTH = 256  # encoders up to this width are fine-tuned by `tiny`
 CACHED_HOURS = 8  # train parts up to this size are kept in memory, 230 MB an hour
 WORKERS = 8
+
+# Benchmarks whose recipe has another name.
+_FAMILY = {
+    "crema_d_evar": "crema_d",
+    "esc10": "esc50",
+    "fsd50k": "audioset_20k",
+    "nsynth_family": "nsynth",
+    "nsynth_pitch": "nsynth",
+    "nsynth_source": "nsynth",
+}
+
+
+@dataclass(frozen=True)
+class Finetuning:
+    """An encoder, labelled clips, and how the one becomes a classifier of the other.
+
+    Attributes:
+        encoder: what is fine-tuned, or, from scratch, its pattern.
+        model: where it came from.
+        labelled: the data.
+        recipe: how.
+        scratch: begin with random weights of the same architecture.
+    """
+
+    encoder: AudioEncoder
+    model: str
+    labelled: LabelledSet
+    recipe: FinetuneRecipe
+    scratch: bool = False
+
+    def __post_init__(self) -> None:
+        recipe, front = self.recipe, self.encoder.config.frontend
+        if self.labelled.multilabel and recipe.loss == "softmax":
+            told = f"{self.labelled.source}: several labels a clip, and recipe {recipe.name} has loss softmax"
+            raise AaspError(f"{told}; add --set loss=sigmoid, or keep one label a clip")
+        if recipe.crop_seconds * 1000 < front.window_ms:
+            window = f"shorter than one analysis window of {front.window_ms:g} ms"
+            raise AaspError(f"fine-tuning: crop_seconds is {recipe.crop_seconds:g}, {window}; give a longer crop")
+
+    def classifier_config(self) -> AudioClassifierConfig:
+        """The classifier to be: the encoder with the recipe's pooling, drop path and window."""
+        recipe, config = self.recipe, self.encoder.config
+        encoder = replace(
+            config,
+            encoder=replace(config.encoder, drop_path=0.0 if recipe.train == "head" else recipe.drop_path),
+            pooling=recipe.pooling,
+            window_seconds=config.window_seconds if recipe.window == "pretrained" else _holding(config, recipe),
+        )
+        labelled = self.labelled
+        return AudioClassifierConfig(
+            tuple(labelled.classes), labelled.multilabel, recipe.crop_seconds, recipe.layers, recipe.norm, encoder
+        )
+
+    @cached_property
+    def labels_hash(self) -> str:
+        """Hash of every clip's labels, part and channels, and of the classes, 16 hexadecimal digits."""
+        data = self.labelled
+        marks: list = [list(data.classes), [list(labels) for labels in data.labels], list(data.parts)]
+        channels = [channels_of(sound) for sound in data.sounds]
+        marks += [channels] if set(channels) != {"mean"} else []
+        return sha256(json.dumps(marks).encode()).hexdigest()[:16]
+
+    @cached_property
+    def encoder_hash(self) -> str:
+        """Hash of the encoder: configuration and weights, or, from scratch, the configuration alone."""
+        return fingerprint(self.encoder.config) if self.scratch else model_hash(self.encoder)
+
+    def document(self, round_: Round) -> dict[str, Any]:
+        """One round's `recipe.json`: what a directory must hold to go on with this."""
+        return {
+            **to_dict(self.recipe),
+            "finetuned": {
+                "model": self.model,
+                "model_hash": self.encoder_hash,
+                "scratch": self.scratch,
+                "data": self.labelled.name,
+                "source": self.labelled.source,
+                "round": round_.name,
+                "classes": len(self.labelled.classes),
+                "labels_hash": self.labels_hash,
+                "clips": {"train": len(round_.train), "valid": len(round_.valid), "test": len(round_.test)},
+            },
+        }
+
+
+def _holding(config: AudioEncoderConfig, recipe: FinetuneRecipe) -> float:
+    """Seconds of a window that holds a whole crop: a window has an even number of time patches."""
+    seconds = 2 * config.stem.patch[0] / config.frontend.frame_rate
+    return max(config.window_seconds, round(ceil(recipe.crop_seconds / seconds) * seconds, 6))
+
+
+def suited(benchmark: str, width: int, multilabel: bool) -> FinetuneRecipe:
+    """The recipe that a benchmark and an encoder's width call for; `tiny` is cut to the benchmark's own length."""
+    if width <= SMALL_WIDTH:
+        recipe = tiny()
+        if benchmark in BENCHMARKS:
+            recipe = replace(recipe, crop_seconds=BENCHMARKS[benchmark].clip_seconds)
+    elif benchmark.startswith("speech_commands"):
+        recipe = speech_commands()
+    else:
+        recipe = RECIPES.get(_FAMILY.get(benchmark, benchmark), clips)()
+    return replace(recipe, loss="sigmoid") if multilabel else recipe
 
 
 def measured(labelled: LabelledSet) -> tuple[LabelledSet, np.ndarray]:
@@ -104,18 +216,6 @@ def clip_weights(y: np.ndarray, classes: int) -> np.ndarray:
 
     Source: AST (Gong et al. 2021), as Audio-MAE and EAT sample AudioSet-2M.
     """
-    counts = np.maximum(_label_counts(y, classes), 1)
+    counts = np.maximum(y.sum(0) if y.ndim == 2 else np.bincount(y, minlength=classes), 1)
     weights = (y / counts).sum(1) if y.ndim == 2 else 1.0 / counts[y]
     return np.maximum(weights, 1e-3 / counts.max())  # a clip without labels is rare, not never
-
-
-def class_weights(y: np.ndarray, classes: int) -> Tensor:
-    """Weight of each class, (K,): the inverse of its share of the labels, 1 on average over them; 1 for absent ones."""
-    counts = _label_counts(y, classes)
-    present = counts > 0
-    weights = np.where(present, counts.sum() / np.maximum(counts * present.sum(), 1), 1.0)
-    return torch.from_numpy(weights)
-
-
-def _label_counts(y: np.ndarray, classes: int) -> np.ndarray:
-    return y.sum(0) if y.ndim == 2 else np.bincount(y, minlength=classes)

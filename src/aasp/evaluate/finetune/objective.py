@@ -1,26 +1,35 @@
-"""One step of fine-tuning: augment, encode, classify, compare with the labels.
+"""A classifier as fine-tuning trains it: how its head begins, its step and loss, and which weights learn how fast.
 
-Legend: B clips, S samples, T frames, M mel bins, K classes, N patches, D' pooled width.
-Source: the recipes of EAT and M2D.
+Legend: B clips of a batch, n of the train part; S samples, T frames, M mel bins, K classes, D' pooled width.
+Source: the recipes of EAT and M2D; a head that knows its classes before training begins: Kumar et al. 2022 (LP-FT).
 """
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
+import numpy as np
 import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list, gather_object
 from torch import Tensor, nn
 from torch.nn import functional
 
-from aasp.audio.augment import random_gain, random_noise, random_roll
-from aasp.evaluate.finetune.patchout import embed_part
-from aasp.evaluate.finetune.recipe import AugmentConfig, FinetuneRecipe
-from aasp.features.augment import spec_augment
+from aasp.audio.sounds import Sound
+from aasp.datasets.index import Skipped
+from aasp.evaluate.features import batches, nothing_usable
+from aasp.evaluate.finetune.augment import augmented, embed_part
+from aasp.evaluate.finetune.recipe import FinetuneRecipe
+from aasp.evaluate.head import LinearHead
+from aasp.evaluate.logistic import Rotated
 from aasp.model.audio_classifier import AudioClassifier
-from aasp.model.audio_encoder import AudioEncoder
 from aasp.stems.health import stem_gradients, stem_health
+
+# C of the head times D'. A strong penalty: a head that leans on directions in which clips hardly differ scores as well
+# before the first step, and may be lost after it (docs/decisions.md).
+STRENGTH = 10.0
+RAREST = -20.0  # bias of a class that no train clip has: it must stay finite to be trained
 
 
 class FinetuneObjective(nn.Module):
@@ -29,23 +38,15 @@ class FinetuneObjective(nn.Module):
     Args:
         classifier: what is trained, in place.
         recipe: how.
-        class_weight_K: weight of each class in the loss, shape (K,); all alike when left out.
     """
 
-    class_weight: Tensor
-
-    def __init__(
-        self, classifier: AudioClassifier, recipe: FinetuneRecipe, class_weight_K: Tensor | None = None
-    ) -> None:
+    def __init__(self, classifier: AudioClassifier, recipe: FinetuneRecipe) -> None:
         super().__init__()
         self.recipe, self.model = recipe, classifier
-        weight = torch.ones(len(classifier.config.classes)) if class_weight_K is None else class_weight_K
-        self.register_buffer("class_weight", weight.float())
         if recipe.train == "head":
             classifier.encoder.requires_grad_(False)
         elif recipe.train == "frozen-stem":
             classifier.encoder.stem.requires_grad_(False)
-        self.average = copy.deepcopy(classifier).requires_grad_(False) if recipe.ema else None
 
     def forward(self, batch: Mapping[str, Tensor], diagnose: bool = True) -> dict[str, Any]:
         """Loss of one batch.
@@ -87,17 +88,10 @@ class FinetuneObjective(nn.Module):
             terms = functional.binary_cross_entropy_with_logits(logits_BK, target_BK, reduction="none")
         else:
             terms = -target_BK * functional.log_softmax(logits_BK, dim=1)
-        return (terms * self.class_weight).sum(1).mean()
+        return terms.sum(1).mean()
 
     def update_teacher(self, momentum: float) -> None:
-        """Move the running average of the weights."""
-        if self.average is not None:
-            with torch.no_grad():
-                ours: list[Tensor] = list(self.average.parameters())
-                theirs: list[Tensor] = list(self.model.parameters())
-                torch._foreach_lerp_(ours, theirs, 1.0 - momentum)
-                for average, buffer in zip(self.average.buffers(), self.model.buffers(), strict=True):
-                    average.copy_(buffer)
+        """There is none."""
 
     def gradient_diagnostics(self) -> dict[str, Tensor]:
         """What can be read between backward and the optimizer's step."""
@@ -107,61 +101,79 @@ class FinetuneObjective(nn.Module):
         """Labels keep a classifier from collapsing: nothing but finite numbers is asked of it."""
 
     def learning_rate_share(self, name: str) -> float:
-        """Share of the learning rate of the parameter `name` of this module."""
-        depth, decay = self.model.config.encoder.encoder.depth, self.recipe.layer_decay
-        part = name.removeprefix("model.encoder.")
-        if part.startswith("encoder.blocks."):
-            return decay ** (depth - int(part.split(".")[2]))
-        input_norm = self.model.config.encoder.encoder.norm == "post" and part.startswith("encoder.norm.")
-        if part.startswith("stem.") or part == "encoder.class_token" or input_norm:
-            return decay ** (depth + 1) if self.recipe.stem_rate is None else self.recipe.stem_rate
-        return 1.0
+        """Share of the learning rate of the parameter `name` of this module: of the stem all, as in EAT."""
+        if not name.startswith("model.encoder.encoder.blocks."):
+            return 1.0
+        return self.recipe.layer_decay ** (self.model.config.encoder.encoder.depth - int(name.split(".")[4]))
 
 
-def augmented(
-    encoder: AudioEncoder, config: AugmentConfig, wave_BS: Tensor, lengths_B: Tensor, target_BK: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Log-mel (B, T, M), its valid frames (B,) and targets (B, K) of augmented clips."""
-    if config.gain_db:
-        wave_BS = random_gain(wave_BS, config.gain_db)
-    if config.roll_seconds:
-        wave_BS = random_roll(wave_BS, lengths_B, round(config.roll_seconds * encoder.config.frontend.rate))
-    if config.noise_snr_db is not None:
-        wave_BS = random_noise(wave_BS, lengths_B, config.noise_snr_db)
-    mixing = bool(torch.rand(()) < config.mixup)
-    mix = Mix.draw(len(wave_BS), config.mixup_alpha) if mixing else None
-    if mix and config.mixup_on == "waveform":
-        wave_BS, lengths_B, target_BK = mix(wave_BS), mix.longer(lengths_B), mix(target_BK)
-    mel_BTM, frames_B = encoder.frontend(wave_BS, lengths_B)
-    if mix and config.mixup_on == "log-mel":
-        mel_BTM, frames_B, target_BK = mix(mel_BTM), mix.longer(frames_B), mix(target_BK)
-    if config.mask:
-        mel_BTM = spec_augment(mel_BTM, frames_B, config.mask)
-    return mel_BTM, frames_B, target_BK
+def fit_head(
+    classifier: AudioClassifier,
+    sounds: Sequence[Sound],
+    y: np.ndarray,
+    loss: Literal["softmax", "sigmoid"],
+    machine: Accelerator,
+) -> None:
+    """Make the head, in place, a logistic regression on the encoder's embeddings of whole train clips.
 
-
-class Mix:
-    """Mixup (Zhang et al. 2018): each clip of a batch with another one.
+    Batch normalisation takes their mean and deviation. Clips that can't be decoded are left out: training names them.
+    All embeddings are held in memory, several times over: 8 D' bytes a clip each.
 
     Args:
-        weight_B: share of the clip itself, at least a half, shape (B,).
-        partner_B: the other clip, shape (B,).
+        classifier: its encoder is what is embedded with.
+        sounds: n train clips.
+        y: their class indices (n,), or multi-hot labels (n, K).
+        loss: what the head is then trained with: one regression over all classes, or one for each class.
+        machine: processes, all of which must call this: each embeds its share, the first fits.
+
+    Raises:
+        AaspError: no clip can be decoded.
     """
+    world = machine.num_processes
+    shares = gather_object([embeddings(classifier, sounds[machine.process_index :: world])])
+    X = np.empty((len(sounds), classifier.head.in_features))
+    for process, (share, _) in enumerate(shares):
+        X[process::world] = share
+    usable = np.isfinite(X).all(axis=1)
+    if not usable.any():
+        raise nothing_usable([file for _, unusable in shares for file in unusable])
+    told: list[LinearHead | None] = [None]
+    if machine.is_main_process:
+        classes = len(classifier.config.classes)
+        if loss == "sigmoid" and y.ndim == 1:
+            y = np.eye(classes)[y]
+        fitted = Rotated(X[usable], y[usable], classes)
+        told = [fitted.head(*next(fitted.path([STRENGTH / X.shape[1]])))]
+    (head,) = broadcast_object_list(told)
+    begin_with(classifier, head)
 
-    def __init__(self, weight_B: Tensor, partner_B: Tensor) -> None:
-        self.weight_B, self.partner_B = weight_B, partner_B
 
-    @classmethod
-    def draw(cls, clips: int, alpha: float) -> Mix:
-        """Weights from Beta(alpha, alpha), partners by a permutation."""
-        weight_B = torch.distributions.Beta(alpha, alpha).sample((clips,))
-        return cls(torch.maximum(weight_B, 1 - weight_B), torch.randperm(clips))
+def embeddings(classifier: AudioClassifier, sounds: Sequence[Sound]) -> tuple[np.ndarray, list[Skipped]]:
+    """What the head weighs, or its batch normalisation standardises, of whole clips: float64 (n, D').
 
-    def __call__(self, values: Tensor) -> Tensor:
-        """Mix along the first dimension, shape (B, ...)."""
-        weight = self.weight_B.to(values.device).view(-1, *[1] * (values.ndim - 1))
-        return weight * values + (1 - weight) * values[self.partner_B.to(values.device)]
+    A clip that can't be decoded is NaN and named in the list.
+    """
+    X = np.full((len(sounds), classifier.head.in_features), np.nan)
+    unusable: list[Skipped] = []
+    for rows, found in batches(classifier.encoder, sounds, unusable, strict=False, layers=classifier.reads_layers):
+        with torch.inference_mode():
+            clip_BD = classifier.pooled(found.stages, found.valid)
+            if isinstance(classifier.norm, nn.LayerNorm):
+                clip_BD = classifier.norm(clip_BD)
+        X[rows] = clip_BD.cpu().numpy()
+    return X, unusable
 
-    def longer(self, lengths_B: Tensor) -> Tensor:
-        """Length of each mixed clip, shape (B,)."""
-        return torch.maximum(lengths_B, lengths_B[self.partner_B.to(lengths_B.device)])
+
+@torch.no_grad()
+def begin_with(classifier: AudioClassifier, head: LinearHead) -> None:
+    """Give the classifier a probe's head; without batch normalisation, the standardisation goes into the weights."""
+    weight, bias = head.weight.T, np.maximum(head.bias, RAREST)
+    if isinstance(classifier.norm, nn.BatchNorm1d):
+        assert classifier.norm.running_mean is not None and classifier.norm.running_var is not None
+        classifier.norm.running_mean.copy_(torch.from_numpy(head.mean))
+        classifier.norm.running_var.copy_(torch.from_numpy(head.scale**2) - classifier.norm.eps)
+    else:
+        weight = weight / head.scale
+        bias = bias - weight @ head.mean
+    classifier.head.weight.copy_(torch.from_numpy(weight))
+    classifier.head.bias.copy_(torch.from_numpy(bias))

@@ -1,21 +1,72 @@
-"""A finished fine-tuning as JSON: a record of each part's score, and what was predicted of every clip."""
+"""What comes out of a fine-tuning: the rounds' predictions as one result, scores as JSON records, learning curves."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from aasp.config import fingerprint, to_dict
-from aasp.evaluate.finetune.request import Finetuning
-from aasp.evaluate.finetune.run import Outcome
-from aasp.evaluate.finetune.validation import history
+from aasp.datasets.index import Skipped
+from aasp.datasets.labelled import LabelledSet
+from aasp.evaluate.finetune.data import Finetuning
 from aasp.evaluate.intervals import Interval
 from aasp.evaluate.outcome import predictions, score_records, system_name
-from aasp.evaluate.probe import scores
+from aasp.evaluate.probe import ProbeResult, scores
 from aasp.evaluate.records import Record, code_version, write_records
+from aasp.evaluate.task import Task
 
+PREDICTIONS = "predictions.npz"
+VALIDATION = "validation.jsonl"
 PROTOCOLS = {"all": "finetune", "frozen-stem": "finetune, frozen stem", "head": "finetune, head only"}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How it ended.
+
+    Attributes:
+        exit_code: 0 done; 75 or 130: a signal asked to stop, and the same call goes on.
+        labelled: the data without what could not be opened; its `missing` names that, and clips that are there but
+            could not be decoded.
+        task: what was asked of it.
+        result: the predictions of the test parts; None where it was stopped, and in all processes but the first.
+        folders: the directory of each round.
+    """
+
+    exit_code: int
+    labelled: LabelledSet
+    task: Task
+    result: ProbeResult | None
+    folders: list[Path]
+
+
+def gathered(task: Task, folders: list[Path]) -> tuple[ProbeResult, list[Skipped]]:
+    """The rounds' predictions as one result, in the order of the set, and the clips that could not be decoded."""
+    rows, probabilities, rounds = [], [], []
+    skipped: set[Skipped] = set()
+    for number, folder in enumerate(folders):
+        with np.load(folder / PREDICTIONS, allow_pickle=False) as file:
+            usable = np.isfinite(file["probabilities"]).all(axis=1)
+            rows.append(file["rows"][usable])
+            probabilities.append(file["probabilities"][usable])
+            rounds.append(np.full(usable.sum(), number))
+            skipped.update(Skipped(path, reason) for path, reason in file["skipped"].tolist())
+    test = np.concatenate(rows)
+    order = np.argsort(test)
+    groups = None if task.groups is None else task.groups[test[order]]
+    result = ProbeResult(
+        test=test[order],
+        truth=task.y[test[order]],
+        probabilities=np.concatenate(probabilities)[order].astype(np.float64),
+        rounds=np.concatenate(rounds)[order],
+        groups=groups,
+        chosen=[None] * len(folders),  # type: ignore[list-item]
+    )
+    return result, sorted(skipped)
 
 
 def write_results(path: Path, asked: Finetuning, outcome: Outcome) -> dict[str, Interval]:
@@ -83,6 +134,12 @@ def learning(folder: Path) -> list[dict[str, float | None]]:
     score = {line["step"]: line["score"] for line in history(folder)}
     steps = sorted(loss.keys() | score.keys())
     return [{"step": step, "train_loss": loss.get(step), "valid_score": score.get(step)} for step in steps]
+
+
+def history(run: Path) -> list[dict[str, Any]]:
+    """Every scoring of a run's valid part so far: step, score, loss, and whether it was the best until then."""
+    file = run / VALIDATION
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
 def _log(folder: Path) -> list[dict[str, Any]]:

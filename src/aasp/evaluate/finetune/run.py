@@ -1,47 +1,42 @@
-"""From an encoder and a labelled set to a classifier and its scores: what `aasp finetune` calls.
+"""From an encoder and a labelled set to a classifier and its predictions: what `aasp finetune` calls.
 
-A set with folds is trained once a fold, each in a folder of its own under the run, and scored on all of them; what is
-finished is never done twice.
+A set with folds is trained once a fold, each in a folder of its own under the run. A round is trained on its train
+part, its best checkpoint chosen on its valid part, and that scored once on its test part; what is finished is never
+done twice.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor
 
+from aasp.audio.sounds import Sound
+from aasp.config import flat
 from aasp.datasets.index import Skipped
-from aasp.datasets.labelled import LabelledSet
-from aasp.evaluate.finetune.data import measured
-from aasp.evaluate.finetune.request import Finetuning
-from aasp.evaluate.finetune.round import PREDICTIONS, train_round
-from aasp.evaluate.probe import ProbeResult
-from aasp.evaluate.task import Task
-from aasp.training import engine
-from aasp.training.loop import Settings
+from aasp.errors import AaspError
+from aasp.evaluate.finetune.data import Finetuning, measured, train_pipeline
+from aasp.evaluate.finetune.objective import FinetuneObjective, fit_head
+from aasp.evaluate.finetune.predict import class_probabilities
+from aasp.evaluate.finetune.results import PREDICTIONS, VALIDATION, Outcome, gathered, history
+from aasp.evaluate.probe import rank
+from aasp.evaluate.task import Round, Task
+from aasp.files import atomic_write
+from aasp.model.audio_classifier import AudioClassifier, load_classifier, write_classifier
+from aasp.training import checkpoint, engine
+from aasp.training.bookkeeping import Bookkeeping
+from aasp.training.loop import Settings, train
 from aasp.training.precision import Precision, settle
-from aasp.training.run import Run, check_run
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How it ended.
-
-    Attributes:
-        exit_code: 0 done; 75 or 130: a signal asked to stop, and the same call goes on.
-        labelled: the data without what could not be opened; its `missing` names that, and clips that are there but
-            could not be decoded.
-        task: what was asked of it.
-        result: the predictions of the test parts; None where it was stopped, and in all processes but the first.
-        folders: the directory of each round.
-    """
-
-    exit_code: int
-    labelled: LabelledSet
-    task: Task
-    result: ProbeResult | None
-    folders: list[Path]
+from aasp.training.randomness import seed
+from aasp.training.run import Run, check_run, open_run
+from aasp.training.schedules import constant, cosine_schedules
 
 
 def finetune(
@@ -74,6 +69,7 @@ def finetune(
     task = Task.of(labelled, choose="held_out", seed=asked.recipe.seed)
     folders = _folders(Path(out), task)
     for folder, round_ in zip(folders, task.rounds, strict=True):
+        _check_version(folder, asked.document(round_))
         check_run(folder, asked.document(round_), resume)
     settings = Settings(
         name=asked.recipe.name,
@@ -91,9 +87,30 @@ def finetune(
     machine.wait_for_everyone()
     if not machine.is_main_process:
         return Outcome(0, labelled, task, None, folders)
-    result, undecoded = _gathered(task, folders)
+    result, undecoded = gathered(task, folders)
     missing = [*labelled.missing, *undecoded]
     return Outcome(0, replace(labelled, missing=missing), task, result, folders)
+
+
+def _check_version(folder: Path, document: dict[str, Any]) -> None:
+    """Refuse a fine-tuning whose recipe had other fields than ours: only the version that made it can go on with it."""
+    run = Run(folder)
+    try:
+        found = json.loads(run.recipe.read_text())
+    except (OSError, ValueError):
+        return  # no run, or a damaged one: `check_run` says what is wrong with it
+    if isinstance(found, dict) and "finetuned" in found and (other := flat(found).keys() ^ flat(document).keys()):
+        told = f"{folder}: fine-tuned by {_version(run)}, whose recipes differ in {', '.join(sorted(other))}"
+        raise AaspError(f"{told}; go on with that version, or choose another --out")
+
+
+def _version(run: Run) -> str:
+    """The version of aasp that a run was last started with: aasp 0.1.0+g2c30377."""
+    try:
+        last = json.loads(run.environment.read_text())[-1]
+        return f"aasp {last['aasp']}" + (f"+g{last['commit'][:7]}" if last["commit"] else "")
+    except (OSError, ValueError, LookupError, TypeError):
+        return "another version of aasp"
 
 
 def _folders(out: Path, task: Task) -> list[Path]:
@@ -101,26 +118,135 @@ def _folders(out: Path, task: Task) -> list[Path]:
     return [out] if len(task.rounds) == 1 else [out / f"fold-{round_.name}" for round_ in task.rounds]
 
 
-def _gathered(task: Task, folders: list[Path]) -> tuple[ProbeResult, list[Skipped]]:
-    """The rounds' predictions as one result, in the order of the set, and the clips that could not be decoded."""
-    rows, probabilities, rounds = [], [], []
-    skipped: set[Skipped] = set()
-    for number, folder in enumerate(folders):
-        with np.load(folder / PREDICTIONS, allow_pickle=False) as file:
-            usable = np.isfinite(file["probabilities"]).all(axis=1)
-            rows.append(file["rows"][usable])
-            probabilities.append(file["probabilities"][usable])
-            rounds.append(np.full(usable.sum(), number))
-            skipped.update(Skipped(path, reason) for path, reason in file["skipped"].tolist())
-    test = np.concatenate(rows)
-    order = np.argsort(test)
-    groups = None if task.groups is None else task.groups[test[order]]
-    result = ProbeResult(
-        test=test[order],
-        truth=task.y[test[order]],
-        probabilities=np.concatenate(probabilities)[order].astype(np.float64),
-        rounds=np.concatenate(rounds)[order],
-        groups=groups,
-        chosen=[None] * len(folders),  # type: ignore[list-item]
-    )
-    return result, sorted(skipped)
+def train_round(
+    asked: Finetuning,
+    task: Task,
+    round_: Round,
+    seconds: np.ndarray,
+    folder: Path,
+    settings: Settings,
+    machine: Accelerator,
+    resume: str,
+    workers: int,
+) -> int:
+    """Train and score one round, unless that is done.
+
+    Args:
+        asked: model, data, recipe.
+        task: of the whole set.
+        round_: which of its rounds.
+        seconds: duration of each clip of the set, (n,).
+        folder: the round's directory, of its own.
+        settings: of the loop.
+        machine: processes and devices; the first process scores and writes.
+        resume, workers: as in `finetune`.
+
+    Returns:
+        The exit code that a signal asked for, or 0; `folder` then holds `predictions.npz`: "rows" of the set,
+        "probabilities" (rows, K), NaN for those that could not be decoded, and these as "skipped", (path, reason).
+    """
+    recipe, labelled, predictions = asked.recipe, asked.labelled, folder / PREDICTIONS
+    if predictions.exists():
+        return 0
+    rate = asked.encoder.config.frontend.rate
+    pipeline = train_pipeline(recipe, labelled, seconds, task, round_, rate=rate, workers=workers, machine=machine)
+    seed(recipe.seed)
+    config = asked.classifier_config()
+    classifier = AudioClassifier(config)
+    if not asked.scratch:
+        classifier.encoder.load_state_dict(asked.encoder.state_dict())
+    seed(recipe.seed + machine.process_index)  # each process augments in its own way
+    sounds = lambda rows: [labelled.sounds[row] for row in rows]
+    document = asked.document(round_)
+    with open_run(folder, document, machine, resume=resume) as (run, start):
+        name = f"{recipe.name}, part {round_.name}"
+        unusable: list[Skipped] = []  # clips that are there and can't be decoded, found when they are scored
+        record = Bookkeeping(name, recipe.steps, run, machine, pipeline, unusable)
+        said = f"{len(round_.train):,} clips of {len(task.classes)} classes, {len(round_.valid):,} to choose on"
+        record.begin(said, document["finetuned"], start, settings.precision)
+        if recipe.head == "probe" and start is None:
+            record.tell([f"the head begins as a probe: embedding {len(round_.train):,} train clips for it"])
+            fit_head(classifier.to(machine.device), sounds(round_.train), task.y[round_.train], recipe.loss, machine)
+        objective = FinetuneObjective(classifier, recipe)
+        with torch.random.fork_rng():
+            scored = AudioClassifier(config).to(machine.device)
+        validation = Validation(run, scored, sounds(round_.valid), task.y[round_.valid], unusable)
+
+        def score(step: int, tensors: Mapping[str, Tensor]) -> None:
+            # Not what a signal made it save: an interrupted run chooses among the same checkpoints as any other.
+            if machine.is_main_process and (step % recipe.validate_every == 0 or step == recipe.steps):
+                validation(step, tensors)
+
+        def on_checkpoint(step: int, tensors: Mapping[str, Tensor]) -> None:
+            score(step, tensors)
+            record.write_skipped()
+
+        if start is not None:  # in case a crash came between a checkpoint and its score
+            saved = checkpoint.load(start)
+            score(saved.step, saved.model)
+        result = train(
+            objective,
+            pipeline,
+            run=run,
+            schedules=cosine_schedules(recipe.optimizer, recipe.steps, lambda steps: constant(0.0, steps)),
+            machine=machine,
+            fingerprint=recipe.fingerprint,
+            settings=settings,
+            measure=lambda batch: (len(batch["length"]), float(batch["length"].sum()) / rate),
+            start=start,
+            rate_of=objective.learning_rate_share,
+            on_checkpoint=on_checkpoint,
+        )
+        record.end(result, "")
+        if result.exit_code == 0:
+            if machine.is_main_process:
+                best = load_classifier(run.model, machine.device)
+                found = class_probabilities(best, sounds(round_.test), skipped=unusable)
+            skipped = np.array(record.write_skipped(), dtype=str).reshape(-1, 2)
+            if machine.is_main_process:
+                with atomic_write(predictions) as beside:
+                    np.savez(beside, rows=round_.test, probabilities=found, skipped=skipped)
+    return result.exit_code
+
+
+class Validation:
+    """Scores checkpoints on the valid part, keeps a line of each in `validation.jsonl` and the best as the run's model.
+
+    Equal scores, common among few clips, are told apart by the lower loss.
+
+    Args:
+        run: where.
+        classifier: scratch space for the weights that are scored.
+        sounds: the valid part.
+        truth: its class indices (n,), or multi-hot (n, K).
+        unusable: takes clips that can't be decoded, each once; they say nothing of any checkpoint.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        classifier: AudioClassifier,
+        sounds: Sequence[Sound],
+        truth: np.ndarray,
+        unusable: list[Skipped],
+    ) -> None:
+        self._run, self._classifier, self._unusable = run, classifier, unusable
+        self._sounds, self._truth = sounds, truth
+        self.lines = history(run.path)
+
+    def __call__(self, step: int, tensors: Mapping[str, Tensor]) -> None:
+        """Score the objective's tensors after `step`, once."""
+        if any(line["step"] == step for line in self.lines):
+            return
+        self._classifier.load_state_dict({name.removeprefix("model."): tensor for name, tensor in tensors.items()})
+        skipped: list[Skipped] = []
+        found = class_probabilities(self._classifier, self._sounds, skipped=skipped)
+        self._unusable.extend(file for file in skipped if file not in self._unusable)
+        usable = np.isfinite(found).all(axis=1)
+        score, likelihood = rank(self._truth[usable], found[usable])
+        best = all((score, likelihood) > (line["score"], -line["loss"]) for line in self.lines)
+        if best:
+            write_classifier(self._run.model, self._classifier.config, self._classifier.state_dict())
+        self.lines.append({"step": step, "score": score, "loss": -likelihood, "best": best})
+        with atomic_write(self._run.path / VALIDATION) as beside:
+            beside.write_text("".join(json.dumps(line) + "\n" for line in self.lines))

@@ -1,17 +1,18 @@
-"""What the encoder sees in training: parts of clips, and windows of clips that are longer than its own."""
+"""What training makes of clips, against plain numpy: mixtures, parts, and windows of clips longer than its own."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from aasp.evaluate.finetune.patchout import embed_part
+from aasp.evaluate.finetune.augment import AugmentConfig, Mix, augmented, embed_part
+from aasp.evaluate.finetune.data import Finetuning
 from aasp.evaluate.finetune.recipe import FinetuneRecipe
-from aasp.evaluate.finetune.request import Finetuning
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
 from aasp.model.encoder import EncoderConfig
 from aasp.model.pooling import pool
@@ -25,6 +26,93 @@ def log_mels(encoder: AudioEncoder, *samples: int) -> tuple[Tensor, Tensor]:
     lengths = torch.tensor(samples)
     wave = 0.1 * torch.randn(len(samples), max(samples)) * (torch.arange(max(samples)) < lengths[:, None])
     return encoder.frontend(wave, lengths)
+
+
+def batch() -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    length = torch.tensor([8_000, 6_000, 10_240, 3_000])
+    wave = 0.1 * torch.randn(4, 10_240, generator=generator) * (torch.arange(10_240) < length[:, None])
+    return {"wave": wave, "length": length, "target": torch.eye(3)[torch.arange(4) % 3]}
+
+
+def test_mixing_by_hand() -> None:
+    torch.manual_seed(0)
+    mix = Mix.draw(500, 0.8)
+    assert mix.weight_B.min() >= 0.5 and mix.weight_B.max() <= 1 and mix.weight_B.mean() < 0.9
+    assert sorted(mix.partner_B.tolist()) == list(range(500))
+    values = np.random.default_rng(0).random((500, 2, 3))
+    mixed = mix(torch.from_numpy(values)).numpy()
+    for row, (weight, partner) in enumerate(zip(mix.weight_B.tolist(), mix.partner_B.tolist(), strict=True)):
+        np.testing.assert_allclose(mixed[row], weight * values[row] + (1 - weight) * values[partner], rtol=1e-6)
+    lengths = torch.arange(500)
+    longer = [max(row, partner) for row, partner in enumerate(mix.partner_B.tolist())]
+    assert mix.longer(lengths).tolist() == longer
+
+
+def test_mixup_mixes_log_mels_and_labels_alike(encoder: AudioEncoder) -> None:
+    given = batch()
+    config = AugmentConfig(mixup=1.0)
+    torch.manual_seed(3)
+    mel, frames, target = augmented(encoder, config, given["wave"], given["length"], given["target"])
+    torch.manual_seed(3)
+    torch.rand(())
+    mix = Mix.draw(4, config.mixup_alpha)
+    assert torch.equal(target, mix(given["target"])) and target.sum(1).allclose(torch.ones(4))
+    plain, plain_frames = encoder.frontend(given["wave"], given["length"])
+    assert torch.equal(mel, mix(plain)) and torch.equal(frames, mix.longer(plain_frames))
+
+
+def test_mixup_and_its_absence_are_drawn_for_a_batch(encoder: AudioEncoder) -> None:
+    given, whole = batch(), 0
+    torch.manual_seed(0)
+    for _ in range(60):
+        target = augmented(encoder, AugmentConfig(mixup=0.5), given["wave"], given["length"], given["target"])[2]
+        whole += torch.equal(target, given["target"])
+    assert 15 <= whole <= 45
+
+
+def test_patchout_of_nothing_is_the_whole_pass(encoder: AudioEncoder) -> None:
+    given = batch()
+    mel, frames = encoder.frontend(given["wave"], given["length"])
+    with torch.no_grad():
+        stages, valid = embed_part(encoder, mel, frames, 0.0, layers=True)
+        found = encoder.embed(mel, frames, layers=True)
+    assert torch.equal(valid, found.valid) and len(stages) == len(found.stages) == 3
+    for (tokens, cls), (whole, whole_cls) in zip(stages, found.stages, strict=True):
+        mask = valid.repeat_interleave(encoder.stem.subbands, dim=1)[..., None]
+        torch.testing.assert_close(tokens * mask, whole * mask, rtol=0, atol=1e-5)
+        torch.testing.assert_close(cls, whole_cls, rtol=0, atol=1e-5)
+
+
+def test_patchout_keeps_true_positions_and_drops_padding_first(
+    encoder: AudioEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    wave, length = 0.1 * torch.randn(3, 10_240), torch.tensor([10_240, 10_240, 5_360])
+    mel, frames = encoder.frontend(wave * (torch.arange(10_240) < length[:, None]), length)
+    subbands, (columns, _) = encoder.stem.subbands, encoder.stem.grid(mel.shape[1])
+    assert columns == 4 and encoder.stem.valid_patches(frames, mel.shape[1])[2].sum() == 2 * subbands
+    whole = encoder.stem(mel) + encoder.positions(mel.shape[1], mel.device)
+    whole = whole.unflatten(1, (columns, subbands))
+    seen: list[Tensor] = []
+    masks: list[Tensor | None] = []
+
+    def taken(tokens: Tensor, valid: Tensor | None, layers: bool) -> list[tuple[Tensor, Tensor]]:
+        seen.append(tokens)
+        masks.append(valid)
+        return [(tokens, tokens[:, 0])]
+
+    monkeypatch.setattr(encoder, "encode_tokens", taken)
+    kept: set[tuple[int, ...]] = set()
+    for _ in range(40):
+        _, valid = embed_part(encoder, mel, frames, 0.5, layers=False)
+        assert valid.all(), "two of four patches are seen, and the short clip has two"
+        for clip, tokens in enumerate(seen[-1].unflatten(1, (2, subbands))):
+            places = tuple(next(g for g in range(columns) if torch.equal(column, whole[clip, g])) for column in tokens)
+            assert places[0] < places[1]
+            assert places == (0, 1) or clip < 2
+            kept.add(places)
+    assert len(kept) == 6, "every pair of patches is seen"
 
 
 @torch.no_grad()
