@@ -85,6 +85,21 @@ def _channels() -> Iterator[Case]:
         )
 
 
+def _layouts() -> Iterator[Case]:
+    """AAC whose channels only its first frame describes, and PCM whose channels are in an order of their own."""
+    for layout, channels in (("2.1", 3), ("quad", 4), ("hexagonal", 6), ("octagonal", 8)):
+        for extension in ("aac", "m4a"):
+            yield Case(
+                "Many channels",
+                f"{layout}.{extension}",
+                lambda w, e=extension, o=layout, c=channels: w.ffmpeg(
+                    e, f"-af aformat=channel_layouts={o} -c:a aac", w.source(48_000, c)
+                ),
+                window_tolerance=None,
+                why=NOISE,
+            )
+
+
 def _tags() -> Iterator[Case]:
     behind = {"id3v1": ID3V1, "ape": ape(), "3-bytes": bytes(3), "id3v2": id3(300)}
     for name, tag in behind.items():
@@ -147,5 +162,5 @@ def _mp3() -> Iterator[Case]:
 
 
 def cases() -> Iterator[Case]:
-    for make in (_long, _channels, _tags, _disguised, _mp3):
+    for make in (_long, _channels, _layouts, _tags, _disguised, _mp3):
         yield from make()

@@ -62,6 +62,9 @@ def reports(paths: Sequence[Path]) -> tuple[list[Report], str]:
             if line is None:
                 found.append(Report(paths[len(found)].name, "crash", f"exit {child.wait()}", 0.0, 0.0))
                 break
+            if not line.startswith('{"path"'):  # a C library wrote to the standard output
+                written += line
+                continue
             found.append(Report(**json.loads(line)))
             limit = LIMIT_SECONDS
         child.wait()

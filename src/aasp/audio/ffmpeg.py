@@ -26,7 +26,8 @@ _HEAD, _SETTLING, _TAIL = 6, 12, 6
 # sample to sample settle slowly, and Yamaha's ADPCM never.
 _PREROLL_SECONDS, _SLOW_PREROLL_SECONDS = 0.5, 5.0
 _SLOW = re.compile(r"(adpcm_)?g72|(lib)?(speex|gsm|opencore)|amr|qcelp|evrc")
-_CUMULATIVE = frozenset({"adpcm_yamaha"})
+_AAC_BY_PROGRAM = "aac, its channels described in the first frame only"
+_CUMULATIVE = frozenset({"adpcm_yamaha", _AAC_BY_PROGRAM})
 # A window so many packets from the start is not worth a seek.
 _NEAR_PACKETS = 400
 # Demuxers that seek to a packet by its time.
@@ -179,6 +180,8 @@ def _index(part: Part, changed: int, size: int) -> Index:
                     break
                 times.append(packet.pts)
                 durations.append(packet.duration or 0)
+                if not head and part.demuxer == "aac" and _by_program(bytes(packet)):
+                    codec = _AAC_BY_PROGRAM
                 if len(head) < _HEAD:
                     head.append(decode(packet))
                     full += opus_samples(bytes(packet)) if codec.endswith("opus") else 0
@@ -209,6 +212,11 @@ def _index(part: Part, changed: int, size: int) -> Index:
         if part.demuxer == "matroska" and sum(head) > 0:  # ffmpeg skips too little where the track's rate is not 48 kHz
             lead = skip - (full - sum(head))
     return Index(known, produced, rate, channels, codec, stated_rate or rate, stated, max(0, lead))
+
+
+def _by_program(frame: bytes) -> bool:
+    """Whether an ADTS frame's header leaves its channels to what is within."""
+    return len(frame) > 3 and frame[0] == 0xFF and not frame[2] & 1 and not frame[3] >> 6
 
 
 def _extrapolated(
