@@ -13,7 +13,7 @@ import importlib
 import importlib.util
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
 from types import ModuleType
 from typing import Any, Generic, TypeVar, cast
@@ -114,6 +114,30 @@ def look_up(name: str, known: Mapping[str, T], what: str) -> T:
     if ":" in name:
         return imported(name, what)
     raise AaspError(f"{what} {name!r} is unknown; {nearest(name, known)}")
+
+
+def call(name: str, known: Mapping[str, Callable[[], T]], what: str, kind: type[T]) -> T:
+    """What the function of that name returns, of a registry or a user's own.
+
+    Args:
+        name, known, what: as in `look_up`.
+        kind: what it must return.
+
+    Raises:
+        AaspError: there is none of that name, it fails, or it returns something else.
+    """
+    function = look_up(name, known, what)
+    if not callable(function):
+        raise AaspError(f"{what} {name!r} is no function; name one that returns a {kind.__name__}")
+    try:
+        made = function()
+    except AaspError as error:
+        raise AaspError(f"{what} {name!r}: {error}" if name not in known else str(error)) from None
+    except Exception as error:  # whatever a user's function does
+        raise AaspError(f"{what} {name!r} fails: {type(error).__name__}: {error}; mend it") from error
+    if not isinstance(made, kind):
+        raise AaspError(f"{what} {name!r} returns a {type(made).__name__}; let it return a {kind.__name__}")
+    return made
 
 
 def imported(reference: str, what: str) -> Any:

@@ -15,11 +15,12 @@ from aasp.config import flat, to_dict
 class Recipes:
     """List the recipes with a line each, or print every field of one.
 
-    Each field can be changed for a run: `aasp pretrain RECIPE --set FIELD=VALUE`, and `aasp finetune` alike.
+    Each field can be changed for a run: `aasp pretrain RECIPE --set FIELD=VALUE`, and `aasp finetune` alike. `method.`
+    can be left out.
     """
 
     name: tyro.conf.Positional[str | None] = None
-    """The recipe to print; all are listed without it."""
+    """The recipe to print, or file.py:function of one of your own; all are listed without it."""
     finetune: bool = False
     """The recipes of `aasp finetune` instead."""
 

@@ -175,7 +175,7 @@ def train(objective: FinetuneObjective, steps: int, momentum: float = 0.0) -> li
         objective(batch())["loss"].backward()
         optimizer.step()
         optimizer.zero_grad()
-        objective.update_teacher(momentum)
+        objective.after_step({"momentum": momentum})
         states.append(state(objective))
     return states
 

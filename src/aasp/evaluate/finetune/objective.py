@@ -89,13 +89,18 @@ class FinetuneObjective(nn.Module):
             terms = -target_BK * functional.log_softmax(logits_BK, dim=1)
         return (terms * self.class_weight).sum(1).mean()
 
-    def update_teacher(self, momentum: float) -> None:
+    @property
+    def exported(self) -> str:
+        """What begins the names of the classifier that is kept: the running average, if there is one."""
+        return "model." if self.average is None else "average."
+
+    def after_step(self, schedules: Mapping[str, float]) -> None:
         """Move the running average of the weights."""
         if self.average is not None:
             with torch.no_grad():
                 ours: list[Tensor] = list(self.average.parameters())
                 theirs: list[Tensor] = list(self.model.parameters())
-                torch._foreach_lerp_(ours, theirs, 1.0 - momentum)
+                torch._foreach_lerp_(ours, theirs, 1.0 - schedules["momentum"])
                 for average, buffer in zip(self.average.buffers(), self.model.buffers(), strict=True):
                     average.copy_(buffer)
 

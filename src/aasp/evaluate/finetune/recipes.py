@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from aasp.datasets.benchmarks import BENCHMARKS
 from aasp.evaluate.finetune.recipe import AugmentConfig, FinetuneRecipe
-from aasp.parts import look_up
+from aasp.parts import call
 from aasp.training.optim import OptimizerConfig
 
 SMALL_WIDTH = 256  # encoders up to this width are fine-tuned by `tiny`
@@ -196,7 +196,7 @@ def get(name: str) -> FinetuneRecipe:
     Raises:
         AaspError: there is none of that name.
     """
-    return look_up(name, RECIPES, "fine-tuning recipe")()
+    return call(name, RECIPES, "fine-tuning recipe", FinetuneRecipe)
 
 
 def suited(benchmark: str, width: int, multilabel: bool) -> FinetuneRecipe:

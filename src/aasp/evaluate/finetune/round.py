@@ -82,8 +82,7 @@ def train_round(
         objective = FinetuneObjective(classifier, recipe, weight)
         with torch.random.fork_rng():
             scored = AudioClassifier(config).to(machine.device)
-        prefix = "average." if recipe.ema else "model."
-        validation = Validation(run, scored, sounds(round_.valid), task.y[round_.valid], prefix, unusable)
+        validation = Validation(run, scored, sounds(round_.valid), task.y[round_.valid], objective.exported, unusable)
 
         def score(step: int, tensors: Mapping[str, Tensor]) -> None:
             # Not what a signal made it save: an interrupted run chooses among the same checkpoints as any other.
@@ -101,7 +100,7 @@ def train_round(
             objective,
             pipeline,
             run=run,
-            schedules=cosine_schedules(recipe.optimizer, recipe.steps, lambda steps: constant(recipe.ema, steps)),
+            schedules=cosine_schedules(recipe.optimizer, recipe.steps, {"momentum": constant(recipe.ema, recipe.steps)}),
             machine=machine,
             fingerprint=recipe.fingerprint,
             settings=settings,
