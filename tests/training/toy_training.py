@@ -28,8 +28,6 @@ WIDTH = 8
 class ToyObjective(nn.Module):
     """Student and teacher; dropout and noise from torch's, numpy's and Python's generators."""
 
-    exported = "student."
-
     def __init__(self, noisy: bool, gather: Callable[[Tensor], tuple[Tensor, int]]) -> None:
         super().__init__()
         self.gather = gather

@@ -80,14 +80,19 @@ def read_initial(path: str | Path) -> Initial:
         whose = "a model's, for every encoder"
         return Initial({"model": str(folder), "model_hash": model_hash(encoder), "weights": whose}, encoder, {})
     tensors, (step, state) = checkpoint.read_tensors(start / "model.safetensors"), checkpoint.read_state(start)
-    exported = str(state.get("exported", AaSP.exported))  # checkpoints that don't tell are AaSP's
+    prefix = str(state.get("history", {}).get("exported", AaSP.exported))
     encoder = AudioEncoder(from_dict(AudioEncoderConfig, recipe["model"], str(Run(start.resolve().parents[1]).recipe)))
-    own = {name.removeprefix(exported): tensor for name, tensor in tensors.items() if name.startswith(exported)}
+    own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
     checkpoint.check_names(start / "model.safetensors", own, encoder.state_dict())
     encoder.load_state_dict(own)
     at: dict[str, Any] = {"recipe": recipe.get("name"), "step": step}
     facts = {"model": str(folder), **at, "model_hash": model_hash(encoder), "weights": "a run's"}
     return Initial(facts, encoder, tensors)
+
+
+def exported(objective: Method) -> dict[str, str]:
+    """What a checkpoint tells of where its model is; one that tells nothing has it where AaSP has it."""
+    return {} if objective.exported == AaSP.exported else {"exported": objective.exported}
 
 
 def _recipe(start: Path) -> dict[str, Any] | None:

@@ -14,7 +14,7 @@ from aasp.config import to_dict
 from aasp.datasets.manifest import Manifest
 from aasp.datasets.pipeline import CropPipeline
 from aasp.errors import AaspError
-from aasp.pretrain.initial import read_initial
+from aasp.pretrain.initial import exported, read_initial
 from aasp.pretrain.objective import build_objective
 from aasp.pretrain.recipe import Recipe, beside
 from aasp.training import engine
@@ -133,7 +133,7 @@ def pretrain(
             measure=lambda batch: (len(batch["length"]), float(batch["length"].sum()) / recipe.model.frontend.rate),
             start=path,
             on_checkpoint=on_checkpoint,
-            history=history.document(),
+            history=history.document() | exported(objective),
         )
         done = f"done: {run.model} is the model, `aasp info {run.path}` tells of the run"
         if finished:

@@ -38,12 +38,7 @@ class Objective(Protocol):
     Called with a batch it returns ``{"loss": scalar, "losses": {name: scalar}, "diagnostics": {name: scalar}}``; the
     diagnostics may be empty unless `diagnose` asks for them, which the loop does at log and checkpoint steps only. What
     is not trained, a teacher, has ``requires_grad`` False and is part of the state dict.
-
-    Attributes:
-        exported: begins the names, in the state dict, of the model that is kept in the end; checkpoints tell it.
     """
-
-    exported: str
 
     def __call__(self, batch: Mapping[str, Any], diagnose: bool) -> dict[str, Any]: ...
 

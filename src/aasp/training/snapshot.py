@@ -85,7 +85,6 @@ def take(
         state={
             "fingerprint": fingerprint,
             "elapsed": progress.elapsed,
-            "exported": module.exported,
             "processes": [state for state, _ in processes],
             **({"history": dict(history)} if history else {}),
         },
