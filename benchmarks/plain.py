@@ -13,20 +13,22 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
-from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from aasp.config import with_fields
 from aasp.features.logmel import LogMel
 from aasp.model.positions import sincos_positions
 from aasp.pretrain.losses.contrastive import contrastive_loss
 from aasp.pretrain.losses.frame import frame_loss
 from aasp.pretrain.losses.utterance import utterance_loss
-from aasp.pretrain.masking import draw_masks
+from aasp.pretrain.methods.aasp import AaSPConfig
 from aasp.pretrain.recipe import Recipe
-from aasp.pretrain.teacher import standardise
+from aasp.pretrain.run import schedules_of
+from aasp.pretrain.targets import standardise
+from aasp.pretrain.views import draw_masks
 from aasp.stems.lambda_encoder import bounded
 from aasp.training import engine
 from aasp.training.precision import Precision, autocast
@@ -160,7 +162,9 @@ class PlainObjective(nn.Module):
         super().__init__()
         self.recipe = recipe
         self.frontend = LogMel(recipe.model.frontend)
-        width, p = recipe.model.encoder.width, recipe.predictor
+        assert isinstance(recipe.method, AaSPConfig)
+        self.method = recipe.method
+        width, p = recipe.model.encoder.width, recipe.method.predictor
         self.student = PlainModel(recipe)
         self.teacher = copy.deepcopy(self.student).requires_grad_(False)
         self.mask_token, self.context = nn.Parameter(0.02 * torch.randn(p.width)), nn.Linear(width, p.width)
@@ -168,24 +172,24 @@ class PlainObjective(nn.Module):
         self.cross = nn.ModuleList(CrossAttention(p.width, p.heads) for _ in range(p.depth))
         self.mlps = nn.ModuleList(Mlp(p.width) for _ in range(p.depth))
         self.head = nn.Linear(p.width, width)
-        hidden, out = recipe.losses.projector
+        hidden, out = recipe.method.losses.projector
         self.projector = nn.Sequential(
             nn.Linear(width, hidden, bias=False), nn.LayerNorm(hidden), nn.GELU(), nn.Linear(hidden, out)
         )
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
-        recipe, width = self.recipe, self.recipe.model.encoder.width
+        recipe, method, width = self.recipe, self.method, self.recipe.model.encoder.width
         with torch.no_grad():
             mel_BTM, frames_B = self.frontend(batch["wave"], batch["length"])
         patch = recipe.model.stem.patch
         grid = math.ceil(mel_BTM.shape[1] / patch[0]), recipe.model.frontend.mels // patch[1]
-        masks = draw_masks(recipe.masking, grid, -(-frames_B // patch[0])).to(mel_BTM.device)
+        masks = draw_masks(method.masking, grid, -(-frames_B // patch[0])).to(mel_BTM.device)
         clips, views, _ = masks.visible.shape
         positions = sincos_positions(grid, width, mel_BTM.device)
 
         with torch.no_grad():
             _, outputs = self.teacher.encode(self.teacher.stem(mel_BTM) + positions)
-            layers = [x[:, 1:].float() for x in outputs[-recipe.teacher.layers :]]
+            layers = [x[:, 1:].float() for x in outputs[-method.teacher.layers :]]
             normed = [functional.instance_norm(x.transpose(1, 2)).transpose(1, 2) for x in layers]
             target = functional.layer_norm(torch.stack(normed).mean(0), (width,))
             summary = standardise(functional.layer_norm(torch.stack(layers).mean(0).mean(1), (width,)))
@@ -196,7 +200,7 @@ class PlainObjective(nn.Module):
         x, _ = self.student.encode(pick(tokens.repeat_interleave(views, 0), visible))
         cls = x[:, 0].unflatten(0, (clips, views))
 
-        queries = sincos_positions(grid, recipe.predictor.width, mel_BTM.device)[hidden] + self.mask_token
+        queries = sincos_positions(grid, method.predictor.width, mel_BTM.device)[hidden] + self.mask_token
         context = self.context(x)
         for i, (cross, mlp) in enumerate(zip(self.cross, self.mlps, strict=True)):
             queries = queries + cross(self.norms[2 * i](queries), context)
@@ -204,7 +208,7 @@ class PlainObjective(nn.Module):
         predicted = self.head(self.norms[-1](queries)).unflatten(0, (clips, views))
 
         wanted = pick(target.repeat_interleave(views, 0), hidden).unflatten(0, (clips, views))
-        weights = recipe.losses
+        weights = method.losses
         return (
             weights.frame * frame_loss(predicted, wanted, masks.hidden_valid)
             + weights.utterance * utterance_loss(cls, summary)
@@ -229,9 +233,9 @@ def plain_step(
         every_query: decode every hidden patch, not the recipe's share.
     """
     if every_query:
-        recipe = replace(recipe, masking=replace(recipe.masking, predicted=1.0))
+        recipe = with_fields(recipe, {"masking.predicted": 1.0})
     torch.manual_seed(recipe.seed)
-    objective = PlainObjective(recipe).to(device).train()
+    objective, now = PlainObjective(recipe).to(device).train(), schedules_of(recipe).at(0)
     trainable = [parameter for parameter in objective.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trainable, lr=recipe.optimizer.lr, betas=recipe.optimizer.betas)
     batch, context = engine.to_device(synthetic_batch(recipe), device), autocast(precision, device)
@@ -243,7 +247,7 @@ def plain_step(
         loss.backward()
         nn.utils.clip_grad_norm_(trainable, recipe.optimizer.clip)
         optimizer.step()
-        objective.update_teacher(recipe.teacher.momentum)
+        objective.update_teacher(now["momentum"])
         return loss.detach()
 
     return step

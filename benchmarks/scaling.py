@@ -23,12 +23,13 @@ import soundfile
 import torch
 from scipy.optimize import nnls
 
+from aasp.config import with_fields
 from aasp.datasets.index import Skipped
 from aasp.datasets.manifest import Manifest
 from aasp.datasets.pipeline import CropPipeline
 from aasp.model.audio_encoder import AudioEncoder
 from aasp.pretrain import recipes
-from aasp.pretrain.objective import PretrainObjective
+from aasp.pretrain.objective import build_objective
 from aasp.stems.aape import AaPE, AaPEConfig
 from harness import Row, Spread, alternately, memory_growth, options, report
 from sounds import clips
@@ -104,8 +105,7 @@ def views(rounds: int) -> list[Row]:
     batch = {"wave": wave, "length": torch.full((len(wave),), wave.shape[1])}
 
     def run(count: int) -> Callable[[], object]:
-        recipe = replace(tiny, masking=replace(tiny.masking, views=count), losses=replace(tiny.losses, contrastive=0.0))
-        objective = PretrainObjective(recipe)
+        objective = build_objective(with_fields(tiny, {"masking.views": count, "losses.contrastive": 0.0}))
         return lambda: objective(batch)["loss"].backward()
 
     costs = least({count: run(count) for count in VIEWS}, rounds)

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from aasp.pretrain import recipes
-from aasp.pretrain.objective import PretrainObjective
+from aasp.pretrain.objective import build_objective
 from aasp.pretrain.recipe import Recipe
+from aasp.pretrain.run import schedules_of
 from aasp.training import engine, optim
 from aasp.training.precision import Precision, autocast
 
@@ -38,10 +39,10 @@ def stepper(
 ) -> Callable[[Mapping[str, Tensor]], Tensor]:
     """A function that takes one step of `aasp.training.loop` on a batch and returns its loss."""
     torch.manual_seed(recipe.seed)
-    objective = PretrainObjective(recipe).to(device).train()
+    objective = build_objective(recipe).to(device).train()
     optimizer = optim.adamw(objective, betas=recipe.optimizer.betas)
     trainable = [parameter for parameter in objective.parameters() if parameter.requires_grad]
-    context = autocast(precision, device)
+    context, now = autocast(precision, device), schedules_of(recipe).at(0)
 
     def step(batch: Mapping[str, Tensor]) -> Tensor:
         optim.set_step(optimizer, recipe.optimizer.lr, recipe.optimizer.weight_decay)
@@ -51,7 +52,7 @@ def stepper(
         norm = torch.nn.utils.clip_grad_norm_(trainable, recipe.optimizer.clip)
         optim.step_unless(optimizer, ~torch.isfinite(norm))
         optimizer.zero_grad()
-        objective.update_teacher(recipe.teacher.momentum)
+        objective.after_step(now)
         return output["loss"].detach()
 
     return step

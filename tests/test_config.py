@@ -32,9 +32,9 @@ def test_fields_from_text() -> None:
          "optimizer.betas": "0.9,0.98", "masking.scheme": "random", "model.stem": "conv"},
     )  # fmt: skip
     assert (recipe.model.encoder.width, recipe.model.encoder.heads) == (256, 4), "fields that fit only together"
-    assert recipe.losses.contrastive == 0.5 and recipe.steps == 7 and recipe.optimizer.betas == (0.9, 0.98)
+    assert recipe.method.losses.contrastive == 0.5 and recipe.steps == 7 and recipe.optimizer.betas == (0.9, 0.98)
     assert recipe.model.stem == ConvConfig()
-    assert flat(to_dict(recipe))["masking.scheme"] == "random"
+    assert flat(to_dict(recipe))["method.masking.scheme"] == "random"
     assert recipe.fingerprint != recipes.get("aasp_tiny").fingerprint
 
 
@@ -182,8 +182,8 @@ def test_whole_numbers_are_read_exactly() -> None:
 
 def test_more_teacher_layers_than_the_encoder_has_are_all_of_them() -> None:
     tiny = recipes.get("aasp_tiny")
-    assert tiny.teacher.layers > tiny.model.encoder.depth
-    assert with_fields(tiny, {"teacher.layers": "99"}).teacher.layers == 99
+    assert tiny.method.teacher.layers > tiny.model.encoder.depth
+    assert with_fields(tiny, {"teacher.layers": "99"}).method.teacher.layers == 99
 
 
 def test_settings_of_the_command_line() -> None:

@@ -37,8 +37,9 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 
 def fingerprint(config: Any, without: Collection[str] = ()) -> str:
-    """Hash of every field of a dataclass but those named, 16 hexadecimal digits: equal for equal settings only."""
-    fields = {name: value for name, value in to_dict(config).items() if name not in without}
+    """Hash of all fields, of a dataclass or of JSON, but those named, 16 hexadecimal digits."""
+    values = config if isinstance(config, Mapping) else to_dict(config)
+    fields = {name: values[name] for name in values if name not in without}
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -75,17 +76,17 @@ def with_fields(config: T, settings: Mapping[str, Any], where: str = "--set") ->
     defaults) or with a dataclass; fields of it that are set too are then those of the new one, whatever the order.
 
     Args:
-        config: a (nested) frozen dataclass.
+        config: a (nested) frozen dataclass; its `full_name`, if it has one, completes names.
         settings: dotted field names to values, or to text as typed on a command line.
         where: what to name in messages.
 
     Raises:
         AaspError: a field is unknown, or a value has the wrong type or makes no sense.
     """
-    tree = _Node()
+    tree, full_name = _Node(), getattr(config, "full_name", lambda name, *_: name)
     for name, value in settings.items():
         node = tree
-        for part in name.split("."):
+        for part in full_name(name, settings, where).split("."):
             node = node.fields.setdefault(part, _Node())
         node.value = value
     return _with_tree(config, tree, where + " ", "")
@@ -185,11 +186,11 @@ def _made(make: Callable[[], T], fields: Mapping[str, Any], where: str) -> T:
 
 def _unknown(name: str, config: Any, kinds: tuple[Any, ...], path: str) -> str:
     """What to say of a field that a dataclass does not have: which other kind has it, or what was meant."""
-    own, known = getattr(config, "kind", None), _hints(type(config))
+    own, known = getattr(config, "kind", type(config).__name__), _hints(type(config))
     others = {kind.kind: _hints(kind) for kind in kinds if getattr(kind, "kind", own) != own}
+    known.pop("kind", None)
     if not others:
         return f"unknown field {name!r}; {nearest(name, known)}"
-    del known["kind"]
     there = {field for fields in others.values() for field in fields}
     close = [name] if name in there else get_close_matches(name, known, n=1) or get_close_matches(name, there, n=1)
     having = [kind for kind, fields in others.items() if close and close[0] in fields]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -67,18 +66,14 @@ def test_the_whole_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     """Sounds, three steps, probes, report; then again, and all but the report is found done."""
     pytest.importorskip("midirenderer")
     from aasp.cli.demo import demonstrate
+    from aasp.config import with_fields
     from aasp.datasets.demo import Size
     from aasp.model.encoder import EncoderConfig
     from aasp.pretrain import recipes
 
     tiny = recipes.get("aasp_tiny")
-    small = replace(
-        tiny,
-        steps=3,
-        model=replace(tiny.model, encoder=EncoderConfig(48, 3, 3)),
-        predictor=replace(tiny.predictor, depth=1, width=48),
-        data=replace(tiny.data, batch=8),
-    )
+    changes = {"steps": 3, "predictor.depth": 1, "predictor.width": 48, "data.batch": 8}
+    small = with_fields(tiny, {**changes, "model.encoder": EncoderConfig(48, 3, 3)})
     out = tmp_path / "demo"
     again = lambda: demonstrate(out, small, Size(notes=3, voices=(2, 1, 1)))
     assert again() == 0

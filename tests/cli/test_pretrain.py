@@ -166,4 +166,4 @@ def test_seed_and_fields_reach_the_recipe(sounds: Path, tmp_path: Path) -> None:
     arguments = words(sounds, tmp_path, "--seed", "3", "--set", "optimizer.lr=0.25", steps=1)
     assert main(arguments) == 0
     recipe = json.loads((tmp_path / "recipe.json").read_text())
-    assert (recipe["seed"], recipe["optimizer"]["lr"], recipe["predictor"]["width"]) == (3, 0.25, 16)
+    assert (recipe["seed"], recipe["optimizer"]["lr"], recipe["method"]["predictor"]["width"]) == (3, 0.25, 16)

@@ -10,8 +10,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from aasp.config import with_fields
 from aasp.planning.step import counts, step_cost
 from aasp.pretrain import recipes
-from aasp.pretrain.masking import MaskingConfig, draw_masks
 from aasp.pretrain.objective import PretrainObjective
+from aasp.pretrain.views import MaskingConfig, draw_masks
 from aasp.pretrain.recipe import Recipe
 from aasp.stems.conv import ConvConfig
 
@@ -100,11 +100,13 @@ def test_each_part_is_counted_where_it_belongs() -> None:
         "projector": "projector",
     }
     for part, path in module.items():
-        assert counted[f"PretrainObjective.{path}"] == parts[part].forward, part
-    teacher = counted["PretrainObjective.teacher"] - counted["PretrainObjective.teacher.model.stem"]
+        assert counted[f"AaSP.{path}"] == parts[part].forward, part
+    model, cost = recipe.model.encoder, step_cost(recipe)
+    over_tokens = 4 * model.depth * cost.clips * cost.patches * model.width  # each layer's mean and variance
+    teacher = counted["AaSP.teacher.model.encoder"] + over_tokens
     assert teacher == parts["teacher"].forward
     stem = sum(parts[name].forward for name in parts if name.startswith("stem"))
-    counted_stem = sum(counted[f"PretrainObjective.{path}.stem"] for path in ("student", "teacher.model"))
+    counted_stem = sum(counted[f"AaSP.{path}.stem"] for path in ("student", "teacher.model"))
     assert counted_stem == stem
 
 
@@ -132,7 +134,7 @@ def test_autograd_keeps_about_as_many_bytes(norm: str) -> None:
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x), torch.autocast("cpu", torch.bfloat16):
         out = objective(batch(recipe, 1.0, 1.0, 1.0, 1.0))
-    keys = 1 + counts(recipe.masking, step_cost(recipe).patches)[0]
+    keys = 1 + counts(recipe.method.masking, step_cost(recipe).patches)[0]
     attention = lambda x: x.ndim == 3 and x.shape[-1] == keys and x.shape[-2] != recipe.model.encoder.width // 4
     activations = [x for x in kept.values() if tuple(x.shape) not in weights and not attention(x)]
     assert out["loss"].requires_grad

@@ -58,7 +58,7 @@ def test_every_trained_parameter_gets_a_gradient_and_the_teacher_none(stem: str)
             assert p.grad is None
         else:
             assert p.grad is not None and p.grad.abs().sum() > 0, name
-    weights = objective.recipe.losses
+    weights = objective.config.losses
     total = sum(getattr(weights, name) * value for name, value in out["losses"].items())
     torch.testing.assert_close(out["loss"], total)
 
@@ -69,7 +69,7 @@ def test_a_batch_padded_further_has_the_same_losses(stem: str, monkeypatch: pyte
     objective = build(small(**STEMS[stem])).eval()
     short = batch(12_000, 16_000, 9_000)
     masks = {}
-    from aasp.pretrain import objective as module
+    from aasp.pretrain.methods import aasp as module
 
     draw = module.draw_masks
 
@@ -100,9 +100,9 @@ def test_the_student_sees_nothing_of_hidden_patches(stem: str, monkeypatch: pyte
     torch.manual_seed(3)
     objective(data)
     torch.manual_seed(3)
-    from aasp.pretrain import objective as module
+    from aasp.pretrain.methods import aasp as module
 
-    masks = module.draw_masks(objective.recipe.masking, objective.student.stem.grid(mel.shape[1]), -(-frames // 16))
+    masks = module.draw_masks(objective.config.masking, objective.student.stem.grid(mel.shape[1]), -(-frames // 16))
     noisy = mel.clone()
     for b in range(2):
         hidden = set(range(64)) - set(masks.visible[b, 0].tolist())

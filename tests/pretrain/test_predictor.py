@@ -9,8 +9,8 @@ from aasp.config import with_fields
 from aasp.errors import AaspError
 from aasp.pretrain import recipes
 from aasp.pretrain.objective import PretrainObjective
-from aasp.pretrain.predictor import Predictor, PredictorConfig
-from aasp.pretrain.teacher import normalised_patches
+from aasp.pretrain.predictors import Predictor, PredictorConfig, build_predictor
+from aasp.pretrain.targets import normalised_patches
 from aasp.stems.conv import ConvStem
 
 GRID, WIDTH = (4, 3), 8
@@ -19,7 +19,7 @@ FORMS = ("cross", "self", "conv")
 
 def build(form: str) -> Predictor:
     torch.manual_seed(0)
-    predictor = Predictor(PredictorConfig(form=form, depth=2, width=16, heads=2), WIDTH)
+    predictor = build_predictor(PredictorConfig(form=form, depth=2, width=16, heads=2), WIDTH, WIDTH)
     with torch.no_grad():
         predictor.mask_token.normal_()
     return predictor

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aasp.training.schedules import Schedules, constant, ramp, warmup_cosine
+from aasp.errors import AaspError
+from aasp.training.optim import OptimizerConfig
+from aasp.training.schedules import Schedules, constant, cosine_schedules, ramp, warmup_cosine
 
 SPANS = st.integers(1, 60).flatmap(lambda steps: st.tuples(st.just(steps), st.integers(0, steps)))
 
@@ -44,17 +46,23 @@ def test_constant_is_constant() -> None:
     assert constant(0.05, 3).tolist() == [0.05, 0.05, 0.05]
 
 
+def named(rate: list[float], decay: list[float], **own: list[float]) -> Schedules:
+    return Schedules({name: np.array(v) for name, v in {"learning_rate": rate, "weight_decay": decay, **own}.items()})
+
+
 def test_schedules_give_a_step_and_refuse_unequal_lengths() -> None:
-    schedules = Schedules(np.array([1.0, 2.0]), np.array([3.0, 4.0]), np.array([5.0, 6.0]))
+    schedules = named([1.0, 2.0], [3.0, 4.0], momentum=[5.0, 6.0])
     assert len(schedules) == 2
     assert schedules.at(1) == {"learning_rate": 2.0, "weight_decay": 4.0, "momentum": 6.0}
     with pytest.raises(AssertionError, match="length"):
-        Schedules(constant(0, 2), constant(0, 2), constant(0, 3))
+        named([0, 0], [0, 0], momentum=[0, 0, 0])
+    with pytest.raises(AaspError, match=r"schedule 'mine': shape \(2,\) for 3 steps"):
+        cosine_schedules(OptimizerConfig(), 3, {"mine": constant(1.0, 2)})
 
 
 def test_schedules_follow_one_another() -> None:
-    once = Schedules(np.array([1.0]), np.array([2.0]), np.array([3.0]))
-    longer = Schedules(np.array([0.0, 4.0, 5.0]), np.array([0.0, 6.0, 7.0]), np.array([0.0, 8.0, 9.0]))
+    once = named([1.0], [2.0], momentum=[3.0])
+    longer = named([0.0, 4.0, 5.0], [0.0, 6.0, 7.0], momentum=[0.0, 8.0, 9.0])
     both = once.then(longer)
     assert len(both) == 3 and both.at(0) == once.at(0)
     assert [both.at(it) for it in (1, 2)] == [longer.at(it) for it in (1, 2)]

@@ -6,7 +6,7 @@ import os
 import random
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +54,9 @@ class ToyObjective(nn.Module):
         diagnostics = {"token": self.token.norm()} if diagnose else {}
         return {"loss": sum(losses.values()), "losses": losses, "diagnostics": diagnostics}
 
-    def update_teacher(self, momentum: float) -> None:
+    def after_step(self, schedules: Mapping[str, float]) -> None:
         with torch.no_grad():
-            self.teacher.weight.lerp_(self.student[0].weight, 1 - momentum)
+            self.teacher.weight.lerp_(self.student[0].weight, 1 - schedules["momentum"])
 
     def gradient_diagnostics(self) -> dict[str, Tensor]:
         return {"token_gradient": self.token.grad.norm()}
@@ -117,9 +117,8 @@ def toy_run(
         machine.prepare = lambda *what: what
     batches = ToyBatches(size, (machine.process_index, machine.num_processes), delay)
     batches.signals = signals or {}
-    schedules = Schedules(
-        warmup_cosine(1e-2, steps, warmup=2), constant(0.05, steps), ramp(0.9, 0.99, steps, over=steps)
-    )
+    rates = {"learning_rate": warmup_cosine(1e-2, steps, warmup=2), "weight_decay": constant(0.05, steps)}
+    schedules = Schedules({**rates, "momentum": ramp(0.9, 0.99, steps, over=steps)})
     with open_run(out, recipe, machine, resume=resume) as (run, start):
         return train(
             objective,

@@ -20,7 +20,7 @@ class Pretrain:
     """
 
     recipe: tyro.conf.Positional[str]
-    """Name of a recipe (`aasp recipes` lists them)."""
+    """Name of a recipe (`aasp recipes` lists them), or file.py:function of one of your own."""
     data: Path
     """Folder, .csv, .tsv or .parquet manifest of audio."""
     out: Path

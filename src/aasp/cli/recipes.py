@@ -15,7 +15,8 @@ from aasp.config import flat, to_dict
 class Recipes:
     """List the recipes with a line each, or print every field of one.
 
-    Each field can be changed for a run: `aasp pretrain RECIPE --set FIELD=VALUE`, and `aasp finetune` alike.
+    Each field can be changed for a run: `aasp pretrain RECIPE --set FIELD=VALUE`, and `aasp finetune` alike. `method.`
+    can be left out.
     """
 
     name: tyro.conf.Positional[str | None] = None

@@ -11,7 +11,7 @@ import math
 from aasp.features.logmel import LogMelConfig
 from aasp.model.encoder import EncoderConfig
 from aasp.planning.cost import Cost, attention, gelu, linear, norm, product
-from aasp.pretrain.predictor import PredictorConfig
+from aasp.pretrain.predictors import PredictorConfig
 from aasp.stems import StemConfig
 from aasp.stems.aape import AaPEConfig
 from aasp.stems.conv import ConvConfig

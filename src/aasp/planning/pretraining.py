@@ -17,7 +17,7 @@ from aasp.planning.machines import (
     Machines,
     audio_bytes,
 )  # fmt: skip
-from aasp.planning.step import StepCost, contrastive, step_cost
+from aasp.planning.step import StepCost, aasp, contrastive, step_cost
 from aasp.pretrain.recipe import Recipe
 
 
@@ -88,7 +88,7 @@ def pretraining_plan(recipe: Recipe, machines: Machines, hours: float | None = N
     check(recipe, machines.gpus)
     if hours is not None and not 0 < hours < float("inf"):
         raise AaspError(f"--hours-of-audio is {hours:g}; give a positive number")
-    gpus, batch = machines.gpus, recipe.data.batch
+    gpus, batch, method = machines.gpus, recipe.data.batch, aasp(recipe)
     own, compared = step_cost(recipe, batch // gpus), contrastive(recipe, batch // gpus, batch)
     per_gpu = own.parts | {"contrastive loss": compared}
     parts = {name: gpus * cost for name, cost in per_gpu.items()}
@@ -99,7 +99,7 @@ def pretraining_plan(recipe: Recipe, machines: Machines, hours: float | None = N
 
     ring = (gpus - 1) / gpus
     reduced = 2 * ring * 4 * trained
-    embeddings = 4 * batch * recipe.masking.views * recipe.losses.projector[1]
+    embeddings = 4 * batch * method.masking.views * method.losses.projector[1]
     gathered = 3 * ring * embeddings  # an all-gather forward, an all-reduce backward
     computing = (step_flops / gpus - compared.flops + compared.flops / FP32_SHARE) / machines.flops_per_second
     decoding = batch / gpus * seconds / machines.decoded_per_core
@@ -164,7 +164,7 @@ def check(recipe: Recipe, gpus: int) -> None:
 
 def _memory(recipe: Recipe, own: StepCost, trained: int, kept: int) -> dict[str, float]:
     """Bytes of one GPU under DDP: fp32 masters, gradients and their buckets, bf16 copies for the forward pass."""
-    layers = min(recipe.teacher.layers, recipe.model.encoder.depth)
+    layers = min(aasp(recipe).teacher.layers, recipe.model.encoder.depth)
     return {
         "weights and moments": 12 * trained,
         "gradients": 8 * trained,

@@ -1,7 +1,7 @@
 """What a pre-training step of a recipe costs, part by part.
 
 Legend: B clips, V views, N patches of a clip, n visible and m predicted patches of a view, D width.
-Source: `PretrainObjective.forward` and its backward pass, at a step that is not logged; torch's counter finds the same
+Source: `AaSP.forward` and its backward pass, at a step that is not logged; torch's counter finds the same
 FLOPs (tests/planning). Attention counts as its plain products, whatever its kernel computes twice.
 """
 
@@ -11,8 +11,10 @@ from dataclasses import dataclass
 
 from aasp.planning import layers
 from aasp.planning.cost import Cost, gelu, linear, norm, product
-from aasp.pretrain.masking import MaskingConfig
+from aasp.errors import AaspError
+from aasp.pretrain.methods.aasp import AaSPConfig
 from aasp.pretrain.recipe import Recipe
+from aasp.pretrain.views import MaskingConfig
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,8 @@ def step_cost(recipe: Recipe, clips: int | None = None) -> StepCost:
         recipe: the system.
         clips: in the step; the recipe's batch when left out. Give one process's share to have the cost of that.
     """
-    model, masking = recipe.model, recipe.masking
+    method = aasp(recipe)
+    model, masking = recipe.model, method.masking
     clips = recipe.data.batch if clips is None else clips
     samples = round(recipe.data.crop_seconds * model.frontend.rate)
     width, mels = model.encoder.width, model.frontend.mels
@@ -59,7 +62,7 @@ def step_cost(recipe: Recipe, clips: int | None = None) -> StepCost:
         model.stem, width, mels, clips * patches, clips * patches if local else views * visible
     )
     teacher_convolution, teacher_aape = (c.inference() for c in layers.stem(model.stem, width, mels, clips * patches))
-    averaged = min(recipe.teacher.layers, model.encoder.depth)
+    averaged = min(method.teacher.layers, model.encoder.depth)
     over_tokens = Cost(2 * 2 * averaged * clips * patches * width)  # each layer's mean and variance
     teacher = layers.encoder(model.encoder, clips, 1 + patches).inference() + over_tokens
     student = layers.encoder(model.encoder, views, 1 + visible)
@@ -71,7 +74,7 @@ def step_cost(recipe: Recipe, clips: int | None = None) -> StepCost:
         "teacher": teacher.reused(),
         "student": student,
         "predictor": layers.predictor(
-            recipe.predictor, width, views, predicted, 1 + visible, patches, recipe.teacher.target_width(model)
+            method.predictor, width, views, predicted, 1 + visible, patches, method.teacher.target_width(model)
         ),
         "projector": _projector(recipe, views),
         "contrastive loss": contrastive(recipe, clips, clips),
@@ -79,6 +82,17 @@ def step_cost(recipe: Recipe, clips: int | None = None) -> StepCost:
     }
     owned = teacher.parameters + teacher_convolution.parameters + teacher_aape.parameters
     return StepCost(clips, patches, parts, owned)
+
+
+def aasp(recipe: Recipe) -> AaSPConfig:
+    """A recipe's method, whose arithmetic is known here.
+
+    Raises:
+        AaspError: it is another one.
+    """
+    if not isinstance(recipe.method, AaSPConfig):
+        raise AaspError(f"recipe {recipe.name}: its method is not AaSP, the only one that can be planned so far")
+    return recipe.method
 
 
 def counts(masking: MaskingConfig, patches: int) -> tuple[int, int]:
@@ -90,15 +104,16 @@ def counts(masking: MaskingConfig, patches: int) -> tuple[int, int]:
 def contrastive(recipe: Recipe, clips: int, everyone: int) -> Cost:
     """Similarities of all views of one process's clips with those of everyone's; their logits, masks and sums are kept
     in fp32, about four times over."""
-    views, others = clips * recipe.masking.views, everyone * recipe.masking.views
-    if everyone == 1 or recipe.masking.views == 1:
+    method = aasp(recipe)
+    views, others = clips * method.masking.views, everyone * method.masking.views
+    if everyone == 1 or method.masking.views == 1:
         return Cost()
-    compared = product(views, recipe.losses.projector[1], others)
+    compared = product(views, method.losses.projector[1], others)
     return compared + Cost(kept=4 * 4 * views * others)
 
 
 def _projector(recipe: Recipe, views: int) -> Cost:
-    width, (hidden, embedding) = recipe.model.encoder.width, recipe.losses.projector
+    width, (hidden, embedding) = recipe.model.encoder.width, aasp(recipe).losses.projector
     first, second = linear(views, width, hidden, bias=False), linear(views, hidden, embedding)
     return first + norm(views, hidden) + gelu(views, hidden) + second
 

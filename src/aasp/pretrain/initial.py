@@ -1,7 +1,7 @@
 """Another model's weights as a run's first ones: `aasp pretrain --from`.
 
-A run gives all that it trains (student, teacher, predictor, projector); a model folder has the teacher's weights only,
-and student and teacher both start from them. AaPE's token equals its convolution's before training, so that a model
+A run gives all that it trains (student, teacher, heads); a model folder has one encoder's weights only, from which every
+encoder of the new method starts: student and teacher both. AaPE's token equals its convolution's before training, so that a model
 with a convolution goes on unchanged when it is given an AaPE in its place.
 """
 
@@ -18,13 +18,12 @@ from torch import Tensor
 from aasp.config import flat, from_dict, to_dict
 from aasp.errors import AaspError
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig, load
-from aasp.pretrain.objective import PretrainObjective
+from aasp.pretrain.methods import Method
+from aasp.pretrain.methods.aasp import AaSP
 from aasp.training import checkpoint
 from aasp.training.run import Run
 from aasp.training.transfer import Transfer, grouped, transfer
 from aasp.weights import model_hash
-
-STUDENT, TEACHER = "student.", "teacher.model."
 
 
 @dataclass(frozen=True)
@@ -34,25 +33,33 @@ class Initial:
     Attributes:
         facts: which model: "model", the path as given; "recipe" and "step" of a run; "model_hash" of its encoder, as
             `aasp.weights.model_hash` has it; "weights", whose they are.
-        model: its encoder's configuration.
-        tensors: by the names that they have in a `PretrainObjective`.
+        model: its encoder.
+        tensors: of a run, all by the names that they have in its method; of a model, none.
     """
 
     facts: dict[str, Any]
-    model: AudioEncoderConfig
+    model: AudioEncoder
     tensors: Mapping[str, Tensor]
 
-    def give(self, objective: PretrainObjective) -> list[str]:
-        """Copy into an objective what fits, and tell what was taken, what is new and what did not fit, in lines.
+    def give(self, objective: Method) -> list[str]:
+        """Copy into a method what fits, and tell what was taken, what is new and what did not fit, in lines.
+
+        An encoder of the method's that the run had none for starts from the run's model.
 
         Raises:
             AaspError: nothing of the model fits.
         """
-        done, own = transfer(objective, self.tensors), objective.state_dict()
-        if not any(name.startswith(STUDENT) for name in done.taken):
+        encoders = {name: part for name, part in objective.named_modules() if isinstance(part, AudioEncoder)}
+        owners, tensors = [f"{name}." for name in encoders], dict(self.tensors)
+        for owner in owners:
+            if not any(name.startswith(owner) for name in tensors):
+                tensors |= {owner + name: tensor for name, tensor in self.model.state_dict().items()}
+        done, own = transfer(objective, tensors), objective.state_dict()
+        if not any(name.startswith(tuple(owners)) for name in done.taken):
             told = f"nothing of it fits this recipe{': ' if done.unfit else ''}{_example(done)}"
             raise AaspError(f"--from {self.facts['model']}: {told}; set the model's own sizes")
-        return list(_told(self.facts, done, own, self.tensors, _differences(self.model, objective.recipe.model)))
+        differences = _differences(self.model.config, next(iter(encoders.values())).config)
+        return list(_told(self.facts, done, own, tensors, owners, differences))
 
 
 def read_initial(path: str | Path) -> Initial:
@@ -67,29 +74,34 @@ def read_initial(path: str | Path) -> Initial:
     """
     folder = Path(path)
     start = folder if (folder / "state.json").is_file() else checkpoint.latest(folder)
-    tensors = {} if start is None else checkpoint.read_tensors(start / "model.safetensors")
-    if start is None or not any(name.startswith(TEACHER) for name in tensors):
+    recipe = None if start is None else _recipe(start)
+    if start is None or recipe is None:
         encoder = load(path)
-        own = encoder.state_dict()
-        tensors = {owner + name: tensor for owner in (STUDENT, TEACHER) for name, tensor in own.items()}
-        whose = "a model's, for student and teacher"
-        facts = {"model": str(folder), "model_hash": model_hash(encoder), "weights": whose}
-        return Initial(facts, encoder.config, tensors)
-    recipe = _recipe(start)
+        whose = "a model's, for every encoder"
+        return Initial({"model": str(folder), "model_hash": model_hash(encoder), "weights": whose}, encoder, {})
+    tensors, (step, state) = checkpoint.read_tensors(start / "model.safetensors"), checkpoint.read_state(start)
+    prefix = str(state.get("history", {}).get("exported", AaSP.exported))
     encoder = AudioEncoder(from_dict(AudioEncoderConfig, recipe["model"], str(Run(start.resolve().parents[1]).recipe)))
-    own = {name.removeprefix(TEACHER): tensor for name, tensor in tensors.items() if name.startswith(TEACHER)}
+    own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
     checkpoint.check_names(start / "model.safetensors", own, encoder.state_dict())
     encoder.load_state_dict(own)
-    at: dict[str, Any] = {"recipe": recipe.get("name"), "step": checkpoint.read_state(start)[0]}
+    at: dict[str, Any] = {"recipe": recipe.get("name"), "step": step}
     facts = {"model": str(folder), **at, "model_hash": model_hash(encoder), "weights": "a run's"}
-    return Initial(facts, encoder.config, tensors)
+    return Initial(facts, encoder, tensors)
 
 
-def _recipe(start: Path) -> dict[str, Any]:
-    """The recipe of the run that a checkpoint belongs to."""
+def exported(objective: Method) -> dict[str, str]:
+    """What a checkpoint tells of where its model is; one that tells nothing has it where AaSP has it."""
+    return {} if objective.exported == AaSP.exported else {"exported": objective.exported}
+
+
+def _recipe(start: Path) -> dict[str, Any] | None:
+    """The recipe of the run that a checkpoint belongs to; None where it is a fine-tuning's."""
     file = Run(start.resolve().parents[1]).recipe
     try:
         recipe = json.loads(file.read_text())
+        if "finetuned" in recipe:
+            return None
         recipe["model"]
     except (OSError, ValueError, KeyError, TypeError):
         raise AaspError(f"{start}: no recipe of its run at {file}; give a run or a model folder") from None
@@ -101,17 +113,18 @@ def _told(
     done: Transfer,
     own: Mapping[str, Tensor],
     given: Mapping[str, Tensor],
+    owners: list[str],
     differences: list[str],
 ) -> Iterator[str]:
     at = f"{facts['recipe']} at step {facts['step']:,}, " if "step" in facts else ""
     yield f"started from {facts['model']}: {at}fingerprint {facts['model_hash'][:16]}, {facts['weights']}"
-    yield f"  taken: {_parts(done.taken, own)} ({len(done.taken):,} tensors)"
+    yield f"  taken: {_parts(done.taken, own, owners)} ({len(done.taken):,} tensors)"
     if done.new:
-        yield f"  new: {_parts(done.new, own)}"
+        yield f"  new: {_parts(done.new, own, owners)}"
     if done.unfit:
-        yield f"  did not fit: {_parts(done.unfit, own)} ({len(done.unfit):,} tensors, as {_example(done)})"
+        yield f"  did not fit: {_parts(done.unfit, own, owners)} ({len(done.unfit):,} tensors, as {_example(done)})"
     if done.unused:
-        yield f"  not used: {_parts(done.unused, given)}"
+        yield f"  not used: {_parts(done.unused, given, owners)}"
     if differences:
         yield f"  the model differs: {'; '.join(differences)}"
 
@@ -122,23 +135,23 @@ def _example(done: Transfer) -> str:
     return next((f"{name} is {there} there and {here} here" for name, there, here in other), "")
 
 
-def _parts(names: Collection[str], among: Collection[str]) -> str:
-    """Which parts the tensors are; those that student and teacher share are named once."""
-    owned = {
-        owner: (
-            [name.removeprefix(owner) for name in names if name.startswith(owner)],
-            [name.removeprefix(owner) for name in among if name.startswith(owner)],
-        )
-        for owner in (STUDENT, TEACHER)
-    }
-    (student, all_student), (teacher, all_teacher) = owned[STUDENT], owned[TEACHER]
-    rest = [name for name in names if not name.startswith((STUDENT, TEACHER))]
-    told = [*grouped(rest, [name for name in among if not name.startswith((STUDENT, TEACHER))])]
-    if student == teacher and student:
-        return "; ".join([f"student and teacher: {', '.join(grouped(student, all_student))}", *told])
-    for owner, mine, every in (("teacher", teacher, all_teacher), ("student", student, all_student)):
-        told = [f"{owner}: {', '.join(grouped(mine, every))}", *told] if mine else told
-    return "; ".join(told)
+def _parts(names: Collection[str], among: Collection[str], owners: list[str]) -> str:
+    """Which parts the tensors are; those that all encoders share are named once.
+
+    Args:
+        names: of the tensors.
+        among: names of all tensors.
+        owners: what begins the names of each encoder's.
+    """
+    of = lambda owner, names: [name.removeprefix(owner) for name in names if name.startswith(owner)]
+    others = lambda names: [name for name in names if not name.startswith(tuple(owners))]
+    rest = list(grouped(others(names), others(among)))
+    ours = {owner.partition(".")[0]: (of(owner, names), of(owner, among)) for owner in owners}
+    mine = [parts for parts, _ in ours.values()]
+    if all(parts == mine[0] for parts in mine):
+        ours = {" and ".join(ours): next(iter(ours.values()))}
+    told = [f"{owner}: {', '.join(grouped(*both))}" for owner, both in ours.items() if both[0]]
+    return "; ".join([*told, *rest])
 
 
 def _differences(there: AudioEncoderConfig, here: AudioEncoderConfig) -> list[str]:

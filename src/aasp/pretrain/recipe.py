@@ -2,41 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Annotated, Any
 
-from aasp.config import check_range, fingerprint
+from aasp.config import check_range, fingerprint, to_dict
 from aasp.errors import AaspError
 from aasp.model.audio_encoder import AudioEncoderConfig
-from aasp.pretrain.masking import MaskingConfig
-from aasp.pretrain.predictor import PredictorConfig
-from aasp.pretrain.teacher import TeacherConfig
+from aasp.parts import nearest
+from aasp.pretrain.methods import METHODS, MethodConfig
+from aasp.pretrain.methods.aasp import AaSPConfig
 from aasp.training.optim import OptimizerConfig
-
-
-@dataclass(frozen=True)
-class LossesConfig:
-    """Weights of the losses, each a mean over tokens (or views) and channels.
-
-    Attributes:
-        frame: weight of the frame loss.
-        utterance: weight of the utterance loss.
-        contrastive: weight of the multi-mask contrastive loss.
-        temperature: of the contrastive loss.
-        projector: hidden width and output width of the contrastive projector.
-    """
-
-    frame: float = 1.0
-    utterance: float = 1.0
-    contrastive: float = 0.1
-    temperature: float = 0.2
-    projector: tuple[int, int] = (2048, 256)
-
-    def __post_init__(self) -> None:
-        check_range(self, "losses", "frame utterance contrastive", least=0)
-        check_range(self, "losses", "temperature")
-        check_range(self, "losses", "projector", least=1)
-        if not self.frame + self.utterance + self.contrastive:
-            raise AaspError("losses: frame, utterance and contrastive are all 0, nothing would be learned; weigh one")
 
 
 @dataclass(frozen=True)
@@ -68,10 +44,7 @@ class Recipe:
         name: of the recipe it started from.
         summary: one line for people.
         model: front end, stem and encoder.
-        masking: masked views.
-        teacher: EMA and targets.
-        predictor: for hidden patches.
-        losses: weights.
+        method: what is hidden, predicted and compared.
         optimizer: AdamW and schedule.
         data: crops and batch.
         steps: optimizer steps.
@@ -81,10 +54,7 @@ class Recipe:
     name: str
     summary: str
     model: AudioEncoderConfig = field(default_factory=AudioEncoderConfig)
-    masking: MaskingConfig = field(default_factory=MaskingConfig)
-    teacher: TeacherConfig = field(default_factory=TeacherConfig)
-    predictor: PredictorConfig = field(default_factory=PredictorConfig)
-    losses: LossesConfig = field(default_factory=LossesConfig)
+    method: Annotated[MethodConfig, METHODS] = field(default_factory=AaSPConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     data: DataConfig = field(default_factory=DataConfig)
     steps: int = 10_000
@@ -107,4 +77,43 @@ class Recipe:
     @property
     def fingerprint(self) -> str:
         """Hash of every field: two runs with the same one are the same run."""
-        return fingerprint(self)
+        document = beside(to_dict(self))
+        if document["method"] == "aasp":  # as it was while there was no other
+            del document["method"]
+        return fingerprint(document)
+
+    def full_name(self, name: str, settings: Mapping[str, Any], where: str) -> str:
+        """A setting's dotted name in full: `method.` may be left out where a recipe has no such field of its own.
+
+        Args:
+            name: as typed.
+            settings: all that is set: the method may be.
+            where: what to name in messages.
+
+        Raises:
+            AaspError: neither a recipe nor any method has such a field.
+        """
+        first, own = name.partition(".")[0], {one.name: None for one in fields(self)}
+        if first in own:
+            return name
+        asked = settings.get("method")
+        method = METHODS.find(asked) if isinstance(asked, str) else type(self.method)
+        names = lambda kind: {one.name: None for one in fields(kind)}
+        if any(first in names(kind) for kind in (method, *METHODS.ours().values())):
+            return f"method.{name}"
+        raise AaspError(f"{where} {name}: unknown field {first!r}; {nearest(first, own | names(method))}")
+
+
+def beside(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe's JSON values with the method's fields beside the others, as `--set` may name them.
+
+    A document without a method is of the time before there were several: AaSP's, which had this form.
+    """
+    given = document.get("method")
+    values = {"kind": "aasp"} | (dict(given) if isinstance(given, Mapping) else {})
+    own = {name if name not in document else f"method.{name}": value for name, value in values.items()}
+    method: dict[str, Any] = {"method": own.pop("kind")}
+    rows = method if "method" not in document else {}
+    for name, value in document.items():
+        rows |= method | own if name == "method" else {name: value}
+    return rows

@@ -13,13 +13,26 @@ from dataclasses import replace
 
 from aasp.model.audio_encoder import AudioEncoderConfig
 from aasp.model.encoder import EncoderConfig
-from aasp.parts import look_up
-from aasp.pretrain.masking import MaskingConfig
-from aasp.pretrain.predictor import PredictorConfig
-from aasp.pretrain.recipe import DataConfig, LossesConfig, Recipe
-from aasp.pretrain.teacher import TeacherConfig
+from aasp.parts import made
+from aasp.pretrain.ema import AverageConfig
+from aasp.pretrain.losses import LossesConfig
+from aasp.pretrain.methods.aasp import AaSPConfig
+from aasp.pretrain.methods.eat import EATConfig, EATLossesConfig
+from aasp.pretrain.methods.m2d import M2DConfig
+from aasp.pretrain.predictors import DecoderConfig, PredictorConfig
+from aasp.pretrain.recipe import DataConfig, Recipe
+from aasp.pretrain.targets import TeacherConfig
+from aasp.pretrain.views import MaskingConfig
 from aasp.stems.aape import AaPEConfig
+from aasp.stems.conv import ConvConfig
 from aasp.training.optim import OptimizerConfig
+
+
+BASE = AaSPConfig(
+    masking=MaskingConfig(views=16, predicted=0.25),
+    teacher=TeacherConfig(momentum=0.9998, final_momentum=0.99999, ramp=0.25),
+    predictor=PredictorConfig(depth=6, width=512, heads=8),
+)
 
 
 def aasp_tiny() -> Recipe:
@@ -32,10 +45,12 @@ def aasp_tiny() -> Recipe:
         name="aasp_tiny",
         summary="192 x 6: learns from hours of audio on two cores",
         model=AudioEncoderConfig(encoder=EncoderConfig(192, 6, 3), window_seconds=0.96),
-        masking=MaskingConfig(views=4, visible=0.3, block=3, predicted=0.25),
-        teacher=TeacherConfig(momentum=0.98, final_momentum=0.998, ramp=1.0),
-        predictor=PredictorConfig(depth=2, width=192, heads=3),
-        losses=LossesConfig(frame=1.0, utterance=0.3, contrastive=1.0, temperature=0.1),
+        method=AaSPConfig(
+            masking=MaskingConfig(views=4, visible=0.3, block=3, predicted=0.25),
+            teacher=TeacherConfig(momentum=0.98, final_momentum=0.998, ramp=1.0),
+            predictor=PredictorConfig(depth=2, width=192, heads=3),
+            losses=LossesConfig(frame=1.0, utterance=0.3, contrastive=1.0, temperature=0.1),
+        ),
         optimizer=OptimizerConfig(lr=1e-3, warmup=0.1),
         data=DataConfig(crop_seconds=0.975, batch=32, gain_db=6.0),
         steps=2_600,
@@ -53,9 +68,7 @@ def aasp_base() -> Recipe:
             window_seconds=10.24,
             pooling="cls",
         ),
-        masking=MaskingConfig(views=16, predicted=0.25),
-        teacher=TeacherConfig(momentum=0.9998, final_momentum=0.99999, ramp=0.25),
-        predictor=PredictorConfig(depth=6, width=512, heads=8),
+        method=BASE,
         optimizer=OptimizerConfig(lr=5e-4, warmup=53_333 / 400_000),
         data=DataConfig(crop_seconds=10.255, batch=48),
         steps=400_000,
@@ -70,7 +83,7 @@ def aasp_small() -> Recipe:
         name="aasp_small",
         summary="384 x 12: aasp_base at half its width",
         model=replace(base.model, stem=AaPEConfig(), encoder=EncoderConfig(384, 12, 6, norm="post")),
-        predictor=PredictorConfig(depth=6, width=384, heads=6),
+        method=replace(BASE, predictor=PredictorConfig(depth=6, width=384, heads=6)),
     )
 
 
@@ -82,14 +95,76 @@ def aasp_large() -> Recipe:
         name="aasp_large",
         summary="1024 x 24: aasp_base grown, with EAT-Large's rates",
         model=replace(base.model, encoder=EncoderConfig(1024, 24, 16, norm="post")),
-        masking=replace(base.masking, visible=0.25, surplus=0.10),
-        teacher=replace(base.teacher, layers=24, ramp=0.375),
+        method=replace(
+            BASE,
+            masking=replace(BASE.masking, visible=0.25, surplus=0.10),
+            teacher=replace(BASE.teacher, layers=24, ramp=0.375),
+        ),
         optimizer=replace(base.optimizer, lr=4e-4),
     )
 
 
+def eat_base() -> Recipe:
+    """EAT as published (Chen et al. 2024), but for the class token's deviation of 1 (ours: 0.02).
+
+    Its losses are sums: one over channels, divided by their root, and over masked patches for the frame, over the views
+    of one of its four processors (12 clips x 16) for the utterance. As means the utterance loss so weighs 192 times the
+    frame loss, and gradients are the root of 768 times smaller: the norm that is clipped to 4 there is clipped to
+    4 / 768 ** 0.5 here.
+    """
+    return Recipe(
+        name="eat_base",
+        summary="768 x 12: EAT, a convolutional decoder and sixteen clones of a clip",
+        model=AudioEncoderConfig(
+            stem=ConvConfig(), encoder=EncoderConfig(768, 12, 12, norm="post"), window_seconds=10.24, pooling="cls"
+        ),
+        method=EATConfig(
+            masking=MaskingConfig(views=16),
+            teacher=AverageConfig(momentum=0.9998, final_momentum=0.99999, ramp=0.25),
+            losses=EATLossesConfig(utterance=192.0),
+        ),
+        optimizer=OptimizerConfig(lr=5e-4, warmup=53_333 / 400_000, clip=4 / 768**0.5),
+        data=DataConfig(crop_seconds=10.255, batch=48),
+        steps=400_000,
+    )
+
+
+def eat_tiny() -> Recipe:
+    """EAT at the size of `aasp_tiny`, with its crops, steps, views and rates."""
+    tiny = aasp_tiny()
+    return replace(
+        tiny,
+        name="eat_tiny",
+        summary="192 x 6: EAT on two cores",
+        model=replace(tiny.model, stem=ConvConfig()),
+        method=EATConfig(
+            masking=MaskingConfig(views=4, visible=0.3, block=3),
+            teacher=AverageConfig(momentum=0.98, final_momentum=0.998, ramp=1.0),
+            predictor=DecoderConfig(depth=3),
+            losses=EATLossesConfig(utterance=1.0),
+        ),
+    )
+
+
+def m2d_tiny() -> Recipe:
+    """M2D (Niizumi et al. 2023) at the size of `aasp_tiny`: its ratio of masks, two views to use a clip's log-mel well."""
+    tiny = aasp_tiny()
+    return replace(
+        tiny,
+        name="m2d_tiny",
+        summary="192 x 6: M2D, whose target network sees only what is hidden, on two cores",
+        model=replace(tiny.model, stem=ConvConfig()),
+        method=M2DConfig(
+            masking=MaskingConfig(views=2, visible=0.3, scheme="random"),
+            teacher=AverageConfig(momentum=0.98, final_momentum=0.998, ramp=1.0),
+            predictor=PredictorConfig("self", depth=2, width=192, heads=3),
+        ),
+    )
+
+
 RECIPES: dict[str, Callable[[], Recipe]] = {
-    recipe.__name__: recipe for recipe in (aasp_tiny, aasp_small, aasp_base, aasp_large)
+    recipe.__name__: recipe
+    for recipe in (aasp_tiny, aasp_small, aasp_base, aasp_large, eat_tiny, eat_base, m2d_tiny)
 }
 
 
@@ -99,9 +174,9 @@ def names() -> list[str]:
 
 
 def get(name: str) -> Recipe:
-    """A recipe by name.
+    """A recipe by name, or what a user's function returns that `package.module:name` or `file.py:name` stands for.
 
     Raises:
-        AaspError: there is none of that name.
+        AaspError: there is none of that name, or it makes no recipe.
     """
-    return look_up(name, RECIPES, "recipe")()
+    return made(name, RECIPES, "recipe", Recipe)

@@ -14,9 +14,9 @@ from aasp.config import to_dict
 from aasp.datasets.manifest import Manifest
 from aasp.datasets.pipeline import CropPipeline
 from aasp.errors import AaspError
-from aasp.pretrain.initial import read_initial
-from aasp.pretrain.objective import PretrainObjective
-from aasp.pretrain.recipe import Recipe
+from aasp.pretrain.initial import exported, read_initial
+from aasp.pretrain.objective import build_objective
+from aasp.pretrain.recipe import Recipe, beside
 from aasp.training import engine
 from aasp.training.bookkeeping import Bookkeeping
 from aasp.training.history import History, Start
@@ -24,7 +24,7 @@ from aasp.training.loop import Result, Settings, train
 from aasp.training.precision import Precision, settle
 from aasp.training.randomness import seed
 from aasp.training.run import Run, check_run, open_run, recorded_steps
-from aasp.training.schedules import Schedules, constant, cosine_schedules, ramp
+from aasp.training.schedules import Schedules, cosine_schedules
 from aasp.weights import write_directory
 
 CACHED_HOURS = 8  # sets up to this size are kept in memory, 230 MB an hour
@@ -81,7 +81,7 @@ def pretrain(
     document = to_dict(recipe) | ({"started_from": dict(history.started_from)} if history.started_from else {})
     more = recipe.steps - (recorded_steps(out, resume) or recipe.steps)
     remedies = {"steps": f"--extend {more} to train a finished run that much longer"} if more > 0 else {}
-    check_run(out, document, resume, remedies)
+    check_run(out, document, resume, remedies, beside)
     if start is not None:
         start.check(recipe.fingerprint)
     history = history.extended_by(extend, start, recipe.steps)
@@ -103,11 +103,11 @@ def pretrain(
     if start is not None:
         history = history.with_data(pipeline, start, data_changed)
     seed(recipe.seed)
-    objective = PretrainObjective(recipe, gather=engine.gatherer(machine))
+    objective = build_objective(recipe, engine.gatherer(machine))
     told = history.since(start) if initial is None else initial.give(objective)
     seed(recipe.seed + machine.process_index)  # each process draws masks of its own
 
-    with open_run(out, document, machine, resume=resume) as (run, path):
+    with open_run(out, document, machine, resume=resume, read=beside) as (run, path):
         if path != (start and start.path):
             raise AaspError(f"run in use: {out} has gone on to {path} meanwhile; start the same command again")
         record = Bookkeeping(recipe.name, steps, run, machine, pipeline, unusable)
@@ -119,7 +119,7 @@ def pretrain(
 
         def on_checkpoint(step: int, tensors: Mapping[str, Tensor]) -> None:
             if machine.is_main_process:
-                _write_model(recipe, run, tensors, history)
+                _write_model(recipe, run, objective.exported, tensors, history)
             record.write_skipped()
 
         result = train(
@@ -133,7 +133,7 @@ def pretrain(
             measure=lambda batch: (len(batch["length"]), float(batch["length"].sum()) / recipe.model.frontend.rate),
             start=path,
             on_checkpoint=on_checkpoint,
-            history=history.document(),
+            history=history.document() | exported(objective),
         )
         done = f"done: {run.model} is the model, `aasp info {run.path}` tells of the run"
         if finished:
@@ -143,10 +143,10 @@ def pretrain(
 
 
 def schedules_of(recipe: Recipe, extensions: Sequence[int] = ()) -> Schedules:
-    """Learning rate: linear warm-up, then cosine; weight decay: constant; momentum: linear ramp, then constant.
+    """Learning rate: linear warm-up, then cosine; weight decay: constant; and the method's own.
 
-    An extension takes the rates that its steps would have had, had the run been that long from the start; the momentum
-    stays what it was at the end.
+    An extension takes the rates that its steps would have had, had the run been that long from the start; the method's
+    own go on as it says, at their final values.
 
     Args:
         recipe: whose steps come first.
@@ -155,12 +155,11 @@ def schedules_of(recipe: Recipe, extensions: Sequence[int] = ()) -> Schedules:
     Raises:
         AaspError: the recipe has no steps.
     """
-    teacher = recipe.teacher
-    momentum = lambda steps: ramp(teacher.momentum, teacher.final_momentum, steps, over=round(teacher.ramp * steps))
-    schedules = cosine_schedules(recipe.optimizer, recipe.steps, momentum)
+    own = lambda more: recipe.method.schedules(recipe.steps, more)
+    schedules = cosine_schedules(recipe.optimizer, recipe.steps, own(0))
     for steps in extensions:
-        final = lambda steps: constant(teacher.final_momentum, steps)
-        schedules = schedules.then(cosine_schedules(recipe.optimizer, len(schedules) + steps, final))
+        longer = len(schedules) + steps
+        schedules = schedules.then(cosine_schedules(recipe.optimizer, longer, own(longer - recipe.steps)))
     return schedules
 
 
@@ -175,9 +174,7 @@ def _pipeline(
     world = machine.num_processes
     if recipe.data.batch % world:
         raise AaspError(f"data.batch is {recipe.data.batch}, for {world} processes; give a multiple of {world}")
-    if recipe.data.batch == world > 1 and recipe.teacher.utterance == "standardised" and recipe.losses.utterance:
-        told = "a clip for each process, which leaves none to standardise the utterance target over"
-        raise AaspError(f"data.batch is {recipe.data.batch}: {told}; give {2 * world} or more, or fewer processes")
+    recipe.method.check(recipe, world)
     return CropPipeline(
         manifest,
         seconds=recipe.data.crop_seconds,
@@ -191,9 +188,10 @@ def _pipeline(
     )
 
 
-def _write_model(recipe: Recipe, run: Run, tensors: Mapping[str, Tensor], history: History) -> None:
-    """Export the model, the teacher's average, from the objective's tensors."""
-    prefix = "teacher.model."
-    weights = {name.removeprefix(prefix): t.cpu() for name, t in tensors.items() if name.startswith(prefix)}
+def _write_model(
+    recipe: Recipe, run: Run, exported: str, tensors: Mapping[str, Tensor], history: History
+) -> None:
+    """Export the model from the objective's tensors."""
+    weights = {name.removeprefix(exported): t.cpu() for name, t in tensors.items() if name.startswith(exported)}
     metadata = {"started_from": json.dumps(history.started_from)} if history.started_from else None
     write_directory(run.model, {"config.json": to_dict(recipe.model)}, weights, metadata)

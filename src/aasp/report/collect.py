@@ -9,6 +9,7 @@ import numpy as np
 
 from aasp.audio.io import read
 from aasp.model.audio_encoder import AudioEncoder
+from aasp.pretrain.methods.aasp import AaSPConfig
 from aasp.pretrain.recipe import Recipe
 from aasp.report import findings
 from aasp.report.comparison import Reading, rows_of
@@ -50,6 +51,7 @@ def collect(
         metrics: the run's record.
         facts: how it was made, HTML by term.
     """
+    assert isinstance(recipe.method, AaSPConfig), "the demo is about AaSP"
     assert isinstance(trained.stem, AaPE) and isinstance(untrained.stem, AaPE), "the demo is about AaPE"
     notes, signals = rows_of(data, "notes"), rows_of(data, "signals")
     test = [row for row in signals if row["split"] == "test"]
@@ -72,7 +74,7 @@ def collect(
         tasks=tasks,
         metrics=metrics,
         clip=steady,
-        visible=findings.views(steady, recipe.masking)[:3],
+        visible=findings.views(steady, recipe.method.masking)[:3],
         found=found,
         now=now,
         start=findings.estimate(untrained.stem, known, rate),

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from aasp.features.logmel import LogMel, LogMelConfig
-from aasp.pretrain.masking import MaskingConfig, draw_masks
+from aasp.pretrain.views import MaskingConfig, draw_masks
 from aasp.report.spectrogram import Spectrogram
 from aasp.stems.aape import AaPE
 from aasp.stems.contract import Stem

@@ -1,6 +1,7 @@
 """The training loop. It knows nothing of what it trains: the objective brings losses, the batches bring data.
 
-A step is: schedules, forward and backward, clipping, non-finite check, optimizer step, teacher update, log, checkpoint.
+A step is: schedules, forward and backward, clipping, non-finite check, optimizer step, the objective's own `after_step`,
+log, checkpoint.
 Nothing in it waits for the device, save at log and checkpoint steps. A step whose gradient is not finite changes no
 weight (the check is a veto that stays on the device); the next look at the numbers then stops the run.
 """
@@ -35,14 +36,14 @@ class Objective(Protocol):
     """What is trained: an `nn.Module` that is its own training step.
 
     Called with a batch it returns ``{"loss": scalar, "losses": {name: scalar}, "diagnostics": {name: scalar}}``; the
-    diagnostics may be empty unless `diagnose` asks for them, which the loop does at log and checkpoint steps only. A
-    teacher's parameters have ``requires_grad`` False and are part of the state dict.
+    diagnostics may be empty unless `diagnose` asks for them, which the loop does at log and checkpoint steps only. What
+    is not trained, a teacher, has ``requires_grad`` False and is part of the state dict.
     """
 
     def __call__(self, batch: Mapping[str, Any], diagnose: bool) -> dict[str, Any]: ...
 
-    def update_teacher(self, momentum: float) -> None:
-        """Called after every optimizer step."""
+    def after_step(self, schedules: Mapping[str, float]) -> None:
+        """Called after every optimizer step, with the step's value of every schedule by name."""
 
     def gradient_diagnostics(self) -> dict[str, Tensor]:
         """Called at log steps between backward and clipping: scalars to be read off the gradients."""
@@ -165,7 +166,7 @@ def train(
             norm = whole(machine.clip_grad_norm_(trainable, settings.clip))
             optim.step_unless(optimizer, ~torch.isfinite(norm))
             optimizer.zero_grad()
-            objective.update_teacher(now["momentum"])
+            objective.after_step(now)
 
             losses = {f"losses/{name}": value for name, value in output["losses"].items()}
             so_far.window.add({"loss": output["loss"], **losses, "gradient_norm": norm})

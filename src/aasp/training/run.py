@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from aasp.config import flat
 from aasp.errors import AaspError
 from aasp.files import atomic_write, locked
 from aasp.training import checkpoint
+
+Reading = Callable[[Mapping[str, Any]], dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -74,13 +76,18 @@ def recorded_steps(out: str | Path, resume: str | Path = "auto") -> int | None:
 
 
 def check_run(
-    out: str | Path, recipe: dict[str, Any], resume: str | Path = "auto", remedies: Mapping[str, str] | None = None
+    out: str | Path,
+    recipe: dict[str, Any],
+    resume: str | Path = "auto",
+    remedies: Mapping[str, str] | None = None,
+    read: Reading = dict,
 ) -> bool:
     """See, before the work starts, that `open_run` would not refuse; nothing is written.
 
     Args:
         out, recipe, resume: as in `open_run`.
         remedies: what else one can do where a recipe's field differs, by its name, for the message.
+        read: brings a recipe to the form in which two are compared, whatever version wrote it.
 
     Returns:
         Whether the directory holds this very run already.
@@ -92,11 +99,11 @@ def check_run(
     if run.path.exists() and not run.path.is_dir():
         raise AaspError(f"output is a file: {out}; --out names a folder")
     if str(resume) not in ("auto", "never"):
-        _check_named(Path(resume), recipe)
+        _check_named(Path(resume), recipe, read)
     _check_kept(run, resume)
     if not run.path.exists() or all(path.name.startswith(".") for path in run.path.iterdir()):
         return False
-    _check_same(run, recipe, remedies or {})
+    _check_same(run, recipe, remedies or {}, read)
     if resume == "never":
         raise AaspError(f"output holds a run: {out}; go on with --resume auto or choose another --out")
     return True
@@ -104,7 +111,7 @@ def check_run(
 
 @contextlib.contextmanager
 def open_run(
-    out: str | Path, recipe: dict[str, Any], machine: Accelerator, *, resume: str | Path = "auto"
+    out: str | Path, recipe: dict[str, Any], machine: Accelerator, *, resume: str | Path = "auto", read: Reading = dict
 ) -> Iterator[tuple[Run, Path | None]]:
     """Hold a directory for a run of `recipe`: a new one, or one in which this very recipe goes on.
 
@@ -114,6 +121,7 @@ def open_run(
         machine: of several processes the first opens the run, and tells the others how that went.
         resume: ``auto`` goes on from the last checkpoint in `out` if there is one; ``never`` wants a new directory;
             a path (a checkpoint, or a run: its last) goes on from there, in a new directory or in that run itself.
+        read: as in `check_run`.
 
     Yields:
         The run, and the checkpoint to go on from or None. While the context lasts no other process can open the run.
@@ -125,7 +133,7 @@ def open_run(
     with contextlib.ExitStack() as held:
         if machine.is_main_process:
             try:
-                told = [held.enter_context(_opened(Run(Path(out)), recipe, resume))]
+                told = [held.enter_context(_opened(Run(Path(out)), recipe, resume, read))]
             except (AaspError, OSError) as error:
                 told = [error]
         broadcast_object_list(told)
@@ -135,8 +143,8 @@ def open_run(
 
 
 @contextlib.contextmanager
-def _opened(run: Run, recipe: dict[str, Any], resume: str | Path) -> Iterator[Path | None]:
-    known = check_run(run.path, recipe, resume)
+def _opened(run: Run, recipe: dict[str, Any], resume: str | Path, read: Reading) -> Iterator[Path | None]:
+    known = check_run(run.path, recipe, resume, read=read)
     named = None if str(resume) in ("auto", "never") else _named(Path(resume))
     run.path.mkdir(parents=True, exist_ok=True)
     with _locked(run):
@@ -158,22 +166,22 @@ def _locked(run: Run) -> Iterator[None]:
         yield
 
 
-def _check_same(run: Run, recipe: dict[str, Any], remedies: Mapping[str, str]) -> None:
+def _check_same(run: Run, recipe: dict[str, Any], remedies: Mapping[str, str], read: Reading) -> None:
     try:
-        found = json.loads(run.recipe.read_text())
+        found = dict(json.loads(run.recipe.read_text()))
     except FileNotFoundError:
         raise AaspError(f"output is neither empty nor a run: {run.path}; choose another --out") from None
-    except ValueError:
+    except (ValueError, TypeError):
         raise AaspError(f"damaged recipe: {run.recipe}: not JSON; choose another --out") from None
-    for name, there, here in _differences(found, recipe):
+    for name, there, here in _differences(found, recipe, read):
         told = f"output holds another run: {run.path} has {name} = {there}, this one {here}"
         other = f", or {remedies[name]}" if name in remedies else ""
         raise AaspError(f"{told}; choose another --out, or the same settings to go on{other}")
 
 
-def _differences(found: Any, recipe: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+def _differences(found: Any, recipe: dict[str, Any], read: Reading) -> Iterator[tuple[str, Any, Any]]:
     """Fields in which two recipes differ, with what is there and here."""
-    there, here = flat(found), flat(json.loads(json.dumps(recipe)))
+    there, here = flat(read(found)), flat(read(json.loads(json.dumps(recipe))))
     for name in sorted(name for name in there.keys() | here.keys() if there.get(name) != here.get(name)):
         yield name, there.get(name), here.get(name)
 
@@ -187,14 +195,14 @@ def _check_kept(run: Run, resume: str | Path) -> None:
         raise AaspError(f"going on from {named} would lose {last}; {remedy}")
 
 
-def _check_named(path: Path, recipe: dict[str, Any]) -> None:
+def _check_named(path: Path, recipe: dict[str, Any], read: Reading) -> None:
     """See that a checkpoint, or a run's last, is of this recipe, if its run still tells which that was."""
     run = Run(_named(path).resolve().parents[1])
     try:
-        found = json.loads(run.recipe.read_text())
-    except (OSError, ValueError):
+        found = dict(json.loads(run.recipe.read_text()))
+    except (OSError, ValueError, TypeError):
         return  # the checkpoint's own fingerprint will tell
-    for name, there, here in _differences(found, recipe):
+    for name, there, here in _differences(found, recipe, read):
         told = f"checkpoint of another run: {path} has {name} = {there}, this one {here}"
         raise AaspError(f"{told}; give that run's settings to go on, or --from {path} to start from its weights")
 

@@ -8,7 +8,7 @@ teacher's momentum, data2vec (Baevski et al. 2022), section 3.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,47 +49,46 @@ def _check_span(steps: int, span: int, what: str) -> None:
 
 @dataclass(frozen=True)
 class Schedules:
-    """What changes from step to step, each of shape (steps,); the momentum is the teacher's."""
+    """What changes from step to step.
 
-    learning_rate: np.ndarray
-    weight_decay: np.ndarray
-    momentum: np.ndarray
+    Attributes:
+        arrays: by name, each of shape (steps,): "learning_rate" and "weight_decay", and what the objective asks for.
+    """
+
+    arrays: Mapping[str, np.ndarray]
 
     def __post_init__(self) -> None:
-        lengths = {len(self.learning_rate), len(self.weight_decay), len(self.momentum)}
-        assert len(lengths) == 1, f"schedules differ in length: {sorted(lengths)}"
+        lengths = {name: len(array) for name, array in self.arrays.items()}
+        assert len(set(lengths.values())) == 1, f"schedules differ in length: {lengths}"
 
     def __len__(self) -> int:
-        return len(self.learning_rate)
+        return len(self.arrays["learning_rate"])
 
     def then(self, longer: Schedules) -> Schedules:
         """These, and after their last step what `longer` ones have from there on."""
-        joined = lambda ours, theirs: np.concatenate([ours, theirs[len(ours) :]])
         return Schedules(
-            joined(self.learning_rate, longer.learning_rate),
-            joined(self.weight_decay, longer.weight_decay),
-            joined(self.momentum, longer.momentum),
+            {name: np.concatenate([ours, longer.arrays[name][len(ours) :]]) for name, ours in self.arrays.items()}
         )
 
     def at(self, it: int) -> dict[str, float]:
         """Every setting of step `it`, by name."""
-        return {
-            "learning_rate": float(self.learning_rate[it]),
-            "weight_decay": float(self.weight_decay[it]),
-            "momentum": float(self.momentum[it]),
-        }
+        return {name: float(array[it]) for name, array in self.arrays.items()}
 
 
-def cosine_schedules(optimizer: OptimizerConfig, steps: int, momentum: Callable[[int], np.ndarray]) -> Schedules:
-    """Learning rate: linear warm-up, then cosine; weight decay: constant; momentum: `momentum(steps)`.
+def cosine_schedules(optimizer: OptimizerConfig, steps: int, own: Mapping[str, np.ndarray]) -> Schedules:
+    """Learning rate: linear warm-up, then cosine; weight decay: constant; and the objective's own.
 
     Raises:
-        AaspError: there are no steps.
+        AaspError: there are no steps, or not a value for each.
     """
     if steps < 1:
         raise AaspError(f"steps is {steps}; give a number of at least 1")
-    return Schedules(
-        warmup_cosine(optimizer.lr, steps, warmup=round(optimizer.warmup * steps), final=optimizer.final_lr),
-        constant(optimizer.weight_decay, steps),
-        momentum(steps),
-    )
+    for name, array in own.items():
+        if np.shape(array) != (steps,):
+            raise AaspError(f"schedule {name!r}: shape {np.shape(array)} for {steps} steps; give a value for each")
+    warmup = round(optimizer.warmup * steps)
+    rates = {
+        "learning_rate": warmup_cosine(optimizer.lr, steps, warmup=warmup, final=optimizer.final_lr),
+        "weight_decay": constant(optimizer.weight_decay, steps),
+    }
+    return Schedules({**rates, **own})

@@ -18,7 +18,7 @@ from aasp.aliasing.ablation.folder import Folder, Trained
 from aasp.aliasing.ablation.measures import Listener, Measure
 from aasp.aliasing.ablation.suite import Suite
 from aasp.model.audio_encoder import load
-from aasp.pretrain.objective import PretrainObjective
+from aasp.pretrain.objective import build_objective
 from aasp.pretrain.recipe import Recipe
 from aasp.pretrain.run import pretrain
 from aasp.training.optim import adamw
@@ -132,7 +132,7 @@ def _train(recipe: Recipe, data: str | Path, trained: Trained, workers: int, pre
 
 def _seconds_per_step(recipe: Recipe) -> float:
     """Of the fastest of a few."""
-    objective = PretrainObjective(recipe).train()
+    objective = build_objective(recipe).train()
     optimizer = adamw(objective)
     samples = round(recipe.data.crop_seconds * recipe.model.frontend.rate)
     clips = recipe.data.batch

@@ -90,8 +90,13 @@ class FinetuneObjective(nn.Module):
             terms = -target_BK * functional.log_softmax(logits_BK, dim=1)
         return terms.sum(1).mean()
 
-    def update_teacher(self, momentum: float) -> None:
-        """There is none."""
+    @property
+    def exported(self) -> str:
+        """What begins the names of the classifier that is kept."""
+        return "model."
+
+    def after_step(self, schedules: Mapping[str, float]) -> None:
+        """Nothing follows the optimizer's step."""
 
     def gradient_diagnostics(self) -> dict[str, Tensor]:
         """What can be read between backward and the optimizer's step."""

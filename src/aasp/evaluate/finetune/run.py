@@ -36,7 +36,7 @@ from aasp.training.loop import Settings, train
 from aasp.training.precision import Precision, settle
 from aasp.training.randomness import seed
 from aasp.training.run import Run, check_run, open_run
-from aasp.training.schedules import constant, cosine_schedules
+from aasp.training.schedules import cosine_schedules
 
 
 def finetune(
@@ -188,7 +188,7 @@ def train_round(
             objective,
             pipeline,
             run=run,
-            schedules=cosine_schedules(recipe.optimizer, recipe.steps, lambda steps: constant(0.0, steps)),
+            schedules=cosine_schedules(recipe.optimizer, recipe.steps, {}),
             machine=machine,
             fingerprint=recipe.fingerprint,
             settings=settings,

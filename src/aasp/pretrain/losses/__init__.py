@@ -1,1 +1,34 @@
-"""The three losses, each a mean over tokens (or views) and channels, so that their weights compare."""
+"""Losses, pure functions; each a mean over tokens (or views) and channels, so that their weights compare."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aasp.config import check_range
+from aasp.errors import AaspError
+
+
+@dataclass(frozen=True)
+class LossesConfig:
+    """AaSP's losses and their weights, each a mean over tokens (or views) and channels.
+
+    Attributes:
+        frame: weight of the frame loss.
+        utterance: weight of the utterance loss.
+        contrastive: weight of the multi-mask contrastive loss.
+        temperature: of the contrastive loss.
+        projector: hidden width and output width of the contrastive projector.
+    """
+
+    frame: float = 1.0
+    utterance: float = 1.0
+    contrastive: float = 0.1
+    temperature: float = 0.2
+    projector: tuple[int, int] = (2048, 256)
+
+    def __post_init__(self) -> None:
+        check_range(self, "losses", "frame utterance contrastive", least=0)
+        check_range(self, "losses", "temperature")
+        check_range(self, "losses", "projector", least=1)
+        if not self.frame + self.utterance + self.contrastive:
+            raise AaspError("losses: frame, utterance and contrastive are all 0, nothing would be learned; weigh one")

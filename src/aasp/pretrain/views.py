@@ -1,19 +1,80 @@
-"""Which patches each masked view sees.
+"""What a method's encoders see of a batch: log-mels, masks and their complements, tokens.
 
-Legend: B clips, V views, G x F grid, N = G * F patches, n visible and m predicted patches per view.
+Legend: B clips, V views, S samples, T frames, M mel bins, G x F grid, N = G * F patches, n visible and m hidden patches
+per view, D width.
 Source: inverse block masking from EAT (blocks are kept, not hidden); the exact count by ranking is ours.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
+from aasp.audio.augment import random_gain
 from aasp.config import check_range
 from aasp.errors import AaspError
+from aasp.model.audio_encoder import AudioEncoder
+from aasp.model.encoder import EncoderOutput
+
+
+@dataclass
+class Clips:
+    """A batch as log-mels.
+
+    Attributes:
+        mel: normalised log-mel, zero beyond each clip's end, shape (B, T, M).
+        grid: (G, F) of the padded batch.
+        columns: time patches of each clip, shape (B,), on the host.
+        valid: patches that belong to each clip, boolean, shape (B, N); None where all do.
+    """
+
+    mel: Tensor
+    grid: tuple[int, int]
+    columns: Tensor
+    valid: Tensor | None
+
+
+@torch.no_grad()
+def listen(model: AudioEncoder, batch: Mapping[str, Tensor], gain_db: float | None = None) -> Clips:
+    """The log-mels of a batch.
+
+    Args:
+        model: whose front end and grid are used.
+        batch: "wave", shape (B, S), zero beyond each clip's end; "length", valid samples, shape (B,), on the host.
+        gain_db: make each clip louder or softer by up to this much.
+    """
+    wave_BS = batch["wave"] if gain_db is None else random_gain(batch["wave"], gain_db)
+    mel_BTM, frames_B = model.frontend(wave_BS, batch["length"])
+    frames = mel_BTM.shape[1]
+    full = bool((frames_B == frames).all())  # lengths live on the host: no synchronisation
+    valid_BN = None if full else model.stem.valid_patches(frames_B, frames).to(mel_BTM.device)
+    return Clips(mel_BTM, model.stem.grid(frames), -(-frames_B // model.stem.patch[0]), valid_BN)
+
+
+def see_all(model: AudioEncoder, clips: Clips, layers: bool = False) -> EncoderOutput:
+    """Encode every patch; tokens (B, 1 + N, D), the class token first."""
+    tokens = model.stem(clips.mel, clips.valid)
+    return model.encoder(tokens + model.positions(clips.mel.shape[1], tokens.device), clips.valid, layers)
+
+
+def see(model: AudioEncoder, clips: Clips, patches: Tensor, valid: Tensor) -> Tensor:
+    """Encode some patches of each view, and nothing else of the clip.
+
+    Args:
+        model: the encoder.
+        clips: the batch.
+        patches: their indices, shape (B, V, n).
+        valid: which of them count, boolean, shape (B, V, n).
+
+    Returns:
+        Tokens of the views one after another, the class token first, shape (B * V, 1 + n, D).
+    """
+    places = model.positions(clips.mel.shape[1], clips.mel.device)[patches]
+    tokens = model.stem.views(clips.mel, patches, clips.valid) + places
+    return model.encoder(tokens.flatten(0, 1), None if clips.valid is None else valid.flatten(0, 1)).last
 
 
 @dataclass(frozen=True)
@@ -32,7 +93,7 @@ class MaskingConfig:
 
     views: int = 4
     visible: float = 0.2
-    scheme: Literal["inverse-block", "random", "structured"] = "inverse-block"
+    scheme: str = "inverse-block"
     block: int = 5
     surplus: float = 0.07
     predicted: float = 1.0
@@ -40,6 +101,8 @@ class MaskingConfig:
     def __post_init__(self) -> None:
         check_range(self, "masking", "views block", least=1)
         check_range(self, "masking", "surplus", least=0, most=1)
+        if self.scheme not in SCHEMES:
+            raise AaspError(f"masking: scheme {self.scheme!r} is not one of {', '.join(SCHEMES)}")
         for name in ("visible", "predicted"):
             if not 0 < getattr(self, name) <= 1:
                 raise AaspError(f"masking: {name} is {getattr(self, name)}; give a share above 0, up to 1")
@@ -47,12 +110,12 @@ class MaskingConfig:
 
 @dataclass
 class Masks:
-    """Indices of patches, padded to the longest clip.
+    """Indices of patches, padded to the longest clip. What is hidden is the complement of what is visible.
 
     Attributes:
         visible: patches that each view sees, shape (B, V, n).
         visible_valid: which of them count, boolean, shape (B, V, n).
-        hidden: hidden patches to predict, shape (B, V, m).
+        hidden: hidden patches to predict, shape (B, V, m): all of them where `predicted` is 1.
         hidden_valid: which of them count, boolean, shape (B, V, m).
     """
 
@@ -80,7 +143,7 @@ def draw_masks(config: MaskingConfig, grid: tuple[int, int], columns_B: Tensor) 
     columns, subbands = grid
     shape = (len(columns_B), config.views, columns, subbands)
     belongs = (torch.arange(columns) < columns_B[:, None])[:, None, :, None].expand(shape)
-    rank = (_preference(config, shape, columns_B) + torch.rand(shape)).masked_fill(~belongs, -1.0).flatten(2)
+    rank = (SCHEMES[config.scheme](config, shape, columns_B) + torch.rand(shape)).masked_fill(~belongs, -1.0).flatten(2)
     patches_B = columns_B * subbands
     visible_B = (config.visible * patches_B).round().long().clamp(min=1)
     visible_B = torch.minimum(visible_B, (patches_B - 1).clamp(min=1))
@@ -95,15 +158,22 @@ def draw_masks(config: MaskingConfig, grid: tuple[int, int], columns_B: Tensor) 
     return Masks(visible, visible_valid, hidden, hidden_valid)
 
 
-def _preference(config: MaskingConfig, shape: tuple[int, int, int, int], columns_B: Tensor) -> Tensor:
-    """What a scheme would rather keep visible: patches of a higher integer come first."""
+# What each scheme would rather keep visible, shape (B, V, G, F): patches of a higher integer come first.
+
+
+def _random(config: MaskingConfig, shape: tuple[int, ...], columns_B: Tensor) -> Tensor:
+    return torch.zeros(shape)
+
+
+def _structured(config: MaskingConfig, shape: tuple[int, ...], columns_B: Tensor) -> Tensor:
     clips, views, columns, subbands = shape
-    if config.scheme == "random":
-        return torch.zeros(shape)
-    if config.scheme == "structured":
-        by_time = torch.rand(clips, views, columns, 1).argsort(2).argsort(2).expand(shape)
-        by_subband = torch.rand(clips, views, 1, subbands).argsort(3).argsort(3).expand(shape)
-        return torch.where(torch.rand(clips, views, 1, 1) < 0.5, by_time, by_subband).float()
+    by_time = torch.rand(clips, views, columns, 1).argsort(2).argsort(2).expand(shape)
+    by_subband = torch.rand(clips, views, 1, subbands).argsort(3).argsort(3).expand(shape)
+    return torch.where(torch.rand(clips, views, 1, 1) < 0.5, by_time, by_subband).float()
+
+
+def _inverse_block(config: MaskingConfig, shape: tuple[int, ...], columns_B: Tensor) -> Tensor:
+    clips, views, columns, subbands = shape
     side_time, side_subband = min(config.block, columns), min(config.block, subbands)
     patches_B = columns_B * subbands
     blocks_B = (patches_B * (config.visible + config.surplus) / config.block**2).long().clamp(min=1)
@@ -117,3 +187,7 @@ def _preference(config: MaskingConfig, shape: tuple[int, int, int, int], columns
     used = (torch.arange(count) < blocks_B[:, None])[:, None, :, None]
     rows = (within(time, side_time, columns) & used).float()
     return (rows.transpose(2, 3) @ within(subband, side_subband, subbands).float()).clamp(max=1.0)
+
+
+Scheme = Callable[[MaskingConfig, tuple[int, ...], Tensor], Tensor]
+SCHEMES: dict[str, Scheme] = {"inverse-block": _inverse_block, "random": _random, "structured": _structured}

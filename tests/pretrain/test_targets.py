@@ -8,7 +8,11 @@ import torch
 
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
 from aasp.model.encoder import EncoderConfig
-from aasp.pretrain.teacher import Teacher, TeacherConfig, standardise, targets
+from aasp.pretrain.ema import Average
+from aasp.pretrain.methods.aasp import AaSP, AaSPConfig
+from aasp.pretrain.recipe import Recipe
+from aasp.pretrain.targets import averaged_layers, standardise, standardised_tokens
+from aasp.pretrain.views import Clips
 
 
 def layer_norm(x: np.ndarray) -> np.ndarray:
@@ -21,7 +25,7 @@ def test_targets_see_valid_tokens_only(instance: bool) -> None:
     layers = [rng.normal(size=(2, 6, 5)) * (i + 1) + i for i in range(3)]
     lengths = [4, 6]
     weight = torch.tensor([[1.0] * n + [0.0] * (6 - n) for n in lengths])
-    frame, summary = targets([torch.tensor(x).float() for x in layers], weight, instance)
+    frame, summary = averaged_layers([torch.tensor(x).float() for x in layers], weight, instance)
     for b, n in enumerate(lengths):
         own = [x[b, :n] for x in layers]
         normalised = [(x - x.mean(0)) / np.sqrt(x.var(0) + 1e-5) for x in own]
@@ -34,7 +38,7 @@ def test_targets_see_valid_tokens_only(instance: bool) -> None:
 def test_the_average_moves_by_one_minus_momentum_and_takes_no_gradient() -> None:
     torch.manual_seed(0)
     student = AudioEncoder(AudioEncoderConfig(encoder=EncoderConfig(32, 2, 4)))
-    teacher = Teacher(student, TeacherConfig())
+    teacher = Average(student)
     before = {name: p.clone() for name, p in teacher.model.named_parameters()}
     with torch.no_grad():
         for p in student.parameters():
@@ -56,7 +60,15 @@ def test_a_standardised_summary_is_no_constant() -> None:
 
 def test_the_deviation_of_summaries_tells_equal_clips() -> None:
     torch.manual_seed(0)
-    teacher = Teacher(AudioEncoder(AudioEncoderConfig(encoder=EncoderConfig(32, 2, 4))), TeacherConfig())
+    recipe = Recipe("", "", AudioEncoderConfig(encoder=EncoderConfig(32, 2, 4)))
+    teacher = AaSP(AaSPConfig(), recipe, lambda tensor: (tensor, 0))
+    deviation = lambda mel: teacher.targets(Clips(mel, (4, 8), torch.full((len(mel),), 4), None))[2]
     mel = torch.randn(1, 64, 128)
     same, different = mel.expand(4, -1, -1), torch.randn(4, 64, 128) * torch.arange(1.0, 5.0)[:, None, None]
-    assert teacher(same, None)[2] < 1e-5 < 1e-2 < teacher(different, None)[2]
+    assert deviation(same) < 1e-5 < 1e-2 < deviation(different)
+
+
+def test_tokens_are_standardised_each_over_its_own_channels() -> None:
+    tokens = np.random.default_rng(1).normal(3, 2, size=(2, 3, 4, 6))
+    expected = (tokens - tokens.mean(-1, keepdims=True)) / np.sqrt(tokens.var(-1, keepdims=True) + 1e-6)
+    np.testing.assert_allclose(standardised_tokens(torch.tensor(tokens)).numpy(), expected, atol=1e-5)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from aasp.pretrain.masking import MaskingConfig, draw_masks
+from aasp.pretrain.views import MaskingConfig, draw_masks
 
 GRID = (16, 8)
 

@@ -1,0 +1,63 @@
+"""A slow average of a module that is trained: the teacher, or target network, of a method.
+
+Source: data2vec (Baevski et al. 2022), BYOL; the momentum rises linearly over a share of the steps, then stays.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from aasp.config import check_range
+from aasp.training.schedules import constant, ramp
+
+
+@dataclass(frozen=True)
+class AverageConfig:
+    """An exponential moving average.
+
+    Attributes:
+        momentum: the average's momentum at the start.
+        final_momentum: at the end of the ramp and from then on.
+        ramp: share of all steps over which it rises linearly.
+    """
+
+    momentum: float = 0.999
+    final_momentum: float = 0.9999
+    ramp: float = 0.25
+
+    def __post_init__(self) -> None:
+        check_range(self, "teacher", "momentum final_momentum ramp", least=0, most=1)
+
+    def schedule(self, steps: int, more: int = 0) -> np.ndarray:
+        """The momentum of each step, shape (steps + more,); at the final one in steps of an extension."""
+        rising = ramp(self.momentum, self.final_momentum, steps, over=round(self.ramp * steps))
+        return np.concatenate([rising, constant(self.final_momentum, more)])
+
+
+class Average(nn.Module):
+    """An exponential moving average of any module's parameters, its heads too if they are part of it.
+
+    Args:
+        source: the module to copy.
+    """
+
+    def __init__(self, source: nn.Module) -> None:
+        super().__init__()
+        self.model = copy.deepcopy(source).requires_grad_(False).eval()
+
+    @torch.no_grad()
+    def update(self, source: nn.Module, momentum: float) -> None:
+        """Move the average towards the source by 1 - momentum; one call for all tensors."""
+        torch._foreach_lerp_(list(self.model.parameters()), list(source.parameters()), 1.0 - momentum)
+
+    @torch.no_grad()
+    def distance(self, source: nn.Module) -> Tensor:
+        """Relative distance of the average from the source, a 0-d tensor."""
+        ours, theirs = tuple(self.model.parameters()), tuple(source.parameters())
+        norm = lambda tensors: torch.stack(torch._foreach_norm(tensors)).norm()
+        return norm(torch._foreach_sub(ours, theirs)) / norm(theirs)

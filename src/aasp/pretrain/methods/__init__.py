@@ -1,0 +1,18 @@
+"""Methods of pre-training: what is hidden, what is predicted, and what is compared."""
+
+from __future__ import annotations
+
+from aasp.parts import Parts
+from aasp.pretrain.methods.contract import Gather, Method, MethodConfig
+
+METHODS: Parts[MethodConfig] = Parts(
+    "method",
+    MethodConfig,  # type: ignore[type-abstract]
+    {
+        "aasp": "aasp.pretrain.methods.aasp:AaSPConfig",
+        "eat": "aasp.pretrain.methods.eat:EATConfig",
+        "m2d": "aasp.pretrain.methods.m2d:M2DConfig",
+    },
+)
+
+__all__ = ["METHODS", "Gather", "Method", "MethodConfig"]

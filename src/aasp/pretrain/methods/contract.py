@@ -1,0 +1,86 @@
+"""What every method promises: its configuration builds one module, whose `forward` is the training step.
+
+Legend: B clips, S samples.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from aasp.pretrain.recipe import Recipe
+
+Gather = Callable[[Tensor], tuple[Tensor, int]]
+"""Joins a tensor over processes along its first dimension, differentiably, and tells where in it this process's own
+begins; its backward sums the gradients of all processes. For one process: itself, and 0."""
+
+
+class MethodConfig(ABC):
+    """What a method's configuration, a frozen dataclass, has besides its own fields."""
+
+    @abstractmethod
+    def build(self, recipe: Recipe, gather: Gather) -> Method:
+        """The method, with random weights.
+
+        Args:
+            recipe: model, data and steps; this is its `method`.
+            gather: see `Gather`.
+
+        Raises:
+            AaspError: with this recipe nothing would be learned.
+        """
+
+    def schedules(self, steps: int, more: int = 0) -> dict[str, np.ndarray]:
+        """What changes from step to step besides the optimizer's rates, by name, each of shape (steps + more,).
+
+        Args:
+            steps: of the recipe.
+            more: steps by which a finished run was extended.
+        """
+        return {}
+
+    def check(self, recipe: Recipe, processes: int) -> None:
+        """See that the recipe's batch can be dealt out to so many processes.
+
+        Raises:
+            AaspError: a process would have too few clips.
+        """
+
+
+class Method(nn.Module, ABC):
+    """A method; what it predicts with, averages and compares are its parts.
+
+    Attributes:
+        exported: begins the names, in its state dict, of the `AudioEncoder` that is saved as the model.
+    """
+
+    exported: str = "student."
+
+    @abstractmethod
+    def forward(self, batch: Mapping[str, Tensor], diagnose: bool = True) -> dict[str, Any]:
+        """Losses of one batch.
+
+        Args:
+            batch: "wave", shape (B, S), zero beyond each clip's end; "length", valid samples, shape (B,), on the host.
+            diagnose: also measure the health of the step.
+
+        Returns:
+            "loss", the sum to be minimised; "losses", each by name; "diagnostics", the health of the step, by name;
+            all 0-d tensors.
+        """
+
+    def after_step(self, schedules: Mapping[str, float]) -> None:
+        """What follows the optimizer's step: a teacher moves. `schedules` has this step's values by name."""
+
+    def gradient_diagnostics(self) -> dict[str, Tensor]:
+        """What can be read between backward and the optimizer's step, 0-d tensors by name."""
+        return {}
+
+    def check_health(self, metrics: Mapping[str, float]) -> str | None:
+        """Why training should stop, in a few words, given a logged step's numbers by name; None if it is well."""
+        return None

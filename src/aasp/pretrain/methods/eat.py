@@ -1,0 +1,125 @@
+"""EAT: clones of a clip under different masks predict an averaged teacher's layers by convolutions.
+
+Legend: B clips, V views, N patches, n visible and m hidden patches, D width.
+Source: Chen et al. 2024 (EAT), after data2vec 2.0: inverse block masks, a convolutional decoder, the frame loss on all
+hidden patches, and the class token, without a head, against the mean of the frame target. Losses are means here (see
+`eat_base` for the weights that sums amount to).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from aasp.config import check_range
+from aasp.errors import AaspError
+from aasp.model.audio_encoder import AudioEncoder
+from aasp.pretrain.ema import Average, AverageConfig
+from aasp.pretrain.health import collapse, embedding_health
+from aasp.pretrain.losses.frame import frame_loss
+from aasp.pretrain.losses.utterance import utterance_loss
+from aasp.pretrain.methods.contract import Gather, Method, MethodConfig
+from aasp.pretrain.predictors import ConvolutionDecoder, DecoderConfig
+from aasp.pretrain.targets import layer_targets
+from aasp.pretrain.views import MaskingConfig, draw_masks, listen, see, see_all
+from aasp.stems.contract import take
+from aasp.stems.health import stem_gradients, stem_health
+
+if TYPE_CHECKING:
+    from aasp.pretrain.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class EATLossesConfig:
+    """Weights of the losses, each a mean over tokens (or views) and channels.
+
+    Attributes:
+        frame: weight of the frame loss.
+        utterance: weight of the utterance loss.
+    """
+
+    frame: float = 1.0
+    utterance: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_range(self, "losses", "frame utterance", least=0)
+        if not self.frame + self.utterance:
+            raise AaspError("losses: frame and utterance are both 0, nothing would be learned; weigh one")
+
+
+@dataclass(frozen=True)
+class EATConfig(MethodConfig):
+    """EAT.
+
+    Attributes:
+        masking: clones of a clip, and what each sees.
+        teacher: the exponential moving average; its target averages all layers.
+        predictor: the decoder.
+        losses: weights.
+    """
+
+    kind: Literal["eat"] = "eat"
+    masking: MaskingConfig = field(default_factory=MaskingConfig)
+    teacher: AverageConfig = field(default_factory=AverageConfig)
+    predictor: DecoderConfig = field(default_factory=DecoderConfig)
+    losses: EATLossesConfig = field(default_factory=EATLossesConfig)
+
+    def build(self, recipe: Recipe, gather: Gather) -> EAT:
+        return EAT(self, recipe)
+
+    def schedules(self, steps: int, more: int = 0) -> dict[str, np.ndarray]:
+        return {"momentum": self.teacher.schedule(steps, more)}
+
+
+class EAT(Method):
+    """Student, teacher, decoder; `forward` is the step.
+
+    Args:
+        config: the method.
+        recipe: model and data.
+    """
+
+    exported = "teacher.model."
+
+    def __init__(self, config: EATConfig, recipe: Recipe) -> None:
+        super().__init__()
+        self.config, self.data, self.layers = config, recipe.data, recipe.model.encoder.depth
+        self.student = AudioEncoder(recipe.model)
+        self.teacher = Average(self.student)
+        self.predictor = ConvolutionDecoder(config.predictor, recipe.model.encoder.width)
+
+    def forward(self, batch: Mapping[str, Tensor], diagnose: bool = True) -> dict[str, Any]:
+        clips = listen(self.student, batch, self.data.gain_db if self.training else None)
+        masks = draw_masks(self.config.masking, clips.grid, clips.columns).to(clips.mel.device)
+        with torch.no_grad():
+            output = see_all(self.teacher.model, clips, layers=True)
+            target_BND, summary_BD = layer_targets(output, clips, self.layers, instance=True)
+
+        x = see(self.student, clips, masks.visible, masks.visible_valid)
+        cls_BVD = x[:, 0].unflatten(0, masks.visible.shape[:2])
+        predicted = self.predictor.hidden(x, masks, clips)
+
+        losses = {
+            "frame": frame_loss(predicted, take(target_BND, masks.hidden), masks.hidden_valid),
+            "utterance": utterance_loss(cls_BVD, summary_BD),
+        }
+        loss = self.config.losses.frame * losses["frame"] + self.config.losses.utterance * losses["utterance"]
+        health = {}
+        if diagnose:
+            health = {} if len(cls_BVD) == 1 else {"summary_deviation": summary_BD.std(0, correction=0).mean()}
+            health |= stem_health(self.student.stem, clips.mel) | embedding_health(predicted, target_BND, cls_BVD)
+        return {"loss": loss, "losses": losses, "diagnostics": health}
+
+    def after_step(self, schedules: Mapping[str, float]) -> None:
+        self.teacher.update(self.student, schedules["momentum"])
+
+    def gradient_diagnostics(self) -> dict[str, Tensor]:
+        return stem_gradients(self.student.stem) | {"ema_distance": self.teacher.distance(self.student)}
+
+    def check_health(self, metrics: Mapping[str, float]) -> str | None:
+        return collapse(metrics, self.data.batch)

@@ -1,0 +1,103 @@
+"""M2D: two networks see the two halves of a clip that a mask parts, and one predicts the other.
+
+Legend: B clips, V views, n visible and m hidden patches, D width.
+Source: Niizumi et al. 2023 (Masked Modeling Duo): the target network, an average of the online one, encodes the hidden
+patches alone; its tokens are standardised, and the loss is the squared distance of unit vectors. Targets are
+standardised over each token's channels, as MAE's patches are; several views of a clip are ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from aasp.errors import AaspError
+from aasp.model.audio_encoder import AudioEncoder
+from aasp.pretrain.ema import Average, AverageConfig
+from aasp.pretrain.health import collapse, embedding_health
+from aasp.pretrain.losses.cosine import cosine_loss
+from aasp.pretrain.methods.contract import Gather, Method, MethodConfig
+from aasp.pretrain.predictors import PredictorConfig, build_predictor
+from aasp.pretrain.targets import standardised_tokens
+from aasp.pretrain.views import MaskingConfig, draw_masks, listen, see
+from aasp.stems.health import stem_gradients, stem_health
+
+if TYPE_CHECKING:
+    from aasp.pretrain.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class M2DConfig(MethodConfig):
+    """M2D.
+
+    Attributes:
+        masking: what the online network sees; the target network sees the rest.
+        teacher: the exponential moving average that the target network is.
+        predictor: of the target network's tokens.
+    """
+
+    kind: Literal["m2d"] = "m2d"
+    masking: MaskingConfig = field(default_factory=lambda: MaskingConfig(views=1, visible=0.3, scheme="random"))
+    teacher: AverageConfig = field(default_factory=lambda: AverageConfig(0.99995, 0.99999, ramp=1.0))
+    predictor: PredictorConfig = field(default_factory=lambda: PredictorConfig("self", 8, 512, 16))
+
+    def __post_init__(self) -> None:
+        if self.masking.predicted != 1:
+            told = "the target network sees what is predicted, which is all that is hidden"
+            raise AaspError(f"masking: predicted is {self.masking.predicted:g}: {told}; leave it at 1")
+
+    def build(self, recipe: Recipe, gather: Gather) -> M2D:
+        return M2D(self, recipe)
+
+    def schedules(self, steps: int, more: int = 0) -> dict[str, np.ndarray]:
+        return {"momentum": self.teacher.schedule(steps, more)}
+
+
+class M2D(Method):
+    """Online network, target network, predictor; `forward` is the step.
+
+    Args:
+        config: the method.
+        recipe: model and data.
+    """
+
+    exported = "teacher.model."
+
+    def __init__(self, config: M2DConfig, recipe: Recipe) -> None:
+        super().__init__()
+        self.config, self.data, width = config, recipe.data, recipe.model.encoder.width
+        self.student = AudioEncoder(recipe.model)
+        self.teacher = Average(self.student)
+        self.predictor = build_predictor(config.predictor, width, width)
+
+    def forward(self, batch: Mapping[str, Tensor], diagnose: bool = True) -> dict[str, Any]:
+        clips = listen(self.student, batch, self.data.gain_db if self.training else None)
+        masks = draw_masks(self.config.masking, clips.grid, clips.columns).to(clips.mel.device)
+
+        x = see(self.student, clips, masks.visible, masks.visible_valid)
+        predicted_BVmD = self.predictor.hidden(x, masks, clips)
+        with torch.no_grad():
+            hidden = see(self.teacher.model, clips, masks.hidden, masks.hidden_valid)[:, 1:]
+            target_BVmD = standardised_tokens(hidden.unflatten(0, masks.hidden.shape[:2]))
+
+        loss = cosine_loss(predicted_BVmD, target_BVmD, masks.hidden_valid)
+        health = {}
+        if diagnose:
+            cls_BVD = x[:, 0].unflatten(0, masks.visible.shape[:2])
+            health = stem_health(self.student.stem, clips.mel)
+            health |= embedding_health(predicted_BVmD, target_BVmD.flatten(0, 1), cls_BVD)
+        return {"loss": loss, "losses": {"frame": loss}, "diagnostics": health}
+
+    def after_step(self, schedules: Mapping[str, float]) -> None:
+        self.teacher.update(self.student, schedules["momentum"])
+
+    def gradient_diagnostics(self) -> dict[str, Tensor]:
+        return stem_gradients(self.student.stem) | {"ema_distance": self.teacher.distance(self.student)}
+
+    def check_health(self, metrics: Mapping[str, float]) -> str | None:
+        return collapse(metrics, self.data.batch)

@@ -1,0 +1,80 @@
+"""What every predictor promises: hidden patches are answered from what the visible ones know.
+
+Legend: B sequences (views of clips), V views, n visible patches (and the class token), m hidden ones, G x F grid,
+D encoder width, W predictor width.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from aasp.pretrain.views import Clips, Masks
+
+if TYPE_CHECKING:
+    from aasp.pretrain.predictors import PredictorConfig
+
+
+class Predictor(nn.Module, ABC):
+    """Predict targets at hidden patches."""
+
+    @abstractmethod
+    def forward(
+        self,
+        context_BnD: Tensor,
+        visible_Bn: Tensor,
+        hidden_Bm: Tensor,
+        grid: tuple[int, int],
+        valid_Bn: Tensor | None = None,
+        hidden_valid_Bm: Tensor | None = None,
+    ) -> Tensor:
+        """Predictions of the hidden patches, shape (B, m, outputs).
+
+        Args:
+            context_BnD: the student's output, class token first, shape (B, 1 + n, D).
+            visible_Bn: indices of the visible patches.
+            hidden_Bm: indices of the hidden patches.
+            grid: (G, F).
+            valid_Bn: which visible tokens count, boolean; all when left out. The class token always does.
+            hidden_valid_Bm: which hidden ones do.
+        """
+
+    def hidden(self, context: Tensor, masks: Masks, clips: Clips) -> Tensor:
+        """`forward` for all views of a batch, shape (B, V, m, outputs).
+
+        Args:
+            context: the student's output for the views one after another, shape (B * V, 1 + n, D).
+            masks: of the views.
+            clips: of which they are.
+        """
+        visible, visible_valid, hidden, hidden_valid = (
+            index.flatten(0, 1) for index in (masks.visible, masks.visible_valid, masks.hidden, masks.hidden_valid)
+        )
+        valid = (None, None) if clips.valid is None else (visible_valid, hidden_valid)
+        return self(context, visible, hidden, clips.grid, *valid).unflatten(0, masks.hidden.shape[:2])
+
+
+class SizedPredictor(Predictor):
+    """A predictor with a width of its own: context and targets are mapped to and from it.
+
+    Args:
+        config: its size.
+        width: encoder width D.
+        outputs: width of the targets.
+    """
+
+    def __init__(self, config: PredictorConfig, width: int, outputs: int) -> None:
+        super().__init__()
+        self.config = config
+        self.mask_token = nn.Parameter(0.02 * torch.randn(config.width))
+        self.context = nn.Linear(width, config.width)
+        self.blocks = nn.ModuleList(self.block(config) for _ in range(config.depth))
+        self.norm = nn.LayerNorm(config.width, eps=1e-6)
+        self.head = nn.Linear(config.width, outputs)
+
+    @abstractmethod
+    def block(self, config: PredictorConfig) -> nn.Module:
+        """One of its blocks."""

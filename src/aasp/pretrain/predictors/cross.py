@@ -1,0 +1,57 @@
+"""Cross-attention and MLP, no self-attention: every query is answered alone.
+
+Legend: as in `contract`. Source: CrossMAE. A random part of the queries is an unbiased estimate of all.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from aasp.model.attention import CrossAttention
+from aasp.model.encoder import Mlp
+from aasp.model.positions import sincos_positions
+from aasp.pretrain.predictors.contract import SizedPredictor
+
+if TYPE_CHECKING:
+    from aasp.pretrain.predictors import PredictorConfig
+
+
+class CrossBlock(nn.Module):
+    """Cross-attention on the context, then an MLP, each with a residual sum."""
+
+    def __init__(self, config: PredictorConfig) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = nn.LayerNorm(config.width, eps=1e-6), nn.LayerNorm(config.width, eps=1e-6)
+        self.attention = CrossAttention(config.width, config.heads)
+        self.mlp = Mlp(config.width, 4 * config.width)
+
+    def forward(self, queries: Tensor, context: Tensor, valid: Tensor | None) -> Tensor:
+        queries = queries + self.attention(self.norm1(queries), context, valid)
+        return queries + self.mlp(self.norm2(queries))
+
+
+class CrossPredictor(SizedPredictor):
+    """Queries, a mask token at each hidden place, attend to what is visible."""
+
+    def block(self, config: PredictorConfig) -> CrossBlock:
+        return CrossBlock(config)
+
+    def forward(
+        self,
+        context_BnD: Tensor,
+        visible_Bn: Tensor,
+        hidden_Bm: Tensor,
+        grid: tuple[int, int],
+        valid_Bn: Tensor | None = None,
+        hidden_valid_Bm: Tensor | None = None,
+    ) -> Tensor:
+        context = self.context(context_BnD)
+        places = sincos_positions(grid, self.config.width, context.device)
+        queries = places[hidden_Bm] + self.mask_token.to(places.dtype)
+        with_class = None if valid_Bn is None else functional.pad(valid_Bn, (1, 0), value=True)
+        for block in self.blocks:
+            queries = block(queries, context, with_class)
+        return self.head(self.norm(queries))

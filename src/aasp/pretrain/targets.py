@@ -1,0 +1,104 @@
+"""What a method predicts: pure functions of a teacher's layers, of patches, of tokens.
+
+Legend: B clips, N patch tokens, D width, L layers, P x R values of a patch.
+Source: data2vec 2.0 and EAT (MLP outputs, instance norm per layer); MAE (normalised patches); M2D (standardised
+tokens). The utterance target before the instance norm is ours, since the instance norm makes every token mean zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from aasp.config import check_range
+from aasp.model.audio_encoder import AudioEncoderConfig
+from aasp.model.encoder import EncoderOutput
+from aasp.pretrain.ema import AverageConfig
+from aasp.pretrain.views import Clips
+from aasp.stems.contract import Stem
+
+
+@dataclass(frozen=True)
+class TeacherConfig(AverageConfig):
+    """AaSP's teacher: the exponential moving average and its targets.
+
+    Attributes:
+        layers: how many of the last layers the targets average; all of them where the encoder has no more.
+        frame: "layers", the teacher's own layers; "patches", the log-mel patches themselves, each standardised, as
+            Audio-MAE reconstructs them: the control without a teacher's targets; "layers+patches", both side by side,
+            every channel counting alike: patches never collapse, and keep the layers from it (ours).
+        utterance: "mean", layer-normalised token mean of the layer average before instance norm; "standardised", the
+            same, then centred and scaled over the clips of the batch, so that a constant is no answer (ours); a
+            process with one clip a step has nothing to scale it over, and no utterance loss;
+            "instance", EAT's form, the token mean of the frame target.
+    """
+
+    layers: int = 12
+    frame: Literal["layers", "patches", "layers+patches"] = "layers"
+    utterance: Literal["mean", "standardised", "instance"] = "standardised"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range(self, "teacher", "layers", least=1)
+
+    def target_width(self, model: AudioEncoderConfig) -> int:
+        """Channels of a model's frame target."""
+        width, values = model.encoder.width, model.stem.patch[0] * model.stem.patch[1]
+        return {"layers": width, "patches": values, "layers+patches": width + values}[self.frame]
+
+
+def layer_targets(output: EncoderOutput, clips: Clips, layers: int, instance: bool) -> tuple[Tensor, Tensor]:
+    """Frame target (B, N, D) and clip summary (B, D) from a teacher that saw everything.
+
+    Args:
+        output: the teacher's, with its MLPs' outputs.
+        clips: what it saw.
+        layers: how many of the last layers count; all of them where there are no more.
+        instance: summarise the frame target itself (EAT), instead of the layers before their instance norm.
+    """
+    outputs = [x[:, 1:].float() for x in output.ffn[-layers:]]
+    weight_BN = clips.mel.new_ones(outputs[0].shape[:2]) if clips.valid is None else clips.valid.float()
+    with torch.autocast(clips.mel.device.type, enabled=False):  # sums over many tokens
+        return averaged_layers(outputs, weight_BN, instance)
+
+
+def averaged_layers(layers_LBND: list[Tensor], weight_BN: Tensor, instance: bool) -> tuple[Tensor, Tensor]:
+    """Frame target (B, N, D) and clip summary (B, D) from layer outputs, layer-normalised over channels.
+
+    Args:
+        layers_LBND: outputs of the averaged layers, each (B, N, D).
+        weight_BN: 1 for tokens that belong to the clip, else 0.
+        instance: summarise the frame target itself (EAT), instead of the layers before their instance norm.
+    """
+    width = layers_LBND[0].shape[-1]
+    share_B1N = (weight_BN / weight_BN.sum(1, keepdim=True))[:, None]
+    means = [share_B1N @ x for x in layers_LBND]  # (B, 1, D): one pass, no weighted copy of the tokens
+    normalised = torch.zeros_like(layers_LBND[0])
+    for x, mean in zip(layers_LBND, means, strict=True):
+        centred = x - mean
+        normalised.addcmul_(centred, torch.rsqrt(share_B1N @ centred.square() + 1e-5))
+    frame = functional.layer_norm(normalised / len(layers_LBND), (width,))
+    if instance:
+        return frame, (share_B1N @ frame)[:, 0]
+    return frame, functional.layer_norm(torch.stack(means).mean(0)[:, 0], (width,))
+
+
+def normalised_patches(stem: Stem, mel_BTM: Tensor) -> Tensor:
+    """The log-mel patches, each to mean 0 and deviation 1, shape (B, N, P * R). Source: MAE's normalised pixels."""
+    patches = stem.cut(mel_BTM).flatten(1, 2).flatten(2)
+    return functional.layer_norm(patches, patches.shape[-1:], eps=1e-6)
+
+
+def standardised_tokens(tokens: Tensor) -> Tensor:
+    """Each token (..., D) to mean 0 and deviation 1 over its channels. Source: M2D's targets, after MAE's."""
+    return functional.layer_norm(tokens.float(), tokens.shape[-1:], eps=1e-6)
+
+
+def standardise(summary_BD: Tensor) -> Tensor:
+    """Centre and scale every channel over the clips of the batch."""
+    centred = summary_BD - summary_BD.mean(0)
+    return centred * torch.rsqrt(centred.square().mean(0) + 1e-5)
