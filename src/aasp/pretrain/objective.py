@@ -25,7 +25,6 @@ from aasp.pretrain.predictor import Predictor
 from aasp.pretrain.recipe import Recipe
 from aasp.pretrain.teacher import Teacher
 from aasp.stems.contract import take
-from aasp.stems.health import stem_gradients, stem_health
 
 Gather = Callable[[Tensor], tuple[Tensor, int]]
 
@@ -78,9 +77,9 @@ class PretrainObjective(nn.Module):
 
         target_BND, summary_BD, summary_deviation = self.teacher(mel_BTM, valid_BN)
 
-        positions_ND = student.positions(mel_BTM.shape[1], mel_BTM.device)
-        tokens = student.stem.views(mel_BTM, masks.visible, valid_BN) + positions_ND[masks.visible]
-        x = student.encoder(tokens.flatten(0, 1), visible_valid).last  # (B * V, 1 + n, D), the class token first
+        tokens = student.stem.views(mel_BTM, masks.visible, valid_BN).flatten(0, 1)
+        places = student.places(mel_BTM, masks.visible.flatten(0, 1))
+        x = student.encoder(tokens, places, visible_valid).last  # (B * V, 1 + n, D), the class token first
         cls_BVD = x[:, 0].unflatten(0, masks.visible.shape[:2])
 
         asked = masks.hidden.flatten(0, 1)
@@ -98,7 +97,7 @@ class PretrainObjective(nn.Module):
         diagnostics = {}
         if diagnose:
             diagnostics = {} if len(mel_BTM) == 1 else {"summary_deviation": summary_deviation}
-            diagnostics |= stem_health(student.stem, mel_BTM)
+            diagnostics |= student.stem.diagnostics(mel_BTM)
             diagnostics |= embedding_health(predicted, target_BND, cls_BVD)
         return {"loss": loss, "losses": losses, "diagnostics": diagnostics}
 
@@ -112,7 +111,7 @@ class PretrainObjective(nn.Module):
 
     def gradient_diagnostics(self) -> dict[str, Tensor]:
         """What can be read between backward and the optimizer's step."""
-        return stem_gradients(self.student.stem) | {"ema_distance": self.teacher.distance(self.student)}
+        return self.student.stem.gradient_diagnostics() | {"ema_distance": self.teacher.distance(self.student)}
 
     def check_health(self, metrics: Mapping[str, float]) -> str | None:
         """Why training should stop, in a few words, or None."""

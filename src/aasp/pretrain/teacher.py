@@ -77,8 +77,7 @@ class Teacher(nn.Module):
             between clips before they are standardised, a 0-d tensor: near zero, they are the same for every clip.
         """
         tokens = self.model.stem(mel_BTM, valid_BN)
-        tokens = tokens + self.model.positions(mel_BTM.shape[1], tokens.device)
-        output = self.model.encoder(tokens, valid_BN, layers=True)
+        output = self.model.encoder(tokens, self.model.places(mel_BTM), valid_BN, layers=True)
         outputs = [x[:, 1:].float() for x in output.ffn[-self.config.layers :]]
         weight = mel_BTM.new_ones(tokens.shape[:2]) if valid_BN is None else valid_BN.float()
         with torch.autocast(tokens.device.type, enabled=False):  # sums over many tokens

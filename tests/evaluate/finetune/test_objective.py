@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from aasp.evaluate.finetune.objective import FinetuneObjective, Mix, augmented
-from aasp.evaluate.finetune.patchout import embed_part
 from aasp.evaluate.finetune.recipe import AugmentConfig, FinetuneRecipe
 from aasp.model.audio_classifier import AudioClassifier, AudioClassifierConfig
 from aasp.model.audio_encoder import AudioEncoder
@@ -115,50 +114,6 @@ def test_mixup_and_its_absence_are_drawn_for_a_batch(encoder: AudioEncoder) -> N
         target = augmented(encoder, AugmentConfig(mixup=0.5), given["wave"], given["length"], given["target"])[2]
         whole += torch.equal(target, given["target"])
     assert 15 <= whole <= 45
-
-
-def test_patchout_of_nothing_is_the_whole_pass(encoder: AudioEncoder) -> None:
-    given = batch()
-    mel, frames = encoder.frontend(given["wave"], given["length"])
-    with torch.no_grad():
-        stages, valid = embed_part(encoder, mel, frames, 0.0, layers=True)
-        found = encoder.embed(mel, frames, layers=True)
-    assert torch.equal(valid, found.valid) and len(stages) == len(found.stages) == 3
-    for (tokens, cls), (whole, whole_cls) in zip(stages, found.stages, strict=True):
-        mask = valid.repeat_interleave(encoder.stem.subbands, dim=1)[..., None]
-        torch.testing.assert_close(tokens * mask, whole * mask, rtol=0, atol=1e-5)
-        torch.testing.assert_close(cls, whole_cls, rtol=0, atol=1e-5)
-
-
-def test_patchout_keeps_true_positions_and_drops_padding_first(
-    encoder: AudioEncoder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    torch.manual_seed(0)
-    wave, length = 0.1 * torch.randn(3, 10_240), torch.tensor([10_240, 10_240, 5_360])
-    mel, frames = encoder.frontend(wave * (torch.arange(10_240) < length[:, None]), length)
-    subbands, (columns, _) = encoder.stem.subbands, encoder.stem.grid(mel.shape[1])
-    assert columns == 4 and encoder.stem.valid_patches(frames, mel.shape[1])[2].sum() == 2 * subbands
-    whole = encoder.stem(mel) + encoder.positions(mel.shape[1], mel.device)
-    whole = whole.unflatten(1, (columns, subbands))
-    seen: list[Tensor] = []
-    masks: list[Tensor | None] = []
-
-    def taken(tokens: Tensor, valid: Tensor | None, layers: bool) -> list[tuple[Tensor, Tensor]]:
-        seen.append(tokens)
-        masks.append(valid)
-        return [(tokens, tokens[:, 0])]
-
-    monkeypatch.setattr(encoder, "encode_tokens", taken)
-    kept: set[tuple[int, ...]] = set()
-    for _ in range(40):
-        _, valid = embed_part(encoder, mel, frames, 0.5, layers=False)
-        assert valid.all(), "two of four patches are seen, and the short clip has two"
-        for clip, tokens in enumerate(seen[-1].unflatten(1, (2, subbands))):
-            places = tuple(next(g for g in range(columns) if torch.equal(column, whole[clip, g])) for column in tokens)
-            assert places[0] < places[1]
-            assert places == (0, 1) or clip < 2
-            kept.add(places)
-    assert len(kept) == 6, "every pair of patches is seen"
 
 
 def state(objective: FinetuneObjective) -> dict[str, Tensor]:
