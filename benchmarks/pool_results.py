@@ -33,8 +33,7 @@ from aasp.evaluate.linear import linear_probe
 from aasp.evaluate.probe import ProbeResult, scores
 from aasp.evaluate.task import Task
 from aasp.model.audio_encoder import AudioEncoder
-from aasp.stems.health import saturated
-from aasp.stems.lambda_encoder import ALPHA_RANGE, beta_range
+from aasp.stems.lambda_encoder import ALPHA_RANGE, beta_range, saturated
 
 
 @dataclass(frozen=True)

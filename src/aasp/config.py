@@ -1,7 +1,7 @@
 """Frozen dataclasses as JSON and back, and single fields set by name from text.
 
-A field that may hold one of several dataclasses names which in `kind`: of those in its annotation, or, where that is
-`Annotated[Contract, Parts(…)]`, also of a user's own. Set by name, the kind comes before its fields, in any order.
+A field `Annotated[Contract, Parts(…)]` may hold one of several dataclasses, ours or a user's own, and names which in
+`kind`. Set by name, the kind comes before its fields, in any order.
 """
 
 from __future__ import annotations
@@ -23,14 +23,21 @@ T = TypeVar("T")
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """A dataclass as plain JSON values (tuples become lists)."""
+    """A dataclass as plain JSON values (tuples become lists).
+
+    What can be chosen only since lately is left out where it is what it always was (see `Parts`): documents, and the
+    hashes made of them, stay what they were.
+    """
     hints, values = _hints(type(config)), dict[str, Any]()
     for name, hint in hints.items():
         value = getattr(config, name)
         if dataclasses.is_dataclass(value):
             parts = _parts(hint)
             kind = {} if parts is None else {"kind": parts.name_of(value)}
-            values[name] = kind | to_dict(value)
+            if parts is not None and kind["kind"] == parts.unnamed:
+                kind = {}
+            if (document := kind | to_dict(value)) or parts is None:
+                values[name] = document
         else:
             values[name] = list(value) if isinstance(value, tuple) else value
     return values
@@ -150,14 +157,16 @@ def _with_tree(config: Any, tree: _Node, where: str, path: str, kinds: tuple[Any
     """
     hints, changes = _hints(type(config)), {}
     for name, node in tree.fields.items():
+        typed = f"{where}{path}{name}"
+        if name == "kind" and kinds and node.value is not _UNSET:
+            if node.value == getattr(config, name, None):
+                continue
+            told = f"names the whole part; set the part itself, as in {path.removesuffix('.')}={node.value}"
+            raise AaspError(f"{typed}={node.value}: {told}")
         if name not in hints:
-            raise AaspError(f"{where}{path}{name}: {_unknown(name, config, kinds, path)}")
-        new, typed = getattr(config, name), f"{where}{path}{name}"
+            raise AaspError(f"{typed}: {_unknown(name, config, kinds, path)}")
+        new = getattr(config, name)
         if node.value is not _UNSET:
-            if name == "kind" and node.value != new:
-                part = path.removesuffix(".") or "stem"
-                told = f"names the whole part; set the part itself, as in {part}={node.value}"
-                raise AaspError(f"{typed}={node.value}: {told}")
             parts = _parts(hints[name])
             if parts is not None and isinstance(node.value, str):
                 new = _named(parts.find, node.value, f"{typed}={node.value}")
@@ -167,8 +176,8 @@ def _with_tree(config: Any, tree: _Node, where: str, path: str, kinds: tuple[Any
             raise AaspError(f"{typed}: has no field {next(iter(node.fields))!r}; set {name} itself")
         if node.fields:
             parts = _parts(hints[name])
-            kinds = get_args(hints[name]) if parts is None else tuple(parts.ours().values())
-            new = _with_tree(new, node, where, f"{path}{name}.", kinds)
+            others = () if parts is None else tuple(parts.ours().values())
+            new = _with_tree(new, node, where, f"{path}{name}.", others)
         changes[name] = new
     return _made(lambda: dataclasses.replace(config, **changes), changes, where + path)
 
@@ -206,11 +215,9 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
     if (parts := _parts(kind)) is not None:
         return _convert_part(parts, value, where)
     if dataclasses.is_dataclass(kind):
-        return _convert_dataclass([kind], value, where)
+        return _convert_dataclass(kind, value, where)
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
-        if all(dataclasses.is_dataclass(a) for a in arguments):
-            return _convert_dataclass(list(arguments), value, where)
         if value is None or value in ("none", "None"):
             return None
         return _convert(next(a for a in arguments if a is not type(None)), value, where)
@@ -249,18 +256,12 @@ def _number(value: str | int | float) -> int | float | None:
 _NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
 
 
-def _convert_dataclass(kinds: list[Any], value: Any, where: str) -> Any:
-    if any(type(value) is kind for kind in kinds):
+def _convert_dataclass(kind: Any, value: Any, where: str) -> Any:
+    if type(value) is kind:
         return value
-    if len(kinds) == 1 and not isinstance(value, Mapping):
-        raise AaspError(f"{where}: has fields of its own; set one of {', '.join(_hints(kinds[0]))}")
-    named = {getattr(kind, "kind", kind.__name__): kind for kind in kinds}
-    wanted = value if isinstance(value, str) else value.get("kind") if isinstance(value, Mapping) else None
-    if wanted is None and len(kinds) == 1:
-        wanted = next(iter(named))
-    if wanted not in named:
-        raise AaspError(f"{where}: {wanted!r} is not one of {', '.join(named)}")
-    return named[wanted]() if isinstance(value, str) else from_dict(named[wanted], value, where)
+    if not isinstance(value, Mapping):
+        raise AaspError(f"{where}: has fields of its own; set one of {', '.join(_hints(kind))}")
+    return from_dict(kind, value, where)
 
 
 def _parts(hint: Any) -> Parts[Any] | None:
@@ -273,7 +274,7 @@ def _convert_part(parts: Parts[Any], value: Any, where: str) -> Any:
     """A configuration that a file names by its `kind`."""
     if isinstance(value, parts.contract) and dataclasses.is_dataclass(value):
         return value
-    name = value.get("kind") if isinstance(value, Mapping) else value
+    name = value.get("kind", parts.unnamed) if isinstance(value, Mapping) else value
     if not isinstance(name, str):
         raise AaspError(f"{where}: names no kind of {parts.what}; known: {', '.join(parts)}")
     found = _named(parts.known, name, where)

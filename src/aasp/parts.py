@@ -30,10 +30,12 @@ class Parts(Generic[T]):
         what: is configured there ("stem"), for messages.
         contract: the class that every such configuration derives from.
         ours: short names, and where each is: `package.module:Name`.
+        unnamed: the one that a document means which names none, for parts that were once the only ones of their kind.
+            It is written without its name, and not at all where it has no fields.
     """
 
-    def __init__(self, what: str, contract: type[T], ours: Mapping[str, str]) -> None:
-        self.what, self.contract, self._ours = what, contract, dict(ours)
+    def __init__(self, what: str, contract: type[T], ours: Mapping[str, str], unnamed: str | None = None) -> None:
+        self.what, self.contract, self._ours, self.unnamed = what, contract, dict(ours), unnamed
 
     def __iter__(self) -> Iterator[str]:
         """The short names."""

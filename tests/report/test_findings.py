@@ -58,7 +58,7 @@ def test_listening_gives_whole_patches():
 
 @pytest.mark.parametrize("config", [LogMelConfig.kaldi(), LogMelConfig.htk80()])
 def test_band_centres_are_those_of_the_filters(config):
-    centres = findings.band_centres(config)
+    centres = config.centres()
     filters = LogMel(config).filterbank.double().numpy()
     bins = np.arange(len(filters)) * config.rate / config.fft
     wide = np.flatnonzero((filters > 0).sum(0) > 4)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from aasp.errors import AaspError
-from aasp.stems.aape import AaPE, AaPEConfig
+from aasp.stems.aape import AaPE, AaPEConfig, folded
 from aasp.stems.contract import Stem, take
 from aasp.stems.conv import ConvConfig, ConvStem
 from aasp.stems.lambda_encoder import ALPHA_RANGE, beta_range
 from aasp.stems.lowpass import LowpassConfig, LowpassStem
+from aasp.stems.sblu import bilateral_laplace
 
 WIDTH, MELS, FRAMES = 32, 64, 96
 STEMS = {
@@ -127,18 +129,55 @@ def test_aape_starts_as_the_conv_stem() -> None:
     torch.testing.assert_close(aape(mel), conv(mel), rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("width", [16, 32])
-def test_the_fused_token_is_that_of_the_modules_one_after_another(width: int) -> None:
-    stem = AaPE(width, MELS).double()
-    for parameter in stem.parameters():
-        parameter.data.add_(0.1 * torch.randn_like(parameter))
-    mel = torch.randn(2, FRAMES, MELS).double()
-    patches = stem.cut(mel)
+def shaken(config: AaPEConfig, width: int = WIDTH) -> AaPE:
+    """In double precision, and every weight off its start."""
+    torch.manual_seed(0)
+    stem = AaPE(width, MELS, config).double()
     with torch.no_grad():
-        y = stem._sblu(stem.windows(patches), *stem.parameters_of(patches))
-        parts = stem.project(patches), stem.norm(stem.output_matrix(y.double()))
-        expected = stem.fuse(torch.cat(parts, dim=-1)).flatten(1, 2)
-        torch.testing.assert_close(stem._fused(patches, y.double()).flatten(1, 2), expected)
+        for parameter in stem.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return stem
+
+
+@pytest.mark.parametrize("width", [16, 32])
+@pytest.mark.parametrize("fields", [{}, {"conv": False}, {"magnitude": False}])
+def test_the_folded_token_is_the_plain_one_and_so_are_its_gradients(width: int, fields: dict[str, Any]) -> None:
+    stem = shaken(AaPEConfig(**fields), width)
+    patches = stem.cut(torch.randn(2, FRAMES, MELS).double()).requires_grad_()
+    found = []
+    for form in (folded, AaPE.plain):
+        y = stem.sblu(stem.windows(patches), *stem.parameters_of(patches))
+        tokens = form(stem, patches, y.double())
+        weights = torch.randn(tokens.shape, generator=torch.Generator().manual_seed(0)).double()
+        found.append([tokens, *torch.autograd.grad((tokens * weights).sum(), [patches, *stem.parameters()])])
+    assert len(found[0]) == 2 + len(list(stem.parameters()))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_whoever_listens_to_a_map_or_replaces_it_gets_the_plain_form() -> None:
+    stem, mel = shaken(AaPEConfig()), torch.randn(2, FRAMES, MELS).double()
+    folded_tokens, heard = stem(mel), dict[str, torch.Size]()
+    hooks = [
+        getattr(stem, name).register_forward_hook(lambda one, given, out, name=name: heard.update({name: out.shape}))
+        for name in ("project", "output_matrix", "norm", "fuse")
+    ]
+    torch.testing.assert_close(stem(mel), folded_tokens)
+    assert heard == dict.fromkeys(("project", "output_matrix", "norm", "fuse"), (2, 6, 4, WIDTH))
+    heard.clear()
+    for hook in hooks:
+        hook.remove()
+    stem(mel)
+    assert not heard
+
+    class Doubled(torch.nn.Linear):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return 2 * super().forward(x)
+
+    doubled = Doubled(2 * WIDTH, WIDTH).double()
+    doubled.load_state_dict(stem.fuse.state_dict())
+    stem.fuse = doubled
+    torch.testing.assert_close(stem(mel), 2 * folded_tokens)
 
 
 def test_conv_stem_is_the_strided_convolution() -> None:
@@ -284,12 +323,35 @@ def test_overlap_is_the_longer_convolution_of_the_same_stride() -> None:
 
 @torch.no_grad()
 def test_without_its_convolution_a_token_is_the_normalised_features() -> None:
-    stem = AaPE(WIDTH, MELS, AaPEConfig(conv=False)).double()
-    stem.norm.weight.uniform_(0.5, 2.0)
-    stem.norm.bias.uniform_()
+    stem = shaken(AaPEConfig(conv=False))
     patches = stem.cut(torch.randn(2, FRAMES, MELS).double())
-    y = stem._sblu(stem.windows(patches), *stem.parameters_of(patches)).double()
-    torch.testing.assert_close(stem._fused(patches, y), stem.norm(stem.output_matrix(y)))
+    y = stem.sblu(stem.windows(patches), *stem.parameters_of(patches))
+    torch.testing.assert_close(folded(stem, patches, y), stem.norm(stem.output_matrix(y)))
+
+
+@torch.no_grad()
+def test_a_stem_says_what_can_be_looked_at() -> None:
+    conv, stem, mel = ConvStem(WIDTH, MELS), AaPE(WIDTH, MELS), torch.randn(2, FRAMES, MELS)
+    assert conv.states is None and conv.diagnostics(mel) == conv.gradient_diagnostics() == {}
+    assert stem.states is stem and stem.stride == (16, 16)
+    alpha, beta = stem.estimate(mel)
+    responses = torch.stack(stem.responses(mel))
+    expected = torch.stack(bilateral_laplace(stem.windows(stem.cut(mel)), alpha, beta, gain="unit"))
+    assert torch.equal(responses, expected) and torch.equal(stem.pickup, stem.input_matrix.weight.double().sum(1))
+    with_kernels = torch.stack(stem.kernels(alpha, beta)) * stem.windows(stem.cut(mel))
+    torch.testing.assert_close(with_kernels.sum(-1), responses, rtol=1e-4, atol=1e-5)
+    measured = stem.diagnostics(mel)
+    near = (beta < math.pi / 16 + 0.02 * math.pi * 15 / 16) | (beta > math.pi - 0.02 * math.pi * 15 / 16)
+    assert measured["alpha_mean"] == alpha.mean() and measured["beta_saturation"] == near.float().mean()
+    assert set(measured) == {"window_cut"} | {
+        f"{name}_{what}" for name in ("alpha", "beta") for what in ("mean", "spread", "saturation")
+    }
+    slow = stem.changed(lambda alpha, beta: (alpha, torch.full_like(beta, 0.25)))
+    assert (slow.estimate(mel)[1] == 0.25).all() and not (stem.estimate(mel)[1] == 0.25).any()
+    only = stem.sounding()(mel) - stem(mel)
+    y = stem.sblu(*stem.analyse(stem.cut(mel)))
+    torch.testing.assert_close(only, stem.norm(stem.output_matrix(y)).flatten(1, 2), rtol=1e-4, atol=1e-4)
+    assert torch.equal(stem.sounding().silenced()(mel), stem(mel))
 
 
 @pytest.mark.parametrize("config", [ConvConfig, AaPEConfig, LowpassConfig])

@@ -84,7 +84,8 @@ def _asked(arguments: Finetune, labelled: Any) -> Finetuning:
     from aasp.config import with_fields
     from aasp.evaluate.finetune import recipe as recipes
     from aasp.evaluate.finetune.data import Finetuning, suited
-    from aasp.model.audio_encoder import find, load, read_config
+    from aasp.model.audio_encoder import load
+    from aasp.model.folder import find, read_config
 
     encoder = load(arguments.model)
     known = read_config(find(arguments.model) / "config.json").get("classes")

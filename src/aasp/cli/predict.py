@@ -123,7 +123,7 @@ def _chosen(path: str, channels: Channels, skipped: list[Skipped]) -> list[Sound
 
 
 def _window(arguments: Predict, config: AudioClassifierConfig) -> float:
-    longest, shortest = config.clip_seconds, config.encoder.frontend.window_ms / 1000
+    longest, shortest = config.clip_seconds, config.encoder.frontend.shortest_ms / 1000
     window = min(WINDOW, longest) if arguments.window is None else arguments.window
     if not shortest <= window <= longest:
         raise AaspError(f"--window is {window:g} s; give {shortest:g} s to the {longest:g} s the model was trained on")

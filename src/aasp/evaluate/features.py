@@ -238,7 +238,7 @@ def _read(
             wave = read_sound(sounds[row], rate=front.rate)
             if len(wave) < front.window:
                 reason = f"too short: {1000 * len(wave) / front.rate:.3g} ms, under one analysis window"
-                raise AudioError(describe(sounds[row]), f"{reason} of {front.window_ms:g} ms", "give a longer clip")
+                raise AudioError(describe(sounds[row]), f"{reason} of {front.shortest_ms:g} ms", "give a longer clip")
             if (peak := np.abs(wave).max()) > LOUDEST:  # the encoder would refuse the batch, and not know the file
                 reason = f"samples reach {peak:g}, which is no waveform in -1 to 1"
                 raise AudioError(describe(sounds[row]), reason, "divide it by its full scale")

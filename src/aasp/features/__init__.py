@@ -1,0 +1,15 @@
+"""Front ends: waveforms in, normalised frames out."""
+
+from __future__ import annotations
+
+from aasp.features.contract import FrontEnd, FrontEndConfig
+from aasp.parts import Parts
+
+FRONTENDS: Parts[FrontEndConfig] = Parts(
+    "front end",
+    FrontEndConfig,  # type: ignore[type-abstract]
+    {"logmel": "aasp.features.logmel:LogMelConfig"},
+    unnamed="logmel",
+)
+
+__all__ = ["FRONTENDS", "FrontEnd", "FrontEndConfig"]

@@ -7,24 +7,27 @@ Source: Kaldi's feature-fbank (the front end of EAT, AST and BEATs); the HTK pre
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from aasp.casting import WithConstants, widened, without_autocast
+from aasp.casting import WithConstants
+from aasp.config import check_range
 from aasp.errors import AaspError
-from aasp.features.waves import as_batch
+from aasp.features.contract import FrontEnd, FrontEndConfig
 
 # On processors so many frames go through at a time: their windows and spectra then stay in a core's own cache.
 FRAMES_IN_CACHE = 128
 
 
 @dataclass(frozen=True)
-class LogMelConfig:
+class LogMelConfig(FrontEndConfig):
     """Everything that defines a log-mel front end; it is saved with the weights.
 
     Attributes:
+        kind: the name of this front end in recipes; no document holds it, since there once was no other.
         rate: sampling rate in Hz.
         mels: number of mel bins M.
         window_ms: analysis window in milliseconds.
@@ -42,6 +45,7 @@ class LogMelConfig:
         std: divisor of the centred log-mel (EAT divides by twice the deviation; give the product here).
     """
 
+    kind: ClassVar[str] = "logmel"
     rate: int = 16_000
     mels: int = 128
     window_ms: float = 25.0
@@ -59,6 +63,7 @@ class LogMelConfig:
     std: float = 9.138
 
     def __post_init__(self) -> None:
+        check_range(self, "front end", "rate mels window_ms hop_ms fft floor")
         if not 0 <= self.low_hz < self.high_hz <= self.rate / 2:
             raise AaspError(
                 f"front end: low_hz {self.low_hz:g} to high_hz {self.high_hz:g} must lie in 0 to {self.rate / 2:g} Hz, "
@@ -68,6 +73,13 @@ class LogMelConfig:
             raise AaspError(f"front end: fft {self.fft} is shorter than the window of {self.window} samples; raise fft")
         if self.std <= 0:
             raise AaspError(f"front end: std {self.std:g} must be positive; measure it with `aasp stats`")
+
+    def build(self) -> LogMel:
+        return LogMel(self)
+
+    @property
+    def bins(self) -> int:
+        return self.mels
 
     @property
     def window(self) -> int:
@@ -81,19 +93,20 @@ class LogMelConfig:
 
     @property
     def frame_rate(self) -> float:
-        """Frames per second."""
         return self.rate / self.hop
 
     def frames(self, samples: int) -> int:
-        """Number of frames of a clip with that many samples (0 if it is shorter than one window)."""
         if samples < self.window:
             return 0
         return 1 + (samples // self.hop if self.centered else (samples - self.window) // self.hop)
 
     def samples(self, frames: int) -> int:
-        """Fewest samples that give at least that many frames."""
         span = (frames - 1) * self.hop
         return max(span, self.window) if self.centered else span + self.window
+
+    def centres(self) -> np.ndarray:
+        low, high = (1127 * np.log1p(hertz / 700) for hertz in (self.low_hz, self.high_hz))
+        return 700 * np.expm1(np.linspace(low, high, self.mels + 2)[1:-1] / 1127)
 
     @classmethod
     def kaldi(cls, **changes: float) -> LogMelConfig:
@@ -127,19 +140,19 @@ def mel_filterbank(config: LogMelConfig) -> Tensor:
     return torch.minimum(rise, fall).clamp_min(0.0).float()
 
 
-class LogMel(WithConstants):
+class LogMel(FrontEnd, WithConstants):
     """Waveforms to normalised log-mel spectrograms; in fp32 or float64, whatever the model around it is cast to.
 
     Args:
         config: the front end; the default is Kaldi's 128 bins.
     """
 
+    config: LogMelConfig
     window: Tensor
     filterbank: Tensor
 
     def __init__(self, config: LogMelConfig | None = None) -> None:
-        super().__init__()
-        self.config = config or LogMelConfig.kaldi()
+        super().__init__(config or LogMelConfig.kaldi())
         self.set_constants()
 
     def constants(self) -> dict[str, Tensor]:
@@ -147,65 +160,20 @@ class LogMel(WithConstants):
         window = torch.hann_window(c.window, periodic=c.periodic, dtype=torch.float64).float()
         return {"window": window, "filterbank": mel_filterbank(c)}
 
-    def forward(self, wave_BS: Tensor, lengths_B: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Compute the normalised log-mel of a batch; it is differentiable, float64 of float64 samples and else fp32.
-
-        Samples are not looked at: in training the device would have to be waited for. NaN stays NaN, and a waveform
-        that is far from -1..1 gets the log-mel of a loud one; an AudioEncoder refuses both.
-
-        Args:
-            wave_BS: waveforms in -1..1 of any floating type, or int16 samples, shape (B, S). What lies beyond a clip's
-                end is not read.
-            lengths_B: valid samples per clip, shape (B,); all of S when left out.
-
-        Returns:
-            The log-mel, shape (B, T, M), zero (the mean) beyond each clip's own frames, and the number of valid
-            frames per clip, shape (B,), on the device of `lengths_B`.
-
-        Raises:
-            AaspError: the batch is shorter than one analysis window, elsewhere than the front end, or not what
-                `as_batch` asks for.
-        """
-        wave_BS, lengths_B = as_batch(wave_BS, lengths_B)
-        clips, samples = wave_BS.shape
-        frames = self._frames_of(clips, samples)
-        if wave_BS.device != self.window.device:
-            here = self.window.device
-            raise AaspError(f"wave on {wave_BS.device}, the front end on {here}; give wave.to({str(here)!r})")
-        with without_autocast(wave_BS):
-            windows_BTL = self._windows(widened(wave_BS), frames)
-            if wave_BS.device.type == "cpu":
-                # Compilers and exporters see all clips at once: the number of blocks would depend on that of the clips.
-                whole = torch.compiler.is_compiling()
-                blocks = [windows_BTL] if whole else windows_BTL.split(max(1, FRAMES_IN_CACHE // frames))
-                rows = [torch.cat([self._log_mel(x) for x in block.split(FRAMES_IN_CACHE, 1)], 1) for block in blocks]
-                mel_BTM = torch.cat(rows)
-            else:
-                mel_BTM = self._log_mel(windows_BTL)
-        if lengths_B is None:
-            return mel_BTM, torch.full((clips,), frames)
-        frames_B = self.frames(lengths_B)
-        beyond = torch.arange(frames, device=mel_BTM.device) >= frames_B.to(mel_BTM.device, non_blocking=True)[:, None]
-        return mel_BTM.masked_fill(beyond[..., None], 0.0), frames_B
+    def transform(self, wave_BS: Tensor, frames: int) -> Tensor:
+        windows_BTL = self._windows(wave_BS, frames)
+        if wave_BS.device.type != "cpu":
+            return self._log_mel(windows_BTL)
+        # Compilers and exporters see all clips at once: the number of blocks would depend on that of the clips.
+        whole = torch.compiler.is_compiling()
+        blocks = [windows_BTL] if whole else windows_BTL.split(max(1, FRAMES_IN_CACHE // frames))
+        rows = [torch.cat([self._log_mel(x) for x in block.split(FRAMES_IN_CACHE, 1)], 1) for block in blocks]
+        return torch.cat(rows)
 
     def frames(self, lengths_B: Tensor) -> Tensor:
-        """Valid frames per clip from valid samples per clip, both of shape (B,)."""
-        c = self.config
+        c = self.config  # on the device of the lengths, which is not waited for
         reach = lengths_B if c.centered else lengths_B - c.window
         return torch.where(lengths_B < c.window, 0, 1 + reach.div(c.hop, rounding_mode="floor"))
-
-    def _frames_of(self, clips: int, samples: int) -> int:
-        """Frames T of a batch."""
-        c = self.config
-        frames = c.frames(samples)
-        if frames == 0:
-            turned = clips >= c.window
-            remedy = "give wave.mean(1)[None] if it is (samples, channels)" if turned else "give a longer clip"
-            raise AaspError(
-                f"audio of {samples / c.rate * 1000:.1f} ms is shorter than one analysis window of {c.window_ms:g} ms; "
-                f"wave has shape {(clips, samples)}; {remedy}"
-            )
-        return frames
 
     def _windows(self, wave_BS: Tensor, frames: int) -> Tensor:
         """Overlapping windows of the waveform, (B, T, L), not copied."""

@@ -5,9 +5,51 @@ Legend: B sequences, H heads, N queries, M keys, E head width.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from aasp.model.positions import Places
+from aasp.parts import Parts
+
+
+class AttentionConfig(ABC):
+    """What the configuration of an encoder's attention, a frozen dataclass, has besides its own fields."""
+
+    @abstractmethod
+    def build(self, width: int, heads: int) -> nn.Module:
+        """A block's attention: a module whose `forward(x, valid, places)` mixes the tokens of each sequence.
+
+        It gets normalised tokens x, shape (B, 1 + N, D), the class token first; which of them count, boolean, shape
+        (B, 1 + N), or None where all do; and the `Places` of the N others. It returns x's shape; what it returns for a
+        token that counts must not depend on one that doesn't.
+        """
+
+
+@dataclass(frozen=True)
+class FullAttentionConfig(AttentionConfig):
+    """Every token attends to every other one.
+
+    Attributes:
+        kind: the name of this attention in recipes; no document holds it, since there once was no other.
+    """
+
+    kind: ClassVar[str] = "full"
+
+    def build(self, width: int, heads: int) -> Attention:
+        return Attention(width, heads)
+
+
+ATTENTIONS: Parts[AttentionConfig] = Parts(
+    "attention",
+    AttentionConfig,  # type: ignore[type-abstract]
+    {"full": "aasp.model.attention:FullAttentionConfig"},
+    unnamed="full",
+)
 
 
 def attend(q_BHNE: Tensor, k_BHME: Tensor, v_BHME: Tensor, valid_BM: Tensor | None = None) -> Tensor:
@@ -36,7 +78,7 @@ def attend(q_BHNE: Tensor, k_BHME: Tensor, v_BHME: Tensor, valid_BM: Tensor | No
 
 
 class Attention(nn.Module):
-    """Multi-head attention of tokens on a context (on themselves when none is given).
+    """Multi-head attention of tokens on themselves, wherever they are.
 
     Args:
         width: token width.
@@ -49,7 +91,7 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
 
-    def forward(self, x_BND: Tensor, valid_BN: Tensor | None = None) -> Tensor:
+    def forward(self, x_BND: Tensor, valid_BN: Tensor | None = None, places: Places | None = None) -> Tensor:
         q, k, v = _heads(self.qkv(x_BND), 3, self.heads)
         return self.out(attend(q, k, v, valid_BN).transpose(1, 2).flatten(-2))
 

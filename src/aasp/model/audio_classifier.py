@@ -17,7 +17,8 @@ from torch.nn import functional
 from aasp.casting import widened
 from aasp.config import from_dict, to_dict
 from aasp.errors import AaspError
-from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig, find, read_config
+from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
+from aasp.model.folder import find, read_config
 from aasp.model.pooling import pool, pooled_width
 from aasp.weights import read_weights, write_directory
 

@@ -5,11 +5,9 @@ Legend: B clips, S samples, T frames, M mel bins, G x F grid of patches, N = G *
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
@@ -17,16 +15,17 @@ from torch import Tensor, nn
 from aasp.casting import widened
 from aasp.config import from_dict, to_dict
 from aasp.errors import AaspError
-from aasp.features.logmel import LogMel, LogMelConfig
+from aasp.features import FRONTENDS, FrontEndConfig
+from aasp.features.logmel import LogMelConfig
 from aasp.features.waves import as_batch, as_lengths, check_samples
 from aasp.model.encoder import Encoder, EncoderConfig
+from aasp.model.folder import find, read_config
 from aasp.model.pooling import POOLINGS, Pooling, over_frequency, pool
-from aasp.model.positions import sincos_positions
+from aasp.model.positions import Places
+from aasp.model.windows import encode_windows
 from aasp.stems import STEMS, StemConfig
 from aasp.stems.aape import AaPEConfig
 from aasp.weights import read_weights, write_directory
-
-WINDOWS_PER_BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -34,14 +33,14 @@ class AudioEncoderConfig:
     """All that an AudioEncoder is, but its weights.
 
     Attributes:
-        frontend: log-mel and its normalisation.
+        frontend: log-mel, or another front end, and its normalisation.
         stem: patch embedding.
         encoder: transformer.
         window_seconds: longer audio is cut in windows of this length, which overlap by half.
         pooling: how `clip` is made when no other way is asked for.
     """
 
-    frontend: LogMelConfig = field(default_factory=LogMelConfig)
+    frontend: Annotated[FrontEndConfig, FRONTENDS] = field(default_factory=LogMelConfig)
     stem: Annotated[StemConfig, STEMS] = field(default_factory=AaPEConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     window_seconds: float = 10.24
@@ -91,8 +90,8 @@ class AudioEncoder(nn.Module):
     def __init__(self, config: AudioEncoderConfig | None = None) -> None:
         super().__init__()
         self.config = c = config or AudioEncoderConfig()
-        self.frontend = LogMel(c.frontend)
-        self.stem = c.stem.build(c.encoder.width, c.frontend.mels)
+        self.frontend = c.frontend.build()
+        self.stem = c.stem.build(c.encoder.width, c.frontend.bins)
         self.encoder = Encoder(c.encoder)
 
     def forward(
@@ -148,14 +147,14 @@ class AudioEncoder(nn.Module):
         if columns <= self.config.window_patches:
             outputs = self.encode(mel_BTM, valid_BN, layers)
         else:
-            outputs = self._encode_windows(mel_BTM, columns_B or [columns] * clips, layers)
+            outputs, _ = encode_windows(self, mel_BTM, columns_B or [columns] * clips, layers=layers)
         if valid_BN is None:
             valid_BG = torch.ones(clips, columns, dtype=torch.bool, device=mel_BTM.device)
         else:
             valid_BG = valid_BN.unflatten(1, (columns, subbands))[..., 0]
             outputs = [(tokens * valid_BN[..., None], cls) for tokens, cls in outputs]
         tokens, cls = outputs[-1]
-        patch_seconds = self.stem.patch[0] / self.config.frontend.frame_rate
+        patch_seconds = self.stem.stride[0] / self.config.frontend.frame_rate
         return Embeddings(
             clip=pool(tokens, cls, subbands, valid_BG, pooling),
             timestamps=over_frequency(tokens, subbands, flat=True),
@@ -170,21 +169,21 @@ class AudioEncoder(nn.Module):
         self, mel_BTM: Tensor, valid_BN: Tensor | None = None, layers: bool = False
     ) -> list[tuple[Tensor, Tensor]]:
         """Encode log-mel windows: [(tokens (B, N, D), cls (B, D))], the normalised output last, layers before it."""
-        tokens = self.stem(mel_BTM, valid_BN)
-        return self.encode_tokens(tokens + self.positions(mel_BTM.shape[1], tokens.device), valid_BN, layers)
+        return self.encode_tokens(self.stem(mel_BTM, valid_BN), self.places(mel_BTM), valid_BN, layers)
 
     def encode_tokens(
-        self, tokens: Tensor, valid_BN: Tensor | None = None, layers: bool = False
+        self, tokens: Tensor, places: Places, valid_BN: Tensor | None = None, layers: bool = False
     ) -> list[tuple[Tensor, Tensor]]:
-        """`encode` from the stem's tokens on, positions added, shape (B, N, D); these may be some of a grid only."""
-        output = self.encoder(tokens, valid_BN, layers)
+        """`encode` from the stem's tokens on, shape (B, N, D); these may be some of a grid only."""
+        output = self.encoder(tokens, places, valid_BN, layers)
         split = lambda x: (widened(x[:, 1:]), widened(x[:, 0]))
-        stages = [(widened(tokens), widened(self.encoder.class_token).expand(tokens.shape[0], -1))] if layers else []
+        class_token = widened(self.encoder.class_token).expand(tokens.shape[0], -1)
+        stages = [(widened(output.tokens), class_token)] if layers else []
         return stages + [split(x) for x in output.blocks] + [split(output.last)]
 
-    def positions(self, frames: int, device: torch.device) -> Tensor:
-        """Positions of the patch tokens of that many frames, shape (N, D)."""
-        return sincos_positions(self.stem.grid(frames), self.config.encoder.width, device)
+    def places(self, mel_BTM: Tensor, index_Bn: Tensor | None = None) -> Places:
+        """Where the stem's tokens of a log-mel are: all of its grid, or patches of each sequence, shape (B, n)."""
+        return Places(self.stem.grid(mel_BTM.shape[1]), index_Bn)
 
     def _columns(self, frames_B: Tensor) -> list[int]:
         """Time patches of each clip."""
@@ -192,45 +191,9 @@ class AudioEncoder(nn.Module):
         if 0 in frames:
             raise AaspError(
                 f"clip {frames.index(0)} is shorter than one analysis window of "
-                f"{self.config.frontend.window_ms:g} ms; leave it out or give a longer one"
+                f"{self.config.frontend.shortest_ms:g} ms; leave it out or give a longer one"
             )
         return [self.stem.grid(count)[0] for count in frames]
-
-    def _encode_windows(self, mel_BTM: Tensor, columns_B: list[int], layers: bool) -> list[tuple[Tensor, Tensor]]:
-        """`encode` for clips longer than the window; sums over windows, then divides by how often each was read.
-
-        Args:
-            mel_BTM: as in `embed`.
-            columns_B: time patches of each clip.
-            layers: as in `embed`.
-        """
-        patch, subbands, window = self.stem.patch[0], self.stem.subbands, self.config.window_patches
-        hop, columns = window // 2, self.stem.grid(mel_BTM.shape[1])[0]
-        # A clip's windows depend on its own length only, whatever it is batched with.
-        spans = [(b, start) for b, g in enumerate(columns_B) for start in range(0, max(g - hop, 1), hop)]
-        mel_BTM = nn.functional.pad(mel_BTM, (0, 0, 0, (-(-mel_BTM.shape[1] // patch) + window) * patch))
-        place = torch.arange(window * subbands, device=mel_BTM.device)
-        reads = place.new_zeros((len(columns_B), (columns + window) * subbands), dtype=torch.float32)
-        sums: list[tuple[Tensor, Tensor]] = []
-        for batch in _chunks(spans, WINDOWS_PER_BATCH):
-            mel = torch.stack([mel_BTM[b, s * patch : (s + window) * patch] for b, s in batch])
-            counts = [min(window, columns_B[b] - s) * subbands for b, s in batch]
-            valid = torch.stack([place < count for count in counts])
-            outputs = self.encode(mel, None if min(counts) == len(place) else valid, layers)
-            if not sums:
-                shape = (*reads.shape, self.config.encoder.width)
-                sums = [(x.new_zeros(shape), x.new_zeros(shape[0], shape[2])) for x, _ in outputs]
-            for (tokens, cls), (token_sum, cls_sum) in zip(outputs, sums, strict=True):
-                for i, (b, s) in enumerate(batch):
-                    token_sum[b, s * subbands : (s + window) * subbands] += tokens[i] * valid[i, :, None]
-                    cls_sum[b] += cls[i] * counts[i]
-            for i, (b, s) in enumerate(batch):
-                reads[b, s * subbands : (s + window) * subbands] += valid[i]
-        keep = columns * subbands
-        return [
-            ((tokens / reads.clamp_min(1)[..., None])[:, :keep], cls / reads.sum(1, keepdim=True))
-            for tokens, cls in sums
-        ]
 
     def save(self, directory: str | Path) -> None:
         """Write `config.json` and `model.safetensors`; an existing model there is replaced in one step."""
@@ -258,42 +221,3 @@ def load(path_or_hub_id: str | Path, device: str | torch.device = "cpu") -> Audi
     model = AudioEncoder(from_dict(AudioEncoderConfig, values, str(file)))
     read_weights(model, directory / "model.safetensors")
     return model.to(device).eval()
-
-
-def read_config(file: Path) -> dict[str, Any]:
-    """A model's `config.json`.
-
-    Raises:
-        AaspError: it is not a JSON object.
-    """
-    try:
-        values = json.loads(file.read_text())
-    except (ValueError, OSError) as error:
-        raise AaspError(f"{file}: not readable as JSON ({error}); copy the model anew") from None
-    if not isinstance(values, dict):
-        raise AaspError(f"{file}: not a JSON object; copy the model anew")
-    return values
-
-
-def find(path_or_hub_id: str | Path) -> Path:
-    """The directory of a model: itself, a run's `model/`, or a download from the hub."""
-    path = Path(path_or_hub_id)
-    for directory in (path, path / "model"):
-        if (directory / "config.json").is_file():
-            return directory
-    if path.exists():
-        raise AaspError(f"{path}: holds no config.json; give the directory of a model or of a run")
-    hub_id = str(path_or_hub_id)
-    if hub_id.count("/") != 1 or hub_id.startswith((".", "/", "~")) or path.parent.exists():
-        raise AaspError(f"{path}: no such directory; give the directory of a model or of a run")
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(hub_id, allow_patterns=["config.json", "model.safetensors"]))
-    except Exception as error:
-        reason = str(error).splitlines()[0]
-        raise AaspError(f"{hub_id}: neither a directory nor a model on the hub ({reason}); check the name") from None
-
-
-def _chunks(items: list, size: int) -> Iterator[list]:
-    return (items[i : i + size] for i in range(0, len(items), size))

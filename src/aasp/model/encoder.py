@@ -6,15 +6,16 @@ Source: ViT; "post" norm as in data2vec 2.0 and EAT, "pre" as in ViT and MAE.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from aasp.errors import AaspError
-from aasp.model.attention import Attention
+from aasp.model.attention import ATTENTIONS, AttentionConfig, FullAttentionConfig
+from aasp.model.positions import Places, positions
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class EncoderConfig:
         mlp_ratio: hidden width of the MLP over D.
         norm: "pre" (before each part, and once at the end) or "post" (after each residual sum, and on the input).
         drop_path: largest rate of stochastic depth, rising linearly with depth.
+        attention: of every block.
     """
 
     width: int = 192
@@ -36,6 +38,7 @@ class EncoderConfig:
     mlp_ratio: float = 4.0
     norm: Literal["pre", "post"] = "pre"
     drop_path: float = 0.0
+    attention: Annotated[AttentionConfig, ATTENTIONS] = field(default_factory=FullAttentionConfig)
 
     def __post_init__(self) -> None:
         if self.width % self.heads or self.width % 4:
@@ -46,14 +49,16 @@ class EncoderConfig:
 
 @dataclass
 class EncoderOutput:
-    """What the encoder returns; every tensor has shape (B, 1 + N, D), the class token first.
+    """What the encoder returns; every tensor but the first has shape (B, 1 + N, D), the class token first.
 
     Attributes:
+        tokens: patch tokens with their positions, shape (B, N, D): what the first block gets, before a norm.
         last: normalised output of the last block.
         blocks: output of each block, when asked for.
         ffn: output of each block's MLP before the residual sum, when asked for.
     """
 
+    tokens: Tensor
     last: Tensor
     blocks: list[Tensor]
     ffn: list[Tensor]
@@ -87,23 +92,25 @@ class Block(nn.Module):
         super().__init__()
         self.pre = config.norm == "pre"
         self.norm1, self.norm2 = nn.LayerNorm(config.width, eps=1e-6), nn.LayerNorm(config.width, eps=1e-6)
-        self.attention = Attention(config.width, config.heads)
+        self.attention = config.attention.build(config.width, config.heads)
         self.mlp = Mlp(config.width, int(config.width * config.mlp_ratio))
         self.drop_path = DropPath(drop_path)
 
-    def forward(self, x_BND: Tensor, valid_BN: Tensor | None) -> tuple[Tensor, Tensor]:
-        """The block's output and its MLP's output before the residual sum."""
+    def forward(
+        self, x_BND: Tensor, valid_BN: Tensor | None, places: Places | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The block's output and its MLP's output before the residual sum; places are for attentions that want them."""
         if self.pre:
-            x_BND = x_BND + self.drop_path(self.attention(self.norm1(x_BND), valid_BN))
+            x_BND = x_BND + self.drop_path(self.attention(self.norm1(x_BND), valid_BN, places))
             ffn = self.mlp(self.norm2(x_BND))
             return x_BND + self.drop_path(ffn), ffn
-        x_BND = self.norm1(x_BND + self.drop_path(self.attention(x_BND, valid_BN)))
+        x_BND = self.norm1(x_BND + self.drop_path(self.attention(x_BND, valid_BN, places)))
         ffn = self.mlp(x_BND)
         return self.norm2(x_BND + self.drop_path(ffn)), ffn
 
 
 class Encoder(nn.Module):
-    """Transformer encoder with a class token.
+    """Transformer encoder with a class token; it knows where tokens are.
 
     Args:
         config: its size and form.
@@ -118,22 +125,26 @@ class Encoder(nn.Module):
         self.norm = nn.LayerNorm(config.width, eps=1e-6)
         self.apply(_initialise)
 
-    def forward(self, tokens_BND: Tensor, valid_BN: Tensor | None = None, layers: bool = False) -> EncoderOutput:
-        """Encode patch tokens (positions already added).
+    def forward(
+        self, tokens_BND: Tensor, places: Places, valid_BN: Tensor | None = None, layers: bool = False
+    ) -> EncoderOutput:
+        """Encode patch tokens: all of a grid, or some of it.
 
         Args:
-            tokens_BND: shape (B, N, D).
+            tokens_BND: of a stem, without positions, shape (B, N, D).
+            places: which patches they are.
             valid_BN: tokens that count, boolean, shape (B, N); all when left out.
             layers: also return every block's output and MLP output.
         """
-        tokens_BND = tokens_BND.to(self.class_token.dtype)  # positions are fp32, whatever the model was cast to
+        placed_BND = tokens_BND + positions(places, self.config.width, tokens_BND.device)
+        tokens_BND = placed_BND.to(self.class_token.dtype)  # positions are fp32, whatever the model was cast to
         x = torch.cat([self.class_token.expand(tokens_BND.shape[0], 1, -1), tokens_BND], dim=1)
         if valid_BN is not None:
             valid_BN = functional.pad(valid_BN, (1, 0), value=True)
         x = x if self.config.norm == "pre" else self.norm(x)
-        output = EncoderOutput(x, [], [])
+        output = EncoderOutput(placed_BND, x, [], [])
         for block in self.blocks:
-            x, ffn = block(x, valid_BN)
+            x, ffn = block(x, valid_BN, places)
             if layers:
                 output.blocks.append(x)
                 output.ffn.append(ffn)

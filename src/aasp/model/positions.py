@@ -1,13 +1,40 @@
-"""Fixed 2-D sine-cosine positions, for a grid of any length.
+"""Where tokens are: places on a grid, and fixed 2-D sine-cosine positions for a grid of any length.
 
-Legend: G time patches x F subbands, N = G * F in time-major order, D width.
+Legend: B sequences, G time patches x F subbands, N = G * F in time-major order, n tokens of a sequence, D width.
 Source: MAE and EAT; half of the channels encode time, the other half the subband.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
+
+
+class Places(NamedTuple):
+    """Which patches of a grid the tokens of some sequences are.
+
+    Attributes:
+        grid: time patches and subbands (G, F).
+        index_Bn: n patches of each sequence, g * F + f, shape (B, n); all N in order when left out.
+    """
+
+    grid: tuple[int, int]
+    index_Bn: Tensor | None = None
+
+    def coordinates(self, device: torch.device | None = None) -> tuple[Tensor, Tensor]:
+        """Time patch and subband of each token, int64, shape (N,) or (B, n)."""
+        index = self.index_Bn
+        if index is None:
+            index = torch.arange(self.grid[0] * self.grid[1], device=device)
+        return index.div(self.grid[1], rounding_mode="floor"), index % self.grid[1]
+
+
+def positions(places: Places, width: int, device: torch.device | None = None) -> Tensor:
+    """Positions of tokens at those places, shape (N, D) or (B, n, D), fp32."""
+    of_grid = sincos_positions(places.grid, width, device)
+    return of_grid if places.index_Bn is None else of_grid[places.index_Bn]
 
 
 def sincos_positions(grid: tuple[int, int], width: int, device: torch.device | None = None) -> Tensor:

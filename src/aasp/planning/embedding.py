@@ -8,8 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from aasp.errors import AaspError
-from aasp.model.audio_encoder import WINDOWS_PER_BATCH, AudioEncoderConfig
+from aasp.model.audio_encoder import AudioEncoderConfig
 from aasp.model.pooling import pooled_width
+from aasp.model.windows import WINDOWS_PER_BATCH
 from aasp.planning import layers
 from aasp.planning.cost import Cost
 from aasp.planning.machines import Machines, audio_bytes
@@ -28,11 +29,11 @@ def embedding_cost(config: AudioEncoderConfig, seconds: float) -> Cost:
     samples = round(seconds * config.frontend.rate)
     frames = config.frontend.frames(samples)
     if frames == 0:
-        least = config.frontend.window_ms
+        least = config.frontend.shortest_ms
         raise AaspError(f"a clip of {seconds:g} s is shorter than one analysis window of {least:g} ms; give more")
     columns, window = -(-frames // config.stem.patch[0]), config.window_patches
     windows = 1 if columns <= window else len(range(0, columns - window // 2, window // 2))
-    width, mels = config.encoder.width, config.frontend.mels
+    width, mels = config.encoder.width, config.frontend.bins
     patches = min(columns, window) * (mels // config.stem.patch[1])
     convolution, rest = layers.stem(config.stem, width, mels, windows * patches)
     maps = -(-windows // WINDOWS_PER_BATCH) * layers.fusion_maps(config.stem, width)
@@ -97,7 +98,7 @@ def embedding_plan(config: AudioEncoderConfig, machines: Machines, hours: float)
         "decoding": hours * decoding / (machines.gpus * machines.cores) / 24,
         "storage": sizes[machines.audio] / (1e9 * machines.storage) / 86_400,
     }
-    subbands = config.frontend.mels // config.stem.patch[1]
+    subbands = config.frontend.bins // config.stem.patch[1]
     return EmbeddingPlan(
         hours=hours,
         window_seconds=window,

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 
+from aasp.errors import AaspError
+from aasp.features import FrontEndConfig
 from aasp.features.logmel import LogMelConfig
 from aasp.model.encoder import EncoderConfig
 from aasp.planning.cost import Cost, attention, gelu, linear, norm, product
@@ -169,8 +171,10 @@ def stem(
     return kernel if config.conv else Cost(), rest
 
 
-def front_end(config: LogMelConfig, clips: int, samples: int) -> Cost:
+def front_end(config: FrontEndConfig, clips: int, samples: int) -> Cost:
     """Log-mel of waveforms of so many samples: the filter bank's product, and the FFT's 2.5 n log2(n) apart."""
+    if not isinstance(config, LogMelConfig):
+        raise AaspError(f"plan: {type(config).__name__} is not costed; plan with model.frontend=logmel")
     frames, bins = clips * config.frames(samples), config.fft // 2 + 1
     fft = round(2.5 * config.fft * math.log2(config.fft))
     return Cost(forward=2 * frames * bins * config.mels, elementwise=frames * fft)

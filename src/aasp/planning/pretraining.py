@@ -113,7 +113,7 @@ def pretraining_plan(recipe: Recipe, machines: Machines, hours: float | None = N
     bottleneck = max(limits, key=lambda name: limits[name])
     step_seconds, clips = limits[bottleneck], recipe.steps * batch
     frontend = recipe.model.frontend
-    cached = set_hours * 3600 * frontend.frame_rate * frontend.mels
+    cached = set_hours * 3600 * frontend.frame_rate * frontend.bins
     return PretrainingPlan(
         recipe=recipe.name,
         gpus=gpus,
@@ -152,7 +152,7 @@ def check(recipe: Recipe, gpus: int) -> None:
         raise AaspError(f"steps is {recipe.steps}, data.batch {batch}; give at least 1 of each")
     if recipe.model.frontend.frames(round(crop * recipe.model.frontend.rate)) == 0:
         raise AaspError(f"data.crop_seconds is {crop:g}, less than one analysis window; give more")
-    recipe.model.stem.build(recipe.model.encoder.width, recipe.model.frontend.mels)  # knows which grids there are
+    recipe.model.stem.build(recipe.model.encoder.width, recipe.model.frontend.bins)  # knows which grids there are
     if batch % gpus:
         fewer = max(number for number in range(1, min(gpus, batch) + 1) if batch % number == 0)
         more = -(-batch // gpus) * gpus

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from aasp.errors import AaspError
 from aasp.planning import layers
 from aasp.planning.cost import Cost, gelu, linear, norm, product
-from aasp.errors import AaspError
 from aasp.pretrain.methods.aasp import AaSPConfig
 from aasp.pretrain.recipe import Recipe
 from aasp.pretrain.views import MaskingConfig
@@ -50,7 +50,7 @@ def step_cost(recipe: Recipe, clips: int | None = None) -> StepCost:
     model, masking = recipe.model, method.masking
     clips = recipe.data.batch if clips is None else clips
     samples = round(recipe.data.crop_seconds * model.frontend.rate)
-    width, mels = model.encoder.width, model.frontend.mels
+    width, mels = model.encoder.width, model.frontend.bins
     columns, subbands = -(-model.frontend.frames(samples) // model.stem.patch[0]), mels // model.stem.patch[1]
     patches, views = columns * subbands, clips * masking.views
     visible, predicted = counts(masking, patches)

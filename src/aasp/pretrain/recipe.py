@@ -64,14 +64,10 @@ class Recipe:
         check_range(self, "recipe", "steps", least=1)
         check_range(self, "recipe", "seed", least=0, below=2**63)
         check_range(self.model, "model", "window_seconds")
-        check_range(self.model.frontend, "front end", "rate mels window_ms hop_ms fft floor")
         check_range(self.model.encoder, "encoder", "width depth heads mlp_ratio")
         check_range(self.model.encoder, "encoder", "drop_path", least=0, below=1)
-        sizes = "patch taps states encoder_width encoder_depth encoder_heads frames_per_token"
-        own = [name for name in sizes.split() if hasattr(self.model.stem, name)]
-        check_range(self.model.stem, "stem", " ".join(own), least=1)
-        if self.data.crop_seconds * 1000 < self.model.frontend.window_ms:
-            told = f"shorter than one analysis window of {self.model.frontend.window_ms:g} ms"
+        if self.data.crop_seconds * 1000 < self.model.frontend.shortest_ms:
+            told = f"shorter than one analysis window of {self.model.frontend.shortest_ms:g} ms"
             raise AaspError(f"data: crop_seconds is {self.data.crop_seconds:g}, {told}; give a longer crop")
 
     @property

@@ -27,7 +27,6 @@ from aasp.stems.aape import AaPEConfig
 from aasp.stems.conv import ConvConfig
 from aasp.training.optim import OptimizerConfig
 
-
 BASE = AaSPConfig(
     masking=MaskingConfig(views=16, predicted=0.25),
     teacher=TeacherConfig(momentum=0.9998, final_momentum=0.99999, ramp=0.25),

@@ -56,8 +56,7 @@ def listen(model: AudioEncoder, batch: Mapping[str, Tensor], gain_db: float | No
 
 def see_all(model: AudioEncoder, clips: Clips, layers: bool = False) -> EncoderOutput:
     """Encode every patch; tokens (B, 1 + N, D), the class token first."""
-    tokens = model.stem(clips.mel, clips.valid)
-    return model.encoder(tokens + model.positions(clips.mel.shape[1], tokens.device), clips.valid, layers)
+    return model.encoder(model.stem(clips.mel, clips.valid), model.places(clips.mel), clips.valid, layers)
 
 
 def see(model: AudioEncoder, clips: Clips, patches: Tensor, valid: Tensor) -> Tensor:
@@ -72,9 +71,9 @@ def see(model: AudioEncoder, clips: Clips, patches: Tensor, valid: Tensor) -> Te
     Returns:
         Tokens of the views one after another, the class token first, shape (B * V, 1 + n, D).
     """
-    places = model.positions(clips.mel.shape[1], clips.mel.device)[patches]
-    tokens = model.stem.views(clips.mel, patches, clips.valid) + places
-    return model.encoder(tokens.flatten(0, 1), None if clips.valid is None else valid.flatten(0, 1)).last
+    tokens = model.stem.views(clips.mel, patches, clips.valid).flatten(0, 1)
+    places = model.places(clips.mel, patches.flatten(0, 1))
+    return model.encoder(tokens, places, None if clips.valid is None else valid.flatten(0, 1)).last
 
 
 @dataclass(frozen=True)

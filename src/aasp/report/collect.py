@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from aasp.audio.io import read
+from aasp.errors import AaspError
 from aasp.model.audio_encoder import AudioEncoder
 from aasp.pretrain.methods.aasp import AaSPConfig
 from aasp.pretrain.recipe import Recipe
@@ -16,7 +17,7 @@ from aasp.report.comparison import Reading, rows_of
 from aasp.report.embedding_map import plane
 from aasp.report.scores import TaskScores
 from aasp.report.story import Found, Story
-from aasp.stems.aape import AaPE
+from aasp.stems.states import States
 
 SHOWN = (
     ("am tone", "6.1", "A tone, loudness swinging"),
@@ -50,21 +51,24 @@ def collect(
         readings: of the encoders to map, by name.
         metrics: the run's record.
         facts: how it was made, HTML by term.
+
+    Raises:
+        AaspError: the model's stem has no states to show.
     """
     assert isinstance(recipe.method, AaSPConfig), "the demo is about AaSP"
-    assert isinstance(trained.stem, AaPE) and isinstance(untrained.stem, AaPE), "the demo is about AaPE"
+    stem, stem_before = _states(trained), _states(untrained)
     notes, signals = rows_of(data, "notes"), rows_of(data, "signals")
     test = [row for row in signals if row["split"] == "test"]
     rate = trained.config.frontend.frame_rate
     waves = lambda rows: [read(row["path"], rate=trained.config.frontend.rate) for row in rows]
 
     _, known = findings.listen(trained, waves(test))
-    now = findings.estimate(trained.stem, known, rate)
+    now = findings.estimate(stem, known, rate)
 
     shown = [(f"{name}, {hertz} Hz", _first(test, kind=kind, rate=hertz)) for kind, hertz, name in SHOWN]
     shown.append(("Strings playing tremolo", _middle(notes, TREMOLO)))
     clips, mel = findings.listen(trained, waves([row for _, row in shown]))
-    heard = findings.estimate(trained.stem, mel, rate)
+    heard = findings.estimate(stem, mel, rate)
     found = [Found(shown[k][0], clips[k], heard.rate_hz[k], heard.strength[k]) for k in range(len(shown))]
 
     (note,) = waves([_middle(notes, STEADY)])
@@ -77,14 +81,21 @@ def collect(
         visible=findings.views(steady, recipe.method.masking)[:3],
         found=found,
         now=now,
-        start=findings.estimate(untrained.stem, known, rate),
+        start=findings.estimate(stem_before, known, rate),
         true_hz=np.array([float(row["rate"]) for row in test]),
-        kernels=findings.typical_kernels(trained.stem, now, rate),
+        kernels=findings.typical_kernels(stem, now, rate),
         frame_rate=rate,
         maps={name.capitalize(): plane(reading.notes) for name, reading in readings.items()},
         families=np.array([row["family"] for row in notes]),
         facts=facts,
     )
+
+
+def _states(model: AudioEncoder) -> States:
+    if model.stem.states is None:
+        kind = type(model.stem).__name__
+        raise AaspError(f"the report shows the states of a stem, and {kind} has none; pre-train with model.stem=aape")
+    return model.stem.states
 
 
 def _first(rows: Sequence[dict[str, str]], **wanted: str) -> dict[str, str]:

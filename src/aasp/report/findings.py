@@ -13,12 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aasp.features.logmel import LogMel, LogMelConfig
+from aasp.features import FrontEnd
 from aasp.pretrain.views import MaskingConfig, draw_masks
 from aasp.report.spectrogram import Spectrogram
-from aasp.stems.aape import AaPE
 from aasp.stems.contract import Stem
-from aasp.stems.sblu import bilateral_laplace, kernel
+from aasp.stems.states import States
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ class Sees(Protocol):
     """What has a log-mel and a patch embedding: a model, a subject of the laboratory."""
 
     @property
-    def frontend(self) -> LogMel: ...
+    def frontend(self) -> FrontEnd: ...
 
     @property
     def stem(self) -> Stem: ...
@@ -54,17 +53,15 @@ def listen(model: Sees, waves: Sequence[np.ndarray]) -> tuple[list[Spectrogram],
         mel_BTM = model.frontend(torch.from_numpy(np.stack(waves)))[0]
     mel_BTM = mel_BTM[:, : mel_BTM.shape[1] // model.stem.patch[0] * model.stem.patch[0]]
     front, (frames, bins) = model.frontend.config, model.stem.patch
-    hertz = band_centres(front)
+    hertz = front.centres()
     return [Spectrogram(mel, hertz, front.frame_rate, (frames, bins)) for mel in mel_BTM.numpy()], mel_BTM
 
 
 @torch.no_grad()
-def estimate(stem: AaPE, mel_BTM: Tensor, frame_rate: float) -> Estimates:
+def estimate(stem: States, mel_BTM: Tensor, frame_rate: float) -> Estimates:
     """Estimated parameters of every patch, and which of its states answers strongest."""
-    c = stem.config
     alpha, beta = stem.estimate(mel_BTM)
-    windows = stem.windows(stem.cut(mel_BTM))
-    real, imag = bilateral_laplace(windows, alpha, beta, phase=c.phase, window=c.window, gain="unit")
+    real, imag = stem.responses(mel_BTM, gain="unit")
     magnitude = torch.hypot(real, imag)
     strength, strongest = magnitude.max(-1)
     hertz = beta * frame_rate / (2 * torch.pi)
@@ -74,18 +71,17 @@ def estimate(stem: AaPE, mel_BTM: Tensor, frame_rate: float) -> Estimates:
 
 
 @torch.no_grad()
-def typical_kernels(stem: AaPE, estimates: Estimates, frame_rate: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def typical_kernels(stem: States, estimates: Estimates, frame_rate: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Kernels at each state's median parameters, states in order of frequency.
 
     Returns:
         Real and imaginary weights, each (S, K), and frequencies in Hz (S,).
     """
-    c = stem.config
     middle = lambda values: torch.from_numpy(np.median(values, axis=(0, 1, 2)))
     alpha, beta_hz = middle(estimates.alpha), middle(estimates.beta_hz)
     order = beta_hz.argsort()
     beta = 2 * torch.pi * beta_hz / frame_rate
-    real, imag = kernel(alpha[order], beta[order], c.taps, phase=c.phase, window=c.window, gain="unit")
+    real, imag = stem.kernels(alpha[order], beta[order], gain="unit")
     return real.numpy(), imag.numpy(), beta_hz[order].numpy()
 
 
@@ -94,9 +90,3 @@ def views(clip: Spectrogram, masking: MaskingConfig, *, seed: int = 0) -> np.nda
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return draw_masks(masking, clip.grid, torch.tensor([clip.grid[0]])).visible[0].numpy()
-
-
-def band_centres(front: LogMelConfig) -> np.ndarray:
-    """Centre frequency of each mel bin in Hz, shape (M,)."""
-    low, high = (1127 * np.log1p(hertz / 700) for hertz in (front.low_hz, front.high_hz))
-    return 700 * np.expm1(np.linspace(low, high, front.mels + 2)[1:-1] / 1127)

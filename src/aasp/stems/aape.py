@@ -1,11 +1,17 @@
 """AaPE: conv patch tokens fused with adaptive features of the modulations that the patches would alias.
 
-Legend: B clips, V views, G x F grid of patches, P frames x R mel bins of a patch, K taps, S states, D width.
+    token = fuse [ project(x) ; norm(C y) ]        conv token, and features of equal footing
+    y     = SBLU(windows of B x; Λ)                both parts of each state, and its log-magnitude
+    Λ     = α, β of each state                     estimated by the Lambda Encoder from the patch x
+
+Legend: B clips, G x F grid of patches, P frames x R mel bins of a patch, K taps, S states, D width.
 Source: the paper's patch embedding (conv tokens, Lambda Encoder, SBLU, fusion); shapes, bounds and fusion are ours.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,11 +20,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from aasp.casting import widened, without_autocast
+from aasp.config import check_range
 from aasp.errors import AaspError
 from aasp.stems.contract import StemConfig
 from aasp.stems.conv import PatchProjection
-from aasp.stems.lambda_encoder import LambdaEncoder, bounded, start_logits
-from aasp.stems.sblu import Gain, Phase, Window, bilateral_laplace
+from aasp.stems.lambda_encoder import ALPHA_RANGE, LambdaEncoder, beta_range, bounded, saturated, start_logits
+from aasp.stems.sblu import Complex, Gain, Phase, Window, bilateral_laplace
+from aasp.stems.states import Change, States
 from aasp.stems.windowed import WindowedStem, around, check_taps
 
 
@@ -61,6 +69,7 @@ class AaPEConfig(StemConfig):
     frames_per_token: int = 2
 
     def __post_init__(self) -> None:
+        check_range(self, "stem", "patch states encoder_width encoder_depth encoder_heads frames_per_token", least=1)
         check_taps(self.patch, self.taps)
         frames = self.patch[0]
         if frames % self.frames_per_token:
@@ -72,7 +81,7 @@ class AaPEConfig(StemConfig):
         return AaPE(width, mels, self)
 
 
-class AaPE(WindowedStem):
+class AaPE(WindowedStem, States):
     """Aliasing-aware patch embedding, a drop-in for the patch convolution of any spectrogram transformer.
 
     Args:
@@ -90,6 +99,7 @@ class AaPE(WindowedStem):
         config = config or AaPEConfig()
         super().__init__(width, mels, config.patch, config.taps, config.leaky)
         self.config = c = config
+        self.count, self.phase, self.window, self.gain, self.trained = c.states, c.phase, c.window, c.gain, c.parameters
         if c.conv:
             self.project = PatchProjection(self.patch, width)
         self.input_matrix = nn.Linear(self.patch[1], c.states, bias=False)
@@ -111,14 +121,19 @@ class AaPE(WindowedStem):
         return self.windows(patches), *self.parameters_of(patches)
 
     def token(self, patches: Tensor, windows: Tensor, seen: Tensor | None, *others: Tensor) -> Tensor:
-        return self._fused(patches, self._sblu(windows, *others))
+        y = self.sblu(windows, *others)
+        return folded(self, patches, y) if self._as_built() else self.plain(patches, y)
 
-    def estimate(self, mel_BTM: Tensor) -> tuple[Tensor, Tensor]:
-        """Decay per frame and frequency in radians per frame of every patch and state, each (B, G, F, S)."""
-        return self.parameters_of(self.cut(mel_BTM))
+    def plain(self, patches: Tensor, y: Tensor) -> Tensor:
+        """Tokens (..., D) of patches (..., P, R) and SBLU features (..., 3 S), as the equation has them."""
+        features = self.norm(self.output_matrix(y.to(self.output_matrix.weight.dtype)))
+        if not self.config.conv:
+            return features
+        conv_token = self.project(patches)
+        return self.fuse(torch.cat([conv_token, features.to(conv_token.dtype)], dim=-1))
 
     def parameters_of(self, patches: Tensor) -> tuple[Tensor, Tensor]:
-        """Decay and frequency, each (B, G, F, S), for patches (B, G, F, P, R)."""
+        """Λ: decay and frequency, each (B, G, F, S), for patches (B, G, F, P, R)."""
         if self.config.parameters == "estimated":
             logits = self.lambda_encoder(patches)
         else:
@@ -133,34 +148,113 @@ class AaPE(WindowedStem):
         signal = widened(self.input_matrix(patches))  # (B, G, F, P, S)
         return around(signal, self.taps) - signal.mean(3, keepdim=True).transpose(3, 4)
 
-    def _sblu(self, windows: Tensor, alpha: Tensor, beta: Tensor) -> Tensor:
+    def sblu(self, windows: Tensor, alpha: Tensor, beta: Tensor) -> Tensor:
         """SBLU features (..., 3 S): both parts of y, and its log-magnitude (..., 2 S without it)."""
-        c = self.config
         with without_autocast(windows):
-            real, imag = bilateral_laplace(windows, alpha, beta, phase=c.phase, window=c.window, gain=c.gain)
-            if not c.magnitude:
+            real, imag = self._analysed(windows, alpha, beta, self.gain)
+            if not self.config.magnitude:
                 return torch.cat([real, imag], dim=-1)
             magnitude = 0.5 * torch.log(real.square() + imag.square() + 1e-6)
         return torch.cat([real, imag, magnitude], dim=-1)
 
-    def _fused(self, patches: Tensor, y: Tensor) -> Tensor:
-        """fuse(concat(project(patches), norm(output_matrix(y)))), with the linear maps multiplied before any token is.
+    def _analysed(self, windows: Tensor, alpha: Tensor, beta: Tensor, gain: Gain) -> Complex:
+        return bilateral_laplace(windows, alpha, beta, phase=self.phase, window=self.window, gain=gain)
 
-        All that is not linear in the norm is a token's deviation, whose square is a quadratic form in y. So nothing but
-        the token itself is as wide as a token, and no token is multiplied by a matrix of width by width.
-        """
-        tokens: Tensor = self.norm.bias
-        by_sblu = None
+    def _as_built(self) -> bool:
+        """Whether the four maps are ours and nobody listens: then no one can tell that they were not called."""
+        return all(type(one) is kind and not _listeners(one) for one, kind in self._maps())
+
+    def _maps(self) -> Iterator[tuple[nn.Module, type[nn.Module]]]:
+        yield self.output_matrix, nn.Linear
+        yield self.norm, nn.LayerNorm
         if self.config.conv:
-            by_conv, by_sblu = self.fuse.weight.split(self.width, dim=1)
-            constant = by_conv @ self.project.bias + by_sblu @ self.norm.bias + self.fuse.bias
-            tokens = functional.linear(patches.flatten(-2), by_conv @ self.project.weight, constant)
-        with without_autocast(y):
-            weight, bias = self.output_matrix.weight.to(y.dtype), self.output_matrix.bias.to(y.dtype)
-            centred = torch.cat([weight - weight.mean(0), (bias - bias.mean())[:, None]], dim=1)
-            y = functional.pad(y, (0, 1), value=1.0)
-            variance = (y @ (centred.T @ centred / self.width) * y).sum(-1, keepdim=True).clamp_min(0)
-            y = y * torch.rsqrt(variance + self.norm.eps)
-            scaled = self.norm.weight[:, None] * centred
-            features = functional.linear(y, scaled if by_sblu is None else by_sblu.to(y.dtype) @ scaled)
-        return tokens + features.to(tokens.dtype)
+            yield self.project, PatchProjection
+            yield self.fuse, nn.Linear
+
+    @torch.no_grad()
+    def diagnostics(self, mel_BTM: Tensor) -> dict[str, Tensor]:
+        """Mean, spread and saturation (share at a bound) of alpha and beta, and the window mass cut off."""
+        alpha, beta = self.estimate(mel_BTM[:8])
+        measures = {"window_cut": torch.exp(-alpha * self.taps / 2).mean()}
+        for name, value, bounds in zip(("alpha", "beta"), (alpha, beta), self.bounds, strict=True):
+            low, high = saturated(value, bounds)
+            measures |= {
+                f"{name}_mean": value.mean(),
+                f"{name}_spread": value.flatten(0, 2).std(0).mean(),
+                f"{name}_saturation": (low | high).float().mean(),
+            }
+        return measures
+
+    def gradient_diagnostics(self) -> dict[str, Tensor]:
+        """Gradient norm of all but the convolution."""
+        gradients = [p.grad for n, p in self.named_parameters() if p.grad is not None and not n.startswith("project.")]
+        return {"sblu_gradient_norm": torch.stack(torch._foreach_norm(gradients)).norm()} if gradients else {}
+
+    def estimate(self, mel_BTM: Tensor) -> tuple[Tensor, Tensor]:
+        return self.parameters_of(self.cut(mel_BTM))
+
+    def responses(self, mel_BTM: Tensor, gain: Gain | None = None) -> Complex:
+        patches = self.cut(mel_BTM)
+        return self._analysed(self.windows(patches), *self.parameters_of(patches), gain or self.gain)
+
+    @property
+    def pickup(self) -> Tensor:
+        return self.input_matrix.weight.detach().sum(1, dtype=torch.float64)
+
+    @property
+    def bounds(self) -> tuple[tuple[float, float], tuple[float, float]]:
+        return ALPHA_RANGE, beta_range(self.patch[0])
+
+    def start(self) -> tuple[Tensor, Tensor]:
+        return bounded(start_logits(self.count, self.patch[0]), self.patch[0])
+
+    def untrained(self) -> AaPE:
+        return AaPE(self.width, self.mels, self.config)
+
+    def changed(self, change: Change) -> AaPE:
+        other = deepcopy(self)
+        other.parameters_of = lambda patches: change(*self.parameters_of(patches))  # type: ignore[method-assign]
+        return other
+
+    @torch.no_grad()
+    def silenced(self) -> AaPE:
+        other = deepcopy(self)
+        other.norm.weight.zero_()
+        other.norm.bias.zero_()
+        return other
+
+    @torch.no_grad()
+    def sounding(self) -> AaPE:
+        other = deepcopy(self)
+        if self.config.conv:
+            other.fuse.weight[:, self.width :].copy_(torch.eye(self.width))
+        return other
+
+
+def folded(stem: AaPE, patches: Tensor, y: Tensor) -> Tensor:
+    """`AaPE.plain`, with the linear maps multiplied before any token is.
+
+    All that is not linear in the norm is a token's deviation, whose square is a quadratic form in y. So nothing but
+    the token itself is as wide as a token, and no token is multiplied by a matrix of width by width.
+    """
+    tokens: Tensor = stem.norm.bias
+    by_sblu = None
+    if stem.config.conv:
+        by_conv, by_sblu = stem.fuse.weight.split(stem.width, dim=1)
+        constant = by_conv @ stem.project.bias + by_sblu @ stem.norm.bias + stem.fuse.bias
+        tokens = functional.linear(patches.flatten(-2), by_conv @ stem.project.weight, constant)
+    with without_autocast(y):
+        weight, bias = stem.output_matrix.weight.to(y.dtype), stem.output_matrix.bias.to(y.dtype)
+        centred = torch.cat([weight - weight.mean(0), (bias - bias.mean())[:, None]], dim=1)
+        y = functional.pad(y, (0, 1), value=1.0)
+        variance = (y @ (centred.T @ centred / stem.width) * y).sum(-1, keepdim=True).clamp_min(0)
+        y = y * torch.rsqrt(variance + stem.norm.eps)
+        scaled = stem.norm.weight[:, None] * centred
+        features = functional.linear(y, scaled if by_sblu is None else by_sblu.to(y.dtype) @ scaled)
+    return tokens + features.to(tokens.dtype)
+
+
+def _listeners(module: nn.Module) -> bool:
+    """Whether hooks would fire if it were called."""
+    hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return any(getattr(module, name) for name in hooks)

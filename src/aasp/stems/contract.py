@@ -7,6 +7,7 @@ patches in time-major order (n = g * F + f), each P frames x R mel bins; n visib
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -14,12 +15,15 @@ from torch.nn import functional
 
 from aasp.errors import AaspError
 
+if TYPE_CHECKING:
+    from aasp.stems.states import States
+
 
 class StemConfig(ABC):
     """What a stem's configuration, a frozen dataclass, has besides its own fields.
 
     Attributes:
-        patch: (frames P, mel bins R) of one patch.
+        patch: (frames P, mel bins R) of one patch: the stride.
     """
 
     patch: tuple[int, int]
@@ -49,6 +53,11 @@ class Stem(nn.Module, ABC):
         self.subbands = mels // patch[1]
 
     @property
+    def stride(self) -> tuple[int, int]:
+        """Frames and mel bins from one patch to the next: a patch, since patches do not overlap."""
+        return self.patch
+
+    @property
     def receptive_field(self) -> int:
         """Frames that a token looks at, centred on its patch."""
         return self.patch[0]
@@ -62,6 +71,19 @@ class Stem(nn.Module, ABC):
         columns, subbands = self.grid(frames)
         valid_BG = torch.arange(columns, device=frames_B.device) * self.patch[0] < frames_B[:, None]
         return valid_BG.repeat_interleave(subbands, dim=1)
+
+    def diagnostics(self, mel_BTM: Tensor) -> dict[str, Tensor]:
+        """What a training's record should tell of this stem, measured on a batch: 0-d tensors by name."""
+        return {}
+
+    def gradient_diagnostics(self) -> dict[str, Tensor]:
+        """The same, of what can be read between backward and the optimizer's step."""
+        return {}
+
+    @property
+    def states(self) -> States | None:
+        """The stem as one that can be looked into (`aasp.stems.states`), where its tokens hold states; else None."""
+        return None
 
     def as_mel(self, mel_BTM: object) -> Tensor:
         """A log-mel in the stem's own precision: that of its weights, if it has any.

@@ -7,7 +7,9 @@ Source: the paper names a "shallow Transformer" that estimates per-patch paramet
 from __future__ import annotations
 
 import math
+from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -18,6 +20,9 @@ ALPHA_RANGE = (0.02, 1.0)
 """Decay per frame: a window of 50 frames down to one, at the bounds (ours)."""
 ALPHA_START = 0.2
 LOGIT_DEVIATION = 0.02
+AT_BOUND = 0.02
+"""Nearer to a bound than this share of the range, a parameter counts as saturated."""
+Values = TypeVar("Values", Tensor, np.ndarray)
 
 
 def beta_range(stride: int) -> tuple[float, float]:
@@ -41,6 +46,13 @@ def bounded(logits: Tensor, stride: int) -> tuple[Tensor, Tensor]:
     low, high = beta_range(stride)
     alpha = ALPHA_RANGE[0] + (ALPHA_RANGE[1] - ALPHA_RANGE[0]) * share[..., 0, :]
     return alpha, low + (high - low) * share[..., 1, :]
+
+
+def saturated(value: Values, bounds: tuple[float, float]) -> tuple[Values, Values]:
+    """Which values (an array or a tensor) lie at the lower bound, and which at the upper one: boolean, as shaped."""
+    low, high = bounds
+    margin = AT_BOUND * (high - low)
+    return value < low + margin, value > high - margin
 
 
 class LambdaEncoder(nn.Module):

@@ -90,6 +90,8 @@ def check_taps(patch: tuple[int, int], taps: int) -> None:
         AaspError: it can't.
     """
     frames = patch[0]
+    if min(patch) < 1:
+        raise AaspError(f"stem: patch is {patch[0]},{patch[1]}; give at least 1 frame and 1 mel bin, as in 16,16")
     if taps < frames or (taps - frames) % 2:
         raise AaspError(
             f"stem: taps {taps} must be the patch's {frames} frames plus an even number, so that the window is centred "

@@ -11,7 +11,6 @@ from aasp.aliasing.kernels.uncertain import number, over_clips, percent
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
 from aasp.model.encoder import EncoderConfig
 from aasp.stems.aape import AaPE, AaPEConfig
-from aasp.stems.health import stem_health
 from aasp.stems.lambda_encoder import ALPHA_RANGE
 from aasp.training.randomness import seed
 
@@ -64,7 +63,7 @@ def test_saturation_is_the_health_logs():
     alphas = [x.numpy() for x in stem.estimate(mel)[0].detach()]
     found = parameters.saturation(alphas, ALPHA_RANGE)
     assert (found["low"]["estimate"], found["high"]["estimate"]) == pytest.approx((4 / 16, 1 / 16))
-    health = stem_health(stem, mel)["alpha_saturation"].item()
+    health = stem.diagnostics(mel)["alpha_saturation"].item()
     assert found["low"]["estimate"] + found["high"]["estimate"] == pytest.approx(health)
 
 

@@ -24,8 +24,8 @@ from aasp.errors import AaspError
 from aasp.report import findings
 from aasp.report.rates import density
 from aasp.report.spectrogram import Spectrogram
-from aasp.stems.aape import AaPE
-from aasp.stems.lambda_encoder import ALPHA_RANGE, beta_range
+from aasp.stems.lambda_encoder import beta_range
+from aasp.stems.states import States
 
 SHOWN = 3
 """Clips that are drawn: the first ones."""
@@ -61,7 +61,7 @@ def measure(
     band = tuple(w * frame_rate / (2 * np.pi) for w in beta_range(patch[0]))
     clips = [_listen(subject, file) for file in files]
     chosen = sorted({round(k) for k in np.linspace(0, len(clips) - 1, min(LINEARISED, len(clips)))})
-    total = len(chosen) + (3 * len(clips) if isinstance(subject.stem, AaPE) else 0)
+    total = len(chosen) + (3 * len(clips) if subject.stem.states else 0)
     done = iter(range(1, total + 1))
     step = lambda: progress(next(done), total)
     found: dict[str, Any] = {
@@ -77,8 +77,8 @@ def measure(
         "pull": pulls(),
         "evolution": {name: [list(point) for point in points] for name, points in origin.evolution.items()},
     }
-    if isinstance(subject.stem, AaPE):
-        found |= _estimated(subject, subject.stem, files, clips, band, origin, step)
+    if subject.stem.states is not None:
+        found |= _estimated(subject, subject.stem.states, files, clips, band, origin, step)
     return found
 
 
@@ -159,14 +159,14 @@ def _of_channels(found: Sequence[Kernels], frame_rate: float, low_hz: float) -> 
 
 def _estimated(
     subject: LogMelSubject,
-    stem: AaPE,
+    stem: States,
     files: Sequence[str],
     clips: Sequence[Clip],
     band: tuple[float, ...],
     origin: Origin,
     step: Callable[[], None],
 ) -> dict[str, Any]:
-    """What only a stem with a Lambda has: its parameters, and what interventions on them change."""
+    """What only a stem with states has: its parameters, and what interventions on them change."""
     frame_rate = subject.frontend.config.frame_rate
     hertz = frame_rate / (2 * np.pi)
     fresh = parameters.untrained(stem, origin.seed or 0)
@@ -193,18 +193,18 @@ def _estimated(
             effects[how].append(interventions.change(stem, other, mel))
         step()
 
-    c, (origin_alpha, origin_beta) = stem.config, parameters.starts(stem)
+    (origin_alpha, origin_beta), (decays, _) = parameters.starts(stem), stem.bounds
     everything = [np.concatenate([x.ravel() for x in values]) for values in (alphas, betas)]
     return {
         "overlays": overlays,
         "parameters": {
-            "learned": c.parameters,
-            "taps": c.taps,
-            "states": c.states,
+            "learned": stem.trained,
+            "taps": stem.taps,
+            "states": stem.count,
             "seed": origin.seed,
-            "alpha": parameters.describe(alphas, start_alphas, origin_alpha, ALPHA_RANGE),
+            "alpha": parameters.describe(alphas, start_alphas, origin_alpha, decays),
             "beta": parameters.describe(betas, start_betas, hertz * origin_beta, (band[0], band[1])),
-            "density": density(everything[0], everything[1], ALPHA_RANGE, (band[0], band[1])).astype(int).tolist(),
+            "density": density(everything[0], everything[1], decays, (band[0], band[1])).astype(int).tolist(),
             "starts": {"alpha": origin_alpha.tolist(), "beta_hz": (hertz * origin_beta).tolist()},
         },
         "interventions": {

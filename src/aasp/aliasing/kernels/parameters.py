@@ -13,9 +13,8 @@ import torch
 
 from aasp.aliasing.kernels.uncertain import Measured, of_weights, over_clips
 from aasp.report.rates import shares
-from aasp.stems.aape import AaPE
-from aasp.stems.health import saturated
-from aasp.stems.lambda_encoder import bounded, start_logits
+from aasp.stems.lambda_encoder import saturated
+from aasp.stems.states import States
 
 Bounds = tuple[float, float]
 
@@ -81,20 +80,20 @@ def distance(values: Sequence[np.ndarray], origin_S: np.ndarray, bounds: Bounds)
     return np.array([np.abs(x - origin_S).mean() for x in values]) / (bounds[1] - bounds[0])
 
 
-def starts(stem: AaPE) -> tuple[np.ndarray, np.ndarray]:
+def starts(stem: States) -> tuple[np.ndarray, np.ndarray]:
     """Decay per frame and frequency in radians per frame that the states of a new stem are spread at, each (S,)."""
-    alpha, beta = bounded(start_logits(stem.config.states, stem.patch[0]), stem.patch[0])
+    alpha, beta = stem.start()
     return alpha.numpy(), beta.numpy()
 
 
-def untrained(stem: AaPE, seed: int) -> AaPE:
+def untrained(stem: States, seed: int) -> States:
     """The same stem with the weights that a model begins with which is made from this seed.
 
     An `AudioEncoder` makes its stem before anything else that is random.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return AaPE(stem.width, stem.mels, stem.config).eval()
+        return stem.untrained().eval()
 
 
 def describe(

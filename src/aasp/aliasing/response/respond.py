@@ -17,7 +17,7 @@ from aasp.aliasing.response.stages import Stage
 from aasp.aliasing.response.stimuli import BAND, MelModulations, Modulations, Settings, WaveModulations, alias
 from aasp.aliasing.subjects import LogMelSubject, Subject
 from aasp.errors import AaspError
-from aasp.stems.aape import AaPE
+from aasp.stems.states import States
 
 PHASES, SUBBAND_PHASES = 8, 4
 SILENT = 1e-12
@@ -140,9 +140,8 @@ def _ratio(part: np.ndarray, whole: np.ndarray) -> float | None:
 def _expected(subject: LogMelSubject, stage: Stage, stimuli: Modulations, rows: list[dict[str, Any]]) -> dict[str, Any]:
     """The Fourier transform of the taps, in the form of what was measured."""
     rate, stem = subject.frontend.config.frame_rate, subject.stem
-    if stage.name == "states":
-        assert isinstance(stem, AaPE)
-        return _states_expected(stem, stimuli, rows, rate)
+    if stage.name == "states" and stem.states is not None:
+        return _states_expected(stem.states, stimuli, rows, rate)
     if not theory.is_linear(stem):
         return {"linear": False, "theory": None}
     H = np.stack([theory.transform(taps, stimuli.hz, rate) for taps in theory.impulse_responses(stem)])
@@ -151,10 +150,10 @@ def _expected(subject: LogMelSubject, stage: Stage, stimuli: Modulations, rows: 
     return {"linear": True, "theory": together.tolist(), "theory_by_subband": alone.T.tolist()}
 
 
-def _states_expected(stem: AaPE, stimuli: Modulations, rows: list[dict[str, Any]], rate: float) -> dict[str, Any]:
+def _states_expected(stem: States, stimuli: Modulations, rows: list[dict[str, Any]], rate: float) -> dict[str, Any]:
     """Of each state, with the decay and frequency that are estimated, on the mean, for this very modulation."""
     phases = (2 * np.pi * np.arange(PHASES) / PHASES).tolist()
-    shape = (stem.subbands, stem.config.states)
+    shape = (stem.subbands, stem.count)
     pairs = lambda x: np.sqrt(np.square(np.abs(x)).reshape(*shape, 2).sum(-1))
     expected, measured, limits, beta_hz = [], [], [], []
     for hz, row in zip(stimuli.hz, rows, strict=True):
@@ -168,7 +167,7 @@ def _states_expected(stem: AaPE, stimuli: Modulations, rows: list[dict[str, Any]
     rms = lambda per_state: [float(np.sqrt(np.square(x).sum() / (2 * x.size))) for x in per_state]
     middle = stem.subbands // 2
     return {
-        "linear": stem.config.parameters != "estimated",
+        "linear": stem.trained != "estimated",
         "theory": rms(expected),
         "long_window": None if limits[0] is None else rms(limits),
         "states": {

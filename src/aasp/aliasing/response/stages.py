@@ -14,8 +14,7 @@ from torch import Tensor
 from aasp.aliasing.subjects import LogMelSubject, StemSubject, Subject
 from aasp.errors import AaspError
 from aasp.model.pooling import over_frequency
-from aasp.stems.aape import AaPE
-from aasp.stems.sblu import bilateral_laplace
+from aasp.stems.states import States
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ def stages(subject: Subject, wanted: tuple[str, ...]) -> list[Stage]:
 
     Args:
         subject: who is examined.
-        wanted: "stem" (with the states of an AaPE before it), "encoder".
+        wanted: "stem" (with the states before it, of a stem that has some), "encoder".
 
     Raises:
         AaspError: there are none: a waveform's encoder has no stem, a stem no encoder.
@@ -46,8 +45,8 @@ def stages(subject: Subject, wanted: tuple[str, ...]) -> list[Stage]:
     found = []
     if isinstance(subject, LogMelSubject):
         stem = subject.stem
-        if "stem" in wanted and isinstance(stem, AaPE):
-            found.append(Stage("states", lambda mel_BTM: states(stem, mel_BTM), 2))
+        if "stem" in wanted and (inner := stem.states) is not None:
+            found.append(Stage("states", lambda mel_BTM: states(inner, mel_BTM), 2))
         if "stem" in wanted:
             read = lambda mel_BTM: over_frequency(stem(mel_BTM), stem.subbands, flat=True)
             found.append(Stage("stem", read, stem.width))
@@ -61,9 +60,6 @@ def stages(subject: Subject, wanted: tuple[str, ...]) -> list[Stage]:
     return found
 
 
-def states(stem: AaPE, mel_BTM: Tensor) -> Tensor:
+def states(stem: States, mel_BTM: Tensor) -> Tensor:
     """Real and imaginary part of every state, before fusion, (B, G, F S 2)."""
-    c, patches = stem.config, stem.cut(mel_BTM)
-    options = dict(phase=c.phase, window=c.window, gain=c.gain)
-    parts = bilateral_laplace(stem.windows(patches), *stem.parameters_of(patches), **options)  # type: ignore[arg-type]
-    return torch.stack(parts, dim=-1).flatten(2)
+    return torch.stack(stem.responses(mel_BTM), dim=-1).flatten(2)

@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 
 from aasp.aliasing.response.stimuli import margin_of
-from aasp.stems.aape import AaPE
 from aasp.stems.contract import Stem
-from aasp.stems.sblu import kernel
+from aasp.stems.states import States
 
 LINEAR = 1e-4
 """Largest error of superposition, relative, of a stem that counts as linear."""
@@ -49,36 +48,34 @@ def impulse_responses(stem: Stem) -> np.ndarray:
     return torch.stack(taps).double().numpy()
 
 
-def state_taps(stem: AaPE, alpha_FS: Tensor, beta_FS: Tensor) -> np.ndarray:
+def state_taps(stem: States, alpha_FS: Tensor, beta_FS: Tensor) -> np.ndarray:
     """Taps of every SBLU state for a signal that all bins of its subband share: real and imaginary, (K, F S 2).
 
     The unit sees the signal less its mean over the patch, which is a kernel too.
     """
-    c, frames = stem.config, stem.patch[0]
+    frames = stem.patch[0]
     alpha, beta = alpha_FS.detach().double(), beta_FS.detach().double()
-    real, imag = kernel(alpha, beta, c.taps, phase=c.phase, window=c.window, gain=c.gain)
+    real, imag = stem.kernels(alpha, beta)
     w_FSK2 = torch.stack([real, imag], dim=-1)
-    first = (c.taps - frames) // 2
+    first = (stem.taps - frames) // 2
     w_FSK2[..., first : first + frames, :] -= w_FSK2.sum(2, keepdim=True) / frames
-    share_S = stem.input_matrix.weight.detach().double().sum(1)
-    return (share_S[:, None, None] * w_FSK2).permute(2, 0, 1, 3).flatten(1).numpy()
+    return (stem.pickup[:, None, None] * w_FSK2).permute(2, 0, 1, 3).flatten(1).numpy()
 
 
-def long_window(stem: AaPE, alpha_FS: Tensor, beta_FS: Tensor, hz: np.ndarray, frame_rate: float) -> np.ndarray | None:
+def long_window(stem: States, alpha_FS: Tensor, beta_FS: Tensor, hz: np.ndarray, frame_rate: float) -> np.ndarray | None:
     """|H| of every state for K → ∞, (frequencies, F S), where the literature has it: in even phase, with even K.
 
     H = (4 / L) sinh²(L / 2) cos(θ / 2) / (cosh L - cos θ). It knows nothing of K taps, nor of the mean taken out.
     """
-    c = stem.config
-    if c.phase != "even" or c.window != "two-sided" or c.taps % 2:
+    if stem.phase != "even" or stem.window != "two-sided" or stem.taps % 2:
         return None
     alpha, beta = alpha_FS.detach().double(), beta_FS.detach().double()
     L = torch.complex(alpha, beta).flatten()
     theta = torch.from_numpy(2 * np.pi * np.asarray(hz, dtype=float) / frame_rate)[:, None]
     H = 4 / L * torch.sinh(L / 2).square() * torch.cos(theta / 2) / (torch.cosh(L) - torch.cos(theta))
-    share = stem.input_matrix.weight.detach().double().sum(1).abs().expand_as(alpha).flatten()
-    if c.gain == "unit":
-        real, imag = kernel(alpha, beta, c.taps, phase=c.phase, window=c.window, gain="paper")
+    share = stem.pickup.abs().expand_as(alpha).flatten()
+    if stem.gain == "unit":
+        real, imag = stem.kernels(alpha, beta, gain="paper")
         share = share / (real.square() + imag.square()).sum(-1).sqrt().flatten()
     return (share * H.abs()).numpy()
 

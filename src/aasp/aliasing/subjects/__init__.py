@@ -9,7 +9,8 @@ from aasp.aliasing.subjects.ours import EncoderSubject, StemSubject, open_stem
 from aasp.aliasing.subjects.own import open_own
 from aasp.aliasing.subjects.pretrained import open_pretrained
 from aasp.evaluate.outcome import system_name
-from aasp.model.audio_encoder import find, load, read_config
+from aasp.model.audio_encoder import load
+from aasp.model.folder import find, read_config
 
 __all__ = ["EncoderSubject", "Heard", "LogMelSubject", "StemSubject", "Subject", "open_subject"]
 

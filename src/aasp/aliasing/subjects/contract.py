@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from aasp.features.logmel import LogMel
+from aasp.features import FrontEnd
 from aasp.stems.contract import Stem
 
 
@@ -53,11 +53,11 @@ class LogMelSubject(Subject):
     """A subject that reads normalised log-mels, so that modulations can be put into it exactly.
 
     Attributes:
-        frontend: the log-mel that it reads.
+        frontend: makes the log-mel that it reads, or what it reads instead.
         stem: its patch embedding.
     """
 
-    frontend: LogMel
+    frontend: FrontEnd
     stem: Stem
 
     @abstractmethod

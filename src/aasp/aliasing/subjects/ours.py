@@ -14,7 +14,6 @@ from aasp.errors import AaspError
 from aasp.features.logmel import LogMel, LogMelConfig
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig, Embeddings
 from aasp.model.pooling import over_frequency
-from aasp.stems.aape import AaPE
 from aasp.stems.contract import Stem
 
 WIDTH = 192
@@ -75,8 +74,8 @@ class StemSubject(LogMelSubject):
 def open_stem(text: str) -> StemSubject:
     """An untrained stem by its configuration: `stem=conv`, or `stem=aape,phase=even,taps=48`.
 
-    An untrained AaPE's token is the convolution's alone; here that of the SBLU is added to it with weight 1, so that
-    there is something to examine.
+    An untrained AaPE's token is the convolution's alone; here that of the SBLU is added to it with weight 1
+    (`States.sounding`), so that there is something to examine.
 
     Args:
         text: `stem=` and a kind, then fields of its configuration.
@@ -90,10 +89,7 @@ def open_stem(text: str) -> StemSubject:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         stem = config.build(WIDTH, LogMelConfig().mels)
-    if isinstance(stem, AaPE) and stem.config.conv:
-        with torch.no_grad():
-            stem.fuse.weight[:, WIDTH:].copy_(torch.eye(WIDTH))
-    return StemSubject(text, stem)
+    return StemSubject(text, stem if stem.states is None else stem.states.sounding())
 
 
 def _setting(text: str, field: str) -> tuple[str, str]:

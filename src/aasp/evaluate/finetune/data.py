@@ -65,8 +65,8 @@ class Finetuning:
         if self.labelled.multilabel and recipe.loss == "softmax":
             told = f"{self.labelled.source}: several labels a clip, and recipe {recipe.name} has loss softmax"
             raise AaspError(f"{told}; add --set loss=sigmoid, or keep one label a clip")
-        if recipe.crop_seconds * 1000 < front.window_ms:
-            window = f"shorter than one analysis window of {front.window_ms:g} ms"
+        if recipe.crop_seconds * 1000 < front.shortest_ms:
+            window = f"shorter than one analysis window of {front.shortest_ms:g} ms"
             raise AaspError(f"fine-tuning: crop_seconds is {recipe.crop_seconds:g}, {window}; give a longer crop")
 
     def classifier_config(self) -> AudioClassifierConfig:

@@ -19,12 +19,12 @@ from torch.nn import functional
 from aasp.audio.sounds import Sound
 from aasp.datasets.index import Skipped
 from aasp.evaluate.features import batches, nothing_usable
-from aasp.evaluate.finetune.augment import augmented, embed_part
+from aasp.evaluate.finetune.augment import augmented
 from aasp.evaluate.finetune.recipe import FinetuneRecipe
 from aasp.evaluate.head import LinearHead
 from aasp.evaluate.logistic import Rotated
 from aasp.model.audio_classifier import AudioClassifier
-from aasp.stems.health import stem_gradients, stem_health
+from aasp.model.windows import encode_windows
 
 # C of the head times D'. A strong penalty: a head that leans on directions in which clips hardly differ scores as well
 # before the first step, and may be lost after it (docs/decisions.md).
@@ -64,14 +64,23 @@ class FinetuneObjective(nn.Module):
         target_BK = batch["target"]
         with torch.no_grad():
             mel_BTM, frames_B, target_BK = augmented(encoder, augment, batch["wave"], batch["length"], target_BK)
-        stages, valid_BG = embed_part(encoder, mel_BTM, frames_B, augment.patchout, self.model.reads_layers)
+        stages, valid_BG = self._seen(mel_BTM, frames_B)
         logits_BK = self.model.classify(stages, valid_BG)
         loss = self._loss(logits_BK, target_BK)
         diagnostics = {}
         if diagnose:
             hits = target_BK.gather(1, logits_BK.detach().argmax(1, keepdim=True)) > 0
-            diagnostics = {"hits": hits.float().mean()} | stem_health(encoder.stem, mel_BTM)
+            diagnostics = {"hits": hits.float().mean()} | encoder.stem.diagnostics(mel_BTM)
         return {"loss": loss, "losses": {self.recipe.loss: loss}, "diagnostics": diagnostics}
+
+    def _seen(self, mel_BTM: Tensor, frames_B: Tensor) -> tuple[list[tuple[Tensor, Tensor]], Tensor]:
+        """What the classifier reads of clips, or of some of their time patches, in windows side by side."""
+        encoder, layers = self.model.encoder, self.model.reads_layers
+        columns = [encoder.stem.grid(frames)[0] for frames in frames_B.tolist()]
+        patchout = self.recipe.augment.patchout
+        options: dict[str, Any] = dict(overlap=False, patchout=patchout, batch=None)
+        stages, valid_BG = encode_windows(encoder, mel_BTM, columns, layers=layers, **options)
+        return [*stages[:-2], stages[-1]], valid_BG  # the last block's output is read normalised
 
     def train(self, mode: bool = True) -> FinetuneObjective:
         """Training mode; a probe's standardisation stays what it was fitted with."""
@@ -100,7 +109,7 @@ class FinetuneObjective(nn.Module):
 
     def gradient_diagnostics(self) -> dict[str, Tensor]:
         """What can be read between backward and the optimizer's step."""
-        return stem_gradients(self.model.encoder.stem)
+        return self.model.encoder.stem.gradient_diagnostics()
 
     def check_health(self, metrics: Mapping[str, float]) -> str | None:
         """Labels keep a classifier from collapsing: nothing but finite numbers is asked of it."""

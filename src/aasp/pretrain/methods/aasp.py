@@ -15,10 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aasp.config import check_range
 from aasp.errors import AaspError
 from aasp.model.audio_encoder import AudioEncoder
-from aasp.pretrain.ema import Average, AverageConfig
+from aasp.pretrain.ema import Average
 from aasp.pretrain.heads import projector
 from aasp.pretrain.health import collapse, embedding_health
 from aasp.pretrain.losses import LossesConfig
@@ -30,7 +29,6 @@ from aasp.pretrain.predictors import PredictorConfig, build_predictor
 from aasp.pretrain.targets import TeacherConfig, layer_targets, normalised_patches, standardise
 from aasp.pretrain.views import Clips, MaskingConfig, draw_masks, listen, see, see_all
 from aasp.stems.contract import take
-from aasp.stems.health import stem_gradients, stem_health
 
 if TYPE_CHECKING:
     from aasp.pretrain.recipe import Recipe
@@ -124,7 +122,7 @@ class AaSP(Method):
         health = {}
         if diagnose:
             health = {} if len(clips.mel) == 1 else {"summary_deviation": deviation}
-            health |= stem_health(student.stem, clips.mel) | embedding_health(predicted, target_BND, cls_BVD)
+            health |= student.stem.diagnostics(clips.mel) | embedding_health(predicted, target_BND, cls_BVD)
         return {"loss": loss, "losses": losses, "diagnostics": health}
 
     @torch.no_grad()
@@ -152,7 +150,7 @@ class AaSP(Method):
         self.teacher.update(self.student, momentum)
 
     def gradient_diagnostics(self) -> dict[str, Tensor]:
-        return stem_gradients(self.student.stem) | {"ema_distance": self.teacher.distance(self.student)}
+        return self.student.stem.gradient_diagnostics() | {"ema_distance": self.teacher.distance(self.student)}
 
     def check_health(self, metrics: Mapping[str, float]) -> str | None:
         return collapse(metrics, self.recipe.data.batch)

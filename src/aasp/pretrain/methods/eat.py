@@ -28,7 +28,6 @@ from aasp.pretrain.predictors import ConvolutionDecoder, DecoderConfig
 from aasp.pretrain.targets import layer_targets
 from aasp.pretrain.views import MaskingConfig, draw_masks, listen, see, see_all
 from aasp.stems.contract import take
-from aasp.stems.health import stem_gradients, stem_health
 
 if TYPE_CHECKING:
     from aasp.pretrain.recipe import Recipe
@@ -112,14 +111,14 @@ class EAT(Method):
         health = {}
         if diagnose:
             health = {} if len(cls_BVD) == 1 else {"summary_deviation": summary_BD.std(0, correction=0).mean()}
-            health |= stem_health(self.student.stem, clips.mel) | embedding_health(predicted, target_BND, cls_BVD)
+            health |= self.student.stem.diagnostics(clips.mel) | embedding_health(predicted, target_BND, cls_BVD)
         return {"loss": loss, "losses": losses, "diagnostics": health}
 
     def after_step(self, schedules: Mapping[str, float]) -> None:
         self.teacher.update(self.student, schedules["momentum"])
 
     def gradient_diagnostics(self) -> dict[str, Tensor]:
-        return stem_gradients(self.student.stem) | {"ema_distance": self.teacher.distance(self.student)}
+        return self.student.stem.gradient_diagnostics() | {"ema_distance": self.teacher.distance(self.student)}
 
     def check_health(self, metrics: Mapping[str, float]) -> str | None:
         return collapse(metrics, self.data.batch)

@@ -25,7 +25,6 @@ from aasp.pretrain.methods.contract import Gather, Method, MethodConfig
 from aasp.pretrain.predictors import PredictorConfig, build_predictor
 from aasp.pretrain.targets import standardised_tokens
 from aasp.pretrain.views import MaskingConfig, draw_masks, listen, see
-from aasp.stems.health import stem_gradients, stem_health
 
 if TYPE_CHECKING:
     from aasp.pretrain.recipe import Recipe
@@ -89,7 +88,7 @@ class M2D(Method):
         health = {}
         if diagnose:
             cls_BVD = x[:, 0].unflatten(0, masks.visible.shape[:2])
-            health = stem_health(self.student.stem, clips.mel)
+            health = self.student.stem.diagnostics(clips.mel)
             health |= embedding_health(predicted_BVmD, target_BVmD.flatten(0, 1), cls_BVD)
         return {"loss": loss, "losses": {"frame": loss}, "diagnostics": health}
 
@@ -97,7 +96,7 @@ class M2D(Method):
         self.teacher.update(self.student, schedules["momentum"])
 
     def gradient_diagnostics(self) -> dict[str, Tensor]:
-        return stem_gradients(self.student.stem) | {"ema_distance": self.teacher.distance(self.student)}
+        return self.student.stem.gradient_diagnostics() | {"ema_distance": self.teacher.distance(self.student)}
 
     def check_health(self, metrics: Mapping[str, float]) -> str | None:
         return collapse(metrics, self.data.batch)

@@ -1,0 +1,149 @@
+"""What every front end promises: waveforms in, normalised frames out.
+
+Legend: B clips, S samples, T frames, M bins of a frame.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from aasp.casting import widened, without_autocast
+from aasp.errors import AaspError
+from aasp.features.waves import as_batch
+
+
+class FrontEndConfig(ABC):
+    """What a front end's configuration, a frozen dataclass, has besides its own fields; statistics are among these.
+
+    Attributes:
+        rate: sampling rate in Hz, of the waveforms that it takes.
+    """
+
+    rate: int
+
+    @abstractmethod
+    def build(self) -> FrontEnd:
+        """The front end itself."""
+
+    @property
+    @abstractmethod
+    def bins(self) -> int:
+        """Values of a frame, M: what the stem gets as mel bins."""
+
+    @property
+    @abstractmethod
+    def frame_rate(self) -> float:
+        """Frames per second."""
+
+    @property
+    @abstractmethod
+    def window(self) -> int:
+        """Samples of the shortest clip that gives a frame: one analysis window."""
+
+    @abstractmethod
+    def frames(self, samples: int) -> int:
+        """Frames of a clip of so many samples, 0 if it is shorter than one window; never fewer of more samples."""
+
+    def samples(self, frames: int) -> int:
+        """Fewest samples that give at least that many frames."""
+        few, many = self.window - 1, self.window
+        while self.frames(many) < frames:
+            few, many = many, 2 * many
+        while many - few > 1:
+            middle = (few + many) // 2
+            few, many = (few, middle) if self.frames(middle) >= frames else (middle, many)
+        return many
+
+    @property
+    def shortest_ms(self) -> float:
+        """Milliseconds of the shortest clip."""
+        return 1000 * self.window / self.rate
+
+    def centres(self) -> np.ndarray:
+        """Centre frequency of each bin in Hz, rising, shape (M,): for figures, which draw a frame over frequency.
+
+        Raises:
+            AaspError: the front end's bins have none.
+        """
+        kind = type(self)
+        raise AaspError(f"front end {kind.__module__}:{kind.__qualname__} has no `centres`, the hertz of each bin; add it")
+
+
+class FrontEnd(nn.Module, ABC):
+    """Waveforms to normalised frames; in fp32 or float64, whatever the model around it is cast to.
+
+    A front end of one's own defines `transform`; lengths, padding and precision are seen to here.
+
+    Args:
+        config: its settings.
+    """
+
+    def __init__(self, config: FrontEndConfig) -> None:
+        super().__init__()
+        self.config = config
+
+    @abstractmethod
+    def transform(self, wave_BS: Tensor, frames: int) -> Tensor:
+        """The frames of whole waveforms, differentiable.
+
+        Args:
+            wave_BS: fp32 or float64, zero beyond each clip's end, shape (B, S).
+            frames: T, how many these samples give.
+
+        Returns:
+            Shape (B, T, M), normalised: what a stem gets, and zero what padding is made of.
+        """
+
+    def forward(self, wave_BS: Tensor, lengths_B: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Compute the normalised frames of a batch; it is differentiable, float64 of float64 samples and else fp32.
+
+        Samples are not looked at: in training the device would have to be waited for. NaN stays NaN, and a waveform
+        that is far from -1..1 gets the frames of a loud one; an AudioEncoder refuses both.
+
+        Args:
+            wave_BS: waveforms in -1..1 of any floating type, or int16 samples, shape (B, S). What lies beyond a clip's
+                end is not read.
+            lengths_B: valid samples per clip, shape (B,); all of S when left out.
+
+        Returns:
+            The frames, shape (B, T, M), zero beyond each clip's own, and the number of valid frames per clip, shape
+            (B,), on the device of `lengths_B`.
+
+        Raises:
+            AaspError: the batch is shorter than one analysis window, elsewhere than the front end, or not what
+                `as_batch` asks for.
+        """
+        wave_BS, lengths_B = as_batch(wave_BS, lengths_B)
+        clips, samples = wave_BS.shape
+        frames = self._frames_of(clips, samples)
+        here = next((tensor.device for tensor in [*self.buffers(), *self.parameters()]), wave_BS.device)
+        if wave_BS.device != here:
+            raise AaspError(f"wave on {wave_BS.device}, the front end on {here}; give wave.to({str(here)!r})")
+        with without_autocast(wave_BS):
+            x_BTM = self.transform(widened(wave_BS), frames)
+        if lengths_B is None:
+            return x_BTM, torch.full((clips,), frames)
+        frames_B = self.frames(lengths_B)
+        beyond = torch.arange(frames, device=x_BTM.device) >= frames_B.to(x_BTM.device, non_blocking=True)[:, None]
+        return x_BTM.masked_fill(beyond[..., None], 0.0), frames_B
+
+    def frames(self, lengths_B: Tensor) -> Tensor:
+        """Valid frames per clip from valid samples per clip, both of shape (B,)."""
+        return torch.tensor([self.config.frames(n) for n in lengths_B.tolist()], device=lengths_B.device)
+
+    def _frames_of(self, clips: int, samples: int) -> int:
+        """Frames T of a batch."""
+        c = self.config
+        frames = c.frames(samples)
+        if frames == 0:
+            turned = clips >= c.window
+            remedy = "give wave.mean(1)[None] if it is (samples, channels)" if turned else "give a longer clip"
+            raise AaspError(
+                f"audio of {samples / c.rate * 1000:.1f} ms is shorter than one analysis window of {c.shortest_ms:g} ms; "
+                f"wave has shape {(clips, samples)}; {remedy}"
+            )
+        return frames

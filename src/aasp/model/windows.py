@@ -1,0 +1,130 @@
+"""Long audio: windows of a clip, each encoded by itself, and joined: for embedding, scoring and training alike.
+
+Legend: B clips, T frames, M mel bins, G x F grid of a clip's patches, N = G * F; W windows of p time patches each, g of
+them seen; P frames of a patch, D width. Source: ours; patchout as in PaSST (Koutini et al. 2022), of whole time patches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.nn.utils.rnn import pad_sequence
+
+from aasp.model.positions import Places
+
+if TYPE_CHECKING:
+    from aasp.model.audio_encoder import AudioEncoder
+
+Stages = list[tuple[Tensor, Tensor]]
+WINDOWS_PER_BATCH = 32
+
+
+def encode_windows(
+    model: AudioEncoder,
+    mel_BTM: Tensor,
+    columns_B: Sequence[int],
+    *,
+    layers: bool = False,
+    overlap: bool = True,
+    patchout: float | None = None,
+    batch: int | None = WINDOWS_PER_BATCH,
+) -> tuple[Stages, Tensor]:
+    """Encode clips of any length in windows of at most the model's own length.
+
+    A clip's windows depend on its own length only, whatever it is batched with. Where two cover a time patch, its tokens
+    are averaged; class tokens are averaged by the time patches that each window saw.
+
+    Args:
+        model: the encoder.
+        mel_BTM: normalised log-mel, shape (B, T, M), zero beyond each clip's end.
+        columns_B: time patches of each clip.
+        layers: return every layer, not only the last.
+        overlap: windows overlap by half where a clip has several; else they lie side by side.
+        patchout: leave out this share of each window's time patches at random, its padding first, one at least is seen;
+            tokens stay at their true places. Nothing is drawn when left out.
+        batch: windows encoded at a time; all at once for None.
+
+    Returns:
+        [(tokens (B, N, D), zero where not seen, cls (B, D))], as `AudioEncoder.encode`; and the time patches that
+        belong to each clip and were seen, boolean, shape (B, G).
+    """
+    stem, device = model.stem, mel_BTM.device
+    patch, subbands = stem.stride[0], stem.subbands
+    columns = stem.grid(mel_BTM.shape[1])[0]
+    window = min(columns, model.config.window_patches)
+    hop = window // 2 if overlap and columns > window else window
+    windows_B = [1 + max(0, -(-(count - window) // hop)) for count in columns_B]
+    spans = [(clip, k * hop) for clip, count in enumerate(windows_B) for k in range(count)]
+    slots = max(first for _, first in spans) + window
+    mel_BTM = functional.pad(mel_BTM, (0, 0, 0, slots * patch - mel_BTM.shape[1]))
+
+    there = lambda values: torch.tensor(values).to(device, non_blocking=True)  # nothing waits for the device
+    sums: list[Tensor] = []
+    cls: list[list[Tensor]] = []
+    reads = torch.zeros(len(columns_B) * slots, device=device)
+    shares: list[Tensor] = []
+    size = len(spans) if batch is None else batch
+    for some in (spans[i : i + size] for i in range(0, len(spans), size)):
+        mel = torch.stack([mel_BTM[clip, first * patch : (first + window) * patch] for clip, first in some])
+        counts = [min(window, columns_B[clip] - first) for clip, first in some]
+        valid_Wp = torch.arange(window, device=device) < there(counts)[:, None]
+        seen_Wg, chosen_Wg = valid_Wp, torch.arange(window, device=device).expand_as(valid_Wp)
+        if patchout is not None:
+            kept = max(1, round(window * (1 - patchout)))
+            drawn = torch.rand(valid_Wp.shape, device=device) + valid_Wp
+            chosen_Wg = drawn.topk(kept, dim=1).indices.sort(dim=1).values
+            seen_Wg = valid_Wp.gather(1, chosen_Wg)
+        valid = None if min(counts) == window else valid_Wp
+        found = _encode(model, mel, valid, None if patchout is None else chosen_Wg, seen_Wg, layers)
+
+        clips, firsts = (there(values)[:, None] for values in zip(*some, strict=True))
+        slot_K = (clips * slots + firsts + chosen_Wg).flatten()
+        if not sums:
+            sums = [tokens.new_zeros(len(reads), subbands, tokens.shape[-1]) for tokens, _ in found]
+            cls = [[] for _ in found]
+        for stage, (tokens, one) in enumerate(found):
+            tokens = (tokens.unflatten(1, (-1, subbands)) * seen_Wg[..., None, None]).flatten(0, 1)
+            # No slot takes more than two: their sum is the same in any order, and so on every run of any device.
+            sums[stage].index_add_(0, slot_K, tokens)
+            cls[stage].append(one)
+        reads.index_add_(0, slot_K, seen_Wg.flatten().to(reads.dtype))
+        shares.append(seen_Wg.sum(1))
+
+    share_W = torch.cat(shares)
+    per_clip = lambda x: pad_sequence(x.split(windows_B), batch_first=True).sum(1)
+    total_B = per_clip(share_W)
+    reads_BG = reads.unflatten(0, (-1, slots))[:, :columns]
+    stages = []
+    for total, ones in zip(sums, cls, strict=True):
+        tokens = total.unflatten(0, (-1, slots))[:, :columns] / reads_BG.clamp_min(1)[..., None, None]
+        stages.append((tokens.flatten(1, 2), per_clip(torch.cat(ones) * share_W[:, None]) / total_B[:, None]))
+    return stages, reads_BG > 0
+
+
+def _encode(
+    model: AudioEncoder,
+    mel_WTM: Tensor,
+    valid_Wp: Tensor | None,
+    chosen_Wg: Tensor | None,
+    seen_Wg: Tensor,
+    layers: bool,
+) -> Stages:
+    """Encode windows: whole, or of each the time patches that were chosen."""
+    stem = model.stem
+    over_bands = lambda x: x.repeat_interleave(stem.subbands, dim=1)
+    valid = None if valid_Wp is None else over_bands(valid_Wp)
+    if chosen_Wg is None:
+        return model.encode(mel_WTM, valid, layers)
+    patch = stem.stride[0]
+    index_Wn = (chosen_Wg[..., None] * stem.subbands + torch.arange(stem.subbands, device=mel_WTM.device)).flatten(1)
+    if stem.receptive_field <= patch:  # a stem that sees its own patch only need not see the others
+        windows = torch.arange(len(mel_WTM), device=mel_WTM.device)[:, None]
+        tokens = stem(mel_WTM.unflatten(1, (-1, patch))[windows, chosen_Wg].flatten(1, 2))
+    else:
+        tokens = stem.views(mel_WTM, index_Wn[:, None], valid)[:, 0]
+    places = Places(stem.grid(mel_WTM.shape[1]), index_Wn)
+    return model.encode_tokens(tokens, places, None if valid is None else over_bands(seen_Wg), layers)
