@@ -1,0 +1,65 @@
+"""A method of your own: a masked autoencoder, in one file outside the package.
+
+usage: aasp pretrain examples/own_method.py:recipe --data recordings.parquet --out runs/mae
+       aasp pretrain examples/own_method.py:recipe --data recordings.parquet --out runs/mae --set masking.visible=0.2
+
+An encoder sees a quarter of the patches, a predictor fills in the log-mel of all others (Audio-MAE, Huang et al. 2022).
+There is no teacher: what is saved is the encoder itself. Stopping, resuming, health and export are the loop's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from torch import Tensor
+
+from aasp.model.audio_encoder import AudioEncoder
+from aasp.pretrain import recipes
+from aasp.pretrain.losses.frame import frame_loss
+from aasp.pretrain.methods import Gather, Method, MethodConfig
+from aasp.pretrain.predictors import PredictorConfig, build_predictor
+from aasp.pretrain.recipe import Recipe
+from aasp.pretrain.targets import normalised_patches
+from aasp.pretrain.views import MaskingConfig, draw_masks, listen, see
+from aasp.stems.contract import take
+
+
+@dataclass(frozen=True)
+class AutoencoderConfig(MethodConfig):
+    """What can be set: `--set masking.visible=0.2 predictor.depth=4`."""
+
+    masking: MaskingConfig = field(default_factory=lambda: MaskingConfig(views=1, visible=0.25, scheme="random"))
+    predictor: PredictorConfig = field(default_factory=lambda: PredictorConfig("self", depth=2, width=96, heads=3))
+
+    def build(self, recipe: Recipe, gather: Gather) -> Autoencoder:
+        return Autoencoder(self, recipe)
+
+
+class Autoencoder(Method):
+    """Encoder and predictor; `forward` is the step."""
+
+    exported = "encoder."
+
+    def __init__(self, config: AutoencoderConfig, recipe: Recipe) -> None:
+        super().__init__()
+        self.config, model = config, recipe.model
+        self.encoder = AudioEncoder(model)
+        values = model.stem.patch[0] * model.stem.patch[1]
+        self.predictor = build_predictor(config.predictor, model.encoder.width, values)
+
+    def forward(self, batch: Mapping[str, Tensor], diagnose: bool = True) -> dict[str, Any]:
+        clips = listen(self.encoder, batch)
+        masks = draw_masks(self.config.masking, clips.grid, clips.columns).to(clips.mel.device)
+        seen = see(self.encoder, clips, masks.visible, masks.visible_valid)
+        predicted = self.predictor.hidden(seen, masks, clips)
+        target = take(normalised_patches(self.encoder.stem, clips.mel), masks.hidden)
+        loss = frame_loss(predicted, target, masks.hidden_valid)
+        return {"loss": loss, "losses": {"patches": loss}, "diagnostics": {}}
+
+
+def recipe() -> Recipe:
+    """`aasp_tiny`'s model and crops, another method."""
+    told = "a masked autoencoder on two cores"
+    return replace(recipes.aasp_tiny(), name="autoencoder", summary=told, method=AutoencoderConfig())
