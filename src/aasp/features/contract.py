@@ -69,8 +69,8 @@ class FrontEndConfig(ABC):
         Raises:
             AaspError: the front end's bins have none.
         """
-        kind = type(self)
-        raise AaspError(f"front end {kind.__module__}:{kind.__qualname__} has no `centres`, the hertz of each bin; add it")
+        own = f"{type(self).__module__}:{type(self).__qualname__}"
+        raise AaspError(f"front end {own} has no `centres`, which figures need; define it, the hertz of each bin")
 
 
 class FrontEnd(nn.Module, ABC):
@@ -142,8 +142,8 @@ class FrontEnd(nn.Module, ABC):
         if frames == 0:
             turned = clips >= c.window
             remedy = "give wave.mean(1)[None] if it is (samples, channels)" if turned else "give a longer clip"
+            window = f"shorter than one analysis window of {c.shortest_ms:g} ms"
             raise AaspError(
-                f"audio of {samples / c.rate * 1000:.1f} ms is shorter than one analysis window of {c.shortest_ms:g} ms; "
-                f"wave has shape {(clips, samples)}; {remedy}"
+                f"audio of {samples / c.rate * 1000:.1f} ms is {window}; wave has shape {(clips, samples)}; {remedy}"
             )
         return frames

@@ -1,7 +1,8 @@
 """Long audio: windows of a clip, each encoded by itself, and joined: for embedding, scoring and training alike.
 
-Legend: B clips, T frames, M mel bins, G x F grid of a clip's patches, N = G * F; W windows of p time patches each, g of
-them seen; P frames of a patch, D width. Source: ours; patchout as in PaSST (Koutini et al. 2022), of whole time patches.
+Legend: B clips, T frames, M mel bins, G x F grid of a clip's patches, N = G * F, D width; W windows of p time patches
+each, g of them seen; K time patches of all windows that are encoded at a time.
+Source: ours; patchout as in PaSST (Koutini et al. 2022), of whole time patches.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ def encode_windows(
 ) -> tuple[Stages, Tensor]:
     """Encode clips of any length in windows of at most the model's own length.
 
-    A clip's windows depend on its own length only, whatever it is batched with. Where two cover a time patch, its tokens
-    are averaged; class tokens are averaged by the time patches that each window saw.
+    A clip's windows depend on its own length only, whatever it is batched with. Where two cover a time patch, its
+    tokens are averaged; class tokens are averaged by the time patches that each window saw.
 
     Args:
         model: the encoder.

@@ -62,7 +62,9 @@ def state_taps(stem: States, alpha_FS: Tensor, beta_FS: Tensor) -> np.ndarray:
     return (stem.pickup[:, None, None] * w_FSK2).permute(2, 0, 1, 3).flatten(1).numpy()
 
 
-def long_window(stem: States, alpha_FS: Tensor, beta_FS: Tensor, hz: np.ndarray, frame_rate: float) -> np.ndarray | None:
+def long_window(
+    stem: States, alpha_FS: Tensor, beta_FS: Tensor, hz: np.ndarray, frame_rate: float
+) -> np.ndarray | None:
     """|H| of every state for K → ∞, (frequencies, F S), where the literature has it: in even phase, with even K.
 
     H = (4 / L) sinh²(L / 2) cos(θ / 2) / (cosh L - cos θ). It knows nothing of K taps, nor of the mean taken out.

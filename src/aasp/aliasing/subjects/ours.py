@@ -12,9 +12,9 @@ from aasp.aliasing.subjects.contract import Heard, LogMelSubject
 from aasp.config import from_dict
 from aasp.errors import AaspError
 from aasp.features.logmel import LogMel, LogMelConfig
-from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig, Embeddings
+from aasp.model.audio_encoder import AudioEncoder, Embeddings
 from aasp.model.pooling import over_frequency
-from aasp.stems.contract import Stem
+from aasp.stems import STEMS, Stem, StemConfig
 
 WIDTH = 192
 """Of an untrained stem's tokens: that of `aasp_tiny`."""
@@ -78,18 +78,26 @@ def open_stem(text: str) -> StemSubject:
     (`States.sounding`), so that there is something to examine.
 
     Args:
-        text: `stem=` and a kind, then fields of its configuration.
+        text: `stem=` and a kind, ours or a user's own, then fields of its configuration.
 
     Raises:
         AaspError: there is no such kind or field.
     """
     kind, *fields = text.removeprefix("stem=").split(",")
     settings = dict(_setting(text, field) for field in fields)
-    config = from_dict(AudioEncoderConfig, {"stem": {"kind": kind, **settings}}, text).stem
+    try:
+        found = STEMS.find(kind)
+    except AaspError as error:
+        raise AaspError(f"{text}: {error}") from None
+    return untrained(text, from_dict(found, settings, text))
+
+
+def untrained(name: str, config: StemConfig) -> StemSubject:
+    """A new stem of that configuration, as `open_stem` makes it."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         stem = config.build(WIDTH, LogMelConfig().mels)
-    return StemSubject(text, stem if stem.states is None else stem.states.sounding())
+    return StemSubject(name, stem if stem.states is None else stem.states.sounding())
 
 
 def _setting(text: str, field: str) -> tuple[str, str]:

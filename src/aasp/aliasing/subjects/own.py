@@ -1,6 +1,7 @@
-"""Encoders and stems of the user's own: `module:name`, imported, called without arguments, recognised by what it is.
+"""Encoders and stems of the user's own: `module:name` or `file.py:name`, imported, called without arguments, recognised
+by what it is.
 
-1. A `Stem`: examined behind our log-mel, exactly, as ours are. An `AudioEncoder` or a `Subject` too.
+1. A `Stem`, or a stem's configuration: examined behind our log-mel, as ours are. An `AudioEncoder` or a `Subject` too.
 2. HEAR's interface (Turian et al. 2022): `get_timestamp_embeddings(audio, model)` and `get_scene_embeddings(audio,
    model)`, of the object or of its module (then `name` is `load_model`).
 3. Anything that can be called with waveforms (B, S) of `sample_rate`, 16,000 where it states none, and returns vectors
@@ -25,10 +26,11 @@ import torch
 from torch import Tensor, nn
 
 from aasp.aliasing.subjects.contract import Heard, Subject
-from aasp.aliasing.subjects.ours import EncoderSubject, StemSubject
+from aasp.aliasing.subjects.ours import EncoderSubject, StemSubject, untrained
 from aasp.errors import AaspError
 from aasp.model.audio_encoder import AudioEncoder
-from aasp.stems.contract import Stem
+from aasp.parts import load_plugin
+from aasp.stems import Stem, StemConfig
 
 RATE = 16_000
 
@@ -48,6 +50,8 @@ def open_own(name: str) -> Subject:
         return EncoderSubject(name, made)
     if isinstance(made, Stem):
         return told(name, lambda: StemSubject(name, made))
+    if isinstance(made, StemConfig):
+        return told(name, lambda: untrained(name, made))
     for owner in (made, module):
         if hasattr(owner, "get_timestamp_embeddings") and hasattr(owner, "get_scene_embeddings"):
             return HearSubject(name, made, owner)
@@ -180,11 +184,13 @@ def told(name: str, call: Callable[[], Any]) -> Any:
 
 def _make(name: str) -> tuple[ModuleType, Any]:
     """The module, and what calling its function or class gives."""
-    path, _, attribute = name.partition(":")
+    path, _, attribute = name.rpartition(":")
     if os.getcwd() not in sys.path and "" not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
-        module = importlib.import_module(path)
+        module = load_plugin(path) if path.endswith(".py") else importlib.import_module(path)
+    except AaspError:
+        raise
     except ModuleNotFoundError as error:
         if error.name is not None and (path == error.name or path.startswith(error.name + ".")):
             raise AaspError(f"{name}: no module {path}, neither installed nor in this folder; check the name") from None
