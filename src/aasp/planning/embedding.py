@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
+
 from aasp.errors import AaspError
-from aasp.model.audio_encoder import WINDOWS_PER_BATCH, AudioEncoderConfig
-from aasp.model.pooling import pooled_width
-from aasp.planning import layers
-from aasp.planning.cost import Cost
+from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
 from aasp.planning.machines import Machines, audio_bytes
+from aasp.planning.trace import Cost, on_meta, traced
 
 
-def embedding_cost(config: AudioEncoderConfig, seconds: float) -> Cost:
-    """The cost of embedding one clip alone; among clips of its own length it is a little less, see `fusion_maps`.
+def embedding_cost(config: AudioEncoderConfig, seconds: float) -> tuple[Cost, int]:
+    """The cost of embedding one clip alone, and the numbers of its vector.
 
     Args:
         config: the model.
@@ -25,19 +25,12 @@ def embedding_cost(config: AudioEncoderConfig, seconds: float) -> Cost:
     Raises:
         AaspError: the clip is shorter than one analysis window.
     """
-    samples = round(seconds * config.frontend.rate)
-    frames = config.frontend.frames(samples)
-    if frames == 0:
-        least = config.frontend.window_ms
-        raise AaspError(f"a clip of {seconds:g} s is shorter than one analysis window of {least:g} ms; give more")
-    columns, window = -(-frames // config.stem.patch[0]), config.window_patches
-    windows = 1 if columns <= window else len(range(0, columns - window // 2, window // 2))
-    width, mels = config.encoder.width, config.frontend.mels
-    patches = min(columns, window) * (mels // config.stem.patch[1])
-    convolution, rest = layers.stem(config.stem, width, mels, windows * patches)
-    maps = -(-windows // WINDOWS_PER_BATCH) * layers.fusion_maps(config.stem, width)
-    encoder = layers.encoder(config.encoder, windows, 1 + patches)
-    return layers.front_end(config.frontend, 1, samples) + (convolution + rest + maps + encoder).inference()
+    encoder = on_meta(lambda: AudioEncoder(config)).eval()
+    wave = torch.empty(1, round(seconds * config.frontend.rate), device="meta")
+    widths: list[int] = []
+    with torch.no_grad():
+        trace = traced(encoder, {}, lambda: widths.append(encoder(wave).clip.shape[1]))
+    return trace.total, widths[0]
 
 
 @dataclass(frozen=True)
@@ -86,7 +79,8 @@ def embedding_plan(config: AudioEncoderConfig, machines: Machines, hours: float)
         raise AaspError(f"--embed-hours is {hours:g}; give a positive number")
     window = config.window_patches * config.stem.patch[0] / config.frontend.frame_rate
     lengths = {"clips of one window": window, "recordings of an hour": 3600.0}
-    costs = {name: embedding_cost(config, seconds).flops for name, seconds in lengths.items()}
+    traces = {name: embedding_cost(config, seconds) for name, seconds in lengths.items()}
+    costs = {name: cost.flops for name, (cost, _) in traces.items()}
     # Seconds of computing by one GPU for each second of audio, and of decoding by one core.
     computing = {name: costs[name] / lengths[name] / machines.flops_per_second for name in lengths}
     decoding = 1 / machines.decoded_per_core
@@ -97,7 +91,7 @@ def embedding_plan(config: AudioEncoderConfig, machines: Machines, hours: float)
         "decoding": hours * decoding / (machines.gpus * machines.cores) / 24,
         "storage": sizes[machines.audio] / (1e9 * machines.storage) / 86_400,
     }
-    subbands = config.frontend.mels // config.stem.patch[1]
+    _, width = traces["clips of one window"]
     return EmbeddingPlan(
         hours=hours,
         window_seconds=window,
@@ -109,5 +103,5 @@ def embedding_plan(config: AudioEncoderConfig, machines: Machines, hours: float)
         limits=limits,
         bottleneck=max(limits, key=lambda name: limits[name]),
         set_bytes=sizes,
-        embedding_bytes=hours * 3600 / window * 4 * pooled_width(config.pooling, config.encoder.width, subbands),
+        embedding_bytes=hours * 3600 / window * 4 * width,
     )
