@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from aasp.errors import AaspError
-from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
+from aasp.model.audio_encoder import WINDOWS_PER_BATCH, AudioEncoder, AudioEncoderConfig
 from aasp.planning.machines import Machines, audio_bytes
 from aasp.planning.trace import Cost, on_meta, traced
 
@@ -31,6 +31,13 @@ def embedding_cost(config: AudioEncoderConfig, seconds: float) -> tuple[Cost, in
     with torch.no_grad():
         trace = traced(encoder, {}, lambda: widths.append(encoder(wave).clip.shape[1]))
     return trace.total, widths[0]
+
+
+def _long_cost(config: AudioEncoderConfig, window: float, seconds: float) -> float:
+    """FLOPs of a recording of many windows: every batch of windows costs what the second one does."""
+    batches = [(batch * WINDOWS_PER_BATCH + 1) / 2 * window for batch in (1, 2)]  # seconds; windows overlap by half
+    first, both = (embedding_cost(config, length)[0].flops for length in batches)
+    return first + (both - first) * (seconds - batches[0]) / (batches[1] - batches[0])
 
 
 @dataclass(frozen=True)
@@ -79,8 +86,8 @@ def embedding_plan(config: AudioEncoderConfig, machines: Machines, hours: float)
         raise AaspError(f"--embed-hours is {hours:g}; give a positive number")
     window = config.window_patches * config.stem.patch[0] / config.frontend.frame_rate
     lengths = {"clips of one window": window, "recordings of an hour": 3600.0}
-    traces = {name: embedding_cost(config, seconds) for name, seconds in lengths.items()}
-    costs = {name: cost.flops for name, (cost, _) in traces.items()}
+    (one, width), hour = embedding_cost(config, window), _long_cost(config, window, 3600.0)
+    costs = dict(zip(lengths, (one.flops, hour), strict=True))
     # Seconds of computing by one GPU for each second of audio, and of decoding by one core.
     computing = {name: costs[name] / lengths[name] / machines.flops_per_second for name in lengths}
     decoding = 1 / machines.decoded_per_core
@@ -91,11 +98,10 @@ def embedding_plan(config: AudioEncoderConfig, machines: Machines, hours: float)
         "decoding": hours * decoding / (machines.gpus * machines.cores) / 24,
         "storage": sizes[machines.audio] / (1e9 * machines.storage) / 86_400,
     }
-    _, width = traces["clips of one window"]
     return EmbeddingPlan(
         hours=hours,
         window_seconds=window,
-        window_flops=costs["clips of one window"],
+        window_flops=one.flops,
         gpu_hours=gpu_hours,
         days={name: value / machines.gpus / 24 for name, value in gpu_hours.items()},
         decoding_core_hours=hours * decoding,
