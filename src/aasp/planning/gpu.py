@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from inspect import isfunction
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -19,10 +21,11 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 GPU, PLACES = torch.device("cuda"), (torch.device, str)
 HALF_OR_SINGLE = (torch.float16, torch.bfloat16, torch.float32)
+OWN_CHECKS = ("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic")
 AUTOCAST = {
     torch.bfloat16: "linear matmul __matmul__ __rmatmul__ mm bmm mv addmm addmv addr addbmm baddbmm chain_matmul "
     "multi_dot bilinear prelu conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d einsum lstm gru "
-    "lstm_cell gru_cell scaled_dot_product_attention multi_head_attention_forward",
+    "lstm_cell gru_cell scaled_dot_product_attention",
     torch.float32: "__pow__ __rpow__ __rdiv__ __rtruediv__ acos asin binary_cross_entropy_with_logits cdist cosh "
     "cosine_embedding_loss cosine_similarity cross_entropy cumprod cumsum dist erfinv exp expm1 group_norm "
     "hinge_embedding_loss kl_div l1_loss layer_norm log log10 log1p log2 log_softmax margin_ranking_loss mse_loss "
@@ -50,6 +53,7 @@ class AsOnGpu(TorchFunctionMode):
         super().__init__()
         self.products, self.copied, self.made = products, copied, made
         self.copies: dict[tuple[int, bool], Tensor] = {}
+        self.opened: dict[Any, FunctionType] = {}
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -68,11 +72,22 @@ class AsOnGpu(TorchFunctionMode):
         if func is functional.scaled_dot_product_attention:
             out = _Attention.apply(self.products, *_operands(*args, **kwargs))
         else:
-            out = func(*args, **kwargs)
+            out = self._called(func, args, kwargs)
         for tensor in tree_leaves(out):
             if isinstance(tensor, Tensor):
                 self.made(tensor)
         return out
+
+    def _called(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """What torch has written in Python, as multi-head attention, calls functions that must be seen here, too."""
+        if not isfunction(func) or func.__module__ != functional.__name__:
+            return func(*args, **kwargs)
+        if func not in self.opened:
+            seen = {**func.__globals__, **{name: lambda *_: False for name in OWN_CHECKS}}
+            self.opened[func] = FunctionType(func.__code__, seen, func.__name__, func.__defaults__, func.__closure__)
+            self.opened[func].__kwdefaults__ = func.__kwdefaults__
+        with self:
+            return self.opened[func](*args, **kwargs)
 
     def _cast(self, precision: torch.dtype, x: Tensor) -> Tensor:
         """In that precision; of a weight, as autocast does, the same copy every time."""

@@ -80,11 +80,12 @@ class Trace:
 
 def on_meta(build: Callable[[], Module]) -> Module:
     """A module on the meta device: made there, or, where its making looks at values, made in full and moved."""
-    try:
-        with torch.device("meta"):
+    with torch.random.fork_rng(devices=[]):
+        try:
+            with torch.device("meta"):
+                module = build()
+        except (NotImplementedError, RuntimeError):
             module = build()
-    except (NotImplementedError, RuntimeError):
-        module = build()
     return module.to("meta")
 
 
