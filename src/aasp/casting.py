@@ -17,7 +17,7 @@ def widened(x: Tensor) -> Tensor:
 
 def without_autocast(x: Tensor) -> AbstractContextManager[None]:
     """Leave autocast for operations on this tensor."""
-    return nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False)
+    return nullcontext() if x.device.type == "meta" else torch.autocast(x.device.type, enabled=False)
 
 
 class WithConstants(nn.Module):

@@ -25,8 +25,8 @@ PREFIXES = {-3: "n", -2: "µ", -1: "m", 0: "", 1: "k", 2: "M", 3: "G", 4: "T", 5
 class Plan:
     """Reckon what a recipe takes: FLOPs by part, GPU-hours, data, memory, network, and which of them is the limit.
 
-    Nothing is run: the FLOPs are counted, the rates are stated. Machines are H100s in their usual servers until told
-    otherwise.
+    Nothing is computed: the step is traced without numbers, whatever the method, and the rates are stated. Machines are
+    H100s in their usual servers until told otherwise.
     """
 
     recipe: tyro.conf.Positional[str]
@@ -91,7 +91,9 @@ def run(argv: list[str]) -> int:
 
 def _show_pretraining(plan: PretrainingPlan, machines: Machines) -> None:
     part = lambda f: f"{si(f['forward'] + f['backward'], 'FLOP')}, {sum(f.values()) / plan.step_flops:.2%}"
-    facts("a step, forward and backward", {name: part(flops) for name, flops in plan.flops.items()})
+    facts(
+        "a step, forward and backward", {name: part(flops) for name, flops in plan.flops.items() if any(flops.values())}
+    )
     facts(
         "FLOPs",
         {
@@ -122,7 +124,7 @@ def _show_pretraining(plan: PretrainingPlan, machines: Machines) -> None:
     )
     facts(
         "network, sent by each GPU a step",
-        {"gradients": si(plan.reduced_bytes, "B"), "contrastive loss": si(plan.gathered_bytes, "B")},
+        {"gradients": si(plan.reduced_bytes, "B"), "what losses compare": si(plan.gathered_bytes, "B")},
     )
     facts(
         f"memory of a GPU, about {si(sum(plan.memory.values()), 'B')}",

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
+
 from aasp.errors import AaspError
-from aasp.model.audio_encoder import AudioEncoderConfig
-from aasp.model.pooling import pooled_width
+from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
 from aasp.model.windows import WINDOWS_PER_BATCH
-from aasp.planning import layers
-from aasp.planning.cost import Cost
 from aasp.planning.machines import Machines, audio_bytes
+from aasp.planning.trace import Cost, on_meta, traced
 
 
-def embedding_cost(config: AudioEncoderConfig, seconds: float) -> Cost:
-    """The cost of embedding one clip alone; among clips of its own length it is a little less, see `fusion_maps`.
+def embedding_cost(config: AudioEncoderConfig, seconds: float) -> tuple[Cost, int]:
+    """The cost of embedding one clip alone, and the numbers of its vector.
 
     Args:
         config: the model.
@@ -26,19 +26,19 @@ def embedding_cost(config: AudioEncoderConfig, seconds: float) -> Cost:
     Raises:
         AaspError: the clip is shorter than one analysis window.
     """
-    samples = round(seconds * config.frontend.rate)
-    frames = config.frontend.frames(samples)
-    if frames == 0:
-        least = config.frontend.shortest_ms
-        raise AaspError(f"a clip of {seconds:g} s is shorter than one analysis window of {least:g} ms; give more")
-    columns, window = -(-frames // config.stem.patch[0]), config.window_patches
-    windows = 1 if columns <= window else len(range(0, columns - window // 2, window // 2))
-    width, mels = config.encoder.width, config.frontend.bins
-    patches = min(columns, window) * (mels // config.stem.patch[1])
-    convolution, rest = layers.stem(config.stem, width, mels, windows * patches)
-    maps = -(-windows // WINDOWS_PER_BATCH) * layers.fusion_maps(config.stem, width)
-    encoder = layers.encoder(config.encoder, windows, 1 + patches)
-    return layers.front_end(config.frontend, 1, samples) + (convolution + rest + maps + encoder).inference()
+    encoder = on_meta(lambda: AudioEncoder(config)).eval()
+    wave = torch.empty(1, round(seconds * config.frontend.rate), device="meta")
+    widths: list[int] = []
+    with torch.no_grad():
+        trace = traced(encoder, {}, lambda: widths.append(encoder(wave).clip.shape[1]))
+    return trace.total, widths[0]
+
+
+def _long_cost(config: AudioEncoderConfig, window: float, seconds: float) -> float:
+    """FLOPs of a recording of many windows: every batch of windows costs what the second one does."""
+    batches = [(batch * WINDOWS_PER_BATCH + 1) / 2 * window for batch in (1, 2)]  # seconds; windows overlap by half
+    first, both = (embedding_cost(config, length)[0].flops for length in batches)
+    return first + (both - first) * (seconds - batches[0]) / (batches[1] - batches[0])
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,8 @@ def embedding_plan(config: AudioEncoderConfig, machines: Machines, hours: float)
         raise AaspError(f"--embed-hours is {hours:g}; give a positive number")
     window = config.window_patches * config.stem.patch[0] / config.frontend.frame_rate
     lengths = {"clips of one window": window, "recordings of an hour": 3600.0}
-    costs = {name: embedding_cost(config, seconds).flops for name, seconds in lengths.items()}
+    (one, width), hour = embedding_cost(config, window), _long_cost(config, window, 3600.0)
+    costs = dict(zip(lengths, (one.flops, hour), strict=True))
     # Seconds of computing by one GPU for each second of audio, and of decoding by one core.
     computing = {name: costs[name] / lengths[name] / machines.flops_per_second for name in lengths}
     decoding = 1 / machines.decoded_per_core
@@ -98,11 +99,10 @@ def embedding_plan(config: AudioEncoderConfig, machines: Machines, hours: float)
         "decoding": hours * decoding / (machines.gpus * machines.cores) / 24,
         "storage": sizes[machines.audio] / (1e9 * machines.storage) / 86_400,
     }
-    subbands = config.frontend.bins // config.stem.patch[1]
     return EmbeddingPlan(
         hours=hours,
         window_seconds=window,
-        window_flops=costs["clips of one window"],
+        window_flops=one.flops,
         gpu_hours=gpu_hours,
         days={name: value / machines.gpus / 24 for name, value in gpu_hours.items()},
         decoding_core_hours=hours * decoding,
@@ -110,5 +110,5 @@ def embedding_plan(config: AudioEncoderConfig, machines: Machines, hours: float)
         limits=limits,
         bottleneck=max(limits, key=lambda name: limits[name]),
         set_bytes=sizes,
-        embedding_bytes=hours * 3600 / window * 4 * pooled_width(config.pooling, config.encoder.width, subbands),
+        embedding_bytes=hours * 3600 / window * 4 * width,
     )

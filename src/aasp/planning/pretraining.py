@@ -17,7 +17,7 @@ from aasp.planning.machines import (
     Machines,
     audio_bytes,
 )  # fmt: skip
-from aasp.planning.step import StepCost, aasp, contrastive, step_cost
+from aasp.planning.step import StepCost, step_cost
 from aasp.pretrain.recipe import Recipe
 
 
@@ -26,8 +26,8 @@ class PretrainingPlan:
     """Of one recipe on some machines; bytes, seconds and FLOPs, but where a name says otherwise.
 
     Attributes:
-        flops: of a step over all GPUs, forward and backward, by part.
-        elementwise_flops: of a step's SBLU taps and FFTs, forward: in no other figure.
+        flops: of a step over all GPUs, forward and backward, by part: the module's path in the objective.
+        elementwise_flops: of a step's pointwise operations and Fourier transforms, forward: in no other figure.
         step_flops: of a step over all GPUs.
         clip_flops: of a step by clip.
         total_flops: of the whole schedule.
@@ -44,7 +44,7 @@ class PretrainingPlan:
         decoding_cores_per_gpu: that keep up with a GPU that waits for nothing.
         parameters: that are trained, and in all with the teacher's.
         reduced_bytes: that each GPU sends a step to average gradients (a ring).
-        gathered_bytes: that each GPU sends a step for the contrastive loss, its backward included.
+        gathered_bytes: that each GPU sends a step to join what a loss compares over all, its backward included.
         memory: of a GPU, by what for.
         checkpoint_bytes: of one checkpoint.
     """
@@ -88,20 +88,19 @@ def pretraining_plan(recipe: Recipe, machines: Machines, hours: float | None = N
     check(recipe, machines.gpus)
     if hours is not None and not 0 < hours < float("inf"):
         raise AaspError(f"--hours-of-audio is {hours:g}; give a positive number")
-    gpus, batch, method = machines.gpus, recipe.data.batch, aasp(recipe)
-    own, compared = step_cost(recipe, batch // gpus), contrastive(recipe, batch // gpus, batch)
-    per_gpu = own.parts | {"contrastive loss": compared}
-    parts = {name: gpus * cost for name, cost in per_gpu.items()}
+    gpus, batch = machines.gpus, recipe.data.batch
+    own = step_cost(recipe, batch // gpus, gpus)
+    parts = {name: gpus * cost for name, cost in own.parts.items()}
     step_flops = sum(cost.flops for cost in parts.values())
-    trained = own.total.parameters
+    trained = own.trained
     seconds = recipe.data.crop_seconds if hours else min(recipe.data.crop_seconds, AUDIOSET_SECONDS)
     set_hours = hours or AUDIOSET_CLIPS * AUDIOSET_SECONDS / 3600
 
     ring = (gpus - 1) / gpus
     reduced = 2 * ring * 4 * trained
-    embeddings = 4 * batch * method.masking.views * method.losses.projector[1]
-    gathered = 3 * ring * embeddings  # an all-gather forward, an all-reduce backward
-    computing = (step_flops / gpus - compared.flops + compared.flops / FP32_SHARE) / machines.flops_per_second
+    gathered = 3 * ring * own.gathered  # an all-gather forward, an all-reduce backward
+    single = own.total.single
+    computing = (own.total.flops - single + single / FP32_SHARE) / machines.flops_per_second
     decoding = batch / gpus * seconds / machines.decoded_per_core
     read = batch * seconds * BIT_RATE[machines.audio] / 8
     limits = {
@@ -133,11 +132,11 @@ def pretraining_plan(recipe: Recipe, machines: Machines, hours: float | None = N
         set_bytes=audio_bytes(set_hours) | {"log-mel, fp16": 2 * cached, "log-mel, int8": cached},
         read_bytes_per_second=read / step_seconds,
         decoding_cores_per_gpu=decoding / computing,
-        parameters={"trained": trained, "with the teacher": trained + own.teacher_parameters},
+        parameters={"trained": trained, "with the teacher": trained + own.averaged},
         reduced_bytes=reduced,
         gathered_bytes=gathered,
-        memory=_memory(recipe, own, trained, kept=sum(cost.kept for cost in per_gpu.values())),
-        checkpoint_bytes=4 * (3 * trained + own.teacher_parameters),
+        memory=_memory(own),
+        checkpoint_bytes=4 * (3 * trained + own.averaged),
     )
 
 
@@ -145,14 +144,9 @@ def check(recipe: Recipe, gpus: int) -> None:
     """Refuse what could not be run.
 
     Raises:
-        AaspError: steps, batch, crop or patches are impossible, or the batch is not a multiple of the GPUs.
+        AaspError: the batch is not a multiple of the GPUs.
     """
-    batch, crop = recipe.data.batch, recipe.data.crop_seconds
-    if recipe.steps < 1 or batch < 1:
-        raise AaspError(f"steps is {recipe.steps}, data.batch {batch}; give at least 1 of each")
-    if recipe.model.frontend.frames(round(crop * recipe.model.frontend.rate)) == 0:
-        raise AaspError(f"data.crop_seconds is {crop:g}, less than one analysis window; give more")
-    recipe.model.stem.build(recipe.model.encoder.width, recipe.model.frontend.bins)  # knows which grids there are
+    batch = recipe.data.batch
     if batch % gpus:
         fewer = max(number for number in range(1, min(gpus, batch) + 1) if batch % number == 0)
         more = -(-batch // gpus) * gpus
@@ -162,14 +156,13 @@ def check(recipe: Recipe, gpus: int) -> None:
         )
 
 
-def _memory(recipe: Recipe, own: StepCost, trained: int, kept: int) -> dict[str, float]:
+def _memory(own: StepCost) -> dict[str, float]:
     """Bytes of one GPU under DDP: fp32 masters, gradients and their buckets, bf16 copies for the forward pass."""
-    layers = min(aasp(recipe).teacher.layers, recipe.model.encoder.depth)
     return {
-        "weights and moments": 12 * trained,
-        "gradients": 8 * trained,
-        "teacher": 4 * own.teacher_parameters,
-        "bf16 copies": 2 * (trained + own.teacher_parameters),
-        "teacher's layers": 6 * layers * own.clips * own.patches * recipe.model.encoder.width,
-        "activations": kept,
+        "weights and moments": 12 * own.trained,
+        "gradients": 8 * own.trained,
+        "teacher": 4 * own.averaged,
+        "bf16 copies": 2 * (own.trained + own.averaged),
+        "activations": own.total.kept,
+        "beside them at the peak": own.peak - own.total.kept,
     }
