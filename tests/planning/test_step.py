@@ -11,8 +11,8 @@ from aasp.config import with_fields
 from aasp.planning.step import counts, step_cost
 from aasp.pretrain import recipes
 from aasp.pretrain.objective import PretrainObjective
-from aasp.pretrain.views import MaskingConfig, draw_masks
 from aasp.pretrain.recipe import Recipe
+from aasp.pretrain.views import MaskingConfig, draw_masks
 from aasp.stems.conv import ConvConfig
 
 SMALL = {

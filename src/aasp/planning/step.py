@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from aasp.errors import AaspError
 from aasp.planning import layers
 from aasp.planning.cost import Cost, gelu, linear, norm, product
-from aasp.errors import AaspError
 from aasp.pretrain.methods.aasp import AaSPConfig
 from aasp.pretrain.recipe import Recipe
 from aasp.pretrain.views import MaskingConfig

@@ -100,7 +100,9 @@ def train_round(
             objective,
             pipeline,
             run=run,
-            schedules=cosine_schedules(recipe.optimizer, recipe.steps, {"momentum": constant(recipe.ema, recipe.steps)}),
+            schedules=cosine_schedules(
+                recipe.optimizer, recipe.steps, {"momentum": constant(recipe.ema, recipe.steps)}
+            ),
             machine=machine,
             fingerprint=recipe.fingerprint,
             settings=settings,

@@ -15,10 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aasp.config import check_range
 from aasp.errors import AaspError
 from aasp.model.audio_encoder import AudioEncoder
-from aasp.pretrain.ema import Average, AverageConfig
+from aasp.pretrain.ema import Average
 from aasp.pretrain.heads import projector
 from aasp.pretrain.health import collapse, embedding_health
 from aasp.pretrain.losses import LossesConfig
