@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
@@ -39,16 +40,19 @@ class AverageConfig:
         return np.concatenate([rising, constant(self.final_momentum, more)])
 
 
-class Average(nn.Module):
+Source = TypeVar("Source", bound=nn.Module)
+
+
+class Average(nn.Module, Generic[Source]):
     """An exponential moving average of any module's parameters, its heads too if they are part of it.
 
     Args:
         source: the module to copy.
     """
 
-    def __init__(self, source: nn.Module) -> None:
+    def __init__(self, source: Source) -> None:
         super().__init__()
-        self.model = copy.deepcopy(source).requires_grad_(False).eval()
+        self.model: Source = copy.deepcopy(source).requires_grad_(False).eval()
 
     @torch.no_grad()
     def update(self, source: nn.Module, momentum: float) -> None:

@@ -1,8 +1,8 @@
 """Another model's weights as a run's first ones: `aasp pretrain --from`.
 
-A run gives all that it trains (student, teacher, heads); a model folder has one encoder's weights only, from which every
-encoder of the new method starts: student and teacher both. AaPE's token equals its convolution's before training, so that a model
-with a convolution goes on unchanged when it is given an AaPE in its place.
+A run gives all that it trains (student, teacher, heads); a model folder has one encoder's weights only, from which
+every encoder of the new method starts: student and teacher both. AaPE's token equals its convolution's before
+training, so that a model with a convolution goes on unchanged when it is given an AaPE in its place.
 """
 
 from __future__ import annotations

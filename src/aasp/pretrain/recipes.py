@@ -146,7 +146,7 @@ def eat_tiny() -> Recipe:
 
 
 def m2d_tiny() -> Recipe:
-    """M2D (Niizumi et al. 2023) at the size of `aasp_tiny`: its ratio of masks, two views to use a clip's log-mel well."""
+    """M2D (Niizumi et al. 2023) at the size of `aasp_tiny`: its ratio of masks, two views of a clip."""
     tiny = aasp_tiny()
     return replace(
         tiny,
@@ -162,8 +162,7 @@ def m2d_tiny() -> Recipe:
 
 
 RECIPES: dict[str, Callable[[], Recipe]] = {
-    recipe.__name__: recipe
-    for recipe in (aasp_tiny, aasp_small, aasp_base, aasp_large, eat_tiny, eat_base, m2d_tiny)
+    recipe.__name__: recipe for recipe in (aasp_tiny, aasp_small, aasp_base, aasp_large, eat_tiny, eat_base, m2d_tiny)
 }
 
 

@@ -188,9 +188,7 @@ def _pipeline(
     )
 
 
-def _write_model(
-    recipe: Recipe, run: Run, exported: str, tensors: Mapping[str, Tensor], history: History
-) -> None:
+def _write_model(recipe: Recipe, run: Run, exported: str, tensors: Mapping[str, Tensor], history: History) -> None:
     """Export the model from the objective's tensors."""
     weights = {name.removeprefix(exported): t.cpu() for name, t in tensors.items() if name.startswith(exported)}
     metadata = {"started_from": json.dumps(history.started_from)} if history.started_from else None

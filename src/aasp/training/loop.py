@@ -1,9 +1,8 @@
 """The training loop. It knows nothing of what it trains: the objective brings losses, the batches bring data.
 
-A step is: schedules, forward and backward, clipping, non-finite check, optimizer step, the objective's own `after_step`,
-log, checkpoint.
-Nothing in it waits for the device, save at log and checkpoint steps. A step whose gradient is not finite changes no
-weight (the check is a veto that stays on the device); the next look at the numbers then stops the run.
+A step is: schedules, forward and backward, clipping, non-finite check, optimizer step, the objective's `after_step`,
+log, checkpoint. Nothing in it waits for the device, save at log and checkpoint steps. A step whose gradient is not
+finite changes no weight (the check is a veto that stays on the device); the next look at numbers then stops the run.
 """
 
 from __future__ import annotations

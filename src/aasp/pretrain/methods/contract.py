@@ -50,6 +50,7 @@ class MethodConfig(ABC):
         Raises:
             AaspError: a process would have too few clips.
         """
+        return None
 
 
 class Method(nn.Module, ABC):
