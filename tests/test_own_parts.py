@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from aasp.model.encoder import EncoderConfig
 from aasp.parts import load_plugin
 from aasp.pretrain import recipes
 from aasp.pretrain.recipe import Recipe
-from aasp.stems import STEMS
+from aasp.stems import STEMS, Stem, StemConfig
 from aasp.stems.conv import ConvConfig
 from aasp.weights import model_hash
 
@@ -239,3 +240,53 @@ def test_documents_and_hashes_from_before_there_was_a_choice_are_what_they_were(
     for parameter in model.parameters():
         parameter.data.fill_(0.5)
     assert model_hash(model).startswith("8951f10071872772")
+
+
+class Elsewhere(torch.nn.Module):
+    pass
+
+
+@dataclass(frozen=True)
+class WrongStemConfig(StemConfig):
+    patch: tuple[int, int] = (16, 16)
+    wrong: str = "class"
+
+    def build(self, width: int, mels: int) -> Stem:
+        if self.wrong == "class":
+            return Elsewhere()  # type: ignore[return-value]
+        return WrongStem(width, mels, self.patch)
+
+
+class WrongStem(Stem):
+    def forward(self, mel_BTM: torch.Tensor, valid_BN: torch.Tensor | None = None) -> torch.Tensor:
+        return mel_BTM.new_zeros(len(mel_BTM), 1, self.width)
+
+    @property
+    def receptive_field(self) -> int:
+        return 48
+
+
+@pytest.mark.parametrize(
+    ("stem", "told"),
+    [
+        (WrongStemConfig(), "WrongStemConfig.build gives Elsewhere, which does not derive from aasp.stems.contract.Stem"),
+        (WrongStemConfig((0, 16), "tokens"), "stem: patch is 0,16; give at least 1 frame"),
+        (WrongStemConfig((16, 48), "tokens"), "128 mel bins cannot be cut in patches of 48"),
+        (WrongStemConfig((16, 16), "tokens"), "encoder: tokens of shape (1, 1, 8) for 48 places and width 8"),
+        (WrongStemConfig((16, 16), "views"), "WrongStem sees 48 frames of patches of 16, so that masked ones would leak"),
+    ],
+)
+def test_a_part_that_is_not_what_it_should_be_is_told_in_one_line(stem: WrongStemConfig, told: str) -> None:
+    with pytest.raises(AaspError) as error:
+        model = AudioEncoder(AudioEncoderConfig(stem=stem, encoder=EncoderConfig(width=8, depth=1, heads=2)))
+        if stem.wrong == "views":
+            model.stem.views(torch.zeros(1, 96, 128), torch.tensor([[[0, 3]]]))
+        model(torch.zeros(1, 16_000))
+    assert told in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_front_end_that_gives_something_else_than_frames_is_told(unloaded: None) -> None:
+    front = load_plugin(EXAMPLE).LinearConfig().build()
+    front.transform = lambda wave, frames: torch.zeros(len(wave), 128, frames)
+    with pytest.raises(AaspError, match=r"front end: LinearSpectrogram gives \(128, 98\) for a clip of 98 frames of 128"):
+        front(torch.zeros(1, 16_000))
