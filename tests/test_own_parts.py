@@ -1,10 +1,11 @@
-"""Parts of somebody's own: a stem and a front end from a file outside the package, and files that name what they like."""
+"""Parts of somebody's own: a stem and a front end from a file outside the package; files that name what they like."""
 
 from __future__ import annotations
 
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from aasp.model.encoder import EncoderConfig
 from aasp.parts import load_plugin
 from aasp.pretrain import recipes
 from aasp.pretrain.recipe import Recipe
-from aasp.stems import STEMS
+from aasp.stems import STEMS, Stem, StemConfig
 from aasp.stems.conv import ConvConfig
 from aasp.weights import model_hash
 
@@ -53,7 +54,8 @@ class Near(nn.Module):
     def forward(self, x, valid, places):
         times, _ = places.coordinates(x.device)
         times = times.expand(len(x), -1)
-        near = torch.nn.functional.pad((times[:, :, None] - times[:, None]).abs() <= self.reach, (1, 0, 1, 0), value=True)
+        near = (times[:, :, None] - times[:, None]).abs() <= self.reach
+        near = torch.nn.functional.pad(near, (1, 0, 1, 0), value=True)
         if valid is not None:
             near = near & valid[:, None]
         shares = near.to(x.dtype)
@@ -74,10 +76,10 @@ def sounds(tmp_path: Path) -> Path:
     """Two classes of tones, ten clips each."""
     random = np.random.default_rng(0)
     for k in range(20):
-        tone = np.sin(2 * np.pi * (300, 2_000)[k % 2] * np.arange(8_000) / 16_000)
+        tone = np.sin(2 * np.pi * (300, 2_000)[k % 2] * np.arange(16_000) / 16_000)
         folder = tmp_path / "sounds" / ("low", "high")[k % 2]
         folder.mkdir(parents=True, exist_ok=True)
-        soundfile.write(folder / f"{k:02}.wav", 0.3 * tone + 0.05 * random.standard_normal(8_000), 16_000)
+        soundfile.write(folder / f"{k:02}.wav", 0.3 * tone + 0.05 * random.standard_normal(16_000), 16_000)
     rows = [f"{('low', 'high')[k % 2]}/{k:02}.wav,{('low', 'high')[k % 2]},{part(k)}" for k in range(20)]
     (tmp_path / "sounds/index.csv").write_text("\n".join(["path,label,split", *rows]))
     return tmp_path / "sounds"
@@ -117,7 +119,7 @@ def test_a_stem_and_a_front_end_of_ones_own_are_trained_saved_and_embed(
         expected = encoder(wave).clip[0].numpy()
     with np.load("x.npz") as found:
         np.testing.assert_allclose(found["embedding"][0], expected, atol=1e-5)
-    assert encoder.frontend(wave)[0].shape == (1, 48, 128)
+    assert encoder.frontend(wave)[0].shape == (1, 98, 128)
 
 
 @pytest.mark.slow
@@ -137,7 +139,7 @@ def test_a_stem_and_a_front_end_of_ones_own_are_probed_tuned_and_examined(
     told = json.loads(Path("lab/response.json").read_text())
     assert [one["stage"] for model in told["models"] for one in model["stages"]] == ["stem", "stem"]
     assert main(["alias", "kernels", run, file, "--out", "lab", *plugin]) == 0
-    short = ["--data", str(sounds), "--clips", "8", "--seconds", "0.5"]
+    short = ["--data", str(sounds), "--clips", "8", "--seconds", "0.55"]
     assert main(["alias", "stability", run, *short, "--out", "lab", *plugin]) == 0
 
 
@@ -239,3 +241,53 @@ def test_documents_and_hashes_from_before_there_was_a_choice_are_what_they_were(
     for parameter in model.parameters():
         parameter.data.fill_(0.5)
     assert model_hash(model).startswith("8951f10071872772")
+
+
+class Elsewhere(torch.nn.Module):
+    pass
+
+
+@dataclass(frozen=True)
+class WrongStemConfig(StemConfig):
+    patch: tuple[int, int] = (16, 16)
+    wrong: str = "class"
+
+    def build(self, width: int, mels: int) -> Stem:
+        if self.wrong == "class":
+            return Elsewhere()  # type: ignore[return-value]
+        return WrongStem(width, mels, self.patch)
+
+
+class WrongStem(Stem):
+    def forward(self, mel_BTM: torch.Tensor, valid_BN: torch.Tensor | None = None) -> torch.Tensor:
+        return mel_BTM.new_zeros(len(mel_BTM), 1, self.width)
+
+    @property
+    def receptive_field(self) -> int:
+        return 48
+
+
+@pytest.mark.parametrize(
+    ("stem", "told"),
+    [
+        (WrongStemConfig(), "WrongStemConfig.build gives Elsewhere, which does not derive from aasp.stems"),
+        (WrongStemConfig((0, 16), "tokens"), "stem: patch is 0,16; give at least 1 frame"),
+        (WrongStemConfig((16, 48), "tokens"), "128 mel bins cannot be cut in patches of 48"),
+        (WrongStemConfig((16, 16), "tokens"), "encoder: tokens of shape (1, 1, 8) for 56 places and width 8"),
+        (WrongStemConfig((16, 16), "views"), "WrongStem sees 48 frames of patches of 16, so that masked ones would"),
+    ],
+)
+def test_a_part_that_is_not_what_it_should_be_is_told_in_one_line(stem: WrongStemConfig, told: str) -> None:
+    with pytest.raises(AaspError) as error:
+        model = AudioEncoder(AudioEncoderConfig(stem=stem, encoder=EncoderConfig(width=8, depth=1, heads=2)))
+        if stem.wrong == "views":
+            model.stem.views(torch.zeros(1, 96, 128), torch.tensor([[[0, 3]]]))
+        model(torch.zeros(1, 16_000))
+    assert told in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_front_end_that_gives_something_else_than_frames_is_told(unloaded: None) -> None:
+    front = load_plugin(EXAMPLE).LinearConfig().build()
+    front.transform = lambda wave, frames: torch.zeros(len(wave), 128, frames)
+    with pytest.raises(AaspError, match=r"LinearSpectrogram gives \(128, 98\) for a clip of 98 frames of 128"):
+        front(torch.zeros(1, 16_000))

@@ -115,7 +115,7 @@ class FrontEnd(nn.Module, ABC):
 
         Raises:
             AaspError: the batch is shorter than one analysis window, elsewhere than the front end, or not what
-                `as_batch` asks for.
+                `as_batch` asks for; or `transform` gives something else than frames.
         """
         wave_BS, lengths_B = as_batch(wave_BS, lengths_B)
         clips, samples = wave_BS.shape
@@ -125,6 +125,9 @@ class FrontEnd(nn.Module, ABC):
             raise AaspError(f"wave on {wave_BS.device}, the front end on {here}; give wave.to({str(here)!r})")
         with without_autocast(wave_BS):
             x_BTM = self.transform(widened(wave_BS), frames)
+        if x_BTM.shape[1:] != (frames, self.config.bins):
+            told = f"gives {tuple(x_BTM.shape[1:])} for a clip of {frames} frames of {self.config.bins} bins"
+            raise AaspError(f"front end: {type(self).__name__} {told}; let `transform` give (clips, frames, bins)")
         if lengths_B is None:
             return x_BTM, torch.full((clips,), frames)
         frames_B = self.frames(lengths_B)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from aasp.casting import widened
 from aasp.config import from_dict, to_dict
 from aasp.errors import AaspError
-from aasp.features import FRONTENDS, FrontEndConfig
+from aasp.features import FRONTENDS, FrontEnd, FrontEndConfig
 from aasp.features.logmel import LogMelConfig
 from aasp.features.waves import as_batch, as_lengths, check_samples
 from aasp.model.encoder import Encoder, EncoderConfig
@@ -23,7 +23,7 @@ from aasp.model.folder import find, read_config
 from aasp.model.pooling import POOLINGS, Pooling, over_frequency, pool
 from aasp.model.positions import Places
 from aasp.model.windows import encode_windows
-from aasp.stems import STEMS, StemConfig
+from aasp.stems import STEMS, Stem, StemConfig
 from aasp.stems.aape import AaPEConfig
 from aasp.weights import read_weights, write_directory
 
@@ -92,6 +92,10 @@ class AudioEncoder(nn.Module):
         self.config = c = config or AudioEncoderConfig()
         self.frontend = c.frontend.build()
         self.stem = c.stem.build(c.encoder.width, c.frontend.bins)
+        for part, whose, contract in ((self.frontend, c.frontend, FrontEnd), (self.stem, c.stem, Stem)):
+            if not isinstance(part, contract):
+                told = f"{type(whose).__name__}.build gives {type(part).__name__}, which does not derive from"
+                raise AaspError(f"{told} {contract.__module__}.{contract.__qualname__}; let it derive from that")
         self.encoder = Encoder(c.encoder)
 
     def forward(

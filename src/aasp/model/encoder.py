@@ -135,7 +135,14 @@ class Encoder(nn.Module):
             places: which patches they are.
             valid_BN: tokens that count, boolean, shape (B, N); all when left out.
             layers: also return every block's output and MLP output.
+
+        Raises:
+            AaspError: there is not a token for each place.
         """
+        there = places.grid[0] * places.grid[1] if places.index_Bn is None else places.index_Bn.shape[1]
+        if tokens_BND.shape[1:] != (there, self.config.width):
+            told = f"tokens of shape {tuple(tokens_BND.shape)} for {there} places and width {self.config.width}"
+            raise AaspError(f"encoder: {told}; a stem gives one for each patch of its grid, (clips, patches, width)")
         placed_BND = tokens_BND + positions(places, self.config.width, tokens_BND.device)
         tokens_BND = placed_BND.to(self.class_token.dtype)  # positions are fp32, whatever the model was cast to
         x = torch.cat([self.class_token.expand(tokens_BND.shape[0], 1, -1), tokens_BND], dim=1)

@@ -42,11 +42,13 @@ class Stem(nn.Module, ABC):
         patch: (frames P, mel bins R) of one patch; patches do not overlap.
 
     Raises:
-        AaspError: the mel bins are not a multiple of the patch height.
+        AaspError: the mel bins are not a multiple of the patch height, or the patch is empty.
     """
 
     def __init__(self, width: int, mels: int, patch: tuple[int, int]) -> None:
         super().__init__()
+        if min(patch) < 1:
+            raise AaspError(f"stem: patch is {patch[0]},{patch[1]}; give at least 1 frame and 1 mel bin, as in 16,16")
         if mels % patch[1]:
             raise AaspError(f"stem: {mels} mel bins cannot be cut in patches of {patch[1]}; choose a divisor of {mels}")
         self.width, self.mels, self.patch = width, mels, (patch[0], patch[1])
@@ -138,8 +140,13 @@ class Stem(nn.Module, ABC):
 
         Returns:
             Tokens of the visible patches, shape (B, V, n, D). No token depends on a patch that its view does not see.
+
+        Raises:
+            AaspError: the stem looks beyond its patch and has no `views` of its own.
         """
-        assert self.receptive_field <= self.patch[0], "a stem that looks beyond its patch needs its own `views`"
+        if self.receptive_field > self.patch[0]:
+            told = f"sees {self.receptive_field} frames of patches of {self.patch[0]}, so that masked ones would leak"
+            raise AaspError(f"stem: {type(self).__name__} {told}; define its `views`, or derive it from WindowedStem")
         return take(self(mel_BTM, valid_BN), visible_BVn)
 
 
