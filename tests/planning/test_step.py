@@ -15,7 +15,7 @@ from aasp.planning.step import REST, StepCost, step_cost
 from aasp.pretrain import recipes
 from aasp.pretrain.objective import PretrainObjective
 from aasp.pretrain.recipe import Recipe
-from aasp.pretrain.views import MaskingConfig, draw_masks
+from aasp.pretrain.views import draw_masks
 from aasp.stems.conv import ConvConfig
 
 SMALL = {

@@ -104,7 +104,7 @@ def test_a_mistake_in_a_step_is_not_hidden() -> None:
         def forward(self, batch: Mapping[str, Tensor], diagnose: bool = True) -> dict[str, Any]:
             return {"loss": self.embed(batch["wave"]).sum()}
 
-    with pytest.raises(RuntimeError, match="reduction dim|size mismatch|shapes"):
+    with pytest.raises(RuntimeError, match=r"reduction dim|size mismatch|shapes"):
         objective_cost(Wrong, own_batch())
 
 
