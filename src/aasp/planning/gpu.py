@@ -79,8 +79,9 @@ class AsOnGpu(TorchFunctionMode):
         return out
 
     def _called(self, func: Any, args: Any, kwargs: Any) -> Any:
-        """What torch has written in Python, as multi-head attention, calls functions that must be seen here, too."""
-        if not isfunction(func) or func.__module__ != functional.__name__:
+        """What torch has written in Python, as multi-head attention, calls functions that must be seen here, too; and
+        so does a backward pass that is written in Python."""
+        if not isfunction(func) or func.__module__ not in (functional.__name__, torch.autograd.__name__):
             return func(*args, **kwargs)
         if func not in self.opened:
             seen = {**func.__globals__, **{name: lambda *_: False for name in OWN_CHECKS}}

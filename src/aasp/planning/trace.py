@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial, wraps
 from inspect import isfunction
 from typing import Any, TypeVar
+from unittest import mock
 
 import torch
 from torch import Tensor, nn
@@ -116,6 +117,9 @@ def traced(root: nn.Module, parts: Mapping[str, nn.Module], run: Callable[[], Te
     with ExitStack() as stack, torch.random.fork_rng(devices=[]):
         for name, module in parts.items():
             stack.enter_context(_entered(module, partial(counter.inside, name)))
+        # Where a module enters torch.autocast again, it asks whether there is a GPU.
+        stack.enter_context(mock.patch("torch.cuda.amp.common.amp_definitely_not_available", lambda: False))
+        stack.enter_context(mock.patch("torch.cuda.is_bf16_supported", lambda *_: True))
         stack.enter_context(counter)
         stack.enter_context(AsOnGpu(counter.add, copied, lambda tensor: graph.claim(tensor.grad_fn)))
         try:
@@ -128,8 +132,9 @@ def traced(root: nn.Module, parts: Mapping[str, nn.Module], run: Callable[[], Te
         except (NotImplementedError, RuntimeError) as error:
             if "meta" not in str(error):
                 raise
+            told = str(error).splitlines()[0].partition(". ")[0].rstrip(".")
             raise AaspError(
-                f"{type(root).__name__} can't be planned without data ({str(error).splitlines()[0]}); let its step "
+                f"{type(root).__name__} can't be planned without data ({told}); let its step "
                 'look at no values on the device: masks can be drawn on the host, where batch["length"] is'
             ) from None
     return Trace(counter.costs, memory.peak)
@@ -137,7 +142,7 @@ def traced(root: nn.Module, parts: Mapping[str, nn.Module], run: Callable[[], Te
 
 @contextmanager
 def _autocast() -> Iterator[None]:
-    """bf16 autocast for a GPU; torch.autocast itself would find none."""
+    """Autocast as it is on a GPU when a step begins."""
     before = torch.is_autocast_enabled("cuda")
     torch.set_autocast_enabled("cuda", True)
     try:
