@@ -112,7 +112,7 @@ def test_memory_is_what_was_reckoned(name: str) -> None:
     # and their log-mel.
     recipe, error = recipes.get(name), overlooked(name)["the rest"]
     tokens = recipe.data.batch * patches_of(name) * recipe.model.encoder.width
-    visible = recipe.masking.views * round(recipe.masking.visible * patches_of(name)) / patches_of(name)
+    visible = recipe.method.masking.views * round(recipe.method.masking.visible * patches_of(name)) / patches_of(name)
     sound = 4 * recipe.data.batch * recipe.data.crop_seconds * (16_000 + 100 * 128)
     beside = 4 * tokens + 3.5 * error + 4 * tokens * visible + sound
     assert cost(name).peak == pytest.approx(cost(name).total.kept + beside, rel=0.01)

@@ -6,7 +6,6 @@ import functools
 
 import pytest
 import torch
-from aasp.pretrain.masking import draw_masks
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 

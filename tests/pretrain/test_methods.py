@@ -326,10 +326,10 @@ class Mine(MethodConfig):
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("number", "is no function"),
-        ("nothing", "returns a NoneType; let it return a Recipe"),
-        ("failing", "fails: ZeroDivisionError: division by zero; mend it"),
-        ("asking", "fails: TypeError"),
+        ("number", "is no Recipe but int"),
+        ("nothing", "is no Recipe but NoneType"),
+        ("failing", "ZeroDivisionError: division by zero; mend it"),
+        ("asking", "can't be made: TypeError"),
         ("nothin", "has no nothin; did you mean 'nothing'?"),
         ("unset", "method mine_{}:Mine: its build returns a Linear; let it return a aasp.pretrain.methods"),
         ("nameless", "method mine_{}:Mine: exported is 'model.', where it has no AudioEncoder"),

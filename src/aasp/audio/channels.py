@@ -78,6 +78,14 @@ def cancelled() -> dict[str, float]:
         return dict(_cancelled)
 
 
+def take_cancelled() -> dict[str, float]:
+    """`cancelled`, forgotten thereafter: what one command met with."""
+    with _lock:
+        found = dict(_cancelled)
+        _cancelled.clear()
+        return found
+
+
 def _mean(path: str, frames_FC: np.ndarray) -> np.ndarray:
     count = frames_FC.shape[1]
     if count == 1:

@@ -2,37 +2,36 @@
 
 from __future__ import annotations
 
-import os
+import mmap
 import re
 from typing import BinaryIO
 
 _MARK = b"fLaC"
+_STREAM = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")  # a file begins, with its STREAMINFO of 34 bytes
 _TAIL_BYTES = 1 << 17  # more than the last frame of any file has, but of the widest
 _FRAME = re.compile(rb"\xff[\xf8\xf9][^\x00-\x0f].", re.DOTALL)
 _SIZES = {1: 192, **{code: 576 << code - 2 for code in range(2, 6)}, **{code: 256 << code - 8 for code in range(8, 16)}}
 
 
 def another_follows(file: BinaryIO, samples: int) -> bool:
-    """Whether the last frame is not the one that the header's count of samples ends with, or the second half is a file.
+    """Whether a second FLAC file follows, or frames beyond the header's count of samples.
 
-    Of two files one behind the other, equally long in samples and not in bytes, nothing is noticed.
+    A frame is taken for one by both of its checksums only: its sync code alone is found in any sound.
     """
-    size = os.fstat(file.fileno()).st_size
-    file.seek(size // 2)
-    if size % 2 == 0 and file.read(4) == _MARK:
-        return True
-    file.seek(0)
-    head = file.read(42)
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        if _STREAM.search(content, content.find(_MARK) + 4):
+            return True
+        head = content[:42] if content[:4] == _MARK else b""  # behind an ID3 tag: ffmpeg reads it
+        tail = content[max(0, len(content) - _TAIL_BYTES) :]
     block = int.from_bytes(head[10:12], "big")  # the largest, which is that of all frames but the last
-    file.seek(max(0, size - _TAIL_BYTES))
-    tail = file.read()
-    found = [place.start() for place in _FRAME.finditer(tail)]
-    for place in reversed(found):
-        frame = _frame(tail[place : place + 16], block)
-        if frame is not None:
+    if not block:
+        return False
+    for found in reversed([place.start() for place in _FRAME.finditer(tail)]):
+        frame = _frame(tail[found : found + 16].ljust(16, b"\0"), block)
+        if frame is not None and _crc16(tail[found:]) == 0:
             begin, length = frame
-            return not begin < samples <= begin + length
-    return False
+            return begin + length > samples
+    return False  # a tag lies behind the last frame, or it is longer than any
 
 
 def _frame(head: bytes, block: int) -> tuple[int, int] | None:
@@ -61,3 +60,21 @@ def _crc8(content: bytes) -> int:
         for _ in range(8):
             value = (value << 1 ^ 0x07 if value & 0x80 else value << 1) & 0xFF
     return value
+
+
+def _crc16(content: bytes) -> int:
+    """Checksum of a frame; 0 for one with its own at the end (polynomial 0x8005)."""
+    value = 0
+    for byte in content:
+        value = value << 8 & 0xFFFF ^ _CRC16[value >> 8 ^ byte]
+    return value
+
+
+def _remainder(byte: int) -> int:
+    value = byte << 8
+    for _ in range(8):
+        value = (value << 1 ^ 0x8005 if value & 0x8000 else value << 1) & 0xFFFF
+    return value
+
+
+_CRC16 = [_remainder(byte) for byte in range(256)]

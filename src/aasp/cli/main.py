@@ -153,7 +153,7 @@ def run_named(argv: list[str], commands: Mapping[str, str], above: str = "") -> 
 def _tell_cancelled() -> None:
     """Count the files that were named when the mean of their channels turned out to be next to nothing."""
     channels = sys.modules.get("aasp.audio.channels")
-    if channels is not None and (found := channels.cancelled()):
+    if channels is not None and (found := channels.take_cancelled()):
         remedy = "their mean is next to silence; try --channels first, loudest or a number"
         print(f"aasp: warning: channels cancel in {len(found):,} file(s): {remedy}", file=sys.stderr)
 
