@@ -155,7 +155,7 @@ def m2d_tiny() -> Recipe:
         model=replace(tiny.model, stem=ConvConfig()),
         method=M2DConfig(
             masking=MaskingConfig(views=2, visible=0.3, scheme="random"),
-            teacher=AverageConfig(momentum=0.98, final_momentum=0.998, ramp=1.0),
+            teacher=AverageConfig(momentum=0.998, final_momentum=0.9998, ramp=1.0),
             predictor=PredictorConfig("self", depth=2, width=192, heads=3),
         ),
     )
