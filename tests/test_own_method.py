@@ -95,6 +95,45 @@ def test_a_method_of_one_s_own_trains_is_killed_goes_on_and_is_used(
 
 
 @pytest.mark.slow
+def test_a_method_with_a_stem_of_one_s_own_goes_the_whole_way(sounds: Path, tmp_path: Path) -> None:
+    """Each command in a process of its own, which knows the stem by `--plugin` alone."""
+    run, stem, source = tmp_path / "run", FILE.with_name("own_stem.py"), str(Path(aasp.__file__).parents[1])
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": source}
+
+    def aasp_in(*argv: object, code: int = 0) -> str:
+        command = [sys.executable, "-m", "aasp", *map(str, argv)]
+        done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == code, (argv, done.stderr)
+        return done.stdout + done.stderr
+
+    line = [*words(sounds, run, f"{FILE}:recipe", steps=30), f"model.stem={stem}:MomentsConfig"]
+    process = subprocess.Popen([sys.executable, "-m", "aasp", *line], env=environment, stdout=subprocess.DEVNULL)
+    while process.poll() is None and len(read_metrics(run)) < 10:
+        time.sleep(0.01)
+    process.kill()
+    process.wait(60)
+    steps = len(read_metrics(run))
+    aasp_in(*line)
+    assert steps < 30 and [one["step"] for one in read_metrics(run)] == list(range(1, 31))
+    config = json.loads((run / "model/config.json").read_text())
+    assert config["stem"]["kind"] == "own_stem:MomentsConfig"
+
+    sound, plugin = next(sounds.rglob("*.wav")), ["--plugin", stem]
+    assert "--plugin own_stem" in aasp_in("embed", run, sound, "--out", "a.npz", code=2)
+    aasp_in("embed", run, sound, "--out", "a.npz", *plugin)
+    folder = ["--benchmark", "folder", "--root", sounds]
+    assert "accuracy" in aasp_in("linear", run, *folder, "--protocol", "knn", *plugin)
+    small = ["--steps", "2", "--threads", "1", "--set", "batch=4", "validations=1", "crop_seconds=0.5"]
+    aasp_in("finetune", run, *folder, "--out", "tuned", *plugin, *small)
+    assert "low" in aasp_in("predict", "tuned", sound, "--top", "2", *plugin)
+    aasp_in("alias", "response", run, "--out", "lab", "--frequencies", "6", *plugin)
+    loaded = "import aasp, own_stem, sys, torch; print(aasp.load(sys.argv[1])(torch.zeros(1, 16000)).clip.shape)"
+    environment["PYTHONPATH"] += os.pathsep + str(stem.parent)
+    found = subprocess.run([sys.executable, "-c", loaded, run], env=environment, capture_output=True, text=True)
+    assert found.stdout.strip() == "torch.Size([1, 32])", found.stderr
+
+
+@pytest.mark.slow
 def test_aasp_starts_from_a_method_of_one_s_own(sounds: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert main(words(sounds, run, f"{FILE}:recipe", steps=2)) == 0

@@ -237,7 +237,7 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
         number = _number(value)
         if number is not None and (kind is float or number == int(number)):
             return kind(number)
-    elif isinstance(value, origin or kind):
+    elif isinstance(value, origin or kind) and not (isinstance(value, bool) and kind is not bool):
         return value
     raise AaspError(f"{where}: {value!r} is not {_NAMES.get(kind, 'a ' + kind.__name__)}; give one")
 
