@@ -15,8 +15,8 @@ from bench.mutate import mutations
 from bench.reader import LIMIT_SECONDS, reports
 from bench.workshop import Workshop
 
-# Of a thousand files, so many may be usable to `scan` and turn out not to be: damage in the middle, which only decoding
-# all of it shows (docs/reliability.md has the counts).
+# Of a thousand files, so many may be usable to `probe` and turn out not to be: damage in the middle, which only decoding
+# all of it shows, as `scan` does (docs/reliability.md has the counts).
 UNLIKE_PER_THOUSAND = 40
 SCAN = """
 import json, sys
@@ -46,9 +46,12 @@ def check(folder: Path, paths: list[Path]) -> None:
     usable, skipped, written = scanned(folder)
     assert written == ""
     assert {*usable, *skipped} == {str(path) for path in paths} and len(usable) + len(skipped) == len(paths)
+    assert set(usable) <= {report.path for report in found if report.status == "read"}
     refused = {report.path: report.detail for report in found if report.status == "refused"}
     assert {path: skipped.get(path) for path in refused} == refused
-    assert all(reason.startswith("too short") for path, reason in skipped.items() if path not in refused)
+    others = {path: reason for path, reason in skipped.items() if path not in refused}
+    unlike = {report.path for report in found if report.status == "unlike"}
+    assert all(reason.startswith("too short") for path, reason in others.items() if path not in unlike)
 
 
 @pytest.mark.slow
@@ -89,7 +92,8 @@ def test_a_file_that_turns_out_bad_is_named_where_it_is_used(tmp_path: Path) -> 
     content = bytearray((tmp_path / "holed.flac").read_bytes())
     content[2_000:60_000] = bytes(58_000)
     (tmp_path / "holed.flac").write_bytes(content)
-    manifest, skipped = scan(tmp_path)
+    assert [Path(one.path).name for one in scan(tmp_path)[1]] == ["holed.flac"]
+    manifest, skipped = scan(tmp_path, decode=False)
     assert len(manifest) == 2 and skipped == []
     pipeline = CropPipeline(manifest, seconds=0.5, batch=2, seed=0, workers=0, cache=True)
     for _ in range(4):

@@ -26,7 +26,7 @@ _SHOWN = 5  # skipped files named on the terminal
 
 @dataclass(frozen=True)
 class Scan:
-    """List the audio at a path with duration, rate and channels, every header read.
+    """List the audio at a path with duration, rate and channels, every file decoded to its end.
 
     Files that can't be used are counted, and listed with the reason in skipped.csv beside the manifest.
     """
@@ -37,7 +37,9 @@ class Scan:
     out: Path = Path("manifest.parquet")
     """Manifest to write: .parquet or .csv."""
     workers: int = 8
-    """Threads that read headers."""
+    """Threads that decode."""
+    decode: bool = True
+    """Without it headers and ends are looked at only, several times faster; damage in the middle then shows in use."""
     path_column: str | None = None
     """Column of an index to take for path."""
     overwrite: bool = False
@@ -55,13 +57,14 @@ def run(argv: list[str]) -> int:
     from aasp.datasets.manifest import NothingUsable, scan, write_skipped
 
     with _progress() as progress:
-        task = progress.add_task("reading headers", total=None)
+        task = progress.add_task("decoding" if arguments.decode else "reading headers", total=None)
         try:
             manifest, skipped = scan(
                 arguments.path,
                 workers=arguments.workers,
                 progress=lambda done, total: progress.update(task, completed=done, total=total),
                 path_column=arguments.path_column,
+                decode=arguments.decode,
             )
         except NothingUsable as error:
             write_skipped(error.skipped, list_out)

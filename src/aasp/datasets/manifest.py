@@ -162,16 +162,19 @@ def scan(
     workers: int = WORKERS,
     progress: Callable[[int, int], None] | None = None,
     path_column: str | None = None,
+    decode: bool = True,
 ) -> tuple[Manifest, list[Skipped]]:
-    """List a set's usable files with every header probed, whatever its index says; otherwise as `Manifest.open`.
+    """List a set's usable files, each decoded to its end, whatever its index says; otherwise as `Manifest.open`.
 
     Args:
         path: a folder, .csv, .tsv or .parquet.
         workers: threads.
         progress: called with (files probed, files in all) now and then.
         path_column: an index's column to take for `path`.
+        decode: without it headers and ends are looked at only: damage in the middle shows when a file is used.
     """
-    return _open(path, workers=workers, trusting=False, progress=progress, path_column=path_column)
+    options = dict(progress=progress, path_column=path_column, decode=decode)
+    return _open(path, workers=workers, trusting=False, **options)  # type: ignore[arg-type]
 
 
 def write_skipped(skipped: Sequence[Skipped], path: str | Path) -> None:
@@ -191,6 +194,7 @@ def _open(
     trusting: bool,
     progress: Callable[[int, int], None] | None = None,
     path_column: str | None = None,
+    decode: bool = False,
 ) -> tuple[Manifest, list[Skipped]]:
     source = os.fspath(path)
     skipped: list[Skipped] = []
@@ -210,7 +214,7 @@ def _open(
         notes = _repeated(table["path"])
     if table.num_rows == 0 and not skipped:
         raise AaspError(f"index without rows: {source}; list one file a row in its column path")
-    table, bad = measure(table, max(1, workers), trusting, progress)
+    table, bad = measure(table, max(1, workers), trusting, decode, progress)
     skipped += bad
     if table.num_rows == 0:
         first = skipped[0]

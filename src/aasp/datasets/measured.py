@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from aasp.audio.io import AudioError, probe
+from aasp.audio.io import AudioError, probe, read
 from aasp.datasets.index import Skipped
 
 SHORTEST_SECONDS = 0.025  # one analysis window
@@ -19,9 +19,9 @@ _CHUNK = 64
 
 
 def measure(
-    table: pa.Table, workers: int, trusting: bool, progress: Callable[[int, int], None] | None
+    table: pa.Table, workers: int, trusting: bool, decode: bool, progress: Callable[[int, int], None] | None
 ) -> tuple[pa.Table, list[Skipped]]:
-    """Check or probe each row's file: the usable rows with what was measured, and the others."""
+    """Check or probe each row's file, or decode it whole: the usable rows with what was measured, and the others."""
     total = table.num_rows
     known = table["seconds"].combine_chunks() if trusting and "seconds" in table.column_names else None
     paths = table["path"].combine_chunks()
@@ -32,7 +32,7 @@ def measure(
     def chunk(begin: int) -> list[tuple[float, int | None, int | None] | str]:
         ours = paths[begin : begin + _CHUNK].to_pylist()
         seconds = known[begin : begin + _CHUNK].to_pylist() if known is not None else [None] * len(ours)
-        return [_fact(path, second) for path, second in zip(ours, seconds, strict=True)]
+        return [_fact(path, second, decode) for path, second in zip(ours, seconds, strict=True)]
 
     for facts in _in_parallel(chunk, range(0, total, _CHUNK), workers):
         for fact in facts:
@@ -54,7 +54,7 @@ def measure(
     return pa.table([*measured, *(kept[name] for name in labels)], names=[*_MEASURED, *labels]), skipped
 
 
-def _fact(path: str, seconds: float | None) -> tuple[float, int | None, int | None] | str:
+def _fact(path: str, seconds: float | None, decode: bool) -> tuple[float, int | None, int | None] | str:
     """(seconds, rate, channels) of a file, rate and channels unknown where `seconds` was trusted; or why not."""
     rate = channels = None
     if not path:
@@ -69,6 +69,8 @@ def _fact(path: str, seconds: float | None) -> tuple[float, int | None, int | No
         else:
             info = probe(path)
             seconds, rate, channels = info.seconds, info.rate, info.channels
+            if decode:  # at a rate that asks for no resampling
+                read(path, rate=rate, channels="first")
     except FileNotFoundError:
         return "no such file"
     except AudioError as error:
