@@ -15,8 +15,8 @@ from bench.mutate import mutations
 from bench.reader import LIMIT_SECONDS, reports
 from bench.workshop import Workshop
 
-# Of a thousand files, so many may be usable to `probe` and turn out not to be: damage in the middle, which only decoding
-# all of it shows, as `scan` does (docs/reliability.md has the counts).
+# Of a thousand files, so many may be usable to `probe` and turn out not to be: damage in the middle, which only
+# decoding all of it shows, as `scan` does (docs/reliability.md has the counts).
 UNLIKE_PER_THOUSAND = 40
 SCAN = """
 import json, sys
