@@ -105,12 +105,3 @@ def samples_of(path: str, frame: Any, rate: int, channels: int) -> np.ndarray:
     if name.startswith("u8"):
         return (array.astype(np.float32) - 128) / 128
     return array.astype(np.float32) * np.float32(2.0 ** (1 - 8 * array.dtype.itemsize))
-
-
-def opus_samples(packet: bytes) -> int:
-    """Samples at 48 kHz in an Opus packet (RFC 6716, section 3.1)."""
-    if not packet:
-        return 0
-    kind, code = packet[0] >> 3, packet[0] & 3
-    each = (480, 960, 1920, 2880)[kind & 3] if kind < 12 else (480, 960)[kind & 1] if kind < 16 else 120 << (kind & 3)
-    return each * (1 if code == 0 else 2 if code < 3 else packet[1] & 63 if len(packet) > 1 else 0)

@@ -7,6 +7,7 @@ few before them.
 
 from __future__ import annotations
 
+import mmap
 import os
 import re
 from collections import Counter, deque
@@ -17,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from aasp.audio.container import Part, damaged, opened, opus_samples, packets, samples_of, sound_of
+from aasp.audio import opus
+from aasp.audio.container import Part, damaged, opened, packets, samples_of, sound_of
 from aasp.audio.error import RAW, AudioError
 
 # Packets decoded at each end to learn what one gives; the decoder has settled after some of the last.
@@ -153,6 +155,12 @@ def _blocks(part: Part, stream: Any, packet: Any, table: Index) -> list[np.ndarr
 def _index(part: Part, changed: int, size: int) -> Index:
     import av
 
+    if part.demuxer == "ogg":
+        with open(part.path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            found = opus.packets(content, part.begin, part.end or len(content))
+        if found is not None:
+            rate = found.rate or 48_000
+            return Index(found.times, found.produced, 48_000, found.channels, "opus", rate, None)
     times: list[int | None] = []
     durations: list[int] = []
     head: list[int] = []
@@ -184,7 +192,7 @@ def _index(part: Part, changed: int, size: int) -> Index:
                     codec = _AAC_BY_PROGRAM
                 if len(head) < _HEAD:
                     head.append(decode(packet))
-                    full += opus_samples(bytes(packet)) if codec.endswith("opus") else 0
+                    full += opus.samples(bytes(packet)) if codec.endswith("opus") else 0
                 tail.append(packet)
             produced = None
             if len(times) > _HEAD + _SETTLING + _TAIL:
