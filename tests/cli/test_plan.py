@@ -87,6 +87,7 @@ def test_quantities_have_three_digits_and_a_prefix(value: float, told: str) -> N
     assert si(value, "B") == told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", sorted({line for line in PAGE.splitlines() if line.startswith("aasp plan ")}))
 def test_the_page_holds_what_its_commands_print(line: str, capsys: pytest.CaptureFixture[str]) -> None:
     _, *argv = shlex.split(line)
