@@ -95,7 +95,7 @@ def main() -> int:
         page = PAGE.read_text(encoding="utf-8")
         for mark, rows in (("bench", table), ("spoilt", spoilt)):
             body = "\n".join(rows)
-            page = re.sub(f"(<!-- {mark} -->\n).*?(\n<!-- / -->)", rf"\g<1>{body}\g<2>", page, flags=re.DOTALL)
+            page = re.sub(f"(<!-- {mark} -->\n).*?(<!-- / -->)", rf"\g<1>{body}\n\g<2>", page, flags=re.DOTALL)
         PAGE.write_text(page, encoding="utf-8")
     return 1 if any(not line.startswith("not made") for line in wrong) else 0
 
