@@ -64,7 +64,7 @@ def mutation_table(workshop: Workshop, folder: Path, count: int) -> list[str]:
     unlike = Counter(Path(report.path).suffix.lstrip(".") for report in found if report.status == "unlike")
     rows = [
         ("spoilt files", f"{len(found):,}"),
-        ("refused by `probe`, so listed by `scan`", f"{by['refused']:,}"),
+        ("refused by `probe`", f"{by['refused']:,}"),
         ("read whole and by windows", f"{by['read']:,}"),
         (
             f"taken by `probe`, refused when decoded ({', '.join(f'{n} {kind}' for kind, n in unlike.most_common())})",

@@ -311,3 +311,13 @@ def test_the_sets_at_hand(data_root: Path) -> None:
     scanned, skipped = scan(data_root / "pool" / "index.csv")
     assert skipped == []
     np.testing.assert_allclose(manifest.seconds, scanned.seconds, atol=1e-3)
+
+
+def test_a_scan_looks_at_every_channel(tmp_path: Path) -> None:
+    frames = np.zeros((8_000, 2), np.float32)
+    frames[4_000, 1] = np.nan
+    soundfile.write(tmp_path / "a.wav", frames, 16_000, subtype="FLOAT")
+    soundfile.write(tmp_path / "b.wav", frames[:, :1], 16_000, subtype="FLOAT")
+    manifest, skipped = scan(tmp_path)
+    assert [Path(path).name for path in manifest.paths] == ["b.wav"]
+    assert [one.reason for one in skipped] == ["NaN or infinite samples"]

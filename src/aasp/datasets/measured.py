@@ -1,4 +1,4 @@
-"""How long each file of a set is, by its index or its header, and which files can't be used."""
+"""How long each file of a set is, by its index, its header or its samples, and which files can't be used."""
 
 from __future__ import annotations
 
@@ -69,8 +69,8 @@ def _fact(path: str, seconds: float | None, decode: bool) -> tuple[float, int | 
         else:
             info = probe(path)
             seconds, rate, channels = info.seconds, info.rate, info.channels
-            if decode:  # at a rate that asks for no resampling
-                read(path, rate=rate, channels="first")
+            if decode:  # every channel: which of them will be read is not known yet
+                read(path, rate=rate, channels="each")
     except FileNotFoundError:
         return "no such file"
     except AudioError as error:
