@@ -18,11 +18,13 @@ from torch.distributed.fsdp import fully_shard
 
 from aasp.training import engine
 from aasp.training.loop import Result, Settings, train
+from aasp.training.optim import OptimizerConfig
 from aasp.training.randomness import seed
 from aasp.training.run import open_run
 from aasp.training.schedules import Schedules, constant, ramp, warmup_cosine
 
 WIDTH = 8
+OPTIMIZER = OptimizerConfig(clip=1.0)
 
 
 class ToyObjective(nn.Module):
@@ -128,7 +130,7 @@ def toy_run(
             machine=machine,
             fingerprint=str(recipe),
             settings=Settings(
-                **{"name": "toy", "clip": 1.0, "betas": (0.9, 0.95), "log_every": 3, "checkpoint_every": 4, **settings}
+                **{"name": "toy", "optimizer": OPTIMIZER, "log_every": 3, "checkpoint_every": 4, **settings}
             ),
             measure=lambda batch: (len(batch["length"]), float(batch["length"].sum()) / 16_000),
             start=start,

@@ -92,8 +92,7 @@ def pretrain(
     precision = settle(precision, machine, Run(Path(out)).environment)
     settings = Settings(
         name=recipe.name,
-        clip=recipe.optimizer.clip,
-        betas=recipe.optimizer.betas,
+        optimizer=recipe.optimizer,
         log_every=log_every,
         checkpoint_every=checkpoint_every,
         precision=precision,

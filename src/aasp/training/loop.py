@@ -20,11 +20,12 @@ from torch import Tensor
 from aasp.errors import AaspError
 from aasp.training import checkpoint, engine, optim, snapshot
 from aasp.training.interrupts import Interrupts
+from aasp.training.layout import whole
 from aasp.training.precision import Precision, autocast
 from aasp.training.record import Record
 from aasp.training.run import Run
 from aasp.training.schedules import Schedules
-from aasp.training.window import fetch, whole
+from aasp.training.window import fetch
 
 
 class TrainingStopped(AaspError):
@@ -67,8 +68,7 @@ class Settings:
 
     Attributes:
         name: of what is trained, for the progress display.
-        clip: largest gradient norm.
-        betas: of AdamW.
+        optimizer: what moves the parameters; of its schedule nothing is read.
         log_every: steps between log lines.
         checkpoint_every: steps between checkpoints; the last step always has one.
         keep: checkpoints to keep.
@@ -76,8 +76,7 @@ class Settings:
     """
 
     name: str
-    clip: float
-    betas: tuple[float, float]
+    optimizer: optim.OptimizerConfig
     log_every: int = 50
     checkpoint_every: int = 500
     keep: int = 2
@@ -138,7 +137,7 @@ def train(
         OSError: the disk is full; the last checkpoint is kept.
     """
     steps, exit_code = len(schedules), None
-    optimizer = optim.adamw(objective, betas=settings.betas, rate_of=rate_of)
+    optimizer = optim.build(objective, settings.optimizer, rate_of)
     model, _ = machine.prepare(objective, optimizer)
     trainable = [parameter for parameter in objective.parameters() if parameter.requires_grad]
     context = autocast(settings.precision, machine.device)
@@ -162,7 +161,7 @@ def train(
                 output = model(engine.to_device(batch, machine.device), to_log or to_save)
             machine.backward(output["loss"])
             diagnostics = output["diagnostics"] | (objective.gradient_diagnostics() if to_log else {})
-            norm = whole(machine.clip_grad_norm_(trainable, settings.clip))
+            norm = whole(machine.clip_grad_norm_(trainable, settings.optimizer.clip))
             optim.step_unless(optimizer, ~torch.isfinite(norm))
             optimizer.zero_grad()
             objective.after_step(now)

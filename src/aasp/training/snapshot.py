@@ -18,9 +18,10 @@ from torch import Tensor, nn
 
 from aasp.errors import AaspError
 from aasp.training.checkpoint import Checkpoint, check_names, load
-from aasp.training.optim import named_states
+from aasp.training.layout import laid_out_as, whole
+from aasp.training.optim import blank_state, named_states
 from aasp.training.randomness import random_state, restore_random_state
-from aasp.training.window import Window, whole
+from aasp.training.window import Window
 
 
 class Positioned(Protocol):
@@ -132,26 +133,16 @@ def _restore_model(module: nn.Module, tensors: dict[str, Tensor], file: Path) ->
     check_names(file, tensors, own)
     with torch.no_grad():
         for name, tensor in own.items():
-            tensor.copy_(_spread(tensors[name], tensor))
+            tensor.copy_(laid_out_as(tensor, tensors[name]))
 
 
 def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], file: Path) -> None:
     """A parameter that never had a gradient has no state."""
     expected: dict[str, Tensor] = {}
     for name, parameter, state in named_states(optimizer):
-        if f"{name}/step" in tensors:
-            state["step"] = torch.zeros((), device=parameter.device)
-            state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
+        if any(there.startswith(f"{name}/") for there in tensors):
+            state.update(blank_state(optimizer, parameter))
             expected |= {f"{name}/{moment}": tensor for moment, tensor in state.items()}
     check_names(file, tensors, expected)
     for name, tensor in expected.items():
-        tensor.copy_(_spread(tensors[name], tensor))
-
-
-def _spread(tensor: Tensor, like: Tensor) -> Tensor:
-    """`tensor` laid out as `like` is."""
-    if not hasattr(like, "device_mesh"):
-        return tensor
-    from torch.distributed.tensor import distribute_tensor
-
-    return distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements)  # type: ignore[attr-defined]
+        tensor.copy_(laid_out_as(tensor, tensors[name]))

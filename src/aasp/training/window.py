@@ -9,6 +9,8 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
+from aasp.training.layout import whole
+
 
 class Window:
     """Sums of named scalars since the last log step. Its state is saved: a resumed run logs the same means."""
@@ -50,11 +52,6 @@ class Window:
 def stack(values: Mapping[str, Tensor]) -> Tensor:
     """Named scalars as one float32 vector."""
     return torch.stack([whole(value.detach()).float().reshape(()) for value in values.values()])
-
-
-def whole(tensor: Tensor) -> Tensor:
-    """A tensor that FSDP has spread over processes, gathered; any other as it is."""
-    return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
 
 
 def fetch(values: Mapping[str, Tensor], engine: Accelerator) -> dict[str, float]:

@@ -73,8 +73,7 @@ def finetune(
         check_run(folder, asked.document(round_), resume)
     settings = Settings(
         name=asked.recipe.name,
-        clip=asked.recipe.optimizer.clip,
-        betas=asked.recipe.optimizer.betas,
+        optimizer=asked.recipe.optimizer,
         log_every=log_every,
         checkpoint_every=asked.recipe.validate_every,
         keep=1,

@@ -1,0 +1,94 @@
+"""What moves the weight matrices of transformer blocks: AdamW as everything else, or Muon."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from aasp.config import check_range
+from aasp.parts import Parts
+from aasp.training.muon import Muon
+
+
+class MatricesConfig(ABC):
+    """What a rule's configuration, a frozen dataclass, has besides its own fields."""
+
+    @abstractmethod
+    def takes(self, name: str, parameter: Tensor) -> bool:
+        """Whether the rule moves the parameter of that name otherwise than AdamW would."""
+
+    @abstractmethod
+    def settings(self, lr: float, share: float) -> dict[str, Any]:
+        """What a group of such parameters has besides.
+
+        Args:
+            lr: peak learning rate of everything else.
+            share: the group's share of a learning rate.
+        """
+
+    @abstractmethod
+    def build(self, groups: list[dict[str, Any]], betas: tuple[float, float]) -> torch.optim.Optimizer:
+        """The optimizer of all groups."""
+
+
+@dataclass(frozen=True)
+class AdamWConfig(MatricesConfig):
+    """AdamW moves matrices too.
+
+    Attributes:
+        kind: the name of this rule in recipes; no document holds it, since there once was no other.
+    """
+
+    kind: ClassVar[str] = "adamw"
+
+    def takes(self, name: str, parameter: Tensor) -> bool:
+        return False
+
+    def settings(self, lr: float, share: float) -> dict[str, Any]:
+        return {}
+
+    def build(self, groups: list[dict[str, Any]], betas: tuple[float, float]) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(groups, lr=0.0, weight_decay=0.0, betas=betas, fused=True)
+
+
+@dataclass(frozen=True)
+class MuonConfig(MatricesConfig):
+    """Muon moves the matrices of transformer blocks.
+
+    Attributes:
+        kind: the name of this rule in recipes.
+        lr: peak learning rate of these matrices; it follows the schedule of the others.
+        momentum: of their gradients.
+        weight_decay: of these matrices.
+    """
+
+    kind: Literal["muon"] = "muon"
+    lr: float = 0.02
+    momentum: float = 0.95
+    weight_decay: float = 0.005
+
+    def __post_init__(self) -> None:
+        check_range(self, "optimizer.matrices", "lr")
+        check_range(self, "optimizer.matrices", "momentum", least=0, below=1)
+        check_range(self, "optimizer.matrices", "weight_decay", least=0)
+
+    def takes(self, name: str, parameter: Tensor) -> bool:
+        return "blocks." in name and parameter.ndim == 2 and name.endswith("weight")
+
+    def settings(self, lr: float, share: float) -> dict[str, Any]:
+        return {"share": share * self.lr / lr, "decay": self.weight_decay, "momentum": self.momentum}
+
+    def build(self, groups: list[dict[str, Any]], betas: tuple[float, float]) -> torch.optim.Optimizer:
+        return Muon(groups, lr=0.0, weight_decay=0.0, betas=betas, fused=True)
+
+
+MATRICES: Parts[MatricesConfig] = Parts(
+    "rule for matrices",
+    MatricesConfig,  # type: ignore[type-abstract]
+    {"adamw": "aasp.training.matrices:AdamWConfig", "muon": "aasp.training.matrices:MuonConfig"},
+    unnamed="adamw",
+)

@@ -1,0 +1,80 @@
+"""Muon: matrices of transformer blocks move by an orthogonalised momentum, everything else by AdamW.
+
+    M ← μ M + (1 − μ) ∇W                                  momentum
+    G = μ M + (1 − μ) ∇W                                  Nesterov
+    O ≈ U Vᵀ of G = U S Vᵀ                                five Newton-Schulz iterations
+    W ← (1 − lr · decay) W − lr · √max(1, rows / columns) · O
+
+Source: Jordan et al. 2024 ("Muon: an optimizer for hidden layers in neural networks"), its coefficients and its scale.
+torch.optim.Muon rounds to bf16, which processors without bf16 products compute fifty times slower than fp32. The form
+of the iteration is ours: every factor is a polynomial in G Gᵀ, so that only two products are as wide as G.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from aasp.training.layout import laid_out_as, whole
+
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+ITERATIONS = 5
+
+
+class Muon(torch.optim.AdamW):
+    """AdamW, but groups that name a `momentum` hold matrices, and those move as Muon has it."""
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """One step; where `found_inf` is set and not zero, none of weights and momentum changes."""
+        assert closure is None, "nothing here evaluates the loss again"
+        groups = self.param_groups
+        try:
+            self.param_groups = [group for group in groups if "momentum" not in group]
+            super().step()
+        finally:
+            self.param_groups = groups
+        for group in groups:
+            if "momentum" in group:
+                for parameter in group["params"]:
+                    if parameter.grad is not None:
+                        rates = (group[name] for name in ("lr", "weight_decay", "momentum"))
+                        self._move(parameter, parameter.grad, *rates)
+
+    def _move(self, parameter: Tensor, gradient: Tensor, rate: float, decay: float, mu: float) -> None:
+        state = self.state[parameter]
+        if not state:
+            state["momentum"] = torch.zeros_like(parameter)
+        momentum = state["momentum"].lerp(gradient, 1 - mu)
+        change = orthogonalised(whole(torch.lerp(gradient, momentum, mu)))
+        scale = max(1.0, parameter.shape[0] / parameter.shape[1]) ** 0.5
+        moved = parameter * (1 - rate * decay) - laid_out_as(parameter, change) * (rate * scale)
+        veto = getattr(self, "found_inf", None)
+        if veto is not None:  # a gradient that is not finite: zero times it would not be zero
+            momentum = torch.where(veto != 0, state["momentum"], momentum)
+            moved = torch.where(veto != 0, parameter, moved)
+        state["momentum"].copy_(momentum)
+        parameter.copy_(moved)
+
+
+def orthogonalised(matrix: Tensor) -> Tensor:
+    """The nearest matrix with orthonormal rows or columns, roughly: singular values end between 0.7 and 1.2.
+
+    Args:
+        matrix: shape (rows, columns), of any scale.
+    """
+    a, b, c = COEFFICIENTS
+    x = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
+    x = x / (x.norm() + 1e-7)
+    square, product = x @ x.T, None
+    for number in range(ITERATIONS):
+        factor = torch.addmm(square, square, square, beta=b, alpha=c)
+        factor.diagonal().add_(a)
+        product = factor if product is None else factor @ product
+        if number < ITERATIONS - 1:
+            square = factor @ (factor @ square)
+    assert product is not None
+    x = product @ x
+    return x.T if matrix.shape[0] > matrix.shape[1] else x
