@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from aasp.config import check_range
@@ -32,3 +33,26 @@ class LossesConfig:
         check_range(self, "losses", "projector", least=1)
         if not self.frame + self.utterance + self.contrastive:
             raise AaspError("losses: frame, utterance and contrastive are all 0, nothing would be learned; weigh one")
+
+    @property
+    def weighed(self) -> list[str]:
+        """The losses that count."""
+        return [name for name in ("frame", "utterance", "contrastive") if getattr(self, name)]
+
+    def idle(self, clips: int, views: int, utterance: str) -> Iterator[tuple[str, str]]:
+        """Losses that have nothing to compare in a step, by name, and why.
+
+        Args:
+            clips: in a batch.
+            views: of a clip.
+            utterance: the teacher's form of that target.
+        """
+        if self.contrastive and views == 1:
+            told = "masking.views is 1: a single view has nothing to agree with, the contrastive loss stays zero"
+            yield "contrastive", told
+        elif self.contrastive and clips == 1:
+            told = "data.batch is 1: a single clip has none to differ from, the contrastive loss stays zero"
+            yield "contrastive", told
+        if self.utterance and clips == 1 and utterance == "standardised":
+            told = "data.batch is 1: a single clip can't be standardised over clips, the utterance loss stays zero"
+            yield "utterance", f"{told} (teacher.utterance=mean needs no others)"

@@ -7,9 +7,9 @@ Source: the paper's three parts (teacher-student masked modelling, cross-attenti
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from aasp.errors import AaspError
 from aasp.model.audio_encoder import AudioEncoder
+from aasp.pretrain.codebook import CODEBOOKS, CodebookConfig, NoCodebookConfig, code_loss, patch_codes
 from aasp.pretrain.ema import Average
 from aasp.pretrain.heads import projector
 from aasp.pretrain.health import collapse, embedding_health
@@ -43,6 +44,7 @@ class AaSPConfig(MethodConfig):
         teacher: EMA and targets.
         predictor: for hidden patches.
         losses: weights.
+        codebook: hidden patches as codes, besides the teacher's targets.
     """
 
     kind: Literal["aasp"] = "aasp"
@@ -50,6 +52,7 @@ class AaSPConfig(MethodConfig):
     teacher: TeacherConfig = field(default_factory=TeacherConfig)
     predictor: PredictorConfig = field(default_factory=PredictorConfig)
     losses: LossesConfig = field(default_factory=LossesConfig)
+    codebook: Annotated[CodebookConfig, CODEBOOKS] = field(default_factory=NoCodebookConfig)
 
     def build(self, recipe: Recipe, gather: Gather) -> AaSP:
         return AaSP(self, recipe, gather)
@@ -62,18 +65,6 @@ class AaSPConfig(MethodConfig):
             told = "a clip for each process, which leaves none to standardise the utterance target over"
             remedy = f"give {2 * processes} or more, or fewer processes"
             raise AaspError(f"data.batch is {recipe.data.batch}: {told}; {remedy}")
-
-    def idle(self, clips: int) -> Iterator[tuple[str, str]]:
-        """Losses that have nothing to compare in a step of so many clips, by name, and why."""
-        if self.losses.contrastive and self.masking.views == 1:
-            told = "masking.views is 1: a single view has nothing to agree with, the contrastive loss stays zero"
-            yield "contrastive", told
-        elif self.losses.contrastive and clips == 1:
-            told = "data.batch is 1: a single clip has none to differ from, the contrastive loss stays zero"
-            yield "contrastive", told
-        if self.losses.utterance and clips == 1 and self.teacher.utterance == "standardised":
-            told = "data.batch is 1: a single clip can't be standardised over clips, the utterance loss stays zero"
-            yield "utterance", f"{told} (teacher.utterance=mean needs no others)"
 
 
 class AaSP(Method):
@@ -90,15 +81,17 @@ class AaSP(Method):
     def __init__(self, config: AaSPConfig, recipe: Recipe, gather: Gather) -> None:
         super().__init__()
         self.config, self.recipe, self.gather = config, recipe, gather
-        idle = dict(config.idle(recipe.data.batch))
+        idle = dict(config.losses.idle(recipe.data.batch, config.masking.views, config.teacher.utterance))
         for told in idle.values():
             warnings.warn(told, stacklevel=2)
-        if not any(getattr(config.losses, name) for name in ("frame", "utterance", "contrastive") if name not in idle):
+        if not config.codebook.weight and not set(config.losses.weighed) - set(idle):
             raise AaspError(f"nothing would be learned: {'; '.join(idle.values())}; weigh losses.frame")
-        width = recipe.model.encoder.width
+        width, patch = recipe.model.encoder.width, recipe.model.stem.patch
         self.student = AudioEncoder(recipe.model)
         self.teacher = Average(self.student)
-        self.predictor = build_predictor(config.predictor, width, config.teacher.target_width(recipe.model))
+        self.outputs = (config.teacher.target_width(recipe.model), config.codebook.count)
+        self.predictor = build_predictor(config.predictor, width, sum(self.outputs))
+        self.codebook = config.codebook.build(patch[0] * patch[1])
         self.projector = projector(width, *config.losses.projector)
 
     def forward(self, batch: Mapping[str, Tensor], diagnose: bool = True) -> dict[str, Any]:
@@ -109,7 +102,7 @@ class AaSP(Method):
 
         x = see(student, clips, masks.visible, masks.visible_valid)
         cls_BVD = x[:, 0].unflatten(0, masks.visible.shape[:2])
-        predicted = self.predictor.hidden(x, masks, clips)
+        predicted, logits = self.predictor.hidden(x, masks, clips).split(self.outputs, dim=-1)
         embedding = self.projector(cls_BVD)
 
         alone = len(clips.mel) == 1 and config.teacher.utterance == "standardised"  # its target would be zero
@@ -118,12 +111,17 @@ class AaSP(Method):
             "utterance": cls_BVD.sum() * 0.0 + 0.0 if alone else utterance_loss(cls_BVD, summary_BD),
             "contrastive": contrastive_loss(embedding, config.losses.temperature, *self.gather(embedding)),
         }
-        loss = torch.stack([getattr(config.losses, name) * value for name, value in losses.items()]).sum()
+        weighed = [getattr(config.losses, name) * value for name, value in losses.items()]
+        if self.codebook is not None:
+            codes_BN = patch_codes(self.codebook, student.stem, clips, self.gather, learn=self.training)
+            losses["codes"] = code_loss(logits, take(codes_BN, masks.hidden), masks.hidden_valid)
+            weighed.append(config.codebook.weight * losses["codes"])
         health = {}
         if diagnose:
             health = {} if len(clips.mel) == 1 else {"summary_deviation": deviation}
+            health |= {} if self.codebook is None else {"codes_used": self.codebook.perplexity()}
             health |= student.stem.diagnostics(clips.mel) | embedding_health(predicted, target_BND, cls_BVD)
-        return {"loss": loss, "losses": losses, "diagnostics": health}
+        return {"loss": torch.stack(weighed).sum(), "losses": losses, "diagnostics": health}
 
     @torch.no_grad()
     def targets(self, clips: Clips) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,0 +1,175 @@
+"""Patches as codes: what is hidden is not drawn again value by value, but named by the nearest of K typical patches.
+
+    c(x) = argmin_k ‖x − μ_k‖²
+    n_k ← d n_k + (1 − d) |{x : c(x) = k}|,   s_k ← d s_k + (1 − d) Σ {x : c(x) = k},   μ_k = s_k / n_k
+
+Legend: B clips, N patches, n vectors of P values, K codes.
+Source: HuBERT (Hsu et al. 2021) predicts k-means codes of hidden frames by cross-entropy; k-means by moving averages as
+in VQ-VAE (van den Oord et al. 2017, appendix A.1) and DinoSR (Liu et al. 2023), so that no pass over the data comes
+first. That a code nobody uses begins anew at a patch of the batch is Jukebox's (Dhariwal et al. 2020).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from aasp.config import check_range
+from aasp.parts import Parts
+from aasp.pretrain.views import Clips
+from aasp.stems.contract import Stem
+
+Gather = Callable[[Tensor], tuple[Tensor, int]]
+UNUSED = 0.02  # vectors a step, below which a code begins anew
+CHUNK = 8192
+
+
+class CodebookConfig(ABC):
+    """What a codebook's configuration, a frozen dataclass, has besides its own fields.
+
+    Attributes:
+        count: codes K: so many more outputs has the predictor.
+        weight: of the cross-entropy of codes.
+    """
+
+    count = 0
+    weight = 0.0
+
+    @abstractmethod
+    def build(self, values: int) -> Codebook | None:
+        """The codebook of patches of so many values; None where there is none."""
+
+
+@dataclass(frozen=True)
+class NoCodebookConfig(CodebookConfig):
+    """Nothing is predicted as a code.
+
+    Attributes:
+        kind: the name in recipes; no document holds it, since there once was no other.
+    """
+
+    kind: ClassVar[str] = "none"
+
+    def build(self, values: int) -> Codebook | None:
+        return None
+
+
+@dataclass(frozen=True)
+class KMeansConfig(CodebookConfig):
+    """Hidden patches are predicted as codes of the log-mel.
+
+    Attributes:
+        kind: the name of this codebook in recipes.
+        count: codes K.
+        weight: of the cross-entropy.
+        decay: d of the moving averages.
+    """
+
+    kind: Literal["kmeans"] = "kmeans"
+    count: int = 512
+    weight: float = 1.0
+    decay: float = 0.98
+
+    def __post_init__(self) -> None:
+        check_range(self, "codebook", "count", least=2)
+        check_range(self, "codebook", "weight")
+        check_range(self, "codebook", "decay", least=0, below=1)
+
+    def build(self, values: int) -> Codebook | None:
+        return Codebook(self.count, values, self.decay)
+
+
+class Codebook(nn.Module):
+    """K-means that goes on while it is used; its state is saved with the module.
+
+    Args:
+        count: codes K.
+        values: of a vector, P.
+        decay: d.
+    """
+
+    centres: Tensor
+    sums: Tensor
+    counts: Tensor
+
+    def __init__(self, count: int, values: int, decay: float) -> None:
+        super().__init__()
+        self.decay = decay
+        self.register_buffer("centres", torch.zeros(count, values))
+        self.register_buffer("sums", torch.zeros(count, values))
+        self.register_buffer("counts", torch.zeros(count))
+
+    @torch.no_grad()
+    def forward(self, vectors: Tensor) -> Tensor:
+        """The code of each vector: (..., P) to (...)."""
+        rows = vectors.flatten(0, -2).to(self.centres.dtype)
+        squares = 0.5 * self.centres.square().sum(1)
+        nearest = [(squares - part @ self.centres.T).argmin(1) for part in rows.split(CHUNK)]
+        return torch.cat(nearest).unflatten(0, vectors.shape[:-1])
+
+    @torch.no_grad()
+    def learn(self, vectors: Tensor, gather: Gather) -> None:
+        """Move towards a batch's vectors (n, P), of all processes.
+
+        The first batch gives the first centres: of the first process, vectors drawn at random.
+        """
+        vectors = vectors.to(self.centres.dtype)
+        drawn = vectors[torch.randint(len(vectors), self.counts.shape, device=vectors.device)]
+        drawn = gather(drawn[None])[0][0]  # the same in every process
+        if not self.counts.any():
+            self._begin(torch.ones_like(self.counts, dtype=torch.bool), drawn)
+        codes = self(vectors)
+        hits = torch.bincount(codes, minlength=len(self.counts)).to(vectors.dtype)
+        sums = torch.zeros_like(self.sums).index_add_(0, codes, vectors)
+        moved = gather(torch.cat([sums, hits[:, None]], dim=1)[None])[0].sum(0)
+        self.sums.lerp_(moved[:, :-1], 1 - self.decay)
+        self.counts.lerp_(moved[:, -1], 1 - self.decay)
+        self.centres.copy_(self.sums / self.counts.clamp_min(1e-6)[:, None])
+        self._begin(self.counts < UNUSED, drawn)
+
+    def _begin(self, which_K: Tensor, vectors: Tensor) -> None:
+        """Let some codes begin at vectors (K, P), each as if it had been hit by one a step."""
+        begins = which_K[:, None]
+        self.centres.copy_(torch.where(begins, vectors, self.centres))
+        self.sums.copy_(torch.where(begins, vectors, self.sums))
+        self.counts.masked_fill_(which_K, 1.0)
+
+    def perplexity(self) -> Tensor:
+        """How many codes are in use: the exponential of the entropy of their frequencies, a 0-d tensor."""
+        share = self.counts / self.counts.sum().clamp_min(1e-12)
+        return torch.exp(-(share * share.clamp_min(1e-12).log()).sum())
+
+
+CODEBOOKS: Parts[CodebookConfig] = Parts(
+    "codebook",
+    CodebookConfig,  # type: ignore[type-abstract]
+    {"none": "aasp.pretrain.codebook:NoCodebookConfig", "kmeans": "aasp.pretrain.codebook:KMeansConfig"},
+    unnamed="none",
+)
+
+
+def patch_codes(codebook: Codebook, stem: Stem, clips: Clips, gather: Gather, learn: bool) -> Tensor:
+    """The code of every log-mel patch, level included, (B, N); to `learn`, from those that belong to a clip."""
+    patches_BNP = stem.cut(clips.mel).flatten(1, 2).flatten(2)
+    if learn:
+        codebook.learn(patches_BNP.flatten(0, 1) if clips.valid is None else patches_BNP[clips.valid], gather)
+    return codebook(patches_BNP)
+
+
+def code_loss(logits_BVmK: Tensor, codes_BVm: Tensor, valid_BVm: Tensor) -> Tensor:
+    """Cross-entropy of the hidden patches' codes, a mean over those that count.
+
+    Args:
+        logits_BVmK: the predictor's, shape (B, V, m, K).
+        codes_BVm: the codes at the same patches.
+        valid_BVm: which of them count, boolean.
+    """
+    terms = functional.cross_entropy(logits_BVmK.float().flatten(0, 2), codes_BVm.flatten(), reduction="none")
+    weight = valid_BVm.flatten().to(terms.dtype)
+    return (terms * weight).sum() / weight.sum()
