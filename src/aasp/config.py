@@ -20,22 +20,23 @@ from aasp.errors import AaspError
 from aasp.parts import Parts, nearest
 
 T = TypeVar("T")
+LATELY = {"lately": True}
 
 
 def to_dict(config: Any) -> dict[str, Any]:
     """A dataclass as plain JSON values (tuples become lists).
 
-    What can be chosen only since lately is left out where it is what it always was (see `Parts`): documents, and the
-    hashes made of them, stay what they were.
+    What can be chosen only since lately (see `Parts`, `LATELY`) is left out where it is what it always was: documents,
+    and the hashes made of them, stay what they were.
     """
     hints, values = _hints(type(config)), dict[str, Any]()
-    for name, hint in hints.items():
-        value = getattr(config, name)
+    for one in dataclasses.fields(config):
+        name, value = one.name, getattr(config, one.name)
+        if one.metadata == LATELY and value == one.default:
+            continue
         if dataclasses.is_dataclass(value):
-            parts = _parts(hint)
-            kind = {} if parts is None else {"kind": parts.name_of(value)}
-            if parts is not None and kind["kind"] == parts.unnamed:
-                kind = {}
+            parts = _parts(hints[name])
+            kind = {} if parts is None or (named := parts.name_of(value)) == parts.unnamed else {"kind": named}
             if (document := kind | to_dict(value)) or parts is None:
                 values[name] = document
         else:
@@ -64,9 +65,8 @@ def from_dict(kind: type[T], values: Mapping[str, Any], where: str) -> T:
     if not isinstance(values, Mapping):
         raise AaspError(f"{where}: not a JSON object; write it anew")
     hints = _hints(kind)
-    for name in values:
-        if name not in hints:
-            raise AaspError(f"{where}: unknown field {name!r}; {nearest(name, hints)}")
+    if (name := next((name for name in values if name not in hints), None)) is not None:
+        raise AaspError(f"{where}: unknown field {name!r}; {nearest(name, hints)}")
     fields = {name: _convert(hints[name], value, f"{where}: {name}") for name, value in values.items()}
     try:
         return _made(lambda: kind(**fields), fields, f"{where}: ")

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+
+import numpy as np
 import pytest
 import torch
 
-from aasp.config import with_fields
+from aasp.config import to_dict, with_fields
 from aasp.errors import AaspError
 from aasp.pretrain import recipes
 from aasp.pretrain.objective import PretrainObjective
 from aasp.pretrain.recipe import Recipe
+from aasp.pretrain.views import Masks
 from aasp.stems.contract import Stem
 
 SMALL = {
@@ -209,3 +213,25 @@ def test_bf16_autocast_keeps_losses_in_fp32() -> None:
 def test_a_clip_of_one_window_trains() -> None:
     out = build(small())(batch(400, 16_000))
     assert out["loss"].isfinite()
+
+
+def test_the_contrast_may_compare_token_means_of_what_belongs_to_a_clip() -> None:
+    recipe = small(losses__compared="tokens")
+    method, data = build(recipe).train(), batch(20_000, 9_000)
+    heard: list[torch.Tensor] = []
+    method.projector.register_forward_pre_hook(lambda _, given: heard.append(given[0]))
+    seen: list[torch.Tensor] = []
+    method.student.encoder.register_forward_hook(lambda _, __, out: seen.append(out.last))
+    masks: list[Masks] = []
+    with pytest.MonkeyPatch.context() as patch:
+        module = sys.modules[type(method).__module__]
+        draw = module.draw_masks
+        patch.setattr(module, "draw_masks", lambda *given: masks.append(draw(*given)) or masks[-1])
+        method(data)
+    valid = masks[0].visible_valid
+    tokens = seen[0][:, 1:].unflatten(0, valid.shape[:2])
+    for clip, view in np.ndindex(*valid.shape[:2]):
+        expected = tokens[clip, view][valid[clip, view]].mean(0)
+        torch.testing.assert_close(heard[0][clip, view], expected)
+    assert "compared" not in to_dict(small())["method"]["losses"]
+    assert to_dict(recipe)["method"]["losses"]["compared"] == "tokens"

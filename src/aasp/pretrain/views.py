@@ -157,6 +157,12 @@ def draw_masks(config: MaskingConfig, grid: tuple[int, int], columns_B: Tensor) 
     return Masks(visible, visible_valid, hidden, hidden_valid)
 
 
+def token_means(tokens: Tensor, masks: Masks) -> Tensor:
+    """The mean of each view's patch tokens, (B, V, D), from what `see` returned: those that belong to the clip."""
+    weight = masks.visible_valid.to(tokens.dtype)[..., None]  # (B, V, n, 1)
+    return (tokens[:, 1:].unflatten(0, weight.shape[:2]) * weight).sum(2) / weight.sum(2)
+
+
 # What each scheme would rather keep visible, shape (B, V, G, F): patches of a higher integer come first.
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
-from aasp.config import check_range
+from aasp.config import LATELY, check_range
 from aasp.errors import AaspError
 
 
@@ -19,6 +20,8 @@ class LossesConfig:
         contrastive: weight of the multi-mask contrastive loss.
         temperature: of the contrastive loss.
         projector: hidden width and output width of the contrastive projector.
+        compared: what stands for a view in the contrastive loss: its "class" token, or the mean of its patch "tokens",
+            which embeddings are made of.
     """
 
     frame: float = 1.0
@@ -26,6 +29,7 @@ class LossesConfig:
     contrastive: float = 0.1
     temperature: float = 0.2
     projector: tuple[int, int] = (2048, 256)
+    compared: Literal["class", "tokens"] = field(default="class", metadata=LATELY)
 
     def __post_init__(self) -> None:
         check_range(self, "losses", "frame utterance contrastive", least=0)

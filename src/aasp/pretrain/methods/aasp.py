@@ -28,7 +28,7 @@ from aasp.pretrain.losses.utterance import utterance_loss
 from aasp.pretrain.methods.contract import Gather, Method, MethodConfig
 from aasp.pretrain.predictors import PredictorConfig, build_predictor
 from aasp.pretrain.targets import TeacherConfig, layer_targets, normalised_patches, standardise
-from aasp.pretrain.views import Clips, MaskingConfig, draw_masks, listen, see, see_all
+from aasp.pretrain.views import Clips, MaskingConfig, draw_masks, listen, see, see_all, token_means
 from aasp.stems.contract import take
 
 if TYPE_CHECKING:
@@ -103,7 +103,8 @@ class AaSP(Method):
         x = see(student, clips, masks.visible, masks.visible_valid)
         cls_BVD = x[:, 0].unflatten(0, masks.visible.shape[:2])
         predicted, logits = self.predictor.hidden(x, masks, clips).split(self.outputs, dim=-1)
-        embedding = self.projector(cls_BVD)
+        compared = cls_BVD if config.losses.compared == "class" else token_means(x, masks)
+        embedding = self.projector(compared)
 
         alone = len(clips.mel) == 1 and config.teacher.utterance == "standardised"  # its target would be zero
         losses = {
