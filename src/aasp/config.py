@@ -12,6 +12,7 @@ import json
 import math
 import types
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -20,22 +21,24 @@ from aasp.errors import AaspError
 from aasp.parts import Parts, nearest
 
 T = TypeVar("T")
+LATELY = {"lately": True}
 
 
 def to_dict(config: Any) -> dict[str, Any]:
     """A dataclass as plain JSON values (tuples become lists).
 
-    What can be chosen only since lately is left out where it is what it always was (see `Parts`): documents, and the
-    hashes made of them, stay what they were.
+    What can be chosen only since lately is left out where it is what it always was (see `Parts`, and fields with LATELY
+    for metadata): documents, and the hashes made of them, stay what they were.
     """
     hints, values = _hints(type(config)), dict[str, Any]()
-    for name, hint in hints.items():
-        value = getattr(config, name)
+    for one in dataclasses.fields(config):
+        name, value = one.name, getattr(config, one.name)
+        if one.metadata == LATELY and value == one.default:
+            continue
         if dataclasses.is_dataclass(value):
-            parts = _parts(hint)
+            parts = _parts(hints[name])
             kind = {} if parts is None else {"kind": parts.name_of(value)}
-            if parts is not None and kind["kind"] == parts.unnamed:
-                kind = {}
+            kind = {} if parts is not None and kind["kind"] == parts.unnamed else kind
             if (document := kind | to_dict(value)) or parts is None:
                 values[name] = document
         else:
@@ -45,8 +48,7 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 def fingerprint(config: Any, without: Collection[str] = ()) -> str:
     """Hash of all fields, of a dataclass or of JSON, but those named, 16 hexadecimal digits."""
-    values = config if isinstance(config, Mapping) else to_dict(config)
-    fields = {name: values[name] for name in values if name not in without}
+    fields = {k: v for k, v in (config if isinstance(config, Mapping) else to_dict(config)).items() if k not in without}
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -188,8 +190,7 @@ def _made(make: Callable[[], T], fields: Mapping[str, Any], where: str) -> T:
         return make()
     except ZeroDivisionError:
         is_zero = lambda value: type(value) in (int, float) and value == 0
-        items = lambda value: value if isinstance(value, tuple) else (value,)
-        zero = next(name for name, value in fields.items() if any(map(is_zero, items(value))))
+        zero = next(k for k, value in fields.items() if any(map(is_zero, value if type(value) is tuple else (value,))))
         raise AaspError(f"{where}{zero}={fields[zero]}: nothing can be divided by zero; give a positive one") from None
 
 
@@ -245,11 +246,9 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
 def _number(value: str | int | float) -> int | float | None:
     """A finite number; whole ones exactly, however large."""
     for kind in (int, float):
-        try:
+        with suppress(ValueError, OverflowError):
             number = kind(value) if isinstance(value, str) else value
             return number if math.isfinite(number) else None
-        except (ValueError, OverflowError):
-            continue
     return None
 
 
