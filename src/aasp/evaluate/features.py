@@ -15,6 +15,7 @@ import torch
 
 from aasp.audio.io import AudioError
 from aasp.audio.sounds import Sound, describe
+from aasp.config import check_range
 from aasp.datasets.index import Skipped
 from aasp.errors import AaspError
 from aasp.evaluate.ahead import BATCH, WORKERS, Refused, decoded
@@ -43,11 +44,18 @@ class Running:
         precision: of its forward pass; "auto" for the fastest on its device.
         batch: clips in a batch; fewer where they are longer than the encoder's window.
         workers: threads that decode ahead; 0 decodes between batches.
+
+    Raises:
+        AaspError: a number is out of its range.
     """
 
     precision: Precision = "fp32"
     batch: int = BATCH
     workers: int = WORKERS
+
+    def __post_init__(self) -> None:
+        check_range(self, "running a model", "batch", least=1, most=65_536)
+        check_range(self, "running a model", "workers", least=0, most=1_024)
 
 
 def clip_features(
@@ -219,19 +227,17 @@ def nothing_usable(unusable: Sequence[Skipped]) -> AaspError:
     return AaspError(f"no usable audio to embed: {why}; mend or replace the files")
 
 
-def timestamps(found: Embeddings, layers: Sequence[int] = (-1,), subbands: int | None = None) -> list[Timestamps]:
+def timestamps(found: Embeddings, layers: Sequence[int] = (), subbands: int = 0) -> list[Timestamps]:
     """What `embedded` found of each clip over time, without padding.
 
     Args:
         found: of a batch.
-        layers: whose vectors stand side by side, where it holds all layers; the output's alone when left out.
+        layers: whose vectors stand side by side, where it holds all of them; the output's when left out.
         subbands: F, where layers are named.
     """
     seconds = found.seconds.cpu().numpy().astype(np.float64)
-    if subbands is None:
-        over_time = found.timestamps
-    else:
-        over_time = torch.cat([over_frequency(found.stages[one][0], subbands, flat=True) for one in layers], dim=-1)
+    named = [over_frequency(found.stages[layer][0], subbands, flat=True) for layer in layers]
+    over_time = torch.cat(named, dim=-1) if named else found.timestamps
     vectors, valid = over_time.cpu().numpy(), found.valid.cpu().numpy()
     return [Timestamps(vectors[i, valid[i]], seconds[valid[i]]) for i in range(len(vectors))]
 

@@ -1,0 +1,159 @@
+"""What a command is pointed at, a model and sounds, as people type them; and the line that would have worked.
+
+MODEL can be left out where one comes with the package. FILES are sound files, folders of them, searched to the bottom,
+and .csv, .tsv or .parquet manifests.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aasp.errors import AaspError
+
+if TYPE_CHECKING:
+    from aasp.audio.channels import Channels
+    from aasp.audio.sounds import Sound
+    from aasp.datasets.index import Skipped
+
+TABLES = (".csv", ".tsv", ".parquet")
+
+
+def line(*words: str) -> str:
+    """A command as it can be typed."""
+    return f"`{shlex.join(['aasp', *words])}`"
+
+
+def is_model(word: str) -> bool:
+    """Whether a word names a model that is here: a model's folder, a run's, one of folds, or the package's own."""
+    from aasp.model.folder import local
+
+    return local(word) is not None or any(Path(word).glob("fold-*/model/config.json"))
+
+
+def model_and_files(words: Sequence[str], command: str, argv: Sequence[str]) -> tuple[str, tuple[str, ...]]:
+    """The model that is named first, or the one that comes with the package; and the other words.
+
+    Args:
+        words: what was named.
+        command: "embed", "predict" …, for the line that would have worked.
+        argv: what was typed behind it.
+
+    Raises:
+        AaspError: the model stands behind a sound, two are named, there is none, or nothing is named but it.
+    """
+    from aasp.model.folder import default_model
+
+    models = [word for word in words if is_model(word)]
+    if models and words[0] != models[0]:
+        rest = list(argv)
+        rest.remove(models[0])
+        raise AaspError(f"the model comes first: {line(command, models[0], *rest)}")
+    if len(models) > 1:
+        told = f"two models are named, {models[0]} and {models[1]}; name one, then sound files or folders"
+        raise AaspError(told)
+    first = words[0] if words else ""
+    if models or (first and not _sounds_like(first)):
+        model, files = first, tuple(words[1:])
+    else:
+        model, files = default_model(), tuple(words)
+    if not files:
+        raise AaspError(f"no files to {command} with {model}: {line(command, model, 'dog.wav', *argv[1:])}")
+    return model, files
+
+
+def _sounds_like(word: str) -> bool:
+    """Whether a word names sounds: a file or a folder that is there, or a name that ends as theirs do."""
+    from aasp.datasets.index import is_sound
+
+    return is_sound(word) or Path(word).suffix.lower() in TABLES or Path(word).exists()
+
+
+@dataclass
+class Found:
+    """Sounds to be read.
+
+    Attributes:
+        sounds: of all words, in their order.
+        named: the rows of sounds that were named themselves, not found in a folder or manifest.
+        skipped: what a folder or manifest holds that can't be used, as far as that is known.
+        chosen: whether channels are chosen one by one, so that a path does not tell a sound.
+    """
+
+    sounds: list[Sound] = field(default_factory=list)
+    named: set[int] = field(default_factory=set)
+    skipped: list[Skipped] = field(default_factory=list)
+    chosen: bool = False
+
+
+def find_sounds(files: Sequence[str], channels: Channels, path_column: str | None = None) -> Found:
+    """Every sound that is named: files themselves, those below folders in sorted order, those of manifests.
+
+    What is hidden, or repeated, is said on stderr.
+
+    Raises:
+        AaspError: a file is not there, or can't be used where each channel is asked for; a folder or a manifest without
+            sounds.
+    """
+    from aasp.audio.sounds import channels_of
+
+    found = Found(chosen=channels == "each")
+    if path_column is not None and not any(Path(name).suffix.lower() in TABLES for name in files):
+        raise AaspError(f"--path-column {path_column}: it is a manifest's, and none is named; leave it out")
+    for name in files:
+        if Path(name).is_dir():
+            _in_folder(name, channels, found)
+        elif Path(name).suffix.lower() in TABLES:
+            _in_manifest(name, channels, path_column, found)
+        else:
+            _itself(name, channels, found)
+    found.chosen |= len({channels_of(sound) for sound in found.sounds}) > 1
+    return found
+
+
+def _itself(name: str, channels: Channels, found: Found) -> None:
+    from aasp.audio.sounds import chosen
+
+    if not Path(name).exists():
+        raise AaspError(f"no such file: {name}; check the path")
+    sounds = chosen(name, channels)
+    found.named.update(range(len(found.sounds), len(found.sounds) + len(sounds)))
+    found.sounds += sounds
+
+
+def _in_folder(name: str, channels: Channels, found: Found) -> None:
+    from aasp.audio.io import EXTENSIONS, AudioError
+    from aasp.audio.sounds import chosen
+    from aasp.datasets.index import Skipped, told_hidden, walk
+
+    hidden: list[str] = []
+    before, bad, empty = len(found.skipped), found.skipped, True
+    for path in walk(name, bad, hidden):
+        empty = False
+        try:
+            found.sounds += chosen(path, channels)
+        except AudioError as error:
+            bad.append(Skipped(error.path, error.reason))
+    if empty:
+        seen = f" that can be read, {len(bad) - before} that can't" if len(bad) > before else ""
+        known = ", ".join(sorted(EXTENSIONS))
+        raise AaspError(f"no audio{seen}: {name}; name a folder of WAV, FLAC … files ({known})")
+    _say(told_hidden(hidden))
+
+
+def _in_manifest(name: str, channels: Channels, path_column: str | None, found: Found) -> None:
+    from aasp.datasets.manifest import Manifest
+
+    manifest, skipped = Manifest.open(name, path_column=path_column, channels=channels)
+    found.skipped += skipped
+    found.sounds += (manifest.sound(row) for row in range(len(manifest)))
+    _say(manifest.notes)
+
+
+def _say(notes: Sequence[str]) -> None:
+    for note in notes:
+        print(note, file=sys.stderr)
