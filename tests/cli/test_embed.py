@@ -85,7 +85,7 @@ def test_another_pooling(model: Path, files: list[str], tmp_path: Path, capsys: 
 
 def test_no_files(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["embed", str(model), "--out", str(tmp_path / "x.npz")]) == 2
-    assert "no files" in capsys.readouterr().err
+    assert "no files after" in capsys.readouterr().err
 
 
 def test_a_bad_file_ends_it_and_nothing_is_written(

@@ -12,7 +12,7 @@ import tyro
 from aasp.cli.arguments import parse, set_threads
 from aasp.cli.inputs import find_sounds, line, model_and_files
 from aasp.cli.progress import bar
-from aasp.cli.running import VectorOptions
+from aasp.cli.running import RunningOptions, VectorOptions
 from aasp.errors import AaspError
 from aasp.files import check_output
 
@@ -24,7 +24,7 @@ _SHOWN = 5  # skipped files named on the terminal
 
 
 @dataclass(frozen=True, kw_only=True)
-class Embed(VectorOptions):
+class Embed(VectorOptions, RunningOptions):
     """Embed audio files whole, whatever their length, rate and channel count.
 
     Written are `path` (n,) and `embedding` (n, D), in the order given; with --channels each also `channel` (n,). With
@@ -64,6 +64,7 @@ def run(argv: list[str]) -> int:
     from dataclasses import replace
 
     from aasp.audio.channels import checked
+    from aasp.audio.sounds import files as files_of
     from aasp.evaluate.embedding import asked_keys
     from aasp.evaluate.stream import Wanted, stream
     from aasp.model.audio_encoder import load
@@ -87,7 +88,8 @@ def run(argv: list[str]) -> int:
             progress=show,
         )
     _tell_skipped([*found.skipped, *written.skipped], _list_of(out))
-    many = f"{written.rows} channels of {len(arguments.words) - 1}" if channels == "each" else f"{written.rows:,}"
+    count = len({path for sound in found.sounds for path in files_of(sound)})
+    many = f"{written.rows} channels of {count}" if channels == "each" else f"{written.rows:,}"
     before = f", {written.before:,} of them before" if written.before else ""
     print(f"{out}: {many} file(s), {written.dimensions} dimensions{before}" + (", with frames" * arguments.frames))
     return 0

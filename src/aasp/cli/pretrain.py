@@ -9,10 +9,13 @@ from typing import Annotated, Literal
 import tyro
 
 from aasp.cli.arguments import Settings, parse, set_threads, settings, stopping_with_75
+from aasp.cli.inputs import TABLES, line
+from aasp.cli.running import DeviceOptions
+from aasp.errors import AaspError
 
 
-@dataclass(frozen=True)
-class Pretrain:
+@dataclass(frozen=True, kw_only=True)
+class Pretrain(DeviceOptions):
     """Pre-train a recipe on audio. The model is then at RUN/model; the same command again goes on where it stopped.
 
     Ctrl-C and SIGTERM save a checkpoint first; SIGTERM exits with 75, "try again". To use several processes or devices:
@@ -57,6 +60,11 @@ class Pretrain:
 
 def run(argv: list[str]) -> int:
     arguments = parse(Pretrain, argv, prog="aasp pretrain")
+    recipe = arguments.recipe
+    if Path(recipe).is_dir() or Path(recipe).suffix.lower() in TABLES:
+        meant = [word for word in argv if word not in (recipe, "--data", str(arguments.data))]
+        raise AaspError(f"{recipe} is no recipe: {line('pretrain', 'aasp_tiny', '--data', recipe, *meant)}")
+    arguments.place()
     with stopping_with_75():
         return _pretrain(arguments)
 
@@ -83,6 +91,7 @@ def _pretrain(arguments: Pretrain) -> int:
         data_changed=arguments.data_changed,
         workers=arguments.workers,
         precision=arguments.precision,
+        device=arguments.device,
         log_every=arguments.log_every,
         checkpoint_every=arguments.checkpoint_every,
         path_column=arguments.path_column,

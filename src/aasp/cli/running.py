@@ -1,4 +1,4 @@
-"""How a command runs its model: on which device, in which precision, how many clips at a time, and what it reads of it."""
+"""How a command runs its model: on which device, in which precision, so many clips at a time; and what it reads."""
 
 from __future__ import annotations
 
@@ -30,11 +30,17 @@ class DeviceOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunningOptions(DeviceOptions):
-    """How a command runs its model over sounds."""
+class PrecisionOptions(DeviceOptions):
+    """And in which precision."""
 
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """auto: the fastest on the device; embeddings stay within 0.01 of fp32's in cosine distance."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunningOptions(PrecisionOptions):
+    """How a command runs its model over sounds."""
+
     batch: int = 16
     """Clips in a batch."""
 
@@ -50,8 +56,8 @@ class RunningOptions(DeviceOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class VectorOptions(RunningOptions):
-    """Also, what a sound's vector is."""
+class VectorOptions:
+    """What a sound's vector is."""
 
     layer: tuple[int, ...] = ()
     """0, the input of the first block, to the model's depth, its output; several stand side by side. The model's own

@@ -1,10 +1,11 @@
 """Embeddings kept between runs: a second evaluation of the same sounds by the same model does not embed them again.
 
 A clip's vectors are found by what they depend on: the model (configuration, front end included, and weights), the
-precision, the layer and the pooling, the content of the files that the clip is made of, and how it is cut from them. Another name for the
-same file is the same clip; a changed file, another model, another layer is not found, and is embedded. Vectors lie in
-shards of some clips and all layers and poolings that were asked for together, each named by the SHA-256 of its content:
-a damaged one is noticed, removed, and its clips embedded again. The folder may be deleted at any time.
+precision, the layer and the pooling, the content of the files that the clip is made of, and how it is cut from them.
+Another name for the same file is the same clip; a changed file, another model, another layer is not found, and is
+embedded. Vectors lie in shards of some clips and all layers and poolings that were asked for together, each named by
+the SHA-256 of its content: a damaged one is noticed, removed, and its clips embedded again. The folder may be deleted
+at any time.
 
 n sounds, m clips of a shard, D width.
 """
@@ -26,7 +27,7 @@ import aasp
 from aasp.audio.sounds import Excerpt, Mixture, Recording, Sound, files
 from aasp.datasets.index import Skipped
 from aasp.errors import AaspError
-from aasp.evaluate.features import Progress, Running, batches, needs_layers, nothing_usable, pooled
+from aasp.evaluate.features import PLAIN, Progress, Running, batches, needs_layers, nothing_usable, pooled
 from aasp.files import atomic_write, check_output
 from aasp.model.audio_encoder import AudioEncoder
 from aasp.model.readout import Key
@@ -64,7 +65,7 @@ def kept_features(
     keys: Sequence[Key],
     folder: Path,
     *,
-    running: Running = Running(),
+    running: Running = PLAIN,
     skipped: list[Skipped] | None = None,
     progress: Progress | None = None,
 ) -> Kept:

@@ -52,8 +52,8 @@ def embed(
     """Embed sound files or waveforms whole, whatever their rate and length.
 
     Args:
-        paths_or_arrays: a file's path, or a waveform: a numpy array or tensor of shape (S,), of floats in -1..1 or int16;
-            or a list of them, n sounds; or an array (n, S) of n waveforms.
+        paths_or_arrays: a file's path, or a waveform: a numpy array or tensor of shape (S,), of floats in -1..1 or
+            int16; or a list of them, n sounds; or an array (n, S) of n waveforms.
         rate: samples per second of the waveforms. Files state their own.
         model: the folder of a model or of a run, a model on the hub, or one that is loaded (it stays on its device);
             the one that comes with the package when left out.
@@ -110,7 +110,7 @@ def sounds_of(given: Given | Sequence[Given], rate: int | None, channels: Channe
     """
     choice = checked(channels)
     if choice == "each":
-        raise AaspError("channels each: a file would have several vectors; give one of its channels, or use `aasp embed`")
+        raise AaspError("channels each: a file would have several vectors; choose one channel, or use `aasp embed`")
     several = isinstance(given, list | tuple) or np.ndim(given) > 1  # type: ignore[arg-type]
     things: Sequence[Any] = given if several else [given]  # type: ignore[list-item,assignment]
     if isinstance(given, np.ndarray | torch.Tensor) and given.ndim > 1:
@@ -174,9 +174,7 @@ def _sound(one: Any, number: int, several: bool, rate: int | None, channels: Cha
         return sound
     name = f"array {number}" if several else "array"
     if isinstance(one, np.ndarray | torch.Tensor):
-        if isinstance(one, np.ndarray) and one.dtype.kind not in "fiub":
-            raise AaspError(f"{name} holds {one.dtype}, no samples; give floats in -1 to 1, or a list of paths")
-        wave = torch.as_tensor(one.astype(np.float32) if one.dtype == np.longdouble else np.ascontiguousarray(one)) if isinstance(one, np.ndarray) else one.detach().cpu()
+        wave = _tensor(one, name)
         if wave.ndim != 1:
             what = "is no waveform" if wave.ndim == 0 else "has several channels"
             remedy = "" if wave.ndim == 0 else f", say its mean, x.mean({int(np.argmin(wave.shape))})"
@@ -185,6 +183,15 @@ def _sound(one: Any, number: int, several: bool, rate: int | None, channels: Cha
             raise AaspError(f"{name} has no rate; give that of the samples, as in aasp.embed(wave, rate=44100)")
         return Samples(name, _samples(wave, name), rate)
     raise AaspError(f"{name.replace('array', 'thing')} is of type {type(one).__name__}; give a path or a numpy array")
+
+
+def _tensor(one: np.ndarray | torch.Tensor, name: str) -> torch.Tensor:
+    if isinstance(one, torch.Tensor):
+        return one.detach().cpu()
+    if one.dtype.kind not in "fiub":
+        raise AaspError(f"{name} holds {one.dtype}, no samples; give floats in -1 to 1, or a list of paths")
+    native = np.float64 if one.dtype.itemsize > 8 else one.dtype.newbyteorder("=")
+    return torch.from_numpy(np.ascontiguousarray(one, native))
 
 
 def _samples(wave: torch.Tensor, name: str) -> np.ndarray:
@@ -205,7 +212,7 @@ def _samples(wave: torch.Tensor, name: str) -> np.ndarray:
 def _check_clips(given: np.ndarray | torch.Tensor) -> None:
     """See that an array is (n, S), not (S, channels)."""
     shape = tuple(given.shape)
-    if len(shape) > 2 or shape[0] > max(shape[1], 1) > 0 and shape[1] <= 8:
+    if len(shape) > 2 or (shape[0] > max(shape[1], 1) > 0 and shape[1] <= 8):
         meant = "x.mean(1), if these are channels" if len(shape) == 2 else "n waveforms as (n, samples)"
         raise AaspError(f"an array of shape {shape} is not (clips, samples); give {meant}")
 

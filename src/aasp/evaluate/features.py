@@ -58,12 +58,16 @@ class Running:
         check_range(self, "running a model", "workers", least=0, most=1_024)
 
 
+PLAIN = Running()
+"""In fp32."""
+
+
 def clip_features(
     encoder: AudioEncoder,
     sounds: Sequence[Sound],
     keys: Sequence[Key] | None = None,
     *,
-    running: Running = Running(),
+    running: Running = PLAIN,
     skipped: list[Skipped] | None = None,
     progress: Progress | None = None,
 ) -> dict[Key, np.ndarray]:
@@ -138,7 +142,7 @@ def embedded(
     *,
     layers: bool = False,
     pooling: Pooling | Sequence[Key] | None = None,
-    running: Running = Running(),
+    running: Running = PLAIN,
     skipped: list[Skipped] | None = None,
     progress: Progress | None = None,
 ) -> Iterator[tuple[list[int], Embeddings]]:
@@ -167,7 +171,7 @@ def batches(
     strict: bool,
     layers: bool = False,
     pooling: Pooling | Sequence[Key] | None = None,
-    running: Running = Running(),
+    running: Running = PLAIN,
     show: Callable[[int], object] | None = None,
 ) -> Iterator[tuple[list[int], Embeddings]]:
     """`embedded` where it may be that no sound can be used: all of them are then in `unusable`.
@@ -198,7 +202,7 @@ def heard(
     refused: Refused,
     layers: bool = False,
     pooling: Pooling | Sequence[Key] | None = None,
-    running: Running = Running(),
+    running: Running = PLAIN,
 ) -> Iterator[tuple[list[int], Embeddings]]:
     """`embedded` where the caller is told of each sound that can't be used: its row, and why.
 

@@ -1,4 +1,4 @@
-"""Embeddings half done: a folder beside the file that they are to become, whole shards of rows in it, and whose they are.
+"""Embeddings half done: a folder beside the file that they are to become, with whole shards of rows, and of what.
 
 A run that stops, however it does, loses the rows since its last shard. What lies there is gone on with only if it is of
 the same model, settings and sounds: names and order of all, size and time of those that are done. The file itself is

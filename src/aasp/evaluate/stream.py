@@ -1,4 +1,4 @@
-"""Embeddings of any number of sounds in one file: in the order given, in constant memory, gone on with where they stopped.
+"""Embeddings of any number of sounds in one file: in their order, in constant memory, gone on with where they stopped.
 
 n sounds, r rows of a shard, G time patches, F subbands, D width, V the vector's width.
 """
@@ -22,7 +22,7 @@ from aasp.audio.channels import Channels
 from aasp.audio.io import AudioError
 from aasp.audio.sounds import Sound, channels_of, files
 from aasp.datasets.index import Skipped
-from aasp.evaluate.features import Progress, Running, Timestamps, heard, left_out, nothing_usable, timestamps
+from aasp.evaluate.features import PLAIN, Progress, Running, Timestamps, heard, left_out, nothing_usable, timestamps
 from aasp.evaluate.partial import MODEL, Partial
 from aasp.files import atomic_write
 from aasp.model.audio_encoder import AudioEncoder
@@ -54,7 +54,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Written:
-    """How many sounds were embedded, in how many dimensions, how many of them before this call, and what was left out."""
+    """How many sounds were embedded, in how many dimensions; how many were done before this call; what was left out."""
 
     rows: int
     dimensions: int
@@ -68,7 +68,7 @@ def stream(
     out: Path,
     wanted: Wanted,
     *,
-    running: Running = Running(),
+    running: Running = PLAIN,
     named: Callable[[int], bool] = lambda row: True,
     anew: bool = False,
     progress: Progress | None = None,
@@ -143,10 +143,9 @@ def _embed(
             last += 1
         if last - half.done >= enough:
             rows = range(half.done, last)
-            table = _table([sounds[row] for row in rows if row in made], [made[row] for row in rows if row in made], wanted)
+            usable = [row for row in rows if row in made]
+            table = _table([sounds[row] for row in usable], [made.pop(row) for row in usable], wanted)
             half.add(table, last, [refused[row] for row in rows if row in refused])
-            for row in rows:
-                made.pop(row, None)
 
     kept = time.monotonic()
     for rows, found in heard(encoder, left, refuse, bool(wanted.layers), wanted.keys, running):

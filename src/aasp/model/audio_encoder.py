@@ -115,7 +115,8 @@ class AudioEncoder(nn.Module):
                 told = f"{type(whose).__name__}.build gives {type(part).__name__}, which does not derive from"
                 raise AaspError(f"{told} {contract.__module__}.{contract.__qualname__}; let it derive from that")
         self.encoder = Encoder(c.encoder)
-        self.whitening = Whitening(width(c.keys, c.encoder.width, self.stem.subbands), c.whitened) if c.whitened else None
+        given = width(c.keys, c.encoder.width, self.stem.subbands)
+        self.whitening = Whitening(given, c.whitened) if c.whitened else None
 
     def forward(
         self,

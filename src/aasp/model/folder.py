@@ -47,7 +47,7 @@ def default_model() -> str:
 
 
 def local(path_or_name: str | Path) -> Path | None:
-    """The directory of a model that is on this machine: itself, a run's `model/`, or the package's; None if it isn't."""
+    """The directory of a model that is on this machine: itself, a run's `model/`, or the package's own; else None."""
     path = Path(path_or_name)
     named = [PACKAGED / path.name] if str(path_or_name) in packaged() else []
     return next((one for one in (path, path / "model", *named) if (one / "config.json").is_file()), None)
@@ -65,11 +65,14 @@ def find(path_or_hub_id: str | Path) -> Path:
     path = Path(path_or_hub_id)
     if (directory := local(path_or_hub_id)) is not None:
         return directory
+    if path.is_file() and (path.parent / "config.json").is_file():
+        raise AaspError(f"{path}: a file where a folder was meant; give {path.parent}")
     if path.exists():
         raise AaspError(f"{path}: holds no config.json; give the directory of a model or of a run")
     hub_id = str(path_or_hub_id)
     if not is_hub_id(hub_id):
-        raise AaspError(f"{path}: no such directory; give the directory of a model or of a run")
+        ours = f", or one of the package's: {', '.join(packaged())}" if packaged() else ""
+        raise AaspError(f"{path}: no such directory; give the directory of a model or of a run{ours}")
     from huggingface_hub import snapshot_download
 
     try:
