@@ -66,7 +66,8 @@ def run(argv: list[str]) -> int:
     from aasp.audio.channels import checked
     from aasp.audio.sounds import files as files_of
     from aasp.evaluate.embedding import asked_keys
-    from aasp.evaluate.stream import Wanted, stream
+    from aasp.evaluate.stream import stream
+    from aasp.evaluate.vectors import Wanted
     from aasp.model.audio_encoder import load
 
     channels, running = checked(arguments.channels), arguments.running()
@@ -75,13 +76,14 @@ def run(argv: list[str]) -> int:
     encoder = load(model, arguments.place())
     keys = asked_keys(encoder, arguments.layer, arguments.pooling)
     found = find_sounds(files, channels, arguments.path_column)
-    wanted = Wanted(keys, arguments.frames, arguments.layer if arguments.frames else (), found.chosen)
+    wanted = Wanted(keys, arguments.frames, arguments.layer if arguments.frames else ())
     with bar("embedding") as show:
         written = stream(
             encoder,
             found.sounds,
             out,
             wanted,
+            channel=found.chosen,
             running=running,
             named=found.named.__contains__,
             anew=arguments.overwrite,

@@ -161,7 +161,9 @@ def _sounds_like(word: str) -> bool:
     """Whether a word names sounds: a file or a folder that is there, or a name that ends as theirs do."""
     from aasp.datasets.index import is_sound
 
-    return is_sound(word) or Path(word).suffix.lower() in TABLES or Path(word).exists()
+    path = Path(word)
+    meant_for_a_model = any((path / name).exists() for name in ("model.safetensors", "recipe.json"))
+    return is_sound(word) or path.suffix.lower() in TABLES or (path.exists() and not meant_for_a_model)
 
 
 @dataclass

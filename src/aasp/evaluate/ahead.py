@@ -36,11 +36,14 @@ Refused = Callable[[int, AudioError], None]
 
 @dataclass(frozen=True)
 class Batch:
-    """Which sounds, their waveforms (B, S), zero beyond their ends, and valid samples (B,)."""
+    """Which sounds, their waveforms (B, S), zero beyond their ends, and valid samples (B,).
+
+    Of a sound too long to be decoded as a whole there is its row only.
+    """
 
     rows: list[int]
-    wave: Tensor
-    lengths: Tensor
+    wave: Tensor | None = None
+    lengths: Tensor | None = None
 
 
 def decoded(
@@ -51,6 +54,7 @@ def decoded(
     *,
     batch: int = BATCH,
     workers: int = WORKERS,
+    whole: float = float("inf"),
 ) -> Iterator[Batch]:
     """Sounds in batches: each sound once, those of one stretch before those of the next.
 
@@ -61,13 +65,17 @@ def decoded(
         refused: called with a sound's row and why it can't be used; what it raises ends the whole.
         batch: clips in a batch.
         workers: threads; 0 decodes while the caller waits.
+        whole: seconds; longer sounds are left to the caller to decode.
     """
     pool = ThreadPoolExecutor(workers, "decoding", let_computing_first) if workers else None
     waiting: deque[tuple[list[int], float, list[Future[np.ndarray]]]] = deque()
     submit = _at_once if pool is None else pool.submit
     try:
         held = 0.0
-        for rows, seconds in _planned(sounds, window_seconds, refused, batch, submit):
+        for rows, seconds in _planned(sounds, window_seconds, refused, batch, submit, whole):
+            if seconds > whole and len(rows) == 1:
+                waiting.append((rows, 0.0, []))
+                continue
             waiting.append((rows, seconds, [submit(_read, sounds[row], front) for row in rows]))
             held += seconds
             while len(waiting) > (pool is not None) and (held > AHEAD_SECONDS or pool is None):
@@ -81,9 +89,14 @@ def decoded(
 
 
 def _planned(
-    sounds: Sequence[Sound], window_seconds: float, refused: Refused, batch: int, submit: Callable[..., Future]
+    sounds: Sequence[Sound],
+    window_seconds: float,
+    refused: Refused,
+    batch: int,
+    submit: Callable[..., Future],
+    whole: float,
 ) -> Iterator[tuple[list[int], float]]:
-    """Rows of each batch, and their seconds together; the headers of the next stretch are read meanwhile."""
+    """Rows of each batch, and their seconds together; long sounds alone. The next stretch's headers are read meanwhile."""
     probe = lambda first: [submit(duration, sound) for sound in sounds[first : first + STRETCH]]
     probed = probe(0)
     for first in range(0, len(sounds), STRETCH):
@@ -98,8 +111,9 @@ def _planned(
                 refused(row, error)
             if together >= STRETCH_SECONDS or row == first + len(lengths) - 1:
                 order = sorted((seconds, row) for row, seconds in known.items())
-                for rows in grouped(order, batch, window_seconds):
+                for rows in grouped([one for one in order if one[0] <= whole], batch, window_seconds):
                     yield rows, sum(known[row] for row in rows)
+                yield from (([row], seconds) for seconds, row in order if seconds > whole)
                 known, together = {}, 0.0
 
 
@@ -129,6 +143,9 @@ def grouped(order: list[tuple[float, int]], batch: int, window_seconds: float) -
 
 def _joined(rows: list[int], _: float, waves: list[Future[np.ndarray]], refused: Refused) -> Iterator[Batch]:
     """The batch, if one of its sounds can be used."""
+    if not waves:
+        yield Batch(rows)
+        return
     kept: list[tuple[int, Tensor]] = []
     for row, wave in zip(rows, waves, strict=True):
         try:

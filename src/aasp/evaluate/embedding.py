@@ -15,11 +15,13 @@ import numpy as np
 import torch
 
 from aasp.audio.channels import Channels, checked
+from aasp.audio.io import AudioError
 from aasp.audio.sounds import Samples, Sound, chosen, describe
 from aasp.devices import device_of
 from aasp.errors import AaspError
 from aasp.evaluate.ahead import BATCH
-from aasp.evaluate.features import Progress, Running, Timestamps, embedded, timestamps
+from aasp.evaluate.features import Progress, Running, Timestamps
+from aasp.evaluate.vectors import Said, Wanted, vectors
 from aasp.features.waves import LOUDEST, as_waves
 from aasp.model.audio_classifier import AudioClassifier
 from aasp.model.audio_encoder import AudioEncoder, load
@@ -83,23 +85,16 @@ def embed(
     encoder = encoder_of(model, device)
     keys = asked_keys(encoder, _several(layer), _several(pooling))
     running = Running(precision, batch)
-    clips: dict[int, np.ndarray] = {}
-    over_time: dict[int, Timestamps] = {}
-    whose = _several(layer) if frames else ()
-    for rows, found in embedded(
-        encoder, sounds, layers=bool(whose), pooling=keys, running=running, progress=progress
-    ):
-        if frames:
-            over_time |= zip(rows, timestamps(found, whose, encoder.stem.subbands), strict=True)
-        else:
-            clips |= zip(rows, found.clip.cpu().numpy(), strict=True)
-    order = range(len(sounds))
+    wanted = Wanted(keys, frames, _several(layer) if frames else ())
+    made: dict[int, Said] = {}
+    for some in vectors(encoder, sounds, _refuse, wanted, running):
+        made |= some
+        if progress is not None:
+            progress(len(made), len(sounds))
+    found = [made[row][frames] for row in range(len(sounds))]  # the vector, or those over time
     if as_frame:
-        names = [describe(sound) for sound in sounds]
-        return _frame(names, [over_time[row] for row in order] if frames else [clips[row] for row in order])
-    if frames:
-        return over_time[0] if one else [over_time[row] for row in order]
-    return clips[0] if one else np.stack([clips[row] for row in order])
+        return _frame([describe(sound) for sound in sounds], found)
+    return found[0] if one else found if frames else np.stack(found)  # type: ignore[return-value,arg-type]
 
 
 def sounds_of(given: Given | Sequence[Given], rate: int | None, channels: Channels | str = "mean") -> list[Sound]:
@@ -162,6 +157,10 @@ def asked_keys(encoder: AudioEncoder, layers: Sequence[int], poolings: Sequence[
 def _loaded(folder: Path, device: torch.device, stamps: tuple) -> AudioEncoder:
     """A model as its files were when they had these times: calls in a loop don't load it anew."""
     return load(folder, device)
+
+
+def _refuse(row: int, error: AudioError) -> None:
+    raise error
 
 
 def _sound(one: Any, number: int, several: bool, rate: int | None, channels: Channels) -> Sound:

@@ -188,6 +188,7 @@ def batches(
 
     done = 0
     for rows, found in heard(encoder, sounds, refused, layers, pooling, running):
+        assert found is not None
         yield rows, found
         done += len(rows)
         if show is not None:
@@ -203,19 +204,24 @@ def heard(
     layers: bool = False,
     pooling: Pooling | Sequence[Key] | None = None,
     running: Running = PLAIN,
-) -> Iterator[tuple[list[int], Embeddings]]:
+    whole: float = float("inf"),
+) -> Iterator[tuple[list[int], Embeddings | None]]:
     """`embedded` where the caller is told of each sound that can't be used: its row, and why.
 
-    Sounds of one stretch (`aasp.evaluate.ahead`) come before those of the next.
+    Sounds of one stretch (`aasp.evaluate.ahead`) come before those of the next. Of sounds longer than `whole` seconds
+    comes the row only: the caller reads them.
     """
     device = next(encoder.parameters()).device
     training = encoder.training
     encoder.eval()
     config, sizes = encoder.config, {"batch": running.batch, "workers": running.workers}
-    read_ahead = decoded(sounds, config.frontend, config.window_seconds, refused, **sizes)
+    read_ahead = decoded(sounds, config.frontend, config.window_seconds, refused, whole=whole, **sizes)
     casting = autocast(running.precision, device)
     try:
         for one in read_ahead:
+            if one.wave is None:
+                yield one.rows, None
+                continue
             wave = one.wave.pin_memory() if device.type == "cuda" else one.wave
             with torch.inference_mode(), casting:
                 found = encoder(wave.to(device, non_blocking=True), one.lengths, layers=layers, pooling=pooling)

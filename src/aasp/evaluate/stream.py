@@ -22,34 +22,17 @@ from aasp.audio.channels import Channels
 from aasp.audio.io import AudioError
 from aasp.audio.sounds import Sound, channels_of, files
 from aasp.datasets.index import Skipped
-from aasp.evaluate.features import PLAIN, Progress, Running, Timestamps, heard, left_out, nothing_usable, timestamps
+from aasp.evaluate.features import PLAIN, Progress, Running, left_out, nothing_usable
 from aasp.evaluate.partial import MODEL, Partial
+from aasp.evaluate.vectors import Said, Wanted, vectors
 from aasp.files import atomic_write
 from aasp.model.audio_encoder import AudioEncoder
-from aasp.model.readout import Key
 from aasp.training.precision import fastest
 from aasp.weights import model_hash
 
 FORMAT = 1  # to be raised when the same model comes to give other vectors of the same sounds
 SHARD_ROWS, SHARD_SECONDS = 256, 30.0  # a shard is written once it has so many rows, or after so long
 SUFFIXES = (".npz", ".parquet")
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What is written of each sound.
-
-    Attributes:
-        keys: (layer, pooling) pairs, side by side; None for the model's own vector.
-        frames: the vectors over time too, and their times.
-        layers: whose vectors these are; the output's where there are none.
-        channel: a column `channel` too.
-    """
-
-    keys: Sequence[Key] | None = None
-    frames: bool = False
-    layers: Sequence[int] = ()
-    channel: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,6 +51,7 @@ def stream(
     out: Path,
     wanted: Wanted,
     *,
+    channel: bool = False,
     running: Running = PLAIN,
     named: Callable[[int], bool] = lambda row: True,
     anew: bool = False,
@@ -80,6 +64,7 @@ def stream(
         sounds: n files or channels of them.
         out: the file; what is half done lies beside it (`aasp.evaluate.partial`) until it is whole.
         wanted: what of each sound.
+        channel: write a column of their channels too.
         running: precision, batches, threads; a run that goes on keeps the precision that "auto" was before.
         named: whether a row is one that ends everything if it can't be used; others are left out.
         anew: begin anew where what is half done is of something else.
@@ -106,7 +91,7 @@ def stream(
         resumed = half.done
         if progress is not None:
             progress(resumed, len(sounds))
-        _embed(encoder, sounds, half, wanted, running, named, progress)
+        _embed(encoder, sounds, half, wanted, running, named, channel, progress)
         rows = sum(pq.read_metadata(shard).num_rows for shard in half.shards)
         if not rows:
             half.remove()
@@ -125,11 +110,12 @@ def _embed(
     wanted: Wanted,
     running: Running,
     named: Callable[[int], bool],
+    channel: bool,
     progress: Progress | None,
 ) -> None:
     """Make the shards that are not there yet."""
     first, left = half.done, sounds[half.done :]
-    made: dict[int, tuple[np.ndarray, Timestamps | None]] = {}
+    made: dict[int, Said] = {}
     refused: dict[int, Skipped] = {}
 
     def refuse(row: int, error: AudioError) -> None:
@@ -144,14 +130,12 @@ def _embed(
         if last - half.done >= enough:
             rows = range(half.done, last)
             usable = [row for row in rows if row in made]
-            table = _table([sounds[row] for row in usable], [made.pop(row) for row in usable], wanted)
+            table = _table([sounds[row] for row in usable], [made.pop(row) for row in usable], channel)
             half.add(table, last, [refused[row] for row in rows if row in refused])
 
     kept = time.monotonic()
-    for rows, found in heard(encoder, left, refuse, bool(wanted.layers), wanted.keys, running):
-        subbands = encoder.stem.subbands
-        over_time = timestamps(found, wanted.layers, subbands) if wanted.frames else [None] * len(rows)
-        made |= zip((first + row for row in rows), zip(found.clip.cpu().numpy(), over_time, strict=True), strict=True)
+    for some in vectors(encoder, left, refuse, wanted, running):
+        made |= {first + row: said for row, said in some.items()}
         late = time.monotonic() - kept > SHARD_SECONDS
         before = half.done
         keep(1 if late else SHARD_ROWS)
@@ -161,10 +145,10 @@ def _embed(
     keep(1)
 
 
-def _table(sounds: Sequence[Sound], made: Sequence[tuple[np.ndarray, Timestamps | None]], wanted: Wanted) -> pa.Table:
+def _table(sounds: Sequence[Sound], made: Sequence[Said], channel: bool) -> pa.Table:
     """The rows of a shard."""
     columns: dict[str, Any] = {"path": pa.array([files(sound)[0] for sound in sounds], pa.string())}
-    if wanted.channel:
+    if channel:
         choices: list[Channels] = [channels_of(sound) for sound in sounds]
         columns["channel"] = pa.array([str(choice) for choice in choices], pa.string())
     if made:

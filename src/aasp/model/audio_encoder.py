@@ -190,7 +190,7 @@ class AudioEncoder(nn.Module):
             valid_BG = valid_BN.unflatten(1, (columns, subbands))[..., 0]
             outputs = [(tokens * valid_BN[..., None], cls) for tokens, cls in outputs]
         tokens, cls = outputs[-1]
-        clip = read(outputs, valid_BG, keys, depth, subbands)
+        clip = read([*outputs[:-2], outputs[-1]], valid_BG, keys, depth, subbands)  # as `stages` has them
         patch_seconds = self.stem.stride[0] / self.config.frontend.frame_rate
         return Embeddings(
             clip=clip if pooling is not None or self.whitening is None else self.whitening(clip),

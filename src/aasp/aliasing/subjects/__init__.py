@@ -41,10 +41,11 @@ def open_subject(
         AaspError: there is none, it can't be examined, or not there or so.
     """
     text, place = str(name), device_of(device)
-    if not Path(name).exists() and (text.startswith("stem=") or ":" in text):
-        if device not in ("auto", "cpu") or precision not in ("auto", "fp32") or keys is not None:
-            raise AaspError(f"{text}: runs where and as it is; leave out --device, --precision, --layer and --pooling")
     if not Path(name).exists():
+        own = text.startswith("stem=") or ":" in text
+        asked = device not in ("auto", "cpu") or precision not in ("auto", "fp32") or keys is not None
+        if own and asked:
+            raise AaspError(f"{text}: runs where and as it is; leave out --device, --precision, --layer and --pooling")
         if text.startswith("stem="):
             return open_stem(text)
         if ":" in text:
