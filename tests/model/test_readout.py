@@ -133,5 +133,5 @@ def test_what_cannot_be_declared(settings: dict, told: str) -> None:
 
 @pytest.mark.parametrize("pooling", ["max", [(9, "mean")], [(0, "cls")]])
 def test_what_cannot_be_asked_for(pooling: object) -> None:
-    with pytest.raises(AaspError, match="no such|the same for every clip"):
+    with pytest.raises(AaspError, match=r"no such|the same for every clip"):
         built()(*waves(), pooling=pooling)

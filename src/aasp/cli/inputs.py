@@ -158,12 +158,12 @@ def check_files(files: Sequence[str], typed: Sequence[str]) -> None:
 
 
 def _sounds_like(word: str) -> bool:
-    """Whether a word names sounds: a file or a folder that is there, or a name that ends as theirs do."""
+    """Whether a word names sounds: it ends as their names do, or is a folder that is there."""
     from aasp.datasets.index import is_sound
 
     path = Path(word)
     meant_for_a_model = any((path / name).exists() for name in ("model.safetensors", "recipe.json"))
-    return is_sound(word) or path.suffix.lower() in TABLES or (path.exists() and not meant_for_a_model)
+    return is_sound(word) or path.suffix.lower() in TABLES or (path.is_dir() and not meant_for_a_model)
 
 
 @dataclass

@@ -24,7 +24,7 @@ class Pretrain(DeviceOptions):
 
     recipe: tyro.conf.Positional[str]
     """Name of a recipe (`aasp recipes` lists them), or file.py:function of one of your own."""
-    data: Path
+    data: Path | None = None
     """Folder, .csv, .tsv or .parquet manifest of audio."""
     out: Path
     """Folder of the run: a new one, or this very run to go on."""
@@ -64,6 +64,8 @@ def run(argv: list[str]) -> int:
     if Path(recipe).is_dir() or Path(recipe).suffix.lower() in TABLES:
         meant = [word for word in argv if word not in (recipe, "--data", str(arguments.data))]
         raise AaspError(f"{recipe} is no recipe: {line('pretrain', 'aasp_tiny', '--data', recipe, *meant)}")
+    if arguments.data is None:
+        raise AaspError(f"no audio named: {line('pretrain', *argv, '--data', 'recordings')}")
     arguments.place()
     with stopping_with_75():
         return _pretrain(arguments)
@@ -75,6 +77,7 @@ def _pretrain(arguments: Pretrain) -> int:
     from aasp.pretrain.run import pretrain
     from aasp.training.run import recorded_steps
 
+    assert arguments.data is not None
     fields = settings(arguments.set, steps=arguments.steps, seed=arguments.seed)
     recorded = recorded_steps(arguments.out, arguments.resume) if arguments.extend is not None else None
     if recorded is not None:

@@ -96,7 +96,7 @@ def _planned(
     submit: Callable[..., Future],
     whole: float,
 ) -> Iterator[tuple[list[int], float]]:
-    """Rows of each batch, and their seconds together; long sounds alone. The next stretch's headers are read meanwhile."""
+    """Rows of each batch, and their seconds together; long sounds alone. Headers are read a stretch ahead."""
     probe = lambda first: [submit(duration, sound) for sound in sounds[first : first + STRETCH]]
     probed = probe(0)
     for first in range(0, len(sounds), STRETCH):

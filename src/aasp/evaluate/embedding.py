@@ -190,7 +190,7 @@ def _tensor(one: np.ndarray | torch.Tensor, name: str) -> torch.Tensor:
     if one.dtype.kind not in "fiub":
         raise AaspError(f"{name} holds {one.dtype}, no samples; give floats in -1 to 1, or a list of paths")
     native = np.float64 if one.dtype.itemsize > 8 else one.dtype.newbyteorder("=")
-    return torch.from_numpy(np.ascontiguousarray(one, native))
+    return torch.from_numpy(np.asarray(one, native, order="C"))
 
 
 def _samples(wave: torch.Tensor, name: str) -> np.ndarray:

@@ -12,9 +12,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -65,18 +64,19 @@ class Partial:
             AaspError: what lies there is of another job, or another process is at it.
         """
         job = {**job, SOUNDS: _listing(self._sounds)}
-        if self.folder.exists() and not self.folder.is_dir():
-            raise AaspError(f"{self.folder}: in the way of half-done embeddings; remove it, or choose another --out")
+        strange = self.folder.is_dir() and any(self.folder.iterdir()) and not (self.folder / "job.json").exists()
+        if strange or (self.folder.exists() and not self.folder.is_dir()):
+            raise AaspError(f"{self.folder}: in the way of half-done embeddings; move it, or choose another --out")
         self.folder.mkdir(parents=True, exist_ok=True)
         with locked(self.folder / "lock") as ours:
             if not ours:
                 raise AaspError(f"{self.folder}: another process is embedding to {self._out}; choose another --out")
+            self._go_on(job, anew)
             try:
-                self._go_on(job, anew)
                 yield
             finally:
                 if not self.shards:
-                    shutil.rmtree(self.folder, ignore_errors=True)
+                    self.remove()
 
     def add(self, table: pa.Table, last: int, skipped: Sequence[Skipped]) -> None:
         """Keep the rows of sounds up to `last`, which is not among them.
@@ -106,8 +106,11 @@ class Partial:
                 yield table.replace_schema_metadata(None)
 
     def remove(self) -> None:
-        """Remove the shards, once the file is there."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Remove the shards, once the file is there, and the folder if nothing else is in it."""
+        for file in [*self.shards, self.folder / "job.json", self.folder / "lock"]:
+            file.unlink(missing_ok=True)
+        with suppress(OSError):
+            self.folder.rmdir()
         self.shards = []
 
     def _go_on(self, job: Mapping[str, Any], anew: bool) -> None:

@@ -18,7 +18,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import aasp
-from aasp.audio.channels import Channels
 from aasp.audio.io import AudioError
 from aasp.audio.sounds import Sound, channels_of, files
 from aasp.datasets.index import Skipped
@@ -83,15 +82,17 @@ def stream(
         "format": FORMAT,
         "version": aasp.__version__,
         MODEL: model_hash(encoder),
-        "vector": "own" if wanted.keys is None else [list(key) for key in wanted.keys],
-        "frames": [list(wanted.layers)] if wanted.frames else [],
+        "vector": "own" if wanted.keys is None else " ".join(f"{layer}:{pooling}" for layer, pooling in wanted.keys),
+        "frames": "no" if not wanted.frames else " ".join(["of layers", *map(str, wanted.layers or ["last"])]),
         "precision": precision,
     }
+    numbers = all(isinstance(channels_of(sound), int) for sound in sounds)
+    kind = None if not channel else pa.int64() if numbers else pa.string()
     with half.opened(job, anew=anew):
         resumed = half.done
         if progress is not None:
             progress(resumed, len(sounds))
-        _embed(encoder, sounds, half, wanted, running, named, channel, progress)
+        _embed(encoder, sounds, half, wanted, running, named, kind, progress)
         rows = sum(pq.read_metadata(shard).num_rows for shard in half.shards)
         if not rows:
             half.remove()
@@ -110,7 +111,7 @@ def _embed(
     wanted: Wanted,
     running: Running,
     named: Callable[[int], bool],
-    channel: bool,
+    channel: pa.DataType | None,
     progress: Progress | None,
 ) -> None:
     """Make the shards that are not there yet."""
@@ -145,12 +146,12 @@ def _embed(
     keep(1)
 
 
-def _table(sounds: Sequence[Sound], made: Sequence[Said], channel: bool) -> pa.Table:
+def _table(sounds: Sequence[Sound], made: Sequence[Said], channel: pa.DataType | None) -> pa.Table:
     """The rows of a shard."""
     columns: dict[str, Any] = {"path": pa.array([files(sound)[0] for sound in sounds], pa.string())}
-    if channel:
-        choices: list[Channels] = [channels_of(sound) for sound in sounds]
-        columns["channel"] = pa.array([str(choice) for choice in choices], pa.string())
+    if channel is not None:
+        choices = [channels_of(sound) for sound in sounds]
+        columns["channel"] = pa.array(choices if channel == pa.int64() else map(str, choices), channel)
     if made:
         columns["embedding"] = _vectors(np.stack([vector for vector, _ in made]))
     over_time = [one for _, one in made if one is not None]
@@ -185,7 +186,7 @@ def _write_npz(out: Path, half: Partial, _: Mapping[str, Any]) -> None:
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
         for name in (name for name in ("path", "channel") if name in schema.names):
             read = lambda name=name: (np.array(table[name].to_pylist()) for table in half.tables([name]))
-            _append(archive, name, read, np.dtype(("U", max(array.dtype.itemsize // 4 for array in read()))))
+            _append(archive, name, read, max((array.dtype for array in read()), key=lambda one: one.itemsize))
         _append(archive, "embedding", lambda: (_matrix(t["embedding"]) for t in half.tables(["embedding"])))
         if "frames" in schema.names:
             _append(archive, "frames", lambda: (_matrix(_flat(t["frames"])) for t in half.tables(["frames"])))
