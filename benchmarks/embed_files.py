@@ -2,8 +2,8 @@
 
 usage: python benchmarks/embed_files.py [--rounds N] [--threads N]
 
-The model computes on `--threads` threads, 1 by default here; decoding has the other cores. Files are of 10 s, new to the
-reader each time: FLAC mono at 16 kHz, as sets are stored, MP3 and Ogg in stereo at 44.1 kHz, as people have them.
+The model computes on `--threads` threads, 1 by default here; decoding has the other cores. Files are of 10 s, new to
+the reader each time: FLAC mono at 16 kHz, as sets are stored, MP3 and Ogg in stereo at 44.1 kHz, as people have them.
 Weights are random, which changes no time.
 """
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -55,7 +55,7 @@ def decoded(
     batch: int = BATCH,
     workers: int = WORKERS,
     whole: float = float("inf"),
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """Sounds in batches: each sound once, those of one stretch before those of the next.
 
     Args:

@@ -83,7 +83,7 @@ def stream(
         "version": aasp.__version__,
         MODEL: model_hash(encoder),
         "vector": "own" if wanted.keys is None else " ".join(f"{layer}:{pooling}" for layer, pooling in wanted.keys),
-        "frames": "no" if not wanted.frames else " ".join(["of layers", *map(str, wanted.layers or ["last"])]),
+        "frames": "no" if not wanted.frames else " ".join(["of layers", " ".join(map(str, wanted.layers)) or "last"]),
         "precision": precision,
     }
     numbers = all(isinstance(channels_of(sound), int) for sound in sounds)
