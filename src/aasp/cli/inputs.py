@@ -78,7 +78,7 @@ def model_and_files(
     """
     from aasp.model.folder import default_model
 
-    models = [word for word in words if is_model(word)]
+    models = [word for number, word in enumerate(words) if is_model(word) and (number == 0 or not _holds_sounds(word))]
     check_order(words, command, argv)
     if len(models) > 1:
         told = f"two models are named, {models[0]} and {models[1]}; name one, then sound files or folders"
@@ -105,7 +105,7 @@ def check_order(words: Sequence[str], command: str, argv: Sequence[str]) -> None
     Raises:
         AaspError: it does.
     """
-    first = next((word for word in words if is_model(word)), None)
+    first = next((word for word in words if is_model(word) and not _holds_sounds(word)), None)
     if first is not None and words[0] != first and Path(words[0]).exists():
         rest = list(argv)
         rest.remove(first)
@@ -155,6 +155,13 @@ def check_files(files: Sequence[str], typed: Sequence[str]) -> None:
             inside = next((path for path in sorted(Path(name).rglob("*")) if path.is_file()), Path(name) / "dog.wav")
             better = [str(inside) if word == name else word for word in typed]
             raise AaspError(f"a folder where a file was meant: {name}; name files in it: {line(*better)}")
+
+
+def _holds_sounds(word: str) -> bool:
+    """Whether a folder has sound files in it, beside a model perhaps: the working directory, say."""
+    from aasp.datasets.index import is_sound
+
+    return Path(word).is_dir() and any(is_sound(path.name) for path in Path(word).iterdir())
 
 
 def _sounds_like(word: str) -> bool:

@@ -69,6 +69,7 @@ def run(argv: list[str]) -> int:
     if not arguments.models:
         raise AaspError("no model; name the folder of a model or of a run")
     check_models(arguments.models, "linear", argv)
+    place = arguments.place()
     if arguments.seeds is not None and arguments.seeds < 1:
         raise AaspError(f"--seeds is {arguments.seeds}; give a number of at least 1")
     if arguments.cache is not None and arguments.no_cache:
@@ -86,7 +87,6 @@ def run(argv: list[str]) -> int:
     protocol = Protocol.of(arguments.protocol, arguments.layer, arguments.pooling, arguments.lr)
     listed = Path("missing.csv") if arguments.out is None else arguments.out.with_suffix(".missing.csv")
     labelled = arguments.open(listed)
-    place = arguments.place()
     encoders = [load(model, place) for model in arguments.models]
     # Before the long part, so that complaints come at once.
     for encoder in encoders:
