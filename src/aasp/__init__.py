@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from aasp.errors import AaspError
+    from aasp.evaluate.embedding import embed
     from aasp.features.logmel import LogMel, LogMelConfig
     from aasp.model.audio_encoder import AudioEncoder, load
     from aasp.stems.aape import AaPE
@@ -19,9 +20,10 @@ _HOMES = {
     "AudioEncoder": "aasp.model.audio_encoder",
     "LogMel": "aasp.features.logmel",
     "LogMelConfig": "aasp.features.logmel",
+    "embed": "aasp.evaluate.embedding",
     "load": "aasp.model.audio_encoder",
 }
-__all__ = ["AaPE", "AaspError", "AudioEncoder", "LogMel", "LogMelConfig", "__version__", "load"]
+__all__ = ["AaPE", "AaspError", "AudioEncoder", "LogMel", "LogMelConfig", "__version__", "embed", "load"]
 
 
 def __getattr__(name: str) -> Any:

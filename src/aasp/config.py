@@ -12,6 +12,7 @@ import json
 import math
 import types
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -46,8 +47,7 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 def fingerprint(config: Any, without: Collection[str] = ()) -> str:
     """Hash of all fields, of a dataclass or of JSON, but those named, 16 hexadecimal digits."""
-    values = config if isinstance(config, Mapping) else to_dict(config)
-    fields = {name: values[name] for name in values if name not in without}
+    fields = {k: v for k, v in (config if isinstance(config, Mapping) else to_dict(config)).items() if k not in without}
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -188,8 +188,7 @@ def _made(make: Callable[[], T], fields: Mapping[str, Any], where: str) -> T:
         return make()
     except ZeroDivisionError:
         is_zero = lambda value: type(value) in (int, float) and value == 0
-        items = lambda value: value if isinstance(value, tuple) else (value,)
-        zero = next(name for name, value in fields.items() if any(map(is_zero, items(value))))
+        zero = next(k for k, value in fields.items() if any(map(is_zero, value if type(value) is tuple else (value,))))
         raise AaspError(f"{where}{zero}={fields[zero]}: nothing can be divided by zero; give a positive one") from None
 
 
@@ -245,11 +244,9 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
 def _number(value: str | int | float) -> int | float | None:
     """A finite number; whole ones exactly, however large."""
     for kind in (int, float):
-        try:
+        with suppress(ValueError, OverflowError):
             number = kind(value) if isinstance(value, str) else value
             return number if math.isfinite(number) else None
-        except (ValueError, OverflowError):
-            continue
     return None
 
 

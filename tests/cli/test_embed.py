@@ -1,10 +1,17 @@
-"""`aasp embed`: the vectors of the model, in the order given, in both formats; nothing written on a bad file."""
+"""`aasp embed`: the vectors of the model, in the order given, in both formats; gone on with where it stopped.
+
+What is half done is used by the same command only; a bad file that was named ends it, others are listed.
+"""
 
 from __future__ import annotations
 
+import errno
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import soundfile
@@ -12,6 +19,8 @@ import torch
 
 from aasp.audio.io import read
 from aasp.cli.main import main
+from aasp.evaluate import ahead, partial, stream
+from aasp.files import locked
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig, load
 from aasp.model.encoder import EncoderConfig
 from aasp.stems.conv import ConvConfig
@@ -80,12 +89,12 @@ def test_another_pooling(model: Path, files: list[str], tmp_path: Path, capsys: 
     with np.load(out, allow_pickle=False) as arrays:
         assert arrays["embedding"].shape == (3, 2 * 8 * 8)
     assert main(["embed", str(model), *files, "--out", out, "--overwrite", "--pooling", "max"]) == 2
-    assert "'max'" in capsys.readouterr().err
+    assert "no such pooling: max; choose from cls, mean" in capsys.readouterr().err
 
 
 def test_no_files(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["embed", str(model), "--out", str(tmp_path / "x.npz")]) == 2
-    assert "no files" in capsys.readouterr().err
+    assert "no files after" in capsys.readouterr().err
 
 
 def test_a_bad_file_ends_it_and_nothing_is_written(
@@ -96,3 +105,328 @@ def test_a_bad_file_ends_it_and_nothing_is_written(
     told = capsys.readouterr()
     assert "empty.wav" in told.err and told.err.count("\n") == 1 and told.out == ""
     assert not list(tmp_path.glob("*x*.npz"))
+    assert not (tmp_path / "x.npz.part").exists()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Twelve sounds below a folder."""
+    random, place = np.random.default_rng(1), tmp_path / "set"
+    (place / "deep").mkdir(parents=True)
+    for number in range(12):
+        name = place / ("deep" if number % 3 == 0 else ".") / f"{number:02d}.wav"
+        soundfile.write(name, 0.1 * random.standard_normal(3_000 + 400 * (number * 7 % 12)), 16_000)
+    return place
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shards of three rows, of stretches of three."""
+    monkeypatch.setattr(stream, "SHARD_ROWS", 3)
+    monkeypatch.setattr(ahead, "STRETCH", 3)
+
+
+@pytest.fixture
+def embed(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[str, str]]:
+    def run(*argv: object, code: int = 0) -> tuple[str, str]:
+        capsys.readouterr()
+        assert main(["embed", *map(str, argv)]) == code
+        return tuple(capsys.readouterr())  # type: ignore[return-value]
+
+    return run
+
+
+Embed = Callable[..., tuple[str, str]]
+
+
+class Stop(Exception):
+    """Stops an embedding, as a crash would."""
+
+
+def stopping(monkeypatch: pytest.MonkeyPatch, after: int, error: BaseException) -> pytest.MonkeyPatch:
+    """Let so many shards be kept, then fail."""
+    add, kept = partial.Partial.add, []
+
+    def failing(self: partial.Partial, *given: object) -> None:
+        if len(kept) == after:
+            raise error
+        kept.append(None)
+        add(self, *given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(partial.Partial, "add", failing)
+    return monkeypatch
+
+
+def count_embedded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many sounds the model is given from now on."""
+    seen: list[int] = []
+    forward = AudioEncoder.forward
+    monkeypatch.setattr(
+        AudioEncoder, "forward", lambda self, wave, *a, **k: seen.append(len(wave)) or forward(self, wave, *a, **k)
+    )
+    return seen
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".parquet"])
+def test_folders_and_manifests_keep_their_order(
+    suffix: str, model: Path, folder: Path, files: list[str], tmp_path: Path, embed: Embed, small: None
+) -> None:
+    listed = sorted(map(str, folder.rglob("*.wav")), reverse=True)
+    (tmp_path / "list.csv").write_text("path\n" + "\n".join(listed) + "\n")
+    out = tmp_path / f"x{suffix}"
+    embed(model, files[2], folder, tmp_path / "list.csv", files[0], "--out", out, "--frames")
+    found = contents(out)
+    flat = sorted(map(str, folder.glob("*.wav")))
+    deep = sorted(map(str, folder.glob("deep/*.wav")))
+    assert list(found["path"]) == [files[2], *flat, *deep, *listed, files[0]]
+    encoder = load(model)
+    for path, vector, frames in zip(found["path"], found["embedding"], found["frames"], strict=True):
+        with torch.no_grad():
+            expected = encoder(torch.from_numpy(read(path))[None])
+        np.testing.assert_allclose(vector, expected.clip[0], atol=1e-5)
+        np.testing.assert_allclose(np.array(frames), expected.timestamps[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".parquet"])
+@pytest.mark.parametrize("error", [Stop(), KeyboardInterrupt()])
+def test_it_goes_on_where_it_stopped(
+    suffix: str, error: BaseException, model: Path, folder: Path, tmp_path: Path, embed: Embed, small: None
+) -> None:
+    out, whole = tmp_path / f"x{suffix}", tmp_path / f"whole{suffix}"
+    embed(model, folder, "--out", whole, "--frames")
+    with pytest.MonkeyPatch.context() as patch:
+        stopping(patch, 2, error)
+        if isinstance(error, Stop):
+            with pytest.raises(Stop):
+                embed(model, folder, "--out", out, "--frames")
+        else:
+            embed(model, folder, "--out", out, "--frames", code=130)
+    assert not out.exists() and len(list((tmp_path / f"{out.name}.part").glob("*.parquet"))) == 2
+    with pytest.MonkeyPatch.context() as patch:
+        seen = count_embedded(patch)
+        said, _ = embed(model, folder, "--out", out, "--frames")
+    assert sum(seen) == 6 and "12 file(s), 8 dimensions, 6 of them before, with frames" in said
+    ours, theirs = contents(out), contents(whole)
+    assert ours.keys() == theirs.keys() and ours["path"] == theirs["path"]
+    for name in ("embedding", "frames", "seconds"):
+        for one, other in zip(ours[name], theirs[name], strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-5)
+    assert not (tmp_path / f"{out.name}.part").exists()
+
+
+@pytest.fixture
+def stopped(model: Path, folder: Path, tmp_path: Path, embed: Embed, small: None) -> Path:
+    """The file that a command did not get to make; two of its four shards are there."""
+    with pytest.MonkeyPatch.context() as patch:
+        stopping(patch, 2, KeyboardInterrupt())
+        embed(model, folder, "--out", tmp_path / "x.npz", code=130)
+    return tmp_path / "x.npz"
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("model", "another model"),
+        ("pooling", "vector own, not 1:flat"),
+        ("frames", "frames no, not of layers last"),
+        ("precision", "precision fp32, not bf16"),
+        ("channels", "other sounds"),
+        ("more", "other sounds"),
+        ("fewer", "other sounds"),
+        ("order", "other sounds"),
+        ("rewritten", "other sounds"),
+        ("gone", "other sounds"),
+    ],
+)
+def test_what_is_half_done_is_not_mixed_with_something_else(
+    change: str, told: str, stopped: Path, model: Path, folder: Path, embed: Embed
+) -> None:
+    listed = sorted(map(str, folder.glob("*.wav"))) + sorted(map(str, folder.glob("deep/*.wav")))
+    given: list[object] = [folder]
+    more = {"pooling": ["--pooling", "flat"], "frames": ["--frames"], "precision": ["--precision", "bf16"]}
+    more["channels"] = ["--channels", "first"]
+    if change == "model":
+        torch.manual_seed(5)
+        AudioEncoder(load(model).config).save(model)
+    elif change == "more":
+        soundfile.write(folder / "99.wav", np.zeros(4_000), 16_000)
+    elif change == "fewer":
+        Path(listed[-1]).unlink()
+    elif change == "order":
+        given = [*listed[1:], listed[0]]
+    elif change == "rewritten":
+        soundfile.write(listed[0], np.zeros(4_000), 16_000)
+    elif change == "gone":
+        Path(listed[0]).rename(folder / "renamed.wav")
+    argv = [model, *given, "--out", stopped, *more.get(change, [])]
+    _, err = embed(*argv, code=2)
+    assert err.count("\n") == 1 and f"{stopped}.part: half-done embeddings of {told}" in err
+    assert "give the same command again, begin anew by --overwrite, or choose another --out" in err
+    assert not stopped.exists() and len(list(Path(f"{stopped}.part").glob("*.parquet"))) == 2
+    said, _ = embed(*argv, "--overwrite")
+    assert "before" not in said and stopped.exists() and not Path(f"{stopped}.part").exists()
+
+
+def test_a_named_file_mended_later_is_gone_on_with(
+    model: Path, folder: Path, tmp_path: Path, embed: Embed, small: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ahead, "AHEAD_SECONDS", 0.0)
+    listed, out = sorted(map(str, folder.rglob("*.wav"))), tmp_path / "x.npz"
+    good = Path(listed[8]).read_bytes()
+    Path(listed[8]).write_bytes(good[:1_000])
+    _, err = embed(model, *listed, "--out", out, code=2)
+    assert listed[8] in err and err.count("\n") == 1 and not out.exists()
+    Path(listed[8]).write_bytes(good)
+    said, _ = embed(model, *listed, "--out", out)
+    assert "12 file(s)" in said and ", 3 of them before" in said  # a batch had been read ahead
+    assert list(contents(out)["path"]) == listed
+
+
+def test_a_damaged_shard_is_made_again(stopped: Path, model: Path, folder: Path, embed: Embed) -> None:
+    first = min(Path(f"{stopped}.part").glob("*.parquet"))
+    os.truncate(first, first.stat().st_size // 2)
+    said, _ = embed(model, folder, "--out", stopped)
+    assert "12 file(s), 8 dimensions\n" in said and len(contents(stopped)["path"]) == 12
+
+
+def test_the_precision_that_auto_was_before_is_kept(
+    stopped: Path, model: Path, folder: Path, embed: Embed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aasp.training.precision.has_fast_bf16", lambda device: True)  # now it would be bf16
+    assert ", 6 of them before" in embed(model, folder, "--out", stopped)[0]
+
+
+def test_a_folder_of_somebody_s_own_is_left_alone(model: Path, files: list[str], tmp_path: Path, embed: Embed) -> None:
+    (tmp_path / "x.npz.part").mkdir()
+    (tmp_path / "x.npz.part" / "notes.txt").write_text("mine")
+    _, err = embed(model, *files, "--out", tmp_path / "x.npz", "--overwrite", code=2)
+    assert "in the way of half-done embeddings; move it, or choose another --out" in err
+    assert (tmp_path / "x.npz.part" / "notes.txt").read_text() == "mine"
+
+
+def test_two_at_once_are_told(stopped: Path, model: Path, folder: Path, embed: Embed) -> None:
+    with locked(Path(f"{stopped}.part/lock")) as ours:
+        assert ours
+        _, err = embed(model, folder, "--out", stopped, code=2)
+    assert "another process is embedding to" in err and err.count("\n") == 1
+
+
+def test_bad_files_of_a_folder_or_manifest_are_left_out_and_listed(
+    model: Path, folder: Path, tmp_path: Path, embed: Embed, small: None
+) -> None:
+    (folder / "00.wav").touch()
+    (folder / "a song.mpc").write_bytes(b"x")
+    soundfile.write(folder / "99.wav", np.full(8_000, np.nan, np.float32), 16_000, subtype="FLOAT")
+    (tmp_path / "list.csv").write_text("path\nset/01.wav\nset/nowhere.wav\n")
+    out = tmp_path / "x.parquet"
+    said, err = embed(model, folder, tmp_path / "list.csv", "--out", out)
+    assert "13 file(s)" in said
+    listed = tmp_path / "x.skipped.csv"
+    assert f"4 skipped in all, listed in {listed}" in err and "99.wav: NaN or infinite samples" in err
+    names = {Path(line.partition(",")[0]).name for line in listed.read_text().splitlines()[1:]}
+    assert names == {"00.wav", "a song.mpc", "99.wav", "nowhere.wav"}
+    assert len(contents(out)["path"]) == 13 and str(folder / "99.wav") not in contents(out)["path"]
+
+
+def test_what_was_left_out_before_a_stop_is_listed_too(
+    model: Path, folder: Path, tmp_path: Path, embed: Embed, small: None
+) -> None:
+    soundfile.write(folder / "00.wav", np.full(8_000, np.nan, np.float32), 16_000, subtype="FLOAT")
+    with pytest.MonkeyPatch.context() as patch:
+        stopping(patch, 2, KeyboardInterrupt())
+        embed(model, folder, "--out", tmp_path / "x.npz", code=130)
+    _, err = embed(model, folder, "--out", tmp_path / "x.npz")
+    assert "00.wav: NaN" in err and "00.wav" in (tmp_path / "x.skipped.csv").read_text()
+
+
+def test_a_set_of_nothing_usable(model: Path, tmp_path: Path, embed: Embed) -> None:
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "a.wav").touch()
+    _, err = embed(model, tmp_path / "bad", "--out", tmp_path / "x.npz", code=2)
+    assert "no usable audio to embed: all 1 skipped" in err and err.count("\n") == 1
+    (tmp_path / "empty").mkdir()
+    _, err = embed(model, tmp_path / "empty", "--out", tmp_path / "x.npz", code=2)
+    assert "no audio: " in err and err.count("\n") == 1
+    assert not list(tmp_path.glob("x*"))
+
+
+@pytest.mark.parametrize("where", ["shard", "whole"])
+def test_a_full_disk_leaves_what_can_be_gone_on_with(
+    where: str, model: Path, folder: Path, tmp_path: Path, embed: Embed, small: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, full = tmp_path / "x.parquet", OSError(errno.ENOSPC, "No space left on device")
+    written = []
+
+    def write(table: pa.Table, place: Path) -> None:
+        if len(written) == 2:
+            raise full
+        written.append(place)
+        pq.ParquetWriter(place, table.schema).write_table(table)
+
+    def fail(*given: object) -> None:
+        raise full
+
+    with pytest.MonkeyPatch.context() as patch:
+        if where == "shard":
+            patch.setattr(partial.pq, "write_table", write)
+        else:
+            patch.setattr(stream, "_write_parquet", fail)
+        _, err = embed(model, folder, "--out", out, code=1)
+    assert err.startswith("aasp: error: disk full: ") and err.count("\n") == 1
+    assert not out.exists() and not list(tmp_path.glob("*.tmp*")) and not list(tmp_path.glob("*.part/*.tmp*"))
+    if where == "shard":
+        (tmp_path / "x.parquet.part" / "000000000000.parquet").unlink()  # our fake writer never closed it
+    said, _ = embed(model, folder, "--out", out)
+    assert len(contents(out)["path"]) == 12 and ("before" in said) == (where == "whole")
+
+
+def test_channels_each_have_a_row_and_a_number(model: Path, files: list[str], tmp_path: Path, embed: Embed) -> None:
+    said, _ = embed(model, *files, "--out", tmp_path / "x.npz", "--channels", "each")
+    assert "6 channels of 3 file(s)" in said
+    with np.load(tmp_path / "x.npz", allow_pickle=False) as arrays:
+        assert arrays["path"].tolist() == [path for path in files for _ in range(2)]
+        assert arrays["channel"].tolist() == [1, 2] * 3
+
+
+def test_what_is_kept_in_memory_does_not_grow_with_the_set(
+    model: Path, folder: Path, tmp_path: Path, embed: Embed, small: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    most = []
+    table = stream._table
+    monkeypatch.setattr(stream, "_table", lambda sounds, *rest: most.append(len(sounds)) or table(sounds, *rest))
+    (tmp_path / "list.csv").write_text("path\n" + "\n".join(map(str, [*folder.rglob("*.wav")] * 5)) + "\n")
+    embed(model, tmp_path / "list.csv", "--out", tmp_path / "x.npz")
+    assert sum(most) == 60 and max(most) <= 6 and len(contents(tmp_path / "x.npz")["path"]) == 60
+
+
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        ([], "nothing to embed: `aasp embed dog.wav --out embeddings.npz`"),
+        (["MODEL", "FILE"], "where to? `aasp embed MODEL FILE --out embeddings.npz`"),
+        (["MODEL", "--out", "x.npz"], "no files after MODEL: `aasp embed MODEL dog.wav --out x.npz`"),
+        (["FILE", "MODEL", "--out", "x.npz"], "the model comes first: `aasp embed MODEL FILE --out x.npz`"),
+        (["MODEL", "MODEL", "FILE", "--out", "x.npz"], "two models are named"),
+        (["FILE", "--out", "x.npz"], "no model named, and none comes with this version of aasp"),
+        (["MODEL", "FILE", "--out", "."], "output is a folder: .; name a file in it: `aasp embed MODEL FILE --out emb"),
+        (["MODEL", "FILE", "--out", "x.csv"], "no such format: x.csv; end it in .npz or .parquet"),
+        (["MODEL/config.json", "FILE", "--out", "x.npz"], "a file where a folder was meant; give MODEL"),
+        (["MODEL", "no.wav", "--out", "x.npz"], "no.wav: no such file"),
+        (["MODEL", "no.csv", "--out", "x.npz"], "no such index: no.csv"),
+        (["nowhere", "FILE", "--out", "x.npz"], "nowhere: no such directory"),
+        (["MODEL", "FILE", "--out", "x.npz", "--layer", "7"], "no such layer: 7; this encoder has 0 to 1"),
+        (["MODEL", "FILE", "--out", "x.npz", "--device", "cuda:9"], "no device cuda:9: this machine has cpu"),
+        (["MODEL", "FILE", "--out", "x.npz", "--batch", "0"], "batch is 0"),
+        (["MODEL", "FILE", "--out", "x.npz", "--path-column", "f"], "--path-column f: it is a manifest's"),
+        (["MODEL", "FILE", "--out", "FILE/x.npz"], "output lies below a file"),
+    ],
+)
+def test_mistakes_show_what_would_have_worked(
+    argv: list[str], told: str, model: Path, files: list[str], embed: Embed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tmp_path = model.parent
+    monkeypatch.chdir(tmp_path)
+    named = lambda text: text.replace("MODEL", "model").replace("FILE", "b.wav")
+    _, err = embed(*map(named, argv), code=2)
+    assert named(told) in err and err.count("\n") == 1
+    assert not list(tmp_path.glob("x*"))

@@ -146,13 +146,13 @@ def test_a_bad_file_that_was_named_does_not_hold_up_the_others(shown: Shown) -> 
     [
         (("encoder", "a.wav"), "encoder: an encoder without classes; make a classifier of it with `aasp finetune`"),
         (("nowhere", "a.wav"), "nowhere: no such directory"),
-        (("sounds", "a.wav"), "sounds: holds no config.json"),
-        (("model",), "no files to classify"),
+        (("sounds", "a.wav"), "sounds is no classifier: `aasp predict runs/clips sounds a.wav`"),
+        (("model",), "no files after model: `aasp predict model dog.wav`"),
         (("model", "a.wav", "--top", "0"), "--top is 0; give a number of at least 1"),
         (("model", "a.wav", "--window", "0.5"), "--window 0.5 without --frames"),
         (("model", "a.wav", "--frames", "--window", "3"), "--window is 3 s; give 0.025 s to the 2 s"),
         (("model", "a.wav", "--frames", "--window", "0.01"), "--window is 0.01 s; give 0.025 s to the 2 s"),
-        (("model", "run"), "no audio: run; name a folder of WAV"),
+        (("model", "run"), "two models are named, model and run"),
     ],
 )
 def test_mistakes_are_one_line(argv: tuple[str, ...], told: str, shown: Shown) -> None:

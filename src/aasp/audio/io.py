@@ -108,6 +108,14 @@ def read(
         return np.ascontiguousarray(wave[..., offset : offset + last - first])
 
 
+def resampled(wave: np.ndarray, native: int, rate: int) -> np.ndarray:
+    """A whole waveform (samples,) at another rate, as `read` resamples that of a whole file."""
+    if native == rate:
+        return wave
+    length = (2 * len(wave) * rate + native) // (2 * native)
+    return np.ascontiguousarray(soxr.resample(wave, native, rate)[:length])
+
+
 def _decode(path: str, track: Track, begin: int, end: int, channels: Channels) -> np.ndarray:
     """Samples [begin, end) at the file's own rate: float32 (samples,), or (channels, samples) for each."""
     frames_FC = track.decode(begin, end)

@@ -1,4 +1,4 @@
-"""What a labelled clip is made of: a file, one of its channels, a part of a file, or files mixed on the fly.
+"""What a clip is made of: a file, one of its channels, a part of a file, files mixed on the fly, or samples in memory.
 
 A plain path is the whole file, its channels averaged. Nothing is decoded before it is read.
 """
@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from aasp.audio.channels import Channels
-from aasp.audio.io import AudioError, probe, read
+from aasp.audio.io import AudioError, probe, read, resampled
 from aasp.errors import AaspError
 
 
@@ -49,7 +49,16 @@ class Mixture:
     ingredients: tuple[Ingredient, ...]
 
 
-Sound = str | Recording | Excerpt | Mixture
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """A waveform that is there already: float32 (samples,) in -1..1, at its own rate, and what to call it."""
+
+    name: str
+    wave: np.ndarray
+    rate: int
+
+
+Sound = str | Recording | Excerpt | Mixture | Samples
 
 
 def chosen(sound: Sound, channels: Channels) -> list[Sound]:
@@ -59,7 +68,7 @@ def chosen(sound: Sound, channels: Channels) -> list[Sound]:
         AudioError: for "each", the file can't be used.
         AaspError: "each" of a mixture, whose files may have different numbers of channels.
     """
-    if channels == "mean":
+    if channels == "mean" or isinstance(sound, Samples):
         return [sound]
     if isinstance(sound, Mixture):
         if channels == "each":
@@ -74,13 +83,15 @@ def chosen(sound: Sound, channels: Channels) -> list[Sound]:
 def channels_of(sound: Sound) -> Channels:
     """The choice of channels that a sound is read with; of a mixture's first file."""
     one = sound.ingredients[0] if isinstance(sound, Mixture) else sound
-    return "mean" if isinstance(one, str) else one.channels
+    return "mean" if isinstance(one, str | Samples) else one.channels
 
 
 def files(sound: Sound) -> tuple[str, ...]:
     """The files that a sound is read from."""
     if isinstance(sound, Mixture):
         return tuple(ingredient.path for ingredient in sound.ingredients)
+    if isinstance(sound, Samples):
+        return ()
     return (sound if isinstance(sound, str) else sound.path,)
 
 
@@ -88,6 +99,8 @@ def describe(sound: Sound) -> str:
     """What a sound is called in lists and messages."""
     if isinstance(sound, str):
         return sound
+    if isinstance(sound, Samples):
+        return sound.name
     if isinstance(sound, Mixture):
         return " + ".join(files(sound))
     place = f" at {sound.start:g} s" if isinstance(sound, Excerpt) else ""
@@ -102,6 +115,8 @@ def duration(sound: Sound) -> float:
     """
     if isinstance(sound, Excerpt):
         return sound.seconds
+    if isinstance(sound, Samples):
+        return len(sound.wave) / sound.rate
     return max(probe(path).seconds for path in files(sound))
 
 
@@ -122,6 +137,10 @@ def read_sound(sound: Sound, *, rate: int = 16_000, start: float = 0.0, seconds:
         begin = round(sound.start * rate) + first  # in samples: the rounding of a sum is not the sum of two roundings
         length = (last - first) / rate
         return read(sound.path, rate=rate, start=begin / rate, seconds=length, channels=sound.channels)
+    if isinstance(sound, Samples):
+        wave = resampled(sound.wave, sound.rate, rate)
+        first, last = _window(sound, len(wave), rate, start, seconds)
+        return wave[first:last]
     waves = [_rolled(ingredient, rate) for ingredient in sound.ingredients]
     first, last = _window(sound, max(map(len, waves)), rate, start, seconds)
     mixed = np.zeros(max(map(len, waves)), dtype=np.float32)

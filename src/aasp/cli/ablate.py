@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Literal
 import tyro
 
 from aasp.cli.arguments import parse, set_threads, stopping_with_75
+from aasp.cli.running import DeviceOptions
 from aasp.errors import AaspError
 
 if TYPE_CHECKING:
     from aasp.aliasing.ablation.measures import Measure
 
 
-@dataclass(frozen=True)
-class Ablate:
+@dataclass(frozen=True, kw_only=True)
+class Ablate(DeviceOptions):
     """Train the cells of a suite alike, probe each, and print means and paired differences with 95 % intervals.
 
     Suites: isolation, stem, framework, losses, stride. Every cell differs from another in one thing. What is finished
@@ -63,6 +64,7 @@ def run(argv: list[str]) -> int:
     for name, value in (("steps", arguments.steps), ("budget", arguments.budget)):
         if value is not None and value <= 0:
             raise AaspError(f"--{name} is {value}; give a positive number")
+    arguments.place()
     with stopping_with_75():
         return _ablate(arguments, argv)
 
@@ -109,6 +111,7 @@ def _ablate(arguments: Ablate, argv: list[str]) -> int:
         measures=measures,
         workers=arguments.workers,
         precision=arguments.precision,
+        device=arguments.device,
     )
     if outcome.exit_code:
         return outcome.exit_code

@@ -11,14 +11,16 @@ from typing import Any
 import tyro
 
 from aasp.cli.arguments import parse
+from aasp.cli.inputs import check_files, check_order
 from aasp.cli.progress import bar
+from aasp.cli.running import DeviceOptions
 from aasp.cli.show import facts
 from aasp.errors import AaspError
 from aasp.files import atomic_write, check_output
 
 
-@dataclass(frozen=True)
-class Kernels:
+@dataclass(frozen=True, kw_only=True)
+class Kernels(DeviceOptions):
     """Measure where a model's kernels look on some clips, and write OUT/kernels.json for `aasp alias report OUT`.
 
     Of a stem that estimates decay and frequency: where these go, how far from their start, what depends on the sound,
@@ -40,6 +42,8 @@ def run(argv: list[str]) -> int:
     arguments = parse(Kernels, argv, prog="aasp alias kernels")
     if not arguments.files:
         raise AaspError("no sound files; name one or more after the model")
+    check_order((arguments.model, *arguments.files), "alias kernels", argv)
+    check_files(arguments.files, ["alias", "kernels", *argv])
     file = check_output(arguments.out / "kernels.json", overwrite=arguments.overwrite)
 
     from aasp.aliasing.kernels.measure import measure
@@ -47,7 +51,7 @@ def run(argv: list[str]) -> int:
     from aasp.aliasing.software import software
     from aasp.aliasing.subjects import open_subject
 
-    subject = open_subject(arguments.model)
+    subject = open_subject(arguments.model, arguments.device)
     with bar("reading kernels") as show:
         found = measure(subject, arguments.files, origin(arguments.model), show)
     found |= {

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import tyro
 
 from aasp.cli.arguments import parse
+from aasp.cli.inputs import check_order
 from aasp.cli.progress import bar
+from aasp.cli.running import DeviceOptions
 from aasp.errors import AaspError
 from aasp.files import atomic_write, check_output
 
@@ -21,8 +23,8 @@ if TYPE_CHECKING:
     from aasp.aliasing.subjects import Subject
 
 
-@dataclass(frozen=True)
-class Response:
+@dataclass(frozen=True, kw_only=True)
+class Response(DeviceOptions):
     """Feed pure modulations of 0.5 to 45 Hz to models and measure what comes out: how much at which phase, at which
     false rate tokens show what they are too slow for, how they move when the sound does, and how well its true rate
     can still be read from them.
@@ -53,6 +55,7 @@ def run(argv: list[str]) -> int:
     arguments = parse(Response, argv, prog="aasp alias response")
     if not arguments.models:
         raise AaspError("no model; name the folder of a model or of a run, module:name, or stem=aape")
+    check_order(arguments.models, "alias response", argv)
     if arguments.frequencies < 2:
         raise AaspError(f"--frequencies is {arguments.frequencies}; give 2 or more")
     if not arguments.depth > 0:
@@ -65,7 +68,7 @@ def run(argv: list[str]) -> int:
     from aasp.aliasing.response.stimuli import Settings
     from aasp.aliasing.software import software
 
-    subjects = _subjects(arguments.models)
+    subjects = _subjects(arguments.models, arguments.device)
     settings = Settings(arguments.frequencies, arguments.depth, arguments.floor, arguments.seed)
     wanted = ("stem", "encoder") if arguments.stage == "both" else (arguments.stage,)
     with bar("modulating") as show:
@@ -78,7 +81,7 @@ def run(argv: list[str]) -> int:
     return 0
 
 
-def _subjects(models: tuple[str, ...]) -> list[Subject]:
+def _subjects(models: tuple[str, ...], device: str) -> list[Subject]:
     """Who is examined; those that would be called the same, by what was typed.
 
     Raises:
@@ -89,7 +92,7 @@ def _subjects(models: tuple[str, ...]) -> list[Subject]:
     twice = next((model for model, count in Counter(models).items() if count > 1), None)
     if twice is not None:
         raise AaspError(f"{twice} is named twice; name each model once")
-    subjects = [open_subject(model) for model in models]
+    subjects = [open_subject(model, device) for model in models]
     often = Counter(subject.name for subject in subjects)
     for model, subject in zip(models, subjects, strict=True):
         if often[subject.name] > 1:

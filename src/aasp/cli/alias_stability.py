@@ -7,12 +7,14 @@ import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
 from aasp.cli.arguments import parse
+from aasp.cli.inputs import check_order
 from aasp.cli.progress import bar
+from aasp.cli.running import PrecisionOptions, VectorOptions
 from aasp.errors import AaspError
 from aasp.files import atomic_write, check_output
 
@@ -20,8 +22,8 @@ if TYPE_CHECKING:
     from aasp.aliasing.subjects import Subject
 
 
-@dataclass(frozen=True)
-class Stability:
+@dataclass(frozen=True, kw_only=True)
+class Stability(VectorOptions, PrecisionOptions):
     """Measure how stable embeddings are under small changes over time.
 
     Some 45 perturbations of each clip: shifts of 1 to 15 frames, amplitude and frequency modulation from 1 to 45 Hz,
@@ -44,6 +46,8 @@ class Stability:
     """Column of classes: also see how often a linear probe's decision changes."""
     group: str | None = None
     """Column of what clips have in common (recording, speaker): probes keep it together, intervals draw it."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "fp32"
+    """Of the models."""
     channels: str = "mean"
     """Of files of several: their mean, first, loudest, a channel's number from 1 on, or each, a clip a channel."""
     seed: int = 0
@@ -58,6 +62,7 @@ def run(argv: list[str]) -> int:
     arguments = parse(Stability, argv, prog="aasp alias stability")
     if not arguments.models:
         raise AaspError("no model; name the folder of a model or of a run")
+    check_order(arguments.models, "alias stability", argv)
     if arguments.clips < 1:
         raise AaspError(f"--clips is {arguments.clips}; give a number of at least 1")
     out = check_output(arguments.out / "stability.json", overwrite=arguments.overwrite)
@@ -68,7 +73,7 @@ def run(argv: list[str]) -> int:
     from aasp.audio.sounds import describe
     from aasp.datasets.manifest import Manifest
 
-    subjects = _open(arguments.models)
+    subjects = _open(arguments)
     nyquist(subjects, arguments.seconds)  # before the long part, so that complaints come at once
     manifest, unusable = Manifest.open(
         arguments.data, path_column=arguments.path_column, channels=arguments.channels
@@ -110,11 +115,14 @@ def run(argv: list[str]) -> int:
     return 0
 
 
-def _open(models: tuple[str, ...]) -> list[Subject]:
+def _open(arguments: Stability) -> list[Subject]:
     """The models, called by their folders' names where these tell them apart, else as they were named."""
     from aasp.aliasing.subjects import open_subject
+    from aasp.evaluate.embedding import asked_keys
 
-    subjects = [open_subject(model) for model in models]
+    models, asked = arguments.models, bool(arguments.layer or arguments.pooling)
+    keys = (lambda encoder: asked_keys(encoder, arguments.layer, arguments.pooling)) if asked else None
+    subjects = [open_subject(model, arguments.device, arguments.precision, keys) for model in models]
     names = [subject.name for subject in subjects]
     for subject, model in zip(subjects, models, strict=True):
         if names.count(subject.name) > 1:

@@ -12,6 +12,7 @@ from typing import Annotated, TypeVar
 
 import tyro
 
+from aasp.cli.main import EXAMPLES
 from aasp.errors import AaspError
 
 Arguments = TypeVar("Arguments")
@@ -44,7 +45,10 @@ def parse(kind: type[Arguments], argv: Sequence[str], *, prog: str) -> Arguments
     except SystemExit as stop:
         if not stop.code:
             raise
-        raise AaspError(f"{_one_line(complaint.getvalue())}; see `{prog} --help`") from None
+        told = _one_line(complaint.getvalue())
+        example = EXAMPLES.get(prog.removeprefix("aasp ")) if "required" in told.lower() else None
+        as_in = f"; as in `{example}`" if example else ""
+        raise AaspError(f"{told}{as_in}; see `{prog} --help`") from None
 
 
 def settings(given: Settings, **named: int | str | None) -> dict[str, str]:

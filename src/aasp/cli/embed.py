@@ -1,110 +1,129 @@
-"""`aasp embed`: audio files in, one file of vectors out."""
+"""`aasp embed`: audio files, folders and manifests in, one file of vectors out."""
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import tyro
 
-from aasp.cli.arguments import parse
+from aasp.cli.arguments import parse, set_threads
+from aasp.cli.inputs import find_sounds, line, model_and_files
 from aasp.cli.progress import bar
+from aasp.cli.running import RunningOptions, VectorOptions
 from aasp.errors import AaspError
-from aasp.files import atomic_write, check_output
+from aasp.files import check_output
 
 if TYPE_CHECKING:
-    import numpy as np
+    from aasp.datasets.index import Skipped
 
-    from aasp.evaluate.features import Timestamps
-    from aasp.model.pooling import Pooling
+SUFFIXES = (".npz", ".parquet")
+_SHOWN = 5  # skipped files named on the terminal
 
 
-@dataclass(frozen=True)
-class Embed:
+@dataclass(frozen=True, kw_only=True)
+class Embed(VectorOptions, RunningOptions):
     """Embed audio files whole, whatever their length, rate and channel count.
 
     Written are `path` (n,) and `embedding` (n, D), in the order given; with --channels each also `channel` (n,). With
     --frames also vectors over time: as lists `frames` and `seconds` a file in Parquet; in npz those of all files one
-    after the other, those of file i from `offsets[i]` to `offsets[i + 1]`.
+    after the other, those of file i from `offsets[i]` to `offsets[i + 1]`. What is done is kept in OUT.part until OUT
+    is whole: the same command again goes on where it stopped.
     """
 
-    model: tyro.conf.Positional[str]
-    """Folder of a model or of a run, or a model on the hub."""
-    files: tyro.conf.Positional[tuple[str, ...]]
-    """Sound files. One that can't be used ends the command, and nothing is written."""
-    out: Path
+    words: tyro.conf.Positional[tuple[str, ...]]
+    """The folder of a model or of a run, or a model on the hub, if not the one that comes with the package; then sound
+    files, folders of them, searched to the bottom, and .csv, .tsv or .parquet manifests. A file that is named here and
+    can't be used ends the command; those of folders and manifests are left out, and listed."""
+    out: Path | None = None
     """File to write: .npz or .parquet."""
     frames: bool = False
     """Also write a vector for each time patch, and its centre in seconds."""
-    pooling: str | None = None
-    """How a file's tokens become its vector: cls, mean, flat, mean+std or flat+std; the model's own way by default."""
     channels: str = "mean"
     """Of files of several: their mean, first, loudest, a channel's number from 1 on, or each, a vector a channel."""
+    path_column: str | None = None
+    """Column of a manifest to take for path."""
+    workers: int | None = None
+    """Threads that decode ahead, one a core when left out."""
+    threads: int | None = None
+    """CPU threads of torch; one a core when left out."""
     overwrite: bool = False
-    """Replace an existing file."""
+    """Replace an existing file, and what is half done of another."""
 
 
 def run(argv: list[str]) -> int:
     arguments = parse(Embed, argv, prog="aasp embed")
-    out = arguments.out
-    if out.suffix not in (".npz", ".parquet"):
-        raise AaspError(f"no such format: {out}; end it in .npz or .parquet")
-    if not arguments.files:
-        raise AaspError("no files to embed; name one or more after the model")
-    check_output(out, overwrite=arguments.overwrite)
+    if not arguments.words:
+        raise AaspError(f"nothing to embed: {line('embed', 'dog.wav', '--out', 'embeddings.npz')}")
+    out = _output(arguments, argv)
+    model, files = model_and_files(arguments.words, "embed", argv)
+    set_threads(arguments.threads)
 
-    import numpy as np
+    from dataclasses import replace
 
     from aasp.audio.channels import checked
-    from aasp.audio.sounds import chosen, files
-    from aasp.evaluate.features import embedded, timestamps
+    from aasp.audio.sounds import files as files_of
+    from aasp.evaluate.embedding import asked_keys
+    from aasp.evaluate.stream import stream
+    from aasp.evaluate.vectors import Wanted
     from aasp.model.audio_encoder import load
 
-    channels = checked(arguments.channels)
-    encoder = load(arguments.model)
-    sounds = [one for path in arguments.files for one in chosen(path, channels)]
-    pooling = cast("Pooling | None", arguments.pooling)  # the encoder checks it
-    clips: dict[int, np.ndarray] = {}
-    frames: dict[int, Timestamps] = {}
+    channels, running = checked(arguments.channels), arguments.running()
+    if arguments.workers is not None:
+        running = replace(running, workers=arguments.workers)
+    encoder = load(model, arguments.place())
+    keys = asked_keys(encoder, arguments.layer, arguments.pooling)
+    found = find_sounds(files, channels, arguments.path_column)
+    wanted = Wanted(keys, arguments.frames, arguments.layer if arguments.frames else ())
     with bar("embedding") as show:
-        for rows, found in embedded(encoder, sounds, pooling=pooling, progress=show):
-            clips |= zip(rows, found.clip.cpu().numpy(), strict=True)
-            if arguments.frames:
-                frames |= zip(rows, timestamps(found), strict=True)
-    embedding = np.stack([clips[row] for row in range(len(sounds))])
-    ordered = [frames[row] for row in range(len(sounds))] if arguments.frames else None
-    columns: dict[str, list] = {"path": [path for sound in sounds for path in files(sound)]}
-    if channels == "each":
-        columns["channel"] = [sound.channels for sound in sounds]  # type: ignore[union-attr]
-    with atomic_write(out) as beside:
-        (_write_npz if out.suffix == ".npz" else _write_parquet)(beside, columns, embedding, ordered)
-    many = f"{len(sounds)} channels of {len(arguments.files)}" if channels == "each" else f"{len(sounds)}"
-    print(f"{out}: {many} file(s), {embedding.shape[1]} dimensions" + (", with frames" if ordered else ""))
+        written = stream(
+            encoder,
+            found.sounds,
+            out,
+            wanted,
+            channel=found.chosen,
+            running=running,
+            named=found.named.__contains__,
+            anew=arguments.overwrite,
+            progress=show,
+        )
+    _tell_skipped([*found.skipped, *written.skipped], _list_of(out))
+    count = len({path for sound in found.sounds for path in files_of(sound)})
+    many = f"{written.rows} channels of {count}" if channels == "each" else f"{written.rows:,}"
+    before = f", {written.before:,} of them before" if written.before else ""
+    print(f"{out}: {many} file(s), {written.dimensions} dimensions{before}" + (", with frames" * arguments.frames))
     return 0
 
 
-def _write_npz(out: Path, columns: dict[str, list], embedding: np.ndarray, frames: list[Timestamps] | None) -> None:
-    import numpy as np
+def _output(arguments: Embed, argv: list[str]) -> Path:
+    """The file to write, and that it can be written."""
+    if arguments.out is None:
+        raise AaspError(f"where to? {line('embed', *argv, '--out', 'embeddings.npz')}")
+    out = arguments.out
+    if out.is_dir():
+        better = [str(out / "embeddings.npz") if word == str(out) else word for word in argv]
+        raise AaspError(f"output is a folder: {out}; name a file in it: {line('embed', *better)}")
+    if out.suffix not in SUFFIXES:
+        raise AaspError(f"no such format: {out}; end it in .npz or .parquet")
+    for path in (out, _list_of(out)):
+        check_output(path, overwrite=arguments.overwrite)
+    return out
 
-    arrays = {name: np.array(values) for name, values in columns.items()} | {"embedding": embedding}
-    if frames is not None:
-        arrays["frames"] = np.concatenate([one.vectors for one in frames])
-        arrays["seconds"] = np.concatenate([one.seconds for one in frames])
-        arrays["offsets"] = np.cumsum([0, *(len(one.seconds) for one in frames)])
-    with out.open("wb") as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]
+
+def _list_of(out: Path) -> Path:
+    return out.with_name(f"{out.stem}.skipped.csv")
 
 
-def _write_parquet(out: Path, named: dict[str, list], embedding: np.ndarray, frames: list[Timestamps] | None) -> None:
-    import numpy as np
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+def _tell_skipped(skipped: list[Skipped], list_out: Path) -> None:
+    """Name the first files that were left out, and list all."""
+    if not skipped:
+        return
+    from aasp.datasets.manifest import write_skipped
 
-    vectors = lambda x: pa.FixedSizeListArray.from_arrays(pa.array(x.reshape(-1)), x.shape[1])
-    columns = {name: pa.array(values) for name, values in named.items()} | {"embedding": vectors(embedding)}
-    if frames is not None:
-        offsets = pa.array(np.cumsum([0, *(len(one.seconds) for one in frames)]), pa.int32())
-        columns["frames"] = pa.ListArray.from_arrays(offsets, vectors(np.concatenate([one.vectors for one in frames])))
-        columns["seconds"] = pa.ListArray.from_arrays(offsets, np.concatenate([one.seconds for one in frames]))
-    pq.write_table(pa.table(columns), out)
+    write_skipped(skipped, list_out)
+    for file in skipped[:_SHOWN]:
+        print(f"skipped {file.path}: {file.reason}", file=sys.stderr)
+    more = f"{len(skipped) - _SHOWN:,} more skipped; " if len(skipped) > _SHOWN else ""
+    print(f"{more}{len(skipped):,} skipped in all, listed in {list_out}", file=sys.stderr)

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import tyro
 
 from aasp.cli.arguments import Settings, parse, set_threads, settings, stopping_with_75
+from aasp.cli.inputs import check_models
 from aasp.cli.labelled import LabelledOptions
+from aasp.cli.running import DeviceOptions
 from aasp.cli.show import clock, facts
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finetune(LabelledOptions):
+class Finetune(LabelledOptions, DeviceOptions):
     """Fine-tune a model on labelled clips. The classifier is then at RUN/model (of folds, RUN/fold-NAME/model).
 
     The best on the valid part (a tenth of train where there is none, whole groups) is scored on the test part. The same
@@ -57,6 +59,8 @@ class Finetune(LabelledOptions):
 
 def run(argv: list[str]) -> int:
     arguments = parse(Finetune, argv, prog="aasp finetune")
+    check_models((arguments.model,), "finetune", argv)
+    arguments.place()
     with stopping_with_75():
         return _finetune(arguments)
 
@@ -73,6 +77,7 @@ def _finetune(arguments: Finetune) -> int:
         resume=arguments.resume,
         workers=arguments.workers,
         precision=arguments.precision,
+        device=arguments.device,
         log_every=arguments.log_every,
     )
     if outcome.result is not None:

@@ -12,6 +12,7 @@ from typing import Any
 import tyro
 
 from aasp.cli.arguments import parse
+from aasp.cli.inputs import line
 from aasp.cli.show import clock, facts
 from aasp.config import flat
 from aasp.errors import AaspError
@@ -36,7 +37,7 @@ def run(argv: list[str]) -> int:
     elif any(path.glob("fold-*/recipe.json")):
         show_folds(path)
     elif path.is_dir():
-        raise AaspError(f"neither a model nor a run: {path}; a folder of audio is listed by `aasp scan`")
+        raise AaspError(f"neither a model nor a run: {path}; a folder of audio is listed by {line('scan', str(path))}")
     elif not path.exists():
         raise AaspError(f"no such file or folder: {path}; check the path")
     elif path.suffix.lower() in (".csv", ".tsv", ".parquet"):

@@ -5,13 +5,15 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
 from aasp.cli.arguments import parse
+from aasp.cli.inputs import check_models
 from aasp.cli.labelled import LabelledOptions
 from aasp.cli.progress import bar
+from aasp.cli.running import RunningOptions
 from aasp.errors import AaspError
 from aasp.files import check_output
 
@@ -20,13 +22,13 @@ if TYPE_CHECKING:
 
     from aasp.datasets.index import Skipped
     from aasp.datasets.labelled import LabelledSet
-    from aasp.evaluate.features import Key
     from aasp.evaluate.protocol import Protocol
     from aasp.model.audio_encoder import AudioEncoder
+    from aasp.model.readout import Key
 
 
 @dataclass(frozen=True, kw_only=True)
-class Linear(LabelledOptions):
+class Linear(LabelledOptions, RunningOptions):
     """Score frozen models on a labelled set: on a benchmark, or on an index of your own.
 
     evar, as the field does: standardise, train one linear layer by Adam, stop early on the valid part (a tenth of
@@ -44,9 +46,12 @@ class Linear(LabelledOptions):
     """Repeats: of EVAR's training, and of the held-out tenth. 3 for evar, else 1."""
     layer: tuple[str, ...] = ()
     """0, the input of the first block, to the model's depth, its output; several are candidates. Or weighted: evar
-    learns a weight for each. By default the last for evar, else all."""
+    learns a weight for each. Or own: the model's own vector. By default that for evar, else all layers."""
     pooling: tuple[str, ...] = ()
-    """cls, mean, flat, mean+std, flat+std; several are candidates. By default the model's own for evar, else all."""
+    """cls, mean, flat, mean+std, flat+std, std; several are candidates. By default the model's own for evar, else all
+    but std."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "fp32"
+    """Of the model; scores in another precision than fp32 depend on the machine a little."""
     lr: float | None = None
     """Learning rate of evar: 3e-4 up to 1,536 dimensions and 3e-5 above when left out."""
     cache: Path | None = None
@@ -63,6 +68,8 @@ def run(argv: list[str]) -> int:
     arguments = parse(Linear, argv, prog="aasp linear")
     if not arguments.models:
         raise AaspError("no model; name the folder of a model or of a run")
+    check_models(arguments.models, "linear", argv)
+    place = arguments.place()
     if arguments.seeds is not None and arguments.seeds < 1:
         raise AaspError(f"--seeds is {arguments.seeds}; give a number of at least 1")
     if arguments.cache is not None and arguments.no_cache:
@@ -80,7 +87,7 @@ def run(argv: list[str]) -> int:
     protocol = Protocol.of(arguments.protocol, arguments.layer, arguments.pooling, arguments.lr)
     listed = Path("missing.csv") if arguments.out is None else arguments.out.with_suffix(".missing.csv")
     labelled = arguments.open(listed)
-    encoders = [load(model) for model in arguments.models]
+    encoders = [load(model, place) for model in arguments.models]
     # Before the long part, so that complaints come at once.
     for encoder in encoders:
         protocol.keys(encoder)
@@ -112,16 +119,18 @@ def _embed(
     from aasp.evaluate.features import clip_features
 
     found = []
+    running = arguments.running()
     skipped: dict[str, Skipped] = {}
     for encoder in encoders:
         keys = protocol.keys(encoder)
         unusable: list[Skipped] = []
         with bar("embedding") as show:
+            options: Any = {"running": running, "skipped": unusable, "progress": show}
             if arguments.no_cache:
-                found.append(clip_features(encoder, labelled.sounds, keys, skipped=unusable, progress=show))
+                found.append(clip_features(encoder, labelled.sounds, keys, **options))
             else:
                 folder = arguments.cache or default_folder()
-                kept = kept_features(encoder, labelled.sounds, keys, folder, skipped=unusable, progress=show)
+                kept = kept_features(encoder, labelled.sounds, keys, folder, **options)
                 for damaged in kept.damaged:
                     print(f"cache: {damaged} was damaged; its clips are embedded again", file=sys.stderr)
                 found.append(kept.features)

@@ -33,6 +33,25 @@ COMMANDS = {
     "demo": "the whole way on small embedded data, with a report",
 }
 
+EXAMPLES = {
+    "pretrain": "aasp pretrain aasp_tiny --data recordings --out runs/tiny",
+    "embed": "aasp embed runs/tiny dog.wav recordings --out embeddings.npz",
+    "linear": "aasp linear runs/tiny --benchmark folder --root clips",
+    "finetune": "aasp finetune runs/tiny --benchmark folder --root clips --out runs/clips",
+    "predict": "aasp predict runs/clips new.wav",
+    "ablate": "aasp ablate stem --data recordings --out lab/stem --steps 400",
+    "table": "aasp table results",
+    "stats": "aasp stats recordings",
+    "scan": "aasp scan recordings --out recordings.parquet",
+    "info": "aasp info runs/tiny",
+    "plan": "aasp plan aasp_base --gpus 8 --utilisation 0.4",
+    "alias": "aasp alias report lab",
+    "alias stability": "aasp alias stability runs/tiny --data recordings --out lab",
+    "alias response": "aasp alias response runs/tiny --out lab",
+    "alias kernels": "aasp alias kernels runs/tiny dog.wav --out lab",
+    "alias report": "aasp alias report lab",
+}
+
 HELP = """\
 usage: aasp COMMAND [ARGUMENTS]     aasp COMMAND --help     aasp --version
 
@@ -96,7 +115,9 @@ def _dispatch(argv: list[str]) -> int:
     argv = _with_plugins(argv)
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(HELP.format(commands=listed(COMMANDS)), end="")
-        return 0 if argv else 2
+        if argv:
+            return 0
+        raise AaspError(f"nothing to do; as in `{EXAMPLES['embed']}`")
     if argv[0] == "--version":
         from aasp import __version__
 
@@ -141,6 +162,10 @@ def run_named(argv: list[str], commands: Mapping[str, str], above: str = "") -> 
     """
     name, words = argv[0], [above] if above else []
     if name not in commands:
+        from aasp.cli.inputs import meant
+
+        if told := meant(argv, commands, above):
+            raise AaspError(told)
         near = difflib.get_close_matches(name, commands, n=1)
         suggested = " ".join(["aasp", *words, *near])
         remedy = f"did you mean `{suggested}`?" if near else f"`{suggested} --help` lists the commands"

@@ -6,21 +6,20 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import tyro
 
 from aasp.cli.arguments import parse
+from aasp.cli.inputs import find_sounds, model_and_files
 from aasp.cli.progress import bar
+from aasp.cli.running import RunningOptions
 from aasp.cli.show import facts
 from aasp.errors import AaspError
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from aasp.audio.channels import Channels
-    from aasp.audio.sounds import Sound
     from aasp.datasets.index import Skipped
     from aasp.evaluate.finetune.predict import Prediction
     from aasp.model.audio_classifier import AudioClassifierConfig
@@ -29,8 +28,8 @@ TOP = 5
 WINDOW = 1.0
 
 
-@dataclass(frozen=True)
-class Predict:
+@dataclass(frozen=True, kw_only=True)
+class Predict(RunningOptions):
     """Name the likeliest classes of sound files, whole, whatever their length, rate and channel count.
 
     MODEL is what `aasp finetune` made; of a run of folds, the folds' probabilities are averaged. In a pipe a file is a
@@ -38,10 +37,9 @@ class Predict:
     not found in a folder, the exit code is 2.
     """
 
-    model: tyro.conf.Positional[str]
-    """Folder of a classifier or of a run of `aasp finetune`, or a classifier on the hub."""
-    files: tyro.conf.Positional[tuple[str, ...]]
-    """Sound files, or folders of them, searched to the bottom."""
+    words: tyro.conf.Positional[tuple[str, ...]]
+    """The folder of a classifier or of a run of `aasp finetune`, or a classifier on the hub; then sound files, folders
+    of them, searched to the bottom, and .csv, .tsv or .parquet manifests."""
     top: int | None = None
     """How many classes to name, the likeliest first; 5 when left out, with --json all."""
     frames: bool = False
@@ -50,14 +48,15 @@ class Predict:
     """Seconds of a window, at most what the model was trained on; 1 when left out."""
     channels: str = "mean"
     """Of files of several: their mean, first, loudest, a channel's number from 1 on, or each by itself."""
+    path_column: str | None = None
+    """Column of a manifest to take for path."""
     json: bool = False
     """JSON Lines: file, seconds, multilabel, classes (name to probability), and frames (start, end, classes)."""
 
 
 def run(argv: list[str]) -> int:
     arguments = parse(Predict, argv, prog="aasp predict")
-    if not arguments.files:
-        raise AaspError("no files to classify; name one or more after the model")
+    model, files = model_and_files(arguments.words, "predict", argv, packaged=False)
     if arguments.top is not None and arguments.top < 1:
         raise AaspError(f"--top is {arguments.top}; give a number of at least 1")
     if arguments.window is not None and not arguments.frames:
@@ -67,59 +66,27 @@ def run(argv: list[str]) -> int:
     from aasp.evaluate.finetune.predict import load_classifiers, predictions
 
     channels = checked(arguments.channels)
-    skipped: list[Skipped] = []
-    sounds = [one for path in _found(arguments.files, skipped) for one in _chosen(path, channels, skipped)]
-    folds = load_classifiers(arguments.model)
+    running = arguments.running()
+    found = find_sounds(files, channels, arguments.path_column, ending=False)
+    skipped = found.skipped
+    folds = load_classifiers(model, arguments.place())
     models = list(folds.values())
     config = models[0].config
     window = _window(arguments, config) if arguments.frames else None
     if len(folds) > 1:
-        print(f"{arguments.model}: the mean of {len(folds)} folds' probabilities: {', '.join(folds)}", file=sys.stderr)
+        print(f"{model}: the mean of {len(folds)} folds' probabilities: {', '.join(folds)}", file=sys.stderr)
     if config.multilabel and not arguments.json:
         print("each class has a probability of its own; from 50 % on a clip is taken to have it", file=sys.stderr)
     tell = _tell_json if arguments.json else _tell
     top = arguments.top or (len(config.classes) if arguments.json else TOP)
     told = 0
     with bar("classifying") as show:
-        for one in predictions(models, sounds, window=window, skipped=skipped, progress=show):
+        for one in predictions(
+            models, found.sounds, window=window, running=running, skipped=skipped, progress=show
+        ):
             tell(one, config, top)
             told += 1
-    return _end(arguments.files, skipped, told)
-
-
-def _found(files: Sequence[str], skipped: list[Skipped]) -> Iterator[str]:
-    """The files named, and those in the folders named."""
-    from aasp.audio.io import EXTENSIONS
-    from aasp.datasets.index import told_hidden, walk
-
-    hidden: list[str] = []
-    for name in files:
-        if not Path(name).is_dir():
-            yield name
-            continue
-        before, empty = len(skipped), True
-        for path in walk(name, skipped, hidden):
-            empty = False
-            yield path
-        if empty:
-            seen = f" that can be read, {len(skipped) - before} that can't" if len(skipped) > before else ""
-            known = ", ".join(sorted(EXTENSIONS))
-            raise AaspError(f"no audio{seen}: {name}; name a folder of WAV, FLAC … files ({known})")
-    for note in told_hidden(hidden):
-        print(note, file=sys.stderr)
-
-
-def _chosen(path: str, channels: Channels, skipped: list[Skipped]) -> list[Sound]:
-    """The channels of a file that are asked for; of a file that can't be used, none."""
-    from aasp.audio.io import AudioError
-    from aasp.audio.sounds import chosen
-    from aasp.datasets.index import Skipped
-
-    try:
-        return chosen(path, channels)
-    except AudioError as error:
-        skipped.append(Skipped(error.path, error.reason))
-        return []
+    return _end(files, skipped, told)
 
 
 def _window(arguments: Predict, config: AudioClassifierConfig) -> float:

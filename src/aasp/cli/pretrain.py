@@ -9,10 +9,13 @@ from typing import Annotated, Literal
 import tyro
 
 from aasp.cli.arguments import Settings, parse, set_threads, settings, stopping_with_75
+from aasp.cli.inputs import TABLES, line
+from aasp.cli.running import DeviceOptions
+from aasp.errors import AaspError
 
 
-@dataclass(frozen=True)
-class Pretrain:
+@dataclass(frozen=True, kw_only=True)
+class Pretrain(DeviceOptions):
     """Pre-train a recipe on audio. The model is then at RUN/model; the same command again goes on where it stopped.
 
     Ctrl-C and SIGTERM save a checkpoint first; SIGTERM exits with 75, "try again". To use several processes or devices:
@@ -21,7 +24,7 @@ class Pretrain:
 
     recipe: tyro.conf.Positional[str]
     """Name of a recipe (`aasp recipes` lists them), or file.py:function of one of your own."""
-    data: Path
+    data: Path | None = None
     """Folder, .csv, .tsv or .parquet manifest of audio."""
     out: Path
     """Folder of the run: a new one, or this very run to go on."""
@@ -57,6 +60,13 @@ class Pretrain:
 
 def run(argv: list[str]) -> int:
     arguments = parse(Pretrain, argv, prog="aasp pretrain")
+    recipe = arguments.recipe
+    if Path(recipe).is_dir() or Path(recipe).suffix.lower() in TABLES:
+        meant = [word for word in argv if word not in (recipe, "--data", str(arguments.data))]
+        raise AaspError(f"{recipe} is no recipe: {line('pretrain', 'aasp_tiny', '--data', recipe, *meant)}")
+    if arguments.data is None:
+        raise AaspError(f"no audio named: {line('pretrain', *argv, '--data', 'recordings')}")
+    arguments.place()
     with stopping_with_75():
         return _pretrain(arguments)
 
@@ -67,6 +77,7 @@ def _pretrain(arguments: Pretrain) -> int:
     from aasp.pretrain.run import pretrain
     from aasp.training.run import recorded_steps
 
+    assert arguments.data is not None
     fields = settings(arguments.set, steps=arguments.steps, seed=arguments.seed)
     recorded = recorded_steps(arguments.out, arguments.resume) if arguments.extend is not None else None
     if recorded is not None:
@@ -83,6 +94,7 @@ def _pretrain(arguments: Pretrain) -> int:
         data_changed=arguments.data_changed,
         workers=arguments.workers,
         precision=arguments.precision,
+        device=arguments.device,
         log_every=arguments.log_every,
         checkpoint_every=arguments.checkpoint_every,
         path_column=arguments.path_column,

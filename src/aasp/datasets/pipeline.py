@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import threading
 from collections.abc import Callable, Mapping
 from hashlib import sha256
@@ -20,6 +19,7 @@ import numpy as np
 import torch
 
 from aasp.audio.io import AudioError
+from aasp.audio.priority import let_computing_first
 from aasp.audio.sounds import Sound, describe, read_sound
 from aasp.datasets.index import Skipped
 from aasp.datasets.manifest import Manifest
@@ -31,9 +31,6 @@ import grain  # noqa: E402
 
 logging.getLogger("absl").disabled = False
 
-# How much less urgent decoding is than computing, where both want the same core: without it, a training step on two
-# cores waits for the decoding threads at every parallel loop (docs/decisions.md).
-_DECODING_NICENESS = 10
 # So many different files in a row that can't be decoded are not bad luck: a disk is gone, or a folder moved.
 _TOO_MANY_FAILURES = 1000
 
@@ -112,7 +109,7 @@ class CropPipeline:
         self._rate, self._samples = rate, round(seconds * rate)
         self._data_changed = data_changed
         self._waves: dict[int, np.ndarray] | None = {} if cache else None
-        self._ahead, self._thread = workers > 0, threading.local()
+        self._ahead = workers > 0
         self._lock = threading.Lock()
         self._failed: dict[str, str] = {}
         self._failed_since_success: set[str] = set()
@@ -183,7 +180,8 @@ class CropPipeline:
 
     def _crop(self, row: int, random: np.random.Generator) -> dict[str, np.ndarray | np.int64] | None:
         """One random crop of a clip; None, which grain passes over, if it can't be decoded."""
-        self._let_computing_first()
+        if self._ahead:
+            let_computing_first()
         sound = self._clips.sound(row)
         place = random.random()
         try:
@@ -202,13 +200,6 @@ class CropPipeline:
         if self._target is not None:
             crop["target"] = self._target(row).astype(np.float32)
         return crop
-
-    def _let_computing_first(self) -> None:
-        """Lower the priority of this decoding thread, once; Linux alone knows priorities of threads."""
-        if self._ahead and sys.platform == "linux" and not hasattr(self._thread, "niceness"):
-            thread = threading.get_native_id()
-            self._thread.niceness = min(19, os.getpriority(os.PRIO_PROCESS, thread) + _DECODING_NICENESS)
-            os.setpriority(os.PRIO_PROCESS, thread, self._thread.niceness)
 
     def _window(self, row: int, sound: Sound, place: float) -> np.ndarray:
         """The crop that begins at `place`, of 1, of where it could begin."""

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from aasp.audio.sounds import Excerpt, Mixture, Sound, describe
+from aasp.audio.sounds import Excerpt, Mixture, Sound, describe, files
 from aasp.errors import AaspError
 
 
@@ -78,7 +78,8 @@ def _key(sound: Sound, numbers: _Numbers) -> Hashable:
         return tuple((numbers.of(one.path), one.gain_db, one.offset) for one in sound.ingredients)
     if isinstance(sound, Excerpt):
         return numbers.of(sound.path), sound.start, sound.seconds
-    return numbers.of(sound if isinstance(sound, str) else sound.path)  # of one file no channel is tested on another
+    (path,) = files(sound)
+    return numbers.of(path)  # of one file no channel is tested on another
 
 
 def _same(one: Sound, other: Sound) -> bool:

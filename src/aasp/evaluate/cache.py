@@ -1,10 +1,11 @@
 """Embeddings kept between runs: a second evaluation of the same sounds by the same model does not embed them again.
 
-A clip's vectors are found by what they depend on: the model (configuration, front end included, and weights), the layer
-and the pooling, the content of the files that the clip is made of, and how it is cut from them. Another name for the
-same file is the same clip; a changed file, another model, another layer is not found, and is embedded. Vectors lie in
-shards of some clips and all layers and poolings that were asked for together, each named by the SHA-256 of its content:
-a damaged one is noticed, removed, and its clips embedded again. The folder may be deleted at any time.
+A clip's vectors are found by what they depend on: the model (configuration, front end included, and weights), the
+precision, the layer and the pooling, the content of the files that the clip is made of, and how it is cut from them.
+Another name for the same file is the same clip; a changed file, another model, another layer is not found, and is
+embedded. Vectors lie in shards of some clips and all layers and poolings that were asked for together, each named by
+the SHA-256 of its content: a damaged one is noticed, removed, and its clips embedded again. The folder may be deleted
+at any time.
 
 n sounds, m clips of a shard, D width.
 """
@@ -15,7 +16,7 @@ import hashlib
 import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,9 +27,11 @@ import aasp
 from aasp.audio.sounds import Excerpt, Mixture, Recording, Sound, files
 from aasp.datasets.index import Skipped
 from aasp.errors import AaspError
-from aasp.evaluate.features import Key, Progress, batches, needs_layers, nothing_usable, pooled
+from aasp.evaluate.features import PLAIN, Progress, Running, batches, needs_layers, nothing_usable, pooled
 from aasp.files import atomic_write, check_output
 from aasp.model.audio_encoder import AudioEncoder
+from aasp.model.readout import Key
+from aasp.training.precision import fastest
 from aasp.weights import model_hash
 
 FORMAT = 2  # to be raised when the same model comes to give other vectors of the same sounds
@@ -62,13 +65,14 @@ def kept_features(
     keys: Sequence[Key],
     folder: Path,
     *,
+    running: Running = PLAIN,
     skipped: list[Skipped] | None = None,
     progress: Progress | None = None,
 ) -> Kept:
     """`clip_features` of the given keys, those of earlier runs read from `folder`, new ones written to it.
 
     Args:
-        encoder, sounds, skipped, progress: as in `clip_features`.
+        encoder, sounds, running, skipped, progress: as in `clip_features`.
         keys: (layer, pooling) pairs, from `clip_keys`.
         folder: of the cache; made when there is something to keep.
 
@@ -76,7 +80,11 @@ def kept_features(
         AaspError: a sound that can't be used, or none that can; or the folder can't be written.
         OSError: the disk is full; what was written before is kept.
     """
-    place = folder / hashlib.sha256(f"{FORMAT} {aasp.__version__} {model_hash(encoder)}".encode()).hexdigest()[:32]
+    running = replace(running, precision=fastest(running.precision, next(encoder.parameters()).device))
+    made = f"{FORMAT} {aasp.__version__} {model_hash(encoder)}"
+    if running.precision != "fp32":
+        made += f" {running.precision}"
+    place = folder / hashlib.sha256(made.encode()).hexdigest()[:32]
     digests = list(_digests(sounds))
     kept = Kept({})
     present = _read_shards(place, keys, digests, kept)
@@ -93,9 +101,8 @@ def kept_features(
     unusable: list[Skipped] = []
     show = None if progress is None else lambda done: progress(kept.reused + done, len(sounds))
     shard = _Shard(place)
-    found = batches(
-        encoder, [sounds[row] for row in missing], unusable, skipped is None, needs_layers(encoder, keys), show=show
-    )
+    left = [sounds[row] for row in missing]
+    found = batches(encoder, left, unusable, skipped is None, needs_layers(encoder, keys), None, running, show)
     for positions, one in found:
         rows = [missing[position] for position in positions]
         vectors = pooled(encoder, one, keys)

@@ -1,39 +1,65 @@
 """Embeddings of sounds: every pooling and layer in one pass, whole clips of any length, in the order given.
 
-Sounds are read shortest first and batched with their neighbours in length, so that little is padding; results go back
-to the order given. n sounds, B clips of a batch, S samples, G time patches, D width.
+Sounds are decoded ahead and batched with others of about their length (`aasp.evaluate.ahead`); results go back to the
+order given. n sounds, B clips of a batch, G time patches, F subbands, D width.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from aasp.audio.io import AudioError
-from aasp.audio.sounds import Sound, describe, duration, read_sound
+from aasp.audio.sounds import Sound, describe
+from aasp.config import check_range
 from aasp.datasets.index import Skipped
 from aasp.errors import AaspError
-from aasp.features.waves import LOUDEST
+from aasp.evaluate.ahead import BATCH, WORKERS, Refused, decoded
 from aasp.model.audio_encoder import AudioEncoder, Embeddings
-from aasp.model.pooling import POOLINGS, Pooling, pool
-
-BATCH = 16
-PADDING = 0.1  # at most so much of a batch
+from aasp.model.pooling import POOLINGS, Pooling, over_frequency
+from aasp.model.readout import Key, check_keys, read
+from aasp.training.precision import Precision, autocast
 
 Progress = Callable[[int, int], object]
-Key = tuple[int, str]  # (layer, pooling)
+OWN: Key = (-1, "own")
+"""The model's own vector, where it is more than one layer under one pooling."""
 
 
-@dataclass(frozen=True)
-class Timestamps:
+class Timestamps(NamedTuple):
     """One file's vectors over time: `vectors` (G, F · D), and `seconds` (G,), the centre of each."""
 
     vectors: np.ndarray
     seconds: np.ndarray
+
+
+@dataclass(frozen=True)
+class Running:
+    """How a model is run over sounds.
+
+    Attributes:
+        precision: of its forward pass; "auto" for the fastest on its device.
+        batch: clips in a batch; fewer where they are longer than the encoder's window.
+        workers: threads that decode ahead; 0 decodes between batches.
+
+    Raises:
+        AaspError: a number is out of its range.
+    """
+
+    precision: Precision = "fp32"
+    batch: int = BATCH
+    workers: int = WORKERS
+
+    def __post_init__(self) -> None:
+        check_range(self, "running a model", "batch", least=1, most=65_536)
+        check_range(self, "running a model", "workers", least=0, most=1_024)
+
+
+PLAIN = Running()
+"""In fp32."""
 
 
 def clip_features(
@@ -41,17 +67,17 @@ def clip_features(
     sounds: Sequence[Sound],
     keys: Sequence[Key] | None = None,
     *,
-    batch: int = BATCH,
+    running: Running = PLAIN,
     skipped: list[Skipped] | None = None,
     progress: Progress | None = None,
 ) -> dict[Key, np.ndarray]:
     """Embed whole sounds with a frozen encoder, for every layer and pooling at once.
 
     Args:
-        encoder: the model; evaluated in fp32 on its own device.
+        encoder: the model; evaluated on its own device.
         sounds: n files, excerpts or mixtures.
         keys: (layer, pooling) pairs, from `clip_keys`; all there are when left out.
-        batch: clips in a batch; fewer where they are longer than the encoder's window.
+        running: precision, batches and threads.
         skipped: takes sounds that can't be used, whose rows are then NaN; without it the first of them raises.
         progress: called with (sounds done, n).
 
@@ -64,7 +90,7 @@ def clip_features(
     keys = clip_keys(encoder) if keys is None else keys
     out: dict[Key, np.ndarray] = {}
     below = needs_layers(encoder, keys)
-    for rows, found in embedded(encoder, sounds, layers=below, batch=batch, skipped=skipped, progress=progress):
+    for rows, found in embedded(encoder, sounds, layers=below, running=running, skipped=skipped, progress=progress):
         for key, vectors in pooled(encoder, found, keys).items():
             out.setdefault(key, np.full((len(sounds), vectors.shape[1]), np.nan, np.float32))[rows] = vectors
     return out
@@ -87,29 +113,27 @@ def clip_keys(
     depth = encoder.config.encoder.depth
     layers = range(depth + 1) if layers is None else layers
     keys = [(layer, pooling) for layer in layers for pooling in poolings if (layer, pooling) != (0, "cls")]
-    for layer, pooling in keys:
-        if pooling not in POOLINGS:
-            raise AaspError(f"no such pooling: {pooling}; choose from {', '.join(POOLINGS)}")
-        if not 0 <= layer <= depth:
-            raise AaspError(f"no such layer: {layer}; this encoder has 0 to {depth}")
+    check_keys(keys, depth)
     if not keys:
         raise AaspError("the class token of layer 0 is the same for every clip; choose another layer or pooling")
     return keys
 
 
+def own_keys(encoder: AudioEncoder) -> list[Key]:
+    """The model's own vector, to ask for."""
+    return [OWN] if encoder.config.vector or encoder.config.whitened else list(encoder.config.keys)
+
+
 def pooled(encoder: AudioEncoder, found: Embeddings, keys: Sequence[Key]) -> dict[Key, np.ndarray]:
     """The clip vectors (B, D') of each key in what `embedded` found; with `layers` where a key is not the output."""
-    subbands, depth = encoder.stem.subbands, encoder.config.encoder.depth
-    out = {}
-    for layer, pooling in keys:
-        tokens, cls = found.stages[layer - depth - 1]  # from the end: the output may be all there is
-        out[layer, pooling] = pool(tokens, cls, subbands, found.valid, pooling).cpu().numpy()
-    return out
+    of = (encoder.config.encoder.depth, encoder.stem.subbands)
+    vector = lambda key: found.clip if key == OWN else read(found.stages, found.valid, [key], *of)
+    return {key: vector(key).cpu().numpy() for key in keys}
 
 
 def needs_layers(encoder: AudioEncoder, keys: Sequence[Key]) -> bool:
     """Whether a key is not the encoder's output."""
-    return min(layer for layer, _ in keys) < encoder.config.encoder.depth
+    return any(layer < encoder.config.encoder.depth for layer, pooling in keys if (layer, pooling) != OWN)
 
 
 def embedded(
@@ -117,8 +141,8 @@ def embedded(
     sounds: Sequence[Sound],
     *,
     layers: bool = False,
-    pooling: Pooling | None = None,
-    batch: int = BATCH,
+    pooling: Pooling | Sequence[Key] | None = None,
+    running: Running = PLAIN,
     skipped: list[Skipped] | None = None,
     progress: Progress | None = None,
 ) -> Iterator[tuple[list[int], Embeddings]]:
@@ -126,12 +150,12 @@ def embedded(
 
     Args:
         layers, pooling: passed to the encoder.
-        encoder, sounds, batch, skipped, progress: as in `clip_features`.
+        encoder, sounds, running, skipped, progress: as in `clip_features`.
     """
     unusable: list[Skipped] = []
     done = 0
     show = None if progress is None else lambda now: progress(now, len(sounds))
-    for rows, found in batches(encoder, sounds, unusable, skipped is None, layers, pooling, batch, show):
+    for rows, found in batches(encoder, sounds, unusable, skipped is None, layers, pooling, running, show):
         yield rows, found
         done += len(rows)
     if not done:
@@ -146,8 +170,8 @@ def batches(
     unusable: list[Skipped],
     strict: bool,
     layers: bool = False,
-    pooling: Pooling | None = None,
-    batch: int = BATCH,
+    pooling: Pooling | Sequence[Key] | None = None,
+    running: Running = PLAIN,
     show: Callable[[int], object] | None = None,
 ) -> Iterator[tuple[list[int], Embeddings]]:
     """`embedded` where it may be that no sound can be used: all of them are then in `unusable`.
@@ -156,22 +180,54 @@ def batches(
         unusable: takes sounds that can't be used; or, if `strict`, the first of them raises.
         show: called with the number of sounds done.
     """
+
+    def refused(row: int, error: AudioError) -> None:
+        if strict:
+            raise error
+        unusable.append(left_out(sounds[row], error))
+
+    done = 0
+    for rows, found in heard(encoder, sounds, refused, layers, pooling, running):
+        assert found is not None
+        yield rows, found
+        done += len(rows)
+        if show is not None:
+            show(done + len(unusable))
+    if show is not None and unusable:
+        show(done + len(unusable))
+
+
+def heard(
+    encoder: AudioEncoder,
+    sounds: Sequence[Sound],
+    refused: Refused,
+    layers: bool = False,
+    pooling: Pooling | Sequence[Key] | None = None,
+    running: Running = PLAIN,
+    whole: float = float("inf"),
+) -> Iterator[tuple[list[int], Embeddings | None]]:
+    """`embedded` where the caller is told of each sound that can't be used: its row, and why.
+
+    Sounds of one stretch (`aasp.evaluate.ahead`) come before those of the next. Of sounds longer than `whole` seconds
+    comes the row only: the caller reads them.
+    """
     device = next(encoder.parameters()).device
     training = encoder.training
     encoder.eval()
-    done = 0
+    config, sizes = encoder.config, {"batch": running.batch, "workers": running.workers}
+    read_ahead = decoded(sounds, config.frontend, config.window_seconds, refused, whole=whole, **sizes)
+    casting = autocast(running.precision, device)
     try:
-        order = _by_length(sounds, unusable, strict)
-        for rows in _grouped(order, batch, encoder.config.window_seconds):
-            wave, lengths, rows = _read(encoder, sounds, rows, unusable, strict)
-            if rows:
-                with torch.inference_mode():
-                    found = encoder(wave.to(device), lengths, layers=layers, pooling=pooling)
-                yield rows, found
-            done += len(rows)
-            if show is not None:
-                show(done + len(unusable))
+        for one in read_ahead:
+            if one.wave is None:
+                yield one.rows, None
+                continue
+            wave = one.wave.pin_memory() if device.type == "cuda" else one.wave
+            with torch.inference_mode(), casting:
+                found = encoder(wave.to(device, non_blocking=True), one.lengths, layers=layers, pooling=pooling)
+            yield one.rows, found
     finally:
+        read_ahead.close()
         encoder.train(training)
 
 
@@ -181,73 +237,22 @@ def nothing_usable(unusable: Sequence[Skipped]) -> AaspError:
     return AaspError(f"no usable audio to embed: {why}; mend or replace the files")
 
 
-def timestamps(found: Embeddings) -> list[Timestamps]:
-    """What `embedded` found of each clip over time, without padding."""
+def timestamps(found: Embeddings, layers: Sequence[int] = (), subbands: int = 0) -> list[Timestamps]:
+    """What `embedded` found of each clip over time, without padding.
+
+    Args:
+        found: of a batch.
+        layers: whose vectors stand side by side, where it holds all of them; the output's when left out.
+        subbands: F, where layers are named.
+    """
     seconds = found.seconds.cpu().numpy().astype(np.float64)
-    vectors, valid = found.timestamps.cpu().numpy(), found.valid.cpu().numpy()
+    named = [over_frequency(found.stages[layer][0], subbands, flat=True) for layer in layers]
+    over_time = torch.cat(named, dim=-1) if named else found.timestamps
+    vectors, valid = over_time.cpu().numpy(), found.valid.cpu().numpy()
     return [Timestamps(vectors[i, valid[i]], seconds[valid[i]]) for i in range(len(vectors))]
 
 
-def _by_length(sounds: Sequence[Sound], unusable: list[Skipped], strict: bool) -> list[tuple[float, int]]:
-    """(seconds, row) of the sounds whose headers can be read, shortest first."""
-    order = []
-    for row, sound in enumerate(sounds):
-        try:
-            order.append((duration(sound), row))
-        except AudioError as error:
-            if strict:
-                raise
-            unusable.append(_skipped(sound, error))
-    return sorted(order)
-
-
-def _skipped(sound: Sound, error: AudioError) -> Skipped:
+def left_out(sound: Sound, error: AudioError) -> Skipped:
     """The sound, and why, with the file at fault where it is only a part of the sound."""
     name = describe(sound)
     return Skipped(name, error.reason if error.path == name else f"{error.path}: {error.reason}")
-
-
-def _grouped(order: list[tuple[float, int]], batch: int, window_seconds: float) -> Iterator[list[int]]:
-    """Rows of each batch: at most `batch` clips, and of longer clips so many that they fill as many windows.
-
-    Clips shorter than a window are filled up to the batch's longest, or to a window: a batch ends before PADDING of it
-    is that.
-    """
-    rows: list[int] = []
-    filled = 0.0
-    for seconds, row in order:
-        count, length = len(rows) + 1, min(seconds, window_seconds)
-        padded = filled + length < (1 - PADDING) * count * length
-        if rows and (padded or count > batch or count * seconds > batch * window_seconds):
-            yield rows
-            rows, filled = [], 0.0
-        rows.append(row)
-        filled += length
-    if rows:
-        yield rows
-
-
-def _read(
-    encoder: AudioEncoder, sounds: Sequence[Sound], rows: list[int], unusable: list[Skipped], strict: bool
-) -> tuple[Tensor, Tensor, list[int]]:
-    """Decode some sounds: waveforms (B, S), zero beyond their ends, valid samples (B,), and which sounds they are."""
-    front = encoder.config.frontend
-    waves, kept = [], []
-    for row in rows:
-        try:
-            wave = read_sound(sounds[row], rate=front.rate)
-            if len(wave) < front.window:
-                reason = f"too short: {1000 * len(wave) / front.rate:.3g} ms, under one analysis window"
-                raise AudioError(describe(sounds[row]), f"{reason} of {front.shortest_ms:g} ms", "give a longer clip")
-            if (peak := np.abs(wave).max()) > LOUDEST:  # the encoder would refuse the batch, and not know the file
-                reason = f"samples reach {peak:g}, which is no waveform in -1 to 1"
-                raise AudioError(describe(sounds[row]), reason, "divide it by its full scale")
-        except AudioError as error:
-            if strict:
-                raise
-            unusable.append(_skipped(sounds[row], error))
-            continue
-        waves.append(torch.from_numpy(wave))
-        kept.append(row)
-    lengths = torch.tensor([len(wave) for wave in waves])
-    return torch.nn.utils.rnn.pad_sequence(waves, batch_first=True) if waves else torch.empty(0, 0), lengths, kept

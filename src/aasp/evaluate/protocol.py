@@ -1,7 +1,7 @@
 """The protocols of `aasp linear`: which embeddings are candidates, what reads them, what chooses, and how often.
 
 - "evar", the field's: one linear layer trained by Adam and stopped on the valid part, a held-out tenth where a set has
-  none, folds included; three seeds. The model's last layer under its own pooling, unless others are asked for.
+  none, folds included; three seeds. The model's own vector, unless layers or poolings are asked for.
 - "logistic": logistic regression; layer, pooling and penalty chosen on the valid part, the next fold of fold sets.
 - "knn": a vote of the nearest neighbours; layer, pooling and k chosen likewise.
 """
@@ -18,16 +18,17 @@ from aasp.config import to_dict
 from aasp.datasets.labelled import LabelledSet
 from aasp.errors import AaspError
 from aasp.evaluate.evar import Evar, evar_probe
-from aasp.evaluate.features import Key, clip_keys
+from aasp.evaluate.features import OWN, clip_keys, own_keys
 from aasp.evaluate.knn import NEIGHBOURS, TEMPERATURE, knn_probe
 from aasp.evaluate.linear import SHORTLIST, STRENGTHS, linear_probe
 from aasp.evaluate.probe import ProbeResult, Progress
 from aasp.evaluate.task import Choose, Task
 from aasp.model.audio_encoder import AudioEncoder
 from aasp.model.pooling import POOLINGS
+from aasp.model.readout import Key
 
 Preset = Literal["evar", "logistic", "knn"]
-WEIGHTED = "weighted"
+WEIGHTED, OWN_VECTOR = "weighted", "own"
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ class Protocol:
 
     Attributes:
         preset: "evar", "logistic" or "knn".
-        layers: as asked for: numbers, or `("weighted",)` for a learned weighting of all; () for the preset's own.
+        layers: as asked for: numbers, `("weighted",)` for a learned weighting of all, or `("own",)` for the model's own
+            vector, whatever layers that is of; () for the preset's own.
         poolings: as asked for; () for the preset's own.
         settings: what the preset fixes, by name.
     """
@@ -69,9 +71,12 @@ class Protocol:
             raise AaspError(f"--layer {WEIGHTED} with --protocol {preset}, which can't learn it; use evar")
         if WEIGHTED in layers and len(layers) > 1:
             raise AaspError(f"--layer {' '.join(layers)}: {WEIGHTED} takes in all layers; name it alone")
-        wrong = next((layer for layer in layers if layer != WEIGHTED and not layer.isdecimal()), None)
+        if OWN_VECTOR in layers and (len(layers) > 1 or poolings):
+            asked = " ".join([*layers, *(["--pooling", *poolings] if poolings else [])])
+            raise AaspError(f"--layer {asked}: {OWN_VECTOR} is the model's own vector as it is; name it alone")
+        wrong = next((one for one in layers if one not in (WEIGHTED, OWN_VECTOR) and not one.isdecimal()), None)
         if wrong is not None:
-            raise AaspError(f"no such layer: {wrong}; give numbers from 0, or {WEIGHTED}")
+            raise AaspError(f"no such layer: {wrong}; give numbers from 0, {OWN_VECTOR}, or {WEIGHTED}")
         settings: dict[Preset, dict[str, Any]] = {
             "evar": to_dict(Evar(lr=lr)),
             "logistic": {"strengths": list(STRENGTHS), "shortlist": SHORTLIST},
@@ -101,6 +106,8 @@ class Protocol:
             AaspError: the model has no such layer, or there is no such pooling.
         """
         evar = self.preset == "evar"
+        if self.layers == (OWN_VECTOR,) or (evar and not self.layers and not self.poolings):
+            return own_keys(encoder)
         layers = None if self.layers == (WEIGHTED,) else [int(layer) for layer in self.layers]
         if layers == []:
             layers = [encoder.config.encoder.depth] if evar else None
@@ -109,7 +116,7 @@ class Protocol:
     def candidates(self, features: Mapping[Key, np.ndarray]) -> dict[tuple[int | str, str], np.ndarray]:
         """What is chosen among: each layer and pooling (n, D), or all layers of each pooling together (n, L, D)."""
         if self.layers != (WEIGHTED,):
-            return dict(features)
+            return {(OWN_VECTOR, OWN_VECTOR) if key == OWN else key: X for key, X in features.items()}
         poolings = dict.fromkeys(pooling for _, pooling in features)
         stack = lambda pooling: np.stack([X for (_, name), X in features.items() if name == pooling], axis=1)
         return {(WEIGHTED, pooling): stack(pooling) for pooling in poolings}

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from aasp.casting import widened
 from aasp.config import from_dict, to_dict
+from aasp.devices import device_of
 from aasp.errors import AaspError
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
 from aasp.model.folder import find, read_config
@@ -124,11 +125,13 @@ def load_classifier(path: str | Path, device: str | torch.device = "cpu") -> Aud
 
     Args:
         path: a directory that `AudioClassifier.save` wrote, a run of `aasp finetune`, or a model on the hub.
-        device: where to put it.
+        device: where to put it, as `aasp.load` takes it.
 
     Raises:
-        AaspError: nothing is there, it is an encoder without classes, a file lacks or does not fit.
+        AaspError: nothing is there, it is an encoder without classes, a file lacks or does not fit, or there is no such
+            device.
     """
+    device = device_of(device)
     directory = find(path)
     file = directory / "config.json"
     values = read_config(file)

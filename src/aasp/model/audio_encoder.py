@@ -5,6 +5,7 @@ Legend: B clips, S samples, T frames, M mel bins, G x F grid of patches, N = G *
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -13,15 +14,17 @@ import torch
 from torch import Tensor, nn
 
 from aasp.casting import widened
-from aasp.config import from_dict, to_dict
+from aasp.config import LATELY, from_dict, to_dict
+from aasp.devices import device_of
 from aasp.errors import AaspError
 from aasp.features import FRONTENDS, FrontEnd, FrontEndConfig
 from aasp.features.logmel import LogMelConfig
 from aasp.features.waves import as_batch, as_lengths, check_samples
 from aasp.model.encoder import Encoder, EncoderConfig
 from aasp.model.folder import find, read_config
-from aasp.model.pooling import POOLINGS, Pooling, over_frequency, pool
+from aasp.model.pooling import Pooling, over_frequency
 from aasp.model.positions import Places
+from aasp.model.readout import Key, Whitening, check_keys, key, read, width
 from aasp.model.windows import encode_windows
 from aasp.stems import STEMS, Stem, StemConfig
 from aasp.stems.aape import AaPEConfig
@@ -37,7 +40,10 @@ class AudioEncoderConfig:
         stem: patch embedding.
         encoder: transformer.
         window_seconds: longer audio is cut in windows of this length, which overlap by half.
-        pooling: how `clip` is made when no other way is asked for.
+        pooling: how the last layer becomes the model's own vector of a clip, where `vector` says no more.
+        vector: the model's own vector in several parts side by side, each a layer and its pooling, ("4:mean+std",
+            "8:mean+std"); layer 0 is the input of the first block.
+        whitened: dimensions of the own vector after a whitening that is saved with the weights; 0 for none.
     """
 
     frontend: Annotated[FrontEndConfig, FRONTENDS] = field(default_factory=LogMelConfig)
@@ -45,6 +51,18 @@ class AudioEncoderConfig:
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     window_seconds: float = 10.24
     pooling: Pooling = "mean"
+    vector: tuple[str, ...] = field(default=(), metadata=LATELY)
+    whitened: int = field(default=0, metadata=LATELY)
+
+    def __post_init__(self) -> None:
+        check_keys(tuple(map(key, self.vector)), self.encoder.depth)
+        if self.whitened < 0:
+            raise AaspError(f"whitened is {self.whitened}; give the dimensions that are left, or 0 for no whitening")
+
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        """(layer, pooling) of each part of the model's own vector."""
+        return tuple(map(key, self.vector)) or ((self.encoder.depth, self.pooling),)
 
     @property
     def window_patches(self) -> int:
@@ -57,7 +75,7 @@ class Embeddings:
     """What an AudioEncoder returns, in fp32, or float64 of a model in float64.
 
     Attributes:
-        clip: one vector a clip, shape (B, D') (see `pool`).
+        clip: one vector a clip, shape (B, D'): the model's own (`AudioEncoderConfig.keys`), or as it was asked for.
         timestamps: one vector a time patch, subbands side by side, shape (B, G, F * D), zero beyond a clip's end.
         seconds: centre of each time patch, shape (G,).
         valid: time patches that belong to each clip, boolean, shape (B, G).
@@ -97,9 +115,16 @@ class AudioEncoder(nn.Module):
                 told = f"{type(whose).__name__}.build gives {type(part).__name__}, which does not derive from"
                 raise AaspError(f"{told} {contract.__module__}.{contract.__qualname__}; let it derive from that")
         self.encoder = Encoder(c.encoder)
+        given = width(c.keys, c.encoder.width, self.stem.subbands)
+        self.whitening = Whitening(given, c.whitened) if c.whitened else None
 
     def forward(
-        self, wave_BS: Tensor, lengths_B: Tensor | None = None, *, layers: bool = False, pooling: Pooling | None = None
+        self,
+        wave_BS: Tensor,
+        lengths_B: Tensor | None = None,
+        *,
+        layers: bool = False,
+        pooling: Pooling | Sequence[Key] | None = None,
     ) -> Embeddings:
         """Embed clips of any length; padding never changes an embedding, and nothing is cut.
 
@@ -111,11 +136,12 @@ class AudioEncoder(nn.Module):
                 What lies beyond a clip's end is not read.
             lengths_B: valid samples per clip, shape (B,); all of S when left out.
             layers: also return the tokens of every block.
-            pooling: how to make `clip`; the model's own way when left out.
+            pooling: how to make `clip`: of the last layer, or of (layer, pooling) pairs, side by side; the model's own
+                vector when left out.
 
         Raises:
             AaspError: a clip is shorter than one analysis window, holds NaN or infinite samples or such as are not in
-                -1..1 at all; wave or lengths are not what is asked for; or the pooling is unknown.
+                -1..1 at all; wave or lengths are not what is asked for; or there is no such pooling or layer.
         """
         wave_BS, lengths_B = as_batch(wave_BS, lengths_B)
         precision = torch.promote_types(self.encoder.class_token.dtype, torch.float32)
@@ -124,7 +150,12 @@ class AudioEncoder(nn.Module):
         return self.embed(mel_BTM, None if lengths_B is None else frames_B, layers=layers, pooling=pooling)
 
     def embed(
-        self, mel_BTM: Tensor, frames_B: Tensor | None = None, *, layers: bool = False, pooling: Pooling | None = None
+        self,
+        mel_BTM: Tensor,
+        frames_B: Tensor | None = None,
+        *,
+        layers: bool = False,
+        pooling: Pooling | Sequence[Key] | None = None,
     ) -> Embeddings:
         """Embed log-mels: `forward` without its front end.
 
@@ -134,11 +165,12 @@ class AudioEncoder(nn.Module):
             layers, pooling: as in `forward`.
 
         Raises:
-            AaspError: the log-mel is not the stem's, the frames do not fit it, or the pooling is unknown.
+            AaspError: the log-mel is not the stem's, the frames do not fit it, or there is no such pooling or layer.
         """
-        pooling = pooling or self.config.pooling
-        if pooling not in POOLINGS:
-            raise AaspError(f"pooling {pooling!r} is not one of {', '.join(POOLINGS)}")
+        depth = self.config.encoder.depth
+        keys = self.config.keys if pooling is None else [(depth, pooling)] if isinstance(pooling, str) else pooling
+        check_keys(keys, depth)
+        every = layers or min(layer for layer, _ in keys) < depth
         mel_BTM = self.stem.as_mel(mel_BTM)
         clips, frames, _ = mel_BTM.shape
         columns, subbands = self.stem.grid(frames)
@@ -149,24 +181,25 @@ class AudioEncoder(nn.Module):
             if min(columns_B) < columns:
                 valid_BN = self.stem.valid_patches(frames_B, frames).to(mel_BTM.device)
         if columns <= self.config.window_patches:
-            outputs = self.encode(mel_BTM, valid_BN, layers)
+            outputs = self.encode(mel_BTM, valid_BN, every)
         else:
-            outputs, _ = encode_windows(self, mel_BTM, columns_B or [columns] * clips, layers=layers)
+            outputs, _ = encode_windows(self, mel_BTM, columns_B or [columns] * clips, layers=every)
         if valid_BN is None:
             valid_BG = torch.ones(clips, columns, dtype=torch.bool, device=mel_BTM.device)
         else:
             valid_BG = valid_BN.unflatten(1, (columns, subbands))[..., 0]
             outputs = [(tokens * valid_BN[..., None], cls) for tokens, cls in outputs]
         tokens, cls = outputs[-1]
+        clip = read([*outputs[:-2], outputs[-1]], valid_BG, keys, depth, subbands)  # as `stages` has them
         patch_seconds = self.stem.stride[0] / self.config.frontend.frame_rate
         return Embeddings(
-            clip=pool(tokens, cls, subbands, valid_BG, pooling),
+            clip=clip if pooling is not None or self.whitening is None else self.whitening(clip),
             timestamps=over_frequency(tokens, subbands, flat=True),
             seconds=(torch.arange(columns, device=tokens.device) + 0.5) * patch_seconds,
             valid=valid_BG,
             tokens=tokens,
             cls=cls,
-            layers=outputs[:-1],
+            layers=outputs[:-1] if layers else [],
         )
 
     def encode(
@@ -208,13 +241,16 @@ def load(path_or_hub_id: str | Path, device: str | torch.device = "cpu") -> Audi
     """Load an AudioEncoder in evaluation mode.
 
     Args:
-        path_or_hub_id: a directory with `config.json` and `model.safetensors`, a run of `aasp pretrain`, or the name
-            of a model on the Hugging Face hub. Of a fine-tuned classifier, its encoder is loaded.
-        device: where to put it.
+        path_or_hub_id: a directory with `config.json` and `model.safetensors`, a run of `aasp pretrain`, the name of a
+            model that comes with the package, or of one on the Hugging Face hub. Of a fine-tuned classifier, its
+            encoder is loaded.
+        device: where to put it: "auto" (a GPU where there is one), "cpu", "cuda", "cuda:1", "mps" or a torch device.
+            Waveforms must be given there.
 
     Raises:
-        AaspError: nothing is there, a file lacks, or the weights do not fit the configuration.
+        AaspError: nothing is there, a file lacks, the weights do not fit the configuration, or there is no such device.
     """
+    device = device_of(device)
     directory = find(path_or_hub_id)
     file = directory / "config.json"
     values = read_config(file)

@@ -11,8 +11,10 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-Pooling = Literal["cls", "mean", "flat", "mean+std", "flat+std"]
-POOLINGS: tuple[str, ...] = get_args(Pooling)
+Pooling = Literal["cls", "mean", "flat", "mean+std", "flat+std", "std"]
+WAYS: tuple[str, ...] = get_args(Pooling)
+POOLINGS = WAYS[:5]
+"""What probes choose among: "std" is in "mean+std"."""
 
 
 def over_frequency(tokens_BND: Tensor, subbands: int, flat: bool) -> Tensor:
@@ -29,8 +31,8 @@ def pool(tokens_BND: Tensor, cls_BD: Tensor, subbands: int, valid_BG: Tensor, me
         cls_BD: class token, shape (B, D).
         subbands: F.
         valid_BG: time patches that belong to each clip, boolean, shape (B, G).
-        method: "cls", "mean" over tokens, "flat" (mean over time of the subbands side by side), and the last two
-            with "+std", the deviation over time appended.
+        method: "cls", "mean" over tokens, "flat" (mean over time of the subbands side by side), the last two with
+            "+std", the deviation over time appended, and "std", that deviation alone, of the mean over subbands.
 
     Returns:
         Shape (B, D), (B, F * D), or twice as wide with the deviation.
@@ -40,10 +42,10 @@ def pool(tokens_BND: Tensor, cls_BD: Tensor, subbands: int, valid_BG: Tensor, me
     x = over_frequency(tokens_BND, subbands, flat=method.startswith("flat"))
     weight = valid_BG[..., None].to(x.dtype) / valid_BG.sum(1)[:, None, None]
     mean = (x * weight).sum(1)
-    if not method.endswith("+std"):
+    if not method.endswith("std"):
         return mean
-    variance = ((x - mean[:, None]).square() * weight).sum(1)
-    return torch.cat([mean, variance.clamp_min(1e-12).sqrt()], dim=-1)
+    deviation = ((x - mean[:, None]).square() * weight).sum(1).clamp_min(1e-12).sqrt()
+    return deviation if method == "std" else torch.cat([mean, deviation], dim=-1)
 
 
 def pooled_width(method: str, width: int, subbands: int) -> int:

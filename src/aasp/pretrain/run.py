@@ -41,6 +41,7 @@ def pretrain(
     data_changed: bool = False,
     workers: int = 2,
     precision: Precision = "auto",
+    device: str = "auto",
     log_every: int = 50,
     checkpoint_every: int = 500,
     path_column: str | None = None,
@@ -58,6 +59,7 @@ def pretrain(
         extend: go on with a finished run for so many more steps; an extension that was interrupted goes on.
         data_changed: go on although the data is not what the run had: with what is there now.
         workers: threads that decode audio.
+        device: where, as `aasp.devices` names them.
         precision: of the forward pass; ``auto`` is bf16 or fp32, whichever is faster on this machine, and stays what it
             was when a run goes on.
         log_every, checkpoint_every: steps between log lines, and between checkpoints.
@@ -71,7 +73,7 @@ def pretrain(
         AaspError: bad data or settings, or `out` holds something else; training broke down (`TrainingStopped`).
         OSError: the disk is full; the last checkpoint is kept.
     """
-    machine = engine.accelerator()
+    machine = engine.accelerator(device)
     start = Start.of(out, resume)
     initial = read_initial(start_from) if start is None and start_from is not None else None
     if start is None:

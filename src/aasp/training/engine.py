@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,15 +11,30 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, distributed
 
+from aasp.devices import device_of
+from aasp.errors import AaspError
 
-def accelerator() -> Accelerator:
+
+def accelerator(device: str = "auto") -> Accelerator:
     """Join the processes that torchrun or `accelerate launch` started, or be the only one.
 
     Mixed precision is not left to accelerate: it would rewrite the objective's `forward` (see
     `aasp.training.precision`). That there is nothing but CPUs it must be told: processes would else not join, but each
     train on its own.
+
+    Args:
+        device: where, as `aasp.devices` names them; of several processes on GPUs each has its own.
+
+    Raises:
+        AaspError: this machine has no such device, or several processes are to share one.
     """
-    machine = Accelerator(mixed_precision="no", cpu=not torch.accelerator.is_available())
+    place = device_of(device)
+    if place.index is not None:
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            raise AaspError(f"--device {device} with several processes, each of which takes its own; give {place.type}")
+        os.environ["ACCELERATE_TORCH_DEVICE"] = str(place)
+    nothing_else = place.type == "cpu" and (device == "cpu" or not torch.accelerator.is_available())
+    machine = Accelerator(mixed_precision="no", cpu=nothing_else)
     atexit.register(leave)
     return machine
 

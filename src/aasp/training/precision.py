@@ -18,7 +18,8 @@ from accelerate.utils import broadcast_object_list
 
 from aasp.errors import AaspError
 
-Precision = Literal["auto", "bf16", "fp32"]
+Precision = Literal["auto", "bf16", "fp16", "fp32"]
+HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 _PRODUCT = (1024, 768, 768)  # rows, inner, columns: 10 ms at most
 _TRIES = 5
@@ -33,9 +34,11 @@ def settle(precision: Precision, machine: Accelerator, environment: Path | None 
         environment: the run's list of starts (see `aasp.training.environment`), which need not exist.
 
     Raises:
-        AaspError: no such precision.
+        AaspError: no such precision, or fp16, in which gradients vanish unless losses are scaled.
     """
-    if _known(precision) == "auto":
+    if _known(precision) == "fp16":
+        raise AaspError("no training in fp16: small gradients would vanish in it; take auto, bf16 or fp32")
+    if precision == "auto":
         told = [_last(environment) or ("bf16" if has_fast_bf16(machine.device) else "fp32")]
         precision = broadcast_object_list(told)[0]
     return precision
@@ -51,14 +54,29 @@ def has_fast_bf16(device: torch.device) -> bool:
     return False
 
 
+def fastest(precision: Precision, device: torch.device) -> Precision:
+    """What ``auto`` means where nothing is trained: bf16 where it is fast, else fp16 on GPUs that multiply in it.
+
+    Of GPUs this is what their makers say, not yet measured here; Apple's stay in fp32 until it is.
+
+    Raises:
+        AaspError: no such precision.
+    """
+    if _known(precision) != "auto":
+        return precision
+    if has_fast_bf16(device):
+        return "bf16"
+    return "fp16" if device.type == "cuda" and torch.cuda.get_device_capability(device) >= (7, 0) else "fp32"
+
+
 def autocast(precision: Precision, device: torch.device) -> torch.autocast:
     """The context, good for any number of uses one after the other, to run a forward pass in.
 
     Raises:
         AaspError: no such precision.
     """
-    enabled = _known(precision) == "bf16" or (precision == "auto" and has_fast_bf16(device))
-    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+    half = HALVES.get(fastest(precision, device))
+    return torch.autocast(device.type, half or torch.bfloat16, enabled=half is not None)
 
 
 def _known(precision: Precision) -> Precision:

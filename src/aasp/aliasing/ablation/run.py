@@ -52,6 +52,7 @@ def ablate(
     measures: Sequence[Measure],
     workers: int = 1,
     precision: Precision = "auto",
+    device: str = "auto",
     say: Say = print,
 ) -> Outcome:
     """Train every cell with every seed, and measure each.
@@ -65,6 +66,7 @@ def ablate(
         measures: what to measure.
         workers: threads that decode audio.
         precision: of the forward pass.
+        device: where, as `aasp.devices` names them.
         say: told where it stands.
 
     Raises:
@@ -84,10 +86,10 @@ def ablate(
                     continue
                 if not trained.finished:
                     say(f"training {place} (cell {number} of {len(suite.cells)}, seed {seed + 1} of {seeds})")
-                    code = _train(suite.recipe_of(cell, steps, seed), data, trained, workers, precision)
+                    code = _train(suite.recipe_of(cell, steps, seed), data, trained, workers, precision, device)
                     if code:
                         return Outcome(told(), code)
-                listener = Listener(load(trained.path))
+                listener = Listener(load(trained.path, device))
                 for measure in measures:
                     if trained.scores(measure.name) is not None:
                         continue
@@ -113,7 +115,9 @@ def _done(trained: Trained, measures: Sequence[Measure]) -> bool:
     return trained.finished and all(trained.scores(measure.name) is not None for measure in measures)
 
 
-def _train(recipe: Recipe, data: str | Path, trained: Trained, workers: int, precision: Precision) -> int:
+def _train(
+    recipe: Recipe, data: str | Path, trained: Trained, workers: int, precision: Precision, device: str
+) -> int:
     began = time.monotonic()
     result = pretrain(
         recipe,
@@ -121,6 +125,7 @@ def _train(recipe: Recipe, data: str | Path, trained: Trained, workers: int, pre
         trained.path,
         workers=workers,
         precision=precision,
+        device=device,
         log_every=max(1, recipe.steps // 20),
         checkpoint_every=max(1, recipe.steps // 4),
     )

@@ -2,36 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from aasp.aliasing.subjects.contract import Heard, LogMelSubject, Subject
 from aasp.aliasing.subjects.ours import EncoderSubject, StemSubject, open_stem
 from aasp.aliasing.subjects.own import open_own
 from aasp.aliasing.subjects.pretrained import open_pretrained
+from aasp.devices import device_of
+from aasp.errors import AaspError
 from aasp.evaluate.outcome import system_name
-from aasp.model.audio_encoder import load
+from aasp.model.audio_encoder import AudioEncoder, load
 from aasp.model.folder import find, read_config
+from aasp.model.readout import Key
+from aasp.training.precision import Precision
 
 __all__ = ["EncoderSubject", "Heard", "LogMelSubject", "StemSubject", "Subject", "open_subject"]
 
+Keys = Callable[[AudioEncoder], Sequence[Key] | None]
 
-def open_subject(name: str | Path) -> Subject:
+
+def open_subject(
+    name: str | Path, device: str = "cpu", precision: Precision = "fp32", keys: Keys | None = None
+) -> Subject:
     """The encoder that a command line names.
 
     - A model's folder, a run's, or a model on the hub: ours, or one of `transformers`.
     - `module:name`: a stem or encoder of your own (`aasp.aliasing.subjects.own`).
     - `stem=aape,phase=even`: an untrained stem by its configuration.
 
+    Args:
+        name: what it is called.
+        device: where it runs, as `aasp.devices` names them; stems, and what is a user's own, where they are.
+        precision: of the transformer.
+        keys: makes the (layer, pooling) pairs of a clip's vector of an encoder of ours; its own vector without it.
+
     Raises:
-        AaspError: there is none, or it can't be examined.
+        AaspError: there is none, it can't be examined, or not there or so.
     """
-    text = str(name)
+    text, place = str(name), device_of(device)
     if not Path(name).exists():
+        own = text.startswith("stem=") or ":" in text
+        asked = device not in ("auto", "cpu") or precision not in ("auto", "fp32") or keys is not None
+        if own and asked:
+            raise AaspError(f"{text}: runs where and as it is; leave out --device, --precision, --layer and --pooling")
         if text.startswith("stem="):
             return open_stem(text)
         if ":" in text:
             return open_own(text)
     directory = find(name)
     if "model_type" in read_config(directory / "config.json"):
-        return open_pretrained(system_name(text), directory if Path(name).exists() else text)
-    return EncoderSubject(system_name(text), load(name))
+        if keys is not None:
+            raise AaspError(f"{text}: is a transformers model, read by its last layer; leave out --layer and --pooling")
+        return open_pretrained(system_name(text), directory if Path(name).exists() else text, place, precision)
+    encoder = load(name, place)
+    return EncoderSubject(system_name(text), encoder, precision, None if keys is None else keys(encoder))

@@ -5,6 +5,9 @@ Legend: B clips, T frames, M mel bins, N tokens of G time patches x F subbands, 
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -14,30 +17,42 @@ from aasp.errors import AaspError
 from aasp.features.logmel import LogMel, LogMelConfig
 from aasp.model.audio_encoder import AudioEncoder, Embeddings
 from aasp.model.pooling import over_frequency
+from aasp.model.readout import Key
 from aasp.stems import STEMS, Stem, StemConfig
+from aasp.training.precision import Precision, autocast
 
 WIDTH = 192
 """Of an untrained stem's tokens: that of `aasp_tiny`."""
 
 
 class EncoderSubject(LogMelSubject):
-    """An `AudioEncoder`.
+    """An `AudioEncoder`, which stays on its device; what it says comes back to the processor.
+
+    Its front end and stem are at hand on the processor, where modulations are made and measured.
 
     Args:
         name: what to call it.
         encoder: the model.
+        precision: of its forward pass.
+        keys: (layer, pooling) pairs that make a clip's vector; the model's own vector when left out.
     """
 
-    def __init__(self, name: str, encoder: AudioEncoder) -> None:
-        self.name, self.encoder = name, encoder.eval()
-        self.frontend, self.stem = encoder.frontend, encoder.stem
+    def __init__(
+        self, name: str, encoder: AudioEncoder, precision: Precision = "fp32", keys: Sequence[Key] | None = None
+    ) -> None:
+        self.name, self.encoder, self.keys = name, encoder.eval(), keys
+        self.device = next(encoder.parameters()).device
+        self._casting = autocast(precision, self.device)
+        here = encoder if self.device.type == "cpu" else copy.deepcopy(encoder).cpu()
+        self.frontend, self.stem = here.frontend, here.stem
         self.rate = encoder.config.frontend.rate
         self.token_rate = encoder.config.frontend.frame_rate / encoder.stem.patch[0]
 
     def see(self, mel_BTM: Tensor) -> Heard:
-        with torch.inference_mode():
-            found: Embeddings = self.encoder.embed(mel_BTM, torch.full((len(mel_BTM),), mel_BTM.shape[1]))
-        return Heard(found.clip, found.timestamps, found.seconds)
+        frames = torch.full((len(mel_BTM),), mel_BTM.shape[1])
+        with torch.inference_mode(), self._casting:
+            found: Embeddings = self.encoder.embed(mel_BTM.to(self.device), frames, pooling=self.keys)
+        return Heard(found.clip.cpu(), found.timestamps.cpu(), found.seconds.cpu())
 
 
 class StemSubject(LogMelSubject):

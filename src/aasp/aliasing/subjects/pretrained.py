@@ -17,17 +17,20 @@ from torch import Tensor
 from aasp.aliasing.subjects.contract import Heard, Subject
 from aasp.aliasing.subjects.own import centred
 from aasp.errors import AaspError
+from aasp.training.precision import Precision, autocast
 
 AST_FRAME_RATE, AST_WINDOW = 100, 0.025
 """Frames per second of AST's feature extractor, and seconds that one looks at."""
 
 
-def open_pretrained(name: str, source: str | Path) -> Subject:
+def open_pretrained(name: str, source: str | Path, device: torch.device, precision: Precision) -> Subject:
     """A transformers model.
 
     Args:
         name: what to call it.
         source: its folder, or its name on the hub.
+        device: where it runs.
+        precision: of its forward pass.
 
     Raises:
         AaspError: `transformers` is not installed, files lack, or the model is of a kind that we can't read over time.
@@ -60,31 +63,34 @@ def open_pretrained(name: str, source: str | Path) -> Subject:
         logging.set_verbosity(verbosity)
         if bars:
             logging.enable_progress_bar()
-    return (ASTSubject if kind == "audio-spectrogram-transformer" else ConvolutionalSubject)(name, model, extractor)
+    made = ASTSubject if kind == "audio-spectrogram-transformer" else ConvolutionalSubject
+    return made(name, model.to(device), extractor, precision)
 
 
 class _Pretrained(Subject):
-    """A model behind its own feature extractor."""
+    """A model behind its own feature extractor, on its device; what it says comes back to the processor."""
 
-    def __init__(self, name: str, model: Any, extractor: Any) -> None:
+    def __init__(self, name: str, model: Any, extractor: Any, precision: Precision = "fp32") -> None:
         self.name, self.model, self.extractor = name, model.eval(), extractor
+        self._casting = autocast(precision, model.device)
         self.rate = extractor.sampling_rate
 
-    def _run(self, wave_BS: Tensor) -> Any:
+    def _run(self, wave_BS: Tensor) -> dict[str, Tensor]:
         inputs = self.extractor(list(wave_BS.numpy()), sampling_rate=self.rate, return_tensors="pt")
-        with torch.inference_mode():
-            return self.model(inputs.input_values.float())
+        with torch.inference_mode(), self._casting:
+            found = self.model(inputs.input_values.float().to(self.model.device))
+        return {name: value.float().cpu() for name, value in found.items() if isinstance(value, Tensor)}
 
 
 class ConvolutionalSubject(_Pretrained):
     """A transformer behind strided convolutions over the waveform; the clip's vector is the mean over time."""
 
-    def __init__(self, name: str, model: Any, extractor: Any) -> None:
-        super().__init__(name, model, extractor)
+    def __init__(self, name: str, model: Any, extractor: Any, precision: Precision = "fp32") -> None:
+        super().__init__(name, model, extractor, precision)
         self.token_rate = self.rate / math.prod(model.config.conv_stride)
 
     def hear(self, wave_BS: Tensor) -> Heard:
-        vectors = self._run(wave_BS).last_hidden_state
+        vectors = self._run(wave_BS)["last_hidden_state"]
         return Heard(vectors.mean(1), vectors, centred(vectors.shape[1], self.token_rate, wave_BS.shape[1] / self.rate))
 
 
@@ -95,8 +101,8 @@ class ASTSubject(_Pretrained):
     the clip's end are dropped.
     """
 
-    def __init__(self, name: str, model: Any, extractor: Any) -> None:
-        super().__init__(name, model, extractor)
+    def __init__(self, name: str, model: Any, extractor: Any, precision: Precision = "fp32") -> None:
+        super().__init__(name, model, extractor, precision)
         self.token_rate = AST_FRAME_RATE / model.config.time_stride
 
     def hear(self, wave_BS: Tensor) -> Heard:
@@ -106,7 +112,7 @@ class ASTSubject(_Pretrained):
             raise AaspError(f"{self.name}: takes at most {longest:g} s, not {seconds:g} s; give shorter clips")
         found = self._run(wave_BS)
         subbands = (c.num_mel_bins - c.patch_size) // c.frequency_stride + 1
-        vectors = found.last_hidden_state[:, 2:].unflatten(1, (subbands, -1)).mean(1)
+        vectors = found["last_hidden_state"][:, 2:].unflatten(1, (subbands, -1)).mean(1)
         centres = (torch.arange(vectors.shape[1]) * c.time_stride + c.patch_size / 2) / AST_FRAME_RATE
         own = max(1, int((centres < seconds).sum()))
-        return Heard(found.pooler_output, vectors[:, :own], centres[:own])
+        return Heard(found["pooler_output"], vectors[:, :own], centres[:own])

@@ -15,7 +15,7 @@ import torch
 from aasp.audio.sounds import Excerpt, Sound, channels_of, describe, duration, files
 from aasp.datasets.index import Skipped
 from aasp.errors import AaspError
-from aasp.evaluate.features import Progress, batches, nothing_usable
+from aasp.evaluate.features import PLAIN, Progress, Running, batches, nothing_usable
 from aasp.model.audio_classifier import AudioClassifier, load_classifier
 
 CHUNK = 256  # files that are read together: their answers come together
@@ -73,6 +73,7 @@ def predictions(
     sounds: Sequence[Sound],
     *,
     window: float | None = None,
+    running: Running = PLAIN,
     skipped: list[Skipped],
     progress: Progress | None = None,
 ) -> Iterator[Prediction]:
@@ -82,16 +83,17 @@ def predictions(
         classifiers: the models.
         sounds: files, or channels of them, of any length.
         window: also classify windows of so many seconds, which overlap by half; the last ends with the file.
+        running: precision, batches and threads.
         skipped: takes files, and windows, that can't be used; such files have no prediction.
         progress: called with (files done, n).
     """
     for first in range(0, len(sounds), CHUNK):
         chunk = sounds[first : first + CHUNK]
-        found = _mean(classifiers, chunk, skipped)
+        found = _mean(classifiers, chunk, skipped, running)
         usable = np.isfinite(found).all(axis=1)
         seconds = [duration(sound) if good else 0.0 for sound, good in zip(chunk, usable, strict=True)]
         cut = [cut_in_windows(one, s, window) if window and s else [] for one, s in zip(chunk, seconds, strict=True)]
-        each = iter(_mean(classifiers, [one for windows in cut for one in windows], skipped))
+        each = iter(_mean(classifiers, [one for windows in cut for one in windows], skipped, running))
         for row, sound in enumerate(chunk):
             pairs = [(one, next(each)) for one in cut[row]]
             pairs = [(one, values) for one, values in pairs if np.isfinite(values).all()]
@@ -111,8 +113,12 @@ def cut_in_windows(sound: Sound, seconds: float, window: float) -> list[Excerpt]
     return [Excerpt(path, start, min(window, seconds - start), channels) for start in starts]
 
 
-def load_classifiers(path: str | Path) -> dict[str, AudioClassifier]:
+def load_classifiers(path: str | Path, device: str | torch.device = "cpu") -> dict[str, AudioClassifier]:
     """A classifier by the name of its fold: of a model or a run the only one, "", of a run of folds one each.
+
+    Args:
+        path: of the model or the run.
+        device: where to put them, as `aasp.load` takes it.
 
     Raises:
         AaspError: nothing is there, it has no classes, a file is damaged, or the folds are not of the same classes.
@@ -120,8 +126,8 @@ def load_classifiers(path: str | Path) -> dict[str, AudioClassifier]:
     runs = (folder.parent for folder in Path(path).glob("fold-*/model"))
     folds = sorted(runs, key=lambda run: (len(run.name), run.name))  # fold-10 after fold-9
     if not folds or (Path(path) / "config.json").is_file():
-        return {"": load_classifier(path)}
-    found = {fold.name.removeprefix("fold-"): load_classifier(fold) for fold in folds}
+        return {"": load_classifier(path, device)}
+    found = {fold.name.removeprefix("fold-"): load_classifier(fold, device) for fold in folds}
     first = next(iter(found.values())).config
     for name, one in found.items():
         if (one.config.classes, one.config.multilabel) != (first.classes, first.multilabel):
@@ -129,10 +135,12 @@ def load_classifiers(path: str | Path) -> dict[str, AudioClassifier]:
     return found
 
 
-def _mean(classifiers: Sequence[AudioClassifier], sounds: Sequence[Sound], skipped: list[Skipped]) -> np.ndarray:
+def _mean(
+    classifiers: Sequence[AudioClassifier], sounds: Sequence[Sound], skipped: list[Skipped], running: Running
+) -> np.ndarray:
     """Mean probabilities (n, K) of several classifiers; what can't be used is told once."""
     unusable: list[list[Skipped]] = [[] for _ in classifiers]
-    each = [_probabilities(one, sounds, bad) for one, bad in zip(classifiers, unusable, strict=True)]
+    each = [_probabilities(one, sounds, bad, running=running) for one, bad in zip(classifiers, unusable, strict=True)]
     skipped.extend(unusable[0])
     return np.mean(each, axis=0)
 
@@ -143,6 +151,7 @@ def _probabilities(
     unusable: list[Skipped],
     strict: bool = False,
     show: Callable[[int], object] | None = None,
+    running: Running = PLAIN,
 ) -> np.ndarray:
     """`class_probabilities` where it may be that no sound can be used."""
     out = np.full((len(sounds), len(classifier.config.classes)), np.nan, dtype=np.float32)
@@ -150,7 +159,7 @@ def _probabilities(
     classifier.eval()  # batch normalisation would else standardise over the clips that happen to be scored together
     try:
         for rows, found in batches(
-            classifier.encoder, sounds, unusable, strict, layers=classifier.reads_layers, show=show
+            classifier.encoder, sounds, unusable, strict, layers=classifier.reads_layers, running=running, show=show
         ):
             with torch.inference_mode():
                 logits = classifier.classify(found.stages, found.valid)

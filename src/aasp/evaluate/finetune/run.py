@@ -46,6 +46,7 @@ def finetune(
     resume: str = "auto",
     workers: int = 2,
     precision: Precision = "auto",
+    device: str = "auto",
     log_every: int = 50,
 ) -> Outcome:
     """Fine-tune, round by round; the best on the valid part is scored on the test part, whole clips.
@@ -57,13 +58,14 @@ def finetune(
         resume: ``auto`` goes on with what `out` holds, ``never`` wants a new directory.
         workers: threads that decode audio.
         precision: of the forward pass in training; scores are computed in fp32.
+        device: where, as `aasp.devices` names them.
         log_every: steps between log lines.
 
     Raises:
         AaspError: bad data or settings, or `out` holds something else; training broke down (`TrainingStopped`).
         OSError: the disk is full; the last checkpoint is kept.
     """
-    machine = engine.accelerator()
+    machine = engine.accelerator(device)
     labelled, seconds = measured(asked.labelled)
     asked = replace(asked, labelled=labelled)
     task = Task.of(labelled, choose="held_out", seed=asked.recipe.seed)

@@ -1,0 +1,22 @@
+"""Decoding threads that let computing have the core first.
+
+Without it, a model's step on two cores waits for the decoding threads at every parallel loop (docs/decisions.md).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+
+_NICENESS = 10
+
+_thread = threading.local()
+
+
+def let_computing_first() -> None:
+    """Lower the priority of this thread, once; Linux alone knows priorities of threads."""
+    if sys.platform == "linux" and not hasattr(_thread, "niceness"):
+        thread = threading.get_native_id()
+        _thread.niceness = min(19, os.getpriority(os.PRIO_PROCESS, thread) + _NICENESS)
+        os.setpriority(os.PRIO_PROCESS, thread, _thread.niceness)

@@ -1,0 +1,275 @@
+"""What a command is pointed at, a model and sounds, as people type them; and the line that would have worked.
+
+MODEL can be left out where one comes with the package. FILES are sound files, folders of them, searched to the bottom,
+and .csv, .tsv or .parquet manifests.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aasp.errors import AaspError
+
+if TYPE_CHECKING:
+    from aasp.audio.channels import Channels
+    from aasp.audio.sounds import Sound
+    from aasp.datasets.index import Skipped
+
+TABLES = (".csv", ".tsv", ".parquet")
+
+
+def line(*words: str) -> str:
+    """A command as it can be typed."""
+    return f"`{shlex.join(['aasp', *words])}`"
+
+
+def is_model(word: str) -> bool:
+    """Whether a word names a model that is here: a model's folder, a run's, one of folds, or the package's own."""
+    from aasp.model.folder import local
+
+    return local(word) is not None or any(Path(word).glob("fold-*/model/config.json"))
+
+
+def meant(argv: Sequence[str], commands: Collection[str], above: str = "") -> str | None:
+    """What to say where no command comes first, but a command that comes later, or something that is here.
+
+    Args:
+        argv: what was typed.
+        commands: those there are.
+        above: the command that they belong to, if any.
+
+    Returns:
+        The line that would have worked, and why; None if nothing tells what was meant.
+    """
+    first, words = argv[0], [above] if above else []
+    later = next((word for word in argv[1:] if word in commands), None)
+    if later is not None:
+        rest = list(argv)
+        rest.remove(later)
+        return f"the command comes first: {line(*words, later, *rest)}"
+    if above or not Path(first).exists():
+        return None
+    if is_model(first):
+        return f"no command: {line('info', first)}"
+    if _sounds_like(first):
+        out = [] if "--out" in argv else ["--out", "embeddings.parquet"]
+        return f"no command: {line('embed', *argv, *out)}"
+    return None
+
+
+def model_and_files(
+    words: Sequence[str], command: str, argv: Sequence[str], packaged: bool = True
+) -> tuple[str, tuple[str, ...]]:
+    """The model that is named first, or the one that comes with the package; and the other words.
+
+    Args:
+        words: what was named.
+        command: "embed", "predict" …, for the line that would have worked.
+        argv: what was typed behind it.
+        packaged: whether a model that comes with the package would do.
+
+    Raises:
+        AaspError: the model stands behind a sound, two are named, there is none, or nothing is named but it.
+    """
+    from aasp.model.folder import default_model
+
+    models = [word for number, word in enumerate(words) if is_model(word) and (number == 0 or not _holds_sounds(word))]
+    check_order(words, command, argv)
+    if len(models) > 1:
+        told = f"two models are named, {models[0]} and {models[1]}; name one, then sound files or folders"
+        raise AaspError(told)
+    first = words[0] if words else ""
+    if models or (first and not _sounds_like(first)):
+        model, files = first, tuple(words[1:])
+    elif not packaged:
+        what = f"{first} is no classifier" if first else "no classifier named"
+        raise AaspError(f"{what}: {line(command, 'runs/clips', *(argv if first else ['new.wav', *argv]))}")
+    else:
+        model, files = default_model(), tuple(words)
+    if not files:
+        raise AaspError(f"no files after {model}: {line(command, model, 'dog.wav', *argv[1:])}")
+    return model, files
+
+
+def check_order(words: Sequence[str], command: str, argv: Sequence[str]) -> None:
+    """See that a model that is here does not stand behind what is none.
+
+    Args:
+        words, command, argv: as in `model_and_files`.
+
+    Raises:
+        AaspError: it does.
+    """
+    first = next((word for word in words if is_model(word) and not _holds_sounds(word)), None)
+    if first is not None and words[0] != first and Path(words[0]).exists():
+        rest = list(argv)
+        rest.remove(first)
+        raise AaspError(f"the model comes first: {line(*command.split(), first, *rest)}")
+
+
+def check_models(models: Sequence[str], command: str, argv: Sequence[str]) -> None:
+    """See that what stands where models belong is not the labelled clips.
+
+    Args:
+        models: what was named.
+        command: "linear" or "finetune".
+        argv: what was typed behind it.
+
+    Raises:
+        AaspError: a folder of sounds, a table or a sound file is named as a model.
+    """
+    from aasp.datasets.index import is_sound
+
+    for word in models:
+        table = Path(word).suffix.lower() in TABLES
+        folder = Path(word).is_dir() and not is_model(word) and any(path.is_dir() for path in Path(word).iterdir())
+        if is_model(word) or not (table or folder or is_sound(word)):
+            continue
+        rest = [one for one in argv if one != word]
+        rest = rest if len(models) > 1 else ["runs/tiny", *rest]
+        if is_sound(word):
+            raise AaspError(f"{word} is no model; name the folder of a model or of a run")
+        index = ["--index", word, "--label", "label", "--split", "split"]
+        asked = index if table else ["--benchmark", "folder", "--root", word]
+        asked = [] if {"--index", "--root"} & set(argv) else asked
+        raise AaspError(f"{word} is no model: {line(command, *rest, *asked)}")
+
+
+def check_files(files: Sequence[str], typed: Sequence[str]) -> None:
+    """See that no folder stands where sound files belong.
+
+    Args:
+        files: what was named.
+        typed: the whole command, without `aasp`.
+
+    Raises:
+        AaspError: one does.
+    """
+    for name in files:
+        if Path(name).is_dir():
+            inside = next((path for path in sorted(Path(name).rglob("*")) if path.is_file()), Path(name) / "dog.wav")
+            better = [str(inside) if word == name else word for word in typed]
+            raise AaspError(f"a folder where a file was meant: {name}; name files in it: {line(*better)}")
+
+
+def _holds_sounds(word: str) -> bool:
+    """Whether a folder has sound files in it, beside a model perhaps: the working directory, say."""
+    from aasp.datasets.index import is_sound
+
+    return Path(word).is_dir() and any(is_sound(path.name) for path in Path(word).iterdir())
+
+
+def _sounds_like(word: str) -> bool:
+    """Whether a word names sounds: it ends as their names do, or is a folder that is there."""
+    from aasp.datasets.index import is_sound
+
+    path = Path(word)
+    meant_for_a_model = any((path / name).exists() for name in ("model.safetensors", "recipe.json"))
+    return is_sound(word) or path.suffix.lower() in TABLES or (path.is_dir() and not meant_for_a_model)
+
+
+@dataclass
+class Found:
+    """Sounds to be read.
+
+    Attributes:
+        sounds: of all words, in their order.
+        named: the rows of sounds that were named themselves, not found in a folder or manifest.
+        skipped: what a folder or manifest holds that can't be used, as far as that is known.
+        chosen: whether channels are chosen one by one, so that a path does not tell a sound.
+    """
+
+    sounds: list[Sound] = field(default_factory=list)
+    named: set[int] = field(default_factory=set)
+    skipped: list[Skipped] = field(default_factory=list)
+    chosen: bool = False
+
+
+def find_sounds(
+    files: Sequence[str], channels: Channels, path_column: str | None = None, ending: bool = True
+) -> Found:
+    """Every sound that is named: files themselves, those below folders in sorted order, those of manifests.
+
+    What is hidden, or repeated, is said on stderr.
+
+    Args:
+        files: what was named.
+        channels: of files of several.
+        path_column: of manifests.
+        ending: a named file that can't be used ends everything; else it is among those that are skipped.
+
+    Raises:
+        AaspError: a file is not there, or can't be used where each channel is asked for; a folder or a manifest without
+            sounds.
+    """
+    from aasp.audio.sounds import channels_of
+
+    found = Found(chosen=channels == "each")
+    if path_column is not None and not any(Path(name).suffix.lower() in TABLES for name in files):
+        raise AaspError(f"--path-column {path_column}: it is a manifest's, and none is named; leave it out")
+    for name in files:
+        if Path(name).is_dir():
+            _in_folder(name, channels, found)
+        elif Path(name).suffix.lower() in TABLES:
+            _in_manifest(name, channels, path_column, found)
+        else:
+            _itself(name, channels, found, ending)
+    found.chosen |= len({channels_of(sound) for sound in found.sounds}) > 1
+    return found
+
+
+def _itself(name: str, channels: Channels, found: Found, ending: bool) -> None:
+    from aasp.audio.io import AudioError
+    from aasp.audio.sounds import chosen
+    from aasp.datasets.index import Skipped
+
+    try:
+        if ending and not Path(name).exists():
+            raise AudioError(name, "no such file", "check the path")
+        sounds = chosen(name, channels)
+    except AudioError as error:
+        if ending:
+            raise
+        found.skipped.append(Skipped(error.path, error.reason))
+        return
+    found.named.update(range(len(found.sounds), len(found.sounds) + len(sounds)))
+    found.sounds += sounds
+
+
+def _in_folder(name: str, channels: Channels, found: Found) -> None:
+    from aasp.audio.io import EXTENSIONS, AudioError
+    from aasp.audio.sounds import chosen
+    from aasp.datasets.index import Skipped, told_hidden, walk
+
+    hidden: list[str] = []
+    before, bad, empty = len(found.skipped), found.skipped, True
+    for path in walk(name, bad, hidden):
+        empty = False
+        try:
+            found.sounds += chosen(path, channels)
+        except AudioError as error:
+            bad.append(Skipped(error.path, error.reason))
+    if empty:
+        seen = f" that can be read, {len(bad) - before} that can't" if len(bad) > before else ""
+        known = ", ".join(sorted(EXTENSIONS))
+        raise AaspError(f"no audio{seen}: {name}; name a folder of WAV, FLAC … files ({known})")
+    _say(told_hidden(hidden))
+
+
+def _in_manifest(name: str, channels: Channels, path_column: str | None, found: Found) -> None:
+    from aasp.datasets.manifest import Manifest
+
+    manifest, skipped = Manifest.open(name, path_column=path_column, channels=channels)
+    found.skipped += skipped
+    found.sounds += (manifest.sound(row) for row in range(len(manifest)))
+    _say(manifest.notes)
+
+
+def _say(notes: Sequence[str]) -> None:
+    for note in notes:
+        print(note, file=sys.stderr)

@@ -1,0 +1,66 @@
+"""How a command runs its model: on which device, in which precision, so many clips at a time; and what it reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import torch
+
+    from aasp.evaluate.features import Running
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceOptions:
+    """Where a command's model runs."""
+
+    device: str = "auto"
+    """auto (a GPU where there is one), cpu, cuda, mps, or one of several, as in cuda:1."""
+
+    def place(self) -> torch.device:
+        """The device.
+
+        Raises:
+            AaspError: this machine has no such device.
+        """
+        from aasp.devices import device_of
+
+        return device_of(self.device)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrecisionOptions(DeviceOptions):
+    """And in which precision."""
+
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """auto: the fastest on the device; embeddings stay within 0.01 of fp32's in cosine distance."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunningOptions(PrecisionOptions):
+    """How a command runs its model over sounds."""
+
+    batch: int = 16
+    """Clips in a batch."""
+
+    def running(self) -> Running:
+        """The same, as what embeds takes it.
+
+        Raises:
+            AaspError: the batch is no positive number.
+        """
+        from aasp.evaluate.features import Running
+
+        return Running(self.precision, self.batch)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VectorOptions:
+    """What a sound's vector is."""
+
+    layer: tuple[int, ...] = ()
+    """0, the input of the first block, to the model's depth, its output; several stand side by side. The model's own
+    vector when left out."""
+    pooling: tuple[str, ...] = ()
+    """How a layer's tokens become a vector: cls, mean, flat, std, mean+std or flat+std; several stand side by side."""

@@ -1,0 +1,35 @@
+"""Where a model runs: what people write, "auto", "cuda:1", as a device of this machine."""
+
+from __future__ import annotations
+
+import torch
+
+from aasp.errors import AaspError
+
+NAMES = ("auto", "cpu", "cuda", "mps")
+
+
+def device_of(name: str | torch.device) -> torch.device:
+    """A device of this machine.
+
+    Args:
+        name: "auto", a GPU where there is one (CUDA's before Apple's), else the processor; "cpu"; "cuda" or "mps", the
+            first of them; "cuda:1", the second. A `torch.device` is taken as it is.
+
+    Raises:
+        AaspError: there is no such device, or not here.
+    """
+    if isinstance(name, torch.device):
+        return name
+    kind, colon, number = name.strip().lower().partition(":")
+    if kind not in NAMES or (colon and (kind == "auto" or not number.isdecimal())):
+        raise AaspError(f"no such device: {name}; give {', '.join(NAMES)}, or one of several as in cuda:1")
+    there = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
+    if kind == "auto":
+        kind = next(one for one in ("cuda", "mps", "cpu") if there[one])
+    if int(number or 0) >= there[kind]:
+        named = [f"{one}:{place}" for one in ("cuda", "mps") for place in range(there[one])]
+        found = f"this machine has {', '.join(['cpu', *named])}"
+        why = "" if there[kind] or kind == "cpu" else ", or this torch is not built for it"
+        raise AaspError(f"no device {name}: {found}{why}; choose another, or auto")
+    return torch.device(f"{kind}:{number}" if number and kind != "cpu" else kind)

@@ -1,0 +1,249 @@
+"""`aasp.embed`: sounds in, numbers out, in one call: files or waveforms, of any rate and length.
+
+n sounds, S samples, G time patches, F subbands, D width, V the vector's width.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from aasp.audio.channels import Channels, checked
+from aasp.audio.io import AudioError
+from aasp.audio.sounds import Samples, Sound, chosen, describe
+from aasp.devices import device_of
+from aasp.errors import AaspError
+from aasp.evaluate.ahead import BATCH
+from aasp.evaluate.features import Progress, Running, Timestamps
+from aasp.evaluate.vectors import Said, Wanted, vectors
+from aasp.features.waves import LOUDEST, as_waves
+from aasp.model.audio_classifier import AudioClassifier
+from aasp.model.audio_encoder import AudioEncoder, load
+from aasp.model.folder import default_model, find
+from aasp.model.readout import Key, check_keys
+from aasp.training.precision import Precision
+
+if TYPE_CHECKING:
+    import pandas
+
+Given = str | os.PathLike[str] | np.ndarray | torch.Tensor
+RATES = (100, 10_000_000)  # Hz; what lies outside is no rate of sound
+
+
+def embed(
+    paths_or_arrays: Given | Sequence[Given],
+    rate: int | None = None,
+    model: str | os.PathLike[str] | AudioEncoder | AudioClassifier | None = None,
+    frames: bool = False,
+    as_frame: bool = False,
+    *,
+    layer: int | Sequence[int] | None = None,
+    pooling: str | Sequence[str] | None = None,
+    channels: Channels | str = "mean",
+    device: str | torch.device = "auto",
+    precision: Precision = "auto",
+    batch: int = BATCH,
+    progress: Progress | None = None,
+) -> np.ndarray | Timestamps | list[Timestamps] | pandas.DataFrame:
+    """Embed sound files or waveforms whole, whatever their rate and length.
+
+    Args:
+        paths_or_arrays: a file's path, or a waveform: a numpy array or tensor of shape (S,), of floats in -1..1 or
+            int16; or a list of them, n sounds; or an array (n, S) of n waveforms.
+        rate: samples per second of the waveforms. Files state their own.
+        model: the folder of a model or of a run, a model on the hub, or one that is loaded (it stays on its device);
+            the one that comes with the package when left out.
+        frames: the vectors over time, one every time patch, instead of one a sound.
+        as_frame: a pandas DataFrame instead, a row a sound (its `path`, or `array 0` …) or, with frames, a row a time
+            patch, indexed by `path` and `seconds`; columns e0, e1, …
+        layer, pooling: what the vector is made of: each layer under each pooling, side by side (see
+            `aasp.model.readout`); the model's own vector when left out. With frames, `layer` says whose.
+        channels: of files of several (`aasp.audio.channels`); not "each".
+        device: "auto" (a GPU where there is one), "cpu", "cuda", "cuda:1", "mps".
+        precision: "auto" (the fastest there), "fp32", "bf16" or "fp16": within 0.01 of fp32 in cosine distance.
+        batch: clips in a batch.
+        progress: called with (sounds done, n).
+
+    Returns:
+        float32 (V,) of one sound, (n, V) of several. With frames, (vectors (G, F · D), seconds (G,)) of one sound, the
+        centre of each in seconds; a list of such pairs of several.
+
+    Raises:
+        AaspError: a file can't be used, an array is no waveform or has no rate, a folder was given, there is no such
+            model, layer, pooling, device; or pandas is not installed.
+    """
+    if as_frame:
+        _pandas()
+    one = not isinstance(paths_or_arrays, list | tuple) and np.ndim(paths_or_arrays) < 2  # type: ignore[arg-type]
+    sounds = sounds_of(paths_or_arrays, rate, channels)
+    encoder = encoder_of(model, device)
+    keys = asked_keys(encoder, _several(layer), _several(pooling))
+    running = Running(precision, batch)
+    wanted = Wanted(keys, frames, _several(layer) if frames else ())
+    made: dict[int, Said] = {}
+    for some in vectors(encoder, sounds, _refuse, wanted, running):
+        made |= some
+        if progress is not None:
+            progress(len(made), len(sounds))
+    found = [made[row][frames] for row in range(len(sounds))]  # the vector, or those over time
+    if as_frame:
+        return _frame([describe(sound) for sound in sounds], found)
+    return found[0] if one else found if frames else np.stack(found)  # type: ignore[return-value,arg-type]
+
+
+def sounds_of(given: Given | Sequence[Given], rate: int | None, channels: Channels | str = "mean") -> list[Sound]:
+    """What `embed` is given, as sounds.
+
+    Raises:
+        AaspError: as `embed` does.
+    """
+    choice = checked(channels)
+    if choice == "each":
+        raise AaspError("channels each: a file would have several vectors; choose one channel, or use `aasp embed`")
+    several = isinstance(given, list | tuple) or np.ndim(given) > 1  # type: ignore[arg-type]
+    things: Sequence[Any] = given if several else [given]  # type: ignore[list-item,assignment]
+    if isinstance(given, np.ndarray | torch.Tensor) and given.ndim > 1:
+        _check_clips(given)
+    if not len(things):
+        raise AaspError("nothing to embed: the list is empty; give paths or waveforms")
+    paths = [one for one in things if isinstance(one, str | os.PathLike)]
+    if rate is not None:
+        rate = _checked_rate(rate)
+        if len(paths) == len(things):
+            raise AaspError(f"rate {rate} with files only, which state their own; leave it out")
+    return [_sound(one, number, several, rate, choice) for number, one in enumerate(things)]
+
+
+def encoder_of(model: str | os.PathLike[str] | AudioEncoder | AudioClassifier | None, device: Any) -> AudioEncoder:
+    """The encoder that `embed` is to run: as it is if it is loaded, else loaded, and kept for the next call.
+
+    Raises:
+        AaspError: there is none, or no such device.
+    """
+    if isinstance(model, AudioClassifier):
+        model = model.encoder
+    if isinstance(model, AudioEncoder):
+        place = next(model.parameters()).device
+        if device != "auto" and device_of(device) != place:
+            raise AaspError(f"device {device}, and the model is on {place}; move it there, or leave device out")
+        return model
+    folder = find(default_model() if model is None else os.fspath(model))
+    files = [folder / "config.json", folder / "model.safetensors"]
+    stamps = tuple((file.stat().st_mtime_ns, file.stat().st_size) for file in files if file.exists())
+    return _loaded(folder, device_of(device), stamps)
+
+
+def asked_keys(encoder: AudioEncoder, layers: Sequence[int], poolings: Sequence[str]) -> list[Key] | None:
+    """The (layer, pooling) pairs to put side by side; None for the model's own vector.
+
+    Raises:
+        AaspError: the model has no such layer, or there is no such pooling.
+    """
+    if not layers and not poolings:
+        return None
+    depth = encoder.config.encoder.depth
+    keys = [(one, way) for one in layers or [depth] for way in poolings or [encoder.config.pooling]]
+    check_keys(keys, depth)
+    return keys
+
+
+@functools.lru_cache(maxsize=1)
+def _loaded(folder: Path, device: torch.device, stamps: tuple) -> AudioEncoder:
+    """A model as its files were when they had these times: calls in a loop don't load it anew."""
+    return load(folder, device)
+
+
+def _refuse(row: int, error: AudioError) -> None:
+    raise error
+
+
+def _sound(one: Any, number: int, several: bool, rate: int | None, channels: Channels) -> Sound:
+    if isinstance(one, str | os.PathLike):
+        path = os.fspath(one)
+        if os.path.isdir(path):
+            meant = f"sorted(str(file) for file in Path({path!r}).rglob('*.wav'))"
+            raise AaspError(f"a folder where a file was meant: {path}; give {meant}, or use `aasp embed`")
+        (sound,) = chosen(path, channels)
+        return sound
+    name = f"array {number}" if several else "array"
+    if isinstance(one, np.ndarray | torch.Tensor):
+        wave = _tensor(one, name)
+        if wave.ndim != 1:
+            what = "is no waveform" if wave.ndim == 0 else "has several channels"
+            remedy = "" if wave.ndim == 0 else f", say its mean, x.mean({int(np.argmin(wave.shape))})"
+            raise AaspError(f"{name} of shape {tuple(wave.shape)} {what}; give one of shape (samples,){remedy}")
+        if rate is None:
+            raise AaspError(f"{name} has no rate; give that of the samples, as in aasp.embed(wave, rate=44100)")
+        return Samples(name, _samples(wave, name), rate)
+    raise AaspError(f"{name.replace('array', 'thing')} is of type {type(one).__name__}; give a path or a numpy array")
+
+
+def _tensor(one: np.ndarray | torch.Tensor, name: str) -> torch.Tensor:
+    if isinstance(one, torch.Tensor):
+        return one.detach().cpu()
+    if one.dtype.kind not in "fiub":
+        raise AaspError(f"{name} holds {one.dtype}, no samples; give floats in -1 to 1, or a list of paths")
+    native = np.float64 if one.dtype.itemsize > 8 else one.dtype.newbyteorder("=")
+    return torch.from_numpy(np.asarray(one, native, order="C"))
+
+
+def _samples(wave: torch.Tensor, name: str) -> np.ndarray:
+    try:
+        samples = as_waves(wave[None])[0].float().numpy()
+    except AaspError as error:
+        raise AaspError(f"{name}: {error}") from None
+    if not len(samples):
+        raise AaspError(f"{name} holds no samples; leave it out")
+    if not np.isfinite(samples).all():
+        raise AaspError(f"{name} holds NaN or infinite samples; set them to zero (numpy.nan_to_num)")
+    if (peak := np.abs(samples).max()) > LOUDEST:
+        told = f"{name} reaches {peak:g}, which is no waveform in -1 to 1"
+        raise AaspError(f"{told}; divide by full scale (16-bit samples by 32768)")
+    return samples
+
+
+def _check_clips(given: np.ndarray | torch.Tensor) -> None:
+    """See that an array is (n, S), not (S, channels)."""
+    shape = tuple(given.shape)
+    if len(shape) > 2 or (shape[0] > max(shape[1], 1) > 0 and shape[1] <= 8):
+        meant = "x.mean(1), if these are channels" if len(shape) == 2 else "n waveforms as (n, samples)"
+        raise AaspError(f"an array of shape {shape} is not (clips, samples); give {meant}")
+
+
+def _checked_rate(rate: Any) -> int:
+    whole = isinstance(rate, int | float | np.number) and not isinstance(rate, bool) and float(rate).is_integer()
+    if not whole or not RATES[0] <= rate <= RATES[1]:
+        told = f"rate {rate!r} is not a whole number of {RATES[0]} to {RATES[1]:,} Hz"
+        raise AaspError(f"{told}; give samples per second, as in rate=44100")
+    return int(rate)
+
+
+def _several(one: Any) -> tuple:
+    return () if one is None else (one,) if isinstance(one, int | str) else tuple(one)
+
+
+def _pandas() -> Any:
+    try:
+        import pandas
+    except ImportError:
+        raise AaspError("as_frame needs pandas; pip install 'aasp-audio[pandas]', or pip install pandas") from None
+    return pandas
+
+
+def _frame(names: list[str], values: list) -> pandas.DataFrame:
+    pandas = _pandas()
+    if isinstance(values[0], Timestamps):
+        index = pandas.MultiIndex.from_arrays(
+            [np.repeat(names, [len(one.seconds) for one in values]), np.concatenate([one.seconds for one in values])],
+            names=["path", "seconds"],
+        )
+        rows = np.concatenate([one.vectors for one in values])
+    else:
+        index, rows = pandas.Index(names, name="path"), np.stack(values)
+    return pandas.DataFrame(rows, index=index, columns=[f"e{place}" for place in range(rows.shape[1])])

@@ -1,0 +1,175 @@
+"""Embeddings half done: a folder beside the file that they are to become, with whole shards of rows, and of what.
+
+A run that stops, however it does, loses the rows since its last shard. What lies there is gone on with only if it is of
+the same model, settings and sounds: names and order of all, size and time of those that are done. The file itself is
+made at the end, of all shards, and appears when it is whole.
+
+n sounds, r rows of a shard.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from aasp.audio.sounds import Sound, channels_of, files
+from aasp.datasets.index import Skipped
+from aasp.errors import AaspError
+from aasp.files import atomic_write, locked
+
+MODEL, SOUNDS = "model", "sounds"
+_TOLD = b"aasp"
+
+
+class Partial:
+    """Shards of rows beside `out`, to be made in order.
+
+    Args:
+        out: the file that they are to become.
+        sounds: all n, in order.
+    """
+
+    def __init__(self, out: Path, sounds: Sequence[Sound]) -> None:
+        self.folder = out.with_name(f"{out.name}.part")
+        self._out, self._sounds = out, sounds
+        self.done = 0
+        self.skipped: list[Skipped] = []
+        self.shards: list[Path] = []
+
+    @property
+    def job(self) -> dict[str, Any]:
+        """What the shards that lie there are of; {} where there are none."""
+        try:
+            return json.loads((self.folder / "job.json").read_text())
+        except (OSError, ValueError):
+            return {}
+
+    @contextmanager
+    def opened(self, job: Mapping[str, Any], *, anew: bool) -> Iterator[None]:
+        """Go on with what lies there, or begin; what is left without a shard in the end is removed.
+
+        Args:
+            job: settings by name that the rows depend on, as JSON values; the sounds come to it.
+            anew: throw away what is of another job.
+
+        Raises:
+            AaspError: what lies there is of another job, or another process is at it.
+        """
+        job = {**job, SOUNDS: _listing(self._sounds)}
+        strange = self.folder.is_dir() and any(self.folder.iterdir()) and not (self.folder / "job.json").exists()
+        if strange or (self.folder.exists() and not self.folder.is_dir()):
+            raise AaspError(f"{self.folder}: in the way of half-done embeddings; move it, or choose another --out")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with locked(self.folder / "lock") as ours:
+            if not ours:
+                raise AaspError(f"{self.folder}: another process is embedding to {self._out}; choose another --out")
+            self._go_on(job, anew)
+            try:
+                yield
+            finally:
+                if not self.shards:
+                    self.remove()
+
+    def add(self, table: pa.Table, last: int, skipped: Sequence[Skipped]) -> None:
+        """Keep the rows of sounds up to `last`, which is not among them.
+
+        Args:
+            table: those that could be used.
+            last: how many sounds are done.
+            skipped: the others.
+
+        Raises:
+            OSError: the disk is full; the shards of before are kept.
+        """
+        told = {"last": last, "skipped": skipped, "stamps": _stamps(self._sounds[self.done : last])}
+        table = table.replace_schema_metadata({_TOLD: json.dumps(told).encode()})
+        path = self.folder / f"{self.done:012d}.parquet"
+        with atomic_write(path) as beside:
+            pq.write_table(table, beside)
+        self.shards.append(path)
+        self.skipped += skipped
+        self.done = last
+
+    def tables(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """The shards one after the other, or some columns of them."""
+        for shard in self.shards:
+            table = pq.read_table(shard, columns=columns)
+            if table.num_rows:
+                yield table.replace_schema_metadata(None)
+
+    def remove(self) -> None:
+        """Remove the shards, once the file is there, and the folder if nothing else is in it."""
+        for file in [*self.shards, self.folder / "job.json", self.folder / "lock"]:
+            file.unlink(missing_ok=True)
+        with suppress(OSError):
+            self.folder.rmdir()
+        self.shards = []
+
+    def _go_on(self, job: Mapping[str, Any], anew: bool) -> None:
+        shards, was = sorted(self.folder.glob("[0-9]*.parquet")), self.job
+        if shards and was != job:
+            if not anew:
+                raise AaspError(self._another(was, job))
+            for shard in shards:
+                shard.unlink()
+            shards = []
+        if was != job:
+            with atomic_write(self.folder / "job.json") as beside:
+                beside.write_text(json.dumps(job, indent=1) + "\n")
+        for shard in shards:
+            told = _told(shard)
+            if told is None or int(shard.stem) != self.done:  # damaged, or behind one that is gone: to be made again
+                shard.unlink()
+                continue
+            if told["stamps"] != _stamps(self._sounds[self.done : told["last"]]):
+                if not anew:
+                    raise AaspError(self._another({SOUNDS: "as they were"}, {SOUNDS: "changed since"}))
+                shard.unlink()
+                continue
+            self.shards.append(shard)
+            self.skipped += [Skipped(*one) for one in told["skipped"]]
+            self.done = told["last"]
+
+    def _another(self, was: Mapping[str, Any], job: Mapping[str, Any]) -> str:
+        names = [name for name in {**was, **job} if was.get(name) != job.get(name)]
+        plain = [name for name in names if name not in (MODEL, SOUNDS)]
+        told = [f"another {MODEL}"] * (MODEL in names) + ["other sounds"] * (SOUNDS in names)
+        told += [f"{name} {was.get(name)}, not {job.get(name)}" for name in plain]
+        remedy = "give the same command again, begin anew by --overwrite, or choose another --out"
+        return f"{self.folder}: half-done embeddings of {', '.join(told)}; {remedy}"
+
+
+def _told(shard: Path) -> dict[str, Any] | None:
+    """What a shard says of itself; None if it can't be read."""
+    try:
+        return json.loads((pq.read_schema(shard).metadata or {})[_TOLD])
+    except (OSError, ValueError, KeyError, pa.ArrowException):
+        return None
+
+
+def _listing(sounds: Sequence[Sound]) -> str:
+    """Hash of the sounds' names and channels in their order."""
+    digest = hashlib.sha256()
+    for sound in sounds:
+        digest.update("\0".join([*map(os.path.abspath, files(sound)), str(channels_of(sound)), ""]).encode())
+    return f"{len(sounds):,}, {digest.hexdigest()[:16]}"
+
+
+def _stamps(sounds: Sequence[Sound]) -> str:
+    """Hash of the files' sizes and times; a file that is gone has none."""
+    digest = hashlib.sha256()
+    for path in (path for sound in sounds for path in files(sound)):
+        try:
+            status = os.stat(path)
+            digest.update(f"{status.st_size} {status.st_mtime_ns};".encode())
+        except OSError:
+            digest.update(b"gone;")
+    return digest.hexdigest()

@@ -1,0 +1,84 @@
+"""Vectors of sounds: long recordings as if they had been there as a whole, other precisions near fp32."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import aasp
+from aasp.audio.sounds import Samples
+from aasp.evaluate import vectors as module
+from aasp.evaluate.features import Running
+from aasp.evaluate.vectors import Wanted, vectors
+from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
+from aasp.model.encoder import EncoderConfig
+from aasp.pretrain import recipes
+from aasp.stems.conv import ConvConfig
+
+KEYS = [(2, "mean+std"), (1, "cls"), (2, "flat"), (2, "cls"), (0, "flat+std"), (1, "std")]
+
+
+def encoder(**settings: object) -> AudioEncoder:
+    torch.manual_seed(0)
+    size = EncoderConfig(width=8, depth=2, heads=2)
+    config = AudioEncoderConfig(stem=ConvConfig(), encoder=size, window_seconds=0.64, **settings)  # type: ignore[arg-type]
+    return AudioEncoder(config).eval()
+
+
+def noise(samples: int) -> np.ndarray:
+    random = np.random.default_rng(samples)
+    return (0.1 * random.standard_normal(samples) * np.linspace(0.1, 1, samples)).astype(np.float32)
+
+
+def said(model: AudioEncoder, wave: np.ndarray, wanted: Wanted) -> tuple:
+    def refuse(row: int, error: Exception) -> None:
+        raise error
+
+    (found,) = vectors(model, [Samples("it", wave, 16_000)], refuse, wanted, Running())
+    return found[0]
+
+
+# A step is 2 patches, 32 frames; a section of 4 takes 8 patches and hears 10: the recording ends in every place of one.
+@pytest.mark.parametrize("frames", [31, 64, 65, 128, 144, 160, 161, 256, 288, 293, 700])
+@pytest.mark.parametrize("layers", [(), (1, 2)])
+def test_a_long_recording_is_as_if_it_had_been_read_as_a_whole(
+    frames: int, layers: tuple, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, wave, wanted = encoder(), noise(240 + 160 * frames), Wanted(KEYS, True, layers)
+    whole, over_time = said(model, wave, wanted)
+    monkeypatch.setattr(module, "LONG_SECONDS", 0.1)
+    monkeypatch.setattr(module, "SECTION", 4)
+    clip, sections = said(model, wave, wanted)
+    np.testing.assert_allclose(clip, whole, atol=2e-6)
+    np.testing.assert_allclose(sections.vectors, over_time.vectors, atol=2e-6)
+    np.testing.assert_allclose(sections.seconds, over_time.seconds)
+
+
+def test_a_long_recording_s_own_vector_is_whitened_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, wave = encoder(vector=("1:mean", "2:cls"), whitened=3), noise(50_000)
+    assert model.whitening is not None
+    model.whitening.matrix.normal_()
+    whole, _ = said(model, wave, Wanted())
+    monkeypatch.setattr(module, "LONG_SECONDS", 0.1)
+    monkeypatch.setattr(module, "SECTION", 4)
+    clip, over_time = said(model, wave, Wanted())
+    assert clip.shape == (3,) and over_time is None
+    np.testing.assert_allclose(clip, whole, atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["auto", "bf16", "fp16"])
+@pytest.mark.parametrize("recipe", ["aasp_tiny", "eat_tiny"])
+def test_other_precisions_are_within_a_hundredth_of_fp32(recipe: str, precision: str) -> None:
+    torch.manual_seed(0)
+    model = AudioEncoder(recipes.get(recipe).model).eval()
+    seconds = np.arange(40_000) / 16_000
+    tone = 0.3 * np.sin(2 * np.pi * 440 * seconds) * (1 + np.sin(2 * np.pi * 7 * seconds)) / 2
+    waves = [noise(40_000), np.zeros(40_000, np.float32), tone.astype(np.float32), 1e-4 * noise(16_000)]
+    ask = {"model": model, "rate": 16_000, "layer": [2, 6], "pooling": ["mean", "std"]}
+    full = aasp.embed(waves, precision="fp32", **ask)  # type: ignore[arg-type]
+    half = aasp.embed(waves, precision=precision, **ask)  # type: ignore[arg-type]
+    assert half.dtype == np.float32 and np.isfinite(half).all()
+    cosine = (full * half).sum(1) / np.linalg.norm(full, axis=1) / np.linalg.norm(half, axis=1)
+    assert (1 - cosine).max() < 1e-2
+    assert precision == "auto" or not np.array_equal(full, half)
