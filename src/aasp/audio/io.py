@@ -80,8 +80,8 @@ def read(
         each.
 
     Raises:
-        AudioError: as `probe` does; also for NaN or infinite samples, for a start at or after the end, and for a channel
-            that the file has not.
+        AudioError: as `probe` does; also for NaN or infinite samples, for a start at or after the end, and for a
+            channel that the file has not.
         AaspError: `rate` or `seconds` is not positive, `start` is negative, or there is no such choice of channels.
     """
     if rate <= 0 or start < 0 or (seconds is not None and seconds <= 0):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -149,13 +150,16 @@ def batches(
     pooling: Pooling | None = None,
     batch: int = BATCH,
     show: Callable[[int], object] | None = None,
-) -> Iterator[tuple[list[int], Embeddings]]:
+    hear: Callable[[Tensor, Tensor], Any] | None = None,
+) -> Iterator[tuple[list[int], Any]]:
     """`embedded` where it may be that no sound can be used: all of them are then in `unusable`.
 
     Args:
         unusable: takes sounds that can't be used; or, if `strict`, the first of them raises.
         show: called with the number of sounds done.
+        hear: what is made of waveforms and their lengths; the encoder's `Embeddings` when left out.
     """
+    hear = hear or (lambda wave, lengths: encoder(wave, lengths, layers=layers, pooling=pooling))
     device = next(encoder.parameters()).device
     training = encoder.training
     encoder.eval()
@@ -166,7 +170,7 @@ def batches(
             wave, lengths, rows = _read(encoder, sounds, rows, unusable, strict)
             if rows:
                 with torch.inference_mode():
-                    found = encoder(wave.to(device), lengths, layers=layers, pooling=pooling)
+                    found = hear(wave.to(device), lengths)
                 yield rows, found
             done += len(rows)
             if show is not None:

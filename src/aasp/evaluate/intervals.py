@@ -83,6 +83,11 @@ class Interval:
         tell = lambda value: f"{100 * value:{sign}.1f}"
         return f"{tell(self.estimate)} [{span(self.low, self.high, tell)}]"
 
+    def plain(self, sign: str = "") -> str:
+        """The interval as `0.825 [0.781, 0.864]`, of what is no share; with a sign for differences."""
+        tell = lambda value: f"{value:{sign}.3g}"
+        return f"{tell(self.estimate)} [{span(self.low, self.high, tell)}]"
+
     def about(self) -> str:
         """How the interval was found, for a person: `95 %, bootstrap over 40 groups of clips`."""
         single = self.clusters == self.clips

@@ -119,7 +119,7 @@ class AudioEncoder(nn.Module):
             AaspError: a clip is shorter than one analysis window, holds NaN or infinite samples or such as are not in
                 -1..1 at all; wave or lengths are not what is asked for; or the pooling is unknown.
         """
-        mel_BTM, frames_B = self._heard(wave_BS, lengths_B)
+        mel_BTM, frames_B = self.mel(wave_BS, lengths_B)
         return self.embed(mel_BTM, None if lengths_B is None else frames_B, layers=layers, pooling=pooling)
 
     def embed(
@@ -171,8 +171,8 @@ class AudioEncoder(nn.Module):
     def over_time(self, wave_BS: Tensor, lengths_B: Tensor | None = None, *, hop: float | None = None) -> OverTime:
         """Vectors over time, at a finer hop than a patch where asked for.
 
-        The sound is read once for each step within a patch, begun that much later: a hop of a quarter of a patch, 0.04 s
-        of 0.16, costs four times what `forward` does. Every step reads a whole patch, so that neighbours overlap.
+        The sound is read once for each step within a patch, begun that much later: a hop of a quarter of a patch,
+        0.04 s of 0.16, costs four times what `forward` does. Every step reads a whole patch: neighbours overlap.
 
         Args:
             wave_BS, lengths_B: as in `forward`.
@@ -183,7 +183,7 @@ class AudioEncoder(nn.Module):
             AaspError: as `forward` does, or there is no such hop.
         """
         shifts(self, hop)  # before the long part
-        mel_BTM, frames_B = self._heard(wave_BS, lengths_B)
+        mel_BTM, frames_B = self.mel(wave_BS, lengths_B)
         return over_time(self, mel_BTM, frames_B, hop)
 
     def stream(self, window: float | None = None) -> EncoderStream:
@@ -217,8 +217,11 @@ class AudioEncoder(nn.Module):
         """Where the stem's tokens of a log-mel are: all of its grid, or patches of each sequence, shape (B, n)."""
         return Places(self.stem.grid(mel_BTM.shape[1]), index_Bn)
 
-    def _heard(self, wave_BS: Tensor, lengths_B: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Log-mel (B, T, M) and valid frames (B,) of waveforms that are as they should be."""
+    def mel(self, wave_BS: Tensor, lengths_B: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The front end alone: normalised log-mel (B, T, M), zero beyond each clip's end, and valid frames (B,).
+
+        Args, Raises: as `forward`.
+        """
         wave_BS, lengths_B = as_batch(wave_BS, lengths_B)
         precision = torch.promote_types(self.encoder.class_token.dtype, torch.float32)
         mel_BTM, frames_B = self.frontend(wave_BS.to(precision), lengths_B)

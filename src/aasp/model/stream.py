@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 class EncoderStream:
     """One sound, or several in step, of which vectors over time are had while it goes on.
 
-    What `stream(chunk)` and `stream.end()` return, one after the other, is what the encoder says of the whole sound over
-    time: windows of `window` seconds that overlap by half, and where two cover a time patch, their mean.
+    What `stream(chunk)` and `stream.end()` return, one after the other, is what the encoder says of the whole sound
+    over time: windows of `window` seconds that overlap by half, and where two cover a time patch, their mean.
 
     Args:
         encoder: the model, in evaluation mode.

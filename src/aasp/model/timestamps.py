@@ -1,6 +1,6 @@
 """Vectors over time at a finer hop than a patch: the clip is read again, each time begun a little later.
 
-Legend: B clips, T frames, M mel bins, G time steps, F subbands, D width; P frames of a patch, h frames from step to step.
+Legend: B clips, T frames, M mel bins, G time steps, F subbands, D width.
 Source: ours; the shifted windows of HEAR's and PANNs' wrappers, of the log-mel instead of the samples.
 """
 
