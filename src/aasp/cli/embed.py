@@ -37,6 +37,9 @@ class Embed:
     """File to write: .npz or .parquet."""
     frames: bool = False
     """Also write a vector for each time patch, and its centre in seconds."""
+    hop: float | None = None
+    """Seconds from vector to vector of --frames: a time patch, or a half or a quarter of it, at two or four times the
+    cost."""
     pooling: str | None = None
     """How a file's tokens become its vector: cls, mean, flat, mean+std or flat+std; the model's own way by default."""
     channels: str = "mean"
@@ -52,6 +55,8 @@ def run(argv: list[str]) -> int:
         raise AaspError(f"no such format: {out}; end it in .npz or .parquet")
     if not arguments.files:
         raise AaspError("no files to embed; name one or more after the model")
+    if arguments.hop is not None and not arguments.frames:
+        raise AaspError(f"--hop {arguments.hop:g} without --frames; add --frames")
     check_output(out, overwrite=arguments.overwrite)
 
     import numpy as np
@@ -68,7 +73,7 @@ def run(argv: list[str]) -> int:
     clips: dict[int, np.ndarray] = {}
     frames: dict[int, Timestamps] = {}
     with bar("embedding") as show:
-        for rows, found in embedded(encoder, sounds, pooling=pooling, progress=show):
+        for rows, found in embedded(encoder, sounds, pooling=pooling, hop=arguments.hop, progress=show):
             clips |= zip(rows, found.clip.cpu().numpy(), strict=True)
             if arguments.frames:
                 frames |= zip(rows, timestamps(found), strict=True)

@@ -40,7 +40,7 @@ def detection(arguments: Predict) -> Detection | None:
         name = "--format" if arguments.format is not None else "--overwrite"
         raise AaspError(f"{name} without --out; name the file to write by --out")
     if arguments.top is not None:
-        raise AaspError(f"--top {arguments.top} with {given[0]}: events are all that reach their threshold; leave it out")
+        raise AaspError(f"--top {arguments.top} with {given[0]}: events are all that reach a threshold; leave it out")
 
     from aasp.evaluate.events.detect import THRESHOLD, Detection
 

@@ -1,4 +1,4 @@
-"""Facts on the terminal: a heading and two columns, nothing cut off where the terminal is narrow."""
+"""Facts on the terminal: a heading and two columns, nothing cut off where the terminal is narrow; and `aasp show`."""
 
 from __future__ import annotations
 
@@ -24,6 +24,13 @@ def facts(heading: str, rows: Mapping[str, Any]) -> None:
         console.print(table)
     for line in lines.get().splitlines():
         print(line.rstrip())
+
+
+def run(argv: list[str]) -> int:
+    """`aasp show`, a picture of a sound."""
+    from aasp.cli.picture import run
+
+    return run(argv)
 
 
 def clock(seconds: float) -> str:

@@ -7,7 +7,7 @@ to the order given. n sounds, B clips of a batch, S samples, G time patches, D w
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from aasp.errors import AaspError
 from aasp.features.waves import LOUDEST
 from aasp.model.audio_encoder import AudioEncoder, Embeddings
 from aasp.model.pooling import POOLINGS, Pooling, pool
+from aasp.model.timestamps import over_time, shifts
 
 BATCH = 16
 PADDING = 0.1  # at most so much of a batch
@@ -119,6 +120,7 @@ def embedded(
     *,
     layers: bool = False,
     pooling: Pooling | None = None,
+    hop: float | None = None,
     batch: int = BATCH,
     skipped: list[Skipped] | None = None,
     progress: Progress | None = None,
@@ -127,12 +129,17 @@ def embedded(
 
     Args:
         layers, pooling: passed to the encoder.
+        hop: seconds between the vectors over time, `timestamps`, `seconds` and `valid`; a time patch when left out.
         encoder, sounds, batch, skipped, progress: as in `clip_features`.
     """
     unusable: list[Skipped] = []
     done = 0
     show = None if progress is None else lambda now: progress(now, len(sounds))
-    for rows, found in batches(encoder, sounds, unusable, skipped is None, layers, pooling, batch, show):
+    hear = None
+    if hop is not None:
+        shifts(encoder, hop)  # before the long part
+        hear = lambda wave, lengths: _finely(encoder, wave, lengths, hop, layers, pooling)
+    for rows, found in batches(encoder, sounds, unusable, skipped is None, layers, pooling, batch, show, hear):
         yield rows, found
         done += len(rows)
     if not done:
@@ -177,6 +184,16 @@ def batches(
                 show(done + len(unusable))
     finally:
         encoder.train(training)
+
+
+def _finely(
+    encoder: AudioEncoder, wave: Tensor, lengths: Tensor, hop: float, layers: bool, pooling: Pooling | None
+) -> Embeddings:
+    """What the encoder says of clips, its vectors over time so many seconds apart."""
+    mel, frames = encoder.mel(wave, lengths)
+    found = encoder.embed(mel, frames, layers=layers, pooling=pooling)
+    finer = over_time(encoder, mel, frames, hop, found)
+    return replace(found, timestamps=finer.vectors, seconds=finer.seconds, valid=finer.valid)
 
 
 def nothing_usable(unusable: Sequence[Skipped]) -> AaspError:

@@ -93,12 +93,20 @@ def seconds(encoder: AudioEncoder, by: Sequence[int], frames: int, device: torch
 
 
 def over_time(
-    encoder: AudioEncoder, mel_BTM: Tensor, frames_B: Tensor, hop: float | None = None
+    encoder: AudioEncoder,
+    mel_BTM: Tensor,
+    frames_B: Tensor,
+    hop: float | None = None,
+    whole: Embeddings | None = None,
 ) -> OverTime:
-    """Vectors over time of log-mels (B, T, M), of which `frames_B` (B,) are valid; see `AudioEncoder.over_time`."""
+    """Vectors over time of log-mels (B, T, M), of which `frames_B` (B,) are valid; see `AudioEncoder.over_time`.
+
+    What the encoder says of the clips as they are, `whole`, is not asked for again where it is known.
+    """
     by = shifts(encoder, hop)
     when = seconds(encoder, by, mel_BTM.shape[1], mel_BTM.device)
-    found = list(embed_shifted(encoder, mel_BTM, frames_B, by))
+    found = [] if whole is None else [whole]
+    found += embed_shifted(encoder, mel_BTM, frames_B, by[len(found) :])
     valid = interleaved([one.valid for one in found], len(when))
     vectors = interleaved([one.timestamps for one in found], len(when)) * valid[..., None]
     return OverTime(vectors, when, valid)
