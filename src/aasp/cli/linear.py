@@ -73,12 +73,12 @@ def run(argv: list[str]) -> int:
 
     from aasp.cli.linear_results import Scored, show_lead, show_scores, write_results
     from aasp.evaluate.probe import scores
-    from aasp.evaluate.protocol import Protocol
+    from aasp.evaluate.protocol import Preset, Protocol
     from aasp.evaluate.task import Task
     from aasp.model.audio_encoder import load
     from aasp.weights import model_hash
 
-    usual = "ridge" if arguments.task == "regression" else "evar"
+    usual: Preset = "ridge" if arguments.task == "regression" else "evar"
     if arguments.protocol is not None and (arguments.protocol == "ridge") != (usual == "ridge"):
         told = "numbers are read by ridge" if usual == "ridge" else "ridge reads numbers: add --task regression, or"
         raise AaspError(f"--protocol {arguments.protocol} with --task {arguments.task}: {told}; leave --protocol out")

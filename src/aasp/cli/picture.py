@@ -110,7 +110,7 @@ def _named(arguments: Show) -> tuple[str | None, str]:
     if given and not arguments.attention:
         raise AaspError(f"{given} without --attention; add --attention")
     if arguments.start < 0 or not arguments.seconds > 0:
-        raise AaspError(f"--start {arguments.start:g} --seconds {arguments.seconds:g}: no such part; give positive ones")
+        raise AaspError(f"--start {arguments.start:g} --seconds {arguments.seconds:g}: no such part; give others")
     return model, file
 
 

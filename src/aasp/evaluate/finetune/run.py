@@ -210,11 +210,11 @@ def train_round(
         if result.exit_code == 0:
             if machine.is_main_process:
                 best = load_classifier(run.model, machine.device)
-                found, over_time = _tested(best, sounds(round_.test), unusable)
+                found, more = _tested(best, sounds(round_.test), unusable)
             skipped = np.array(record.write_skipped(), dtype=str).reshape(-1, 2)
             if machine.is_main_process:
                 with atomic_write(predictions) as beside:
-                    np.savez(beside, rows=round_.test, probabilities=found, skipped=skipped, **over_time)
+                    np.savez(beside, rows=round_.test, probabilities=found, skipped=skipped, **more)  # type: ignore[arg-type]
     return result.exit_code
 
 
