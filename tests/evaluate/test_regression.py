@@ -107,7 +107,8 @@ def test_labels_that_are_no_numbers_are_named() -> None:
         labels = [("1",), (value,), ("3",)]
         with pytest.raises(AaspError, match=told):
             LabelledSet("s", "s.csv", ["0.wav", "1.wav", "2.wav"], labels, ["train"] * 3, ()).as_numbers()
-    for labels, told in (([("1",), ("1", "2")], "'1;2' of"), ([("1",), ()], "'none' of"), ([("1",)] * 2, "all 2 clips")):
+    wrong = {"'1;2' of": [("1",), ("1", "2")], "'none' of": [("1",), ()], "all 2 clips": [("1",)] * 2}
+    for told, labels in wrong.items():
         with pytest.raises(AaspError, match=told):
             LabelledSet("s", "s.csv", ["0.wav", "1.wav"], labels, ["train"] * 2, ()).as_numbers()
     with pytest.raises(AaspError, match="have the same number"):
@@ -154,7 +155,8 @@ def test_the_command_says_r2_and_mae_and_keeps_predictions(
     document = json.loads(out.read_text())
     record = document["records"][0]
     assert record["metric"] == "R2" and record["protocol"] == "ridge" and record["value"] > 0.8
-    assert f"R2 {record['value']:.3g} [" in said and "MAE" in said and "numbers: octave" in said and "%" not in said.split("95 %")[0]
+    assert f"R2 {record['value']:.3g} [" in said and "MAE" in said and "numbers: octave" in said
+    assert "%" not in said.partition("95 %")[0], "R2 is no share of clips"
     predictions = next(iter(document["predictions"].values()))
     assert len(predictions) == 8
     error = np.mean([abs(one["truth"] - one["predicted"][0]) for one in predictions])

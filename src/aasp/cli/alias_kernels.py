@@ -11,8 +11,8 @@ from typing import Any
 import tyro
 
 from aasp.cli.arguments import parse
+from aasp.cli.facts import facts
 from aasp.cli.progress import bar
-from aasp.cli.show import facts
 from aasp.errors import AaspError
 from aasp.files import atomic_write, check_output
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import tyro
 
 from aasp.cli.arguments import Settings, parse, set_threads, settings, stopping_with_75
+from aasp.cli.facts import clock, facts
 from aasp.cli.labelled import LabelledOptions
-from aasp.cli.show import clock, facts
 
 if TYPE_CHECKING:
     from aasp.evaluate.finetune.data import Finetuning

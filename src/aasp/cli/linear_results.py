@@ -11,7 +11,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from aasp.cli.show import facts
+from aasp.cli.facts import facts
 from aasp.config import fingerprint
 from aasp.datasets.labelled import LabelledSet
 from aasp.evaluate.intervals import Interval

@@ -13,8 +13,8 @@ import tyro
 
 from aasp.cli.arguments import parse
 from aasp.cli.events import as_json, detection, events_of, lines, output
+from aasp.cli.facts import facts
 from aasp.cli.progress import bar
-from aasp.cli.show import facts
 from aasp.errors import AaspError
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Literal
 import tyro
 
 from aasp.cli.arguments import parse
+from aasp.cli.facts import clock, facts
 from aasp.cli.progress import bar
-from aasp.cli.show import clock, facts
 from aasp.errors import AaspError
 
 if TYPE_CHECKING:

@@ -18,7 +18,13 @@ from aasp.evaluate.finetune.augment import AugmentConfig
 from aasp.evaluate.finetune.data import Finetuning, suited_to
 from aasp.evaluate.finetune.objective import FinetuneObjective
 from aasp.evaluate.finetune.over_time import (
-    Steps, by_segment, counted, packed, predictions_over_time, step_probabilities, unpacked,
+    Steps,
+    by_segment,
+    counted,
+    packed,
+    predictions_over_time,
+    step_probabilities,
+    unpacked,
 )  # fmt: skip
 from aasp.evaluate.finetune.predict import class_probabilities
 from aasp.evaluate.finetune.recipe import events as recipe_of_events
@@ -70,7 +76,7 @@ def test_targets_follow_the_crop() -> None:
 @pytest.mark.parametrize("norm", ["layer", "batch"])
 @pytest.mark.parametrize("pooling", ["mean", "flat"])
 @torch.inference_mode()
-def test_each_patch_is_read_by_itself_and_the_clip_is_its_likeliest_moment(layers: str, norm: str, pooling: str) -> None:
+def test_a_patch_is_read_by_itself_and_the_clip_is_its_likeliest_moment(layers: str, norm: str, pooling: str) -> None:
     model = classifier(layers=layers, norm=norm, encoder=replace(ENCODER, pooling=pooling))
     wave, lengths = noise(1.5, 2), torch.tensor([24_000, 9_000])
     found = model.over_time(wave, lengths)
@@ -103,7 +109,7 @@ def test_padding_changes_nothing_and_finer_steps_interleave() -> None:
 
 def test_a_pooling_without_moments_is_refused() -> None:
     for pooling in ("cls", "mean+std", "flat+std"):
-        with pytest.raises(AaspError, match=f"pooling {pooling.replace('+', '.')} has no vector of a single time patch"):
+        with pytest.raises(AaspError, match=f"pooling {pooling.replace('+', '.')} has no vector of a single"):
             classifier(encoder=replace(ENCODER, pooling=pooling))
 
 
@@ -217,7 +223,7 @@ def test_files_are_told_step_by_step_in_order(tones: LabelledSet, tmp_path: Path
         assert np.array_equal(one.windows[1:, 0], one.windows[:-1, 1]), "side by side"
         assert np.diff(one.windows[1:-1], axis=1) == pytest.approx(0.08)
         assert one.probabilities == pytest.approx(one.over_time.max(axis=0))
-    alone = [list(predictions_over_time([model], sounds[:1], hop=0.08, skipped=[]))[0] for model in models]
+    alone = [next(predictions_over_time([model], sounds[:1], hop=0.08, skipped=[])) for model in models]
     assert found[0].over_time == pytest.approx((alone[0].over_time + alone[1].over_time) / 2)
 
 
