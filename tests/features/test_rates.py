@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from aasp.cli.main import main
 from aasp.errors import AaspError
 from aasp.features.logmel import RATES, LogMel, LogMelConfig, mel_filterbank
 from aasp.model.audio_encoder import AudioEncoder
+from aasp.model.encoder import EncoderConfig
 from aasp.pretrain import recipes
 
 
@@ -118,3 +120,29 @@ def test_the_statistics_of_another_rate_are_pasted_as_ever(tmp_path: Path, capsy
     assert "(kaldi, 32,000 Hz)" in said
     assert main(["stats", str(tmp_path), "--preset", "htk80", "--rate", "8000"]) == 2
     assert "--rate 8000 with --preset htk80" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("rate", [8_000, 48_000])
+def test_a_model_of_another_rate_is_used_as_any_other(
+    rate: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.manual_seed(0)
+    size = EncoderConfig(width=8, depth=1, heads=2)
+    encoder = AudioEncoder(replace(recipes.get(f"aasp_tiny_{rate // 1000}k").model, encoder=size)).eval()
+    encoder.save(tmp_path / "model")
+    names = [str(tmp_path / f"{native}.wav") for native in (8_000, 44_100, 96_000)]
+    for name, native in zip(names, (8_000, 44_100, 96_000), strict=True):
+        soundfile.write(name, tone(700, native), native)
+    out = tmp_path / "x.npz"
+    assert main(["embed", str(tmp_path / "model"), *names, "--out", str(out)]) == 0
+    with np.load(out) as file, torch.inference_mode():
+        for name, embedding in zip(names, file["embedding"], strict=True):
+            expected = encoder(torch.from_numpy(read(name, rate=rate))[None]).clip[0]
+            assert np.abs(embedding - expected.numpy()).max() < 1e-4
+    high = str(tmp_path / "bat.wav")
+    soundfile.write(high, tone(30_000, 96_000), 96_000)
+    capsys.readouterr()
+    assert main(["embed", str(tmp_path / "model"), high, names[0], "--out", str(tmp_path / "y.npz")]) == 2
+    told = capsys.readouterr().err
+    assert f"bat.wav: its sound lies above {rate // 2:,} Hz" in told and told.count("\n") == 1
+    assert not (tmp_path / "y.npz").exists()

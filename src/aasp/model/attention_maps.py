@@ -37,6 +37,7 @@ def attention_maps(encoder: AudioEncoder, mel_TM: Tensor) -> Tensor:
         AaspError: the encoder's attention is a part of somebody's own, which says nothing of its weights.
     """
     blocks = [block.attention for block in encoder.encoder.blocks]  # type: ignore[union-attr]
+    ours = [one for one in blocks if isinstance(one, Attention)]
     other = next((one for one in blocks if not isinstance(one, Attention)), None)
     if other is not None:
         raise AaspError(f"attention {type(other).__name__} tells no weights; maps are drawn of attention=full only")
@@ -48,7 +49,7 @@ def attention_maps(encoder: AudioEncoder, mel_TM: Tensor) -> Tensor:
     total = torch.zeros(len(blocks), encoder.config.encoder.heads, columns, subbands)
     reads = torch.zeros(columns, 1)
     for first in range(0, max(1, columns - hop), hop):
-        with _looking(blocks) as seen:
+        with _looking(ours) as seen:
             encoder.encode(mel_BTM[:, first * patch : (first + window) * patch])
         weights_LHN = torch.stack(seen)
         weights_LHN = weights_LHN / weights_LHN.mean(-1, keepdim=True)
