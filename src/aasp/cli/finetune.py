@@ -133,7 +133,7 @@ def _tell(arguments: Finetune, asked: Finetuning, outcome: Outcome) -> None:
         probabilities=result.probabilities,
         rounds=result.rounds,
         names=[describe(data.sounds[row]) for row in result.test],
-        score=next(iter(scores.values())),
+        score=scores[result.metric],
         history=[learning(folder) for folder in outcome.folders],
         facts={name: text for name, text in told.items() if text is not None},
     )

@@ -254,3 +254,11 @@ def test_an_event_that_the_model_can_not_hear_is_named(tones: LabelledSet) -> No
     high = [[replace(one, low_hz=9_000.0, high_hz=12_000.0) for one in ones] for ones in tones.events]
     with pytest.raises(AaspError, match=r"\.wav: '(low|high)' from .* s: at 9000 to 12000 Hz, of which a model that"):
         Finetuning(encoder(), "enc", replace(tones, events=high), RECIPE)
+
+
+def test_an_event_after_its_sound_has_ended_is_named(tones: LabelledSet, tmp_path: Path) -> None:
+    assert tones.events is not None
+    late = [[Event("0.wav", 250.0, 900.0, "low")], *tones.events[1:]]  # milliseconds
+    with pytest.raises(AaspError, match=r"0.wav: 'low' begins at 250 s, and the sound is 2 s long"):
+        finetune(Finetuning(encoder(), "enc", replace(tones, events=late), RECIPE), tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -29,7 +29,7 @@ from aasp.evaluate.finetune.objective import FinetuneObjective, fit_head
 from aasp.evaluate.finetune.over_time import by_segment, packed, step_probabilities
 from aasp.evaluate.finetune.predict import class_probabilities
 from aasp.evaluate.finetune.results import PREDICTIONS, VALIDATION, Outcome, gathered, history
-from aasp.evaluate.finetune.targets import Targets, moments
+from aasp.evaluate.finetune.targets import Targets, check_within, moments
 from aasp.evaluate.probe import rank
 from aasp.evaluate.task import Round, Task
 from aasp.files import atomic_write
@@ -69,6 +69,7 @@ def finetune(
     """
     machine = engine.accelerator()
     labelled, seconds = measured(asked.labelled)
+    check_within(labelled, seconds)
     asked = replace(asked, labelled=labelled)
     task = Task.of(labelled, choose="held_out", seed=asked.recipe.seed)
     folders = _folders(Path(out), task)

@@ -9,13 +9,30 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from aasp.audio.sounds import describe
 from aasp.datasets.events import Event
+from aasp.datasets.labelled import LabelledSet
+from aasp.errors import AaspError
 from aasp.model.audio_classifier import AudioClassifierConfig
 
 
 def moments(y: np.ndarray) -> tuple[float, float]:
     """Mean and deviation of the numbers that are trained on: what a model tells is told in these."""
     return float(y.mean()), float(y.std()) or 1.0
+
+
+def check_within(labelled: LabelledSet, seconds: np.ndarray) -> None:
+    """See that no event begins after its sound has ended: it is another sound's, or its times are in another unit.
+
+    Raises:
+        AaspError: one does.
+    """
+    events = labelled.events or [()] * len(labelled)
+    for sound, length, ones in zip(labelled.sounds, seconds, events, strict=True):
+        late = next((one for one in ones if one.start >= length), None)
+        if late is not None:
+            told = f"{late.label!r} begins at {late.start:g} s, and the sound is {length:.4g} s long"
+            raise AaspError(f"{describe(sound)}: {told}; correct its table, whose times are seconds")
 
 
 class Targets:
