@@ -192,9 +192,11 @@ def test_the_loss_is_the_squared_error_in_deviations() -> None:
 def test_what_has_no_meaning_for_numbers_is_refused() -> None:
     encoder, labelled = AudioEncoder(ENCODER), numbers()
     recipe = suited_to(labelled, 192)
-    assert (recipe.name, recipe.loss, recipe.label_smoothing) == ("tiny", "squared", 0.0)
+    assert (recipe.name, recipe.loss, recipe.label_smoothing) == ("numbers", "squared", 0.0)
+    large = suited_to(labelled, 768)
+    assert (large.name, large.loss, large.label_smoothing) == ("clips", "squared", 0.0)
     for change, told in (
-        ({"loss": "softmax"}, "labels are numbers, and recipe tiny has loss softmax; add --set loss=squared"),
+        ({"loss": "softmax"}, "labels are numbers, and recipe numbers has loss softmax; add --set loss=squared"),
         ({"head": "probe"}, "head=probe has no meaning"),
         ({"sampling": "balanced"}, "sampling=balanced has no meaning"),
         ({"label_smoothing": 0.1}, "label_smoothing=0.1 has no meaning"),

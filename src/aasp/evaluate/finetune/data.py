@@ -171,8 +171,10 @@ def suited_to(labelled: LabelledSet, width: int) -> FinetuneRecipe:
     """The recipe that a set and an encoder's width call for."""
     if labelled.events is not None:
         return recipes.events()
-    recipe = suited(labelled.name, width, labelled.multilabel)
-    return recipe if labelled.values is None else replace(recipe, loss="squared", label_smoothing=0.0)
+    if labelled.values is not None:
+        whole = replace(clips(), loss="squared", label_smoothing=0.0)
+        return recipes.numbers() if width <= SMALL_WIDTH else whole
+    return suited(labelled.name, width, labelled.multilabel)
 
 
 def suited(benchmark: str, width: int, multilabel: bool) -> FinetuneRecipe:
