@@ -63,11 +63,11 @@ def test_whole_panels_have_no_fault(tmp_path: Path) -> None:
 
 
 BROKEN = {
-    "broken picture: <img src=\"data": '<img src="data:image/png;base64,AAAA" alt="">',
-    "broken picture: <img src=\"gone": '<img src="gone.png" alt="">',
+    'broken picture: <img src="data': '<img src="data:image/png;base64,AAAA" alt="">',
+    'broken picture: <img src="gone': '<img src="gone.png" alt="">',
     "empty drawing: <svg": '<svg viewBox="0 0 10 10" style="width: 0"></svg>',
-    "broken sound: <audio controls=\"\" src": '<audio controls src="data:audio/flac;base64,AAAA"></audio>',
-    "broken sound: <audio controls=\"\"></audio>": "<audio controls></audio>",
+    'broken sound: <audio controls="" src': '<audio controls src="data:audio/flac;base64,AAAA"></audio>',
+    'broken sound: <audio controls=""></audio>': "<audio controls></audio>",
     "scrolls sideways: ": "<table style='width: 500px'><tr><td>wide</td></tr></table>",
     "text of 8.0 px: small": '<p style="font-size: 8px">small</p>',
     "text of 6.0 px: tiny": '<svg viewBox="0 0 656 40" style="width: 328px; font-size: 12px"><text>tiny</text></svg>',

@@ -76,6 +76,26 @@ def test_what_is_written_is_what_the_model_says(
             np.testing.assert_allclose(found["seconds"][row], expected.seconds)
 
 
+def test_a_finer_hop_has_as_many_vectors_more(
+    model: Path, files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "x.npz"
+    assert main(["embed", str(model), *files, "--frames", "--hop", "0.04", "--out", str(out)]) == 0
+    found, encoder = contents(out), load(model)
+    for row, path in enumerate(files):
+        with torch.no_grad():
+            expected = encoder.over_time(torch.from_numpy(read(path))[None], hop=0.04)
+            clip = encoder(torch.from_numpy(read(path))[None]).clip[0]
+        np.testing.assert_allclose(found["frames"][row], expected.vectors[0], atol=1e-5)
+        np.testing.assert_allclose(found["seconds"][row], expected.seconds)
+        np.testing.assert_allclose(found["embedding"][row], clip, atol=1e-5)
+    capsys.readouterr()
+    for more, told in (([], "--hop 0.04 without --frames"), (["--frames"], "time steps are 0.16, 0.08, 0.04 s")):
+        hop = "0.04" if not more else "0.03"
+        assert main(["embed", str(model), *files, *more, "--hop", hop, "--out", str(tmp_path / "y.npz")]) == 2
+        assert told in capsys.readouterr().err and not (tmp_path / "y.npz").exists()
+
+
 def test_arrays_have_the_stated_shapes(model: Path, files: list[str], tmp_path: Path) -> None:
     assert main(["embed", str(model), *files, "--out", str(tmp_path / "x.npz")]) == 0
     with np.load(tmp_path / "x.npz", allow_pickle=False) as arrays:

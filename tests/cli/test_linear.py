@@ -78,9 +78,7 @@ def shown(capsys: pytest.CaptureFixture[str], *argv: object) -> str:
 
 
 @pytest.mark.parametrize("protocol", ["evar", "logistic", "knn"])
-def test_a_split(
-    protocol: str, model: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_split(protocol: str, model: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path, out = index(label=pitch, split=part, take=lambda i: i // 3), tmp_path / "x.json"
     more = ["--seeds", 1, "--lr", 0.03] if protocol == "evar" else []
     text = shown(capsys, model, *asked(path, protocol=protocol), "--group", "take", "--out", out, *more)

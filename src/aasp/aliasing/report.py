@@ -57,9 +57,7 @@ def tell(folder: Path) -> str:
                 f"{file}: not as this version of aasp writes it ({type(error).__name__}: {error}); measure it anew "
                 "with --overwrite"
             ) from error
-    return page(
-        eyebrow="aasp alias", title=TITLE, lead=LEAD, answers=answers, sections=sections, facts=_merged(facts)
-    )
+    return page(eyebrow="aasp alias", title=TITLE, lead=LEAD, answers=answers, sections=sections, facts=_merged(facts))
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -89,5 +87,7 @@ def _merged(facts: Mapping[str, str]) -> dict[str, str]:
     if len(software) > 1:
         return dict(facts)
     commands = {term: description for term, description in facts.items() if not term.endswith("software")}
-    return {**{term.removesuffix(", command"): description for term, description in commands.items()},
-            "Software": software.pop()}
+    return {
+        **{term.removesuffix(", command"): description for term, description in commands.items()},
+        "Software": software.pop(),
+    }

@@ -23,6 +23,8 @@ __all__ = ["EXTENSIONS", "AudioError", "AudioInfo", "probe", "read"]
 
 # Input samples on each side of a window, counted at the lower of the two rates: soxr HQ's taps reach about 70.
 _MARGIN = 160
+# A sound that loses so many dB in being resampled lies above what is heard at the wanted rate: bats, whistles.
+_UNHEARD_DB = 40.0
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ def read(
     start: float = 0.0,
     seconds: float | None = None,
     channels: Channels = "mean",
+    to_be_heard: bool = False,
 ) -> np.ndarray:
     """Decode a file, or a window of it, at the wanted rate.
 
@@ -70,6 +73,7 @@ def read(
         seconds: its length; None reads to the end.
         channels: what becomes of several channels (`aasp.audio.channels`): their mean, the first, the loudest of the
             whole file, one by its number from 1 on, or each of them.
+        to_be_heard: refuse a sound of which nothing lies below half the wanted rate, rather than return silence.
 
     Returns:
         float32 (samples,): `round(seconds * rate)` samples, fewer where the file ends earlier; (channels, samples) for
@@ -103,8 +107,10 @@ def read(
         meeting = max(0, first * native // rate - margin) // (native // shared)
         begin, end = meeting * (native // shared), min(frames, math.ceil(last * native / rate) + margin)
         offset = first - meeting * (rate // shared)
-        wave = _decode(name, track, begin, end, channels)
-        wave = soxr.resample(wave.T, native, rate).T
+        decoded = _decode(name, track, begin, end, channels)
+        wave = soxr.resample(decoded.T, native, rate).T
+        if to_be_heard and native > rate:
+            _check_heard(name, decoded, wave, rate)
         return np.ascontiguousarray(wave[..., offset : offset + last - first])
 
 
@@ -124,3 +130,11 @@ def _decode(path: str, track: Track, begin: int, end: int, channels: Channels) -
     if not np.isfinite(wave).all():
         raise AudioError(path, "NaN or infinite samples", "set them to zero (numpy.nan_to_num) and save it again")
     return wave
+
+
+def _check_heard(path: str, decoded: np.ndarray, resampled: np.ndarray, rate: int) -> None:
+    """Refuse a sound that would be silence at a lower rate, and whose embedding would be that of silence."""
+    before, after = (float(np.mean(np.square(wave, dtype=np.float64))) for wave in (decoded, resampled))
+    if after < before * 10 ** (-_UNHEARD_DB / 10):
+        reason = f"its sound lies above {rate / 2:,.0f} Hz, of which nothing is heard at a rate of {rate:,} Hz"
+        raise AudioError(path, reason, "take a model of a higher rate (`aasp recipes`), or leave it out")

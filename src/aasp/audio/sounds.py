@@ -126,17 +126,19 @@ def read_sound(sound: Sound, *, rate: int = 16_000, start: float = 0.0, seconds:
     A part equals the same slice of the whole, as `aasp.audio.io.read` has it.
 
     Raises:
-        AudioError: a file can't be used, or the part begins outside the sound.
+        AudioError: a file can't be used, nothing of it lies below half the rate, so that a model of that rate would
+            take it for silence, or the part begins outside the sound.
     """
     if isinstance(sound, str):
-        return read(sound, rate=rate, start=start, seconds=seconds)
+        return read(sound, rate=rate, start=start, seconds=seconds, to_be_heard=True)
     if isinstance(sound, Recording):
-        return read(sound.path, rate=rate, start=start, seconds=seconds, channels=sound.channels)
+        window = dict(start=start, seconds=seconds, channels=sound.channels)
+        return read(sound.path, rate=rate, to_be_heard=True, **window)  # type: ignore[arg-type]
     if isinstance(sound, Excerpt):
         first, last = _window(sound, round(sound.seconds * rate), rate, start, seconds)
         begin = round(sound.start * rate) + first  # in samples: the rounding of a sum is not the sum of two roundings
-        length = (last - first) / rate
-        return read(sound.path, rate=rate, start=begin / rate, seconds=length, channels=sound.channels)
+        window = dict(start=begin / rate, seconds=(last - first) / rate, channels=sound.channels)
+        return read(sound.path, rate=rate, to_be_heard=True, **window)  # type: ignore[arg-type]
     if isinstance(sound, Samples):
         wave = resampled(sound.wave, sound.rate, rate)
         first, last = _window(sound, len(wave), rate, start, seconds)

@@ -11,10 +11,10 @@ from typing import Any
 import tyro
 
 from aasp.cli.arguments import parse
+from aasp.cli.facts import facts
 from aasp.cli.inputs import check_files, check_order
 from aasp.cli.progress import bar
 from aasp.cli.running import DeviceOptions
-from aasp.cli.show import facts
 from aasp.errors import AaspError
 from aasp.files import atomic_write, check_output
 

@@ -75,9 +75,7 @@ def run(argv: list[str]) -> int:
 
     subjects = _open(arguments)
     nyquist(subjects, arguments.seconds)  # before the long part, so that complaints come at once
-    manifest, unusable = Manifest.open(
-        arguments.data, path_column=arguments.path_column, channels=arguments.channels
-    )
+    manifest, unusable = Manifest.open(arguments.data, path_column=arguments.path_column, channels=arguments.channels)
     for note in manifest.notes:
         print(note, file=sys.stderr)
     columns = {name: manifest.column(name) for name in (arguments.label, arguments.group) if name is not None}

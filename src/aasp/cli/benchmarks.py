@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 from aasp.cli.arguments import parse
+from aasp.cli.facts import facts
 from aasp.cli.progress import bar
-from aasp.cli.show import facts
 from aasp.errors import AaspError
 from aasp.files import check_output
 

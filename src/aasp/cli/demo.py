@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from aasp.cli.arguments import parse
-from aasp.cli.show import clock
+from aasp.cli.facts import clock
 from aasp.cli.stages import Bar, Stages
 from aasp.errors import AaspError
 from aasp.files import atomic_write

@@ -41,6 +41,9 @@ class Embed(VectorOptions, RunningOptions):
     """File to write: .npz or .parquet."""
     frames: bool = False
     """Also write a vector for each time patch, and its centre in seconds."""
+    hop: float | None = None
+    """Seconds from vector to vector of --frames: a time patch, or a half or a quarter of it, at two or four times the
+    cost."""
     channels: str = "mean"
     """Of files of several: their mean, first, loudest, a channel's number from 1 on, or each, a vector a channel."""
     path_column: str | None = None
@@ -57,6 +60,10 @@ def run(argv: list[str]) -> int:
     arguments = parse(Embed, argv, prog="aasp embed")
     if not arguments.words:
         raise AaspError(f"nothing to embed: {line('embed', 'dog.wav', '--out', 'embeddings.npz')}")
+    if arguments.hop is not None and not arguments.frames:
+        raise AaspError(f"--hop {arguments.hop:g} without --frames; add --frames")
+    if arguments.hop is not None and arguments.layer:
+        raise AaspError(f"--hop {arguments.hop:g} with --layer: finer vectors are of the last layer; leave out one")
     out = _output(arguments, argv)
     model, files = model_and_files(arguments.words, "embed", argv)
     set_threads(arguments.threads)
@@ -76,7 +83,7 @@ def run(argv: list[str]) -> int:
     encoder = load(model, arguments.place())
     keys = asked_keys(encoder, arguments.layer, arguments.pooling)
     found = find_sounds(files, channels, arguments.path_column)
-    wanted = Wanted(keys, arguments.frames, arguments.layer if arguments.frames else ())
+    wanted = Wanted(keys, arguments.frames, arguments.layer if arguments.frames else (), arguments.hop)
     with bar("embedding") as show:
         written = stream(
             encoder,

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import tyro
 
 from aasp.cli.arguments import Settings, parse, set_threads, settings, stopping_with_75
+from aasp.cli.facts import clock, facts
 from aasp.cli.inputs import check_models
 from aasp.cli.labelled import LabelledOptions
 from aasp.cli.running import DeviceOptions
-from aasp.cli.show import clock, facts
 
 if TYPE_CHECKING:
     from aasp.evaluate.finetune.data import Finetuning
@@ -88,7 +88,7 @@ def _finetune(arguments: Finetune) -> int:
 def _asked(arguments: Finetune, labelled: Any) -> Finetuning:
     from aasp.config import with_fields
     from aasp.evaluate.finetune import recipe as recipes
-    from aasp.evaluate.finetune.data import Finetuning, suited
+    from aasp.evaluate.finetune.data import Finetuning, suited_to
     from aasp.model.audio_encoder import load
     from aasp.model.folder import find, read_config
 
@@ -97,10 +97,7 @@ def _asked(arguments: Finetune, labelled: Any) -> Finetuning:
     if known is not None:
         print(f"{arguments.model}: a classifier of {len(known)} classes; its encoder is taken, the head is a new one")
     width = encoder.config.encoder.width
-    if arguments.recipe is None:
-        recipe = suited(labelled.name, width, labelled.multilabel)
-    else:
-        recipe = recipes.get(arguments.recipe)
+    recipe = suited_to(labelled, width) if arguments.recipe is None else recipes.get(arguments.recipe)
     fields = settings(arguments.set, steps=arguments.steps, seed=arguments.seed, train=arguments.train)
     recipe = with_fields(recipe, fields)
     return Finetuning(encoder, arguments.model, labelled, recipe, arguments.scratch)
@@ -109,24 +106,31 @@ def _asked(arguments: Finetune, labelled: Any) -> Finetuning:
 def _tell(arguments: Finetune, asked: Finetuning, outcome: Outcome) -> None:
     """Write results and report, and say the scores."""
     from aasp.audio.sounds import describe
+    from aasp.cli.linear_results import told as told_score
     from aasp.evaluate.finetune.results import learning, minutes, write_results
     from aasp.report.classification import ClassificationReport, write_classification_report
 
     result, task, data = outcome.result, outcome.task, outcome.labelled
     assert result is not None
     scores = write_results(arguments.out / "results.json", asked, outcome)
+    plain = task.regression
     parts = zip(task.rounds, result.round_scores(), strict=True)
     heading = f"{arguments.model} {'from scratch' if asked.scratch else 'fine-tuned'} on {data.name}"
     trained = clock(60 * sum(map(minutes, outcome.folders)))
     told = {
-        **{name: f"{one.percent()} %" for name, one in scores.items()},
+        **{name: told_score(one, plain) for name, one in scores.items()},
         "interval": next(iter(scores.values())).about(),
-        "parts": ", ".join(f"{round_.name}: {100 * value:.1f}" for round_, value in parts),
-        "clips": f"{len(result.test):,} scored, {len(task.classes)} classes",
+        "parts": ", ".join(f"{r.name}: {f'{value:.3g}' if plain else f'{100 * value:.1f}'}" for r, value in parts),
+        "clips": f"{len(result.test):,} scored, "
+        + (f"numbers: {task.classes[0]}" if plain else f"{len(task.classes)} classes"),
         "training": f"{asked.recipe.name}, {asked.recipe.steps:,} steps, {trained}",
         "missing": f"{len(data.missing):,} clips" if data.missing else None,
         "note": "; ".join(task.notes) or None,
     }
+    written = [str(arguments.out / "results.json")]
+    if plain:  # the page is of classes
+        facts(heading, {**told, "written": written})
+        return
     report = ClassificationReport(
         title=heading,
         classes=task.classes,
@@ -134,10 +138,10 @@ def _tell(arguments: Finetune, asked: Finetuning, outcome: Outcome) -> None:
         probabilities=result.probabilities,
         rounds=result.rounds,
         names=[describe(data.sounds[row]) for row in result.test],
-        score=next(iter(scores.values())),
+        score=scores[result.metric],
         history=[learning(folder) for folder in outcome.folders],
         facts={name: text for name, text in told.items() if text is not None},
     )
     write_classification_report(arguments.out / "report.html", report)
-    written = [str(arguments.out / name) for name in ("results.json", "report.html")]
+    written.append(str(arguments.out / "report.html"))
     facts(heading, {**told, "written": written})

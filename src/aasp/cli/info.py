@@ -12,8 +12,8 @@ from typing import Any
 import tyro
 
 from aasp.cli.arguments import parse
+from aasp.cli.facts import clock, facts
 from aasp.cli.inputs import line
-from aasp.cli.show import clock, facts
 from aasp.config import flat
 from aasp.errors import AaspError
 

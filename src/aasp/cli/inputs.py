@@ -190,9 +190,7 @@ class Found:
     chosen: bool = False
 
 
-def find_sounds(
-    files: Sequence[str], channels: Channels, path_column: str | None = None, ending: bool = True
-) -> Found:
+def find_sounds(files: Sequence[str], channels: Channels, path_column: str | None = None, ending: bool = True) -> Found:
     """Every sound that is named: files themselves, those below folders in sorted order, those of manifests.
 
     What is hidden, or repeated, is said on stderr.

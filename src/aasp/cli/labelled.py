@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from aasp.datasets.labelled import LabelledSet
@@ -26,6 +26,11 @@ class LabelledOptions:
     """Column of train, valid (optional) and test; or of folds, each tested once."""
     group: str | None = None
     """Column of what clips have in common (recording, speaker, instrument): kept together, and drawn by intervals."""
+    events: Path | None = None
+    """Table of events, or a folder of them (csv, parquet, Raven, Audacity, DCASE), of the sounds of --root or --index:
+    what is heard when. --label is then its column of labels where that has an unusual name."""
+    task: Literal["classes", "regression"] = "classes"
+    """classes, or regression: labels are numbers, to be told rather than classified."""
     allow_missing: bool = False
     """Go on although files of the index are not there; they are counted in the result."""
     path_column: str | None = None
@@ -52,4 +57,6 @@ class LabelledOptions:
             missing_list=missing_list,
             path_column=self.path_column,
             channels=self.channels,
+            events=self.events,
+            numbers=self.task == "regression",
         )

@@ -34,14 +34,15 @@ class Linear(LabelledOptions, RunningOptions):
     evar, as the field does: standardise, train one linear layer by Adam, stop early on the valid part (a tenth of
     train, in whole groups, where there is none), three seeds. logistic: logistic regression; layer, pooling and penalty
     chosen on the valid part (of folds, the next one), refitted on train and valid. knn: a vote of the nearest
-    neighbours, chosen likewise. The test part is scored once. Intervals are 95 % bootstraps over groups and seeds;
+    neighbours, chosen likewise. ridge, of numbers (--task regression): ridge regression, chosen likewise; R² and mean
+    absolute error. The test part is scored once. Intervals are 95 % bootstraps over groups and seeds;
     further models are compared with the first, paired.
     """
 
     models: tyro.conf.Positional[tuple[str, ...]]
     """Folders of models or of runs, or models on the hub."""
-    protocol: Literal["evar", "logistic", "knn"] = "evar"
-    """What reads the embeddings, and what is chosen."""
+    protocol: Literal["evar", "logistic", "knn", "ridge"] | None = None
+    """What reads the embeddings, and what is chosen: evar when left out, ridge with --task regression."""
     seeds: int | None = None
     """Repeats: of EVAR's training, and of the held-out tenth. 3 for evar, else 1."""
     layer: tuple[str, ...] = ()
@@ -79,12 +80,16 @@ def run(argv: list[str]) -> int:
 
     from aasp.cli.linear_results import Scored, show_lead, show_scores, write_results
     from aasp.evaluate.probe import scores
-    from aasp.evaluate.protocol import Protocol
+    from aasp.evaluate.protocol import Preset, Protocol
     from aasp.evaluate.task import Task
     from aasp.model.audio_encoder import load
     from aasp.weights import model_hash
 
-    protocol = Protocol.of(arguments.protocol, arguments.layer, arguments.pooling, arguments.lr)
+    usual: Preset = "ridge" if arguments.task == "regression" else "evar"
+    if arguments.protocol is not None and (arguments.protocol == "ridge") != (usual == "ridge"):
+        told = "numbers are read by ridge" if usual == "ridge" else "ridge reads numbers: add --task regression, or"
+        raise AaspError(f"--protocol {arguments.protocol} with --task {arguments.task}: {told}; leave --protocol out")
+    protocol = Protocol.of(arguments.protocol or usual, arguments.layer, arguments.pooling, arguments.lr)
     listed = Path("missing.csv") if arguments.out is None else arguments.out.with_suffix(".missing.csv")
     labelled = arguments.open(listed)
     encoders = [load(model, place) for model in arguments.models]

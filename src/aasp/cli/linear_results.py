@@ -11,7 +11,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from aasp.cli.show import facts
+from aasp.cli.facts import facts
 from aasp.config import fingerprint
 from aasp.datasets.labelled import LabelledSet
 from aasp.evaluate.intervals import Interval
@@ -47,20 +47,23 @@ def show_scores(protocol: Protocol, labelled: LabelledSet, scored: Scored, skipp
     """Print the scores with their intervals, and what every round chose."""
     task, first = scored.tasks[0], scored.results[0]
     seeds = len(scored.each)
-    spread = f"{_percents(scored.each)}; deviation {100 * np.std(scored.each, ddof=1):.1f}" if seeds > 1 else None
+    deviation = float(np.std(scored.each, ddof=1)) if seeds > 1 else 0.0
+    apart = f"{deviation:.3f}" if task.regression else f"{100 * deviation:.1f}"
+    spread = f"{_scores(scored.each, task.regression)}; deviation {apart}" if seeds > 1 else None
+    said = f"{len(first.test):,} scored of {len(task.y):,}"
     facts(
         f"{scored.model} on {labelled.name}, protocol {protocol.preset}",
         {
-            **{name: f"{one.percent()} %" for name, one in scored.scores.items()},
+            **{name: told(one, task.regression) for name, one in scored.scores.items()},
             "seeds": spread,
             "interval": next(iter(scored.scores.values())).about(),
-            "clips": f"{len(first.test):,} scored of {len(task.y):,}, {len(task.classes)} classes",
+            "clips": f"{said}, {f'numbers: {task.classes[0]}' if task.regression else f'{len(task.classes)} classes'}",
             "note": scored.notes or None,
             "skipped": f"{skipped:,}" if skipped else None,
         },
     )
     table = Table(box=None, pad_edge=False, padding=(0, 2))
-    settings = [name for name in first.chosen[0].setting if name in ("C", "k", "epoch")]
+    settings = [name for name in first.chosen[0].setting if name in ("C", "k", "epoch", "ridge")]
     for name in ("  part", "layer", "pooling", *settings, "valid", "test"):
         table.add_column(name, justify="left" if name in ("  part", "pooling") else "right")
     by_round = zip(task.rounds, *(zip(r.chosen, r.round_scores(), strict=True) for r in scored.results), strict=True)
@@ -70,16 +73,23 @@ def show_scores(protocol: Protocol, labelled: LabelledSet, scored: Scored, skipp
             f"  {r.name}",
             *(_joined(dict.fromkeys(one.key[i] for one in chosen)) for i in (0, 1)),
             *(_joined(one.setting[name] for one in chosen) for name in settings),
-            _percents(one.valid_scores[one.key] for one in chosen),
-            _percents(value for _, value in seeds_of),
+            _scores((one.valid_scores[one.key] for one in chosen), task.regression),
+            _scores((value for _, value in seeds_of), task.regression),
         )
     Console(highlight=False).print(table)
 
 
+def told(one: Interval, plain: bool) -> str:
+    """A score with its interval: a share in per cent, R² and errors as they are."""
+    return one.plain() if plain else f"{one.percent()} %"
+
+
 def show_lead(ours: Scored, theirs: Scored, lead: Mapping[str, Interval]) -> None:
     """Print the paired differences of two models."""
+    plain = ours.results[0].regression
     points = {
-        name: f"{one.percent('+')} points" + ("" if one.excludes_zero() else ", no clear difference")
+        name: (one.plain("+") if plain else f"{one.percent('+')} points")
+        + ("" if one.excludes_zero() else ", no clear difference")
         for name, one in lead.items()
     }
     facts(f"{ours.model} minus {theirs.model}, paired", points)
@@ -149,6 +159,10 @@ def _details(r: Any, chosen: Chosen) -> dict[str, Any]:
 
 def _joined(values: Iterable[Any]) -> str:
     return ", ".join(f"{value:.2g}" if isinstance(value, float) else str(value) for value in values)
+
+
+def _scores(values: Iterable[float], plain: bool) -> str:
+    return ", ".join(f"{value:.3f}" for value in values) if plain else _percents(values)
 
 
 def _percents(values: Iterable[float]) -> str:

@@ -25,6 +25,7 @@ COMMANDS = {
     "table": "print results in the papers' layout, beside the published ones",
     "stats": "measure the log-mel mean and standard deviation of a set",
     "scan": "list a folder's audio in a manifest, and what could not be read",
+    "show": "draw a sound: its spectrogram, and where a model looks in it",
     "info": "show what a model, a run, a manifest or an audio file is",
     "recipes": "list the recipes, or every field of one",
     "plan": "reckon what a recipe takes: FLOPs, GPU-hours, data, memory, and the bottleneck",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import tyro
 
 from aasp.cli.arguments import Settings, parse, settings
-from aasp.cli.show import clock, facts
+from aasp.cli.facts import clock, facts
 
 if TYPE_CHECKING:
     from aasp.planning.embedding import EmbeddingPlan

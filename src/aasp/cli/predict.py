@@ -6,23 +6,28 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
 from aasp.cli.arguments import parse
+from aasp.cli.events import as_json, detection, events_of, lines, output
+from aasp.cli.facts import facts
 from aasp.cli.inputs import find_sounds, model_and_files
 from aasp.cli.progress import bar
 from aasp.cli.running import RunningOptions
-from aasp.cli.show import facts
 from aasp.errors import AaspError
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from aasp.audio.sounds import Sound
+    from aasp.datasets.events import Event
     from aasp.datasets.index import Skipped
+    from aasp.evaluate.features import Progress, Running
     from aasp.evaluate.finetune.predict import Prediction
-    from aasp.model.audio_classifier import AudioClassifierConfig
+    from aasp.model.audio_classifier import AudioClassifier, AudioClassifierConfig
 
 TOP = 5
 WINDOW = 1.0
@@ -43,7 +48,22 @@ class Predict(RunningOptions):
     top: int | None = None
     """How many classes to name, the likeliest first; 5 when left out, with --json all."""
     frames: bool = False
-    """Also classify windows that overlap by half."""
+    """Also say what is there when: by windows that overlap by half, or, of a classifier that was fine-tuned on events,
+    step by step. With one of the next five options events are told instead: file, start, end, label, score."""
+    threshold: tuple[str, ...] = ()
+    """Probability from which on a class is there, 0.5 when left out; of single classes as dog=0.3."""
+    smooth: float | None = None
+    """Seconds of a median filter over the probabilities."""
+    min_length: float | None = None
+    """Seconds of the shortest event that is told."""
+    out: Path | None = None
+    """Table of events to write: .csv or .parquet, .tsv (DCASE); a folder for Raven and Audacity, a file a sound."""
+    format: Literal["csv", "parquet", "raven", "audacity", "dcase"] | None = None
+    """Of --out, where its name does not say it."""
+    overwrite: bool = False
+    """Replace an existing --out file."""
+    hop: float | None = None
+    """Seconds from step to step: a time patch, or a half or a quarter of it, at two or four times the cost."""
     window: float | None = None
     """Seconds of a window, at most what the model was trained on; 1 when left out."""
     channels: str = "mean"
@@ -62,8 +82,10 @@ def run(argv: list[str]) -> int:
     if arguments.window is not None and not arguments.frames:
         raise AaspError(f"--window {arguments.window:g} without --frames; add --frames")
 
+    how, written = detection(arguments), output(arguments)
+
     from aasp.audio.channels import checked
-    from aasp.evaluate.finetune.predict import load_classifiers, predictions
+    from aasp.evaluate.finetune.predict import load_classifiers
 
     channels = checked(arguments.channels)
     running = arguments.running()
@@ -72,21 +94,60 @@ def run(argv: list[str]) -> int:
     folds = load_classifiers(model, arguments.place())
     models = list(folds.values())
     config = models[0].config
-    window = _window(arguments, config) if arguments.frames else None
+    if how is not None:
+        how.of(config.classes)  # before the long part
+    window = _window(arguments, config) if arguments.frames and not config.over_time else None
     if len(folds) > 1:
         print(f"{model}: the mean of {len(folds)} folds' probabilities: {', '.join(folds)}", file=sys.stderr)
-    if config.multilabel and not arguments.json:
+    if config.multilabel and not arguments.json and how is None:
         print("each class has a probability of its own; from 50 % on a clip is taken to have it", file=sys.stderr)
-    tell = _tell_json if arguments.json else _tell
+    events_by_file: dict[str, list[Event]] = {}
     top = arguments.top or (len(config.classes) if arguments.json else TOP)
     told = 0
     with bar("classifying") as show:
-        for one in predictions(
-            models, found.sounds, window=window, running=running, skipped=skipped, progress=show
-        ):
-            tell(one, config, top)
+        for one in _predicted(arguments, models, found.sounds, window, running, skipped, show):
+            events = None if how is None else events_of(one, config.classes, how)
+            if written is not None and events is not None:
+                events_by_file[one.path] = events
+            elif arguments.json:
+                _tell_json(one, config, top, events)
+            elif events is not None:
+                print(*lines(events), sep="\n", end="\n" if events else "", flush=True)
+            else:
+                _tell(one, config, top)
             told += 1
+    if written is not None and events_by_file:
+        from aasp.datasets.events.writing import write_events
+
+        write_events(*written, events_by_file, config.encoder.frontend.band)
+        count = sum(map(len, events_by_file.values()))
+        print(f"{written[0]}: {count:,} events in {len(events_by_file):,} file(s), {written[1]}")
     return _end(files, skipped, told)
+
+
+def _predicted(
+    arguments: Predict,
+    models: Sequence[AudioClassifier],
+    sounds: Sequence[Sound],
+    window: float | None,
+    running: Running,
+    skipped: list[Skipped],
+    show: Progress,
+) -> Iterator[Prediction]:
+    """What the models say of files, over time by what they are for."""
+    from aasp.evaluate.finetune.over_time import predictions_over_time
+    from aasp.evaluate.finetune.predict import predictions
+
+    if not arguments.frames or not models[0].config.over_time:
+        if arguments.hop is not None:
+            told = f"{arguments.words[0]} was fine-tuned on clips, and is asked window by window"
+            raise AaspError(f"--hop {arguments.hop:g}: {told}; give --window")
+        yield from predictions(models, sounds, window=window, running=running, skipped=skipped, progress=show)
+        return
+    if arguments.window is not None:
+        told = f"{arguments.words[0]} was fine-tuned on events, and is asked step by step"
+        raise AaspError(f"--window {arguments.window:g}: {told}; give --hop, or leave it out")
+    yield from predictions_over_time(models, sounds, hop=arguments.hop, running=running, skipped=skipped, progress=show)
 
 
 def _window(arguments: Predict, config: AudioClassifierConfig) -> float:
@@ -112,7 +173,8 @@ def _tell(one: Prediction, config: AudioClassifierConfig, top: int) -> None:
     """A file's likeliest classes, then those of its windows: indented in a terminal, a line each in a pipe."""
     parts = [("", one.probabilities), *_windows(one)]
     for span, probabilities in parts:
-        likely = {name: f"{100 * p:.1f} %" for name, p in _likeliest(probabilities, config, top).items()}
+        unit = (lambda value: f"{value:.4g}") if config.numbers else (lambda value: f"{100 * value:.1f} %")
+        likely = {name: unit(value) for name, value in _likeliest(probabilities, config, top).items()}
         place = f"{one.path} {span}".rstrip()
         if sys.stdout.isatty():
             facts(place, likely)
@@ -120,10 +182,12 @@ def _tell(one: Prediction, config: AudioClassifierConfig, top: int) -> None:
             print(place, *(f"{name} {p}" for name, p in likely.items()), sep="\t", flush=True)
 
 
-def _tell_json(one: Prediction, config: AudioClassifierConfig, top: int) -> None:
+def _tell_json(one: Prediction, config: AudioClassifierConfig, top: int, events: list[Event] | None) -> None:
     line: dict[str, Any] = {"file": one.path, "seconds": round(one.seconds, 6), "multilabel": config.multilabel}
     line["classes"] = _likeliest(one.probabilities, config, top)
-    if len(one.windows):
+    if events is not None:
+        line["events"] = as_json(events)
+    elif len(one.windows):
         line["frames"] = [
             {"start": start, "end": end, "classes": _likeliest(probabilities, config, top)}
             for (start, end), probabilities in zip(one.windows.round(6).tolist(), one.over_time, strict=True)

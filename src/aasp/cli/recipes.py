@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import tyro
 
 from aasp.cli.arguments import parse
-from aasp.cli.show import facts
+from aasp.cli.facts import facts
 from aasp.config import flat, to_dict
 
 

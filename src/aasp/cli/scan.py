@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from aasp.cli.arguments import parse
-from aasp.cli.show import clock, facts
+from aasp.cli.facts import clock, facts
 from aasp.errors import AaspError
 from aasp.files import check_output
 

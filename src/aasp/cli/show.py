@@ -1,43 +1,131 @@
-"""Facts on the terminal: a heading and two columns, nothing cut off where the terminal is narrow."""
+"""`aasp show`: a picture of a sound, and of where a model looks in it."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.table import Table
+import tyro
 
+from aasp.cli.arguments import parse
+from aasp.cli.facts import clock, facts
+from aasp.errors import AaspError
+from aasp.files import check_output
 
-def facts(heading: str, rows: Mapping[str, Any]) -> None:
-    """Print `heading` and a row for each name and value; None is left out. In a pipe, a row is one line."""
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(style="cyan", overflow="fold")
-    table.add_column(overflow="fold", min_width=24)
-    for name, value in rows.items():
-        if value is not None:
-            table.add_row(f"  {name}", _text(value))
-    console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 10_000)
-    with console.capture() as lines:
-        console.print(heading, style="bold")
-        console.print(table)
-    for line in lines.get().splitlines():
-        print(line.rstrip())
+if TYPE_CHECKING:
+    import numpy as np
+
+    from aasp.features import FrontEndConfig
+    from aasp.model.audio_encoder import AudioEncoder
+
+SECONDS = 30.0
+PICTURES = (".png", ".svg", ".pdf")
 
 
-def clock(seconds: float) -> str:
-    """A duration as a person says it: 3.2 s, 12 min 5 s, 3 h 20 min."""
-    if seconds < 60:
-        return f"{seconds:.3g} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+@dataclass(frozen=True)
+class Show:
+    """Draw a sound's spectrogram: as MODEL hears it, or, without one, by 128 Kaldi bins up to 8 kHz.
+
+    With --attention each patch is tinted by how much the model's class token attends to it, relative to the mean patch:
+    red is more, blue is less. Of a sound longer than --seconds a part is drawn, which is said.
+    """
+
+    names: tyro.conf.Positional[tuple[str, ...]]
+    """[MODEL] FILE: folder of a model or of a run, or a model on the hub; and a sound file."""
+    attention: bool = False
+    """Lay over it where the class token looks."""
+    layer: int | None = None
+    """Block whose attention is drawn, from 1; the last when left out."""
+    head: int | None = None
+    """Attention head, from 1; the mean of all when left out."""
+    start: float = 0.0
+    """Second at which the picture begins."""
+    seconds: float = SECONDS
+    """How much is drawn, at most."""
+    channels: str = "mean"
+    """Of a file of several: their mean, first, loudest or a channel's number from 1 on."""
+    out: Path | None = None
+    """Picture to write, .png, .svg or .pdf; the sound's name in the working folder when left out."""
+    overwrite: bool = False
+    """Replace an existing picture."""
 
 
-def _text(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    if isinstance(value, list | tuple):
-        return ", ".join(map(_text, value))
-    return str(value)
+def run(argv: list[str]) -> int:
+    arguments = parse(Show, argv, prog="aasp show")
+    model, file = _named(arguments)
+    out = arguments.out or Path(f"{Path(file).name}.{'attention' if arguments.attention else 'spectrogram'}.png")
+    if out.suffix.lower() not in PICTURES:
+        raise AaspError(f"no such picture: {out}; end it in {', '.join(PICTURES)}")
+    check_output(out, overwrite=arguments.overwrite)
+
+    import torch
+
+    from aasp.audio.channels import checked
+    from aasp.audio.io import probe
+    from aasp.audio.sounds import Recording, read_sound
+    from aasp.features.logmel import LogMelConfig
+    from aasp.model.audio_encoder import load
+    from aasp.report.sound_picture import draw_sound
+    from aasp.report.spectrogram import Spectrogram
+
+    channels = checked(arguments.channels)
+    if channels == "each":
+        raise AaspError("--channels each: a picture is of one channel; give mean, first, loudest or a number")
+    encoder = None if model is None else load(model)
+    front: FrontEndConfig = LogMelConfig() if encoder is None else encoder.config.frontend
+    whole = probe(file).seconds
+    wave = read_sound(Recording(file, channels), rate=front.rate, start=arguments.start, seconds=arguments.seconds)
+    heard = torch.from_numpy(wave)[None]
+    with torch.inference_mode():
+        mel, _ = front.build()(heard) if encoder is None else encoder.mel(heard)
+    patch = (16, 16) if encoder is None else encoder.stem.patch
+    clip = Spectrogram(mel[0].float().numpy(), front.centres(), front.frame_rate, patch)
+    found: Any = None
+    told = None
+    if encoder is not None and arguments.attention:
+        found, told = _attention(arguments, encoder, mel[0])
+    title = Path(file).name if told is None else f"{Path(file).name}: attention of {told}"
+    draw_sound(out, clip, title=title, start=arguments.start, attention_GF=found)
+    length = len(wave) / front.rate
+    part = f"{arguments.start:g} to {arguments.start + length:g} s of {clock(whole)}"
+    facts(str(out), {"sound": file, "part": part if length < whole - 1e-3 else None, "attention": told})
+    return 0
+
+
+def _named(arguments: Show) -> tuple[str | None, str]:
+    """The model, if there is one, and the sound."""
+    names = arguments.names
+    if not names or len(names) > 2:
+        told = f"{len(names)} names" if names else "no sound"
+        raise AaspError(f"{told}; name a sound, or a model and a sound: aasp show MODEL FILE --attention")
+    if len(names) == 2 and Path(names[1]).is_dir() and Path(names[0]).is_file():
+        raise AaspError(f"{names[0]} is no model; the model comes first: aasp show {names[1]} {names[0]}")
+    model, file = (names[0], names[1]) if len(names) == 2 else (None, names[0])
+    if Path(file).is_dir():
+        raise AaspError(f"{file} is a folder; name a sound file")
+    options = {"--attention": arguments.attention, "--layer": arguments.layer, "--head": arguments.head}
+    given = next((name for name, value in options.items() if value), None)
+    if given and model is None:
+        raise AaspError(f"{given} is a model's; name it first: aasp show MODEL {file} --attention")
+    if given and not arguments.attention:
+        raise AaspError(f"{given} without --attention; add --attention")
+    if arguments.start < 0 or not arguments.seconds > 0:
+        raise AaspError(f"--start {arguments.start:g} --seconds {arguments.seconds:g}: no such part; give others")
+    return model, file
+
+
+def _attention(arguments: Show, encoder: AudioEncoder, mel: Any) -> tuple[np.ndarray, str]:
+    """Attention on each patch (G, F), and what it is of."""
+    from aasp.model.attention_maps import attention_maps
+
+    depth, heads = encoder.config.encoder.depth, encoder.config.encoder.heads
+    for name, value, most in (("--layer", arguments.layer, depth), ("--head", arguments.head, heads)):
+        if value is not None and not 1 <= value <= most:
+            raise AaspError(f"{name} is {value}; this model has 1 to {most}")
+    maps = attention_maps(encoder, mel)
+    layer = arguments.layer or depth
+    one = maps[layer - 1]
+    found = one.mean(0) if arguments.head is None else one[arguments.head - 1]
+    of = f"mean of {heads} heads" if arguments.head is None else f"head {arguments.head} of {heads}"
+    return found.numpy(), f"block {layer} of {depth}, {of}"

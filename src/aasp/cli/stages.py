@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from aasp.cli.show import clock
+from aasp.cli.facts import clock
 
 QUIET_SECONDS = 15.0
 

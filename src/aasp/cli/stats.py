@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Literal
 import tyro
 
 from aasp.cli.arguments import parse
+from aasp.cli.facts import clock, facts
 from aasp.cli.progress import bar
-from aasp.cli.show import clock, facts
 from aasp.errors import AaspError
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ class Stats:
     """Folder, .csv, .tsv or .parquet manifest of audio."""
     preset: Literal["kaldi", "htk80"] = "kaldi"
     """Front end: 128 Kaldi bins, or 80 HTK bins."""
+    rate: Literal[8000, 16000, 32000, 48000] = 16000
+    """Sampling rate of the front end, in Hz: that of the model to be."""
     path_column: str | None = None
     """Column of an index to take for path."""
     channels: str = "mean"
@@ -45,11 +47,11 @@ def run(argv: list[str]) -> int:
     from aasp.features.logmel import LogMelConfig
     from aasp.features.stats import Moments, measure, unnormalised
 
-    config = LogMelConfig.kaldi() if arguments.preset == "kaldi" else LogMelConfig.htk80()
+    if arguments.preset == "htk80" and arguments.rate != 16_000:
+        raise AaspError(f"--rate {arguments.rate} with --preset htk80, which is of 16,000 Hz; leave one out")
+    config = LogMelConfig.at(arguments.rate) if arguments.preset == "kaldi" else LogMelConfig.htk80()
     front = unnormalised(config)
-    manifest, skipped = Manifest.open(
-        arguments.path, path_column=arguments.path_column, channels=arguments.channels
-    )
+    manifest, skipped = Manifest.open(arguments.path, path_column=arguments.path_column, channels=arguments.channels)
     total, samples, measured = Moments(), 0, 0
     with bar("measuring") as show:
         for row in range(len(manifest)):
@@ -71,7 +73,7 @@ def run(argv: list[str]) -> int:
     # EAT divides by twice the deviation, M2D by the deviation: what each preset's own std is made of.
     factor = 2 if arguments.preset == "kaldi" else 1
     facts(
-        f"log-mel of {arguments.path} ({arguments.preset})",
+        f"log-mel of {arguments.path} ({arguments.preset}, {config.rate:,} Hz)",
         {
             "files": f"{measured:,}",
             "duration": f"{clock(samples / config.rate)}, {total.count // config.mels:,} frames",

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from aasp.audio.channels import Channels, checked
-from aasp.audio.sounds import Sound, channels_of, chosen, files
+from aasp.audio.sounds import Sound, channels_of, chosen, describe, files
+from aasp.datasets.events import Event
 from aasp.datasets.index import Skipped
 from aasp.datasets.repeats import Repeat, repeats
+from aasp.errors import AaspError
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,9 @@ class LabelledSet:
         multilabel: scored by mean average precision instead of accuracy.
         missing: clips that the set should have and that are not there or can't be used, and why.
         notes: what differs from the published set, in words.
+        events: of each clip what is heard in it when, where that is known: its labels are then those of its events.
+        values: of each clip a number that is to be told from it, where the set is one of numbers: `classes` is then the
+            one name of what they are.
     """
 
     name: str
@@ -39,6 +45,8 @@ class LabelledSet:
     multilabel: bool = False
     missing: Sequence[Skipped] = ()
     notes: Sequence[str] = field(default_factory=list)
+    events: Sequence[Sequence[Event]] | None = None
+    values: Sequence[float] | None = None
 
     def __len__(self) -> int:
         return len(self.sounds)
@@ -58,6 +66,8 @@ class LabelledSet:
             labels=keep(self.labels),
             parts=keep(self.parts),
             groups=None if self.groups is None else keep(self.groups),
+            events=None if self.events is None else keep(self.events),
+            values=None if self.values is None else keep(self.values),
             missing=[*self.missing, *missing],
         )
 
@@ -85,4 +95,26 @@ class LabelledSet:
             labels=repeated(self.labels),
             parts=repeated(self.parts),
             groups=None if groups is None else repeated(groups),
+            events=None if self.events is None else repeated(self.events),
+            values=None if self.values is None else repeated(self.values),
         )
+
+    def as_numbers(self) -> LabelledSet:
+        """The set with its labels read as numbers, one a clip, which are to be told rather than classified.
+
+        Raises:
+            AaspError: a clip has no label or several, or one that is no finite number; or all have the same.
+        """
+        values = []
+        for sound, labels in zip(self.sounds, self.labels, strict=True):
+            told = f"{self.source}: label {';'.join(labels) or 'none'!r} of {describe(sound)} is not a number"
+            try:
+                (value,) = map(float, labels)
+            except ValueError:
+                raise AaspError(f"{told}; correct it, or leave out --task regression") from None
+            if not math.isfinite(value):
+                raise AaspError(f"{told} that is finite; correct it, or take the clip out")
+            values.append(value)
+        if len(set(values)) < 2:
+            raise AaspError(f"{self.source}: all {len(values):,} clips have the number {values[0]:g}; nothing to tell")
+        return replace(self, classes=("value",), values=values, multilabel=False)

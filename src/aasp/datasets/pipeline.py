@@ -77,6 +77,7 @@ class CropPipeline:
         cache: decode each file once, whole, and keep it in memory (230 MB an hour at 16 kHz) to cut crops from. For
             sets that fit: decoding then costs nothing from the second epoch on.
         target: gives a clip's label vector (K,), which the batch then holds as "target", float32 (batch, K).
+        target_from: in its place, gives labels of a clip from a second on, (G, K), where they are those of its moments.
         data_changed: let `restore` take a position in other data: the order of these files then goes on where that of
             the others ended, counted in crops.
         weighted: (weights (clips,), clips an epoch): each epoch draws so many clips without replacement, heavy ones
@@ -98,6 +99,7 @@ class CropPipeline:
         shard: tuple[int, int] = (0, 1),
         cache: bool = False,
         target: Callable[[int], np.ndarray] | None = None,
+        target_from: Callable[[int, float], np.ndarray] | None = None,
         weighted: tuple[np.ndarray, int] | None = None,
         data_changed: bool = False,
     ) -> None:
@@ -105,7 +107,8 @@ class CropPipeline:
         if seconds < SHORTEST_SECONDS or batch < 1 or seed < 0 or workers < 0 or not 0 <= rank < world:
             settings = f"seconds {seconds}, batch {batch}, seed {seed}, workers {workers}, shard {rank} of {world}"
             raise AaspError(f"no such pipeline: {settings}; give a crop of at least {SHORTEST_SECONDS} s and a batch")
-        self._clips, self._durations, self._target = clips, clips.seconds, target
+        self._clips, self._durations = clips, clips.seconds
+        self._target, self._target_from = target, target_from
         self._rate, self._samples = rate, round(seconds * rate)
         self._data_changed = data_changed
         self._waves: dict[int, np.ndarray] | None = {} if cache else None
@@ -185,7 +188,7 @@ class CropPipeline:
         sound = self._clips.sound(row)
         place = random.random()
         try:
-            wave = self._window(row, sound, place)
+            start, wave = self._window(row, sound, place)
             if len(wave) < SHORTEST_SECONDS * self._rate:
                 raise AudioError(describe(sound), f"too short: {len(wave)} samples", "remove it")
         except AudioError as error:
@@ -199,19 +202,21 @@ class CropPipeline:
         crop: dict[str, np.ndarray | np.int64] = {"wave": padded, "length": np.int64(len(wave))}
         if self._target is not None:
             crop["target"] = self._target(row).astype(np.float32)
+        if self._target_from is not None:
+            crop["target"] = self._target_from(row, start).astype(np.float32)
         return crop
 
-    def _window(self, row: int, sound: Sound, place: float) -> np.ndarray:
-        """The crop that begins at `place`, of 1, of where it could begin."""
+    def _window(self, row: int, sound: Sound, place: float) -> tuple[float, np.ndarray]:
+        """The crop that begins at `place`, of 1, of where it could begin: at which second, and its samples."""
         if self._waves is None:
             seconds = self._samples / self._rate
             start = place * max(0.0, self._durations[row] - seconds)
-            return read_sound(sound, rate=self._rate, start=start, seconds=seconds)
+            return start, read_sound(sound, rate=self._rate, start=start, seconds=seconds)
         wave = self._waves.get(row)
         if wave is None:
             wave = self._waves[row] = read_sound(sound, rate=self._rate)
         first = round(place * max(0, len(wave) - self._samples))
-        return wave[first : first + self._samples]
+        return first / self._rate, wave[first : first + self._samples]
 
     def _note_failure(self, error: AudioError) -> None:
         with self._lock:

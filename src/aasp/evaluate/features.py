@@ -7,11 +7,12 @@ order given. n sounds, B clips of a batch, G time patches, F subbands, D width.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from aasp.audio.io import AudioError
 from aasp.audio.sounds import Sound, describe
@@ -22,6 +23,7 @@ from aasp.evaluate.ahead import BATCH, WORKERS, Refused, decoded
 from aasp.model.audio_encoder import AudioEncoder, Embeddings
 from aasp.model.pooling import POOLINGS, Pooling, over_frequency
 from aasp.model.readout import Key, check_keys, read
+from aasp.model.timestamps import over_time, shifts
 from aasp.training.precision import Precision, autocast
 
 Progress = Callable[[int, int], object]
@@ -142,6 +144,7 @@ def embedded(
     *,
     layers: bool = False,
     pooling: Pooling | Sequence[Key] | None = None,
+    hop: float | None = None,
     running: Running = PLAIN,
     skipped: list[Skipped] | None = None,
     progress: Progress | None = None,
@@ -150,12 +153,14 @@ def embedded(
 
     Args:
         layers, pooling: passed to the encoder.
+        hop: seconds between the vectors over time, `timestamps`, `seconds` and `valid`; a time patch when left out.
         encoder, sounds, running, skipped, progress: as in `clip_features`.
     """
     unusable: list[Skipped] = []
     done = 0
     show = None if progress is None else lambda now: progress(now, len(sounds))
-    for rows, found in batches(encoder, sounds, unusable, skipped is None, layers, pooling, running, show):
+    hear = None if hop is None else finely(encoder, hop, layers, pooling)
+    for rows, found in batches(encoder, sounds, unusable, skipped is None, layers, pooling, running, show, hear):
         yield rows, found
         done += len(rows)
     if not done:
@@ -173,12 +178,14 @@ def batches(
     pooling: Pooling | Sequence[Key] | None = None,
     running: Running = PLAIN,
     show: Callable[[int], object] | None = None,
-) -> Iterator[tuple[list[int], Embeddings]]:
+    hear: Callable[[Tensor, Tensor], Any] | None = None,
+) -> Iterator[tuple[list[int], Any]]:
     """`embedded` where it may be that no sound can be used: all of them are then in `unusable`.
 
     Args:
         unusable: takes sounds that can't be used; or, if `strict`, the first of them raises.
         show: called with the number of sounds done.
+        hear: what is made of waveforms and their lengths; the encoder's `Embeddings` when left out.
     """
 
     def refused(row: int, error: AudioError) -> None:
@@ -187,7 +194,8 @@ def batches(
         unusable.append(left_out(sounds[row], error))
 
     done = 0
-    for rows, found in heard(encoder, sounds, refused, layers, pooling, running):
+    hear = hear or (lambda wave, lengths: encoder(wave, lengths, layers=layers, pooling=pooling))
+    for rows, found in heard(encoder, sounds, refused, hear, running):
         assert found is not None
         yield rows, found
         done += len(rows)
@@ -201,15 +209,14 @@ def heard(
     encoder: AudioEncoder,
     sounds: Sequence[Sound],
     refused: Refused,
-    layers: bool = False,
-    pooling: Pooling | Sequence[Key] | None = None,
+    hear: Callable[[Tensor, Tensor], Any],
     running: Running = PLAIN,
     whole: float = float("inf"),
-) -> Iterator[tuple[list[int], Embeddings | None]]:
-    """`embedded` where the caller is told of each sound that can't be used: its row, and why.
+) -> Iterator[tuple[list[int], Any]]:
+    """`batches` where the caller is told of each sound that can't be used: its row, and why.
 
     Sounds of one stretch (`aasp.evaluate.ahead`) come before those of the next. Of sounds longer than `whole` seconds
-    comes the row only: the caller reads them.
+    comes the row, and None: the caller reads them.
     """
     device = next(encoder.parameters()).device
     training = encoder.training
@@ -219,16 +226,35 @@ def heard(
     casting = autocast(running.precision, device)
     try:
         for one in read_ahead:
-            if one.wave is None:
+            if one.wave is None or one.lengths is None:
                 yield one.rows, None
                 continue
             wave = one.wave.pin_memory() if device.type == "cuda" else one.wave
             with torch.inference_mode(), casting:
-                found = encoder(wave.to(device, non_blocking=True), one.lengths, layers=layers, pooling=pooling)
+                found = hear(wave.to(device, non_blocking=True), one.lengths)
             yield one.rows, found
     finally:
         read_ahead.close()
         encoder.train(training)
+
+
+def finely(
+    encoder: AudioEncoder, hop: float, layers: bool = False, pooling: Pooling | Sequence[Key] | None = None
+) -> Callable[[Tensor, Tensor], Embeddings]:
+    """What the encoder says of waveforms and their lengths, its vectors over time so many seconds apart.
+
+    Raises:
+        AaspError: there is no such hop.
+    """
+    shifts(encoder, hop)  # before the long part
+
+    def hear(wave: Tensor, lengths: Tensor) -> Embeddings:
+        mel, frames = encoder.mel(wave, lengths)
+        found = encoder.embed(mel, frames, layers=layers, pooling=pooling)
+        finer = over_time(encoder, mel, frames, hop, found)
+        return replace(found, timestamps=finer.vectors, seconds=finer.seconds, valid=finer.valid)
+
+    return hear
 
 
 def nothing_usable(unusable: Sequence[Skipped]) -> AaspError:

@@ -83,6 +83,11 @@ class Interval:
         tell = lambda value: f"{100 * value:{sign}.1f}"
         return f"{tell(self.estimate)} [{span(self.low, self.high, tell)}]"
 
+    def plain(self, sign: str = "") -> str:
+        """The interval as `0.825 [0.781, 0.864]`, of what is no share; with a sign for differences."""
+        tell = lambda value: f"{value:{sign}.3g}"
+        return f"{tell(self.estimate)} [{span(self.low, self.high, tell)}]"
+
     def about(self) -> str:
         """How the interval was found, for a person: `95 %, bootstrap over 40 groups of clips`."""
         single = self.clusters == self.clips
@@ -133,9 +138,7 @@ def interval(
     sizes_n = [one.shape[1] for one in systems if isinstance(one, np.ndarray)]
     clips = sizes_n[0] if sizes_n else len(np.asarray(clusters))
     if any(n != clips for n in sizes_n):
-        raise AaspError(
-            f"paired scores: {sizes_n[0]} against {sizes_n[1]} clips; score both systems on the same clips"
-        )
+        raise AaspError(f"paired scores: {sizes_n[0]} against {sizes_n[1]} clips; score both systems on the same clips")
     group, sizes = _cluster_index(clusters, clips)
     folds = np.zeros(clips, dtype=int) if rounds is None else np.unique(np.asarray(rounds), return_inverse=True)[1]
     resamples = resamples or (10_000 if len(sizes_n) == len(systems) else 1_000)

@@ -1,4 +1,4 @@
-"""Scores of class predictions: accuracy, macro-F1, mean average precision, as scikit-learn defines them.
+"""Scores of predictions: accuracy, macro-F1, mean average precision, R², as scikit-learn defines them.
 
 By counts of their own: a bootstrap asks a thousand times, with clips weighted by how often they were drawn, and
 scikit-learn's checks of its input would take most of that time. The tests hold them to scikit-learn within 1e-9.
@@ -26,6 +26,19 @@ def macro_f1(truth: np.ndarray, predicted: np.ndarray, weights: np.ndarray | Non
     true, guessed = (np.bincount(of, weights, classes) for of in (truth, predicted))
     f1 = 2 * np.bincount(truth[hit], weights[hit], classes) / np.maximum(true + guessed, 1e-300)
     return float(f1[true > 0].mean())
+
+
+def r_squared(truth: np.ndarray, told: np.ndarray, weights: np.ndarray | None = None) -> float:
+    """Share of the numbers' variance (n,) that was told: 1 for all, 0 for their mean, less for worse.
+
+    Returns:
+        NaN where all numbers that count are one and the same.
+    """
+    weights = np.ones(len(truth)) if weights is None else weights
+    if not weights.any():
+        return float("nan")
+    spread = weights @ np.square(truth - np.average(truth, weights=weights))
+    return float(1 - weights @ np.square(truth - told) / spread) if spread > 0 else float("nan")
 
 
 def mean_average_precision(truth: np.ndarray, scores: np.ndarray) -> float:

@@ -59,10 +59,12 @@ def score_records(
 def predictions(labelled: LabelledSet, task: Task, results: Sequence[ProbeResult]) -> list[dict[str, Any]]:
     """Every scored clip: what it is, its part, its group, its label, and what each seed said of it; as JSON values.
 
-    Several labels a clip: lists of names, those of a probability above a half.
+    Several labels a clip: lists of names, those of a probability above a half. Numbers as they are.
     """
 
     def named(y: Any) -> Any:
+        if task.regression:
+            return float(y)
         return [task.classes[k] for k in np.flatnonzero(y)] if task.multilabel else task.classes[y]
 
     first = results[0]

@@ -1,7 +1,8 @@
 """What a probe of frozen embeddings comes to: what was chosen, what its heads predict of the test part, and the scores.
 
 Every score is the unweighted mean over rounds of the round's score, as the fold-wise benchmarks (ESC-50, UrbanSound8K)
-define it. n clips, m of them scored, D dimensions, K classes.
+define it: accuracy and macro-F1; of several labels a clip mean average precision; of numbers R² and the mean absolute
+error. n clips, m of them scored, D dimensions, K classes.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 from aasp.errors import AaspError
 from aasp.evaluate.head import Head
 from aasp.evaluate.intervals import Interval, interval
-from aasp.evaluate.metrics import AveragePrecision, accuracy, macro_f1, mean_average_precision
+from aasp.evaluate.metrics import AveragePrecision, accuracy, macro_f1, mean_average_precision, r_squared
 from aasp.evaluate.task import Round, Task
 
 Progress = Callable[[int, int], object]
@@ -45,8 +46,8 @@ class ProbeResult:
 
     Attributes:
         test: indices of the scored clips, (m,).
-        truth: class indices (m,), or multi-hot (m, K).
-        probabilities: (m, K).
+        truth: class indices (m,), or multi-hot (m, K); or numbers, float64 (m,).
+        probabilities: (m, K); or the numbers that were told (m, 1).
         rounds: number of the round that scored each clip, (m,).
         groups: group of each clip (m,), or None.
         chosen: one per round.
@@ -63,15 +64,21 @@ class ProbeResult:
     def multilabel(self) -> bool:
         return self.truth.ndim == 2
 
+    @property
+    def regression(self) -> bool:
+        return self.truth.dtype.kind == "f"
+
     @cached_property
     def predicted(self) -> np.ndarray:
-        """Class index (m,), or multi-hot at probability 0.5 (m, K)."""
+        """Class index (m,), or multi-hot at probability 0.5 (m, K); or the numbers that were told (m,)."""
+        if self.regression:
+            return self.probabilities[:, 0]
         return self.probabilities > 0.5 if self.multilabel else self.probabilities.argmax(axis=1)
 
     @property
     def correct(self) -> np.ndarray:
         """1.0 where the predicted class is the true one (m,), to be paired with another system's. Single-label only."""
-        assert not self.multilabel, "a multi-label clip is not right or wrong as a whole"
+        assert not self.multilabel and not self.regression, "such a clip is not right or wrong as a whole"
         return (self.predicted == self.truth).astype(np.float64)
 
     @property
@@ -81,21 +88,21 @@ class ProbeResult:
 
     @property
     def metric(self) -> str:
-        """What `score` is: accuracy, or mAP for several labels a clip."""
-        return "mAP" if self.multilabel else "accuracy"
+        """What `score` is: accuracy, mAP for several labels a clip, R2 of numbers."""
+        return "R2" if self.regression else "mAP" if self.multilabel else "accuracy"
 
     @property
     def score(self) -> float:
-        """Accuracy or mAP: the mean over rounds."""
+        """Accuracy, mAP or R²: the mean over rounds."""
         return float(np.mean(self.round_scores()))
 
     def round_scores(self) -> list[float]:
-        """Accuracy or mAP of each round."""
+        """Accuracy, mAP or R² of each round."""
         return [score(self.truth[one], self.probabilities[one]) for one in self.round_rows]
 
     @cached_property
     def alone(self) -> Interval:
-        """Accuracy or mAP of this seed alone, with its 95 % interval; drawn once: a large set's mAP takes minutes."""
+        """Accuracy, mAP or R² of this seed alone, with its 95 % interval; drawn once, as a large mAP takes minutes."""
         return _interval([self], None, _main)
 
     @cached_property
@@ -121,13 +128,28 @@ class ProbeResult:
         found = [ranked(weights[i]) for ranked, i in zip(self._ranked, self.round_rows, strict=True)]
         return float(np.mean([value for value in found if not np.isnan(value)] or [np.nan]))
 
+    def r_squared(self, weights: np.ndarray) -> float:
+        """Mean over rounds of R².
+
+        Args:
+            weights: how often each clip counts, (m,); a round of whose clips all that are left have one number drops
+                out of the mean.
+        """
+        found = [r_squared(self.truth[i], self.predicted[i], weights[i]) for i in self.round_rows]
+        return float(np.mean([value for value in found if not np.isnan(value)] or [np.nan]))
+
+    @property
+    def errors(self) -> np.ndarray:
+        """Absolute error of each clip (m,), in the unit of the numbers."""
+        return np.abs(self.predicted - self.truth)
+
     @cached_property
     def _ranked(self) -> list[AveragePrecision]:
         return [AveragePrecision(self.truth[i], self.probabilities[i]) for i in self.round_rows]
 
 
 def scores(results: Sequence[ProbeResult], minus: Sequence[ProbeResult] | None = None) -> dict[str, Interval]:
-    """Accuracy and macro-F1, or mAP, of one system's seeds, or their lead over another's, with 95 % intervals.
+    """Accuracy and macro-F1, mAP, or R² and MAE, of one system's seeds, or their lead over another's, with intervals.
 
     Args:
         results: one system, a result for each seed.
@@ -144,6 +166,8 @@ def scores(results: Sequence[ProbeResult], minus: Sequence[ProbeResult] | None =
     main = first.alone if minus is None and len(results) == 1 else _interval(results, minus, _main)
     if first.multilabel:
         return {first.metric: main}
+    if first.regression:
+        return {first.metric: main, "MAE": _interval(results, minus, lambda result: result.errors)}
     f1 = _interval(results, minus, lambda result: result.macro_f1)
     if minus is not None and main.method != "bootstrap":  # they differ on too few clips for any score
         f1 = replace(f1, low=None, high=None, method="none")
@@ -151,7 +175,9 @@ def scores(results: Sequence[ProbeResult], minus: Sequence[ProbeResult] | None =
 
 
 def _main(result: ProbeResult) -> Any:
-    """What `interval` takes for accuracy or mAP."""
+    """What `interval` takes for accuracy, mAP or R²."""
+    if result.regression:
+        return result.r_squared
     return result.average_precision if result.multilabel else result.correct
 
 
@@ -165,7 +191,7 @@ def _interval(
         minus=None if minus is None else [read(result) for result in minus],
         clusters=np.arange(len(first.test)) if first.clusters is None else first.clusters,
         rounds=first.rounds,
-        share=True,
+        share=not first.regression,
     )
 
 
@@ -215,7 +241,9 @@ def choose_each(
 
 
 def score(truth: np.ndarray, probabilities: np.ndarray) -> float:
-    """Accuracy for class indices (n,), mean average precision for multi-hot truth (n, K)."""
+    """Accuracy for class indices (n,), mean average precision for multi-hot truth (n, K), R² for numbers (n,)."""
+    if truth.dtype.kind == "f":
+        return r_squared(truth, probabilities[:, 0])
     if truth.ndim == 2:
         return mean_average_precision(truth, probabilities)
     return accuracy(truth, probabilities.argmax(axis=1))
@@ -227,6 +255,9 @@ def rank(truth: np.ndarray, probabilities: np.ndarray) -> tuple[float, float]:
     The mAP of a valid part without a positive clip counts as 0: the loss decides then.
     """
     value = score(truth, probabilities)
+    if truth.dtype.kind == "f":
+        error = -float(np.square(truth - probabilities[:, 0]).mean())
+        return (error if np.isnan(value) else value), error
     # Held off 0, so that a class unseen in training costs a finite amount.
     p = np.clip(probabilities, 1e-7, 1 - 1e-7)
     if truth.ndim == 2:

@@ -4,6 +4,7 @@
   none, folds included; three seeds. The model's own vector, unless layers or poolings are asked for.
 - "logistic": logistic regression; layer, pooling and penalty chosen on the valid part, the next fold of fold sets.
 - "knn": a vote of the nearest neighbours; layer, pooling and k chosen likewise.
+- "ridge", of numbers: ridge regression; layer, pooling and penalty chosen likewise.
 """
 
 from __future__ import annotations
@@ -22,12 +23,13 @@ from aasp.evaluate.features import OWN, clip_keys, own_keys
 from aasp.evaluate.knn import NEIGHBOURS, TEMPERATURE, knn_probe
 from aasp.evaluate.linear import SHORTLIST, STRENGTHS, linear_probe
 from aasp.evaluate.probe import ProbeResult, Progress
+from aasp.evaluate.ridge import RATIOS, ridge_probe
 from aasp.evaluate.task import Choose, Task
 from aasp.model.audio_encoder import AudioEncoder
 from aasp.model.pooling import POOLINGS
 from aasp.model.readout import Key
 
-Preset = Literal["evar", "logistic", "knn"]
+Preset = Literal["evar", "logistic", "knn", "ridge"]
 WEIGHTED, OWN_VECTOR = "weighted", "own"
 
 
@@ -36,7 +38,7 @@ class Protocol:
     """How a frozen model is scored: everything but the model, the set and the seed.
 
     Attributes:
-        preset: "evar", "logistic" or "knn".
+        preset: "evar", "logistic" or "knn"; or "ridge", of numbers.
         layers: as asked for: numbers, `("weighted",)` for a learned weighting of all, or `("own",)` for the model's own
             vector, whatever layers that is of; () for the preset's own.
         poolings: as asked for; () for the preset's own.
@@ -81,13 +83,14 @@ class Protocol:
             "evar": to_dict(Evar(lr=lr)),
             "logistic": {"strengths": list(STRENGTHS), "shortlist": SHORTLIST},
             "knn": {"neighbours": list(NEIGHBOURS), "temperature": TEMPERATURE},
+            "ridge": {"ratios": list(RATIOS)},
         }
         return cls(preset, tuple(layers), tuple(poolings), settings[preset])
 
     @property
     def kind(self) -> str:
         """What tables call it."""
-        return "knn" if self.preset == "knn" else "linear"
+        return self.preset if self.preset in ("knn", "ridge") else "linear"
 
     @property
     def choose(self) -> Choose:
@@ -139,6 +142,9 @@ class Protocol:
         Returns:
             The task and the result of each seed; all of them score the same clips.
         """
+        if (labelled.values is not None) != (self.preset == "ridge"):
+            labels, wanted = ("numbers", "ridge") if self.preset != "ridge" else ("classes", "evar, logistic or knn")
+            raise AaspError(f"{labelled.source}: labels are {labels}, and protocol {self.preset}; choose {wanted}")
         candidates = self.candidates(features)
         tasks = [Task.of(labelled, choose=self.choose, seed=seed) for seed in range(seeds)]
         results = []
@@ -147,8 +153,8 @@ class Protocol:
             if self.preset == "evar":
                 results.append(evar_probe(candidates, task, seed=seed, settings=Evar(**self.settings), progress=show))
             else:
-                probe = linear_probe if self.preset == "logistic" else knn_probe
-                results.append(probe(candidates, task, progress=show))
+                probe = {"logistic": linear_probe, "knn": knn_probe, "ridge": ridge_probe}[self.preset]
+                results.append(probe(candidates, task, progress=show))  # type: ignore[operator]
         return tasks, results
 
 

@@ -84,6 +84,7 @@ def stream(
         MODEL: model_hash(encoder),
         "vector": "own" if wanted.keys is None else " ".join(f"{layer}:{pooling}" for layer, pooling in wanted.keys),
         "frames": "no" if not wanted.frames else " ".join(["of layers", " ".join(map(str, wanted.layers)) or "last"]),
+        **({} if wanted.hop is None else {"hop": wanted.hop}),
         "precision": precision,
     }
     numbers = all(isinstance(channels_of(sound), int) for sound in sounds)

@@ -51,7 +51,7 @@ class Task:
     """Labels, classes, groups and rounds of one evaluation; built by `Task.of`.
 
     Attributes:
-        y: class indices (n,), or multi-hot (n, K).
+        y: class indices (n,), or multi-hot (n, K); or the numbers that are to be told, float64 (n,).
         classes: K names in the official order; a split need not have them all.
         rounds: one a fold, or a single one.
         groups: of each clip (n,), or None.
@@ -69,6 +69,11 @@ class Task:
     @property
     def multilabel(self) -> bool:
         return self.y.ndim == 2
+
+    @property
+    def regression(self) -> bool:
+        """Whether numbers are to be told rather than classes."""
+        return self.y.dtype.kind == "f"
 
     @property
     def test(self) -> np.ndarray:
@@ -111,7 +116,9 @@ def _ordered(values: set[str]) -> list[str]:
 
 
 def _encode(labelled: LabelledSet) -> np.ndarray:
-    """Class indices (n,) or multi-hot labels (n, K)."""
+    """Class indices (n,) or multi-hot labels (n, K); or numbers (n,)."""
+    if labelled.values is not None:
+        return np.array(labelled.values, dtype=np.float64)
     number = {name: k for k, name in enumerate(labelled.classes)}
     unknown = {name for names in labelled.labels for name in names} - number.keys()
     if unknown:
@@ -188,6 +195,12 @@ def _remarks(task: Task, *, refitted: bool) -> list[str]:
     """What a reader of the score should know: classes never trained or too rare, torn groups, a single group."""
     remarks = []
     for r in task.rounds:
+        if task.regression:
+            if np.ptp(task.y[r.train]) == 0 or np.ptp(task.y[r.test]) == 0:
+                told = f"all clips that part {r.name!r} is trained on, or all that it tests, have the same"
+                raise AaspError(f"labels: {told} number; nothing can be told of it")
+            remarks += _torn(task, r)
+            continue
         fitted = r.refit if refitted else r.train
         untrained, untested = (set(absent_classes(task.y[part], task.classes)) for part in (fitted, r.test))
         unseen = [name for name in task.classes if name in untrained - untested]
@@ -195,18 +208,25 @@ def _remarks(task: Task, *, refitted: bool) -> list[str]:
             raise AaspError(f"labels: none of test part {r.name!r} occurs in its train part; check label and split")
         if unseen:
             remarks.append(f"{r.name}: {len(unseen)} label(s) only in the test part, never predicted: {_few(unseen)}")
-        if task.groups is not None:
-            torn = sorted(set(task.groups[r.refit].tolist()) & set(task.groups[r.test].tolist()))
-            if torn:
-                remarks.append(f"{r.name}: {len(torn)} group(s) in both train and test: {_few(torn)}")
-    count = task.y.sum(axis=0) if task.multilabel else np.bincount(task.y, minlength=len(task.classes))
-    single = [name for name, clips in zip(task.classes, count.tolist(), strict=True) if clips == 1]
+        remarks += _torn(task, r)
+    single: list[str] = []
+    if not task.regression:
+        count = task.y.sum(axis=0) if task.multilabel else np.bincount(task.y, minlength=len(task.classes))
+        single = [name for name, clips in zip(task.classes, count.tolist(), strict=True) if clips == 1]
     if single:
         remarks.append(f"{len(single)} class(es) of one clip, trained or tested but not both: {_few(single)}")
     if task.groups is not None and len(set(task.groups[task.test].tolist())) == 1:
         only = str(task.groups[task.test][0])
         remarks.append(f"all test clips are of one group {only!r}: intervals draw clips instead")
     return remarks
+
+
+def _torn(task: Task, r: Round) -> list[str]:
+    """The line that says which groups are both trained on and tested."""
+    if task.groups is None:
+        return []
+    torn = sorted(set(task.groups[r.refit].tolist()) & set(task.groups[r.test].tolist()))
+    return [f"{r.name}: {len(torn)} group(s) in both train and test: {_few(torn)}"] if torn else []
 
 
 def _few(names: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ B clips, S samples, G time patches x F subbands, N = G * F tokens, D width, V th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -21,9 +21,9 @@ from aasp.audio.io import AudioError
 from aasp.audio.priority import let_computing_first
 from aasp.audio.sounds import Sound, read_sound
 from aasp.evaluate.ahead import Refused
-from aasp.evaluate.features import Running, Timestamps, heard, timestamps
+from aasp.evaluate.features import Running, Timestamps, finely, heard, timestamps
 from aasp.features.logmel import LogMelConfig
-from aasp.model.audio_encoder import AudioEncoder
+from aasp.model.audio_encoder import AudioEncoder, Embeddings
 from aasp.model.pooling import over_frequency
 from aasp.model.readout import Key
 from aasp.training.precision import autocast
@@ -40,11 +40,13 @@ class Wanted:
         keys: (layer, pooling) pairs, side by side; None for the model's own vector.
         frames: the vectors over time too, and their times.
         layers: whose vectors these are; the output's where there are none.
+        hop: seconds between them, of the output's; a time patch where left out.
     """
 
     keys: Sequence[Key] | None = None
     frames: bool = False
     layers: Sequence[int] = ()
+    hop: float | None = None
 
 
 Said = tuple[np.ndarray, Timestamps | None]
@@ -64,9 +66,10 @@ def vectors(
     """
     device, subbands = next(encoder.parameters()).device, encoder.stem.subbands
     # Other front ends may look at all of a clip.
-    whole = LONG_SECONDS if isinstance(encoder.config.frontend, LogMelConfig) else float("inf")
+    in_sections = isinstance(encoder.config.frontend, LogMelConfig) and wanted.hop is None
+    whole = LONG_SECONDS if in_sections else float("inf")
     casting = autocast(running.precision, device)
-    for rows, found in heard(encoder, sounds, refused, bool(wanted.layers), wanted.keys, running, whole):
+    for rows, found in heard(encoder, sounds, refused, _hearing(encoder, wanted), running, whole):
         if found is None:
             try:
                 with torch.inference_mode(), casting:
@@ -79,6 +82,13 @@ def vectors(
         clips = found.clip.cpu().numpy()
         over_time = timestamps(found, wanted.layers, subbands) if wanted.frames else [None] * len(rows)
         yield dict(zip(rows, zip(clips, over_time, strict=True), strict=True))
+
+
+def _hearing(encoder: AudioEncoder, wanted: Wanted) -> Callable[[Tensor, Tensor], Embeddings]:
+    """What becomes of waveforms and their lengths."""
+    if wanted.hop is not None:
+        return finely(encoder, wanted.hop, pooling=wanted.keys)
+    return lambda wave, lengths: encoder(wave, lengths, layers=bool(wanted.layers), pooling=wanted.keys)
 
 
 def _of_sections(encoder: AudioEncoder, sound: Sound, wanted: Wanted, device: torch.device) -> Said:

@@ -63,6 +63,26 @@ class FrontEndConfig(ABC):
         """Milliseconds of the shortest clip."""
         return 1000 * self.window / self.rate
 
+    @property
+    def band(self) -> tuple[float, float]:
+        """Lowest and highest frequency that reaches a frame, in Hz; up to half the rate where nothing else is said."""
+        return 0.0, self.rate / 2
+
+    def check_hears(self, low_hz: float, high_hz: float, what: str) -> None:
+        """See that some of a frequency band reaches a frame.
+
+        Args:
+            low_hz, high_hz: the band, in Hz.
+            what: what lies in it, for the message: a file and its event.
+
+        Raises:
+            AaspError: none of it does.
+        """
+        lowest, highest = self.band
+        if low_hz >= highest or high_hz <= lowest:
+            asked, heard = f"{low_hz:g} to {high_hz:g} Hz", f"{lowest:g} to {highest:g} Hz"
+            raise AaspError(f"{what}: at {asked}, of which a model that hears {heard} hears nothing; {_rate(high_hz)}")
+
     def centres(self) -> np.ndarray:
         """Centre frequency of each bin in Hz, rising, shape (M,): for figures, which draw a frame over frequency.
 
@@ -150,3 +170,8 @@ class FrontEnd(nn.Module, ABC):
                 f"audio of {samples / c.rate * 1000:.1f} ms is {window}; wave has shape {(clips, samples)}; {remedy}"
             )
         return frames
+
+
+def _rate(high_hz: float) -> str:
+    """What to do about a band that ends there."""
+    return f"take a model of a sampling rate above {2 * high_hz:,.0f} Hz (`aasp recipes`), or leave it out"

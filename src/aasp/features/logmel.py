@@ -18,6 +18,10 @@ from aasp.config import check_range
 from aasp.errors import AaspError
 from aasp.features.contract import FrontEnd, FrontEndConfig
 
+# Mel bins by sampling rate: a bin of each is as wide, in mel, as one of the 128 at 16 kHz (21.8, 21.8, 21.9 and 22.5),
+# and their number a multiple of a patch's 16. The FFT grows with the rate, so that its bins stay 31.25 Hz apart.
+RATES = {8_000: 96, 16_000: 128, 32_000: 160, 48_000: 176}
+
 # On processors so many frames go through at a time: their windows and spectra then stay in a core's own cache.
 FRAMES_IN_CACHE = 128
 
@@ -107,6 +111,24 @@ class LogMelConfig(FrontEndConfig):
     def centres(self) -> np.ndarray:
         low, high = (1127 * np.log1p(hertz / 700) for hertz in (self.low_hz, self.high_hz))
         return 700 * np.expm1(np.linspace(low, high, self.mels + 2)[1:-1] / 1127)
+
+    @property
+    def band(self) -> tuple[float, float]:
+        return self.low_hz, self.high_hz
+
+    @classmethod
+    def at(cls, rate: int) -> LogMelConfig:
+        """Kaldi's at another sampling rate, up to half of it: 96 bins at 8 kHz, 160 at 32 kHz, 176 at 48 kHz.
+
+        The statistics stay AudioSet's at 16 kHz; `aasp stats --rate` measures those of a set (docs/data.md).
+
+        Raises:
+            AaspError: it is none of `RATES`.
+        """
+        if rate not in RATES:
+            known = ", ".join(f"{known:,}" for known in RATES)
+            raise AaspError(f"front end: rate is {rate:,} Hz; give one of {known}, or set rate, mels, fft and high_hz")
+        return cls(rate=rate, mels=RATES[rate], fft=rate * 512 // 16_000, high_hz=rate / 2)
 
     @classmethod
     def kaldi(cls, **changes: float) -> LogMelConfig:

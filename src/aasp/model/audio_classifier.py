@@ -20,7 +20,8 @@ from aasp.devices import device_of
 from aasp.errors import AaspError
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
 from aasp.model.folder import find, read_config
-from aasp.model.pooling import pool, pooled_width
+from aasp.model.pooling import over_frequency, pool, pooled_width
+from aasp.model.timestamps import OverTime, embed_shifted, interleaved, seconds, shifts
 from aasp.weights import read_weights, write_directory
 
 
@@ -35,6 +36,8 @@ class AudioClassifierConfig:
         layers: what the head reads: the last layer; or all of them, from the stem's tokens on, each token normalised,
             in a learned weighting (as in SUPERB).
         norm: of the pooled embedding: "layer", or "batch", which standardises each dimension over clips (as probes do).
+        over_time: the head reads each time patch by itself, and says of a clip what it says of its likeliest moment.
+        numbers: mean and deviation of the numbers that it tells, in place of classes, of which it then has one name.
         encoder: the encoder; its `pooling` makes one vector of a clip's tokens.
     """
 
@@ -43,7 +46,14 @@ class AudioClassifierConfig:
     clip_seconds: float = 10.0
     layers: Literal["last", "weighted"] = "last"
     norm: Literal["layer", "batch"] = "layer"
+    over_time: bool = False
+    numbers: tuple[float, float] | None = None
     encoder: AudioEncoderConfig = field(default_factory=AudioEncoderConfig)
+
+    def __post_init__(self) -> None:
+        if self.over_time and self.encoder.pooling not in ("mean", "flat"):
+            told = f"pooling {self.encoder.pooling} has no vector of a single time patch"
+            raise AaspError(f"a classifier over time: {told}; choose mean or flat")
 
 
 class AudioClassifier(nn.Module):
@@ -93,21 +103,65 @@ class AudioClassifier(nn.Module):
             stages: (tokens (B, N, D), class token (B, D)) of every layer, or of the last alone (`Embeddings.stages`).
             valid_BG: time patches that belong to each clip, boolean, shape (B, G).
         """
+        if self.config.over_time:
+            logits_BGK = self.classify_steps(stages, valid_BG)
+            return logits_BGK.masked_fill(~valid_BG[..., None], -torch.inf).amax(1)
         return self.head(self.norm(self.pooled(stages, valid_BG).to(self.head.weight.dtype)))
+
+    def classify_steps(self, stages: Sequence[tuple[Tensor, Tensor]], valid_BG: Tensor) -> Tensor:
+        """Logits of each time patch of encoded clips, shape (B, G, K), of a classifier over time; 0 where not valid.
+
+        Args:
+            stages, valid_BG: as `classify` takes them.
+        """
+        tokens, _ = self._read(stages)
+        x_BGD = over_frequency(tokens, self.encoder.stem.subbands, self.config.encoder.pooling == "flat")
+        # Batch normalisation standardises over the patches that there are.
+        logits_nK = self.head(self.norm(x_BGD.to(self.head.weight.dtype)[valid_BG]))
+        logits_BGK = logits_nK.new_zeros(*valid_BG.shape, logits_nK.shape[-1])
+        logits_BGK[valid_BG] = logits_nK
+        return logits_BGK
+
+    def over_time(self, wave_BS: Tensor, lengths_B: Tensor | None = None, *, hop: float | None = None) -> OverTime:
+        """Logits over time, of a classifier over time: as `AudioEncoder.over_time` has vectors, (B, G, K) and when.
+
+        Args:
+            wave_BS, lengths_B, hop: as `AudioEncoder.over_time` takes them.
+
+        Raises:
+            AaspError: as `AudioEncoder.over_time` does.
+        """
+        encoder, by = self.encoder, shifts(self.encoder, hop)
+        mel_BTM, frames_B = encoder.mel(wave_BS, lengths_B)
+        when = seconds(encoder, by, mel_BTM.shape[1], mel_BTM.device)
+        found = list(embed_shifted(encoder, mel_BTM, frames_B, by, layers=self.reads_layers))
+        valid = interleaved([one.valid for one in found], len(when))
+        logits = interleaved([self.classify_steps(one.stages, one.valid) for one in found], len(when))
+        return OverTime(logits, when, valid)
 
     def pooled(self, stages: Sequence[tuple[Tensor, Tensor]], valid_BG: Tensor) -> Tensor:
         """What `classify` normalises and weighs: one vector a clip, shape (B, D')."""
-        tokens, cls = stages[-1]
-        if self.reads_layers:
-            normalised = lambda x: functional.layer_norm(x, x.shape[-1:], eps=1e-6)
-            shares = self.layer_weights.softmax(0)
-            tokens = sum(w * normalised(stage[0]) for w, stage in zip(shares, stages, strict=True))
-            cls = sum(w * normalised(stage[1]) for w, stage in zip(shares, stages, strict=True))
+        tokens, cls = self._read(stages)
         return pool(tokens, cls, self.encoder.stem.subbands, valid_BG, self.config.encoder.pooling)
 
+    def _read(self, stages: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+        """The tokens and the class token that the head reads: the last layer's, or all layers' in their weighting."""
+        if not self.reads_layers:
+            return stages[-1]
+        normalised = lambda x: functional.layer_norm(x, x.shape[-1:], eps=1e-6)
+        shares = self.layer_weights.softmax(0)
+        mixed = lambda part: sum(w * normalised(stage[part]) for w, stage in zip(shares, stages, strict=True))
+        return mixed(0), mixed(1)
+
     def probabilities(self, logits_BK: Tensor) -> Tensor:
-        """Logits as probabilities, in fp32 or better: of all classes together 1, or of each on its own."""
+        """Logits as probabilities, in fp32 or better: of all classes together 1, or of each on its own.
+
+        Of a model that tells numbers, these numbers, in their own unit.
+        """
         logits_BK = widened(logits_BK)
+        if self.config.numbers is not None:
+            mean, deviation = self.config.numbers
+            return logits_BK * deviation + mean
         return torch.sigmoid(logits_BK) if self.config.multilabel else torch.softmax(logits_BK, dim=-1)
 
     def save(self, directory: str | Path) -> None:

@@ -25,6 +25,8 @@ from aasp.model.folder import find, read_config
 from aasp.model.pooling import Pooling, over_frequency
 from aasp.model.positions import Places
 from aasp.model.readout import Key, Whitening, check_keys, key, read, width
+from aasp.model.stream import EncoderStream
+from aasp.model.timestamps import OverTime, over_time, shifts
 from aasp.model.windows import encode_windows
 from aasp.stems import STEMS, Stem, StemConfig
 from aasp.stems.aape import AaPEConfig
@@ -143,10 +145,7 @@ class AudioEncoder(nn.Module):
             AaspError: a clip is shorter than one analysis window, holds NaN or infinite samples or such as are not in
                 -1..1 at all; wave or lengths are not what is asked for; or there is no such pooling or layer.
         """
-        wave_BS, lengths_B = as_batch(wave_BS, lengths_B)
-        precision = torch.promote_types(self.encoder.class_token.dtype, torch.float32)
-        mel_BTM, frames_B = self.frontend(wave_BS.to(precision), lengths_B)
-        check_samples(wave_BS)
+        mel_BTM, frames_B = self.mel(wave_BS, lengths_B)
         return self.embed(mel_BTM, None if lengths_B is None else frames_B, layers=layers, pooling=pooling)
 
     def embed(
@@ -202,6 +201,35 @@ class AudioEncoder(nn.Module):
             layers=outputs[:-1] if layers else [],
         )
 
+    def over_time(self, wave_BS: Tensor, lengths_B: Tensor | None = None, *, hop: float | None = None) -> OverTime:
+        """Vectors over time, at a finer hop than a patch where asked for.
+
+        The sound is read once for each step within a patch, begun that much later: a hop of a quarter of a patch,
+        0.04 s of 0.16, costs four times what `forward` does. Every step reads a whole patch: neighbours overlap.
+
+        Args:
+            wave_BS, lengths_B: as in `forward`.
+            hop: seconds from step to step: a patch, a half or a quarter of it; a patch when left out, which gives
+                `forward`'s timestamps.
+
+        Raises:
+            AaspError: as `forward` does, or there is no such hop.
+        """
+        shifts(self, hop)  # before the long part
+        mel_BTM, frames_B = self.mel(wave_BS, lengths_B)
+        return over_time(self, mel_BTM, frames_B, hop)
+
+    def stream(self, window: float | None = None) -> EncoderStream:
+        """A stream to which a sound is given chunk by chunk: `stream(chunk)`, and `stream.end()` at its end.
+
+        Args:
+            window: seconds that are read at once; the model's own window when left out (see `EncoderStream`).
+
+        Raises:
+            AaspError: it is longer than the model's own, or shorter than two time patches.
+        """
+        return EncoderStream(self, window)
+
     def encode(
         self, mel_BTM: Tensor, valid_BN: Tensor | None = None, layers: bool = False
     ) -> list[tuple[Tensor, Tensor]]:
@@ -221,6 +249,17 @@ class AudioEncoder(nn.Module):
     def places(self, mel_BTM: Tensor, index_Bn: Tensor | None = None) -> Places:
         """Where the stem's tokens of a log-mel are: all of its grid, or patches of each sequence, shape (B, n)."""
         return Places(self.stem.grid(mel_BTM.shape[1]), index_Bn)
+
+    def mel(self, wave_BS: Tensor, lengths_B: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The front end alone: normalised log-mel (B, T, M), zero beyond each clip's end, and valid frames (B,).
+
+        Args, Raises: as `forward`.
+        """
+        wave_BS, lengths_B = as_batch(wave_BS, lengths_B)
+        precision = torch.promote_types(self.encoder.class_token.dtype, torch.float32)
+        mel_BTM, frames_B = self.frontend(wave_BS.to(precision), lengths_B)
+        check_samples(wave_BS)
+        return mel_BTM, frames_B
 
     def _columns(self, frames_B: Tensor) -> list[int]:
         """Time patches of each clip."""

@@ -96,9 +96,7 @@ class Block(nn.Module):
         self.mlp = Mlp(config.width, int(config.width * config.mlp_ratio))
         self.drop_path = DropPath(drop_path)
 
-    def forward(
-        self, x_BND: Tensor, valid_BN: Tensor | None, places: Places | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, x_BND: Tensor, valid_BN: Tensor | None, places: Places | None = None) -> tuple[Tensor, Tensor]:
         """The block's output and its MLP's output before the residual sum; places are for attentions that want them."""
         if self.pre:
             x_BND = x_BND + self.drop_path(self.attention(self.norm1(x_BND), valid_BN, places))

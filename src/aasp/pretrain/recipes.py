@@ -3,14 +3,16 @@
 `aasp_base` is the paper's scale. Where the paper is silent, and that is nearly everywhere, it takes EAT's front end,
 grid, masks, targets, optimizer and schedule; every number of the AaPE stem, the predictor, the loss weights and the
 teacher's utterance target is ours. `aasp_small` and `aasp_large` differ from it in size, `aasp_tiny` is tuned to learn
-from hours of audio on two cores (docs/decisions.md).
+from hours of audio on two cores (docs/decisions.md). `…_8k`, `…_32k` and `…_48k` differ in the front end alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
+from aasp.features.logmel import RATES, LogMelConfig
 from aasp.model.audio_encoder import AudioEncoderConfig
 from aasp.model.encoder import EncoderConfig
 from aasp.parts import made
@@ -161,13 +163,33 @@ def m2d_tiny() -> Recipe:
     )
 
 
+def at_rate(recipe: Recipe, rate: int) -> Recipe:
+    """The same system with the front end of another sampling rate, in Hz.
+
+    Raises:
+        AaspError: there is no front end of that rate.
+    """
+    front = LogMelConfig.at(rate)
+    return replace(
+        recipe,
+        name=f"{recipe.name}_{rate // 1000}k",
+        summary=f"{recipe.name} at {rate // 1000} kHz: {front.mels} mel bins up to {front.high_hz / 1000:g} kHz",
+        model=replace(recipe.model, frontend=front),
+    )
+
+
 RECIPES: dict[str, Callable[[], Recipe]] = {
     recipe.__name__: recipe for recipe in (aasp_tiny, aasp_small, aasp_base, aasp_large, eat_tiny, eat_base, m2d_tiny)
+} | {
+    f"{recipe.__name__}_{rate // 1000}k": partial(lambda recipe, rate: at_rate(recipe(), rate), recipe, rate)
+    for recipe in (aasp_tiny, aasp_base)
+    for rate in RATES
+    if rate != 16_000
 }
 
 
 def names() -> list[str]:
-    """Names of all recipes, small to large."""
+    """Names of all recipes, small to large, those of other sampling rates last."""
     return list(RECIPES)
 
 

@@ -1,10 +1,10 @@
 """An ablation's folder: what lies where, who works at which cell, and what all its cells have in common.
 
-    settings.json                        recipe, steps, data: the same for all cells, whatever suite they belong to
-    cells/NAME/seed-0/model/             the encoder, and metrics.jsonl, recipe.json, environment.json of its run
-    cells/NAME/seed-0/trained.json       it is finished
-    cells/NAME/seed-0/scores/*.json      what was measured of it
-    ablation.json                        what it all comes to
+settings.json                        recipe, steps, data: the same for all cells, whatever suite they belong to
+cells/NAME/seed-0/model/             the encoder, and metrics.jsonl, recipe.json, environment.json of its run
+cells/NAME/seed-0/trained.json       it is finished
+cells/NAME/seed-0/scores/*.json      what was measured of it
+ablation.json                        what it all comes to
 """
 
 from __future__ import annotations

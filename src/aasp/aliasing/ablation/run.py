@@ -115,9 +115,7 @@ def _done(trained: Trained, measures: Sequence[Measure]) -> bool:
     return trained.finished and all(trained.scores(measure.name) is not None for measure in measures)
 
 
-def _train(
-    recipe: Recipe, data: str | Path, trained: Trained, workers: int, precision: Precision, device: str
-) -> int:
+def _train(recipe: Recipe, data: str | Path, trained: Trained, workers: int, precision: Precision, device: str) -> int:
     began = time.monotonic()
     result = pretrain(
         recipe,

@@ -51,9 +51,7 @@ def pull(
     away = torch.stack([away, -away])  # (2, distances)
     beta = (TONE + away[..., None]).repeat(1, 1, PHASES).requires_grad_()
     decay = torch.tensor(alpha, dtype=torch.float64)
-    real, imag = bilateral_laplace(
-        tone_RK[:, None], decay, beta[..., None], phase=phase, window=window, gain="unit"
-    )
+    real, imag = bilateral_laplace(tone_RK[:, None], decay, beta[..., None], phase=phase, window=window, gain="unit")
     (gradient,) = torch.autograd.grad((real.square() + imag.square()).sum(), beta)
     towards = -gradient * away.sign()[..., None]
     return gradient.abs().mean((0, 2)).tolist(), towards.mean((0, 2)).tolist()

@@ -102,9 +102,7 @@ def over_frequency(curves: Sequence[Curve], *, title: str, what: str, top: float
 
 
 @drawn
-def folds(
-    hz: Sequence[float], token_hz: Sequence[float], share_fν: np.ndarray, *, title: str
-) -> Figure:
+def folds(hz: Sequence[float], token_hz: Sequence[float], share_fν: np.ndarray, *, title: str) -> Figure:
     """For each modulation a column: at which frequencies of their own the tokens have its energy."""
     figure, axes = panel(220, title, "frequency in the tokens (Hz)", left=30)
     ink = np.full((*share_fν.T.shape, 4), 0.12)

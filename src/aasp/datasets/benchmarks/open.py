@@ -10,6 +10,7 @@ from aasp.datasets.benchmarks import get
 from aasp.datasets.benchmarks.folder import open_folder
 from aasp.datasets.benchmarks.index import open_index
 from aasp.datasets.benchmarks.mixtures import is_recipe, open_mixtures
+from aasp.datasets.events.strong import open_strong
 from aasp.datasets.labelled import LabelledSet
 from aasp.datasets.manifest import write_skipped
 from aasp.errors import AaspError
@@ -27,6 +28,8 @@ def open_labelled(
     missing_list: str | Path | None = None,
     path_column: str | None = None,
     channels: Channels | str = "mean",
+    events: str | Path | None = None,
+    numbers: bool = False,
 ) -> LabelledSet:
     """Open what a command was pointed at: `benchmark` with `root`, or `index` with `label` and `split`.
 
@@ -42,10 +45,31 @@ def open_labelled(
         path_column: the index's column to take for `path`.
         channels: what is read of files of several channels (`aasp.audio.channels`), but where the index's own column
             `channel` says it.
+        events: table of what is heard when in the sounds of `root`, or of `index` with `split`.
+        numbers: labels are numbers, to be told rather than classified.
 
     Raises:
         AaspError: neither or both were named, what belongs to one is lacking, or the data are not as they should be.
     """
+    if numbers:
+        if events is not None:
+            raise AaspError(f"--task regression with --events {events}, whose labels are classes; leave one out")
+        options = dict(allow_missing=allow_missing, missing_list=missing_list, path_column=path_column)
+        found = open_labelled(benchmark, root, index, label, split, group, **options)  # type: ignore[arg-type]
+        return replace(found.as_numbers(), classes=(label or found.name,)).choosing(channels)
+    if events is not None:
+        if benchmark is not None:
+            raise AaspError(f"--events {events} with --benchmark {benchmark}: it has labels of its own; leave one out")
+        if (root is None) == (index is None):
+            told = "name one of --root DIR and --index FILE --split COLUMN, where the sounds are"
+            raise AaspError(f"--events {events}: {told}")
+        if root is not None:
+            given = {"--split": split, "--group": group, "--path-column": path_column}
+            extra = next((name for name, value in given.items() if value is not None), None)
+            if extra:
+                raise AaspError(f"{extra} with --root {root}: it is a column of an index; leave it out")
+        options = dict(allow_missing=allow_missing, missing_list=missing_list, path_column=path_column)
+        return open_strong(events, root, index, label, split, group, **options).choosing(channels)  # type: ignore[arg-type]
     if benchmark is not None and index is not None:
         raise AaspError(f"both --benchmark {benchmark} and --index {index}; name one of them")
     if benchmark is not None:

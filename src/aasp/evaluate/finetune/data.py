@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,13 +16,17 @@ from accelerate import Accelerator
 
 from aasp.audio.io import AudioError
 from aasp.audio.sounds import Sound, channels_of, describe, duration
-from aasp.config import fingerprint, to_dict
+from aasp.config import fingerprint, flat, to_dict
 from aasp.datasets.benchmarks import BENCHMARKS
+from aasp.datasets.events import Event
 from aasp.datasets.index import Skipped
 from aasp.datasets.labelled import LabelledSet
 from aasp.datasets.pipeline import CropPipeline
 from aasp.errors import AaspError
-from aasp.evaluate.finetune.recipe import RECIPES, FinetuneRecipe, clips, speech_commands, tiny
+from aasp.evaluate.finetune import recipe as recipes
+from aasp.evaluate.finetune.fields import FinetuneRecipe
+from aasp.evaluate.finetune.recipe import RECIPES, clips, speech_commands, tiny
+from aasp.evaluate.finetune.targets import moments
 from aasp.evaluate.task import Round, Task
 from aasp.model.audio_classifier import AudioClassifierConfig
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
@@ -65,12 +70,44 @@ class Finetuning:
         if self.labelled.multilabel and recipe.loss == "softmax":
             told = f"{self.labelled.source}: several labels a clip, and recipe {recipe.name} has loss softmax"
             raise AaspError(f"{told}; add --set loss=sigmoid, or keep one label a clip")
+        if (self.labelled.values is not None) != (recipe.loss == "squared"):
+            labels, loss = ("classes", "softmax or sigmoid") if recipe.loss == "squared" else ("numbers", "squared")
+            told = f"{self.labelled.source}: labels are {labels}, and recipe {recipe.name} has loss {recipe.loss}"
+            raise AaspError(f"{told}; add --set loss={loss.split()[0]}")
+        if self.labelled.events is not None:
+            self._check_events(self.labelled.events)
+        if self.labelled.values is not None:
+            self._check_settings("numbers", {"head": "random", "sampling": "uniform", "label_smoothing": 0.0})
         if recipe.crop_seconds * 1000 < front.shortest_ms:
             window = f"shorter than one analysis window of {front.shortest_ms:g} ms"
             raise AaspError(f"fine-tuning: crop_seconds is {recipe.crop_seconds:g}, {window}; give a longer crop")
 
-    def classifier_config(self) -> AudioClassifierConfig:
-        """The classifier to be: the encoder with the recipe's pooling, drop path and window."""
+    def _check_settings(self, what: str, wanted: dict[str, Any]) -> None:
+        """Refuse what has no meaning for labels over time, or for numbers."""
+        fields = flat(to_dict(self.recipe))
+        for name, value in wanted.items():
+            if fields[name] != value:
+                told = f"{self.labelled.source}: labels are {what}, for which {name}={fields[name]} has no meaning"
+                raise AaspError(f"{told}; add --set {name}={value}")
+
+    def _check_events(self, events: Sequence[Sequence[Event]]) -> None:
+        """See that what is heard can be told from one time patch, and that the model can hear it."""
+        wanted = {"head": "random", "augment.roll_seconds": 0.0, "label_smoothing": 0.0}
+        self._check_settings("events, each at its time", wanted)
+        if self.recipe.pooling not in ("mean", "flat"):
+            told = f"pooling {self.recipe.pooling} has no vector of a single time patch"
+            raise AaspError(f"{self.labelled.source}: labels are events: {told}; add --set pooling=flat, or mean")
+        for one in (one for ones in events for one in ones):
+            if one.low_hz is not None and one.high_hz is not None:
+                what = f"{one.file}: {one.label!r} from {one.start:g} to {one.end:g} s"
+                self.encoder.config.frontend.check_hears(one.low_hz, one.high_hz, what)
+
+    def classifier_config(self, numbers: tuple[float, float] | None = None) -> AudioClassifierConfig:
+        """The classifier to be: the encoder with the recipe's pooling, drop path and window.
+
+        Args:
+            numbers: mean and deviation of the numbers that are trained on, where labels are numbers.
+        """
         recipe, config = self.recipe, self.encoder.config
         encoder = replace(
             config,
@@ -80,7 +117,14 @@ class Finetuning:
         )
         labelled = self.labelled
         return AudioClassifierConfig(
-            tuple(labelled.classes), labelled.multilabel, recipe.crop_seconds, recipe.layers, recipe.norm, encoder
+            tuple(labelled.classes),
+            labelled.multilabel,
+            recipe.crop_seconds,
+            recipe.layers,
+            recipe.norm,
+            labelled.events is not None,
+            numbers,
+            encoder,
         )
 
     @cached_property
@@ -90,6 +134,8 @@ class Finetuning:
         marks: list = [list(data.classes), [list(labels) for labels in data.labels], list(data.parts)]
         channels = [channels_of(sound) for sound in data.sounds]
         marks += [channels] if set(channels) != {"mean"} else []
+        if data.events is not None:
+            marks.append([[(one.start, one.end, one.label) for one in ones] for ones in data.events])
         return sha256(json.dumps(marks).encode()).hexdigest()[:16]
 
     @cached_property
@@ -119,6 +165,16 @@ def _holding(config: AudioEncoderConfig, recipe: FinetuneRecipe) -> float:
     """Seconds of a window that holds a whole crop: a window has an even number of time patches."""
     seconds = 2 * config.stem.patch[0] / config.frontend.frame_rate
     return max(config.window_seconds, round(ceil(recipe.crop_seconds / seconds) * seconds, 6))
+
+
+def suited_to(labelled: LabelledSet, width: int) -> FinetuneRecipe:
+    """The recipe that a set and an encoder's width call for."""
+    if labelled.events is not None:
+        return recipes.events()
+    if labelled.values is not None:
+        whole = replace(clips(), loss="squared", label_smoothing=0.0)
+        return recipes.numbers() if width <= SMALL_WIDTH else whole
+    return suited(labelled.name, width, labelled.multilabel)
 
 
 def suited(benchmark: str, width: int, multilabel: bool) -> FinetuneRecipe:
@@ -184,8 +240,15 @@ def train_pipeline(
     rate: int,
     workers: int,
     machine: Accelerator,
+    steps: Callable[[int, float], np.ndarray] | None = None,
 ) -> CropPipeline:
-    """This process's share of the batches of one round's train part."""
+    """This process's share of the batches of one round's train part.
+
+    Args:
+        recipe, labelled, seconds, task, round_, rate, workers, machine: what the round is.
+        steps: of a set with events, the labels of each time patch (G, K) of a clip, by its place in the train part,
+            from a second on.
+    """
     world = machine.num_processes
     if recipe.batch % world:
         raise AaspError(f"batch is {recipe.batch}, for {world} processes; give a multiple of {world}")
@@ -193,7 +256,14 @@ def train_pipeline(
         told = f"batch is {recipe.batch}, a clip for each process: norm=batch needs clips to standardise over"
         raise AaspError(f"{told}; give {2 * world} or more, or norm=layer")
     part, y = TrainPart(labelled, seconds, round_.train), task.y[round_.train]
-    identity = np.eye(len(task.classes), dtype=np.float32)
+    if task.regression:
+        mean, deviation = moments(y)
+        target: Callable[[int], np.ndarray] = lambda row: (y[row : row + 1] - mean) / deviation
+    elif task.multilabel:
+        target = lambda row: y[row]
+    else:
+        identity = np.eye(len(task.classes), dtype=np.float32)
+        target = lambda row: identity[y[row]]
     weighted = None
     if recipe.sampling == "balanced":
         weighted = clip_weights(y, len(task.classes)), min(recipe.epoch_clips or len(part), len(part))
@@ -206,7 +276,8 @@ def train_pipeline(
         workers=workers,
         shard=(machine.process_index, world),
         cache=float(part.seconds.sum()) * world <= CACHED_HOURS * 3600,
-        target=(lambda row: y[row]) if task.multilabel else (lambda row: identity[y[row]]),
+        target=None if steps else target,
+        target_from=steps,
         weighted=weighted,
     )
 

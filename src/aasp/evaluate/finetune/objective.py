@@ -20,7 +20,7 @@ from aasp.audio.sounds import Sound
 from aasp.datasets.index import Skipped
 from aasp.evaluate.features import batches, nothing_usable
 from aasp.evaluate.finetune.augment import augmented
-from aasp.evaluate.finetune.recipe import FinetuneRecipe
+from aasp.evaluate.finetune.fields import FinetuneRecipe
 from aasp.evaluate.head import LinearHead
 from aasp.evaluate.logistic import Rotated
 from aasp.model.audio_classifier import AudioClassifier
@@ -53,25 +53,39 @@ class FinetuneObjective(nn.Module):
 
         Args:
             batch: "wave", shape (B, S), zero beyond each clip's end; "length", valid samples, shape (B,), on the host;
-                "target", shape (B, K), 1 for each label.
+                "target", shape (B, K), 1 for each label; of events, of each time patch of a crop, (B, G, K); of
+                numbers, each in deviations from the mean, (B, 1).
             diagnose: also tell how the step went.
 
         Returns:
-            "loss"; "losses", by name; "diagnostics": share of clips whose likeliest class is a label, and the stem's
-            health; all 0-d tensors.
+            "loss"; "losses", by name; "diagnostics": share of clips, or of time patches with a label, whose likeliest
+            class is a label, of numbers the mean error in deviations; and the stem's health; all 0-d tensors.
         """
         augment, encoder = self.recipe.augment, self.model.encoder
         target_BK = batch["target"]
         with torch.no_grad():
             mel_BTM, frames_B, target_BK = augmented(encoder, augment, batch["wave"], batch["length"], target_BK)
         stages, valid_BG = self._seen(mel_BTM, frames_B)
-        logits_BK = self.model.classify(stages, valid_BG)
+        if self.model.config.over_time:  # a row is a time patch that belongs to its clip and was seen
+            logits_BK = self.model.classify_steps(stages, valid_BG)[valid_BG]
+            target_BK = target_BK[:, : valid_BG.shape[1]][valid_BG.to(target_BK.device)]
+        else:
+            logits_BK = self.model.classify(stages, valid_BG)
         loss = self._loss(logits_BK, target_BK)
-        diagnostics = {}
+        diagnostics = self._diagnostics(logits_BK.detach(), target_BK) if diagnose else {}
         if diagnose:
-            hits = target_BK.gather(1, logits_BK.detach().argmax(1, keepdim=True)) > 0
-            diagnostics = {"hits": hits.float().mean()} | encoder.stem.diagnostics(mel_BTM)
+            diagnostics |= encoder.stem.diagnostics(mel_BTM)
         return {"loss": loss, "losses": {self.recipe.loss: loss}, "diagnostics": diagnostics}
+
+    def _diagnostics(self, logits_BK: Tensor, target_BK: Tensor) -> dict[str, Tensor]:
+        """How right the step was, of its rows."""
+        if self.recipe.loss == "squared":
+            return {"error": (logits_BK - target_BK).abs().mean()}
+        hits = (target_BK.gather(1, logits_BK.argmax(1, keepdim=True)) > 0).float()
+        if self.model.config.over_time:
+            labelled = (target_BK > 0).any(1)
+            return {"hits": hits[labelled].sum() / labelled.sum().clamp_min(1)}
+        return {"hits": hits.mean()}
 
     def _seen(self, mel_BTM: Tensor, frames_B: Tensor) -> tuple[list[tuple[Tensor, Tensor]], Tensor]:
         """What the classifier reads of clips, or of some of their time patches, in windows side by side."""
@@ -90,7 +104,9 @@ class FinetuneObjective(nn.Module):
         return self
 
     def _loss(self, logits_BK: Tensor, target_BK: Tensor) -> Tensor:
-        """Mean over clips of the sum over classes."""
+        """Mean over clips, or their time patches, of the sum over classes."""
+        if self.recipe.loss == "squared":
+            return (logits_BK - target_BK).square().sum(1).mean()
         smooth = self.recipe.label_smoothing
         target_BK = target_BK * (1 - smooth) + smooth / target_BK.shape[1]
         if self.recipe.loss == "sigmoid":
@@ -125,7 +141,7 @@ def fit_head(
     classifier: AudioClassifier,
     sounds: Sequence[Sound],
     y: np.ndarray,
-    loss: Literal["softmax", "sigmoid"],
+    loss: Literal["softmax", "sigmoid", "squared"],
     machine: Accelerator,
 ) -> None:
     """Make the head, in place, a logistic regression on the encoder's embeddings of whole train clips.

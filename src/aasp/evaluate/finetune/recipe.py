@@ -1,4 +1,4 @@
-"""Fine-tuning recipes: everything of a fine-tuning but the model and the data, in one frozen dataclass; the named ones.
+"""The named fine-tuning recipes.
 
 The AudioSet, ESC-50 and Speech Commands recipes are EAT's (Chen et al. 2024; its gain, Beta(10, 10) + 0.5, is
 ±3 dB here, and AdamW stands for its Adam). The peers give none for the other benchmarks: these are ours, and at that
@@ -8,84 +8,12 @@ scale not yet measured. Those for small models are ours and measured (docs/resul
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from dataclasses import replace
 
-from aasp.config import check_range, fingerprint
 from aasp.evaluate.finetune.augment import AugmentConfig
-from aasp.model.pooling import Pooling
+from aasp.evaluate.finetune.fields import FinetuneRecipe
 from aasp.parts import made
 from aasp.training.optim import OptimizerConfig
-
-
-@dataclass(frozen=True)
-class FinetuneRecipe:
-    """How an encoder is fine-tuned.
-
-    Attributes:
-        name: of the recipe it started from.
-        summary: one line for people.
-        crop_seconds: clips are cut (anywhere) or padded to this length while training; they are scored whole.
-        window: how much the encoder reads at once. "crop": its window grows to the crop; "pretrained": it stays what it
-            was, longer clips are read window by window, and their tokens pooled over all windows.
-        batch: clips a step, over all processes.
-        steps: optimizer steps.
-        optimizer: AdamW and schedule; its learning rate is the head's.
-        layer_decay: each block's learning rate is this times that of the block above it; the stem, below them, has the
-            full rate, as in EAT.
-        train: all; all but the stem ("frozen-stem"); or nothing but the head's norm and layer ("head").
-        pooling: one vector of a clip's tokens (see `aasp.model.pooling`).
-        layers: what the head reads: the last layer, or a learned weighting of all (see `AudioClassifierConfig`).
-        norm: of the pooled embedding, "layer" or "batch".
-        head: how the head begins: "random"; or as a "probe", a logistic regression on the encoder's embeddings of the
-            train part (LP-FT), whose standardisation, where `norm` is "batch", training leaves as it is.
-        drop_path: largest rate of stochastic depth.
-        loss: softmax cross-entropy, or sigmoid cross-entropy of each class (the only one for several labels a clip).
-        label_smoothing: share of the target that is spread over all classes.
-        augment: what is done to clips while training.
-        sampling: "uniform" takes every clip once an epoch; "balanced" draws clips of rare classes more often.
-        epoch_clips: clips of a balanced epoch; as many as there are when left out.
-        validations: how often the valid part is scored, evenly spread; the best of these is the model.
-        seed: of the head, data order and augmentation.
-    """
-
-    name: str
-    summary: str
-    crop_seconds: float = 10.0
-    window: Literal["crop", "pretrained"] = "crop"
-    batch: int = 32
-    steps: int = 1_000
-    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    layer_decay: float = 0.65
-    train: Literal["all", "frozen-stem", "head"] = "all"
-    pooling: Pooling = "mean"
-    layers: Literal["last", "weighted"] = "last"
-    norm: Literal["layer", "batch"] = "layer"
-    head: Literal["random", "probe"] = "random"
-    drop_path: float = 0.1
-    loss: Literal["softmax", "sigmoid"] = "softmax"
-    label_smoothing: float = 0.0
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
-    sampling: Literal["uniform", "balanced"] = "uniform"
-    epoch_clips: int | None = None
-    validations: int = 10
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        check_range(self, "fine-tuning", "crop_seconds batch steps layer_decay validations epoch_clips")
-        check_range(self, "fine-tuning", "drop_path label_smoothing", least=0, below=1)
-        check_range(self, "fine-tuning", "seed", least=0, below=2**63)
-
-    @property
-    def fingerprint(self) -> str:
-        """Hash of every field."""
-        return fingerprint(self)
-
-    @property
-    def validate_every(self) -> int:
-        """Steps between two scorings of the valid part."""
-        return max(1, self.steps // self.validations)
-
 
 _EAT = OptimizerConfig(lr=5e-5, final_lr=1e-6, warmup=0.1)
 
@@ -277,11 +205,36 @@ def head_only() -> FinetuneRecipe:
     return replace(lp_ft(), name="head_only", summary="lp_ft of the head alone (ours)", train="head")
 
 
+def events() -> FinetuneRecipe:
+    """Ours, for sounds labelled over time: nothing is rolled, and time patches are read one by one."""
+    return replace(
+        tiny(),
+        name="events",
+        summary="what is heard when: a head on each time patch (ours)",
+        crop_seconds=10.0,
+        pooling="flat",
+        loss="sigmoid",
+        label_smoothing=0.0,
+        augment=AugmentConfig(gain_db=3.0),
+    )
+
+
+def numbers() -> FinetuneRecipe:
+    """Ours: `tiny` for labels that are numbers."""
+    return replace(
+        tiny(),
+        name="numbers",
+        summary="numbers told from clips, by small encoders (ours)",
+        loss="squared",
+        label_smoothing=0.0,
+    )
+
+
 RECIPES: dict[str, Callable[[], FinetuneRecipe]] = {
     recipe.__name__: recipe
     for recipe in (
         audioset_2m, audioset_20k, esc50, urbansound8k, nsynth, speech_commands, crema_d, voxceleb1, clips, tiny, words,
-        lp_ft, frozen_stem, head_only,
+        lp_ft, frozen_stem, head_only, events, numbers,
     )
 }  # fmt: skip
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,10 @@ import numpy as np
 from aasp.config import fingerprint, to_dict
 from aasp.datasets.index import Skipped
 from aasp.datasets.labelled import LabelledSet
+from aasp.evaluate.events.scores import micro_f1
 from aasp.evaluate.finetune.data import Finetuning
-from aasp.evaluate.intervals import Interval
+from aasp.evaluate.finetune.over_time import Steps, counted, unpacked
+from aasp.evaluate.intervals import Interval, interval
 from aasp.evaluate.outcome import predictions, score_records, system_name
 from aasp.evaluate.probe import ProbeResult, scores
 from aasp.evaluate.records import Record, code_version, write_records
@@ -69,6 +71,24 @@ def gathered(task: Task, folders: list[Path]) -> tuple[ProbeResult, list[Skipped
     return result, sorted(skipped)
 
 
+def event_scores(outcome: Outcome) -> dict[str, Interval]:
+    """F1 over all events and over all seconds of the test parts, at a threshold of 0.5, with intervals over clips."""
+    labelled, result = outcome.labelled, outcome.result
+    assert labelled.events is not None and result is not None
+    by_row: dict[int, Steps] = {}
+    for folder in outcome.folders:
+        with np.load(folder / PREDICTIONS, allow_pickle=False) as file:
+            pairs = zip(file["rows"].tolist(), unpacked(file), strict=True)
+            by_row |= {row: one for row, one in pairs if one is not None}
+    steps, events = [by_row[row] for row in result.test], [labelled.events[row] for row in result.test]
+    found = {}
+    for name, counts_n3K in zip(("segment_F1", "event_F1"), counted(steps, events, labelled.classes), strict=True):
+        statistic = lambda weights, counts=counts_n3K: micro_f1(np.tensordot(weights, counts, 1))
+        clusters = np.arange(len(steps)) if result.clusters is None else result.clusters
+        found[name] = interval([statistic], clusters=clusters)
+    return found
+
+
 def write_results(path: Path, asked: Finetuning, outcome: Outcome) -> dict[str, Interval]:
     """Write the results file of a finished fine-tuning.
 
@@ -78,9 +98,14 @@ def write_results(path: Path, asked: Finetuning, outcome: Outcome) -> dict[str, 
     result, task = outcome.result, outcome.task
     assert result is not None, "a fine-tuning that was stopped has no results"
     found = scores([result])
+    made = records(asked, outcome)
+    if outcome.labelled.events is not None:
+        of_events = event_scores(outcome)
+        found = of_events | found  # what was asked first
+        made += [_whole(made[0], name, one) for name, one in of_events.items()]
     write_records(
         path,
-        records(asked, outcome),
+        made,
         model=asked.model,
         recipe=to_dict(asked.recipe),
         scores={name: one.to_dict() for name, one in found.items()},
@@ -121,6 +146,12 @@ def records(asked: Finetuning, outcome: Outcome) -> list[Record]:
         for round_, folder in zip(task.rounds, outcome.folders, strict=True)
     ]
     return score_records(like, task, [outcome.result], [details])
+
+
+def _whole(like: Record, metric: str, found: Interval) -> Record:
+    """The record of what is counted over all parts together."""
+    told = dict(split="test", metric=metric, value=found.estimate, clips=found.clips, low=found.low, high=found.high)
+    return replace(like, details={}, **told)  # type: ignore[arg-type]
 
 
 def minutes(folder: Path) -> float:

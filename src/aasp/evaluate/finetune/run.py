@@ -20,12 +20,16 @@ from torch import Tensor
 
 from aasp.audio.sounds import Sound
 from aasp.config import flat
+from aasp.datasets.events import Event
 from aasp.datasets.index import Skipped
 from aasp.errors import AaspError
+from aasp.evaluate.features import nothing_usable
 from aasp.evaluate.finetune.data import Finetuning, measured, train_pipeline
 from aasp.evaluate.finetune.objective import FinetuneObjective, fit_head
+from aasp.evaluate.finetune.over_time import by_segment, packed, step_probabilities
 from aasp.evaluate.finetune.predict import class_probabilities
 from aasp.evaluate.finetune.results import PREDICTIONS, VALIDATION, Outcome, gathered, history
+from aasp.evaluate.finetune.targets import Targets, check_within, moments
 from aasp.evaluate.probe import rank
 from aasp.evaluate.task import Round, Task
 from aasp.files import atomic_write
@@ -67,6 +71,7 @@ def finetune(
     """
     machine = engine.accelerator(device)
     labelled, seconds = measured(asked.labelled)
+    check_within(labelled, seconds)
     asked = replace(asked, labelled=labelled)
     task = Task.of(labelled, choose="held_out", seed=asked.recipe.seed)
     folders = _folders(Path(out), task)
@@ -149,10 +154,13 @@ def train_round(
     recipe, labelled, predictions = asked.recipe, asked.labelled, folder / PREDICTIONS
     if predictions.exists():
         return 0
-    rate = asked.encoder.config.frontend.rate
-    pipeline = train_pipeline(recipe, labelled, seconds, task, round_, rate=rate, workers=workers, machine=machine)
+    rate, events = asked.encoder.config.frontend.rate, labelled.events
+    config = asked.classifier_config(moments(task.y[round_.train]) if task.regression else None)
+    options: dict[str, Any] = dict(rate=rate, workers=workers, machine=machine)
+    if events is not None:
+        options["steps"] = Targets(config, [events[row] for row in round_.train])
+    pipeline = train_pipeline(recipe, labelled, seconds, task, round_, **options)
     seed(recipe.seed)
-    config = asked.classifier_config()
     classifier = AudioClassifier(config)
     if not asked.scratch:
         classifier.encoder.load_state_dict(asked.encoder.state_dict())
@@ -163,7 +171,8 @@ def train_round(
         name = f"{recipe.name}, part {round_.name}"
         unusable: list[Skipped] = []  # clips that are there and can't be decoded, found when they are scored
         record = Bookkeeping(name, recipe.steps, run, machine, pipeline, unusable)
-        said = f"{len(round_.train):,} clips of {len(task.classes)} classes, {len(round_.valid):,} to choose on"
+        what = f"with numbers, {task.classes[0]}" if task.regression else f"of {len(task.classes)} classes"
+        said = f"{len(round_.train):,} clips {what}, {len(round_.valid):,} to choose on"
         record.begin(said, document["finetuned"], start, settings.precision)
         if recipe.head == "probe" and start is None:
             record.tell([f"the head begins as a probe: embedding {len(round_.train):,} train clips for it"])
@@ -171,7 +180,8 @@ def train_round(
         objective = FinetuneObjective(classifier, recipe)
         with torch.random.fork_rng():
             scored = AudioClassifier(config).to(machine.device)
-        validation = Validation(run, scored, sounds(round_.valid), task.y[round_.valid], unusable)
+        heard = None if events is None else [events[row] for row in round_.valid]
+        validation = Validation(run, scored, sounds(round_.valid), task.y[round_.valid], unusable, heard)
 
         def score(step: int, tensors: Mapping[str, Tensor]) -> None:
             # Not what a signal made it save: an interrupted run chooses among the same checkpoints as any other.
@@ -202,12 +212,25 @@ def train_round(
         if result.exit_code == 0:
             if machine.is_main_process:
                 best = load_classifier(run.model, machine.device)
-                found = class_probabilities(best, sounds(round_.test), skipped=unusable)
+                found, more = _tested(best, sounds(round_.test), unusable)
             skipped = np.array(record.write_skipped(), dtype=str).reshape(-1, 2)
             if machine.is_main_process:
                 with atomic_write(predictions) as beside:
-                    np.savez(beside, rows=round_.test, probabilities=found, skipped=skipped)
+                    np.savez(beside, rows=round_.test, probabilities=found, skipped=skipped, **more)  # type: ignore[arg-type]
     return result.exit_code
+
+
+def _tested(
+    classifier: AudioClassifier, sounds: Sequence[Sound], unusable: list[Skipped]
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Probabilities (n, K) of the test part, NaN for what can't be decoded; and what a model over time says when."""
+    if not classifier.config.over_time:
+        return class_probabilities(classifier, sounds, skipped=unusable), {}
+    found = step_probabilities([classifier], sounds, skipped=unusable)
+    if not any(found):
+        raise nothing_usable(unusable)
+    unknown = np.full(len(classifier.config.classes), np.nan, np.float32)
+    return np.stack([unknown if one is None else one.probabilities.max(axis=0) for one in found]), packed(found)
 
 
 class Validation:
@@ -221,6 +244,7 @@ class Validation:
         sounds: the valid part.
         truth: its class indices (n,), or multi-hot (n, K).
         unusable: takes clips that can't be decoded, each once; they say nothing of any checkpoint.
+        events: what is heard in each of them when, for a classifier over time: seconds are then ranked, not clips.
     """
 
     def __init__(
@@ -230,7 +254,9 @@ class Validation:
         sounds: Sequence[Sound],
         truth: np.ndarray,
         unusable: list[Skipped],
+        events: Sequence[Sequence[Event]] | None = None,
     ) -> None:
+        self._events = events
         self._run, self._classifier, self._unusable = run, classifier, unusable
         self._sounds, self._truth = sounds, truth
         self.lines = history(run.path)
@@ -241,13 +267,23 @@ class Validation:
             return
         self._classifier.load_state_dict({name.removeprefix("model."): tensor for name, tensor in tensors.items()})
         skipped: list[Skipped] = []
-        found = class_probabilities(self._classifier, self._sounds, skipped=skipped)
+        truth, found = self._said(skipped)
         self._unusable.extend(file for file in skipped if file not in self._unusable)
         usable = np.isfinite(found).all(axis=1)
-        score, likelihood = rank(self._truth[usable], found[usable])
+        score, likelihood = rank(truth[usable], found[usable])
         best = all((score, likelihood) > (line["score"], -line["loss"]) for line in self.lines)
         if best:
             write_classifier(self._run.model, self._classifier.config, self._classifier.state_dict())
         self.lines.append({"step": step, "score": score, "loss": -likelihood, "best": best})
         with atomic_write(self._run.path / VALIDATION) as beside:
             beside.write_text("".join(json.dumps(line) + "\n" for line in self.lines))
+
+    def _said(self, skipped: list[Skipped]) -> tuple[np.ndarray, np.ndarray]:
+        """Truth and what the classifier says, of clips, or of seconds of them."""
+        if self._events is None:
+            return self._truth, class_probabilities(self._classifier, self._sounds, skipped=skipped)
+        steps = step_probabilities([self._classifier], self._sounds, skipped=skipped)
+        pairs = [(one, heard) for one, heard in zip(steps, self._events, strict=True) if one is not None]
+        if not pairs:
+            raise nothing_usable(skipped)
+        return by_segment(*zip(*pairs, strict=True), self._classifier.config.classes)  # type: ignore[call-arg, arg-type]

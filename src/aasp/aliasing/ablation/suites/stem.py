@@ -39,9 +39,6 @@ SUITE = Suite(
         WIDE.but("wide-one-sided", "are both sides needed?", model__stem__window="one-sided"),
         WIDE.but("wide-hann", "a window that ends", model__stem__window="hann"),
         WIDE.but("wide-rectangular", "a window with edges", model__stem__window="rectangular"),
-        *(
-            FULL.but(f"states-{count}", "how many states?", model__stem__states=str(count))
-            for count in (4, 8, 32, 64)
-        ),
+        *(FULL.but(f"states-{count}", "how many states?", model__stem__states=str(count)) for count in (4, 8, 32, 64)),
     ),
 )

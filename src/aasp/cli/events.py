@@ -1,0 +1,99 @@
+"""What `aasp predict --frames` does with probabilities over time: events told, or written as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aasp.errors import AaspError
+
+if TYPE_CHECKING:
+    from aasp.cli.predict import Predict
+    from aasp.datasets.events import Event
+    from aasp.datasets.events.writing import Format
+    from aasp.evaluate.events.detect import Detection
+    from aasp.evaluate.finetune.predict import Prediction
+
+
+def detection(arguments: Predict) -> Detection | None:
+    """How events are to be told, if they are.
+
+    Raises:
+        AaspError: a threshold or a length that is none, or what is only of frames without them.
+    """
+    asked = {
+        "--threshold": arguments.threshold or None,
+        "--smooth": arguments.smooth,
+        "--min-length": arguments.min_length,
+        "--out": arguments.out,
+        "--format": arguments.format,
+    }
+    given = [name for name, value in asked.items() if value is not None]
+    if given and not arguments.frames:
+        raise AaspError(f"{given[0]} without --frames: events are told from frames; add --frames")
+    if arguments.hop is not None and not arguments.frames:
+        raise AaspError(f"--hop {arguments.hop:g} without --frames; add --frames")
+    if not given:
+        return None
+    if arguments.out is None and (arguments.format is not None or arguments.overwrite):
+        name = "--format" if arguments.format is not None else "--overwrite"
+        raise AaspError(f"{name} without --out; name the file to write by --out")
+    if arguments.top is not None:
+        raise AaspError(f"--top {arguments.top} with {given[0]}: events are all that reach a threshold; leave it out")
+
+    from aasp.evaluate.events.detect import THRESHOLD, Detection
+
+    whole, single = THRESHOLD, dict[str, float]()
+    for word in arguments.threshold:
+        name, equals, value = word.rpartition("=")
+        try:
+            number = float(value)
+        except ValueError:
+            raise AaspError(f"--threshold {word}: not a number; write 0.5, or CLASS=0.3 for one class") from None
+        if equals:
+            single[name] = number
+        else:
+            whole = number
+    return Detection(whole, single, arguments.smooth or 0.0, arguments.min_length or 0.0)
+
+
+def output(arguments: Predict) -> tuple[Path, Format] | None:
+    """Where events are to be written, and as what.
+
+    Raises:
+        AaspError: they can't be.
+    """
+    if arguments.out is None:
+        return None
+    if arguments.json:
+        raise AaspError(f"both --json and --out {arguments.out}; leave one out")
+    if arguments.channels == "each":
+        raise AaspError("--channels each with --out: tables of events know no channels; choose one, by its number")
+
+    from aasp.datasets.events.writing import check_events_output, format_of
+
+    kind = format_of(arguments.out, arguments.format)
+    check_events_output(arguments.out, kind, overwrite=arguments.overwrite)
+    return arguments.out, kind
+
+
+def events_of(one: Prediction, classes: Sequence[str], how: Detection) -> list[Event]:
+    """The events of a file, from its steps or from its windows, which overlap."""
+    from aasp.evaluate.events.detect import detect, pieces
+
+    if not len(one.windows):
+        return []
+    edges, probabilities = pieces(one.windows, one.over_time)
+    return detect(one.path, edges, probabilities, classes, how)
+
+
+def lines(events: Sequence[Event]) -> list[str]:
+    """Events for a terminal or a pipe: file, start, end, label and score, separated by tabs."""
+    return [f"{one.file}\t{one.start:.3f}\t{one.end:.3f}\t{one.label}\t{one.score:.3f}" for one in events]
+
+
+def as_json(events: Sequence[Event]) -> list[dict[str, Any]]:
+    """Events as JSON values, without their file."""
+    place = lambda one: {"start": round(one.start, 6), "end": round(one.end, 6)}
+    return [{**place(one), "label": one.label, "score": round(one.score or 0.0, 6)} for one in events]

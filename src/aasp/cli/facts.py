@@ -1,0 +1,43 @@
+"""Facts on the terminal: a heading and two columns, nothing cut off where the terminal is narrow."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+
+def facts(heading: str, rows: Mapping[str, Any]) -> None:
+    """Print `heading` and a row for each name and value; None is left out. In a pipe, a row is one line."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(style="cyan", overflow="fold")
+    table.add_column(overflow="fold", min_width=24)
+    for name, value in rows.items():
+        if value is not None:
+            table.add_row(f"  {name}", _text(value))
+    console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 10_000)
+    with console.capture() as lines:
+        console.print(heading, style="bold")
+        console.print(table)
+    for line in lines.get().splitlines():
+        print(line.rstrip())
+
+
+def clock(seconds: float) -> str:
+    """A duration as a person says it: 3.2 s, 12 min 5 s, 3 h 20 min."""
+    if seconds < 60:
+        return f"{seconds:.3g} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_text, value))
+    return str(value)

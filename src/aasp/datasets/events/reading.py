@@ -1,0 +1,194 @@
+"""Tables of events as people have them: CSV and Parquet, Raven selection tables, Audacity labels, DCASE's TSV.
+
+A file is taken for what its columns say it is. Raven's and Audacity's are a file for each sound: a folder of them is
+read as one table.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet
+
+from aasp.datasets.events import Event, EventTable
+from aasp.datasets.tables import read_csv
+from aasp.errors import AaspError
+
+# What columns are called: ours, DCASE's, Raven's and BirdNET's; in lower case.
+_FILE = ("file", "filename", "path", "filepath", "file_name", "begin path", "begin file")
+_START = ("start", "onset", "event_onset", "start_time", "start (s)", "begin time (s)")
+_END = ("end", "offset", "event_offset", "end_time", "end (s)", "end time (s)")
+_LABEL = (
+    "label", "event_label", "annotation", "class", "species", "common name", "species code", "type", "sound type",
+)  # fmt: skip
+_SCORE = ("score", "confidence", "probability")
+_LOW, _HIGH = ("low freq (hz)", "low_hz"), ("high freq (hz)", "high_hz")
+_OFFSET = ("file offset (s)", "begin file offset (s)")
+
+_SUFFIXES = (".csv", ".tsv", ".txt", ".parquet")
+_OF_SOUND = re.compile(r"(?i)(\.table\.\d+)?(\.selections|\.birdnet\.\S+|\.birdnet|\.labels?)?(\.txt|\.tsv|\.csv)$")
+
+
+def read_events(path: str | Path, label: str | None = None) -> EventTable:
+    """Read a table of events, or a folder of tables.
+
+    Args:
+        path: .csv, .tsv, .txt or .parquet; or a folder of them, as Raven and Audacity have, searched to the bottom.
+        label: column of labels where it has another name than those that are known.
+
+    Raises:
+        AaspError: there is none, a column lacks, a value is no time, or an event has no length.
+    """
+    source = Path(path)
+    if not source.is_dir():
+        return _read(source, label)
+    files = sorted(file for file in source.rglob("*") if file.suffix.lower() in _SUFFIXES and file.name[0] != ".")
+    if not files:
+        raise AaspError(f"no tables of events in folder: {source}; looked for {', '.join(_SUFFIXES)}")
+    found = [_read(file, label) for file in files]
+    events = [event for one in found for event in one.events]
+    return EventTable(str(source), events, list(dict.fromkeys(name for one in found for name in one.files)))
+
+
+def _read(source: Path, label: str | None) -> EventTable:
+    if source.suffix.lower() not in _SUFFIXES:
+        what = "not a table of events" if source.exists() else "no such table of events"
+        raise AaspError(f"{what}: {source}; name a {', '.join(_SUFFIXES)} file, or a folder of them")
+    try:
+        if source.suffix.lower() == ".parquet":
+            return _table(source, pa.parquet.read_table(source), label)
+        text = source.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise AaspError(f"no such table of events: {source}; check the path") from None
+    except (UnicodeDecodeError, pa.ArrowInvalid) as error:
+        raise AaspError(f"{source}: not a readable table of events ({' '.join(str(error).split())[:80]})") from None
+    rows = [line.split("\t") for line in text.splitlines() if line.strip()]
+    if not rows:  # Audacity's of a sound without labels
+        return EventTable(str(source), [], [_sound(source)])
+    if _is_number(rows[0][0]):
+        return _audacity(source, rows)
+    if len(rows[0]) == 4 and _is_number(rows[0][1]) and _is_number(rows[0][2]):
+        names = ["filename", "onset", "offset", "event_label"]
+        return _table(source, _columns(source, names, rows), label)
+    key = next((name for name in re.split(r"[\t,;|]", text.splitlines()[0]) if name.strip().lower() in _START), "start")
+    try:
+        return _table(source, read_csv(str(source), key.strip()), label)
+    except pa.ArrowInvalid as error:
+        raise AaspError(f"{source}: not a readable table of events; {' '.join(str(error).split())}") from None
+
+
+def _columns(source: Path, names: Sequence[str], rows: Sequence[Sequence[str]]) -> pa.Table:
+    """DCASE's of before it had a line of names."""
+    wrong = next((number for number, row in enumerate(rows, start=1) if len(row) != len(names)), None)
+    if wrong is not None:
+        raise AaspError(f"{source}: line {wrong} has {len(rows[wrong - 1])} values, the first {len(names)}; mend it")
+    return pa.table({name: pa.array(values) for name, values in zip(names, zip(*rows, strict=True), strict=True)})
+
+
+@dataclass(frozen=True)
+class _Row:
+    """Where a message says an event is, and its values as text."""
+
+    where: str
+    start: str
+    end: str
+    label: str
+
+
+def _audacity(source: Path, rows: Sequence[Sequence[str]]) -> EventTable:
+    """Labels: start, end, label; a line that begins with a backslash is the band of the label above it."""
+    events: list[Event] = []
+    for number, row in enumerate(rows, start=1):
+        where = f"{source}: line {number}"
+        if row[0].strip() == "\\":
+            if len(row) != 3 or not (events and _is_number(row[1]) and _is_number(row[2])):
+                raise AaspError(f"{where}: {row} is no band of a label; export the labels again")
+            events[-1] = replace(events[-1], low_hz=float(row[1]), high_hz=float(row[2]))
+            continue
+        if len(row) < 3:
+            raise AaspError(f"{where} has {len(row)} values; a label is its start, end and name, separated by tabs")
+        events.append(_event(_sound(source), _Row(where, row[0], row[1], row[2])))
+    return EventTable(str(source), events, [_sound(source)])
+
+
+def _table(source: Path, table: pa.Table, label: str | None) -> EventTable:
+    """The events of a table with a line of names."""
+    table = table.rename_columns([name.strip() for name in table.column_names])
+    known = {name.lower(): name for name in reversed(table.column_names)}
+    find = lambda names: next((known[name] for name in names if name in known), None)
+    start, end, file = find(_START), find(_END), find(_FILE)
+    labels = known.get(label.lower()) if label is not None else find(_LABEL)
+    held = ", ".join(table.column_names) or "none"
+    for what, column in (("start", start), ("end", end), (label or "label", labels)):
+        if column is None:
+            remedy = "; name it by --label COLUMN" if what == "label" else ""
+            raise AaspError(f"{source}: no column of events' {what}; it has {held}{remedy}")
+    values = lambda name: None if name is None else [_text(value) for value in table[name].to_pylist()]
+    starts, ends, named, files = values(start), values(end), values(labels), values(file)
+    assert starts is not None and ends is not None and named is not None
+    extra = [values(find(names)) for names in (_SCORE, _LOW, _HIGH, _OFFSET)]
+    twice = _twice(table, known)
+    events, order = [], []
+    for row in range(table.num_rows):
+        where = f"{source}: row {row + 1}"
+        name = _sound(source) if files is None else files[row]
+        if not name:
+            raise AaspError(f"{where} names no sound; fill the column {file}")
+        order.append(name)
+        if not starts[row] and not ends[row] and not named[row]:
+            continue  # DCASE's of a sound that holds nothing
+        if row in twice:
+            continue
+        one = _event(name, _Row(where, starts[row], ends[row], named[row]))
+        score, low, high, offset = (None if v is None or not v[row] else _seconds(v[row], where) for v in extra)
+        if offset is not None:  # Raven counts on over several sounds: the place in the sound itself is another column
+            one = replace(one, start=offset, end=offset + one.end - one.start)
+        events.append(replace(one, score=score, low_hz=low, high_hz=high))
+    return EventTable(str(source), events, list(dict.fromkeys(order)))
+
+
+def _twice(table: pa.Table, known: dict[str, str]) -> set[int]:
+    """Rows of a waveform's view whose selection is there once more, as Raven has one for each of its views."""
+    if not {"view", "selection"} <= known.keys():
+        return set()
+    views = [_text(value).lower().startswith("waveform") for value in table[known["view"]].to_pylist()]
+    numbers = table[known["selection"]].to_pylist()
+    drawn = {number for number, wave in zip(numbers, views, strict=True) if not wave}
+    return {row for row, (number, wave) in enumerate(zip(numbers, views, strict=True)) if wave and number in drawn}
+
+
+def _event(file: str, row: _Row) -> Event:
+    start, end, label = _seconds(row.start, row.where), _seconds(row.end, row.where), row.label.strip()
+    if not label:
+        raise AaspError(f"{row.where}: an event at {start:g} s has no label; fill it, or take it out")
+    if start < 0 or end <= start:
+        raise AaspError(f"{row.where}: {label!r} is at {start:g} to {end:g} s; an event ends after its start")
+    return Event(file, start, end, label)
+
+
+def _seconds(text: str, where: str) -> float:
+    if not _is_number(text):
+        raise AaspError(f"{where}: {text!r} is not a number; give seconds, with a decimal point")
+    return float(text)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
+def _text(value: object) -> str:
+    """A cell as text; a missing one, which pandas writes as a float that is no number, is empty."""
+    return "" if value is None or value != value else str(value).strip()
+
+
+def _sound(source: Path) -> str:
+    """The sound that a table without a column of sounds is of: it is called as the table is."""
+    return str(source.with_name(_OF_SOUND.sub("", source.name)))

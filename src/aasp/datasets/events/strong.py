@@ -1,0 +1,162 @@
+"""A set whose sounds are labelled over time: sounds, their parts, and a table of what is heard in them when."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+
+from aasp.audio.sounds import Recording, files
+from aasp.datasets.benchmarks.files import draw
+from aasp.datasets.benchmarks.index import labelled_rows
+from aasp.datasets.channel_column import choices
+from aasp.datasets.events import Event, EventTable
+from aasp.datasets.events.reading import read_events
+from aasp.datasets.index import Skipped, read_index, told_hidden, walk
+from aasp.datasets.labelled import LabelledSet
+from aasp.datasets.parts import TEST, TRAIN, VALID, parts_of
+from aasp.errors import AaspError
+
+_VALID, _TEST = 0.1, 0.2  # of the sounds of a folder without parts
+
+
+def open_strong(
+    events: str | Path,
+    root: str | Path | None = None,
+    index: str | Path | None = None,
+    label: str | None = None,
+    split: str | None = None,
+    group: str | None = None,
+    *,
+    allow_missing: bool = False,
+    missing_list: str | Path | None = None,
+    path_column: str | None = None,
+) -> LabelledSet:
+    """Read sounds with events.
+
+    A sound without an event in the table is one in which nothing is heard: it is trained on and scored as such.
+
+    Args:
+        events: table of events, or a folder of them (`aasp.datasets.events.reading`).
+        root: folder of the sounds, searched to the bottom. Below `train`, `valid` (optional) and `test` they are of
+            these parts; else a fifth is test and a tenth valid, at random by name, the same on every machine.
+        index: in its place, .csv, .tsv or .parquet with the sounds' `path`.
+        label: the events' column of labels where it has an unusual name.
+        split, group: columns of the index, as `open_index` takes them.
+        allow_missing, missing_list, path_column: likewise.
+
+    Returns:
+        The set; a clip's labels are those of its events, classes are sorted, `events` is what is heard in each.
+
+    Raises:
+        AaspError: a table, folder or index is not as it should be; an event is of a sound that the set has not, or of
+            several, or begins after its end; or there is no event.
+    """
+    table = read_events(events, label)
+    if not table.events:
+        raise AaspError(f"{table.source}: no event in it; name a table that holds some")
+    if index is None:
+        assert root is not None
+        found = _folder(Path(os.path.abspath(root)))
+    else:
+        if split is None:
+            raise AaspError(f"--index {index} without --split; name the column")
+        rows = read_index(str(index), path_column)
+        column = "\0labels"
+        sounds = [
+            path if choice == "mean" or not path else Recording(path, choice)
+            for path, choice in zip(rows["path"].to_pylist(), choices(rows, str(index)), strict=True)
+        ]
+        rows = rows.append_column(column, pa.array(["event"] * len(rows)))
+        options = dict(multilabel=True, allow_missing=allow_missing, missing_list=missing_list)
+        found = labelled_rows(rows, index, sounds, column, split, group, **options)  # type: ignore[arg-type]
+    return with_events(found, table)
+
+
+def with_events(found: LabelledSet, table: EventTable) -> LabelledSet:
+    """The set labelled by a table's events.
+
+    Raises:
+        AaspError: an event is of a sound that the set has not, or that several have.
+    """
+    rows = _rows(found, table)
+    each: list[list[Event]] = [[] for _ in range(len(found))]
+    for one in table.events:
+        for row in rows[one.file]:
+            each[row].append(one)
+    classes = sorted({one.label for one in table.events})
+    labels = [tuple(dict.fromkeys(one.label for one in sorted(ones, key=lambda one: one.label))) for ones in each]
+    notes = list(found.notes)
+    if empty := sum(not ones for ones in each):
+        notes.append(f"without an event: {empty:,} of {len(each):,} sounds")
+    return replace(found, labels=labels, classes=classes, multilabel=True, events=each, notes=notes)
+
+
+def _rows(found: LabelledSet, table: EventTable) -> dict[str, list[int]]:
+    """The clips that each name in the table means: a path, or the end of one, with or without its extension."""
+    ends: dict[str, set[str]] = defaultdict(set)  # by name, with and without its extension
+    clips: dict[str, list[int]] = defaultdict(list)
+    for row, sound in enumerate(found.sounds):
+        for path in files(sound):
+            clips[os.path.abspath(path)].append(row)
+    gone = {os.path.abspath(one.path) for one in found.missing}
+    for path in [*clips, *gone]:
+        ends[os.path.basename(path)].add(path)
+        ends[os.path.splitext(os.path.basename(path))[0]].add(path)
+    folder = table.source if os.path.isdir(table.source) else os.path.dirname(os.path.abspath(table.source))
+    meant: dict[str, list[int]] = {}
+    for name in dict.fromkeys([*table.files, *(one.file for one in table.events)]):
+        told = name.replace("\\", "/")
+        whole = os.path.abspath(os.path.join(folder, told))
+        among = {whole} if whole in clips or whole in gone else _ending(ends, told)
+        if not among:
+            where = f"none of the {len(clips):,} sounds of {found.source}"
+            raise AaspError(f"{table.source}: {name} is {where}; give the sounds' folder or index, or mend its names")
+        if len(among) > 1:
+            first, second = sorted(among)[:2]
+            raise AaspError(f"{table.source}: {name} can be {first} or {second}; write its path in the table")
+        meant[name] = clips.get(next(iter(among)), [])
+    return meant
+
+
+def _ending(ends: dict[str, set[str]], name: str) -> set[str]:
+    """Paths that end as a name does: in as many of its folders as tell it from others."""
+    among = ends.get(os.path.basename(name), set())
+    parts = [part for part in name.split("/") if part]
+    for count in range(2, len(parts) + 1):
+        if len(among) < 2:
+            break
+        end = os.path.splitext("/".join(parts[-count:]))[0]
+        among = {path for path in among if os.path.splitext(path)[0].endswith(f"/{end}")} or among
+    return among
+
+
+def _folder(root: Path) -> LabelledSet:
+    """The sounds of a folder with their parts, as yet without labels."""
+    if not root.is_dir():
+        raise AaspError(f"no such folder: {root}; name the folder of the sounds")
+    skipped: list[Skipped] = []
+    hidden: list[str] = []
+    paths = list(walk(str(root), skipped, hidden))
+    if not paths:
+        raise AaspError(f"no audio in folder: {root}; name the folder of the sounds that the events are of")
+    below = [Path(path).relative_to(root).parts for path in paths]
+    try:
+        named = parts_of({names[0] for names in below}) if all(len(names) > 1 for names in below) else None
+    except AaspError as error:
+        raise AaspError(f"{root}: {error}") from None
+    notes = told_hidden(hidden)
+    if named is not None:
+        parts = [named[names[0]] for names in below]
+    else:
+        names = ["/".join(one) for one in below]
+        order = sorted(range(len(names)), key=lambda row: draw(names[row]))
+        test, valid = max(1, round(_TEST * len(names))), round(_VALID * len(names))
+        parts = [TRAIN] * len(names)
+        for place, row in enumerate(order[: test + valid]):
+            parts[row] = TEST if place < test else VALID
+        notes.append("parts are ours: 20 % test and 10 % valid, at random by file name")
+    return LabelledSet(f"{root.name}/", str(root), paths, [()] * len(paths), parts, (), missing=skipped, notes=notes)

@@ -1,0 +1,77 @@
+"""How many events are right: segment-based and event-based F1, counted as sed_eval counts them.
+
+sed_eval itself needs `pkg_resources`, which setuptools no longer has, and librosa (docs/decisions.md): these few lines
+stand for it, and a test holds them to its recorded numbers. K classes; counts are (3, K): hits, false alarms, misses.
+Source: Mesaros, Heittola & Virtanen 2016, "Metrics for polyphonic sound event detection".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.sparse import csr_matrix
+from scipy.sparse.csgraph import maximum_bipartite_matching
+
+from aasp.datasets.events import Event
+
+SEGMENT = 1.0
+"""Seconds of a segment."""
+COLLAR, SHARE = 0.2, 0.2
+"""Seconds by which an onset may be off, and an offset; or, if that is more, the share of the event's length."""
+
+
+def segment_counts(
+    truth: Sequence[Event], said: Sequence[Event], classes: Sequence[str], seconds: float, segment: float = SEGMENT
+) -> np.ndarray:
+    """Hits, false alarms and misses of each class (3, K) over a sound's segments; one has what is in any of it."""
+    there, heard = (_segments(events, classes, seconds, segment) for events in (truth, said))
+    return np.stack([(there & heard).sum(0), (~there & heard).sum(0), (there & ~heard).sum(0)])
+
+
+def event_counts(
+    truth: Sequence[Event],
+    said: Sequence[Event],
+    classes: Sequence[str],
+    collar: float = COLLAR,
+    share: float = SHARE,
+) -> np.ndarray:
+    """Hits, false alarms and misses of each class (3, K) over a sound's events, as many paired as can be."""
+    counts = np.zeros((3, len(classes)), dtype=np.int64)
+    for k, name in enumerate(classes):
+        ours, theirs = ([one for one in events if one.label == name] for events in (truth, said))
+        hits = 0
+        if ours and theirs:
+            near = [[_near(a, b, collar, share) for b in theirs] for a in ours]
+            hits = int((maximum_bipartite_matching(csr_matrix(near)) >= 0).sum())
+        counts[:, k] = hits, len(theirs) - hits, len(ours) - hits
+    return counts
+
+
+def micro_f1(counts: np.ndarray) -> float:
+    """F1 over all classes' counts (3, K) together; NaN where nothing is there and nothing was said."""
+    hits, alarms, misses = counts.sum(1)
+    whole = 2 * hits + alarms + misses
+    return float(2 * hits / whole) if whole else math.nan
+
+
+def macro_f1(counts: np.ndarray) -> float:
+    """Mean of the F1 of each class that is there; NaN where none is. Of a class that is not, F1 says nothing."""
+    hits, alarms, misses = counts
+    there = hits + misses > 0
+    f1 = 2 * hits[there] / (2 * hits + alarms + misses)[there]
+    return float(f1.mean()) if there.any() else math.nan
+
+
+def _segments(events: Sequence[Event], classes: Sequence[str], seconds: float, segment: float) -> np.ndarray:
+    place = {name: k for k, name in enumerate(classes)}
+    rows = np.zeros((math.ceil(seconds / segment), len(classes)), dtype=bool)
+    for one in events:
+        rows[math.floor(one.start / segment) : math.ceil(one.end / segment), place[one.label]] = True
+    return rows
+
+
+def _near(truth: Event, said: Event, collar: float, share: float) -> bool:
+    reach = max(collar, share * (truth.end - truth.start))
+    return abs(truth.start - said.start) <= collar and abs(truth.end - said.end) <= reach

@@ -1,0 +1,174 @@
+"""What classifiers say of sounds over time, and how right a classifier over time is about when.
+
+n sounds, G time steps of a sound, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from math import ceil, floor
+
+import numpy as np
+
+from aasp.audio.sounds import Sound, describe, duration
+from aasp.datasets.events import Event
+from aasp.datasets.index import Skipped
+from aasp.evaluate.events.detect import Detection, detect, step_edges
+from aasp.evaluate.events.scores import SEGMENT, event_counts, segment_counts
+from aasp.evaluate.features import PLAIN, Progress, Running, batches
+from aasp.evaluate.finetune.predict import CHUNK, Prediction
+from aasp.model.audio_classifier import AudioClassifier
+from aasp.model.timestamps import OverTime
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What is said of one sound over time: steps from `edges[g]` to `edges[g + 1]` seconds, probabilities (G, K)."""
+
+    edges: np.ndarray
+    probabilities: np.ndarray
+
+    @property
+    def seconds(self) -> float:
+        return float(self.edges[-1])
+
+
+def step_probabilities(
+    classifiers: Sequence[AudioClassifier],
+    sounds: Sequence[Sound],
+    *,
+    hop: float | None = None,
+    running: Running = PLAIN,
+    skipped: list[Skipped],
+    progress: Progress | None = None,
+) -> list[Steps | None]:
+    """Probabilities over time of each sound, None of one that can't be used.
+
+    Args:
+        classifiers: models over time with the same classes, whose probabilities are averaged.
+        sounds: files, or channels of them, of any length.
+        hop: seconds from step to step, as `AudioEncoder.over_time` takes it.
+        running: precision, batches and threads.
+        skipped: takes sounds that can't be used, each once.
+        progress: called with (sounds done, n), over all models.
+
+    Raises:
+        AaspError: there is no such hop.
+    """
+    each: list[list[Steps | None]] = []
+    for number, classifier in enumerate(classifiers):
+        unusable: list[Skipped] = []
+        show = None if progress is None else _part(progress, number, len(classifiers), len(sounds))
+        each.append(_steps(classifier, sounds, hop, running, unusable, show))
+        skipped.extend(unusable if number == 0 else ())
+    found: list[Steps | None] = []
+    for ones in zip(*each, strict=True):
+        there = [one for one in ones if one is not None]
+        mean = np.mean([one.probabilities for one in there], axis=0) if there else None
+        found.append(None if mean is None else Steps(there[0].edges, mean))
+    return found
+
+
+def predictions_over_time(
+    classifiers: Sequence[AudioClassifier],
+    sounds: Sequence[Sound],
+    *,
+    hop: float | None = None,
+    running: Running = PLAIN,
+    skipped: list[Skipped],
+    progress: Progress | None = None,
+) -> Iterator[Prediction]:
+    """`predictions` of classifiers over time: of a file what is said of its likeliest moment, and every step.
+
+    Args:
+        classifiers, sounds, hop, running, skipped: as `step_probabilities` takes them.
+        progress: called with (files done, n).
+    """
+    for first in range(0, len(sounds), CHUNK):
+        chunk = sounds[first : first + CHUNK]
+        each = step_probabilities(classifiers, chunk, hop=hop, running=running, skipped=skipped)
+        for sound, one in zip(chunk, each, strict=True):
+            if one is not None:
+                spans = np.stack([one.edges[:-1], one.edges[1:]], axis=1)
+                whole = one.probabilities.max(axis=0)
+                yield Prediction(describe(sound), one.seconds, whole, spans, one.probabilities)
+        if progress is not None:
+            progress(first + len(chunk), len(sounds))
+
+
+def by_segment(
+    steps: Sequence[Steps], events: Sequence[Sequence[Event]], classes: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Truth and likeliest moment of each segment of a second of all sounds, (m, K) each: to be ranked by."""
+    truth, said = [], []
+    for one, heard in zip(steps, events, strict=True):
+        edges = np.arange(ceil(one.seconds / SEGMENT) + 1) * SEGMENT
+        there = np.zeros((len(edges) - 1, len(classes)), dtype=bool)
+        for event in heard:
+            there[floor(event.start / SEGMENT) : ceil(event.end / SEGMENT), list(classes).index(event.label)] = True
+        within = (one.edges[:-1] < edges[1:, None]) & (one.edges[1:] > edges[:-1, None])
+        truth.append(there)
+        said.append(np.where(within[..., None], one.probabilities, 0.0).max(axis=1))
+    return np.concatenate(truth), np.concatenate(said)
+
+
+def packed(steps: Sequence[Steps | None]) -> dict[str, np.ndarray]:
+    """Steps of sounds as arrays to be saved: all of them one after the other, and where each sound's begin."""
+    there = [one for one in steps if one is not None]
+    counts = [0 if one is None else len(one.probabilities) for one in steps]
+    ends = np.concatenate([one.edges[1:] for one in there])
+    values = np.concatenate([one.probabilities for one in there])
+    return {"steps": values, "ends": ends, "first": np.cumsum([0, *counts])}
+
+
+def unpacked(file: Mapping[str, np.ndarray]) -> list[Steps | None]:
+    """What `packed` made of them."""
+    steps, ends, first = (file[name] for name in ("steps", "ends", "first"))
+    made = lambda a, b: Steps(np.concatenate([[0.0], ends[a:b]]), steps[a:b])
+    return [made(a, b) if b > a else None for a, b in pairwise(first.tolist())]
+
+
+def counted(
+    steps: Sequence[Steps],
+    events: Sequence[Sequence[Event]],
+    classes: Sequence[str],
+    how: Detection | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Hits, false alarms and misses of each sound, (n, 3, K): by segments, and by events."""
+    how = how or Detection()
+    said = [detect("", one.edges, one.probabilities, classes, how) for one in steps]
+    pairs = list(zip(steps, events, said, strict=True))
+    segments = [segment_counts(heard, told, classes, one.seconds) for one, heard, told in pairs]
+    return np.array(segments), np.array([event_counts(heard, told, classes) for _, heard, told in pairs])
+
+
+def _part(progress: Progress, number: int, parts: int, sounds: int) -> Progress:
+    return lambda done, total: progress((number * sounds + done) // parts, sounds)
+
+
+def _steps(
+    classifier: AudioClassifier,
+    sounds: Sequence[Sound],
+    hop: float | None,
+    running: Running,
+    unusable: list[Skipped],
+    progress: Progress | None,
+) -> list[Steps | None]:
+    found: list[Steps | None] = [None] * len(sounds)
+    show = None if progress is None else lambda now: progress(now, len(sounds))
+    hear = lambda wave, lengths: classifier.over_time(wave, lengths, hop=hop)
+    training = classifier.training
+    classifier.eval()
+    try:
+        for rows, said in batches(classifier.encoder, sounds, unusable, False, running=running, show=show, hear=hear):
+            assert isinstance(said, OverTime)
+            values = classifier.probabilities(said.vectors).cpu().numpy()
+            valid, centres = said.valid.cpu().numpy(), said.seconds.cpu().double().numpy()
+            for i, row in enumerate(rows):
+                steps = int(valid[i].sum())
+                found[row] = Steps(step_edges(centres[:steps], duration(sounds[row])), values[i, :steps])
+    finally:
+        classifier.train(training)
+    return found

@@ -1,0 +1,74 @@
+"""What a batch of crops is labelled with, where a label is more than a class: numbers, and events at their times.
+
+Legend: G time patches of a crop, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from aasp.audio.sounds import describe
+from aasp.datasets.events import Event
+from aasp.datasets.labelled import LabelledSet
+from aasp.errors import AaspError
+from aasp.model.audio_classifier import AudioClassifierConfig
+
+
+def moments(y: np.ndarray) -> tuple[float, float]:
+    """Mean and deviation of the numbers that are trained on: what a model tells is told in these."""
+    return float(y.mean()), float(y.std()) or 1.0
+
+
+def check_within(labelled: LabelledSet, seconds: np.ndarray) -> None:
+    """See that no event begins after its sound has ended: it is another sound's, or its times are in another unit.
+
+    Raises:
+        AaspError: one does.
+    """
+    events = labelled.events or [()] * len(labelled)
+    for sound, length, ones in zip(labelled.sounds, seconds, events, strict=True):
+        late = next((one for one in ones if one.start >= length), None)
+        if late is not None:
+            told = f"{late.label!r} begins at {late.start:g} s, and the sound is {length:.4g} s long"
+            raise AaspError(f"{describe(sound)}: {told}; correct its table, whose times are seconds")
+
+
+class Targets:
+    """The labels of each time patch of a crop.
+
+    Args:
+        config: the classifier to be: its classes, and how long its patches and its crops are.
+        events: of each clip of the train part.
+    """
+
+    def __init__(self, config: AudioClassifierConfig, events: Sequence[Sequence[Event]]) -> None:
+        front, patch = config.encoder.frontend, config.encoder.stem.patch[0]
+        frames = front.frames(round(config.clip_seconds * front.rate))
+        self._classes, self._events = config.classes, events
+        self._edges = np.arange(-(-frames // patch) + 1) * patch / front.frame_rate
+
+    def __call__(self, row: int, start: float) -> np.ndarray:
+        """Labels (G, K) of a clip, by its place in the train part, from a second on."""
+        return step_labels(self._events[row], self._classes, start + self._edges)
+
+
+def step_labels(events: Sequence[Event], classes: Sequence[str], edges: np.ndarray) -> np.ndarray:
+    """Which classes are heard in each step, 0 or 1, float32 (G, K).
+
+    A class is there if one of its events fills half of the step, or if half of the event lies in it: a click of a
+    hundredth of a second is not lost.
+
+    Args:
+        events: what is heard.
+        classes: K names.
+        edges: where steps begin and end, in seconds, (G + 1,).
+    """
+    place = {name: k for k, name in enumerate(classes)}
+    labels = np.zeros((len(edges) - 1, len(classes)), dtype=np.float32)
+    for one in events:
+        shared = np.minimum(one.end, edges[1:]) - np.maximum(one.start, edges[:-1])
+        wanted = 0.5 * np.minimum(np.diff(edges), one.end - one.start)
+        labels[(shared > 0) & (shared >= wanted - 1e-9), place[one.label]] = 1.0
+    return labels

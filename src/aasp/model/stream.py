@@ -1,0 +1,160 @@
+"""Sound that arrives bit by bit, embedded as it comes: the windows of a long clip, each as soon as it is whole.
+
+Legend: B sounds in step, S samples of a chunk, T frames, M mel bins, G time patches of a chunk, F subbands, D width.
+Source: ours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import ceil
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from aasp.errors import AaspError
+from aasp.features.waves import as_waves, check_samples
+from aasp.model.pooling import over_frequency
+from aasp.model.timestamps import OverTime
+
+if TYPE_CHECKING:
+    from aasp.model.audio_encoder import AudioEncoder
+
+
+class EncoderStream:
+    """One sound, or several in step, of which vectors over time are had while it goes on.
+
+    What `stream(chunk)` and `stream.end()` return, one after the other, is what the encoder says of the whole sound
+    over time: windows of `window` seconds that overlap by half, and where two cover a time patch, their mean.
+
+    Args:
+        encoder: the model, in evaluation mode.
+        window: seconds that are read at once, up to the model's own window; that when left out. Shorter windows come
+            sooner, and say what the model says of sound of which it hears so much.
+
+    Attributes:
+        window: the same, in whole time patches.
+        latency: seconds from when a sound begins to when the vector of its time patch can be had, at most. It is half a
+            window less for the last patch that a window brings.
+
+    Raises:
+        AaspError: the window is longer than the model's, or the front end's frames are no whole samples apart.
+    """
+
+    def __init__(self, encoder: AudioEncoder, window: float | None = None) -> None:
+        config, front = encoder.config, encoder.config.frontend
+        patch = encoder.stem.stride[0]
+        patch_seconds = patch / front.frame_rate
+        longest = config.window_patches * patch_seconds
+        if window is not None and not patch_seconds <= window <= longest + 1e-6:
+            raise AaspError(f"stream: window is {window:g} s; give {2 * patch_seconds:g} to {longest:g} s")
+        if abs(front.rate / front.frame_rate - round(front.rate / front.frame_rate)) > 1e-6:
+            raise AaspError(f"stream: {front.rate} Hz in {front.frame_rate:g} frames; give a hop of whole samples")
+        patches = config.window_patches if window is None else replace(config, window_seconds=window).window_patches
+        self._encoder, self._config = encoder, front
+        self._hop, self._patch, self._patches = round(front.rate / front.frame_rate), patch, patches
+        # A front end of whole windows has a frame for good once its window is there; another, which adds zeros at the
+        # ends, is given a window's samples more on either side.
+        whole = front.samples(100) == 99 * self._hop + front.window
+        self._spare = 0 if whole else front.window
+        self.window = patches * patch_seconds
+        self.latency = (front.samples(patches * patch) + self._spare) / front.rate
+        self._wave: Tensor | None = None  # from sample `_dropped` on
+        self._mel: Tensor | None = None  # from the next window's first frame on
+        self._half: Tensor | None = None  # what the last window said of its second half
+        self._dropped = self._frames = self._told = 0
+        self._ended = False
+
+    @torch.inference_mode()
+    def __call__(self, chunk_BS: Tensor) -> OverTime:
+        """Take in more sound, and return what there is to say by now: nothing, or half a window, or several.
+
+        Args:
+            chunk_BS: waveforms that follow the last ones, in -1..1 at the front end's rate, of any floating type or
+                int16, shape (B, S). Any number of samples, none too.
+
+        Raises:
+            AaspError: they are something else, of another number of sounds than before, or the stream has ended.
+        """
+        if self._ended:
+            raise AaspError("stream: it has ended; begin another with encoder.stream()")
+        wave = as_waves(chunk_BS)
+        if self._wave is not None and len(wave) != len(self._wave):
+            raise AaspError(f"stream: {len(wave)} sounds, {len(self._wave)} before; give the same in every chunk")
+        if wave.shape[1]:
+            check_samples(wave)
+        here = self._encoder.encoder.class_token
+        wave = wave.to(here.device, torch.promote_types(here.dtype, torch.float32))
+        self._wave = wave if self._wave is None else torch.cat([self._wave, wave], dim=1)
+        return self._out(self._windows(self._config.frames(max(0, self._samples - self._spare))))
+
+    @torch.inference_mode()
+    def end(self) -> OverTime:
+        """What is still to be said, the sound having ended; a last window that is not whole is read as it is.
+
+        Raises:
+            AaspError: the sound was shorter than one analysis window, or the stream has ended before.
+        """
+        if self._ended:
+            raise AaspError("stream: it has ended; begin another with encoder.stream()")
+        frames = self._config.frames(self._samples)
+        if frames == 0:
+            told = f"stream: it ended after {1000 * self._samples / self._config.rate:.3g} ms"
+            raise AaspError(f"{told}, shorter than one analysis window of {self._config.shortest_ms:g} ms")
+        found = self._windows(frames)
+        self._ended = True
+        assert self._mel is not None
+        half = self._patches // 2
+        if self._half is None:  # shorter than a window, all of it
+            found.append(self._read(self._mel))
+        elif ceil(self._mel.shape[1] / self._patch) == half:
+            found.append(self._half)
+        else:
+            vectors = self._read(self._mel)
+            found += [(self._half + vectors[:, :half]) / 2, vectors[:, half:]]
+        return self._out(found)
+
+    @property
+    def _samples(self) -> int:
+        """Samples so far, of each sound."""
+        return 0 if self._wave is None else self._dropped + self._wave.shape[1]
+
+    def _windows(self, frames: int) -> list[Tensor]:
+        """What the windows that are whole within so many frames say of their first halves, and keep of their second."""
+        self._hear(frames)
+        found, length, half = [], self._patches * self._patch, self._patches // 2
+        while self._mel is not None and self._mel.shape[1] >= length:
+            vectors = self._read(self._mel[:, :length])
+            found.append(vectors[:, :half] if self._half is None else (self._half + vectors[:, :half]) / 2)
+            self._half, self._mel = vectors[:, half:], self._mel[:, half * self._patch :]
+        return found
+
+    def _hear(self, frames: int) -> None:
+        """Frames up to so many, from the samples that are there; those that no later frame needs are let go."""
+        if frames <= self._frames:
+            return
+        assert self._wave is not None
+        before = ceil(self._spare / self._hop)
+        first = max(0, self._frames - before)
+        wave = self._wave[:, first * self._hop - self._dropped :]
+        mel, _ = self._encoder.frontend(wave)
+        mel = mel[:, self._frames - first : frames - first]
+        self._mel = mel if self._mel is None else torch.cat([self._mel, mel], dim=1)
+        self._frames = frames
+        let_go = max(0, frames - before) * self._hop
+        self._wave, self._dropped = self._wave[:, let_go - self._dropped :].clone(), let_go
+
+    def _read(self, mel_BTM: Tensor) -> Tensor:
+        """Vectors over time (B, G, F * D) of one window."""
+        tokens, _ = self._encoder.encode(self._encoder.stem.as_mel(mel_BTM))[-1]
+        return over_frequency(tokens, self._encoder.stem.subbands, flat=True)
+
+    def _out(self, found: list[Tensor]) -> OverTime:
+        clips = 0 if self._wave is None else len(self._wave)
+        width = self._encoder.stem.subbands * self._encoder.config.encoder.width
+        vectors = torch.cat(found, dim=1) if found else torch.zeros(clips, 0, width)
+        places = torch.arange(self._told, self._told + vectors.shape[1], device=vectors.device)
+        self._told += vectors.shape[1]
+        valid = torch.ones(vectors.shape[:2], dtype=torch.bool, device=vectors.device)
+        return OverTime(vectors, (places + 0.5) * self._patch / self._config.frame_rate, valid)

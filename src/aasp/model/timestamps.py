@@ -1,0 +1,112 @@
+"""Vectors over time at a finer hop than a patch: the clip is read again, each time begun a little later.
+
+Legend: B clips, T frames, M mel bins, G time steps, F subbands, D width.
+Source: ours; the shifted windows of HEAR's and PANNs' wrappers, of the log-mel instead of the samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from aasp.errors import AaspError
+
+if TYPE_CHECKING:
+    from aasp.model.audio_encoder import AudioEncoder, Embeddings
+
+FINEST = 4
+"""Steps in a patch, at most: every one costs a pass over the sound."""
+
+
+@dataclass
+class OverTime:
+    """Vectors over time.
+
+    Attributes:
+        vectors: one a step, subbands side by side, zero beyond a clip's end, shape (B, G, F * D).
+        seconds: centre of what each step reads, a patch, shape (G,).
+        valid: steps that begin within each clip, boolean, shape (B, G).
+    """
+
+    vectors: Tensor
+    seconds: Tensor
+    valid: Tensor
+
+
+def hops(encoder: AudioEncoder) -> list[float]:
+    """Seconds from step to step that there are: a patch, a half and a quarter of it; the longest first."""
+    patch, rate = encoder.stem.stride[0], encoder.config.frontend.frame_rate
+    return [patch / k / rate for k in (1, 2, FINEST) if patch % k == 0]
+
+
+def shifts(encoder: AudioEncoder, hop: float | None) -> list[int]:
+    """By how many frames the clip is begun later in each pass, so that steps lie `hop` seconds apart.
+
+    Raises:
+        AaspError: there is no such hop.
+    """
+    known = hops(encoder)
+    found = known[0] if hop is None else next((one for one in known if abs(one - hop) < 1e-6), None)
+    if found is None:
+        raise AaspError(f"hop is {hop:g} s; this model's time steps are {', '.join(f'{one:g}' for one in known)} s")
+    step = round(found * encoder.config.frontend.frame_rate)
+    return list(range(0, encoder.stem.stride[0], step))
+
+
+def embed_shifted(
+    encoder: AudioEncoder, mel_BTM: Tensor, frames_B: Tensor, by: Sequence[int], *, layers: bool = False
+) -> Iterator[Embeddings]:
+    """What the encoder says of clips that begin so many frames later, for each of `by`.
+
+    Args:
+        encoder: the model.
+        mel_BTM: normalised log-mel, shape (B, T, M), zero beyond each clip's end.
+        frames_B: valid frames of each clip, shape (B,).
+        by: from `shifts`.
+        layers: as `AudioEncoder.embed` takes it.
+    """
+    for shift in by:
+        left_B = frames_B - shift
+        mel = mel_BTM[:, shift:] if shift < mel_BTM.shape[1] else functional.pad(mel_BTM[:, :0], (0, 0, 0, 1))
+        found = encoder.embed(mel, left_B.clamp_min(1), layers=layers)
+        found.valid &= (left_B > 0).to(found.valid.device)[:, None]  # a clip that ended before the shift has none
+        yield found
+
+
+def interleaved(parts: Sequence[Tensor], steps: int) -> Tensor:
+    """Values of each shift (B, G', ...) in the order of time (B, G, ...), G = `steps`."""
+    longest = parts[0].shape[1]
+    alike = [torch.cat([x, x.new_zeros(len(x), longest - x.shape[1], *x.shape[2:])], dim=1) for x in parts]
+    return torch.stack(alike, dim=2).flatten(1, 2)[:, :steps]
+
+
+def seconds(encoder: AudioEncoder, by: Sequence[int], frames: int, device: torch.device) -> Tensor:
+    """Centre of each step of a clip of so many frames, shape (G,)."""
+    patch, rate = encoder.stem.stride[0], encoder.config.frontend.frame_rate
+    step = patch // len(by)
+    return (torch.arange(-(-frames // step), device=device) * step + patch / 2) / rate
+
+
+def over_time(
+    encoder: AudioEncoder,
+    mel_BTM: Tensor,
+    frames_B: Tensor,
+    hop: float | None = None,
+    whole: Embeddings | None = None,
+) -> OverTime:
+    """Vectors over time of log-mels (B, T, M), of which `frames_B` (B,) are valid; see `AudioEncoder.over_time`.
+
+    What the encoder says of the clips as they are, `whole`, is not asked for again where it is known.
+    """
+    by = shifts(encoder, hop)
+    when = seconds(encoder, by, mel_BTM.shape[1], mel_BTM.device)
+    found = [] if whole is None else [whole]
+    found += embed_shifted(encoder, mel_BTM, frames_B, by[len(found) :])
+    valid = interleaved([one.valid for one in found], len(when))
+    vectors = interleaved([one.timestamps for one in found], len(when)) * valid[..., None]
+    return OverTime(vectors, when, valid)
