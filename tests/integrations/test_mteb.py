@@ -77,9 +77,11 @@ def test_clips_that_are_files_still(encoder: AudioEncoder, tmp_path: Path) -> No
         {"path": "a.wav", "bytes": content.getvalue()},
         {"path": str(tmp_path / "a.wav"), "bytes": None},
         {"path": str(tmp_path / "a.wav")},
+        str(tmp_path / "a.wav"),
+        content.getvalue(),
     ]
     found = AaspEncoder(encoder).encode(loader(clips))
-    np.testing.assert_allclose(found, np.tile(own(encoder, wave), (4, 1)), rtol=0, atol=2e-5)
+    np.testing.assert_allclose(found, np.tile(own(encoder, wave), (6, 1)), rtol=0, atol=2e-5)
 
 
 def test_a_decoder_object_of_datasets(encoder: AudioEncoder) -> None:
@@ -115,7 +117,8 @@ def test_similarity_is_the_cosine(encoder: AudioEncoder) -> None:
         (clip(np.ones(RATE, np.int32)), "clip 1 is of int32, which has no scale"),
         (clip(tone(300, 1.0), 0), "clip 1 has a sampling_rate of 0; give"),
         ({"array": tone(300, 1.0)}, "clip 1 is dict, not a clip with an array and its sampling_rate"),
-        ("dog.wav", "clip 1 is str, not a clip"),
+        (["a"], "clip 1 is list, not a clip"),
+        ("nowhere.wav", "nowhere.wav: "),
         ({"path": None, "bytes": None}, "clip 1 has neither array, bytes nor path"),
         ({"path": "nowhere.wav", "bytes": None}, "nowhere.wav: "),
         ({"path": "a.wav", "bytes": b"no sound"}, "a.wav: "),

@@ -13,9 +13,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from aasp.audio.given import resampled
 from aasp.errors import AaspError
 from aasp.features.waves import as_waves
-from aasp.integrations.opened import at_rate, opened, patch_ms, widths
+from aasp.integrations.opened import opened, patch_ms, widths
 from aasp.model.audio_encoder import AudioEncoder, Embeddings
 
 RATES = (16_000, 22_050, 44_100, 48_000)
@@ -61,7 +62,7 @@ class HearModel(nn.Module):
         """
         wave_BS, rate = as_waves(audio), self.encoder.config.frontend.rate
         if rate != self.sample_rate:
-            samples = at_rate(wave_BS.detach().float().cpu().numpy(), self.sample_rate, rate)
+            samples = resampled(wave_BS.detach().float().cpu().numpy(), self.sample_rate, rate)
             wave_BS = torch.from_numpy(samples).to(wave_BS.device)
         with torch.no_grad():
             return self.encoder(wave_BS)

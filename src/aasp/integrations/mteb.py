@@ -10,7 +10,6 @@ its `EncoderProtocol`.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -21,10 +20,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from aasp.audio.io import read
+from aasp.audio.given import given_wave
 from aasp.errors import AaspError
-from aasp.features.waves import PCM
-from aasp.integrations.opened import at_rate, check_clip, opened, widths
+from aasp.integrations.opened import check_clip, opened, widths
 from aasp.model.audio_encoder import AudioEncoder
 from aasp.weights import model_hash
 
@@ -109,12 +107,8 @@ class AaspEncoder:
 
     def _wave(self, item: Any, what: str) -> np.ndarray:
         """A clip as mono samples (S,) at the model's rate."""
-        front = self.encoder.config.frontend
-        if isinstance(item, Mapping) and "array" not in item:
-            wave = _decoded(item, front.rate, what)
-        else:
-            wave = _resampled(item, front.rate, what)
-        check_clip(front, wave, what)
+        wave = given_wave(item, self.encoder.config.frontend.rate, what)
+        check_clip(self.encoder.config.frontend, wave, what)
         return wave
 
     def _embed(self, waves: list[np.ndarray]) -> np.ndarray:
@@ -123,38 +117,6 @@ class AaspEncoder:
         with torch.no_grad():
             found = self.encoder(wave_BS.to(next(self.encoder.parameters()).device), lengths)
         return found.clip.float().cpu().numpy()
-
-
-def _resampled(item: Any, rate: int, what: str) -> np.ndarray:
-    """A clip that is an array and its sampling rate."""
-    try:
-        samples, own = np.asarray(item["array"]), float(item["sampling_rate"])
-    except (TypeError, KeyError, ValueError):
-        told = f"{what} is {type(item).__name__}, not a clip with an array and its sampling_rate"
-        raise AaspError(f"{told}; give MTEB's own form of one") from None
-    if samples.dtype == np.int16:
-        samples = samples / np.float32(PCM)
-    if samples.dtype.kind != "f":
-        raise AaspError(f"{what} is of {samples.dtype}, which has no scale of its own; give floats in -1 to 1")
-    if samples.ndim not in (1, 2) or (samples.ndim == 2 and samples.shape[0] > samples.shape[1]):
-        raise AaspError(f"{what} has shape {samples.shape}; give (samples,) or (channels, samples)")
-    if not own > 0:
-        raise AaspError(f"{what} has a sampling_rate of {own:g}; give samples per second")
-    samples = samples.astype(np.float32)
-    return at_rate(samples.mean(0) if samples.ndim == 2 else samples, own, rate)
-
-
-def _decoded(item: Mapping[str, Any], rate: int, what: str) -> np.ndarray:
-    """A clip that is still a file: its bytes, or where it lies."""
-    path, content = item.get("path"), item.get("bytes")
-    if content is None:
-        if not path:
-            raise AaspError(f"{what} has neither array, bytes nor path; give one of them")
-        return read(path, rate=rate)
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / Path(path or "clip.wav").name
-        file.write_bytes(content)
-        return read(file, rate=rate)
 
 
 def _unit(vectors: Any) -> Tensor:

@@ -1,4 +1,4 @@
-"""What all suites need: the model that a user names, how wide its vectors are, and samples at its rate.
+"""What all suites need: the model that a user names, how wide its vectors are, and whether it can use a clip.
 
 Legend: B clips, S samples, D and D' widths.
 """
@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import soxr
 import torch
 
 from aasp.errors import AaspError
@@ -60,11 +59,6 @@ def widths(encoder: AudioEncoder) -> Widths:
 def patch_ms(encoder: AudioEncoder) -> float:
     """Milliseconds from one time patch to the next."""
     return 1000 * encoder.stem.stride[0] / encoder.config.frontend.frame_rate
-
-
-def at_rate(wave: np.ndarray, rate: float, wanted: int) -> np.ndarray:
-    """Samples (S,) or (B, S) at the wanted rate, as `aasp.audio.io.read` resamples."""
-    return wave if rate == wanted else np.ascontiguousarray(soxr.resample(wave.T, rate, wanted).T)
 
 
 def check_clip(front: FrontEndConfig, wave: np.ndarray, what: str) -> None:

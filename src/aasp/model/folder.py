@@ -1,20 +1,60 @@
-"""Where a model lies: its folder, a run's, or a download; and its configuration."""
+"""Where a model lies: its folder, a run's, or a download; and its configuration, ours or as `aasp.hf` keeps it."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from aasp.errors import AaspError
 
+HF_KINDS = {
+    "AaspModel": "encoder",
+    "AaspForAudioClassification": "classifier",
+    "AaspForPreTraining": "pretraining",
+}
+"""What the classes of `aasp.hf` hold, by their names, which are in what they save."""
+
 
 def read_config(file: Path) -> dict[str, Any]:
-    """A model's `config.json`.
+    """A model's `config.json`; of one that `aasp.hf` saved, ours that is in it.
 
     Raises:
         AaspError: it is not a JSON object.
     """
+    values = _read(file)
+    return of_transformers(values)[0] if values.get("model_type") == "aasp" else values
+
+
+def weights_prefix(file: Path) -> str:
+    """What begins the names of a model's tensors, beside that `config.json`, before those that we give them.
+
+    Raises:
+        AaspError: it is not a JSON object.
+    """
+    values = _read(file)
+    return of_transformers(values)[1] if values.get("model_type") == "aasp" else ""
+
+
+def of_transformers(values: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    """Our configuration in one that `aasp.hf` saved, and what begins the names of the tensors beside it.
+
+    Of a pre-training it is the configuration of the encoder that is saved in the end.
+    """
+    kind = HF_KINDS.get((values.get("architectures") or ["AaspModel"])[0])
+    encoder = dict(values.get("encoder") or {})
+    if kind == "pretraining":
+        return encoder, f"model.{values.get('exported') or ''}"
+    if kind != "classifier":
+        return encoder, "model."
+    labels = {int(number): name for number, name in (values.get("id2label") or {}).items()}
+    several = values.get("problem_type") == "multi_label_classification"
+    own = {"classes": [labels[number] for number in sorted(labels)], "multilabel": several, "encoder": encoder}
+    return (values.get("classifier") or {}) | own, "model."
+
+
+def _read(file: Path) -> dict[str, Any]:
     try:
         values = json.loads(file.read_text())
     except (ValueError, OSError) as error:
@@ -33,7 +73,7 @@ def find(path_or_hub_id: str | Path) -> Path:
     if path.exists():
         raise AaspError(f"{path}: holds no config.json; give the directory of a model or of a run")
     hub_id = str(path_or_hub_id)
-    if hub_id.count("/") != 1 or hub_id.startswith((".", "/", "~")) or path.parent.exists():
+    if not on_hub(hub_id):
         raise AaspError(f"{path}: no such directory; give the directory of a model or of a run")
     from huggingface_hub import snapshot_download
 
@@ -42,3 +82,8 @@ def find(path_or_hub_id: str | Path) -> Path:
     except Exception as error:
         reason = str(error).splitlines()[0]
         raise AaspError(f"{hub_id}: neither a directory nor a model on the hub ({reason}); check the name") from None
+
+
+def on_hub(name: str) -> bool:
+    """Whether a name that is no folder looks like that of a model on the hub."""
+    return name.count("/") == 1 and not name.startswith((".", "/", "~")) and not Path(name).parent.exists()
