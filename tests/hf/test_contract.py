@@ -75,7 +75,7 @@ def test_eager_equals_sdpa_and_has_the_weights(encoder_folder: Path, short: Tens
     for weights in found.attentions:
         torch.testing.assert_close(weights.sum(-1), torch.ones(2, 3, 57), rtol=0, atol=1e-5)
         own = 1 + 3 * 8  # 6,000 samples have 36 frames: three time patches
-        assert (weights[1, :, :, own:] == 0).all() is torch.tensor(padded) or not padded
+        assert bool((weights[1, :, :, own:] == 0).all()) is padded
     fused.set_attn_implementation("eager")
     with torch.no_grad():
         assert len(fused(short, output_attentions=True).attentions) == 2
@@ -126,19 +126,19 @@ def test_gradients_are_the_same_under_checkpointing(classifier_folder: Path, wav
     for checkpointing in (False, True):
         model = AaspForAudioClassification.from_pretrained(classifier_folder).train()
         if checkpointing:
-            model.gradient_checkpointing_enable()
-            assert model.is_gradient_checkpointing
+            model.activation_checkpointing_enable()
+            assert model.is_activation_checkpointing
         recomputed = []
         block = model.model.encoder.encoder.blocks[0]
-        block.mlp.register_forward_hook(lambda *_, seen=recomputed: seen.append(1))
+        block.norm1.register_forward_hook(lambda *_, seen=recomputed: seen.append(1))
         model(wave, labels=torch.tensor([0, 2])).loss.backward()
         assert len(recomputed) == 1 + checkpointing
         gradients.append({name: p.grad for name, p in model.named_parameters()})
     for name, gradient in gradients[0].items():
         assert gradient is not None and gradient.abs().sum() >= 0, name
         torch.testing.assert_close(gradient, gradients[1][name], rtol=1e-4, atol=1e-6)
-    model.gradient_checkpointing_disable()
-    assert not model.is_gradient_checkpointing
+    model.activation_checkpointing_disable()
+    assert not model.is_activation_checkpointing
 
 
 def test_losses_of_one_class_and_of_several(classifier: AudioClassifier, wave: Tensor) -> None:
@@ -155,25 +155,27 @@ def test_losses_of_one_class_and_of_several(classifier: AudioClassifier, wave: T
 
 
 @pytest.mark.parametrize("kind", ["encoder", "classifier"])
-@pytest.mark.parametrize("device_map", [{"": "cpu"}, {"": "disk"}, "split"])
+@pytest.mark.parametrize("where", ["cpu", "disk", "the transformer on disk"])
 def test_weights_that_are_off_the_device_are_fetched(
-    kind: str, device_map: object, encoder_folder: Path, classifier_folder: Path, tmp_path: Path, wave: Tensor
+    kind: str, where: str, encoder_folder: Path, classifier_folder: Path, tmp_path: Path, wave: Tensor
 ) -> None:
-    loader, place = (
-        (AaspModel, encoder_folder) if kind == "encoder" else (AaspForAudioClassification, classifier_folder)
-    )
+    encoders = {"encoder": (AaspModel, encoder_folder), "classifier": (AaspForAudioClassification, classifier_folder)}
+    loader, place = encoders[kind]
     whole = loader.from_pretrained(place)
-    if device_map == "split":
+    device_map = {"": where}
+    if where == "the transformer on disk":
         inner = "model" if kind == "encoder" else "model.encoder"
-        device_map = {name: "cpu" for name, _ in whole.named_children()}
-        device_map = {f"{inner}.frontend": "cpu", f"{inner}.stem": "cpu", f"{inner}.encoder": "disk"}
-        if kind == "classifier":
-            device_map |= {"model.norm": "cpu", "model.head": "cpu", "model.layer_weights": "cpu"}
+        parts = ["frontend", "stem"] + ["norm", "head"] * (kind == "classifier")
+        device_map = {f"{inner if part in ('frontend', 'stem') else 'model'}.{part}": "cpu" for part in parts}
+        device_map |= {f"{inner}.encoder": "disk"} | ({"model.layer_weights": "cpu"} if kind == "classifier" else {})
     model = loader.from_pretrained(place, device_map=device_map, offload_folder=tmp_path)
     with torch.no_grad():
         expected, found = whole(wave, output_hidden_states=True), model(wave, output_hidden_states=True)
     assert torch.equal(found[0], expected[0])
     assert all(torch.equal(a, b) for a, b in zip(found.hidden_states, expected.hidden_states, strict=True))
+    assert any(parameter.is_meta for parameter in model.parameters()) is (where != "cpu")
+    with torch.no_grad():
+        assert torch.equal(model(wave)[0], expected[0])  # and again
 
 
 def test_a_copy_is_a_model_of_its_own(model: AaspModel, short: Tensor) -> None:

@@ -64,11 +64,9 @@ def test_a_classifier_there_and_back(
 
 
 @pytest.mark.parametrize("multilabel", [False, True])
-def test_several_classes_a_clip_and_one_class_alone(multilabel: bool, tmp_path: Path) -> None:
-    from conftest import CONFIG  # type: ignore[attr-defined]
-
+def test_several_classes_a_clip_and_one_class_alone(multilabel: bool, encoder: AudioEncoder, tmp_path: Path) -> None:
     for classes in (("a",), ("b", "a"), tuple("zyxwvutsrqponm")):
-        config = AudioClassifierConfig(classes, multilabel, norm="batch", encoder=CONFIG)
+        config = AudioClassifierConfig(classes, multilabel, norm="batch", encoder=encoder.config)
         AudioClassifier(config).save(tmp_path / "ours")
         theirs = AaspForAudioClassification.from_pretrained(tmp_path / "ours")
         assert (theirs.config.problem_type == "multi_label_classification") is multilabel
@@ -167,7 +165,7 @@ def test_settings_of_ours_are_checked_in_a_configuration_of_theirs() -> None:
         AaspConfig(encoder={"depht": 3})
     with pytest.raises(AaspError, match=r"hidden_size is encoder\.width here; give encoder="):
         AaspConfig(hidden_size=8)
-    config = AaspConfig(encoder={"encoder": {"width": 24, "depth": 2, "heads": 3}, "frontend": {"rate": 32_000}})
+    config = AaspConfig(encoder={"encoder": {"width": 24, "depth": 2, "heads": 3}, "frontend": {"rate": 32_000, "fft": 1024}})
     assert (config.hidden_size, config.num_hidden_layers, config.num_attention_heads) == (24, 2, 3)
     assert config.sampling_rate == 32_000
     assert AaspConfig.from_dict(config.to_dict()).encoder == config.encoder

@@ -5,15 +5,18 @@ Legend: B clips, S samples.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from transformers import BatchFeature, SequenceFeatureExtractor
 
+from aasp.config import from_dict
 from aasp.errors import AaspError
 from aasp.features.waves import PCM
 from aasp.model.audio_encoder import AudioEncoderConfig
+from aasp.model.folder import find, on_hub, read_config
 
 
 class AaspFeatureExtractor(SequenceFeatureExtractor):
@@ -37,6 +40,27 @@ class AaspFeatureExtractor(SequenceFeatureExtractor):
     def of(cls, config: AudioEncoderConfig) -> AaspFeatureExtractor:
         """The one that fits a model."""
         return cls(sampling_rate=config.frontend.rate, shortest=config.frontend.window)
+
+    @classmethod
+    def from_pretrained(  # type: ignore[override]
+        cls, pretrained_model_name_or_path: str | os.PathLike[str], **options: Any
+    ) -> AaspFeatureExtractor:
+        """Load one that was saved, or make the one that fits a model's folder or run of ours.
+
+        Args:
+            pretrained_model_name_or_path: which.
+            options: as transformers' feature extractors take them.
+
+        Raises:
+            AaspError: there is no such folder, or its configuration is damaged.
+        """
+        name = os.fspath(pretrained_model_name_or_path)
+        if not on_hub(name) and not os.path.isfile(os.path.join(name, "preprocessor_config.json")):
+            file = find(name) / "config.json"
+            values = read_config(file)
+            values = values.get("encoder", {}) if "classes" in values else values
+            return cls.of(from_dict(AudioEncoderConfig, values, str(file)))
+        return super().from_pretrained(pretrained_model_name_or_path, **options)
 
     def __call__(
         self,

@@ -22,6 +22,7 @@ from aasp.hf.config import AaspConfig
 from aasp.hf.features import AaspFeatureExtractor
 from aasp.hf.folders import key_mapping, source_of
 from aasp.hf.layers import adapt, kept_attentions, set_eager
+from aasp.hf.offload import fetch_whole
 from aasp.model.audio_classifier import AudioClassifier
 from aasp.model.audio_encoder import AudioEncoder, Embeddings
 
@@ -35,7 +36,7 @@ class AaspPreTrainedModel(PreTrainedModel):
     input_modalities = ("audio",)
     supports_gradient_checkpointing = True
     _supports_sdpa = True
-    _no_split_modules: ClassVar[list[str]] = ["AaspBlock"]
+    _no_split_modules: ClassVar[list[str]] = ["AudioEncoder", "AudioClassifier"]
     # What only a classifier, or only a pre-training, has.
     _keys_to_ignore_on_load_unexpected: ClassVar[list[str]] = [r"^(model\.)?(norm|head|layer_weights)"]
 
@@ -67,6 +68,7 @@ class AaspPreTrainedModel(PreTrainedModel):
             options["key_mapping"] = mapping | (options.get("key_mapping") or {})
         model = super().from_pretrained(source.place, *arguments, **options)
         loaded = model[0] if isinstance(model, tuple) else model
+        fetch_whole(loaded)
         loaded._weight_conversions = None  # it is saved under its own names, not under those it was found by
         return model
 

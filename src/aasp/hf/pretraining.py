@@ -8,10 +8,12 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from typing import Any, cast
+from weakref import WeakSet
 
 import torch
 from accelerate import Accelerator, PartialState
 from torch import Tensor
+from torch.optim.optimizer import register_optimizer_step_post_hook
 from transformers.utils import ModelOutput
 
 from aasp.hf.config import AaspConfig
@@ -40,9 +42,8 @@ class AaspForPreTrainingOutput(ModelOutput):
 class AaspForPreTraining(AaspPreTrainedModel):
     """A method: student, teacher, predictor, losses.
 
-    The teacher follows each step of the optimizer by itself: before the next forward pass, and before the weights are
-    saved. It is noticed by the parameters' version counters, so that it goes with gradient accumulation and with steps
-    that a gradient scaler leaves out.
+    The teacher follows each step of the optimizer that trains the student by itself, whosever loop calls it: Trainer's
+    or your own, with gradient accumulation too.
 
     Attributes:
         model: the method itself (`aasp.pretrain.methods.Method`).
@@ -63,9 +64,7 @@ class AaspForPreTraining(AaspPreTrainedModel):
         self.model = build_objective(self.recipe, _gather)
         config.exported = self.model.exported
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
-        self._seen: int | None = None
-        self.register_state_dict_pre_hook(lambda model, *_: model.follow())
-        self.register_load_state_dict_post_hook(lambda model, _: model._forget())
+        _followed.add(self)
         adapt(self)
         self.post_init()
 
@@ -115,7 +114,6 @@ class AaspForPreTraining(AaspPreTrainedModel):
         Raises:
             AaspError: attention_mask does not fit the samples.
         """
-        self.follow()
         set_eager(self, self.config._attn_implementation == "eager")
         lengths = self._lengths(input_values, attention_mask)
         if lengths is None:
@@ -126,23 +124,34 @@ class AaspForPreTraining(AaspPreTrainedModel):
 
     def encoder(self) -> AudioEncoder:
         """The encoder that is saved in the end, the teacher's or the student's: `encoder().save(folder)`."""
-        self.follow()
         return cast(AudioEncoder, self.model.get_submodule(self.model.exported.removesuffix(".")))
 
-    def follow(self) -> None:
-        """Let the teacher follow, if the optimizer has made a step since this was last called."""
-        version = sum(one._version for one in self.model.parameters() if one.requires_grad)
-        if self._seen not in (None, version):
-            schedules = self.recipe.method.schedules(self.recipe.steps)
-            at = min(int(self.step), self.recipe.steps - 1)
-            self.model.after_step({name: float(values[at]) for name, values in schedules.items()})
-            self.step += 1
-            version = sum(one._version for one in self.model.parameters() if one.requires_grad)
-        self._seen = version
+    @torch.no_grad()
+    def after_step(self) -> None:
+        """What follows a step of the optimizer: the teacher moves, by the momentum that the recipe has for it."""
+        schedules = self.recipe.method.schedules(self.recipe.steps)
+        at = min(int(self.step), self.recipe.steps - 1)
+        self.model.after_step({name: float(values[at]) for name, values in schedules.items()})
+        self.step += 1
 
-    def _forget(self) -> None:
-        """Take the parameters as they are for untouched: they have just been loaded."""
-        self._seen = None
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        _followed.add(self)  # a copy has a teacher of its own
+
+
+_followed: WeakSet[AaspForPreTraining] = WeakSet()
+
+
+def _follow(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+    """After a step of any optimizer: let the teachers follow whose students it trains."""
+    trained = {id(one) for group in optimizer.param_groups for one in group["params"]}
+    for model in list(_followed):
+        first = next((one for one in model.model.parameters() if one.requires_grad), None)
+        if id(first) in trained:  # one of several optimizers has it: a step of all is followed once
+            model.after_step()
+
+
+register_optimizer_step_post_hook(_follow)
 
 
 def _gather(tensor: Tensor) -> tuple[Tensor, int]:
