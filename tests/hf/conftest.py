@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,9 +12,6 @@ import torch
 pytest.importorskip("transformers", minversion="5", reason="needs transformers: pip install 'aasp-audio[hf]'")
 os.environ["HF_HUB_OFFLINE"] = "1"  # before transformers is imported: nothing here may look for a network
 os.environ["TRANSFORMERS_VERBOSITY"] = "error"
-found = importlib.util.find_spec("datasets")
-if found is not None and found.origin is None:  # tests/datasets, which lies beside `tones`, is not that package
-    sys.modules["datasets"] = None  # type: ignore[assignment]
 
 from aasp.model.audio_classifier import AudioClassifier, AudioClassifierConfig
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig

@@ -10,13 +10,13 @@ import pytest
 import soundfile
 import soxr
 import torch
-from tones import RATE, tone
 from transformers import ASTConfig, ASTFeatureExtractor, ASTForAudioClassification, Pipeline, pipeline
 
 from aasp.errors import AaspError
 from aasp.hf import AaspFeatureExtractor, of
 from aasp.model.audio_classifier import AudioClassifier
 from aasp.model.audio_encoder import AudioEncoder
+from tones import RATE, tone
 
 
 @pytest.fixture(scope="module")

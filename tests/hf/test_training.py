@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tones import tone
 from transformers import Trainer, TrainingArguments
 
 import aasp
@@ -30,6 +29,7 @@ from aasp.pretrain.recipe import Recipe
 from aasp.pretrain.targets import TeacherConfig
 from aasp.pretrain.views import MaskingConfig
 from aasp.weights import model_hash
+from tones import tone
 
 
 def arguments(place: Path, **changes: Any) -> TrainingArguments:

@@ -103,11 +103,13 @@ def push_to_hub(
 
 
 def _summaries(results: Sequence[str | Path]) -> Iterator[Scored]:
-    """One line for each benchmark, protocol and metric: the seeds and folds that belong together, the most there are."""
+    """For each benchmark, protocol and metric the seeds and folds that belong together, the most there are."""
     groups: dict[tuple[str, ...], list[Record]] = defaultdict(list)
     for record in find_records(results):
         groups[record.benchmark, record.protocol, record.recipe, record.metric].append(record)
-    models = sorted({record.model_hash for group in groups.values() for record in group if record.protocol != "finetune"})
+    # A fine-tuning's records are of as many models as it has folds and seeds.
+    frozen = (record for group in groups.values() for record in group if record.protocol != "finetune")
+    models = {record.model_hash for record in frozen}
     if len(models) > 1:
         told = f"results of {len(models)} models"
         raise AaspError(f"{', '.join(map(str, results))}: {told}; name those of the one that the card is of")

@@ -97,7 +97,7 @@ class AaspPreTrainedModel(PreTrainedModel):
 
     @torch.no_grad()
     def _init_weights(self, module: torch.nn.Module) -> None:
-        """Make what a checkpoint does not hold: constants, always; and weights that it lacks, as our constructors do."""
+        """Make what a checkpoint does not hold: constants; and weights that it lacks, as our constructors do."""
         if isinstance(module, WithConstants):
             module.set_constants()
         tensors = {**dict(module.named_parameters(recurse=False)), **dict(module.named_buffers(recurse=False))}

