@@ -30,6 +30,19 @@ def test_importing_aasp_does_not_import_transformers() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+@pytest.mark.parametrize(
+    ("stub", "told"),
+    [
+        ("None", "aasp.hf needs transformers 5 or later; pip install 'aasp-audio[hf]'"),
+        ("types.SimpleNamespace(__version__='4.57.1')", "aasp.hf needs transformers 5 or later, not 4.57.1; pip install"),
+    ],
+)
+def test_without_transformers_the_extra_is_named(stub: str, told: str) -> None:
+    code = f"import sys, types; sys.modules['transformers'] = {stub}; import aasp.hf"
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr.splitlines()[-1].startswith(f"aasp.errors.AaspError: {told}")
+
+
 def test_an_encoder_there_and_back(encoder: AudioEncoder, encoder_folder: Path, tmp_path: Path, wave: Tensor) -> None:
     theirs = AaspModel.from_pretrained(encoder_folder)
     assert not theirs.training

@@ -16,7 +16,6 @@ from huggingface_hub import EvalResult, HfApi, ModelCard, ModelCardData
 from aasp.errors import AaspError
 from aasp.evaluate.records import Record, find_records
 from aasp.evaluate.summary import Summary, summarise, versions
-from aasp.hf.config import AaspConfig
 from aasp.hf.models import AaspForAudioClassification, AaspPreTrainedModel
 from aasp.training.run import Run
 
@@ -130,7 +129,7 @@ def _eval_result(record: Record, found: Summary) -> EvalResult:
     )
 
 
-def _what(config: AaspConfig, classifies: bool) -> str:
+def _what(config: Any, classifies: bool) -> str:
     front = config.audio_encoder.frontend
     takes = f"It takes waveforms of any length at {front.rate:,} Hz"
     if classifies:

@@ -70,7 +70,7 @@ class AaspConfig(PreTrainedConfig):
         if isinstance(config, Recipe):
             return cls(encoder=values["model"], pretraining=_without(values, "model"), **more)
         classes = dict(enumerate(config.classes))
-        kind = "multi_label_classification" if config.multilabel else "single_label_classification"
+        kind: Any = "multi_label_classification" if config.multilabel else "single_label_classification"
         return cls(
             encoder=values["encoder"],
             classifier=_without(values, "classes", "multilabel", "encoder"),
@@ -88,7 +88,7 @@ class AaspConfig(PreTrainedConfig):
     @property
     def audio_classifier(self) -> AudioClassifierConfig:
         """The classifier as ours; with our defaults where there was none before."""
-        labels = self.id2label or {}
+        labels: dict[Any, str] = dict(self.id2label or {})
         values = {
             **(self.classifier or {}),
             "classes": [str(labels[number]) for number in sorted(labels)],

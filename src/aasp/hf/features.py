@@ -30,7 +30,7 @@ class AaspFeatureExtractor(SequenceFeatureExtractor):
     model_input_names = ["input_values", "attention_mask"]  # noqa: RUF012 - as transformers has it
 
     def __init__(self, sampling_rate: int = 16_000, shortest: int = 400, **kwargs: Any) -> None:
-        own = {"feature_size": 1, "padding_value": 0.0, "padding_side": "right", "return_attention_mask": True}
+        own: dict[str, Any] = {"feature_size": 1, "padding_value": 0.0, "return_attention_mask": True}
         super().__init__(sampling_rate=sampling_rate, **(own | kwargs))
         if self.padding_side != "right":
             raise AaspError(f"AaspFeatureExtractor: padding_side is {self.padding_side!r}; clips begin first: 'right'")

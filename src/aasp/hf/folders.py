@@ -62,7 +62,7 @@ def source_of(path: str | os.PathLike[str], options: MutableMapping[str, Any]) -
         prefix = of_transformers(values)[1]
         return Source(place, prefix + "encoder." * (kind == "classifier"), kind)
     if not isinstance(options.get("config"), PreTrainedConfig):
-        kind_of = AudioClassifierConfig if "classes" in values else AudioEncoderConfig
+        kind_of: type[Any] = AudioClassifierConfig if "classes" in values else AudioEncoderConfig
         config = AaspConfig.of(from_dict(kind_of, values, os.path.join(place, "config.json")))
         changes = {name: options.pop(name) for name in list(options) if hasattr(config, name)}
         for name, value in changes.items():

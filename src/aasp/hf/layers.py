@@ -77,10 +77,11 @@ def kept_attentions(encoder: Encoder) -> Iterator[list[Tensor]]:
     Raises:
         AaspError: attention is computed by the fused kernel, or is somebody's own, which has no weights to give.
     """
-    attentions = [block.attention for block in encoder.blocks]  # type: ignore[union-attr]
-    own = next((one for one in attentions if not isinstance(one, AaspAttention)), None)
-    if own is not None:
-        raise AaspError(f"output_attentions: {type(own).__name__} gives no weights; leave it out")
+    attentions: list[AaspAttention] = []
+    for block in encoder.blocks:
+        if not isinstance(block.attention, AaspAttention):
+            raise AaspError(f"output_attentions: {type(block.attention).__name__} gives no weights; leave it out")
+        attentions.append(block.attention)
     if not all(one.eager for one in attentions):
         raise AaspError("output_attentions: sdpa keeps no weights; load the model with attn_implementation='eager'")
     kept: list[Tensor] = []

@@ -8,11 +8,11 @@ Legend: B clips, S samples, N patch tokens, D width, D' width of the model's own
 from __future__ import annotations
 
 import os
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling, SequenceClassifierOutput
 
 from aasp.casting import WithConstants
@@ -33,12 +33,12 @@ class AaspPreTrainedModel(PreTrainedModel):
     config_class = AaspConfig
     base_model_prefix = "model"
     main_input_name = "input_values"
-    input_modalities = ("audio",)
+    input_modalities: str | list[str] = "audio"
     supports_gradient_checkpointing = True
     _supports_sdpa = True
-    _no_split_modules: ClassVar[list[str]] = ["AudioEncoder", "AudioClassifier"]
+    _no_split_modules: set[str] | list[str] | None = ["AudioEncoder", "AudioClassifier"]  # noqa: RUF012
     # What only a classifier, or only a pre-training, has.
-    _keys_to_ignore_on_load_unexpected: ClassVar[list[str]] = [r"^(model\.)?(norm|head|layer_weights)"]
+    _keys_to_ignore_on_load_unexpected: set[str] | list[str] | None = [r"^(model\.)?(norm|head|layer_weights)"]  # noqa: RUF012
 
     @property
     def base_model(self) -> PreTrainedModel:
@@ -290,5 +290,5 @@ def _joined(tokens_BND: Tensor, cls_BD: Tensor) -> Tensor:
     return torch.cat([cls_BD[:, None], tokens_BND], dim=1)
 
 
-def _as_dict(config: AaspConfig, return_dict: bool | None) -> bool:
+def _as_dict(config: PreTrainedConfig, return_dict: bool | None) -> bool:
     return bool(config.return_dict if return_dict is None else return_dict)

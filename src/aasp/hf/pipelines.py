@@ -35,10 +35,10 @@ class AudioEmbeddingPipeline(Pipeline):
     a list of clips a list of them.
     """
 
-    _load_processor = False
-    _load_image_processor = False
-    _load_feature_extractor = True
-    _load_tokenizer = False
+    _load_processor: Any = False
+    _load_image_processor: Any = False
+    _load_feature_extractor: Any = True
+    _load_tokenizer: Any = False
 
     def _sanitize_parameters(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         if options:
@@ -68,14 +68,14 @@ def register() -> None:
 
 def _features(pipeline: Pipeline, inputs: Any) -> BatchFeature:
     """A clip for the model: in fp32 whatever the model was loaded in, since its front end wants it whole."""
-    extractor = pipeline.feature_extractor
-    rate = extractor.sampling_rate  # type: ignore[union-attr]
+    extractor: Any = pipeline.feature_extractor
+    rate = extractor.sampling_rate
     bare = isinstance(inputs, np.ndarray) or hasattr(inputs, "detach")
     if bare:
         wave = mono(inputs.detach().cpu().numpy() if hasattr(inputs, "detach") else inputs, "the clip")
     else:
         wave = given_wave(inputs, rate, "the clip")
-    return extractor(wave, sampling_rate=rate, return_tensors="pt")  # type: ignore[misc]
+    return extractor(wave, sampling_rate=rate, return_tensors="pt")
 
 
 def _is_url(inputs: Any) -> bool:

@@ -85,7 +85,7 @@ class AaspForPreTraining(AaspPreTrainedModel):
         path = pretrained_model_name_or_path
         if path is None or source_of(path, seen := dict(options)).kind == "pretraining":
             return super().from_pretrained(path, *arguments, **options)
-        encoder = load(path)
+        encoder = load(os.fspath(path))
         config = seen.pop("config", None) or AaspConfig.of(encoder.config)
         for name in [name for name in seen if hasattr(config, name)]:
             setattr(config, name, seen.pop(name))
