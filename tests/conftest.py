@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 from collections.abc import Iterator
@@ -11,10 +12,14 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
-sys.path.insert(0, str(Path(__file__).parent))  # `browser` and `kaldi`, which tests share
+sys.path.insert(0, str(Path(__file__).parent))  # `browser`, `kaldi` and `tones`, which tests share
 
 import hypothesis
 import pytest
+
+named = importlib.util.find_spec("datasets")
+if named is not None and named.origin is None:  # tests/datasets is not the package that transformers looks for
+    sys.modules["datasets"] = None  # type: ignore[assignment]
 
 hypothesis.settings.register_profile("aasp", deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile("aasp")

@@ -72,7 +72,7 @@ def test_every_python_example_runs(page: Path, tmp_path: Path, monkeypatch: pyte
     soundfile.write(tmp_path / "dog.wav", np.zeros(16_000, np.float32), 16_000)
     monkeypatch.chdir(tmp_path)
     assert cli.main(["embed", "runs/tiny", "dog.wav", "--frames", "--out", "frames.npz"]) == 0
-    namespace: dict[str, object] = {}
+    namespace: dict[str, object] = {"repository": str(ROOT)}
     for block in blocks(page, "python"):
         exec(compile(block, page.name, "exec"), namespace)
 

@@ -20,7 +20,7 @@ FLOORS: list[set[str]] = [
     {"stems", "datasets"},
     {"model", "training"},
     {"pretrain", "evaluate"},
-    {"report", "planning"},
+    {"report", "planning", "integrations", "hf"},
     {"aliasing"},
     {"cli"},
 ]

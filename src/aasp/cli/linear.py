@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,11 +20,11 @@ from aasp.files import check_output
 if TYPE_CHECKING:
     import numpy as np
 
+    from aasp.cli.linear_others import Other
     from aasp.datasets.index import Skipped
     from aasp.datasets.labelled import LabelledSet
     from aasp.evaluate.protocol import Protocol
     from aasp.model.audio_encoder import AudioEncoder
-    from aasp.model.readout import Key
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +41,9 @@ class Linear(LabelledOptions, RunningOptions):
 
     models: tyro.conf.Positional[tuple[str, ...]]
     """Folders of models or of runs, or models on the hub."""
+    encoder: tuple[str, ...] = ()
+    """Encoders of others to compare with, each by its one vector a clip: birdnet, the folder of a model of transformers
+    (AST, Wav2Vec2, …) or its name on the hub, or a function of your own, file.py:name or package.module:name."""
     protocol: Literal["evar", "logistic", "knn", "ridge"] | None = None
     """What reads the embeddings, and what is chosen: evar when left out, ridge with --task regression."""
     seeds: int | None = None
@@ -67,7 +70,7 @@ class Linear(LabelledOptions, RunningOptions):
 
 def run(argv: list[str]) -> int:
     arguments = parse(Linear, argv, prog="aasp linear")
-    if not arguments.models:
+    if not arguments.models and not arguments.encoder:
         raise AaspError("no model; name the folder of a model or of a run")
     check_models(arguments.models, "linear", argv)
     place = arguments.place()
@@ -78,6 +81,7 @@ def run(argv: list[str]) -> int:
     if arguments.out is not None:
         check_output(arguments.out, overwrite=arguments.overwrite)
 
+    from aasp.cli.linear_others import Other
     from aasp.cli.linear_results import Scored, show_lead, show_scores, write_results
     from aasp.evaluate.probe import scores
     from aasp.evaluate.protocol import Preset, Protocol
@@ -93,16 +97,19 @@ def run(argv: list[str]) -> int:
     listed = Path("missing.csv") if arguments.out is None else arguments.out.with_suffix(".missing.csv")
     labelled = arguments.open(listed)
     encoders = [load(model, place) for model in arguments.models]
+    others = [Other.open(name, arguments.device, arguments.precision) for name in arguments.encoder]
     # Before the long part, so that complaints come at once.
     for encoder in encoders:
         protocol.keys(encoder)
     Task.of(labelled, choose=protocol.choose)
-    labelled, features, skipped = _embed(arguments, labelled, encoders, protocol)
+    labelled, features, skipped = _embed(arguments, labelled, encoders, others, protocol)
     scored = []
-    for model, encoder, found in zip(arguments.models, encoders, features, strict=True):
+    named = [(name, model_hash(encoder), protocol) for name, encoder in zip(arguments.models, encoders, strict=True)]
+    named += [(other.name, other.subject.fingerprint(), replace(protocol, layers=(), poolings=())) for other in others]
+    for (model, digest, reads), found in zip(named, features, strict=True):
         with bar("probing") as show:
-            tasks, results = protocol.run(found, labelled, arguments.seeds or protocol.seeds, show)
-        scored.append(Scored(model, model_hash(encoder), tasks, results, scores(results)))
+            tasks, results = reads.run(found, labelled, arguments.seeds or protocol.seeds, show)
+        scored.append(Scored(model, digest, tasks, results, scores(results)))
     leads = [scores(scored[0].results, minus=other.results) for other in scored[1:]]
     for one in scored:
         show_scores(protocol, labelled, one, len(skipped))
@@ -116,14 +123,14 @@ def run(argv: list[str]) -> int:
 
 
 def _embed(
-    arguments: Linear, labelled: LabelledSet, encoders: list[AudioEncoder], protocol: Protocol
-) -> tuple[LabelledSet, list[dict[Key, np.ndarray]], list[Skipped]]:
+    arguments: Linear, labelled: LabelledSet, encoders: list[AudioEncoder], others: list[Other], protocol: Protocol
+) -> tuple[LabelledSet, list[dict[Any, np.ndarray]], list[Skipped]]:
     """Embeddings of every model, the set without the clips that one of them can't use, and these."""
     from aasp.audio.sounds import describe
     from aasp.evaluate.cache import default_folder, kept_features
     from aasp.evaluate.features import clip_features
 
-    found = []
+    found: list[dict[Any, np.ndarray]] = []
     running = arguments.running()
     skipped: dict[str, Skipped] = {}
     for encoder in encoders:
@@ -139,6 +146,11 @@ def _embed(
                 for damaged in kept.damaged:
                     print(f"cache: {damaged} was damaged; its clips are embedded again", file=sys.stderr)
                 found.append(kept.features)
+        skipped |= {file.path: file for file in unusable}
+    for other in others:
+        unusable = []
+        with bar(f"embedding by {other.name}") as show:
+            found.append(other.features(labelled.sounds, unusable, show))
         skipped |= {file.path: file for file in unusable}
     stay = [row for row, sound in enumerate(labelled.sounds) if describe(sound) not in skipped]
     if len(stay) < len(labelled):

@@ -6,6 +6,7 @@ Source: Kaldi's feature-fbank (the front end of EAT, AST and BEATs); the HTK pre
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -147,13 +148,11 @@ class LogMelConfig(FrontEndConfig):
 
 def mel_filterbank(config: LogMelConfig) -> Tensor:
     """Triangular mel filters, peak 1, shape (fft // 2 + 1, M)."""
-    to_mel = lambda hz: 1127.0 * torch.log1p(torch.as_tensor(hz, dtype=torch.float64) / 700.0)
-    edges = torch.linspace(
-        float(to_mel(config.low_hz)), float(to_mel(config.high_hz)), config.mels + 2, dtype=torch.float64
-    )
+    low, high = (1127.0 * math.log1p(hertz / 700.0) for hertz in (config.low_hz, config.high_hz))
+    edges = torch.linspace(low, high, config.mels + 2, dtype=torch.float64)
     bins = torch.arange(config.fft // 2 + 1, dtype=torch.float64) * config.rate / config.fft
     if config.triangles == "mel":
-        bins = to_mel(bins)
+        bins = 1127.0 * torch.log1p(bins / 700.0)
     else:
         edges = 700.0 * torch.expm1(edges / 1127.0)
     left, centre, right = edges[:-2], edges[1:-1], edges[2:]

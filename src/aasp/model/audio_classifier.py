@@ -19,7 +19,7 @@ from aasp.config import from_dict, to_dict
 from aasp.devices import device_of
 from aasp.errors import AaspError
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
-from aasp.model.folder import find, read_config
+from aasp.model.folder import find, read_config, weights_prefix
 from aasp.model.pooling import over_frequency, pool, pooled_width
 from aasp.model.timestamps import OverTime, embed_shifted, interleaved, seconds, shifts
 from aasp.weights import read_weights, write_directory
@@ -192,5 +192,5 @@ def load_classifier(path: str | Path, device: str | torch.device = "cpu") -> Aud
     if "classes" not in values:
         raise AaspError(f"{path}: an encoder without classes; make a classifier of it with `aasp finetune`")
     model = AudioClassifier(from_dict(AudioClassifierConfig, values, str(file)))
-    read_weights(model, directory / "model.safetensors")
+    read_weights(model, directory / "model.safetensors", weights_prefix(file))
     return model.to(device).eval()

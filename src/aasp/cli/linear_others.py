@@ -1,0 +1,40 @@
+"""Encoders of others in `aasp linear`: one vector a clip each, read by the same probe as ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from aasp.aliasing.subjects import Subject, open_subject
+from aasp.aliasing.subjects.embedded import clip_vectors
+from aasp.audio.sounds import Sound
+from aasp.datasets.index import Skipped
+from aasp.training.precision import Precision
+
+OWN = ("own", "own")
+"""Layer and pooling of a vector that is made as its encoder has it."""
+
+
+@dataclass(frozen=True)
+class Other:
+    """An encoder of others, by the name it was given."""
+
+    name: str
+    subject: Subject
+
+    @classmethod
+    def open(cls, name: str, device: str, precision: Precision) -> Other:
+        """Open what `aasp alias` takes for a subject, or BirdNET, and put it on a device.
+
+        Raises:
+            AaspError: there is none, or it can't be loaded.
+        """
+        return cls(name, open_subject(name, device, precision))
+
+    def features(
+        self, sounds: Sequence[Sound], skipped: list[Skipped], progress: Callable[[int, int], object]
+    ) -> dict[tuple[str, str], np.ndarray]:
+        """Its vectors (n, D), NaN for sounds that can't be used, which `skipped` takes."""
+        return {OWN: clip_vectors(self.subject, sounds, skipped, progress)}

@@ -1,0 +1,189 @@
+"""A model card out of what a run has recorded, and a model on the hub with it."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from huggingface_hub import EvalResult, HfApi, ModelCard, ModelCardData
+
+from aasp.errors import AaspError
+from aasp.evaluate.records import Record, find_records
+from aasp.evaluate.summary import Summary, summarise, versions
+from aasp.hf.models import AaspForAudioClassification, AaspPreTrainedModel
+from aasp.training.run import Run
+
+Scored = tuple[Record, Summary]
+
+
+def model_card(
+    model: AaspPreTrainedModel,
+    repo: str,
+    *,
+    license: str | None = None,
+    run: str | Path | None = None,
+    results: Sequence[str | Path] = (),
+    datasets: Sequence[str] = (),
+) -> ModelCard:
+    """The card of a model: what it is, what it was trained on, what it scored.
+
+    Args:
+        model: the model.
+        repo: its name on the hub, as in "you/birds".
+        license: of the weights, as the hub names it ("apache-2.0", "cc-by-4.0", …); which it is only you can say.
+        run: the run of `aasp pretrain` or `aasp finetune` that made it.
+        results: files of `aasp linear` or `aasp finetune`, or folders of them: all of this model.
+        datasets: names on the hub of the sets that it was trained on.
+
+    Raises:
+        AaspError: the run or a result can't be read, or results are of several models.
+    """
+    scored = list(_summaries(results)) if results else []
+    classifies = isinstance(model, AaspForAudioClassification)
+    data = ModelCardData(
+        license=license,
+        library_name="aasp",
+        tags=["aasp", "audio", "audio-spectrogram-transformer"],
+        pipeline_tag="audio-classification" if classifies else "feature-extraction",
+        datasets=list(datasets) or None,
+        model_name=repo.rpartition("/")[2],
+        eval_results=[_eval_result(*one) for one in scored] or None,
+    )
+    text = Template(files("aasp.hf").joinpath("card.md").read_text(encoding="utf-8")).substitute(
+        name=repo.rpartition("/")[2],
+        repo=repo,
+        what=_what(model.config, classifies),
+        auto="AutoModelForAudioClassification" if classifies else "AutoModel",
+        model=_model(model),
+        training=_training(Path(run)) if run is not None else "Not recorded.",
+        results=_results(scored) if scored else "None recorded.",
+    )
+    return ModelCard(f"---\n{data.to_yaml()}\n---\n\n{text}")
+
+
+def push_to_hub(
+    model: AaspPreTrainedModel,
+    repo: str,
+    *,
+    private: bool | None = None,
+    token: str | None = None,
+    commit_message: str = "Upload model",
+    **card: Any,
+) -> str:
+    """Put a model on the hub with its card, which replaces one that is there.
+
+    Args:
+        model: the model.
+        repo: its name on the hub, as in "you/birds".
+        private, token, commit_message: as `huggingface_hub` takes them.
+        card: `license`, `run`, `results` and `datasets`, as `model_card` takes them.
+
+    Returns:
+        Where it is.
+
+    Raises:
+        AaspError: as `model_card` does, before anything is sent.
+        OSError: the hub can't be reached or refuses, as `huggingface_hub` tells it.
+    """
+    made = model_card(model, repo, **card)
+    api = HfApi(token=token)
+    with tempfile.TemporaryDirectory() as folder:
+        model.save_pretrained(folder)
+        made.save(Path(folder) / "README.md")
+        there = api.create_repo(repo, private=private, exist_ok=True)
+        api.upload_folder(repo_id=there.repo_id, folder_path=folder, commit_message=commit_message)
+    return str(there)
+
+
+def _summaries(results: Sequence[str | Path]) -> Iterator[Scored]:
+    """For each benchmark, protocol and metric the seeds and folds that belong together, the most there are."""
+    groups: dict[tuple[str, ...], list[Record]] = defaultdict(list)
+    for record in find_records(results):
+        groups[record.benchmark, record.protocol, record.recipe, record.metric].append(record)
+    # A fine-tuning's records are of as many models as it has folds and seeds.
+    frozen = (record for group in groups.values() for record in group if record.protocol != "finetune")
+    models = {record.model_hash for record in frozen}
+    if len(models) > 1:
+        told = f"results of {len(models)} models"
+        raise AaspError(f"{', '.join(map(str, results))}: {told}; name those of the one that the card is of")
+    for group in groups.values():
+        records = versions(group)[0]
+        yield records[0], summarise(records)
+
+
+def _eval_result(record: Record, found: Summary) -> EvalResult:
+    return EvalResult(
+        task_type="audio-classification",
+        dataset_type=record.benchmark,
+        dataset_name=record.benchmark,
+        dataset_split=found.split or None,
+        metric_type=record.metric.lower(),
+        metric_name=f"{record.metric}, {record.protocol}",
+        metric_value=round(100 * found.mean, 2),
+    )
+
+
+def _what(config: Any, classifies: bool) -> str:
+    front = config.audio_encoder.frontend
+    takes = f"It takes waveforms of any length at {front.rate:,} Hz"
+    if classifies:
+        labels = list((config.id2label or {}).values())
+        shown = ", ".join(str(name) for name in labels[:10]) + (", …" if len(labels) > 10 else "")
+        return f"An audio spectrogram transformer that names classes. {takes}; its {len(labels)} classes: {shown}."
+    return f"An audio spectrogram transformer. {takes} and gives a vector a clip, and one for each time patch."
+
+
+def _model(model: AaspPreTrainedModel) -> str:
+    c = model.config.audio_encoder
+    rows = {
+        "parameters": f"{sum(one.numel() for one in model.parameters()):,}",
+        "tokens": f"{c.encoder.width} wide, {c.encoder.depth} blocks of {c.encoder.heads} heads",
+        "patch": f"{c.stem.patch[0]} frames × {c.stem.patch[1]} bins",
+        "frames": f"{c.frontend.bins} bins, {c.frontend.frame_rate:g} a second",
+        "window": f"{c.window_seconds:g} s; longer clips in windows that overlap by half",
+    }
+    return _table(("", ""), rows.items())
+
+
+def _training(run: Path) -> str:
+    """Recipe and data of a run."""
+    place = Run(run)
+    try:
+        recipe = json.loads(place.recipe.read_text())
+        starts = json.loads(place.environment.read_text())
+        last: Mapping[str, Any] = starts[-1]
+        rows = {
+            "recipe": f"{recipe['name']}, {recipe.get('steps', '?'):,} steps, seed {recipe.get('seed', '?')}",
+            "data": f"{last['files']:,} files, {last['hours']:,.2f} hours" if "files" in last else "not recorded",
+            "on": f"{last['device']} in {last['precision']}, torch {last['torch']}",
+            "aasp": str(last["aasp"]) + (f", commit {last['commit'][:7]}" if last.get("commit") else ""),
+        }
+    except (OSError, ValueError, KeyError, TypeError, IndexError):
+        told = f"no recipe.json and environment.json of a run in {run}"
+        raise AaspError(f"{told}; name the folder that aasp pretrain or aasp finetune wrote") from None
+    return _table(("", ""), rows.items())
+
+
+def _results(scored: Sequence[Scored]) -> str:
+    rows = []
+    for record, found in scored:
+        spread = ""
+        if found.interval is not None:
+            spread = f" ({100 * found.interval[0]:.1f} to {100 * found.interval[1]:.1f})"
+        elif found.deviation is not None:
+            spread = f" ± {100 * found.deviation:.1f} over {found.over}"
+        missing = f", {found.missing:,} of the set missing" if found.missing else ""
+        value = f"{100 * found.mean:.1f}{spread}"
+        rows.append((record.benchmark, record.protocol, record.metric, value, f"{found.clips:,}{missing}"))
+    return _table(("benchmark", "protocol", "metric", "per cent", "clips"), rows)
+
+
+def _table(head: Sequence[str], rows: Any) -> str:
+    lines = ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)]
+    return "\n".join(lines)

@@ -1,0 +1,128 @@
+"""`AaspConfig`: what a model is, as transformers keeps it: our own configurations inside one of theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from transformers import PreTrainedConfig
+
+from aasp.config import from_dict, to_dict
+from aasp.errors import AaspError
+from aasp.model.audio_classifier import AudioClassifierConfig
+from aasp.model.audio_encoder import AudioEncoderConfig
+from aasp.pretrain.recipe import Recipe
+
+WHERE = "AaspConfig"
+OWN_NAMES = {
+    "hidden_size": "encoder.width",
+    "num_hidden_layers": "encoder.depth",
+    "num_attention_heads": "encoder.heads",
+    "sampling_rate": "frontend.rate",
+}
+"""What transformers calls some settings, and where they are in `encoder`."""
+
+
+class AaspConfig(PreTrainedConfig):
+    """A model's configuration for transformers.
+
+    Attributes:
+        encoder: an `AudioEncoderConfig` as JSON values.
+        classifier: of an `AudioClassifierConfig`, as JSON values, what transformers has no names for; the classes are
+            `id2label`, and `problem_type` says whether a clip may have several.
+        pretraining: a `Recipe` as JSON values, without its model.
+        exported: begins the names, in a pre-training's method, of the encoder that is saved in the end.
+
+    Raises:
+        AaspError: one of them has an unknown field, or a value of the wrong type.
+    """
+
+    model_type = "aasp"
+    has_no_defaults_at_init = True  # so that a file names every setting, whatever the defaults will be one day
+    encoder: dict[str, Any] | None = None
+    classifier: dict[str, Any] | None = None
+    pretraining: dict[str, Any] | None = None
+    exported: str | None = None
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        for name, place in OWN_NAMES.items():
+            if name in kwargs:
+                part, field = place.split(".")
+                raise AaspError(f"{WHERE}: {name} is {place} here; give encoder={{{part!r}: {{{field!r}: …}}}}")
+        self.encoder = to_dict(from_dict(AudioEncoderConfig, self.encoder or {}, f"{WHERE}: encoder"))
+        super().__post_init__(**kwargs)
+        if self.classifier is not None:
+            self.classifier = _without(to_dict(self.audio_classifier), "classes", "multilabel", "encoder")
+        if self.pretraining is not None:
+            self.pretraining = _without(to_dict(self.recipe), "model")
+
+    @classmethod
+    def of(cls, config: AudioEncoderConfig | AudioClassifierConfig | Recipe, **more: Any) -> AaspConfig:
+        """The configuration of an encoder, of a classifier, or of what a recipe pre-trains.
+
+        Args:
+            config: ours.
+            more: settings of transformers' own, as its configurations take them.
+        """
+        if isinstance(config, AudioEncoderConfig):
+            return cls(encoder=to_dict(config), **more)
+        values = to_dict(config)
+        if isinstance(config, Recipe):
+            return cls(encoder=values["model"], pretraining=_without(values, "model"), **more)
+        classes = dict(enumerate(config.classes))
+        kind: Any = "multi_label_classification" if config.multilabel else "single_label_classification"
+        return cls(
+            encoder=values["encoder"],
+            classifier=_without(values, "classes", "multilabel", "encoder"),
+            id2label=classes,
+            label2id={name: number for number, name in classes.items()},
+            problem_type=None if kind == "single_label_classification" and len(classes) == 1 else kind,
+            **more,
+        )
+
+    @property
+    def audio_encoder(self) -> AudioEncoderConfig:
+        """The encoder as ours."""
+        return from_dict(AudioEncoderConfig, self.encoder or {}, f"{WHERE}: encoder")
+
+    @property
+    def audio_classifier(self) -> AudioClassifierConfig:
+        """The classifier as ours; with our defaults where there was none before."""
+        labels: dict[Any, str] = dict(self.id2label or {})
+        values = {
+            **(self.classifier or {}),
+            "classes": [str(labels[number]) for number in sorted(labels)],
+            "multilabel": self.problem_type == "multi_label_classification",
+            "encoder": self.encoder,
+        }
+        return from_dict(AudioClassifierConfig, values, f"{WHERE}: classifier")
+
+    @property
+    def recipe(self) -> Recipe:
+        """What is pre-trained and how; AaSP's defaults where no recipe was given."""
+        values = {"name": "transformers", "summary": "", **(self.pretraining or {}), "model": self.encoder}
+        return from_dict(Recipe, values, f"{WHERE}: pretraining")
+
+    @property
+    def hidden_size(self) -> int:
+        """Width of a token."""
+        return self.audio_encoder.encoder.width
+
+    @property
+    def num_hidden_layers(self) -> int:
+        """Blocks of the transformer."""
+        return self.audio_encoder.encoder.depth
+
+    @property
+    def num_attention_heads(self) -> int:
+        """Attention heads of a block."""
+        return self.audio_encoder.encoder.heads
+
+    @property
+    def sampling_rate(self) -> int:
+        """Samples per second of the waveforms that the model takes."""
+        return self.audio_encoder.frontend.rate
+
+
+def _without(values: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name not in names}

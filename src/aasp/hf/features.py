@@ -1,0 +1,114 @@
+"""`AaspFeatureExtractor`: waveforms in a batch, and which of their samples count. Log-mel is the model's business.
+
+Legend: B clips, S samples.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from transformers import BatchFeature, SequenceFeatureExtractor
+
+from aasp.config import from_dict
+from aasp.errors import AaspError
+from aasp.features.waves import PCM
+from aasp.model.audio_encoder import AudioEncoderConfig
+from aasp.model.folder import find, on_hub, read_config
+
+
+class AaspFeatureExtractor(SequenceFeatureExtractor):
+    """Waveforms of any length to `input_values` (B, S) and `attention_mask` (B, S), 1 for the samples of a clip.
+
+    Args:
+        sampling_rate: of the model, in Hz.
+        shortest: samples of the shortest clip that the model can use.
+    """
+
+    model_input_names = ["input_values", "attention_mask"]  # noqa: RUF012 - as transformers has it
+
+    def __init__(self, sampling_rate: int = 16_000, shortest: int = 400, **kwargs: Any) -> None:
+        own: dict[str, Any] = {"feature_size": 1, "padding_value": 0.0, "return_attention_mask": True}
+        super().__init__(sampling_rate=sampling_rate, **(own | kwargs))
+        if self.padding_side != "right":
+            raise AaspError(f"AaspFeatureExtractor: padding_side is {self.padding_side!r}; clips begin first: 'right'")
+        self.shortest = shortest
+
+    @classmethod
+    def of(cls, config: AudioEncoderConfig) -> AaspFeatureExtractor:
+        """The one that fits a model."""
+        return cls(sampling_rate=config.frontend.rate, shortest=config.frontend.window)
+
+    @classmethod
+    def from_pretrained(  # type: ignore[override]
+        cls, pretrained_model_name_or_path: str | os.PathLike[str], **options: Any
+    ) -> AaspFeatureExtractor:
+        """Load one that was saved, or make the one that fits a model's folder or run of ours.
+
+        Args:
+            pretrained_model_name_or_path: which.
+            options: as transformers' feature extractors take them.
+
+        Raises:
+            AaspError: there is no such folder, or its configuration is damaged.
+        """
+        name = os.fspath(pretrained_model_name_or_path)
+        if not on_hub(name) and not os.path.isfile(os.path.join(name, "preprocessor_config.json")):
+            file = find(name) / "config.json"
+            values = read_config(file)
+            values = values.get("encoder", {}) if "classes" in values else values
+            return cls.of(from_dict(AudioEncoderConfig, values, str(file)))
+        return super().from_pretrained(pretrained_model_name_or_path, **options)
+
+    def __call__(
+        self,
+        raw_speech: np.ndarray | Sequence[float] | Sequence[Any],
+        sampling_rate: int | None = None,
+        padding: bool | str = True,
+        return_tensors: str | None = None,
+        **options: Any,
+    ) -> BatchFeature:
+        """Make a batch of waveforms.
+
+        Args:
+            raw_speech: one mono waveform in -1..1 or several: arrays, tensors or lists of samples; int16 is scaled.
+            sampling_rate: of them, in Hz; it must be the model's. Taken to be where it is left out.
+            padding, return_tensors, options: as transformers' feature extractors take them; "pt", "np" or lists.
+
+        Raises:
+            AaspError: a waveform is of another rate, of several channels, or shorter than the model can use.
+        """
+        if sampling_rate is not None and sampling_rate != self.sampling_rate:
+            told = f"waveforms of {sampling_rate} Hz, and the model takes {self.sampling_rate} Hz"
+            raise AaspError(f"AaspFeatureExtractor: {told}; resample them (soxr.resample), or read files at that rate")
+        waves = [self._checked(number, wave) for number, wave in enumerate(_several(raw_speech))]
+        if not waves:
+            raise AaspError("AaspFeatureExtractor: no waveform; give one at least")
+        features = BatchFeature({"input_values": waves})
+        padded = self.pad(features, padding=padding, return_tensors=return_tensors, **options)
+        return padded
+
+    def _checked(self, number: int, wave: Any) -> np.ndarray:
+        """A waveform as float32 (S,)."""
+        samples = np.asarray(wave)
+        if samples.dtype == np.int16:
+            samples = samples / np.float32(PCM)
+        samples = samples.astype(np.float32)
+        if samples.ndim != 1:
+            told = f"waveform {number} has shape {samples.shape}"
+            raise AaspError(f"AaspFeatureExtractor: {told}; give mono ones, (samples,): the mean of the channels")
+        if len(samples) < self.shortest:
+            milliseconds = 1000 * len(samples) / self.sampling_rate
+            least = 1000 * self.shortest / self.sampling_rate
+            told = f"waveform {number} is {milliseconds:.3g} ms, under one analysis window of {least:g} ms"
+            raise AaspError(f"AaspFeatureExtractor: {told}; leave it out or give a longer one")
+        return samples
+
+
+def _several(raw: Any) -> list[Any]:
+    """One waveform or several, as several."""
+    if isinstance(raw, (list, tuple)):
+        return [raw] if raw and np.ndim(raw[0]) == 0 else list(raw)
+    return list(raw) if np.ndim(raw) == 2 else [raw]

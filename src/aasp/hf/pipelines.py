@@ -1,0 +1,82 @@
+"""Pipelines: transformers' "audio-classification", reading files as we do, and our own "audio-embedding".
+
+Legend: S samples, D' width of the model's own vector.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from transformers import AudioClassificationPipeline, AutoModel, BatchFeature, Pipeline
+from transformers.pipelines import PIPELINE_REGISTRY
+
+from aasp.audio.given import given_wave, mono
+from aasp.errors import AaspError
+from aasp.hf.config import AaspConfig
+
+EMBEDDING, CLASSIFICATION = "audio-embedding", "audio-classification"
+
+
+class AaspAudioClassificationPipeline(AudioClassificationPipeline):
+    """Transformers' own pipeline for every other model; ours take what `AudioEmbeddingPipeline` takes."""
+
+    def preprocess(self, inputs: Any) -> BatchFeature:  # type: ignore[override]
+        if not isinstance(self.model.config, AaspConfig) or _is_url(inputs):
+            return super().preprocess(inputs)
+        return _features(self, inputs)
+
+
+class AudioEmbeddingPipeline(Pipeline):
+    """The model's own vector of each clip: `pipeline("audio-embedding", model=folder)`.
+
+    A clip is a sound file's path or bytes, of any format, rate and number of channels; an array of samples at the
+    model's rate; or `{"array": samples, "sampling_rate": hertz}`. Of one clip it gives an array (D',), float32, and of
+    a list of clips a list of them.
+    """
+
+    _load_processor: Any = False
+    _load_image_processor: Any = False
+    _load_feature_extractor: Any = True
+    _load_tokenizer: Any = False
+
+    def _sanitize_parameters(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        if options:
+            raise AaspError(f"{EMBEDDING} has no option {next(iter(options))!r}; leave it out")
+        return {}, {}, {}
+
+    def preprocess(self, inputs: Any) -> BatchFeature:  # type: ignore[override]
+        if _is_url(inputs):
+            raise AaspError(f"{EMBEDDING}: {inputs} is not on this machine; download it first")
+        return _features(self, inputs)
+
+    def _forward(self, model_inputs: Any) -> dict[str, Any]:  # type: ignore[override]
+        return {"vector": self.model(**model_inputs).pooler_output}
+
+    def postprocess(self, model_outputs: Any) -> np.ndarray:  # type: ignore[override]
+        return model_outputs["vector"][0].float().cpu().numpy()
+
+
+def register() -> None:
+    """Make `transformers.pipeline` know both."""
+    if EMBEDDING not in PIPELINE_REGISTRY.supported_tasks:
+        PIPELINE_REGISTRY.register_pipeline(
+            EMBEDDING, pipeline_class=AudioEmbeddingPipeline, pt_model=AutoModel, type="audio"
+        )
+    PIPELINE_REGISTRY.supported_tasks[CLASSIFICATION]["impl"] = AaspAudioClassificationPipeline
+
+
+def _features(pipeline: Pipeline, inputs: Any) -> BatchFeature:
+    """A clip for the model: in fp32 whatever the model was loaded in, since its front end wants it whole."""
+    extractor: Any = pipeline.feature_extractor
+    rate = extractor.sampling_rate
+    bare = isinstance(inputs, np.ndarray) or hasattr(inputs, "detach")
+    if bare:
+        wave = mono(inputs.detach().cpu().numpy() if hasattr(inputs, "detach") else inputs, "the clip")
+    else:
+        wave = given_wave(inputs, rate, "the clip")
+    return extractor(wave, sampling_rate=rate, return_tensors="pt")
+
+
+def _is_url(inputs: Any) -> bool:
+    return isinstance(inputs, str) and inputs.startswith(("http://", "https://"))

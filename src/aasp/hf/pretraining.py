@@ -1,0 +1,159 @@
+"""`AaspForPreTraining`: a recipe's method as a model of transformers, for its `Trainer`.
+
+Legend: B clips, S samples.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any, cast
+from weakref import WeakSet
+
+import torch
+from accelerate import Accelerator, PartialState
+from torch import Tensor
+from torch.optim.optimizer import register_optimizer_step_post_hook
+from transformers.utils import ModelOutput
+
+from aasp.hf.config import AaspConfig
+from aasp.hf.folders import source_of
+from aasp.hf.layers import adapt, set_eager
+from aasp.hf.models import AaspPreTrainedModel
+from aasp.model.audio_encoder import AudioEncoder, load
+from aasp.pretrain.initial import Initial
+from aasp.pretrain.objective import build_objective
+from aasp.training.engine import gatherer
+
+
+@dataclass
+class AaspForPreTrainingOutput(ModelOutput):
+    """What a pre-training step returns.
+
+    Attributes:
+        loss: the weighted sum, a 0-d tensor.
+        losses: each by its name, 0-d tensors.
+    """
+
+    loss: Tensor | None = None
+    losses: dict[str, Tensor] | None = None
+
+
+class AaspForPreTraining(AaspPreTrainedModel):
+    """A method: student, teacher, predictor, losses.
+
+    The teacher follows each step of the optimizer that trains the student by itself, whosever loop calls it: Trainer's
+    or your own, with gradient accumulation too.
+
+    Attributes:
+        model: the method itself (`aasp.pretrain.methods.Method`).
+        step: optimizer's steps so far, by which the teacher's momentum is scheduled over those of the recipe.
+
+    Args:
+        config: with the recipe in `pretraining`; the weights are random until loaded.
+
+    Raises:
+        AaspError: with this recipe nothing would be learned.
+    """
+
+    step: Tensor
+
+    def __init__(self, config: AaspConfig) -> None:
+        super().__init__(config)
+        self.recipe = config.recipe
+        self.model = build_objective(self.recipe, _gather)
+        config.exported = self.model.exported
+        self.register_buffer("step", torch.zeros((), dtype=torch.int64))
+        _followed.add(self)
+        adapt(self)
+        self.post_init()
+
+    @classmethod
+    def from_pretrained(  # type: ignore[override]
+        cls, pretrained_model_name_or_path: str | os.PathLike[str] | None, *arguments: Any, **options: Any
+    ) -> Any:
+        """Load a pre-training that `save_pretrained` wrote; or start one from a model, as `aasp pretrain --from` does.
+
+        Args:
+            pretrained_model_name_or_path: a pre-training; or a model of ours or of transformers', whose weights every
+                encoder of the method starts from: with `pretraining` in the configuration, or AaSP's defaults.
+            arguments, options: as `PreTrainedModel.from_pretrained` takes them.
+
+        Raises:
+            AaspError: as `AaspPreTrainedModel.from_pretrained` does, or nothing of the model fits the recipe.
+        """
+        path = pretrained_model_name_or_path
+        if path is None or source_of(path, seen := dict(options)).kind == "pretraining":
+            return super().from_pretrained(path, *arguments, **options)
+        encoder = load(os.fspath(path))
+        config = seen.pop("config", None) or AaspConfig.of(encoder.config)
+        for name in [name for name in seen if hasattr(config, name)]:
+            setattr(config, name, seen.pop(name))
+        method = build_objective(config.recipe)
+        Initial({"model": str(path), "model_hash": "", "weights": "a model's"}, encoder, {}).give(method)
+        weights = {f"model.{name}": tensor for name, tensor in method.state_dict().items()}
+        weights["step"] = torch.zeros((), dtype=torch.int64)
+        return super().from_pretrained(None, *arguments, config=config, state_dict=weights, **seen)
+
+    def forward(
+        self,
+        input_values: Tensor,
+        attention_mask: Tensor | None = None,
+        return_loss: bool = True,
+        return_dict: bool | None = None,
+        **_: Any,
+    ) -> AaspForPreTrainingOutput | tuple[Any, ...]:
+        """Losses of one batch.
+
+        Args:
+            input_values: waveforms in -1..1 at the model's rate, shape (B, S).
+            attention_mask: which samples count, shape (B, S); all when left out.
+            return_loss: for transformers' `Trainer`, which asks by it whether a model has a loss without labels.
+            return_dict: False for a tuple.
+
+        Raises:
+            AaspError: attention_mask does not fit the samples.
+        """
+        set_eager(self, self.config._attn_implementation == "eager")
+        lengths = self._lengths(input_values, attention_mask)
+        if lengths is None:
+            lengths = torch.full((input_values.shape[0],), input_values.shape[1])
+        found = self.model({"wave": input_values, "length": lengths.cpu()}, diagnose=False)
+        output = AaspForPreTrainingOutput(found["loss"], found["losses"])
+        return output if (self.config.return_dict if return_dict is None else return_dict) else output.to_tuple()
+
+    def encoder(self) -> AudioEncoder:
+        """The encoder that is saved in the end, the teacher's or the student's: `encoder().save(folder)`."""
+        return cast(AudioEncoder, self.model.get_submodule(self.model.exported.removesuffix(".")))
+
+    @torch.no_grad()
+    def after_step(self) -> None:
+        """What follows a step of the optimizer: the teacher moves, by the momentum that the recipe has for it."""
+        schedules = self.recipe.method.schedules(self.recipe.steps)
+        at = min(int(self.step), self.recipe.steps - 1)
+        self.model.after_step({name: float(values[at]) for name, values in schedules.items()})
+        self.step += 1
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        _followed.add(self)  # a copy has a teacher of its own
+
+
+_followed: WeakSet[AaspForPreTraining] = WeakSet()
+
+
+def _follow(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+    """After a step of any optimizer: let the teachers follow whose students it trains."""
+    trained = {id(one) for group in optimizer.param_groups for one in group["params"]}
+    for model in list(_followed):
+        first = next((one for one in model.model.parameters() if one.requires_grad), None)
+        if id(first) in trained:  # one of several optimizers has it: a step of all is followed once
+            model.after_step()
+
+
+register_optimizer_step_post_hook(_follow)
+
+
+def _gather(tensor: Tensor) -> tuple[Tensor, int]:
+    """The same over all processes, however many there are by then."""
+    return gatherer(cast(Accelerator, PartialState()))(tensor)

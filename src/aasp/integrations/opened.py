@@ -1,0 +1,82 @@
+"""What all suites need: the model that a user names, how wide its vectors are, and whether it can use a clip.
+
+Legend: B clips, S samples, D and D' widths.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from aasp.errors import AaspError
+from aasp.features import FrontEndConfig
+from aasp.features.waves import LOUDEST
+from aasp.model.audio_encoder import AudioEncoder, load
+
+VARIABLE = "AASP_MODEL"
+
+
+@dataclass(frozen=True)
+class Widths:
+    """Widths of a model's own vectors: one a clip, D', and one a time patch, D."""
+
+    clip: int
+    timestamp: int
+
+
+def opened(model: AudioEncoder | str | Path | None, device: str | torch.device = "cpu") -> AudioEncoder:
+    """The encoder itself, or the one that is named, in evaluation mode.
+
+    Args:
+        model: an encoder, or what `aasp.load` takes; empty or None where a suite has no way to name one: then what
+            the environment variable AASP_MODEL says.
+        device: where to put one that is loaded.
+
+    Raises:
+        AaspError: none is named, or it can't be loaded.
+    """
+    if isinstance(model, AudioEncoder):
+        return model.eval()
+    named = str(model or "") or os.environ.get(VARIABLE, "")
+    if not named:
+        raise AaspError(f"no model is named; give the folder of a model or of a run, or set {VARIABLE} to it")
+    return load(named, device)
+
+
+def widths(encoder: AudioEncoder) -> Widths:
+    """Widths of what an encoder returns, from the shortest clip there is."""
+    front = encoder.config.frontend
+    silence = torch.zeros(1, front.window, device=next(encoder.parameters()).device)
+    with torch.no_grad():
+        found = encoder(silence)
+    return Widths(int(found.clip.shape[1]), int(found.timestamps.shape[2]))
+
+
+def patch_ms(encoder: AudioEncoder) -> float:
+    """Milliseconds from one time patch to the next."""
+    return 1000 * encoder.stem.stride[0] / encoder.config.frontend.frame_rate
+
+
+def check_clip(front: FrontEndConfig, wave: np.ndarray, what: str) -> None:
+    """See that an encoder can use a clip, and say which it is where it can't: the encoder knows only a batch.
+
+    Args:
+        front: the model's.
+        wave: samples (S,) at its rate.
+        what: the clip is called.
+
+    Raises:
+        AaspError: it is shorter than one analysis window, or its samples are not finite or not in -1 to 1 at all.
+    """
+    if len(wave) < front.window:
+        told = f"{1000 * len(wave) / front.rate:.3g} ms, under one analysis window of {front.shortest_ms:g} ms"
+        raise AaspError(f"{what}: too short: {told}; leave it out or give a longer clip")
+    peak = np.abs(wave).max()
+    if not np.isfinite(peak):
+        raise AaspError(f"{what}: NaN or infinite samples; repair it or leave it out")
+    if peak > LOUDEST:
+        raise AaspError(f"{what}: samples reach {peak:g}, which is no waveform in -1 to 1; divide it by its full scale")

@@ -1,0 +1,192 @@
+"""What transformers' own tests ask of a model; they are not in its wheel."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import AutoModel
+
+from aasp.errors import AaspError
+from aasp.hf import AaspConfig, AaspForAudioClassification, AaspModel, of
+from aasp.model.audio_classifier import AudioClassifier
+from aasp.model.audio_encoder import AudioEncoder
+
+
+@pytest.fixture
+def model(encoder: AudioEncoder) -> AaspModel:
+    return of(encoder)  # type: ignore[return-value]
+
+
+def test_shapes_of_what_is_returned(model: AaspModel, short: Tensor) -> None:
+    found = model(short, output_hidden_states=True)
+    tokens = 1 + 7 * 8
+    assert found.last_hidden_state.shape == (2, tokens, 24) and found.pooler_output.shape == (2, 24)
+    assert [x.shape for x in found.hidden_states] == [(2, tokens, 24)] * 3
+    assert torch.equal(found.hidden_states[-1], found.last_hidden_state)
+    assert found.attentions is None
+    as_tuple = model(short, return_dict=False)
+    assert len(as_tuple) == 2 and torch.equal(as_tuple[0], found.last_hidden_state)
+
+
+def test_padding_changes_nothing(model: AaspModel, classifier: AudioClassifier, wave: Tensor) -> None:
+    lengths = [9_000, 33_600]
+    mask = torch.stack([(torch.arange(33_600) < n).long() for n in lengths])
+    padded = wave.clone()
+    padded[0, 9_000:] = 7.0  # what does not count is not looked at
+    theirs = of(classifier)
+    with torch.no_grad():
+        together, logits = model(padded, attention_mask=mask), theirs(padded, attention_mask=mask).logits
+        for row, count in enumerate(lengths):
+            alone = model(wave[row : row + 1, :count])
+            count_of = alone.last_hidden_state.shape[1]
+            torch.testing.assert_close(together.pooler_output[row], alone.pooler_output[0], rtol=0, atol=2e-5)
+            torch.testing.assert_close(
+                together.last_hidden_state[row, :count_of], alone.last_hidden_state[0], rtol=0, atol=2e-5
+            )
+            assert (together.last_hidden_state[row, count_of:] == 0).all()
+            torch.testing.assert_close(logits[row], theirs(wave[row : row + 1, :count]).logits[0], rtol=0, atol=2e-5)
+
+
+def test_a_mask_that_makes_no_sense_is_refused(model: AaspModel, short: Tensor) -> None:
+    left = torch.ones(2, 16_000, dtype=torch.long)
+    left[0, :100] = 0
+    with pytest.raises(AaspError, match="pad clips on the right"):
+        model(short, attention_mask=left)
+    with pytest.raises(AaspError, match=r"attention_mask of shape \(2, 98\) for \(2, 16000\) samples"):
+        model(short, attention_mask=torch.ones(2, 98))
+    with pytest.raises(AaspError, match="clip 1 is shorter than one analysis window"):
+        model(short, attention_mask=torch.tensor([[1] * 16_000, [1] * 10 + [0] * 15_990]))
+
+
+@pytest.mark.parametrize("padded", [False, True])
+def test_eager_equals_sdpa_and_has_the_weights(encoder_folder: Path, short: Tensor, padded: bool) -> None:
+    mask = torch.ones(2, 16_000, dtype=torch.long)
+    mask[1, 6_000:] = 1 - int(padded)
+    fused = AaspModel.from_pretrained(encoder_folder, attn_implementation="sdpa")
+    eager = AaspModel.from_pretrained(encoder_folder, attn_implementation="eager")
+    with torch.no_grad():
+        expected, found = fused(short, attention_mask=mask), eager(short, attention_mask=mask, output_attentions=True)
+    torch.testing.assert_close(found.last_hidden_state, expected.last_hidden_state, rtol=0, atol=1e-5)
+    assert [x.shape for x in found.attentions] == [(2, 3, 57, 57)] * 2
+    for weights in found.attentions:
+        torch.testing.assert_close(weights.sum(-1), torch.ones(2, 3, 57), rtol=0, atol=1e-5)
+        own = 1 + 3 * 8  # 6,000 samples have 36 frames: three time patches
+        assert bool((weights[1, :, :, own:] == 0).all()) is padded
+    fused.set_attn_implementation("eager")
+    with torch.no_grad():
+        assert len(fused(short, output_attentions=True).attentions) == 2
+
+
+def test_attentions_where_there_are_none(model: AaspModel, encoder_folder: Path, short: Tensor, wave: Tensor) -> None:
+    with pytest.raises(AaspError, match="sdpa keeps no weights; load the model with attn_implementation='eager'"):
+        model(short, output_attentions=True)
+    eager = AaspModel.from_pretrained(encoder_folder, attn_implementation="eager")
+    with pytest.raises(AaspError, match=r"clips longer than a window of 1\.28 s have several"):
+        eager(wave, output_attentions=True)
+    assert eager(short).attentions is None
+
+
+def test_a_model_is_built_on_the_meta_device_and_filled(encoder_folder: Path, encoder: AudioEncoder) -> None:
+    with torch.device("meta"):
+        empty = AaspModel(AaspConfig.of(encoder.config))
+    assert {tensor.device.type for tensor in empty.state_dict().values()} == {"meta"}
+    filled = AaspModel.from_pretrained(encoder_folder)  # which builds it there
+    tensors = [*filled.parameters(), *filled.buffers()]
+    assert {tensor.device.type for tensor in tensors} == {"cpu"}
+    constants, own = dict(filled.model.named_buffers()), dict(encoder.named_buffers())
+    assert constants.keys() == own.keys() and len(own) >= 2
+    assert all(torch.equal(constants[name], own[name]) for name in own)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_rounds_the_weights_and_nothing_else(
+    encoder_folder: Path, encoder: AudioEncoder, tmp_path: Path, wave: Tensor, dtype: torch.dtype
+) -> None:
+    half = AaspModel.from_pretrained(encoder_folder, dtype=dtype)
+    assert half.dtype == dtype and {p.dtype for p in half.parameters()} == {dtype}
+    constants = dict(half.model.named_buffers())
+    assert all(torch.equal(constants[name], own) for name, own in encoder.named_buffers())  # fp32, to the bit
+    with torch.no_grad():
+        expected = copy.deepcopy(encoder).to(dtype)(wave).clip
+        found = half(wave).pooler_output
+        full = encoder(wave).clip
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    assert (torch.cosine_similarity(found, full) > 0.999).all()
+    half.save_pretrained(tmp_path)
+    assert AutoModel.from_pretrained(tmp_path, dtype="auto").dtype == dtype
+
+
+def test_gradients_are_the_same_under_checkpointing(classifier_folder: Path, wave: Tensor) -> None:
+    gradients = []
+    for checkpointing in (False, True):
+        model = AaspForAudioClassification.from_pretrained(classifier_folder).train()
+        if checkpointing:
+            model.activation_checkpointing_enable()
+            assert model.is_activation_checkpointing
+        recomputed = []
+        block = model.model.encoder.encoder.blocks[0]
+        block.norm1.register_forward_hook(lambda *_, seen=recomputed: seen.append(1))
+        model(wave, labels=torch.tensor([0, 2])).loss.backward()
+        assert len(recomputed) == 1 + checkpointing
+        gradients.append({name: p.grad for name, p in model.named_parameters()})
+    for name, gradient in gradients[0].items():
+        assert gradient is not None and gradient.abs().sum() >= 0, name
+        torch.testing.assert_close(gradient, gradients[1][name], rtol=1e-4, atol=1e-6)
+    model.activation_checkpointing_disable()
+    assert not model.is_activation_checkpointing
+
+
+def test_losses_of_one_class_and_of_several(classifier: AudioClassifier, wave: Tensor) -> None:
+    model, labels = of(classifier), torch.tensor([2, 0])
+    found = model(wave, labels=labels)
+    torch.testing.assert_close(found.loss, torch.nn.functional.cross_entropy(found.logits, labels))
+    several = AaspForAudioClassification(
+        AaspConfig.of(classifier.config.__class__(("a", "b", "c"), True, encoder=classifier.config.encoder))
+    ).eval()
+    wanted = torch.tensor([[1.0, 0.0, 1.0], [0.0, 0.0, 0.0]])
+    found = several(wave, labels=wanted)
+    expected = torch.nn.functional.binary_cross_entropy_with_logits(found.logits, wanted)
+    torch.testing.assert_close(found.loss, expected)
+
+
+@pytest.mark.parametrize("kind", ["encoder", "classifier"])
+@pytest.mark.parametrize("where", ["cpu", "disk", "the transformer on disk"])
+def test_weights_that_are_off_the_device_are_fetched(
+    kind: str, where: str, encoder_folder: Path, classifier_folder: Path, tmp_path: Path, wave: Tensor
+) -> None:
+    encoders = {"encoder": (AaspModel, encoder_folder), "classifier": (AaspForAudioClassification, classifier_folder)}
+    loader, place = encoders[kind]
+    whole = loader.from_pretrained(place)
+    device_map = {"": where}
+    if where == "the transformer on disk":
+        inner = "model" if kind == "encoder" else "model.encoder"
+        parts = ["frontend", "stem"] + ["norm", "head"] * (kind == "classifier")
+        device_map = {f"{inner if part in ('frontend', 'stem') else 'model'}.{part}": "cpu" for part in parts}
+        device_map |= {f"{inner}.encoder": "disk"} | ({"model.layer_weights": "cpu"} if kind == "classifier" else {})
+    model = loader.from_pretrained(place, device_map=device_map, offload_folder=tmp_path)
+    with torch.no_grad():
+        expected, found = whole(wave, output_hidden_states=True), model(wave, output_hidden_states=True)
+    assert torch.equal(found[0], expected[0])
+    assert all(torch.equal(a, b) for a, b in zip(found.hidden_states, expected.hidden_states, strict=True))
+    assert any(parameter.is_meta for parameter in model.parameters()) is (where != "cpu")
+    with torch.no_grad():
+        assert torch.equal(model(wave)[0], expected[0])  # and again
+
+
+def test_a_copy_is_a_model_of_its_own(model: AaspModel, short: Tensor) -> None:
+    other = copy.deepcopy(model)
+    with torch.no_grad():
+        other.model.encoder.class_token.add_(1)
+        assert not torch.equal(other(short).last_hidden_state, model(short).last_hidden_state)
+        other.model.encoder.class_token.sub_(1)
+
+
+def test_what_a_model_says_of_itself(model: AaspModel) -> None:
+    assert model.main_input_name == "input_values" and model.base_model is model
+    assert model.num_parameters() == sum(p.numel() for p in model.model.parameters())
+    assert model.supports_tp_plan in (True, False)

@@ -1,0 +1,34 @@
+"""A small model, and sounds that any model tells apart: the miniature tasks of all three suites."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
+from aasp.model.encoder import EncoderConfig
+from tones import tone
+
+
+@pytest.fixture(scope="session")
+def encoder() -> AudioEncoder:
+    torch.manual_seed(0)
+    return AudioEncoder(AudioEncoderConfig(encoder=EncoderConfig(width=24, depth=2, heads=3))).eval()
+
+
+@pytest.fixture(scope="session")
+def folder(encoder: AudioEncoder, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("models") / "small"
+    encoder.save(place)
+    return place
+
+
+@pytest.fixture(scope="session")
+def two_tones() -> tuple[list[np.ndarray], list[int]]:
+    """24 clips of about a second, of a low and a high tone by turns, and which it is."""
+    labels = [i % 2 for i in range(24)]
+    waves = [tone((400, 3000)[label], 0.8 + 0.02 * i, seed=i) for i, label in enumerate(labels)]
+    return waves, labels
