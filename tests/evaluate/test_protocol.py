@@ -54,9 +54,7 @@ def frozen(head: Any) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize("split", [SPLIT, FOLDS], ids=["split", "fold"])
-@pytest.mark.parametrize(
-    ("preset", "layers"), [("evar", ()), ("evar", ("weighted",)), ("logistic", ()), ("knn", ())]
-)
+@pytest.mark.parametrize(("preset", "layers"), [("evar", ()), ("evar", ("weighted",)), ("logistic", ()), ("knn", ())])
 def test_a_corrupted_test_part_changes_no_statistic_no_choice_and_no_head(
     preset: Any, layers: tuple, split: list[str], blobs: tuple, candidates: dict, rng: np.random.Generator
 ) -> None:

@@ -31,14 +31,14 @@ class Linear(LabelledOptions):
 
     evar, as the field does: standardise, train one linear layer by Adam, stop early on the valid part (a tenth of
     train, in whole groups, where there is none), three seeds. logistic: logistic regression; layer, pooling and penalty
-    chosen on the valid part (of folds, the next one), refitted on train and valid. knn: a vote of the nearest
-    neighbours, chosen likewise. The test part is scored once. Intervals are 95 % bootstraps over groups and seeds;
-    further models are compared with the first, paired.
+    chosen on the valid part (of folds, the next one), refitted on train and valid. ridge, on one-hot labels, and knn, a
+    vote of the nearest neighbours: chosen likewise. The test part is scored once. Intervals are 95 % bootstraps over
+    groups and seeds; further models are compared with the first, paired.
     """
 
     models: tyro.conf.Positional[tuple[str, ...]]
     """Folders of models or of runs, or models on the hub."""
-    protocol: Literal["evar", "logistic", "knn"] = "evar"
+    protocol: Literal["evar", "logistic", "ridge", "knn"] = "evar"
     """What reads the embeddings, and what is chosen."""
     seeds: int | None = None
     """Repeats: of EVAR's training, and of the held-out tenth. 3 for evar, else 1."""

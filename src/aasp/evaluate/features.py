@@ -97,6 +97,11 @@ def clip_keys(
     return keys
 
 
+def own_keys(encoder: AudioEncoder) -> list[Key]:
+    """The model's own vector, what `aasp embed` gives of it, to ask for."""
+    return [(encoder.config.encoder.depth, encoder.config.pooling)]
+
+
 def pooled(encoder: AudioEncoder, found: Embeddings, keys: Sequence[Key]) -> dict[Key, np.ndarray]:
     """The clip vectors (B, D') of each key in what `embedded` found; with `layers` where a key is not the output."""
     subbands, depth = encoder.stem.subbands, encoder.config.encoder.depth

@@ -3,6 +3,7 @@
 - "evar", the field's: one linear layer trained by Adam and stopped on the valid part, a held-out tenth where a set has
   none, folds included; three seeds. The model's last layer under its own pooling, unless others are asked for.
 - "logistic": logistic regression; layer, pooling and penalty chosen on the valid part, the next fold of fold sets.
+- "ridge": ridge regression on one-hot labels; chosen likewise.
 - "knn": a vote of the nearest neighbours; layer, pooling and k chosen likewise.
 """
 
@@ -22,11 +23,12 @@ from aasp.evaluate.features import Key, clip_keys
 from aasp.evaluate.knn import NEIGHBOURS, TEMPERATURE, knn_probe
 from aasp.evaluate.linear import SHORTLIST, STRENGTHS, linear_probe
 from aasp.evaluate.probe import ProbeResult, Progress
+from aasp.evaluate.ridge import RIDGES, ridge_probe
 from aasp.evaluate.task import Choose, Task
 from aasp.model.audio_encoder import AudioEncoder
 from aasp.model.pooling import POOLINGS
 
-Preset = Literal["evar", "logistic", "knn"]
+Preset = Literal["evar", "logistic", "ridge", "knn"]
 WEIGHTED = "weighted"
 
 
@@ -35,7 +37,7 @@ class Protocol:
     """How a frozen model is scored: everything but the model, the set and the seed.
 
     Attributes:
-        preset: "evar", "logistic" or "knn".
+        preset: "evar", "logistic", "ridge" or "knn".
         layers: as asked for: numbers, or `("weighted",)` for a learned weighting of all; () for the preset's own.
         poolings: as asked for; () for the preset's own.
         settings: what the preset fixes, by name.
@@ -75,6 +77,7 @@ class Protocol:
         settings: dict[Preset, dict[str, Any]] = {
             "evar": to_dict(Evar(lr=lr)),
             "logistic": {"strengths": list(STRENGTHS), "shortlist": SHORTLIST},
+            "ridge": {"ridges": list(RIDGES)},
             "knn": {"neighbours": list(NEIGHBOURS), "temperature": TEMPERATURE},
         }
         return cls(preset, tuple(layers), tuple(poolings), settings[preset])
@@ -140,7 +143,7 @@ class Protocol:
             if self.preset == "evar":
                 results.append(evar_probe(candidates, task, seed=seed, settings=Evar(**self.settings), progress=show))
             else:
-                probe = linear_probe if self.preset == "logistic" else knn_probe
+                probe = {"logistic": linear_probe, "ridge": ridge_probe, "knn": knn_probe}[self.preset]
                 results.append(probe(candidates, task, progress=show))
         return tasks, results
 

@@ -1,0 +1,95 @@
+"""Ridge regression of frozen embeddings on one-hot labels: closed form for every penalty at once.
+
+As `linear.linear_probe`, with another head: for every round each candidate (layer, pooling) is standardised and fitted
+on the train part with each penalty and scored on the valid part; the best is fitted again on train + valid and scored
+once on the test part. Nothing sees the test part. Ties go to the lower squared error.
+
+n clips, D dimensions, K classes. Source: Hoerl & Kennard 1970; as a classifier, Hastie, Tibshirani & Friedman 2009,
+section 4.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from aasp.evaluate.logistic import Rotated
+from aasp.evaluate.probe import Chosen, ProbeResult, Progress, check_features, choose_each, rank
+from aasp.evaluate.task import Round, Task
+
+# Ridge penalty over n D, the sum of the squared singular values.
+RIDGES = tuple(10.0 ** (k / 2) for k in range(-12, 1))
+
+Rank = tuple[float, float, float]
+"""Validation score, less the squared error, and the penalty that has them."""
+Ranking = Mapping[str, Mapping[Any, Rank]]
+"""Of each round, by name, the rank of each candidate."""
+
+
+def ridge_ranking(
+    features: Mapping[Any, np.ndarray],
+    task: Task,
+    *,
+    ridges: Sequence[float] = RIDGES,
+) -> Ranking:
+    """How good each candidate is on the valid part of each round: what `ridge_probe` and `linear_probe` choose by.
+
+    Args:
+        features: candidates: key, say (layer, pooling), to embeddings (n, D).
+        task: labels and rounds.
+        ridges: candidates for the penalty, over n D.
+
+    Raises:
+        AaspError: a candidate has another number of clips than the task, or values that are not finite.
+    """
+    check_features(features, task)
+    return {r.name: {key: best_ridge(X, task, r, ridges) for key, X in features.items()} for r in task.rounds}
+
+
+def ridge_probe(
+    features: Mapping[Any, np.ndarray],
+    task: Task,
+    *,
+    ridges: Sequence[float] = RIDGES,
+    ranking: Ranking | None = None,
+    progress: Progress | None = None,
+) -> ProbeResult:
+    """Choose features and penalty on validation, train, and score on test, in every round of `task`.
+
+    Args:
+        features, task, ridges: as in `ridge_ranking`.
+        ranking: what that said of these candidates, and perhaps of others, where it was asked before.
+        progress: called with (candidates done, candidates × rounds).
+
+    Returns:
+        Its `probabilities` are least-squares estimates: they rank and decide, but may lie outside 0 to 1.
+
+    Raises:
+        AaspError: a candidate has another number of clips than the task, or values that are not finite.
+    """
+
+    def choose(features: Mapping[Any, np.ndarray], r: Round, tell: Callable[[], None]) -> Chosen:
+        found = {}
+        for key, X in features.items():
+            found[key] = ranking[r.name][key] if ranking else best_ridge(X, task, r, ridges)
+            tell()
+        key = max(found, key=found.__getitem__)
+        ratio = found[key][-1]
+        head = Rotated(features[key][r.refit], task.y[r.refit], len(task.classes)).ridge_head(ratio)
+        return Chosen(key, {"ridge": ratio}, head, {one: value[0] for one, value in found.items()})
+
+    return choose_each(features, task, choose, progress)
+
+
+def best_ridge(X: np.ndarray, task: Task, r: Round, ridges: Sequence[float] = RIDGES) -> Rank:
+    """The rank of one candidate in one round: embeddings (n, D) of the whole set."""
+    fitted = Rotated(X[r.train], task.y[r.train], len(task.classes))
+    truth = task.y[r.valid]
+    target = truth if task.multilabel else truth[:, None] == np.arange(len(task.classes))
+    found = fitted.ridge(fitted.coordinates(X[r.valid]), ridges)
+    return max(
+        (rank(truth, one)[0], -float(((one - target) ** 2).mean()), ratio)
+        for one, ratio in zip(found, ridges, strict=True)
+    )
