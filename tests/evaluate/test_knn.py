@@ -39,7 +39,8 @@ def test_the_vote_is_that_of_a_plain_restatement(several: bool, blobs: tuple, rn
     np.testing.assert_allclose(found.probabilities, expected, atol=1e-4)
     if not several:
         by_k = [
-            accuracy(y[60:84], restated(X, hot, np.arange(60), np.arange(60, 84), one).argmax(1)) for one in NEIGHBOURS
+            accuracy(y[60:84], restated(X, hot, np.arange(60), np.arange(60, 84), one).argmax(1))
+            for one in NEIGHBOURS
         ]
         assert by_k[NEIGHBOURS.index(k)] == max(by_k) == found.chosen[0].valid_scores["x"]
         assert found.score > 0.5

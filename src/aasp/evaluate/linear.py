@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from aasp.evaluate.logistic import Rotated
+from aasp.evaluate.logistic import CONVERGED, DRAFT, Rotated
 from aasp.evaluate.probe import Chosen, ProbeResult, Progress, choose_each, rank
 from aasp.evaluate.ridge import Ranking, best_ridge
 from aasp.evaluate.task import Round, Task
@@ -26,6 +26,7 @@ from aasp.evaluate.task import Round, Task
 STRENGTHS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0)
 # An untrained encoder's 64 candidates on two real sets: eight gave every round the choice that all 64 gave it.
 SHORTLIST = 8
+QUICK = 1e-5
 
 
 def linear_probe(
@@ -46,7 +47,8 @@ def linear_probe(
         strengths: candidates for C · D, strong penalty (small value) first.
         shortlist: how many candidates ridge regression lets through to logistic regression.
         ranking: what `ridge_ranking` said of these candidates, where it was asked before.
-        precise: fit the head that is kept to the optimum; else as the candidates are, which is ten times faster.
+        precise: fit the head that is kept to the optimum; else to a gradient of `QUICK`: sooner, and decisions are the
+            same.
         progress: called with (candidates done, candidates × rounds).
 
     Raises:
@@ -58,7 +60,7 @@ def linear_probe(
         key = max(found, key=found.__getitem__)
         C = found[key][-1]
         whole = Rotated(features[key][r.refit], task.y[r.refit], len(task.classes))
-        head = whole.head(*next(whole.path([C], precise=precise)))
+        head = whole.head(*next(whole.path([C], gradient=CONVERGED if precise else QUICK)))
         return Chosen(key, {"C": C}, head, {k: value[0] for k, value in found.items()})
 
     return choose_each(features, task, choose, progress)
@@ -94,7 +96,7 @@ def _logistic(X: np.ndarray, task: Task, r: Round, strengths: Sequence[float]) -
     fitted = Rotated(X[r.train], task.y[r.train], len(task.classes))
     coordinates = fitted.coordinates(X[r.valid])
     penalties = [strength / X.shape[1] for strength in strengths]
-    solutions = fitted.path(penalties, precise=False)
+    solutions = fitted.path(penalties, gradient=DRAFT)
     return max(
         (*rank(task.y[r.valid], fitted.probabilities(coordinates, *solution)), C)
         for C, solution in zip(penalties, solutions, strict=True)

@@ -65,18 +65,19 @@ class Rotated:
         standard = self.scaler.transform(X.astype(np.float64))
         return standard @ self.X.T @ self.axes if self.wide else standard @ self.axes
 
-    def path(self, penalties: Sequence[float], *, precise: bool = True) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def path(
+        self, penalties: Sequence[float], *, gradient: float = CONVERGED
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Solutions (w (r, K'), b (K',)) for each C of `penalties` in turn, each started from the one before.
 
         Args:
             penalties: values of C, strong penalty (small C) first: warm starts then save the most.
-            precise: down to a gradient of `CONVERGED`, for a head to keep; else of `DRAFT`, for ranking candidates (at
-                weak penalties ten times faster, and within the noise of any validation part).
+            gradient: its largest component that a fit may end with. `CONVERGED` for a head to keep, `DRAFT` for ranking
+                candidates (at weak penalties ten times faster, and within the noise of any validation part).
         """
         n, rank = self.Z.shape
         target = self.target
         w, b = np.zeros((rank, target.shape[1])), np.zeros(target.shape[1])
-        gradient = CONVERGED if precise else DRAFT
         for C in penalties:
             decay = 1 / (C * n)
             curvature = 0.25 if self.multilabel else 0.5

@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -30,6 +30,7 @@ from aasp.model.pooling import POOLINGS
 
 Preset = Literal["evar", "logistic", "ridge", "knn"]
 WEIGHTED = "weighted"
+PROBES: dict[str, Callable[..., ProbeResult]] = {"logistic": linear_probe, "ridge": ridge_probe, "knn": knn_probe}
 
 
 @dataclass(frozen=True)
@@ -143,8 +144,7 @@ class Protocol:
             if self.preset == "evar":
                 results.append(evar_probe(candidates, task, seed=seed, settings=Evar(**self.settings), progress=show))
             else:
-                probe = {"logistic": linear_probe, "ridge": ridge_probe, "knn": knn_probe}[self.preset]
-                results.append(probe(candidates, task, progress=show))
+                results.append(PROBES[self.preset](candidates, task, progress=show))
         return tasks, results
 
 
