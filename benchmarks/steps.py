@@ -34,9 +34,7 @@ def synthetic_batch(recipe: Recipe, seed: int = 0) -> dict[str, Tensor]:
     return {"wave": wave, "length": torch.full((clips,), samples)}
 
 
-def stepper(
-    recipe: Recipe, precision: Precision, device: torch.device
-) -> Callable[[Mapping[str, Tensor]], Tensor]:
+def stepper(recipe: Recipe, precision: Precision, device: torch.device) -> Callable[[Mapping[str, Tensor]], Tensor]:
     """A function that takes one step of `aasp.training.loop` on a batch and returns its loss."""
     torch.manual_seed(recipe.seed)
     objective = build_objective(recipe).to(device).train()

@@ -14,8 +14,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from aasp.audio.sounds import Excerpt
 from aasp.errors import AaspError
-from aasp.evaluate.baselines import fixed_probe, statistics_40, statistics_128
+from aasp.evaluate.baselines import BANDS_40, BANDS_128, fixed_probe, statistics, statistics_40, statistics_128
 from aasp.features.logmel import LogMel
 
 # What the rule (40 bands, C = 0.05, nothing tuned) was stated to give, in per cent.
@@ -68,6 +69,17 @@ def test_the_128_band_statistics_are_those_of_our_front_end(files: list[Path]) -
         np.testing.assert_allclose(
             found["log-mel", "mean+std"][row], np.concatenate([mel.mean(0), mel.std(0)]), atol=1e-5
         )
+
+
+def test_both_statistics_of_sounds_that_are_decoded_once(files: list[Path]) -> None:
+    """Of parts of files too."""
+    sounds = [str(files[0]), Excerpt(str(files[0]), 0.05, 0.1), str(files[1])]
+    found = statistics(sounds)
+    assert found.keys() == {BANDS_40, *BANDS_128}
+    np.testing.assert_array_equal(found[BANDS_40], statistics_40(sounds))
+    for key, X in statistics_128(sounds).items():
+        np.testing.assert_array_equal(found[key], X)
+    assert not np.allclose(found[BANDS_40][0], found[BANDS_40][1])
 
 
 @pytest.mark.parametrize("classes", [2, 4])

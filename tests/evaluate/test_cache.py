@@ -12,11 +12,11 @@ import pytest
 import soundfile
 import torch
 
-from aasp.audio.sounds import Excerpt, Ingredient, Mixture
+from aasp.audio.sounds import Excerpt, Ingredient, Mixture, read_sound
 from aasp.datasets.index import Skipped
 from aasp.errors import AaspError
 from aasp.evaluate import cache
-from aasp.evaluate.cache import default_folder, kept_features
+from aasp.evaluate.cache import default_folder, kept_features, kept_vectors
 from aasp.evaluate.features import clip_features
 from aasp.features.logmel import LogMelConfig
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig, load
@@ -193,3 +193,22 @@ def test_a_model_is_known_by_its_configuration_and_weights(tmp_path: Path) -> No
     with torch.no_grad():
         next(one.parameters()).view(-1)[0] += 1e-6
     assert model_hash(one) != model_hash(made())
+
+
+def test_anything_is_kept_under_the_name_of_what_makes_it(sounds: list, tmp_path: Path) -> None:
+    """Not only an encoder's: asked for the sounds that lack vectors, found again, but not by another name."""
+    asked: list[list] = []
+
+    def lengths(some: list, show: object) -> Iterator[tuple[list[int], dict]]:
+        asked.append(list(some))
+        for row in reversed(range(len(some))):
+            yield [row], {("samples", "count"): np.array([[len(read_sound(some[row]))]], np.float32)}
+
+    keep = lambda name, some: kept_vectors(name, some, [("samples", "count")], tmp_path / "cache", lengths)
+    keep("lengths", sounds[:2])
+    found = keep("lengths", sounds)
+    expected = [[len(read_sound(sound))] for sound in sounds]
+    assert found.features["samples", "count"].tolist() == expected and found.reused == 2
+    assert asked == [sounds[:2], sounds[2:]]
+    assert keep("lengths", sounds[::-1]).features["samples", "count"].tolist() == expected[::-1]
+    assert keep("other", sounds).reused == 0

@@ -14,7 +14,7 @@ from columns import set_of
 from aasp.datasets.benchmarks.open import open_labelled
 from aasp.datasets.labelled import LabelledSet
 from aasp.errors import AaspError
-from aasp.evaluate.head import LinearHead
+from aasp.evaluate.head import LinearHead, RegressionHead
 from aasp.evaluate.knn import Voters
 from aasp.evaluate.outcome import predictions, score_records, system_name
 from aasp.evaluate.probe import scores
@@ -47,14 +47,16 @@ def quick(preset: Any, layers: tuple = ()) -> Protocol:
 
 
 def frozen(head: Any) -> list[np.ndarray]:
-    if isinstance(head, LinearHead):
+    if isinstance(head, LinearHead | RegressionHead):
         return [head.mean, head.scale, head.weight, head.bias]
     assert isinstance(head, Voters)
     return [head.mean, head.scale, head.units, head.labels]
 
 
 @pytest.mark.parametrize("split", [SPLIT, FOLDS], ids=["split", "fold"])
-@pytest.mark.parametrize(("preset", "layers"), [("evar", ()), ("evar", ("weighted",)), ("logistic", ()), ("knn", ())])
+@pytest.mark.parametrize(
+    ("preset", "layers"), [("evar", ()), ("evar", ("weighted",)), ("logistic", ()), ("ridge", ()), ("knn", ())]
+)
 def test_a_corrupted_test_part_changes_no_statistic_no_choice_and_no_head(
     preset: Any, layers: tuple, split: list[str], blobs: tuple, candidates: dict, rng: np.random.Generator
 ) -> None:

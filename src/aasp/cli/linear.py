@@ -33,10 +33,10 @@ class Linear(LabelledOptions, RunningOptions):
 
     evar, as the field does: standardise, train one linear layer by Adam, stop early on the valid part (a tenth of
     train, in whole groups, where there is none), three seeds. logistic: logistic regression; layer, pooling and penalty
-    chosen on the valid part (of folds, the next one), refitted on train and valid. knn: a vote of the nearest
-    neighbours, chosen likewise. ridge, of numbers (--task regression): ridge regression, chosen likewise; R² and mean
-    absolute error. The test part is scored once. Intervals are 95 % bootstraps over groups and seeds;
-    further models are compared with the first, paired.
+    chosen on the valid part (of folds, the next one), refitted on train and valid. ridge, on one-hot labels, and knn, a
+    vote of the nearest neighbours: chosen likewise. Numbers (--task regression) are read by ridge regression; R² and
+    mean absolute error. The test part is scored once. Intervals are 95 % bootstraps over groups and seeds; further
+    models are compared with the first, paired.
     """
 
     models: tyro.conf.Positional[tuple[str, ...]]
@@ -90,9 +90,9 @@ def run(argv: list[str]) -> int:
     from aasp.weights import model_hash
 
     usual: Preset = "ridge" if arguments.task == "regression" else "evar"
-    if arguments.protocol is not None and (arguments.protocol == "ridge") != (usual == "ridge"):
-        told = "numbers are read by ridge" if usual == "ridge" else "ridge reads numbers: add --task regression, or"
-        raise AaspError(f"--protocol {arguments.protocol} with --task {arguments.task}: {told}; leave --protocol out")
+    if usual == "ridge" and arguments.protocol not in (None, "ridge"):
+        told = "numbers are read by ridge; leave --protocol out"
+        raise AaspError(f"--protocol {arguments.protocol} with --task {arguments.task}: {told}")
     protocol = Protocol.of(arguments.protocol or usual, arguments.layer, arguments.pooling, arguments.lr)
     listed = Path("missing.csv") if arguments.out is None else arguments.out.with_suffix(".missing.csv")
     labelled = arguments.open(listed)

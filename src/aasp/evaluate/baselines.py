@@ -11,9 +11,9 @@ n clips, T frames. Source: ours; the forty bands follow the common "MFCC statist
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import cache
-from os import PathLike
+from os import PathLike, fspath
 
 import numpy as np
 import scipy.signal
@@ -22,7 +22,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from aasp.audio.io import read
+from aasp.audio.sounds import Sound, read_sound
 from aasp.errors import AaspError
 from aasp.evaluate.head import LinearHead
 from aasp.evaluate.probe import Chosen, ProbeResult, score_heads
@@ -31,31 +31,35 @@ from aasp.features.logmel import LogMel, LogMelConfig
 
 RATE, WINDOW, HOP, FFT, BANDS = 16_000, 400, 160, 512, 40
 C = 0.05
+BANDS_40 = ("40 bands", "statistics")
+BANDS_128 = ("log-mel", "mean"), ("log-mel", "mean+std")
 
 
-def statistics_40(paths: Iterable[str | PathLike[str]]) -> np.ndarray:
-    """Statistics over time of 40 log-mel bands of each file, shape (n, 160)."""
-    return np.stack([_statistics_40(read(path, rate=RATE)) for path in paths])
+def statistics_40(sounds: Iterable[Sound | PathLike[str]]) -> np.ndarray:
+    """Statistics over time of 40 log-mel bands of each sound, shape (n, 160)."""
+    return np.stack([_statistics_40(_wave(sound, RATE)) for sound in sounds])
 
 
 def statistics_128(
-    paths: Sequence[str | PathLike[str]], config: LogMelConfig | None = None
+    sounds: Iterable[Sound | PathLike[str]], config: LogMelConfig | None = None
 ) -> dict[tuple[str, str], np.ndarray]:
-    """Mean, and mean and deviation, over time of each file's normalised log-mel.
+    """Mean, and mean and deviation, over time of each sound's normalised log-mel.
 
     Returns:
         `("log-mel", "mean")`: (n, M) and `("log-mel", "mean+std")`: (n, 2 M).
     """
     front = LogMel(config)
-    mean, std = [], []
-    for path in paths:
-        mel_TM = front(torch.from_numpy(read(path, rate=front.config.rate))[None])[0][0].double()
-        mean.append(mel_TM.mean(0).numpy())
-        std.append(mel_TM.std(0, correction=0).numpy())
-    return {
-        ("log-mel", "mean"): np.stack(mean).astype(np.float32),
-        ("log-mel", "mean+std"): np.concatenate([mean, std], axis=1).astype(np.float32),
-    }
+    return _statistics_128([_wave(sound, front.config.rate) for sound in sounds], front)
+
+
+def statistics(sounds: Iterable[Sound | PathLike[str]]) -> dict[tuple[str, str], np.ndarray]:
+    """Both baselines' statistics of sounds that are decoded once.
+
+    Returns:
+        Those of `statistics_40` as `BANDS_40`: (n, 160), and those of `statistics_128` by their own keys.
+    """
+    waves = [_wave(sound, RATE) for sound in sounds]
+    return {BANDS_40: np.stack([_statistics_40(wave) for wave in waves]), **_statistics_128(waves, LogMel())}
 
 
 def fixed_probe(X: np.ndarray, task: Task) -> ProbeResult:
@@ -85,6 +89,22 @@ def fixed_probe(X: np.ndarray, task: Task) -> ProbeResult:
         head = LinearHead(scaler.mean_, scaler.scale_, weight, bias, multilabel=False)
         heads.append(Chosen("fixed", {"C": C}, head))
     return score_heads({"fixed": X}, task, heads)
+
+
+def _wave(sound: Sound | PathLike[str], rate: int) -> np.ndarray:
+    return read_sound(fspath(sound) if isinstance(sound, PathLike) else sound, rate=rate)
+
+
+def _statistics_128(waves: Iterable[np.ndarray], front: LogMel) -> dict[tuple[str, str], np.ndarray]:
+    mean, std = [], []
+    for wave in waves:
+        mel_TM = front(torch.from_numpy(wave)[None])[0][0].double()
+        mean.append(mel_TM.mean(0).numpy())
+        std.append(mel_TM.std(0, correction=0).numpy())
+    return {
+        BANDS_128[0]: np.stack(mean).astype(np.float32),
+        BANDS_128[1]: np.concatenate([mean, std], axis=1).astype(np.float32),
+    }
 
 
 def _statistics_40(wave: np.ndarray) -> np.ndarray:

@@ -15,9 +15,10 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
@@ -37,18 +38,21 @@ from aasp.weights import model_hash
 FORMAT = 2  # to be raised when the same model comes to give other vectors of the same sounds
 SHARD_CLIPS, SHARD_BYTES = 1024, 64 * 2**20  # what a shard is written at: a run that stops loses no more than that
 
+Vectors = Iterator[tuple[list[int], Mapping[Any, np.ndarray]]]
+
 
 @dataclass
 class Kept:
-    """What `kept_features` found.
+    """What `kept_features` or `kept_vectors` found.
 
     Attributes:
-        features: (layer, pooling) → (n, D) float32, rows in the order of the sounds, NaN for those that can't be used.
+        features: key, say (layer, pooling) → (n, D) float32, rows in the order of the sounds, NaN for those that can't
+            be used.
         reused: clips that were not embedded again.
         damaged: files of the cache that were not as they were written; they are gone, their clips embedded anew.
     """
 
-    features: dict[Key, np.ndarray]
+    features: dict[Any, np.ndarray]
     reused: int = 0
     damaged: list[str] = field(default_factory=list)
 
@@ -81,39 +85,66 @@ def kept_features(
         OSError: the disk is full; what was written before is kept.
     """
     running = replace(running, precision=fastest(running.precision, next(encoder.parameters()).device))
-    made = f"{FORMAT} {aasp.__version__} {model_hash(encoder)}"
-    if running.precision != "fp32":
-        made += f" {running.precision}"
-    place = folder / hashlib.sha256(made.encode()).hexdigest()[:32]
+    made_by = model_hash(encoder) + ("" if running.precision == "fp32" else f" {running.precision}")
+    unusable: list[Skipped] = []
+
+    def compute(some: Sequence[Sound], show: Callable[[int], object]) -> Vectors:
+        below = needs_layers(encoder, keys)
+        for positions, one in batches(encoder, some, unusable, skipped is None, below, None, running, show):
+            yield positions, pooled(encoder, one, keys)
+
+    kept = kept_vectors(made_by, sounds, keys, folder, compute, progress)
+    if len(unusable) == len(sounds):
+        raise nothing_usable(unusable)
+    if skipped is not None:
+        skipped.extend(unusable)
+    return kept
+
+
+def kept_vectors(
+    made_by: str,
+    sounds: Sequence[Sound],
+    keys: Sequence[Any],
+    folder: Path,
+    compute: Callable[[Sequence[Sound], Callable[[int], object]], Vectors],
+    progress: Progress | None = None,
+) -> Kept:
+    """Vectors of sounds by whatever makes them: those of earlier runs read from `folder`, new ones written to it.
+
+    Args:
+        made_by: what makes them, in full: vectors that another text made are not found.
+        sounds: n files, excerpts or mixtures.
+        keys: of the vectors that are asked for, pairs.
+        folder: of the cache; made when there is something to keep.
+        compute: given sounds, and what is to be called with the number that are done, yields for some of them at a time
+            their positions and the vectors (m, D) of every key.
+        progress: called with (sounds done, n).
+
+    Raises:
+        AaspError: the folder can't be written.
+        OSError: the disk is full; what was written before is kept.
+    """
+    place = folder / hashlib.sha256(f"{FORMAT} {aasp.__version__} {made_by}".encode()).hexdigest()[:32]
     digests = list(_digests(sounds))
     kept = Kept({})
     present = _read_shards(place, keys, digests, kept)
     missing = np.flatnonzero(~present).tolist()
     kept.reused = len(sounds) - len(missing)
-    if progress is not None:
-        progress(kept.reused, len(sounds))
+    show = lambda done: progress and progress(kept.reused + done, len(sounds))
+    show(0)
     if not missing:
         return kept
     try:
         check_output(place / "shard", overwrite=True)
     except AaspError as error:
         raise AaspError(f"cache: {error}, or do without one (--no-cache)") from None
-    unusable: list[Skipped] = []
-    show = None if progress is None else lambda done: progress(kept.reused + done, len(sounds))
     shard = _Shard(place)
-    left = [sounds[row] for row in missing]
-    found = batches(encoder, left, unusable, skipped is None, needs_layers(encoder, keys), None, running, show)
-    for positions, one in found:
+    for positions, vectors in compute([sounds[row] for row in missing], show):
         rows = [missing[position] for position in positions]
-        vectors = pooled(encoder, one, keys)
         for key, values in vectors.items():
             _rows(kept, key, len(sounds), values.shape[1])[rows] = values
         shard.add([digests[row] for row in rows], vectors)
     shard.write()
-    if len(unusable) == len(sounds):
-        raise nothing_usable(unusable)
-    if skipped is not None:
-        skipped.extend(unusable)
     return kept
 
 
@@ -126,10 +157,10 @@ class _Shard:
 
     def clear(self) -> None:
         self.digests: list[bytes] = []
-        self.vectors: dict[Key, list[np.ndarray]] = defaultdict(list)
+        self.vectors: dict[Any, list[np.ndarray]] = defaultdict(list)
         self.bytes = 0
 
-    def add(self, digests: Sequence[bytes | None], vectors: Mapping[Key, np.ndarray]) -> None:
+    def add(self, digests: Sequence[bytes | None], vectors: Mapping[Any, np.ndarray]) -> None:
         """Take in vectors (m, D) of some clips; those whose file could not be hashed are left out."""
         known = [i for i, digest in enumerate(digests) if digest is not None]
         self.digests += [digest for digest in digests if digest is not None]
@@ -150,7 +181,7 @@ class _Shard:
             self.clear()
 
 
-def _read_shards(place: Path, keys: Sequence[Key], digests: Sequence[bytes | None], kept: Kept) -> np.ndarray:
+def _read_shards(place: Path, keys: Sequence[Any], digests: Sequence[bytes | None], kept: Kept) -> np.ndarray:
     """Fill `kept` with what the shards hold; which sounds have vectors for every key, (n,)."""
     wanted: dict[bytes, list[int]] = defaultdict(list)
     for row, digest in enumerate(digests):
@@ -178,11 +209,11 @@ def _read_shards(place: Path, keys: Sequence[Key], digests: Sequence[bytes | Non
     return np.logical_and.reduce(present)
 
 
-def _rows(kept: Kept, key: Key, sounds: int, width: int) -> np.ndarray:
+def _rows(kept: Kept, key: Any, sounds: int, width: int) -> np.ndarray:
     return kept.features.setdefault(key, np.full((sounds, width), np.nan, np.float32))
 
 
-def _name(key: Key) -> str:
+def _name(key: Any) -> str:
     return f"{key[0]} {key[1]}"
 
 

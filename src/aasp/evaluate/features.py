@@ -122,7 +122,7 @@ def clip_keys(
 
 
 def own_keys(encoder: AudioEncoder) -> list[Key]:
-    """The model's own vector, to ask for."""
+    """The model's own vector, what `aasp embed` gives of it, to ask for."""
     return [OWN] if encoder.config.vector or encoder.config.whitened else list(encoder.config.keys)
 
 

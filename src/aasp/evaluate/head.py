@@ -33,3 +33,19 @@ class LinearHead:
         X = X.reshape(len(X), -1).astype(np.float64)
         logits = (X - self.mean) / self.scale @ self.weight + self.bias
         return expit(logits) if self.multilabel else softmax(logits, axis=1)
+
+
+@dataclass(frozen=True)
+class RegressionHead:
+    """A linear head whose outputs are themselves the estimates: least squares on one-hot labels.
+
+    Of single labels they sum to 1 over the classes; each may lie a little outside 0 to 1 (linear probability model).
+    """
+
+    mean: np.ndarray  # (D,)
+    scale: np.ndarray  # (D,)
+    weight: np.ndarray  # (D, K), zero for a class that no training clip has
+    bias: np.ndarray  # (K,) share of the training clips that have the class
+
+    def probabilities(self, X: np.ndarray) -> np.ndarray:
+        return (X.astype(np.float64) - self.mean) / self.scale @ self.weight + self.bias

@@ -103,6 +103,58 @@ class Interval:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class Resamples:
+    """A score, or a difference, and what came of it in every resample.
+
+    Attributes:
+        estimate: of all clips.
+        drawn: of each resample, (R,).
+        systems: one or two, (S, n) scores or S functions each.
+        group: cluster number of each clip, (n,).
+        folds: fold number of each clip, (n,).
+        clusters: G.
+    """
+
+    estimate: float
+    drawn: np.ndarray
+    systems: list[np.ndarray | Sequence[Statistic]]
+    group: np.ndarray
+    folds: np.ndarray
+    clusters: int
+
+
+def resampled(
+    scores: ArrayLike | Sequence[Statistic],
+    *,
+    minus: ArrayLike | Sequence[Statistic] | None = None,
+    clusters: ArrayLike | None = None,
+    rounds: ArrayLike | None = None,
+    matched: bool = False,
+    resamples: int | None = None,
+    seed: int = 0,
+) -> Resamples:
+    """Draw clusters and seeds: what `interval` takes its ends from. Arguments and errors are its."""
+    systems = [_system(one) for one in ((scores,) if minus is None else (scores, minus))]
+    sizes_n = [one.shape[1] for one in systems if isinstance(one, np.ndarray)]
+    clips = sizes_n[0] if sizes_n else len(np.asarray(clusters))
+    if any(n != clips for n in sizes_n):
+        raise AaspError(f"paired scores: {sizes_n[0]} against {sizes_n[1]} clips; score both systems on the same clips")
+    group, sizes = _cluster_index(clusters, clips)
+    folds = np.zeros(clips, dtype=int) if rounds is None else np.unique(np.asarray(rounds), return_inverse=True)[1]
+    resamples = resamples or (10_000 if len(sizes_n) == len(systems) else 1_000)
+    signs = (1.0, -1.0)[: len(systems)]
+    estimate, drawn, shares = 0.0, np.zeros(resamples), []
+    for number, (sign, system) in enumerate(zip(signs, systems, strict=True), start=1):
+        shares.append(_seed_shares(len(system), resamples, np.random.default_rng([seed, 1 if matched else number])))
+        whole = np.ones((1, sizes.size)), np.full((1, len(system)), 1 / len(system))
+        estimate += sign * float(_drawn(system, group, folds, *whole)[0])
+    for block, counts in _cluster_counts(sizes.size, resamples, np.random.default_rng(seed)):
+        for sign, system, seeds in zip(signs, systems, shares, strict=True):
+            drawn[block] += sign * _drawn(system, group, folds, counts, seeds[block])
+    return Resamples(estimate, drawn, systems, group, folds, sizes.size)
+
+
 def interval(
     scores: ArrayLike | Sequence[Statistic],
     *,
@@ -134,41 +186,29 @@ def interval(
     Raises:
         AaspError: lengths differ, nothing to average, or only one cluster of several clips (draw those).
     """
-    systems = [_system(one) for one in ((scores,) if minus is None else (scores, minus))]
-    sizes_n = [one.shape[1] for one in systems if isinstance(one, np.ndarray)]
-    clips = sizes_n[0] if sizes_n else len(np.asarray(clusters))
-    if any(n != clips for n in sizes_n):
-        raise AaspError(f"paired scores: {sizes_n[0]} against {sizes_n[1]} clips; score both systems on the same clips")
-    group, sizes = _cluster_index(clusters, clips)
-    folds = np.zeros(clips, dtype=int) if rounds is None else np.unique(np.asarray(rounds), return_inverse=True)[1]
-    resamples = resamples or (10_000 if len(sizes_n) == len(systems) else 1_000)
-    signs = (1.0, -1.0)[: len(systems)]
-    estimate, drawn, shares = 0.0, np.zeros(resamples), []
-    for number, (sign, system) in enumerate(zip(signs, systems, strict=True), start=1):
-        shares.append(_seed_shares(len(system), resamples, np.random.default_rng([seed, 1 if matched else number])))
-        whole = np.ones((1, sizes.size)), np.full((1, len(system)), 1 / len(system))
-        estimate += sign * float(_drawn(system, group, folds, *whole)[0])
-    for block, counts in _cluster_counts(sizes.size, resamples, np.random.default_rng(seed)):
-        for sign, system, seeds in zip(signs, systems, shares, strict=True):
-            drawn[block] += sign * _drawn(system, group, folds, counts, seeds[block])
+    found = resampled(
+        scores, minus=minus, clusters=clusters, rounds=rounds, matched=matched, resamples=resamples, seed=seed
+    )
+    systems, group, folds, estimate, drawn = found.systems, found.group, found.folds, found.estimate, found.drawn
+    many, clips = found.clusters, len(group)
     share = all(_zeros_and_ones(one) for one in systems) if share is None else share
-    made = lambda low, high, how: Interval(estimate, low, high, level, sizes.size, clips, len(systems[0]), how)
-    few = sizes.size < LEAST
+    made = lambda low, high, how: Interval(estimate, low, high, level, many, clips, len(systems[0]), how)
+    few = many < LEAST
     # A resample in which the statistic is undefined (say, no positive left in any class) carries no information.
     if share and minus is None:
-        low, high, rarer = one_share(estimate, float(np.nanvar(drawn)), sizes.size, clips, level)
+        low, high, rarer = one_share(estimate, float(np.nanvar(drawn)), many, clips, level)
         if rarer < LEAST or few:
             # Not for a statistic of clips that can't tell how it varies.
             counted = isinstance(systems[0], np.ndarray) or not (few or estimate in (0.0, 1.0))
             return made(low, high, "exact") if counted else made(None, None, "none")
-    elif share and len(sizes_n) == 2:
-        ours, theirs = (one for one in systems if isinstance(one, np.ndarray))
+    elif share and len(arrays := [one for one in systems if isinstance(one, np.ndarray)]) == 2:
+        ours, theirs = arrays
         wins, losses = _wins(ours, theirs, matched), _wins(theirs, ours, matched)
         differ = np.unique(group[(wins + losses) > 0]).size
         if differ < LEAST:
-            whole = np.ones((1, sizes.size)), np.ones((1, 1))
+            whole = np.ones((1, many)), np.ones((1, 1))
             better, worse = (float(_drawn(one[None], group, folds, *whole)[0]) for one in (wins, losses))
-            return made(*paired_shares(better, worse, sizes.size, level), "exact")
+            return made(*paired_shares(better, worse, many, level), "exact")
     low, high = (float(end) for end in np.nanquantile(drawn, [(1 - level) / 2, (1 + level) / 2]))
     return made(None, None, "none") if few or (share and high - low < 1e-12) else made(low, high, "bootstrap")
 

@@ -17,16 +17,16 @@ from typing import Any
 
 import numpy as np
 
-from aasp.evaluate.logistic import Rotated
+from aasp.evaluate.logistic import CONVERGED, DRAFT, Rotated
 from aasp.evaluate.probe import Chosen, ProbeResult, Progress, choose_each, rank
+from aasp.evaluate.ridge import Ranking, best_ridge
 from aasp.evaluate.task import Round, Task
 
 # C of the head times D: the standardised clips have squared norm D, so the same strengths serve every width.
 STRENGTHS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0)
-# Ridge penalty over n D, the sum of the squared singular values.
-RIDGES = tuple(10.0 ** (k / 2) for k in range(-12, 1))
 # An untrained encoder's 64 candidates on two real sets: eight gave every round the choice that all 64 gave it.
 SHORTLIST = 8
+QUICK = 1e-5
 
 
 def linear_probe(
@@ -35,6 +35,8 @@ def linear_probe(
     *,
     strengths: Sequence[float] = STRENGTHS,
     shortlist: int = SHORTLIST,
+    ranking: Ranking | None = None,
+    precise: bool = True,
     progress: Progress | None = None,
 ) -> ProbeResult:
     """Choose features and penalty on validation, train, and score on test, in every round of `task`.
@@ -44,6 +46,9 @@ def linear_probe(
         task: labels and rounds.
         strengths: candidates for C · D, strong penalty (small value) first.
         shortlist: how many candidates ridge regression lets through to logistic regression.
+        ranking: what `ridge_ranking` said of these candidates, where it was asked before.
+        precise: fit the head that is kept to the optimum; else to a gradient of `QUICK`: sooner, and decisions are the
+            same.
         progress: called with (candidates done, candidates × rounds).
 
     Raises:
@@ -51,11 +56,11 @@ def linear_probe(
     """
 
     def choose(features: Mapping[Any, np.ndarray], r: Round, tell: Callable[[], None]) -> Chosen:
-        found = _choose(features, task, r, strengths, shortlist, tell)
+        found = _choose(features, task, r, strengths, shortlist, ranking, tell)
         key = max(found, key=found.__getitem__)
         C = found[key][-1]
         whole = Rotated(features[key][r.refit], task.y[r.refit], len(task.classes))
-        head = whole.head(*next(whole.path([C])))
+        head = whole.head(*next(whole.path([C], gradient=CONVERGED if precise else QUICK)))
         return Chosen(key, {"C": C}, head, {k: value[0] for k, value in found.items()})
 
     return choose_each(features, task, choose, progress)
@@ -67,6 +72,7 @@ def _choose(
     r: Round,
     strengths: Sequence[float],
     shortlist: int,
+    ranking: Ranking | None,
     tell: Callable[[], None],
 ) -> dict[Any, tuple[float, float, float]]:
     """(validation score, -validation loss, C) of the shortlisted candidates; `tell` hears of each candidate once."""
@@ -74,7 +80,7 @@ def _choose(
     if len(features) > shortlist:
         ridge = {}
         for number, (key, X) in enumerate(features.items()):
-            ridge[key] = _ridge(X, task, r)
+            ridge[key] = ranking[r.name][key] if ranking else best_ridge(X, task, r)
             if number >= shortlist:
                 tell()
         best = sorted(features, key=ridge.__getitem__, reverse=True)[:shortlist]
@@ -85,21 +91,12 @@ def _choose(
     return scores
 
 
-def _ridge(X: np.ndarray, task: Task, r: Round) -> tuple[float, float]:
-    """Best (validation score, -squared error) of one candidate over the ridge penalties."""
-    fitted = Rotated(X[r.train], task.y[r.train], len(task.classes))
-    truth = task.y[r.valid]
-    target = truth if task.multilabel else truth[:, None] == np.arange(len(task.classes))
-    found = fitted.ridge(fitted.coordinates(X[r.valid]), RIDGES)
-    return max((rank(truth, one)[0], -float(((one - target) ** 2).mean())) for one in found)
-
-
 def _logistic(X: np.ndarray, task: Task, r: Round, strengths: Sequence[float]) -> tuple[float, float, float]:
     """Best (validation score, -validation loss, C) of one candidate over the penalties."""
     fitted = Rotated(X[r.train], task.y[r.train], len(task.classes))
     coordinates = fitted.coordinates(X[r.valid])
     penalties = [strength / X.shape[1] for strength in strengths]
-    solutions = fitted.path(penalties, precise=False)
+    solutions = fitted.path(penalties, gradient=DRAFT)
     return max(
         (*rank(task.y[r.valid], fitted.probabilities(coordinates, *solution)), C)
         for C, solution in zip(penalties, solutions, strict=True)

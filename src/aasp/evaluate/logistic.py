@@ -26,7 +26,7 @@ from scipy.special import expit, log_softmax, softmax
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from aasp.evaluate.head import LinearHead
+from aasp.evaluate.head import LinearHead, RegressionHead
 
 CONVERGED, DRAFT = 1e-9, 3e-4
 """Largest component of the gradient of the mean loss that a head to keep, and one for ranking, may end with."""
@@ -65,18 +65,19 @@ class Rotated:
         standard = self.scaler.transform(X.astype(np.float64))
         return standard @ self.X.T @ self.axes if self.wide else standard @ self.axes
 
-    def path(self, penalties: Sequence[float], *, precise: bool = True) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def path(
+        self, penalties: Sequence[float], *, gradient: float = CONVERGED
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Solutions (w (r, K'), b (K',)) for each C of `penalties` in turn, each started from the one before.
 
         Args:
             penalties: values of C, strong penalty (small C) first: warm starts then save the most.
-            precise: down to a gradient of `CONVERGED`, for a head to keep; else of `DRAFT`, for ranking candidates (at
-                weak penalties ten times faster, and within the noise of any validation part).
+            gradient: its largest component that a fit may end with. `CONVERGED` for a head to keep, `DRAFT` for ranking
+                candidates (at weak penalties ten times faster, and within the noise of any validation part).
         """
         n, rank = self.Z.shape
         target = self.target
         w, b = np.zeros((rank, target.shape[1])), np.zeros(target.shape[1])
-        gradient = CONVERGED if precise else DRAFT
         for C in penalties:
             decay = 1 / (C * n)
             curvature = 0.25 if self.multilabel else 0.5
@@ -107,9 +108,19 @@ class Rotated:
         projected = self.Z.T @ (self.target - prior)
         for ratio in ratios:
             out = np.zeros((len(coordinates), self.classes))
-            shrunk = projected / (self.singular**2 + ratio * self.X.size)[:, None]
-            out[:, self.present] = coordinates @ shrunk + prior
+            out[:, self.present] = coordinates @ self._shrunk(projected, ratio) + prior
             yield out
+
+    def ridge_head(self, ratio: float) -> RegressionHead:
+        """Ridge regression with one penalty, `ratio` · n · D, as a head on raw embeddings."""
+        prior = self.target.mean(0)
+        w = self._shrunk(self.Z.T @ (self.target - prior), ratio)
+        bias = np.zeros(self.classes)
+        bias[self.present] = prior
+        return RegressionHead(self.scaler.mean_, self.scaler.scale_, self._unrotated(w), bias)
+
+    def _shrunk(self, projected: np.ndarray, ratio: float) -> np.ndarray:
+        return projected / (self.singular**2 + ratio * self.X.size)[:, None]
 
     def probabilities(self, coordinates: np.ndarray, w: np.ndarray, b: np.ndarray) -> np.ndarray:
         """Class probabilities (m, K) of rotated coordinates (m, r); classes absent from the train part get 0."""
@@ -119,11 +130,15 @@ class Rotated:
 
     def head(self, w: np.ndarray, b: np.ndarray) -> LinearHead:
         """The solution (w, b) as a head on raw embeddings."""
-        weight = np.zeros((self.X.shape[1], self.classes))
-        weight[:, self.present] = self.X.T @ (self.axes @ w) if self.wide else self.axes @ w
         bias = np.full(self.classes, -np.inf)
         bias[self.present] = b
-        return LinearHead(self.scaler.mean_, self.scaler.scale_, weight, bias, self.multilabel)
+        return LinearHead(self.scaler.mean_, self.scaler.scale_, self._unrotated(w), bias, self.multilabel)
+
+    def _unrotated(self, w: np.ndarray) -> np.ndarray:
+        """Weights (D, K) of standardised embeddings, 0 for absent classes, from those of coordinates, (r, K')."""
+        weight = np.zeros((self.X.shape[1], self.classes))
+        weight[:, self.present] = self.X.T @ (self.axes @ w) if self.wide else self.axes @ w
+        return weight
 
 
 def _objective(

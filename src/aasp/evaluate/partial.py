@@ -122,8 +122,12 @@ class Partial:
                 shard.unlink()
             shards = []
         if was != job:
-            with atomic_write(self.folder / "job.json") as beside:
-                beside.write_text(json.dumps(job, indent=1) + "\n")
+            try:
+                with atomic_write(self.folder / "job.json") as beside:
+                    beside.write_text(json.dumps(job, indent=1) + "\n")
+            except OSError:
+                self.remove()  # nothing is done yet
+                raise
         for shard in shards:
             told = _told(shard)
             if told is None or int(shard.stem) != self.done:  # damaged, or behind one that is gone: to be made again

@@ -102,8 +102,8 @@ class ProbeResult:
 
     @cached_property
     def alone(self) -> Interval:
-        """Accuracy, mAP or R² of this seed alone, with its 95 % interval; drawn once, as a large mAP takes minutes."""
-        return _interval([self], None, _main)
+        """Accuracy, mAP or R² of this seed alone, with its 95 % interval; drawn once: a large mAP takes minutes."""
+        return main_score([self])
 
     @cached_property
     def round_rows(self) -> list[np.ndarray]:
@@ -163,12 +163,15 @@ def scores(results: Sequence[ProbeResult], minus: Sequence[ProbeResult] | None =
         raise AaspError(
             f"paired scores: {len(first.test)} against {len(minus[0].test)} clips; score both systems on the same clips"
         )
-    main = first.alone if minus is None and len(results) == 1 else _interval(results, minus, _main)
+    main = first.alone if minus is None and len(results) == 1 else main_score(results, minus)
     if first.multilabel:
         return {first.metric: main}
     if first.regression:
-        return {first.metric: main, "MAE": _interval(results, minus, lambda result: result.errors)}
-    f1 = _interval(results, minus, lambda result: result.macro_f1)
+        return {
+            first.metric: main,
+            "MAE": interval(**asked_of(results, minus, lambda result: result.errors), share=False),
+        }
+    f1 = interval(**asked_of(results, minus, lambda result: result.macro_f1), share=True)
     if minus is not None and main.method != "bootstrap":  # they differ on too few clips for any score
         f1 = replace(f1, low=None, high=None, method="none")
     return {first.metric: main, "macro_f1": f1}
@@ -181,18 +184,31 @@ def _main(result: ProbeResult) -> Any:
     return result.average_precision if result.multilabel else result.correct
 
 
-def _interval(
-    results: Sequence[ProbeResult], minus: Sequence[ProbeResult] | None, read: Callable[[ProbeResult], Any]
+def main_score(
+    results: Sequence[ProbeResult], minus: Sequence[ProbeResult] | None = None, resamples: int | None = None
 ) -> Interval:
-    """The interval of what `read` gives for each seed; clips are drawn by cluster, rounds count alike."""
-    first = results[0]
-    return interval(
-        [read(result) for result in results],
-        minus=None if minus is None else [read(result) for result in minus],
-        clusters=np.arange(len(first.test)) if first.clusters is None else first.clusters,
-        rounds=first.rounds,
-        share=not first.regression,
-    )
+    """`scores` of accuracy, mAP or R² alone, and by as many draws as are asked for."""
+    return interval(**asked_of(results, minus), share=not results[0].regression, resamples=resamples)
+
+
+def asked_of(
+    results: Sequence[ProbeResult],
+    minus: Sequence[ProbeResult] | None = None,
+    read: Callable[[ProbeResult], Any] | None = None,
+) -> dict[str, Any]:
+    """What `interval` and `resampled` take: clips are drawn by cluster, rounds count alike.
+
+    Args:
+        results, minus: as in `scores`.
+        read: what is asked of each seed: accuracy, mAP or R² when left out.
+    """
+    first, read = results[0], read or _main
+    return {
+        "scores": [read(result) for result in results],
+        "minus": None if minus is None else [read(result) for result in minus],
+        "clusters": np.arange(len(first.test)) if first.clusters is None else first.clusters,
+        "rounds": first.rounds,
+    }
 
 
 def score_heads(features: Mapping[Any, np.ndarray], task: Task, chosen: list[Chosen]) -> ProbeResult:
@@ -224,11 +240,7 @@ def choose_each(
     Raises:
         AaspError: a candidate has another number of clips than the task, or values that are not finite.
     """
-    for key, X in features.items():
-        if len(X) != len(task.y):
-            raise AaspError(f"features {key}: {len(X)} rows for {len(task.y)} clips; embed every clip once")
-        if not np.isfinite(X).all():
-            raise AaspError(f"features {key}: not all finite; the model gives no usable embedding of these clips")
+    check_features(features, task)
     done, total = 0, len(task.rounds) * len(features)
 
     def tell() -> None:
@@ -238,6 +250,19 @@ def choose_each(
             progress(done, total)
 
     return score_heads(features, task, [choose(features, r, tell) for r in task.rounds])
+
+
+def check_features(features: Mapping[Any, np.ndarray], task: Task) -> None:
+    """See that every candidate has a finite embedding of every clip.
+
+    Raises:
+        AaspError: one has not.
+    """
+    for key, X in features.items():
+        if len(X) != len(task.y):
+            raise AaspError(f"features {key}: {len(X)} rows for {len(task.y)} clips; embed every clip once")
+        if not np.isfinite(X).all():
+            raise AaspError(f"features {key}: not all finite; the model gives no usable embedding of these clips")
 
 
 def score(truth: np.ndarray, probabilities: np.ndarray) -> float:

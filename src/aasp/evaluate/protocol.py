@@ -3,13 +3,13 @@
 - "evar", the field's: one linear layer trained by Adam and stopped on the valid part, a held-out tenth where a set has
   none, folds included; three seeds. The model's own vector, unless layers or poolings are asked for.
 - "logistic": logistic regression; layer, pooling and penalty chosen on the valid part, the next fold of fold sets.
+- "ridge": ridge regression, on one-hot labels or of numbers; chosen likewise.
 - "knn": a vote of the nearest neighbours; layer, pooling and k chosen likewise.
-- "ridge", of numbers: ridge regression; layer, pooling and penalty chosen likewise.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -22,15 +22,17 @@ from aasp.evaluate.evar import Evar, evar_probe
 from aasp.evaluate.features import OWN, clip_keys, own_keys
 from aasp.evaluate.knn import NEIGHBOURS, TEMPERATURE, knn_probe
 from aasp.evaluate.linear import SHORTLIST, STRENGTHS, linear_probe
+from aasp.evaluate.numbers import numbers_probe
 from aasp.evaluate.probe import ProbeResult, Progress
-from aasp.evaluate.ridge import RATIOS, ridge_probe
+from aasp.evaluate.ridge import RIDGES, ridge_probe
 from aasp.evaluate.task import Choose, Task
 from aasp.model.audio_encoder import AudioEncoder
 from aasp.model.pooling import POOLINGS
 from aasp.model.readout import Key
 
-Preset = Literal["evar", "logistic", "knn", "ridge"]
+Preset = Literal["evar", "logistic", "ridge", "knn"]
 WEIGHTED, OWN_VECTOR = "weighted", "own"
+PROBES: dict[str, Callable[..., ProbeResult]] = {"logistic": linear_probe, "ridge": ridge_probe, "knn": knn_probe}
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Protocol:
     """How a frozen model is scored: everything but the model, the set and the seed.
 
     Attributes:
-        preset: "evar", "logistic" or "knn"; or "ridge", of numbers.
+        preset: "evar", "logistic", "ridge" or "knn".
         layers: as asked for: numbers, `("weighted",)` for a learned weighting of all, or `("own",)` for the model's own
             vector, whatever layers that is of; () for the preset's own.
         poolings: as asked for; () for the preset's own.
@@ -82,8 +84,8 @@ class Protocol:
         settings: dict[Preset, dict[str, Any]] = {
             "evar": to_dict(Evar(lr=lr)),
             "logistic": {"strengths": list(STRENGTHS), "shortlist": SHORTLIST},
+            "ridge": {"ridges": list(RIDGES)},
             "knn": {"neighbours": list(NEIGHBOURS), "temperature": TEMPERATURE},
-            "ridge": {"ratios": list(RATIOS)},
         }
         return cls(preset, tuple(layers), tuple(poolings), settings[preset])
 
@@ -142,9 +144,8 @@ class Protocol:
         Returns:
             The task and the result of each seed; all of them score the same clips.
         """
-        if (labelled.values is not None) != (self.preset == "ridge"):
-            labels, wanted = ("numbers", "ridge") if self.preset != "ridge" else ("classes", "evar, logistic or knn")
-            raise AaspError(f"{labelled.source}: labels are {labels}, and protocol {self.preset}; choose {wanted}")
+        if labelled.values is not None and self.preset != "ridge":
+            raise AaspError(f"{labelled.source}: labels are numbers, and protocol {self.preset}; choose ridge")
         candidates = self.candidates(features)
         tasks = [Task.of(labelled, choose=self.choose, seed=seed) for seed in range(seeds)]
         results = []
@@ -153,8 +154,8 @@ class Protocol:
             if self.preset == "evar":
                 results.append(evar_probe(candidates, task, seed=seed, settings=Evar(**self.settings), progress=show))
             else:
-                probe = {"logistic": linear_probe, "knn": knn_probe, "ridge": ridge_probe}[self.preset]
-                results.append(probe(candidates, task, progress=show))  # type: ignore[operator]
+                probe = PROBES[self.preset] if labelled.values is None else numbers_probe
+                results.append(probe(candidates, task, progress=show))
         return tasks, results
 
 

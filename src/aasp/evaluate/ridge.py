@@ -1,61 +1,70 @@
-"""Numbers told from frozen embeddings: standardisation and ridge regression, everything chosen on validation.
+"""Ridge regression of frozen embeddings on one-hot labels: closed form for every penalty at once.
 
-For every round of a task each candidate (layer, pooling) is fitted on the train part with each penalty, in closed form,
-and scored on the valid part by R². The best is fitted again on train and valid, and scored once on the test part.
+As `linear.linear_probe`, with another head: for every round each candidate (layer, pooling) is standardised and fitted
+on the train part with each penalty and scored on the valid part; the best is fitted again on train + valid and scored
+once on the test part. Nothing sees the test part. Ties go to the lower squared error.
 
-n clips, D dimensions, r rank. Source: ridge regression by singular values (Hastie, Tibshirani & Friedman 2009, 3.4.1).
+n clips, D dimensions, K classes. Source: Hoerl & Kennard 1970; as a classifier, Hastie, Tibshirani & Friedman 2009,
+section 4.2.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from sklearn.preprocessing import StandardScaler
 
-from aasp.evaluate.probe import Chosen, ProbeResult, Progress, choose_each, rank
+from aasp.evaluate.logistic import Rotated
+from aasp.evaluate.probe import Chosen, ProbeResult, Progress, check_features, choose_each, rank
 from aasp.evaluate.task import Round, Task
 
-RATIOS = tuple(10.0 ** (k / 2) for k in range(-12, 3))
-"""Penalties over n D, the sum of the squared singular values."""
+# Ridge penalty over n D, the sum of the squared singular values.
+RIDGES = tuple(10.0 ** (k / 2) for k in range(-12, 1))
+
+Rank = tuple[float, float, float]
+"""Validation score, less the squared error, and the penalty that has them."""
+Ranking = Mapping[str, Mapping[Any, Rank]]
+"""Of each round, by name, the rank of each candidate."""
 
 
-@dataclass(frozen=True)
-class RidgeHead:
-    """A linear layer on raw embeddings: number = ((x - mean) / scale) @ weight + bias."""
+def ridge_ranking(
+    features: Mapping[Any, np.ndarray],
+    task: Task,
+    *,
+    ridges: Sequence[float] = RIDGES,
+) -> Ranking:
+    """How good each candidate is on the valid part of each round: what `ridge_probe` and `linear_probe` choose by.
 
-    mean: np.ndarray  # (D,)
-    scale: np.ndarray  # (D,)
-    weight: np.ndarray  # (D,)
-    bias: float
+    Args:
+        features: candidates: key, say (layer, pooling), to embeddings (n, D).
+        task: labels and rounds.
+        ridges: candidates for the penalty, over n D.
 
-    def probabilities(self, X: np.ndarray) -> np.ndarray:
-        """The numbers that are told, (n, 1)."""
-        return ((X.astype(np.float64) - self.mean) / self.scale @ self.weight + self.bias)[:, None]
-
-
-def ridge_heads(X: np.ndarray, y: np.ndarray, ratios: tuple[float, ...] = RATIOS) -> list[RidgeHead]:
-    """A head for each penalty `ratio` · n · D, fitted on embeddings (n, D) and numbers (n,)."""
-    scaler = StandardScaler().fit(X.astype(np.float64))
-    standard, mean = scaler.transform(X.astype(np.float64)), float(y.mean())
-    left, singular, right = np.linalg.svd(standard, full_matrices=False)
-    projected = singular * (left.T @ (y - mean))
-    heads = []
-    for ratio in ratios:
-        weight = right.T @ (projected / (singular**2 + ratio * X.size))
-        heads.append(RidgeHead(scaler.mean_, scaler.scale_, weight, mean))
-    return heads
+    Raises:
+        AaspError: a candidate has another number of clips than the task, or values that are not finite.
+    """
+    check_features(features, task)
+    return {r.name: {key: best_ridge(X, task, r, ridges) for key, X in features.items()} for r in task.rounds}
 
 
-def ridge_probe(features: Mapping[Any, np.ndarray], task: Task, *, progress: Progress | None = None) -> ProbeResult:
+def ridge_probe(
+    features: Mapping[Any, np.ndarray],
+    task: Task,
+    *,
+    ridges: Sequence[float] = RIDGES,
+    ranking: Ranking | None = None,
+    progress: Progress | None = None,
+) -> ProbeResult:
     """Choose features and penalty on validation, train, and score on test, in every round of `task`.
 
     Args:
-        features: candidates: key, say (layer, pooling), to embeddings (n, D); D may differ between candidates.
-        task: numbers and rounds.
+        features, task, ridges: as in `ridge_ranking`.
+        ranking: what that said of these candidates, and perhaps of others, where it was asked before.
         progress: called with (candidates done, candidates × rounds).
+
+    Returns:
+        Its `probabilities` are least-squares estimates: they rank and decide, but may lie outside 0 to 1.
 
     Raises:
         AaspError: a candidate has another number of clips than the task, or values that are not finite.
@@ -64,12 +73,23 @@ def ridge_probe(features: Mapping[Any, np.ndarray], task: Task, *, progress: Pro
     def choose(features: Mapping[Any, np.ndarray], r: Round, tell: Callable[[], None]) -> Chosen:
         found = {}
         for key, X in features.items():
-            fitted = zip(RATIOS, ridge_heads(X[r.train], task.y[r.train]), strict=True)
-            found[key] = max((*rank(task.y[r.valid], head.probabilities(X[r.valid])), ratio) for ratio, head in fitted)
+            found[key] = ranking[r.name][key] if ranking else best_ridge(X, task, r, ridges)
             tell()
         key = max(found, key=found.__getitem__)
         ratio = found[key][-1]
-        (head,) = ridge_heads(features[key][r.refit], task.y[r.refit], (ratio,))
-        return Chosen(key, {"ridge": ratio}, head, {k: value[0] for k, value in found.items()})
+        head = Rotated(features[key][r.refit], task.y[r.refit], len(task.classes)).ridge_head(ratio)
+        return Chosen(key, {"ridge": ratio}, head, {one: value[0] for one, value in found.items()})
 
     return choose_each(features, task, choose, progress)
+
+
+def best_ridge(X: np.ndarray, task: Task, r: Round, ridges: Sequence[float] = RIDGES) -> Rank:
+    """The rank of one candidate in one round: embeddings (n, D) of the whole set."""
+    fitted = Rotated(X[r.train], task.y[r.train], len(task.classes))
+    truth = task.y[r.valid]
+    target = truth if task.multilabel else truth[:, None] == np.arange(len(task.classes))
+    found = fitted.ridge(fitted.coordinates(X[r.valid]), ridges)
+    return max(
+        (rank(truth, one)[0], -float(((one - target) ** 2).mean()), ratio)
+        for one, ratio in zip(found, ridges, strict=True)
+    )

@@ -251,10 +251,7 @@ class AudioEncoder(nn.Module):
         return Places(self.stem.grid(mel_BTM.shape[1]), index_Bn)
 
     def mel(self, wave_BS: Tensor, lengths_B: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The front end alone: normalised log-mel (B, T, M), zero beyond each clip's end, and valid frames (B,).
-
-        Args, Raises: as `forward`.
-        """
+        """The front end alone, as in `forward`: log-mel (B, T, M), zero beyond each clip's end, valid frames (B,)."""
         wave_BS, lengths_B = as_batch(wave_BS, lengths_B)
         precision = torch.promote_types(self.encoder.class_token.dtype, torch.float32)
         mel_BTM, frames_B = self.frontend(wave_BS.to(precision), lengths_B)

@@ -169,13 +169,17 @@ def fit_head(
         raise nothing_usable([file for _, unusable in shares for file in unusable])
     told: list[LinearHead | None] = [None]
     if machine.is_main_process:
-        classes = len(classifier.config.classes)
-        if loss == "sigmoid" and y.ndim == 1:
-            y = np.eye(classes)[y]
-        fitted = Rotated(X[usable], y[usable], classes)
-        told = [fitted.head(*next(fitted.path([STRENGTH / X.shape[1]])))]
+        told = [first_head(X[usable], y[usable], len(classifier.config.classes), loss)]
     (head,) = broadcast_object_list(told)
     begin_with(classifier, head)
+
+
+def first_head(X: np.ndarray, y: np.ndarray, classes: int, loss: str) -> LinearHead:
+    """The logistic regression that a head begins as, strongly penalised, on embeddings (n, D') and labels as above."""
+    if loss == "sigmoid" and y.ndim == 1:
+        y = np.eye(classes)[y]
+    fitted = Rotated(X, y, classes)
+    return fitted.head(*next(fitted.path([STRENGTH / X.shape[1]])))
 
 
 def embeddings(classifier: AudioClassifier, sounds: Sequence[Sound]) -> tuple[np.ndarray, list[Skipped]]:

@@ -1,0 +1,61 @@
+"""One number for several labelled sets: the plain mean of their scores, or of one system's leads over another's.
+
+The interval is a bootstrap too: in every resample the clusters of each set are drawn within that set, as its own
+interval draws them, and the mean of the sets' scores is taken. Sets are drawn apart, but for those of the same clips
+and clusters, which ask two things of them and get one draw. It speaks of other clips of these sets, not of other sets.
+
+n clips, R resamples. Source: ours; the draws are those of `intervals`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from aasp.errors import AaspError
+from aasp.evaluate.exact import LEAST
+from aasp.evaluate.intervals import Interval, resampled
+from aasp.evaluate.probe import ProbeResult, asked_of
+
+RESAMPLES = 1_000
+LEVEL = 0.95
+
+
+def average(
+    results: Sequence[ProbeResult], minus: Sequence[ProbeResult] | None = None, *, resamples: int = RESAMPLES
+) -> Interval:
+    """Mean accuracy, or mAP, over sets, or the mean lead over another system, with its 95 % interval.
+
+    Args:
+        results: of one system, one a set.
+        minus: of another on the same sets, in the same order; the differences are paired.
+        resamples: R.
+
+    Returns:
+        Without ends where a set has fewer than six clusters, or where nothing varies.
+
+    Raises:
+        AaspError: no set, or the systems were scored on different ones.
+    """
+    if not results or (minus is not None and len(minus) != len(results)):
+        others = "" if minus is None else f" against {len(minus)}"
+        raise AaspError(f"average over sets: {len(results)}{others}; score both systems on the same sets")
+    seeds: dict[tuple, int] = {}
+    sets, drawn = [], np.zeros(resamples)
+    for number, result in enumerate(results):
+        asked = asked_of([result], None if minus is None else [minus[number]])
+        clips = (result.test.tobytes(), tuple(asked["clusters"].tolist()))
+        sets.append(resampled(**asked, resamples=resamples, seed=seeds.setdefault(clips, len(seeds))))
+        drawn += sets[-1].drawn / len(results)
+    low, high = (float(end) for end in np.nanquantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]))
+    known = min(one.clusters for one in sets) >= LEAST and high - low > 1e-12
+    return Interval(
+        float(np.mean([one.estimate for one in sets])),
+        low if known else None,
+        high if known else None,
+        LEVEL,
+        clusters=sum(one.clusters for one in sets),
+        clips=sum(len(one.group) for one in sets),
+        method="bootstrap" if known else "none",
+    )

@@ -1,0 +1,92 @@
+"""Fine-tuning with few labels: it begins as a probe, learns from the drawn clips alone, and repeats itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from aasp.errors import AaspError
+from aasp.evaluate.draws import few_label_rounds
+from aasp.evaluate.finetune.data import Finetuning, measured
+from aasp.evaluate.finetune.few_labels import cut, few_label_result
+from aasp.evaluate.finetune.objective import embeddings
+from aasp.evaluate.finetune.recipe import lp_ft
+from aasp.evaluate.probe import ProbeResult
+from aasp.evaluate.task import Task
+from aasp.model.audio_classifier import AudioClassifier
+from aasp.model.audio_encoder import AudioEncoder
+
+
+def asked_of(encoder: AudioEncoder, tones: Callable, steps: int, lr: float = 1e-3) -> tuple[Finetuning, np.ndarray]:
+    labelled, seconds = measured(tones())
+    recipe = cut(seconds, steps, 8, 2.0)
+    recipe = replace(recipe, optimizer=replace(recipe.optimizer, lr=lr))
+    return Finetuning(encoder, "m", labelled, recipe), seconds
+
+
+def head_inputs(asked: Finetuning) -> np.ndarray:
+    """What the head reads before the first step, as a fine-tuning with a run computes it."""
+    classifier = AudioClassifier(asked.classifier_config())
+    classifier.encoder.load_state_dict(asked.encoder.state_dict())
+    return embeddings(classifier, asked.labelled.sounds)[0]
+
+
+def trained(asked: Finetuning, seconds: np.ndarray, per_class: int = 3) -> tuple[ProbeResult, Task]:
+    task = Task.of(asked.labelled, choose="held_out")
+    rounds = few_label_rounds(task, per_class, 1000)
+    return few_label_result(asked, task, rounds, seconds, head_inputs(asked)), task
+
+
+def test_a_few_labels_tell_tones_apart_and_the_same_call_says_the_same(encoder: AudioEncoder, tones: Callable) -> None:
+    asked, seconds = asked_of(encoder, tones, steps=4)
+    one, task = trained(asked, seconds)
+    two, _ = trained(asked, seconds)
+    assert one.score > 0.8
+    np.testing.assert_array_equal(one.probabilities, two.probabilities)
+    np.testing.assert_array_equal(one.test, task.test)
+    np.testing.assert_array_equal(one.truth, task.y[task.test])
+
+
+def test_the_encoder_that_is_given_stays_as_it_is(encoder: AudioEncoder, tones: Callable) -> None:
+    before = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
+    asked, seconds = asked_of(encoder, tones, steps=2)
+    trained(asked, seconds)
+    assert all((tensor == before[name]).all() for name, tensor in encoder.state_dict().items())
+
+
+def test_more_steps_change_what_is_said(encoder: AudioEncoder, tones: Callable) -> None:
+    """A rate of next to nothing leaves the probe that it begins as; a higher one does not."""
+    still, moved = (trained(*asked_of(encoder, tones, steps=3, lr=lr))[0].probabilities for lr in (1e-12, 1e-2))
+    assert np.abs(still - moved).max() > 0.01
+    once = trained(*asked_of(encoder, tones, steps=1, lr=1e-12))[0].probabilities
+    np.testing.assert_allclose(still, once, atol=1e-4)
+
+
+def test_the_test_part_is_not_trained_on(encoder: AudioEncoder, tones: Callable) -> None:
+    """Other labels there, and other vectors, leave every prediction as it was."""
+    asked, seconds = asked_of(encoder, tones, steps=2)
+    clean, task = trained(asked, seconds)
+    (r,) = few_label_rounds(task, 3, 1000)
+    X, y = head_inputs(asked), task.y.copy()
+    X[task.test], y[task.test] = 1e3, (y[task.test] + 1) % 3
+    other = few_label_result(asked, replace(task, y=y), [r], seconds, X)
+    np.testing.assert_array_equal(other.probabilities, clean.probabilities)
+
+
+def test_the_recipe_is_cut_to_the_clips() -> None:
+    long, short = cut(np.full(9, 5.0), 10, 16, 2.0), cut(np.array([0.3] * 9 + [4.0]), 10, 16, 2.0)
+    assert (long.steps, long.batch, long.crop_seconds) == (10, 16, 2.0)
+    assert long.augment == lp_ft().augment and long.head == "probe"
+    assert short.crop_seconds < 1.0 and short.augment.patchout == 0
+
+
+def test_several_labels_a_clip_are_refused(encoder: AudioEncoder, tones: Callable) -> None:
+    asked, seconds = asked_of(encoder, tones, steps=1)
+    several = replace(asked.labelled, multilabel=True)
+    task = Task.of(several, choose="held_out")
+    asked = replace(asked, labelled=several, recipe=replace(asked.recipe, loss="sigmoid"))
+    with pytest.raises(AaspError, match="several labels a clip; few labels a class"):
+        few_label_result(asked, task, [], seconds, np.zeros((21, 4)))
