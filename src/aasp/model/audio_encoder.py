@@ -5,14 +5,15 @@ Legend: B clips, S samples, T frames, M mel bins, G x F grid of patches, N = G *
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from aasp.casting import widened
+from aasp.casting import finest, widened
 from aasp.config import from_dict, to_dict
 from aasp.errors import AaspError
 from aasp.features import FRONTENDS, FrontEnd, FrontEndConfig
@@ -22,9 +23,10 @@ from aasp.model.encoder import Encoder, EncoderConfig
 from aasp.model.folder import find, read_config
 from aasp.model.pooling import POOLINGS, Pooling, over_frequency, pool
 from aasp.model.positions import Places
-from aasp.model.windows import encode_windows
+from aasp.model.windows import encode_halves, encode_windows
 from aasp.stems import STEMS, Stem, StemConfig
 from aasp.stems.aape import AaPEConfig
+from aasp.tracing import can_be_read, is_known, is_traced
 from aasp.weights import read_weights, write_directory
 
 
@@ -74,6 +76,16 @@ class Embeddings:
     cls: Tensor
     layers: list[tuple[Tensor, Tensor]]
 
+    def without(self, columns: int, subbands: int) -> Embeddings:
+        """The same but for the last time patches, which no clip reaches."""
+        left = self.valid.shape[1] - columns
+        first = lambda many, of: (torch.arange(many, device=self.valid.device) < of).nonzero()[:, 0]
+        kept, patches = first(left + columns, left), first((left + columns) * subbands, left * subbands)
+        cut = lambda tokens: tokens[:, patches]
+        layers = [(cut(tokens), cls) for tokens, cls in self.layers]
+        timestamps, seconds, valid = self.timestamps[:, kept], self.seconds[kept], self.valid[:, kept]
+        return replace(self, timestamps=timestamps, seconds=seconds, valid=valid, tokens=cut(self.tokens), layers=layers)
+
     @property
     def stages(self) -> list[tuple[Tensor, Tensor]]:
         """(tokens, cls) of layers 0 to depth, the last normalised; the last alone unless layers were asked for."""
@@ -118,10 +130,15 @@ class AudioEncoder(nn.Module):
                 -1..1 at all; wave or lengths are not what is asked for; or the pooling is unknown.
         """
         wave_BS, lengths_B = as_batch(wave_BS, lengths_B)
-        precision = torch.promote_types(self.encoder.class_token.dtype, torch.float32)
-        mel_BTM, frames_B = self.frontend(wave_BS.to(precision), lengths_B)
+        spare = 0
+        if not is_known(wave_BS.shape[1]):  # a graph for any length: what is added is beyond every clip's end
+            lengths_B = self._whole(wave_BS) if lengths_B is None else lengths_B
+            spare = 3 * self.config.window_patches // 2
+            frames = spare * self.stem.stride[0]
+            wave_BS = functional.pad(wave_BS, (0, round(frames * self.config.frontend.rate / self.config.frontend.frame_rate)))
+        mel_BTM, frames_B = self.frontend(finest(wave_BS), lengths_B)
         check_samples(wave_BS)
-        return self.embed(mel_BTM, None if lengths_B is None else frames_B, layers=layers, pooling=pooling)
+        return self._embed(mel_BTM, None if lengths_B is None else frames_B, layers, pooling, spare)
 
     def embed(
         self, mel_BTM: Tensor, frames_B: Tensor | None = None, *, layers: bool = False, pooling: Pooling | None = None
@@ -136,30 +153,43 @@ class AudioEncoder(nn.Module):
         Raises:
             AaspError: the log-mel is not the stem's, the frames do not fit it, or the pooling is unknown.
         """
+        spare = 0
+        if isinstance(mel_BTM, Tensor) and not is_known(mel_BTM.shape[1]):
+            frames_B = self._whole(mel_BTM) if frames_B is None else frames_B
+            spare = 3 * self.config.window_patches // 2
+            mel_BTM = functional.pad(mel_BTM, (0, 0, 0, spare * self.stem.stride[0]))
+        return self._embed(mel_BTM, frames_B, layers, pooling, spare)
+
+    def _embed(
+        self, mel_BTM: Tensor, frames_B: Tensor | None, layers: bool, pooling: Pooling | None, spare: int
+    ) -> Embeddings:
+        """`embed`, of log-mels whose last `spare` time patches are beyond every clip's end, and not returned."""
         pooling = pooling or self.config.pooling
         if pooling not in POOLINGS:
             raise AaspError(f"pooling {pooling!r} is not one of {', '.join(POOLINGS)}")
         mel_BTM = self.stem.as_mel(mel_BTM)
         clips, frames, _ = mel_BTM.shape
         columns, subbands = self.stem.grid(frames)
-        valid_BN = columns_B = None  # of unpadded clips nothing need be read, so that they can be exported
+        valid_BN = columns_B = None
         if frames_B is not None:
             frames_B = as_lengths(frames_B, clips, frames, "frames")
-            columns_B = self._columns(frames_B)
-            if min(columns_B) < columns:
+            columns_B = self._columns(frames_B) if can_be_read(frames_B) else None
+            if columns_B is None or min(columns_B) < columns:
                 valid_BN = self.stem.valid_patches(frames_B, frames).to(mel_BTM.device)
-        if columns <= self.config.window_patches:
+        if is_known(columns) and columns <= self.config.window_patches:
             outputs = self.encode(mel_BTM, valid_BN, layers)
+        elif is_traced():
+            outputs = encode_halves(self, mel_BTM, frames_B, layers)
         else:
             outputs, _ = encode_windows(self, mel_BTM, columns_B or [columns] * clips, layers=layers)
         if valid_BN is None:
             valid_BG = torch.ones(clips, columns, dtype=torch.bool, device=mel_BTM.device)
         else:
-            valid_BG = valid_BN.unflatten(1, (columns, subbands))[..., 0]
+            valid_BG = valid_BN[:, ::subbands]
             outputs = [(tokens * valid_BN[..., None], cls) for tokens, cls in outputs]
         tokens, cls = outputs[-1]
         patch_seconds = self.stem.stride[0] / self.config.frontend.frame_rate
-        return Embeddings(
+        found = Embeddings(
             clip=pool(tokens, cls, subbands, valid_BG, pooling),
             timestamps=over_frequency(tokens, subbands, flat=True),
             seconds=(torch.arange(columns, device=tokens.device) + 0.5) * patch_seconds,
@@ -168,6 +198,11 @@ class AudioEncoder(nn.Module):
             cls=cls,
             layers=outputs[:-1],
         )
+        return found.without(spare, subbands) if spare else found
+
+    def _whole(self, clips: Tensor) -> Tensor:
+        """Lengths of clips (B, length, ...) that fill their batch, shape (B,)."""
+        return torch.full((clips.shape[0],), clips.shape[1], device=clips.device)
 
     def encode(
         self, mel_BTM: Tensor, valid_BN: Tensor | None = None, layers: bool = False
