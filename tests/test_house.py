@@ -19,7 +19,7 @@ FLOORS: list[set[str]] = [
     {"audio", "features", "numerics"},
     {"stems", "datasets"},
     {"model", "training"},
-    {"pretrain", "evaluate"},
+    {"pretrain", "evaluate", "deploy"},
     {"report", "planning"},
     {"aliasing"},
     {"cli"},

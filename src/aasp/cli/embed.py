@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 import tyro
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from aasp.evaluate.features import Timestamps
+    from aasp.model.audio_encoder import AudioEncoder
     from aasp.model.pooling import Pooling
 
 
@@ -41,6 +42,8 @@ class Embed:
     """How a file's tokens become its vector: cls, mean, flat, mean+std or flat+std; the model's own way by default."""
     channels: str = "mean"
     """Of files of several: their mean, first, loudest, a channel's number from 1 on, or each, a vector a channel."""
+    engine: Literal["torch", "onnx"] = "torch"
+    """What runs the model; for onnx, MODEL is a file that `aasp export` wrote."""
     overwrite: bool = False
     """Replace an existing file."""
 
@@ -58,11 +61,12 @@ def run(argv: list[str]) -> int:
 
     from aasp.audio.channels import checked
     from aasp.audio.sounds import chosen, files
+    from aasp.deploy.runtime import onnx_encoder
     from aasp.evaluate.features import embedded, timestamps
     from aasp.model.audio_encoder import load
 
     channels = checked(arguments.channels)
-    encoder = load(arguments.model)
+    encoder = cast("AudioEncoder", (onnx_encoder if arguments.engine == "onnx" else load)(arguments.model))
     sounds = [one for path in arguments.files for one in chosen(path, channels)]
     pooling = cast("Pooling | None", arguments.pooling)  # the encoder checks it
     clips: dict[int, np.ndarray] = {}

@@ -70,7 +70,8 @@ class Graph(nn.Module):
         samples = window_samples(self.encoder.config)
         if self.extent == "window":
             return (torch.zeros(2, samples),)
-        return torch.zeros(2, 2 * samples), torch.tensor([2 * samples, samples // 2 + self.encoder.config.frontend.window])
+        short = samples // 2 + self.encoder.config.frontend.window
+        return torch.zeros(2, 2 * samples), torch.tensor([2 * samples, short])
 
     def program(self) -> torch.export.ExportedProgram:
         """The graph as PyTorch captures it."""

@@ -20,7 +20,7 @@ from aasp import __version__
 from aasp.config import to_dict
 from aasp.deploy.graph import Extent, Graph, Model
 from aasp.errors import AaspError
-from aasp.files import atomic_write, system_error
+from aasp.files import atomic_write
 from aasp.model.audio_classifier import AudioClassifier
 
 OPSET = 18
@@ -58,15 +58,12 @@ def onnx_model(model: Model, extent: Extent = "whole", opset: int = OPSET) -> An
     if opset not in OPSETS:
         raise AaspError(f"no such opset here: {opset}; give one of {OPSETS[0]} to {OPSETS[-1]}")
     graph = Graph(model, extent)
-    names = dict(input_names=[port.name for port in graph.inputs], output_names=[port.name for port in graph.outputs])
-    with _quietly():
-        try:
-            made = torch.onnx.export(graph.program(), opset_version=opset, verbose=False, dynamo=True, **names)  # type: ignore[arg-type]
-        except torch.onnx.errors.OnnxExporterError as error:
-            reason = str(error).splitlines()[0]
-            raise AaspError(f"can't be exported: {reason}; parts of one's own must be made of tensor operations") from error
-    assert made is not None
-    proto = made.model_proto
+    try:
+        program = graph.program()
+    except (RuntimeError, torch._dynamo.exc.TorchDynamoException) as error:
+        raise _unexportable(error) from error
+    names = [port.name for port in graph.inputs], [port.name for port in graph.outputs]
+    proto = to_onnx(program, *names, opset)
     for values, ports in ((proto.graph.input, graph.inputs), (proto.graph.output, graph.outputs)):
         for value, port in zip(values, ports, strict=True):
             for size, axis in zip(value.type.tensor_type.shape.dim, port.axes, strict=True):
@@ -84,6 +81,29 @@ def onnx_model(model: Model, extent: Extent = "whole", opset: int = OPSET) -> An
     return proto
 
 
+def to_onnx(
+    program: torch.export.ExportedProgram, inputs: Sequence[str], outputs: Sequence[str], opset: int = OPSET
+) -> Any:
+    """A `ModelProto` of a graph that PyTorch captured, its inputs and outputs named.
+
+    Raises:
+        AaspError: an operation has no counterpart.
+    """
+    with _quietly():
+        try:
+            names: dict[str, Any] = dict(input_names=list(inputs), output_names=list(outputs))
+            made = torch.onnx.export(program, opset_version=opset, verbose=False, dynamo=True, **names)  # type: ignore[arg-type]
+        except torch.onnx.errors.OnnxExporterError as error:
+            raise _unexportable(error) from error
+    assert made is not None
+    return made.model_proto
+
+
+def _unexportable(error: Exception) -> AaspError:
+    reason = str(error).strip().splitlines()[0]
+    return AaspError(f"can't be exported: {reason}; parts of one's own must be made of tensor operations")
+
+
 def describe(proto: Any, values: Mapping[str, str]) -> None:
     """Set a model's metadata, beside what it has."""
     kept = {entry.key: entry.value for entry in proto.metadata_props} | dict(values)
@@ -98,12 +118,10 @@ def write(proto: Any, path: str | Path) -> None:
         OSError: the disk is full; an existing file is as it was.
     """
     if (size := proto.ByteSize()) > LARGEST:
-        raise AaspError(f"{path}: {size / 2**30:.1f} GiB are more than one ONNX file holds, 2 GiB; export a smaller model")
+        told = f"{size / 2**30:.1f} GiB are more than one ONNX file holds, 2 GiB"
+        raise AaspError(f"{path}: {told}; export a smaller model")
     with atomic_write(path) as beside:
-        try:
-            beside.write_bytes(proto.SerializeToString())
-        except Exception as error:
-            raise system_error(error, Path(path), beside) or error from None
+        beside.write_bytes(proto.SerializeToString())
 
 
 def session(model: Any, threads: int = 0) -> Any:
@@ -136,7 +154,8 @@ def difference(model: Model, extent: Extent, running: Any) -> float:
     inputs = given(graph)
     with torch.inference_mode():
         expected = graph(*inputs)
-    return largest(running.run(None, {port.name: x.numpy() for port, x in zip(graph.inputs, inputs, strict=True)}), expected)
+    named = {port.name: x.numpy() for port, x in zip(graph.inputs, inputs, strict=True)}
+    return largest(running.run(None, named), expected)
 
 
 def given(graph: Graph) -> tuple[torch.Tensor, ...]:

@@ -83,8 +83,8 @@ class Embeddings:
         kept, patches = first(left + columns, left), first((left + columns) * subbands, left * subbands)
         cut = lambda tokens: tokens[:, patches]
         layers = [(cut(tokens), cls) for tokens, cls in self.layers]
-        timestamps, seconds, valid = self.timestamps[:, kept], self.seconds[kept], self.valid[:, kept]
-        return replace(self, timestamps=timestamps, seconds=seconds, valid=valid, tokens=cut(self.tokens), layers=layers)
+        over_time = dict(timestamps=self.timestamps[:, kept], seconds=self.seconds[kept], valid=self.valid[:, kept])
+        return replace(self, **over_time, tokens=cut(self.tokens), layers=layers)  # type: ignore[arg-type]
 
     @property
     def stages(self) -> list[tuple[Tensor, Tensor]]:
@@ -134,8 +134,8 @@ class AudioEncoder(nn.Module):
         if not is_known(wave_BS.shape[1]):  # a graph for any length: what is added is beyond every clip's end
             lengths_B = self._whole(wave_BS) if lengths_B is None else lengths_B
             spare = 3 * self.config.window_patches // 2
-            frames = spare * self.stem.stride[0]
-            wave_BS = functional.pad(wave_BS, (0, round(frames * self.config.frontend.rate / self.config.frontend.frame_rate)))
+            seconds = spare * self.stem.stride[0] / self.config.frontend.frame_rate
+            wave_BS = functional.pad(wave_BS, (0, round(seconds * self.config.frontend.rate)))
         mel_BTM, frames_B = self.frontend(finest(wave_BS), lengths_B)
         check_samples(wave_BS)
         return self._embed(mel_BTM, None if lengths_B is None else frames_B, layers, pooling, spare)

@@ -131,7 +131,9 @@ def encode_halves(model: AudioEncoder, mel_BTM: Tensor, frames_B: Tensor | None,
     frame_Wf = windows[:, None] * half * patch + torch.arange(window * patch, device=device)
     mel_WfM = mel_BTM[:, frame_Wf].flatten(0, 1)
 
-    columns_B = torch.full((clips,), columns, device=device) if frames_B is None else (frames_B.to(device) + patch - 1) // patch
+    columns_B = torch.full((clips,), columns, device=device)
+    if frames_B is not None:
+        columns_B = (frames_B.to(device) + patch - 1) // patch
     windows_B = ((columns_B + half - 1) // half).clamp_min(2) - 1
     column_Wp = windows[:, None] * half + torch.arange(window, device=device)
     seen_BWp = (column_Wp < columns_B[:, None, None]) & (windows < windows_B[:, None])[..., None]
