@@ -15,6 +15,11 @@ def widened(x: Tensor) -> Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
+def finest(x: Tensor) -> Tensor:
+    """The tensor in float64, or in fp32 or better on a device that has none."""
+    return widened(x) if x.device.type == "mps" else x.double()
+
+
 def without_autocast(x: Tensor) -> AbstractContextManager[None]:
     """Leave autocast for operations on this tensor."""
     return nullcontext() if x.device.type == "meta" else torch.autocast(x.device.type, enabled=False)

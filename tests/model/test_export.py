@@ -1,4 +1,4 @@
-"""A whole AudioEncoder as one graph: from waveform to embedding, with a fixed length and any number of clips."""
+"""A whole AudioEncoder as one graph: from waveform to embedding, of a fixed length or any, of any number of clips."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from aasp.errors import AaspError
 from aasp.features.logmel import LogMelConfig
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
 from aasp.model.encoder import EncoderConfig
+from aasp.model.windows import encode_halves, encode_windows
 from aasp.stems import StemConfig
 from aasp.stems.aape import AaPEConfig
 from aasp.stems.conv import ConvConfig
@@ -23,6 +24,30 @@ STEMS: dict[str, StemConfig] = {
 }
 ONE, SEVERAL = 9_000, 20_000
 """Samples of clips of one window, and of several."""
+
+
+class Ragged(nn.Module):
+    """The same of clips of several lengths."""
+
+    def __init__(self, model: AudioEncoder) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, wave_BS: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
+        found = self.model(wave_BS, lengths_B)
+        return found.clip, found.timestamps
+
+
+class FromLogMel(nn.Module):
+    """The same from log-mels on."""
+
+    def __init__(self, model: AudioEncoder) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, mel_BTM: Tensor) -> tuple[Tensor, Tensor]:
+        found = self.model.embed(mel_BTM)
+        return found.clip, found.timestamps
 
 
 class Clip(nn.Module):
@@ -52,10 +77,10 @@ def noise(clips: int, samples: int) -> Tensor:
     return 0.1 * torch.randn(clips, samples, generator=torch.Generator().manual_seed(clips))
 
 
-def same(program: torch.export.ExportedProgram, model: Clip, wave: Tensor) -> None:
-    """To fp32's rounding; measured differences are 0 without `strict`, and up to 5e-7 with it."""
+def same(program: torch.export.ExportedProgram, model: nn.Module, *given: Tensor) -> None:
+    """To fp32's rounding; measured differences are up to 1e-6."""
     with torch.no_grad():
-        for found, expected in zip(program.module()(wave), model(wave), strict=True):
+        for found, expected in zip(program.module()(*given), model(*given), strict=True):
             torch.testing.assert_close(found, expected, rtol=0, atol=2e-6)
 
 
@@ -77,8 +102,16 @@ def test_a_fixed_length_is_exported(stem: str, strict: bool, samples: int) -> No
     program = torch.export.export(model, (noise(1, samples),), strict=strict)
     wave = noise(1, samples).flip(1)
     same(program, model, wave)
-    if not strict:
-        assert all(torch.equal(found, own) for found, own in zip(program.module()(wave), model(wave), strict=True))
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_from_the_log_mel_on_a_window_is_exported_to_the_bit(stem: str) -> None:
+    """Before it, an exported log-mel is a product of matrices, which rounds as it does."""
+    model = FromLogMel(build(stem).model)
+    mel, _ = model.model.frontend(noise(1, ONE))
+    program = torch.export.export(model, (mel,), strict=False)
+    with torch.no_grad():
+        assert all(torch.equal(found, own) for found, own in zip(program.module()(mel), model(mel), strict=True))
 
 
 @pytest.mark.parametrize(("stem", "strict"), cases(slow=STRICT | AAPE - {("local", False)}))
@@ -88,6 +121,56 @@ def test_any_number_of_clips_is_exported(stem: str, strict: bool) -> None:
     program = torch.export.export(model, (noise(2, ONE),), dynamic_shapes=shapes, strict=strict)
     for clips in (1, 2, 5):
         same(program, model, noise(clips, ONE))
+
+
+ANY = {0: torch.export.Dim("clips"), 1: torch.export.Dim("samples")}
+LENGTHS = (400, 559, 3_000, 9_000, 10_640, 10_641, 20_000, 33_333)
+"""From one analysis window to many windows of the model."""
+
+
+@pytest.mark.parametrize("stem", [pytest.param(stem, marks=[pytest.mark.slow] * (stem != "conv")) for stem in STEMS])
+def test_any_length_is_exported(stem: str) -> None:
+    model = build(stem)
+    program = torch.export.export(model, (noise(2, SEVERAL),), dynamic_shapes=(ANY,), strict=False)
+    for clips, samples in zip((1, 2, 3, 7) * 2, LENGTHS, strict=True):
+        same(program, model, noise(clips, samples))
+
+
+@pytest.mark.parametrize("stem", [pytest.param(stem, marks=[pytest.mark.slow] * (stem != "conv")) for stem in STEMS])
+def test_clips_of_several_lengths_are_exported(stem: str) -> None:
+    model = Ragged(build(stem).model)
+    shapes = (ANY, {0: ANY[0]})
+    given = noise(2, SEVERAL), torch.tensor([SEVERAL, ONE])
+    program = torch.export.export(model, given, dynamic_shapes=shapes, strict=False)
+    for clips, samples in zip((1, 2, 3, 7) * 2, LENGTHS, strict=True):
+        lengths = torch.linspace(samples, 400, clips).long()
+        same(program, model, noise(clips, samples), lengths)
+    alone = program.module()(noise(2, SEVERAL), torch.tensor([SEVERAL, 399]))[0]
+    assert alone[0].isfinite().all() and alone[1].isnan().all(), "what is too short has no embedding"
+
+
+@pytest.mark.slow
+def test_log_mels_of_any_length_are_exported() -> None:
+    model = FromLogMel(build("conv").model)
+    shapes = ({0: torch.export.Dim("clips"), 1: torch.export.Dim("frames")},)
+    program = torch.export.export(model, (torch.randn(2, 150, 128),), dynamic_shapes=shapes, strict=False)
+    for clips, frames in ((1, 2), (3, 64), (2, 65), (1, 333)):
+        same(program, model, torch.randn(clips, frames, 128))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("stem", STEMS)
+def test_windows_of_a_graph_are_those_of_the_plain_path(stem: str) -> None:
+    model = build(stem).model
+    lengths = torch.tensor([33_333, 20_000, 10_641, 9_000, 400])
+    mel, frames = model.frontend(noise(5, 33_333), lengths)
+    columns = [model.stem.grid(count)[0] for count in frames.tolist()]
+    expected, _ = encode_windows(model, mel, columns, layers=True)
+    found = encode_halves(model, mel, frames, layers=True)
+    assert len(found) == len(expected) == 3
+    for (tokens, cls), (own, own_cls) in zip(found, expected, strict=True):
+        torch.testing.assert_close(tokens, own, rtol=0, atol=2e-6)
+        torch.testing.assert_close(cls, own_cls, rtol=0, atol=2e-6)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64], ids=str)
@@ -108,6 +191,30 @@ def test_a_compiler_sees_one_graph() -> None:
     with torch.no_grad():
         found = torch.compile(model, backend="eager", fullgraph=True)(noise(1, ONE))
         torch.testing.assert_close(found.clip, model(noise(1, ONE)).clip, rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("stem", ["conv", "local"])
+def test_a_compiler_sees_one_graph_of_a_window_with_gradients(stem: str) -> None:
+    model = build(stem).model
+    mel, _ = model.frontend(noise(2, ONE))
+    compiled = torch.compile(lambda x: model.encode(x)[-1][0], backend="aot_eager", fullgraph=True)
+    gradients = []
+    for run in (compiled, lambda x: model.encode(x)[-1][0]):
+        model.zero_grad()
+        tokens = run(mel)
+        (tokens * torch.linspace(-1, 1, tokens.shape[-1])).sum().backward()  # not the squares: a norm fixes their sum
+        gradients.append((tokens.detach(), model.encoder.class_token.grad.clone()))  # type: ignore[union-attr]
+    for found, expected in zip(*gradients, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=2e-6)
+
+
+@pytest.mark.slow
+@torch.no_grad()
+@pytest.mark.parametrize("samples", [ONE, SEVERAL])
+def test_a_compiled_model_gives_the_same(samples: int) -> None:
+    model = build("local").model
+    found = torch.compile(model, fullgraph=True)(noise(2, samples))
+    torch.testing.assert_close(found.timestamps, model(noise(2, samples)).timestamps, rtol=0, atol=5e-6)
 
 
 def test_what_is_exported_does_not_look_at_samples_but_the_model_does() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, cast
 
 import tyro
 
@@ -18,6 +18,7 @@ from aasp.files import check_output
 
 if TYPE_CHECKING:
     from aasp.datasets.index import Skipped
+    from aasp.model.audio_encoder import AudioEncoder
 
 SUFFIXES = (".npz", ".parquet")
 _SHOWN = 5  # skipped files named on the terminal
@@ -52,6 +53,8 @@ class Embed(VectorOptions, RunningOptions):
     """Threads that decode ahead, one a core when left out."""
     threads: int | None = None
     """CPU threads of torch; one a core when left out."""
+    engine: Literal["torch", "onnx"] = "torch"
+    """What runs the model; for onnx, the model is a file that `aasp export` wrote."""
     overwrite: bool = False
     """Replace an existing file, and what is half done of another."""
 
@@ -80,7 +83,12 @@ def run(argv: list[str]) -> int:
     channels, running = checked(arguments.channels), arguments.running()
     if arguments.workers is not None:
         running = replace(running, workers=arguments.workers)
-    encoder = load(model, arguments.place())
+    if arguments.engine == "onnx":
+        from aasp.deploy.runtime import onnx_encoder
+
+        encoder = cast("AudioEncoder", onnx_encoder(model, arguments.threads or 0))
+    else:
+        encoder = load(model, arguments.place())
     keys = asked_keys(encoder, arguments.layer, arguments.pooling)
     found = find_sounds(files, channels, arguments.path_column)
     wanted = Wanted(keys, arguments.frames, arguments.layer if arguments.frames else (), arguments.hop)

@@ -20,6 +20,7 @@ COMMANDS = {
     "embed": "turn audio files into vectors, one a file or one a time step",
     "linear": "score a model by a linear probe on a labelled index",
     "finetune": "make a classifier of a model and labelled clips, and score it",
+    "export": "write a model as one file for ONNX Runtime or OpenVINO",
     "predict": "name the likeliest classes of audio files, by a fine-tuned model",
     "ablate": "train a suite of recipes that differ in one thing, and compare them with intervals",
     "table": "print results in the papers' layout, beside the published ones",
@@ -70,6 +71,7 @@ examples:
   aasp linear runs/tiny --index esc10/index.csv --label label --split fold
   aasp finetune runs/tiny --benchmark folder --root clips --out runs/clips
   aasp predict runs/clips new.wav --top 3
+  aasp export runs/tiny --to onnx --out tiny.onnx
 
 --plugin package.module, or path/to/file.py, imports parts of your own that a model or run is made of.
 AASP_DEBUG=1 shows the traceback behind an error.

@@ -20,7 +20,8 @@ from aasp.config import check_range
 from aasp.datasets.index import Skipped
 from aasp.errors import AaspError
 from aasp.evaluate.ahead import BATCH, WORKERS, Refused, decoded
-from aasp.model.audio_encoder import AudioEncoder, Embeddings
+from aasp.model.audio_encoder import AudioEncoder
+from aasp.model.embeddings import Embeddings
 from aasp.model.pooling import POOLINGS, Pooling, over_frequency
 from aasp.model.readout import Key, check_keys, read
 from aasp.model.timestamps import over_time, shifts

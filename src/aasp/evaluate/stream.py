@@ -81,7 +81,7 @@ def stream(
     job = {
         "format": FORMAT,
         "version": aasp.__version__,
-        MODEL: model_hash(encoder),
+        MODEL: getattr(encoder, "digest", None) or model_hash(encoder),
         "vector": "own" if wanted.keys is None else " ".join(f"{layer}:{pooling}" for layer, pooling in wanted.keys),
         "frames": "no" if not wanted.frames else " ".join(["of layers", " ".join(map(str, wanted.layers)) or "last"]),
         **({} if wanted.hop is None else {"hop": wanted.hop}),

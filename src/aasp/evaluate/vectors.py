@@ -23,7 +23,8 @@ from aasp.audio.sounds import Sound, read_sound
 from aasp.evaluate.ahead import Refused
 from aasp.evaluate.features import Running, Timestamps, finely, heard, timestamps
 from aasp.features.logmel import LogMelConfig
-from aasp.model.audio_encoder import AudioEncoder, Embeddings
+from aasp.model.audio_encoder import AudioEncoder
+from aasp.model.embeddings import Embeddings
 from aasp.model.pooling import over_frequency
 from aasp.model.readout import Key
 from aasp.training.precision import autocast
@@ -64,9 +65,10 @@ def vectors(
         wanted: what of each.
         running: precision, batches and threads.
     """
-    device, subbands = next(encoder.parameters()).device, encoder.stem.subbands
+    device, subbands = next(encoder.parameters()).device, encoder.config.frontend.bins // encoder.config.stem.patch[1]
     # Other front ends may look at all of a clip.
-    in_sections = isinstance(encoder.config.frontend, LogMelConfig) and wanted.hop is None
+    ours = isinstance(encoder, AudioEncoder) and isinstance(encoder.config.frontend, LogMelConfig)
+    in_sections = ours and wanted.hop is None
     whole = LONG_SECONDS if in_sections else float("inf")
     casting = autocast(running.precision, device)
     for rows, found in heard(encoder, sounds, refused, _hearing(encoder, wanted), running, whole):

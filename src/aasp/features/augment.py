@@ -28,7 +28,7 @@ def spec_augment(mel_BTM: Tensor, frames_B: Tensor, share: float) -> Tensor:
 
 def _stretch(extent_B: Tensor, places: int, share: float) -> Tensor:
     """A random stretch within each extent, boolean, shape (B, places)."""
-    length_B, start_B = torch.rand(2, len(extent_B), device=extent_B.device)
+    length_B, start_B = torch.rand(2, extent_B.shape[0], device=extent_B.device)
     length_B = (length_B * ((share * extent_B).floor() + 1)).floor()
     start_B = (start_B * (extent_B - length_B + 1)).floor()
     place_P = torch.arange(places, device=extent_B.device)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from aasp.casting import widened, without_autocast
 from aasp.errors import AaspError
 from aasp.features.waves import as_batch
+from aasp.tracing import is_known
 
 
 class FrontEndConfig(ABC):
@@ -145,7 +146,7 @@ class FrontEnd(nn.Module, ABC):
             raise AaspError(f"wave on {wave_BS.device}, the front end on {here}; give wave.to({str(here)!r})")
         with without_autocast(wave_BS):
             x_BTM = self.transform(widened(wave_BS), frames)
-        if x_BTM.shape[1:] != (frames, self.config.bins):
+        if is_known(frames) and x_BTM.shape[1:] != (frames, self.config.bins):
             told = f"gives {tuple(x_BTM.shape[1:])} for a clip of {frames} frames of {self.config.bins} bins"
             raise AaspError(f"front end: {type(self).__name__} {told}; let `transform` give (clips, frames, bins)")
         if lengths_B is None:
@@ -162,7 +163,7 @@ class FrontEnd(nn.Module, ABC):
         """Frames T of a batch."""
         c = self.config
         frames = c.frames(samples)
-        if frames == 0:
+        if is_known(samples) and frames == 0:
             turned = clips >= c.window
             remedy = "give wave.mean(1)[None] if it is (samples, channels)" if turned else "give a longer clip"
             window = f"shorter than one analysis window of {c.shortest_ms:g} ms"

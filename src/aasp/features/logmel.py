@@ -18,6 +18,7 @@ from aasp.casting import WithConstants
 from aasp.config import check_range
 from aasp.errors import AaspError
 from aasp.features.contract import FrontEnd, FrontEndConfig
+from aasp.tracing import is_exported, is_known, is_traced
 
 # Mel bins by sampling rate: a bin of each is as wide, in mel, as one of the 128 at 16 kHz (21.8, 21.8, 21.9 and 22.5),
 # and their number a multiple of a patch's 16. The FFT grows with the rate, so that its bins stay 31.25 Hz apart.
@@ -101,9 +102,9 @@ class LogMelConfig(FrontEndConfig):
         return self.rate / self.hop
 
     def frames(self, samples: int) -> int:
-        if samples < self.window:
+        if is_known(samples) and samples < self.window:
             return 0
-        return 1 + (samples // self.hop if self.centered else (samples - self.window) // self.hop)
+        return (samples + self.hop - (0 if self.centered else self.window)) // self.hop
 
     def samples(self, frames: int) -> int:
         span = (frames - 1) * self.hop
@@ -161,6 +162,28 @@ def mel_filterbank(config: LogMelConfig) -> Tensor:
     return torch.minimum(rise, fall).clamp_min(0.0).float()
 
 
+def analysis(config: LogMelConfig) -> np.ndarray:
+    """What a window's spectrum is made with, since every step before its squares is linear: float64 (L, 2 K).
+
+    A window's L samples times it are the real and the imaginary part of its K = fft // 2 + 1 bins: DC removal,
+    pre-emphasis, window and discrete Fourier transform are multiplied before any sample is.
+    """
+    taper = _hann(config).astype(np.float64)
+    if config.preemphasis:
+        taper = taper[1:]
+    angle = 2 * np.pi / config.fft * (np.outer(np.arange(len(taper)), np.arange(config.fft // 2 + 1)) % config.fft)
+    bins = taper[:, None] * np.concatenate([np.cos(angle), -np.sin(angle)], axis=1)
+    if config.preemphasis:
+        nothing = np.zeros((1, bins.shape[1]))
+        bins = np.concatenate([nothing, bins]) - config.preemphasis * np.concatenate([bins, nothing])
+    return bins - bins.mean(0) if config.remove_dc else bins
+
+
+def _hann(config: LogMelConfig) -> np.ndarray:
+    """The window, fp32 (L,)."""
+    return np.hanning(config.window + config.periodic)[: config.window].astype(np.float32)
+
+
 class LogMel(FrontEnd, WithConstants):
     """Waveforms to normalised log-mel spectrograms; in fp32 or float64, whatever the model around it is cast to.
 
@@ -177,17 +200,16 @@ class LogMel(FrontEnd, WithConstants):
         self.set_constants()
 
     def constants(self) -> dict[str, Tensor]:
-        c = self.config
-        window = torch.hann_window(c.window, periodic=c.periodic, dtype=torch.float64).float()
-        return {"window": window, "filterbank": mel_filterbank(c)}
+        return {"window": torch.from_numpy(_hann(self.config)), "filterbank": mel_filterbank(self.config)}
 
     def transform(self, wave_BS: Tensor, frames: int) -> Tensor:
-        windows_BTL = self._windows(wave_BS, frames)
+        if is_exported():
+            return self._as_products(wave_BS, frames)
+        windows_BTL = self._windows(wave_BS)
         if wave_BS.device.type != "cpu":
             return self._log_mel(windows_BTL)
         # Compilers and exporters see all clips at once: the number of blocks would depend on that of the clips.
-        whole = torch.compiler.is_compiling()
-        blocks = [windows_BTL] if whole else windows_BTL.split(max(1, FRAMES_IN_CACHE // frames))
+        blocks = [windows_BTL] if is_traced() else windows_BTL.split(max(1, FRAMES_IN_CACHE // frames))
         rows = [torch.cat([self._log_mel(x) for x in block.split(FRAMES_IN_CACHE, 1)], 1) for block in blocks]
         return torch.cat(rows)
 
@@ -196,12 +218,25 @@ class LogMel(FrontEnd, WithConstants):
         reach = lengths_B if c.centered else lengths_B - c.window
         return torch.where(lengths_B < c.window, 0, 1 + reach.div(c.hop, rounding_mode="floor"))
 
-    def _windows(self, wave_BS: Tensor, frames: int) -> Tensor:
+    def _padded(self, wave_BS: Tensor) -> Tensor:
+        """The waveform that windows are cut from, the first at its first sample."""
+        window = self.config.window
+        return nn.functional.pad(wave_BS, (window // 2, window - window // 2)) if self.config.centered else wave_BS
+
+    def _windows(self, wave_BS: Tensor) -> Tensor:
         """Overlapping windows of the waveform, (B, T, L), not copied."""
+        return self._padded(wave_BS).unfold(-1, self.config.window, self.config.hop)
+
+    def _as_products(self, wave_BS: Tensor, frames: int) -> Tensor:
+        """The log-mel for a graph that is to run elsewhere: a convolution, which needs no Fourier transform.
+
+        It is written as a product, since no runtime that we know convolves in float64.
+        """
         c = self.config
-        if c.centered:
-            wave_BS = nn.functional.pad(wave_BS, (c.window // 2, c.window - c.window // 2))
-        return wave_BS.unfold(-1, c.window, c.hop)[:, :frames]
+        start_T1 = torch.arange(frames, device=wave_BS.device)[:, None] * c.hop
+        windows_BTL = self._padded(wave_BS)[:, start_T1 + torch.arange(c.window, device=wave_BS.device)]
+        spectrum_BTK = windows_BTL @ torch.tensor(analysis(c)).to(wave_BS)
+        return self._scaled(*spectrum_BTK.chunk(2, -1))
 
     def _log_mel(self, x_BTL: Tensor) -> Tensor:
         c, taper = self.config, self.window
@@ -212,7 +247,11 @@ class LogMel(FrontEnd, WithConstants):
             # it out. The power spectrum doesn't mind the shift.
             x_BTL, taper = torch.sub(x_BTL[..., 1:], x_BTL[..., :-1], alpha=c.preemphasis), taper[1:]
         spectrum = torch.fft.rfft(x_BTL * taper.to(x_BTL.dtype), n=c.fft)
-        energy = (spectrum.real.square() + spectrum.imag.square()) @ self.filterbank.to(x_BTL.dtype)
+        return self._scaled(spectrum.real, spectrum.imag)
+
+    def _scaled(self, real: Tensor, imag: Tensor) -> Tensor:
+        c = self.config
+        energy = (real.square() + imag.square()) @ self.filterbank.to(real.dtype)
         return (energy.clamp_min(c.floor).log() - c.mean) / c.std
 
     def extra_repr(self) -> str:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from aasp.errors import AaspError
+from aasp.tracing import can_be_read
 
 FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 PCM = 32768.0
@@ -117,11 +118,6 @@ def check_samples(wave_BS: Tensor) -> None:
     raise AaspError(
         f"clip {clip} reaches {peak:g}, which is no waveform in -1 to 1; divide by full scale (16-bit samples by 32768)"
     )
-
-
-def can_be_read(values: Tensor) -> bool:
-    """Whether Python may look at values: not while they are traced into a graph, nor where there are none."""
-    return not (values.is_meta or torch.compiler.is_compiling() or torch.jit.is_tracing())
 
 
 def _not_a_tensor(wave: object) -> str:

@@ -24,7 +24,8 @@ from aasp.hf.folders import key_mapping, source_of
 from aasp.hf.layers import adapt, kept_attentions, set_eager
 from aasp.hf.offload import fetch_whole
 from aasp.model.audio_classifier import AudioClassifier
-from aasp.model.audio_encoder import AudioEncoder, Embeddings
+from aasp.model.audio_encoder import AudioEncoder
+from aasp.model.embeddings import Embeddings
 
 
 class AaspPreTrainedModel(PreTrainedModel):

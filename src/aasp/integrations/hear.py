@@ -17,7 +17,8 @@ from aasp.audio.given import resampled
 from aasp.errors import AaspError
 from aasp.features.waves import as_waves
 from aasp.integrations.opened import opened, patch_ms, widths
-from aasp.model.audio_encoder import AudioEncoder, Embeddings
+from aasp.model.audio_encoder import AudioEncoder
+from aasp.model.embeddings import Embeddings
 
 RATES = (16_000, 22_050, 44_100, 48_000)
 """What HEAR's clips are given out at."""

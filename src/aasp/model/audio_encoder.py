@@ -12,14 +12,16 @@ from typing import Annotated
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from aasp.casting import widened
+from aasp.casting import finest, widened
 from aasp.config import LATELY, from_dict, to_dict
 from aasp.devices import device_of
 from aasp.errors import AaspError
 from aasp.features import FRONTENDS, FrontEnd, FrontEndConfig
 from aasp.features.logmel import LogMelConfig
 from aasp.features.waves import as_batch, as_lengths, check_samples
+from aasp.model.embeddings import Embeddings
 from aasp.model.encoder import Encoder, EncoderConfig
 from aasp.model.folder import find, read_config, weights_prefix
 from aasp.model.pooling import Pooling, over_frequency
@@ -27,9 +29,10 @@ from aasp.model.positions import Places
 from aasp.model.readout import Key, Whitening, check_keys, key, read, width
 from aasp.model.stream import EncoderStream
 from aasp.model.timestamps import OverTime, over_time, shifts
-from aasp.model.windows import encode_windows
+from aasp.model.windows import encode_halves, encode_windows
 from aasp.stems import STEMS, Stem, StemConfig
 from aasp.stems.aape import AaPEConfig
+from aasp.tracing import can_be_read, is_known, is_traced
 from aasp.weights import read_weights, write_directory
 
 
@@ -70,34 +73,6 @@ class AudioEncoderConfig:
     def window_patches(self) -> int:
         """Time patches of a window; even, so that it can overlap by half."""
         return max(2, 2 * round(self.window_seconds * self.frontend.frame_rate / self.stem.patch[0] / 2))
-
-
-@dataclass
-class Embeddings:
-    """What an AudioEncoder returns, in fp32, or float64 of a model in float64.
-
-    Attributes:
-        clip: one vector a clip, shape (B, D'): the model's own (`AudioEncoderConfig.keys`), or as it was asked for.
-        timestamps: one vector a time patch, subbands side by side, shape (B, G, F * D), zero beyond a clip's end.
-        seconds: centre of each time patch, shape (G,).
-        valid: time patches that belong to each clip, boolean, shape (B, G).
-        tokens: normalised patch tokens, shape (B, N, D).
-        cls: class token, shape (B, D).
-        layers: (tokens, cls) of each block when asked for, else empty; index 0 is the input of the first block.
-    """
-
-    clip: Tensor
-    timestamps: Tensor
-    seconds: Tensor
-    valid: Tensor
-    tokens: Tensor
-    cls: Tensor
-    layers: list[tuple[Tensor, Tensor]]
-
-    @property
-    def stages(self) -> list[tuple[Tensor, Tensor]]:
-        """(tokens, cls) of layers 0 to depth, the last normalised; the last alone unless layers were asked for."""
-        return [*self.layers[:-1], (self.tokens, self.cls)]
 
 
 class AudioEncoder(nn.Module):
@@ -145,8 +120,15 @@ class AudioEncoder(nn.Module):
             AaspError: a clip is shorter than one analysis window, holds NaN or infinite samples or such as are not in
                 -1..1 at all; wave or lengths are not what is asked for; or there is no such pooling or layer.
         """
+        wave_BS, lengths_B = as_batch(wave_BS, lengths_B)
+        spare = 0
+        if not is_known(wave_BS.shape[1]):  # a graph for any length: what is added is beyond every clip's end
+            lengths_B = self._whole(wave_BS) if lengths_B is None else lengths_B
+            spare = 3 * self.config.window_patches // 2
+            seconds = spare * self.stem.stride[0] / self.config.frontend.frame_rate
+            wave_BS = functional.pad(wave_BS, (0, round(seconds * self.config.frontend.rate)))
         mel_BTM, frames_B = self.mel(wave_BS, lengths_B)
-        return self.embed(mel_BTM, None if lengths_B is None else frames_B, layers=layers, pooling=pooling)
+        return self._embed(mel_BTM, None if lengths_B is None else frames_B, layers, pooling, spare)
 
     def embed(
         self,
@@ -166,6 +148,22 @@ class AudioEncoder(nn.Module):
         Raises:
             AaspError: the log-mel is not the stem's, the frames do not fit it, or there is no such pooling or layer.
         """
+        spare = 0
+        if isinstance(mel_BTM, Tensor) and not is_known(mel_BTM.shape[1]):
+            frames_B = self._whole(mel_BTM) if frames_B is None else frames_B
+            spare = 3 * self.config.window_patches // 2
+            mel_BTM = functional.pad(mel_BTM, (0, 0, 0, spare * self.stem.stride[0]))
+        return self._embed(mel_BTM, frames_B, layers, pooling, spare)
+
+    def _embed(
+        self,
+        mel_BTM: Tensor,
+        frames_B: Tensor | None,
+        layers: bool,
+        pooling: Pooling | Sequence[Key] | None,
+        spare: int,
+    ) -> Embeddings:
+        """`embed`, of log-mels whose last `spare` time patches are beyond every clip's end, and not returned."""
         depth = self.config.encoder.depth
         keys = self.config.keys if pooling is None else [(depth, pooling)] if isinstance(pooling, str) else pooling
         check_keys(keys, depth)
@@ -173,25 +171,27 @@ class AudioEncoder(nn.Module):
         mel_BTM = self.stem.as_mel(mel_BTM)
         clips, frames, _ = mel_BTM.shape
         columns, subbands = self.stem.grid(frames)
-        valid_BN = columns_B = None  # of unpadded clips nothing need be read, so that they can be exported
+        valid_BN = columns_B = None
         if frames_B is not None:
             frames_B = as_lengths(frames_B, clips, frames, "frames")
-            columns_B = self._columns(frames_B)
-            if min(columns_B) < columns:
+            columns_B = self._columns(frames_B) if can_be_read(frames_B) else None
+            if columns_B is None or min(columns_B) < columns:
                 valid_BN = self.stem.valid_patches(frames_B, frames).to(mel_BTM.device)
-        if columns <= self.config.window_patches:
+        if is_known(columns) and columns <= self.config.window_patches:
             outputs = self.encode(mel_BTM, valid_BN, every)
+        elif is_traced():
+            outputs = encode_halves(self, mel_BTM, frames_B, every)
         else:
             outputs, _ = encode_windows(self, mel_BTM, columns_B or [columns] * clips, layers=every)
         if valid_BN is None:
             valid_BG = torch.ones(clips, columns, dtype=torch.bool, device=mel_BTM.device)
         else:
-            valid_BG = valid_BN.unflatten(1, (columns, subbands))[..., 0]
+            valid_BG = valid_BN[:, ::subbands]
             outputs = [(tokens * valid_BN[..., None], cls) for tokens, cls in outputs]
         tokens, cls = outputs[-1]
         clip = read([*outputs[:-2], outputs[-1]], valid_BG, keys, depth, subbands)  # as `stages` has them
         patch_seconds = self.stem.stride[0] / self.config.frontend.frame_rate
-        return Embeddings(
+        found = Embeddings(
             clip=clip if pooling is not None or self.whitening is None else self.whitening(clip),
             timestamps=over_frequency(tokens, subbands, flat=True),
             seconds=(torch.arange(columns, device=tokens.device) + 0.5) * patch_seconds,
@@ -200,12 +200,17 @@ class AudioEncoder(nn.Module):
             cls=cls,
             layers=outputs[:-1] if layers else [],
         )
+        return found.without(spare, subbands) if spare else found
+
+    def _whole(self, clips: Tensor) -> Tensor:
+        """Lengths of clips (B, length, ...) that fill their batch, shape (B,)."""
+        return torch.full((clips.shape[0],), clips.shape[1], device=clips.device)
 
     def over_time(self, wave_BS: Tensor, lengths_B: Tensor | None = None, *, hop: float | None = None) -> OverTime:
         """Vectors over time, at a finer hop than a patch where asked for.
 
-        The sound is read once for each step within a patch, begun that much later: a hop of a quarter of a patch,
-        0.04 s of 0.16, costs four times what `forward` does. Every step reads a whole patch: neighbours overlap.
+        The sound is read once for each step within a patch, begun that much later: a quarter of a patch costs four
+        times what `forward` does. Every step reads a whole patch: neighbours overlap.
 
         Args:
             wave_BS, lengths_B: as in `forward`.
@@ -253,8 +258,7 @@ class AudioEncoder(nn.Module):
     def mel(self, wave_BS: Tensor, lengths_B: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The front end alone, as in `forward`: log-mel (B, T, M), zero beyond each clip's end, valid frames (B,)."""
         wave_BS, lengths_B = as_batch(wave_BS, lengths_B)
-        precision = torch.promote_types(self.encoder.class_token.dtype, torch.float32)
-        mel_BTM, frames_B = self.frontend(wave_BS.to(precision), lengths_B)
+        mel_BTM, frames_B = self.frontend(finest(wave_BS), lengths_B)
         check_samples(wave_BS)
         return mel_BTM, frames_B
 
@@ -262,10 +266,8 @@ class AudioEncoder(nn.Module):
         """Time patches of each clip."""
         frames = frames_B.tolist()
         if 0 in frames:
-            raise AaspError(
-                f"clip {frames.index(0)} is shorter than one analysis window of "
-                f"{self.config.frontend.shortest_ms:g} ms; leave it out or give a longer one"
-            )
+            window = f"one analysis window of {self.config.frontend.shortest_ms:g} ms"
+            raise AaspError(f"clip {frames.index(0)} is shorter than {window}; leave it out or give a longer one")
         return [self.stem.grid(count)[0] for count in frames]
 
     def save(self, directory: str | Path) -> None:
@@ -286,8 +288,7 @@ def load(path_or_hub_id: str | Path, device: str | torch.device = "cpu") -> Audi
     Raises:
         AaspError: nothing is there, a file lacks, the weights do not fit the configuration, or there is no such device.
     """
-    device = device_of(device)
-    directory = find(path_or_hub_id)
+    device, directory = device_of(device), find(path_or_hub_id)
     file = directory / "config.json"
     values = read_config(file)
     if "classes" in values:

@@ -81,7 +81,7 @@ class DropPath(nn.Module):
     def forward(self, x_BND: Tensor) -> Tensor:
         if not self.training or self.rate == 0.0:
             return x_BND
-        keep = torch.rand(len(x_BND), 1, 1, device=x_BND.device) >= self.rate
+        keep = torch.rand(x_BND.shape[0], 1, 1, device=x_BND.device) >= self.rate
         return x_BND * keep.to(x_BND.dtype) / (1 - self.rate)
 
 

@@ -106,6 +106,8 @@ def find(path_or_hub_id: str | Path) -> Path:
         return directory
     if path.is_file() and (path.parent / "config.json").is_file():
         raise AaspError(f"{path}: a file where a folder was meant; give {path.parent}")
+    if path.suffix == ".onnx" and path.is_file():
+        raise AaspError(f"{path}: an exported model, not a folder; add --engine onnx where a command has it")
     if path.exists():
         raise AaspError(f"{path}: holds no config.json; give the directory of a model or of a run")
     hub_id = str(path_or_hub_id)

@@ -17,7 +17,8 @@ from torch.nn import functional
 from aasp.errors import AaspError
 
 if TYPE_CHECKING:
-    from aasp.model.audio_encoder import AudioEncoder, Embeddings
+    from aasp.model.audio_encoder import AudioEncoder
+    from aasp.model.embeddings import Embeddings
 
 FINEST = 4
 """Steps in a patch, at most: every one costs a pass over the sound."""

@@ -16,6 +16,7 @@ from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
 from aasp.model.positions import Places
+from aasp.tracing import is_exported
 
 if TYPE_CHECKING:
     from aasp.model.audio_encoder import AudioEncoder
@@ -106,6 +107,66 @@ def encode_windows(
     return stages, reads_BG > 0
 
 
+def encode_halves(model: AudioEncoder, mel_BTM: Tensor, frames_B: Tensor | None, layers: bool = False) -> Stages:
+    """`encode_windows` for a graph, whatever the number and the lengths of its clips: Python looks at nothing of them.
+
+    Each window is two halves side by side, and its tokens are added to each half's. All clips have as many windows as
+    the longest; of an exported graph, those that a clip does not reach are not encoded.
+
+    Args:
+        model: the encoder.
+        mel_BTM: normalised log-mel longer than a window, shape (B, T, M), zero beyond each clip's end.
+        frames_B: valid frames of each clip, shape (B,); all of T when left out.
+        layers: return every layer, not only the last.
+
+    Returns:
+        As `AudioEncoder.encode` does.
+    """
+    stem, device, window = model.stem, mel_BTM.device, model.config.window_patches
+    patch, subbands, half = stem.stride[0], stem.subbands, window // 2
+    clips, columns = mel_BTM.shape[0], stem.grid(mel_BTM.shape[1])[0]
+    count = (columns - 1) // half  # of windows: a half less than there are
+    mel_BTM = functional.pad(mel_BTM, (0, 0, 0, (count + 1) * half * patch - mel_BTM.shape[1]))
+    windows = torch.arange(count, device=device)
+    frame_Wf = windows[:, None] * half * patch + torch.arange(window * patch, device=device)
+    mel_WfM = mel_BTM[:, frame_Wf].flatten(0, 1)
+
+    columns_B = torch.full((clips,), columns, device=device)
+    if frames_B is not None:
+        columns_B = (frames_B.to(device) + patch - 1) // patch
+    windows_B = ((columns_B + half - 1) // half).clamp_min(2) - 1
+    column_Wp = windows[:, None] * half + torch.arange(window, device=device)
+    seen_BWp = (column_Wp < columns_B[:, None, None]) & (windows < windows_B[:, None])[..., None]
+    seen_Wp = seen_BWp.flatten(0, 1)
+    some = seen_Wp.any(1).nonzero()[:, 0] if frames_B is not None and is_exported() else None
+    chosen = lambda x: x if some is None else x[some]
+    valid = chosen(seen_Wp).repeat_interleave(subbands, dim=1)
+    found = model.encode(chosen(mel_WfM), valid, layers)
+
+    def spread(x: Tensor) -> Tensor:
+        if some is not None:
+            x = x.new_zeros(seen_Wp.shape[0], *x.shape[1:]).index_copy(0, some, x)
+        return x.unflatten(0, (clips, -1))
+
+    column_G = torch.arange(columns, device=device)
+    patch_N = torch.arange(columns * subbands, device=device)
+
+    def overlapped(x_BWpC: Tensor) -> Tensor:
+        before, after = x_BWpC.chunk(2, dim=2)
+        first, last = functional.pad(before, (0, 0, 0, 0, 0, 1)), functional.pad(after, (0, 0, 0, 0, 1, 0))
+        return (first + last)[:, column_G // half, column_G % half]
+
+    reads_BG1 = overlapped(seen_BWp[..., None].to(mel_BTM.dtype)).clamp_min(1)
+    share_BW1 = seen_BWp.sum(2)[..., None]
+    stages = []
+    for tokens, cls in found:
+        tokens_BWpC = spread(tokens.unflatten(1, (window, -1)).flatten(2)) * seen_BWp[..., None]
+        tokens_BGFD = (overlapped(tokens_BWpC) / reads_BG1).unflatten(2, (subbands, -1))
+        cls_BD = (spread(cls) * share_BW1).sum(1) / share_BW1.sum(1)
+        stages.append((tokens_BGFD[:, patch_N // subbands, patch_N % subbands], cls_BD))
+    return stages
+
+
 def _encode(
     model: AudioEncoder,
     mel_WTM: Tensor,
@@ -123,7 +184,7 @@ def _encode(
     patch = stem.stride[0]
     index_Wn = (chosen_Wg[..., None] * stem.subbands + torch.arange(stem.subbands, device=mel_WTM.device)).flatten(1)
     if stem.receptive_field <= patch:  # a stem that sees its own patch only need not see the others
-        windows = torch.arange(len(mel_WTM), device=mel_WTM.device)[:, None]
+        windows = torch.arange(mel_WTM.shape[0], device=mel_WTM.device)[:, None]
         tokens = stem(mel_WTM.unflatten(1, (-1, patch))[windows, chosen_Wg].flatten(1, 2))
     else:
         tokens = stem.views(mel_WTM, index_Wn[:, None], valid)[:, 0]

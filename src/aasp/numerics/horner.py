@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from aasp.tracing import is_exported
+
 Order = Literal["outwards", "folded", "backwards"]
 Parts = tuple[Tensor, ...]
 
@@ -35,7 +37,7 @@ def polynomials(c: Tensor, x: Tensor, y: Tensor, order: Order) -> Parts:
         Real and imaginary part, each of shape (Q, ...). The backward pass keeps z and d; it cannot be differentiated.
     """
     c_K = c.movedim(-1, 0)
-    if torch.compiler.is_exporting() or torch.jit.is_tracing():
+    if is_exported():
         return _horner(c_K, x, y, order, slope=False, in_place=False)  # what is traced may be differentiated later
     if torch.is_grad_enabled() and (c.requires_grad or x.requires_grad or y.requires_grad):
         return _Polynomials.apply(c_K, x, y, order, x.requires_grad or y.requires_grad)

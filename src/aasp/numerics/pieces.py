@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from aasp.tracing import is_traced
+
 Parts = tuple[Tensor, ...]
 Pointwise = Callable[..., Parts]
 
@@ -29,7 +31,7 @@ def in_pieces(function: Pointwise, outputs: int, *tensors: Tensor) -> Parts:
     Returns:
         What the function returns for the whole. Its gradient cannot be differentiated again, and says so.
     """
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+    if is_traced():
         return function(*tensors)  # compilers fuse what is cut up here, and a graph should not hold the sizes of today
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
         return _Recomputed.apply(function, outputs, *tensors)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from aasp.errors import AaspError
+from aasp.tracing import is_known
 
 if TYPE_CHECKING:
     from aasp.stems.states import States
@@ -66,13 +67,13 @@ class Stem(nn.Module, ABC):
 
     def grid(self, frames: int) -> tuple[int, int]:
         """Time patches and subbands (G, F) of a log-mel of that many frames; a partial last patch counts."""
-        return -(-frames // self.patch[0]), self.subbands
+        return (frames + self.patch[0] - 1) // self.patch[0], self.subbands
 
     def valid_patches(self, frames_B: Tensor, frames: int) -> Tensor:
         """Patches that hold at least one valid frame, boolean, shape (B, N)."""
         columns, subbands = self.grid(frames)
-        valid_BG = torch.arange(columns, device=frames_B.device) * self.patch[0] < frames_B[:, None]
-        return valid_BG.repeat_interleave(subbands, dim=1)
+        column_N = torch.arange(columns * subbands, device=frames_B.device) // subbands
+        return column_N * self.patch[0] < frames_B[:, None]
 
     def diagnostics(self, mel_BTM: Tensor) -> dict[str, Tensor]:
         """What a training's record should tell of this stem, measured on a batch: 0-d tensors by name."""
@@ -95,7 +96,8 @@ class Stem(nn.Module, ABC):
         """
         if not isinstance(mel_BTM, Tensor):
             raise AaspError(f"stem: log-mel of type {type(mel_BTM).__name__}; give a tensor (clips, frames, mel bins)")
-        if mel_BTM.dim() != 3 or mel_BTM.shape[2] != self.mels or mel_BTM.shape[1] == 0:
+        fits = mel_BTM.dim() == 3 and mel_BTM.shape[2] == self.mels
+        if not fits or (is_known(mel_BTM.shape[1]) and mel_BTM.shape[1] == 0):
             raise AaspError(
                 f"stem: log-mel of shape {tuple(mel_BTM.shape)} is not (clips, frames, {self.mels} mel bins)"
                 f"{_turned(mel_BTM, self.mels)}"
@@ -115,8 +117,9 @@ class Stem(nn.Module, ABC):
         """
         frames, _ = self.patch
         mel_BTM = self.as_mel(mel_BTM)
-        mel_BTM = functional.pad(mel_BTM, (0, 0, 0, -mel_BTM.shape[1] % frames))
-        return mel_BTM.unflatten(2, (self.subbands, -1)).unflatten(1, (-1, frames)).transpose(2, 3)
+        columns, subbands = self.grid(mel_BTM.shape[1])
+        mel_BTM = functional.pad(mel_BTM, (0, 0, 0, columns * frames - mel_BTM.shape[1]))
+        return mel_BTM.unflatten(2, (subbands, -1)).unflatten(1, (columns, frames)).transpose(2, 3)
 
     @abstractmethod
     def forward(self, mel_BTM: Tensor, valid_BN: Tensor | None = None) -> Tensor:

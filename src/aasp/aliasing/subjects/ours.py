@@ -15,7 +15,8 @@ from aasp.aliasing.subjects.contract import Heard, LogMelSubject
 from aasp.config import from_dict
 from aasp.errors import AaspError
 from aasp.features.logmel import LogMel, LogMelConfig
-from aasp.model.audio_encoder import AudioEncoder, Embeddings
+from aasp.model.audio_encoder import AudioEncoder
+from aasp.model.embeddings import Embeddings
 from aasp.model.pooling import over_frequency
 from aasp.model.readout import Key
 from aasp.stems import STEMS, Stem, StemConfig

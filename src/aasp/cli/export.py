@@ -1,0 +1,174 @@
+"""`aasp export`: a model as one file for other runtimes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import tyro
+
+from aasp.cli.arguments import parse
+from aasp.errors import AaspError
+from aasp.files import check_output
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from aasp.audio.sounds import Sound
+    from aasp.deploy.graph import Extent, Model
+
+MOST = 128  # sounds that a calibration reads
+SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "web": ""}
+
+
+@dataclass(frozen=True)
+class Export:
+    """Write a model as one file that needs no PyTorch, and check that it says what the model says.
+
+    Waveforms (clips, samples) of any number and length go in, with their lengths; out come of an encoder `clip`,
+    `timestamps`, `seconds`, `valid` and `cls`, of a classifier `probabilities`. The front end is inside. Its
+    configuration and the version of the operators are in the file's metadata.
+    """
+
+    model: tyro.conf.Positional[str]
+    """Folder of a model, a classifier or a run, or a model on the hub."""
+    out: Path
+    """File to write: .onnx, or .xml (beside it .bin) for OpenVINO; for the web a folder, web/model for the demo."""
+    to: Literal["onnx", "openvino", "web"] = "onnx"
+    """For which runtime; web is what the browser demo reads."""
+    window: bool = False
+    """Only clips that fill the model's window: a smaller graph, for streams and small devices."""
+    int8: tuple[str, ...] = ()
+    """Sound files, or folders of them, like those the model will hear: its large products are made 8-bit integers,
+    scaled by them; 128 are read at most, spread over all."""
+    neighbours: Path | None = None
+    """For the web: a folder of sounds for each label, of which the demo names those nearest to what it hears."""
+    opset: int | None = None
+    """Version of ONNX's operators; 18 when left out."""
+    overwrite: bool = False
+    """Replace an existing file."""
+
+
+def run(argv: list[str]) -> int:
+    arguments = parse(Export, argv, prog="aasp export")
+    out = _output(arguments)
+
+    from aasp.deploy import onnx, openvino, web
+    from aasp.deploy.graph import Graph
+    from aasp.deploy.int8 import int8
+
+    for package in ("onnx", "onnxscript", "onnxruntime", *(["openvino"] if arguments.to == "openvino" else [])):
+        onnx.extra(package)
+    sounds = _sounds(arguments.int8)
+    model = _loaded(arguments.model)
+    extent: Extent = "window" if arguments.window else "whole"
+    if arguments.to == "web":
+        web.write_web(model, out, *_neighbours(model, arguments.neighbours))
+        print(f"{out}: for the page in web/; see docs/deploy.md")
+        return 0
+    proto = onnx.onnx_model(model, extent, arguments.opset or onnx.OPSET)
+    if arguments.to == "openvino":
+        made = openvino.converted(proto)
+        told = _checked(out, openvino.difference(model, extent, made), openvino.TOLERANCE)
+        openvino.write(made, out)
+    else:
+        told = _checked(out, onnx.difference(model, extent, onnx.session(proto)), onnx.TOLERANCE)
+        if sounds:
+            proto = int8(proto, Graph(model, extent).encoder.config, sounds)
+            told = f"8-bit integers scaled by {len(sounds)} sounds"
+        onnx.write(proto, out)
+    files = [out, out.with_suffix(".bin")] if arguments.to == "openvino" else [out]
+    print(f"{out}: {sum(file.stat().st_size for file in files) / 1e6:.1f} MB, {told}")
+    return 0
+
+
+def _output(arguments: Export) -> Path:
+    """Where to write, and that it can be written.
+
+    Raises:
+        AaspError: it can't, or options don't go together.
+    """
+    out, to = arguments.out, arguments.to
+    if out.suffix != SUFFIXES[to]:
+        ending = f"end it in {SUFFIXES[to]}" if SUFFIXES[to] else "name a folder, as web/model"
+        raise AaspError(f"no such format: {out}; {ending}, as --to {to} writes")
+    for option, given, fits in (
+        ("--int8", arguments.int8, to == "onnx"),
+        ("--neighbours", arguments.neighbours, to == "web"),
+        ("--window", arguments.window, to != "web"),
+    ):
+        if given and not fits:
+            raise AaspError(f"{option} with --to {to}: one is not made for the other; leave out one of them")
+    if to == "web":
+        from aasp.deploy.web import check_folder
+
+        check_folder(out)
+        if out.exists() and not arguments.overwrite:
+            raise AaspError(f"output exists: {out}; choose another name or add --overwrite")
+    else:
+        check_output(out, overwrite=arguments.overwrite)
+    return out
+
+
+def _checked(out: Path, difference: float, tolerance: float) -> str:
+    """How far the runtime is from the model.
+
+    Raises:
+        AaspError: too far.
+    """
+    if difference <= tolerance:
+        return f"within {difference:.1g} of PyTorch on noise, a tone and silence"
+    told = f"not written: its numbers differ from the model's by {difference:.2g}, over {tolerance:g}"
+    raise AaspError(f"{out}: {told}; try another --opset, or tell us")
+
+
+def _loaded(model: str) -> Model:
+    """The encoder, or the classifier, that a folder holds."""
+    from aasp.model.audio_classifier import load_classifier
+    from aasp.model.audio_encoder import load
+    from aasp.model.folder import find, read_config
+
+    directory = find(model)
+    return load_classifier(directory) if "classes" in read_config(directory / "config.json") else load(directory)
+
+
+def _sounds(names: Sequence[str]) -> list[Sound]:
+    """Files named, and those in folders named, at most MOST of them, spread over all."""
+    from aasp.datasets.index import Skipped, walk
+
+    skipped: list[Skipped] = []
+    found: list[Sound] = []
+    for name in names:
+        here = list(walk(name, skipped)) if Path(name).is_dir() else [name]
+        if not here:
+            raise AaspError(f"no audio to calibrate with: {name}; name a folder of sounds like those to be heard")
+        found += here
+    return found[:: max(1, -(-len(found) // MOST))]
+
+
+def _neighbours(model: Model, folder: Path | None) -> tuple[list[str], np.ndarray | None]:
+    """Labels and vectors of the sounds in a folder for each label, at most MOST, spread over all."""
+    import numpy as np
+
+    from aasp.evaluate.features import embedded
+    from aasp.model.audio_encoder import AudioEncoder
+
+    if folder is None or not isinstance(model, AudioEncoder):
+        return [], None
+    found = [(place.name, sound) for place in _folders(folder) for sound in _sounds([str(place)])]
+    found = found[:: max(1, -(-len(found) // MOST))]
+    vectors: dict[int, np.ndarray] = {}
+    for rows, said in embedded(model, [sound for _, sound in found]):
+        vectors |= zip(rows, said.clip.numpy(), strict=True)
+    return [label for label, _ in found], np.stack([vectors[row] for row in range(len(found))])
+
+
+def _folders(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise AaspError(f"no such folder: {folder}; name one that holds a folder of sounds for each label")
+    found = sorted(place for place in folder.iterdir() if place.is_dir() and not place.name.startswith("."))
+    if not found:
+        raise AaspError(f"no labels: {folder} holds no folders; put the sounds of each label into one named so")
+    return found

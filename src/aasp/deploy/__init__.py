@@ -1,0 +1,1 @@
+"""Models outside PyTorch: exported, run, and made smaller."""

@@ -1,0 +1,86 @@
+"""What is exported of a model: tensors in, tensors out, for clips of any number and length, or for one window.
+
+Legend: B clips, S samples, G x F grid of patches, D width, D' pooled width, K classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from aasp.model.audio_classifier import AudioClassifier
+from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
+
+Extent = Literal["whole", "window"]
+EXTENTS: tuple[str, ...] = get_args(Extent)
+Model = AudioEncoder | AudioClassifier
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input or an output: its name, and the names of its axes (None for one of fixed size)."""
+
+    name: str
+    axes: tuple[str | None, ...]
+
+
+class Graph(nn.Module):
+    """A model as a function of tensors.
+
+    Args:
+        model: an encoder, which gives `clip` (B, D'), `timestamps` (B, G, F * D), `seconds` (G,), `valid` (B, G) and
+            `cls` (B, D) as `Embeddings` has them; or a classifier, which gives `probabilities` (B, K).
+        extent: "whole", clips of any length and their `lengths`; "window", clips that fill one window of the model.
+    """
+
+    def __init__(self, model: Model, extent: Extent) -> None:
+        super().__init__()
+        self.model, self.extent = model.eval(), extent
+
+    @property
+    def encoder(self) -> AudioEncoder:
+        return self.model.encoder if isinstance(self.model, AudioClassifier) else self.model
+
+    @property
+    def inputs(self) -> tuple[Port, ...]:
+        if self.extent == "window":
+            return (Port("wave", ("clips", None)),)
+        return Port("wave", ("clips", "samples")), Port("lengths", ("clips",))
+
+    @property
+    def outputs(self) -> tuple[Port, ...]:
+        if isinstance(self.model, AudioClassifier):
+            return (Port("probabilities", ("clips", None)),)
+        time = "patches" if self.extent == "whole" else None
+        ports = {"clip": ("clips", None), "timestamps": ("clips", time, None), "seconds": (time,)}
+        ports |= {"valid": ("clips", time), "cls": ("clips", None)}
+        return tuple(Port(name, axes) for name, axes in ports.items())
+
+    def forward(self, wave: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, ...]:
+        if isinstance(self.model, AudioClassifier):
+            return (self.model.probabilities(self.model(wave, lengths)),)
+        found = self.model(wave, lengths)
+        return tuple(getattr(found, port.name) for port in self.outputs)
+
+    def example(self) -> tuple[Tensor, ...]:
+        """Two clips: of a window each, or of more than one and of less."""
+        samples = window_samples(self.encoder.config)
+        if self.extent == "window":
+            return (torch.zeros(2, samples),)
+        short = samples // 2 + self.encoder.config.frontend.window
+        return torch.zeros(2, 2 * samples), torch.tensor([2 * samples, short])
+
+    def program(self) -> torch.export.ExportedProgram:
+        """The graph as PyTorch captures it."""
+        axes = {name: torch.export.Dim(name) for port in self.inputs for name in port.axes if name}
+        shapes = tuple({i: axes[name] for i, name in enumerate(port.axes) if name} for port in self.inputs)
+        with torch.no_grad():
+            return torch.export.export(self, self.example(), dynamic_shapes=shapes, strict=False)
+
+
+def window_samples(config: AudioEncoderConfig) -> int:
+    """Samples of a clip that fills the model's window."""
+    return config.frontend.samples(config.window_patches * config.stem.patch[0])

@@ -1,0 +1,192 @@
+"""A model as one ONNX file: made, checked against PyTorch, and written whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import json
+import logging
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+
+from aasp import __version__
+from aasp.config import to_dict
+from aasp.deploy.graph import Extent, Graph, Model
+from aasp.errors import AaspError
+from aasp.files import atomic_write
+from aasp.model.audio_classifier import AudioClassifier
+
+OPSET = 18
+OPSETS = range(18, 24)
+LARGEST = 2**31 - 1  # bytes of a protocol buffer
+TOLERANCE = 1e-5
+"""By which the runtime's numbers may differ from PyTorch's, on every output."""
+
+
+def extra(name: str) -> ModuleType:
+    """A package of the extra `onnx`, imported.
+
+    Raises:
+        AaspError: it isn't installed.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        raise AaspError(f"package missing: {name}; `pip install 'aasp-audio[onnx]'` brings it") from None
+
+
+def onnx_model(model: Model, extent: Extent = "whole", opset: int = OPSET) -> Any:
+    """The model as an ONNX `ModelProto`, its opset and its configuration in the metadata.
+
+    Args:
+        model: an encoder or a classifier, in fp32, on the CPU.
+        extent: see `Graph`.
+        opset: version of the operators.
+
+    Raises:
+        AaspError: the extra is not installed, there is no such opset, or the model can't be exported.
+    """
+    for package in ("onnx", "onnxscript"):
+        extra(package)
+    if opset not in OPSETS:
+        raise AaspError(f"no such opset here: {opset}; give one of {OPSETS[0]} to {OPSETS[-1]}")
+    graph = Graph(model, extent)
+    try:
+        program = graph.program()
+    except (RuntimeError, torch._dynamo.exc.TorchDynamoException) as error:
+        raise _unexportable(error) from error
+    names = [port.name for port in graph.inputs], [port.name for port in graph.outputs]
+    proto = to_onnx(program, *names, opset)
+    for values, ports in ((proto.graph.input, graph.inputs), (proto.graph.output, graph.outputs)):
+        for value, port in zip(values, ports, strict=True):
+            for size, axis in zip(value.type.tensor_type.shape.dim, port.axes, strict=True):
+                if axis is not None:
+                    size.dim_param = axis
+    described = {
+        "aasp": __version__,
+        "kind": "classifier" if isinstance(model, AudioClassifier) else "encoder",
+        "extent": extent,
+        "opset": str(opset),
+        "precision": "fp32",
+        "config": json.dumps(to_dict(model.config)),
+    }
+    describe(proto, described)
+    return proto
+
+
+def to_onnx(
+    program: torch.export.ExportedProgram, inputs: Sequence[str], outputs: Sequence[str], opset: int = OPSET
+) -> Any:
+    """A `ModelProto` of a graph that PyTorch captured, its inputs and outputs named.
+
+    Raises:
+        AaspError: an operation has no counterpart.
+    """
+    with _quietly():
+        try:
+            names: dict[str, Any] = dict(input_names=list(inputs), output_names=list(outputs))
+            made = torch.onnx.export(program, opset_version=opset, verbose=False, dynamo=True, **names)  # type: ignore[arg-type]
+        except torch.onnx.errors.OnnxExporterError as error:
+            raise _unexportable(error) from error
+    assert made is not None
+    return made.model_proto
+
+
+def _unexportable(error: Exception) -> AaspError:
+    reason = str(error).strip().splitlines()[0]
+    return AaspError(f"can't be exported: {reason}; parts of one's own must be made of tensor operations")
+
+
+def describe(proto: Any, values: Mapping[str, str]) -> None:
+    """Set a model's metadata, beside what it has."""
+    kept = {entry.key: entry.value for entry in proto.metadata_props} | dict(values)
+    extra("onnx").helper.set_model_props(proto, kept)
+
+
+def write(proto: Any, path: str | Path) -> None:
+    """Write an ONNX model, whole or not at all.
+
+    Raises:
+        AaspError: it is too large for one file.
+        OSError: the disk is full; an existing file is as it was.
+    """
+    if (size := proto.ByteSize()) > LARGEST:
+        told = f"{size / 2**30:.1f} GiB are more than one ONNX file holds, 2 GiB"
+        raise AaspError(f"{path}: {told}; export a smaller model")
+    with atomic_write(path) as beside:
+        beside.write_bytes(proto.SerializeToString())
+
+
+def session(model: Any, threads: int = 0) -> Any:
+    """An ONNX Runtime session on the CPU, of a file or of a `ModelProto`.
+
+    Args:
+        model: the file's path, or the model.
+        threads: of each operator; one a core when 0.
+
+    Raises:
+        AaspError: the extra is not installed.
+    """
+    runtime = extra("onnxruntime")
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3  # errors
+    what = str(model) if isinstance(model, (str, Path)) else model.SerializeToString()
+    return runtime.InferenceSession(what, options, providers=["CPUExecutionProvider"])
+
+
+def difference(model: Model, extent: Extent, running: Any) -> float:
+    """The largest difference of a session's outputs from PyTorch's, on noise, a tone and silence.
+
+    Args:
+        model: what was exported.
+        extent: see `Graph`.
+        running: the session.
+    """
+    graph = Graph(model, extent)
+    inputs = given(graph)
+    with torch.inference_mode():
+        expected = graph(*inputs)
+    named = {port.name: x.numpy() for port, x in zip(graph.inputs, inputs, strict=True)}
+    return largest(running.run(None, named), expected)
+
+
+def given(graph: Graph) -> tuple[torch.Tensor, ...]:
+    """Noise, a tone and silence, as the graph takes them."""
+    wave, *lengths = graph.example()
+    rate, samples = graph.encoder.config.frontend.rate, wave.shape[1]
+    tone = torch.sin(2 * torch.pi * 440 / rate * torch.arange(samples, dtype=torch.float64)).float()
+    noise = 0.1 * torch.randn(samples, generator=torch.Generator().manual_seed(0))
+    wave = torch.stack([noise, tone, torch.zeros(samples)])
+    return wave, *(torch.tensor([samples, samples, int(one[1])]) for one in lengths)
+
+
+def largest(found: Sequence[np.ndarray], expected: Sequence[torch.Tensor]) -> float:
+    """The largest difference of any two arrays; infinite where shapes differ."""
+    pairs = list(zip(found, expected, strict=True))
+    if any(a.shape != tuple(b.shape) for a, b in pairs):
+        return float("inf")
+    return max(float(np.abs(a.astype(np.float64) - b.double().numpy()).max()) for a, b in pairs)
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Without the exporter's progress, and its remarks on packages that nobody asked for."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

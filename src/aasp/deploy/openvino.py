@@ -1,0 +1,63 @@
+"""An exported model as OpenVINO's two files."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from aasp.deploy.graph import Extent, Graph, Model
+from aasp.deploy.onnx import extra, given, largest
+from aasp.files import sync, system_error
+
+TOLERANCE = 2e-3
+"""OpenVINO computes the log-mel in fp32 where it is float64 elsewhere: beside a full-scale tone its quietest bands are
+rounding (measured: 4e-4 on a tone, below 1e-5 on noise and silence)."""
+
+
+def converted(proto: Any) -> Any:
+    """OpenVINO's model of an ONNX one.
+
+    Raises:
+        AaspError: the extra is not installed.
+    """
+    openvino = extra("openvino")
+    with tempfile.TemporaryDirectory() as folder:
+        plain = Path(folder, "plain.onnx")
+        plain.write_bytes(proto.SerializeToString())
+        return openvino.convert_model(str(plain))
+
+
+def difference(model: Model, extent: Extent, made: Any) -> float:
+    """As `aasp.deploy.onnx.difference`, run by OpenVINO on the CPU in fp32."""
+    openvino = extra("openvino")
+    graph = Graph(model, extent)
+    inputs = given(graph)
+    running = openvino.compile_model(made, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    with torch.inference_mode():
+        expected = graph(*inputs)
+    found = running([x.numpy() for x in inputs])
+    return largest([found[i] for i in range(len(expected))], expected)
+
+
+def write(made: Any, path: str | Path) -> None:
+    """Write `path` (.xml) and its weights beside it (.bin), both or none; weights stay in fp32.
+
+    Raises:
+        OSError: the disk is full.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}.") as folder:
+        beside = Path(folder, path.name)
+        try:
+            extra("openvino").save_model(made, str(beside), compress_to_fp16=False)
+        except Exception as error:
+            raise system_error(error, path, beside) or error from None
+        for suffix in (".bin", ".xml"):  # the one that is opened comes last
+            sync(beside.with_suffix(suffix))
+            os.replace(beside.with_suffix(suffix), path.with_suffix(suffix))
+        sync(path.parent)

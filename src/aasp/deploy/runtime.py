@@ -1,0 +1,119 @@
+"""An exported model run by ONNX Runtime, called as the PyTorch one is.
+
+Legend: B clips, S samples, G x F grid of patches, N = G * F, D width, K classes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from aasp.config import from_dict
+from aasp.deploy.onnx import session
+from aasp.errors import AaspError
+from aasp.features.waves import as_batch, check_samples
+from aasp.model.audio_encoder import AudioEncoderConfig
+from aasp.model.embeddings import Embeddings
+from aasp.model.pooling import Pooling
+from aasp.model.readout import Key, check_keys, read
+
+
+class OnnxEncoder(nn.Module):
+    """An encoder in an ONNX file; see `onnx_encoder`.
+
+    Args:
+        running: the session.
+        config: the model that was exported.
+        name: the file, for messages.
+    """
+
+    def __init__(self, running: Any, config: AudioEncoderConfig, name: str) -> None:
+        super().__init__()
+        self.running, self.config, self.name = running, config, name
+        self.digest = hashlib.sha256(Path(name).read_bytes()).hexdigest()  # tells one model from another
+        self.here = nn.Parameter(torch.empty(0), requires_grad=False)  # asked where its waveforms go, it says: the CPU
+
+    def forward(
+        self,
+        wave_BS: Tensor,
+        lengths_B: Tensor | None = None,
+        *,
+        layers: bool = False,
+        pooling: Pooling | Sequence[Key] | None = None,
+    ) -> Embeddings:
+        """As `AudioEncoder`, to 1e-5; the last layer is all there is.
+
+        Raises:
+            AaspError: as `AudioEncoder` does; or other layers are asked for.
+        """
+        depth = self.config.encoder.depth
+        keys = [(depth, pooling)] if isinstance(pooling, str) else list(pooling or [])
+        check_keys(keys, depth)
+        if layers or any(layer < depth for layer, _ in keys):
+            raise AaspError(f"{self.name}: holds the last layer only; take the model it was exported from for others")
+        wave_BS, lengths_B = as_batch(wave_BS, lengths_B)
+        check_samples(wave_BS)
+        front = self.config.frontend
+        if lengths_B is None:
+            lengths_B = torch.full((wave_BS.shape[0],), wave_BS.shape[1])
+        short = [clip for clip, count in enumerate(lengths_B.tolist()) if not front.frames(count)]
+        if short:
+            told = f"clip {short[0]} is shorter than one analysis window of {front.shortest_ms:g} ms"
+            raise AaspError(f"{told}; leave it out or give a longer one")
+        given = {"wave": wave_BS.float().numpy(), "lengths": lengths_B.numpy()}
+        found = self.running.run(["clip", "timestamps", "seconds", "valid", "cls"], given)
+        clip, timestamps, seconds, valid, cls = map(torch.from_numpy, found)
+        subbands = front.bins // self.config.stem.patch[1]
+        tokens = timestamps.unflatten(2, (subbands, -1)).flatten(1, 2)
+        if keys:
+            clip = read([(tokens, cls)], valid, keys, depth, subbands)
+        return Embeddings(clip, timestamps, seconds, valid, tokens, cls, [])
+
+
+def onnx_encoder(path: str | Path, threads: int = 0) -> OnnxEncoder:
+    """Open an encoder that `aasp export --to onnx` wrote, on the CPU.
+
+    Args:
+        path: the file.
+        threads: of each operator; one a core when 0.
+
+    Raises:
+        AaspError: it is no such file, or holds a classifier or one window only; or the extra is not installed.
+    """
+    running, metadata = opened(path, threads)
+    if metadata["kind"] != "encoder":
+        raise AaspError(f"{path}: holds a {metadata['kind']}; export its encoder, or run it as docs/deploy.md shows")
+    if metadata["extent"] != "whole":
+        raise AaspError(f"{path}: takes clips of one window only; export it without --window")
+    config = from_dict(AudioEncoderConfig, json.loads(metadata["config"]), f"{path}: config")
+    return OnnxEncoder(running, config, str(path)).eval()
+
+
+def opened(path: str | Path, threads: int = 0) -> tuple[Any, dict[str, str]]:
+    """A session of a file that `aasp export` wrote, and its metadata.
+
+    Raises:
+        AaspError: it is no such file, or the extra is not installed.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise AaspError(f"{path}: a folder where an .onnx file was meant; make one with `aasp export {path} --to onnx`")
+    if not path.is_file():
+        raise AaspError(f"no such file: {path}; make one with `aasp export MODEL --to onnx --out {path}`")
+    try:
+        running = session(path, threads)
+    except AaspError:
+        raise
+    except Exception as error:  # the runtime's own, of many classes
+        reason = str(error).splitlines()[0]
+        raise AaspError(f"{path}: not readable as ONNX ({reason}); export the model anew") from None
+    metadata = dict(running.get_modelmeta().custom_metadata_map)
+    if not {"kind", "extent", "config"} <= metadata.keys():
+        raise AaspError(f"{path}: not an export of aasp; make one with `aasp export MODEL --to onnx --out {path}`")
+    return running, metadata

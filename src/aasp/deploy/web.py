@@ -1,0 +1,123 @@
+"""What the browser demo under `web/` reads: the model, the graph of its pictures, and labelled neighbours.
+
+Legend: B clips, S samples of a window, T frames, M bins, G time patches of P frames, K = P // 2 modulation rates.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from aasp.casting import finest
+from aasp.deploy.graph import Graph, Model, window_samples
+from aasp.deploy.onnx import onnx_model, to_onnx, write
+from aasp.errors import AaspError
+from aasp.files import sync
+from aasp.model.audio_classifier import AudioClassifier
+from aasp.model.audio_encoder import AudioEncoder
+
+FILES = ("model.onnx", "picture.onnx", "demo.json")
+
+
+class Picture(nn.Module):
+    """Windows (B, S) to their log-mel (B, T, M), and how fast it changes within each patch (B, G, K).
+
+    The second is the root mean square, over mel bins, of the amplitude at each whole number of periods in a patch.
+
+    Args:
+        encoder: whose front end and patches are used.
+    """
+
+    def __init__(self, encoder: AudioEncoder) -> None:
+        super().__init__()
+        self.encoder, self.frames = encoder, encoder.stem.patch[0]
+        periods, frame = torch.arange(1, self.frames // 2 + 1), torch.arange(self.frames)
+        angle = 2 * math.pi / self.frames * frame[:, None] * periods
+        self.register_buffer("waves", torch.cat([angle.cos(), angle.sin()], dim=1) * 2 / self.frames, persistent=False)
+
+    @property
+    def rates(self) -> list[float]:
+        """Of each modulation, in hertz."""
+        frame_rate = self.encoder.config.frontend.frame_rate
+        return [periods * frame_rate / self.frames for periods in range(1, self.frames // 2 + 1)]
+
+    def forward(self, wave: Tensor) -> tuple[Tensor, Tensor]:
+        mel_BTM = self.encoder.frontend(finest(wave))[0].float()
+        patches_BGPM = mel_BTM.unflatten(1, (-1, self.frames))
+        cosine, sine = (patches_BGPM.mT @ self.waves).chunk(2, dim=-1)
+        return mel_BTM, (cosine.square() + sine.square()).mean(2).sqrt()
+
+
+def write_web(model: Model, folder: str | Path, labels: Sequence[str] = (), vectors: np.ndarray | None = None) -> None:
+    """Write the demo's folder, whole or not at all; one that is there is replaced.
+
+    Args:
+        model: a classifier, whose tags are shown, or an encoder.
+        folder: where to; nothing else may be in it.
+        labels: of an encoder's neighbours.
+        vectors: the encoder's vector of each, shape (n, D').
+
+    Raises:
+        AaspError: an encoder without neighbours, a folder that holds something else, or what `onnx_model` raises.
+    """
+    folder = Path(folder)
+    check_folder(folder)
+    classifies = isinstance(model, AudioClassifier)
+    if not classifies and not len(labels):
+        raise AaspError("an encoder has no tags of its own; add --neighbours FOLDER, a folder of sounds for each label")
+    encoder = Graph(model, "whole").encoder
+    front = encoder.config.frontend
+    picture = Picture(encoder).eval()
+    points = np.zeros((0, 0)) if vectors is None else vectors.astype(np.float64)
+    about: dict[str, Any] = {
+        "kind": "classifier" if classifies else "encoder",
+        "rate": front.rate,
+        "window": window_samples(encoder.config),
+        "shortest": front.window,
+        "bins": front.bins,
+        "rates": picture.rates,
+        "classes": list(model.config.classes) if isinstance(model, AudioClassifier) else [],
+        "centre": points.mean(0).tolist() if len(points) else [],
+        "neighbours": [{"label": label, "vector": row.tolist()} for label, row in zip(labels, points, strict=True)],
+    }
+    example = (torch.zeros(2, window_samples(encoder.config)),)
+    with torch.no_grad():
+        program = torch.export.export(picture, example, dynamic_shapes=({0: torch.export.Dim("clips")},), strict=False)
+    drawn = to_onnx(program, ["wave"], ["spectrogram", "modulations"])
+    whole = onnx_model(model, "whole")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    beside, aside = (folder.with_name(f".{folder.name}.{os.getpid()}.{end}") for end in ("tmp", "old"))
+    try:
+        beside.mkdir()
+        write(whole, beside / "model.onnx")
+        write(drawn, beside / "picture.onnx")
+        (beside / "demo.json").write_text(json.dumps(about, ensure_ascii=False), encoding="utf-8")
+        for name in FILES:
+            sync(beside / name)
+        if folder.exists():
+            folder.rename(aside)
+        beside.rename(folder)
+        sync(folder.parent)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+        if aside.exists():
+            shutil.rmtree(aside) if folder.exists() else aside.rename(folder)
+
+
+def check_folder(folder: Path) -> None:
+    """See that a folder may be replaced.
+
+    Raises:
+        AaspError: it is a file, or holds something else than the demo's files.
+    """
+    if folder.exists() and (not folder.is_dir() or {file.name for file in folder.iterdir()} - set(FILES)):
+        raise AaspError(f"{folder}: holds something else than the demo's files; choose another place, as web/model")

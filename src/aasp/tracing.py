@@ -1,0 +1,30 @@
+"""What code may ask while PyTorch traces it into a graph: `torch.export`, `torch.onnx.export`, `torch.compile`.
+
+A graph holds what was done with tensors. Whatever Python saw in their values, or of a size that is to stay open, would
+be fixed in it.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def is_traced() -> bool:
+    """Whether a graph is being made, to be run elsewhere or compiled."""
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()
+
+
+def is_exported() -> bool:
+    """Whether that graph is for another runtime, which may know fewer operators, or be differentiated later."""
+    return torch.compiler.is_exporting() or torch.jit.is_tracing()
+
+
+def can_be_read(values: Tensor) -> bool:
+    """Whether Python may look at values: not while they are traced into a graph, nor where there are none."""
+    return not (values.is_meta or is_traced())
+
+
+def is_known(size: int) -> bool:
+    """Whether Python may compare a size: not if it stays open in the graph, which a comparison would fix."""
+    return not isinstance(size, torch.SymInt)

@@ -1,0 +1,102 @@
+"""`aasp export`: one file, checked, or one line that says why not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from aasp.cli.main import main
+from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
+from aasp.model.encoder import EncoderConfig
+from aasp.stems.conv import ConvConfig
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    torch.manual_seed(0)
+    size = EncoderConfig(width=64, depth=1, heads=2)
+    encoder = AudioEncoder(AudioEncoderConfig(stem=ConvConfig(), encoder=size, window_seconds=0.64))
+    folder = tmp_path_factory.mktemp("model") / "model"
+    encoder.save(folder)
+    return str(folder)
+
+
+def sound(path: Path, seconds: float = 1.0) -> str:
+    random = np.random.default_rng(0)
+    soundfile.write(path, 0.1 * random.normal(size=round(16_000 * seconds)), 16_000)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--out", "model.pt"], "no such format: model.pt; end it in .onnx, as --to onnx writes"),
+        (["--out", "model.onnx", "--to", "openvino"], "end it in .xml, as --to openvino writes"),
+        (["--out", "model.xml", "--to", "openvino", "--int8", "a.wav"], "--int8 with --to openvino"),
+        (["--out", "."], "no such format"),
+        (["--out", "model.onnx", "--opset", "3"], "no such opset here: 3; give one of 18 to 23"),
+        (["--out", "model.onnx", "--int8", "empty"], "no audio to calibrate with: empty"),
+        (["--out", "old.onnx"], "output exists: old.onnx; choose another name or add --overwrite"),
+        (["--out", "file/model.onnx"], "output lies below a file"),
+    ],
+)
+def test_a_mistake_is_one_line_and_nothing_is_written(
+    words: list[str], told: str, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "old.onnx").write_bytes(b"old")
+    (tmp_path / "file").write_bytes(b"")
+    before = sorted(tmp_path.rglob("*"))
+    assert main(["export", model, *words]) == 2
+    error = capsys.readouterr().err
+    assert told in error and error.count("\n") == 1
+    assert sorted(tmp_path.rglob("*")) == before and (tmp_path / "old.onnx").read_bytes() == b"old"
+
+
+def test_a_model_that_is_not_there_is_told(tmp_path: Path, capsys) -> None:
+    assert main(["export", str(tmp_path / "gone"), "--out", str(tmp_path / "a.onnx")]) == 2
+    assert "gone" in capsys.readouterr().err
+
+
+def test_an_export_given_as_a_model_is_told(tmp_path: Path, capsys) -> None:
+    (tmp_path / "a.onnx").write_bytes(b"")
+    assert main(["embed", str(tmp_path / "a.onnx"), sound(tmp_path / "a.wav"), "--out", str(tmp_path / "a.npz")]) == 2
+    assert "an exported model, not a folder; add --engine onnx" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_embed_by_the_exported_model_gives_the_same(model: str, tmp_path: Path, capsys) -> None:
+    files = [sound(tmp_path / "a.wav"), sound(tmp_path / "b.wav", 2.3)]
+    exported = str(tmp_path / "model.onnx")
+    assert main(["export", model, "--to", "onnx", "--out", exported]) == 0
+    assert "of PyTorch on noise, a tone and silence" in capsys.readouterr().out
+    assert main(["embed", model, *files, "--frames", "--out", str(tmp_path / "torch.npz")]) == 0
+    assert main(["embed", exported, *files, "--frames", "--engine", "onnx", "--out", str(tmp_path / "onnx.npz")]) == 0
+    ours, theirs = (np.load(tmp_path / f"{name}.npz") for name in ("onnx", "torch"))
+    assert set(ours) == set(theirs)
+    for name in ("embedding", "frames", "seconds"):
+        np.testing.assert_allclose(ours[name], theirs[name], rtol=0, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_eight_bits_from_a_folder_of_sounds(model: str, tmp_path: Path, capsys) -> None:
+    for number in range(4):
+        sound(tmp_path / f"{number}.wav")
+    out = tmp_path / "small" / "model.onnx"
+    assert main(["export", model, "--window", "--int8", str(tmp_path), "--out", str(out)]) == 0
+    assert "8-bit integers scaled by 4 sounds" in capsys.readouterr().out
+    assert list(out.parent.iterdir()) == [out]
+
+
+@pytest.mark.slow
+def test_openvino_is_two_files(model: str, tmp_path: Path, capsys) -> None:
+    pytest.importorskip("openvino")
+    out = tmp_path / "model.xml"
+    assert main(["export", model, "--to", "openvino", "--window", "--out", str(out)]) == 0
+    assert "of PyTorch" in capsys.readouterr().out
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["model.bin", "model.xml"]

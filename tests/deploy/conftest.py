@@ -1,0 +1,76 @@
+"""A small model with trained weights, and what is exported of it once for all tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from aasp.config import with_fields
+from aasp.model.audio_classifier import AudioClassifier, AudioClassifierConfig
+from aasp.model.audio_encoder import AudioEncoder
+from aasp.pretrain import recipes
+from aasp.pretrain.objective import PretrainObjective
+from aasp.training import optim
+
+RATE, STEPS = 16_000, 12
+
+
+def signals(samples: int) -> dict[str, Tensor]:
+    """What is hard for fp32: tones leave most bands at the noise of rounding, silence leaves all at the floor."""
+    time = torch.arange(samples, dtype=torch.float64) / RATE
+    wave = lambda phase: torch.sin(2 * torch.pi * phase).float()
+    random = torch.Generator().manual_seed(samples)
+    return {
+        "noise": 0.1 * torch.randn(samples, generator=random),
+        "silence": torch.zeros(samples),
+        "tone": wave(440 * time),
+        "high tone": wave(7_990 * time),
+        "chirp": wave(50 * time + 1_300 * time**2),
+        "quiet noise": 1e-5 * torch.randn(samples, generator=random),
+        "offset": 0.3 + 0.01 * torch.randn(samples, generator=random),
+    }
+
+
+@pytest.fixture(scope="session")
+def trained() -> AudioEncoder:
+    """`aasp_tiny` made smaller, after a few steps on noise, tones and silence."""
+    small = {"data.batch": 7, "model.encoder.depth": 2, "model.encoder.width": 48, "predictor.width": 48}
+    recipe = with_fields(recipes.get("aasp_tiny"), small | {"predictor.heads": 3, "steps": STEPS})
+    torch.manual_seed(0)
+    objective = PretrainObjective(recipe).train()
+    optimizer = optim.adamw(objective)
+    samples = recipe.model.frontend.samples(recipe.model.window_patches * 16)
+    batch = {"wave": torch.stack(list(signals(samples).values())), "length": torch.full((7,), samples)}
+    before = objective.teacher.model.encoder.class_token.clone()
+    for _ in range(STEPS):
+        optim.set_step(optimizer, 1e-3, 0.05)
+        objective(batch)["loss"].backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        objective.update_teacher(0.9)
+    model: AudioEncoder = objective.teacher.model.eval()
+    assert not torch.equal(model.encoder.class_token, before)
+    return model
+
+
+@pytest.fixture(scope="session")
+def classifier(trained: AudioEncoder) -> AudioClassifier:
+    torch.manual_seed(1)
+    model = AudioClassifier(AudioClassifierConfig(("dog", "rain", "siren"), layers="weighted", encoder=trained.config))
+    model.encoder.load_state_dict(trained.state_dict())
+    with torch.no_grad():
+        model.head.weight.normal_(std=0.3)
+    return model.eval()
+
+
+@pytest.fixture(scope="session")
+def whole(trained: AudioEncoder, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of the whole encoder."""
+    from aasp.deploy.onnx import onnx_model, write
+
+    path = tmp_path_factory.mktemp("onnx") / "whole.onnx"
+    write(onnx_model(trained), path)
+    return path

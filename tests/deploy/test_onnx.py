@@ -1,0 +1,191 @@
+"""Exported models against PyTorch: trained weights, signals that are hard for fp32, any number of clips and length."""
+
+from __future__ import annotations
+
+import errno
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from aasp.config import from_dict, to_dict
+from aasp.deploy.graph import Extent, Graph, window_samples
+from aasp.deploy.int8 import int8
+from aasp.deploy.onnx import difference, onnx_model, session, write
+from aasp.deploy.runtime import opened
+from aasp.errors import AaspError
+from aasp.model.audio_classifier import AudioClassifier
+from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
+from aasp.model.encoder import EncoderConfig
+from aasp.stems.conv import ConvConfig
+from conftest import signals
+
+TOLERANCE = 1e-5
+LENGTHS = (400, 559, 3_000, 8_000, 15_600, 15_601, 24_000, 33_333, 48_000, 77_777)
+OUTPUTS = ("clip", "timestamps", "seconds", "valid", "cls")
+
+
+def compare(model: AudioEncoder, found: list[np.ndarray], *given: torch.Tensor) -> None:
+    with torch.inference_mode():
+        expected = model(*given)
+    for name, array in zip(OUTPUTS, found, strict=True):
+        own = getattr(expected, name).numpy()
+        assert array.shape == own.shape and array.dtype == own.dtype, name
+        np.testing.assert_allclose(array.astype(float), own.astype(float), rtol=0, atol=TOLERANCE, err_msg=name)
+
+
+@pytest.mark.slow
+def test_the_whole_model_says_what_pytorch_says(trained: AudioEncoder, whole: Path) -> None:
+    running = session(whole, threads=1)
+    for samples in LENGTHS:
+        wave = torch.stack(list(signals(samples).values()))
+        lengths = torch.linspace(samples, 400, 7).long()
+        for clips in (7, 1):
+            given = wave[:clips], lengths[:clips]
+            found = running.run(list(OUTPUTS), {"wave": given[0].numpy(), "lengths": given[1].numpy()})
+            compare(trained, found, *given)
+
+
+@pytest.mark.slow
+def test_what_is_too_short_has_no_embedding(whole: Path) -> None:
+    wave, lengths = 0.1 * np.ones((2, 3_000), np.float32), np.array([3_000, 399])
+    clip, timestamps = session(whole).run(["clip", "timestamps"], {"wave": wave, "lengths": lengths})
+    assert np.isfinite(clip[0]).all() and np.isnan(clip[1]).all() and not timestamps[1].any()
+
+
+@pytest.mark.slow
+def test_a_window_says_what_pytorch_says(trained: AudioEncoder) -> None:
+    running = session(onnx_model(trained, "window"), threads=1)
+    wave = torch.stack(list(signals(window_samples(trained.config)).values()))
+    for clips in (7, 1):
+        compare(trained, running.run(list(OUTPUTS), {"wave": wave[:clips].numpy()}), wave[:clips])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("extent", ["whole", "window"])
+def test_a_classifier_gives_probabilities(extent: Extent, classifier: AudioClassifier) -> None:
+    proto = onnx_model(classifier, extent)
+    running = session(proto, threads=1)
+    wave = torch.stack(list(signals(window_samples(classifier.config.encoder)).values()))
+    lengths = [torch.linspace(wave.shape[1], 400, 7).long()] * (extent == "whole")
+    with torch.inference_mode():
+        expected = classifier.probabilities(classifier(wave, *lengths))
+    given = dict(zip(("wave", "lengths"), (x.numpy() for x in (wave, *lengths)), strict=False))
+    (found,) = running.run(["probabilities"], given)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE)
+    metadata = {entry.key: entry.value for entry in proto.metadata_props}
+    assert json.loads(metadata["config"])["classes"] == ["dog", "rain", "siren"]
+
+
+@pytest.fixture(scope="module")
+def plain() -> AudioEncoder:
+    """As small as it goes."""
+    torch.manual_seed(0)
+    size = EncoderConfig(width=16, depth=1, heads=2)
+    return AudioEncoder(AudioEncoderConfig(stem=ConvConfig(), encoder=size, window_seconds=0.64)).eval()
+
+
+@pytest.fixture(scope="module")
+def small(plain: AudioEncoder):
+    return onnx_model(plain, "window", opset=20)
+
+
+def test_the_file_says_what_it_is(plain: AudioEncoder, small, tmp_path: Path) -> None:
+    write(small, tmp_path / "small.onnx")
+    running, metadata = opened(tmp_path / "small.onnx")
+    told = {key: metadata[key] for key in ("kind", "extent", "opset", "precision")}
+    assert told == {"kind": "encoder", "extent": "window", "opset": "20", "precision": "fp32"}
+    assert small.opset_import[0].version == 20
+    assert from_dict(AudioEncoderConfig, json.loads(metadata["config"]), "config") == plain.config
+    assert to_dict(plain.config) == json.loads(metadata["config"])
+    assert [one.shape for one in running.get_inputs()] == [["clips", window_samples(plain.config)]]
+    assert running.get_outputs()[0].shape == ["clips", 16]
+    assert not {"DFT", "STFT", "Loop", "Scan", "If"} & {node.op_type for node in small.graph.node}
+
+
+def test_the_check_sees_another_model(plain: AudioEncoder, small) -> None:
+    running = session(small)
+    assert difference(plain, "window", running) <= TOLERANCE
+    torch.manual_seed(1)
+    assert difference(AudioEncoder(plain.config).eval(), "window", running) > 1e-2
+
+
+def test_a_full_disk_leaves_what_was_there(small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "small.onnx"
+    path.write_bytes(b"old")
+
+    def full(self: Path, data: bytes) -> int:
+        with self.open("wb") as file:
+            file.write(data[:10])
+        raise OSError(errno.ENOSPC, "No space left on device", str(self))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left") as raised:
+        write(small, path)
+    assert raised.value.filename == str(path)
+    assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_what_is_too_large_for_a_file_is_refused(small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aasp.deploy.onnx.LARGEST", 1_000)
+    with pytest.raises(AaspError, match=r"more than one ONNX file holds"):
+        write(small, tmp_path / "large.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_missing_package_and_opset_are_told(plain: AudioEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(AaspError, match="no such opset here: 3; give one of 18 to 23"):
+        onnx_model(plain, opset=3)
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(AaspError, match=r"package missing: onnx; `pip install 'aasp-audio\[onnx\]'`"):
+        onnx_model(plain)
+
+
+def test_graphs_name_what_goes_in_and_comes_out(plain: AudioEncoder) -> None:
+    graph = Graph(plain, "whole")
+    assert [port.name for port in graph.inputs] == ["wave", "lengths"]
+    assert [port.name for port in graph.outputs] == list(OUTPUTS)
+    with torch.inference_mode():
+        assert [tuple(x.shape) for x in graph(*graph.example())][:2] == [(2, 16), (2, 8, 128)]
+
+
+def written(folder: Path, seconds: float = 1.0, count: int = 7) -> list[str]:
+    names = []
+    for name, wave in list(signals(round(seconds * 16_000)).items())[:count]:
+        soundfile.write(folder / f"{name}.wav", 0.5 * wave.numpy(), 16_000)
+        names.append(str(folder / f"{name}.wav"))
+    return names
+
+
+@pytest.mark.slow
+def test_eight_bits_are_near_the_model(trained: AudioEncoder, whole: Path, tmp_path: Path) -> None:
+    import onnx
+
+    proto = onnx.load(whole)
+    made = int8(proto, trained.config, written(tmp_path))
+    metadata = {entry.key: entry.value for entry in made.metadata_props}
+    assert metadata["precision"] == "int8" and metadata["kind"] == "encoder"
+    assert {e.key: e.value for e in proto.metadata_props}["precision"] == "fp32", "what was given is as it was"
+    weights = [one for one in made.graph.initializer if one.data_type == onnx.TensorProto.INT8 and len(one.dims) == 2]
+    assert len(weights) >= 4 * trained.config.encoder.depth - 2
+    wave = torch.stack(list(signals(15_600).values()))[:3]
+    given = {"wave": wave.numpy(), "lengths": np.full(3, 15_600)}
+    (found,) = session(made, threads=1).run(["clip"], given)
+    with torch.inference_mode():
+        expected = trained(wave).clip
+    cosine = torch.nn.functional.cosine_similarity(torch.from_numpy(found), expected)
+    assert cosine.min() > 0.99, cosine
+
+
+def test_a_calibration_needs_sounds_that_can_be_read(plain: AudioEncoder, small, tmp_path: Path) -> None:
+    with pytest.raises(AaspError, match="no sounds to calibrate with"):
+        int8(small, plain.config, [])
+    soundfile.write(tmp_path / "click.wav", np.zeros(100, np.float32), 16_000)
+    with pytest.raises(AaspError, match=r"click.wav: too short: 6.25 ms"):
+        int8(small, plain.config, [str(tmp_path / "click.wav")])
+    with pytest.raises(AaspError, match=r"gone.wav"):
+        int8(small, plain.config, [str(tmp_path / "gone.wav")])
