@@ -161,8 +161,6 @@ def test_the_command_says_r2_and_mae_and_keeps_predictions(
     assert error == pytest.approx(next(iter(document["scores"].values()))["MAE"]["estimate"])
     assert main(["linear", str(pitches / "model"), *asked, "--protocol", "knn"]) == 2
     assert "--protocol knn with --task regression: numbers are read by ridge" in capsys.readouterr().err
-    assert main(["linear", str(pitches / "model"), *asked[:-2], "--protocol", "ridge"]) == 2
-    assert "ridge reads numbers: add --task regression" in capsys.readouterr().err
 
 
 def test_a_classifier_of_numbers_tells_them_in_their_unit(tmp_path: Path) -> None:
