@@ -10,13 +10,14 @@ STATE := $(shell cat pyproject.toml constraints.txt | cksum | tr -s ' \t' '-')
 BIN   := $(VENV)/bin
 TORCH := $(shell sed -n 's/^torch==/&/p' constraints.txt)
 
-.PHONY: help setup demo test test-slow test-arithmetic bench lint types clean
+.PHONY: help setup demo test test-slow test-arithmetic web bench lint types clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make demo       build sounds, pre-train a tiny model, probe it, write $(DEMO)/report.html (12 minutes at most)'
 	@echo 'make test       the fast tests          make test-slow  the others, up to some minutes'
 	@echo 'make test-arithmetic  the fast tests of numbers as another processor rounds: $(ARITHMETIC)'
+	@echo 'make web        what the browser demo needs, by npm: see docs/deploy.md'
 	@echo 'make bench      all benchmarks, about half an hour, and their table in docs/performance.md'
 	@echo 'make lint       ruff                    make types      mypy'
 	@echo 'make setup      only the environment in $(VENV); PYTHON=… chooses the interpreter (3.11 or later)'
@@ -42,8 +43,15 @@ NUMBERS    := $(addprefix tests/,aliasing evaluate features model planning pretr
 test-arithmetic: setup
 	OMP_NUM_THREADS=1 $(ARITHMETIC) $(BIN)/python -m pytest -n $(WORKERS) -m 'not slow' $(NUMBERS)
 
+# ONNX Runtime as WebAssembly, as web/package-lock.json names it: 150 MB, so not kept in the repository.
+web: web/node_modules
+
+web/node_modules: web/package-lock.json
+	cd web && npm ci --ignore-scripts
+	@touch $@
+
 # Each in a process of its own, nothing beside it. linear, finetune: only where AASP_DATA names the labelled sets.
-BENCHMARKS := sblu stem_share step embed frontend decoding pipeline scaling startup $(if $(AASP_DATA),linear finetune)
+BENCHMARKS := sblu stem_share step embed frontend decoding pipeline scaling startup $(if $(AASP_DATA),deploy linear finetune)
 
 bench: setup
 	@for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py || exit 1; done

@@ -1,5 +1,6 @@
 // The page: a dropped, chosen or recorded sound, its picture, and what the model says of it.
 import { load } from "./model.js";
+import { channelsOf } from "./wav.js";
 
 const byId = (id) => document.getElementById(id);
 const state = byId("state");
@@ -13,14 +14,16 @@ const trying = (task) => async (...given) => {
 
 /** A file's samples, mono, at the model's rate. */
 async function decoded(file) {
-  const context = new OfflineAudioContext(1, 1, model.about.rate);
+  const bytes = await file.arrayBuffer();
+  const channels = channelsOf(bytes, model.about.rate) ?? (await decodedByBrowser(bytes, file.name));
+  return channels[0].map((_, i) => channels.reduce((sum, samples) => sum + samples[i], 0) / channels.length);
+}
+
+async function decodedByBrowser(bytes, name) {
   let buffer;
-  try { buffer = await context.decodeAudioData(await file.arrayBuffer()); }
-  catch { throw new Error(`${file.name}: no sound that this browser can read; try WAV, MP3 or FLAC`); }
-  const wave = new Float32Array(buffer.length);
-  for (let channel = 0; channel < buffer.numberOfChannels; channel++)
-    buffer.getChannelData(channel).forEach((x, i) => { wave[i] += x / buffer.numberOfChannels; });
-  return wave;
+  try { buffer = await new OfflineAudioContext(1, 1, model.about.rate).decodeAudioData(bytes); }
+  catch { throw new Error(`${name}: no sound that this browser can read; try WAV, MP3 or FLAC`); }
+  return Array.from({ length: buffer.numberOfChannels }, (_, channel) => buffer.getChannelData(channel));
 }
 
 const heard = trying(async (file) => {

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from hard_signals import signals
 
 from aasp.config import from_dict, to_dict
 from aasp.deploy.graph import Extent, Graph, window_samples
@@ -22,7 +23,6 @@ from aasp.model.audio_classifier import AudioClassifier
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
 from aasp.model.encoder import EncoderConfig
 from aasp.stems.conv import ConvConfig
-from conftest import signals
 
 TOLERANCE = 1e-5
 LENGTHS = (400, 559, 3_000, 8_000, 15_600, 15_601, 24_000, 33_333, 48_000, 77_777)

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from hard_signals import signals
 
 from aasp.deploy.runtime import onnx_encoder
 from aasp.errors import AaspError
 from aasp.evaluate.features import embedded
 from aasp.model.audio_encoder import AudioEncoder
-from conftest import signals
 
 
 @pytest.mark.slow

@@ -202,10 +202,10 @@ def test_a_compiler_sees_one_graph_of_a_window_with_gradients(stem: str) -> None
     for run in (compiled, lambda x: model.encode(x)[-1][0]):
         model.zero_grad()
         tokens = run(mel)
-        (tokens * torch.linspace(-1, 1, tokens.shape[-1])).sum().backward()  # not the squares: a norm fixes their sum
+        (tokens * torch.linspace(-1, 1, tokens.numel()).view_as(tokens)).sum().backward()
         gradients.append((tokens.detach(), model.encoder.class_token.grad.clone()))  # type: ignore[union-attr]
     for found, expected in zip(*gradients, strict=True):
-        torch.testing.assert_close(found, expected, rtol=1e-5, atol=2e-6)
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=5e-6)
 
 
 @pytest.mark.slow

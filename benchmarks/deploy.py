@@ -1,0 +1,120 @@
+"""Exported models: ONNX Runtime in fp32 and in 8-bit integers, against PyTorch and AST, in speed and in accuracy.
+
+usage: python benchmarks/deploy.py [MODEL] [--data DATA] [--rounds N] [--threads N]
+
+Speed is of aasp_base with random weights, which change no time, on clips of 10 s. Accuracy is of MODEL, a trained one:
+its ESC-10 embeddings by each engine under one probe (logistic regression, five folds); left out, those rows are.
+Calibrated on clips of the pool.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import aasp
+from aasp.datasets.benchmarks.index import open_index
+from aasp.datasets.index import read_index
+from aasp.deploy.int8 import int8
+from aasp.deploy.onnx import difference, onnx_model, session
+from aasp.deploy.runtime import OnnxEncoder
+from aasp.evaluate.features import embedded
+from aasp.evaluate.linear import linear_probe
+from aasp.evaluate.probe import ProbeResult, scores
+from aasp.evaluate.task import Task
+from aasp.model.audio_encoder import AudioEncoder
+from aasp.pretrain import recipes
+from embed import CLIPS, SECONDS, ast
+from harness import Row, Spread, alternately, data_folder, options, ratio, report
+from sounds import clips
+
+CALIBRATED_WITH = 64
+
+
+def main() -> None:
+    parser = options(__doc__, rounds=3)
+    parser.add_argument("model", nargs="?", type=Path, help="a trained model, for accuracy")
+    parser.add_argument("--data", type=Path, help="folder of the sets; AASP_DATA when left out")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    data = data_folder(arguments.data)
+    pool = [str(path) for path in read_index(str(data / "pool" / "index.csv")).column("path").to_pylist()]
+    sounds = pool[:: -(-len(pool) // CALIBRATED_WITH)]
+    rows = speed(sounds, arguments.rounds, arguments.threads)
+    if arguments.model is not None:
+        rows += accuracy(arguments.model, data, sounds, arguments.threads)
+    report("deploy", rows, arguments.threads)
+
+
+def speed(sounds: list[str], rounds: int, threads: int) -> list[Row]:
+    torch.manual_seed(0)
+    model = AudioEncoder(recipes.get("aasp_base").model).eval()
+    proto = onnx_model(model)
+    small = int8(proto, model.config, sounds)
+    waves = torch.from_numpy(clips(CLIPS, SECONDS))
+    given = {"wave": waves.numpy(), "lengths": np.full(CLIPS, waves.shape[1])}
+    size = {name: one.ByteSize() / 1e6 for name, one in {"fp32": proto, "int8": small}.items()}
+
+    def run(made: Any) -> Callable[[], object]:
+        running = session(made, threads)
+        return lambda: running.run(["clip"], given)
+
+    plain = torch.inference_mode()(lambda: model(waves).clip)
+    ways = {"AST": ast(CLIPS), "PyTorch": plain, "ONNX fp32": run(proto), "ONNX int8": run(small)}
+    took = alternately(ways, rounds)
+    second = {name: statistics.median(times) / CLIPS for name, times in took.items()}
+
+    def row(theirs: str, ours: str, reach: str = "") -> Row:
+        detail = f"{second[theirs]:.3f} and {second[ours]:.3f} s a clip of {SECONDS:g} s"
+        kind = ours.removeprefix("ONNX ")
+        return Row(f"{theirs} over {ours}", ratio(took[theirs], took[ours]), reach, f"{detail}; {size[kind]:.0f} MB")
+
+    return [
+        row("AST", "ONNX fp32"),
+        row("AST", "ONNX int8", ">= 10"),
+        row("PyTorch", "ONNX fp32"),
+        row("PyTorch", "ONNX int8"),
+    ]
+
+
+def accuracy(folder: Path, data: Path, sounds: list[str], threads: int) -> list[Row]:
+    model = aasp.load(folder)
+    proto = onnx_model(model)
+    small = int8(proto, model.config, sounds)
+    index = str(data / "esc10" / "index.csv")
+    paths = [str(path) for path in read_index(index).column("path").to_pylist()]
+    task = Task.of(open_index(index, "label", "fold", "src_file"), choose="next_fold")
+    engines: dict[str, Any] = {"PyTorch": model}
+    for name, made in {"fp32": proto, "int8": small}.items():
+        engines[name] = OnnxEncoder(session(made, threads), model.config, name)
+    vectors = {name: _embedded(engine, paths) for name, engine in engines.items()}
+    probed: dict[str, ProbeResult] = {name: linear_probe({(0, "mean+std"): x}, task) for name, x in vectors.items()}
+    percent = {name: scores([one])["accuracy"].estimate * 100 for name, one in probed.items()}
+    unit = {name: x / np.linalg.norm(x, axis=1, keepdims=True) for name, x in vectors.items()}
+    differs = difference(model, "whole", session(proto, threads))
+    rows = []
+    for name, reach in (("fp32", "<= 0.1"), ("int8", "<= 1")):
+        lead = scores([probed["PyTorch"]], minus=[probed[name]])["accuracy"].percent("+")
+        cosine = (unit["PyTorch"] * unit[name]).sum(1)
+        told = f"{percent['PyTorch']:.1f} and {percent[name]:.1f} %, paired {lead}; cosine at least {cosine.min():.5f}"
+        lost = Spread.of([percent["PyTorch"] - percent[name]])
+        rows.append(Row(f"points of ESC-10 that ONNX {name} loses", lost, reach, told))
+    most = Spread.of([differs / 1e-5])
+    rows.append(Row("largest difference from PyTorch, ONNX fp32, × 1e-5", most, "<= 1", "noise, a tone, silence"))
+    return rows
+
+
+def _embedded(encoder: Any, paths: list[str]) -> np.ndarray:
+    found: dict[int, np.ndarray] = {}
+    for rows, said in embedded(encoder, paths, pooling="mean+std"):
+        found |= zip(rows, said.clip.numpy(), strict=True)
+    return np.stack([found[row] for row in range(len(paths))])
+
+
+if __name__ == "__main__":
+    main()
