@@ -31,7 +31,8 @@ def test_every_block_runs(trained: AudioEncoder, tmp_path: Path, monkeypatch: py
     monkeypatch.chdir(tmp_path)
     trained.save("runs/tiny/model")
     random = np.random.default_rng(0)
-    names = [
+    clips = ["dog.wav", "rain.flac", "recordings/a.wav", "recordings/b.wav"]
+    names = [*clips, "my_sounds/dog/a.wav", "my_sounds/rain/b.wav"]
         "dog.wav",
         "rain.flac",
         "recordings/a.wav",
