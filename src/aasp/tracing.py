@@ -20,6 +20,11 @@ def is_exported() -> bool:
     return torch.compiler.is_exporting() or torch.jit.is_tracing()
 
 
+def is_for_onnx() -> bool:
+    """Whether that runtime reads ONNX, which has fewer operators than PyTorch."""
+    return is_exported() and torch.onnx.is_in_onnx_export()
+
+
 def can_be_read(values: Tensor) -> bool:
     """Whether Python may look at values: not while they are traced into a graph, nor where there are none."""
     return not (values.is_meta or is_traced())

@@ -26,7 +26,7 @@ from aasp.model.positions import Places
 from aasp.model.windows import encode_halves, encode_windows
 from aasp.stems import STEMS, Stem, StemConfig
 from aasp.stems.aape import AaPEConfig
-from aasp.tracing import can_be_read, is_known, is_traced
+from aasp.tracing import can_be_read, is_exported, is_for_onnx, is_known, is_traced
 from aasp.weights import read_weights, write_directory
 
 
@@ -178,7 +178,7 @@ class AudioEncoder(nn.Module):
                 valid_BN = self.stem.valid_patches(frames_B, frames).to(mel_BTM.device)
         if is_known(columns) and columns <= self.config.window_patches:
             outputs = self.encode(mel_BTM, valid_BN, layers)
-        elif is_traced():
+        elif is_traced() and not self._is_fixed(mel_BTM, frames_B):
             outputs = encode_halves(self, mel_BTM, frames_B, layers)
         else:
             outputs, _ = encode_windows(self, mel_BTM, columns_B or [columns] * clips, layers=layers)
@@ -199,6 +199,11 @@ class AudioEncoder(nn.Module):
             layers=outputs[:-1],
         )
         return found.without(spare, subbands) if spare else found
+
+    def _is_fixed(self, mel_BTM: Tensor, frames_B: Tensor | None) -> bool:
+        """Whether an exported graph is of so many clips of one length: then it can be the plain path, to the bit."""
+        sizes = is_known(mel_BTM.shape[0]) and is_known(mel_BTM.shape[1]) and frames_B is None
+        return sizes and is_exported() and not is_for_onnx()
 
     def _whole(self, clips: Tensor) -> Tensor:
         """Lengths of clips (B, length, ...) that fill their batch, shape (B,)."""
