@@ -20,6 +20,11 @@ def is_exported() -> bool:
     return torch.compiler.is_exporting() or torch.jit.is_tracing()
 
 
+def is_for_onnx() -> bool:
+    """Whether that runtime reads ONNX, which has fewer operators than PyTorch."""
+    return is_exported() and torch.onnx.is_in_onnx_export()
+
+
 def can_be_read(values: Tensor) -> bool:
     """Whether Python may look at values: not while they are traced into a graph, nor where there are none."""
     return not (values.is_meta or is_traced())
@@ -28,3 +33,14 @@ def can_be_read(values: Tensor) -> bool:
 def is_known(size: int) -> bool:
     """Whether Python may compare a size: not if it stays open in the graph, which a comparison would fix."""
     return not isinstance(size, torch.SymInt)
+
+
+def is_fixed(clips: Tensor, lengths_B: Tensor | None) -> bool:
+    """Whether an exported graph is of so many clips (B, length, ...) of one length: it can be the plain path then."""
+    sizes = is_known(clips.shape[0]) and is_known(clips.shape[1]) and lengths_B is None
+    return sizes and is_exported() and not is_for_onnx()
+
+
+def filled(clips: Tensor) -> Tensor:
+    """Lengths of clips (B, length, ...) that fill their batch, shape (B,)."""
+    return torch.full((clips.shape[0],), clips.shape[1], device=clips.device)

@@ -22,6 +22,9 @@ NOT_OURS = ("pip install", "make web", "python -m http.server")
 """What would install, or run for ever."""
 
 
+SOUNDS = ("dog.wav", "rain.flac", *(f"recordings/{n}.wav" for n in "ab"), "my_sounds/dog/a.wav", "my_sounds/rain/b.wav")
+
+
 def blocks() -> list[tuple[str, str]]:
     return re.findall(r"^```(\w+)\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
 
@@ -31,16 +34,7 @@ def test_every_block_runs(trained: AudioEncoder, tmp_path: Path, monkeypatch: py
     monkeypatch.chdir(tmp_path)
     trained.save("runs/tiny/model")
     random = np.random.default_rng(0)
-    clips = ["dog.wav", "rain.flac", "recordings/a.wav", "recordings/b.wav"]
-    names = [*clips, "my_sounds/dog/a.wav", "my_sounds/rain/b.wav"]
-        "dog.wav",
-        "rain.flac",
-        "recordings/a.wav",
-        "recordings/b.wav",
-        "my_sounds/dog/a.wav",
-        "my_sounds/rain/b.wav",
-    ]
-    for name in names:
+    for name in SOUNDS:
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(name, 0.1 * random.normal(size=20_000), 16_000)
     ran = set()

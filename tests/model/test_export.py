@@ -78,7 +78,7 @@ def noise(clips: int, samples: int) -> Tensor:
 
 
 def same(program: torch.export.ExportedProgram, model: nn.Module, *given: Tensor) -> None:
-    """To fp32's rounding; measured differences are up to 1e-6."""
+    """To fp32's rounding; measured differences of fixed sizes are 0 without `strict`, and up to 1e-6 else."""
     with torch.no_grad():
         for found, expected in zip(program.module()(*given), model(*given), strict=True):
             torch.testing.assert_close(found, expected, rtol=0, atol=2e-6)
@@ -102,16 +102,8 @@ def test_a_fixed_length_is_exported(stem: str, strict: bool, samples: int) -> No
     program = torch.export.export(model, (noise(1, samples),), strict=strict)
     wave = noise(1, samples).flip(1)
     same(program, model, wave)
-
-
-@pytest.mark.parametrize("stem", STEMS)
-def test_from_the_log_mel_on_a_window_is_exported_to_the_bit(stem: str) -> None:
-    """Before it, an exported log-mel is a product of matrices, which rounds as it does."""
-    model = FromLogMel(build(stem).model)
-    mel, _ = model.model.frontend(noise(1, ONE))
-    program = torch.export.export(model, (mel,), strict=False)
-    with torch.no_grad():
-        assert all(torch.equal(found, own) for found, own in zip(program.module()(mel), model(mel), strict=True))
+    if not strict:
+        assert all(torch.equal(found, own) for found, own in zip(program.module()(wave), model(wave), strict=True))
 
 
 @pytest.mark.parametrize(("stem", "strict"), cases(slow=STRICT | AAPE - {("local", False)}))

@@ -73,12 +73,10 @@ class Graph(nn.Module):
         short = samples // 2 + self.encoder.config.frontend.window
         return torch.zeros(2, 2 * samples), torch.tensor([2 * samples, short])
 
-    def program(self) -> torch.export.ExportedProgram:
-        """The graph as PyTorch captures it."""
+    def shapes(self) -> tuple[dict[int, torch.export.Dim], ...]:
+        """Which axes of each input are open, as `torch.export` wants it."""
         axes = {name: torch.export.Dim(name) for port in self.inputs for name in port.axes if name}
-        shapes = tuple({i: axes[name] for i, name in enumerate(port.axes) if name} for port in self.inputs)
-        with torch.no_grad():
-            return torch.export.export(self, self.example(), dynamic_shapes=shapes, strict=False)
+        return tuple({i: axes[name] for i, name in enumerate(port.axes) if name} for port in self.inputs)
 
 
 def window_samples(config: AudioEncoderConfig) -> int:

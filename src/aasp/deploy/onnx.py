@@ -58,12 +58,8 @@ def onnx_model(model: Model, extent: Extent = "whole", opset: int = OPSET) -> An
     if opset not in OPSETS:
         raise AaspError(f"no such opset here: {opset}; give one of {OPSETS[0]} to {OPSETS[-1]}")
     graph = Graph(model, extent)
-    try:
-        program = graph.program()
-    except (RuntimeError, torch._dynamo.exc.TorchDynamoException) as error:
-        raise _unexportable(error) from error
-    names = [port.name for port in graph.inputs], [port.name for port in graph.outputs]
-    proto = to_onnx(program, *names, opset)
+    outputs = [port.name for port in graph.outputs]
+    proto = to_onnx(graph, graph.example(), graph.shapes(), [port.name for port in graph.inputs], outputs, opset)
     for values, ports in ((proto.graph.input, graph.inputs), (proto.graph.output, graph.outputs)):
         for value, port in zip(values, ports, strict=True):
             for size, axis in zip(value.type.tensor_type.shape.dim, port.axes, strict=True):
@@ -82,26 +78,36 @@ def onnx_model(model: Model, extent: Extent = "whole", opset: int = OPSET) -> An
 
 
 def to_onnx(
-    program: torch.export.ExportedProgram, inputs: Sequence[str], outputs: Sequence[str], opset: int = OPSET
+    module: torch.nn.Module,
+    example: tuple[torch.Tensor, ...],
+    shapes: Sequence[Mapping[int, torch.export.Dim]],
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    opset: int = OPSET,
 ) -> Any:
-    """A `ModelProto` of a graph that PyTorch captured, its inputs and outputs named.
+    """A `ModelProto` of a module.
+
+    Args:
+        module: takes tensors and returns tensors.
+        example: what it takes.
+        shapes: which axes of each are open.
+        inputs, outputs: names of what it takes and returns.
+        opset: version of the operators.
 
     Raises:
-        AaspError: an operation has no counterpart.
+        AaspError: it can't be captured, or an operation has no counterpart.
     """
-    with _quietly():
+    options: dict[str, Any] = dict(input_names=list(inputs), output_names=list(outputs), opset_version=opset)
+    options |= dict(dynamic_shapes=tuple(shapes), dynamo=True, verbose=False)
+    with _quietly(), torch.no_grad():
         try:
-            names: dict[str, Any] = dict(input_names=list(inputs), output_names=list(outputs))
-            made = torch.onnx.export(program, opset_version=opset, verbose=False, dynamo=True, **names)  # type: ignore[arg-type]
+            made = torch.onnx.export(module, example, **options)
         except torch.onnx.errors.OnnxExporterError as error:
-            raise _unexportable(error) from error
+            reason = str(error.__cause__ or error).strip().splitlines()[0]
+            told = f"can't be exported: {reason}; parts of one's own must be made of tensor operations"
+            raise AaspError(told) from error
     assert made is not None
     return made.model_proto
-
-
-def _unexportable(error: Exception) -> AaspError:
-    reason = str(error).strip().splitlines()[0]
-    return AaspError(f"can't be exported: {reason}; parts of one's own must be made of tensor operations")
 
 
 def describe(proto: Any, values: Mapping[str, str]) -> None:

@@ -89,10 +89,8 @@ def write_web(model: Model, folder: str | Path, labels: Sequence[str] = (), vect
         "centre": points.mean(0).tolist() if len(points) else [],
         "neighbours": [{"label": label, "vector": row.tolist()} for label, row in zip(labels, points, strict=True)],
     }
-    example = (torch.zeros(2, window_samples(encoder.config)),)
-    with torch.no_grad():
-        program = torch.export.export(picture, example, dynamic_shapes=({0: torch.export.Dim("clips")},), strict=False)
-    drawn = to_onnx(program, ["wave"], ["spectrogram", "modulations"])
+    window = Graph(model, "window")
+    drawn = to_onnx(picture, window.example(), window.shapes(), ["wave"], ["spectrogram", "modulations"])
     whole = onnx_model(model, "whole")
     folder.parent.mkdir(parents=True, exist_ok=True)
     beside, aside = (folder.with_name(f".{folder.name}.{os.getpid()}.{end}") for end in ("tmp", "old"))

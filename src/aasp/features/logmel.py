@@ -18,7 +18,7 @@ from aasp.casting import WithConstants
 from aasp.config import check_range
 from aasp.errors import AaspError
 from aasp.features.contract import FrontEnd, FrontEndConfig
-from aasp.tracing import is_exported, is_known, is_traced
+from aasp.tracing import is_for_onnx, is_known, is_traced
 
 # Mel bins by sampling rate: a bin of each is as wide, in mel, as one of the 128 at 16 kHz (21.8, 21.8, 21.9 and 22.5),
 # and their number a multiple of a patch's 16. The FFT grows with the rate, so that its bins stay 31.25 Hz apart.
@@ -203,8 +203,8 @@ class LogMel(FrontEnd, WithConstants):
         return {"window": torch.from_numpy(_hann(self.config)), "filterbank": mel_filterbank(self.config)}
 
     def transform(self, wave_BS: Tensor, frames: int) -> Tensor:
-        if is_exported():
-            return self._as_products(wave_BS, frames)
+        if is_for_onnx() or not is_known(frames):
+            return self._as_product(wave_BS, frames)
         windows_BTL = self._windows(wave_BS)
         if wave_BS.device.type != "cpu":
             return self._log_mel(windows_BTL)
@@ -227,10 +227,10 @@ class LogMel(FrontEnd, WithConstants):
         """Overlapping windows of the waveform, (B, T, L), not copied."""
         return self._padded(wave_BS).unfold(-1, self.config.window, self.config.hop)
 
-    def _as_products(self, wave_BS: Tensor, frames: int) -> Tensor:
-        """The log-mel for a graph that is to run elsewhere: a convolution, which needs no Fourier transform.
+    def _as_product(self, wave_BS: Tensor, frames: int) -> Tensor:
+        """The log-mel as one convolution, for graphs of any length and runtimes without a Fourier transform.
 
-        It is written as a product, since no runtime that we know convolves in float64.
+        It is written as a product, since ONNX Runtime doesn't convolve in float64.
         """
         c = self.config
         start_T1 = torch.arange(frames, device=wave_BS.device)[:, None] * c.hop

@@ -32,7 +32,7 @@ from aasp.model.timestamps import OverTime, over_time, shifts
 from aasp.model.windows import encode_halves, encode_windows
 from aasp.stems import STEMS, Stem, StemConfig
 from aasp.stems.aape import AaPEConfig
-from aasp.tracing import can_be_read, is_known, is_traced
+from aasp.tracing import can_be_read, filled, is_fixed, is_known, is_traced
 from aasp.weights import read_weights, write_directory
 
 
@@ -123,7 +123,7 @@ class AudioEncoder(nn.Module):
         wave_BS, lengths_B = as_batch(wave_BS, lengths_B)
         spare = 0
         if not is_known(wave_BS.shape[1]):  # a graph for any length: what is added is beyond every clip's end
-            lengths_B = self._whole(wave_BS) if lengths_B is None else lengths_B
+            lengths_B = filled(wave_BS) if lengths_B is None else lengths_B
             spare = 3 * self.config.window_patches // 2
             seconds = spare * self.stem.stride[0] / self.config.frontend.frame_rate
             wave_BS = functional.pad(wave_BS, (0, round(seconds * self.config.frontend.rate)))
@@ -150,7 +150,7 @@ class AudioEncoder(nn.Module):
         """
         spare = 0
         if isinstance(mel_BTM, Tensor) and not is_known(mel_BTM.shape[1]):
-            frames_B = self._whole(mel_BTM) if frames_B is None else frames_B
+            frames_B = filled(mel_BTM) if frames_B is None else frames_B
             spare = 3 * self.config.window_patches // 2
             mel_BTM = functional.pad(mel_BTM, (0, 0, 0, spare * self.stem.stride[0]))
         return self._embed(mel_BTM, frames_B, layers, pooling, spare)
@@ -179,7 +179,7 @@ class AudioEncoder(nn.Module):
                 valid_BN = self.stem.valid_patches(frames_B, frames).to(mel_BTM.device)
         if is_known(columns) and columns <= self.config.window_patches:
             outputs = self.encode(mel_BTM, valid_BN, every)
-        elif is_traced():
+        elif is_traced() and not is_fixed(mel_BTM, frames_B):
             outputs = encode_halves(self, mel_BTM, frames_B, every)
         else:
             outputs, _ = encode_windows(self, mel_BTM, columns_B or [columns] * clips, layers=every)
@@ -201,10 +201,6 @@ class AudioEncoder(nn.Module):
             layers=outputs[:-1] if layers else [],
         )
         return found.without(spare, subbands) if spare else found
-
-    def _whole(self, clips: Tensor) -> Tensor:
-        """Lengths of clips (B, length, ...) that fill their batch, shape (B,)."""
-        return torch.full((clips.shape[0],), clips.shape[1], device=clips.device)
 
     def over_time(self, wave_BS: Tensor, lengths_B: Tensor | None = None, *, hop: float | None = None) -> OverTime:
         """Vectors over time, at a finer hop than a patch where asked for.
