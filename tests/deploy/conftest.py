@@ -25,7 +25,7 @@ STEPS = 12
 @pytest.fixture(scope="session")
 def trained() -> AudioEncoder:
     """`aasp_tiny` made smaller, after a few steps on noise, tones and silence."""
-    small = {"data.batch": 7, "model.encoder.depth": 2, "model.encoder.width": 48, "predictor.width": 48}
+    small = {"data.batch": 7, "model.encoder.depth": 2, "model.encoder.width": 72, "predictor.width": 48}
     recipe = with_fields(recipes.get("aasp_tiny"), small | {"predictor.heads": 3, "steps": STEPS})
     torch.manual_seed(0)
     objective = PretrainObjective(recipe).train()

@@ -150,7 +150,7 @@ def test_graphs_name_what_goes_in_and_comes_out(plain: AudioEncoder) -> None:
     assert [port.name for port in graph.inputs] == ["wave", "lengths"]
     assert [port.name for port in graph.outputs] == list(OUTPUTS)
     with torch.inference_mode():
-        assert [tuple(x.shape) for x in graph(*graph.example())][:2] == [(2, 16), (2, 8, 128)]
+        assert [tuple(x.shape) for x in graph(*graph.example())][:2] == [(2, 16), (2, 9, 128)]
 
 
 def written(folder: Path, seconds: float = 1.0, count: int = 7) -> list[str]:

@@ -38,7 +38,7 @@ def test_files_are_embedded_by_it(trained: AudioEncoder, whole: Path, tmp_path: 
         soundfile.write(paths[-1], 0.5 * wave.numpy(), 16_000)
     tables = []
     for encoder in (onnx_encoder(whole), trained):
-        table = np.zeros((7, 48), np.float32)
+        table = np.zeros((7, 72), np.float32)
         for rows, found in embedded(encoder, paths, batch=3):  # type: ignore[arg-type]
             table[rows] = found.clip.numpy()
         tables.append(table)
@@ -54,6 +54,8 @@ def test_what_the_model_refuses_it_refuses(whole: Path) -> None:
         running(torch.full((1, 1_000), torch.nan))
     with pytest.raises(AaspError, match="holds the last layer only"):
         running(torch.zeros(1, 1_000), layers=True)
+    with pytest.raises(AaspError, match="1801 s are more than it encodes at once, 1800; cut them"):
+        running(torch.zeros(1, 1_801 * 16_000))
     with pytest.raises(AaspError, match="pooling 'max' is not one of"):
         running(torch.zeros(1, 1_000), pooling="max")
 

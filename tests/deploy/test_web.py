@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import subprocess
@@ -214,10 +215,28 @@ def test_modulations_are_those_of_the_patch(trained: AudioEncoder) -> None:
     torch.testing.assert_close(amplitude, torch.tensor([0, 0, 0.7, 0, 0, 0, 0, 0.0]), rtol=0, atol=1e-6)
 
 
+def test_a_full_disk_leaves_the_old_folder(
+    trained: AudioEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "demo.json").write_text("old")
+
+    def full(proto: object, path: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    for name in ("onnx_model", "to_onnx"):
+        monkeypatch.setattr(f"aasp.deploy.web.{name}", lambda *_: None)
+    monkeypatch.setattr("aasp.deploy.web.write", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_web(trained, folder, ["a"], np.zeros((1, 72)))
+    assert (folder / "demo.json").read_text() == "old" and list(tmp_path.iterdir()) == [folder]
+
+
 def test_an_encoder_needs_neighbours_and_a_folder_of_its_own(trained: AudioEncoder, tmp_path: Path) -> None:
     with pytest.raises(AaspError, match="an encoder has no tags of its own; add --neighbours FOLDER"):
         write_web(trained, tmp_path / "model")
     (tmp_path / "mine").write_text("kept")
     with pytest.raises(AaspError, match="holds something else than the demo's files"):
-        write_web(trained, tmp_path, ["a"], np.zeros((1, 48)))
+        write_web(trained, tmp_path, ["a"], np.zeros((1, 72)))
     assert [file.name for file in tmp_path.iterdir()] == ["mine"]

@@ -24,6 +24,10 @@ from aasp.model.pooling import Pooling
 from aasp.model.readout import Key, check_keys, read
 
 
+LONGEST = 1_800.0
+"""Seconds of a clip (ours): a file encodes all windows at once, half an hour of `aasp_base` in some 5 GiB."""
+
+
 class OnnxEncoder(nn.Module):
     """An encoder in an ONNX file; see `onnx_encoder`.
 
@@ -50,7 +54,7 @@ class OnnxEncoder(nn.Module):
         """As `AudioEncoder`, to 1e-5; the last layer is all there is.
 
         Raises:
-            AaspError: as `AudioEncoder` does; or other layers are asked for.
+            AaspError: as `AudioEncoder` does; or other layers are asked for, or a clip is longer than `LONGEST`.
         """
         depth = self.config.encoder.depth
         keys = [(depth, pooling)] if isinstance(pooling, str) else list(pooling or [])
@@ -66,6 +70,9 @@ class OnnxEncoder(nn.Module):
         if short:
             told = f"clip {short[0]} is shorter than one analysis window of {front.shortest_ms:g} ms"
             raise AaspError(f"{told}; leave it out or give a longer one")
+        if (seconds := wave_BS.shape[1] / front.rate) > LONGEST:
+            told = f"{seconds:.0f} s are more than it encodes at once, {LONGEST:.0f}"
+            raise AaspError(f"{self.name}: {told}; cut them, or take the model it was exported from")
         given = {"wave": wave_BS.float().numpy(), "lengths": lengths_B.numpy()}
         found = self.running.run(["clip", "timestamps", "seconds", "valid", "cls"], given)
         clip, timestamps, seconds, valid, cls = map(torch.from_numpy, found)
