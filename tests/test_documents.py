@@ -61,7 +61,11 @@ def test_enough_is_shown() -> None:
     assert {"pretrain", "embed", "linear", "stats", "scan", "info", "recipes"} <= shown
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.name)
+# The blocks of deploy.md, which build on one another in several languages, are run by tests/deploy/test_page.py.
+PYTHON = [page for page in PAGES if blocks(page, "python") and page.name != "deploy.md"]
+
+
+@pytest.mark.parametrize("page", PYTHON, ids=lambda page: page.name)
 def test_every_python_example_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
     from aasp.model.encoder import EncoderConfig

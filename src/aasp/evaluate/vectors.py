@@ -143,7 +143,7 @@ def _sections(encoder: AudioEncoder, sound: Sound, device: torch.device) -> Iter
             last = len(wave) < front.samples(patches * patch)  # the recording ends in this section
             following = None if last else pool.submit(read, section + 1)  # type: ignore[assignment]
             section += 1
-            mel_1TM = encoder.frontend(torch.from_numpy(wave)[None].to(device))[0]
+            mel_1TM = encoder.mel(torch.from_numpy(wave)[None].to(device))[0]
             yield mel_1TM, slice(before, None if last else patches - step)
 
 

@@ -138,7 +138,7 @@ class EncoderStream:
         before = ceil(self._spare / self._hop)
         first = max(0, self._frames - before)
         wave = self._wave[:, first * self._hop - self._dropped :]
-        mel, _ = self._encoder.frontend(wave)
+        mel, _ = self._encoder.mel(wave)
         mel = mel[:, self._frames - first : frames - first]
         self._mel = mel if self._mel is None else torch.cat([self._mel, mel], dim=1)
         self._frames = frames
