@@ -23,7 +23,6 @@ from aasp.model.embeddings import Embeddings
 from aasp.model.pooling import Pooling
 from aasp.model.readout import Key, check_keys, read
 
-
 LONGEST = 1_800.0
 """Seconds of a clip (ours): a file encodes all windows at once, half an hour of `aasp_base` in some 5 GiB."""
 
