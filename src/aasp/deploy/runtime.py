@@ -19,7 +19,6 @@ from aasp.features.waves import as_batch, check_samples
 from aasp.model.audio_encoder import AudioEncoderConfig, Embeddings
 from aasp.model.pooling import POOLINGS, Pooling, pool
 
-
 LONGEST = 1_800.0
 """Seconds of a clip (ours): a file encodes all windows at once, half an hour of `aasp_base` in some 5 GiB."""
 
@@ -59,8 +58,8 @@ class OnnxEncoder(nn.Module):
         if short:
             told = f"clip {short[0]} is shorter than one analysis window of {front.shortest_ms:g} ms"
             raise AaspError(f"{told}; leave it out or give a longer one")
-        if (seconds := wave_BS.shape[1] / front.rate) > LONGEST:
-            told = f"{seconds:.0f} s are more than it encodes at once, {LONGEST:.0f}"
+        if (length := wave_BS.shape[1] / front.rate) > LONGEST:
+            told = f"{length:.0f} s are more than it encodes at once, {LONGEST:.0f}"
             raise AaspError(f"{self.name}: {told}; cut them, or take the model it was exported from")
         given = {"wave": wave_BS.float().numpy(), "lengths": lengths_B.numpy()}
         found = self.running.run(["clip", "timestamps", "seconds", "valid", "cls"], given)
