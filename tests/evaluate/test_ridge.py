@@ -94,7 +94,7 @@ def test_a_quicker_head_decides_as_the_optimum_does(blobs: tuple) -> None:
     exact, quick = linear_probe({"x": blobs[0]}, task), linear_probe({"x": blobs[0]}, task, precise=False)
     assert [one.setting for one in exact.chosen] == [one.setting for one in quick.chosen]
     np.testing.assert_array_equal(quick.predicted, exact.predicted)
-    np.testing.assert_allclose(quick.probabilities, exact.probabilities, atol=0.01)
+    np.testing.assert_allclose(quick.probabilities, exact.probabilities, atol=0.03)
     assert (quick.probabilities != exact.probabilities).any()
 
 
