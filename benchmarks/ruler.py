@@ -112,7 +112,7 @@ def measure(arguments: argparse.Namespace) -> None:
     systems = list(dict.fromkeys([log_mel, *(system for pair in pairs for system in pair)]))
     with tempfile.TemporaryDirectory() as passing:
         kept = lambda system: Path(passing) if system.kind == "model" else arguments.cache
-        run_jobs(sets, systems, lambda s, one: kept(s) / one.labelled.name.replace("/", " "), arguments.jobs)
+        run_jobs(sets, systems, lambda s, one: kept(s) / one.labelled.name.replace("/", "-"), arguments.jobs)
     out: dict[str, Any] = {"full": arguments.full, "machine": machine(1), "sets": show_sets(sets)}
     out["models"] = {model.model: show_model(sets, model, untrained, log_mel) for model, untrained in pairs}
     used = sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
@@ -131,7 +131,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--cache", type=Path, default=default_folder() / "ruler")
     parser.add_argument("--full", action="store_true")
-    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     try:
         measure(parser.parse_args())
     except AaspError as error:

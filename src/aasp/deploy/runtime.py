@@ -69,8 +69,8 @@ class OnnxEncoder(nn.Module):
         if short:
             told = f"clip {short[0]} is shorter than one analysis window of {front.shortest_ms:g} ms"
             raise AaspError(f"{told}; leave it out or give a longer one")
-        if (seconds := wave_BS.shape[1] / front.rate) > LONGEST:
-            told = f"{seconds:.0f} s are more than it encodes at once, {LONGEST:.0f}"
+        if (length := wave_BS.shape[1] / front.rate) > LONGEST:
+            told = f"{length:.0f} s are more than it encodes at once, {LONGEST:.0f}"
             raise AaspError(f"{self.name}: {told}; cut them, or take the model it was exported from")
         given = {"wave": wave_BS.float().numpy(), "lengths": lengths_B.numpy()}
         found = self.running.run(["clip", "timestamps", "seconds", "valid", "cls"], given)
