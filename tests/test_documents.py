@@ -61,7 +61,18 @@ def test_enough_is_shown() -> None:
     assert {"pretrain", "embed", "linear", "stats", "scan", "info", "recipes"} <= shown
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.name)
+SLOW = {"deploy.md"}
+"""Pages whose examples export a model."""
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, id=page.name, marks=[pytest.mark.slow] * (page.name in SLOW))
+        for page in PAGES
+        if blocks(page, "python")
+    ],
+)
 def test_every_python_example_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
     from aasp.model.encoder import EncoderConfig
