@@ -133,7 +133,7 @@ class AudioEncoder(nn.Module):
         spare = 0
         if not is_known(wave_BS.shape[1]):  # a graph for any length: what is added is beyond every clip's end
             lengths_B = self._whole(wave_BS) if lengths_B is None else lengths_B
-            spare = 3 * self.config.window_patches // 2
+            spare = self._spare
             seconds = spare * self.stem.stride[0] / self.config.frontend.frame_rate
             wave_BS = functional.pad(wave_BS, (0, round(seconds * self.config.frontend.rate)))
         mel_BTM, frames_B = self.frontend(finest(wave_BS), lengths_B)
@@ -156,7 +156,7 @@ class AudioEncoder(nn.Module):
         spare = 0
         if isinstance(mel_BTM, Tensor) and not is_known(mel_BTM.shape[1]):
             frames_B = self._whole(mel_BTM) if frames_B is None else frames_B
-            spare = 3 * self.config.window_patches // 2
+            spare = self._spare
             mel_BTM = functional.pad(mel_BTM, (0, 0, 0, spare * self.stem.stride[0]))
         return self._embed(mel_BTM, frames_B, layers, pooling, spare)
 
@@ -199,6 +199,11 @@ class AudioEncoder(nn.Module):
             layers=outputs[:-1],
         )
         return found.without(spare, subbands) if spare else found
+
+    @property
+    def _spare(self) -> int:
+        """Time patches that a graph of any length adds to its clips: their number, and that of windows, is never one."""
+        return 3 * self.config.window_patches // 2
 
     def _is_fixed(self, mel_BTM: Tensor, frames_B: Tensor | None) -> bool:
         """Whether an exported graph is of so many clips of one length: then it can be the plain path, to the bit."""
