@@ -43,7 +43,6 @@ def test_every_block_runs(trained: AudioEncoder, tmp_path: Path, monkeypatch: py
             environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "src"), *filter(None, sys.path)])}
             done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, env=environment)
             assert done.returncode == 0, done.stderr
-            assert done.stdout.strip()
             ran.add(text)
             continue
         for line in (line.partition("  #")[0].strip() for line in text.splitlines()):

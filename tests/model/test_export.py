@@ -120,7 +120,8 @@ LENGTHS = (400, 559, 3_000, 9_000, 10_640, 10_641, 20_000, 33_333)
 """From one analysis window to many windows of the model."""
 
 
-@pytest.mark.parametrize("stem", [pytest.param(stem, marks=[pytest.mark.slow] * (stem != "conv")) for stem in STEMS])
+@pytest.mark.slow
+@pytest.mark.parametrize("stem", STEMS)
 def test_any_length_is_exported(stem: str) -> None:
     model = build(stem)
     program = torch.export.export(model, (noise(2, SEVERAL),), dynamic_shapes=(ANY,), strict=False)
@@ -185,7 +186,7 @@ def test_a_compiler_sees_one_graph() -> None:
         torch.testing.assert_close(found.clip, model(noise(1, ONE)).clip, rtol=0, atol=2e-6)
 
 
-@pytest.mark.parametrize("stem", ["conv", "local"])
+@pytest.mark.parametrize("stem", ["conv", pytest.param("local", marks=pytest.mark.slow)])
 def test_a_compiler_sees_one_graph_of_a_window_with_gradients(stem: str) -> None:
     model = build(stem).model
     mel, _ = model.frontend(noise(2, ONE))
