@@ -85,6 +85,19 @@ def test_the_schedule_is_eats_ten_epochs() -> None:
     assert own.set_bytes["wav"] == 1000 * 3600 * 32_000
 
 
+def test_muon_keeps_one_moment_of_the_matrices_of_blocks_and_codes_are_planned() -> None:
+    plain = recipes.get("aasp_tiny")
+    codes = with_fields(plain, {"codebook": "kmeans"})
+    muon = with_fields(codes, {"optimizer.matrices": "muon"})
+    without, adamw, ours = (pretraining_plan(one, Machines(1, 0.4), hours=10) for one in (plain, codes, muon))
+    encoder = 6 * (4 * 192**2 + 2 * 4 * 192**2)
+    predictor = 2 * (4 * 192**2 + 2 * 4 * 192**2)
+    saved = adamw.memory["weights and moments"] - ours.memory["weights and moments"]
+    assert saved == adamw.checkpoint_bytes - ours.checkpoint_bytes == 4 * (encoder + predictor)
+    more = adamw.parameters["trained"] - without.parameters["trained"]
+    assert more == 512 * (192 + 1), "an output of the predictor's head for each code"
+
+
 def test_memory_shrinks_with_a_gpus_share_of_clips() -> None:
     few, many = planned(gpus=48).memory, planned(gpus=8).memory
     assert few["weights and moments"] == many["weights and moments"]

@@ -14,6 +14,7 @@ from aasp.pretrain.codebook import Codebook, code_loss, patch_codes
 from aasp.pretrain.views import listen
 
 ALONE = lambda tensor: (tensor, 0)
+ALL = torch.ones(40)
 KMEANS = {"codebook": "kmeans", "codebook.count": 12}
 
 
@@ -35,16 +36,16 @@ def test_a_code_is_the_nearest_centre() -> None:
 def test_it_learns_by_moving_averages_and_unused_codes_begin_anew() -> None:
     torch.manual_seed(0)
     book = Codebook(6, 3, 0.5)
-    book.learn(clouds(40, 0), ALONE)
-    assert torch.isin(book.centres, clouds(40, 0)).all() or book.counts.min() > 0
+    book.learn(clouds(40, 0), ALL, ALONE)
     for seed in range(1, 12):
         x = clouds(40, seed)
         centres, counts, sums = (t.double().numpy() for t in (book.centres, book.counts, book.sums))
         state = torch.get_rng_state()
-        book.learn(x, ALONE)
+        weights = (torch.arange(40) % 5 > 0).float()  # every fifth vector is padding
+        book.learn(x, weights, ALONE)
         torch.set_rng_state(state)
-        drawn = x[torch.randint(40, (6,))].double().numpy()
-        x = x.double().numpy()
+        drawn = x[torch.multinomial(weights, 6, replacement=True)].double().numpy()
+        x = x[weights > 0].double().numpy()
         codes = np.linalg.norm(x[:, None] - centres, axis=-1).argmin(1)
         hits = np.bincount(codes, minlength=6)
         counts = 0.5 * counts + 0.5 * hits
@@ -71,11 +72,11 @@ def test_two_processes_keep_one_codebook_that_has_seen_both_halves() -> None:
     for rank in (0, 1):
         book = Codebook(5, 3, 0.9)
         book.load_state_dict(books[0].state_dict())
-        book.learn(halves[rank], lambda t, rank=rank: (sent[rank].append(t), (t, 0))[1])
+        book.learn(halves[rank], ALL[:20], lambda t, rank=rank: (sent[rank].append(t), (t, 0))[1])
     for rank in (0, 1):
         received = iter([torch.cat(both) for both in zip(*sent, strict=True)])
-        books[rank].learn(halves[rank], lambda _, received=received: (next(received), 0))
-    books[2].learn(whole, ALONE)
+        books[rank].learn(halves[rank], ALL[:20], lambda _, received=received: (next(received), 0))
+    books[2].learn(whole, ALL, ALONE)
     for name in ("centres", "sums", "counts"):
         torch.testing.assert_close(getattr(books[0], name), getattr(books[1], name), rtol=0, atol=0)
         torch.testing.assert_close(getattr(books[0], name), getattr(books[2], name))
@@ -113,11 +114,11 @@ def test_aasp_predicts_codes_beside_the_teachers_targets() -> None:
 
 def test_patches_beyond_a_clips_end_teach_nothing() -> None:
     method = build("aasp_tiny", **KMEANS)
-    seen: list[int] = []
-    method.codebook.learn = lambda vectors, gather: seen.append(len(vectors))  # type: ignore[method-assign]
+    seen: list[torch.Tensor] = []
+    method.codebook.learn = lambda vectors, weights, gather: seen.append(weights)  # type: ignore[method-assign]
     clips = listen(method.student, batch(20_000, 9_000))
     codes = patch_codes(method.codebook, method.student.stem, clips, ALONE, learn=True)
-    assert seen == [int(clips.valid.sum())] and codes.shape == clips.valid.shape
+    assert torch.equal(seen[0], clips.valid.flatten()) and codes.shape == clips.valid.shape
 
 
 def test_recipes_without_codes_are_what_they_were() -> None:

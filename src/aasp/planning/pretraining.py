@@ -136,7 +136,7 @@ def pretraining_plan(recipe: Recipe, machines: Machines, hours: float | None = N
         reduced_bytes=reduced,
         gathered_bytes=gathered,
         memory=_memory(own),
-        checkpoint_bytes=4 * (3 * trained + own.averaged),
+        checkpoint_bytes=4 * (trained + own.moments + own.averaged),
     )
 
 
@@ -159,7 +159,7 @@ def check(recipe: Recipe, gpus: int) -> None:
 def _memory(own: StepCost) -> dict[str, float]:
     """Bytes of one GPU under DDP: fp32 masters, gradients and their buckets, bf16 copies for the forward pass."""
     return {
-        "weights and moments": 12 * own.trained,
+        "weights and moments": 4 * (own.trained + own.moments),
         "gradients": 8 * own.trained,
         "teacher": 4 * own.averaged,
         "bf16 copies": 2 * (own.trained + own.averaged),

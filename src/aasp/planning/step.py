@@ -16,6 +16,7 @@ from aasp.planning.trace import Cost, on_meta, traced
 from aasp.pretrain.methods import Gather
 from aasp.pretrain.objective import build_objective
 from aasp.pretrain.recipe import Recipe
+from aasp.training.matrices import ADAMW
 
 REST = "the rest"
 """The part of what the objective does itself, in no module of its own: losses, masks."""
@@ -30,6 +31,7 @@ class StepCost:
         parts: by the module's path in the objective, in the order in which it holds them; what is used twice, such as
             a stem by its student's views, stands where it was called.
         trained: numbers that are trained.
+        moments: numbers that the optimizer keeps of them.
         averaged: numbers that are held beside them and not trained: a teacher's.
         peak: bytes of activations that are held at most at one time.
         gathered: bytes that are joined from all processes, all of them together.
@@ -38,6 +40,7 @@ class StepCost:
     clips: int
     parts: dict[str, Cost]
     trained: int
+    moments: int
     averaged: int
     peak: int
     gathered: int
@@ -62,16 +65,24 @@ def step_cost(recipe: Recipe, clips: int | None = None, gpus: int = 1) -> StepCo
     clips = recipe.data.batch if clips is None else clips
     samples = round(recipe.data.crop_seconds * recipe.model.frontend.rate)
     batch = {"wave": torch.empty(clips, samples, device="meta"), "length": torch.full((clips,), samples)}
-    return objective_cost(lambda gather: build_objective(recipe, gather), batch, gpus)
+    rule = recipe.optimizer.matrices
+    moments = lambda name, parameter: len(rule.moments if rule.takes(name, parameter) else ADAMW)
+    return objective_cost(lambda gather: build_objective(recipe, gather), batch, gpus, moments)
 
 
-def objective_cost(build: Callable[[Gather], nn.Module], batch: Mapping[str, Tensor], gpus: int = 1) -> StepCost:
+def objective_cost(
+    build: Callable[[Gather], nn.Module],
+    batch: Mapping[str, Tensor],
+    gpus: int = 1,
+    moments: Callable[[str, Tensor], int] = lambda name, parameter: len(ADAMW),
+) -> StepCost:
     """The cost of a step of any objective.
 
     Args:
         build: makes it, given `gather`.
         batch: what it takes, what belongs on the device on the meta device.
         gpus: processes, each with such a batch.
+        moments: how many the optimizer keeps of a parameter, by its name.
 
     Raises:
         AaspError: the step looks at values on the device.
@@ -89,7 +100,8 @@ def objective_cost(build: Callable[[Gather], nn.Module], batch: Mapping[str, Ten
     rest = costs.pop("")
     parts = {name: cost for name, cost in costs.items() if cost != Cost()} | {REST: rest}
     count = lambda wanted: sum(p.numel() for p in objective.parameters() if p.requires_grad == wanted)
-    return StepCost(len(batch["length"]), parts, count(True), count(False), trace.peak, sum(joined))
+    kept = sum(moments(name, p) * p.numel() for name, p in objective.named_parameters() if p.requires_grad)
+    return StepCost(len(batch["length"]), parts, count(True), kept, count(False), trace.peak, sum(joined))
 
 
 def parts_of(objective: nn.Module) -> dict[str, nn.Module]:

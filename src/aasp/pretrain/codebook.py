@@ -1,4 +1,4 @@
-"""Patches as codes: what is hidden is not drawn again value by value, but named by the nearest of K typical patches.
+"""Patches as codes: a hidden patch is predicted as the index of the nearest of K typical patches.
 
     c(x) = argmin_k ‖x − μ_k‖²
     n_k ← d n_k + (1 − d) |{x : c(x) = k}|,   s_k ← d s_k + (1 − d) Σ {x : c(x) = k},   μ_k = s_k / n_k
@@ -6,13 +6,12 @@
 Legend: B clips, N patches, n vectors of P values, K codes.
 Source: HuBERT (Hsu et al. 2021) predicts k-means codes of hidden frames by cross-entropy; k-means by moving averages as
 in VQ-VAE (van den Oord et al. 2017, appendix A.1) and DinoSR (Liu et al. 2023), so that no pass over the data comes
-first. That a code nobody uses begins anew at a patch of the batch is Jukebox's (Dhariwal et al. 2020).
+first. Unused codes restart at a patch of the batch, as in Jukebox (Dhariwal et al. 2020).
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -22,10 +21,10 @@ from torch.nn import functional
 
 from aasp.config import check_range
 from aasp.parts import Parts
+from aasp.pretrain.methods.contract import Gather
 from aasp.pretrain.views import Clips
 from aasp.stems.contract import Stem
 
-Gather = Callable[[Tensor], tuple[Tensor, int]]
 UNUSED = 0.02  # vectors a step, below which a code begins anew
 CHUNK = 8192
 
@@ -114,19 +113,23 @@ class Codebook(nn.Module):
         return torch.cat(nearest).unflatten(0, vectors.shape[:-1])
 
     @torch.no_grad()
-    def learn(self, vectors: Tensor, gather: Gather) -> None:
-        """Move towards a batch's vectors (n, P), of all processes.
+    def learn(self, vectors: Tensor, weights: Tensor, gather: Gather) -> None:
+        """Move towards a batch's vectors (n, P), of all processes; nothing waits for the device.
 
         The first batch gives the first centres: of the first process, vectors drawn at random.
+
+        Args:
+            vectors: of a batch.
+            weights: 1 for those that count, else 0, shape (n,).
+            gather: see `aasp.pretrain.methods.contract.Gather`.
         """
-        vectors = vectors.to(self.centres.dtype)
-        drawn = vectors[torch.randint(len(vectors), self.counts.shape, device=vectors.device)]
+        vectors, weights = vectors.to(self.centres.dtype), weights.to(self.centres.dtype)
+        drawn = vectors[torch.multinomial(weights, len(self.counts), replacement=True)]
         drawn = gather(drawn[None])[0][0]  # the same in every process
-        if not self.counts.any():
-            self._begin(torch.ones_like(self.counts, dtype=torch.bool), drawn)
+        self._begin((self.counts.sum() == 0).expand_as(self.counts), drawn)
         codes = self(vectors)
-        hits = torch.bincount(codes, minlength=len(self.counts)).to(vectors.dtype)
-        sums = torch.zeros_like(self.sums).index_add_(0, codes, vectors)
+        hits = torch.zeros_like(self.counts).index_add_(0, codes, weights)
+        sums = torch.zeros_like(self.sums).index_add_(0, codes, vectors * weights[:, None])
         moved = gather(torch.cat([sums, hits[:, None]], dim=1)[None])[0].sum(0)
         self.sums.lerp_(moved[:, :-1], 1 - self.decay)
         self.counts.lerp_(moved[:, -1], 1 - self.decay)
@@ -158,7 +161,8 @@ def patch_codes(codebook: Codebook, stem: Stem, clips: Clips, gather: Gather, le
     """The code of every log-mel patch, level included, (B, N); to `learn`, from those that belong to a clip."""
     patches_BNP = stem.cut(clips.mel).flatten(1, 2).flatten(2)
     if learn:
-        codebook.learn(patches_BNP.flatten(0, 1) if clips.valid is None else patches_BNP[clips.valid], gather)
+        weights_BN = patches_BNP.new_ones(patches_BNP.shape[:2]) if clips.valid is None else clips.valid
+        codebook.learn(patches_BNP.flatten(0, 1), weights_BN.flatten(), gather)
     return codebook(patches_BNP)
 
 

@@ -13,9 +13,18 @@ from aasp.config import check_range
 from aasp.parts import Parts
 from aasp.training.muon import Muon
 
+ADAMW = ("exp_avg", "exp_avg_sq")
+"""AdamW's moments; it also counts its steps."""
+
 
 class MatricesConfig(ABC):
-    """What a rule's configuration, a frozen dataclass, has besides its own fields."""
+    """What a rule's configuration, a frozen dataclass, has besides its own fields.
+
+    Attributes:
+        moments: names of the state tensors, each of a parameter's shape, that the rule keeps of what it moves.
+    """
+
+    moments: ClassVar[tuple[str, ...]]
 
     @abstractmethod
     def takes(self, name: str, parameter: Tensor) -> bool:
@@ -23,7 +32,7 @@ class MatricesConfig(ABC):
 
     @abstractmethod
     def settings(self, lr: float, share: float) -> dict[str, Any]:
-        """What a group of such parameters has besides.
+        """What a group of such parameters has besides, for the optimizer and for `aasp.training.optim.set_step`.
 
         Args:
             lr: peak learning rate of everything else.
@@ -44,6 +53,7 @@ class AdamWConfig(MatricesConfig):
     """
 
     kind: ClassVar[str] = "adamw"
+    moments: ClassVar[tuple[str, ...]] = ADAMW
 
     def takes(self, name: str, parameter: Tensor) -> bool:
         return False
@@ -66,6 +76,7 @@ class MuonConfig(MatricesConfig):
         weight_decay: of these matrices.
     """
 
+    moments: ClassVar[tuple[str, ...]] = ("momentum",)
     kind: Literal["muon"] = "muon"
     lr: float = 0.02
     momentum: float = 0.95

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from aasp.config import check_range
-from aasp.training.matrices import MATRICES, AdamWConfig, MatricesConfig
+from aasp.training.matrices import ADAMW, MATRICES, AdamWConfig, MatricesConfig
 
 RateOf = Callable[[str], float]
 
@@ -83,20 +83,16 @@ def build(module: nn.Module, config: OptimizerConfig, rate_of: RateOf = lambda n
             kept = [i for i, name in enumerate(group["names"]) if chosen == matrices.takes(name, group["params"][i])]
             if kept:
                 part = {key: [group[key][i] for i in kept] for key in ("params", "names")}
-                groups.append(group | part | (matrices.settings(config.lr, group["share"]) if chosen else {}))
+                own = matrices.settings(config.lr, group["share"]) | {"moments": matrices.moments} if chosen else {}
+                groups.append(group | part | own)
     return matrices.build(groups, betas=config.betas)
 
 
 def adamw(
-    module: nn.Module,
-    *,
-    betas: tuple[float, float] = (0.9, 0.95),
-    eps: float = 1e-8,
-    rate_of: RateOf = lambda name: 1.0,
-) -> torch.optim.AdamW:
-    """AdamW over a module's trainable parameters; the rate and the decay come from `set_step` before each step."""
-    groups = parameter_groups(module, rate_of)
-    return torch.optim.AdamW(groups, lr=0.0, weight_decay=0.0, betas=betas, eps=eps, fused=True)
+    module: nn.Module, *, betas: tuple[float, float] = (0.9, 0.95), rate_of: RateOf = lambda name: 1.0
+) -> torch.optim.Optimizer:
+    """AdamW over a module's trainable parameters, as `build` makes it."""
+    return build(module, OptimizerConfig(betas=betas), rate_of)
 
 
 def set_step(optimizer: torch.optim.Optimizer, learning_rate: float, weight_decay: float) -> None:
@@ -126,7 +122,5 @@ def named_states(optimizer: torch.optim.Optimizer) -> Iterable[tuple[str, Tensor
 def blank_state(optimizer: torch.optim.Optimizer, parameter: Tensor) -> dict[str, Tensor]:
     """State tensors of a parameter, as the optimizer makes them at its first step."""
     group = next(group for group in optimizer.param_groups if any(parameter is own for own in group["params"]))
-    if "momentum" in group:
-        return {"momentum": torch.zeros_like(parameter)}
-    moments = {name: torch.zeros_like(parameter) for name in ("exp_avg", "exp_avg_sq")}
-    return {"step": torch.zeros((), device=parameter.device), **moments}
+    steps = {} if "moments" in group else {"step": torch.zeros((), device=parameter.device)}
+    return steps | {name: torch.zeros_like(parameter) for name in group.get("moments", ADAMW)}

@@ -21,7 +21,7 @@ from aasp.model.audio_encoder import load
 from aasp.pretrain.objective import build_objective
 from aasp.pretrain.recipe import Recipe
 from aasp.pretrain.run import pretrain
-from aasp.training.optim import adamw
+from aasp.training.optim import build
 from aasp.training.precision import Precision
 
 TIMED_STEPS = 3
@@ -136,7 +136,7 @@ def _train(recipe: Recipe, data: str | Path, trained: Trained, workers: int, pre
 def _seconds_per_step(recipe: Recipe) -> float:
     """Of the fastest of a few."""
     objective = build_objective(recipe).train()
-    optimizer = adamw(objective)
+    optimizer = build(objective, recipe.optimizer)
     samples = round(recipe.data.crop_seconds * recipe.model.frontend.rate)
     clips = recipe.data.batch
     batch = {"wave": 0.1 * torch.randn(clips, samples), "length": torch.full((clips,), samples)}
