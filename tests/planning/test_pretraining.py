@@ -94,6 +94,11 @@ def test_muon_keeps_one_moment_of_the_matrices_of_blocks_and_codes_are_planned()
     predictor = 2 * (4 * 192**2 + 2 * 4 * 192**2)
     saved = adamw.memory["weights and moments"] - ours.memory["weights and moments"]
     assert saved == adamw.checkpoint_bytes - ours.checkpoint_bytes == 4 * (encoder + predictor)
+    assert "optimizer" not in adamw.flops
+    square, wide = 2 * 192**2 * (2 * 192 + 17 * 192), 2 * 192**2 * (2 * 768 + 17 * 192)
+    attention = 2 * 192**2 * (2 * 576 + 17 * 192) + square  # queries, keys and values are one matrix
+    crossed = 2 * 192**2 * (2 * 384 + 17 * 192) + 2 * square  # keys and values are one
+    assert ours.flops["optimizer"]["forward"] == 6 * (attention + 2 * wide) + 2 * (crossed + 2 * wide)
     more = adamw.parameters["trained"] - without.parameters["trained"]
     assert more == 512 * (192 + 1), "an output of the predictor's head for each code"
 

@@ -11,13 +11,14 @@ import pytest
 import torch
 from test_resume import outcome
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 from toy_training import OPTIMIZER, toy_run
 
 from aasp.config import fingerprint, to_dict, with_fields
 from aasp.errors import AaspError
 from aasp.pretrain import recipes
 from aasp.training.matrices import MuonConfig
-from aasp.training.muon import COEFFICIENTS, orthogonalised
+from aasp.training.muon import COEFFICIENTS, orthogonalised, products
 from aasp.training.optim import OptimizerConfig, build, named_states, set_step, step_unless
 
 MUON = MuonConfig(lr=0.02, momentum=0.9, weight_decay=0.1)
@@ -51,6 +52,13 @@ def test_the_iteration_acts_on_singular_values_alone(shape: tuple[int, int]) -> 
     np.testing.assert_allclose(found, by_singular_values(matrix.numpy()), atol=1e-4)
     values = torch.linalg.svdvals(found)
     assert values.max() < 1.21 and values.min() > 0.3
+
+
+@pytest.mark.parametrize("shape", [(6, 6), (4, 24), (24, 4)])
+def test_its_products_are_counted(shape: tuple[int, int]) -> None:
+    with FlopCounterMode(display=False) as counter:
+        orthogonalised(torch.randn(shape))
+    assert products(*shape) == counter.get_total_flops()
 
 
 def test_matrices_of_blocks_move_by_muon_and_the_rest_by_adamw() -> None:

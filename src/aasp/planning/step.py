@@ -16,8 +16,10 @@ from aasp.planning.trace import Cost, on_meta, traced
 from aasp.pretrain.methods import Gather
 from aasp.pretrain.objective import build_objective
 from aasp.pretrain.recipe import Recipe
-from aasp.training.matrices import ADAMW
+from aasp.training.matrices import ADAMW, AdamWConfig, MatricesConfig
 
+OPTIMIZER = "optimizer"
+"""The part of the rule that moves matrices, where it takes products."""
 REST = "the rest"
 """The part of what the objective does itself, in no module of its own: losses, masks."""
 
@@ -28,8 +30,8 @@ class StepCost:
 
     Attributes:
         clips: of the step.
-        parts: by the module's path in the objective, in the order in which it holds them; what is used twice, such as
-            a stem by its student's views, stands where it was called.
+        parts: by the module's path in the objective, in the order in which it holds them, then `REST` and `OPTIMIZER`;
+            what is used twice, such as a stem by its student's views, stands where it was called.
         trained: numbers that are trained.
         moments: numbers that the optimizer keeps of them.
         averaged: numbers that are held beside them and not trained: a teacher's.
@@ -65,16 +67,14 @@ def step_cost(recipe: Recipe, clips: int | None = None, gpus: int = 1) -> StepCo
     clips = recipe.data.batch if clips is None else clips
     samples = round(recipe.data.crop_seconds * recipe.model.frontend.rate)
     batch = {"wave": torch.empty(clips, samples, device="meta"), "length": torch.full((clips,), samples)}
-    rule = recipe.optimizer.matrices
-    moments = lambda name, parameter: len(rule.moments if rule.takes(name, parameter) else ADAMW)
-    return objective_cost(lambda gather: build_objective(recipe, gather), batch, gpus, moments)
+    return objective_cost(lambda gather: build_objective(recipe, gather), batch, gpus, recipe.optimizer.matrices)
 
 
 def objective_cost(
     build: Callable[[Gather], nn.Module],
     batch: Mapping[str, Tensor],
     gpus: int = 1,
-    moments: Callable[[str, Tensor], int] = lambda name, parameter: len(ADAMW),
+    rule: MatricesConfig | None = None,
 ) -> StepCost:
     """The cost of a step of any objective.
 
@@ -82,7 +82,7 @@ def objective_cost(
         build: makes it, given `gather`.
         batch: what it takes, what belongs on the device on the meta device.
         gpus: processes, each with such a batch.
-        moments: how many the optimizer keeps of a parameter, by its name.
+        rule: what moves matrices; AdamW when left out.
 
     Raises:
         AaspError: the step looks at values on the device.
@@ -100,7 +100,12 @@ def objective_cost(
     rest = costs.pop("")
     parts = {name: cost for name, cost in costs.items() if cost != Cost()} | {REST: rest}
     count = lambda wanted: sum(p.numel() for p in objective.parameters() if p.requires_grad == wanted)
-    kept = sum(moments(name, p) * p.numel() for name, p in objective.named_parameters() if p.requires_grad)
+    trained = {name: p for name, p in objective.named_parameters() if p.requires_grad}
+    rule = rule or AdamWConfig()
+    taken = {name for name, p in trained.items() if rule.takes(name, p)}
+    kept = sum(p.numel() * len(rule.moments if name in taken else ADAMW) for name, p in trained.items())
+    if work := sum(rule.products(trained[name]) for name in taken):
+        parts[OPTIMIZER] = Cost(forward=work, single=work)
     return StepCost(len(batch["length"]), parts, count(True), kept, count(False), trace.peak, sum(joined))
 
 

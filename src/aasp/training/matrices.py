@@ -11,7 +11,7 @@ from torch import Tensor
 
 from aasp.config import check_range
 from aasp.parts import Parts
-from aasp.training.muon import Muon
+from aasp.training.muon import Muon, products
 
 ADAMW = ("exp_avg", "exp_avg_sq")
 """AdamW's moments; it also counts its steps."""
@@ -29,6 +29,10 @@ class MatricesConfig(ABC):
     @abstractmethod
     def takes(self, name: str, parameter: Tensor) -> bool:
         """Whether the rule moves the parameter of that name otherwise than AdamW would."""
+
+    def products(self, parameter: Tensor) -> int:
+        """FLOPs of the matrix products by which a step moves a parameter that the rule takes."""
+        return 0
 
     @abstractmethod
     def settings(self, lr: float, share: float) -> dict[str, Any]:
@@ -89,6 +93,9 @@ class MuonConfig(MatricesConfig):
 
     def takes(self, name: str, parameter: Tensor) -> bool:
         return "blocks." in name and parameter.ndim == 2 and name.endswith("weight")
+
+    def products(self, parameter: Tensor) -> int:
+        return products(*parameter.shape)
 
     def settings(self, lr: float, share: float) -> dict[str, Any]:
         return {"share": share * self.lr / lr, "decay": self.weight_decay, "momentum": self.momentum}

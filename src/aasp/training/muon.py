@@ -78,3 +78,10 @@ def orthogonalised(matrix: Tensor) -> Tensor:
     assert product is not None
     x = product @ x
     return x.T if matrix.shape[0] > matrix.shape[1] else x
+
+
+def products(rows: int, columns: int) -> int:
+    """FLOPs of the products in `orthogonalised`: two as wide as the matrix, the rest as its shorter side."""
+    short, long = sorted((rows, columns))
+    narrow = ITERATIONS + (ITERATIONS - 1) + 2 * (ITERATIONS - 1)  # factors, what they have made so far, squares
+    return 2 * short**2 * (2 * long + narrow * short)
