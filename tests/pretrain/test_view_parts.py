@@ -15,13 +15,15 @@ from aasp.config import with_fields
 from aasp.errors import AaspError
 from aasp.model.audio_encoder import AudioEncoder
 from aasp.pretrain import recipes
-from aasp.pretrain.augment import AugmentConfig, augmented, swapped
+from aasp.pretrain.augment import AugmentConfig, augmented, spoilt, swapped
 from aasp.pretrain.heads import BatchHead
 from aasp.pretrain.losses.bilinear import bilinear_loss
 from aasp.pretrain.losses.cosine import agreement
+from aasp.pretrain.losses.distillation import distillation_loss
 from aasp.pretrain.losses.gaussian import gaussian_loss
 from aasp.pretrain.masked import see_masked
 from aasp.pretrain.methods import Gather
+from aasp.pretrain.prototypes import Centre
 from aasp.pretrain.segments import segments
 from aasp.pretrain.views import Clips, MaskingConfig, as_clips, draw_masks
 from processes import together
@@ -121,7 +123,44 @@ def test_a_masked_student_sees_nothing_of_hidden_patches(encoder: AudioEncoder) 
         assert before.shape == (2, 11, 16) and not torch.equal(see_masked(encoder, clips, masks, 2 * token), before)
 
 
+def test_what_a_mask_hides_is_spoilt_and_nothing_else(encoder: AudioEncoder) -> None:
+    clips = clips_of(encoder, 40, 24, 40)
+    masks = draw_masks(MaskingConfig(views=1, visible=0.4, scheme="random"), clips.grid, clips.columns)
+    seen: list[set[str]] = []
+    for _ in range(20):
+        mel, kinds = spoilt(clips, masks, (4, 128)), set()
+        for b in range(3):
+            shown = set(masks.visible[b, 0][masks.visible_valid[b, 0]].tolist())
+            for n in range(int(clips.columns[b])):
+                now, was = mel[b, 4 * n : 4 * n + 4], clips.mel[b, 4 * n : 4 * n + 4]
+                assert torch.equal(now, was) == (n in shown)
+                aliens = [torch.equal(now, clips.mel[c, 4 * n : 4 * n + 4]) for c in range(3) if c != b]
+                kinds |= set() if n in shown else {"alien" if any(aliens) else "noise"}
+        seen.append(kinds)
+        assert not mel[1, 24:].any()
+    assert set().union(*seen) == {"alien", "noise"}
+
+
 # Losses, in plain loops
+
+
+def test_distillation_is_a_cross_entropy_and_its_centre_a_running_mean() -> None:
+    random = np.random.default_rng(0)
+    student, teacher, valid = random.normal(size=(4, 3, 5)), random.normal(size=(4, 3, 5)), random.random((4, 3)) < 0.7
+    softmax = lambda x: np.exp(x) / np.exp(x).sum()
+    terms = [
+        -(softmax(teacher[i, j] / 0.5) * np.log(softmax(student[i, j] / 0.2))).sum()
+        for i, j in itertools.product(range(4), range(3))
+        if valid[i, j]
+    ]
+    found = distillation_loss(torch.tensor(student), torch.tensor(teacher), (0.2, 0.5), torch.tensor(valid))
+    assert float(found) == pytest.approx(np.mean(terms), rel=1e-5)
+    logits = torch.tensor(teacher, dtype=torch.float32)
+    centre = Centre(5, 0.9, lambda x: (torch.cat([x, x]), 0))
+    assert torch.equal(centre(logits, torch.tensor(valid)), logits), "the mean of steps before"
+    np.testing.assert_allclose(centre.mean, 0.1 * teacher[valid].mean(0), rtol=1e-5)
+    before = centre.mean.clone()
+    assert torch.equal(centre.eval()(logits), logits - before) and torch.equal(centre.mean, before)
 
 
 def test_agreement_is_the_distance_of_unit_vectors() -> None:

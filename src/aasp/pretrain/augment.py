@@ -1,4 +1,4 @@
-"""Augmented views: each clip several times, mixed, cropped and resized, each time by chance.
+"""Augmented views: each clip several times, mixed, cropped and resized, each time by chance; and spoilt ones.
 
 Legend: B clips, V views, T frames, M mel bins; views are clips of their own, those of one clip one after another.
 Source: BYOL-A (Niizumi et al. 2021). What is mixed in is another clip of the process's own batch (there: of a queue of
@@ -16,7 +16,7 @@ from aasp.config import check_range
 from aasp.errors import AaspError
 from aasp.features.augment import mix_power, resized_crop
 from aasp.pretrain.methods.contract import Gather
-from aasp.pretrain.views import Clips
+from aasp.pretrain.views import Clips, Masks
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,30 @@ def repeated(clips: Clips, views: int) -> Clips:
 def swapped(x: Tensor) -> Tensor:
     """The first and the second view of each clip, which lie one after another, in each other's place."""
     return x.unflatten(0, (-1, 2)).flip(1).flatten(0, 1)
+
+
+@torch.no_grad()
+def spoilt(clips: Clips, masks: Masks, patch: tuple[int, int]) -> Tensor:
+    """The clips' log-mels with noise or another clip's patches, by the toss of a coin, where a clip's mask hides them.
+
+    Args:
+        clips: B clips.
+        masks: one view of each; what it doesn't show is spoilt.
+        patch: frames and mel bins of a patch.
+
+    Source: group-masked model learning (Atito et al. 2021) spoils by noise, zeros and other samples.
+    """
+    mel, count = clips.mel, len(clips.mel)
+    shown = torch.zeros(count, clips.grid[0] * clips.grid[1], dtype=torch.bool, device=mel.device)
+    shown = shown.scatter(1, masks.visible[:, 0], masks.visible_valid[:, 0]).unflatten(1, clips.grid)
+    shown = shown.repeat_interleave(patch[0], 1)[:, : mel.shape[1]].repeat_interleave(patch[1], 2)
+    inside = _inside(clips)
+    mean, deviation = _statistics(mel, inside, lambda tensor: (tensor, 0))
+    noise = mean + deviation * torch.randn_like(mel)
+    coin, which = torch.rand(2, count, device=mel.device)
+    other = (torch.arange(count, device=mel.device) + 1 + (which * (count - 1)).long()) % count
+    alien = torch.where((coin < 0.5)[:, None, None] | ~inside[other], noise, mel[other])
+    return torch.where(shown, mel, alien * inside)
 
 
 def _mixed(pairs: Clips, views: int, most: float) -> Tensor:

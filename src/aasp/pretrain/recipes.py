@@ -24,6 +24,7 @@ from aasp.pretrain.methods.eat import EATConfig, EATLossesConfig
 from aasp.pretrain.methods.m2d import M2DConfig
 from aasp.pretrain.predictors import DecoderConfig, PredictorConfig
 from aasp.pretrain.recipe import DataConfig, Recipe
+from aasp.pretrain.systems.asit import asit_base, asit_tiny
 from aasp.pretrain.systems.atst import atst_clip_base, atst_clip_tiny, atst_frame_base, atst_frame_tiny
 from aasp.pretrain.systems.byol_a import byol_a_base, byol_a_tiny
 from aasp.pretrain.systems.cola import cola_base, cola_tiny
@@ -201,7 +202,7 @@ def at_rate(recipe: Recipe, rate: int) -> Recipe:
 
 VIEWS = (
     *(byol_a_tiny, byol_a_base, atst_frame_tiny, atst_frame_base, atst_clip_tiny, atst_clip_base),
-    *(cola_tiny, cola_base, lejepa_tiny, lejepa_base, asda_tiny, asda_base),
+    *(cola_tiny, cola_base, lejepa_tiny, lejepa_base, asda_tiny, asda_base, asit_tiny, asit_base),
 )
 """Of the systems that learn from agreement between views, and of differential attention."""
 

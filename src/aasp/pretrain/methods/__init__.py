@@ -17,6 +17,7 @@ METHODS: Parts[MethodConfig] = Parts(
         "atst_clip": "aasp.pretrain.methods.atst_clip:ATSTClipConfig",
         "cola": "aasp.pretrain.methods.cola:COLAConfig",
         "lejepa": "aasp.pretrain.methods.lejepa:LeJEPAConfig",
+        "asit": "aasp.pretrain.methods.asit:ASiTConfig",
     },
 )
 
