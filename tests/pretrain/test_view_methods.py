@@ -21,9 +21,11 @@ import aasp
 from aasp.cli.main import main
 from aasp.config import with_fields
 from aasp.errors import AaspError
+from aasp.model.audio_encoder import AudioEncoder
 from aasp.planning.step import step_cost
 from aasp.pretrain import recipes
 from aasp.pretrain.augment import augmented, spoilt, swapped
+from aasp.pretrain.initial import Initial
 from aasp.pretrain.masked import see_masked
 from aasp.pretrain.objective import build_objective
 from aasp.pretrain.run import schedules_of
@@ -207,6 +209,38 @@ def test_a_clip_alone_is_refused_in_one_line(name: str) -> None:
     with pytest.raises(AaspError, match=r"data\.batch is 1: .*; give 2 or more"):
         build_objective(recipe)
         recipe.method.check(recipe, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "told"),
+    [
+        ("atst_frame_tiny", {"masking.views": "2"}, "masking.views is 2: each of a clip's two views has one mask"),
+        ("asit_tiny", {"masking.views": "2"}, "masking.views is 2: each of a clip's two views has one mask"),
+        ("lejepa_tiny", {"masking.views": "1"}, "masking.views is 1: a single view has nothing to agree with"),
+        ("lejepa_tiny", {"masking.predicted": "0.5"}, "predicted is 0.5: nothing is predicted of what is hidden"),
+        ("byol_a_tiny", {"augment.mixup": "1"}, "mixup"),
+        ("byol_a_tiny", {"augment.time": "1.5,0.6"}, "augment: time is 1.5,0.6; give the lower bound first"),
+        ("cola_tiny", {"outputs": "0"}, "outputs"),
+    ],
+)
+def test_settings_that_make_no_sense_are_one_line(name: str, settings: dict[str, str], told: str) -> None:
+    with pytest.raises(AaspError) as error:
+        with_fields(recipes.get(name), settings)
+    assert told in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("source", "target"), [("byol_a_tiny", "eat_tiny"), ("eat_tiny", "byol_a_tiny")])
+def test_methods_that_nest_their_encoders_otherwise_start_from_each_other(source: str, target: str) -> None:
+    theirs, ours = build(source), build(target)
+    model = dict(theirs.named_modules())[theirs.exported.removesuffix(".")]
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1)
+    facts = {"model": "run", "recipe": source, "step": 1, "model_hash": "0" * 16, "weights": "a run's"}
+    lines = Initial(facts, model, theirs.state_dict()).give(ours)
+    assert "taken: student and teacher: " in lines[1]
+    for encoder in (part for part in ours.modules() if isinstance(part, AudioEncoder)):
+        assert all(torch.equal(own, model.state_dict()[name]) for name, own in encoder.state_dict().items())
 
 
 # Runs

@@ -8,8 +8,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from aasp.errors import AaspError
 from aasp.model.audio_encoder import AudioEncoder
-from aasp.pretrain.views import Clips, Masks
+from aasp.pretrain.views import Clips, MaskingConfig, Masks
+
+
+def check_single(masking: MaskingConfig) -> None:
+    """See that masks are asked for as methods take them whose views are clips of their own.
+
+    Raises:
+        AaspError: several of each view.
+    """
+    if masking.views != 1:
+        raise AaspError(f"masking.views is {masking.views}: each of a clip's two views has one mask; leave it at 1")
 
 
 def see_masked(model: AudioEncoder, clips: Clips, masks: Masks, mask_token_D: Tensor) -> Tensor:

@@ -24,6 +24,7 @@ from aasp.pretrain.augment import spoilt, swapped
 from aasp.pretrain.ema import Average, AverageConfig
 from aasp.pretrain.health import collapse, embedding_health
 from aasp.pretrain.losses.distillation import distillation_loss
+from aasp.pretrain.masked import check_single
 from aasp.pretrain.methods.contract import Gather, Method, MethodConfig
 from aasp.pretrain.prototypes import Centre, PrototypeHead
 from aasp.pretrain.segments import check_segments, segments
@@ -55,6 +56,7 @@ class ASiTConfig(MethodConfig):
     temperatures: tuple[float, float] = (0.1, 0.04)
 
     def __post_init__(self) -> None:
+        check_single(self.masking)
         check_range(self, "method", "seconds temperatures")
         check_range(self, "method", "head", least=1)
 

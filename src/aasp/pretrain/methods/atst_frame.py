@@ -22,7 +22,7 @@ from aasp.pretrain.bootstrap import Bootstrap, BootstrapConfig
 from aasp.pretrain.ema import AverageConfig
 from aasp.pretrain.health import embedding_health
 from aasp.pretrain.losses.cosine import agreement
-from aasp.pretrain.masked import see_masked
+from aasp.pretrain.masked import check_single, see_masked
 from aasp.pretrain.methods.contract import Gather
 from aasp.pretrain.views import MaskingConfig, draw_masks, listen, patch_means, see_all
 from aasp.stems.contract import take
@@ -47,6 +47,10 @@ class ATSTFrameConfig(BootstrapConfig):
     masking: MaskingConfig = field(default_factory=lambda: MaskingConfig(views=1, visible=0.35, scheme="spans"))
     augment: AugmentConfig = field(default_factory=lambda: AugmentConfig(time=(1.0, 1.0)))
     teacher: AverageConfig = field(default_factory=lambda: AverageConfig(0.9996, 1.0, ramp=1.0))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_single(self.masking)
 
     def build(self, recipe: Recipe, gather: Gather) -> ATSTFrame:
         return ATSTFrame(self, recipe, gather)

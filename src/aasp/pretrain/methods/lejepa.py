@@ -5,7 +5,8 @@ Source: Balestriero & LeCun 2025 (LeJEPA): every view's embedding is compared wi
 those of each view are drawn to a standard normal distribution in random directions, anew in each step; nothing else
 keeps them from collapse. Its weight of 0.02 to 0.05, 17 knots up to 5, and a head of three layers with batch norm are
 theirs. Ours: views are masked ones, as AaSP's, in place of crops of an image; the mean of a view's patch tokens; a head
-of two layers; 256 directions in each process (there: 1,024).
+of two layers; 256 directions in each process (there: 1,024). A constant is no answer to its losses: no run is stopped
+for collapse.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from aasp.config import check_range
 from aasp.errors import AaspError
 from aasp.model.audio_encoder import AudioEncoder
 from aasp.pretrain.heads import BatchHead
-from aasp.pretrain.health import collapse, embedding_health
+from aasp.pretrain.health import embedding_health
 from aasp.pretrain.losses.gaussian import gaussian_loss
 from aasp.pretrain.methods.contract import Gather, Method, MethodConfig
 from aasp.pretrain.views import MaskingConfig, draw_masks, listen, see, token_means
@@ -54,6 +55,9 @@ class LeJEPAConfig(MethodConfig):
         check_range(self, "method", "gaussian", least=0, most=1)
         if self.masking.views == 1:
             raise AaspError("masking.views is 1: a single view has nothing to agree with; give 2 or more")
+        if self.masking.predicted != 1:
+            told = "nothing is predicted of what is hidden"
+            raise AaspError(f"masking: predicted is {self.masking.predicted:g}: {told}; leave it at 1")
 
     def build(self, recipe: Recipe, gather: Gather) -> LeJEPA:
         return LeJEPA(self, recipe, gather)
@@ -100,6 +104,3 @@ class LeJEPA(Method):
 
     def gradient_diagnostics(self) -> dict[str, Tensor]:
         return self.student.stem.gradient_diagnostics()
-
-    def check_health(self, metrics: Mapping[str, float]) -> str | None:
-        return collapse(metrics, self.data.batch)
