@@ -213,8 +213,8 @@ def test_a_file_never_makes_us_import_or_run_what_it_names(
     ("name", "parts", "told"),
     [
         ("model.frontend", FRONTENDS, "'logmell' is not one of logmel; did you mean 'logmel'?"),
-        ("model.encoder.attention", ATTENTIONS, "'ful' is not one of full; did you mean 'full'?"),
-        ("model.stem", STEMS, "'aapee' is not one of conv, lowpass, aape; did you mean 'aape'?"),
+        ("model.encoder.attention", ATTENTIONS, "'ful' is not one of full, differential; did you mean 'full'?"),
+        ("model.stem", STEMS, "'aapee' is not one of conv, lowpass, aape, ast; did you mean 'aape'?"),
     ],
 )
 def test_a_name_that_is_nobodys_is_told_with_the_nearest(name: str, parts: object, told: str) -> None:

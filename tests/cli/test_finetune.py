@@ -15,12 +15,16 @@ import pytest
 import soundfile
 import torch
 
+from aasp.cli.finetune import _untrained
 from aasp.cli.main import main
+from aasp.config import with_fields
 from aasp.datasets.pipeline import CropPipeline
 from aasp.evaluate.records import read_records
+from aasp.model.architectures import ARCHITECTURES, ast_base
 from aasp.model.audio_classifier import load_classifier
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig, load
 from aasp.model.encoder import EncoderConfig
+from aasp.pretrain import recipes
 from aasp.stems.conv import ConvConfig
 
 CLASSES = ("low", "middle", "high")
@@ -113,6 +117,18 @@ def test_a_split(done: Shell) -> None:
     assert f"accuracy {100 * right:.1f} [" in out and "groups of clips" in out and "6 scored, 3 classes" in out
     assert load_classifier("run").config.classes == tuple(sorted(CLASSES))
     assert "model fine-tuned on" in Path("run/report.html").read_text()
+
+
+def test_a_recipe_s_architecture_from_scratch_needs_no_model(done: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    index()
+    small = lambda: with_fields(recipes.get("aasp_tiny"), {"model.encoder.depth": 1, "model.encoder.width": 24})
+    monkeypatch.setitem(recipes.RECIPES, "cola_tiny", small)
+    out = done("cola_tiny", "--scratch", *INDEX, *SMALL)
+    assert read_records(Path("run/results.json"))[0].protocol == "from scratch" and "cola_tiny from scratch on" in out
+    assert done("cola_tiny", "--scratch", *INDEX, *SMALL), "the same command goes on"
+    monkeypatch.setitem(ARCHITECTURES, "own", lambda: small().model)
+    assert _untrained("own").config == small().model and _untrained("model") is None and _untrained("nobody") is None
+    assert ARCHITECTURES["ast_base"] is ast_base
 
 
 def test_folds_of_a_multi_label_index(done: Shell) -> None:

@@ -62,7 +62,8 @@ def test_the_deviation_of_summaries_tells_equal_clips() -> None:
     torch.manual_seed(0)
     recipe = Recipe("", "", AudioEncoderConfig(encoder=EncoderConfig(32, 2, 4)))
     teacher = AaSP(AaSPConfig(), recipe, lambda tensor: (tensor, 0))
-    deviation = lambda mel: teacher.targets(Clips(mel, (4, 8), torch.full((len(mel),), 4), None))[2]
+    each = lambda mel, count: torch.full((len(mel),), count)
+    deviation = lambda mel: teacher.targets(Clips(mel, (4, 8), each(mel, 4), None, each(mel, 64)))[2]
     mel = torch.randn(1, 64, 128)
     same, different = mel.expand(4, -1, -1), torch.randn(4, 64, 128) * torch.arange(1.0, 5.0)[:, None, None]
     assert deviation(same) < 1e-5 < 1e-2 < deviation(different)

@@ -17,6 +17,7 @@ from aasp.cli.running import DeviceOptions
 if TYPE_CHECKING:
     from aasp.evaluate.finetune.data import Finetuning
     from aasp.evaluate.finetune.run import Outcome
+    from aasp.model.audio_encoder import AudioEncoder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +30,8 @@ class Finetune(LabelledOptions, DeviceOptions):
     """
 
     model: tyro.conf.Positional[str]
-    """Folder of a model or of a run, or a model on the hub."""
+    """Folder of a model or of a run, or a model on the hub; with --scratch also the name of a recipe (`aasp recipes`),
+    or ast_base."""
     out: Path
     """Folder of the run: a new one, or this very run to go on."""
     recipe: str | None = None
@@ -92,8 +94,9 @@ def _asked(arguments: Finetune, labelled: Any) -> Finetuning:
     from aasp.model.audio_encoder import load
     from aasp.model.folder import find, read_config
 
-    encoder = load(arguments.model)
-    known = read_config(find(arguments.model) / "config.json").get("classes")
+    untrained = _untrained(arguments.model) if arguments.scratch else None
+    encoder = load(arguments.model) if untrained is None else untrained
+    known = read_config(find(arguments.model) / "config.json").get("classes") if untrained is None else None
     if known is not None:
         print(f"{arguments.model}: a classifier of {len(known)} classes; its encoder is taken, the head is a new one")
     width = encoder.config.encoder.width
@@ -101,6 +104,20 @@ def _asked(arguments: Finetune, labelled: Any) -> Finetuning:
     fields = settings(arguments.set, steps=arguments.steps, seed=arguments.seed, train=arguments.train)
     recipe = with_fields(recipe, fields)
     return Finetuning(encoder, arguments.model, labelled, recipe, arguments.scratch)
+
+
+def _untrained(name: str) -> AudioEncoder | None:
+    """The encoder of a recipe or an architecture, if that is what is named; a model of that name comes first."""
+    from aasp.cli.inputs import is_model
+    from aasp.model.architectures import ARCHITECTURES
+    from aasp.model.audio_encoder import AudioEncoder
+    from aasp.pretrain import recipes
+
+    if is_model(name):
+        return None
+    if name in ARCHITECTURES:
+        return AudioEncoder(ARCHITECTURES[name]())
+    return AudioEncoder(recipes.get(name).model) if name in recipes.names() else None
 
 
 def _tell(arguments: Finetune, asked: Finetuning, outcome: Outcome) -> None:

@@ -33,3 +33,60 @@ def _stretch(extent_B: Tensor, places: int, share: float) -> Tensor:
     start_B = (start_B * (extent_B - length_B + 1)).floor()
     place_P = torch.arange(places, device=extent_B.device)
     return (place_P >= start_B[:, None]) & (place_P < (start_B + length_B)[:, None])
+
+
+def mix_power(mel_BTM: Tensor, other_BTM: Tensor, share_BTM: Tensor) -> Tensor:
+    """Mix another spectrogram into each as powers are mixed: log((1 - share) exp(mel) + share exp(other)).
+
+    Args:
+        mel_BTM: normalised log-mel, shape (B, T, M).
+        other_BTM: what is mixed in.
+        share_BTM: how much of it, of 1, in a shape that goes with theirs.
+
+    Source: BYOL-A's mixup (Niizumi et al. 2021), of log-mels as they are normalised.
+    """
+    return torch.logaddexp(torch.log1p(-share_BTM) + mel_BTM, torch.log(share_BTM) + other_BTM)
+
+
+def resized_crop(mel_BTM: Tensor, extent_B: Tensor, virtual: float, least: float, most: float, dim: int = 1) -> Tensor:
+    """Cut a random stretch of each clip along one axis and resize it to the clip's own length, bicubically.
+
+    The stretch lies in an extent that is `virtual` times as long as the clip, which stands in its middle, zeros around.
+
+    Args:
+        mel_BTM: normalised log-mel, shape (B, T, M).
+        extent_B: valid places of each clip along the axis, shape (B,); beyond them the result is zero.
+        virtual: length of what is cut from, of the clip's.
+        least, most: bounds of the stretch's length, of the clip's; it is no longer than what it is cut from.
+        dim: the axis: 1, frames, or 2, mel bins.
+
+    Source: random resized crop of BYOL-A (Niizumi et al. 2021): lengths are whole numbers, the corners are aligned.
+    """
+    x_BLK = mel_BTM if dim == 1 else mel_BTM.transpose(1, 2).contiguous()  # whole rows are gathered
+    extent_B1 = extent_B.to(mel_BTM.device, non_blocking=True)[:, None].to(mel_BTM.dtype)
+    size, place = torch.rand(2, len(x_BLK), 1, device=mel_BTM.device)
+    whole_B1 = (virtual * extent_B1).floor()
+    size_B1 = ((least + (most - least) * size) * extent_B1).floor().clamp(min=1).minimum(whole_B1)
+    first_B1 = (place * (whole_B1 - size_B1 + 1)).floor() - ((whole_B1 - extent_B1) / 2).floor()
+    out_L = torch.arange(x_BLK.shape[1], device=mel_BTM.device, dtype=mel_BTM.dtype)
+    position_BL = out_L * (size_B1 - 1) / (extent_B1 - 1).clamp(min=1)
+    offset_4 = torch.arange(-1, 3, device=mel_BTM.device)
+    tap_BL4 = position_BL.floor()[..., None] + offset_4
+    weight_BL4 = _cubic(position_BL[..., None] - tap_BL4)
+    tap_BL4 = tap_BL4.clamp(min=0).minimum(size_B1[..., None] - 1) + first_B1[..., None]
+    inside = (tap_BL4 >= 0) & (tap_BL4 < extent_B1[..., None]) & (out_L < extent_B1)[..., None]
+    index_BL4 = tap_BL4.clamp(0, x_BLK.shape[1] - 1).long()
+    clip = torch.arange(len(x_BLK), device=mel_BTM.device)[:, None]
+    weight_BL4 = weight_BL4 * inside
+    resized = torch.zeros_like(x_BLK)
+    for tap in range(4):
+        resized.addcmul_(x_BLK[clip, index_BL4[..., tap]], weight_BL4[..., tap, None])
+    return resized if dim == 1 else resized.transpose(1, 2)
+
+
+def _cubic(distance: Tensor, a: float = -0.75) -> Tensor:
+    """The kernel of cubic convolution (Keys 1981), with the constant that image libraries use."""
+    d = distance.abs()
+    near = ((a + 2) * d - (a + 3)) * d * d + 1
+    far = ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
+    return torch.where(d <= 1, near, torch.where(d < 2, far, torch.zeros_like(d)))

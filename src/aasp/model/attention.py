@@ -47,7 +47,10 @@ class FullAttentionConfig(AttentionConfig):
 ATTENTIONS: Parts[AttentionConfig] = Parts(
     "attention",
     AttentionConfig,  # type: ignore[type-abstract]
-    {"full": "aasp.model.attention:FullAttentionConfig"},
+    {
+        "full": "aasp.model.attention:FullAttentionConfig",
+        "differential": "aasp.model.differential:DifferentialConfig",
+    },
     unnamed="full",
 )
 

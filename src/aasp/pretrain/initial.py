@@ -51,8 +51,8 @@ class Initial:
         """
         encoders = {name: part for name, part in objective.named_modules() if isinstance(part, AudioEncoder)}
         owners, tensors = [f"{name}." for name in encoders], dict(self.tensors)
-        for owner in owners:
-            if not any(name.startswith(owner) for name in tensors):
+        for owner, part in zip(owners, encoders.values(), strict=True):
+            if not any(owner + name in tensors for name in part.state_dict()):  # another method may nest it elsewhere
                 tensors |= {owner + name: tensor for name, tensor in self.model.state_dict().items()}
         done, own = transfer(objective, tensors), objective.state_dict()
         if not any(name.startswith(tuple(owners)) for name in done.taken):

@@ -14,6 +14,7 @@ from functools import partial
 
 from aasp.features.logmel import RATES, LogMelConfig
 from aasp.model.audio_encoder import AudioEncoderConfig
+from aasp.model.differential import DifferentialConfig
 from aasp.model.encoder import EncoderConfig
 from aasp.parts import made
 from aasp.pretrain.ema import AverageConfig
@@ -23,6 +24,11 @@ from aasp.pretrain.methods.eat import EATConfig, EATLossesConfig
 from aasp.pretrain.methods.m2d import M2DConfig
 from aasp.pretrain.predictors import DecoderConfig, PredictorConfig
 from aasp.pretrain.recipe import DataConfig, Recipe
+from aasp.pretrain.systems.asit import asit_base, asit_tiny
+from aasp.pretrain.systems.atst import atst_clip_base, atst_clip_tiny, atst_frame_base, atst_frame_tiny
+from aasp.pretrain.systems.byol_a import byol_a_base, byol_a_tiny
+from aasp.pretrain.systems.cola import cola_base, cola_tiny
+from aasp.pretrain.systems.lejepa import lejepa_base, lejepa_tiny
 from aasp.pretrain.targets import TeacherConfig
 from aasp.pretrain.views import MaskingConfig
 from aasp.stems.aape import AaPEConfig
@@ -163,6 +169,22 @@ def m2d_tiny() -> Recipe:
     )
 
 
+def asda_base() -> Recipe:
+    """ASDA (Wang et al. 2025): EAT's method with differential attention; half the heads, each of twice the width."""
+    base = eat_base()
+    encoder = replace(base.model.encoder, heads=6, attention=DifferentialConfig())
+    summary = "768 x 12: ASDA, EAT with differential attention"
+    return replace(base, name="asda_base", summary=summary, model=replace(base.model, encoder=encoder))
+
+
+def asda_tiny() -> Recipe:
+    """`eat_tiny` with differential attention, in as many heads: its three can't be halved."""
+    tiny = eat_tiny()
+    encoder = replace(tiny.model.encoder, attention=DifferentialConfig())
+    summary = "192 x 6: ASDA, EAT with differential attention, on two cores"
+    return replace(tiny, name="asda_tiny", summary=summary, model=replace(tiny.model, encoder=encoder))
+
+
 def at_rate(recipe: Recipe, rate: int) -> Recipe:
     """The same system with the front end of another sampling rate, in Hz.
 
@@ -178,8 +200,15 @@ def at_rate(recipe: Recipe, rate: int) -> Recipe:
     )
 
 
+VIEWS = (
+    *(byol_a_tiny, byol_a_base, atst_frame_tiny, atst_frame_base, atst_clip_tiny, atst_clip_base),
+    *(cola_tiny, cola_base, lejepa_tiny, lejepa_base, asda_tiny, asda_base, asit_tiny, asit_base),
+)
+"""Of the systems that learn from agreement between views, and of differential attention."""
+
 RECIPES: dict[str, Callable[[], Recipe]] = {
-    recipe.__name__: recipe for recipe in (aasp_tiny, aasp_small, aasp_base, aasp_large, eat_tiny, eat_base, m2d_tiny)
+    recipe.__name__: recipe
+    for recipe in (aasp_tiny, aasp_small, aasp_base, aasp_large, eat_tiny, eat_base, m2d_tiny, *VIEWS)
 } | {
     f"{recipe.__name__}_{rate // 1000}k": partial(lambda recipe, rate: at_rate(recipe(), rate), recipe, rate)
     for recipe in (aasp_tiny, aasp_base)

@@ -7,6 +7,7 @@ Source: inverse block masking from EAT (blocks are kept, not hidden); the exact 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -29,12 +30,14 @@ class Clips:
         grid: (G, F) of the padded batch.
         columns: time patches of each clip, shape (B,), on the host.
         valid: patches that belong to each clip, boolean, shape (B, N); None where all do.
+        frames: valid frames of each clip, shape (B,), on the host.
     """
 
     mel: Tensor
     grid: tuple[int, int]
     columns: Tensor
     valid: Tensor | None
+    frames: Tensor
 
 
 @torch.no_grad()
@@ -47,11 +50,15 @@ def listen(model: AudioEncoder, batch: Mapping[str, Tensor], gain_db: float | No
         gain_db: make each clip louder or softer by up to this much.
     """
     wave_BS = batch["wave"] if gain_db is None else random_gain(batch["wave"], gain_db)
-    mel_BTM, frames_B = model.frontend(wave_BS, batch["length"])
+    return as_clips(model, *model.frontend(wave_BS, batch["length"]))
+
+
+def as_clips(model: AudioEncoder, mel_BTM: Tensor, frames_B: Tensor) -> Clips:
+    """Log-mels, zero beyond each clip's end, as a batch; the valid frames of each, shape (B,), are on the host."""
     frames = mel_BTM.shape[1]
     full = bool((frames_B == frames).all())  # lengths live on the host: no synchronisation
     valid_BN = None if full else model.stem.valid_patches(frames_B, frames).to(mel_BTM.device)
-    return Clips(mel_BTM, model.stem.grid(frames), -(-frames_B // model.stem.patch[0]), valid_BN)
+    return Clips(mel_BTM, model.stem.grid(frames), -(-frames_B // model.stem.patch[0]), valid_BN, frames_B)
 
 
 def see_all(model: AudioEncoder, clips: Clips, layers: bool = False) -> EncoderOutput:
@@ -76,6 +83,14 @@ def see(model: AudioEncoder, clips: Clips, patches: Tensor, valid: Tensor) -> Te
     return model.encoder(tokens, places, None if clips.valid is None else valid.flatten(0, 1)).last
 
 
+def patch_means(tokens: Tensor, clips: Clips) -> Tensor:
+    """The mean of each clip's patch tokens, (B, D), from what `see_all` returned: those that belong to the clip."""
+    if clips.valid is None:
+        return tokens[:, 1:].mean(1)
+    weight = clips.valid.to(tokens.dtype)[..., None]  # (B, N, 1)
+    return (tokens[:, 1:] * weight).sum(1) / weight.sum(1)
+
+
 @dataclass(frozen=True)
 class MaskingConfig:
     """Masked views of a clip.
@@ -84,8 +99,8 @@ class MaskingConfig:
         views: masked views V of each clip.
         visible: share of a clip's patches that a view sees.
         scheme: "inverse-block" keeps random square blocks, "random" single patches, "structured" whole time columns or
-            whole subbands, by the toss of a coin for each view.
-        block: side of a kept block in patches.
+            whole subbands, by the toss of a coin for each view; "spans" hides stretches of time columns.
+        block: side of a kept block, or length of a hidden stretch, in patches.
         surplus: share of patches that the blocks are allowed beyond `visible`, since they overlap (EAT's 0.07).
         predicted: share of the hidden patches that are predicted; a random part is an unbiased estimate of all.
     """
@@ -177,6 +192,19 @@ def _structured(config: MaskingConfig, shape: tuple[int, ...], columns_B: Tensor
     return torch.where(torch.rand(clips, views, 1, 1) < 0.5, by_time, by_subband).float()
 
 
+def _spans(config: MaskingConfig, shape: tuple[int, ...], columns_B: Tensor) -> Tensor:
+    """Stretches begin anywhere and may overlap: so many that the expected share is hidden (wav2vec 2.0's spans)."""
+    clips, views, columns, _ = shape
+    length = min(config.block, columns)
+    spans_B = (-math.log(config.visible) * columns_B / length).round().long().clamp(min=1)
+    count, room_B = int(spans_B.max()), (columns_B - length).clamp(min=0) + 1
+    start = (torch.rand(clips, views, count, 1) * room_B[:, None, None, None]).long()
+    column = torch.arange(columns)
+    used = (torch.arange(count) < spans_B[:, None])[:, None, :, None]
+    under = (column >= start) & (column < start + length) & used
+    return (~under.any(2)).float()[..., None].expand(shape)
+
+
 def _inverse_block(config: MaskingConfig, shape: tuple[int, ...], columns_B: Tensor) -> Tensor:
     clips, views, columns, subbands = shape
     side_time, side_subband = min(config.block, columns), min(config.block, subbands)
@@ -195,4 +223,9 @@ def _inverse_block(config: MaskingConfig, shape: tuple[int, ...], columns_B: Ten
 
 
 Scheme = Callable[[MaskingConfig, tuple[int, ...], Tensor], Tensor]
-SCHEMES: dict[str, Scheme] = {"inverse-block": _inverse_block, "random": _random, "structured": _structured}
+SCHEMES: dict[str, Scheme] = {
+    "inverse-block": _inverse_block,
+    "random": _random,
+    "structured": _structured,
+    "spans": _spans,
+}

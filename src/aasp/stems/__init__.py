@@ -12,6 +12,7 @@ STEMS: Parts[StemConfig] = Parts(
         "conv": "aasp.stems.conv:ConvConfig",
         "lowpass": "aasp.stems.lowpass:LowpassConfig",
         "aape": "aasp.stems.aape:AaPEConfig",
+        "ast": "aasp.stems.ast:ASTConfig",
     },
 )
 

@@ -18,6 +18,13 @@ def cosine_loss(predicted_BVmD: Tensor, target_BVmD: Tensor, valid_BVm: Tensor) 
         target_BVmD: the targets at the same patches.
         valid_BVm: which of them count, boolean, shape (B, V, m).
     """
-    distance_BVm = 2 - 2 * functional.cosine_similarity(predicted_BVmD.float(), target_BVmD.float(), dim=-1)
-    weight = valid_BVm.to(distance_BVm.dtype)
-    return (distance_BVm * weight).sum() / weight.sum()
+    return agreement(predicted_BVmD, target_BVmD, valid_BVm)
+
+
+def agreement(predicted: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
+    """2 - 2 cos of vectors (..., E), a mean over those that are valid, boolean, shape (...); over all when left out."""
+    distance = 2 - 2 * functional.cosine_similarity(predicted.float(), target.float(), dim=-1)
+    if valid is None:
+        return distance.mean()
+    weight = valid.to(distance.dtype)
+    return (distance * weight).sum() / weight.sum()

@@ -12,6 +12,12 @@ METHODS: Parts[MethodConfig] = Parts(
         "aasp": "aasp.pretrain.methods.aasp:AaSPConfig",
         "eat": "aasp.pretrain.methods.eat:EATConfig",
         "m2d": "aasp.pretrain.methods.m2d:M2DConfig",
+        "byol_a": "aasp.pretrain.methods.byol_a:BYOLAConfig",
+        "atst_frame": "aasp.pretrain.methods.atst_frame:ATSTFrameConfig",
+        "atst_clip": "aasp.pretrain.methods.atst_clip:ATSTClipConfig",
+        "cola": "aasp.pretrain.methods.cola:COLAConfig",
+        "lejepa": "aasp.pretrain.methods.lejepa:LeJEPAConfig",
+        "asit": "aasp.pretrain.methods.asit:ASiTConfig",
     },
 )
 

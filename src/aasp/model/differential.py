@@ -1,0 +1,74 @@
+"""Differential attention: what two maps of each head have in common is taken away.
+
+Legend: B sequences, H heads, N tokens, E head width, D = H * E.
+Source: Ye et al. 2024 (Differential Transformer): softmax(q1 k1) - λ softmax(q2 k2) of half a head's width each, on the
+whole width's values, a root-mean-square norm of each head's output, 1 - λ0; λ = exp(λq1 · λk1) - exp(λq2 · λk2) + λ0.
+ASDA (Wang et al. 2025) has it in an audio spectrogram transformer. Ours: λ0 is the same in every block.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from aasp.casting import widened
+from aasp.config import check_range
+from aasp.errors import AaspError
+from aasp.model.attention import AttentionConfig, attend
+from aasp.model.positions import Places
+
+
+@dataclass(frozen=True)
+class DifferentialConfig(AttentionConfig):
+    """Differential attention; half as many heads of twice the width cost as much as full attention.
+
+    Attributes:
+        kind: the name of this attention in recipes.
+        start: λ0, which λ begins at.
+    """
+
+    kind: Literal["differential"] = "differential"
+    start: float = 0.8
+
+    def __post_init__(self) -> None:
+        check_range(self, "attention", "start", least=0, below=1)
+
+    def build(self, width: int, heads: int) -> DifferentialAttention:
+        return DifferentialAttention(width, heads, self.start)
+
+
+class DifferentialAttention(nn.Module):
+    """Attention of tokens on themselves, wherever they are, as the difference of two maps.
+
+    Args:
+        width: token width D.
+        heads: attention heads H.
+        start: λ0.
+
+    Raises:
+        AaspError: a head's width is odd.
+    """
+
+    def __init__(self, width: int, heads: int, start: float) -> None:
+        super().__init__()
+        if width // heads % 2:
+            raise AaspError(f"encoder: heads of width {width // heads} can't be halved; change width or heads")
+        self.heads, self.start = heads, start
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        self.difference = nn.Parameter(0.1 * torch.randn(4, width // heads // 2))  # λq1, λk1, λq2, λk2
+        self.scale = nn.Parameter(torch.ones(width // heads))
+
+    def forward(self, x_BND: Tensor, valid_BN: Tensor | None = None, places: Places | None = None) -> Tensor:
+        q, k, v = (part.transpose(1, 2) for part in self.qkv(x_BND).unflatten(-1, (3, self.heads, -1)).unbind(2))
+        halves = lambda x: torch.cat(x.chunk(2, dim=-1), dim=1)  # (B, 2 H, N, E / 2), first maps, then second ones
+        first, second = attend(halves(q), halves(k), torch.cat([v, v], dim=1), valid_BN).chunk(2, dim=1)
+        q1, k1, q2, k2 = widened(self.difference).unbind()
+        weight = torch.exp((q1 * k1).sum()) - torch.exp((q2 * k2).sum()) + self.start
+        y_BHNE = widened(first) - weight * widened(second)
+        y_BHNE = y_BHNE * torch.rsqrt(y_BHNE.square().mean(-1, keepdim=True) + 1e-5)
+        y_BHNE = (1 - self.start) * widened(self.scale) * y_BHNE
+        return self.out(y_BHNE.to(x_BND.dtype).transpose(1, 2).flatten(-2))

@@ -1,0 +1,136 @@
+"""Augmented views: each clip several times, mixed, cropped and resized, each time by chance; and spoilt ones.
+
+Legend: B clips, V views, T frames, M mel bins; views are clips of their own, those of one clip one after another.
+Source: BYOL-A (Niizumi et al. 2021). What is mixed in is another clip of the process's own batch (there: of a queue of
+2,048 past ones), and statistics are put back to what they were rather than to 0 and 1 (both ours).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from aasp.config import check_range
+from aasp.errors import AaspError
+from aasp.features.augment import mix_power, resized_crop
+from aasp.pretrain.methods.contract import Gather
+from aasp.pretrain.views import Clips, Masks
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """How a view differs from its clip; a length or share is of the clip's.
+
+    Attributes:
+        mixup: largest share of another clip's power that is mixed in; 0 for none.
+        time: bounds of the length that is resized to the clip's; 1, 1 leaves time alone.
+        frequency: the same of the mel bins.
+        virtual: length of what the stretch of time is cut from, zeros on both sides.
+    """
+
+    mixup: float = 0.4
+    time: tuple[float, float] = (0.6, 1.5)
+    frequency: tuple[float, float] = (0.6, 1.5)
+    virtual: float = 1.5
+
+    def __post_init__(self) -> None:
+        check_range(self, "augment", "mixup", least=0, below=1)
+        check_range(self, "augment", "time frequency")
+        check_range(self, "augment", "virtual", least=1)
+        for name in ("time", "frequency"):
+            least, most = getattr(self, name)
+            if least > most:
+                raise AaspError(f"augment: {name} is {least:g},{most:g}; give the lower bound first")
+
+
+@torch.no_grad()
+def augmented(clips: Clips, config: AugmentConfig, gather: Gather, views: int = 2) -> Clips:
+    """Views of each clip, one after another, from the random state of the clips' device.
+
+    Args:
+        clips: B clips.
+        config: how views differ.
+        gather: see `Gather`; the statistics that are put back are those of all processes.
+        views: V of each clip.
+
+    Returns:
+        B * V clips.
+    """
+    pairs = repeated(clips, views)
+    mel = pairs.mel
+    if config.mixup:
+        mel = _mixed(pairs, views, config.mixup)
+    if config.time != (1.0, 1.0):
+        mel = resized_crop(mel, pairs.frames, config.virtual, *config.time)
+    if config.frequency != (1.0, 1.0):
+        bins = torch.full((len(mel),), mel.shape[2])
+        mel = resized_crop(mel, bins, 1.0, *config.frequency, dim=2)
+    inside = _inside(pairs)
+    (mean, deviation), (was_mean, was_deviation) = (_statistics(x, inside, gather) for x in (mel, pairs.mel))
+    pairs.mel = torch.where(inside, (mel - mean) / deviation * was_deviation + was_mean, 0.0)
+    return pairs
+
+
+def repeated(clips: Clips, views: int) -> Clips:
+    """Each clip so many times, one after another."""
+    again = lambda x: x.repeat_interleave(views, dim=0)
+    valid = None if clips.valid is None else again(clips.valid)
+    return Clips(again(clips.mel), clips.grid, again(clips.columns), valid, again(clips.frames))
+
+
+def swapped(x: Tensor) -> Tensor:
+    """The first and the second view of each clip, which lie one after another, in each other's place."""
+    return x.unflatten(0, (-1, 2)).flip(1).flatten(0, 1)
+
+
+@torch.no_grad()
+def spoilt(clips: Clips, masks: Masks, patch: tuple[int, int]) -> Tensor:
+    """The clips' log-mels with noise or another clip's patches, by the toss of a coin, where a clip's mask hides them.
+
+    Args:
+        clips: B clips.
+        masks: one view of each; what it doesn't show is spoilt.
+        patch: frames and mel bins of a patch.
+
+    Source: group-masked model learning (Atito et al. 2021) spoils by noise, zeros and other samples.
+    """
+    mel, count = clips.mel, len(clips.mel)
+    shown = torch.zeros(count, clips.grid[0] * clips.grid[1], dtype=torch.bool, device=mel.device)
+    shown = shown.scatter(1, masks.visible[:, 0], masks.visible_valid[:, 0]).unflatten(1, clips.grid)
+    shown = shown.repeat_interleave(patch[0], 1)[:, : mel.shape[1]].repeat_interleave(patch[1], 2)
+    inside = _inside(clips)
+    mean, deviation = _statistics(mel, inside, lambda tensor: (tensor, 0))
+    noise = mean + deviation * torch.randn_like(mel)
+    coin, which = torch.rand(2, count, device=mel.device)
+    other = (torch.arange(count, device=mel.device) + 1 + (which * (count - 1)).long()) % count
+    alien = torch.where((coin < 0.5)[:, None, None] | ~inside[other], noise, mel[other])
+    return torch.where(shown, mel, alien * inside)
+
+
+def _mixed(pairs: Clips, views: int, most: float) -> Tensor:
+    """Each view with another clip of the batch mixed in where both sound; a clip that is alone stays as it is."""
+    mel, count, inside = pairs.mel, len(pairs.mel) // views, _inside(pairs)
+    if count == 1:
+        return mel
+    share, which = torch.rand(2, len(mel), device=mel.device)
+    own = torch.arange(len(mel), device=mel.device) // views
+    other = (own + 1 + (which * (count - 1)).long()) % count * views
+    share_BTM = (most * share)[:, None, None] * (inside & inside[other])
+    return torch.where(share_BTM > 0, mix_power(mel, mel[other], share_BTM), mel)
+
+
+def _inside(clips: Clips) -> Tensor:
+    """Frames that belong to each clip, boolean, shape (B, T, 1)."""
+    frames = torch.arange(clips.mel.shape[1], device=clips.mel.device)
+    return (frames < clips.frames.to(clips.mel.device, non_blocking=True)[:, None])[..., None]
+
+
+def _statistics(mel: Tensor, inside: Tensor, gather: Gather) -> tuple[Tensor, Tensor]:
+    """Mean and deviation of all cells of all processes' clips."""
+    kept = mel * inside
+    sums = torch.stack([inside.sum() * mel.shape[2], kept.sum(), kept.square().sum()])
+    count, total, squares = gather(sums[None])[0].sum(0).unbind()
+    mean = total / count
+    return mean, (squares / count - mean.square()).clamp(min=1e-8).sqrt()

@@ -1,0 +1,111 @@
+"""Two networks that agree: one learns to say what the other, its slow average, says of another view of a clip.
+
+Legend: V views, one or several vectors of each, D encoder width, E output width of the heads.
+Source: BYOL (Grill et al. 2020): encoder and projector in both networks, a predictor behind the one that is trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from aasp.config import check_range
+from aasp.errors import AaspError
+from aasp.model.audio_encoder import AudioEncoder
+from aasp.pretrain.augment import AugmentConfig
+from aasp.pretrain.ema import Average, AverageConfig
+from aasp.pretrain.heads import BatchHead
+from aasp.pretrain.health import collapse
+from aasp.pretrain.methods.contract import Gather, Method, MethodConfig
+
+if TYPE_CHECKING:
+    from aasp.pretrain.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class BootstrapConfig(MethodConfig):
+    """What every such method has.
+
+    Attributes:
+        augment: how views differ from their clip.
+        teacher: the exponential moving average that the target network is.
+        head: hidden and output width of projector and predictor.
+    """
+
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    teacher: AverageConfig = field(default_factory=AverageConfig)
+    head: tuple[int, int] = (4096, 256)
+
+    def __post_init__(self) -> None:
+        check_range(self, "method", "head", least=1)
+
+    def schedules(self, steps: int, more: int = 0) -> dict[str, np.ndarray]:
+        return {"momentum": self.teacher.schedule(steps, more)}
+
+    def check(self, recipe: Recipe, processes: int) -> None:
+        if recipe.data.batch == 1:
+            told = "the heads' batch norm leaves nothing of a clip that is alone"
+            raise AaspError(f"data.batch is 1: {told}; give 2 or more")
+
+
+class Projected(nn.Module):
+    """An encoder and the projector behind it.
+
+    Args:
+        recipe: the model.
+        head: hidden and output width of the projector.
+        gather: see `Gather`.
+    """
+
+    def __init__(self, recipe: Recipe, head: tuple[int, int], gather: Gather) -> None:
+        super().__init__()
+        self.encoder = AudioEncoder(recipe.model)
+        self.projector = BatchHead(recipe.model.encoder.width, *head, gather)
+
+
+class Bootstrap(Method):
+    """Both networks and the predictor; a method's `forward` says what they see and what is compared.
+
+    Args:
+        config: the method.
+        recipe: model and data.
+        gather: see `Gather`.
+    """
+
+    exported = "student.encoder."
+
+    def __init__(self, config: BootstrapConfig, recipe: Recipe, gather: Gather) -> None:
+        super().__init__()
+        self.recipe, self.gather = recipe, gather
+        self.student = Projected(recipe, config.head, gather)
+        self.teacher = Average(self.student)
+        self.predictor = BatchHead(config.head[1], *config.head, gather)
+
+    @property
+    def gain_db(self) -> float | None:
+        """Of a step's random gain."""
+        return self.recipe.data.gain_db if self.training else None
+
+    def predict(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
+        """What the trained network says, (..., E), of vectors (..., D)."""
+        return self.predictor(self.student.projector(x, valid), valid)
+
+    @torch.no_grad()
+    def target(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
+        """What the target network says of its own, (..., E)."""
+        return self.teacher.model.projector(x, valid)
+
+    def after_step(self, schedules: Mapping[str, float]) -> None:
+        self.teacher.update(self.student, schedules["momentum"])
+
+    def gradient_diagnostics(self) -> dict[str, Tensor]:
+        stem = self.student.encoder.stem.gradient_diagnostics()
+        return stem | {"ema_distance": self.teacher.distance(self.student)}
+
+    def check_health(self, metrics: Mapping[str, float]) -> str | None:
+        return collapse(metrics, self.recipe.data.batch)

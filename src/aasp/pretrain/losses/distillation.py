@@ -1,0 +1,28 @@
+"""Self-distillation: a student's distribution over prototypes is that of a teacher, which is centred and sharpened.
+
+Legend: K prototypes. Source: DINO (Caron et al. 2021), for class tokens; iBOT (Zhou et al. 2022), for patches.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional
+
+
+def distillation_loss(
+    student: Tensor, teacher: Tensor, temperatures: tuple[float, float], valid: Tensor | None = None
+) -> Tensor:
+    """Cross-entropy of the student's distribution under the teacher's, a mean over those that are valid.
+
+    Args:
+        student: logits, shape (..., K).
+        teacher: centred logits, of the same shape.
+        temperatures: of the student and of the teacher: divisors of their logits.
+        valid: which count, boolean, shape (...); all when left out.
+    """
+    target = (teacher.float() / temperatures[1]).softmax(-1)
+    terms = -(target * functional.log_softmax(student.float() / temperatures[0], dim=-1)).sum(-1)
+    if valid is None:
+        return terms.mean()
+    weight = valid.to(terms.dtype)
+    return (terms * weight).sum() / weight.sum()

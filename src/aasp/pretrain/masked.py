@@ -1,0 +1,44 @@
+"""A student that keeps its masked places: every patch is encoded, hidden ones as a learned token.
+
+Legend: B clips, N patches, n visible patches, D width. Source: SSAST, ATST-Frame, wav2vec 2.0.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from aasp.errors import AaspError
+from aasp.model.audio_encoder import AudioEncoder
+from aasp.pretrain.views import Clips, MaskingConfig, Masks
+
+
+def check_single(masking: MaskingConfig) -> None:
+    """See that masks are asked for as methods take them whose views are clips of their own.
+
+    Raises:
+        AaspError: several of each view.
+    """
+    if masking.views != 1:
+        raise AaspError(f"masking.views is {masking.views}: each of a clip's two views has one mask; leave it at 1")
+
+
+def see_masked(model: AudioEncoder, clips: Clips, masks: Masks, mask_token_D: Tensor) -> Tensor:
+    """Encode every place of each clip's grid, with a token of its own in all places that are not visible.
+
+    Args:
+        model: the encoder.
+        clips: the batch.
+        masks: one view of each clip.
+        mask_token_D: stands for a patch that is not seen; it gets the place's position.
+
+    Returns:
+        Tokens, the class token first, shape (B, 1 + N, D). No token depends on what lies in a hidden patch.
+    """
+    visible_Bn = masks.visible[:, 0]
+    tokens_BnD = model.stem.views(clips.mel, masks.visible, clips.valid)[:, 0]
+    empty_D = mask_token_D.to(tokens_BnD.dtype)
+    tokens_BnD = torch.where(masks.visible_valid[:, 0, :, None], tokens_BnD, empty_D)
+    empty_BND = empty_D.expand(len(tokens_BnD), clips.grid[0] * clips.grid[1], -1)
+    tokens_BND = empty_BND.scatter(1, visible_Bn[..., None].expand_as(tokens_BnD), tokens_BnD)
+    return model.encoder(tokens_BND, model.places(clips.mel), clips.valid).last

@@ -1,0 +1,136 @@
+"""ASiT: groups of patches are spoilt; what was there is rebuilt, and what a teacher says of it and of the clip is told.
+
+Legend: B clips, two segments of each one after another, m of N patches spoilt, D width, K prototypes.
+Source: Atito et al. 2024 (ASiT): group-masked model learning of 70 % of the patches, absolute error of the rebuilt
+patches, self-distillation of patches within a view (local) and of class tokens across views (global), in equal weights,
+as in DINO, whose temperatures, momentum and centre are taken. Ours: two segments as views without further
+augmentation; spoilt is all that inverse blocks do not keep, exactly 70 %, by noise or by another clip's patches, by the
+toss of a coin; a decoder of two linear layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from aasp.config import check_range
+from aasp.model.audio_encoder import AudioEncoder
+from aasp.pretrain.augment import spoilt, swapped
+from aasp.pretrain.ema import Average, AverageConfig
+from aasp.pretrain.health import collapse, embedding_health
+from aasp.pretrain.losses.distillation import distillation_loss
+from aasp.pretrain.masked import check_single
+from aasp.pretrain.methods.contract import Gather, Method, MethodConfig
+from aasp.pretrain.prototypes import Centre, PrototypeHead
+from aasp.pretrain.segments import check_segments, segments
+from aasp.pretrain.views import MaskingConfig, draw_masks, listen, see_all
+from aasp.stems.contract import take
+
+if TYPE_CHECKING:
+    from aasp.pretrain.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class ASiTConfig(MethodConfig):
+    """ASiT.
+
+    Attributes:
+        kind: the name of this method in recipes.
+        seconds: length of a segment; two are taken from each crop, anywhere.
+        masking: of each segment; what is hidden is spoilt.
+        teacher: the exponential moving average of encoder and heads.
+        head: hidden and bottleneck width, and prototypes.
+        temperatures: of the student's and of the teacher's distribution.
+    """
+
+    kind: Literal["asit"] = "asit"
+    seconds: float = 5.935
+    masking: MaskingConfig = field(default_factory=lambda: MaskingConfig(views=1, visible=0.3))
+    teacher: AverageConfig = field(default_factory=lambda: AverageConfig(0.996, 1.0, ramp=1.0))
+    head: tuple[int, int, int] = (2048, 256, 8192)
+    temperatures: tuple[float, float] = (0.1, 0.04)
+
+    def __post_init__(self) -> None:
+        check_single(self.masking)
+        check_range(self, "method", "seconds temperatures")
+        check_range(self, "method", "head", least=1)
+
+    def build(self, recipe: Recipe, gather: Gather) -> ASiT:
+        check_segments(self.seconds, recipe)
+        return ASiT(self, recipe, gather)
+
+    def schedules(self, steps: int, more: int = 0) -> dict[str, np.ndarray]:
+        return {"momentum": self.teacher.schedule(steps, more)}
+
+
+class Network(nn.Module):
+    """An encoder, and a head each for its patches and its class token."""
+
+    def __init__(self, recipe: Recipe, head: tuple[int, int, int]) -> None:
+        super().__init__()
+        width = recipe.model.encoder.width
+        self.encoder = AudioEncoder(recipe.model)
+        self.local, self.whole = PrototypeHead(width, *head), PrototypeHead(width, *head)
+
+
+class ASiT(Method):
+    """Student, teacher, decoder; `forward` is the step.
+
+    Args:
+        config: the method.
+        recipe: model and data.
+        gather: see `Gather`.
+    """
+
+    exported = "teacher.model.encoder."
+
+    def __init__(self, config: ASiTConfig, recipe: Recipe, gather: Gather) -> None:
+        super().__init__()
+        self.config, self.data = config, recipe.data
+        width, patch = recipe.model.encoder.width, recipe.model.stem.patch
+        self.student = Network(recipe, config.head)
+        self.teacher = Average(self.student)
+        self.centres = nn.ModuleList(Centre(config.head[2], 0.9, gather) for _ in range(2))
+        self.decoder = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, patch[0] * patch[1]))
+
+    def forward(self, batch: Mapping[str, Tensor], diagnose: bool = True) -> dict[str, Any]:
+        student, teacher, config = self.student, self.teacher.model, self.config
+        clips = listen(student.encoder, batch, self.data.gain_db if self.training else None)
+        pairs = segments(student.encoder, clips, config.seconds)
+        masks = draw_masks(config.masking, pairs.grid, pairs.columns).to(pairs.mel.device)
+        there = masks.hidden_valid
+
+        x = see_all(student.encoder, replace(pairs, mel=spoilt(pairs, masks, student.encoder.stem.patch))).last
+        hidden_VmD = take(x[:, 1:], masks.hidden)  # (2 B, 1, m, D)
+        rebuilt, patches = self.decoder(hidden_VmD), student.encoder.stem.cut(pairs.mel).flatten(1, 2).flatten(2)
+        with torch.no_grad():
+            y = see_all(teacher.encoder, pairs).last
+            local = self.centres[0](teacher.local(take(y[:, 1:], masks.hidden)), there)
+            whole = self.centres[1](teacher.whole(y[:, 0]))
+
+        error = (rebuilt.float() - take(patches, masks.hidden)).abs().mean(-1)
+        losses = {
+            "reconstruction": (error * there).sum() / there.sum(),
+            "local": distillation_loss(student.local(hidden_VmD), local, config.temperatures, there),
+            "global": distillation_loss(student.whole(x[:, 0]), swapped(whole), config.temperatures),
+        }
+        health = {}
+        if diagnose:
+            health = student.encoder.stem.diagnostics(pairs.mel)
+            health |= embedding_health(rebuilt, patches, x[:, 0].unflatten(0, (-1, 2)))
+        return {"loss": torch.stack(list(losses.values())).sum(), "losses": losses, "diagnostics": health}
+
+    def after_step(self, schedules: Mapping[str, float]) -> None:
+        self.teacher.update(self.student, schedules["momentum"])
+
+    def gradient_diagnostics(self) -> dict[str, Tensor]:
+        stem = self.student.encoder.stem.gradient_diagnostics()
+        return stem | {"ema_distance": self.teacher.distance(self.student)}
+
+    def check_health(self, metrics: Mapping[str, float]) -> str | None:
+        return collapse(metrics, self.data.batch)

@@ -1,0 +1,89 @@
+"""ATST-Clip: two segments of a recording, each augmented; one network says of one what its average says of the other.
+
+Legend: B clips, two segments of each one after another, D width, E output width of the heads.
+Source: Li & Li 2022 (ATST: Audio Representation Learning with Teacher-Student Transformer): segments of six seconds, by
+mixup and random resized crop as in BYOL-A, the class token, BYOL's loss both ways, tokens of 64 mel bins x 4 frames.
+Ours: fixed positions, means of both ways instead of their sum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor
+
+from aasp.config import check_range
+from aasp.pretrain.augment import augmented, swapped
+from aasp.pretrain.bootstrap import Bootstrap, BootstrapConfig
+from aasp.pretrain.ema import AverageConfig
+from aasp.pretrain.health import embedding_health
+from aasp.pretrain.losses.cosine import agreement
+from aasp.pretrain.methods.contract import Gather
+from aasp.pretrain.segments import check_segments, segments
+from aasp.pretrain.views import listen, see_all
+
+if TYPE_CHECKING:
+    from aasp.pretrain.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class ATSTClipConfig(BootstrapConfig):
+    """ATST-Clip.
+
+    Attributes:
+        kind: the name of this method in recipes.
+        seconds: length of a segment; two are taken from each crop, anywhere.
+        augment: how a view differs from its segment.
+        teacher: from 0.9995 to 1, linearly (there: along a cosine).
+        head: of projector and predictor.
+    """
+
+    kind: Literal["atst_clip"] = "atst_clip"
+    seconds: float = 6.0
+    teacher: AverageConfig = field(default_factory=lambda: AverageConfig(0.9995, 1.0, ramp=1.0))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range(self, "method", "seconds")
+
+    def build(self, recipe: Recipe, gather: Gather) -> ATSTClip:
+        check_segments(self.seconds, recipe)
+        return ATSTClip(self, recipe, gather)
+
+
+class ATSTClip(Bootstrap):
+    """The step.
+
+    Args:
+        config: the method.
+        recipe: model and data.
+        gather: see `Gather`.
+    """
+
+    exported = "teacher.model.encoder."
+
+    def __init__(self, config: ATSTClipConfig, recipe: Recipe, gather: Gather) -> None:
+        super().__init__(config, recipe, gather)
+        self.config = config
+
+    def forward(self, batch: Mapping[str, Tensor], diagnose: bool = True) -> dict[str, Any]:
+        encoder, average = self.student.encoder, self.teacher.model.encoder
+        clips = listen(encoder, batch, self.gain_db)
+        pairs = segments(encoder, clips, self.config.seconds)
+        pairs = augmented(pairs, self.config.augment, self.gather, views=1)
+
+        cls_D = see_all(encoder, pairs).last[:, 0]  # (2 B, D)
+        predicted_E = self.predict(cls_D)
+        with torch.no_grad():
+            target_E = swapped(self.target(see_all(average, pairs).last[:, 0]))
+
+        loss = agreement(predicted_E, target_E)
+        health = {}
+        if diagnose:
+            views = lambda x: x.unflatten(0, (-1, 2))
+            health = encoder.stem.diagnostics(pairs.mel)
+            health |= embedding_health(views(predicted_E)[:, :, None], views(target_E), views(cls_D))
+        return {"loss": loss, "losses": {"utterance": loss}, "diagnostics": health}

@@ -1,0 +1,94 @@
+"""ATST-Frame: of two augmentations of a clip, hidden frames of one are told as its average tells them of the other.
+
+Legend: B clips, two views of each one after another, N tokens, m hidden ones, D width, E output width of the heads.
+Source: Li, Shao & Li 2024 (ATST, IEEE/ACM TASLP): tokens are columns of 64 mel bins x 4 frames; the student's view has
+65 % of its tokens hidden in stretches of five, each replaced by a learned token; the teacher sees everything; the
+frames of both are compared by BYOL's loss, where the student's are hidden, both ways. Views differ by mixup and by a
+resized crop of the frequency axis alone, so that frames stay where they are. Ours: exactly 65 % of the tokens (there
+stretches overlap, and fewer are hidden), fixed positions, post-hoc statistics of the views as in BYOL-A.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from aasp.pretrain.augment import AugmentConfig, augmented, swapped
+from aasp.pretrain.bootstrap import Bootstrap, BootstrapConfig
+from aasp.pretrain.ema import AverageConfig
+from aasp.pretrain.health import embedding_health
+from aasp.pretrain.losses.cosine import agreement
+from aasp.pretrain.masked import check_single, see_masked
+from aasp.pretrain.methods.contract import Gather
+from aasp.pretrain.views import MaskingConfig, draw_masks, listen, patch_means, see_all
+from aasp.stems.contract import take
+
+if TYPE_CHECKING:
+    from aasp.pretrain.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class ATSTFrameConfig(BootstrapConfig):
+    """ATST-Frame.
+
+    Attributes:
+        kind: the name of this method in recipes.
+        masking: of the student's view.
+        augment: how both views differ from their clip, in frequency only.
+        teacher: from 0.9996 to 1, as published; linearly (there: along a cosine).
+        head: of projector and predictor.
+    """
+
+    kind: Literal["atst_frame"] = "atst_frame"
+    masking: MaskingConfig = field(default_factory=lambda: MaskingConfig(views=1, visible=0.35, scheme="spans"))
+    augment: AugmentConfig = field(default_factory=lambda: AugmentConfig(time=(1.0, 1.0)))
+    teacher: AverageConfig = field(default_factory=lambda: AverageConfig(0.9996, 1.0, ramp=1.0))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_single(self.masking)
+
+    def build(self, recipe: Recipe, gather: Gather) -> ATSTFrame:
+        return ATSTFrame(self, recipe, gather)
+
+
+class ATSTFrame(Bootstrap):
+    """The step.
+
+    Args:
+        config: the method.
+        recipe: model and data.
+        gather: see `Gather`.
+    """
+
+    exported = "teacher.model.encoder."
+
+    def __init__(self, config: ATSTFrameConfig, recipe: Recipe, gather: Gather) -> None:
+        super().__init__(config, recipe, gather)
+        self.config = config
+        self.mask_token = nn.Parameter(0.02 * torch.randn(recipe.model.encoder.width))
+
+    def forward(self, batch: Mapping[str, Tensor], diagnose: bool = True) -> dict[str, Any]:
+        encoder, average = self.student.encoder, self.teacher.model.encoder
+        clips = listen(encoder, batch, self.gain_db)
+        pairs = augmented(clips, self.config.augment, self.gather)
+        masks = draw_masks(self.config.masking, pairs.grid, pairs.columns).to(pairs.mel.device)
+        hidden, counts = masks.hidden, masks.hidden_valid[:, 0]  # (2 B, 1, m), (2 B, m)
+
+        x = see_masked(encoder, pairs, masks, self.mask_token)
+        predicted_mE = self.predict(take(x[:, 1:], hidden)[:, 0], counts)
+        with torch.no_grad():
+            tokens = swapped(see_all(average, pairs).last[:, 1:])
+            target_mE = self.target(take(tokens, hidden)[:, 0], counts)
+
+        loss = agreement(predicted_mE, target_mE, counts)
+        health = {}
+        if diagnose:
+            views = lambda x: x.unflatten(0, (-1, 2))
+            health = encoder.stem.diagnostics(pairs.mel)
+            health |= embedding_health(views(predicted_mE), target_mE, views(patch_means(x, pairs)))
+        return {"loss": loss, "losses": {"frame": loss}, "diagnostics": health}

@@ -1,0 +1,78 @@
+"""BYOL-A: two augmentations of a clip, one network says of the first what its average says of the second.
+
+Legend: B clips, two views of each one after another, T frames, D width, E output width of the heads.
+Source: Niizumi et al. 2021 (BYOL for Audio): mixup of log-mels, random resized crop, normalisation afterwards; BYOL's
+loss, both ways; heads of 4096 and 256. Ours: our transformer in place of its convolutional network of 5.3 M parameters,
+and the mean of its patch tokens in place of the mean and maximum over time; a batch's own clips to mix with; means of
+both ways instead of their sum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor
+
+from aasp.pretrain.augment import augmented, swapped
+from aasp.pretrain.bootstrap import Bootstrap, BootstrapConfig
+from aasp.pretrain.ema import AverageConfig
+from aasp.pretrain.health import embedding_health
+from aasp.pretrain.losses.cosine import agreement
+from aasp.pretrain.methods.contract import Gather
+from aasp.pretrain.views import listen, patch_means, see_all
+
+if TYPE_CHECKING:
+    from aasp.pretrain.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class BYOLAConfig(BootstrapConfig):
+    """BYOL-A.
+
+    Attributes:
+        kind: the name of this method in recipes.
+        augment: both views differ alike from their clip.
+        teacher: a momentum of 0.99 throughout, as published.
+        head: of projector and predictor.
+    """
+
+    kind: Literal["byol_a"] = "byol_a"
+    teacher: AverageConfig = field(default_factory=lambda: AverageConfig(0.99, 0.99))
+
+    def build(self, recipe: Recipe, gather: Gather) -> BYOLA:
+        return BYOLA(self, recipe, gather)
+
+
+class BYOLA(Bootstrap):
+    """The step.
+
+    Args:
+        config: the method.
+        recipe: model and data.
+        gather: see `Gather`.
+    """
+
+    def __init__(self, config: BYOLAConfig, recipe: Recipe, gather: Gather) -> None:
+        super().__init__(config, recipe, gather)
+        self.config = config
+
+    def forward(self, batch: Mapping[str, Tensor], diagnose: bool = True) -> dict[str, Any]:
+        encoder, average = self.student.encoder, self.teacher.model.encoder
+        clips = listen(encoder, batch, self.gain_db)
+        pairs = augmented(clips, self.config.augment, self.gather)
+
+        mean_D = patch_means(see_all(encoder, pairs).last, pairs)  # (2 B, D)
+        predicted_E = self.predict(mean_D)
+        with torch.no_grad():
+            target_E = swapped(self.target(patch_means(see_all(average, pairs).last, pairs)))
+
+        loss = agreement(predicted_E, target_E)
+        health = {}
+        if diagnose:
+            views = lambda x: x.unflatten(0, (-1, 2))
+            health = encoder.stem.diagnostics(pairs.mel)
+            health |= embedding_health(views(predicted_E)[:, :, None], views(target_E), views(mean_D))
+        return {"loss": loss, "losses": {"utterance": loss}, "diagnostics": health}

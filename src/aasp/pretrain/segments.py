@@ -1,0 +1,55 @@
+"""Several stretches of each clip: views that differ in when they were heard.
+
+Legend: B clips, V views, T frames of a clip and L of a stretch, M mel bins; views are clips of their own, those of one
+clip one after another. Source: COLA (Saeed et al. 2021), ATST-Clip (Li & Li 2022): stretches begin anywhere, each by
+chance, and may overlap.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from aasp.errors import AaspError
+from aasp.model.audio_encoder import AudioEncoder
+from aasp.pretrain.views import Clips, as_clips
+
+if TYPE_CHECKING:
+    from aasp.pretrain.recipe import Recipe
+
+
+def check_segments(seconds: float, recipe: Recipe) -> None:
+    """See that stretches of a recipe's crops can be that long.
+
+    Raises:
+        AaspError: a crop holds one such stretch at most, or a stretch holds no frame.
+    """
+    crop, shortest = recipe.data.crop_seconds, recipe.model.frontend.shortest_ms / 1000
+    if not shortest <= seconds < crop:
+        told = f"segments are taken from crops of {crop:g} s and hold a window of {1000 * shortest:g} ms at least"
+        raise AaspError(f"seconds is {seconds:g}: {told}; give a length between, or longer data.crop_seconds")
+
+
+@torch.no_grad()
+def segments(model: AudioEncoder, clips: Clips, seconds: float, views: int = 2) -> Clips:
+    """Stretches of each clip, one after another, from the random state of the clips' device.
+
+    Args:
+        model: whose front end says how many frames that is.
+        clips: B clips.
+        seconds: length of a stretch; a clip that is shorter is taken whole each time.
+        views: V of each clip.
+
+    Returns:
+        B * V clips.
+    """
+    front = model.frontend.config
+    length = min(front.frames(round(seconds * front.rate)), clips.mel.shape[1])
+    frames_B = clips.frames.to(clips.mel.device, non_blocking=True)
+    room_B1 = (frames_B - length).clamp(min=0)[:, None] + 1
+    start_BV = (torch.rand(len(clips.mel), views, device=clips.mel.device) * room_B1).long()
+    index_BVL = start_BV[..., None] + torch.arange(length, device=clips.mel.device)
+    clip = torch.arange(len(clips.mel), device=clips.mel.device)[:, None, None]
+    valid = clips.frames.clamp(max=length).repeat_interleave(views)
+    return as_clips(model, clips.mel[clip, index_BVL].flatten(0, 1), valid)

@@ -1,0 +1,41 @@
+"""ASiT's recipes. Source: Atito et al. 2024."""
+
+from __future__ import annotations
+
+from aasp.model.audio_encoder import AudioEncoderConfig
+from aasp.model.encoder import EncoderConfig
+from aasp.pretrain.ema import AverageConfig
+from aasp.pretrain.methods.asit import ASiTConfig
+from aasp.pretrain.recipe import DataConfig, Recipe
+from aasp.pretrain.systems.tiny import two_cores
+from aasp.pretrain.views import MaskingConfig
+from aasp.stems.conv import ConvConfig
+from aasp.training.optim import OptimizerConfig
+
+
+def asit_base() -> Recipe:
+    """ViT-Base on 128 mel bins x 592 frames, 37 x 8 patches of which 70 % are spoilt, as published; rate, batch and
+    steps are ours, those of `aasp_base`.
+    """
+    return Recipe(
+        name="asit_base",
+        summary="768 x 12: ASiT, spoilt patches rebuilt, patches and clips told as a teacher does",
+        model=AudioEncoderConfig(
+            stem=ConvConfig(), encoder=EncoderConfig(768, 12, 12), window_seconds=5.92, pooling="cls"
+        ),
+        method=ASiTConfig(),
+        optimizer=OptimizerConfig(lr=5e-4, warmup=0.1, betas=(0.9, 0.999)),
+        data=DataConfig(crop_seconds=10.0, batch=48),
+        steps=400_000,
+    )
+
+
+def asit_tiny() -> Recipe:
+    """ASiT at the size of `aasp_tiny`: two segments, each as long as its crop, of crops twice as long."""
+    method = ASiTConfig(
+        seconds=0.975,
+        masking=MaskingConfig(views=1, visible=0.3, block=3),
+        teacher=AverageConfig(0.98, 0.998, ramp=1.0),
+        head=(512, 128, 512),
+    )
+    return two_cores("asit_tiny", "ASiT, spoilt patches rebuilt and told as a teacher does", method, crop_seconds=1.95)

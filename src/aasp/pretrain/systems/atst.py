@@ -1,0 +1,61 @@
+"""ATST's recipes. Source: Li & Li 2022 (ATST-Clip); Li, Shao & Li 2024 (ATST-Frame)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from aasp.model.audio_encoder import AudioEncoderConfig
+from aasp.model.encoder import EncoderConfig
+from aasp.pretrain.ema import AverageConfig
+from aasp.pretrain.methods.atst_clip import ATSTClipConfig
+from aasp.pretrain.methods.atst_frame import ATSTFrameConfig
+from aasp.pretrain.recipe import DataConfig, Recipe
+from aasp.pretrain.systems.byol_a import front_end
+from aasp.pretrain.systems.tiny import two_cores
+from aasp.stems.conv import ConvConfig
+from aasp.training.optim import OptimizerConfig
+
+
+def atst_frame_base() -> Recipe:
+    """ViT-Base on 250 tokens of 40 ms: published are front end, patch, masks, momentum, rate, batch (six processors of
+    144) and steps. Decibels are put from -79.65..50.68 to -1..1. Warm-up and decay are ours.
+    """
+    front = front_end(floor=1e-10, mean=-3.335, std=15.005)
+    return Recipe(
+        name="atst_frame_base",
+        summary="768 x 12: ATST-Frame, hidden frames of one view told from another",
+        model=AudioEncoderConfig(front, ConvConfig(patch=(4, 64)), EncoderConfig(768, 12, 12), window_seconds=10.0),
+        method=ATSTFrameConfig(),
+        optimizer=OptimizerConfig(lr=8e-5, final_lr=1e-6, warmup=0.05, betas=(0.9, 0.999)),
+        data=DataConfig(crop_seconds=9.99, batch=864),
+        steps=398_000,
+    )
+
+
+def atst_clip_base() -> Recipe:
+    """ViT-Base on two segments of six seconds, 150 tokens each: published are front end, patch, segments, momentum,
+    batch and 200 epochs. Rate, warm-up and decay are ours, as in `atst_frame_base`.
+    """
+    base = atst_frame_base()
+    return replace(
+        base,
+        name="atst_clip_base",
+        summary="768 x 12: ATST-Clip, the class tokens of two segments of a clip",
+        model=replace(base.model, window_seconds=6.0, pooling="cls"),
+        method=ATSTClipConfig(seconds=5.99),
+        data=DataConfig(crop_seconds=10.0, batch=1536),
+        steps=255_700,
+    )
+
+
+def atst_frame_tiny() -> Recipe:
+    """ATST-Frame at the size of `aasp_tiny`, on 24 tokens of all its mel bins x 4 frames."""
+    method = ATSTFrameConfig(teacher=AverageConfig(0.98, 0.998, ramp=1.0), head=(1024, 128))
+    return two_cores("atst_frame_tiny", "ATST-Frame, hidden frames told from another view", method, (4, 128))
+
+
+def atst_clip_tiny() -> Recipe:
+    """ATST-Clip at the size of `aasp_tiny`: two segments, each as long as its crop, of crops twice as long."""
+    method = ATSTClipConfig(seconds=0.975, teacher=AverageConfig(0.98, 0.998, ramp=1.0), head=(1024, 128))
+    recipe = two_cores("atst_clip_tiny", "ATST-Clip, class tokens of two segments", method, (4, 128), 1.95)
+    return replace(recipe, model=replace(recipe.model, pooling="cls"))

@@ -1,0 +1,48 @@
+"""BYOL-A's recipes. Source: Niizumi et al. 2021."""
+
+from __future__ import annotations
+
+from aasp.features.logmel import LogMelConfig
+from aasp.model.audio_encoder import AudioEncoderConfig
+from aasp.model.encoder import EncoderConfig
+from aasp.pretrain.ema import AverageConfig
+from aasp.pretrain.methods.byol_a import BYOLAConfig
+from aasp.pretrain.recipe import DataConfig, Recipe
+from aasp.pretrain.systems.tiny import two_cores
+from aasp.stems.conv import ConvConfig
+from aasp.training.optim import OptimizerConfig
+
+
+def front_end(**changes: float) -> LogMelConfig:
+    """64 mel bins from 60 Hz to 7.8 kHz, windows of 64 ms every 10 ms: BYOL-A's, which ATST has too.
+
+    Its logarithm begins at 2 ** -23. Statistics are those that M2D gives for AudioSet (BYOL-A takes each set's own).
+    """
+    settings = dict(
+        mels=64, window_ms=64.0, fft=1024, low_hz=60.0, high_hz=7_800.0, triangles="hertz", periodic=True,
+        centered=True, remove_dc=False, preemphasis=0.0, mean=-7.1, std=4.2,
+    )  # fmt: skip
+    return LogMelConfig(**(settings | changes))  # type: ignore[arg-type]
+
+
+def byol_a_base() -> Recipe:
+    """BYOL-A's front end, augmentation, heads, momentum, batch of 256, rate of 3e-4 and 100 epochs of AudioSet.
+
+    Views are 96 frames. The encoder, ViT-Base on patches of 16 x 16, a constant rate without decay and a clipped
+    gradient are ours.
+    """
+    return Recipe(
+        name="byol_a_base",
+        summary="768 x 12: BYOL-A, two augmentations of a clip, with our transformer",
+        model=AudioEncoderConfig(front_end(), ConvConfig(), EncoderConfig(768, 12, 12), window_seconds=0.96),
+        method=BYOLAConfig(),
+        optimizer=OptimizerConfig(lr=3e-4, final_lr=3e-4, warmup=0.0, betas=(0.9, 0.999), weight_decay=0.0),
+        data=DataConfig(crop_seconds=0.95, batch=256),
+        steps=767_112,
+    )
+
+
+def byol_a_tiny() -> Recipe:
+    """BYOL-A at the size of `aasp_tiny`: narrower heads, and a momentum that rises as its does."""
+    method = BYOLAConfig(teacher=AverageConfig(0.98, 0.998, ramp=1.0), head=(1024, 128))
+    return two_cores("byol_a_tiny", "BYOL-A, two augmentations of a clip", method)

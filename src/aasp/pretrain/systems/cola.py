@@ -1,0 +1,33 @@
+"""COLA's recipes. Source: Saeed, Grangier & Zeghidour 2021."""
+
+from __future__ import annotations
+
+from aasp.model.audio_encoder import AudioEncoderConfig
+from aasp.model.encoder import EncoderConfig
+from aasp.pretrain.methods.cola import COLAConfig
+from aasp.pretrain.recipe import DataConfig, Recipe
+from aasp.pretrain.systems.byol_a import front_end
+from aasp.pretrain.systems.tiny import two_cores
+from aasp.stems.conv import ConvConfig
+from aasp.training.optim import OptimizerConfig
+
+
+def cola_base() -> Recipe:
+    """COLA's segments of 96 frames, 64 mel bins of 25 ms every 10 ms, batch of 1,024, constant rate of 1e-4, and 500
+    epochs of AudioSet. ViT-Base on patches of 16 x 16 and a clipped gradient are ours.
+    """
+    front = front_end(window_ms=25.0, fft=512)
+    return Recipe(
+        name="cola_base",
+        summary="768 x 12: COLA, two segments of a clip among those of others, with our transformer",
+        model=AudioEncoderConfig(front, ConvConfig(), EncoderConfig(768, 12, 12), window_seconds=0.96),
+        method=COLAConfig(seconds=0.95),
+        optimizer=OptimizerConfig(lr=1e-4, final_lr=1e-4, warmup=0.0, betas=(0.9, 0.999), weight_decay=0.0),
+        data=DataConfig(crop_seconds=10.0, batch=1024),
+        steps=958_900,
+    )
+
+
+def cola_tiny() -> Recipe:
+    """COLA at the size of `aasp_tiny`: two segments, each as long as its crop, of crops twice as long."""
+    return two_cores("cola_tiny", "COLA, two segments of a clip", COLAConfig(seconds=0.975), crop_seconds=1.95)
