@@ -12,6 +12,12 @@ METHODS: Parts[MethodConfig] = Parts(
         "aasp": "aasp.pretrain.methods.aasp:AaSPConfig",
         "eat": "aasp.pretrain.methods.eat:EATConfig",
         "m2d": "aasp.pretrain.methods.m2d:M2DConfig",
+        "matpac": "aasp.pretrain.methods.matpac:MATPACConfig",
+        "sslam": "aasp.pretrain.methods.sslam:SSLAMConfig",
+        "mae": "aasp.pretrain.methods.mae:MAEConfig",
+        "beats": "aasp.pretrain.methods.beats:BEATsConfig",
+        "beats_tokenizer": "aasp.pretrain.methods.beats_tokenizer:BEATsTokenizerConfig",
+        "ssast": "aasp.pretrain.methods.ssast:SSASTConfig",
     },
 )
 
