@@ -37,10 +37,14 @@ OTHERS = {
     "ssast_tiny": {},
     "beats_tiny": {"predictor.width": 32, "predictor.heads": 2, "tokenizer.count": 24},
 }
+TOKENIZER: dict[str, dict[str, object]] = {
+    "beats_tokenizer_tiny": {"tokenizer.count": 24},
+    "beats_next_tiny": {"predictor.width": 32, "predictor.heads": 2, "tokenizer.count": 24},
+}
 
 
 def small(name: str, **changes: object) -> Recipe:
-    return with_fields(recipes.get(name), {**SIZES, **(SMALL | OTHERS)[name], **changes})
+    return with_fields(recipes.get(name), {**SIZES, **(SMALL | OTHERS | TOKENIZER)[name], **changes})
 
 
 def build(name: str, **changes: object) -> Method:

@@ -165,8 +165,24 @@ def beats_tokenizer_tiny() -> Recipe:
     return tiny("beats_tokenizer_tiny", "BEATs' tokenizer, distilled from a model, on two cores", method, lr=5e-4)
 
 
+def beats_next_base() -> Recipe:
+    """BEATs, a further iteration: labels of `beats_tokenizer_base` (`--from`)."""
+    first, method = beats_base(), BEATsConfig(tokenizer=DistilledConfig())
+    return replace(
+        first, name="beats_next_base", summary="768 x 12: BEATs, labels distilled from a model", method=method
+    )
+
+
+def beats_next_tiny() -> Recipe:
+    """BEATs, a further iteration: labels of `beats_tokenizer_tiny` (`--from`)."""
+    masking = MaskingConfig(views=4, visible=0.25, scheme="random")
+    tokenizer = DistilledConfig(count=256, width=64)
+    method = BEATsConfig(masking=masking, predictor=PredictorConfig("self", 1, 192, 3), tokenizer=tokenizer)
+    return tiny("beats_next_tiny", "BEATs, which predicts labels distilled from a model, on two cores", method)
+
+
 RECIPES: tuple[Callable[[], Recipe], ...] = (
     audio_mae_tiny, audio_mae_base, maskspec_tiny, maskspec_base, mae_ast_tiny, mae_ast_base, mae_ast_frame_tiny,
     mae_ast_frame_base, crossmae_tiny, crossmae_base, ssast_tiny, ssast_base, beats_tiny, beats_base,
-    beats_tokenizer_tiny, beats_tokenizer_base,
+    beats_tokenizer_tiny, beats_tokenizer_base, beats_next_tiny, beats_next_base,
 )  # fmt: skip

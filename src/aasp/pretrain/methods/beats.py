@@ -5,7 +5,7 @@ Source: Chen et al. 2023 (BEATs): the encoder sees a quarter of the patches, a t
 others, and the loss is their cross-entropy. The first iteration's tokenizer is a random projection; each further one's
 is distilled from the model before it (`beats_tokenizer`), whose weights come by `--from`:
 
-    beats  ->  beats_tokenizer --from  ->  beats --set tokenizer=distilled --from  ->  beats_tokenizer --from  ->  ...
+    beats_base  ->  beats_tokenizer_base --from  ->  beats_next_base --from  ->  beats_tokenizer_base --from  ->  ...
 
 Ours: learned mask tokens instead of zeros at hidden places, the predictor's size, which the paper does not tell, and
 that a further iteration begins with the tokenizer's encoder; several views of a clip.
@@ -95,7 +95,8 @@ class BEATs(Method):
         distilled = self.config.tokenizer.kind == "distilled"  # type: ignore[attr-defined]
         if counts_K is not None and distilled and not counts_K.is_meta and not counts_K.any():
             told = "its weights are random, as nothing was distilled into them"
-            raise AaspError(f"tokenizer distilled: {told}; give --from a run of the method beats_tokenizer")
+            remedy = "give --from a run of the method beats_tokenizer, of the same tokenizer.count and tokenizer.width"
+            raise AaspError(f"tokenizer distilled: {told}; {remedy}")
 
     def gradient_diagnostics(self) -> dict[str, Tensor]:
         return self.student.stem.gradient_diagnostics()
