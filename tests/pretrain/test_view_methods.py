@@ -214,8 +214,8 @@ def test_a_clip_alone_is_refused_in_one_line(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "settings", "told"),
     [
-        ("atst_frame_tiny", {"masking.views": "2"}, "masking.views is 2: each of a clip's two views has one mask"),
-        ("asit_tiny", {"masking.views": "2"}, "masking.views is 2: each of a clip's two views has one mask"),
+        ("atst_frame_tiny", {"masking.views": "2"}, "masking.views is 2: what is encoded whole has one mask"),
+        ("asit_tiny", {"masking.views": "2"}, "masking.views is 2: what is encoded whole has one mask"),
         ("lejepa_tiny", {"masking.views": "1"}, "masking.views is 1: a single view has nothing to agree with"),
         ("lejepa_tiny", {"masking.predicted": "0.5"}, "predicted is 0.5: nothing is predicted of what is hidden"),
         ("byol_a_tiny", {"augment.mixup": "1"}, "mixup"),

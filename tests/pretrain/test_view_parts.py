@@ -18,7 +18,7 @@ from aasp.pretrain import recipes
 from aasp.pretrain.augment import AugmentConfig, augmented, spoilt, swapped
 from aasp.pretrain.heads import BatchHead
 from aasp.pretrain.losses.bilinear import bilinear_loss
-from aasp.pretrain.losses.cosine import agreement
+from aasp.pretrain.losses.cosine import cosine_loss
 from aasp.pretrain.losses.distillation import distillation_loss
 from aasp.pretrain.losses.gaussian import gaussian_loss
 from aasp.pretrain.masked import see_masked
@@ -168,7 +168,7 @@ def test_agreement_is_the_distance_of_unit_vectors() -> None:
     p, t, valid = random.normal(size=(4, 3, 5)), random.normal(size=(4, 3, 5)), random.random((4, 3)) < 0.6
     unit = lambda x: x / np.sqrt((x * x).sum())
     terms = [((unit(p[i, j]) - unit(t[i, j])) ** 2).sum() for i in range(4) for j in range(3) if valid[i, j]]
-    found = agreement(torch.tensor(p), torch.tensor(t), torch.tensor(valid))
+    found = cosine_loss(torch.tensor(p), torch.tensor(t), torch.tensor(valid))
     assert float(found) == pytest.approx(np.mean(terms), rel=1e-5)
     x = torch.arange(6.0)
     assert swapped(x).tolist() == [1, 0, 3, 2, 5, 4]
@@ -220,7 +220,7 @@ WEIGHTS = {name: 0.5 * torch.randn_like(tensor) for name, tensor in BatchHead(5,
 def head_loss(x: Tensor, gather: Gather) -> Tensor:
     head = BatchHead(5, 7, 4, gather)
     head.load_state_dict(WEIGHTS)
-    return agreement(head(x), x[:, :4].flip(1))
+    return cosine_loss(head(x), x[:, :4].flip(1))
 
 
 def test_batch_norm_is_torch_s_over_what_counts() -> None:

@@ -14,13 +14,13 @@ from aasp.pretrain.views import Clips, MaskingConfig, Masks
 
 
 def check_single(masking: MaskingConfig) -> None:
-    """See that masks are asked for as methods take them whose views are clips of their own.
+    """See that one mask of each clip is asked for.
 
     Raises:
-        AaspError: several of each view.
+        AaspError: several are.
     """
     if masking.views != 1:
-        raise AaspError(f"masking.views is {masking.views}: each of a clip's two views has one mask; leave it at 1")
+        raise AaspError(f"masking.views is {masking.views}: what is encoded whole has one mask; leave it at 1")
 
 
 def see_masked(model: AudioEncoder, clips: Clips, masks: Masks, mask_token_D: Tensor) -> Tensor:

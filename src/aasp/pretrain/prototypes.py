@@ -1,34 +1,88 @@
 """Prototypes: what a token is like among K learned directions, and the running mean that centres a teacher's answer.
 
-Legend: n vectors of width D, K prototypes. Source: DINO's head and centre (Caron et al. 2021); two layers before the
-bottleneck instead of three, and directions of unit length (ours).
+Legend: n vectors of width D, K prototypes. Source: DINO's head and centre (Caron et al. 2021). Its weight norm, whose
+gains stay 1 here, is a unit length of each prototype.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from aasp.config import check_range
 from aasp.pretrain.methods.contract import Gather
+from aasp.training.schedules import constant, ramp
+
+
+@dataclass(frozen=True)
+class PrototypesConfig:
+    """The classification of hidden patches.
+
+    Attributes:
+        count: prototypes K.
+        hidden: width of the head's hidden layers.
+        bottleneck: width of the vector that is compared with prototypes.
+        temperature: of the student.
+        teacher_temperature: of the teacher, at the start and from the end of its ramp on.
+        ramp: share of all steps over which the teacher's temperature rises linearly.
+        centring: momentum of the centre.
+        momentum: of the target network's head, at the start and at the end.
+        weight: of the classification loss; the prediction loss has the rest of 1.
+    """
+
+    count: int = 2048
+    hidden: int = 2048
+    bottleneck: int = 256
+    temperature: float = 0.1
+    teacher_temperature: tuple[float, float] = (0.04, 0.07)
+    ramp: float = 9_827 / 294_816
+    centring: float = 0.9
+    momentum: tuple[float, float] = (0.998, 1.0)
+    weight: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_range(self, "prototypes", "count", least=2)
+        check_range(self, "prototypes", "hidden bottleneck", least=1)
+        check_range(self, "prototypes", "temperature teacher_temperature")
+        check_range(self, "prototypes", "ramp centring momentum weight", least=0, most=1)
+
+    def schedules(self, steps: int, more: int) -> dict[str, np.ndarray]:
+        """The head's momentum and the teacher's temperature of each step, each of shape (steps + more,)."""
+
+        def rising(ends: tuple[float, float], over: int) -> np.ndarray:
+            return np.concatenate([ramp(ends[0], ends[1], steps, over=over), constant(ends[1], more)])
+
+        temperature = rising(self.teacher_temperature, round(self.ramp * steps))
+        return {"head_momentum": rising(self.momentum, steps), "teacher_temperature": temperature}
 
 
 class PrototypeHead(nn.Module):
-    """Two linear layers with GELU between them to a unit vector, and its cosine with each prototype.
+    """Linear layers with GELU between them to a unit vector, and its cosine with each prototype.
 
     Args:
         width, hidden, bottleneck: of its layers.
         count: prototypes K.
+        layers: their number, of which all but the last have the hidden width.
     """
 
-    def __init__(self, width: int, hidden: int, bottleneck: int, count: int) -> None:
+    def __init__(self, width: int, hidden: int, bottleneck: int, count: int, layers: int = 3) -> None:
         super().__init__()
-        self.layers = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, bottleneck))
+        widths = [width, *[hidden] * (layers - 1), bottleneck]
+        self.layers = nn.Sequential()
+        for number, (inputs, outputs) in enumerate(pairwise(widths)):
+            self.layers.extend([nn.GELU()] * (number > 0) + [nn.Linear(inputs, outputs)])
+            nn.init.trunc_normal_(self.layers[-1].weight, std=0.02)
+            nn.init.zeros_(self.layers[-1].bias)
         self.prototypes = nn.Linear(bottleneck, count, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., D) to (..., K)."""
-        unit = functional.normalize(self.layers(x), dim=-1)
+        unit = functional.normalize(self.layers(x).float(), dim=-1)
         return functional.linear(unit, functional.normalize(self.prototypes.weight, dim=-1))
 
 

@@ -3,7 +3,8 @@
 `aasp_base` is the paper's scale. Where the paper is silent, and that is nearly everywhere, it takes EAT's front end,
 grid, masks, targets, optimizer and schedule; every number of the AaPE stem, the predictor, the loss weights and the
 teacher's utterance target is ours. `aasp_small` and `aasp_large` differ from it in size, `aasp_tiny` is tuned to learn
-from hours of audio on two cores (docs/decisions.md). `…_8k`, `…_32k` and `…_48k` differ in the front end alone.
+from hours of audio on two cores (docs/decisions.md). `…_8k`, `…_32k` and `…_48k` differ in the front end alone. More
+systems of others are in `recipes_latents` and `recipes_patches`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from aasp.model.audio_encoder import AudioEncoderConfig
 from aasp.model.differential import DifferentialConfig
 from aasp.model.encoder import EncoderConfig
 from aasp.parts import made
+from aasp.pretrain import recipes_latents, recipes_patches
 from aasp.pretrain.ema import AverageConfig
 from aasp.pretrain.losses import LossesConfig
 from aasp.pretrain.methods.aasp import AaSPConfig
@@ -24,6 +26,7 @@ from aasp.pretrain.methods.eat import EATConfig, EATLossesConfig
 from aasp.pretrain.methods.m2d import M2DConfig
 from aasp.pretrain.predictors import DecoderConfig, PredictorConfig
 from aasp.pretrain.recipe import DataConfig, Recipe
+from aasp.pretrain.scale import tiny
 from aasp.pretrain.systems.asit import asit_base, asit_tiny
 from aasp.pretrain.systems.atst import atst_clip_base, atst_clip_tiny, atst_frame_base, atst_frame_tiny
 from aasp.pretrain.systems.byol_a import byol_a_base, byol_a_tiny
@@ -48,20 +51,13 @@ def aasp_tiny() -> Recipe:
     Its choices are ours: one-second crops and few blocks buy steps, a strong contrastive loss learns soonest, and the
     teacher's momentum is short enough for some thousand steps (docs/decisions.md).
     """
-    return Recipe(
-        name="aasp_tiny",
-        summary="192 x 6: learns from hours of audio on two cores",
-        model=AudioEncoderConfig(encoder=EncoderConfig(192, 6, 3), window_seconds=0.96),
-        method=AaSPConfig(
-            masking=MaskingConfig(views=4, visible=0.3, block=3, predicted=0.25),
-            teacher=TeacherConfig(momentum=0.98, final_momentum=0.998, ramp=1.0),
-            predictor=PredictorConfig(depth=2, width=192, heads=3),
-            losses=LossesConfig(frame=1.0, utterance=0.3, contrastive=1.0, temperature=0.1),
-        ),
-        optimizer=OptimizerConfig(lr=1e-3, warmup=0.1),
-        data=DataConfig(crop_seconds=0.975, batch=32, gain_db=6.0),
-        steps=2_600,
+    method = AaSPConfig(
+        masking=MaskingConfig(views=4, visible=0.3, block=3, predicted=0.25),
+        teacher=TeacherConfig(momentum=0.98, final_momentum=0.998, ramp=1.0),
+        predictor=PredictorConfig(depth=2, width=192, heads=3),
+        losses=LossesConfig(frame=1.0, utterance=0.3, contrastive=1.0, temperature=0.1),
     )
+    return tiny("aasp_tiny", "learns from hours of audio on two cores", method, AaPEConfig())
 
 
 def aasp_base() -> Recipe:
@@ -206,9 +202,10 @@ VIEWS = (
 )
 """Of the systems that learn from agreement between views, and of differential attention."""
 
+OURS = (aasp_tiny, aasp_small, aasp_base, aasp_large, eat_tiny, eat_base, m2d_tiny)
+
 RECIPES: dict[str, Callable[[], Recipe]] = {
-    recipe.__name__: recipe
-    for recipe in (aasp_tiny, aasp_small, aasp_base, aasp_large, eat_tiny, eat_base, m2d_tiny, *VIEWS)
+    recipe.__name__: recipe for recipe in (*OURS, *recipes_latents.RECIPES, *recipes_patches.RECIPES, *VIEWS)
 } | {
     f"{recipe.__name__}_{rate // 1000}k": partial(lambda recipe, rate: at_rate(recipe(), rate), recipe, rate)
     for recipe in (aasp_tiny, aasp_base)

@@ -2,7 +2,8 @@
 
 Legend: B clips, V views, S samples, T frames, M mel bins, G x F grid, N = G * F patches, n visible and m hidden patches
 per view, D width.
-Source: inverse block masking from EAT (blocks are kept, not hidden); the exact count by ranking is ours.
+Source: inverse block masking from EAT (blocks are kept, not hidden), clusters from SSAST; the exact count by ranking is
+ours.
 """
 
 from __future__ import annotations
@@ -78,9 +79,22 @@ def see(model: AudioEncoder, clips: Clips, patches: Tensor, valid: Tensor) -> Te
     Returns:
         Tokens of the views one after another, the class token first, shape (B * V, 1 + n, D).
     """
+    return _see(model, clips, patches, valid, layers=False).last
+
+
+def see_layers(model: AudioEncoder, clips: Clips, patches: Tensor, valid: Tensor) -> Tensor:
+    """`see`, of every layer: (B * V, 1 + n, 1 + depth, D), the first block's input and each block's output, the last
+    one normalised."""
+    output = _see(model, clips, patches, valid, layers=True)
+    class_token = model.encoder.class_token.expand(len(output.tokens), 1, -1)
+    first = torch.cat([class_token, output.tokens.to(class_token.dtype)], dim=1)
+    return torch.stack([first, *output.blocks[:-1], output.last], dim=2)
+
+
+def _see(model: AudioEncoder, clips: Clips, patches: Tensor, valid: Tensor, layers: bool) -> EncoderOutput:
     tokens = model.stem.views(clips.mel, patches, clips.valid).flatten(0, 1)
     places = model.places(clips.mel, patches.flatten(0, 1))
-    return model.encoder(tokens, places, None if clips.valid is None else valid.flatten(0, 1)).last
+    return model.encoder(tokens, places, None if clips.valid is None else valid.flatten(0, 1), layers)
 
 
 def patch_means(tokens: Tensor, clips: Clips) -> Tensor:
@@ -99,8 +113,10 @@ class MaskingConfig:
         views: masked views V of each clip.
         visible: share of a clip's patches that a view sees.
         scheme: "inverse-block" keeps random square blocks, "random" single patches, "structured" whole time columns or
-            whole subbands, by the toss of a coin for each view; "spans" hides stretches of time columns.
-        block: side of a kept block, or length of a hidden stretch, in patches.
+            whole subbands, by the toss of a coin for each view; "clustered" hides random square blocks, as SSAST does,
+            "spans" stretches of time columns.
+        block: side of a kept block, or length of a hidden stretch, in patches; the side of a hidden block is drawn for
+            each view, one less to one more.
         surplus: share of patches that the blocks are allowed beyond `visible`, since they overlap (EAT's 0.07).
         predicted: share of the hidden patches that are predicted; a random part is an unbiased estimate of all.
     """
@@ -222,10 +238,26 @@ def _inverse_block(config: MaskingConfig, shape: tuple[int, ...], columns_B: Ten
     return (rows.transpose(2, 3) @ within(subband, side_subband, subbands).float()).clamp(max=1.0)
 
 
+def _clustered(config: MaskingConfig, shape: tuple[int, ...], columns_B: Tensor) -> Tensor:
+    """The later a patch is hidden by one cluster after another, the rather it stays visible."""
+    clips, views, columns, subbands = shape
+    count = -(-3 * columns * subbands // config.block**2)  # three times the area: what none of them hides is left over
+    side = torch.randint(max(config.block - 1, 1), config.block + 2, (clips, views, 1))
+    time = (torch.rand(clips, views, count) * columns_B[:, None, None]).long()
+    subband = torch.randint(subbands, (clips, views, count))
+    within = lambda start, length: (
+        (torch.arange(length) >= start[..., None]) & (torch.arange(length) < (start + side)[..., None])
+    )
+    order = torch.arange(count, dtype=torch.float32)[:, None, None]
+    hidden = within(time, columns)[..., None] & within(subband, subbands)[..., None, :]  # (B, V, clusters, G, F)
+    return torch.where(hidden, order, float(count)).amin(2)
+
+
 Scheme = Callable[[MaskingConfig, tuple[int, ...], Tensor], Tensor]
 SCHEMES: dict[str, Scheme] = {
     "inverse-block": _inverse_block,
     "random": _random,
     "structured": _structured,
     "spans": _spans,
+    "clustered": _clustered,
 }

@@ -10,19 +10,14 @@ from torch import Tensor
 from torch.nn import functional
 
 
-def cosine_loss(predicted_BVmD: Tensor, target_BVmD: Tensor, valid_BVm: Tensor) -> Tensor:
-    """2 - 2 cos, a mean over valid predicted patches: 0 for the same direction, 4 for the opposite one.
+def cosine_loss(predicted: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
+    """2 - 2 cos, a mean over vectors that are valid: 0 for the same direction, 4 for the opposite one.
 
     Args:
-        predicted_BVmD: the predictor's output, shape (B, V, m, D).
-        target_BVmD: the targets at the same patches.
-        valid_BVm: which of them count, boolean, shape (B, V, m).
+        predicted: shape (..., D), of hidden patches (B, V, m, D).
+        target: of the same shape.
+        valid: which of them count, boolean, shape (...); all when left out.
     """
-    return agreement(predicted_BVmD, target_BVmD, valid_BVm)
-
-
-def agreement(predicted: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
-    """2 - 2 cos of vectors (..., E), a mean over those that are valid, boolean, shape (...); over all when left out."""
     distance = 2 - 2 * functional.cosine_similarity(predicted.float(), target.float(), dim=-1)
     if valid is None:
         return distance.mean()

@@ -1,6 +1,6 @@
 """Self-distillation: a student's distribution over prototypes is that of a teacher, which is centred and sharpened.
 
-Legend: K prototypes. Source: DINO (Caron et al. 2021), for class tokens; iBOT (Zhou et al. 2022), for patches.
+Legend: K prototypes. Source: DINO (Caron et al. 2021), of class tokens; iBOT (Zhou et al. 2022) and MATPAC, of patches.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from torch.nn import functional
 
 
 def distillation_loss(
-    student: Tensor, teacher: Tensor, temperatures: tuple[float, float], valid: Tensor | None = None
+    student: Tensor, teacher: Tensor, temperatures: tuple[float, float | Tensor], valid: Tensor | None = None
 ) -> Tensor:
     """Cross-entropy of the student's distribution under the teacher's, a mean over those that are valid.
 

@@ -18,6 +18,12 @@ METHODS: Parts[MethodConfig] = Parts(
         "cola": "aasp.pretrain.methods.cola:COLAConfig",
         "lejepa": "aasp.pretrain.methods.lejepa:LeJEPAConfig",
         "asit": "aasp.pretrain.methods.asit:ASiTConfig",
+        "matpac": "aasp.pretrain.methods.matpac:MATPACConfig",
+        "sslam": "aasp.pretrain.methods.sslam:SSLAMConfig",
+        "mae": "aasp.pretrain.methods.mae:MAEConfig",
+        "beats": "aasp.pretrain.methods.beats:BEATsConfig",
+        "beats_tokenizer": "aasp.pretrain.methods.beats_tokenizer:BEATsTokenizerConfig",
+        "ssast": "aasp.pretrain.methods.ssast:SSASTConfig",
     },
 )
 

@@ -20,7 +20,7 @@ from aasp.pretrain.augment import augmented, swapped
 from aasp.pretrain.bootstrap import Bootstrap, BootstrapConfig
 from aasp.pretrain.ema import AverageConfig
 from aasp.pretrain.health import embedding_health
-from aasp.pretrain.losses.cosine import agreement
+from aasp.pretrain.losses.cosine import cosine_loss
 from aasp.pretrain.methods.contract import Gather
 from aasp.pretrain.segments import check_segments, segments
 from aasp.pretrain.views import listen, see_all
@@ -80,7 +80,7 @@ class ATSTClip(Bootstrap):
         with torch.no_grad():
             target_E = swapped(self.target(see_all(average, pairs).last[:, 0]))
 
-        loss = agreement(predicted_E, target_E)
+        loss = cosine_loss(predicted_E, target_E)
         health = {}
         if diagnose:
             views = lambda x: x.unflatten(0, (-1, 2))

@@ -21,7 +21,7 @@ from aasp.pretrain.augment import AugmentConfig, augmented, swapped
 from aasp.pretrain.bootstrap import Bootstrap, BootstrapConfig
 from aasp.pretrain.ema import AverageConfig
 from aasp.pretrain.health import embedding_health
-from aasp.pretrain.losses.cosine import agreement
+from aasp.pretrain.losses.cosine import cosine_loss
 from aasp.pretrain.masked import check_single, see_masked
 from aasp.pretrain.methods.contract import Gather
 from aasp.pretrain.views import MaskingConfig, draw_masks, listen, patch_means, see_all
@@ -85,7 +85,7 @@ class ATSTFrame(Bootstrap):
             tokens = swapped(see_all(average, pairs).last[:, 1:])
             target_mE = self.target(take(tokens, hidden)[:, 0], counts)
 
-        loss = agreement(predicted_mE, target_mE, counts)
+        loss = cosine_loss(predicted_mE, target_mE, counts)
         health = {}
         if diagnose:
             views = lambda x: x.unflatten(0, (-1, 2))

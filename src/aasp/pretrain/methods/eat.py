@@ -3,7 +3,8 @@
 Legend: B clips, V views, N patches, n visible and m hidden patches, D width.
 Source: Chen et al. 2024 (EAT), after data2vec 2.0: inverse block masks, a convolutional decoder, the frame loss on all
 hidden patches, and the class token, without a head, against the mean of the frame target. Losses are means here (see
-`eat_base` for the weights that sums amount to).
+`eat_base` for the weights that sums amount to). data2vec 2.0 (Baevski et al. 2023) is the same method with other masks,
+layers and weights (`data2vec_base`).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aasp.config import check_range
+from aasp.config import LATELY, check_range
 from aasp.errors import AaspError
 from aasp.model.audio_encoder import AudioEncoder
 from aasp.pretrain.ema import Average, AverageConfig
@@ -57,9 +58,10 @@ class EATConfig(MethodConfig):
 
     Attributes:
         masking: clones of a clip, and what each sees.
-        teacher: the exponential moving average; its target averages all layers.
+        teacher: the exponential moving average.
         predictor: the decoder.
         losses: weights.
+        layers: how many of the teacher's last layers the target averages; all where none is given, as in EAT.
     """
 
     kind: Literal["eat"] = "eat"
@@ -67,6 +69,10 @@ class EATConfig(MethodConfig):
     teacher: AverageConfig = field(default_factory=AverageConfig)
     predictor: DecoderConfig = field(default_factory=DecoderConfig)
     losses: EATLossesConfig = field(default_factory=EATLossesConfig)
+    layers: int | None = field(default=None, metadata=LATELY)
+
+    def __post_init__(self) -> None:
+        check_range(self, "method", "layers", least=1)
 
     def build(self, recipe: Recipe, gather: Gather) -> EAT:
         return EAT(self, recipe)
@@ -87,7 +93,7 @@ class EAT(Method):
 
     def __init__(self, config: EATConfig, recipe: Recipe) -> None:
         super().__init__()
-        self.config, self.data, self.layers = config, recipe.data, recipe.model.encoder.depth
+        self.config, self.data, self.layers = config, recipe.data, config.layers or recipe.model.encoder.depth
         self.student = AudioEncoder(recipe.model)
         self.teacher = Average(self.student)
         self.predictor = ConvolutionDecoder(config.predictor, recipe.model.encoder.width)

@@ -46,9 +46,7 @@ class M2DConfig(MethodConfig):
     predictor: PredictorConfig = field(default_factory=lambda: PredictorConfig("self", 8, 512, 16))
 
     def __post_init__(self) -> None:
-        if self.masking.predicted != 1:
-            told = "the target network sees what is predicted, which is all that is hidden"
-            raise AaspError(f"masking: predicted is {self.masking.predicted:g}: {told}; leave it at 1")
+        check_masking(self.masking)
 
     def build(self, recipe: Recipe, gather: Gather) -> M2D:
         return M2D(self, recipe)
@@ -100,3 +98,14 @@ class M2D(Method):
 
     def check_health(self, metrics: Mapping[str, float]) -> str | None:
         return collapse(metrics, self.data.batch)
+
+
+def check_masking(masking: MaskingConfig) -> None:
+    """See that everything hidden is predicted.
+
+    Raises:
+        AaspError: a part of it is.
+    """
+    if masking.predicted != 1:
+        told = "the target network sees what is predicted, which is all that is hidden"
+        raise AaspError(f"masking: predicted is {masking.predicted:g}: {told}; leave it at 1")

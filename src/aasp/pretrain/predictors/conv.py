@@ -1,19 +1,19 @@
 """Convolutions on the grid, hidden patches filled in.
 
 Legend: as in `contract`. Source: data2vec 2.0's decoder, which is EAT's: 3 x 3 kernels in groups, layer norm without
-weights, GELU, residual sums.
+weights, GELU, residual sums. EAT-Large's kernels are 5 x 5.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from aasp.config import check_range
+from aasp.config import LATELY, check_range
 from aasp.errors import AaspError
 from aasp.pretrain.predictors.contract import Predictor, SizedPredictor
 
@@ -24,11 +24,11 @@ MASK_DEVIATION = 0.01
 
 
 class ConvolutionBlock(nn.Module):
-    """A grouped 3 x 3 convolution on the grid, layer norm and GELU, with a residual sum."""
+    """A grouped convolution on the grid, layer norm and GELU, with a residual sum."""
 
-    def __init__(self, width: int, groups: int) -> None:
+    def __init__(self, width: int, groups: int, kernel: int = 3) -> None:
         super().__init__()
-        self.convolution = nn.Conv2d(width, width, 3, padding=1, groups=groups)
+        self.convolution = nn.Conv2d(width, width, kernel, padding=kernel // 2, groups=groups)
 
     def forward(self, x_BWGF: Tensor) -> Tensor:
         y = self.convolution(x_BWGF).movedim(1, -1)
@@ -65,13 +65,17 @@ class DecoderConfig:
     Attributes:
         depth: blocks.
         groups: of the convolutions.
+        kernel: patches along each side of a kernel, an odd number.
     """
 
     depth: int = 6
     groups: int = 16
+    kernel: int = field(default=3, metadata=LATELY)
 
     def __post_init__(self) -> None:
-        check_range(self, "predictor", "depth groups", least=1)
+        check_range(self, "predictor", "depth groups kernel", least=1)
+        if self.kernel % 2 == 0:
+            raise AaspError(f"predictor: kernel is {self.kernel}, which has no middle; give an odd number")
 
 
 class ConvolutionDecoder(Predictor):
@@ -89,7 +93,7 @@ class ConvolutionDecoder(Predictor):
         super().__init__()
         if width % config.groups:
             raise AaspError(f"predictor: width {width} is no multiple of groups {config.groups}; change one of them")
-        self.blocks = nn.ModuleList(ConvolutionBlock(width, config.groups) for _ in range(config.depth))
+        self.blocks = nn.ModuleList(ConvolutionBlock(width, config.groups, config.kernel) for _ in range(config.depth))
         self.head = nn.Linear(width, width)
 
     def forward(

@@ -1,0 +1,56 @@
+"""Patch loss: tell a hidden patch from the other hidden patches of its view.
+
+Legend: B clips, V views, m hidden patches, P values of a patch.
+Source: SSAST (Gong et al. 2022), eq. 1, after wav2vec 2.0's contrast; MAE-AST has the same. Patches and predictions are
+compared as they are, without a norm or a temperature.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from aasp.config import check_range
+from aasp.errors import AaspError
+
+
+@dataclass(frozen=True)
+class PatchLossesConfig:
+    """Weights of the losses of hidden patches.
+
+    Attributes:
+        generative: weight of the squared error, a mean over hidden patches and their values.
+        discriminative: weight of telling a hidden patch from the others of its view.
+    """
+
+    generative: float = 1.0
+    discriminative: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_range(self, "losses", "generative discriminative", least=0)
+        if not self.generative + self.discriminative:
+            raise AaspError("losses: generative and discriminative are both 0, nothing would be learned; weigh one")
+
+
+def discriminative_loss(predicted_BVmP: Tensor, patch_BVmP: Tensor, valid_BVm: Tensor) -> Tensor:
+    """InfoNCE: the logits of a prediction are its products with the view's hidden patches, its own is the right one.
+
+    Args:
+        predicted_BVmP: what stands for each hidden patch, shape (B, V, m, P).
+        patch_BVmP: the patches.
+        valid_BVm: which of them count, boolean, shape (B, V, m).
+
+    Returns:
+        The mean over those that count: zero where a view has one hidden patch, which has none to be told from.
+    """
+    with torch.autocast(predicted_BVmP.device.type, enabled=False):  # sums over a patch's values
+        logits_BVmm = predicted_BVmP.float() @ patch_BVmP.float().mT
+    # One that doesn't count has itself left, so that its row, which is left out below, is no NaN.
+    itself = torch.eye(logits_BVmm.shape[-1], dtype=torch.bool, device=logits_BVmm.device)
+    logits_BVmm = logits_BVmm.masked_fill(~(valid_BVm[..., None, :] | itself), -torch.inf)
+    terms_BVm = -functional.log_softmax(logits_BVmm, dim=-1).diagonal(dim1=-2, dim2=-1)
+    weight = valid_BVm.to(terms_BVm.dtype)
+    return (terms_BVm * weight).sum() / weight.sum()

@@ -1,0 +1,104 @@
+"""Masked autoencoders: what is hidden is reconstructed from what is visible.
+
+Legend: B clips, V views, n visible and m hidden patches, P values of a patch, D width.
+Source: one method, four systems, told apart by settings. Audio-MAE (Huang et al. 2022): standardised patches, a decoder
+of shifted windows. MaskSpec (Chong et al. 2022): the same with global attention. MAE-AST (Baade et al. 2022): patches
+as they are, ten times their squared error and once SSAST's discriminative loss, each from a linear head of its own.
+CrossMAE (Fu et al. 2024): a part of the hidden patches, each answered alone from a mixture of the encoder's layers.
+Losses are means over hidden patches and values; several views of a clip are ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor
+
+from aasp.model.audio_encoder import AudioEncoder
+from aasp.pretrain.health import collapse, embedding_health
+from aasp.pretrain.losses.frame import frame_loss
+from aasp.pretrain.losses.patches import PatchLossesConfig, discriminative_loss
+from aasp.pretrain.methods.contract import Gather, Method, MethodConfig
+from aasp.pretrain.predictors import PredictorConfig, build_predictor
+from aasp.pretrain.targets import normalised_patches
+from aasp.pretrain.views import MaskingConfig, draw_masks, listen, see, see_layers
+from aasp.stems.contract import take
+
+if TYPE_CHECKING:
+    from aasp.pretrain.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class MAEConfig(MethodConfig):
+    """A masked autoencoder.
+
+    Attributes:
+        masking: what the encoder sees.
+        predictor: the decoder.
+        losses: weights.
+        target: "standardised" patches, each to mean 0 and deviation 1 (MAE), or "plain", as the front end has them.
+    """
+
+    kind: Literal["mae"] = "mae"
+    masking: MaskingConfig = field(default_factory=lambda: MaskingConfig(views=1, visible=0.2, scheme="random"))
+    predictor: PredictorConfig = field(default_factory=lambda: PredictorConfig("window", 16, 512, 16))
+    losses: PatchLossesConfig = field(default_factory=PatchLossesConfig)
+    target: Literal["standardised", "plain"] = "standardised"
+
+    def build(self, recipe: Recipe, gather: Gather) -> MAE:
+        return MAE(self, recipe)
+
+
+class MAE(Method):
+    """Encoder and decoder; `forward` is the step.
+
+    Args:
+        config: the method.
+        recipe: model and data.
+    """
+
+    def __init__(self, config: MAEConfig, recipe: Recipe) -> None:
+        super().__init__()
+        self.config, self.data, model = config, recipe.data, recipe.model
+        values = model.stem.patch[0] * model.stem.patch[1]
+        weights = (config.losses.generative, config.losses.discriminative)
+        self.outputs = tuple(values if weight else 0 for weight in weights)
+        self.student = AudioEncoder(model)
+        self.predictor = build_predictor(
+            config.predictor, model.encoder.width, sum(self.outputs), layers=model.encoder.depth + 1
+        )
+
+    def forward(self, batch: Mapping[str, Tensor], diagnose: bool = True) -> dict[str, Any]:
+        student, weights = self.student, self.config.losses
+        clips = listen(student, batch, self.data.gain_db if self.training else None)
+        masks = draw_masks(self.config.masking, clips.grid, clips.columns).to(clips.mel.device)
+
+        encode = see_layers if self.config.predictor.form == "weighted" else see
+        x = encode(student, clips, masks.visible, masks.visible_valid)
+        generated, told = self.predictor.hidden(x, masks, clips).split(self.outputs, dim=-1)
+
+        plain_BNP = student.stem.cut(clips.mel).flatten(1, 2).flatten(2)
+        target_BNP = plain_BNP if self.config.target == "plain" else normalised_patches(student.stem, clips.mel)
+        target_BVmP = take(target_BNP, masks.hidden)
+        losses = {}
+        if weights.generative:
+            losses["generative"] = frame_loss(generated, target_BVmP, masks.hidden_valid)
+        if weights.discriminative:
+            losses["discriminative"] = discriminative_loss(told, take(plain_BNP, masks.hidden), masks.hidden_valid)
+        loss = torch.stack([getattr(weights, name) * value for name, value in losses.items()]).sum()
+        health = {}
+        if diagnose:
+            last = x[:, :, -1] if x.ndim == 4 else x
+            cls_BVD = last[:, 0].unflatten(0, masks.visible.shape[:2])
+            predicted = generated if weights.generative else told
+            health = student.stem.diagnostics(clips.mel) | embedding_health(predicted, target_BNP, cls_BVD)
+        return {"loss": loss, "losses": losses, "diagnostics": health}
+
+    def gradient_diagnostics(self) -> dict[str, Tensor]:
+        return self.student.stem.gradient_diagnostics()
+
+    def check_health(self, metrics: Mapping[str, float]) -> str | None:
+        return collapse(metrics, self.data.batch)

@@ -1,0 +1,115 @@
+"""MATPAC: hidden patches are predicted in latent space, and classified as the target network's are.
+
+Legend: B clips, V views, n visible and m hidden patches, D width, K prototypes.
+Source: Quelennec et al. 2025 (Masked latent Prediction And Classification): M2D's two networks and predictor; the
+prediction loss is 2 - 2 cos of the target network's tokens as they are; heads over K prototypes, the target's an
+average of the online one, for predicted and target tokens; each loss weighs a half. Heads, temperatures and momenta are
+those of its published configuration. The centre is the mean of the teacher's similarities, as in DINO (their code takes
+that of its probabilities); the temperature of a step is set after the step before; several views of a clip are ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from aasp.model.audio_encoder import AudioEncoder
+from aasp.pretrain.ema import Average, AverageConfig
+from aasp.pretrain.health import collapse, embedding_health
+from aasp.pretrain.losses.cosine import cosine_loss
+from aasp.pretrain.losses.distillation import distillation_loss
+from aasp.pretrain.methods.contract import Gather, Method, MethodConfig
+from aasp.pretrain.methods.m2d import check_masking
+from aasp.pretrain.predictors import PredictorConfig, build_predictor
+from aasp.pretrain.prototypes import Centre, PrototypeHead, PrototypesConfig
+from aasp.pretrain.views import MaskingConfig, draw_masks, listen, see
+
+if TYPE_CHECKING:
+    from aasp.pretrain.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class MATPACConfig(MethodConfig):
+    """MATPAC.
+
+    Attributes:
+        masking: what the online network sees; the target network sees the rest.
+        teacher: the exponential moving average that the target network is.
+        predictor: of the target network's tokens.
+        prototypes: the classification.
+    """
+
+    kind: Literal["matpac"] = "matpac"
+    masking: MaskingConfig = field(default_factory=lambda: MaskingConfig(views=1, visible=0.3, scheme="random"))
+    teacher: AverageConfig = field(default_factory=lambda: AverageConfig(0.99995, 0.99999, ramp=1.0))
+    predictor: PredictorConfig = field(default_factory=lambda: PredictorConfig("self", 8, 512, 16))
+    prototypes: PrototypesConfig = field(default_factory=PrototypesConfig)
+
+    def __post_init__(self) -> None:
+        check_masking(self.masking)
+
+    def build(self, recipe: Recipe, gather: Gather) -> MATPAC:
+        return MATPAC(self, recipe, gather)
+
+    def schedules(self, steps: int, more: int = 0) -> dict[str, np.ndarray]:
+        return {"momentum": self.teacher.schedule(steps, more)} | self.prototypes.schedules(steps, more)
+
+
+class MATPAC(Method):
+    """Online network, target network, predictor, heads; `forward` is the step."""
+
+    exported = "teacher.model."
+    temperature: Tensor
+
+    def __init__(self, config: MATPACConfig, recipe: Recipe, gather: Gather) -> None:
+        super().__init__()
+        self.config, self.data = config, recipe.data
+        width, own = recipe.model.encoder.width, config.prototypes
+        self.student = AudioEncoder(recipe.model)
+        self.teacher = Average(self.student)
+        self.predictor = build_predictor(config.predictor, width, width)
+        self.head = PrototypeHead(width, own.hidden, own.bottleneck, own.count)
+        self.teacher_head = Average(self.head)
+        self.centre = Centre(own.count, own.centring, gather)
+        self.register_buffer("temperature", torch.tensor(own.teacher_temperature[0]))
+
+    def forward(self, batch: Mapping[str, Tensor], diagnose: bool = True) -> dict[str, Any]:
+        own = self.config.prototypes
+        clips = listen(self.student, batch, self.data.gain_db if self.training else None)
+        masks = draw_masks(self.config.masking, clips.grid, clips.columns).to(clips.mel.device)
+
+        x = see(self.student, clips, masks.visible, masks.visible_valid)
+        predicted_BVmD = self.predictor.hidden(x, masks, clips)
+        with torch.no_grad():
+            hidden = see(self.teacher.model, clips, masks.hidden, masks.hidden_valid)[:, 1:]
+            target_BVmD = hidden.unflatten(0, masks.hidden.shape[:2]).float()
+            classes_BVmK = self.centre(self.teacher_head.model(target_BVmD), masks.hidden_valid)
+
+        there, temperatures = masks.hidden_valid, (own.temperature, self.temperature)
+        losses = {
+            "frame": cosine_loss(predicted_BVmD, target_BVmD, there),
+            "prototypes": distillation_loss(self.head(predicted_BVmD), classes_BVmK, temperatures, there),
+        }
+        loss = (1 - own.weight) * losses["frame"] + own.weight * losses["prototypes"]
+        health = {}
+        if diagnose:
+            cls_BVD = x[:, 0].unflatten(0, masks.visible.shape[:2])
+            health = self.student.stem.diagnostics(clips.mel)
+            health |= embedding_health(predicted_BVmD, target_BVmD.flatten(0, 1), cls_BVD)
+        return {"loss": loss, "losses": losses, "diagnostics": health}
+
+    def after_step(self, schedules: Mapping[str, float]) -> None:
+        self.teacher.update(self.student, schedules["momentum"])
+        self.teacher_head.update(self.head, schedules["head_momentum"])
+        self.temperature.fill_(schedules["teacher_temperature"])
+
+    def gradient_diagnostics(self) -> dict[str, Tensor]:
+        return self.student.stem.gradient_diagnostics() | {"ema_distance": self.teacher.distance(self.student)}
+
+    def check_health(self, metrics: Mapping[str, float]) -> str | None:
+        return collapse(metrics, self.data.batch)

@@ -1,0 +1,95 @@
+"""SSAST: hidden patches, mask tokens in the encoder's own input, are told from each other and reconstructed.
+
+Legend: B clips, V = 1 view, N patches, m hidden patches, P values of a patch, D width.
+Source: Gong et al. 2022 (SSAST): clustered masks, 400 of 512 patches; one learned token stands in all hidden places and
+the encoder sees all places; two heads of two layers, one for the discriminative loss, one for the generative, which
+weighs ten. Patches are compared as the front end has them. The second class token (DeiT's) and learned positions are
+left out (ours).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from aasp.model.audio_encoder import AudioEncoder
+from aasp.pretrain.health import collapse, embedding_health
+from aasp.pretrain.losses.frame import frame_loss
+from aasp.pretrain.losses.patches import PatchLossesConfig, discriminative_loss
+from aasp.pretrain.masked import check_single, see_masked
+from aasp.pretrain.methods.contract import Gather, Method, MethodConfig
+from aasp.pretrain.views import MaskingConfig, draw_masks, listen
+from aasp.stems.contract import take
+
+if TYPE_CHECKING:
+    from aasp.pretrain.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class SSASTConfig(MethodConfig):
+    """SSAST.
+
+    Attributes:
+        masking: which patches are hidden.
+        losses: weights.
+    """
+
+    kind: Literal["ssast"] = "ssast"
+    masking: MaskingConfig = field(
+        default_factory=lambda: MaskingConfig(views=1, visible=112 / 512, scheme="clustered", block=4)
+    )
+    losses: PatchLossesConfig = field(default_factory=lambda: PatchLossesConfig(generative=10.0, discriminative=1.0))
+
+    def __post_init__(self) -> None:
+        check_single(self.masking)
+
+    def build(self, recipe: Recipe, gather: Gather) -> SSAST:
+        return SSAST(self, recipe)
+
+
+class SSAST(Method):
+    """Encoder, mask token, two heads; `forward` is the step."""
+
+    def __init__(self, config: SSASTConfig, recipe: Recipe) -> None:
+        super().__init__()
+        self.config, self.data = config, recipe.data
+        width, values = recipe.model.encoder.width, recipe.model.stem.patch[0] * recipe.model.stem.patch[1]
+        self.student = AudioEncoder(recipe.model)
+        self.mask_token = nn.Parameter(0.02 * torch.randn(width))
+        head = lambda: nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, values))
+        self.heads = nn.ModuleDict({name: head() for name in ("generative", "discriminative") if self.weight(name)})
+
+    def weight(self, name: str) -> float:
+        """Of a loss."""
+        return float(getattr(self.config.losses, name))
+
+    def forward(self, batch: Mapping[str, Tensor], diagnose: bool = True) -> dict[str, Any]:
+        clips = listen(self.student, batch, self.data.gain_db if self.training else None)
+        masks = draw_masks(self.config.masking, clips.grid, clips.columns).to(clips.mel.device)
+
+        x = see_masked(self.student, clips, masks, self.mask_token)
+        index_BVmD = masks.hidden[..., None].expand(-1, -1, -1, x.shape[-1])
+        hidden_BVmD = x[:, 1:].unflatten(0, masks.hidden.shape[:2]).gather(2, index_BVmD)
+        patch_BNP = self.student.stem.cut(clips.mel).flatten(1, 2).flatten(2)
+
+        compared = {"generative": frame_loss, "discriminative": discriminative_loss}
+        told = {name: head(hidden_BVmD) for name, head in self.heads.items()}
+        target_BVmP = take(patch_BNP, masks.hidden)
+        losses = {name: compared[name](told[name], target_BVmP, masks.hidden_valid) for name in told}
+        loss = torch.stack([self.weight(name) * value for name, value in losses.items()]).sum()
+        health = {}
+        if diagnose:
+            cls_BVD = x[:, 0].unflatten(0, masks.visible.shape[:2])
+            health = self.student.stem.diagnostics(clips.mel)
+            health |= embedding_health(next(iter(told.values())), patch_BNP, cls_BVD)
+        return {"loss": loss, "losses": losses, "diagnostics": health}
+
+    def gradient_diagnostics(self) -> dict[str, Tensor]:
+        return self.student.stem.gradient_diagnostics()
+
+    def check_health(self, metrics: Mapping[str, float]) -> str | None:
+        return collapse(metrics, self.data.batch)

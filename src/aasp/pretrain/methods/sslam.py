@@ -1,0 +1,141 @@
+"""SSLAM: EAT goes on with mixtures, and what is heard of a mixture is the mean of what its sources were.
+
+Legend: B clips, 2B clips and their mixtures, V views, T frames, M mel bins, N patches, n visible and m hidden patches,
+D width.
+Source: Alex et al. 2025, second stage, which begins with EAT's weights (`--from`). Each clip is mixed with another of
+the batch by the greater of two log-mels, but for gaps in which it stays alone. Clips and mixtures go through EAT's
+student and teacher alike. Frame loss on both halves, utterance loss on clips alone, against the teacher's last layer;
+the source retention loss asks the hidden patches of a mixture for the mean of the teacher's targets of its two sources.
+Means stand for sums: retention weighed 2 there, as its tokens are half of all. Partners are drawn by rotating the batch
+(ours).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from aasp.config import check_range
+from aasp.errors import AaspError
+from aasp.model.audio_encoder import AudioEncoder
+from aasp.pretrain.ema import Average, AverageConfig
+from aasp.pretrain.health import collapse, embedding_health
+from aasp.pretrain.losses.frame import frame_loss
+from aasp.pretrain.losses.utterance import utterance_loss
+from aasp.pretrain.methods.contract import Gather, Method, MethodConfig
+from aasp.pretrain.mixtures import MixingConfig, mean_of_sources, mixed_with
+from aasp.pretrain.predictors import ConvolutionDecoder, DecoderConfig
+from aasp.pretrain.targets import layer_targets
+from aasp.pretrain.views import MaskingConfig, draw_masks, listen, see, see_all
+from aasp.stems.contract import take
+
+if TYPE_CHECKING:
+    from aasp.pretrain.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class SSLAMLossesConfig:
+    """Weights of the losses, each a mean over tokens (or views) and channels.
+
+    Attributes:
+        frame: weight of the frame loss, of clips and mixtures.
+        utterance: weight of the utterance loss, of clips.
+        retention: weight of the source retention loss, of mixtures.
+    """
+
+    frame: float = 1.0
+    utterance: float = 1.0
+    retention: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_range(self, "losses", "frame utterance retention", least=0)
+        if not self.frame + self.utterance + self.retention:
+            raise AaspError("losses: frame, utterance and retention are all 0, nothing would be learned; weigh one")
+
+
+@dataclass(frozen=True)
+class SSLAMConfig(MethodConfig):
+    """SSLAM.
+
+    Attributes:
+        masking: views of each clip and of each mixture, and what each sees.
+        teacher: the exponential moving average.
+        predictor: the decoder.
+        losses: weights.
+        mixing: how clips are mixed.
+    """
+
+    kind: Literal["sslam"] = "sslam"
+    masking: MaskingConfig = field(default_factory=MaskingConfig)
+    teacher: AverageConfig = field(default_factory=AverageConfig)
+    predictor: DecoderConfig = field(default_factory=DecoderConfig)
+    losses: SSLAMLossesConfig = field(default_factory=SSLAMLossesConfig)
+    mixing: MixingConfig = field(default_factory=MixingConfig)
+
+    def build(self, recipe: Recipe, gather: Gather) -> SSLAM:
+        return SSLAM(self, recipe)
+
+    def schedules(self, steps: int, more: int = 0) -> dict[str, np.ndarray]:
+        return {"momentum": self.teacher.schedule(steps, more)}
+
+    def check(self, recipe: Recipe, processes: int) -> None:
+        if recipe.data.batch < 2 * processes:
+            told = "a clip for each process, which leaves none to mix it with"
+            raise AaspError(f"data.batch is {recipe.data.batch}: {told}; give {2 * processes} or more")
+
+
+class SSLAM(Method):
+    """Student, teacher, decoder; `forward` is the step."""
+
+    exported = "teacher.model."
+
+    def __init__(self, config: SSLAMConfig, recipe: Recipe) -> None:
+        super().__init__()
+        self.config, self.data, self.layers = config, recipe.data, recipe.model.encoder.depth
+        config.check(recipe, processes=1)
+        self.student = AudioEncoder(recipe.model)
+        self.teacher = Average(self.student)
+        self.predictor = ConvolutionDecoder(config.predictor, recipe.model.encoder.width)
+
+    def forward(self, batch: Mapping[str, Tensor], diagnose: bool = True) -> dict[str, Any]:
+        weights, count = self.config.losses, len(batch["length"])
+        clips = listen(self.student, batch, self.data.gain_db if self.training else None)
+        partner_B = (torch.arange(count) + int(torch.randint(1, count, ()))) % count
+        both = mixed_with(clips, partner_B, self.config.mixing)
+        masks = draw_masks(self.config.masking, both.grid, both.columns).to(both.mel.device)
+        with torch.no_grad():
+            output = see_all(self.teacher.model, both, layers=True)
+            target_2BND, _ = layer_targets(output, both, self.layers, instance=True)
+            _, summary_2BD = layer_targets(output, both, 1, instance=True)
+            sources_BND = mean_of_sources(target_2BND[:count], clips, partner_B)
+
+        x = see(self.student, both, masks.visible, masks.visible_valid)
+        cls_2BVD = x[:, 0].unflatten(0, masks.visible.shape[:2])
+        predicted = self.predictor.hidden(x, masks, both)
+
+        retained = (predicted[count:], take(sources_BND, masks.hidden[count:]), masks.hidden_valid[count:])
+        losses = {
+            "frame": frame_loss(predicted, take(target_2BND, masks.hidden), masks.hidden_valid),
+            "utterance": utterance_loss(cls_2BVD[:count], summary_2BD[:count]),
+            "retention": frame_loss(*retained),
+        }
+        loss = torch.stack([getattr(weights, name) * value for name, value in losses.items()]).sum()
+        health = {}
+        if diagnose:
+            health = {"summary_deviation": summary_2BD[:count].std(0, correction=0).mean()}
+            health |= self.student.stem.diagnostics(clips.mel) | embedding_health(predicted, target_2BND, cls_2BVD)
+        return {"loss": loss, "losses": losses, "diagnostics": health}
+
+    def after_step(self, schedules: Mapping[str, float]) -> None:
+        self.teacher.update(self.student, schedules["momentum"])
+
+    def gradient_diagnostics(self) -> dict[str, Tensor]:
+        return self.student.stem.gradient_diagnostics() | {"ema_distance": self.teacher.distance(self.student)}
+
+    def check_health(self, metrics: Mapping[str, float]) -> str | None:
+        return collapse(metrics, self.data.batch)

@@ -1,0 +1,63 @@
+"""Mixtures of the clips of a batch, made of their log-mels.
+
+Legend: B clips, T frames, M mel bins, N patches, D width.
+Source: SSLAM (Alex et al. 2025): the greater of two log-mels, element by element, but for two gaps of 240 of 1024
+frames.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from aasp.config import check_range
+from aasp.pretrain.views import Clips
+
+
+@dataclass(frozen=True)
+class MixingConfig:
+    """How a clip is mixed with another.
+
+    Attributes:
+        gaps: stretches in which it stays alone.
+        gap: share of the frames of each; they may overlap.
+    """
+
+    gaps: int = 2
+    gap: float = 240 / 1024
+
+    def __post_init__(self) -> None:
+        check_range(self, "mixing", "gaps gap", least=0)
+        check_range(self, "mixing", "gap", least=0, most=1)
+
+
+def mixed_with(clips: Clips, partner_B: Tensor, config: MixingConfig) -> Clips:
+    """A batch and, after it, its mixtures: clip b with clip `partner_B[b]`, each as long as clip b.
+
+    Where the partner is over, and in the gaps, which are drawn for each clip, the clip stays as it is.
+
+    Args:
+        clips: the batch.
+        partner_B: indices of clips, shape (B,), on the host.
+        config: the gaps.
+    """
+    mel_BTM, frames = clips.mel, clips.mel.shape[1]
+    length = round(config.gap * frames)
+    start_BK = torch.randint(frames - length + 1, (len(mel_BTM), config.gaps))
+    frame_T = torch.arange(frames)
+    alone_BT = ((frame_T >= start_BK[..., None]) & (frame_T < start_BK[..., None] + length)).any(1)
+    heard_BT = frame_T < clips.frames[:, None]
+    both_BT = (heard_BT & heard_BT[partner_B] & ~alone_BT).to(mel_BTM.device, non_blocking=True)
+    mixed_BTM = torch.where(both_BT[..., None], torch.maximum(mel_BTM, mel_BTM[partner_B]), mel_BTM)
+    valid = None if clips.valid is None else clips.valid.repeat(2, 1)
+    return Clips(torch.cat([mel_BTM, mixed_BTM]), clips.grid, clips.columns.repeat(2), valid, clips.frames.repeat(2))
+
+
+def mean_of_sources(target_BND: Tensor, clips: Clips, partner_B: Tensor) -> Tensor:
+    """The mean of each clip's targets and its partner's, (B, N, D); the clip's own where the partner is over."""
+    if clips.valid is None:
+        return (target_BND + target_BND[partner_B]) / 2
+    there_BN1 = clips.valid[partner_B].to(target_BND.dtype)[..., None]
+    return (target_BND + there_BN1 * target_BND[partner_B]) / (1 + there_BN1)

@@ -1,0 +1,56 @@
+"""Cross-attention of each block on a mixture of its own of the encoder's layers.
+
+Legend: as in `contract`; L layers of the encoder, its input first.
+Source: CrossMAE (Fu et al. 2024), weighted inter-block features: bias-free weights, drawn with deviation 1 / sqrt(L),
+no softmax, and a layer norm for each block of the predictor. The map from the encoder's width to the predictor's is
+shared by all blocks (there each block's keys and values have their own), and the last layer is the normalised one: both
+ours, the latter so that the exported encoder's norm is trained.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from aasp.model.positions import sincos_positions
+from aasp.pretrain.predictors.cross import CrossPredictor
+
+if TYPE_CHECKING:
+    from aasp.pretrain.predictors import PredictorConfig
+
+
+class WeightedCrossPredictor(CrossPredictor):
+    """Queries attend to what every layer of the encoder made of the visible patches.
+
+    Args:
+        config: its size.
+        width: encoder width D.
+        outputs: width of the targets.
+        layers: of the encoder, its input among them: L.
+    """
+
+    def __init__(self, config: PredictorConfig, width: int, outputs: int, layers: int) -> None:
+        super().__init__(config, width, outputs)
+        self.layer_weights = nn.Parameter(torch.randn(config.depth, layers) * layers**-0.5)
+        self.norms = nn.ModuleList(nn.LayerNorm(width, eps=1e-6) for _ in range(config.depth))
+
+    def forward(
+        self,
+        context_BnD: Tensor,
+        visible_Bn: Tensor,
+        hidden_Bm: Tensor,
+        grid: tuple[int, int],
+        valid_Bn: Tensor | None = None,
+        hidden_valid_Bm: Tensor | None = None,
+    ) -> Tensor:
+        """As in `Predictor`, but the context holds every layer: (B, 1 + n, L, D)."""
+        places = sincos_positions(grid, self.config.width, context_BnD.device)
+        queries = places[hidden_Bm] + self.mask_token.to(places.dtype)
+        with_class = None if valid_Bn is None else functional.pad(valid_Bn, (1, 0), value=True)
+        mixtures = self.layer_weights.to(context_BnD.dtype) @ context_BnD  # (B, 1 + n, depth, D)
+        for block, norm, mixture in zip(self.blocks, self.norms, mixtures.unbind(2), strict=True):
+            queries = block(queries, self.context(norm(mixture)), with_class)
+        return self.head(self.norm(queries))

@@ -1,0 +1,77 @@
+"""Self-attention within windows of the grid, hidden patches filled in.
+
+Legend: as in `contract`; S side of a window, P padded grid cells of a window.
+Source: Audio-MAE's decoder, after Swin: windows of 4 x 4 patches, shifted by half a window in every second block. A
+window that the shift cuts at an edge attends to what is left of it, which is what Swin's mask amounts to. Swin's
+relative position bias is left out, since positions are added (ours); so is the class token, as in Audio-MAE.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from aasp.model.encoder import Block, EncoderConfig
+from aasp.model.positions import sincos_positions
+from aasp.pretrain.predictors.contract import SizedPredictor
+from aasp.pretrain.predictors.conv import at, filled
+
+if TYPE_CHECKING:
+    from aasp.pretrain.predictors import PredictorConfig
+
+SIDE = 4
+
+
+class WindowPredictor(SizedPredictor):
+    """Transformer blocks on windows of the grid; the hidden places are the answer."""
+
+    def block(self, config: PredictorConfig) -> Block:
+        return Block(EncoderConfig(config.width, heads=config.heads), drop_path=0.0)
+
+    def forward(
+        self,
+        context_BnD: Tensor,
+        visible_Bn: Tensor,
+        hidden_Bm: Tensor,
+        grid: tuple[int, int],
+        valid_Bn: Tensor | None = None,
+        hidden_valid_Bm: Tensor | None = None,
+    ) -> Tensor:
+        tokens = self.context(context_BnD)[:, 1:]
+        empty = self.mask_token.to(tokens.dtype).expand(len(tokens), grid[0] * grid[1], -1)
+        x_BWGF = filled(empty, tokens, visible_Bn, valid_Bn, grid)
+        places = sincos_positions(grid, self.config.width, tokens.device).to(tokens.dtype)
+        x_BGFW = x_BWGF.movedim(1, -1) + places.unflatten(0, grid)
+        there_BGF = _there(visible_Bn, hidden_Bm, grid, valid_Bn, hidden_valid_Bm)
+        for index, block in enumerate(self.blocks):
+            x_BGFW = _in_windows(block, x_BGFW, there_BGF, shift=SIDE // 2 * (index % 2))
+        return self.head(self.norm(at(x_BGFW.movedim(-1, 1), hidden_Bm)))
+
+
+def _there(
+    visible: Tensor, hidden: Tensor, grid: tuple[int, int], valid: Tensor | None, asked: Tensor | None
+) -> Tensor:
+    """Places that are seen or asked for, boolean, shape (B, G, F): others are not attended to."""
+    there = torch.zeros(len(visible), grid[0] * grid[1], dtype=torch.bool, device=visible.device)
+    for index, counts in ((visible, valid), (hidden, asked)):
+        counts = torch.ones_like(index, dtype=torch.bool) if counts is None else counts
+        there = there | torch.zeros_like(there).scatter(1, index, counts)
+    return there.unflatten(1, grid)
+
+
+def _in_windows(block: torch.nn.Module, x_BGFW: Tensor, there_BGF: Tensor, shift: int) -> Tensor:
+    """A block on every window by itself; the grid is padded to whole windows, the first of which the shift cuts."""
+    (columns, subbands), width = x_BGFW.shape[1:3], x_BGFW.shape[3]
+    sides = [(shift, -(length + shift) % SIDE) for length in (columns, subbands)]
+    padding = [end for side in reversed(sides) for end in side]
+    padded, there = functional.pad(x_BGFW, [0, 0, *padding]), functional.pad(there_BGF, padding)
+    cut = lambda x: x.unflatten(2, (-1, SIDE)).unflatten(1, (-1, SIDE)).transpose(2, 3)  # (B, G / S, F / S, S, S, …)
+    windows = cut(padded)
+    attended = cut(there).flatten(3).flatten(0, 2)
+    attended = attended | ~attended.any(1, keepdim=True)  # a window of nothing would have no softmax
+    y, _ = block(windows.flatten(3, 4).flatten(0, 2), attended)
+    y = y.unflatten(1, (SIDE, SIDE)).unflatten(0, windows.shape[:3]).transpose(2, 3).reshape(*padded.shape[:3], width)
+    return y[:, shift : shift + columns, shift : shift + subbands]

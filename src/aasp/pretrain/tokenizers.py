@@ -1,0 +1,153 @@
+"""Tokenizers: every patch of a clip as one of K labels, for methods that predict labels.
+
+    random     z = argmin_k || l(v_k) - l(W x) ||       W, v drawn once
+    distilled  z = argmax_k cos(v_k, P f(x))            f, P, v learned by `methods/beats_tokenizer`
+
+Legend: B clips, N patches, P values of a patch, D width, E width of a code, K codes, l(.) to unit length.
+Source: BEATs (Chen et al. 2023): 1,024 codes of 256 channels in both. The random projection is BEST-RQ's (Chiu et al.
+2022), which has vectors and codes of unit length; BEATs' formula names no norm.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from aasp.config import check_range
+from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
+from aasp.parts import Parts
+from aasp.pretrain.codebook import CHUNK, Codebook
+from aasp.pretrain.views import Clips, see_all
+from aasp.stems.contract import Stem
+
+DECAY = 0.99  # of a distilled codebook's moving averages
+
+
+class Tokenizer(nn.Module, ABC):
+    """Labels of patches; it holds a `codebook`."""
+
+    codebook: UnitCodebook
+
+    @abstractmethod
+    def vectors(self, clips: Clips, stem: Stem) -> Tensor:
+        """What is looked up of each patch, of unit length, (B, N, E); the stem says what a patch is."""
+
+    @torch.no_grad()
+    def forward(self, clips: Clips, stem: Stem) -> Tensor:
+        """The label of each patch, (B, N)."""
+        return self.codebook(self.vectors(clips, stem))
+
+
+class TokenizerConfig(ABC):
+    """What a tokenizer's configuration, a frozen dataclass, has besides its own fields.
+
+    Attributes:
+        count: codes K.
+    """
+
+    count: int
+
+    @abstractmethod
+    def build(self, model: AudioEncoderConfig) -> Tokenizer:
+        """The tokenizer of a model's patches, which is not trained."""
+
+
+@dataclass(frozen=True)
+class RandomConfig(TokenizerConfig):
+    """A projection and codes that are drawn once: the first iteration.
+
+    Attributes:
+        kind: the name of this tokenizer in recipes.
+        count: codes K.
+        width: of a code, E.
+    """
+
+    kind: Literal["random"] = "random"
+    count: int = 1024
+    width: int = 256
+
+    def __post_init__(self) -> None:
+        check_range(self, "tokenizer", "count", least=2)
+        check_range(self, "tokenizer", "width", least=1)
+
+    def build(self, model: AudioEncoderConfig) -> RandomTokenizer:
+        return RandomTokenizer(self, model)
+
+
+@dataclass(frozen=True)
+class DistilledConfig(TokenizerConfig):
+    """An encoder and codes that were distilled from a model: further iterations. Its weights come by `--from`.
+
+    Attributes:
+        kind: the name of this tokenizer in recipes.
+        count: codes K.
+        width: of a code, E.
+    """
+
+    kind: Literal["distilled"] = "distilled"
+    count: int = 1024
+    width: int = 256
+
+    def __post_init__(self) -> None:
+        check_range(self, "tokenizer", "count", least=2)
+        check_range(self, "tokenizer", "width", least=1)
+
+    def build(self, model: AudioEncoderConfig) -> DistilledTokenizer:
+        return DistilledTokenizer(self, model).requires_grad_(False).eval()
+
+
+TOKENIZERS: Parts[TokenizerConfig] = Parts(
+    "tokenizer",
+    TokenizerConfig,  # type: ignore[type-abstract]
+    {"random": "aasp.pretrain.tokenizers:RandomConfig", "distilled": "aasp.pretrain.tokenizers:DistilledConfig"},
+)
+
+
+class RandomTokenizer(Tokenizer):
+    """The nearest of random codes to a random projection of the patch, whose level counts."""
+
+    projection: Tensor
+
+    def __init__(self, config: RandomConfig, model: AudioEncoderConfig) -> None:
+        super().__init__()
+        values = model.stem.patch[0] * model.stem.patch[1]
+        self.register_buffer("projection", torch.randn(config.width, values))
+        self.codebook = UnitCodebook(config.count, config.width, decay=1.0)
+        self.codebook.centres.normal_()
+
+    def vectors(self, clips: Clips, stem: Stem) -> Tensor:
+        patches_BNP = stem.cut(clips.mel).flatten(1, 2).flatten(2)
+        return functional.normalize(functional.linear(patches_BNP.float(), self.projection), dim=-1)
+
+
+class DistilledTokenizer(Tokenizer):
+    """The code that an encoder's token points to."""
+
+    def __init__(self, config: DistilledConfig, model: AudioEncoderConfig) -> None:
+        super().__init__()
+        self.encoder = AudioEncoder(model)
+        self.project = nn.Linear(model.encoder.width, config.width)
+        self.codebook = UnitCodebook(config.count, config.width, decay=DECAY)
+
+    def vectors(self, clips: Clips, stem: Stem) -> Tensor:
+        return functional.normalize(self.project(see_all(self.encoder, clips).last[:, 1:]).float(), dim=-1)
+
+
+class UnitCodebook(Codebook):
+    """A codebook of directions: the code of a vector is the one at the least angle."""
+
+    @property
+    def directions(self) -> Tensor:
+        """The codes, (K, E), of unit length."""
+        return functional.normalize(self.centres, dim=-1)
+
+    @torch.no_grad()
+    def forward(self, vectors: Tensor) -> Tensor:
+        rows, directions = vectors.flatten(0, -2).to(self.centres.dtype), self.directions
+        nearest = [(part @ directions.T).argmax(1) for part in rows.split(CHUNK)]
+        return torch.cat(nearest).unflatten(0, vectors.shape[:-1])

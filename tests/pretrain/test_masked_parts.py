@@ -1,0 +1,183 @@
+"""The parts of masked systems in plain numpy: losses, masks, predictors, mixtures, labels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from test_methods import batch, build
+from torch import Tensor
+
+from aasp.errors import AaspError
+from aasp.pretrain import recipes
+from aasp.pretrain.losses.patches import discriminative_loss
+from aasp.pretrain.mixtures import MixingConfig, mean_of_sources, mixed_with
+from aasp.pretrain.predictors import PredictorConfig, build_predictor
+from aasp.pretrain.prototypes import Centre, PrototypeHead
+from aasp.pretrain.tokenizers import RandomConfig
+from aasp.pretrain.views import Clips, MaskingConfig, draw_masks, listen, see, see_layers
+
+ALONE = lambda tensor: (tensor, 0)
+COMPARED = [  # vectors of one batch's clips: (clips, views, hidden patches, values)
+    torch.randn(2, 3, 5, 4, generator=torch.Generator().manual_seed(seed)) for seed in range(2)
+]
+COUNTS = torch.rand(2, 3, 5, generator=torch.Generator().manual_seed(2)) < 0.7
+
+
+def softmax(x: np.ndarray) -> np.ndarray:
+    shifted = np.exp(x - x.max(-1, keepdims=True))
+    return shifted / shifted.sum(-1, keepdims=True)
+
+
+def unit(x: np.ndarray) -> np.ndarray:
+    return x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-12)
+
+
+def patches_of(mel: Tensor) -> np.ndarray:
+    """(clips, frames, 128) to (clips, 16 x 16 patches in time-major order, 256), by a loop."""
+    columns = -(-mel.shape[1] // 16)
+    padded = np.zeros((len(mel), columns * 16, 128))
+    padded[:, : mel.shape[1]] = mel.numpy()
+    cut = lambda clip, g, f: clip[16 * g : 16 * g + 16, 16 * f : 16 * f + 16].reshape(-1)
+    return np.stack([[cut(clip, g, f) for g in range(columns) for f in range(8)] for clip in padded])
+
+
+# Losses
+
+
+def test_a_hidden_patch_is_told_from_the_others_of_its_view() -> None:
+    predicted, patches = COMPARED
+    terms = []
+    for b, v, i in np.argwhere(COUNTS.numpy()):
+        candidates = [j for j in range(5) if COUNTS[b, v, j]]
+        logits = np.array([float(predicted[b, v, i] @ patches[b, v, j]) for j in candidates])
+        terms.append(-np.log(softmax(logits)[candidates.index(i)]))
+    assert float(discriminative_loss(predicted, patches, COUNTS)) == pytest.approx(np.mean(terms), rel=1e-5)
+
+
+def test_a_centre_is_that_of_all_processes() -> None:
+    """Two processes, one after the other: what the second sends is known from a run before."""
+    _, teacher = COMPARED
+    halves, sent, centres = [(teacher[:1], COUNTS[:1]), (teacher[1:], COUNTS[1:])], [], []
+    for half in halves:
+        Centre(4, 0.5, lambda t: (sent.append(t), (t, 0))[1])(*half)
+    for half in halves:
+        centres.append(Centre(4, 0.5, lambda _: (torch.cat(sent), 0)))
+        centres[-1](*half)
+    whole = Centre(4, 0.5, ALONE)
+    whole(teacher, COUNTS)
+    assert torch.equal(centres[0].mean, centres[1].mean)
+    torch.testing.assert_close(centres[0].mean, whole.mean)
+
+
+def test_a_prototype_head_gives_cosines() -> None:
+    torch.manual_seed(0)
+    head, x = PrototypeHead(6, 8, 4, 5), torch.randn(3, 6)
+    with torch.no_grad():
+        expected = unit(head.layers(x).numpy()) @ unit(head.prototypes.weight.numpy()).T
+        np.testing.assert_allclose(head(x), expected, atol=1e-5)
+
+
+# Masks, predictors, mixtures, labels
+
+
+def test_clusters_hide_whole_squares() -> None:
+    """Sides of 3 to 5: the visible patches that are left lie side by side; the count is exact."""
+    torch.manual_seed(0)
+    masks = draw_masks(recipes.get("ssast_base").method.masking, (64, 8), torch.full((8,), 64))
+    assert masks.hidden.shape == (8, 1, 400)
+    hidden = torch.zeros(8, 512, dtype=torch.bool).scatter(1, masks.hidden[:, 0], True).view(8, 64, 8)
+    visible = ~hidden
+    alike = lambda x: float((x[:, 1:] & x[:, :-1]).sum() / x[:, 1:].sum())
+    single = draw_masks(MaskingConfig(views=1, visible=112 / 512, scheme="random"), (64, 8), torch.full((8,), 64))
+    scattered = torch.zeros(8, 512, dtype=torch.bool).scatter(1, single.visible[:, 0], True).view(8, 64, 8)
+    assert alike(visible) > 0.5 > 0.3 > alike(scattered)
+    short = draw_masks(MaskingConfig(views=2, visible=0.25, scheme="clustered", block=3), (6, 8), torch.tensor([6, 3]))
+    assert short.hidden[1][short.hidden_valid[1]].max() < 24 and short.hidden_valid.sum(2).tolist() == [
+        [36] * 2,
+        [18] * 2,
+    ]
+
+
+@torch.no_grad()
+def test_a_window_sees_its_sixteen_places_and_a_shifted_one_half_of_four() -> None:
+    torch.manual_seed(0)
+    grid, everywhere = (10, 8), torch.arange(80)[None]
+    for depth in (1, 2):
+        predictor = build_predictor(PredictorConfig("window", depth, 16, 2), 8, 8)
+        context = torch.randn(1, 80, 8)
+        changed = context.clone()
+        changed[:, 1] += 1.0  # the first visible place, (0, 0)
+        answer = lambda x, p=predictor: p(x, everywhere[:, :79], everywhere[:, :80], grid)
+        moved = (answer(changed) - answer(context))[0].abs().amax(-1).view(grid) > 1e-6
+        reach = torch.zeros(grid, dtype=torch.bool)
+        # Windows begin at 0, 4, 8; shifted by two they are 0-1, 2-5, 6-9: the first block's change at 0-3 goes to 0-5.
+        reach[: 4 if depth == 1 else 6, : 4 if depth == 1 else 6] = True
+        assert torch.equal(moved, reach), depth
+
+
+@torch.no_grad()
+def test_each_block_hears_a_mixture_of_layers_of_its_own() -> None:
+    torch.manual_seed(0)
+    predictor = build_predictor(PredictorConfig("weighted", 2, 16, 2), 8, 8, layers=3)
+    layers, visible, hidden = torch.randn(1, 5, 3, 8), torch.arange(4)[None], torch.arange(4, 12)[None]
+    answer = predictor(layers, visible, hidden, (4, 3))
+    assert (predictor(layers.roll(1, 2), visible, hidden, (4, 3)) - answer).abs().max() > 1e-3
+    predictor.layer_weights.copy_(torch.eye(3)[[0, 2]])  # the first block hears layer 0, the second layer 2
+    heard = predictor(layers, visible, hidden, (4, 3))
+    layers[:, :, 1] = 9.0
+    torch.testing.assert_close(predictor(layers, visible, hidden, (4, 3)), heard)
+    with pytest.raises(AaspError, match="form weighted mixes the encoder's layers, which this method does not give"):
+        build("aasp_tiny", **{"predictor.form": "weighted"})
+
+
+@torch.no_grad()
+def test_layers_are_the_input_the_blocks_and_the_normalised_last() -> None:
+    method = build("crossmae_tiny")
+    clips = listen(method.student, batch(16_000, 12_000))
+    masks = draw_masks(method.config.masking, clips.grid, clips.columns)
+    layers = see_layers(method.student, clips, masks.visible, masks.visible_valid)
+    assert layers.shape[2] == 3
+    torch.testing.assert_close(layers[:, :, -1], see(method.student, clips, masks.visible, masks.visible_valid))
+    torch.testing.assert_close(layers[0, 0, 0], method.student.encoder.class_token)
+
+
+def test_a_mixture_is_the_greater_of_two_but_for_gaps() -> None:
+    torch.manual_seed(0)
+    mel = torch.randn(3, 40, 16)
+    mel[1, 25:] = 0.0  # the second clip's end
+    clips = Clips(mel, (3, 2), torch.tensor([3, 2, 3]), None, torch.tensor([40, 25, 40]))
+    partner = torch.tensor([1, 2, 0])
+    whole = mixed_with(clips, partner, MixingConfig(gaps=0))
+    assert torch.equal(whole.mel[:3], mel) and whole.columns.tolist() == [3, 2, 3, 3, 2, 3]
+    expected = np.maximum(mel.numpy(), mel.numpy()[[1, 2, 0]])
+    expected[0, 25:], expected[1, 25:] = mel[0, 25:], 0.0  # no partner there, no clip there
+    np.testing.assert_array_equal(whole.mel[3:], expected)
+    gapped = mixed_with(clips, partner, MixingConfig(gaps=2, gap=0.2)).mel[3:]
+    alone = (gapped == mel).all(2).numpy()
+    np.testing.assert_array_equal(np.where(alone[..., None], mel, expected), gapped)
+    assert 8 <= alone[2].sum() <= 16, "two gaps of eight frames, which may overlap"
+    assert recipes.get("sslam_base").method.mixing.gap * 1024 == 240
+
+
+def test_targets_of_a_mixture_are_the_mean_of_its_sources() -> None:
+    target, partner = torch.randn(2, 4, 3), torch.tensor([1, 0])
+    valid = torch.tensor([[True] * 4, [True, True, False, False]])
+    clips = Clips(torch.zeros(2, 1, 1), (4, 1), torch.tensor([4, 2]), valid, torch.tensor([64, 32]))
+    mean = mean_of_sources(target, clips, partner).numpy()
+    both = (target[0] + target[1]).numpy() / 2
+    np.testing.assert_allclose(mean[0], np.concatenate([both[:2], target[0, 2:].numpy()]), atol=1e-6)
+    np.testing.assert_allclose(mean[1, :2], both[:2], atol=1e-6)
+
+
+def test_a_label_is_the_code_nearest_to_the_projected_patch() -> None:
+    torch.manual_seed(0)
+    method = build("beats_tiny")
+    clips = listen(method.student, batch(16_000, 12_000))
+    tokenizer = RandomConfig(count=9, width=5).build(method.student.config)
+    projected = unit(patches_of(clips.mel) @ tokenizer.projection.double().numpy().T)
+    codes = unit(tokenizer.codebook.centres.double().numpy())
+    distance = np.linalg.norm(projected[:, :, None] - codes, axis=-1)
+    labels = tokenizer(clips, method.student.stem)
+    np.testing.assert_array_equal(labels[clips.valid], distance.argmin(-1)[clips.valid])
+    assert len(labels.unique()) > 4
