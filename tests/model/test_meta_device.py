@@ -43,6 +43,7 @@ def objective(name: str) -> nn.Module:
     return PretrainObjective(with_fields(recipe, {"model.encoder.depth": 1, "model.encoder.width": 48}))
 
 
+METHODS = ("aasp_tiny", "eat_tiny", "m2d_tiny", "matpac_tiny", "beats_tiny")
 MODULES: dict[str, Callable[[], nn.Module]] = {
     **{f"stem {name}": lambda config=config: config.build(16, 128) for name, config in STEMS.items()},  # type: ignore[misc]
     "kaldi": lambda: LogMel(),
@@ -52,7 +53,7 @@ MODULES: dict[str, Callable[[], nn.Module]] = {
     "classifier": lambda: AudioClassifier(
         AudioClassifierConfig(("a", "b"), layers="weighted", norm="batch", encoder=audio_encoder("conv").config)
     ),
-    **{f"recipe {name}": lambda name=name: objective(name) for name in ("aasp_tiny", "eat_tiny", "m2d_tiny")},  # type: ignore[misc]
+    **{f"recipe {name}": lambda name=name: objective(name) for name in METHODS},  # type: ignore[misc]
 }
 
 

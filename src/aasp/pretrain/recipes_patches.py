@@ -3,7 +3,7 @@
 Numbers are those of the papers and of the scripts published with them. Ours in all: cosine schedules (MAE-AST's and
 BEATs' fall in a line, SSAST's by halves), gradients clipped to a norm of 4 where nothing is told, no dropout, no
 rolling of clips (Audio-MAE), one class token, fixed positions. In the tiny ones, the sizes, views and rates: decoders
-have their share of the encoder's width and about half of its depth, four masks share a clip's front end as in
+have their share of the encoder's width and half of its depth, four masks share a clip's front end as in
 `aasp_tiny`.
 """
 
@@ -43,9 +43,9 @@ def audio_mae_base() -> Recipe:
 
 
 def audio_mae_tiny() -> Recipe:
-    """Audio-MAE with 4 masks a clip and 4 blocks of 128."""
+    """Audio-MAE with 4 masks a clip and 3 blocks of 128."""
     masking = MaskingConfig(views=4, visible=0.2, scheme="random")
-    method = MAEConfig(masking=masking, predictor=PredictorConfig("window", 4, 128, 4))
+    method = MAEConfig(masking=masking, predictor=PredictorConfig("window", 3, 128, 4))
     return tiny("audio_mae_tiny", "Audio-MAE, which reconstructs patches in local windows, on two cores", method)
 
 
@@ -63,9 +63,9 @@ def maskspec_base() -> Recipe:
 
 
 def maskspec_tiny() -> Recipe:
-    """MaskSpec with 4 masks a clip and 4 blocks of 128, at 16 kHz."""
+    """MaskSpec with 4 masks a clip and 3 blocks of 128, at 16 kHz."""
     masking = MaskingConfig(views=4, visible=0.25, scheme="random")
-    method = MAEConfig(masking=masking, predictor=PredictorConfig("self", 4, 128, 4))
+    method = MAEConfig(masking=masking, predictor=PredictorConfig("self", 3, 128, 4))
     return tiny("maskspec_tiny", "MaskSpec, which reconstructs patches, on two cores", method)
 
 
@@ -115,9 +115,9 @@ def crossmae_base() -> Recipe:
 
 
 def crossmae_tiny() -> Recipe:
-    """CrossMAE with 4 masks a clip and 4 blocks of 128."""
+    """CrossMAE with 4 masks a clip and 3 blocks of 128."""
     masking = MaskingConfig(views=4, visible=0.25, scheme="random", predicted=1 / 3)
-    method = MAEConfig(masking=masking, predictor=PredictorConfig("weighted", 4, 128, 4))
+    method = MAEConfig(masking=masking, predictor=PredictorConfig("weighted", 3, 128, 4))
     return tiny("crossmae_tiny", "CrossMAE, whose decoder mixes the encoder's layers, on two cores", method)
 
 
