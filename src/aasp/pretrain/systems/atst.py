@@ -11,9 +11,11 @@ from aasp.pretrain.methods.atst_clip import ATSTClipConfig
 from aasp.pretrain.methods.atst_frame import ATSTFrameConfig
 from aasp.pretrain.recipe import DataConfig, Recipe
 from aasp.pretrain.systems.byol_a import front_end
-from aasp.pretrain.systems.tiny import two_cores
+from aasp.pretrain.systems.scale import tiny
 from aasp.stems.conv import ConvConfig
 from aasp.training.optim import OptimizerConfig
+
+FRAMES = ConvConfig(patch=(4, 128))
 
 
 def atst_frame_base() -> Recipe:
@@ -51,11 +53,16 @@ def atst_clip_base() -> Recipe:
 def atst_frame_tiny() -> Recipe:
     """ATST-Frame at the size of `aasp_tiny`, on 24 tokens of all its mel bins x 4 frames."""
     method = ATSTFrameConfig(teacher=AverageConfig(0.98, 0.998, ramp=1.0), head=(1024, 128))
-    return two_cores("atst_frame_tiny", "ATST-Frame, hidden frames told from another view", method, (4, 128))
+    return tiny("atst_frame_tiny", "ATST-Frame, hidden frames told from another view, on two cores", method, FRAMES)
 
 
 def atst_clip_tiny() -> Recipe:
     """ATST-Clip at the size of `aasp_tiny`: two segments, each as long as its crop, of crops twice as long."""
     method = ATSTClipConfig(seconds=0.975, teacher=AverageConfig(0.98, 0.998, ramp=1.0), head=(1024, 128))
-    recipe = two_cores("atst_clip_tiny", "ATST-Clip, class tokens of two segments", method, (4, 128), 1.95)
+    recipe = tiny(
+        "atst_clip_tiny", "ATST-Clip, class tokens of two segments, on two cores", method, FRAMES, crop_seconds=1.95
+    )
     return replace(recipe, model=replace(recipe.model, pooling="cls"))
+
+
+RECIPES = (atst_frame_tiny, atst_frame_base, atst_clip_tiny, atst_clip_base)

@@ -7,7 +7,7 @@ from aasp.model.encoder import EncoderConfig
 from aasp.pretrain.methods.cola import COLAConfig
 from aasp.pretrain.recipe import DataConfig, Recipe
 from aasp.pretrain.systems.byol_a import front_end
-from aasp.pretrain.systems.tiny import two_cores
+from aasp.pretrain.systems.scale import tiny
 from aasp.stems.conv import ConvConfig
 from aasp.training.optim import OptimizerConfig
 
@@ -30,4 +30,8 @@ def cola_base() -> Recipe:
 
 def cola_tiny() -> Recipe:
     """COLA at the size of `aasp_tiny`: two segments, each as long as its crop, of crops twice as long."""
-    return two_cores("cola_tiny", "COLA, two segments of a clip", COLAConfig(seconds=0.975), crop_seconds=1.95)
+    method = COLAConfig(seconds=0.975)
+    return tiny("cola_tiny", "COLA, two segments of a clip, on two cores", method, crop_seconds=1.95)
+
+
+RECIPES = (cola_tiny, cola_base)

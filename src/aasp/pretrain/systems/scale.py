@@ -12,7 +12,14 @@ from aasp.stems.conv import ConvConfig
 from aasp.training.optim import OptimizerConfig
 
 
-def tiny(name: str, summary: str, method: MethodConfig, stem: StemConfig | None = None, lr: float = 1e-3) -> Recipe:
+def tiny(
+    name: str,
+    summary: str,
+    method: MethodConfig,
+    stem: StemConfig | None = None,
+    lr: float = 1e-3,
+    crop_seconds: float = 0.975,
+) -> Recipe:
     """192 x 6 on one-second crops in batches of 32: 2,600 steps on two cores (docs/decisions.md).
 
     Args:
@@ -21,6 +28,7 @@ def tiny(name: str, summary: str, method: MethodConfig, stem: StemConfig | None 
         method: at that size.
         stem: 16 x 16 patches by a convolution when left out.
         lr: peak learning rate.
+        crop_seconds: longer where segments of that length are cut from a crop.
     """
     return Recipe(
         name=name,
@@ -28,7 +36,7 @@ def tiny(name: str, summary: str, method: MethodConfig, stem: StemConfig | None 
         model=AudioEncoderConfig(stem=stem or ConvConfig(), encoder=EncoderConfig(192, 6, 3), window_seconds=0.96),
         method=method,
         optimizer=OptimizerConfig(lr=lr, warmup=0.1),
-        data=DataConfig(crop_seconds=0.975, batch=32, gain_db=6.0),
+        data=DataConfig(crop_seconds=crop_seconds, batch=32, gain_db=6.0),
         steps=2_600,
     )
 

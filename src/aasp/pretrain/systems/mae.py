@@ -1,7 +1,7 @@
-"""Systems that reconstruct hidden patches, tell them apart or label them, as published and at the size of `aasp_tiny`.
+"""Masked autoencoders: Audio-MAE, MaskSpec, MAE-AST on patches and on frames, CrossMAE.
 
-Numbers are those of the papers and of the scripts published with them. Ours in all: cosine schedules (MAE-AST's and
-BEATs' fall in a line, SSAST's by halves), gradients clipped to a norm of 4 where nothing is told, no dropout, no
+Numbers are those of the papers and of the scripts published with them. Ours in all: cosine schedules (MAE-AST's
+falls in a line), gradients clipped to a norm of 4 where nothing is told, no dropout, no
 rolling of clips (Audio-MAE), one class token, fixed positions. In the tiny ones, the sizes, views and rates: decoders
 have their share of the encoder's width and half of its depth, four masks share a clip's front end as in
 `aasp_tiny`.
@@ -9,27 +9,20 @@ have their share of the encoder's width and half of its depth, four masks share 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 from aasp.features.logmel import LogMelConfig
-from aasp.model.encoder import EncoderConfig
 from aasp.pretrain.losses.patches import PatchLossesConfig
-from aasp.pretrain.methods.beats import BEATsConfig
-from aasp.pretrain.methods.beats_tokenizer import BEATsTokenizerConfig
 from aasp.pretrain.methods.mae import MAEConfig
-from aasp.pretrain.methods.ssast import SSASTConfig
 from aasp.pretrain.predictors import PredictorConfig
 from aasp.pretrain.recipe import Recipe
-from aasp.pretrain.scale import base, tiny, vit_base
-from aasp.pretrain.tokenizers import DistilledConfig, RandomConfig
+from aasp.pretrain.systems.scale import base, tiny, vit_base
 from aasp.pretrain.views import MaskingConfig
 from aasp.stems.conv import ConvConfig
 from aasp.training.optim import OptimizerConfig
 
 MAE_OPTIMIZER = OptimizerConfig(lr=2e-4 * 512 / 256, warmup=3 / 33, weight_decay=1e-4)
 BOTH = PatchLossesConfig(generative=10.0, discriminative=1.0)
-BEATS = LogMelConfig(mean=15.41663 - 20.79442, std=2 * 6.55582)  # of samples of 16 bits there: log(2 ** 30) above ours
 
 
 def audio_mae_base() -> Recipe:
@@ -121,68 +114,15 @@ def crossmae_tiny() -> Recipe:
     return tiny("crossmae_tiny", "CrossMAE, whose decoder mixes the encoder's layers, on two cores", method)
 
 
-def ssast_base() -> Recipe:
-    """SSAST (Gong et al. 2022), patches: 400 of 512 hidden in clusters of 3 to 5 a side, batch 24, 800 k steps."""
-    optimizer = OptimizerConfig(lr=1e-4, warmup=1_000 / 800_000, betas=(0.95, 0.999), weight_decay=5e-7)
-    return base("ssast_base", "SSAST on patches", SSASTConfig(), optimizer, 24, 800_000, vit_base())
-
-
-def ssast_tiny() -> Recipe:
-    """SSAST with clusters of 2 to 4 patches a side; one mask a clip, as its encoder sees all places."""
-    method = SSASTConfig(masking=MaskingConfig(views=1, visible=112 / 512, scheme="clustered", block=3))
-    return tiny("ssast_tiny", "SSAST, with mask tokens in the encoder, on two cores", method)
-
-
-def beats_base() -> Recipe:
-    """BEATs (Chen et al. 2023), an iteration: 124 of 496 patches seen, 1,024 labels, 5,600 s a step, 400 k steps.
-
-    Heads are those of its published weights, 12; its relative positions and its convolution of them are left out
-    (ours).
-    """
-    model = vit_base(9.92, frontend=BEATS, encoder=EncoderConfig(768, 12, 12, norm="post"))
-    optimizer = OptimizerConfig(lr=5e-4, warmup=32 / 400, betas=(0.9, 0.98), weight_decay=0.01)
-    return base("beats_base", "BEATs, labels by a random projection", BEATsConfig(), optimizer, 560, 400_000, model)
-
-
-def beats_tokenizer_base() -> Recipe:
-    """BEATs' tokenizer, distilled from `beats_base` (`--from`): 1,400 s a step, a tenth of the rate."""
-    model, optimizer = beats_base().model, replace(beats_base().optimizer, lr=5e-5)
-    summary = "BEATs' tokenizer, distilled from a model"
-    return base("beats_tokenizer_base", summary, BEATsTokenizerConfig(), optimizer, 140, 400_000, model)
-
-
-def beats_tiny() -> Recipe:
-    """BEATs with 4 masks a clip, one block of 192 and 256 labels."""
-    masking = MaskingConfig(views=4, visible=0.25, scheme="random")
-    tokenizer = RandomConfig(count=256, width=64)
-    method = BEATsConfig(masking=masking, predictor=PredictorConfig("self", 1, 192, 3), tokenizer=tokenizer)
-    return tiny("beats_tiny", "BEATs, which predicts labels of a random projection, on two cores", method)
-
-
-def beats_tokenizer_tiny() -> Recipe:
-    """BEATs' tokenizer for `beats_tiny`: 256 codes, one block to tell the teacher's tokens."""
-    method = BEATsTokenizerConfig(tokenizer=DistilledConfig(count=256, width=64), estimator=1)
-    return tiny("beats_tokenizer_tiny", "BEATs' tokenizer, distilled from a model, on two cores", method, lr=5e-4)
-
-
-def beats_next_base() -> Recipe:
-    """BEATs, a further iteration: labels of `beats_tokenizer_base` (`--from`)."""
-    first, method = beats_base(), BEATsConfig(tokenizer=DistilledConfig())
-    return replace(
-        first, name="beats_next_base", summary="768 x 12: BEATs, labels distilled from a model", method=method
-    )
-
-
-def beats_next_tiny() -> Recipe:
-    """BEATs, a further iteration: labels of `beats_tokenizer_tiny` (`--from`)."""
-    masking = MaskingConfig(views=4, visible=0.25, scheme="random")
-    tokenizer = DistilledConfig(count=256, width=64)
-    method = BEATsConfig(masking=masking, predictor=PredictorConfig("self", 1, 192, 3), tokenizer=tokenizer)
-    return tiny("beats_next_tiny", "BEATs, which predicts labels distilled from a model, on two cores", method)
-
-
-RECIPES: tuple[Callable[[], Recipe], ...] = (
-    audio_mae_tiny, audio_mae_base, maskspec_tiny, maskspec_base, mae_ast_tiny, mae_ast_base, mae_ast_frame_tiny,
-    mae_ast_frame_base, crossmae_tiny, crossmae_base, ssast_tiny, ssast_base, beats_tiny, beats_base,
-    beats_tokenizer_tiny, beats_tokenizer_base, beats_next_tiny, beats_next_base,
-)  # fmt: skip
+RECIPES = (
+    audio_mae_base,
+    audio_mae_tiny,
+    maskspec_base,
+    maskspec_tiny,
+    mae_ast_base,
+    mae_ast_frame_base,
+    mae_ast_tiny,
+    mae_ast_frame_tiny,
+    crossmae_base,
+    crossmae_tiny,
+)

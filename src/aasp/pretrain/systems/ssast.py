@@ -1,0 +1,30 @@
+"""SSAST's recipes. Source: Gong et al. 2022 and the scripts published with it.
+
+Ours: a cosine schedule (theirs falls by halves), gradients clipped to a norm of 4 and fixed positions.
+"""
+
+from __future__ import annotations
+
+from aasp.pretrain.methods.ssast import SSASTConfig
+from aasp.pretrain.recipe import Recipe
+from aasp.pretrain.systems.scale import base, tiny, vit_base
+from aasp.pretrain.views import MaskingConfig
+from aasp.training.optim import OptimizerConfig
+
+
+def ssast_base() -> Recipe:
+    """SSAST (Gong et al. 2022), patches: 400 of 512 hidden in clusters of 3 to 5 a side, batch 24, 800 k steps."""
+    optimizer = OptimizerConfig(lr=1e-4, warmup=1_000 / 800_000, betas=(0.95, 0.999), weight_decay=5e-7)
+    return base("ssast_base", "SSAST on patches", SSASTConfig(), optimizer, 24, 800_000, vit_base())
+
+
+def ssast_tiny() -> Recipe:
+    """SSAST with clusters of 2 to 4 patches a side; one mask a clip, as its encoder sees all places."""
+    method = SSASTConfig(masking=MaskingConfig(views=1, visible=112 / 512, scheme="clustered", block=3))
+    return tiny("ssast_tiny", "SSAST, with mask tokens in the encoder, on two cores", method)
+
+
+RECIPES = (
+    ssast_base,
+    ssast_tiny,
+)
