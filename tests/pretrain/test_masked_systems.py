@@ -203,7 +203,8 @@ def block(width: int, hidden: int | None = None) -> int:
 def test_a_base_has_the_published_shape(name: str) -> None:
     """Tokens, hidden and visible ones, and millions of parameters of the encoder, where the paper tells them."""
     tokens, hidden, encoder = {
-        "eat_base": (512, 410, 86), "asda_base": (512, 410, 86), "data2vec_base": (512, 410, 86), "sslam_base": (512, 410, 86), "eat_large": (512, 384, 303),
+        "eat_base": (512, 410, 86), "asda_base": (512, 410, 86),
+        "data2vec_base": (512, 410, 86), "sslam_base": (512, 410, 86), "eat_large": (512, 384, 303),
         "m2d_base": (190, 133, 86), "matpac_base": (190, 133, 86), "audio_mae_base": (512, 410, 86),
         "maskspec_base": (496, 372, 86), "mae_ast_base": (512, 384, 86), "mae_ast_frame_base": (512, 384, 86),
         "crossmae_base": (512, 128, 86), "ssast_base": (512, 400, 86), "beats_base": (496, 372, 86),

@@ -7,7 +7,7 @@ gains stay 1 here, is a unit length of each prototype.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import numpy as np
 import torch
@@ -73,11 +73,11 @@ class PrototypeHead(nn.Module):
     def __init__(self, width: int, hidden: int, bottleneck: int, count: int, layers: int = 3) -> None:
         super().__init__()
         widths = [width, *[hidden] * (layers - 1), bottleneck]
-        self.layers = nn.Sequential()
-        for number, (inputs, outputs) in enumerate(pairwise(widths)):
-            self.layers.extend([nn.GELU()] * (number > 0) + [nn.Linear(inputs, outputs)])
-            nn.init.trunc_normal_(self.layers[-1].weight, std=0.02)
-            nn.init.zeros_(self.layers[-1].bias)
+        linear = [nn.Linear(inputs, outputs) for inputs, outputs in pairwise(widths)]
+        for layer in linear:
+            nn.init.trunc_normal_(layer.weight, std=0.02)
+            nn.init.zeros_(layer.bias)
+        self.layers = nn.Sequential(linear[0], *chain.from_iterable((nn.GELU(), layer) for layer in linear[1:]))
         self.prototypes = nn.Linear(bottleneck, count, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
