@@ -38,7 +38,7 @@ test-slow: setup
 # be another, say ARITHMETIC='ATEN_CPU_CAPABILITY=avx2 OPENBLAS_CORETYPE=Zen', but none that the processor lacks.
 ARITHMETIC ?= ATEN_CPU_CAPABILITY=default MKL_ENABLE_INSTRUCTIONS=SSE4_2 ONEDNN_MAX_CPU_ISA=SSE41 \
               OPENBLAS_CORETYPE=Prescott OMP_NUM_THREADS=2
-NUMBERS    := $(addprefix tests/,aliasing evaluate features model planning pretrain stems training)
+NUMBERS    := $(addprefix tests/,aliasing evaluate features model pretrain stems training)
 
 test-arithmetic: setup
 	OMP_NUM_THREADS=1 $(ARITHMETIC) $(BIN)/python -m pytest -n $(WORKERS) -m 'not slow' $(NUMBERS)

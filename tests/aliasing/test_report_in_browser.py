@@ -31,6 +31,7 @@ def kernels_page(aape_model: Path, sounds: list[str], tmp_path_factory: pytest.T
     return folder / "report.html"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "scheme"), [(PHONE, "light"), (PHONE, "dark"), (DESK, "light")])
 def test_the_page_is_as_it_should_be(kernels_page: Path, width: int, scheme: Scheme, tmp_path: Path) -> None:
     seen = look(kernels_page, tmp_path, width=width, scheme=scheme)

@@ -53,6 +53,7 @@ def ablate(sounds: Path, out: Path, *more: str) -> int:
     return main(["ablate", "toy", "--data", str(sounds), "--out", str(out), "--benchmarks", told, *more])
 
 
+@pytest.mark.slow
 def test_from_end_to_end(sounds: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "ablation"
     assert ablate(sounds, out, "--steps=2", "--seeds=1", "--cells=conv") == 0

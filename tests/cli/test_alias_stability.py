@@ -46,6 +46,7 @@ def asked(folder: Path, tmp_path: Path) -> list[str]:
     return ["alias", "stability", *models, "--data", index, "--seconds", "0.7", "--out", str(tmp_path / "out")]
 
 
+@pytest.mark.slow
 def test_the_whole_way(
     asked: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

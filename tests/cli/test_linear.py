@@ -276,6 +276,7 @@ def ast(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_encoders_of_others_under_the_same_probe(
     model: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

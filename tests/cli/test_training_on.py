@@ -246,6 +246,7 @@ def test_kill_9_in_an_extension_and_it_goes_on_exactly(data: Path, run: Path, tm
     assert outcome(run) == outcome(whole)
 
 
+@pytest.mark.slow
 def test_an_extension_has_the_rates_of_a_run_that_long(data: Path, run: Path) -> None:
     assert pretrain(data, run, "--extend=20") == 0
     assert pretrain(data, run, "--extend=3") == 0

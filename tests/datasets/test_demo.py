@@ -83,6 +83,7 @@ def test_other_content_is_refused(data, tmp_path):
     assert (tmp_path / "note.txt").read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_interrupted_then_built_again_is_the_same(data, tmp_path, monkeypatch):
     def stop(done):
         if done == 3:

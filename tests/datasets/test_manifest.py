@@ -304,6 +304,7 @@ def test_a_missing_label_column_names_what_there_is(folder: Path) -> None:
         manifest.column("label")
 
 
+@pytest.mark.slow
 def test_the_sets_at_hand(data_root: Path) -> None:
     manifest, skipped = Manifest.open(data_root / "pool" / "index.csv")
     assert (len(manifest), skipped) == (1597, [])

@@ -83,6 +83,7 @@ def test_an_epoch_visits_each_file_once_in_a_new_order(manifest: Manifest) -> No
     assert len({tuple(epoch) for epoch in epochs}) == 3
 
 
+@pytest.mark.slow
 def test_crops_begin_anywhere_equally_often(manifest: Manifest) -> None:
     batches = take(pipeline(manifest, seconds=0.1, batch=FILES, cache=True), 100)
     starts = np.array([s for f, s in zip(files_of(batches), starts_of(batches), strict=True) if f == 10])
@@ -133,6 +134,7 @@ def test_another_seed_is_another_run(manifest: Manifest) -> None:
     assert not orders[0] & orders[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cache", [False, True])
 @pytest.mark.parametrize("taken", [0, 1, 5])
 def test_a_restored_pipeline_continues_bit_for_bit(manifest: Manifest, taken: int, cache: bool) -> None:
@@ -158,6 +160,7 @@ def test_a_position_of_another_run_is_refused(manifest: Manifest) -> None:
     pipeline(manifest, workers=0).restore(state)
 
 
+@pytest.mark.slow
 def test_a_position_goes_on_in_other_data_where_that_is_allowed(manifest: Manifest) -> None:
     """As if the files of now had been there from the start."""
     fewer = Manifest(manifest.table[2:], manifest.source)
@@ -197,6 +200,7 @@ def test_files_are_told_by_their_names_below_their_own_folder(manifest: Manifest
     renamed(paths[::-1]).restore(state)
 
 
+@pytest.mark.slow
 def test_shards_are_disjoint_and_make_up_the_whole(manifest: Manifest) -> None:
     whole = take(pipeline(manifest, batch=6), 11)
     shards = [take(pipeline(manifest, batch=2, shard=(rank, 3)), 11) for rank in range(3)]
@@ -222,6 +226,7 @@ def test_files_that_fail_are_passed_over_and_listed(manifest: Manifest) -> None:
     assert crops.skipped[1].reason == "no such file"
 
 
+@pytest.mark.slow
 def test_a_restored_pipeline_passes_over_the_same_files(manifest: Manifest) -> None:
     for file in (0, 4, 9):
         Path(manifest.paths[file]).write_bytes(b"no longer a sound")
@@ -254,6 +259,7 @@ def test_nothing_left_to_decode_is_the_end(manifest: Manifest, workers: int) -> 
     assert len(crops.skipped) == FILES
 
 
+@pytest.mark.slow
 def test_one_good_file_among_many_is_enough(manifest: Manifest) -> None:
     for path in manifest.paths[1:]:
         Path(path).unlink()

@@ -94,6 +94,7 @@ def small(plain: AudioEncoder):
     return onnx_model(plain, "window", opset=20)
 
 
+@pytest.mark.slow
 def test_the_file_says_what_it_is(plain: AudioEncoder, small, tmp_path: Path) -> None:
     write(small, tmp_path / "small.onnx")
     running, metadata = opened(tmp_path / "small.onnx")

@@ -33,6 +33,7 @@ def some(rng: np.random.Generator, clusters: int, clips: int, share: float) -> t
     return (rng.random(clusters * clips) < (share + 0.3 * rng.normal(size=clusters))[groups]) * 1, groups
 
 
+@pytest.mark.slow
 def test_ends_are_those_of_drawing_clusters_within_each_set(rng: np.random.Generator) -> None:
     sets = [some(rng, 12, 5, 0.7), some(rng, 30, 3, 0.5)]
     found = average([result(*one) for one in sets], resamples=MANY)

@@ -21,6 +21,7 @@ def clustered(rng: np.random.Generator, clusters: int = 40) -> tuple[np.ndarray,
     return rng.normal(size=clusters)[group] + 0.5 * rng.normal(size=len(group)), group
 
 
+@pytest.mark.slow
 def test_coverage_on_clustered_data(rng: np.random.Generator) -> None:
     covered = {"clusters": 0, "clips": 0}
     for _ in range(250):

@@ -32,6 +32,7 @@ def labels(y: np.ndarray) -> list[str]:
     return [f"class {k}" for k in y]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("split", [SPLIT, FOLDS], ids=["split", "fold"])
 def test_the_best_candidate_is_found_and_its_head_is_the_reported_one(
     split: list, blobs: tuple, candidates: dict
@@ -71,6 +72,7 @@ def test_the_penalty_is_the_best_on_validation(blobs: tuple, rng: np.random.Gene
     assert told_apart > 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("split", [SPLIT, FOLDS], ids=["split", "fold"])
 def test_a_corrupted_test_part_changes_no_choice_and_no_head(
     split: list, blobs: tuple, candidates: dict, rng: np.random.Generator

@@ -53,6 +53,7 @@ def frozen(head: Any) -> list[np.ndarray]:
     return [head.mean, head.scale, head.units, head.labels]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("split", [SPLIT, FOLDS], ids=["split", "fold"])
 @pytest.mark.parametrize(
     ("preset", "layers"), [("evar", ()), ("evar", ("weighted",)), ("logistic", ()), ("ridge", ()), ("knn", ())]

@@ -106,6 +106,7 @@ def test_a_fixed_length_is_exported(stem: str, strict: bool, samples: int) -> No
         assert all(torch.equal(found, own) for found, own in zip(program.module()(wave), model(wave), strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("stem", "strict"), cases(slow=STRICT | AAPE - {("local", False)}))
 def test_any_number_of_clips_is_exported(stem: str, strict: bool) -> None:
     model = build(stem)
@@ -166,6 +167,7 @@ def test_windows_of_a_graph_are_those_of_the_plain_path(stem: str) -> None:
         torch.testing.assert_close(cls, own_cls, rtol=0, atol=2e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64], ids=str)
 def test_cast_models_are_exported(dtype: torch.dtype) -> None:
     model = build("lowpass").to(dtype)
@@ -179,6 +181,7 @@ def test_a_centred_front_end_is_exported() -> None:
     same(torch.export.export(model, (noise(1, ONE),), strict=False), model, noise(1, ONE))
 
 
+@pytest.mark.slow
 def test_a_compiler_sees_one_graph() -> None:
     model = build("local").model
     with torch.no_grad():

@@ -17,6 +17,7 @@ from aasp.stems.aape import AaPEConfig
 from aasp.stems.conv import ConvConfig
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stem", [ConvConfig(), AaPEConfig(), AaPEConfig(taps=48)], ids=["conv", "local", "wide"])
 @pytest.mark.parametrize("seconds", [0.03, 0.5, 0.975, 1.0, 2.34, 20.0])
 def test_torch_counts_the_same_flops(stem: ConvConfig | AaPEConfig, seconds: float) -> None:
@@ -33,12 +34,14 @@ def test_a_clip_shorter_than_a_window_cannot_be_embedded() -> None:
         embedding_cost(AudioEncoderConfig(), 0.01)
 
 
+@pytest.mark.slow
 def test_windows_that_overlap_by_half_cost_about_twice() -> None:
     plan = embedding_plan(recipes.get("aasp_base").model, Machines(8, 0.4), 1000)
     hours = plan.gpu_hours
     assert hours["recordings of an hour"] == pytest.approx(2 * hours["clips of one window"], rel=0.01)
 
 
+@pytest.mark.slow
 def test_a_long_recording_costs_as_much_as_all_its_windows() -> None:
     config = AudioEncoderConfig(encoder=EncoderConfig(16, 2, 2), window_seconds=0.96)
     rate = embedding_plan(config, Machines(1, 1.0, peak=1.0), 1.0).gpu_hours["recordings of an hour"]

@@ -88,6 +88,7 @@ def overlooked(name: str) -> dict[str, int]:
     return {"the rest": error, "projector": 2 * views * recipe.method.losses.projector[0], "stem": shares}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", PARTS)
 @pytest.mark.parametrize("name", BY_HAND)
 def test_a_step_is_what_was_reckoned(name: str, part: str) -> None:

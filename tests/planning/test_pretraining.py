@@ -28,6 +28,7 @@ def planned(gpus: int = 8, utilisation: float = 0.4, batch: int = 48, **rates: f
     return pretraining_plan(with_fields(BASE, {"data.batch": batch}), Machines(gpus, utilisation, **rates))
 
 
+@pytest.mark.slow
 def test_one_gpu_does_the_whole_step_and_sends_nothing() -> None:
     plan = planned(gpus=1, utilisation=0.5, peak=200.0)
     cost = step_cost(BASE)
@@ -39,6 +40,7 @@ def test_one_gpu_does_the_whole_step_and_sends_nothing() -> None:
     assert plan.reduced_bytes == plan.gathered_bytes == 0
 
 
+@pytest.mark.slow
 def test_gpus_share_all_but_the_stems_maps() -> None:
     one, many = planned(gpus=1), planned(gpus=16)
     stems = {"student.stem", "teacher.model.stem"}
@@ -49,6 +51,7 @@ def test_gpus_share_all_but_the_stems_maps() -> None:
         assert many.flops[name]["forward"] == one.flops[name]["forward"] + 15 * maps
 
 
+@pytest.mark.slow
 def test_averaging_gradients_is_a_ring() -> None:
     plan = planned(gpus=8)
     assert plan.reduced_bytes == 2 * 7 / 8 * 4 * plan.parameters["trained"]
@@ -103,6 +106,7 @@ def test_muon_keeps_one_moment_of_the_matrices_of_blocks_and_codes_are_planned()
     assert more == 512 * (192 + 1), "an output of the predictor's head for each code"
 
 
+@pytest.mark.slow
 def test_memory_shrinks_with_a_gpus_share_of_clips() -> None:
     few, many = planned(gpus=48).memory, planned(gpus=8).memory
     assert few["weights and moments"] == many["weights and moments"]

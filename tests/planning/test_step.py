@@ -68,6 +68,7 @@ def batch(recipe: Recipe, *shares: float) -> dict[str, torch.Tensor]:
     return {"wave": wave.masked_fill(torch.arange(samples) >= length[:, None], 0.0), "length": length}
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:masking.views is 1", "ignore:data.batch is 1")
 @pytest.mark.parametrize("padded", [False, True], ids=["full", "padded"])
 @pytest.mark.parametrize("name", SETTINGS)

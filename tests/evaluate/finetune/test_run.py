@@ -79,6 +79,7 @@ def stop_at(step: int, monkeypatch: pytest.MonkeyPatch, number: int = signal.SIG
     monkeypatch.setattr(CropPipeline, "__next__", signalled)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", ["random", "probe"])
 def test_interrupted_anywhere_it_ends_as_if_it_had_not_been(
     head: Any,
@@ -147,6 +148,7 @@ def test_what_is_saved_is_what_was_trained_and_scores_the_test_part(
     assert result.truth.tolist() == [0, 1, 2, 0, 1, 2] and result.chosen == [None]
 
 
+@pytest.mark.slow
 def test_finished_folds_are_not_trained_twice(
     encoder: AudioEncoder, recipe: FinetuneRecipe, tones: Tones, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -183,6 +185,7 @@ def learned(run: Path) -> dict[str, Any]:
     return everything
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", ["random", "probe"])
 def test_the_test_part_teaches_nothing(
     head: Any, encoder: AudioEncoder, recipe: FinetuneRecipe, tones: Tones, tmp_path: Path
