@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from aasp.config import flat, to_dict, with_fields
 from aasp.errors import AaspError
-from aasp.model.audio_encoder import AudioEncoder
 from aasp.pretrain import recipes
 from aasp.pretrain.methods import METHODS, Method
 from aasp.pretrain.objective import build_objective
@@ -26,12 +25,6 @@ SMALL = {
     "aasp_tiny": {"predictor.width": 32, "predictor.heads": 2, "model.stem": "conv", "losses.projector": (32, 16)},
     "eat_tiny": {"predictor.depth": 2},
     "m2d_tiny": {"predictor.width": 32, "predictor.heads": 2},
-    "byol_a_tiny": {"head": (32, 16)},
-    "atst_frame_tiny": {"head": (32, 16)},
-    "atst_clip_tiny": {"head": (32, 16)},
-    "cola_tiny": {"outputs": 16},
-    "lejepa_tiny": {"head": (32, 16), "gaussian": 0.05},
-    "asit_tiny": {"head": (32, 16, 24)},
     f"{EXAMPLE}:recipe": {"predictor.width": 32, "predictor.heads": 2, "model.stem": "conv"},
 }
 
@@ -76,23 +69,13 @@ def test_all_that_is_trained_gets_a_gradient_and_a_teacher_none(name: str) -> No
 def test_a_batch_padded_further_has_the_same_losses(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     method = build(name).eval()
     short, module = batch(12_000, 16_000, 9_000), __import__(type(method).__module__, fromlist=["draw_masks"])
-    if hasattr(module, "draw_masks"):
-        clips = listen(next(part for part in method.modules() if isinstance(part, AudioEncoder)), short)
-        views = 2 if name in ("atst_frame_tiny", "asit_tiny") else 1  # a mask of its own for each augmented view
-        columns = clips.columns.repeat_interleave(views)
-        if name == "asit_tiny":  # of two segments of six patches
-            clips.grid, columns = (6, 8), columns.clamp(max=6)
-        masks = draw_masks(method.config.masking, clips.grid, columns)
-        monkeypatch.setattr(module, "draw_masks", lambda *_: masks)
-    if name == "eat_tiny":  # its decoder's noise
-        monkeypatch.setattr(torch, "randn", lambda *shape, device=None: torch.zeros(shape, device=device))
+    columns = torch.tensor([5, 7, 4])
+    masks = draw_masks(method.config.masking, (7, 8), columns)
+    monkeypatch.setattr(module, "draw_masks", lambda *_: masks)
+    monkeypatch.setattr(torch, "randn", lambda *shape, device=None: torch.zeros(shape, device=device))  # EAT's noise
     longer = {"wave": nn.functional.pad(short["wave"], (0, 9_000)), "length": short["length"]}
-    losses = []
     with torch.no_grad():
-        for padded in (short, longer):
-            torch.manual_seed(3)  # augmentations and directions
-            losses.append(method(padded)["losses"])
-    first, second = losses
+        first, second = method(short)["losses"], method(longer)["losses"]
     if name == "eat_tiny":  # convolutions see the grid's edge: where padding begins, there was none
         assert second.pop("frame") == pytest.approx(float(first.pop("frame")), rel=0.05)
     for loss in first:
@@ -111,9 +94,8 @@ def test_the_loss_of_a_toy_falls_and_a_teacher_follows(name: str) -> None:
         out["loss"].backward()
         optimizer.step()
         method.after_step(schedules)
-        losses.append(float((out["losses"]["reconstruction"] if name == "asit_tiny" else out["loss"]).detach()))
-    # ASiT's prototypes are told apart first, so that cross-entropies rise; of noise, little can be rebuilt.
-    assert sum(losses[-5:]) < (0.9 if name == "asit_tiny" else 0.8) * sum(losses[:5])
+        losses.append(out["loss"].item())
+    assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
     state = method.state_dict()
     moved = {key for key, value in teacher.items() if not torch.equal(value, state[key])}
     assert all(key in moved for key in teacher if key.endswith("blocks.0.mlp.0.weight"))
@@ -281,8 +263,7 @@ def test_a_recipe_of_before_has_the_fingerprint_that_it_had() -> None:
 def test_a_recipe_s_document_tells_all_of_it(name: str) -> None:
     document = to_dict(small(name))
     assert beside(document)["method"] == document["method"]["kind"]
-    own = [field for field in document["method"] if field != "kind"]
-    assert own and all(beside(document)[field] == document["method"][field] for field in own)
+    assert beside(document)["masking"] == document["method"]["masking"]
     assert beside(document).keys() == document.keys() | document["method"].keys() - {"kind"}
 
 
@@ -303,14 +284,14 @@ def test_a_method_s_fields_are_set_with_and_without_its_name() -> None:
         ("aasp_tiny", {"maskin.views": "2"}, "--set maskin.views: unknown field 'maskin'; did you mean 'masking'?"),
         ("aasp_tiny", {"optimzer.lr": "2"}, "--set optimzer.lr: unknown field 'optimzer'; did you mean 'optimizer'?"),
         ("aasp_tiny", {"masking.vews": "2"}, "unknown field 'vews'; did you mean 'views'?"),
-        ("aasp_tiny", {"method": "eet"}, "; did you mean 'eat'? A method of your own is package.module:Name"),
+        ("aasp_tiny", {"method": "eet"}, "'eet' is not one of aasp, eat, m2d, "),
         ("aasp_tiny", {"method.loses": "1"}, "did you mean 'losses'?"),
         ("m2d_tiny", {"losses.utterance": "2"}, "'losses' is a field of aasp and eat, as in method=aasp"),
         ("eat_tiny", {"losses.contrastive": "2"}, "unknown field 'contrastive'; known: frame, utterance"),
         ("eat_tiny", {"losses.frame": "0", "losses.utterance": "0"}, "frame and utterance are both 0"),
         ("eat_tiny", {"masking.scheme": "block"}, "'block' is not one of inverse-block, random, structured"),
         ("m2d_tiny", {"predictor.form": "cros"}, "'cros' is not one of cross, self, conv"),
-        (f"{EXAMPLE}:recipe", {"teacher.momentum": "0"}, "'teacher' is a field of aasp and eat"),
+        (f"{EXAMPLE}:recipe", {"teacher.momentum": "0"}, "'teacher' is a field of aasp and eat and m2d"),
         (f"{EXAMPLE}:recipe", {"maskng.views": "2"}, "did you mean 'masking'?"),
     ],
 )

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from test_methods import batch, build, numbers
-from torch import Tensor
+from test_methods import SIZES, batch, numbers
+from test_methods import build as build_other
+from torch import Tensor, nn
 
 import aasp
 from aasp.cli.main import main
@@ -27,6 +28,7 @@ from aasp.pretrain import recipes
 from aasp.pretrain.augment import augmented, spoilt, swapped
 from aasp.pretrain.initial import Initial
 from aasp.pretrain.masked import see_masked
+from aasp.pretrain.methods import Method
 from aasp.pretrain.objective import build_objective
 from aasp.pretrain.run import schedules_of
 from aasp.pretrain.segments import segments
@@ -38,9 +40,81 @@ NAMES = ("byol_a", "atst_frame", "atst_clip", "cola", "lejepa", "asda", "asit")
 OTHERS = [name for name in NAMES if name != "atst_frame"]
 
 
+SMALL = {
+    "byol_a_tiny": {"head": (32, 16)},
+    "atst_frame_tiny": {"head": (32, 16)},
+    "atst_clip_tiny": {"head": (32, 16)},
+    "cola_tiny": {"outputs": 16},
+    "lejepa_tiny": {"head": (32, 16), "gaussian": 0.05},
+    "asit_tiny": {"head": (32, 16, 24)},
+}
+
+
+def build(name: str) -> Method:
+    torch.manual_seed(0)
+    return build_objective(with_fields(recipes.get(name), {**SIZES, **SMALL[name]}))
+
+
 def unit(x: Tensor) -> np.ndarray:
     x = x.double().numpy()
     return x / np.sqrt((x * x).sum(-1, keepdims=True))
+
+
+# What every method must do, as in `test_methods`
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_all_that_is_trained_gets_a_gradient_and_a_teacher_none(name: str) -> None:
+    method = build(name)
+    out = method(batch(20_000, 20_000, 20_000))
+    out["loss"].backward()
+    for parameter_name, parameter in method.named_parameters():
+        moved = parameter.grad is not None and parameter.grad.abs().sum() > 0
+        assert moved == parameter.requires_grad != parameter_name.startswith("teacher."), parameter_name
+    health = {key: float(value) for key, value in (out["diagnostics"] | method.gradient_diagnostics()).items()}
+    assert {"target_variance", "prediction_variance", "embedding_rank"} <= health.keys()
+    assert method.check_health(health) is None
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_batch_padded_further_has_the_same_losses(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    method, short = build(name).eval(), batch(12_000, 16_000, 9_000)
+    columns, grid = {
+        "lejepa_tiny": (torch.tensor([5, 7, 4]), (7, 8)),
+        "atst_frame_tiny": (torch.tensor([19, 25, 14]).repeat_interleave(2), (25, 1)),
+        "asit_tiny": (torch.tensor([5, 6, 4]).repeat_interleave(2), (6, 8)),  # of segments of 96 frames
+    }.get(name, (None, None))
+    if columns is not None and grid is not None:
+        masks = draw_masks(method.config.masking, grid, columns)
+        monkeypatch.setattr(sys.modules[type(method).__module__], "draw_masks", lambda *_: masks)
+    longer = {"wave": nn.functional.pad(short["wave"], (0, 9_000)), "length": short["length"]}
+    found = []
+    with torch.no_grad():
+        for padded in (short, longer):
+            torch.manual_seed(3)  # of augmentations, segments and directions
+            found.append(method(padded)["losses"])
+    for loss in found[0]:
+        torch.testing.assert_close(found[1][loss], found[0][loss], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_the_loss_of_a_toy_falls_and_a_teacher_follows(name: str) -> None:
+    method, momentum = build(name).train(), schedules_of(recipes.get(name)).at(0)
+    before = {key: value.clone() for key, value in method.state_dict().items() if key.startswith("teacher.")}
+    optimizer = torch.optim.AdamW([p for p in method.parameters() if p.requires_grad], 2e-3)
+    losses = []
+    for _ in range(20):
+        out = method(batch(16_000, 16_000, 12_000), diagnose=False)
+        optimizer.zero_grad()
+        out["loss"].backward()
+        optimizer.step()
+        method.after_step(momentum)
+        losses.append((out["losses"]["reconstruction"] if name == "asit_tiny" else out["loss"]).item())
+    # ASiT's prototypes are told apart first, so that cross-entropies rise; of noise, little can be rebuilt.
+    assert sum(losses[-5:]) < (0.9 if name == "asit_tiny" else 0.8) * sum(losses[:5])
+    state = method.state_dict()
+    moved = {key for key in before if not torch.equal(before[key], state[key])}
+    assert all(key in moved for key in before if key.endswith("blocks.0.mlp.0.weight"))
 
 
 # What is published
@@ -177,8 +251,7 @@ def test_cola_finds_the_other_segment_of_a_clip_among_all() -> None:
 @torch.no_grad()
 def test_asit_rebuilds_what_was_spoilt_and_tells_what_the_teacher_does() -> None:
     method, data = build("asit_tiny").eval(), batch(32_000, 12_000, 32_000)
-    for centre in method.centres:
-        centre.mean.normal_()
+    method.centres.normal_()
     torch.manual_seed(5)
     found = method(data)["losses"]
     torch.manual_seed(5)
@@ -188,9 +261,7 @@ def test_asit_rebuilds_what_was_spoilt_and_tells_what_the_teacher_does() -> None
     x = see_all(student.encoder, dataclasses.replace(pairs, mel=spoilt(pairs, masks, (16, 16)))).last
     y = see_all(teacher.encoder, pairs).last
     softmax = lambda z: (np.exp(z - z.max()) / np.exp(z - z.max()).sum()).astype(np.float64)
-    told = lambda s, t, k: (
-        -(softmax((t - method.centres[k].mean).numpy() / 0.04) * np.log(softmax(s.numpy() / 0.1))).sum()
-    )
+    told = lambda s, t, k: -(softmax((t - method.centres[k]).numpy() / 0.04) * np.log(softmax(s.numpy() / 0.1))).sum()
     rebuilt, local = [], []
     for c in range(6):
         for n in masks.hidden[c, 0][masks.hidden_valid[c, 0]].tolist():
@@ -201,6 +272,14 @@ def test_asit_rebuilds_what_was_spoilt_and_tells_what_the_teacher_does() -> None
     assert float(found["reconstruction"]) == pytest.approx(float(np.mean(rebuilt)), rel=1e-4)
     assert float(found["local"]) == pytest.approx(np.mean(local), rel=1e-3)
     assert float(found["global"]) == pytest.approx(np.mean(across), rel=1e-3)
+    method.train().data = dataclasses.replace(method.data, gain_db=0.0)
+    torch.manual_seed(5)
+    before = method.centres.clone()
+    method(data)
+    torch.manual_seed(5)
+    y = see_all(teacher.encoder, segments(student.encoder, listen(student.encoder, data, 0.0), 0.975)).last
+    moved = 0.9 * before[1] + 0.1 * teacher.whole(y[:, 0]).mean(0)
+    torch.testing.assert_close(method.centres[1], moved, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["byol_a_tiny", "cola_tiny", "lejepa_tiny"])
@@ -231,7 +310,8 @@ def test_settings_that_make_no_sense_are_one_line(name: str, settings: dict[str,
 
 @pytest.mark.parametrize(("source", "target"), [("byol_a_tiny", "eat_tiny"), ("eat_tiny", "byol_a_tiny")])
 def test_methods_that_nest_their_encoders_otherwise_start_from_each_other(source: str, target: str) -> None:
-    theirs, ours = build(source), build(target)
+    make = lambda name: build(name) if name in SMALL else build_other(name)
+    theirs, ours = make(source), make(target)
     model = dict(theirs.named_modules())[theirs.exported.removesuffix(".")]
     with torch.no_grad():
         for parameter in model.parameters():

@@ -16,14 +16,12 @@ from aasp.errors import AaspError
 from aasp.model.audio_encoder import AudioEncoder
 from aasp.pretrain import recipes
 from aasp.pretrain.augment import AugmentConfig, augmented, spoilt, swapped
-from aasp.pretrain.heads import BatchHead
+from aasp.pretrain.batch_head import BatchHead
 from aasp.pretrain.losses.bilinear import bilinear_loss
 from aasp.pretrain.losses.cosine import agreement
-from aasp.pretrain.losses.distillation import distillation_loss
 from aasp.pretrain.losses.gaussian import gaussian_loss
 from aasp.pretrain.masked import see_masked
 from aasp.pretrain.methods import Gather
-from aasp.pretrain.prototypes import Centre
 from aasp.pretrain.segments import segments
 from aasp.pretrain.views import Clips, MaskingConfig, as_clips, draw_masks
 from processes import together
@@ -142,25 +140,6 @@ def test_what_a_mask_hides_is_spoilt_and_nothing_else(encoder: AudioEncoder) -> 
 
 
 # Losses, in plain loops
-
-
-def test_distillation_is_a_cross_entropy_and_its_centre_a_running_mean() -> None:
-    random = np.random.default_rng(0)
-    student, teacher, valid = random.normal(size=(4, 3, 5)), random.normal(size=(4, 3, 5)), random.random((4, 3)) < 0.7
-    softmax = lambda x: np.exp(x) / np.exp(x).sum()
-    terms = [
-        -(softmax(teacher[i, j] / 0.5) * np.log(softmax(student[i, j] / 0.2))).sum()
-        for i, j in itertools.product(range(4), range(3))
-        if valid[i, j]
-    ]
-    found = distillation_loss(torch.tensor(student), torch.tensor(teacher), (0.2, 0.5), torch.tensor(valid))
-    assert float(found) == pytest.approx(np.mean(terms), rel=1e-5)
-    logits = torch.tensor(teacher, dtype=torch.float32)
-    centre = Centre(5, 0.9, lambda x: (torch.cat([x, x]), 0))
-    assert torch.equal(centre(logits, torch.tensor(valid)), logits), "the mean of steps before"
-    np.testing.assert_allclose(centre.mean, 0.1 * teacher[valid].mean(0), rtol=1e-5)
-    before = centre.mean.clone()
-    assert torch.equal(centre.eval()(logits), logits - before) and torch.equal(centre.mean, before)
 
 
 def test_agreement_is_the_distance_of_unit_vectors() -> None:

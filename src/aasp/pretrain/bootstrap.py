@@ -18,8 +18,8 @@ from aasp.config import check_range
 from aasp.errors import AaspError
 from aasp.model.audio_encoder import AudioEncoder
 from aasp.pretrain.augment import AugmentConfig
+from aasp.pretrain.batch_head import BatchHead
 from aasp.pretrain.ema import Average, AverageConfig
-from aasp.pretrain.heads import BatchHead
 from aasp.pretrain.health import collapse
 from aasp.pretrain.methods.contract import Gather, Method, MethodConfig
 

@@ -1,17 +1,13 @@
 """Heads: what stands between a token and a loss.
 
-Legend: n vectors of width D.
-Source: SimCLR's projector, with layer norm instead of batch norm, so that a clip's embedding needs no others (ours);
-BYOL's projector and predictor, whose batch norm is over all processes and keeps no running statistics, since the heads
-are not used after training (ours).
+Source: SimCLR's projector; layer norm instead of batch norm, so that a clip's embedding needs no others (ours). DINO's
+prototype head, as MATPAC has it.
 """
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
-
-from aasp.pretrain.methods.contract import Gather
+from torch.nn import functional
 
 
 def projector(width: int, hidden: int, outputs: int) -> nn.Sequential:
@@ -21,46 +17,27 @@ def projector(width: int, hidden: int, outputs: int) -> nn.Sequential:
     )
 
 
-class BatchNorm(nn.Module):
-    """Each channel to mean 0 and deviation 1 over the vectors of all processes, then a scale and an offset.
+class PrototypeHead(nn.Module):
+    """Three linear layers, then cosines to prototypes: (..., `width`) to (..., `prototypes`), each in -1 to 1.
+
+    DINO's weight norm, whose gains stay 1 here, is a unit length of each prototype.
 
     Args:
-        width: D.
-        gather: see `Gather`.
+        width: of a token.
+        hidden: of the two hidden layers.
+        bottleneck: of the vector that is compared.
+        prototypes: their number K.
     """
 
-    def __init__(self, width: int, gather: Gather) -> None:
+    def __init__(self, width: int, hidden: int, bottleneck: int, prototypes: int) -> None:
         super().__init__()
-        self.gather = gather
-        self.weight, self.bias = nn.Parameter(torch.ones(width)), nn.Parameter(torch.zeros(width))
+        layers = [nn.Linear(width, hidden), nn.Linear(hidden, hidden), nn.Linear(hidden, bottleneck)]
+        for layer in layers:
+            nn.init.trunc_normal_(layer.weight, std=0.02)
+            nn.init.zeros_(layer.bias)
+        self.mlp = nn.Sequential(layers[0], nn.GELU(), layers[1], nn.GELU(), layers[2])
+        self.prototypes = nn.Linear(bottleneck, prototypes, bias=False)
 
-    def forward(self, x_nD: Tensor, valid_n: Tensor | None = None) -> Tensor:
-        """Shape (n, D), of which those count that are `valid`, boolean, shape (n,); all when left out."""
-        x_nD = x_nD.float()
-        weight_n1 = x_nD.new_ones(len(x_nD), 1) if valid_n is None else valid_n[:, None].to(x_nD.dtype)
-        total = lambda x: self.gather((x * weight_n1).sum(0, keepdim=True))[0].sum(0)
-        count = total(torch.ones_like(weight_n1))
-        centred = x_nD - total(x_nD) / count
-        variance = total(centred.square()) / count
-        return centred * torch.rsqrt(variance + 1e-5) * self.weight + self.bias
-
-
-class BatchHead(nn.Module):
-    """Two linear layers with batch norm and ReLU between them.
-
-    Args:
-        width, hidden, outputs: of its layers.
-        gather: see `Gather`.
-    """
-
-    def __init__(self, width: int, hidden: int, outputs: int, gather: Gather) -> None:
-        super().__init__()
-        self.inner = nn.Linear(width, hidden, bias=False)
-        self.norm = BatchNorm(hidden, gather)
-        self.outer = nn.Linear(hidden, outputs)
-
-    def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
-        """(..., `width`) to (..., `outputs`); which vectors count is boolean, all when left out."""
-        valid = None if valid is None else valid.flatten()
-        hidden = self.norm(self.inner(x.flatten(0, -2)), valid)
-        return self.outer(torch.relu(hidden)).unflatten(0, x.shape[:-1])
+    def forward(self, tokens: Tensor) -> Tensor:
+        unit = functional.normalize(self.mlp(tokens).float(), dim=-1)
+        return functional.linear(unit, functional.normalize(self.prototypes.weight, dim=-1))

@@ -83,14 +83,6 @@ def see(model: AudioEncoder, clips: Clips, patches: Tensor, valid: Tensor) -> Te
     return model.encoder(tokens, places, None if clips.valid is None else valid.flatten(0, 1)).last
 
 
-def patch_means(tokens: Tensor, clips: Clips) -> Tensor:
-    """The mean of each clip's patch tokens, (B, D), from what `see_all` returned: those that belong to the clip."""
-    if clips.valid is None:
-        return tokens[:, 1:].mean(1)
-    weight = clips.valid.to(tokens.dtype)[..., None]  # (B, N, 1)
-    return (tokens[:, 1:] * weight).sum(1) / weight.sum(1)
-
-
 @dataclass(frozen=True)
 class MaskingConfig:
     """Masked views of a clip.
@@ -176,6 +168,14 @@ def token_means(tokens: Tensor, masks: Masks) -> Tensor:
     """The mean of each view's patch tokens, (B, V, D), from what `see` returned: those that belong to the clip."""
     weight = masks.visible_valid.to(tokens.dtype)[..., None]  # (B, V, n, 1)
     return (tokens[:, 1:].unflatten(0, weight.shape[:2]) * weight).sum(2) / weight.sum(2)
+
+
+def patch_means(tokens: Tensor, clips: Clips) -> Tensor:
+    """The mean of each clip's patch tokens, (B, D), from what `see_all` returned: those that belong to the clip."""
+    if clips.valid is None:
+        return tokens[:, 1:].mean(1)
+    weight = clips.valid.to(tokens.dtype)[..., None]  # (B, N, 1)
+    return (tokens[:, 1:] * weight).sum(1) / weight.sum(1)
 
 
 # What each scheme would rather keep visible, shape (B, V, G, F): patches of a higher integer come first.

@@ -22,17 +22,20 @@ from aasp.config import check_range
 from aasp.model.audio_encoder import AudioEncoder
 from aasp.pretrain.augment import spoilt, swapped
 from aasp.pretrain.ema import Average, AverageConfig
+from aasp.pretrain.heads import PrototypeHead
 from aasp.pretrain.health import collapse, embedding_health
-from aasp.pretrain.losses.distillation import distillation_loss
+from aasp.pretrain.losses.prototypes import move_centre, prototype_loss
 from aasp.pretrain.masked import check_single
 from aasp.pretrain.methods.contract import Gather, Method, MethodConfig
-from aasp.pretrain.prototypes import Centre, PrototypeHead
 from aasp.pretrain.segments import check_segments, segments
 from aasp.pretrain.views import MaskingConfig, draw_masks, listen, see_all
 from aasp.stems.contract import take
 
 if TYPE_CHECKING:
     from aasp.pretrain.recipe import Recipe
+
+
+CENTRING = 0.9  # momentum of the centres
 
 
 @dataclass(frozen=True)
@@ -88,14 +91,15 @@ class ASiT(Method):
     """
 
     exported = "teacher.model.encoder."
+    centres: Tensor
 
     def __init__(self, config: ASiTConfig, recipe: Recipe, gather: Gather) -> None:
         super().__init__()
-        self.config, self.data = config, recipe.data
+        self.config, self.data, self.gather = config, recipe.data, gather
         width, patch = recipe.model.encoder.width, recipe.model.stem.patch
         self.student = Network(recipe, config.head)
         self.teacher = Average(self.student)
-        self.centres = nn.ModuleList(Centre(config.head[2], 0.9, gather) for _ in range(2))
+        self.register_buffer("centres", torch.zeros(2, config.head[2]))  # of patches and of class tokens
         self.decoder = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, patch[0] * patch[1]))
 
     def forward(self, batch: Mapping[str, Tensor], diagnose: bool = True) -> dict[str, Any]:
@@ -103,22 +107,25 @@ class ASiT(Method):
         clips = listen(student.encoder, batch, self.data.gain_db if self.training else None)
         pairs = segments(student.encoder, clips, config.seconds)
         masks = draw_masks(config.masking, pairs.grid, pairs.columns).to(pairs.mel.device)
-        there = masks.hidden_valid
+        there, every = masks.hidden_valid, torch.ones_like(masks.hidden_valid[..., :1])
+        temperatures = config.temperatures
 
         x = see_all(student.encoder, replace(pairs, mel=spoilt(pairs, masks, student.encoder.stem.patch))).last
         hidden_VmD = take(x[:, 1:], masks.hidden)  # (2 B, 1, m, D)
         rebuilt, patches = self.decoder(hidden_VmD), student.encoder.stem.cut(pairs.mel).flatten(1, 2).flatten(2)
         with torch.no_grad():
             y = see_all(teacher.encoder, pairs).last
-            local = self.centres[0](teacher.local(take(y[:, 1:], masks.hidden)), there)
-            whole = self.centres[1](teacher.whole(y[:, 0]))
+            told = teacher.local(take(y[:, 1:], masks.hidden)), swapped(teacher.whole(y[:, None, :1]))
 
         error = (rebuilt.float() - take(patches, masks.hidden)).abs().mean(-1)
         losses = {
             "reconstruction": (error * there).sum() / there.sum(),
-            "local": distillation_loss(student.local(hidden_VmD), local, config.temperatures, there),
-            "global": distillation_loss(student.whole(x[:, 0]), swapped(whole), config.temperatures),
+            "local": prototype_loss(student.local(hidden_VmD), told[0], there, self.centres[0], *temperatures),
+            "global": prototype_loss(student.whole(x[:, None, :1]), told[1], every, self.centres[1], *temperatures),
         }
+        if self.training:
+            for centre, logits, valid in zip(self.centres, told, (there, every), strict=True):
+                move_centre(centre, logits, valid, CENTRING, self.gather)
         health = {}
         if diagnose:
             health = student.encoder.stem.diagnostics(pairs.mel)

@@ -22,7 +22,7 @@ from torch.nn import functional
 from aasp.config import check_range
 from aasp.errors import AaspError
 from aasp.model.audio_encoder import AudioEncoder
-from aasp.pretrain.heads import BatchHead
+from aasp.pretrain.batch_head import BatchHead
 from aasp.pretrain.health import embedding_health
 from aasp.pretrain.losses.gaussian import gaussian_loss
 from aasp.pretrain.methods.contract import Gather, Method, MethodConfig

@@ -1,0 +1,58 @@
+"""BYOL's projector and predictor.
+
+Legend: n vectors of width D.
+Source: BYOL (Grill et al. 2020). Its batch norm is over all processes, and keeps no running statistics, since heads are
+not used after training (ours).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from aasp.pretrain.methods.contract import Gather
+
+
+class BatchNorm(nn.Module):
+    """Each channel to mean 0 and deviation 1 over the vectors of all processes, then a scale and an offset.
+
+    Args:
+        width: D.
+        gather: see `Gather`.
+    """
+
+    def __init__(self, width: int, gather: Gather) -> None:
+        super().__init__()
+        self.gather = gather
+        self.weight, self.bias = nn.Parameter(torch.ones(width)), nn.Parameter(torch.zeros(width))
+
+    def forward(self, x_nD: Tensor, valid_n: Tensor | None = None) -> Tensor:
+        """Shape (n, D), of which those count that are `valid`, boolean, shape (n,); all when left out."""
+        x_nD = x_nD.float()
+        weight_n1 = x_nD.new_ones(len(x_nD), 1) if valid_n is None else valid_n[:, None].to(x_nD.dtype)
+        total = lambda x: self.gather((x * weight_n1).sum(0, keepdim=True))[0].sum(0)
+        count = total(torch.ones_like(weight_n1))
+        centred = x_nD - total(x_nD) / count
+        variance = total(centred.square()) / count
+        return centred * torch.rsqrt(variance + 1e-5) * self.weight + self.bias
+
+
+class BatchHead(nn.Module):
+    """Two linear layers with batch norm and ReLU between them.
+
+    Args:
+        width, hidden, outputs: of its layers.
+        gather: see `Gather`.
+    """
+
+    def __init__(self, width: int, hidden: int, outputs: int, gather: Gather) -> None:
+        super().__init__()
+        self.inner = nn.Linear(width, hidden, bias=False)
+        self.norm = BatchNorm(hidden, gather)
+        self.outer = nn.Linear(hidden, outputs)
+
+    def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
+        """(..., `width`) to (..., `outputs`); which vectors count is boolean, all when left out."""
+        valid = None if valid is None else valid.flatten()
+        hidden = self.norm(self.inner(x.flatten(0, -2)), valid)
+        return self.outer(torch.relu(hidden)).unflatten(0, x.shape[:-1])
