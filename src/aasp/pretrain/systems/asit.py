@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from aasp.model.audio_encoder import AudioEncoderConfig
 from aasp.model.encoder import EncoderConfig
 from aasp.pretrain.ema import AverageConfig
 from aasp.pretrain.methods.asit import ASiTConfig
 from aasp.pretrain.recipe import DataConfig, Recipe
-from aasp.pretrain.systems.tiny import two_cores
+from aasp.pretrain.scale import tiny
 from aasp.pretrain.views import MaskingConfig
 from aasp.stems.conv import ConvConfig
 from aasp.training.optim import OptimizerConfig
@@ -38,4 +40,5 @@ def asit_tiny() -> Recipe:
         teacher=AverageConfig(0.98, 0.998, ramp=1.0),
         head=(512, 128, 512),
     )
-    return two_cores("asit_tiny", "ASiT, spoilt patches rebuilt and told as a teacher does", method, crop_seconds=1.95)
+    recipe = tiny("asit_tiny", "ASiT, spoilt patches rebuilt and told as a teacher does, on two cores", method)
+    return replace(recipe, data=replace(recipe.data, crop_seconds=1.95))

@@ -10,8 +10,8 @@ from aasp.pretrain.ema import AverageConfig
 from aasp.pretrain.methods.atst_clip import ATSTClipConfig
 from aasp.pretrain.methods.atst_frame import ATSTFrameConfig
 from aasp.pretrain.recipe import DataConfig, Recipe
+from aasp.pretrain.scale import tiny
 from aasp.pretrain.systems.byol_a import front_end
-from aasp.pretrain.systems.tiny import two_cores
 from aasp.stems.conv import ConvConfig
 from aasp.training.optim import OptimizerConfig
 
@@ -51,11 +51,13 @@ def atst_clip_base() -> Recipe:
 def atst_frame_tiny() -> Recipe:
     """ATST-Frame at the size of `aasp_tiny`, on 24 tokens of all its mel bins x 4 frames."""
     method = ATSTFrameConfig(teacher=AverageConfig(0.98, 0.998, ramp=1.0), head=(1024, 128))
-    return two_cores("atst_frame_tiny", "ATST-Frame, hidden frames told from another view", method, (4, 128))
+    summary = "ATST-Frame, hidden frames told from another view, on two cores"
+    return tiny("atst_frame_tiny", summary, method, ConvConfig(patch=(4, 128)))
 
 
 def atst_clip_tiny() -> Recipe:
     """ATST-Clip at the size of `aasp_tiny`: two segments, each as long as its crop, of crops twice as long."""
     method = ATSTClipConfig(seconds=0.975, teacher=AverageConfig(0.98, 0.998, ramp=1.0), head=(1024, 128))
-    recipe = two_cores("atst_clip_tiny", "ATST-Clip, class tokens of two segments", method, (4, 128), 1.95)
-    return replace(recipe, model=replace(recipe.model, pooling="cls"))
+    summary = "ATST-Clip, class tokens of two segments, on two cores"
+    recipe = tiny("atst_clip_tiny", summary, method, ConvConfig(patch=(4, 128)))
+    return replace(recipe, model=replace(recipe.model, pooling="cls"), data=replace(recipe.data, crop_seconds=1.95))

@@ -8,7 +8,7 @@ from aasp.model.encoder import EncoderConfig
 from aasp.pretrain.ema import AverageConfig
 from aasp.pretrain.methods.byol_a import BYOLAConfig
 from aasp.pretrain.recipe import DataConfig, Recipe
-from aasp.pretrain.systems.tiny import two_cores
+from aasp.pretrain.scale import tiny
 from aasp.stems.conv import ConvConfig
 from aasp.training.optim import OptimizerConfig
 
@@ -45,4 +45,4 @@ def byol_a_base() -> Recipe:
 def byol_a_tiny() -> Recipe:
     """BYOL-A at the size of `aasp_tiny`: narrower heads, and a momentum that rises as its does."""
     method = BYOLAConfig(teacher=AverageConfig(0.98, 0.998, ramp=1.0), head=(1024, 128))
-    return two_cores("byol_a_tiny", "BYOL-A, two augmentations of a clip", method)
+    return tiny("byol_a_tiny", "BYOL-A, two augmentations of a clip, on two cores", method)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from aasp.model.audio_encoder import AudioEncoderConfig
 from aasp.model.encoder import EncoderConfig
 from aasp.pretrain.methods.cola import COLAConfig
 from aasp.pretrain.recipe import DataConfig, Recipe
+from aasp.pretrain.scale import tiny
 from aasp.pretrain.systems.byol_a import front_end
-from aasp.pretrain.systems.tiny import two_cores
 from aasp.stems.conv import ConvConfig
 from aasp.training.optim import OptimizerConfig
 
@@ -30,4 +32,5 @@ def cola_base() -> Recipe:
 
 def cola_tiny() -> Recipe:
     """COLA at the size of `aasp_tiny`: two segments, each as long as its crop, of crops twice as long."""
-    return two_cores("cola_tiny", "COLA, two segments of a clip", COLAConfig(seconds=0.975), crop_seconds=1.95)
+    recipe = tiny("cola_tiny", "COLA, two segments of a clip, on two cores", COLAConfig(seconds=0.975))
+    return replace(recipe, data=replace(recipe.data, crop_seconds=1.95))

@@ -6,7 +6,7 @@ from aasp.model.audio_encoder import AudioEncoderConfig
 from aasp.model.encoder import EncoderConfig
 from aasp.pretrain.methods.lejepa import LeJEPAConfig
 from aasp.pretrain.recipe import DataConfig, Recipe
-from aasp.pretrain.systems.tiny import two_cores
+from aasp.pretrain.scale import tiny
 from aasp.pretrain.views import MaskingConfig
 from aasp.stems.conv import ConvConfig
 from aasp.training.optim import OptimizerConfig
@@ -30,4 +30,4 @@ def lejepa_tiny() -> Recipe:
     weighs four times as much.
     """
     method = LeJEPAConfig(masking=MaskingConfig(views=4, visible=0.3, block=3), head=(1024, 64), gaussian=0.2)
-    return two_cores("lejepa_tiny", "after LeJEPA, masked views agree and are kept Gaussian", method)
+    return tiny("lejepa_tiny", "after LeJEPA, masked views agree and are kept Gaussian, on two cores", method)

@@ -1,0 +1,85 @@
+"""The two sizes at which systems are compared: that of `aasp_tiny`, and ViT-Base on ten seconds."""
+
+from __future__ import annotations
+
+from aasp.features.logmel import LogMelConfig
+from aasp.model.audio_encoder import AudioEncoderConfig
+from aasp.model.encoder import EncoderConfig
+from aasp.pretrain.methods import MethodConfig
+from aasp.pretrain.recipe import DataConfig, Recipe
+from aasp.stems import StemConfig
+from aasp.stems.conv import ConvConfig
+from aasp.training.optim import OptimizerConfig
+
+
+def tiny(name: str, summary: str, method: MethodConfig, stem: StemConfig | None = None, lr: float = 1e-3) -> Recipe:
+    """192 x 6 on one-second crops in batches of 32: 2,600 steps on two cores (docs/decisions.md).
+
+    Args:
+        name: of the recipe.
+        summary: its one line, after the size.
+        method: at that size.
+        stem: 16 x 16 patches by a convolution when left out.
+        lr: peak learning rate.
+    """
+    return Recipe(
+        name=name,
+        summary=f"192 x 6: {summary}",
+        model=AudioEncoderConfig(stem=stem or ConvConfig(), encoder=EncoderConfig(192, 6, 3), window_seconds=0.96),
+        method=method,
+        optimizer=OptimizerConfig(lr=lr, warmup=0.1),
+        data=DataConfig(crop_seconds=0.975, batch=32, gain_db=6.0),
+        steps=2_600,
+    )
+
+
+def base(
+    name: str,
+    summary: str,
+    method: MethodConfig,
+    optimizer: OptimizerConfig,
+    batch: int,
+    steps: int,
+    model: AudioEncoderConfig,
+) -> Recipe:
+    """A system on crops of its model's whole window.
+
+    Args:
+        name: of the recipe.
+        summary: its one line, after the size.
+        method, optimizer, batch, steps, model: see `vit_base` for the latter.
+    """
+    frontend, patch = model.frontend, model.stem.patch
+    assert isinstance(frontend, LogMelConfig)
+    seconds = frontend.samples(model.window_patches * patch[0]) / frontend.rate
+    return Recipe(
+        name=name,
+        summary=f"{model.encoder.width} x {model.encoder.depth}: {summary}",
+        model=model,
+        method=method,
+        optimizer=optimizer,
+        data=DataConfig(crop_seconds=seconds, batch=batch),
+        steps=steps,
+    )
+
+
+def vit_base(
+    window: float = 10.24,
+    patch: tuple[int, int] = (16, 16),
+    frontend: LogMelConfig | None = None,
+    encoder: EncoderConfig | None = None,
+) -> AudioEncoderConfig:
+    """ViT-Base on patches of a log-mel.
+
+    Args:
+        window: its seconds.
+        patch: frames and mel bins.
+        frontend: 128 bins with AudioSet's statistics (EAT, AST, Audio-MAE) when left out.
+        encoder: 768 x 12 with 12 heads and norms before each part when left out.
+    """
+    return AudioEncoderConfig(
+        frontend=frontend or LogMelConfig(),
+        stem=ConvConfig(patch=patch),
+        encoder=encoder or EncoderConfig(768, 12, 12),
+        window_seconds=window,
+    )
