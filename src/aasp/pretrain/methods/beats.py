@@ -23,7 +23,7 @@ from torch import Tensor
 from aasp.errors import AaspError
 from aasp.model.audio_encoder import AudioEncoder
 from aasp.pretrain.codebook import code_loss
-from aasp.pretrain.health import collapse, embedding_health
+from aasp.pretrain.health import embedding_health
 from aasp.pretrain.methods.contract import Gather, Method, MethodConfig
 from aasp.pretrain.predictors import PredictorConfig, build_predictor
 from aasp.pretrain.targets import normalised_patches
@@ -100,6 +100,3 @@ class BEATs(Method):
 
     def gradient_diagnostics(self) -> dict[str, Tensor]:
         return self.student.stem.gradient_diagnostics()
-
-    def check_health(self, metrics: Mapping[str, float]) -> str | None:
-        return collapse(metrics, self.data.batch)

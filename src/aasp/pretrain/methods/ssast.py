@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from aasp.model.audio_encoder import AudioEncoder
-from aasp.pretrain.health import collapse, embedding_health
+from aasp.pretrain.health import embedding_health
 from aasp.pretrain.losses.frame import frame_loss
 from aasp.pretrain.losses.patches import PatchLossesConfig, discriminative_loss
 from aasp.pretrain.masked import check_single, see_masked
@@ -90,6 +90,3 @@ class SSAST(Method):
 
     def gradient_diagnostics(self) -> dict[str, Tensor]:
         return self.student.stem.gradient_diagnostics()
-
-    def check_health(self, metrics: Mapping[str, float]) -> str | None:
-        return collapse(metrics, self.data.batch)
