@@ -25,6 +25,7 @@ from aasp.evaluate.vectors import Said, Wanted, vectors
 from aasp.features.waves import LOUDEST, as_waves
 from aasp.model.audio_classifier import AudioClassifier
 from aasp.model.audio_encoder import AudioEncoder, load
+from aasp.model.embeddings import Embedder
 from aasp.model.folder import default_model, find
 from aasp.model.readout import Key, check_keys
 from aasp.training.precision import Precision
@@ -129,9 +130,8 @@ def encoder_of(model: str | os.PathLike[str] | AudioEncoder | AudioClassifier | 
     if isinstance(model, AudioClassifier):
         model = model.encoder
     if isinstance(model, AudioEncoder):
-        place = next(model.parameters()).device
-        if device != "auto" and device_of(device) != place:
-            raise AaspError(f"device {device}, and the model is on {place}; move it there, or leave device out")
+        if device != "auto" and device_of(device) != model.device:
+            raise AaspError(f"device {device}, and the model is on {model.device}; move it there, or leave device out")
         return model
     folder = find(default_model() if model is None else os.fspath(model))
     files = [folder / "config.json", folder / "model.safetensors"]
@@ -139,7 +139,7 @@ def encoder_of(model: str | os.PathLike[str] | AudioEncoder | AudioClassifier | 
     return _loaded(folder, device_of(device), stamps)
 
 
-def asked_keys(encoder: AudioEncoder, layers: Sequence[int], poolings: Sequence[str]) -> list[Key] | None:
+def asked_keys(encoder: Embedder, layers: Sequence[int], poolings: Sequence[str]) -> list[Key] | None:
     """The (layer, pooling) pairs to put side by side; None for the model's own vector.
 
     Raises:

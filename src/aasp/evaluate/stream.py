@@ -25,11 +25,10 @@ from aasp.evaluate.features import PLAIN, Progress, Running, left_out, nothing_u
 from aasp.evaluate.partial import MODEL, Partial
 from aasp.evaluate.vectors import Said, Wanted, vectors
 from aasp.files import atomic_write
-from aasp.model.audio_encoder import AudioEncoder
+from aasp.model.embeddings import Embedder
 from aasp.training.precision import fastest
-from aasp.weights import model_hash
 
-FORMAT = 1  # to be raised when the same model comes to give other vectors of the same sounds
+FORMAT = 2  # to be raised when the same model comes to give other vectors of the same sounds
 SHARD_ROWS, SHARD_SECONDS = 256, 30.0  # a shard is written once it has so many rows, or after so long
 SUFFIXES = (".npz", ".parquet")
 
@@ -45,7 +44,7 @@ class Written:
 
 
 def stream(
-    encoder: AudioEncoder,
+    encoder: Embedder,
     sounds: Sequence[Sound],
     out: Path,
     wanted: Wanted,
@@ -76,12 +75,12 @@ def stream(
     """
     half = Partial(out, sounds)
     before = half.job.get("precision") if running.precision == "auto" else None
-    precision = before or fastest(running.precision, next(encoder.parameters()).device)
+    precision = before or fastest(running.precision, encoder.device)
     running = replace(running, precision=precision)
     job = {
         "format": FORMAT,
         "version": aasp.__version__,
-        MODEL: getattr(encoder, "digest", None) or model_hash(encoder),
+        MODEL: encoder.digest,
         "vector": "own" if wanted.keys is None else " ".join(f"{layer}:{pooling}" for layer, pooling in wanted.keys),
         "frames": "no" if not wanted.frames else " ".join(["of layers", " ".join(map(str, wanted.layers)) or "last"]),
         **({} if wanted.hop is None else {"hop": wanted.hop}),
@@ -106,7 +105,7 @@ def stream(
 
 
 def _embed(
-    encoder: AudioEncoder,
+    encoder: Embedder,
     sounds: Sequence[Sound],
     half: Partial,
     wanted: Wanted,
