@@ -73,7 +73,7 @@ def test_what_is_written_is_what_the_model_says(
         np.testing.assert_allclose(found["embedding"][row], expected.clip[0], atol=1e-5)
         if frames:
             np.testing.assert_allclose(np.array(found["frames"][row]), expected.timestamps[0], atol=1e-5)
-            np.testing.assert_allclose(found["seconds"][row], expected.seconds)
+            np.testing.assert_allclose(found["seconds"][row], expected.seconds.clamp(max=FILES[Path(path).name][1]))
 
 
 def test_a_finer_hop_has_as_many_vectors_more(
@@ -87,7 +87,7 @@ def test_a_finer_hop_has_as_many_vectors_more(
             expected = encoder.over_time(torch.from_numpy(read(path))[None], hop=0.04)
             clip = encoder(torch.from_numpy(read(path))[None]).clip[0]
         np.testing.assert_allclose(found["frames"][row], expected.vectors[0], atol=1e-5)
-        np.testing.assert_allclose(found["seconds"][row], expected.seconds)
+        np.testing.assert_allclose(found["seconds"][row], expected.seconds.clamp(max=FILES[Path(path).name][1]))
         np.testing.assert_allclose(found["embedding"][row], clip, atol=1e-5)
     capsys.readouterr()
     for more, told in (([], "--hop 0.04 without --frames"), (["--frames"], "time steps are 0.16, 0.08, 0.04 s")):
