@@ -63,7 +63,7 @@ class Embed(VectorOptions, RunningOptions):
 def run(argv: list[str]) -> int:
     arguments = parse(Embed, argv, prog="aasp embed")
     if not arguments.words:
-        raise AaspError(f"nothing to embed: {line('embed', 'dog.wav', '--out', 'embeddings.npz')}")
+        raise AaspError(_nothing(arguments, argv))
     if arguments.hop is not None and not arguments.frames:
         raise AaspError(f"--hop {arguments.hop:g} without --frames; add --frames")
     if arguments.hop is not None and arguments.layer:
@@ -105,6 +105,17 @@ def run(argv: list[str]) -> int:
     before = f", {written.before:,} of them before" if written.before else ""
     print(f"{out}: {many} file(s), {written.dimensions} dimensions{before}" + (", with frames" * arguments.frames))
     return 0
+
+
+def _nothing(arguments: Embed, argv: list[str]) -> str:
+    """What to say where no model and no file is named, or an option took them for its values."""
+    from aasp.model.pooling import WAYS
+
+    taken = [word for word in arguments.pooling if word not in WAYS]
+    if not taken:
+        return f"nothing to embed: {line('embed', 'dog.wav', '--out', 'embeddings.npz')}"
+    rest = [word for word in argv if word not in taken]
+    return f"nothing to embed: --pooling takes all that stands behind it; {line('embed', *taken, *rest)}"
 
 
 def _opened(arguments: Embed, model: str, running: Running) -> tuple[Embedder, Running]:

@@ -24,7 +24,7 @@ from aasp.datasets.index import Skipped
 from aasp.evaluate.features import PLAIN, Progress, Running, left_out, nothing_usable
 from aasp.evaluate.partial import MODEL, Partial
 from aasp.evaluate.vectors import Said, Wanted, vectors
-from aasp.files import atomic_write
+from aasp.files import atomic_write, check_output
 from aasp.model.embeddings import Embedder
 from aasp.training.precision import fastest
 
@@ -65,12 +65,12 @@ def stream(
         channel: write a column of their channels too.
         running: precision, batches, threads; a run that goes on keeps the precision that "auto" was before.
         named: whether a row is one that ends everything if it can't be used; others are left out.
-        anew: begin anew where what is half done is of something else.
+        anew: replace a file that is there, and begin anew where what is half done is of something else.
         progress: called with (sounds done, n).
 
     Raises:
         AudioError: a named sound can't be used.
-        AaspError: none can; or what is half done is of something else.
+        AaspError: none can; the file is there; or what is half done is of something else.
         OSError: the disk is full; what is done is kept.
     """
     half = Partial(out, sounds)
@@ -89,6 +89,7 @@ def stream(
     numbers = all(isinstance(channels_of(sound), int) for sound in sounds)
     kind = None if not channel else pa.int64() if numbers else pa.string()
     with half.opened(job, anew=anew):
+        check_output(out, overwrite=anew)  # another process may have been quicker
         resumed = half.done
         if progress is not None:
             progress(resumed, len(sounds))
@@ -97,6 +98,7 @@ def stream(
         if not rows:
             half.remove()
             raise nothing_usable(half.skipped)
+        check_output(out, overwrite=anew)
         with atomic_write(out) as beside:
             (_write_npz if out.suffix == ".npz" else _write_parquet)(beside, half, job)
         width = next(half.tables(["embedding"])).schema.field("embedding").type.list_size
