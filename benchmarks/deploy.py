@@ -10,6 +10,7 @@ Calibrated on clips of the pool.
 from __future__ import annotations
 
 import statistics
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,14 @@ import aasp
 from aasp.datasets.benchmarks.index import open_index
 from aasp.datasets.index import read_index
 from aasp.deploy.int8 import int8
-from aasp.deploy.onnx import difference, onnx_model, session
-from aasp.deploy.runtime import OnnxEncoder
+from aasp.deploy.onnx import difference, onnx_model, session, write
+from aasp.deploy.runtime import onnx_encoder
 from aasp.evaluate.features import embedded
 from aasp.evaluate.linear import linear_probe
 from aasp.evaluate.probe import ProbeResult, scores
 from aasp.evaluate.task import Task
 from aasp.model.audio_encoder import AudioEncoder
+from aasp.model.embeddings import Embedder
 from aasp.pretrain import recipes
 from embed import CLIPS, SECONDS, ast
 from harness import Row, Spread, alternately, data_folder, options, ratio, report
@@ -89,9 +91,11 @@ def accuracy(folder: Path, data: Path, sounds: list[str], threads: int) -> list[
     index = str(data / "esc10" / "index.csv")
     paths = [str(path) for path in read_index(index).column("path").to_pylist()]
     task = Task.of(open_index(index, "label", "fold", "src_file"), choose="next_fold")
-    engines: dict[str, Any] = {"PyTorch": model}
-    for name, made in {"fp32": proto, "int8": small}.items():
-        engines[name] = OnnxEncoder(session(made, threads), model.config, name)
+    engines: dict[str, Embedder] = {"PyTorch": model}
+    with tempfile.TemporaryDirectory() as place:
+        for name, made in {"fp32": proto, "int8": small}.items():
+            write(made, path := Path(place, f"{name}.onnx"))
+            engines[name] = onnx_encoder(path, threads)
     vectors = {name: _embedded(engine, paths) for name, engine in engines.items()}
     probed: dict[str, ProbeResult] = {name: linear_probe({(0, "mean+std"): x}, task) for name, x in vectors.items()}
     percent = {name: scores([one])["accuracy"].estimate * 100 for name, one in probed.items()}
@@ -109,7 +113,7 @@ def accuracy(folder: Path, data: Path, sounds: list[str], threads: int) -> list[
     return rows
 
 
-def _embedded(encoder: Any, paths: list[str]) -> np.ndarray:
+def _embedded(encoder: Embedder, paths: list[str]) -> np.ndarray:
     found: dict[int, np.ndarray] = {}
     for rows, said in embedded(encoder, paths, pooling="mean+std"):
         found |= zip(rows, said.clip.numpy(), strict=True)

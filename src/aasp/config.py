@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import numbers
 import types
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
@@ -122,8 +123,10 @@ def check_range(
         for number in value if isinstance(value, tuple) else (value,):
             if number is None:
                 continue
-            if not (number > 0 if least is None else number >= least) or number > most or not number < below:
-                raise AaspError(f"{what}: {name} is {number}; give {' and '.join(ends)}")
+            real = isinstance(number, numbers.Real)
+            low = real and not (number > 0 if least is None else number >= least)
+            if not real or low or number > most or not number < below:
+                raise AaspError(f"{what}: {name} is {number!r}; give {' and '.join(ends)}")
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

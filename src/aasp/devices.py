@@ -14,13 +14,16 @@ def device_of(name: str | torch.device) -> torch.device:
 
     Args:
         name: "auto", a GPU where there is one (CUDA's before Apple's), else the processor; "cpu"; "cuda" or "mps", the
-            first of them; "cuda:1", the second. A `torch.device` is taken as it is.
+            first of them; "cuda:1", the second. A `torch.device` of another kind is taken as it is.
 
     Raises:
         AaspError: there is no such device, or not here.
     """
-    if isinstance(name, torch.device):
+    if isinstance(name, torch.device) and name.type not in NAMES:
         return name
+    if not isinstance(name, str | torch.device):
+        raise AaspError(f"no such device: {name!r}; give {', '.join(NAMES)}, or one of several as in 'cuda:1'")
+    name = str(name)
     kind, colon, number = name.strip().lower().partition(":")
     if kind not in NAMES or (colon and (kind == "auto" or not number.isdecimal())):
         raise AaspError(f"no such device: {name}; give {', '.join(NAMES)}, or one of several as in cuda:1")

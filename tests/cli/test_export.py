@@ -10,7 +10,8 @@ import soundfile
 import torch
 
 from aasp.cli.main import main
-from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
+from aasp.model.audio_classifier import AudioClassifier, AudioClassifierConfig
+from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig, load
 from aasp.model.encoder import EncoderConfig
 from aasp.stems.conv import ConvConfig
 
@@ -42,6 +43,9 @@ def sound(path: Path, seconds: float = 1.0) -> str:
         (["--out", "model.onnx", "--int8", "empty"], "no audio to calibrate with: empty"),
         (["--out", "old.onnx"], "output exists: old.onnx; choose another name or add --overwrite"),
         (["--out", "file/model.onnx"], "output lies below a file"),
+        ([], "where to? `aasp export MODEL --out model.onnx`"),
+        (["--to", "web"], "where to? `aasp export MODEL --to web --out web/model`"),
+        (["--out", "model.onnx", "--int8"], "--int8 without a value; give one behind it, or leave it out"),
     ],
 )
 def test_a_mistake_is_one_line_and_nothing_is_written(
@@ -54,8 +58,17 @@ def test_a_mistake_is_one_line_and_nothing_is_written(
     before = sorted(tmp_path.rglob("*"))
     assert main(["export", model, *words]) == 2
     error = capsys.readouterr().err
-    assert told in error and error.count("\n") == 1
+    assert told.replace("MODEL", model) in error and error.count("\n") == 1
     assert sorted(tmp_path.rglob("*")) == before and (tmp_path / "old.onnx").read_bytes() == b"old"
+
+
+def test_neighbours_are_an_encoder_s(model: str, tmp_path: Path, capsys) -> None:
+    config = AudioClassifierConfig(("dog", "rain"), encoder=load(model).config)
+    AudioClassifier(config).save(tmp_path / "classes")
+    words = ["--to", "web", "--neighbours", str(tmp_path), "--out", str(tmp_path / "page")]
+    assert main(["export", str(tmp_path / "classes"), *words]) == 2
+    assert "with a classifier, which names its own classes; leave it out\n" in capsys.readouterr().err
+    assert not (tmp_path / "page").exists()
 
 
 def test_a_model_that_is_not_there_is_told(tmp_path: Path, capsys) -> None:

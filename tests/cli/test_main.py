@@ -104,7 +104,22 @@ def test_an_unknown_command(typed: str, remedy: str, capsys: pytest.CaptureFixtu
             1,
             "disk full: x.npz; free some space or write elsewhere, nothing was overwritten",
         ),
-        (PermissionError(errno.EACCES, "Permission denied", "x.npz"), 1, "permission denied: x.npz"),
+        (
+            OSError(errno.EFBIG, "File too large", "x.npz"),
+            1,
+            "file too large: x.npz; raise the limit of a file's size (`ulimit -f`) or write elsewhere, nothing was "
+            "overwritten",
+        ),
+        (
+            OSError(errno.EROFS, "Read-only file system", "x.npz"),
+            1,
+            "read-only file system: x.npz; choose a place that can be written",
+        ),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "x.npz"),
+            1,
+            "permission denied: x.npz; choose another place, or change its permissions",
+        ),
         (KeyboardInterrupt(), 130, "interrupted"),
     ],
 )

@@ -153,6 +153,11 @@ def test_a_bad_file_that_was_named_does_not_hold_up_the_others(shown: Shown) -> 
         (("model", "a.wav", "--frames", "--window", "3"), "--window is 3 s; give 0.025 s to the 2 s"),
         (("model", "a.wav", "--frames", "--window", "0.01"), "--window is 0.01 s; give 0.025 s to the 2 s"),
         (("model", "run"), "two models are named, model and run"),
+        (
+            ("model", "nowhere.wav"),
+            "not usable: 1 of 1 files, the first nowhere.wav: no such file; mend or replace them",
+        ),
+        (("model", ""), "an empty word: of a shell variable that is not set, perhaps; name what is meant"),
     ],
 )
 def test_mistakes_are_one_line(argv: tuple[str, ...], told: str, shown: Shown) -> None:

@@ -155,7 +155,7 @@ def test_a_dropped_sound_gives_pythons_numbers(name: str, site: Path, trained: A
         vector = trained(wave[None]).clip[0].numpy()
         spectrogram, modulations = Picture(trained)(padded)
     np.testing.assert_allclose(found["vector"], vector, rtol=0, atol=TOLERANCE)
-    np.testing.assert_allclose(found["frames"], spectrogram.flatten(0, 1).numpy(), rtol=0, atol=2e-3)
+    np.testing.assert_allclose(found["frames"], spectrogram.flatten(0, 1).numpy(), rtol=0, atol=TOLERANCE)
     np.testing.assert_allclose(found["patches"], modulations.flatten(0, 1).numpy(), rtol=0, atol=TOLERANCE)
     centre = np.array(about["centre"])
     unit = lambda x: (x - centre) / np.linalg.norm(x - centre)

@@ -55,6 +55,21 @@ def test_a_long_recording_is_as_if_it_had_been_read_as_a_whole(
     np.testing.assert_allclose(sections.seconds, over_time.seconds)
 
 
+@pytest.mark.parametrize("frames", [65, 128, 150, 159, 161, 256, 293, 700])
+@pytest.mark.parametrize("hop", [0.04, 0.08])
+def test_so_is_one_at_a_finer_hop(frames: int, hop: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, wave, wanted = encoder(), noise(240 + 160 * frames), Wanted(KEYS[3:4], True, hop=hop)
+    whole, over_time = said(model, wave, wanted)
+    asked = model.over_time(torch.from_numpy(wave)[None], hop=hop)
+    monkeypatch.setattr(module, "LONG_SECONDS", 0.1)
+    monkeypatch.setattr(module, "SECTION", 4)
+    clip, sections = said(model, wave, wanted)
+    np.testing.assert_allclose(clip, whole, atol=2e-6)
+    for found in (sections, over_time):
+        np.testing.assert_allclose(found.vectors, asked.vectors[0].detach(), atol=2e-6)
+        np.testing.assert_allclose(found.seconds, asked.seconds.clamp(max=len(wave) / 16_000))
+
+
 def test_a_long_recording_s_own_vector_is_whitened_too(monkeypatch: pytest.MonkeyPatch) -> None:
     model, wave = encoder(vector=("1:mean", "2:cls"), whitened=3), noise(50_000)
     assert model.whitening is not None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import re
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import tyro
 
@@ -35,13 +36,17 @@ def parse(kind: type[Arguments], argv: Sequence[str], *, prog: str) -> Arguments
         prog: the command as typed, `"aasp embed"`.
 
     Raises:
-        AaspError: an unknown option, a missing argument or a value of the wrong type, in one line.
+        AaspError: an unknown option, a missing argument, an empty one, or a value of the wrong type, in one line.
         SystemExit: with code 0 after `--help`.
     """
+    if "" in argv:
+        raise AaspError(
+            "an empty word: of a shell variable that is not set, perhaps; name what is meant, or leave it out"
+        )
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
-            return tyro.cli(kind, args=list(argv), prog=prog, config=STYLE)
+            given = tyro.cli(kind, args=list(argv), prog=prog, config=STYLE)
     except SystemExit as stop:
         if not stop.code:
             raise
@@ -49,6 +54,17 @@ def parse(kind: type[Arguments], argv: Sequence[str], *, prog: str) -> Arguments
         example = EXAMPLES.get(prog.removeprefix("aasp ")) if "required" in told.lower() else None
         as_in = f"; as in `{example}`" if example else ""
         raise AaspError(f"{told}{as_in}; see `{prog} --help`") from None
+    _check_values(given, argv)
+    return given
+
+
+def _check_values(given: Any, argv: Sequence[str]) -> None:
+    """See that no option that takes several values was given none: it would be as if it had been left out."""
+    typed = {word.partition("=")[0].replace("_", "-") for word in argv}
+    for field in dataclasses.fields(given):
+        option = f"--{field.name.replace('_', '-')}"
+        if getattr(given, field.name) in ((), ((),)) and option in typed:
+            raise AaspError(f"{option} without a value; give one behind it, or leave it out")
 
 
 def settings(given: Settings, **named: int | str | None) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Literal
 
 import tyro
 
@@ -18,7 +18,8 @@ from aasp.files import check_output
 
 if TYPE_CHECKING:
     from aasp.datasets.index import Skipped
-    from aasp.model.audio_encoder import AudioEncoder
+    from aasp.evaluate.features import Running
+    from aasp.model.embeddings import Embedder
 
 SUFFIXES = (".npz", ".parquet")
 _SHOWN = 5  # skipped files named on the terminal
@@ -62,7 +63,7 @@ class Embed(VectorOptions, RunningOptions):
 def run(argv: list[str]) -> int:
     arguments = parse(Embed, argv, prog="aasp embed")
     if not arguments.words:
-        raise AaspError(f"nothing to embed: {line('embed', 'dog.wav', '--out', 'embeddings.npz')}")
+        raise AaspError(_nothing(arguments, argv))
     if arguments.hop is not None and not arguments.frames:
         raise AaspError(f"--hop {arguments.hop:g} without --frames; add --frames")
     if arguments.hop is not None and arguments.layer:
@@ -78,17 +79,11 @@ def run(argv: list[str]) -> int:
     from aasp.evaluate.embedding import asked_keys
     from aasp.evaluate.stream import stream
     from aasp.evaluate.vectors import Wanted
-    from aasp.model.audio_encoder import load
 
     channels, running = checked(arguments.channels), arguments.running()
     if arguments.workers is not None:
         running = replace(running, workers=arguments.workers)
-    if arguments.engine == "onnx":
-        from aasp.deploy.runtime import onnx_encoder
-
-        encoder = cast("AudioEncoder", onnx_encoder(model, arguments.threads or 0))
-    else:
-        encoder = load(model, arguments.place())
+    encoder, running = _opened(arguments, model, running)
     keys = asked_keys(encoder, arguments.layer, arguments.pooling)
     found = find_sounds(files, channels, arguments.path_column)
     wanted = Wanted(keys, arguments.frames, arguments.layer if arguments.frames else (), arguments.hop)
@@ -110,6 +105,39 @@ def run(argv: list[str]) -> int:
     before = f", {written.before:,} of them before" if written.before else ""
     print(f"{out}: {many} file(s), {written.dimensions} dimensions{before}" + (", with frames" * arguments.frames))
     return 0
+
+
+def _nothing(arguments: Embed, argv: list[str]) -> str:
+    """What to say where no model and no file is named, or an option took them for its values."""
+    from aasp.model.pooling import WAYS
+
+    taken = [word for word in arguments.pooling if word not in WAYS]
+    if not taken:
+        return f"nothing to embed: {line('embed', 'dog.wav', '--out', 'embeddings.npz')}"
+    rest = [word for word in argv if word not in taken]
+    return f"nothing to embed: --pooling takes all that stands behind it; {line('embed', *taken, *rest)}"
+
+
+def _opened(arguments: Embed, model: str, running: Running) -> tuple[Embedder, Running]:
+    """The encoder, and how it is run: an exported one on the CPU, in the precision that it was exported in."""
+    place = arguments.place()
+    if arguments.engine == "torch":
+        from aasp.model.audio_encoder import load
+
+        return load(model, place), running
+
+    from dataclasses import replace
+
+    from aasp.deploy.runtime import onnx_encoder
+
+    for option, given, fits in (
+        ("--device", arguments.device, place.type == "cpu" or arguments.device == "auto"),
+        ("--precision", arguments.precision, arguments.precision in ("auto", "fp32")),
+    ):
+        if not fits:
+            told = "an exported model runs on the CPU, in the precision of its file"
+            raise AaspError(f"{option} {given} with --engine onnx: {told}; leave it out")
+    return onnx_encoder(model, arguments.threads or 0), replace(running, precision="fp32")
 
 
 def _output(arguments: Embed, argv: list[str]) -> Path:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import tyro
 
 from aasp.cli.arguments import parse
+from aasp.cli.inputs import line
 from aasp.errors import AaspError
 from aasp.files import check_output
 
@@ -34,7 +35,7 @@ class Export:
 
     model: tyro.conf.Positional[str]
     """Folder of a model, a classifier or a run, or a model on the hub."""
-    out: Path
+    out: Path | None = None
     """File to write: .onnx, or .xml (beside it .bin) for OpenVINO; for the web a folder, web/model for the demo."""
     to: Literal["onnx", "openvino", "web"] = "onnx"
     """For which runtime; web is what the browser demo reads."""
@@ -53,7 +54,7 @@ class Export:
 
 def run(argv: list[str]) -> int:
     arguments = parse(Export, argv, prog="aasp export")
-    out = _output(arguments)
+    out = _output(arguments, argv)
 
     from aasp.deploy import onnx, openvino, web
     from aasp.deploy.graph import Graph
@@ -84,13 +85,16 @@ def run(argv: list[str]) -> int:
     return 0
 
 
-def _output(arguments: Export) -> Path:
+def _output(arguments: Export, argv: list[str]) -> Path:
     """Where to write, and that it can be written.
 
     Raises:
         AaspError: it can't, or options don't go together.
     """
     out, to = arguments.out, arguments.to
+    if out is None:
+        name = "web/model" if to == "web" else f"{Path(arguments.model).resolve().name}{SUFFIXES[to]}"
+        raise AaspError(f"where to? {line('export', *argv, '--out', name)}")
     if out.suffix != SUFFIXES[to]:
         ending = f"end it in {SUFFIXES[to]}" if SUFFIXES[to] else "name a folder, as web/model"
         raise AaspError(f"no such format: {out}; {ending}, as --to {to} writes")
@@ -155,8 +159,10 @@ def _neighbours(model: Model, folder: Path | None) -> tuple[list[str], np.ndarra
     from aasp.evaluate.features import embedded
     from aasp.model.audio_encoder import AudioEncoder
 
-    if folder is None or not isinstance(model, AudioEncoder):
+    if folder is None:
         return [], None
+    if not isinstance(model, AudioEncoder):
+        raise AaspError(f"--neighbours {folder} with a classifier, which names its own classes; leave it out")
     found = [(place.name, sound) for place in _folders(folder) for sound in _sounds([str(place)])]
     found = found[:: max(1, -(-len(found) // MOST))]
     vectors: dict[int, np.ndarray] = {}

@@ -40,6 +40,7 @@ EXAMPLES = {
     "embed": "aasp embed runs/tiny dog.wav recordings --out embeddings.npz",
     "linear": "aasp linear runs/tiny --benchmark folder --root clips",
     "finetune": "aasp finetune runs/tiny --benchmark folder --root clips --out runs/clips",
+    "export": "aasp export runs/tiny --out tiny.onnx",
     "predict": "aasp predict runs/clips new.wav",
     "ablate": "aasp ablate stem --data recordings --out lab/stem --steps 400",
     "table": "aasp table results",
@@ -53,6 +54,17 @@ EXAMPLES = {
     "alias kernels": "aasp alias kernels runs/tiny dog.wav --out lab",
     "alias report": "aasp alias report lab",
 }
+
+REMEDIES = {
+    errno.EACCES: "choose another place, or change its permissions",
+    errno.EPERM: "choose another place, or change its permissions",
+    errno.EROFS: "choose a place that can be written",
+    errno.EFBIG: "raise the limit of a file's size (`ulimit -f`) or write elsewhere, nothing was overwritten",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ENOENT: "check the path",
+    errno.EMFILE: "raise the limit of open files (`ulimit -n`)",
+}
+"""What to do about an operating system's refusal."""
 
 HELP = """\
 usage: aasp COMMAND [ARGUMENTS]     aasp COMMAND --help     aasp --version
@@ -190,9 +202,10 @@ def _told(error: OSError) -> str:
     """An operating system's refusal with its file and, where we know one, the remedy."""
     reason = error.strerror or str(error)
     where = f": {error.filename}" if error.filename else ""
-    if error.errno == errno.ENOSPC:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"disk full{where}; free some space or write elsewhere, nothing was overwritten"
-    return f"{reason[:1].lower()}{reason[1:]}{where}"
+    remedy = REMEDIES.get(error.errno or 0)
+    return f"{reason[:1].lower()}{reason[1:]}{where}" + (f"; {remedy}" if remedy else "")
 
 
 def _complain(message: str) -> None:

@@ -160,9 +160,10 @@ def _window(arguments: Predict, config: AudioClassifierConfig) -> float:
 
 def _end(files: Sequence[str], skipped: Sequence[Skipped], told: int) -> int:
     """Name what could not be used, and fail if it had been named by the user, or was everything."""
-    for file in skipped:
-        print(f"skipped {file.path}: {file.reason}", file=sys.stderr)
     bad = [file for file in skipped if file.path in files] or (skipped if not told else [])
+    if not bad or len(skipped) > 1:
+        for file in skipped:
+            print(f"skipped {file.path}: {file.reason}", file=sys.stderr)
     if bad:
         count = f"{len(bad):,} of {told + len(skipped):,} files"
         raise AaspError(f"not usable: {count}, the first {bad[0].path}: {bad[0].reason}; mend or replace them")

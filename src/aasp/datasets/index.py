@@ -132,7 +132,9 @@ def read_index(source: str, path_column: str | None = None) -> pa.Table:
     except IsADirectoryError:
         raise AaspError(f"not a readable {suffix} index: {source}; it is a folder: name a file in it") from None
     except pa.ArrowInvalid as error:
-        raise AaspError(f"not a readable {suffix} index: {source}; {' '.join(str(error).split())}") from None
+        raise AaspError(
+            f"not a readable {suffix} index: {source}; {' '.join(str(error).split())}; write it anew"
+        ) from None
     column = _path_column(table, source, path_column)
     paths = _absolute(source, table[column].cast(pa.string()).fill_null(""))
     table = table.drop_columns(list({column, "path"} & set(table.column_names)))

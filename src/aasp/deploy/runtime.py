@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from aasp.config import from_dict
 from aasp.deploy.onnx import session
 from aasp.errors import AaspError
 from aasp.features.waves import as_batch, check_samples
 from aasp.model.audio_encoder import AudioEncoderConfig
-from aasp.model.embeddings import Embeddings
+from aasp.model.embeddings import Embedder, Embeddings
 from aasp.model.pooling import Pooling
 from aasp.model.readout import Key, check_keys, read
 
@@ -27,20 +27,30 @@ LONGEST = 1_800.0
 """Seconds of a clip (ours): a file encodes all windows at once, half an hour of `aasp_base` in some 5 GiB."""
 
 
-class OnnxEncoder(nn.Module):
+class OnnxEncoder(Embedder):
     """An encoder in an ONNX file; see `onnx_encoder`.
 
     Args:
         running: the session.
         config: the model that was exported.
         name: the file, for messages.
+        digest: of the file.
     """
 
-    def __init__(self, running: Any, config: AudioEncoderConfig, name: str) -> None:
+    longest = LONGEST
+
+    def __init__(self, running: Any, config: AudioEncoderConfig, name: str, digest: str) -> None:
         super().__init__()
-        self.running, self.config, self.name = running, config, name
-        self.digest = hashlib.sha256(Path(name).read_bytes()).hexdigest()  # tells one model from another
-        self.here = nn.Parameter(torch.empty(0), requires_grad=False)  # asked where its waveforms go, it says: the CPU
+        self.running, self.config, self.name, self._digest = running, config, name, digest
+        self.whitening = None  # it is in the file
+
+    @property
+    def device(self) -> torch.device:
+        return torch.device("cpu")
+
+    @property
+    def digest(self) -> str:
+        return self._digest
 
     def forward(
         self,
@@ -59,7 +69,8 @@ class OnnxEncoder(nn.Module):
         keys = [(depth, pooling)] if isinstance(pooling, str) else list(pooling or [])
         check_keys(keys, depth)
         if layers or any(layer < depth for layer, _ in keys):
-            raise AaspError(f"{self.name}: holds the last layer only; take the model it was exported from for others")
+            told = f"holds the last layer, {depth}, and no other"
+            raise AaspError(f"{self.name}: {told}; leave out layers, or take the model it was exported from")
         wave_BS, lengths_B = as_batch(wave_BS, lengths_B)
         check_samples(wave_BS)
         front = self.config.frontend
@@ -75,10 +86,9 @@ class OnnxEncoder(nn.Module):
         given = {"wave": wave_BS.float().numpy(), "lengths": lengths_B.numpy()}
         found = self.running.run(["clip", "timestamps", "seconds", "valid", "cls"], given)
         clip, timestamps, seconds, valid, cls = map(torch.from_numpy, found)
-        subbands = front.bins // self.config.stem.patch[1]
-        tokens = timestamps.unflatten(2, (subbands, -1)).flatten(1, 2)
+        tokens = timestamps.unflatten(2, (self.subbands, -1)).flatten(1, 2)
         if keys:
-            clip = read([(tokens, cls)], valid, keys, depth, subbands)
+            clip = read([(tokens, cls)], valid, keys, depth, self.subbands)
         return Embeddings(clip, timestamps, seconds, valid, tokens, cls, [])
 
 
@@ -98,7 +108,8 @@ def onnx_encoder(path: str | Path, threads: int = 0) -> OnnxEncoder:
     if metadata["extent"] != "whole":
         raise AaspError(f"{path}: takes clips of one window only; export it without --window")
     config = from_dict(AudioEncoderConfig, json.loads(metadata["config"]), f"{path}: config")
-    return OnnxEncoder(running, config, str(path)).eval()
+    digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    return OnnxEncoder(running, config, str(path), digest).eval()
 
 
 def opened(path: str | Path, threads: int = 0) -> tuple[Any, dict[str, str]]:
@@ -109,7 +120,9 @@ def opened(path: str | Path, threads: int = 0) -> tuple[Any, dict[str, str]]:
     """
     path = Path(path)
     if path.is_dir():
-        raise AaspError(f"{path}: a folder where an .onnx file was meant; make one with `aasp export {path} --to onnx`")
+        raise AaspError(
+            f"{path}: a folder where an .onnx file was meant; make one with `aasp export {path} --out {path}.onnx`"
+        )
     if not path.is_file():
         raise AaspError(f"no such file: {path}; make one with `aasp export MODEL --to onnx --out {path}`")
     try:

@@ -158,15 +158,24 @@ def _joined(rows: list[int], _: float, waves: list[Future[np.ndarray]], refused:
 
 
 def _read(sound: Sound, front: FrontEndConfig) -> np.ndarray:
-    """A sound's waveform, if an encoder would take it: it would refuse a whole batch, and not know the file."""
+    """A sound's waveform, if an encoder would take it."""
     wave = read_sound(sound, rate=front.rate)
+    check(wave, sound, front)
+    return wave
+
+
+def check(wave: np.ndarray, sound: Sound, front: FrontEndConfig) -> None:
+    """See that an encoder would take a sound's waveform: it would refuse a whole batch, and not know the file.
+
+    Raises:
+        AudioError: it is too short, or no waveform.
+    """
     if len(wave) < front.window:
         reason = f"too short: {1000 * len(wave) / front.rate:.3g} ms, under one analysis window"
         raise AudioError(describe(sound), f"{reason} of {front.shortest_ms:g} ms", "give a longer clip")
     if (peak := np.abs(wave).max()) > LOUDEST:
         reason = f"samples reach {peak:g}, which is no waveform in -1 to 1"
         raise AudioError(describe(sound), reason, "divide it by its full scale")
-    return wave
 
 
 def _at_once(do: Callable, *arguments: object) -> Future:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ from aasp.evaluate.vectors import Said, Wanted, vectors
 from aasp.features.waves import LOUDEST, as_waves
 from aasp.model.audio_classifier import AudioClassifier
 from aasp.model.audio_encoder import AudioEncoder, load
+from aasp.model.embeddings import Embedder
 from aasp.model.folder import default_model, find
 from aasp.model.readout import Key, check_keys
 from aasp.training.precision import Precision
@@ -83,9 +85,10 @@ def embed(
     one = not isinstance(paths_or_arrays, list | tuple) and np.ndim(paths_or_arrays) < 2  # type: ignore[arg-type]
     sounds = sounds_of(paths_or_arrays, rate, channels)
     encoder = encoder_of(model, device)
-    keys = asked_keys(encoder, _several(layer), _several(pooling))
+    layers = _layers(layer)
+    keys = asked_keys(encoder, layers, _several(pooling))
     running = Running(precision, batch)
-    wanted = Wanted(keys, frames, _several(layer) if frames else ())
+    wanted = Wanted(keys, frames, layers if frames else ())
     made: dict[int, Said] = {}
     for some in vectors(encoder, sounds, _refuse, wanted, running):
         made |= some
@@ -129,17 +132,19 @@ def encoder_of(model: str | os.PathLike[str] | AudioEncoder | AudioClassifier | 
     if isinstance(model, AudioClassifier):
         model = model.encoder
     if isinstance(model, AudioEncoder):
-        place = next(model.parameters()).device
-        if device != "auto" and device_of(device) != place:
-            raise AaspError(f"device {device}, and the model is on {place}; move it there, or leave device out")
+        if device != "auto" and device_of(device) != model.device:
+            raise AaspError(f"device {device}, and the model is on {model.device}; move it there, or leave device out")
         return model
+    if model is not None and not isinstance(model, str | os.PathLike):
+        told = f"model is of type {type(model).__name__}"
+        raise AaspError(f"{told}; give a model's folder, a name on the hub, or what aasp.load gave")
     folder = find(default_model() if model is None else os.fspath(model))
     files = [folder / "config.json", folder / "model.safetensors"]
     stamps = tuple((file.stat().st_mtime_ns, file.stat().st_size) for file in files if file.exists())
     return _loaded(folder, device_of(device), stamps)
 
 
-def asked_keys(encoder: AudioEncoder, layers: Sequence[int], poolings: Sequence[str]) -> list[Key] | None:
+def asked_keys(encoder: Embedder, layers: Sequence[int], poolings: Sequence[str]) -> list[Key] | None:
     """The (layer, pooling) pairs to put side by side; None for the model's own vector.
 
     Raises:
@@ -166,6 +171,8 @@ def _refuse(row: int, error: AudioError) -> None:
 def _sound(one: Any, number: int, several: bool, rate: int | None, channels: Channels) -> Sound:
     if isinstance(one, str | os.PathLike):
         path = os.fspath(one)
+        if not path:
+            raise AaspError("an empty name of a file; give its path")
         if os.path.isdir(path):
             meant = f"sorted(str(file) for file in Path({path!r}).rglob('*.wav'))"
             raise AaspError(f"a folder where a file was meant: {path}; give {meant}, or use `aasp embed`")
@@ -225,7 +232,14 @@ def _checked_rate(rate: Any) -> int:
 
 
 def _several(one: Any) -> tuple:
-    return () if one is None else (one,) if isinstance(one, int | str) else tuple(one)
+    return () if one is None else tuple(one) if isinstance(one, Iterable) and not isinstance(one, str) else (one,)
+
+
+def _layers(given: Any) -> tuple[int, ...]:
+    for one in _several(given):
+        if not isinstance(one, Integral) or isinstance(one, bool):
+            raise AaspError(f"no such layer: {one!r}; give a whole number, or a list of some")
+    return tuple(map(int, _several(given)))
 
 
 def _pandas() -> Any:

@@ -21,7 +21,7 @@ from aasp.datasets.index import Skipped
 from aasp.errors import AaspError
 from aasp.evaluate.ahead import BATCH, WORKERS, Refused, decoded
 from aasp.model.audio_encoder import AudioEncoder
-from aasp.model.embeddings import Embeddings
+from aasp.model.embeddings import Embedder, Embeddings
 from aasp.model.pooling import POOLINGS, Pooling, over_frequency
 from aasp.model.readout import Key, check_keys, read
 from aasp.model.timestamps import over_time, shifts
@@ -33,7 +33,7 @@ OWN: Key = (-1, "own")
 
 
 class Timestamps(NamedTuple):
-    """One file's vectors over time: `vectors` (G, F · D), and `seconds` (G,), the centre of each."""
+    """One file's vectors over time: `vectors` (G, F · D), and `seconds` (G,), the centre of each, at most its end."""
 
     vectors: np.ndarray
     seconds: np.ndarray
@@ -140,7 +140,7 @@ def needs_layers(encoder: AudioEncoder, keys: Sequence[Key]) -> bool:
 
 
 def embedded(
-    encoder: AudioEncoder,
+    encoder: Embedder,
     sounds: Sequence[Sound],
     *,
     layers: bool = False,
@@ -171,7 +171,7 @@ def embedded(
 
 
 def batches(
-    encoder: AudioEncoder,
+    encoder: Embedder,
     sounds: Sequence[Sound],
     unusable: list[Skipped],
     strict: bool,
@@ -207,7 +207,7 @@ def batches(
 
 
 def heard(
-    encoder: AudioEncoder,
+    encoder: Embedder,
     sounds: Sequence[Sound],
     refused: Refused,
     hear: Callable[[Tensor, Tensor], Any],
@@ -219,7 +219,7 @@ def heard(
     Sounds of one stretch (`aasp.evaluate.ahead`) come before those of the next. Of sounds longer than `whole` seconds
     comes the row, and None: the caller reads them.
     """
-    device = next(encoder.parameters()).device
+    device = encoder.device
     training = encoder.training
     encoder.eval()
     config, sizes = encoder.config, {"batch": running.batch, "workers": running.workers}
@@ -240,13 +240,16 @@ def heard(
 
 
 def finely(
-    encoder: AudioEncoder, hop: float, layers: bool = False, pooling: Pooling | Sequence[Key] | None = None
+    encoder: Embedder, hop: float, layers: bool = False, pooling: Pooling | Sequence[Key] | None = None
 ) -> Callable[[Tensor, Tensor], Embeddings]:
     """What the encoder says of waveforms and their lengths, its vectors over time so many seconds apart.
 
     Raises:
-        AaspError: there is no such hop.
+        AaspError: there is no such hop, or the encoder is an exported one.
     """
+    if not isinstance(encoder, AudioEncoder):
+        told = f"hop {hop:g} s: an exported model gives a vector a time patch"
+        raise AaspError(f"{told}; leave out hop, or take the model it was exported from")
     shifts(encoder, hop)  # before the long part
 
     def hear(wave: Tensor, lengths: Tensor) -> Embeddings:
@@ -264,19 +267,22 @@ def nothing_usable(unusable: Sequence[Skipped]) -> AaspError:
     return AaspError(f"no usable audio to embed: {why}; mend or replace the files")
 
 
-def timestamps(found: Embeddings, layers: Sequence[int] = (), subbands: int = 0) -> list[Timestamps]:
+def timestamps(
+    found: Embeddings, ends: Sequence[float], layers: Sequence[int] = (), subbands: int = 0
+) -> list[Timestamps]:
     """What `embedded` found of each clip over time, without padding.
 
     Args:
         found: of a batch.
-        layers: whose vectors stand side by side, where it holds all of them; the output's when left out.
+        ends: seconds of each clip, beyond which none of its times lies.
+        layers: whose vectors stand side by side, counted from 0 or, negative, from the end; the output's when left out.
         subbands: F, where layers are named.
     """
     seconds = found.seconds.cpu().numpy().astype(np.float64)
     named = [over_frequency(found.stages[layer][0], subbands, flat=True) for layer in layers]
     over_time = torch.cat(named, dim=-1) if named else found.timestamps
     vectors, valid = over_time.cpu().numpy(), found.valid.cpu().numpy()
-    return [Timestamps(vectors[i, valid[i]], seconds[valid[i]]) for i in range(len(vectors))]
+    return [Timestamps(vectors[i, valid[i]], seconds[valid[i]].clip(max=end)) for i, end in enumerate(ends)]
 
 
 def left_out(sound: Sound, error: AudioError) -> Skipped:

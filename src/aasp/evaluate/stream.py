@@ -24,12 +24,11 @@ from aasp.datasets.index import Skipped
 from aasp.evaluate.features import PLAIN, Progress, Running, left_out, nothing_usable
 from aasp.evaluate.partial import MODEL, Partial
 from aasp.evaluate.vectors import Said, Wanted, vectors
-from aasp.files import atomic_write
-from aasp.model.audio_encoder import AudioEncoder
+from aasp.files import atomic_write, check_output
+from aasp.model.embeddings import Embedder
 from aasp.training.precision import fastest
-from aasp.weights import model_hash
 
-FORMAT = 1  # to be raised when the same model comes to give other vectors of the same sounds
+FORMAT = 2  # to be raised when the same model comes to give other vectors of the same sounds
 SHARD_ROWS, SHARD_SECONDS = 256, 30.0  # a shard is written once it has so many rows, or after so long
 SUFFIXES = (".npz", ".parquet")
 
@@ -45,7 +44,7 @@ class Written:
 
 
 def stream(
-    encoder: AudioEncoder,
+    encoder: Embedder,
     sounds: Sequence[Sound],
     out: Path,
     wanted: Wanted,
@@ -66,22 +65,22 @@ def stream(
         channel: write a column of their channels too.
         running: precision, batches, threads; a run that goes on keeps the precision that "auto" was before.
         named: whether a row is one that ends everything if it can't be used; others are left out.
-        anew: begin anew where what is half done is of something else.
+        anew: replace a file that is there, and begin anew where what is half done is of something else.
         progress: called with (sounds done, n).
 
     Raises:
         AudioError: a named sound can't be used.
-        AaspError: none can; or what is half done is of something else.
+        AaspError: none can; the file is there; or what is half done is of something else.
         OSError: the disk is full; what is done is kept.
     """
     half = Partial(out, sounds)
     before = half.job.get("precision") if running.precision == "auto" else None
-    precision = before or fastest(running.precision, next(encoder.parameters()).device)
+    precision = before or fastest(running.precision, encoder.device)
     running = replace(running, precision=precision)
     job = {
         "format": FORMAT,
         "version": aasp.__version__,
-        MODEL: getattr(encoder, "digest", None) or model_hash(encoder),
+        MODEL: encoder.digest,
         "vector": "own" if wanted.keys is None else " ".join(f"{layer}:{pooling}" for layer, pooling in wanted.keys),
         "frames": "no" if not wanted.frames else " ".join(["of layers", " ".join(map(str, wanted.layers)) or "last"]),
         **({} if wanted.hop is None else {"hop": wanted.hop}),
@@ -90,6 +89,7 @@ def stream(
     numbers = all(isinstance(channels_of(sound), int) for sound in sounds)
     kind = None if not channel else pa.int64() if numbers else pa.string()
     with half.opened(job, anew=anew):
+        check_output(out, overwrite=anew)  # another process may have been quicker
         resumed = half.done
         if progress is not None:
             progress(resumed, len(sounds))
@@ -98,6 +98,7 @@ def stream(
         if not rows:
             half.remove()
             raise nothing_usable(half.skipped)
+        check_output(out, overwrite=anew)
         with atomic_write(out) as beside:
             (_write_npz if out.suffix == ".npz" else _write_parquet)(beside, half, job)
         width = next(half.tables(["embedding"])).schema.field("embedding").type.list_size
@@ -106,7 +107,7 @@ def stream(
 
 
 def _embed(
-    encoder: AudioEncoder,
+    encoder: Embedder,
     sounds: Sequence[Sound],
     half: Partial,
     wanted: Wanted,

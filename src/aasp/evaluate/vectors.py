@@ -2,7 +2,8 @@
 
 A long recording is read in sections of a few minutes, so that a day of sound takes no more memory than they do (but for
 its vectors over time). A section begins one step of half a window before what is taken of it, so that every window is
-the same as if the whole had been there: only sums differ, by rounding.
+the same as if the whole had been there: only sums differ, by rounding. Finer vectors over time are those of the section
+begun a little later.
 
 B clips, S samples, G time patches x F subbands, N = G * F tokens, D width, V the vector's width. Source: ours.
 """
@@ -19,14 +20,14 @@ from torch import Tensor
 
 from aasp.audio.io import AudioError
 from aasp.audio.priority import let_computing_first
-from aasp.audio.sounds import Sound, read_sound
-from aasp.evaluate.ahead import Refused
+from aasp.audio.sounds import Sound, describe, read_sound
+from aasp.evaluate.ahead import Refused, check
 from aasp.evaluate.features import Running, Timestamps, finely, heard, timestamps
 from aasp.features.logmel import LogMelConfig
-from aasp.model.audio_encoder import AudioEncoder
-from aasp.model.embeddings import Embeddings
+from aasp.model.embeddings import Embedder, Embeddings
 from aasp.model.pooling import over_frequency
 from aasp.model.readout import Key
+from aasp.model.timestamps import interleaved, shifts
 from aasp.training.precision import autocast
 
 LONG_SECONDS = 600.0
@@ -54,7 +55,7 @@ Said = tuple[np.ndarray, Timestamps | None]
 
 
 def vectors(
-    encoder: AudioEncoder, sounds: Sequence[Sound], refused: Refused, wanted: Wanted, running: Running
+    encoder: Embedder, sounds: Sequence[Sound], refused: Refused, wanted: Wanted, running: Running
 ) -> Iterator[dict[int, Said]]:
     """By row, a sound's vector (V,), and its vectors over time where they are wanted: some sounds at a time.
 
@@ -64,98 +65,136 @@ def vectors(
         refused: called with a sound's row and why it can't be used; what it raises ends the whole.
         wanted: what of each.
         running: precision, batches and threads.
+
+    Raises:
+        AaspError: the model hasn't what is wanted.
     """
-    device, subbands = next(encoder.parameters()).device, encoder.config.frontend.bins // encoder.config.stem.patch[1]
-    # Other front ends may look at all of a clip.
-    ours = isinstance(encoder, AudioEncoder) and isinstance(encoder.config.frontend, LogMelConfig)
-    in_sections = ours and wanted.hop is None
-    whole = LONG_SECONDS if in_sections else float("inf")
-    casting = autocast(running.precision, device)
+    front, depth = encoder.config.frontend, encoder.config.encoder.depth
+    sectioned = encoder.longest == float("inf") and isinstance(front, LogMelConfig)  # others may look at all of a clip
+    whole, casting = LONG_SECONDS if sectioned else encoder.longest, autocast(running.precision, encoder.device)
+    layers = [layer - depth - 1 for layer in wanted.layers]
     for rows, found in heard(encoder, sounds, refused, _hearing(encoder, wanted), running, whole):
         if found is None:
             try:
+                if not sectioned:
+                    raise _too_long(encoder, sounds[rows[0]])
                 with torch.inference_mode(), casting:
-                    said = _of_sections(encoder, sounds[rows[0]], wanted, device)
+                    said = _of_sections(encoder, sounds[rows[0]], wanted)
             except AudioError as error:
                 refused(rows[0], error)
             else:
                 yield {rows[0]: said}
             continue
-        clips = found.clip.cpu().numpy()
-        over_time = timestamps(found, wanted.layers, subbands) if wanted.frames else [None] * len(rows)
+        said_B, lengths_B = found
+        clips, ends = said_B.clip.cpu().numpy(), (lengths_B.double() / front.rate).tolist()
+        over_time = timestamps(said_B, ends, layers, encoder.subbands) if wanted.frames else [None] * len(rows)
         yield dict(zip(rows, zip(clips, over_time, strict=True), strict=True))
 
 
-def _hearing(encoder: AudioEncoder, wanted: Wanted) -> Callable[[Tensor, Tensor], Embeddings]:
-    """What becomes of waveforms and their lengths."""
+def _hearing(encoder: Embedder, wanted: Wanted) -> Callable[[Tensor, Tensor], tuple[Embeddings, Tensor]]:
+    """What becomes of waveforms and their lengths; with the lengths."""
     if wanted.hop is not None:
-        return finely(encoder, wanted.hop, pooling=wanted.keys)
-    return lambda wave, lengths: encoder(wave, lengths, layers=bool(wanted.layers), pooling=wanted.keys)
+        hear = finely(encoder, wanted.hop, pooling=wanted.keys)
+    else:
+        every = any(layer < encoder.config.encoder.depth for layer in wanted.layers)
+        hear = lambda wave, lengths: encoder(wave, lengths, layers=every, pooling=wanted.keys)
+    return lambda wave, lengths: (hear(wave, lengths), lengths)
 
 
-def _of_sections(encoder: AudioEncoder, sound: Sound, wanted: Wanted, device: torch.device) -> Said:
+def _too_long(encoder: Embedder, sound: Sound) -> AudioError:
+    told = f"longer than an exported model takes at once, {encoder.longest:.0f} s"
+    return AudioError(describe(sound), told, "cut it, or take the model it was exported from")
+
+
+def _of_sections(encoder: Embedder, sound: Sound, wanted: Wanted) -> Said:
     """A long recording's vectors."""
-    keys = encoder.config.keys if wanted.keys is None else wanted.keys
-    depth, subbands = encoder.config.encoder.depth, encoder.stem.subbands
-    every = bool(wanted.layers) or min(layer for layer, _ in keys) < depth
+    config, subbands = encoder.config, encoder.subbands
+    keys, depth = config.keys if wanted.keys is None else wanted.keys, config.encoder.depth
+    every = any(layer < depth for layer in [*wanted.layers, *(layer for layer, _ in keys)])
+    layers, by = [layer - depth - 1 for layer in wanted.layers], shifts(encoder, wanted.hop)
     moments = [Moments() for _ in keys]
-    over_time: list[np.ndarray] = []
-    patches = 0
-    for mel_1TM, own in _sections(encoder, sound, device):
-        found = encoder.embed(mel_1TM, layers=every)
+    over_time: list[Tensor] = []
+    end = 0.0
+    for one in _sections(encoder, sound, by):
+        end = one.end
+        found = encoder(one.begun[0], layers=every)
         for moment, (layer, pooling) in zip(moments, keys, strict=True):
-            tokens, cls = found.stages[layer - depth - 1]
+            stage = layer - depth - 1
             if pooling == "cls":
-                _add_class_token(moment, encoder, mel_1TM, cls[0], layer - depth - 1, own.start or 0)
+                _add_class_token(moment, encoder, one, found, stage)
             else:
-                moment.add(over_frequency(tokens, subbands, flat=pooling.startswith("flat"))[0, own])
-        one = timestamps(found, wanted.layers, subbands)[0] if wanted.frames else None
-        patches += len(found.seconds[own])
-        if one is not None:
-            over_time.append(one.vectors[own])
+                moment.add(
+                    over_frequency(found.stages[stage][0], subbands, flat=pooling.startswith("flat"))[0, one.own]
+                )
+        if wanted.frames:
+            parts = [found, *(encoder(wave) for wave in one.begun[1:])]
+            ours = [torch.from_numpy(timestamps(part, [end], layers, subbands)[0].vectors[one.own]) for part in parts]
+            over_time.append(interleaved([part[None] for part in ours], sum(map(len, ours)))[0])
     clip = torch.cat([moment.read(pooling) for moment, (_, pooling) in zip(moments, keys, strict=True)]).float()
     if wanted.keys is None and encoder.whitening is not None:
-        clip = encoder.whitening(clip[None].to(device))[0]
-    seconds = (np.arange(patches) + 0.5) * encoder.stem.stride[0] / encoder.config.frontend.frame_rate
-    return clip.cpu().numpy(), Timestamps(np.concatenate(over_time), seconds) if wanted.frames else None
+        clip = encoder.whitening(clip[None].to(encoder.device))[0]
+    if not wanted.frames:
+        return clip.cpu().numpy(), None
+    made, patch = torch.cat(over_time).numpy(), config.stem.patch[0]
+    seconds = (np.arange(len(made)) * (patch // len(by)) + patch / 2) / config.frontend.frame_rate
+    return clip.cpu().numpy(), Timestamps(made, seconds.clip(max=end))
 
 
-def _sections(encoder: AudioEncoder, sound: Sound, device: torch.device) -> Iterator[tuple[Tensor, slice]]:
-    """Normalised log-mels (1, T, M), and which of their time patches to take: others are in the sections beside.
+@dataclass(frozen=True)
+class _Section:
+    """Some minutes of a recording.
+
+    Attributes:
+        begun: its waveforms (1, S), begun so many frames later as was asked for.
+        own: which of their time patches to take: others are in the sections beside.
+        end: seconds of the recording where it ends.
+    """
+
+    begun: list[Tensor]
+    own: slice
+    end: float
+
+
+def _sections(encoder: Embedder, sound: Sound, by: Sequence[int]) -> Iterator[_Section]:
+    """A recording in sections, each begun later by so many frames.
 
     Section k takes the steps k SECTION to (k + 1) SECTION - 1, and what is left at the end. It hears a step more on
     either side: what is taken is then covered by the windows that cover it in the whole. The next section is decoded
     meanwhile.
     """
-    front, patch, step = encoder.config.frontend, encoder.stem.stride[0], encoder.config.window_patches // 2
+    front, patch, step = encoder.config.frontend, encoder.config.stem.patch[0], encoder.config.window_patches // 2
     hop = front.samples(2) - front.samples(1)
 
-    def read(section: int) -> np.ndarray:
+    def read(section: int) -> tuple[np.ndarray, int]:
         first, steps = (section * SECTION - 1, SECTION + 2) if section else (0, SECTION + 1)
-        start, samples = first * step * patch * hop, front.samples(steps * step * patch)
-        return read_sound(sound, rate=front.rate, start=start / front.rate, seconds=samples / front.rate)
+        start, samples = first * step * patch * hop, front.samples(steps * step * patch + by[-1])
+        wave = read_sound(sound, rate=front.rate, start=start / front.rate, seconds=samples / front.rate)
+        check(wave, sound, front)
+        return wave, start
 
     with ThreadPoolExecutor(1, "decoding", let_computing_first) as pool:
         section, following = 0, pool.submit(read, 0)
         while following is not None:
-            wave, before = following.result(), step if section else 0
+            (wave, start), before = following.result(), step if section else 0
             patches = before + (SECTION + 1) * step
-            last = len(wave) < front.samples(patches * patch)  # the recording ends in this section
+            last = len(wave) < front.samples(patches * patch + by[-1])  # the recording ends in this section
             following = None if last else pool.submit(read, section + 1)  # type: ignore[assignment]
             section += 1
-            mel_1TM = encoder.mel(torch.from_numpy(wave)[None].to(device))[0]
-            yield mel_1TM, slice(before, None if last else patches - step)
+            wave_1S = torch.from_numpy(wave)[None].to(encoder.device)
+            length = len(wave) if last else front.samples(patches * patch)
+            begun = [wave_1S[:, shift * hop :][:, :length] for shift in by if len(wave) - shift * hop >= front.window]
+            own = slice(before, None if last else patches - step)
+            yield _Section(begun, own, (start + len(wave)) / front.rate)
 
 
-def _add_class_token(
-    moment: Moments, encoder: AudioEncoder, mel_1TM: Tensor, cls_D: Tensor, stage: int, before: int
-) -> None:
+def _add_class_token(moment: Moments, encoder: Embedder, one: _Section, found: Embeddings, stage: int) -> None:
     """Take in a section's class token, the mean of its windows' by duration, but for the window of the one before."""
-    columns, window = encoder.stem.grid(mel_1TM.shape[1])[0], encoder.config.window_patches
+    columns, window = found.timestamps.shape[1], encoder.config.window_patches
     starts = range(0, max(1, columns - window // 2), window // 2)
-    moment.weigh(cls_D, sum(min(window, columns - start) for start in starts))
-    if before:
-        known = encoder.embed(mel_1TM[:, : window * encoder.stem.stride[0]], layers=True).stages[stage][1][0]
+    moment.weigh(found.stages[stage][1][0], sum(min(window, columns - start) for start in starts))
+    if one.own.start:
+        heard_before = encoder.config.frontend.samples(window * encoder.config.stem.patch[0])
+        known = encoder(one.begun[0][:, :heard_before], layers=True).stages[stage][1][0]
         moment.weigh(known, -min(window, columns))
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from aasp.casting import finest, widened
@@ -21,7 +21,7 @@ from aasp.errors import AaspError
 from aasp.features import FRONTENDS, FrontEnd, FrontEndConfig
 from aasp.features.logmel import LogMelConfig
 from aasp.features.waves import as_batch, as_lengths, check_samples
-from aasp.model.embeddings import Embeddings
+from aasp.model.embeddings import Embedder, Embeddings
 from aasp.model.encoder import Encoder, EncoderConfig
 from aasp.model.folder import find, read_config, weights_prefix
 from aasp.model.pooling import Pooling, over_frequency
@@ -75,7 +75,7 @@ class AudioEncoderConfig:
         return max(2, 2 * round(self.window_seconds * self.frontend.frame_rate / self.stem.patch[0] / 2))
 
 
-class AudioEncoder(nn.Module):
+class AudioEncoder(Embedder):
     """Front end, stem and transformer in one module.
 
     Args:

@@ -1,14 +1,24 @@
-"""What a model says of clips.
+"""What a model says of clips, and the contract of what says it.
 
-Legend: B clips, G x F grid of patches, N = G * F patch tokens, D width.
+Legend: B clips, S samples, G x F grid of patches, N = G * F patch tokens, D width.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from aasp.model.pooling import Pooling
+from aasp.model.readout import Key, Whitening
+from aasp.weights import model_hash
+
+if TYPE_CHECKING:
+    from aasp.model.audio_encoder import AudioEncoderConfig
 
 
 @dataclass
@@ -18,7 +28,8 @@ class Embeddings:
     Attributes:
         clip: one vector a clip, shape (B, D'): the model's own (`AudioEncoderConfig.keys`), or as it was asked for.
         timestamps: one vector a time patch, subbands side by side, shape (B, G, F * D), zero beyond a clip's end.
-        seconds: centre of each time patch, shape (G,).
+        seconds: centre of each time patch, shape (G,): evenly spaced and the same for all clips, so that the centre of
+            a clip's last patch, where the clip fills less than half of it, lies up to half a patch beyond its end.
         valid: time patches that belong to each clip, boolean, shape (B, G).
         tokens: normalised patch tokens, shape (B, N, D).
         cls: class token, shape (B, D).
@@ -47,3 +58,43 @@ class Embeddings:
     def stages(self) -> list[tuple[Tensor, Tensor]]:
         """(tokens, cls) of layers 0 to depth, the last normalised; the last alone unless layers were asked for."""
         return [*self.layers[:-1], (self.tokens, self.cls)]
+
+
+class Embedder(nn.Module, ABC):
+    """What turns waveforms into `Embeddings`: an AudioEncoder, or one that was exported.
+
+    Attributes:
+        config: the model.
+        whitening: of its own vector; None where it has none, or none apart from the rest.
+        longest: seconds of a clip that it takes at once. One without limit also gives the tokens of every layer.
+    """
+
+    config: AudioEncoderConfig
+    whitening: Whitening | None
+    longest: float = float("inf")
+
+    @property
+    def device(self) -> torch.device:
+        """Where its waveforms go."""
+        return next(self.parameters()).device
+
+    @property
+    def digest(self) -> str:
+        """Tells one model from another, in hex."""
+        return model_hash(self)
+
+    @property
+    def subbands(self) -> int:
+        """F of its grid."""
+        return self.config.frontend.bins // self.config.stem.patch[1]
+
+    @abstractmethod
+    def forward(
+        self,
+        wave_BS: Tensor,
+        lengths_B: Tensor | None = None,
+        *,
+        layers: bool = False,
+        pooling: Pooling | Sequence[Key] | None = None,
+    ) -> Embeddings:
+        """As `aasp.model.audio_encoder.AudioEncoder.forward` says."""

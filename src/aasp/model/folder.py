@@ -102,6 +102,8 @@ def on_hub(name: str) -> bool:
 def find(path_or_hub_id: str | Path) -> Path:
     """The directory of a model: itself, a run's `model/`, the package's own, or a download from the hub."""
     path = Path(path_or_hub_id)
+    if not str(path_or_hub_id):
+        raise AaspError("an empty name of a model; give the directory of a model or of a run")
     if (directory := local(path_or_hub_id)) is not None:
         return directory
     if path.is_file() and (path.parent / "config.json").is_file():

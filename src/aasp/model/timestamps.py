@@ -18,7 +18,7 @@ from aasp.errors import AaspError
 
 if TYPE_CHECKING:
     from aasp.model.audio_encoder import AudioEncoder
-    from aasp.model.embeddings import Embeddings
+    from aasp.model.embeddings import Embedder, Embeddings
 
 FINEST = 4
 """Steps in a patch, at most: every one costs a pass over the sound."""
@@ -30,7 +30,8 @@ class OverTime:
 
     Attributes:
         vectors: one a step, subbands side by side, zero beyond a clip's end, shape (B, G, F * D).
-        seconds: centre of what each step reads, a patch, shape (G,).
+        seconds: centre of what each step reads, a patch, shape (G,); of a clip's last ones it can lie beyond its end,
+            by less than half a patch.
         valid: steps that begin within each clip, boolean, shape (B, G).
     """
 
@@ -39,13 +40,13 @@ class OverTime:
     valid: Tensor
 
 
-def hops(encoder: AudioEncoder) -> list[float]:
+def hops(encoder: Embedder) -> list[float]:
     """Seconds from step to step that there are: a patch, a half and a quarter of it; the longest first."""
-    patch, rate = encoder.stem.stride[0], encoder.config.frontend.frame_rate
+    patch, rate = encoder.config.stem.patch[0], encoder.config.frontend.frame_rate
     return [patch / k / rate for k in (1, 2, FINEST) if patch % k == 0]
 
 
-def shifts(encoder: AudioEncoder, hop: float | None) -> list[int]:
+def shifts(encoder: Embedder, hop: float | None) -> list[int]:
     """By how many frames the clip is begun later in each pass, so that steps lie `hop` seconds apart.
 
     Raises:
@@ -56,7 +57,7 @@ def shifts(encoder: AudioEncoder, hop: float | None) -> list[int]:
     if found is None:
         raise AaspError(f"hop is {hop:g} s; this model's time steps are {', '.join(f'{one:g}' for one in known)} s")
     step = round(found * encoder.config.frontend.frame_rate)
-    return list(range(0, encoder.stem.stride[0], step))
+    return list(range(0, encoder.config.stem.patch[0], step))
 
 
 def embed_shifted(
