@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +114,27 @@ def test_the_check_sees_another_model(plain: AudioEncoder, small) -> None:
     assert difference(plain, "window", running) <= TOLERANCE
     torch.manual_seed(1)
     assert difference(AudioEncoder(plain.config).eval(), "window", running) > 1e-2
+
+
+def test_a_whitened_vector_is_checked_before_its_whitening(plain: AudioEncoder) -> None:
+    model = AudioEncoder(replace(plain.config, whitened=4)).eval()
+    assert model.whitening is not None
+    model.whitening.matrix.mul_(20)
+
+    class Off:
+        """What PyTorch says, but for so much in one output."""
+
+        def __init__(self, output: str) -> None:
+            self.output = OUTPUTS.index(output)
+
+        def run(self, _: None, named: dict[str, np.ndarray]) -> list[np.ndarray]:
+            with torch.inference_mode():
+                found = [x.double().numpy() for x in Graph(model, "window")(torch.from_numpy(named["wave"]))]
+            found[self.output] = found[self.output] + 1e-4
+            return found
+
+    assert difference(model, "window", Off("clip")) == pytest.approx(5e-6, rel=1e-3)
+    assert difference(model, "window", Off("timestamps")) == pytest.approx(1e-4, rel=1e-3)
 
 
 def test_a_full_disk_leaves_what_was_there(small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,7 +42,7 @@ class Embed(VectorOptions, RunningOptions):
     out: Path | None = None
     """File to write: .npz or .parquet."""
     frames: bool = False
-    """Also write a vector for each time patch, and its centre in seconds."""
+    """Also write a vector for each time patch, and its centre in seconds, at most the file's end."""
     hop: float | None = None
     """Seconds from vector to vector of --frames: a time patch, or a half or a quarter of it, at two or four times the
     cost."""

@@ -59,6 +59,13 @@ class Graph(nn.Module):
         ports |= {"valid": ("clips", time), "cls": ("clips", None)}
         return tuple(Port(name, axes) for name, axes in ports.items())
 
+    @property
+    def gains(self) -> tuple[float, ...]:
+        """By how much each output multiplies the rounding of the layers before: a whitened one by its largest gain."""
+        whitening = self.encoder.whitening
+        gain = 1.0 if whitening is None else max(1.0, float(whitening.matrix.norm(dim=1).max()))
+        return tuple(gain if port.name == "clip" else 1.0 for port in self.outputs)
+
     def forward(self, wave: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, ...]:
         if isinstance(self.model, AudioClassifier):
             return (self.model.probabilities(self.model(wave, lengths)),)

@@ -27,7 +27,7 @@ OPSET = 18
 OPSETS = range(18, 24)
 LARGEST = 2**31 - 1  # bytes of a protocol buffer
 TOLERANCE = 1e-5
-"""By which the runtime's numbers may differ from PyTorch's, on every output."""
+"""By which the runtime's numbers may differ from PyTorch's, on every output; on a whitened one before its whitening."""
 
 
 def extra(name: str) -> ModuleType:
@@ -149,7 +149,7 @@ def session(model: Any, threads: int = 0) -> Any:
 
 
 def difference(model: Model, extent: Extent, running: Any) -> float:
-    """The largest difference of a session's outputs from PyTorch's, on noise, a tone and silence.
+    """The largest difference of a session's outputs from PyTorch's, on noise, a tone and silence; over their gains.
 
     Args:
         model: what was exported.
@@ -161,7 +161,7 @@ def difference(model: Model, extent: Extent, running: Any) -> float:
     with torch.inference_mode():
         expected = graph(*inputs)
     named = {port.name: x.numpy() for port, x in zip(graph.inputs, inputs, strict=True)}
-    return largest(running.run(None, named), expected)
+    return largest(running.run(None, named), expected, graph.gains)
 
 
 def given(graph: Graph) -> tuple[torch.Tensor, ...]:
@@ -174,12 +174,13 @@ def given(graph: Graph) -> tuple[torch.Tensor, ...]:
     return wave, *(torch.tensor([samples, samples, int(one[1])]) for one in lengths)
 
 
-def largest(found: Sequence[np.ndarray], expected: Sequence[torch.Tensor]) -> float:
-    """The largest difference of any two arrays; infinite where shapes differ."""
+def largest(found: Sequence[np.ndarray], expected: Sequence[torch.Tensor], gains: Sequence[float]) -> float:
+    """The largest difference of any two arrays, over their gain; infinite where shapes differ."""
     pairs = list(zip(found, expected, strict=True))
     if any(a.shape != tuple(b.shape) for a, b in pairs):
         return float("inf")
-    return max(float(np.abs(a.astype(np.float64) - b.double().numpy()).max()) for a, b in pairs)
+    most = (float(np.abs(a.astype(np.float64) - b.double().numpy()).max()) for a, b in pairs)
+    return max(one / gain for one, gain in zip(most, gains, strict=True))
 
 
 @contextlib.contextmanager

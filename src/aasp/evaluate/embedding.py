@@ -74,7 +74,7 @@ def embed(
 
     Returns:
         float32 (V,) of one sound, (n, V) of several. With frames, (vectors (G, F · D), seconds (G,)) of one sound, the
-        centre of each in seconds; a list of such pairs of several.
+        centre of each in seconds, at most the sound's end; a list of such pairs of several.
 
     Raises:
         AaspError: a file can't be used, an array is no waveform or has no rate, a folder was given, there is no such
