@@ -151,7 +151,7 @@ def test_the_command_says_r2_and_mae_and_keeps_predictions(
     assert main(["linear", str(pitches / "model"), *asked, "--no-cache", "--out", str(out)]) == 0
     said = " ".join(capsys.readouterr().out.split())
     document = json.loads(out.read_text())
-    record = document["records"][0]
+    record, of_errors = document["records"]
     assert record["metric"] == "R2" and record["protocol"] == "ridge" and record["value"] > 0.8
     assert f"R2 {record['value']:.3g} [" in said and "MAE" in said and "numbers: octave" in said
     assert "%" not in said.partition("95 %")[0], "R2 is no share of clips"
@@ -159,6 +159,11 @@ def test_the_command_says_r2_and_mae_and_keeps_predictions(
     assert len(predictions) == 8
     error = np.mean([abs(one["truth"] - one["predicted"][0]) for one in predictions])
     assert error == pytest.approx(next(iter(document["scores"].values()))["MAE"]["estimate"])
+    assert (of_errors["metric"], of_errors["value"]) == ("MAE", pytest.approx(error))
+    assert of_errors["low"] < error < of_errors["high"]
+    assert main(["table", str(out)]) == 0
+    row = capsys.readouterr().out.splitlines()[4]
+    assert f"{error:.3g} [" in row and f"{record['value']:.3g} [" in row
     assert main(["linear", str(pitches / "model"), *asked, "--protocol", "knn"]) == 2
     assert "--protocol knn with --task regression: numbers are read by ridge" in capsys.readouterr().err
 
@@ -201,6 +206,7 @@ def test_what_has_no_meaning_for_numbers_is_refused() -> None:
             Finetuning(encoder, "m", labelled, replace(recipe, **change))  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 def test_a_fine_tuning_learns_numbers(pitches: Path, tmp_path: Path) -> None:
     from aasp.datasets.benchmarks.open import open_labelled

@@ -62,15 +62,31 @@ def mono(samples: Any, what: str) -> np.ndarray:
     Raises:
         AaspError: they have another shape or no scale of their own.
     """
-    wave = np.asarray(samples)
+    wave = floats(samples, what)
+    if wave.ndim not in (1, 2) or (wave.ndim == 2 and wave.shape[0] > wave.shape[1]):
+        raise AaspError(f"{what} has shape {wave.shape}; give (samples,) or (channels, samples)")
+    return wave.mean(0) if wave.ndim == 2 else wave
+
+
+def floats(samples: Any, what: str) -> np.ndarray:
+    """Samples of any shape as float32, int16 scaled.
+
+    Args:
+        samples: floats in -1..1 or int16.
+        what: they are called in messages.
+
+    Raises:
+        AaspError: they have no scale of their own, or are no samples.
+    """
+    try:
+        wave = np.asarray(samples)
+    except ValueError:  # lists of several lengths
+        raise AaspError(f"{what} is no array; give (samples,) or (channels, samples)") from None
     if wave.dtype == np.int16:
         wave = wave / np.float32(FULL_SCALE)
     if wave.dtype.kind != "f":
         raise AaspError(f"{what} is of {wave.dtype}, which has no scale of its own; give floats in -1 to 1")
-    if wave.ndim not in (1, 2) or (wave.ndim == 2 and wave.shape[0] > wave.shape[1]):
-        raise AaspError(f"{what} has shape {wave.shape}; give (samples,) or (channels, samples)")
-    wave = wave.astype(np.float32)
-    return wave.mean(0) if wave.ndim == 2 else wave
+    return wave.astype(np.float32)
 
 
 def resampled(wave: np.ndarray, rate: float, wanted: int) -> np.ndarray:
@@ -83,4 +99,7 @@ def _decoded(content: bytes, name: str, rate: int) -> np.ndarray:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / Path(name).name
         file.write_bytes(content)
-        return read(file, rate=rate)
+        try:
+            return read(file, rate=rate)
+        except AaspError as error:  # nobody knows our folder
+            raise AaspError(str(error).replace(f"{file.parent}/", "")) from None

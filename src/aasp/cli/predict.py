@@ -173,7 +173,7 @@ def _tell(one: Prediction, config: AudioClassifierConfig, top: int) -> None:
     """A file's likeliest classes, then those of its windows: indented in a terminal, a line each in a pipe."""
     parts = [("", one.probabilities), *_windows(one)]
     for span, probabilities in parts:
-        unit = (lambda value: f"{value:.4g}") if config.numbers else (lambda value: f"{100 * value:.1f} %")
+        unit = (lambda value: f"{value:.6g}") if config.numbers else (lambda value: f"{100 * value:.1f} %")
         likely = {name: unit(value) for name, value in _likeliest(probabilities, config, top).items()}
         place = f"{one.path} {span}".rstrip()
         if sys.stdout.isatty():

@@ -8,6 +8,7 @@ Legend: B clips, S samples, N patch tokens, D width, D' width of the model's own
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling, SequenceCl
 from aasp.casting import WithConstants
 from aasp.errors import AaspError
 from aasp.features.waves import can_be_read
+from aasp.files import check_output
 from aasp.hf.config import AaspConfig
 from aasp.hf.features import AaspFeatureExtractor
 from aasp.hf.folders import key_mapping, source_of
@@ -36,6 +38,7 @@ class AaspPreTrainedModel(PreTrainedModel):
     main_input_name = "input_values"
     input_modalities: str | list[str] = "audio"
     supports_gradient_checkpointing = True
+    accepts_loss_kwargs = False  # else Trainer would leave it to us to divide the loss among accumulated batches
     _supports_sdpa = True
     _no_split_modules: set[str] | list[str] | None = ["AudioEncoder", "AudioClassifier"]  # noqa: RUF012
     # What only a classifier, or only a pre-training, has.
@@ -78,7 +81,14 @@ class AaspPreTrainedModel(PreTrainedModel):
 
         Args:
             save_directory, arguments, options: as `PreTrainedModel.save_pretrained` takes them.
+
+        Raises:
+            AaspError: it is a file, or lies where nothing can be written.
         """
+        place = Path(save_directory)
+        if place.exists() and not place.is_dir():
+            raise AaspError(f"{place}: a file; name a folder to save the model in")
+        check_output(place / "config.json", overwrite=True)
         AaspFeatureExtractor.of(self.config.audio_encoder).save_pretrained(save_directory)
         super().save_pretrained(save_directory, *arguments, **options)
 
@@ -259,13 +269,15 @@ class AaspForAudioClassification(AaspPreTrainedModel):
         Args:
             input_values, attention_mask, output_attentions, output_hidden_states, return_dict: as `AaspModel` has them.
             labels: of each clip its class, int64, shape (B,); or, where it may have several, 0 or 1 of each, float,
-                shape (B, K).
+                shape (B, K); or, of a model that tells numbers, its number, float, shape (B,) or (B, 1).
 
         Returns:
-            `loss` where labels were given, `logits` (B, K), `hidden_states` and `attentions` as `AaspModel` has them.
+            `loss` where labels were given, `logits` (B, K), `hidden_states` and `attentions` as `AaspModel` has them. Of
+            a model that tells numbers the logits are these, (B, 1), and the loss their mean squared error, both in the
+            labels' own unit.
 
         Raises:
-            AaspError: as `AaspModel` does.
+            AaspError: as `AaspModel` does; or there is another number of labels than of clips or classes.
         """
         asked, classifier = self._asked(output_hidden_states, output_attentions), self.model
         found, hidden, attentions = self._heard(
@@ -273,9 +285,32 @@ class AaspForAudioClassification(AaspPreTrainedModel):
         )
         stages = found.stages if classifier.reads_layers else found.stages[-1:]
         logits = classifier.classify(stages, found.valid)
-        loss = None if labels is None else self.loss_function(labels, logits, self.config)
+        if classifier.config.numbers is not None:
+            logits = classifier.probabilities(logits)  # in their unit
+        loss = None if labels is None else self._loss(labels, logits)
         output = SequenceClassifierOutput(loss=loss, logits=logits, hidden_states=hidden, attentions=attentions)
         return output if _as_dict(self.config, return_dict) else output.to_tuple()
+
+    def _loss(self, labels: Tensor, logits_BK: Tensor) -> Tensor:
+        """Transformers' loss for the kind of labels that the configuration tells, or else the labels themselves."""
+        kind, shape, clips = self.config.problem_type, tuple(labels.shape), len(logits_BK)
+        each = kind == "multi_label_classification" or (kind is None and labels.ndim == 2 and self.num_labels > 1)
+        wanted = [(clips, self.num_labels)] if each else [(clips,), (clips, 1)]
+        if shape not in wanted:
+            told = f"labels of shape {shape} for {clips} clips of {self.num_labels} labels"
+            raise AaspError(f"{told}; give {' or '.join(map(str, wanted))}")
+        if each or self.num_labels == 1:
+            labels = labels.to(logits_BK.dtype)
+        elif labels.is_floating_point():
+            raise AaspError(f"labels of {labels.dtype} for classes; give their numbers as int64")
+        elif can_be_read(labels) and bool((wrong := (labels >= self.num_labels) | (labels < -100)).any()):
+            at = int(wrong.flatten().nonzero()[0])
+            told = f"label {int(labels.flatten()[at])} of clip {at}"
+            raise AaspError(f"{told}: there are {self.num_labels} classes, 0 to {self.num_labels - 1}")
+        loss = self.loss_function(labels, logits_BK, self.config)
+        if kind is None:  # it has been told by the labels, and is part of what is saved
+            self.model.config = self.config.audio_classifier
+        return loss
 
 
 def of(model: AudioEncoder | AudioClassifier) -> AaspModel | AaspForAudioClassification:

@@ -52,10 +52,32 @@ def of_transformers(values: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
         return encoder, f"model.{values.get('exported') or ''}"
     if kind != "classifier":
         return encoder, "model."
-    labels = {int(number): name for number, name in (values.get("id2label") or {}).items()}
-    several = values.get("problem_type") == "multi_label_classification"
-    own = {"classes": [labels[number] for number in sorted(labels)], "multilabel": several, "encoder": encoder}
-    return (values.get("classifier") or {}) | own, "model."
+    return classifier_values(values), "model."
+
+
+def classifier_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Our configuration of a classifier in one of `aasp.hf`'s, which says in transformers' words what labels are.
+
+    Raises:
+        AaspError: there is no label, one is not numbered in turn, or several numbers are to be told.
+    """
+    named = values.get("id2label")
+    if named is None:  # transformers does not write what it takes for granted
+        named = {0: "LABEL_0", 1: "LABEL_1"}
+    labels = {int(number): str(name) for number, name in named.items()}
+    if sorted(labels) != list(range(len(labels))) or not labels:
+        told = f"id2label numbers its labels {', '.join(map(str, sorted(labels))) or 'not at all'}"
+        raise AaspError(f"{told}; number them from 0 on, each once")
+    kind, own = values.get("problem_type"), dict(values.get("classifier") or {})
+    if kind == "regression" and len(labels) != 1:
+        told = f"problem_type regression with {len(labels)} labels, and a model of ours tells one number"
+        raise AaspError(f"{told}; give num_labels=1")
+    return own | {
+        "classes": [labels[number] for number in sorted(labels)],
+        "multilabel": kind == "multi_label_classification",
+        "numbers": (own.get("numbers") or (0.0, 1.0)) if kind == "regression" else None,
+        "encoder": dict(values.get("encoder") or {}),
+    }
 
 
 def _read(file: Path) -> dict[str, Any]:
