@@ -27,6 +27,7 @@ from aasp.model.audio_encoder import AudioEncoder
 from aasp.model.embeddings import Embeddings
 from aasp.model.pooling import over_frequency
 from aasp.model.readout import Key
+from aasp.model.windows import window_starts
 from aasp.training.precision import autocast
 
 LONG_SECONDS = 600.0
@@ -152,8 +153,7 @@ def _add_class_token(
 ) -> None:
     """Take in a section's class token, the mean of its windows' by duration, but for the window of the one before."""
     columns, window = encoder.stem.grid(mel_1TM.shape[1])[0], encoder.config.window_patches
-    starts = range(0, max(1, columns - window // 2), window // 2)
-    moment.weigh(cls_D, sum(min(window, columns - start) for start in starts))
+    moment.weigh(cls_D, sum(min(window, columns - start) for start in window_starts(columns, window)))
     if before:
         known = encoder.embed(mel_1TM[:, : window * encoder.stem.stride[0]], layers=True).stages[stage][1][0]
         moment.weigh(known, -min(window, columns))

@@ -16,7 +16,8 @@ from huggingface_hub import EvalResult, HfApi, ModelCard, ModelCardData
 from aasp.errors import AaspError
 from aasp.evaluate.records import Record, find_records
 from aasp.evaluate.summary import Summary, summarise, versions
-from aasp.hf.models import AaspForAudioClassification, AaspPreTrainedModel
+from aasp.hf.base import AaspPreTrainedModel
+from aasp.hf.models import AaspForAudioClassification
 from aasp.training.run import Run
 
 Scored = tuple[Record, Summary]

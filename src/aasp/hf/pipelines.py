@@ -21,8 +21,8 @@ EMBEDDING, CLASSIFICATION = "audio-embedding", "audio-classification"
 class AaspAudioClassificationPipeline(AudioClassificationPipeline):
     """Transformers' own pipeline for every other model; ours take what `AudioEmbeddingPipeline` takes."""
 
-    def __call__(self, inputs: Any, **options: Any) -> Any:
-        return [] if _is_empty(inputs) else super().__call__(inputs, **options)
+    def __call__(self, inputs: Any, *arguments: Any, **options: Any) -> Any:
+        return [] if _is_empty(inputs) else super().__call__(inputs, *arguments, **options)
 
     def preprocess(self, inputs: Any) -> BatchFeature:  # type: ignore[override]
         if not isinstance(self.model.config, AaspConfig) or _is_url(inputs):
@@ -48,8 +48,8 @@ class AudioEmbeddingPipeline(Pipeline):
             raise AaspError(f"{EMBEDDING} has no option {next(iter(options))!r}; leave it out")
         return {}, {}, {}
 
-    def __call__(self, inputs: Any, **options: Any) -> Any:
-        return [] if _is_empty(inputs) else super().__call__(inputs, **options)
+    def __call__(self, inputs: Any, *arguments: Any, **options: Any) -> Any:
+        return [] if _is_empty(inputs) else super().__call__(inputs, *arguments, **options)
 
     def preprocess(self, inputs: Any) -> BatchFeature:  # type: ignore[override]
         if _is_url(inputs):

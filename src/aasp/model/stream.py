@@ -17,6 +17,7 @@ from aasp.errors import AaspError
 from aasp.features.waves import as_waves, check_samples
 from aasp.model.pooling import over_frequency
 from aasp.model.timestamps import OverTime
+from aasp.model.windows import window_starts
 
 if TYPE_CHECKING:
     from aasp.model.audio_encoder import AudioEncoder
@@ -63,7 +64,7 @@ class EncoderStream:
         self._wave: Tensor | None = None  # from sample `_dropped` on
         self._mel: Tensor | None = None  # from the next window's first frame on
         self._half: Tensor | None = None  # what the last window said of its second half
-        self._dropped = self._frames = self._told = 0
+        self._dropped = self._frames = self._told = self._windows_read = 0
         self._ended = False
 
     @torch.inference_mode()
@@ -106,13 +107,12 @@ class EncoderStream:
         self._ended = True
         assert self._mel is not None
         half = self._patches // 2
-        if self._half is None:  # shorter than a window, all of it
-            found.append(self._read(self._mel))
-        elif ceil(self._mel.shape[1] / self._patch) == half:
+        if self._windows_read == len(window_starts(ceil(frames / self._patch), self._patches)):
+            assert self._half is not None
             found.append(self._half)
         else:
             vectors = self._read(self._mel)
-            found += [(self._half + vectors[:, :half]) / 2, vectors[:, half:]]
+            found += [vectors] if self._half is None else [(self._half + vectors[:, :half]) / 2, vectors[:, half:]]
         return self._out(found)
 
     @property
@@ -126,6 +126,7 @@ class EncoderStream:
         found, length, half = [], self._patches * self._patch, self._patches // 2
         while self._mel is not None and self._mel.shape[1] >= length:
             vectors = self._read(self._mel[:, :length])
+            self._windows_read += 1
             found.append(vectors[:, :half] if self._half is None else (self._half + vectors[:, :half]) / 2)
             self._half, self._mel = vectors[:, half:], self._mel[:, half * self._patch :]
         return found
