@@ -13,7 +13,6 @@ import pytest
 import soundfile
 import torch
 
-from aasp.cli.main import main
 from aasp.datasets.events.reading import read_events
 from aasp.evaluate.events.detect import Detection, detect, pieces
 from aasp.evaluate.finetune.over_time import step_probabilities
@@ -53,16 +52,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         swell = np.repeat(rng.uniform(-9, -1, 8), round(16_000 * seconds / 8))
         soundfile.write(name, np.exp(swell) * rng.standard_normal(len(swell)), 16_000)
     return tmp_path
-
-
-@pytest.fixture
-def shown(folder: Path, capsys: pytest.CaptureFixture[str]) -> Shown:
-    def run(*argv: str, code: int = 0) -> tuple[str, str]:
-        assert main(["predict", *argv]) == code
-        captured = capsys.readouterr()
-        return captured.out, captured.err
-
-    return run
 
 
 def told(text: str) -> list[tuple[str, float, float, str, float]]:

@@ -135,7 +135,7 @@ def _predicted(
     show: Progress,
 ) -> Iterator[Prediction]:
     """What the models say of files, over time by what they are for."""
-    from aasp.evaluate.finetune.over_time import predictions_over_time
+    from aasp.evaluate.finetune.over_time import predictions_over_time, step_probabilities
     from aasp.evaluate.finetune.predict import predictions
 
     if not arguments.frames or not models[0].config.over_time:
@@ -147,7 +147,8 @@ def _predicted(
     if arguments.window is not None:
         told = f"{arguments.words[0]} was fine-tuned on events, and is asked step by step"
         raise AaspError(f"--window {arguments.window:g}: {told}; give --hop, or leave it out")
-    yield from predictions_over_time(models, sounds, hop=arguments.hop, running=running, skipped=skipped, progress=show)
+    said = lambda some: step_probabilities(models, some, hop=arguments.hop, running=running, skipped=skipped)
+    yield from predictions_over_time(sounds, said, show)
 
 
 def _window(arguments: Predict, config: AudioClassifierConfig) -> float:

@@ -40,6 +40,17 @@ class Chosen:
     valid_scores: Mapping[Any, float] = field(default_factory=dict)
 
 
+def each_candidate(
+    features: Mapping[Any, np.ndarray], read: Callable[[np.ndarray], Any], tell: Callable[[], None]
+) -> dict[Any, Any]:
+    """What is read of each candidate's embeddings, a step of the progress each."""
+    found = {}
+    for key, X in features.items():
+        found[key] = read(X)
+        tell()
+    return found
+
+
 @dataclass(frozen=True)
 class ProbeResult:
     """Predictions of the scored clips, in the order of the set, by heads of one seed.
