@@ -137,9 +137,13 @@ def find(path_or_hub_id: str | Path) -> Path:
         ours = f", or one of the package's: {', '.join(packaged())}" if packaged() else ""
         raise AaspError(f"{path}: no such directory; give the directory of a model or of a run{ours}")
     from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 
     try:
         return Path(snapshot_download(hub_id, allow_patterns=["config.json", "model.safetensors"]))
+    except (RepositoryNotFoundError, HFValidationError):
+        raise AaspError(f"{hub_id}: neither a directory nor a model on the hub; check the name") from None
     except Exception as error:
-        reason = str(error).splitlines()[0]
-        raise AaspError(f"{hub_id}: neither a directory nor a model on the hub ({reason}); check the name") from None
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        told = f"{hub_id}: no such directory, and the hub, where it may be, can't be asked ({reason})"
+        raise AaspError(f"{told}; check the network, or give a folder on this machine") from None
