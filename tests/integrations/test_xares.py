@@ -64,6 +64,8 @@ def test_bad_input_is_told_in_one_line(encoder: AudioEncoder, tmp_path: Path) ->
         AaspEncoder(tmp_path / "nowhere")
     with pytest.raises(AaspError, match="shorter than one analysis window"):
         AaspEncoder(encoder)(torch.zeros(2, 100))
+    with pytest.raises(AaspError, match="wave is a list of 800, not a tensor"):
+        AaspEncoder(encoder)([0.0] * 800)  # type: ignore[arg-type]
     with pytest.raises(AaspError, match="NaN or infinite"):
         AaspEncoder(encoder)(torch.full((1, RATE), torch.nan))
 

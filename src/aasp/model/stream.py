@@ -48,7 +48,7 @@ class EncoderStream:
         patch = encoder.stem.stride[0]
         patch_seconds = patch / front.frame_rate
         longest = config.window_patches * patch_seconds
-        if window is not None and not patch_seconds <= window <= longest + 1e-6:
+        if window is not None and not 2 * patch_seconds - 1e-6 <= window <= longest + 1e-6:
             raise AaspError(f"stream: window is {window:g} s; give {2 * patch_seconds:g} to {longest:g} s")
         if abs(front.rate / front.frame_rate - round(front.rate / front.frame_rate)) > 1e-6:
             raise AaspError(f"stream: {front.rate} Hz in {front.frame_rate:g} frames; give a hop of whole samples")
