@@ -55,4 +55,6 @@ class AaspEncoder(nn.Module):
             AaspError: as `AudioEncoder` does.
         """
         with torch.no_grad():
-            return self.encoder(audio[None] if isinstance(audio, Tensor) and audio.ndim == 1 else audio).timestamps.float()
+            return self.encoder(
+                audio[None] if isinstance(audio, Tensor) and audio.ndim == 1 else audio
+            ).timestamps.float()

@@ -78,12 +78,20 @@ def with_events(found: LabelledSet, table: EventTable) -> LabelledSet:
     """
     rows = _rows(found, table)
     each: list[list[Event]] = [[] for _ in range(len(found))]
+    known: set[tuple[int, float, float, str]] = set()
+    twice = 0
     for one in table.events:
         for row in rows[one.file]:
-            each[row].append(one)
+            place = (row, one.start, one.end, one.label)
+            twice += place in known
+            if place not in known:
+                each[row].append(one)
+            known.add(place)
     classes = sorted({one.label for one in table.events})
     labels = [tuple(dict.fromkeys(one.label for one in sorted(ones, key=lambda one: one.label))) for ones in each]
     notes = list(found.notes)
+    if twice:
+        notes.append(f"listed twice, counted once: {twice:,} of {len(table.events):,} events")
     if empty := sum(not ones for ones in each):
         notes.append(f"without an event: {empty:,} of {len(each):,} sounds")
     return replace(found, labels=labels, classes=classes, multilabel=True, events=each, notes=notes)
