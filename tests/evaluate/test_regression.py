@@ -112,8 +112,19 @@ def test_labels_that_are_no_numbers_are_named() -> None:
     for told, labels in wrong.items():
         with pytest.raises(AaspError, match=told):
             LabelledSet("s", "s.csv", ["0.wav", "1.wav"], labels, ["train"] * 2, ()).as_numbers()
-    with pytest.raises(AaspError, match="have the same number"):
-        Task.of(numbers(np.where(np.array(PARTS) == "test", 7.0, Y)), choose="held_out")
+    with pytest.raises(AaspError, match=r"'1e\+200' of 0.wav is not a number under 1e\+100"):
+        LabelledSet("s", "s.csv", ["0.wav", "1.wav"], [("1e+200",), ("1",)], ["train"] * 2, ()).as_numbers()
+    for part, told in (("test", "that part 'test' tests"), ("train", "that part 'test' is trained on")):
+        with pytest.raises(AaspError, match=f"clips {told} have the number 7; correct"):
+            Task.of(numbers(np.where(np.array(PARTS) == part, 7.0, Y)), choose="held_out")
+
+
+def test_a_valid_part_of_one_number_is_told() -> None:
+    """It has no R²: the squared error chooses, and what is shown for it is no R² either."""
+    assert "valid" in PARTS
+    task = Task.of(numbers(np.where(np.array(PARTS) == "valid", 7.0, Y)), choose="held_out")
+    (note,) = [note for note in task.notes if "have the number 7" in note]
+    assert "clips that it chooses by have the number 7: chosen by the squared error" in note
 
 
 def test_numbers_and_classes_have_protocols_of_their_own() -> None:

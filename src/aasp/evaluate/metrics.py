@@ -33,8 +33,8 @@ PLAIN = ("R2", "MAE")
 
 
 def plain(value: float, sign: str = "") -> str:
-    """Such a score for a person, in three digits and without an exponent; with a sign for differences."""
-    return f"{value:{sign},.0f}" if abs(value) >= 1000 else f"{value:{sign}.3g}"
+    """Such a score for a person, in three digits, below ten millions without an exponent; differences with a sign."""
+    return f"{value:{sign},.0f}" if 1000 <= abs(value) < 1e7 else f"{value:{sign}.3g}"
 
 
 def r_squared(truth: np.ndarray, told: np.ndarray, weights: np.ndarray | None = None) -> float:
