@@ -96,8 +96,8 @@ def run(argv: list[str]) -> int:
     config = models[0].config
     if how is not None:  # before the long part
         if config.numbers is not None:
-            told = f"{model} tells a number, {config.classes[0]}, and no classes that could begin and end"
-            raise AaspError(f"{told}; leave out --threshold, --smooth, --min-length, --out and --format")
+            number = f"{model} tells a number, {config.classes[0]}, and no classes that could begin and end"
+            raise AaspError(f"{number}; leave out --threshold, --smooth, --min-length, --out and --format")
         how.of(config.classes)
     window = _window(arguments, config) if arguments.frames and not config.over_time else None
     if len(folds) > 1:

@@ -22,6 +22,9 @@ from aasp.model.windows import window_starts
 if TYPE_CHECKING:
     from aasp.model.audio_encoder import AudioEncoder
 
+LOCAL = 1e-3
+"""By how much a normalised frame may differ with the sound around it: rounding, and not another sound."""
+
 
 class EncoderStream:
     """One sound, or several in step, of which vectors over time are had while it goes on.
@@ -40,7 +43,8 @@ class EncoderStream:
             window less for the last patch that a window brings.
 
     Raises:
-        AaspError: the window is longer than the model's, or the front end's frames are no whole samples apart.
+        AaspError: the window is longer than the model's, the front end's frames are no whole samples apart, or they
+            depend on more of a sound than their own analysis windows, as where each clip is normalised by itself.
     """
 
     def __init__(self, encoder: AudioEncoder, window: float | None = None) -> None:
@@ -66,6 +70,7 @@ class EncoderStream:
         self._half: Tensor | None = None  # what the last window said of its second half
         self._dropped = self._frames = self._told = self._windows_read = 0
         self._ended = False
+        self._check_front_end()
 
     @torch.inference_mode()
     def __call__(self, chunk_BS: Tensor) -> OverTime:
@@ -114,6 +119,22 @@ class EncoderStream:
             vectors = self._read(self._mel)
             found += [vectors] if self._half is None else [(self._half + vectors[:, :half]) / 2, vectors[:, half:]]
         return self._out(found)
+
+    @torch.inference_mode()
+    def _check_front_end(self) -> None:
+        """See, on a little noise, that frames are what they are wherever their sound begins and ends."""
+        before, begun = ceil(self._spare / self._hop), 3
+        frames = 8 + 2 * before
+        samples = self._config.samples(frames + begun) + self._spare
+        noise = 0.1 * torch.randn(1, samples, generator=torch.Generator().manual_seed(0))
+        noise = noise.to(self._encoder.encoder.class_token.device)
+        whole, _ = self._encoder.mel(noise)
+        part, _ = self._encoder.mel(noise[:, begun * self._hop : -2 * self._hop])
+        inner = slice(before, frames - before - 2)
+        if not torch.allclose(part[:, inner], whole[:, begun:][:, inner], rtol=0, atol=LOCAL):
+            own = type(self._encoder.frontend).__name__
+            told = f"front end {own}: its frames depend on more of the sound than their own windows"
+            raise AaspError(f"stream: {told}; embed whole sounds, or give it fixed statistics")
 
     @property
     def _samples(self) -> int:
