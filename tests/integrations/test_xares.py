@@ -8,6 +8,7 @@ import json
 import sys
 import tarfile
 import types
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +107,7 @@ def test_its_own_task_runs(
         return wave
 
     torchaudio = types.ModuleType("torchaudio")
+    torchaudio.__spec__ = ModuleSpec("torchaudio", None)  # transformers asks for it
     torchaudio.load = load  # type: ignore[attr-defined]
     torchaudio.functional = types.SimpleNamespace(resample=resample)  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "torchaudio", torchaudio)
