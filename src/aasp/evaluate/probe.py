@@ -171,9 +171,8 @@ def scores(results: Sequence[ProbeResult], minus: Sequence[ProbeResult] | None =
     """
     first = results[0]
     if minus is not None and not np.array_equal(first.test, minus[0].test):
-        raise AaspError(
-            f"paired scores: {len(first.test)} against {len(minus[0].test)} clips; score both systems on the same clips"
-        )
+        told = f"paired scores: {len(first.test)} against {len(minus[0].test)} clips"
+        raise AaspError(f"{told}; score both systems on the same clips")
     main = first.alone if minus is None and len(results) == 1 else main_score(results, minus)
     if first.multilabel:
         return {first.metric: main}
