@@ -216,7 +216,7 @@ def test_the_kind_of_labels_is_saved_with_ours(
         (3, "single_label_classification", torch.tensor([0, 3]), "label 3 of clip 1: there are 3 classes, 0 to 2"),
         (3, "single_label_classification", torch.tensor([0.0, 1.0]), "labels of torch.float32 for classes"),
         (3, None, torch.tensor([0.0, 1.0]), "labels of torch.float32 for classes"),
-        (3, "regression", torch.zeros(2), "problem_type regression with 3 labels, .*; give num_labels=1"),
+        (3, "regression", torch.zeros(2), "problem_type regression with 3 labels, .*; give num_labels=1, or"),
     ],
 )
 def test_labels_that_do_not_fit_are_refused(

@@ -199,10 +199,11 @@ def test_a_model_is_not_saved_into_a_file(encoder: AudioEncoder, tmp_path: Path)
     ("given", "told"),
     [
         ({"num_labels": 0}, "id2label numbers its labels not at all; number them from 0 on"),
+        ({"problem_type": "regresion"}, "problem_type is 'regresion'; give one of single_label_classification, multi"),
         ({"id2label": {0: "a", 5: "b"}}, "id2label numbers its labels 0, 5; number them from 0 on"),
     ],
 )
-def test_labels_are_numbered_in_turn(encoder_folder: Path, given: dict[str, Any], told: str) -> None:
+def test_labels_that_are_none_are_refused(encoder_folder: Path, given: dict[str, Any], told: str) -> None:
     with pytest.raises(AaspError, match=told):
         AaspForAudioClassification.from_pretrained(encoder_folder, **given)
 

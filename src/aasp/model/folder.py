@@ -19,6 +19,8 @@ HF_KINDS = {
     "AaspForPreTraining": "pretraining",
 }
 """What the classes of `aasp.hf` hold, by their names, which are in what they save."""
+HF_PROBLEMS = ("single_label_classification", "multi_label_classification", "regression")
+"""What transformers calls kinds of labels."""
 
 
 def read_config(file: Path) -> dict[str, Any]:
@@ -59,7 +61,8 @@ def classifier_values(values: Mapping[str, Any]) -> dict[str, Any]:
     """Our configuration of a classifier in one of `aasp.hf`'s, which says in transformers' words what labels are.
 
     Raises:
-        AaspError: there is no label, one is not numbered in turn, or several numbers are to be told.
+        AaspError: there is no label, one is not numbered in turn, there is no such kind, or several numbers are to be
+            told.
     """
     named = values.get("id2label")
     if named is None:  # transformers does not write what it takes for granted
@@ -71,7 +74,9 @@ def classifier_values(values: Mapping[str, Any]) -> dict[str, Any]:
     kind, own = values.get("problem_type"), dict(values.get("classifier") or {})
     if kind == "regression" and len(labels) != 1:
         told = f"problem_type regression with {len(labels)} labels, and a model of ours tells one number"
-        raise AaspError(f"{told}; give num_labels=1")
+        raise AaspError(f"{told}; give num_labels=1, or another problem_type")
+    if kind not in (None, *HF_PROBLEMS):
+        raise AaspError(f"problem_type is {kind!r}; give one of {', '.join(HF_PROBLEMS)}")
     return own | {
         "classes": [labels[number] for number in sorted(labels)],
         "multilabel": kind == "multi_label_classification",
