@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 # Before torch or matplotlib is imported: the tests run in processes side by side, and there is no screen.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -32,6 +33,18 @@ def data_root() -> Path:
     if not root:
         pytest.skip("needs real audio: set AASP_DATA to the folder of the sets")
     return Path(root)
+
+
+@pytest.fixture(scope="session")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Saves a model of ours in a folder of its own, of a name."""
+
+    def save(model: Any, name: str) -> Path:
+        place = tmp_path_factory.mktemp("models") / name
+        model.save(place)
+        return place
+
+    return save
 
 
 @pytest.fixture(scope="session", autouse=True)

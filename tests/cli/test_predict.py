@@ -13,7 +13,6 @@ import pytest
 import soundfile
 import torch
 
-from aasp.cli.main import main
 from aasp.evaluate.finetune.predict import class_probabilities
 from aasp.model.audio_classifier import AudioClassifier, AudioClassifierConfig, load_classifier
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
@@ -48,16 +47,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         soundfile.write(path, 0.1 * rng.standard_normal(round(16_000 * seconds)), 16_000)
     Path("sounds/notes.txt").write_text("no sound")
     return tmp_path
-
-
-@pytest.fixture
-def shown(folder: Path, capsys: pytest.CaptureFixture[str]) -> Shown:
-    def run(*argv: str, code: int = 0) -> tuple[str, str]:
-        assert main(["predict", *argv]) == code
-        captured = capsys.readouterr()
-        return captured.out, captured.err
-
-    return run
 
 
 def expected(model: str, path: str) -> dict[str, float]:

@@ -13,7 +13,6 @@ import pytest
 import soundfile
 import torch
 
-from aasp.cli.main import main
 from aasp.datasets.events.reading import read_events
 from aasp.evaluate.events.detect import Detection, detect, pieces
 from aasp.evaluate.finetune.over_time import step_probabilities
@@ -53,16 +52,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         swell = np.repeat(rng.uniform(-9, -1, 8), round(16_000 * seconds / 8))
         soundfile.write(name, np.exp(swell) * rng.standard_normal(len(swell)), 16_000)
     return tmp_path
-
-
-@pytest.fixture
-def shown(folder: Path, capsys: pytest.CaptureFixture[str]) -> Shown:
-    def run(*argv: str, code: int = 0) -> tuple[str, str]:
-        assert main(["predict", *argv]) == code
-        captured = capsys.readouterr()
-        return captured.out, captured.err
-
-    return run
 
 
 def told(text: str) -> list[tuple[str, float, float, str, float]]:
@@ -169,7 +158,12 @@ WRONG = {
     "--threshold without --frames": ["run", "a.wav", "--threshold", "0.5"],
     "--hop 0.04 without --frames": ["run", "a.wav", "--hop", "0.04"],
     "--threshold high: not a number; write 0.5, or CLASS=0.3": ["run", "a.wav", "--frames", "--threshold", "high"],
-    "threshold threshold=1.5: a probability lies between": ["run", "a.wav", "--frames", "--threshold", "1.5"],
+    "threshold of dog is given twice": ["run", "a.wav", "--frames", "--threshold", "dog=0.1", "dog=0.2"],
+    "threshold of all classes is given twice": ["run", "a.wav", "--frames", "--threshold", "0.1", "0.2"],
+    "--overwrite without --out": ["run", "a.wav", "--frames", "--overwrite"],
+    "numbers tells a number, bpm, and no classes": ["numbers", "a.wav", "--frames", "--threshold", "0.5"],
+    "bpm, and no classes that could begin and end": ["numbers", "a.wav", "--frames", "--out", "e.csv"],
+    "threshold 1.5: a probability lies between": ["run", "a.wav", "--frames", "--threshold", "1.5"],
     "threshold cow=0.5: no such class; the model has dog": ["run", "a.wav", "--frames", "--threshold", "cow=0.5"],
     "smooth is -1 s": ["run", "a.wav", "--frames", "--smooth", "-1"],
     "hop is 0.05 s; this model's time steps are 0.16, 0.08, 0.04 s": ["run", "a.wav", "--frames", "--hop", "0.05"],

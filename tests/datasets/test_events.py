@@ -126,6 +126,16 @@ READ = {
         "1\tWaveform 1\t1\t0.5\t1.0\t0\t24000\tdog\n1\tSpectrogram 1\t1\t0.5\t1.0\t100\t900\tdog\n"
         "2\tWaveform 1\t1\t2\t3\t0\t24000\tcat\n",
     ),
+    "raven, a row for each of two spectrograms": (
+        "x.wav.Table.1.selections.txt",
+        "Selection\tView\tBegin Time (s)\tEnd Time (s)\tAnnotation\n1\tSpectrogram 1\t0.5\t1.0\tdog\n"
+        "1\tSpectrogram 2\t0.5\t1.0\tdog\n2\tSpectrogram 1\t2\t3\tcat\n2\tSpectrogram 2\t2\t3\tcat\n",
+    ),
+    "raven, tables of several times in one": (
+        "x.wav.Table.1.selections.txt",
+        "Selection\tView\tBegin Time (s)\tEnd Time (s)\tAnnotation\n1\tSpectrogram 1\t0.5\t1.0\tdog\n"
+        "1\tWaveform 1\t2\t3\tcat\n",
+    ),
     "raven, counting on over several sounds": (
         "all.txt",
         "Selection\tView\tBegin Time (s)\tEnd Time (s)\tBegin File\tFile Offset (s)\tSpecies\n"
@@ -146,7 +156,7 @@ def test_tables_as_people_have_them(kind: str, tmp_path: Path) -> None:
     found = read_events(tmp_path / name)
     told = [(Path(event.file).name, event.start, event.end, event.label) for event in found.events]
     assert told == [("x.wav", 0.5, 1.0, "dog"), ("x.wav", 2.0, 3.0, "cat")]
-    if kind.startswith(("audacity", "raven, a row")):
+    if kind in ("audacity", "raven, a row for each of its views"):
         assert (found.events[0].low_hz, found.events[0].high_hz) == (100.0, 900.0)
     if kind == "birdnet":
         assert [event.score for event in found.events] == [0.9, 0.4]
@@ -166,6 +176,13 @@ WRONG = {
     "row 1 names no sound; fill the column file": ("a.csv", "file,start,end,label\n,1,2,dog\n"),
     "line 2 has 2 values; a label is its start, end and name": ("a.csv", "1\t2\tdog\n3\t4\n"),
     "line 1: 'dog' is at 1 to 1 s": ("a.csv", "1\t1\tdog\n"),
+    "line 1: '0,5' is not a number; give seconds, with a decimal point": ("a.csv", "0,5\t1,5\tdog\n"),
+    "row 1: '0,5' is not a number; give seconds": ("a.csv", "x.wav\t0,5\t1,5\tdog\n"),
+    "row 1: '1,5' is not a number": ("a.csv", "file;start;end;label\nx;1;1,5;dog\n"),
+    "row 1: 'sure' is not a number; give one": ("a.csv", "file,start,end,label,score\nx,1,2,dog,sure\n"),
+    "row 1: an event without a start or an end; fill it": ("a.csv", "file,start,end,label\nx,1,,dog\n"),
+    "line 2: 'dog' is at 2000 to 100 Hz; a band ends above": ("a.csv", "1\t2\tdog\n\\\t2000\t100\n"),
+    "line 1: .* is no band of a label": ("a.csv", "\\\t100\t2000\n1\t2\tdog\n"),
 }
 
 
@@ -219,6 +236,13 @@ def test_events_find_their_sounds_by_path_name_or_stem(sounds: Path) -> None:
     assert "without an event: 1 of 4 sounds" in found.notes
     fewer = found.without([by_name["train/a.wav"]], [])
     assert fewer.events == [ones for row, ones in enumerate(found.events) if row != by_name["train/a.wav"]]
+
+
+def test_an_event_that_is_listed_twice_is_counted_once_and_told(sounds: Path) -> None:
+    (sounds / "w.csv").write_text("file,start,end,label\nb,0,1,dog\nb,0,1,dog\nb,0.5,1,dog\nb,0,1,cat\n")
+    found = opened(sounds, "w.csv")
+    assert found.events is not None and sorted(map(len, found.events)) == [0, 0, 0, 3]
+    assert "listed twice, counted once: 1 of 4 events" in found.notes
 
 
 def test_a_sound_that_is_not_there_or_could_be_two_is_named(sounds: Path) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, average_precision_score, f1_score
 
-from aasp.evaluate.metrics import AveragePrecision, absent_classes, accuracy, macro_f1, mean_average_precision
+from aasp.evaluate.metrics import AveragePrecision, absent_classes, accuracy, macro_f1, mean_average_precision, plain
 
 
 @pytest.fixture
@@ -57,3 +57,10 @@ def test_a_weight_counts_a_clip_so_often(guesses: tuple[np.ndarray, np.ndarray],
 def test_absent_classes_are_named() -> None:
     assert absent_classes(np.array([0, 2, 2]), ["a", "b", "c"]) == ["b"]
     assert absent_classes(np.array([[True, False], [True, False]]), ["a", "b"]) == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("value", "told"), [(0.91234, "0.912"), (-72.08, "-72.1"), (1234.5, "1,234"), (1e9, "1e+09"), (2e-5, "2e-05")]
+)
+def test_scores_of_numbers_for_a_person(value: float, told: str) -> None:
+    assert plain(value) == told

@@ -112,8 +112,19 @@ def test_labels_that_are_no_numbers_are_named() -> None:
     for told, labels in wrong.items():
         with pytest.raises(AaspError, match=told):
             LabelledSet("s", "s.csv", ["0.wav", "1.wav"], labels, ["train"] * 2, ()).as_numbers()
-    with pytest.raises(AaspError, match="have the same number"):
-        Task.of(numbers(np.where(np.array(PARTS) == "test", 7.0, Y)), choose="held_out")
+    with pytest.raises(AaspError, match=r"'1e\+200' of 0.wav is not a number under 1e\+100"):
+        LabelledSet("s", "s.csv", ["0.wav", "1.wav"], [("1e+200",), ("1",)], ["train"] * 2, ()).as_numbers()
+    for part, told in (("test", "that part 'test' tests"), ("train", "that part 'test' is trained on")):
+        with pytest.raises(AaspError, match=f"clips {told} have the number 7; correct"):
+            Task.of(numbers(np.where(np.array(PARTS) == part, 7.0, Y)), choose="held_out")
+
+
+def test_a_valid_part_of_one_number_is_told() -> None:
+    """It has no R²: the squared error chooses, and what is shown for it is no R² either."""
+    assert "valid" in PARTS
+    task = Task.of(numbers(np.where(np.array(PARTS) == "valid", 7.0, Y)), choose="held_out")
+    (note,) = [note for note in task.notes if "have the number 7" in note]
+    assert "clips that it chooses by have the number 7: chosen by the squared error" in note
 
 
 def test_numbers_and_classes_have_protocols_of_their_own() -> None:
@@ -151,7 +162,7 @@ def test_the_command_says_r2_and_mae_and_keeps_predictions(
     assert main(["linear", str(pitches / "model"), *asked, "--no-cache", "--out", str(out)]) == 0
     said = " ".join(capsys.readouterr().out.split())
     document = json.loads(out.read_text())
-    record = document["records"][0]
+    record, of_errors = document["records"]
     assert record["metric"] == "R2" and record["protocol"] == "ridge" and record["value"] > 0.8
     assert f"R2 {record['value']:.3g} [" in said and "MAE" in said and "numbers: octave" in said
     assert "%" not in said.partition("95 %")[0], "R2 is no share of clips"
@@ -159,6 +170,11 @@ def test_the_command_says_r2_and_mae_and_keeps_predictions(
     assert len(predictions) == 8
     error = np.mean([abs(one["truth"] - one["predicted"][0]) for one in predictions])
     assert error == pytest.approx(next(iter(document["scores"].values()))["MAE"]["estimate"])
+    assert (of_errors["metric"], of_errors["value"]) == ("MAE", pytest.approx(error))
+    assert of_errors["low"] < error < of_errors["high"]
+    assert main(["table", str(out)]) == 0
+    row = capsys.readouterr().out.splitlines()[4]
+    assert f"{error:.3g} [" in row and f"{record['value']:.3g} [" in row
     assert main(["linear", str(pitches / "model"), *asked, "--protocol", "knn"]) == 2
     assert "--protocol knn with --task regression: numbers are read by ridge" in capsys.readouterr().err
 
@@ -201,6 +217,7 @@ def test_what_has_no_meaning_for_numbers_is_refused() -> None:
             Finetuning(encoder, "m", labelled, replace(recipe, **change))  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 def test_a_fine_tuning_learns_numbers(pitches: Path, tmp_path: Path) -> None:
     from aasp.datasets.benchmarks.open import open_labelled

@@ -11,7 +11,7 @@ import soundfile
 import torch
 
 from aasp.audio.io import AudioError, read
-from aasp.audio.sounds import Excerpt, Recording, read_sound
+from aasp.audio.sounds import Excerpt, Recording, Samples, read_sound
 from aasp.cli.main import main
 from aasp.errors import AaspError
 from aasp.features.logmel import RATES, LogMel, LogMelConfig, mel_filterbank
@@ -91,8 +91,9 @@ def test_a_sound_above_all_that_is_heard_is_refused_and_not_taken_for_silence(
     soundfile.write(file, tone(hertz, native), native, subtype="FLOAT")
     with pytest.raises(AudioError, match=rf"high.wav: its sound lies above {rate // 2:,} Hz.*higher rate"):
         read_sound(str(file), rate=rate)
-    for sound in (Recording(str(file), "first"), Excerpt(str(file), 0.3, 0.2)):
-        with pytest.raises(AudioError, match="its sound lies above"):
+    samples = Samples("wave 3", tone(hertz, native).astype(np.float32), native)
+    for sound in (Recording(str(file), "first"), Excerpt(str(file), 0.3, 0.2), samples):
+        with pytest.raises(AudioError, match=r"(high\.wav|wave 3): its sound lies above"):
             read_sound(sound, rate=rate)
     assert len(read_sound(str(file), rate=native)) == native
     soundfile.write(file, tone(hertz, native) + 3e-3 * noise, native, subtype="FLOAT")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -46,17 +46,13 @@ def classifier() -> AudioClassifier:
 
 
 @pytest.fixture(scope="session")
-def encoder_folder(encoder: AudioEncoder, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("ours") / "encoder"
-    encoder.save(place)
-    return place
+def encoder_folder(encoder: AudioEncoder, saved: Callable[..., Path]) -> Path:
+    return saved(encoder, "encoder")
 
 
 @pytest.fixture(scope="session")
-def classifier_folder(classifier: AudioClassifier, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("ours") / "classifier"
-    classifier.save(place)
-    return place
+def classifier_folder(classifier: AudioClassifier, saved: Callable[..., Path]) -> Path:
+    return saved(classifier, "classifier")
 
 
 @pytest.fixture(scope="session")

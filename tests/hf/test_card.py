@@ -13,7 +13,7 @@ import aasp.hf.card
 from aasp.errors import AaspError
 from aasp.evaluate.records import Record, write_records
 from aasp.hf import model_card, of
-from aasp.model.audio_classifier import AudioClassifier
+from aasp.model.audio_classifier import AudioClassifier, AudioClassifierConfig
 from aasp.model.audio_encoder import AudioEncoder
 
 
@@ -76,6 +76,17 @@ def test_the_card_of_a_classifier(classifier: AudioClassifier) -> None:
     assert values["pipeline_tag"] == "audio-classification" and "license" not in values
     assert "model-index" not in values and "its 3 classes: low, high, none" in text
     assert "AutoModelForAudioClassification" in text and "Not recorded." in text and "None recorded." in text
+
+
+def test_the_card_of_a_model_that_tells_numbers(encoder: AudioEncoder, tmp_path: Path) -> None:
+    numbers = AudioClassifier(AudioClassifierConfig(("tempo",), numbers=(120.0, 30.0), encoder=encoder.config))
+    told = record(benchmark="tempi.csv", split="test", metric="R2", value=0.91234, low=0.85, high=0.95)
+    write_records(tmp_path / "r.json", [told, record(benchmark="tempi.csv", split="test", metric="MAE", value=12.5)])
+    text = str(model_card(of(numbers), "you/tempi", results=[tmp_path / "r.json"]))
+    (result,) = head(text)["model-index"][0]["results"]
+    values = {one["type"]: one["value"] for one in result["metrics"]}
+    assert values == {"r2": 0.91234, "mae": 12.5} and "that tells a number, tempo." in text
+    assert "| R2 | 0.912 (0.85 to 0.95) |" in text and "| MAE | 12.5 |" in text
 
 
 def test_results_of_several_models_are_refused(encoder: AudioEncoder, tmp_path: Path) -> None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
-from transformers import AutoModel
+from transformers import AutoModel, AutoModelForAudioClassification, pipeline
 
 from aasp.errors import AaspError
 from aasp.hf import AaspConfig, AaspForAudioClassification, AaspModel, of
-from aasp.model.audio_classifier import AudioClassifier
+from aasp.model.audio_classifier import AudioClassifier, AudioClassifierConfig, load_classifier
 from aasp.model.audio_encoder import AudioEncoder
+from aasp.weights import model_hash
 
 
 @pytest.fixture
@@ -152,6 +154,78 @@ def test_losses_of_one_class_and_of_several(classifier: AudioClassifier, wave: T
     found = several(wave, labels=wanted)
     expected = torch.nn.functional.binary_cross_entropy_with_logits(found.logits, wanted)
     torch.testing.assert_close(found.loss, expected)
+
+
+def test_numbers_are_told_and_scored_in_their_own_unit(encoder: AudioEncoder, tmp_path: Path, wave: Tensor) -> None:
+    """Tempi of 120 ± 30: what transformers' users take for a regression."""
+    torch.manual_seed(3)
+    ours = AudioClassifier(AudioClassifierConfig(("tempo",), numbers=(120.0, 30.0), encoder=encoder.config)).eval()
+    torch.nn.init.normal_(ours.head.weight)
+    theirs, labels = of(ours), torch.tensor([100, 140])
+    assert theirs.config.problem_type == "regression" and theirs.config.num_labels == 1
+    with torch.no_grad():
+        told = ours.probabilities(ours(wave))
+        found = theirs(wave, labels=labels)
+        assert torch.equal(found.logits, told) and (told[:, 0] - 120).abs().max() > 1
+        torch.testing.assert_close(found.loss, ((told[:, 0] - labels) ** 2).mean())
+        torch.testing.assert_close(theirs(wave, labels=labels[:, None].float()).loss, found.loss)
+    theirs.save_pretrained(tmp_path / "theirs")
+    back = load_classifier(tmp_path / "theirs")
+    assert back.config == ours.config and model_hash(back) == model_hash(ours)
+    again = AutoModelForAudioClassification.from_pretrained(tmp_path / "theirs")
+    assert torch.equal(again(wave).logits, told)
+    (said,) = pipeline("audio-classification", model=str(tmp_path / "theirs"))(wave[0].numpy())
+    assert said["label"] == "tempo" and said["score"] == pytest.approx(float(told[0, 0]), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("count", "kind", "labels", "becomes"),
+    [
+        (1, None, torch.tensor([3.5, -2.0]), {"numbers": (0.0, 1.0), "multilabel": False}),
+        (1, "regression", torch.tensor([3.5, -2.0]), {"numbers": (0.0, 1.0), "multilabel": False}),
+        (3, None, torch.tensor([2, 0]), {"numbers": None, "multilabel": False}),
+        (3, None, torch.tensor([[1, 0, 1], [0, 0, 0]]), {"numbers": None, "multilabel": True}),
+        (3, "multi_label_classification", torch.ones(2, 3).long(), {"numbers": None, "multilabel": True}),
+    ],
+)
+def test_the_kind_of_labels_is_saved_with_ours(
+    count: int, kind: str | None, labels: Tensor, becomes: dict[str, Any], encoder_folder: Path, wave: Tensor,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    """Transformers tells it from the first labels; what we save must say the same, whoever saves it."""
+    model = AaspForAudioClassification.from_pretrained(encoder_folder, num_labels=count, problem_type=kind)
+    model(wave, labels=labels).loss.backward()
+    model.model.save(tmp_path / "ours")
+    model.save_pretrained(tmp_path / "theirs")
+    with torch.no_grad():
+        logits = model(wave).logits
+        for place in ("ours", "theirs"):
+            saved = load_classifier(tmp_path / place)
+            assert {name: getattr(saved.config, name) for name in becomes} == becomes
+            expected = logits if count == 1 else logits.sigmoid() if becomes["multilabel"] else logits.softmax(-1)
+            torch.testing.assert_close(saved.probabilities(saved(wave)), expected)
+
+
+@pytest.mark.parametrize(
+    ("count", "kind", "labels", "told"),
+    [
+        (1, "regression", torch.zeros(3), r"labels of shape \(3,\) for 2 clips of 1 labels; give \(2,\) or \(2, 1\)"),
+        (1, "regression", torch.zeros(2, 3), r"labels of shape \(2, 3\) for 2 clips of 1 labels"),
+        (3, "multi_label_classification", torch.zeros(2), r"labels of shape \(2,\) .* give \(2, 3\)"),
+        (3, "single_label_classification", torch.zeros(2, 3).long(), r"labels of shape \(2, 3\)"),
+        (3, "single_label_classification", torch.tensor([0, 3]), "label 3 of clip 1: there are 3 classes, 0 to 2"),
+        (3, "single_label_classification", torch.tensor([0.0, 1.0]), "labels of torch.float32 for classes"),
+        (3, None, torch.tensor([0.0, 1.0]), "labels of torch.float32 for classes"),
+        (3, "regression", torch.zeros(2), "problem_type regression with 3 labels, .*; give num_labels=1, or"),
+    ],
+)
+def test_labels_that_do_not_fit_are_refused(
+    count: int, kind: str | None, labels: Tensor, told: str, encoder_folder: Path, short: Tensor
+) -> None:
+    with pytest.raises(AaspError, match=told) as error:
+        model = AaspForAudioClassification.from_pretrained(encoder_folder, num_labels=count, problem_type=kind)
+        model(short, labels=labels)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("kind", ["encoder", "classifier"])

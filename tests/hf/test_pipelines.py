@@ -123,7 +123,8 @@ def test_models_of_others_are_served_as_before() -> None:
     ("given", "told"),
     [
         ("nowhere.wav", "nowhere.wav: "),
-        (b"no sound", "clip.wav: "),
+        (b"no sound", "^clip.wav: "),
+        (b"", "^clip.wav: empty file"),
         ({"array": np.zeros(100), "sampling_rate": 16_000}, r"6\.25 ms, under one analysis window"),
         ({"sampling_rate": 16_000}, "has neither array, bytes nor path"),
         (np.zeros((8_000, 2), np.float32), r"has shape \(8000, 2\)"),
@@ -134,6 +135,10 @@ def test_what_cannot_be_used_is_told(embed: Pipeline, given: Any, told: str) -> 
     with pytest.raises(AaspError, match=told) as error:
         embed(given)
     assert "\n" not in str(error.value)
+
+
+def test_no_clips_are_no_vectors(embed: Pipeline, classify: Pipeline) -> None:
+    assert embed([]) == [] and classify([]) == []
 
 
 def test_an_option_that_is_none(embed: Pipeline) -> None:

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -169,6 +170,42 @@ def test_what_is_wrong_with_a_folder_is_told(encoder_folder: Path, tmp_path: Pat
     (tmp_path / "theirs/model.safetensors").write_bytes(b"")
     with pytest.raises(AaspError, match="not readable as safetensors"):
         aasp.load(tmp_path / "theirs")
+
+
+def test_a_configuration_alone(
+    encoder: AudioEncoder, classifier: AudioClassifier, encoder_folder: Path, classifier_folder: Path, tmp_path: Path
+) -> None:
+    encoder.save(tmp_path / "run/model")
+    of(classifier).save_pretrained(tmp_path / "theirs")
+    for place in (encoder_folder, tmp_path / "run"):
+        assert AaspConfig.from_pretrained(place).audio_encoder == encoder.config
+    for place in (classifier_folder, tmp_path / "theirs"):
+        assert AaspConfig.from_pretrained(place).audio_classifier == classifier.config
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(AaspError, match=r"empty: holds no config\.json"):  # for transformers it has all defaults
+        AaspConfig.from_pretrained(tmp_path / "empty")
+
+
+def test_a_model_is_not_saved_into_a_file(encoder: AudioEncoder, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("kept")
+    for place, told in ((file, "file: a file; name a folder"), (file / "below", "lies below a file")):
+        with pytest.raises(AaspError, match=told):
+            of(encoder).save_pretrained(place)
+    assert file.read_text() == "kept" and list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"num_labels": 0}, "id2label numbers its labels not at all; number them from 0 on"),
+        ({"problem_type": "regresion"}, "problem_type is 'regresion'; give one of single_label_classification, multi"),
+        ({"id2label": {0: "a", 5: "b"}}, "id2label numbers its labels 0, 5; number them from 0 on"),
+    ],
+)
+def test_labels_that_are_none_are_refused(encoder_folder: Path, given: dict[str, Any], told: str) -> None:
+    with pytest.raises(AaspError, match=told):
+        AaspForAudioClassification.from_pretrained(encoder_folder, **given)
 
 
 def test_settings_of_ours_are_checked_in_a_configuration_of_theirs() -> None:

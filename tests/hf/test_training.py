@@ -21,6 +21,7 @@ from aasp.hf import (
     AaspForPreTraining,
     AaspModel,
 )
+from aasp.model.audio_classifier import load_classifier
 from aasp.model.audio_encoder import AudioEncoder
 from aasp.pretrain.methods.aasp import AaSPConfig
 from aasp.pretrain.methods.m2d import M2DConfig
@@ -81,6 +82,38 @@ def test_three_steps_of_a_classifier(
     again = AaspForAudioClassification.from_pretrained(tmp_path / "checkpoint-6")
     assert all(torch.equal(again.state_dict()[name], tensor) for name, tensor in model.state_dict().items())
     assert aasp.load(tmp_path / "checkpoint-6").config == encoder.config
+
+
+@pytest.mark.parametrize("kind", ["regression", "multi_label_classification"])
+def test_numbers_and_several_labels_are_trained_on(kind: Any, encoder_folder: Path, tmp_path: Path) -> None:
+    count, label = (1, lambda i: 0.5 - i % 2) if kind == "regression" else (2, lambda i: [i % 2, 1 - i % 2])
+    model = AaspForAudioClassification.from_pretrained(encoder_folder, num_labels=count, problem_type=kind)
+    data = [{**item, "labels": label(i)} for i, item in enumerate(clips(4))]
+    before = model.model.head.weight.detach().clone()
+    trainer = Trainer(model=model, args=arguments(tmp_path), train_dataset=data, data_collator=collate)
+    trainer.train()
+    assert len(losses(trainer)) == 3 and all(np.isfinite(losses(trainer)))
+    assert not torch.equal(model.model.head.weight, before)
+    saved = load_classifier(tmp_path / "checkpoint-3")
+    assert saved.config.numbers == ((0.0, 1.0) if count == 1 else None) and saved.config.multilabel is (count == 2)
+
+
+def test_accumulated_batches_are_one_batch(encoder_folder: Path, tmp_path: Path) -> None:
+    """Trainer divides a loss by the number of batches only for models that do not say that they do so themselves."""
+    found = []
+    for batch, accumulated in ((4, 1), (1, 4)):
+        torch.manual_seed(0)
+        model = AaspForAudioClassification.from_pretrained(encoder_folder, num_labels=2)
+        settings = arguments(
+            tmp_path, max_steps=1, per_device_train_batch_size=batch, gradient_accumulation_steps=accumulated,
+            optim="sgd", learning_rate=1.0, max_grad_norm=0.0, save_strategy="no",
+        )  # fmt: skip
+        trainer = Trainer(model=model, args=settings, train_dataset=clips(4), data_collator=collate)
+        trainer.train()
+        found.append((losses(trainer)[0], model.model.head.weight.detach()))
+    (loss, weight), (accumulated_loss, accumulated_weight) = found
+    assert accumulated_loss == pytest.approx(loss, rel=1e-3)
+    torch.testing.assert_close(accumulated_weight, weight, rtol=0, atol=1e-4)
 
 
 def recipe(encoder: AudioEncoder, **changes: Any) -> Recipe:

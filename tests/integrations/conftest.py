@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +21,8 @@ def encoder() -> AudioEncoder:
 
 
 @pytest.fixture(scope="session")
-def folder(encoder: AudioEncoder, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("models") / "small"
-    encoder.save(place)
-    return place
+def folder(encoder: AudioEncoder, saved: Callable[..., Path]) -> Path:
+    return saved(encoder, "small")
 
 
 @pytest.fixture(scope="session")

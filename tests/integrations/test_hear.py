@@ -100,6 +100,12 @@ def test_a_model_of_another_rate_hears_what_hear_has(rate: int, given: int) -> N
     torch.testing.assert_close(hear.get_scene_embeddings(wave, model), own, rtol=0, atol=0)
     _, timestamps = hear.get_timestamp_embeddings(wave, model)
     assert timestamps.max() <= 1000
+    if given > rate:
+        high = torch.cat([wave, 0.5 * torch.sin(torch.pi * 0.98 * torch.arange(given))[None]])  # a bat's
+        with pytest.raises(AaspError, match=rf"clip 1: its sound lies above {rate // 2:,} Hz"):
+            hear.get_scene_embeddings(high, model)
+        with pytest.raises(AaspError, match="holds no clip"):
+            hear.get_scene_embeddings(wave[:0], model)
 
 
 def test_a_rate_above_all_of_hears_is_refused() -> None:

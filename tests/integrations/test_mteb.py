@@ -116,6 +116,7 @@ def test_similarity_is_the_cosine(encoder: AudioEncoder) -> None:
         (clip(np.zeros((2, 2, RATE), np.float32)), r"clip 1 has shape \(2, 2, 16000\); give"),
         (clip(np.ones(RATE, np.int32)), "clip 1 is of int32, which has no scale"),
         (clip(tone(300, 1.0), 0), "clip 1 has a sampling_rate of 0; give"),
+        (clip(np.sin(2.6 * np.arange(48_000)), 48_000), "birds: clip 1: its sound lies above 8,000 Hz, of which"),
         ({"array": tone(300, 1.0)}, "clip 1 is dict, not a clip with an array and its sampling_rate"),
         (["a"], "clip 1 is list, not a clip"),
         ("nowhere.wav", "nowhere.wav: "),
@@ -137,6 +138,15 @@ def test_a_task_without_sound_is_refused(encoder: AudioEncoder) -> None:
         AaspEncoder(encoder).encode([{"text": ["a"]}], task_metadata=task)
     with pytest.raises(AaspError, match="STS12: gives no clip"):
         AaspEncoder(encoder).encode([], task_metadata=task)
+    with pytest.raises(AaspError, match="STS12: gives no clip"):
+        AaspEncoder(encoder).encode([{"audio": []}], task_metadata=task)
+    with pytest.raises(AaspError, match="STS12: a batch is str; give batches of clips"):
+        AaspEncoder(encoder).encode({"audio": []}, task_metadata=task)
+
+
+def test_an_empty_batch_among_others_gives_nothing(encoder: AudioEncoder) -> None:
+    one = {"audio": [clip(tone(300, 0.3))]}
+    assert AaspEncoder(encoder).encode([one, {"audio": []}, one]).shape == (2, 24)
 
 
 def test_a_model_by_its_folder(folder: Path, encoder: AudioEncoder) -> None:

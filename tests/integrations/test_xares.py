@@ -8,6 +8,7 @@ import json
 import sys
 import tarfile
 import types
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +65,8 @@ def test_bad_input_is_told_in_one_line(encoder: AudioEncoder, tmp_path: Path) ->
         AaspEncoder(tmp_path / "nowhere")
     with pytest.raises(AaspError, match="shorter than one analysis window"):
         AaspEncoder(encoder)(torch.zeros(2, 100))
+    with pytest.raises(AaspError, match="wave is a list of 800, not a tensor"):
+        AaspEncoder(encoder)([0.0] * 800)  # type: ignore[arg-type]
     with pytest.raises(AaspError, match="NaN or infinite"):
         AaspEncoder(encoder)(torch.full((1, RATE), torch.nan))
 
@@ -104,6 +107,7 @@ def test_its_own_task_runs(
         return wave
 
     torchaudio = types.ModuleType("torchaudio")
+    torchaudio.__spec__ = ModuleSpec("torchaudio", None)  # transformers asks for it
     torchaudio.load = load  # type: ignore[attr-defined]
     torchaudio.functional = types.SimpleNamespace(resample=resample)  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "torchaudio", torchaudio)

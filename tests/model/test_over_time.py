@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from aasp.errors import AaspError
+from aasp.features.contract import FrontEnd, FrontEndConfig
 from aasp.features.logmel import LogMelConfig
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
 from aasp.model.encoder import EncoderConfig
@@ -114,6 +115,41 @@ def test_a_stream_says_what_the_whole_sound_says(front: str, seconds: float) -> 
     assert vectors.shape == whole.timestamps.shape
     assert (vectors - whole.timestamps).abs().max() < 1e-5
     assert torch.allclose(when, whole.seconds)
+
+
+@dataclass(frozen=True)
+class LearnedConfig(FrontEndConfig):
+    """A filter bank that is learned; or normalised over each clip, so that a frame depends on all of it."""
+
+    rate: int = 16_000
+    clipwise: bool = False
+    bins, frame_rate, window = 32, 100.0, 400
+
+    def build(self) -> FrontEnd:
+        return Learned(self)
+
+    def frames(self, samples: int) -> int:
+        return 0 if samples < 400 else 1 + (samples - 400) // 160
+
+
+class Learned(FrontEnd):
+    def __init__(self, config: LearnedConfig) -> None:
+        super().__init__(config)
+        self.filters = torch.nn.Conv1d(1, 32, 400, 160)
+
+    def transform(self, wave_BS: torch.Tensor, frames: int) -> torch.Tensor:
+        found = self.filters(wave_BS[:, None].to(self.filters.weight.dtype)).mT.square().add(1e-4).log()
+        return found - found.mean(1, keepdim=True) if self.config.clipwise else found  # type: ignore[attr-defined]
+
+
+def test_so_it_is_with_a_front_end_that_is_learned() -> None:
+    encoder, wave = made(frontend=LearnedConfig()), sound(2.0, 2)
+    vectors, _ = run(encoder.stream(), wave, [0, *[1] * 5, 700, 0, 9_000])
+    with torch.inference_mode():
+        assert (vectors - encoder(wave).timestamps).abs().max() < 1e-5
+    clipwise = made(frontend=LearnedConfig(clipwise=True))
+    with pytest.raises(AaspError, match="front end Learned: its frames depend on more of the sound than their own"):
+        clipwise.stream()
 
 
 @pytest.mark.parametrize("stem", [AaPEConfig(), AaPEConfig(taps=48)])

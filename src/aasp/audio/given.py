@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soxr
 
-from aasp.audio.io import read
+from aasp.audio.io import read, resampled
 from aasp.errors import AaspError
 
 FULL_SCALE = 32768.0
@@ -29,17 +28,17 @@ def given_wave(item: Any, rate: int, what: str) -> np.ndarray:
         what: the clip is called in messages.
 
     Raises:
-        AaspError: it is something else, or can't be decoded.
+        AaspError: it is something else, can't be decoded, or lies wholly above half the rate.
     """
     if isinstance(item, (str, os.PathLike)):
-        return read(item, rate=rate)
+        return read(item, rate=rate, to_be_heard=True)
     if isinstance(item, (bytes, bytearray)):
         return _decoded(bytes(item), "clip.wav", rate)
     if isinstance(item, Mapping) and not {"array", "raw"} & item.keys():
         if item.get("bytes") is not None:
             return _decoded(item["bytes"], item.get("path") or "clip.wav", rate)
         if item.get("path"):
-            return read(item["path"], rate=rate)
+            return read(item["path"], rate=rate, to_be_heard=True)
         raise AaspError(f"{what} has neither array, bytes nor path; give one of them")
     try:
         raw = item["raw"] if isinstance(item, Mapping) and "raw" in item else item["array"]
@@ -49,7 +48,7 @@ def given_wave(item: Any, rate: int, what: str) -> np.ndarray:
         raise AaspError(f"{told}; give {{'array': samples, 'sampling_rate': hertz}}") from None
     if not own > 0:
         raise AaspError(f"{what} has a sampling_rate of {own:g}; give samples per second")
-    return resampled(mono(raw, what), own, rate)
+    return resampled(mono(raw, what), own, rate, what)
 
 
 def mono(samples: Any, what: str) -> np.ndarray:
@@ -62,20 +61,31 @@ def mono(samples: Any, what: str) -> np.ndarray:
     Raises:
         AaspError: they have another shape or no scale of their own.
     """
-    wave = np.asarray(samples)
+    wave = floats(samples, what)
+    if wave.ndim not in (1, 2) or (wave.ndim == 2 and wave.shape[0] > wave.shape[1]):
+        raise AaspError(f"{what} has shape {wave.shape}; give (samples,) or (channels, samples)")
+    return wave.mean(0) if wave.ndim == 2 else wave
+
+
+def floats(samples: Any, what: str) -> np.ndarray:
+    """Samples of any shape as float32, int16 scaled.
+
+    Args:
+        samples: floats in -1..1 or int16.
+        what: they are called in messages.
+
+    Raises:
+        AaspError: they have no scale of their own, or are no samples.
+    """
+    try:
+        wave = np.asarray(samples)
+    except ValueError:  # lists of several lengths
+        raise AaspError(f"{what} is no array; give (samples,) or (channels, samples)") from None
     if wave.dtype == np.int16:
         wave = wave / np.float32(FULL_SCALE)
     if wave.dtype.kind != "f":
         raise AaspError(f"{what} is of {wave.dtype}, which has no scale of its own; give floats in -1 to 1")
-    if wave.ndim not in (1, 2) or (wave.ndim == 2 and wave.shape[0] > wave.shape[1]):
-        raise AaspError(f"{what} has shape {wave.shape}; give (samples,) or (channels, samples)")
-    wave = wave.astype(np.float32)
-    return wave.mean(0) if wave.ndim == 2 else wave
-
-
-def resampled(wave: np.ndarray, rate: float, wanted: int) -> np.ndarray:
-    """Samples (S,) or (B, S) at the wanted rate, as `aasp.audio.io.read` resamples."""
-    return wave if rate == wanted else np.ascontiguousarray(soxr.resample(wave.T, rate, wanted).T)
+    return wave.astype(np.float32)
 
 
 def _decoded(content: bytes, name: str, rate: int) -> np.ndarray:
@@ -83,4 +93,7 @@ def _decoded(content: bytes, name: str, rate: int) -> np.ndarray:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / Path(name).name
         file.write_bytes(content)
-        return read(file, rate=rate)
+        try:
+            return read(file, rate=rate, to_be_heard=True)
+        except AaspError as error:  # nobody knows our folder
+            raise AaspError(str(error).replace(f"{file.parent}/", "")) from None

@@ -114,12 +114,25 @@ def read(
         return np.ascontiguousarray(wave[..., offset : offset + last - first])
 
 
-def resampled(wave: np.ndarray, native: int, rate: int) -> np.ndarray:
-    """A whole waveform (samples,) at another rate, as `read` resamples that of a whole file."""
+def resampled(wave: np.ndarray, native: float, rate: int, name: str) -> np.ndarray:
+    """A whole waveform (samples,) at another rate, as `read` resamples that of a whole file.
+
+    Args:
+        wave: the samples.
+        native: their rate, in Hz.
+        rate: that of the result.
+        name: the waveform is called in messages.
+
+    Raises:
+        AudioError: nothing of it lies below half the wanted rate.
+    """
     if native == rate:
         return wave
-    length = (2 * len(wave) * rate + native) // (2 * native)
-    return np.ascontiguousarray(soxr.resample(wave, native, rate)[:length])
+    length = int((2 * len(wave) * rate + native) // (2 * native))
+    found = np.ascontiguousarray(soxr.resample(wave, native, rate)[:length])
+    if native > rate and len(found):
+        _check_heard(name, wave, found, rate)
+    return found
 
 
 def _decode(path: str, track: Track, begin: int, end: int, channels: Channels) -> np.ndarray:

@@ -140,7 +140,7 @@ def read_sound(sound: Sound, *, rate: int = 16_000, start: float = 0.0, seconds:
         window = dict(start=begin / rate, seconds=(last - first) / rate, channels=sound.channels)
         return read(sound.path, rate=rate, to_be_heard=True, **window)  # type: ignore[arg-type]
     if isinstance(sound, Samples):
-        wave = resampled(sound.wave, sound.rate, rate)
+        wave = resampled(sound.wave, sound.rate, rate, describe(sound))
         first, last = _window(sound, len(wave), rate, start, seconds)
         return wave[first:last]
     waves = [_rolled(ingredient, rate) for ingredient in sound.ingredients]

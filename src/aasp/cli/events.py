@@ -34,7 +34,7 @@ def detection(arguments: Predict) -> Detection | None:
         raise AaspError(f"{given[0]} without --frames: events are told from frames; add --frames")
     if arguments.hop is not None and not arguments.frames:
         raise AaspError(f"--hop {arguments.hop:g} without --frames; add --frames")
-    if not given:
+    if not given and not arguments.overwrite:
         return None
     if arguments.out is None and (arguments.format is not None or arguments.overwrite):
         name = "--format" if arguments.format is not None else "--overwrite"
@@ -44,18 +44,19 @@ def detection(arguments: Predict) -> Detection | None:
 
     from aasp.evaluate.events.detect import THRESHOLD, Detection
 
-    whole, single = THRESHOLD, dict[str, float]()
+    found: dict[str, float] = {}
     for word in arguments.threshold:
         name, equals, value = word.rpartition("=")
         try:
             number = float(value)
         except ValueError:
             raise AaspError(f"--threshold {word}: not a number; write 0.5, or CLASS=0.3 for one class") from None
-        if equals:
-            single[name] = number
-        else:
-            whole = number
-    return Detection(whole, single, arguments.smooth or 0.0, arguments.min_length or 0.0)
+        if name in found:
+            told = f"the threshold of {name}" if equals else "the threshold of all classes"
+            raise AaspError(f"--threshold {word}: {told} is given twice; leave one out")
+        found[name] = number
+    whole = found.pop("", THRESHOLD)
+    return Detection(whole, found, arguments.smooth or 0.0, arguments.min_length or 0.0)
 
 
 def output(arguments: Predict) -> tuple[Path, Format] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -11,8 +12,11 @@ from aasp.aliasing.subjects import Subject, open_subject
 from aasp.aliasing.subjects.embedded import clip_vectors
 from aasp.audio.sounds import Sound
 from aasp.datasets.index import Skipped
+from aasp.errors import AaspError
+from aasp.model.folder import packaged
 from aasp.training.precision import Precision
 
+AST = "MIT/ast-finetuned-audioset-10-10-0.4593"
 OWN = ("own", "own")
 """Layer and pooling of a vector that is made as its encoder has it."""
 
@@ -31,6 +35,9 @@ class Other:
         Raises:
             AaspError: there is none, or it can't be loaded.
         """
+        if not (Path(name).exists() or name in ("birdnet", *packaged()) or {"/", ":", "="} & set(name)):
+            told = f"the folder of a model, or its name on the hub as in {AST}, or a function as file.py:name"
+            raise AaspError(f"--encoder {name}: no such encoder; give birdnet, {told}")
         return cls(name, open_subject(name, device, precision))
 
     def features(

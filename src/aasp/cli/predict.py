@@ -94,8 +94,11 @@ def run(argv: list[str]) -> int:
     folds = load_classifiers(model, arguments.place())
     models = list(folds.values())
     config = models[0].config
-    if how is not None:
-        how.of(config.classes)  # before the long part
+    if how is not None:  # before the long part
+        if config.numbers is not None:
+            number = f"{model} tells a number, {config.classes[0]}, and no classes that could begin and end"
+            raise AaspError(f"{number}; leave out --threshold, --smooth, --min-length, --out and --format")
+        how.of(config.classes)
     window = _window(arguments, config) if arguments.frames and not config.over_time else None
     if len(folds) > 1:
         print(f"{model}: the mean of {len(folds)} folds' probabilities: {', '.join(folds)}", file=sys.stderr)
@@ -135,7 +138,7 @@ def _predicted(
     show: Progress,
 ) -> Iterator[Prediction]:
     """What the models say of files, over time by what they are for."""
-    from aasp.evaluate.finetune.over_time import predictions_over_time
+    from aasp.evaluate.finetune.over_time import predictions_over_time, step_probabilities
     from aasp.evaluate.finetune.predict import predictions
 
     if not arguments.frames or not models[0].config.over_time:
@@ -147,7 +150,8 @@ def _predicted(
     if arguments.window is not None:
         told = f"{arguments.words[0]} was fine-tuned on events, and is asked step by step"
         raise AaspError(f"--window {arguments.window:g}: {told}; give --hop, or leave it out")
-    yield from predictions_over_time(models, sounds, hop=arguments.hop, running=running, skipped=skipped, progress=show)
+    said = lambda some: step_probabilities(models, some, hop=arguments.hop, running=running, skipped=skipped)
+    yield from predictions_over_time(sounds, said, show)
 
 
 def _window(arguments: Predict, config: AudioClassifierConfig) -> float:
@@ -174,7 +178,7 @@ def _tell(one: Prediction, config: AudioClassifierConfig, top: int) -> None:
     """A file's likeliest classes, then those of its windows: indented in a terminal, a line each in a pipe."""
     parts = [("", one.probabilities), *_windows(one)]
     for span, probabilities in parts:
-        unit = (lambda value: f"{value:.4g}") if config.numbers else (lambda value: f"{100 * value:.1f} %")
+        unit = (lambda value: f"{value:.6g}") if config.numbers else (lambda value: f"{100 * value:.1f} %")
         likely = {name: unit(value) for name, value in _likeliest(probabilities, config, top).items()}
         place = f"{one.path} {span}".rstrip()
         if sys.stdout.isatty():

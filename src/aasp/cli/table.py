@@ -17,7 +17,8 @@ from aasp.files import atomic_write, check_output
 class Table:
     """Print results as tables: a row for each system, a column for each benchmark, a table for each protocol.
 
-    Scores are means over folds and seeds, in per cent, with the deviation over seeds, or of one seed over its folds.
+    Scores are means over folds and seeds, in per cent (R2 and MAE as they are), with the deviation over seeds, or of
+    one seed over its folds.
     Published numbers of peers stand in rows of their own, marked with where they come from.
     """
 

@@ -14,6 +14,9 @@ from aasp.datasets.index import Skipped
 from aasp.datasets.repeats import Repeat, repeats
 from aasp.errors import AaspError
 
+LARGEST = 1e100
+"""Labels that are numbers are smaller: their squares are summed."""
+
 
 @dataclass(frozen=True)
 class LabelledSet:
@@ -114,6 +117,8 @@ class LabelledSet:
                 raise AaspError(f"{told}; correct it, or leave out --task regression") from None
             if not math.isfinite(value):
                 raise AaspError(f"{told} that is finite; correct it, or take the clip out")
+            if abs(value) > LARGEST:
+                raise AaspError(f"{told} under {LARGEST:g}, whose square can be counted with; give another unit")
             values.append(value)
         if len(set(values)) < 2:
             raise AaspError(f"{self.source}: all {len(values):,} clips have the number {values[0]:g}; nothing to tell")

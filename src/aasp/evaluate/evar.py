@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from aasp.evaluate.head import LinearHead
-from aasp.evaluate.probe import Chosen, ProbeResult, Progress, choose_each, rank
+from aasp.evaluate.probe import Chosen, ProbeResult, Progress, choose_each, each_candidate, rank
 from aasp.evaluate.task import Round, Task
 
 
@@ -90,10 +90,7 @@ def evar_probe(
     """
 
     def choose(features: Mapping[Any, np.ndarray], r: Round, tell: Callable[[], None]) -> Chosen:
-        found = {}
-        for key, X in features.items():
-            found[key] = _train(X, task, r, settings or Evar(), seed)
-            tell()
+        found = each_candidate(features, lambda X: _train(X, task, r, settings or Evar(), seed), tell)
         key = max(found, key=lambda one: found[one][0])
         valid = {one: value for one, ((value, _), _, _) in found.items()}
         return Chosen(key, found[key][1], found[key][2], valid)

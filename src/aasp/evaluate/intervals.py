@@ -32,6 +32,7 @@ from numpy.typing import ArrayLike
 
 from aasp.errors import AaspError
 from aasp.evaluate.exact import LEAST, one_share, paired_shares
+from aasp.evaluate.metrics import plain
 
 Statistic = Callable[[np.ndarray], float]
 """A score of one seed, given how often each clip counts, (n,) ≥ 0."""
@@ -85,7 +86,7 @@ class Interval:
 
     def plain(self, sign: str = "") -> str:
         """The interval as `0.825 [0.781, 0.864]`, of what is no share; with a sign for differences."""
-        tell = lambda value: f"{value:{sign}.3g}"
+        tell = lambda value: plain(value, sign)
         return f"{tell(self.estimate)} [{span(self.low, self.high, tell)}]"
 
     def about(self) -> str:

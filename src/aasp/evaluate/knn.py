@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from sklearn.preprocessing import StandardScaler
 
-from aasp.evaluate.probe import Chosen, ProbeResult, Progress, choose_each, rank
+from aasp.evaluate.probe import Chosen, ProbeResult, Progress, choose_each, each_candidate, rank
 from aasp.evaluate.task import Round, Task
 
 NEIGHBOURS = (1, 5, 10, 20, 50)
@@ -77,13 +77,14 @@ def knn_probe(
 
     def choose(features: Mapping[Any, np.ndarray], r: Round, tell: Callable[[], None]) -> Chosen:
         ks = sorted({min(k, len(r.train)) for k in neighbours})
-        found = {}
-        for key, X in features.items():
+
+        def best(X: np.ndarray) -> tuple[float, ...]:
             votes = _voters(X, task, r.train, ks[0]).votes(X[r.valid], ks)
-            found[key] = max((*rank(task.y[r.valid], p), k) for p, k in zip(votes, ks, strict=True))
-            tell()
+            return max((*rank(task.y[r.valid], p), k) for p, k in zip(votes, ks, strict=True))
+
+        found = each_candidate(features, best, tell)
         key = max(found, key=found.__getitem__)
-        k = found[key][-1]
+        k = int(found[key][-1])
         head = _voters(features[key], task, r.refit, k)
         return Chosen(key, {"k": k}, head, {one: value[0] for one, value in found.items()})
 

@@ -28,6 +28,15 @@ def macro_f1(truth: np.ndarray, predicted: np.ndarray, weights: np.ndarray | Non
     return float(f1[true > 0].mean())
 
 
+PLAIN = ("R2", "MAE")
+"""Scores of numbers: no shares of clips, so that they are told as they are and not in per cent."""
+
+
+def plain(value: float, sign: str = "") -> str:
+    """Such a score for a person, in three digits, below ten millions without an exponent; differences with a sign."""
+    return f"{value:{sign},.0f}" if 1000 <= abs(value) < 1e7 else f"{value:{sign}.3g}"
+
+
 def r_squared(truth: np.ndarray, told: np.ndarray, weights: np.ndarray | None = None) -> float:
     """Share of the numbers' variance (n,) that was told: 1 for all, 0 for their mean, less for worse.
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from sklearn.preprocessing import StandardScaler
 
-from aasp.evaluate.probe import Chosen, ProbeResult, Progress, choose_each, rank
+from aasp.evaluate.probe import Chosen, ProbeResult, Progress, choose_each, each_candidate, rank
 from aasp.evaluate.ridge import RIDGES
 from aasp.evaluate.task import Round, Task
 
@@ -60,11 +60,11 @@ def numbers_probe(features: Mapping[Any, np.ndarray], task: Task, *, progress: P
     """
 
     def choose(features: Mapping[Any, np.ndarray], r: Round, tell: Callable[[], None]) -> Chosen:
-        found = {}
-        for key, X in features.items():
+        def best(X: np.ndarray) -> tuple[float, ...]:
             fitted = zip(RIDGES, ridge_heads(X[r.train], task.y[r.train]), strict=True)
-            found[key] = max((*rank(task.y[r.valid], head.probabilities(X[r.valid])), ratio) for ratio, head in fitted)
-            tell()
+            return max((*rank(task.y[r.valid], head.probabilities(X[r.valid])), ratio) for ratio, head in fitted)
+
+        found = each_candidate(features, best, tell)
         key = max(found, key=found.__getitem__)
         ratio = found[key][-1]
         (head,) = ridge_heads(features[key][r.refit], task.y[r.refit], (ratio,))

@@ -11,7 +11,7 @@ import numpy as np
 
 from aasp.audio.sounds import describe
 from aasp.datasets.labelled import LabelledSet
-from aasp.evaluate.probe import ProbeResult
+from aasp.evaluate.probe import ProbeResult, scores
 from aasp.evaluate.records import Record
 from aasp.evaluate.task import Task
 
@@ -28,7 +28,7 @@ def score_records(
     results: Sequence[ProbeResult],
     details: Sequence[Sequence[Mapping[str, Any]]] | None = None,
 ) -> list[Record]:
-    """A record for each seed and round; with an interval where one round is all there is.
+    """A record for each seed and round; with an interval where one round is all there is. Of numbers one more: MAE.
 
     Args:
         like: what they have in common; split, seed, metric, value and clips are filled in, seeds counted from its own.
@@ -38,21 +38,29 @@ def score_records(
     """
     records = []
     for number, result in enumerate(results):
-        alone = result.alone if len(task.rounds) == 1 else None
+        alone = {result.metric: result.alone} if len(task.rounds) == 1 else {}
+        if alone and task.regression:
+            alone = scores([result])
         for part, (r, value) in enumerate(zip(task.rounds, result.round_scores(), strict=True)):
-            records.append(
-                replace(
-                    like,
-                    split=r.name,
-                    seed=like.seed + number,
-                    metric=result.metric,
-                    value=value,
-                    clips=len(result.round_rows[part]),
-                    low=alone.low if alone else None,
-                    high=alone.high if alone else None,
-                    details={**like.details, **(details[number][part] if details else {})},
+            rows = result.round_rows[part]
+            values = {result.metric: value}
+            if task.regression:
+                values["MAE"] = float(result.errors[rows].mean())
+            for metric, one in values.items():
+                within = alone.get(metric)
+                records.append(
+                    replace(
+                        like,
+                        split=r.name,
+                        seed=like.seed + number,
+                        metric=metric,
+                        value=one,
+                        clips=len(rows),
+                        low=within.low if within else None,
+                        high=within.high if within else None,
+                        details={**like.details, **(details[number][part] if details else {})},
+                    )
                 )
-            )
     return records
 
 

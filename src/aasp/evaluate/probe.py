@@ -40,6 +40,17 @@ class Chosen:
     valid_scores: Mapping[Any, float] = field(default_factory=dict)
 
 
+def each_candidate(
+    features: Mapping[Any, np.ndarray], read: Callable[[np.ndarray], Any], tell: Callable[[], None]
+) -> dict[Any, Any]:
+    """What is read of each candidate's embeddings, a step of the progress each."""
+    found = {}
+    for key, X in features.items():
+        found[key] = read(X)
+        tell()
+    return found
+
+
 @dataclass(frozen=True)
 class ProbeResult:
     """Predictions of the scored clips, in the order of the set, by heads of one seed.
@@ -160,9 +171,8 @@ def scores(results: Sequence[ProbeResult], minus: Sequence[ProbeResult] | None =
     """
     first = results[0]
     if minus is not None and not np.array_equal(first.test, minus[0].test):
-        raise AaspError(
-            f"paired scores: {len(first.test)} against {len(minus[0].test)} clips; score both systems on the same clips"
-        )
+        told = f"paired scores: {len(first.test)} against {len(minus[0].test)} clips"
+        raise AaspError(f"{told}; score both systems on the same clips")
     main = first.alone if minus is None and len(results) == 1 else main_score(results, minus)
     if first.multilabel:
         return {first.metric: main}

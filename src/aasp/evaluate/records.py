@@ -33,8 +33,8 @@ class Record:
         protocol: "linear", "knn", "finetune", "from scratch", …
         split: part or fold that was scored.
         seed: of the training.
-        metric: accuracy or mAP.
-        value: of 1.
+        metric: accuracy, mAP, …; of numbers R2 and MAE.
+        value: of 1; of MAE in the unit of the labels.
         clips: how many were scored.
         missing: clips of the published set, of all its parts together, that were not there.
         version: of aasp: `code_version()`.

@@ -15,12 +15,13 @@ from typing import Literal
 import numpy as np
 
 from aasp.datasets.parts import PARTS
+from aasp.evaluate.metrics import PLAIN, plain
 from aasp.evaluate.records import Record
 
 
 @dataclass(frozen=True)
 class Summary:
-    """The mean of some records with its deviation; scores of 1.
+    """The mean of some records with its deviation; scores of 1, or MAE in the unit of the labels.
 
     Attributes:
         mean: over seeds, each the mean over its folds.
@@ -31,6 +32,7 @@ class Summary:
         clips: scored by each seed.
         missing: clips of the published set that were not there.
         interval: low and high end at 95 % of a single score, where the record has them.
+        share: whether the score is told in per cent.
     """
 
     mean: float
@@ -42,6 +44,15 @@ class Summary:
     clips: int
     missing: int
     interval: tuple[float, float] | None
+    share: bool
+
+    def tell(self, value: float) -> str:
+        """A score, an end of its interval or its deviation, for a person."""
+        return f"{100 * value:.1f}" if self.share else plain(value)
+
+    def exactly(self, value: float) -> str:
+        """The same, for a program."""
+        return f"{100 * value:.4f}" if self.share else f"{value:.6g}"
 
 
 def summarise(records: Sequence[Record]) -> Summary:
@@ -64,6 +75,7 @@ def summarise(records: Sequence[Record]) -> Summary:
         clips=sum(record.clips for record in records if record.seed == seeds[0]),
         missing=max(record.missing for record in records),
         interval=ends if len(records) == 1 else None,
+        share=first.metric not in PLAIN,
     )
 
 

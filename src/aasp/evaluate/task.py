@@ -196,9 +196,13 @@ def _remarks(task: Task, *, refitted: bool) -> list[str]:
     remarks = []
     for r in task.rounds:
         if task.regression:
-            if np.ptp(task.y[r.train]) == 0 or np.ptp(task.y[r.test]) == 0:
-                told = f"all clips that part {r.name!r} is trained on, or all that it tests, have the same"
-                raise AaspError(f"labels: {told} number; nothing can be told of it")
+            for rows, what in ((r.train, "is trained on"), (r.test, "tests")):
+                if np.ptp(task.y[rows]) == 0:
+                    told = f"labels: all {len(rows):,} clips that part {r.name!r} {what} have the number"
+                    raise AaspError(f"{told} {task.y[rows[0]]:g}; correct the split or the labels")
+            if np.ptp(task.y[r.valid]) == 0:
+                told = f"all {len(r.valid):,} clips that it chooses by have the number {task.y[r.valid[0]]:g}"
+                remarks.append(f"{r.name}: {told}: chosen by the squared error, and that, negative, is its valid score")
             remarks += _torn(task, r)
             continue
         fitted = r.refit if refitted else r.train

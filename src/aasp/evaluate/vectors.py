@@ -28,6 +28,7 @@ from aasp.model.embeddings import Embedder, Embeddings
 from aasp.model.pooling import over_frequency
 from aasp.model.readout import Key
 from aasp.model.timestamps import interleaved, shifts
+from aasp.model.windows import window_starts
 from aasp.training.precision import autocast
 
 LONG_SECONDS = 600.0
@@ -190,8 +191,9 @@ def _sections(encoder: Embedder, sound: Sound, by: Sequence[int]) -> Iterator[_S
 def _add_class_token(moment: Moments, encoder: Embedder, one: _Section, found: Embeddings, stage: int) -> None:
     """Take in a section's class token, the mean of its windows' by duration, but for the window of the one before."""
     columns, window = found.timestamps.shape[1], encoder.config.window_patches
-    starts = range(0, max(1, columns - window // 2), window // 2)
-    moment.weigh(found.stages[stage][1][0], sum(min(window, columns - start) for start in starts))
+    moment.weigh(
+        found.stages[stage][1][0], sum(min(window, columns - start) for start in window_starts(columns, window))
+    )
     if one.own.start:
         heard_before = encoder.config.frontend.samples(window * encoder.config.stem.patch[0])
         known = encoder(one.begun[0][:, :heard_before], layers=True).stages[stage][1][0]

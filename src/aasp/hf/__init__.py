@@ -23,10 +23,11 @@ from transformers import (
     AutoModelForPreTraining,
 )
 
+from aasp.hf.base import AaspPreTrainedModel
 from aasp.hf.card import model_card, push_to_hub
 from aasp.hf.config import AaspConfig
 from aasp.hf.features import AaspFeatureExtractor
-from aasp.hf.models import AaspForAudioClassification, AaspModel, AaspPreTrainedModel, of
+from aasp.hf.models import AaspForAudioClassification, AaspModel, of
 from aasp.hf.pipelines import AudioEmbeddingPipeline, register
 from aasp.hf.pretraining import AaspForPreTraining
 

@@ -16,7 +16,8 @@ from huggingface_hub import EvalResult, HfApi, ModelCard, ModelCardData
 from aasp.errors import AaspError
 from aasp.evaluate.records import Record, find_records
 from aasp.evaluate.summary import Summary, summarise, versions
-from aasp.hf.models import AaspForAudioClassification, AaspPreTrainedModel
+from aasp.hf.base import AaspPreTrainedModel
+from aasp.hf.models import AaspForAudioClassification
 from aasp.training.run import Run
 
 Scored = tuple[Record, Summary]
@@ -125,7 +126,7 @@ def _eval_result(record: Record, found: Summary) -> EvalResult:
         dataset_split=found.split or None,
         metric_type=record.metric.lower(),
         metric_name=f"{record.metric}, {record.protocol}",
-        metric_value=round(100 * found.mean, 2),
+        metric_value=round(float(found.exactly(found.mean)), 2 if found.share else 6),
     )
 
 
@@ -134,6 +135,8 @@ def _what(config: Any, classifies: bool) -> str:
     takes = f"It takes waveforms of any length at {front.rate:,} Hz"
     if classifies:
         labels = list((config.id2label or {}).values())
+        if config.problem_type == "regression":
+            return f"An audio spectrogram transformer that tells a number, {labels[0]}. {takes}."
         shown = ", ".join(str(name) for name in labels[:10]) + (", …" if len(labels) > 10 else "")
         return f"An audio spectrogram transformer that names classes. {takes}; its {len(labels)} classes: {shown}."
     return f"An audio spectrogram transformer. {takes} and gives a vector a clip, and one for each time patch."
@@ -175,13 +178,13 @@ def _results(scored: Sequence[Scored]) -> str:
     for record, found in scored:
         spread = ""
         if found.interval is not None:
-            spread = f" ({100 * found.interval[0]:.1f} to {100 * found.interval[1]:.1f})"
+            spread = f" ({' to '.join(map(found.tell, found.interval))})"
         elif found.deviation is not None:
-            spread = f" ± {100 * found.deviation:.1f} over {found.over}"
+            spread = f" ± {found.tell(found.deviation)} over {found.over}"
         missing = f", {found.missing:,} of the set missing" if found.missing else ""
-        value = f"{100 * found.mean:.1f}{spread}"
+        value = f"{found.tell(found.mean)}{spread}"
         rows.append((record.benchmark, record.protocol, record.metric, value, f"{found.clips:,}{missing}"))
-    return _table(("benchmark", "protocol", "metric", "per cent", "clips"), rows)
+    return _table(("benchmark", "protocol", "metric", "per cent; R2 and MAE as they are", "clips"), rows)
 
 
 def _table(head: Sequence[str], rows: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ from aasp.config import from_dict, to_dict
 from aasp.errors import AaspError
 from aasp.model.audio_classifier import AudioClassifierConfig
 from aasp.model.audio_encoder import AudioEncoderConfig
+from aasp.model.folder import classifier_values, find, on_hub
 from aasp.pretrain.recipe import Recipe
 
 WHERE = "AaspConfig"
@@ -21,6 +23,8 @@ OWN_NAMES = {
     "sampling_rate": "frontend.rate",
 }
 """What transformers calls some settings, and where they are in `encoder`."""
+CLASSIFIER_NAMES = ("encoder", "classifier", "id2label", "problem_type")
+"""Settings that make up a classifier."""
 
 
 class AaspConfig(PreTrainedConfig):
@@ -29,7 +33,8 @@ class AaspConfig(PreTrainedConfig):
     Attributes:
         encoder: an `AudioEncoderConfig` as JSON values.
         classifier: of an `AudioClassifierConfig`, as JSON values, what transformers has no names for; the classes are
-            `id2label`, and `problem_type` says whether a clip may have several.
+            `id2label`, and `problem_type` says whether a clip may have several, or is told a number. `numbers` in it is
+            the mean and deviation of such numbers: (0, 1) where it is left out.
         pretraining: a `Recipe` as JSON values, without its model.
         exported: begins the names, in a pre-training's method, of the encoder that is saved in the end.
 
@@ -71,14 +76,42 @@ class AaspConfig(PreTrainedConfig):
             return cls(encoder=values["model"], pretraining=_without(values, "model"), **more)
         classes = dict(enumerate(config.classes))
         kind: Any = "multi_label_classification" if config.multilabel else "single_label_classification"
+        if config.numbers is not None:
+            kind = "regression"
+        elif len(classes) == 1 and not config.multilabel:
+            kind = None  # transformers knows no single class
         return cls(
             encoder=values["encoder"],
             classifier=_without(values, "classes", "multilabel", "encoder"),
             id2label=classes,
             label2id={name: number for number, name in classes.items()},
-            problem_type=None if kind == "single_label_classification" and len(classes) == 1 else kind,
+            problem_type=kind,
             **more,
         )
+
+    @classmethod
+    def get_config_dict(
+        cls, pretrained_model_name_or_path: str | os.PathLike[str], **options: Any
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What `from_pretrained` makes a configuration of: transformers' own file, or ours as one of theirs.
+
+        Args:
+            pretrained_model_name_or_path: a folder of ours or of transformers', a run, or a name on the hub.
+            options: as transformers takes them.
+
+        Raises:
+            AaspError: there is no such folder, or a configuration of ours is damaged.
+            OSError: there is none of that name on the hub, as transformers tells it.
+        """
+        place = os.fspath(pretrained_model_name_or_path)
+        if os.path.exists(place) or not on_hub(place):
+            place = str(find(place))
+        values, rest = super().get_config_dict(place, **options)
+        if "model_type" in values:
+            return values, rest
+        kind: type[Any] = AudioClassifierConfig if "classes" in values else AudioEncoderConfig
+        given = {name: value for name, value in values.items() if name != "_commit_hash"}
+        return cls.of(from_dict(kind, given, os.path.join(place, "config.json"))).to_dict(), rest
 
     @property
     def audio_encoder(self) -> AudioEncoderConfig:
@@ -87,14 +120,12 @@ class AaspConfig(PreTrainedConfig):
 
     @property
     def audio_classifier(self) -> AudioClassifierConfig:
-        """The classifier as ours; with our defaults where there was none before."""
-        labels: dict[Any, str] = dict(self.id2label or {})
-        values = {
-            **(self.classifier or {}),
-            "classes": [str(labels[number]) for number in sorted(labels)],
-            "multilabel": self.problem_type == "multi_label_classification",
-            "encoder": self.encoder,
-        }
+        """The classifier as ours; with our defaults where there was none before.
+
+        Raises:
+            AaspError: as `classifier_values` does.
+        """
+        values = classifier_values({name: getattr(self, name) for name in CLASSIFIER_NAMES})
         return from_dict(AudioClassifierConfig, values, f"{WHERE}: classifier")
 
     @property

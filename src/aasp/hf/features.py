@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from transformers import BatchFeature, SequenceFeatureExtractor
 
+from aasp.audio.given import floats
 from aasp.config import from_dict
 from aasp.errors import AaspError
-from aasp.features.waves import PCM
 from aasp.model.audio_encoder import AudioEncoderConfig
 from aasp.model.folder import find, on_hub, read_config
 
@@ -78,7 +78,7 @@ class AaspFeatureExtractor(SequenceFeatureExtractor):
             padding, return_tensors, options: as transformers' feature extractors take them; "pt", "np" or lists.
 
         Raises:
-            AaspError: a waveform is of another rate, of several channels, or shorter than the model can use.
+            AaspError: a waveform is of another rate or type, of several channels, or shorter than the model can use.
         """
         if sampling_rate is not None and sampling_rate != self.sampling_rate:
             told = f"waveforms of {sampling_rate} Hz, and the model takes {self.sampling_rate} Hz"
@@ -92,10 +92,7 @@ class AaspFeatureExtractor(SequenceFeatureExtractor):
 
     def _checked(self, number: int, wave: Any) -> np.ndarray:
         """A waveform as float32 (S,)."""
-        samples = np.asarray(wave)
-        if samples.dtype == np.int16:
-            samples = samples / np.float32(PCM)
-        samples = samples.astype(np.float32)
+        samples = floats(wave, f"AaspFeatureExtractor: waveform {number}")
         if samples.ndim != 1:
             told = f"waveform {number} has shape {samples.shape}"
             raise AaspError(f"AaspFeatureExtractor: {told}; give mono ones, (samples,): the mean of the channels")

@@ -21,6 +21,9 @@ EMBEDDING, CLASSIFICATION = "audio-embedding", "audio-classification"
 class AaspAudioClassificationPipeline(AudioClassificationPipeline):
     """Transformers' own pipeline for every other model; ours take what `AudioEmbeddingPipeline` takes."""
 
+    def __call__(self, inputs: Any, *arguments: Any, **options: Any) -> Any:
+        return [] if _is_empty(inputs) else super().__call__(inputs, *arguments, **options)
+
     def preprocess(self, inputs: Any) -> BatchFeature:  # type: ignore[override]
         if not isinstance(self.model.config, AaspConfig) or _is_url(inputs):
             return super().preprocess(inputs)
@@ -44,6 +47,9 @@ class AudioEmbeddingPipeline(Pipeline):
         if options:
             raise AaspError(f"{EMBEDDING} has no option {next(iter(options))!r}; leave it out")
         return {}, {}, {}
+
+    def __call__(self, inputs: Any, *arguments: Any, **options: Any) -> Any:
+        return [] if _is_empty(inputs) else super().__call__(inputs, *arguments, **options)
 
     def preprocess(self, inputs: Any) -> BatchFeature:  # type: ignore[override]
         if _is_url(inputs):
@@ -76,6 +82,11 @@ def _features(pipeline: Pipeline, inputs: Any) -> BatchFeature:
     else:
         wave = given_wave(inputs, rate, "the clip")
     return extractor(wave, sampling_rate=rate, return_tensors="pt")
+
+
+def _is_empty(inputs: Any) -> bool:
+    """Whether it is a list without a clip, of which transformers looks at the first."""
+    return isinstance(inputs, list) and not inputs
 
 
 def _is_url(inputs: Any) -> bool:

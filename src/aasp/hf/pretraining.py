@@ -16,10 +16,10 @@ from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from transformers.utils import ModelOutput
 
+from aasp.hf.base import AaspPreTrainedModel
 from aasp.hf.config import AaspConfig
 from aasp.hf.folders import source_of
 from aasp.hf.layers import adapt, set_eager
-from aasp.hf.models import AaspPreTrainedModel
 from aasp.model.audio_encoder import AudioEncoder, load
 from aasp.pretrain.initial import Initial
 from aasp.pretrain.objective import build_objective
@@ -100,8 +100,7 @@ class AaspForPreTraining(AaspPreTrainedModel):
         input_values: Tensor,
         attention_mask: Tensor | None = None,
         return_loss: bool = True,
-        return_dict: bool | None = None,
-        **_: Any,
+        **asked: Any,
     ) -> AaspForPreTrainingOutput | tuple[Any, ...]:
         """Losses of one batch.
 
@@ -109,7 +108,7 @@ class AaspForPreTraining(AaspPreTrainedModel):
             input_values: waveforms in -1..1 at the model's rate, shape (B, S).
             attention_mask: which samples count, shape (B, S); all when left out.
             return_loss: for transformers' `Trainer`, which asks by it whether a model has a loss without labels.
-            return_dict: False for a tuple.
+            asked: `return_dict`, False for a tuple.
 
         Raises:
             AaspError: attention_mask does not fit the samples.
@@ -120,7 +119,7 @@ class AaspForPreTraining(AaspPreTrainedModel):
             lengths = torch.full((input_values.shape[0],), input_values.shape[1])
         found = self.model({"wave": input_values, "length": lengths.cpu()}, diagnose=False)
         output = AaspForPreTrainingOutput(found["loss"], found["losses"])
-        return output if (self.config.return_dict if return_dict is None else return_dict) else output.to_tuple()
+        return self._given(output, asked)
 
     def encoder(self) -> AudioEncoder:
         """The encoder that is saved in the end, the teacher's or the student's: `encoder().save(folder)`."""

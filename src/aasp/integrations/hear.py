@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from aasp.audio.given import resampled
+from aasp.audio.io import resampled
 from aasp.errors import AaspError
 from aasp.features.waves import as_waves
 from aasp.integrations.opened import opened, patch_ms, widths
@@ -63,8 +64,9 @@ class HearModel(nn.Module):
         """
         wave_BS, rate = as_waves(audio), self.encoder.config.frontend.rate
         if rate != self.sample_rate:
-            samples = resampled(wave_BS.detach().float().cpu().numpy(), self.sample_rate, rate)
-            wave_BS = torch.from_numpy(samples).to(wave_BS.device)
+            clips = wave_BS.detach().float().cpu().numpy()
+            found = [resampled(clip, self.sample_rate, rate, f"clip {i}") for i, clip in enumerate(clips)]
+            wave_BS = torch.from_numpy(np.stack(found)).to(wave_BS.device)
         with torch.no_grad():
             return self.encoder(wave_BS)
 

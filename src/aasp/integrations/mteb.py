@@ -65,17 +65,21 @@ class AaspEncoder:
             context: what MTEB tells of the task; only its name is looked at, for messages.
 
         Raises:
-            AaspError: a batch has no "audio", or a clip can't be used.
+            AaspError: a batch has no "audio", a clip can't be used, or there is none.
         """
         task = getattr(context.get("task_metadata"), "name", "the task")
         found: list[np.ndarray] = []
         done = 0
         for batch in inputs:
+            if not isinstance(batch, Mapping):
+                told = f"{task}: a batch is {type(batch).__name__}"
+                raise AaspError(f"{told}; give batches of clips, [{{'audio': [{{'array': …, 'sampling_rate': …}}]}}]")
             if "audio" not in batch:
                 told = f"{task}: gives {', '.join(batch)}, and AaSP hears sound only"
                 raise AaspError(f"{told}; choose tasks whose modality is audio alone")
             waves = [self._wave(item, f"{task}: clip {done + i}") for i, item in enumerate(batch["audio"])]
-            found.append(self._embed(waves))
+            if waves:
+                found.append(self._embed(waves))
             done += len(waves)
         if not done:
             raise AaspError(f"{task}: gives no clip; check its split and subset")

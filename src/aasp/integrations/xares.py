@@ -54,5 +54,6 @@ class AaspEncoder(nn.Module):
         Raises:
             AaspError: as `AudioEncoder` does.
         """
+        wave = audio[None] if isinstance(audio, Tensor) and audio.ndim == 1 else audio
         with torch.no_grad():
-            return self.encoder(audio[None] if audio.ndim == 1 else audio).timestamps.float()
+            return self.encoder(wave).timestamps.float()

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from aasp.errors import AaspError
 from aasp.model.attention import Attention
+from aasp.model.windows import window_starts
 
 if TYPE_CHECKING:
     from aasp.model.audio_encoder import AudioEncoder
@@ -44,11 +45,10 @@ def attention_maps(encoder: AudioEncoder, mel_TM: Tensor) -> Tensor:
     mel_BTM = encoder.stem.as_mel(mel_TM[None])
     columns, subbands = encoder.stem.grid(mel_BTM.shape[1])
     patch = encoder.stem.stride[0]
-    window = min(columns, encoder.config.window_patches)
-    hop = window // 2 if columns > window else window
+    window = encoder.config.window_patches
     total = torch.zeros(len(blocks), encoder.config.encoder.heads, columns, subbands)
     reads = torch.zeros(columns, 1)
-    for first in range(0, max(1, columns - hop), hop):
+    for first in window_starts(columns, window):
         with _looking(ours) as seen:
             encoder.encode(mel_BTM[:, first * patch : (first + window) * patch])
         weights_LHN = torch.stack(seen)

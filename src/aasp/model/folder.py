@@ -19,6 +19,8 @@ HF_KINDS = {
     "AaspForPreTraining": "pretraining",
 }
 """What the classes of `aasp.hf` hold, by their names, which are in what they save."""
+HF_PROBLEMS = ("single_label_classification", "multi_label_classification", "regression")
+"""What transformers calls kinds of labels."""
 
 
 def read_config(file: Path) -> dict[str, Any]:
@@ -52,10 +54,35 @@ def of_transformers(values: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
         return encoder, f"model.{values.get('exported') or ''}"
     if kind != "classifier":
         return encoder, "model."
-    labels = {int(number): name for number, name in (values.get("id2label") or {}).items()}
-    several = values.get("problem_type") == "multi_label_classification"
-    own = {"classes": [labels[number] for number in sorted(labels)], "multilabel": several, "encoder": encoder}
-    return (values.get("classifier") or {}) | own, "model."
+    return classifier_values(values), "model."
+
+
+def classifier_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Our configuration of a classifier in one of `aasp.hf`'s, which says in transformers' words what labels are.
+
+    Raises:
+        AaspError: there is no label, one is not numbered in turn, there is no such kind, or several numbers are to be
+            told.
+    """
+    named = values.get("id2label")
+    if named is None:  # transformers does not write what it takes for granted
+        named = {0: "LABEL_0", 1: "LABEL_1"}
+    labels = {int(number): str(name) for number, name in named.items()}
+    if sorted(labels) != list(range(len(labels))) or not labels:
+        told = f"id2label numbers its labels {', '.join(map(str, sorted(labels))) or 'not at all'}"
+        raise AaspError(f"{told}; number them from 0 on, each once")
+    kind, own = values.get("problem_type"), dict(values.get("classifier") or {})
+    if kind == "regression" and len(labels) != 1:
+        told = f"problem_type regression with {len(labels)} labels, and a model of ours tells one number"
+        raise AaspError(f"{told}; give num_labels=1, or another problem_type")
+    if kind not in (None, *HF_PROBLEMS):
+        raise AaspError(f"problem_type is {kind!r}; give one of {', '.join(HF_PROBLEMS)}")
+    return own | {
+        "classes": [labels[number] for number in sorted(labels)],
+        "multilabel": kind == "multi_label_classification",
+        "numbers": (own.get("numbers") or (0.0, 1.0)) if kind == "regression" else None,
+        "encoder": dict(values.get("encoder") or {}),
+    }
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -117,9 +144,13 @@ def find(path_or_hub_id: str | Path) -> Path:
         ours = f", or one of the package's: {', '.join(packaged())}" if packaged() else ""
         raise AaspError(f"{path}: no such directory; give the directory of a model or of a run{ours}")
     from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 
     try:
         return Path(snapshot_download(hub_id, allow_patterns=["config.json", "model.safetensors"]))
+    except (RepositoryNotFoundError, HFValidationError):
+        raise AaspError(f"{hub_id}: neither a directory nor a model on the hub; check the name") from None
     except Exception as error:
-        reason = str(error).splitlines()[0]
-        raise AaspError(f"{hub_id}: neither a directory nor a model on the hub ({reason}); check the name") from None
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        told = f"{hub_id}: no such directory, and the hub, where it may be, can't be asked ({reason})"
+        raise AaspError(f"{told}; check the network, or give a folder on this machine") from None

@@ -17,9 +17,13 @@ from aasp.errors import AaspError
 from aasp.features.waves import as_waves, check_samples
 from aasp.model.pooling import over_frequency
 from aasp.model.timestamps import OverTime
+from aasp.model.windows import window_starts
 
 if TYPE_CHECKING:
     from aasp.model.audio_encoder import AudioEncoder
+
+LOCAL = 1e-3
+"""By how much a normalised frame may differ with the sound around it: rounding, and not another sound."""
 
 
 class EncoderStream:
@@ -39,7 +43,8 @@ class EncoderStream:
             window less for the last patch that a window brings.
 
     Raises:
-        AaspError: the window is longer than the model's, or the front end's frames are no whole samples apart.
+        AaspError: the window is longer than the model's, the front end's frames are no whole samples apart, or they
+            depend on more of a sound than their own analysis windows, as where each clip is normalised by itself.
     """
 
     def __init__(self, encoder: AudioEncoder, window: float | None = None) -> None:
@@ -47,7 +52,7 @@ class EncoderStream:
         patch = encoder.stem.stride[0]
         patch_seconds = patch / front.frame_rate
         longest = config.window_patches * patch_seconds
-        if window is not None and not patch_seconds <= window <= longest + 1e-6:
+        if window is not None and not 2 * patch_seconds - 1e-6 <= window <= longest + 1e-6:
             raise AaspError(f"stream: window is {window:g} s; give {2 * patch_seconds:g} to {longest:g} s")
         if abs(front.rate / front.frame_rate - round(front.rate / front.frame_rate)) > 1e-6:
             raise AaspError(f"stream: {front.rate} Hz in {front.frame_rate:g} frames; give a hop of whole samples")
@@ -63,8 +68,9 @@ class EncoderStream:
         self._wave: Tensor | None = None  # from sample `_dropped` on
         self._mel: Tensor | None = None  # from the next window's first frame on
         self._half: Tensor | None = None  # what the last window said of its second half
-        self._dropped = self._frames = self._told = 0
+        self._dropped = self._frames = self._told = self._windows_read = 0
         self._ended = False
+        self._check_front_end()
 
     @torch.inference_mode()
     def __call__(self, chunk_BS: Tensor) -> OverTime:
@@ -106,14 +112,29 @@ class EncoderStream:
         self._ended = True
         assert self._mel is not None
         half = self._patches // 2
-        if self._half is None:  # shorter than a window, all of it
-            found.append(self._read(self._mel))
-        elif ceil(self._mel.shape[1] / self._patch) == half:
+        if self._windows_read == len(window_starts(ceil(frames / self._patch), self._patches)):
+            assert self._half is not None
             found.append(self._half)
         else:
             vectors = self._read(self._mel)
-            found += [(self._half + vectors[:, :half]) / 2, vectors[:, half:]]
+            found += [vectors] if self._half is None else [(self._half + vectors[:, :half]) / 2, vectors[:, half:]]
         return self._out(found)
+
+    @torch.inference_mode()
+    def _check_front_end(self) -> None:
+        """See, on a little noise, that frames are what they are wherever their sound begins and ends."""
+        before, begun = ceil(self._spare / self._hop), 3
+        frames = 8 + 2 * before
+        samples = self._config.samples(frames + begun) + self._spare
+        noise = 0.1 * torch.randn(1, samples, generator=torch.Generator().manual_seed(0))
+        noise = noise.to(self._encoder.encoder.class_token.device)
+        whole, _ = self._encoder.mel(noise)
+        part, _ = self._encoder.mel(noise[:, begun * self._hop : -2 * self._hop])
+        inner = slice(before, frames - before - 2)
+        if not torch.allclose(part[:, inner], whole[:, begun:][:, inner], rtol=0, atol=LOCAL):
+            own = type(self._encoder.frontend).__name__
+            told = f"front end {own}: its frames depend on more of the sound than their own windows"
+            raise AaspError(f"stream: {told}; embed whole sounds, or give it fixed statistics")
 
     @property
     def _samples(self) -> int:
@@ -126,6 +147,7 @@ class EncoderStream:
         found, length, half = [], self._patches * self._patch, self._patches // 2
         while self._mel is not None and self._mel.shape[1] >= length:
             vectors = self._read(self._mel[:, :length])
+            self._windows_read += 1
             found.append(vectors[:, :half] if self._half is None else (self._half + vectors[:, :half]) / 2)
             self._half, self._mel = vectors[:, half:], self._mel[:, half * self._patch :]
         return found

@@ -25,6 +25,18 @@ Stages = list[tuple[Tensor, Tensor]]
 WINDOWS_PER_BATCH = 32
 
 
+def window_starts(columns: int, window: int, *, overlap: bool = True) -> range:
+    """The first time patch of each window of a clip, the last of which may reach beyond its end.
+
+    Args:
+        columns: time patches of the clip.
+        window: time patches of a window, even.
+        overlap: windows overlap by half; else they lie side by side.
+    """
+    hop = window // 2 if overlap else window
+    return range(0, max(1, columns - window + hop), hop)
+
+
 def encode_windows(
     model: AudioEncoder,
     mel_BTM: Tensor,
@@ -57,10 +69,10 @@ def encode_windows(
     stem, device = model.stem, mel_BTM.device
     patch, subbands = stem.stride[0], stem.subbands
     columns = stem.grid(mel_BTM.shape[1])[0]
+    starts_B = [window_starts(count, model.config.window_patches, overlap=overlap) for count in columns_B]
     window = min(columns, model.config.window_patches)
-    hop = window // 2 if overlap and columns > window else window
-    windows_B = [1 + max(0, -(-(count - window) // hop)) for count in columns_B]
-    spans = [(clip, k * hop) for clip, count in enumerate(windows_B) for k in range(count)]
+    windows_B = list(map(len, starts_B))
+    spans = [(clip, first) for clip, starts in enumerate(starts_B) for first in starts]
     slots = max(first for _, first in spans) + window
     mel_BTM = functional.pad(mel_BTM, (0, 0, 0, slots * patch - mel_BTM.shape[1]))
 

@@ -1,4 +1,4 @@
-"""A table of results as Markdown, LaTeX or CSV. Scores in per cent."""
+"""A table of results as Markdown, LaTeX or CSV. Scores in per cent; of numbers as they are."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import csv
 import io
 import re
 
+from aasp.evaluate.metrics import PLAIN
 from aasp.report.published import MARKS
 from aasp.report.table import Cell, Table, published_cell
 
-UNIT = "In per cent; accuracy unless the column says otherwise. Of folds, a seed's score is the mean."
+SHARES = "In per cent; accuracy unless the column says otherwise."
+NUMBERS = "R2 is 1 at best and 0 for the mean of the part; MAE is in the unit of the labels."
+FOLDS = "Of folds, a seed's score is the mean."
 RULE = "published, not ours"
 PLUS_MINUS = r" $\pm$ "
 BAR = r"\|"
@@ -36,7 +39,7 @@ def markdown(table: Table) -> str:
     lines = [line(row) for row in (head, *rows)]
     lines.insert(1, "|---|---|" + "--:|" * len(table.columns))
     notes = [f"{str(number).translate(SUPERSCRIPTS)} {note}" for number, note in enumerate(table.notes, start=1)]
-    words = [" ".join([UNIT, *table.common]), "\n".join(notes), _marks(table)]
+    words = [" ".join([*_units(table), *table.common]), "\n".join(notes), _marks(table)]
     return "\n\n".join([f"### {table.title}", "\n".join(lines), *filter(None, words)]) + "\n"
 
 
@@ -59,7 +62,7 @@ def latex(table: Table) -> str:
     line = lambda row: " & ".join(row) + r" \\"
     published = [r"\midrule", rf"\multicolumn{{{len(head)}}}{{l}}{{\emph{{{RULE}}}}} \\", *map(line, below)]
     notes = [rf"\textsuperscript{{{number}}} {_escaped(note)}" for number, note in enumerate(table.notes, start=1)]
-    words = [_escaped(" ".join([UNIT, *table.common])), *notes, _escaped(_marks(table))]
+    words = [_escaped(" ".join([*_units(table), *table.common])), *notes, _escaped(_marks(table))]
     return "\n".join(
         [
             r"% needs \usepackage{booktabs}",
@@ -103,13 +106,19 @@ def csv_lines(table: Table) -> str:
     return file.getvalue()
 
 
+def _units(table: Table) -> list[str]:
+    """What the numbers of a table are."""
+    kinds = {column.metric in PLAIN for column in table.columns}
+    return [*([SHARES] if False in kinds else []), *([NUMBERS] if True in kinds else []), FOLDS]
+
+
 def _value(cell: Cell, plus_minus: str) -> str:
     summary = cell.summary
-    value = f"{100 * summary.mean:.1f}"
+    value = summary.tell(summary.mean)
     if summary.deviation is not None:
-        return f"{value}{plus_minus}{100 * summary.deviation:.1f}"
+        return f"{value}{plus_minus}{summary.tell(summary.deviation)}"
     if summary.interval is not None:
-        return f"{value} [{100 * summary.interval[0]:.1f}, {100 * summary.interval[1]:.1f}]"
+        return f"{value} [{', '.join(map(summary.tell, summary.interval))}]"
     return value
 
 
@@ -119,9 +128,9 @@ def _clips(cell: Cell) -> str:
 
 def _numbers(table: Table, cell: Cell) -> list[str]:
     summary = cell.summary
-    deviation = "" if summary.deviation is None else f"{100 * summary.deviation:.4f}"
+    deviation = "" if summary.deviation is None else summary.exactly(summary.deviation)
     remarks = " ".join([*table.common, *(table.notes[number - 1] for number in cell.notes)])
-    return [f"{100 * summary.mean:.4f}", deviation, str(summary.clips), remarks]
+    return [summary.exactly(summary.mean), deviation, str(summary.clips), remarks]
 
 
 def _marks(table: Table) -> str:

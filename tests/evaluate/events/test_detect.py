@@ -60,7 +60,7 @@ def test_what_is_shorter_than_the_least_length_is_left_out() -> None:
 @pytest.mark.parametrize("how", [{"threshold": 0}, {"threshold": 1.0}, {"thresholds": {"dog": -1}}, {"smooth": -1},
                                  {"min_length": float("nan")}])  # fmt: skip
 def test_settings_that_are_none(how: dict) -> None:
-    with pytest.raises(AaspError, match=r"threshold (threshold|dog)=|smooth is|min_length is"):
+    with pytest.raises(AaspError, match=r"threshold (dog=-1|0|1): a|smooth is|min_length is"):
         Detection(**how)
 
 

@@ -216,14 +216,15 @@ def test_files_are_told_step_by_step_in_order(tones: LabelledSet, tmp_path: Path
     skipped: list = []
     sounds = [tones.sounds[3], str(bad), tones.sounds[1]]
     models = [classifier(), classifier(norm="batch")]
-    found = list(predictions_over_time(models, sounds, hop=0.08, skipped=skipped))
+    said = lambda some, of=models, skipped=skipped: step_probabilities(of, some, hop=0.08, skipped=skipped)
+    found = list(predictions_over_time(sounds, said))
     assert [one.path for one in found] == [sounds[0], sounds[2]] and [file.path for file in skipped] == [str(bad)]
     for one in found:
         assert one.windows[0, 0] == 0 and one.windows[-1, 1] == one.seconds == 2.0
         assert np.array_equal(one.windows[1:, 0], one.windows[:-1, 1]), "side by side"
         assert np.diff(one.windows[1:-1], axis=1) == pytest.approx(0.08)
         assert one.probabilities == pytest.approx(one.over_time.max(axis=0))
-    alone = [next(predictions_over_time([model], sounds[:1], hop=0.08, skipped=[])) for model in models]
+    alone = [next(predictions_over_time(sounds[:1], lambda some, of=[model]: said(some, of, []))) for model in models]
     # In a batch products round otherwise: a logit of -10 by 1e-6 in fp32, and by so much of itself the probability.
     assert found[0].over_time == pytest.approx((alone[0].over_time + alone[1].over_time) / 2, rel=1e-5)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import warnings
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,9 @@ class BirdNetSubject(Subject):
         self.weights = _weights(name)
         # Without this, what is between the layers is not kept.
         options = {"num_threads": torch.get_num_threads(), "experimental_preserve_all_tensors": True}
-        self.interpreter = _interpreter(name)(model_path=str(self.weights), **options)
+        with warnings.catch_warnings():  # LiteRT takes it for debugging and says so at length
+            warnings.simplefilter("ignore", UserWarning)
+            self.interpreter = _interpreter(name)(model_path=str(self.weights), **options)
         self.input: int = self.interpreter.get_input_details()[0]["index"]
         self.embedding: int = self.interpreter.get_output_details()[0]["index"] - 1
         self.interpreter.resize_tensor_input(self.input, [1, WINDOW])

@@ -58,10 +58,7 @@ def open_index(
     return labelled_rows(
         table,
         source,
-        [
-            path if choice == "mean" or not path else Recording(path, choice)
-            for path, choice in zip(_column(table, source, "path"), choices(table, str(source)), strict=True)
-        ],
+        row_sounds(table, source),
         label,
         split,
         group,
@@ -69,6 +66,14 @@ def open_index(
         allow_missing=allow_missing,
         missing_list=missing_list,
     )
+
+
+def row_sounds(table: pa.Table, source: str | Path) -> list[Sound]:
+    """The sound of each row: its path, and of which channels where a column says it."""
+    return [
+        path if choice == "mean" or not path else Recording(path, choice)
+        for path, choice in zip(_column(table, source, "path"), choices(table, str(source)), strict=True)
+    ]
 
 
 def labelled_rows(

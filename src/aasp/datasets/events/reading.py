@@ -65,14 +65,16 @@ def _read(source: Path, label: str | None) -> EventTable:
         text = source.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise AaspError(f"no such table of events: {source}; check the path") from None
-    except (UnicodeDecodeError, pa.ArrowInvalid) as error:
+    except UnicodeDecodeError:
+        raise AaspError(f"{source}: not a readable table of events: it is not UTF-8; save it as that") from None
+    except pa.ArrowInvalid as error:
         raise AaspError(f"{source}: not a readable table of events ({' '.join(str(error).split())[:80]})") from None
     rows = [line.split("\t") for line in text.splitlines() if line.strip()]
     if not rows:  # Audacity's of a sound without labels
         return EventTable(str(source), [], [_sound(source)])
-    if _is_number(rows[0][0]):
+    if _looks_like_number(rows[0][0]) or rows[0][0].strip() == "\\":
         return _audacity(source, rows)
-    if len(rows[0]) == 4 and _is_number(rows[0][1]) and _is_number(rows[0][2]):
+    if len(rows[0]) == 4 and _looks_like_number(rows[0][1]) and _looks_like_number(rows[0][2]):
         names = ["filename", "onset", "offset", "event_label"]
         return _table(source, _columns(source, names, rows), label)
     key = next((name for name in re.split(r"[\t,;|]", text.splitlines()[0]) if name.strip().lower() in _START), "start")
@@ -108,7 +110,7 @@ def _audacity(source: Path, rows: Sequence[Sequence[str]]) -> EventTable:
         if row[0].strip() == "\\":
             if len(row) != 3 or not (events and _is_number(row[1]) and _is_number(row[2])):
                 raise AaspError(f"{where}: {row} is no band of a label; export the labels again")
-            events[-1] = replace(events[-1], low_hz=float(row[1]), high_hz=float(row[2]))
+            events[-1] = _banded(events[-1], float(row[1]), float(row[2]), where)
             continue
         if len(row) < 3:
             raise AaspError(f"{where} has {len(row)} values; a label is its start, end and name, separated by tabs")
@@ -132,7 +134,7 @@ def _table(source: Path, table: pa.Table, label: str | None) -> EventTable:
     starts, ends, named, files = values(start), values(end), values(labels), values(file)
     assert starts is not None and ends is not None and named is not None
     extra = [values(find(names)) for names in (_SCORE, _LOW, _HIGH, _OFFSET)]
-    twice = _twice(table, known)
+    twice = _twice(table, known, list(map(str, zip(files or [""] * len(starts), starts, ends, strict=True))))
     events, order = [], []
     for row in range(table.num_rows):
         where = f"{source}: row {row + 1}"
@@ -145,21 +147,30 @@ def _table(source: Path, table: pa.Table, label: str | None) -> EventTable:
         if row in twice:
             continue
         one = _event(name, _Row(where, starts[row], ends[row], named[row]))
-        score, low, high, offset = (None if v is None or not v[row] else _seconds(v[row], where) for v in extra)
+        score, low, high, offset = (None if v is None or not v[row] else _number(v[row], where) for v in extra)
         if offset is not None:  # Raven counts on over several sounds: the place in the sound itself is another column
             one = replace(one, start=offset, end=offset + one.end - one.start)
-        events.append(replace(one, score=score, low_hz=low, high_hz=high))
+        events.append(_banded(replace(one, score=score), low, high, where))
     return EventTable(str(source), events, list(dict.fromkeys(order)))
 
 
-def _twice(table: pa.Table, known: dict[str, str]) -> set[int]:
-    """Rows of a waveform's view whose selection is there once more, as Raven has one for each of its views."""
+def _twice(table: pa.Table, known: dict[str, str], places: Sequence[str]) -> set[int]:
+    """Rows whose selection is there once more, as Raven has one for each of its views.
+
+    A spectrogram's view is kept before a waveform's, whose band is none, and the first of several.
+
+    Args:
+        table, known: as `_table` has them.
+        places: of each row its sound, start and end: selections of several tables in one have the same numbers.
+    """
     if not {"view", "selection"} <= known.keys():
         return set()
-    views = [_text(value).lower().startswith("waveform") for value in table[known["view"]].to_pylist()]
-    numbers = table[known["selection"]].to_pylist()
-    drawn = {number for number, wave in zip(numbers, views, strict=True) if not wave}
-    return {row for row, (number, wave) in enumerate(zip(numbers, views, strict=True)) if wave and number in drawn}
+    waveform = [_text(value).lower().startswith("waveform") for value in table[known["view"]].to_pylist()]
+    selections = list(zip(places, table[known["selection"]].to_pylist(), strict=True))
+    kept: dict[tuple[str, object], int] = {}
+    for row in sorted(range(len(waveform)), key=waveform.__getitem__):
+        kept.setdefault(selections[row], row)
+    return set(range(len(waveform))) - set(kept.values())
 
 
 def _event(file: str, row: _Row) -> Event:
@@ -171,10 +182,29 @@ def _event(file: str, row: _Row) -> Event:
     return Event(file, start, end, label)
 
 
+def _banded(event: Event, low: float | None, high: float | None, where: str) -> Event:
+    """An event in its band; an end that is negative is none, as Audacity writes where it was not drawn."""
+    low, high = (None if value is None or value < 0 else value for value in (low, high))
+    if low is not None and high is not None and low > high:
+        raise AaspError(f"{where}: {event.label!r} is at {low:g} to {high:g} Hz; a band ends above its beginning")
+    return replace(event, low_hz=low, high_hz=high)
+
+
 def _seconds(text: str, where: str) -> float:
+    if not text:
+        raise AaspError(f"{where}: an event without a start or an end; fill it, in seconds")
+    return _number(text, where, "seconds")
+
+
+def _number(text: str, where: str, what: str = "one") -> float:
     if not _is_number(text):
-        raise AaspError(f"{where}: {text!r} is not a number; give seconds, with a decimal point")
+        raise AaspError(f"{where}: {text!r} is not a number; give {what}, with a decimal point")
     return float(text)
+
+
+def _looks_like_number(text: str) -> bool:
+    """Also with a decimal comma, which is then named."""
+    return _is_number(text.replace(",", "."))
 
 
 def _is_number(text: str) -> bool:

@@ -6,13 +6,13 @@ import os
 from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
-from aasp.audio.sounds import Recording, files
+from aasp.audio.sounds import files
 from aasp.datasets.benchmarks.files import draw
-from aasp.datasets.benchmarks.index import labelled_rows
-from aasp.datasets.channel_column import choices
+from aasp.datasets.benchmarks.index import labelled_rows, row_sounds
 from aasp.datasets.events import Event, EventTable
 from aasp.datasets.events.reading import read_events
 from aasp.datasets.index import Skipped, read_index, told_hidden, walk
@@ -30,10 +30,8 @@ def open_strong(
     label: str | None = None,
     split: str | None = None,
     group: str | None = None,
-    *,
-    allow_missing: bool = False,
-    missing_list: str | Path | None = None,
     path_column: str | None = None,
+    **missing: Any,
 ) -> LabelledSet:
     """Read sounds with events.
 
@@ -45,8 +43,8 @@ def open_strong(
             these parts; else a fifth is test and a tenth valid, at random by name, the same on every machine.
         index: in its place, .csv, .tsv or .parquet with the sounds' `path`.
         label: the events' column of labels where it has an unusual name.
-        split, group: columns of the index, as `open_index` takes them.
-        allow_missing, missing_list, path_column: likewise.
+        split, group, path_column: columns of the index, as `open_index` takes them.
+        missing: `allow_missing` and `missing_list`, likewise.
 
     Returns:
         The set; a clip's labels are those of its events, classes are sorted, `events` is what is heard in each.
@@ -66,13 +64,9 @@ def open_strong(
             raise AaspError(f"--index {index} without --split; name the column")
         rows = read_index(str(index), path_column)
         column = "\0labels"
-        sounds = [
-            path if choice == "mean" or not path else Recording(path, choice)
-            for path, choice in zip(rows["path"].to_pylist(), choices(rows, str(index)), strict=True)
-        ]
+        sounds = row_sounds(rows, index)
         rows = rows.append_column(column, pa.array(["event"] * len(rows)))
-        options = dict(multilabel=True, allow_missing=allow_missing, missing_list=missing_list)
-        found = labelled_rows(rows, index, sounds, column, split, group, **options)  # type: ignore[arg-type]
+        found = labelled_rows(rows, index, sounds, column, split, group, multilabel=True, **missing)
     return with_events(found, table)
 
 
@@ -84,12 +78,20 @@ def with_events(found: LabelledSet, table: EventTable) -> LabelledSet:
     """
     rows = _rows(found, table)
     each: list[list[Event]] = [[] for _ in range(len(found))]
+    known: set[tuple[int, float, float, str]] = set()
+    twice = 0
     for one in table.events:
         for row in rows[one.file]:
-            each[row].append(one)
+            place = (row, one.start, one.end, one.label)
+            twice += place in known
+            if place not in known:
+                each[row].append(one)
+            known.add(place)
     classes = sorted({one.label for one in table.events})
     labels = [tuple(dict.fromkeys(one.label for one in sorted(ones, key=lambda one: one.label))) for ones in each]
     notes = list(found.notes)
+    if twice:
+        notes.append(f"listed twice, counted once: {twice:,} of {len(table.events):,} events")
     if empty := sum(not ones for ones in each):
         notes.append(f"without an event: {empty:,} of {len(each):,} sounds")
     return replace(found, labels=labels, classes=classes, multilabel=True, events=each, notes=notes)

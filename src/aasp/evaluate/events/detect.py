@@ -35,9 +35,10 @@ class Detection:
     min_length: float = 0.0
 
     def __post_init__(self) -> None:
-        for name, value in {"threshold": self.threshold, **self.thresholds}.items():
+        for name, value in {"": self.threshold, **self.thresholds}.items():
             if not 0 < value < 1:
-                raise AaspError(f"threshold {name}={value:g}: a probability lies between 0 and 1; give one")
+                told = f"{name}={value:g}" if name else f"{value:g}"
+                raise AaspError(f"threshold {told}: a probability lies between 0 and 1; give one")
         for name in ("smooth", "min_length"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise AaspError(f"{name} is {getattr(self, name):g} s; give seconds, 0 for none")

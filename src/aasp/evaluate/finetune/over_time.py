@@ -5,7 +5,7 @@ n sounds, G time steps of a sound, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import ceil, floor
@@ -72,24 +72,20 @@ def step_probabilities(
 
 
 def predictions_over_time(
-    classifiers: Sequence[AudioClassifier],
     sounds: Sequence[Sound],
-    *,
-    hop: float | None = None,
-    running: Running = PLAIN,
-    skipped: list[Skipped],
+    said: Callable[[Sequence[Sound]], list[Steps | None]],
     progress: Progress | None = None,
 ) -> Iterator[Prediction]:
     """`predictions` of classifiers over time: of a file what is said of its likeliest moment, and every step.
 
     Args:
-        classifiers, sounds, hop, running, skipped: as `step_probabilities` takes them.
+        sounds: files, or channels of them, of any length.
+        said: `step_probabilities` of some of them.
         progress: called with (files done, n).
     """
     for first in range(0, len(sounds), CHUNK):
         chunk = sounds[first : first + CHUNK]
-        each = step_probabilities(classifiers, chunk, hop=hop, running=running, skipped=skipped)
-        for sound, one in zip(chunk, each, strict=True):
+        for sound, one in zip(chunk, said(chunk), strict=True):
             if one is not None:
                 spans = np.stack([one.edges[:-1], one.edges[1:]], axis=1)
                 whole = one.probabilities.max(axis=0)

@@ -1,0 +1,196 @@
+"""`AaspPreTrainedModel`: what our models have in common in transformers: loading, saving, and what a batch is.
+
+Legend: B clips, S samples, N patch tokens, D width, H heads.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+from transformers.utils import ModelOutput
+
+from aasp.casting import WithConstants
+from aasp.errors import AaspError
+from aasp.features.waves import can_be_read
+from aasp.files import check_output
+from aasp.hf.config import AaspConfig
+from aasp.hf.features import AaspFeatureExtractor
+from aasp.hf.folders import key_mapping, source_of
+from aasp.hf.layers import kept_attentions, set_eager
+from aasp.hf.offload import fetch_whole
+from aasp.model.audio_encoder import AudioEncoder
+from aasp.model.embeddings import Embeddings
+
+Output = TypeVar("Output", bound=ModelOutput)
+
+
+class AaspPreTrainedModel(PreTrainedModel):
+    """What our models have in common.
+
+    Beside a batch a call may be given, as for any model of transformers, `output_hidden_states`, the tokens of every
+    block; `output_attentions`, the attention's weights, which `attn_implementation="eager"` has; and `return_dict`,
+    False for a tuple. Those of the configuration are taken where it says nothing.
+    """
+
+    config_class = AaspConfig
+    base_model_prefix = "model"
+    main_input_name = "input_values"
+    input_modalities: str | list[str] = "audio"
+    supports_gradient_checkpointing = True
+    accepts_loss_kwargs = False  # else Trainer would leave it to us to divide the loss among accumulated batches
+    _supports_sdpa = True
+    _no_split_modules: set[str] | list[str] | None = ["AudioEncoder", "AudioClassifier"]  # noqa: RUF012
+    # What only a classifier, or only a pre-training, has.
+    _keys_to_ignore_on_load_unexpected: set[str] | list[str] | None = [r"^(model\.)?(norm|head|layer_weights)"]  # noqa: RUF012
+
+    @property
+    def base_model(self) -> PreTrainedModel:
+        """The model itself: what others call a base model is no model of transformers here."""
+        return self
+
+    @classmethod
+    def from_pretrained(  # type: ignore[override]
+        cls, pretrained_model_name_or_path: str | os.PathLike[str] | None, *arguments: Any, **options: Any
+    ) -> Any:
+        """Load a model: what `save_pretrained` wrote, a folder or a run of ours, or either on the hub.
+
+        Args:
+            pretrained_model_name_or_path: which. An encoder is taken out of a classifier or a pre-training; a
+                classifier on an encoder begins with a random head.
+            arguments, options: as `PreTrainedModel.from_pretrained` takes them; `num_labels`, `id2label`, … too.
+
+        Raises:
+            AaspError: there is no such folder, or a configuration of ours is damaged.
+            OSError: there is none of that name on the hub, as transformers tells it.
+        """
+        if pretrained_model_name_or_path is None or options.get("gguf_file"):
+            return super().from_pretrained(pretrained_model_name_or_path, *arguments, **options)
+        source = source_of(pretrained_model_name_or_path, options)
+        mapping = key_mapping(source, cls.__name__)
+        if mapping:
+            options["key_mapping"] = mapping | (options.get("key_mapping") or {})
+        model = super().from_pretrained(source.place, *arguments, **options)
+        loaded = model[0] if isinstance(model, tuple) else model
+        fetch_whole(loaded)
+        loaded._weight_conversions = None  # it is saved under its own names, not under those it was found by
+        return model
+
+    def save_pretrained(self, save_directory: str | os.PathLike[str], *arguments: Any, **options: Any) -> None:
+        """Write configuration, weights and feature extractor, so that a pipeline needs the folder alone.
+
+        Args:
+            save_directory, arguments, options: as `PreTrainedModel.save_pretrained` takes them.
+
+        Raises:
+            AaspError: it is a file, or lies where nothing can be written.
+        """
+        place = Path(save_directory)
+        if place.exists() and not place.is_dir():
+            raise AaspError(f"{place}: a file; name a folder to save the model in")
+        check_output(place / "config.json", overwrite=True)
+        AaspFeatureExtractor.of(self.config.audio_encoder).save_pretrained(save_directory)
+        super().save_pretrained(save_directory, *arguments, **options)
+
+    def push_to_hub(self, repo_id: str, **options: Any) -> str:  # type: ignore[override]
+        """Put the model on the hub, with a card made of what its run and its results have recorded.
+
+        Args:
+            repo_id: its name there, as in "you/birds".
+            options: as `aasp.hf.push_to_hub` takes them.
+
+        Raises:
+            AaspError: the run or a result can't be read; nothing is sent then.
+        """
+        from aasp.hf.card import push_to_hub  # which knows the models
+
+        return push_to_hub(self, repo_id, **options)
+
+    @torch.no_grad()
+    def _init_weights(self, module: torch.nn.Module) -> None:
+        """Make what a checkpoint does not hold: constants; and weights that it lacks, as our constructors do."""
+        if isinstance(module, WithConstants):
+            module.set_constants()
+        tensors = {**dict(module.named_parameters(recurse=False)), **dict(module.named_buffers(recurse=False))}
+        lacking = [
+            name
+            for name, tensor in tensors.items()
+            if name not in module._non_persistent_buffers_set and not getattr(tensor, "_is_hf_initialized", False)
+        ]
+        if not lacking or not getattr(self, "_was_on_meta", False):
+            return  # the constructor has made them
+        fresh = self._fresh()
+        place = next(name for name, one in self.named_modules() if one is module)
+        for name in lacking:
+            tensors[name].copy_(fresh[f"{place}.{name}" if place else name])
+
+    def _fresh(self) -> dict[str, Tensor]:
+        """The tensors of a new model of this configuration, made once, where a checkpoint lacks some."""
+        if "_made_anew" not in self.__dict__:
+            self.__dict__["_made_anew"] = type(self)(self.config).state_dict()
+        return self.__dict__["_made_anew"]
+
+    def _initialize_missing_keys(self, is_quantized: bool) -> None:
+        self._was_on_meta = True
+        try:
+            super()._initialize_missing_keys(is_quantized)
+        finally:
+            self._was_on_meta = False
+            self.__dict__.pop("_made_anew", None)
+
+    def _lengths(self, input_values: Tensor, attention_mask: Tensor | None) -> Tensor | None:
+        """Valid samples of each clip, shape (B,)."""
+        if attention_mask is None:
+            return None
+        if attention_mask.shape != input_values.shape:
+            shapes = f"attention_mask of shape {tuple(attention_mask.shape)} for {tuple(input_values.shape)} samples"
+            raise AaspError(f"{shapes}; give one value a sample, as AaspFeatureExtractor does")
+        counts = attention_mask.bool()
+        if can_be_read(counts) and bool((counts[:, 1:] & ~counts[:, :-1]).any()):
+            raise AaspError("attention_mask has samples that count after some that don't; pad clips on the right")
+        return counts.sum(1)
+
+    def _heard(
+        self,
+        encoder: AudioEncoder,
+        input_values: Tensor,
+        attention_mask: Tensor | None,
+        asked: Mapping[str, Any],
+        layers: bool = False,
+    ) -> tuple[Embeddings, dict[str, tuple[Tensor, ...] | None]]:
+        """What the encoder says; hidden states (B, 1 + N, D) and attentions (B, H, 1 + N, 1 + N), where asked for."""
+        set_eager(self, self.config._attn_implementation == "eager")
+        lengths = self._lengths(input_values, attention_mask)
+        every = layers or self._asks(asked, "output_hidden_states")
+        attentions = None
+        if self._asks(asked, "output_attentions"):
+            with kept_attentions(encoder.encoder) as kept:
+                found = encoder(input_values, lengths, layers=every)
+            if kept[0].shape[-1] != 1 + found.tokens.shape[1]:
+                told = f"clips longer than a window of {encoder.config.window_seconds:g} s have several"
+                raise AaspError(f"output_attentions: {told}; give shorter clips")
+            attentions = tuple(kept)
+        else:
+            found = encoder(input_values, lengths, layers=every)
+        hidden = None
+        if self._asks(asked, "output_hidden_states"):
+            hidden = tuple(joined(*stage) for stage in found.stages)
+        return found, {"hidden_states": hidden, "attentions": attentions}
+
+    def _asks(self, asked: Mapping[str, Any], name: str) -> bool:
+        """Whether a call asks for something, or the configuration where it doesn't say."""
+        said = asked.get(name)
+        return bool(getattr(self.config, name) if said is None else said)
+
+    def _given(self, output: Output, asked: Mapping[str, Any]) -> Output | tuple[Any, ...]:
+        return output if self._asks(asked, "return_dict") else output.to_tuple()
+
+
+def joined(tokens_BND: Tensor, cls_BD: Tensor) -> Tensor:
+    """The class token before the others, shape (B, 1 + N, D)."""
+    return torch.cat([cls_BD[:, None], tokens_BND], dim=1)
