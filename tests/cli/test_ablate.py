@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from aasp.aliasing.ablation import measures, suites
-from aasp.aliasing.ablation.folder import Folder
+from aasp.aliasing.ablation import suites
+from aasp.compare import measures
+from aasp.compare.folder import Folder
 from aasp.aliasing.ablation.suite import Cell, Suite
 from aasp.cli.main import main
 from aasp.datasets.demo import Size

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 import torch
 
-from aasp.aliasing.ablation.measures import Listener
+from aasp.compare.measures import Listener
 from aasp.aliasing.ablation.steadiness import LOOKED_AT, open_steadiness
 from aasp.aliasing.stability.examine import examine
 from aasp.aliasing.stability.excerpts import gather

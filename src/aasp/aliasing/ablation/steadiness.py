@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aasp.aliasing.ablation.measures import Listener, Measure, Scores
+from aasp.compare.measures import Listener, Measure, Scores
 from aasp.aliasing.stability.excerpts import RATE, Excerpts, gather
 from aasp.aliasing.stability.measure import control_at
 from aasp.aliasing.stability.observe import observe
