@@ -11,10 +11,10 @@ import pytest
 import soundfile
 
 from aasp.aliasing.ablation import suites
-from aasp.compare import measures
-from aasp.compare.folder import Folder
 from aasp.aliasing.ablation.suite import Cell, Suite
 from aasp.cli.main import main
+from aasp.compare import measures
+from aasp.compare.folder import Folder
 from aasp.datasets.demo import Size
 
 SMALL = {

@@ -71,12 +71,12 @@ def run(argv: list[str]) -> int:
 
 def _ablate(arguments: Ablate, argv: list[str]) -> int:
     from aasp.aliasing.ablation import results, suites
-    from aasp.compare.folder import Folder, write_json
-    from aasp.compare.measures import modulation_rates, open_measure
-    from aasp.compare.training import Training
     from aasp.aliasing.ablation.run import ablate, steps_within
     from aasp.aliasing.ablation.steadiness import open_steadiness
     from aasp.aliasing.software import software
+    from aasp.compare.folder import Folder, write_json
+    from aasp.compare.measures import modulation_rates, open_measure
+    from aasp.compare.training import Training
     from aasp.datasets.manifest import Manifest
 
     suite = suites.get(arguments.suite)

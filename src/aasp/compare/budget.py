@@ -1,4 +1,4 @@
-"""An equal budget for unlike recipes: steps, minutes of their steps on this machine, or FLOPs as `aasp plan` counts them.
+"""An equal budget for unlike recipes: steps, minutes of them on this machine, or FLOPs as `aasp plan` counts them.
 
 Whatever it is given in, it becomes a number of steps before the first training begins, so that learning rate and
 momentum are laid out over all of it. Minutes are of the steps alone: forward, backward, optimizer and teacher, timed on
@@ -16,6 +16,7 @@ import torch
 
 from aasp.devices import device_of
 from aasp.errors import AaspError
+from aasp.model.audio_encoder import AudioEncoder
 from aasp.planning.machines import Machines
 from aasp.planning.pretraining import pretraining_plan
 from aasp.pretrain.objective import build_objective
@@ -26,6 +27,8 @@ from aasp.training.precision import Precision, autocast
 
 WARM_UP, FEWEST, MOST, LONG_ENOUGH = 2, 3, 20, 4.0
 """Steps that are not timed, the fewest and most that are, and after how many seconds of them it is enough."""
+CLIPS, SECONDS = 8, 2.5
+"""That are embedded to see how fast that is."""
 UNITS = {"steps": 1.0, "minutes": 60.0, "flops": 1.0}
 
 
@@ -119,6 +122,20 @@ def seconds_per_step(recipe: Recipe, precision: Precision = "auto", device: str 
             objective.after_step(now)
             took.append(_now(place) - began)
     return median(took[WARM_UP:])
+
+
+def embedding_speed(recipe: Recipe, device: str = "auto") -> float:
+    """Seconds of sound that a recipe's encoder embeds in a second, on noise."""
+    place = device_of(device)
+    with torch.random.fork_rng(devices=[]), torch.inference_mode():
+        encoder = AudioEncoder(recipe.model).to(place).eval()
+        wave = 0.1 * torch.randn(CLIPS, round(SECONDS * recipe.model.frontend.rate), device=place)
+        took = []
+        for _ in range(2):  # the first is slower
+            began = _now(place)
+            encoder(wave)
+            took.append(_now(place) - began)
+    return CLIPS * SECONDS / min(took)
 
 
 def _now(place: torch.device) -> float:

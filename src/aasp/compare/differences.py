@@ -19,7 +19,7 @@ BySeed = Mapping[int, Scores]
 
 @dataclass(frozen=True)
 class Difference:
-    """A cell minus another, paired by clip, and by seed where both are trained.
+    """A cell minus another, paired by clip, and by seed where both have them.
 
     Attributes:
         against: the other.

@@ -136,10 +136,20 @@ class Folder:
 
     @contextmanager
     def settling(self) -> Iterator[None]:
-        """While the context lasts no other process settles what all cells have in common: they wait."""
+        """While the context lasts no other process settles what all cells have in common: they wait.
+
+        A folder that is new, and in which then nothing is settled, vanishes.
+        """
         self.path.mkdir(parents=True, exist_ok=True)
-        with locked(self.path / ".settling", wait=True):
-            yield
+        lock = self.path / ".settling"
+        try:
+            with locked(lock, wait=True):
+                yield
+        except BaseException:
+            if [one.name for one in self.path.iterdir()] == [lock.name]:
+                lock.unlink()
+                self.path.rmdir()
+            raise
 
     def check(self, wanted: Mapping[str, Any]) -> None:
         """See that what all cells have in common is the same, where there are cells.

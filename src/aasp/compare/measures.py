@@ -89,7 +89,7 @@ class Measure(Protocol):
 
     name: str
 
-    def __call__(self, listener: Listener) -> Scores: ...
+    def __call__(self, listener: Any, /) -> Scores: ...
 
 
 class Probe:

@@ -14,6 +14,7 @@ from typing import Literal, Protocol
 import numpy as np
 
 from aasp.audio.sounds import Sound
+from aasp.compare.cells import Cell
 from aasp.compare.measures import MODULATIONS, Listener, Scores, checked, modulated, opened, scores_of
 from aasp.datasets.labelled import LabelledSet
 from aasp.errors import AaspError
@@ -24,10 +25,13 @@ from aasp.evaluate.finetune.data import measured
 from aasp.evaluate.probe import ProbeResult
 from aasp.evaluate.ridge import ridge_probe
 from aasp.evaluate.task import Task
+from aasp.model.audio_encoder import load
 
 POOLINGS = ("mean+std", "flat+std")
 CLIPS, HOURS = 1_000, 0.75
 """The most of a set, unless all is asked for."""
+BANDS = {"log-mel-40": 40, "log-mel-128": 128}
+"""Cells of the baselines without an encoder: bands of the log-mel whose statistics are probed."""
 Way = Literal["default vector", "best layer"]
 WAYS: tuple[Way, ...] = ("default vector", "best layer")
 
@@ -67,6 +71,23 @@ class LogMelReader:
         if self._bands == 40:
             return fixed_probe(X[BANDS_40], task)
         return ridge_probe({key: X[key] for key in BANDS_128}, task)
+
+
+class Readers:
+    """Makes the reader of a cell, given the cell and the folder of its model.
+
+    Args:
+        device: where encoders run.
+    """
+
+    def __init__(self, device: str) -> None:
+        self._device = device
+        self._kept: dict[Hashable, dict] = {}
+
+    def __call__(self, cell: Cell, model: Path) -> Readable:
+        if cell.kind == "log-mel":
+            return LogMelReader(BANDS[cell.name], self._kept)
+        return EncoderReader(load(model, self._device))
 
 
 class Reading:
@@ -127,4 +148,3 @@ def _readings(name: str, labelled: LabelledSet, full: bool) -> Iterator[Reading]
     task = Task.of(labelled, choose="next_fold")
     for way in WAYS:
         yield Reading(way, name, labelled, float(np.sum(seconds)), task)
-

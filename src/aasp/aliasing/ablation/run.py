@@ -6,7 +6,6 @@ Seeds come first: whenever it stops, all cells have about as many. Source: ours.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from aasp.aliasing.ablation.suite import Suite
 from aasp.compare.budget import seconds_per_step
