@@ -82,9 +82,11 @@ class Layout:
         return [*(Cell(name, 0, readings, None, "log-mel") for name in BANDS), *self._encoders([*readings, *more])]
 
     def _encoders(self, measures: Sequence[Measure]) -> Iterator[Cell]:
-        pattern = {cell: name for name, cell in reversed(self.untrained.items())}
+        pattern: dict[str, str] = {}
+        for name, cell in self.untrained.items():
+            pattern.setdefault(cell, name)
         for seed in range(self.seeds):
-            for cell, name in reversed(pattern.items()):
+            for cell, name in pattern.items():
                 yield Cell(cell, seed, measures, self.recipes[name], "untrained")
             for name, recipe in self.recipes.items():
                 asked = replace(recipe, steps=self.costs[name].steps, seed=seed)

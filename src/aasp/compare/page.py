@@ -168,7 +168,6 @@ def _costs(found: Found) -> Section:
         for data, checkpoints and measuring. Operations and memory are counted as <code>aasp plan</code> does, for one
         GPU.""",
         [listing("Costs of each recipe", head, rows, across=True)],
-        layout="table",
     )
 
 
@@ -196,11 +195,10 @@ def _numbers(found: Found, question: str) -> Section:
         question[:1].upper() + question[1:],
         f"{escape(unit.about.capitalize())}, with 95 % intervals.",
         [
-            listing("Scores", ["system", "step", "score", "95 %", "each seed"], scores),
-            listing("Differences", ["recipe", "minus", "difference", "95 %", "could have seen"], pairs, left=2),
+            listing("Scores", ["system", "step", "score", "95 %", "each seed"], scores, across=True),
+            listing("Differences", ["recipe", "minus", "difference", "95 %", "could have seen"], pairs, left=2, across=True),
         ],
         """Differences are paired clip by clip, and of two encoders seed by seed; <b>bold</b> where the interval leaves
         out zero. <b>Could have seen:</b> the smallest true difference that so many trainings and clips would show four
         times in five.""",
-        layout="table",
     )
