@@ -151,7 +151,9 @@ def test_the_page_says_who_is_ahead(found: dict[str, Any]) -> None:
     assert told.startswith("Average of 2 sets, default vector: good is highest, ")
     ahead, _, alike = told.partition(" It can't be told from ")
     assert "poor (+" in ahead.partition("It differs clearly from ")[2] and "poor" not in alike
-    flipped = page.answer({**found, "rows": [r for r in found["rows"] if r["system"] != "good"]}, "words, default vector")
+    flipped = page.answer(
+        {**found, "rows": [r for r in found["rows"] if r["system"] != "good"]}, "words, default vector"
+    )
     assert "poor is highest" in flipped and "good (−" in flipped
     empty = {**found, "rows": [], "pairs": []}
     assert page.answer(empty, "words") == "words: nothing is measured yet."

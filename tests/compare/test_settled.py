@@ -114,7 +114,9 @@ def test_recipes_have_short_names_that_differ() -> None:
 def test_cells_seeds_first_and_one_untrained_encoder_an_architecture(recipe: Recipe, timed: list[str]) -> None:
     wide = with_fields(recipe, {"model.encoder.width": "32"})
     given = {"a": recipe, "b": wide, "c": with_fields(recipe, {"optimizer.lr": "1"})}
-    layout = Layout(given, {name: costs(name, one, Budget("steps", 9), "fp32", "cpu") for name, one in given.items()}, 2)
+    layout = Layout(
+        given, {name: costs(name, one, Budget("steps", 9), "fp32", "cpu") for name, one in given.items()}, 2
+    )
     cells = [(cell.name, cell.seed) for cell in layout.cells([])]
     names = ("untrained-a", "untrained-b", "a", "b", "c")
     assert cells == [("log-mel-40", 0), ("log-mel-128", 0), *((name, seed) for seed in (0, 1) for name in names)]

@@ -119,7 +119,7 @@ def _compare(arguments: Compare, budget: Budget, fields: Mapping[str, str], argv
     steady, skipped = open_steadiness(arguments.stability) if arguments.stability else ([], [])
     for clip in skipped:
         print(f"--stability: skipped {clip.path}: {clip.reason}", file=sys.stderr)
-    set_threads(arguments.threads or known.get("threads"))
+    set_threads(known.get("threads") if arguments.threads is None else arguments.threads)
     common = common_to_all(budget, arguments.data, arguments.precision, arguments.device, known)
     sets = {some[0].set: f"{word}{' in full' * arguments.full}" for word, some in readings.items()}
     device, dry = arguments.device, arguments.dry_run

@@ -196,7 +196,9 @@ def _numbers(found: Found, question: str) -> Section:
         f"{escape(unit.about.capitalize())}, with 95 % intervals.",
         [
             listing("Scores", ["system", "step", "score", "95 %", "each seed"], scores, across=True),
-            listing("Differences", ["recipe", "minus", "difference", "95 %", "could have seen"], pairs, left=2, across=True),
+            listing(
+                "Differences", ["recipe", "minus", "difference", "95 %", "could have seen"], pairs, left=2, across=True
+            ),
         ],
         """Differences are paired clip by clip, and of two encoders seed by seed; <b>bold</b> where the interval leaves
         out zero. <b>Could have seen:</b> the smallest true difference that so many trainings and clips would show four
