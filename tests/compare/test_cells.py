@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,15 @@ def test_what_another_process_is_at_is_left_to_it(tmp_path: Path) -> None:
         assert ours and run(folder, trainer, Heard()).busy == ["a, seed 0"]
     assert "a, seed 0" not in trainer.trained and run(folder, trainer, Heard()).busy == []
     assert sorted(trainer.trained) == ["a, seed 0", "a, seed 1", "b, seed 0", "b, seed 1"]
+
+
+def test_processes_at_one_folder_do_every_cell_once(tmp_path: Path) -> None:
+    """Locks are of open files, so that threads stand for processes."""
+    folder, trainers = Folder(tmp_path), [Trainer() for _ in range(3)]
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda trainer: run(folder, trainer, Heard(), names="a b c d", seeds=3), trainers))
+    done = [place for trainer in trainers for place in trainer.trained]
+    assert sorted(done) == [f"{name}, seed {seed}" for name in "abcd" for seed in range(3)]
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def test_each_unit_becomes_steps(recipe: Recipe, timed: list[str]) -> None:
 
 @pytest.mark.parametrize("amount", [0, -1, float("inf"), float("nan")])
 def test_a_budget_of_nothing_is_refused(amount: float) -> None:
-    with pytest.raises(AaspError, match="--minutes is .*; give a positive number"):
+    with pytest.raises(AaspError, match=r"--minutes is .*; give a positive number"):
         Budget("minutes", amount)
 
 
@@ -88,11 +88,11 @@ def test_steps_are_found_once_and_kept(recipe: Recipe, timed: list[str], tmp_pat
     both = settle({"m": recipe, "n": recipe}, {"sounds": "d:e:f"})
     assert (both["m"].steps, both["n"].steps) == (123, 600) and timed == ["m2d_tiny"]
     assert folder.settings["sets"] == {"words": "a:b:c", "sounds": "d:e:f"}
-    with pytest.raises(AaspError, match="another comparison: .* has budget = 5 minutes, this one 6 minutes"):
+    with pytest.raises(AaspError, match=r"another comparison: .* has budget = 5 minutes, this one 6 minutes"):
         settle({"m": recipe}, common={**COMMON, "budget": "6 minutes"})
     with pytest.raises(AaspError, match="has a recipe m with other fields; choose another --out"):
         settle({"m": with_fields(recipe, {"optimizer.lr": "1"})})
-    with pytest.raises(AaspError, match="--benchmarks g:b:c: .* has measured a:b:c as words"):
+    with pytest.raises(AaspError, match=r"--benchmarks g:b:c: .* has measured a:b:c as words"):
         settle({"m": recipe}, {"words": "g:b:c"})
 
 
@@ -105,7 +105,7 @@ def test_a_new_folder_in_which_nothing_is_settled_vanishes(recipe: Recipe, timed
 def test_recipes_have_short_names_that_differ() -> None:
     found = named_recipes(["m2d_tiny", "aasp.pretrain.recipes:eat_tiny"], {"data.batch": "3"})
     assert list(found) == ["m2d_tiny", "eat_tiny"] and {one.data.batch for one in found.values()} == {3}
-    with pytest.raises(AaspError, match="two recipes are called eat_tiny: eat_tiny and aasp.pretrain.recipes:eat_tiny"):
+    with pytest.raises(AaspError, match="two recipes are called eat_tiny: eat_tiny and aasp"):
         named_recipes(["eat_tiny", "aasp.pretrain.recipes:eat_tiny"], {})
     with pytest.raises(AaspError, match="recipe 'eat_tny' is unknown; did you mean 'eat_tiny'"):
         named_recipes(["eat_tny"], {})

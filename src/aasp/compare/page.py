@@ -55,7 +55,8 @@ def answer(found: Found, question: str) -> str:
     unit = Unit(best["metric"])
     score = best["score"]
     ends = span(score["low"], score["high"], lambda value: unit.tell(value, ""), " to ")
-    said = f"{question[:1].upper()}{question[1:]}: {best['system']} is highest, {unit.tell(score['estimate'], '')} ({ends}; {unit.about})."
+    value = f"{unit.tell(score['estimate'], '')} ({ends}; {unit.about})"
+    said = f"{question[:1].upper()}{question[1:]}: {best['system']} is highest, {value}."
     ahead: list[str] = []
     alike: list[str] = []
     for other, lead in _leads(found, question, best["system"]).items():
