@@ -143,7 +143,7 @@ def _measure(cell: Cell, place: Measured, when: str, listen: Listen, say: Say) -
     lacking = [measure for measure in cell.measures if place.scores(measure.name) is None]
     if not lacking:
         return
-    say(f"measuring {cell.place}{when}: {', '.join(measure.name for measure in lacking)}")
+    say(f"measuring {cell.place}{when}: {'; '.join(measure.name for measure in lacking)}")
     listener = listen(cell, place.model)
     for measure in lacking:
         place.keep(measure.name, measure(listener))
