@@ -21,6 +21,7 @@ FLOORS: list[set[str]] = [
     {"model", "training"},
     {"pretrain", "evaluate", "deploy"},
     {"report", "planning", "integrations", "hf"},
+    {"compare"},
     {"aliasing"},
     {"cli"},
 ]

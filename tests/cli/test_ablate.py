@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from pathlib import Path
 
@@ -10,10 +9,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from aasp.aliasing.ablation import measures, suites
-from aasp.aliasing.ablation.folder import Folder
+from aasp.aliasing.ablation import suites
 from aasp.aliasing.ablation.suite import Cell, Suite
 from aasp.cli.main import main
+from aasp.compare import measures
+from aasp.compare.folder import Folder
 from aasp.datasets.demo import Size
 
 SMALL = {
@@ -31,43 +31,26 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measures.demo, "Size", lambda notes: Size(notes, (2, 1, 1)))
 
 
-@pytest.fixture(scope="module")
-def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Hums of two kinds by six speakers."""
-    folder = tmp_path_factory.mktemp("sounds")
-    random = np.random.default_rng(0)
-    with (folder / "index.csv").open("w", newline="") as file:
-        rows = csv.writer(file)
-        rows.writerow(["path", "label", "split", "speaker"])
-        for n in range(24):
-            label, speaker = "low" if n % 2 else "high", n // 4
-            pitch = (200 if n % 2 else 1500) * (1 + 0.02 * speaker)
-            wave = 0.3 * np.sin(2 * np.pi * pitch * np.arange(16_000) / 16_000) + 0.01 * random.standard_normal(16_000)
-            soundfile.write(folder / f"{n}.wav", wave, 16_000)
-            rows.writerow([f"{n}.wav", label, ("train", "train", "train", "valid", "test", "test")[speaker], speaker])
-    return folder
-
-
-def ablate(sounds: Path, out: Path, *more: str) -> int:
-    told = f"{sounds / 'index.csv'}:label:split:speaker"
-    return main(["ablate", "toy", "--data", str(sounds), "--out", str(out), "--benchmarks", told, *more])
+def ablate(hums: Path, out: Path, *more: str) -> int:
+    told = f"{hums / 'index.csv'}:label:split:speaker"
+    return main(["ablate", "toy", "--data", str(hums), "--out", str(out), "--benchmarks", told, *more])
 
 
 @pytest.mark.slow
-def test_from_end_to_end(sounds: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_from_end_to_end(hums: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "ablation"
-    assert ablate(sounds, out, "--steps=2", "--seeds=1", "--cells=conv") == 0
+    assert ablate(hums, out, "--steps=2", "--seeds=1", "--cells=conv") == 0
     first = (out / "cells/conv/seed-0/model/model.safetensors").stat().st_mtime_ns
     capsys.readouterr()
 
-    assert ablate(sounds, out, "--seeds=1") == 0  # as many steps as the cells there
+    assert ablate(hums, out, "--seeds=1") == 0  # as many steps as the cells there
     told = capsys.readouterr().out
     assert told.count("training ") == 1 and "training full, seed 0" in told
     assert (out / "cells/conv/seed-0/model/model.safetensors").stat().st_mtime_ns == first
     assert not list(out.glob("cells/*/*/checkpoints"))
     result = json.loads((out / "ablation.json").read_text())
     assert [(row["measure"], row["cell"], len(row["seeds"])) for row in result["rows"]] == [
-        (measure, cell, 1) for measure in (sounds.name, "modulations") for cell in ("full", "conv")
+        (measure, cell, 1) for measure in (hums.name, "modulations") for cell in ("full", "conv")
     ]
     conv = result["rows"][1]
     assert conv["score"]["clips"] == 8 and conv["score"]["clusters"] == 2 and conv["chance"] == 0.5
@@ -77,20 +60,20 @@ def test_from_end_to_end(sounds: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert result["cells"][1]["changes"]["model.stem"] == "conv" and result["cells"][1]["seeds"] == 1
     assert result["rows"][2]["chance"] == 1 / 8
 
-    assert ablate(sounds, out, "--seeds=1") == 0
+    assert ablate(hums, out, "--seeds=1") == 0
     assert "training" not in (told := capsys.readouterr().out) and "measuring" not in told
 
-    assert ablate(sounds, out, "--steps=3") == 2
+    assert ablate(hums, out, "--steps=3") == 2
     assert "has steps = 2, this one 3; choose another --out" in capsys.readouterr().err
 
 
 def test_cells_that_another_is_at_are_left_and_named(
-    sounds: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    hums: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = Folder(tmp_path / "shared")
-    folder.settle({"recipe": "aasp_tiny", "steps": 1, "data": str(sounds)})
+    folder.settle({"recipe": "aasp_tiny", "steps": 1, "data": str(hums)})
     with folder.trained("full", 0).taken() as ours:
-        assert ours and ablate(sounds, folder.path, "--seeds=1") == 0
+        assert ours and ablate(hums, folder.path, "--seeds=1") == 0
     told = capsys.readouterr().out
     assert "not here: full, seed 0: another process is at it" in told
     assert "| conv |" in told and "| full |" not in told
@@ -111,10 +94,10 @@ def test_cells_that_another_is_at_are_left_and_named(
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(
-    sounds: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], words: str
+    hums: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], words: str
 ) -> None:
     out = tmp_path / "out"
-    assert main(["ablate", "toy", "--data", str(sounds), "--out", str(out), *options]) == 2
+    assert main(["ablate", "toy", "--data", str(hums), "--out", str(out), *options]) == 2
     error = capsys.readouterr().err
     assert words in error and error.count("\n") == 1
     assert not out.exists()
@@ -122,31 +105,31 @@ def test_bad_input_is_one_line_and_leaves_nothing(
 
 @pytest.mark.parametrize("seconds", [0.0, 0.01])
 def test_a_clip_to_probe_that_cannot_be_used_is_told_before_training(
-    sounds: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], seconds: float
+    hums: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], seconds: float
 ) -> None:
     index = tmp_path / "set" / "index.csv"
     index.parent.mkdir()
     soundfile.write(index.with_name("bad.wav"), np.zeros(round(16_000 * seconds)), 16_000)
-    clips = [sounds / f"{n}.wav" for n in range(3)]
+    clips = [hums / f"{n}.wav" for n in range(3)]
     rows = [f"{clips[0]},a,train", "bad.wav,b,train", f"{clips[1]},a,test", f"{clips[2]},b,test"]
     index.write_text("\n".join(["path,label,split", *rows]))
     out, told = tmp_path / "out", f"{index}:label:split"
-    assert main(["ablate", "toy", "--data", str(sounds), "--out", str(out), "--steps=1", "--benchmarks", told]) == 2
+    assert main(["ablate", "toy", "--data", str(hums), "--out", str(out), "--steps=1", "--benchmarks", told]) == 2
     error = capsys.readouterr().err
     assert "bad.wav" in error and error.count("\n") == 1 and not out.exists()
 
 
 def test_an_output_that_is_something_else_is_kept(
-    sounds: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    hums: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "thesis.txt").write_text("mine")
-    assert ablate(sounds, tmp_path, "--steps=1") == 2
+    assert ablate(hums, tmp_path, "--steps=1") == 2
     assert "neither empty nor an ablation" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
-def test_a_budget_becomes_steps(sounds: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert ablate(sounds, tmp_path / "out", "--budget=0.0005", "--seeds=1", "--cells=conv") == 0
+def test_a_budget_becomes_steps(hums: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ablate(hums, tmp_path / "out", "--budget=0.0005", "--seeds=1", "--cells=conv") == 0
     told = capsys.readouterr().out
     steps = json.loads((tmp_path / "out/settings.json").read_text())["steps"]
     assert "timing conv:" in told and f"{steps} steps each" in told

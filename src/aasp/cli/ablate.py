@@ -15,7 +15,7 @@ from aasp.cli.running import DeviceOptions
 from aasp.errors import AaspError
 
 if TYPE_CHECKING:
-    from aasp.aliasing.ablation.measures import Measure
+    from aasp.compare.measures import Measure
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,28 +71,30 @@ def run(argv: list[str]) -> int:
 
 def _ablate(arguments: Ablate, argv: list[str]) -> int:
     from aasp.aliasing.ablation import results, suites
-    from aasp.aliasing.ablation.folder import Folder, write_json
-    from aasp.aliasing.ablation.measures import modulation_rates, open_measure
     from aasp.aliasing.ablation.run import ablate, steps_within
     from aasp.aliasing.ablation.steadiness import open_steadiness
     from aasp.aliasing.software import software
+    from aasp.compare.folder import Folder, write_json
+    from aasp.compare.measures import modulation_rates, open_measure
+    from aasp.compare.training import Training
     from aasp.datasets.manifest import Manifest
 
     suite = suites.get(arguments.suite)
     only = suite.only(arguments.cells)
     set_threads(arguments.threads)
-    folder = Folder(arguments.out)
+    folder = Folder(arguments.out, "ablation")
     known = folder.settings
     measures: list[Measure] = [open_measure(word) for word in arguments.benchmarks]
     Manifest.open(arguments.data)  # what is wrong with it is said before anything is written
     steady, skipped = open_steadiness(arguments.stability) if arguments.stability else ([], [])
     for clip in skipped:
         print(f"--stability: skipped {clip.path}: {clip.reason}", file=sys.stderr)
+    training = Training(arguments.data, arguments.workers, arguments.precision, arguments.device)
     steps = arguments.steps or known.get("steps")
     if steps is None:
         if arguments.budget is None:
             raise AaspError("how long to train? give --steps N or --budget MINUTES")
-        steps = steps_within(only, arguments.budget, arguments.seeds)
+        steps = steps_within(only, arguments.budget, arguments.seeds, training)
         print(f"{steps} steps each")
     folder.settle({"recipe": suite.recipe, "steps": steps, "data": str(arguments.data)})
     measures.append(modulation_rates(folder.path / "modulations"))
@@ -102,17 +104,7 @@ def _ablate(arguments: Ablate, argv: list[str]) -> int:
     if twice:
         raise AaspError(f"--benchmarks: two are called {twice}; name each once")
 
-    outcome = ablate(
-        only,
-        folder,
-        arguments.data,
-        steps=steps,
-        seeds=arguments.seeds,
-        measures=measures,
-        workers=arguments.workers,
-        precision=arguments.precision,
-        device=arguments.device,
-    )
+    outcome = ablate(only, folder, steps=steps, seeds=arguments.seeds, measures=measures, training=training)
     if outcome.exit_code:
         return outcome.exit_code
     found = results.rows(folder, suite, names, arguments.seeds)
@@ -121,6 +113,8 @@ def _ablate(arguments: Ablate, argv: list[str]) -> int:
     for name in names:
         print(f"\n{name}\n")
         print("\n".join(results.table([row for row in found if row.measure == name])))
+    for place, why in outcome.failed.items():
+        print(f"\nfailed: {place}: {why}")
     if outcome.busy:
         told = "another process is at it; the same command again joins the results"
         print(f"\nnot here: {'; '.join(outcome.busy)}: {told}")

@@ -9,7 +9,8 @@ n clips, R resamples. Source: ours; the draws are those of `intervals`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -41,13 +42,29 @@ def average(
     if not results or (minus is not None and len(minus) != len(results)):
         others = "" if minus is None else f" against {len(minus)}"
         raise AaspError(f"average over sets: {len(results)}{others}; score both systems on the same sets")
-    seeds: dict[tuple, int] = {}
+    asked = [asked_of([one], None if minus is None else [minus[k]]) for k, one in enumerate(results)]
+    clips = [(one.test.tobytes(), tuple(how["clusters"].tolist())) for one, how in zip(results, asked, strict=True)]
+    return average_of(asked, clips, resamples=resamples)
+
+
+def average_of(
+    asked: Sequence[Mapping[str, Any]], clips: Sequence[Hashable], *, resamples: int = RESAMPLES
+) -> Interval:
+    """Mean over sets of scores, or of differences, of one or more trainings, with its 95 % interval.
+
+    Args:
+        asked: of each set, what `interval` takes; all of the same seeds, which are drawn for all sets together.
+        clips: what is equal for sets of the same clips and clusters.
+        resamples: R.
+
+    Returns:
+        As `average`.
+    """
+    seeds: dict[Hashable, int] = {}
     sets, drawn = [], np.zeros(resamples)
-    for number, result in enumerate(results):
-        asked = asked_of([result], None if minus is None else [minus[number]])
-        clips = (result.test.tobytes(), tuple(asked["clusters"].tolist()))
-        sets.append(resampled(**asked, resamples=resamples, seed=seeds.setdefault(clips, len(seeds))))
-        drawn += sets[-1].drawn / len(results)
+    for how, key in zip(asked, clips, strict=True):
+        sets.append(resampled(**how, resamples=resamples, seed=seeds.setdefault(key, len(seeds)), seed_of_seeds=0))
+        drawn += sets[-1].drawn / len(asked)
     low, high = (float(end) for end in np.nanquantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]))
     known = min(one.clusters for one in sets) >= LEAST and high - low > 1e-12
     return Interval(
@@ -57,5 +74,6 @@ def average(
         LEVEL,
         clusters=sum(one.clusters for one in sets),
         clips=sum(len(one.group) for one in sets),
+        seeds=len(sets[0].systems[0]),
         method="bootstrap" if known else "none",
     )

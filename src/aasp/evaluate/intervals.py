@@ -134,8 +134,12 @@ def resampled(
     matched: bool = False,
     resamples: int | None = None,
     seed: int = 0,
+    seed_of_seeds: int | None = None,
 ) -> Resamples:
-    """Draw clusters and seeds: what `interval` takes its ends from. Arguments and errors are its."""
+    """Draw clusters and seeds: what `interval` takes its ends from. Arguments and errors are its.
+
+    `seed_of_seeds` is that of the draws of seeds, where several sets of other clusters have the same trainings.
+    """
     systems = [_system(one) for one in ((scores,) if minus is None else (scores, minus))]
     sizes_n = [one.shape[1] for one in systems if isinstance(one, np.ndarray)]
     clips = sizes_n[0] if sizes_n else len(np.asarray(clusters))
@@ -146,8 +150,9 @@ def resampled(
     resamples = resamples or (10_000 if len(sizes_n) == len(systems) else 1_000)
     signs = (1.0, -1.0)[: len(systems)]
     estimate, drawn, shares = 0.0, np.zeros(resamples), []
+    stream = seed if seed_of_seeds is None else seed_of_seeds
     for number, (sign, system) in enumerate(zip(signs, systems, strict=True), start=1):
-        shares.append(_seed_shares(len(system), resamples, np.random.default_rng([seed, 1 if matched else number])))
+        shares.append(_seed_shares(len(system), resamples, np.random.default_rng([stream, 1 if matched else number])))
         whole = np.ones((1, sizes.size)), np.full((1, len(system)), 1 / len(system))
         estimate += sign * float(_drawn(system, group, folds, *whole)[0])
     for block, counts in _cluster_counts(sizes.size, resamples, np.random.default_rng(seed)):

@@ -23,6 +23,10 @@ from aasp.evaluate.task import Round, Task
 Progress = Callable[[int, int], object]
 
 
+class Unusable(AaspError):
+    """Embeddings that no probe can read."""
+
+
 @dataclass(frozen=True)
 class Chosen:
     """What one round chose on its valid part, and the head that it trained.
@@ -266,13 +270,13 @@ def check_features(features: Mapping[Any, np.ndarray], task: Task) -> None:
     """See that every candidate has a finite embedding of every clip.
 
     Raises:
-        AaspError: one has not.
+        AaspError: one has not; `Unusable` where a value is not finite.
     """
     for key, X in features.items():
         if len(X) != len(task.y):
             raise AaspError(f"features {key}: {len(X)} rows for {len(task.y)} clips; embed every clip once")
         if not np.isfinite(X).all():
-            raise AaspError(f"features {key}: not all finite; the model gives no usable embedding of these clips")
+            raise Unusable(f"features {key}: not all finite; the model gives no usable embedding of these clips")
 
 
 def score(truth: np.ndarray, probabilities: np.ndarray) -> float:

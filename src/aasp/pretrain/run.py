@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from accelerate import Accelerator
@@ -46,6 +46,7 @@ def pretrain(
     checkpoint_every: int = 500,
     path_column: str | None = None,
     channels: Channels | str = "mean",
+    on_model: Callable[[int, Path], None] = lambda step, model: None,
 ) -> Result:
     """Pre-train a recipe on a set of audio; ``out/model`` is then an `AudioEncoder`.
 
@@ -65,6 +66,8 @@ def pretrain(
         log_every, checkpoint_every: steps between log lines, and between checkpoints.
         path_column: the manifest's column to take for `path`.
         channels: what is read of files of several channels (`aasp.audio.channels`).
+        on_model: called after each checkpoint with its step and the folder of the model as it is then; again for the
+            checkpoint that a run goes on from.
 
     Returns:
         The step it ended at, and the exit code: 0 done, 75 or 130 asked by a signal to stop.
@@ -121,6 +124,7 @@ def pretrain(
         def on_checkpoint(step: int, tensors: Mapping[str, Tensor]) -> None:
             if machine.is_main_process:
                 _write_model(recipe, run, objective.exported, tensors, history)
+                on_model(step, run.model)
             record.write_skipped()
 
         result = train(

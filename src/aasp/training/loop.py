@@ -124,7 +124,7 @@ def train(
         measure: how many clips, and how many seconds of audio, a batch holds.
         start: the checkpoint to go on from.
         rate_of: the share of the learning rate that the parameter of a name gets.
-        on_checkpoint: called in every process after each checkpoint, and at once if there is nothing left to do, with
+        on_checkpoint: called in every process after each checkpoint, and at once where the run goes on from one, with
             the step and the objective's tensors by name: whole, where its own may be spread over processes.
         history: what every checkpoint is to tell of the run besides (see `aasp.training.history`), JSON-able.
 
@@ -145,8 +145,7 @@ def train(
     so_far = snapshot.Progress()
     if start is not None:
         so_far = snapshot.restore(start, objective, optimizer, batches, machine, fingerprint)
-    if so_far.step == steps:
-        on_checkpoint(so_far.step, snapshot.model_tensors(objective))
+        on_checkpoint(so_far.step, snapshot.model_tensors(objective))  # it may have been killed before it was done
 
     with Interrupts() as interrupts, Record(run.path, so_far, steps, machine, settings.name) as record:
         while so_far.step < steps and exit_code is None:
@@ -185,12 +184,13 @@ def train(
             if to_log:
                 so_far.window.clear()
             if to_save:
-                taken = snapshot.take(objective, optimizer, so_far, batches, machine, fingerprint, history or {})
-                if machine.is_main_process:
-                    record.sync()
-                    checkpoint.save(run.checkpoints, taken, keep=settings.keep)
-                on_checkpoint(so_far.step, taken.model)
-                machine.wait_for_everyone()
+                with so_far.paused():
+                    taken = snapshot.take(objective, optimizer, so_far, batches, machine, fingerprint, history or {})
+                    if machine.is_main_process:
+                        record.sync()
+                        checkpoint.save(run.checkpoints, taken, keep=settings.keep)
+                    on_checkpoint(so_far.step, taken.model)
+                    machine.wait_for_everyone()
     return Result(so_far.step, exit_code or 0)
 
 

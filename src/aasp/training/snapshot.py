@@ -6,7 +6,8 @@ Tensors go by parameter name, whole: what FSDP has spread over processes is gath
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -34,7 +35,10 @@ class Positioned(Protocol):
 
 @dataclass
 class Progress:
-    """How far a process has come: steps, its own clips and seconds of audio, time, and its open log window."""
+    """How far a process has come: steps, its own clips and seconds of audio, time, and its open log window.
+
+    `elapsed` is of the steps themselves: what is done while they are `paused`, saving, is no part of it.
+    """
 
     step: int = 0
     clips: int = 0
@@ -50,6 +54,13 @@ class Progress:
         self.clips += clips
         self.audio_seconds += audio_seconds
         self.elapsed, self._clock = self.elapsed + now - self._clock, now
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Time spent here is not counted."""
+        began = time.monotonic()
+        yield
+        self._clock += time.monotonic() - began
 
 
 def model_tensors(module: nn.Module) -> dict[str, Tensor]:

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aasp.aliasing.ablation.folder import Folder
-from aasp.aliasing.ablation.measures import Scores
 from aasp.aliasing.ablation.results import Row, document, rows, table
 from aasp.aliasing.ablation.suite import Cell, Suite
+from aasp.compare.folder import Folder
+from aasp.compare.measures import Scores
 from aasp.errors import AaspError
 
 FULL = Cell("full", "all")

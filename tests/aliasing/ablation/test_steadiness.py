@@ -10,11 +10,11 @@ import pytest
 import soundfile
 import torch
 
-from aasp.aliasing.ablation.measures import Listener
 from aasp.aliasing.ablation.steadiness import LOOKED_AT, open_steadiness
 from aasp.aliasing.stability.examine import examine
 from aasp.aliasing.stability.excerpts import gather
 from aasp.aliasing.subjects import EncoderSubject
+from aasp.compare.measures import Listener
 from aasp.config import with_fields
 from aasp.datasets.manifest import Manifest
 from aasp.errors import AaspError

@@ -9,32 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from aasp.aliasing.ablation.folder import Folder
-from aasp.aliasing.ablation.measures import Scores
 from aasp.aliasing.ablation.suite import Suite
-from aasp.aliasing.ablation.units import Unit
-from aasp.errors import AaspError
-from aasp.evaluate.intervals import Interval, interval, span
+from aasp.compare.differences import Difference, difference, mean
+from aasp.compare.folder import Folder
+from aasp.compare.measures import Scores
+from aasp.compare.units import Unit
+from aasp.evaluate.intervals import Interval, span
 from aasp.training.tracking import read_metrics
-
-DETECTABLE = 2.8
-"""Standard errors of a difference that a two-sided test at 5 % finds four times in five: 1.96 + 0.84."""
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A cell minus another, paired by seed and clip.
-
-    Attributes:
-        against: the other.
-        lead: their difference and its interval.
-        detectable: the smallest true difference that this many seeds and clips would show four times in five; None
-            where they are too few to tell.
-    """
-
-    against: str
-    lead: Interval
-    detectable: float | None
 
 
 @dataclass(frozen=True)
@@ -70,16 +51,10 @@ def rows(folder: Folder, suite: Suite, measures: Iterable[str], seeds: int) -> l
             if not ours:
                 continue
             compared = [name for name in dict.fromkeys((cell.against, suite.cells[0].name)) if name in found]
-            differences = [
-                _difference(ours, found[name], name)
-                for name in compared
-                if name != cell.name and ours.keys() & found[name].keys()
-            ]
-            first = next(iter(ours.values()))
-            values = [one.values for one in ours.values()]
-            score = interval(values, clusters=first.clusters, rounds=first.rounds)
-            each = [interval([v], clusters=first.clusters, rounds=first.rounds, resamples=1).estimate for v in values]
-            details = [one.details for one in ours.values()]
+            leads = [difference(ours, found[name], name) for name in compared if name != cell.name]
+            score, each = mean(ours)
+            first, details = next(iter(ours.values())), [one.details for one in ours.values()]
+            differences = [lead for lead in leads if lead is not None]
             out.append(Row(measure, first.metric, cell.name, score, each, first.chance, differences, details))
     return out
 
@@ -136,20 +111,3 @@ def table(rows: Sequence[Row]) -> list[str]:
 def _scores(folder: Folder, cell: str, measure: str, seeds: int) -> dict[int, Scores]:
     found = {seed: folder.trained(cell, seed).scores(measure) for seed in range(seeds)}
     return {seed: scores for seed, scores in found.items() if scores is not None}
-
-
-def _difference(ours: Mapping[int, Scores], theirs: Mapping[int, Scores], name: str) -> Difference:
-    """Over the seeds that both have: the same seed has the same data in the same order, and the same masks."""
-    both = [seed for seed in ours if seed in theirs]
-    first = ours[both[0]]
-    if any(len(one[seed].values) != len(first.values) for one in (ours, theirs) for seed in both):
-        raise AaspError(f"scores of {name} are of other clips; remove them, and they are measured anew")
-    lead = interval(
-        [ours[seed].values for seed in both],
-        minus=[theirs[seed].values for seed in both],
-        clusters=first.clusters,
-        rounds=first.rounds,
-        matched=True,
-    )
-    width = None if lead.low is None or lead.high is None else lead.high - lead.low
-    return Difference(name, lead, None if width is None else DETECTABLE * width / (2 * 1.96))

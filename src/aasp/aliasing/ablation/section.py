@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from aasp.aliasing.ablation.units import Unit
+from aasp.compare.units import Unit
 from aasp.evaluate.intervals import clear, span
 from aasp.report.page import Section
 from aasp.report.style import FIRST, MUTED, RULE, drawn, panel

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from aasp.aliasing.ablation.measures import Listener, Measure, Scores
 from aasp.aliasing.stability.excerpts import RATE, Excerpts, gather
 from aasp.aliasing.stability.measure import control_at
 from aasp.aliasing.stability.observe import observe
 from aasp.aliasing.stability.rows import rows
 from aasp.aliasing.subjects import EncoderSubject
+from aasp.compare.measures import Listener, Measure, Scores
 from aasp.datasets.index import Skipped
 from aasp.datasets.manifest import Manifest
 from aasp.model.audio_encoder import AudioEncoder

@@ -19,6 +19,7 @@ from aasp.datasets.labelled import LabelledSet
 from aasp.errors import AaspError
 from aasp.evaluate.features import Key, clip_features, clip_keys
 from aasp.evaluate.linear import linear_probe
+from aasp.evaluate.probe import ProbeResult
 from aasp.evaluate.task import Task
 from aasp.files import locked
 from aasp.model.audio_encoder import AudioEncoder
@@ -58,6 +59,7 @@ class Listener:
     def __init__(self, encoder: AudioEncoder) -> None:
         self.encoder = encoder
         self._kept: dict[Any, Any] = {}
+        self._last: tuple[Any, dict[Key, np.ndarray]] = (None, {})
 
     def once(self, key: Any, compute: Callable[[], T]) -> T:
         """What `compute` gives, now or the last time the key was asked for."""
@@ -68,8 +70,14 @@ class Listener:
     def features(self, sounds: Sequence[Sound]) -> dict[Key, np.ndarray]:
         """Candidates for a probe: some layers, all their subbands, mean and deviation over time."""
         layers = sorted({round(layer) for layer in np.linspace(0, self.encoder.config.encoder.depth, LAYERS)})
-        keys = clip_keys(self.encoder, layers, (POOLING,))
-        return self.once(tuple(sounds), lambda: clip_features(self.encoder, sounds, keys))
+        return self.vectors(sounds, clip_keys(self.encoder, layers, (POOLING,)))
+
+    def vectors(self, sounds: Sequence[Sound], keys: Sequence[Key]) -> dict[Key, np.ndarray]:
+        """Vectors of sounds by layer and pooling, computed once for all that is asked of the same sounds in turn."""
+        asked = tuple(sounds), tuple(keys)
+        if self._last[0] != asked:
+            self._last = asked, clip_features(self.encoder, sounds, keys)
+        return self._last[1]
 
 
 class Measure(Protocol):
@@ -81,7 +89,7 @@ class Measure(Protocol):
 
     name: str
 
-    def __call__(self, listener: Listener) -> Scores: ...
+    def __call__(self, listener: Any, /) -> Scores: ...
 
 
 class Probe:
@@ -97,11 +105,7 @@ class Probe:
     """
 
     def __init__(self, name: str, labelled: LabelledSet) -> None:
-        if labelled.multilabel:
-            raise AaspError(f"{name}: clips have several labels; cells are compared by single labels, clip by clip")
-        for sound in labelled.sounds:
-            if duration(sound) < SHORTEST:
-                raise AaspError(f"clip too short: {describe(sound)} has less than {1000 * SHORTEST:g} ms; leave it out")
+        checked(name, labelled)
         self.name, self.labelled = name, labelled
         self.task = Task.of(labelled, choose="next_fold")
 
@@ -112,34 +116,63 @@ class Probe:
             for layer, _ in result.chosen[0].valid_scores
         }
         chosen = [int(chosen.key[0]) for chosen in result.chosen]
-        return Scores(
-            "accuracy",
-            result.correct.tolist(),
-            None if result.clusters is None else [str(group) for group in result.clusters],
-            result.rounds.tolist(),
-            1 / len(self.task.classes),
-            {"valid by layer": layers, "chosen layers": chosen},
-        )
+        return scores_of(result, len(self.task.classes), {"valid by layer": layers, "chosen layers": chosen})
+
+
+def scores_of(result: ProbeResult, classes: int, details: Mapping[str, Any]) -> Scores:
+    """What a probe of single labels scored, clip by clip."""
+    return Scores(
+        "accuracy",
+        result.correct.tolist(),
+        None if result.clusters is None else [str(group) for group in result.clusters],
+        result.rounds.tolist(),
+        1 / classes,
+        details,
+    )
+
+
+def checked(name: str, labelled: LabelledSet) -> None:
+    """See that clips of a set can be compared one by one.
+
+    Raises:
+        AaspError: clips have several labels, or a header tells that a clip can't be used: that is said before hours of
+            training, not after.
+    """
+    if labelled.multilabel:
+        raise AaspError(f"{name}: clips have several labels; cells are compared by single labels, clip by clip")
+    for sound in labelled.sounds:
+        if duration(sound) < SHORTEST:
+            raise AaspError(f"clip too short: {describe(sound)} has less than {1000 * SHORTEST:g} ms; leave it out")
 
 
 def open_measure(word: str) -> Probe:
-    """A probe as the command line names it: `NAME=ROOT` of a benchmark, or `INDEX:LABEL:SPLIT[:GROUP]`.
+    """A probe of what `opened` opens."""
+    return Probe(*opened(word))
+
+
+def opened(word: str) -> tuple[str, LabelledSet]:
+    """A set as the command line names it: `NAME=ROOT` of a benchmark, or `INDEX:LABEL:SPLIT[:GROUP]`; and its name.
 
     Raises:
         AaspError: it is neither, or the data are not as they should be.
     """
     benchmark, equals, root = word.partition("=")
     if equals:
-        return Probe(benchmark, open_labelled(benchmark, root))
+        return benchmark, open_labelled(benchmark, root)
     index, *columns = word.split(":")
     if len(columns) not in (2, 3):
         raise AaspError(f"--benchmarks {word}: write NAME=ROOT, or INDEX:LABEL:SPLIT, or INDEX:LABEL:SPLIT:GROUP")
     labelled = open_labelled(None, None, index, *columns)
     folder, label = Path(index).absolute().parent.name, columns[0]
-    return Probe(folder if label == "label" else f"{folder} {label}", labelled)
+    return (folder if label == "label" else f"{folder} {label}"), labelled
 
 
 def modulation_rates(folder: Path) -> Probe:
+    """A probe of what `modulated` makes."""
+    return Probe(*modulated(folder))
+
+
+def modulated(folder: Path) -> tuple[str, LabelledSet]:
     """Which of eight modulation rates a generated voice plays; no voice is both in training and in test.
 
     Args:
@@ -147,4 +180,4 @@ def modulation_rates(folder: Path) -> Probe:
     """
     with locked(folder.with_name(".modulations.lock"), wait=True):
         index = demo.build(folder, size=demo.Size(notes=0)) / "signals.csv"
-    return Probe(MODULATIONS, open_labelled(None, None, index, "rate", "split", "instrument"))
+    return MODULATIONS, open_labelled(None, None, index, "rate", "split", "instrument")

@@ -1,0 +1,191 @@
+"""`aasp compare`: recipes trained for an equal budget, measured alike, compared with intervals."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import tyro
+
+from aasp.cli.arguments import Settings, parse, set_threads, settings, stopping_with_75
+from aasp.cli.facts import clock
+from aasp.cli.running import DeviceOptions
+from aasp.errors import AaspError
+
+if TYPE_CHECKING:
+    from aasp.compare.budget import Budget
+    from aasp.compare.folder import Folder
+    from aasp.compare.layout import Layout
+    from aasp.compare.readings import Reading
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compare(DeviceOptions):
+    """Train recipes for the same budget, probe each at a quarter, a half and the whole of it, and compare any two.
+
+    Beside them stand the untrained encoder of each architecture and log-mel statistics. What is finished is kept: the
+    same command again goes on where the last one stopped, and as many processes as there are cores may work at one
+    folder. The result is OUT/comparison.json, .csv, .md and .html.
+    """
+
+    recipes: tyro.conf.Positional[tuple[str, ...]]
+    """Names of recipes (`aasp recipes` lists them), or file.py:function of your own."""
+    data: Path
+    """Folder, .csv, .tsv or .parquet manifest of audio to pre-train on."""
+    benchmarks: tuple[str, ...]
+    """What to probe: NAME=ROOT of a benchmark, INDEX:LABEL:SPLIT, INDEX:LABEL:SPLIT:GROUP, or modulations."""
+    out: Path
+    """Folder of the comparison: a new one, or this very one to go on."""
+    steps: int | None = None
+    """Budget of each training: so many optimizer steps,"""
+    minutes: float | None = None
+    """or so many minutes of them, timed on this machine before the start,"""
+    flops: float | None = None
+    """or so many operations as `aasp plan` counts them, as in 3e15. Give one of the three."""
+    seeds: int = 3
+    """Trainings of each recipe."""
+    set: Settings = ()
+    """Fields to change in all recipes."""
+    stability: str | None = None
+    """Also measure how steady embeddings of these clips are: a folder, an INDEX, or INDEX:GROUP."""
+    full: bool = False
+    """Probe all clips of each set; 1,000 and 45 minutes of it are taken when left out."""
+    dry_run: bool = False
+    """Say what there is to do, how long it takes and how much disk, and do nothing."""
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """Of the forward pass in training; auto is settled once for all trainings."""
+    workers: int = 1
+    """Threads that decode audio."""
+    threads: int | None = None
+    """CPU threads of torch, the same for all trainings; one a core when left out."""
+
+    def budget(self) -> Budget:
+        """The one budget that was given.
+
+        Raises:
+            AaspError: none or several, or it is nothing.
+        """
+        from aasp.compare.budget import Budget
+
+        asked = {"steps": self.steps, "minutes": self.minutes, "flops": self.flops}
+        given = {unit: amount for unit, amount in asked.items() if amount is not None}
+        if len(given) != 1:
+            told = " and ".join(f"--{unit} {amount:g}" for unit, amount in given.items()) or "no budget"
+            raise AaspError(f"{told}; give one of --steps N, --minutes M and --flops F for each training")
+        ((unit, amount),) = given.items()
+        return Budget(unit, float(amount))  # type: ignore[arg-type]
+
+
+def run(argv: list[str]) -> int:
+    arguments = parse(Compare, argv, prog="aasp compare")
+    if arguments.seeds < 1:
+        raise AaspError(f"--seeds is {arguments.seeds}; give at least 1, and 3 to tell a recipe from its seeds")
+    for name, seen in (("recipes", arguments.recipes), ("--benchmarks", arguments.benchmarks)):
+        if not seen:
+            raise AaspError(f"no {name} named; as in `aasp compare aasp_tiny eat_tiny --benchmarks INDEX:LABEL:SPLIT`")
+    fields = settings(arguments.set)
+    for name, remedy in (("steps", "the budget says how many"), ("seed", "--seeds says how many")):
+        if name in fields:
+            raise AaspError(f"--set {name}={fields[name]}: {remedy}; leave it out")
+    arguments.place()
+    budget = arguments.budget()
+    with stopping_with_75():
+        return _compare(arguments, budget, fields, argv)
+
+
+def _compare(arguments: Compare, budget: Budget, fields: Mapping[str, str], argv: Sequence[str]) -> int:
+    from aasp.aliasing.ablation.steadiness import open_steadiness
+    from aasp.compare.cells import work
+    from aasp.compare.folder import Folder
+    from aasp.compare.layout import Layout, named_recipes
+    from aasp.compare.measures import MODULATIONS
+    from aasp.compare.readings import Readers, open_readings
+    from aasp.compare.results import Results
+    from aasp.compare.settled import common_to_all, settled
+    from aasp.compare.training import Training
+    from aasp.datasets.manifest import Manifest
+
+    recipes = named_recipes(arguments.recipes, fields)
+    folder = Folder(arguments.out, "comparison")
+    known = folder.settings
+    Manifest.open(arguments.data)  # what is wrong with it is said before anything is written
+    given = [word for word in arguments.benchmarks if word != MODULATIONS]
+    readings = open_readings(given, folder.path, arguments.full)
+    steady, skipped = open_steadiness(arguments.stability) if arguments.stability else ([], [])
+    for clip in skipped:
+        print(f"--stability: skipped {clip.path}: {clip.reason}", file=sys.stderr)
+    set_threads(known.get("threads") if arguments.threads is None else arguments.threads)
+    common = common_to_all(budget, arguments.data, arguments.precision, arguments.device, known)
+    sets = {some[0].set: f"{word}{' in full' * arguments.full}" for word, some in readings.items()}
+    device, dry = arguments.device, arguments.dry_run
+    layout = Layout(recipes, settled(folder, recipes, budget, common, sets, device, dry_run=dry), arguments.seeds)
+    flat = [reading for some in readings.values() for reading in some]
+    print(_to_do(layout, folder, flat, arguments))
+    if dry:
+        return 0
+
+    if MODULATIONS in arguments.benchmarks:
+        flat += open_readings([MODULATIONS], folder.path / MODULATIONS, arguments.full)[MODULATIONS]
+    training = Training(arguments.data, arguments.workers, common["precision"], device)
+    outcome = work(layout.cells(flat, steady), folder, train=training, listen=Readers(device))
+    if outcome.exit_code:
+        return outcome.exit_code
+    facts = {"budget": str(budget), "data": str(arguments.data), "failed": outcome.failed}
+    facts |= {"command": f"aasp compare {shlex.join(argv)}", "settings": folder.settings}
+    _write(folder, Results(folder, layout, flat, steady).document(facts))
+    if outcome.busy:
+        told = "another process is at it; the same command again joins the results"
+        print(f"\nnot here: {'; '.join(outcome.busy)}: {told}")
+    broken = [place for place in outcome.failed if place.rpartition(",")[0] in recipes]
+    if len(broken) == len(recipes) * arguments.seeds:
+        raise AaspError(f"every training broke down; {broken[0]}: {outcome.failed[broken[0]]}")
+    return 0
+
+
+def _to_do(layout: Layout, folder: Folder, readings: Sequence[Reading], arguments: Compare) -> str:
+    """What there is to do, how long it takes, and how much disk."""
+    from aasp.compare.layout import estimate
+    from aasp.compare.measures import MODULATIONS
+    from aasp.datasets import demo, modulations
+
+    cells = layout.cells(readings)
+    left = [cell for cell in cells if not cell.done(folder.trained(cell.name, cell.seed))]
+    heard = sum(reading.seconds for reading in readings) / 2  # two readings of a set
+    heard += (MODULATIONS in arguments.benchmarks) * demo.Size(notes=0).clips * modulations.SECONDS
+    found = estimate(layout, left, heard, arguments.device)
+    steps = ", ".join(f"{name} {cost.steps:,} steps" for name, cost in layout.costs.items())
+    free = shutil.disk_usage(
+        next(path for path in [folder.path, *folder.path.absolute().parents] if path.exists())
+    ).free
+    return (
+        f"{len(left)} of {len(cells)} cells to do, {sum(cell.kind == 'trained' for cell in left)} of them trainings "
+        f"({steps}): about {clock(found.training)} of training and {clock(found.embedding)} of embedding by one "
+        f"process, {found.bytes / 1e6:,.0f} MB of disk ({free / 1e9:,.1f} GB free)"
+    )
+
+
+def _write(folder: Folder, found: Mapping[str, Any]) -> None:
+    """The results as files, and the first of them on the terminal."""
+    from aasp.aliasing.software import software
+    from aasp.compare import page, tables
+    from aasp.compare.folder import write_json
+    from aasp.files import atomic_write
+
+    found = {**found, "software": software()}
+    write_json(folder.result, found)
+    made = {"csv": tables.csv_lines, "md": tables.markdown, "html": page.tell}
+    for kind, make in made.items():
+        with atomic_write(folder.result.with_suffix(f".{kind}")) as beside:
+            beside.write_text(make(found), encoding="utf-8")
+    for question in tables.headlines(found):
+        print(
+            "", question, "", *tables.scores_table(found, question), "", *tables.pairs_table(found, question), sep="\n"
+        )
+    for place, why in found["failed"].items():
+        print(f"\nfailed: {place}: {why}")
+    print(f"\n{folder.result.with_suffix('')}: .json, .csv, .md and .html")

@@ -1,0 +1,150 @@
+"""An equal budget for unlike recipes: steps, minutes of them on this machine, or FLOPs as `aasp plan` counts them.
+
+Whatever it is given in, it becomes a number of steps before the first training begins, so that learning rate and
+momentum are laid out over all of it. Minutes are of the steps alone: forward, backward, optimizer and teacher, timed on
+noise; reading sound, checkpoints and measuring are no part of them. Source: ours.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import torch
+
+from aasp.devices import device_of
+from aasp.errors import AaspError
+from aasp.model.audio_encoder import AudioEncoder
+from aasp.planning.machines import Machines
+from aasp.planning.pretraining import pretraining_plan
+from aasp.pretrain.objective import build_objective
+from aasp.pretrain.recipe import Recipe
+from aasp.pretrain.run import schedules_of
+from aasp.training import engine, optim
+from aasp.training.precision import Precision, autocast
+
+WARM_UP, FEWEST, MOST, LONG_ENOUGH = 2, 3, 20, 4.0
+"""Steps that are not timed, the fewest and most that are, and after how many seconds of them it is enough."""
+CLIPS, SECONDS = 8, 2.5
+"""That are embedded to see how fast that is."""
+UNITS = {"steps": 1.0, "minutes": 60.0, "flops": 1.0}
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What every training may spend.
+
+    Attributes:
+        unit: of `amount`.
+        amount: how much.
+    """
+
+    unit: Literal["steps", "minutes", "flops"]
+    amount: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.amount < float("inf"):
+            raise AaspError(f"--{self.unit} is {self.amount:g}; give a positive number")
+
+    def __str__(self) -> str:
+        return f"{self.amount:,.0f} steps" if self.unit == "steps" else f"{self.amount:g} {self.unit}"
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What a recipe's steps take.
+
+    Attributes:
+        steps: that the budget buys.
+        seconds: of a step, measured on the machine that began the comparison.
+        flops: of a step, forward and backward.
+        memory: bytes on a GPU, as `aasp plan` counts them.
+        parameters: that are trained.
+        checkpoint: bytes of one.
+    """
+
+    steps: int
+    seconds: float
+    flops: int
+    memory: float
+    parameters: int
+    checkpoint: int
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def costs(name: str, recipe: Recipe, budget: Budget, precision: Precision, device: str) -> Costs:
+    """What a recipe's steps take, and how many the budget buys.
+
+    Args:
+        name: of the recipe, for messages.
+        recipe: the system.
+        budget: of one training.
+        precision, device: of the training.
+
+    Raises:
+        AaspError: the recipe can't be trained, or the budget is less than a step.
+    """
+    plan = pretraining_plan(recipe, Machines(1, 1.0))
+    seconds = seconds_per_step(recipe, precision, device)
+    each = {"steps": 1.0, "minutes": seconds, "flops": float(plan.step_flops)}[budget.unit]
+    steps = int(budget.amount * UNITS[budget.unit] / each)
+    if steps < 1:
+        one = {"minutes": f"{seconds / 60:.2g} minutes", "flops": f"{each:.3g} FLOPs"}.get(budget.unit, "1 step")
+        raise AaspError(f"--{budget.unit} {budget.amount:g}: a step of {name} takes {one}; give more")
+    trained = plan.parameters["trained"]
+    return Costs(steps, seconds, plan.step_flops, sum(plan.memory.values()), trained, plan.checkpoint_bytes)
+
+
+def seconds_per_step(recipe: Recipe, precision: Precision = "auto", device: str = "auto") -> float:
+    """Seconds of a step of training on noise: the fastest of some, after a warm-up. Random numbers go on as before."""
+    place = device_of(device)
+    with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
+        objective = build_objective(recipe).to(place).train()
+        optimizer = optim.build(objective, recipe.optimizer)
+        now = schedules_of(recipe).at(0)
+        samples, clips = round(recipe.data.crop_seconds * recipe.model.frontend.rate), recipe.data.batch
+        batch = {"wave": 0.1 * torch.randn(clips, samples), "length": torch.full((clips,), samples)}
+        trainable = [parameter for parameter in objective.parameters() if parameter.requires_grad]
+        took: list[float] = []
+        while len(took) < WARM_UP + FEWEST or (sum(took[WARM_UP:]) < LONG_ENOUGH and len(took) < WARM_UP + MOST):
+            began = _now(place)
+            optim.set_step(optimizer, now["learning_rate"], now["weight_decay"])
+            with autocast(precision, place):
+                loss = objective(engine.to_device(batch, place), False)["loss"]
+            loss.backward()
+            norm = torch.nn.utils.clip_grad_norm_(trainable, recipe.optimizer.clip)
+            optim.step_unless(optimizer, ~torch.isfinite(norm))
+            optimizer.zero_grad()
+            objective.after_step(now)
+            took.append(_now(place) - began)
+    return min(took[WARM_UP:])
+
+
+def embedding_speed(recipe: Recipe, device: str = "auto") -> float:
+    """Seconds of sound that a recipe's encoder embeds in a second, on noise."""
+    place = device_of(device)
+    with torch.random.fork_rng(devices=[]), torch.inference_mode():
+        encoder = AudioEncoder(recipe.model).to(place).eval()
+        wave = 0.1 * torch.randn(CLIPS, round(SECONDS * recipe.model.frontend.rate), device=place)
+        took = []
+        for _ in range(2):  # the first is slower
+            began = _now(place)
+            encoder(wave)
+            took.append(_now(place) - began)
+    return CLIPS * SECONDS / min(took)
+
+
+def _now(place: torch.device) -> float:
+    """The time at which all that was begun there is done, in seconds from some moment.
+
+    Of a single thread it is the processor's: what else runs on the machine, and slows one recipe more than another,
+    is then no part of it.
+    """
+    if place.type != "cpu":
+        torch.accelerator.synchronize()
+    elif torch.get_num_threads() == 1:
+        return time.process_time()
+    return time.perf_counter()

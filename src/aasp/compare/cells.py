@@ -1,0 +1,149 @@
+"""Train and measure what is lacking of some cells; what is finished, or broke down, is never done twice.
+
+Cells are taken in their order. Several processes, also of several machines, may work at one folder, each at cells that
+no other is at. A cell that breaks down is noted and does not stop the others. Source: ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from aasp.compare.folder import Folder, Measured, Trained
+from aasp.compare.measures import Measure
+from aasp.errors import AaspError
+from aasp.evaluate.probe import Unusable
+from aasp.pretrain.recipe import Recipe
+from aasp.training.loop import TrainingStopped
+
+Kind = Literal["trained", "untrained", "log-mel"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is trained once, and measured.
+
+    Attributes:
+        name: of the cell; the same name with another seed is another training of the same.
+        seed: of the training.
+        measures: what is measured of it.
+        recipe: what is trained, or whose encoder is not; None for statistics of the log-mel.
+        kind: which of the three.
+        stages: steps before the last at which it is measured, too.
+    """
+
+    name: str
+    seed: int
+    measures: Sequence[Measure]
+    recipe: Recipe | None
+    kind: Kind = "trained"
+    stages: Sequence[int] = ()
+
+    @property
+    def place(self) -> str:
+        """What it is called in messages."""
+        return f"{self.name}, seed {self.seed}"
+
+    def measured(self, trained: Trained) -> Iterator[tuple[str, Measured]]:
+        """Where its encoders lie, with what to add to the name in messages; the earliest first."""
+        for step in self.stages:
+            yield f" at step {step:,}", trained.stage(step)
+        yield "", trained
+
+    def done(self, trained: Trained) -> bool:
+        """Whether nothing is left to do."""
+        if trained.failure is not None:
+            return True
+        names = [measure.name for measure in self.measures]
+        places = [place for _, place in self.measured(trained)]
+        return trained.finished and all(place.scores(name) is not None for place in places for name in names)
+
+
+Train = Callable[[Cell, Trained], int]
+"""Trains a cell to its end and notes that; the exit code is not 0 where a signal stopped it."""
+Listen = Callable[[Cell, Path], Any]
+"""What measures are called with, given a cell and the folder of its model."""
+Say = Callable[[str], object]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a call of `work` ended.
+
+    Attributes:
+        busy: cells that other processes are at, "NAME, seed S".
+        failed: why each of these broke down, by the same name.
+        exit_code: 0, or what the training returned when a signal stopped it.
+    """
+
+    busy: Sequence[str]
+    failed: Mapping[str, str]
+    exit_code: int = 0
+
+
+def work(cells: Sequence[Cell], folder: Folder, *, train: Train, listen: Listen, say: Say = print) -> Outcome:
+    """Train every cell, and measure each.
+
+    Args:
+        cells: in the order in which they are done.
+        folder: where it all lies.
+        train, listen: see `Train` and `Listen`.
+        say: told where it stands.
+
+    Raises:
+        AaspError: the data, or what is asked for, are not as they should be: no cell would fare better.
+        OSError: the machine failed, the disk is full.
+    """
+    busy: dict[str, tuple[Cell, Trained]] = {}
+
+    def outcome(code: int = 0) -> Outcome:
+        # Whoever was at a cell may have done with it since.
+        still = [place for place, (cell, trained) in busy.items() if not cell.done(trained)]
+        told = {cell.place: folder.trained(cell.name, cell.seed).failure for cell in cells}
+        return Outcome(still, {place: why for place, why in told.items() if why is not None}, code)
+
+    for number, cell in enumerate(cells, start=1):
+        trained = folder.trained(cell.name, cell.seed)
+        if cell.done(trained):
+            continue
+        with trained.taken() as ours:
+            if not ours:
+                busy[cell.place] = cell, trained
+                continue
+            if cell.done(trained):
+                continue
+            try:
+                if not trained.finished:
+                    if cell.kind == "trained":
+                        say(f"training {cell.place} (cell {number} of {len(cells)})")
+                    code = train(cell, trained)
+                    if code:
+                        return outcome(code)
+                for when, place in cell.measured(trained):
+                    _measure(cell, place, when, listen, say)
+            except Exception as error:  # whatever a method does
+                if not _its_own(error):
+                    raise
+                told = isinstance(error, AaspError)
+                trained.fail(str(error) if told else f"{type(error).__name__}: {error}")
+                say(f"failed: {cell.place}: {trained.failure}; remove {trained.broken} to try again")
+    return outcome()
+
+
+def _its_own(error: Exception) -> bool:
+    """Whether it is the cell that broke down: not the machine, the data or what was asked for."""
+    if isinstance(error, AaspError):
+        return isinstance(error, TrainingStopped | Unusable)
+    return not isinstance(error, OSError)
+
+
+def _measure(cell: Cell, place: Measured, when: str, listen: Listen, say: Say) -> None:
+    lacking = [measure for measure in cell.measures if place.scores(measure.name) is None]
+    if not lacking:
+        return
+    say(f"measuring {cell.place}{when}: {'; '.join(measure.name for measure in lacking)}")
+    listener = listen(cell, place.model)
+    for measure in lacking:
+        place.keep(measure.name, measure(listener))

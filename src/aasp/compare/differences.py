@@ -1,0 +1,90 @@
+"""Means over trainings, differences of two systems, their intervals, and the smallest effect that would have been seen.
+
+S seeds, n clips. Source: ours; the intervals are `evaluate.intervals`: clusters of clips and seeds are both drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from aasp.compare.measures import Scores
+from aasp.errors import AaspError
+from aasp.evaluate.intervals import Interval, interval
+
+DETECTABLE = 2.8
+"""Standard errors of a difference that a two-sided test at 5 % finds four times in five: 1.96 + 0.84."""
+BySeed = Mapping[int, Scores]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A cell minus another, paired by clip, and by seed where both have them.
+
+    Attributes:
+        against: the other.
+        lead: their difference and its interval.
+        detectable: the smallest true difference that this many seeds and clips would show four times in five; None
+            where they are too few to tell.
+    """
+
+    against: str
+    lead: Interval
+    detectable: float | None
+
+
+def mean(ours: BySeed, resamples: int | None = None) -> tuple[Interval, list[float]]:
+    """Mean over seeds with its interval, and the score of each seed."""
+    first = next(iter(ours.values()))
+    values = [one.values for one in ours.values()]
+    score = interval(values, clusters=first.clusters, rounds=first.rounds, resamples=resamples)
+    alone = [interval([v], clusters=first.clusters, rounds=first.rounds, resamples=1).estimate for v in values]
+    return score, alone
+
+
+def difference(
+    ours: BySeed, theirs: BySeed, name: str, *, matched: bool = True, resamples: int | None = None
+) -> Difference | None:
+    """Of two systems; None where they have nothing in common.
+
+    Args:
+        ours, theirs: scores of each.
+        name: of the other.
+        matched: the same seed has the same data in the same order in both: only the seeds that both have are compared.
+        resamples: draws; those of `interval` when left out.
+
+    Raises:
+        AaspError: the scores are of other clips.
+    """
+    pairs = seeds_of([ours, theirs], matched)
+    if not all(pairs):
+        return None
+    asked = paired(ours, theirs, pairs, name)
+    return of(name, interval(**asked, matched=matched, resamples=resamples))  # type: ignore[arg-type]
+
+
+def of(name: str, lead: Interval) -> Difference:
+    """A difference from its interval."""
+    width = None if lead.low is None or lead.high is None else lead.high - lead.low
+    return Difference(name, lead, None if width is None else DETECTABLE * width / (2 * 1.96))
+
+
+def seeds_of(systems: Sequence[BySeed], matched: bool) -> list[list[int]]:
+    """The seeds of each system that are compared."""
+    if not matched:
+        return [list(system) for system in systems]
+    both = [seed for seed in systems[0] if all(seed in system for system in systems)]
+    return [both] * len(systems)
+
+
+def paired(ours: BySeed, theirs: BySeed, seeds: Sequence[Sequence[int]], name: str) -> dict[str, object]:
+    """What `interval` and `resampled` take.
+
+    Raises:
+        AaspError: the scores are of other clips.
+    """
+    first = ours[seeds[0][0]]
+    values = [[system[seed].values for seed in some] for system, some in zip((ours, theirs), seeds, strict=True)]
+    if any(len(one) != len(first.values) for system in values for one in system):
+        raise AaspError(f"scores of {name} are of other clips; remove them, and they are measured anew")
+    return {"scores": values[0], "minus": values[1], "clusters": first.clusters, "rounds": first.rounds}

@@ -1,0 +1,133 @@
+"""What a comparison trains and measures: its recipes at the steps of the budget, and what they are held against.
+
+Source: ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from aasp.compare.budget import Costs, embedding_speed
+from aasp.compare.cells import Cell
+from aasp.compare.measures import Measure
+from aasp.compare.readings import BANDS, Reading
+from aasp.compare.training import stages
+from aasp.config import fingerprint, with_fields
+from aasp.errors import AaspError
+from aasp.model.audio_encoder import AudioEncoder
+from aasp.planning.trace import on_meta
+from aasp.pretrain import recipes
+from aasp.pretrain.recipe import Recipe
+
+
+def named_recipes(words: Sequence[str], settings: Mapping[str, str]) -> dict[str, Recipe]:
+    """Recipes by their short names: of `file.py:name`, that after the colon.
+
+    Args:
+        words: as typed.
+        settings: fields to change in all of them.
+
+    Raises:
+        AaspError: no such recipe or field, or two of one name.
+    """
+    found: dict[str, tuple[str, Recipe]] = {}
+    for word in words:
+        name = word.rpartition(":")[2]
+        if name in found:
+            raise AaspError(f"two recipes are called {name}: {found[name][0]} and {word}; name each once")
+        found[name] = word, with_fields(recipes.get(word), settings)
+    return {name: recipe for name, (_, recipe) in found.items()}
+
+
+def identity(recipe: Recipe) -> str:
+    """Hash of all of a recipe but steps and seed, which the comparison sets."""
+    return replace(recipe, steps=1, seed=0).fingerprint
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What there is to do.
+
+    Attributes:
+        recipes: by name.
+        costs: of each.
+        seeds: trainings of each.
+    """
+
+    recipes: Mapping[str, Recipe]
+    costs: Mapping[str, Costs]
+    seeds: int
+
+    @property
+    def untrained(self) -> dict[str, str]:
+        """Of each recipe, the cell of the untrained encoder of its architecture, which several may share."""
+        first: dict[str, str] = {}
+        return {
+            name: f"untrained-{first.setdefault(fingerprint(recipe.model), name)}"
+            for name, recipe in self.recipes.items()
+        }
+
+    def stages(self, name: str) -> list[int]:
+        """The steps at which trainings of a recipe are measured, the last included."""
+        return [*stages(self.costs[name].steps), self.costs[name].steps]
+
+    def cells(self, readings: Sequence[Reading], more: Sequence[Measure] = ()) -> list[Cell]:
+        """All cells, seeds first: whenever it stops, all recipes have about as many.
+
+        Args:
+            readings: what is measured of all.
+            more: what is measured of encoders besides.
+        """
+        return [*(Cell(name, 0, readings, None, "log-mel") for name in BANDS), *self._encoders([*readings, *more])]
+
+    def _encoders(self, measures: Sequence[Measure]) -> Iterator[Cell]:
+        pattern: dict[str, str] = {}
+        for name, cell in self.untrained.items():
+            pattern.setdefault(cell, name)
+        for seed in range(self.seeds):
+            for cell, name in pattern.items():
+                yield Cell(cell, seed, measures, self.recipes[name], "untrained")
+            for name, recipe in self.recipes.items():
+                asked = replace(recipe, steps=self.costs[name].steps, seed=seed)
+                yield Cell(name, seed, measures, asked, "trained", tuple(self.stages(name)[:-1]))
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """How long some cells take one process, in seconds of training steps and of embedding, and bytes of disk."""
+
+    training: float
+    embedding: float
+    bytes: float
+
+
+def estimate(layout: Layout, cells: Sequence[Cell], heard: float, device: str) -> Estimate:
+    """What cells that are left to do take; each architecture is timed for a moment.
+
+    Args:
+        layout: what they belong to.
+        cells: some of its.
+        heard: seconds of sound that each encoder embeds.
+        device: where.
+    """
+    trained = [cell for cell in cells if cell.kind == "trained"]
+    training = sum(layout.costs[cell.name].steps * layout.costs[cell.name].seconds for cell in trained)
+    embedding, size = 0.0, 0.0
+    speeds: dict[str, float] = {}
+    for cell in cells:
+        if cell.recipe is not None:
+            shape, models = fingerprint(cell.recipe.model), 1 + len(cell.stages)
+            if shape not in speeds:
+                speeds[shape] = embedding_speed(cell.recipe, device)
+            embedding += models * heard / speeds[shape]
+            size += models * model_bytes(cell.recipe)
+    # While a cell is trained there are two checkpoints of it, and a third that is just being written.
+    size += 3 * max((layout.costs[cell.name].checkpoint for cell in trained), default=0)
+    return Estimate(training, embedding, size)
+
+
+def model_bytes(recipe: Recipe) -> int:
+    """Of a saved encoder."""
+    model = on_meta(lambda: AudioEncoder(recipe.model))
+    return sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())

@@ -1,0 +1,150 @@
+"""What a comparison measures: ridge regression of a model's own vector, and of its best layer, clip by clip.
+
+"Default vector" is what `aasp embed` gives; "best layer" is chosen on the valid part among all layers, each under two
+poolings. Of log-mel statistics there is one vector alone, and both readings are of it. n clips.
+Source: ours; probes and baselines are `aasp.evaluate`'s, and sets are thinned as benchmarks/ruler.py does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+
+from aasp.audio.sounds import Sound
+from aasp.compare.cells import Cell
+from aasp.compare.measures import MODULATIONS, Listener, Scores, checked, modulated, opened, scores_of
+from aasp.datasets.labelled import LabelledSet
+from aasp.errors import AaspError
+from aasp.evaluate.baselines import BANDS_40, BANDS_128, fixed_probe, statistics
+from aasp.evaluate.draws import thin_set
+from aasp.evaluate.features import clip_keys, own_keys
+from aasp.evaluate.finetune.data import measured
+from aasp.evaluate.probe import ProbeResult
+from aasp.evaluate.ridge import ridge_probe
+from aasp.evaluate.task import Task
+from aasp.model.audio_encoder import load
+
+POOLINGS = ("mean+std", "flat+std")
+CLIPS, HOURS = 1_000, 0.75
+"""The most of a set, unless all is asked for."""
+BANDS = {"log-mel-40": 40, "log-mel-128": 128}
+"""Cells of the baselines without an encoder: bands of the log-mel whose statistics are probed."""
+Way = Literal["default vector", "best layer"]
+WAYS: tuple[Way, ...] = ("default vector", "best layer")
+
+
+class Readable(Protocol):
+    """What can be probed: an encoder, or log-mel statistics."""
+
+    def read(self, way: Way, sounds: Sequence[Sound], task: Task) -> ProbeResult:
+        """What a probe of it says of the scored clips."""
+
+
+class EncoderReader(Listener):
+    """An encoder, probed."""
+
+    def read(self, way: Way, sounds: Sequence[Sound], task: Task) -> ProbeResult:
+        own, every = own_keys(self.encoder), clip_keys(self.encoder, poolings=POOLINGS)
+        features = self.vectors(sounds, list(dict.fromkeys([*own, *every])))
+        return ridge_probe({key: features[key] for key in (own if way == "default vector" else every)}, task)
+
+
+class LogMelReader:
+    """Statistics of the log-mel, probed.
+
+    Args:
+        bands: 40, under a fixed probe, or 128, under the encoders' own.
+        kept: statistics by sounds, for readers that are made later.
+    """
+
+    def __init__(self, bands: int, kept: dict[Hashable, dict]) -> None:
+        self._bands, self._kept = bands, kept
+
+    def read(self, way: Way, sounds: Sequence[Sound], task: Task) -> ProbeResult:
+        key = tuple(sounds)
+        if key not in self._kept:
+            self._kept[key] = statistics(sounds)
+        X = self._kept[key]
+        if self._bands == 40:
+            return fixed_probe(X[BANDS_40], task)
+        return ridge_probe({key: X[key] for key in BANDS_128}, task)
+
+
+class Readers:
+    """Makes the reader of a cell, given the cell and the folder of its model.
+
+    Args:
+        device: where encoders run.
+    """
+
+    def __init__(self, device: str) -> None:
+        self._device = device
+        self._kept: dict[Hashable, dict] = {}
+
+    def __call__(self, cell: Cell, model: Path) -> Readable:
+        if cell.kind == "log-mel":
+            return LogMelReader(BANDS[cell.name], self._kept)
+        return EncoderReader(load(model, self._device))
+
+
+class Reading:
+    """Accuracy of a probe of one vector on one set, clip by clip.
+
+    Args:
+        way: which vector.
+        name: of the set.
+        labelled: the set, thinned.
+        seconds: duration of its clips in all.
+        task: what is asked of it.
+
+    Attributes:
+        name: of the measure.
+    """
+
+    def __init__(self, way: Way, name: str, labelled: LabelledSet, seconds: float, task: Task) -> None:
+        self.name, self.set, self.way = f"{name}, {way}", name, way
+        self.labelled, self.seconds, self.task = labelled, seconds, task
+
+    @property
+    def averaged(self) -> bool:
+        """Whether it counts in the average over sets: generated modulations don't."""
+        return self.set != MODULATIONS
+
+    def __call__(self, reader: Readable) -> Scores:
+        result = reader.read(self.way, self.labelled.sounds, self.task)
+        chosen = [str(chosen.key) for chosen in result.chosen]
+        return scores_of(result, len(self.task.classes), {"chosen": chosen})
+
+
+def open_readings(words: Iterable[str], folder: Path, full: bool) -> dict[str, list[Reading]]:
+    """The readings of each set, by the word that names it: NAME=ROOT, INDEX:LABEL:SPLIT[:GROUP], or `modulations`.
+
+    Args:
+        words: as typed.
+        folder: where the sounds of `modulations` are made; nothing is made unless they are asked for.
+        full: thin nothing.
+
+    Raises:
+        AaspError: a word that names no set, two sets of one name, or data that are not as they should be.
+    """
+    found: dict[str, list[Reading]] = {}
+    for word in dict.fromkeys(words):
+        name, labelled = modulated(folder) if word == MODULATIONS else opened(word)
+        known = next((other for other, readings in found.items() if readings[0].set == name), None)
+        if known:
+            raise AaspError(f"--benchmarks {word}: called {name}, as {known} is; name one of them")
+        found[word] = list(_readings(name, labelled, full))
+    return found
+
+
+def _readings(name: str, labelled: LabelledSet, full: bool) -> Iterator[Reading]:
+    checked(name, labelled)
+    labelled, seconds = measured(labelled)
+    if not full:
+        labelled, seconds = thin_set(labelled, seconds, clips=CLIPS, hours=HOURS)
+    task = Task.of(labelled, choose="next_fold")
+    for way in WAYS:
+        yield Reading(way, name, labelled, float(np.sum(seconds)), task)

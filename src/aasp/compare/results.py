@@ -1,0 +1,222 @@
+"""What a comparison comes to: scores at every stage, paired differences of any two systems, all with intervals.
+
+A question is one measure, or the average over sets of one way of reading. S seeds, n clips. Source: ours; see
+`differences` for intervals and detectable effects, `evaluate.averages` for averages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from aasp.compare.cells import Kind
+from aasp.compare.differences import BySeed, Difference, difference, mean, of, paired, seeds_of
+from aasp.compare.folder import Folder
+from aasp.compare.layout import Layout
+from aasp.compare.measures import Measure, Scores
+from aasp.compare.readings import BANDS, WAYS, Reading
+from aasp.evaluate.averages import average_of
+from aasp.evaluate.intervals import Interval
+from aasp.training.tracking import read_metrics
+
+RESAMPLES = 2_000
+"""There are many pairs: the ends of their intervals are good to a fortieth of their width."""
+
+
+@dataclass(frozen=True)
+class System:
+    """What is scored: a recipe's trainings after some step, its untrained encoder, or log-mel statistics.
+
+    Attributes:
+        name: of its cells.
+        kind: which of them.
+        step: after how many steps; 0 of what is not trained.
+        last: whether that is the end of the training.
+    """
+
+    name: str
+    kind: Kind
+    step: int = 0
+    last: bool = True
+
+
+@dataclass(frozen=True)
+class Row:
+    """One answer of one system.
+
+    Attributes:
+        question, metric: what was asked.
+        system, kind, step, last: as in `System`.
+        score: mean and interval.
+        seeds: the score of each.
+        seconds: of the steps of a training until then, without waiting for data, a mean over seeds; or None.
+        flops: of the steps until then.
+        chance: the score of a guess, or None.
+    """
+
+    question: str
+    metric: str
+    system: str
+    kind: Kind
+    step: int
+    last: bool
+    score: Interval
+    seeds: Sequence[float]
+    seconds: float | None
+    flops: int
+    chance: float | None
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One system minus another, at the end of training: paired by clip and, of two encoders, by seed."""
+
+    question: str
+    system: str
+    difference: Difference
+
+
+class Results:
+    """All that is measured so far.
+
+    Args:
+        folder: of the comparison.
+        layout: its recipes.
+        readings: what is measured of all systems.
+        more: what is measured of encoders besides.
+    """
+
+    def __init__(self, folder: Folder, layout: Layout, readings: Sequence[Reading], more: Sequence[Measure]) -> None:
+        self.folder, self.layout = folder, layout
+        averaged = {way: [one.name for one in readings if one.way == way and one.averaged] for way in WAYS}
+        averages = {f"average of {len(names)} sets, {way}": names for way, names in averaged.items() if len(names) > 1}
+        self.questions: dict[str, list[str]] = {
+            **averages,
+            **{name: [name] for name in (*(one.name for one in readings), *(one.name for one in more))},
+        }
+        self._known: dict[tuple[System, str], dict[int, Scores]] = {}
+
+    @cached_property
+    def systems(self) -> list[System]:
+        """Recipes at each stage, then what they are held against."""
+        out = []
+        for name in self.layout.recipes:
+            stages = self.layout.stages(name)
+            out += [System(name, "trained", step, step == stages[-1]) for step in stages]
+        out += [System(name, "untrained") for name in dict.fromkeys(self.layout.untrained.values())]
+        return out + [System(name, "log-mel") for name in BANDS]
+
+    def scores(self, system: System, measure: str) -> dict[int, Scores]:
+        """By seed."""
+        key = system, measure
+        if key not in self._known:
+            found = {}
+            for seed in range(1 if system.kind == "log-mel" else self.layout.seeds):
+                trained = self.folder.trained(system.name, seed)
+                scores = (trained if system.last else trained.stage(system.step)).scores(measure)
+                if scores is not None:
+                    found[seed] = scores
+            self._known[key] = found
+        return self._known[key]
+
+    def rows(self) -> Iterator[Row]:
+        """Every question's answers, as far as there are any."""
+        for question, measures in self.questions.items():
+            for system in self.systems:
+                each = self._complete(system, measures)
+                if not each[0]:
+                    continue
+                score, alone = self._score(each)
+                first = next(iter(each[0].values()))
+                seconds = self._seconds(system, list(each[0])) if system.kind == "trained" else None
+                flops = system.step * self.layout.costs[system.name].flops if system.step else 0
+                place = (system.name, system.kind, system.step, system.last)
+                chance = float(np.mean([next(iter(one.values())).chance or 0.0 for one in each])) or None
+                yield Row(question, first.metric, *place, score, alone, seconds, flops, chance)
+
+    def pairs(self) -> Iterator[Pair]:
+        """Any two recipes, and each recipe against its baselines, at the end of training."""
+        last = {system.name: system for system in self.systems if system.last}
+        names = list(self.layout.recipes)
+        for question, measures in self.questions.items():
+            for number, name in enumerate(names):
+                baselines = [self.layout.untrained[name], *BANDS]
+                for other in [*names[number + 1 :], *baselines]:
+                    found = self._difference(last[name], last[other], measures)
+                    if found is not None:
+                        yield Pair(question, name, found)
+
+    def document(self, facts: Mapping[str, Any]) -> dict[str, Any]:
+        """Everything as JSON: what tables and the page are made of.
+
+        Args:
+            facts: what else it tells.
+        """
+        recipes = {}
+        for name, recipe in self.layout.recipes.items():
+            done = [seed for seed in range(self.layout.seeds) if self.folder.trained(name, seed).finished]
+            last = System(name, "trained", self.layout.costs[name].steps)
+            recipes[name] = {
+                "summary": recipe.summary,
+                **self.layout.costs[name].to_dict(),
+                "untrained": self.layout.untrained[name],
+                "trainings": len(done),
+                "trained_seconds": self._seconds(last, done),
+            }
+        rows, pairs = ([asdict(one) for one in some] for some in (self.rows(), self.pairs()))
+        return {**facts, "seeds": self.layout.seeds, "recipes": recipes, "rows": rows, "pairs": pairs}
+
+    def _complete(self, system: System, measures: Sequence[str]) -> list[dict[int, Scores]]:
+        """Scores of each measure by seed: of the seeds that have all of them."""
+        found = [self.scores(system, measure) for measure in measures]
+        whole = [seed for seed in found[0] if all(seed in one for one in found)]
+        return [{seed: one[seed] for seed in whole} for one in found]
+
+    def _score(self, each: Sequence[BySeed]) -> tuple[Interval, list[float]]:
+        if len(each) == 1:
+            return mean(each[0], RESAMPLES)
+        alone = np.mean([mean(one, 1)[1] for one in each], axis=0).tolist()
+        asked = [
+            {"scores": [s.values for s in one.values()], "clusters": _first(one).clusters, "rounds": _first(one).rounds}
+            for one in each
+        ]
+        return average_of(asked, _clips(each), resamples=RESAMPLES), alone
+
+    def _difference(self, ours: System, theirs: System, measures: Sequence[str]) -> Difference | None:
+        one, two = self._complete(ours, measures), self._complete(theirs, measures)
+        matched = theirs.kind != "log-mel"  # an encoder and its untrained one begin with the same seed
+        if len(measures) == 1:
+            return difference(one[0], two[0], theirs.name, matched=matched, resamples=RESAMPLES)
+        seeds = seeds_of([one[0], two[0]], matched)
+        if not all(seeds):
+            return None
+        asked = [paired(a, b, seeds, theirs.name) | {"matched": matched} for a, b in zip(one, two, strict=True)]
+        return of(theirs.name, average_of(asked, _clips(one), resamples=RESAMPLES))
+
+    def _seconds(self, system: System, seeds: Sequence[int]) -> float | None:
+        """Mean over seeds of what the steps until then took, as the runs' records tell; or None."""
+        took = []
+        for seed in seeds:
+            lines = read_metrics(self.folder.trained(system.name, seed).path)
+            if not lines:
+                return None
+            steps = np.array([0, *(line["step"] for line in lines)])
+            ends = np.array([0.0, *(line["seconds"] for line in lines)])
+            waited = np.array([line["waiting_share"] for line in lines])
+            computed = np.cumsum([0.0, *(np.diff(ends) * (1 - waited))])
+            took.append(float(np.interp(system.step, steps, computed)))
+        return float(np.mean(took)) if took else None
+
+
+def _first(scores: BySeed) -> Scores:
+    return next(iter(scores.values()))
+
+
+def _clips(each: Sequence[BySeed]) -> list[Any]:
+    """What is equal for sets of the same clips and clusters: sets without clusters are each their own."""
+    clusters = [_first(one).clusters for one in each]
+    return [number if some is None else tuple(some) for number, some in enumerate(clusters)]

@@ -1,0 +1,89 @@
+"""What is found once in a comparison and kept in its folder, for all processes and machines that join. Source: ours."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from aasp.compare.budget import Budget, Costs, costs
+from aasp.compare.folder import Folder
+from aasp.compare.layout import identity
+from aasp.devices import device_of
+from aasp.errors import AaspError
+from aasp.pretrain.recipe import Recipe
+from aasp.training.precision import Precision, has_fast_bf16
+
+
+def common_to_all(
+    budget: Budget, data: Path, precision: Precision, device: str, known: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What is the same for all trainings, JSON-able.
+
+    Args:
+        budget: of each.
+        data: what they hear.
+        precision: of the forward pass; "auto" is what it was in this folder before, or what is faster here.
+        device: where.
+        known: settings of the folder.
+    """
+    if precision == "auto":
+        precision = known.get("precision") or ("bf16" if has_fast_bf16(device_of(device)) else "fp32")
+    return {
+        "budget": str(budget),
+        "data": str(data),
+        "precision": precision,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def settled(
+    folder: Folder,
+    recipes: Mapping[str, Recipe],
+    budget: Budget,
+    common: Mapping[str, Any],
+    sets: Mapping[str, str],
+    device: str,
+    *,
+    dry_run: bool = False,
+) -> dict[str, Costs]:
+    """What each recipe costs, and its steps: as they were found before in this folder; or found now, and written down.
+
+    Args:
+        folder: of the comparison; recipes and sets may be added to it.
+        recipes: by name.
+        budget: of each training.
+        common: what is the same for all trainings.
+        sets: how each set was named, by its name.
+        device: where steps are timed.
+        dry_run: write nothing.
+
+    Raises:
+        AaspError: the folder holds another comparison, or the budget is less than a step of a recipe.
+    """
+    folder.check(common)
+    with contextlib.nullcontext() if dry_run else folder.settling():
+        known = folder.settings
+        folder.check(common)
+        kept: dict[str, Any] = dict(known.get("recipes", {}))
+        heard: dict[str, str] = dict(known.get("sets", {}))
+        for name, word in sets.items():
+            if heard.setdefault(name, word) != word:
+                told = f"{folder.path} has measured {heard[name]} as {name}"
+                raise AaspError(f"--benchmarks {word}: {told}; choose another --out")
+        for name, recipe in recipes.items():
+            if name in kept and kept[name]["identity"] != identity(recipe):
+                told = f"{folder.path} has a recipe {name} with other fields"
+                raise AaspError(f"output holds another comparison: {told}; choose another --out, or the same --set")
+        found = {}
+        for name, recipe in recipes.items():
+            if name not in kept:
+                made = costs(name, recipe, budget, common["precision"], device)
+                kept[name] = {"identity": identity(recipe), **made.to_dict()}
+            found[name] = Costs(**{key: value for key, value in kept[name].items() if key != "identity"})
+        if not dry_run:
+            folder.write_settings({**common, "sets": heard, "recipes": kept})
+    return found

@@ -1,0 +1,130 @@
+"""A comparison as CSV and as Markdown, made of its JSON alone."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from aasp.compare.units import Unit
+from aasp.evaluate.intervals import clear, span
+
+Found = Mapping[str, Any]
+COLUMNS = (
+    "question", "metric", "system", "kind", "step", "last", "seconds", "flops", "memory_bytes", "parameters", "seeds",
+    "score", "low", "high", "chance",
+)  # fmt: skip
+
+
+def csv_lines(found: Found) -> str:
+    """A line for each answer of each system at each stage, in the metric's own unit: shares of 1."""
+    file = io.StringIO()
+    writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for row in found["rows"]:
+        recipe = found["recipes"].get(row["system"], {}) if row["kind"] == "trained" else {}
+        values = {name: row[name] for name in COLUMNS if name in row and name not in ("score", "seeds")}
+        values |= {"memory_bytes": recipe.get("memory"), "parameters": recipe.get("parameters")}
+        score = row["score"]
+        values |= {"score": score["estimate"], "low": score["low"], "high": score["high"], "seeds": len(row["seeds"])}
+        writer.writerow({name: _rounded(value) for name, value in values.items()})
+    return file.getvalue()
+
+
+def markdown(found: Found) -> str:
+    """Costs, scores at every stage, all pairs, and what broke down."""
+    parts = ["# Comparison", told(found), "## What they cost", *_costs(found)]
+    for question in questions(found):
+        parts += [f"## {question}", "\n".join(scores_table(found, question)), "\n".join(pairs_table(found, question))]
+    if found["failed"]:
+        parts += ["## Broke down", "\n".join(f"- {place}: {why}" for place, why in found["failed"].items())]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def questions(found: Found) -> list[str]:
+    """What was asked, in order."""
+    return list(dict.fromkeys(row["question"] for row in found["rows"]))
+
+
+def headlines(found: Found) -> list[str]:
+    """The questions that sum up: averages over sets, or both readings of the only set."""
+    asked = questions(found)
+    return [question for question in asked if question.startswith("average of ")] or asked[:2]
+
+
+def told(found: Found) -> str:
+    """How it was made, in a sentence."""
+    seeds = found["seeds"]
+    return (
+        f"{len(found['recipes'])} recipes × {seeds} training{'s' * (seeds > 1)} of {found['budget']} each, pre-trained "
+        f"on {found['data']}; 95 % intervals over clusters of clips and over trainings."
+    )
+
+
+def scores_table(found: Found, question: str) -> list[str]:
+    """Scores of every system: at a quarter and a half of the training, and at its end with the interval."""
+    rows = [row for row in found["rows"] if row["question"] == question]
+    tell = _plain(rows)
+    head = f"| {Unit(rows[0]['metric']).about} | a quarter | half | whole [95 %] | each seed |"
+    lines = [head, "|---|--:|--:|--:|---|"]
+    for system in dict.fromkeys(row["system"] for row in rows):
+        own = [row for row in rows if row["system"] == system]
+        early = [tell(row["score"]["estimate"]) for row in own if not row["last"]]
+        whole = [
+            f"{tell(row['score']['estimate'])} [{span(row['score']['low'], row['score']['high'], tell)}]"
+            for row in own if row["last"]
+        ]  # fmt: skip
+        seeds = ", ".join(tell(value) for row in own if row["last"] for value in row["seeds"])
+        cells = [*early, *["–"] * (2 - len(early)), *(whole or ["–"]), seeds]
+        lines.append(f"| {system} | {' | '.join(cells)} |")
+    return lines
+
+
+def pairs_table(found: Found, question: str) -> list[str]:
+    """Every pair: the difference with its interval, and the smallest that would have been seen."""
+    pairs = [pair for pair in found["pairs"] if pair["question"] == question]
+    if not pairs:
+        return []
+    tell = Unit(metric_of(found, question)).tell
+    lines = ["| recipe | minus | paired [95 %] | detectable |", "|---|---|--:|--:|"]
+    for pair in pairs:
+        lead, detectable = pair["difference"]["lead"], pair["difference"]["detectable"]
+        text = f"{tell(lead['estimate'])} [{span(lead['low'], lead['high'], tell)}]"
+        text = f"**{text}**" if clear(lead["low"], lead["high"]) else text
+        least = "–" if detectable is None else tell(detectable, "")
+        lines.append(f"| {pair['system']} | {pair['difference']['against']} | {text} | {least} |")
+    return lines
+
+
+def metric_of(found: Found, question: str) -> str:
+    """Of a question's scores."""
+    return next(row["metric"] for row in found["rows"] if row["question"] == question)
+
+
+def _plain(rows: Sequence[Found]) -> Callable[[float], str]:
+    unit = Unit(rows[0]["metric"])
+    return lambda value: unit.tell(value, "")
+
+
+def _costs(found: Found) -> Iterator[str]:
+    lines = [
+        "| recipe | parameters | steps | seconds a step | minutes trained | TFLOPs | memory, GB | trainings |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for name, one in found["recipes"].items():
+        minutes = "–" if one["trained_seconds"] is None else f"{one['trained_seconds'] / 60:.3g}"
+        lines.append(
+            f"| {name} | {one['parameters']:,} | {one['steps']:,} | {one['seconds']:.3g} | {minutes} | "
+            f"{one['steps'] * one['flops'] / 1e12:.3g} | {one['memory'] / 1e9:.3g} | {one['trainings']} |"
+        )
+    yield "\n".join(lines)
+    yield (
+        "Parameters are those that are trained. Seconds a step were timed on noise before the start; minutes are what "
+        "the steps of a training took, without waiting for data, checkpoints and measuring. FLOPs and memory are "
+        "counted as `aasp plan` does, for one GPU in bf16."
+    )
+
+
+def _rounded(value: Any) -> Any:
+    return f"{value:.6g}" if isinstance(value, float) else value

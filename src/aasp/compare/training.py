@@ -1,0 +1,80 @@
+"""How cells are trained: by `aasp pretrain`, with the models of some earlier steps kept. Source: ours."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from aasp.compare.cells import Cell
+from aasp.compare.folder import Trained
+from aasp.model.audio_encoder import AudioEncoder
+from aasp.pretrain.run import pretrain
+from aasp.training.precision import Precision
+
+LOGGED, SAVED = 20, 4
+"""Times in a training."""
+
+
+def stages(steps: int) -> list[int]:
+    """The steps before the last at which a training is looked at: about a quarter and a half of them."""
+    quarter = max(1, steps // SAVED)
+    return [step for step in (quarter, 2 * quarter) if step < steps]
+
+
+@dataclass(frozen=True)
+class Training:
+    """Trains cells.
+
+    Attributes:
+        data: what all pre-train on.
+        workers: threads that decode audio.
+        precision: of the forward pass.
+        device: where, as `aasp.devices` names them.
+    """
+
+    data: str | Path
+    workers: int = 1
+    precision: Precision = "auto"
+    device: str = "auto"
+
+    def __call__(self, cell: Cell, trained: Trained) -> int:
+        """Train a cell to its end, or until a signal asks to stop: the exit code. The model stays, and the record.
+
+        Raises:
+            AaspError: bad data, or it broke down (`TrainingStopped`).
+        """
+        began = time.monotonic()
+        if cell.recipe is None:
+            trained.finish({})
+            return 0
+        if cell.kind == "untrained":
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(cell.seed)
+                AudioEncoder(cell.recipe.model).save(trained.model)
+            trained.finish({"steps": 0})
+            return 0
+        steps = cell.recipe.steps
+
+        def keep(step: int, model: Path) -> None:
+            if step in cell.stages:
+                trained.keep_stage(step, model)
+
+        result = pretrain(
+            cell.recipe,
+            self.data,
+            trained.path,
+            workers=self.workers,
+            precision=self.precision,
+            device=self.device,
+            log_every=max(1, steps // LOGGED),
+            checkpoint_every=max(1, steps // SAVED),
+            on_model=keep,
+        )
+        if not result.exit_code:
+            shutil.rmtree(trained.path / "checkpoints", ignore_errors=True)
+            trained.finish({"steps": result.step, "seconds of the last call": round(time.monotonic() - began, 1)})
+        return result.exit_code

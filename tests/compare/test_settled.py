@@ -1,0 +1,129 @@
+"""A budget becomes steps once; whoever joins the folder keeps to them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from aasp.compare import budget as budgets
+from aasp.compare.budget import Budget, costs, seconds_per_step
+from aasp.compare.folder import Folder
+from aasp.compare.layout import Layout, named_recipes
+from aasp.compare.settled import settled
+from aasp.compare.training import stages
+from aasp.config import with_fields
+from aasp.errors import AaspError
+from aasp.pretrain import recipes
+from aasp.pretrain.recipe import Recipe
+
+SMALL = {
+    "model.encoder.width": "16", "model.encoder.depth": "1", "model.encoder.heads": "2", "predictor.width": "16",
+    "predictor.depth": "1", "predictor.heads": "2", "data.batch": "2",
+}  # fmt: skip
+COMMON = {"budget": "5 minutes", "data": "sounds", "precision": "fp32"}
+
+
+@pytest.fixture(scope="module")
+def recipe() -> Recipe:
+    return with_fields(recipes.get("m2d_tiny"), SMALL)
+
+
+@pytest.fixture
+def timed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every step takes half a second and a thousand FLOPs; which recipes were timed."""
+    asked: list[str] = []
+
+    def half(recipe: Recipe, *_: Any) -> float:
+        asked.append(recipe.name)
+        return 0.5
+
+    plan = SimpleNamespace(step_flops=1000, memory={"all": 9}, parameters={"trained": 5}, checkpoint_bytes=7)
+    monkeypatch.setattr(budgets, "pretraining_plan", lambda recipe, machines: plan)
+    monkeypatch.setattr(budgets, "seconds_per_step", half)
+    return asked
+
+
+def test_each_unit_becomes_steps(recipe: Recipe, timed: list[str]) -> None:
+    of = lambda unit, amount: costs("m", recipe, Budget(unit, amount), "fp32", "cpu")
+    assert of("steps", 7).steps == 7 and of("minutes", 2).steps == 240
+    assert of("flops", 10_500).to_dict() == {
+        "steps": 10, "seconds": 0.5, "flops": 1000, "memory": 9, "parameters": 5, "checkpoint": 7
+    }  # fmt: skip
+    with pytest.raises(AaspError, match=r"--minutes 0.001: a step of m takes 0.0083 minutes; give more"):
+        of("minutes", 0.001)
+    with pytest.raises(AaspError, match=r"--flops 1: a step of m takes .* FLOPs; give more"):
+        of("flops", 1.0)
+
+
+@pytest.mark.parametrize("amount", [0, -1, float("inf"), float("nan")])
+def test_a_budget_of_nothing_is_refused(amount: float) -> None:
+    with pytest.raises(AaspError, match=r"--minutes is .*; give a positive number"):
+        Budget("minutes", amount)
+
+
+def test_timing_draws_no_random_number(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budgets, "LONG_ENOUGH", 0.0)
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    assert 0 < seconds_per_step(recipe, "fp32", "cpu") < 10
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_steps_are_found_once_and_kept(recipe: Recipe, timed: list[str], tmp_path: Path) -> None:
+    folder, five = Folder(tmp_path / "out", "comparison"), Budget("minutes", 5)
+    settle = lambda recipes, sets={"words": "a:b:c"}, common=COMMON, **more: settled(
+        folder, recipes, five, common, sets, "cpu", **more
+    )
+    assert settle({"m": recipe}, dry_run=True)["m"].steps == 600 and not folder.path.exists()
+    settle({"m": recipe})
+    found = json.loads((folder.path / "settings.json").read_text())
+    found["recipes"]["m"]["steps"] = 123  # as another machine found
+    folder.write_settings(found)
+    timed.clear()
+    both = settle({"m": recipe, "n": recipe}, {"sounds": "d:e:f"})
+    assert (both["m"].steps, both["n"].steps) == (123, 600) and timed == ["m2d_tiny"]
+    assert folder.settings["sets"] == {"words": "a:b:c", "sounds": "d:e:f"}
+    with pytest.raises(AaspError, match=r"another comparison: .* has budget = 5 minutes, this one 6 minutes"):
+        settle({"m": recipe}, common={**COMMON, "budget": "6 minutes"})
+    with pytest.raises(AaspError, match="has a recipe m with other fields; choose another --out"):
+        settle({"m": with_fields(recipe, {"optimizer.lr": "1"})})
+    with pytest.raises(AaspError, match=r"--benchmarks g:b:c: .* has measured a:b:c as words"):
+        settle({"m": recipe}, {"words": "g:b:c"})
+
+
+def test_a_new_folder_in_which_nothing_is_settled_vanishes(recipe: Recipe, timed: list[str], tmp_path: Path) -> None:
+    with pytest.raises(AaspError, match="give more"):
+        settled(Folder(tmp_path / "out"), {"m": recipe}, Budget("minutes", 0.001), COMMON, {}, "cpu")
+    assert not (tmp_path / "out").exists()
+
+
+def test_recipes_have_short_names_that_differ() -> None:
+    found = named_recipes(["m2d_tiny", "aasp.pretrain.recipes:eat_tiny"], {"data.batch": "3"})
+    assert list(found) == ["m2d_tiny", "eat_tiny"] and {one.data.batch for one in found.values()} == {3}
+    with pytest.raises(AaspError, match="two recipes are called eat_tiny: eat_tiny and aasp"):
+        named_recipes(["eat_tiny", "aasp.pretrain.recipes:eat_tiny"], {})
+    with pytest.raises(AaspError, match="recipe 'eat_tny' is unknown; did you mean 'eat_tiny'"):
+        named_recipes(["eat_tny"], {})
+
+
+def test_cells_seeds_first_and_one_untrained_encoder_an_architecture(recipe: Recipe, timed: list[str]) -> None:
+    wide = with_fields(recipe, {"model.encoder.width": "32"})
+    given = {"a": recipe, "b": wide, "c": with_fields(recipe, {"optimizer.lr": "1"})}
+    layout = Layout(
+        given, {name: costs(name, one, Budget("steps", 9), "fp32", "cpu") for name, one in given.items()}, 2
+    )
+    cells = [(cell.name, cell.seed) for cell in layout.cells([])]
+    names = ("untrained-a", "untrained-b", "a", "b", "c")
+    assert cells == [("log-mel-40", 0), ("log-mel-128", 0), *((name, seed) for seed in (0, 1) for name in names)]
+    last = layout.cells([])[-1]
+    assert last.recipe is not None and (last.recipe.steps, last.recipe.seed, last.stages) == (9, 1, (2, 4))
+    assert layout.untrained == {"a": "untrained-a", "b": "untrained-b", "c": "untrained-a"}
+
+
+def test_stages_are_a_quarter_and_a_half() -> None:
+    assert [stages(steps) for steps in (1, 2, 3, 4, 400)] == [[], [1], [1, 2], [1, 2], [100, 200]]
