@@ -103,10 +103,10 @@ def test_a_new_folder_in_which_nothing_is_settled_vanishes(recipe: Recipe, timed
 
 
 def test_recipes_have_short_names_that_differ() -> None:
-    found = named_recipes(["m2d_tiny", "aasp.pretrain.recipes:eat_tiny"], {"data.batch": "3"})
+    found = named_recipes(["m2d_tiny", "aasp.pretrain.systems.eat:eat_tiny"], {"data.batch": "3"})
     assert list(found) == ["m2d_tiny", "eat_tiny"] and {one.data.batch for one in found.values()} == {3}
     with pytest.raises(AaspError, match="two recipes are called eat_tiny: eat_tiny and aasp"):
-        named_recipes(["eat_tiny", "aasp.pretrain.recipes:eat_tiny"], {})
+        named_recipes(["eat_tiny", "aasp.pretrain.systems.eat:eat_tiny"], {})
     with pytest.raises(AaspError, match="recipe 'eat_tny' is unknown; did you mean 'eat_tiny'"):
         named_recipes(["eat_tny"], {})
 

@@ -28,7 +28,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from aasp.evaluate.head import LinearHead
-from aasp.evaluate.probe import Chosen, ProbeResult, Progress, choose_each, each_candidate, rank
+from aasp.evaluate.metrics import rank
+from aasp.evaluate.probe import Chosen, ProbeResult, Progress, choose_each, each_candidate
 from aasp.evaluate.task import Round, Task
 
 

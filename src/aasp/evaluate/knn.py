@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 from sklearn.preprocessing import StandardScaler
 
-from aasp.evaluate.probe import Chosen, ProbeResult, Progress, choose_each, each_candidate, rank
+from aasp.evaluate.metrics import rank
+from aasp.evaluate.probe import Chosen, ProbeResult, Progress, choose_each, each_candidate
 from aasp.evaluate.task import Round, Task
 
 NEIGHBOURS = (1, 5, 10, 20, 50)

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from aasp.evaluate.logistic import CONVERGED, DRAFT, Rotated
-from aasp.evaluate.probe import Chosen, ProbeResult, Progress, choose_each, rank
+from aasp.evaluate.metrics import rank
+from aasp.evaluate.probe import Chosen, ProbeResult, Progress, choose_each
 from aasp.evaluate.ridge import Ranking, best_ridge
 from aasp.evaluate.task import Round, Task
 

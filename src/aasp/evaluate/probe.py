@@ -17,7 +17,7 @@ import numpy as np
 from aasp.errors import AaspError
 from aasp.evaluate.head import Head
 from aasp.evaluate.intervals import Interval, interval
-from aasp.evaluate.metrics import AveragePrecision, accuracy, macro_f1, mean_average_precision, r_squared
+from aasp.evaluate.metrics import AveragePrecision, macro_f1, r_squared, score
 from aasp.evaluate.task import Round, Task
 
 Progress = Callable[[int, int], object]
@@ -277,28 +277,3 @@ def check_features(features: Mapping[Any, np.ndarray], task: Task) -> None:
             raise AaspError(f"features {key}: {len(X)} rows for {len(task.y)} clips; embed every clip once")
         if not np.isfinite(X).all():
             raise Unusable(f"features {key}: not all finite; the model gives no usable embedding of these clips")
-
-
-def score(truth: np.ndarray, probabilities: np.ndarray) -> float:
-    """Accuracy for class indices (n,), mean average precision for multi-hot truth (n, K), R² for numbers (n,)."""
-    if truth.dtype.kind == "f":
-        return r_squared(truth, probabilities[:, 0])
-    if truth.ndim == 2:
-        return mean_average_precision(truth, probabilities)
-    return accuracy(truth, probabilities.argmax(axis=1))
-
-
-def rank(truth: np.ndarray, probabilities: np.ndarray) -> tuple[float, float]:
-    """What candidates are compared by: the score on the valid part, ties (common among 80 clips) by the lower loss.
-
-    The mAP of a valid part without a positive clip counts as 0: the loss decides then.
-    """
-    value = score(truth, probabilities)
-    if truth.dtype.kind == "f":
-        error = -float(np.square(truth - probabilities[:, 0]).mean())
-        return (error if np.isnan(value) else value), error
-    # Held off 0, so that a class unseen in training costs a finite amount.
-    p = np.clip(probabilities, 1e-7, 1 - 1e-7)
-    if truth.ndim == 2:
-        return 0.0 if np.isnan(value) else value, float(np.where(truth, np.log(p), np.log1p(-p)).sum(axis=1).mean())
-    return value, float(np.log(p[np.arange(len(truth)), truth]).mean())

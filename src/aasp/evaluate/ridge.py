@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from aasp.evaluate.logistic import Rotated
-from aasp.evaluate.probe import Chosen, ProbeResult, Progress, check_features, choose_each, rank
+from aasp.evaluate.metrics import rank
+from aasp.evaluate.probe import Chosen, ProbeResult, Progress, check_features, choose_each
 from aasp.evaluate.task import Round, Task
 
 # Ridge penalty over n D, the sum of the squared singular values.

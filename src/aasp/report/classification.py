@@ -14,7 +14,7 @@ import numpy as np
 
 from aasp.evaluate.class_scores import ClassScores, calibration, class_scores, confusions, mistakes
 from aasp.evaluate.intervals import Interval
-from aasp.evaluate.probe import score
+from aasp.evaluate.metrics import score
 from aasp.files import atomic_write
 from aasp.report.class_figures import (
     class_curve,

@@ -30,7 +30,7 @@ from aasp.evaluate.finetune.over_time import by_segment, packed, step_probabilit
 from aasp.evaluate.finetune.predict import class_probabilities
 from aasp.evaluate.finetune.results import PREDICTIONS, VALIDATION, Outcome, gathered, history
 from aasp.evaluate.finetune.targets import Targets, check_within, moments
-from aasp.evaluate.probe import rank
+from aasp.evaluate.metrics import rank
 from aasp.evaluate.task import Round, Task
 from aasp.files import atomic_write
 from aasp.model.audio_classifier import AudioClassifier, load_classifier, write_classifier

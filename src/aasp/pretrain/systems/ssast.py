@@ -1,4 +1,4 @@
-"""SSAST's recipes. Source: Gong et al. 2022 and the scripts published with it.
+"""SSAST's recipes. Source: Gong et al. 2022; its numbers are as we know them and were not read again.
 
 Ours: a cosine schedule (theirs falls by halves), gradients clipped to a norm of 4 and fixed positions.
 """
