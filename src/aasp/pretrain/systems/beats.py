@@ -1,6 +1,7 @@
 """BEATs, its tokenizer and further iterations. Source: Chen et al. 2023.
 
-Its numbers are as we know them and were not read again. Ours: a cosine schedule (theirs falls in a line), gradients clipped to a norm of 4, no dropout and fixed positions.
+Its numbers are as we know them and were not read again. Ours: a cosine schedule (theirs falls in a line), gradients
+clipped to a norm of 4, no dropout and fixed positions.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """EAT and what goes on from it or changes it: EAT-Large, data2vec 2.0, SSLAM, ASDA.
 
 Numbers are those of the papers and of the configurations published with them; data2vec's are as we know them and were
-not read again. Where sums stand there, weights are those
-that the sums amount to as means, and norms are clipped accordingly (see `eat_base`).
+not read again. Where sums stand there, weights are those that the sums amount to as means, and norms are clipped
+accordingly (see `eat_base`).
 """
 
 from __future__ import annotations
