@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import aasp
+from aasp.audio.io import AudioError
 from aasp.audio.sounds import Samples
 from aasp.evaluate import vectors as module
 from aasp.evaluate.features import Running
@@ -80,6 +81,15 @@ def test_a_long_recording_s_own_vector_is_whitened_too(monkeypatch: pytest.Monke
     clip, over_time = said(model, wave, Wanted())
     assert clip.shape == (3,) and over_time is None
     np.testing.assert_allclose(clip, whole, atol=1e-5)
+
+
+def test_what_is_no_waveform_late_in_a_long_recording_is_told_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LONG_SECONDS", 0.1)
+    monkeypatch.setattr(module, "SECTION", 4)
+    wave = noise(50_000)
+    wave[40_000] = 1e6
+    with pytest.raises(AudioError, match=r"it: samples reach 1e\+06, which is no waveform in -1 to 1; divide it by"):
+        said(encoder(), wave, Wanted())
 
 
 @pytest.mark.parametrize("precision", ["auto", "bf16", "fp16"])
