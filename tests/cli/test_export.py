@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,9 @@ import pytest
 import soundfile
 import torch
 
+from aasp.cli.export import SUFFIXES
 from aasp.cli.main import main
+from aasp.deploy.graph import window_samples
 from aasp.model.audio_classifier import AudioClassifier, AudioClassifierConfig
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig, load
 from aasp.model.encoder import EncoderConfig
@@ -38,6 +41,8 @@ def sound(path: Path, seconds: float = 1.0) -> str:
         (["--out", "model.pt"], "no such format: model.pt; end it in .onnx, as --to onnx writes"),
         (["--out", "model.onnx", "--to", "openvino"], "end it in .xml, as --to openvino writes"),
         (["--out", "model.xml", "--to", "openvino", "--int8", "a.wav"], "--int8 with --to openvino"),
+        (["--out", "model.onnx", "--to", "executorch"], "end it in .pte, as --to executorch writes"),
+        (["--out", "model.pte", "--to", "executorch", "--opset", "18"], "--opset with --to executorch"),
         (["--out", "."], "no such format"),
         (["--out", "model.onnx", "--opset", "3"], "no such opset here: 3; give one of 18 to 23"),
         (["--out", "model.onnx", "--int8", "empty"], "no audio to calibrate with: empty"),
@@ -113,3 +118,27 @@ def test_openvino_is_two_files(model: str, tmp_path: Path, capsys) -> None:
     assert main(["export", model, "--to", "openvino", "--window", "--out", str(out)]) == 0
     assert "of PyTorch" in capsys.readouterr().out
     assert sorted(file.name for file in tmp_path.iterdir()) == ["model.bin", "model.xml"]
+
+
+@pytest.mark.slow
+def test_executorch_is_one_window(model: str, tmp_path: Path, capsys) -> None:
+    runtime = pytest.importorskip("executorch.runtime")
+    out = tmp_path / "model.pte"
+    assert main(["export", model, "--to", "executorch", "--out", str(out)]) == 0
+    assert "of PyTorch" in capsys.readouterr().out and list(tmp_path.iterdir()) == [out]
+    program, encoder = runtime.Runtime.get().load_program(out), load(model)
+    described = {name: program.load_method(name).execute([])[0] for name in ("sample_rate", "samples", "kind")}
+    assert described == {"sample_rate": 16_000, "samples": window_samples(encoder.config), "kind": "encoder"}
+    wave = 0.1 * torch.randn(1, described["samples"])
+    clip, *_ = program.load_method("forward").execute([wave])
+    with torch.inference_mode():
+        torch.testing.assert_close(clip, encoder(wave).clip, rtol=0, atol=1e-5)
+
+
+def test_a_runtime_that_is_not_there_is_named_with_its_extra(model: str, tmp_path: Path, capsys, monkeypatch) -> None:
+    for name, package in {"executorch": "executorch.exir", "openvino": "openvino"}.items():
+        monkeypatch.setitem(sys.modules, package, None)
+        suffix = SUFFIXES[name]
+        assert main(["export", model, "--to", name, "--out", str(tmp_path / f"model{suffix}")]) == 2
+        assert f"package missing: {package}; `pip install 'aasp-audio[{name}]'` brings it" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from aasp.deploy.graph import Extent, Model
 
 MOST = 128  # sounds that a calibration reads
-SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "web": ""}
+SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "executorch": ".pte", "web": ""}
+PACKAGES = {"openvino": ("openvino",), "executorch": ("executorch.exir",)}  # beside those of ONNX
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,10 @@ class Export:
     model: tyro.conf.Positional[str]
     """Folder of a model, a classifier or a run, or a model on the hub."""
     out: Path | None = None
-    """File to write: .onnx, or .xml (beside it .bin) for OpenVINO; for the web a folder, web/model for the demo."""
-    to: Literal["onnx", "openvino", "web"] = "onnx"
-    """For which runtime; web is what the browser demo reads."""
+    """File to write: .onnx, .xml (beside it .bin) for OpenVINO or .pte for ExecuTorch; for the web a folder, web/model
+    for the demo."""
+    to: Literal["onnx", "openvino", "executorch", "web"] = "onnx"
+    """For which runtime; web is what the browser demo reads, executorch one clip that fills the model's window."""
     window: bool = False
     """Only clips that fill the model's window: a smaller graph, for streams and small devices."""
     int8: tuple[str, ...] = ()
@@ -56,11 +58,13 @@ def run(argv: list[str]) -> int:
     arguments = parse(Export, argv, prog="aasp export")
     out = _output(arguments, argv)
 
-    from aasp.deploy import onnx, openvino, web
+    from aasp.deploy import executorch, onnx, openvino, web
     from aasp.deploy.graph import Graph
     from aasp.deploy.int8 import int8
 
-    for package in ("onnx", "onnxscript", "onnxruntime", *(["openvino"] if arguments.to == "openvino" else [])):
+    for package in PACKAGES.get(arguments.to, ()):
+        onnx.extra(package, arguments.to)
+    for package in ("onnx", "onnxscript", "onnxruntime") if arguments.to != "executorch" else ():
         onnx.extra(package)
     sounds = _sounds(arguments.int8)
     model = _loaded(arguments.model)
@@ -68,6 +72,12 @@ def run(argv: list[str]) -> int:
     if arguments.to == "web":
         web.write_web(model, out, *_neighbours(model, arguments.neighbours))
         print(f"{out}: for the page in web/; see docs/deploy.md")
+        return 0
+    if arguments.to == "executorch":
+        program = executorch.program(model)
+        told = _checked(out, executorch.difference(model, program), onnx.TOLERANCE)
+        executorch.write(program, out)
+        print(f"{out}: {out.stat().st_size / 1e6:.1f} MB, {told}")
         return 0
     proto = onnx.onnx_model(model, extent, arguments.opset or onnx.OPSET)
     if arguments.to == "openvino":
@@ -102,6 +112,7 @@ def _output(arguments: Export, argv: list[str]) -> Path:
         ("--int8", arguments.int8, to == "onnx"),
         ("--neighbours", arguments.neighbours, to == "web"),
         ("--window", arguments.window, to != "web"),
+        ("--opset", arguments.opset, to in ("onnx", "openvino")),
     ):
         if given and not fits:
             raise AaspError(f"{option} with --to {to}: one is not made for the other; leave out one of them")

@@ -30,8 +30,8 @@ TOLERANCE = 1e-5
 """By which the runtime's numbers may differ from PyTorch's, on every output; on a whitened one before its whitening."""
 
 
-def extra(name: str) -> ModuleType:
-    """A package of the extra `onnx`, imported.
+def extra(name: str, of: str = "onnx") -> ModuleType:
+    """A package of an extra, imported.
 
     Raises:
         AaspError: it isn't installed.
@@ -39,7 +39,7 @@ def extra(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ImportError:
-        raise AaspError(f"package missing: {name}; `pip install 'aasp-audio[onnx]'` brings it") from None
+        raise AaspError(f"package missing: {name}; `pip install 'aasp-audio[{of}]'` brings it") from None
 
 
 def onnx_model(model: Model, extent: Extent = "whole", opset: int = OPSET) -> Any:

@@ -24,7 +24,7 @@ def converted(proto: Any) -> Any:
     Raises:
         AaspError: the extra is not installed.
     """
-    openvino = extra("openvino")
+    openvino = extra("openvino", "openvino")
     with tempfile.TemporaryDirectory() as folder:
         plain = Path(folder, "plain.onnx")
         plain.write_bytes(proto.SerializeToString())
