@@ -179,5 +179,6 @@ def test_a_label_is_the_code_nearest_to_the_projected_patch() -> None:
     codes = unit(tokenizer.codebook.centres.double().numpy())
     distance = np.linalg.norm(projected[:, :, None] - codes, axis=-1)
     labels = tokenizer(clips, method.student.stem)
-    np.testing.assert_array_equal(labels[clips.valid], distance.argmin(-1)[clips.valid])
+    chosen = np.take_along_axis(distance, labels.numpy()[..., None], -1)[..., 0]  # of two equally near, rounding chooses
+    np.testing.assert_allclose(chosen[clips.valid], distance.min(-1)[clips.valid], atol=1e-5)
     assert len(labels.unique()) > 4
