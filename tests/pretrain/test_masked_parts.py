@@ -179,6 +179,7 @@ def test_a_label_is_the_code_nearest_to_the_projected_patch() -> None:
     codes = unit(tokenizer.codebook.centres.double().numpy())
     distance = np.linalg.norm(projected[:, :, None] - codes, axis=-1)
     labels = tokenizer(clips, method.student.stem)
-    chosen = np.take_along_axis(distance, labels.numpy()[..., None], -1)[..., 0]  # of two equally near, rounding chooses
+    # Of two codes that are equally near, rounding chooses.
+    chosen = np.take_along_axis(distance, labels.numpy()[..., None], -1)[..., 0]
     np.testing.assert_allclose(chosen[clips.valid], distance.min(-1)[clips.valid], atol=1e-5)
     assert len(labels.unique()) > 4
