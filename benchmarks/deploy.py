@@ -3,15 +3,15 @@
 usage: python benchmarks/deploy.py [MODEL] [--data DATA] [--rounds N] [--threads N]
 
 Speed is of aasp_base with random weights, which change no time, on clips of 10 s. Accuracy is of MODEL, a trained one:
-its ESC-10 embeddings by each engine under one probe (logistic regression, five folds); left out, those rows are.
-Calibrated on clips of the pool.
+its own vectors by each engine under ridge regression, on the ruler's sets as the ruler thins them; left out, those rows
+are. Calibrated on clips of the pool.
 """
 
 from __future__ import annotations
 
 import statistics
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +19,20 @@ import numpy as np
 import torch
 
 import aasp
-from aasp.datasets.benchmarks.index import open_index
+from aasp.audio.sounds import Sound
 from aasp.datasets.index import read_index
 from aasp.deploy.int8 import int8
 from aasp.deploy.onnx import difference, onnx_model, session, write
 from aasp.deploy.runtime import onnx_encoder
 from aasp.evaluate.features import embedded
-from aasp.evaluate.linear import linear_probe
-from aasp.evaluate.probe import ProbeResult, scores
-from aasp.evaluate.task import Task
+from aasp.evaluate.probe import scores
+from aasp.evaluate.ridge import ridge_probe
 from aasp.model.audio_encoder import AudioEncoder
 from aasp.model.embeddings import Embedder
 from aasp.pretrain import recipes
 from embed import CLIPS, SECONDS, ast
 from harness import Row, Spread, alternately, data_folder, options, ratio, report
+from ruler_sets import Set, chosen_sets
 from sounds import clips
 
 CALIBRATED_WITH = 64
@@ -49,7 +49,7 @@ def main() -> None:
     sounds = pool[:: -(-len(pool) // CALIBRATED_WITH)]
     rows = speed(sounds, arguments.rounds, arguments.threads)
     if arguments.model is not None:
-        rows += accuracy(arguments.model, data, sounds, arguments.threads)
+        rows += accuracy(arguments.model, list(chosen_sets("", [], data, False)), sounds, arguments.threads)
     report("deploy", rows, arguments.threads)
 
 
@@ -84,40 +84,45 @@ def speed(sounds: list[str], rounds: int, threads: int) -> list[Row]:
     ]
 
 
-def accuracy(folder: Path, data: Path, sounds: list[str], threads: int) -> list[Row]:
+def accuracy(folder: Path, sets: Sequence[Set], sounds: list[str], threads: int) -> list[Row]:
+    """Points that each engine loses against PyTorch on each set, and their mean."""
     model = aasp.load(folder)
     proto = onnx_model(model)
-    small = int8(proto, model.config, sounds)
-    index = str(data / "esc10" / "index.csv")
-    paths = [str(path) for path in read_index(index).column("path").to_pylist()]
-    task = Task.of(open_index(index, "label", "fold", "src_file"), choose="next_fold")
     engines: dict[str, Embedder] = {"PyTorch": model}
     with tempfile.TemporaryDirectory() as place:
-        for name, made in {"fp32": proto, "int8": small}.items():
+        for name, made in {"fp32": proto, "int8": int8(proto, model.config, sounds)}.items():
             write(made, path := Path(place, f"{name}.onnx"))
             engines[name] = onnx_encoder(path, threads)
-    vectors = {name: _embedded(engine, paths) for name, engine in engines.items()}
-    probed: dict[str, ProbeResult] = {name: linear_probe({(0, "mean+std"): x}, task) for name, x in vectors.items()}
-    percent = {name: scores([one])["accuracy"].estimate * 100 for name, one in probed.items()}
-    unit = {name: x / np.linalg.norm(x, axis=1, keepdims=True) for name, x in vectors.items()}
-    differs = difference(model, "whole", session(proto, threads))
-    rows = []
+    rows: list[Row] = []
+    lost: dict[str, list[float]] = {"fp32": [], "int8": []}
+    known: dict[str, dict[str, np.ndarray]] = {}  # sets of one index have the same clips
+    for one in sets:
+        if (source := one.labelled.source) not in known:
+            known[source] = {name: _embedded(engine, one.labelled.sounds) for name, engine in engines.items()}
+        vectors = known[source]
+        probed = {name: ridge_probe({(0, "own"): x}, one.task) for name, x in vectors.items()}
+        percent = {name: scores([result])[result.metric].estimate * 100 for name, result in probed.items()}
+        unit = {name: x / np.linalg.norm(x, axis=1, keepdims=True) for name, x in vectors.items()}
+        for name, found in lost.items():
+            lead = scores([probed["PyTorch"]], minus=[probed[name]])[probed[name].metric].percent("+")
+            cosine = (unit["PyTorch"] * unit[name]).sum(1).min()
+            told = f"{percent['PyTorch']:.1f} and {percent[name]:.1f} %, paired {lead}; cosine at least {cosine:.5f}"
+            found.append(percent["PyTorch"] - percent[name])
+            rows.append(Row(f"points of {one.name} that ONNX {name} loses", Spread.of(found[-1:]), "", told))
     for name, reach in (("fp32", "<= 0.1"), ("int8", "<= 1")):
-        lead = scores([probed["PyTorch"]], minus=[probed[name]])["accuracy"].percent("+")
-        cosine = (unit["PyTorch"] * unit[name]).sum(1)
-        told = f"{percent['PyTorch']:.1f} and {percent[name]:.1f} %, paired {lead}; cosine at least {cosine.min():.5f}"
-        lost = Spread.of([percent["PyTorch"] - percent[name]])
-        rows.append(Row(f"points of ESC-10 that ONNX {name} loses", lost, reach, told))
-    most = Spread.of([differs / 1e-5])
+        mean = Spread.of([sum(lost[name]) / len(sets)])
+        rows.append(Row(f"points that ONNX {name} loses, mean of {len(sets)} sets", mean, reach, "ridge regression"))
+    most = Spread.of([difference(model, "whole", session(proto, threads)) / 1e-5])
     rows.append(Row("largest difference from PyTorch, ONNX fp32, × 1e-5", most, "<= 1", "noise, a tone, silence"))
     return rows
 
 
-def _embedded(encoder: Embedder, paths: list[str]) -> np.ndarray:
+def _embedded(encoder: Embedder, sounds: Sequence[Sound]) -> np.ndarray:
+    """The model's own vectors, (n, D)."""
     found: dict[int, np.ndarray] = {}
-    for rows, said in embedded(encoder, paths, pooling="mean+std"):
+    for rows, said in embedded(encoder, sounds):
         found |= zip(rows, said.clip.numpy(), strict=True)
-    return np.stack([found[row] for row in range(len(paths))])
+    return np.stack([found[row] for row in range(len(sounds))])
 
 
 if __name__ == "__main__":
