@@ -6,6 +6,7 @@ Source: ViT; the layouts keep its parts under names of their own, and its patche
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -13,9 +14,12 @@ from torch import Tensor
 
 from aasp.convert.published import Published
 from aasp.errors import AaspError
+from aasp.model.positions import sincos_positions
 
 HEAD = 64
 """Width of an attention head in all published sizes (ViT-Tiny to Huge); no tensor says it."""
+ROUNDING = 5e-5
+"""Of fixed positions in fp32: sines of angles up to 100."""
 
 
 @dataclass(frozen=True)
@@ -140,3 +144,37 @@ def _layer(given: Published, theirs: str, ours: str, *shape: int) -> dict[str, T
     """A layer's weight of that shape, and its bias."""
     weight, bias = given.take(f"{theirs}.weight", *shape), given.take(f"{theirs}.bias", shape[0])
     return {f"{ours}.weight": weight, f"{ours}.bias": bias}
+
+
+def placed(tensors: dict[str, Tensor], table_GFD: Tensor) -> tuple[dict[str, Tensor], tuple[int, int] | None]:
+    """An encoder's tensors with its positions, and the grid of their table; None where they are our fixed ones.
+
+    Fixed 2-D sine-cosine positions are ours, or ours with their halves exchanged: half of the channels encode time, the
+    other half the subband, and which comes first is a matter of taste. Where it is the subband, all channels between
+    layers are put in our order: what comes out is the same, with the two halves of every vector exchanged. So clips of
+    any length have positions, and trainings of ours go on from these weights.
+
+    Args:
+        tensors: all others of the encoder, without positions.
+        table_GFD: the layout's positions.
+    """
+    columns, subbands, width = table_GFD.shape
+    fixed = sincos_positions((columns, subbands), width).view_as(table_GFD)
+    for order in (lambda x: x, _exchanged):
+        if torch.allclose(order(table_GFD), fixed, rtol=0, atol=ROUNDING):
+            return {name: _in_order(name, tensor, order) for name, tensor in tensors.items()}, None
+    return tensors | {"encoder.positions": table_GFD}, (columns, subbands)
+
+
+def _exchanged(x: Tensor) -> Tensor:
+    """The halves of the last dimension, the second first."""
+    return torch.cat(x.chunk(2, dim=-1)[::-1], dim=-1)
+
+
+def _in_order(name: str, tensor: Tensor, order: Callable[[Tensor], Tensor]) -> Tensor:
+    """A tensor with the channels between layers in another order; those within attention and MLP stay."""
+    if name.endswith(("attention.qkv.bias", "mlp.0.bias")):
+        return tensor
+    if name.endswith(("attention.qkv.weight", "mlp.0.weight")) or tensor.dim() == 1:
+        return order(tensor)
+    return order(tensor.mT).mT
