@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
-from vits import AUDIO_MAE, EAT, HEADS, WIDTH, Layout, checkpoint, forward
+from transformers.audio_utils import mel_filter_bank, spectrogram, window_function
+from vits import AUDIO_MAE, EAT, HEADS, M2D, M2D_FINE, WIDTH, Layout, checkpoint, forward
 
 from aasp.config import with_fields
 from aasp.convert.layouts import convert
@@ -20,7 +21,7 @@ from aasp.pretrain.initial import read_initial
 from aasp.pretrain.objective import build_objective
 from kaldi import kaldi
 
-LAYOUTS = {"eat": EAT, "audio-mae": AUDIO_MAE}
+LAYOUTS = {"eat": EAT, "sslam": EAT, "audio-mae": AUDIO_MAE}
 
 
 def converted(layout: str, folder: Path, form: Layout | None = None, **changes: torch.Tensor) -> AudioEncoder:
@@ -41,7 +42,7 @@ def test_log_mels_are_encoded_as_the_paper_does(layout: str, tmp_path: Path) -> 
     assert model.config.encoder.learned is None
     torch.testing.assert_close(found.tokens, said[:, 1:], rtol=0, atol=1e-4)
     torch.testing.assert_close(found.cls, said[:, 0], rtol=0, atol=1e-4)
-    pooled = said[:, 0] if layout == "eat" else said[:, 1:].mean(1)
+    pooled = said[:, 0] if form.post else said[:, 1:].mean(1)
     torch.testing.assert_close(found.clip, pooled, rtol=0, atol=1e-4)
     assert said.std() > 0.3 and model.config.window_patches == 6
 
@@ -54,6 +55,34 @@ def test_waveforms_go_through_eat_s_own_front_end(tmp_path: Path) -> None:
     found = model(torch.from_numpy(wave)[None])
     said = forward(EAT, checkpoint(EAT), mel)[:, 0]
     torch.testing.assert_close(found.clip, torch.cat(said.chunk(2, dim=-1)[::-1], dim=-1), rtol=0, atol=1e-4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("form", [M2D, M2D_FINE], ids=["16x16", "16x4"])
+def test_m2d_s_images_lie_the_other_way(form: Layout, tmp_path: Path) -> None:
+    frames, bands = form.image[1], form.grid[0]
+    model, image = converted("m2d", tmp_path, form), torch.randn(2, 80, frames)
+    said = forward(form, checkpoint(form), image)
+    found = model.embed(image.mT)
+    tokens = said[:, 1:].unflatten(1, (bands, -1)).transpose(1, 2)
+    torch.testing.assert_close(found.tokens.unflatten(1, (-1, bands)), tokens, rtol=0, atol=1e-4)
+    torch.testing.assert_close(found.clip, tokens.flatten(2).mean(1), rtol=0, atol=1e-4)
+    torch.testing.assert_close(found.cls, said[:, 0], rtol=0, atol=1e-4)
+    assert model.config.encoder.learned is None and model.config.window_patches == 6
+
+
+def test_m2d_s_front_end_is_slaney_s(tmp_path: Path) -> None:
+    model = converted("m2d", tmp_path, M2D, norm_stats=torch.tensor([-6.5, 5.0]))
+    wave = 0.2 * np.random.default_rng(0).standard_normal(160 * 60)
+    filters = mel_filter_bank(201, 80, 50.0, 8000.0, 16_000, norm="slaney", mel_scale="slaney")
+    hann = window_function(400, "hann", periodic=True)
+    power = spectrogram(wave, hann, 400, 160, fft_length=400, power=2.0, center=True, pad_mode="reflect")
+    theirs = (np.log(filters.T @ power + 2.0**-23).T + 6.5) / 5.0
+    ours, _ = model.mel(torch.from_numpy(wave)[None])
+    inside = slice(2, -2)  # theirs reflects the sound at its ends, ours is silent there
+    np.testing.assert_allclose(ours[0].numpy()[inside], theirs[inside], rtol=0, atol=1e-4)
+    peaks = filters.argmax(0) * 40.0  # the nearest bins of the spectrum
+    assert np.abs(model.config.frontend.centres() - peaks).max() <= 20.0
 
 
 @torch.no_grad()

@@ -21,7 +21,7 @@ class Convert:
 
     checkpoint: tyro.conf.Positional[Path]
     """A .safetensors file, one of PyTorch's (.pt, .pth, .bin, .ckpt), or a folder that transformers wrote."""
-    layout: Annotated[Literal["ast", "eat", "audio-mae"] | None, tyro.conf.arg(name="as")] = None
+    layout: Annotated[Literal["ast", "eat", "sslam", "audio-mae", "m2d"] | None, tyro.conf.arg(name="as")] = None
     """Whose layout it is in; see docs/convert.md."""
     out: Path | None = None
     """Folder to write."""

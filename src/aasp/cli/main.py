@@ -21,7 +21,7 @@ COMMANDS = {
     "linear": "score a model by a linear probe on a labelled index",
     "finetune": "make a classifier of a model and labelled clips, and score it",
     "export": "write a model as one file for ONNX Runtime or OpenVINO",
-    "convert": "make a model of a published checkpoint of AST, EAT or Audio-MAE",
+    "convert": "make a model of a published checkpoint of AST, EAT, SSLAM, Audio-MAE or M2D",
     "predict": "name the likeliest classes of audio files, by a fine-tuned model",
     "ablate": "train a suite of recipes that differ in one thing, and compare them with intervals",
     "compare": "train recipes for the same budget, probe each, and tell any two apart with intervals",

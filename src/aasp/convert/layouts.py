@@ -8,13 +8,19 @@ from pathlib import Path
 from aasp.convert.ast import ast
 from aasp.convert.eat import eat
 from aasp.convert.made import Made
-from aasp.convert.mae import audio_mae
+from aasp.convert.mae import audio_mae, m2d
 from aasp.convert.published import Published, read_published
 from aasp.errors import AaspError
 from aasp.model.audio_classifier import AudioClassifier
 from aasp.model.audio_encoder import AudioEncoder
 
-LAYOUTS: dict[str, Callable[[Published, int | None], Made]] = {"ast": ast, "eat": eat, "audio-mae": audio_mae}
+LAYOUTS: dict[str, Callable[[Published, int | None], Made]] = {
+    "ast": ast,
+    "eat": eat,
+    "sslam": eat,  # which is EAT trained on, and published in its layout
+    "audio-mae": audio_mae,
+    "m2d": m2d,
+}
 
 
 def convert(path: str | Path, layout: str, heads: int | None = None) -> AudioEncoder | AudioClassifier:

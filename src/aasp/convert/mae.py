@@ -31,6 +31,21 @@ def audio_mae(given: Published, heads: int | None) -> Made:
     return _vit(given, heads, front, "mean", time_first=True, spare=("decoder_", "mask_token"))
 
 
+def m2d(given: Published, heads: int | None) -> Made:
+    """M2D's encoder after pre-training, at 16 kHz; its normalisation is in the file, or that of its paper.
+
+    Args:
+        given: the checkpoint.
+        heads: of attention, where it is not 64 channels a head.
+
+    Raises:
+        AaspError: it is laid out otherwise.
+    """
+    mean, deviation = given.take("norm_stats", 2).tolist() if "norm_stats" in given else (-7.1, 4.2)
+    front = LogMelConfig.htk80(triangles="slaney", mean=mean, std=deviation)
+    return _vit(given, heads, front, "flat", time_first=False, spare=("decoder_", "mask_token", "target_"))
+
+
 def _vit(
     given: Published,
     heads: int | None,

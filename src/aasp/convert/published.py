@@ -111,6 +111,8 @@ def read_published(path: str | Path) -> Published:
         if isinstance(inner := values.get(name), Mapping):
             values = inner
             break
+    if isinstance(statistics := values.get("norm_stats"), (list, tuple)):  # M2D's, in some files no tensor
+        values = {**values, "norm_stats": torch.tensor(statistics, dtype=torch.float32)}
     tensors = {str(name): value for name, value in values.items() if isinstance(value, Tensor)}
     if not tensors:
         held = ", ".join(map(str, list(values)[:4])) or "nothing"
