@@ -15,6 +15,7 @@ from vits import AUDIO_MAE, EAT, HEADS, M2D, M2D_FINE, WIDTH, Layout, checkpoint
 from aasp.config import with_fields
 from aasp.convert.layouts import convert
 from aasp.errors import AaspError
+from aasp.model.audio_classifier import AudioClassifier
 from aasp.model.audio_encoder import AudioEncoder
 from aasp.pretrain import recipes
 from aasp.pretrain.initial import read_initial
@@ -45,6 +46,22 @@ def test_log_mels_are_encoded_as_the_paper_does(layout: str, tmp_path: Path) -> 
     pooled = said[:, 0] if form.post else said[:, 1:].mean(1)
     torch.testing.assert_close(found.clip, pooled, rtol=0, atol=1e-4)
     assert said.std() > 0.3 and model.config.window_patches == 6
+
+
+@torch.no_grad()
+def test_a_fine_tuned_eat_becomes_a_classifier(tmp_path: Path) -> None:
+    draw = torch.Generator().manual_seed(1)
+    norm, head = torch.randn(2, WIDTH, generator=draw), torch.randn(5, WIDTH + 1, generator=draw)
+    held = {f"model.{name}": tensor for name, tensor in checkpoint(replace(EAT, spare=())).items()}
+    held |= {"fc_norm.weight": norm[0], "fc_norm.bias": norm[1], "head.weight": head[:, 1:], "head.bias": head[:, 0]}
+    torch.save({"model": held}, tmp_path / "tuned.pt")
+    model, mel = convert(tmp_path / "tuned.pt", "eat", HEADS), torch.randn(2, 96, 128)
+    assert isinstance(model, AudioClassifier) and not model.config.multilabel
+    said = torch.nn.functional.layer_norm(forward(EAT, checkpoint(EAT), mel)[:, 0], (WIDTH,), *norm, eps=1e-6)
+    found = model.encoder.embed(mel)
+    logits = model.classify(found.stages, found.valid)
+    torch.testing.assert_close(logits, said @ head[:, 1:].T + head[:, 0], rtol=0, atol=1e-4)
+    assert model.config.classes == tuple(f"class {n}" for n in range(5)) and logits.std() > 0.3
 
 
 @torch.no_grad()

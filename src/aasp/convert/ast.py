@@ -6,17 +6,14 @@ Source: Gong, Chung & Glass 2021, and their code; DeiT's second class token, lea
 
 from __future__ import annotations
 
-from typing import Any
-
-from torch import Tensor
 from torch.nn import functional
 
+from aasp.convert.head import classifier_of, head_of
 from aasp.convert.made import Made
 from aasp.convert.published import Published
 from aasp.convert.transformer import Names, blocks, columns_of, patch_convolution, sizes, table
 from aasp.errors import AaspError
 from aasp.features.logmel import LogMelConfig
-from aasp.model.audio_classifier import AudioClassifierConfig
 from aasp.model.audio_encoder import AudioEncoderConfig
 from aasp.model.encoder import EncoderConfig
 from aasp.stems.ast import ASTConfig
@@ -32,8 +29,6 @@ OWN = "audio_spectrogram_transformer."
 """Before the encoder's names in a hub's classifier."""
 AUDIOSET = (-4.2677393, 4.5689974)
 """Mean and deviation of the log-mel, of which AST divides by twice the second."""
-LABELS = 527
-"""AudioSet's classes, of which a clip has several."""
 
 
 def ast(given: Published, heads: int | None) -> Made:
@@ -48,11 +43,11 @@ def ast(given: Published, heads: int | None) -> Made:
     """
     if "module.v.cls_token" in given:
         names, second = Names().under("module.v."), "module.v.dist_token"
-        norm, head = "module.mlp_head.0", "module.mlp_head.1"
+        norm, linear = "module.mlp_head.0", "module.mlp_head.1"
     else:
         own = OWN if f"{OWN}{HUB.class_token}" in given else ""
         names, second = HUB.under(own), f"{own}embeddings.distillation_token"
-        norm, head = "classifier.layernorm", "classifier.dense"
+        norm, linear = "classifier.layernorm", "classifier.dense"
     size, said = sizes(given, names, heads), given.settings
     mels = _whole(given, "num_mel_bins", 128)
     stride = (_whole(given, "time_stride", 10), _whole(given, "frequency_stride", 10))
@@ -87,28 +82,9 @@ def ast(given: Published, heads: int | None) -> Made:
         window_seconds=(columns // 2 * 2) * stride[0] / 100,
         pooling="cls",
     )  # fmt: skip
-    made = Made(config, tensors)
-    if f"{head}.weight" in given:
-        made = _classifier(given, made, norm, head)
+    head = head_of(given, norm, linear, size.width)
     given.end("module.v.head.", "module.v.head_dist.")  # DeiT's own, of images
-    return made
-
-
-def _classifier(given: Published, made: Made, norm: str, head: str) -> Made:
-    """The same with the file's head, and the names of its classes where `config.json` has them."""
-    width, count = made.config.encoder.width, given.shape(f"{head}.weight", 2)[0]
-    tensors: dict[str, Tensor] = {f"encoder.{name}": tensor for name, tensor in made.tensors.items()}
-    for kind, shape in (("weight", (count, width)), ("bias", (count,))):
-        tensors[f"norm.{kind}"] = given.take(f"{norm}.{kind}", width)
-        tensors[f"head.{kind}"] = given.take(f"{head}.{kind}", *shape)
-    named: Any = given.settings.get("id2label") or {str(n): f"class {n}" for n in range(count)}
-    if not isinstance(named, dict) or sorted(named) != sorted(map(str, range(count))):
-        told = f"{count} classes, which id2label in config.json beside it does not name each"
-        raise AaspError(f"{given.file}: {told}; mend it, or take config.json away")
-    several = given.settings.get("problem_type") == "multi_label_classification" or count == LABELS
-    classes = tuple(str(named[str(n)]) for n in range(count))
-    config = AudioClassifierConfig(classes, several, clip_seconds=10.0, encoder=made.config)
-    return Made(made.config, tensors, config)
+    return Made(config, tensors, head, classifier_of(given, head, config))
 
 
 def _whole(given: Published, name: str, default: int) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -18,18 +18,20 @@ class Made:
 
     Attributes:
         config: the encoder's.
-        tensors: by name, of the encoder, or of the classifier where there is one.
-        classifier: its configuration, where the file has a head.
+        tensors: the encoder's, by name.
+        head: the classifier's others, where the file has a head.
+        classifier: its configuration then.
     """
 
     config: AudioEncoderConfig
     tensors: Mapping[str, Tensor]
+    head: Mapping[str, Tensor] = field(default_factory=dict)
     classifier: AudioClassifierConfig | None = None
 
     def model(self) -> AudioEncoder | AudioClassifier:
         """The model, in evaluation mode."""
         with torch.device("meta"):
             built = AudioEncoder(self.config) if self.classifier is None else AudioClassifier(self.classifier)
-        model = built.to_empty(device="cpu")
-        model.load_state_dict(self.tensors)
+        model, own = built.to_empty(device="cpu"), "" if self.classifier is None else "encoder."
+        model.load_state_dict({own + name: tensor for name, tensor in self.tensors.items()} | dict(self.head))
         return model.eval()

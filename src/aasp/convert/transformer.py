@@ -155,7 +155,7 @@ def placed(tensors: dict[str, Tensor], table_GFD: Tensor) -> tuple[dict[str, Ten
     any length have positions, and trainings of ours go on from these weights.
 
     Args:
-        tensors: all others of the encoder, without positions.
+        tensors: all others of the encoder and its head, without positions.
         table_GFD: the layout's positions.
     """
     columns, subbands, width = table_GFD.shape
@@ -173,8 +173,8 @@ def _exchanged(x: Tensor) -> Tensor:
 
 def _in_order(name: str, tensor: Tensor, order: Callable[[Tensor], Tensor]) -> Tensor:
     """A tensor with the channels between layers in another order; those within attention and MLP stay."""
-    if name.endswith(("attention.qkv.bias", "mlp.0.bias")):
+    if name.endswith(("attention.qkv.bias", "mlp.0.bias", "head.bias")):
         return tensor
-    if name.endswith(("attention.qkv.weight", "mlp.0.weight")) or tensor.dim() == 1:
+    if name.endswith(("attention.qkv.weight", "mlp.0.weight", "head.weight")) or tensor.dim() == 1:
         return order(tensor)
     return order(tensor.mT).mT
