@@ -145,7 +145,10 @@ def test_a_converted_model_is_saved_loaded_and_read_in_windows(ours: AudioClassi
         ({"decoder.weight": torch.zeros(3)}, r"has decoder.weight \(1 such\), which this layout has not"),
         ({f"{OWN}layernorm.bias": None}, f"lacks {OWN}layernorm.bias"),
         ({"classifier.dense.bias": torch.full((3,), torch.nan)}, "classifier.dense.bias holds no finite numbers"),
-        ({f"{OWN}embeddings.position_embeddings": torch.zeros(1, 100, 24)}, "98 patches, not a multiple of 12"),
+        (
+            {f"{OWN}embeddings.position_embeddings": torch.zeros(1, 100, 24)},
+            "98 patches, not two or more columns of 12",
+        ),
     ],
 )
 def test_another_layout_is_refused_by_the_name_of_a_tensor(
@@ -156,6 +159,28 @@ def test_another_layout_is_refused_by_the_name_of_a_tensor(
     with pytest.raises(AaspError, match=message) as refused:
         convert(tmp_path / "changed.pt", "ast", heads=3)
     assert "\n" not in str(refused.value) and "changed.pt" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("config.json", '{"id2label": {"0": "dog"}, "num_attention_heads": 3}', "3 classes, which id2label"),
+        ("config.json", '{"num_attention_heads": "many"}', "width 24 is not a multiple of many heads"),
+        ("config.json", '{"num_attention_heads": 3, "time_stride": 0}', "time_stride=0; give a whole number"),
+        ("config.json", "{", "config.json: not readable as JSON"),
+        ("preprocessor_config.json", '{"mean": "low"}', "mean='low'"),
+    ],
+)
+def test_settings_beside_the_file_are_checked(
+    file: str, content: str, message: str, folder: Path, tmp_path: Path
+) -> None:
+    torch.save(load_file(folder / "model.safetensors"), tmp_path / "pytorch_model.bin")
+    (tmp_path / "config.json").write_text((folder / "config.json").read_text())
+    assert isinstance(convert(tmp_path, "ast"), AudioClassifier)
+    (tmp_path / file).write_text(content)
+    with pytest.raises(AaspError, match=message) as refused:
+        convert(tmp_path, "ast")
+    assert "\n" not in str(refused.value)
 
 
 def test_heads_that_no_tensor_says_are_asked_for(folder: Path, tmp_path: Path) -> None:

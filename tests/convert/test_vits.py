@@ -141,7 +141,7 @@ def test_eat_s_convolution_grows_into_aape_unchanged(tmp_path: Path) -> None:
         ("ast", AUDIO_MAE, "lacks embeddings.cls_token"),
         ("audio-mae", replace(AUDIO_MAE, norm="fc_norm"), r"lacks norm.weight"),
         ("audio-mae", replace(AUDIO_MAE, spare=("head.weight",)), r"has head.weight \(1 such\)"),
-        ("audio-mae", replace(AUDIO_MAE, image=(96, 80)), "30 patches, not a multiple of 8 subbands"),
+        ("audio-mae", replace(AUDIO_MAE, image=(96, 80)), "30 patches, not two or more columns of 8"),
         (
             "eat",
             replace(EAT, spare=("modality_encoders.IMAGE.alibi_scale",)),

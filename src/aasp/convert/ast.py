@@ -11,7 +11,7 @@ from torch.nn import functional
 from aasp.convert.head import classifier_of, head_of
 from aasp.convert.made import Made
 from aasp.convert.published import Published
-from aasp.convert.transformer import Names, blocks, columns_of, patch_convolution, sizes, table
+from aasp.convert.transformer import Names, blocks, columns_of, patch_convolution, sizes, table, window_seconds
 from aasp.errors import AaspError
 from aasp.features.logmel import LogMelConfig
 from aasp.model.audio_encoder import AudioEncoderConfig
@@ -48,7 +48,7 @@ def ast(given: Published, heads: int | None) -> Made:
         own = OWN if f"{OWN}{HUB.class_token}" in given else ""
         names, second = HUB.under(own), f"{own}embeddings.distillation_token"
         norm, linear = "classifier.layernorm", "classifier.dense"
-    size, said = sizes(given, names, heads), given.settings
+    size = sizes(given, names, heads)
     mels = _whole(given, "num_mel_bins", 128)
     stride = (_whole(given, "time_stride", 10), _whole(given, "frequency_stride", 10))
     kernel_DKR, bias = patch_convolution(given, names, size.width, time_first=False)
@@ -70,21 +70,25 @@ def ast(given: Published, heads: int | None) -> Made:
         "encoder.second_token": given.take(second, 1, 1, size.width)[0, 0] + positions[1],
         "encoder.positions": table(positions[2:], subbands, time_first=False),
     } | {f"encoder.{name}": tensor for name, tensor in blocks(given, names, size).items()}
-    mean, deviation = (said.get(name, default) for name, default in zip(("mean", "std"), AUDIOSET, strict=True))
-    if said.get("do_normalize") is False:
-        mean, deviation = 0.0, 0.5
-    config = AudioEncoderConfig(
-        LogMelConfig.kaldi(mels=mels, mean=mean, std=2 * deviation),
-        stem,
-        EncoderConfig(
-            size.width, size.depth, size.heads, size.mlp_ratio, learned=(columns, subbands), distilled=True
-        ),
-        window_seconds=(columns // 2 * 2) * stride[0] / 100,
-        pooling="cls",
-    )  # fmt: skip
+    front = LogMelConfig.kaldi(mels=mels, **_statistics(given))
+    encoder = EncoderConfig(
+        size.width, size.depth, size.heads, size.mlp_ratio, learned=(columns, subbands), distilled=True
+    )
+    config = AudioEncoderConfig(front, stem, encoder, window_seconds(columns, stride[0], front), pooling="cls")
     head = head_of(given, norm, linear, size.width)
     given.end("module.v.head.", "module.v.head_dist.")  # DeiT's own, of images
     return Made(config, tensors, head, classifier_of(given, head, config))
+
+
+def _statistics(given: Published) -> dict[str, float]:
+    """Mean and divisor of the log-mel, of `preprocessor_config.json` where it lies beside the file."""
+    if given.settings.get("do_normalize") is False:
+        return {"mean": 0.0, "std": 1.0}
+    found = [given.settings.get(name, default) for name, default in zip(("mean", "std"), AUDIOSET, strict=True)]
+    if not all(type(value) in (int, float) for value in found):
+        told = f"preprocessor_config.json beside it has mean={found[0]!r}, std={found[1]!r}"
+        raise AaspError(f"{given.file}: {told}; give numbers")
+    return {"mean": float(found[0]), "std": 2.0 * found[1]}
 
 
 def _whole(given: Published, name: str, default: int) -> int:

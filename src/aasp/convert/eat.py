@@ -10,7 +10,7 @@ from __future__ import annotations
 from aasp.convert.head import classifier_of, head_of
 from aasp.convert.made import Made
 from aasp.convert.published import Published
-from aasp.convert.transformer import Names, blocks, columns_of, patch_convolution, placed, sizes, table
+from aasp.convert.transformer import Names, blocks, columns_of, patch_convolution, placed, sizes, table, window_seconds
 from aasp.features.logmel import LogMelConfig
 from aasp.model.audio_encoder import AudioEncoderConfig
 from aasp.model.encoder import EncoderConfig
@@ -57,5 +57,5 @@ def eat(given: Published, heads: int | None) -> Made:
     tensors, learned = placed(tensors | head, table(positions, subbands, time_first=True))
     head = {name: tensors.pop(name) for name in head}
     encoder = EncoderConfig(size.width, size.depth, size.heads, size.mlp_ratio, norm="post", learned=learned)
-    config = AudioEncoderConfig(front, stem, encoder, columns * frames / front.frame_rate, pooling="cls")
+    config = AudioEncoderConfig(front, stem, encoder, window_seconds(columns, frames, front), pooling="cls")
     return Made(config, tensors, head, classifier_of(given, head, config))

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from aasp.convert.made import Made
 from aasp.convert.published import Published
-from aasp.convert.transformer import Names, blocks, columns_of, patch_convolution, placed, sizes, table
+from aasp.convert.transformer import Names, blocks, columns_of, patch_convolution, placed, sizes, table, window_seconds
 from aasp.features.logmel import LogMelConfig
 from aasp.model.audio_encoder import AudioEncoderConfig
 from aasp.model.encoder import EncoderConfig
@@ -82,5 +82,5 @@ def _vit(
     given.end(*spare)
     tensors, learned = placed(tensors, table(positions[1:], subbands, time_first=time_first))
     encoder = EncoderConfig(size.width, size.depth, size.heads, size.mlp_ratio, learned=learned)
-    window = columns * frames / front.frame_rate
+    window = window_seconds(columns, frames, front)
     return Made(AudioEncoderConfig(front, ConvConfig(patch=(frames, bins)), encoder, window, pooling), tensors)

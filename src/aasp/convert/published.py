@@ -96,14 +96,15 @@ def read_published(path: str | Path) -> Published:
 
     Args:
         path: a `.safetensors` file, one of PyTorch's (`.pt`, `.pth`, `.bin`, `.ckpt`), or a folder that holds
-            `model.safetensors` as transformers writes it.
+            `model.safetensors` or `pytorch_model.bin`, as transformers writes them.
 
     Raises:
         AaspError: it is not there, no checkpoint, holds code, or has no tensors by name.
     """
     file = Path(path)
     if file.is_dir():
-        file = file / "model.safetensors"
+        there = [file / name for name in ("model.safetensors", "pytorch_model.bin") if (file / name).is_file()]
+        file = there[0] if there else file / "model.safetensors"
     if not file.is_file():
         raise AaspError(f"{file}: no such file; name a .safetensors, .pt, .pth, .bin or .ckpt file")
     values = _safetensors(file) if file.suffix == ".safetensors" else _pytorch(file)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from aasp.convert.published import Published
 from aasp.errors import AaspError
+from aasp.features import FrontEndConfig
 from aasp.model.positions import sincos_positions
 
 HEAD = 64
@@ -76,7 +77,7 @@ def sizes(given: Published, names: Names, heads: int | None) -> Sizes:
     if depth == 0:
         given.shape(f"{names.block}0.{names.norm1}.weight", 1)  # says that it lacks
     hidden, _ = given.shape(f"{names.block}0.{names.fc1}.weight", 2)
-    heads = heads or given.settings.get("num_attention_heads") or width // HEAD
+    heads = given.settings.get("num_attention_heads", width // HEAD) if heads is None else heads
     if not isinstance(heads, int) or heads < 1 or width % heads:
         told = f"width {width} is not a multiple of {heads} heads"
         raise AaspError(f"{given.file}: {told}; give --heads, which no tensor says")
@@ -114,12 +115,17 @@ def columns_of(given: Published, name: str, patches: int, subbands: int) -> int:
     """G of that many patches.
 
     Raises:
-        AaspError: they are no whole columns.
+        AaspError: they are no whole columns, or there is one only.
     """
-    if patches < subbands or patches % subbands:
-        told = f"{name} has {patches} patches, not a multiple of {subbands} subbands"
+    if subbands < 1 or patches < 2 * subbands or patches % subbands:
+        told = f"{name} has {patches} patches, not two or more columns of {subbands}"
         raise AaspError(f"{given.file}: {told}; name another layout with --as")
     return patches // subbands
+
+
+def window_seconds(columns: int, frames: int, front: FrontEndConfig) -> float:
+    """The longest window that has positions: an even number of columns, since windows overlap by half."""
+    return columns // 2 * 2 * frames / front.frame_rate
 
 
 def blocks(given: Published, names: Names, size: Sizes) -> dict[str, Tensor]:
