@@ -19,7 +19,7 @@ FLOORS: list[set[str]] = [
     {"audio", "features", "numerics"},
     {"stems", "datasets"},
     {"model", "training"},
-    {"pretrain", "evaluate", "deploy"},
+    {"pretrain", "evaluate", "deploy", "convert"},
     {"report", "planning", "integrations", "hf"},
     {"compare"},
     {"aliasing"},
@@ -30,6 +30,14 @@ DOORS = {"__init__", "__main__"}  # the package's own two files: the public name
 
 UNSAFE_MODULES = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 UNSAFE_CALLS = {"torch.load", "torch.save", "eval", "exec"}
+UNSAFE_CALLS |= {"torch.serialization.safe_globals", "torch.serialization.add_safe_globals"}
+# Others' checkpoints are read in one file, by these two calls as they stand: tensors, plain values and options.
+ALLOWED = {
+    "convert/published.py": {
+        "torch.load(file, map_location='cpu', weights_only=True)",
+        "torch.serialization.safe_globals([Namespace])",
+    }
+}
 LONGEST_FILE = 300
 LONGEST_METHOD = 160
 
@@ -63,9 +71,10 @@ def wrong_imports(path: Path, tree: ast.AST) -> list[str]:
     return wrong
 
 
-def unsafe(tree: ast.AST) -> list[str]:
+def unsafe(tree: ast.AST, where: str = "") -> list[str]:
     found = [module for module in imported(tree) if module.partition(".")[0] in UNSAFE_MODULES]
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    calls = [call for call in calls if ast.unparse(call) not in ALLOWED.get(where, set())]
     found += [ast.unparse(call.func) for call in calls if ast.unparse(call.func) in UNSAFE_CALLS]
     keywords = [ast.unparse(keyword) for call in calls for keyword in call.keywords]
     found += [word for word in keywords if word.startswith("allow_pickle=") and word != "allow_pickle=False"]
@@ -84,7 +93,7 @@ def test_a_floor_imports_only_from_floors_below(path: Path) -> None:
 
 @pytest.mark.parametrize("path", MODULES, ids=name)
 def test_no_pickle_in_any_guise(path: Path) -> None:
-    assert unsafe(parsed(path)) == []
+    assert unsafe(parsed(path), name(path)) == []
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name)
@@ -133,3 +142,13 @@ def test_the_rule_sees_a_wrong_import(source: str, wrong: list[str]) -> None:
 def test_the_rule_sees_an_unsafe_line(source: str) -> None:
     assert unsafe(ast.parse(source)) != []
     assert unsafe(ast.parse("model.eval()\nsafetensors.torch.load_file('x')")) == []
+
+
+def test_the_rule_allows_one_file_its_two_calls_and_nothing_near_them() -> None:
+    where, calls = next(iter(ALLOWED.items()))
+    for call in calls:
+        assert unsafe(ast.parse(call), where) == []
+        assert unsafe(ast.parse(call), "training/checkpoint.py") != []
+        assert call in (SOURCE / where).read_text(encoding="utf-8").replace('"', "'")
+    for near in ("torch.load(file, weights_only=False)", "torch.load(file)", "torch.serialization.safe_globals([F])"):
+        assert unsafe(ast.parse(near), where) != []

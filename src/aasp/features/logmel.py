@@ -41,7 +41,8 @@ class LogMelConfig(FrontEndConfig):
         fft: FFT length in samples, at least the window.
         low_hz: lower edge of the first mel triangle.
         high_hz: upper edge of the last mel triangle.
-        triangles: "mel", straight sides on the mel axis (Kaldi), or "hertz", on the frequency axis (HTK tools).
+        triangles: "mel", straight sides on the mel axis (Kaldi); "hertz", on the frequency axis (HTK tools); "slaney",
+            on that axis too, between edges on Slaney's scale, each of area 1 (librosa, nnAudio).
         periodic: periodic Hann window (signal-processing tools) instead of the symmetric one (Kaldi).
         centered: frame t is centred on sample t * hop, zeros beyond the ends; else only whole windows count.
         remove_dc: subtract each window's mean.
@@ -59,7 +60,7 @@ class LogMelConfig(FrontEndConfig):
     fft: int = 512
     low_hz: float = 20.0
     high_hz: float = 8_000.0
-    triangles: Literal["mel", "hertz"] = "mel"
+    triangles: Literal["mel", "hertz", "slaney"] = "mel"
     periodic: bool = False
     centered: bool = False
     remove_dc: bool = True
@@ -111,6 +112,8 @@ class LogMelConfig(FrontEndConfig):
         return max(span, self.window) if self.centered else span + self.window
 
     def centres(self) -> np.ndarray:
+        if self.triangles == "slaney":
+            return slaney_edges(self)[1:-1]
         low, high = (1127 * np.log1p(hertz / 700) for hertz in (self.low_hz, self.high_hz))
         return 700 * np.expm1(np.linspace(low, high, self.mels + 2)[1:-1] / 1127)
 
@@ -147,19 +150,30 @@ class LogMelConfig(FrontEndConfig):
         return cls(**(settings | changes))  # type: ignore[arg-type]
 
 
+def slaney_edges(config: LogMelConfig) -> np.ndarray:
+    """Edges of mel bins in Hz, evenly on Slaney's scale: linear up to 1 kHz, logarithmic above; shape (M + 2,)."""
+    step = np.log(6.4) / 27
+    to_mel = lambda hertz: 15 + np.log(hertz / 1000) / step if hertz >= 1000 else hertz * 3 / 200
+    mel = np.linspace(to_mel(config.low_hz), to_mel(config.high_hz), config.mels + 2)
+    return np.where(mel < 15, mel * 200 / 3, 1000 * np.exp(step * (mel - 15)))
+
+
 def mel_filterbank(config: LogMelConfig) -> Tensor:
-    """Triangular mel filters, peak 1, shape (fft // 2 + 1, M)."""
+    """Triangular mel filters, peak 1 but for Slaney's, shape (fft // 2 + 1, M)."""
     low, high = (1127.0 * math.log1p(hertz / 700.0) for hertz in (config.low_hz, config.high_hz))
     edges = torch.linspace(low, high, config.mels + 2, dtype=torch.float64)
     bins = torch.arange(config.fft // 2 + 1, dtype=torch.float64) * config.rate / config.fft
     if config.triangles == "mel":
         bins = 1127.0 * torch.log1p(bins / 700.0)
+    elif config.triangles == "slaney":
+        edges = torch.from_numpy(slaney_edges(config))
     else:
         edges = 700.0 * torch.expm1(edges / 1127.0)
     left, centre, right = edges[:-2], edges[1:-1], edges[2:]
     rise = (bins[:, None] - left) / (centre - left)
     fall = (right - bins[:, None]) / (right - centre)
-    return torch.minimum(rise, fall).clamp_min(0.0).float()
+    filters = torch.minimum(rise, fall).clamp_min(0.0)
+    return (filters * 2 / (right - left) if config.triangles == "slaney" else filters).float()
 
 
 def analysis(config: LogMelConfig) -> np.ndarray:

@@ -51,7 +51,7 @@ def attention_maps(encoder: AudioEncoder, mel_TM: Tensor) -> Tensor:
     for first in window_starts(columns, window):
         with _looking(ours) as seen:
             encoder.encode(mel_BTM[:, first * patch : (first + window) * patch])
-        weights_LHN = torch.stack(seen)
+        weights_LHN = torch.stack(seen)[..., int(encoder.config.encoder.distilled) :]  # the second class token aside
         weights_LHN = weights_LHN / weights_LHN.mean(-1, keepdim=True)
         maps = weights_LHN.unflatten(-1, (-1, subbands))
         total[:, :, first : first + window] += maps

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from aasp.config import LATELY, check_range
 from aasp.errors import AaspError
 from aasp.model.attention import ATTENTIONS, AttentionConfig, FullAttentionConfig
-from aasp.model.positions import Places, positions
+from aasp.model.positions import Places, of_table, positions
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,9 @@ class EncoderConfig:
         norm: "pre" (before each part, and once at the end) or "post" (after each residual sum, and on the input).
         drop_path: largest rate of stochastic depth, rising linearly with depth.
         attention: of every block.
+        learned: time patches and subbands (G, F) of a learned table of positions, of which shorter clips take the
+            first; fixed sine-cosine positions when left out.
+        distilled: a second class token, as DeiT's for distillation; what is told of the class token is their mean.
     """
 
     width: int = 192
@@ -39,12 +43,18 @@ class EncoderConfig:
     norm: Literal["pre", "post"] = "pre"
     drop_path: float = 0.0
     attention: Annotated[AttentionConfig, ATTENTIONS] = field(default_factory=FullAttentionConfig)
+    learned: tuple[int, int] | None = field(default=None, metadata=LATELY)
+    distilled: bool = field(default=False, metadata=LATELY)
 
     def __post_init__(self) -> None:
         if self.width % self.heads or self.width % 4:
             raise AaspError(
                 f"encoder: width {self.width} must be a multiple of 4 and of heads {self.heads}; change one of them"
             )
+        if self.learned is not None:
+            check_range(self, "encoder", "learned", least=1)
+        if self.distilled and type(self.attention) is not FullAttentionConfig:
+            raise AaspError("encoder: distilled, and an attention that takes one class token; choose attention=full")
 
 
 @dataclass
@@ -118,6 +128,10 @@ class Encoder(nn.Module):
         super().__init__()
         self.config = config
         self.class_token = nn.Parameter(torch.randn(config.width) * 0.02)
+        if config.distilled:
+            self.second_token = nn.Parameter(torch.randn(config.width) * 0.02)
+        if config.learned is not None:
+            self.positions = nn.Parameter(torch.randn(*config.learned, config.width) * 0.02)
         steepness = config.drop_path / max(1, config.depth - 1)
         self.blocks = nn.ModuleList(Block(config, steepness * block) for block in range(config.depth))
         self.norm = nn.LayerNorm(config.width, eps=1e-6)
@@ -135,26 +149,38 @@ class Encoder(nn.Module):
             layers: also return every block's output and MLP output.
 
         Raises:
-            AaspError: there is not a token for each place.
+            AaspError: there is not a token for each place, or the grid is larger than a learned table.
         """
         there = places.grid[0] * places.grid[1] if places.index_Bn is None else places.index_Bn.shape[1]
         if tokens_BND.shape[1:] != (there, self.config.width):
             told = f"tokens of shape {tuple(tokens_BND.shape)} for {there} places and width {self.config.width}"
             raise AaspError(f"encoder: {told}; a stem gives one for each patch of its grid, (clips, patches, width)")
-        placed_BND = tokens_BND + positions(places, self.config.width, tokens_BND.device)
+        placed_BND = tokens_BND + self._positions(places, tokens_BND.device)
         tokens_BND = placed_BND.to(self.class_token.dtype)  # positions are fp32, whatever the model was cast to
-        x = torch.cat([self.class_token.expand(tokens_BND.shape[0], 1, -1), tokens_BND], dim=1)
+        first = [self.class_token, self.second_token] if self.config.distilled else [self.class_token]
+        x = torch.cat([*(token.expand(tokens_BND.shape[0], 1, -1) for token in first), tokens_BND], dim=1)
         if valid_BN is not None:
-            valid_BN = functional.pad(valid_BN, (1, 0), value=True)
+            valid_BN = functional.pad(valid_BN, (len(first), 0), value=True)
         x = x if self.config.norm == "pre" else self.norm(x)
         output = EncoderOutput(placed_BND, x, [], [])
         for block in self.blocks:
             x, ffn = block(x, valid_BN, places)
             if layers:
-                output.blocks.append(x)
-                output.ffn.append(ffn)
-        output.last = self.norm(x) if self.config.norm == "pre" else x
+                output.blocks.append(self._told(x))
+                output.ffn.append(self._told(ffn))
+        output.last = self._told(self.norm(x) if self.config.norm == "pre" else x)
         return output
+
+    def _positions(self, places: Places, device: torch.device) -> Tensor:
+        if self.config.learned is None:
+            return positions(places, self.config.width, device)
+        return of_table(self.positions, places)
+
+    def _told(self, x_BND: Tensor) -> Tensor:
+        """Tokens as they are told, with one class token: of two, the mean."""
+        if not self.config.distilled:
+            return x_BND
+        return torch.cat([x_BND[:, :2].mean(1, keepdim=True), x_BND[:, 2:]], dim=1)
 
 
 def _initialise(module: nn.Module) -> None:

@@ -1,4 +1,4 @@
-"""Where tokens are: places on a grid, and fixed 2-D sine-cosine positions for a grid of any length.
+"""Where tokens are: places on a grid, and fixed 2-D sine-cosine positions for a grid of any length, or a table's.
 
 Legend: B sequences, G time patches x F subbands, N = G * F in time-major order, n tokens of a sequence, D width.
 Source: MAE and EAT; half of the channels encode time, the other half the subband.
@@ -10,6 +10,9 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from aasp.errors import AaspError
+from aasp.tracing import is_known
 
 
 class Places(NamedTuple):
@@ -34,6 +37,21 @@ class Places(NamedTuple):
 def positions(places: Places, width: int, device: torch.device | None = None) -> Tensor:
     """Positions of tokens at those places, shape (N, D) or (B, n, D), fp32."""
     of_grid = sincos_positions(places.grid, width, device)
+    return of_grid if places.index_Bn is None else of_grid[places.index_Bn]
+
+
+def of_table(table_GFD: Tensor, places: Places) -> Tensor:
+    """Positions of tokens at those places, shape (N, D) or (B, n, D), from a table; shorter grids take its first.
+
+    Raises:
+        AaspError: the grid is longer than the table, or has other subbands.
+    """
+    columns, subbands = places.grid
+    most, bands, _ = table_GFD.shape
+    if subbands != bands or (is_known(columns) and columns > most):
+        told = f"a grid of {columns} time patches x {subbands} subbands, and learned positions for {most} x {bands}"
+        raise AaspError(f"encoder: {told}; give shorter windows, or build the encoder for this grid")
+    of_grid = table_GFD[:columns].flatten(0, 1)
     return of_grid if places.index_Bn is None else of_grid[places.index_Bn]
 
 

@@ -1,0 +1,57 @@
+"""`aasp convert`: a published checkpoint of others as a model of ours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from aasp.cli.arguments import parse
+from aasp.cli.inputs import line
+from aasp.errors import AaspError
+
+
+@dataclass(frozen=True)
+class Convert:
+    """Make a model folder of a published checkpoint: encoder, front end and normalisation, and its classes where it
+    has a head. Its tensors are read and renamed; nothing in the file is run, and a file that holds code is refused.
+    """
+
+    checkpoint: tyro.conf.Positional[Path]
+    """A .safetensors file, one of PyTorch's (.pt, .pth, .bin, .ckpt), or a folder that transformers wrote."""
+    layout: Annotated[Literal["ast", "eat", "sslam", "audio-mae", "m2d"] | None, tyro.conf.arg(name="as")] = None
+    """Whose layout it is in; see docs/convert.md."""
+    out: Path | None = None
+    """Folder to write."""
+    heads: int | None = None
+    """Attention heads, which no tensor says: 64 channels a head, or as config.json beside it has it, when left out."""
+    overwrite: bool = False
+    """Replace a model that is there."""
+
+
+def run(argv: list[str]) -> int:
+    arguments = parse(Convert, argv, prog="aasp convert")
+    if arguments.layout is None:
+        raise AaspError(f"whose layout? {line('convert', *argv, '--as', 'ast')}")
+    if arguments.out is None:
+        raise AaspError(f"where to? {line('convert', *argv, '--out', f'models/{arguments.layout}')}")
+    if arguments.out.exists() and not arguments.overwrite:
+        raise AaspError(f"output exists: {arguments.out}; choose another folder or add --overwrite")
+    if arguments.out.resolve() in (arguments.checkpoint.resolve(), arguments.checkpoint.resolve().parent):
+        raise AaspError(f"{arguments.out}: the checkpoint itself lies there; choose another folder")
+
+    from aasp.convert.layouts import convert
+    from aasp.features.logmel import LogMelConfig
+    from aasp.model.audio_classifier import AudioClassifier
+
+    model = convert(arguments.checkpoint, arguments.layout, arguments.heads)
+    model.save(arguments.out)
+    encoder = model.encoder if isinstance(model, AudioClassifier) else model
+    front, size = encoder.config.frontend, encoder.config.encoder
+    assert isinstance(front, LogMelConfig)
+    classes = f", {len(model.config.classes)} classes" if isinstance(model, AudioClassifier) else ""
+    told = f"width {size.width}, {size.depth} blocks of {size.heads} heads{classes}"
+    print(f"{arguments.out}: {told}; log-mel of {front.mels} bins, less {front.mean:g}, over {front.std:g}")
+    return 0

@@ -1,0 +1,86 @@
+"""Checkpoints that keep timm's names, of Audio-MAE and M2D: an encoder's, or a pre-training's with its decoder.
+
+Legend: D width, G x F grid of patches, N = G * F.
+Source: Huang et al. 2022 (Audio-MAE), Niizumi et al. 2023 (M2D), and their code: ViT with fixed positions and a class
+token; Audio-MAE's images are (frames, mel bins), M2D's (mel bins, frames).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from aasp.convert.made import Made
+from aasp.convert.published import Published
+from aasp.convert.transformer import Names, blocks, columns_of, patch_convolution, placed, sizes, table, window_seconds
+from aasp.features.logmel import LogMelConfig
+from aasp.model.audio_encoder import AudioEncoderConfig
+from aasp.model.encoder import EncoderConfig
+from aasp.model.pooling import Pooling
+from aasp.stems.conv import ConvConfig
+
+
+def audio_mae(given: Published, heads: int | None) -> Made:
+    """Audio-MAE's encoder after pre-training.
+
+    Args:
+        given: the checkpoint.
+        heads: of attention, where it is not 64 channels a head.
+
+    Raises:
+        AaspError: it is laid out otherwise.
+    """
+    front = LogMelConfig.kaldi(mean=-4.2677393, std=2 * 4.5689974)
+    return _vit(given, heads, front, "mean", time_first=True, spare=("decoder_", "mask_token"))
+
+
+def m2d(given: Published, heads: int | None) -> Made:
+    """M2D's encoder after pre-training, at 16 kHz; its normalisation is in the file, or that of its paper.
+
+    Args:
+        given: the checkpoint.
+        heads: of attention, where it is not 64 channels a head.
+
+    Raises:
+        AaspError: it is laid out otherwise.
+    """
+    mean, deviation = given.take("norm_stats", 2).tolist() if "norm_stats" in given else (-7.1, 4.2)
+    front = replace(LogMelConfig.htk80(mean=mean, std=deviation), triangles="slaney")
+    return _vit(given, heads, front, "flat", time_first=False, spare=("decoder_", "mask_token", "target_"))
+
+
+def _vit(
+    given: Published,
+    heads: int | None,
+    front: LogMelConfig,
+    pooling: Pooling,
+    *,
+    time_first: bool,
+    spare: tuple[str, ...],
+) -> Made:
+    """A ViT whose images lie one way or the other.
+
+    Args:
+        given, heads: as for `audio_mae`.
+        front: its front end.
+        pooling: how its authors make a vector of a clip.
+        time_first: kernels are (frames, mel bins) and patches in the order g * F + f; else all the other way round.
+        spare: what begins the names of tensors that only training needs.
+    """
+    names = Names()
+    size = sizes(given, names, heads)
+    kernel_DPR, bias = patch_convolution(given, names, size.width, time_first=time_first)
+    frames, bins = kernel_DPR.shape[1:]
+    subbands = front.mels // bins
+    count = given.shape(names.positions, 3)[1]
+    columns = columns_of(given, names.positions, count - 1, subbands)
+    positions = given.take(names.positions, 1, count, size.width)[0]
+    tensors = {
+        "stem.project.weight": kernel_DPR.flatten(1),
+        "stem.project.bias": bias,
+        "encoder.class_token": given.take(names.class_token, 1, 1, size.width)[0, 0] + positions[0],
+    } | {f"encoder.{name}": tensor for name, tensor in blocks(given, names, size).items()}
+    given.end(*spare)
+    tensors, learned = placed(tensors, table(positions[1:], subbands, time_first=time_first))
+    encoder = EncoderConfig(size.width, size.depth, size.heads, size.mlp_ratio, learned=learned)
+    window = window_seconds(columns, frames, front)
+    return Made(AudioEncoderConfig(front, ConvConfig(patch=(frames, bins)), encoder, window, pooling), tensors)

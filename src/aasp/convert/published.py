@@ -1,0 +1,155 @@
+"""A published checkpoint's tensors by name: safetensors, or PyTorch's own files as far as they hold no code.
+
+This is the one place that calls `torch.load`: with `weights_only=True`, which builds tensors and plain values and
+refuses everything else (tests/test_house.py).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from argparse import Namespace
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from aasp.errors import AaspError
+
+NESTED = ("model", "state_dict", "model_state_dict")
+"""Where training scripts keep the tensors, beside an optimizer's state and settings."""
+
+
+class Published:
+    """Tensors of a checkpoint, each taken once, by the name that it has in the file and in the shape it must have.
+
+    Args:
+        file: where they are from, for messages.
+        tensors: all of them by name.
+        settings: the `config.json` beside it, and the mean and deviation in `preprocessor_config.json`, where they are.
+    """
+
+    def __init__(self, file: Path, tensors: Mapping[str, Tensor], settings: Mapping[str, Any] | None = None) -> None:
+        self.file, self.settings = file, dict(settings or {})
+        self._tensors, self._left = tensors, dict.fromkeys(tensors)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._tensors
+
+    def shape(self, name: str, dimensions: int) -> tuple[int, ...]:
+        """The shape of a tensor, of so many dimensions.
+
+        Raises:
+            AaspError: it lacks, or has another number of dimensions.
+        """
+        shape = tuple(self._there(name).shape)
+        if len(shape) != dimensions:
+            raise AaspError(f"{self.file}: {name} is {shape}, where {dimensions} dimensions were meant; {self._remedy}")
+        return shape
+
+    def take(self, name: str, *shape: int) -> Tensor:
+        """A tensor in fp32.
+
+        Raises:
+            AaspError: it lacks, has another shape, or holds no finite numbers.
+        """
+        tensor = self._there(name)
+        self._left.pop(name, None)
+        if tuple(tensor.shape) != shape:
+            raise AaspError(f"{self.file}: {name} is {tuple(tensor.shape)}, not {shape}; {self._remedy}")
+        if not tensor.is_floating_point() or not tensor.isfinite().all():
+            raise AaspError(f"{self.file}: {name} holds no finite numbers; copy the file anew")
+        return tensor.float()
+
+    def end(self, *spare: str) -> None:
+        """See that every tensor was taken, but those whose names begin with `spare`, which only training needs.
+
+        Raises:
+            AaspError: one was not.
+        """
+        left = [name for name in self._left if not name.startswith(spare)]
+        if left:
+            told = f"has {', '.join(left[:3])} ({len(left)} such), which this layout has not"
+            raise AaspError(f"{self.file}: {told}; {self._remedy}")
+
+    def count(self, beginning: str, end: str) -> int:
+        """How many numbers n from 0 on make a name `beginning{n}end` that is there."""
+        return next(n for n in range(len(self._tensors) + 1) if f"{beginning}{n}{end}" not in self._tensors)
+
+    @property
+    def _remedy(self) -> str:
+        return "name another layout with --as, or another file"
+
+    def _there(self, name: str) -> Tensor:
+        if name not in self._tensors:
+            known = f"it has {', '.join(list(self._tensors)[:2])}, …"
+            raise AaspError(f"{self.file}: lacks {name} ({known}); {self._remedy}")
+        return self._tensors[name]
+
+
+def read_published(path: str | Path) -> Published:
+    """Read a checkpoint; nothing of it is run.
+
+    Args:
+        path: a `.safetensors` file, one of PyTorch's (`.pt`, `.pth`, `.bin`, `.ckpt`), or a folder that holds
+            `model.safetensors` or `pytorch_model.bin`, as transformers writes them.
+
+    Raises:
+        AaspError: it is not there, no checkpoint, holds code, or has no tensors by name.
+    """
+    file = Path(path)
+    if file.is_dir():
+        there = [file / name for name in ("model.safetensors", "pytorch_model.bin") if (file / name).is_file()]
+        file = there[0] if there else file / "model.safetensors"
+    if not file.is_file():
+        raise AaspError(f"{file}: no such file; name a .safetensors, .pt, .pth, .bin or .ckpt file")
+    values = _safetensors(file) if file.suffix == ".safetensors" else _pytorch(file)
+    for name in NESTED:
+        if isinstance(inner := values.get(name), Mapping):
+            values = inner
+            break
+    if isinstance(statistics := values.get("norm_stats"), (list, tuple)):  # M2D's, in some files no tensor
+        values = {**values, "norm_stats": torch.tensor(statistics, dtype=torch.float32)}
+    tensors = {str(name): value for name, value in values.items() if isinstance(value, Tensor)}
+    if not tensors:
+        held = ", ".join(map(str, list(values)[:4])) or "nothing"
+        raise AaspError(f"{file}: no tensors by name (it holds {held}); name a checkpoint of a model")
+    spoken = _settings(file.with_name("preprocessor_config.json"))
+    normalisation = {name: spoken[name] for name in ("mean", "std", "do_normalize") if name in spoken}
+    return Published(file, tensors, _settings(file.with_name("config.json")) | normalisation)
+
+
+def _safetensors(file: Path) -> Mapping[Any, Any]:
+    try:
+        return load_file(file)
+    except SafetensorError as error:
+        raise AaspError(f"{file}: not readable as safetensors ({error}); copy it anew") from None
+
+
+def _pytorch(file: Path) -> Mapping[Any, Any]:
+    try:
+        # A Namespace, of the options a training was begun with, holds values and does nothing.
+        with torch.serialization.safe_globals([Namespace]):
+            values = torch.load(file, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
+    except Exception as error:
+        if (code := re.search(r"GLOBAL (\S+)", str(error))) is not None:
+            told = f"holds code besides tensors ({code[1]}), which could do anything when it is loaded"
+            raise AaspError(f"{file}: {told}; ask for a .safetensors file, or save its tensors alone in one") from None
+        raise AaspError(f"{file}: no checkpoint of PyTorch's that is whole; copy it anew") from None
+    if not isinstance(values, Mapping):
+        raise AaspError(f"{file}: a {type(values).__name__}, not tensors by name; name a checkpoint of a model")
+    return values
+
+
+def _settings(file: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(file.read_text()) if file.is_file() else {}
+    except ValueError as error:
+        raise AaspError(f"{file}: not readable as JSON ({error}); copy it anew, or take it away") from None
+    return values if isinstance(values, dict) else {}

@@ -1,0 +1,186 @@
+"""The transformer that all of these share, tensor by tensor: class tokens, positions, blocks, patch convolution.
+
+Legend: D width, G x F grid of patches, N = G * F, K frames x R mel bins of a kernel.
+Source: ViT; the layouts keep its parts under names of their own, and its patches in an order of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from aasp.convert.published import Published
+from aasp.errors import AaspError
+from aasp.features import FrontEndConfig
+from aasp.model.positions import sincos_positions
+
+HEAD = 64
+"""Width of an attention head in all published sizes (ViT-Tiny to Huge); no tensor says it."""
+ROUNDING = 5e-5
+"""Of fixed positions in fp32: sines of angles up to 100."""
+
+
+@dataclass(frozen=True)
+class Names:
+    """What a layout calls the parts; `norm1` and the others to `fc2` follow a block's own name.
+
+    Attributes:
+        qkv: one layer, or three.
+        norm: of the last output, or of the first input where blocks normalise after each sum.
+        block: what begins a block's names, before its number.
+    """
+
+    class_token: str = "cls_token"
+    positions: str = "pos_embed"
+    patch: str = "patch_embed.proj"
+    block: str = "blocks."
+    norm1: str = "norm1"
+    norm2: str = "norm2"
+    qkv: tuple[str, ...] = ("attn.qkv",)
+    out: str = "attn.proj"
+    fc1: str = "mlp.fc1"
+    fc2: str = "mlp.fc2"
+    norm: str = "norm"
+
+    def under(self, prefix: str) -> Names:
+        """The same, each name after a prefix."""
+        own = {name: prefix + getattr(self, name) for name in ("class_token", "positions", "patch", "block", "norm")}
+        return Names(**(self.__dict__ | own))
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What the shapes of tensors say, and the heads, which they don't."""
+
+    width: int
+    depth: int
+    heads: int
+    mlp_ratio: float
+
+
+def sizes(given: Published, names: Names, heads: int | None) -> Sizes:
+    """Width, depth and so on of a checkpoint.
+
+    Args:
+        given: the checkpoint.
+        names: its layout's.
+        heads: of attention, where neither 64 channels a head nor the file's `config.json` say it.
+
+    Raises:
+        AaspError: a tensor lacks, or the heads do not divide the width.
+    """
+    *_, width = given.shape(names.class_token, 3)
+    depth = given.count(names.block, f".{names.norm1}.weight")
+    if depth == 0:
+        given.shape(f"{names.block}0.{names.norm1}.weight", 1)  # says that it lacks
+    hidden, _ = given.shape(f"{names.block}0.{names.fc1}.weight", 2)
+    heads = given.settings.get("num_attention_heads", width // HEAD) if heads is None else heads
+    if not isinstance(heads, int) or heads < 1 or width % heads:
+        told = f"width {width} is not a multiple of {heads} heads"
+        raise AaspError(f"{given.file}: {told}; give --heads, which no tensor says")
+    return Sizes(width, depth, heads, hidden / width)
+
+
+def patch_convolution(given: Published, names: Names, width: int, *, time_first: bool) -> tuple[Tensor, Tensor]:
+    """Weight (D, K, R) and bias (D,) of the patch convolution.
+
+    Args:
+        given, names: as for `sizes`.
+        width: D.
+        time_first: its kernels are (frames, mel bins); else (mel bins, frames).
+    """
+    weight = f"{names.patch}.weight"
+    kernel = given.shape(weight, 4)[2:]
+    taken = given.take(weight, width, 1, *kernel)[:, 0]
+    return taken if time_first else taken.mT, given.take(f"{names.patch}.bias", width)
+
+
+def table(tokens: Tensor, subbands: int, *, time_first: bool) -> Tensor:
+    """Positions (N, D) of patches as a table (G, F, D).
+
+    Args:
+        tokens: in the layout's order.
+        subbands: F.
+        time_first: the order is g * F + f; else f * G + g.
+    """
+    if time_first:
+        return tokens.unflatten(0, (-1, subbands))
+    return tokens.unflatten(0, (subbands, -1)).transpose(0, 1)
+
+
+def columns_of(given: Published, name: str, patches: int, subbands: int) -> int:
+    """G of that many patches.
+
+    Raises:
+        AaspError: they are no whole columns, or there is one only.
+    """
+    if subbands < 1 or patches < 2 * subbands or patches % subbands:
+        told = f"{name} has {patches} patches, not two or more columns of {subbands}"
+        raise AaspError(f"{given.file}: {told}; name another layout with --as")
+    return patches // subbands
+
+
+def window_seconds(columns: int, frames: int, front: FrontEndConfig) -> float:
+    """The longest window that has positions: an even number of columns, since windows overlap by half."""
+    return columns // 2 * 2 * frames / front.frame_rate
+
+
+def blocks(given: Published, names: Names, size: Sizes) -> dict[str, Tensor]:
+    """The blocks' tensors and the norm's, by the names that our encoder has for them."""
+    width, hidden = size.width, round(size.width * size.mlp_ratio)
+    parts = len(names.qkv)
+    found = _layer(given, names.norm, "norm", width)
+    for n in range(size.depth):
+        theirs, ours = f"{names.block}{n}.", f"blocks.{n}."
+        for norm, name in (("norm1", names.norm1), ("norm2", names.norm2)):
+            found |= _layer(given, theirs + name, ours + norm, width)
+        for kind, shape in (("weight", (3 * width // parts, width)), ("bias", (3 * width // parts,))):
+            qkv = [given.take(f"{theirs}{name}.{kind}", *shape) for name in names.qkv]
+            found[f"{ours}attention.qkv.{kind}"] = torch.cat(qkv)
+        found |= _layer(given, theirs + names.out, ours + "attention.out", width, width)
+        found |= _layer(given, theirs + names.fc1, ours + "mlp.0", hidden, width)
+        found |= _layer(given, theirs + names.fc2, ours + "mlp.2", width, hidden)
+    return found
+
+
+def _layer(given: Published, theirs: str, ours: str, *shape: int) -> dict[str, Tensor]:
+    """A layer's weight of that shape, and its bias."""
+    weight, bias = given.take(f"{theirs}.weight", *shape), given.take(f"{theirs}.bias", shape[0])
+    return {f"{ours}.weight": weight, f"{ours}.bias": bias}
+
+
+def placed(tensors: dict[str, Tensor], table_GFD: Tensor) -> tuple[dict[str, Tensor], tuple[int, int] | None]:
+    """An encoder's tensors with its positions, and the grid of their table; None where they are our fixed ones.
+
+    Fixed 2-D sine-cosine positions are ours, or ours with their halves exchanged: half of the channels encode time, the
+    other half the subband, and which comes first is a matter of taste. Where it is the subband, all channels between
+    layers are put in our order: what comes out is the same, with the two halves of every vector exchanged. So clips of
+    any length have positions, and trainings of ours go on from these weights.
+
+    Args:
+        tensors: all others of the encoder and its head, without positions.
+        table_GFD: the layout's positions.
+    """
+    columns, subbands, width = table_GFD.shape
+    fixed = sincos_positions((columns, subbands), width).view_as(table_GFD)
+    for order in (lambda x: x, _exchanged):
+        if torch.allclose(order(table_GFD), fixed, rtol=0, atol=ROUNDING):
+            return {name: _in_order(name, tensor, order) for name, tensor in tensors.items()}, None
+    return tensors | {"encoder.positions": table_GFD}, (columns, subbands)
+
+
+def _exchanged(x: Tensor) -> Tensor:
+    """The halves of the last dimension, the second first."""
+    return torch.cat(x.chunk(2, dim=-1)[::-1], dim=-1)
+
+
+def _in_order(name: str, tensor: Tensor, order: Callable[[Tensor], Tensor]) -> Tensor:
+    """A tensor with the channels between layers in another order; those within attention and MLP stay."""
+    if name.endswith(("attention.qkv.bias", "mlp.0.bias", "head.bias")):
+        return tensor
+    if name.endswith(("attention.qkv.weight", "mlp.0.weight", "head.weight")) or tensor.dim() == 1:
+        return order(tensor)
+    return order(tensor.mT).mT

@@ -1,0 +1,69 @@
+"""Checkpoints of others are read as tensors, or refused in one line: code, damage, nothing of use."""
+
+from __future__ import annotations
+
+import os
+from argparse import Namespace
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from aasp.convert.published import read_published
+from aasp.errors import AaspError
+
+
+class Trap:
+    """What a pickle runs when it is loaded."""
+
+    def __init__(self, touched: Path) -> None:
+        self.touched = touched
+
+    def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
+        return os.mkdir, (str(self.touched),)
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_a_file_that_holds_code_is_refused_and_none_of_it_runs(legacy: bool, tmp_path: Path) -> None:
+    held = {"model": {"weight": torch.zeros(2)}, "hook": Trap(tmp_path / "touched")}
+    torch.save(held, tmp_path / "trap.pth", _use_new_zipfile_serialization=not legacy)
+    with pytest.raises(AaspError, match=r"trap.pth: holds code besides tensors \(\w+.mkdir\)") as refused:
+        read_published(tmp_path / "trap.pth")
+    assert "\n" not in str(refused.value)
+    assert ".safetensors" in str(refused.value) and not (tmp_path / "touched").exists()
+
+
+def test_options_of_a_training_beside_the_tensors_are_no_code(tmp_path: Path) -> None:
+    held = {"model": {"weight": torch.ones(2, dtype=torch.float16)}, "args": Namespace(lr=0.1), "epoch": 3}
+    torch.save(held, tmp_path / "mae.pth")
+    given = read_published(tmp_path / "mae.pth")
+    taken = given.take("weight", 2)
+    assert torch.equal(taken, torch.ones(2)) and taken.dtype == torch.float32
+    given.end()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.pt", b"", "no checkpoint of PyTorch's"),
+        ("a.pt", b"hello", "no checkpoint of PyTorch's"),
+        ("a.pt", b"PK\x03\x04 and so on", "no checkpoint of PyTorch's"),
+        ("a.safetensors", b"hello", "not readable as safetensors"),
+        ("a.pt", torch.zeros(3), "a Tensor, not tensors by name"),
+        ("a.pt", {"epoch": 3, "loss": 0.1}, r"no tensors by name \(it holds epoch, loss\)"),
+    ],
+)
+def test_what_is_no_checkpoint_is_refused(name: str, content: object, message: str, tmp_path: Path) -> None:
+    if isinstance(content, bytes):
+        (tmp_path / name).write_bytes(content)
+    else:
+        torch.save(content, tmp_path / name)
+    with pytest.raises(AaspError, match=message) as refused:
+        read_published(tmp_path / name)
+    assert "\n" not in str(refused.value) and name in str(refused.value)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(AaspError, match="no such file"):
+        read_published(tmp_path / "gone.pt")

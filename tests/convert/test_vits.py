@@ -1,0 +1,156 @@
+"""EAT, Audio-MAE and M2D converted: equal to forward passes written from their papers, and ready to be trained on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from transformers.audio_utils import mel_filter_bank, spectrogram, window_function
+from vits import AUDIO_MAE, EAT, HEADS, M2D, M2D_FINE, WIDTH, Layout, checkpoint, forward
+
+from aasp.config import with_fields
+from aasp.convert.layouts import convert
+from aasp.errors import AaspError
+from aasp.model.audio_classifier import AudioClassifier
+from aasp.model.audio_encoder import AudioEncoder
+from aasp.pretrain import recipes
+from aasp.pretrain.initial import read_initial
+from aasp.pretrain.objective import build_objective
+from kaldi import kaldi
+
+LAYOUTS = {"eat": EAT, "sslam": EAT, "audio-mae": AUDIO_MAE}
+
+
+def converted(layout: str, folder: Path, form: Layout | None = None, **changes: torch.Tensor) -> AudioEncoder:
+    torch.save({"model": checkpoint(form or LAYOUTS[layout]) | changes, "epoch": 30}, folder / "published.pt")
+    model = convert(folder / "published.pt", layout, HEADS)
+    assert isinstance(model, AudioEncoder)
+    return model
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_log_mels_are_encoded_as_the_paper_does(layout: str, tmp_path: Path) -> None:
+    form = LAYOUTS[layout]
+    model, mel = converted(layout, tmp_path), torch.randn(2, 96, 128)
+    said = forward(form, checkpoint(form), mel)
+    said = torch.cat(said.chunk(2, dim=-1)[::-1], dim=-1)  # theirs has the subband's half of the channels first
+    found = model.embed(mel)
+    assert model.config.encoder.learned is None
+    torch.testing.assert_close(found.tokens, said[:, 1:], rtol=0, atol=1e-4)
+    torch.testing.assert_close(found.cls, said[:, 0], rtol=0, atol=1e-4)
+    pooled = said[:, 0] if form.post else said[:, 1:].mean(1)
+    torch.testing.assert_close(found.clip, pooled, rtol=0, atol=1e-4)
+    assert said.std() > 0.3 and model.config.window_patches == 6
+
+
+@torch.no_grad()
+def test_a_fine_tuned_eat_becomes_a_classifier(tmp_path: Path) -> None:
+    draw = torch.Generator().manual_seed(1)
+    norm, head = torch.randn(2, WIDTH, generator=draw), torch.randn(5, WIDTH + 1, generator=draw)
+    held = {f"model.{name}": tensor for name, tensor in checkpoint(replace(EAT, spare=())).items()}
+    held |= {"fc_norm.weight": norm[0], "fc_norm.bias": norm[1], "head.weight": head[:, 1:], "head.bias": head[:, 0]}
+    torch.save({"model": held}, tmp_path / "tuned.pt")
+    model, mel = convert(tmp_path / "tuned.pt", "eat", HEADS), torch.randn(2, 96, 128)
+    assert isinstance(model, AudioClassifier) and not model.config.multilabel
+    said = torch.nn.functional.layer_norm(forward(EAT, checkpoint(EAT), mel)[:, 0], (WIDTH,), *norm, eps=1e-6)
+    found = model.encoder.embed(mel)
+    logits = model.classify(found.stages, found.valid)
+    torch.testing.assert_close(logits, said @ head[:, 1:].T + head[:, 0], rtol=0, atol=1e-4)
+    assert model.config.classes == tuple(f"class {n}" for n in range(5)) and logits.std() > 0.3
+
+
+@torch.no_grad()
+def test_waveforms_go_through_eat_s_own_front_end(tmp_path: Path) -> None:
+    wave = (0.2 * np.random.default_rng(0).standard_normal(400 + 160 * 95)).astype(np.float32)
+    mel = (torch.from_numpy(kaldi(wave))[None] + 4.268) / (2 * 4.569)
+    model = converted("eat", tmp_path)
+    found = model(torch.from_numpy(wave)[None])
+    said = forward(EAT, checkpoint(EAT), mel)[:, 0]
+    torch.testing.assert_close(found.clip, torch.cat(said.chunk(2, dim=-1)[::-1], dim=-1), rtol=0, atol=1e-4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("form", [M2D, M2D_FINE], ids=["16x16", "16x4"])
+def test_m2d_s_images_lie_the_other_way(form: Layout, tmp_path: Path) -> None:
+    frames, bands = form.image[1], form.grid[0]
+    model, image = converted("m2d", tmp_path, form), torch.randn(2, 80, frames)
+    said = forward(form, checkpoint(form), image)
+    found = model.embed(image.mT)
+    tokens = said[:, 1:].unflatten(1, (bands, -1)).transpose(1, 2)
+    torch.testing.assert_close(found.tokens.unflatten(1, (-1, bands)), tokens, rtol=0, atol=1e-4)
+    torch.testing.assert_close(found.clip, tokens.flatten(2).mean(1), rtol=0, atol=1e-4)
+    torch.testing.assert_close(found.cls, said[:, 0], rtol=0, atol=1e-4)
+    assert model.config.encoder.learned is None and model.config.window_patches == 6
+
+
+def test_m2d_s_front_end_is_slaney_s(tmp_path: Path) -> None:
+    model = converted("m2d", tmp_path, M2D, norm_stats=torch.tensor([-6.5, 5.0]))
+    wave = 0.2 * np.random.default_rng(0).standard_normal(160 * 60)
+    filters = mel_filter_bank(201, 80, 50.0, 8000.0, 16_000, norm="slaney", mel_scale="slaney")
+    hann = window_function(400, "hann", periodic=True)
+    power = spectrogram(wave, hann, 400, 160, fft_length=400, power=2.0, center=True, pad_mode="reflect")
+    theirs = (np.log(filters.T @ power + 2.0**-23).T + 6.5) / 5.0
+    ours, _ = model.mel(torch.from_numpy(wave)[None])
+    inside = slice(2, -2)  # theirs reflects the sound at its ends, ours is silent there
+    np.testing.assert_allclose(ours[0].numpy()[inside], theirs[inside], rtol=0, atol=1e-4)
+    peaks = filters.argmax(0) * 40.0  # the nearest bins of the spectrum
+    assert np.abs(model.config.frontend.centres() - peaks).max() <= 20.0
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_positions_that_were_trained_are_kept_in_a_table(layout: str, tmp_path: Path) -> None:
+    form = LAYOUTS[layout]
+    moved = checkpoint(form)[form.positions] + 0.1 * torch.randn(WIDTH)
+    model, mel = converted(layout, tmp_path, **{form.positions: moved}), torch.randn(1, 96, 128)
+    said = forward(form, checkpoint(form) | {form.positions: moved}, mel)
+    assert model.config.encoder.learned == (6, 8)
+    torch.testing.assert_close(model.embed(mel).tokens, said[:, 1:], rtol=0, atol=1e-4)
+    torch.testing.assert_close(model.embed(mel).cls, said[:, 0], rtol=0, atol=1e-4)
+
+
+@torch.no_grad()
+def test_eat_s_convolution_grows_into_aape_unchanged(tmp_path: Path) -> None:
+    converted("eat", tmp_path).save(tmp_path / "eat")
+    small = {
+        "model.encoder.width": WIDTH, "model.encoder.depth": 2, "model.encoder.heads": HEADS,
+        "model.encoder.mlp_ratio": 2.0, "model.stem.encoder_width": 8, "predictor.width": 16, "predictor.depth": 1,
+        "predictor.heads": 2, "losses.projector": "16,8",
+    }  # fmt: skip
+    objective = build_objective(with_fields(recipes.get("aasp_base"), small))
+    lines = read_initial(tmp_path / "eat").give(objective)
+    assert not any("did not fit" in line or "not used" in line for line in lines)
+    grown = objective.get_submodule(objective.exported.removesuffix(".")).eval()
+    assert grown.config.stem.kind == "aape"
+    wave = 0.1 * torch.randn(1, 15_000)  # within the window of this small one
+    before = convert(tmp_path / "published.pt", "eat", HEADS)(wave)
+    torch.testing.assert_close(grown(wave).tokens, before.tokens, rtol=0, atol=1e-5)
+    torch.testing.assert_close(grown(wave).clip, before.clip, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("layout", "form", "message"),
+    [
+        ("eat", AUDIO_MAE, r"lacks modality_encoders.IMAGE.extra_tokens \(it has blocks.0"),
+        ("audio-mae", EAT, "lacks cls_token"),
+        ("ast", AUDIO_MAE, "lacks embeddings.cls_token"),
+        ("audio-mae", replace(AUDIO_MAE, norm="fc_norm"), r"lacks norm.weight"),
+        ("audio-mae", replace(AUDIO_MAE, spare=("head.weight",)), r"has head.weight \(1 such\)"),
+        ("audio-mae", replace(AUDIO_MAE, image=(96, 80)), "30 patches, not two or more columns of 8"),
+        (
+            "eat",
+            replace(EAT, spare=("modality_encoders.IMAGE.alibi_scale",)),
+            "has modality_encoders.IMAGE.alibi_scale",
+        ),
+    ],
+)
+def test_another_layout_is_refused(layout: str, form: Layout, message: str, tmp_path: Path) -> None:
+    save_file(checkpoint(form), tmp_path / "other.safetensors")
+    with pytest.raises(AaspError, match=message) as refused:
+        convert(tmp_path / "other.safetensors", layout, HEADS)
+    assert "\n" not in str(refused.value) and "other.safetensors" in str(refused.value)
