@@ -68,6 +68,8 @@ def test_settings_say_what_a_frame_is(name: str) -> None:
     assert c.bins == 128 and len(centres) == 128 and (np.diff(centres) > 0).all()
     assert low <= centres[0] and centres[-1] <= high
     assert from_dict(type(c), to_dict(c), "here") == c
+    lengths = [c.window - 1, c.window, c.window + 159, c.window + 160, 48_000]
+    assert c.build().frames(torch.tensor(lengths)).tolist() == [c.frames(one) for one in lengths]
 
 
 @torch.no_grad()
@@ -217,7 +219,7 @@ def test_settings_that_make_no_sense_are_told(name: str, fields: dict[str, float
 
 @torch.no_grad()
 @pytest.mark.parametrize("name", SMALL)
-def test_a_model_with_it_is_built_on_meta_saved_loaded_and_exported(name: str, tmp_path) -> None:
+def test_a_model_with_it_is_built_on_meta_saved_loaded_and_streams_or_says_why_not(name: str, tmp_path) -> None:
     model, wave = encoder(name), noise(2, 9_000)
     for number, parameter in enumerate(model.frontend.parameters()):
         parameter.mul_(1 + 0.01 * (number + 1))
@@ -229,6 +231,14 @@ def test_a_model_with_it_is_built_on_meta_saved_loaded_and_exported(name: str, t
     assert all(tensor.is_meta for tensor in [*empty.parameters(), *empty.buffers()])
     empty.to_empty(device="cpu").load_state_dict(model.state_dict())
     assert torch.equal(empty(wave).clip, expected)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in ("pcen", "leaf"))) for name in SMALL]
+)
+def test_it_is_one_graph_of_any_clips(name: str) -> None:
+    model, wave = encoder(name), noise(2, 9_000)
 
     class Mel(torch.nn.Module):
         def __init__(self) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from aasp.config import check_range
 from aasp.errors import AaspError
-from aasp.features.contract import FrontEndConfig
+from aasp.features.contract import FrontEnd, FrontEndConfig
 from aasp.features.logmel import LogMel, LogMelConfig
 
 
@@ -85,6 +85,15 @@ class BandsConfig(FrontEndConfig):
     @property
     def band(self) -> tuple[float, float]:
         return self.low_hz, self.high_hz
+
+
+class WholeWindows(FrontEnd):
+    """A front end that gives a frame for each whole window, of whole samples from one to the next."""
+
+    def frames(self, lengths_B: Tensor) -> Tensor:
+        c = self.config  # on the device of the lengths, which is not waited for, and in a graph of any lengths
+        hop = round(c.rate / c.frame_rate)
+        return torch.where(lengths_B < c.window, 0, 1 + (lengths_B - c.window).div(hop, rounding_mode="floor"))
 
 
 class Energies(LogMel):

@@ -25,7 +25,8 @@ from torch.nn import functional
 
 from aasp.config import check_range
 from aasp.errors import AaspError
-from aasp.features.contract import FrontEnd, FrontEndConfig
+from aasp.features.contract import FrontEndConfig
+from aasp.features.energies import WholeWindows
 from aasp.features.pcen import EnergyNormalisation
 from aasp.tracing import is_for_onnx, is_known
 
@@ -135,7 +136,7 @@ class LEAFConfig(FrontEndConfig):
         return 700 * np.expm1(np.linspace(low, high, self.filters + 2) / 1127)
 
 
-class LEAF(FrontEnd):
+class LEAF(WholeWindows):
     """Waveforms to normalised energies of learned filters.
 
     Args:

@@ -20,8 +20,7 @@ from torch import Tensor, nn
 
 from aasp.config import check_range
 from aasp.errors import AaspError
-from aasp.features.contract import FrontEnd
-from aasp.features.energies import BandsConfig, Energies, triangles
+from aasp.features.energies import BandsConfig, Energies, WholeWindows, triangles
 from aasp.tracing import is_known
 
 
@@ -75,7 +74,7 @@ class MultiresConfig(BandsConfig):
         return left, middle, right
 
 
-class Multires(FrontEnd):
+class Multires(WholeWindows):
     """Waveforms to a normalised log-mel of several window lengths.
 
     Each length's energies are divided by its own over 25 ms, so that a steady noise has one level in all of them.

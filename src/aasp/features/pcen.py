@@ -23,8 +23,8 @@ from torch.nn import functional
 
 from aasp.config import check_range
 from aasp.errors import AaspError
-from aasp.features.contract import FrontEnd, FrontEndConfig
-from aasp.features.energies import BandsConfig, Energies
+from aasp.features.contract import FrontEndConfig
+from aasp.features.energies import BandsConfig, Energies, WholeWindows
 from aasp.tracing import is_known
 
 SLOWEST = 1 / 512
@@ -120,7 +120,7 @@ class PCENConfig(BandsConfig):
         return self.windows(self.window_ms).centres()
 
 
-class PCEN(FrontEnd):
+class PCEN(WholeWindows):
     """Waveforms to normalised PCEN of their mel energies.
 
     Args:

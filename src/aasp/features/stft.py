@@ -15,8 +15,7 @@ import torch
 from torch import Tensor
 
 from aasp.config import check_range
-from aasp.features.contract import FrontEnd
-from aasp.features.energies import BandsConfig, Energies, triangles
+from aasp.features.energies import BandsConfig, Energies, WholeWindows, triangles
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ class LogBandsConfig(BandsConfig):
         return self.corners()[1]
 
 
-class LogBands(FrontEnd):
+class LogBands(WholeWindows):
     """Waveforms to normalised log-energies of bands.
 
     Args:
