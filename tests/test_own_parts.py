@@ -212,7 +212,11 @@ def test_a_file_never_makes_us_import_or_run_what_it_names(
 @pytest.mark.parametrize(
     ("name", "parts", "told"),
     [
-        ("model.frontend", FRONTENDS, "'logmell' is not one of logmel; did you mean 'logmel'?"),
+        (
+            "model.frontend",
+            FRONTENDS,
+            "'stff' is not one of logmel, pcen, stft, cqt, leaf, multires; did you mean 'stft'?",
+        ),
         ("model.encoder.attention", ATTENTIONS, "'ful' is not one of full, differential; did you mean 'full'?"),
         ("model.stem", STEMS, "'aapee' is not one of conv, lowpass, aape, ast; did you mean 'aape'?"),
     ],

@@ -8,7 +8,14 @@ from aasp.parts import Parts
 FRONTENDS: Parts[FrontEndConfig] = Parts(
     "front end",
     FrontEndConfig,  # type: ignore[type-abstract]
-    {"logmel": "aasp.features.logmel:LogMelConfig"},
+    {
+        "logmel": "aasp.features.logmel:LogMelConfig",
+        "pcen": "aasp.features.pcen:PCENConfig",
+        "stft": "aasp.features.stft:STFTConfig",
+        "cqt": "aasp.features.cqt:CQTConfig",
+        "leaf": "aasp.features.leaf:LEAFConfig",
+        "multires": "aasp.features.multires:MultiresConfig",
+    },
     unnamed="logmel",
 )
 

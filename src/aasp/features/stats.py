@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from aasp.features.contract import FrontEnd
 from aasp.features.logmel import LogMel, LogMelConfig
 
 
@@ -47,11 +48,11 @@ def unnormalised(config: LogMelConfig) -> LogMel:
     return LogMel(replace(config, mean=0.0, std=1.0))
 
 
-def measure(front: LogMel, wave_S: Tensor) -> Moments:
+def measure(front: FrontEnd, wave_S: Tensor) -> Moments:
     """Moments over all frames and bins of one clip; no frame of padding is among them.
 
     Args:
-        front: from `unnormalised`.
+        front: from `unnormalised`, or another of mean 0 and std 1.
         wave_S: the clip at the front end's rate, shape (S,).
 
     Raises:

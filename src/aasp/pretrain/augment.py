@@ -45,7 +45,6 @@ class AugmentConfig:
                 raise AaspError(f"augment: {name} is {least:g},{most:g}; give the lower bound first")
 
 
-@torch.no_grad()
 def augmented(clips: Clips, config: AugmentConfig, gather: Gather, views: int = 2) -> Clips:
     """Views of each clip, one after another, from the random state of the clips' device.
 
@@ -85,7 +84,6 @@ def swapped(x: Tensor) -> Tensor:
     return x.unflatten(0, (-1, 2)).flip(1).flatten(0, 1)
 
 
-@torch.no_grad()
 def spoilt(clips: Clips, masks: Masks, patch: tuple[int, int]) -> Tensor:
     """The clips' log-mels with noise or another clip's patches, by the toss of a coin, where a clip's mask hides them.
 

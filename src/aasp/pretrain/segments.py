@@ -31,7 +31,6 @@ def check_segments(seconds: float, recipe: Recipe) -> None:
         raise AaspError(f"seconds is {seconds:g}: {told}; give a length between, or longer data.crop_seconds")
 
 
-@torch.no_grad()
 def segments(model: AudioEncoder, clips: Clips, seconds: float, views: int = 2) -> Clips:
     """Stretches of each clip, one after another, from the random state of the clips' device.
 

@@ -89,7 +89,7 @@ def averaged_layers(layers_LBND: list[Tensor], weight_BN: Tensor, instance: bool
 
 def normalised_patches(stem: Stem, mel_BTM: Tensor) -> Tensor:
     """The log-mel patches, each to mean 0 and deviation 1, shape (B, N, P * R). Source: MAE's normalised pixels."""
-    patches = stem.cut(mel_BTM).flatten(1, 2).flatten(2)
+    patches = stem.cut(mel_BTM.detach()).flatten(1, 2).flatten(2)
     return functional.layer_norm(patches, patches.shape[-1:], eps=1e-6)
 
 

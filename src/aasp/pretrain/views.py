@@ -41,9 +41,11 @@ class Clips:
     frames: Tensor
 
 
-@torch.no_grad()
 def listen(model: AudioEncoder, batch: Mapping[str, Tensor], gain_db: float | None = None) -> Clips:
-    """The log-mels of a batch.
+    """The log-mels of a batch; differentiable where the front end has something to learn.
+
+    A front end learns by what is predicted from its frames, never by what they are as a target: who makes targets of
+    them detaches these, or it would learn to give what is easily predicted.
 
     Args:
         model: whose front end and grid are used.
@@ -51,7 +53,9 @@ def listen(model: AudioEncoder, batch: Mapping[str, Tensor], gain_db: float | No
         gain_db: make each clip louder or softer by up to this much.
     """
     wave_BS = batch["wave"] if gain_db is None else random_gain(batch["wave"], gain_db)
-    return as_clips(model, *model.frontend(wave_BS, batch["length"]))
+    learns = torch.is_grad_enabled() and any(one.requires_grad for one in model.frontend.parameters())
+    with torch.set_grad_enabled(learns):
+        return as_clips(model, *model.frontend(wave_BS, batch["length"]))
 
 
 def as_clips(model: AudioEncoder, mel_BTM: Tensor, frames_B: Tensor) -> Clips:

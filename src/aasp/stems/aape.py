@@ -2,17 +2,17 @@
 
     token = fuse [ project(x) ; norm(C y) ]        conv token, and features of equal footing
     y     = SBLU(windows of B x; Λ)                both parts of each state, and its log-magnitude
-    Λ     = α, β of each state                     estimated by the Lambda Encoder from the patch x
+    Λ     = α, β (and γ) of each state             estimated by the Lambda Encoder from the patch x
 
 Legend: B clips, G x F grid of patches, P frames x R mel bins of a patch, K taps, S states, D width.
-Source: the paper's patch embedding (conv tokens, Lambda Encoder, SBLU, fusion); shapes, bounds and fusion are ours.
+Source: the paper's patch embedding (conv tokens, Lambda Encoder, SBLU, fusion); shapes, bounds, fusion and γ are ours.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -20,11 +20,20 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from aasp.casting import widened, without_autocast
-from aasp.config import check_range
+from aasp.config import LATELY, check_range
 from aasp.errors import AaspError
 from aasp.stems.contract import StemConfig
 from aasp.stems.conv import PatchProjection
-from aasp.stems.lambda_encoder import ALPHA_RANGE, LambdaEncoder, beta_range, bounded, saturated, start_logits
+from aasp.stems.lambda_encoder import (
+    ALPHA_RANGE,
+    LambdaEncoder,
+    beta_range,
+    bounded,
+    chirped,
+    gamma_range,
+    saturated,
+    start_logits,
+)
 from aasp.stems.sblu import Complex, Gain, Phase, Window, bilateral_laplace
 from aasp.stems.states import Change, States
 from aasp.stems.windowed import WindowedStem, around, check_taps
@@ -50,6 +59,7 @@ class AaPEConfig(StemConfig):
         encoder_depth: its layers.
         encoder_heads: its attention heads.
         frames_per_token: neighbouring frames that form one of its tokens.
+        chirp: let frequencies move within a window, by γ a frame, estimated or learned as they are, and zero at first.
     """
 
     kind: Literal["aape"] = "aape"
@@ -67,6 +77,7 @@ class AaPEConfig(StemConfig):
     encoder_depth: int = 1
     encoder_heads: int = 4
     frames_per_token: int = 2
+    chirp: bool = field(default=False, metadata=LATELY)
 
     def __post_init__(self) -> None:
         check_range(self, "stem", "patch states encoder_width encoder_depth encoder_heads frames_per_token", least=1)
@@ -74,6 +85,8 @@ class AaPEConfig(StemConfig):
         frames = self.patch[0]
         if frames % self.frames_per_token:
             raise AaspError(f"stem: frames_per_token {self.frames_per_token} must divide the patch's {frames} frames")
+        if self.chirp and self.parameters == "fixed":
+            raise AaspError("stem: chirp with fixed parameters stays zero; set parameters to estimated or learned")
         if self.encoder_width % self.encoder_heads:
             raise AaspError(f"stem: encoder_heads {self.encoder_heads} must divide encoder_width {self.encoder_width}")
 
@@ -104,11 +117,13 @@ class AaPE(WindowedStem, States):
             self.project = PatchProjection(self.patch, width)
         self.input_matrix = nn.Linear(self.patch[1], c.states, bias=False)
         if c.parameters == "estimated":
-            sizes = (c.encoder_width, c.encoder_depth, c.encoder_heads, c.frames_per_token)
+            sizes = (c.encoder_width, c.encoder_depth, c.encoder_heads, c.frames_per_token, c.chirp)
             self.lambda_encoder = LambdaEncoder(self.patch, self.subbands, c.states, *sizes)
         else:
             logits = start_logits(c.states, self.patch[0]).expand(self.subbands, 2, -1).clone()
             self.logits = nn.Parameter(logits, requires_grad=c.parameters == "learned")
+            if c.chirp:
+                self.chirp_logits = nn.Parameter(torch.zeros(self.subbands, 1, c.states))
         self.output_matrix = nn.Linear((2 + c.magnitude) * c.states, width)
         self.norm = nn.LayerNorm(width)
         if c.conv:
@@ -132,13 +147,15 @@ class AaPE(WindowedStem, States):
         conv_token = self.project(patches)
         return self.fuse(torch.cat([conv_token, features.to(conv_token.dtype)], dim=-1))
 
-    def parameters_of(self, patches: Tensor) -> tuple[Tensor, Tensor]:
-        """Λ: decay and frequency, each (B, G, F, S), for patches (B, G, F, P, R)."""
+    def parameters_of(self, patches: Tensor) -> tuple[Tensor, ...]:
+        """Λ: decay, frequency and with `chirp` its rate, each (B, G, F, S), for patches (B, G, F, P, R)."""
         if self.config.parameters == "estimated":
             logits = self.lambda_encoder(patches)
         else:
-            logits = self.logits.expand(*patches.shape[:2], -1, -1, -1)
-        return bounded(logits, self.patch[0])
+            logits = torch.cat([self.logits, self.chirp_logits], dim=1) if self.config.chirp else self.logits
+            logits = logits.expand(*patches.shape[:2], -1, -1, -1)
+        rates = (chirped(logits[..., 2, :], self.patch[0]),) if self.config.chirp else ()
+        return *bounded(logits, self.patch[0]), *rates
 
     def windows(self, patches: Tensor) -> Tensor:
         """The projected subband signal around each patch, (B, G, F, S, K), less the mean of the patch itself.
@@ -148,17 +165,19 @@ class AaPE(WindowedStem, States):
         signal = widened(self.input_matrix(patches))  # (B, G, F, P, S)
         return around(signal, self.taps) - signal.mean(3, keepdim=True).transpose(3, 4)
 
-    def sblu(self, windows: Tensor, alpha: Tensor, beta: Tensor) -> Tensor:
+    def sblu(self, windows: Tensor, *parameters: Tensor) -> Tensor:
         """SBLU features (..., 3 S): both parts of y, and its log-magnitude (..., 2 S without it)."""
         with without_autocast(windows):
-            real, imag = self._analysed(windows, alpha, beta, self.gain)
+            real, imag = self._analysed(windows, self.gain, *parameters)
             if not self.config.magnitude:
                 return torch.cat([real, imag], dim=-1)
             magnitude = 0.5 * torch.log(real.square() + imag.square() + 1e-6)
         return torch.cat([real, imag, magnitude], dim=-1)
 
-    def _analysed(self, windows: Tensor, alpha: Tensor, beta: Tensor, gain: Gain) -> Complex:
-        return bilateral_laplace(windows, alpha, beta, phase=self.phase, window=self.window, gain=gain)
+    def _analysed(
+        self, windows: Tensor, gain: Gain, alpha: Tensor, beta: Tensor, gamma: Tensor | None = None
+    ) -> Complex:
+        return bilateral_laplace(windows, alpha, beta, phase=self.phase, window=self.window, gain=gain, gamma=gamma)
 
     def _as_built(self) -> bool:
         """Whether the four maps are ours and nobody listens: then no one can tell that they were not called."""
@@ -173,10 +192,11 @@ class AaPE(WindowedStem, States):
 
     @torch.no_grad()
     def diagnostics(self, mel_BTM: Tensor) -> dict[str, Tensor]:
-        """Mean, spread and saturation (share at a bound) of alpha and beta, and the window mass cut off."""
-        alpha, beta = self.estimate(mel_BTM[:8])
-        measures = {"window_cut": torch.exp(-alpha * self.taps / 2).mean()}
-        for name, value, bounds in zip(("alpha", "beta"), (alpha, beta), self.bounds, strict=True):
+        """Mean, spread and saturation (share at a bound) of alpha, beta and gamma, and the window mass cut off."""
+        values = self.parameters_of(self.cut(mel_BTM[:8]))
+        measures = {"window_cut": torch.exp(-values[0] * self.taps / 2).mean()}
+        every = (*self.bounds, gamma_range(self.patch[0]))
+        for name, value, bounds in zip(("alpha", "beta", "gamma"), values, every, strict=False):
             low, high = saturated(value, bounds)
             measures |= {
                 f"{name}_mean": value.mean(),
@@ -191,11 +211,12 @@ class AaPE(WindowedStem, States):
         return {"sblu_gradient_norm": torch.stack(torch._foreach_norm(gradients)).norm()} if gradients else {}
 
     def estimate(self, mel_BTM: Tensor) -> tuple[Tensor, Tensor]:
-        return self.parameters_of(self.cut(mel_BTM))
+        alpha, beta, *_ = self.parameters_of(self.cut(mel_BTM))
+        return alpha, beta
 
     def responses(self, mel_BTM: Tensor, gain: Gain | None = None) -> Complex:
         patches = self.cut(mel_BTM)
-        return self._analysed(self.windows(patches), *self.parameters_of(patches), gain or self.gain)
+        return self._analysed(self.windows(patches), gain or self.gain, *self.parameters_of(patches))
 
     @property
     def pickup(self) -> Tensor:
@@ -213,7 +234,12 @@ class AaPE(WindowedStem, States):
 
     def changed(self, change: Change) -> AaPE:
         other = deepcopy(self)
-        other.parameters_of = lambda patches: change(*self.parameters_of(patches))  # type: ignore[method-assign]
+
+        def parameters_of(patches: Tensor) -> tuple[Tensor, ...]:
+            alpha, beta, *rates = self.parameters_of(patches)
+            return *change(alpha, beta), *rates
+
+        other.parameters_of = parameters_of  # type: ignore[method-assign]
         return other
 
     @torch.no_grad()

@@ -1,4 +1,4 @@
-"""The Lambda Encoder: a shallow transformer inside each patch that estimates decay and frequency.
+"""The Lambda Encoder: a shallow transformer inside each patch that estimates decay, frequency and, if asked, chirp.
 
 Legend: Q patches, P frames x R mel bins of a patch, L tokens in a patch, W width, S states.
 Source: the paper names a "shallow Transformer" that estimates per-patch parameters; its inside is ours.
@@ -48,6 +48,16 @@ def bounded(logits: Tensor, stride: int) -> tuple[Tensor, Tensor]:
     return alpha, low + (high - low) * share[..., 1, :]
 
 
+def gamma_range(stride: int) -> tuple[float, float]:
+    """Chirp rates in radians per frame squared: at a bound, the frequency crosses the alias-prone band in a patch."""
+    return -math.pi / stride, math.pi / stride
+
+
+def chirped(logits: Tensor, stride: int) -> Tensor:
+    """Logits (..., S) to chirp rates, zero of zero, in fp32 (or float64)."""
+    return gamma_range(stride)[1] * torch.tanh(logits if logits.dtype == torch.float64 else logits.float())
+
+
 def saturated(value: Values, bounds: tuple[float, float]) -> tuple[Values, Values]:
     """Which values (an array or a tensor) lie at the lower bound, and which at the upper one: boolean, as shaped."""
     low, high = bounds
@@ -56,7 +66,7 @@ def saturated(value: Values, bounds: tuple[float, float]) -> tuple[Values, Value
 
 
 class LambdaEncoder(nn.Module):
-    """Estimate the logits of alpha and beta from each patch alone, so that nothing masked can leak.
+    """Estimate the logits of alpha, beta and gamma from each patch alone, so that nothing masked can leak.
 
     Args:
         patch: (frames P, mel bins R).
@@ -66,11 +76,12 @@ class LambdaEncoder(nn.Module):
         depth: transformer layers.
         heads: attention heads.
         frames_per_token: neighbouring frames that form one token.
+        chirp: estimate gamma too; its logits begin as zero.
     """
 
     def __init__(
         self, patch: tuple[int, int], subbands: int, states: int, width: int, depth: int, heads: int,
-        frames_per_token: int,
+        frames_per_token: int, chirp: bool = False,
     ) -> None:  # fmt: skip
         super().__init__()
         self.frames_per_token = frames_per_token
@@ -84,9 +95,11 @@ class LambdaEncoder(nn.Module):
         nn.init.trunc_normal_(self.head.weight, std=LOGIT_DEVIATION)
         with torch.no_grad():
             self.head.bias.copy_(start_logits(states, patch[0]).flatten())
+        if chirp:
+            self.chirp = _Zero(width, states)
 
     def forward(self, patches: Tensor) -> Tensor:
-        """Patches (..., F, P, R) to logits (..., F, 2, S)."""
+        """Patches (..., F, P, R) to logits (..., F, 2, S), or (..., F, 3, S) with gamma."""
         tokens = patches.unflatten(-2, (-1, self.frames_per_token)).flatten(-2)
         x = self.embed(tokens) + (self.position + self.subband).to(tokens.dtype)
         shape = x.shape
@@ -94,7 +107,17 @@ class LambdaEncoder(nn.Module):
         for layer in self.layers:
             x = layer(x)
         pooled = self.norm(x.mean(-2))
-        return self.head(pooled).reshape(*shape[:-2], 2, self.head.out_features // 2)
+        heads = [self.head, self.chirp] if hasattr(self, "chirp") else [self.head]
+        logits = torch.cat([head(pooled) for head in heads], dim=-1)
+        return logits.reshape(*shape[:-2], 1 + len(heads), self.head.out_features // 2)
+
+
+class _Zero(nn.Linear):
+    """A linear map that begins as zero and draws no random number, so that what is beside it begins as without it."""
+
+    def reset_parameters(self) -> None:
+        nn.init.zeros_(self.weight)
+        nn.init.zeros_(self.bias)
 
 
 class _Layer(nn.Module):

@@ -9,17 +9,30 @@ Source: the paper's equation 2, whose prefactor is a zero-order hold centred on 
 over the tap: w_m = (z^(|m| - 1/2) - z^(|m| + 1/2)) / L. It is exact for half-integer offsets (even K). The centre tap
 of an odd K straddles the fold of |m|; its exact weight (2 / L)(1 - z^(1/2)) is ours. So are the conjugate phase, the
 window controls, which isolate what the two-sided exponential itself brings, and the evaluation as polynomials in z.
+
+Chirped (ours): the sinusoid's frequency moves by gamma a frame, its phase is beta |m| + gamma m^2 / 2 ("even"), or
+beta m + gamma m^2 / 2 ("conjugate"), a linear chirp through the window. The hold about tap m, t = m + u, becomes
+
+    integral of exp(-L |t| - i gamma t^2 / 2) = exp(-i gamma m^2 / 2) exp(-L |m|)
+                                                * integral over |u| < 1/2 of exp(-(L + i gamma m) u - i gamma u^2 / 2)
+
+for m > 0. The last integral has no closed form; it is taken at gamma = 0, so that w_m is multiplied by
+exp(-i gamma m^2 / 2), sampled at the tap. Where alpha is small that scales a tap by sinc(beta / 2) over
+sinc((beta + gamma m) / 2) and leaves its phase. As |exp(-i gamma m^2 / 2)| = 1, unit gain needs no new norm; and since
+v is real, y is that of v cos(gamma m^2 / 2), less i times that of v sin(gamma m^2 / 2).
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from aasp.numerics.chirp import times_chirp
 from aasp.numerics.horner import polynomials
 from aasp.numerics.pieces import in_pieces
 
@@ -41,6 +54,7 @@ def bilateral_laplace(
     window: Window = "two-sided",
     gain: Gain = "paper",
     step: float = 1.0,
+    gamma: Tensor | None = None,
 ) -> Complex:
     """Analyse windows of K frames with a complex sinusoid under a two-sided exponential.
 
@@ -55,6 +69,8 @@ def bilateral_laplace(
             no hold; their lengths clipped to K).
         gain: "paper" keeps the weights as they are, "unit" scales them to unit L2 norm over the K taps.
         step: the frame step Delta that alpha and beta refer to.
+        gamma: chirp rate in radians per frame squared, broadcastable to (..., S); none when left out. Of the one-sided
+            window, m counts from the last frame back.
 
     Returns:
         Real and imaginary part, each of shape (..., S). float64 stays float64; anything lower is computed in fp32,
@@ -64,21 +80,34 @@ def bilateral_laplace(
     v, alpha, beta = v.to(precision), alpha.to(precision), beta.to(precision)
     if step != 1:
         alpha, beta = alpha * step, beta * step  # per step from here on
-    shape = torch.broadcast_shapes(v.shape[:-1], alpha.shape, beta.shape)
+    chirp = () if gamma is None else (gamma.to(precision) * step**2,)
+    shape = torch.broadcast_shapes(v.shape[:-1], alpha.shape, beta.shape, *(one.shape for one in chirp))
     alpha, beta, v = alpha.expand(shape), beta.expand(shape), v.expand(*shape, v.shape[-1])
     sums = _exponential if window in ("two-sided", "one-sided") else _sampled
-    real, imag = in_pieces(partial(sums, phase=phase, window=window, gain=gain), 2, alpha, beta, v)
+    sums_of = partial(sums if gamma is None else partial(_chirped, sums=sums), phase=phase, window=window, gain=gain)
+    real, imag = in_pieces(sums_of, 2, alpha, beta, v, *(one.expand(shape) for one in chirp))
     held = step != 1 and gain == "paper" and sums is _exponential
     return (real * step, imag * step) if held else (real, imag)
 
 
 def kernel(
-    alpha: Tensor, beta: Tensor, taps: int, *, phase: Phase, window: Window, gain: Gain, step: float = 1.0
-) -> Complex:
+    alpha: Tensor, beta: Tensor, taps: int, *, phase: Phase, window: Window, gain: Gain, step: float = 1.0,
+    gamma: Tensor | None = None,
+) -> Complex:  # fmt: skip
     """The weights w_m themselves, shape (..., S, K): the response of `bilateral_laplace` to each tap's impulse."""
     impulses = torch.eye(taps, dtype=alpha.dtype, device=alpha.device)
-    options = dict(phase=phase, window=window, gain=gain, step=step)
+    chirp = None if gamma is None else gamma[..., None]
+    options = dict(phase=phase, window=window, gain=gain, step=step, gamma=chirp)
     return bilateral_laplace(impulses, alpha[..., None], beta[..., None], **options)  # type: ignore[arg-type]
+
+
+def _chirped(
+    alpha: Tensor, beta: Tensor, v: Tensor, gamma: Tensor, *, sums: Callable[..., Complex], window: Window, **rest: str
+) -> Complex:
+    """Of windows times a chirp."""
+    middle = v.shape[-1] - 1 if window == "one-sided" else (v.shape[-1] - 1) / 2
+    even, odd = (sums(alpha, beta, part, window=window, **rest) for part in times_chirp(v, gamma, middle))
+    return even[0] + odd[1], even[1] - odd[0]
 
 
 def _exponential(alpha: Tensor, beta: Tensor, v: Tensor, *, phase: Phase, window: Window, gain: Gain) -> Complex:

@@ -107,7 +107,8 @@ class ASiT(Method):
 
         x = see_all(student.encoder, replace(pairs, mel=spoilt(pairs, masks, student.encoder.stem.patch))).last
         hidden_VmD = take(x[:, 1:], masks.hidden)  # (2 B, 1, m, D)
-        rebuilt, patches = self.decoder(hidden_VmD), student.encoder.stem.cut(pairs.mel).flatten(1, 2).flatten(2)
+        rebuilt = self.decoder(hidden_VmD)
+        patches = student.encoder.stem.cut(pairs.mel.detach()).flatten(1, 2).flatten(2)
         with torch.no_grad():
             y = see_all(teacher.encoder, pairs).last
             local = self.centres[0](teacher.local(take(y[:, 1:], masks.hidden)), there)

@@ -80,7 +80,7 @@ class MAE(Method):
         x = encode(student, clips, masks.visible, masks.visible_valid)
         generated, told = self.predictor.hidden(x, masks, clips).split(self.outputs, dim=-1)
 
-        plain_BNP = student.stem.cut(clips.mel).flatten(1, 2).flatten(2)
+        plain_BNP = student.stem.cut(clips.mel.detach()).flatten(1, 2).flatten(2)
         target_BNP = plain_BNP if self.config.target == "plain" else normalised_patches(student.stem, clips.mel)
         target_BVmP = take(target_BNP, masks.hidden)
         losses = {}

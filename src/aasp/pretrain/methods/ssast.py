@@ -74,7 +74,7 @@ class SSAST(Method):
         x = see_masked(self.student, clips, masks, self.mask_token)
         index_BVmD = masks.hidden[..., None].expand(-1, -1, -1, x.shape[-1])
         hidden_BVmD = x[:, 1:].unflatten(0, masks.hidden.shape[:2]).gather(2, index_BVmD)
-        patch_BNP = self.student.stem.cut(clips.mel).flatten(1, 2).flatten(2)
+        patch_BNP = self.student.stem.cut(clips.mel.detach()).flatten(1, 2).flatten(2)
 
         compared = {"generative": frame_loss, "discriminative": discriminative_loss}
         told = {name: head(hidden_BVmD) for name, head in self.heads.items()}

@@ -1,0 +1,135 @@
+"""What spectral front ends share: windows of a waveform, and the energies of their spectra in any bands.
+
+Legend: B clips, S samples, T frames, K bins of the Fourier transform, M bands.
+Source: windows, blocks and the product for other runtimes are those of `LogMel`; the bands are each front end's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from aasp.config import check_range
+from aasp.errors import AaspError
+from aasp.features.contract import FrontEnd, FrontEndConfig
+from aasp.features.logmel import LogMel, LogMelConfig
+
+
+@dataclass(frozen=True)
+class BandsConfig(FrontEndConfig):
+    """Whole Hann windows, their energies in bands, and the statistics of what becomes of these.
+
+    Attributes:
+        rate: sampling rate in Hz.
+        bands: M, the values of a frame.
+        window_ms: analysis window in milliseconds.
+        hop_ms: hop between frames in milliseconds.
+        fft: length of the Fourier transform in samples, at least the window.
+        low_hz: lower edge of the first band.
+        high_hz: upper edge of the last band.
+        mean: what a frame's values are centred with.
+        std: divisor of the centred values: twice their deviation, as in `LogMelConfig`. The defaults of each front end
+            are of the first ten seconds of 150 open clips of speech, music and sounds (ours, docs/extending.md).
+    """
+
+    rate: int = 16_000
+    bands: int = 128
+    window_ms: float = 25.0
+    hop_ms: float = 10.0
+    fft: int = 512
+    low_hz: float = 20.0
+    high_hz: float = 8_000.0
+    mean: float = 0.0
+    std: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_range(self, "front end", "bands", least=1)
+        self.windows(self.window_ms)
+
+    def windows(self, window_ms: float) -> LogMelConfig:
+        """How windows of that length are cut: nothing is taken off them, nor emphasised.
+
+        Raises:
+            AaspError: the settings make no sense.
+        """
+        return LogMelConfig(
+            rate=self.rate, mels=self.bands, window_ms=window_ms, hop_ms=self.hop_ms, fft=self.fft, low_hz=self.low_hz,
+            high_hz=self.high_hz, periodic=True, remove_dc=False, preemphasis=0.0, mean=self.mean, std=self.std,
+        )  # fmt: skip
+
+    @property
+    def bins(self) -> int:
+        return self.bands
+
+    @property
+    def window(self) -> int:
+        """Window length in samples."""
+        return self.windows(self.window_ms).window
+
+    @property
+    def hop(self) -> int:
+        """Hop in samples."""
+        return self.windows(self.window_ms).hop
+
+    @property
+    def frame_rate(self) -> float:
+        return self.rate / self.hop
+
+    def frames(self, samples: int) -> int:
+        return self.windows(self.window_ms).frames(samples)
+
+    @property
+    def band(self) -> tuple[float, float]:
+        return self.low_hz, self.high_hz
+
+
+class WholeWindows(FrontEnd):
+    """A front end that gives a frame for each whole window, of whole samples from one to the next."""
+
+    def frames(self, lengths_B: Tensor) -> Tensor:
+        c = self.config  # on the device of the lengths, which is not waited for, and in a graph of any lengths
+        hop = round(c.rate / c.frame_rate)
+        return torch.where(lengths_B < c.window, 0, 1 + (lengths_B - c.window).div(hop, rounding_mode="floor"))
+
+
+class Energies(LogMel):
+    """Energies (B, T, M) of windows in bands, not normalised.
+
+    Args:
+        config: how windows are cut.
+        bank: makes the weights of the K bins in each band, shape (K, M); the mel triangles when left out.
+    """
+
+    def __init__(self, config: LogMelConfig, bank: Callable[[], Tensor] | None = None) -> None:
+        self._bank = bank
+        super().__init__(config)
+
+    def constants(self) -> dict[str, Tensor]:
+        constants = super().constants()
+        return constants if self._bank is None else constants | {"filterbank": self._bank()}
+
+    def _scaled(self, real: Tensor, imag: Tensor) -> Tensor:
+        return (real.square() + imag.square()) @ self.filterbank.to(real.dtype)
+
+
+def triangles(config: BandsConfig, left_M: np.ndarray, centre_M: np.ndarray, right_M: np.ndarray) -> Tensor:
+    """Bands as triangles of height one over frequency, fp32 (K, M).
+
+    Args:
+        config: whose Fourier transform is weighted.
+        left_M, centre_M, right_M: corners in Hz.
+
+    Raises:
+        AaspError: a triangle lies between two bins, so that it would hear nothing.
+    """
+    bins_K1 = np.arange(config.fft // 2 + 1)[:, None] * config.rate / config.fft
+    bank = np.minimum((bins_K1 - left_M) / (centre_M - left_M), (right_M - bins_K1) / (right_M - centre_M)).clip(0)
+    if not bank.any(0).all():
+        deaf, step = int(np.argmin(bank.any(0))), config.rate / config.fft
+        told = f"band {deaf} at {centre_M[deaf]:.0f} Hz holds no bin of fft {config.fft}, which are {step:g} Hz apart"
+        raise AaspError(f"front end: {told}; raise fft or take fewer bands than {config.bands}")
+    return torch.from_numpy(bank).float()

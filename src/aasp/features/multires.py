@@ -1,0 +1,105 @@
+"""A log-mel of several window lengths at once: short ones tell when, long ones at what frequency.
+
+Windows of all lengths are centred on the same instants. Bins take turns: of W lengths bin m is heard through the one of
+number m mod W, in a triangle W times as wide as one of M bins would be. So centres rise evenly over the mel axis, as
+those of a log-mel, each length covers the whole band, and a patch of a few bins holds all lengths.
+
+Legend: M bins, W window lengths.
+Source: ours; several lengths side by side are common, the turns are not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from aasp.config import check_range
+from aasp.errors import AaspError
+from aasp.features.energies import BandsConfig, Energies, WholeWindows, triangles
+from aasp.tracing import is_known
+
+
+@dataclass(frozen=True)
+class MultiresConfig(BandsConfig):
+    """A log-mel of several window lengths.
+
+    Attributes:
+        kind: the name of this front end in recipes.
+        windows_ms: W window lengths in milliseconds, each at most `window_ms`, which is the longest.
+        floor: smallest energy before the logarithm, of a window of 25 ms; longer ones hold more.
+    """
+
+    kind: ClassVar[str] = "multires"
+    window_ms: float = 64.0
+    fft: int = 1024
+    windows_ms: tuple[float, ...] = (16.0, 64.0)
+    floor: float = 2.0**-23
+    mean: float = -4.11
+    std: float = 11.39
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range(self, "front end", "windows_ms floor")
+        if not self.windows_ms or max(self.windows_ms) != self.window_ms:
+            told = ",".join(f"{one:g}" for one in self.windows_ms) or "empty"
+            raise AaspError(f"front end: windows_ms is {told}; give lengths of which {self.window_ms:g} is the longest")
+        if self.bands % len(self.windows_ms):
+            raise AaspError(f"front end: {self.bands} bands can't be dealt to {len(self.windows_ms)} window lengths")
+        for turn in range(len(self.windows_ms)):
+            self.bank(turn)
+
+    def build(self) -> Multires:
+        return Multires(self)
+
+    def centres(self) -> np.ndarray:
+        return self._corners()[1]
+
+    def bank(self, turn: int) -> Tensor:
+        """Weights of the transform's bins in the bands of one window length, (K, M / W)."""
+        return triangles(self, *(corner[turn :: len(self.windows_ms)] for corner in self._corners()))
+
+    def _corners(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        turns = len(self.windows_ms)
+        low, high = (1127 * np.log1p(hertz / 700) for hertz in (self.low_hz, self.high_hz))
+        step = (high - low) / (self.bands - 1 + 2 * turns)
+        centre = low + (np.arange(self.bands) + turns) * step
+        left, middle, right = (
+            700 * np.expm1(mel / 1127) for mel in (centre - turns * step, centre, centre + turns * step)
+        )
+        return left, middle, right
+
+
+class Multires(WholeWindows):
+    """Waveforms to a normalised log-mel of several window lengths.
+
+    Each length's energies are divided by its own over 25 ms, so that a steady noise has one level in all of them.
+
+    Args:
+        config: its settings.
+    """
+
+    config: MultiresConfig
+
+    def __init__(self, config: MultiresConfig | None = None) -> None:
+        super().__init__(config or MultiresConfig())
+        c = self.config
+        self.lengths = nn.ModuleList(
+            Energies(c.windows(ms), partial(c.bank, turn)) for turn, ms in enumerate(c.windows_ms)
+        )
+
+    def transform(self, wave_BS: Tensor, frames: int) -> Tensor:
+        c, found = self.config, []
+        for energies, ms in zip(self.lengths, c.windows_ms, strict=True):
+            assert isinstance(energies, Energies)
+            inset = (c.window - energies.config.window) // 2
+            wave = wave_BS[:, inset:]
+            if is_known(frames):
+                wave = wave[:, : energies.config.samples(frames)]
+            found.append(energies.transform(wave, frames) * (25.0 / ms))
+        energy_BTM = torch.stack(found, dim=-1).flatten(2)
+        return (torch.log(energy_BTM.clamp_min(c.floor)) - c.mean) / c.std

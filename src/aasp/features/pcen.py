@@ -1,0 +1,152 @@
+"""Per-channel energy normalisation: an automatic gain control and a root in the place of the log-mel's logarithm.
+
+    M_t = (1 - s) M_(t-1) + s E_t,   M_0 = E_0
+    PCEN_t = (E_t / (eps + M_t)^alpha + delta)^r - delta^r
+
+Legend: B clips, T frames, M bins; E the mel energies, `M_t` their smoothed level.
+Source: Wang, Getreuer, Hughes, Lyon & Saurous 2017, "Trainable frontend for robust and far-field keyword spotting",
+equations 1 and 2, with their start values and, as there, alpha, delta and r trained as logarithms. M_0 = E_0 is that of
+LEAF (Zeghidour et al. 2021), and so is a trained s of each bin. That s is a bounded sigmoid, and the exact smoother in
+log2 T steps (Hillis & Steele 1986), are ours.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from aasp.config import check_range
+from aasp.errors import AaspError
+from aasp.features.contract import FrontEndConfig
+from aasp.features.energies import BandsConfig, Energies, WholeWindows
+from aasp.tracing import is_known
+
+SLOWEST = 1 / 512
+"""Least s: of a frame 1e-28 is left after 2 ** 15 others."""
+OPEN = 1 << 15
+"""Frames that the smoother looks back in a graph of any length: of what is further away less than 1e-27 is left."""
+
+
+def smoothed(energy_BTM: Tensor, s_M: Tensor) -> Tensor:
+    """The first-order recursion M_t = (1 - s) M_(t-1) + s E_t from M_0 = E_0, exactly and without a loop over frames.
+
+    Sums over the last 1, 2, 4, ... frames are each made of two of the one before. All terms are positive, so that
+    nothing cancels. A frame depends on those before it alone, but on all of them.
+
+    Args:
+        energy_BTM: not negative, shape (B, T, M).
+        s_M: share of the new frame, in 0 to 1, shape (M,) or of one element.
+    """
+    frames = energy_BTM.shape[1]
+    level = torch.cat([energy_BTM[:, :1], s_M * energy_BTM[:, 1:]], dim=1)
+    decay, reach = 1 - s_M, 1
+    while reach < (frames if is_known(frames) else 2 * OPEN):
+        level = level + decay * functional.pad(level, (0, 0, reach, 0))[:, :frames]
+        decay, reach = decay.square(), 2 * reach
+    return level
+
+
+class EnergyNormalisation(nn.Module):
+    """PCEN of energies of any bands.
+
+    Args:
+        bins: M.
+        s, alpha, delta, r: where each bin's begin; `SLOWEST` < s < 1, and the others positive.
+        eps: least level.
+        trained: whether they learn; they are parameters all the same, so that files fit.
+    """
+
+    def __init__(self, bins: int, s: float, alpha: float, delta: float, r: float, eps: float, trained: bool) -> None:
+        super().__init__()
+        self.eps = eps
+        share = (s - SLOWEST) / (1 - SLOWEST)
+        starts = {"s": math.log(share / (1 - share)), "alpha": math.log(alpha), "delta": math.log(delta)}
+        for name, start in (starts | {"r": math.log(r)}).items():
+            setattr(self, f"{name}_raw", nn.Parameter(torch.full((bins,), start), requires_grad=trained))
+
+    def settings(self, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """s, alpha, delta and r of each bin, each (M,)."""
+        s, *others = (getattr(self, f"{name}_raw").to(dtype) for name in ("s", "alpha", "delta", "r"))
+        alpha, delta, r = (one.exp() for one in others)
+        return SLOWEST + (1 - SLOWEST) * torch.sigmoid(s), alpha, delta, r
+
+    def forward(self, energy_BTM: Tensor) -> Tensor:
+        s, alpha, delta, r = self.settings(energy_BTM.dtype)
+        gain = torch.exp(-alpha * torch.log(self.eps + smoothed(energy_BTM, s)))
+        return (energy_BTM * gain + delta).pow(r) - delta.pow(r)
+
+
+@dataclass(frozen=True)
+class PCENConfig(BandsConfig):
+    """PCEN of mel energies.
+
+    A frame depends on all frames before it in its clip: exports and whole clips are exact, and `encoder.stream`
+    refuses it, since a stream forgets.
+
+    Attributes:
+        kind: the name of this front end in recipes.
+        trained: whether s, alpha, delta and r of each bin learn with the model.
+        s: share of the new frame in the level, of a frame of 10 ms: a time constant of 0.4 s.
+        alpha: strength of the gain control.
+        delta: offset before the root.
+        r: the root's exponent.
+        eps: least level, of energies of samples in -1 to 1.
+    """
+
+    kind: ClassVar[str] = "pcen"
+    mean: float = 0.231
+    std: float = 0.899
+    trained: bool = True
+    s: float = 0.025
+    alpha: float = 0.98
+    delta: float = 2.0
+    r: float = 0.5
+    eps: float = 1e-6
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_normalisation(self)
+
+    def build(self) -> PCEN:
+        return PCEN(self)
+
+    def centres(self) -> np.ndarray:
+        return self.windows(self.window_ms).centres()
+
+
+class PCEN(WholeWindows):
+    """Waveforms to normalised PCEN of their mel energies.
+
+    Args:
+        config: its settings.
+    """
+
+    config: PCENConfig
+
+    def __init__(self, config: PCENConfig | None = None) -> None:
+        super().__init__(config or PCENConfig())
+        c = self.config
+        self.energies = Energies(c.windows(c.window_ms))
+        self.normalise = EnergyNormalisation(c.bins, c.s, c.alpha, c.delta, c.r, c.eps, c.trained)
+
+    def transform(self, wave_BS: Tensor, frames: int) -> Tensor:
+        c = self.config
+        return (self.normalise(self.energies.transform(wave_BS, frames)) - c.mean) / c.std
+
+
+def check_normalisation(config: FrontEndConfig) -> None:
+    """See that s, alpha, delta, r and eps are such as PCEN can begin with.
+
+    Raises:
+        AaspError: the first that is not.
+    """
+    check_range(config, "front end", "alpha delta r eps")
+    check_range(config, "front end", "s", below=1)
+    if config.s <= SLOWEST:  # type: ignore[attr-defined]
+        raise AaspError(f"front end: s is {config.s:g}; give a share above {SLOWEST:.3g}, below 1")  # type: ignore[attr-defined]
