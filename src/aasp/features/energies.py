@@ -33,7 +33,7 @@ class BandsConfig(FrontEndConfig):
         high_hz: upper edge of the last band.
         mean: what a frame's values are centred with.
         std: divisor of the centred values: twice their deviation, as in `LogMelConfig`. The defaults of each front end
-            are of the first ten seconds of 150 open clips of speech, music and sounds (ours, docs/extending.md).
+            are of the first ten seconds of 150 clips of speech, music and sounds (ours, docs/extending.md).
     """
 
     rate: int = 16_000
