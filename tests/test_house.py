@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -81,26 +82,28 @@ def unsafe(tree: ast.AST, where: str = "") -> list[str]:
     return found
 
 
+@functools.cache
 def parsed(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("path", [path for path in MODULES if room_of(path) not in DOORS], ids=name)
-def test_a_floor_imports_only_from_floors_below(path: Path) -> None:
-    assert room_of(path) in FLOOR, "a room that stands on no floor"
-    assert wrong_imports(path, parsed(path)) == []
+def test_a_floor_imports_only_from_floors_below() -> None:
+    inside = [path for path in MODULES if room_of(path) not in DOORS]
+    assert {room_of(path) for path in inside} <= FLOOR.keys(), "a room that stands on no floor"
+    wrong = {name(path): wrong_imports(path, parsed(path)) for path in inside}
+    assert {file: imports for file, imports in wrong.items() if imports} == {}
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name)
-def test_no_pickle_in_any_guise(path: Path) -> None:
-    assert unsafe(parsed(path), name(path)) == []
+def test_no_pickle_in_any_guise() -> None:
+    found = {name(path): unsafe(parsed(path), name(path)) for path in MODULES}
+    assert {file: lines for file, lines in found.items() if lines} == {}
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name)
-def test_a_file_is_one_idea(path: Path) -> None:
-    lines = path.read_text(encoding="utf-8").splitlines()
-    assert not lines or ast.get_docstring(parsed(path)), "a file says what it is"
-    assert len(lines) <= LONGEST_FILE
+def test_a_file_is_one_idea() -> None:
+    lines = {name(path): len(path.read_text(encoding="utf-8").splitlines()) for path in MODULES}
+    assert {file: count for file, count in lines.items() if count > LONGEST_FILE} == {}
+    told = {name(path): ast.get_docstring(parsed(path)) for path in MODULES if lines[name(path)]}
+    assert [file for file, text in told.items() if not text] == [], "a file says what it is"
 
 
 def test_a_method_reads_like_its_paper() -> None:
