@@ -67,6 +67,7 @@ def test_from_end_to_end(hums: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "has steps = 2, this one 3; choose another --out" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_cells_that_another_is_at_are_left_and_named(
     hums: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -128,6 +129,7 @@ def test_an_output_that_is_something_else_is_kept(
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
+@pytest.mark.slow
 def test_a_budget_becomes_steps(hums: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert ablate(hums, tmp_path / "out", "--budget=0.0005", "--seeds=1", "--cells=conv") == 0
     told = capsys.readouterr().out

@@ -68,6 +68,7 @@ def read(out: Path) -> dict:
     return json.loads((out / "response.json").read_text())
 
 
+@pytest.mark.slow
 def test_a_model_and_a_stem_of_ones_own(folder: Path, few: None, capsys: pytest.CaptureFixture) -> None:
     small_model(folder / "small")
     argv = ["small", "own_response:First", "--out", "found", "--frequencies", "5"]

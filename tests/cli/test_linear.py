@@ -105,6 +105,7 @@ def test_a_split(protocol: str, model: Path, index: Index, tmp_path: Path, capsy
     assert f"test {record.details['layer']} {record.details['pooling']}" in text
 
 
+@pytest.mark.slow
 def test_folds_seeds_and_two_models(
     model: Path, index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

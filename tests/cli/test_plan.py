@@ -46,6 +46,7 @@ def test_a_plan_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
     assert plan["step_flops"] == sum(sum(flops.values()) for flops in plan["flops"].values())
 
 
+@pytest.mark.slow
 def test_embedding(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", "aasp_base", *EIGHT, "--embed-hours", "1e6", "--audio", "wav"]) == 0
     shown = " ".join(capsys.readouterr().out.split())

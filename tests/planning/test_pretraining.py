@@ -88,6 +88,7 @@ def test_the_schedule_is_eats_ten_epochs() -> None:
     assert own.set_bytes["wav"] == 1000 * 3600 * 32_000
 
 
+@pytest.mark.slow
 def test_muon_keeps_one_moment_of_the_matrices_of_blocks_and_codes_are_planned() -> None:
     plain = recipes.get("aasp_tiny")
     codes = with_fields(plain, {"codebook": "kmeans"})

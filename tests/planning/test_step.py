@@ -144,6 +144,7 @@ def test_autograd_keeps_about_as_many_bytes(norm: str) -> None:
     assert step_cost(recipe).total.kept == pytest.approx(total, rel=0.1)
 
 
+@pytest.mark.slow
 def test_all_grows_with_the_clips_but_what_is_done_once_and_what_compares_them() -> None:
     recipe = recipes.get("aasp_base")
     one, four = step_cost(recipe, 12).parts, step_cost(recipe, 48).parts

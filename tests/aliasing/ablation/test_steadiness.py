@@ -65,6 +65,7 @@ def test_it_is_what_the_laboratory_finds(index: Path, encoder: AudioEncoder) -> 
         assert measured[name].details["clips left out"] == (~known).sum()
 
 
+@pytest.mark.slow
 def test_an_encoder_that_hears_nothing_is_not_ahead_of_its_control(index: Path, encoder: AudioEncoder) -> None:
     """Trivial stability is no lead: nothing moves, under the control neither."""
 
