@@ -21,6 +21,7 @@ from typing import Any, Generic, TypeVar, cast
 from aasp.errors import AaspError
 
 T = TypeVar("T")
+MOST_SHOWN = 30  # names in a message
 
 
 class Parts(Generic[T]):
@@ -97,7 +98,11 @@ class Parts(Generic[T]):
 def nearest(name: str, known: Mapping[str, Any]) -> str:
     """What may have been meant by a name that is not known."""
     close = get_close_matches(name, known, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
+    if close:
+        return f"did you mean {close[0]!r}?"
+    if len(known) > MOST_SHOWN:
+        return f"the nearest of {len(known)} are {', '.join(get_close_matches(name, known, n=5, cutoff=0))}"
+    return f"known: {', '.join(known)}"
 
 
 def look_up(name: str, known: Mapping[str, T], what: str) -> T:

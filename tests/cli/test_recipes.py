@@ -44,3 +44,9 @@ def test_the_recipes_of_fine_tuning(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["recipes", "--finetune", "aasp_base"]) == 2
     told = capsys.readouterr().err
     assert told.count("\n") == 1 and "fine-tuning recipe 'aasp_base' is unknown" in told
+
+
+def test_of_many_recipes_the_nearest_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["recipes", "nosuch"]) == 2
+    told = capsys.readouterr().err
+    assert "recipe 'nosuch' is unknown; the nearest of " in told and told.count("\n") == 1 and len(told) < 200

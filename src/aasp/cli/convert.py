@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
@@ -21,8 +21,8 @@ class Convert:
 
     checkpoint: tyro.conf.Positional[Path]
     """A .safetensors file, one of PyTorch's (.pt, .pth, .bin, .ckpt), or a folder that transformers wrote."""
-    layout: Annotated[Literal["ast", "eat", "sslam", "audio-mae", "m2d"] | None, tyro.conf.arg(name="as")] = None
-    """Whose layout it is in; see docs/convert.md."""
+    layout: Annotated[str | None, tyro.conf.arg(name="as")] = None
+    """Whose layout it is in: ast, eat, sslam, audio-mae or m2d; see docs/convert.md."""
     out: Path | None = None
     """Folder to write."""
     heads: int | None = None

@@ -7,6 +7,7 @@ are ours. As many bands as the transform has inner bins are these bins themselve
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -36,9 +37,9 @@ class LogBandsConfig(BandsConfig):
     def build(self) -> LogBands:
         return LogBands(self)
 
+    @abstractmethod
     def corners(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Left, centre and right of each band in Hz, each (M,)."""
-        raise NotImplementedError
 
     def bank(self) -> Tensor:
         """Weights of the transform's bins in each band, (K, M)."""

@@ -43,14 +43,21 @@ class Tokenizer(nn.Module, ABC):
         return self.codebook(self.vectors(clips, stem))
 
 
+@dataclass(frozen=True)
 class TokenizerConfig(ABC):
-    """What a tokenizer's configuration, a frozen dataclass, has besides its own fields.
+    """What every tokenizer's configuration has.
 
     Attributes:
         count: codes K.
+        width: of a code, E.
     """
 
-    count: int
+    count: int = 1024
+    width: int = 256
+
+    def __post_init__(self) -> None:
+        check_range(self, "tokenizer", "count", least=2)
+        check_range(self, "tokenizer", "width", least=1)
 
     @abstractmethod
     def build(self, model: AudioEncoderConfig) -> Tokenizer:
@@ -63,17 +70,9 @@ class RandomConfig(TokenizerConfig):
 
     Attributes:
         kind: the name of this tokenizer in recipes.
-        count: codes K.
-        width: of a code, E.
     """
 
     kind: Literal["random"] = "random"
-    count: int = 1024
-    width: int = 256
-
-    def __post_init__(self) -> None:
-        check_range(self, "tokenizer", "count", least=2)
-        check_range(self, "tokenizer", "width", least=1)
 
     def build(self, model: AudioEncoderConfig) -> RandomTokenizer:
         return RandomTokenizer(self, model)
@@ -85,17 +84,9 @@ class DistilledConfig(TokenizerConfig):
 
     Attributes:
         kind: the name of this tokenizer in recipes.
-        count: codes K.
-        width: of a code, E.
     """
 
     kind: Literal["distilled"] = "distilled"
-    count: int = 1024
-    width: int = 256
-
-    def __post_init__(self) -> None:
-        check_range(self, "tokenizer", "count", least=2)
-        check_range(self, "tokenizer", "width", least=1)
 
     def build(self, model: AudioEncoderConfig) -> DistilledTokenizer:
         return DistilledTokenizer(self, model).requires_grad_(False).eval()
