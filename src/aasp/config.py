@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from aasp.errors import AaspError
+from aasp.errors import AaspError, shown
 from aasp.parts import Parts, nearest
 
 T = TypeVar("T")
@@ -65,9 +65,17 @@ def from_dict(kind: type[T], values: Mapping[str, Any], where: str) -> T:
     """
     if not isinstance(values, Mapping):
         raise AaspError(f"{where}: not a JSON object; write it anew")
+    try:
+        return _object(kind, values, where)
+    except AaspError as error:  # what a dataclass finds out by itself knows no file
+        raise error if str(error).startswith(where) else AaspError(f"{where}: {error}") from None
+
+
+def _object(kind: type[T], values: Mapping[str, Any], where: str) -> T:
+    """`from_dict`, of a part of a document too."""
     hints = _hints(kind)
     if (name := next((name for name in values if name not in hints), None)) is not None:
-        raise AaspError(f"{where}: unknown field {name!r}; {nearest(name, hints)}")
+        raise AaspError(f"{where}: unknown field {shown(name)}; {nearest(name, hints)}")
     fields = {name: _convert(hints[name], value, f"{where}: {name}") for name, value in values.items()}
     try:
         return _made(lambda: kind(**fields), fields, f"{where}: ")
@@ -120,13 +128,11 @@ def check_range(
     ends += [f"at most {most:g}"] * (most < math.inf) + [f"below {below:g}"] * (below < math.inf)
     for name in names.split():
         value = getattr(config, name)
-        for number in value if isinstance(value, tuple) else (value,):
-            if number is None:
-                continue
+        for number in value if isinstance(value, tuple) else [value] if value is not None else []:
             real = isinstance(number, numbers.Real)
             low = real and not (number > 0 if least is None else number >= least)
             if not real or low or number > most or not number < below:
-                raise AaspError(f"{what}: {name} is {number!r}; give {' and '.join(ends)}")
+                raise AaspError(f"{what}: {name} is {shown(number)}; give {' and '.join(ends)}")
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -217,7 +223,9 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
     if (parts := _parts(kind)) is not None:
         return _convert_part(parts, value, where)
     if dataclasses.is_dataclass(kind):
-        return _convert_dataclass(kind, value, where)
+        if type(value) is not kind and not isinstance(value, Mapping):
+            raise AaspError(f"{where}: has fields of its own; set one of {', '.join(_hints(kind))}")
+        return value if type(value) is kind else _object(kind, value, where)
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
         if value is None or value in ("none", "None"):
@@ -226,7 +234,7 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
     if origin is Literal:
         if value in arguments:
             return value
-        raise AaspError(f"{where}: {value!r} is not one of {', '.join(map(str, arguments))}")
+        raise AaspError(f"{where}: {shown(value)} is not one of {', '.join(map(str, arguments))}")
     if origin is tuple:
         items = value.strip("()[] ").split(",") if isinstance(value, str) else value
         inner = arguments[:1] * len(items) if arguments[1:] == (...,) else arguments
@@ -241,7 +249,7 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
             return kind(number)
     elif isinstance(value, origin or kind) and not (isinstance(value, bool) and kind is not bool):
         return value
-    raise AaspError(f"{where}: {value!r} is not {_NAMES.get(kind, 'a ' + kind.__name__)}; give one")
+    raise AaspError(f"{where}: {shown(value)} is not {_NAMES.get(kind, 'a ' + kind.__name__)}; give one")
 
 
 def _number(value: str | int | float) -> int | float | None:
@@ -254,14 +262,6 @@ def _number(value: str | int | float) -> int | float | None:
 
 
 _NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
-
-
-def _convert_dataclass(kind: Any, value: Any, where: str) -> Any:
-    if type(value) is kind:
-        return value
-    if not isinstance(value, Mapping):
-        raise AaspError(f"{where}: has fields of its own; set one of {', '.join(_hints(kind))}")
-    return from_dict(kind, value, where)
 
 
 def _parts(hint: Any) -> Parts[Any] | None:
@@ -281,7 +281,7 @@ def _convert_part(parts: Parts[Any], value: Any, where: str) -> Any:
     if not isinstance(value, Mapping):
         return found
     fields = dict(value) if "kind" in _hints(type(found)) else {key: value[key] for key in value if key != "kind"}
-    return from_dict(type(found), fields, where)
+    return _object(type(found), fields, where)
 
 
 def _named(find: Callable[[str], type[T]], name: str, where: str) -> T:

@@ -22,6 +22,7 @@ from aasp.errors import AaspError
 
 T = TypeVar("T")
 MOST_SHOWN = 30  # names in a message
+MOST_LETTERS = 80  # of a name in one
 
 
 class Parts(Generic[T]):
@@ -67,12 +68,12 @@ class Parts(Generic[T]):
         if name in self._ours:
             return self.find(name)
         module, _, attribute = name.partition(":")
-        if not attribute:
+        if not attribute or len(name) > MOST_LETTERS:
             raise AaspError(self._unknown(name))
         if module not in sys.modules:
             told = f"{self.what} {name!r} is somebody's own, and nothing is imported because a file names it"
             raise AaspError(f"{told}; if you trust it, import {module} first, or add --plugin {module}")
-        return self._checked(getattr(sys.modules[module], attribute, None), name)
+        return self._checked(vars(sys.modules[module]).get(attribute), name)  # what is there: a lazy one would import
 
     def name_of(self, config: object) -> str:
         """The name under which a configuration is saved."""
@@ -89,19 +90,20 @@ class Parts(Generic[T]):
         raise AaspError(f"{self.what} {name!r} is no dataclass that derives from {contract}; name one that does")
 
     def _unknown(self, name: str) -> str:
-        close = get_close_matches(name, self._ours, n=1)
+        close = get_close_matches(name[:MOST_LETTERS], self._ours, n=1)
         meant = f"did you mean {close[0]!r}? " if close else ""
         own = f"{meant}A {self.what} of your own is package.module:Name"
-        return f"{name!r} is not one of {', '.join(self._ours)}; {own}"
+        return f"{name[:MOST_LETTERS]!r} is not one of {', '.join(self._ours)}; {own}"
 
 
 def nearest(name: str, known: Mapping[str, Any]) -> str:
     """What may have been meant by a name that is not known."""
-    close = get_close_matches(name, known, n=1)
+    close = get_close_matches(name[:MOST_LETTERS], known, n=1)
     if close:
         return f"did you mean {close[0]!r}?"
     if len(known) > MOST_SHOWN:
-        return f"the nearest of {len(known)} are {', '.join(get_close_matches(name, known, n=5, cutoff=0))}"
+        near = get_close_matches(name[:MOST_LETTERS], known, n=5, cutoff=0)
+        return f"the nearest of {len(known)} are {', '.join(near)}"
     return f"known: {', '.join(known)}"
 
 

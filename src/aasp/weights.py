@@ -1,25 +1,32 @@
-"""A model directory: JSON and safetensors, whole or absent. No pickle. And what tells one model from another."""
+"""A model directory: JSON and safetensors, whole or absent. No pickle. And what tells one model from another.
+
+A file's header is read before anything is allocated: what its configuration asks for must be in it.
+"""
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from aasp.allocation import SPARE, Within
 from aasp.config import to_dict
 from aasp.errors import AaspError
 from aasp.files import sync, system_error
+from aasp.shapes import DAMAGED, damaged, read_shapes, regular
 
 WEIGHTS = "model.safetensors"
+AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
 
 def write_directory(
@@ -63,6 +70,38 @@ def write_directory(
             shutil.rmtree(aside) if directory.exists() else aside.rename(directory)
 
 
+def read_tensors(file: Path, remedy: str = "copy it anew") -> dict[str, Tensor]:
+    """A safetensors file's tensors by name.
+
+    Raises:
+        AaspError: it is missing or damaged.
+    """
+    try:
+        return load_file(regular(file, remedy))
+    except DAMAGED as error:
+        raise damaged(file, error, remedy) from None
+
+
+def with_weights(make: Callable[[], AnyModule], file: Path, prefix: str = "") -> AnyModule:
+    """A module and its weights; no more is allocated than the file could fill.
+
+    Args:
+        make: the module, with weights of any value.
+        file: what holds its tensors.
+        prefix: begins their names there (see `read_weights`).
+
+    Raises:
+        AaspError: the file is missing, unreadable, or does not fit the module.
+    """
+    shapes, _ = read_shapes(file, "the model is incomplete, copy it anew")
+    numbers = sum(map(math.prod, shapes.values()))
+    told = f"{file}: config.json beside it asks for more than the {numbers:,} numbers that are here"
+    with Within(numbers + SPARE, f"{told}; use the config.json that was saved with it"):
+        module = make()
+    read_weights(module, file, prefix)
+    return module
+
+
 def read_weights(module: nn.Module, file: Path, prefix: str = "") -> None:
     """Load a safetensors file into a module, every tensor or none, in the module's precision.
 
@@ -74,12 +113,7 @@ def read_weights(module: nn.Module, file: Path, prefix: str = "") -> None:
     Raises:
         AaspError: the file is missing, unreadable, or does not fit the module.
     """
-    if not file.is_file():
-        raise AaspError(f"{file}: no such file; the model is incomplete, copy it anew")
-    try:
-        weights = load_file(file)
-    except (SafetensorError, OSError) as error:
-        raise AaspError(f"{file}: not readable as safetensors ({error}); copy it anew") from None
+    weights = read_tensors(file)
     weights = {name.removeprefix(prefix): tensor for name, tensor in weights.items() if name.startswith(prefix)}
     own = module.state_dict()
     expected = {name: tensor.shape for name, tensor in own.items()}

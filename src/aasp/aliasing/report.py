@@ -11,12 +11,12 @@ so that the page is drawn from the files alone.
 from __future__ import annotations
 
 import importlib
-import json
 from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 from typing import Any
 
+from aasp.documents import LARGEST_RESULTS, as_written, read_object
 from aasp.errors import AaspError
 from aasp.report.page import Section, page
 
@@ -27,6 +27,7 @@ TITLE = "Patches alias modulations: does it matter?"
 LEAD = """A spectrogram transformer cuts sound into patches and makes one token of each, so a modulation faster than
 half the token rate can pass for a slower one. Does that matter for this encoder, and does its stem cure it?"""
 LONGEST_COMMAND = 300
+REMEDY = "measure it anew with --overwrite"
 
 
 def tell(folder: Path) -> str:
@@ -48,26 +49,18 @@ def tell(folder: Path) -> str:
     for part, file in files.items():
         found = _read(file)
         teller = importlib.import_module(PARTS[part])
-        try:
+        with as_written(file, REMEDY):
             answers.append(teller.answer(found))
             sections += teller.section(found, folder)
             facts |= _facts(part, found)
-        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-            raise AaspError(
-                f"{file}: not as this version of aasp writes it ({type(error).__name__}: {error}); measure it anew "
-                "with --overwrite"
-            ) from error
     return page(eyebrow="aasp alias", title=TITLE, lead=LEAD, answers=answers, sections=sections, facts=_merged(facts))
 
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise AaspError(f"{file}: not readable as JSON ({error}); measure it anew with --overwrite") from None
-    if not isinstance(found, dict):
-        raise AaspError(f"{file}: not a JSON object; measure it anew with --overwrite")
-    return found
+        return read_object(file, REMEDY, LARGEST_RESULTS)
+    except OSError as error:
+        raise AaspError(f"{file}: not readable ({error.strerror}); {REMEDY}") from None
 
 
 def _facts(part: str, found: Mapping[str, Any]) -> dict[str, str]:

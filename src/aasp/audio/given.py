@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -91,9 +92,10 @@ def floats(samples: Any, what: str) -> np.ndarray:
 def _decoded(content: bytes, name: str, rate: int) -> np.ndarray:
     """The sound in a file's bytes; its name says, by its end, how it is to be read."""
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / Path(name).name
+        suffix = re.sub(r"[^.A-Za-z0-9]", "", Path(name).suffix)[:12]  # the rest of the name may be a path, or too long
+        file = Path(folder) / f"clip{suffix}"
         file.write_bytes(content)
         try:
             return read(file, rate=rate, to_be_heard=True)
         except AaspError as error:  # nobody knows our folder
-            raise AaspError(str(error).replace(f"{file.parent}/", "")) from None
+            raise AaspError(str(error).replace(str(file), Path(name).name or "clip")) from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import math
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -15,8 +15,11 @@ from aasp.cli.arguments import parse
 from aasp.cli.facts import clock, facts
 from aasp.cli.inputs import line
 from aasp.config import flat
+from aasp.documents import as_written, parse_json, read_object
 from aasp.errors import AaspError
+from aasp.shapes import read_shapes
 
+REMEDY = "copy it anew"
 MOST_LISTED = 12  # different values of a column that are shown one by one
 
 
@@ -31,11 +34,14 @@ class Info:
 def run(argv: list[str]) -> int:
     path = parse(Info, argv, prog="aasp info").path
     if (path / "config.json").is_file():
-        show_model(path)
+        with as_written(path / "config.json", REMEDY):
+            show_model(path)
     elif (path / "recipe.json").is_file():
-        show_run(path)
+        with as_written(path, REMEDY):
+            show_run(path)
     elif any(path.glob("fold-*/recipe.json")):
-        show_folds(path)
+        with as_written(path, REMEDY):
+            show_folds(path)
     elif path.is_dir():
         raise AaspError(f"neither a model nor a run: {path}; a folder of audio is listed by {line('scan', str(path))}")
     elif not path.exists():
@@ -59,7 +65,7 @@ def show_model(path: Path) -> None:
             **{f"  {part}": f"{count:,}" for part, count in parameters.items()},
             **flat(config),
             **({} if classes is None else {"classes": f"{len(classes):,}: {_few(classes)}"}),
-            "started from": _started(json.loads(metadata.get("started_from", "null"))),
+            "started from": _started(parse_json(metadata.get("started_from", "null"), str(path), REMEDY)),
         },
     )
 
@@ -164,33 +170,29 @@ def show_audio(path: Path) -> None:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        document = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise AaspError(f"not readable as JSON: {path} ({error}); copy it anew") from None
-    if not isinstance(document, dict):
-        raise AaspError(f"not a JSON object: {path}; copy it anew")
-    return document
+        return read_object(path, REMEDY)
+    except OSError as error:
+        raise AaspError(f"not readable as JSON: {path} ({error}); {REMEDY}") from None
+    except AaspError as error:
+        raise _retold(error, path) from None
 
 
 def _parameters(path: Path) -> tuple[dict[str, int], dict[str, str]]:
     """How many numbers each part of the model has, and what else is told of it, from the header of its weights."""
-    from safetensors import SafetensorError, safe_open
-
-    counts: Counter[str] = Counter()
-    metadata: dict[str, str] = {}
     try:
-        with safe_open(path, framework="numpy") as weights:
-            metadata = weights.metadata() or {}
-            for name in weights.keys():  # noqa: SIM118, it is no dict
-                size = 1
-                for side in weights.get_slice(name).get_shape():
-                    size *= side
-                counts[name.partition(".")[0]] += size
-    except FileNotFoundError:
-        raise AaspError(f"no such file: {path}; the model is incomplete, copy it anew") from None
-    except (SafetensorError, OSError) as error:
-        raise AaspError(f"not readable as safetensors: {path} ({error}); copy it anew") from None
+        shapes, metadata = read_shapes(path, "the model is incomplete, copy it anew")
+    except AaspError as error:
+        raise _retold(error, path) from None
+    counts: Counter[str] = Counter()
+    for name, shape in shapes.items():
+        counts[name.partition(".")[0]] += math.prod(shape)
     return dict(counts), metadata
+
+
+def _retold(error: AaspError, path: Path) -> AaspError:
+    """The message as this command has it: what is wrong first, since of several files only one can be meant."""
+    what, _, rest = str(error).removeprefix(f"{path}: ").partition(" (" if " (" in str(error) else ";")
+    return AaspError(f"{what}: {path}" + (f" ({rest}" if " (" in str(error) else f";{rest}"))
 
 
 def _started(model: dict[str, Any] | None) -> str | None:
@@ -222,9 +224,9 @@ def _finetuned(asked: dict[str, Any] | None) -> dict[str, Any]:
 
 def _best(run: Path) -> str | None:
     """The best scoring of a fine-tuning's valid part so far."""
-    file = run / "validation.jsonl"
-    lines = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
-    best = [line for line in lines if line["best"]]
+    from aasp.training.tracking import read_lines
+
+    best = [line for line in read_lines(run / "validation.jsonl") if line["best"]]
     return f"{100 * best[-1]['score']:.1f} % at step {best[-1]['step']}" if best else None
 
 
@@ -251,9 +253,10 @@ def _few(names: list[str]) -> str:
 
 def _starts(path: Path) -> dict[str, str]:
     """On what a run was started, when, and how often."""
-    if not path.exists():
+    from aasp.training.tracking import read_starts
+
+    if not (starts := read_starts(path)):
         return {}
-    starts = json.loads(path.read_text())
     first, last = starts[0], starts[-1]
     machine = f"{last['device']} in {last['precision']}, {last['processes']} × {last['threads']} threads"
     resumed = f", gone on with {len(starts) - 1} ×, last {last['time']}" if len(starts) > 1 else ""

@@ -20,9 +20,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from aasp import documents
 from aasp.compare.measures import Scores
 from aasp.errors import AaspError
 from aasp.files import atomic_write, locked
+
+REMEDY = "remove it, and it is made anew"
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,10 @@ class Measured:
     def scores(self, measure: str) -> Scores | None:
         """What was measured, or None."""
         file = self._file(measure)
-        return Scores(**read_json(file)) if file.exists() else None
+        if not file.exists():
+            return None
+        with documents.as_written(file, REMEDY):
+            return Scores(**read_json(file))
 
     def keep(self, measure: str, scores: Scores) -> None:
         """Write down what was measured."""
@@ -67,7 +73,10 @@ class Trained(Measured):
     @property
     def failure(self) -> str | None:
         """Why it broke down, or None."""
-        return read_json(self.broken)["why"] if self.broken.exists() else None
+        if not self.broken.exists():
+            return None
+        with documents.as_written(self.broken, REMEDY):
+            return str(read_json(self.broken)["why"])
 
     @property
     def broken(self) -> Path:
@@ -126,7 +135,7 @@ class Folder:
         """
         file = self.path / "settings.json"
         if file.exists():
-            return read_json(file)
+            return documents.read_object(file, REMEDY)
         if self.path.exists() and not self.path.is_dir():
             raise AaspError(f"output is a file: {self.path}; --out names a folder")
         if self.path.exists() and any(not one.name.startswith(".") for one in self.path.iterdir()):
@@ -190,7 +199,4 @@ def read_json(path: Path) -> Any:
     Raises:
         AaspError: it is damaged.
     """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise AaspError(f"{path}: not readable as JSON ({error}); remove it, and it is made anew") from None
+    return documents.read_json(path, REMEDY, documents.LARGEST_RESULTS)

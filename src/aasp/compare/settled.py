@@ -10,9 +10,10 @@ from typing import Any
 import torch
 
 from aasp.compare.budget import Budget, Costs, costs
-from aasp.compare.folder import Folder
+from aasp.compare.folder import REMEDY, Folder
 from aasp.compare.layout import identity
 from aasp.devices import device_of
+from aasp.documents import as_written
 from aasp.errors import AaspError
 from aasp.pretrain.recipe import Recipe
 from aasp.training.precision import Precision, has_fast_bf16
@@ -68,8 +69,9 @@ def settled(
     with contextlib.nullcontext() if dry_run else folder.settling():
         known = folder.settings
         folder.check(common)
-        kept: dict[str, Any] = dict(known.get("recipes", {}))
-        heard: dict[str, str] = dict(known.get("sets", {}))
+        with as_written(folder.path / "settings.json", REMEDY):
+            kept: dict[str, Any] = {name: dict(one) for name, one in known.get("recipes", {}).items()}
+            heard: dict[str, str] = dict(known.get("sets", {}))
         for name, word in sets.items():
             if heard.setdefault(name, word) != word:
                 told = f"{folder.path} has measured {heard[name]} as {name}"

@@ -6,19 +6,19 @@ refuses everything else (tests/test_house.py).
 
 from __future__ import annotations
 
-import json
 import re
+import zipfile
 from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
+from aasp.documents import read_json
 from aasp.errors import AaspError
+from aasp.weights import read_tensors
 
 NESTED = ("model", "state_dict", "model_state_dict")
 """Where training scripts keep the tensors, beside an optimizer's state and settings."""
@@ -115,6 +115,8 @@ def read_published(path: str | Path) -> Published:
     if isinstance(statistics := values.get("norm_stats"), (list, tuple)):  # M2D's, in some files no tensor
         values = {**values, "norm_stats": torch.tensor(statistics, dtype=torch.float32)}
     tensors = {str(name): value for name, value in values.items() if isinstance(value, Tensor)}
+    for name, tensor in tensors.items():
+        _check_held(file, name, tensor)
     if not tensors:
         held = ", ".join(map(str, list(values)[:4])) or "nothing"
         raise AaspError(f"{file}: no tensors by name (it holds {held}); name a checkpoint of a model")
@@ -124,13 +126,11 @@ def read_published(path: str | Path) -> Published:
 
 
 def _safetensors(file: Path) -> Mapping[Any, Any]:
-    try:
-        return load_file(file)
-    except SafetensorError as error:
-        raise AaspError(f"{file}: not readable as safetensors ({error}); copy it anew") from None
+    return read_tensors(file)
 
 
 def _pytorch(file: Path) -> Mapping[Any, Any]:
+    _check_packed(file)
     try:
         # A Namespace, of the options a training was begun with, holds values and does nothing.
         with torch.serialization.safe_globals([Namespace]):
@@ -147,9 +147,27 @@ def _pytorch(file: Path) -> Mapping[Any, Any]:
     return values
 
 
-def _settings(file: Path) -> dict[str, Any]:
+def _check_packed(file: Path) -> None:
+    """See that nothing in PyTorch's zip file is compressed: torch never does that, and a bomb would."""
     try:
-        values = json.loads(file.read_text()) if file.is_file() else {}
-    except ValueError as error:
-        raise AaspError(f"{file}: not readable as JSON ({error}); copy it anew, or take it away") from None
+        with zipfile.ZipFile(file) as packed:
+            members = packed.infolist()
+    except (zipfile.BadZipFile, ValueError, NotImplementedError):
+        return  # the form of before 2020, which is no zip file; torch reads it, or says that it can't
+    unpacked = sum(member.file_size for member in members)
+    if any(member.compress_type != zipfile.ZIP_STORED for member in members) or unpacked > file.stat().st_size:
+        told = f"its members are compressed, to {unpacked:,} bytes unpacked, which torch.save never does"
+        raise AaspError(f"{file}: {told}; ask for a .safetensors file")
+
+
+def _check_held(file: Path, name: str, tensor: Tensor) -> None:
+    """See that every number of a tensor is in the file: a view with strides of 0 can be of any size."""
+    plain = tensor.layout is torch.strided and tensor.device.type == "cpu" and not tensor.is_quantized
+    if not plain or tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        told = f"{name} is not a plain tensor whose numbers are all in the file"
+        raise AaspError(f"{file}: {told}; save it as one, or ask for a .safetensors file")
+
+
+def _settings(file: Path) -> dict[str, Any]:
+    values = read_json(file, "copy it anew, or take it away") if file.is_file() else {}
     return values if isinstance(values, dict) else {}

@@ -21,6 +21,7 @@ import numpy as np
 import soundfile
 
 from aasp.datasets import modulations, notes
+from aasp.documents import read_object
 from aasp.errors import AaspError
 from aasp.files import sync
 
@@ -100,8 +101,8 @@ def build(
 
 def _made(out: Path) -> dict | None:
     try:
-        return json.loads((out / "dataset.json").read_text())
-    except (OSError, ValueError):
+        return read_object(out / "dataset.json", "remove it")
+    except (OSError, AaspError):
         return None
 
 

@@ -6,7 +6,6 @@ Legend: B clips, S samples, G x F grid of patches, N = G * F, D width, K classes
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from aasp.config import from_dict
 from aasp.deploy.onnx import session
+from aasp.documents import parse_json
 from aasp.errors import AaspError
 from aasp.features.waves import as_batch, check_samples
 from aasp.model.audio_encoder import AudioEncoderConfig
@@ -107,7 +107,8 @@ def onnx_encoder(path: str | Path, threads: int = 0) -> OnnxEncoder:
         raise AaspError(f"{path}: holds a {metadata['kind']}; export its encoder, or run it as docs/deploy.md shows")
     if metadata["extent"] != "whole":
         raise AaspError(f"{path}: takes clips of one window only; export it without --window")
-    config = from_dict(AudioEncoderConfig, json.loads(metadata["config"]), f"{path}: config")
+    values = parse_json(metadata["config"], f"{path}: config", "export the model anew")
+    config = from_dict(AudioEncoderConfig, values, f"{path}: config")
     digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
     return OnnxEncoder(running, config, str(path), digest).eval()
 

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from aasp.audio.sounds import Sound, channels_of, files
 from aasp.datasets.index import Skipped
+from aasp.documents import parse_json, read_json
 from aasp.errors import AaspError
 from aasp.files import atomic_write, locked
 
@@ -48,9 +49,10 @@ class Partial:
     def job(self) -> dict[str, Any]:
         """What the shards that lie there are of; {} where there are none."""
         try:
-            return json.loads((self.folder / "job.json").read_text())
+            found = read_json(self.folder / "job.json", "remove it")
         except (OSError, ValueError):
             return {}
+        return found if isinstance(found, dict) else {}
 
     @contextmanager
     def opened(self, job: Mapping[str, Any], *, anew: bool) -> Iterator[None]:
@@ -154,7 +156,7 @@ class Partial:
 def _told(shard: Path) -> dict[str, Any] | None:
     """What a shard says of itself; None if it can't be read."""
     try:
-        return json.loads((pq.read_schema(shard).metadata or {})[_TOLD])
+        return parse_json((pq.read_schema(shard).metadata or {})[_TOLD], str(shard), "remove it")
     except (OSError, ValueError, KeyError, pa.ArrowException):
         return None
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from aasp.config import from_dict, to_dict
+from aasp.documents import LARGEST_RESULTS, read_json
 from aasp.errors import AaspError
 from aasp.files import atomic_write
 
@@ -124,11 +125,9 @@ def _searched(folder: Path) -> Iterator[tuple[Path, list[Record]]]:
 def _read(path: Path) -> list[Record] | None:
     """The records of a JSON file, None if it is something else."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = read_json(path, "name a file that aasp wrote", LARGEST_RESULTS)
     except FileNotFoundError:
         raise AaspError(f"no such results file: {path}; check the path") from None
-    except ValueError as error:
-        raise AaspError(f"{path}: not readable as JSON ({error}); name a file that aasp wrote") from None
     if not isinstance(document, dict) or not isinstance(document.get("records"), list):
         return None
     return [from_dict(Record, values, f"{path}: record {number}") for number, values in enumerate(document["records"])]

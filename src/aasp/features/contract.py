@@ -16,6 +16,9 @@ from aasp.errors import AaspError
 from aasp.features.waves import as_batch
 from aasp.tracing import is_known
 
+FASTEST, MOST_BINS, LONGEST_TRANSFORM = 10_000_000, 1_024, 32_768
+"""Hz, values of a frame and samples of a window: filter banks of the largest sizes are 128 MiB."""
+
 
 class FrontEndConfig(ABC):
     """What a front end's configuration, a frozen dataclass, has besides its own fields; statistics are among these.

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from aasp.config import check_range
 from aasp.errors import AaspError
-from aasp.features.contract import FrontEnd, FrontEndConfig
+from aasp.features.contract import MOST_BINS, FrontEnd, FrontEndConfig
 from aasp.features.logmel import LogMel, LogMelConfig
 
 
@@ -47,7 +47,7 @@ class BandsConfig(FrontEndConfig):
     std: float = 1.0
 
     def __post_init__(self) -> None:
-        check_range(self, "front end", "bands", least=1)
+        check_range(self, "front end", "bands", least=1, most=MOST_BINS)
         self.windows(self.window_ms)
 
     def windows(self, window_ms: float) -> LogMelConfig:

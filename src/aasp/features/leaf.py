@@ -25,7 +25,7 @@ from torch.nn import functional
 
 from aasp.config import check_range
 from aasp.errors import AaspError
-from aasp.features.contract import FrontEndConfig
+from aasp.features.contract import FASTEST, LONGEST_TRANSFORM, MOST_BINS, FrontEndConfig
 from aasp.features.energies import WholeWindows
 from aasp.features.pcen import EnergyNormalisation
 from aasp.tracing import is_for_onnx, is_known
@@ -75,12 +75,17 @@ class LEAFConfig(FrontEndConfig):
     std: float = 0.630
 
     def __post_init__(self) -> None:
-        check_range(self, "front end", "filters stride", least=1)
-        check_range(self, "front end", "rate window_ms hop_ms alpha delta r eps std")
+        check_range(self, "front end", "filters stride", least=1, most=MOST_BINS)
+        check_range(self, "front end", "rate", most=FASTEST)
+        check_range(self, "front end", "window_ms hop_ms", most=1_000)
+        check_range(self, "front end", "alpha delta r eps std")
         check_range(self, "front end", "s", below=1)
         if not 0 <= self.low_hz < self.high_hz <= self.rate / 2:
             told = f"low_hz {self.low_hz:g} to high_hz {self.high_hz:g} must lie in 0 to {self.rate / 2:g} Hz"
             raise AaspError(f"front end: {told}, half the sampling rate; change low_hz, high_hz or rate")
+        if not 0 < self.window <= LONGEST_TRANSFORM or not self.hop:
+            told = f"windows of {self.window:,} samples every {self.hop:,}"
+            raise AaspError(f"front end: {told}; give windows of 1 to {LONGEST_TRANSFORM:,}, and a hop of at least 1")
         if self.hop % self.stride:
             raise AaspError(f"front end: stride {self.stride} doesn't divide the hop of {self.hop} samples; try 1 or 2")
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from aasp.casting import WithConstants
 from aasp.config import check_range
 from aasp.errors import AaspError
-from aasp.features.contract import FrontEnd, FrontEndConfig
+from aasp.features.contract import FASTEST, LONGEST_TRANSFORM, MOST_BINS, FrontEnd, FrontEndConfig
 from aasp.tracing import is_for_onnx, is_known, is_traced
 
 # Mel bins by sampling rate: a bin of each is as wide, in mel, as one of the 128 at 16 kHz (21.8, 21.8, 21.9 and 22.5),
@@ -70,12 +70,19 @@ class LogMelConfig(FrontEndConfig):
     std: float = 9.138
 
     def __post_init__(self) -> None:
-        check_range(self, "front end", "rate mels window_ms hop_ms fft floor")
+        check_range(self, "front end", "rate", most=FASTEST)
+        check_range(self, "front end", "mels", most=MOST_BINS)
+        check_range(self, "front end", "window_ms hop_ms", most=10_000)
+        check_range(self, "front end", "fft", most=LONGEST_TRANSFORM)
+        check_range(self, "front end", "floor")
         if not 0 <= self.low_hz < self.high_hz <= self.rate / 2:
             raise AaspError(
                 f"front end: low_hz {self.low_hz:g} to high_hz {self.high_hz:g} must lie in 0 to {self.rate / 2:g} Hz, "
                 "half the sampling rate; change low_hz, high_hz or rate"
             )
+        if not self.window or not self.hop:
+            told = f"windows of {self.window} samples every {self.hop}"
+            raise AaspError(f"front end: {told}; raise window_ms or hop_ms, a sample is {1000 / self.rate:g} ms")
         if self.fft < self.window:
             raise AaspError(f"front end: fft {self.fft} is shorter than the window of {self.window} samples; raise fft")
         if self.std <= 0:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,12 +12,14 @@ from typing import Any
 
 from huggingface_hub import EvalResult, HfApi, ModelCard, ModelCardData
 
+from aasp.documents import read_object
 from aasp.errors import AaspError
 from aasp.evaluate.records import Record, find_records
 from aasp.evaluate.summary import Summary, summarise, versions
 from aasp.hf.base import AaspPreTrainedModel
 from aasp.hf.models import AaspForAudioClassification
 from aasp.training.run import Run
+from aasp.training.tracking import read_starts
 
 Scored = tuple[Record, Summary]
 
@@ -158,9 +159,8 @@ def _training(run: Path) -> str:
     """Recipe and data of a run."""
     place = Run(run)
     try:
-        recipe = json.loads(place.recipe.read_text())
-        starts = json.loads(place.environment.read_text())
-        last: Mapping[str, Any] = starts[-1]
+        recipe = read_object(place.recipe, "name another run")
+        last: Mapping[str, Any] = read_starts(place.environment)[-1]
         rows = {
             "recipe": f"{recipe['name']}, {recipe.get('steps', '?'):,} steps, seed {recipe.get('seed', '?')}",
             "data": f"{last['files']:,} files, {last['hours']:,.2f} hours" if "files" in last else "not recorded",

@@ -15,14 +15,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from aasp.casting import widened
-from aasp.config import from_dict, to_dict
+from aasp.config import check_range, from_dict, to_dict
 from aasp.devices import device_of
 from aasp.errors import AaspError
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
 from aasp.model.folder import find, read_config, weights_prefix
 from aasp.model.pooling import over_frequency, pool, pooled_width
 from aasp.model.timestamps import OverTime, embed_shifted, interleaved, seconds, shifts
-from aasp.weights import read_weights, write_directory
+from aasp.weights import WEIGHTS, with_weights, write_directory
+
+MOST_CLASSES = 2**20
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,9 @@ class AudioClassifierConfig:
     encoder: AudioEncoderConfig = field(default_factory=AudioEncoderConfig)
 
     def __post_init__(self) -> None:
+        check_range(self, "classifier", "clip_seconds")
+        if not 0 < len(self.classes) <= MOST_CLASSES:
+            raise AaspError(f"a classifier of {len(self.classes):,} classes; give 1 to {MOST_CLASSES:,}")
         if self.over_time and self.encoder.pooling not in ("mean", "flat"):
             told = f"pooling {self.encoder.pooling} has no vector of a single time patch"
             raise AaspError(f"a classifier over time: {told}; choose mean or flat")
@@ -191,6 +196,6 @@ def load_classifier(path: str | Path, device: str | torch.device = "cpu") -> Aud
     values = read_config(file)
     if "classes" not in values:
         raise AaspError(f"{path}: an encoder without classes; make a classifier of it with `aasp finetune`")
-    model = AudioClassifier(from_dict(AudioClassifierConfig, values, str(file)))
-    read_weights(model, directory / "model.safetensors", weights_prefix(file))
+    config = from_dict(AudioClassifierConfig, values, str(file))
+    model = with_weights(lambda: AudioClassifier(config), directory / WEIGHTS, weights_prefix(file))
     return model.to(device).eval()

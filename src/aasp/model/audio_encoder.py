@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from aasp.casting import finest, widened
-from aasp.config import LATELY, from_dict, to_dict
+from aasp.config import LATELY, check_range, from_dict, to_dict
 from aasp.devices import device_of
 from aasp.errors import AaspError
 from aasp.features import FRONTENDS, FrontEnd, FrontEndConfig
@@ -33,7 +33,10 @@ from aasp.model.windows import encode_halves, encode_windows
 from aasp.stems import STEMS, Stem, StemConfig
 from aasp.stems.aape import AaPEConfig
 from aasp.tracing import can_be_read, filled, is_fixed, is_known, is_traced
-from aasp.weights import read_weights, write_directory
+from aasp.weights import WEIGHTS, with_weights, write_directory
+
+LONGEST_WINDOW = 3_600.0
+"""Seconds that are read at once: attention over all of an hour would take 450,000 tokens."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +63,9 @@ class AudioEncoderConfig:
     whitened: int = field(default=0, metadata=LATELY)
 
     def __post_init__(self) -> None:
+        check_range(self, "model", "window_seconds", most=LONGEST_WINDOW)
         check_keys(tuple(map(key, self.vector)), self.encoder.depth)
-        if self.whitened < 0:
-            raise AaspError(f"whitened is {self.whitened}; give the dimensions that are left, or 0 for no whitening")
+        check_range(self, "model", "whitened", least=0, most=2**20)
 
     @property
     def keys(self) -> tuple[Key, ...]:
@@ -291,6 +294,6 @@ def load(path_or_hub_id: str | Path, device: str | torch.device = "cpu") -> Audi
         from aasp.model.audio_classifier import load_classifier
 
         return load_classifier(directory, device).encoder
-    model = AudioEncoder(from_dict(AudioEncoderConfig, values, str(file)))
-    read_weights(model, directory / "model.safetensors", weights_prefix(file))
+    config = from_dict(AudioEncoderConfig, values, str(file))
+    model = with_weights(lambda: AudioEncoder(config), directory / WEIGHTS, weights_prefix(file))
     return model.to(device).eval()

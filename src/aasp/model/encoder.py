@@ -47,12 +47,16 @@ class EncoderConfig:
     distilled: bool = field(default=False, metadata=LATELY)
 
     def __post_init__(self) -> None:
+        check_range(self, "encoder", "width depth heads", most=16_384)
+        check_range(self, "encoder", "depth", most=512)
+        check_range(self, "encoder", "mlp_ratio", most=64)
+        check_range(self, "encoder", "drop_path", least=0, below=1)
         if self.width % self.heads or self.width % 4:
             raise AaspError(
                 f"encoder: width {self.width} must be a multiple of 4 and of heads {self.heads}; change one of them"
             )
         if self.learned is not None:
-            check_range(self, "encoder", "learned", least=1)
+            check_range(self, "encoder", "learned", least=1, most=65_536)
         if self.distilled and type(self.attention) is not FullAttentionConfig:
             raise AaspError("encoder: distilled, and an attention that takes one class token; choose attention=full")
 

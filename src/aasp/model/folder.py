@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from aasp.documents import read_object
 from aasp.errors import AaspError
 
 PACKAGED = Path(__file__).parents[1] / "packaged"
@@ -19,6 +19,7 @@ HF_KINDS = {
     "AaspForPreTraining": "pretraining",
 }
 """What the classes of `aasp.hf` hold, by their names, which are in what they save."""
+REMEDY = "copy the model anew"
 HF_PROBLEMS = ("single_label_classification", "multi_label_classification", "regression")
 """What transformers calls kinds of labels."""
 
@@ -87,12 +88,9 @@ def classifier_values(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        values = json.loads(file.read_text())
-    except (ValueError, OSError) as error:
-        raise AaspError(f"{file}: not readable as JSON ({error}); copy the model anew") from None
-    if not isinstance(values, dict):
-        raise AaspError(f"{file}: not a JSON object; copy the model anew")
-    return values
+        return read_object(file, REMEDY)
+    except OSError as error:
+        raise AaspError(f"{file}: not readable ({error.strerror}); {REMEDY}") from None
 
 
 def packaged() -> list[str]:

@@ -7,7 +7,6 @@ training, so that a model with a convolution goes on unchanged when it is given 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,9 @@ from typing import Any
 
 from torch import Tensor
 
+from aasp.allocation import SPARE, Within
 from aasp.config import flat, from_dict, to_dict
+from aasp.documents import read_object
 from aasp.errors import AaspError
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig, load
 from aasp.pretrain.methods import Method
@@ -81,9 +82,13 @@ def read_initial(path: str | Path) -> Initial:
         return Initial({"model": str(folder), "model_hash": model_hash(encoder), "weights": whose}, encoder, {})
     tensors, (step, state) = checkpoint.read_tensors(start / "model.safetensors"), checkpoint.read_state(start)
     prefix = str(state.get("history", {}).get("exported", AaSP.exported))
-    encoder = AudioEncoder(from_dict(AudioEncoderConfig, recipe["model"], str(Run(start.resolve().parents[1]).recipe)))
+    config = from_dict(AudioEncoderConfig, recipe["model"], str(Run(start.resolve().parents[1]).recipe))
+    file = start / "model.safetensors"
+    told = f"{file}: the recipe of its run asks for a larger model than is here; copy the run anew"
+    with Within(sum(tensor.numel() for tensor in tensors.values()) + SPARE, told):
+        encoder = AudioEncoder(config)
     own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-    checkpoint.check_names(start / "model.safetensors", own, encoder.state_dict())
+    checkpoint.check_names(file, own, encoder.state_dict())
     encoder.load_state_dict(own)
     at: dict[str, Any] = {"recipe": recipe.get("name"), "step": step}
     facts = {"model": str(folder), **at, "model_hash": model_hash(encoder), "weights": "a run's"}
@@ -99,7 +104,7 @@ def _recipe(start: Path) -> dict[str, Any] | None:
     """The recipe of the run that a checkpoint belongs to; None where it is a fine-tuning's."""
     file = Run(start.resolve().parents[1]).recipe
     try:
-        recipe = json.loads(file.read_text())
+        recipe = read_object(file, "give a run or a model folder")
         if "finetuned" in recipe:
             return None
         recipe["model"]

@@ -63,9 +63,6 @@ class Recipe:
     def __post_init__(self) -> None:
         check_range(self, "recipe", "steps", least=1)
         check_range(self, "recipe", "seed", least=0, below=2**63)
-        check_range(self.model, "model", "window_seconds")
-        check_range(self.model.encoder, "encoder", "width depth heads mlp_ratio")
-        check_range(self.model.encoder, "encoder", "drop_path", least=0, below=1)
         if self.data.crop_seconds * 1000 < self.model.frontend.shortest_ms:
             told = f"shorter than one analysis window of {self.model.frontend.shortest_ms:g} ms"
             raise AaspError(f"data: crop_seconds is {self.data.crop_seconds:g}, {told}; give a longer crop")

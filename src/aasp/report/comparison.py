@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
+from aasp.arrays import read_arrays
 from aasp.datasets.labelled import LabelledSet
+from aasp.errors import AaspError
 from aasp.evaluate.baselines import statistics_40, statistics_128
 from aasp.evaluate.features import clip_features, clip_keys
 from aasp.evaluate.intervals import interval
@@ -70,12 +71,12 @@ class Reading:
     def load(cls, path: Path, made: str) -> Reading | None:
         """What `save` wrote from the same, or None."""
         try:
-            with np.load(path, allow_pickle=False) as file:
-                if str(file["made"]) != made:
-                    return None
-                correct = {label: file[f"correct_{label}"] for label in LABELS}
-                return cls(correct, {label: str(file[f"chosen_{label}"]) for label in LABELS}, file["notes"])
-        except (OSError, ValueError, KeyError, BadZipFile):
+            file = read_arrays(path, "it is made anew")
+            if str(file["made"]) != made:
+                return None
+            correct = {label: file[f"correct_{label}"] for label in LABELS}
+            return cls(correct, {label: str(file[f"chosen_{label}"]) for label in LABELS}, file["notes"])
+        except (OSError, AaspError, KeyError):
             return None
 
 

@@ -80,7 +80,8 @@ class AaPEConfig(StemConfig):
     chirp: bool = field(default=False, metadata=LATELY)
 
     def __post_init__(self) -> None:
-        check_range(self, "stem", "patch states encoder_width encoder_depth encoder_heads frames_per_token", least=1)
+        check_range(self, "stem", "patch states encoder_width encoder_heads frames_per_token", least=1, most=4_096)
+        check_range(self, "stem", "encoder_depth", least=1, most=256)
         check_taps(self.patch, self.taps)
         frames = self.patch[0]
         if frames % self.frames_per_token:

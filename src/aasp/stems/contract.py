@@ -33,6 +33,9 @@ class StemConfig(ABC):
     def build(self, width: int, mels: int) -> Stem:
         """The stem, with random weights, for tokens of `width` and a log-mel of `mels` bins."""
 
+LONGEST = 4_096
+"""Frames or mel bins that a token looks at."""
+
 
 class Stem(nn.Module, ABC):
     """A patch embedding: log-mel (B, T, M) to tokens (B, N, D) on a grid.
@@ -50,6 +53,8 @@ class Stem(nn.Module, ABC):
         super().__init__()
         if min(patch) < 1:
             raise AaspError(f"stem: patch is {patch[0]},{patch[1]}; give at least 1 frame and 1 mel bin, as in 16,16")
+        if max(patch) > LONGEST:
+            raise AaspError(f"stem: patch is {patch[0]},{patch[1]}; give at most {LONGEST} of each")
         if mels % patch[1]:
             raise AaspError(f"stem: {mels} mel bins cannot be cut in patches of {patch[1]}; choose a divisor of {mels}")
         self.width, self.mels, self.patch = width, mels, (patch[0], patch[1])

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
+from aasp import weights
+from aasp.documents import read_object
 from aasp.errors import AaspError
 from aasp.files import sync, system_error
 
@@ -92,14 +93,16 @@ def read_state(path: Path) -> tuple[int, dict[str, Any]]:
         raise AaspError(f"no such checkpoint: {path}; give a folder like RUN/checkpoints/step-00001234")
     file = path / "state.json"
     try:
-        state = json.loads(file.read_text())
+        state = read_object(file, "")
         found, step = state.pop("format"), state.pop("step")
     except FileNotFoundError:
         raise _damaged(file, "missing") from None
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (AaspError, KeyError):
         raise _damaged(file, "not a checkpoint's state") from None
     if found != FORMAT:
         raise AaspError(f"checkpoint of format {found}: {path}; this version of aasp reads format {FORMAT}")
+    if type(step) is not int or step < 0 or not isinstance(state.get("history", {}), dict):
+        raise _damaged(file, "not a checkpoint's state")
     return step, state
 
 
@@ -140,12 +143,12 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     Raises:
         AaspError: it is missing or damaged.
     """
+    if not path.is_file():
+        raise _damaged(path, "missing")
     try:
-        return load_file(path)
-    except FileNotFoundError:
-        raise _damaged(path, "missing") from None
-    except (SafetensorError, OSError) as error:
-        raise _damaged(path, " ".join(str(error).split())) from None
+        return weights.read_tensors(path, "")
+    except AaspError as error:
+        raise _damaged(path, str(error).removeprefix(f"{path}: ").removesuffix("; ")) from None
 
 
 def _damaged(path: Path, reason: str) -> AaspError:

@@ -16,6 +16,7 @@ from accelerate import Accelerator
 
 import aasp
 from aasp.files import atomic_write
+from aasp.training.tracking import read_starts
 
 PACKAGES = ("torch", "numpy", "accelerate", "grain", "soundfile", "soxr", "safetensors")
 DECISIVE = ("torch", "machine", "threads", "processes", "device", "precision")  # what the last bits depend on
@@ -45,7 +46,7 @@ def record(path: Path, step: int, environment: dict[str, Any]) -> list[str]:
         What has changed since the start before, ``threads: 1, was 2``: with any of it the losses differ in their
         last bits from those of an uninterrupted run.
     """
-    starts = json.loads(path.read_text()) if path.exists() else []
+    starts = read_starts(path)
     changed = []
     if starts:
         before = starts[-1]

@@ -7,7 +7,6 @@ half as fast where AVX-512's run at half rate (docs/decisions.md).
 from __future__ import annotations
 
 import functools
-import json
 import time
 from pathlib import Path
 from typing import Literal, get_args
@@ -17,6 +16,7 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
 from aasp.errors import AaspError
+from aasp.training.tracking import read_starts
 
 Precision = Literal["auto", "bf16", "fp16", "fp32"]
 HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -103,7 +103,5 @@ def _seconds_of_a_product() -> dict[torch.dtype, float]:
 
 def _last(environment: Path | None) -> Precision | None:
     """The precision of a run's last start."""
-    if environment is None or not environment.exists():
-        return None
-    starts = json.loads(environment.read_text())
+    starts = [] if environment is None else read_starts(environment)
     return starts[-1].get("precision") if starts else None

@@ -17,6 +17,7 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
 from aasp.config import flat
+from aasp.documents import read_object
 from aasp.errors import AaspError
 from aasp.files import atomic_write, locked
 from aasp.training import checkpoint
@@ -70,7 +71,7 @@ def recorded_steps(out: str | Path, resume: str | Path = "auto") -> int | None:
     if start is None:
         return None
     try:
-        return json.loads(Run(start.resolve().parents[1]).recipe.read_text())["steps"]
+        return read_object(Run(start.resolve().parents[1]).recipe, "copy the run anew")["steps"]
     except (OSError, ValueError, KeyError, TypeError):
         return None  # what is wrong with it, `check_run` says
 
@@ -168,11 +169,11 @@ def _locked(run: Run) -> Iterator[None]:
 
 def _check_same(run: Run, recipe: dict[str, Any], remedies: Mapping[str, str], read: Reading) -> None:
     try:
-        found = dict(json.loads(run.recipe.read_text()))
+        found = read_object(run.recipe, "choose another --out")
     except FileNotFoundError:
         raise AaspError(f"output is neither empty nor a run: {run.path}; choose another --out") from None
-    except (ValueError, TypeError):
-        raise AaspError(f"damaged recipe: {run.recipe}: not JSON; choose another --out") from None
+    except AaspError as error:
+        raise AaspError(f"damaged recipe: {error}") from None
     for name, there, here in _differences(found, recipe, read):
         told = f"output holds another run: {run.path} has {name} = {there}, this one {here}"
         other = f", or {remedies[name]}" if name in remedies else ""
@@ -199,8 +200,8 @@ def _check_named(path: Path, recipe: dict[str, Any], read: Reading) -> None:
     """See that a checkpoint, or a run's last, is of this recipe, if its run still tells which that was."""
     run = Run(_named(path).resolve().parents[1])
     try:
-        found = dict(json.loads(run.recipe.read_text()))
-    except (OSError, ValueError, TypeError):
+        found = read_object(run.recipe, "copy the run anew")
+    except (OSError, AaspError):
         return  # the checkpoint's own fingerprint will tell
     for name, there, here in _differences(found, recipe, read):
         told = f"checkpoint of another run: {path} has {name} = {there}, this one {here}"

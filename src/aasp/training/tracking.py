@@ -11,12 +11,33 @@ import math
 import os
 from pathlib import Path
 from types import TracebackType
+from typing import Any
+
+from aasp.documents import read_json
+from aasp.errors import AaspError
 
 
 def read_metrics(run: str | Path) -> list[dict[str, float]]:
     """The lines of a run's ``metrics.jsonl`` as dicts; a last line torn by a crash is left out."""
-    path = Path(run) / "metrics.jsonl"
-    return [line for _, line in _lines(path)] if path.exists() else []
+    return read_lines(Path(run) / "metrics.jsonl")
+
+
+def read_lines(file: Path) -> list[dict[str, Any]]:
+    """The lines of a file of JSON objects with a ``step``; none if it is not there. A last line torn is left out."""
+    return [line for _, line in _lines(file)] if file.exists() else []
+
+
+def read_starts(environment: Path) -> list[dict[str, Any]]:
+    """What a run was started on, each time (see `aasp.training.environment`); empty where it was not yet.
+
+    Raises:
+        AaspError: the file is damaged.
+    """
+    remedy = "remove it: it tells of earlier starts only"
+    starts = read_json(environment, remedy) if environment.exists() else []
+    if not isinstance(starts, list) or not all(isinstance(start, dict) for start in starts):
+        raise AaspError(f"{environment}: not a list of starts; {remedy}")
+    return starts
 
 
 class Tracker:
@@ -72,8 +93,9 @@ def _lines(path: Path) -> list[tuple[int, dict[str, float]]]:
         end += len(raw)
         try:
             line = json.loads(raw)
-            line["step"]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, RecursionError):
+            break
+        if not isinstance(line, dict) or type(line.get("step")) is not int:
             break
         if not raw.endswith(b"\n"):
             break

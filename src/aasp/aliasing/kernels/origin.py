@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from aasp.documents import read_object
 from aasp.errors import AaspError
 from aasp.training.tracking import read_metrics
 
@@ -42,7 +42,7 @@ def origin(model: str | Path) -> Origin:
         return Origin(None, {})
     file = run / "recipe.json"
     try:
-        recipe = json.loads(file.read_text(encoding="utf-8"))
+        recipe = read_object(file, "copy the run anew")
         # A fine-tuning began with another model's weights, not with those of its seed.
         seed = None if "finetuned" in recipe else int(recipe["seed"])
     except (ValueError, KeyError, TypeError) as error:

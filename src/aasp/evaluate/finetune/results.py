@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from aasp.arrays import read_arrays
 from aasp.config import fingerprint, to_dict
 from aasp.datasets.index import Skipped
 from aasp.datasets.labelled import LabelledSet
@@ -20,9 +20,11 @@ from aasp.evaluate.outcome import predictions, score_records, system_name
 from aasp.evaluate.probe import ProbeResult, scores
 from aasp.evaluate.records import Record, code_version, write_records
 from aasp.evaluate.task import Task
+from aasp.training.tracking import read_lines
 
 PREDICTIONS = "predictions.npz"
 VALIDATION = "validation.jsonl"
+REMEDY = "remove it: the same command tests again"
 PROTOCOLS = {"all": "finetune", "frozen-stem": "finetune, frozen stem", "head": "finetune, head only"}
 
 
@@ -51,12 +53,12 @@ def gathered(task: Task, folders: list[Path]) -> tuple[ProbeResult, list[Skipped
     rows, probabilities, rounds = [], [], []
     skipped: set[Skipped] = set()
     for number, folder in enumerate(folders):
-        with np.load(folder / PREDICTIONS, allow_pickle=False) as file:
-            usable = np.isfinite(file["probabilities"]).all(axis=1)
-            rows.append(file["rows"][usable])
-            probabilities.append(file["probabilities"][usable])
-            rounds.append(np.full(usable.sum(), number))
-            skipped.update(Skipped(path, reason) for path, reason in file["skipped"].tolist())
+        file = read_arrays(folder / PREDICTIONS, REMEDY)
+        usable = np.isfinite(file["probabilities"]).all(axis=1)
+        rows.append(file["rows"][usable])
+        probabilities.append(file["probabilities"][usable])
+        rounds.append(np.full(usable.sum(), number))
+        skipped.update(Skipped(path, reason) for path, reason in file["skipped"].tolist())
     test = np.concatenate(rows)
     order = np.argsort(test)
     groups = None if task.groups is None else task.groups[test[order]]
@@ -77,9 +79,9 @@ def event_scores(outcome: Outcome) -> dict[str, Interval]:
     assert labelled.events is not None and result is not None
     by_row: dict[int, Steps] = {}
     for folder in outcome.folders:
-        with np.load(folder / PREDICTIONS, allow_pickle=False) as file:
-            pairs = zip(file["rows"].tolist(), unpacked(file), strict=True)
-            by_row |= {row: one for row, one in pairs if one is not None}
+        file = read_arrays(folder / PREDICTIONS, REMEDY)
+        pairs = zip(file["rows"].tolist(), unpacked(file), strict=True)
+        by_row |= {row: one for row, one in pairs if one is not None}
     steps, events = [by_row[row] for row in result.test], [labelled.events[row] for row in result.test]
     found = {}
     for name, counts_n3K in zip(("segment_F1", "event_F1"), counted(steps, events, labelled.classes), strict=True):
@@ -169,9 +171,8 @@ def learning(folder: Path) -> list[dict[str, float | None]]:
 
 def history(run: Path) -> list[dict[str, Any]]:
     """Every scoring of a run's valid part so far: step, score, loss, and whether it was the best until then."""
-    file = run / VALIDATION
-    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+    return read_lines(run / VALIDATION)
 
 
 def _log(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return read_lines(folder / "metrics.jsonl")

@@ -22,6 +22,7 @@ from aasp.audio.sounds import Sound
 from aasp.config import flat
 from aasp.datasets.events import Event
 from aasp.datasets.index import Skipped
+from aasp.documents import read_json
 from aasp.errors import AaspError
 from aasp.evaluate.features import nothing_usable
 from aasp.evaluate.finetune.data import Finetuning, measured, train_pipeline
@@ -102,7 +103,7 @@ def _check_version(folder: Path, document: dict[str, Any]) -> None:
     """Refuse a fine-tuning whose recipe had other fields than ours: only the version that made it can go on with it."""
     run = Run(folder)
     try:
-        found = json.loads(run.recipe.read_text())
+        found = read_json(run.recipe, "choose another --out")
     except (OSError, ValueError):
         return  # no run, or a damaged one: `check_run` says what is wrong with it
     if isinstance(found, dict) and "finetuned" in found and (other := flat(found).keys() ^ flat(document).keys()):
@@ -113,7 +114,7 @@ def _check_version(folder: Path, document: dict[str, Any]) -> None:
 def _version(run: Run) -> str:
     """The version of aasp that a run was last started with: aasp 0.1.0+g2c30377."""
     try:
-        last = json.loads(run.environment.read_text())[-1]
+        last = read_json(run.environment, "choose another --out")[-1]
         return f"aasp {last['aasp']}" + (f"+g{last['commit'][:7]}" if last["commit"] else "")
     except (OSError, ValueError, LookupError, TypeError):
         return "another version of aasp"

@@ -1,0 +1,43 @@
+"""A limit to what constructors allocate: a configuration may ask for more than its weights could ever fill."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+from aasp.errors import AaspError
+
+SPARE = 2**26
+"""Numbers beyond those that are saved: constants such as filter banks and windows, 256 MiB in fp32."""
+_FACTORIES = frozenset({torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn})
+
+
+class Within(TorchFunctionMode):
+    """While the context lasts, tensors of so many numbers in all may be made by size; a larger one is refused unmade.
+
+    Args:
+        numbers: how many.
+        told: what asks for them, and what to do, for the message: "PATH: …; remedy".
+
+    Raises:
+        AaspError: they would be more.
+    """
+
+    def __init__(self, numbers: int, told: str) -> None:
+        super().__init__()
+        self._left, self._told = numbers, told
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        if func in _FACTORIES:
+            size = (kwargs or {}).get("size", args[:1] if func is torch.full else args)
+            sides = [side for one in size for side in (one if isinstance(one, Sequence) else [one])]
+            self._left -= math.prod(side for side in sides if isinstance(side, int))
+            if self._left < 0:
+                raise AaspError(self._told)
+        return func(*args, **(kwargs or {}))

@@ -1,0 +1,48 @@
+"""numpy's .npz files that anyone may have written: nothing in them is unpickled, and no size is taken on trust."""
+
+from __future__ import annotations
+
+import math
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+from numpy.lib import format as npy
+
+from aasp.errors import AaspError
+
+
+def read_arrays(file: Path, remedy: str) -> dict[str, np.ndarray]:
+    """The arrays of a file that `numpy.savez` wrote, by name.
+
+    Args:
+        file: the file.
+        remedy: what to do where it is damaged, for the message.
+
+    Raises:
+        AaspError: it is no such file, is packed, or holds objects, or an array that states another size than it has.
+        FileNotFoundError: it is not there.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            for member in archive.infolist():
+                _check(archive, member)
+        with np.load(file, allow_pickle=False) as found:
+            return {name: found[name] for name in found.files}
+    except FileNotFoundError:
+        raise
+    except (zipfile.BadZipFile, zlib.error, OSError, ValueError, LookupError, EOFError, NotImplementedError) as error:
+        told = " ".join(str(error).split())[:200] or type(error).__name__
+        raise AaspError(f"{file}: not readable as .npz ({told}); {remedy}") from None
+
+
+def _check(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
+    """See that an array takes the room in the file that its header states, before it is read."""
+    if member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size:
+        raise ValueError(f"{member.filename} is compressed")
+    with archive.open(member) as stream:
+        read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}[npy.read_magic(stream)]
+        shape, _, dtype = read(stream)
+        if dtype.hasobject or math.prod(shape) * dtype.itemsize != member.file_size - stream.tell():
+            raise ValueError(f"{member.filename} states {shape} of {dtype}, which it does not hold")

@@ -1,0 +1,83 @@
+"""JSON that anyone may have written: of bounded size and depth, and one line where it is not what it should be."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from aasp.errors import AaspError
+
+LARGEST = 32 * 2**20
+"""Bytes of a document that describes a model, a run or a checkpoint; what we write is under 1 MiB."""
+LARGEST_RESULTS = 2**30
+"""Bytes of a file of results, which holds a prediction for each clip."""
+
+
+def read_json(file: Path, remedy: str, most: int = LARGEST) -> Any:
+    """A JSON file's values.
+
+    Args:
+        file: the file.
+        remedy: what to do where it is damaged, for the message.
+        most: bytes; a larger file is refused before it is read.
+
+    Raises:
+        AaspError: it is not JSON, nested too deeply, too large, or no regular file.
+        OSError: it can't be read.
+    """
+    size = file.stat().st_size  # says that there is none
+    if not file.is_file():  # to open a pipe would wait for ever
+        raise AaspError(f"{file}: not a file; {remedy}")
+    if size > most:
+        raise AaspError(f"{file}: {size:,} bytes, more than the {most:,} that such a file may have; {remedy}")
+    return parse_json(file.read_bytes(), str(file), remedy)
+
+
+def read_object(file: Path, remedy: str, most: int = LARGEST) -> dict[str, Any]:
+    """A JSON file's values, which must be an object. Arguments and errors as of `read_json`."""
+    values = read_json(file, remedy, most)
+    if not isinstance(values, dict):
+        raise AaspError(f"{file}: not a JSON object; {remedy}")
+    return values
+
+
+def parse_json(text: str | bytes, where: str, remedy: str) -> Any:
+    """JSON's values.
+
+    Args:
+        text: the JSON.
+        where: it is from, for the message.
+        remedy: what to do where it is damaged.
+
+    Raises:
+        AaspError: it is not JSON, or nested too deeply.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise AaspError(f"{where}: not readable as JSON (nested too deeply); {remedy}") from None
+    except ValueError as error:
+        raise AaspError(f"{where}: not readable as JSON ({error}); {remedy}") from None
+
+
+@contextmanager
+def as_written(where: str | Path, remedy: str) -> Iterator[None]:
+    """Read values of a document, and say in one line where one lacks or is of another type than we write.
+
+    Args:
+        where: the document, for the message.
+        remedy: what to do.
+
+    Raises:
+        AaspError: a value lacks, or is not what it should be.
+    """
+    try:
+        yield
+    except AaspError:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+        told = " ".join(f"{type(error).__name__}: {error}".split())
+        raise AaspError(f"{where}: not as this version of aasp writes it ({told}); {remedy}") from error

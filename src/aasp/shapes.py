@@ -1,0 +1,47 @@
+"""The header of a safetensors file: names and shapes of its tensors, without torch and before anything is allocated."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+from aasp.errors import AaspError
+
+# What safetensors and torch say of a header that lies: of names, types, shapes and offsets.
+DAMAGED = (SafetensorError, OSError, ValueError, TypeError, LookupError, RuntimeError, OverflowError, MemoryError)
+
+
+def regular(file: Path, remedy: str) -> Path:
+    """The file, if it is one.
+
+    Raises:
+        AaspError: it is none.
+    """
+    if not file.is_file():  # to open a pipe would wait for ever
+        raise AaspError(f"{file}: no such file; {remedy}")
+    return file
+
+
+def damaged(file: Path, error: Exception, remedy: str) -> AaspError:
+    """What to say of a file that safetensors can't read."""
+    if isinstance(error, AaspError):
+        return error
+    told = " ".join(str(error).split())[:200] or type(error).__name__
+    return AaspError(f"{file}: not readable as safetensors ({told}); {remedy}")
+
+
+def read_shapes(file: Path, remedy: str = "copy it anew") -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
+    """The shapes of a safetensors file's tensors by name, and its metadata, from its header alone.
+
+    The header is at most 100 MB, and the shapes in it are exactly the bytes behind it: safetensors sees to that.
+
+    Raises:
+        AaspError: it is missing or damaged.
+    """
+    try:
+        with safe_open(regular(file, remedy), framework="numpy") as weights:
+            names = weights.keys()
+            return {name: tuple(weights.get_slice(name).get_shape()) for name in names}, weights.metadata() or {}
+    except DAMAGED as error:
+        raise damaged(file, error, remedy) from None
