@@ -99,11 +99,12 @@ def _mean(path: str, frames_FC: np.ndarray) -> np.ndarray:
     flat = frames_FC.reshape(-1)
     channels, mean = float(np.dot(flat, flat)) / count, float(np.dot(wave, wave))
     if mean <= channels * 10 ** (-CANCELLING_DB / 10) and 0 < channels < math.inf:
-        _note(path, 10 * math.log10(channels / mean) if mean else math.inf)
+        note_cancelled(path, 10 * math.log10(channels / mean) if mean else math.inf)
     return wave
 
 
-def _note(path: str, decibels: float) -> None:
+def note_cancelled(path: str, decibels: float) -> None:
+    """Keep for `cancelled`, and say the first time, by how much a file's mean falls below its channels."""
     with _lock:
         known = path in _cancelled
         _cancelled[path] = max(decibels, _cancelled.get(path, 0.0))

@@ -14,12 +14,14 @@ class AudioError(AaspError):
     Attributes:
         path: the file.
         reason: what is wrong with it.
+        remedy: what to do.
     """
 
     def __init__(self, path: str | os.PathLike[str], reason: str, remedy: str) -> None:
         super().__init__(f"{os.fspath(path)}: {reason}; {remedy}")
         self.path = os.fspath(path)
         self.reason = reason
+        self.remedy = remedy
 
 
 RAW = "if it holds sound, import it as raw samples, of the rate and channels that you know, in an audio editor"

@@ -75,7 +75,7 @@ EXTENSIONS = frozenset().union(*(family.extensions for family in FAMILIES))
 
 _ALSO = {".wav": {"NIST SPHERE"}}  # as TIMIT has it
 _TAGGED = frozenset({"MP3", "FLAC", "AAC", "Ogg"})  # kinds that are read behind an ID3 tag
-_UNCOMPRESSED = {"WAV": "wav", "W64": "w64", "AIFF": "aiff", "AU": "au", "CAF": "caf"}
+UNCOMPRESSED = {"WAV": "wav", "W64": "w64", "AIFF": "aiff", "AU": "au", "CAF": "caf"}
 _VORBIS = "vorbis"  # an Ogg file of one stream of it, which libsndfile finds its way in
 _HEAD_BYTES = 1024
 # A rate outside of these, in Hz, is a header's mistake.
@@ -172,7 +172,7 @@ def _track(path: str, kind: Family) -> Track:
     """Whichever of libsndfile and ffmpeg reads this file as it is meant; libsndfile, the faster one, where both do."""
     if kind is MP3:
         return mpeg.Mp3(path)
-    if kind.name in _UNCOMPRESSED:
+    if kind.name in UNCOMPRESSED:
         return _uncompressed(path, kind)
     if kind.name == "FLAC":
         with open(path, "rb") as file:
@@ -189,7 +189,7 @@ def _track(path: str, kind: Family) -> Track:
 
 def _uncompressed(path: str, kind: Family) -> Track:
     with open(path, "rb") as file:
-        samples = headers.samples(file, _UNCOMPRESSED[kind.name])
+        samples = headers.samples(file, UNCOMPRESSED[kind.name])
     if isinstance(samples, tuple):
         raise AudioError(path, *samples)
     if samples.contradiction:

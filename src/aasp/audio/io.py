@@ -1,41 +1,22 @@
 """Sound files in, mono float32 out: whatever format, rate and channel count.
 
-Uncompressed files and FLAC are decoded by libsndfile (through soundfile), all others by ffmpeg (through PyAV); both
-resampled by soxr's HQ filter. A window of a file costs a window's decoding. A file that is not whole is refused, not
-shortened: half a download is half a clip under a full clip's label.
+Uncompressed samples are read here; what a codec has to decode is decoded in a process of its own (`aasp.audio.apart`),
+so that a decoder that hangs or dies costs one file and not the run.
 """
 
 from __future__ import annotations
 
-import math
 import os
-from dataclasses import dataclass
 
 import numpy as np
-import soxr
 
-from aasp.audio.channels import Channels, checked, mixed
+from aasp.audio import apart, reading
+from aasp.audio.channels import Channels
 from aasp.audio.error import AudioError
-from aasp.audio.formats import EXTENSIONS, Track, opened
-from aasp.errors import AaspError
+from aasp.audio.formats import EXTENSIONS
+from aasp.audio.reading import AudioInfo, resampled
 
-__all__ = ["EXTENSIONS", "AudioError", "AudioInfo", "probe", "read"]
-
-# Input samples on each side of a window, counted at the lower of the two rates: soxr HQ's taps reach about 70.
-_MARGIN = 160
-# A sound that loses so many dB in being resampled lies above what is heard at the wanted rate: bats, whistles.
-_UNHEARD_DB = 40.0
-
-
-@dataclass(frozen=True)
-class AudioInfo:
-    """What a file's header says: its length in seconds and in frames, its rate in Hz, its channel count."""
-
-    path: str
-    seconds: float
-    rate: int
-    channels: int
-    frames: int
+__all__ = ["EXTENSIONS", "AudioError", "AudioInfo", "check_decodes", "codec", "probe", "read", "resampled"]
 
 
 def probe(path: str | os.PathLike[str]) -> AudioInfo:
@@ -43,13 +24,12 @@ def probe(path: str | os.PathLike[str]) -> AudioInfo:
 
     Raises:
         AudioError: the file is missing, empty, truncated, of zero length or 0 Hz, not audio, or not what its
-            extension says.
+            extension says; or its decoder hangs or dies.
     """
     name = os.fspath(path)
-    with opened(name) as track:
-        track.check_whole()
-        seconds = track.frames / track.rate
-        return AudioInfo(name, seconds, track.stated_rate, track.channels, round(seconds * track.stated_rate))
+    if not apart.is_suspect(name):
+        return reading.probe(name)
+    return AudioInfo(**apart.ask("probe", name))
 
 
 def read(
@@ -80,74 +60,38 @@ def read(
         each.
 
     Raises:
-        AudioError: as `probe` does; also for NaN or infinite samples, for a start at or after the end, and for a
-            channel that the file has not.
+        AudioError: as `probe` does; also for NaN or infinite samples, for a start at or after the end, for a channel
+            that the file has not, and for a sound that takes more than half of the machine's memory.
         AaspError: `rate` or `seconds` is not positive, `start` is negative, or there is no such choice of channels.
     """
-    if rate <= 0 or start < 0 or (seconds is not None and seconds <= 0):
-        window = f"rate {rate}, start {start}, seconds {seconds}"
-        raise AaspError(f"no such window: {window}; give a positive rate and length and no negative start")
-    channels = checked(channels)
-    name = os.fspath(path)
-    with opened(name) as track:
-        if seconds is None:
-            track.check_whole()
-        native, frames = track.rate, track.frames
-        length = (2 * frames * rate + native) // (2 * native)
-        first = round(start * rate)
-        last = length if seconds is None else min(length, first + round(seconds * rate))
-        if first >= last:
-            reason = f"window at {start:g} s is outside its {frames / native:g} s"
-            raise AudioError(name, reason, "choose an earlier start")
-        if native == rate:
-            return _decode(name, track, first, last, channels)
-        # Decode from a moment at which both sample grids meet, so that a window lands on the whole file's samples.
-        shared = math.gcd(native, rate)
-        margin = math.ceil(_MARGIN * max(1.0, native / rate))
-        meeting = max(0, first * native // rate - margin) // (native // shared)
-        begin, end = meeting * (native // shared), min(frames, math.ceil(last * native / rate) + margin)
-        offset = first - meeting * (rate // shared)
-        decoded = _decode(name, track, begin, end, channels)
-        wave = soxr.resample(decoded.T, native, rate).T
-        if to_be_heard and native > rate:
-            _check_heard(name, decoded, wave, rate)
-        return np.ascontiguousarray(wave[..., offset : offset + last - first])
+    name, how = os.fspath(path), dict(rate=rate, start=start, seconds=seconds, channels=channels)
+    if not apart.is_suspect(name):
+        return reading.read(name, to_be_heard=to_be_heard, **how)  # type: ignore[arg-type]
+    return apart.ask("read", name, to_be_heard=to_be_heard, **how)
 
 
-def resampled(wave: np.ndarray, native: float, rate: int, name: str) -> np.ndarray:
-    """A whole waveform (samples,) at another rate, as `read` resamples that of a whole file.
+def check_decodes(path: str | os.PathLike[str], info: AudioInfo) -> None:
+    """Decode a file to its end, some minutes at a time, every channel, and keep nothing.
 
     Args:
-        wave: the samples.
-        native: their rate, in Hz.
-        rate: that of the result.
-        name: the waveform is called in messages.
+        path: the file.
+        info: what `probe` said of it.
 
     Raises:
-        AudioError: nothing of it lies below half the wanted rate.
+        AudioError: it can't be decoded.
     """
-    if native == rate:
-        return wave
-    length = int((2 * len(wave) * rate + native) // (2 * native))
-    found = np.ascontiguousarray(soxr.resample(wave, native, rate)[:length])
-    if native > rate and len(found):
-        _check_heard(name, wave, found, rate)
-    return found
+    name = os.fspath(path)
+    if not apart.is_suspect(name):
+        reading.check_decodes(name, info.rate, info.seconds)
+    else:
+        apart.ask("check_decodes", name, rate=info.rate, seconds=info.seconds)
 
 
-def _decode(path: str, track: Track, begin: int, end: int, channels: Channels) -> np.ndarray:
-    """Samples [begin, end) at the file's own rate: float32 (samples,), or (channels, samples) for each."""
-    frames_FC = track.decode(begin, end)
-    loudest = channels == "loudest" and track.channels > 1 and (begin, end) != (0, track.frames)
-    wave = mixed(path, frames_FC, channels, track.decode(0, track.frames) if loudest else frames_FC)
-    if not np.isfinite(wave).all():
-        raise AudioError(path, "NaN or infinite samples", "set them to zero (numpy.nan_to_num) and save it again")
-    return wave
+def codec(path: str | os.PathLike[str]) -> str:
+    """A file's format and codec in words.
 
-
-def _check_heard(path: str, decoded: np.ndarray, resampled: np.ndarray, rate: int) -> None:
-    """Refuse a sound that would be silence at a lower rate, and whose embedding would be that of silence."""
-    before, after = (float(np.mean(np.square(wave, dtype=np.float64))) for wave in (decoded, resampled))
-    if after < before * 10 ** (-_UNHEARD_DB / 10):
-        reason = f"its sound lies above {rate / 2:,.0f} Hz, of which nothing is heard at a rate of {rate:,} Hz"
-        raise AudioError(path, reason, "take a model of a higher rate (`aasp recipes`), or leave it out")
+    Raises:
+        AudioError: it is no sound.
+    """
+    name = os.fspath(path)
+    return apart.ask("codec", name) if apart.is_suspect(name) else reading.codec(name)

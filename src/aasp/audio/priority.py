@@ -9,7 +9,7 @@ import os
 import sys
 import threading
 
-_NICENESS = 10
+NICENESS = 10
 
 _thread = threading.local()
 
@@ -18,5 +18,5 @@ def let_computing_first() -> None:
     """Lower the priority of this thread, once; Linux alone knows priorities of threads."""
     if sys.platform == "linux" and not hasattr(_thread, "niceness"):
         thread = threading.get_native_id()
-        _thread.niceness = min(19, os.getpriority(os.PRIO_PROCESS, thread) + _NICENESS)
+        _thread.niceness = min(19, os.getpriority(os.PRIO_PROCESS, thread) + NICENESS)
         os.setpriority(os.PRIO_PROCESS, thread, _thread.niceness)

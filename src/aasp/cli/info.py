@@ -150,19 +150,16 @@ def show_manifest(path: Path) -> None:
 
 def show_audio(path: Path) -> None:
     """Duration, rate, channels and codec of a sound file."""
-    import soundfile
-
-    from aasp.audio.io import probe
+    from aasp.audio.io import codec, probe
 
     header = probe(path)
-    codec = soundfile.info(path)
     facts(
         f"audio {path}",
         {
             "duration": f"{clock(header.seconds)} ({header.frames:,} frames)",
             "rate": f"{header.rate:,} Hz",
             "channels": header.channels,
-            "codec": f"{codec.format_info}, {codec.subtype_info}",
+            "codec": codec(path),
             "size": f"{path.stat().st_size:,} bytes",
         },
     )

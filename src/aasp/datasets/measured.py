@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from aasp.audio.io import AudioError, probe, read
+from aasp.audio.io import AudioError, check_decodes, probe
 from aasp.datasets.index import Skipped
 
 SHORTEST_SECONDS = 0.025  # one analysis window
@@ -70,7 +70,7 @@ def _fact(path: str, seconds: float | None, decode: bool) -> tuple[float, int | 
             info = probe(path)
             seconds, rate, channels = info.seconds, info.rate, info.channels
             if decode:  # every channel: which of them will be read is not known yet
-                read(path, rate=rate, channels="each")
+                check_decodes(path, info)
     except FileNotFoundError:
         return "no such file"
     except AudioError as error:

@@ -1,0 +1,208 @@
+"""Sound files decoded in processes of their own: a decoder that hangs or dies costs one file, and no run.
+
+A process is started when the first such file comes, decodes one file after the other, and is ended and replaced where
+one does not come back in time or takes it down. It has a limit of memory and a low priority. It is no sandbox: it may
+do what its user may.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import select
+import struct
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import aasp
+from aasp.audio import headers
+from aasp.audio.channels import note_cancelled
+from aasp.audio.error import AudioError
+from aasp.audio.formats import UNCOMPRESSED, family
+from aasp.audio.priority import NICENESS
+from aasp.errors import AaspError
+
+LIMIT_SECONDS, BYTES_A_SECOND = 60.0, 1e6
+"""How long a file may take: a minute, and a second for each megabyte. A slow core takes a tenth of that."""
+START_SECONDS = 120.0
+AT_ONCE = max(2, os.cpu_count() or 1)
+"""Processes at most."""
+
+
+class _Ended(Exception):
+    """The process is gone, or did not answer in time; `hung` says which."""
+
+    def __init__(self, hung: bool) -> None:
+        self.hung = hung
+
+
+def is_suspect(path: str) -> bool:
+    """Whether a codec has to decode it: all but uncompressed samples behind a header whose length was filled in.
+
+    Raises:
+        AudioError: it is no sound file.
+    """
+    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+        raise AudioError(path, "is not a file", "name a sound file")  # to open a pipe would wait for ever
+    kind = UNCOMPRESSED.get(family(path).name)
+    if kind is None:
+        return True
+    with open(path, "rb") as file:
+        found = headers.samples(file, kind)
+    return isinstance(found, headers.Samples) and not (found.plain and found.promised is not None)
+
+
+def ask(what: str, path: str, **how: Any) -> Any:
+    """What a function of `aasp.audio.reading` returns, called in another process.
+
+    Args:
+        what: its name.
+        path: the file.
+        how: its other arguments.
+
+    Raises:
+        AudioError: as the function does; or the file takes too long, too much memory, or the decoder down.
+        AaspError: as the function does; or no process can be started.
+    """
+    limit = LIMIT_SECONDS + os.path.getsize(path) / BYTES_A_SECOND
+    for last in (False, True):
+        try:
+            return _asked([what, path, how], limit)
+        except _Ended as end:
+            if end.hung:
+                remedy = "leave it out, or convert it to FLAC with the program that made it"
+                raise AudioError(path, f"its decoder did not end within {limit:.0f} s", remedy) from None
+            if last:  # once may have been what it did before, or somebody's kill
+                remedy = "leave it out, or convert it to FLAC with the program that made it"
+                raise AudioError(path, "its decoder fell over, twice", remedy) from None
+    raise AssertionError
+
+
+def _asked(request: list[Any], limit: float) -> Any:
+    with _pool.room:
+        process = _pool.take()
+        try:
+            answer = process.ask(request, limit)
+        except BaseException:
+            process.end()
+            raise
+        _pool.idle.append(process)
+    kind, value = answer
+    if kind == "audio error":
+        raise AudioError(*value)
+    if kind == "error":
+        raise AaspError(value)
+    return value
+
+
+class _Process:
+    """A process that decodes; `aasp.audio.worker` is its other end."""
+
+    def __init__(self) -> None:
+        root = str(Path(aasp.__file__).parents[1])
+        paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
+        threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+        niceness = min(19, os.getpriority(os.PRIO_PROCESS, os.getpid()) + NICENESS)
+        try:
+            self._child = subprocess.Popen(
+                [sys.executable, "-P", "-m", "aasp.audio.worker", str(niceness)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                bufsize=0,
+                env={**os.environ, **threads, "PYTHONPATH": os.pathsep.join(paths)},
+                start_new_session=True,  # what interrupts us lets it end the file
+            )
+        except OSError as error:
+            told = f"no process for decoding sound can be started ({error.strerror})"
+            raise AaspError(f"{told}; free memory or processes") from None
+        assert self._child.stdin is not None and self._child.stdout is not None
+        self._requests, self._answers = self._child.stdin, self._child.stdout
+        self._poll = select.poll()
+        self._poll.register(self._answers, select.POLLIN)
+        try:
+            self._read(bytearray(1), time.monotonic() + START_SECONDS)
+        except _Ended:
+            self.end()
+            told = "the process for decoding sound does not start"
+            raise AaspError(f"{told}; `{sys.executable} -m aasp.audio.worker 0` says why") from None
+
+    def ask(self, request: list[Any], limit: float) -> tuple[str, Any]:
+        """(kind, value) of an answer, within so many seconds.
+
+        Raises:
+            _Ended: there is none.
+        """
+        until = time.monotonic() + limit
+        try:
+            self._requests.write(json.dumps(request).encode() + b"\n")
+        except OSError:
+            raise _Ended(hung=False) from None
+        length = bytearray(4)
+        self._read(length, until)
+        head = bytearray(struct.unpack("<I", length)[0])
+        self._read(head, until)
+        kind, value, cancelled = json.loads(head)
+        for path, decibels in cancelled.items():
+            note_cancelled(path, decibels)
+        if kind == "samples":
+            value = np.empty(value, dtype=np.float32)
+            if value.size:
+                self._read(value.reshape(-1).view(np.uint8), until)
+        return kind, value
+
+    def _read(self, into: bytearray | np.ndarray, until: float) -> None:
+        view = memoryview(into)
+        while len(view):
+            left = until - time.monotonic()
+            if left <= 0 or not self._poll.poll(1000 * left):
+                raise _Ended(hung=True)
+            count = self._answers.readinto(view)
+            if not count:
+                raise _Ended(hung=False)
+            view = view[count:]
+
+    def end(self) -> None:
+        """Kill it."""
+        self._child.kill()
+        for pipe in (self._requests, self._answers):
+            pipe.close()
+        self._child.wait()
+
+
+class _Pool:
+    """Processes that wait; the one that was last at work is the first to be taken: it knows its file."""
+
+    def __init__(self) -> None:
+        self.room = threading.BoundedSemaphore(AT_ONCE)
+        self.idle: list[_Process] = []
+
+    def take(self) -> _Process:
+        try:
+            return self.idle.pop()
+        except IndexError:
+            return _Process()
+
+    def end(self) -> None:
+        while self.idle:
+            self.idle.pop().end()
+
+
+_pool = _Pool()
+
+
+def _anew() -> None:
+    """After a fork: the processes are the parent's, which goes on talking to them."""
+    global _pool
+    _pool = _Pool()
+
+
+os.register_at_fork(after_in_child=_anew)
+atexit.register(lambda: _pool.end())

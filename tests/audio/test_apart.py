@@ -1,0 +1,126 @@
+"""Decoding in a process of its own: the same samples and refusals, and a decoder that hangs or dies costs one file."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from aasp.audio import apart, reading
+from aasp.audio.io import AudioError, check_decodes, codec, probe, read
+from aasp.errors import AaspError
+
+DECODERS = Path(__file__).parents[1] / "faults" / "decoders"
+
+
+@pytest.fixture(scope="module")
+def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sounds")
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, (8_000, 2))
+    for name in ("plain.wav", "good.flac", "hang.flac", "abort.flac", "hungry.flac", "once.flac", "good.mp3"):
+        soundfile.write(folder / name, noise, 8_000)
+    (folder / "cut.flac").write_bytes((folder / "good.flac").read_bytes()[:4_000])
+    return folder
+
+
+@pytest.fixture
+def spoilt(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The processes that are started have decoders that fail by the file's name."""
+    apart._pool.end()
+    monkeypatch.setenv("PYTHONPATH", str(DECODERS))
+    monkeypatch.setattr(apart, "LIMIT_SECONDS", 0.3)
+    yield
+    apart._pool.end()
+
+
+def test_what_is_decoded_elsewhere(sounds: Path) -> None:
+    names = ["plain.wav", "good.flac", "good.mp3", "cut.flac"]
+    assert [apart.is_suspect(str(sounds / name)) for name in names] == [False, True, True, True]
+
+
+@pytest.mark.parametrize("name", ["good.flac", "good.mp3"])
+@pytest.mark.parametrize("how", [{}, {"start": 0.2, "seconds": 0.3, "channels": "each"}, {"rate": 8_000}])
+def test_the_samples_are_those_of_the_same_process(sounds: Path, name: str, how: dict) -> None:
+    path = str(sounds / name)
+    found, expected = read(path, **how), reading.read(path, **how)
+    assert found.dtype == np.float32 and np.array_equal(found, expected) and found.shape == expected.shape
+    assert probe(path) == reading.probe(path) and codec(path) == reading.codec(path)
+    check_decodes(path, probe(path))
+
+
+def test_the_refusals_are_those_of_the_same_process(sounds: Path) -> None:
+    for name, how in (("cut.flac", {}), ("good.flac", {"start": 9.0}), ("good.flac", {"channels": 3})):
+        path = str(sounds / name)
+        with pytest.raises(AudioError) as here:
+            reading.read(path, **how)
+        with pytest.raises(AudioError) as there:
+            read(path, **how)
+        assert (str(there.value), there.value.path, there.value.reason) == (str(here.value), path, here.value.reason)
+    with pytest.raises(AaspError, match=r"^no such channels: all") as told:
+        read(sounds / "good.flac", channels="all")  # type: ignore[arg-type]
+    assert type(told.value) is AaspError
+
+
+def test_a_decoder_that_hangs_dies_or_wants_all_memory_costs_one_file(sounds: Path, spoilt: None) -> None:
+    assert len(read(sounds / "good.flac")) == 16_000
+    for name, reason in (
+        ("hang", r"its decoder did not end within 0 s"),
+        ("abort", r"its decoder fell over, twice"),
+        ("hungry", r"decoding it takes more than \d+\.\d GiB of memory"),
+    ):
+        with pytest.raises(AudioError, match=rf"^{sounds / name}\.flac: {reason}; [a-z]"):
+            read(sounds / f"{name}.flac")
+        assert len(read(sounds / "good.flac")) == 16_000
+    assert len(read(sounds / "once.flac")) == 16_000, "what a process before it did is not held against a file"
+
+
+def test_a_process_that_is_killed_meanwhile_is_replaced(sounds: Path) -> None:
+    read(sounds / "good.flac")
+    for process in list(apart._pool.idle):
+        os.kill(process._child.pid, signal.SIGTERM)  # a scheduler's, meant for whoever asks
+    time.sleep(0.05)
+    assert all(process._child.poll() is None for process in apart._pool.idle)
+    for process in list(apart._pool.idle):
+        os.kill(process._child.pid, signal.SIGKILL)
+    assert len(read(sounds / "good.flac")) == 16_000
+
+
+def test_no_process_outlives_whoever_asked(sounds: Path) -> None:
+    import subprocess
+    import sys
+
+    script = f"""
+from aasp.audio import apart
+from aasp.audio.io import read
+read({str(sounds / "good.flac")!r})
+print(apart._pool.idle[0]._child.pid, flush=True)
+import os
+os.kill(os.getpid(), 9)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    pid = int(done.stdout)
+    for _ in range(100):
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except FileNotFoundError:
+            return
+        if state == "Z":
+            return
+        time.sleep(0.05)
+    raise AssertionError("it is still there")
+
+
+def test_a_fork_has_processes_of_its_own(sounds: Path) -> None:
+    read(sounds / "good.flac")
+    ours = apart._pool
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if apart._pool is not ours and not apart._pool.idle else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert apart._pool is ours and ours.idle
