@@ -10,11 +10,10 @@ from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet
 
 from aasp.audio.io import EXTENSIONS
 from aasp.datasets.channel_column import named
-from aasp.datasets.tables import SUFFIXES, read_csv
+from aasp.datasets.tables import SUFFIXES, read_csv, read_parquet
 from aasp.errors import AaspError
 
 # Files of sound by their names: what of it we don't read is named when found, so that a set of it does not look empty.
@@ -136,7 +135,7 @@ def read_index(source: str, path_column: str | None = None) -> pa.Table:
             f"not a readable {suffix} index: {source}; {' '.join(str(error).split())}; write it anew"
         ) from None
     column = _path_column(table, source, path_column)
-    paths = _absolute(source, table[column].cast(pa.string()).fill_null(""))
+    paths = _absolute(source, _as_text(source, column, table[column]).fill_null(""))
     table = table.drop_columns(list({column, "path"} & set(table.column_names)))
     for index, name in enumerate(table.column_names):
         text = table[name]
@@ -148,8 +147,16 @@ def read_index(source: str, path_column: str | None = None) -> pa.Table:
 
 
 def _read_parquet(source: str) -> pa.Table:
-    table = pa.parquet.read_table(source)
+    table = read_parquet(source)
     return table.rename_columns([name.strip() for name in table.column_names])
+
+
+def _as_text(source: str, column: str, values: pa.ChunkedArray) -> pa.ChunkedArray:
+    try:
+        return values.cast(pa.string())
+    except pa.ArrowException as error:
+        told = f"its column {column} is of {values.type}, not text ({' '.join(str(error).split())[:80]})"
+        raise AaspError(f"{source}: {told}; write paths there") from None
 
 
 def _path_column(table: pa.Table, source: str, asked: str | None) -> str:
@@ -216,7 +223,7 @@ def _seconds(source: str, values: pa.ChunkedArray) -> pa.ChunkedArray:
         values = pc.if_else(pc.equal(values, ""), None, values)
     try:
         return values.cast(pa.float64())
-    except pa.ArrowInvalid as error:
+    except pa.ArrowException as error:
         raise AaspError(f"{source}: column seconds: {error}; give numbers, with a decimal point") from None
 
 

@@ -59,6 +59,8 @@ def _fact(path: str, seconds: float | None, decode: bool) -> tuple[float, int | 
     rate = channels = None
     if not path:
         return "its row has no path"
+    if "\0" in path:
+        return "its path holds a NUL byte"
     try:
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):  # to open a pipe would wait for ever

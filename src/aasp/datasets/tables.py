@@ -15,11 +15,15 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
+import pyarrow.parquet
 
 from aasp.errors import AaspError
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
 """Of the tables that are read, in lower case."""
+
+MOST_ROWS, MOST_BYTES = 10**8, 16 * 2**30
+"""Of a Parquet file, unpacked."""
 
 _DELIMITERS = (",", ";", "\t", "|")
 _HEAD = 1_000_000  # characters in which the columns' names are
@@ -64,6 +68,33 @@ def read_csv(source: str, key: str) -> pa.Table:
         values = pc.utf8_trim_whitespace(pc.binary_join_element_wise(*table.columns, ""))
         table = table.filter(pc.not_equal(values, ""))
     return table.select([place for place, name in zip(places, names, strict=True) if name]).rename_columns(named)
+
+
+def read_parquet(source: str) -> pa.Table:
+    """A Parquet file's columns.
+
+    Raises:
+        AaspError: it is damaged, or states more rows or bytes than such a table may have.
+        OSError: it can't be read.
+    """
+    if os.path.isdir(source):
+        raise IsADirectoryError(source)
+    os.stat(source)  # says that there is none
+    remedy = "write it anew"
+    try:
+        told = pa.parquet.read_metadata(source)
+        size = sum(told.row_group(group).total_byte_size for group in range(told.num_row_groups))
+        if max(told.num_rows, -size) > MOST_ROWS or not 0 <= size <= MOST_BYTES:
+            stated = f"it states {told.num_rows:,} rows and {size:,} bytes"
+            raise AaspError(f"{source}: {stated}, more than {MOST_ROWS:,} and {MOST_BYTES:,}; part it")
+        table = pa.parquet.read_table(source, use_threads=False)
+        table.validate(full=True)
+        return table
+    except AaspError:
+        raise
+    except (pa.ArrowException, OSError, ValueError, LookupError, MemoryError, OverflowError) as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise AaspError(f"not a readable .parquet index: {source}; {reason}; {remedy}") from None
 
 
 def _text(source: str) -> str:

@@ -17,6 +17,7 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import Tensor, nn
 
+from aasp.documents import as_written
 from aasp.errors import AaspError
 from aasp.training.checkpoint import Checkpoint, check_names, load
 from aasp.training.layout import laid_out_as, whole
@@ -130,6 +131,15 @@ def restore(
         )
     _restore_model(module, saved.model, path / "model.safetensors")
     _restore_optimizer(optimizer, saved.optimizer, path / "optimizer.safetensors")
+    with as_written(path / "state.json", "move it away"):
+        progress = _restore_process(saved, own, stream, machine, float(elapsed))
+    return progress
+
+
+def _restore_process(
+    saved: Checkpoint, own: Mapping[str, Any], stream: Positioned, machine: Accelerator, elapsed: float
+) -> Progress:
+    """Put a process's stream and random state back."""
     stream.restore(own["data"])
     prefix = f"{machine.process_index}/"
     random = {name.removeprefix(prefix): t for name, t in saved.random.items() if name.startswith(prefix)}

@@ -13,10 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet
 
 from aasp.datasets.events import Event, EventTable
-from aasp.datasets.tables import read_csv
+from aasp.datasets.tables import read_csv, read_parquet
 from aasp.errors import AaspError
 
 # What columns are called: ours, DCASE's, Raven's and BirdNET's; in lower case.
@@ -61,7 +60,7 @@ def _read(source: Path, label: str | None) -> EventTable:
         raise AaspError(f"{what}: {source}; name a {', '.join(_SUFFIXES)} file, or a folder of them")
     try:
         if source.suffix.lower() == ".parquet":
-            return _table(source, pa.parquet.read_table(source), label)
+            return _table(source, read_parquet(str(source)), label)
         text = source.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise AaspError(f"no such table of events: {source}; check the path") from None
