@@ -17,7 +17,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 # A room imports from itself and from floors below; rooms of one floor know nothing of each other, but on the ground.
 FLOORS: list[set[str]] = [
     {"errors", "config", "files", "weights", "casting", "parts", "devices", "tracing"}
-    | {"documents", "arrays", "shapes", "allocation"},  # what strangers wrote, and how much of it is believed
+    | {"documents", "arrays", "shapes", "allocation", "markup"},  # what strangers wrote, and how much of it is believed
     {"audio", "features", "numerics"},
     {"stems", "datasets"},
     {"model", "training"},

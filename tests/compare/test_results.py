@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import hostile
 from aasp.compare import page, tables
 from aasp.compare.budget import Costs
 from aasp.compare.folder import Folder
@@ -164,3 +166,14 @@ def test_the_page_in_a_browser(found: dict[str, Any], tmp_path: Path) -> None:
     seen = look(tmp_path / "comparison.html", tmp_path, width=PHONE, scheme="dark")
     assert seen.faults == [] and len(seen.found["drawings"]) == 4
     assert "&lt;sounds&gt;" in page.tell(found)
+
+
+def test_names_are_nothing_but_names(found: dict[str, Any]) -> None:
+    for was in ("good", "poor", "words, default vector", "<sounds>", "aasp compare good poor", "poor, seed 3"):
+        found = hostile.renamed(found, was, f"{hostile.NAME} {was}")
+    assert hostile.shown(page.tell(found)).count(hostile.NAME) > 20
+    lines = [line for line in tables.markdown(found).splitlines() if line.startswith("|")]
+    assert {len(re.findall(r"(?<!\\)\|", line)) for line in lines} == {5, 6, 9}, "a name makes no cell"
+    assert "<script" not in re.sub(r"\\<", "", tables.markdown(found)) and "\u202e" not in tables.markdown(found)
+    names = {row["system"] for row in found["rows"]}
+    assert {row["system"] for row in csv.DictReader(io.StringIO(tables.csv_lines(found)))} == names

@@ -10,11 +10,13 @@ import pytest
 import yaml
 
 import aasp.hf.card
+import hostile
 from aasp.errors import AaspError
 from aasp.evaluate.records import Record, write_records
 from aasp.hf import model_card, of
 from aasp.model.audio_classifier import AudioClassifier, AudioClassifierConfig
-from aasp.model.audio_encoder import AudioEncoder
+from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
+from aasp.model.encoder import EncoderConfig
 
 
 def record(**changes: Any) -> Record:
@@ -137,3 +139,13 @@ def test_nothing_is_sent_with_a_card_that_cannot_be_made(
     monkeypatch.setattr(aasp.hf.card, "HfApi", Closed)
     with pytest.raises(AaspError, match="no recipe"):
         of(encoder).push_to_hub("you/birds", run=tmp_path)
+
+
+def test_names_are_nothing_but_names(run: Path) -> None:
+    (run / "recipe.json").write_text(json.dumps({"name": hostile.NAME, "steps": 1, "seed": 0}))
+    small = AudioEncoderConfig(encoder=EncoderConfig(8, 1, 2))
+    classifier = AudioClassifierConfig(classes=(hostile.NAME, "b"), encoder=small)
+    text = str(model_card(of(AudioClassifier(classifier)), "you/birds", run=run))
+    body = text.split("---", 2)[2]
+    assert "[a](" not in body.replace("\\[a](", "") and "<script" not in body.replace("\\<script", "")
+    assert "\u202e" not in body and [line for line in body.splitlines() if line.startswith("| recipe | ")]

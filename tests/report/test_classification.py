@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import hostile
 from aasp.evaluate.class_scores import calibration, class_scores
 from aasp.evaluate.intervals import Interval
 from aasp.report.classification import ClassificationReport, tell, write_classification_report
@@ -159,3 +160,11 @@ def test_long_names_are_cut_in_figures_only() -> None:
 
 def test_the_same_report_is_the_same_page() -> None:
     assert tell(single(["a", "b"])) == tell(single(["a", "b"]))
+
+
+def test_names_are_nothing_but_names(tmp_path: Path) -> None:
+    report = replace(single([hostile.NAME, "rain", f"sea {hostile.NAME}"]), title=hostile.NAME)
+    report = replace(report, names=[f"{hostile.NAME}{i}.wav" for i in range(120)], facts={hostile.NAME: hostile.NAME})
+    write_classification_report(tmp_path / "report.html", report)
+    text = hostile.shown((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert text.count(hostile.NAME) > 20

@@ -9,6 +9,7 @@ from typing import Any
 
 from aasp.compare.units import Unit
 from aasp.evaluate.intervals import clear, span
+from aasp.markup import in_markdown
 
 Found = Mapping[str, Any]
 COLUMNS = (
@@ -34,11 +35,13 @@ def csv_lines(found: Found) -> str:
 
 def markdown(found: Found) -> str:
     """Costs, scores at every stage, all pairs, and what broke down."""
-    parts = ["# Comparison", told(found), "## What they cost", *_costs(found)]
+    parts = ["# Comparison", in_markdown(told(found)), "## What they cost", *_costs(found)]
     for question in questions(found):
-        parts += [f"## {question}", "\n".join(scores_table(found, question)), "\n".join(pairs_table(found, question))]
+        scores, pairs = scores_table(found, question), pairs_table(found, question)
+        parts += [f"## {in_markdown(question)}", "\n".join(scores), "\n".join(pairs)]
     if found["failed"]:
-        parts += ["## Broke down", "\n".join(f"- {place}: {why}" for place, why in found["failed"].items())]
+        broken = (f"- {in_markdown(place)}: {in_markdown(why)}" for place, why in found["failed"].items())
+        parts += ["## Broke down", "\n".join(broken)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -77,7 +80,7 @@ def scores_table(found: Found, question: str) -> list[str]:
         ]  # fmt: skip
         seeds = ", ".join(tell(value) for row in own if row["last"] for value in row["seeds"])
         cells = [*early, *["–"] * (2 - len(early)), *(whole or ["–"]), seeds]
-        lines.append(f"| {system} | {' | '.join(cells)} |")
+        lines.append(f"| {in_markdown(system)} | {' | '.join(cells)} |")
     return lines
 
 
@@ -93,7 +96,8 @@ def pairs_table(found: Found, question: str) -> list[str]:
         text = f"{tell(lead['estimate'])} [{span(lead['low'], lead['high'], tell)}]"
         text = f"**{text}**" if clear(lead["low"], lead["high"]) else text
         least = "–" if detectable is None else tell(detectable, "")
-        lines.append(f"| {pair['system']} | {pair['difference']['against']} | {text} | {least} |")
+        names = in_markdown(pair["system"]), in_markdown(pair["difference"]["against"])
+        lines.append(f"| {' | '.join(names)} | {text} | {least} |")
     return lines
 
 
@@ -115,7 +119,7 @@ def _costs(found: Found) -> Iterator[str]:
     for name, one in found["recipes"].items():
         minutes = "–" if one["trained_seconds"] is None else f"{one['trained_seconds'] / 60:.3g}"
         lines.append(
-            f"| {name} | {one['parameters']:,} | {one['steps']:,} | {one['seconds']:.3g} | {minutes} | "
+            f"| {in_markdown(name)} | {one['parameters']:,} | {one['steps']:,} | {one['seconds']:.3g} | {minutes} | "
             f"{one['steps'] * one['flops'] / 1e12:.3g} | {one['memory'] / 1e9:.3g} | {one['trainings']} |"
         )
     yield "\n".join(lines)

@@ -18,6 +18,7 @@ from aasp.evaluate.records import Record, find_records
 from aasp.evaluate.summary import Summary, summarise, versions
 from aasp.hf.base import AaspPreTrainedModel
 from aasp.hf.models import AaspForAudioClassification
+from aasp.markup import in_markdown
 from aasp.training.run import Run
 from aasp.training.tracking import read_starts
 
@@ -138,7 +139,7 @@ def _what(config: Any, classifies: bool) -> str:
         labels = list((config.id2label or {}).values())
         if config.problem_type == "regression":
             return f"An audio spectrogram transformer that tells a number, {labels[0]}. {takes}."
-        shown = ", ".join(str(name) for name in labels[:10]) + (", …" if len(labels) > 10 else "")
+        shown = ", ".join(in_markdown(name) for name in labels[:10]) + (", …" if len(labels) > 10 else "")
         return f"An audio spectrogram transformer that names classes. {takes}; its {len(labels)} classes: {shown}."
     return f"An audio spectrogram transformer. {takes} and gives a vector a clip, and one for each time patch."
 
@@ -188,5 +189,5 @@ def _results(scored: Sequence[Scored]) -> str:
 
 
 def _table(head: Sequence[str], rows: Any) -> str:
-    lines = ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)]
+    lines = ["| " + " | ".join(map(in_markdown, row)) + " |" for row in (head, ["---"] * len(head), *rows)]
     return "\n".join(lines)

@@ -7,6 +7,7 @@ import io
 import re
 
 from aasp.evaluate.metrics import PLAIN
+from aasp.markup import in_markdown
 from aasp.report.published import MARKS
 from aasp.report.table import Cell, Table, published_cell
 
@@ -15,7 +16,6 @@ NUMBERS = "R2 is 1 at best and 0 for the mean of the part; MAE is in the unit of
 FOLDS = "Of folds, a seed's score is the mean."
 RULE = "published, not ours"
 PLUS_MINUS = r" $\pm$ "
-BAR = r"\|"
 SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -28,14 +28,14 @@ def markdown(table: Table) -> str:
         numbers = [f" {number}".translate(SUPERSCRIPTS) for number in cell.notes]
         return f"{_value(cell, ' ± ')}{_clips(cell)}{''.join(numbers)}"
 
-    head = ["system", "recipe", *(column.title for column in table.columns)]
-    rows = [[row.system, row.recipe, *map(text, row.cells)] for row in table.rows]
+    head = ["system", "recipe", *(in_markdown(column.title) for column in table.columns)]
+    rows = [[in_markdown(row.system), in_markdown(row.recipe), *map(text, row.cells)] for row in table.rows]
     if table.peers:
         rows.append([f"**{RULE}**", *[""] * (len(head) - 1)])
     for peer in table.peers:
         cells = [" ".join(published_cell(peer, column)).strip() for column in table.columns]
         rows.append([peer.model, peer.year, *cells])
-    line = lambda row: f"| {' | '.join(cell.replace('|', BAR) for cell in row)} |"
+    line = lambda row: f"| {' | '.join(cell for cell in row)} |"
     lines = [line(row) for row in (head, *rows)]
     lines.insert(1, "|---|---|" + "--:|" * len(table.columns))
     notes = [f"{str(number).translate(SUPERSCRIPTS)} {note}" for number, note in enumerate(table.notes, start=1)]

@@ -62,6 +62,7 @@ def draw_sound(
     ticks = [k for k in KILOHERTZ if clip.band_hz[0] <= 1000 * k <= clip.band_hz[-1]]
     places = np.interp([1000 * k for k in ticks], clip.band_hz, np.arange(bins) + 0.5)
     axes.set_yticks(places, [f"{k:g}" for k in ticks])
-    axes.set(title=title, xlabel="time (s)", ylabel="frequency (kHz)", xlim=extent[:2], ylim=extent[2:])
+    axes.set_title(title, parse_math=False)  # a file's name may hold two dollars
+    axes.set(xlabel="time (s)", ylabel="frequency (kHz)", xlim=extent[:2], ylim=extent[2:])
     with atomic_write(path) as beside:
         figure.savefig(beside, dpi=150)

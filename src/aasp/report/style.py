@@ -36,6 +36,7 @@ INVERTED, HALO = "inverted", "halo"
 _RC = {
     "svg.fonttype": "none",
     "svg.id": "",
+    "text.parse_math": False,  # a name may hold two dollars
     "font.size": 9.5,
     "axes.labelsize": 9.5,
     "axes.facecolor": "none",

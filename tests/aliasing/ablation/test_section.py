@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import hostile
 from aasp.aliasing import report
 from aasp.aliasing.ablation.section import answer, section
+from aasp.errors import AaspError
 from browser import DESK, PHONE, look
 
 
@@ -77,3 +80,13 @@ def test_the_page_in_a_browser(found: dict[str, Any], tmp_path: Path, width: int
     (tmp_path / "report.html").write_text(report.tell(tmp_path), encoding="utf-8")
     seen = look(tmp_path / "report.html", tmp_path, width=width, scheme="dark")
     assert seen.faults == [] and len(seen.found["drawings"]) == 2
+
+
+@pytest.mark.slow
+def test_no_text_of_the_document_becomes_anything_else(found: dict[str, Any], tmp_path: Path) -> None:
+    made = {"command": "aasp alias", "software": "aasp 1"}
+    for was in sorted({*hostile.strings(found)}):
+        changed = hostile.renamed(found, was, f"{hostile.NAME} {was}")
+        (tmp_path / "ablation.json").write_text(json.dumps(changed | made))
+        with contextlib.suppress(AaspError):  # a field of another name lacks
+            hostile.shown(report.tell(tmp_path))

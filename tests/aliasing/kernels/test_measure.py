@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from pathlib import Path
@@ -10,6 +11,8 @@ import numpy as np
 import pytest
 import torch
 
+import hostile
+from aasp.aliasing import report
 from aasp.aliasing.kernels import heard
 from aasp.aliasing.kernels.measure import measure
 from aasp.aliasing.kernels.origin import Origin, origin
@@ -160,3 +163,12 @@ def test_real_clips(aape_model, data_root):
     files = [str(path) for path in read_index(str(data_root / "esc10" / "index.csv"))["path"].to_pylist()[:2]]
     found = measure(open_subject(aape_model), files, UNKNOWN)
     assert len(found["overlays"]) == 2 and len(found["overlays"][0]["rate_hz"]) <= 32
+
+
+@pytest.mark.slow
+def test_no_text_of_the_document_becomes_anything_else(found, tmp_path):
+    for was in sorted({*hostile.strings(found)}):
+        changed = hostile.renamed(found, was, f"{hostile.NAME} {was}")
+        (tmp_path / "kernels.json").write_text(json.dumps(changed | {"command": "aasp alias", "software": "aasp 1"}))
+        with contextlib.suppress(AaspError):  # a field of another name lacks
+            hostile.shown(report.tell(tmp_path))

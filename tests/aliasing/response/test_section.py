@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from pathlib import Path
 
 import pytest
 
+import hostile
 from aasp.aliasing import report
 from aasp.aliasing.response.section import answer, section, summary_cells
+from aasp.errors import AaspError
 from browser import DESK, PHONE, look
 
 
@@ -142,3 +145,13 @@ def test_the_page_in_a_browser(found: dict, tmp_path: Path, width: int, scheme: 
     seen = look(tmp_path / "report.html", tmp_path, width=width, scheme=scheme)  # type: ignore[arg-type]
     assert seen.faults == []
     assert len(seen.found["drawings"]) == 14
+
+
+@pytest.mark.slow
+def test_no_text_of_the_document_becomes_anything_else(found: dict, tmp_path: Path) -> None:
+    made = {"command": "aasp alias", "software": "aasp 1"}
+    for was in sorted({*hostile.strings(found)}):
+        changed = hostile.renamed(found, was, f"{hostile.NAME} {was}")
+        (tmp_path / "response.json").write_text(json.dumps(changed | made))
+        with contextlib.suppress(AaspError):  # a field of another name lacks
+            hostile.shown(report.tell(tmp_path))

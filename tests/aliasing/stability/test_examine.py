@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import json
 import re
@@ -15,6 +16,7 @@ import soundfile
 import torch
 from torch import Tensor
 
+import hostile
 from aasp.aliasing import report
 from aasp.aliasing.stability import summary
 from aasp.aliasing.stability.examine import PLAYED, examine, nyquist, write_sounds
@@ -183,3 +185,19 @@ def test_a_subject_s_needs_are_checked() -> None:
 def test_clips_of_one_group_are_refused(clips: Excerpts) -> None:
     with pytest.raises(AaspError, match="all 16 clips are of one group"):
         examine([Patches("averages")], clips, groups=np.full(CLIPS, "a"))
+
+
+@pytest.mark.slow
+def test_no_text_of_the_document_becomes_anything_else(found: tuple[dict[str, Any], Path], tmp_path: Path) -> None:
+    document = {**found[0], "sounds": []}
+    for was in sorted({*hostile.strings(document)}):
+        changed = hostile.renamed(document, was, f"{hostile.NAME} {was}")
+        (tmp_path / "stability.json").write_text(json.dumps(changed))
+        with contextlib.suppress(AaspError):  # a field of another name lacks
+            hostile.shown(report.tell(tmp_path))
+
+
+def test_a_sound_elsewhere_is_not_put_into_the_page(found: tuple[dict[str, Any], Path]) -> None:
+    document = {**found[0], "sounds": [{**found[0]["sounds"][0], "file": "../../../etc/passwd"}]}
+    with pytest.raises(AaspError, match=r"names \.\./\.\./\.\./etc/passwd, which is not in its folder"):
+        section(document, found[1])

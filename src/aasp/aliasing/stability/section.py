@@ -10,6 +10,7 @@ import numpy as np
 
 from aasp.aliasing.stability.figures import Curve, color, intervals, over_rate, over_shift, over_strength
 from aasp.aliasing.stability.series import Json, bar, curve, curves, depths
+from aasp.errors import AaspError
 from aasp.evaluate.intervals import clear, span
 from aasp.report.listing import listing
 from aasp.report.page import Section
@@ -194,6 +195,8 @@ _TOLD = ("distance", "excess", "cosine", "alignment")
 def _sounds(found: Json, folder: Path) -> Section:
     players = []
     for sound in found["sounds"]:
+        if Path(sound["file"]).name != sound["file"]:
+            raise AaspError(f"{folder}: names {sound['file']}, which is not in its folder of sounds; measure it anew")
         data = base64.b64encode((folder / "sounds" / sound["file"]).read_bytes()).decode()
         source = f"data:audio/flac;base64,{data}"
         players.append(f'<p>{escape(sound["key"])}<audio controls preload="none" src="{source}"></audio></p>')
