@@ -9,14 +9,39 @@ from __future__ import annotations
 import json
 import math
 import os
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
+from typing import Any
+
+_TAIL = 1 << 16  # bytes; a line has about 1,000
 
 
 def read_metrics(run: str | Path) -> list[dict[str, float]]:
     """The lines of a run's ``metrics.jsonl`` as dicts; a last line torn by a crash is left out."""
     path = Path(run) / "metrics.jsonl"
     return [line for _, line in _lines(path)] if path.exists() else []
+
+
+def last_metrics(run: Path) -> tuple[dict[str, Any], float | None]:
+    """The last whole line of a run's ``metrics.jsonl``, from its end alone, and when the file was written.
+
+    Also of a file that another process writes to, or that holds something else: then there is nothing, ({}, None).
+    """
+    try:
+        with (run / "metrics.jsonl").open("rb") as file:
+            size, written = os.fstat(file.fileno()).st_size, os.fstat(file.fileno()).st_mtime
+            file.seek(max(0, size - _TAIL))
+            raws = file.read(_TAIL).splitlines(keepends=True)
+    except OSError:
+        return {}, None
+    for raw in reversed(raws):
+        if raw.endswith(b"\n"):
+            with suppress(ValueError, RecursionError):
+                line = json.loads(raw)
+                if isinstance(line, dict) and isinstance(line.get("step"), int):
+                    return line, written
+    return {}, None
 
 
 class Tracker:
