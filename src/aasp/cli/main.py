@@ -36,6 +36,7 @@ COMMANDS = {
     "plan": "reckon what a recipe takes: FLOPs, GPU-hours, data, memory, and the bottleneck",
     "alias": "the aliasing laboratory: how stable, what stems respond to, where kernels look, a report",
     "benchmarks": "list the benchmarks, what to download for one, or check a copy of it",
+    "doctor": "show what matters in this environment, and what to do about it",
     "demo": "the whole way on small embedded data, with a report",
 }
 
