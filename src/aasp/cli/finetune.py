@@ -57,6 +57,8 @@ class Finetune(LabelledOptions, DeviceOptions):
     """CPU threads of torch, one a core when left out; with as many again, a resumed run repeats every digit."""
     log_every: int = 50
     """Steps between log lines."""
+    track: tuple[Literal["tensorboard", "wandb", "trackio", "mlflow"], ...] = ("tensorboard",)
+    """Where the run is shown, beside its metrics.jsonl; one that is given takes TensorBoard's place."""
 
 
 def run(argv: list[str]) -> int:
@@ -81,6 +83,7 @@ def _finetune(arguments: Finetune) -> int:
         precision=arguments.precision,
         device=arguments.device,
         log_every=arguments.log_every,
+        track=arguments.track,
     )
     if outcome.result is not None:
         _tell(arguments, asked, outcome)

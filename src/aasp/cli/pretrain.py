@@ -52,6 +52,8 @@ class Pretrain(DeviceOptions):
     """Steps between checkpoints."""
     log_every: int = 50
     """Steps between log lines."""
+    track: tuple[Literal["tensorboard", "wandb", "trackio", "mlflow"], ...] = ("tensorboard",)
+    """Where the run is shown, beside its metrics.jsonl; one that is given takes TensorBoard's place."""
     path_column: str | None = None
     """Column of the manifest to take for path."""
     channels: str = "mean"
@@ -96,6 +98,7 @@ def _pretrain(arguments: Pretrain) -> int:
         precision=arguments.precision,
         device=arguments.device,
         log_every=arguments.log_every,
+        track=arguments.track,
         checkpoint_every=arguments.checkpoint_every,
         path_column=arguments.path_column,
         channels=arguments.channels,

@@ -25,6 +25,7 @@ from aasp.training.precision import Precision, settle
 from aasp.training.randomness import seed
 from aasp.training.run import Run, check_run, open_run, recorded_steps
 from aasp.training.schedules import Schedules, cosine_schedules
+from aasp.training.trackers import Name
 from aasp.weights import write_directory
 
 CACHED_HOURS = 8  # sets up to this size are kept in memory, 230 MB an hour
@@ -46,6 +47,7 @@ def pretrain(
     checkpoint_every: int = 500,
     path_column: str | None = None,
     channels: Channels | str = "mean",
+    track: Sequence[Name] = ("tensorboard",),
     on_model: Callable[[int, Path], None] = lambda step, model: None,
 ) -> Result:
     """Pre-train a recipe on a set of audio; ``out/model`` is then an `AudioEncoder`.
@@ -66,6 +68,7 @@ def pretrain(
         log_every, checkpoint_every: steps between log lines, and between checkpoints.
         path_column: the manifest's column to take for `path`.
         channels: what is read of files of several channels (`aasp.audio.channels`).
+        track: trackers to show the run in, beside its `metrics.jsonl` (`aasp.training.trackers`).
         on_model: called after each checkpoint with its step and the folder of the model as it is then; again for the
             checkpoint that a run goes on from.
 
@@ -101,6 +104,7 @@ def pretrain(
         log_every=log_every,
         checkpoint_every=checkpoint_every,
         precision=precision,
+        track=track,
     )
     manifest, unusable = Manifest.open(data, path_column=path_column, channels=channels)
     pipeline = _pipeline(recipe, manifest, workers, machine, data_changed)

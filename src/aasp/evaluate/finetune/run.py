@@ -41,6 +41,7 @@ from aasp.training.precision import Precision, settle
 from aasp.training.randomness import seed
 from aasp.training.run import Run, check_run, open_run
 from aasp.training.schedules import cosine_schedules
+from aasp.training.trackers import Name
 
 
 def finetune(
@@ -52,6 +53,7 @@ def finetune(
     precision: Precision = "auto",
     device: str = "auto",
     log_every: int = 50,
+    track: Sequence[Name] = ("tensorboard",),
 ) -> Outcome:
     """Fine-tune, round by round; the best on the valid part is scored on the test part, whole clips.
 
@@ -64,6 +66,7 @@ def finetune(
         precision: of the forward pass in training; scores are computed in fp32.
         device: where, as `aasp.devices` names them.
         log_every: steps between log lines.
+        track: trackers to show each round in, beside its `metrics.jsonl` (`aasp.training.trackers`).
 
     Raises:
         AaspError: bad data or settings, or `out` holds something else; training broke down (`TrainingStopped`).
@@ -85,6 +88,7 @@ def finetune(
         checkpoint_every=asked.recipe.validate_every,
         keep=1,
         precision=settle(precision, machine, Run(folders[0]).environment),
+        track=track,
     )
     for folder, round_ in zip(folders, task.rounds, strict=True):
         exit_code = train_round(asked, task, round_, seconds, folder, settings, machine, resume, workers)
