@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from aasp.cli.main import main
+from aasp.cli.runs import HEADINGS
 from aasp.files import locked
 
 
@@ -36,7 +37,7 @@ def log(run: Path, step: int) -> None:
 def test_a_table(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["runs", str(run.parent)]) == 0
     heading, row = capsys.readouterr().out.splitlines()
-    assert heading.split() == "run kind recipe state step loss clips/s rank logged checkpoint size".split()
+    assert heading.split() == list(HEADINGS)
     for told in ("tiny  pretrain  aasp_tiny  stopped", "20 of 40", "1.5000", " 8.0 ", " 3.2 ", "step-00000016, "):
         assert told in row
     with locked(run / ".lock"):

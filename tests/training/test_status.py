@@ -126,7 +126,7 @@ def test_asking_does_not_keep_a_run_from_starting(tmp_path: Path) -> None:
     """One who asks holds the lock for a moment; who wants it then waits a moment."""
     lock = tmp_path / ".lock"
     lock.touch()
-    asking = "import sys; from pathlib import Path; from aasp.files import is_locked\nwhile True: is_locked(Path(sys.argv[1]))"
+    asking = "import sys, pathlib, aasp.files as f\nwhile True: f.is_locked(pathlib.Path(sys.argv[1]))"
     process = subprocess.Popen([sys.executable, "-c", asking, str(lock)])
     try:
         time.sleep(0.5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import math
@@ -110,10 +111,8 @@ def test_mlflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     ends = {}
     for options, end in (({"ill": 12}, "FAILED"), ({}, "FINISHED")):
-        try:
+        with contextlib.suppress(TrainingStopped):
             toy_run(tmp_path / "toy", track=("mlflow",), **options)
-        except TrainingStopped:
-            pass
         client = mlflow.MlflowClient()
         (found,) = client.search_runs([client.get_experiment_by_name("aasp").experiment_id])
         ends[end] = found.info.status

@@ -1,4 +1,4 @@
-"""What `aasp doctor` looks at: software, processor, memory, precisions, GPUs, disks; each with advice where there is some."""
+"""What `aasp doctor` looks at: software, processor, memory, precision, GPUs, disks; with advice where there is some."""
 
 from __future__ import annotations
 

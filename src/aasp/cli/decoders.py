@@ -1,4 +1,4 @@
-"""Which sound files can be read here: common ones by writing and reading one, the others by what ffmpeg was built with."""
+"""Which sound files can be read here: common ones by writing and reading one, others by what ffmpeg was built with."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ TRIED = {
 }
 """Formats by name: a file of each, and what ffmpeg encodes it with; None for what libsndfile writes."""
 BUILT_IN = {
-    "WMA": "wmav2", "ALAC": "alac", "AMR": "amrnb", "AC-3": "ac3", "E-AC-3": "eac3", "DTS": "dca", "Monkey's Audio": "ape",
+    "WMA": "wmav2", "ALAC": "alac", "AMR": "amrnb", "AC-3": "ac3",
+    "E-AC-3": "eac3", "DTS": "dca", "Monkey's Audio": "ape",
     "WavPack": "wavpack", "True Audio": "tta", "ADPCM": "adpcm_ms", "GSM": "gsm_ms",
 }  # fmt: skip
 """Others, and ffmpeg's decoder of each."""

@@ -15,6 +15,7 @@ from aasp.cli.arguments import parse
 from aasp.errors import AaspError
 
 if TYPE_CHECKING:
+    from aasp.training.display import Display
     from aasp.training.status import Status
 
 EXIT_CODES = {"finished": 0, "stopped": 75, "failed": 1, "damaged": 1}

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from accelerate import Accelerator
 from torch import Tensor
 
 from aasp.audio.channels import Channels
 from aasp.config import to_dict
+from aasp.datasets.fingerprint import contents
 from aasp.datasets.manifest import Manifest
 from aasp.datasets.pipeline import CropPipeline
 from aasp.errors import AaspError
@@ -119,9 +121,8 @@ def pretrain(
         if path != (start and start.path):
             raise AaspError(f"run in use: {out} has gone on to {path} meanwhile; start the same command again")
         record = Bookkeeping(recipe.name, steps, run, machine, pipeline, unusable)
-        hours = manifest.total_hours
-        facts = {"data": manifest.source, "files": len(manifest), "hours": round(hours, 3), **history.document()}
-        heard = [f"{len(manifest):,} files, {hours:.2f} h of audio", *manifest.notes]
+        facts = {"data": manifest.source, **data_facts(manifest, pipeline.listing), **history.document()}
+        heard = [f"{len(manifest):,} files, {manifest.total_hours:.2f} h of audio", *manifest.notes]
         record.begin("; ".join(heard), facts, path, precision)
         record.tell(told)
 
@@ -149,6 +150,17 @@ def pretrain(
             done = f"{_finished(run.path, steps)}; {run.model} is the model"
         record.end(result, done)
         return result
+
+
+def data_facts(manifest: Manifest, listing: str) -> dict[str, Any]:
+    """What tells a run's data from other data, as its record has it.
+
+    Args:
+        manifest: the data.
+        listing: as `aasp.datasets.pipeline.listing` gives it.
+    """
+    hours, hash_ = round(manifest.total_hours, 3), contents(len(manifest), manifest.sound)
+    return {"files": len(manifest), "hours": hours, "listing": listing, "contents": hash_}
 
 
 def schedules_of(recipe: Recipe, extensions: Sequence[int] = ()) -> Schedules:

@@ -88,7 +88,7 @@ def _known(precision: Precision) -> Precision:
 
 @functools.cache
 def seconds_of_a_product() -> dict[torch.dtype, float]:
-    """The shortest time of one matrix product (`PRODUCT`) on the processor, by type; both take turns, noise hits both."""
+    """The shortest time of a matrix product, `PRODUCT`, on the processor, by type; both take turns, noise hits both."""
     rows, inner, columns = PRODUCT
     inputs = {dtype: torch.ones(rows, inner, dtype=dtype) for dtype in (torch.float32, torch.bfloat16)}
     weights = {dtype: torch.ones(columns, inner, dtype=dtype) for dtype in inputs}

@@ -1,7 +1,7 @@
 """A run's directory: what lies where, and who may write to it.
 
-``recipe.json``, ``environment.json``, ``metrics.jsonl``, ``tensorboard/``, ``checkpoints/``, ``model/``; when files were
-skipped, ``skipped.csv``; while it is broken down, ``failure.json`` with the reason.
+``recipe.json``, ``environment.json``, ``metrics.jsonl``, ``tensorboard/``, ``checkpoints/``, ``model/``; when files
+were skipped, ``skipped.csv``; while it is broken down, ``failure.json`` with the reason.
 """
 
 from __future__ import annotations

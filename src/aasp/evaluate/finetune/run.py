@@ -21,6 +21,7 @@ from torch import Tensor
 from aasp.audio.sounds import Sound
 from aasp.config import flat
 from aasp.datasets.events import Event
+from aasp.datasets.fingerprint import contents
 from aasp.datasets.index import Skipped
 from aasp.errors import AaspError
 from aasp.evaluate.features import nothing_usable
@@ -177,7 +178,8 @@ def train_round(
         record = Bookkeeping(name, recipe.steps, run, machine, pipeline, unusable)
         what = f"with numbers, {task.classes[0]}" if task.regression else f"of {len(task.classes)} classes"
         said = f"{len(round_.train):,} clips {what}, {len(round_.valid):,} to choose on"
-        record.begin(said, document["finetuned"], start, settings.precision)
+        facts = document["finetuned"] | {"contents": contents(len(labelled), labelled.sounds.__getitem__)}
+        record.begin(said, facts, start, settings.precision)
         if recipe.head == "probe" and start is None:
             record.tell([f"the head begins as a probe: embedding {len(round_.train):,} train clips for it"])
             fit_head(classifier.to(machine.device), sounds(round_.train), task.y[round_.train], recipe.loss, machine)
