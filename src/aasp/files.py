@@ -5,11 +5,14 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from aasp.errors import AaspError
+
+_ASKING = 0.02  # seconds
 
 
 def check_output(path: str | Path, *, overwrite: bool = False) -> Path:
@@ -75,11 +78,27 @@ def locked(path: Path, *, wait: bool = False) -> Iterator[bool]:
     """
     with path.open("w") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                time.sleep(_ASKING)  # it may have been somebody who only asked, by `is_locked`
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             yield False
         else:
             yield True
+
+
+def is_locked(path: Path) -> bool:
+    """Whether another process holds a lock file. A file that is not there, or can't be read, is held by nobody."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def system_error(error: Exception, path: Path, beside: Path | None = None) -> OSError | None:

@@ -427,8 +427,8 @@ def test_what_is_kept_in_memory_does_not_grow_with_the_set(
     model: Path, folder: Path, tmp_path: Path, embed: Embed, small: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     most = []
-    table = stream._table
-    monkeypatch.setattr(stream, "_table", lambda sounds, *rest: most.append(len(sounds)) or table(sounds, *rest))
+    table = stream.rows_of
+    monkeypatch.setattr(stream, "rows_of", lambda sounds, *rest: most.append(len(sounds)) or table(sounds, *rest))
     (tmp_path / "list.csv").write_text("path\n" + "\n".join(map(str, [*folder.rglob("*.wav")] * 5)) + "\n")
     embed(model, tmp_path / "list.csv", "--out", tmp_path / "x.npz")
     assert sum(most) == 60 and max(most) <= 6 and len(contents(tmp_path / "x.npz")["path"]) == 60

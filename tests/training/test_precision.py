@@ -21,7 +21,7 @@ def faster(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
     """A machine that has bf16 instructions, and on which one of the two is faster."""
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
     took = {torch.bfloat16: 1.0, torch.float32: 2.0 if request.param == "bf16" else 0.5}
-    monkeypatch.setattr(precision, "_seconds_of_a_product", lambda: took)
+    monkeypatch.setattr(precision, "seconds_of_a_product", lambda: took)
     return request.param
 
 
@@ -46,15 +46,15 @@ def test_a_run_that_goes_on_keeps_its_precision(faster: str, before: str, tmp_pa
 
 
 def test_the_measurement_times_both() -> None:
-    precision._seconds_of_a_product.cache_clear()
-    took = precision._seconds_of_a_product()
+    precision.seconds_of_a_product.cache_clear()
+    took = precision.seconds_of_a_product()
     assert set(took) == {torch.float32, torch.bfloat16} and all(0 < seconds < 10 for seconds in took.values())
 
 
 def test_without_the_instructions_nothing_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
-    monkeypatch.setattr(precision, "_seconds_of_a_product", lambda: pytest.fail("measured"))
+    monkeypatch.setattr(precision, "seconds_of_a_product", lambda: pytest.fail("measured"))
     assert not has_fast_bf16(CPU)
 
 

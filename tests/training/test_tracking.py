@@ -40,16 +40,3 @@ def test_each_step_is_on_disk_when_logged_and_what_is_not_finite_is_null(tmp_pat
     with Tracker(tmp_path, 0) as tracker:
         tracker.log(1, {"loss": 0.1, "rank": float("nan")})
         assert read_metrics(tmp_path) == [{"step": 1, "loss": 0.1, "rank": None}]
-
-
-def test_tensorboard_gets_the_same_numbers_and_forgets_what_was_cut(tmp_path: Path) -> None:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    with Tracker(tmp_path, 0) as tracker:
-        for step in (1, 2, 3):
-            tracker.log(step, {"loss": float(step)})
-    with Tracker(tmp_path, 2) as tracker:
-        tracker.log(3, {"loss": 30.0})
-    board = EventAccumulator(str(tmp_path / "tensorboard"))
-    board.Reload()
-    assert [(event.step, event.value) for event in board.Scalars("loss")] == [(1, 1.0), (2, 2.0), (3, 30.0)]

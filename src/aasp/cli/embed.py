@@ -19,6 +19,7 @@ from aasp.files import check_output
 if TYPE_CHECKING:
     from aasp.datasets.index import Skipped
     from aasp.evaluate.features import Running
+    from aasp.evaluate.stream import Engine
     from aasp.model.embeddings import Embedder
 
 SUFFIXES = (".npz", ".parquet")
@@ -54,8 +55,9 @@ class Embed(VectorOptions, RunningOptions):
     """Threads that decode ahead, one a core when left out."""
     threads: int | None = None
     """CPU threads of torch; one a core when left out."""
-    engine: Literal["torch", "onnx"] = "torch"
-    """What runs the model; for onnx, the model is a file that `aasp export` wrote."""
+    engine: Literal["torch", "onnx", "ray"] = "torch"
+    """What runs the model; for onnx, the model is a file that `aasp export` wrote; ray: PyTorch, on the workers of the
+    Ray cluster that RAY_ADDRESS or `ray start` names, else on this machine's."""
     overwrite: bool = False
     """Replace an existing file, and what is half done of another."""
 
@@ -98,6 +100,7 @@ def run(argv: list[str]) -> int:
             named=found.named.__contains__,
             anew=arguments.overwrite,
             progress=show,
+            engine=_elsewhere(arguments),
         )
     _tell_skipped([*found.skipped, *written.skipped], _list_of(out))
     count = len({path for sound in found.sounds for path in files_of(sound)})
@@ -120,16 +123,16 @@ def _nothing(arguments: Embed, argv: list[str]) -> str:
 
 def _opened(arguments: Embed, model: str, running: Running) -> tuple[Embedder, Running]:
     """The encoder, and how it is run: an exported one on the CPU, in the precision that it was exported in."""
-    place = arguments.place()
-    if arguments.engine == "torch":
+    if arguments.engine != "onnx":
         from aasp.model.audio_encoder import load
 
-        return load(model, place), running
+        return load(model, "cpu" if arguments.engine == "ray" else arguments.place()), running
 
     from dataclasses import replace
 
     from aasp.deploy.runtime import onnx_encoder
 
+    place = arguments.place()
     for option, given, fits in (
         ("--device", arguments.device, place.type == "cpu" or arguments.device == "auto"),
         ("--precision", arguments.precision, arguments.precision in ("auto", "fp32")),
@@ -138,6 +141,17 @@ def _opened(arguments: Embed, model: str, running: Running) -> tuple[Embedder, R
             told = "an exported model runs on the CPU, in the precision of its file"
             raise AaspError(f"{option} {given} with --engine onnx: {told}; leave it out")
     return onnx_encoder(model, arguments.threads or 0), replace(running, precision="fp32")
+
+
+def _elsewhere(arguments: Embed) -> Engine | None:
+    """What embeds in place of this process."""
+    if arguments.engine != "ray":
+        return None
+    from aasp.cluster import gpus
+    from aasp.evaluate.on_ray import OnRay
+
+    gpus(arguments.device)  # what is wrong with it is said before anything is written
+    return OnRay(arguments.device, arguments.threads or 1, 1 if arguments.workers is None else arguments.workers)
 
 
 def _output(arguments: Embed, argv: list[str]) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import tyro
 
@@ -57,6 +57,8 @@ class Finetune(LabelledOptions, DeviceOptions):
     """CPU threads of torch, one a core when left out; with as many again, a resumed run repeats every digit."""
     log_every: int = 50
     """Steps between log lines."""
+    track: tuple[Literal["tensorboard", "wandb", "trackio", "mlflow"], ...] = ("tensorboard",)
+    """Where the run is shown, beside its metrics.jsonl; one that is given takes TensorBoard's place."""
 
 
 def run(argv: list[str]) -> int:
@@ -64,15 +66,14 @@ def run(argv: list[str]) -> int:
     check_models((arguments.model,), "finetune", argv)
     arguments.place()
     with stopping_with_75():
-        return _finetune(arguments)
+        return train(arguments, finetuning_of(arguments))
 
 
-def _finetune(arguments: Finetune) -> int:
+def train(arguments: Finetune, asked: Finetuning) -> int:
+    """Fine-tune under the command's other options, write and say the scores: the exit code."""
     from aasp.evaluate.finetune.run import finetune
 
-    labelled = arguments.open(arguments.out.with_name(f"{arguments.out.name}.missing.csv"))
     set_threads(arguments.threads)
-    asked = _asked(arguments, labelled)
     outcome = finetune(
         asked,
         arguments.out,
@@ -81,19 +82,22 @@ def _finetune(arguments: Finetune) -> int:
         precision=arguments.precision,
         device=arguments.device,
         log_every=arguments.log_every,
+        track=arguments.track,
     )
     if outcome.result is not None:
         _tell(arguments, asked, outcome)
     return outcome.exit_code
 
 
-def _asked(arguments: Finetune, labelled: Any) -> Finetuning:
+def finetuning_of(arguments: Finetune) -> Finetuning:
+    """Model, data and recipe that are asked for."""
     from aasp.config import with_fields
     from aasp.evaluate.finetune import recipe as recipes
     from aasp.evaluate.finetune.data import Finetuning, suited_to
     from aasp.model.audio_encoder import load
     from aasp.model.folder import find, read_config
 
+    labelled = arguments.open(arguments.out.with_name(f"{arguments.out.name}.missing.csv"))
     untrained = _untrained(arguments.model) if arguments.scratch else None
     encoder = load(arguments.model) if untrained is None else untrained
     known = read_config(find(arguments.model) / "config.json").get("classes") if untrained is None else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
@@ -12,6 +12,9 @@ from aasp.cli.arguments import Settings, parse, set_threads, settings, stopping_
 from aasp.cli.inputs import TABLES, line
 from aasp.cli.running import DeviceOptions
 from aasp.errors import AaspError
+
+if TYPE_CHECKING:
+    from aasp.pretrain.recipe import Recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +55,8 @@ class Pretrain(DeviceOptions):
     """Steps between checkpoints."""
     log_every: int = 50
     """Steps between log lines."""
+    track: tuple[Literal["tensorboard", "wandb", "trackio", "mlflow"], ...] = ("tensorboard",)
+    """Where the run is shown, beside its metrics.jsonl; one that is given takes TensorBoard's place."""
     path_column: str | None = None
     """Column of the manifest to take for path."""
     channels: str = "mean"
@@ -68,21 +73,27 @@ def run(argv: list[str]) -> int:
         raise AaspError(f"no audio named: {line('pretrain', *argv, '--data', 'recordings')}")
     arguments.place()
     with stopping_with_75():
-        return _pretrain(arguments)
+        return train(arguments, recipe_of(arguments))
 
 
-def _pretrain(arguments: Pretrain) -> int:
+def recipe_of(arguments: Pretrain) -> Recipe:
+    """The recipe that is asked for."""
     from aasp.config import with_fields
     from aasp.pretrain import recipes
-    from aasp.pretrain.run import pretrain
     from aasp.training.run import recorded_steps
 
-    assert arguments.data is not None
     fields = settings(arguments.set, steps=arguments.steps, seed=arguments.seed)
     recorded = recorded_steps(arguments.out, arguments.resume) if arguments.extend is not None else None
     if recorded is not None:
         fields.setdefault("steps", str(recorded))
-    recipe = with_fields(recipes.get(arguments.recipe), fields)
+    return with_fields(recipes.get(arguments.recipe), fields)
+
+
+def train(arguments: Pretrain, recipe: Recipe) -> int:
+    """Train a recipe under the command's other options: the exit code."""
+    from aasp.pretrain.run import pretrain
+
+    assert arguments.data is not None
     set_threads(arguments.threads)
     return pretrain(
         recipe,
@@ -96,6 +107,7 @@ def _pretrain(arguments: Pretrain) -> int:
         precision=arguments.precision,
         device=arguments.device,
         log_every=arguments.log_every,
+        track=arguments.track,
         checkpoint_every=arguments.checkpoint_every,
         path_column=arguments.path_column,
         channels=arguments.channels,

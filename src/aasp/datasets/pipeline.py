@@ -119,7 +119,7 @@ class CropPipeline:
         # What a position means only together with.
         self._made_with: dict[str, Any] = {
             "files": len(clips),
-            "listing": _listing(clips),
+            "listing": listing(clips),
             "audio_seconds": round(float(self._durations.sum()), 3),
             "seconds": seconds,
             "batch": batch,
@@ -151,6 +151,11 @@ class CropPipeline:
     def source(self) -> str:
         """What the crops are of."""
         return self._clips.source
+
+    @property
+    def listing(self) -> str:
+        """Hash of the names of what the crops are of."""
+        return self._made_with["listing"]
 
     @property
     def skipped(self) -> list[Skipped]:
@@ -233,7 +238,7 @@ def named_difference(name: str, was: Any, now: Any) -> str:
     return "names or order of its files differ" if name == "listing" else f"{name} was {was} and is {now}"
 
 
-def _listing(clips: Clips) -> str:
+def listing(clips: Clips) -> str:
     """Hash of the files' names in their order, without the folder that they have in common: sets may move."""
     # A manifest gives a million paths at once, in under a second.
     names = clips.names if isinstance(clips, Manifest) else [describe(clips.sound(i)) for i in range(len(clips))]

@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -26,7 +26,7 @@ from aasp.evaluate.partial import MODEL, Partial
 from aasp.evaluate.vectors import Said, Wanted, vectors
 from aasp.files import atomic_write, check_output
 from aasp.model.embeddings import Embedder
-from aasp.training.precision import fastest
+from aasp.training.precision import Precision, fastest
 
 FORMAT = 2  # to be raised when the same model comes to give other vectors of the same sounds
 SHARD_ROWS, SHARD_SECONDS = 256, 30.0  # a shard is written once it has so many rows, or after so long
@@ -43,6 +43,24 @@ class Written:
     skipped: list[Skipped]
 
 
+class Engine(Protocol):
+    """Makes the shards that are not there yet, as `_embed` does, elsewhere: in the precision that suits that place."""
+
+    def precision(self, asked: Precision) -> Precision: ...
+
+    def __call__(
+        self,
+        encoder: Embedder,
+        sounds: Sequence[Sound],
+        half: Partial,
+        wanted: Wanted,
+        running: Running,
+        named: Callable[[int], bool],
+        channel: pa.DataType | None,
+        progress: Progress | None,
+    ) -> None: ...
+
+
 def stream(
     encoder: Embedder,
     sounds: Sequence[Sound],
@@ -54,6 +72,7 @@ def stream(
     named: Callable[[int], bool] = lambda row: True,
     anew: bool = False,
     progress: Progress | None = None,
+    engine: Engine | None = None,
 ) -> Written:
     """Embed sounds to a .npz or .parquet file.
 
@@ -67,6 +86,7 @@ def stream(
         named: whether a row is one that ends everything if it can't be used; others are left out.
         anew: replace a file that is there, and begin anew where what is half done is of something else.
         progress: called with (sounds done, n).
+        engine: what embeds in place of this process.
 
     Raises:
         AudioError: a named sound can't be used.
@@ -75,7 +95,8 @@ def stream(
     """
     half = Partial(out, sounds)
     before = half.job.get("precision") if running.precision == "auto" else None
-    precision = before or fastest(running.precision, encoder.device)
+    asked = running.precision
+    precision = before or (fastest(asked, encoder.device) if engine is None else engine.precision(asked))
     running = replace(running, precision=precision)
     job = {
         "format": FORMAT,
@@ -93,7 +114,7 @@ def stream(
         resumed = half.done
         if progress is not None:
             progress(resumed, len(sounds))
-        _embed(encoder, sounds, half, wanted, running, named, kind, progress)
+        (engine or _embed)(encoder, sounds, half, wanted, running, named, kind, progress)
         rows = sum(pq.read_metadata(shard).num_rows for shard in half.shards)
         if not rows:
             half.remove()
@@ -133,7 +154,7 @@ def _embed(
         if last - half.done >= enough:
             rows = range(half.done, last)
             usable = [row for row in rows if row in made]
-            table = _table([sounds[row] for row in usable], [made.pop(row) for row in usable], channel)
+            table = rows_of([sounds[row] for row in usable], [made.pop(row) for row in usable], channel)
             half.add(table, last, [refused[row] for row in rows if row in refused])
 
     kept = time.monotonic()
@@ -148,7 +169,7 @@ def _embed(
     keep(1)
 
 
-def _table(sounds: Sequence[Sound], made: Sequence[Said], channel: pa.DataType | None) -> pa.Table:
+def rows_of(sounds: Sequence[Sound], made: Sequence[Said], channel: pa.DataType | None) -> pa.Table:
     """The rows of a shard."""
     columns: dict[str, Any] = {"path": pa.array([files(sound)[0] for sound in sounds], pa.string())}
     if channel is not None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from accelerate import Accelerator
 from torch import Tensor
 
 from aasp.audio.channels import Channels
 from aasp.config import to_dict
+from aasp.datasets.fingerprint import contents
 from aasp.datasets.manifest import Manifest
 from aasp.datasets.pipeline import CropPipeline
 from aasp.errors import AaspError
@@ -25,6 +27,7 @@ from aasp.training.precision import Precision, settle
 from aasp.training.randomness import seed
 from aasp.training.run import Run, check_run, open_run, recorded_steps
 from aasp.training.schedules import Schedules, cosine_schedules
+from aasp.training.trackers import Name
 from aasp.weights import write_directory
 
 CACHED_HOURS = 8  # sets up to this size are kept in memory, 230 MB an hour
@@ -46,6 +49,7 @@ def pretrain(
     checkpoint_every: int = 500,
     path_column: str | None = None,
     channels: Channels | str = "mean",
+    track: Sequence[Name] = ("tensorboard",),
     on_model: Callable[[int, Path], None] = lambda step, model: None,
 ) -> Result:
     """Pre-train a recipe on a set of audio; ``out/model`` is then an `AudioEncoder`.
@@ -66,6 +70,7 @@ def pretrain(
         log_every, checkpoint_every: steps between log lines, and between checkpoints.
         path_column: the manifest's column to take for `path`.
         channels: what is read of files of several channels (`aasp.audio.channels`).
+        track: trackers to show the run in, beside its `metrics.jsonl` (`aasp.training.trackers`).
         on_model: called after each checkpoint with its step and the folder of the model as it is then; again for the
             checkpoint that a run goes on from.
 
@@ -101,6 +106,7 @@ def pretrain(
         log_every=log_every,
         checkpoint_every=checkpoint_every,
         precision=precision,
+        track=track,
     )
     manifest, unusable = Manifest.open(data, path_column=path_column, channels=channels)
     pipeline = _pipeline(recipe, manifest, workers, machine, data_changed)
@@ -115,9 +121,8 @@ def pretrain(
         if path != (start and start.path):
             raise AaspError(f"run in use: {out} has gone on to {path} meanwhile; start the same command again")
         record = Bookkeeping(recipe.name, steps, run, machine, pipeline, unusable)
-        hours = manifest.total_hours
-        facts = {"data": manifest.source, "files": len(manifest), "hours": round(hours, 3), **history.document()}
-        heard = [f"{len(manifest):,} files, {hours:.2f} h of audio", *manifest.notes]
+        facts = {"data": manifest.source, **data_facts(manifest, pipeline.listing), **history.document()}
+        heard = [f"{len(manifest):,} files, {manifest.total_hours:.2f} h of audio", *manifest.notes]
         record.begin("; ".join(heard), facts, path, precision)
         record.tell(told)
 
@@ -145,6 +150,17 @@ def pretrain(
             done = f"{_finished(run.path, steps)}; {run.model} is the model"
         record.end(result, done)
         return result
+
+
+def data_facts(manifest: Manifest, listing: str) -> dict[str, Any]:
+    """What tells a run's data from other data, as its record has it.
+
+    Args:
+        manifest: the data.
+        listing: as `aasp.datasets.pipeline.listing` gives it.
+    """
+    hours, hash_ = round(manifest.total_hours, 3), contents(len(manifest), manifest.sound)
+    return {"files": len(manifest), "hours": hours, "listing": listing, "contents": hash_}
 
 
 def schedules_of(recipe: Recipe, extensions: Sequence[int] = ()) -> Schedules:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import importlib.metadata
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -56,7 +57,7 @@ def record(path: Path, step: int, environment: dict[str, Any]) -> list[str]:
             if environment[name] != before.get(name)
         ]
     when = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    start = {"step": step, "time": when, "command": sys.argv, **environment}
+    start = {"step": step, "time": when, "command": sys.argv, "folder": os.getcwd(), **environment}
     with atomic_write(path) as beside:
         beside.write_text(json.dumps([*starts, start], indent=1) + "\n")
     return changed

@@ -8,7 +8,7 @@ finite changes no weight (the check is a veto that stays on the device); the nex
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,6 +25,7 @@ from aasp.training.precision import Precision, autocast
 from aasp.training.record import Record
 from aasp.training.run import Run
 from aasp.training.schedules import Schedules
+from aasp.training.trackers import Name, check_installed
 from aasp.training.window import fetch
 
 
@@ -73,6 +74,7 @@ class Settings:
         checkpoint_every: steps between checkpoints; the last step always has one.
         keep: checkpoints to keep.
         precision: of the forward pass.
+        track: trackers to show the run in (`aasp.training.trackers`).
     """
 
     name: str
@@ -81,11 +83,13 @@ class Settings:
     checkpoint_every: int = 500
     keep: int = 2
     precision: Precision = "auto"
+    track: Sequence[Name] = ("tensorboard",)
 
     def __post_init__(self) -> None:
         for name in ("log_every", "checkpoint_every", "keep"):
             if getattr(self, name) < 1:
                 raise AaspError(f"{name} is {getattr(self, name)}; give a number of at least 1")
+        check_installed(self.track)
 
 
 @dataclass(frozen=True)
@@ -147,7 +151,7 @@ def train(
         so_far = snapshot.restore(start, objective, optimizer, batches, machine, fingerprint)
         on_checkpoint(so_far.step, snapshot.model_tensors(objective))  # it may have been killed before it was done
 
-    with Interrupts() as interrupts, Record(run.path, so_far, steps, machine, settings.name) as record:
+    with Interrupts() as interrupts, Record(run, so_far, steps, machine, settings.name, settings.track) as record:
         while so_far.step < steps and exit_code is None:
             now, step = schedules.at(so_far.step), so_far.step + 1
             optim.set_step(optimizer, now["learning_rate"], now["weight_decay"])

@@ -21,7 +21,8 @@ from aasp.training.tracking import read_starts
 Precision = Literal["auto", "bf16", "fp16", "fp32"]
 HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
-_PRODUCT = (1024, 768, 768)  # rows, inner, columns: 10 ms at most
+PRODUCT = (1024, 768, 768)
+"""Rows, inner, columns: 10 ms at most."""
 _TRIES = 5
 
 
@@ -50,7 +51,7 @@ def has_fast_bf16(device: torch.device) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type == "cpu":
         supported = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
-        return supported and _seconds_of_a_product()[torch.bfloat16] < _seconds_of_a_product()[torch.float32]
+        return supported and seconds_of_a_product()[torch.bfloat16] < seconds_of_a_product()[torch.float32]
     return False
 
 
@@ -86,9 +87,9 @@ def _known(precision: Precision) -> Precision:
 
 
 @functools.cache
-def _seconds_of_a_product() -> dict[torch.dtype, float]:
-    """The shortest time of one matrix product on the processor, by type; both take turns, noise hits both."""
-    rows, inner, columns = _PRODUCT
+def seconds_of_a_product() -> dict[torch.dtype, float]:
+    """The shortest time of a matrix product, `PRODUCT`, on the processor, by type; both take turns, noise hits both."""
+    rows, inner, columns = PRODUCT
     inputs = {dtype: torch.ones(rows, inner, dtype=dtype) for dtype in (torch.float32, torch.bfloat16)}
     weights = {dtype: torch.ones(columns, inner, dtype=dtype) for dtype in inputs}
     took = dict.fromkeys(inputs, float("inf"))

@@ -1,18 +1,20 @@
-"""One log step told everywhere: the metrics file, TensorBoard and the display; and how fast the run is."""
+"""One log step told everywhere: the metrics file, trackers and the display; and how fast the run is."""
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from types import TracebackType
 
 import torch
 from accelerate import Accelerator
 
 from aasp.training.display import Display
+from aasp.training.run import Run
 from aasp.training.snapshot import Progress
+from aasp.training.trackers import Name, Trackers
 from aasp.training.tracking import Tracker
 
 
@@ -20,16 +22,22 @@ class Record:
     """Keeps the record of a run; only the first process writes and shows.
 
     Args:
-        run: the run's directory.
+        run: the run.
         progress: how far the run has come; read at every log step.
         steps: how many the run has in all.
         machine: processes and devices.
         name: what is running.
+        track: trackers to show it in.
     """
 
-    def __init__(self, run: Path, progress: Progress, steps: int, machine: Accelerator, name: str) -> None:
-        self._progress, self._machine = progress, machine
-        self._tracker = Tracker(run, progress.step) if machine.is_main_process else None
+    def __init__(
+        self, run: Run, progress: Progress, steps: int, machine: Accelerator, name: str, track: Sequence[Name]
+    ) -> None:
+        self._progress, self._machine, self._steps = progress, machine, steps
+        self._tracker = self._trackers = None
+        if machine.is_main_process:
+            self._tracker = Tracker(run.path, progress.step)
+            self._trackers = Trackers(track, run.path, progress.step, json.loads(run.recipe.read_text()))
         self._display = Display(steps, progress.step, name=name, quiet=not machine.is_main_process)
         self._mark()
 
@@ -62,8 +70,9 @@ class Record:
             "seconds": progress.elapsed,
         }
         self._mark()
-        if self._tracker is not None:
+        if self._tracker is not None and self._trackers is not None:
             self._tracker.log(progress.step, metrics)
+            self._trackers.log(progress.step, metrics)
         self._display.show(progress.step, metrics)
 
     def sync(self) -> None:
@@ -87,4 +96,7 @@ class Record:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._trackers is not None:
+            done = self._progress.step >= self._steps
+            self._trackers.finish("failed" if error is not None else "finished" if done else "stopped")
         self._open.close()

@@ -1,7 +1,7 @@
 """A run's directory: what lies where, and who may write to it.
 
-``recipe.json``, ``environment.json``, ``metrics.jsonl``, ``tensorboard/``, ``checkpoints/``, ``model/`` and, when files
-were skipped, ``skipped.csv``.
+``recipe.json``, ``environment.json``, ``metrics.jsonl``, ``tensorboard/``, ``checkpoints/``, ``model/``; when files
+were skipped, ``skipped.csv``; while it is broken down, ``failure.json`` with the reason.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from aasp.documents import read_object
 from aasp.errors import AaspError
 from aasp.files import atomic_write, locked
 from aasp.training import checkpoint
+from aasp.training.status import FAILURE, note_failure
 
 Reading = Callable[[Mapping[str, Any]], dict[str, Any]]
 
@@ -155,7 +156,13 @@ def _opened(run: Run, recipe: dict[str, Any], resume: str | Path, read: Reading)
         if not known:
             with atomic_write(run.recipe) as beside:
                 beside.write_text(json.dumps(recipe, indent=1) + "\n")
-        yield named or last
+        (run.path / FAILURE).unlink(missing_ok=True)
+        try:
+            yield named or last
+        except Exception as error:
+            with contextlib.suppress(OSError):  # the disk is full, say: what broke down matters more
+                note_failure(run.path, str(error) if isinstance(error, AaspError | OSError) else repr(error))
+            raise
 
 
 @contextlib.contextmanager

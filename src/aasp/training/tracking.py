@@ -1,7 +1,7 @@
-"""What a run writes down: ``metrics.jsonl`` always, TensorBoard event files beside it.
+"""What a run writes down: ``metrics.jsonl``.
 
 A line is one JSON object with ``step`` and flat names (``loss``, ``losses/frame``, ``diagnostics/rank``). After a
-resume both records continue from the checkpoint's step: what a killed run logged beyond it is taken back.
+resume it continues from the checkpoint's step: what a killed run logged beyond it is taken back.
 """
 
 from __future__ import annotations
@@ -9,12 +9,15 @@ from __future__ import annotations
 import json
 import math
 import os
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from aasp.documents import read_json
 from aasp.errors import AaspError
+
+_TAIL = 1 << 16  # bytes; a line has about 1,000
 
 
 def read_metrics(run: str | Path) -> list[dict[str, float]]:
@@ -40,8 +43,29 @@ def read_starts(environment: Path) -> list[dict[str, Any]]:
     return starts
 
 
+def last_metrics(run: Path) -> tuple[dict[str, Any], float | None]:
+    """The last whole line of a run's ``metrics.jsonl``, from its end alone, and when the file was written.
+
+    Also of a file that another process writes to, or that holds something else: then there is nothing, ({}, None).
+    """
+    try:
+        with (run / "metrics.jsonl").open("rb") as file:
+            size, written = os.fstat(file.fileno()).st_size, os.fstat(file.fileno()).st_mtime
+            file.seek(max(0, size - _TAIL))
+            raws = file.read(_TAIL).splitlines(keepends=True)
+    except OSError:
+        return {}, None
+    for raw in reversed(raws):
+        if raw.endswith(b"\n"):
+            with suppress(ValueError, RecursionError):
+                line = json.loads(raw)
+                if isinstance(line, dict) and isinstance(line.get("step"), int):
+                    return line, written
+    return {}, None
+
+
 class Tracker:
-    """Appends to ``metrics.jsonl`` and TensorBoard; a context that closes both.
+    """Appends to ``metrics.jsonl``; a context that closes it.
 
     Args:
         run: the run's directory.
@@ -49,25 +73,19 @@ class Tracker:
     """
 
     def __init__(self, run: Path, step: int) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
         self._path = run / "metrics.jsonl"
         cut_back(self._path, step)
         self._file = self._path.open("a")
-        self._board = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1 if step else None)
 
     def log(self, step: int, metrics: dict[str, float]) -> None:
         """Write one step's metrics; a number that is not finite becomes null in the file."""
         finite = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
         self._file.write(json.dumps({"step": step, **finite}) + "\n")
         self._file.flush()
-        for name, value in metrics.items():
-            self._board.add_scalar(name, value, step)
 
     def sync(self) -> None:
         """Make all that was logged survive a power cut: a checkpoint must not know more than its record."""
         os.fsync(self._file.fileno())
-        self._board.flush()
 
     def __enter__(self) -> Tracker:
         return self
@@ -76,7 +94,6 @@ class Tracker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._file.close()
-        self._board.close()
 
 
 def cut_back(path: Path, step: int) -> None:

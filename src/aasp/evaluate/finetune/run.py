@@ -21,6 +21,7 @@ from torch import Tensor
 from aasp.audio.sounds import Sound
 from aasp.config import flat
 from aasp.datasets.events import Event
+from aasp.datasets.fingerprint import contents
 from aasp.datasets.index import Skipped
 from aasp.documents import read_json
 from aasp.errors import AaspError
@@ -42,6 +43,7 @@ from aasp.training.precision import Precision, settle
 from aasp.training.randomness import seed
 from aasp.training.run import Run, check_run, open_run
 from aasp.training.schedules import cosine_schedules
+from aasp.training.trackers import Name
 
 
 def finetune(
@@ -53,6 +55,7 @@ def finetune(
     precision: Precision = "auto",
     device: str = "auto",
     log_every: int = 50,
+    track: Sequence[Name] = ("tensorboard",),
 ) -> Outcome:
     """Fine-tune, round by round; the best on the valid part is scored on the test part, whole clips.
 
@@ -65,6 +68,7 @@ def finetune(
         precision: of the forward pass in training; scores are computed in fp32.
         device: where, as `aasp.devices` names them.
         log_every: steps between log lines.
+        track: trackers to show each round in, beside its `metrics.jsonl` (`aasp.training.trackers`).
 
     Raises:
         AaspError: bad data or settings, or `out` holds something else; training broke down (`TrainingStopped`).
@@ -86,6 +90,7 @@ def finetune(
         checkpoint_every=asked.recipe.validate_every,
         keep=1,
         precision=settle(precision, machine, Run(folders[0]).environment),
+        track=track,
     )
     for folder, round_ in zip(folders, task.rounds, strict=True):
         exit_code = train_round(asked, task, round_, seconds, folder, settings, machine, resume, workers)
@@ -174,7 +179,8 @@ def train_round(
         record = Bookkeeping(name, recipe.steps, run, machine, pipeline, unusable)
         what = f"with numbers, {task.classes[0]}" if task.regression else f"of {len(task.classes)} classes"
         said = f"{len(round_.train):,} clips {what}, {len(round_.valid):,} to choose on"
-        record.begin(said, document["finetuned"], start, settings.precision)
+        facts = document["finetuned"] | {"contents": contents(len(labelled), labelled.sounds.__getitem__)}
+        record.begin(said, facts, start, settings.precision)
         if recipe.head == "probe" and start is None:
             record.tell([f"the head begins as a probe: embedding {len(round_.train):,} train clips for it"])
             fit_head(classifier.to(machine.device), sounds(round_.train), task.y[round_.train], recipe.loss, machine)

@@ -1,0 +1,206 @@
+"""`aasp reproduce`: a run started again from its record; what differs first, and how far apart the losses are last."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from aasp.cli import finetune, pretrain
+from aasp.cli.arguments import parse, stopping_with_75
+from aasp.cli.finetune import Finetune
+from aasp.cli.main import COMMANDS
+from aasp.cli.pretrain import Pretrain
+from aasp.errors import AaspError
+
+if TYPE_CHECKING:
+    from aasp.training.reproduction import Difference, Recorded
+
+
+@dataclass(frozen=True)
+class Reproduce:
+    """Start a run of `aasp pretrain` or `aasp finetune` again from its record: the command, recipe, seed, threads and
+    precision that it was started with, on its data. What differs from then (commit, versions, machine, data) is said
+    first; in the end the losses are compared, bit for bit. Nothing that the record names is imported: parts of your own
+    are named again, by --plugin.
+
+    The exit code is 0 if they are equal, 1 if they differ. A repetition that was stopped goes on by the same line.
+    """
+
+    run: tyro.conf.Positional[Path]
+    """Folder of the run; recipe.json, environment.json and metrics.jsonl are enough."""
+    out: Path | None = None
+    """Folder of the repetition, RUN-again when left out."""
+    data: Path | None = None
+    """Where the data of a pre-training lies now, if it has moved."""
+    anyway: bool = False
+    """Go on although the data, or the model that the run started from, has changed."""
+
+
+def run(argv: list[str]) -> int:
+    arguments = parse(Reproduce, argv, prog="aasp reproduce")
+    folder, place = arguments.run.absolute(), Path.cwd()
+    parts = sorted(folder.glob("fold-*/recipe.json"))
+    from aasp.training.reproduction import Recorded
+
+    if not (folder / "recipe.json").exists():
+        _refuse_cells(arguments.run)
+    recorded = Recorded.of(parts[0].parent if parts else folder)
+    words = _without_plugins(recorded.argv)
+    out = (arguments.out or folder.with_name(f"{folder.name}-again")).absolute()
+    if out == folder or folder in out.parents:
+        raise AaspError(f"--out {out}: lies in the run that is to be repeated; choose a folder elsewhere")
+    if recorded.history.get("data_changed"):
+        told = "the data was changed while it went on, and only the last of it is recorded"
+        raise AaspError(f"{arguments.run}: {told}; it can't be repeated")
+    command = words[0] if words else ""
+    if command not in ("pretrain", "finetune"):
+        typed = shlex.join(["aasp" if command in COMMANDS else str(recorded.start["command"][0]), *words])
+        raise AaspError(f"{arguments.run}: started by `{typed}`; run that again, with another folder to write to")
+    started = Path(str(recorded.start.get("folder", place)))
+    data = arguments.data and arguments.data.absolute()
+    if started.is_dir():
+        os.chdir(started)  # the words that were typed may name files from there
+    try:
+        with stopping_with_75():
+            again = _pretrained if command == "pretrain" else _finetuned
+            code = again(recorded, words[1:], out, data, arguments.anyway)
+    finally:
+        os.chdir(place)
+    if code:
+        return code
+    runs = [(part.parent, out / part.parent.name) for part in parts] or [(folder, out)]
+    return int(not all([_compared(then, now) for then, now in runs]))
+
+
+def _pretrained(recorded: Recorded, words: list[str], out: Path, data: Path | None, anyway: bool) -> int:
+    from aasp.config import from_dict
+    from aasp.datasets.manifest import Manifest
+    from aasp.datasets.pipeline import listing
+    from aasp.pretrain.initial import read_initial
+    from aasp.pretrain.recipe import Recipe
+    from aasp.pretrain.run import data_facts
+    from aasp.training.reproduction import Difference
+
+    given = parse(Pretrain, words, prog="aasp pretrain")
+    given = replace(given, out=out, data=data or given.data, track=("tensorboard",), **_as_then(recorded))
+    document = {name: value for name, value in recorded.recipe.items() if name != "started_from"}
+    recipe = from_dict(Recipe, document, str(recorded.run / "recipe.json"))
+    assert given.data is not None
+    manifest, _ = Manifest.open(given.data, path_column=given.path_column, channels=given.channels)
+    changed = list(recorded.data_differences(data_facts(manifest, listing(manifest))))
+    origin = (recorded.recipe.get("started_from") or {}).get("model_hash")
+    if given.from_ is not None and origin is not None:
+        now = read_initial(given.from_).facts["model_hash"]
+        changed += [Difference("weights it started from", origin, now, "everything")] * (now != origin)
+    _tell(recorded, _environment(recorded, given), changed, anyway)
+    code = pretrain.train(replace(given, extend=None), recipe)
+    for extension in recorded.history.get("extended", ()):
+        code = code or pretrain.train(replace(given, extend=extension["steps"]), recipe)
+    return code
+
+
+def _finetuned(recorded: Recorded, words: list[str], out: Path, data: Path | None, anyway: bool) -> int:
+    from aasp.config import from_dict
+    from aasp.datasets.fingerprint import contents
+    from aasp.evaluate.finetune.fields import FinetuneRecipe
+
+    if data is not None:
+        raise AaspError(f"--data {data}: it is a pre-training's; put the labelled clips where they were")
+    given = parse(Finetune, words, prog="aasp finetune")
+    given = replace(given, out=out, track=("tensorboard",), **_as_then(recorded))
+    given = replace(given, recipe=None, set=(), steps=None, seed=None, train=None)  # these are in the record
+    document = {name: value for name, value in recorded.recipe.items() if name != "finetuned"}
+    recipe = from_dict(FinetuneRecipe, document, str(recorded.run / "recipe.json"))
+    asked = replace(finetune.finetuning_of(given), recipe=recipe)
+    now = {
+        "model_hash": asked.encoder_hash,
+        "classes": len(asked.labelled.classes),
+        "labels_hash": asked.labels_hash,
+        "contents": contents(len(asked.labelled), asked.labelled.sounds.__getitem__),
+    }
+    _tell(recorded, _environment(recorded, given), list(recorded.data_differences(now)), anyway)
+    return finetune.train(given, asked)
+
+
+def _without_plugins(words: Sequence[str]) -> list[str]:
+    """Recorded words without what they would import: that is for whoever types them to say."""
+    left = [word for word in words if not word.startswith("--plugin=")]
+    while "--plugin" in left:
+        place = left.index("--plugin")
+        del left[place : place + 2]
+    return left
+
+
+def _as_then(recorded: Recorded) -> dict[str, Any]:
+    """Options that are taken from the record, whatever was typed."""
+    known = {name: recorded.start.get(name) for name in ("threads", "precision")}
+    return {"resume": "auto"} | {name: value for name, value in known.items() if value is not None}
+
+
+def _environment(recorded: Recorded, given: Pretrain | Finetune) -> list[Difference]:
+    from aasp.cli.arguments import set_threads
+    from aasp.training import engine, environment
+
+    set_threads(given.threads)
+    now = environment.describe(engine.accelerator(given.device), given.precision)
+    return list(recorded.environment_differences(now))
+
+
+def _tell(recorded: Recorded, differences: Sequence[Difference], changed: Sequence[Difference], anyway: bool) -> None:
+    """Say what differs.
+
+    Raises:
+        AaspError: the data does, and it is not to go on anyway.
+    """
+    if int(os.environ.get("RANK", "0")) == 0:
+        print(f"{recorded.run}, started {recorded.start.get('time', 'at a time that is not known')}")
+        if differences or changed:
+            _table([*differences, *changed])
+        else:
+            print("nothing differs: commit, versions, machine and data are the same")
+    if changed and not anyway:
+        told = f"{changed[0].name} was {changed[0].then} and is {changed[0].now}"
+        raise AaspError(f"{recorded.run}: its data has changed: {told}; bring it back, or add --anyway")
+
+
+def _table(differences: Sequence[Difference]) -> None:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("differs", "then", "now", "what may change"):
+        table.add_column(name, overflow="fold")
+    for one in differences:
+        table.add_row(one.name, one.then, one.now, one.changes)
+    console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 10_000)
+    with console.capture() as lines:
+        console.print(table)
+    for line in lines.get().splitlines():
+        print(line.rstrip())
+
+
+def _compared(then: Path, now: Path) -> bool:
+    """Say how the losses compare, and whether they are equal."""
+    from aasp.training.reproduction import Losses
+
+    losses = Losses.of(then, now)
+    if int(os.environ.get("RANK", "0")) == 0:
+        print(f"{now} beside {then}: {losses.told()}")
+    return losses.equal
+
+
+def _refuse_cells(folder: Path) -> None:
+    """Name the command of a comparison or an ablation."""
+    for kind in ("comparison", "ablation"):
+        try:
+            command = json.loads((folder / f"{kind}.json").read_text())["command"]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        raise AaspError(f"{folder} is a {kind} of many runs; run its own command with another --out: `{command}`")

@@ -1,0 +1,96 @@
+"""`aasp runs`: the runs in a folder, how each stands, without loading torch."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from aasp.cli.arguments import parse
+from aasp.cli.facts import clock
+from aasp.errors import AaspError
+
+if TYPE_CHECKING:
+    from aasp.training.status import Status
+
+HEADINGS = ("run", "kind", "recipe", "state", "step", "loss", "clips/s", "rank", "logged", "checkpoint", "size")
+RANK = "embedding_rank"
+
+
+@dataclass(frozen=True)
+class Runs:
+    """List the runs of `aasp pretrain` and `aasp finetune`, and the cells of `aasp compare` and `aasp ablate`, that lie
+    in a folder or below it: running ones first, then those that were last active first.
+
+    A run is running while a process holds its lock; stopped where none does and steps are left: the command that
+    started it goes on.
+    """
+
+    dir: tyro.conf.Positional[Path]
+    """Folder that is searched."""
+    json: bool = False
+    """Print all that is known of each as JSON."""
+
+
+def run(argv: list[str]) -> int:
+    arguments = parse(Runs, argv, prog="aasp runs")
+    folder = arguments.dir
+    if not folder.is_dir():
+        raise AaspError(f"no such folder: {folder}; name one that runs lie in")
+
+    from aasp.training.status import find_runs
+
+    found = find_runs(folder)
+    if arguments.json:
+        print(json.dumps([one.document() for one in found], indent=1))
+    elif found:
+        _print(folder, found)
+        for one in found:
+            if one.reason:
+                print(f"{one.state}: {one.path}: {one.reason}")
+    else:
+        print(f"no runs in {folder}")
+    return 0
+
+
+def _print(folder: Path, found: Sequence[Status]) -> None:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in HEADINGS:
+        table.add_column(name, overflow="fold", justify="right" if name in HEADINGS[4:8] else "left")
+    for one in found:
+        table.add_row(*_cells(folder, one))
+    console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 10_000)
+    with console.capture() as lines:
+        console.print(table)
+    for line in lines.get().splitlines():
+        print(line.rstrip())
+
+
+def _cells(folder: Path, one: Status) -> list[str]:
+    ago = lambda moment: "–" if moment is None else f"{clock(max(0.0, time.time() - moment))} ago"
+    number = lambda value, form: "–" if value is None else format(value, form)
+    return [
+        str(one.path.relative_to(folder)) if one.path != folder else str(folder),
+        one.kind,
+        one.recipe or "–",
+        one.state,
+        f"{one.step:,} of {'?' if one.steps is None else format(one.steps, ',')}",
+        number(one.loss, ".4f"),
+        number(one.clips_per_second, ".1f"),
+        number(one.health.get(RANK), ".1f"),
+        ago(one.logged),
+        "none" if one.checkpoint is None else f"{one.checkpoint}, {ago(one.saved)}",
+        _size(one.bytes),
+    ]
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"

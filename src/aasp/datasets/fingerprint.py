@@ -1,0 +1,40 @@
+"""What tells a set of sounds from another of the same names: a hash of what some of its files hold.
+
+Source: ours.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from hashlib import sha256
+
+import numpy as np
+
+from aasp.audio.sounds import Sound, files
+
+FILES = 256
+"""Files that are looked into, evenly spread over a larger set: a million take no longer to start."""
+BYTES = 1 << 16
+"""Of each, so many at its beginning and its end."""
+
+
+def contents(count: int, sound: Callable[[int], Sound]) -> str:
+    """Hash of the sizes, beginnings and ends of a set's files, of 256 of them in a larger set, 16 hexadecimal digits.
+
+    Args:
+        count: sounds of the set.
+        sound: gives one by its row.
+    """
+    digest = sha256(f"{count};".encode())
+    for row in np.unique(np.linspace(0, count - 1, min(count, FILES)).round().astype(int)):
+        for path in files(sound(int(row))):
+            try:
+                with open(path, "rb") as file:
+                    size = os.fstat(file.fileno()).st_size
+                    digest.update(f"{size};".encode() + file.read(BYTES))
+                    file.seek(max(0, size - BYTES))
+                    digest.update(file.read(BYTES))
+            except OSError:
+                digest.update(b"gone;")
+    return digest.hexdigest()[:16]

@@ -1,0 +1,218 @@
+"""Sounds embedded by the workers of a Ray cluster, to the file that one process writes, row for row.
+
+Blocks of as many sounds as one process sorts together go through Ray Data, whose actors hold the model; it schedules
+them, tries them again where a worker or a node is lost, and scales. Here their rows are kept in order, as one process
+keeps its own (`aasp.evaluate.partial`), so that a second call does only what is missing. What all tries of a block died
+of is looked for sound by sound, and left out like any other file that can't be used.
+
+r rows of a block.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.ipc
+import torch
+
+from aasp import cluster
+from aasp.audio.io import AudioError
+from aasp.audio.sounds import Sound, describe
+from aasp.datasets.index import Skipped
+from aasp.errors import AaspError
+from aasp.evaluate.ahead import STRETCH
+from aasp.evaluate.features import Progress, Running, left_out
+from aasp.evaluate.partial import Partial
+from aasp.evaluate.stream import rows_of
+from aasp.evaluate.vectors import Said, Wanted, vectors
+from aasp.model.embeddings import Embedder
+from aasp.training.precision import Precision, fastest
+
+BLOCKS = 1 << 14
+"""Blocks that Ray is given at once, four million sounds."""
+DIED = f"its worker died of it, {1 + cluster.RETRIES} times"
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Some sounds, and the row of the first; opaque to Ray, which would make columns of a list."""
+
+    first: int
+    sounds: Sequence[Sound]
+
+
+@dataclass(frozen=True)
+class Made:
+    """What came of them: their table as Arrow writes it, what was left out with its row and message, or what broke."""
+
+    first: int
+    table: bytes
+    skipped: list[tuple[int, Skipped, str]]
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class OnRay:
+    """Takes the place of one process's embedding in `aasp.evaluate.stream.stream`.
+
+    Attributes:
+        device: auto, cpu or cuda.
+        threads: of torch, and cores, of each worker on a processor.
+        workers: threads that decode for each.
+    """
+
+    device: str = "auto"
+    threads: int = 1
+    workers: int = 1
+
+    def precision(self, asked: Precision) -> Precision:
+        """What "auto" means on the cluster's workers, found by one of them."""
+        ray, gpu = cluster.connect(), cluster.gpus(self.device)
+        find = ray.remote(fastest).options(num_gpus=int(gpu))
+        return ray.get(find.remote(asked, torch.device("cuda" if gpu else "cpu")))
+
+    def __call__(
+        self,
+        encoder: Embedder,
+        sounds: Sequence[Sound],
+        half: Partial,
+        wanted: Wanted,
+        running: Running,
+        named: Callable[[int], bool],
+        channel: pa.DataType | None,
+        progress: Progress | None,
+    ) -> None:
+        """Make the shards that are not there yet; see `aasp.evaluate.stream.stream`.
+
+        Raises:
+            AaspError: a named sound can't be used, or something else than a sound broke down.
+        """
+        running = replace(running, workers=self.workers)
+        given = (encoder, wanted, running, channel, self.threads)
+        size = STRETCH
+        while half.done < len(sounds):
+            begun = half.done
+            blocks = [
+                Rows(first, sounds[first : first + size])
+                for first in range(begun, min(len(sounds), begun + BLOCKS * size), size)
+            ]
+            for made in self._made(blocks, given):
+                if made.first != half.done:
+                    break  # the block before it is lost
+                self._keep(made, half, sounds, size, named)
+                if progress is not None:
+                    progress(half.done, len(sounds))
+            if half.done < min(len(sounds), begun + BLOCKS * size):
+                self._one_by_one(sounds, half, given, named)
+                if progress is not None:
+                    progress(half.done, len(sounds))
+
+    def _one_by_one(self, sounds: Sequence[Sound], half: Partial, given: tuple, named: Callable[[int], bool]) -> None:
+        """Embed a block of which the workers died, sound by sound; which of them they died of is left out."""
+        first, last = half.done, min(len(sounds), half.done + STRETCH)
+        made = {one.first: one for one in self._made([Rows(row, [sounds[row]]) for row in range(first, last)], given)}
+        tables, skipped = [], []
+        for row in range(first, last):
+            if row not in made:
+                if named(row):
+                    raise AudioError(describe(sounds[row]), DIED, "leave it out, or save it in another format")
+                skipped.append(Skipped(describe(sounds[row]), DIED))
+                continue
+            _check(made[row], named)
+            skipped += [one for _, one, _ in made[row].skipped]
+            tables.append(_read(made[row].table))
+        filled = [table for table in tables if table.num_rows] or tables[:1]
+        half.add(pa.concat_tables(filled) if filled else rows_of([], [], None), last, skipped)
+
+    def _keep(
+        self, made: Made, half: Partial, sounds: Sequence[Sound], size: int, named: Callable[[int], bool]
+    ) -> None:
+        _check(made, named)
+        half.add(_read(made.table), min(len(sounds), made.first + size), [one for _, one, _ in made.skipped])
+
+    def _made(self, blocks: Sequence[Rows], given: tuple) -> Iterator[Made]:
+        """What comes of blocks, in their order; those whose workers died each time are left out."""
+        gpu = cluster.gpus(self.device)
+        from ray import data as ray_data
+
+        logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+        context = ray_data.DataContext.get_current()
+        context.execution_options.preserve_order = True
+        context.enable_progress_bars = False
+        context.max_errored_blocks = -1
+        data = ray_data.from_items([{"rows": block} for block in blocks], override_num_blocks=len(blocks))
+        made = data.map_batches(
+            Worker,
+            fn_constructor_args=("cuda" if gpu else "cpu", *given),
+            batch_size=1,
+            compute=ray_data.ActorPoolStrategy(min_size=1, max_tasks_in_flight_per_actor=2),
+            num_cpus=max(self.threads, self.workers) if gpu else self.threads,
+            num_gpus=1 if gpu else 0,
+            max_restarts=-1,
+            max_task_retries=cluster.RETRIES,
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for row in made.iter_rows():
+                yield row["made"]
+
+
+class Worker:
+    """An actor of Ray Data's: holds the model, embeds blocks of sounds."""
+
+    def __init__(
+        self,
+        device: str,
+        encoder: Embedder,
+        wanted: Wanted,
+        running: Running,
+        channel: pa.DataType | None,
+        threads: int,
+    ) -> None:
+        torch.set_num_threads(threads)
+        self._encoder = encoder.to(device) if isinstance(encoder, torch.nn.Module) else encoder
+        self._wanted, self._running, self._channel = wanted, running, channel
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        (rows,) = batch["rows"]
+        try:
+            made = self._embed(rows)
+        except Exception as error:  # what a sound is not to blame for: said once, instead of tried sound by sound
+            told = str(error) if isinstance(error, AaspError) else f"{type(error).__name__}: {error}"
+            made = Made(rows.first, b"", [], " ".join(told.split()))
+        return {"made": [made]}
+
+    def _embed(self, rows: Rows) -> Made:
+        made: dict[int, Said] = {}
+        skipped: list[tuple[int, Skipped, str]] = []
+
+        def refuse(row: int, error: AudioError) -> None:
+            skipped.append((rows.first + row, left_out(rows.sounds[row], error), str(error)))
+
+        for some in vectors(self._encoder, rows.sounds, refuse, self._wanted, self._running):
+            made |= some
+        usable = sorted(made)
+        table = rows_of([rows.sounds[row] for row in usable], [made[row] for row in usable], self._channel)
+        sink = io.BytesIO()
+        with pa.ipc.new_stream(sink, table.schema) as writer:
+            writer.write_table(table)
+        return Made(rows.first, sink.getvalue(), sorted(skipped))
+
+
+def _check(made: Made, named: Callable[[int], bool]) -> None:
+    """See that nothing broke down, and that no sound which was named itself was left out."""
+    if made.error:
+        raise AaspError(f"a worker broke down: {made.error}; AASP_DEBUG=1 without --engine ray shows where")
+    for row, _, message in made.skipped:
+        if named(row):
+            raise AaspError(message)
+
+
+def _read(table: bytes) -> pa.Table:
+    return pa.ipc.open_stream(table).read_all()

@@ -1,0 +1,179 @@
+"""A run and its repetition: on what the run was started, what differs now, and how far apart their losses are.
+
+Read from ``recipe.json``, ``environment.json`` and ``metrics.jsonl`` alone; no checkpoint need be left.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aasp.errors import AaspError
+from aasp.training.tracking import read_metrics
+
+MEANING = {
+    "commit": "other code",
+    "aasp": "other code",
+    "torch": "last digits",
+    "machine": "last digits",
+    "device": "last digits",
+    "processes": "last digits",
+    "threads": "last digits",
+    "precision": "digits",
+    "numpy": "perhaps last digits",
+    "grain": "perhaps the order of the data",
+    "soundfile": "perhaps the samples",
+    "soxr": "perhaps the samples",
+}
+"""What a difference of the environment may change; others change nothing that is known of."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Something that is not as it was: its name, what it was and is, and what that may change."""
+
+    name: str
+    then: str
+    now: str
+    changes: str = "nothing known"
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What a run tells of itself.
+
+    Attributes:
+        run: its folder.
+        recipe: its recipe, JSON values.
+        start: its first start: the words typed, versions, machine, and its data in numbers.
+        history: extensions and changes of data, of its last start.
+    """
+
+    run: Path
+    recipe: Mapping[str, Any]
+    start: Mapping[str, Any]
+    history: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, run: Path) -> Recorded:
+        """Read them.
+
+        Raises:
+            AaspError: a file is missing or damaged.
+        """
+        found = []
+        for name, kind in (("recipe.json", dict), ("environment.json", list)):
+            try:
+                found.append(json.loads((run / name).read_text(encoding="utf-8")))
+            except FileNotFoundError:
+                raise AaspError(f"no {name} in {run}; name the folder of a run, which has one") from None
+            except (OSError, ValueError, RecursionError) as error:
+                raise AaspError(f"{run / name}: not readable as JSON ({error}); take another copy of the run") from None
+            if not isinstance(found[-1], kind) or not found[-1]:
+                raise AaspError(f"{run / name}: not a run's; take another copy of the run")
+        recipe, starts = found
+        if not all(isinstance(one, dict) for one in starts) or not _words(starts[0].get("command")):
+            raise AaspError(f"{run / 'environment.json'}: tells no command; take another copy of the run")
+        return cls(run, recipe, starts[0], starts[-1])
+
+    @property
+    def argv(self) -> list[str]:
+        """What was typed, without the program."""
+        return list(self.start["command"][1:])
+
+    def environment_differences(self, now: Mapping[str, Any]) -> Iterator[Difference]:
+        """In what the environment is another one.
+
+        Args:
+            now: as `aasp.training.environment.describe` gives it.
+        """
+        for name, value in now.items():
+            then = self.start.get(name)
+            if then != value:
+                yield Difference(name, _text(then), _text(value), MEANING.get(name, "nothing known"))
+
+    def data_differences(self, now: Mapping[str, Any]) -> Iterator[Difference]:
+        """In what the data is another one; what an older version did not write down is not compared.
+
+        Args:
+            now: facts of the data by name, as the run writes them down.
+        """
+        known = {**self.start, **(self.recipe.get("finetuned") or {})}
+        for name, value in now.items():
+            if name in known and known[name] != value:
+                yield Difference(name, _text(known[name]), _text(value), "everything")
+
+
+@dataclass(frozen=True)
+class Losses:
+    """How the losses of a repetition compare with a run's, at the steps that both logged.
+
+    Attributes:
+        steps: how many these are.
+        missing: how many more the run has logged.
+        first: the first step with a difference, the loss's name there, its value then and now; None if all are equal
+            bit for bit.
+        largest: the largest relative difference, and its step.
+        last: the relative difference of the loss at the last step.
+    """
+
+    steps: int
+    missing: int
+    first: tuple[int, str, float | None, float | None] | None
+    largest: tuple[float, int]
+    last: float
+
+    @classmethod
+    def of(cls, run: Path, again: Path) -> Losses:
+        """Compare two runs' logs."""
+        then = {line["step"]: line for line in read_metrics(run)}
+        now = {line["step"]: line for line in read_metrics(again)}
+        steps, first, largest, last = sorted(then.keys() & now.keys()), None, (0.0, 0), 0.0
+        for step in steps:
+            for name in [name for name in then[step] if name == "loss" or name.startswith("losses/")]:
+                was, new = then[step][name], now[step].get(name)
+                apart = _apart(was, new)
+                if was != new and first is None:
+                    first = step, name, was, new
+                largest = max(largest, (apart, step), key=lambda one: one[0])
+                last = apart if name == "loss" else last
+        return cls(len(steps), len(then.keys() - now.keys()), first, largest, last)
+
+    @property
+    def equal(self) -> bool:
+        """Whether there is something to compare, and it is equal bit for bit."""
+        return self.steps > 0 and self.first is None
+
+    def told(self) -> str:
+        """In words."""
+        if not self.steps:
+            return "no step was logged by both: nothing to compare"
+        more = f"; {self.missing:,} more were logged then" if self.missing else ""
+        if self.first is None:
+            return f"losses are equal bit for bit at all {self.steps:,} logged steps{more}"
+        step, name, was, new = self.first
+        return (
+            f"losses differ first at step {step:,} of {self.steps:,} logged ones{more}: {name} was {was} and is {new}; "
+            f"by {self.largest[0]:.1e} of the value at most (step {self.largest[1]:,}), by {self.last:.1e} in the end"
+        )
+
+
+def _apart(was: float | None, new: float | None) -> float:
+    """The relative difference; infinite where one of the two is no number."""
+    if was == new:
+        return 0.0
+    if was is None or new is None:
+        return math.inf
+    return abs(new - was) / max(abs(was), abs(new))
+
+
+def _words(command: Any) -> bool:
+    return isinstance(command, Sequence) and len(command) > 1 and all(isinstance(word, str) for word in command)
+
+
+def _text(value: Any) -> str:
+    return "not known" if value is None else str(value)

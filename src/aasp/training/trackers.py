@@ -1,0 +1,149 @@
+"""Where a run's numbers are shown, beside its own ``metrics.jsonl``: TensorBoard, Weights & Biases, Trackio, MLflow.
+
+All through accelerate's trackers. A tracker never stops a training: what breaks down is said once and left, and
+``metrics.jsonl`` has everything. Which run of a tracker's it is stands in ``trackers.json``, so that a training that
+goes on goes on there.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from accelerate.tracking import GeneralTracker, MLflowTracker, TensorBoardTracker, TrackioTracker, WandBTracker
+
+from aasp.config import flat
+from aasp.errors import AaspError
+from aasp.files import atomic_write
+
+Name = Literal["tensorboard", "wandb", "trackio", "mlflow"]
+End = Literal["finished", "stopped", "failed"]
+
+PROJECT = "aasp"
+IDS = "trackers.json"
+PACKAGES = {"tensorboard": "tensorboard", "wandb": "wandb", "trackio": "trackio", "mlflow": "mlflow"}
+
+
+def check_installed(names: Sequence[str]) -> None:
+    """See that trackers can be used, before anything is written.
+
+    Raises:
+        AaspError: there is no such tracker, or it is not installed.
+    """
+    for name in names:
+        if name not in PACKAGES:
+            raise AaspError(f"--track {name}: no such tracker; take some of {', '.join(PACKAGES)}")
+        if importlib.util.find_spec(name) is None:
+            raise AaspError(f"--track {name}: it is not installed; pip install {PACKAGES[name]}, or leave it out")
+
+
+class Trackers:
+    """Some trackers of one run.
+
+    Args:
+        names: which.
+        run: the run's directory.
+        step: the step that the run starts or goes on from.
+        config: the run's recipe, JSON values.
+    """
+
+    def __init__(self, names: Sequence[Name], run: Path, step: int, config: Mapping[str, Any]) -> None:
+        self._run, self._step = run, step
+        self._open: dict[str, GeneralTracker] = {}
+        try:
+            self._ids: dict[str, str] = json.loads((run / IDS).read_text())
+        except (OSError, ValueError):
+            self._ids = {}
+        begin: dict[str, Callable[[], GeneralTracker]] = {
+            "tensorboard": self._tensorboard,
+            "wandb": self._wandb,
+            "trackio": self._trackio,
+            "mlflow": self._mlflow,
+        }
+        values = {name: value if isinstance(value, int | float) else str(value) for name, value in flat(config).items()}
+        for name in dict.fromkeys(names):
+            self._try(name, lambda name=name: self._open.update({name: begin[name]()}))
+        for name, tracker in list(self._open.items()):
+            if isinstance(tracker, TensorBoardTracker):  # its own way would be a new folder of events for each start
+                if not step:
+                    tracker.writer.add_text("recipe", f"```\n{json.dumps(config, indent=1)}\n```", 0)
+            elif name != "mlflow" or not step:  # its parameters can't be written twice
+                self._try(name, lambda tracker=tracker: tracker.store_init_configuration(values))
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Show one step's metrics."""
+        for name, tracker in list(self._open.items()):
+            self._try(name, lambda tracker=tracker: tracker.log(dict(metrics), step=step))
+
+    def finish(self, end: End) -> None:
+        """Say how the run ended: done, stopped before its last step, or broken down."""
+        for name, tracker in list(self._open.items()):
+            self._try(name, lambda tracker=tracker: _finish(tracker, end))
+        self._open.clear()
+
+    def _tensorboard(self) -> TensorBoardTracker:
+        purge = self._step + 1 if self._step else None
+        return _started(TensorBoardTracker("tensorboard", self._run, purge_step=purge))
+
+    def _wandb(self) -> WandBTracker:
+        options = {"id": self._id("wandb"), "name": self._run.name, "resume": "allow", "dir": str(self._run)}
+        try:
+            return _started(WandBTracker(PROJECT, **options))
+        except Exception as error:  # nobody is logged in, or there is no network
+            told = f"kept offline in {self._run / 'wandb'}, `wandb sync` sends it"
+            print(f"tracker wandb: {_plain(error)}; {told}", file=sys.stderr)
+            return _started(WandBTracker(PROJECT, **options, mode="offline"))
+
+    def _trackio(self) -> TrackioTracker:
+        return _started(TrackioTracker(PROJECT, name=self._id("trackio"), resume="allow", embed=False))
+
+    def _mlflow(self) -> MLflowTracker:
+        tracker = _started(MLflowTracker(PROJECT, run_id=self._ids.get("mlflow"), run_name=self._run.name))
+        self._keep("mlflow", tracker.active_run.info.run_id)
+        return tracker
+
+    def _id(self, name: str) -> str:
+        """The run's name with a tracker: as before, or a new one that no other run has."""
+        return self._keep(name, self._ids.get(name) or f"{self._run.name}-{uuid.uuid4().hex[:8]}")
+
+    def _keep(self, name: str, run: str) -> str:
+        if self._ids.get(name) != run:
+            self._ids[name] = run
+            with atomic_write(self._run / IDS) as beside:
+                beside.write_text(json.dumps(self._ids, indent=1) + "\n")
+        return run
+
+    def _try(self, name: str, do: Callable[[], object]) -> None:
+        try:
+            do()
+        except Exception as error:  # whatever a service does
+            self._open.pop(name, None)
+            told = f"going on without it, {self._run / 'metrics.jsonl'} has everything"
+            print(f"tracker {name}: {_plain(error)}; {told}", file=sys.stderr)
+
+
+def _plain(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _started(tracker: Any) -> Any:
+    tracker.start()
+    return tracker
+
+
+def _finish(tracker: GeneralTracker, end: End) -> None:
+    if isinstance(tracker, WandBTracker):
+        if end == "stopped":
+            tracker.run.mark_preempting()
+        tracker.run.finish(exit_code={"finished": 0, "stopped": 75, "failed": 1}[end])
+    elif isinstance(tracker, MLflowTracker):
+        import mlflow
+
+        mlflow.end_run({"finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}[end])
+    else:
+        tracker.finish()
