@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from html.parser import HTMLParser
 from typing import Any
 
-NAME = '"><script>alert(1)</script><img src=x onerror=alert(1)>\'&$\\frac{x}$`|[a](javascript:alert(1))\u202e'
+NAME = "\"><script>alert(1)</script><img src=x onerror=alert(1)>'&$\\frac{x}$`|[a](javascript:alert(1))\u202e"
 _ALLOWED_ADDRESSES = ("#", "data:audio/flac;base64,", "data:image/png;base64,")
 
 

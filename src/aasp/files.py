@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import fcntl
+import functools
 import os
+import platform
 import re
+import shutil
 import time
+import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from aasp.errors import AaspError
 
 _ASKING = 0.02  # seconds
+_HOST = f"{zlib.crc32(platform.node().encode()):08x}"
+_LEFT = re.compile(r"\.(?P<name>.+)\.(?P<host>[0-9a-f]{8})\.(?P<process>\d+)\.(?P<end>tmp|old)(?:\.[^.]+)?")
 
 
 def check_output(path: str | Path, *, overwrite: bool = False) -> Path:
@@ -53,7 +59,7 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    beside = hidden(path.with_suffix(""), "tmp", path.suffix)
     try:
         yield beside
         sync(beside)
@@ -68,6 +74,50 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         beside.unlink(missing_ok=True)
 
 
+def hidden(path: Path, end: str, suffix: str = "") -> Path:
+    """A hidden name beside `path`, of this process alone, for what is to become it ("tmp") or was it ("old").
+
+    What processes that were killed left in that folder under such names is removed first, once a process.
+    """
+    _clear_once(path.parent.absolute())
+    return path.with_name(f".{path.name}.{_HOST}.{os.getpid()}.{end}{suffix}")
+
+
+def clear_left(folder: Path, *, held: bool = False) -> None:
+    """Remove what killed processes left in `folder` under names of `hidden`; what was moved away and is missed returns.
+
+    Args:
+        folder: it need not exist.
+        held: whether no other process writes there. If not, only what is of this machine's dead processes is removed.
+    """
+    with suppress(OSError):  # nothing depends on it, and a folder may be gone or read-only
+        for path in sorted(folder.iterdir()):
+            found = _LEFT.fullmatch(path.name)
+            if found and (held or (found["host"] == _HOST and not _alive(int(found["process"])))):
+                whole = path.with_name(found["name"])
+                if found["end"] == "old" and not whole.exists():
+                    path.rename(whole)
+                elif path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
+
+
+@functools.cache
+def _clear_once(folder: Path) -> None:
+    clear_left(folder)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass  # somebody else's
+    return True
+
+
 @contextmanager
 def locked(path: Path, *, wait: bool = False) -> Iterator[bool]:
     """Hold a lock file: whether it is ours while the context lasts. The system lifts the lock when this process ends.
@@ -75,6 +125,9 @@ def locked(path: Path, *, wait: bool = False) -> Iterator[bool]:
     Args:
         path: the file, in a folder that exists.
         wait: until whoever holds it lets go.
+
+    Raises:
+        OSError: the folder can't be written, or its file system has no locks.
     """
     with path.open("w") as file:
         try:
@@ -83,10 +136,12 @@ def locked(path: Path, *, wait: bool = False) -> Iterator[bool]:
             except BlockingIOError:
                 time.sleep(_ASKING)  # it may have been somebody who only asked, by `is_locked`
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            ours = True
         except BlockingIOError:
-            yield False
-        else:
-            yield True
+            ours = False
+        except OSError as error:
+            raise OSError(error.errno, os.strerror(error.errno or 0), str(path)) from None
+        yield ours
 
 
 def is_locked(path: Path) -> bool:
@@ -109,10 +164,11 @@ def system_error(error: Exception, path: Path, beside: Path | None = None) -> OS
     Args:
         error: what was raised.
         path: the file that was meant.
-        beside: the one that was written to in its stead.
+        beside: the one, or the folder, that was written to in its stead.
     """
     if isinstance(error, OSError) and error.errno:
-        number = error.errno if error.filename in (None, str(beside)) else None
+        there = error.filename is None or (beside is not None and Path(error.filename).is_relative_to(beside))
+        number = error.errno if there else None
     else:
         found = re.search(r"(?:os error|errno) (\d+)", str(error))
         number = int(found[1]) if found else None

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
 from collections.abc import Callable, Mapping
 from hashlib import sha256
@@ -22,7 +21,7 @@ from torch import Tensor, nn
 from aasp.allocation import SPARE, Within
 from aasp.config import to_dict
 from aasp.errors import AaspError
-from aasp.files import sync, system_error
+from aasp.files import hidden, sync, system_error
 from aasp.shapes import DAMAGED, damaged, read_shapes, regular
 
 WEIGHTS = "model.safetensors"
@@ -46,7 +45,7 @@ def write_directory(
     if directory.exists() and (not directory.is_dir() or {f.name for f in directory.iterdir()} - {*documents, WEIGHTS}):
         raise AaspError(f"{directory}: holds something else than a model; choose another place")
     directory.parent.mkdir(parents=True, exist_ok=True)
-    beside, aside = (directory.with_name(f".{directory.name}.{os.getpid()}.{end}") for end in ("tmp", "old"))
+    beside, aside = hidden(directory, "tmp"), hidden(directory, "old")
     shutil.rmtree(beside, ignore_errors=True)
     try:
         beside.mkdir()
@@ -62,8 +61,8 @@ def write_directory(
             directory.rename(aside)
         beside.rename(directory)
         sync(directory.parent)
-    except SafetensorError as error:
-        raise system_error(error, directory) or error from None
+    except (OSError, SafetensorError) as error:
+        raise system_error(error, directory, beside) or error from None
     finally:
         shutil.rmtree(beside, ignore_errors=True)
         if aside.exists():

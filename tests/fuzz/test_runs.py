@@ -56,9 +56,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @FUZZ
 @given(
-    spoilt=st.sampled_from(sorted(DOCUMENTS)).flatmap(
-        lambda name: st.tuples(st.just(name), documents(DOCUMENTS[name]))
-    )
+    spoilt=st.sampled_from(sorted(DOCUMENTS)).flatmap(lambda name: st.tuples(st.just(name), documents(DOCUMENTS[name])))
 )
 def test_what_info_says_of_a_run(run: Path, spoilt: tuple[str, bytes]) -> None:
     name, content = spoilt

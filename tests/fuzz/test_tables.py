@@ -16,7 +16,7 @@ from aasp.datasets.manifest import Manifest
 from fuzz.cases import right_or_one_line, spoilt
 
 FUZZ = settings.get_profile("fuzz")
-CSV = "path,seconds,label\na.wav,1.5,dog\n../b.wav,2,\"cat, black\"\n/etc/passwd,0,x\n\0,nan,é\n".encode()
+CSV = 'path,seconds,label\na.wav,1.5,dog\n../b.wav,2,"cat, black"\n/etc/passwd,0,x\n\0,nan,é\n'.encode()
 EVENTS = b"filename\tonset\toffset\tevent_label\na.wav\t0.5\t1.5\tdog\nb.wav\t1\t2\tcat\n"
 
 

@@ -6,7 +6,7 @@ import os
 import random
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,15 +40,18 @@ class ToyObjective(nn.Module):
         self.token = nn.Parameter(torch.zeros(1, WIDTH))
         self.unused = nn.Parameter(torch.zeros(3), requires_grad=not torch.distributed.is_initialized())
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
-        self.noisy, self.poison, self.ill = noisy, None, None
+        self.register_buffer("centre", torch.zeros(WIDTH))
+        self.poison: Container[int] = ()
+        self.noisy, self.ill = noisy, None
 
     def forward(self, batch: dict[str, Tensor], diagnose: bool) -> dict[str, Any]:
         self.steps += 1
         x = batch["wave"]
         if self.noisy:
             x = x + 0.1 * np.random.randn() + 0.1 * random.gauss(0, 1) + 0.1 * torch.randn(())
-        if self.poison == int(self.steps):
+        if int(self.steps) in self.poison:
             x = x * float("nan")
+        self.centre.lerp_(x.mean(0), 0.1)
         y = self.student(x + self.token)
         error = (y - self.teacher(x)).square().mean()
         spread = self.gather(y)[0].var(0).sqrt().mean()  # of the clips of all processes
@@ -99,7 +102,7 @@ def toy_run(
     *,
     resume: str | Path = "auto",
     recipe: dict[str, Any] | None = None,
-    poison: int | None = None,
+    poison: Container[int] = (),
     ill: int | None = None,
     noisy: bool = True,
     size: int = 4,

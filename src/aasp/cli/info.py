@@ -90,7 +90,7 @@ def show_run(path: Path) -> None:
             "step": f"{last.get('step', 0)} of {steps}",
             "extended": ", ".join(f"by {one['steps']:,} steps at {one['step']:,}" for one in extended) or None,
             "data changed": ", ".join(f"at step {one['step']:,}: {_change(one)}" for one in changed) or None,
-            "last logged": f"{clock(time.time() - (path / 'metrics.jsonl').stat().st_mtime)} ago" if metrics else None,
+            "last logged": f"{clock(_seconds_since(path / 'metrics.jsonl'))} ago" if metrics else None,
             **{name: value for name, value in last.items() if name != "step" and value is not None},
             "checkpoints": checkpoints or "none yet",
             "best on valid": _best(path),
@@ -123,6 +123,11 @@ def show_folds(path: Path) -> None:
             "models": f"{path}/fold-*/model, together: `aasp predict {path}`",
         },
     )
+
+
+def _seconds_since(path: Path) -> float:
+    """Since a file was written; a clock that went back makes none of it negative."""
+    return max(0.0, time.time() - path.stat().st_mtime)
 
 
 def show_manifest(path: Path) -> None:

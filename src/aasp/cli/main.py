@@ -74,8 +74,12 @@ REMEDIES = {
     errno.ENAMETOOLONG: "choose a shorter name",
     errno.ENOENT: "check the path",
     errno.EMFILE: "raise the limit of open files (`ulimit -n`)",
+    errno.ENOLCK: "choose a place whose file system has locks, or mount it with them",
+    errno.EOPNOTSUPP: "choose a place whose file system has locks, or mount it with them",
 }
 """What to do about an operating system's refusal."""
+AGAIN = "see that the disk or network drive is there, then start the same command again"
+"""What to do about any other: EIO of a failing disk, ESTALE and ETIMEDOUT of a server."""
 
 HELP = """\
 usage: aasp COMMAND [ARGUMENTS]     aasp COMMAND --help     aasp --version
@@ -133,7 +137,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(error, OSError):
             _complain(_told(error))
             return 1
-        _complain(str(error))
+        _complain(_explained(error))
         return 2
 
 
@@ -209,14 +213,23 @@ def _tell_cancelled() -> None:
         print(f"aasp: warning: channels cancel in {len(found):,} file(s): {remedy}", file=sys.stderr)
 
 
+def _explained(error: AaspError) -> str:
+    """A mistake's line; of a training that broke down a page is written, too."""
+    loop = sys.modules.get("aasp.training.loop")
+    if loop is None or not isinstance(error, loop.TrainingStopped):
+        return str(error)
+    from aasp.report.stopped import explained
+
+    return explained(error)
+
+
 def _told(error: OSError) -> str:
     """An operating system's refusal with its file and, where we know one, the remedy."""
     reason = error.strerror or str(error)
     where = f": {error.filename}" if error.filename else ""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"disk full{where}; free some space or write elsewhere, nothing was overwritten"
-    remedy = REMEDIES.get(error.errno or 0)
-    return f"{reason[:1].lower()}{reason[1:]}{where}" + (f"; {remedy}" if remedy else "")
+    return f"{reason[:1].lower()}{reason[1:]}{where}; {REMEDIES.get(error.errno or 0, AGAIN)}"
 
 
 def _complain(message: str) -> None:

@@ -16,6 +16,7 @@ from aasp.compare.measures import Measure
 from aasp.errors import AaspError
 from aasp.evaluate.probe import Unusable
 from aasp.pretrain.recipe import Recipe
+from aasp.report.stopped import explained
 from aasp.training.loop import TrainingStopped
 
 Kind = Literal["trained", "untrained", "log-mel"]
@@ -121,13 +122,13 @@ def work(cells: Sequence[Cell], folder: Folder, *, train: Train, listen: Listen,
                     code = train(cell, trained)
                     if code:
                         return outcome(code)
+                trained.drop_checkpoints()
                 for when, place in cell.measured(trained):
                     _measure(cell, place, when, listen, say)
             except Exception as error:  # whatever a method does
                 if not _its_own(error):
                     raise
-                told = isinstance(error, AaspError)
-                trained.fail(str(error) if told else f"{type(error).__name__}: {error}")
+                trained.fail(_why(error))
                 say(f"failed: {cell.place}: {trained.failure}; remove {trained.broken} to try again")
     return outcome()
 
@@ -137,6 +138,12 @@ def _its_own(error: Exception) -> bool:
     if isinstance(error, AaspError):
         return isinstance(error, TrainingStopped | Unusable)
     return not isinstance(error, OSError)
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, TrainingStopped):
+        return explained(error)
+    return str(error) if isinstance(error, AaspError) else f"{type(error).__name__}: {error}"
 
 
 def _measure(cell: Cell, place: Measured, when: str, listen: Listen, say: Say) -> None:

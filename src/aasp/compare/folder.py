@@ -12,7 +12,6 @@ ablation.json or comparison.json     what it all comes to
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -23,7 +22,7 @@ from typing import Any, Literal
 from aasp import documents
 from aasp.compare.measures import Scores
 from aasp.errors import AaspError
-from aasp.files import atomic_write, locked
+from aasp.files import atomic_write, clear_left, hidden, locked
 
 REMEDY = "remove it, and it is made anew"
 
@@ -87,6 +86,15 @@ class Trained(Measured):
         """Note that it broke down: no process tries again."""
         write_json(self.broken, {"why": why})
 
+    def drop_checkpoints(self) -> None:
+        """Remove what only an unfinished training needs, and what a process that was killed left."""
+        clear_left(self.path, held=True)
+        place = self.path / "checkpoints"
+        if place.exists():
+            aside = hidden(place, "tmp")
+            place.rename(aside)  # first: what is half removed must not look whole
+            shutil.rmtree(aside)
+
     def stage(self, step: int) -> Measured:
         """Its encoder after so many steps, before the last."""
         return Measured(self.path / "stages" / f"step-{step:08d}")
@@ -96,7 +104,7 @@ class Trained(Measured):
         place = self.stage(step).model
         if place.exists():
             return
-        beside = place.with_name(f".model.{os.getpid()}.tmp")
+        beside = hidden(place, "tmp")
         shutil.rmtree(beside, ignore_errors=True)
         shutil.copytree(model, beside)
         beside.rename(place)

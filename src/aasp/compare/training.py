@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,6 +74,5 @@ class Training:
             on_model=keep,
         )
         if not result.exit_code:
-            shutil.rmtree(trained.path / "checkpoints", ignore_errors=True)
             trained.finish({"steps": result.step, "seconds of the last call": round(time.monotonic() - began, 1)})
         return result.exit_code

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +20,7 @@ from aasp.casting import finest
 from aasp.deploy.graph import Graph, Model, window_samples
 from aasp.deploy.onnx import onnx_model, to_onnx, write
 from aasp.errors import AaspError
-from aasp.files import sync
+from aasp.files import hidden, sync
 from aasp.model.audio_classifier import AudioClassifier
 from aasp.model.audio_encoder import AudioEncoder
 
@@ -93,7 +92,7 @@ def write_web(model: Model, folder: str | Path, labels: Sequence[str] = (), vect
     drawn = to_onnx(picture, window.example(), window.shapes(), ["wave"], ["spectrogram", "modulations"])
     whole = onnx_model(model, "whole")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    beside, aside = (folder.with_name(f".{folder.name}.{os.getpid()}.{end}") for end in ("tmp", "old"))
+    beside, aside = hidden(folder, "tmp"), hidden(folder, "old")
     try:
         beside.mkdir()
         write(whole, beside / "model.onnx")

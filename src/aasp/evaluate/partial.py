@@ -24,7 +24,7 @@ from aasp.audio.sounds import Sound, channels_of, files
 from aasp.datasets.index import Skipped
 from aasp.documents import parse_json, read_json
 from aasp.errors import AaspError
-from aasp.files import atomic_write, locked
+from aasp.files import atomic_write, clear_left, locked
 
 MODEL, SOUNDS = "model", "sounds"
 _TOLD = b"aasp"
@@ -66,13 +66,13 @@ class Partial:
             AaspError: what lies there is of another job, or another process is at it.
         """
         job = {**job, SOUNDS: _listing(self._sounds)}
-        strange = self.folder.is_dir() and any(self.folder.iterdir()) and not (self.folder / "job.json").exists()
-        if strange or (self.folder.exists() and not self.folder.is_dir()):
+        if self._strange() or (self.folder.exists() and not self.folder.is_dir()):
             raise AaspError(f"{self.folder}: in the way of half-done embeddings; move it, or choose another --out")
         self.folder.mkdir(parents=True, exist_ok=True)
         with locked(self.folder / "lock") as ours:
             if not ours:
                 raise AaspError(f"{self.folder}: another process is embedding to {self._out}; choose another --out")
+            clear_left(self.folder, held=True)
             self._go_on(job, anew)
             try:
                 yield
@@ -114,6 +114,12 @@ class Partial:
         with suppress(OSError):
             self.folder.rmdir()
         self.shards = []
+
+    def _strange(self) -> bool:
+        """Whether something else lies there; a process that was killed at once may have left nothing but its lock."""
+        if not self.folder.is_dir() or (self.folder / "job.json").exists():
+            return False
+        return any(file.name != "lock" and not file.name.startswith(".") for file in self.folder.iterdir())
 
     def _go_on(self, job: Mapping[str, Any], anew: bool) -> None:
         shards, was = sorted(self.folder.glob("[0-9]*.parquet")), self.job

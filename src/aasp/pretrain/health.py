@@ -34,6 +34,9 @@ def collapse(metrics: Mapping[str, float], clips: int) -> str | None:
     deviation = metrics.get("summary_deviation")  # of a single clip there is none
     if deviation is not None and deviation < MIN_TARGET_DEVIATION:
         return f"the teacher's targets are the same for every clip (deviation {deviation:.1e})"
+    variance = metrics.get("target_variance")
+    if variance is not None and variance < MIN_TARGET_DEVIATION**2:
+        return f"the teacher's targets are the same for every patch (variance {variance:.1e})"
     if clips >= MIN_CLIPS and metrics["embedding_rank"] < MIN_RANK:
         return f"all embeddings lie on a line (rank {metrics['embedding_rank']:.2f})"
     return None

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from aasp.report.style import FIRST, drawn, panel
+from aasp.report.style import FIRST, SECOND, drawn, panel
 
 TOLD = {
     "losses/frame": ("Predicting what is hidden", "frame loss"),
@@ -35,8 +35,8 @@ def learning_curves(metrics: Sequence[Mapping[str, float | None]]) -> list[str]:
 
 
 @drawn
-def curve(steps: np.ndarray, values: np.ndarray, *, title: str, label: str) -> Figure:
-    """A curve over steps, its last value written at its end."""
+def curve(steps: np.ndarray, values: np.ndarray, *, title: str, label: str, limit: float | None = None) -> Figure:
+    """A curve over steps, its last value written at its end; a limit is a dashed line."""
     figure, axes = panel(160, title, label, left=36)
     axes.plot(steps, values, color=FIRST)
     axes.plot(steps[-1], values[-1], "o", color=FIRST, markersize=4)
@@ -44,6 +44,8 @@ def curve(steps: np.ndarray, values: np.ndarray, *, title: str, label: str) -> F
     axes.annotate(f"{values[-1]:.3g}", end, (5, 0), textcoords="offset points", va="center", fontsize=9)
     axes.set(xlabel="optimizer step", xlim=(0, steps[-1] * 1.11))
     axes.set_xticks([0, steps[-1] // 2, steps[-1]])
+    if limit is not None:
+        axes.axhline(limit, color=SECOND, linestyle="--", linewidth=1)
     axes.grid(axis="y")
     axes.locator_params(axis="y", nbins=4)
     return figure

@@ -33,6 +33,7 @@ class StemConfig(ABC):
     def build(self, width: int, mels: int) -> Stem:
         """The stem, with random weights, for tokens of `width` and a log-mel of `mels` bins."""
 
+
 LONGEST = 4_096
 """Frames or mel bins that a token looks at."""
 

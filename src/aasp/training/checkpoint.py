@@ -67,10 +67,22 @@ def save(folder: Path, checkpoint: Checkpoint, *, keep: int) -> Path:
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     for old in _finished(folder)[:-keep]:
-        hidden = old.with_name(f"{_HIDDEN}{old.name}")  # renamed first: a half-deleted one must not look whole
-        old.rename(hidden)
-        shutil.rmtree(hidden)
+        remove(old)
     return target
+
+
+def remove(path: Path) -> None:
+    """Remove a checkpoint."""
+    hidden = path.with_name(f"{_HIDDEN}{path.name}")  # renamed first: a half-deleted one must not look whole
+    path.rename(hidden)
+    shutil.rmtree(hidden)
+
+
+def remove_after(folder: Path, step: int) -> None:
+    """Remove the checkpoints in `folder` that were taken after `step`."""
+    for path in _finished(folder):
+        if _step(path) > step:
+            remove(path)
 
 
 def load(path: Path) -> Checkpoint:
@@ -134,7 +146,11 @@ def check_names(path: Path, found: dict[str, Tensor], expected: dict[str, Tensor
 
 def _finished(folder: Path) -> list[Path]:
     found = [path for path in folder.glob("step-*") if re.fullmatch(r"step-\d{8,}", path.name) and path.is_dir()]
-    return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
+    return sorted(found, key=_step)
+
+
+def _step(path: Path) -> int:
+    return int(path.name.removeprefix("step-"))
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

@@ -1,13 +1,12 @@
 """The training loop. It knows nothing of what it trains: the objective brings losses, the batches bring data.
 
 A step is: schedules, forward and backward, clipping, non-finite check, optimizer step, the objective's `after_step`,
-log, checkpoint. Nothing in it waits for the device, save at log and checkpoint steps. A step whose gradient is not
-finite changes no weight (the check is a veto that stays on the device); the next look at numbers then stops the run.
+log, checkpoint. Nothing in it waits for the device, save at log and checkpoint steps. A step whose loss or gradient is
+not finite is skipped and counted; three in a row stop the run (see `aasp.training.skipping`).
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,12 +24,22 @@ from aasp.training.precision import Precision, autocast
 from aasp.training.record import Record
 from aasp.training.run import Run
 from aasp.training.schedules import Schedules
+from aasp.training.skipping import LIMIT, Skipping, not_finite
 from aasp.training.trackers import Name, check_installed
 from aasp.training.window import fetch
 
 
 class TrainingStopped(AaspError):
-    """Training broke down: its losses are not finite, or it collapsed. The last good checkpoint is kept."""
+    """Training broke down: its losses are not finite, or it collapsed. The last good checkpoint is kept.
+
+    Args:
+        message: why, in one line.
+        run: the run's directory, whose record shows how it came to that, in the first process; None elsewhere.
+    """
+
+    def __init__(self, message: str, run: Path | None = None) -> None:
+        super().__init__(message)
+        self.run = run
 
 
 class Objective(Protocol):
@@ -136,7 +145,7 @@ def train(
         Where it ended; a run that was asked to stop has saved a checkpoint.
 
     Raises:
-        TrainingStopped: the losses are not finite, or the objective's own check found it ill.
+        TrainingStopped: the losses were not finite three times in a row, or the objective's own check found it ill.
         AaspError: `start` is damaged or belongs to another run.
         OSError: the disk is full; the last checkpoint is kept.
     """
@@ -150,6 +159,7 @@ def train(
     if start is not None:
         so_far = snapshot.restore(start, objective, optimizer, batches, machine, fingerprint)
         on_checkpoint(so_far.step, snapshot.model_tensors(objective))  # it may have been killed before it was done
+    skipping = Skipping(objective, machine, so_far.bad_steps)
 
     with Interrupts() as interrupts, Record(run, so_far, steps, machine, settings.name, settings.track) as record:
         while so_far.step < steps and exit_code is None:
@@ -160,31 +170,38 @@ def train(
             to_log = step % settings.log_every == 0 or step == steps
             to_save = step % settings.checkpoint_every == 0 or step == steps
 
+            skipping.begin()
             with context:
                 output = model(engine.to_device(batch, machine.device), to_log or to_save)
             machine.backward(output["loss"])
             diagnostics = output["diagnostics"] | (objective.gradient_diagnostics() if to_log else {})
             norm = whole(machine.clip_grad_norm_(trainable, settings.optimizer.clip))
-            optim.step_unless(optimizer, ~torch.isfinite(norm))
+            skipped = skipping.judge(output["loss"], norm)
+            optim.step_unless(optimizer, skipped)
             optimizer.zero_grad()
             objective.after_step(now)
 
             losses = {f"losses/{name}": value for name, value in output["losses"].items()}
-            so_far.window.add({"loss": output["loss"], **losses, "gradient_norm": norm})
+            measured = {"loss": output["loss"], **losses, "gradient_norm": norm}
+            so_far.window.add(measured, skipped)
             so_far.count(*measure(batch))
             record.advance()
 
             exit_code = _agreed(interrupts.exit_code, step, machine)
             to_save = to_save or exit_code is not None
-            if to_log or to_save:
+            broken = skipping.broken(to_log or to_save)
+            if to_log or to_save or broken:
                 means, health = fetch(so_far.window.means(), machine), fetch(diagnostics, machine)
-                illness = _not_finite(means) or (objective.check_health({**means, **health}) if health else None)
+                so_far.bad_steps = skipping.state()
+                if broken:
+                    illness, good = _broken(measured), step - so_far.bad_steps["in_a_row"]
+                else:
+                    illness, good = objective.check_health({**means, **health}) if health else None, step
                 if to_log or illness:
-                    record.log({**means, **now, **{f"diagnostics/{name}": value for name, value in health.items()}})
+                    shown = {f"diagnostics/{name}": value for name, value in health.items()}
+                    record.log({**means, **now, **shown, "skipped_steps": so_far.bad_steps["skipped"]})
                 if illness:
-                    last = checkpoint.latest(run.path)
-                    kept = f"the last good checkpoint is {last}" if last else "no checkpoint was saved yet"
-                    raise TrainingStopped(f"{settings.name} stopped at step {step}: {illness}; {kept}")
+                    raise _stopped(settings.name, step, illness, run, good, machine)
             if to_log:
                 so_far.window.clear()
             if to_save:
@@ -192,16 +209,29 @@ def train(
                     taken = snapshot.take(objective, optimizer, so_far, batches, machine, fingerprint, history or {})
                     if machine.is_main_process:
                         record.sync()
-                        checkpoint.save(run.checkpoints, taken, keep=settings.keep)
+                        # What is saved amid bad steps displaces none from before them: they may be three.
+                        keep = settings.keep + so_far.bad_steps["in_a_row"]
+                        checkpoint.save(run.checkpoints, taken, keep=keep)
                     on_checkpoint(so_far.step, taken.model)
                     machine.wait_for_everyone()
     return Result(so_far.step, exit_code or 0)
 
 
-def _not_finite(means: Mapping[str, float]) -> str | None:
-    """The first mean that is not finite, with what to try: one bad step is enough to show in it."""
-    bad = next((name for name, value in means.items() if not math.isfinite(value)), None)
-    return bad and f"{bad} is not finite, try --precision fp32 or a lower learning rate"
+def _broken(measured: Mapping[str, Tensor]) -> str:
+    """What was not finite at the last of the bad steps, and what to try."""
+    advice = "try --precision fp32 or a lower learning rate"
+    return f"{not_finite(measured)} is not finite, {LIMIT} steps in a row; {advice}"
+
+
+def _stopped(name: str, step: int, illness: str, run: Run, good: int, machine: Accelerator) -> TrainingStopped:
+    """What a run stops with; checkpoints after step `good` are removed."""
+    if machine.is_main_process:
+        checkpoint.remove_after(run.checkpoints, good)
+    machine.wait_for_everyone()
+    last = checkpoint.latest(run.path)
+    kept = f"the last good checkpoint is {last}" if last else "no checkpoint was saved yet"
+    told = f"{name} stopped at step {step}: {illness}; {kept}"
+    return TrainingStopped(told, run.path if machine.is_main_process else None)
 
 
 def _agreed(exit_code: int | None, step: int, machine: Accelerator) -> int | None:

@@ -19,7 +19,7 @@ from accelerate.utils import broadcast_object_list
 from aasp.config import flat
 from aasp.documents import read_object
 from aasp.errors import AaspError
-from aasp.files import atomic_write, locked
+from aasp.files import atomic_write, clear_left, locked
 from aasp.training import checkpoint
 from aasp.training.status import FAILURE, note_failure
 
@@ -153,6 +153,7 @@ def _opened(run: Run, recipe: dict[str, Any], resume: str | Path, read: Reading)
         _check_kept(run, resume)
         last = checkpoint.latest(run.path)
         checkpoint.clear_unfinished(run.checkpoints)
+        clear_left(run.path, held=True)
         if not known:
             with atomic_write(run.recipe) as beside:
                 beside.write_text(json.dumps(recipe, indent=1) + "\n")

@@ -36,7 +36,7 @@ class Positioned(Protocol):
 
 @dataclass
 class Progress:
-    """How far a process has come: steps, its own clips and seconds of audio, time, and its open log window.
+    """How far a process has come: steps, its own clips and seconds of audio, time, its open log window, bad steps.
 
     `elapsed` is of the steps themselves: what is done while they are `paused`, saving, is no part of it.
     """
@@ -46,6 +46,7 @@ class Progress:
     audio_seconds: float = 0.0
     elapsed: float = 0.0
     window: Window = field(default_factory=Window)
+    bad_steps: Mapping[str, int] = field(default_factory=dict)
     _clock: float = field(default_factory=time.monotonic)
 
     def count(self, clips: int, audio_seconds: float) -> None:
@@ -84,6 +85,7 @@ def take(
         "clips": progress.clips,
         "audio_seconds": progress.audio_seconds,
         "window": progress.window.state(),
+        "bad_steps": progress.bad_steps,
     }
     processes = gather_object([(own, random_state(machine.device))])
     return Checkpoint(
@@ -144,7 +146,8 @@ def _restore_process(
     prefix = f"{machine.process_index}/"
     random = {name.removeprefix(prefix): t for name, t in saved.random.items() if name.startswith(prefix)}
     restore_random_state(random, machine.device)
-    progress = Progress(saved.step, own["clips"], own["audio_seconds"], elapsed)
+    bad_steps = own.get("bad_steps", {})  # there were none in older checkpoints
+    progress = Progress(saved.step, own["clips"], own["audio_seconds"], elapsed, bad_steps=bad_steps)
     progress.window.restore(own["window"])
     return progress
 

@@ -22,26 +22,27 @@ class Window:
         """Begin anew."""
         self._names: list[str] = []
         self._sums: Tensor | None = None
-        self._steps = 0
+        self._steps: Tensor | int = 0
 
-    def add(self, values: Mapping[str, Tensor]) -> None:
-        """Add one step's scalars; the names are the same at every step."""
-        row = stack(values)
+    def add(self, values: Mapping[str, Tensor], skipped: Tensor) -> None:
+        """Add one step's scalars, unless it was skipped; the names are the same at every step."""
+        row = torch.where(skipped, 0.0, stack(values))
         if self._sums is None:
             self._names, self._sums = list(values), row
         else:
             assert self._names == list(values), f"measured {list(values)} after {self._names}"
             self._sums = self._sums.to(row.device) + row
-        self._steps += 1
+        self._steps = self._steps + (~skipped).long()
 
     def means(self) -> dict[str, Tensor]:
-        """The mean of each scalar over the window's steps, still on the device."""
+        """The mean of each scalar over the window's steps, still on the device; NaN if all were skipped."""
         assert self._sums is not None
         return dict(zip(self._names, self._sums / self._steps, strict=True))
 
     def state(self) -> dict[str, Any]:
         """JSON-able; float32 survives it exactly."""
-        return {"names": self._names, "sums": None if self._sums is None else self._sums.tolist(), "steps": self._steps}
+        sums = None if self._sums is None else self._sums.tolist()
+        return {"names": self._names, "sums": sums, "steps": int(self._steps)}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what `state` returned."""

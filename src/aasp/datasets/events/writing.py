@@ -19,7 +19,7 @@ import pyarrow.parquet
 
 from aasp.datasets.events import Event
 from aasp.errors import AaspError
-from aasp.files import atomic_write, check_output, system_error
+from aasp.files import atomic_write, check_output, hidden, system_error
 
 Format = Literal["csv", "parquet", "raven", "audacity", "dcase"]
 FORMATS: tuple[str, ...] = get_args(Format)
@@ -100,7 +100,7 @@ def write_events(
 
 
 def _write_folder(out: Path, kind: Format, events: Mapping[str, Sequence[Event]], band: tuple[float, float]) -> None:
-    beside = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    beside = hidden(out, "tmp")
     try:
         beside.mkdir(parents=True)
         for path, name in _names(events).items():

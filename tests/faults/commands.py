@@ -1,0 +1,90 @@
+"""The commands that faults befall, each small: what to type, where its runs lie, and all that it comes to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from validator import outcome
+
+ENCODER = ["model.encoder.width=24", "model.encoder.depth=1", "model.encoder.heads=2"]
+METHOD = [
+    *("predictor.width=16", "predictor.depth=1", "predictor.heads=2", "losses.projector=16,8", "masking.views=2"),
+    *("teacher.layers=1", "data.batch=4", "data.crop_seconds=0.5"),
+]
+ALIKE = ["--threads", 1, "--precision", "fp32"]
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command.
+
+    Attributes:
+        words: what to type, given the folder of sounds, model and index, and where to write.
+        result: all that it comes to, but what a clock measured.
+        runs: the folders of the runs in what it writes.
+        operations: so many operations on files does it take, or a few less.
+        kills: so often is it killed.
+    """
+
+    words: Callable[[Path, Path], list[object]]
+    result: Callable[[Path], Any]
+    runs: Callable[[Path], list[Path]]
+    operations: int
+    kills: int
+
+
+def _pretrain(given: Path, out: Path) -> list[object]:
+    often = ["--steps", 12, "--checkpoint-every", 2, "--log-every", 1]
+    fields = ["--set", *ENCODER, *METHOD]
+    return ["pretrain", "aasp_tiny", "--data", given / "sounds", "--out", out, *often, *ALIKE, *fields]
+
+
+def _finetune(given: Path, out: Path) -> list[object]:
+    small = ["--steps", 12, "--log-every", 1, "--set", "crop_seconds=0.5", "batch=4", "validations=4"]
+    index = ["--index", given / "index.csv", "--label", "label", "--split", "split"]
+    return ["finetune", given / "model", *index, "--out", out, *ALIKE, *small]
+
+
+def _embed(given: Path, out: Path) -> list[object]:
+    return ["embed", given / "model", given / "sounds", "--out", out.with_suffix(".parquet"), "--batch", 1, *ALIKE]
+
+
+def _compare(given: Path, out: Path) -> list[object]:
+    budget = ["--steps", 8, "--seeds", 1, "--benchmarks", f"{given / 'index.csv'}:label:split"]
+    fields = ["--set", *ENCODER, *METHOD]
+    return ["compare", "aasp_tiny", "--data", given / "sounds", *budget, "--out", out, *ALIKE, *fields]
+
+
+def _scan(given: Path, out: Path) -> list[object]:
+    return ["scan", given / "sounds", "--out", out / "all.parquet", "--overwrite"]
+
+
+def _finetuned(out: Path) -> dict[str, Any]:
+    results = json.loads((out / "results.json").read_text())
+    for record in results["records"]:
+        del record["details"]["minutes"]
+    predictions = {name: array.tobytes() for name, array in np.load(out / "predictions.npz").items()}
+    validation = (out / "validation.jsonl").read_text()
+    return {"results": results, "validation": validation, **predictions, **outcome(out)}
+
+
+def _compared(out: Path) -> dict[str, Any]:
+    (cell,) = out.glob("cells/aasp_tiny/seed-0")
+    scores = {str(path.relative_to(out)): path.read_text() for path in sorted(out.rglob("scores/*.json"))}
+    models = {str(path.relative_to(out)): path.read_bytes() for path in sorted(cell.rglob("*.safetensors"))}
+    return {**scores, **models}
+
+
+COMMANDS = {
+    "pretrain": Command(_pretrain, outcome, lambda out: [out], 109, 50),
+    "finetune": Command(_finetune, _finetuned, lambda out: [out], 106, 10),
+    "embed": Command(_embed, lambda out: pq.read_table(out.with_suffix(".parquet")), lambda out: [], 33, 8),
+    "compare": Command(_compare, _compared, lambda out: [*out.glob("cells/aasp_tiny/seed-0")], 204, 8),
+    "scan": Command(_scan, lambda out: pq.read_table(out / "all.parquet"), lambda out: [], 9, 4),
+}

@@ -1,0 +1,83 @@
+"""Trainings that break down: of what data, settings and methods do to them, one line and a page."""
+
+from __future__ import annotations
+
+import pkgutil
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from commands import ENCODER, METHOD
+
+from aasp.cli.main import main
+from aasp.training import checkpoint
+from aasp.training.tracking import read_metrics
+
+pytestmark = pytest.mark.slow
+OPTIONS = ["--threads", "1", "--precision", "fp32", "--log-every", "1", "--checkpoint-every", "1"]
+
+
+def words(recipe: str, sounds: Path, out: Path, *fields: str) -> list[str]:
+    own = METHOD if recipe == "aasp_tiny" else []
+    settings = [*ENCODER, *own, "data.batch=8", "data.crop_seconds=0.5", *fields]
+    return ["pretrain", recipe, "--data", str(sounds), "--out", str(out), "--steps", "12", *OPTIONS, "--set", *settings]
+
+
+def stopped(line: list[str], out: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    """Run it; the line that it stops with, which names a page that is there."""
+    assert main(line) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.endswith(f"; {out}/stopped.html shows how")
+    assert re.search(r"[^;]+ stopped at step \d+: ", (out / "stopped.html").read_text())
+    return said
+
+
+@pytest.mark.parametrize("recipe", ["aasp_tiny", "m2d_tiny", "byol_a_tiny"])
+def test_a_learning_rate_of_a_million(
+    recipe: str, given: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = stopped(words(recipe, given / "sounds", tmp_path, "optimizer.lr=1e6"), tmp_path, capsys)
+    assert re.search(r"stopped at step \d+: (\S+ is not finite, 3 steps in a row|all embeddings|the teacher's)", said)
+
+
+@pytest.mark.parametrize(("recipe", "made_by"), [("aasp_tiny", "layer_targets"), ("m2d_tiny", "standardised_tokens")])
+def test_a_target_that_is_constant(
+    recipe: str,
+    made_by: str,
+    given: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    place = f"aasp.pretrain.methods.{recipe.removesuffix('_tiny')}.{made_by}"
+    true = pkgutil.resolve_name(place)
+
+    def constant(*given: Any) -> Any:
+        found = true(*given)
+        return (torch.ones_like(found[0]), *found[1:]) if isinstance(found, tuple) else torch.ones_like(found)
+
+    monkeypatch.setattr(place, constant)
+    said = stopped(words(recipe, given / "sounds", tmp_path), tmp_path, capsys)
+    assert "stopped at step 1: the teacher's targets are the same for every patch" in said
+
+
+def test_a_clip_whose_spectrogram_overflows(given: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its samples are finite, their energy is not: the steps that draw it are skipped, and the others train."""
+    sounds = tmp_path / "sounds"
+    sounds.mkdir()
+    random = np.random.default_rng(0)
+    for i in range(48):
+        soundfile.write(sounds / f"{i:02}.wav", 0.1 * random.standard_normal(12_000), 16_000)
+    loud = (1e30 * random.standard_normal(12_000)).astype(np.float32)
+    soundfile.write(sounds / "30.wav", loud, 16_000, subtype="FLOAT")
+    out = tmp_path / "out"
+    assert main(words("aasp_tiny", sounds, out)) == 0
+    lines = read_metrics(out)
+    assert lines[-1]["skipped_steps"] == 2, "two epochs of 48 clips, 12 steps of 8"
+    assert [line["loss"] is None for line in lines].count(True) == 2
+    last = checkpoint.latest(out)
+    assert last is not None and all(tensor.isfinite().all() for tensor in checkpoint.load(last).model.values())

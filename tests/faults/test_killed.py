@@ -1,0 +1,51 @@
+"""kill -9, at any moment: what lies there is whole, and the same command ends as if it had not been, to the bit."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from children import Child, Fault, small_shards
+from commands import COMMANDS, Command
+from validator import check_whole
+
+pytestmark = pytest.mark.slow
+
+
+def killed(command: Command, given: Path, out: Path, told: Path, random: np.random.Generator, longest: float) -> bool:
+    """Start a command and kill it at a random moment: at one of its operations on files, or by the clock."""
+    if random.random() < 0.5:
+        fault = Fault("kill", out.parent, at=int(random.integers(1, command.operations)))
+        child = Child(command.words(given, out), told, small_shards, fault.arm)
+    else:
+        child = Child(command.words(given, out), told, small_shards)
+        time.sleep(random.uniform(0, longest))
+        child.process.kill()
+    ended = child.end()
+    assert ended.code in (0, -9), ended.err
+    return ended.code == -9
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_killed_at_random_moments(name: str, given: Path, tmp_path: Path) -> None:
+    command = COMMANDS[name]
+    began = time.monotonic()
+    whole = Child(command.words(given, tmp_path / "whole/out"), tmp_path, small_shards).end()
+    longest = time.monotonic() - began
+    assert whole.code == 0, whole.err
+    expected = command.result(tmp_path / "whole/out")
+    random, kills, runs = np.random.default_rng(0), 0, 0
+    while kills < command.kills:
+        out = tmp_path / f"{runs}" / "out"
+        out.parent.mkdir()
+        while killed(command, given, out, tmp_path, random, longest):
+            kills += 1
+            for run in command.runs(out):
+                check_whole(run)
+        runs += 1
+        assert command.result(out) == expected
+        locks = (".lock", ".taken", ".settling")
+        assert [path for path in out.parent.rglob(".*") if path.name not in locks] == []
+    print(f"{name}: {kills} kills, {runs} runs, {time.monotonic() - began:.0f} s")
