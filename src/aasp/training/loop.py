@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,8 +19,8 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from aasp.errors import AaspError
-from aasp.training import checkpoint, engine, optim, snapshot
-from aasp.training.interrupts import Interrupts
+from aasp.training import activations, checkpoint, engine, optim, snapshot
+from aasp.training.interrupts import Agreement, Interrupts
 from aasp.training.layout import whole
 from aasp.training.precision import Precision, autocast
 from aasp.training.record import Record
@@ -56,7 +57,7 @@ class Batches(snapshot.Positioned, Protocol):
     """An endless stream of batches that can say where it is.
 
     ``state()``, asked after the k-th batch, makes a stream to which it is given by ``restore`` go on with batch k + 1,
-    however many batches were already being prepared.
+    however many batches were already being prepared; so does ``rejoin``, given the states of another number of processes.
     """
 
     def __next__(self) -> Mapping[str, Any]: ...
@@ -73,6 +74,7 @@ class Settings:
         checkpoint_every: steps between checkpoints; the last step always has one.
         keep: checkpoints to keep.
         precision: of the forward pass.
+        accumulate: micro-batches of each step; the optimizer's when left out.
     """
 
     name: str
@@ -81,8 +83,10 @@ class Settings:
     checkpoint_every: int = 500
     keep: int = 2
     precision: Precision = "auto"
+    accumulate: int = 0
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "accumulate", self.accumulate or self.optimizer.accumulate)
         for name in ("log_every", "checkpoint_every", "keep"):
             if getattr(self, name) < 1:
                 raise AaspError(f"{name} is {getattr(self, name)}; give a number of at least 1")
@@ -137,6 +141,8 @@ def train(
         OSError: the disk is full; the last checkpoint is kept.
     """
     steps, exit_code = len(schedules), None
+    if settings.optimizer.recompute:
+        activations.recompute(objective)
     optimizer = optim.build(objective, settings.optimizer, rate_of)
     model, _ = machine.prepare(objective, optimizer)
     trainable = [parameter for parameter in objective.parameters() if parameter.requires_grad]
@@ -146,6 +152,7 @@ def train(
     if start is not None:
         so_far = snapshot.restore(start, objective, optimizer, batches, machine, fingerprint)
         on_checkpoint(so_far.step, snapshot.model_tensors(objective))  # it may have been killed before it was done
+    agreed = Agreement(machine, so_far.step)
 
     with Interrupts() as interrupts, Record(run.path, so_far, steps, machine, settings.name) as record:
         while so_far.step < steps and exit_code is None:
@@ -156,9 +163,15 @@ def train(
             to_log = step % settings.log_every == 0 or step == steps
             to_save = step % settings.checkpoint_every == 0 or step == steps
 
-            with context:
-                output = model(engine.to_device(batch, machine.device), to_log or to_save)
-            machine.backward(output["loss"])
+            parts = list(activations.micro_batches(batch, settings.accumulate))
+            outputs = []
+            for part in parts:
+                more = len(outputs) + 1 < len(parts)  # gradients cross processes once, after the last part
+                with machine.no_sync(model) if more else nullcontext():
+                    with context:
+                        outputs.append(model(engine.to_device(part, machine.device), to_log or to_save))
+                    machine.backward(outputs[-1]["loss"] if len(parts) == 1 else outputs[-1]["loss"] / len(parts))
+            output = activations.mean(outputs)
             diagnostics = output["diagnostics"] | (objective.gradient_diagnostics() if to_log else {})
             norm = whole(machine.clip_grad_norm_(trainable, settings.optimizer.clip))
             optim.step_unless(optimizer, ~torch.isfinite(norm))
@@ -170,7 +183,7 @@ def train(
             so_far.count(*measure(batch))
             record.advance()
 
-            exit_code = _agreed(interrupts.exit_code, step, machine)
+            exit_code = agreed(interrupts.exit_code, step)
             to_save = to_save or exit_code is not None
             if to_log or to_save:
                 means, health = fetch(so_far.window.means(), machine), fetch(diagnostics, machine)
@@ -185,7 +198,9 @@ def train(
                 so_far.window.clear()
             if to_save:
                 with so_far.paused():
-                    taken = snapshot.take(objective, optimizer, so_far, batches, machine, fingerprint, history or {})
+                    taken = snapshot.take(
+                        objective, optimizer, so_far, batches, machine, fingerprint, history or {}, settings.accumulate
+                    )
                     if machine.is_main_process:
                         record.sync()
                         checkpoint.save(run.checkpoints, taken, keep=settings.keep)
@@ -198,16 +213,3 @@ def _not_finite(means: Mapping[str, float]) -> str | None:
     """The first mean that is not finite, with what to try: one bad step is enough to show in it."""
     bad = next((name for name, value in means.items() if not math.isfinite(value)), None)
     return bad and f"{bad} is not finite, try --precision fp32 or a lower learning rate"
-
-
-def _agreed(exit_code: int | None, step: int, machine: Accelerator) -> int | None:
-    """The exit code that a signal to any of the processes asks for; all must leave at the same step.
-
-    Asking the others waits for them and for the device, so several processes ask every tenth step only.
-    """
-    if machine.num_processes == 1:
-        return exit_code
-    if step % 10:
-        return None
-    codes = machine.gather(torch.tensor([exit_code or 0], device=machine.device))
-    return int(codes.max()) or None
