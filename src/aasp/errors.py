@@ -1,4 +1,4 @@
-"""The one exception for what a user got wrong."""
+"""The one exception for what a user got wrong, and its kin for what befell a run."""
 
 from __future__ import annotations
 
@@ -8,12 +8,27 @@ _LONGEST = 16_384
 class AaspError(ValueError):
     """A user's mistake, told in one line that names the thing, the value and the remedy.
 
-    The command line prints it without a traceback and exits with code 2. What a terminal would obey or not show, of a
-    file's name say, is escaped.
+    The command line prints it without a traceback and exits with `exit_code`. What a terminal would obey or not show,
+    of a file's name say, is escaped.
     """
+
+    exit_code = 2
 
     def __init__(self, message: str) -> None:
         super().__init__(one_line(message))
+
+
+class ProcessLost(AaspError):
+    """Another process of the run has ended before its time; this one can't go on without it.
+
+    Args:
+        message: which, and why, where that is known.
+        exit_code: the other one's, or 75, "try again".
+    """
+
+    def __init__(self, message: str, exit_code: int = 75) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
 
 
 def one_line(text: str) -> str:

@@ -107,12 +107,14 @@ def set_threads(threads: int | None) -> None:
 
 @contextlib.contextmanager
 def stopping_with_75() -> Iterator[None]:
-    """Exit with 75, "try again", on SIGTERM, until the training loop, which saves first, takes the signal over."""
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(75))
+    """Exit with 75, "try again", on SIGTERM and SIGUSR1, until the training loop, which saves first, takes them over."""
+    asked = (signal.SIGTERM, signal.SIGUSR1)
+    before = [signal.signal(number, lambda *_: sys.exit(75)) for number in asked]
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in zip(asked, before, strict=True):
+            signal.signal(number, handler)
 
 
 def _one_line(boxed: str) -> str:

@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
-from aasp.errors import AaspError
+from aasp.errors import AaspError, ProcessLost
 
 COMMANDS = {
     "pretrain": "pre-train a recipe on a folder, CSV or Parquet manifest of audio",
@@ -121,24 +121,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         _tell_cancelled()
         return code
-    except SystemExit as stop:  # tyro's way out after --help
-        return stop.code if isinstance(stop.code, int) else 0
+    except SystemExit as stop:  # tyro's way out after --help, or a signal's
+        return _end(stop.code if isinstance(stop.code, int) else 0)
     except BrokenPipeError:
         # Python flushes once more at exit, which would complain: give it somewhere to flush to.
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except KeyboardInterrupt:
-        _complain("interrupted")
-        return 130
-    except (AaspError, OSError) as error:
+        return _end(130, "interrupted")
+    except (AaspError, OSError, RuntimeError) as error:
         if os.environ.get("AASP_DEBUG") == "1":
             raise
         if isinstance(error, OSError):
-            _complain(_told(error))
-            return 1
-        _complain(_explained(error))
-        return 2
+            return _end(1, _told(error))
+        known = error if isinstance(error, AaspError) else _lost(error)
+        if known is None:
+            raise
+        return _end(known.exit_code, _explained(known))
 
 
 def _dispatch(argv: list[str]) -> int:
@@ -232,8 +232,23 @@ def _told(error: OSError) -> str:
     return f"{reason[:1].lower()}{reason[1:]}{where}; {REMEDIES.get(error.errno or 0, AGAIN)}"
 
 
-def _complain(message: str) -> None:
-    print(f"aasp: error: {' '.join(message.split())}", file=sys.stderr)
+def _end(code: int, message: str = "") -> int:
+    """Say why the command ends, if anything, and give its exit code; of several processes one says it."""
+    line = " ".join(message.split())
+    first = True
+    if code and int(os.environ.get("WORLD_SIZE") or 1) > 1:
+        from aasp.training import peers
+
+        first = peers.ended(code, line)
+    if line and first:
+        print(f"aasp: error: {line}", file=sys.stderr)
+    return code
+
+
+def _lost(error: RuntimeError) -> ProcessLost | None:
+    """The process whose end an error is due to, if it is one of a run of several."""
+    peers = sys.modules.get("aasp.training.peers")
+    return None if peers is None else peers.lost(error)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -49,6 +49,8 @@ class Plan:
     """CPU cores that decode for a GPU, 14 when left out."""
     peak: float | None = None
     """TFLOP/s of a GPU, dense bf16; 989 when left out."""
+    memory: float | None = None
+    """GB of a GPU, 80 when left out."""
     network: float | None = None
     """GB/s that a GPU sends in a ring of all; when left out, 450 inside a machine of eight, else 400."""
     storage: float | None = None
@@ -65,7 +67,7 @@ def run(argv: list[str]) -> int:
     from aasp.planning.pretraining import pretraining_plan
     from aasp.pretrain import recipes
 
-    names = ("peak", "cores", "network", "storage", "decoded")
+    names = ("peak", "memory", "cores", "network", "storage", "decoded")
     given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
     machines = Machines(arguments.gpus, arguments.utilisation, audio=arguments.audio, **given)
     recipe = with_fields(recipes.get(arguments.recipe), settings(arguments.set))
@@ -85,11 +87,11 @@ def run(argv: list[str]) -> int:
     if isinstance(plan, EmbeddingPlan):
         _show_embedding(plan, machines)
     else:
-        _show_pretraining(plan, machines)
+        _show_pretraining(plan, machines, recipe.method.across(recipe))
     return 0
 
 
-def _show_pretraining(plan: PretrainingPlan, machines: Machines) -> None:
+def _show_pretraining(plan: PretrainingPlan, machines: Machines, across: Sequence[str]) -> None:
     part = lambda f: f"{si(f['forward'] + f['backward'], 'FLOP')}, {sum(f.values()) / plan.step_flops:.2%}"
     facts(
         "a step, forward and backward", {name: part(flops) for name, flops in plan.flops.items() if any(flops.values())}
@@ -130,6 +132,14 @@ def _show_pretraining(plan: PretrainingPlan, machines: Machines) -> None:
         f"memory of a GPU, about {si(sum(plan.memory.values()), 'B')}",
         {name: si(value, "B") for name, value in plan.memory.items()},
     )
+    if sum(plan.memory.values()) > 1e9 * machines.memory:
+        ways = {f"--set {name}": si(value, "B") for name, value in plan.fits.items()}
+        facts(
+            f"more than its {machines.memory:g} GB; what fits",
+            ways or {"nothing": "take more GPUs, or a smaller model"},
+        )
+        for told in across:
+            print(f"  of micro-batches: {told}")
     facts(
         "model",
         {f"parameters, {name}": f"{count:,}" for name, count in plan.parameters.items()}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, Protocol
 
@@ -29,14 +29,17 @@ from aasp.errors import AaspError
 logging.getLogger("absl").disabled = True  # grain warns, when imported, that there is no jax to profile
 import grain  # noqa: E402
 
+from aasp.datasets.dealt import Dealt, Order  # noqa: E402
+
 logging.getLogger("absl").disabled = False
 
 # So many different files in a row that can't be decoded are not bad luck: a disk is gone, or a folder moved.
 _TOO_MANY_FAILURES = 1000
 
-
 # What of a position's making is the files' own; the rest is settings.
 DATA = ("files", "listing", "audio_seconds", "cache")
+# And what follows from the number of processes.
+OF_PROCESSES = ("batch", "world", "cache")
 
 
 class Clips(Protocol):
@@ -136,9 +139,15 @@ class CropPipeline:
             self._made_with["weighted"] = weighted[1]
             order = grain.MapDataset.source(_WeightedOrder(*weighted, order_seed))
         crops = order.repeat()
-        crops = crops.random_map(self._crop, seed=crop_seed)[rank::world]
-        ahead = grain.ReadOptions(num_threads=workers, prefetch_buffer_size=2 * max(batch, workers))
-        self._batches = iter(crops.to_iter_dataset(ahead).batch(batch, drop_remainder=True))
+        self._crops = crops.random_map(self._crop, seed=crop_seed)
+        self._read = grain.ReadOptions(num_threads=workers, prefetch_buffer_size=2 * max(batch, workers))
+        self._shard, self._size = shard, batch
+        self._deal(Order())
+
+    def _deal(self, order: Order) -> None:
+        self._order = order
+        crops = Dealt(self._crops, order, *self._shard).to_iter_dataset(self._read)
+        self._batches = iter(crops.batch(self._size, drop_remainder=True))
 
     def __iter__(self) -> CropPipeline:
         return self
@@ -165,7 +174,7 @@ class CropPipeline:
 
     def state(self) -> dict[str, Any]:
         """The position after the batches taken so far, as JSON."""
-        return {"position": self._batches.get_state(), "made_with": self._made_with}
+        return {"position": self._batches.get_state(), "made_with": self._made_with, **self._order.document()}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from a `state` of this pipeline or of one made alike: the next batch is the next one there.
@@ -174,11 +183,24 @@ class CropPipeline:
             AaspError: the state is of other files, unless `data_changed` allows it; or of another seed, crop, batch or
                 number of processes.
         """
+        self._check(state)
+        self._deal(Order.of(state))
+        self._batches.set_state(state["position"])
+
+    def rejoin(self, states: Sequence[dict[str, Any]]) -> None:
+        """Continue from the states of another number of processes: what none of them has taken is dealt out again.
+
+        Raises:
+            AaspError: as `restore` does, but for the number of processes and what follows from it.
+        """
+        self._check(states[0], OF_PROCESSES)
+        self._deal(Order.of(states[0]).after([state["position"]["next_index"] for state in states]))
+
+    def _check(self, state: Mapping[str, Any], but: Sequence[str] = ()) -> None:
         for name, (was, now) in self.differences(state).items():
-            if not (self._data_changed and name in DATA):
+            if name not in but and not (self._data_changed and name in DATA):
                 told = f"{named_difference(name, was, now)}; give that run's data and settings, or start in a new --out"
                 raise AaspError(f"data of another run: {self._clips.source}: {told}")
-        self._batches.set_state(state["position"])
 
     def differences(self, state: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
         """In what a `state` is of another pipeline: names, with what was and what is. `DATA` are those of the files."""

@@ -10,6 +10,8 @@ from typing import Literal
 
 from aasp.errors import AaspError
 
+H100_MEMORY = 80.0
+"""GB of an H100 SXM."""
 H100_TFLOPS = 989.0
 """Dense bf16 products of an H100 SXM; its data sheet's 1,979 count a sparsity that is not there."""
 FP32_SHARE = 67 / 989
@@ -42,6 +44,7 @@ class Machines:
         gpus: how many.
         utilisation: share of the peak that the step's matrix products reach.
         peak: TFLOP/s of a GPU, dense bf16.
+        memory: GB of a GPU.
         cores: CPU cores that decode for a GPU.
         network: GB/s that a GPU sends in a ring of all (NCCL's bus bandwidth); NVLink's inside one machine and its
             ports' between several when left out.
@@ -53,6 +56,7 @@ class Machines:
     gpus: int
     utilisation: float
     peak: float = H100_TFLOPS
+    memory: float = H100_MEMORY
     cores: float = CORES_A_GPU
     network: float | None = None
     storage: float = STORAGE_GBS
@@ -66,7 +70,7 @@ class Machines:
             raise AaspError(
                 f"--utilisation is {self.utilisation:g}; give a share above 0, up to 1: 0.4 is 40 % of the peak"
             )
-        for name in ("peak", "cores", "network", "storage", "decoded"):
+        for name in ("peak", "memory", "cores", "network", "storage", "decoded"):
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
                 raise AaspError(f"--{name} is {value:g}; give a positive number")

@@ -17,8 +17,14 @@ from aasp.planning.machines import (
     Machines,
     audio_bytes,
 )  # fmt: skip
-from aasp.planning.step import StepCost, step_cost
+from aasp.planning.step import OPTIMIZER, StepCost, step_cost
+from aasp.planning.trace import Cost
 from aasp.pretrain.recipe import Recipe
+from aasp.training.activations import check_count
+from aasp.training.optim import OptimizerConfig
+
+AGAIN = "blocks, computed again"
+"""The part of what `optimizer.recompute` costs."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,7 @@ class PretrainingPlan:
         reduced_bytes: that each GPU sends a step to average gradients (a ring).
         gathered_bytes: that each GPU sends a step to join what a loss compares over all, its backward included.
         memory: of a GPU, by what for.
+        fits: where that is more than a GPU has, what makes it fit: settings, with the memory that they take.
         checkpoint_bytes: of one checkpoint.
     """
 
@@ -71,6 +78,7 @@ class PretrainingPlan:
     reduced_bytes: float
     gathered_bytes: float
     memory: dict[str, float]
+    fits: dict[str, float]
     checkpoint_bytes: int
 
 
@@ -89,8 +97,13 @@ def pretraining_plan(recipe: Recipe, machines: Machines, hours: float | None = N
     if hours is not None and not 0 < hours < float("inf"):
         raise AaspError(f"--hours-of-audio is {hours:g}; give a positive number")
     gpus, batch = machines.gpus, recipe.data.batch
-    own = step_cost(recipe, batch // gpus, gpus)
-    parts = {name: gpus * cost for name, cost in own.parts.items()}
+    count, recomputes = recipe.optimizer.accumulate, recipe.optimizer.recompute
+    check_count(batch // gpus, count, gpus)
+    own = step_cost(recipe, batch // gpus // count, gpus)
+    parts = {name: gpus * (1 if name == OPTIMIZER else count) * cost for name, cost in own.parts.items()}
+    again = own.again * count if recomputes else 0
+    if again:
+        parts[AGAIN] = Cost(backward=gpus * again)
     step_flops = sum(cost.flops for cost in parts.values())
     trained = own.trained
     seconds = recipe.data.crop_seconds if hours else min(recipe.data.crop_seconds, AUDIOSET_SECONDS)
@@ -98,9 +111,9 @@ def pretraining_plan(recipe: Recipe, machines: Machines, hours: float | None = N
 
     ring = (gpus - 1) / gpus
     reduced = 2 * ring * 4 * trained
-    gathered = 3 * ring * own.gathered  # an all-gather forward, an all-reduce backward
-    single = own.total.single
-    computing = (own.total.flops - single + single / FP32_SHARE) / machines.flops_per_second
+    gathered = 3 * ring * own.gathered * count  # an all-gather forward, an all-reduce backward
+    single = sum(cost.single for cost in parts.values()) / gpus
+    computing = (step_flops / gpus - single + single / FP32_SHARE) / machines.flops_per_second
     decoding = batch / gpus * seconds / machines.decoded_per_core
     read = batch * seconds * BIT_RATE[machines.audio] / 8
     limits = {
@@ -135,7 +148,8 @@ def pretraining_plan(recipe: Recipe, machines: Machines, hours: float | None = N
         parameters={"trained": trained, "with the teacher": trained + own.averaged},
         reduced_bytes=reduced,
         gathered_bytes=gathered,
-        memory=_memory(own),
+        memory=_memory(own, recomputes),
+        fits=_fitting(own, batch // gpus, recipe.optimizer, machines),
         checkpoint_bytes=4 * (trained + own.moments + own.averaged),
     )
 
@@ -156,13 +170,37 @@ def check(recipe: Recipe, gpus: int) -> None:
         )
 
 
-def _memory(own: StepCost) -> dict[str, float]:
-    """Bytes of one GPU under DDP: fp32 masters, gradients and their buckets, bf16 copies for the forward pass."""
+def _memory(own: StepCost, recomputes: bool, parts: float = 1.0) -> dict[str, float]:
+    """Bytes of one GPU under DDP: fp32 masters, gradients and their buckets, bf16 copies for the forward pass.
+
+    Args:
+        own: the step.
+        recomputes: whether blocks are computed again in the backward pass.
+        parts: micro-batches that each of the step's own is cut into.
+    """
     return {
         "weights and moments": 4 * (own.trained + own.moments),
         "gradients": 8 * own.trained,
         "teacher": 4 * own.averaged,
         "bf16 copies": 2 * (own.trained + own.averaged),
-        "activations": own.total.kept,
-        "beside them at the peak": own.peak - own.total.kept,
+        "activations": (own.total.kept - recomputes * own.recomputed) / parts,
+        "beside them at the peak": (own.peak - own.total.kept) / parts,
     }
+
+
+def _fitting(own: StepCost, clips: int, optimizer: OptimizerConfig, machines: Machines) -> dict[str, float]:
+    """Settings that make a step fit, each way once: blocks computed again, micro-batches, both."""
+    taken = lambda recomputes, parts=1.0: sum(_memory(own, recomputes, parts).values())
+    room, fits = 1e9 * machines.memory, dict[str, float]()
+    if taken(optimizer.recompute) <= room:
+        return fits
+    if taken(True) <= room:
+        fits["optimizer.recompute=true"] = taken(True)
+    for recomputes in (False, True):
+        counts = [count for count in range(1, clips + 1) if clips % count == 0 and count > optimizer.accumulate]
+        parts = {count: count / optimizer.accumulate for count in counts}
+        count = next((count for count in counts if taken(recomputes, parts[count]) <= room), None)
+        if count is not None and not (recomputes and fits):
+            both = "optimizer.recompute=true " if recomputes else ""
+            fits[f"{both}optimizer.accumulate={count}"] = taken(recomputes, parts[count])
+    return fits

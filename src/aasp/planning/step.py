@@ -16,6 +16,7 @@ from aasp.planning.trace import Cost, on_meta, traced
 from aasp.pretrain.methods import Gather
 from aasp.pretrain.objective import build_objective
 from aasp.pretrain.recipe import Recipe
+from aasp.training.activations import blocks_of
 from aasp.training.matrices import ADAMW, AdamWConfig, MatricesConfig
 
 OPTIMIZER = "optimizer"
@@ -37,6 +38,8 @@ class StepCost:
         averaged: numbers that are held beside them and not trained: a teacher's.
         peak: bytes of activations that are held at most at one time.
         gathered: bytes that are joined from all processes, all of them together.
+        recomputed: bytes of `peak` that are not held where blocks are computed again in the backward pass.
+        again: FLOPs of computing them again.
     """
 
     clips: int
@@ -46,6 +49,8 @@ class StepCost:
     averaged: int
     peak: int
     gathered: int
+    recomputed: int
+    again: int
 
     @property
     def total(self) -> Cost:
@@ -95,18 +100,29 @@ def objective_cost(
         return everyone, 0
 
     objective = on_meta(lambda: build(gather)).train()
-    trace = traced(objective, parts_of(objective), lambda: objective(batch, False)["loss"])
+    parts, blocks, inputs = parts_of(objective), blocks_of(objective), dict[int, int]()
+    for block in blocks.values():
+        block.register_forward_pre_hook(lambda _, given: inputs.update(_sizes(given)))
+    trace = traced(objective, parts | blocks, lambda: objective(batch, False)["loss"])
     costs = dict(trace.costs)
+    inner = {name: costs.pop(name) for name in blocks}
+    for name, cost in inner.items():  # a block's cost is that of the part it is in
+        owner = max((part for part in parts if name.startswith(f"{part}.")), key=len)
+        costs[owner] += cost
+    kept = [cost.kept for cost in inner.values()] or [0]
+    recomputed = max(0, sum(kept) - max(kept) - sum(inputs.values()))
     rest = costs.pop("")
-    parts = {name: cost for name, cost in costs.items() if cost != Cost()} | {REST: rest}
+    done = {name: cost for name, cost in costs.items() if cost != Cost()} | {REST: rest}
     count = lambda wanted: sum(p.numel() for p in objective.parameters() if p.requires_grad == wanted)
     trained = {name: p for name, p in objective.named_parameters() if p.requires_grad}
     rule = rule or AdamWConfig()
     taken = {name for name, p in trained.items() if rule.takes(name, p)}
-    kept = sum(p.numel() * len(rule.moments if name in taken else ADAMW) for name, p in trained.items())
+    moments = sum(p.numel() * len(rule.moments if name in taken else ADAMW) for name, p in trained.items())
     if work := sum(rule.products(trained[name]) for name in taken):
-        parts[OPTIMIZER] = Cost(forward=work, single=work)
-    return StepCost(len(batch["length"]), parts, count(True), kept, count(False), trace.peak, sum(joined))
+        done[OPTIMIZER] = Cost(forward=work, single=work)
+    again = sum(cost.forward for cost in inner.values())
+    found = (count(True), moments, count(False), trace.peak, sum(joined), recomputed, again)
+    return StepCost(len(batch["length"]), done, *found)
 
 
 def parts_of(objective: nn.Module) -> dict[str, nn.Module]:
@@ -114,3 +130,9 @@ def parts_of(objective: nn.Module) -> dict[str, nn.Module]:
     modules = dict(objective.named_modules())
     inside = lambda path: isinstance(modules[path.rpartition(".")[0]], AudioEncoder)
     return {path: module for path, module in modules.items() if path and ("." not in path or inside(path))}
+
+
+def _sizes(given: tuple) -> dict[int, int]:
+    """Bytes of the tensors that a block is given to learn from, by their storage."""
+    tensors = [one for one in given if isinstance(one, Tensor) and one.requires_grad]
+    return {id(one.untyped_storage()): one.untyped_storage().nbytes() for one in tensors}

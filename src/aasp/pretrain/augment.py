@@ -84,13 +84,14 @@ def swapped(x: Tensor) -> Tensor:
     return x.unflatten(0, (-1, 2)).flip(1).flatten(0, 1)
 
 
-def spoilt(clips: Clips, masks: Masks, patch: tuple[int, int]) -> Tensor:
+def spoilt(clips: Clips, masks: Masks, patch: tuple[int, int], gather: Gather) -> Tensor:
     """The clips' log-mels with noise or another clip's patches, by the toss of a coin, where a clip's mask hides them.
 
     Args:
         clips: B clips.
         masks: one view of each; what it doesn't show is spoilt.
         patch: frames and mel bins of a patch.
+        gather: see `Gather`; the noise has the statistics of all processes' clips.
 
     Source: group-masked model learning (Atito et al. 2021) spoils by noise, zeros and other samples.
     """
@@ -99,7 +100,7 @@ def spoilt(clips: Clips, masks: Masks, patch: tuple[int, int]) -> Tensor:
     shown = shown.scatter(1, masks.visible[:, 0], masks.visible_valid[:, 0]).unflatten(1, clips.grid)
     shown = shown.repeat_interleave(patch[0], 1)[:, : mel.shape[1]].repeat_interleave(patch[1], 2)
     inside = _inside(clips)
-    mean, deviation = _statistics(mel, inside, lambda tensor: (tensor, 0))
+    mean, deviation = _statistics(mel, inside, gather)
     noise = mean + deviation * torch.randn_like(mel)
     coin, which = torch.rand(2, count, device=mel.device)
     other = (torch.arange(count, device=mel.device) + 1 + (which * (count - 1)).long()) % count

@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from aasp.config import check_range
 from aasp.parts import Parts
-from aasp.pretrain.methods.contract import Gather
+from aasp.pretrain.losses.valid import Gather, alone, valid_mean
 from aasp.pretrain.views import Clips
 from aasp.stems.contract import Stem
 
@@ -166,14 +166,14 @@ def patch_codes(codebook: Codebook, stem: Stem, clips: Clips, gather: Gather, le
     return codebook(patches_BNP)
 
 
-def code_loss(logits_BVmK: Tensor, codes_BVm: Tensor, valid_BVm: Tensor) -> Tensor:
+def code_loss(logits_BVmK: Tensor, codes_BVm: Tensor, valid_BVm: Tensor, gather: Gather = alone) -> Tensor:
     """Cross-entropy of the hidden patches' codes, a mean over those that count.
 
     Args:
         logits_BVmK: the predictor's, shape (B, V, m, K).
         codes_BVm: the codes at the same patches.
         valid_BVm: which of them count, boolean.
+        gather: joins a tensor over processes; for one process when left out.
     """
     terms = functional.cross_entropy(logits_BVmK.float().flatten(0, 2), codes_BVm.flatten(), reduction="none")
-    weight = valid_BVm.flatten().to(terms.dtype)
-    return (terms * weight).sum() / weight.sum()
+    return valid_mean(terms, valid_BVm.flatten(), gather)

@@ -27,6 +27,7 @@ from aasp.training.precision import Precision, settle
 from aasp.training.randomness import seed
 from aasp.training.run import Run, check_run, open_run, recorded_steps
 from aasp.training.schedules import Schedules, cosine_schedules
+from aasp.training.share import share
 from aasp.training.trackers import Name
 from aasp.weights import write_directory
 
@@ -100,6 +101,13 @@ def pretrain(
     if start is not None and finished and not start.within(out):
         raise AaspError(f"{_finished(start.path, steps)}, --from {resume} starts another run from its weights")
     precision = settle(precision, machine, Run(Path(out)).environment)
+    own = share(
+        recipe.data.batch,
+        recipe.optimizer.accumulate,
+        machine.num_processes,
+        start and start.state,
+        recipe.method.across(recipe),
+    )
     settings = Settings(
         name=recipe.name,
         optimizer=recipe.optimizer,
@@ -107,9 +115,11 @@ def pretrain(
         checkpoint_every=checkpoint_every,
         precision=precision,
         track=track,
+        accumulate=own.micro_batches,
     )
+    recipe.method.check(recipe, machine.num_processes * own.micro_batches)
     manifest, unusable = Manifest.open(data, path_column=path_column, channels=channels)
-    pipeline = _pipeline(recipe, manifest, workers, machine, data_changed)
+    pipeline = _pipeline(recipe, manifest, own.clips, workers, machine, data_changed)
     if start is not None:
         history = history.with_data(pipeline, start, data_changed)
     seed(recipe.seed)
@@ -124,7 +134,7 @@ def pretrain(
         facts = {"data": manifest.source, **data_facts(manifest, pipeline.listing), **history.document()}
         heard = [f"{len(manifest):,} files, {manifest.total_hours:.2f} h of audio", *manifest.notes]
         record.begin("; ".join(heard), facts, path, precision)
-        record.tell(told)
+        record.tell([*told, *own.told])
 
         def on_checkpoint(step: int, tensors: Mapping[str, Tensor]) -> None:
             if machine.is_main_process:
@@ -189,17 +199,14 @@ def _finished(path: Path, steps: int) -> str:
 
 
 def _pipeline(
-    recipe: Recipe, manifest: Manifest, workers: int, machine: Accelerator, data_changed: bool
+    recipe: Recipe, manifest: Manifest, batch: int, workers: int, machine: Accelerator, data_changed: bool
 ) -> CropPipeline:
-    """This process's share of the recipe's batches."""
+    """This process's share of the recipe's batches, of so many clips."""
     world = machine.num_processes
-    if recipe.data.batch % world:
-        raise AaspError(f"data.batch is {recipe.data.batch}, for {world} processes; give a multiple of {world}")
-    recipe.method.check(recipe, world)
     return CropPipeline(
         manifest,
         seconds=recipe.data.crop_seconds,
-        batch=recipe.data.batch // world,
+        batch=batch,
         seed=recipe.seed,
         rate=recipe.model.frontend.rate,
         workers=workers,

@@ -13,6 +13,9 @@ from torch import Tensor, distributed
 
 from aasp.devices import device_of
 from aasp.errors import AaspError
+from aasp.training import peers
+
+SIZES = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")  # of a group, as launchers tell it
 
 
 def accelerator(device: str = "auto") -> Accelerator:
@@ -26,7 +29,7 @@ def accelerator(device: str = "auto") -> Accelerator:
         device: where, as `aasp.devices` names them; of several processes on GPUs each has its own.
 
     Raises:
-        AaspError: this machine has no such device, or several processes are to share one.
+        AaspError: this machine has no such device, several processes are to share one, or one was started of several.
     """
     place = device_of(device)
     if place.index is not None:
@@ -34,13 +37,18 @@ def accelerator(device: str = "auto") -> Accelerator:
             raise AaspError(f"--device {device} with several processes, each of which takes its own; give {place.type}")
         os.environ["ACCELERATE_TORCH_DEVICE"] = str(place)
     nothing_else = place.type == "cpu" and (device == "cpu" or not torch.accelerator.is_available())
+    if "MASTER_ADDR" in os.environ and "ACCELERATE_USE_CPU" in os.environ and not set(SIZES) & set(os.environ):
+        told = "accelerate launch has started one process of several, as it does on processors"
+        raise AaspError(f"{told}; add --multi_gpu, which starts them there too, or take torchrun")
     machine = Accelerator(mixed_precision="no", cpu=nothing_else)
     atexit.register(leave)
+    peers.watch()
     return machine
 
 
 def leave() -> None:
     """Leave the group of processes, if there is one: a process that ends inside it may be aborted by its threads."""
+    peers.leave()
     if distributed.is_available() and distributed.is_initialized():
         distributed.destroy_process_group()
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from aasp.datasets.pipeline import DATA, CropPipeline, named_difference
+from aasp.datasets.pipeline import DATA, OF_PROCESSES, CropPipeline, named_difference
 from aasp.errors import AaspError
 from aasp.training import checkpoint
 from aasp.training.run import starting_point
@@ -131,7 +131,8 @@ class History:
             differences = pipeline.differences(start.state["processes"][0]["data"])
         except (KeyError, IndexError, TypeError):
             raise AaspError(f"damaged checkpoint: {start.path / 'state.json'}: incomplete; move it away") from None
-        changed = {name: both for name, both in differences.items() if name in DATA}
+        regrouped = OF_PROCESSES if "world" in differences else ()
+        changed = {name: both for name, both in differences.items() if name in DATA and name not in regrouped}
         if not changed:
             return self
         if not allowed:

@@ -1,17 +1,28 @@
-"""Signals that ask a run to stop: noted when they come, obeyed when the step is done."""
+"""Signals that ask a run to stop: noted when they come, obeyed when the step is done, by all processes after the same.
+
+Asking the others waits for them and for the device, so that several processes ask every tenth step only, or every two
+seconds where ten steps take longer.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
 import threading
+import time
 from types import FrameType, TracebackType
 
-EXIT_CODES = {signal.SIGTERM: 75, signal.SIGINT: 130}  # 75 is EX_TEMPFAIL of sysexits.h: try again
+import torch
+from accelerate import Accelerator
+
+EXIT_CODES = {signal.SIGTERM: 75, signal.SIGUSR1: 75, signal.SIGINT: 130}  # 75 is EX_TEMPFAIL: try again
+
+MOST_STEPS = 10  # between two questions
+SECONDS = 2.0  # the same, where steps are slow
 
 
 class Interrupts:
-    """A context in which SIGTERM and Ctrl-C only set `exit_code`; a second one of the same kind acts as usual.
+    """A context in which SIGTERM, SIGUSR1 and Ctrl-C only set `exit_code`; a second one of a kind acts as usual.
 
     Outside the main thread, where handlers can't be set, nothing is caught.
     """
@@ -37,3 +48,27 @@ class Interrupts:
     ) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
+
+
+class Agreement:
+    """What a signal to any of the processes asks all of them to do; all must leave after the same step.
+
+    Args:
+        machine: the processes.
+        step: steps that are done already.
+    """
+
+    def __init__(self, machine: Accelerator, step: int) -> None:
+        self._machine, self._asked, self._next = machine, step, step + 1
+        self._clock = time.monotonic()
+
+    def __call__(self, exit_code: int | None, step: int) -> int | None:
+        """The exit code that a signal asks for after `step`; None to go on. Every process must call it."""
+        if self._machine.num_processes == 1 or step < self._next:
+            return exit_code if self._machine.num_processes == 1 else None
+        pace = (time.monotonic() - self._clock) / (step - self._asked)
+        own = torch.tensor([[exit_code or 0, pace]], device=self._machine.device)
+        code, slowest = self._machine.gather(own).amax(0).tolist()
+        often = max(1, min(MOST_STEPS, int(SECONDS / max(slowest, 1e-6))))
+        self._asked, self._next, self._clock = step, (step // often + 1) * often, time.monotonic()
+        return int(code) or None

@@ -8,17 +8,17 @@ not finite is skipped and counted; three in a row stop the run (see `aasp.traini
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import torch
 from accelerate import Accelerator
 from torch import Tensor
 
 from aasp.errors import AaspError
-from aasp.training import checkpoint, engine, optim, snapshot
-from aasp.training.interrupts import Interrupts
+from aasp.training import activations, checkpoint, engine, optim, snapshot
+from aasp.training.interrupts import Agreement, Interrupts
 from aasp.training.layout import whole
 from aasp.training.precision import Precision, autocast
 from aasp.training.record import Record
@@ -66,7 +66,7 @@ class Batches(snapshot.Positioned, Protocol):
     """An endless stream of batches that can say where it is.
 
     ``state()``, asked after the k-th batch, makes a stream to which it is given by ``restore`` go on with batch k + 1,
-    however many batches were already being prepared.
+    however many batches were already being prepared; so does ``rejoin``, given the states of another number of processes.
     """
 
     def __next__(self) -> Mapping[str, Any]: ...
@@ -84,6 +84,7 @@ class Settings:
         keep: checkpoints to keep.
         precision: of the forward pass.
         track: trackers to show the run in (`aasp.training.trackers`).
+        accumulate: micro-batches of each step; the optimizer's when left out.
     """
 
     name: str
@@ -93,8 +94,10 @@ class Settings:
     keep: int = 2
     precision: Precision = "auto"
     track: Sequence[Name] = ("tensorboard",)
+    accumulate: int = 0
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "accumulate", self.accumulate or self.optimizer.accumulate)
         for name in ("log_every", "checkpoint_every", "keep"):
             if getattr(self, name) < 1:
                 raise AaspError(f"{name} is {getattr(self, name)}; give a number of at least 1")
@@ -150,6 +153,8 @@ def train(
         OSError: the disk is full; the last checkpoint is kept.
     """
     steps, exit_code = len(schedules), None
+    if settings.optimizer.recompute:
+        activations.recompute(objective)
     optimizer = optim.build(objective, settings.optimizer, rate_of)
     model, _ = machine.prepare(objective, optimizer)
     trainable = [parameter for parameter in objective.parameters() if parameter.requires_grad]
@@ -160,6 +165,7 @@ def train(
         so_far = snapshot.restore(start, objective, optimizer, batches, machine, fingerprint)
         on_checkpoint(so_far.step, snapshot.model_tensors(objective))  # it may have been killed before it was done
     skipping = Skipping(objective, machine, so_far.bad_steps)
+    agreed = Agreement(machine, so_far.step)
 
     with Interrupts() as interrupts, Record(run, so_far, steps, machine, settings.name, settings.track) as record:
         while so_far.step < steps and exit_code is None:
@@ -171,9 +177,15 @@ def train(
             to_save = step % settings.checkpoint_every == 0 or step == steps
 
             skipping.begin()
-            with context:
-                output = model(engine.to_device(batch, machine.device), to_log or to_save)
-            machine.backward(output["loss"])
+            parts = list(activations.micro_batches(batch, settings.accumulate))
+            outputs = []
+            for part in parts:
+                more = len(outputs) + 1 < len(parts)  # gradients cross processes once, after the last part
+                with machine.no_sync(model) if more else nullcontext():
+                    with context:
+                        outputs.append(model(engine.to_device(part, machine.device), to_log or to_save))
+                    machine.backward(outputs[-1]["loss"] if len(parts) == 1 else outputs[-1]["loss"] / len(parts))
+            output = activations.mean(outputs)
             diagnostics = output["diagnostics"] | (objective.gradient_diagnostics() if to_log else {})
             norm = whole(machine.clip_grad_norm_(trainable, settings.optimizer.clip))
             skipped = skipping.judge(output["loss"], norm)
@@ -187,7 +199,7 @@ def train(
             so_far.count(*measure(batch))
             record.advance()
 
-            exit_code = _agreed(interrupts.exit_code, step, machine)
+            exit_code = agreed(interrupts.exit_code, step)
             to_save = to_save or exit_code is not None
             broken = skipping.broken(to_log or to_save)
             if to_log or to_save or broken:
@@ -206,7 +218,9 @@ def train(
                 so_far.window.clear()
             if to_save:
                 with so_far.paused():
-                    taken = snapshot.take(objective, optimizer, so_far, batches, machine, fingerprint, history or {})
+                    taken = snapshot.take(
+                        objective, optimizer, so_far, batches, machine, fingerprint, history or {}, settings.accumulate
+                    )
                     if machine.is_main_process:
                         record.sync()
                         # What is saved amid bad steps displaces none from before them: they may be three.
@@ -232,16 +246,3 @@ def _stopped(name: str, step: int, illness: str, run: Run, good: int, machine: A
     kept = f"the last good checkpoint is {last}" if last else "no checkpoint was saved yet"
     told = f"{name} stopped at step {step}: {illness}; {kept}"
     return TrainingStopped(told, run.path if machine.is_main_process else None)
-
-
-def _agreed(exit_code: int | None, step: int, machine: Accelerator) -> int | None:
-    """The exit code that a signal to any of the processes asks for; all must leave at the same step.
-
-    Asking the others waits for them and for the device, so several processes ask every tenth step only.
-    """
-    if machine.num_processes == 1:
-        return exit_code
-    if step % 10:
-        return None
-    codes = machine.gather(torch.tensor([exit_code or 0], device=machine.device))
-    return int(codes.max()) or None

@@ -13,7 +13,7 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
-from aasp.config import check_range
+from aasp.config import LATELY, check_range
 from aasp.training.matrices import ADAMW, MATRICES, AdamWConfig, MatricesConfig
 
 RateOf = Callable[[str], float]
@@ -31,6 +31,8 @@ class OptimizerConfig:
         weight_decay: of matrices; vectors and tokens have none.
         clip: largest gradient norm.
         matrices: what moves the weights of transformer blocks: AdamW too, or Muon.
+        accumulate: micro-batches of a step and process, one after another, whose gradients are added up.
+        recompute: keep each block's input alone for the backward pass, and compute the block again there.
     """
 
     lr: float = 5e-4
@@ -40,9 +42,12 @@ class OptimizerConfig:
     weight_decay: float = 0.05
     clip: float = 4.0
     matrices: Annotated[MatricesConfig, MATRICES] = field(default_factory=AdamWConfig)
+    accumulate: int = field(default=1, metadata=LATELY)
+    recompute: bool = field(default=False, metadata=LATELY)
 
     def __post_init__(self) -> None:
         check_range(self, "optimizer", "lr clip")
+        check_range(self, "optimizer", "accumulate", least=1)
         check_range(self, "optimizer", "final_lr weight_decay", least=0)
         check_range(self, "optimizer", "warmup", least=0, most=1)
         check_range(self, "optimizer", "betas", least=0, below=1)

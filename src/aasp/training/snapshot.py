@@ -6,9 +6,10 @@ Tensors go by parameter name, whole: what FSDP has spread over processes is gath
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,16 +23,18 @@ from aasp.errors import AaspError
 from aasp.training.checkpoint import Checkpoint, check_names, load
 from aasp.training.layout import laid_out_as, whole
 from aasp.training.optim import blank_state, named_states
-from aasp.training.randomness import random_state, restore_random_state
+from aasp.training.randomness import random_state, restore_random_state, seed
 from aasp.training.window import Window
 
 
 class Positioned(Protocol):
-    """A stream that can say where it is, and go there."""
+    """A stream that can say where it is, and go there, or to where the streams of other processes were."""
 
     def state(self) -> dict[str, Any]: ...
 
     def restore(self, state: dict[str, Any]) -> None: ...
+
+    def rejoin(self, states: Sequence[dict[str, Any]]) -> None: ...
 
 
 @dataclass
@@ -78,6 +81,7 @@ def take(
     machine: Accelerator,
     fingerprint: str,
     history: Mapping[str, Any],
+    micro_batches: int = 1,
 ) -> Checkpoint:
     """Everything that the rest of the training depends on. Every process must call it; the first saves the result."""
     own = {
@@ -101,6 +105,7 @@ def take(
             "fingerprint": fingerprint,
             "elapsed": progress.elapsed,
             "processes": [state for state, _ in processes],
+            **({"micro_batches": micro_batches} if micro_batches > 1 else {}),
             **({"history": dict(history)} if history else {}),
         },
     )
@@ -117,36 +122,44 @@ def restore(
     """Put module, optimizer, stream and random state back to where the checkpoint at `path` was taken.
 
     Raises:
-        AaspError: the checkpoint is damaged, another run's, or of another number of processes.
+        AaspError: the checkpoint is damaged, or another run's.
     """
     saved = load(path)
     try:
         found, elapsed, processes = (saved.state[key] for key in ("fingerprint", "elapsed", "processes"))
-        own = processes[machine.process_index] if len(processes) == machine.num_processes else None
+        states = [process["data"] for process in processes]
     except (KeyError, TypeError):
         raise AaspError(f"damaged checkpoint: {path / 'state.json'}: incomplete; move it away") from None
     if found != fingerprint:
         raise AaspError(f"checkpoint of another run: {path}; resume with its recipe and data, or start in a new --out")
-    if own is None:
-        raise AaspError(
-            f"checkpoint of {len(processes)} processes: {path}; this run has {machine.num_processes}, launch as many"
-        )
     _restore_model(module, saved.model, path / "model.safetensors")
     _restore_optimizer(optimizer, saved.optimizer, path / "optimizer.safetensors")
     with as_written(path / "state.json", "move it away"):
-        progress = _restore_process(saved, own, stream, machine, float(elapsed))
-    return progress
+        return _restore_process(saved, states, stream, machine, fingerprint, float(elapsed))
 
 
 def _restore_process(
-    saved: Checkpoint, own: Mapping[str, Any], stream: Positioned, machine: Accelerator, elapsed: float
+    saved: Checkpoint,
+    states: Sequence[Any],
+    stream: Positioned,
+    machine: Accelerator,
+    fingerprint: str,
+    elapsed: float,
 ) -> Progress:
-    """Put a process's stream and random state back."""
-    stream.restore(own["data"])
-    prefix = f"{machine.process_index}/"
-    random = {name.removeprefix(prefix): t for name, t in saved.random.items() if name.startswith(prefix)}
-    restore_random_state(random, machine.device)
-    bad_steps = own.get("bad_steps", {})  # there were none in older checkpoints
+    """Put a process's stream and random state back, or what fits of those of another number of processes."""
+    rank, processes = machine.process_index, saved.state["processes"]
+    if rank < len(processes):
+        random = {name.removeprefix(f"{rank}/"): t for name, t in saved.random.items() if name.startswith(f"{rank}/")}
+        restore_random_state(random, machine.device)
+    else:  # a process that the run did not have
+        seed(int(sha256(f"{fingerprint} {saved.step} {rank}".encode()).hexdigest()[:15], 16))
+    own = processes[min(rank, len(processes) - 1)]
+    bad_steps = own.get("bad_steps", {})  # the same in all processes; there were none in older checkpoints
+    if len(processes) != machine.num_processes:
+        stream.rejoin(states)
+        so_far = [sum(process[name] for process in processes) * (rank == 0) for name in ("clips", "audio_seconds")]
+        return Progress(saved.step, *so_far, elapsed, bad_steps=bad_steps)  # the log window begins here
+    stream.restore(states[rank])
     progress = Progress(saved.step, own["clips"], own["audio_seconds"], elapsed, bad_steps=bad_steps)
     progress.window.restore(own["window"])
     return progress

@@ -237,6 +237,7 @@ def train_pipeline(
     task: Task,
     round_: Round,
     *,
+    batch: int,
     rate: int,
     workers: int,
     machine: Accelerator,
@@ -246,15 +247,14 @@ def train_pipeline(
 
     Args:
         recipe, labelled, seconds, task, round_, rate, workers, machine: what the round is.
+        batch: clips of a step, of this process.
         steps: of a set with events, the labels of each time patch (G, K) of a clip, by its place in the train part,
             from a second on.
     """
-    world = machine.num_processes
-    if recipe.batch % world:
-        raise AaspError(f"batch is {recipe.batch}, for {world} processes; give a multiple of {world}")
-    if recipe.batch == world and recipe.norm == "batch" and recipe.head != "probe":
-        told = f"batch is {recipe.batch}, a clip for each process: norm=batch needs clips to standardise over"
-        raise AaspError(f"{told}; give {2 * world} or more, or norm=layer")
+    world, parts = machine.num_processes, recipe.optimizer.accumulate
+    if recipe.batch == parts and recipe.norm == "batch" and recipe.head != "probe":
+        told = f"batch is {recipe.batch}, a clip at a time: norm=batch needs clips to standardise over"
+        raise AaspError(f"{told}; give {2 * parts} or more, or norm=layer")
     part, y = TrainPart(labelled, seconds, round_.train), task.y[round_.train]
     if task.regression:
         mean, deviation = moments(y)
@@ -270,7 +270,7 @@ def train_pipeline(
     return CropPipeline(
         part,
         seconds=recipe.crop_seconds,
-        batch=recipe.batch // world,
+        batch=batch,
         seed=recipe.seed,
         rate=rate,
         workers=workers,

@@ -71,6 +71,12 @@ class FinetuneRecipe:
         check_range(self, "fine-tuning", "seed", least=0, below=2**63)
 
     @property
+    def across(self) -> tuple[str, ...]:
+        """What of a step depends on the other clips of a micro-batch, each in a few words."""
+        mixed = ("clips are mixed with others",) if self.augment.mixup else ()
+        return (*mixed, "the batch norm is taken") if self.norm == "batch" and self.head != "probe" else mixed
+
+    @property
     def fingerprint(self) -> str:
         """Hash of every field."""
         return fingerprint(self)

@@ -21,6 +21,7 @@ from aasp.datasets.index import Skipped
 from aasp.evaluate.features import batches, nothing_usable
 from aasp.evaluate.finetune.augment import augmented
 from aasp.evaluate.finetune.fields import FinetuneRecipe
+from aasp.evaluate.finetune.norm import Gather, JoinedBatchNorm
 from aasp.evaluate.head import LinearHead
 from aasp.evaluate.logistic import Rotated
 from aasp.model.audio_classifier import AudioClassifier
@@ -38,11 +39,16 @@ class FinetuneObjective(nn.Module):
     Args:
         classifier: what is trained, in place.
         recipe: how.
+        gather: of several processes, joins a tensor over them (see `JoinedBatchNorm`).
     """
 
-    def __init__(self, classifier: AudioClassifier, recipe: FinetuneRecipe) -> None:
+    def __init__(self, classifier: AudioClassifier, recipe: FinetuneRecipe, gather: Gather | None = None) -> None:
         super().__init__()
-        self.recipe, self.model = recipe, classifier
+        self.recipe, self.model, self.gather = recipe, classifier, gather
+        if gather is not None and isinstance(classifier.norm, nn.BatchNorm1d):
+            joined = JoinedBatchNorm(classifier.norm.num_features, gather)
+            joined.load_state_dict(classifier.norm.state_dict())
+            classifier.norm = joined
         if recipe.train == "head":
             classifier.encoder.requires_grad_(False)
         elif recipe.train == "frozen-stem":
@@ -106,14 +112,21 @@ class FinetuneObjective(nn.Module):
     def _loss(self, logits_BK: Tensor, target_BK: Tensor) -> Tensor:
         """Mean over clips, or their time patches, of the sum over classes."""
         if self.recipe.loss == "squared":
-            return (logits_BK - target_BK).square().sum(1).mean()
+            return self._mean((logits_BK - target_BK).square().sum(1))
         smooth = self.recipe.label_smoothing
         target_BK = target_BK * (1 - smooth) + smooth / target_BK.shape[1]
         if self.recipe.loss == "sigmoid":
             terms = functional.binary_cross_entropy_with_logits(logits_BK, target_BK, reduction="none")
         else:
             terms = -target_BK * functional.log_softmax(logits_BK, dim=1)
-        return terms.sum(1).mean()
+        return self._mean(terms.sum(1))
+
+    def _mean(self, terms_B: Tensor) -> Tensor:
+        """This process's part of the mean over the rows of all processes."""
+        if self.gather is None:
+            return terms_B.mean()
+        counts, _ = self.gather(terms_B.new_full((1,), len(terms_B)))
+        return terms_B.sum() / counts.mean()
 
     @property
     def exported(self) -> str:

@@ -43,6 +43,7 @@ from aasp.training.precision import Precision, settle
 from aasp.training.randomness import seed
 from aasp.training.run import Run, check_run, open_run
 from aasp.training.schedules import cosine_schedules
+from aasp.training.share import share
 from aasp.training.trackers import Name
 
 
@@ -165,7 +166,12 @@ def train_round(
     options: dict[str, Any] = dict(rate=rate, workers=workers, machine=machine)
     if events is not None:
         options["steps"] = Targets(config, [events[row] for row in round_.train])
-    pipeline = train_pipeline(recipe, labelled, seconds, task, round_, **options)
+    last = checkpoint.latest(folder)
+    state = None if last is None else checkpoint.read_state(last)[1]
+    world = machine.num_processes
+    own = share(recipe.batch, recipe.optimizer.accumulate, world, state, recipe.across, "batch")
+    settings = replace(settings, accumulate=own.micro_batches)
+    pipeline = train_pipeline(recipe, labelled, seconds, task, round_, batch=own.clips, **options)
     seed(recipe.seed)
     classifier = AudioClassifier(config)
     if not asked.scratch:
@@ -181,10 +187,13 @@ def train_round(
         said = f"{len(round_.train):,} clips {what}, {len(round_.valid):,} to choose on"
         facts = document["finetuned"] | {"contents": contents(len(labelled), labelled.sounds.__getitem__)}
         record.begin(said, facts, start, settings.precision)
+        record.tell(own.told)
         if recipe.head == "probe" and start is None:
             record.tell([f"the head begins as a probe: embedding {len(round_.train):,} train clips for it"])
             fit_head(classifier.to(machine.device), sounds(round_.train), task.y[round_.train], recipe.loss, machine)
-        objective = FinetuneObjective(classifier, recipe)
+        objective = FinetuneObjective(
+            classifier, recipe, engine.gatherer(machine) if machine.num_processes > 1 else None
+        )
         with torch.random.fork_rng():
             scored = AudioClassifier(config).to(machine.device)
         heard = None if events is None else [events[row] for row in round_.valid]

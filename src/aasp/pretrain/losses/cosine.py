@@ -9,17 +9,19 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional
 
+from aasp.pretrain.losses.valid import Gather, alone, valid_mean
 
-def cosine_loss(predicted: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
+
+def cosine_loss(predicted: Tensor, target: Tensor, valid: Tensor | None = None, gather: Gather = alone) -> Tensor:
     """2 - 2 cos, a mean over vectors that are valid: 0 for the same direction, 4 for the opposite one.
 
     Args:
         predicted: shape (..., D), of hidden patches (B, V, m, D).
         target: of the same shape.
         valid: which of them count, boolean, shape (...); all when left out.
+        gather: joins a tensor over processes; for one process when left out.
     """
     distance = 2 - 2 * functional.cosine_similarity(predicted.float(), target.float(), dim=-1)
     if valid is None:
         return distance.mean()
-    weight = valid.to(distance.dtype)
-    return (distance * weight).sum() / weight.sum()
+    return valid_mean(distance, valid, gather)

@@ -8,9 +8,15 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional
 
+from aasp.pretrain.losses.valid import Gather, alone, valid_mean
+
 
 def distillation_loss(
-    student: Tensor, teacher: Tensor, temperatures: tuple[float, float | Tensor], valid: Tensor | None = None
+    student: Tensor,
+    teacher: Tensor,
+    temperatures: tuple[float, float | Tensor],
+    valid: Tensor | None = None,
+    gather: Gather = alone,
 ) -> Tensor:
     """Cross-entropy of the student's distribution under the teacher's, a mean over those that are valid.
 
@@ -19,10 +25,10 @@ def distillation_loss(
         teacher: centred logits, of the same shape.
         temperatures: of the student and of the teacher: divisors of their logits.
         valid: which count, boolean, shape (...); all when left out.
+        gather: joins a tensor over processes; for one process when left out.
     """
     target = (teacher.float() / temperatures[1]).softmax(-1)
     terms = -(target * functional.log_softmax(student.float() / temperatures[0], dim=-1)).sum(-1)
     if valid is None:
         return terms.mean()
-    weight = valid.to(terms.dtype)
-    return (terms * weight).sum() / weight.sum()
+    return valid_mean(terms, valid, gather)

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from aasp.pretrain.losses.valid import Gather, alone, valid_mean
 
-def frame_loss(predicted_BVmD: Tensor, target_BVmD: Tensor, valid_BVm: Tensor) -> Tensor:
+
+def frame_loss(predicted_BVmD: Tensor, target_BVmD: Tensor, valid_BVm: Tensor, gather: Gather = alone) -> Tensor:
     """Mean squared error over valid predicted patches and channels.
 
     Args:
         predicted_BVmD: the predictor's output, shape (B, V, m, D).
         target_BVmD: the teacher's targets at the same patches.
         valid_BVm: which of them count, boolean, shape (B, V, m).
+        gather: joins a tensor over processes; for one process when left out.
     """
     error_BVm = (predicted_BVmD.float() - target_BVmD).square().mean(-1)
-    weight = valid_BVm.to(error_BVm.dtype)
-    return (error_BVm * weight).sum() / weight.sum()
+    return valid_mean(error_BVm, valid_BVm, gather)

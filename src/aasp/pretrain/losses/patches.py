@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from aasp.config import check_range
 from aasp.errors import AaspError
+from aasp.pretrain.losses.valid import Gather, alone, valid_mean
 
 
 @dataclass(frozen=True)
@@ -35,13 +36,16 @@ class PatchLossesConfig:
             raise AaspError("losses: generative and discriminative are both 0, nothing would be learned; weigh one")
 
 
-def discriminative_loss(predicted_BVmP: Tensor, patch_BVmP: Tensor, valid_BVm: Tensor) -> Tensor:
+def discriminative_loss(
+    predicted_BVmP: Tensor, patch_BVmP: Tensor, valid_BVm: Tensor, gather: Gather = alone
+) -> Tensor:
     """InfoNCE: the logits of a prediction are its products with the view's hidden patches, its own is the right one.
 
     Args:
         predicted_BVmP: what stands for each hidden patch, shape (B, V, m, P).
         patch_BVmP: the patches.
         valid_BVm: which of them count, boolean, shape (B, V, m).
+        gather: joins a tensor over processes; for one process when left out.
 
     Returns:
         The mean over those that count: zero where a view has one hidden patch, which has none to be told from.
@@ -52,5 +56,4 @@ def discriminative_loss(predicted_BVmP: Tensor, patch_BVmP: Tensor, valid_BVm: T
     itself = torch.eye(logits_BVmm.shape[-1], dtype=torch.bool, device=logits_BVmm.device)
     logits_BVmm = logits_BVmm.masked_fill(~(valid_BVm[..., None, :] | itself), -torch.inf)
     terms_BVm = -functional.log_softmax(logits_BVmm, dim=-1).diagonal(dim1=-2, dim2=-1)
-    weight = valid_BVm.to(terms_BVm.dtype)
-    return (terms_BVm * weight).sum() / weight.sum()
+    return valid_mean(terms_BVm, valid_BVm, gather)

@@ -61,10 +61,20 @@ class AaSPConfig(MethodConfig):
         return {"momentum": self.teacher.schedule(steps, more)}
 
     def check(self, recipe: Recipe, processes: int) -> None:
-        if recipe.data.batch == processes > 1 and self.teacher.utterance == "standardised" and self.losses.utterance:
-            told = "a clip for each process, which leaves none to standardise the utterance target over"
-            remedy = f"give {2 * processes} or more, or fewer processes"
-            raise AaspError(f"data.batch is {recipe.data.batch}: {told}; {remedy}")
+        parts = recipe.optimizer.accumulate
+        if recipe.data.batch == parts > 1 and self.teacher.utterance == "standardised" and self.losses.utterance:
+            told = "a clip for each micro-batch, which leaves none to standardise the utterance target over"
+            raise AaspError(
+                f"data.batch is {recipe.data.batch}: {told}; give {2 * parts} or more, or fewer micro-batches"
+            )
+
+    def across(self, recipe: Recipe) -> tuple[str, ...]:
+        told = {
+            "the contrastive loss tells a clip from the others": self.losses.contrastive and self.masking.views > 1,
+            "the utterance target is standardised": self.losses.utterance and self.teacher.utterance == "standardised",
+            "the codebook learns": self.codebook.weight,
+        }
+        return tuple(words for words, used in told.items() if used)
 
 
 class AaSP(Method):
@@ -106,31 +116,32 @@ class AaSP(Method):
         compared = cls_BVD if config.losses.compared == "class" else token_means(x, masks)
         embedding = self.projector(compared)
 
-        alone = len(clips.mel) == 1 and config.teacher.utterance == "standardised"  # its target would be zero
+        alone = deviation is None and config.teacher.utterance == "standardised"  # its target would be zero
         losses = {
-            "frame": frame_loss(predicted, take(target_BND, masks.hidden), masks.hidden_valid),
+            "frame": frame_loss(predicted, take(target_BND, masks.hidden), masks.hidden_valid, self.gather),
             "utterance": cls_BVD.sum() * 0.0 + 0.0 if alone else utterance_loss(cls_BVD, summary_BD),
             "contrastive": contrastive_loss(embedding, config.losses.temperature, *self.gather(embedding)),
         }
         weighed = [getattr(config.losses, name) * value for name, value in losses.items()]
         if self.codebook is not None:
             codes_BN = patch_codes(self.codebook, student.stem, clips, self.gather, learn=self.training)
-            losses["codes"] = code_loss(logits, take(codes_BN, masks.hidden), masks.hidden_valid)
+            losses["codes"] = code_loss(logits, take(codes_BN, masks.hidden), masks.hidden_valid, self.gather)
             weighed.append(config.codebook.weight * losses["codes"])
         health = {}
         if diagnose:
-            health = {} if len(clips.mel) == 1 else {"summary_deviation": deviation}
+            health = {} if deviation is None else {"summary_deviation": deviation}
             health |= {} if self.codebook is None else {"codes_used": self.codebook.perplexity()}
             health |= student.stem.diagnostics(clips.mel) | embedding_health(predicted, target_BND, cls_BVD)
         return {"loss": torch.stack(weighed).sum(), "losses": losses, "diagnostics": health}
 
     @torch.no_grad()
-    def targets(self, clips: Clips) -> tuple[Tensor, Tensor, Tensor]:
+    def targets(self, clips: Clips) -> tuple[Tensor, Tensor, Tensor | None]:
         """What the teacher, which sees everything, sets.
 
         Returns:
             The target of every patch, (B, N, `target_width`), the clip's summary, (B, D), and how much summaries differ
-            between clips before they are standardised, a 0-d tensor: near zero, they are the same for every clip.
+            between clips before they are standardised, a 0-d tensor: near zero, they are the same for every clip. None
+            where there is one clip in all.
         """
         config, teacher = self.config.teacher, self.teacher.model
         output = see_all(teacher, clips, layers=True)
@@ -138,8 +149,11 @@ class AaSP(Method):
         if config.frame != "layers":
             patches = normalised_patches(teacher.stem, clips.mel)
             frame = torch.cat([frame, patches], dim=-1) if config.frame == "layers+patches" else patches
-        deviation = summary.std(0, correction=0).mean()
-        return frame, standardise(summary) if config.utterance == "standardised" else summary, deviation
+        everyone_CD, first = self.gather(summary)
+        deviation = None if len(everyone_CD) == 1 else everyone_CD.std(0, correction=0).mean()
+        if config.utterance == "standardised":
+            summary = standardise(everyone_CD)[first : first + len(summary)]
+        return frame, summary, deviation
 
     def after_step(self, schedules: Mapping[str, float]) -> None:
         self.update_teacher(schedules["momentum"])

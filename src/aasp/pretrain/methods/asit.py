@@ -24,6 +24,7 @@ from aasp.pretrain.augment import spoilt, swapped
 from aasp.pretrain.ema import Average, AverageConfig
 from aasp.pretrain.health import collapse, embedding_health
 from aasp.pretrain.losses.distillation import distillation_loss
+from aasp.pretrain.losses.valid import valid_mean
 from aasp.pretrain.masked import check_single
 from aasp.pretrain.methods.contract import Gather, Method, MethodConfig
 from aasp.pretrain.prototypes import Centre, PrototypeHead
@@ -64,6 +65,9 @@ class ASiTConfig(MethodConfig):
         check_segments(self.seconds, recipe)
         return ASiT(self, recipe, gather)
 
+    def across(self, recipe: Recipe) -> tuple[str, ...]:
+        return ("the teacher's centres are moved and patches are spoilt by those of others",)
+
     def schedules(self, steps: int, more: int = 0) -> dict[str, np.ndarray]:
         return {"momentum": self.teacher.schedule(steps, more)}
 
@@ -91,7 +95,7 @@ class ASiT(Method):
 
     def __init__(self, config: ASiTConfig, recipe: Recipe, gather: Gather) -> None:
         super().__init__()
-        self.config, self.data = config, recipe.data
+        self.config, self.gather, self.data = config, gather, recipe.data
         width, patch = recipe.model.encoder.width, recipe.model.stem.patch
         self.student = Network(recipe, config.head)
         self.teacher = Average(self.student)
@@ -105,7 +109,9 @@ class ASiT(Method):
         masks = draw_masks(config.masking, pairs.grid, pairs.columns).to(pairs.mel.device)
         there = masks.hidden_valid
 
-        x = see_all(student.encoder, replace(pairs, mel=spoilt(pairs, masks, student.encoder.stem.patch))).last
+        x = see_all(
+            student.encoder, replace(pairs, mel=spoilt(pairs, masks, student.encoder.stem.patch, self.gather))
+        ).last
         hidden_VmD = take(x[:, 1:], masks.hidden)  # (2 B, 1, m, D)
         rebuilt = self.decoder(hidden_VmD)
         patches = student.encoder.stem.cut(pairs.mel.detach()).flatten(1, 2).flatten(2)
@@ -116,8 +122,8 @@ class ASiT(Method):
 
         error = (rebuilt.float() - take(patches, masks.hidden)).abs().mean(-1)
         losses = {
-            "reconstruction": (error * there).sum() / there.sum(),
-            "local": distillation_loss(student.local(hidden_VmD), local, config.temperatures, there),
+            "reconstruction": valid_mean(error, there, self.gather),
+            "local": distillation_loss(student.local(hidden_VmD), local, config.temperatures, there, self.gather),
             "global": distillation_loss(student.whole(x[:, 0]), swapped(whole), config.temperatures),
         }
         health = {}

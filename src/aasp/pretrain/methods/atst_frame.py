@@ -85,7 +85,7 @@ class ATSTFrame(Bootstrap):
             tokens = swapped(see_all(average, pairs).last[:, 1:])
             target_mE = self.target(take(tokens, hidden)[:, 0], counts)
 
-        loss = cosine_loss(predicted_mE, target_mE, counts)
+        loss = cosine_loss(predicted_mE, target_mE, counts, self.gather)
         health = {}
         if diagnose:
             views = lambda x: x.unflatten(0, (-1, 2))

@@ -51,15 +51,15 @@ class BEATsConfig(MethodConfig):
     tokenizer: Annotated[TokenizerConfig, TOKENIZERS] = field(default_factory=RandomConfig)
 
     def build(self, recipe: Recipe, gather: Gather) -> BEATs:
-        return BEATs(self, recipe)
+        return BEATs(self, recipe, gather)
 
 
 class BEATs(Method):
     """Encoder, predictor of labels, tokenizer; `forward` is the step."""
 
-    def __init__(self, config: BEATsConfig, recipe: Recipe) -> None:
+    def __init__(self, config: BEATsConfig, recipe: Recipe, gather: Gather) -> None:
         super().__init__()
-        self.config, self.data = config, recipe.data
+        self.config, self.gather, self.data = config, gather, recipe.data
         self.student = AudioEncoder(recipe.model)
         self.predictor = build_predictor(config.predictor, recipe.model.encoder.width, config.tokenizer.count)
         self.tokenizer = config.tokenizer.build(recipe.model)
@@ -75,7 +75,7 @@ class BEATs(Method):
         x = see(self.student, clips, masks.visible, masks.visible_valid)
         logits_BVmK = self.predictor.hidden(x, masks, clips)
         labels_BVm = take(labels_BN, masks.hidden)
-        loss = code_loss(logits_BVmK, labels_BVm, masks.hidden_valid)
+        loss = code_loss(logits_BVmK, labels_BVm, masks.hidden_valid, self.gather)
         health = {}
         if diagnose:
             cls_BVD = x[:, 0].unflatten(0, masks.visible.shape[:2])

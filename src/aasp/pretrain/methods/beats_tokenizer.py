@@ -25,6 +25,7 @@ from aasp.errors import AaspError
 from aasp.model.audio_encoder import AudioEncoder
 from aasp.model.encoder import Block, EncoderConfig
 from aasp.model.positions import sincos_positions
+from aasp.pretrain.losses.valid import valid_mean
 from aasp.pretrain.methods.contract import Gather, Method, MethodConfig
 from aasp.pretrain.tokenizers import DistilledConfig
 from aasp.pretrain.views import listen, see_all
@@ -54,6 +55,9 @@ class BEATsTokenizerConfig(MethodConfig):
 
     def build(self, recipe: Recipe, gather: Gather) -> BEATsTokenizer:
         return BEATsTokenizer(self, recipe, gather)
+
+    def across(self, recipe: Recipe) -> tuple[str, ...]:
+        return ("the codebook learns",)
 
 
 class BEATsTokenizer(Method):
@@ -91,7 +95,7 @@ class BEATsTokenizer(Method):
             x, _ = block(x, clips.valid)
         told_BND = self.head(x)
 
-        mean = lambda terms_BN: (terms_BN * there_BN).sum() / there_BN.sum()
+        mean = lambda terms_BN: valid_mean(terms_BN, there_BN, self.gather)
         losses = {
             "distillation": mean(1 - functional.cosine_similarity(told_BND.float(), target_BND, dim=-1)),
             "commitment": mean((vector_BNE - code_BNE).square().sum(-1)),

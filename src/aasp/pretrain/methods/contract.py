@@ -6,18 +6,18 @@ Legend: B clips, S samples.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor, nn
 
+from aasp.pretrain.losses.valid import Gather
+
 if TYPE_CHECKING:
     from aasp.pretrain.recipe import Recipe
 
-Gather = Callable[[Tensor], tuple[Tensor, int]]
-"""Joins a tensor over processes along its first dimension, differentiably, and tells where in it this process's own
-begins; its backward sums the gradients of all processes. For one process: itself, and 0."""
+__all__ = ["Gather", "Method", "MethodConfig"]
 
 
 class MethodConfig(ABC):
@@ -51,6 +51,13 @@ class MethodConfig(ABC):
             AaspError: a process would have too few clips.
         """
         return None
+
+    def across(self, recipe: Recipe) -> tuple[str, ...]:
+        """What of a step depends on the other clips that are computed with a clip, each in a few words.
+
+        Where a step is accumulated, these are the clips of a micro-batch.
+        """
+        return ()
 
 
 class Method(nn.Module, ABC):

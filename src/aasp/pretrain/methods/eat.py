@@ -75,7 +75,7 @@ class EATConfig(MethodConfig):
         check_range(self, "method", "layers", least=1)
 
     def build(self, recipe: Recipe, gather: Gather) -> EAT:
-        return EAT(self, recipe)
+        return EAT(self, recipe, gather)
 
     def schedules(self, steps: int, more: int = 0) -> dict[str, np.ndarray]:
         return {"momentum": self.teacher.schedule(steps, more)}
@@ -87,13 +87,19 @@ class EAT(Method):
     Args:
         config: the method.
         recipe: model and data.
+        gather: see `Gather`.
     """
 
     exported = "teacher.model."
 
-    def __init__(self, config: EATConfig, recipe: Recipe) -> None:
+    def __init__(self, config: EATConfig, recipe: Recipe, gather: Gather) -> None:
         super().__init__()
-        self.config, self.data, self.layers = config, recipe.data, config.layers or recipe.model.encoder.depth
+        self.config, self.gather, self.data, self.layers = (
+            config,
+            gather,
+            recipe.data,
+            config.layers or recipe.model.encoder.depth,
+        )
         self.student = AudioEncoder(recipe.model)
         self.teacher = Average(self.student)
         self.predictor = ConvolutionDecoder(config.predictor, recipe.model.encoder.width)
@@ -110,7 +116,7 @@ class EAT(Method):
         predicted = self.predictor.hidden(x, masks, clips)
 
         losses = {
-            "frame": frame_loss(predicted, take(target_BND, masks.hidden), masks.hidden_valid),
+            "frame": frame_loss(predicted, take(target_BND, masks.hidden), masks.hidden_valid, self.gather),
             "utterance": utterance_loss(cls_BVD, summary_BD),
         }
         loss = self.config.losses.frame * losses["frame"] + self.config.losses.utterance * losses["utterance"]

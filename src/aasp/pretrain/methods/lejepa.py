@@ -62,6 +62,9 @@ class LeJEPAConfig(MethodConfig):
     def build(self, recipe: Recipe, gather: Gather) -> LeJEPA:
         return LeJEPA(self, recipe, gather)
 
+    def across(self, recipe: Recipe) -> tuple[str, ...]:
+        return ("embeddings are kept Gaussian and the head's batch norm is taken",)
+
 
 class LeJEPA(Method):
     """Encoder and head; `forward` is the step.
@@ -74,8 +77,9 @@ class LeJEPA(Method):
 
     def __init__(self, config: LeJEPAConfig, recipe: Recipe, gather: Gather) -> None:
         super().__init__()
-        if recipe.data.batch == 1:
-            raise AaspError("data.batch is 1: a single clip has no distribution; give 2 or more")
+        if recipe.data.batch == recipe.optimizer.accumulate:
+            told = "a single clip has no distribution"
+            raise AaspError(f"data.batch is {recipe.data.batch}: {told}; give {2 * recipe.data.batch} or more")
         self.config, self.data, self.gather = config, recipe.data, gather
         self.student = AudioEncoder(recipe.model)
         self.projector = BatchHead(recipe.model.encoder.width, *config.head, gather)

@@ -49,7 +49,7 @@ class M2DConfig(MethodConfig):
         check_masking(self.masking)
 
     def build(self, recipe: Recipe, gather: Gather) -> M2D:
-        return M2D(self, recipe)
+        return M2D(self, recipe, gather)
 
     def schedules(self, steps: int, more: int = 0) -> dict[str, np.ndarray]:
         return {"momentum": self.teacher.schedule(steps, more)}
@@ -61,13 +61,14 @@ class M2D(Method):
     Args:
         config: the method.
         recipe: model and data.
+        gather: see `Gather`.
     """
 
     exported = "teacher.model."
 
-    def __init__(self, config: M2DConfig, recipe: Recipe) -> None:
+    def __init__(self, config: M2DConfig, recipe: Recipe, gather: Gather) -> None:
         super().__init__()
-        self.config, self.data, width = config, recipe.data, recipe.model.encoder.width
+        self.config, self.gather, self.data, width = config, gather, recipe.data, recipe.model.encoder.width
         self.student = AudioEncoder(recipe.model)
         self.teacher = Average(self.student)
         self.predictor = build_predictor(config.predictor, width, width)
@@ -82,7 +83,7 @@ class M2D(Method):
             hidden = see(self.teacher.model, clips, masks.hidden, masks.hidden_valid)[:, 1:]
             target_BVmD = standardised_tokens(hidden.unflatten(0, masks.hidden.shape[:2]))
 
-        loss = cosine_loss(predicted_BVmD, target_BVmD, masks.hidden_valid)
+        loss = cosine_loss(predicted_BVmD, target_BVmD, masks.hidden_valid, self.gather)
         health = {}
         if diagnose:
             cls_BVD = x[:, 0].unflatten(0, masks.visible.shape[:2])

@@ -49,7 +49,7 @@ class MAEConfig(MethodConfig):
     target: Literal["standardised", "plain"] = "standardised"
 
     def build(self, recipe: Recipe, gather: Gather) -> MAE:
-        return MAE(self, recipe)
+        return MAE(self, recipe, gather)
 
 
 class MAE(Method):
@@ -58,11 +58,12 @@ class MAE(Method):
     Args:
         config: the method.
         recipe: model and data.
+        gather: see `Gather`.
     """
 
-    def __init__(self, config: MAEConfig, recipe: Recipe) -> None:
+    def __init__(self, config: MAEConfig, recipe: Recipe, gather: Gather) -> None:
         super().__init__()
-        self.config, self.data, model = config, recipe.data, recipe.model
+        self.config, self.gather, self.data, model = config, gather, recipe.data, recipe.model
         values = model.stem.patch[0] * model.stem.patch[1]
         weights = (config.losses.generative, config.losses.discriminative)
         self.outputs = tuple(values if weight else 0 for weight in weights)
@@ -85,9 +86,10 @@ class MAE(Method):
         target_BVmP = take(target_BNP, masks.hidden)
         losses = {}
         if weights.generative:
-            losses["generative"] = frame_loss(generated, target_BVmP, masks.hidden_valid)
+            losses["generative"] = frame_loss(generated, target_BVmP, masks.hidden_valid, self.gather)
         if weights.discriminative:
-            losses["discriminative"] = discriminative_loss(told, take(plain_BNP, masks.hidden), masks.hidden_valid)
+            plain_BVmP = take(plain_BNP, masks.hidden)
+            losses["discriminative"] = discriminative_loss(told, plain_BVmP, masks.hidden_valid, self.gather)
         loss = torch.stack([getattr(weights, name) * value for name, value in losses.items()]).sum()
         health = {}
         if diagnose:

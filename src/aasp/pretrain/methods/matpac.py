@@ -56,6 +56,9 @@ class MATPACConfig(MethodConfig):
     def build(self, recipe: Recipe, gather: Gather) -> MATPAC:
         return MATPAC(self, recipe, gather)
 
+    def across(self, recipe: Recipe) -> tuple[str, ...]:
+        return ("the teacher's centre is moved",)
+
     def schedules(self, steps: int, more: int = 0) -> dict[str, np.ndarray]:
         return {"momentum": self.teacher.schedule(steps, more)} | self.prototypes.schedules(steps, more)
 
@@ -68,7 +71,7 @@ class MATPAC(Method):
 
     def __init__(self, config: MATPACConfig, recipe: Recipe, gather: Gather) -> None:
         super().__init__()
-        self.config, self.data = config, recipe.data
+        self.config, self.gather, self.data = config, gather, recipe.data
         width, own = recipe.model.encoder.width, config.prototypes
         self.student = AudioEncoder(recipe.model)
         self.teacher = Average(self.student)
@@ -92,8 +95,8 @@ class MATPAC(Method):
 
         there, temperatures = masks.hidden_valid, (own.temperature, self.temperature)
         losses = {
-            "frame": cosine_loss(predicted_BVmD, target_BVmD, there),
-            "prototypes": distillation_loss(self.head(predicted_BVmD), classes_BVmK, temperatures, there),
+            "frame": cosine_loss(predicted_BVmD, target_BVmD, there, self.gather),
+            "prototypes": distillation_loss(self.head(predicted_BVmD), classes_BVmK, temperatures, there, self.gather),
         }
         loss = (1 - own.weight) * losses["frame"] + own.weight * losses["prototypes"]
         health = {}

@@ -48,15 +48,15 @@ class SSASTConfig(MethodConfig):
         check_single(self.masking)
 
     def build(self, recipe: Recipe, gather: Gather) -> SSAST:
-        return SSAST(self, recipe)
+        return SSAST(self, recipe, gather)
 
 
 class SSAST(Method):
     """Encoder, mask token, two heads; `forward` is the step."""
 
-    def __init__(self, config: SSASTConfig, recipe: Recipe) -> None:
+    def __init__(self, config: SSASTConfig, recipe: Recipe, gather: Gather) -> None:
         super().__init__()
-        self.config, self.data = config, recipe.data
+        self.config, self.gather, self.data = config, gather, recipe.data
         width, values = recipe.model.encoder.width, recipe.model.stem.patch[0] * recipe.model.stem.patch[1]
         self.student = AudioEncoder(recipe.model)
         self.mask_token = nn.Parameter(0.02 * torch.randn(width))
@@ -79,7 +79,7 @@ class SSAST(Method):
         compared = {"generative": frame_loss, "discriminative": discriminative_loss}
         told = {name: head(hidden_BVmD) for name, head in self.heads.items()}
         target_BVmP = take(patch_BNP, masks.hidden)
-        losses = {name: compared[name](told[name], target_BVmP, masks.hidden_valid) for name in told}
+        losses = {name: compared[name](told[name], target_BVmP, masks.hidden_valid, self.gather) for name in told}
         loss = torch.stack([self.weight(name) * value for name, value in losses.items()]).sum()
         health = {}
         if diagnose:

@@ -78,7 +78,10 @@ class SSLAMConfig(MethodConfig):
     mixing: MixingConfig = field(default_factory=MixingConfig)
 
     def build(self, recipe: Recipe, gather: Gather) -> SSLAM:
-        return SSLAM(self, recipe)
+        return SSLAM(self, recipe, gather)
+
+    def across(self, recipe: Recipe) -> tuple[str, ...]:
+        return ("clips are mixed with others",)
 
     def schedules(self, steps: int, more: int = 0) -> dict[str, np.ndarray]:
         return {"momentum": self.teacher.schedule(steps, more)}
@@ -94,9 +97,9 @@ class SSLAM(Method):
 
     exported = "teacher.model."
 
-    def __init__(self, config: SSLAMConfig, recipe: Recipe) -> None:
+    def __init__(self, config: SSLAMConfig, recipe: Recipe, gather: Gather) -> None:
         super().__init__()
-        self.config, self.data, self.layers = config, recipe.data, recipe.model.encoder.depth
+        self.config, self.gather, self.data, self.layers = config, gather, recipe.data, recipe.model.encoder.depth
         config.check(recipe, processes=1)
         self.student = AudioEncoder(recipe.model)
         self.teacher = Average(self.student)
@@ -120,9 +123,9 @@ class SSLAM(Method):
 
         retained = (predicted[count:], take(sources_BND, masks.hidden[count:]), masks.hidden_valid[count:])
         losses = {
-            "frame": frame_loss(predicted, take(target_2BND, masks.hidden), masks.hidden_valid),
+            "frame": frame_loss(predicted, take(target_2BND, masks.hidden), masks.hidden_valid, self.gather),
             "utterance": utterance_loss(cls_2BVD[:count], summary_2BD[:count]),
-            "retention": frame_loss(*retained),
+            "retention": frame_loss(*retained, self.gather),
         }
         loss = torch.stack([getattr(weights, name) * value for name, value in losses.items()]).sum()
         health = {}

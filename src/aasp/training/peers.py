@@ -1,0 +1,164 @@
+"""The processes of one run: who is alive, how the others ended, and what is said once for all of them.
+
+They meet in the key-value store of their launcher, torchrun or `accelerate launch`; of processes that were started one by
+one, in the first one's, once they have joined. Each leaves a sign of life there every second, and a word when it ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import hashlib
+import os
+import socket
+import sys
+import threading
+import time
+
+from torch import distributed
+
+from aasp.errors import ProcessLost
+
+BEAT = 1.0  # seconds between two signs of life
+PATIENCE = 60.0  # seconds without one after which the others stop
+PATIENCE_AFTER_A_LOSS = 6.0  # the same once a connection has broken: somebody has ended
+
+_REMEDY = "the same command goes on from the last checkpoint"
+_BROKEN = ("gloo", "closed by peer", "reset by peer", "broken pipe")  # what a broken connection is called
+
+
+def ended(code: int, line: str) -> bool:
+    """Tell the other processes that this one ends, and how.
+
+    Args:
+        code: its exit code.
+        line: what it has to say; may be empty.
+
+    Returns:
+        Whether it is the first of all processes with that to say.
+    """
+    store = _open_store()
+    if store is None:
+        return True
+    try:
+        store.set(f"ended/{_rank()}", f"{code} {line}")
+        return store.add(f"said/{hashlib.sha256(line.encode()).hexdigest()}", 1) == 1
+    except RuntimeError:
+        return True
+
+
+def lost(error: BaseException) -> ProcessLost | None:
+    """Which process has ended, given that a connection broke; None if the error is of another kind.
+
+    It takes `PATIENCE_AFTER_A_LOSS` seconds at most.
+    """
+    network = isinstance(error, distributed.DistError)
+    if not _joined() or not (network or any(told in str(error).lower() for told in _BROKEN)):
+        return None
+    store, others = _open_store(), [rank for rank in range(_world()) if rank != _rank()]
+    if store is None:
+        return ProcessLost(f"process of rank 0 is gone, and with it what the processes share; {_REMEDY}")
+    began, first = time.monotonic(), {rank: _read(store, f"alive/{rank}") for rank in others}
+    while True:
+        for rank in others:
+            code, _, line = _read(store, f"ended/{rank}").partition(" ")
+            if code not in ("", "0"):
+                return ProcessLost(line or f"process of rank {rank} stopped with exit code {code}", int(code))
+        silent = [rank for rank in others if _read(store, f"alive/{rank}") == first[rank]]
+        if not silent or time.monotonic() - began > PATIENCE_AFTER_A_LOSS:
+            break
+        time.sleep(BEAT / 2)
+    if silent:
+        return ProcessLost(f"{' and '.join(_gone(store, rank) for rank in silent)}; {_REMEDY}")
+    return ProcessLost(f"a connection between processes broke ({str(error).splitlines()[0]}); {_REMEDY}")
+
+
+def watch() -> None:
+    """Give signs of life from now on, and stop this process when the next one gives none any more."""
+    global _watch
+    if _watch is None and (store := _open_store()) is not None:
+        _watch = _Watch(store, _rank(), _world())
+        _watch.start()
+
+
+def leave() -> None:
+    """No more signs of life: this process has done its part."""
+    global _watch
+    if _watch is not None:
+        _watch.finish()
+        _watch = None
+
+
+class _Watch(threading.Thread):
+    """Each process looks at the next one only: in a ring, all are looked at."""
+
+    def __init__(self, store: distributed.Store, rank: int, world: int) -> None:
+        super().__init__(name="aasp-watch", daemon=True)
+        self.done, self._store, self._rank, self._next = threading.Event(), store, rank, (rank + 1) % world
+        store.set(f"who/{rank}", f"{socket.gethostname()}, pid {os.getpid()}")
+
+    def run(self) -> None:
+        beats, seen, heard = 0, "", time.monotonic()
+        while not self.done.wait(BEAT):
+            beats += 1
+            try:
+                self._store.set(f"alive/{self._rank}", str(beats))
+                now = _read(self._store, f"alive/{self._next}")
+                finished = _read(self._store, f"ended/{self._next}").startswith("0")
+            except RuntimeError:  # whoever keeps the store is gone, or on its way out
+                now, finished = seen, False
+            if now != seen or finished:
+                seen, heard = now, time.monotonic()
+            elif time.monotonic() - heard > PATIENCE and not self.done.is_set():
+                line = f"{_gone(self._store, self._next)}: no sign of life for {PATIENCE:.0f} s; {_REMEDY}"
+                if ended(75, line):
+                    print(f"aasp: error: {line}", file=sys.stderr, flush=True)
+                os._exit(75)  # the main thread may wait for the other one and never look up
+
+    def finish(self) -> None:
+        self.done.set()
+        self.join(2 * BEAT)
+        with contextlib.suppress(RuntimeError):
+            if not _read(self._store, f"ended/{self._rank}"):
+                self._store.set(f"ended/{self._rank}", "0")
+
+
+_watch: _Watch | None = None
+
+
+def _gone(store: distributed.Store, rank: int) -> str:
+    who = _read(store, f"who/{rank}")
+    return f"process of rank {rank} {f'({who}) ' if who else ''}is gone"
+
+
+def _read(store: distributed.Store, key: str) -> str:
+    """A value, or nothing where there is none: `get` alone would wait for one."""
+    return store.get(key).decode() if store.check([key]) else ""
+
+
+def _open_store() -> distributed.Store | None:
+    """A connection of its own to what the processes share; None where nothing is shared, or its keeper is gone."""
+    environment = os.environ
+    kept = environment.get("TORCHELASTIC_USE_AGENT_STORE") == "True" or _joined()
+    if not kept or _world() < 2:
+        return None
+    wait = datetime.timedelta(seconds=5)
+    try:
+        place = (environment["MASTER_ADDR"], int(environment["MASTER_PORT"]))
+        store = distributed.TCPStore(*place, is_master=False, wait_for_workers=False, timeout=wait)
+    except (RuntimeError, LookupError, ValueError):
+        return None
+    attempt = [environment.get(f"TORCHELASTIC_{name}", "") for name in ("RUN_ID", "RESTART_COUNT")]
+    return distributed.PrefixStore("/".join(["aasp", *attempt]), store)
+
+
+def _joined() -> bool:
+    return distributed.is_available() and distributed.is_initialized()
+
+
+def _rank() -> int:
+    return distributed.get_rank() if _joined() else int(os.environ.get("RANK", "0"))
+
+
+def _world() -> int:
+    return distributed.get_world_size() if _joined() else int(os.environ.get("WORLD_SIZE", "1"))

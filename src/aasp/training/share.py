@@ -1,0 +1,80 @@
+"""What of a step's clips each process computes, and how many of them at a time: as the run had it, wherever it goes on.
+
+The clips of a step over all processes stay as many, whatever the number of processes, and so does what a process computes
+at a time, which its memory is known to hold: fewer processes compute more micro-batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from aasp.errors import AaspError
+from aasp.training.activations import check_count
+
+
+@dataclass(frozen=True)
+class Share:
+    """Of one process.
+
+    Attributes:
+        clips: of a step.
+        micro_batches: in which they are computed, one after another.
+        told: what has changed or needs saying, in lines.
+    """
+
+    clips: int
+    micro_batches: int
+    told: tuple[str, ...] = ()
+
+
+def share(
+    batch: int,
+    micro_batches: int,
+    processes: int,
+    before: Mapping[str, Any] | None = None,
+    across: Sequence[str] = (),
+    field: str = "data.batch",
+) -> Share:
+    """A process's share.
+
+    Args:
+        batch: clips of a step over all processes.
+        micro_batches: of a step and process, as the recipe has it.
+        processes: how many there are.
+        before: the state of the checkpoint that the run goes on from.
+        across: what of a step depends on the other clips of a micro-batch.
+        field: of the recipe that says how many clips a step has.
+
+    Raises:
+        AaspError: a new run's batch can't be dealt out evenly, or the checkpoint's state is damaged.
+    """
+    if before is None:
+        if batch % processes:
+            raise AaspError(f"{field} is {batch}, for {processes} processes; give a multiple of {processes}")
+        check_count(batch // processes, micro_batches, processes)
+        return Share(batch // processes, micro_batches, tuple(_warned(batch // processes, micro_batches, across)))
+    try:
+        held = [process["data"]["made_with"]["batch"] for process in before["processes"]]
+    except (KeyError, TypeError):
+        raise AaspError("damaged checkpoint: its state.json is incomplete; move it away") from None
+    count = before.get("micro_batches", micro_batches)
+    if len(held) == processes:
+        return Share(held[0], count, tuple(_warned(held[0], count, across)))
+    clips, at_once = max(1, round(batch / processes)), max(1, held[0] // count)
+    count = next(count for count in range(1, clips + 1) if clips % count == 0 and clips // count <= at_once)
+    told = [f"processes: {processes}, were {len(held)}; each computes {clips} clips a step, {clips // count} at a time"]
+    if clips * processes != batch:
+        told.append(
+            f"warning: a step has {clips * processes} clips now, not {batch}: {processes} processes can't share these"
+        )
+    return Share(clips, count, (*told, *_warned(clips, count, across)))
+
+
+def _warned(clips: int, count: int, across: Sequence[str]) -> list[str]:
+    if count == 1 or not across:
+        return []
+    return [
+        f"warning: {' and '.join(across)} within a micro-batch of {clips // count} clips, not within the whole step"
+    ]
