@@ -12,6 +12,12 @@ from pathlib import Path
 from aasp.errors import AaspError
 
 
+def cache_folder() -> Path:
+    """$AASP_CACHE, or aasp in the user's cache folder ($XDG_CACHE_HOME, ~/.cache)."""
+    named = os.environ.get("AASP_CACHE")
+    return Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "aasp"
+
+
 def check_output(path: str | Path, *, overwrite: bool = False) -> Path:
     """Say before the work starts that its result could not be written.
 

@@ -17,6 +17,7 @@ import soxr
 from aasp.audio.channels import Channels, checked, mixed
 from aasp.audio.error import AudioError
 from aasp.audio.formats import EXTENSIONS, Track, opened
+from aasp.audio.packed import on_disk
 from aasp.errors import AaspError
 
 __all__ = ["EXTENSIONS", "AudioError", "AudioInfo", "probe", "read"]
@@ -41,12 +42,15 @@ class AudioInfo:
 def probe(path: str | os.PathLike[str]) -> AudioInfo:
     """Read a file's header, and enough of its end to know that the file is whole; decode nearly nothing else.
 
+    Args:
+        path: the file, or its address (`aasp.audio.packed`).
+
     Raises:
         AudioError: the file is missing, empty, truncated, of zero length or 0 Hz, not audio, or not what its
             extension says.
     """
     name = os.fspath(path)
-    with opened(name) as track:
+    with on_disk(name) as file, opened(file) as track:
         track.check_whole()
         seconds = track.frames / track.rate
         return AudioInfo(name, seconds, track.stated_rate, track.channels, round(seconds * track.stated_rate))
@@ -67,7 +71,7 @@ def read(
     resampled; lossy codecs restart inside the stream and may differ by about 1e-3.
 
     Args:
-        path: the file.
+        path: the file, or its address (`aasp.audio.packed`).
         rate: samples per second of the result.
         start: where the window begins, in seconds.
         seconds: its length; None reads to the end.
@@ -89,7 +93,7 @@ def read(
         raise AaspError(f"no such window: {window}; give a positive rate and length and no negative start")
     channels = checked(channels)
     name = os.fspath(path)
-    with opened(name) as track:
+    with on_disk(name) as file, opened(file) as track:
         if seconds is None:
             track.check_whole()
         native, frames = track.rate, track.frames
