@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import io
 import json
 import os
 import signal
@@ -21,7 +20,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import soundfile
 
 from aasp.audio.io import AudioError, read
 from aasp.audio.packed import member_address, place
@@ -29,20 +27,10 @@ from aasp.cli.main import main
 from aasp.datasets import shard_folder, sharding
 from aasp.datasets.manifest import Manifest, NothingUsable, scan
 from aasp.errors import AaspError
+from packed import RATE, flac, tar, wave_of
 
-RATE = 8_000
 COUNT = 12
 SHARDS = 3
-
-
-def wave_of(number: int) -> np.ndarray:
-    return (1000 * number + np.arange(RATE // 4)).astype(np.int16)
-
-
-def flac(number: int, rate: int = RATE) -> bytes:
-    content = io.BytesIO()
-    soundfile.write(content, wave_of(number), rate, format="FLAC", subtype="PCM_16")
-    return content.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -245,15 +233,6 @@ def test_the_command(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture
         assert told.count("\n") == 1
     assert main(["shard", str(source), "--out", str(tmp_path / "x"), "--channels", "first"]) == 2
     assert "files are copied whole; add --flac" in capsys.readouterr().err
-
-
-def tar(path: Path, *members: tuple[str, bytes], **options: Any) -> Path:
-    with tarfile.open(path, "w", **options) as file:
-        for name, content in members:
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            file.addfile(info, io.BytesIO(content))
-    return path
 
 
 def test_shards_of_others(tmp_path: Path) -> None:
