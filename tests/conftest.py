@@ -13,7 +13,7 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
-sys.path.insert(0, str(Path(__file__).parent))  # `browser`, `kaldi` and `tones`, which tests share
+sys.path.insert(0, str(Path(__file__).parent))  # `browser`, `kaldi`, `packed` and `tones`, which tests share
 
 import hypothesis
 import pytest

@@ -21,6 +21,12 @@ _HOST = f"{zlib.crc32(platform.node().encode()):08x}"
 _LEFT = re.compile(r"\.(?P<name>.+)\.(?P<host>[0-9a-f]{8})\.(?P<process>\d+)\.(?P<end>tmp|old)(?:\.[^.]+)?")
 
 
+def cache_folder() -> Path:
+    """$AASP_CACHE, or aasp in the user's cache folder ($XDG_CACHE_HOME, ~/.cache)."""
+    named = os.environ.get("AASP_CACHE")
+    return Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "aasp"
+
+
 def check_output(path: str | Path, *, overwrite: bool = False) -> Path:
     """Say before the work starts that its result could not be written.
 

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import soundfile
 import torch
@@ -20,6 +22,8 @@ import torch
 from aasp.audio.sounds import Excerpt, Ingredient, Mixture, Sound, describe, duration
 from aasp.datasets.manifest import Manifest
 from aasp.datasets.pipeline import CropPipeline
+from aasp.datasets.sharding import Settings as ShardSettings
+from aasp.datasets.sharding import shard as write_shards
 from aasp.errors import AaspError
 
 RATE = 8_000
@@ -381,3 +385,59 @@ def test_importing_it_is_silent() -> None:
     code = "import aasp.datasets.pipeline"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr == ""
+
+
+def packed_set(kind: str, folder: Path, manifest: Manifest) -> Manifest:
+    """The eleven files as tar shards, some a shard, or as Parquet of groups of four."""
+    if kind == "files":
+        return manifest
+    if kind == "shards":
+        write_shards(manifest, [], folder / "shards", ShardSettings(), workers=1)
+        return Manifest.open(folder / "shards")[0]
+    rows = [{"audio": {"bytes": Path(path).read_bytes(), "path": Path(path).name}} for path in manifest.paths]
+    pq.write_table(pa.Table.from_pylist(rows), folder / "a.parquet", row_group_size=4)
+    return Manifest.open(folder / "a.parquet")[0]
+
+
+GRID = [(world, workers) for world in (1, 2, 3) for workers in (0, 1, 2)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "grid"),
+    [
+        ("shards", [(1, 0), (2, 1), (3, 2)]),
+        *(pytest.param(kind, GRID, marks=pytest.mark.slow) for kind in ("files", "shards", "parquet")),
+    ],
+)
+def test_an_epoch_over_processes_and_threads_has_each_row_once(
+    kind: str, grid: list[tuple[int, int]], tmp_path: Path, manifest: Manifest
+) -> None:
+    (tmp_path / "packed").mkdir()
+    clips = packed_set(kind, tmp_path / "packed", manifest)
+    first: list[int] = []
+    for world, workers in grid:
+        share = lambda rank, world=world, workers=workers: pipeline(
+            clips, batch=1, workers=workers, shard=(rank, world)
+        )
+        each = [files_of(take(share(rank), FILES)) for rank in range(world)]
+        order = [file for step in zip(*each, strict=True) for file in step]
+        epochs = [order[begin : begin + FILES] for begin in range(0, len(order), FILES)]
+        assert len(epochs) == world and all(sorted(epoch) == list(range(FILES)) for epoch in epochs)
+        first = first or epochs[0]
+        assert epochs[0] == first and first not in epochs[1:], "one order, whoever reads it; another each epoch"
+    assert files_of(take(pipeline(clips, batch=1, seed=6), FILES)) != first
+
+
+@pytest.mark.parametrize("kind", ["shards", "parquet"])
+def test_packed_sounds_give_the_same_crops_and_resume_in_the_middle(
+    kind: str, tmp_path: Path, manifest: Manifest
+) -> None:
+    (tmp_path / "packed").mkdir()
+    clips = packed_set(kind, tmp_path / "packed", manifest)
+    whole = take(pipeline(manifest), 9)
+    assert same(take(pipeline(clips), 9), whole)
+    first = pipeline(clips)
+    take(first, 4)
+    rest = pipeline(Manifest.open(clips.source)[0], workers=0)
+    rest.restore(json.loads(json.dumps(first.state())))
+    assert same(take(rest, 5), whole[4:])

@@ -16,9 +16,10 @@ from aasp.audio.sounds import Excerpt, Ingredient, Mixture, read_sound
 from aasp.datasets.index import Skipped
 from aasp.errors import AaspError
 from aasp.evaluate import cache
-from aasp.evaluate.cache import default_folder, kept_features, kept_vectors
+from aasp.evaluate.cache import kept_features, kept_vectors
 from aasp.evaluate.features import clip_features
 from aasp.features.logmel import LogMelConfig
+from aasp.files import cache_folder
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig, load
 from aasp.model.encoder import EncoderConfig
 from aasp.stems.conv import ConvConfig
@@ -176,13 +177,13 @@ def test_a_file_in_the_place_of_the_folder(sounds: list, tmp_path: Path) -> None
 
 def test_the_folder_is_the_users_unless_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("AASP_CACHE", str(tmp_path / "mine"))
-    assert default_folder() == tmp_path / "mine"
+    assert cache_folder() == tmp_path / "mine"
     monkeypatch.delenv("AASP_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert default_folder() == tmp_path / "aasp"
+    assert cache_folder() == tmp_path / "aasp"
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert default_folder() == tmp_path / ".cache" / "aasp"
+    assert cache_folder() == tmp_path / ".cache" / "aasp"
 
 
 def test_a_model_is_known_by_its_configuration_and_weights(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from aasp.audio import apart, reading
 from aasp.audio.channels import Channels
 from aasp.audio.error import AudioError
 from aasp.audio.formats import EXTENSIONS
+from aasp.audio.packed import on_disk
 from aasp.audio.reading import AudioInfo, resampled
 
 __all__ = ["EXTENSIONS", "AudioError", "AudioInfo", "check_decodes", "codec", "probe", "read", "resampled"]
@@ -22,14 +23,18 @@ __all__ = ["EXTENSIONS", "AudioError", "AudioInfo", "check_decodes", "codec", "p
 def probe(path: str | os.PathLike[str]) -> AudioInfo:
     """Read a file's header, and enough of its end to know that the file is whole; decode nearly nothing else.
 
+    Args:
+        path: the file, or its address (`aasp.audio.packed`).
+
     Raises:
         AudioError: the file is missing, empty, truncated, of zero length or 0 Hz, not audio, or not what its
             extension says; or its decoder hangs or dies.
     """
     name = os.fspath(path)
-    if not apart.is_suspect(name):
-        return reading.probe(name)
-    return AudioInfo(**apart.ask("probe", name))
+    with on_disk(name) as file:
+        if not apart.is_suspect(file):
+            return reading.probe(file, name)
+        return AudioInfo(**apart.ask("probe", file, name=name))
 
 
 def read(
@@ -47,7 +52,7 @@ def read(
     resampled; lossy codecs restart inside the stream and may differ by about 1e-3.
 
     Args:
-        path: the file.
+        path: the file, or its address (`aasp.audio.packed`).
         rate: samples per second of the result.
         start: where the window begins, in seconds.
         seconds: its length; None reads to the end.
@@ -65,9 +70,10 @@ def read(
         AaspError: `rate` or `seconds` is not positive, `start` is negative, or there is no such choice of channels.
     """
     name, how = os.fspath(path), dict(rate=rate, start=start, seconds=seconds, channels=channels)
-    if not apart.is_suspect(name):
-        return reading.read(name, to_be_heard=to_be_heard, **how)  # type: ignore[arg-type]
-    return apart.ask("read", name, to_be_heard=to_be_heard, **how)
+    with on_disk(name) as file:
+        if not apart.is_suspect(file):
+            return reading.read(file, name, to_be_heard=to_be_heard, **how)  # type: ignore[arg-type]
+        return apart.ask("read", file, name=name, to_be_heard=to_be_heard, **how)
 
 
 def check_decodes(path: str | os.PathLike[str], info: AudioInfo) -> None:
@@ -81,10 +87,11 @@ def check_decodes(path: str | os.PathLike[str], info: AudioInfo) -> None:
         AudioError: it can't be decoded.
     """
     name = os.fspath(path)
-    if not apart.is_suspect(name):
-        reading.check_decodes(name, info.rate, info.seconds)
-    else:
-        apart.ask("check_decodes", name, rate=info.rate, seconds=info.seconds)
+    with on_disk(name) as file:
+        if not apart.is_suspect(file):
+            reading.check_decodes(file, name, info.rate, info.seconds)
+        else:
+            apart.ask("check_decodes", file, name=name, rate=info.rate, seconds=info.seconds)
 
 
 def codec(path: str | os.PathLike[str]) -> str:
@@ -94,4 +101,5 @@ def codec(path: str | os.PathLike[str]) -> str:
         AudioError: it is no sound.
     """
     name = os.fspath(path)
-    return apart.ask("codec", name) if apart.is_suspect(name) else reading.codec(name)
+    with on_disk(name) as file:
+        return apart.ask("codec", file) if apart.is_suspect(file) else reading.codec(file)

@@ -8,7 +8,6 @@ shortened: half a download is half a clip under a full clip's label.
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,17 +38,17 @@ class AudioInfo:
     frames: int
 
 
-def probe(path: str | os.PathLike[str]) -> AudioInfo:
-    """Read a file's header: `aasp.audio.io.probe`, where the errors stand."""
-    name = os.fspath(path)
-    with opened(name) as track:
+def probe(path: str, name: str) -> AudioInfo:
+    """Read a file's header: `aasp.audio.io.probe`, where the errors stand. `name` is what the sound is called."""
+    with opened(path) as track:
         track.check_whole()
         seconds = track.frames / track.rate
         return AudioInfo(name, seconds, track.stated_rate, track.channels, round(seconds * track.stated_rate))
 
 
 def read(
-    path: str | os.PathLike[str],
+    path: str,
+    name: str,
     *,
     rate: int = 16_000,
     start: float = 0.0,
@@ -57,13 +56,15 @@ def read(
     channels: Channels = "mean",
     to_be_heard: bool = False,
 ) -> np.ndarray:
-    """Decode a file, or a window of it: `aasp.audio.io.read`, where arguments and errors stand."""
+    """Decode a file, or a window of it: `aasp.audio.io.read`, where arguments and errors stand.
+
+    `name` is what the sound is called where its channels cancel.
+    """
     if rate <= 0 or start < 0 or (seconds is not None and seconds <= 0):
         window = f"rate {rate}, start {start}, seconds {seconds}"
         raise AaspError(f"no such window: {window}; give a positive rate and length and no negative start")
     channels = checked(channels)
-    name = os.fspath(path)
-    with opened(name) as track:
+    with opened(path) as track:
         if seconds is None:
             track.check_whole()
         native, frames = track.rate, track.frames
@@ -88,11 +89,12 @@ def read(
         return np.ascontiguousarray(wave[..., offset : offset + last - first])
 
 
-def check_decodes(path: str, rate: int, seconds: float) -> None:
+def check_decodes(path: str, name: str, rate: int, seconds: float) -> None:
     """Decode a file of that rate and length to its end: `aasp.audio.io.check_decodes`."""
     for part in range(max(1, math.ceil(seconds / _PART_SECONDS))):
         whole = seconds <= _PART_SECONDS
-        read(path, rate=rate, start=part * _PART_SECONDS, seconds=None if whole else _PART_SECONDS, channels="each")
+        window = dict(start=part * _PART_SECONDS, seconds=None if whole else _PART_SECONDS)
+        read(path, name, rate=rate, channels="each", **window)  # type: ignore[arg-type]
 
 
 def codec(path: str) -> str:

@@ -38,8 +38,9 @@ class Embed(VectorOptions, RunningOptions):
 
     words: tyro.conf.Positional[tuple[str, ...]]
     """The folder of a model or of a run, or a model on the hub, if not the one that comes with the package; then sound
-    files, folders of them, searched to the bottom, and .csv, .tsv or .parquet manifests. A file that is named here and
-    can't be used ends the command; those of folders and manifests are left out, and listed."""
+    files, folders of them, searched to the bottom, .csv, .tsv or .parquet manifests, tar shards, Parquet files of
+    sounds, and URLs of these. A file that is named here and can't be used ends the command; those of folders and
+    manifests are left out, and listed."""
     out: Path | None = None
     """File to write: .npz or .parquet."""
     frames: bool = False

@@ -1,7 +1,7 @@
 """What a command is pointed at, a model and sounds, as people type them; and the line that would have worked.
 
 MODEL can be left out where one comes with the package. FILES are sound files, folders of them, searched to the bottom,
-and .csv, .tsv or .parquet manifests.
+.csv, .tsv or .parquet manifests, tar shards and Parquet files of sounds.
 """
 
 from __future__ import annotations
@@ -167,10 +167,13 @@ def _holds_sounds(word: str) -> bool:
 def _sounds_like(word: str) -> bool:
     """Whether a word names sounds: it ends as their names do, or is a folder that is there."""
     from aasp.datasets.index import is_sound
+    from aasp.datasets.sources import is_packed
 
     path = Path(word)
     meant_for_a_model = any((path / name).exists() for name in ("model.safetensors", "recipe.json"))
-    return is_sound(word) or path.suffix.lower() in TABLES or (path.is_dir() and not meant_for_a_model)
+    if is_sound(word) or path.suffix.lower() in TABLES or (path.is_dir() and not meant_for_a_model):
+        return True
+    return not path.is_dir() and is_packed(word)
 
 
 @dataclass
@@ -206,15 +209,18 @@ def find_sounds(files: Sequence[str], channels: Channels, path_column: str | Non
             sounds.
     """
     from aasp.audio.sounds import channels_of
+    from aasp.datasets.sources import is_packed
 
     found = Found(chosen=channels == "each")
     if path_column is not None and not any(Path(name).suffix.lower() in TABLES for name in files):
         raise AaspError(f"--path-column {path_column}: it is a manifest's, and none is named; leave it out")
     for name in files:
-        if Path(name).is_dir():
-            _in_folder(name, channels, found)
-        elif Path(name).suffix.lower() in TABLES:
+        if Path(name).suffix.lower() in TABLES and not Path(name).is_dir():
             _in_manifest(name, channels, path_column, found)
+        elif is_packed(name):
+            _in_manifest(name, channels, None, found)
+        elif Path(name).is_dir():
+            _in_folder(name, channels, found)
         else:
             _itself(name, channels, found, ending)
     found.chosen |= len({channels_of(sound) for sound in found.sounds}) > 1
@@ -223,11 +229,12 @@ def find_sounds(files: Sequence[str], channels: Channels, path_column: str | Non
 
 def _itself(name: str, channels: Channels, found: Found, ending: bool) -> None:
     from aasp.audio.io import AudioError
+    from aasp.audio.packed import is_file
     from aasp.audio.sounds import chosen
     from aasp.datasets.index import Skipped
 
     try:
-        if ending and not Path(name).exists():
+        if ending and is_file(name) and not Path(name).exists():
             raise AudioError(name, "no such file", "check the path")
         sounds = chosen(name, channels)
     except AudioError as error:

@@ -15,7 +15,7 @@ from aasp.cli.labelled import LabelledOptions
 from aasp.cli.progress import bar
 from aasp.cli.running import RunningOptions
 from aasp.errors import AaspError
-from aasp.files import check_output
+from aasp.files import cache_folder, check_output
 
 if TYPE_CHECKING:
     import numpy as np
@@ -127,7 +127,7 @@ def _embed(
 ) -> tuple[LabelledSet, list[dict[Any, np.ndarray]], list[Skipped]]:
     """Embeddings of every model, the set without the clips that one of them can't use, and these."""
     from aasp.audio.sounds import describe
-    from aasp.evaluate.cache import default_folder, kept_features
+    from aasp.evaluate.cache import kept_features
     from aasp.evaluate.features import clip_features
 
     found: list[dict[Any, np.ndarray]] = []
@@ -141,7 +141,7 @@ def _embed(
             if arguments.no_cache:
                 found.append(clip_features(encoder, labelled.sounds, keys, **options))
             else:
-                folder = arguments.cache or default_folder()
+                folder = arguments.cache or cache_folder()
                 kept = kept_features(encoder, labelled.sounds, keys, folder, **options)
                 for damaged in kept.damaged:
                     print(f"cache: {damaged} was damaged; its clips are embedded again", file=sys.stderr)

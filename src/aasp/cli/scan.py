@@ -32,8 +32,8 @@ class Scan:
     """
 
     path: tyro.conf.Positional[Path]
-    """Folder (searched to the bottom; hidden files are left out), or a .csv, .tsv or .parquet index with a column
-    path."""
+    """Folder (searched to the bottom; hidden files are left out), a .csv, .tsv or .parquet index with a column path,
+    tar shards or Parquet files of sounds, a pattern of them, or a URL of one of these."""
     out: Path = Path("manifest.parquet")
     """Manifest to write: .parquet or .csv."""
     workers: int = 8

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from aasp.audio import kept, remote
 from aasp.audio.io import EXTENSIONS
 from aasp.datasets.channel_column import named
 from aasp.datasets.tables import SUFFIXES, read_csv, read_parquet
@@ -35,6 +36,9 @@ _SYSTEM = frozenset(
         *("lost+found", "__pycache__"),
     }
 )
+RESERVED = frozenset({"path", "seconds", "rate", "channels", "channel"})
+"""Columns with a meaning of their own: what a stranger's shard calls so gets another name."""
+_FETCHED = ("http://", "https://")  # what is there is not sure to be so tomorrow
 _NO_STEP = r"/(?:\.?/)+"  # in a path: dir//a.wav, dir/./a.wav
 
 
@@ -125,7 +129,11 @@ def read_index(source: str, path_column: str | None = None) -> pa.Table:
         packed = "unpack it, or " if suffix in (".gz", ".zip", ".bz2", ".xz", ".zst") else ""
         raise AaspError(f"{what}: {source}; {packed}name a folder of audio, or an index with a column path")
     try:
-        table = _read_parquet(source) if suffix == ".parquet" else read_csv(source, path_column or "path")
+        with kept.local(source, suffix) as file:
+            try:
+                table = _read_parquet(file) if suffix == ".parquet" else read_csv(file, path_column or "path")
+            except AaspError as error:
+                raise AaspError(str(error).replace(file, source)) from None
     except FileNotFoundError:
         raise AaspError(f"no such index: {source}; check the path") from None
     except IsADirectoryError:
@@ -188,18 +196,25 @@ def _names_sounds(column: pa.ChunkedArray) -> bool:
 
 def _absolute(source: str, paths: pa.ChunkedArray) -> pa.ChunkedArray:
     """Paths of an index: relative ones from its own folder; an empty one stays empty."""
-    folder = os.path.dirname(os.path.abspath(source))
+    far = remote.is_url(source)
+    folder = source.rpartition("/")[0] if far else os.path.dirname(os.path.abspath(source))
     paths = pc.utf8_trim_whitespace(paths)
+    urls = pc.match_substring(paths, "://")
+    if not pc.any(urls).as_py():
+        urls = None
     foreign = pc.match_substring_regex(paths, r"^(~/|[A-Za-z][A-Za-z0-9+.-]*:)|\\")
     if pc.any(foreign).as_py():
         rows = zip(paths.to_pylist(), foreign.to_pylist(), strict=True)
         meant = [_meant(source, folder, path) if odd else path for path, odd in rows]
         paths = pa.chunked_array([pa.array(meant, pa.string())])
+        urls = pc.match_substring_regex(paths, r"^[A-Za-z][A-Za-z0-9+.-]+://")
     relative = pc.invert(pc.or_(pc.starts_with(paths, os.sep), pc.equal(paths, "")))
+    relative = relative if urls is None else pc.and_(relative, pc.invert(urls))
     if pc.any(relative).as_py():
-        paths = pc.if_else(relative, pc.binary_join_element_wise(folder, paths, os.sep), paths)
-    if pc.any(pc.match_substring_regex(paths, _NO_STEP)).as_py():
-        paths = pc.replace_substring_regex(paths, _NO_STEP, "/")
+        paths = pc.if_else(relative, pc.binary_join_element_wise(folder, paths, "/"), paths)
+    if not far and pc.any(pc.match_substring_regex(paths, _NO_STEP)).as_py():
+        plain = pc.replace_substring_regex(paths, _NO_STEP, "/")
+        paths = plain if urls is None else pc.if_else(urls, paths, plain)
     return paths
 
 
@@ -208,13 +223,23 @@ def _meant(source: str, folder: str, path: str) -> str:
     url = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):/", path)
     if url and url[1].lower() == "file":
         path = unquote(urlsplit(path).path)
-    elif url and "://" in path:
+    elif path.lower().startswith(_FETCHED):
         raise AaspError(f"{source}: {path} is not on this machine; fetch it, and give the path of the file")
+    elif remote.is_url(path):
+        return path
     if os.path.lexists(os.path.join(folder, os.path.expanduser(path))):
         return os.path.expanduser(path)
     if re.match(r"[A-Za-z]:[\\/]|\\\\", path):
         raise AaspError(f"{source}: {path} is a path of Windows; make paths relative to the index's own folder")
     return os.path.expanduser(path).replace("\\", "/")
+
+
+def shared_folder(paths: Sequence[str] | pa.ChunkedArray) -> str:
+    """The folder that paths, one at least, have in common, with the slash behind it."""
+    ends = pc.min_max(paths).as_py() if isinstance(paths, pa.ChunkedArray) else {"min": min(paths), "max": max(paths)}
+    first, last = ends["min"], ends["max"]
+    shared = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
+    return first[:shared].rpartition("/")[0] + "/" * ("/" in first[:shared])
 
 
 def _seconds(source: str, values: pa.ChunkedArray) -> pa.ChunkedArray:

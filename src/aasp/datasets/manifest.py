@@ -19,11 +19,14 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from aasp.audio.channels import Channels, checked
-from aasp.audio.io import EXTENSIONS, probe
+from aasp.audio.io import probe
+from aasp.audio.remote import located
 from aasp.audio.sounds import Recording, Sound
 from aasp.datasets.channel_column import COLUMN, choices
-from aasp.datasets.index import Skipped, read_index, told_hidden, walk
+from aasp.datasets.index import Skipped
 from aasp.datasets.measured import measure
+from aasp.datasets.shard_folder import changed
+from aasp.datasets.sources import listed
 from aasp.errors import AaspError
 from aasp.files import atomic_write
 
@@ -72,6 +75,8 @@ class Manifest:
             path: a folder (searched to the bottom, in sorted order, hidden files and folders left out), or a .csv, .tsv
                 or .parquet file with a `path` column; relative paths in it are relative to its own folder. A CSV column
                 is of integers where each of its values is one, as written; else of strings.
+                Also tar shards, Parquet files with a column of sounds, folders and patterns of these, and URLs
+                (`aasp.datasets.sources`).
             workers: threads.
             path_column: an index's column to take for `path`.
             channels: what is read of files of several channels (`aasp.audio.channels`), but where the index's own
@@ -102,12 +107,14 @@ class Manifest:
         return self.table["path"].to_pylist()
 
     @property
-    def names(self) -> list[str]:
+    def names(self) -> pa.ChunkedArray:
         """What tells one clip from another: its path, and the choice of its channels where that is not their mean."""
+        paths = self.table["path"]
         if COLUMN not in self.table.column_names:
-            return self.paths
-        each = zip(self.paths, self.table[COLUMN].to_pylist(), strict=True)
-        return [path if choice in (None, "mean") else f"{path} channels {choice}" for path, choice in each]
+            return paths
+        choice = self.table[COLUMN].cast(pa.string())
+        whole = pc.fill_null(pc.equal(choice, "mean"), True)
+        return pc.if_else(whole, paths, pc.binary_join_element_wise(paths, pc.fill_null(choice, ""), " channels "))
 
     @property
     def seconds(self) -> np.ndarray:
@@ -196,22 +203,13 @@ def _open(
     path_column: str | None = None,
     decode: bool = False,
 ) -> tuple[Manifest, list[Skipped]]:
-    source = os.fspath(path)
+    source = located(path)
     skipped: list[Skipped] = []
-    if os.path.isdir(source):
-        if path_column is not None:
-            raise AaspError(f"--path-column {path_column} with a folder, {source}: it is an index's; leave it out")
-        hidden: list[str] = []
-        found = list(walk(source, skipped, hidden))
-        notes = told_hidden(hidden)
-        if not found and not skipped:
-            known = ", ".join(sorted(EXTENSIONS))
-            passed = "".join(f" ({note})" for note in notes)
-            raise AaspError(f"no audio in folder: {source}; looked for {known} in it and below{passed}")
-        table = pa.table({"path": pa.array(found, pa.string())})
-    else:
-        table = read_index(source, path_column)
-        notes = _repeated(table["path"])
+    table, notes, indexed = listed(source, skipped, path_column)
+    if indexed:
+        notes = notes + _repeated(table["path"])
+    if not trusting and decode:
+        notes = notes + changed(Path(source))
     if table.num_rows == 0 and not skipped:
         raise AaspError(f"index without rows: {source}; list one file a row in its column path")
     table, bad = measure(table, max(1, workers), trusting, decode, progress)

@@ -7,15 +7,24 @@ import stat
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from aasp.audio.io import AudioError, check_decodes, probe
+from aasp.audio.packed import on_disk, place
+from aasp.audio.remote import is_url
 from aasp.datasets.index import Skipped
 
 SHORTEST_SECONDS = 0.025  # one analysis window
+MANY, LOOKED_AT = 100_000, 10_000
+"""Of an index with more than MANY rows that give their seconds, LOOKED_AT are looked for, evenly spread; all of them
+where one of these is gone. The rest shows when it is read."""
 _MEASURED = {"path": pa.string(), "seconds": pa.float64(), "rate": pa.int32(), "channels": pa.int32()}
 _CHUNK = 64
+_UNKNOWN = -1
+
+Fact = tuple[float, int, int] | str
 
 
 def measure(
@@ -23,65 +32,103 @@ def measure(
 ) -> tuple[pa.Table, list[Skipped]]:
     """Check or probe each row's file, or decode it whole: the usable rows with what was measured, and the others."""
     total = table.num_rows
-    known = table["seconds"].combine_chunks() if trusting and "seconds" in table.column_names else None
     paths = table["path"].combine_chunks()
-    columns: tuple[list, list, list] = [], [], []
-    usable: list[bool] = []
-    skipped: list[Skipped] = []
+    known = np.full(total, np.nan)
+    if trusting and "seconds" in table.column_names:
+        known = table["seconds"].combine_chunks().to_numpy(zero_copy_only=False)
+    seconds = np.where((known > 0) & np.isfinite(known), known, np.nan)
+    rates, channels = (np.full(total, _UNKNOWN, np.int32) for _ in range(2))
+    reasons: dict[int, str] = {}
+    look = range(total)
+    if total > MANY and not np.isnan(seconds).any() and not _any_gone(paths):
+        short = np.flatnonzero(seconds < SHORTEST_SECONDS)
+        reasons = {int(row): _too_short(seconds[row]) for row in short}
+        look = range(0)
 
-    def chunk(begin: int) -> list[tuple[float, int | None, int | None] | str]:
+    def chunk(begin: int) -> list[Fact]:
         ours = paths[begin : begin + _CHUNK].to_pylist()
-        seconds = known[begin : begin + _CHUNK].to_pylist() if known is not None else [None] * len(ours)
-        return [_fact(path, second, decode) for path, second in zip(ours, seconds, strict=True)]
+        return [_fact(path, seconds[row], decode) for row, path in enumerate(ours, start=begin)]
 
-    for facts in _in_parallel(chunk, range(0, total, _CHUNK), workers):
-        for fact in facts:
+    for begin, facts in zip(look[::_CHUNK], _in_parallel(chunk, look[::_CHUNK], workers), strict=True):
+        for row, fact in enumerate(facts, start=begin):
             if isinstance(fact, str):
-                skipped.append(Skipped(paths[len(usable)].as_py(), fact))
+                reasons[row] = fact
             else:
-                for column, value in zip(columns, fact, strict=True):
-                    column.append(value)
-            usable.append(not isinstance(fact, str))
+                seconds[row], rates[row], channels[row] = fact
         if progress is not None:
-            progress(len(usable), total)
-    kept = table.filter(pa.array(usable, pa.bool_())).combine_chunks()
-    measured = [kept["path"], *(pa.array(c, t) for c, t in zip(columns, list(_MEASURED.values())[1:], strict=True))]
+            progress(begin + len(facts), total)
+    skipped = [Skipped(paths[row].as_py(), reason) for row, reason in sorted(reasons.items())]
+    measured = [paths, pa.array(seconds), _whole(rates), _whole(channels)]
     if trusting:  # what the index said of the files that were not opened
         for index, name in ((2, "rate"), (3, "channels")):
-            if name in kept.column_names and pa.types.is_integer(kept[name].type):
-                measured[index] = pc.coalesce(measured[index], kept[name].cast(_MEASURED[name]))
-    labels = [name for name in kept.column_names if name not in _MEASURED]
-    return pa.table([*measured, *(kept[name] for name in labels)], names=[*_MEASURED, *labels]), skipped
+            if name in table.column_names and pa.types.is_integer(table[name].type):
+                measured[index] = pc.coalesce(measured[index], table[name].cast(_MEASURED[name]))
+    labels = [name for name in table.column_names if name not in _MEASURED]
+    found = pa.table([*measured, *(table[name] for name in labels)], names=[*_MEASURED, *labels])
+    if reasons:
+        usable = np.ones(total, bool)
+        usable[list(reasons)] = False
+        found = found.filter(pa.array(usable))
+    return found.combine_chunks(), skipped
 
 
-def _fact(path: str, seconds: float | None, decode: bool) -> tuple[float, int | None, int | None] | str:
-    """(seconds, rate, channels) of a file, rate and channels unknown where `seconds` was trusted; or why not."""
-    rate = channels = None
+def _whole(values: np.ndarray) -> pa.Array:
+    return pa.array(values, pa.int32(), mask=values == _UNKNOWN)
+
+
+def _any_gone(paths: pa.StringArray) -> bool:
+    spread = np.unique(np.linspace(0, len(paths) - 1, LOOKED_AT).astype(np.int64))
+    return any(_gone(path) is not None for path in paths.take(pa.array(spread)).to_pylist())
+
+
+def _gone(path: str) -> str | None:
+    """Why a sound that is not opened can't be used, if that is seen from outside. Stores are not asked."""
     if not path:
         return "its row has no path"
     if "\0" in path:
         return "its path holds a NUL byte"
+    found = place(path)
+    file = path if found is None else found.archive
+    if is_url(file):
+        return None
+    what = "file" if found is None else "file that it lies in"
     try:
-        status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode):  # to open a pipe would wait for ever
-            return "is not a file"
-        if seconds is not None and 0 < seconds < float("inf"):
-            if status.st_size == 0:
-                return "empty file"
-        else:
-            info = probe(path)
-            seconds, rate, channels = info.seconds, info.rate, info.channels
-            if decode:  # every channel: which of them will be read is not known yet
-                check_decodes(path, info)
+        status = os.stat(file)
     except FileNotFoundError:
-        return "no such file"
+        return f"no such {what}"
+    except OSError as error:
+        return f"unreadable ({error.strerror})"
+    if not stat.S_ISREG(status.st_mode):  # to open a pipe would wait for ever
+        return f"is not a {what}" if found is None else "lies in what is no file"
+    if status.st_size == 0:
+        return f"empty {what}"
+    if found is not None and found.size is not None and found.begin + found.size > status.st_size:
+        return f"truncated: the file that it lies in ends after {status.st_size:,} bytes"
+    return None
+
+
+def _fact(path: str, seconds: float, decode: bool) -> Fact:
+    """(seconds, rate, channels) of a sound, rate and channels unknown where `seconds` was trusted; or why not."""
+    rate = channels = _UNKNOWN
+    reason = _gone(path)
+    if reason is not None:
+        return reason
+    try:
+        if np.isnan(seconds):
+            with on_disk(path) as file:
+                info = probe(file)
+                seconds, rate, channels = info.seconds, info.rate, info.channels
+                if decode:  # every channel: which of them will be read is not known yet
+                    check_decodes(file, info)
     except AudioError as error:
         return error.reason
     except OSError as error:
         return f"unreadable ({error.strerror})"
-    if seconds < SHORTEST_SECONDS:
-        return f"too short: {1000 * seconds:.3g} ms, less than one analysis window of {1000 * SHORTEST_SECONDS:g} ms"
-    return seconds, rate, channels
+    return _too_short(seconds) if seconds < SHORTEST_SECONDS else (seconds, rate, channels)
+
+
+def _too_short(seconds: float) -> str:
+    return f"too short: {1000 * seconds:.3g} ms, less than one analysis window of {1000 * SHORTEST_SECONDS:g} ms"
 
 
 def _in_parallel(work: Callable, items: Iterable, workers: int) -> Iterator:

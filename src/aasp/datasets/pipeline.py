@@ -10,18 +10,19 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, Protocol
 
 import absl.logging  # noqa: F401  (before its logger is asked for: it brings a class of its own)
 import numpy as np
+import pyarrow as pa
 import torch
 
 from aasp.audio.io import AudioError
 from aasp.audio.priority import let_computing_first
 from aasp.audio.sounds import Sound, describe, read_sound
-from aasp.datasets.index import Skipped
+from aasp.datasets.index import Skipped, shared_folder
 from aasp.datasets.manifest import Manifest
 from aasp.datasets.measured import SHORTEST_SECONDS
 from aasp.errors import AaspError
@@ -35,6 +36,7 @@ logging.getLogger("absl").disabled = False
 
 # So many different files in a row that can't be decoded are not bad luck: a disk is gone, or a folder moved.
 _TOO_MANY_FAILURES = 1000
+_HASHED = 65_536  # names at once
 
 # What of a position's making is the files' own; the rest is settings.
 DATA = ("files", "listing", "audio_seconds", "cache")
@@ -262,13 +264,24 @@ def named_difference(name: str, was: Any, now: Any) -> str:
 
 def listing(clips: Clips) -> str:
     """Hash of the files' names in their order, without the folder that they have in common: sets may move."""
-    # A manifest gives a million paths at once, in under a second.
-    names = clips.names if isinstance(clips, Manifest) else [describe(clips.sound(i)) for i in range(len(clips))]
-    first, last = min(names), max(names)
-    shared = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
-    folder = first[:shared].rpartition(os.sep)[0]
-    told = "\0".join(name.removeprefix(folder) for name in names)
-    return sha256(told.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    digest = sha256()
+    batches: Iterator[list[str]]
+    if isinstance(clips, Manifest):
+        folder = shared_folder(clips.names)
+        batches = (part.to_pylist() for chunk in clips.names.chunks for part in _parts(chunk))
+    else:
+        every = [describe(clips.sound(row)) for row in range(len(clips))]
+        folder, batches = shared_folder(every), iter([every])
+    folder, between = folder.removesuffix(os.sep), ""
+    for names in batches:  # a million paths are never a million strings at once
+        told = between + "\0".join(name.removeprefix(folder) for name in names)
+        digest.update(told.encode("utf-8", "surrogateescape"))
+        between = "\0"
+    return digest.hexdigest()[:16]
+
+
+def _parts(chunk: pa.Array) -> Iterator[pa.Array]:
+    return (chunk.slice(first, _HASHED) for first in range(0, len(chunk), _HASHED))
 
 
 class _WeightedOrder:

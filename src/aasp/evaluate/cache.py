@@ -25,6 +25,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 import aasp
+from aasp.audio.error import AudioError
+from aasp.audio.packed import on_disk
 from aasp.audio.sounds import Excerpt, Mixture, Recording, Sound, files
 from aasp.datasets.index import Skipped
 from aasp.errors import AaspError
@@ -55,12 +57,6 @@ class Kept:
     features: dict[Any, np.ndarray]
     reused: int = 0
     damaged: list[str] = field(default_factory=list)
-
-
-def default_folder() -> Path:
-    """$AASP_CACHE, or aasp in the user's cache folder ($XDG_CACHE_HOME, ~/.cache)."""
-    named = os.environ.get("AASP_CACHE")
-    return Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "aasp"
 
 
 def kept_features(
@@ -239,7 +235,7 @@ def _digests(sounds: Sequence[Sound]) -> Iterator[bytes | None]:
 def _file_digest(path: str) -> str | None:
     """Hash of a file's content, with its suffix, by which it is decoded."""
     try:
-        with open(path, "rb") as file:
+        with on_disk(path) as content, open(content, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest() + os.path.splitext(path)[1].lower()
-    except OSError:
+    except (OSError, AudioError):
         return None

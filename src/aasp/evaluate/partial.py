@@ -20,6 +20,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from aasp.audio.packed import file_of, is_file
 from aasp.audio.sounds import Sound, channels_of, files
 from aasp.datasets.index import Skipped
 from aasp.documents import parse_json, read_json
@@ -171,16 +172,20 @@ def _listing(sounds: Sequence[Sound]) -> str:
     """Hash of the sounds' names and channels in their order."""
     digest = hashlib.sha256()
     for sound in sounds:
-        digest.update("\0".join([*map(os.path.abspath, files(sound)), str(channels_of(sound)), ""]).encode())
+        digest.update("\0".join([*map(_absolute, files(sound)), str(channels_of(sound)), ""]).encode())
     return f"{len(sounds):,}, {digest.hexdigest()[:16]}"
 
 
+def _absolute(path: str) -> str:
+    return os.path.abspath(path) if is_file(path) else path
+
+
 def _stamps(sounds: Sequence[Sound]) -> str:
-    """Hash of the files' sizes and times; a file that is gone has none."""
+    """Hash of the files' sizes and times; a file that is gone, or in a store, has none."""
     digest = hashlib.sha256()
     for path in (path for sound in sounds for path in files(sound)):
         try:
-            status = os.stat(path)
+            status = os.stat(file_of(path))
             digest.update(f"{status.st_size} {status.st_mtime_ns};".encode())
         except OSError:
             digest.update(b"gone;")

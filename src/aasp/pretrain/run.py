@@ -57,7 +57,7 @@ def pretrain(
 
     Args:
         recipe: everything of the run but the data.
-        data: a folder, or a .csv, .tsv or .parquet manifest with a column `path`, or what `path_column` says.
+        data: what `Manifest.open` takes: a folder, a manifest with a column `path`, or what `path_column` says, shards.
         out: the run's directory: new, empty, or holding this very run.
         resume: ``auto`` goes on from the last checkpoint in `out`, ``never`` wants a new directory, a path goes on from
             that checkpoint or run.

@@ -1,0 +1,140 @@
+"""Files in object stores, through fsspec: what they are, and ranges of their bytes, tried again where that may help.
+
+Which stores there are depends on the packages that are installed: s3fs for s3://, gcsfs for gs://. Credentials,
+endpoints and time limits are those of these packages, and of fsspec's own configuration (FSSPEC_S3_ENDPOINT_URL …).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import time
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, NamedTuple, TypeVar
+from urllib.parse import unquote, urlsplit
+
+from aasp.audio.error import AudioError
+from aasp.errors import AaspError
+
+WAITS = (0.5, 2.0, 8.0)
+"""Seconds before each further try."""
+_PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs"}
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+_LOST_SLASH = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/(?!/)")  # what pathlib makes of a URL
+_VERSIONED = ("ETag", "etag", "md5Hash", "generation", "LastModified", "last_modified", "updated", "mtime", "created")
+_NO_ACCESS = re.compile(r"Credential|Token|Forbidden|AccessDenied|Unauthorized|AuthenticationFailed")
+
+Got = TypeVar("Got")
+
+
+class Facts(NamedTuple):
+    """What a store says of an object: its bytes, and what changes when it does."""
+
+    size: int
+    version: str
+
+
+def is_url(path: str) -> bool:
+    return "://" in path and _URL.match(path) is not None
+
+
+def located(path: str | os.PathLike[str]) -> str:
+    """A path or URL as typed: that of a file of this machine as its path, one that went through `pathlib` restored."""
+    text = os.fspath(path)
+    if not os.path.exists(text):
+        text = _LOST_SLASH.sub(r"\1://", text, count=1) if _LOST_SLASH.match(text) else text
+    return unquote(urlsplit(text).path) if text.lower().startswith("file://") else text
+
+
+@lru_cache(maxsize=65_536)
+def facts(url: str) -> Facts:
+    """Size and version of an object, asked for once in a process.
+
+    Raises:
+        AudioError: there is no such object.
+        AaspError: its store can't be reached.
+    """
+    fs, inside = _store(url)
+    info = _tried(url, lambda: fs.info(inside))
+    if info.get("type") == "directory" or not isinstance(info.get("size"), int):
+        raise AudioError(url, "is no file", "name one in it")
+    told = "\0".join(f"{name} {info[name]}" for name in _VERSIONED if name in info)
+    return Facts(info["size"], hashlib.sha256(f"{info['size']}\0{told}".encode()).hexdigest())
+
+
+def fetched(url: str, begin: int, end: int) -> bytes:
+    """Bytes [begin, end) of an object.
+
+    Raises:
+        AudioError: there is no such object, or it is shorter.
+        AaspError: its store can't be reached.
+    """
+    fs, inside = _store(url)
+
+    def whole() -> bytes:
+        found = fs.cat_file(inside, start=begin, end=end) if end > begin else b""
+        if len(found) != end - begin:
+            raise EOFError(f"truncated read: {len(found):,} of {end - begin:,} bytes")
+        return found
+
+    return _tried(url, whole)
+
+
+def listed(url: str) -> list[str]:
+    """The URLs of all objects below one, sorted.
+
+    Raises:
+        AaspError: there is none, or the store can't be reached.
+    """
+    fs, inside = _store(url)
+    found = _tried(url, lambda: fs.glob(inside) if any(letter in inside for letter in "*?[") else fs.find(inside))
+    return sorted(fs.unstrip_protocol(name) for name in found)
+
+
+def exists(url: str) -> bool:
+    """Whether there is an object of that name."""
+    try:
+        facts(url)
+    except AudioError:
+        return False
+    return True
+
+
+@lru_cache(maxsize=64)
+def _filesystem(protocol: str) -> Any:
+    import fsspec
+
+    try:
+        return fsspec.filesystem(protocol)
+    except (ImportError, ValueError):
+        package = _PACKAGES.get(protocol)
+        remedy = f"`pip install {package}` brings it" if package else "fetch what it holds, and give its path here"
+        raise AaspError(f"nothing is installed that reads {protocol}://; {remedy}") from None
+
+
+def _store(url: str) -> tuple[Any, str]:
+    protocol, _, inside = url.partition("://")
+    fs = _filesystem(protocol.lower())
+    return fs, fs._strip_protocol(url) if inside else inside
+
+
+def _tried(url: str, ask: Callable[[], Got]) -> Got:
+    """What a store answers; asked again after each of WAITS where the failure may pass."""
+    for wait in (*WAITS, None):
+        try:
+            return ask()
+        except FileNotFoundError:
+            raise AudioError(url, "no such object in its store", "check its name") from None
+        except AaspError:
+            raise
+        except Exception as error:  # each store has exceptions of its own
+            told = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(": ")
+            if isinstance(error, PermissionError) or _NO_ACCESS.search(told):
+                raise AaspError(f"{url}: no access ({told}); check the store's credentials") from None
+            if wait is None:
+                tries = f"after {len(WAITS) + 1} tries"
+                raise AaspError(f"{url}: can't be read {tries} ({told}); check the network, then go on") from None
+            time.sleep(wait)
+    raise AssertionError

@@ -1,0 +1,60 @@
+"""`aasp shard`: a set of audio as tar shards with an index."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from aasp.cli.arguments import parse
+from aasp.cli.facts import clock
+from aasp.cli.progress import bar
+from aasp.errors import AaspError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shard:
+    """Write a set as tar shards in WebDataset's layout, with an index that tells where each sound lies.
+
+    The folder is then a set like any other. Stopped at any moment, the same command goes on; the shards are the same to
+    the byte. Files that can't be used are left out, counted, and listed in skipped.csv.
+    """
+
+    path: tyro.conf.Positional[str]
+    """Folder, .csv, .tsv or .parquet manifest of audio, or shards or Parquet files of sounds, here or by URL."""
+    out: Path
+    """Folder to write: a new one, an empty one, or these very shards, half written."""
+    size_mb: int = 256
+    """Megabytes of a shard."""
+    flac: bool = False
+    """Encode again: FLAC of 16 bits, mono, 16 kHz. Else files are copied as they are."""
+    columns: tuple[str, ...] = ()
+    """Columns of the manifest to take along; all of them when left out."""
+    channels: str = "mean"
+    """With --flac, of files of several: their mean, first, loudest, a channel's number from 1 on, or each."""
+    workers: int = 2
+    """Threads that read and encode."""
+    path_column: str | None = None
+    """Column of an index to take for path."""
+
+
+def run(argv: list[str]) -> int:
+    arguments = parse(Shard, argv, prog="aasp shard")
+    if arguments.size_mb < 1:
+        raise AaspError(f"--size-mb is {arguments.size_mb}; give megabytes of a shard, at least 1")
+    if arguments.channels != "mean" and not arguments.flac:
+        raise AaspError(f"--channels {arguments.channels}: files are copied whole; add --flac, or leave it out")
+
+    from aasp.datasets.manifest import Manifest
+    from aasp.datasets.shard_folder import SKIPPED
+    from aasp.datasets.sharding import Settings, shard
+
+    manifest, unusable = Manifest.open(arguments.path, path_column=arguments.path_column, channels=arguments.channels)
+    settings = Settings(arguments.size_mb, arguments.flac, arguments.columns)
+    with bar("writing") as show:
+        written = shard(manifest, unusable, arguments.out, settings, workers=arguments.workers, progress=show)
+    left = f"; {written.skipped:,} skipped, listed in {arguments.out / SKIPPED}" if written.skipped else ""
+    held = f"{written.samples:,} sounds, {clock(written.seconds)}, {written.bytes / 1e6:,.1f} MB"
+    print(f"{arguments.out}: {written.shards:,} shard(s), {held}{left}")
+    return 0

@@ -1,0 +1,159 @@
+"""A folder of tar shards: what it says of itself, and how far it is written.
+
+While shards are written, `.unfinished` holds the settings, and a part of the index for each shard that is whole. The
+index is what makes a folder finished.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet
+
+from aasp.audio.packed import place
+from aasp.errors import AaspError
+from aasp.files import check_output
+
+INDEX = "index.parquet"
+"""Where the samples are: a manifest like any other."""
+SHARDS = b"aasp.shards"
+"""In its metadata, as JSON: name, samples, bytes and SHA-256 of each shard, and how they were made."""
+UNFINISHED = ".unfinished"
+SKIPPED = "skipped.csv"
+JOB = "job.json"
+
+_SHARD = re.compile(r"\.?shard-\d{6}(\.\d+\.tmp)?\.tar|\.(index|skipped)\.\d+\.tmp\.(parquet|csv)")
+
+
+@dataclass(frozen=True)
+class Written:
+    """What lies in the folder."""
+
+    shards: int
+    samples: int
+    bytes: int
+    seconds: float
+    skipped: int
+
+
+def counted(out: Path, document: dict[str, Any]) -> Written:
+    seconds = pa.parquet.read_table(out / INDEX, columns=["seconds"])["seconds"].to_numpy()
+    shards = document["shards"]
+    held = sum(one["bytes"] for one in shards)
+    return Written(len(shards), len(seconds), held, float(seconds.sum()), document["skipped"])
+
+
+def digest(table: pa.Table) -> str:
+    """Hash of rows: of the same ones whenever they are listed."""
+    found = hashlib.sha256()
+
+    class Sink:
+        closed = False
+        write, flush = staticmethod(found.update), staticmethod(lambda: None)
+
+    with pa.ipc.new_stream(pa.PythonFile(Sink(), mode="w"), table.schema.remove_metadata()) as stream:
+        stream.write_table(table.combine_chunks(), max_chunksize=65_536)
+    return found.hexdigest()
+
+
+def written(out: Path) -> dict[str, Any] | None:
+    """What a finished folder says of itself; None where there is no index of ours."""
+    try:
+        return json.loads((pa.parquet.read_schema(out / INDEX).metadata or {})[SHARDS])
+    except (OSError, ValueError, KeyError, pa.ArrowException):
+        return None
+
+
+def changed(out: Path) -> list[str]:
+    """A line for each shard of a finished folder that is there with other bytes than the index says."""
+    told = []
+    for one in (written(out) or {}).get("shards", []):
+        path = out / os.path.basename(one["name"])
+        with suppress(OSError), path.open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != one["sha256"]:
+                told.append(f"{path}: its SHA-256 is not the one in {INDEX}; fetch it again")
+    return told
+
+
+def check_folder(out: Path, job: dict[str, Any], finished: bool) -> None:
+    """See that nothing lies in a folder but these very shards, unfinished."""
+    if not out.exists():
+        check_output(out)
+        return
+    if not out.is_dir():
+        raise AaspError(f"output is a file: {out}; name a folder")
+    if finished:
+        raise AaspError(f"{out}: shards of another set, or made with other settings; choose another --out")
+    names = set(os.listdir(out))
+    known = {UNFINISHED, SKIPPED} if UNFINISHED in names else set()
+    strange = sorted(name for name in names - known if not (known and _SHARD.fullmatch(name)))
+    if strange:
+        raise AaspError(f"{out}: not empty, it holds {strange[0]}; choose another --out")
+    try:
+        was = json.loads((out / UNFINISHED / JOB).read_text())
+    except (OSError, ValueError):
+        return
+    names = {name for name in {**was, **job} if was.get(name) != job.get(name)}
+    if names:
+        options = (f"--{name.replace('_', '-')}" for name in sorted(names - {"rows"}))
+        told = ", ".join([*options, *["sounds or labels"] * ("rows" in names)])
+        raise AaspError(
+            f"{out}: shards half written with other {told}; give that command again, or choose another --out"
+        )
+
+
+def finished(out: Path, job: dict[str, Any]) -> list[dict[str, Any]]:
+    """What is said of the shards that are whole; the others are removed, to be written again."""
+    parts: list[dict[str, Any]] = []
+    whole = {UNFINISHED, SKIPPED}
+    while (told := _part(out, len(parts))) is not None and (out / UNFINISHED / JOB).exists():
+        whole.add(told["shard"]["name"] if told["shard"] else "")
+        parts.append(told)
+    for name in set(os.listdir(out)) - whole:
+        (out / name).unlink()
+    kept = {JOB, "lock", *(f"{number:06d}.parquet" for number in range(len(parts)))}
+    for name in set(os.listdir(out / UNFINISHED)) - kept:
+        (out / UNFINISHED / name).unlink()
+    return parts
+
+
+def _part(out: Path, number: int) -> dict[str, Any] | None:
+    """What a part of the index says, if its shard is there."""
+    try:
+        schema = pa.parquet.read_schema(out / UNFINISHED / f"{number:06d}.parquet")
+        told = json.loads((schema.metadata or {})[SHARDS])
+        shard = told["shard"]
+        return told if shard is None or (out / shard["name"]).stat().st_size == shard["bytes"] else None
+    except (OSError, ValueError, KeyError, pa.ArrowException):
+        return None
+
+
+def check_space(out: Path, needed: float) -> None:
+    """See that so many bytes fit on the disk.
+
+    Raises:
+        AaspError: they don't.
+    """
+    free = shutil.disk_usage(out).free
+    if needed > free:
+        told = f"about {needed / 1e9:,.2f} GB are needed, {free / 1e9:,.2f} GB are free"
+        raise AaspError(f"{out}: {told}; free some space, write elsewhere, or a part of the set")
+
+
+def bytes_of(path: str) -> int:
+    """How large a sound's file is; of a row of a Parquet file, and of what is elsewhere, not known here."""
+    found = place(path)
+    if found is not None:
+        return found.size or 0
+    with suppress(OSError):
+        return os.stat(path).st_size
+    return 0
