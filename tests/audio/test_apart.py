@@ -48,9 +48,9 @@ def test_what_is_decoded_elsewhere(sounds: Path) -> None:
 @pytest.mark.parametrize("how", [{}, {"start": 0.2, "seconds": 0.3, "channels": "each"}, {"rate": 8_000}])
 def test_the_samples_are_those_of_the_same_process(sounds: Path, name: str, how: dict) -> None:
     path = str(sounds / name)
-    found, expected = read(path, **how), reading.read(path, **how)
+    found, expected = read(path, **how), reading.read(str(path), str(path), **how)
     assert found.dtype == np.float32 and np.array_equal(found, expected) and found.shape == expected.shape
-    assert probe(path) == reading.probe(path) and codec(path) == reading.codec(path)
+    assert probe(path) == reading.probe(str(path), str(path)) and codec(path) == reading.codec(str(path))
     check_decodes(path, probe(path))
 
 
@@ -58,7 +58,7 @@ def test_the_refusals_are_those_of_the_same_process(sounds: Path) -> None:
     for name, how in (("cut.flac", {}), ("good.flac", {"start": 9.0}), ("good.flac", {"channels": 3})):
         path = str(sounds / name)
         with pytest.raises(AudioError) as here:
-            reading.read(path, **how)
+            reading.read(str(path), str(path), **how)
         with pytest.raises(AudioError) as there:
             read(path, **how)
         assert (str(there.value), there.value.path, there.value.reason) == (str(here.value), path, here.value.reason)
