@@ -17,7 +17,7 @@ from aasp.planning.machines import (
     Machines,
     audio_bytes,
 )  # fmt: skip
-from aasp.planning.step import StepCost, step_cost
+from aasp.planning.step import step_cost
 from aasp.pretrain.recipe import Recipe
 
 
@@ -135,8 +135,8 @@ def pretraining_plan(recipe: Recipe, machines: Machines, hours: float | None = N
         parameters={"trained": trained, "with the teacher": trained + own.averaged},
         reduced_bytes=reduced,
         gathered_bytes=gathered,
-        memory=_memory(own),
-        checkpoint_bytes=4 * (trained + own.moments + own.averaged),
+        memory=own.memory,
+        checkpoint_bytes=own.checkpoint_bytes,
     )
 
 
@@ -154,15 +154,3 @@ def check(recipe: Recipe, gpus: int) -> None:
             f"data.batch is {batch}, for {gpus} GPUs; give a multiple of {gpus}, as in --set data.batch={more}, "
             f"or --gpus {fewer}"
         )
-
-
-def _memory(own: StepCost) -> dict[str, float]:
-    """Bytes of one GPU under DDP: fp32 masters, gradients and their buckets, bf16 copies for the forward pass."""
-    return {
-        "weights and moments": 4 * (own.trained + own.moments),
-        "gradients": 8 * own.trained,
-        "teacher": 4 * own.averaged,
-        "bf16 copies": 2 * (own.trained + own.averaged),
-        "activations": own.total.kept,
-        "beside them at the peak": own.peak - own.total.kept,
-    }
