@@ -112,7 +112,8 @@ def test_rows_that_are_not_pre_trained_here(
     (tmp_path / "own.py").write_text(ENCODER)
     AudioEncoder(known.get(mine[0]).model).save(tmp_path / "ours")
     out, name = Path(words[-1]), hums.name
-    rows = ["--scratch", mine[0], "--encoder", "own.py:loudness", "ours", "--stability", f"{hums / 'index.csv'}:speaker"]
+    steady = f"{hums / 'index.csv'}:speaker"
+    rows = ["--scratch", mine[0], "--encoder", "own.py:loudness", "ours", "--stability", steady]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(steadiness, "SECONDS", 0.6)
         assert main(["compare", mine[0], *words, *rows, "--flops", "3e8"]) == 0
@@ -134,8 +135,8 @@ def test_rows_that_are_not_pre_trained_here(
     # The same probe on the same clips: a frozen copy of the untrained encoder would score as it does.
     against = [p["difference"]["against"] for p in found["pairs"] if p["question"] == f"{name}, best layer"]
     assert against == ["untrained-calm", "scratch-calm", "loudness", "ours", "log-mel-40", "log-mel-128"]
-    steady = [row["system"] for row in found["rows"] if row["question"] == "stability, shifts" and row["last"]]
-    assert steady == ["calm", "untrained-calm", "loudness", "ours"]
+    told = [row["system"] for row in found["rows"] if row["question"] == "stability, shifts" and row["last"]]
+    assert told == ["calm", "untrained-calm", "loudness", "ours"]
     assert f"| scratch-calm/{name} | " in (out / "comparison.md").read_text()
 
     assert main(["compare", mine[0], *words, *rows[:2], "--flops", "3e8"]) == 0
@@ -168,7 +169,11 @@ BUDGET = ["--steps", "4"]
         (["m2d_tiny"], [*BUDGET, "--data", "nowhere"], "no such folder or index: nowhere"),
         (["m2d_tiny"], [*BUDGET, "--stability", "nowhere"], "no such folder or index: nowhere"),
         (["m2d_tiny"], [*BUDGET, "--scratch", "m2d_tny"], "recipe 'm2d_tny' is unknown; did you mean 'm2d_tiny'?"),
-        (["m2d_tiny"], [*BUDGET, "--encoder", "nowhere"], "--encoder nowhere: no such encoder; give birdnet, the folder"),
+        (
+            ["m2d_tiny"],
+            [*BUDGET, "--encoder", "nowhere"],
+            "--encoder nowhere: no such encoder; give birdnet",
+        ),
         (["m2d_tiny"], [*BUDGET, "--encoder", "own.py:hear"], "no such file: own.py"),
         (["m2d_tiny"], [*BUDGET, "--threads", "0"], "--threads is 0; give a number of at least 1"),
     ],

@@ -144,7 +144,10 @@ def test_rows_that_are_not_pre_trained_here_are_paired_by_clip_alone(tmp_path: P
     layout = Layout({"good": recipes.get("aasp_tiny")}, costs, SEEDS, labelled, ["theirs"])
     cells = layout.cells(READINGS[:2])
     assert [layout.rounds(cell) for cell in cells if cell.kind == "scratch"] == [1, 5] * SEEDS
-    assert [[one.set for one in cell.measures] for cell in cells if cell.kind == "scratch"][:2] == [["words"], ["sounds"]]
+    assert [[one.set for one in cell.measures] for cell in cells if cell.kind == "scratch"][:2] == [
+        ["words"],
+        ["sounds"],
+    ]
     values: dict[str, list[list[float]]] = {}
     for cell in cells:
         for reading in cell.measures:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from aasp.aliasing.subjects import EncoderSubject, Subject, open_subject
+from aasp.aliasing.subjects.contract import OWN as ITS_OWN
 from aasp.aliasing.subjects.embedded import clip_vectors
 from aasp.aliasing.subjects.reader import SubjectReader
 from aasp.audio.sounds import Sound
@@ -58,4 +59,4 @@ class Other:
         self, sounds: Sequence[Sound], skipped: list[Skipped], progress: Callable[[int, int], object]
     ) -> dict[tuple[str, str], np.ndarray]:
         """Its vectors (n, D), NaN for sounds that can't be used, which `skipped` takes."""
-        return {OWN: clip_vectors(self.subject, sounds, skipped, progress)}
+        return {OWN: clip_vectors(self.subject, sounds, skipped, progress)[ITS_OWN]}

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from aasp.aliasing.subjects.contract import Subject
+from aasp.aliasing.subjects.contract import OWN, Subject
 from aasp.aliasing.subjects.embedded import clip_vectors
 from aasp.audio.sounds import Sound
 from aasp.compare.measures import Kept
@@ -22,7 +22,7 @@ from aasp.evaluate.task import Task
 
 
 class SubjectReader(Kept):
-    """An encoder of others: one vector a clip, so that both readings are of it.
+    """An encoder of others: its own vector, and the best among its layers where it tells them.
 
     Args:
         subject: the encoder.
@@ -31,10 +31,10 @@ class SubjectReader(Kept):
     def __init__(self, subject: Subject) -> None:
         super().__init__()
         self.subject = subject
-        self._last: tuple[Any, np.ndarray] = ((), np.empty((0, 0)))
+        self._last: tuple[Any, dict[str, np.ndarray]] = ((), {})
 
     def read(self, way: Hashable, sounds: Sequence[Sound], task: Task) -> ProbeResult:
-        """What ridge regression of its vectors says of the scored clips.
+        """What ridge regression says of the scored clips, of its vector or of its best layer on the valid part.
 
         Raises:
             AaspError: a sound can't be used.
@@ -46,4 +46,5 @@ class SubjectReader(Kept):
             if skipped:
                 raise AaspError(f"can't use {skipped[0].path}: {skipped[0].reason}; replace it, or leave it out")
             self._last = asked, vectors
-        return ridge_probe({"own": self._last[1]}, task)
+        own, layers = {OWN: self._last[1][OWN]}, {key: X for key, X in self._last[1].items() if key != OWN}
+        return ridge_probe(layers if layers and way == "best layer" else own, task)
