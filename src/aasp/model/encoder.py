@@ -224,11 +224,12 @@ def _norm(config: EncoderConfig) -> nn.LayerNorm:
 @torch.no_grad()
 def _weaken(blocks: nn.Module, config: EncoderConfig) -> None:
     """DeepNorm's start: values, what leaves attention, and both layers of the MLP, by (8 * depth) ** -1/4."""
+    weaker = (8 * config.depth) ** -0.25
     for name, weight in blocks.named_parameters():
         if name.endswith(("attention.out.weight", "mlp.0.weight", "mlp.2.weight")):
-            weight *= (8 * config.depth) ** -0.25
+            weight.mul_(weaker)
         elif name.endswith("attention.qkv.weight"):
-            weight[2 * config.width :] *= (8 * config.depth) ** -0.25
+            weight[2 * config.width :].mul_(weaker)
 
 
 def _initialise(module: nn.Module) -> None:

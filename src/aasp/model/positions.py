@@ -92,7 +92,7 @@ class PositionConvolution(nn.Module):
         self.after = (kernel - 1) // 2
         self.convolution = nn.Conv1d(width, width, kernel, groups=groups)
         nn.init.normal_(self.convolution.weight, std=2 / (kernel * width) ** 0.5)
-        nn.init.zeros_(self.convolution.bias)
+        nn.init.zeros_(self.convolution.bias)  # type: ignore[arg-type]
 
     def forward(self, tokens_BND: Tensor, places: Places, valid_BN: Tensor | None = None) -> Tensor:
         """Positions (B, N, D) of tokens (B, N, D), those that do not count taken for zeros."""

@@ -20,7 +20,7 @@ FRAMES = ConvConfig(patch=(4, 128))
 
 def atst_frame_base() -> Recipe:
     """ViT-Base on 250 tokens of 40 ms: published are front end, patch, masks, momentum, rate, batch (six processors of
-    144), warm-up and steps (audioset_train_base.yaml). Decibels are put from -79.65..50.68 to -1..1. The decay is ours.
+    144), warm-up and steps (its README). Decibels are put from -79.65..50.68 to -1..1. The decay is ours.
     """
     front = front_end(floor=1e-10, mean=-3.335, std=15.005)
     return Recipe(
@@ -28,9 +28,9 @@ def atst_frame_base() -> Recipe:
         summary="768 x 12: ATST-Frame, hidden frames of one view told from another",
         model=AudioEncoderConfig(front, ConvConfig(patch=(4, 64)), EncoderConfig(768, 12, 12), window_seconds=10.0),
         method=ATSTFrameConfig(),
-        optimizer=OptimizerConfig(lr=8e-5, final_lr=1e-6, warmup=16_590 / 398_160, betas=(0.9, 0.999)),
+        optimizer=OptimizerConfig(lr=8e-5, final_lr=1e-6, warmup=19_900 / 398_000, betas=(0.9, 0.999)),
         data=DataConfig(crop_seconds=9.99, batch=864),
-        steps=398_160,
+        steps=398_000,
     )
 
 
