@@ -8,10 +8,14 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import torch
+from safetensors.torch import load_file
 
 from aasp.aliasing.subjects import LogMelSubject, Subject, open_subject
+from aasp.aliasing.subjects.embedded import clip_vectors
 from aasp.errors import AaspError
 from aasp.features.logmel import LogMelConfig
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
@@ -247,12 +251,19 @@ def tiny_ast(folder: Path) -> None:
     ASTFeatureExtractor(max_length=204, num_mel_bins=48).save_pretrained(folder)
 
 
-def tiny_wav2vec2(folder: Path, kind: str = "Wav2Vec2") -> None:
+class Code:
+    """What runs where a pickle of it is read."""
+
+    def __reduce__(self) -> tuple:
+        return exec, ("raise SystemExit('code was run')",)
+
+
+def tiny_wav2vec2(folder: Path, kind: str = "Wav2Vec2", **fields: object) -> None:
     import transformers
 
     sizes = dict(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16)
     layers = dict(conv_dim=(8,) * 3, conv_kernel=(10, 8, 8), conv_stride=(5, 8, 8), num_conv_pos_embedding_groups=2)
-    config = getattr(transformers, f"{kind}Config")(**sizes, **layers, num_conv_pos_embeddings=8)
+    config = getattr(transformers, f"{kind}Config")(**sizes, **layers, num_conv_pos_embeddings=8, **fields)
     getattr(transformers, f"{kind}Model")(config).save_pretrained(folder)
     transformers.Wav2Vec2FeatureExtractor().save_pretrained(folder)
 
@@ -272,17 +283,113 @@ def test_an_audio_spectrogram_transformer(tmp_path: Path) -> None:
     hidden = subject.model(inputs).last_hidden_state
     torch.testing.assert_close(heard.timestamps[:, 0], hidden[:, 2::19].mean(1))
     assert (hidden.shape[1] - 2) % 19 == 0 and heard.timestamps.shape[1] == 15
-    with pytest.raises(AaspError, match=r"takes at most 2.055 s, not 3 s"):
-        subject.hear(noise(1, 3))
+    # Three seconds are longer than its 2.055: two windows of 1.5, side by side.
+    long = noise(2, 3)
+    heard, halves = subject.hear(long), [subject.hear(half) for half in long.chunk(2, dim=1)]
+    torch.testing.assert_close(heard.clip, (halves[0].clip + halves[1].clip) / 2)
+    torch.testing.assert_close(heard.timestamps, torch.cat([half.timestamps for half in halves], 1))
+    assert heard.seconds[15:17].tolist() == pytest.approx([1.58, 1.68])
+    with torch.inference_mode():
+        inner = subject.model(inputs, output_hidden_states=True).hidden_states[1][:, 2:].unflatten(1, (-1, 19)).mean(1)
+    wanted = torch.cat([inner[:, :15].mean(1), inner[:, :15].std(1, correction=0)], 1)
+    torch.testing.assert_close(subject.vectors(waves)["layer 1"], wanted, rtol=0, atol=1e-5)
 
 
 @needs_transformers
-@pytest.mark.parametrize("kind", ["Wav2Vec2", "Hubert"])
-def test_an_encoder_behind_strided_convolutions(tmp_path: Path, kind: str) -> None:
-    tiny_wav2vec2(tmp_path / "model", kind)
+@pytest.mark.parametrize("kind", ["Wav2Vec2", "Hubert", "WavLM"])
+@pytest.mark.parametrize(("norm", "normalised"), [("group", True), ("layer", False)])
+def test_an_encoder_behind_strided_convolutions(tmp_path: Path, kind: str, norm: str, normalised: bool) -> None:
+    import transformers
+
+    torch.manual_seed(0)
+    tiny_wav2vec2(tmp_path / "model", kind, feat_extract_norm=norm, do_stable_layer_norm=norm == "layer")
+    transformers.Wav2Vec2FeatureExtractor(do_normalize=normalised).save_pretrained(tmp_path / "model")
     subject = open_subject(tmp_path / "model")
-    assert subject.token_rate == 50.0
+    assert (subject.rate, subject.token_rate) == (16_000, 50.0)
     holds_together(subject)
+    # Each clip through the model alone, normalised as its extractor says, by hand.
+    model = getattr(transformers, f"{kind}Model").from_pretrained(tmp_path / "model").eval()
+    waves = noise(3, 0.7)
+    for n, wave in enumerate(waves):
+        given = (wave - wave.mean()) / torch.sqrt(wave.var(correction=0) + 1e-7) if normalised else wave
+        with torch.inference_mode():
+            told = model(given[None], output_hidden_states=True)
+        torch.testing.assert_close(subject.hear(waves).timestamps[n], told.last_hidden_state[0], rtol=0, atol=1e-5)
+        found = subject.vectors(waves)
+        torch.testing.assert_close(found["own"][n], told.last_hidden_state[0].mean(0), rtol=0, atol=1e-5)
+        assert list(found) == ["own", "layer 0", "layer 1"]
+        wanted = torch.cat([told.hidden_states[0][0].mean(0), told.hidden_states[0][0].std(0, correction=0)])
+        torch.testing.assert_close(found["layer 0"][n], wanted, rtol=0, atol=1e-5)
+    with pytest.raises(AaspError, match=r": takes at least 20.3125 ms, not 20.25 ms; leave shorter clips out"):
+        subject.hear(noise(1, 324 / 16_000))
+    assert subject.hear(noise(1, 325 / 16_000)).timestamps.shape == (1, 1, 16)
+
+
+@needs_transformers
+def test_what_else_is_embedded_changes_no_vector(tmp_path: Path) -> None:
+    """Sounds of several lengths in one call: none is padded, since group norms would see the padding."""
+    tiny_wav2vec2(tmp_path / "model")
+    subject = open_subject(tmp_path / "model")
+    waves = [noise(1, seconds)[0].numpy() for seconds in (0.5, 0.9, 0.5, 0.7)]
+    for n, wave in enumerate(waves):
+        soundfile.write(tmp_path / f"{n}.wav", wave, 16_000, subtype="FLOAT")
+    found = clip_vectors(subject, [str(tmp_path / f"{n}.wav") for n in range(4)], [])
+    for n, wave in enumerate(waves):
+        alone = subject.hear(torch.from_numpy(wave)[None]).clip[0].numpy()
+        np.testing.assert_allclose(found["own"][n], alone, rtol=0, atol=1e-6)
+
+
+@needs_transformers
+@pytest.mark.parametrize("fused", [False, True])
+def test_clap_hears_ten_seconds_at_48_khz(tmp_path: Path, fused: bool) -> None:
+    import transformers
+
+    torch.manual_seed(0)
+    sizes = dict(patch_embeds_hidden_size=8, depths=[1, 1], num_attention_heads=[2, 2], hidden_size=16)
+    audio = dict(sizes, spec_size=64, num_mel_bins=16, patch_size=4, patch_stride=[4, 4], enable_fusion=fused)
+    text = dict(hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8, vocab_size=9)
+    config = transformers.ClapConfig(text_config=text, audio_config=audio, projection_dim=12, hidden_size=8)
+    transformers.ClapModel(config).save_pretrained(tmp_path / "clap")
+    truncation = "fusion" if fused else "rand_trunc"
+    extractor = transformers.ClapFeatureExtractor(feature_size=16, max_length_s=1, truncation=truncation)
+    extractor.save_pretrained(tmp_path / "clap")
+    subject = open_subject(tmp_path / "clap")
+    # 101 frames stretched over 256 columns, of which each step has 8: 32 steps of 1.01 s.
+    assert subject.rate == 48_000 and subject.token_rate == pytest.approx(32 / 1.01)
+    waves = torch.cat([noise(1, 0.6, 48_000), 0.1 * noise(1, 0.6, 48_000).flip(1)])
+    heard = subject.hear(waves)
+    assert heard.clip.shape == (2, 12) and heard.timestamps.shape == (2, 19, 16)
+    model = transformers.ClapModel.from_pretrained(tmp_path / "clap").eval()
+    for n, wave in enumerate(waves):  # alone, and as transformers has it but for the drawn "longer" of fused models
+        inputs = extractor(wave.numpy(), sampling_rate=48_000, return_tensors="pt")
+        with torch.inference_mode():
+            told = model.get_audio_features(inputs.input_features, is_longer=torch.zeros(1, 1, dtype=torch.bool))
+        torch.testing.assert_close(heard.clip[n], told.pooler_output[0], rtol=0, atol=1e-5)
+        wanted = told.last_hidden_state[0].mean(1).T[:19]
+        torch.testing.assert_close(heard.timestamps[n], wanted, rtol=0, atol=1e-5)
+    long = noise(1, 1.5, 48_000)
+    halves = [subject.hear(half).clip for half in long.chunk(2, dim=1)]
+    torch.testing.assert_close(subject.hear(long).clip, (halves[0] + halves[1]) / 2)
+
+
+@needs_transformers
+def test_weights_of_pytorch_are_read_where_they_hold_no_code(tmp_path: Path) -> None:
+    tiny_wav2vec2(tmp_path / "model")
+    wave, subject = noise(1, 0.5), open_subject(tmp_path / "model")
+    weights = tmp_path / "model" / "model.safetensors"
+    torch.save(load_file(weights), tmp_path / "model" / "pytorch_model.bin")
+    weights.unlink()
+    torch.testing.assert_close(open_subject(tmp_path / "model").hear(wave).clip, subject.hear(wave).clip)
+    torch.save({"masked_spec_embed": Code()}, tmp_path / "model" / "pytorch_model.bin")
+    with pytest.raises(
+        AaspError, match=": a file of weights holds code, which is never run; give a model with .safetensors"
+    ) as told:
+        open_subject(tmp_path / "model")
+    assert "\n" not in str(told.value) and not (tmp_path / "ran").exists()
+    tensors = {name: tensor for name, tensor in subject.model.state_dict().items() if "attention.k_proj" not in name}
+    torch.save(tensors, tmp_path / "model" / "pytorch_model.bin")
+    with pytest.raises(AaspError, match=r"lacks 2 weights, the first encoder.layers.0.attention.k_proj.bias; copy"):
+        open_subject(tmp_path / "model")
 
 
 def change(**fields: object) -> Callable[[Path], None]:
@@ -297,7 +404,7 @@ def change(**fields: object) -> Callable[[Path], None]:
 @pytest.mark.parametrize(
     ("spoil", "complaint"),
     [
-        (change(model_type="bert"), "is a bert model; AST and encoders of waveforms"),
+        (change(model_type="bert"), "is a bert model; AST, CLAP and encoders of waveforms"),
         (change(model_type="no_such"), "not to be loaded"),
         (lambda folder: (folder / "model.safetensors").unlink(), "not to be loaded"),
         (lambda folder: (folder / "preprocessor_config.json").unlink(), "not to be loaded"),

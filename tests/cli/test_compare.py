@@ -10,8 +10,11 @@ from typing import Any
 
 import pytest
 
+from aasp.aliasing.ablation import steadiness
 from aasp.cli.main import main
 from aasp.compare import training
+from aasp.compare.supervised import LabelledTask, Supervised
+from aasp.model.audio_encoder import AudioEncoder
 from aasp.planning.step import step_cost
 from aasp.pretrain import recipes as known
 
@@ -94,6 +97,55 @@ def test_stopped_gone_on_with_and_told(
     assert "output holds another ablation" in capsys.readouterr().err
 
 
+ENCODER = """
+import torch
+
+def loudness():
+    return lambda wave: torch.stack([wave.abs().mean(1), wave.diff(dim=1).abs().mean(1)], 1)
+"""
+
+
+@pytest.mark.slow
+def test_rows_that_are_not_pre_trained_here(
+    hums: Path, words: list[str], mine: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "own.py").write_text(ENCODER)
+    AudioEncoder(known.get(mine[0]).model).save(tmp_path / "ours")
+    out, name = Path(words[-1]), hums.name
+    steady = f"{hums / 'index.csv'}:speaker"
+    rows = ["--scratch", mine[0], "--encoder", "own.py:loudness", "ours", "--stability", steady]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(steadiness, "SECONDS", 0.6)
+        assert main(["compare", mine[0], *words, *rows, "--flops", "3e8"]) == 0
+    told = capsys.readouterr().out
+    assert told.startswith("7 of 7 cells to do, 2 of them trainings (calm ")
+    found = json.loads((out / "comparison.json").read_text())
+    assert found["failed"] == {}
+    cost, pre = found["supervised"][f"scratch-calm/{name}"], found["recipes"]["calm"]
+    # As much as FLOPs buy of its own steps: a classifier on crops of a second, which is as long as the clips are.
+    assert cost["steps"] == int(3e8 / cost["flops"]) and pre["steps"] == int(3e8 / pre["flops"])
+    asked = Supervised(known.get(mine[0]), LabelledTask(name, name, 2, 1, 1.0, 24.0))
+    assert asked.how().crop_seconds == 1.0 and asked.how().layer_decay == 1.0
+    assert cost["flops"] == asked.step_cost().total.flops and cost["parameters"] == asked.step_cost().trained
+    last = {row["system"]: row for row in found["rows"] if row["question"] == f"{name}, default vector" and row["last"]}
+    assert list(last) == ["calm", "untrained-calm", "scratch-calm", "loudness", "ours", "log-mel-40", "log-mel-128"]
+    assert {row["score"]["clips"] for row in last.values()} == {8}
+    assert last["scratch-calm"]["flops"] == cost["steps"] * cost["flops"] and last["scratch-calm"]["seconds"] > 0
+    assert last["loudness"]["score"]["estimate"] == 1.0 and last["loudness"]["flops"] == 0
+    # The same probe on the same clips: a frozen copy of the untrained encoder would score as it does.
+    against = [p["difference"]["against"] for p in found["pairs"] if p["question"] == f"{name}, best layer"]
+    assert against == ["untrained-calm", "scratch-calm", "loudness", "ours", "log-mel-40", "log-mel-128"]
+    told = [row["system"] for row in found["rows"] if row["question"] == "stability, shifts" and row["last"]]
+    assert told == ["calm", "untrained-calm", "loudness", "ours"]
+    assert f"| scratch-calm/{name} | " in (out / "comparison.md").read_text()
+
+    assert main(["compare", mine[0], *words, *rows[:2], "--flops", "3e8"]) == 0
+    assert "0 of 5 cells to do" in capsys.readouterr().out
+    AudioEncoder(known.get(mine[0]).model).save(tmp_path / "ours")
+    assert main(["compare", mine[0], *words, *rows[:5], "--flops", "3e8"]) == 2
+    assert "--encoder ours: " in (error := capsys.readouterr().err) and "another encoder as ours" in error
+
+
 BUDGET = ["--steps", "4"]
 
 
@@ -116,6 +168,13 @@ BUDGET = ["--steps", "4"]
         (["m2d_tiny"], [*BUDGET, "--benchmarks", "no.csv:label:split"], "no.csv"),
         (["m2d_tiny"], [*BUDGET, "--data", "nowhere"], "no such folder or index: nowhere"),
         (["m2d_tiny"], [*BUDGET, "--stability", "nowhere"], "no such folder or index: nowhere"),
+        (["m2d_tiny"], [*BUDGET, "--scratch", "m2d_tny"], "recipe 'm2d_tny' is unknown; did you mean 'm2d_tiny'?"),
+        (
+            ["m2d_tiny"],
+            [*BUDGET, "--encoder", "nowhere"],
+            "--encoder nowhere: no such encoder; give birdnet",
+        ),
+        (["m2d_tiny"], [*BUDGET, "--encoder", "own.py:hear"], "no such file: own.py"),
         (["m2d_tiny"], [*BUDGET, "--threads", "0"], "--threads is 0; give a number of at least 1"),
     ],
 )

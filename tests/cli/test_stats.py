@@ -25,7 +25,7 @@ def sounds(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(("preset", "spread"), [("kaldi", 0.5), ("htk80", 1.0)])
+@pytest.mark.parametrize(("preset", "spread"), [("kaldi", 0.5), ("slaney80", 1.0)])
 def test_the_line_to_paste_normalises_the_set(
     preset: str, spread: float, sounds: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -36,7 +36,7 @@ def test_the_line_to_paste_normalises_the_set(
     mel = torch.cat([front(torch.from_numpy(read(path))[None])[0][0] for path in sorted(sounds.iterdir())])
     assert mel.mean().item() == pytest.approx(0, abs=1e-3)
     assert mel.std(correction=0).item() == pytest.approx(spread, abs=1e-3)
-    expected = LogMelConfig.kaldi() if preset == "kaldi" else LogMelConfig.htk80()
+    expected = LogMelConfig.kaldi() if preset == "kaldi" else LogMelConfig.slaney80()
     same = {"mean": 0.0, "std": 1.0}
     assert with_fields(recipe.model.frontend, same) == with_fields(expected, same)
 

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ import hostile
 from aasp.compare import page, tables
 from aasp.compare.budget import Costs
 from aasp.compare.folder import Folder
-from aasp.compare.layout import Layout
+from aasp.compare.layout import Layout, supervised
 from aasp.compare.measures import Scores
 from aasp.compare.results import Results
+from aasp.compare.supervised import LabelledTask
 from aasp.evaluate.intervals import interval
 from aasp.pretrain import recipes
 from browser import PHONE, look
@@ -131,6 +133,42 @@ def test_seconds_are_without_waiting_and_flops_up_to_the_stage(found: dict[str, 
     assert untrained["seconds"] is None and untrained["flops"] == 0
     assert found["recipes"]["good"]["trained_seconds"] == pytest.approx(6.0)
     assert found["recipes"]["good"]["trainings"] == SEEDS and found["recipes"]["good"]["untrained"] == "untrained-good"
+
+
+def test_rows_that_are_not_pre_trained_here_are_paired_by_clip_alone(tmp_path: Path) -> None:
+    """With labels there is a cell for each set; a frozen encoder has one seed; neither shares data with a recipe."""
+    folder, rng = Folder(tmp_path, "comparison"), np.random.default_rng(0)
+    tasks = [LabelledTask(name, name, 10, rounds, 1.0, 60.0) for name, rounds in (("words", 1), ("sounds", 5))]
+    labelled = supervised({"good": recipes.get("aasp_tiny")}, tasks)
+    assert list(labelled) == ["scratch-good/words", "scratch-good/sounds"]
+    dearer = replace(COSTS, steps=4, flops=3 * 10**9)
+    costs = {"good": COSTS, "scratch-good/words": COSTS, "scratch-good/sounds": dearer}
+    layout = Layout({"good": recipes.get("aasp_tiny")}, costs, SEEDS, labelled, ["theirs"])
+    cells = layout.cells(READINGS[:2])
+    assert [layout.rounds(cell) for cell in cells if cell.kind == "scratch"] == [1, 5] * SEEDS
+    assert [[one.set for one in cell.measures] for cell in cells if cell.kind == "scratch"][:2] == [
+        ["words"],
+        ["sounds"],
+    ]
+    values: dict[str, list[list[float]]] = {}
+    for cell in cells:
+        for reading in cell.measures:
+            clusters = VOICES if reading.set == "sounds" else SPEAKERS
+            values.setdefault(f"{cell.name} {reading.set}", []).append(right(rng, 0.5))
+            scores = Scores("accuracy", values[f"{cell.name} {reading.set}"][-1], clusters)
+            folder.trained(cell.name, cell.seed).keep(reading.name, scores)
+    made = Results(folder, layout, READINGS[:2], [])
+    rows = {row.system: row for row in made.rows() if row.question == "average of 2 sets, default vector"}
+    assert rows["scratch-good"].flops == (8 * 10**9 + 12 * 10**9) / 2 and len(rows["scratch-good"].seeds) == SEEDS
+    assert rows["theirs"].flops == 0 and len(rows["theirs"].seeds) == 1
+    pairs = {pair.difference.against: pair.difference.lead for pair in made.pairs() if "words" in pair.question}
+    assert list(pairs) == ["untrained-good", "scratch-good", "theirs", "log-mel-40", "log-mel-128"]
+    for name, theirs in (("scratch-good", "scratch-good/words words"), ("theirs", "theirs words")):
+        asked = dict(minus=values[theirs], clusters=SPEAKERS, matched=False, resamples=2_000)
+        assert pairs[name] == interval(values["good words"], **asked)
+    found = made.document({})
+    assert found["supervised"]["scratch-good/sounds"]["steps"] == 4
+    assert "4 | 0.5 |" in tables.markdown({**found, "budget": "8 steps", "data": "sounds", "failed": {}})
 
 
 def test_csv_and_markdown_hold_the_same_numbers(found: dict[str, Any]) -> None:

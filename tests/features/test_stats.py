@@ -38,7 +38,7 @@ def test_nothing_plus_nothing() -> None:
     assert Moments() + Moments() == Moments()
 
 
-@pytest.mark.parametrize("config", [LogMelConfig.kaldi(), LogMelConfig.htk80()], ids=["kaldi", "htk80"])
+@pytest.mark.parametrize("config", [LogMelConfig.kaldi(), LogMelConfig.slaney80()], ids=["kaldi", "slaney80"])
 def test_a_set_normalised_by_its_own_statistics_has_mean_0_and_deviation_1(config: LogMelConfig) -> None:
     random = torch.Generator().manual_seed(0)
     waves = [0.1 * torch.randn(n, generator=random) * torch.rand(1, generator=random) for n in (16_000, 4_000, 30_000)]

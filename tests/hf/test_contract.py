@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,11 @@ from transformers import AutoModel, AutoModelForAudioClassification, pipeline
 
 from aasp.errors import AaspError
 from aasp.hf import AaspConfig, AaspForAudioClassification, AaspModel, of
+from aasp.hf.layers import AaspDifferentialAttention, with_one_class_token
 from aasp.model.audio_classifier import AudioClassifier, AudioClassifierConfig, load_classifier
-from aasp.model.audio_encoder import AudioEncoder
+from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
+from aasp.model.differential import DifferentialAttention, DifferentialConfig
+from aasp.model.encoder import EncoderConfig
 from aasp.weights import model_hash
 
 
@@ -81,6 +85,50 @@ def test_eager_equals_sdpa_and_has_the_weights(encoder_folder: Path, short: Tens
     fused.set_attn_implementation("eager")
     with torch.no_grad():
         assert len(fused(short, output_attentions=True).attentions) == 2
+
+
+@pytest.mark.parametrize(
+    "form",
+    [dict(distilled=True), dict(class_token=False, norm="deep"), dict(attention=DifferentialConfig())],
+    ids=["two class tokens", "no class token", "differential"],
+)
+def test_attentions_of_other_forms(form: dict, saved: Callable[..., Path], short: Tensor) -> None:
+    """What is told has one class token a clip, in attentions too; eager is equal to the fused kernel."""
+    torch.manual_seed(0)
+    model = AudioEncoder(
+        AudioEncoderConfig(encoder=EncoderConfig(24, 2, 2 if "attention" in form else 3, **form), window_seconds=1.28)
+    ).eval()
+    folder = saved(model, f"form-{'-'.join(form)}")
+    fused = AaspModel.from_pretrained(folder, attn_implementation="sdpa")
+    eager = AaspModel.from_pretrained(folder, attn_implementation="eager")
+    mask = torch.ones(2, 16_000, dtype=torch.long)
+    mask[1, 6_000:] = 0
+    with torch.no_grad():
+        expected, found = fused(short, attention_mask=mask), eager(short, attention_mask=mask, output_attentions=True)
+    torch.testing.assert_close(found.last_hidden_state, expected.last_hidden_state, rtol=0, atol=1e-5)
+    heads = model.config.encoder.heads
+    assert [x.shape for x in found.attentions] == [(2, heads, 57, 57)] * 2
+    for block, weights in zip(model.encoder.blocks, found.attentions, strict=True):
+        whole = 1 - block.attention.weight.item() if "attention" in form else 1.0
+        torch.testing.assert_close(weights.sum(-1), torch.full((2, heads, 57), whole), rtol=0, atol=1e-5)
+        assert (weights[1, :, :, 25:] == 0).all() and (weights[0, :, :, 25:] != 0).any()
+        assert bool((weights[..., 0] == 0).all()) is not form.get("class_token", True)
+
+
+def test_attentions_by_hand_of_a_difference_and_of_two_class_tokens() -> None:
+    torch.manual_seed(0)
+    part, x = DifferentialAttention(8, 2, 0.5), torch.randn(1, 3, 8)
+    part.__class__, part.eager, part.kept = AaspDifferentialAttention, True, []
+    part(x)
+    q, k, _ = part.qkv(x[0]).chunk(3, dim=-1)
+    maps = [(q[:, i : i + 2] @ k[:, i : i + 2].T / 2**0.5).softmax(-1) for i in range(0, 8, 2)]
+    q1, k1, q2, k2 = part.difference
+    weight = torch.exp(q1 @ k1) - torch.exp(q2 @ k2) + 0.5
+    wanted = torch.stack([maps[0] - weight * maps[1], maps[2] - weight * maps[3]])
+    torch.testing.assert_close(part.kept[0][0], wanted, rtol=0, atol=1e-6)
+    two = torch.tensor([[0.1, 0.2, 0.7], [0.3, 0.4, 0.3], [0.5, 0.25, 0.25]])[None, None]
+    told = with_one_class_token(two, EncoderConfig(24, 2, 3, distilled=True))[0, 0]
+    torch.testing.assert_close(told, torch.tensor([[0.5, 0.5], [0.75, 0.25]]))
 
 
 def test_attentions_where_there_are_none(model: AaspModel, encoder_folder: Path, short: Tensor, wave: Tensor) -> None:

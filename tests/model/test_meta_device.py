@@ -47,7 +47,7 @@ METHODS = ("aasp_tiny", "eat_tiny", "m2d_tiny", "matpac_tiny", "beats_tiny")
 MODULES: dict[str, Callable[[], nn.Module]] = {
     **{f"stem {name}": lambda config=config: config.build(16, 128) for name, config in STEMS.items()},  # type: ignore[misc]
     "kaldi": lambda: LogMel(),
-    "htk80": lambda: LogMel(LogMelConfig.htk80()),
+    "slaney80": lambda: LogMel(LogMelConfig.slaney80()),
     "encoder": lambda: Encoder(replace(SMALL, norm="post", drop_path=0.2)),
     **{f"audio encoder {name}": lambda name=name: audio_encoder(name) for name in STEMS},  # type: ignore[misc]
     "classifier": lambda: AudioClassifier(

@@ -96,7 +96,7 @@ def run(stream: EncoderStream, wave: torch.Tensor, chunks: list[int]) -> tuple[t
 
 FRONTS = {
     "kaldi": LogMelConfig(mels=32),
-    "centred": LogMelConfig.htk80(),
+    "centred": LogMelConfig.slaney80(),
     "8 kHz": LogMelConfig.at(8_000),
     "48 kHz": LogMelConfig.at(48_000),
 }

@@ -136,6 +136,22 @@ def test_a_run_goes_on_exactly_and_its_model_loads(name: str, sounds: Path, tmp_
 
 
 @pytest.mark.slow
+def test_beats_tokenizer_and_next_iteration_go_on_exactly(sounds: Path, tmp_path: Path) -> None:
+    """What `--from` brought is in the checkpoint: the tokenizer's teacher, and the labels of the next iteration."""
+    run("beats_tiny", sounds, tmp_path / "first")
+    start = tmp_path / "first"
+    for name in ("beats_tokenizer_tiny", "beats_next_tiny"):
+        out, again = tmp_path / name, tmp_path / f"{name}-again"
+        whole = run(name, sounds, out, "--from", str(start))
+        half = next(path for path in sorted((out / "checkpoints").iterdir()) if "2" in path.name)
+        assert run(name, sounds, again, "--resume", str(half))[-2:] == whole[-2:] and len(whole) == 4
+        ends = [read_tensors(latest(place) / "model.safetensors") for place in (out, again)]
+        assert ends[0].keys() == ends[1].keys()
+        assert all(torch.equal(tensor, ends[1][key]) for key, tensor in ends[0].items())
+        start = out
+
+
+@pytest.mark.slow
 def test_beats_goes_from_iteration_to_iteration(sounds: Path, tmp_path: Path) -> None:
     first, tokens, second, more = (tmp_path / name for name in ("first", "tokens", "second", "more"))
     run("beats_tiny", sounds, first)

@@ -245,13 +245,15 @@ def test_rates_and_weights_are_the_published_ones() -> None:
     told = {
         "audio_mae_base": (4e-4, 512), "maskspec_base": (2e-3, 512), "mae_ast_base": (1e-4, 52),
         "ssast_base": (1e-4, 24), "beats_base": (5e-4, 560), "beats_tokenizer_base": (5e-5, 140),
-        "m2d_base": (2.4e-3, 2048),
-        "matpac_base": (3e-4, 2048), "sslam_base": (5e-5, 48), "data2vec_base": (1e-3, 512), "eat_large": (4e-4, 48),
+        "m2d_base": (2.4e-3, 2048), "atst_clip_base": (1.2e-3, 1536),
+        "matpac_base": (3e-4, 2048), "sslam_base": (5e-5, 48), "data2vec_base": (1e-3, 256), "eat_large": (4e-4, 48),
     }  # fmt: skip
     assert {name: (recipes.get(name).optimizer.lr, recipes.get(name).data.batch) for name in told} == told
     weights = {name: recipes.get(name).method.losses for name in ("sslam_base", "data2vec_base", "eat_large")}
     sums = {"sslam_base": 12 * 8, "data2vec_base": 0.01 * 16 * 16, "eat_large": 12 * 16}
     assert {name: losses.utterance for name, losses in weights.items()} == pytest.approx(sums)
+    assert recipes.get("data2vec_base").optimizer.betas == (0.9, 0.95)
+    assert recipes.get("m2d_base").model.frontend.triangles == "slaney"
     beats = recipes.get("beats_base").model.frontend
     assert beats.mean + 2 * np.log(2.0**15) == pytest.approx(15.41663, abs=1e-4) and beats.std == 2 * 6.55582
 

@@ -59,7 +59,7 @@ def test_listening_gives_whole_patches():
     assert (clips[1].patch, clips[1].frame_rate, clips[1].grid) == ((16, 16), 100.0, (6, 8))
 
 
-@pytest.mark.parametrize("config", [LogMelConfig.kaldi(), LogMelConfig.htk80()])
+@pytest.mark.parametrize("config", [LogMelConfig.kaldi(), LogMelConfig.slaney80()])
 def test_band_centres_are_those_of_the_filters(config):
     centres = config.centres()
     filters = LogMel(config).filterbank.double().numpy()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,16 +21,17 @@ if TYPE_CHECKING:
     from aasp.compare.budget import Budget
     from aasp.compare.folder import Folder
     from aasp.compare.layout import Layout
-    from aasp.compare.readings import Reading
+    from aasp.compare.readings import Readable, Reading
 
 
 @dataclass(frozen=True, kw_only=True)
 class Compare(DeviceOptions):
     """Train recipes for the same budget, probe each at a quarter, a half and the whole of it, and compare any two.
 
-    Beside them stand the untrained encoder of each architecture and log-mel statistics. What is finished is kept: the
-    same command again goes on where the last one stopped, and as many processes as there are cores may work at one
-    folder. The result is OUT/comparison.json, .csv, .md and .html.
+    Beside them stand the untrained encoder of each architecture and log-mel statistics; where some are named,
+    architectures that are trained with labels (--scratch) and frozen encoders that are not trained here (--encoder).
+    What is finished is kept: the same command again goes on where the last one stopped, and as many processes as there
+    are cores may work at one folder. The result is OUT/comparison.json, .csv, .md and .html.
     """
 
     recipes: tyro.conf.Positional[tuple[str, ...]]
@@ -39,6 +40,11 @@ class Compare(DeviceOptions):
     """Folder, .csv, .tsv or .parquet manifest of audio to pre-train on."""
     benchmarks: tuple[str, ...]
     """What to probe: NAME=ROOT of a benchmark, INDEX:LABEL:SPLIT, INDEX:LABEL:SPLIT:GROUP, or modulations."""
+    scratch: tuple[str, ...] = ()
+    """Recipes whose architecture is also trained from random weights with the labels of each set, for the same budget
+    each time."""
+    encoder: tuple[str, ...] = ()
+    """Encoders to probe as they are: folders of models or of runs of ours, and what `aasp linear --encoder` takes."""
     out: Path
     """Folder of the comparison: a new one, or this very one to go on."""
     steps: int | None = None
@@ -102,9 +108,9 @@ def _compare(arguments: Compare, budget: Budget, fields: Mapping[str, str], argv
     from aasp.aliasing.ablation.steadiness import open_steadiness
     from aasp.compare.cells import work
     from aasp.compare.folder import Folder
-    from aasp.compare.layout import Layout, named_recipes
+    from aasp.compare.layout import Layout, named_recipes, supervised
     from aasp.compare.measures import MODULATIONS
-    from aasp.compare.readings import Readers, open_readings
+    from aasp.compare.readings import Readers, generated, open_readings
     from aasp.compare.results import Results
     from aasp.compare.settled import common_to_all, settled
     from aasp.compare.training import Training
@@ -123,7 +129,12 @@ def _compare(arguments: Compare, budget: Budget, fields: Mapping[str, str], argv
     common = common_to_all(budget, arguments.data, arguments.precision, arguments.device, known)
     sets = {some[0].set: f"{word}{' in full' * arguments.full}" for word, some in readings.items()}
     device, dry = arguments.device, arguments.dry_run
-    layout = Layout(recipes, settled(folder, recipes, budget, common, sets, device, dry_run=dry), arguments.seeds)
+    tasks = [some[0].asked for some in readings.values()]
+    tasks += [generated()] if MODULATIONS in arguments.benchmarks else []
+    labelled = supervised(named_recipes(arguments.scratch, fields), tasks)
+    frozen, digests = _frozen(arguments, [*recipes, *(cell.partition("/")[0] for cell in labelled)])
+    costs = settled(folder, {**recipes, **labelled}, budget, common, sets, device, frozen=digests, dry_run=dry)
+    layout = Layout(recipes, costs, arguments.seeds, labelled, list(frozen))
     flat = [reading for some in readings.values() for reading in some]
     print(_to_do(layout, folder, flat, arguments))
     if dry:
@@ -132,7 +143,7 @@ def _compare(arguments: Compare, budget: Budget, fields: Mapping[str, str], argv
     if MODULATIONS in arguments.benchmarks:
         flat += open_readings([MODULATIONS], folder.path / MODULATIONS, arguments.full)[MODULATIONS]
     training = Training(arguments.data, arguments.workers, common["precision"], device)
-    outcome = work(layout.cells(flat, steady), folder, train=training, listen=Readers(device))
+    outcome = work(layout.cells(flat, steady), folder, train=training, listen=Readers(device, frozen))
     if outcome.exit_code:
         return outcome.exit_code
     facts = {"budget": str(budget), "data": str(arguments.data), "failed": outcome.failed}
@@ -147,23 +158,43 @@ def _compare(arguments: Compare, budget: Budget, fields: Mapping[str, str], argv
     return 0
 
 
+def _frozen(arguments: Compare, taken: Sequence[str]) -> tuple[dict[str, Callable[[], Readable]], dict[str, str]]:
+    """By short name, what opens each encoder that is not trained here, and its hash.
+
+    Raises:
+        AaspError: it can't be opened, or something else has its name.
+    """
+    from aasp.cli.linear_others import Other
+
+    readers: dict[str, Callable[[], Readable]] = {}
+    digests: dict[str, str] = {}
+    for word in arguments.encoder:
+        other = Other.open(word, arguments.device, "fp32")
+        if other.short in (*taken, *digests):
+            raise AaspError(f"--encoder {word}: {other.short} is another row's name; rename one of them")
+        digests[other.short] = other.subject.fingerprint()
+        readers[other.short] = lambda word=word: Other.open(word, arguments.device, "fp32").reader()  # type: ignore[misc]
+    return readers, digests
+
+
 def _to_do(layout: Layout, folder: Folder, readings: Sequence[Reading], arguments: Compare) -> str:
     """What there is to do, how long it takes, and how much disk."""
+    from aasp.compare.cells import TRAINED
     from aasp.compare.layout import estimate
     from aasp.compare.measures import MODULATIONS
-    from aasp.datasets import demo, modulations
+    from aasp.compare.readings import generated
 
     cells = layout.cells(readings)
     left = [cell for cell in cells if not cell.done(folder.trained(cell.name, cell.seed))]
-    heard = sum(reading.seconds for reading in readings) / 2  # two readings of a set
-    heard += (MODULATIONS in arguments.benchmarks) * demo.Size(notes=0).clips * modulations.SECONDS
+    heard = sum(reading.asked.seconds for reading in readings) / 2  # two readings of a set
+    heard += generated().seconds if MODULATIONS in arguments.benchmarks else 0
     found = estimate(layout, left, heard, arguments.device)
     steps = ", ".join(f"{name} {cost.steps:,} steps" for name, cost in layout.costs.items())
     free = shutil.disk_usage(
         next(path for path in [folder.path, *folder.path.absolute().parents] if path.exists())
     ).free
     return (
-        f"{len(left)} of {len(cells)} cells to do, {sum(cell.kind == 'trained' for cell in left)} of them trainings "
+        f"{len(left)} of {len(cells)} cells to do, {sum(cell.kind in TRAINED for cell in left)} of them trainings "
         f"({steps}): about {clock(found.training)} of training and {clock(found.embedding)} of embedding by one "
         f"process, {found.bytes / 1e6:,.0f} MB of disk ({free / 1e9:,.1f} GB free)"
     )

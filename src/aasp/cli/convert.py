@@ -22,7 +22,7 @@ class Convert:
     checkpoint: tyro.conf.Positional[Path]
     """A .safetensors file, one of PyTorch's (.pt, .pth, .bin, .ckpt), or a folder that transformers wrote."""
     layout: Annotated[str | None, tyro.conf.arg(name="as")] = None
-    """Whose layout it is in: ast, eat, sslam, audio-mae or m2d; see docs/convert.md."""
+    """Whose layout it is in: ast, eat, sslam, audio-mae, m2d or beats; see docs/convert.md."""
     out: Path | None = None
     """Folder to write."""
     heads: int | None = None

@@ -43,7 +43,7 @@ class Linear(LabelledOptions, RunningOptions):
     """Folders of models or of runs, or models on the hub."""
     encoder: tuple[str, ...] = ()
     """Encoders of others to compare with, each by its one vector a clip: birdnet, the folder of a model of transformers
-    (AST, Wav2Vec2, …) or its name on the hub, or a function of your own, file.py:name or package.module:name."""
+    (AST, CLAP, Wav2Vec2, …) or its name on the hub, or a function of your own, file.py:name or package.module:name."""
     protocol: Literal["evar", "logistic", "knn", "ridge"] | None = None
     """What reads the embeddings, and what is chosen: evar when left out, ridge with --task regression."""
     seeds: int | None = None

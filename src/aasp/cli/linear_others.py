@@ -1,16 +1,20 @@
-"""Encoders of others in `aasp linear`: one vector a clip each, read by the same probe as ours."""
+"""Encoders that are not trained here in `aasp linear` and `aasp compare`: read by the same probe as ours."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from aasp.aliasing.subjects import Subject, open_subject
+from aasp.aliasing.subjects import EncoderSubject, Subject, open_subject
+from aasp.aliasing.subjects.contract import OWN as ITS_OWN
 from aasp.aliasing.subjects.embedded import clip_vectors
+from aasp.aliasing.subjects.reader import SubjectReader
 from aasp.audio.sounds import Sound
+from aasp.compare.readings import EncoderReader, Readable
 from aasp.datasets.index import Skipped
 from aasp.errors import AaspError
 from aasp.model.folder import packaged
@@ -40,8 +44,19 @@ class Other:
             raise AaspError(f"--encoder {name}: no such encoder; give birdnet, {told}")
         return cls(name, open_subject(name, device, precision))
 
+    @property
+    def short(self) -> str:
+        """What it is called in tables and folders: the end of its name."""
+        return re.split("[:/]", self.subject.name)[-1]
+
+    def reader(self) -> Readable:
+        """What a comparison probes: of ours, all layers."""
+        if isinstance(self.subject, EncoderSubject):
+            return EncoderReader(self.subject.encoder)
+        return SubjectReader(self.subject)
+
     def features(
         self, sounds: Sequence[Sound], skipped: list[Skipped], progress: Callable[[int, int], object]
     ) -> dict[tuple[str, str], np.ndarray]:
         """Its vectors (n, D), NaN for sounds that can't be used, which `skipped` takes."""
-        return {OWN: clip_vectors(self.subject, sounds, skipped, progress)}
+        return {OWN: clip_vectors(self.subject, sounds, skipped, progress)[ITS_OWN]}

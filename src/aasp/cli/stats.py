@@ -26,8 +26,8 @@ class Stats:
     path: tyro.conf.Positional[Path]
     """Folder, .csv, .tsv or .parquet manifest of audio, tar shards or Parquet files of sounds, a pattern of them, or a URL
     of one of these."""
-    preset: Literal["kaldi", "htk80"] = "kaldi"
-    """Front end: 128 Kaldi bins, or 80 HTK bins."""
+    preset: Literal["kaldi", "slaney80"] = "kaldi"
+    """Front end: 128 Kaldi bins, or 80 Slaney bins."""
     rate: Literal[8000, 16000, 32000, 48000] = 16000
     """Sampling rate of the front end, in Hz: that of the model to be."""
     path_column: str | None = None
@@ -48,9 +48,9 @@ def run(argv: list[str]) -> int:
     from aasp.features.logmel import LogMelConfig
     from aasp.features.stats import Moments, measure, unnormalised
 
-    if arguments.preset == "htk80" and arguments.rate != 16_000:
-        raise AaspError(f"--rate {arguments.rate} with --preset htk80, which is of 16,000 Hz; leave one out")
-    config = LogMelConfig.at(arguments.rate) if arguments.preset == "kaldi" else LogMelConfig.htk80()
+    if arguments.preset == "slaney80" and arguments.rate != 16_000:
+        raise AaspError(f"--rate {arguments.rate} with --preset slaney80, which is of 16,000 Hz; leave one out")
+    config = LogMelConfig.at(arguments.rate) if arguments.preset == "kaldi" else LogMelConfig.slaney80()
     front = unnormalised(config)
     manifest, skipped = Manifest.open(arguments.path, path_column=arguments.path_column, channels=arguments.channels)
     total, samples, measured = Moments(), 0, 0

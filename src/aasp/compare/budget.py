@@ -12,7 +12,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import torch
+from torch import Tensor
 
+from aasp.compare.supervised import Supervised
 from aasp.devices import device_of
 from aasp.errors import AaspError
 from aasp.model.audio_encoder import AudioEncoder
@@ -23,11 +25,13 @@ from aasp.pretrain.recipe import Recipe
 from aasp.pretrain.run import schedules_of
 from aasp.training import engine, optim
 from aasp.training.precision import Precision, autocast
+from aasp.training.schedules import Schedules, cosine_schedules
 
 WARM_UP, FEWEST, MOST, LONG_ENOUGH = 2, 3, 20, 4.0
 """Steps that are not timed, the fewest and most that are, and after how many seconds of them it is enough."""
 CLIPS, SECONDS = 8, 2.5
 """That are embedded to see how fast that is."""
+Trainable = Recipe | Supervised
 UNITS = {"steps": 1.0, "minutes": 60.0, "flops": 1.0}
 
 
@@ -75,51 +79,74 @@ class Costs:
         return asdict(self)
 
 
-def costs(name: str, recipe: Recipe, budget: Budget, precision: Precision, device: str) -> Costs:
+def costs(name: str, recipe: Trainable, budget: Budget, precision: Precision, device: str) -> Costs:
     """What a recipe's steps take, and how many the budget buys.
 
     Args:
         name: of the recipe, for messages.
-        recipe: the system.
+        recipe: the system, or an architecture that is trained with labels.
         budget: of one training.
         precision, device: of the training.
 
     Raises:
         AaspError: the recipe can't be trained, or the budget is less than a step.
     """
-    plan = pretraining_plan(recipe, Machines(1, 1.0))
     seconds = seconds_per_step(recipe, precision, device)
-    each = {"steps": 1.0, "minutes": seconds, "flops": float(plan.step_flops)}[budget.unit]
+    if isinstance(recipe, Supervised):
+        own = recipe.step_cost()
+        flops, memory, trained, checkpoint = own.total.flops, own.memory(), own.trained, own.checkpoint_bytes
+    else:
+        plan = pretraining_plan(recipe, Machines(1, 1.0))
+        flops, memory, checkpoint = plan.step_flops, plan.memory, plan.checkpoint_bytes
+        trained = plan.parameters["trained"]
+    each = {"steps": 1.0, "minutes": seconds, "flops": float(flops)}[budget.unit]
     steps = int(budget.amount * UNITS[budget.unit] / each)
     if steps < 1:
         one = {"minutes": f"{seconds / 60:.2g} minutes", "flops": f"{each:.3g} FLOPs"}.get(budget.unit, "1 step")
         raise AaspError(f"--{budget.unit} {budget.amount:g}: a step of {name} takes {one}; give more")
-    trained = plan.parameters["trained"]
-    return Costs(steps, seconds, plan.step_flops, sum(plan.memory.values()), trained, plan.checkpoint_bytes)
+    return Costs(steps, seconds, flops, sum(memory.values()), trained, checkpoint)
 
 
-def seconds_per_step(recipe: Recipe, precision: Precision = "auto", device: str = "auto") -> float:
+def seconds_per_step(recipe: Trainable, precision: Precision = "auto", device: str = "auto") -> float:
     """Seconds of a step of training on noise: the fastest of some, after a warm-up. Random numbers go on as before."""
     place = device_of(device)
     with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
-        objective = build_objective(recipe).to(place).train()
-        optimizer = optim.build(objective, recipe.optimizer)
-        now = schedules_of(recipe).at(0)
+        if isinstance(recipe, Supervised):
+            supervised, batch = recipe.objective(), recipe.batch("cpu")
+            how = recipe.how()
+            schedules = cosine_schedules(how.optimizer, how.steps, {})
+            return _timed(supervised, batch, how.optimizer, schedules, precision, place, supervised.learning_rate_share)
         samples, clips = round(recipe.data.crop_seconds * recipe.model.frontend.rate), recipe.data.batch
         batch = {"wave": 0.1 * torch.randn(clips, samples), "length": torch.full((clips,), samples)}
-        trainable = [parameter for parameter in objective.parameters() if parameter.requires_grad]
-        took: list[float] = []
-        while len(took) < WARM_UP + FEWEST or (sum(took[WARM_UP:]) < LONG_ENOUGH and len(took) < WARM_UP + MOST):
-            began = _now(place)
-            optim.set_step(optimizer, now["learning_rate"], now["weight_decay"])
-            with autocast(precision, place):
-                loss = objective(engine.to_device(batch, place), False)["loss"]
-            loss.backward()
-            norm = torch.nn.utils.clip_grad_norm_(trainable, recipe.optimizer.clip)
-            optim.step_unless(optimizer, ~torch.isfinite(norm))
-            optimizer.zero_grad()
-            objective.after_step(now)
-            took.append(_now(place) - began)
+        objective = build_objective(recipe)
+        return _timed(objective, batch, recipe.optimizer, schedules_of(recipe), precision, place)
+
+
+def _timed(
+    objective: Any,
+    batch: dict[str, Tensor],
+    config: optim.OptimizerConfig,
+    schedules: Schedules,
+    precision: Precision,
+    place: torch.device,
+    rate_of: optim.RateOf = lambda name: 1.0,
+) -> float:
+    """Seconds of the fastest step of an objective on a batch, as the loop takes it."""
+    objective = objective.to(place).train()
+    optimizer, now = optim.build(objective, config, rate_of), schedules.at(0)
+    trainable = [parameter for parameter in objective.parameters() if parameter.requires_grad]
+    took: list[float] = []
+    while len(took) < WARM_UP + FEWEST or (sum(took[WARM_UP:]) < LONG_ENOUGH and len(took) < WARM_UP + MOST):
+        began = _now(place)
+        optim.set_step(optimizer, now["learning_rate"], now["weight_decay"])
+        with autocast(precision, place):
+            loss = objective(engine.to_device(batch, place), False)["loss"]
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(trainable, config.clip)
+        optim.step_unless(optimizer, ~torch.isfinite(norm))
+        optimizer.zero_grad()
+        objective.after_step(now)
+        took.append(_now(place) - began)
     return min(took[WARM_UP:])
 
 

@@ -19,7 +19,10 @@ from aasp.pretrain.recipe import Recipe
 from aasp.report.stopped import explained
 from aasp.training.loop import TrainingStopped
 
-Kind = Literal["trained", "untrained", "log-mel"]
+Kind = Literal["trained", "scratch", "untrained", "frozen", "log-mel"]
+"""A recipe's pre-training; its architecture trained with labels; its encoder untrained; an encoder that was trained
+elsewhere; statistics."""
+TRAINED: tuple[Kind, ...] = ("trained", "scratch")
 
 
 @dataclass(frozen=True)
@@ -30,8 +33,8 @@ class Cell:
         name: of the cell; the same name with another seed is another training of the same.
         seed: of the training.
         measures: what is measured of it.
-        recipe: what is trained, or whose encoder is not; None for statistics of the log-mel.
-        kind: which of the three.
+        recipe: what is trained, or whose architecture is; None where nothing of a recipe is there.
+        kind: which of the five.
         stages: steps before the last at which it is measured, too.
     """
 
@@ -117,7 +120,7 @@ def work(cells: Sequence[Cell], folder: Folder, *, train: Train, listen: Listen,
                 continue
             try:
                 if not trained.finished:
-                    if cell.kind == "trained":
+                    if cell.kind in TRAINED:
                         say(f"training {cell.place} (cell {number} of {len(cells)})")
                     code = train(cell, trained)
                     if code:

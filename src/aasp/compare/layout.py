@@ -6,12 +6,13 @@ Source: ours.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
-from aasp.compare.budget import Costs, embedding_speed
-from aasp.compare.cells import Cell
+from aasp.compare.budget import Costs, Trainable, embedding_speed
+from aasp.compare.cells import TRAINED, Cell
 from aasp.compare.measures import Measure
 from aasp.compare.readings import BANDS, Reading
+from aasp.compare.supervised import LabelledTask, Supervised, cell_name, system_name
 from aasp.compare.training import stages
 from aasp.config import fingerprint, with_fields
 from aasp.errors import AaspError
@@ -40,8 +41,16 @@ def named_recipes(words: Sequence[str], settings: Mapping[str, str]) -> dict[str
     return {name: recipe for name, (_, recipe) in found.items()}
 
 
-def identity(recipe: Recipe) -> str:
+def supervised(recipes: Mapping[str, Recipe], tasks: Sequence[LabelledTask]) -> dict[str, Supervised]:
+    """What is trained with labels, by cell: the architecture of each recipe on each set."""
+    pairs = [(name, recipe, task) for name, recipe in recipes.items() for task in tasks]
+    return {cell_name(system_name(name), task.set): Supervised(recipe, task) for name, recipe, task in pairs}
+
+
+def identity(recipe: Trainable) -> str:
     """Hash of all of a recipe but steps and seed, which the comparison sets."""
+    if isinstance(recipe, Supervised):
+        return recipe.identity
     return replace(recipe, steps=1, seed=0).fingerprint
 
 
@@ -51,13 +60,17 @@ class Layout:
 
     Attributes:
         recipes: by name.
-        costs: of each.
+        costs: of each, and of each of `supervised`.
         seeds: trainings of each.
+        supervised: by cell, architectures that are trained with the labels of one set.
+        frozen: names of encoders that are not trained here.
     """
 
     recipes: Mapping[str, Recipe]
     costs: Mapping[str, Costs]
     seeds: int
+    supervised: Mapping[str, Supervised] = field(default_factory=dict)
+    frozen: Sequence[str] = ()
 
     @property
     def untrained(self) -> dict[str, str]:
@@ -72,6 +85,10 @@ class Layout:
         """The steps at which trainings of a recipe are measured, the last included."""
         return [*stages(self.costs[name].steps), self.costs[name].steps]
 
+    def rounds(self, cell: Cell) -> int:
+        """How many trainings a cell is: with labels, one for each fold."""
+        return self.supervised[cell.name].task.rounds if cell.kind == "scratch" else 1
+
     def cells(self, readings: Sequence[Reading], more: Sequence[Measure] = ()) -> list[Cell]:
         """All cells, seeds first: whenever it stops, all recipes have about as many.
 
@@ -79,9 +96,14 @@ class Layout:
             readings: what is measured of all.
             more: what is measured of encoders besides.
         """
-        return [*(Cell(name, 0, readings, None, "log-mel") for name in BANDS), *self._encoders([*readings, *more])]
+        every = [*readings, *more]
+        given = [
+            *(Cell(name, 0, readings, None, "log-mel") for name in BANDS),
+            *(Cell(name, 0, every, None, "frozen") for name in self.frozen),
+        ]
+        return [*given, *self._trained(readings, every)]
 
-    def _encoders(self, measures: Sequence[Measure]) -> Iterator[Cell]:
+    def _trained(self, readings: Sequence[Reading], measures: Sequence[Measure]) -> Iterator[Cell]:
         pattern: dict[str, str] = {}
         for name, cell in self.untrained.items():
             pattern.setdefault(cell, name)
@@ -91,6 +113,9 @@ class Layout:
             for name, recipe in self.recipes.items():
                 asked = replace(recipe, steps=self.costs[name].steps, seed=seed)
                 yield Cell(name, seed, measures, asked, "trained", tuple(self.stages(name)[:-1]))
+            for name, one in self.supervised.items():
+                own = [reading for reading in readings if reading.set == one.task.set]
+                yield Cell(name, seed, own, replace(one.recipe, steps=self.costs[name].steps, seed=seed), "scratch")
 
 
 @dataclass(frozen=True)
@@ -111,8 +136,9 @@ def estimate(layout: Layout, cells: Sequence[Cell], heard: float, device: str) -
         heard: seconds of sound that each encoder embeds.
         device: where.
     """
-    trained = [cell for cell in cells if cell.kind == "trained"]
-    training = sum(layout.costs[cell.name].steps * layout.costs[cell.name].seconds for cell in trained)
+    trained = [cell for cell in cells if cell.kind in TRAINED]
+    one = lambda name: layout.costs[name].steps * layout.costs[name].seconds
+    training = sum(one(cell.name) * layout.rounds(cell) for cell in trained)
     embedding, size = 0.0, 0.0
     speeds: dict[str, float] = {}
     for cell in cells:
@@ -120,8 +146,9 @@ def estimate(layout: Layout, cells: Sequence[Cell], heard: float, device: str) -
             shape, models = fingerprint(cell.recipe.model), 1 + len(cell.stages)
             if shape not in speeds:
                 speeds[shape] = embedding_speed(cell.recipe, device)
-            embedding += models * heard / speeds[shape]
-            size += models * model_bytes(cell.recipe)
+            own = layout.supervised[cell.name].task.seconds if cell.kind == "scratch" else heard
+            embedding += models * own / speeds[shape]
+            size += models * layout.rounds(cell) * model_bytes(cell.recipe)
     # While a cell is trained there are two checkpoints of it, and a third that is just being written.
     size += 3 * max((layout.costs[cell.name].checkpoint for cell in trained), default=0)
     return Estimate(training, embedding, size)

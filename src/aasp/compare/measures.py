@@ -53,19 +53,26 @@ class Scores:
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
-class Listener:
-    """An encoder, and what was computed of it once for several measures."""
+class Kept:
+    """What was computed of an encoder once for several measures."""
 
-    def __init__(self, encoder: AudioEncoder) -> None:
-        self.encoder = encoder
+    def __init__(self) -> None:
         self._kept: dict[Any, Any] = {}
-        self._last: tuple[Any, dict[Key, np.ndarray]] = (None, {})
 
     def once(self, key: Any, compute: Callable[[], T]) -> T:
         """What `compute` gives, now or the last time the key was asked for."""
         if key not in self._kept:
             self._kept[key] = compute()
         return self._kept[key]
+
+
+class Listener(Kept):
+    """An encoder of ours, and what was computed of it."""
+
+    def __init__(self, encoder: AudioEncoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self._last: tuple[Any, dict[Key, np.ndarray]] = (None, {})
 
     def features(self, sounds: Sequence[Sound]) -> dict[Key, np.ndarray]:
         """Candidates for a probe: some layers, all their subbands, mean and deviation over time."""

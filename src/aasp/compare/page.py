@@ -161,7 +161,7 @@ def _costs(found: Found) -> Section:
             f"{one['memory'] / 1e9:.3g}",
             str(one["trainings"]),
         ]
-        for name, one in found["recipes"].items()
+        for name, one in (found["recipes"] | found["supervised"]).items()
     ]
     return Section(
         "What each costs",

@@ -7,7 +7,7 @@ Source: ours; probes and baselines are `aasp.evaluate`'s, and sets are thinned a
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -16,6 +16,8 @@ import numpy as np
 from aasp.audio.sounds import Sound
 from aasp.compare.cells import Cell
 from aasp.compare.measures import MODULATIONS, Listener, Scores, checked, modulated, opened, scores_of
+from aasp.compare.supervised import LabelledTask, SupervisedReader
+from aasp.datasets import demo, modulations
 from aasp.datasets.labelled import LabelledSet
 from aasp.errors import AaspError
 from aasp.evaluate.baselines import BANDS_40, BANDS_128, fixed_probe, statistics
@@ -78,15 +80,20 @@ class Readers:
 
     Args:
         device: where encoders run.
+        frozen: by name, what opens an encoder that is not trained here.
     """
 
-    def __init__(self, device: str) -> None:
-        self._device = device
+    def __init__(self, device: str, frozen: Mapping[str, Callable[[], Readable]] | None = None) -> None:
+        self._device, self._frozen = device, frozen or {}
         self._kept: dict[Hashable, dict] = {}
 
     def __call__(self, cell: Cell, model: Path) -> Readable:
         if cell.kind == "log-mel":
             return LogMelReader(BANDS[cell.name], self._kept)
+        if cell.kind == "frozen":
+            return self._frozen[cell.name]()
+        if cell.kind == "scratch":
+            return SupervisedReader(model.parent)
         return EncoderReader(load(model, self._device))
 
 
@@ -97,16 +104,16 @@ class Reading:
         way: which vector.
         name: of the set.
         labelled: the set, thinned.
-        seconds: duration of its clips in all.
+        asked: what is known of the set beforehand.
         task: what is asked of it.
 
     Attributes:
         name: of the measure.
     """
 
-    def __init__(self, way: Way, name: str, labelled: LabelledSet, seconds: float, task: Task) -> None:
+    def __init__(self, way: Way, name: str, labelled: LabelledSet, asked: LabelledTask, task: Task) -> None:
         self.name, self.set, self.way = f"{name}, {way}", name, way
-        self.labelled, self.seconds, self.task = labelled, seconds, task
+        self.labelled, self.asked, self.task = labelled, asked, task
 
     @property
     def averaged(self) -> bool:
@@ -140,11 +147,19 @@ def open_readings(words: Iterable[str], folder: Path, full: bool) -> dict[str, l
     return found
 
 
+def generated() -> LabelledTask:
+    """What is known of `modulations` before its sounds are made."""
+    clips = demo.Size(notes=0).clips
+    facts = (len(modulations.RATES), 1, modulations.SECONDS, clips * modulations.SECONDS)
+    return LabelledTask(MODULATIONS, MODULATIONS, *facts)
+
+
 def _readings(name: str, labelled: LabelledSet, full: bool) -> Iterator[Reading]:
     checked(name, labelled)
     labelled, seconds = measured(labelled)
     if not full:
         labelled, seconds = thin_set(labelled, seconds, clips=CLIPS, hours=HOURS)
     task = Task.of(labelled, choose="next_fold")
+    facts = (len(task.classes), len(task.rounds), float(np.max(seconds)), float(np.sum(seconds)))
     for way in WAYS:
-        yield Reading(way, name, labelled, float(np.sum(seconds)), task)
+        yield Reading(way, name, labelled, LabelledTask(name, labelled.name, *facts), task)

@@ -9,16 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from aasp.compare.cells import Kind
+from aasp.compare.cells import TRAINED, Kind
 from aasp.compare.differences import BySeed, Difference, difference, mean, of, paired, seeds_of
 from aasp.compare.folder import Folder
 from aasp.compare.layout import Layout
 from aasp.compare.measures import Measure, Scores
 from aasp.compare.readings import BANDS, WAYS, Reading
+from aasp.compare.supervised import cell_name, runs_in
 from aasp.evaluate.averages import average_of
 from aasp.evaluate.intervals import Interval
 from aasp.training.tracking import read_metrics
@@ -29,12 +31,12 @@ RESAMPLES = 2_000
 
 @dataclass(frozen=True)
 class System:
-    """What is scored: a recipe's trainings after some step, its untrained encoder, or log-mel statistics.
+    """What is scored: a recipe's trainings after some step, one of its baselines, or an encoder trained elsewhere.
 
     Attributes:
-        name: of its cells.
+        name: of its cells; of those trained with labels, which there is one of for each set, without the set.
         kind: which of them.
-        step: after how many steps; 0 of what is not trained.
+        step: after how many steps; 0 of what is not trained by one budget.
         last: whether that is the end of the training.
     """
 
@@ -54,7 +56,7 @@ class Row:
         score: mean and interval.
         seeds: the score of each.
         seconds: of the steps of a training until then, without waiting for data, a mean over seeds; or None.
-        flops: of the steps until then.
+        flops: of the steps until then. Of a training with labels, both are a mean over sets.
         chance: the score of a guess, or None.
     """
 
@@ -73,7 +75,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Pair:
-    """One system minus another, at the end of training: paired by clip and, of two encoders, by seed."""
+    """One system minus another, at the end of training: paired by clip and, where they begin alike, by seed."""
 
     question: str
     system: str
@@ -98,6 +100,7 @@ class Results:
             **averages,
             **{name: [name] for name in (*(one.name for one in readings), *(one.name for one in more))},
         }
+        self._sets = {reading.name: reading.set for reading in readings}
         self._known: dict[tuple[System, str], dict[int, Scores]] = {}
 
     @cached_property
@@ -107,21 +110,35 @@ class Results:
         for name in self.layout.recipes:
             stages = self.layout.stages(name)
             out += [System(name, "trained", step, step == stages[-1]) for step in stages]
-        out += [System(name, "untrained") for name in dict.fromkeys(self.layout.untrained.values())]
-        return out + [System(name, "log-mel") for name in BANDS]
+        for kind, names in self._baselines().items():
+            out += [System(name, kind) for name in names]
+        return out
+
+    def _baselines(self) -> dict[Kind, list[str]]:
+        """What every recipe is held against, and the untrained encoder of each."""
+        return {
+            "untrained": list(dict.fromkeys(self.layout.untrained.values())),
+            "scratch": list(dict.fromkeys(cell.partition("/")[0] for cell in self.layout.supervised)),
+            "frozen": list(self.layout.frozen),
+            "log-mel": list(BANDS),
+        }
 
     def scores(self, system: System, measure: str) -> dict[int, Scores]:
         """By seed."""
         key = system, measure
         if key not in self._known:
             found = {}
-            for seed in range(1 if system.kind == "log-mel" else self.layout.seeds):
-                trained = self.folder.trained(system.name, seed)
+            for seed in range(1 if system.kind in ("log-mel", "frozen") else self.layout.seeds):
+                trained = self.folder.trained(self._cell(system, measure), seed)
                 scores = (trained if system.last else trained.stage(system.step)).scores(measure)
                 if scores is not None:
                     found[seed] = scores
             self._known[key] = found
         return self._known[key]
+
+    def _cell(self, system: System, measure: str) -> str:
+        """Where a system's scores of a measure lie: there is none of what needs labels where a measure has none."""
+        return cell_name(system.name, self._sets.get(measure, "")) if system.kind == "scratch" else system.name
 
     def rows(self) -> Iterator[Row]:
         """Every question's answers, as far as there are any."""
@@ -132,8 +149,7 @@ class Results:
                     continue
                 score, alone = self._score(each)
                 first = next(iter(each[0].values()))
-                seconds = self._seconds(system, list(each[0])) if system.kind == "trained" else None
-                flops = system.step * self.layout.costs[system.name].flops if system.step else 0
+                seconds, flops = self._spent(system, measures, list(each[0]))
                 place = (system.name, system.kind, system.step, system.last)
                 chance = float(np.mean([next(iter(one.values())).chance or 0.0 for one in each])) or None
                 yield Row(question, first.metric, *place, score, alone, seconds, flops, chance)
@@ -142,9 +158,10 @@ class Results:
         """Any two recipes, and each recipe against its baselines, at the end of training."""
         last = {system.name: system for system in self.systems if system.last}
         names = list(self.layout.recipes)
+        held = [name for kind, some in self._baselines().items() if kind != "untrained" for name in some]
         for question, measures in self.questions.items():
             for number, name in enumerate(names):
-                baselines = [self.layout.untrained[name], *BANDS]
+                baselines = [self.layout.untrained[name], *held]
                 for other in [*names[number + 1 :], *baselines]:
                     found = self._difference(last[name], last[other], measures)
                     if found is not None:
@@ -158,17 +175,18 @@ class Results:
         """
         recipes = {}
         for name, recipe in self.layout.recipes.items():
-            done = [seed for seed in range(self.layout.seeds) if self.folder.trained(name, seed).finished]
-            last = System(name, "trained", self.layout.costs[name].steps)
             recipes[name] = {
                 "summary": recipe.summary,
-                **self.layout.costs[name].to_dict(),
+                **self._costs(name, 1),
                 "untrained": self.layout.untrained[name],
-                "trainings": len(done),
-                "trained_seconds": self._seconds(last, done),
             }
+        supervised = {}
+        for cell, one in self.layout.supervised.items():
+            told = f"{one.recipe.name} with labels of {one.task.set}"
+            supervised[cell] = {"summary": told, **self._costs(cell, one.task.rounds)}
         rows, pairs = ([asdict(one) for one in some] for some in (self.rows(), self.pairs()))
-        return {**facts, "seeds": self.layout.seeds, "recipes": recipes, "rows": rows, "pairs": pairs}
+        found = {"recipes": recipes, "supervised": supervised, "rows": rows, "pairs": pairs}
+        return {**facts, "seeds": self.layout.seeds, **found}
 
     def _complete(self, system: System, measures: Sequence[str]) -> list[dict[int, Scores]]:
         """Scores of each measure by seed: of the seeds that have all of them."""
@@ -188,7 +206,7 @@ class Results:
 
     def _difference(self, ours: System, theirs: System, measures: Sequence[str]) -> Difference | None:
         one, two = self._complete(ours, measures), self._complete(theirs, measures)
-        matched = theirs.kind != "log-mel"  # an encoder and its untrained one begin with the same seed
+        matched = theirs.kind in ("trained", "untrained")  # an encoder and its untrained one begin with the same seed
         if len(measures) == 1:
             return difference(one[0], two[0], theirs.name, matched=matched, resamples=RESAMPLES)
         seeds = seeds_of([one[0], two[0]], matched)
@@ -197,19 +215,42 @@ class Results:
         asked = [paired(a, b, seeds, theirs.name) | {"matched": matched} for a, b in zip(one, two, strict=True)]
         return of(theirs.name, average_of(asked, _clips(one), resamples=RESAMPLES))
 
-    def _seconds(self, system: System, seeds: Sequence[int]) -> float | None:
-        """Mean over seeds of what the steps until then took, as the runs' records tell; or None."""
-        took = []
-        for seed in seeds:
-            lines = read_metrics(self.folder.trained(system.name, seed).path)
-            if not lines:
-                return None
-            steps = np.array([0, *(line["step"] for line in lines)])
-            ends = np.array([0.0, *(line["seconds"] for line in lines)])
-            waited = np.array([line["waiting_share"] for line in lines])
-            computed = np.cumsum([0.0, *(np.diff(ends) * (1 - waited))])
-            took.append(float(np.interp(system.step, steps, computed)))
-        return float(np.mean(took)) if took else None
+    def _costs(self, cell: str, rounds: int) -> dict[str, Any]:
+        """What the trainings of a cell were planned to cost, how many are done and what their steps took."""
+        done = [seed for seed in range(self.layout.seeds) if self.folder.trained(cell, seed).finished]
+        cost = self.layout.costs[cell]
+        took = self._seconds(cell, cost.steps, done)
+        return {**cost.to_dict(), "trainings": rounds * len(done), "trained_seconds": took}
+
+    def _spent(self, system: System, measures: Sequence[str], seeds: Sequence[int]) -> tuple[float | None, int]:
+        """Seconds and FLOPs of a training, until the step that a system is looked at."""
+        if system.kind not in TRAINED:
+            return None, 0
+        cells = dict.fromkeys(self._cell(system, measure) for measure in measures)
+        steps = {cell: system.step or self.layout.costs[cell].steps for cell in cells}
+        took = [self._seconds(cell, step, seeds) for cell, step in steps.items()]
+        known = [one for one in took if one is not None]
+        seconds = float(np.mean(known)) if len(known) == len(took) else None
+        return seconds, round(np.mean([step * self.layout.costs[cell].flops for cell, step in steps.items()]))
+
+    def _seconds(self, cell: str, step: int, seeds: Sequence[int]) -> float | None:
+        """Mean over seeds, and folds, of what the steps until then took, as the runs' records tell; or None."""
+        runs = [run for seed in seeds for run in runs_in(self.folder.trained(cell, seed).path)]
+        took = [_computed(run, step) for run in runs]
+        known = [one for one in took if one is not None]
+        return float(np.mean(known)) if known and len(known) == len(took) else None
+
+
+def _computed(run: Path, step: int) -> float | None:
+    """Seconds of a run's steps until then, without waiting for data; None where nothing is recorded."""
+    lines = read_metrics(run)
+    if not lines:
+        return None
+    steps = np.array([0, *(line["step"] for line in lines)])
+    ends = np.array([0.0, *(line["seconds"] for line in lines)])
+    waited = np.array([line["waiting_share"] for line in lines])
+    computed = np.cumsum([0.0, *(np.diff(ends) * (1 - waited))])
+    return float(np.interp(step, steps, computed))
 
 
 def _first(scores: BySeed) -> Scores:

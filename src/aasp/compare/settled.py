@@ -9,13 +9,12 @@ from typing import Any
 
 import torch
 
-from aasp.compare.budget import Budget, Costs, costs
+from aasp.compare.budget import Budget, Costs, Trainable, costs
 from aasp.compare.folder import REMEDY, Folder
 from aasp.compare.layout import identity
 from aasp.devices import device_of
 from aasp.documents import as_written
 from aasp.errors import AaspError
-from aasp.pretrain.recipe import Recipe
 from aasp.training.precision import Precision, has_fast_bf16
 
 
@@ -43,23 +42,25 @@ def common_to_all(
 
 def settled(
     folder: Folder,
-    recipes: Mapping[str, Recipe],
+    recipes: Mapping[str, Trainable],
     budget: Budget,
     common: Mapping[str, Any],
     sets: Mapping[str, str],
     device: str,
     *,
+    frozen: Mapping[str, str] | None = None,
     dry_run: bool = False,
 ) -> dict[str, Costs]:
     """What each recipe costs, and its steps: as they were found before in this folder; or found now, and written down.
 
     Args:
         folder: of the comparison; recipes and sets may be added to it.
-        recipes: by name.
+        recipes: by name; and, by cell, architectures that are trained with labels.
         budget: of each training.
         common: what is the same for all trainings.
         sets: how each set was named, by its name.
         device: where steps are timed.
+        frozen: hash of each encoder that is not trained here, by its name.
         dry_run: write nothing.
 
     Raises:
@@ -76,6 +77,11 @@ def settled(
             if heard.setdefault(name, word) != word:
                 told = f"{folder.path} has measured {heard[name]} as {name}"
                 raise AaspError(f"--benchmarks {word}: {told}; choose another --out")
+        encoders: dict[str, str] = dict(known.get("frozen", {}))
+        for name, digest in (frozen or {}).items():
+            if encoders.setdefault(name, digest) != digest:
+                told = f"{folder.path} has measured another encoder as {name}"
+                raise AaspError(f"--encoder {name}: {told}; choose another --out")
         for name, recipe in recipes.items():
             if name in kept and kept[name]["identity"] != identity(recipe):
                 told = f"{folder.path} has a recipe {name} with other fields"
@@ -87,5 +93,5 @@ def settled(
                 kept[name] = {"identity": identity(recipe), **made.to_dict()}
             found[name] = Costs(**{key: value for key, value in kept[name].items() if key != "identity"})
         if not dry_run:
-            folder.write_settings({**common, "sets": heard, "recipes": kept})
+            folder.write_settings({**common, "sets": heard, "recipes": kept, "frozen": encoders})
     return found

@@ -59,9 +59,10 @@ def headlines(found: Found) -> list[str]:
 def told(found: Found) -> str:
     """How it was made, in a sentence."""
     seeds = found["seeds"]
+    labels = " With labels, each set and fold has a training of its own." if found["supervised"] else ""
     return (
         f"{len(found['recipes'])} recipes × {seeds} training{'s' * (seeds > 1)} of {found['budget']} each, pre-trained "
-        f"on {found['data']}; 95 % intervals over clusters of clips and over trainings."
+        f"on {found['data']}; 95 % intervals over clusters of clips and over trainings.{labels}"
     )
 
 
@@ -116,7 +117,7 @@ def _costs(found: Found) -> Iterator[str]:
         "| recipe | parameters | steps | seconds a step | minutes trained | TFLOPs | memory, GB | trainings |",
         "|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
-    for name, one in found["recipes"].items():
+    for name, one in (found["recipes"] | found["supervised"]).items():
         minutes = "–" if one["trained_seconds"] is None else f"{one['trained_seconds'] / 60:.3g}"
         lines.append(
             f"| {in_markdown(name)} | {one['parameters']:,} | {one['steps']:,} | {one['seconds']:.3g} | {minutes} | "

@@ -1,16 +1,23 @@
-"""How cells are trained: by `aasp pretrain`, with the models of some earlier steps kept. Source: ours."""
+"""How cells are trained: by `aasp pretrain`, with models of some earlier steps kept; with labels by `aasp finetune`.
+
+Source: ours.
+"""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from aasp.compare.cells import Cell
 from aasp.compare.folder import Trained
+from aasp.compare.readings import Reading
+from aasp.compare.supervised import Supervised, train
 from aasp.model.audio_encoder import AudioEncoder
+from aasp.pretrain.recipe import Recipe
 from aasp.pretrain.run import pretrain
 from aasp.training.precision import Precision
 
@@ -57,6 +64,8 @@ class Training:
             trained.finish({"steps": 0})
             return 0
         steps = cell.recipe.steps
+        if cell.kind == "scratch":
+            return self._supervised(cell, cell.recipe, trained)
 
         def keep(step: int, model: Path) -> None:
             if step in cell.stages:
@@ -76,3 +85,14 @@ class Training:
         if not result.exit_code:
             trained.finish({"steps": result.step, "seconds of the last call": round(time.monotonic() - began, 1)})
         return result.exit_code
+
+    def _supervised(self, cell: Cell, recipe: Recipe, trained: Trained) -> int:
+        """Train an architecture with the labels of the set that the cell's readings are of."""
+        reading = cell.measures[0]
+        assert isinstance(reading, Reading)
+        asked = Supervised(recipe, reading.asked).asked(reading.labelled, recipe.steps, recipe.seed)
+        options: dict[str, Any] = dict(workers=self.workers, precision=self.precision, device=self.device)
+        code = train(asked, trained.path, log_every=max(1, recipe.steps // LOGGED), **options)
+        if not code:
+            trained.finish({"steps": recipe.steps})
+        return code

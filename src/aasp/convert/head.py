@@ -6,7 +6,7 @@ Legend: D width, C classes.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -19,12 +19,12 @@ AUDIOSET = 527
 """AudioSet's classes, of which a clip has several."""
 
 
-def head_of(given: Published, norm: str, linear: str, width: int) -> dict[str, Tensor]:
+def head_of(given: Published, norm: str | None, linear: str, width: int) -> dict[str, Tensor]:
     """The head's tensors by the names that `AudioClassifier` has for them; none where the file has no head.
 
     Args:
         given: the checkpoint.
-        norm: its name of the normalisation.
+        norm: its name of the normalisation; None where there is none.
         linear: and of the layer.
         width: D.
     """
@@ -32,7 +32,7 @@ def head_of(given: Published, norm: str, linear: str, width: int) -> dict[str, T
         return {}
     count = given.shape(f"{linear}.weight", 2)[0]
     shapes = {"weight": (count, width), "bias": (count,)}
-    found = {f"norm.{kind}": given.take(f"{norm}.{kind}", width) for kind in shapes}
+    found = {f"norm.{kind}": given.take(f"{norm}.{kind}", width) for kind in shapes if norm is not None}
     return found | {f"head.{kind}": given.take(f"{linear}.{kind}", *shape) for kind, shape in shapes.items()}
 
 
@@ -54,4 +54,5 @@ def classifier_of(
         told = f"{count} classes, which id2label in config.json beside it does not name each"
         raise AaspError(f"{given.file}: {told}; mend it, or take config.json away")
     several = given.settings.get("problem_type") == "multi_label_classification" or count == AUDIOSET
-    return AudioClassifierConfig(tuple(str(named[str(n)]) for n in range(count)), several, encoder=encoder)
+    norm: Literal["layer", "none"] = "layer" if "norm.weight" in head else "none"
+    return AudioClassifierConfig(tuple(str(named[str(n)]) for n in range(count)), several, norm=norm, encoder=encoder)

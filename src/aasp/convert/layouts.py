@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from aasp.convert.ast import ast
+from aasp.convert.beats import beats
 from aasp.convert.eat import eat
 from aasp.convert.made import Made
 from aasp.convert.mae import audio_mae, m2d
@@ -20,6 +21,7 @@ LAYOUTS: dict[str, Callable[[Published, int | None], Made]] = {
     "sslam": eat,  # which is EAT trained on, and published in its layout
     "audio-mae": audio_mae,
     "m2d": m2d,
+    "beats": beats,
 }
 
 

@@ -7,8 +7,6 @@ token; Audio-MAE's images are (frames, mel bins), M2D's (mel bins, frames).
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from aasp.convert.made import Made
 from aasp.convert.published import Published
 from aasp.convert.transformer import Names, blocks, columns_of, patch_convolution, placed, sizes, table, window_seconds
@@ -44,7 +42,7 @@ def m2d(given: Published, heads: int | None) -> Made:
         AaspError: it is laid out otherwise.
     """
     mean, deviation = given.take("norm_stats", 2).tolist() if "norm_stats" in given else (-7.1, 4.2)
-    front = replace(LogMelConfig.htk80(mean=mean, std=deviation), triangles="slaney")
+    front = LogMelConfig.slaney80(mean=mean, std=deviation)
     return _vit(given, heads, front, "flat", time_first=False, spare=("decoder_", "mask_token", "target_"))
 
 

@@ -30,7 +30,8 @@ class Published:
     Args:
         file: where they are from, for messages.
         tensors: all of them by name.
-        settings: the `config.json` beside it, and the mean and deviation in `preprocessor_config.json`, where they are.
+        settings: the `config.json` beside it, the mean and deviation in `preprocessor_config.json`, and a `cfg` in the
+            file, where they are.
     """
 
     def __init__(self, file: Path, tensors: Mapping[str, Tensor], settings: Mapping[str, Any] | None = None) -> None:
@@ -108,6 +109,7 @@ def read_published(path: str | Path) -> Published:
     if not file.is_file():
         raise AaspError(f"{file}: no such file; name a .safetensors, .pt, .pth, .bin or .ckpt file")
     values = _safetensors(file) if file.suffix == ".safetensors" else _pytorch(file)
+    told = values.get("cfg")  # BEATs keeps its configuration beside the tensors
     for name in NESTED:
         if isinstance(inner := values.get(name), Mapping):
             values = inner
@@ -122,7 +124,8 @@ def read_published(path: str | Path) -> Published:
         raise AaspError(f"{file}: no tensors by name (it holds {held}); name a checkpoint of a model")
     spoken = _settings(file.with_name("preprocessor_config.json"))
     normalisation = {name: spoken[name] for name in ("mean", "std", "do_normalize") if name in spoken}
-    return Published(file, tensors, _settings(file.with_name("config.json")) | normalisation)
+    settings = _settings(file.with_name("config.json")) | normalisation
+    return Published(file, tensors, settings | dict(told) if isinstance(told, Mapping) else settings)
 
 
 def _safetensors(file: Path) -> Mapping[Any, Any]:

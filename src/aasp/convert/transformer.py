@@ -61,18 +61,20 @@ class Sizes:
     mlp_ratio: float
 
 
-def sizes(given: Published, names: Names, heads: int | None) -> Sizes:
+def sizes(given: Published, names: Names, heads: int | None, width: int | None = None) -> Sizes:
     """Width, depth and so on of a checkpoint.
 
     Args:
         given: the checkpoint.
         names: its layout's.
         heads: of attention, where neither 64 channels a head nor the file's `config.json` say it.
+        width: that of the class token when left out.
 
     Raises:
         AaspError: a tensor lacks, or the heads do not divide the width.
     """
-    *_, width = given.shape(names.class_token, 3)
+    if width is None:
+        *_, width = given.shape(names.class_token, 3)
     depth = given.count(names.block, f".{names.norm1}.weight")
     if depth == 0:
         given.shape(f"{names.block}0.{names.norm1}.weight", 1)  # says that it lacks

@@ -1,13 +1,13 @@
 """Log-mel spectrograms: batched, differentiable, and the same numbers as Kaldi's.
 
 Legend: B clips, S samples, T frames, L window length in samples, M mel bins.
-Source: Kaldi's feature-fbank (the front end of EAT, AST and BEATs); the HTK preset follows M2D's parameters.
+Source: Kaldi's feature-fbank (the front end of EAT, AST and BEATs); the Slaney preset follows M2D's parameters.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from aasp.casting import WithConstants
-from aasp.config import check_range
+from aasp.config import LATELY, check_range
 from aasp.errors import AaspError
 from aasp.features.contract import FASTEST, LONGEST_TRANSFORM, MOST_BINS, FrontEnd, FrontEndConfig
 from aasp.tracing import is_for_onnx, is_known, is_traced
@@ -44,6 +44,7 @@ class LogMelConfig(FrontEndConfig):
         triangles: "mel", straight sides on the mel axis (Kaldi); "hertz", on the frequency axis (HTK tools); "slaney",
             on that axis too, between edges on Slaney's scale, each of area 1 (librosa, nnAudio).
         periodic: periodic Hann window (signal-processing tools) instead of the symmetric one (Kaldi).
+        povey: the window to the power of 0.85, Kaldi's own default.
         centered: frame t is centred on sample t * hop, zeros beyond the ends; else only whole windows count.
         remove_dc: subtract each window's mean.
         preemphasis: coefficient of the pre-emphasis within each window, 0 for none.
@@ -68,6 +69,7 @@ class LogMelConfig(FrontEndConfig):
     floor: float = 2.0**-23
     mean: float = -4.268
     std: float = 9.138
+    povey: bool = field(default=False, metadata=LATELY)
 
     def __post_init__(self) -> None:
         check_range(self, "front end", "rate", most=FASTEST)
@@ -148,10 +150,10 @@ class LogMelConfig(FrontEndConfig):
         return cls(**changes)  # type: ignore[arg-type]
 
     @classmethod
-    def htk80(cls, **changes: float) -> LogMelConfig:
-        """80 HTK bins from 50 Hz to 8 kHz on centred windows: M2D's parameters and statistics."""
+    def slaney80(cls, **changes: float) -> LogMelConfig:
+        """80 Slaney bins (nnAudio's) from 50 Hz to 8 kHz on centred windows: M2D's parameters and statistics."""
         settings = dict(
-            mels=80, fft=400, low_hz=50.0, triangles="hertz", periodic=True, centered=True, remove_dc=False,
+            mels=80, fft=400, low_hz=50.0, triangles="slaney", periodic=True, centered=True, remove_dc=False,
             preemphasis=0.0, mean=-7.1, std=4.2,
         )  # fmt: skip
         return cls(**(settings | changes))  # type: ignore[arg-type]
@@ -202,7 +204,8 @@ def analysis(config: LogMelConfig) -> np.ndarray:
 
 def _hann(config: LogMelConfig) -> np.ndarray:
     """The window, fp32 (L,)."""
-    return np.hanning(config.window + config.periodic)[: config.window].astype(np.float32)
+    taper = np.hanning(config.window + config.periodic)[: config.window]
+    return (taper**0.85 if config.povey else taper).astype(np.float32)
 
 
 class LogMel(FrontEnd, WithConstants):

@@ -22,7 +22,7 @@ from aasp.files import check_output
 from aasp.hf.config import AaspConfig
 from aasp.hf.features import AaspFeatureExtractor
 from aasp.hf.folders import key_mapping, source_of
-from aasp.hf.layers import kept_attentions, set_eager
+from aasp.hf.layers import kept_attentions, set_eager, with_one_class_token
 from aasp.hf.offload import fetch_whole
 from aasp.model.audio_encoder import AudioEncoder
 from aasp.model.embeddings import Embeddings
@@ -171,10 +171,10 @@ class AaspPreTrainedModel(PreTrainedModel):
         if self._asks(asked, "output_attentions"):
             with kept_attentions(encoder.encoder) as kept:
                 found = encoder(input_values, lengths, layers=every)
-            if kept[0].shape[-1] != 1 + found.tokens.shape[1]:
+            attentions = tuple(with_one_class_token(one, encoder.config.encoder) for one in kept)
+            if attentions[0].shape[-1] != 1 + found.tokens.shape[1]:
                 told = f"clips longer than a window of {encoder.config.window_seconds:g} s have several"
                 raise AaspError(f"output_attentions: {told}; give shorter clips")
-            attentions = tuple(kept)
         else:
             found = encoder(input_values, lengths, layers=every)
         hidden = None

@@ -17,7 +17,8 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from aasp.errors import AaspError
 from aasp.model.attention import Attention
-from aasp.model.encoder import Block, Encoder
+from aasp.model.differential import DifferentialAttention
+from aasp.model.encoder import Block, Encoder, EncoderConfig
 from aasp.model.positions import Places
 
 
@@ -28,8 +29,8 @@ class AaspBlock(GradientCheckpointingLayer, Block):
         return Block.forward(self, x_BND, valid_BN, places)
 
 
-class AaspAttention(Attention):
-    """An attention that can be computed by plain products, which have the weights that the fused kernel keeps.
+class Eager:
+    """What an attention has that can be computed by plain products, with the weights that the fused kernel keeps.
 
     Attributes:
         eager: by plain products.
@@ -39,17 +40,46 @@ class AaspAttention(Attention):
     eager = False
     kept: list[Tensor] | None = None
 
+    def keep(self, weights_BHNN: Tensor) -> None:
+        """Put the weights of a call where they are collected, if anywhere."""
+        if self.kept is not None:
+            self.kept.append(weights_BHNN)
+
+
+class AaspAttention(Eager, Attention):
+    """Attention of tokens on themselves."""
+
     def forward(self, x_BND: Tensor, valid_BN: Tensor | None = None, places: Places | None = None) -> Tensor:
         if not self.eager:
             return super().forward(x_BND, valid_BN, places)
         q, k, v = self.qkv(x_BND).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        scores_BHNN = q @ k.mT * q.shape[-1] ** -0.5
-        if valid_BN is not None:
-            scores_BHNN = scores_BHNN.masked_fill(~valid_BN[:, None, None], -torch.inf)
-        weights_BHNN = torch.softmax(scores_BHNN, dim=-1)
-        if self.kept is not None:
-            self.kept.append(weights_BHNN)
+        weights_BHNN = softmax(q, k, valid_BN)
+        self.keep(weights_BHNN)
         return self.out((weights_BHNN @ v).transpose(1, 2).flatten(-2))
+
+
+class AaspDifferentialAttention(Eager, DifferentialAttention):
+    """Differential attention; its weights are the first map less λ times the second, and may be negative."""
+
+    def forward(self, x_BND: Tensor, valid_BN: Tensor | None = None, places: Places | None = None) -> Tensor:
+        if not self.eager:
+            return super().forward(x_BND, valid_BN, places)
+        q, k, v = self.two_maps(x_BND)
+        maps_BHNN = softmax(q, k, valid_BN)
+        first, second = maps_BHNN.chunk(2, dim=1)
+        self.keep(first - self.weight.to(first.dtype) * second)
+        return self.difference_of(maps_BHNN @ v, x_BND.dtype)
+
+
+EAGER = {Attention: AaspAttention, DifferentialAttention: AaspDifferentialAttention}
+
+
+def softmax(q_BHNE: Tensor, k_BHNE: Tensor, valid_BN: Tensor | None) -> Tensor:
+    """Weights of keys that count, (B, H, N, N)."""
+    scores_BHNN = q_BHNE @ k_BHNE.mT * q_BHNE.shape[-1] ** -0.5
+    if valid_BN is not None:
+        scores_BHNN = scores_BHNN.masked_fill(~valid_BN[:, None, None], -torch.inf)
+    return torch.softmax(scores_BHNN, dim=-1)
 
 
 def adapt(model: nn.Module) -> None:
@@ -57,14 +87,14 @@ def adapt(model: nn.Module) -> None:
     for module in model.modules():
         if type(module) is Block:
             module.__class__ = AaspBlock
-        elif type(module) is Attention:
-            module.__class__ = AaspAttention
+        elif type(module) in EAGER:
+            module.__class__ = EAGER[type(module)]
 
 
 def set_eager(model: nn.Module, eager: bool) -> None:
     """Compute every attention by plain products, or by the fused kernel."""
     for module in model.modules():
-        if isinstance(module, AaspAttention):
+        if isinstance(module, Eager):
             module.eager = eager
 
 
@@ -73,11 +103,11 @@ def kept_attentions(encoder: Encoder) -> Iterator[list[Tensor]]:
     """Keep the weights of every block, in a list that fills as they are computed.
 
     Raises:
-        AaspError: attention is computed by the fused kernel, or is somebody's own, which has no weights to give.
+        AaspError: attention is computed by the fused kernel, or is one that has no weights to give.
     """
-    attentions: list[AaspAttention] = []
+    attentions: list[Eager] = []
     for block in encoder.blocks:
-        if not isinstance(block.attention, AaspAttention):
+        if not isinstance(block.attention, Eager):
             raise AaspError(f"output_attentions: {type(block.attention).__name__} gives no weights; leave it out")
         attentions.append(block.attention)
     if not all(one.eager for one in attentions):
@@ -90,3 +120,17 @@ def kept_attentions(encoder: Encoder) -> Iterator[list[Tensor]]:
     finally:
         for one in attentions:
             one.kept = None
+
+
+def with_one_class_token(weights_BHNN: Tensor, config: EncoderConfig) -> Tensor:
+    """Weights as tokens are told, with one class token: of two, what both attend to on average, and what both get.
+
+    What is told of the class token of a model that has none is the mean of its tokens: so are its weights, and nothing
+    attends to it.
+    """
+    if config.class_token and not config.distilled:
+        return weights_BHNN
+    first = 2 if config.distilled else 0
+    own = weights_BHNN[..., :first, :] if first else weights_BHNN
+    rows = torch.cat([own.mean(-2, keepdim=True), weights_BHNN[..., first:, :]], dim=-2)
+    return torch.cat([rows[..., :first].sum(-1, keepdim=True), rows[..., first:]], dim=-1)

@@ -24,9 +24,9 @@ class AttentionConfig(ABC):
     def build(self, width: int, heads: int) -> nn.Module:
         """A block's attention: a module whose `forward(x, valid, places)` mixes the tokens of each sequence.
 
-        It gets normalised tokens x, shape (B, 1 + N, D), the class token first; which of them count, boolean, shape
-        (B, 1 + N), or None where all do; and the `Places` of the N others. It returns x's shape; what it returns for a
-        token that counts must not depend on one that doesn't.
+        It gets normalised tokens x, shape (B, 1 + N, D), the class token first, where there is one; which of them
+        count, boolean, shape (B, 1 + N), or None where all do; and the `Places` of the N others. It returns x's shape;
+        what it returns for a token that counts must not depend on one that doesn't.
         """
 
 
@@ -50,6 +50,7 @@ ATTENTIONS: Parts[AttentionConfig] = Parts(
     {
         "full": "aasp.model.attention:FullAttentionConfig",
         "differential": "aasp.model.differential:DifferentialConfig",
+        "relative": "aasp.model.relative:RelativeConfig",
     },
     unnamed="full",
 )

@@ -35,13 +35,15 @@ def attention_maps(encoder: AudioEncoder, mel_TM: Tensor) -> Tensor:
         Shape (L, H, G, F), in fp32.
 
     Raises:
-        AaspError: the encoder's attention is a part of somebody's own, which says nothing of its weights.
+        AaspError: the encoder's attention is a part that says nothing of its weights, or it has no class token.
     """
     blocks = [block.attention for block in encoder.encoder.blocks]  # type: ignore[union-attr]
     ours = [one for one in blocks if isinstance(one, Attention)]
     other = next((one for one in blocks if not isinstance(one, Attention)), None)
     if other is not None:
         raise AaspError(f"attention {type(other).__name__} tells no weights; maps are drawn of attention=full only")
+    if not encoder.config.encoder.class_token:
+        raise AaspError("this model has no class token, whose attention maps are of; draw those of another model")
     mel_BTM = encoder.stem.as_mel(mel_TM[None])
     columns, subbands = encoder.stem.grid(mel_BTM.shape[1])
     patch = encoder.stem.stride[0]

@@ -37,7 +37,8 @@ class AudioClassifierConfig:
         clip_seconds: length of the clips that it was trained on; longer ones are taken whole all the same.
         layers: what the head reads: the last layer; or all of them, from the stem's tokens on, each token normalised,
             in a learned weighting (as in SUPERB).
-        norm: of the pooled embedding: "layer", or "batch", which standardises each dimension over clips (as probes do).
+        norm: of the pooled embedding: "layer"; "batch", which standardises each dimension over clips (as probes do); or
+            "none", as BEATs has it.
         over_time: the head reads each time patch by itself, and says of a clip what it says of its likeliest moment.
         numbers: mean and deviation of the numbers that it tells, in place of classes, of which it then has one name.
         encoder: the encoder; its `pooling` makes one vector of a clip's tokens.
@@ -47,7 +48,7 @@ class AudioClassifierConfig:
     multilabel: bool = False
     clip_seconds: float = 10.0
     layers: Literal["last", "weighted"] = "last"
-    norm: Literal["layer", "batch"] = "layer"
+    norm: Literal["layer", "batch", "none"] = "layer"
     over_time: bool = False
     numbers: tuple[float, float] | None = None
     encoder: AudioEncoderConfig = field(default_factory=AudioEncoderConfig)
@@ -76,8 +77,10 @@ class AudioClassifier(nn.Module):
         self.norm: nn.Module
         if config.norm == "layer":
             self.norm = nn.LayerNorm(width, eps=1e-6)
-        else:
+        elif config.norm == "batch":
             self.norm = nn.BatchNorm1d(width, affine=False)
+        else:
+            self.norm = nn.Identity()
         self.head = nn.Linear(width, len(config.classes))
         nn.init.trunc_normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)

@@ -63,12 +63,25 @@ class DifferentialAttention(nn.Module):
         self.scale = nn.Parameter(torch.ones(width // heads))
 
     def forward(self, x_BND: Tensor, valid_BN: Tensor | None = None, places: Places | None = None) -> Tensor:
+        q, k, v = self.two_maps(x_BND)
+        return self.difference_of(attend(q, k, v, valid_BN), x_BND.dtype)
+
+    def two_maps(self, x_BND: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries and keys of all first maps, then second ones, (B, 2 H, N, E / 2); values twice, (B, 2 H, N, E)."""
         q, k, v = (part.transpose(1, 2) for part in self.qkv(x_BND).unflatten(-1, (3, self.heads, -1)).unbind(2))
-        halves = lambda x: torch.cat(x.chunk(2, dim=-1), dim=1)  # (B, 2 H, N, E / 2), first maps, then second ones
-        first, second = attend(halves(q), halves(k), torch.cat([v, v], dim=1), valid_BN).chunk(2, dim=1)
+        halves = lambda x: torch.cat(x.chunk(2, dim=-1), dim=1)
+        return halves(q), halves(k), torch.cat([v, v], dim=1)
+
+    @property
+    def weight(self) -> Tensor:
+        """λ, 0-d."""
         q1, k1, q2, k2 = widened(self.difference).unbind()
-        weight = torch.exp((q1 * k1).sum()) - torch.exp((q2 * k2).sum()) + self.start
-        y_BHNE = widened(first) - weight * widened(second)
+        return torch.exp((q1 * k1).sum()) - torch.exp((q2 * k2).sum()) + self.start
+
+    def difference_of(self, both_BHNE: Tensor, dtype: torch.dtype) -> Tensor:
+        """What is passed on, (B, N, D), of what both maps read, (B, 2 H, N, E)."""
+        first, second = both_BHNE.chunk(2, dim=1)
+        y_BHNE = widened(first) - self.weight * widened(second)
         y_BHNE = y_BHNE * torch.rsqrt(y_BHNE.square().mean(-1, keepdim=True) + 1e-5)
         y_BHNE = (1 - self.start) * widened(self.scale) * y_BHNE
-        return self.out(y_BHNE.to(x_BND.dtype).transpose(1, 2).flatten(-2))
+        return self.out(y_BHNE.to(dtype).transpose(1, 2).flatten(-2))

@@ -1,7 +1,7 @@
 """The vision transformer that reads patch tokens.
 
 Legend: B sequences, N tokens (the class token first), D width, H heads.
-Source: ViT; "post" norm as in data2vec 2.0 and EAT, "pre" as in ViT and MAE.
+Source: ViT; "post" norm as in data2vec 2.0 and EAT, "pre" as in ViT and MAE, "deep" as in BEATs (Wang et al. 2022).
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from torch.nn import functional
 from aasp.config import LATELY, check_range
 from aasp.errors import AaspError
 from aasp.model.attention import ATTENTIONS, AttentionConfig, FullAttentionConfig
-from aasp.model.positions import Places, of_table, positions
+from aasp.model.positions import Places, PositionConvolution, of_table, positions
+from aasp.model.relative import RelativeConfig
 
 
 @dataclass(frozen=True)
@@ -28,23 +29,28 @@ class EncoderConfig:
         depth: blocks.
         heads: attention heads.
         mlp_ratio: hidden width of the MLP over D.
-        norm: "pre" (before each part, and once at the end) or "post" (after each residual sum, and on the input).
+        norm: "pre" (before each part, and once at the end), "post" (after each residual sum, and on the input), or
+            "deep": post, with the residual (2 * depth) ** 1/4 times as strong and a weaker start.
         drop_path: largest rate of stochastic depth, rising linearly with depth.
         attention: of every block.
         learned: time patches and subbands (G, F) of a learned table of positions, of which shorter clips take the
             first; fixed sine-cosine positions when left out.
         distilled: a second class token, as DeiT's for distillation; what is told of the class token is their mean.
+        class_token: without one, what is told of it is the mean of the tokens that count.
+        convolution: kernel and groups of a convolution over the tokens that makes their positions.
     """
 
     width: int = 192
     depth: int = 12
     heads: int = 3
     mlp_ratio: float = 4.0
-    norm: Literal["pre", "post"] = "pre"
+    norm: Literal["pre", "post", "deep"] = "pre"
     drop_path: float = 0.0
     attention: Annotated[AttentionConfig, ATTENTIONS] = field(default_factory=FullAttentionConfig)
     learned: tuple[int, int] | None = field(default=None, metadata=LATELY)
     distilled: bool = field(default=False, metadata=LATELY)
+    class_token: bool = field(default=True, metadata=LATELY)
+    convolution: tuple[int, int] | None = field(default=None, metadata=LATELY)
 
     def __post_init__(self) -> None:
         check_range(self, "encoder", "width depth heads", most=16_384)
@@ -59,6 +65,19 @@ class EncoderConfig:
             check_range(self, "encoder", "learned", least=1, most=65_536)
         if self.distilled and type(self.attention) is not FullAttentionConfig:
             raise AaspError("encoder: distilled, and an attention that takes one class token; choose attention=full")
+        if self.distilled and not self.class_token:
+            raise AaspError("encoder: distilled, a second class token, and no first one; leave one of them out")
+        if self.class_token and type(self.attention) is RelativeConfig:
+            raise AaspError("encoder: attention=relative has no place for a class token; set class_token=false")
+        if self.convolution is not None:
+            check_range(self, "encoder", "convolution", least=1)
+            if self.learned is not None:
+                raise AaspError(
+                    "encoder: positions from a table, learned, and from a convolution; leave one of them out"
+                )
+            if self.width % self.convolution[1]:
+                told = f"convolution of {self.convolution[1]} groups of {self.width} channels"
+                raise AaspError(f"encoder: {told}; give groups that divide the width")
 
 
 @dataclass
@@ -105,7 +124,8 @@ class Block(nn.Module):
     def __init__(self, config: EncoderConfig, drop_path: float) -> None:
         super().__init__()
         self.pre = config.norm == "pre"
-        self.norm1, self.norm2 = nn.LayerNorm(config.width, eps=1e-6), nn.LayerNorm(config.width, eps=1e-6)
+        self.residual = (2 * config.depth) ** 0.25 if config.norm == "deep" else 1.0
+        self.norm1, self.norm2 = _norm(config), _norm(config)
         self.attention = config.attention.build(config.width, config.heads)
         self.mlp = Mlp(config.width, int(config.width * config.mlp_ratio))
         self.drop_path = DropPath(drop_path)
@@ -116,9 +136,9 @@ class Block(nn.Module):
             x_BND = x_BND + self.drop_path(self.attention(self.norm1(x_BND), valid_BN, places))
             ffn = self.mlp(self.norm2(x_BND))
             return x_BND + self.drop_path(ffn), ffn
-        x_BND = self.norm1(x_BND + self.drop_path(self.attention(x_BND, valid_BN, places)))
+        x_BND = self.norm1(self.residual * x_BND + self.drop_path(self.attention(x_BND, valid_BN, places)))
         ffn = self.mlp(x_BND)
-        return self.norm2(x_BND + self.drop_path(ffn)), ffn
+        return self.norm2(self.residual * x_BND + self.drop_path(ffn)), ffn
 
 
 class Encoder(nn.Module):
@@ -131,15 +151,22 @@ class Encoder(nn.Module):
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         self.config = config
-        self.class_token = nn.Parameter(torch.randn(config.width) * 0.02)
+        if config.class_token:
+            self.class_token = nn.Parameter(torch.randn(config.width) * 0.02)
+        else:
+            self.register_buffer("class_token", torch.zeros(config.width))
         if config.distilled:
             self.second_token = nn.Parameter(torch.randn(config.width) * 0.02)
         if config.learned is not None:
             self.positions = nn.Parameter(torch.randn(*config.learned, config.width) * 0.02)
         steepness = config.drop_path / max(1, config.depth - 1)
         self.blocks = nn.ModuleList(Block(config, steepness * block) for block in range(config.depth))
-        self.norm = nn.LayerNorm(config.width, eps=1e-6)
+        self.norm = _norm(config)
         self.apply(_initialise)
+        if config.convolution is not None:
+            self.convolution = PositionConvolution(config.width, *config.convolution)
+        if config.norm == "deep":
+            _weaken(self.blocks, config)
 
     def forward(
         self, tokens_BND: Tensor, places: Places, valid_BN: Tensor | None = None, layers: bool = False
@@ -159,9 +186,10 @@ class Encoder(nn.Module):
         if tokens_BND.shape[1:] != (there, self.config.width):
             told = f"tokens of shape {tuple(tokens_BND.shape)} for {there} places and width {self.config.width}"
             raise AaspError(f"encoder: {told}; a stem gives one for each patch of its grid, (clips, patches, width)")
-        placed_BND = tokens_BND + self._positions(places, tokens_BND.device)
+        placed_BND = tokens_BND + self._positions(places, tokens_BND, valid_BN)
         tokens_BND = placed_BND.to(self.class_token.dtype)  # positions are fp32, whatever the model was cast to
-        first = [self.class_token, self.second_token] if self.config.distilled else [self.class_token]
+        first = [self.class_token] if self.config.class_token else []
+        first += [self.second_token] if self.config.distilled else []
         x = torch.cat([*(token.expand(tokens_BND.shape[0], 1, -1) for token in first), tokens_BND], dim=1)
         if valid_BN is not None:
             valid_BN = functional.pad(valid_BN, (len(first), 0), value=True)
@@ -170,21 +198,42 @@ class Encoder(nn.Module):
         for block in self.blocks:
             x, ffn = block(x, valid_BN, places)
             if layers:
-                output.blocks.append(self._told(x))
-                output.ffn.append(self._told(ffn))
-        output.last = self._told(self.norm(x) if self.config.norm == "pre" else x)
+                output.blocks.append(self._told(x, valid_BN))
+                output.ffn.append(self._told(ffn, valid_BN))
+        output.last = self._told(self.norm(x) if self.config.norm == "pre" else x, valid_BN)
         return output
 
-    def _positions(self, places: Places, device: torch.device) -> Tensor:
+    def _positions(self, places: Places, tokens_BND: Tensor, valid_BN: Tensor | None) -> Tensor:
+        if self.config.convolution is not None:
+            return self.convolution(tokens_BND.to(self.class_token.dtype), places, valid_BN)
         if self.config.learned is None:
-            return positions(places, self.config.width, device)
+            return positions(places, self.config.width, tokens_BND.device)
         return of_table(self.positions, places)
 
-    def _told(self, x_BND: Tensor) -> Tensor:
-        """Tokens as they are told, with one class token: of two, the mean."""
+    def _told(self, x_BND: Tensor, valid_BN: Tensor | None) -> Tensor:
+        """Tokens as they are told, with one class token: of two, the mean; of none, the mean of tokens that count."""
+        if not self.config.class_token:
+            weight = torch.ones_like(x_BND[..., :1]) if valid_BN is None else valid_BN[..., None].to(x_BND.dtype)
+            mean = (x_BND * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True)
+            return torch.cat([mean, x_BND], dim=1)
         if not self.config.distilled:
             return x_BND
         return torch.cat([x_BND[:, :2].mean(1, keepdim=True), x_BND[:, 2:]], dim=1)
+
+
+def _norm(config: EncoderConfig) -> nn.LayerNorm:
+    return nn.LayerNorm(config.width, eps=1e-5 if config.norm == "deep" else 1e-6)
+
+
+@torch.no_grad()
+def _weaken(blocks: nn.Module, config: EncoderConfig) -> None:
+    """DeepNorm's start: values, what leaves attention, and both layers of the MLP, by (8 * depth) ** -1/4."""
+    weaker = (8 * config.depth) ** -0.25
+    for name, weight in blocks.named_parameters():
+        if name.endswith(("attention.out.weight", "mlp.0.weight", "mlp.2.weight")):
+            weight.mul_(weaker)
+        elif name.endswith("attention.qkv.weight"):
+            weight[2 * config.width :].mul_(weaker)
 
 
 def _initialise(module: nn.Module) -> None:

@@ -1,7 +1,9 @@
-"""Where tokens are: places on a grid, and fixed 2-D sine-cosine positions for a grid of any length, or a table's.
+"""Where tokens are: places on a grid, and fixed 2-D sine-cosine positions for a grid of any length, a table's, or what
+a convolution makes of the tokens around.
 
 Legend: B sequences, G time patches x F subbands, N = G * F in time-major order, n tokens of a sequence, D width.
-Source: MAE and EAT; half of the channels encode time, the other half the subband.
+Source: MAE and EAT; half of the channels encode time, the other half the subband. The convolution is wav2vec 2.0's,
+which BEATs has too (Chen et al. 2023); ours: its weights are not normalised, and a view's gaps count as zeros.
 """
 
 from __future__ import annotations
@@ -9,7 +11,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
 
 from aasp.errors import AaspError
 from aasp.tracing import is_known
@@ -73,3 +76,32 @@ def _axis(position: Tensor, width: int) -> Tensor:
     frequency = 10_000.0 ** (-torch.arange(width // 2, dtype=torch.float32, device=position.device) * 2 / width)
     angle = position[:, None] * frequency
     return torch.cat([angle.sin(), angle.cos()], dim=-1)
+
+
+class PositionConvolution(nn.Module):
+    """A grouped convolution over all tokens in a row, time-major, and a GELU: what stands around each token.
+
+    Args:
+        width: token width D.
+        kernel: tokens that it sees; of an even number one more before a token than after it.
+        groups: of channels, that divide the width.
+    """
+
+    def __init__(self, width: int, kernel: int, groups: int) -> None:
+        super().__init__()
+        self.after = (kernel - 1) // 2
+        self.convolution = nn.Conv1d(width, width, kernel, groups=groups)
+        nn.init.normal_(self.convolution.weight, std=2 / (kernel * width) ** 0.5)
+        nn.init.zeros_(self.convolution.bias)  # type: ignore[arg-type]
+
+    def forward(self, tokens_BND: Tensor, places: Places, valid_BN: Tensor | None = None) -> Tensor:
+        """Positions (B, N, D) of tokens (B, N, D), those that do not count taken for zeros."""
+        if valid_BN is not None:
+            tokens_BND = tokens_BND * valid_BN[..., None].to(tokens_BND.dtype)
+        index = None if places.index_Bn is None else places.index_Bn[..., None].expand_as(tokens_BND)
+        if index is not None:
+            row = tokens_BND.new_zeros(len(tokens_BND), places.grid[0] * places.grid[1], tokens_BND.shape[-1])
+            tokens_BND = row.scatter(1, index, tokens_BND)
+        padded = functional.pad(tokens_BND.mT, (self.convolution.kernel_size[0] - 1 - self.after, self.after))
+        found = functional.gelu(self.convolution(padded)).mT
+        return found if index is None else found.gather(1, index)

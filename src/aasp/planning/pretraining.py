@@ -148,9 +148,9 @@ def pretraining_plan(recipe: Recipe, machines: Machines, hours: float | None = N
         parameters={"trained": trained, "with the teacher": trained + own.averaged},
         reduced_bytes=reduced,
         gathered_bytes=gathered,
-        memory=_memory(own, recomputes),
+        memory=own.memory(recomputes),
         fits=_fitting(own, batch // gpus, recipe.optimizer, machines),
-        checkpoint_bytes=4 * (trained + own.moments + own.averaged),
+        checkpoint_bytes=own.checkpoint_bytes,
     )
 
 
@@ -170,27 +170,9 @@ def check(recipe: Recipe, gpus: int) -> None:
         )
 
 
-def _memory(own: StepCost, recomputes: bool, parts: float = 1.0) -> dict[str, float]:
-    """Bytes of one GPU under DDP: fp32 masters, gradients and their buckets, bf16 copies for the forward pass.
-
-    Args:
-        own: the step.
-        recomputes: whether blocks are computed again in the backward pass.
-        parts: micro-batches that each of the step's own is cut into.
-    """
-    return {
-        "weights and moments": 4 * (own.trained + own.moments),
-        "gradients": 8 * own.trained,
-        "teacher": 4 * own.averaged,
-        "bf16 copies": 2 * (own.trained + own.averaged),
-        "activations": (own.total.kept - recomputes * own.recomputed) / parts,
-        "beside them at the peak": (own.peak - own.total.kept) / parts,
-    }
-
-
 def _fitting(own: StepCost, clips: int, optimizer: OptimizerConfig, machines: Machines) -> dict[str, float]:
     """Settings that make a step fit, each way once: blocks computed again, micro-batches, both."""
-    taken = lambda recomputes, parts=1.0: sum(_memory(own, recomputes, parts).values())
+    taken = lambda recomputes, parts=1.0: sum(own.memory(recomputes, parts).values())
     room, fits = 1e9 * machines.memory, dict[str, float]()
     if taken(optimizer.recompute) <= room:
         return fits

@@ -57,6 +57,27 @@ class StepCost:
         """Of all parts."""
         return sum(self.parts.values(), Cost())
 
+    def memory(self, recomputes: bool = False, parts: float = 1.0) -> dict[str, float]:
+        """Bytes of one GPU under DDP: fp32 masters, gradients and their buckets, bf16 copies for the forward pass.
+
+        Args:
+            recomputes: whether blocks are computed again in the backward pass.
+            parts: micro-batches that each of the step's own is cut into.
+        """
+        return {
+            "weights and moments": 4 * (self.trained + self.moments),
+            "gradients": 8 * self.trained,
+            "teacher": 4 * self.averaged,
+            "bf16 copies": 2 * (self.trained + self.averaged),
+            "activations": (self.total.kept - recomputes * self.recomputed) / parts,
+            "beside them at the peak": (self.peak - self.total.kept) / parts,
+        }
+
+    @property
+    def checkpoint_bytes(self) -> int:
+        """Of one checkpoint: weights and the optimizer's moments in fp32."""
+        return 4 * (self.trained + self.moments + self.averaged)
+
 
 def step_cost(recipe: Recipe, clips: int | None = None, gpus: int = 1) -> StepCost:
     """The cost of a recipe's step on clips of its full length.

@@ -5,11 +5,12 @@ Legend: P frames x R mel bins of a patch, K frames of the kernel, D width.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from torch import Tensor, nn
 
+from aasp.config import LATELY, check_range
 from aasp.stems.contract import StemConfig
 from aasp.stems.windowed import WindowedStem, check_taps
 
@@ -23,14 +24,17 @@ class ConvConfig(StemConfig):
         patch: (frames, mel bins) of one patch: the stride.
         taps: frames K of the kernel; beyond P kernels overlap, as AST's do, and may learn to blur before they
             subsample.
+        bottleneck: channels of the convolution, which are then normalised and projected to the width, as BEATs does.
     """
 
     kind: Literal["conv"] = "conv"
     patch: tuple[int, int] = (16, 16)
     taps: int | None = None
+    bottleneck: int | None = field(default=None, metadata=LATELY)
 
     def __post_init__(self) -> None:
         check_taps(self.patch, self.reach)
+        check_range(self, "stem", "bottleneck")
 
     def build(self, width: int, mels: int) -> ConvStem:
         return ConvStem(width, mels, self)
@@ -66,7 +70,10 @@ class ConvStem(WindowedStem):
         config = config or ConvConfig()
         super().__init__(width, mels, config.patch, config.reach)
         self.config = config
-        self.project = PatchProjection((self.taps, self.patch[1]), width)
+        self.project = PatchProjection((self.taps, self.patch[1]), config.bottleneck or width)
+        self.widen = nn.Sequential()
+        if config.bottleneck is not None:
+            self.widen = nn.Sequential(nn.LayerNorm(config.bottleneck), nn.Linear(config.bottleneck, width))
 
     def token(self, patches: Tensor, windows: Tensor, seen: Tensor | None, *others: Tensor) -> Tensor:
-        return self.project(windows.mT)
+        return self.widen(self.project(windows.mT))

@@ -10,15 +10,16 @@ from pathlib import Path
 
 import numpy as np
 
+from aasp.aliasing.stability.examine import nyquist
 from aasp.aliasing.stability.excerpts import RATE, Excerpts, gather
 from aasp.aliasing.stability.measure import control_at
 from aasp.aliasing.stability.observe import observe
 from aasp.aliasing.stability.rows import rows
-from aasp.aliasing.subjects import EncoderSubject
+from aasp.aliasing.subjects import EncoderSubject, Subject
+from aasp.aliasing.subjects.reader import SubjectReader
 from aasp.compare.measures import Listener, Measure, Scores
 from aasp.datasets.index import Skipped
 from aasp.datasets.manifest import Manifest
-from aasp.model.audio_encoder import AudioEncoder
 
 CLIPS, SECONDS, SEED = 40, 2.5, 0
 LOOKED_AT = {
@@ -46,8 +47,9 @@ class Steadiness:
     def __init__(self, name: str, clips: Excerpts, groups: Sequence[str] | None) -> None:
         self.name, self._clips, self._groups = name, clips, groups
 
-    def __call__(self, listener: Listener) -> Scores:
-        ahead = listener.once("steadiness", lambda: _ahead(listener.encoder, self._clips))
+    def __call__(self, listener: Listener | SubjectReader) -> Scores:
+        subject = EncoderSubject("cell", listener.encoder) if isinstance(listener, Listener) else listener.subject
+        ahead = listener.once("steadiness", lambda: _ahead(subject, self._clips))
         values = np.mean([ahead[key] for key in LOOKED_AT[self.name]], axis=0)
         known = np.isfinite(values)  # the same clips whatever the encoder: the waveforms decide
         groups = None if self._groups is None else [str(group) for group in np.asarray(self._groups)[known]]
@@ -71,11 +73,10 @@ def open_steadiness(word: str) -> tuple[list[Measure], list[Skipped]]:
     return [Steadiness(name, gathered.excerpts, groups) for name in LOOKED_AT], gathered.skipped
 
 
-def _ahead(encoder: AudioEncoder, clips: Excerpts) -> Mapping[str, np.ndarray]:
+def _ahead(subject: Subject, clips: Excerpts) -> Mapping[str, np.ndarray]:
     """By key of each row: octaves from the perturbation's distance up to the control's at the same energy, (n,)."""
-    subject = EncoderSubject("cell", encoder)
     wanted = {key for keys in LOOKED_AT.values() for key in keys}
-    every = rows(subject.token_rate / 2, clips.samples / RATE)
+    every = rows(nyquist([subject], SECONDS), clips.samples / RATE)
     table = [row for row in every if row.key in wanted or row.family == "control"]
     seen = observe([subject], clips, table, SEED)
     measured = seen.subjects[0].measures

@@ -15,6 +15,9 @@ from torch import Tensor
 from aasp.features import FrontEnd
 from aasp.stems.contract import Stem
 
+OWN = "own"
+"""The name of a clip's vector as its encoder makes it."""
+
 
 @dataclass(frozen=True)
 class Heard:
@@ -48,6 +51,10 @@ class Subject(ABC):
     @abstractmethod
     def hear(self, wave_BS: Tensor) -> Heard:
         """Embed waveforms of one length, shape (B, S)."""
+
+    def vectors(self, wave_BS: Tensor) -> dict[str, Tensor]:
+        """What a probe may read of waveforms of one length, (B, D') each: the clip's own vector, and layers by name."""
+        return {OWN: self.hear(wave_BS).clip}
 
     def fingerprint(self) -> str:
         """What tells it from others, in hex: a hash of its weights, or of its name where these can't be looked at."""

@@ -25,7 +25,7 @@ def clip_vectors(
     sounds: Sequence[Sound],
     skipped: list[Skipped],
     progress: Callable[[int, int], object] | None = None,
-) -> np.ndarray:
+) -> dict[str, np.ndarray]:
     """Embed whole sounds, those of one length together.
 
     Args:
@@ -35,22 +35,23 @@ def clip_vectors(
         progress: called with (sounds done, n).
 
     Returns:
-        float32 (n, D), rows in the order of `sounds`, NaN for those that can't be used.
+        By name, as `Subject.vectors` has them, float32 (n, D), rows in the order of `sounds`, NaN for those that can't
+        be used.
 
     Raises:
         AaspError: no sound can be used, or the encoder refuses one.
     """
-    found: dict[int, np.ndarray] = {}
+    found: dict[int, dict[str, np.ndarray]] = {}
     waiting: dict[int, list[tuple[int, np.ndarray]]] = defaultdict(list)
     bad = 0
 
     def embed(some: list[tuple[int, np.ndarray]]) -> None:
         wave_BS = torch.from_numpy(np.stack([wave for _, wave in some]))
         try:
-            clip = subject.hear(wave_BS).clip
+            made = {name: one.float().cpu().numpy() for name, one in subject.vectors(wave_BS).items()}
         except AaspError as error:
             raise AaspError(f"{describe(sounds[some[0][0]])}: {error}") from None
-        found.update(zip((row for row, _ in some), clip.float().cpu().numpy(), strict=True))
+        found.update({row: {name: one[n] for name, one in made.items()} for n, (row, _) in enumerate(some)})
         some.clear()
         if progress is not None:
             progress(len(found) + bad, len(sounds))
@@ -74,5 +75,5 @@ def clip_vectors(
     if not found:
         why = f"the first {skipped[0].path}: {skipped[0].reason}" if skipped else "none"
         raise AaspError(f"{subject.name}: no usable audio to embed: {why}; mend or replace the files")
-    width = len(next(iter(found.values())))
-    return np.stack([found.get(row, np.full(width, np.nan, np.float32)) for row in range(len(sounds))])
+    unknown = {name: np.full_like(one, np.nan) for name, one in next(iter(found.values())).items()}
+    return {name: np.stack([found.get(row, unknown)[name] for row in range(len(sounds))]) for name in unknown}

@@ -21,6 +21,7 @@ from aasp.model.pooling import over_frequency
 from aasp.model.readout import Key
 from aasp.stems import STEMS, Stem, StemConfig
 from aasp.training.precision import Precision, autocast
+from aasp.weights import model_hash
 
 WIDTH = 192
 """Of an untrained stem's tokens: that of `aasp_tiny`."""
@@ -48,6 +49,9 @@ class EncoderSubject(LogMelSubject):
         self.frontend, self.stem = here.frontend, here.stem
         self.rate = encoder.config.frontend.rate
         self.token_rate = encoder.config.frontend.frame_rate / encoder.stem.patch[0]
+
+    def fingerprint(self) -> str:
+        return model_hash(self.encoder)
 
     def see(self, mel_BTM: Tensor) -> Heard:
         frames = torch.full((len(mel_BTM),), mel_BTM.shape[1])

@@ -80,7 +80,7 @@ def finetune(
     check_within(labelled, seconds)
     asked = replace(asked, labelled=labelled)
     task = Task.of(labelled, choose="held_out", seed=asked.recipe.seed)
-    folders = _folders(Path(out), task)
+    folders = round_folders(Path(out), task)
     for folder, round_ in zip(folders, task.rounds, strict=True):
         _check_version(folder, asked.document(round_))
         check_run(folder, asked.document(round_), resume)
@@ -126,7 +126,7 @@ def _version(run: Run) -> str:
         return "another version of aasp"
 
 
-def _folders(out: Path, task: Task) -> list[Path]:
+def round_folders(out: Path, task: Task) -> list[Path]:
     """The directory of each round: the run itself where there is one only."""
     return [out] if len(task.rounds) == 1 else [out / f"fold-{round_.name}" for round_ in task.rounds]
 

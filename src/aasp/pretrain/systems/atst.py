@@ -20,7 +20,7 @@ FRAMES = ConvConfig(patch=(4, 128))
 
 def atst_frame_base() -> Recipe:
     """ViT-Base on 250 tokens of 40 ms: published are front end, patch, masks, momentum, rate, batch (six processors of
-    144) and steps. Decibels are put from -79.65..50.68 to -1..1. Warm-up and decay are ours.
+    144), warm-up and steps (its README). Decibels are put from -79.65..50.68 to -1..1. The decay is ours.
     """
     front = front_end(floor=1e-10, mean=-3.335, std=15.005)
     return Recipe(
@@ -28,7 +28,7 @@ def atst_frame_base() -> Recipe:
         summary="768 x 12: ATST-Frame, hidden frames of one view told from another",
         model=AudioEncoderConfig(front, ConvConfig(patch=(4, 64)), EncoderConfig(768, 12, 12), window_seconds=10.0),
         method=ATSTFrameConfig(),
-        optimizer=OptimizerConfig(lr=8e-5, final_lr=1e-6, warmup=0.05, betas=(0.9, 0.999)),
+        optimizer=OptimizerConfig(lr=8e-5, final_lr=1e-6, warmup=19_900 / 398_000, betas=(0.9, 0.999)),
         data=DataConfig(crop_seconds=9.99, batch=864),
         steps=398_000,
     )
@@ -36,17 +36,20 @@ def atst_frame_base() -> Recipe:
 
 def atst_clip_base() -> Recipe:
     """ViT-Base on two segments of six seconds, 150 tokens each: published are front end, patch, segments, momentum,
-    batch and 200 epochs. Rate, warm-up and decay are ours, as in `atst_frame_base`.
+    and (train_base.sh) batch, six processors of 256, warm-up and steps, and a rate of 2e-4 for 256 clips. A constant
+    decay is ours (there it rises from 0.04 to 0.4).
     """
     base = atst_frame_base()
+    optimizer = OptimizerConfig(lr=1.2e-3, final_lr=1e-6, warmup=15_860 / 318_000, betas=(0.9, 0.999))
     return replace(
         base,
         name="atst_clip_base",
         summary="768 x 12: ATST-Clip, the class tokens of two segments of a clip",
         model=replace(base.model, window_seconds=6.0, pooling="cls"),
         method=ATSTClipConfig(seconds=5.99),
+        optimizer=optimizer,
         data=DataConfig(crop_seconds=10.0, batch=1536),
-        steps=255_700,
+        steps=318_000,
     )
 
 

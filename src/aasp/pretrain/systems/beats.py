@@ -1,7 +1,9 @@
 """BEATs, its tokenizer and further iterations. Source: Chen et al. 2023.
 
-Its numbers are as we know them and were not read again. Ours: a cosine schedule (theirs falls in a line), gradients
-clipped to a norm of 4, no dropout and fixed positions.
+Steps, seconds a step, rates, codes and the share that is hidden are those of the paper's section 4.2; statistics of the
+log-mel and heads those of its code, BEATs.py. Warm-up, betas and decay are in no public source that could be read here:
+they are as we know them. Ours: a cosine schedule (theirs falls in a line), gradients clipped to a norm of 4, no dropout
+and fixed positions.
 """
 
 from __future__ import annotations

@@ -14,9 +14,10 @@ from aasp.training.optim import OptimizerConfig
 
 
 def front_end(**changes: float) -> LogMelConfig:
-    """64 mel bins from 60 Hz to 7.8 kHz, windows of 64 ms every 10 ms: BYOL-A's, which ATST has too.
+    """64 mel bins from 60 Hz to 7.8 kHz, windows of 64 ms every 10 ms: BYOL-A's (config.yaml), which ATST has too.
 
-    Its logarithm begins at 2 ** -23. Statistics are those that M2D gives for AudioSet (BYOL-A takes each set's own).
+    HTK's bins are those of its data set by default and of ATST; its published weights were trained on librosa's. Its
+    logarithm begins at 2 ** -23. Statistics are M2D's for AudioSet: BYOL-A measures those of its own set as it trains.
     """
     settings = dict(
         mels=64, window_ms=64.0, fft=1024, low_hz=60.0, high_hz=7_800.0, triangles="hertz", periodic=True,

@@ -1,8 +1,7 @@
 """EAT and what goes on from it or changes it: EAT-Large, data2vec 2.0, SSLAM, ASDA.
 
-Numbers are those of the papers and of the configurations published with them; data2vec's are as we know them and were
-not read again. Where sums stand there, weights are those that the sums amount to as means, and norms are clipped
-accordingly (see `eat_base`).
+Numbers are those of the papers and of the configurations published with them. Where sums stand there, weights are those
+that the sums amount to as means, and norms are clipped accordingly (see `eat_base`).
 """
 
 from __future__ import annotations
@@ -74,8 +73,9 @@ def eat_large() -> Recipe:
 def data2vec_base() -> Recipe:
     """data2vec 2.0 (Baevski et al. 2023), its ViT-Base for images, on log-mels: blocks of 3 x 3, targets of 10 layers.
 
-    512 clips a step, 16 on each processor, 375,300 steps; front end, patches and class token are `eat_base`'s. Its
-    class loss, 0.01 of a sum over a processor's 16 x 16 views, weighs 2.56 as a mean.
+    Its configuration (base_images_only_task.yaml): 16 clips on each of 16 processors, 375,300 steps, targets of its ten
+    shared blocks, betas, momentum and warm-up. Front end, patches and class token are `eat_base`'s. Its class loss,
+    0.01 of a sum over a processor's 16 x 16 views, weighs 2.56 as a mean.
     """
     method = EATConfig(
         masking=MaskingConfig(views=16, block=3),
@@ -83,8 +83,8 @@ def data2vec_base() -> Recipe:
         losses=EATLossesConfig(utterance=2.56),
         layers=10,
     )
-    optimizer = OptimizerConfig(lr=1e-3, warmup=50_040 / 375_300, betas=(0.9, 0.98), clip=4 / 768**0.5)
-    return base("data2vec_base", "data2vec 2.0 on log-mels", method, optimizer, 512, 375_300, POST)
+    optimizer = OptimizerConfig(lr=1e-3, warmup=50_040 / 375_300, clip=4 / 768**0.5)
+    return base("data2vec_base", "data2vec 2.0 on log-mels", method, optimizer, 256, 375_300, POST)
 
 
 def data2vec_tiny() -> Recipe:

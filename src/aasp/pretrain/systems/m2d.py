@@ -16,7 +16,7 @@ from aasp.pretrain.systems.scale import base, tiny, vit_base
 from aasp.pretrain.views import MaskingConfig
 from aasp.training.optim import OptimizerConfig
 
-M2D = vit_base(6.08, frontend=LogMelConfig.htk80())
+M2D = vit_base(6.08, frontend=LogMelConfig.slaney80())
 
 
 def m2d_base() -> Recipe:

@@ -1,4 +1,4 @@
-"""SSAST's recipes. Source: Gong et al. 2022; its numbers are as we know them and were not read again.
+"""SSAST's recipes. Source: Gong et al. 2022; numbers are those of its run_mask_patch.sh and traintest_mask.py.
 
 Ours: a cosine schedule (theirs falls by halves), gradients clipped to a norm of 4 and fixed positions.
 """
@@ -13,7 +13,10 @@ from aasp.training.optim import OptimizerConfig
 
 
 def ssast_base() -> Recipe:
-    """SSAST (Gong et al. 2022), patches: 400 of 512 hidden in clusters of 3 to 5 a side, batch 24, 800 k steps."""
+    """SSAST (Gong et al. 2022), patches: 400 of 512 hidden in clusters of 3 to 5 a side, batch 24.
+
+    800 k steps are its ten epochs of AudioSet's clips.
+    """
     optimizer = OptimizerConfig(lr=1e-4, warmup=1_000 / 800_000, betas=(0.95, 0.999), weight_decay=5e-7)
     return base("ssast_base", "SSAST on patches", SSASTConfig(), optimizer, 24, 800_000, vit_base())
 

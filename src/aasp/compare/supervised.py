@@ -1,0 +1,159 @@
+"""A recipe's architecture trained with labels from random weights: what pre-training has to beat.
+
+One training for each set, of folds one for each fold, and each of these has the whole budget. It is `aasp finetune
+--scratch` with the recipe that suits the set and the width, but that all layers learn equally fast (layer-wise decay
+keeps what lower layers have learned before, and here they have learned nothing), and that a crop is no longer than the
+longest clip. Source: ours.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from aasp.audio.sounds import Sound
+from aasp.config import fingerprint, to_dict
+from aasp.datasets.labelled import LabelledSet
+from aasp.errors import AaspError
+from aasp.evaluate.finetune.data import Finetuning, suited
+from aasp.evaluate.finetune.fields import FinetuneRecipe
+from aasp.evaluate.finetune.objective import FinetuneObjective
+from aasp.evaluate.finetune.results import gathered
+from aasp.evaluate.finetune.run import finetune, round_folders
+from aasp.evaluate.probe import ProbeResult
+from aasp.evaluate.task import Task
+from aasp.model.audio_classifier import AudioClassifier, AudioClassifierConfig
+from aasp.model.audio_encoder import AudioEncoder
+from aasp.planning.step import StepCost, objective_cost
+from aasp.pretrain.recipe import Recipe
+from aasp.training.precision import Precision
+
+
+@dataclass(frozen=True)
+class LabelledTask:
+    """What is known of a set before anything is trained.
+
+    Attributes:
+        set: its name in the comparison.
+        benchmark: its name in the registry of benchmarks, or what else the reader calls it.
+        classes: how many.
+        rounds: folds, or 1.
+        longest: seconds of the longest clip.
+        seconds: of all clips.
+    """
+
+    set: str
+    benchmark: str
+    classes: int
+    rounds: int
+    longest: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Supervised:
+    """A recipe's architecture on one set.
+
+    Attributes:
+        recipe: whose architecture; nothing else of it counts.
+        task: the set.
+    """
+
+    recipe: Recipe
+    task: LabelledTask
+
+    @property
+    def identity(self) -> str:
+        """Hash of what is trained and how, but for steps and seed."""
+        asked = {"classes": self.task.classes, "rounds": self.task.rounds}
+        return fingerprint({"model": to_dict(self.recipe.model), "how": to_dict(self.how()), **asked})
+
+    def how(self, steps: int = 1, seed: int = 0) -> FinetuneRecipe:
+        """The fine-tuning recipe."""
+        found = suited(self.task.benchmark, self.recipe.model.encoder.width, multilabel=False)
+        crop = min(found.crop_seconds, self.task.longest)
+        return replace(found, crop_seconds=crop, layer_decay=1.0, steps=steps, seed=seed)
+
+    def asked(self, labelled: LabelledSet, steps: int, seed: int) -> Finetuning:
+        """What `finetune` is given."""
+        with torch.random.fork_rng(devices=[]):  # a pattern: its weights are not used
+            encoder = AudioEncoder(self.recipe.model)
+        return Finetuning(encoder, self.recipe.name, labelled, self.how(steps, seed), scratch=True)
+
+    def batch(self, device: str) -> dict[str, Tensor]:
+        """A batch of noise as training sees it."""
+        how, task = self.how(), self.task
+        samples = round(how.crop_seconds * self.recipe.model.frontend.rate)
+        wave = torch.empty(how.batch, samples, device=device)
+        if device != "meta":
+            wave = 0.1 * torch.randn_like(wave)
+        target = torch.zeros(how.batch, task.classes, device=device)
+        return {"wave": wave, "length": torch.full((how.batch,), samples), "target": target}
+
+    def objective(self) -> FinetuneObjective:
+        """The classifier and its loss, with random weights."""
+        return FinetuneObjective(AudioClassifier(self._config), self.how())
+
+    def step_cost(self) -> StepCost:
+        """FLOPs and memory of a step, counted as `aasp plan` counts those of a pre-training."""
+        config, how = self._config, self.how()
+        return objective_cost(lambda gather: FinetuneObjective(AudioClassifier(config), how), self.batch("meta"))
+
+    @cached_property
+    def _config(self) -> AudioClassifierConfig:
+        classes = [str(number) for number in range(self.task.classes)]
+        pattern = LabelledSet(self.task.benchmark, self.task.set, (), (), (), classes)
+        return self.asked(pattern, 1, 0).classifier_config()
+
+
+def system_name(recipe: str) -> str:
+    """What the trainings of a recipe's architecture, on all sets, are called in tables."""
+    return f"scratch-{recipe}"
+
+
+def cell_name(system: str, set: str) -> str:
+    """The cell of a system's trainings on one set; also the folder that its seeds lie in."""
+    return f"{system}/{set.replace('/', '-').replace(' ', '-')}"
+
+
+def runs_in(cell: Path) -> list[Path]:
+    """The run in a cell's folder, or those of its folds."""
+    return sorted(cell.glob("fold-*")) or [cell]
+
+
+def train(asked: Finetuning, out: Path, *, workers: int, precision: Precision, device: str, log_every: int) -> int:
+    """Train every round to its end, or until a signal asks to stop: the exit code. Models and records stay.
+
+    Raises:
+        AaspError: a clip can't be decoded: the others' probes refuse it too; or training broke down.
+    """
+    outcome = finetune(asked, out, workers=workers, precision=precision, device=device, log_every=log_every)
+    if outcome.exit_code:
+        return outcome.exit_code
+    for bad in outcome.labelled.missing[len(asked.labelled.missing) :]:
+        raise AaspError(f"{asked.labelled.source}: can't use {bad.path}: {bad.reason}; replace it, or leave it out")
+    for folder in outcome.folders:
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    return 0
+
+
+class SupervisedReader:
+    """A classifier as a comparison reads it: there is one answer, whatever vector is asked for.
+
+    Args:
+        run: the folder of its training.
+    """
+
+    def __init__(self, run: Path) -> None:
+        self._run = run
+
+    def read(self, way: Hashable, sounds: Sequence[Sound], task: Task) -> ProbeResult:
+        """What it says of the scored clips."""
+        result, _ = gathered(task, round_folders(self._run, task))
+        return replace(result, chosen=[])

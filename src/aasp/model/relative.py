@@ -1,0 +1,104 @@
+"""Attention with gated relative positions: how far apart two tokens are, weighed by what the query is.
+
+Legend: B sequences, H heads, N tokens, E head width, D = H * E, R buckets of distances.
+Source: Chen et al. 2022 (WavLM) and Chen et al. 2023 (BEATs): a bias for each bucket of signed distances and each head,
+exact up to a quarter of R on either side and logarithmic beyond (Raffel et al. 2020, T5), times a gate of the query.
+Tokens lie in one row, time-major. Ours: a table of biases for every block, where theirs share one.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from aasp.casting import widened
+from aasp.config import check_range
+from aasp.errors import AaspError
+from aasp.model.attention import AttentionConfig
+from aasp.model.positions import Places
+
+GATES = 8
+"""Channels that make a query's two gates, four each."""
+
+
+@dataclass(frozen=True)
+class RelativeConfig(AttentionConfig):
+    """Attention with gated relative positions; it takes no class token, which would be nowhere.
+
+    Attributes:
+        kind: the name of this attention in recipes.
+        buckets: R, of signed distances, a multiple of 4.
+        furthest: tokens of this distance or more are in the last bucket of their side.
+    """
+
+    kind: Literal["relative"] = "relative"
+    buckets: int = 320
+    furthest: int = 800
+
+    def __post_init__(self) -> None:
+        check_range(self, "attention", "buckets furthest")
+        if self.buckets % 4 or self.furthest <= self.buckets // 4:
+            told = f"buckets {self.buckets} and furthest {self.furthest}"
+            raise AaspError(f"attention: {told}; give a multiple of 4, and a distance beyond a quarter of it")
+
+    def build(self, width: int, heads: int) -> RelativeAttention:
+        return RelativeAttention(width, heads, self)
+
+
+class RelativeAttention(nn.Module):
+    """Attention of tokens on themselves, and on where they are from each other.
+
+    Args:
+        width: token width D.
+        heads: attention heads H.
+        config: buckets.
+    """
+
+    def __init__(self, width: int, heads: int, config: RelativeConfig) -> None:
+        super().__init__()
+        self.config, self.heads = config, heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        self.bias = nn.Parameter(0.02 * torch.randn(config.buckets, heads))
+        self.gates = nn.Linear(width // heads, GATES)
+        self.gate_scale = nn.Parameter(torch.ones(heads))
+
+    def forward(self, x_BND: Tensor, valid_BN: Tensor | None = None, places: Places | None = None) -> Tensor:
+        q, k, v = (part.transpose(1, 2) for part in self.qkv(x_BND).unflatten(-1, (3, self.heads, -1)).unbind(2))
+        bias = self._gate(q)[..., None] * self._bias(x_BND, places)
+        if valid_BN is not None:
+            bias = bias.masked_fill(~valid_BN[:, None, None], -torch.inf)
+        y_BHNE = functional.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype))
+        return self.out(y_BHNE.transpose(1, 2).flatten(-2))
+
+    def _gate(self, q_BHNE: Tensor) -> Tensor:
+        """What a query makes of distances, (B, H, N): 1 + a where b is 1 and the scale 1, from two gates in 0..1."""
+        a, b = self.gates(q_BHNE).unflatten(-1, (2, -1)).sum(-1).sigmoid().unbind(-1)
+        return a * (b * self.gate_scale[:, None] - 1) + 2
+
+    def _bias(self, x_BND: Tensor, places: Places | None) -> Tensor:
+        """The bias of each pair, (B or 1, H, N, N)."""
+        index = None if places is None else places.index_Bn
+        index = torch.arange(x_BND.shape[1], device=x_BND.device)[None] if index is None else index
+        bucket_BNN = buckets(index[:, None, :] - index[:, :, None], self.config.buckets, self.config.furthest)
+        return widened(self.bias)[bucket_BNN].movedim(-1, 1)
+
+
+def buckets(distance: Tensor, count: int, furthest: int) -> Tensor:
+    """The bucket, from 0 to `count` - 1, of signed distances (key minus query): the second half is for keys after.
+
+    Args:
+        distance: int64, any shape.
+        count: R.
+        furthest: what is as far, or further, is in the last bucket of its half.
+    """
+    half, exact = count // 2, count // 4
+    size = distance.abs()
+    rise = torch.log(size.clamp_min(1).float() / exact) / math.log(furthest / exact)
+    beyond = (exact + (rise * (half - exact)).long()).clamp_max(half - 1)
+    return half * (distance > 0) + torch.where(size < exact, size, beyond)
