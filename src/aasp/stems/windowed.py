@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from aasp.errors import AaspError
-from aasp.stems.contract import Stem, take
+from aasp.stems.contract import Stem, take, take_own
 
 
 class WindowedStem(Stem):
@@ -73,7 +73,7 @@ class WindowedStem(Stem):
         if valid_BN is not None:
             visible_BVN = visible_BVN * valid_BN[:, None]
         seen = self._seen(visible_BVN.flatten(0, 1)).flatten(1, 2).unflatten(0, visible_BVn.shape[:2])
-        seen = torch.take_along_dim(seen, visible_BVn[..., None, None], dim=2)
+        seen = take_own(seen, visible_BVn)
         patches, windows, *others = (take(x.flatten(1, 2), visible_BVn) for x in (patches, *self.analyse(patches)))
         return self.token(patches, windows * seen.to(windows.dtype), seen, *others)
 
