@@ -18,7 +18,7 @@ from aasp.model.audio_classifier import AudioClassifier, AudioClassifierConfig, 
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
 from aasp.model.encoder import EncoderConfig
 from aasp.stems import StemConfig
-from aasp.stems.aape import AaPE, AaPEConfig
+from aasp.stems.aape import AaPEConfig
 from aasp.stems.conv import ConvConfig
 from aasp.stems.lambda_encoder import ALPHA_RANGE, beta_range
 from aasp.stems.lowpass import LowpassConfig

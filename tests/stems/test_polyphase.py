@@ -17,7 +17,8 @@ MELS, FRAMES = 32, 96
 @torch.no_grad()
 def test_trained_filters_begin_as_the_fixed_one_and_blur_each_bin_with_its_own() -> None:
     torch.manual_seed(0)
-    stem, fixed = LowpassStem(8, MELS, LowpassConfig(taps=32, trained=True)), LowpassStem(8, MELS, LowpassConfig(taps=32))
+    stem = LowpassStem(8, MELS, LowpassConfig(taps=32, trained=True))
+    fixed = LowpassStem(8, MELS, LowpassConfig(taps=32))
     fixed.project.load_state_dict(stem.project.state_dict())
     mel = torch.randn(1, FRAMES, MELS)
     torch.testing.assert_close(stem(mel), fixed(mel), rtol=1e-5, atol=1e-6)

@@ -90,7 +90,7 @@ def test_a_recipe_with_it_is_planned(kind: str) -> None:
 
 
 def test_what_cannot_be_is_one_line() -> None:
-    with pytest.raises(AaspError, match="step is 0.2,0.02; give a smaller one first"):
+    with pytest.raises(AaspError, match=r"step is 0\.2,0\.02; give a smaller one first"):
         S4DConfig(step=(0.2, 0.02))
     with pytest.raises(AaspError, match="signals is 0"):
         MambaConfig(signals=0)

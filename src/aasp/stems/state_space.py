@@ -5,11 +5,11 @@
     S4D     x' = A x + u, complex and diagonal; A and the step are learned and shared by all patches
     Mamba   x' = A x + B u, real and diagonal; the step, B and the read-out depend on the sound, frame by frame
 
-Both are read once, at the last frame of a window: their state there is a sum over the window's frames, so that nothing is
-scanned. The two differ from AaPE in what makes y; the maps around it are the same.
+Both are read once, at the last frame of a window: their state there is a sum over the window's frames, so that nothing
+is scanned. The two differ from AaPE in what makes y; the maps around it are the same.
 
-Legend: B clips, G x F grid of patches, P frames x R mel bins of a patch, K frames of a window, H signals u of a subband, N
-states of a signal, D width.
+Legend: B clips, G x F grid of patches, P frames x R mel bins of a patch, K frames of a window, H signals u of a
+subband, N states of a signal, D width.
 Source: Gu, Gupta, Goel & Re 2022, "On the Parameterization and Initialization of Diagonal State Space Models" (S4D-Lin,
 zero-order hold); Gu & Dao 2023, "Mamba" (selective state space, its start values and Euler's B). Ours: signals are maps
 of a patch's mel bins, the steps begin for windows of tens of frames, not thousands; Mamba's convolution and gate are
