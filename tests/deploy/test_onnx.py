@@ -111,14 +111,13 @@ def test_the_file_says_what_it_is(plain: AudioEncoder, small, tmp_path: Path) ->
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["stft", "cqt", "multires"])
+@pytest.mark.parametrize("name", ["stft", "cqt"])
 def test_other_front_ends_are_exported(plain: AudioEncoder, name: str) -> None:
     torch.manual_seed(0)
     model = AudioEncoder(replace(plain.config, frontend=FRONTENDS.find(name)())).eval()
     assert difference(model, "whole", session(onnx_model(model), threads=1)) <= TOLERANCE
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["leaf", "sblu"])
 def test_front_ends_that_convolve_are_refused_in_one_line(plain: AudioEncoder, name: str) -> None:
     with pytest.raises(AaspError, match=f"front end {name}: ONNX Runtime doesn't convolve in float64") as error:

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from aasp.config import check_range
+from aasp.errors import AaspError
 from aasp.model.audio_encoder import AudioEncoderConfig
 from aasp.model.encoder import EncoderOutput
 from aasp.pretrain.ema import AverageConfig
@@ -44,6 +45,17 @@ class TeacherConfig(AverageConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_range(self, "teacher", "layers", least=1)
+
+    def check(self, clips: int, processes: int, weight: float) -> None:
+        """See that the utterance target of a batch can be standardised in each process, if its loss is weighed.
+
+        Raises:
+            AaspError: each would have one clip.
+        """
+        if clips == processes > 1 and self.utterance == "standardised" and weight:
+            told = "a clip for each process, which leaves none to standardise the utterance target over"
+            remedy = f"give {2 * processes} or more, or fewer processes"
+            raise AaspError(f"data.batch is {clips}: {told}; {remedy}")
 
     def target_width(self, model: AudioEncoderConfig) -> int:
         """Channels of a model's frame target."""

@@ -83,6 +83,10 @@ class Stem(nn.Module, ABC):
         """The same, of what can be read between backward and the optimizer's step."""
         return {}
 
+    def learning_rate_share(self, name: str) -> float:
+        """The share of the learning rate that the parameter of that name gets in pre-training."""
+        return 1.0
+
     @property
     def states(self) -> States | None:
         """The stem as one that can be looked into (`aasp.stems.states`), where its tokens hold states; else None."""
