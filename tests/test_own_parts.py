@@ -215,10 +215,14 @@ def test_a_file_never_makes_us_import_or_run_what_it_names(
         (
             "model.frontend",
             FRONTENDS,
-            "'stff' is not one of logmel, pcen, stft, cqt, leaf, multires; did you mean 'stft'?",
+            "'stff' is not one of logmel, pcen, stft, cqt, leaf, multires, sblu; did you mean 'stft'?",
         ),
         ("model.encoder.attention", ATTENTIONS, "'ful' is not one of full, differential; did you mean 'full'?"),
-        ("model.stem", STEMS, "'aapee' is not one of conv, lowpass, aape, ast; did you mean 'aape'?"),
+        (
+            "model.stem",
+            STEMS,
+            "'aapee' is not one of conv, lowpass, aape, ast, polyphase, s4d, mamba; did you mean 'aape'?",
+        ),
     ],
 )
 def test_a_name_that_is_nobodys_is_told_with_the_nearest(name: str, parts: object, told: str) -> None:

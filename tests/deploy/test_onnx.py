@@ -20,6 +20,7 @@ from aasp.deploy.int8 import int8
 from aasp.deploy.onnx import difference, onnx_model, session, write
 from aasp.deploy.runtime import opened
 from aasp.errors import AaspError
+from aasp.features import FRONTENDS
 from aasp.model.audio_classifier import AudioClassifier
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
 from aasp.model.encoder import EncoderConfig
@@ -107,6 +108,21 @@ def test_the_file_says_what_it_is(plain: AudioEncoder, small, tmp_path: Path) ->
     assert [one.shape for one in running.get_inputs()] == [["clips", window_samples(plain.config)]]
     assert running.get_outputs()[0].shape == ["clips", 16]
     assert not {"DFT", "STFT", "Loop", "Scan", "If"} & {node.op_type for node in small.graph.node}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["stft", "cqt"])
+def test_other_front_ends_are_exported(plain: AudioEncoder, name: str) -> None:
+    torch.manual_seed(0)
+    model = AudioEncoder(replace(plain.config, frontend=FRONTENDS.find(name)())).eval()
+    assert difference(model, "whole", session(onnx_model(model), threads=1)) <= TOLERANCE
+
+
+@pytest.mark.parametrize("name", ["leaf", "sblu"])
+def test_front_ends_that_convolve_are_refused_in_one_line(plain: AudioEncoder, name: str) -> None:
+    with pytest.raises(AaspError, match=f"front end {name}: ONNX Runtime doesn't convolve in float64") as error:
+        onnx_model(AudioEncoder(replace(plain.config, frontend=FRONTENDS.find(name)(filters=16, stride=8))).eval())
+    assert "\n" not in str(error.value)
 
 
 def test_the_check_sees_another_model(plain: AudioEncoder, small) -> None:

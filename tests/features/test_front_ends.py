@@ -20,6 +20,7 @@ from aasp.planning.step import step_cost
 from aasp.pretrain import recipes
 from aasp.pretrain.objective import build_objective
 from aasp.stems.conv import ConvConfig
+from aasp.stems.sblu import kernel
 
 SMALL = {
     "pcen": {"bands": 16},
@@ -27,6 +28,7 @@ SMALL = {
     "cqt": {"bands": 16},
     "multires": {"bands": 16},
     "leaf": {"filters": 16, "stride": 8},
+    "sblu": {"filters": 16, "stride": 8},
 }
 
 
@@ -73,14 +75,14 @@ def test_settings_say_what_a_frame_is(name: str) -> None:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("name", ["pcen", "stft", "cqt", "multires", "leaf"])
+@pytest.mark.parametrize("name", ["pcen", "stft", "cqt", "multires", "leaf", "sblu"])
 def test_a_tone_is_loudest_in_the_bin_of_its_frequency(name: str) -> None:
     c = replace(FRONTENDS.find(name)(), **({"stride": 2} if name == "leaf" else {}))
     for hertz in (440.0, 3_000.0):
         tone = 0.1 * torch.sin(2 * torch.pi * hertz * torch.arange(4_000) / 16_000)
         x, _ = c.build()(tone + 1e-3 * noise(1, 4_000))
         # PCEN takes each bin's own level away: look at what it is given
-        energy = x[0].mean(0) if name in ("stft", "cqt", "multires") else _level(c, tone)
+        energy = x[0].mean(0) if name in ("stft", "cqt", "multires", "sblu") else _level(c, tone)
         assert abs(float(c.centres()[energy.argmax()]) - hertz) < 60
 
 
@@ -190,6 +192,37 @@ def test_leaf_against_the_equations_in_numpy() -> None:
     np.testing.assert_allclose(front(wave)[0][0].numpy(), expected, rtol=1e-5, atol=1e-6)
 
 
+@torch.no_grad()
+def test_the_sblu_bank_against_the_equations_in_numpy() -> None:
+    c = replace(config("sblu"), stride=1, mean=0.25, std=2.0)
+    front, wave = c.build().double(), noise(1, 2_000).double()
+    n = np.arange(-200, 201)
+    edges = 700 * np.expm1(np.linspace(np.log1p(60 / 700), np.log1p(7_800 / 700), 18))
+    beta, alpha = 2 * np.pi * edges[1:-1] / 16_000, np.pi * 0.75 * (edges[2:] - edges[:-2]) / 16_000
+    hann, rows = np.hanning(403)[1:-1], []
+    for m in range(16):
+        kernel = np.exp(-max(alpha[m], 4 / 401) * np.abs(n) + 1j * beta[m] * n)
+        kernel /= np.linalg.norm(kernel)
+        energy = np.abs(np.convolve(wave[0].numpy(), kernel, mode="valid")) ** 2
+        rows.append(np.convolve(energy, hann / hann.sum(), mode="valid")[::160])
+    expected = (np.log(np.stack(rows, axis=1) + 1e-9) - 0.25) / 2
+    np.testing.assert_allclose(front(wave)[0][0].numpy(), expected, rtol=1e-5, atol=1e-6)
+
+
+@torch.no_grad()
+def test_the_sblu_bank_has_the_units_kernels_two_numbers_a_filter_and_bounds() -> None:
+    front = FRONTENDS.find("sblu")().build().double()
+    assert sum(p.numel() for p in front.parameters()) == 2 * 128
+    alpha, beta = front._bounded(torch.float64)
+    unit = torch.stack(kernel(alpha, beta, 401, phase="conjugate", window="two-sided", gain="unit"))
+    ours = front.filters(torch.float64).unflatten(0, (2, -1)) * torch.tensor([1.0, -1.0]).double()[:, None, None]
+    off = (ours - unit).square().sum((0, 2)).sqrt()  # of 1: the hold turns the taps that are short of a period
+    assert off[:64].max() < 0.01 and off.max() < 0.05
+    front.alpha_raw.fill_(-9.0)
+    assert (front._bounded(torch.float64)[0] == 4 / 401).all()
+    assert replace(front.config, trained=False).build().beta.requires_grad is False
+
+
 def test_leaf_has_the_published_number_of_parameters_and_says_where_its_filters_are() -> None:
     front = replace(FRONTENDS.find("leaf")(), filters=64).build()
     assert sum(p.numel() for p in front.parameters()) == 448
@@ -209,6 +242,7 @@ def test_leaf_has_the_published_number_of_parameters_and_says_where_its_filters_
         ("pcen", {"fft": 256}, "fft 256 is shorter than the window"),
         ("leaf", {"high_hz": 9_000.0}, "must lie in 0 to 8000 Hz"),
         ("stft", {"bands": 0}, "bands is 0"),
+        ("sblu", {"eps": 0.0}, "eps is 0.0; give a positive number"),
     ],
 )
 def test_settings_that_make_no_sense_are_told(name: str, fields: dict[str, float], told: str) -> None:

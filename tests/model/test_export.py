@@ -15,12 +15,17 @@ from aasp.stems import StemConfig
 from aasp.stems.aape import AaPEConfig
 from aasp.stems.conv import ConvConfig
 from aasp.stems.lowpass import LowpassConfig
+from aasp.stems.polyphase import PolyphaseConfig
+from aasp.stems.state_space import MambaConfig, S4DConfig
 
 STEMS: dict[str, StemConfig] = {
     "local": AaPEConfig(patch=(8, 32), taps=8, states=4, encoder_width=16),
     "wide": AaPEConfig(states=4, encoder_width=16, taps=48),
     "conv": ConvConfig(),
     "lowpass": LowpassConfig(),
+    "polyphase": PolyphaseConfig(taps=48, trained=True),
+    "s4d": S4DConfig(),
+    "mamba": MambaConfig(taps=32),
 }
 ONE, SEVERAL = 9_000, 20_000
 """Samples of clips of one window, and of several."""
@@ -93,10 +98,11 @@ def cases(slow: set[tuple[str, bool]]) -> list:
 
 STRICT = {(stem, True) for stem in STEMS}
 AAPE = {(stem, strict) for stem in ("local", "wide") for strict in (False, True)}
+LATER = {(stem, False) for stem in ("polyphase", "s4d", "mamba")}
 
 
 @pytest.mark.parametrize("samples", [ONE, pytest.param(SEVERAL, marks=pytest.mark.slow)])
-@pytest.mark.parametrize(("stem", "strict"), cases(slow=STRICT - {("conv", True), ("local", True)}))
+@pytest.mark.parametrize(("stem", "strict"), cases(slow=(STRICT | LATER) - {("conv", True), ("local", True)}))
 def test_a_fixed_length_is_exported(stem: str, strict: bool, samples: int) -> None:
     model = build(stem)
     program = torch.export.export(model, (noise(1, samples),), strict=strict)
@@ -107,7 +113,7 @@ def test_a_fixed_length_is_exported(stem: str, strict: bool, samples: int) -> No
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("stem", "strict"), cases(slow=STRICT | AAPE - {("local", False)}))
+@pytest.mark.parametrize(("stem", "strict"), cases(slow=(STRICT | AAPE | LATER) - {("local", False)}))
 def test_any_number_of_clips_is_exported(stem: str, strict: bool) -> None:
     model = build(stem)
     shapes = ({0: torch.export.Dim("clips", max=64)},)

@@ -22,6 +22,8 @@ from aasp.stems import StemConfig
 from aasp.stems.aape import AaPEConfig
 from aasp.stems.conv import ConvConfig
 from aasp.stems.lowpass import LowpassConfig
+from aasp.stems.polyphase import PolyphaseConfig
+from aasp.stems.state_space import MambaConfig, S4DConfig
 
 SMALL = EncoderConfig(width=16, depth=2, heads=2)
 STEMS: dict[str, StemConfig] = {
@@ -31,6 +33,9 @@ STEMS: dict[str, StemConfig] = {
     "conv": ConvConfig(),
     "overlapping": ConvConfig(taps=32),
     "lowpass": LowpassConfig(),
+    "polyphase": PolyphaseConfig(taps=48, trained=True),
+    "s4d": S4DConfig(),
+    "mamba": MambaConfig(),
 }
 
 

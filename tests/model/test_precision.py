@@ -18,10 +18,11 @@ from aasp.model.audio_classifier import AudioClassifier, AudioClassifierConfig, 
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
 from aasp.model.encoder import EncoderConfig
 from aasp.stems import StemConfig
-from aasp.stems.aape import AaPE, AaPEConfig
+from aasp.stems.aape import AaPEConfig
 from aasp.stems.conv import ConvConfig
 from aasp.stems.lambda_encoder import ALPHA_RANGE, beta_range
 from aasp.stems.lowpass import LowpassConfig
+from aasp.stems.state_space import MambaConfig, S4DConfig
 
 STEMS: dict[str, StemConfig] = {
     "local": AaPEConfig(states=4),
@@ -30,6 +31,9 @@ STEMS: dict[str, StemConfig] = {
     "conv": ConvConfig(),
     "overlap": ConvConfig(taps=32),
     "lowpass": LowpassConfig(),
+    "lowpass, trained": LowpassConfig(trained=True),
+    "s4d": S4DConfig(),
+    "mamba": MambaConfig(),
 }
 ROUNDING = {torch.float16: 2e-3, torch.bfloat16: 1.5e-2, torch.float64: 1e-5}
 """Relative difference (L2) to fp32 that is allowed; measured 5e-4, 5e-3 and 5e-7."""
@@ -39,7 +43,7 @@ def build(stem: str = "local", norm: str = "pre") -> AudioEncoder:
     torch.manual_seed(0)
     encoder = EncoderConfig(width=64, depth=2, heads=4, norm=norm)  # type: ignore[arg-type]
     model = AudioEncoder(AudioEncoderConfig(stem=STEMS[stem], encoder=encoder, window_seconds=0.64)).eval()
-    if isinstance(model.stem, AaPE) and model.stem.config.conv:
+    if hasattr(model.stem, "fuse"):
         with torch.no_grad():
             model.stem.fuse.weight.add_(0.1 * torch.randn_like(model.stem.fuse.weight))
     return model

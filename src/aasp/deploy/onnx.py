@@ -20,6 +20,7 @@ from aasp import __version__
 from aasp.config import to_dict
 from aasp.deploy.graph import Extent, Graph, Model
 from aasp.errors import AaspError
+from aasp.features import FRONTENDS
 from aasp.files import atomic_write
 from aasp.model.audio_classifier import AudioClassifier
 
@@ -57,6 +58,9 @@ def onnx_model(model: Model, extent: Extent = "whole", opset: int = OPSET) -> An
         extra(package)
     if opset not in OPSETS:
         raise AaspError(f"no such opset here: {opset}; give one of {OPSETS[0]} to {OPSETS[-1]}")
+    config = model.config.encoder if isinstance(model, AudioClassifier) else model.config
+    if config.frontend.not_onnx:
+        raise AaspError(f"front end {FRONTENDS.name_of(config.frontend)}: {config.frontend.not_onnx}")
     graph = Graph(model, extent)
     outputs = [port.name for port in graph.outputs]
     proto = to_onnx(graph, graph.example(), graph.shapes(), [port.name for port in graph.inputs], outputs, opset)

@@ -72,6 +72,11 @@ class FrontEndConfig(ABC):
         """Lowest and highest frequency that reaches a frame, in Hz; up to half the rate where nothing else is said."""
         return 0.0, self.rate / 2
 
+    @property
+    def not_onnx(self) -> str:
+        """Why no ONNX file can hold it, and what to do instead; empty where one can."""
+        return ""
+
     def check_hears(self, low_hz: float, high_hz: float, what: str) -> None:
         """See that some of a frequency band reaches a frame.
 

@@ -13,6 +13,9 @@ STEMS: Parts[StemConfig] = Parts(
         "lowpass": "aasp.stems.lowpass:LowpassConfig",
         "aape": "aasp.stems.aape:AaPEConfig",
         "ast": "aasp.stems.ast:ASTConfig",
+        "polyphase": "aasp.stems.polyphase:PolyphaseConfig",
+        "s4d": "aasp.stems.state_space:S4DConfig",
+        "mamba": "aasp.stems.state_space:MambaConfig",
     },
 )
 

@@ -17,20 +17,23 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from aasp.casting import widened, without_autocast
 from aasp.config import LATELY, check_range
 from aasp.errors import AaspError
 from aasp.stems.contract import StemConfig
 from aasp.stems.conv import PatchProjection
+from aasp.stems.folding import folded, has_hooks
 from aasp.stems.lambda_encoder import (
     ALPHA_RANGE,
     LambdaEncoder,
+    as_blocks,
     beta_range,
     bounded,
+    check_settings,
     chirped,
     gamma_range,
+    of_patches,
     saturated,
     start_logits,
 )
@@ -60,6 +63,10 @@ class AaPEConfig(StemConfig):
         encoder_heads: its attention heads.
         frames_per_token: neighbouring frames that form one of its tokens.
         chirp: let frequencies move within a window, by γ a frame, estimated or learned as they are, and zero at first.
+        encoder_rate: learning rate of the Lambda Encoder, in that of everything else.
+        encoder_gain: how many times as far estimates move from their start with what the Lambda Encoder finds.
+        alpha_range: bounds of the decay per frame.
+        shared: (time patches, subbands) of a block that gets one Λ, estimated from all of it that a view sees.
     """
 
     kind: Literal["aape"] = "aape"
@@ -78,21 +85,32 @@ class AaPEConfig(StemConfig):
     encoder_heads: int = 4
     frames_per_token: int = 2
     chirp: bool = field(default=False, metadata=LATELY)
+    encoder_rate: float = field(default=1.0, metadata=LATELY)
+    encoder_gain: float = field(default=1.0, metadata=LATELY)
+    alpha_range: tuple[float, float] = field(default=ALPHA_RANGE, metadata=LATELY)
+    shared: tuple[int, int] = field(default=(1, 1), metadata=LATELY)
 
     def __post_init__(self) -> None:
-        check_range(self, "stem", "patch states encoder_width encoder_heads frames_per_token", least=1, most=4_096)
+        whole = "patch states encoder_width encoder_heads frames_per_token shared"
+        check_range(self, "stem", whole, least=1, most=4_096)
         check_range(self, "stem", "encoder_depth", least=1, most=256)
+        check_range(self, "stem", "encoder_rate encoder_gain alpha_range")
         check_taps(self.patch, self.taps)
-        frames = self.patch[0]
-        if frames % self.frames_per_token:
-            raise AaspError(f"stem: frames_per_token {self.frames_per_token} must divide the patch's {frames} frames")
         if self.chirp and self.parameters == "fixed":
             raise AaspError("stem: chirp with fixed parameters stays zero; set parameters to estimated or learned")
-        if self.encoder_width % self.encoder_heads:
-            raise AaspError(f"stem: encoder_heads {self.encoder_heads} must divide encoder_width {self.encoder_width}")
+        if self.shares and self.parameters != "estimated":
+            told = f"shared {self.shared[0]},{self.shared[1]} is about estimates, and parameters are {self.parameters}"
+            raise AaspError(f"stem: {told}; set parameters to estimated")
+        sizes = (self.patch[0], self.frames_per_token, self.encoder_width, self.encoder_heads)
+        check_settings(*sizes, self.alpha_range)
 
     def build(self, width: int, mels: int) -> AaPE:
         return AaPE(width, mels, self)
+
+    @property
+    def shares(self) -> bool:
+        """Whether several patches get one Λ."""
+        return self.shared != (1, 1)
 
 
 class AaPE(WindowedStem, States):
@@ -118,10 +136,15 @@ class AaPE(WindowedStem, States):
             self.project = PatchProjection(self.patch, width)
         self.input_matrix = nn.Linear(self.patch[1], c.states, bias=False)
         if c.parameters == "estimated":
-            sizes = (c.encoder_width, c.encoder_depth, c.encoder_heads, c.frames_per_token, c.chirp)
-            self.lambda_encoder = LambdaEncoder(self.patch, self.subbands, c.states, *sizes)
+            if self.subbands % c.shared[1]:
+                told = f"the second of shared {c.shared[0]},{c.shared[1]} must divide the {self.subbands} subbands"
+                raise AaspError(f"stem: {told}")
+            start = start_logits(c.states, self.patch[0], c.alpha_range)
+            block = (self.patch[0] * c.shared[0], self.patch[1] * c.shared[1]), self.subbands // c.shared[1]
+            sizes = (c.encoder_width, c.encoder_depth, c.encoder_heads, c.frames_per_token * c.shared[0])
+            self.lambda_encoder = LambdaEncoder(*block, start, *sizes, c.chirp, c.encoder_gain)
         else:
-            logits = start_logits(c.states, self.patch[0]).expand(self.subbands, 2, -1).clone()
+            logits = start_logits(c.states, self.patch[0], c.alpha_range).expand(self.subbands, 2, -1).clone()
             self.logits = nn.Parameter(logits, requires_grad=c.parameters == "learned")
             if c.chirp:
                 self.chirp_logits = nn.Parameter(torch.zeros(self.subbands, 1, c.states))
@@ -133,8 +156,23 @@ class AaPE(WindowedStem, States):
                 self.fuse.weight.copy_(torch.eye(width, 2 * width))
                 self.fuse.bias.zero_()
 
+    @property
+    def receptive_field(self) -> int:
+        return max(self.taps, (2 * self.config.shared[0] - 1) * self.patch[0])
+
+    @property
+    def sees_its_patch_only(self) -> bool:
+        return super().sees_its_patch_only and not self.config.shares
+
     def analyse(self, patches: Tensor) -> tuple[Tensor, ...]:
-        return self.windows(patches), *self.parameters_of(patches)
+        return (self.windows(patches), *(() if self.config.shares else self.parameters_of(patches)))
+
+    def overlook(self, patches: Tensor, seen_BVN: Tensor) -> tuple[Tensor, ...]:
+        if not self.config.shares:
+            return ()
+        seen = seen_BVN.to(patches.dtype).unflatten(2, patches.shape[1:3])[..., None, None]
+        found = self.parameters_of((patches[:, None] * seen).flatten(0, 1))
+        return tuple(one.unflatten(0, seen.shape[:2]).flatten(2, 3) for one in found)
 
     def token(self, patches: Tensor, windows: Tensor, seen: Tensor | None, *others: Tensor) -> Tensor:
         y = self.sblu(windows, *others)
@@ -151,12 +189,13 @@ class AaPE(WindowedStem, States):
     def parameters_of(self, patches: Tensor) -> tuple[Tensor, ...]:
         """Λ: decay, frequency and with `chirp` its rate, each (B, G, F, S), for patches (B, G, F, P, R)."""
         if self.config.parameters == "estimated":
-            logits = self.lambda_encoder(patches)
+            shared = self.config.shared
+            logits = of_patches(self.lambda_encoder(as_blocks(patches, shared)), shared, patches.shape[1])
         else:
             logits = torch.cat([self.logits, self.chirp_logits], dim=1) if self.config.chirp else self.logits
             logits = logits.expand(*patches.shape[:2], -1, -1, -1)
         rates = (chirped(logits[..., 2, :], self.patch[0]),) if self.config.chirp else ()
-        return *bounded(logits, self.patch[0]), *rates
+        return *bounded(logits, self.patch[0], self.config.alpha_range), *rates
 
     def windows(self, patches: Tensor) -> Tensor:
         """The projected subband signal around each patch, (B, G, F, S, K), less the mean of the patch itself.
@@ -182,7 +221,7 @@ class AaPE(WindowedStem, States):
 
     def _as_built(self) -> bool:
         """Whether the four maps are ours and nobody listens: then no one can tell that they were not called."""
-        return all(type(one) is kind and not _listeners(one) for one, kind in self._maps())
+        return all(type(one) is kind and not has_hooks(one) for one, kind in self._maps())
 
     def _maps(self) -> Iterator[tuple[nn.Module, type[nn.Module]]]:
         yield self.output_matrix, nn.Linear
@@ -225,10 +264,14 @@ class AaPE(WindowedStem, States):
 
     @property
     def bounds(self) -> tuple[tuple[float, float], tuple[float, float]]:
-        return ALPHA_RANGE, beta_range(self.patch[0])
+        return self.config.alpha_range, beta_range(self.patch[0])
 
     def start(self) -> tuple[Tensor, Tensor]:
-        return bounded(start_logits(self.count, self.patch[0]), self.patch[0])
+        alphas = self.config.alpha_range
+        return bounded(start_logits(self.count, self.patch[0], alphas), self.patch[0], alphas)
+
+    def learning_rate_share(self, name: str) -> float:
+        return self.config.encoder_rate if name.startswith("lambda_encoder.") else 1.0
 
     def untrained(self) -> AaPE:
         return AaPE(self.width, self.mels, self.config)
@@ -256,32 +299,3 @@ class AaPE(WindowedStem, States):
         if self.config.conv:
             other.fuse.weight[:, self.width :].copy_(torch.eye(self.width))
         return other
-
-
-def folded(stem: AaPE, patches: Tensor, y: Tensor) -> Tensor:
-    """`AaPE.plain`, with the linear maps multiplied before any token is.
-
-    All that is not linear in the norm is a token's deviation, whose square is a quadratic form in y. So nothing but
-    the token itself is as wide as a token, and no token is multiplied by a matrix of width by width.
-    """
-    tokens: Tensor = stem.norm.bias
-    by_sblu = None
-    if stem.config.conv:
-        by_conv, by_sblu = stem.fuse.weight.split(stem.width, dim=1)
-        constant = by_conv @ stem.project.bias + by_sblu @ stem.norm.bias + stem.fuse.bias
-        tokens = functional.linear(patches.flatten(-2), by_conv @ stem.project.weight, constant)
-    with without_autocast(y):
-        weight, bias = stem.output_matrix.weight.to(y.dtype), stem.output_matrix.bias.to(y.dtype)
-        centred = torch.cat([weight - weight.mean(0), (bias - bias.mean())[:, None]], dim=1)
-        y = functional.pad(y, (0, 1), value=1.0)
-        variance = (y @ (centred.T @ centred / stem.width) * y).sum(-1, keepdim=True).clamp_min(0)
-        y = y * torch.rsqrt(variance + stem.norm.eps)
-        scaled = stem.norm.weight[:, None] * centred
-        features = functional.linear(y, scaled if by_sblu is None else by_sblu.to(y.dtype) @ scaled)
-    return tokens + features.to(tokens.dtype)
-
-
-def _listeners(module: nn.Module) -> bool:
-    """Whether hooks would fire if it were called."""
-    hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-    return any(getattr(module, name) for name in hooks)

@@ -7,7 +7,7 @@ patches in time-major order (n = g * F + f), each P frames x R mel bins; n visib
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import torch
 from torch import Tensor, nn
@@ -89,10 +89,18 @@ class Stem(nn.Module, ABC):
         """The same, of what can be read between backward and the optimizer's step."""
         return {}
 
+    def learning_rate_share(self, name: str) -> float:
+        """The share of the learning rate that the parameter of that name gets in pre-training."""
+        return 1.0
+
     @property
     def states(self) -> States | None:
         """The stem as one that can be looked into (`aasp.stems.states`), where its tokens hold states; else None."""
         return None
+
+    def sounding(self) -> Self:
+        """A copy whose tokens hear with weight 1 what they don't hear at first; the stem itself where there is none."""
+        return self
 
     def as_mel(self, mel_BTM: object) -> Tensor:
         """A log-mel in the stem's own precision: that of its weights, if it has any.
@@ -163,6 +171,12 @@ def take(tokens_BND: Tensor, index_BVn: Tensor) -> Tensor:
     """Gather tokens (B, N, ...) at indices (B, V, n) to (B, V, n, ...), in one gather for all views."""
     clips = torch.arange(tokens_BND.shape[0], device=tokens_BND.device)[:, None, None]
     return tokens_BND[clips, index_BVn]
+
+
+def take_own(x_BVN: Tensor, index_BVn: Tensor) -> Tensor:
+    """Gather what is each view's own, (B, V, N, ...), at its indices (B, V, n) to (B, V, n, ...)."""
+    clips, views = (torch.arange(size, device=x_BVN.device) for size in x_BVN.shape[:2])
+    return x_BVN[clips[:, None, None], views[:, None], index_BVn]
 
 
 def _turned(mel: Tensor, mels: int) -> str:

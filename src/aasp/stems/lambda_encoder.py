@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from aasp.casting import without_autocast
+from aasp.errors import AaspError
 
 ALPHA_RANGE = (0.02, 1.0)
 """Decay per frame: a window of 50 frames down to one, at the bounds (ours)."""
@@ -30,22 +31,41 @@ def beta_range(stride: int) -> tuple[float, float]:
     return math.pi / stride, math.pi
 
 
-def start_logits(states: int, stride: int) -> Tensor:
+def start_logits(states: int, stride: int, alpha_range: tuple[float, float] = ALPHA_RANGE) -> Tensor:
     """Logits whose bounded values are ALPHA_START, and frequencies spread log-uniformly over the band; shape (2, S)."""
     low, high = beta_range(stride)
     share = (torch.arange(states, dtype=torch.float64) + 0.5) / states
     beta = low * (high / low) ** share
     alpha = torch.full_like(beta, ALPHA_START)
-    position = torch.stack([(alpha - ALPHA_RANGE[0]) / (ALPHA_RANGE[1] - ALPHA_RANGE[0]), (beta - low) / (high - low)])
+    least, most = alpha_range
+    position = torch.stack([(alpha - least) / (most - least), (beta - low) / (high - low)])
     return torch.logit(position).float()
 
 
-def bounded(logits: Tensor, stride: int) -> tuple[Tensor, Tensor]:
+def bounded(logits: Tensor, stride: int, alpha_range: tuple[float, float] = ALPHA_RANGE) -> tuple[Tensor, Tensor]:
     """Logits (..., 2, S) to alpha per frame and beta in radians per frame, each (..., S), in fp32 (or float64)."""
     share = torch.sigmoid(logits if logits.dtype == torch.float64 else logits.float())
     low, high = beta_range(stride)
-    alpha = ALPHA_RANGE[0] + (ALPHA_RANGE[1] - ALPHA_RANGE[0]) * share[..., 0, :]
+    alpha = alpha_range[0] + (alpha_range[1] - alpha_range[0]) * share[..., 0, :]
     return alpha, low + (high - low) * share[..., 1, :]
+
+
+def check_settings(
+    frames: int, frames_per_token: int, width: int, heads: int, alpha_range: tuple[float, float]
+) -> None:
+    """See that a Lambda Encoder of that width and so many heads can read patches, and decays begin within their bounds.
+
+    Raises:
+        AaspError: it can't, or they don't.
+    """
+    if frames % frames_per_token:
+        raise AaspError(f"stem: frames_per_token {frames_per_token} must divide the patch's {frames} frames")
+    if width % heads:
+        raise AaspError(f"stem: encoder_heads {heads} must divide encoder_width {width}")
+    low, high = alpha_range
+    if not low < ALPHA_START < high:
+        told = f"alpha_range is {low:g},{high:g}, and decays begin at {ALPHA_START:g}"
+        raise AaspError(f"stem: {told}; give a range around that")
 
 
 def gamma_range(stride: int) -> tuple[float, float]:
@@ -65,26 +85,44 @@ def saturated(value: Values, bounds: tuple[float, float]) -> tuple[Values, Value
     return value < low + margin, value > high - margin
 
 
+def as_blocks(patches: Tensor, shared: tuple[int, int]) -> Tensor:
+    """Patches (B, G, F, P, R) as blocks of r x c, (B, G / r, F / c, r P, c R), the last ones filled up with zeros."""
+    rows, columns = shared
+    if shared == (1, 1):
+        return patches
+    patches = functional.pad(patches, (0, 0, 0, 0, 0, 0, 0, -patches.shape[1] % rows))
+    blocks = patches.unflatten(2, (-1, columns)).unflatten(1, (-1, rows))  # (B, G / r, r, F / c, c, P, R)
+    return blocks.permute(0, 1, 3, 2, 5, 4, 6).flatten(5).flatten(3, 4)
+
+
+def of_patches(blocks: Tensor, shared: tuple[int, int], time_patches: int) -> Tensor:
+    """What is found for blocks (B, G / r, F / c, ...), for each of their patches, (B, G, F, ...)."""
+    if shared == (1, 1):
+        return blocks
+    return blocks.repeat_interleave(shared[0], 1)[:, :time_patches].repeat_interleave(shared[1], 2)
+
+
 class LambdaEncoder(nn.Module):
     """Estimate the logits of alpha, beta and gamma from each patch alone, so that nothing masked can leak.
 
     Args:
-        patch: (frames P, mel bins R).
+        patch: (frames P, mel bins R) of what is read, a patch or a block of them.
         subbands: rows of patches; each has an embedding of its own.
-        states: SBLU states S.
+        start: logits that estimates begin around, shape (2, S).
         width: transformer width W.
         depth: transformer layers.
         heads: attention heads.
         frames_per_token: neighbouring frames that form one token.
         chirp: estimate gamma too; its logits begin as zero.
+        gain: how many times as far logits move from their start.
     """
 
     def __init__(
-        self, patch: tuple[int, int], subbands: int, states: int, width: int, depth: int, heads: int,
-        frames_per_token: int, chirp: bool = False,
+        self, patch: tuple[int, int], subbands: int, start: Tensor, width: int, depth: int, heads: int,
+        frames_per_token: int, chirp: bool = False, gain: float = 1.0,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.frames_per_token = frames_per_token
+        self.frames_per_token, self.gain, states = frames_per_token, gain, start.shape[1]
         tokens = patch[0] // frames_per_token
         self.embed = nn.Linear(patch[1] * frames_per_token, width)
         self.position = nn.Parameter(0.5 * torch.randn(tokens, width))
@@ -94,7 +132,7 @@ class LambdaEncoder(nn.Module):
         self.head = nn.Linear(width, 2 * states)
         nn.init.trunc_normal_(self.head.weight, std=LOGIT_DEVIATION)
         with torch.no_grad():
-            self.head.bias.copy_(start_logits(states, patch[0]).flatten())
+            self.head.bias.copy_(start.flatten())
         if chirp:
             self.chirp = _Zero(width, states)
 
@@ -107,6 +145,8 @@ class LambdaEncoder(nn.Module):
         for layer in self.layers:
             x = layer(x)
         pooled = self.norm(x.mean(-2))
+        if self.gain != 1:
+            pooled = self.gain * pooled
         heads = [self.head, self.chirp] if hasattr(self, "chirp") else [self.head]
         logits = torch.cat([head(pooled) for head in heads], dim=-1)
         return logits.reshape(*shape[:-2], 1 + len(heads), self.head.out_features // 2)

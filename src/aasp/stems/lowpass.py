@@ -3,17 +3,22 @@
 Legend: P frames x R mel bins of a patch, K frames of a window, L taps of the filter, D width.
 Source: BlurPool (Zhang 2019, "Making Convolutional Networks Shift-Invariant Again"): blur, then subsample. Convolution
 and blur commute: the blur stands first and is computed at the patch's own frames only. Filter and edges are ours.
+Trained filters: Fonseca, Ferraro & Serra 2021, "Improving Sound Event Classification by Increasing Shift Invariance in
+CNNs": a filter a channel, whose taps are a softmax, so that they are positive and sum to 1. Their channels are feature
+maps; ours are the mel bins of a patch, and they begin as BlurPool's filter.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
 
 from aasp.casting import WithConstants, widened
+from aasp.config import LATELY
 from aasp.errors import AaspError
 from aasp.stems.contract import StemConfig
 from aasp.stems.conv import PatchProjection
@@ -30,11 +35,13 @@ class LowpassConfig(StemConfig):
         taps: frames K that a token reads: the patch's and half a filter of L = K - P + 1 to either side. The Hann
             filter halves amplitudes at 1 / (L + 1) of the frame rate: by default 2.9 Hz, just under the post-patch
             Nyquist frequency of 3.125 Hz.
+        trained: learn the filter of each mel bin of a patch; they begin as the Hann filter.
     """
 
     kind: Literal["lowpass"] = "lowpass"
     patch: tuple[int, int] = (16, 16)
     taps: int = 48
+    trained: bool = field(default=False, metadata=LATELY)
 
     def __post_init__(self) -> None:
         check_taps(self.patch, self.taps)
@@ -45,10 +52,61 @@ class LowpassConfig(StemConfig):
         return LowpassStem(width, mels, self)
 
 
-class LowpassStem(WindowedStem, WithConstants):
-    """Patch tokens by a low-pass over time and a strided convolution.
+class FilteredStem(WindowedStem, WithConstants):
+    """A stem with a low-pass over time before its convolution.
 
     The filter's weights are scaled by what of them a view sees, so that a constant stays what it is at every edge.
+
+    Args:
+        width: token width D.
+        mels: mel bins M of the log-mel.
+        patch: (frames P, mel bins R) of one patch.
+        taps: window K in frames.
+        kept: frames of a window that are blurred, those around which it holds the whole filter of K - kept + 1 taps.
+        trained: learn the filter of each mel bin of a patch.
+    """
+
+    smooth: Tensor
+
+    def __init__(self, width: int, mels: int, patch: tuple[int, int], taps: int, kept: int, trained: bool) -> None:
+        super().__init__(width, mels, patch, taps)
+        self.kept = kept
+        self.project = PatchProjection(self.patch, width)
+        self.logits = nn.Parameter(self._hann().log().expand(patch[1], -1).clone()) if trained else None
+        self.set_constants()
+
+    def _hann(self) -> Tensor:
+        """The filter that all begin as, shape (L,)."""
+        hann = torch.hann_window(self.taps - self.kept + 3, periodic=False, dtype=torch.float32)[1:-1]
+        return hann / hann.sum()
+
+    def constants(self) -> dict[str, Tensor]:
+        return {"smooth": self._shifted(self._hann()[None])[0]}
+
+    @property
+    def filters(self) -> Tensor:
+        """The trained filter of each mel bin of a patch, shape (R, L), or the one of all, (1, L)."""
+        return self.smooth[: self.taps - self.kept + 1, :1].T if self.logits is None else self.logits.softmax(-1)
+
+    def blurred(self, windows: Tensor, seen: Tensor) -> Tensor:
+        """The low-pass of windows (..., R, K), of which `seen` (..., 1, K) is not zero: (..., R, kept)."""
+        if self.logits is None:
+            smooth = self.smooth.to(windows.dtype)
+            weight = seen.to(windows.dtype) @ smooth  # (..., 1, kept)
+            return windows @ smooth / weight.clamp_min(1e-3)
+        smooth = self._shifted(widened(self.filters)).to(windows.dtype)  # (R, K, kept)
+        weight = torch.einsum("...k,rkp->...rp", seen[..., 0, :].to(windows.dtype), smooth)
+        return torch.einsum("...rk,rkp->...rp", windows, smooth) / weight.clamp_min(1e-3)
+
+    def _shifted(self, filters: Tensor) -> Tensor:
+        """Filters (R, L) as matrices from K frames to those that are kept, shape (R, K, kept)."""
+        # A row of K + 1 numbers, over and over, cut into rows of K: each begins one later.
+        rows = functional.pad(filters, (0, self.kept)).repeat(1, self.kept)[:, : self.kept * self.taps]
+        return rows.unflatten(1, (self.kept, self.taps)).mT
+
+
+class LowpassStem(FilteredStem):
+    """Patch tokens by a low-pass over time and a strided convolution.
 
     Args:
         width: token width D.
@@ -56,26 +114,11 @@ class LowpassStem(WindowedStem, WithConstants):
         config: patch and filter.
     """
 
-    smooth: Tensor
-
     def __init__(self, width: int, mels: int = 128, config: LowpassConfig | None = None) -> None:
         config = config or LowpassConfig()
-        super().__init__(width, mels, config.patch, config.taps)
+        super().__init__(width, mels, config.patch, config.taps, config.patch[0], config.trained)
         self.config = config
-        self.project = PatchProjection(self.patch, width)
-        self.set_constants()
-
-    def constants(self) -> dict[str, Tensor]:
-        taps, frames = self.taps, self.patch[0]
-        hann = torch.hann_window(taps - frames + 3, periodic=False, dtype=torch.float32)[1:-1]
-        smooth_KP = torch.zeros(taps, frames, dtype=torch.float32)
-        for frame in range(frames):
-            smooth_KP[frame : frame + len(hann), frame] = hann / hann.sum()
-        return {"smooth": smooth_KP}
 
     def token(self, patches: Tensor, windows: Tensor, seen: Tensor | None, *others: Tensor) -> Tensor:
         assert seen is not None
-        precision, windows = windows.dtype, widened(windows)
-        smooth = self.smooth.to(windows.dtype)
-        weight = seen.to(windows.dtype) @ smooth  # (..., 1, P)
-        return self.project((windows @ smooth / weight.clamp_min(1e-3)).mT.to(precision))
+        return self.project(self.blurred(widened(windows), seen).mT.to(windows.dtype))

@@ -76,7 +76,3 @@ class States(Stem):
     @abstractmethod
     def silenced(self) -> States:
         """A copy whose tokens hear nothing of the states."""
-
-    @abstractmethod
-    def sounding(self) -> States:
-        """A copy whose tokens hear the states with weight 1, for a stem that is not trained yet."""

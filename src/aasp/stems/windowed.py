@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from aasp.errors import AaspError
-from aasp.stems.contract import LONGEST, Stem, take
+from aasp.stems.contract import LONGEST, Stem, take, take_own
 
 
 class WindowedStem(Stem):
@@ -42,6 +42,20 @@ class WindowedStem(Stem):
         """Windows (B, G, F, S, K) of the signals of patches (B, G, F, P, R), and what else the tokens need of each."""
         return (around(patches, self.taps),)
 
+    @property
+    def sees_its_patch_only(self) -> bool:
+        """Whether a token depends on its own patch alone, so that all views have the same."""
+        return self.taps == self.patch[0]
+
+    def overlook(self, patches: Tensor, seen_BVN: Tensor) -> tuple[Tensor, ...]:
+        """What else the tokens need of each patch, (B, V, N, ...), that depends on others which the view sees.
+
+        Args:
+            patches: (B, G, F, P, R).
+            seen_BVN: which of them each view sees, 0 or 1.
+        """
+        return ()
+
     @abstractmethod
     def token(self, patches: Tensor, windows: Tensor, seen: Tensor | None, *others: Tensor) -> Tensor:
         """Tokens (..., D).
@@ -50,32 +64,35 @@ class WindowedStem(Stem):
             patches: (..., P, R).
             windows: (..., S, K), zero where not seen.
             seen: which taps are, 0 or 1, shape (..., 1, K); None where windows end with their patch.
-            others: the rest of what `analyse` returned.
+            others: the rest of what `analyse` returned, and what `overlook` did.
         """
 
     def forward(self, mel_BTM: Tensor, valid_BN: Tensor | None = None) -> Tensor:
         patches = self.cut(mel_BTM)
         windows, *others = self.analyse(patches)
         seen = None
-        if self.taps > self.patch[0]:
+        if not self.sees_its_patch_only:
             if valid_BN is None:
                 valid_BN = windows.new_ones(windows.shape[0], windows.shape[1] * self.subbands)
             seen = self._seen(valid_BN)
             windows = windows * seen.to(windows.dtype)
+            more = self.overlook(patches, valid_BN[:, None])
+            others += [one[:, 0].unflatten(1, windows.shape[1:3]) for one in more]
         return self.token(patches, windows, seen, *others).flatten(1, 2)
 
     def views(self, mel_BTM: Tensor, visible_BVn: Tensor, valid_BN: Tensor | None = None) -> Tensor:
-        if self.taps == self.patch[0] or self.leaky:
+        if self.sees_its_patch_only or self.leaky:
             return take(self(mel_BTM, valid_BN), visible_BVn)
         patches = self.cut(mel_BTM)
         visible_BVN = torch.zeros(*visible_BVn.shape[:2], patches.shape[1] * self.subbands, device=mel_BTM.device)
         visible_BVN = visible_BVN.scatter(2, visible_BVn, 1.0)
         if valid_BN is not None:
             visible_BVN = visible_BVN * valid_BN[:, None]
+        more = [take_own(one, visible_BVn) for one in self.overlook(patches, visible_BVN)]
         seen = self._seen(visible_BVN.flatten(0, 1)).flatten(1, 2).unflatten(0, visible_BVn.shape[:2])
-        seen = torch.take_along_dim(seen, visible_BVn[..., None, None], dim=2)
+        seen = take_own(seen, visible_BVn)
         patches, windows, *others = (take(x.flatten(1, 2), visible_BVn) for x in (patches, *self.analyse(patches)))
-        return self.token(patches, windows * seen.to(windows.dtype), seen, *others)
+        return self.token(patches, windows * seen.to(windows.dtype), seen, *others, *more)
 
     def _seen(self, seen_BN: Tensor) -> Tensor:
         """Which taps lie in patches that are seen, 0 or 1, shape (B, G, F, 1, K)."""

@@ -95,7 +95,7 @@ def open_stem(text: str) -> StemSubject:
     """An untrained stem by its configuration: `stem=conv`, or `stem=aape,phase=even,taps=48`.
 
     An untrained AaPE's token is the convolution's alone; here that of the SBLU is added to it with weight 1
-    (`States.sounding`), so that there is something to examine.
+    (`Stem.sounding`), so that there is something to examine.
 
     Args:
         text: `stem=` and a kind, ours or a user's own, then fields of its configuration.
@@ -117,7 +117,7 @@ def untrained(name: str, config: StemConfig) -> StemSubject:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         stem = config.build(WIDTH, LogMelConfig().mels)
-    return StemSubject(name, stem if stem.states is None else stem.states.sounding())
+    return StemSubject(name, stem.sounding())
 
 
 def _setting(text: str, field: str) -> tuple[str, str]:

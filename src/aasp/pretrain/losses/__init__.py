@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
@@ -22,6 +23,8 @@ class LossesConfig:
         projector: hidden width and output width of the contrastive projector.
         compared: what stands for a view in the contrastive loss: its "class" token, or the mean of its patch "tokens",
             which embeddings are made of.
+        spectrum: weight of predicting each patch's modulation spectrum from what AaPE estimates of it
+            (`aasp.pretrain.losses.spectrum`); with 0 it is not computed.
     """
 
     frame: float = 1.0
@@ -30,9 +33,10 @@ class LossesConfig:
     temperature: float = 0.2
     projector: tuple[int, int] = (2048, 256)
     compared: Literal["class", "tokens"] = field(default="class", metadata=LATELY)
+    spectrum: float = field(default=0.0, metadata=LATELY)
 
     def __post_init__(self) -> None:
-        check_range(self, "losses", "frame utterance contrastive", least=0)
+        check_range(self, "losses", "frame utterance contrastive spectrum", least=0)
         check_range(self, "losses", "temperature")
         check_range(self, "losses", "projector", least=1)
         if not self.frame + self.utterance + self.contrastive:
@@ -42,6 +46,22 @@ class LossesConfig:
     def weighed(self) -> list[str]:
         """The losses that count."""
         return [name for name in ("frame", "utterance", "contrastive") if getattr(self, name)]
+
+    def check(self, clips: int, views: int, utterance: str, others: float) -> None:
+        """Warn of each loss that has nothing to compare in a step.
+
+        Args:
+            clips, views, utterance: as in `idle`.
+            others: weight of what is learned besides these losses.
+
+        Raises:
+            AaspError: nothing is left to be learned.
+        """
+        idle = dict(self.idle(clips, views, utterance))
+        for told in idle.values():
+            warnings.warn(told, stacklevel=3)
+        if not others and not set(self.weighed) - set(idle):
+            raise AaspError(f"nothing would be learned: {'; '.join(idle.values())}; weigh losses.frame")
 
     def idle(self, clips: int, views: int, utterance: str) -> Iterator[tuple[str, str]]:
         """Losses that have nothing to compare in a step, by name, and why.

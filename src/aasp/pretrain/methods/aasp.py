@@ -6,7 +6,6 @@ Source: the paper's three parts (teacher-student masked modelling, cross-attenti
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -15,7 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aasp.errors import AaspError
 from aasp.model.audio_encoder import AudioEncoder
 from aasp.pretrain.codebook import CODEBOOKS, CodebookConfig, NoCodebookConfig, code_loss, patch_codes
 from aasp.pretrain.ema import Average
@@ -24,6 +22,7 @@ from aasp.pretrain.health import collapse, embedding_health
 from aasp.pretrain.losses import LossesConfig
 from aasp.pretrain.losses.contrastive import contrastive_loss
 from aasp.pretrain.losses.frame import frame_loss
+from aasp.pretrain.losses.spectrum import SpectrumHead
 from aasp.pretrain.losses.utterance import utterance_loss
 from aasp.pretrain.methods.contract import Gather, Method, MethodConfig
 from aasp.pretrain.predictors import PredictorConfig, build_predictor
@@ -61,12 +60,7 @@ class AaSPConfig(MethodConfig):
         return {"momentum": self.teacher.schedule(steps, more)}
 
     def check(self, recipe: Recipe, processes: int) -> None:
-        parts = recipe.optimizer.accumulate
-        if recipe.data.batch == parts > 1 and self.teacher.utterance == "standardised" and self.losses.utterance:
-            told = "a clip for each micro-batch, which leaves none to standardise the utterance target over"
-            raise AaspError(
-                f"data.batch is {recipe.data.batch}: {told}; give {2 * parts} or more, or fewer micro-batches"
-            )
+        self.teacher.check(recipe.data.batch, recipe.optimizer.accumulate, self.losses.utterance)
 
     def across(self, recipe: Recipe) -> tuple[str, ...]:
         told = {
@@ -91,11 +85,7 @@ class AaSP(Method):
     def __init__(self, config: AaSPConfig, recipe: Recipe, gather: Gather) -> None:
         super().__init__()
         self.config, self.recipe, self.gather = config, recipe, gather
-        idle = dict(config.losses.idle(recipe.data.batch, config.masking.views, config.teacher.utterance))
-        for told in idle.values():
-            warnings.warn(told, stacklevel=2)
-        if not config.codebook.weight and not set(config.losses.weighed) - set(idle):
-            raise AaspError(f"nothing would be learned: {'; '.join(idle.values())}; weigh losses.frame")
+        config.losses.check(recipe.data.batch, config.masking.views, config.teacher.utterance, config.codebook.weight)
         width, patch = recipe.model.encoder.width, recipe.model.stem.patch
         self.student = AudioEncoder(recipe.model)
         self.teacher = Average(self.student)
@@ -103,6 +93,7 @@ class AaSP(Method):
         self.predictor = build_predictor(config.predictor, width, sum(self.outputs))
         self.codebook = config.codebook.build(patch[0] * patch[1])
         self.projector = projector(width, *config.losses.projector)
+        self.spectrum = SpectrumHead(self.student.stem) if config.losses.spectrum else None
 
     def forward(self, batch: Mapping[str, Tensor], diagnose: bool = True) -> dict[str, Any]:
         config, student = self.config, self.student
@@ -122,16 +113,18 @@ class AaSP(Method):
             "utterance": cls_BVD.sum() * 0.0 + 0.0 if alone else utterance_loss(cls_BVD, summary_BD),
             "contrastive": contrastive_loss(embedding, config.losses.temperature, *self.gather(embedding)),
         }
-        weighed = [getattr(config.losses, name) * value for name, value in losses.items()]
+        if self.spectrum is not None:
+            losses["spectrum"] = self.spectrum(student.stem, clips.mel, clips.valid)
+        weights = vars(config.losses) | {"codes": config.codebook.weight}
         if self.codebook is not None:
             codes_BN = patch_codes(self.codebook, student.stem, clips, self.gather, learn=self.training)
             losses["codes"] = code_loss(logits, take(codes_BN, masks.hidden), masks.hidden_valid, self.gather)
-            weighed.append(config.codebook.weight * losses["codes"])
         health = {}
         if diagnose:
             health = {} if deviation is None else {"summary_deviation": deviation}
             health |= {} if self.codebook is None else {"codes_used": self.codebook.perplexity()}
             health |= student.stem.diagnostics(clips.mel) | embedding_health(predicted, target_BND, cls_BVD)
+        weighed = [weights[name] * value for name, value in losses.items()]
         return {"loss": torch.stack(weighed).sum(), "losses": losses, "diagnostics": health}
 
     @torch.no_grad()

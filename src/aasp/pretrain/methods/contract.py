@@ -13,6 +13,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from aasp.pretrain.losses.valid import Gather
+from aasp.stems.contract import Stem
 
 if TYPE_CHECKING:
     from aasp.pretrain.recipe import Recipe
@@ -88,6 +89,13 @@ class Method(nn.Module, ABC):
     def gradient_diagnostics(self) -> dict[str, Tensor]:
         """What can be read between backward and the optimizer's step, 0-d tensors by name."""
         return {}
+
+    def learning_rate_share(self, name: str) -> float:
+        """The share of the learning rate that the parameter of that name gets: what its stem says, or else all."""
+        for path, stem in self.named_modules():
+            if isinstance(stem, Stem) and name.startswith(f"{path}."):
+                return stem.learning_rate_share(name.removeprefix(f"{path}."))
+        return 1.0
 
     def check_health(self, metrics: Mapping[str, float]) -> str | None:
         """Why training should stop, in a few words, given a logged step's numbers by name; None if it is well."""

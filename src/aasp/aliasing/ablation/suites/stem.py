@@ -15,6 +15,7 @@ from aasp.aliasing.ablation.suites.isolation import (
     WIDE_GAUSSIAN,
 )
 from aasp.stems.conv import ConvConfig
+from aasp.stems.lowpass import LowpassConfig
 
 SUITE = Suite(
     "stem",
@@ -24,6 +25,10 @@ SUITE = Suite(
         CONV,
         LOWPASS,
         FULL.but("overlap", "does a longer kernel do as well?", model__stem=ConvConfig(taps=32)),
+        FULL.but("lowpass-trained", "and by filters that are learned?", model__stem=LowpassConfig(trained=True)),
+        FULL.but("polyphase", "is it where patches begin?", model__stem="polyphase"),
+        FULL.but("s4d", "does a one-sided state space do?", model__stem="s4d"),
+        FULL.but("mamba", "and one that depends on the sound?", model__stem="mamba"),
         FULL.but("learned", "does a parameter set for all patches do?", model__stem__parameters="learned"),
         FIXED,
         FIXED_LINEAR,

@@ -1,0 +1,136 @@
+"""What front ends share that convolve a waveform with filters of their own: sizes, where filters begin, energies.
+
+    x -> |x * g_m|^2, one complex filter a bin -> a low-pass, every hop -> what each front end makes of it
+
+Legend: B clips, S samples, T frames, M filters, L taps of a filter.
+Source: Zeghidour et al. 2021 (see `leaf`). Ours: frames are of whole windows, none of padding; filters begin where the
+mel triangles' formula says, not at the nearest bin of a Fourier transform.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from aasp.config import check_range
+from aasp.errors import AaspError
+from aasp.features.contract import FASTEST, LONGEST_TRANSFORM, MOST_BINS, FrontEndConfig
+from aasp.features.energies import WholeWindows
+from aasp.tracing import is_known
+
+
+@dataclass(frozen=True)
+class FiltersConfig(FrontEndConfig):
+    """Filters of a waveform, and what follows them every hop.
+
+    Attributes:
+        rate: sampling rate in Hz.
+        filters: M, the values of a frame.
+        window_ms: length of a filter, and of the low-pass, in milliseconds; a frame looks at twice that.
+        hop_ms: hop between frames in milliseconds.
+        stride: samples from one output of the filters to the next, a divisor of the hop; 1 as published. The work falls
+            in proportion, and where it is over rate / (2 bandwidths) the energies themselves alias.
+        low_hz, high_hz: edges of the mel triangles that filters begin as.
+        trained: whether anything of it learns with the model.
+    """
+
+    rate: int = 16_000
+    filters: int = 128
+    window_ms: float = 25.0
+    hop_ms: float = 10.0
+    stride: int = 1
+    low_hz: float = 60.0
+    high_hz: float = 7_800.0
+    trained: bool = True
+
+    def __post_init__(self) -> None:
+        check_range(self, "front end", "filters stride", least=1, most=MOST_BINS)
+        check_range(self, "front end", "rate", most=FASTEST)
+        check_range(self, "front end", "window_ms hop_ms", most=1_000)
+        if not 0 <= self.low_hz < self.high_hz <= self.rate / 2:
+            told = f"low_hz {self.low_hz:g} to high_hz {self.high_hz:g} must lie in 0 to {self.rate / 2:g} Hz"
+            raise AaspError(f"front end: {told}, half the sampling rate; change low_hz, high_hz or rate")
+        if not 0 < self.window <= LONGEST_TRANSFORM or not self.hop:
+            told = f"windows of {self.window:,} samples every {self.hop:,}"
+            raise AaspError(f"front end: {told}; give windows of 1 to {LONGEST_TRANSFORM:,}, and a hop of at least 1")
+        if self.hop % self.stride:
+            raise AaspError(f"front end: stride {self.stride} doesn't divide the hop of {self.hop} samples; try 1 or 2")
+
+    @property
+    def bins(self) -> int:
+        return self.filters
+
+    @property
+    def taps(self) -> int:
+        """Length L of a filter in samples, odd, so that it has a middle."""
+        return round(self.rate * self.window_ms / 1000) // 2 * 2 + 1
+
+    @property
+    def pooled(self) -> int:
+        """Length of the low-pass in outputs of the filters, odd."""
+        return (self.taps - 1) // (2 * self.stride) * 2 + 1
+
+    @property
+    def hop(self) -> int:
+        """Hop in samples."""
+        return round(self.rate * self.hop_ms / 1000)
+
+    @property
+    def window(self) -> int:
+        """Samples that a frame looks at: a filter's, and as many again for the low-pass."""
+        return self.taps + (self.pooled - 1) * self.stride
+
+    @property
+    def frame_rate(self) -> float:
+        return self.rate / self.hop
+
+    def frames(self, samples: int) -> int:
+        return 0 if samples < self.window else 1 + (samples - self.window) // self.hop
+
+    def centres(self) -> np.ndarray:
+        """Where the filters begin; the front end's own `centres` tells where they are."""
+        return self.edges()[1:-1]
+
+    @property
+    def band(self) -> tuple[float, float]:
+        return (0.0, self.rate / 2) if self.trained else (self.low_hz, self.high_hz)
+
+    @property
+    def not_onnx(self) -> str:
+        return "ONNX Runtime doesn't convolve in float64; use torch.export, or another front end"
+
+    def edges(self) -> np.ndarray:
+        """Corners of the mel triangles that filters begin as in Hz, (M + 2,)."""
+        low, high = (1127 * np.log1p(hertz / 700) for hertz in (self.low_hz, self.high_hz))
+        return 700 * np.expm1(np.linspace(low, high, self.filters + 2) / 1127)
+
+
+class Filters(WholeWindows):
+    """A front end whose frames are made of the energies behind filters."""
+
+    config: FiltersConfig
+
+    @abstractmethod
+    def filters(self, dtype: torch.dtype) -> Tensor:
+        """Real, then imaginary parts of all filters, (2 M, L)."""
+
+    @abstractmethod
+    def lowpass(self, dtype: torch.dtype) -> Tensor:
+        """The low-pass of each filter, (M, pooled)."""
+
+    def energies(self, wave_BS: Tensor, frames: int) -> Tensor:
+        """Energies behind filter and low-pass at every frame, (B, T, M)."""
+        c, dtype = self.config, wave_BS.dtype
+        if not is_known(frames):  # what no frame looks at is left out, so that the graph can count them
+            samples = (frames - 1) * c.hop + c.window
+            wave_BS = wave_BS[:, torch.arange(samples, device=wave_BS.device)]
+        both = functional.conv1d(wave_BS[:, None], self.filters(dtype)[:, None], stride=c.stride)
+        real, imag = both.chunk(2, dim=1)
+        energy = real.square() + imag.square()  # (B, M, outputs)
+        pooled = functional.conv1d(energy, self.lowpass(dtype)[:, None], stride=c.hop // c.stride, groups=c.filters)
+        return pooled.mT.contiguous()

@@ -1,0 +1,104 @@
+"""The SBLU as the filterbank: a waveform under two-sided exponentials, where other front ends have Fourier transforms.
+
+    x -> |x * w_m|^2, one complex filter a bin -> a Hann low-pass, every hop -> the logarithm
+
+    w_m(n) = exp(-alpha_m |n|) exp(i beta_m n), of unit energy        n samples from the middle
+
+Legend: B clips, S samples, T frames, M filters, L taps of a filter; alpha per sample, beta in radians per sample.
+Source: ours. It is the SBLU of `aasp.stems.sblu` in conjugate phase and unit gain, sampled: at the steps of a waveform
+its zero-order hold would only weigh the taps of a filter alike. beta begins at the centres of mel triangles, alpha so
+that a filter is half as high where a triangle's root is, or at its least.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from aasp.config import check_range
+from aasp.features.filters import Filters, FiltersConfig
+
+
+@dataclass(frozen=True)
+class SBLUBankConfig(FiltersConfig):
+    """Learned two-sided exponentials, a low-pass and the logarithm.
+
+    Attributes:
+        kind: the name of this front end in recipes.
+        stride: samples from one output of the filters to the next; with 8 energies are sampled at 2 kHz, eight times
+            the bandwidth that the widest filter begins with.
+        eps: least energy, of samples in -1 to 1.
+        mean: what a frame's values are centred with.
+        std: their divisor, as in `BandsConfig`.
+    """
+
+    kind: ClassVar[str] = "sblu"
+    stride: int = 8
+    eps: float = 1e-9
+    mean: float = -10.93
+    std: float = 12.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range(self, "front end", "eps std")
+
+    def build(self) -> SBLUBank:
+        return SBLUBank(self)
+
+    @property
+    def slowest(self) -> float:
+        """Least decay per sample: at both ends of a filter exp(-2) is left."""
+        return 4 / self.taps
+
+    def decays(self) -> np.ndarray:
+        """Decay of each filter at its start per sample, (M,)."""
+        edges = self.edges()
+        return np.clip(np.pi * 0.75 * (edges[2:] - edges[:-2]) / self.rate, self.slowest, 1.0)
+
+
+class SBLUBank(Filters):
+    """Waveforms to normalised log-energies behind two-sided exponentials.
+
+    Args:
+        config: its settings.
+    """
+
+    config: SBLUBankConfig
+
+    def __init__(self, config: SBLUBankConfig | None = None) -> None:
+        super().__init__(config or SBLUBankConfig())
+        c = self.config
+        numbers = lambda values: nn.Parameter(torch.tensor(values, dtype=torch.float32), requires_grad=c.trained)
+        self.alpha_raw = numbers(np.log(c.decays()).tolist())
+        self.beta = numbers((2 * np.pi * c.centres() / c.rate).tolist())
+
+    def centres(self) -> Tensor:
+        """Where the filters are now in Hz, (M,), in their own order, which need not rise any more."""
+        return self._bounded(torch.float64)[1].detach() * self.config.rate / (2 * math.pi)
+
+    def filters(self, dtype: torch.dtype) -> Tensor:
+        alpha, beta = (one[:, None] for one in self._bounded(dtype))
+        time = torch.arange(self.config.taps, dtype=dtype, device=beta.device) - (self.config.taps - 1) / 2
+        envelope = torch.exp(-alpha * time.abs())
+        envelope = envelope / envelope.square().sum(1, keepdim=True).sqrt()
+        return torch.cat([envelope * torch.cos(beta * time), envelope * torch.sin(beta * time)])
+
+    def lowpass(self, dtype: torch.dtype) -> Tensor:
+        c = self.config
+        time = torch.arange(1, c.pooled + 1, dtype=dtype, device=self.beta.device)
+        hann = 0.5 - 0.5 * torch.cos(2 * math.pi * time / (c.pooled + 1))
+        return (hann / hann.sum()).expand(c.filters, -1)
+
+    def transform(self, wave_BS: Tensor, frames: int) -> Tensor:
+        c = self.config
+        return ((self.energies(wave_BS, frames) + c.eps).log() - c.mean) / c.std
+
+    def _bounded(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """alpha so that a filter ends within its taps and is no click, and beta in 0 to pi."""
+        alpha = self.alpha_raw.to(dtype).exp().clamp(self.config.slowest, 1.0)
+        return alpha, self.beta.to(dtype).clamp(0, math.pi)

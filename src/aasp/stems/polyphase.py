@@ -1,0 +1,118 @@
+"""Adaptive polyphase sampling: of all places where the patches could begin, those where most is heard.
+
+A convolution with a stride gives other tokens when the sound comes some frames later. Here it is computed with the
+patches moved by several offsets, and the whole view takes the offset whose tokens have the largest norm. A sound that
+comes later by an offset is then heard in the same frames of a patch as before.
+
+Legend: B clips, V views of n visible patches, P frames x R mel bins of a patch, K frames of a window, L taps of the
+filter, C offsets, D width.
+Source: Chaman & Dokmanic 2021, "Truly Shift-Invariant Convolutional Neural Networks", and for spectrograms, with a
+low-pass before it, Fonseca, Ferraro & Serra 2021 (see `lowpass`). Theirs follows poolings of stride 2, in time and
+frequency; ours the patches' stride, in time alone, since the mel bins of a patch have weights of their own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from aasp.casting import widened
+from aasp.config import check_range
+from aasp.errors import AaspError
+from aasp.stems.contract import StemConfig, take_own
+from aasp.stems.lowpass import FilteredStem
+from aasp.stems.windowed import check_taps
+
+
+@dataclass(frozen=True)
+class PolyphaseConfig(StemConfig):
+    """The stem that chooses where its patches begin.
+
+    Attributes:
+        kind: the name of this stem in recipes.
+        patch: (frames P, mel bins R) of one patch.
+        taps: frames K that a token can read: two patches', and half a low-pass filter of L = K - 2P + 1 to either side.
+            With the default there is none; 64 is the filter of the low-pass stem.
+        offsets: how many there are to choose from, P / `offsets` frames apart.
+        trained: learn the filter, as the low-pass stem does.
+    """
+
+    kind: Literal["polyphase"] = "polyphase"
+    patch: tuple[int, int] = (16, 16)
+    taps: int = 32
+    offsets: int = 4
+    trained: bool = False
+
+    def __post_init__(self) -> None:
+        check_range(self, "stem", "offsets", least=2)
+        frames = self.patch[0]
+        check_taps(self.patch, self.taps)
+        if frames % 2 or frames % self.offsets:
+            raise AaspError(f"stem: offsets {self.offsets} and 2 must divide the patch's {frames} frames; try 2 or 4")
+        if self.taps < 2 * frames:
+            told = f"taps {self.taps} holds no patch that is moved by up to half of its {frames} frames"
+            raise AaspError(f"stem: {told}; try {2 * frames}, or {4 * frames} with a low-pass")
+        if self.trained and self.taps == 2 * frames:
+            raise AaspError(f"stem: taps {self.taps} leaves no filter that could be trained; try {4 * frames}")
+
+    def build(self, width: int, mels: int) -> PolyphaseStem:
+        return PolyphaseStem(width, mels, self)
+
+
+class PolyphaseStem(FilteredStem):
+    """Patch tokens by a strided convolution whose patches begin where a view's tokens are largest.
+
+    The choice is one for a whole view (of a clip that is seen whole: for the clip), of what the view sees alone, and
+    has no gradient. Beside its own window a token depends on the rest of the view by this choice.
+
+    Args:
+        width: token width D.
+        mels: mel bins M of the log-mel.
+        config: patch, offsets and filter.
+    """
+
+    def __init__(self, width: int, mels: int = 128, config: PolyphaseConfig | None = None) -> None:
+        config = config or PolyphaseConfig()
+        super().__init__(width, mels, config.patch, config.taps, 2 * config.patch[0], config.trained)
+        self.config = config
+        self.step, self.offsets = self.patch[0] // config.offsets, config.offsets
+
+    def forward(self, mel_BTM: Tensor, valid_BN: Tensor | None = None) -> Tensor:
+        mel_BTM = self.as_mel(mel_BTM)
+        columns, subbands = self.grid(mel_BTM.shape[1])
+        every = torch.arange(columns * subbands, device=mel_BTM.device).expand(mel_BTM.shape[0], 1, -1)
+        return self.views(mel_BTM, every, valid_BN)[:, 0]
+
+    def token(self, patches: Tensor, windows: Tensor, seen: Tensor | None, *others: Tensor) -> Tensor:
+        assert seen is not None
+        tokens = self.candidates(windows, seen)
+        return take_own(tokens.transpose(2, 3), self.chosen(tokens, seen)[..., None]).squeeze(2)
+
+    def candidates(self, windows: Tensor, seen: Tensor) -> Tensor:
+        """The tokens of every offset, from half a patch earlier on, (B, V, n, C, D)."""
+        blurred = widened(windows)
+        if margin := (self.taps - self.kept) // 2:  # and nothing is heard where nothing is seen
+            blurred = self.blurred(blurred, seen) * seen[..., margin:-margin].to(blurred.dtype)
+        moved = blurred.unfold(-1, self.patch[0], self.step)[..., : self.offsets, :]  # (B, V, n, R, C, P)
+        return self.project(moved.permute(0, 1, 2, 4, 5, 3).to(windows.dtype))
+
+    def chosen(self, tokens: Tensor, seen: Tensor) -> Tensor:
+        """Which offset each view takes, (B, V): that of the largest norm over the patches that it sees."""
+        own_BVn11 = seen[..., self.taps // 2, None].to(torch.float32)  # whether a patch itself is seen
+        return (tokens.detach().float().square() * own_BVn11).sum((2, 4)).argmax(-1)
+
+    @torch.no_grad()
+    def diagnostics(self, mel_BTM: Tensor) -> dict[str, Tensor]:
+        """How evenly the offsets are taken: the entropy of their shares over clips, 1 if all alike."""
+        patches = self.cut(mel_BTM)
+        (windows,) = self.analyse(patches)
+        windows = windows.flatten(1, 2)[:, None]
+        seen = torch.ones_like(windows[..., :1, :])
+        shares = functional.one_hot(self.chosen(self.candidates(windows, seen), seen)[:, 0], self.offsets)
+        shares = shares.float().mean(0)
+        entropy = -(shares * shares.clamp_min(1e-9).log()).sum()
+        return {"offset_entropy": entropy / torch.tensor(float(self.offsets)).log()}
