@@ -148,12 +148,12 @@ def several() -> Iterator[Finding]:
 
 def disks() -> Iterator[Finding]:
     """Room where files are written."""
-    from aasp.evaluate.cache import default_folder
+    from aasp.files import cache_folder
 
     section = "disk"
     places = {
         "working directory": Path.cwd(),
-        "cache": default_folder(),
+        "cache": cache_folder(),
         "temporary files": Path(tempfile.gettempdir()),
     }
     for name, place in places.items():

@@ -157,8 +157,9 @@ def _restore_process(
     bad_steps = own.get("bad_steps", {})  # the same in all processes; there were none in older checkpoints
     if len(processes) != machine.num_processes:
         stream.rejoin(states)
-        so_far = [sum(process[name] for process in processes) * (rank == 0) for name in ("clips", "audio_seconds")]
-        return Progress(saved.step, *so_far, elapsed, bad_steps=bad_steps)  # the log window begins here
+        of_all = lambda name: sum(process[name] for process in processes) * (rank == 0)
+        # The log window begins here.
+        return Progress(saved.step, of_all("clips"), of_all("audio_seconds"), elapsed, bad_steps=bad_steps)
     stream.restore(states[rank])
     progress = Progress(saved.step, own["clips"], own["audio_seconds"], elapsed, bad_steps=bad_steps)
     progress.window.restore(own["window"])
