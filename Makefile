@@ -10,7 +10,7 @@ STATE := $(shell cat pyproject.toml constraints.txt | cksum | tr -s ' \t' '-')
 BIN   := $(VENV)/bin
 TORCH := $(shell sed -n 's/^torch==/&/p' constraints.txt)
 
-.PHONY: help setup demo test test-slow test-arithmetic web bench lint types clean
+.PHONY: help setup demo test test-slow test-arithmetic web bench lint types lock audit clean
 .DELETE_ON_ERROR:
 
 help:
@@ -20,6 +20,7 @@ help:
 	@echo 'make web        what the browser demo needs, by npm: see docs/deploy.md'
 	@echo 'make bench      all benchmarks, about half an hour, and their table in docs/performance.md'
 	@echo 'make lint       ruff                    make types      mypy'
+	@echo 'make audit      packages with a known vulnerability      make lock  their versions and hashes'
 	@echo 'make setup      only the environment in $(VENV); PYTHON=… chooses the interpreter (3.11 or later)'
 
 setup: $(VENV)/.test-$(STATE)
@@ -62,6 +63,17 @@ lint: setup
 
 types: setup
 	$(BIN)/mypy
+
+# Both need the network, and tools that nothing else does.
+lock: setup
+	$(BIN)/python -m pip install -qq --target $(VENV)/lock uv
+	$(VENV)/lock/bin/uv pip compile pyproject.toml --all-extras -c constraints.txt --generate-hashes --python-version 3.11 \
+	  --python-platform x86_64-manylinux_2_28 --no-header --no-annotate -q -o $(VENV)/requirements.lock
+	{ sed -n '/^#/p' requirements.lock; cat $(VENV)/requirements.lock; } > $(VENV)/lock.txt && mv $(VENV)/lock.txt requirements.lock
+
+audit: setup
+	$(BIN)/python -m pip install -qq --target $(VENV)/audit pip-audit
+	PYTHONPATH=$(VENV)/audit $(BIN)/python .ci/audit.py
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -237,8 +237,9 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
         raise AaspError(f"{where}: {shown(value)} is not one of {', '.join(map(str, arguments))}")
     if origin is tuple:
         items = value.strip("()[] ").split(",") if isinstance(value, str) else value
-        inner = arguments[:1] * len(items) if arguments[1:] == (...,) else arguments
-        if isinstance(items, (list, tuple)) and len(items) == len(inner):
+        listed = isinstance(items, (list, tuple))
+        inner = arguments[:1] * len(items) if listed and arguments[1:] == (...,) else arguments
+        if listed and len(items) == len(inner):
             return tuple(_convert(k, item, where) for k, item in zip(inner, items, strict=True))
         raise AaspError(f"{where}: needs {len(arguments)} values, as in 16,16")
     if kind is bool and isinstance(value, str) and value.lower() in ("true", "false"):
@@ -254,10 +255,9 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
 
 def _number(value: str | int | float) -> int | float | None:
     """A finite number; whole ones exactly, however large."""
-    for kind in (int, float):
+    for kind in (int, float) if isinstance(value, str) else (lambda value: value,):
         with suppress(ValueError, OverflowError):
-            number = kind(value) if isinstance(value, str) else value
-            return number if math.isfinite(number) else None
+            return number if math.isfinite(number := kind(value)) else None
     return None
 
 

@@ -8,6 +8,8 @@ do what its user may.
 from __future__ import annotations
 
 import atexit
+import contextlib
+import fcntl
 import json
 import os
 import select
@@ -125,6 +127,8 @@ class _Process:
             raise AaspError(f"{told}; free memory or processes") from None
         assert self._child.stdin is not None and self._child.stdout is not None
         self._requests, self._answers = self._child.stdin, self._child.stdout
+        with contextlib.suppress(AttributeError, OSError):  # Linux: ten seconds of sound at once, not a second
+            fcntl.fcntl(self._answers, fcntl.F_SETPIPE_SZ, 1 << 20)
         self._poll = select.poll()
         self._poll.register(self._answers, select.POLLIN)
         try:

@@ -13,7 +13,7 @@ from aasp.cli.arguments import parse, set_threads
 from aasp.cli.inputs import find_sounds, line, model_and_files
 from aasp.cli.progress import bar
 from aasp.cli.running import RunningOptions, VectorOptions
-from aasp.errors import AaspError
+from aasp.errors import AaspError, one_line
 from aasp.files import check_output
 
 if TYPE_CHECKING:
@@ -182,6 +182,6 @@ def _tell_skipped(skipped: list[Skipped], list_out: Path) -> None:
 
     write_skipped(skipped, list_out)
     for file in skipped[:_SHOWN]:
-        print(f"skipped {file.path}: {file.reason}", file=sys.stderr)
+        print(one_line(f"skipped {file.path}: {file.reason}"), file=sys.stderr)
     more = f"{len(skipped) - _SHOWN:,} more skipped; " if len(skipped) > _SHOWN else ""
     print(f"{more}{len(skipped):,} skipped in all, listed in {list_out}", file=sys.stderr)

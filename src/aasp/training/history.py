@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from aasp.datasets.pipeline import DATA, OF_PROCESSES, CropPipeline, named_difference
+from aasp.documents import as_written
 from aasp.errors import AaspError
 from aasp.training import checkpoint
 from aasp.training.run import starting_point
@@ -57,9 +58,21 @@ class Start:
 
     @property
     def history(self) -> History:
-        """What the run had been through."""
-        told = self.state.get("history", {})
-        return History(told.get("started_from"), tuple(told.get("extended", ())), tuple(told.get("data_changed", ())))
+        """What the run had been through.
+
+        Raises:
+            AaspError: the checkpoint's state does not tell it.
+        """
+        with as_written(self.path / "state.json", "move the checkpoint away to go on from the one before it"):
+            told = self.state.get("history", {})
+            origin, extended, changed = (told.get(name) for name in ("started_from", "extended", "data_changed"))
+            return History(
+                None if origin is None else dict(origin),
+                tuple({"step": int(one["step"]), "steps": int(one["steps"])} for one in extended or ()),
+                tuple(
+                    {"step": int(one["step"]), "was": dict(one["was"]), "is": dict(one["is"])} for one in changed or ()
+                ),
+            )
 
 
 @dataclass(frozen=True)

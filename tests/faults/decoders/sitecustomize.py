@@ -1,4 +1,4 @@
-"""A decoder that hangs, dies or wants all memory, by the name of the file: found by the decoding process alone."""
+"""A decoder that hangs, dies or wants all memory, by the name of the file; and a limit that a test can wait for."""
 
 import os
 import sys
@@ -22,3 +22,7 @@ if sys.argv[0] == "-m":  # python -m aasp.audio.worker, which knows its own name
             super().__init__(path, *arguments, **options)
 
     soundfile.SoundFile = Spoilt
+elif "AASP_TEST_LIMIT" in os.environ:
+    from aasp.audio import apart
+
+    apart.LIMIT_SECONDS = float(os.environ["AASP_TEST_LIMIT"])

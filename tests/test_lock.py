@@ -1,0 +1,40 @@
+"""The lock file holds what constraints.txt says, each package with hashes; what pip-audit finds is told."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def pins(text: str) -> dict[str, str]:
+    """Versions by normalised name."""
+    return {re.sub(r"[-_.]+", "-", name).lower(): v for name, v in re.findall(r"(?m)^([\w.-]+)==([^\s;\\]+)", text)}
+
+
+def test_the_lock_file_is_the_constraints_with_hashes() -> None:
+    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    locked, constraints = pins(lock), pins((ROOT / "constraints.txt").read_text(encoding="utf-8"))
+    assert {name: locked.get(name) for name in constraints} == constraints
+    packages = re.split(r"(?m)^(?=[\w.-]+==)", lock)[1:]
+    assert len(packages) == len(locked)
+    assert all(re.search(r"--hash=sha256:[0-9a-f]{64}", package) for package in packages)
+
+
+def test_what_the_audit_tells() -> None:
+    spec = importlib.util.spec_from_file_location("audit", ROOT / ".ci" / "audit.py")
+    assert spec is not None and spec.loader is not None
+    audit = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(audit)
+    good, bad = {"name": "a", "version": "1", "vulns": []}, {"name": "b", "version": "2"}
+    flaws = [{"id": "CVE-1", "fix_versions": ["2.1"]}, {"id": "CVE-2", "fix_versions": []}]
+    unknown = {"name": "c", "skip_reason": "not found"}
+    assert audit.told({"dependencies": [good, unknown]}) == (
+        ["0 known vulnerabilities in 1 packages; 1 could not be looked up"],
+        0,
+    )
+    lines, code = audit.told({"dependencies": [good, bad | {"vulns": flaws}]})
+    assert code == 1 and lines[:2] == ["b 2: CVE-1, mended in 2.1", "b 2: CVE-2, mended in no version yet"]
+    assert lines[2] == "2 known vulnerabilities in 2 packages"
