@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from types import ModuleType
 
+import aasp
 from aasp.errors import AaspError
 
 RETRIES = 2
@@ -30,6 +31,12 @@ def connect() -> ModuleType:
                 f"--engine ray: no cluster: {told}; see RAY_ADDRESS, or unset it to use this machine"
             ) from None
     return ray
+
+
+def told(error: Exception) -> str:
+    """A failure of Ray's own in one line: the last of its message, which says what it was."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return f"--engine ray: {lines[-1]}; all nodes need this version of aasp, {aasp.__version__}, and see the same files"
 
 
 def gpus(device: str) -> bool:

@@ -53,6 +53,9 @@ class Ablate(DeviceOptions):
     """Threads that decode audio."""
     threads: int | None = None
     """CPU threads of torch; one a core when left out."""
+    engine: Literal["here", "ray"] = "here"
+    """Who works at the cells: this process, or tasks on the Ray cluster that RAY_ADDRESS or `ray start` names, all of
+    whose nodes see the folder."""
 
 
 def run(argv: list[str]) -> int:
@@ -76,6 +79,7 @@ def _ablate(arguments: Ablate, argv: list[str]) -> int:
     from aasp.aliasing.software import software
     from aasp.compare.folder import Folder, write_json
     from aasp.compare.measures import modulation_rates, open_measure
+    from aasp.compare.on_ray import workers
     from aasp.compare.training import Training
     from aasp.datasets.manifest import Manifest
 
@@ -104,7 +108,15 @@ def _ablate(arguments: Ablate, argv: list[str]) -> int:
     if twice:
         raise AaspError(f"--benchmarks: two are called {twice}; name each once")
 
-    outcome = ablate(only, folder, steps=steps, seeds=arguments.seeds, measures=measures, training=training)
+    outcome = ablate(
+        only,
+        folder,
+        steps=steps,
+        seeds=arguments.seeds,
+        measures=measures,
+        training=training,
+        work=workers(arguments.engine, arguments.device),
+    )
     if outcome.exit_code:
         return outcome.exit_code
     found = results.rows(folder, suite, names, arguments.seeds)

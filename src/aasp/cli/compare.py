@@ -69,6 +69,9 @@ class Compare(DeviceOptions):
     """Threads that decode audio."""
     threads: int | None = None
     """CPU threads of torch, the same for all trainings; one a core when left out."""
+    engine: Literal["here", "ray"] = "here"
+    """Who works at the cells: this process, or tasks on the Ray cluster that RAY_ADDRESS or `ray start` names, all of
+    whose nodes see the folder."""
 
     def budget(self) -> Budget:
         """The one budget that was given.
@@ -106,10 +109,10 @@ def run(argv: list[str]) -> int:
 
 def _compare(arguments: Compare, budget: Budget, fields: Mapping[str, str], argv: Sequence[str]) -> int:
     from aasp.aliasing.ablation.steadiness import open_steadiness
-    from aasp.compare.cells import work
     from aasp.compare.folder import Folder
     from aasp.compare.layout import Layout, named_recipes, supervised
     from aasp.compare.measures import MODULATIONS
+    from aasp.compare.on_ray import workers
     from aasp.compare.readings import Readers, generated, open_readings
     from aasp.compare.results import Results
     from aasp.compare.settled import common_to_all, settled
@@ -143,6 +146,7 @@ def _compare(arguments: Compare, budget: Budget, fields: Mapping[str, str], argv
     if MODULATIONS in arguments.benchmarks:
         flat += open_readings([MODULATIONS], folder.path / MODULATIONS, arguments.full)[MODULATIONS]
     training = Training(arguments.data, arguments.workers, common["precision"], device)
+    work = workers(arguments.engine, device, common["threads"])
     outcome = work(layout.cells(flat, steady), folder, train=training, listen=Readers(device, frozen))
     if outcome.exit_code:
         return outcome.exit_code

@@ -6,6 +6,7 @@ import importlib.metadata
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -79,7 +80,7 @@ def _write(path: Path, encoder: str | None, tone: np.ndarray) -> None:
         soundfile.write(path, tone, RATE)
         return
     with av.open(str(path), "w") as container:
-        stream = container.add_stream(encoder, rate=RATE, layout="mono")
+        stream: Any = container.add_stream(encoder, rate=RATE, layout="mono")
         wanted = stream.format.name
         frame = av.AudioFrame.from_ndarray(tone[None], format="fltp", layout="mono")
         frame.sample_rate = RATE

@@ -70,6 +70,8 @@ Train = Callable[[Cell, Trained], int]
 Listen = Callable[[Cell, Path], Any]
 """What measures are called with, given a cell and the folder of its model."""
 Say = Callable[[str], object]
+Work = Callable[..., "Outcome"]
+"""Does what `work` does, with the same arguments."""
 
 
 @dataclass(frozen=True)
@@ -100,21 +102,14 @@ def work(cells: Sequence[Cell], folder: Folder, *, train: Train, listen: Listen,
         AaspError: the data, or what is asked for, are not as they should be: no cell would fare better.
         OSError: the machine failed, the disk is full.
     """
-    busy: dict[str, tuple[Cell, Trained]] = {}
-
-    def outcome(code: int = 0) -> Outcome:
-        # Whoever was at a cell may have done with it since.
-        still = [place for place, (cell, trained) in busy.items() if not cell.done(trained)]
-        told = {cell.place: folder.trained(cell.name, cell.seed).failure for cell in cells}
-        return Outcome(still, {place: why for place, why in told.items() if why is not None}, code)
-
+    busy: list[Cell] = []
     for number, cell in enumerate(cells, start=1):
         trained = folder.trained(cell.name, cell.seed)
         if cell.done(trained):
             continue
         with trained.taken() as ours:
             if not ours:
-                busy[cell.place] = cell, trained
+                busy.append(cell)
                 continue
             if cell.done(trained):
                 continue
@@ -124,7 +119,7 @@ def work(cells: Sequence[Cell], folder: Folder, *, train: Train, listen: Listen,
                         say(f"training {cell.place} (cell {number} of {len(cells)})")
                     code = train(cell, trained)
                     if code:
-                        return outcome(code)
+                        return outcome_of(cells, folder, busy, code)
                 trained.drop_checkpoints()
                 for when, place in cell.measured(trained):
                     _measure(cell, place, when, listen, say)
@@ -133,7 +128,21 @@ def work(cells: Sequence[Cell], folder: Folder, *, train: Train, listen: Listen,
                     raise
                 trained.fail(_why(error))
                 say(f"failed: {cell.place}: {trained.failure}; remove {trained.broken} to try again")
-    return outcome()
+    return outcome_of(cells, folder, busy)
+
+
+def outcome_of(cells: Sequence[Cell], folder: Folder, busy: Sequence[Cell], exit_code: int = 0) -> Outcome:
+    """How it ended, as the folder tells.
+
+    Args:
+        cells: all of them.
+        folder: where it all lies.
+        busy: cells that other processes were at; they may have done with them since.
+        exit_code: as `Outcome` has it.
+    """
+    still = [cell.place for cell in busy if not cell.done(folder.trained(cell.name, cell.seed))]
+    told = {cell.place: folder.trained(cell.name, cell.seed).failure for cell in cells}
+    return Outcome(still, {place: why for place, why in told.items() if why is not None}, exit_code)
 
 
 def _its_own(error: Exception) -> bool:

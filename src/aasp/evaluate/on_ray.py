@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -94,7 +95,7 @@ class OnRay:
             AaspError: a named sound can't be used, or something else than a sound broke down.
         """
         running = replace(running, workers=self.workers)
-        given = (encoder, wanted, running, channel, self.threads)
+        given = (encoder, wanted, running, channel, self.threads, os.getcwd())
         size = STRETCH
         while half.done < len(sounds):
             begun = half.done
@@ -140,6 +141,7 @@ class OnRay:
         """What comes of blocks, in their order; those whose workers died each time are left out."""
         gpu = cluster.gpus(self.device)
         from ray import data as ray_data
+        from ray.exceptions import RayError
 
         logging.getLogger("ray.data").setLevel(logging.CRITICAL)
         context = ray_data.DataContext.get_current()
@@ -147,20 +149,23 @@ class OnRay:
         context.enable_progress_bars = False
         context.max_errored_blocks = -1
         data = ray_data.from_items([{"rows": block} for block in blocks], override_num_blocks=len(blocks))
-        made = data.map_batches(
-            Worker,
-            fn_constructor_args=("cuda" if gpu else "cpu", *given),
-            batch_size=1,
-            compute=ray_data.ActorPoolStrategy(min_size=1, max_tasks_in_flight_per_actor=2),
-            num_cpus=max(self.threads, self.workers) if gpu else self.threads,
-            num_gpus=1 if gpu else 0,
-            max_restarts=-1,
-            max_task_retries=cluster.RETRIES,
-        )
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+            warnings.simplefilter("ignore")  # of options that Ray means to name otherwise
+            made = data.map_batches(
+                Worker,
+                fn_constructor_args=("cuda" if gpu else "cpu", *given),
+                batch_size=1,
+                compute=ray_data.ActorPoolStrategy(min_size=1, max_tasks_in_flight_per_actor=2),
+                num_cpus=max(self.threads, self.workers) if gpu else self.threads,
+                num_gpus=1 if gpu else 0,
+                max_restarts=-1,
+                max_task_retries=cluster.RETRIES,
+            )
+        try:
             for row in made.iter_rows():
                 yield row["made"]
+        except RayError as error:
+            raise AaspError(cluster.told(error)) from None
 
 
 class Worker:
@@ -174,7 +179,10 @@ class Worker:
         running: Running,
         channel: pa.DataType | None,
         threads: int,
+        place: str,
     ) -> None:
+        if os.path.isdir(place):
+            os.chdir(place)  # sounds may be named from there
         torch.set_num_threads(threads)
         self._encoder = encoder.to(device) if isinstance(encoder, torch.nn.Module) else encoder
         self._wanted, self._running, self._channel = wanted, running, channel

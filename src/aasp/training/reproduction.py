@@ -132,7 +132,9 @@ class Losses:
         """Compare two runs' logs."""
         then = {line["step"]: line for line in read_metrics(run)}
         now = {line["step"]: line for line in read_metrics(again)}
-        steps, first, largest, last = sorted(then.keys() & now.keys()), None, (0.0, 0), 0.0
+        steps = sorted(int(step) for step in then.keys() & now.keys())
+        first: tuple[int, str, float | None, float | None] | None = None
+        largest, last = (0.0, 0), 0.0
         for step in steps:
             for name in [name for name in then[step] if name == "loss" or name.startswith("losses/")]:
                 was, new = then[step][name], now[step].get(name)

@@ -67,24 +67,27 @@ class Trackers:
         }
         values = {name: value if isinstance(value, int | float) else str(value) for name, value in flat(config).items()}
         for name in dict.fromkeys(names):
-            self._try(name, lambda name=name: self._open.update({name: begin[name]()}))
-        for name, tracker in list(self._open.items()):
+            self._try(name, self._begin, name, begin[name])
+        for started, tracker in list(self._open.items()):
             if isinstance(tracker, TensorBoardTracker):  # its own way would be a new folder of events for each start
                 if not step:
                     tracker.writer.add_text("recipe", f"```\n{json.dumps(config, indent=1)}\n```", 0)
-            elif name != "mlflow" or not step:  # its parameters can't be written twice
-                self._try(name, lambda tracker=tracker: tracker.store_init_configuration(values))
+            elif started != "mlflow" or not step:  # its parameters can't be written twice
+                self._try(started, tracker.store_init_configuration, values)
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         """Show one step's metrics."""
         for name, tracker in list(self._open.items()):
-            self._try(name, lambda tracker=tracker: tracker.log(dict(metrics), step=step))
+            self._try(name, tracker.log, dict(metrics), step)
 
     def finish(self, end: End) -> None:
         """Say how the run ended: done, stopped before its last step, or broken down."""
         for name, tracker in list(self._open.items()):
-            self._try(name, lambda tracker=tracker: _finish(tracker, end))
+            self._try(name, _finish, tracker, end)
         self._open.clear()
+
+    def _begin(self, name: str, begin: Callable[[], GeneralTracker]) -> None:
+        self._open[name] = begin()
 
     def _tensorboard(self) -> TensorBoardTracker:
         purge = self._step + 1 if self._step else None
@@ -118,9 +121,9 @@ class Trackers:
                 beside.write_text(json.dumps(self._ids, indent=1) + "\n")
         return run
 
-    def _try(self, name: str, do: Callable[[], object]) -> None:
+    def _try(self, name: str, do: Callable[..., object], *given: object) -> None:
         try:
-            do()
+            do(*given)
         except Exception as error:  # whatever a service does
             self._open.pop(name, None)
             told = f"going on without it, {self._run / 'metrics.jsonl'} has everything"

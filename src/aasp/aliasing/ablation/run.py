@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from aasp.aliasing.ablation.suite import Suite
 from aasp.compare.budget import seconds_per_step
-from aasp.compare.cells import Cell, Outcome, Say, work
+from aasp.compare.cells import Cell, Outcome, Say, Work, work
 from aasp.compare.folder import Folder
 from aasp.compare.measures import Listener, Measure
 from aasp.compare.training import Training
@@ -24,6 +24,7 @@ def ablate(
     seeds: int,
     measures: Sequence[Measure],
     training: Training,
+    work: Work = work,
     say: Say = print,
 ) -> Outcome:
     """Train every cell with every seed, and measure each.
@@ -35,6 +36,7 @@ def ablate(
         seeds: how many, from 0.
         measures: what to measure.
         training: how cells are trained.
+        work: who works at them.
         say: told where it stands.
 
     Raises:

@@ -1,0 +1,92 @@
+"""Cells as tasks of a Ray cluster, which schedules them and tries again where a worker or a node is lost.
+
+Ray only starts workers: what is done, what broke down and who is at what stands in the folder, as ever. A cell that is
+tried again goes on from its last checkpoint. Source: ours.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from aasp import cluster
+from aasp.compare.cells import Cell, Listen, Outcome, Say, Train, Work, outcome_of, work
+from aasp.compare.folder import Folder
+from aasp.errors import AaspError
+
+DIED = f"its worker died, {1 + cluster.RETRIES} times"
+
+
+def workers(engine: Literal["here", "ray"], device: str, threads: int | None = None) -> Work:
+    """Who works at cells: this process, or Ray's workers.
+
+    Args:
+        engine: which.
+        device: where, as `aasp.devices` names them.
+        threads: of torch, and cores, of each of Ray's; this process's own when left out.
+
+    Raises:
+        AaspError: there is no Ray, or no such device in its cluster.
+    """
+    if engine == "here":
+        return work
+    return OnRay(cluster.gpus(device), torch.get_num_threads() if threads is None else threads)
+
+
+@dataclass(frozen=True)
+class OnRay:
+    """Does what `aasp.compare.cells.work` does, a task for each cell.
+
+    Attributes:
+        gpu: whether each has a GPU.
+        threads: of torch, and cores, of each.
+    """
+
+    gpu: bool
+    threads: int
+
+    def __call__(
+        self, cells: Sequence[Cell], folder: Folder, *, train: Train, listen: Listen, say: Say = print
+    ) -> Outcome:
+        ray = cluster.connect()
+        task = ray.remote(_one).options(
+            num_cpus=self.threads, num_gpus=int(self.gpu), max_retries=cluster.RETRIES, retry_exceptions=False
+        )
+        left = [cell for cell in cells if not cell.done(folder.trained(cell.name, cell.seed))]
+        shared = ray.put((folder, train, listen))  # once, not once a cell
+        at = {task.remote(cell, shared, self.threads, os.getcwd()): cell for cell in left}
+        say(f"{len(at)} cells on Ray, {self.threads} cores{' and a GPU' * self.gpu} each")
+        while at:
+            (ready,), _ = ray.wait(list(at))
+            cell = at.pop(ready)
+            try:
+                lines, code = ray.get(ready)
+            except ray.exceptions.RayTaskError as error:  # the data or the machine: no cell would fare better
+                for one in at:
+                    ray.cancel(one)
+                cause = error.cause
+                raise cause if isinstance(cause, AaspError | OSError) else AaspError(cluster.told(error)) from None
+            except ray.exceptions.RayError:
+                folder.trained(cell.name, cell.seed).fail(DIED)
+                lines, code = [f"failed: {cell.place}: {DIED}"], 0
+            for line in lines:
+                say(line)
+            if code:
+                return outcome_of(cells, folder, [], code)
+        return outcome_of(cells, folder, left)
+
+
+def _one(cell: Cell, shared: tuple[Folder, Train, Listen], threads: int, place: str) -> tuple[list[str], int]:
+    """Work at one cell, where the caller would: what was said, and the exit code."""
+    if not os.path.isdir(place):
+        raise AaspError(f"no such folder on a node of the cluster: {place}; all nodes have to see it")
+    os.chdir(place)
+    torch.set_num_threads(threads)
+    lines: list[str] = []
+    folder, train, listen = shared
+    outcome = work([cell], folder, train=train, listen=listen, say=lines.append)
+    return lines, outcome.exit_code

@@ -1,0 +1,96 @@
+"""Cells on a Ray cluster: each done once, whatever worker dies; what broke down is noted in the folder as ever."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from aasp.compare.cells import Cell, Outcome
+from aasp.compare.folder import Folder, Trained
+from aasp.compare.measures import Scores
+from aasp.compare.on_ray import DIED, OnRay, workers
+from aasp.errors import AaspError
+from aasp.training.loop import TrainingStopped
+
+ray = pytest.importorskip("ray")
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster() -> Iterator[Any]:
+    """A head and a node beside it, of one core each."""
+    from ray.cluster_utils import Cluster
+
+    small = {"num_cpus": 1, "object_store_memory": 100 << 20}
+    made = Cluster(initialize_head=True, head_node_args={**small, "include_dashboard": False})
+    made.add_node(**small)
+    ray.init(address=made.address, log_to_driver=False, logging_level="ERROR")
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    yield made
+    ray.shutdown()
+    made.shutdown()
+
+
+class Measure:
+    name = "set"
+
+    def __call__(self, model: Path) -> Scores:
+        return Scores("accuracy", [1.0])
+
+
+def train(cell: Cell, trained: Trained) -> int:
+    """Notes each try in a file; ends as the cell's name says."""
+    with (trained.path / "tries").open("a") as file:
+        file.write(f"{os.getpid()} {torch.get_num_threads()}\n")
+    tries = len((trained.path / "tries").read_text().splitlines())
+    if cell.name == "deadly" or (cell.name == "killed" and tries == 1):
+        os.kill(os.getpid(), signal.SIGKILL)
+    if cell.name == "ill":
+        raise TrainingStopped("ill stopped at step 3")
+    if cell.name == "bad":
+        raise AaspError("no such data: x; give another")
+    trained.finish({})
+    return 0
+
+
+def run(folder: Path, names: str, said: list[str]) -> Outcome:
+    cells = [Cell(name, seed, [Measure()], None) for seed in range(2) for name in names.split()]
+    return OnRay(False, 1)(cells, Folder(folder), train=train, listen=lambda cell, model: model, say=said.append)
+
+
+def tries(folder: Path, name: str, seed: int = 0) -> int:
+    return len((folder / f"cells/{name}/seed-{seed}/tries").read_text().splitlines())
+
+
+def test_each_is_done_once_whoever_dies(tmp_path: Path) -> None:
+    said: list[str] = []
+    assert run(tmp_path, "a killed ill deadly", said) == Outcome(
+        [],
+        {f"ill, seed {seed}": "ill stopped at step 3" for seed in range(2)}
+        | {f"deadly, seed {seed}": DIED for seed in range(2)},
+    )
+    assert [tries(tmp_path, name) for name in ("a", "killed", "ill", "deadly")] == [1, 2, 1, 3]
+    assert (tmp_path / "cells/a/seed-1/scores/set.json").exists()
+    assert "training a, seed 0 (cell 1 of 1)" in said and f"failed: deadly, seed 1: {DIED}" in said
+    assert (tmp_path / "cells/a/seed-0/tries").read_text().split()[1] == "1"
+    run(tmp_path, "a killed ill deadly b", said)
+    assert tries(tmp_path, "b", 1) == 1 and tries(tmp_path, "a") == 1, "a second call does only what is missing"
+
+
+def test_what_is_wrong_for_all_is_raised_as_it_is(tmp_path: Path) -> None:
+    with pytest.raises(AaspError, match=r"^no such data: x; give another$"):
+        run(tmp_path, "bad", [])
+
+
+def test_who_works() -> None:
+    assert workers("ray", "auto", 3) == OnRay(False, 3)
+    for device, told in (("cuda", "the cluster has no GPU"), ("cuda:1", "Ray gives each worker its GPU")):
+        with pytest.raises(AaspError, match=told):
+            workers("ray", device)
