@@ -18,6 +18,7 @@ import absl.logging  # noqa: F401  (before its logger is asked for: it brings a 
 import numpy as np
 import torch
 
+from aasp.audio.error import check_folder
 from aasp.audio.io import AudioError
 from aasp.audio.priority import let_computing_first
 from aasp.audio.sounds import Sound, describe, read_sound
@@ -219,6 +220,7 @@ class CropPipeline:
         return first / self._rate, wave[first : first + self._samples]
 
     def _note_failure(self, error: AudioError) -> None:
+        check_folder(error.path)
         with self._lock:
             self._failed[error.path] = error.reason
             self._failed_since_success.add(error.path)

@@ -6,11 +6,14 @@ resume both records continue from the checkpoint's step: what a killed run logge
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
 from pathlib import Path
 from types import TracebackType
+
+from aasp.training.events_file import EventsFile
 
 
 def read_metrics(run: str | Path) -> list[dict[str, float]]:
@@ -28,25 +31,30 @@ class Tracker:
     """
 
     def __init__(self, run: Path, step: int) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
         self._path = run / "metrics.jsonl"
         cut_back(self._path, step)
-        self._file = self._path.open("a")
-        self._board = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1 if step else None)
+        self._file = self._path.open("ab", buffering=0)  # nothing is kept back that a full disk would refuse at the end
+        self._board = EventsFile(run / "tensorboard", step)
 
     def log(self, step: int, metrics: dict[str, float]) -> None:
-        """Write one step's metrics; a number that is not finite becomes null in the file."""
+        """Write one step's metrics; a number that is not finite becomes null in the file.
+
+        Raises:
+            OSError: the disk is full.
+        """
         finite = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
-        self._file.write(json.dumps({"step": step, **finite}) + "\n")
-        self._file.flush()
-        for name, value in metrics.items():
-            self._board.add_scalar(name, value, step)
+        line = (json.dumps({"step": step, **finite}) + "\n").encode()
+        try:
+            whole = self._file.write(line) == len(line)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self._path)) from None
+        if not whole:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
+        self._board.add(step, metrics)
 
     def sync(self) -> None:
         """Make all that was logged survive a power cut: a checkpoint must not know more than its record."""
         os.fsync(self._file.fileno())
-        self._board.flush()
 
     def __enter__(self) -> Tracker:
         return self
