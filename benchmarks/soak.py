@@ -33,7 +33,7 @@ WARMING = 0.2
 FLAT, STEADY = 0.02, 0.05
 RATE, SECONDS, REPEATS = 16_000, 60, 1_500  # 25 hours of rows: too much to be kept in memory, so decoded each time
 WORDS = [
-    *("aasp_tiny", "--steps", "100000000", "--checkpoint-every", "50", "--log-every", "10", "--threads", "1", "--set"),
+    *("aasp_tiny", "--steps", "200000", "--checkpoint-every", "50", "--log-every", "10", "--threads", "1", "--set"),
     *("model.encoder.width=48", "model.encoder.depth=2", "predictor.width=32", "predictor.depth=1", "data.batch=8"),
     *("data.crop_seconds=2", "predictor.heads=2", "model.encoder.heads=2"),
 ]
