@@ -263,6 +263,17 @@ def test_nothing_left_to_decode_is_the_end(manifest: Manifest, workers: int) -> 
     assert len(crops.skipped) == FILES
 
 
+def test_a_folder_that_vanishes_ends_it_though_others_are_there(manifest: Manifest, tmp_path: Path) -> None:
+    folder = tmp_path / "drive"
+    folder.mkdir()
+    moved = Path(manifest.paths[0]).rename(folder / "00.flac")
+    (tmp_path / "index.csv").write_text("\n".join(["path", str(moved), *manifest.paths[1:4]]) + "\n")
+    crops = pipeline(Manifest.open(tmp_path / "index.csv")[0])
+    folder.rename(tmp_path / "elsewhere")
+    with pytest.raises(AaspError, match=f"folder of the data is gone: {folder}; bring it back"):
+        take(crops, 5)
+
+
 @pytest.mark.slow
 def test_one_good_file_among_many_is_enough(manifest: Manifest) -> None:
     for path in manifest.paths[1:]:

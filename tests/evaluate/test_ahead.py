@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 from aasp.audio.io import AudioError
 from aasp.audio.sounds import Samples
+from aasp.errors import AaspError
 from aasp.evaluate import ahead
 from aasp.evaluate.ahead import decoded
 from aasp.features.logmel import LogMelConfig
@@ -93,3 +95,18 @@ def test_what_is_raised_ends_it_and_the_threads() -> None:
 def test_long_ones_are_left_to_the_caller() -> None:
     found = list(decoded(sounds([1.0, 5.0, 2.0]), FRONT, 1.0, refuse, whole=3.0, workers=1))
     assert [(one.rows, one.wave is None) for one in found] == [([0, 2], False), ([1], True)]
+
+
+def test_a_folder_that_vanishes_meanwhile_ends_all(tmp_path: Path) -> None:
+    """What is left out silently when a drive is lost would be a result of half the files."""
+    for number in range(3):
+        soundfile.write(tmp_path / f"{number}.wav", np.full(4_000, 0.1), 16_000)
+    paths = [str(tmp_path / f"{number}.wav") for number in range(3)]
+    left_out: list[int] = []
+    note = lambda row, error: left_out.append(row)
+    one = decoded([*paths[:1], str(tmp_path / "other/1.wav"), *paths[1:]], FRONT, 1.0, note, batch=1, workers=0)
+    assert next(one).rows == [0]
+    tmp_path.rename(tmp_path.with_name("elsewhere"))
+    with pytest.raises(AaspError, match=rf"folder of the data is gone: {tmp_path}; bring it back"):
+        list(one)
+    assert left_out == [1], "a folder that never was there is a file's own fault"

@@ -21,8 +21,8 @@ from typing import Any
 WRITING = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.truncate", "shutil.rmtree", "shutil.copyfile"}
 REMOVING = {"os.remove", "os.rmdir", "shutil.rmtree"}
 IMPORTED = """
-    torch.utils.tensorboard torch._dynamo aasp.cli.arguments aasp.cli.pretrain aasp.cli.finetune aasp.cli.embed
-    aasp.cli.scan aasp.cli.compare aasp.pretrain.recipes aasp.pretrain.run aasp.evaluate.finetune.run
+    tensorboard.summary.writer.record_writer torch._dynamo aasp.cli.arguments aasp.cli.pretrain aasp.cli.finetune
+    aasp.cli.embed aasp.cli.scan aasp.cli.compare aasp.pretrain.recipes aasp.pretrain.run aasp.evaluate.finetune.run
     aasp.evaluate.stream aasp.compare.page aasp.compare.training aasp.report.page
 """
 SERVER = multiprocessing.get_context("forkserver")

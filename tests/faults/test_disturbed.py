@@ -28,7 +28,7 @@ def expected(given: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[
         if name not in known:
             place = tmp_path_factory.mktemp(name)
             end(name, given, place / "out", 0)
-            size = sum(path.stat().st_size for path in place.rglob("*"))
+            size = sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
             known[name] = COMMANDS[name].result(place / "out"), size
         return known[name]
 
@@ -67,7 +67,7 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
         subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
-@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.8])
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_disk_that_is_full(name: str, share: float, given: Path, expected: Any, small_disk: Any) -> None:
     result, size = expected(name)
@@ -88,7 +88,7 @@ def test_an_operation_that_fails(
     result, _ = expected(name)
     out = tmp_path / "place/out"
     out.parent.mkdir()
-    fault = Fault(error, out.parent, at=1 + int(share * COMMANDS[name].operations * 0.6))
+    fault = Fault(error, out.parent, at=1 + int(share * COMMANDS[name].operations * 0.4))
     assert str(out.parent) in end(name, given, out, 1, fault.arm).err
     end(name, given, out, 0)
     assert COMMANDS[name].result(out) == result
@@ -136,8 +136,10 @@ def test_data_that_vanishes(name: str, given: Path, expected: Any, tmp_path: Pat
     mine = tmp_path / "mine"
     shutil.copytree(given, mine)
     out = tmp_path / "place/out"
-    gone = Fault("gone", out.parent, at=1 + COMMANDS[name].operations // 3, what=mine / "sounds")
-    assert str(mine) in end(name, mine, out, 2, no_cache, gone.arm).err
+    at = 1 if name == "embed" else COMMANDS[name].operations // 3  # it decodes far ahead
+    gone = Fault("gone", out.parent, at=at, what=mine / "sounds")
+    said = end(name, mine, out, 2, no_cache, gone.arm).err
+    assert re.search("folder of the data is gone|no such file|no such folder", said) and str(mine) in said
     (mine / "elsewhere").rename(mine / "sounds")
     end(name, mine, out, 0, no_cache)
     assert COMMANDS[name].result(out) is not None

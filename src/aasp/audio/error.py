@@ -24,6 +24,18 @@ class AudioError(AaspError):
         self.remedy = remedy
 
 
+def check_folder(path: str) -> None:
+    """See, of a file that was there and can't be read any more, that its folder is still there.
+
+    Raises:
+        AaspError: it is gone: a disk or a network drive is, and to leave out its files would be to lose them silently.
+    """
+    folder = os.path.dirname(path)
+    if folder and not os.path.isdir(folder):
+        remedy = "bring it back, then start the same command again: what is done is kept"
+        raise AaspError(f"folder of the data is gone: {folder}; {remedy}")
+
+
 RAW = "if it holds sound, import it as raw samples, of the rate and channels that you know, in an audio editor"
 """The remedy for a file whose header can't be right."""
 

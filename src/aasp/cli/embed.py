@@ -165,8 +165,11 @@ def _output(arguments: Embed, argv: list[str]) -> Path:
         raise AaspError(f"output is a folder: {out}; name a file in it: {line('embed', *better)}")
     if out.suffix not in SUFFIXES:
         raise AaspError(f"no such format: {out}; end it in .npz or .parquet")
+    from aasp.evaluate.partial import Partial
+
+    again = arguments.overwrite or Partial(out, []).became
     for path in (out, _list_of(out)):
-        check_output(path, overwrite=arguments.overwrite)
+        check_output(path, overwrite=again)
     return out
 
 

@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from aasp.audio.error import check_folder
 from aasp.audio.io import AudioError
 from aasp.audio.priority import let_computing_first
 from aasp.audio.sounds import Sound, describe, read_sound
@@ -248,6 +249,7 @@ class CropPipeline:
         return first / self._rate, wave[first : first + self._samples]
 
     def _note_failure(self, error: AudioError) -> None:
+        check_folder(error.path)
         with self._lock:
             self._failed[error.path] = error.reason
             self._failed_since_success.add(error.path)

@@ -19,9 +19,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from aasp.audio.error import check_folder
 from aasp.audio.io import AudioError
 from aasp.audio.priority import let_computing_first
-from aasp.audio.sounds import Sound, describe, duration, read_sound
+from aasp.audio.sounds import Sound, describe, duration, files, read_sound
 from aasp.features import FrontEndConfig
 from aasp.features.waves import LOUDEST
 
@@ -66,13 +67,23 @@ def decoded(
         batch: clips in a batch.
         workers: threads; 0 decodes while the caller waits.
         whole: seconds; longer sounds are left to the caller to decode.
+
+    Raises:
+        AaspError: a folder that was there at the start is gone.
     """
+    there = {folder for folder in {_folder(sound) for sound in sounds} if os.path.isdir(folder)}
+
+    def refuse(row: int, error: AudioError) -> None:
+        if _folder(sounds[row]) in there:
+            check_folder(error.path)
+        refused(row, error)
+
     pool = ThreadPoolExecutor(workers, "decoding", let_computing_first) if workers else None
     waiting: deque[tuple[list[int], float, list[Future[np.ndarray]]]] = deque()
     submit = _at_once if pool is None else pool.submit
     try:
         held = 0.0
-        for rows, seconds in _planned(sounds, window_seconds, refused, batch, submit, whole):
+        for rows, seconds in _planned(sounds, window_seconds, refuse, batch, submit, whole):
             if seconds > whole and len(rows) == 1:
                 waiting.append((rows, 0.0, []))
                 continue
@@ -80,12 +91,17 @@ def decoded(
             held += seconds
             while len(waiting) > (pool is not None) and (held > AHEAD_SECONDS or pool is None):
                 held -= waiting[0][1]
-                yield from _joined(*waiting.popleft(), refused)
+                yield from _joined(*waiting.popleft(), refuse)
         while waiting:
-            yield from _joined(*waiting.popleft(), refused)
+            yield from _joined(*waiting.popleft(), refuse)
     finally:
         if pool is not None:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _folder(sound: Sound) -> str:
+    """The folder of a sound's first file; "" of samples."""
+    return next((os.path.dirname(path) for path in files(sound)), "")
 
 
 def _planned(

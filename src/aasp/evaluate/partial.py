@@ -28,6 +28,7 @@ from aasp.errors import AaspError
 from aasp.files import atomic_write, clear_left, locked
 
 MODEL, SOUNDS = "model", "sounds"
+_WRITTEN = "written.json"
 _TOLD = b"aasp"
 
 
@@ -101,6 +102,21 @@ class Partial:
         self.skipped += skipped
         self.done = last
 
+    def becomes(self, file: Path) -> None:
+        """Note that the file, of all shards, is about to be put in its place."""
+        status = file.stat()
+        (self.folder / _WRITTEN).write_text(json.dumps([status.st_dev, status.st_ino, status.st_size]))
+
+    @property
+    def became(self) -> bool:
+        """Whether the file in its place is of these shards: whoever put it there was killed before removing them."""
+        try:
+            status = self._out.stat()
+            written = json.loads((self.folder / _WRITTEN).read_text())
+        except (OSError, ValueError):
+            return False
+        return written == [status.st_dev, status.st_ino, status.st_size]
+
     def tables(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         """The shards one after the other, or some columns of them."""
         for shard in self.shards:
@@ -110,7 +126,8 @@ class Partial:
 
     def remove(self) -> None:
         """Remove the shards, once the file is there, and the folder if nothing else is in it."""
-        for file in [*self.shards, self.folder / "job.json", self.folder / "lock"]:
+        shards = self.folder.glob("[0-9]*.parquet")
+        for file in [*shards, *(self.folder / name for name in ("job.json", "lock", _WRITTEN))]:
             file.unlink(missing_ok=True)
         with suppress(OSError):
             self.folder.rmdir()

@@ -110,7 +110,8 @@ def stream(
     numbers = all(isinstance(channels_of(sound), int) for sound in sounds)
     kind = None if not channel else pa.int64() if numbers else pa.string()
     with half.opened(job, anew=anew):
-        check_output(out, overwrite=anew)  # another process may have been quicker
+        again = anew or half.became
+        check_output(out, overwrite=again)  # another process may have been quicker
         resumed = half.done
         if progress is not None:
             progress(resumed, len(sounds))
@@ -119,9 +120,10 @@ def stream(
         if not rows:
             half.remove()
             raise nothing_usable(half.skipped)
-        check_output(out, overwrite=anew)
+        check_output(out, overwrite=again)
         with atomic_write(out) as beside:
             (_write_npz if out.suffix == ".npz" else _write_parquet)(beside, half, job)
+            half.becomes(beside)
         width = next(half.tables(["embedding"])).schema.field("embedding").type.list_size
         half.remove()
     return Written(rows, width, resumed, half.skipped)

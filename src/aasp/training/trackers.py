@@ -15,11 +15,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from accelerate.tracking import GeneralTracker, MLflowTracker, TensorBoardTracker, TrackioTracker, WandBTracker
+from accelerate.tracking import GeneralTracker, MLflowTracker, TrackioTracker, WandBTracker
 
 from aasp.config import flat
 from aasp.errors import AaspError
 from aasp.files import atomic_write
+from aasp.training.events_file import EventsFile
 
 Name = Literal["tensorboard", "wandb", "trackio", "mlflow"]
 End = Literal["finished", "stopped", "failed"]
@@ -69,9 +70,9 @@ class Trackers:
         for name in dict.fromkeys(names):
             self._try(name, self._begin, name, begin[name])
         for started, tracker in list(self._open.items()):
-            if isinstance(tracker, TensorBoardTracker):  # its own way would be a new folder of events for each start
+            if isinstance(tracker, EventsFile):  # accelerate's own way would be a new folder of events for each start
                 if not step:
-                    tracker.writer.add_text("recipe", f"```\n{json.dumps(config, indent=1)}\n```", 0)
+                    self._try(started, tracker.text, "recipe", f"```\n{json.dumps(config, indent=1)}\n```")
             elif started != "mlflow" or not step:  # its parameters can't be written twice
                 self._try(started, tracker.store_init_configuration, values)
 
@@ -89,9 +90,8 @@ class Trackers:
     def _begin(self, name: str, begin: Callable[[], GeneralTracker]) -> None:
         self._open[name] = begin()
 
-    def _tensorboard(self) -> TensorBoardTracker:
-        purge = self._step + 1 if self._step else None
-        return _started(TensorBoardTracker("tensorboard", self._run, purge_step=purge))
+    def _tensorboard(self) -> EventsFile:
+        return _started(EventsFile(self._run / "tensorboard", self._step))
 
     def _wandb(self) -> WandBTracker:
         options = {"id": self._id("wandb"), "name": self._run.name, "resume": "allow", "dir": str(self._run)}

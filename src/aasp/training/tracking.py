@@ -6,6 +6,7 @@ resume it continues from the checkpoint's step: what a killed run logged beyond 
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -75,13 +76,22 @@ class Tracker:
     def __init__(self, run: Path, step: int) -> None:
         self._path = run / "metrics.jsonl"
         cut_back(self._path, step)
-        self._file = self._path.open("a")
+        self._file = self._path.open("ab", buffering=0)  # nothing is kept back that a full disk would refuse at the end
 
     def log(self, step: int, metrics: dict[str, float]) -> None:
-        """Write one step's metrics; a number that is not finite becomes null in the file."""
+        """Write one step's metrics; a number that is not finite becomes null in the file.
+
+        Raises:
+            OSError: the disk is full.
+        """
         finite = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
-        self._file.write(json.dumps({"step": step, **finite}) + "\n")
-        self._file.flush()
+        line = (json.dumps({"step": step, **finite}) + "\n").encode()
+        try:
+            whole = self._file.write(line) == len(line)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self._path)) from None
+        if not whole:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
 
     def sync(self) -> None:
         """Make all that was logged survive a power cut: a checkpoint must not know more than its record."""
