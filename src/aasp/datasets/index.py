@@ -166,7 +166,7 @@ def _prepared(table: pa.Table, source: str, suffix: str, path_column: str | None
 
 @contextmanager
 def _plain_memory() -> Iterator[None]:
-    """The system's allocator for Arrow: of a million rows made in small pieces its own keeps 80 MiB that are not used."""
+    """The system's allocator for Arrow: after a million rows in small pieces its own keeps 80 MiB that nothing uses."""
     before = pa.default_memory_pool()
     pa.set_memory_pool(pa.system_memory_pool())
     try:
