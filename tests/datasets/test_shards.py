@@ -344,6 +344,17 @@ def test_a_shard_that_changes_behind_its_index(source: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
+    "strange", ["../x.tar#0+5/a.flac", "/etc/x.tar#0+5/a.flac", "a/x.tar#0+5/a.flac", "/etc/passwd"]
+)
+def test_an_index_of_shards_stays_in_its_folder(several: Path, tmp_path: Path, strange: str) -> None:
+    table = pq.read_table(several / "index.parquet")
+    paths = [strange, *table["path"].to_pylist()[1:]]
+    pq.write_table(table.set_column(0, "path", pa.array(paths)), tmp_path / "index.parquet")
+    with pytest.raises(AaspError, match=r"index\.parquet names what is no shard of its folder: .*; take another copy"):
+        Manifest.open(tmp_path)
+
+
+@pytest.mark.parametrize(
     "address",
     ["x.tar#1+2/y.tar#3+4/z.flac", "x.tar#1+2+0000000a/../../z.flac", "x.tar#1+2/\n"],
 )
