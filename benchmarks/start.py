@@ -3,9 +3,9 @@
 usage: python benchmarks/start.py [--rounds N] [--rows N]
 
 Sets are made for it, without sound: a manifest of 10⁶ files (links to twenty), an index of 10³ shards of 10³. Each is
-opened in a fresh process, as far as a pipeline that draws from it; reading the same Parquet file by pyarrow alone stands
-beside it. Times are a core's; in the detail also by the clock, which on a shared machine is that of others too. The last
-row reads the same clips from shards and from files, in one shuffled order.
+opened in a fresh process, as far as a pipeline that draws from it, beside pyarrow alone reading the same Parquet file.
+Times are a core's; in the detail also by the clock, which on a shared machine is that of others too. The last row reads
+the same clips from shards and from files, in one shuffled order.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def _opened(name: str, index: Path | None, rows: int, rounds: int) -> list[Row]:
     took, imports, peak, before, wall = (Spread.of([one[column] for one in ours]) for column in range(5))
     alone, _, held, _, _ = (Spread.of([one[column] for one in theirs]) for column in range(5))
     told = (
-        f"{took.median:.2f} s of one core, {wall.median:.2f} s by the clock, after {imports.median:.2f} s of imports; "
+        f"{took.median:.2f} s of one core, {wall.median:.2f} s by the clock, after imports of {imports.median:.2f} s; "
     )
     told += f"pyarrow.parquet.read_table alone {alone.median:.2f} s"
     memory = f"{peak.median:.0f} MiB at its peak, {before.median:.0f} of it imports; pyarrow alone {held.median:.0f}"
