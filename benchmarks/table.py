@@ -12,7 +12,7 @@ from pathlib import Path
 from harness import RESULTS, Row, Spread
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
-ORDER = ("sblu", "stem_share", "step", "embed", "frontend", "decoding", "pipeline", "scaling", "startup")
+ORDER = ("sblu", "stem_share", "step", "embed", "frontend", "decoding", "pipeline", "start", "scaling", "startup")
 ORDER += ("embed_files", "deploy", "linear", "finetune")
 BEGIN, END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
 

@@ -260,6 +260,25 @@ def test_shards_of_others(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tar", "b.tar"]
 
 
+def test_webdataset_reads_ours_and_we_read_webdatasets(shards: Path, tmp_path: Path) -> None:
+    webdataset = pytest.importorskip("webdataset")
+    read_by_it = list(webdataset.WebDataset(str(shards / "shard-000000.tar"), shardshuffle=False))
+    numbers = [n for n in range(COUNT) if n != 3]
+    assert [sample["flac"] for sample in read_by_it] == [flac(n) for n in numbers]
+    assert [json.loads(sample["json"])["label"] for sample in read_by_it] == [f"l{n}" for n in numbers]
+    with webdataset.TarWriter(str(tmp_path / "t.tar")) as writer:
+        for n in range(5):
+            writer.write(
+                {"__key__": f"x/{n:03}", "flac": flac(n), "json": {"label": f"l{n}"}, "cls": n, "txt": f"hello {n}"}
+            )
+    manifest, skipped = Manifest.open(tmp_path / "t.tar")
+    assert skipped == [] and manifest.notes == ()
+    expected = [{"label": f"l{n}", "cls": n, "txt": f"hello {n}"} for n in range(5)]
+    assert manifest.table.select(["label", "cls", "txt"]).to_pylist() == expected
+    got = [round(32768 * float(read(path, rate=RATE)[0])) // 1000 for path in manifest.paths]
+    assert got == list(range(5))
+
+
 def test_what_in_a_shard_is_left_out_is_listed(tmp_path: Path) -> None:
     tar(
         tmp_path / "a.tar",
@@ -341,6 +360,17 @@ def test_a_shard_that_changes_behind_its_index(source: Path, tmp_path: Path) -> 
     shard.unlink()
     with pytest.raises(NothingUsable, match="no such file that it lies in"):
         Manifest.open(out)
+
+
+@pytest.mark.parametrize(
+    "strange", ["../x.tar#0+5/a.flac", "/etc/x.tar#0+5/a.flac", "a/x.tar#0+5/a.flac", "/etc/passwd"]
+)
+def test_an_index_of_shards_stays_in_its_folder(several: Path, tmp_path: Path, strange: str) -> None:
+    table = pq.read_table(several / "index.parquet")
+    paths = [strange, *table["path"].to_pylist()[1:]]
+    pq.write_table(table.set_column(0, "path", pa.array(paths)), tmp_path / "index.parquet")
+    with pytest.raises(AaspError, match=r"index\.parquet names what is no shard of its folder: .*; take another copy"):
+        Manifest.open(tmp_path)
 
 
 @pytest.mark.parametrize(

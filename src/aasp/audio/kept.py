@@ -22,7 +22,7 @@ from pathlib import Path
 from aasp.audio import remote
 from aasp.audio.error import AudioError
 from aasp.errors import AaspError
-from aasp.files import atomic_write, cache_folder, locked
+from aasp.files import cache_folder, locked, sync
 
 DEFAULT_GB = 20.0
 _CHUNK = 32 * 2**20  # fetched at once
@@ -60,9 +60,11 @@ def kept(url: str, begin: int = 0, size: int | None = None, crc: int | None = No
         if not _linked(piece, use, size) or not _right(use, crc):
             use.unlink(missing_ok=True)
             _make_room(folder, size)
-            _fetch(url, begin, size, crc, piece)
-            if not _linked(piece, use, size):  # another process made room at once
-                raise AaspError(f"{folder}: cleared while it was written; raise $AASP_CACHE_GB")
+            _fetch(url, begin, size, crc, use)
+            piece.parent.mkdir(exist_ok=True)
+            piece.unlink(missing_ok=True)  # a damaged one
+            with suppress(FileExistsError):  # another process was as quick
+                os.link(use, piece)
         os.utime(use)
         yield str(use)
     finally:
@@ -145,22 +147,20 @@ def _right(path: Path, crc: int | None) -> bool:
     return found == crc
 
 
-def _fetch(url: str, begin: int, size: int, crc: int | None, piece: Path) -> None:
-    """Write a piece, which appears when it is whole and right."""
+def _fetch(url: str, begin: int, size: int, crc: int | None, out: Path) -> None:
+    """Write a piece to a name that only this process knows."""
     found = 0
-    # Threads of one process may fetch the same: each writes beside a name of its own.
-    own = piece.with_name(f"{piece.name}-{uuid.uuid4().hex}")
     try:
-        with atomic_write(own) as beside, beside.open("wb") as file:
+        with out.open("wb") as file:
             for first in range(begin, begin + size, _CHUNK):
                 chunk = remote.fetched(url, first, min(first + _CHUNK, begin + size))
                 found = zlib.crc32(chunk, found)
                 file.write(chunk)
-        if crc is not None and found != crc:
-            raise AudioError(url, "damaged: its bytes are not those that the index counts", "upload it again")
-        os.replace(own, piece)
-    finally:
-        own.unlink(missing_ok=True)
+        sync(out)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(out.parent)) from None
+    if crc is not None and found != crc:
+        raise AudioError(url, "damaged: its bytes are not those that the index counts", "upload it again")
 
 
 def _make_room(folder: Path, size: int) -> None:

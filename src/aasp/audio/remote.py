@@ -90,7 +90,8 @@ def listed(url: str) -> list[str]:
     """
     fs, inside = _store(url)
     found = _tried(url, lambda: fs.glob(inside) if any(letter in inside for letter in "*?[") else fs.find(inside))
-    return sorted(fs.unstrip_protocol(name) for name in found)
+    protocol = url.partition("://")[0]
+    return sorted(f"{protocol}://{name.lstrip('/')}" for name in found)
 
 
 def exists(url: str) -> bool:

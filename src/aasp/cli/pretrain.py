@@ -28,8 +28,8 @@ class Pretrain(DeviceOptions):
     recipe: tyro.conf.Positional[str]
     """Name of a recipe (`aasp recipes` lists them), or file.py:function of one of your own."""
     data: Path | None = None
-    """Folder, .csv, .tsv or .parquet manifest of audio, tar shards or Parquet files of sounds, a pattern of them, or a URL
-    of one of these."""
+    """Folder, .csv, .tsv or .parquet manifest of audio, tar shards or Parquet files of sounds, a pattern of them, or a
+    URL of one of these."""
     out: Path
     """Folder of the run: a new one, or this very run to go on."""
     steps: int | None = None

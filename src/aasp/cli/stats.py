@@ -24,8 +24,8 @@ class Stats:
     """Measure the mean and deviation of the log-mel over all audio at a path; prints the line to paste to pretrain."""
 
     path: tyro.conf.Positional[Path]
-    """Folder, .csv, .tsv or .parquet manifest of audio, tar shards or Parquet files of sounds, a pattern of them, or a URL
-    of one of these."""
+    """Folder, .csv, .tsv or .parquet manifest of audio, tar shards or Parquet files of sounds, a pattern of them, or a
+    URL of one of these."""
     preset: Literal["kaldi", "slaney80"] = "kaldi"
     """Front end: 128 Kaldi bins, or 80 Slaney bins."""
     rate: Literal[8000, 16000, 32000, 48000] = 16000

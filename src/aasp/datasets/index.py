@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
@@ -14,7 +15,7 @@ import pyarrow.compute as pc
 from aasp.audio import kept, remote
 from aasp.audio.io import EXTENSIONS
 from aasp.datasets.channel_column import named
-from aasp.datasets.tables import SUFFIXES, read_csv, read_parquet
+from aasp.datasets.tables import SUFFIXES, parquet_parts, read_csv
 from aasp.errors import AaspError
 
 # Files of sound by their names: what of it we don't read is named when found, so that a set of it does not look empty.
@@ -39,6 +40,7 @@ _SYSTEM = frozenset(
 RESERVED = frozenset({"path", "seconds", "rate", "channels", "channel"})
 """Columns with a meaning of their own: what a stranger's shard calls so gets another name."""
 _FETCHED = ("http://", "https://")  # what is there is not sure to be so tomorrow
+_ROWS, _READ_BYTES = 16_384, 2**20  # of a Parquet index at once
 _NO_STEP = r"/(?:\.?/)+"  # in a path: dir//a.wav, dir/./a.wav
 
 
@@ -129,9 +131,10 @@ def read_index(source: str, path_column: str | None = None) -> pa.Table:
         packed = "unpack it, or " if suffix in (".gz", ".zip", ".bz2", ".xz", ".zst") else ""
         raise AaspError(f"{what}: {source}; {packed}name a folder of audio, or an index with a column path")
     try:
-        with kept.local(source, suffix) as file:
+        with kept.local(source, suffix) as file, _plain_memory():
             try:
-                table = _read_parquet(file) if suffix == ".parquet" else read_csv(file, path_column or "path")
+                parts = parquet_parts(file) if suffix == ".parquet" else iter([read_csv(file, path_column or "path")])
+                table = pa.concat_tables([_prepared(part, source, suffix, path_column) for part in parts])
             except AaspError as error:
                 raise AaspError(str(error).replace(file, source)) from None
     except FileNotFoundError:
@@ -142,6 +145,11 @@ def read_index(source: str, path_column: str | None = None) -> pa.Table:
         raise AaspError(
             f"not a readable {suffix} index: {source}; {' '.join(str(error).split())}; write it anew"
         ) from None
+    return named(table)
+
+
+def _prepared(table: pa.Table, source: str, suffix: str, path_column: str | None) -> pa.Table:
+    """Some rows of an index as `read_index` gives them."""
     column = _path_column(table, source, path_column)
     paths = _absolute(source, _as_text(source, column, table[column]).fill_null(""))
     table = table.drop_columns(list({column, "path"} & set(table.column_names)))
@@ -151,12 +159,18 @@ def read_index(source: str, path_column: str | None = None) -> pa.Table:
             table = table.set_column(index, name, _seconds(source, text))
         elif suffix != ".parquet":
             table = table.set_column(index, name, _integers(text))
-    return named(table.add_column(0, "path", paths))
+    return table.add_column(0, "path", paths)
 
 
-def _read_parquet(source: str) -> pa.Table:
-    table = read_parquet(source)
-    return table.rename_columns([name.strip() for name in table.column_names])
+@contextmanager
+def _plain_memory() -> Iterator[None]:
+    """The system's allocator for Arrow: after a million rows in small pieces its own keeps 80 MiB that nothing uses."""
+    before = pa.default_memory_pool()
+    pa.set_memory_pool(pa.system_memory_pool())
+    try:
+        yield
+    finally:
+        pa.set_memory_pool(before)
 
 
 def _as_text(source: str, column: str, values: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -199,23 +213,22 @@ def _absolute(source: str, paths: pa.ChunkedArray) -> pa.ChunkedArray:
     far = remote.is_url(source)
     folder = source.rpartition("/")[0] if far else os.path.dirname(os.path.abspath(source))
     paths = pc.utf8_trim_whitespace(paths)
-    urls = pc.match_substring(paths, "://")
-    if not pc.any(urls).as_py():
-        urls = None
-    foreign = pc.match_substring_regex(paths, r"^(~/|[A-Za-z][A-Za-z0-9+.-]*:)|\\")
-    if pc.any(foreign).as_py():
+    if _any(pc.starts_with(paths, "~/"), pc.match_substring(paths, ":"), pc.match_substring(paths, "\\")):
+        foreign = pc.match_substring_regex(paths, r"^(~/|[A-Za-z][A-Za-z0-9+.-]*:)|\\")
         rows = zip(paths.to_pylist(), foreign.to_pylist(), strict=True)
         meant = [_meant(source, folder, path) if odd else path for path, odd in rows]
         paths = pa.chunked_array([pa.array(meant, pa.string())])
-        urls = pc.match_substring_regex(paths, r"^[A-Za-z][A-Za-z0-9+.-]+://")
-    relative = pc.invert(pc.or_(pc.starts_with(paths, os.sep), pc.equal(paths, "")))
-    relative = relative if urls is None else pc.and_(relative, pc.invert(urls))
-    if pc.any(relative).as_py():
+    urls = pc.match_substring_regex(paths, r"^[A-Za-z][A-Za-z0-9+.-]+://")
+    relative = pc.invert(pc.or_(pc.or_(pc.starts_with(paths, os.sep), pc.equal(paths, "")), urls))
+    if _any(relative):
         paths = pc.if_else(relative, pc.binary_join_element_wise(folder, paths, "/"), paths)
-    if not far and pc.any(pc.match_substring_regex(paths, _NO_STEP)).as_py():
-        plain = pc.replace_substring_regex(paths, _NO_STEP, "/")
-        paths = plain if urls is None else pc.if_else(urls, paths, plain)
+    if not far and _any(pc.match_substring(paths, "//"), pc.match_substring(paths, "/./")):
+        paths = pc.if_else(urls, paths, pc.replace_substring_regex(paths, _NO_STEP, "/"))
     return paths
+
+
+def _any(*tests: pa.ChunkedArray) -> bool:
+    return any(pc.any(test).as_py() for test in tests)
 
 
 def _meant(source: str, folder: str, path: str) -> str:

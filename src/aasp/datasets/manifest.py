@@ -31,6 +31,7 @@ from aasp.errors import AaspError
 from aasp.files import atomic_write
 
 WORKERS = 8
+_HASHED = 16_384  # paths at once
 
 
 class NothingUsable(AaspError):
@@ -223,16 +224,23 @@ def _open(
 
 def _repeated(paths: pa.ChunkedArray) -> list[str]:
     """The one line that says which rows of an index repeat a file, if some do."""
-    stepping_up = pc.match_substring(paths, "/../")
-    if pc.any(stepping_up).as_py():
+    if pc.any(pc.match_substring(paths, "/../")).as_py():
         plain = [path and os.path.normpath(path) for path in paths.to_pylist()]
         paths = pa.chunked_array([pa.array(plain, pa.string())])
-    codes = paths.combine_chunks().dictionary_encode()
-    if len(codes) == len(codes.dictionary):
+    hashes = np.empty(len(paths), np.int64)  # of a million texts; only those that are there twice are looked at
+    for begin in range(0, len(paths), _HASHED):
+        hashes[begin : begin + _HASHED] = [hash(path) for path in paths.slice(begin, _HASHED).to_pylist()]
+    ordered = np.sort(hashes)
+    twice = ordered[1:][ordered[1:] == ordered[:-1]]
+    if not twice.size:
         return []
-    _, firsts = np.unique(codes.indices.to_numpy(), return_index=True)
-    again = np.setdiff1d(np.arange(len(codes)), firsts)
-    again = again[pc.not_equal(paths, "").to_numpy()[again]]
-    if not again.size:
+    seen = {""}
+    again: list[int] = []
+    for row in np.flatnonzero(np.isin(hashes, twice)).tolist():
+        path = paths[row].as_py()
+        if path in seen and path:
+            again.append(row)
+        seen.add(path)
+    if not again:
         return []
-    return [f"rows that repeat a file: {again.size:,}, the first row {again[0] + 1}, {paths[int(again[0])].as_py()}"]
+    return [f"rows that repeat a file: {len(again):,}, the first row {again[0] + 1}, {paths[again[0]].as_py()}"]

@@ -32,10 +32,10 @@ def measure(
 ) -> tuple[pa.Table, list[Skipped]]:
     """Check or probe each row's file, or decode it whole: the usable rows with what was measured, and the others."""
     total = table.num_rows
-    paths = table["path"].combine_chunks()
+    paths = table["path"]
     known = np.full(total, np.nan)
     if trusting and "seconds" in table.column_names:
-        known = table["seconds"].combine_chunks().to_numpy(zero_copy_only=False)
+        known = table["seconds"].to_numpy()
     seconds = np.where((known > 0) & np.isfinite(known), known, np.nan)
     rates, channels = (np.full(total, _UNKNOWN, np.int32) for _ in range(2))
     reasons: dict[int, str] = {}
@@ -46,7 +46,7 @@ def measure(
         look = range(0)
 
     def chunk(begin: int) -> list[Fact]:
-        ours = paths[begin : begin + _CHUNK].to_pylist()
+        ours = paths.slice(begin, _CHUNK).to_pylist()
         return [_fact(path, seconds[row], decode) for row, path in enumerate(ours, start=begin)]
 
     for begin, facts in zip(look[::_CHUNK], _in_parallel(chunk, look[::_CHUNK], workers), strict=True):
@@ -69,16 +69,16 @@ def measure(
         usable = np.ones(total, bool)
         usable[list(reasons)] = False
         found = found.filter(pa.array(usable))
-    return found.combine_chunks(), skipped
+    return found, skipped
 
 
 def _whole(values: np.ndarray) -> pa.Array:
     return pa.array(values, pa.int32(), mask=values == _UNKNOWN)
 
 
-def _any_gone(paths: pa.StringArray) -> bool:
+def _any_gone(paths: pa.ChunkedArray) -> bool:
     spread = np.unique(np.linspace(0, len(paths) - 1, LOOKED_AT).astype(np.int64))
-    return any(_gone(path) is not None for path in paths.take(pa.array(spread)).to_pylist())
+    return any(_gone(paths[row].as_py()) is not None for row in spread.tolist())
 
 
 def _gone(path: str) -> str | None:

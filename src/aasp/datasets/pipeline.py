@@ -37,7 +37,7 @@ logging.getLogger("absl").disabled = False
 
 # So many different files in a row that can't be decoded are not bad luck: a disk is gone, or a folder moved.
 _TOO_MANY_FAILURES = 1000
-_HASHED = 65_536  # names at once
+_HASHED = 16_384  # names at once
 
 # What of a position's making is the files' own; the rest is settings.
 DATA = ("files", "listing", "audio_seconds", "cache")

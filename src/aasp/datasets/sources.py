@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet
 
 from aasp.audio import kept, remote
@@ -93,7 +95,9 @@ def _folder(source: str, skipped: list[Skipped], path_column: str | None) -> Lis
     far = remote.is_url(source)
     join = (lambda name: f"{source.rstrip('/')}/{name}") if far else lambda name: os.path.join(source, name)
     if _has_index(source):
-        return Listing(read_index(join(INDEX), path_column), [], True)
+        table = read_index(join(INDEX), path_column)
+        _check_inside(table["path"], join(""))
+        return Listing(table, [], True)
     if far or os.path.exists(join(UNFINISHED)):
         names = remote.listed(source) if far else os.listdir(source)
         if any(name == UNFINISHED or f"/{UNFINISHED}/" in name for name in names):
@@ -144,6 +148,17 @@ def _has_index(source: str) -> bool:
     except (OSError, pa.ArrowException):
         return False
     return SHARDS in (schema.metadata or {})
+
+
+def _check_inside(paths: pa.ChunkedArray, folder: str) -> None:
+    """See that an index of shards names tar files of its own folder only: it may come from a stranger."""
+    folder = folder if remote.is_url(folder) else os.path.join(os.path.abspath(folder), "")
+    inside = pc.match_substring_regex(paths, rf"^{re.escape(folder)}[^/]+\.tar#\d+\+\d+")
+    if not pc.all(inside).as_py():
+        strange = paths.filter(pc.invert(inside))[0].as_py()
+        raise AaspError(
+            f"{folder}{INDEX} names what is no shard of its folder: {strange}; take another copy of the set"
+        )
 
 
 def _has_sounds(source: str) -> bool:

@@ -71,30 +71,42 @@ def read_csv(source: str, key: str) -> pa.Table:
 
 
 def read_parquet(source: str) -> pa.Table:
-    """A Parquet file's columns.
+    """A Parquet file's columns; `parquet_parts` says of the errors."""
+    return pa.concat_tables(parquet_parts(source))
+
+
+def parquet_parts(source: str) -> Iterator[pa.Table]:
+    """A Parquet file's columns, some rows after the others: a million texts are never there twice at once.
+
+    Names of columns have no spaces around them. There is one part at least.
 
     Raises:
-        AaspError: it is damaged, or states more rows or bytes than such a table may have.
+        AaspError: the file is damaged, or states more rows or bytes than such a table may have.
         OSError: it can't be read.
     """
     if os.path.isdir(source):
         raise IsADirectoryError(source)
     os.stat(source)  # says that there is none
-    remedy = "write it anew"
     try:
-        told = pa.parquet.read_metadata(source)
-        size = sum(told.row_group(group).total_byte_size for group in range(told.num_row_groups))
-        if max(told.num_rows, -size) > MOST_ROWS or not 0 <= size <= MOST_BYTES:
-            stated = f"it states {told.num_rows:,} rows and {size:,} bytes"
-            raise AaspError(f"{source}: {stated}, more than {MOST_ROWS:,} and {MOST_BYTES:,}; part it")
-        table = pa.parquet.read_table(source, use_threads=False)
-        table.validate(full=True)
-        return table
+        with pa.parquet.ParquetFile(source, pre_buffer=False, buffer_size=_READ_BYTES) as file:
+            told = file.metadata
+            size = sum(told.row_group(group).total_byte_size for group in range(told.num_row_groups))
+            if max(told.num_rows, -size) > MOST_ROWS or not 0 <= size <= MOST_BYTES:
+                stated = f"it states {told.num_rows:,} rows and {size:,} bytes"
+                raise AaspError(f"{source}: {stated}, more than {MOST_ROWS:,} and {MOST_BYTES:,}; part it")
+            names, empty = [name.strip() for name in file.schema_arrow.names], True
+            for batch in file.iter_batches(_ROWS, use_threads=False):
+                batch.validate(full=True)
+                yield pa.Table.from_batches([batch]).rename_columns(names)
+                pa.default_memory_pool().release_unused()
+                empty = False
+            if empty:
+                yield file.schema_arrow.empty_table().rename_columns(names)
     except AaspError:
         raise
     except (pa.ArrowException, OSError, ValueError, LookupError, MemoryError, OverflowError) as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise AaspError(f"not a readable .parquet index: {source}; {reason}; {remedy}") from None
+        raise AaspError(f"not a readable .parquet index: {source}; {reason}; write it anew") from None
 
 
 def _text(source: str) -> str:

@@ -75,8 +75,8 @@ def samples(shards: Sequence[str], skipped: list[Skipped]) -> tuple[pa.Table, li
                     silent += address is None
                     noted = _noted(group, file, shard, skipped) if address else None
                     if address and noted is not None:
-                        for name in noted.keys() - columns.keys():
-                            columns[name] = [None] * len(paths)
+                        for name in noted:
+                            columns.setdefault(name, [None] * len(paths))
                         if len(columns) > MOST_COLUMNS:
                             raise AaspError(f"{shard}: more than {MOST_COLUMNS:,} columns in its .json; leave some out")
                         paths.append(address)
