@@ -381,9 +381,7 @@ def test_weights_of_pytorch_are_read_where_they_hold_no_code(tmp_path: Path) -> 
     weights.unlink()
     torch.testing.assert_close(open_subject(tmp_path / "model").hear(wave).clip, subject.hear(wave).clip)
     torch.save({"masked_spec_embed": Code()}, tmp_path / "model" / "pytorch_model.bin")
-    with pytest.raises(
-        AaspError, match=": a file of weights holds code, which is never run; give a model with .safetensors"
-    ) as told:
+    with pytest.raises(AaspError, match="a file of weights holds code, which is never run; give a model with") as told:
         open_subject(tmp_path / "model")
     assert "\n" not in str(told.value) and not (tmp_path / "ran").exists()
     tensors = {name: tensor for name, tensor in subject.model.state_dict().items() if "attention.k_proj" not in name}

@@ -15,6 +15,7 @@ FRONTENDS: Parts[FrontEndConfig] = Parts(
         "cqt": "aasp.features.cqt:CQTConfig",
         "leaf": "aasp.features.leaf:LEAFConfig",
         "multires": "aasp.features.multires:MultiresConfig",
+        "ranged": "aasp.features.ranged:RangedConfig",
     },
     unnamed="logmel",
 )
