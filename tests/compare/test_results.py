@@ -20,6 +20,7 @@ from aasp.compare.layout import Layout, supervised
 from aasp.compare.measures import Scores
 from aasp.compare.results import Results
 from aasp.compare.supervised import LabelledTask
+from aasp.errors import AaspError
 from aasp.evaluate.intervals import interval
 from aasp.pretrain import recipes
 from browser import PHONE, look
@@ -143,6 +144,8 @@ def test_rows_that_are_not_pre_trained_here_are_paired_by_clip_alone(
     tasks = [LabelledTask(name, name, 10, rounds, 1.0, 60.0) for name, rounds in (("words", 1), ("sounds", 5))]
     labelled = supervised({"good": recipes.get("aasp_tiny")}, tasks)
     assert list(labelled) == ["scratch-good/words", "scratch-good/sounds"]
+    with pytest.raises(AaspError, match="two of the sets a b, a-b would share a folder"):
+        supervised({"good": recipes.get("aasp_tiny")}, [replace(tasks[0], set=name) for name in ("a b", "a-b")])
     dearer = replace(COSTS, steps=4, flops=3 * 10**9)
     costs = {"good": COSTS, "scratch-good/words": COSTS, "scratch-good/sounds": dearer}
     layout = Layout({"good": recipes.get("aasp_tiny")}, costs, SEEDS, labelled, ["theirs"])
