@@ -215,9 +215,13 @@ def test_a_file_never_makes_us_import_or_run_what_it_names(
         (
             "model.frontend",
             FRONTENDS,
-            "'stff' is not one of logmel, pcen, stft, cqt, leaf, multires, sblu; did you mean 'stft'?",
+            "'stff' is not one of logmel, pcen, stft, cqt, leaf, multires, sblu, ranged; did you mean 'stft'?",
         ),
-        ("model.encoder.attention", ATTENTIONS, "'ful' is not one of full, differential; did you mean 'full'?"),
+        (
+            "model.encoder.attention",
+            ATTENTIONS,
+            "'ful' is not one of full, differential, relative; did you mean 'full'?",
+        ),
         (
             "model.stem",
             STEMS,

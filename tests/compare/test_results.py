@@ -15,12 +15,14 @@ import pytest
 
 import hostile
 from aasp.compare import page, tables
+from aasp.compare import results as compared
 from aasp.compare.budget import Costs
 from aasp.compare.folder import Folder
 from aasp.compare.layout import Layout, supervised
 from aasp.compare.measures import Scores
 from aasp.compare.results import Results
 from aasp.compare.supervised import LabelledTask
+from aasp.errors import AaspError
 from aasp.evaluate.intervals import interval
 from aasp.pretrain import recipes
 from browser import PHONE, look
@@ -135,12 +137,17 @@ def test_seconds_are_without_waiting_and_flops_up_to_the_stage(found: dict[str, 
     assert found["recipes"]["good"]["trainings"] == SEEDS and found["recipes"]["good"]["untrained"] == "untrained-good"
 
 
-def test_rows_that_are_not_pre_trained_here_are_paired_by_clip_alone(tmp_path: Path) -> None:
+def test_rows_that_are_not_pre_trained_here_are_paired_by_clip_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With labels there is a cell for each set; a frozen encoder has one seed; neither shares data with a recipe."""
+    monkeypatch.setattr(compared, "RESAMPLES", 100)
     folder, rng = Folder(tmp_path, "comparison"), np.random.default_rng(0)
     tasks = [LabelledTask(name, name, 10, rounds, 1.0, 60.0) for name, rounds in (("words", 1), ("sounds", 5))]
     labelled = supervised({"good": recipes.get("aasp_tiny")}, tasks)
     assert list(labelled) == ["scratch-good/words", "scratch-good/sounds"]
+    with pytest.raises(AaspError, match="two of the sets a b, a-b would share a folder"):
+        supervised({"good": recipes.get("aasp_tiny")}, [replace(tasks[0], set=name) for name in ("a b", "a-b")])
     dearer = replace(COSTS, steps=4, flops=3 * 10**9)
     costs = {"good": COSTS, "scratch-good/words": COSTS, "scratch-good/sounds": dearer}
     layout = Layout({"good": recipes.get("aasp_tiny")}, costs, SEEDS, labelled, ["theirs"])
@@ -164,7 +171,7 @@ def test_rows_that_are_not_pre_trained_here_are_paired_by_clip_alone(tmp_path: P
     pairs = {pair.difference.against: pair.difference.lead for pair in made.pairs() if "words" in pair.question}
     assert list(pairs) == ["untrained-good", "scratch-good", "theirs", "log-mel-40", "log-mel-128"]
     for name, theirs in (("scratch-good", "scratch-good/words words"), ("theirs", "theirs words")):
-        asked = dict(minus=values[theirs], clusters=SPEAKERS, matched=False, resamples=2_000)
+        asked = dict(minus=values[theirs], clusters=SPEAKERS, matched=False, resamples=100)
         assert pairs[name] == interval(values["good words"], **asked)
     found = made.document({})
     assert found["supervised"]["scratch-good/sounds"]["steps"] == 4

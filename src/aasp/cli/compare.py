@@ -113,7 +113,7 @@ def _compare(arguments: Compare, budget: Budget, fields: Mapping[str, str], argv
     from aasp.compare.layout import Layout, named_recipes, supervised
     from aasp.compare.measures import MODULATIONS
     from aasp.compare.on_ray import workers
-    from aasp.compare.readings import Readers, generated, open_readings
+    from aasp.compare.readings import BANDS, Readers, generated, open_readings
     from aasp.compare.results import Results
     from aasp.compare.settled import common_to_all, settled
     from aasp.compare.training import Training
@@ -135,7 +135,8 @@ def _compare(arguments: Compare, budget: Budget, fields: Mapping[str, str], argv
     tasks = [some[0].asked for some in readings.values()]
     tasks += [generated()] if MODULATIONS in arguments.benchmarks else []
     labelled = supervised(named_recipes(arguments.scratch, fields), tasks)
-    frozen, digests = _frozen(arguments, [*recipes, *(cell.partition("/")[0] for cell in labelled)])
+    taken = [*recipes, *(f"untrained-{name}" for name in recipes), *BANDS]
+    frozen, digests = _frozen(arguments, [*taken, *(cell.partition("/")[0] for cell in labelled)])
     costs = settled(folder, {**recipes, **labelled}, budget, common, sets, device, frozen=digests, dry_run=dry)
     layout = Layout(recipes, costs, arguments.seeds, labelled, list(frozen))
     flat = [reading for some in readings.values() for reading in some]

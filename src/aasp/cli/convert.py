@@ -22,7 +22,7 @@ class Convert:
     checkpoint: tyro.conf.Positional[Path]
     """A .safetensors file, one of PyTorch's (.pt, .pth, .bin, .ckpt), or a folder that transformers wrote."""
     layout: Annotated[str | None, tyro.conf.arg(name="as")] = None
-    """Whose layout it is in: ast, eat, sslam, audio-mae, m2d or beats; see docs/convert.md."""
+    """Whose layout it is in: ast, eat, sslam, audio-mae, m2d, beats or atst; see docs/convert.md."""
     out: Path | None = None
     """Folder to write."""
     heads: int | None = None
@@ -44,14 +44,15 @@ def run(argv: list[str]) -> int:
 
     from aasp.convert.layouts import convert
     from aasp.features.logmel import LogMelConfig
+    from aasp.features.ranged import RangedConfig
     from aasp.model.audio_classifier import AudioClassifier
 
     model = convert(arguments.checkpoint, arguments.layout, arguments.heads)
     model.save(arguments.out)
     encoder = model.encoder if isinstance(model, AudioClassifier) else model
     front, size = encoder.config.frontend, encoder.config.encoder
-    assert isinstance(front, LogMelConfig)
+    assert isinstance(front, LogMelConfig | RangedConfig)
     classes = f", {len(model.config.classes)} classes" if isinstance(model, AudioClassifier) else ""
     told = f"width {size.width}, {size.depth} blocks of {size.heads} heads{classes}"
-    print(f"{arguments.out}: {told}; log-mel of {front.mels} bins, less {front.mean:g}, over {front.std:g}")
+    print(f"{arguments.out}: {told}; log-mel of {front.bins} bins, less {front.mean:g}, over {front.std:g}")
     return 0

@@ -42,9 +42,17 @@ def named_recipes(words: Sequence[str], settings: Mapping[str, str]) -> dict[str
 
 
 def supervised(recipes: Mapping[str, Recipe], tasks: Sequence[LabelledTask]) -> dict[str, Supervised]:
-    """What is trained with labels, by cell: the architecture of each recipe on each set."""
+    """What is trained with labels, by cell: the architecture of each recipe on each set.
+
+    Raises:
+        AaspError: two sets would share a folder.
+    """
     pairs = [(name, recipe, task) for name, recipe in recipes.items() for task in tasks]
-    return {cell_name(system_name(name), task.set): Supervised(recipe, task) for name, recipe, task in pairs}
+    found = {cell_name(system_name(name), task.set): Supervised(recipe, task) for name, recipe, task in pairs}
+    if len(found) < len(pairs):
+        told = f"two of the sets {', '.join(task.set for task in tasks)} would share a folder"
+        raise AaspError(f"--scratch: {told}; rename the folder of one index")
+    return found
 
 
 def identity(recipe: Trainable) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from aasp.convert.ast import ast
+from aasp.convert.atst import atst
 from aasp.convert.beats import beats
 from aasp.convert.eat import eat
 from aasp.convert.made import Made
@@ -22,6 +23,7 @@ LAYOUTS: dict[str, Callable[[Published, int | None], Made]] = {
     "audio-mae": audio_mae,
     "m2d": m2d,
     "beats": beats,
+    "atst": atst,
 }
 
 

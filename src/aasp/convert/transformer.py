@@ -29,6 +29,7 @@ class Names:
 
     Attributes:
         qkv: one layer, or three.
+        qkv_bias: whether these have biases.
         norm: of the last output, or of the first input where blocks normalise after each sum.
         block: what begins a block's names, before its number.
     """
@@ -40,6 +41,7 @@ class Names:
     norm1: str = "norm1"
     norm2: str = "norm2"
     qkv: tuple[str, ...] = ("attn.qkv",)
+    qkv_bias: bool = True
     out: str = "attn.proj"
     fc1: str = "mlp.fc1"
     fc2: str = "mlp.fc2"
@@ -140,7 +142,9 @@ def blocks(given: Published, names: Names, size: Sizes) -> dict[str, Tensor]:
         for norm, name in (("norm1", names.norm1), ("norm2", names.norm2)):
             found |= _layer(given, theirs + name, ours + norm, width)
         for kind, shape in (("weight", (3 * width // parts, width)), ("bias", (3 * width // parts,))):
-            qkv = [given.take(f"{theirs}{name}.{kind}", *shape) for name in names.qkv]
+            own = [f"{theirs}{name}.{kind}" for name in names.qkv]
+            none = kind == "bias" and not names.qkv_bias
+            qkv = [torch.zeros(shape) if none else given.take(name, *shape) for name in own]
             found[f"{ours}attention.qkv.{kind}"] = torch.cat(qkv)
         found |= _layer(given, theirs + names.out, ours + "attention.out", width, width)
         found |= _layer(given, theirs + names.fc1, ours + "mlp.0", hidden, width)

@@ -40,7 +40,6 @@ _SYSTEM = frozenset(
 RESERVED = frozenset({"path", "seconds", "rate", "channels", "channel"})
 """Columns with a meaning of their own: what a stranger's shard calls so gets another name."""
 _FETCHED = ("http://", "https://")  # what is there is not sure to be so tomorrow
-_ROWS, _READ_BYTES = 16_384, 2**20  # of a Parquet index at once
 _NO_STEP = r"/(?:\.?/)+"  # in a path: dir//a.wav, dir/./a.wav
 
 

@@ -24,6 +24,7 @@ SUFFIXES = (".csv", ".tsv", ".parquet")
 
 MOST_ROWS, MOST_BYTES = 10**8, 16 * 2**30
 """Of a Parquet file, unpacked."""
+_ROWS, _READ_BYTES = 16_384, 2**20  # of a Parquet file at once
 
 _DELIMITERS = (",", ";", "\t", "|")
 _HEAD = 1_000_000  # characters in which the columns' names are

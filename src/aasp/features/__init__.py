@@ -16,6 +16,7 @@ FRONTENDS: Parts[FrontEndConfig] = Parts(
         "leaf": "aasp.features.leaf:LEAFConfig",
         "multires": "aasp.features.multires:MultiresConfig",
         "sblu": "aasp.features.sblu:SBLUBankConfig",
+        "ranged": "aasp.features.ranged:RangedConfig",
     },
     unnamed="logmel",
 )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from aasp.casting import finest
 from aasp.errors import AaspError
 from aasp.features.waves import as_waves, check_samples
 from aasp.model.pooling import over_frequency
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 LOCAL = 1e-3
 """By how much a normalised frame may differ with the sound around it: rounding, and not another sound."""
+LOUD = 1e5
+"""The bang that the check of a front end begins with, over what follows: 100 dB."""
 
 
 class EncoderStream:
@@ -122,14 +125,15 @@ class EncoderStream:
 
     @torch.inference_mode()
     def _check_front_end(self) -> None:
-        """See, on a little noise, that frames are what they are wherever their sound begins and ends."""
+        """See, on a little noise after a bang, that frames are what they are wherever their sound begins and ends."""
         before, begun = ceil(self._spare / self._hop), 3
         frames = 8 + 2 * before
         samples = self._config.samples(frames + begun) + self._spare
         noise = 0.1 * torch.randn(1, samples, generator=torch.Generator().manual_seed(0))
+        noise[:, : begun * self._hop] *= LOUD
         noise = noise.to(self._encoder.encoder.class_token.device)
-        whole, _ = self._encoder.mel(noise)
-        part, _ = self._encoder.mel(noise[:, begun * self._hop : -2 * self._hop])
+        whole, _ = self._encoder.frontend(finest(noise))
+        part, _ = self._encoder.frontend(finest(noise[:, begun * self._hop : -2 * self._hop]))
         inner = slice(before, frames - before - 2)
         if not torch.allclose(part[:, inner], whole[:, begun:][:, inner], rtol=0, atol=LOCAL):
             own = type(self._encoder.frontend).__name__

@@ -204,9 +204,12 @@ class CLAPSubject(_Bounded):
         super().__init__(name, model, extractor, precision)
         self.longest = extractor.nb_max_samples
         config = model.config.audio_config
-        steps = config.spec_size * (config.spec_size // config.num_mel_bins)
-        steps //= config.patch_stride[1] * 2 ** (len(config.depths) - 1)
+        columns = config.spec_size * (config.spec_size // config.num_mel_bins)
+        steps = columns // (config.patch_stride[1] * 2 ** (len(config.depths) - 1))
         frames = self.longest // extractor.hop_length + 1
+        if frames > columns:
+            told = f"its feature extractor makes {frames} frames, and its encoder takes {columns}"
+            raise AaspError(f"{name}: {told}; copy the model anew")
         self.token_rate = steps * self.rate / (frames * extractor.hop_length)
 
     def _inputs(self, wave_BS: Tensor) -> dict[str, Tensor]:

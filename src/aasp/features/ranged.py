@@ -1,0 +1,113 @@
+"""A log-mel of limited range: nothing in it is quieter than a clip's loudest bin by more than so many decibels.
+
+Legend: B clips, S samples, T frames, M mel bins.
+Source: `top_db` of torchaudio's AmplitudeToDB, as ATST has it (Li, Shao & Li 2024). The limit is that of the whole
+clip, so that a frame depends on all others: whole clips and exports are exact, and `encoder.stream` refuses it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from aasp.config import check_range
+from aasp.features.contract import FrontEnd, FrontEndConfig
+from aasp.features.logmel import LogMelConfig
+
+NEPER = math.log(10.0) / 10
+"""Of a natural logarithm of power in a decibel."""
+
+
+@dataclass(frozen=True)
+class RangedConfig(FrontEndConfig):
+    """A log-mel of limited range.
+
+    Attributes:
+        kind: the name of this front end in recipes.
+        range_db: decibels from a clip's loudest bin down to the quietest that is told.
+        logmel: what is limited, its normalisation included.
+    """
+
+    kind: ClassVar[str] = "ranged"
+    range_db: float = 80.0
+    logmel: LogMelConfig = field(default_factory=LogMelConfig)
+
+    def __post_init__(self) -> None:
+        check_range(self, "front end", "range_db")
+
+    def build(self) -> Ranged:
+        return Ranged(self)
+
+    @property
+    def rate(self) -> int:  # type: ignore[override]
+        """Sampling rate in Hz."""
+        return self.logmel.rate
+
+    @property
+    def mean(self) -> float:
+        """What the log-mel is centred with."""
+        return self.logmel.mean
+
+    @property
+    def std(self) -> float:
+        """Divisor of the centred log-mel."""
+        return self.logmel.std
+
+    @property
+    def bins(self) -> int:
+        return self.logmel.bins
+
+    @property
+    def frame_rate(self) -> float:
+        return self.logmel.frame_rate
+
+    @property
+    def window(self) -> int:
+        return self.logmel.window
+
+    @property
+    def band(self) -> tuple[float, float]:
+        return self.logmel.band
+
+    def frames(self, samples: int) -> int:
+        return self.logmel.frames(samples)
+
+    def samples(self, frames: int) -> int:
+        return self.logmel.samples(frames)
+
+    def centres(self) -> np.ndarray:
+        return self.logmel.centres()
+
+
+class Ranged(FrontEnd):
+    """Waveforms to normalised log-mels of limited range.
+
+    Args:
+        config: its settings.
+    """
+
+    config: RangedConfig
+
+    def __init__(self, config: RangedConfig) -> None:
+        super().__init__(config)
+        self.logmel = config.logmel.build()
+
+    def transform(self, wave_BS: Tensor, frames: int) -> Tensor:
+        return self.logmel.transform(wave_BS, frames)
+
+    def frames(self, lengths_B: Tensor) -> Tensor:
+        return self.logmel.frames(lengths_B)
+
+    def forward(self, wave_BS: Tensor, lengths_B: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        x_BTM, frames_B = super().forward(wave_BS, lengths_B)
+        # Frames beyond a clip's end are not its own: they do not say how loud it is, and stay zero.
+        own_BT1 = torch.arange(x_BTM.shape[1], device=x_BTM.device) < frames_B.to(x_BTM.device)[:, None]
+        own_BT1 = own_BT1[..., None]
+        loudest_B11 = x_BTM.masked_fill(~own_BT1, -torch.inf).amax((1, 2), keepdim=True)
+        limited = torch.maximum(x_BTM, loudest_B11 - self.config.range_db * NEPER / self.config.std)
+        return torch.where(own_BT1, limited, x_BTM), frames_B
