@@ -100,7 +100,7 @@ def pretrain(
         recipe.data.batch,
         recipe.optimizer.accumulate,
         machine.num_processes,
-        start and start.state,
+        None if start is None else start.state,
         recipe.method.across(recipe),
     )
     settings = Settings(

@@ -1,7 +1,7 @@
 """What of a step's clips each process computes, and how many of them at a time: as the run had it, wherever it goes on.
 
-The clips of a step over all processes stay as many, whatever the number of processes, and so does what a process computes
-at a time, which its memory is known to hold: fewer processes compute more micro-batches.
+The clips of a step over all processes stay as many, whatever the number of processes, and so does what a process
+computes at a time, which its memory is known to hold: fewer processes compute more micro-batches.
 """
 
 from __future__ import annotations

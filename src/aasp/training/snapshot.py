@@ -139,8 +139,8 @@ def restore(
         seed(int(sha256(f"{fingerprint} {saved.step} {rank}".encode()).hexdigest()[:15], 16))
     if len(processes) != machine.num_processes:
         stream.rejoin(states)
-        so_far = [sum(process[name] for process in processes) * (rank == 0) for name in ("clips", "audio_seconds")]
-        return Progress(saved.step, *so_far, elapsed)  # the log window begins here
+        total = lambda name: sum(process[name] for process in processes) if rank == 0 else 0
+        return Progress(saved.step, total("clips"), total("audio_seconds"), elapsed)  # the log window begins here
     stream.restore(states[rank])
     own = processes[rank]
     progress = Progress(saved.step, own["clips"], own["audio_seconds"], elapsed)
