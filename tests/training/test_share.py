@@ -34,12 +34,13 @@ def test_a_new_run() -> None:
         (saved(1, 32, micro_batches=4), 2, 16, 2),
         (saved(2, 16, micro_batches=2), 1, 32, 4),
         (saved(3, 11), 3, 11, 1),  # a batch that was changed stays so
+        (saved(4, 8), 4, 8, 1),  # whatever the recipe accumulates
     ],
 )
 def test_the_step_and_what_is_computed_at_a_time_stay(
     before: dict[str, Any], processes: int, clips: int, micro_batches: int
 ) -> None:
-    found = share(32, 1, processes, before)
+    found = share(32, 4, processes, before)
     assert (found.clips, found.micro_batches) == (clips, micro_batches)
     assert not any("warning" in line for line in found.told)
     assert len(found.told) == (processes != len(before["processes"]))
@@ -56,9 +57,18 @@ def test_a_step_that_can_not_stay_is_said() -> None:
 
 def test_what_depends_on_a_micro_batch_is_one_warning() -> None:
     across = ("a clip is told from the others", "the codebook learns")
-    told = "warning: a clip is told from the others and the codebook learns within a micro-batch of 8 clips, not within"
-    assert share(32, 4, 1, across=across).told == (f"{told} the whole step",)
+    told = "a clip is told from the others and the codebook learns within micro-batches of 8 clips, not among all 32"
+    assert share(32, 4, 1, across=across).told == (f"warning: {told}",) == share(32, 4, 2, across=across).told
     assert share(32, 1, 1, across=across).told == () == share(32, 4, 1).told
+
+
+def test_a_clip_that_would_be_alone() -> None:
+    assert share(4, 4, 1).micro_batches == 4
+    with pytest.raises(
+        AaspError, match=r"optimizer.accumulate is 4, for 4 clips: the target is standardised over a mic"
+    ):
+        share(4, 4, 1, across=("the target is standardised",))
+    assert share(2, 1, 1, saved(2, 1), across=("the target is standardised",)).micro_batches == 1
 
 
 def test_a_damaged_state_is_one_line() -> None:

@@ -124,8 +124,8 @@ def _run(argv: list[str]) -> int:
         return code
     except SystemExit as stop:  # tyro's way out after --help, or a signal's
         # The launcher may send one while the loss of another process is being dealt with.
-        if isinstance(stop.__context__, RuntimeError) and (known := _lost(stop.__context__)):
-            return _end(known.exit_code, str(known))
+        if isinstance(stop.__context__, RuntimeError) and (lost := _lost(stop.__context__)):
+            return _end(lost.exit_code, str(lost))
         return _end(stop.code if isinstance(stop.code, int) else 0)
     except BrokenPipeError:
         # Python flushes once more at exit, which would complain: give it somewhere to flush to.

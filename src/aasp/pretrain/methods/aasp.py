@@ -60,21 +60,9 @@ class AaSPConfig(MethodConfig):
     def schedules(self, steps: int, more: int = 0) -> dict[str, np.ndarray]:
         return {"momentum": self.teacher.schedule(steps, more)}
 
-    def check(self, recipe: Recipe, processes: int) -> None:
-        parts = recipe.optimizer.accumulate
-        if recipe.data.batch == parts > 1 and self.teacher.utterance == "standardised" and self.losses.utterance:
-            told = "a clip for each micro-batch, which leaves none to standardise the utterance target over"
-            raise AaspError(
-                f"data.batch is {recipe.data.batch}: {told}; give {2 * parts} or more, or fewer micro-batches"
-            )
-
     def across(self, recipe: Recipe) -> tuple[str, ...]:
-        told = {
-            "the contrastive loss tells a clip from the others": self.losses.contrastive and self.masking.views > 1,
-            "the utterance target is standardised": self.losses.utterance and self.teacher.utterance == "standardised",
-            "the codebook learns": self.codebook.weight,
-        }
-        return tuple(words for words, used in told.items() if used)
+        own = tuple(self.losses.across(self.masking.views, self.teacher.utterance))
+        return (*own, "the codebook learns") if self.codebook.weight else own
 
 
 class AaSP(Method):
