@@ -104,11 +104,14 @@ def test_the_page_holds_what_its_commands_print(line: str, capsys: pytest.Captur
 
 def test_what_makes_a_step_fit(capsys: pytest.CaptureFixture[str]) -> None:
     small = ["aasp_tiny", *EIGHT[:1], "1", *EIGHT[2:]]
-    assert main(["plan", *small]) == 0
-    assert "what fits" not in capsys.readouterr().out
-    assert main(["plan", *small, "--memory", "0.35"]) == 0
+    assert main(["plan", *small, "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert plan["fits"] == {}
+    room = f"{0.75e-9 * sum(plan['memory'].values()):.3g}"
+    assert main(["plan", *small, "--memory", room]) == 0
     told = capsys.readouterr().out
-    assert "more than its 0.35 GB; what fits" in told and "--set optimizer.recompute=true" in told
+    assert f"more than its {float(room):g} GB; what fits" in told
+    assert "--set optimizer.recompute=true" in told and "--set optimizer.accumulate=2" in told
     assert "accumulated, the contrastive loss tells a clip from the others and the utterance target is" in told
     assert main(["plan", *small, "--memory", "0.001"]) == 0
     assert "take more GPUs, or a smaller model" in capsys.readouterr().out
