@@ -100,3 +100,35 @@ def test_the_page_holds_what_its_commands_print(line: str, capsys: pytest.Captur
         told = [si(plan["step_seconds"], "s"), clock(86_400 * plan["days"]), si(plan["step_flops"], "FLOP")]
         told.append(si(sum(plan["memory"].values()), "B"))
     assert any(figure in PAGE for figure in told), told
+
+
+def test_what_makes_a_step_fit(capsys: pytest.CaptureFixture[str]) -> None:
+    small = ["aasp_tiny", *EIGHT[:1], "1", *EIGHT[2:]]
+    assert main(["plan", *small, "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert plan["fits"] == {}
+    room = f"{0.75e-9 * sum(plan['memory'].values()):.3g}"
+    assert main(["plan", *small, "--memory", room]) == 0
+    told = capsys.readouterr().out
+    assert f"more than its {float(room):g} GB; what fits" in told
+    assert "--set optimizer.recompute=true" in told and "--set optimizer.accumulate=2" in told
+    assert "accumulated, the contrastive loss tells a clip from the others and the utterance target is" in told
+    assert main(["plan", *small, "--memory", "0.001"]) == 0
+    assert "take more GPUs, or a smaller model" in capsys.readouterr().out
+
+
+def test_less_memory_is_counted() -> None:
+    from aasp.config import with_fields
+    from aasp.planning.machines import Machines
+    from aasp.pretrain import recipes
+
+    planned = lambda **fields: pretraining.pretraining_plan(
+        with_fields(recipes.get("aasp_tiny"), {f"optimizer.{k}": v for k, v in fields.items()}), Machines(1, 0.4)
+    )
+    plain, again, parts = planned(), planned(recompute=True), planned(accumulate=4)
+    assert again.memory["activations"] < 0.6 * plain.memory["activations"]
+    forward = sum(plain.flops[part]["forward"] for part in ("student.encoder", "predictor"))
+    blocks = again.step_flops - plain.step_flops
+    assert 0.9 * forward < blocks <= forward, "the forward pass of the blocks that are trained"
+    assert parts.memory["activations"] == pytest.approx(plain.memory["activations"] / 4, rel=0.02)
+    assert parts.step_flops == pytest.approx(plain.step_flops, rel=0.01)

@@ -133,6 +133,15 @@ def test_the_laboratory_takes_a_layer_and_a_precision(folder: Path) -> None:
         open_subject("stem=conv", precision="bf16")
 
 
+def test_one_process_of_several_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in engine.SIZES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")  # as accelerate has it that was asked for two processors' processes
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "True")
+    with pytest.raises(AaspError, match="started one process of several, as it does on processors; add --multi_gpu"):
+        engine.accelerator("cpu")
+
+
 @pytest.mark.parametrize(("processes", "refused"), [("1", False), ("2", True)])
 def test_one_of_several_gpus_is_for_one_process(processes: str, refused: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)

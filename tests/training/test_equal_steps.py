@@ -1,4 +1,4 @@
-"""Two processes compute what one does with all clips, for every method; so do micro-batches, and blocks computed twice."""
+"""Two processes compute what one does with all clips, for every method; so do micro-batches and recomputed blocks."""
 
 from __future__ import annotations
 

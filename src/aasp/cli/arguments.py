@@ -107,7 +107,7 @@ def set_threads(threads: int | None) -> None:
 
 @contextlib.contextmanager
 def stopping_with_75() -> Iterator[None]:
-    """Exit with 75, "try again", on SIGTERM and SIGUSR1, until the training loop, which saves first, takes them over."""
+    """Exit with 75, "try again", on SIGTERM and SIGUSR1, until the training loop, which saves first, takes over."""
     asked = (signal.SIGTERM, signal.SIGUSR1)
     before = [signal.signal(number, lambda *_: sys.exit(75)) for number in asked]
     try:

@@ -10,6 +10,7 @@ import difflib
 import errno
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
@@ -118,12 +119,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         75 stopped, try again; 130 interrupted; 141 the reader of our output went away.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
+    if not _is_one_of_several():
+        return _run(argv)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(75))
+    try:
+        return _run(argv)
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the launcher ends the others once one has: its code is settled
+
+
+def _run(argv: list[str]) -> int:
+    """Run one command, and tell its failures."""
     try:
         code = _dispatch(argv)
         sys.stdout.flush()
         _tell_cancelled()
         return code
     except SystemExit as stop:  # tyro's way out after --help, or a signal's
+        # The launcher may send one while the loss of another process is being dealt with.
+        if isinstance(stop.__context__, RuntimeError) and (lost := _lost(stop.__context__)):
+            return _end(lost.exit_code, str(lost))
         return _end(stop.code if isinstance(stop.code, int) else 0)
     except BrokenPipeError:
         # Python flushes once more at exit, which would complain: give it somewhere to flush to.
@@ -238,19 +253,28 @@ def _end(code: int, message: str = "") -> int:
     """Say why the command ends, if anything, and give its exit code; of several processes one says it."""
     line = " ".join(message.split())
     first = True
-    if code and int(os.environ.get("WORLD_SIZE") or 1) > 1:
+    if code and _is_one_of_several():
         from aasp.training import peers
 
-        first = peers.ended(code, line)
+        code, first = peers.ended(code, line)
     if line and first:
         print(f"aasp: error: {line}", file=sys.stderr)
     return code
 
 
+def _is_one_of_several() -> bool:
+    """Whether a launcher has started several processes, of which this is one."""
+    return int(os.environ.get("WORLD_SIZE") or 1) > 1
+
+
 def _lost(error: RuntimeError) -> ProcessLost | None:
     """The process whose end an error is due to, if it is one of a run of several."""
     peers = sys.modules.get("aasp.training.peers")
-    return None if peers is None else peers.lost(error)
+    if peers is None:
+        return None
+    if _is_one_of_several():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # its answer takes seconds, and its code is settled
+    return peers.lost(error)
 
 
 if __name__ == "__main__":

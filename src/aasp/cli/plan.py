@@ -138,8 +138,8 @@ def _show_pretraining(plan: PretrainingPlan, machines: Machines, across: Sequenc
             f"more than its {machines.memory:g} GB; what fits",
             ways or {"nothing": "take more GPUs, or a smaller model"},
         )
-        for told in across:
-            print(f"  of micro-batches: {told}")
+        if across:
+            print(f"  accumulated, {' and '.join(across)} within a micro-batch alone")
     facts(
         "model",
         {f"parameters, {name}": f"{count:,}" for name, count in plan.parameters.items()}

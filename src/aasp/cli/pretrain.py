@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class Pretrain(DeviceOptions):
     """Pre-train a recipe on audio. The model is then at RUN/model; the same command again goes on where it stopped.
 
-    Ctrl-C and SIGTERM save a checkpoint first; SIGTERM exits with 75, "try again". To use several processes or devices:
+    Ctrl-C, SIGTERM and SIGUSR1 save a checkpoint first; the latter two exit with 75, "try again". On several devices:
     `torchrun --nproc-per-node=2 -m aasp pretrain …`.
     """
 

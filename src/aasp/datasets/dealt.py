@@ -1,7 +1,7 @@
 """Who gets which crop when the number of processes changes: none twice, none left out.
 
-A global sequence of crops is dealt to N processes in turn, and each goes through its own at its own pace, since what can't
-be decoded is passed over. What is left of it is then dealt to M: first what was left behind, in its order, then the rest.
+A global sequence of crops is dealt to N processes in turn, and each goes through its own at its own pace, since what
+can't be decoded is passed over. What is left of it is then dealt to M: first what was left behind, then the rest.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from torch import Tensor
 from aasp.config import check_range
 from aasp.errors import AaspError
 from aasp.features.augment import mix_power, resized_crop
-from aasp.pretrain.methods.contract import Gather
+from aasp.pretrain.losses.valid import Gather, alone
 from aasp.pretrain.views import Clips, Masks
 
 
@@ -84,14 +84,14 @@ def swapped(x: Tensor) -> Tensor:
     return x.unflatten(0, (-1, 2)).flip(1).flatten(0, 1)
 
 
-def spoilt(clips: Clips, masks: Masks, patch: tuple[int, int], gather: Gather) -> Tensor:
+def spoilt(clips: Clips, masks: Masks, patch: tuple[int, int], gather: Gather = alone) -> Tensor:
     """The clips' log-mels with noise or another clip's patches, by the toss of a coin, where a clip's mask hides them.
 
     Args:
         clips: B clips.
         masks: one view of each; what it doesn't show is spoilt.
         patch: frames and mel bins of a patch.
-        gather: see `Gather`; the noise has the statistics of all processes' clips.
+        gather: see `Gather`, for one process when left out; the noise has the statistics of all processes' clips.
 
     Source: group-masked model learning (Atito et al. 2021) spoils by noise, zeros and other samples.
     """

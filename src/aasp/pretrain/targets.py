@@ -15,7 +15,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from aasp.config import check_range
-from aasp.errors import AaspError
 from aasp.model.audio_encoder import AudioEncoderConfig
 from aasp.model.encoder import EncoderOutput
 from aasp.pretrain.ema import AverageConfig
@@ -45,16 +44,6 @@ class TeacherConfig(AverageConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_range(self, "teacher", "layers", least=1)
-
-    def check(self, clips: int, parts: int, weight: float) -> None:
-        """See that the utterance target can be standardised in each micro-batch of a step, if its loss is weighed.
-
-        Raises:
-            AaspError: each would have one clip.
-        """
-        if clips == parts > 1 and self.utterance == "standardised" and weight:
-            told = "a clip for each micro-batch, which leaves none to standardise the utterance target over"
-            raise AaspError(f"data.batch is {clips}: {told}; give {2 * parts} or more, or fewer micro-batches")
 
     def target_width(self, model: AudioEncoderConfig) -> int:
         """Channels of a model's frame target."""

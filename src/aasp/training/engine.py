@@ -40,10 +40,26 @@ def accelerator(device: str = "auto") -> Accelerator:
     if "MASTER_ADDR" in os.environ and "ACCELERATE_USE_CPU" in os.environ and not set(SIZES) & set(os.environ):
         told = "accelerate launch has started one process of several, as it does on processors"
         raise AaspError(f"{told}; add --multi_gpu, which starts them there too, or take torchrun")
+    if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) and not distributed.is_initialized():
+        _join_again("gloo" if nothing_else else None)
     machine = Accelerator(mixed_precision="no", cpu=nothing_else)
     atexit.register(leave)
     peers.watch()
     return machine
+
+
+def _join_again(backend: str | None) -> None:
+    """Join the others after torchrun has started all of them again.
+
+    torchrun keeps its store, where torch would find the addresses of the processes before, and wait for those.
+    """
+    environment = os.environ
+    place = (environment["MASTER_ADDR"], int(environment["MASTER_PORT"]))
+    kept = environment.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    rank, world = int(environment["RANK"]), int(environment["WORLD_SIZE"])
+    store = distributed.TCPStore(*place, is_master=not kept and rank == 0, wait_for_workers=False)
+    attempt = distributed.PrefixStore(f"attempt {environment['TORCHELASTIC_RESTART_COUNT']}", store)
+    distributed.init_process_group(backend, store=attempt, rank=rank, world_size=world)
 
 
 def leave() -> None:

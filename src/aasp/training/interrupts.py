@@ -64,8 +64,10 @@ class Agreement:
 
     def __call__(self, exit_code: int | None, step: int) -> int | None:
         """The exit code that a signal asks for after `step`; None to go on. Every process must call it."""
-        if self._machine.num_processes == 1 or step < self._next:
-            return exit_code if self._machine.num_processes == 1 else None
+        if self._machine.num_processes == 1:
+            return exit_code
+        if step < self._next:
+            return None
         pace = (time.monotonic() - self._clock) / (step - self._asked)
         own = torch.tensor([[exit_code or 0, pace]], device=self._machine.device)
         code, slowest = self._machine.gather(own).amax(0).tolist()

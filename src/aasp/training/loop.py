@@ -66,7 +66,7 @@ class Batches(snapshot.Positioned, Protocol):
     """An endless stream of batches that can say where it is.
 
     ``state()``, asked after the k-th batch, makes a stream to which it is given by ``restore`` go on with batch k + 1,
-    however many batches were already being prepared; so does ``rejoin``, given the states of another number of processes.
+    however many batches were already being prepared; so does ``rejoin``, given those of another number of processes.
     """
 
     def __next__(self) -> Mapping[str, Any]: ...
@@ -178,7 +178,7 @@ def train(
 
             skipping.begin()
             parts = list(activations.micro_batches(batch, settings.accumulate))
-            outputs = []
+            outputs: list[dict[str, Any]] = []
             for part in parts:
                 more = len(outputs) + 1 < len(parts)  # gradients cross processes once, after the last part
                 with machine.no_sync(model) if more else nullcontext():

@@ -1,7 +1,7 @@
 """The processes of one run: who is alive, how the others ended, and what is said once for all of them.
 
-They meet in the key-value store of their launcher, torchrun or `accelerate launch`; of processes that were started one by
-one, in the first one's, once they have joined. Each leaves a sign of life there every second, and a word when it ends.
+They meet in the key-value store of their launcher, torchrun or `accelerate launch`; of processes that were started one
+by one, in the first one's, once they have joined. Each leaves a sign of life there every second, and a word at its end.
 """
 
 from __future__ import annotations
@@ -27,24 +27,28 @@ _REMEDY = "the same command goes on from the last checkpoint"
 _BROKEN = ("gloo", "closed by peer", "reset by peer", "broken pipe")  # what a broken connection is called
 
 
-def ended(code: int, line: str) -> bool:
+def ended(code: int, line: str) -> tuple[int, bool]:
     """Tell the other processes that this one ends, and how.
 
     Args:
         code: its exit code.
-        line: what it has to say; may be empty.
+        line: what it has to say; of one that was asked to stop, nothing.
 
     Returns:
-        Whether it is the first of all processes with that to say.
+        The exit code, of one that was asked to stop because another had ended the other's; and whether this is the
+        first of all processes with that to say.
     """
     store = _open_store()
     if store is None:
-        return True
+        return code, True
     try:
+        if not line:
+            codes = [_read(store, f"ended/{rank}").partition(" ")[0] for rank in range(_world())]
+            code = next((int(other) for other in codes if other not in ("", "0")), code)
         store.set(f"ended/{_rank()}", f"{code} {line}")
-        return store.add(f"said/{hashlib.sha256(line.encode()).hexdigest()}", 1) == 1
+        return code, store.add(f"said/{hashlib.sha256(line.encode()).hexdigest()}", 1) == 1
     except RuntimeError:
-        return True
+        return code, True
 
 
 def lost(error: BaseException) -> ProcessLost | None:
@@ -111,7 +115,7 @@ class _Watch(threading.Thread):
                 seen, heard = now, time.monotonic()
             elif time.monotonic() - heard > PATIENCE and not self.done.is_set():
                 line = f"{_gone(self._store, self._next)}: no sign of life for {PATIENCE:.0f} s; {_REMEDY}"
-                if ended(75, line):
+                if ended(75, line)[1]:
                     print(f"aasp: error: {line}", file=sys.stderr, flush=True)
                 os._exit(75)  # the main thread may wait for the other one and never look up
 

@@ -1,7 +1,7 @@
 """What of a step's clips each process computes, and how many of them at a time: as the run had it, wherever it goes on.
 
-The clips of a step over all processes stay as many, whatever the number of processes, and so does what a process computes
-at a time, which its memory is known to hold: fewer processes compute more micro-batches.
+The clips of a step over all processes stay as many, whatever the number of processes, and so does what a process
+computes at a time, which its memory is known to hold: fewer processes compute more micro-batches.
 """
 
 from __future__ import annotations
@@ -54,27 +54,31 @@ def share(
         if batch % processes:
             raise AaspError(f"{field} is {batch}, for {processes} processes; give a multiple of {processes}")
         check_count(batch // processes, micro_batches, processes)
-        return Share(batch // processes, micro_batches, tuple(_warned(batch // processes, micro_batches, across)))
+        if across and batch == micro_batches > 1:
+            told = f"{across[0]} over a micro-batch, which would have a single clip"
+            raise AaspError(f"optimizer.accumulate is {micro_batches}, for {batch} clips: {told}; give a smaller one")
+        return Share(batch // processes, micro_batches, _warned(batch, micro_batches, across))
     try:
         held = [process["data"]["made_with"]["batch"] for process in before["processes"]]
     except (KeyError, TypeError):
         raise AaspError("damaged checkpoint: its state.json is incomplete; move it away") from None
-    count = before.get("micro_batches", micro_batches)
+    count = before.get("micro_batches", 1)
     if len(held) == processes:
-        return Share(held[0], count, tuple(_warned(held[0], count, across)))
-    clips, at_once = max(1, round(batch / processes)), max(1, held[0] // count)
+        return Share(held[0], count, _warned(held[0] * processes, count, across))
+    clips, at_once = max(1, round(batch / processes)), max(2 if across else 1, held[0] // count)
     count = next(count for count in range(1, clips + 1) if clips % count == 0 and clips // count <= at_once)
-    told = [f"processes: {processes}, were {len(held)}; each computes {clips} clips a step, {clips // count} at a time"]
+    lines = [
+        f"processes: {processes}, were {len(held)}; each computes {clips} clips a step, {clips // count} at a time"
+    ]
     if clips * processes != batch:
-        told.append(
+        lines.append(
             f"warning: a step has {clips * processes} clips now, not {batch}: {processes} processes can't share these"
         )
-    return Share(clips, count, (*told, *_warned(clips, count, across)))
+    return Share(clips, count, (*lines, *_warned(clips * processes, count, across)))
 
 
-def _warned(clips: int, count: int, across: Sequence[str]) -> list[str]:
+def _warned(clips: int, count: int, across: Sequence[str]) -> tuple[str, ...]:
+    """What accumulation changes of a step of so many clips over all processes."""
     if count == 1 or not across:
-        return []
-    return [
-        f"warning: {' and '.join(across)} within a micro-batch of {clips // count} clips, not within the whole step"
-    ]
+        return ()
+    return (f"warning: {' and '.join(across)} within micro-batches of {clips // count} clips, not among all {clips}",)

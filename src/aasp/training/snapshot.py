@@ -157,9 +157,9 @@ def _restore_process(
     bad_steps = own.get("bad_steps", {})  # the same in all processes; there were none in older checkpoints
     if len(processes) != machine.num_processes:
         stream.rejoin(states)
-        of_all = lambda name: sum(process[name] for process in processes) * (rank == 0)
-        # The log window begins here.
-        return Progress(saved.step, of_all("clips"), of_all("audio_seconds"), elapsed, bad_steps=bad_steps)
+        total = lambda name: sum(process[name] for process in processes) if rank == 0 else 0
+        so_far = Progress(saved.step, total("clips"), total("audio_seconds"), elapsed, bad_steps=bad_steps)
+        return so_far  # the log window begins here
     stream.restore(states[rank])
     progress = Progress(saved.step, own["clips"], own["audio_seconds"], elapsed, bad_steps=bad_steps)
     progress.window.restore(own["window"])

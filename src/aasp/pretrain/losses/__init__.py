@@ -63,6 +63,13 @@ class LossesConfig:
         if not others and not set(self.weighed) - set(idle):
             raise AaspError(f"nothing would be learned: {'; '.join(idle.values())}; weigh losses.frame")
 
+    def across(self, views: int, utterance: str) -> Iterator[str]:
+        """What depends on the other clips of a batch, each in a few words; arguments as in `idle`."""
+        if self.contrastive and views > 1:
+            yield "the contrastive loss tells a clip from the others"
+        if self.utterance and utterance == "standardised":
+            yield "the utterance target is standardised"
+
     def idle(self, clips: int, views: int, utterance: str) -> Iterator[tuple[str, str]]:
         """Losses that have nothing to compare in a step, by name, and why.
 

@@ -59,16 +59,9 @@ class AaSPConfig(MethodConfig):
     def schedules(self, steps: int, more: int = 0) -> dict[str, np.ndarray]:
         return {"momentum": self.teacher.schedule(steps, more)}
 
-    def check(self, recipe: Recipe, processes: int) -> None:
-        self.teacher.check(recipe.data.batch, recipe.optimizer.accumulate, self.losses.utterance)
-
     def across(self, recipe: Recipe) -> tuple[str, ...]:
-        told = {
-            "the contrastive loss tells a clip from the others": self.losses.contrastive and self.masking.views > 1,
-            "the utterance target is standardised": self.losses.utterance and self.teacher.utterance == "standardised",
-            "the codebook learns": self.codebook.weight,
-        }
-        return tuple(words for words, used in told.items() if used)
+        own = tuple(self.losses.across(self.masking.views, self.teacher.utterance))
+        return (*own, "the codebook learns") if self.codebook.weight else own
 
 
 class AaSP(Method):

@@ -65,9 +65,8 @@ class COLA(Method):
 
     def __init__(self, config: COLAConfig, recipe: Recipe, gather: Gather) -> None:
         super().__init__()
-        if recipe.data.batch == recipe.optimizer.accumulate:
-            told = "a single clip has none to be told from"
-            raise AaspError(f"data.batch is {recipe.data.batch}: {told}; give {2 * recipe.data.batch} or more")
+        if recipe.data.batch == 1:
+            raise AaspError("data.batch is 1: a single clip has none to be told from; give 2 or more")
         self.config, self.data, self.gather = config, recipe.data, gather
         self.student = AudioEncoder(recipe.model)
         self.projector = nn.Sequential(

@@ -77,9 +77,8 @@ class LeJEPA(Method):
 
     def __init__(self, config: LeJEPAConfig, recipe: Recipe, gather: Gather) -> None:
         super().__init__()
-        if recipe.data.batch == recipe.optimizer.accumulate:
-            told = "a single clip has no distribution"
-            raise AaspError(f"data.batch is {recipe.data.batch}: {told}; give {2 * recipe.data.batch} or more")
+        if recipe.data.batch == 1:
+            raise AaspError("data.batch is 1: a single clip has no distribution; give 2 or more")
         self.config, self.data, self.gather = config, recipe.data, gather
         self.student = AudioEncoder(recipe.model)
         self.projector = BatchHead(recipe.model.encoder.width, *config.head, gather)
