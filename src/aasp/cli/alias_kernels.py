@@ -66,6 +66,7 @@ def run(argv: list[str]) -> int:
 
 
 def _show(found: dict[str, Any]) -> None:
+    from aasp.aliasing.kernels.departure import conclusion
     from aasp.aliasing.kernels.uncertain import number, percent
     from aasp.report.rates import hertz_label
 
@@ -84,3 +85,5 @@ def _show(found: dict[str, Any]) -> None:
         for how, title in (("shared", "parameters shared"), ("off", "unit off")):
             rows[f"tokens change, {title}"] = f"{percent(found['interventions'][how]['tokens'])} of their spread"
     facts(f"kernels of {found['subject']}", rows)
+    if found.get("departure"):
+        print(conclusion(found["departure"]))

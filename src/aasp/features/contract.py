@@ -163,6 +163,10 @@ class FrontEnd(nn.Module, ABC):
         beyond = torch.arange(frames, device=x_BTM.device) >= frames_B.to(x_BTM.device, non_blocking=True)[:, None]
         return x_BTM.masked_fill(beyond[..., None], 0.0), frames_B
 
+    def learned(self) -> dict[str, Tensor]:
+        """What is trained of it, by name and unit, as one reads it; parameters as they are by default."""
+        return {name: parameter.detach() for name, parameter in self.named_parameters() if parameter.requires_grad}
+
     def frames(self, lengths_B: Tensor) -> Tensor:
         """Valid frames per clip from valid samples per clip, both of shape (B,)."""
         return torch.tensor([self.config.frames(n) for n in lengths_B.tolist()], device=lengths_B.device)

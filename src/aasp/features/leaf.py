@@ -89,6 +89,15 @@ class LEAF(Filters):
         """Where the filters are now in Hz, (M,), in their own order, which need not rise any more."""
         return self._bounded(torch.float64)[0].detach() * self.config.rate / (2 * math.pi)
 
+    def learned(self) -> dict[str, Tensor]:
+        if not self.config.trained:
+            return {}
+        return {
+            "centre (Hz)": self.centres(),
+            "deviation (samples)": self._bounded(torch.float64)[1].detach(),
+            "low-pass (of half its length)": self.width_raw.detach().double().exp(),
+        } | self.normalise.learned()
+
     def filters(self, dtype: torch.dtype) -> Tensor:
         eta, sigma = (one[:, None] for one in self._bounded(dtype))
         time = torch.arange(self.config.taps, dtype=dtype, device=eta.device) - (self.config.taps - 1) / 2

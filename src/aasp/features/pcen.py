@@ -76,6 +76,10 @@ class EnergyNormalisation(nn.Module):
         alpha, delta, r = (one.exp() for one in others)
         return SLOWEST + (1 - SLOWEST) * torch.sigmoid(s), alpha, delta, r
 
+    def learned(self) -> dict[str, Tensor]:
+        """s, alpha, delta and r by name."""
+        return dict(zip(("s", "alpha", "delta", "r"), (one.detach() for one in self.settings()), strict=True))
+
     def forward(self, energy_BTM: Tensor) -> Tensor:
         s, alpha, delta, r = self.settings(energy_BTM.dtype)
         gain = torch.exp(-alpha * torch.log(self.eps + smoothed(energy_BTM, s)))
@@ -134,6 +138,9 @@ class PCEN(WholeWindows):
         c = self.config
         self.energies = Energies(c.windows(c.window_ms))
         self.normalise = EnergyNormalisation(c.bins, c.s, c.alpha, c.delta, c.r, c.eps, c.trained)
+
+    def learned(self) -> dict[str, Tensor]:
+        return self.normalise.learned() if self.config.trained else {}
 
     def transform(self, wave_BS: Tensor, frames: int) -> Tensor:
         c = self.config

@@ -81,6 +81,11 @@ class SBLUBank(Filters):
         """Where the filters are now in Hz, (M,), in their own order, which need not rise any more."""
         return self._bounded(torch.float64)[1].detach() * self.config.rate / (2 * math.pi)
 
+    def learned(self) -> dict[str, Tensor]:
+        if not self.config.trained:
+            return {}
+        return {"centre (Hz)": self.centres(), "decay (per sample)": self._bounded(torch.float64)[0].detach()}
+
     def filters(self, dtype: torch.dtype) -> Tensor:
         alpha, beta = (one[:, None] for one in self._bounded(dtype))
         time = torch.arange(self.config.taps, dtype=dtype, device=beta.device) - (self.config.taps - 1) / 2

@@ -33,8 +33,8 @@ from aasp.stems.lambda_encoder import (
     check_settings,
     chirped,
     gamma_range,
+    health,
     of_patches,
-    saturated,
     start_logits,
 )
 from aasp.stems.sblu import Complex, Gain, Phase, Window, bilateral_laplace
@@ -234,16 +234,8 @@ class AaPE(WindowedStem, States):
     def diagnostics(self, mel_BTM: Tensor) -> dict[str, Tensor]:
         """Mean, spread and saturation (share at a bound) of alpha, beta and gamma, and the window mass cut off."""
         values = self.parameters_of(self.cut(mel_BTM[:8]))
-        measures = {"window_cut": torch.exp(-values[0] * self.taps / 2).mean()}
         every = (*self.bounds, gamma_range(self.patch[0]))
-        for name, value, bounds in zip(("alpha", "beta", "gamma"), values, every, strict=False):
-            low, high = saturated(value, bounds)
-            measures |= {
-                f"{name}_mean": value.mean(),
-                f"{name}_spread": value.flatten(0, 2).std(0).mean(),
-                f"{name}_saturation": (low | high).float().mean(),
-            }
-        return measures
+        return {"window_cut": torch.exp(-values[0] * self.taps / 2).mean()} | health(values, every)
 
     def gradient_diagnostics(self) -> dict[str, Tensor]:
         """Gradient norm of all but the convolution."""
@@ -269,6 +261,14 @@ class AaPE(WindowedStem, States):
     def start(self) -> tuple[Tensor, Tensor]:
         alphas = self.config.alpha_range
         return bounded(start_logits(self.count, self.patch[0], alphas), self.patch[0], alphas)
+
+    def learned(self) -> dict[str, Tensor]:
+        """Decay and frequency where nothing is found in a patch, or of all patches; and the weights of each part."""
+        estimated = self.config.parameters == "estimated"
+        logits = self.lambda_encoder.head.bias.unflatten(0, (2, -1)) if estimated else self.logits
+        alpha, beta = bounded(logits.detach(), self.patch[0], self.config.alpha_range)
+        read = {"decay (per frame)": alpha, "frequency (rad per frame)": beta} if self.trained != "fixed" else {}
+        return read | {name: one for name, one in super().learned().items() if name != "logits"}
 
     def learning_rate_share(self, name: str) -> float:
         return self.config.encoder_rate if name.startswith("lambda_encoder.") else 1.0

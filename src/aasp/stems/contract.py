@@ -102,6 +102,14 @@ class Stem(nn.Module, ABC):
         """A copy whose tokens hear with weight 1 what they don't hear at first; the stem itself where there is none."""
         return self
 
+    def learned(self) -> dict[str, Tensor]:
+        """What is trained of it, by name and unit, as one reads it; all numbers of a part by default."""
+        parts: dict[str, list[Tensor]] = {}
+        for name, parameter in self.named_parameters():
+            if parameter.requires_grad:
+                parts.setdefault(name.partition(".")[0], []).append(parameter.detach().flatten())
+        return {name: torch.cat(found) for name, found in parts.items()}
+
     def as_mel(self, mel_BTM: object) -> Tensor:
         """A log-mel in the stem's own precision: that of its weights, if it has any.
 

@@ -7,6 +7,7 @@ Source: the paper names a "shallow Transformer" that estimates per-patch paramet
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -83,6 +84,19 @@ def saturated(value: Values, bounds: tuple[float, float]) -> tuple[Values, Value
     low, high = bounds
     margin = AT_BOUND * (high - low)
     return value < low + margin, value > high - margin
+
+
+def health(values: Sequence[Tensor], bounds: Sequence[tuple[float, float]]) -> dict[str, Tensor]:
+    """Mean, spread over patches and share at a bound of alpha, beta and, if it is there, gamma, each (B, G, F, S)."""
+    measures = {}
+    for name, value, range_ in zip(("alpha", "beta", "gamma"), values, bounds, strict=False):
+        low, high = saturated(value, range_)
+        measures |= {
+            f"{name}_mean": value.mean(),
+            f"{name}_spread": value.flatten(0, 2).std(0).mean(),
+            f"{name}_saturation": (low | high).float().mean(),
+        }
+    return measures
 
 
 def as_blocks(patches: Tensor, shared: tuple[int, int]) -> Tensor:

@@ -88,6 +88,10 @@ class FilteredStem(WindowedStem, WithConstants):
         """The trained filter of each mel bin of a patch, shape (R, L), or the one of all, (1, L)."""
         return self.smooth[: self.taps - self.kept + 1, :1].T if self.logits is None else self.logits.softmax(-1)
 
+    def learned(self) -> dict[str, Tensor]:
+        filters = {} if self.logits is None else {"filters": self.filters.detach()}
+        return filters | {name: one for name, one in super().learned().items() if name != "logits"}
+
     def blurred(self, windows: Tensor, seen: Tensor) -> Tensor:
         """The low-pass of windows (..., R, K), of which `seen` (..., 1, K) is not zero: (..., R, kept)."""
         if self.logits is None:

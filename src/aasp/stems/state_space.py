@@ -169,6 +169,12 @@ class S4DStem(StateSpaceStem):
         step = self.log_step.to(dtype).exp()[:, None]
         return step * self.log_decay.to(dtype).exp(), step * self.frequency.to(dtype)
 
+    def learned(self) -> dict[str, Tensor]:
+        alpha, beta = (one.detach() for one in self.poles())
+        poles = {"decay (per frame)": alpha, "frequency (rad per frame)": beta, "step": self.log_step.detach().exp()}
+        raw = ("log_step", "log_decay", "frequency")
+        return poles | {name: one for name, one in super().learned().items() if name not in raw}
+
     def features(self, windows: Tensor) -> Tensor:
         alpha, beta = self.poles(windows.dtype)
         held = bilateral_laplace(windows[..., None, :], alpha, beta, window="one-sided", gain="paper")
@@ -219,6 +225,11 @@ class MambaStem(StateSpaceStem):
         )
         weight, bias = self.step.weight.to(windows.dtype), self.step.bias.to(windows.dtype)
         return functional.softplus(functional.linear(low, weight, bias)), B, C
+
+    def learned(self) -> dict[str, Tensor]:
+        silent = functional.softplus(self.step.bias.detach())
+        read = {"step, of silence": silent, "decay (per step)": self.log_decay.detach().exp()}
+        return read | {name: one for name, one in super().learned().items() if name not in ("step", "log_decay")}
 
     def features(self, windows: Tensor) -> Tensor:
         signals = windows.mT  # (..., K, H)

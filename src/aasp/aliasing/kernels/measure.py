@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from aasp.aliasing.kernels import heard, interventions, parameters
+from aasp.aliasing.kernels.departure import departure
 from aasp.aliasing.kernels.linearised import Kernels, linearised
 from aasp.aliasing.kernels.origin import Origin
 from aasp.aliasing.kernels.overlay import overlay
@@ -76,6 +77,7 @@ def measure(
         "linear": _linear(subject, [clips[k] for k in chosen], band, step),
         "pull": pulls(),
         "evolution": {name: [list(point) for point in points] for name, points in origin.evolution.items()},
+        "departure": departure(subject, origin),
     }
     if subject.stem.states is not None:
         found |= _estimated(subject, subject.stem.states, files, clips, band, origin, step)

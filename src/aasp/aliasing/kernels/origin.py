@@ -19,12 +19,14 @@ class Origin:
     """What a run tells of its model.
 
     Attributes:
-        seed: of the weights it began with; None where no pre-training run is at hand.
+        seed: of the weights it began with; None where no pre-training run is at hand, or it began with another model's.
         evolution: course of the stem's health, each a list of (step, value).
+        started_from: the run or model whose weights it began with, if so.
     """
 
     seed: int | None
     evolution: Mapping[str, Sequence[tuple[int, float]]]
+    started_from: str | None = None
 
 
 def origin(model: str | Path) -> Origin:
@@ -43,8 +45,9 @@ def origin(model: str | Path) -> Origin:
     file = run / "recipe.json"
     try:
         recipe = read_object(file, "copy the run anew")
-        # A fine-tuning began with another model's weights, not with those of its seed.
-        seed = None if "finetuned" in recipe else int(recipe["seed"])
+        # Some began with another model's weights, not with those of their seed.
+        started_from = str(recipe["started_from"]["model"]) if "started_from" in recipe else None
+        seed = None if "finetuned" in recipe or started_from is not None else int(recipe["seed"])
     except (ValueError, KeyError, TypeError) as error:
         raise AaspError(f"not a run's recipe: {file} ({error!r}); copy the run anew") from None
     lines = read_metrics(run)
@@ -53,4 +56,4 @@ def origin(model: str | Path) -> Origin:
         for name in (*TOLD, GRADIENT)
         for logged in (f"diagnostics/{name}",)
     }
-    return Origin(seed, {name: points for name, points in course.items() if len(points) > 1})
+    return Origin(seed, {name: points for name, points in course.items() if len(points) > 1}, started_from)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from aasp.aliasing.kernels import departed
 from aasp.aliasing.kernels.figures import (
     channel_peaks,
     channel_power,
@@ -75,7 +76,13 @@ def section(found: dict[str, Any], folder: Path) -> list[Section]:
     estimated = [_where(found), _overlays(found), _pays(found)] if "parameters" in found else []
     evolution = [_evolution(found)] if found["evolution"] else []
     channels = _heard(found) if found["linear"]["heard"] else _linear(found)
-    return [*estimated, *evolution, channels, _pull(found)]
+    rows = [row for row in found.get("departure", ()) if "parameters" not in found or not _of_stem(row)]
+    return [*estimated, *evolution, channels, _pull(found), *departed.sections(rows)]
+
+
+def _of_stem(row: dict[str, Any]) -> bool:
+    """Whether a row of `departure` is of a stem; where its states are estimated it stands with these."""
+    return str(row["part"]).startswith("stem ")
 
 
 def _where(found: dict[str, Any]) -> Section:
@@ -90,6 +97,7 @@ def _where(found: dict[str, Any]) -> Section:
             rows.append([f"{NAMES[name][0]}, {when}", *cells])
     low, high = map(hertz_label, band)
     seed = "the one that this run began with" if p["seed"] is not None else "a new one of the same architecture"
+    learned = [row for row in found.get("departure", ()) if _of_stem(row)]
     left = [NAMES[name][0] for name, one in (("alpha", alpha), ("beta", beta)) if (one["moved"]["low"] or 0) > 0]
     told = {
         0: "Neither decays nor frequencies have clearly left their start",
@@ -110,7 +118,8 @@ def _where(found: dict[str, Any]) -> Section:
                 "Distance from the start and saturation, in per cent of the range and of the states",
                 ["in %", "from the start", "at the lower bound", "at the upper"],
                 rows,
-            ),
+            )
+            + (departed.table(learned) if learned else ""),
         ],
         f"""<b>Histograms:</b> every state of every patch; filled, after training; outlined, the untrained stem
         ({seed}) on the same clips. The axis of frequencies is the alias-prone band, {low} to {high} Hz:

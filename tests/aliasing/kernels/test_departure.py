@@ -1,0 +1,117 @@
+"""Do learned parameters leave their initialisation: the distance in plain numpy, starts rebuilt, told in a sentence."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from aasp.aliasing.kernels import departed
+from aasp.aliasing.kernels.departure import conclusion, departure
+from aasp.aliasing.kernels.measure import measure
+from aasp.aliasing.kernels.origin import Origin, origin
+from aasp.aliasing.kernels.section import section
+from aasp.aliasing.subjects import EncoderSubject, Subject, open_subject
+from aasp.features import FRONTENDS
+from aasp.features.logmel import LogMelConfig
+from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
+from aasp.model.encoder import EncoderConfig
+from aasp.stems import STEMS
+
+SMALL = {"leaf": {"filters": 32, "stride": 8}, "sblu": {"filters": 32}, "pcen": {"bands": 32}, "logmel": {"mels": 32}}
+
+
+def model(frontend: str = "logmel", stem: str = "conv", **fields: object) -> AudioEncoder:
+    torch.manual_seed(3)
+    front = LogMelConfig() if frontend == "logmel" else FRONTENDS.find(frontend)()
+    config = AudioEncoderConfig(replace(front, **SMALL[frontend]), STEMS.find(stem)(**fields), EncoderConfig(16, 1, 2))
+    return AudioEncoder(config)
+
+
+def rows_of(encoder: AudioEncoder, seed: int | None = 3) -> dict[str, dict]:
+    found = departure(EncoderSubject("m", encoder), Origin(seed, {}))
+    return {f"{row['part']}: {row['name']}": row for row in json.loads(json.dumps(found))}
+
+
+@pytest.mark.parametrize(
+    ("frontend", "stem", "fields", "names"),
+    [
+        (
+            "leaf",
+            "conv",
+            {},
+            ["centre (Hz)", "deviation (samples)", "low-pass (of half its length)", "s", "alpha", "delta"],
+        ),
+        ("pcen", "conv", {}, ["s", "alpha", "delta", "r"]),
+        ("sblu", "conv", {}, ["centre (Hz)", "decay (per sample)"]),
+        ("logmel", "lowpass", {"trained": True}, ["filters", "project"]),
+        ("logmel", "polyphase", {"taps": 64, "trained": True}, ["filters", "project"]),
+        ("logmel", "s4d", {}, ["decay (per frame)", "frequency (rad per frame)", "step", "input_matrix", "fuse"]),
+        ("logmel", "mamba", {}, ["step, of silence", "decay (per step)", "select", "skip"]),
+        ("logmel", "aape", {}, ["decay (per frame)", "frequency (rad per frame)", "lambda_encoder", "output_matrix"]),
+        ("logmel", "aape", {"parameters": "learned"}, ["decay (per frame)", "frequency (rad per frame)"]),
+    ],
+)
+def test_what_was_just_made_is_where_it_began_and_what_moved_is_not(frontend, stem, fields, names) -> None:
+    encoder = model(frontend, stem, **fields)
+    found = rows_of(encoder)
+    part = f"front end {frontend}" if frontend != "logmel" else f"stem {stem}"
+    assert {f"{part}: {name}" for name in names} <= found.keys()
+    assert all(row["distance"]["estimate"] == row["farthest"] == 0 for row in found.values())
+    assert "No learned parameter has left its initialisation" in conclusion(list(found.values()))
+    with torch.no_grad():
+        for parameter in encoder.parameters():
+            parameter.add_(0.2 * torch.randn_like(parameter).abs() * parameter.abs().mean())
+    moved = rows_of(encoder)
+    assert all(row["distance"]["estimate"] > 0 for name, row in moved.items() if not name.endswith("norm"))
+    unknown = rows_of(encoder, seed=None)
+    assert {f"{part}: {name}" for name in names[:2] if name != "project"} <= unknown.keys()
+    assert not {name for name in unknown if name.endswith(("project", "select", "lambda_encoder"))}
+
+
+def test_the_distance_is_in_spreads_of_the_starts_or_in_starts_where_all_are_alike() -> None:
+    encoder = model("leaf")
+    with torch.no_grad():
+        encoder.frontend.eta.add_(torch.linspace(-0.1, 0.2, 32))
+        encoder.frontend.normalise.delta_raw.add_(torch.linspace(0, 0.5, 32))
+    found = rows_of(encoder)
+    start = encoder.config.frontend.centres()
+    now = np.clip(2 * np.pi * start / 16_000 + np.linspace(-0.1, 0.2, 32), 0, np.pi) * 16_000 / 2 / np.pi
+    centre, delta = found["front end leaf: centre (Hz)"], found["front end leaf: delta"]
+    assert centre["distance"]["estimate"] == pytest.approx(np.abs(now - start).mean() / start.std(), rel=1e-4)
+    assert centre["spread"] == pytest.approx(start.std(), rel=1e-5) and not centre["alike"] and centre["count"] == 32
+    assert delta["alike"] and delta["distance"]["estimate"] == pytest.approx(np.expm1(np.linspace(0, 0.5, 32)).mean())
+    assert centre["distance"]["low"] < centre["distance"]["estimate"] < centre["distance"]["high"]
+    told = conclusion(list(found.values()))
+    assert told.startswith("2 of 8 learned parameters left") and "delta of front end leaf (0.3)" in told
+    assert "r of front end leaf" in told.partition("; ")[2] and told.count(". ") == 0
+
+
+def test_a_run_that_started_from_a_model_is_held_against_it(tmp_path: Path) -> None:
+    first = model("pcen")
+    with torch.no_grad():
+        first.frontend.normalise.r_raw.add_(1.0)
+    first.save(tmp_path / "first")
+    (tmp_path / "run").mkdir()
+    recipe = {"seed": 5, "started_from": {"model": str(tmp_path / "first")}}
+    (tmp_path / "run" / "recipe.json").write_text(json.dumps(recipe))
+    began = origin(tmp_path / "run")
+    assert began.seed is None and began.started_from == str(tmp_path / "first")
+    rows = departure(EncoderSubject("m", first), began)
+    assert {row["name"] for row in rows} >= {"r", "project"} and all(row["farthest"] == 0 for row in rows)
+    assert departure(SimpleNamespace(spec=Subject), began) == []
+
+
+def test_the_page_shows_a_picture_a_table_and_the_conclusion(tmp_path: Path, sounds: list[str]) -> None:
+    encoder = model("sblu", "s4d")
+    encoder.save(tmp_path / "m")
+    found = json.loads(json.dumps(measure(open_subject(tmp_path / "m"), sounds[:1], Origin(3, {}))))
+    last = section(found, tmp_path)[-1]
+    assert last.title == "Do learned parameters leave their initialisation?" and "No learned parameter" in last.text
+    assert sum("<svg" in panel for panel in last.panels) == 5 and "decay (per frame), stem s4d" in last.panels[-1]
+    assert departed.sections([]) == []
