@@ -70,8 +70,12 @@ def read_csv(source: str, key: str) -> pa.Table:
     return table.select([place for place, name in zip(places, names, strict=True) if name]).rename_columns(named)
 
 
-def read_parquet(source: str) -> pa.Table:
+def read_parquet(source: str, what: str = ".parquet index") -> pa.Table:
     """A Parquet file's columns.
+
+    Args:
+        source: the file.
+        what: it is, for messages.
 
     Raises:
         AaspError: it is damaged, or states more rows or bytes than such a table may have.
@@ -80,7 +84,6 @@ def read_parquet(source: str) -> pa.Table:
     if os.path.isdir(source):
         raise IsADirectoryError(source)
     os.stat(source)  # says that there is none
-    remedy = "write it anew"
     try:
         told = pa.parquet.read_metadata(source)
         size = sum(told.row_group(group).total_byte_size for group in range(told.num_row_groups))
@@ -94,7 +97,7 @@ def read_parquet(source: str) -> pa.Table:
         raise
     except (pa.ArrowException, OSError, ValueError, LookupError, MemoryError, OverflowError) as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise AaspError(f"not a readable .parquet index: {source}; {reason}; {remedy}") from None
+        raise AaspError(f"not a readable {what}: {source}; {reason}; write it anew") from None
 
 
 def _text(source: str) -> str:
