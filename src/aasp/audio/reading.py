@@ -23,6 +23,8 @@ from aasp.errors import AaspError
 _MARGIN = 160
 # A sound that loses so many dB in being resampled lies above what is heard at the wanted rate: bats, whistles.
 _UNHEARD_DB = 40.0
+LOUDEST = 100.0
+"""Peak beyond which samples are not in -1 to 1, as `aasp.features.waves` has it for tensors."""
 # So much is decoded at a time where nothing is kept.
 _PART_SECONDS = 600.0
 
@@ -94,7 +96,18 @@ def check_decodes(path: str, name: str, rate: int, seconds: float) -> None:
     for part in range(max(1, math.ceil(seconds / _PART_SECONDS))):
         whole = seconds <= _PART_SECONDS
         window = dict(start=part * _PART_SECONDS, seconds=None if whole else _PART_SECONDS)
-        read(path, name, rate=rate, channels="each", **window)  # type: ignore[arg-type]
+        check_loud(name, read(path, name, rate=rate, channels="each", **window))  # type: ignore[arg-type]
+
+
+def check_loud(name: str, wave: np.ndarray) -> None:
+    """See that samples are a waveform: a model would refuse a whole batch of them, and a training learn nothing more.
+
+    Raises:
+        AudioError: they go far beyond full scale.
+    """
+    if (peak := float(np.abs(wave).max(initial=0.0))) > LOUDEST:
+        reason = f"samples reach {peak:g}, which is no waveform in -1 to 1"
+        raise AudioError(name, reason, "divide it by its full scale")
 
 
 def codec(path: str) -> str:

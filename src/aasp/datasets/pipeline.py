@@ -22,6 +22,7 @@ import torch
 from aasp.audio.error import check_folder
 from aasp.audio.io import AudioError
 from aasp.audio.priority import let_computing_first
+from aasp.audio.reading import check_loud
 from aasp.audio.sounds import Sound, describe, read_sound
 from aasp.datasets.index import Skipped, shared_folder
 from aasp.datasets.manifest import Manifest
@@ -221,6 +222,7 @@ class CropPipeline:
             start, wave = self._window(row, sound, place)
             if len(wave) < SHORTEST_SECONDS * self._rate:
                 raise AudioError(describe(sound), f"too short: {len(wave)} samples", "remove it")
+            check_loud(describe(sound), wave)
         except AudioError as error:
             self._note_failure(error)
             return None

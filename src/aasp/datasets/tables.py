@@ -71,15 +71,19 @@ def read_csv(source: str, key: str) -> pa.Table:
     return table.select([place for place, name in zip(places, names, strict=True) if name]).rename_columns(named)
 
 
-def read_parquet(source: str) -> pa.Table:
-    """A Parquet file's columns; `parquet_parts` says of the errors."""
-    return pa.concat_tables(parquet_parts(source))
+def read_parquet(source: str, what: str = ".parquet index") -> pa.Table:
+    """A Parquet file's columns; arguments and errors as of `parquet_parts`."""
+    return pa.concat_tables(parquet_parts(source, what))
 
 
-def parquet_parts(source: str) -> Iterator[pa.Table]:
+def parquet_parts(source: str, what: str = ".parquet index") -> Iterator[pa.Table]:
     """A Parquet file's columns, some rows after the others: a million texts are never there twice at once.
 
     Names of columns have no spaces around them. There is one part at least.
+
+    Args:
+        source: the file.
+        what: it is, for messages.
 
     Raises:
         AaspError: the file is damaged, or states more rows or bytes than such a table may have.
@@ -107,7 +111,7 @@ def parquet_parts(source: str) -> Iterator[pa.Table]:
         raise
     except (pa.ArrowException, OSError, ValueError, LookupError, MemoryError, OverflowError) as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise AaspError(f"not a readable .parquet index: {source}; {reason}; write it anew") from None
+        raise AaspError(f"not a readable {what}: {source}; {reason}; write it anew") from None
 
 
 def _text(source: str) -> str:

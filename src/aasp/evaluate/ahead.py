@@ -22,9 +22,9 @@ from torch import Tensor
 from aasp.audio.error import check_folder
 from aasp.audio.io import AudioError
 from aasp.audio.priority import let_computing_first
+from aasp.audio.reading import check_loud
 from aasp.audio.sounds import Sound, describe, duration, files, read_sound
 from aasp.features import FrontEndConfig
-from aasp.features.waves import LOUDEST
 
 BATCH = 16
 PADDING = 0.1  # at most so much of a batch
@@ -189,9 +189,7 @@ def check(wave: np.ndarray, sound: Sound, front: FrontEndConfig) -> None:
     if len(wave) < front.window:
         reason = f"too short: {1000 * len(wave) / front.rate:.3g} ms, under one analysis window"
         raise AudioError(describe(sound), f"{reason} of {front.shortest_ms:g} ms", "give a longer clip")
-    if (peak := np.abs(wave).max()) > LOUDEST:
-        reason = f"samples reach {peak:g}, which is no waveform in -1 to 1"
-        raise AudioError(describe(sound), reason, "divide it by its full scale")
+    check_loud(describe(sound), wave)
 
 
 def _at_once(do: Callable, *arguments: object) -> Future:

@@ -60,7 +60,7 @@ def _read(source: Path, label: str | None) -> EventTable:
         raise AaspError(f"{what}: {source}; name a {', '.join(_SUFFIXES)} file, or a folder of them")
     try:
         if source.suffix.lower() == ".parquet":
-            return _table(source, read_parquet(str(source)), label)
+            return _table(source, read_parquet(str(source), "table of events"), label)
         text = source.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise AaspError(f"no such table of events: {source}; check the path") from None
