@@ -9,6 +9,7 @@ from aasp.config import with_fields
 from aasp.pretrain import recipes
 from aasp.pretrain.objective import PretrainObjective
 from aasp.training import engine, optim
+from aasp.training.skipping import Skipping
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -20,13 +21,16 @@ def test_no_step_synchronises_with_the_host() -> None:
     trainable = [parameter for parameter in objective.parameters() if parameter.requires_grad]
     batch = {"wave": 0.1 * torch.randn(4, 15_600), "length": torch.full((4,), 15_600)}
 
+    skipping = Skipping(objective, engine.accelerator("cuda"), {})
+
     def step() -> None:
+        skipping.begin()
         optim.set_step(optimizer, 1e-3, 0.05)
         with torch.autocast("cuda", torch.bfloat16):
             output = objective(engine.to_device(batch, device), False)
         output["loss"].backward()
         norm = torch.nn.utils.clip_grad_norm_(trainable, 4.0)
-        optim.step_unless(optimizer, ~torch.isfinite(norm))
+        optim.step_unless(optimizer, skipping.judge(output["loss"], norm))
         optimizer.zero_grad()
         objective.update_teacher(0.99)
 

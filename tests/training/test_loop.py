@@ -67,6 +67,8 @@ def test_an_infinite_loss_with_a_finite_gradient_is_bad_too() -> None:
         *(False, True, True)
     ]
     assert skipping.state() == {"skipped": 2, "in_a_row": 2}
+    assert bool(skipping.judge(infinite, finite)) and skipping.broken(False)
+    assert bool(skipping.judge(finite, finite)), "after the third nothing changes until someone looks"
 
 
 def test_the_objectives_own_check_stops_the_run(tmp_path: Path) -> None:

@@ -205,10 +205,10 @@ def train(
             if to_log or to_save or broken:
                 means, health = fetch(so_far.window.means(), machine), fetch(diagnostics, machine)
                 so_far.bad_steps = skipping.state()
-                if broken:
-                    illness, good = _broken(measured), step - so_far.bad_steps["in_a_row"]
-                else:
-                    illness, good = objective.check_health({**means, **health}) if health else None, step
+                good = step - so_far.bad_steps["in_a_row"]
+                illness: str | None = _broken(measured) if broken else None
+                if health and not broken:
+                    illness = objective.check_health({**means, **health})
                 if to_log or illness:
                     shown = {f"diagnostics/{name}": value for name, value in health.items()}
                     record.log({**means, **now, **shown, "skipped_steps": so_far.bad_steps["skipped"]})
