@@ -47,6 +47,7 @@ def test_what_a_run_tells(tmp_path: Path) -> None:
     assert (found.step, found.steps, found.loss, found.clips_per_second) == (20, 40, 1.25, 8.0)
     assert found.health == {"embedding_rank": 3.0}
     assert found.checkpoint == "step-00000016" and abs(found.saved - time.time()) < 60
+    assert found.checkpoint_bytes == len("{}")
     assert found.bytes == sum(file.stat().st_size for file in run.rglob("*") if file.is_file())
     with locked(run / ".lock"):
         assert status_of(run).state == "running"

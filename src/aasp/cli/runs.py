@@ -87,7 +87,7 @@ def _cells(folder: Path, one: Status) -> list[str]:
         number(one.clips_per_second, ".1f"),
         number(one.health.get(RANK), ".1f"),
         ago(one.logged),
-        "none" if one.checkpoint is None else f"{one.checkpoint}, {ago(one.saved)}",
+        "none" if one.checkpoint is None else f"{one.checkpoint}, {ago(one.saved)}, {_size(one.checkpoint_bytes)}",
         _size(one.bytes),
     ]
 

@@ -21,7 +21,7 @@ MEANING = {
     "torch": "last digits",
     "machine": "last digits",
     "device": "last digits",
-    "processes": "last digits",
+    "processes": "everything, each draws masks of its own",
     "threads": "last digits",
     "precision": "digits",
     "numpy": "perhaps last digits",

@@ -42,6 +42,7 @@ class Status:
         logged: when that was, in seconds since 1970.
         checkpoint: name of the last whole checkpoint.
         saved: when that was written.
+        checkpoint_bytes: of its files.
         bytes: of all files in the folder.
     """
 
@@ -58,6 +59,7 @@ class Status:
     logged: float | None = None
     checkpoint: str | None = None
     saved: float | None = None
+    checkpoint_bytes: int = 0
     bytes: int = 0
 
     @property
@@ -121,6 +123,7 @@ def status_of(path: Path) -> Status | None:
         logged=logged,
         checkpoint=checkpoint,
         saved=saved,
+        checkpoint_bytes=_bytes(path / "checkpoints" / checkpoint) if checkpoint else 0,
         bytes=_bytes(path),
     )
 
