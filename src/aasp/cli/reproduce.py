@@ -84,8 +84,8 @@ def run(argv: list[str]) -> int:
 
 def _pretrained(recorded: Recorded, words: list[str], out: Path, data: Path | None, anyway: bool) -> int:
     from aasp.config import from_dict
+    from aasp.datasets.clips import listing
     from aasp.datasets.manifest import Manifest
-    from aasp.datasets.pipeline import listing
     from aasp.pretrain.initial import read_initial
     from aasp.pretrain.recipe import Recipe
     from aasp.pretrain.run import data_facts

@@ -8,15 +8,12 @@ sequence: two processes with batches of 16 see, together and step for step, what
 from __future__ import annotations
 
 import logging
-import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from hashlib import sha256
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import absl.logging  # noqa: F401  (before its logger is asked for: it brings a class of its own)
 import numpy as np
-import pyarrow as pa
 import torch
 
 from aasp.audio.error import check_folder
@@ -24,8 +21,8 @@ from aasp.audio.io import AudioError
 from aasp.audio.priority import let_computing_first
 from aasp.audio.reading import check_loud
 from aasp.audio.sounds import Sound, describe, read_sound
-from aasp.datasets.index import Skipped, shared_folder
-from aasp.datasets.manifest import Manifest
+from aasp.datasets.clips import Clips, listing
+from aasp.datasets.index import Skipped
 from aasp.datasets.measured import SHORTEST_SECONDS
 from aasp.errors import AaspError
 
@@ -38,32 +35,11 @@ logging.getLogger("absl").disabled = False
 
 # So many different files in a row that can't be decoded are not bad luck: a disk is gone, or a folder moved.
 _TOO_MANY_FAILURES = 1000
-_HASHED = 16_384  # names at once
 
 # What of a position's making is the files' own; the rest is settings.
 DATA = ("files", "listing", "audio_seconds", "cache")
 # And what follows from the number of processes.
 OF_PROCESSES = ("batch", "world", "cache")
-
-
-class Clips(Protocol):
-    """What a pipeline draws from; a `Manifest` is one.
-
-    Attributes:
-        source: what it is, for messages.
-        seconds: durations (clips,).
-    """
-
-    @property
-    def source(self) -> str: ...
-
-    @property
-    def seconds(self) -> np.ndarray: ...
-
-    def __len__(self) -> int: ...
-
-    def sound(self, row: int) -> Sound:
-        """One clip."""
 
 
 class CropPipeline:
@@ -264,28 +240,6 @@ class CropPipeline:
 def named_difference(name: str, was: Any, now: Any) -> str:
     """One of a pipeline's `differences` in words."""
     return "names or order of its files differ" if name == "listing" else f"{name} was {was} and is {now}"
-
-
-def listing(clips: Clips) -> str:
-    """Hash of the files' names in their order, without the folder that they have in common: sets may move."""
-    digest = sha256()
-    batches: Iterator[list[str]]
-    if isinstance(clips, Manifest):
-        folder = shared_folder(clips.names)
-        batches = (part.to_pylist() for chunk in clips.names.chunks for part in _parts(chunk))
-    else:
-        every = [describe(clips.sound(row)) for row in range(len(clips))]
-        folder, batches = shared_folder(every), iter([every])
-    folder, between = folder.removesuffix(os.sep), ""
-    for names in batches:  # a million paths are never a million strings at once
-        told = between + "\0".join(name.removeprefix(folder) for name in names)
-        digest.update(told.encode("utf-8", "surrogateescape"))
-        between = "\0"
-    return digest.hexdigest()[:16]
-
-
-def _parts(chunk: pa.Array) -> Iterator[pa.Array]:
-    return (chunk.slice(first, _HASHED) for first in range(0, len(chunk), _HASHED))
 
 
 class _WeightedOrder:

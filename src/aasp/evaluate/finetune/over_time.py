@@ -17,8 +17,8 @@ from aasp.datasets.events import Event
 from aasp.datasets.index import Skipped
 from aasp.evaluate.events.detect import Detection, detect, step_edges
 from aasp.evaluate.events.scores import SEGMENT, event_counts, segment_counts
-from aasp.evaluate.features import PLAIN, Progress, Running, batches
-from aasp.evaluate.finetune.predict import CHUNK, Prediction
+from aasp.evaluate.features import PLAIN, Progress, Running, batches, nothing_usable
+from aasp.evaluate.finetune.predict import CHUNK, Prediction, class_probabilities
 from aasp.model.audio_classifier import AudioClassifier
 from aasp.model.timestamps import OverTime
 
@@ -168,3 +168,16 @@ def _steps(
     finally:
         classifier.train(training)
     return found
+
+
+def tested(
+    classifier: AudioClassifier, sounds: Sequence[Sound], unusable: list[Skipped]
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Probabilities (n, K) of the test part, NaN for what can't be decoded; and what a model over time says when."""
+    if not classifier.config.over_time:
+        return class_probabilities(classifier, sounds, skipped=unusable), {}
+    found = step_probabilities([classifier], sounds, skipped=unusable)
+    if not any(found):
+        raise nothing_usable(unusable)
+    unknown = np.full(len(classifier.config.classes), np.nan, np.float32)
+    return np.stack([unknown if one is None else one.probabilities.max(axis=0) for one in found]), packed(found)

@@ -28,7 +28,7 @@ from aasp.errors import AaspError
 from aasp.evaluate.features import nothing_usable
 from aasp.evaluate.finetune.data import Finetuning, measured, train_pipeline
 from aasp.evaluate.finetune.objective import FinetuneObjective, fit_head
-from aasp.evaluate.finetune.over_time import by_segment, packed, step_probabilities
+from aasp.evaluate.finetune.over_time import by_segment, step_probabilities, tested
 from aasp.evaluate.finetune.predict import class_probabilities
 from aasp.evaluate.finetune.results import PREDICTIONS, VALIDATION, Outcome, gathered, history
 from aasp.evaluate.finetune.targets import Targets, check_within, moments
@@ -228,25 +228,12 @@ def train_round(
         if result.exit_code == 0:
             if machine.is_main_process:
                 best = load_classifier(run.model, machine.device)
-                found, more = _tested(best, sounds(round_.test), unusable)
+                found, more = tested(best, sounds(round_.test), unusable)
             skipped = np.array(record.write_skipped(), dtype=str).reshape(-1, 2)
             if machine.is_main_process:
                 with atomic_write(predictions) as beside:
                     np.savez(beside, rows=round_.test, probabilities=found, skipped=skipped, **more)  # type: ignore[arg-type]
     return result.exit_code
-
-
-def _tested(
-    classifier: AudioClassifier, sounds: Sequence[Sound], unusable: list[Skipped]
-) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Probabilities (n, K) of the test part, NaN for what can't be decoded; and what a model over time says when."""
-    if not classifier.config.over_time:
-        return class_probabilities(classifier, sounds, skipped=unusable), {}
-    found = step_probabilities([classifier], sounds, skipped=unusable)
-    if not any(found):
-        raise nothing_usable(unusable)
-    unknown = np.full(len(classifier.config.classes), np.nan, np.float32)
-    return np.stack([unknown if one is None else one.probabilities.max(axis=0) for one in found]), packed(found)
 
 
 class Validation:
