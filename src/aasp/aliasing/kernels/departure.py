@@ -30,6 +30,7 @@ LEFT = 0.1
 DRAWN = 400
 """Elements of a parameter that are kept for a figure, spread over all."""
 FOUR_FIFTHS = (0.1, 0.9)
+MOST_NAMED = 5
 ALIKE = 1e-6
 
 Learned = Mapping[str, Mapping[str, Tensor]]
@@ -113,8 +114,9 @@ def conclusion(rows: Sequence[Mapping[str, Any]]) -> str:
             f"{LEFT:g} of the spread of its starts on average."
         )
     stay = [named(row) for row in far if row not in left]
-    rest = f"; {', '.join(stay)} stayed within {LEFT:g} of it" if stay else ""
+    rest = ", ".join(stay) if len(stay) <= MOST_NAMED else f"the other {len(stay)}"
+    rest = f"; {rest} stayed within {LEFT:g} of it" if stay else ""
     share = "All" if not stay else f"{len(left)} of {len(far)}"
-    most = ", ".join(apart(row) for row in left[:4]) + (" and others" if len(left) > 4 else "")
+    most = ", ".join(apart(row) for row in left[:MOST_NAMED]) + " and others" * (len(left) > MOST_NAMED)
     told = f"{share} learned parameters left their initialisation, by mean distances in spreads of starts"
     return f"{told}: {most}{rest}."
