@@ -118,8 +118,8 @@ def _exponential(
 ) -> Complex:
     """Exponential windows of v - i s: a polynomial in z on each side of the centre, times the tap's weight at z ** 0.
 
-    In conjugate phase what is before the centre is the conjugate of a polynomial, that of v + i s. At the centre itself s
-    is zero.
+    In conjugate phase what is before the centre is the conjugate of a polynomial, that of v + i s. At the centre s is
+    zero.
     """
     taps, two_sided = v.shape[-1], window == "two-sided"
     z, odd = _power(alpha, beta), two_sided and taps % 2 == 1
