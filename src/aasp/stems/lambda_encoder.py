@@ -88,7 +88,7 @@ def saturated(value: Values, bounds: tuple[float, float]) -> tuple[Values, Value
 
 def health(values: Sequence[Tensor], bounds: Sequence[tuple[float, float]]) -> dict[str, Tensor]:
     """Mean, spread over patches and share at a bound of alpha, beta and, if it is there, gamma, each (B, G, F, S)."""
-    measures = {}
+    measures = dict[str, Tensor]()
     for name, value, range_ in zip(("alpha", "beta", "gamma"), values, bounds, strict=False):
         low, high = saturated(value, range_)
         measures |= {

@@ -104,14 +104,23 @@ def kernel(
 def _chirped(
     alpha: Tensor, beta: Tensor, v: Tensor, gamma: Tensor, *, sums: Callable[..., Complex], window: Window, **rest: str
 ) -> Complex:
-    """Of windows times a chirp."""
+    """Of windows times a chirp, whose two parts exponential windows take at once."""
     middle = v.shape[-1] - 1 if window == "one-sided" else (v.shape[-1] - 1) / 2
-    even, odd = (sums(alpha, beta, part, window=window, **rest) for part in times_chirp(v, gamma, middle))
+    parts = times_chirp(v, gamma, middle)
+    if sums is _exponential:
+        return sums(alpha, beta, *parts, window=window, **rest)
+    even, odd = (sums(alpha, beta, part, window=window, **rest) for part in parts)
     return even[0] + odd[1], even[1] - odd[0]
 
 
-def _exponential(alpha: Tensor, beta: Tensor, v: Tensor, *, phase: Phase, window: Window, gain: Gain) -> Complex:
-    """Exponential windows: a polynomial in z on each side of the centre, times the weight of the tap at z ** 0."""
+def _exponential(
+    alpha: Tensor, beta: Tensor, v: Tensor, s: Tensor | None = None, *, phase: Phase, window: Window, gain: Gain
+) -> Complex:
+    """Exponential windows of v - i s: a polynomial in z on each side of the centre, times the tap's weight at z ** 0.
+
+    In conjugate phase what is before the centre is the conjugate of a polynomial, that of v + i s. At the centre s is
+    zero.
+    """
     taps, two_sided = v.shape[-1], window == "two-sided"
     z, odd = _power(alpha, beta), two_sided and taps % 2 == 1
     weight = _over(1 - z[0], -z[1], alpha, beta)
@@ -128,7 +137,14 @@ def _exponential(alpha: Tensor, beta: Tensor, v: Tensor, *, phase: Phase, window
         scale = (sides * powers * _energy(weight) + (_energy(centre) if odd else 0)).rsqrt()
         weight, centre = (weight[0] * scale, weight[1] * scale), (centre[0] * scale, centre[1] * scale)
 
-    re, im = polynomials(v, *z, "backwards" if not two_sided else "folded" if phase == "even" else "outwards")
+    outwards = two_sided and phase == "conjugate"
+    e = None
+    if s is not None:
+        sign = torch.full((taps,), -1.0, dtype=s.dtype, device=s.device)
+        if outwards:
+            sign[: taps // 2] = 1.0
+        e = s * sign
+    re, im = polynomials(v, *z, "outwards" if outwards else "folded" if two_sided else "backwards", e)
     if phase == "even" or not two_sided:
         real, imag = _times(weight, (re[0], im[0]))
     else:

@@ -23,6 +23,7 @@ from aasp.aliasing.subjects import EncoderSubject, Subject
 from aasp.features import FRONTENDS
 from aasp.model.audio_encoder import AudioEncoderConfig
 from aasp.pretrain.initial import read_initial
+from aasp.report.findings import Sees
 from aasp.stems import STEMS
 
 LEFT = 0.1
@@ -30,6 +31,7 @@ LEFT = 0.1
 DRAWN = 400
 """Elements of a parameter that are kept for a figure, spread over all."""
 FOUR_FIFTHS = (0.1, 0.9)
+MOST_NAMED = 5
 ALIKE = 1e-6
 
 Learned = Mapping[str, Mapping[str, Tensor]]
@@ -52,14 +54,16 @@ def departure(subject: Subject, origin: Origin) -> list[dict[str, Any]]:
     if not isinstance(subject, EncoderSubject):
         return []
     config = subject.encoder.config
-    now = {"front end": subject.frontend.learned(), "stem": subject.stem.learned()}
+    now = _learned(subject)
+    unknown = set[tuple[str, str]]()
     if origin.started_from is not None:
-        before = read_initial(origin.started_from).model
-        start, known = {"front end": before.frontend.learned(), "stem": before.stem.learned()}, lambda *_: True
+        start = _learned(read_initial(origin.started_from).model)
     else:
-        start, other = (_built(config, seed) for seed in (origin.seed or 0, (origin.seed or 0) + 1))
-        drawn = lambda part, name: not torch.equal(start[part][name], other[part][name])
-        known = lambda part, name: origin.seed is not None or not drawn(part, name)
+        start = _built(config, origin.seed or 0)
+        if origin.seed is None:
+            other = _built(config, 1)
+            differ = lambda part, name: not torch.equal(start[part][name], other[part][name])
+            unknown = {(part, name) for part in start for name in start[part] if differ(part, name)}
     names = {
         "front end": f"front end {FRONTENDS.name_of(config.frontend)}",
         "stem": f"stem {STEMS.name_of(config.stem)}",
@@ -68,8 +72,12 @@ def departure(subject: Subject, origin: Origin) -> list[dict[str, Any]]:
         {"part": names[part], "name": name} | _distance(value, start[part][name])
         for part, found in now.items()
         for name, value in found.items()
-        if name in start[part] and start[part][name].shape == value.shape and known(part, name)
+        if name in start[part] and start[part][name].shape == value.shape and (part, name) not in unknown
     ]
+
+
+def _learned(model: Sees) -> Learned:
+    return {"front end": model.frontend.learned(), "stem": model.stem.learned()}
 
 
 def _built(config: AudioEncoderConfig, seed: int) -> Learned:
@@ -113,8 +121,9 @@ def conclusion(rows: Sequence[Mapping[str, Any]]) -> str:
             f"{LEFT:g} of the spread of its starts on average."
         )
     stay = [named(row) for row in far if row not in left]
-    rest = f"; {', '.join(stay)} stayed within {LEFT:g} of it" if stay else ""
+    rest = ", ".join(stay) if len(stay) <= MOST_NAMED else f"the other {len(stay)}"
+    rest = f"; {rest} stayed within {LEFT:g} of it" if stay else ""
     share = "All" if not stay else f"{len(left)} of {len(far)}"
-    most = ", ".join(apart(row) for row in left[:4]) + (" and others" if len(left) > 4 else "")
+    most = ", ".join(apart(row) for row in left[:MOST_NAMED]) + " and others" * (len(left) > MOST_NAMED)
     told = f"{share} learned parameters left their initialisation, by mean distances in spreads of starts"
     return f"{told}: {most}{rest}."

@@ -113,16 +113,16 @@ def departures(rows: Sequence[Mapping[str, Any]], least: float, *, title: str) -
         least: distance up to which a parameter counts as still at its start, tinted.
         title: of the panel.
     """
-    figure, axes = panel(70 + 20 * len(rows), title, "", left=130)
+    figure, axes = panel(70 + 20 * len(rows), title, "mean distance, and where four fifths lie", left=110, right=16)
     far = [max(row["distance"]["estimate"], 1e-4) for row in rows]
     axes.axvspan(5e-5, least, color=RULE, alpha=0.35, linewidth=0)
     for place, (row, distance) in enumerate(zip(rows, far, strict=True)):
         ends = [max(row["distance"][end], 5e-5) for end in ("low", "high")]
         axes.plot(ends, [place, place], color=FIRST, linewidth=1.1)
         axes.plot(distance, place, "o", color=FIRST, markersize=4)
-    axes.set(xscale="log", xlabel="mean distance from the start (spreads of the starts)", ylim=(len(rows) - 0.5, -0.5))
+    axes.set(xscale="log", xlabel="in spreads of the starts", ylim=(len(rows) - 0.5, -0.5))
     axes.set_xlim(5e-5, max(10.0, 2 * max(far)))
-    axes.set_yticks(range(len(rows)), [row["name"][:24] for row in rows])
+    axes.set_yticks(range(len(rows)), [row["name"].split(" (")[0] for row in rows])
     axes.set_xticks(ticks := [1e-4, 1e-3, 1e-2, 0.1, 1, 10], [f"{tick:g}" for tick in ticks])
     axes.minorticks_off()
     return figure
@@ -132,7 +132,7 @@ def departures(rows: Sequence[Mapping[str, Any]], least: float, *, title: str) -
 def start_against_now(row: Mapping[str, Any], *, title: str) -> Figure:
     """Each element of a learned parameter, where it began and where it is; on the line it has not moved."""
     start, now = np.array(row["points"]).T
-    figure, axes = panel(200, title, row["name"], left=46)
+    figure, axes = panel(200, title, row["name"], left=46, right=16)
     ends = min(start.min(), now.min()), max(start.max(), now.max())
     axes.plot(ends, ends, color=RULE, linewidth=1)
     axes.plot(start, now, ".", color=FIRST, markersize=3)
