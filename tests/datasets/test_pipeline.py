@@ -215,6 +215,39 @@ def test_shards_are_disjoint_and_make_up_the_whole(manifest: Manifest) -> None:
     assert set(seen.values()) == {6}  # 66 crops are six epochs of eleven files
 
 
+@pytest.mark.parametrize("then", [1, 3])
+def test_another_number_of_processes_goes_on_with_the_same_crops(manifest: Manifest, then: int) -> None:
+    whole = [crop for batch in take(pipeline(manifest, batch=1), 36) for crop in batch["wave"]]
+    two = [pipeline(manifest, batch=3, shard=(rank, 2)) for rank in range(2)]
+    seen = [crop for shard in two for batch in take(shard, 2) for crop in batch["wave"]]
+    states = json.loads(json.dumps([shard.state() for shard in two]))
+    others = [pipeline(manifest, batch=6 // then, shard=(rank, then), cache=True) for rank in range(then)]
+    for shard in others:
+        shard.rejoin(states)
+    steps = [take(shard, 2) for shard in others]
+    again = pipeline(manifest, batch=6 // then, shard=(0, then), cache=True)
+    again.restore(json.loads(json.dumps(others[0].state())))
+    assert same(take(again, 2), take(others[0], 2)), "the new number's own position is exact"
+    seen += [crop for step in range(2) for shard in steps for crop in shard[step]["wave"]]
+    where = lambda crop: round(float(crop[0]) * 32768)
+    assert sorted(map(where, seen)) == sorted(where(crop) for crop in whole[:24])
+    two[0].restore(states[0])
+    with pytest.raises(AaspError, match=r"data of another run: .* seed was 5 and is 6"):
+        pipeline(manifest, seed=6).rejoin(states)
+
+
+def test_each_clip_comes_once_although_processes_pass_over_bad_ones(manifest: Manifest) -> None:
+    paths = [Path(path) for path in manifest.paths]
+    for bad in (2, 5):
+        paths[bad].unlink()
+    two = [pipeline(manifest, batch=2, shard=(rank, 2)) for rank in range(2)]
+    seen = files_of([batch for shard in two for batch in take(shard, 3)])
+    alone = pipeline(manifest, batch=1)
+    alone.rejoin([shard.state() for shard in two])
+    seen += files_of(take(alone, 4 * (FILES - 2) - len(seen)))
+    assert Counter(seen) == {file: 4 for file in range(FILES) if file not in (2, 5)}
+
+
 def test_files_that_fail_are_passed_over_and_listed(manifest: Manifest) -> None:
     paths = [Path(path) for path in manifest.paths]
     expected = take(pipeline(manifest, batch=1), 3 * FILES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -101,7 +102,7 @@ def finetuning_of(arguments: Finetune) -> Finetuning:
     untrained = _untrained(arguments.model) if arguments.scratch else None
     encoder = load(arguments.model) if untrained is None else untrained
     known = read_config(find(arguments.model) / "config.json").get("classes") if untrained is None else None
-    if known is not None:
+    if known is not None and os.environ.get("RANK", "0") == "0":
         print(f"{arguments.model}: a classifier of {len(known)} classes; its encoder is taken, the head is a new one")
     width = encoder.config.encoder.width
     recipe = suited_to(labelled, width) if arguments.recipe is None else recipes.get(arguments.recipe)
