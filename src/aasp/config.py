@@ -225,7 +225,7 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
     if dataclasses.is_dataclass(kind):
         if type(value) is not kind and not isinstance(value, Mapping):
             raise AaspError(f"{where}: has fields of its own; set one of {', '.join(_hints(kind))}")
-        return value if type(value) is kind else _object(kind, value, where)
+        return value if type(value) is kind else _object(kind, value, where)  # type: ignore[arg-type]
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
         if value is None or value in ("none", "None"):

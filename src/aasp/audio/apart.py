@@ -162,13 +162,13 @@ class _Process:
                 self._read(value.reshape(-1).view(np.uint8), until)
         return kind, value
 
-    def _read(self, into: bytearray | np.ndarray, until: float) -> None:
+    def _read(self, into: Any, until: float) -> None:
         view = memoryview(into)
         while len(view):
             left = until - time.monotonic()
             if left <= 0 or not self._poll.poll(1000 * left):
                 raise _Ended(hung=True)
-            count = self._answers.readinto(view)
+            count = os.readv(self._answers.fileno(), [view])
             if not count:
                 raise _Ended(hung=False)
             view = view[count:]

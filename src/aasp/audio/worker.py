@@ -14,7 +14,7 @@ import signal
 import struct
 import sys
 import threading
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict
 from queue import SimpleQueue
 from typing import Any
 
@@ -75,7 +75,7 @@ def answer(what: str, path: str, how: dict[str, Any]) -> tuple[list[Any], np.nda
     if isinstance(found, np.ndarray):
         found = np.ascontiguousarray(found)
         return ["samples", list(found.shape)], found
-    return ["value", asdict(found) if is_dataclass(found) else found], None  # type: ignore[call-overload]
+    return ["value", asdict(found) if isinstance(found, reading.AudioInfo) else found], None
 
 
 def _listen(requests: SimpleQueue[bytes]) -> None:
