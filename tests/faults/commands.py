@@ -84,7 +84,7 @@ def _compared(out: Path) -> dict[str, Any]:
 COMMANDS = {
     "pretrain": Command(_pretrain, outcome, lambda out: [out], 109, 50),
     "finetune": Command(_finetune, _finetuned, lambda out: [out], 106, 10),
-    "embed": Command(_embed, lambda out: pq.read_table(out.with_suffix(".parquet")), lambda out: [], 33, 8),
+    "embed": Command(_embed, lambda out: pq.read_table(out.with_suffix(".parquet")), lambda out: [], 33, 6),
     "compare": Command(_compare, _compared, lambda out: [*out.glob("cells/aasp_tiny/seed-0")], 204, 8),
     "scan": Command(_scan, lambda out: pq.read_table(out / "all.parquet"), lambda out: [], 9, 4),
 }

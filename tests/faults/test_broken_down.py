@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from commands import ENCODER, METHOD
+from commands import COMMANDS, ENCODER, METHOD
 
 from aasp.cli.main import main
 from aasp.training import checkpoint
@@ -42,6 +42,12 @@ def test_a_learning_rate_of_a_million(
 ) -> None:
     said = stopped(words(recipe, given / "sounds", tmp_path, "optimizer.lr=1e6"), tmp_path, capsys)
     assert re.search(r"stopped at step \d+: (\S+ is not finite, 3 steps in a row|all embeddings|the teacher's)", said)
+
+
+def test_a_fine_tuning_that_diverges(given: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = [str(word) for word in COMMANDS["finetune"].words(given, tmp_path)]
+    said = stopped([*line, "optimizer.lr=1e30", "optimizer.warmup=0"], tmp_path, capsys)
+    assert "fine-tuning stopped at step 3: the classifier's answers are not finite for 4 of 4 clips" in said
 
 
 @pytest.mark.parametrize(("recipe", "made_by"), [("aasp_tiny", "layer_targets"), ("m2d_tiny", "standardised_tokens")])

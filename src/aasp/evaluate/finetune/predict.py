@@ -21,6 +21,10 @@ from aasp.model.audio_classifier import AudioClassifier, load_classifier
 CHUNK = 256  # files that are read together: their answers come together
 
 
+class NotFinite(AaspError):
+    """A classifier whose answers are no numbers: its training has diverged."""
+
+
 @dataclass(frozen=True)
 class Prediction:
     """What is said of one file.
@@ -56,12 +60,16 @@ def class_probabilities(
         progress: called with (sounds done, n).
 
     Raises:
-        AaspError: a sound that can't be used, or none that can.
+        AaspError: a sound that can't be used, or none that can; or the answers are not finite (`NotFinite`).
     """
     unusable: list[Skipped] = []
     show = None if progress is None else lambda now: progress(now, len(sounds))
     out = _probabilities(classifier, sounds, unusable, strict=skipped is None, show=show)
-    if not np.isfinite(out).all(axis=1).any():
+    nowhere = ~np.isfinite(out).all(axis=1)
+    if nowhere.sum() > len(unusable):
+        told = f"the classifier's answers are not finite for {nowhere.sum() - len(unusable)} of {len(sounds)} clips"
+        raise NotFinite(f"{told}; train it again, with --precision fp32 or a lower learning rate")
+    if nowhere.all():
         raise nothing_usable(unusable)
     if skipped is not None:
         skipped.extend(unusable)

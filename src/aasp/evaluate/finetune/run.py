@@ -29,7 +29,7 @@ from aasp.evaluate.features import nothing_usable
 from aasp.evaluate.finetune.data import Finetuning, measured, train_pipeline
 from aasp.evaluate.finetune.objective import FinetuneObjective, fit_head
 from aasp.evaluate.finetune.over_time import by_segment, step_probabilities, tested
-from aasp.evaluate.finetune.predict import class_probabilities
+from aasp.evaluate.finetune.predict import NotFinite, class_probabilities
 from aasp.evaluate.finetune.results import PREDICTIONS, VALIDATION, Outcome, gathered, history
 from aasp.evaluate.finetune.targets import Targets, check_within, moments
 from aasp.evaluate.metrics import rank
@@ -38,7 +38,7 @@ from aasp.files import atomic_write
 from aasp.model.audio_classifier import AudioClassifier, load_classifier, write_classifier
 from aasp.training import checkpoint, engine
 from aasp.training.bookkeeping import Bookkeeping
-from aasp.training.loop import Settings, train
+from aasp.training.loop import Settings, TrainingStopped, train
 from aasp.training.precision import Precision, settle
 from aasp.training.randomness import seed
 from aasp.training.run import Run, check_run, open_run
@@ -270,7 +270,10 @@ class Validation:
             return
         self._classifier.load_state_dict({name.removeprefix("model."): tensor for name, tensor in tensors.items()})
         skipped: list[Skipped] = []
-        truth, found = self._said(skipped)
+        try:
+            truth, found = self._said(skipped)
+        except NotFinite as error:
+            raise TrainingStopped(f"fine-tuning stopped at step {step}: {error}", self._run.path) from None
         self._unusable.extend(file for file in skipped if file not in self._unusable)
         usable = np.isfinite(found).all(axis=1)
         score, likelihood = rank(truth[usable], found[usable])
