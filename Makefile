@@ -64,10 +64,12 @@ lint: setup
 types: setup
 	$(BIN)/mypy
 
-# Both need the network, and tools that nothing else does.
+# Both need the network, and tools that nothing else does. s3 is left out: its botocore wants a python-dateutil of before 3.
+LOCKED := $(foreach extra,onnx openvino executorch demo hf ray pandas test,--extra $(extra))
+
 lock: setup
 	$(BIN)/python -m pip install -qq --target $(VENV)/lock uv
-	$(VENV)/lock/bin/uv pip compile pyproject.toml --all-extras -c constraints.txt --generate-hashes --python-version 3.11 \
+	$(VENV)/lock/bin/uv pip compile pyproject.toml $(LOCKED) -c constraints.txt --generate-hashes --python-version 3.11 \
 	  --python-platform x86_64-manylinux_2_28 --no-header --no-annotate -q -o $(VENV)/requirements.lock
 	{ sed -n '/^#/p' requirements.lock; cat $(VENV)/requirements.lock; } > $(VENV)/lock.txt && mv $(VENV)/lock.txt requirements.lock
 

@@ -101,8 +101,7 @@ class AaPEConfig(StemConfig):
         if self.shares and self.parameters != "estimated":
             told = f"shared {self.shared[0]},{self.shared[1]} is about estimates, and parameters are {self.parameters}"
             raise AaspError(f"stem: {told}; set parameters to estimated")
-        sizes = (self.patch[0], self.frames_per_token, self.encoder_width, self.encoder_heads)
-        check_settings(*sizes, self.alpha_range)
+        check_settings(self.patch[0], self.frames_per_token, self.encoder_width, self.encoder_heads, self.alpha_range)
 
     def build(self, width: int, mels: int) -> AaPE:
         return AaPE(width, mels, self)
