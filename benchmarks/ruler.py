@@ -31,9 +31,8 @@ from aasp.cli.progress import bar
 from aasp.config import fingerprint
 from aasp.errors import AaspError
 from aasp.evaluate import ruler
-from aasp.evaluate.cache import default_folder
 from aasp.evaluate.ruler import System
-from aasp.files import atomic_write, check_output
+from aasp.files import atomic_write, cache_folder, check_output
 from harness import machine
 from ruler_sets import Set, chosen_sets
 from ruler_tables import show_model, show_sets
@@ -129,7 +128,7 @@ def main() -> None:
     parser.add_argument("--sets", default="", metavar="A,B")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=INDEX,LABEL,SPLIT,CLUSTER")
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--cache", type=Path, default=default_folder() / "ruler")
+    parser.add_argument("--cache", type=Path, default=cache_folder() / "ruler")
     parser.add_argument("--full", action="store_true")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     try:
