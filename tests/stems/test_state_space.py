@@ -24,7 +24,7 @@ def softplus(x: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("taps", [16, 48])
 def test_s4d_is_the_recursion_of_its_discretised_equation(taps: int) -> None:
     torch.manual_seed(0)
-    stem = S4DStem(8, MELS, S4DConfig(taps=taps, signals=3, states=4)).double()
+    stem = S4DStem(8, MELS, S4DConfig(taps=taps, signals=3, order=4)).double()
     assert torch.equal(stem.log_decay.exp().float(), torch.full((3, 4), 0.5))  # S4D-Lin: -1/2 + i pi n
     torch.testing.assert_close(stem.frequency[1].float(), torch.tensor([0.0, 1, 2, 3]) * np.pi)
     stem.log_decay.add_(0.3 * torch.randn(3, 4))
@@ -44,7 +44,7 @@ def test_s4d_is_the_recursion_of_its_discretised_equation(taps: int) -> None:
 @torch.no_grad()
 def test_mamba_is_the_recursion_whose_step_input_and_output_maps_depend_on_the_frame() -> None:
     torch.manual_seed(0)
-    stem = MambaStem(8, MELS, MambaConfig(taps=32, signals=6, states=3)).double()
+    stem = MambaStem(8, MELS, MambaConfig(taps=32, signals=6, order=3)).double()
     steps = softplus(stem.step.bias.numpy())
     np.testing.assert_allclose(steps[[0, -1]], 0.02 * 10 ** (np.array([0.5, 5.5]) / 6), rtol=1e-6)
     for parameter in stem.parameters():

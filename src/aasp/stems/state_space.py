@@ -45,7 +45,7 @@ class StateSpaceConfig(StemConfig):
         patch: (frames P, mel bins R) of one patch.
         taps: frames K of a window, centred on its patch; it is read at its last one.
         signals: signals H of a subband.
-        states: states N of a signal; S4D's are complex.
+        order: states N of a signal; those of S4D are complex.
         step: steps that the signals begin with, log-uniform between these two, in frames; as published 0.001 and 0.1,
             for thousands of frames.
     """
@@ -53,11 +53,11 @@ class StateSpaceConfig(StemConfig):
     patch: tuple[int, int] = (16, 16)
     taps: int = 16
     signals: int = 16
-    states: int = 4
+    order: int = 4
     step: tuple[float, float] = (0.02, 0.2)
 
     def __post_init__(self) -> None:
-        check_range(self, "stem", "patch signals states", least=1)
+        check_range(self, "stem", "patch signals order", least=1)
         check_range(self, "stem", "step")
         check_taps(self.patch, self.taps)
         if self.step[0] >= self.step[1]:
@@ -158,11 +158,11 @@ class S4DStem(StateSpaceStem):
 
     def __init__(self, width: int, mels: int = 128, config: S4DConfig | None = None) -> None:
         c = config or S4DConfig()
-        super().__init__(width, mels, c, (2 + c.magnitude) * c.signals * c.states)
+        super().__init__(width, mels, c, (2 + c.magnitude) * c.signals * c.order)
         self.config = c
         self.log_step = nn.Parameter(c.log_steps())
-        self.log_decay = nn.Parameter(torch.full((c.signals, c.states), math.log(0.5)))
-        self.frequency = nn.Parameter(math.pi * torch.arange(c.states).float().expand(c.signals, -1).clone())
+        self.log_decay = nn.Parameter(torch.full((c.signals, c.order), math.log(0.5)))
+        self.frequency = nn.Parameter(math.pi * torch.arange(c.order).float().expand(c.signals, -1).clone())
 
     def poles(self, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
         """Decay per frame and frequency in radians per frame of every state, each (H, N): the step times -A."""
@@ -210,18 +210,18 @@ class MambaStem(StateSpaceStem):
         super().__init__(width, mels, c, c.signals)
         self.config = c
         self.rank = -(-c.signals // 16)
-        self.select = nn.Linear(c.signals, self.rank + 2 * c.states, bias=False)
+        self.select = nn.Linear(c.signals, self.rank + 2 * c.order, bias=False)
         self.step = nn.Linear(self.rank, c.signals)
         nn.init.uniform_(self.step.weight, -(self.rank**-0.5), self.rank**-0.5)
         with torch.no_grad():
             self.step.bias.copy_(torch.log(torch.expm1(c.log_steps().exp())))  # softplus of it is the step
-        self.log_decay = nn.Parameter(torch.arange(1, c.states + 1).float().log().expand(c.signals, -1).clone())
+        self.log_decay = nn.Parameter(torch.arange(1, c.order + 1).float().log().expand(c.signals, -1).clone())
         self.skip = nn.Parameter(torch.ones(c.signals))
 
     def selected(self, windows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Of each frame of windows (..., H, K): its step (..., K, H), its B and its C (..., K, N)."""
         low, B, C = functional.linear(windows.mT, self.select.weight.to(windows.dtype)).split(
-            [self.rank, self.config.states, self.config.states], dim=-1
+            [self.rank, self.config.order, self.config.order], dim=-1
         )
         weight, bias = self.step.weight.to(windows.dtype), self.step.bias.to(windows.dtype)
         return functional.softplus(functional.linear(low, weight, bias)), B, C
