@@ -47,7 +47,7 @@ class EncoderConfig:
     distilled: bool = field(default=False, metadata=LATELY)
 
     def __post_init__(self) -> None:
-        check_range(self, "encoder", "width depth heads", most=16_384)
+        check_range(self, "encoder", "width heads", most=16_384)
         check_range(self, "encoder", "depth", most=512)
         check_range(self, "encoder", "mlp_ratio", most=64)
         check_range(self, "encoder", "drop_path", least=0, below=1)
