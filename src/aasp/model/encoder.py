@@ -53,7 +53,7 @@ class EncoderConfig:
     convolution: tuple[int, int] | None = field(default=None, metadata=LATELY)
 
     def __post_init__(self) -> None:
-        check_range(self, "encoder", "width depth heads", most=16_384)
+        check_range(self, "encoder", "width heads", most=16_384)
         check_range(self, "encoder", "depth", most=512)
         check_range(self, "encoder", "mlp_ratio", most=64)
         check_range(self, "encoder", "drop_path", least=0, below=1)

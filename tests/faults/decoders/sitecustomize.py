@@ -4,7 +4,7 @@ import os
 import sys
 import time
 
-if sys.argv[0] == "-m":  # python -m aasp.audio.worker, which knows its own name only later
+if sys.flags.safe_path:  # as the decoding process is started, and nothing else here
     import soundfile
 
     class Spoilt(soundfile.SoundFile):
