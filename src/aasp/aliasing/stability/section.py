@@ -52,7 +52,8 @@ def _headline(found: Json) -> Section:
         for number, model in enumerate(models):
             told = model["families"][family]
             names = ("distance", "control_distance", "excess", "ratio", "timestamps_excess", "flips")
-            rows.append([family if number == 0 else "", escape(model["name"]), *(_cell(told.get(n)) for n in names)])
+            cells = [_cell(told.get(name)) for name in names]
+            rows.append([escape(family) if number == 0 else "", escape(model["name"]), *cells])
     bars = [(m["name"], [bar(m["families"][family]["excess"]) for family in families]) for m in models]
     ratios = [(m["name"], [bar(m["families"][family]["ratio"]) for family in families]) for m in models]
     panels = [
@@ -178,7 +179,7 @@ def _rows(found: Json) -> Section:
     rows = []
     for row in found["rows"]:
         cells = [_cell(model["rows"][row["key"]].get(name)) for model in models for name in _TOLD]
-        family = "" if row["family"] in row["label"] else f"{row['family']}: "
+        family = "" if row["family"] in row["label"] else f"{escape(row['family'])}: "
         rows.append([f"{family}{escape(row['label'])}", f"{row['decibel']['estimate']:.1f}", *cells])
     return Section(
         "Every perturbation",
