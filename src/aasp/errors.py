@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 _LONGEST = 16_384
 
 
@@ -9,13 +11,13 @@ class AaspError(ValueError):
     """A user's mistake, told in one line that names the thing, the value and the remedy.
 
     The command line prints it without a traceback and exits with `exit_code`. What a terminal would obey or not show,
-    of a file's name say, is escaped.
+    of a file's name say, is escaped; an end of a line is a space.
     """
 
     exit_code = 2
 
     def __init__(self, message: str) -> None:
-        super().__init__(one_line(message))
+        super().__init__(one_line(re.sub(r"\s*[\r\n]+\s*", " ", message)))
 
 
 class ProcessLost(AaspError):

@@ -54,6 +54,17 @@ def test_the_samples_are_those_of_the_same_process(sounds: Path, name: str, how:
     check_decodes(path, probe(path))
 
 
+def test_relative_paths_are_of_the_folder_we_are_in(
+    sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = read(sounds / "good.flac")  # the process that decodes is there, and stays where it is
+    monkeypatch.chdir(sounds)
+    assert np.array_equal(read("good.flac"), expected)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(AudioError, match=r"^good\.flac: no such file"):
+        read("good.flac")
+
+
 def test_the_refusals_are_those_of_the_same_process(sounds: Path) -> None:
     for name, how in (("cut.flac", {}), ("good.flac", {"start": 9.0}), ("good.flac", {"channels": 3})):
         path = str(sounds / name)

@@ -76,7 +76,7 @@ def ask(what: str, path: str, **how: Any) -> Any:
     limit = LIMIT_SECONDS + os.path.getsize(path) / BYTES_A_SECOND
     for last in (False, True):
         try:
-            return _asked([what, path, how], limit)
+            return _asked(what, path, how, limit)
         except _Ended as end:
             if end.hung:
                 remedy = "leave it out, or convert it to FLAC with the program that made it"
@@ -87,20 +87,22 @@ def ask(what: str, path: str, **how: Any) -> Any:
     raise AssertionError
 
 
-def _asked(request: list[Any], limit: float) -> Any:
+def _asked(what: str, path: str, how: dict[str, Any], limit: float) -> Any:
+    there = os.path.abspath(path)  # the process works where it was started, and we may be elsewhere by now
     with _pool.room:
         process = _pool.take()
         try:
-            answer = process.ask(request, limit)
+            answer = process.ask([what, there, how], limit)
         except BaseException:
             process.end()
             raise
         _pool.idle.append(process)
     kind, value = answer
     if kind == "audio error":
-        raise AudioError(*value)
+        named, reason, remedy = (text.replace(there, path) for text in value)
+        raise AudioError(named, reason, remedy)
     if kind == "error":
-        raise AaspError(value)
+        raise AaspError(value.replace(there, path))
     return value
 
 

@@ -164,7 +164,7 @@ def _fetch(url: str, begin: int, size: int, crc: int | None, out: Path) -> None:
 
 
 def _make_room(folder: Path, size: int) -> None:
-    """Count what is written; look at the folder now and then, and remove what was used longest ago."""
+    """Count what is written; look at the folder now and then, and drop what was used longest ago."""
     limit = limit_bytes()
     with _lock:
         _written[folder] = _written.get(folder, limit) + size

@@ -65,7 +65,8 @@ class AudioEncoderConfig:
     def __post_init__(self) -> None:
         check_range(self, "model", "window_seconds", most=LONGEST_WINDOW)
         check_keys(tuple(map(key, self.vector)), self.encoder.depth)
-        check_range(self, "model", "whitened", least=0, most=2**20)
+        if not 0 <= self.whitened <= 2**20:
+            raise AaspError(f"whitened is {self.whitened}; give the dimensions that are left, or 0 for no whitening")
 
     @property
     def keys(self) -> tuple[Key, ...]:
