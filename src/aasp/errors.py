@@ -34,7 +34,7 @@ class ProcessLost(AaspError):
 
 
 def one_line(text: str) -> str:
-    """A text with what is not printable as an escape: ends of lines, control and direction marks, lone surrogates.
+    """A text with what is not printable, tabs apart, as an escape: ends of lines, control marks, lone surrogates.
 
     Of one that is longer than any message of ours, with the longest paths in it, the middle is left out.
     """
@@ -42,7 +42,8 @@ def one_line(text: str) -> str:
         text = f"{text[: _LONGEST // 2]} … {text[-_LONGEST // 2 :]}"
     if text.isprintable():
         return text
-    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
+    shown = lambda letter: letter.isprintable() or letter == "\t"
+    return "".join(letter if shown(letter) else letter.encode("unicode_escape").decode() for letter in text)
 
 
 def shown(value: object, most: int = 80) -> str:

@@ -177,7 +177,7 @@ def test_two_processes_train_as_one(tmp_path: Path, layout: str) -> None:
     one, two = (checkpoint.load(tmp_path / run / "checkpoints/step-00000020") for run in ("one", "two"))
     for kind in ("model", "optimizer"):
         for name, tensor in getattr(one, kind).items():
-            if not name.startswith("unused"):
+            if not name.startswith(("unused", "centre")):  # the centre is of a process's own clips
                 torch.testing.assert_close(tensor, getattr(two, kind)[name], rtol=1e-3, atol=1e-6, msg=name)
     lines = [read_metrics(tmp_path / run)[-1] for run in ("one", "two")]
     assert lines[0]["clips_seen"] == lines[1]["clips_seen"] == 80

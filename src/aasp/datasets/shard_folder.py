@@ -21,7 +21,7 @@ import pyarrow.parquet
 
 from aasp.audio.packed import place
 from aasp.errors import AaspError
-from aasp.files import check_output
+from aasp.files import check_output, clear_left
 
 INDEX = "index.parquet"
 """Where the samples are: a manifest like any other."""
@@ -93,6 +93,7 @@ def check_folder(out: Path, job: dict[str, Any], finished: bool) -> None:
         raise AaspError(f"output is a file: {out}; name a folder")
     if finished:
         raise AaspError(f"{out}: shards of another set, or made with other settings; choose another --out")
+    clear_left(out)
     names = set(os.listdir(out))
     known = {UNFINISHED, SKIPPED} if UNFINISHED in names else set()
     strange = sorted(name for name in names - known if not (known and _SHARD.fullmatch(name)))

@@ -161,7 +161,7 @@ class AaPE(WindowedStem, States):
 
     @property
     def sees_its_patch_only(self) -> bool:
-        return super().sees_its_patch_only and not self.config.shares
+        return self.taps == self.patch[0] and not self.config.shares  # in strict exports super()'s property is true
 
     def analyse(self, patches: Tensor) -> tuple[Tensor, ...]:
         return (self.windows(patches), *(() if self.config.shares else self.parameters_of(patches)))
