@@ -51,7 +51,9 @@ def check(folder: Path, paths: list[Path]) -> None:
     assert {path: skipped.get(path) for path in refused} == refused
     others = {path: reason for path, reason in skipped.items() if path not in refused}
     unlike = {report.path for report in found if report.status == "unlike"}
-    assert all(reason.startswith(("too short", "samples reach")) for path, reason in others.items() if path not in unlike)
+    assert all(
+        reason.startswith(("too short", "samples reach")) for path, reason in others.items() if path not in unlike
+    )
 
 
 @pytest.mark.slow
