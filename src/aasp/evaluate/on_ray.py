@@ -28,9 +28,8 @@ from aasp.audio.sounds import Sound, describe
 from aasp.datasets.index import Skipped
 from aasp.errors import AaspError
 from aasp.evaluate.ahead import STRETCH
-from aasp.evaluate.features import Progress, Running, left_out
-from aasp.evaluate.partial import Partial
-from aasp.evaluate.stream import rows_of
+from aasp.evaluate.features import Running, left_out
+from aasp.evaluate.stream import Work, rows_of
 from aasp.evaluate.vectors import Said, Wanted, vectors
 from aasp.model.embeddings import Embedder
 from aasp.training.precision import Precision, fastest
@@ -78,25 +77,15 @@ class OnRay:
         find = ray.remote(fastest).options(num_gpus=int(gpu))
         return ray.get(find.remote(asked, torch.device("cuda" if gpu else "cpu")))
 
-    def __call__(
-        self,
-        encoder: Embedder,
-        sounds: Sequence[Sound],
-        half: Partial,
-        wanted: Wanted,
-        running: Running,
-        named: Callable[[int], bool],
-        channel: pa.DataType | None,
-        progress: Progress | None,
-    ) -> None:
+    def __call__(self, work: Work) -> None:
         """Make the shards that are not there yet; see `aasp.evaluate.stream.stream`.
 
         Raises:
             AaspError: a named sound can't be used, or something else than a sound broke down.
         """
-        running = replace(running, workers=self.workers)
-        given = (encoder, wanted, running, channel, self.threads, os.getcwd())
-        size = STRETCH
+        half, sounds, size = work.half, work.sounds, STRETCH
+        running = replace(work.running, workers=self.workers)
+        given = (work.encoder, work.wanted, running, work.channel, self.threads, os.getcwd())
         while half.done < len(sounds):
             begun = half.done
             blocks = [
@@ -106,36 +95,31 @@ class OnRay:
             for made in self._made(blocks, given):
                 if made.first != half.done:
                     break  # the block before it is lost
-                self._keep(made, half, sounds, size, named)
-                if progress is not None:
-                    progress(half.done, len(sounds))
+                _check(made, work.named)
+                last = min(len(sounds), made.first + size)
+                half.add(_read(made.table), last, [one for _, one, _ in made.skipped])
+                work.show(half.done)
             if half.done < min(len(sounds), begun + BLOCKS * size):
-                self._one_by_one(sounds, half, given, named)
-                if progress is not None:
-                    progress(half.done, len(sounds))
+                self._one_by_one(work, given)
+                work.show(half.done)
 
-    def _one_by_one(self, sounds: Sequence[Sound], half: Partial, given: tuple, named: Callable[[int], bool]) -> None:
+    def _one_by_one(self, work: Work, given: tuple) -> None:
         """Embed a block of which the workers died, sound by sound; which of them they died of is left out."""
+        half, sounds = work.half, work.sounds
         first, last = half.done, min(len(sounds), half.done + STRETCH)
         made = {one.first: one for one in self._made([Rows(row, [sounds[row]]) for row in range(first, last)], given)}
         tables, skipped = [], []
         for row in range(first, last):
             if row not in made:
-                if named(row):
+                if work.named(row):
                     raise AudioError(describe(sounds[row]), DIED, "leave it out, or save it in another format")
                 skipped.append(Skipped(describe(sounds[row]), DIED))
                 continue
-            _check(made[row], named)
+            _check(made[row], work.named)
             skipped += [one for _, one, _ in made[row].skipped]
             tables.append(_read(made[row].table))
         filled = [table for table in tables if table.num_rows] or tables[:1]
-        half.add(pa.concat_tables(filled) if filled else rows_of([], [], None), last, skipped)
-
-    def _keep(
-        self, made: Made, half: Partial, sounds: Sequence[Sound], size: int, named: Callable[[int], bool]
-    ) -> None:
-        _check(made, named)
-        half.add(_read(made.table), min(len(sounds), made.first + size), [one for _, one, _ in made.skipped])
+        half.add(pa.concat_tables(filled) if filled else rows_of([], [], work.channel), last, skipped)
 
     def _made(self, blocks: Sequence[Rows], given: tuple) -> Iterator[Made]:
         """What comes of blocks, in their order; those whose workers died each time are left out."""

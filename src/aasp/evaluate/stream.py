@@ -43,22 +43,42 @@ class Written:
     skipped: list[Skipped]
 
 
+@dataclass(frozen=True)
+class Work:
+    """What is embedded, and how.
+
+    Attributes:
+        encoder: the model.
+        sounds: n files or channels of them.
+        half: what is done of them.
+        wanted: what of each sound.
+        running: precision, batches, threads.
+        named: whether a row is one that ends everything if it can't be used.
+        channel: type of a column of their channels, if there is one.
+        progress: called with (sounds done, n).
+    """
+
+    encoder: Embedder
+    sounds: Sequence[Sound]
+    half: Partial
+    wanted: Wanted
+    running: Running
+    named: Callable[[int], bool]
+    channel: pa.DataType | None
+    progress: Progress | None
+
+    def show(self, done: int) -> None:
+        """Say how many sounds are done."""
+        if self.progress is not None:
+            self.progress(done, len(self.sounds))
+
+
 class Engine(Protocol):
     """Makes the shards that are not there yet, as `_embed` does, elsewhere: in the precision that suits that place."""
 
     def precision(self, asked: Precision) -> Precision: ...
 
-    def __call__(
-        self,
-        encoder: Embedder,
-        sounds: Sequence[Sound],
-        half: Partial,
-        wanted: Wanted,
-        running: Running,
-        named: Callable[[int], bool],
-        channel: pa.DataType | None,
-        progress: Progress | None,
-    ) -> None: ...
+    def __call__(self, work: Work) -> None: ...
 
 
 def stream(
@@ -113,9 +133,9 @@ def stream(
         again = anew or half.became
         check_output(out, overwrite=again)  # another process may have been quicker
         resumed = half.done
-        if progress is not None:
-            progress(resumed, len(sounds))
-        (engine or _embed)(encoder, sounds, half, wanted, running, named, kind, progress)
+        work = Work(encoder, sounds, half, wanted, running, named, kind, progress)
+        work.show(resumed)
+        (engine or _embed)(work)
         rows = sum(pq.read_metadata(shard).num_rows for shard in half.shards)
         if not rows:
             half.remove()
@@ -129,23 +149,15 @@ def stream(
     return Written(rows, width, resumed, half.skipped)
 
 
-def _embed(
-    encoder: Embedder,
-    sounds: Sequence[Sound],
-    half: Partial,
-    wanted: Wanted,
-    running: Running,
-    named: Callable[[int], bool],
-    channel: pa.DataType | None,
-    progress: Progress | None,
-) -> None:
+def _embed(work: Work) -> None:
     """Make the shards that are not there yet."""
+    half, sounds = work.half, work.sounds
     first, left = half.done, sounds[half.done :]
     made: dict[int, Said] = {}
     refused: dict[int, Skipped] = {}
 
     def refuse(row: int, error: AudioError) -> None:
-        if named(first + row):
+        if work.named(first + row):
             raise error
         refused[first + row] = left_out(left[row], error)
 
@@ -156,18 +168,17 @@ def _embed(
         if last - half.done >= enough:
             rows = range(half.done, last)
             usable = [row for row in rows if row in made]
-            table = rows_of([sounds[row] for row in usable], [made.pop(row) for row in usable], channel)
+            table = rows_of([sounds[row] for row in usable], [made.pop(row) for row in usable], work.channel)
             half.add(table, last, [refused[row] for row in rows if row in refused])
 
     kept = time.monotonic()
-    for some in vectors(encoder, left, refuse, wanted, running):
+    for some in vectors(work.encoder, left, refuse, work.wanted, work.running):
         made |= {first + row: said for row, said in some.items()}
         late = time.monotonic() - kept > SHARD_SECONDS
         before = half.done
         keep(1 if late else SHARD_ROWS)
         kept = time.monotonic() if half.done > before else kept
-        if progress is not None:
-            progress(half.done + len(made) + sum(row >= half.done for row in refused), len(sounds))
+        work.show(half.done + len(made) + sum(row >= half.done for row in refused))
     keep(1)
 
 
