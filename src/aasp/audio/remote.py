@@ -111,8 +111,9 @@ def _filesystem(protocol: str) -> Any:
         return fsspec.filesystem(protocol)
     except (ImportError, ValueError):
         package = _PACKAGES.get(protocol)
-        remedy = f"`pip install {package}` brings it" if package else "fetch what it holds, and give its path here"
-        raise AaspError(f"nothing is installed that reads {protocol}://; {remedy}") from None
+        if package is None:
+            raise AaspError(f"{protocol}:// is not read; fetch the files, and give their path here") from None
+        raise AaspError(f"nothing is installed that reads {protocol}://; `pip install {package}` brings it") from None
 
 
 def _store(url: str) -> tuple[Any, str]:

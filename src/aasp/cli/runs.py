@@ -44,7 +44,8 @@ def run(argv: list[str]) -> int:
     arguments = parse(Runs, argv, prog="aasp runs")
     folder = arguments.dir
     if not folder.is_dir():
-        raise AaspError(f"no such folder: {folder}; name one that runs lie in")
+        what = "not a folder" if folder.exists() else "no such folder"
+        raise AaspError(f"{what}: {folder}; name one that runs lie in")
 
     from aasp.training.status import find_runs
 

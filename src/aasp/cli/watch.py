@@ -82,7 +82,7 @@ def _show(display: Display, run: Path, shown: int) -> int:
 
 def _no_run(path: Path) -> str:
     if not path.is_dir():
-        return f"no such folder: {path}; name that of a run"
+        return f"{'not a folder' if path.exists() else 'no such folder'}: {path}; name that of a run"
     from aasp.training.status import find_runs
 
     below = [one.path for one in find_runs(path)]

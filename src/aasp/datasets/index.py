@@ -182,6 +182,9 @@ def _as_text(source: str, column: str, values: pa.ChunkedArray) -> pa.ChunkedArr
 
 def _path_column(table: pa.Table, source: str, asked: str | None) -> str:
     names = table.column_names
+    if not names:
+        told = "the table is empty: give it a line of column names and a line for each file"
+        raise AaspError(f"{source}: no column path; it has none, {told}")
     if asked is not None or "path" in names:
         if (asked or "path") not in names:
             raise AaspError(f"{source}: no column {asked!r}; it has {', '.join(names)}")
@@ -189,7 +192,7 @@ def _path_column(table: pa.Table, source: str, asked: str | None) -> str:
     alike = [name for name in names if name.casefold() == "path"]
     if len(alike) == 1:
         return alike[0]
-    held = ", ".join(names) or "none"
+    held = ", ".join(names)
     if any(is_sound(name) for name in names):
         raise AaspError(f"{source}: no line of column names, it begins with {held}; put path, … in the first line")
     if len(names) == 1:

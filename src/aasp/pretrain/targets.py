@@ -51,6 +51,21 @@ class TeacherConfig(AverageConfig):
         return {"layers": width, "patches": values, "layers+patches": width + values}[self.frame]
 
 
+def frame_target(frame: str, layers_BND: Tensor, stem: Stem, mel_BTM: Tensor) -> Tensor:
+    """The target of every patch, (B, N, `TeacherConfig.target_width`).
+
+    Args:
+        frame: as `TeacherConfig` has it.
+        layers_BND: what `layer_targets` gives.
+        stem: whose patches are meant.
+        mel_BTM: log-mel.
+    """
+    if frame == "layers":
+        return layers_BND
+    patches = normalised_patches(stem, mel_BTM)
+    return patches if frame == "patches" else torch.cat([layers_BND, patches], dim=-1)
+
+
 def layer_targets(output: EncoderOutput, clips: Clips, layers: int, instance: bool) -> tuple[Tensor, Tensor]:
     """Frame target (B, N, D) and clip summary (B, D) from a teacher that saw everything.
 

@@ -26,7 +26,7 @@ from aasp.pretrain.losses.spectrum import SpectrumHead
 from aasp.pretrain.losses.utterance import utterance_loss
 from aasp.pretrain.methods.contract import Gather, Method, MethodConfig
 from aasp.pretrain.predictors import PredictorConfig, build_predictor
-from aasp.pretrain.targets import TeacherConfig, layer_targets, normalised_patches, standardise
+from aasp.pretrain.targets import TeacherConfig, frame_target, layer_targets, standardise
 from aasp.pretrain.views import Clips, MaskingConfig, draw_masks, listen, see, see_all, token_means
 from aasp.stems.contract import take
 
@@ -97,8 +97,7 @@ class AaSP(Method):
         x = see(student, clips, masks.visible, masks.visible_valid)
         cls_BVD = x[:, 0].unflatten(0, masks.visible.shape[:2])
         predicted, logits = self.predictor.hidden(x, masks, clips).split(self.outputs, dim=-1)
-        compared = cls_BVD if config.losses.compared == "class" else token_means(x, masks)
-        embedding = self.projector(compared)
+        embedding = self.projector(cls_BVD if config.losses.compared == "class" else token_means(x, masks))
 
         alone = deviation is None and config.teacher.utterance == "standardised"  # its target would be zero
         losses = {
@@ -112,9 +111,8 @@ class AaSP(Method):
         if self.codebook is not None:
             codes_BN = patch_codes(self.codebook, student.stem, clips, self.gather, learn=self.training)
             losses["codes"] = code_loss(logits, take(codes_BN, masks.hidden), masks.hidden_valid, self.gather)
-        health = {}
+        health = {} if deviation is None or not diagnose else {"summary_deviation": deviation}
         if diagnose:
-            health = {} if deviation is None else {"summary_deviation": deviation}
             health |= {} if self.codebook is None else {"codes_used": self.codebook.perplexity()}
             health |= student.stem.diagnostics(clips.mel) | embedding_health(predicted, target_BND, cls_BVD)
         weighed = [weights[name] * value for name, value in losses.items()]
@@ -126,15 +124,12 @@ class AaSP(Method):
 
         Returns:
             The target of every patch, (B, N, `target_width`), the clip's summary, (B, D), and how much summaries differ
-            between clips before they are standardised, a 0-d tensor: near zero, they are the same for every clip. None
-            where there is one clip in all.
+            between clips before they are standardised, 0-d: near zero, they are all the same. None for one clip in all.
         """
         config, teacher = self.config.teacher, self.teacher.model
         output = see_all(teacher, clips, layers=True)
-        frame, summary = layer_targets(output, clips, config.layers, config.utterance == "instance")
-        if config.frame != "layers":
-            patches = normalised_patches(teacher.stem, clips.mel)
-            frame = torch.cat([frame, patches], dim=-1) if config.frame == "layers+patches" else patches
+        layers_BND, summary = layer_targets(output, clips, config.layers, config.utterance == "instance")
+        frame = frame_target(config.frame, layers_BND, teacher.stem, clips.mel)
         everyone_CD, first = self.gather(summary)
         deviation = None if len(everyone_CD) == 1 else everyone_CD.std(0, correction=0).mean()
         if config.utterance == "standardised":
