@@ -18,6 +18,7 @@ from aasp.compare.measures import Scores
 from aasp.compare.on_ray import DIED, OnRay, workers
 from aasp.errors import AaspError
 from aasp.training.loop import TrainingStopped
+from nodes import two_nodes
 
 ray = pytest.importorskip("ray")
 pytestmark = pytest.mark.slow
@@ -25,17 +26,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster() -> Iterator[Any]:
-    """A head and a node beside it, of one core each."""
-    from ray.cluster_utils import Cluster
-
-    small = {"num_cpus": 1, "object_store_memory": 100 << 20}
-    made = Cluster(initialize_head=True, head_node_args={**small, "include_dashboard": False})
-    made.add_node(**small)
-    ray.init(address=made.address, log_to_driver=False, logging_level="ERROR")
-    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    yield made
-    ray.shutdown()
-    made.shutdown()
+    yield from two_nodes(sys.modules[__name__])
 
 
 class Measure:

@@ -23,10 +23,10 @@ from aasp.evaluate.stream import Written, stream
 from aasp.evaluate.vectors import Wanted
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
 from aasp.model.encoder import EncoderConfig
+from nodes import two_nodes
 
 ray = pytest.importorskip("ray")
 pytest.importorskip("ray.data")
-from ray.cluster_utils import Cluster  # noqa: E402
 
 pytestmark = pytest.mark.slow
 BLOCK, SOUNDS, SPOILT = 4, 24, 9
@@ -35,15 +35,7 @@ RUNNING = Running("fp32", 3, 0)
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
-    """A head and a node beside it, of one core each."""
-    small = {"num_cpus": 1, "object_store_memory": 100 << 20}
-    made = Cluster(initialize_head=True, head_node_args={**small, "include_dashboard": False})
-    made.add_node(**small)
-    ray.init(address=made.address, log_to_driver=False, logging_level="ERROR")
-    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    yield made
-    ray.shutdown()
-    made.shutdown()
+    yield from two_nodes(sys.modules[__name__])
 
 
 @pytest.fixture(scope="module")

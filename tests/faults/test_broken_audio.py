@@ -100,7 +100,7 @@ def test_decoders_that_hang_or_die_take_no_run_with_them(model: Path, tmp_path: 
     sounds(folder, [*GOOD, "hang.flac", "abort.flac", "hungry.flac"])
     reasons = {
         "hang.flac": f"its decoder did not end within {LIMIT_SECONDS:.0f} s",
-        "abort.flac": "its decoder fell over, twice",
+        "abort.flac": "its decoder crashed, twice",
         "hungry.flac": "decoding it takes more than",
     }
 

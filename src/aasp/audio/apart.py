@@ -83,7 +83,7 @@ def ask(what: str, path: str, **how: Any) -> Any:
                 raise AudioError(path, f"its decoder did not end within {limit:.0f} s", remedy) from None
             if last:  # once may have been what it did before, or somebody's kill
                 remedy = "leave it out, or convert it to FLAC with the program that made it"
-                raise AudioError(path, "its decoder fell over, twice", remedy) from None
+                raise AudioError(path, "its decoder crashed, twice", remedy) from None
     raise AssertionError
 
 

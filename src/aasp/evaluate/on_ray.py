@@ -36,7 +36,7 @@ from aasp.training.precision import Precision, fastest
 
 BLOCKS = 1 << 14
 """Blocks that Ray is given at once, four million sounds."""
-DIED = f"its worker died of it, {1 + cluster.RETRIES} times"
+DIED = f"it crashed its worker, {1 + cluster.RETRIES} times"
 
 
 @dataclass(frozen=True)
