@@ -14,7 +14,6 @@ from aasp.aliasing.ablation.suites.isolation import (
     WIDE_EVEN,
     WIDE_GAUSSIAN,
 )
-from aasp.stems.conv import ConvConfig
 
 SUITE = Suite(
     "stem",
@@ -23,7 +22,7 @@ SUITE = Suite(
         FULL,
         CONV,
         LOWPASS,
-        FULL.but("overlap", "does a longer kernel do as well?", model__stem=ConvConfig(taps=32)),
+        FULL.but("overlap", "does a longer kernel do as well?", model__stem="conv", model__stem__taps="32"),
         FULL.but("learned", "does a parameter set for all patches do?", model__stem__parameters="learned"),
         FIXED,
         FIXED_LINEAR,
