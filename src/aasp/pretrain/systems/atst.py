@@ -61,7 +61,7 @@ def atst_clip_tiny() -> Recipe:
     recipe = tiny(
         "atst_clip_tiny", "ATST-Clip, class tokens of two segments, on two cores", method, FRAMES, crop_seconds=3.87
     )
-    return replace(recipe, model=replace(recipe.model, pooling="cls"))
+    return replace(recipe, model=replace(recipe.model, pooling="cls", vector=()))
 
 
 RECIPES = (atst_frame_tiny, atst_frame_base, atst_clip_tiny, atst_clip_base)

@@ -15,6 +15,9 @@ from aasp.training.optim import OptimizerConfig
 
 PATCH = (8, 32)
 """Frames and mel bins of a patch of the tiny systems: as many tokens a second as 16 x 16, half as long."""
+VECTOR = ("0:flat+std", "4:mean+std")
+"""What a tiny model's own vector is made of: pitch and timbre are read best from the stem's tokens, words and everyday
+sounds from the fourth block (docs/decisions.md)."""
 TINY_TEACHER = AverageConfig(momentum=0.99, final_momentum=0.9995, ramp=1.0)
 """The average that is the teacher of tiny systems which have one and say no more: that of `aasp_tiny`."""
 
@@ -41,7 +44,10 @@ def tiny(
         name=name,
         summary=f"192 x 6: {summary}",
         model=AudioEncoderConfig(
-            stem=stem or ConvConfig(patch=PATCH), encoder=EncoderConfig(192, 6, 3), window_seconds=1.92
+            stem=stem or ConvConfig(patch=PATCH),
+            encoder=EncoderConfig(192, 6, 3),
+            window_seconds=1.92,
+            vector=VECTOR,
         ),
         method=method,
         optimizer=OptimizerConfig(lr=lr, warmup=0.03, matrices=MuonConfig(lr=10 * lr)),
