@@ -11,6 +11,7 @@ from aasp.evaluate.finetune import recipe as finetune_recipes
 from aasp.pretrain import recipes
 from aasp.pretrain.recipe import Recipe
 from aasp.stems.aape import AaPEConfig
+from aasp.stems.ast import ASTConfig
 from aasp.stems.conv import ConvConfig
 from aasp.stems.lowpass import LowpassConfig
 
@@ -33,7 +34,7 @@ def test_fields_from_text() -> None:
     )  # fmt: skip
     assert (recipe.model.encoder.width, recipe.model.encoder.heads) == (256, 4), "fields that fit only together"
     assert recipe.method.losses.contrastive == 0.5 and recipe.steps == 7 and recipe.optimizer.betas == (0.9, 0.98)
-    assert recipe.model.stem == ConvConfig()
+    assert recipe.model.stem == ConvConfig(patch=(8, 32))
     assert flat(to_dict(recipe))["method.masking.scheme"] == "random"
     assert recipe.fingerprint != recipes.get("aasp_tiny").fingerprint
 
@@ -80,7 +81,7 @@ def test_unknown_recipe() -> None:
     ],
 )
 def test_the_choice_comes_before_its_fields_in_any_order(settings: dict[str, object]) -> None:
-    assert with_fields(recipes.get("aasp_tiny"), settings).model.stem == ConvConfig(taps=32)
+    assert with_fields(recipes.get("aasp_base"), settings).model.stem == ConvConfig(taps=32)
 
 
 def test_a_choice_begins_with_its_defaults_and_its_fields_are_set_together() -> None:
@@ -92,6 +93,15 @@ def test_a_choice_begins_with_its_defaults_and_its_fields_are_set_together() -> 
     given = {"model.stem.patch": (8, 32), "model.stem": ConvConfig(taps=48)}
     assert with_fields(base, given).model.stem == ConvConfig(patch=(8, 32), taps=48)
     assert with_fields(base, {"model.stem.taps": "none", "model.stem": "conv"}).model.stem == ConvConfig()
+
+
+def test_a_stem_in_place_of_another_has_its_patches() -> None:
+    tiny = recipes.get("aasp_tiny")
+    assert tiny.model.stem.patch == (8, 32)
+    for kind, stem in {"conv": ConvConfig, "lowpass": LowpassConfig, "aape": AaPEConfig}.items():
+        assert with_fields(tiny, {"model.stem": kind}).model.stem == stem(patch=(8, 32))
+    assert with_fields(tiny, {"model.stem": "ast"}).model.stem == ASTConfig(), "whose patches overlap"
+    assert with_fields(tiny, {"model.stem": "conv", "model.stem.patch": "16,16"}).model.stem == ConvConfig()
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from aasp.pretrain.recipe import Recipe
 from aasp.stems import STEMS, Stem, StemConfig
 from aasp.stems.conv import ConvConfig
 from aasp.weights import model_hash
+from plain import plain_tiny
 
 EXAMPLE = str(Path(__file__).parents[1] / "examples" / "own_stem.py")
 SMALL = [
@@ -162,7 +163,7 @@ def test_an_attention_of_ones_own_knows_where_tokens_are(
     (tmp_path / "near.py").write_text(ATTENTION)
     monkeypatch.chdir(tmp_path)
     small = {"model.encoder.width": 16, "model.encoder.depth": 1, "model.encoder.heads": 2, "model.stem": "conv"}
-    recipe = with_fields(recipes.get("aasp_tiny"), small | {"model.encoder.attention": "near.py:NearConfig"})
+    recipe = with_fields(plain_tiny(), small | {"model.encoder.attention": "near.py:NearConfig"})
     torch.manual_seed(0)
     model = AudioEncoder(recipe.model).eval()
     model.save(tmp_path / "model")
@@ -249,7 +250,7 @@ def test_documents_and_hashes_from_before_there_was_a_choice_are_what_they_were(
         "encoder": document["encoder"] | {"attention": {"kind": "full"}},
     }
     assert from_dict(AudioEncoderConfig, named, "here") == model.config
-    assert recipes.get("aasp_tiny").fingerprint == "4951215e678bee12"
+    assert plain_tiny().fingerprint == "4951215e678bee12"
     for parameter in model.parameters():
         parameter.data.fill_(0.5)
     assert model_hash(model).startswith("8951f10071872772")

@@ -178,7 +178,7 @@ def _with_tree(config: Any, tree: _Node, where: str, path: str, kinds: tuple[Any
         if node.value is not _UNSET:
             parts = _parts(hints[name])
             if parts is not None and isinstance(node.value, str):
-                new = _named(parts.find, node.value, f"{typed}={node.value}")
+                new = _carried(new, _named(parts.find, node.value, f"{typed}={node.value}"), typed)
             else:
                 new = _convert(hints[name], node.value, f"{typed}={node.value}")
         if node.fields and not dataclasses.is_dataclass(new):
@@ -292,6 +292,12 @@ def _named(find: Callable[[str], type[T]], name: str, where: str) -> T:
         raise AaspError(f"{where}: {error}") from None
     except TypeError as error:
         raise AaspError(f"{where}: {error}; give its fields a default") from None
+
+
+def _carried(old: Any, new: Any, where: str) -> Any:
+    """A part in place of another, with those fields of the other that the part's class says it takes over."""
+    fields = {name: getattr(old, name) for name in getattr(new, "carried", ()) if hasattr(old, name)}
+    return _made(lambda: dataclasses.replace(new, **fields), fields, f"{where}.") if fields else new
 
 
 def _hints(kind: Any) -> dict[str, Any]:

@@ -63,26 +63,31 @@ def test_stages_tell_lines_where_there_is_no_terminal(
 
 @pytest.mark.slow
 def test_the_whole_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Sounds, three steps, probes, report; then again, and all but the report is found done."""
+    """Sounds, a first look, three steps, probes, report; then again, and all but the report is found done."""
     pytest.importorskip("midirenderer")
     from aasp.cli.demo import demonstrate
     from aasp.config import with_fields
     from aasp.datasets.demo import Size
+    from aasp.model.audio_encoder import AudioEncoder
     from aasp.model.encoder import EncoderConfig
     from aasp.pretrain import recipes
 
-    tiny = recipes.get("aasp_tiny")
-    changes = {"steps": 3, "predictor.depth": 1, "predictor.width": 48, "data.batch": 8}
-    small = with_fields(tiny, {**changes, "model.encoder": EncoderConfig(48, 3, 3)})
+    changes = {"steps": 3, "predictor.depth": 1, "predictor.width": 48, "data.batch": 8, "codebook.count": 16}
+    vector = {"model.encoder": EncoderConfig(48, 3, 3), "model.vector": ("0:flat+std", "2:mean+std")}
+    small = with_fields(recipes.get("aasp_tiny"), {**changes, **vector})
+    AudioEncoder(small.model).save(tmp_path / "model")
     out = tmp_path / "demo"
-    again = lambda: demonstrate(out, small, Size(notes=3, voices=(2, 1, 1)))
+    again = lambda: demonstrate(out, small, str(tmp_path / "model"), Size(notes=3, voices=(2, 1, 1)))
     assert again() == 0
     told = capsys.readouterr().out
-    assert re.search(r"pre-trained +\d+\.\d \[.*\] +\d+\.\d \[.*\] +\d+\.\d \[", told)
-    assert re.search(r"Modulation rate, pre-trained against log-mel statistics: [+−]\d", told)
+    assert re.search(r"families of notes by aasp-tiny, by labels a family: 1: \d+ %, 5: \d+ %, 20: \d+ %", told)
+    assert re.search(r"most like trumpet, key \d+: \w.*, key \d+, ", told)
+    assert re.search(r"trained on +\d+\.\d \[.*\] +\d+\.\d \[.*\] +\d+\.\d \[", told)
+    assert re.search(r"Modulation rate, trained on against aasp-tiny: [+−]\d", told)
 
     report = (out / "report.html").read_text()
-    assert report.count("<svg") >= 20 and "aasp demo · aasp_tiny · 3 steps" in report
+    assert report.count("<svg") >= 20 and "aasp demo · aasp-tiny · 3 steps" in report
+    assert report.count("<audio") == 20 and report.count(">aasp-tiny</th>") >= 3 + 3
     assert not re.search(r"<(script|link|img|iframe)|@import|https?:|url\((?!#)", report)
     ids = re.findall(r'<(?:path|clipPath|linearGradient) id="([^"]*)"', report)
     for reference in re.findall(r'(?:href="#|url\(#)([^")]*)', report):

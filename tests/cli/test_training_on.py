@@ -35,6 +35,7 @@ SIZES = {
     "model.encoder.width": "16", "model.encoder.depth": "1", "model.encoder.heads": "2", "predictor.width": "16",
     "predictor.depth": "1", "predictor.heads": "2", "losses.projector": "16,8", "data.batch": "4",
     "data.crop_seconds": "0.5", "masking.views": "2", "model.stem.encoder_width": "8", "model.stem.states": "4",
+    "codebook": "none", "optimizer.matrices": "adamw", "optimizer.lr": "0.001",
 }  # fmt: skip
 CONV = {name: value for name, value in SIZES.items() if not name.startswith("model.stem.")} | {"model.stem": "conv"}
 CLOCK = {"seconds", "clips_per_second", "waiting_share"}

@@ -16,6 +16,7 @@ from aasp.pretrain.objective import PretrainObjective
 from aasp.pretrain.recipe import Recipe
 from aasp.pretrain.views import draw_masks
 from aasp.stems.conv import ConvConfig
+from plain import plain_tiny
 
 SMALL = {
     "model.encoder.width": 32, "model.encoder.depth": 2, "model.encoder.heads": 4, "predictor.depth": 2,
@@ -52,7 +53,7 @@ SETTINGS: dict[str, dict[str, object]] = {
 
 
 def small(name: str) -> Recipe:
-    return with_fields(recipes.get("aasp_tiny"), SMALL | SETTINGS[name])
+    return with_fields(plain_tiny(), SMALL | SETTINGS[name])
 
 
 @functools.cache
@@ -156,7 +157,7 @@ def test_all_grows_with_the_clips_but_what_is_done_once_and_what_compares_them()
 
 
 def test_processes_compare_their_own_views_with_all() -> None:
-    recipe = recipes.get("aasp_tiny")
+    recipe = plain_tiny()
     alone, shared = step_cost(recipe, 8), step_cost(recipe, 8, gpus=4)
     views, summaries, count = 8 * 4 * 256 * 2, 8 * 192 * 4, 4  # bf16, as the projector gives; fp32; of valid patches
     assert alone.gathered == views + summaries + count and shared.gathered == 4 * alone.gathered

@@ -9,7 +9,6 @@ from test_methods import batch, build, small
 
 from aasp.config import fingerprint, to_dict
 from aasp.errors import AaspError
-from aasp.pretrain import recipes
 from aasp.pretrain.codebook import Codebook, code_loss, patch_codes
 from aasp.pretrain.views import listen
 
@@ -94,7 +93,7 @@ def test_code_loss_is_cross_entropy_over_what_counts() -> None:
 
 
 def test_aasp_predicts_codes_beside_the_teachers_targets() -> None:
-    plain, coded = build("aasp_tiny").train(), build("aasp_tiny", **KMEANS).train()
+    plain, coded = build("aasp_tiny", codebook="none").train(), build("aasp_tiny", **KMEANS).train()
     assert coded.predictor.head.out_features == plain.predictor.head.out_features + 12
     out = coded(batch(20_000, 20_000, 9_000))
     losses = out["losses"]
@@ -122,8 +121,7 @@ def test_patches_beyond_a_clips_end_teach_nothing() -> None:
 
 
 def test_recipes_without_codes_are_what_they_were() -> None:
-    tiny = recipes.get("aasp_tiny")
-    assert "codebook" not in to_dict(tiny)["method"]
+    assert "codebook" not in to_dict(small("aasp_tiny", codebook="none"))["method"]
     assert to_dict(small("aasp_tiny", **KMEANS))["method"]["codebook"]["count"] == 12
     assert fingerprint(small("aasp_tiny", **KMEANS)) != fingerprint(small("aasp_tiny"))
     with pytest.raises(AaspError, match=r"codebook.*count.*1"):

@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from aasp.config import with_fields
-from aasp.pretrain import recipes
 from aasp.pretrain.objective import PretrainObjective
 from aasp.stems.aape import AaPEConfig
 from aasp.training import optim
+from plain import plain_tiny
 
 STEPS = 7
 EXPECTED = {
@@ -25,7 +25,7 @@ EXPECTED = {
 
 
 def losses(name: str) -> list[float]:
-    recipe = recipes.aasp_tiny()
+    recipe = plain_tiny()
     small = {"data.batch": 6, "model.encoder.depth": 3, "masking.predicted": 0.5, "steps": STEPS}
     recipe = with_fields(recipe, small)
     if name != "local":

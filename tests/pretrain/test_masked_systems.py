@@ -264,9 +264,9 @@ def test_tiny_systems_differ_from_aasp_tiny_in_method_and_stem_alone() -> None:
         recipe = recipes.get(name)
         encoder = replace(recipe.model.encoder, attention=tiny.model.encoder.attention)  # ASDA's is its own
         assert (encoder, recipe.data, recipe.steps) == (tiny.model.encoder, tiny.data, tiny.steps), name
-        assert recipe.model.frontend == tiny.model.frontend and recipe.model.window_seconds == 0.96
-        tokens = 96 // recipe.model.stem.patch[0] * 128 // recipe.model.stem.patch[1]
-        assert tokens == 48, name
+        assert recipe.model.frontend == tiny.model.frontend and recipe.model.window_seconds == 1.92
+        tokens = 192 // recipe.model.stem.patch[0] * 128 // recipe.model.stem.patch[1]
+        assert tokens == 96, name
 
 
 SOME = ("matpac_tiny", "sslam_tiny", "beats_next_tiny")  # the others take as long and show no more

@@ -10,11 +10,11 @@ import torch
 
 from aasp.config import to_dict, with_fields
 from aasp.errors import AaspError
-from aasp.pretrain import recipes
 from aasp.pretrain.objective import PretrainObjective
 from aasp.pretrain.recipe import Recipe
 from aasp.pretrain.views import Masks
 from aasp.stems.contract import Stem
+from plain import plain_tiny
 
 SMALL = {
     "model.encoder.width": 32, "model.encoder.depth": 2, "model.encoder.heads": 4, "predictor.depth": 1,
@@ -27,7 +27,7 @@ def small(**changes: object) -> Recipe:
     settings = SMALL | {name.replace("__", "."): value for name, value in changes.items()}
     if settings.get("model.stem") == "conv":
         settings = {name: value for name, value in settings.items() if not name.startswith("model.stem.")}
-    return with_fields(recipes.get("aasp_tiny"), settings)
+    return with_fields(plain_tiny(), settings)
 
 
 def batch(*samples: int, seed: int = 0) -> dict[str, torch.Tensor]:

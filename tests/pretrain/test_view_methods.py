@@ -100,7 +100,7 @@ def test_tiny_recipes_compare_with_aasp_tiny(name: str) -> None:
     assert (tiny.optimizer, tiny.steps, tiny.seed) == (ours.optimizer, ours.steps, ours.seed)
     crops = 2 if name in ("cola", "atst_clip", "asit") else 1
     assert tiny.data == dataclasses.replace(ours.data, crop_seconds=crops * ours.data.crop_seconds)
-    assert tiny.model.frontend == ours.model.frontend and tiny.model.window_patches * tiny.model.stem.patch[0] == 96
+    assert tiny.model.frontend == ours.model.frontend and tiny.model.window_patches * tiny.model.stem.patch[0] == 192
     size = lambda recipe: dataclasses.replace(recipe.model.encoder, attention=ours.model.encoder.attention)
     assert size(tiny) == ours.model.encoder
 

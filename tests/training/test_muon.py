@@ -16,10 +16,10 @@ from toy_training import OPTIMIZER, toy_run
 
 from aasp.config import fingerprint, to_dict, with_fields
 from aasp.errors import AaspError
-from aasp.pretrain import recipes
 from aasp.training.matrices import MuonConfig
 from aasp.training.muon import COEFFICIENTS, orthogonalised, products
 from aasp.training.optim import OptimizerConfig, build, named_states, set_step, step_unless
+from plain import plain_tiny
 
 MUON = MuonConfig(lr=0.02, momentum=0.9, weight_decay=0.1)
 
@@ -124,7 +124,7 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(tmp_path: Path) -> None
 
 
 def test_recipes_without_it_are_what_they_were() -> None:
-    tiny = recipes.get("aasp_tiny")
+    tiny = plain_tiny()
     assert "matrices" not in to_dict(tiny.optimizer)
     muon = with_fields(tiny, {"optimizer.matrices": "muon", "optimizer.matrices.lr": "0.01"})
     assert to_dict(muon.optimizer)["matrices"] == {"kind": "muon", "lr": 0.01, "momentum": 0.95, "weight_decay": 0.005}

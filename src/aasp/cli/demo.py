@@ -1,4 +1,4 @@
-"""`aasp demo`: the whole way on sounds made on the spot, with a table and a report at the end."""
+"""`aasp demo`: the model of the package at work, training on from it, and a report, on sounds made on the spot."""
 
 from __future__ import annotations
 
@@ -22,23 +22,26 @@ if TYPE_CHECKING:
     from aasp.model.audio_encoder import AudioEncoder
     from aasp.pretrain.recipe import Recipe
     from aasp.report.comparison import Reading
+    from aasp.report.first_look import FirstLook
     from aasp.report.scores import TaskScores
 
 RECIPE = "aasp_tiny"
-PRETRAINED, UNTRAINED, STATISTICS = "pre-trained", "untrained", "log-mel statistics"
+LR_SHARE = 0.25
+"""Of the recipe's learning rates, for training on."""
+TRAINED_ON, PACKAGED, UNTRAINED, STATISTICS = "trained on", "aasp-tiny", "untrained", "log-mel statistics"
 
 
 @dataclass(frozen=True)
 class Demo:
-    """Make labelled sounds, pre-train aasp_tiny on them, probe it, and write OUT/report.html. About ten minutes.
+    """Make labelled sounds, see what aasp-tiny tells of them, train on from it, and write OUT/report.html: ten minutes.
 
     What is finished is kept: the same command again goes on where the last one stopped.
     """
 
     out: Path = Path("demo")
     """Folder for the sounds, the run and the report."""
-    steps: int = 600
-    """Optimizer steps of the pre-training."""
+    steps: int = 150
+    """Optimizer steps of training on."""
 
 
 def run(argv: list[str]) -> int:
@@ -52,71 +55,90 @@ def run(argv: list[str]) -> int:
         raise AaspError(f"output is neither empty nor a demo: {arguments.out}; choose another --out")
 
     from aasp.datasets.demo import Size
+    from aasp.model.folder import DEFAULT
     from aasp.pretrain import recipes
+    from aasp.training.matrices import MuonConfig
 
-    return demonstrate(arguments.out, replace(recipes.get(RECIPE), steps=arguments.steps), Size())
+    recipe = recipes.get(RECIPE)
+    assert isinstance(recipe.optimizer.matrices, MuonConfig)
+    matrices = replace(recipe.optimizer.matrices, lr=LR_SHARE * recipe.optimizer.matrices.lr)
+    optimizer = replace(recipe.optimizer, lr=LR_SHARE * recipe.optimizer.lr, matrices=matrices)
+    return demonstrate(arguments.out, replace(recipe, steps=arguments.steps, optimizer=optimizer), DEFAULT, Size())
 
 
-def demonstrate(out: Path, recipe: Recipe, size: Size) -> int:
+def demonstrate(out: Path, recipe: Recipe, model: str, size: Size) -> int:
     """Run the demo's stages, or those that are not finished in `out`.
 
     Args:
         out: the demo's folder.
-        recipe: what to pre-train.
+        recipe: how to train on.
+        model: what to train on from: the package's own, or another's folder.
         size: how many sounds to make.
 
     Returns:
-        0, or what the pre-training returned when a signal stopped it.
+        0, or what the training returned when a signal stopped it.
     """
     from aasp.datasets import demo
     from aasp.model.audio_encoder import load
     from aasp.pretrain.run import pretrain
     from aasp.report.collect import collect
     from aasp.report.comparison import compare
+    from aasp.report.first_look import first_look
     from aasp.report.story import tell
     from aasp.training.tracking import read_metrics
 
-    stages = Stages(4)
+    stages = Stages(5)
     sounds, trained = out / "sounds", out / "run"
+    packaged = load(model)
 
     with stages.stage("making sounds: notes of sampled instruments, and modulated signals") as bar:
         show = bar("sounds")
         demo.build(sounds, size=size, progress=lambda done: show(done, size.clips))
 
-    stages.announce(f"pre-training {recipe.name} on the train part of them, labels unseen")
-    result = pretrain(recipe, sounds / "train", trained, log_every=max(1, min(20, recipe.steps // 10)))
+    with stages.stage(f"what {PACKAGED} tells of them as it comes") as bar:
+        readings = {PACKAGED: _reading(out, PACKAGED, packaged, sounds, bar)}
+        readings[STATISTICS] = _reading(out, STATISTICS, None, sounds, bar)
+    look = first_look(sounds, {name: reading.notes for name, reading in readings.items()})
+    _print_look(stages.console, look)
+
+    stages.announce("training on from it on the train part, labels unseen")
+    result = pretrain(
+        recipe, sounds / "train", trained, start_from=model, log_every=max(1, min(10, recipe.steps // 10))
+    )
     if result.exit_code:
         stages.console.print("stopped and saved; the same command goes on from there")
         return result.exit_code
 
-    models = {PRETRAINED: load(trained), UNTRAINED: _untrained(recipe, out / "untrained")}
-    with stages.stage("probing what three encoders tell of new instruments and voices") as bar:
-        readings = {name: _reading(out, name, model, sounds, bar) for name, model in models.items()}
-        readings[STATISTICS] = _reading(out, STATISTICS, None, sounds, bar)
+    models = {TRAINED_ON: load(trained), PACKAGED: packaged, UNTRAINED: _untrained(recipe, out / "untrained")}
+    with stages.stage("probing what the encoders tell of new instruments and voices") as bar:
+        for name in (TRAINED_ON, UNTRAINED):
+            readings[name] = _reading(out, name, models[name], sounds, bar)
+    readings = {name: readings[name] for name in (*models, STATISTICS)}
     tasks = compare(readings, sounds)
 
     stages.announce("drawing the report")
     metrics = read_metrics(trained)
     story = collect(
         sounds,
-        models[PRETRAINED],
+        models[TRAINED_ON],
         models[UNTRAINED],
         recipe,
+        look=look,
         tasks=tasks,
-        readings={name: readings[name] for name in models},
+        readings={name: readings[name] for name in (PACKAGED, STATISTICS)},
         metrics=metrics,
         facts=_facts(recipe, size, readings, metrics),
     )
     report = out / "report.html"
     with atomic_write(report) as beside:
-        beside.write_text(tell(story, eyebrow=f"aasp demo · {recipe.name} · {recipe.steps:,} steps"), encoding="utf-8")
+        beside.write_text(tell(story, eyebrow=f"aasp demo · {PACKAGED} · {recipe.steps:,} steps"), encoding="utf-8")
     _print(stages.console, tasks)
     stages.console.print(f"report: {report}\nmodel:  {trained / 'model'}", soft_wrap=True)
     return 0
 
 
 def _untrained(recipe: Recipe, folder: Path) -> AudioEncoder:
-    """The encoder that the pre-training started from."""
+    """An encoder of the recipe with random weights."""
     from aasp.model.audio_encoder import AudioEncoder
     from aasp.training.randomness import seed
 
@@ -171,8 +193,17 @@ def _facts(
     }
 
 
+def _print_look(console: Console, look: FirstLook) -> None:
+    """Few labels, and whom some notes are most like."""
+    for name, found in look.few.items():
+        scores = ", ".join(f"{count}: {100 * one.estimate:.0f} %" for count, one in found.items())
+        console.print(f"    families of notes by {name}, by labels a family: {scores}", soft_wrap=True)
+    for (name, _), others in zip(look.asked, look.found, strict=True):
+        console.print(f"    most like {name}: {', '.join(other for other, _ in others)}", soft_wrap=True)
+
+
 def _print(console: Console, tasks: Sequence[TaskScores]) -> None:
-    """The table of scores, and the pre-trained encoder's leads."""
+    """The table of scores, and the leads of the encoder that was trained on."""
     from aasp.report.scores import verdict
 
     table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
@@ -181,8 +212,8 @@ def _print(console: Console, tasks: Sequence[TaskScores]) -> None:
         table.add_column(task.name.lower(), justify="right", no_wrap=True)
     for name in tasks[0].accuracy:
         scores = (task.accuracy[name].percent() for task in tasks)
-        table.add_row(name, *scores, style="bold" if name == PRETRAINED else None)
+        table.add_row(name, *scores, style="bold" if name == TRAINED_ON else None)
     console.print(table)
     for task in tasks:
         for other, lead in task.difference.items():
-            console.print(f"{task.name}, {PRETRAINED} against {other}: {verdict(lead)}", soft_wrap=True)
+            console.print(f"{task.name}, {TRAINED_ON} against {other}: {verdict(lead)}", soft_wrap=True)

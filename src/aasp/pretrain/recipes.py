@@ -13,17 +13,19 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from itertools import chain
+from typing import Any
 
 from aasp.features.logmel import RATES, LogMelConfig
 from aasp.model.audio_encoder import AudioEncoderConfig
 from aasp.model.encoder import EncoderConfig
 from aasp.parts import made
+from aasp.pretrain.codebook import KMeansConfig
 from aasp.pretrain.losses import LossesConfig
 from aasp.pretrain.methods.aasp import AaSPConfig
 from aasp.pretrain.predictors import PredictorConfig
 from aasp.pretrain.recipe import DataConfig, Recipe
 from aasp.pretrain.systems import asit, atst, beats, byol_a, cola, eat, lejepa, m2d, mae, ssast
-from aasp.pretrain.systems.scale import tiny
+from aasp.pretrain.systems.scale import PATCH, tiny
 from aasp.pretrain.targets import TeacherConfig
 from aasp.pretrain.views import MaskingConfig
 from aasp.stems.aape import AaPEConfig
@@ -37,18 +39,19 @@ BASE = AaSPConfig(
 
 
 def aasp_tiny() -> Recipe:
-    """The whole method at 2.8 M parameters, tuned to learn from a few hours of audio on two cores.
+    """The whole method at 2.8 M parameters, tuned to learn from hours of audio on two cores: it made `aasp-tiny`.
 
-    Its choices are ours: one-second crops and few blocks buy steps, a strong contrastive loss learns soonest, and the
-    teacher's momentum is short enough for some thousand steps (docs/decisions.md).
+    Its choices are ours (docs/decisions.md): patches of half the time and twice the bands, codes of hidden patches
+    beside the teacher's layers, few blocks, a weak contrast of token means, Muon.
     """
     method = AaSPConfig(
-        masking=MaskingConfig(views=4, visible=0.3, block=3, predicted=0.25),
-        teacher=TeacherConfig(momentum=0.98, final_momentum=0.998, ramp=1.0),
+        masking=MaskingConfig(views=4, visible=0.3, block=3, predicted=0.35),
+        teacher=TeacherConfig(momentum=0.99, final_momentum=0.9995, ramp=1.0),
         predictor=PredictorConfig(depth=2, width=192, heads=3),
-        losses=LossesConfig(frame=1.0, utterance=0.3, contrastive=1.0, temperature=0.1),
+        losses=LossesConfig(utterance=0.1, contrastive=0.1, temperature=0.1, compared="tokens"),
+        codebook=KMeansConfig(),
     )
-    return tiny("aasp_tiny", "learns from hours of audio on two cores", method, AaPEConfig())
+    return tiny("aasp_tiny", "learns from hours of audio on two cores", method, AaPEConfig(patch=PATCH))
 
 
 def aasp_base() -> Recipe:
@@ -105,11 +108,14 @@ def at_rate(recipe: Recipe, rate: int) -> Recipe:
         AaspError: there is no front end of that rate.
     """
     front = LogMelConfig.at(rate)
+    stem: Any = recipe.model.stem
+    if front.bins % stem.patch[1]:  # 176 bins are no whole number of 32s: square patches, as many tokens a second
+        stem = replace(stem, patch=(16, 16))
     return replace(
         recipe,
         name=f"{recipe.name}_{rate // 1000}k",
         summary=f"{recipe.name} at {rate // 1000} kHz: {front.mels} mel bins up to {front.high_hz / 1000:g} kHz",
-        model=replace(recipe.model, frontend=front),
+        model=replace(recipe.model, frontend=front, stem=stem),
     )
 
 

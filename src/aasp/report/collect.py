@@ -15,6 +15,7 @@ from aasp.pretrain.recipe import Recipe
 from aasp.report import findings
 from aasp.report.comparison import Reading, rows_of
 from aasp.report.embedding_map import plane
+from aasp.report.first_look import FirstLook
 from aasp.report.scores import TaskScores
 from aasp.report.story import Found, Story
 from aasp.stems.states import States
@@ -35,6 +36,7 @@ def collect(
     untrained: AudioEncoder,
     recipe: Recipe,
     *,
+    look: FirstLook,
     tasks: Sequence[TaskScores],
     readings: Mapping[str, Reading],
     metrics: Sequence[Mapping[str, float | None]],
@@ -44,9 +46,10 @@ def collect(
 
     Args:
         data: the demo's sounds.
-        trained: the pre-trained model.
-        untrained: the model that it started as.
-        recipe: how it was pre-trained.
+        trained: the model that was trained on.
+        untrained: one of its architecture with random weights.
+        recipe: how it was trained on.
+        look: what vectors tell without training.
         tasks: scores.
         readings: of the encoders to map, by name.
         metrics: the run's record.
@@ -75,6 +78,10 @@ def collect(
     crop = round(recipe.data.crop_seconds * trained.config.frontend.rate)
     (steady,), _ = findings.listen(trained, [note[:crop]])
     return Story(
+        patch_ms=1000 * trained.stem.patch[0] / rate,
+        bands=trained.stem.subbands,
+        band=(rate / 2 / trained.stem.patch[0], rate / 2),
+        look=look,
         tasks=tasks,
         metrics=metrics,
         clip=steady,
@@ -85,7 +92,7 @@ def collect(
         true_hz=np.array([float(row["rate"]) for row in test]),
         kernels=findings.typical_kernels(stem, now, rate),
         frame_rate=rate,
-        maps={name.capitalize(): plane(reading.notes) for name, reading in readings.items()},
+        maps={name: plane(reading.notes) for name, reading in readings.items()},
         families=np.array([row["family"] for row in notes]),
         facts=facts,
     )

@@ -19,7 +19,7 @@ from aasp.arrays import read_arrays
 from aasp.datasets.labelled import LabelledSet
 from aasp.errors import AaspError
 from aasp.evaluate.baselines import statistics_40, statistics_128
-from aasp.evaluate.features import clip_features, clip_keys
+from aasp.evaluate.features import OWN, clip_features, clip_keys, own_keys
 from aasp.evaluate.intervals import interval
 from aasp.evaluate.linear import linear_probe
 from aasp.evaluate.task import Task
@@ -52,7 +52,7 @@ class Reading:
     Attributes:
         correct: by label, 1.0 where the probe was right, 0.0 where not, shape (m,).
         chosen: by label, the features that were chosen on the valid part.
-        notes: one embedding of every note, shape (n, D), for a map.
+        notes: the own vector of every note, shape (n, D), or its statistics.
     """
 
     correct: Mapping[str, np.ndarray]
@@ -96,7 +96,7 @@ def fingerprint(data: Path, encoder: AudioEncoder | None) -> str:
 
 
 def read_encoder(encoder: AudioEncoder, data: Path, *, embedding: Progress, probing: Progress) -> Reading:
-    """Probe a frozen encoder: three poolings of three of its layers are candidates.
+    """Probe a frozen encoder: its own vector, and three poolings of three of its layers, are candidates.
 
     Args:
         encoder: the model.
@@ -106,12 +106,13 @@ def read_encoder(encoder: AudioEncoder, data: Path, *, embedding: Progress, prob
     """
     depth = encoder.config.encoder.depth
     layers = [-(-depth * third // 3) for third in (1, 2, 3)]
+    keys = list(dict.fromkeys([*own_keys(encoder), *clip_keys(encoder, layers, POOLINGS)]))
+    name = lambda key: "its own vector" if key == OWN else f"layer {key[0]}, {key[1]}"
 
     def features(paths: list[str], progress: Progress) -> Features:
-        found = clip_features(encoder, paths, clip_keys(encoder, layers, POOLINGS), progress=progress)
-        return {f"layer {layer}, {pooling}": X for (layer, pooling), X in found.items()}
+        return {name(key): X for key, X in clip_features(encoder, paths, keys, progress=progress).items()}
 
-    return _read(features, data, f"layer {depth}, mean+std", embedding, probing)
+    return _read(features, data, name(own_keys(encoder)[0]), embedding, probing)
 
 
 def read_statistics(data: Path, *, embedding: Progress, probing: Progress) -> Reading:

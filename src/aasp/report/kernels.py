@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from aasp.report.rates import BAND, OCTAVES
+from aasp.report.rates import BAND, OCTAVES, Bounds
 from aasp.report.spectrogram import RATE_COLORS
 from aasp.report.style import FIRST, MUTED, RULE, SECOND, drawn, legend, panel
 
@@ -31,7 +31,7 @@ def kernel_shape(real_K: np.ndarray, imag_K: np.ndarray, *, frame_rate: float, t
 
 @drawn
 def frequency_responses(
-    real_SK: np.ndarray, imag_SK: np.ndarray, beta_hz: np.ndarray, *, frame_rate: float, title: str
+    real_SK: np.ndarray, imag_SK: np.ndarray, beta_hz: np.ndarray, *, frame_rate: float, title: str, band: Bounds = BAND
 ) -> Figure:
     """What each kernel lets through, in dB below its own peak, coloured by the frequency it was made for.
 
@@ -41,12 +41,13 @@ def frequency_responses(
         beta_hz: frequency of each state, Hz, shape (S,).
         frame_rate: taps per second.
         title: of the panel.
+        band: the alias-prone one, Hz.
     """
     figure, axes = panel(170, title, "gain (dB below its peak)")
     hertz, gain = response(real_SK, imag_SK, frame_rate)
     decibel = 20 * np.log10(np.maximum(gain / gain.max(axis=1, keepdims=True), 1e-4))
-    axes.axvspan(*BAND, color=RULE, alpha=0.35, linewidth=0)
-    for curve, color in zip(decibel, RATE_COLORS(LogNorm(*BAND)(beta_hz)), strict=True):
+    axes.axvspan(*band, color=RULE, alpha=0.35, linewidth=0)
+    for curve, color in zip(decibel, RATE_COLORS(LogNorm(*band)(beta_hz)), strict=True):
         axes.plot(hertz, curve, color=color, linewidth=1.1)
     axes.axhline(-3, color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
     axes.set_xscale("log")

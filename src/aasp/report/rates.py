@@ -107,7 +107,7 @@ def decay_over_frequency(
 
 @drawn
 def found_against_true(
-    true_hz: Sequence[float], found_hz: Sequence[np.ndarray], *, title: str, color: str = FIRST
+    true_hz: Sequence[float], found_hz: Sequence[np.ndarray], *, title: str, color: str = FIRST, band: Bounds = BAND
 ) -> Figure:
     """For clips of known modulation rate: the rates their strongest states look at, as a strip of quantiles per rate.
 
@@ -116,10 +116,11 @@ def found_against_true(
         found_hz: for each, the rates of its patches' strongest states, Hz, shape (patches,).
         title: of the panel.
         color: of the strips.
+        band: the alias-prone one, Hz.
     """
     figure, axes = panel(230, title, "rate of the strongest state (Hz)")
     low, high = 1.2, 56
-    axes.axhspan(*BAND, color=RULE, alpha=0.35, linewidth=0)
+    axes.axhspan(*band, color=RULE, alpha=0.35, linewidth=0)
     axes.plot([low, high], [low, high], color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)))
     axes.text(1.35, 38, "dashed: found = true", color=MUTED, fontsize=9)
     for rate, found in zip(true_hz, found_hz, strict=True):

@@ -8,7 +8,7 @@ from html import escape
 
 from aasp.evaluate.intervals import Interval, span
 
-TONES = ("first", "second", "third")
+TONES = ("first", "fourth", "second", "third")
 
 
 @dataclass(frozen=True)

@@ -9,19 +9,27 @@ import numpy as np
 
 from aasp.report.embedding_map import embedding_map
 from aasp.report.findings import Estimates
+from aasp.report.first_look import DRAWS, FirstLook, few_labels_table, neighbours_table
 from aasp.report.kernels import frequency_responses, kernel_shape
 from aasp.report.learning import learning_curves
 from aasp.report.page import Section, page
-from aasp.report.rates import BAND, decay_over_frequency, density, found_against_true, frequency_histogram, shares
+from aasp.report.rates import (
+    decay_over_frequency,
+    density,
+    found_against_true,
+    frequency_histogram,
+    hertz_label,
+    shares,
+)
 from aasp.report.scores import TaskScores, answer, score_table
 from aasp.report.spectrogram import Spectrogram, masked_view, patch_rates, spectrogram
 from aasp.report.style import SECOND
 from aasp.stems.lambda_encoder import ALPHA_RANGE
 
-TITLE = "What a small transformer learned from a few minutes of listening"
-LEAD = """A spectrogram transformer cuts sound into patches of 160 ms, so a modulation faster than 3.1 Hz can pass for
-a slower one. Does a small one whose stem measures these modulations first, taught for a few minutes without labels,
-tell more about new sounds than it did untrained, and more than plain statistics of the spectrogram?"""
+TITLE = "What a small transformer tells of sounds that it was never trained on"
+LEAD = """The model that comes with this package learned from eleven hours of other sound, without labels. It is shown
+notes of instruments and modulated signals: first as it comes, with a few labels or none; then trained on for three
+minutes on some of these sounds; each beside an untrained network and plain statistics of the spectrogram."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +47,11 @@ class Story:
     """All that the report tells, as arrays.
 
     Attributes:
-        tasks: scores, the pre-trained encoder first.
+        patch_ms: duration of a patch.
+        bands: patches above each other.
+        band: what the patches by themselves would alias, Hz.
+        look: what vectors tell without training.
+        tasks: scores, the encoder that was trained on first.
         metrics: lines of the run's `metrics.jsonl`.
         clip: a clip, and `visible` (V, n): the patches that its masked views see.
         found: a few clips.
@@ -51,6 +63,10 @@ class Story:
         facts: how it was made, HTML by term.
     """
 
+    patch_ms: float
+    bands: int
+    band: tuple[float, float]
+    look: FirstLook
     tasks: Sequence[TaskScores]
     metrics: Sequence[Mapping[str, float | None]]
     clip: Spectrogram
@@ -78,14 +94,31 @@ def tell(story: Story, *, eyebrow: str) -> str:
         clip by clip.""",
         layout="table",
     )
-    sections = [result, _learning(story), _masks(story), _rates(story), _kernels(story), _maps(story)]
+    sections = [*_first(story), result, _learning(story), _masks(story), _rates(story), _kernels(story), _maps(story)]
     words = {"eyebrow": eyebrow, "title": TITLE, "lead": LEAD}
     return page(**words, answers=[answer(story.tasks)], sections=sections, facts=story.facts)
 
 
+def _first(story: Story) -> list[Section]:
+    few = Section(
+        "A few labels",
+        """Each family of instruments is the mean vector of a few labelled notes; a note of an instrument that is not
+        among them is given the nearest. Nothing is trained.""",
+        [few_labels_table(story.look.few, story.look.chance)],
+        f"""Accuracy in per cent, mean over {DRAWS} draws of the labelled notes. Bars and dashes as below.""",
+        layout="table",
+    )
+    near = Section(
+        "The most similar notes",
+        """Some notes, and those of other instruments whose vectors are most alike.""",
+        [neighbours_table(story.look.asked, story.look.found)],
+    )
+    return [few, near]
+
+
 def _learning(story: Story) -> Section:
     return Section(
-        "How it learned",
+        "How it was trained on",
         """The student sees a part of each spectrogram. It learns to predict what the teacher, a slowly moving average
         of itself, makes of the hidden rest and of the clip as a whole, and to tell views of one clip from others.""",
         learning_curves(story.metrics),
@@ -104,8 +137,9 @@ def _masks(story: Story) -> Section:
         f"""Several masked views of every crop, each with another {100 * share:.0f} % of its patches. The teacher hears
         it all.""",
         [spectrogram(story.clip, title="All of it, for the teacher"), *views],
-        """A spectrogram: time runs to the right, pitch upwards, loudness is ink. A patch spans 160 ms and an eighth of
-        the mel bands. What is faded is hidden: the student must predict it from the rest.""",
+        f"""A spectrogram: time runs to the right, pitch upwards, loudness is ink. A patch spans {story.patch_ms:.0f} ms
+        and one of {story.bands} parts of the mel bands. What is faded is hidden: the student must predict it from the
+        rest.""",
     )
 
 
@@ -113,18 +147,19 @@ def _rates(story: Story) -> Section:
     rates = sorted(set(story.true_hz.tolist()))
     found = [[_loud(estimates, story.true_hz == rate) for rate in rates] for estimates in (story.now, story.start)]
     start = (np.median(story.start.alpha, axis=(0, 1, 2)), np.median(story.start.beta_hz, axis=(0, 1, 2)))
-    lie = [shares(estimates.beta_hz, BAND) for estimates in (story.start, story.now)]
-    counts = density(story.now.alpha, story.now.beta_hz, ALPHA_RANGE)
+    lie = [shares(estimates.beta_hz, story.band) for estimates in (story.start, story.now)]
+    counts = density(story.now.alpha, story.now.beta_hz, ALPHA_RANGE, story.band)
     return Section(
         "Which modulations each patch looks at",
-        """In every patch the stem estimates the decay α and frequency β of each of its states, from the sound in that
-        patch alone. Frequencies are kept within 3.1 to 50 Hz, the band that the patches by themselves would alias.""",
+        f"""In every patch the stem estimates the decay α and frequency β of each of its states, from the sound in that
+        patch alone. Frequencies are kept within {" to ".join(map(hertz_label, story.band))} Hz, the band that the
+        patches by themselves would alias.""",
         [
-            *(patch_rates(one.clip, one.rate_hz, one.strength, title=one.name) for one in story.found),
-            frequency_histogram(*lie, title="Where the frequencies lie"),
-            decay_over_frequency(counts, start=start, bounds=ALPHA_RANGE, title="Decay and frequency"),
-            found_against_true(rates, found[0], title="Known modulations, trained"),
-            found_against_true(rates, found[1], title="Known modulations, untrained", color=SECOND),
+            *(patch_rates(one.clip, one.rate_hz, one.strength, title=one.name, band=story.band) for one in story.found),
+            frequency_histogram(*lie, title="Where the frequencies lie", band=story.band),
+            decay_over_frequency(counts, start=start, bounds=ALPHA_RANGE, title="Decay and frequency", band=story.band),
+            found_against_true(rates, found[0], title="Known modulations, trained", band=story.band),
+            found_against_true(rates, found[1], title="Known modulations, untrained", color=SECOND, band=story.band),
         ],
         """<b>Tinted spectrograms:</b> hue is the rate that a patch's strongest state looks at, depth of colour how
         strongly it answers. <b>Known modulations:</b> for generated signals of each rate, the median (dot), the middle
@@ -137,16 +172,17 @@ def _rates(story: Story) -> Section:
 def _kernels(story: Story) -> Section:
     real, imag, hertz = story.kernels
     rate = story.frame_rate
+    through = "What the kernels let through"
     chosen = np.unique(np.linspace(0, len(hertz) - 1, 3).round().astype(int))
     shapes = [kernel_shape(real[k], imag[k], frame_rate=rate, title=f"A kernel for {hertz[k]:.1f} Hz") for k in chosen]
     return Section(
         "The kernels",
         """Each state multiplies its patch with a complex sinusoid that fades to both sides of the centre: the
         structured bilateral Laplace unit. Here they are at the median of what the stem estimated.""",
-        [*shapes, frequency_responses(real, imag, hertz, frame_rate=rate, title="What the kernels let through")],
+        [*shapes, frequency_responses(real, imag, hertz, frame_rate=rate, title=through, band=story.band)],
         """<b>Kernels:</b> real and imaginary part, a quarter of a turn apart, so that a modulation is caught at any
         phase. <b>Responses:</b> one line a state, coloured by its frequency; the grey band is the alias-prone one. A
-        patch of 160 ms can't resolve much finer than 6 Hz: the lines are broad.""",
+        window of 160 ms can't resolve much finer than 6 Hz: the lines are broad.""",
     )
 
 

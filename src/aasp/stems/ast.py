@@ -8,7 +8,7 @@ frames and reaches beyond both ends of the clip: ten seconds are 100 columns (th
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor
 from torch.nn import functional
@@ -30,6 +30,7 @@ class ASTConfig(StemConfig):
         kernel: (frames, mel bins) of a kernel.
     """
 
+    carried: ClassVar[tuple[str, ...]] = ()  # its patches overlap
     kind: Literal["ast"] = "ast"
     patch: tuple[int, int] = (10, 10)
     kernel: tuple[int, int] = (16, 16)

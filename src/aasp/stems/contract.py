@@ -7,7 +7,7 @@ patches in time-major order (n = g * F + f), each P frames x R mel bins; n visib
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +27,8 @@ class StemConfig(ABC):
         patch: (frames P, mel bins R) of one patch: the stride.
     """
 
+    carried: ClassVar[tuple[str, ...]] = ("patch",)
+    """Fields that stay as they are where `--set` puts this stem in place of another: both have the same tokens."""
     patch: tuple[int, int]
 
     @abstractmethod

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from aasp.model.audio_encoder import AudioEncoderConfig
 from aasp.model.encoder import EncoderConfig
-from aasp.pretrain.ema import AverageConfig
 from aasp.pretrain.methods.asit import ASiTConfig
 from aasp.pretrain.recipe import DataConfig, Recipe
-from aasp.pretrain.systems.scale import tiny
+from aasp.pretrain.systems.scale import TINY_TEACHER, tiny
 from aasp.pretrain.views import MaskingConfig
 from aasp.stems.conv import ConvConfig
 from aasp.training.optim import OptimizerConfig
@@ -33,13 +32,13 @@ def asit_base() -> Recipe:
 def asit_tiny() -> Recipe:
     """ASiT at the size of `aasp_tiny`: two segments, each as long as its crop, of crops twice as long."""
     method = ASiTConfig(
-        seconds=0.975,
+        seconds=1.935,
         masking=MaskingConfig(views=1, visible=0.3, block=3),
-        teacher=AverageConfig(0.98, 0.998, ramp=1.0),
+        teacher=TINY_TEACHER,
         head=(512, 128, 512),
     )
     return tiny(
-        "asit_tiny", "ASiT, spoilt patches rebuilt and told as a teacher does, on two cores", method, crop_seconds=1.95
+        "asit_tiny", "ASiT, spoilt patches rebuilt and told as a teacher does, on two cores", method, crop_seconds=3.87
     )
 
 

@@ -6,12 +6,11 @@ from dataclasses import replace
 
 from aasp.model.audio_encoder import AudioEncoderConfig
 from aasp.model.encoder import EncoderConfig
-from aasp.pretrain.ema import AverageConfig
 from aasp.pretrain.methods.atst_clip import ATSTClipConfig
 from aasp.pretrain.methods.atst_frame import ATSTFrameConfig
 from aasp.pretrain.recipe import DataConfig, Recipe
 from aasp.pretrain.systems.byol_a import front_end
-from aasp.pretrain.systems.scale import tiny
+from aasp.pretrain.systems.scale import TINY_TEACHER, tiny
 from aasp.stems.conv import ConvConfig
 from aasp.training.optim import OptimizerConfig
 
@@ -54,18 +53,18 @@ def atst_clip_base() -> Recipe:
 
 
 def atst_frame_tiny() -> Recipe:
-    """ATST-Frame at the size of `aasp_tiny`, on 24 tokens of all its mel bins x 4 frames."""
-    method = ATSTFrameConfig(teacher=AverageConfig(0.98, 0.998, ramp=1.0), head=(1024, 128))
+    """ATST-Frame at the size of `aasp_tiny`, on 48 tokens of all its mel bins x 4 frames."""
+    method = ATSTFrameConfig(teacher=TINY_TEACHER, head=(1024, 128))
     return tiny("atst_frame_tiny", "ATST-Frame, hidden frames told from another view, on two cores", method, FRAMES)
 
 
 def atst_clip_tiny() -> Recipe:
     """ATST-Clip at the size of `aasp_tiny`: two segments, each as long as its crop, of crops twice as long."""
-    method = ATSTClipConfig(seconds=0.975, teacher=AverageConfig(0.98, 0.998, ramp=1.0), head=(1024, 128))
+    method = ATSTClipConfig(seconds=1.935, teacher=TINY_TEACHER, head=(1024, 128))
     recipe = tiny(
-        "atst_clip_tiny", "ATST-Clip, class tokens of two segments, on two cores", method, FRAMES, crop_seconds=1.95
+        "atst_clip_tiny", "ATST-Clip, class tokens of two segments, on two cores", method, FRAMES, crop_seconds=3.87
     )
-    return replace(recipe, model=replace(recipe.model, pooling="cls"))
+    return replace(recipe, model=replace(recipe.model, pooling="cls", vector=()))
 
 
 RECIPES = (atst_frame_tiny, atst_frame_base, atst_clip_tiny, atst_clip_base)

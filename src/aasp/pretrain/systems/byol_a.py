@@ -5,10 +5,9 @@ from __future__ import annotations
 from aasp.features.logmel import LogMelConfig
 from aasp.model.audio_encoder import AudioEncoderConfig
 from aasp.model.encoder import EncoderConfig
-from aasp.pretrain.ema import AverageConfig
 from aasp.pretrain.methods.byol_a import BYOLAConfig
 from aasp.pretrain.recipe import DataConfig, Recipe
-from aasp.pretrain.systems.scale import tiny
+from aasp.pretrain.systems.scale import TINY_TEACHER, tiny
 from aasp.stems.conv import ConvConfig
 from aasp.training.optim import OptimizerConfig
 
@@ -45,7 +44,7 @@ def byol_a_base() -> Recipe:
 
 def byol_a_tiny() -> Recipe:
     """BYOL-A at the size of `aasp_tiny`: narrower heads, and a momentum that rises as its does."""
-    method = BYOLAConfig(teacher=AverageConfig(0.98, 0.998, ramp=1.0), head=(1024, 128))
+    method = BYOLAConfig(teacher=TINY_TEACHER, head=(1024, 128))
     return tiny("byol_a_tiny", "BYOL-A, two augmentations of a clip, on two cores", method)
 
 

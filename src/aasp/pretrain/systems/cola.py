@@ -30,8 +30,8 @@ def cola_base() -> Recipe:
 
 def cola_tiny() -> Recipe:
     """COLA at the size of `aasp_tiny`: two segments, each as long as its crop, of crops twice as long."""
-    method = COLAConfig(seconds=0.975)
-    return tiny("cola_tiny", "COLA, two segments of a clip, on two cores", method, crop_seconds=1.95)
+    method = COLAConfig(seconds=1.935)
+    return tiny("cola_tiny", "COLA, two segments of a clip, on two cores", method, crop_seconds=3.87)
 
 
 RECIPES = (cola_tiny, cola_base)

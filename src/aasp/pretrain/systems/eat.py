@@ -15,7 +15,7 @@ from aasp.pretrain.methods.eat import EATConfig, EATLossesConfig
 from aasp.pretrain.methods.sslam import SSLAMConfig, SSLAMLossesConfig
 from aasp.pretrain.predictors import DecoderConfig
 from aasp.pretrain.recipe import DataConfig, Recipe
-from aasp.pretrain.systems.scale import base, tiny, vit_base
+from aasp.pretrain.systems.scale import TINY_TEACHER, base, tiny, vit_base
 from aasp.pretrain.views import MaskingConfig
 from aasp.training.optim import OptimizerConfig
 
@@ -50,7 +50,7 @@ def eat_tiny() -> Recipe:
     """EAT at the size of `aasp_tiny`, with its crops, steps, views and rates."""
     method = EATConfig(
         masking=MaskingConfig(views=4, visible=0.3, block=3),
-        teacher=AverageConfig(momentum=0.98, final_momentum=0.998, ramp=1.0),
+        teacher=TINY_TEACHER,
         predictor=DecoderConfig(depth=3),
         losses=EATLossesConfig(utterance=1.0),
     )
@@ -91,7 +91,7 @@ def data2vec_tiny() -> Recipe:
     """data2vec 2.0 with 4 views a clip, blocks of 2 x 2, targets of 5 of 6 layers; `eat_tiny` has 3 x 3 and all."""
     method = EATConfig(
         masking=MaskingConfig(views=4, visible=0.3, block=2),
-        teacher=AverageConfig(momentum=0.98, final_momentum=0.998, ramp=1.0),
+        teacher=TINY_TEACHER,
         predictor=DecoderConfig(depth=3),
         losses=EATLossesConfig(utterance=0.01),
         layers=5,
@@ -118,10 +118,10 @@ def sslam_tiny() -> Recipe:
     """SSLAM from `eat_tiny` (`--from`), with 2 views of each clip and mixture, at a third of its rate."""
     method = SSLAMConfig(
         masking=MaskingConfig(views=2, visible=0.3, block=3),
-        teacher=AverageConfig(momentum=0.98, final_momentum=0.998, ramp=1.0),
+        teacher=TINY_TEACHER,
         predictor=DecoderConfig(depth=3),
     )
-    return tiny("sslam_tiny", "SSLAM, which goes on from EAT with mixtures, on two cores", method, lr=3e-4)
+    return tiny("sslam_tiny", "SSLAM, which goes on from EAT with mixtures, on two cores", method, lr=6e-4)
 
 
 def asda_base() -> Recipe:

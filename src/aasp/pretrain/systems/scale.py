@@ -5,11 +5,21 @@ from __future__ import annotations
 from aasp.features.logmel import LogMelConfig
 from aasp.model.audio_encoder import AudioEncoderConfig
 from aasp.model.encoder import EncoderConfig
+from aasp.pretrain.ema import AverageConfig
 from aasp.pretrain.methods import MethodConfig
 from aasp.pretrain.recipe import DataConfig, Recipe
 from aasp.stems import StemConfig
 from aasp.stems.conv import ConvConfig
+from aasp.training.matrices import MuonConfig
 from aasp.training.optim import OptimizerConfig
+
+PATCH = (8, 32)
+"""Frames and mel bins of a patch of the tiny systems: as many tokens a second as 16 x 16, half as long."""
+VECTOR = ("0:flat+std", "4:mean+std")
+"""What a tiny model's own vector is made of: pitch and timbre are read best from the stem's tokens, words and everyday
+sounds from the fourth block (docs/decisions.md)."""
+TINY_TEACHER = AverageConfig(momentum=0.99, final_momentum=0.9995, ramp=1.0)
+"""The average that is the teacher of tiny systems which have one and say no more: that of `aasp_tiny`."""
 
 
 def tiny(
@@ -17,27 +27,32 @@ def tiny(
     summary: str,
     method: MethodConfig,
     stem: StemConfig | None = None,
-    lr: float = 1e-3,
-    crop_seconds: float = 0.975,
+    lr: float = 2e-3,
+    crop_seconds: float = 1.935,
 ) -> Recipe:
-    """192 x 6 on one-second crops in batches of 32: 2,600 steps on two cores (docs/decisions.md).
+    """192 x 6 on two-second crops in batches of 24, by Muon: 18,000 steps, ten hours of a core (docs/decisions.md).
 
     Args:
         name: of the recipe.
         summary: its one line, after the size.
         method: at that size.
-        stem: 16 x 16 patches by a convolution when left out.
-        lr: peak learning rate.
+        stem: patches of 8 frames x 32 bins by a convolution when left out.
+        lr: peak learning rate; that of matrices is ten times as large.
         crop_seconds: longer where segments of that length are cut from a crop.
     """
     return Recipe(
         name=name,
         summary=f"192 x 6: {summary}",
-        model=AudioEncoderConfig(stem=stem or ConvConfig(), encoder=EncoderConfig(192, 6, 3), window_seconds=0.96),
+        model=AudioEncoderConfig(
+            stem=stem or ConvConfig(patch=PATCH),
+            encoder=EncoderConfig(192, 6, 3),
+            window_seconds=1.92,
+            vector=VECTOR,
+        ),
         method=method,
-        optimizer=OptimizerConfig(lr=lr, warmup=0.1),
-        data=DataConfig(crop_seconds=crop_seconds, batch=32, gain_db=6.0),
-        steps=2_600,
+        optimizer=OptimizerConfig(lr=lr, warmup=0.03, matrices=MuonConfig(lr=10 * lr)),
+        data=DataConfig(crop_seconds=crop_seconds, batch=24, gain_db=6.0),
+        steps=18_000,
     )
 
 

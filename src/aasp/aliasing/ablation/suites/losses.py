@@ -12,11 +12,11 @@ SUITE = Suite(
         FULL,
         *(
             FULL.but(f"utterance-{weight}", "how much of the utterance loss?", losses__utterance=weight)
-            for weight in ("0", "0.1", "1", "3")
+            for weight in ("0", "0.03", "0.3", "1")
         ),
         *(
             FULL.but(f"contrastive-{weight}", "how much of the contrastive loss?", losses__contrastive=weight)
-            for weight in ("0.03", "0.1", "0.3", "3")
+            for weight in ("0.03", "0.3", "1", "3")
         ),
         *(
             FULL.but(f"temperature-{value}", "how sharp?", losses__temperature=value)

@@ -14,8 +14,6 @@ from aasp.aliasing.ablation.suites.isolation import (
     WIDE_EVEN,
     WIDE_GAUSSIAN,
 )
-from aasp.stems.conv import ConvConfig
-from aasp.stems.lowpass import LowpassConfig
 
 SUITE = Suite(
     "stem",
@@ -24,8 +22,10 @@ SUITE = Suite(
         FULL,
         CONV,
         LOWPASS,
-        FULL.but("overlap", "does a longer kernel do as well?", model__stem=ConvConfig(taps=32)),
-        FULL.but("lowpass-trained", "and by filters that are learned?", model__stem=LowpassConfig(trained=True)),
+        FULL.but("overlap", "does a longer kernel do as well?", model__stem="conv", model__stem__taps="32"),
+        FULL.but(
+            "lowpass-trained", "and by filters that are learned?", model__stem="lowpass", model__stem__trained="true"
+        ),
         FULL.but("polyphase", "is it where patches begin?", model__stem="polyphase"),
         FULL.but("s4d", "does a one-sided state space do?", model__stem="s4d"),
         FULL.but("mamba", "and one that depends on the sound?", model__stem="mamba"),
@@ -36,9 +36,9 @@ SUITE = Suite(
         FULL.but("no-conv", "does the SBLU do alone?", model__stem__conv="false"),
         FULL.but("even", "the phase as quoted from the paper", model__stem__phase="even"),
         FULL.but("paper-gain", "the gain as quoted from the paper", model__stem__gain="paper"),
-        FULL.but("taps-32", "a window of two patches", model__stem__taps="32"),
+        FULL.but("taps-32", "a window of 0.32 s", model__stem__taps="32"),
         WIDE,
-        FULL.but("taps-64", "a window of four patches", model__stem__taps="64"),
+        FULL.but("taps-64", "a window of 0.64 s", model__stem__taps="64"),
         WIDE_EVEN,
         WIDE_GAUSSIAN,
         WIDE.but("wide-one-sided", "are both sides needed?", model__stem__window="one-sided"),

@@ -1,0 +1,62 @@
+"""Few labels and neighbours by hand: nearest class means, most similar sounds of other groups."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aasp.report.first_look import LABELS, few_labels, few_labels_table, neighbours, neighbours_table
+
+
+@pytest.fixture
+def notes() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Vectors, classes and groups of 3 classes x 8 groups x 5 clips; a class lies in a direction of its own."""
+    rng = np.random.default_rng(0)
+    classes = np.repeat(["bass", "reed", "string"], 40)
+    groups = np.repeat([f"{name}{k}" for name in ("bass", "reed", "string") for k in range(8)], 5)
+    vectors = 3 * np.eye(3)[np.repeat([0, 1, 2], 40)] + rng.normal(size=(120, 3)) * [1.0, 1.0, 1.0]
+    return np.concatenate([vectors, 100 + np.zeros((120, 1))], axis=1), classes, groups
+
+
+def test_few_labels_are_nearest_class_means(notes) -> None:
+    vectors, classes, groups = notes
+    rng = np.random.default_rng(1)
+    order = rng.permutation(120)
+    known, test = np.sort(order[:60]), np.sort(order[60:])
+    found = few_labels(vectors, classes, groups, known, test)
+    assert list(found) == list(LABELS)
+    assert found[1].estimate < found[5].estimate <= found[20].estimate + 0.02 and found[20].estimate > 0.85
+    assert found[20].clusters == len(set(groups[test])) and found[20].low < found[20].estimate < found[20].high
+    # By hand: all that is known (a class gives what it has) leaves nothing to draw.
+    some = known[::2]
+    X = (vectors - vectors[some].mean(0)) / (vectors[some].std(0) + 1e-6)
+    X /= np.linalg.norm(X, axis=1, keepdims=True)
+    names = sorted(set(classes))
+    means = [X[some[classes[some] == name]].mean(0) for name in names]
+    right = [
+        names[np.argmax([x @ m / np.linalg.norm(m) for m in means])] == c
+        for x, c in zip(X[test], classes[test], strict=True)
+    ]
+    assert few_labels(vectors, classes, groups, some, test)[20].estimate == pytest.approx(np.mean(right))
+
+
+def test_neighbours_are_of_other_groups_and_the_nearest_first(notes) -> None:
+    vectors, _, groups = notes
+    X = (vectors - vectors.mean(0)) / (vectors.std(0) + 1e-6)
+    X /= np.linalg.norm(X, axis=1, keepdims=True)
+    for row, found in zip((3, 77), neighbours(vectors, groups, (3, 77)), strict=True):
+        others = sorted((k for k in range(120) if groups[k] != groups[row]), key=lambda k: -(X[k] @ X[row]))
+        assert found == others[:4]
+
+
+def test_tables(notes, tmp_path: Path) -> None:
+    vectors, classes, groups = notes
+    few = few_labels(vectors, classes, groups, np.arange(0, 120, 2), np.arange(1, 120, 2))
+    table = few_labels_table({"<ours>": few, "theirs": few}, 1 / 3)
+    assert table.count("&lt;ours&gt;") == 3 and "1 labelled note a family" in table and "20 labelled notes" in table
+    (tmp_path / "a.flac").write_bytes(b"sound")
+    sound = ("a & b, key 60", tmp_path / "a.flac")
+    html = neighbours_table([sound], [[sound] * 4])
+    assert html.count("data:audio/flac;base64,c291bmQ=") == 5 and "a &amp; b" in html
