@@ -35,7 +35,7 @@ RATE, SECONDS, REPEATS = 16_000, 60, 1_500  # 25 hours of rows: too much to be k
 WORDS = [
     *("aasp_tiny", "--steps", "200000", "--checkpoint-every", "50", "--log-every", "10", "--threads", "1", "--set"),
     *("model.encoder.width=48", "model.encoder.depth=2", "predictor.width=32", "predictor.depth=1", "data.batch=8"),
-    *("data.crop_seconds=2", "predictor.heads=2", "model.encoder.heads=2"),
+    *("data.crop_seconds=2", "predictor.heads=2", "model.encoder.heads=2", "model.vector=2:mean"),
 ]
 
 

@@ -43,7 +43,7 @@ def check_keys(keys: Sequence[Key], depth: int) -> None:
         if pooling not in WAYS:
             raise AaspError(f"no such pooling: {pooling}; choose from {', '.join(WAYS)}")
         if not 0 <= layer <= depth:
-            raise AaspError(f"no such layer: {layer}; this encoder has 0 to {depth}")
+            raise AaspError(f"no such layer: {layer}; this encoder has 0 to {depth}, name some of them in model.vector")
         if (layer, pooling) == (0, "cls"):
             raise AaspError("the class token of layer 0 is the same for every clip; choose another layer or pooling")
 
