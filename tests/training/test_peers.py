@@ -85,6 +85,24 @@ def test_who_waits_for_a_frozen_process_stops(
     assert "process of rank 1 (there, pid 7) is gone: no sign of life" in capsys.readouterr().err
 
 
+def test_who_is_cut_off_from_the_store_stops(
+    store: distributed.Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A call to a store behind a network that is cut does not return."""
+    released, codes = threading.Event(), list[int]()
+
+    def leave(code: int) -> None:
+        codes.append(code)
+        peers._watch.done.set()  # type: ignore[union-attr]
+        released.set()
+
+    monkeypatch.setattr(os, "_exit", leave)
+    monkeypatch.setattr(peers, "_read", lambda *_: released.wait(20) and "")
+    peers.watch()
+    assert released.wait(20) and codes == [75]
+    assert "process of rank 0 (" in (said := capsys.readouterr().err) and "is cut off from the store" in said
+
+
 def test_a_process_that_is_done_is_not_missed(store: distributed.Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "_exit", lambda code: pytest.fail("was missed"))
     store.set("ended/1", "0")

@@ -99,10 +99,12 @@ class _Watch(threading.Thread):
     def __init__(self, store: distributed.Store, rank: int, world: int) -> None:
         super().__init__(name="aasp-watch", daemon=True)
         self.done, self._store, self._rank, self._next = threading.Event(), store, rank, (rank + 1) % world
+        self._answered = time.monotonic()
         store.set(f"who/{rank}", f"{socket.gethostname()}, pid {os.getpid()}")
 
     def run(self) -> None:
         beats, seen, heard = 0, "", time.monotonic()
+        threading.Thread(target=self._judge_the_store, name="aasp-watch-store", daemon=True).start()
         while not self.done.wait(BEAT):
             beats += 1
             try:
@@ -111,6 +113,7 @@ class _Watch(threading.Thread):
                 finished = _read(self._store, f"ended/{self._next}").startswith("0")
             except RuntimeError:  # whoever keeps the store is gone, or on its way out
                 now, finished = seen, False
+            self._answered = time.monotonic()
             if now != seen or finished:
                 seen, heard = now, time.monotonic()
             elif time.monotonic() - heard > PATIENCE and not self.done.is_set():
@@ -118,6 +121,15 @@ class _Watch(threading.Thread):
                 if ended(75, line)[1]:
                     print(f"aasp: error: {line}", file=sys.stderr, flush=True)
                 os._exit(75)  # the main thread may wait for the other one and never look up
+
+    def _judge_the_store(self) -> None:
+        """Stop this process when the store does not answer: where a network is cut, a call to it never returns."""
+        while not self.done.wait(BEAT):
+            if time.monotonic() - self._answered > PATIENCE + BEAT:
+                name = f"process of rank {self._rank} ({socket.gethostname()}, pid {os.getpid()})"
+                line = f"{name} is cut off from the store that the processes share: no answer for {PATIENCE:.0f} s"
+                print(f"aasp: error: {line}; {_REMEDY}", file=sys.stderr, flush=True)
+                os._exit(75)
 
     def finish(self) -> None:
         self.done.set()
