@@ -52,6 +52,9 @@ def test_fields_from_text() -> None:
         ("model.stem.kind", "conv", "set the part itself"),
         ("steps.more", "1", "set steps itself"),
         ("model.encoder", "wide", "set one of width, depth"),
+        ("model.encoder.depth", "2", r"'4:mean\+std' is no layer .* 0 to 2; .* as in model\.vector=2:mean, or to none"),
+        ("model.vector", "last", "'last' is no LAYER:POOLING; write it as in 4:mean"),
+        ("model.vector", "9" * 5000 + ":mean", "9… is no LAYER:POOLING"),
     ],
 )
 def test_wrong_settings_are_refused_in_one_line(name: str, value: str, words: str) -> None:
@@ -175,6 +178,16 @@ def test_impossible_numbers_of_a_fine_tuning_are_refused_in_one_line(setting: st
     name, _, value = setting.partition("=")
     with pytest.raises(AaspError, match=name.rpartition(".")[2]):
         with_fields(finetune_recipes.get("tiny"), {name: value})
+
+
+@pytest.mark.parametrize(
+    ("text", "keys"),
+    [("2:mean", ((2, "mean"),)), ("0:flat,2:cls", ((0, "flat"), (2, "cls"))), ("none", ((2, "mean"),)), ("", None)],
+)
+def test_a_shallower_encoder_is_given_a_vector_of_its_own(text: str, keys: tuple | None) -> None:
+    typed = settings((("model.encoder.depth=2", f"model.vector={text}"),)) if text else {"model.vector": text}
+    model = with_fields(recipes.get("aasp_tiny"), typed).model
+    assert model.keys == (keys or ((6, "mean"),)), "of the last layer, where it is set to none"
 
 
 def test_nothing_to_learn_is_refused() -> None:

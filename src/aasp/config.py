@@ -174,19 +174,16 @@ def _with_tree(config: Any, tree: _Node, where: str, path: str, kinds: tuple[Any
             raise AaspError(f"{typed}={node.value}: {told}")
         if name not in hints:
             raise AaspError(f"{typed}: {_unknown(name, config, kinds, path)}")
-        new = getattr(config, name)
+        new, parts = getattr(config, name), _parts(hints[name])
         if node.value is not _UNSET:
-            parts = _parts(hints[name])
             if parts is not None and isinstance(node.value, str):
-                new = _carried(new, _named(parts.find, node.value, f"{typed}={node.value}"), typed)
+                new = _named(parts.find, node.value, f"{typed}={node.value}", new)
             else:
                 new = _convert(hints[name], node.value, f"{typed}={node.value}")
         if node.fields and not dataclasses.is_dataclass(new):
             raise AaspError(f"{typed}: has no field {next(iter(node.fields))!r}; set {name} itself")
         if node.fields:
-            parts = _parts(hints[name])
-            others = () if parts is None else tuple(parts.ours().values())
-            new = _with_tree(new, node, where, f"{path}{name}.", others)
+            new = _with_tree(new, node, where, f"{path}{name}.", () if parts is None else tuple(parts.ours().values()))
         changes[name] = new
     return _made(lambda: dataclasses.replace(config, **changes), changes, where + path)
 
@@ -236,10 +233,11 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
             return value
         raise AaspError(f"{where}: {shown(value)} is not one of {', '.join(map(str, arguments))}")
     if origin is tuple:
-        items = value.strip("()[] ").split(",") if isinstance(value, str) else value
-        listed = isinstance(items, (list, tuple))
-        inner = arguments[:1] * len(items) if listed and arguments[1:] == (...,) else arguments
-        if listed and len(items) == len(inner):
+        items, any_number = value, arguments[1:] == (...,)
+        if isinstance(items, str):
+            items = [] if any_number and items in ("", "none") else items.strip("()[] ").split(",")
+        if isinstance(items, (list, tuple)) and (any_number or len(items) == len(arguments)):
+            inner = arguments[:1] * len(items) if any_number else arguments
             return tuple(_convert(k, item, where) for k, item in zip(inner, items, strict=True))
         raise AaspError(f"{where}: needs {len(arguments)} values, as in 16,16")
     if kind is bool and isinstance(value, str) and value.lower() in ("true", "false"):
@@ -284,20 +282,16 @@ def _convert_part(parts: Parts[Any], value: Any, where: str) -> Any:
     return _object(type(found), fields, where)
 
 
-def _named(find: Callable[[str], type[T]], name: str, where: str) -> T:
-    """The configuration of that name, with its defaults."""
+def _named(find: Callable[[str], type[T]], name: str, where: str, old: Any = None) -> T:
+    """The configuration of that name: its defaults, and the fields of another that its class says it takes over."""
     try:
-        return find(name)()
+        kind = find(name)
+        fields = {one: getattr(old, one) for one in getattr(kind, "carried", ()) if hasattr(old, one)}
+        return kind(**fields)
     except AaspError as error:
         raise AaspError(f"{where}: {error}") from None
     except TypeError as error:
         raise AaspError(f"{where}: {error}; give its fields a default") from None
-
-
-def _carried(old: Any, new: Any, where: str) -> Any:
-    """A part in place of another, with those fields of the other that the part's class says it takes over."""
-    fields = {name: getattr(old, name) for name in getattr(new, "carried", ()) if hasattr(old, name)}
-    return _made(lambda: dataclasses.replace(new, **fields), fields, f"{where}.") if fields else new
 
 
 def _hints(kind: Any) -> dict[str, Any]:

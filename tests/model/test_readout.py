@@ -118,7 +118,11 @@ def test_documents_of_models_without_one_are_what_they_were() -> None:
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"vector": ("4:mean",)}, "no such layer: 4; this encoder has 0 to 3"),
+        (
+            {"vector": ("0:flat", "4:mean")},
+            "vector: '4:mean' is no layer of this encoder, which has 0 to 3; "
+            "set model.vector too, as in model.vector=3:mean, or to none",
+        ),
         ({"vector": ("1:max",)}, "no such pooling: max; choose from cls, mean, flat, mean\\+std, flat\\+std, std"),
         ({"vector": ("mean",)}, "'mean' is no LAYER:POOLING; write it as in 4:mean\\+std"),
         ({"vector": ("-1:mean",)}, "'-1:mean' is no LAYER:POOLING"),

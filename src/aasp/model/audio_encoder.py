@@ -64,7 +64,11 @@ class AudioEncoderConfig:
 
     def __post_init__(self) -> None:
         check_range(self, "model", "window_seconds", most=LONGEST_WINDOW)
-        check_keys(tuple(map(key, self.vector)), self.encoder.depth)
+        keys, depth = tuple(map(key, self.vector)), self.encoder.depth
+        if absent := [part for part, (layer, _) in zip(self.vector, keys, strict=True) if layer > depth]:
+            remedy = f"set model.vector too, as in model.vector={depth}:mean, or to none"
+            raise AaspError(f"vector: {absent[0]!r} is no layer of this encoder, which has 0 to {depth}; {remedy}")
+        check_keys(keys, depth)
         if not 0 <= self.whitened <= 2**20:
             raise AaspError(f"whitened is {self.whitened}; give the dimensions that are left, or 0 for no whitening")
 

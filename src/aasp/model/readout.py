@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from aasp.casting import widened
-from aasp.errors import AaspError
+from aasp.errors import AaspError, shown
 from aasp.model.pooling import WAYS, pool, pooled_width
 
 Key = tuple[int, str]
@@ -28,8 +28,8 @@ def key(text: str) -> Key:
         AaspError: it is not written so.
     """
     layer, colon, pooling = text.partition(":")
-    if not colon or not layer.isdecimal():
-        raise AaspError(f"vector: {text!r} is no LAYER:POOLING; write it as in 4:mean+std")
+    if not colon or not layer.isdecimal() or len(layer) > 9:
+        raise AaspError(f"vector: {shown(text)} is no LAYER:POOLING; write it as in 4:mean+std")
     return int(layer), pooling
 
 
@@ -43,7 +43,7 @@ def check_keys(keys: Sequence[Key], depth: int) -> None:
         if pooling not in WAYS:
             raise AaspError(f"no such pooling: {pooling}; choose from {', '.join(WAYS)}")
         if not 0 <= layer <= depth:
-            raise AaspError(f"no such layer: {layer}; this encoder has 0 to {depth}, name some of them in model.vector")
+            raise AaspError(f"no such layer: {layer}; this encoder has 0 to {depth}")
         if (layer, pooling) == (0, "cls"):
             raise AaspError("the class token of layer 0 is the same for every clip; choose another layer or pooling")
 
