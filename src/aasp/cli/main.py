@@ -125,7 +125,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _run(argv)
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the launcher ends the others once one has: its code is settled
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the launcher ends the others once one has: its code is fixed
 
 
 def _run(argv: list[str]) -> int:
@@ -273,7 +273,7 @@ def _lost(error: RuntimeError) -> ProcessLost | None:
     if peers is None:
         return None
     if _is_one_of_several():
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # its answer takes seconds, and its code is settled
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # its answer takes seconds, and its code is fixed
     return peers.lost(error)
 
 

@@ -22,7 +22,7 @@ from aasp.pretrain.recipe import Recipe, beside
 from aasp.training import engine
 from aasp.training.history import History, Start
 from aasp.training.loop import Result, Settings, train
-from aasp.training.precision import Precision, settle
+from aasp.training.precision import Precision, resolve_precision
 from aasp.training.randomness import seed
 from aasp.training.run import Run, check_run, open_run, recorded_steps
 from aasp.training.run_manifest import RunManifest
@@ -100,7 +100,7 @@ def pretrain(
     finished = start is not None and start.step >= steps
     if start is not None and finished and not start.within(out):
         raise AaspError(f"{_finished(start.path, steps)}, --from {resume} starts another run from its weights")
-    precision = settle(precision, machine, Run(Path(out)).environment)
+    precision = resolve_precision(precision, machine, Run(Path(out)).environment)
     own = share(
         recipe.data.batch,
         recipe.optimizer.accumulate,

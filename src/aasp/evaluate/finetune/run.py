@@ -38,7 +38,7 @@ from aasp.files import atomic_write
 from aasp.model.audio_classifier import AudioClassifier, load_classifier, write_classifier
 from aasp.training import checkpoint, engine
 from aasp.training.loop import Settings, TrainingStopped, train
-from aasp.training.precision import Precision, settle
+from aasp.training.precision import Precision, resolve_precision
 from aasp.training.randomness import seed
 from aasp.training.run import Run, check_run, open_run
 from aasp.training.run_manifest import RunManifest
@@ -90,7 +90,7 @@ def finetune(
         log_every=log_every,
         checkpoint_every=asked.recipe.validate_every,
         keep=1,
-        precision=settle(precision, machine, Run(folders[0]).environment),
+        precision=resolve_precision(precision, machine, Run(folders[0]).environment),
         track=track,
     )
     for folder, round_ in zip(folders, task.rounds, strict=True):
@@ -189,7 +189,8 @@ def train_round(
         run_manifest.begin(said, facts, start, settings.precision)
         run_manifest.print_lines(own.told)
         if recipe.head == "probe" and start is None:
-            run_manifest.print_lines([f"the head begins as a probe: embedding {len(round_.train):,} train clips for it"])
+            said = f"the head begins as a probe: embedding {len(round_.train):,} train clips for it"
+            run_manifest.print_lines([said])
             fit_head(classifier.to(machine.device), sounds(round_.train), task.y[round_.train], recipe.loss, machine)
         objective = FinetuneObjective(
             classifier, recipe, engine.gatherer(machine) if machine.num_processes > 1 else None
