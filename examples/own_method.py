@@ -23,7 +23,7 @@ from aasp.pretrain.predictors import PredictorConfig, build_predictor
 from aasp.pretrain.recipe import Recipe
 from aasp.pretrain.targets import normalised_patches
 from aasp.pretrain.views import MaskingConfig, draw_masks, listen, see
-from aasp.stems.contract import take
+from aasp.stems.contract import gather_patches
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Autoencoder(Method):
         masks = draw_masks(self.config.masking, clips.grid, clips.columns).to(clips.mel.device)
         seen = see(self.encoder, clips, masks.visible, masks.visible_valid)
         predicted = self.predictor.hidden(seen, masks, clips)
-        target = take(normalised_patches(self.encoder.stem, clips.mel), masks.hidden)
+        target = gather_patches(normalised_patches(self.encoder.stem, clips.mel), masks.hidden)
         loss = frame_loss(predicted, target, masks.hidden_valid)
         return {"loss": loss, "losses": {"patches": loss}, "diagnostics": {}}
 

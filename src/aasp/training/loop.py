@@ -218,7 +218,7 @@ def train(
                 so_far.window.clear()
             if to_save:
                 with so_far.paused():
-                    taken = snapshot.take(
+                    taken = snapshot.capture(
                         objective, optimizer, so_far, batches, machine, fingerprint, history or {}, settings.accumulate
                     )
                     if machine.is_main_process:

@@ -29,7 +29,7 @@ from aasp.pretrain.predictors import PredictorConfig, build_predictor
 from aasp.pretrain.targets import normalised_patches
 from aasp.pretrain.tokenizers import TOKENIZERS, RandomConfig, TokenizerConfig
 from aasp.pretrain.views import MaskingConfig, draw_masks, listen, see
-from aasp.stems.contract import take
+from aasp.stems.contract import gather_patches
 
 if TYPE_CHECKING:
     from aasp.pretrain.recipe import Recipe
@@ -74,7 +74,7 @@ class BEATs(Method):
 
         x = see(self.student, clips, masks.visible, masks.visible_valid)
         logits_BVmK = self.predictor.hidden(x, masks, clips)
-        labels_BVm = take(labels_BN, masks.hidden)
+        labels_BVm = gather_patches(labels_BN, masks.hidden)
         loss = code_loss(logits_BVmK, labels_BVm, masks.hidden_valid, self.gather)
         health = {}
         if diagnose:
