@@ -14,6 +14,7 @@ import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
+from aasp.cli.old_names import old_names_in_one_line
 from aasp.errors import AaspError, ProcessLost
 
 COMMANDS = {
@@ -131,7 +132,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(argv: list[str]) -> int:
     """Run one command, and tell its failures."""
     try:
-        code = _dispatch(argv)
+        with old_names_in_one_line():
+            code = _dispatch(argv)
         sys.stdout.flush()
         _tell_cancelled()
         return code

@@ -18,7 +18,7 @@ from aasp.datasets.pipeline import CropPipeline
 from aasp.errors import AaspError
 from aasp.pretrain.initial import exported, read_initial
 from aasp.pretrain.objective import build_objective
-from aasp.pretrain.recipe import Recipe, beside
+from aasp.pretrain.recipe import Recipe, comparable
 from aasp.training import engine
 from aasp.training.history import History, Start
 from aasp.training.loop import Result, Settings, train
@@ -92,7 +92,7 @@ def pretrain(
     document = to_dict(recipe) | ({"started_from": dict(history.started_from)} if history.started_from else {})
     more = recipe.steps - (recorded_steps(out, resume) or recipe.steps)
     remedies = {"steps": f"--extend {more} to train a finished run that much longer"} if more > 0 else {}
-    check_run(out, document, resume, remedies, beside)
+    check_run(out, document, resume, remedies, comparable)
     if start is not None:
         start.check(recipe.fingerprint)
     history = history.extended_by(extend, start, recipe.steps)
@@ -127,7 +127,7 @@ def pretrain(
     told = history.since(start) if initial is None else initial.give(objective)
     seed(recipe.seed + machine.process_index)  # each process draws masks of its own
 
-    with open_run(out, document, machine, resume=resume, read=beside) as (run, path):
+    with open_run(out, document, machine, resume=resume, read=comparable) as (run, path):
         if path != (start and start.path):
             raise AaspError(f"run in use: {out} has gone on to {path} meanwhile; start the same command again")
         run_manifest = RunManifest(recipe.name, steps, run, machine, pipeline, unusable)

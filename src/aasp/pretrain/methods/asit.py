@@ -51,7 +51,7 @@ class ASiTConfig(MethodConfig):
 
     kind: Literal["asit"] = "asit"
     seconds: float = 5.935
-    masking: MaskingConfig = field(default_factory=lambda: MaskingConfig(views=1, visible=0.3))
+    masking: MaskingConfig = field(default_factory=lambda: MaskingConfig(views=1, keep_ratio=0.3))
     teacher: AverageConfig = field(default_factory=lambda: AverageConfig(0.996, 1.0, ramp=1.0))
     head: tuple[int, int, int] = (2048, 256, 8192)
     temperatures: tuple[float, float] = (0.1, 0.04)

@@ -44,7 +44,7 @@ class ATSTFrameConfig(BootstrapConfig):
     """
 
     kind: Literal["atst_frame"] = "atst_frame"
-    masking: MaskingConfig = field(default_factory=lambda: MaskingConfig(views=1, visible=0.35, scheme="spans"))
+    masking: MaskingConfig = field(default_factory=lambda: MaskingConfig(views=1, keep_ratio=0.35, scheme="spans"))
     augment: AugmentConfig = field(default_factory=lambda: AugmentConfig(time=(1.0, 1.0)))
     teacher: AverageConfig = field(default_factory=lambda: AverageConfig(0.9996, 1.0, ramp=1.0))
 

@@ -46,7 +46,7 @@ class BEATsConfig(MethodConfig):
     """
 
     kind: Literal["beats"] = "beats"
-    masking: MaskingConfig = field(default_factory=lambda: MaskingConfig(views=1, visible=0.25, scheme="random"))
+    masking: MaskingConfig = field(default_factory=lambda: MaskingConfig(views=1, keep_ratio=0.25, scheme="random"))
     predictor: PredictorConfig = field(default_factory=lambda: PredictorConfig("self", 2, 768, 12))
     tokenizer: Annotated[TokenizerConfig, TOKENIZERS] = field(default_factory=RandomConfig)
 

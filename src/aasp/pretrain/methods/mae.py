@@ -43,7 +43,7 @@ class MAEConfig(MethodConfig):
     """
 
     kind: Literal["mae"] = "mae"
-    masking: MaskingConfig = field(default_factory=lambda: MaskingConfig(views=1, visible=0.2, scheme="random"))
+    masking: MaskingConfig = field(default_factory=lambda: MaskingConfig(views=1, keep_ratio=0.2, scheme="random"))
     predictor: PredictorConfig = field(default_factory=lambda: PredictorConfig("window", 16, 512, 16))
     losses: PatchLossesConfig = field(default_factory=PatchLossesConfig)
     target: Literal["standardised", "plain"] = "standardised"

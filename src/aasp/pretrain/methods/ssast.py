@@ -40,7 +40,7 @@ class SSASTConfig(MethodConfig):
 
     kind: Literal["ssast"] = "ssast"
     masking: MaskingConfig = field(
-        default_factory=lambda: MaskingConfig(views=1, visible=112 / 512, scheme="clustered", block=4)
+        default_factory=lambda: MaskingConfig(views=1, keep_ratio=112 / 512, scheme="clustered", block=4)
     )
     losses: PatchLossesConfig = field(default_factory=lambda: PatchLossesConfig(generative=10.0, discriminative=1.0))
 
