@@ -1,7 +1,7 @@
 """A method of your own: a masked autoencoder, in one file outside the package.
 
 usage: aasp pretrain examples/own_method.py:recipe --data recordings.parquet --out runs/mae
-       aasp pretrain examples/own_method.py:recipe --data recordings.parquet --out runs/mae --set masking.visible=0.2
+       aasp pretrain examples/own_method.py:recipe --data recordings.parquet --out runs/mae --set masking.keep_ratio=0.2
 
 An encoder sees a quarter of the patches, a predictor fills in the log-mel of all others (Audio-MAE, Huang et al. 2022).
 There is no teacher: what is saved is the encoder itself. Stopping, resuming, health and export are the loop's.
@@ -23,14 +23,14 @@ from aasp.pretrain.predictors import PredictorConfig, build_predictor
 from aasp.pretrain.recipe import Recipe
 from aasp.pretrain.targets import normalised_patches
 from aasp.pretrain.views import MaskingConfig, draw_masks, listen, see
-from aasp.stems.contract import take
+from aasp.stems.contract import gather_patches
 
 
 @dataclass(frozen=True)
 class AutoencoderConfig(MethodConfig):
-    """What can be set: `--set masking.visible=0.2 predictor.depth=4`."""
+    """What can be set: `--set masking.keep_ratio=0.2 predictor.depth=4`."""
 
-    masking: MaskingConfig = field(default_factory=lambda: MaskingConfig(views=1, visible=0.25, scheme="random"))
+    masking: MaskingConfig = field(default_factory=lambda: MaskingConfig(views=1, keep_ratio=0.25, scheme="random"))
     predictor: PredictorConfig = field(default_factory=lambda: PredictorConfig("self", depth=2, width=96, heads=3))
 
     def build(self, recipe: Recipe, gather: Gather) -> Autoencoder:
@@ -54,7 +54,7 @@ class Autoencoder(Method):
         masks = draw_masks(self.config.masking, clips.grid, clips.columns).to(clips.mel.device)
         seen = see(self.encoder, clips, masks.visible, masks.visible_valid)
         predicted = self.predictor.hidden(seen, masks, clips)
-        target = take(normalised_patches(self.encoder.stem, clips.mel), masks.hidden)
+        target = gather_patches(normalised_patches(self.encoder.stem, clips.mel), masks.hidden)
         loss = frame_loss(predicted, target, masks.hidden_valid)
         return {"loss": loss, "losses": {"patches": loss}, "diagnostics": {}}
 

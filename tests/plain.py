@@ -21,7 +21,7 @@ def plain_tiny() -> Recipe:
         summary="192 x 6: learns from hours of audio on two cores",
         model=AudioEncoderConfig(stem=AaPEConfig(), encoder=EncoderConfig(192, 6, 3), window_seconds=0.96),
         method=AaSPConfig(
-            masking=MaskingConfig(views=4, visible=0.3, block=3, predicted=0.25),
+            masking=MaskingConfig(views=4, keep_ratio=0.3, block=3, predicted=0.25),
             teacher=TeacherConfig(momentum=0.98, final_momentum=0.998, ramp=1.0),
             predictor=PredictorConfig(depth=2, width=192, heads=3),
             losses=LossesConfig(frame=1.0, utterance=0.3, contrastive=1.0, temperature=0.1),

@@ -142,7 +142,7 @@ def test_a_field_of_another_kind_is_named_with_the_kinds_that_have_it(settings: 
         *("model.encoder.heads=0", "model.encoder.heads=-3", "model.encoder.width=0", "model.encoder.depth=0"),
         *("model.encoder.depth=-1", "model.encoder.mlp_ratio=-1", "model.encoder.drop_path=1", "model.frontend.mels=0"),
         *("model.frontend.hop_ms=0", "model.window_seconds=0", "model.stem.patch=0,16", "model.stem.states=0"),
-        *("model.stem.encoder_heads=0", "model.stem.frames_per_token=0", "masking.views=0", "masking.surplus=-1"),
+        *("model.stem.encoder_heads=0", "model.stem.frames_per_token=0", "masking.views=0", "masking.block_overlap=-1"),
         *("teacher.layers=0", "teacher.layers=-1", "teacher.momentum=1.5", "teacher.ramp=2", "teacher.ramp=nan"),
         *("predictor.heads=0", "predictor.heads=5", "predictor.heads=-6", "predictor.depth=0", "predictor.width=0"),
         *("losses.frame=-1", "losses.temperature=0", "losses.projector=0,8", "data.batch=0", "data.crop_seconds=0"),

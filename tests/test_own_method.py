@@ -151,7 +151,7 @@ def test_a_recipe_of_one_s_own_is_shown(capsys: pytest.CaptureFixture[str]) -> N
     assert main(["recipes", f"{FILE}:recipe"]) == 0
     rows = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()[1:])
     assert rows["method.kind"] == "own_method:AutoencoderConfig"
-    assert rows["method.masking.visible"] == "0.25" and rows["steps"] == "18000"
+    assert rows["method.masking.keep_ratio"] == "0.25" and rows["steps"] == "18000"
 
 
 @pytest.mark.parametrize(

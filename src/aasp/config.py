@@ -15,34 +15,35 @@ import types
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from difflib import get_close_matches
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from aasp.errors import AaspError, shown
+from aasp.fields import current_names, hints_of, unknown_field
 from aasp.parts import Parts, nearest
 
 T = TypeVar("T")
 LATELY = {"lately": True}
 
 
-def to_dict(config: Any) -> dict[str, Any]:
+def to_dict(config: Any, *, first_names: bool = False) -> dict[str, Any]:
     """A dataclass as plain JSON values (tuples become lists).
 
-    What can be chosen only since lately (see `Parts`, `LATELY`) is left out where it is what it always was: documents,
-    and the hashes made of them, stay what they were.
+    A field that was added later (see `Parts`, `LATELY`) is left out where it has its default: documents, and the hashes
+    made of them, stay what they were. For hashes `first_names` gives renamed fields the names that they had at first.
     """
-    hints, values = _hints(type(config)), dict[str, Any]()
+    hints, values = hints_of(type(config)), dict[str, Any]()
     for one in dataclasses.fields(config):
         name, value = one.name, getattr(config, one.name)
         if one.metadata == LATELY and value == one.default:
             continue
+        called = one.metadata.get("formerly", name) if first_names else name
         if dataclasses.is_dataclass(value):
             parts = _parts(hints[name])
             kind = {} if parts is None or (named := parts.name_of(value)) == parts.unnamed else {"kind": named}
-            if (document := kind | to_dict(value)) or parts is None:
-                values[name] = document
+            if (document := kind | to_dict(value, first_names=first_names)) or parts is None:
+                values[called] = document
         else:
-            values[name] = list(value) if isinstance(value, tuple) else value
+            values[called] = list(value) if isinstance(value, tuple) else value
     return values
 
 
@@ -73,7 +74,7 @@ def from_dict(kind: type[T], values: Mapping[str, Any], where: str) -> T:
 
 def _object(kind: type[T], values: Mapping[str, Any], where: str) -> T:
     """`from_dict`, of a part of a document too."""
-    hints = _hints(kind)
+    hints, values = hints_of(kind), current_names(kind, values, where)
     if (name := next((name for name in values if name not in hints), None)) is not None:
         raise AaspError(f"{where}: unknown field {shown(name)}; {nearest(name, hints)}")
     fields = {name: _convert(hints[name], value, f"{where}: {name}") for name, value in values.items()}
@@ -164,8 +165,8 @@ def _with_tree(config: Any, tree: _Node, where: str, path: str, kinds: tuple[Any
         path: its own dotted name, with a dot at its end.
         kinds: the dataclasses that could stand in its place.
     """
-    hints, changes = _hints(type(config)), {}
-    for name, node in tree.fields.items():
+    hints, changes = hints_of(type(config)), {}
+    for name, node in current_names(type(config), tree.fields, (where + path).rstrip(". ")).items():
         typed = f"{where}{path}{name}"
         if name == "kind" and kinds and node.value is not _UNSET:
             if node.value == getattr(config, name, None):
@@ -173,7 +174,7 @@ def _with_tree(config: Any, tree: _Node, where: str, path: str, kinds: tuple[Any
             told = f"names the whole part; set the part itself, as in {path.removesuffix('.')}={node.value}"
             raise AaspError(f"{typed}={node.value}: {told}")
         if name not in hints:
-            raise AaspError(f"{typed}: {_unknown(name, config, kinds, path)}")
+            raise AaspError(f"{typed}: {unknown_field(name, config, kinds, path)}")
         new, parts = getattr(config, name), _parts(hints[name])
         if node.value is not _UNSET:
             if parts is not None and isinstance(node.value, str):
@@ -198,30 +199,13 @@ def _made(make: Callable[[], T], fields: Mapping[str, Any], where: str) -> T:
         raise AaspError(f"{where}{zero}={fields[zero]}: nothing can be divided by zero; give a positive one") from None
 
 
-def _unknown(name: str, config: Any, kinds: tuple[Any, ...], path: str) -> str:
-    """What to say of a field that a dataclass does not have: which other kind has it, or what was meant."""
-    own, known = getattr(config, "kind", type(config).__name__), _hints(type(config))
-    others = {kind.kind: _hints(kind) for kind in kinds if getattr(kind, "kind", own) != own}
-    known.pop("kind", None)
-    if not others:
-        return f"unknown field {name!r}; {nearest(name, known)}"
-    there = {field for fields in others.values() for field in fields}
-    close = [name] if name in there else get_close_matches(name, known, n=1) or get_close_matches(name, there, n=1)
-    having = [kind for kind, fields in others.items() if close and close[0] in fields]
-    told, part, near = f"unknown field {name!r} of {own}", path.removesuffix("."), nearest(name, known)
-    if not having or (close[0] != name and close[0] in known):
-        return f"{told}; {near}"
-    as_in = f"{part}={having[0]} {part}.{close[0]}=…"
-    return f"{told}; {close[0]!r} is a field of {' and '.join(having)}, as in {as_in}; {near}"
-
-
 def _convert(kind: Any, value: Any, where: str) -> Any:
     """A JSON value or a text as the wanted type."""
     if (parts := _parts(kind)) is not None:
         return _convert_part(parts, value, where)
     if dataclasses.is_dataclass(kind):
         if type(value) is not kind and not isinstance(value, Mapping):
-            raise AaspError(f"{where}: has fields of its own; set one of {', '.join(_hints(kind))}")
+            raise AaspError(f"{where}: has fields of its own; set one of {', '.join(hints_of(kind))}")
         return value if type(value) is kind else _object(kind, value, where)  # type: ignore[arg-type]
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
@@ -278,7 +262,7 @@ def _convert_part(parts: Parts[Any], value: Any, where: str) -> Any:
     found = _named(parts.known, name, where)
     if not isinstance(value, Mapping):
         return found
-    fields = dict(value) if "kind" in _hints(type(found)) else {key: value[key] for key in value if key != "kind"}
+    fields = dict(value) if "kind" in hints_of(type(found)) else {key: value[key] for key in value if key != "kind"}
     return _object(type(found), fields, where)
 
 
@@ -292,9 +276,3 @@ def _named(find: Callable[[str], type[T]], name: str, where: str, old: Any = Non
         raise AaspError(f"{where}: {error}") from None
     except TypeError as error:
         raise AaspError(f"{where}: {error}; give its fields a default") from None
-
-
-def _hints(kind: Any) -> dict[str, Any]:
-    """Field names to resolved types."""
-    hints = get_type_hints(kind, include_extras=True)
-    return {one.name: hints[one.name] for one in dataclasses.fields(kind)}

@@ -72,7 +72,7 @@ def test_cells_that_another_is_at_are_left_and_named(
     hums: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = Folder(tmp_path / "shared")
-    folder.settle({"recipe": "aasp_tiny", "steps": 1, "data": str(hums)})
+    folder.ensure_settings({"recipe": "aasp_tiny", "steps": 1, "data": str(hums)})
     with folder.trained("full", 0).taken() as ours:
         assert ours and ablate(hums, folder.path, "--seeds=1") == 0
     told = capsys.readouterr().out

@@ -295,7 +295,7 @@ def test_an_unknown_recipe(aasp: Shell, sounds: Path) -> None:
         ("masking.views", "="),
         ("masking.views=many", "whole number"),
         ("masking.views=0", "views"),
-        ("masking.visible=1.5", "visible"),
+        ("masking.keep_ratio=1.5", "keep_ratio"),
         ("data.batch=0", "batch"),
         ("data.crop_seconds=0", "crop"),
         ("model.encoder.heads=7", "heads"),

@@ -76,7 +76,7 @@ def test_stopped_gone_on_with_and_told(
 
     assert main(["compare", *mine, *words, "--steps", "8"]) == 0
     told = capsys.readouterr().out
-    assert "3 of 5 cells to do, 2 of them trainings" not in told and "going on from" in told
+    assert "3 of 5 cells to do, 2 of them trainings" not in told and "resuming from" in told
     found = json.loads((out / "comparison.json").read_text())
     assert list(found["failed"]) == ["wild, seed 0"] and "is not finite" in found["failed"]["wild, seed 0"]
     rows = [row for row in found["rows"] if row["question"] == f"{hums.name}, default vector"]

@@ -188,7 +188,7 @@ def test_interrupted_it_goes_on_with_the_same_command(
         here.setattr(CropPipeline, "__next__", stopped)
         capsys.readouterr()
         assert main(command) == 75
-    assert "stopped at step 1 of 2, saved; the same command goes on from there" in capsys.readouterr().out
+    assert "stopped at step 1 of 2, saved; run the same command again to resume" in capsys.readouterr().out
     assert not Path("run/results.json").exists()
     assert main(command) == 0
     assert results()["predictions"] == results("whole")["predictions"]

@@ -148,5 +148,5 @@ def test_a_killed_process_is_named_and_the_relaunch_goes_on(sounds: Path, tmp_pa
     out, err = process.communicate(timeout=200)
     assert process.returncode == 0, err
     assert err.count(f"pid {victim}) is gone; the same command goes on from the last checkpoint") == 1, err
-    assert out.count("going on from") == 1 and "done: " in out
+    assert out.count("resuming from") == 1 and "done: " in out
     assert read_metrics(run)[-1]["step"] == 60 and read_metrics(run)[-1]["clips_seen"] == 240

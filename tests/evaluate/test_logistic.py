@@ -7,7 +7,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 
-from aasp.evaluate.logistic import CONVERGED, DRAFT, Rotated
+from aasp.evaluate.logistic import CONVERGED, DRAFT, LinearHeadSolver
 
 PENALTIES = (1e-4, 1e-2, 1.0)
 
@@ -22,7 +22,7 @@ def test_it_agrees_with_scikit_learn(shape: str, blobs: tuple, rng: np.random.Ge
     X, y = blobs
     X = wide(X, rng) if shape == "n < D" else X
     standard = StandardScaler().fit_transform(X.astype(np.float64))
-    fitted = Rotated(X, y, 4)
+    fitted = LinearHeadSolver(X, y, 4)
     for C, solution in zip(PENALTIES, fitted.path(PENALTIES), strict=True):
         oracle = LogisticRegression(C=C, tol=1e-10, max_iter=100_000).fit(standard, y)
         head = fitted.head(*solution)
@@ -35,7 +35,7 @@ def test_weak_penalties_converge_too(shape: str, blobs: tuple, rng: np.random.Ge
     """Classes that a hyperplane parts: the loss is flat far out, and a solver that stops early is far from the end."""
     X, y = blobs
     X, y = (wide(X, rng), y) if shape == "n < D" else (X[:60], y[:60])
-    fitted = Rotated(X, y, 4)
+    fitted = LinearHeadSolver(X, y, 4)
     for C, solution in zip((10.0, 75.0), fitted.path((10.0, 75.0)), strict=True):
         oracle = LogisticRegression(C=C, tol=1e-10, solver="newton-cholesky").fit(fitted.Z, y)
         np.testing.assert_allclose(fitted.probabilities(fitted.Z, *solution), oracle.predict_proba(fitted.Z), atol=2e-5)
@@ -51,7 +51,7 @@ def test_rounding_decides_nothing(
     X = wide(X, rng) if shape == "n < D" else X
     found = []
     for order in (np.arange(X.shape[1]), *(rng.permutation(X.shape[1]) for _ in range(3))):
-        fitted = Rotated(X[:84][:, order], y[:84], 4)
+        fitted = LinearHeadSolver(X[:84][:, order], y[:84], 4)
         seen = fitted.coordinates(X[84:][:, order])
         found.append([fitted.probabilities(seen, *one) for one in fitted.path((1e-2, 1.0, 75.0), gradient=gradient)])
     for other in found[1:]:
@@ -62,7 +62,7 @@ def test_multilabel_is_one_binary_problem_per_class(blobs: tuple, rng: np.random
     X, y = blobs
     hot = (y[:, None] == np.arange(4)) | (rng.random((120, 4)) < 0.2)
     standard = StandardScaler().fit_transform(X.astype(np.float64))
-    fitted = Rotated(X, hot, 4)
+    fitted = LinearHeadSolver(X, hot, 4)
     for C, solution in zip(PENALTIES, fitted.path(PENALTIES), strict=True):
         found = fitted.head(*solution).probabilities(X)
         for k in range(4):
@@ -75,7 +75,7 @@ def test_rotated_coordinates_give_the_same_probabilities(shape: str, blobs: tupl
     X, y = blobs
     X = wide(X, rng) if shape == "n < D" else X
     train, other = X[:80], X[80:]
-    fitted = Rotated(train, y[:80], 4)
+    fitted = LinearHeadSolver(train, y[:80], 4)
     solution = next(fitted.path([0.01]))
     rotated = fitted.probabilities(fitted.coordinates(other), *solution)
     np.testing.assert_allclose(rotated, fitted.head(*solution).probabilities(other), atol=1e-9)
@@ -84,7 +84,7 @@ def test_rotated_coordinates_give_the_same_probabilities(shape: str, blobs: tupl
 
 def test_a_draft_is_close_to_the_optimum(blobs: tuple) -> None:
     X, y = blobs
-    fitted = Rotated(X, y, 4)
+    fitted = LinearHeadSolver(X, y, 4)
     for draft, exact in zip(fitted.path(PENALTIES, gradient=DRAFT), fitted.path(PENALTIES), strict=True):
         np.testing.assert_allclose(
             fitted.probabilities(fitted.Z, *draft), fitted.probabilities(fitted.Z, *exact), atol=0.03
@@ -96,7 +96,7 @@ def test_ridge_agrees_with_scikit_learn(shape: str, blobs: tuple, rng: np.random
     X, y = blobs
     X = wide(X, rng) if shape == "n < D" else X
     scaler = StandardScaler().fit(X[:80].astype(np.float64))
-    fitted = Rotated(X[:80], y[:80], 4)
+    fitted = LinearHeadSolver(X[:80], y[:80], 4)
     for ratio, scores in zip((1e-4, 0.1), fitted.ridge(fitted.coordinates(X[80:]), (1e-4, 0.1)), strict=True):
         oracle = Ridge(alpha=ratio * 80 * X.shape[1], solver="svd")
         oracle.fit(scaler.transform(X[:80].astype(np.float64)), y[:80, None] == np.arange(4))
@@ -105,7 +105,7 @@ def test_ridge_agrees_with_scikit_learn(shape: str, blobs: tuple, rng: np.random
 
 def test_a_class_without_a_training_clip_is_never_predicted(blobs: tuple) -> None:
     X, y = blobs
-    fitted = Rotated(X[y != 2], y[y != 2], 4)
+    fitted = LinearHeadSolver(X[y != 2], y[y != 2], 4)
     solution = next(fitted.path([0.1]))
     assert (fitted.head(*solution).probabilities(X)[:, 2] == 0).all()
     assert (fitted.probabilities(fitted.coordinates(X), *solution)[:, 2] == 0).all()
@@ -114,7 +114,7 @@ def test_a_class_without_a_training_clip_is_never_predicted(blobs: tuple) -> Non
 def test_a_constant_dimension_does_no_harm(blobs: tuple) -> None:
     X, y = blobs
     padded = np.column_stack([X, np.full(len(X), 3.0, np.float32)])
-    one, two = (Rotated(x, y, 4) for x in (X, padded))
+    one, two = (LinearHeadSolver(x, y, 4) for x in (X, padded))
     np.testing.assert_allclose(
         one.head(*next(one.path([0.1]))).probabilities(X),
         two.head(*next(two.path([0.1]))).probabilities(padded),

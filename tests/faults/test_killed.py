@@ -55,6 +55,6 @@ def test_killed_at_random_moments(name: str, given: Path, tmp_path: Path) -> Non
             assert ended.code == 0 or "output exists" in ended.err, ended.err
         runs += 1
         assert command.result(out) == expected
-        locks = (".lock", ".taken", ".settling")
+        locks = (".lock", ".taken", ".settings.lock")
         assert [path for path in out.parent.rglob(".*") if path.name not in locks] == []
     print(f"{name}: {kills} kills, {runs} runs, {time.monotonic() - began:.0f} s")

@@ -118,7 +118,7 @@ def test_accumulated_batches_are_one_batch(encoder_folder: Path, tmp_path: Path)
 
 def recipe(encoder: AudioEncoder, **changes: Any) -> Recipe:
     method = AaSPConfig(
-        masking=MaskingConfig(views=2, visible=0.3, block=2),
+        masking=MaskingConfig(views=2, keep_ratio=0.3, block=2),
         teacher=TeacherConfig(momentum=0.5, final_momentum=0.9, ramp=1.0),
         predictor=PredictorConfig(depth=1, width=24, heads=3),
     )

@@ -88,7 +88,7 @@ def overlooked(name: str) -> dict[str, int]:
     recipe, patches = recipe_of(name), patches_of(name)
     clips, stem = recipe.data.batch, recipe.model.stem
     views = clips * recipe.method.masking.views
-    hidden = patches - round(recipe.method.masking.visible * patches)
+    hidden = patches - round(recipe.method.masking.keep_ratio * patches)
     error = 4 * views * round(recipe.method.masking.predicted * hidden) * recipe.model.encoder.width
     shares = 2 * clips * patches * stem.encoder_heads * (16 // stem.frames_per_token) ** 2 * stem.encoder_depth
     return {"the rest": error, "projector": 2 * views * recipe.method.losses.projector[0], "stem": shares}
@@ -120,7 +120,8 @@ def test_memory_is_what_was_reckoned(name: str) -> None:
     # log-mel.
     recipe, error = recipe_of(name), overlooked(name)["the rest"]
     tokens = recipe.data.batch * patches_of(name) * recipe.model.encoder.width
-    visible = recipe.method.masking.views * round(recipe.method.masking.visible * patches_of(name)) / patches_of(name)
+    masking, patches = recipe.method.masking, patches_of(name)
+    visible = masking.views * round(masking.keep_ratio * patches) / patches
     sound = 4 * recipe.data.batch * recipe.data.crop_seconds * 100 * 128
     beside = 4 * tokens + 3.5 * error + 4 * tokens * visible + sound
     assert cost(name).peak == pytest.approx(cost(name).total.kept + beside, rel=0.01)

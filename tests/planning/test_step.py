@@ -28,7 +28,7 @@ SETTINGS: dict[str, dict[str, object]] = {
     "convolution": {"model.stem": "conv"},
     "wide taps": AAPE | {"model.stem.taps": 48},
     "wide taps, post-norm, half visible": AAPE
-    | {"model.stem.taps": 48, "model.encoder.norm": "post", "masking.visible": 0.5},
+    | {"model.stem.taps": 48, "model.encoder.norm": "post", "masking.keep_ratio": 0.5},
     "deeper Lambda Encoder": AAPE | {"model.stem.encoder_depth": 2, "model.stem.frames_per_token": 4},
     "learned Lambda": {"model.stem.parameters": "learned", "model.stem.states": 4},
     "fixed Lambda": {"model.stem.parameters": "fixed", "model.stem.states": 4},
@@ -125,7 +125,7 @@ MASKS = 2 * 3 * 4 * 6 * 1 * 8
 @pytest.mark.parametrize("norm", ["pre", "post"])
 def test_autograd_keeps_about_as_many_bytes(norm: str) -> None:
     """Within a tenth, under bf16, and without the weights of plain attention, which a fused one doesn't keep."""
-    changes = {"model.encoder.norm": norm, "model.encoder.width": 128, "data.batch": 4, "masking.visible": 0.5}
+    changes = {"model.encoder.norm": norm, "model.encoder.width": 128, "data.batch": 4, "masking.keep_ratio": 0.5}
     recipe = with_fields(small("convolution"), changes)
     objective = PretrainObjective(recipe)
     weights = {shape for p in objective.parameters() for shape in (tuple(p.shape), tuple(p.shape)[::-1])}

@@ -89,10 +89,11 @@ def test_clusters_hide_whole_squares() -> None:
     hidden = torch.zeros(8, 512, dtype=torch.bool).scatter(1, masks.hidden[:, 0], True).view(8, 64, 8)
     visible = ~hidden
     alike = lambda x: float((x[:, 1:] & x[:, :-1]).sum() / x[:, 1:].sum())
-    single = draw_masks(MaskingConfig(views=1, visible=112 / 512, scheme="random"), (64, 8), torch.full((8,), 64))
+    single = draw_masks(MaskingConfig(views=1, keep_ratio=112 / 512, scheme="random"), (64, 8), torch.full((8,), 64))
     scattered = torch.zeros(8, 512, dtype=torch.bool).scatter(1, single.visible[:, 0], True).view(8, 64, 8)
     assert alike(visible) > 0.5 > 0.3 > alike(scattered)
-    short = draw_masks(MaskingConfig(views=2, visible=0.25, scheme="clustered", block=3), (6, 8), torch.tensor([6, 3]))
+    config = MaskingConfig(views=2, keep_ratio=0.25, scheme="clustered", block=3)
+    short = draw_masks(config, (6, 8), torch.tensor([6, 3]))
     assert short.hidden[1][short.hidden_valid[1]].max() < 24 and short.hidden_valid.sum(2).tolist() == [
         [36] * 2,
         [18] * 2,

@@ -11,11 +11,12 @@ from torch import Tensor, nn
 
 from aasp.config import flat, to_dict, with_fields
 from aasp.errors import AaspError
+from aasp.fields import RenamedWarning
 from aasp.model.audio_encoder import AudioEncoder
 from aasp.pretrain import recipes
 from aasp.pretrain.methods import METHODS, Method
 from aasp.pretrain.objective import build_objective
-from aasp.pretrain.recipe import Recipe, beside
+from aasp.pretrain.recipe import Recipe, beside, comparable
 from aasp.pretrain.run import schedules_of
 from aasp.pretrain.targets import averaged_layers, standardised_tokens
 from aasp.pretrain.views import draw_masks, listen, see, see_all
@@ -186,7 +187,7 @@ def test_eat_has_the_published_numbers_of_parameters() -> None:
 def test_eat_masks_are_the_published_ones() -> None:
     """64 x 8 patches, sixteen clones, 102 visible in five blocks of 5 x 5, 410 hidden and all of them predicted."""
     masking = recipes.get("eat_base").method.masking
-    assert int(512 * (masking.visible + masking.surplus) / masking.block**2) == 5
+    assert int(512 * (masking.keep_ratio + masking.block_overlap) / masking.block**2) == 5
     masks = draw_masks(masking, (64, 8), torch.tensor([64, 64]))
     assert masks.visible.shape == (2, 16, 102) and masks.hidden.shape == (2, 16, 410)
     everything = torch.cat([masks.visible, masks.hidden], dim=-1).sort().values
@@ -302,7 +303,8 @@ def test_a_recipe_of_before_has_the_fingerprint_that_it_had() -> None:
     changes = {"masking.views": "2", "teacher.frame": "patches", "predictor.depth": "1", "losses.projector": "64,32"}
     recipe = with_fields(plain_tiny(), {**changes, "model.stem": "conv"})
     assert recipe.fingerprint == before["fingerprint"]
-    assert flat(beside(to_dict(recipe))) == flat(beside(before["recipe"]))
+    with pytest.warns(RenamedWarning, match="visible is now keep_ratio, surplus is now block_overlap"):
+        assert flat(comparable(before["recipe"])) == flat(comparable(to_dict(recipe)))
     assert plain_tiny().fingerprint == "4951215e678bee12"
     others = {with_fields(recipe, {"masking.views": "3"}).fingerprint, recipes.get("eat_tiny").fingerprint}
     assert before["fingerprint"] not in others and len(others) == 2
@@ -323,8 +325,8 @@ def test_a_method_s_fields_are_set_with_and_without_its_name() -> None:
     for settings in ({"method": "eat", "predictor.groups": "8"}, {"predictor.groups": "8", "method": "eat"}):
         recipe = with_fields(tiny, settings)
         assert (recipe.method.kind, recipe.method.predictor.groups) == ("eat", 8)
-    own = with_fields(tiny, {"method": f"{EXAMPLE}:AutoencoderConfig", "masking.visible": "0.5"})
-    assert type(own.method).__name__ == "AutoencoderConfig" and own.method.masking.visible == 0.5
+    own = with_fields(tiny, {"method": f"{EXAMPLE}:AutoencoderConfig", "masking.keep_ratio": "0.5"})
+    assert type(own.method).__name__ == "AutoencoderConfig" and own.method.masking.keep_ratio == 0.5
     assert own.fingerprint != tiny.fingerprint
 
 

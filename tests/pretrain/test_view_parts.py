@@ -97,7 +97,7 @@ def test_segments_that_cannot_be_are_one_line(name: str, seconds: str) -> None:
 
 
 def test_spans_hide_their_share_exactly_and_in_stretches() -> None:
-    config = MaskingConfig(views=1, visible=0.35, scheme="spans")
+    config = MaskingConfig(views=1, keep_ratio=0.35, scheme="spans")
     torch.manual_seed(0)
     masks = draw_masks(config, (250, 1), torch.tensor([250, 100] * 50))
     counts = masks.hidden_valid.sum(-1)[:2, 0].tolist()
@@ -113,7 +113,7 @@ def test_spans_hide_their_share_exactly_and_in_stretches() -> None:
 
 def test_a_masked_student_sees_nothing_of_hidden_patches(encoder: AudioEncoder) -> None:
     clips, token = clips_of(encoder, 40, 24), torch.randn(16)
-    masks = draw_masks(MaskingConfig(views=1, visible=0.35, scheme="spans"), clips.grid, clips.columns)
+    masks = draw_masks(MaskingConfig(views=1, keep_ratio=0.35, scheme="spans"), clips.grid, clips.columns)
     with torch.no_grad():
         before = see_masked(encoder, clips, masks, token)
         for b in range(2):
@@ -125,7 +125,7 @@ def test_a_masked_student_sees_nothing_of_hidden_patches(encoder: AudioEncoder) 
 
 def test_what_a_mask_hides_is_spoilt_and_nothing_else(encoder: AudioEncoder) -> None:
     clips = clips_of(encoder, 40, 24, 40)
-    masks = draw_masks(MaskingConfig(views=1, visible=0.4, scheme="random"), clips.grid, clips.columns)
+    masks = draw_masks(MaskingConfig(views=1, keep_ratio=0.4, scheme="random"), clips.grid, clips.columns)
     seen: list[set[str]] = []
     for _ in range(20):
         mel, kinds = spoilt(clips, masks, (4, 128)), set()

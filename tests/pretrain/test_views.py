@@ -14,7 +14,7 @@ GRID = (16, 8)
 @pytest.mark.parametrize("predicted", [1.0, 0.25])
 def test_every_view_sees_its_exact_share_of_its_own_clip(scheme: str, predicted: float) -> None:
     columns = torch.tensor([16, 5, 1, 9])
-    masks = draw_masks(MaskingConfig(views=6, visible=0.3, scheme=scheme, predicted=predicted), GRID, columns)
+    masks = draw_masks(MaskingConfig(views=6, keep_ratio=0.3, scheme=scheme, predicted=predicted), GRID, columns)
     for b, patches in enumerate((columns * 8).tolist()):
         seen = round(0.3 * patches)
         for v in range(6):
@@ -42,7 +42,7 @@ def neighbours(scheme: str) -> float:
 def test_schemes_have_their_shapes() -> None:
     torch.manual_seed(0)
     assert neighbours("random") < 0.25 < 0.5 < neighbours("inverse-block")
-    masks = draw_masks(MaskingConfig(views=32, visible=0.25, scheme="structured"), GRID, torch.tensor([16]))
+    masks = draw_masks(MaskingConfig(views=32, keep_ratio=0.25, scheme="structured"), GRID, torch.tensor([16]))
     for view in masks.visible[0]:
         whole_columns = len(set((view // 8).tolist())) == 4
         whole_subbands = len(set((view % 8).tolist())) == 2
@@ -60,5 +60,5 @@ def test_predicted_patches_are_a_fair_sample_of_the_hidden_ones() -> None:
 
 
 def test_one_patch_is_always_seen_and_one_predicted() -> None:
-    masks = draw_masks(MaskingConfig(visible=0.01), (1, 8), torch.tensor([1]))
+    masks = draw_masks(MaskingConfig(keep_ratio=0.01), (1, 8), torch.tensor([1]))
     assert masks.visible.shape[-1] == 1 and masks.hidden.shape[-1] == 7

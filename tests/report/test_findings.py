@@ -44,7 +44,7 @@ def test_kernels_are_in_order_of_frequency():
 
 def test_views_are_drawn_as_in_training():
     clip = Spectrogram(np.zeros((160, 128)), np.arange(128.0), 100.0, (16, 16))
-    masking = MaskingConfig(views=5, visible=0.25)
+    masking = MaskingConfig(views=5, keep_ratio=0.25)
     torch.manual_seed(3)
     before = torch.random.get_rng_state()
     one, again = findings.views(clip, masking), findings.views(clip, masking)

@@ -11,7 +11,7 @@ import torch
 
 from aasp.errors import AaspError
 from aasp.stems.aape import AaPE, AaPEConfig, folded
-from aasp.stems.contract import Stem, take
+from aasp.stems.contract import Stem, gather_patches
 from aasp.stems.conv import ConvConfig, ConvStem
 from aasp.stems.lambda_encoder import ALPHA_RANGE, beta_range
 from aasp.stems.lowpass import LowpassConfig, LowpassStem
@@ -260,11 +260,17 @@ def test_no_complex_dtype_and_fp32_under_autocast() -> None:
     assert alpha.dtype == beta.dtype == torch.float32
 
 
-def test_take_gathers_for_all_views() -> None:
+def test_patches_are_gathered_for_all_views() -> None:
     tokens = torch.arange(24.0).view(2, 4, 3)
     index = torch.tensor([[[0, 3], [1, 2]], [[2, 2], [3, 0]]])
-    assert torch.equal(take(tokens, index)[1, 0], tokens[1, [2, 2]])
-    assert take(tokens, index).shape == (2, 2, 2, 3)
+    assert torch.equal(gather_patches(tokens, index)[1, 0], tokens[1, [2, 2]])
+    assert gather_patches(tokens, index).shape == (2, 2, 2, 3)
+
+
+def test_the_old_name_of_gather_patches_is_read_with_a_warning() -> None:
+    with pytest.warns(FutureWarning, match="take is now gather_patches"):
+        from aasp.stems.contract import take
+    assert take is gather_patches
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import torch
 from aasp.errors import AaspError
 from aasp.training import precision
 from aasp.training.engine import accelerator
-from aasp.training.precision import autocast, has_fast_bf16, settle
+from aasp.training.precision import autocast, has_fast_bf16, resolve_precision
 
 CPU = torch.device("cpu")
 
@@ -26,7 +26,7 @@ def faster(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
 
 
 def test_auto_is_what_is_faster(faster: str) -> None:
-    assert settle("auto", accelerator()) == faster
+    assert resolve_precision("auto", accelerator()) == faster
     with autocast("auto", CPU):
         product = torch.nn.functional.linear(torch.ones(2, 2), torch.ones(2, 2))
     assert product.dtype == (torch.bfloat16 if faster == "bf16" else torch.float32)
@@ -34,15 +34,15 @@ def test_auto_is_what_is_faster(faster: str) -> None:
 
 @pytest.mark.parametrize("asked", ["bf16", "fp32"])
 def test_what_was_asked_for_is_taken(faster: str, asked: precision.Precision) -> None:
-    assert settle(asked, accelerator()) == asked
+    assert resolve_precision(asked, accelerator()) == asked
 
 
 @pytest.mark.parametrize("before", ["bf16", "fp32"])
 def test_a_run_that_goes_on_keeps_its_precision(faster: str, before: str, tmp_path: Path) -> None:
     starts = tmp_path / "environment.json"
-    assert settle("auto", accelerator(), starts) == faster
+    assert resolve_precision("auto", accelerator(), starts) == faster
     starts.write_text(json.dumps([{"precision": "fp32"}, {"precision": before}]))
-    assert settle("auto", accelerator(), starts) == before
+    assert resolve_precision("auto", accelerator(), starts) == before
 
 
 def test_the_measurement_times_both() -> None:
@@ -60,4 +60,4 @@ def test_without_the_instructions_nothing_is_measured(monkeypatch: pytest.Monkey
 
 def test_an_unknown_precision_is_refused() -> None:
     with pytest.raises(AaspError, match="no such precision: fp64; take one of auto, bf16, fp16, fp32"):
-        settle("fp64", accelerator())  # type: ignore[arg-type]
+        resolve_precision("fp64", accelerator())  # type: ignore[arg-type]

@@ -22,7 +22,7 @@ from aasp.audio import opus
 from aasp.audio.container import Part, damaged, opened, packets, samples_of, sound_of
 from aasp.audio.error import RAW, AudioError
 
-# Packets decoded at each end to learn what one gives; the decoder has settled after some of the last.
+# Packets decoded at each end to learn what one gives; the decoder is stable after some of the last.
 _HEAD, _SETTLING, _TAIL = 6, 12, 6
 # What a decoder that starts inside a stream must hear before it gives what it would have given; those that predict from
 # sample to sample settle slowly, and Yamaha's ADPCM never.

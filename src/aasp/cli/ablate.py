@@ -100,7 +100,7 @@ def _ablate(arguments: Ablate, argv: list[str]) -> int:
             raise AaspError("how long to train? give --steps N or --budget MINUTES")
         steps = steps_within(only, arguments.budget, arguments.seeds, training)
         print(f"{steps} steps each")
-    folder.settle({"recipe": suite.recipe, "steps": steps, "data": str(arguments.data)})
+    folder.ensure_settings({"recipe": suite.recipe, "steps": steps, "data": str(arguments.data)})
     measures.append(modulation_rates(folder.path / "modulations"))
     measures += steady
     names = [measure.name for measure in measures]

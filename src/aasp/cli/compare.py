@@ -64,7 +64,7 @@ class Compare(DeviceOptions):
     dry_run: bool = False
     """Say what there is to do, how long it takes and how much disk, and do nothing."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
-    """Of the forward pass in training; auto is settled once for all trainings."""
+    """Of the forward pass in training; auto is resolved once for all trainings."""
     workers: int = 1
     """Threads that decode audio."""
     threads: int | None = None
@@ -115,7 +115,7 @@ def _compare(arguments: Compare, budget: Budget, fields: Mapping[str, str], argv
     from aasp.compare.on_ray import workers
     from aasp.compare.readings import BANDS, Readers, generated, open_readings
     from aasp.compare.results import Results
-    from aasp.compare.settled import common_to_all, settled
+    from aasp.compare.shared_settings import common_to_all, resolve_costs
     from aasp.compare.training import Training
     from aasp.datasets.manifest import Manifest
 
@@ -137,7 +137,7 @@ def _compare(arguments: Compare, budget: Budget, fields: Mapping[str, str], argv
     labelled = supervised(named_recipes(arguments.scratch, fields), tasks)
     taken = [*recipes, *(f"untrained-{name}" for name in recipes), *BANDS]
     frozen, digests = _frozen(arguments, [*taken, *(cell.partition("/")[0] for cell in labelled)])
-    costs = settled(folder, {**recipes, **labelled}, budget, common, sets, device, frozen=digests, dry_run=dry)
+    costs = resolve_costs(folder, {**recipes, **labelled}, budget, common, sets, device, frozen=digests, dry_run=dry)
     layout = Layout(recipes, costs, arguments.seeds, labelled, list(frozen))
     flat = [reading for some in readings.values() for reading in some]
     print(_to_do(layout, folder, flat, arguments))

@@ -106,7 +106,7 @@ def demonstrate(out: Path, recipe: Recipe, model: str, size: Size) -> int:
         recipe, sounds / "train", trained, start_from=model, log_every=max(1, min(10, recipe.steps // 10))
     )
     if result.exit_code:
-        stages.console.print("stopped and saved; the same command goes on from there")
+        stages.console.print("stopped and saved; run the same command again to resume")
         return result.exit_code
 
     models = {TRAINED_ON: load(trained), PACKAGED: packaged, UNTRAINED: _untrained(recipe, out / "untrained")}

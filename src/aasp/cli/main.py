@@ -14,6 +14,7 @@ import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
+from aasp.cli.old_names import old_names_in_one_line
 from aasp.errors import AaspError, ProcessLost
 
 COMMANDS = {
@@ -125,13 +126,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _run(argv)
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the launcher ends the others once one has: its code is settled
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the launcher ends the others once one has: its code is fixed
 
 
 def _run(argv: list[str]) -> int:
     """Run one command, and tell its failures."""
     try:
-        code = _dispatch(argv)
+        with old_names_in_one_line():
+            code = _dispatch(argv)
         sys.stdout.flush()
         _tell_cancelled()
         return code
@@ -273,7 +275,7 @@ def _lost(error: RuntimeError) -> ProcessLost | None:
     if peers is None:
         return None
     if _is_one_of_several():
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # its answer takes seconds, and its code is settled
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # its answer takes seconds, and its code is fixed
     return peers.lost(error)
 
 

@@ -152,10 +152,10 @@ class Folder:
         return {}
 
     @contextmanager
-    def settling(self) -> Iterator[None]:
-        """While the context lasts no other process settles what all cells have in common: they wait.
+    def setup_lock(self) -> Iterator[None]:
+        """While the context lasts no other process sets what all cells have in common; they wait.
 
-        A folder that is new, and in which then nothing is settled, vanishes.
+        A folder that is new, and in which nothing is set then, is removed.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         lock = self.path / ".settling"
@@ -181,7 +181,7 @@ class Folder:
                 f"{wanted[name]}; choose another --out, or the same to go on"
             )
 
-    def settle(self, wanted: Mapping[str, Any]) -> None:
+    def ensure_settings(self, wanted: Mapping[str, Any]) -> None:
         """Write down what all cells have in common, or see that it is the same.
 
         Raises:

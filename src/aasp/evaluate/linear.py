@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from aasp.evaluate.logistic import CONVERGED, DRAFT, Rotated
+from aasp.evaluate.logistic import CONVERGED, DRAFT, LinearHeadSolver
 from aasp.evaluate.metrics import rank
 from aasp.evaluate.probe import Chosen, ProbeResult, Progress, choose_each
 from aasp.evaluate.ridge import Ranking, best_ridge
@@ -60,7 +60,7 @@ def linear_probe(
         found = _choose(features, task, r, strengths, shortlist, ranking, tell)
         key = max(found, key=found.__getitem__)
         C = found[key][-1]
-        whole = Rotated(features[key][r.refit], task.y[r.refit], len(task.classes))
+        whole = LinearHeadSolver(features[key][r.refit], task.y[r.refit], len(task.classes))
         head = whole.head(*next(whole.path([C], gradient=CONVERGED if precise else QUICK)))
         return Chosen(key, {"C": C}, head, {k: value[0] for k, value in found.items()})
 
@@ -94,7 +94,7 @@ def _choose(
 
 def _logistic(X: np.ndarray, task: Task, r: Round, strengths: Sequence[float]) -> tuple[float, float, float]:
     """Best (validation score, -validation loss, C) of one candidate over the penalties."""
-    fitted = Rotated(X[r.train], task.y[r.train], len(task.classes))
+    fitted = LinearHeadSolver(X[r.train], task.y[r.train], len(task.classes))
     coordinates = fitted.coordinates(X[r.valid])
     penalties = [strength / X.shape[1] for strength in strengths]
     solutions = fitted.path(penalties, gradient=DRAFT)

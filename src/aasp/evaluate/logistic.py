@@ -33,8 +33,8 @@ CONVERGED, DRAFT = 1e-9, 3e-4
 WORTH_THREADS = 10_000_000  # multiplications in a product: below, BLAS threads wait for each other more than they work
 
 
-class Rotated:
-    """The train part, standardised and rotated once, on which heads for any number of C are fitted.
+class LinearHeadSolver:
+    """Fits linear heads for any number of penalties C on a train part that is standardised and rotated once.
 
     Args:
         X: embeddings of the train part, shape (n, D).

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from aasp.evaluate.logistic import Rotated
+from aasp.evaluate.logistic import LinearHeadSolver
 from aasp.evaluate.metrics import rank
 from aasp.evaluate.probe import Chosen, ProbeResult, Progress, check_features, choose_each
 from aasp.evaluate.task import Round, Task
@@ -78,7 +78,7 @@ def ridge_probe(
             tell()
         key = max(found, key=found.__getitem__)
         ratio = found[key][-1]
-        head = Rotated(features[key][r.refit], task.y[r.refit], len(task.classes)).ridge_head(ratio)
+        head = LinearHeadSolver(features[key][r.refit], task.y[r.refit], len(task.classes)).ridge_head(ratio)
         return Chosen(key, {"ridge": ratio}, head, {one: value[0] for one, value in found.items()})
 
     return choose_each(features, task, choose, progress)
@@ -86,7 +86,7 @@ def ridge_probe(
 
 def best_ridge(X: np.ndarray, task: Task, r: Round, ridges: Sequence[float] = RIDGES) -> Rank:
     """The rank of one candidate in one round: embeddings (n, D) of the whole set."""
-    fitted = Rotated(X[r.train], task.y[r.train], len(task.classes))
+    fitted = LinearHeadSolver(X[r.train], task.y[r.train], len(task.classes))
     truth = task.y[r.valid]
     target = truth if task.multilabel else truth[:, None] == np.arange(len(task.classes))
     found = fitted.ridge(fitted.coordinates(X[r.valid]), ridges)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Annotated, Any
 
-from aasp.config import check_range, fingerprint, to_dict
+from aasp.config import check_range, fingerprint, from_dict, to_dict
 from aasp.errors import AaspError
 from aasp.model.audio_encoder import AudioEncoderConfig
 from aasp.parts import nearest
@@ -70,7 +71,7 @@ class Recipe:
     @property
     def fingerprint(self) -> str:
         """Hash of every field: two runs with the same one are the same run."""
-        document = beside(to_dict(self))
+        document = beside(to_dict(self, first_names=True))
         if document["method"] == "aasp":  # as it was while there was no other
             del document["method"]
         return fingerprint(document)
@@ -95,6 +96,19 @@ class Recipe:
         if any(first in names(kind) for kind in (method, *METHODS.ours().values())):
             return f"method.{name}"
         raise AaspError(f"{where} {name}: unknown field {first!r}; {nearest(first, own | names(method))}")
+
+
+def comparable(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's `recipe.json` in the form in which two are compared, whatever version wrote it: as `beside`, with fields
+    by their names of today."""
+    values, started = dict(document), {"started_from": document.get("started_from")}
+    values.pop("started_from", None)
+    if "method" not in values:
+        own = [one.name for one in fields(AaSPConfig) if one.name in values]
+        values["method"] = {"kind": "aasp"} | {name: values.pop(name) for name in own}
+    with contextlib.suppress(AaspError):  # what is wrong with it, the comparison shows
+        return beside(to_dict(from_dict(Recipe, values, "recipe.json"))) | started
+    return beside(document) | started
 
 
 def beside(document: Mapping[str, Any]) -> dict[str, Any]:

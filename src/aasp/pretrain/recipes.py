@@ -45,7 +45,7 @@ def aasp_tiny() -> Recipe:
     beside the teacher's layers, few blocks, a weak contrast of token means, Muon.
     """
     method = AaSPConfig(
-        masking=MaskingConfig(views=4, visible=0.3, block=3, predicted=0.35),
+        masking=MaskingConfig(views=4, keep_ratio=0.3, block=3, predicted=0.35),
         teacher=TeacherConfig(momentum=0.99, final_momentum=0.9995, ramp=1.0),
         predictor=PredictorConfig(depth=2, width=192, heads=3),
         losses=LossesConfig(utterance=0.1, contrastive=0.1, temperature=0.1, compared="tokens"),
@@ -94,7 +94,7 @@ def aasp_large() -> Recipe:
         model=replace(base.model, encoder=EncoderConfig(1024, 24, 16, norm="post")),
         method=replace(
             BASE,
-            masking=replace(BASE.masking, visible=0.25, surplus=0.10),
+            masking=replace(BASE.masking, keep_ratio=0.25, block_overlap=0.10),
             teacher=replace(BASE.teacher, layers=24, ramp=0.375),
         ),
         optimizer=replace(base.optimizer, lr=4e-4),

@@ -18,14 +18,14 @@ from aasp.datasets.pipeline import CropPipeline
 from aasp.errors import AaspError
 from aasp.pretrain.initial import exported, read_initial
 from aasp.pretrain.objective import build_objective
-from aasp.pretrain.recipe import Recipe, beside
+from aasp.pretrain.recipe import Recipe, comparable
 from aasp.training import engine
-from aasp.training.bookkeeping import Bookkeeping
 from aasp.training.history import History, Start
 from aasp.training.loop import Result, Settings, train
-from aasp.training.precision import Precision, settle
+from aasp.training.precision import Precision, resolve_precision
 from aasp.training.randomness import seed
 from aasp.training.run import Run, check_run, open_run, recorded_steps
+from aasp.training.run_manifest import RunManifest
 from aasp.training.schedules import Schedules, cosine_schedules
 from aasp.training.share import share
 from aasp.training.trackers import Name
@@ -92,7 +92,7 @@ def pretrain(
     document = to_dict(recipe) | ({"started_from": dict(history.started_from)} if history.started_from else {})
     more = recipe.steps - (recorded_steps(out, resume) or recipe.steps)
     remedies = {"steps": f"--extend {more} to train a finished run that much longer"} if more > 0 else {}
-    check_run(out, document, resume, remedies, beside)
+    check_run(out, document, resume, remedies, comparable)
     if start is not None:
         start.check(recipe.fingerprint)
     history = history.extended_by(extend, start, recipe.steps)
@@ -100,7 +100,7 @@ def pretrain(
     finished = start is not None and start.step >= steps
     if start is not None and finished and not start.within(out):
         raise AaspError(f"{_finished(start.path, steps)}, --from {resume} starts another run from its weights")
-    precision = settle(precision, machine, Run(Path(out)).environment)
+    precision = resolve_precision(precision, machine, Run(Path(out)).environment)
     own = share(
         recipe.data.batch,
         recipe.optimizer.accumulate,
@@ -127,20 +127,20 @@ def pretrain(
     told = history.since(start) if initial is None else initial.give(objective)
     seed(recipe.seed + machine.process_index)  # each process draws masks of its own
 
-    with open_run(out, document, machine, resume=resume, read=beside) as (run, path):
+    with open_run(out, document, machine, resume=resume, read=comparable) as (run, path):
         if path != (start and start.path):
             raise AaspError(f"run in use: {out} has gone on to {path} meanwhile; start the same command again")
-        record = Bookkeeping(recipe.name, steps, run, machine, pipeline, unusable)
+        run_manifest = RunManifest(recipe.name, steps, run, machine, pipeline, unusable)
         facts = {"data": manifest.source, **data_facts(manifest, pipeline.listing), **history.document()}
         heard = [f"{len(manifest):,} files, {manifest.total_hours:.2f} h of audio", *manifest.notes]
-        record.begin("; ".join(heard), facts, path, precision)
-        record.tell([*told, *own.told])
+        run_manifest.begin("; ".join(heard), facts, path, precision)
+        run_manifest.print_lines([*told, *own.told])
 
         def on_checkpoint(step: int, tensors: Mapping[str, Tensor]) -> None:
             if machine.is_main_process:
                 _write_model(recipe, run, objective.exported, tensors, history)
                 on_model(step, run.model)
-            record.write_skipped()
+            run_manifest.write_skipped()
 
         result = train(
             objective,
@@ -159,7 +159,7 @@ def pretrain(
         done = f"done: {run.model} is the model, `aasp info {run.path}` tells of the run"
         if finished:
             done = f"{_finished(run.path, steps)}; {run.model} is the model"
-        record.end(result, done)
+        run_manifest.end(result, done)
         return result
 
 

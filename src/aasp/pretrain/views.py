@@ -18,6 +18,7 @@ from torch import Tensor
 from aasp.audio.augment import random_gain
 from aasp.config import check_range
 from aasp.errors import AaspError
+from aasp.fields import formerly, reads_old_names
 from aasp.model.audio_encoder import AudioEncoder
 from aasp.model.encoder import EncoderOutput
 
@@ -109,35 +110,37 @@ def patch_means(tokens: Tensor, clips: Clips) -> Tensor:
     return (tokens[:, 1:] * weight).sum(1) / weight.sum(1)
 
 
+@reads_old_names
 @dataclass(frozen=True)
 class MaskingConfig:
     """Masked views of a clip.
 
     Attributes:
         views: masked views V of each clip.
-        visible: share of a clip's patches that a view sees.
+        keep_ratio: share of a clip's patches that a view sees (`visible` before).
         scheme: "inverse-block" keeps random square blocks, "random" single patches, "structured" whole time columns or
             whole subbands, by the toss of a coin for each view; "clustered" hides random square blocks, as SSAST does,
             "spans" stretches of time columns.
         block: side of a kept block, or length of a hidden stretch, in patches; the side of a hidden block is drawn for
             each view, one less to one more.
-        surplus: share of patches that the blocks are allowed beyond `visible`, since they overlap (EAT's 0.07).
+        block_overlap: share of patches that blocks may cover beyond `keep_ratio`, since they overlap (EAT's 0.07;
+            `surplus` before).
         predicted: share of the hidden patches that are predicted; a random part is an unbiased estimate of all.
     """
 
     views: int = 4
-    visible: float = 0.2
+    keep_ratio: float = formerly("visible", 0.2)
     scheme: str = "inverse-block"
     block: int = 5
-    surplus: float = 0.07
+    block_overlap: float = formerly("surplus", 0.07)
     predicted: float = 1.0
 
     def __post_init__(self) -> None:
         check_range(self, "masking", "views block", least=1)
-        check_range(self, "masking", "surplus", least=0, most=1)
+        check_range(self, "masking", "block_overlap", least=0, most=1)
         if self.scheme not in SCHEMES:
             raise AaspError(f"masking: scheme {self.scheme!r} is not one of {', '.join(SCHEMES)}")
-        for name in ("visible", "predicted"):
+        for name in ("keep_ratio", "predicted"):
             if not 0 < getattr(self, name) <= 1:
                 raise AaspError(f"masking: {name} is {getattr(self, name)}; give a share above 0, up to 1")
 
@@ -167,7 +170,7 @@ class Masks:
 def draw_masks(config: MaskingConfig, grid: tuple[int, int], columns_B: Tensor) -> Masks:
     """Draw masks for a batch, on the host and without a loop over clips.
 
-    Every view of a clip sees exactly `round(visible * patches)` of the clip's own patches.
+    Every view of a clip sees exactly `round(keep_ratio * patches)` of the clip's own patches.
 
     Args:
         config: how to mask.
@@ -179,7 +182,7 @@ def draw_masks(config: MaskingConfig, grid: tuple[int, int], columns_B: Tensor) 
     belongs = (torch.arange(columns) < columns_B[:, None])[:, None, :, None].expand(shape)
     rank = (SCHEMES[config.scheme](config, shape, columns_B) + torch.rand(shape)).masked_fill(~belongs, -1.0).flatten(2)
     patches_B = columns_B * subbands
-    visible_B = (config.visible * patches_B).round().long().clamp(min=1)
+    visible_B = (config.keep_ratio * patches_B).round().long().clamp(min=1)
     visible_B = torch.minimum(visible_B, (patches_B - 1).clamp(min=1))
     hidden_B = (config.predicted * (patches_B - visible_B)).round().long().clamp(min=1)
     visible = rank.argsort(dim=-1, descending=True)[..., : int(visible_B.max())]
@@ -216,7 +219,7 @@ def _spans(config: MaskingConfig, shape: tuple[int, ...], columns_B: Tensor) -> 
     """Stretches begin anywhere and may overlap: so many that the expected share is hidden (wav2vec 2.0's spans)."""
     clips, views, columns, _ = shape
     length = min(config.block, columns)
-    spans_B = (-math.log(config.visible) * columns_B / length).round().long().clamp(min=1)
+    spans_B = (-math.log(config.keep_ratio) * columns_B / length).round().long().clamp(min=1)
     count, room_B = int(spans_B.max()), (columns_B - length).clamp(min=0) + 1
     start = (torch.rand(clips, views, count, 1) * room_B[:, None, None, None]).long()
     column = torch.arange(columns)
@@ -229,7 +232,7 @@ def _inverse_block(config: MaskingConfig, shape: tuple[int, ...], columns_B: Ten
     clips, views, columns, subbands = shape
     side_time, side_subband = min(config.block, columns), min(config.block, subbands)
     patches_B = columns_B * subbands
-    blocks_B = (patches_B * (config.visible + config.surplus) / config.block**2).long().clamp(min=1)
+    blocks_B = (patches_B * (config.keep_ratio + config.block_overlap) / config.block**2).long().clamp(min=1)
     count = int(blocks_B.max())
     room_B = (columns_B - side_time).clamp(min=0) + 1
     time = (torch.rand(clips, views, count) * room_B[:, None, None]).long()

@@ -6,6 +6,7 @@ patches in time-major order (n = g * F + f), each P frames x R mel bins; n visib
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -174,19 +175,27 @@ class Stem(nn.Module, ABC):
         if self.receptive_field > self.patch[0]:
             told = f"sees {self.receptive_field} frames of patches of {self.patch[0]}, so that masked ones would leak"
             raise AaspError(f"stem: {type(self).__name__} {told}; define its `views`, or derive it from WindowedStem")
-        return take(self(mel_BTM, valid_BN), visible_BVn)
+        return gather_patches(self(mel_BTM, valid_BN), visible_BVn)
 
 
-def take(tokens_BND: Tensor, index_BVn: Tensor) -> Tensor:
+def gather_patches(tokens_BND: Tensor, index_BVn: Tensor) -> Tensor:
     """Gather tokens (B, N, ...) at indices (B, V, n) to (B, V, n, ...), in one gather for all views."""
     clips = torch.arange(tokens_BND.shape[0], device=tokens_BND.device)[:, None, None]
     return tokens_BND[clips, index_BVn]
 
 
-def take_own(x_BVN: Tensor, index_BVn: Tensor) -> Tensor:
+def gather_own_patches(x_BVN: Tensor, index_BVn: Tensor) -> Tensor:
     """Gather what is each view's own, (B, V, N, ...), at its indices (B, V, n) to (B, V, n, ...)."""
     clips, views = (torch.arange(size, device=x_BVN.device) for size in x_BVN.shape[:2])
     return x_BVN[clips[:, None, None], views[:, None], index_BVn]
+
+
+def __getattr__(name: str) -> object:
+    """`take` was the name of `gather_patches`; methods outside the package may import it."""
+    if name == "take":
+        warnings.warn("aasp.stems.contract.take is now gather_patches", FutureWarning, stacklevel=2)
+        return gather_patches
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def _turned(mel: Tensor, mels: int) -> str:

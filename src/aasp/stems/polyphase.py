@@ -23,7 +23,7 @@ from torch.nn import functional
 from aasp.casting import widened
 from aasp.config import check_range
 from aasp.errors import AaspError
-from aasp.stems.contract import StemConfig, take_own
+from aasp.stems.contract import StemConfig, gather_own_patches
 from aasp.stems.lowpass import FilteredStem
 from aasp.stems.windowed import check_taps
 
@@ -90,7 +90,7 @@ class PolyphaseStem(FilteredStem):
     def token(self, patches: Tensor, windows: Tensor, seen: Tensor | None, *others: Tensor) -> Tensor:
         assert seen is not None
         tokens = self.candidates(windows, seen)
-        return take_own(tokens.transpose(2, 3), self.chosen(tokens, seen)[..., None]).squeeze(2)
+        return gather_own_patches(tokens.transpose(2, 3), self.chosen(tokens, seen)[..., None]).squeeze(2)
 
     def candidates(self, windows: Tensor, seen: Tensor) -> Tensor:
         """The tokens of every offset, from half a patch earlier on, (B, V, n, C, D)."""

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from aasp.errors import AaspError
-from aasp.stems.contract import LONGEST, Stem, take, take_own
+from aasp.stems.contract import LONGEST, Stem, gather_own_patches, gather_patches
 
 
 class WindowedStem(Stem):
@@ -82,16 +82,18 @@ class WindowedStem(Stem):
 
     def views(self, mel_BTM: Tensor, visible_BVn: Tensor, valid_BN: Tensor | None = None) -> Tensor:
         if self.sees_its_patch_only or self.leaky:
-            return take(self(mel_BTM, valid_BN), visible_BVn)
+            return gather_patches(self(mel_BTM, valid_BN), visible_BVn)
         patches = self.cut(mel_BTM)
         visible_BVN = torch.zeros(*visible_BVn.shape[:2], patches.shape[1] * self.subbands, device=mel_BTM.device)
         visible_BVN = visible_BVN.scatter(2, visible_BVn, 1.0)
         if valid_BN is not None:
             visible_BVN = visible_BVN * valid_BN[:, None]
-        more = [take_own(one, visible_BVn) for one in self.overlook(patches, visible_BVN)]
+        more = [gather_own_patches(one, visible_BVn) for one in self.overlook(patches, visible_BVN)]
         seen = self._seen(visible_BVN.flatten(0, 1)).flatten(1, 2).unflatten(0, visible_BVn.shape[:2])
-        seen = take_own(seen, visible_BVn)
-        patches, windows, *others = (take(x.flatten(1, 2), visible_BVn) for x in (patches, *self.analyse(patches)))
+        seen = gather_own_patches(seen, visible_BVn)
+        patches, windows, *others = (
+            gather_patches(x.flatten(1, 2), visible_BVn) for x in (patches, *self.analyse(patches))
+        )
         return self.token(patches, windows * seen.to(windows.dtype), seen, *others, *more)
 
     def _seen(self, seen_BN: Tensor) -> Tensor:

@@ -20,8 +20,8 @@ from aasp.errors import AaspError
 from aasp.training import activations, checkpoint, engine, optim, snapshot
 from aasp.training.interrupts import Agreement, Interrupts
 from aasp.training.layout import whole
+from aasp.training.metric_logger import MetricLogger
 from aasp.training.precision import Precision, autocast
-from aasp.training.record import Record
 from aasp.training.run import Run
 from aasp.training.schedules import Schedules
 from aasp.training.skipping import LIMIT, Skipping, not_finite
@@ -34,7 +34,7 @@ class TrainingStopped(AaspError):
 
     Args:
         message: why, in one line.
-        run: the run's directory, whose record shows how it came to that, in the first process; None elsewhere.
+        run: the run's directory, whose metrics show how it came to that, in the first process; None elsewhere.
     """
 
     def __init__(self, message: str, run: Path | None = None) -> None:
@@ -167,11 +167,11 @@ def train(
     skipping = Skipping(objective, machine, so_far.bad_steps)
     agreed = Agreement(machine, so_far.step)
 
-    with Interrupts() as interrupts, Record(run, so_far, steps, machine, settings.name, settings.track) as record:
+    with Interrupts() as interrupts, MetricLogger(run, so_far, steps, machine, settings.name, settings.track) as logger:
         while so_far.step < steps and exit_code is None:
             now, step = schedules.at(so_far.step), so_far.step + 1
             optim.set_step(optimizer, now["learning_rate"], now["weight_decay"])
-            with record.waiting():
+            with logger.waiting():
                 batch = next(batches)
             to_log = step % settings.log_every == 0 or step == steps
             to_save = step % settings.checkpoint_every == 0 or step == steps
@@ -197,7 +197,7 @@ def train(
             measured = {"loss": output["loss"], **losses, "gradient_norm": norm}
             so_far.window.add(measured, skipped)
             so_far.count(*measure(batch))
-            record.advance()
+            logger.advance()
 
             exit_code = agreed(interrupts.exit_code, step)
             to_save = to_save or exit_code is not None
@@ -211,18 +211,18 @@ def train(
                     illness = objective.check_health({**means, **health})
                 if to_log or illness:
                     shown = {f"diagnostics/{name}": value for name, value in health.items()}
-                    record.log({**means, **now, **shown, "skipped_steps": so_far.bad_steps["skipped"]})
+                    logger.log({**means, **now, **shown, "skipped_steps": so_far.bad_steps["skipped"]})
                 if illness:
                     raise _stopped(settings.name, step, illness, run, good, machine)
             if to_log:
                 so_far.window.clear()
             if to_save:
                 with so_far.paused():
-                    taken = snapshot.take(
+                    taken = snapshot.capture(
                         objective, optimizer, so_far, batches, machine, fingerprint, history or {}, settings.accumulate
                     )
                     if machine.is_main_process:
-                        record.sync()
+                        logger.sync()
                         # What is saved amid bad steps displaces none from before them: they may be three.
                         keep = settings.keep + so_far.bad_steps["in_a_row"]
                         checkpoint.save(run.checkpoints, taken, keep=keep)

@@ -26,7 +26,7 @@ PRODUCT = (1024, 768, 768)
 _TRIES = 5
 
 
-def settle(precision: Precision, machine: Accelerator, environment: Path | None = None) -> Precision:
+def resolve_precision(precision: Precision, machine: Accelerator, environment: Path | None = None) -> Precision:
     """What ``auto`` means: as at the last start of a run that goes on, else bf16 where that is faster, else fp32.
 
     Args:

@@ -73,7 +73,7 @@ def model_tensors(module: nn.Module) -> dict[str, Tensor]:
     return {name: whole(tensor) for name, tensor in module.state_dict().items()}
 
 
-def take(
+def capture(
     module: nn.Module,
     optimizer: torch.optim.Optimizer,
     progress: Progress,

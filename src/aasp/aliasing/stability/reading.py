@@ -16,7 +16,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from aasp.errors import AaspError
 from aasp.evaluate.head import LinearHead
-from aasp.evaluate.logistic import DRAFT, Rotated
+from aasp.evaluate.logistic import DRAFT, LinearHeadSolver
 
 FOLDS = 5
 STRENGTH = 100.0
@@ -97,7 +97,7 @@ def _halves(groups: np.ndarray, seed: int) -> Iterator[tuple[np.ndarray, np.ndar
 
 
 def _head(X: np.ndarray, y: np.ndarray, classes: int) -> LinearHead:
-    fitted = Rotated(X, y, classes)
+    fitted = LinearHeadSolver(X, y, classes)
     return fitted.head(*next(fitted.path([STRENGTH / X.shape[1]], gradient=DRAFT)))
 
 

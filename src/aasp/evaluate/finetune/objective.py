@@ -23,7 +23,7 @@ from aasp.evaluate.finetune.augment import augmented
 from aasp.evaluate.finetune.fields import FinetuneRecipe
 from aasp.evaluate.finetune.norm import Gather, JoinedBatchNorm
 from aasp.evaluate.head import LinearHead
-from aasp.evaluate.logistic import Rotated
+from aasp.evaluate.logistic import LinearHeadSolver
 from aasp.model.audio_classifier import AudioClassifier
 from aasp.model.windows import encode_windows
 
@@ -191,7 +191,7 @@ def first_head(X: np.ndarray, y: np.ndarray, classes: int, loss: str) -> LinearH
     """The logistic regression that a head begins as, strongly penalised, on embeddings (n, D') and labels as above."""
     if loss == "sigmoid" and y.ndim == 1:
         y = np.eye(classes)[y]
-    fitted = Rotated(X, y, classes)
+    fitted = LinearHeadSolver(X, y, classes)
     return fitted.head(*next(fitted.path([STRENGTH / X.shape[1]])))
 
 

@@ -37,11 +37,11 @@ from aasp.evaluate.task import Round, Task
 from aasp.files import atomic_write
 from aasp.model.audio_classifier import AudioClassifier, load_classifier, write_classifier
 from aasp.training import checkpoint, engine
-from aasp.training.bookkeeping import Bookkeeping
 from aasp.training.loop import Settings, TrainingStopped, train
-from aasp.training.precision import Precision, settle
+from aasp.training.precision import Precision, resolve_precision
 from aasp.training.randomness import seed
 from aasp.training.run import Run, check_run, open_run
+from aasp.training.run_manifest import RunManifest
 from aasp.training.schedules import cosine_schedules
 from aasp.training.share import share
 from aasp.training.trackers import Name
@@ -90,7 +90,7 @@ def finetune(
         log_every=log_every,
         checkpoint_every=asked.recipe.validate_every,
         keep=1,
-        precision=settle(precision, machine, Run(folders[0]).environment),
+        precision=resolve_precision(precision, machine, Run(folders[0]).environment),
         track=track,
     )
     for folder, round_ in zip(folders, task.rounds, strict=True):
@@ -182,14 +182,15 @@ def train_round(
     with open_run(folder, document, machine, resume=resume) as (run, start):
         name = f"{recipe.name}, part {round_.name}"
         unusable: list[Skipped] = []  # clips that are there and can't be decoded, found when they are scored
-        record = Bookkeeping(name, recipe.steps, run, machine, pipeline, unusable)
+        run_manifest = RunManifest(name, recipe.steps, run, machine, pipeline, unusable)
         what = f"with numbers, {task.classes[0]}" if task.regression else f"of {len(task.classes)} classes"
         said = f"{len(round_.train):,} clips {what}, {len(round_.valid):,} to choose on"
         facts = document["finetuned"] | {"contents": contents(len(labelled), labelled.sounds.__getitem__)}
-        record.begin(said, facts, start, settings.precision)
-        record.tell(own.told)
+        run_manifest.begin(said, facts, start, settings.precision)
+        run_manifest.print_lines(own.told)
         if recipe.head == "probe" and start is None:
-            record.tell([f"the head begins as a probe: embedding {len(round_.train):,} train clips for it"])
+            said = f"the head begins as a probe: embedding {len(round_.train):,} train clips for it"
+            run_manifest.print_lines([said])
             fit_head(classifier.to(machine.device), sounds(round_.train), task.y[round_.train], recipe.loss, machine)
         objective = FinetuneObjective(
             classifier, recipe, engine.gatherer(machine) if machine.num_processes > 1 else None
@@ -206,7 +207,7 @@ def train_round(
 
         def on_checkpoint(step: int, tensors: Mapping[str, Tensor]) -> None:
             score(step, tensors)
-            record.write_skipped()
+            run_manifest.write_skipped()
 
         if start is not None:  # in case a crash came between a checkpoint and its score
             saved = checkpoint.load(start)
@@ -224,12 +225,12 @@ def train_round(
             rate_of=objective.learning_rate_share,
             on_checkpoint=on_checkpoint,
         )
-        record.end(result, "")
+        run_manifest.end(result, "")
         if result.exit_code == 0:
             if machine.is_main_process:
                 best = load_classifier(run.model, machine.device)
                 found, more = tested(best, sounds(round_.test), unusable)
-            skipped = np.array(record.write_skipped(), dtype=str).reshape(-1, 2)
+            skipped = np.array(run_manifest.write_skipped(), dtype=str).reshape(-1, 2)
             if machine.is_main_process:
                 with atomic_write(predictions) as beside:
                     np.savez(beside, rows=round_.test, probabilities=found, skipped=skipped, **more)  # type: ignore[arg-type]

@@ -28,7 +28,7 @@ from aasp.pretrain.methods.contract import Gather, Method, MethodConfig
 from aasp.pretrain.predictors import PredictorConfig, build_predictor
 from aasp.pretrain.targets import TeacherConfig, frame_target, layer_targets, standardise
 from aasp.pretrain.views import Clips, MaskingConfig, draw_masks, listen, see, see_all, token_means
-from aasp.stems.contract import take
+from aasp.stems.contract import gather_patches
 
 if TYPE_CHECKING:
     from aasp.pretrain.recipe import Recipe
@@ -101,7 +101,7 @@ class AaSP(Method):
 
         alone = deviation is None and config.teacher.utterance == "standardised"  # its target would be zero
         losses = {
-            "frame": frame_loss(predicted, take(target_BND, masks.hidden), masks.hidden_valid, self.gather),
+            "frame": frame_loss(predicted, gather_patches(target_BND, masks.hidden), masks.hidden_valid, self.gather),
             "utterance": cls_BVD.sum() * 0.0 + 0.0 if alone else utterance_loss(cls_BVD, summary_BD),
             "contrastive": contrastive_loss(embedding, config.losses.temperature, *self.gather(embedding)),
         }
@@ -110,7 +110,7 @@ class AaSP(Method):
         weights = vars(config.losses) | {"codes": config.codebook.weight}
         if self.codebook is not None:
             codes_BN = patch_codes(self.codebook, student.stem, clips, self.gather, learn=self.training)
-            losses["codes"] = code_loss(logits, take(codes_BN, masks.hidden), masks.hidden_valid, self.gather)
+            losses["codes"] = code_loss(logits, gather_patches(codes_BN, masks.hidden), masks.hidden_valid, self.gather)
         health = {} if deviation is None or not diagnose else {"summary_deviation": deviation}
         if diagnose:
             health |= {} if self.codebook is None else {"codes_used": self.codebook.perplexity()}

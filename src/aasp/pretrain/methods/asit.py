@@ -30,7 +30,7 @@ from aasp.pretrain.methods.contract import Gather, Method, MethodConfig
 from aasp.pretrain.prototypes import Centre, PrototypeHead
 from aasp.pretrain.segments import check_segments, segments
 from aasp.pretrain.views import MaskingConfig, draw_masks, listen, see_all
-from aasp.stems.contract import take
+from aasp.stems.contract import gather_patches
 
 if TYPE_CHECKING:
     from aasp.pretrain.recipe import Recipe
@@ -51,7 +51,7 @@ class ASiTConfig(MethodConfig):
 
     kind: Literal["asit"] = "asit"
     seconds: float = 5.935
-    masking: MaskingConfig = field(default_factory=lambda: MaskingConfig(views=1, visible=0.3))
+    masking: MaskingConfig = field(default_factory=lambda: MaskingConfig(views=1, keep_ratio=0.3))
     teacher: AverageConfig = field(default_factory=lambda: AverageConfig(0.996, 1.0, ramp=1.0))
     head: tuple[int, int, int] = (2048, 256, 8192)
     temperatures: tuple[float, float] = (0.1, 0.04)
@@ -112,15 +112,15 @@ class ASiT(Method):
         x = see_all(
             student.encoder, replace(pairs, mel=spoilt(pairs, masks, student.encoder.stem.patch, self.gather))
         ).last
-        hidden_VmD = take(x[:, 1:], masks.hidden)  # (2 B, 1, m, D)
+        hidden_VmD = gather_patches(x[:, 1:], masks.hidden)  # (2 B, 1, m, D)
         rebuilt = self.decoder(hidden_VmD)
         patches = student.encoder.stem.cut(pairs.mel.detach()).flatten(1, 2).flatten(2)
         with torch.no_grad():
             y = see_all(teacher.encoder, pairs).last
-            local = self.centres[0](teacher.local(take(y[:, 1:], masks.hidden)), there)
+            local = self.centres[0](teacher.local(gather_patches(y[:, 1:], masks.hidden)), there)
             whole = self.centres[1](teacher.whole(y[:, 0]))
 
-        error = (rebuilt.float() - take(patches, masks.hidden)).abs().mean(-1)
+        error = (rebuilt.float() - gather_patches(patches, masks.hidden)).abs().mean(-1)
         losses = {
             "reconstruction": valid_mean(error, there, self.gather),
             "local": distillation_loss(student.local(hidden_VmD), local, config.temperatures, there, self.gather),

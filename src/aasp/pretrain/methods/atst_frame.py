@@ -25,7 +25,7 @@ from aasp.pretrain.losses.cosine import cosine_loss
 from aasp.pretrain.masked import check_single, see_masked
 from aasp.pretrain.methods.contract import Gather
 from aasp.pretrain.views import MaskingConfig, draw_masks, listen, patch_means, see_all
-from aasp.stems.contract import take
+from aasp.stems.contract import gather_patches
 
 if TYPE_CHECKING:
     from aasp.pretrain.recipe import Recipe
@@ -44,7 +44,7 @@ class ATSTFrameConfig(BootstrapConfig):
     """
 
     kind: Literal["atst_frame"] = "atst_frame"
-    masking: MaskingConfig = field(default_factory=lambda: MaskingConfig(views=1, visible=0.35, scheme="spans"))
+    masking: MaskingConfig = field(default_factory=lambda: MaskingConfig(views=1, keep_ratio=0.35, scheme="spans"))
     augment: AugmentConfig = field(default_factory=lambda: AugmentConfig(time=(1.0, 1.0)))
     teacher: AverageConfig = field(default_factory=lambda: AverageConfig(0.9996, 1.0, ramp=1.0))
 
@@ -80,10 +80,10 @@ class ATSTFrame(Bootstrap):
         hidden, counts = masks.hidden, masks.hidden_valid[:, 0]  # (2 B, 1, m), (2 B, m)
 
         x = see_masked(encoder, pairs, masks, self.mask_token)
-        predicted_mE = self.predict(take(x[:, 1:], hidden)[:, 0], counts)
+        predicted_mE = self.predict(gather_patches(x[:, 1:], hidden)[:, 0], counts)
         with torch.no_grad():
             tokens = swapped(see_all(average, pairs).last[:, 1:])
-            target_mE = self.target(take(tokens, hidden)[:, 0], counts)
+            target_mE = self.target(gather_patches(tokens, hidden)[:, 0], counts)
 
         loss = cosine_loss(predicted_mE, target_mE, counts, self.gather)
         health = {}

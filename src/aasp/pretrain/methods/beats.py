@@ -29,7 +29,7 @@ from aasp.pretrain.predictors import PredictorConfig, build_predictor
 from aasp.pretrain.targets import normalised_patches
 from aasp.pretrain.tokenizers import TOKENIZERS, RandomConfig, TokenizerConfig
 from aasp.pretrain.views import MaskingConfig, draw_masks, listen, see
-from aasp.stems.contract import take
+from aasp.stems.contract import gather_patches
 
 if TYPE_CHECKING:
     from aasp.pretrain.recipe import Recipe
@@ -46,7 +46,7 @@ class BEATsConfig(MethodConfig):
     """
 
     kind: Literal["beats"] = "beats"
-    masking: MaskingConfig = field(default_factory=lambda: MaskingConfig(views=1, visible=0.25, scheme="random"))
+    masking: MaskingConfig = field(default_factory=lambda: MaskingConfig(views=1, keep_ratio=0.25, scheme="random"))
     predictor: PredictorConfig = field(default_factory=lambda: PredictorConfig("self", 2, 768, 12))
     tokenizer: Annotated[TokenizerConfig, TOKENIZERS] = field(default_factory=RandomConfig)
 
@@ -74,7 +74,7 @@ class BEATs(Method):
 
         x = see(self.student, clips, masks.visible, masks.visible_valid)
         logits_BVmK = self.predictor.hidden(x, masks, clips)
-        labels_BVm = take(labels_BN, masks.hidden)
+        labels_BVm = gather_patches(labels_BN, masks.hidden)
         loss = code_loss(logits_BVmK, labels_BVm, masks.hidden_valid, self.gather)
         health = {}
         if diagnose:

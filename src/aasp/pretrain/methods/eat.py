@@ -28,7 +28,7 @@ from aasp.pretrain.methods.contract import Gather, Method, MethodConfig
 from aasp.pretrain.predictors import ConvolutionDecoder, DecoderConfig
 from aasp.pretrain.targets import layer_targets
 from aasp.pretrain.views import MaskingConfig, draw_masks, listen, see, see_all
-from aasp.stems.contract import take
+from aasp.stems.contract import gather_patches
 
 if TYPE_CHECKING:
     from aasp.pretrain.recipe import Recipe
@@ -116,7 +116,7 @@ class EAT(Method):
         predicted = self.predictor.hidden(x, masks, clips)
 
         losses = {
-            "frame": frame_loss(predicted, take(target_BND, masks.hidden), masks.hidden_valid, self.gather),
+            "frame": frame_loss(predicted, gather_patches(target_BND, masks.hidden), masks.hidden_valid, self.gather),
             "utterance": utterance_loss(cls_BVD, summary_BD),
         }
         loss = self.config.losses.frame * losses["frame"] + self.config.losses.utterance * losses["utterance"]

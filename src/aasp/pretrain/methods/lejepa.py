@@ -45,7 +45,7 @@ class LeJEPAConfig(MethodConfig):
     """
 
     kind: Literal["lejepa"] = "lejepa"
-    masking: MaskingConfig = field(default_factory=lambda: MaskingConfig(views=4, visible=0.3))
+    masking: MaskingConfig = field(default_factory=lambda: MaskingConfig(views=4, keep_ratio=0.3))
     head: tuple[int, int] = (2048, 64)
     gaussian: float = 0.05
     directions: int = 256

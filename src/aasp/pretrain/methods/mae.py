@@ -25,7 +25,7 @@ from aasp.pretrain.methods.contract import Gather, Method, MethodConfig
 from aasp.pretrain.predictors import PredictorConfig, build_predictor
 from aasp.pretrain.targets import normalised_patches
 from aasp.pretrain.views import MaskingConfig, draw_masks, listen, see, see_layers
-from aasp.stems.contract import take
+from aasp.stems.contract import gather_patches
 
 if TYPE_CHECKING:
     from aasp.pretrain.recipe import Recipe
@@ -43,7 +43,7 @@ class MAEConfig(MethodConfig):
     """
 
     kind: Literal["mae"] = "mae"
-    masking: MaskingConfig = field(default_factory=lambda: MaskingConfig(views=1, visible=0.2, scheme="random"))
+    masking: MaskingConfig = field(default_factory=lambda: MaskingConfig(views=1, keep_ratio=0.2, scheme="random"))
     predictor: PredictorConfig = field(default_factory=lambda: PredictorConfig("window", 16, 512, 16))
     losses: PatchLossesConfig = field(default_factory=PatchLossesConfig)
     target: Literal["standardised", "plain"] = "standardised"
@@ -83,12 +83,12 @@ class MAE(Method):
 
         plain_BNP = student.stem.cut(clips.mel.detach()).flatten(1, 2).flatten(2)
         target_BNP = plain_BNP if self.config.target == "plain" else normalised_patches(student.stem, clips.mel)
-        target_BVmP = take(target_BNP, masks.hidden)
+        target_BVmP = gather_patches(target_BNP, masks.hidden)
         losses = {}
         if weights.generative:
             losses["generative"] = frame_loss(generated, target_BVmP, masks.hidden_valid, self.gather)
         if weights.discriminative:
-            plain_BVmP = take(plain_BNP, masks.hidden)
+            plain_BVmP = gather_patches(plain_BNP, masks.hidden)
             losses["discriminative"] = discriminative_loss(told, plain_BVmP, masks.hidden_valid, self.gather)
         loss = torch.stack([getattr(weights, name) * value for name, value in losses.items()]).sum()
         health = {}

@@ -45,7 +45,7 @@ class MATPACConfig(MethodConfig):
     """
 
     kind: Literal["matpac"] = "matpac"
-    masking: MaskingConfig = field(default_factory=lambda: MaskingConfig(views=1, visible=0.3, scheme="random"))
+    masking: MaskingConfig = field(default_factory=lambda: MaskingConfig(views=1, keep_ratio=0.3, scheme="random"))
     teacher: AverageConfig = field(default_factory=lambda: AverageConfig(0.99995, 0.99999, ramp=1.0))
     predictor: PredictorConfig = field(default_factory=lambda: PredictorConfig("self", 8, 512, 16))
     prototypes: PrototypesConfig = field(default_factory=PrototypesConfig)

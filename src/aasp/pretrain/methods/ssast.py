@@ -23,7 +23,7 @@ from aasp.pretrain.losses.patches import PatchLossesConfig, discriminative_loss
 from aasp.pretrain.masked import check_single, see_masked
 from aasp.pretrain.methods.contract import Gather, Method, MethodConfig
 from aasp.pretrain.views import MaskingConfig, draw_masks, listen
-from aasp.stems.contract import take
+from aasp.stems.contract import gather_patches
 
 if TYPE_CHECKING:
     from aasp.pretrain.recipe import Recipe
@@ -40,7 +40,7 @@ class SSASTConfig(MethodConfig):
 
     kind: Literal["ssast"] = "ssast"
     masking: MaskingConfig = field(
-        default_factory=lambda: MaskingConfig(views=1, visible=112 / 512, scheme="clustered", block=4)
+        default_factory=lambda: MaskingConfig(views=1, keep_ratio=112 / 512, scheme="clustered", block=4)
     )
     losses: PatchLossesConfig = field(default_factory=lambda: PatchLossesConfig(generative=10.0, discriminative=1.0))
 
@@ -78,7 +78,7 @@ class SSAST(Method):
 
         compared = {"generative": frame_loss, "discriminative": discriminative_loss}
         told = {name: head(hidden_BVmD) for name, head in self.heads.items()}
-        target_BVmP = take(patch_BNP, masks.hidden)
+        target_BVmP = gather_patches(patch_BNP, masks.hidden)
         losses = {name: compared[name](told[name], target_BVmP, masks.hidden_valid, self.gather) for name in told}
         loss = torch.stack([self.weight(name) * value for name, value in losses.items()]).sum()
         health = {}

@@ -32,7 +32,7 @@ from aasp.pretrain.mixtures import MixingConfig, mean_of_sources, mixed_with
 from aasp.pretrain.predictors import ConvolutionDecoder, DecoderConfig
 from aasp.pretrain.targets import layer_targets
 from aasp.pretrain.views import MaskingConfig, draw_masks, listen, see, see_all
-from aasp.stems.contract import take
+from aasp.stems.contract import gather_patches
 
 if TYPE_CHECKING:
     from aasp.pretrain.recipe import Recipe
@@ -121,9 +121,9 @@ class SSLAM(Method):
         cls_2BVD = x[:, 0].unflatten(0, masks.visible.shape[:2])
         predicted = self.predictor.hidden(x, masks, both)
 
-        retained = (predicted[count:], take(sources_BND, masks.hidden[count:]), masks.hidden_valid[count:])
+        retained = (predicted[count:], gather_patches(sources_BND, masks.hidden[count:]), masks.hidden_valid[count:])
         losses = {
-            "frame": frame_loss(predicted, take(target_2BND, masks.hidden), masks.hidden_valid, self.gather),
+            "frame": frame_loss(predicted, gather_patches(target_2BND, masks.hidden), masks.hidden_valid, self.gather),
             "utterance": utterance_loss(cls_2BVD[:count], summary_2BD[:count]),
             "retention": frame_loss(*retained, self.gather),
         }

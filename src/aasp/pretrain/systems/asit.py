@@ -33,7 +33,7 @@ def asit_tiny() -> Recipe:
     """ASiT at the size of `aasp_tiny`: two segments, each as long as its crop, of crops twice as long."""
     method = ASiTConfig(
         seconds=1.935,
-        masking=MaskingConfig(views=1, visible=0.3, block=3),
+        masking=MaskingConfig(views=1, keep_ratio=0.3, block=3),
         teacher=TINY_TEACHER,
         head=(512, 128, 512),
     )

@@ -44,7 +44,7 @@ def beats_tokenizer_base() -> Recipe:
 
 def beats_tiny() -> Recipe:
     """BEATs with 4 masks a clip, one block of 192 and 256 labels."""
-    masking = MaskingConfig(views=4, visible=0.25, scheme="random")
+    masking = MaskingConfig(views=4, keep_ratio=0.25, scheme="random")
     tokenizer = RandomConfig(count=256, width=64)
     method = BEATsConfig(masking=masking, predictor=PredictorConfig("self", 1, 192, 3), tokenizer=tokenizer)
     return tiny("beats_tiny", "BEATs, which predicts labels of a random projection, on two cores", method)
@@ -66,7 +66,7 @@ def beats_next_base() -> Recipe:
 
 def beats_next_tiny() -> Recipe:
     """BEATs, a further iteration: labels of `beats_tokenizer_tiny` (`--from`)."""
-    masking = MaskingConfig(views=4, visible=0.25, scheme="random")
+    masking = MaskingConfig(views=4, keep_ratio=0.25, scheme="random")
     tokenizer = DistilledConfig(count=256, width=64)
     method = BEATsConfig(masking=masking, predictor=PredictorConfig("self", 1, 192, 3), tokenizer=tokenizer)
     return tiny("beats_next_tiny", "BEATs, which predicts labels distilled from a model, on two cores", method)

@@ -49,7 +49,7 @@ def eat_base() -> Recipe:
 def eat_tiny() -> Recipe:
     """EAT at the size of `aasp_tiny`, with its crops, steps, views and rates."""
     method = EATConfig(
-        masking=MaskingConfig(views=4, visible=0.3, block=3),
+        masking=MaskingConfig(views=4, keep_ratio=0.3, block=3),
         teacher=TINY_TEACHER,
         predictor=DecoderConfig(depth=3),
         losses=EATLossesConfig(utterance=1.0),
@@ -60,7 +60,7 @@ def eat_tiny() -> Recipe:
 def eat_large() -> Recipe:
     """EAT-Large: 1024 x 24, 25 % seen, three layers of 5 x 5 in the decoder, momentum rising over 150 k steps."""
     method = EATConfig(
-        masking=MaskingConfig(views=16, visible=0.25, surplus=0.10),
+        masking=MaskingConfig(views=16, keep_ratio=0.25, block_overlap=0.10),
         teacher=replace(AVERAGE, ramp=150 / 400),
         predictor=DecoderConfig(depth=3, kernel=5),
         losses=EATLossesConfig(utterance=192.0),
@@ -90,7 +90,7 @@ def data2vec_base() -> Recipe:
 def data2vec_tiny() -> Recipe:
     """data2vec 2.0 with 4 views a clip, blocks of 2 x 2, targets of 5 of 6 layers; `eat_tiny` has 3 x 3 and all."""
     method = EATConfig(
-        masking=MaskingConfig(views=4, visible=0.3, block=2),
+        masking=MaskingConfig(views=4, keep_ratio=0.3, block=2),
         teacher=TINY_TEACHER,
         predictor=DecoderConfig(depth=3),
         losses=EATLossesConfig(utterance=0.01),
@@ -117,7 +117,7 @@ def sslam_base() -> Recipe:
 def sslam_tiny() -> Recipe:
     """SSLAM from `eat_tiny` (`--from`), with 2 views of each clip and mixture, at a third of its rate."""
     method = SSLAMConfig(
-        masking=MaskingConfig(views=2, visible=0.3, block=3),
+        masking=MaskingConfig(views=2, keep_ratio=0.3, block=3),
         teacher=TINY_TEACHER,
         predictor=DecoderConfig(depth=3),
     )

@@ -29,7 +29,7 @@ def lejepa_tiny() -> Recipe:
     """The same at the size of `aasp_tiny`, with its views; the Gaussian loss grows with the batch, of 24 here, and so
     weighs four times as much.
     """
-    method = LeJEPAConfig(masking=MaskingConfig(views=4, visible=0.3, block=3), head=(1024, 64), gaussian=0.2)
+    method = LeJEPAConfig(masking=MaskingConfig(views=4, keep_ratio=0.3, block=3), head=(1024, 64), gaussian=0.2)
     return tiny("lejepa_tiny", "after LeJEPA, masked views agree and are kept Gaussian, on two cores", method)
 
 

@@ -32,7 +32,7 @@ def m2d_base() -> Recipe:
 def m2d_tiny() -> Recipe:
     """M2D at the size of `aasp_tiny`: its ratio of masks, two views of a clip."""
     method = M2DConfig(
-        masking=MaskingConfig(views=2, visible=0.3, scheme="random"),
+        masking=MaskingConfig(views=2, keep_ratio=0.3, scheme="random"),
         teacher=AverageConfig(momentum=0.998, final_momentum=0.9998, ramp=1.0),
         predictor=PredictorConfig("self", depth=2, width=192, heads=3),
     )
@@ -48,7 +48,7 @@ def matpac_base() -> Recipe:
 def matpac_tiny() -> Recipe:
     """MATPAC with the views, predictor and momentum of `m2d_tiny` and 256 prototypes."""
     method = MATPACConfig(
-        masking=MaskingConfig(views=2, visible=0.3, scheme="random"),
+        masking=MaskingConfig(views=2, keep_ratio=0.3, scheme="random"),
         teacher=AverageConfig(momentum=0.998, final_momentum=0.9998, ramp=1.0),
         predictor=PredictorConfig("self", depth=2, width=192, heads=3),
         prototypes=PrototypesConfig(count=256, hidden=256, bottleneck=64),

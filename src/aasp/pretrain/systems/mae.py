@@ -37,7 +37,7 @@ def audio_mae_base() -> Recipe:
 
 def audio_mae_tiny() -> Recipe:
     """Audio-MAE with 4 masks a clip and 3 blocks of 128."""
-    masking = MaskingConfig(views=4, visible=0.2, scheme="random")
+    masking = MaskingConfig(views=4, keep_ratio=0.2, scheme="random")
     method = MAEConfig(masking=masking, predictor=PredictorConfig("window", 3, 128, 4))
     return tiny("audio_mae_tiny", "Audio-MAE, which reconstructs patches in local windows, on two cores", method)
 
@@ -48,7 +48,7 @@ def maskspec_base() -> Recipe:
     Rate, weight decay, batch and epochs (400, 40 of warm-up) are its script's and that script's defaults; steps are
     those of 1.9 M clips. The statistics are AudioSet's at 16 kHz (ours; it has one pair for each bin).
     """
-    masking = MaskingConfig(views=1, visible=0.25, scheme="random")
+    masking = MaskingConfig(views=1, keep_ratio=0.25, scheme="random")
     method = MAEConfig(masking=masking, predictor=PredictorConfig("self", 8, 512, 16))
     model = vit_base(9.92, frontend=replace(LogMelConfig.at(32_000), mels=128))
     optimizer = OptimizerConfig(lr=1e-3 * 512 / 256, warmup=40 / 400)
@@ -57,7 +57,7 @@ def maskspec_base() -> Recipe:
 
 def maskspec_tiny() -> Recipe:
     """MaskSpec with 4 masks a clip and 3 blocks of 128, at 16 kHz."""
-    masking = MaskingConfig(views=4, visible=0.25, scheme="random")
+    masking = MaskingConfig(views=4, keep_ratio=0.25, scheme="random")
     method = MAEConfig(masking=masking, predictor=PredictorConfig("self", 3, 128, 4))
     return tiny("maskspec_tiny", "MaskSpec, which reconstructs patches, on two cores", method)
 
@@ -67,7 +67,7 @@ def mae_ast_base() -> Recipe:
 
     Its batches hold 8.4 M samples, here 52 clips of ten seconds; front end and statistics are `eat_base`'s (ours).
     """
-    masking = MaskingConfig(views=1, visible=0.25, scheme="clustered", block=4)
+    masking = MaskingConfig(views=1, keep_ratio=0.25, scheme="clustered", block=4)
     method = MAEConfig(masking=masking, predictor=PredictorConfig("self", 2, 768, 12), losses=BOTH, target="plain")
     optimizer = OptimizerConfig(lr=1e-4, warmup=32 / 550, betas=(0.9, 0.98), weight_decay=0.01, clip=10.0)
     return base("mae_ast_base", "MAE-AST on patches", method, optimizer, 52, 550_000, vit_base())
@@ -75,7 +75,7 @@ def mae_ast_base() -> Recipe:
 
 def mae_ast_frame_base() -> Recipe:
     """MAE-AST on tokens of two frames and all mel bins, hidden at random."""
-    masking = MaskingConfig(views=1, visible=0.25, scheme="random")
+    masking = MaskingConfig(views=1, keep_ratio=0.25, scheme="random")
     method = MAEConfig(masking=masking, predictor=PredictorConfig("self", 2, 768, 12), losses=BOTH, target="plain")
     model, optimizer = vit_base(patch=(2, 128)), mae_ast_base().optimizer
     return base("mae_ast_frame_base", "MAE-AST on frames", method, optimizer, 52, 550_000, model)
@@ -83,14 +83,14 @@ def mae_ast_frame_base() -> Recipe:
 
 def mae_ast_tiny() -> Recipe:
     """MAE-AST on patches, with 4 masks a clip, clusters of 2 to 4 patches a side and one block of 192."""
-    masking = MaskingConfig(views=4, visible=0.25, scheme="clustered", block=3)
+    masking = MaskingConfig(views=4, keep_ratio=0.25, scheme="clustered", block=3)
     method = MAEConfig(masking=masking, predictor=PredictorConfig("self", 1, 192, 3), losses=BOTH, target="plain")
     return tiny("mae_ast_tiny", "MAE-AST, which reconstructs patches and tells them apart, on two cores", method)
 
 
 def mae_ast_frame_tiny() -> Recipe:
     """MAE-AST on frames: as many tokens as `mae_ast_tiny` has."""
-    masking = MaskingConfig(views=4, visible=0.25, scheme="random")
+    masking = MaskingConfig(views=4, keep_ratio=0.25, scheme="random")
     method = MAEConfig(masking=masking, predictor=PredictorConfig("self", 1, 192, 3), losses=BOTH, target="plain")
     return tiny(
         "mae_ast_frame_tiny", "MAE-AST on tokens of two frames, on two cores", method, ConvConfig(patch=(2, 128))
@@ -102,14 +102,14 @@ def crossmae_base() -> Recipe:
 
     Front end, batch, rate and steps are those of `audio_mae_base` (ours), so that the two differ in the decoder.
     """
-    masking = MaskingConfig(views=1, visible=0.25, scheme="random", predicted=1 / 3)
+    masking = MaskingConfig(views=1, keep_ratio=0.25, scheme="random", predicted=1 / 3)
     method = MAEConfig(masking=masking, predictor=PredictorConfig("weighted", 12, 512, 16))
     return base("crossmae_base", "CrossMAE on log-mels", method, MAE_OPTIMIZER, 512, 126_328, vit_base())
 
 
 def crossmae_tiny() -> Recipe:
     """CrossMAE with 4 masks a clip and 3 blocks of 128."""
-    masking = MaskingConfig(views=4, visible=0.25, scheme="random", predicted=1 / 3)
+    masking = MaskingConfig(views=4, keep_ratio=0.25, scheme="random", predicted=1 / 3)
     method = MAEConfig(masking=masking, predictor=PredictorConfig("weighted", 3, 128, 4))
     return tiny("crossmae_tiny", "CrossMAE, whose decoder mixes the encoder's layers, on two cores", method)
 

@@ -23,7 +23,7 @@ def ssast_base() -> Recipe:
 
 def ssast_tiny() -> Recipe:
     """SSAST with clusters of 2 to 4 patches a side; one mask a clip, as its encoder sees all places."""
-    method = SSASTConfig(masking=MaskingConfig(views=1, visible=112 / 512, scheme="clustered", block=3))
+    method = SSASTConfig(masking=MaskingConfig(views=1, keep_ratio=112 / 512, scheme="clustered", block=3))
     return tiny("ssast_tiny", "SSAST, with mask tokens in the encoder, on two cores", method)
 
 

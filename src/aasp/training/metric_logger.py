@@ -1,4 +1,4 @@
-"""One log step told everywhere: the metrics file, trackers and the display; and how fast the run is."""
+"""One log step, written everywhere: the metrics file, trackers and the display; and how fast the run is."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from aasp.training.trackers import Name, Trackers
 from aasp.training.tracking import Tracker
 
 
-class Record:
-    """Keeps the record of a run; only the first process writes and shows.
+class MetricLogger:
+    """Logs a run's metrics; only the first process writes and shows them.
 
     Args:
         run: the run.
@@ -76,7 +76,7 @@ class Record:
         self._display.show(progress.step, metrics)
 
     def sync(self) -> None:
-        """Make the record survive a power cut."""
+        """Make the metrics survive a power cut."""
         if self._tracker is not None:
             self._tracker.sync()
 
@@ -86,7 +86,7 @@ class Record:
         own = torch.tensor(values, dtype=torch.float64, device=self._machine.device)
         return self._machine.reduce(own, "sum").tolist()
 
-    def __enter__(self) -> Record:
+    def __enter__(self) -> MetricLogger:
         self._open = ExitStack()
         if self._tracker is not None:
             self._open.enter_context(self._tracker)

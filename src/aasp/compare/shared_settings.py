@@ -40,7 +40,7 @@ def common_to_all(
     }
 
 
-def settled(
+def resolve_costs(
     folder: Folder,
     recipes: Mapping[str, Trainable],
     budget: Budget,
@@ -67,7 +67,7 @@ def settled(
         AaspError: the folder holds another comparison, or the budget is less than a step of a recipe.
     """
     folder.check(common)
-    with contextlib.nullcontext() if dry_run else folder.settling():
+    with contextlib.nullcontext() if dry_run else folder.setup_lock():
         known = folder.settings
         folder.check(common)
         with as_written(folder.path / "settings.json", REMEDY):

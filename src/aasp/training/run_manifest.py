@@ -23,8 +23,8 @@ class Decoding(Protocol):
     def skipped(self) -> list[Skipped]: ...
 
 
-class Bookkeeping:
-    """The record of one run.
+class RunManifest:
+    """What a run is started on and the files it leaves out, written to its directory.
 
     Args:
         name: of what is trained.
@@ -32,14 +32,14 @@ class Bookkeeping:
         run: where.
         machine: processes; the first writes.
         pipeline: knows the files that failed to decode.
-        unusable: files that were left out from the start; what is added later is told by `write_skipped`.
+        unusable: files that were left out from the start; `write_skipped` adds those found later.
     """
 
     def __init__(
         self, name: str, steps: int, run: Run, machine: Accelerator, pipeline: Decoding, unusable: list[Skipped]
     ) -> None:
         self._name, self._steps, self._run, self._machine = name, steps, run, machine
-        self._pipeline, self._unusable, self._told = pipeline, unusable, 0
+        self._pipeline, self._unusable, self._reported = pipeline, unusable, 0
 
     def begin(self, said: str, data: Mapping[str, Any], start: Path | None, precision: str) -> None:
         """Write down what the run starts on, and say it.
@@ -47,7 +47,7 @@ class Bookkeeping:
         Args:
             said: the data in words.
             data: the data in numbers.
-            start: the checkpoint that the run goes on from.
+            start: the checkpoint that the run resumes from.
             precision: of the forward pass.
         """
         facts = environment.describe(self._machine, precision)
@@ -57,13 +57,13 @@ class Bookkeeping:
             place = f"{facts['device']} in {precision}, {facts['processes']} × {facts['threads']} threads"
             print(f"{self._name}: {said}; {place}")
             if start is not None:
-                print(f"going on from {start}")
+                print(f"resuming from {start}")
             if start is not None and changed:
-                print(f"on another footing than before ({'; '.join(changed)}): last digits will differ")
+                print(f"started on a different setup than before ({'; '.join(changed)}): last digits will differ")
         self.write_skipped()
 
-    def tell(self, lines: Iterable[str]) -> None:
-        """Say something, once."""
+    def print_lines(self, lines: Iterable[str]) -> None:
+        """Print lines, in the first process only."""
         if self._machine.is_main_process:
             for line in lines:
                 print(line)
@@ -71,15 +71,15 @@ class Bookkeeping:
     def write_skipped(self) -> list[Skipped]:
         """Bring the list of skipped files up to date, and give it. Every process must call it: each knows its own."""
         skipped = sorted({*self._unusable, *gather_object(self._pipeline.skipped)})
-        if self._machine.is_main_process and len(skipped) > self._told:
+        if self._machine.is_main_process and len(skipped) > self._reported:
             write_skipped(skipped, self._run.skipped)
             print(f"skipped files: {len(skipped):,}, listed in {self._run.skipped}")
-        self._told = len(skipped)
+        self._reported = len(skipped)
         return skipped
 
     def end(self, result: Result, done: str) -> None:
-        """Say how it ended: `done`, or that the same command goes on."""
+        """Say how it ended: `done`, or that the same command resumes it."""
         if self._machine.is_main_process and result.exit_code:
-            print(f"stopped at step {result.step} of {self._steps}, saved; the same command goes on from there")
+            print(f"stopped at step {result.step} of {self._steps}, saved; run the same command again to resume")
         elif self._machine.is_main_process and done:
             print(done)

@@ -14,7 +14,7 @@ from aasp.compare import budget as budgets
 from aasp.compare.budget import Budget, costs, seconds_per_step
 from aasp.compare.folder import Folder
 from aasp.compare.layout import Layout, named_recipes
-from aasp.compare.settled import settled
+from aasp.compare.shared_settings import resolve_costs
 from aasp.compare.training import stages
 from aasp.config import with_fields
 from aasp.errors import AaspError
@@ -76,29 +76,29 @@ def test_timing_draws_no_random_number(recipe: Recipe, monkeypatch: pytest.Monke
 
 def test_steps_are_found_once_and_kept(recipe: Recipe, timed: list[str], tmp_path: Path) -> None:
     folder, five = Folder(tmp_path / "out", "comparison"), Budget("minutes", 5)
-    settle = lambda recipes, sets={"words": "a:b:c"}, common=COMMON, **more: settled(
+    resolve = lambda recipes, sets={"words": "a:b:c"}, common=COMMON, **more: resolve_costs(
         folder, recipes, five, common, sets, "cpu", **more
     )
-    assert settle({"m": recipe}, dry_run=True)["m"].steps == 600 and not folder.path.exists()
-    settle({"m": recipe})
+    assert resolve({"m": recipe}, dry_run=True)["m"].steps == 600 and not folder.path.exists()
+    resolve({"m": recipe})
     found = json.loads((folder.path / "settings.json").read_text())
     found["recipes"]["m"]["steps"] = 123  # as another machine found
     folder.write_settings(found)
     timed.clear()
-    both = settle({"m": recipe, "n": recipe}, {"sounds": "d:e:f"})
+    both = resolve({"m": recipe, "n": recipe}, {"sounds": "d:e:f"})
     assert (both["m"].steps, both["n"].steps) == (123, 600) and timed == ["m2d_tiny"]
     assert folder.settings["sets"] == {"words": "a:b:c", "sounds": "d:e:f"}
     with pytest.raises(AaspError, match=r"another comparison: .* has budget = 5 minutes, this one 6 minutes"):
-        settle({"m": recipe}, common={**COMMON, "budget": "6 minutes"})
+        resolve({"m": recipe}, common={**COMMON, "budget": "6 minutes"})
     with pytest.raises(AaspError, match="has a recipe m with other fields; choose another --out"):
-        settle({"m": with_fields(recipe, {"optimizer.lr": "1"})})
+        resolve({"m": with_fields(recipe, {"optimizer.lr": "1"})})
     with pytest.raises(AaspError, match=r"--benchmarks g:b:c: .* has measured a:b:c as words"):
-        settle({"m": recipe}, {"words": "g:b:c"})
+        resolve({"m": recipe}, {"words": "g:b:c"})
 
 
-def test_a_new_folder_in_which_nothing_is_settled_vanishes(recipe: Recipe, timed: list[str], tmp_path: Path) -> None:
+def test_a_new_folder_without_settings_is_removed(recipe: Recipe, timed: list[str], tmp_path: Path) -> None:
     with pytest.raises(AaspError, match="give more"):
-        settled(Folder(tmp_path / "out"), {"m": recipe}, Budget("minutes", 0.001), COMMON, {}, "cpu")
+        resolve_costs(Folder(tmp_path / "out"), {"m": recipe}, Budget("minutes", 0.001), COMMON, {}, "cpu")
     assert not (tmp_path / "out").exists()
 
 
