@@ -48,6 +48,7 @@ def write_stopped_page(why: str, run: Path) -> Path:
     metrics = read_metrics(run)
     name = json.loads((run / "recipe.json").read_text(encoding="utf-8")).get("name", run.name)
     losses = sorted({name for line in metrics for name in line if name.startswith("losses/")})
+    drawn = {**CURVES, **{name: ("Loss", name.removeprefix("losses/"), None) for name in losses}}
     shown = [name for name in CURVES if any(name in line for line in metrics[-LAST:])]
     write_page(
         run / NAME,
@@ -56,9 +57,7 @@ def write_stopped_page(why: str, run: Path) -> Path:
         title=f"{name} stopped at step {metrics[-1]['step']:,.0f}" if metrics else f"{name} stopped",
         why=why,
         lines=len(metrics),
-        curves=metric_curves(
-            metrics, {**CURVES, **{name: ("Loss", name.removeprefix("losses/"), None) for name in losses}}
-        ),
+        curves=metric_curves(metrics, drawn),
         head=["step", *(name.rpartition("/")[2].replace("_", " ") for name in shown)],
         rows=[[f"{line['step']:,.0f}", *(_cell(line, name) for name in shown)] for line in metrics[-LAST:]],
         facts={"run": run, "all numbers": run / "metrics.jsonl"},

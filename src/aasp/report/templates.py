@@ -56,6 +56,8 @@ def _environment() -> Environment:
     return environment
 
 
-def _source(name: str) -> str:
+def _source(name: str) -> tuple[str, str, None]:
+    """Text and file of a template; a file's name is what an error in it shows."""
     room, _, file = name.partition("/")
-    return files("aasp").joinpath(room, "templates", file).read_text(encoding="utf-8")
+    path = files("aasp").joinpath(room, "templates", file)
+    return path.read_text(encoding="utf-8"), str(path), None
