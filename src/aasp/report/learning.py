@@ -9,28 +9,30 @@ from matplotlib.figure import Figure
 
 from aasp.report.style import FIRST, SECOND, drawn, panel
 
-TOLD = {
-    "losses/frame": ("Predicting what is hidden", "frame loss"),
-    "losses/utterance": ("Summarising the clip", "utterance loss"),
-    "losses/contrastive": ("Telling clips apart", "contrastive loss (nats)"),
-    "diagnostics/embedding_rank": ("Dimensions in use", "rank of the class tokens"),
-    "diagnostics/alpha_spread": ("Decay depends on the sound", "deviation of α (per frame)"),
-    "diagnostics/beta_spread": ("So does frequency", "deviation of β (rad per frame)"),
+Curves = Mapping[str, tuple[str, str, float | None]]
+"""What is drawn of a run's metrics: title, axis label, and the value below which it is a collapse."""
+LEARNING: Curves = {
+    "losses/frame": ("Predicting what is hidden", "frame loss", None),
+    "losses/utterance": ("Summarising the clip", "utterance loss", None),
+    "losses/contrastive": ("Telling clips apart", "contrastive loss (nats)", None),
+    "diagnostics/embedding_rank": ("Dimensions in use", "rank of the class tokens", None),
+    "diagnostics/alpha_spread": ("Decay depends on the sound", "deviation of α (per frame)", None),
+    "diagnostics/beta_spread": ("So does frequency", "deviation of β (rad per frame)", None),
 }
-"""What is drawn of a run's metrics: title and axis label of each."""
 
 
-def learning_curves(metrics: Sequence[Mapping[str, float | None]]) -> list[str]:
-    """One SVG for each metric of `TOLD` that the run has logged at two steps or more.
+def metric_curves(metrics: Sequence[Mapping[str, float | None]], shown: Curves = LEARNING) -> list[str]:
+    """One SVG for each of some metrics that a run has logged at two steps or more.
 
     Args:
         metrics: lines of `metrics.jsonl`; a value that is missing or None (not finite) leaves a gap.
+        shown: which.
     """
     curves = []
-    for name, (title, label) in TOLD.items():
+    for name, (title, label, limit) in shown.items():
         points = [(line["step"], line[name]) for line in metrics if line.get(name) is not None]
         if len(points) > 1:
-            curves.append(curve(*np.array(points, dtype=float).T, title=title, label=label))
+            curves.append(curve(*np.array(points, dtype=float).T, title=title, label=label, limit=limit))
     return curves
 
 
