@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 class Stability(VectorOptions, PrecisionOptions):
     """Measure how stable embeddings are under small changes over time.
 
-    Some 45 perturbations of each clip: shifts of 1 to 15 frames, amplitude and frequency modulation from 1 to 45 Hz,
-    time-stretch, jittered and dropped frames, lower frame rates. Each is compared with the clean clip and with a slow
-    change of loudness that moves the log-mel as much, below what the patches can tell. Written are stability.json and,
-    in sounds/, what one of the clips sounds like.
+    37 perturbations of each clip: shifts of 1 to 15 frames, amplitude and frequency modulation from 1 to 45 Hz, and
+    jittered frames. Each is compared with the clean clip and with a slow amplitude modulation below the Nyquist
+    frequency of the patches that changes the log-mel as much. Writes stability.json and, in sounds/, one of the clips
+    with some of its perturbations.
     """
 
     models: tyro.conf.Positional[tuple[str, ...]]
@@ -51,7 +51,7 @@ class Stability(VectorOptions, PrecisionOptions):
     channels: str = "mean"
     """Of files of several: their mean, first, loudest, a channel's number from 1 on, or each, a clip a channel."""
     seed: int = 0
-    """Of rates, phases and drops, and of the probes' folds."""
+    """Of rates, phases and jitter, and of the probes' folds."""
     path_column: str | None = None
     """Column of an index to take for path."""
     overwrite: bool = False

@@ -23,9 +23,7 @@ from aasp.config import to_dict
 from aasp.errors import AaspError
 from aasp.files import atomic_write
 
-PLAYED = (
-    "control 6 dB", "AM 9 Hz 6 dB", "AM 26 Hz 6 dB", "FM 6 Hz", "stretch +4 %", "drops 20 %", "frame rate / 4",
-)  # fmt: skip
+PLAYED = ("control 6 dB", "AM 9 Hz 6 dB", "AM 26 Hz 6 dB", "FM 6 Hz")
 """Rows that are written as sounds, after the clean clip."""
 PATCHES_A_SECOND = 6.25
 """Of 16 frames each: for encoders that give nothing over time, and so have no Nyquist frequency of their own."""

@@ -5,7 +5,6 @@ Legend: n clips, S samples of an excerpt, P samples to spare on either side.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -23,6 +22,8 @@ from aasp.errors import AaspError
 RATE = 16_000
 HOP = 160
 """Samples of a frame of 10 ms."""
+SPARE = 16
+"""Frames before and after an excerpt: a shift takes up to 15."""
 QUIETEST = 0.02
 """Share of the log-mel above its floor: with less there is nothing to perturb."""
 FEWEST = 8
@@ -74,11 +75,6 @@ class Gathered:
     skipped: list[Skipped]
 
 
-def spare_frames(frames: int) -> int:
-    """Frames to spare on either side: a shift takes up to 15, a stretch by 4 % about its middle 2 % of the length."""
-    return max(16, math.ceil(0.021 * frames) + 2)
-
-
 def gather(
     manifest: Manifest,
     *,
@@ -100,8 +96,7 @@ def gather(
         AaspError: too few clips are left.
     """
     frames = round(seconds * RATE / HOP)
-    spare = spare_frames(frames)
-    needed = (frames + 2 * spare) * HOP / RATE
+    needed = (frames + 2 * SPARE) * HOP / RATE
     long_enough = manifest.seconds >= needed
     reason = f"{{:.3g}} s long, {needed:.2f} s are needed for {seconds:g} s and what is to spare"
     short = np.flatnonzero(~long_enough).tolist()
@@ -114,7 +109,7 @@ def gather(
     for done, row in enumerate(chosen, start=1):
         sound = manifest.sound(row)
         try:
-            sources.append(loudest(read_sound(sound, rate=RATE), frames, spare))
+            sources.append(loudest(read_sound(sound, rate=RATE), frames, SPARE))
             rows.append(row)
         except (AudioError, _Unusable) as error:
             skipped.append(Skipped(describe(sound), error.reason))
@@ -126,7 +121,7 @@ def gather(
             f"{manifest.source}: {len(rows)} usable clip(s), {FEWEST} or more are needed{why}; "
             "lower --seconds, raise --clips or give other clips"
         )
-    return Gathered(Excerpts(torch.from_numpy(np.stack(sources)), spare * HOP), np.array(rows), skipped)
+    return Gathered(Excerpts(torch.from_numpy(np.stack(sources)), SPARE * HOP), np.array(rows), skipped)
 
 
 def loudest(wave: np.ndarray, frames: int, spare: int) -> np.ndarray:

@@ -3,7 +3,7 @@
 Every perturbation acts on the waveform, so that anyone's encoder can be examined. Time moves in two ways: smoothly, by
 reading the waveform between its samples; and in grains of 10 ms, each cross-faded into the next, whose offsets jump.
 
-Legend: B clips, S samples of a clip, K grains. Source: ours; the stretch is Verhelst & Roelands 1993 (WSOLA).
+Legend: B clips, S samples of a clip, K grains. Source: ours.
 """
 
 from __future__ import annotations
@@ -18,9 +18,6 @@ from torch import Tensor
 
 from aasp.aliasing.stability.energy import modulated
 from aasp.aliasing.stability.excerpts import HOP, RATE, Excerpts
-
-_TOLERANCE = 80
-"""Samples, 5 ms, that a stretch may be off the time it should have."""
 
 
 class Perturbation(ABC):
@@ -92,32 +89,6 @@ class FrequencyModulation(Perturbation):
         return between(clips.source, clips.spare + torch.arange(clips.samples, dtype=torch.float64) + swing_BS)
 
 
-@dataclass(frozen=True)
-class Stretch(Perturbation):
-    """The clip lasts the share `change` longer, or shorter, about its middle; the pitch stays.
-
-    Grains that followed the time exactly would shift the pitch as a tape does. So a grain keeps its offset until that
-    is 5 ms off, and the next takes the one within 5 ms at which the sound is most like its own continuation.
-    """
-
-    change: float
-
-    def apply(self, clips: Excerpts, rng: np.random.Generator) -> Tensor:
-        places = np.arange(clips.samples // HOP + 1) * HOP
-        wanted_K = (self.source_seconds(places / RATE, clips.samples / RATE) * RATE - places).round().astype(int)
-        offset_BK = np.broadcast_to(wanted_K, (len(clips), len(places))).copy()
-        for k in range(1, len(places)):
-            offset_BK[:, k] = offset_BK[:, k - 1]
-            for b in np.flatnonzero(np.abs(offset_BK[:, k] - wanted_K[k]) > _TOLERANCE):
-                first = clips.spare + (k - 1) * HOP
-                near = clips.source[b, first + wanted_K[k] - _TOLERANCE :][: 2 * (HOP + _TOLERANCE)]
-                grain = clips.source[b, first + offset_BK[b, k] :][: 2 * HOP]
-                offset_BK[b, k] = wanted_K[k] - _TOLERANCE + most_like(grain, near)
-        return granulated(clips, offset_BK)
-
-    def source_seconds(self, seconds: np.ndarray, length: float) -> np.ndarray:
-        return length / 2 + (seconds - length / 2) / (1 + self.change)
-
 
 @dataclass(frozen=True)
 class Jitter(Perturbation):
@@ -130,30 +101,6 @@ class Jitter(Perturbation):
         return granulated(clips, rng.uniform(-reach, reach, (len(clips), clips.samples // HOP + 1)).round())
 
 
-@dataclass(frozen=True)
-class Drops(Perturbation):
-    """The share `share` of the grains is lost, and the last one that came through is repeated in their stead."""
-
-    share: float
-
-    def apply(self, clips: Excerpts, rng: np.random.Generator) -> Tensor:
-        grain_K = np.arange(clips.samples // HOP + 1)
-        came = rng.random((len(clips), len(grain_K))) >= self.share
-        latest = np.maximum.accumulate(np.where(came, grain_K, 0), axis=1)
-        longest = clips.spare // HOP - 1
-        return granulated(clips, np.maximum(latest - grain_K, -longest) * HOP)
-
-
-@dataclass(frozen=True)
-class FrameRate(Perturbation):
-    """Only every `divisor`-th grain is read, and held until the next, so that events stay where they are on average."""
-
-    divisor: int
-
-    def apply(self, clips: Excerpts, rng: np.random.Generator) -> Tensor:
-        grain_K = np.arange(clips.samples // HOP + 1)
-        offset_K = ((self.divisor - 1) / 2 - grain_K % self.divisor) * HOP
-        return granulated(clips, np.broadcast_to(offset_K, (len(clips), len(grain_K))))
 
 
 def granulated(clips: Excerpts, offset_BK: np.ndarray) -> Tensor:
@@ -176,12 +123,6 @@ def granulated(clips: Excerpts, offset_BK: np.ndarray) -> Tensor:
     fade = torch.hann_window(2 * HOP)[:HOP]  # of the grain that comes in
     old, new = take(offset_BK1[:, :-1]), take(offset_BK1[:, 1:])
     return (old + fade * (new - old)).flatten(1)
-
-
-def most_like(grain: Tensor, sound: Tensor) -> int:
-    """Where in a longer sound a grain fits best: the place of the highest normalised correlation."""
-    windows = sound.unfold(0, len(grain), 1)
-    return int((windows @ grain / windows.square().sum(1).clamp_min(1e-12).sqrt()).argmax())
 
 
 def between(source_BP: Tensor, place_BS: Tensor) -> Tensor:

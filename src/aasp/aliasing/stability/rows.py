@@ -15,14 +15,11 @@ from torch import Tensor
 from aasp.aliasing.stability.excerpts import HOP, RATE, Excerpts
 from aasp.aliasing.stability.perturb import (
     AmplitudeModulation,
-    Drops,
-    FrameRate,
     FrequencyModulation,
     Jitter,
     Perturbation,
     Shift,
     SlowModulation,
-    Stretch,
 )
 
 DECIBEL = 3.0
@@ -36,7 +33,7 @@ CONTROLS = (1.5, 3.0, 6.0, 12.0, 24.0)
 BATCH = 25
 """Clips at a time. What is random depends on it."""
 
-FAMILIES = ("shift", "slow AM", "fast AM", "slow FM", "fast FM", "stretch", "jitter", "drops", "frame rate")
+FAMILIES = ("shift", "slow AM", "fast AM", "slow FM", "fast FM", "jitter")
 """Rows that are summed up together, in the order of tables. Besides there are clean, control and AM depth."""
 
 
@@ -90,15 +87,8 @@ def rows(nyquist_hz: float, seconds: float) -> list[Row]:
     for hertz in (2.0, 6.0, 20.0):
         fm = FrequencyModulation(hertz, 0.03)
         found.append(Row(f"FM {hertz:g} Hz", f"{pace(hertz)} FM", f"{hertz:g} Hz, ±3 % of frequency", fm))
-    for percent in (-4, -2, 2, 4):
-        found.append(Row(f"stretch {percent:+d} %", "stretch", f"{percent:+d} % longer", Stretch(percent / 100)))
     for reach in (2, 8):
         found.append(Row(f"jitter {reach} ms", "jitter", f"grains of 10 ms, ±{reach} ms", Jitter(reach)))
-    for percent in (5, 20):
-        found.append(Row(f"drops {percent} %", "drops", f"{percent} % of 10 ms lost", Drops(percent / 100)))
-    for divisor in (2, 4):
-        label = f"one frame every {10 * divisor} ms"
-        found.append(Row(f"frame rate / {divisor}", "frame rate", label, FrameRate(divisor)))
     band = (1 / seconds, 0.9 * nyquist_hz)
     for decibel in CONTROLS:
         slow = SlowModulation(*band, decibel)
