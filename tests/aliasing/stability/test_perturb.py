@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from aasp.aliasing.stability import perturb
-from aasp.aliasing.stability.energy import log_power
-from aasp.aliasing.stability.excerpts import HOP, RATE, Excerpts
-from aasp.aliasing.stability.perturb import (
+from aasp.aliasing.stability import perturbations
+from aasp.aliasing.stability.excerpts import HOP, RATE, Excerpts, log_power
+from aasp.aliasing.stability.perturbations import (
     AmplitudeModulation,
     FrequencyModulation,
     Jitter,
@@ -20,8 +19,8 @@ from aasp.aliasing.stability.perturb import (
     SlowModulation,
     between,
     granulated,
+    rows,
 )
-from aasp.aliasing.stability.rows import rows
 
 SPARE = 16 * HOP
 
@@ -73,7 +72,7 @@ def test_a_grain_from_beyond_the_source_is_our_mistake(noise: Callable[..., Exce
 
 
 def test_jitter_stays_within_its_reach(noise: Callable[..., Excerpts], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(perturb, "granulated", lambda clips, offset: offset)
+    monkeypatch.setattr(perturbations, "granulated", lambda clips, offset: offset)
     offsets = Jitter(2.0).apply(noise(4), rng())
     assert np.abs(offsets).max() <= 32
     assert offsets.std() == pytest.approx(64 / np.sqrt(12), rel=0.05)
