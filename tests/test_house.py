@@ -16,7 +16,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 
 # A room imports from itself and from floors below; rooms of one floor know nothing of each other, but on the ground.
 FLOORS: list[set[str]] = [
-    {"errors", "config", "files", "weights", "casting", "parts", "devices", "tracing", "cluster"}
+    {"errors", "config", "files", "weights", "casting", "parts", "devices", "tracing", "cluster", "formats", "progress"}
     | {"documents", "arrays", "shapes", "allocation", "markup"},  # what strangers wrote, and how much of it is believed
     {"audio", "features", "numerics"},
     {"stems", "datasets"},

@@ -12,7 +12,8 @@ import pytest
 import soundfile
 
 from aasp.cli.main import main
-from aasp.cli.show import clock, facts
+from aasp.cli.show import facts
+from aasp.formats import duration_text
 
 
 def shown(capsys: pytest.CaptureFixture[str], *argv: object) -> str:
@@ -207,4 +208,4 @@ def test_torch_is_not_needed(model: Path, run: Path, tmp_path: Path) -> None:
     [(0.25, "0.25 s"), (59.9, "59.9 s"), (60, "1 min 0 s"), (3725, "1 h 2 min"), (90061, "25 h 1 min")],
 )
 def test_durations(seconds: float, said: str) -> None:
-    assert clock(seconds) == said
+    assert duration_text(seconds) == said

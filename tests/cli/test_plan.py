@@ -13,7 +13,7 @@ import pytest
 
 from aasp.cli.main import main
 from aasp.cli.plan import si
-from aasp.cli.show import clock
+from aasp.formats import duration_text
 from aasp.planning import pretraining
 from aasp.planning.step import step_cost
 
@@ -95,9 +95,9 @@ def test_the_page_holds_what_its_commands_print(line: str, capsys: pytest.Captur
     assert main([*argv, "--json"]) == 0
     plan = json.loads(capsys.readouterr().out)
     if "--embed-hours" in argv:
-        told = [clock(86_400 * plan["limits"][plan["bottleneck"]])]
+        told = [duration_text(86_400 * plan["limits"][plan["bottleneck"]])]
     else:
-        told = [si(plan["step_seconds"], "s"), clock(86_400 * plan["days"]), si(plan["step_flops"], "FLOP")]
+        told = [si(plan["step_seconds"], "s"), duration_text(86_400 * plan["days"]), si(plan["step_flops"], "FLOP")]
         told.append(si(sum(plan["memory"].values()), "B"))
     assert any(figure in PAGE for figure in told), told
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import itertools
 import re
 
 import pytest
+from rich.console import Console
 
-from aasp.training.display import Display, duration
+from aasp.progress import ProgressBar, time_left
+from aasp.training.display import Display
 
 METRICS = {
     "loss": 5.38, "losses/frame": 1.44, "losses/utterance": 1.94, "losses/contrastive": 3.35,
@@ -19,7 +23,7 @@ def test_a_plain_line_where_there_is_no_terminal(capsys: pytest.CaptureFixture[s
     with Display(4000, 100, name="toy") as display:
         display.advance(150)
         display.show(200, METRICS)
-    assert re.fullmatch(re.escape(f"step 200/4000 · {NUMBERS} · ") + r"\d+:\d\d left\n", capsys.readouterr().out)
+    assert re.fullmatch(re.escape(f"step 200/4000 · {NUMBERS} · ") + r"\d+ s left\n", capsys.readouterr().out)
 
 
 def test_a_bar_and_the_same_numbers_on_a_terminal(
@@ -42,6 +46,13 @@ def test_other_processes_show_nothing(capsys: pytest.CaptureFixture[str]) -> Non
     assert capsys.readouterr().out == ""
 
 
-@pytest.mark.parametrize(("seconds", "told"), [(0.2, "0:00"), (61, "1:01"), (3599.6, "1:00:00"), (36_610, "10:10:10")])
-def test_duration(seconds: float, told: str) -> None:
-    assert duration(seconds) == told
+def test_the_time_left_is_of_the_mean_speed_so_far() -> None:
+    assert time_left(30, 10, 35) == "1 min 15 s left" and time_left(0, 0, 35) == "? left"
+    console = Console(file=io.StringIO(), force_terminal=True, width=100)
+    ticks = itertools.count(0, 60)
+    with ProgressBar(console, get_time=lambda: float(next(ticks)), auto_refresh=False) as bar:
+        task = bar.add_task("files", total=4)
+        for done in range(1, 5):
+            bar.update(task, completed=done, refresh=True)
+    shown = re.sub(r"\x1b\[[^a-zA-Z]*[a-zA-Z]", "", console.file.getvalue())  # type: ignore[attr-defined]
+    assert re.search(r"files ━+.*2/4 \d+ min 0 s left", shown) and re.search(r"4/4 in \d+ min 0 s", shown)

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import tyro
 
 from aasp.cli.arguments import Settings, parse, set_threads, settings, stopping_with_75
-from aasp.cli.facts import clock
 from aasp.cli.running import DeviceOptions
 from aasp.errors import AaspError
+from aasp.formats import duration_text
 
 if TYPE_CHECKING:
     from aasp.compare.budget import Budget
@@ -200,8 +200,8 @@ def _to_do(layout: Layout, folder: Folder, readings: Sequence[Reading], argument
     ).free
     return (
         f"{len(left)} of {len(cells)} cells to do, {sum(cell.kind in TRAINED for cell in left)} of them trainings "
-        f"({steps}): about {clock(found.training)} of training and {clock(found.embedding)} of embedding by one "
-        f"process, {found.bytes / 1e6:,.0f} MB of disk ({free / 1e9:,.1f} GB free)"
+        f"({steps}): about {duration_text(found.training)} of training and {duration_text(found.embedding)} "
+        f"of embedding by one process, {found.bytes / 1e6:,.0f} MB of disk ({free / 1e9:,.1f} GB free)"
     )
 
 

@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.table import Table
 
 from aasp.cli.arguments import parse
-from aasp.cli.facts import clock
 from aasp.cli.stages import Bar, Stages
 from aasp.errors import AaspError
 from aasp.files import atomic_write
+from aasp.formats import duration_text
 
 if TYPE_CHECKING:
     from aasp.datasets.demo import Size
@@ -187,7 +187,7 @@ def _facts(
         "<code>pretty_midi</code>, and generated signals; made on the spot, instruments and voices apart in "
         "train, valid and test",
         "Training": f"{recipe.steps:,} steps of {recipe.data.batch} clips, {last['hours_seen']:.1f} h of sound in "
-        f"{clock(last['seconds'])} on {torch.get_num_threads()} CPU thread(s)",
+        f"{duration_text(last['seconds'])} on {torch.get_num_threads()} CPU thread(s)",
         "Features": f"chosen on the valid part. {chosen}",
         "Software": f"aasp {__version__}, torch {torch.__version__}",
     }

@@ -26,15 +26,6 @@ def facts(heading: str, rows: Mapping[str, Any]) -> None:
         print(line.rstrip())
 
 
-def clock(seconds: float) -> str:
-    """A duration as a person says it: 3.2 s, 12 min 5 s, 3 h 20 min."""
-    if seconds < 60:
-        return f"{seconds:.3g} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
-
-
 def _text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"

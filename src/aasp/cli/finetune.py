@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Literal
 import tyro
 
 from aasp.cli.arguments import Settings, parse, set_threads, settings, stopping_with_75
-from aasp.cli.facts import clock, facts
+from aasp.cli.facts import facts
 from aasp.cli.inputs import check_models
 from aasp.cli.labelled import LabelledOptions
 from aasp.cli.running import DeviceOptions
+from aasp.formats import duration_text
 
 if TYPE_CHECKING:
     from aasp.evaluate.finetune.data import Finetuning
@@ -138,7 +139,7 @@ def _tell(arguments: Finetune, asked: Finetuning, outcome: Outcome) -> None:
     plain = task.regression
     parts = zip(task.rounds, result.round_scores(), strict=True)
     heading = f"{arguments.model} {'from scratch' if asked.scratch else 'fine-tuned'} on {data.name}"
-    trained = clock(60 * sum(map(minutes, outcome.folders)))
+    trained = duration_text(60 * sum(map(minutes, outcome.folders)))
     told = {
         **{name: told_score(one, plain) for name, one in scores.items()},
         "interval": next(iter(scores.values())).about(),

@@ -12,11 +12,12 @@ from typing import Any
 import tyro
 
 from aasp.cli.arguments import parse
-from aasp.cli.facts import clock, facts
+from aasp.cli.facts import facts
 from aasp.cli.inputs import line
 from aasp.config import flat
 from aasp.documents import as_written, parse_json, read_object
 from aasp.errors import AaspError
+from aasp.formats import duration_text
 from aasp.shapes import read_shapes
 
 REMEDY = "copy it anew"
@@ -90,7 +91,7 @@ def show_run(path: Path) -> None:
             "step": f"{last.get('step', 0)} of {steps}",
             "extended": ", ".join(f"by {one['steps']:,} steps at {one['step']:,}" for one in extended) or None,
             "data changed": ", ".join(f"at step {one['step']:,}: {_change(one)}" for one in changed) or None,
-            "last logged": f"{clock(_seconds_since(path / 'metrics.jsonl'))} ago" if metrics else None,
+            "last logged": f"{duration_text(_seconds_since(path / 'metrics.jsonl'))} ago" if metrics else None,
             **{name: value for name, value in last.items() if name != "step" and value is not None},
             "checkpoints": checkpoints or "none yet",
             "best on valid": _best(path),
@@ -146,7 +147,9 @@ def show_manifest(path: Path) -> None:
         f"manifest {path}",
         {
             "files": f"{len(table):,}",
-            "duration": clock(pc.sum(seconds).as_py() or 0.0) if seconds is not None else "not measured: `aasp scan`",
+            "duration": "not measured: `aasp scan`"
+            if seconds is None
+            else duration_text(pc.sum(seconds).as_py() or 0.0),
             "columns": len(columns),
             **columns,
         },
@@ -161,7 +164,7 @@ def show_audio(path: Path) -> None:
     facts(
         f"audio {path}",
         {
-            "duration": f"{clock(header.seconds)} ({header.frames:,} frames)",
+            "duration": f"{duration_text(header.seconds)} ({header.frames:,} frames)",
             "rate": f"{header.rate:,} Hz",
             "channels": header.channels,
             "codec": codec(path),

@@ -20,6 +20,7 @@ from aasp.evaluate.probe import Chosen, ProbeResult
 from aasp.evaluate.protocol import Protocol
 from aasp.evaluate.records import Record, code_version, write_records
 from aasp.evaluate.task import Task
+from aasp.formats import percent_text
 
 
 @dataclass(frozen=True)
@@ -166,4 +167,4 @@ def _scores(values: Iterable[float], plain: bool) -> str:
 
 
 def _percents(values: Iterable[float]) -> str:
-    return ", ".join(f"{100 * value:.1f}" for value in values)
+    return ", ".join(percent_text(value) for value in values)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Literal
 import tyro
 
 from aasp.cli.arguments import Settings, parse, settings
-from aasp.cli.facts import clock, facts
+from aasp.cli.facts import facts
+from aasp.formats import duration_text
 
 if TYPE_CHECKING:
     from aasp.planning.embedding import EmbeddingPlan
@@ -110,7 +111,7 @@ def _show_pretraining(plan: PretrainingPlan, machines: Machines, across: Sequenc
         "the schedule",
         {
             "GPU-hours": f"{plan.gpu_hours:,.4g}",
-            "time": clock(86_400 * plan.days),
+            "time": duration_text(86_400 * plan.days),
             "clips": f"{plan.clips:,}",
             "hours of audio": f"{plan.audio_hours:,.0f}",
             "epochs": f"{plan.epochs:.3g}",
@@ -153,12 +154,12 @@ def _show_embedding(plan: EmbeddingPlan, machines: Machines) -> None:
         {
             f"a window of {plan.window_seconds:g} s": si(plan.window_flops, "FLOP"),
             **{f"GPU-hours, {name}": f"{value:,.4g}" for name, value in plan.gpu_hours.items()},
-            **{f"time, {name}": clock(86_400 * days) for name, days in plan.days.items()},
+            **{f"time, {name}": duration_text(86_400 * days) for name, days in plan.days.items()},
         },
     )
     facts(
         "clips of one window take, by each alone",
-        _limits(plan.limits, plan.bottleneck, lambda days: clock(86_400 * days)),
+        _limits(plan.limits, plan.bottleneck, lambda days: duration_text(86_400 * days)),
     )
     facts(
         "data",

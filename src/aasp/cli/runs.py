@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 from aasp.cli.arguments import parse
-from aasp.cli.facts import clock
 from aasp.errors import AaspError
+from aasp.formats import duration_text
 
 if TYPE_CHECKING:
     from aasp.training.status import Status
@@ -76,7 +76,7 @@ def _print(folder: Path, found: Sequence[Status]) -> None:
 
 
 def _cells(folder: Path, one: Status) -> list[str]:
-    ago = lambda moment: "–" if moment is None else f"{clock(max(0.0, time.time() - moment))} ago"
+    ago = lambda moment: "–" if moment is None else f"{duration_text(max(0.0, time.time() - moment))} ago"
     number = lambda value, form: "–" if value is None else format(value, form)
     return [
         str(one.path.relative_to(folder)) if one.path != folder else str(folder),

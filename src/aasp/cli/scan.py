@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import tyro
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from aasp.cli.arguments import parse
-from aasp.cli.facts import clock, facts
+from aasp.cli.facts import facts
+from aasp.cli.progress import bar
 from aasp.errors import AaspError
 from aasp.files import check_output
+from aasp.formats import duration_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,13 +56,12 @@ def run(argv: list[str]) -> int:
 
     from aasp.datasets.manifest import NothingUsable, scan, write_skipped
 
-    with _progress() as progress:
-        task = progress.add_task("decoding" if arguments.decode else "reading headers", total=None)
+    with bar("decoding" if arguments.decode else "reading headers") as progress:
         try:
             manifest, skipped = scan(
                 arguments.path,
                 workers=arguments.workers,
-                progress=lambda done, total: progress.update(task, completed=done, total=total),
+                progress=progress,
                 path_column=arguments.path_column,
                 decode=arguments.decode,
             )
@@ -78,14 +77,9 @@ def run(argv: list[str]) -> int:
     return 0
 
 
-def _progress() -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-
-
 def _summarise(path: Path, manifest: Manifest, skipped: list[Skipped], out: Path, list_out: Path) -> None:
     seconds = manifest.seconds
+    total, shortest, longest = map(duration_text, (seconds.sum(), seconds.min(), seconds.max()))
     named = [f"{file.path}: {file.reason}" for file in skipped[:_SHOWN]]
     if len(skipped) > _SHOWN:
         named.append(f"and {len(skipped) - _SHOWN:,} more")
@@ -93,7 +87,7 @@ def _summarise(path: Path, manifest: Manifest, skipped: list[Skipped], out: Path
         f"audio {path}",
         {
             "files": f"{len(manifest):,}",
-            "duration": f"{clock(seconds.sum())}, {clock(seconds.min())} to {clock(seconds.max())} a file",
+            "duration": f"{total}, {shortest} to {longest} a file",
             "rates": _counted(manifest.column("rate"), " Hz"),
             "channels": _counted(manifest.column("channels"), ""),
             "manifest": out,

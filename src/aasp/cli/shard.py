@@ -8,9 +8,9 @@ from pathlib import Path
 import tyro
 
 from aasp.cli.arguments import parse
-from aasp.cli.facts import clock
 from aasp.cli.progress import bar
 from aasp.errors import AaspError
+from aasp.formats import duration_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +55,6 @@ def run(argv: list[str]) -> int:
     with bar("writing") as show:
         written = shard(manifest, unusable, arguments.out, settings, workers=arguments.workers, progress=show)
     left = f"; {written.skipped:,} skipped, listed in {arguments.out / SKIPPED}" if written.skipped else ""
-    held = f"{written.samples:,} sound(s), {clock(written.seconds)}, {written.bytes / 1e6:,.1f} MB"
+    held = f"{written.samples:,} sound(s), {duration_text(written.seconds)}, {written.bytes / 1e6:,.1f} MB"
     print(f"{arguments.out}: {written.shards:,} shard(s), {held}{left}")
     return 0

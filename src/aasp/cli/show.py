@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import tyro
 
 from aasp.cli.arguments import parse
-from aasp.cli.facts import clock, facts
+from aasp.cli.facts import facts
 from aasp.errors import AaspError
 from aasp.files import check_output
+from aasp.formats import duration_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -88,7 +89,7 @@ def run(argv: list[str]) -> int:
     title = Path(file).name if told is None else f"{Path(file).name}: attention of {told}"
     draw_sound(out, clip, title=title, start=arguments.start, attention_GF=found)
     length = len(wave) / front.rate
-    part = f"{arguments.start:g} to {arguments.start + length:g} s of {clock(whole)}"
+    part = f"{arguments.start:g} to {arguments.start + length:g} s of {duration_text(whole)}"
     facts(str(out), {"sound": file, "part": part if length < whole - 1e-3 else None, "attention": told})
     return 0
 

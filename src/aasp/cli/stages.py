@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from aasp.cli.facts import clock
+from aasp.formats import duration_text
+from aasp.progress import ProgressBar, time_left
 
 QUIET_SECONDS = 15.0
 
@@ -38,18 +38,11 @@ class Stages:
     def stage(self, title: str) -> Iterator[Bar]:
         """Announce the next stage; yields a function that names a part and returns one to call with (done, total)."""
         self.announce(title)
-        columns = (
-            TextColumn("    {task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[tail]}"),
-        )
-        live = self.console.is_terminal
-        with Progress(*columns, console=self.console, disable=not live) as progress:
-            yield lambda what: self._part(progress, what, live)
+        with ProgressBar(self.console, indent="    ") as progress:
+            yield lambda what: self._part(progress, what)
 
-    def _part(self, progress: Progress, what: str, live: bool) -> Show:
-        task = progress.add_task(what, total=None, tail="")
+    def _part(self, progress: ProgressBar, what: str) -> Show:
+        task = progress.add_task(what, total=None)
         began = told = 0.0
 
         def show(done: int, total: int) -> None:
@@ -58,11 +51,10 @@ class Stages:
             if not began:  # a part begins when the one before it is done
                 began = told = self._moved
             self._moved = now
-            left = clock(round((now - began) / max(done, 1) * (total - done)))
-            tail = f"{left} left" if done < total else f"in {clock(round(now - began))}"
-            progress.update(task, completed=done, total=total, tail=tail)
-            if not live and (now - told > QUIET_SECONDS or done == total):
-                told = now
+            progress.update(task, completed=done, total=total)
+            if not self.console.is_terminal and (now - told > QUIET_SECONDS or done == total):
+                told, elapsed = now, now - began
+                tail = time_left(elapsed, done, total) if done < total else f"in {duration_text(round(elapsed))}"
                 self.console.print(f"    {what}: {done:,} of {total:,}, {tail}", soft_wrap=True)
 
         return show

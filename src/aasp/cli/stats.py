@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Literal
 import tyro
 
 from aasp.cli.arguments import parse
-from aasp.cli.facts import clock, facts
+from aasp.cli.facts import facts
 from aasp.cli.progress import bar
 from aasp.errors import AaspError
+from aasp.formats import duration_text
 
 if TYPE_CHECKING:
     from aasp.features.logmel import LogMelConfig
@@ -77,7 +78,7 @@ def run(argv: list[str]) -> int:
         f"log-mel of {arguments.path} ({arguments.preset}, {config.rate:,} Hz)",
         {
             "files": f"{measured:,}",
-            "duration": f"{clock(samples / config.rate)}, {total.count // config.mels:,} frames",
+            "duration": f"{duration_text(samples / config.rate)}, {total.count // config.mels:,} frames",
             "mean": f"{total.mean:.4f}",
             "deviation": f"{total.std:.4f}",
             "skipped": f"{len(skipped):,}" if skipped else None,

@@ -33,6 +33,7 @@ from numpy.typing import ArrayLike
 from aasp.errors import AaspError
 from aasp.evaluate.exact import LEAST, one_share, paired_shares
 from aasp.evaluate.metrics import plain
+from aasp.formats import percent_text
 
 Statistic = Callable[[np.ndarray], float]
 """A score of one seed, given how often each clip counts, (n,) ≥ 0."""
@@ -81,7 +82,7 @@ class Interval:
 
     def percent(self, sign: str = "") -> str:
         """The interval as `82.5 [78.1, 86.4]`, in per cent; with a sign for differences."""
-        tell = lambda value: f"{100 * value:{sign}.1f}"
+        tell = lambda value: percent_text(value, sign=sign)
         return f"{tell(self.estimate)} [{span(self.low, self.high, tell)}]"
 
     def plain(self, sign: str = "") -> str:

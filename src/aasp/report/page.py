@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from html import escape
-from importlib.resources import files
 from typing import Literal
+
+from markupsafe import Markup
+
+from aasp.report.templates import render
 
 
 @dataclass(frozen=True)
@@ -47,37 +49,12 @@ def page(
         sections: what shows it.
         facts: how it was made: term and HTML of its description.
     """
-    style = files("aasp.report").joinpath("page.css").read_text(encoding="utf-8")
-    made = "".join(f"<dt>{escape(term)}</dt><dd>{description}</dd>" for term, description in facts.items())
-    told = "\n".join(f'<p class="answer">{escape(answer)}</p>' for answer in answers)
-    body = "\n".join(map(_section, sections))
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(title)}</title>
-<style>
-{style}</style>
-</head>
-<body>
-<main>
-<header>
-<p class="eyebrow">{escape(eyebrow)}</p>
-<h1>{escape(title)}</h1>
-<p class="lead">{escape(lead)}</p>
-{told}
-</header>
-{body}
-<footer><dl>{made}</dl></footer>
-</main>
-</body>
-</html>
-"""
-
-
-def _section(section: Section) -> str:
-    panels = "\n".join(f"<div>{panel}</div>" for panel in section.panels)
-    caption = f"<figcaption>{section.caption}</figcaption>" if section.caption else ""
-    figure = f'<figure><div class="{section.layout}">{panels}</div>{caption}</figure>' if section.panels else ""
-    return f"<section>\n<h2>{escape(section.title)}</h2>\n<p>{section.text}</p>\n{figure}\n</section>"
+    return render(
+        "report/sections.html",
+        eyebrow=eyebrow,
+        title=title,
+        lead=lead,
+        answers=answers,
+        sections=sections,
+        facts={term: Markup(description) for term, description in facts.items()},
+    )

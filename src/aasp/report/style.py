@@ -14,6 +14,7 @@ from io import StringIO
 from typing import ParamSpec
 
 import matplotlib as mpl
+from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -69,14 +70,14 @@ _RC = {
 Arguments = ParamSpec("Arguments")
 
 
-def drawn(draw: Callable[Arguments, Figure]) -> Callable[Arguments, str]:
-    """Turn a function that draws a `Figure` into one that returns it as SVG for the page."""
+def drawn(draw: Callable[Arguments, Figure]) -> Callable[Arguments, Markup]:
+    """Turn a function that draws a `Figure` into one that returns it as SVG, which a page puts in as it is."""
 
     @functools.wraps(draw)
-    def wrapped(*args: Arguments.args, **kwargs: Arguments.kwargs) -> str:
+    def wrapped(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Markup:
         # The salt makes the ids inside the SVG, and so the file, the same in every run.
         with mpl.rc_context(_RC | {"svg.hashsalt": draw.__name__}):
-            return _svg(draw(*args, **kwargs))
+            return Markup(_svg(draw(*args, **kwargs)))
 
     return wrapped
 

@@ -7,18 +7,12 @@ from collections.abc import Iterable
 from types import TracebackType
 
 from rich.console import Console, RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
-
-def duration(seconds: float) -> str:
-    """Hours, minutes and seconds as ``1:02:03`` or ``2:03``."""
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+from aasp.progress import ProgressBar, time_left
 
 
-class _Bar(Progress):
+class _Bar(ProgressBar):
     """A bar, and below it a line of numbers for which it would have no room."""
 
     numbers = "starting"
@@ -42,15 +36,13 @@ class Display:
         self._steps, self._first, self._began = steps, step, time.perf_counter()
         self._console = Console(highlight=False, quiet=quiet)
         self._live = self._console.is_terminal and not quiet
-        left = TextColumn("{task.fields[left]} left")
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), left)
-        self._bar = _Bar(*columns, console=self._console, disable=not self._live)
-        self._task = self._bar.add_task(name, total=steps, completed=step, left="?")
+        self._bar = _Bar(self._console, disable=not self._live)
+        self._task = self._bar.add_task(name, total=steps, completed=step, begun=step)
 
     def advance(self, step: int) -> None:
         """`step` steps are done; costs no look at the device."""
         if self._live:
-            self._bar.update(self._task, completed=step, left=self._left(step))
+            self._bar.update(self._task, completed=step, begun=step)
 
     def show(self, step: int, metrics: dict[str, float]) -> None:
         """Show a log step's numbers."""
@@ -61,13 +53,9 @@ class Display:
             f" · {metrics['clips_per_second']:.1f} clips/s · {metrics['hours_seen']:.2f} h seen"
         )
         if not self._live:
-            line = f"step {step}/{self._steps} · {self._bar.numbers} · {self._left(step)} left"
+            left = time_left(time.perf_counter() - self._began, step - self._first, self._steps - self._first)
+            line = f"step {step}/{self._steps} · {self._bar.numbers} · {left}"
             self._console.print(line, soft_wrap=True, markup=False)
-
-    def _left(self, step: int) -> str:
-        done = step - self._first
-        elapsed = time.perf_counter() - self._began
-        return duration(elapsed / done * (self._steps - step)) if done else "?"
 
     def __enter__(self) -> Display:
         self._bar.start()

@@ -1,0 +1,59 @@
+"""Pages and tables from Jinja2 templates: the prose stands there, and what is put in is escaped.
+
+The templates of a room lie in its own `templates` folder: "compare/page.html" is `aasp/compare/templates/page.html`.
+"""
+
+from __future__ import annotations
+
+import functools
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+
+from aasp.evaluate.intervals import span
+from aasp.files import atomic_write
+from aasp.formats import duration_text, percent_text
+
+
+def render(name: str, **values: Any) -> str:
+    """Fill in a template.
+
+    In HTML every value is escaped, unless it is `markupsafe.Markup`, as our figures are; in other files none is.
+
+    Args:
+        name: room and file, as "report/demo.html".
+        values: what the template names; a name without a value is an error.
+    """
+    return _environment().get_template(name).render(values)
+
+
+def write_page(path: Path, name: str, **values: Any) -> None:
+    """Fill in a template and write it as a file, whole or not at all.
+
+    Raises:
+        OSError: the disk is full, or nothing can be written there.
+    """
+    with atomic_write(path) as beside:
+        beside.write_text(render(name, **values), encoding="utf-8")
+
+
+@functools.cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FunctionLoader(_source),
+        autoescape=lambda name: name is None or name.endswith((".html", ".css")),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.globals |= {"span": span, "percent": percent_text}
+    environment.filters |= {"percent": percent_text, "duration": duration_text, "thousands": "{:,}".format}
+    return environment
+
+
+def _source(name: str) -> str:
+    room, _, file = name.partition("/")
+    return files("aasp").joinpath(room, "templates", file).read_text(encoding="utf-8")

@@ -1,0 +1,63 @@
+"""Templates: what is put in is escaped, what is missing is an error, and numbers have one form."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+from jinja2 import TemplateSyntaxError, UndefinedError
+from markupsafe import Markup
+
+from aasp.report.templates import _environment, render, write_page
+
+HOSTILE = '<img src=x onerror="alert(1)">{{ 7 * 7 }}&'
+
+
+def filled(text: str, **values: object) -> str:
+    macros = '{% from "report/macros.html" import listing, panels, score_row %}'
+    return _environment().from_string(macros + text).render(values)
+
+
+def test_every_template_can_be_read() -> None:
+    folders = [folder / "templates" for folder in files("aasp").iterdir() if (folder / "templates").is_dir()]
+    names = [f"{Path(str(folder)).parent.name}/{file.name}" for folder in folders for file in folder.iterdir()]
+    assert "report/page.html" in names
+    for name in names:
+        try:
+            _environment().get_template(name)
+        except TemplateSyntaxError as error:
+            pytest.fail(f"{name}: {error}")
+
+
+def test_values_are_escaped_and_never_read_as_templates() -> None:
+    words = {"eyebrow": HOSTILE, "title": HOSTILE, "lead": HOSTILE, "answers": [HOSTILE]}
+    page = render("report/sections.html", **words, sections=[], facts={HOSTILE: HOSTILE})
+    assert "<img" not in page and page.count("&lt;img src=x onerror=&#34;alert(1)&#34;&gt;{{ 7 * 7 }}&amp;") == 7
+    assert "<td>&lt;b&gt;</td>" in filled("{{ listing('', ['a'], [[cell]]) }}", cell="<b>")
+    assert "<td><b>1</b></td>" in filled("{{ listing('', ['a'], [[cell]]) }}", cell=Markup("<b>1</b>"))
+
+
+def test_a_value_that_is_missing_is_an_error() -> None:
+    with pytest.raises(UndefinedError, match="'title' is undefined"):
+        render("report/sections.html", eyebrow="", lead="", answers=[], sections=[], facts={})
+
+
+def test_a_page_that_fails_leaves_no_file(tmp_path: Path) -> None:
+    with pytest.raises(UndefinedError):
+        write_page(tmp_path / "page.html", "report/sections.html")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_long_table_is_folded_after_thirty_rows() -> None:
+    table = "{{ listing('C', ['name', 'n'], rows) }}"
+    short = filled(table, rows=[["a", k] for k in range(30)])
+    assert "<details>" not in short and short.count('<td class="figure">') == 30
+    long = filled(table, rows=[["a", k] for k in range(1035)])
+    assert "<summary>1,005 more</summary>" in long and long.count("<tr><td>") == 1035 and long.count("<thead>") == 2
+    assert filled(table, rows=[]).strip() == "<p>None.</p>"
+
+
+def test_forms_of_numbers() -> None:
+    forms = "{{ share | percent }} {{ share | percent(0, '+') }} {{ none | percent }}"
+    assert filled(forms + " {{ 75 | duration }} {{ 1234 | thousands }}", share=0.1234) == "12.3 +12 – 1 min 15 s 1,234"
