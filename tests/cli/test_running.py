@@ -11,7 +11,7 @@ import pytest
 import soundfile
 import torch
 
-from aasp.aliasing.subjects import open_subject
+from aasp.aliasing.adapters import open_adapter
 from aasp.cli.main import main
 from aasp.errors import AaspError
 from aasp.evaluate.protocol import Protocol
@@ -110,7 +110,7 @@ def test_the_probe_embed_and_the_laboratory_read_the_same_vector(folder: Path) -
         np.testing.assert_allclose(arrays["embedding"], probed, atol=1e-6)
     from aasp.audio.io import read
 
-    heard = open_subject("own").hear(torch.from_numpy(read("dog.wav"))[None])
+    heard = open_adapter("own").embed_waveform(torch.from_numpy(read("dog.wav"))[None])
     np.testing.assert_allclose(heard.clip, probed, atol=1e-5)
     assert Protocol.of("evar").candidates({OWN: probed}).keys() == {("own", "own")}
 
@@ -123,14 +123,14 @@ def test_what_does_not_go_with_the_own_vector(layers: tuple, poolings: tuple) ->
 
 def test_the_laboratory_takes_a_layer_and_a_precision(folder: Path) -> None:
     wave = torch.from_numpy(0.1 * np.random.default_rng(1).standard_normal((2, 16_000))).float()
-    plain = open_subject("model").hear(wave)
-    middle = open_subject("model", keys=lambda encoder: [(1, "mean+std")]).hear(wave)
+    plain = open_adapter("model").embed_waveform(wave)
+    middle = open_adapter("model", keys=lambda encoder: [(1, "mean+std")]).embed_waveform(wave)
     assert middle.clip.shape == (2, 16) and torch.equal(middle.timestamps, plain.timestamps)
-    half = open_subject("model", precision="bf16").hear(wave)
+    half = open_adapter("model", precision="bf16").embed_waveform(wave)
     assert half.clip.dtype == torch.float32 and not torch.equal(half.clip, plain.clip)
     assert torch.nn.functional.cosine_similarity(half.clip, plain.clip).min() > 0.99
     with pytest.raises(AaspError, match="stem=conv: runs where and as it is; leave out --device, --precision"):
-        open_subject("stem=conv", precision="bf16")
+        open_adapter("stem=conv", precision="bf16")
 
 
 def test_one_process_of_several_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

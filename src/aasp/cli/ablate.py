@@ -74,8 +74,8 @@ def run(argv: list[str]) -> int:
 
 def _ablate(arguments: Ablate, argv: list[str]) -> int:
     from aasp.aliasing.ablation import results, suites
-    from aasp.aliasing.ablation.run import ablate, steps_within
-    from aasp.aliasing.ablation.steadiness import open_steadiness
+    from aasp.aliasing.ablation.stability_metric import open_stability_metrics
+    from aasp.aliasing.ablation.suite import ablate, steps_within
     from aasp.aliasing.software import software
     from aasp.compare.folder import Folder, write_json
     from aasp.compare.measures import modulation_rates, open_measure
@@ -90,7 +90,7 @@ def _ablate(arguments: Ablate, argv: list[str]) -> int:
     known = folder.settings
     measures: list[Measure] = [open_measure(word) for word in arguments.benchmarks]
     Manifest.open(arguments.data)  # what is wrong with it is said before anything is written
-    steady, skipped = open_steadiness(arguments.stability) if arguments.stability else ([], [])
+    steady, skipped = open_stability_metrics(arguments.stability) if arguments.stability else ([], [])
     for clip in skipped:
         print(f"--stability: skipped {clip.path}: {clip.reason}", file=sys.stderr)
     training = Training(arguments.data, arguments.workers, arguments.precision, arguments.device)

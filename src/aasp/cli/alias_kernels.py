@@ -46,14 +46,14 @@ def run(argv: list[str]) -> int:
     check_files(arguments.files, ["alias", "kernels", *argv])
     file = check_output(arguments.out / "kernels.json", overwrite=arguments.overwrite)
 
-    from aasp.aliasing.kernels.measure import measure
-    from aasp.aliasing.kernels.origin import origin
+    from aasp.aliasing.adapters import open_adapter
+    from aasp.aliasing.kernels.departure import origin
+    from aasp.aliasing.kernels.document import measure
     from aasp.aliasing.software import software
-    from aasp.aliasing.subjects import open_subject
 
-    subject = open_subject(arguments.model, arguments.device)
+    adapter = open_adapter(arguments.model, arguments.device)
     with bar("reading kernels") as show:
-        found = measure(subject, arguments.files, origin(arguments.model), show)
+        found = measure(adapter, arguments.files, origin(arguments.model), show)
     found |= {
         "command": shlex.join(["aasp", "alias", "kernels", *argv]),
         "software": software(),
@@ -67,7 +67,7 @@ def run(argv: list[str]) -> int:
 
 def _show(found: dict[str, Any]) -> None:
     from aasp.aliasing.kernels.departure import conclusion
-    from aasp.aliasing.kernels.uncertain import number, percent
+    from aasp.aliasing.kernels.estimates import number, percent
     from aasp.report.rates import hertz_label
 
     linear, low = found["linear"], found["band_hz"][0]

@@ -20,7 +20,7 @@ from aasp.errors import AaspError
 from aasp.files import atomic_write, check_output
 
 if TYPE_CHECKING:
-    from aasp.aliasing.subjects import Subject
+    from aasp.aliasing.adapters import EncoderAdapter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,15 +64,15 @@ def run(argv: list[str]) -> int:
         raise AaspError(f"--floor is {arguments.floor:g}; give a deviation of 0 or more")
     out = check_output(arguments.out / "response.json", overwrite=arguments.overwrite)
 
-    from aasp.aliasing.response.examine import examine
+    from aasp.aliasing.response.document import examine
     from aasp.aliasing.response.stimuli import Settings
     from aasp.aliasing.software import software
 
-    subjects = _subjects(arguments.models, arguments.device)
+    adapters = _subjects(arguments.models, arguments.device)
     settings = Settings(arguments.frequencies, arguments.depth, arguments.floor, arguments.seed)
     wanted = ("stem", "encoder") if arguments.stage == "both" else (arguments.stage,)
     with bar("modulating") as show:
-        found = examine(subjects, settings, wanted, show)
+        found = examine(adapters, settings, wanted, show)
     made = {"command": shlex.join(["aasp", "alias", "response", *argv]), "software": software()}
     with atomic_write(out) as beside:
         beside.write_text(json.dumps(made | found, allow_nan=False) + "\n", encoding="utf-8")
@@ -81,23 +81,23 @@ def run(argv: list[str]) -> int:
     return 0
 
 
-def _subjects(models: tuple[str, ...], device: str) -> list[Subject]:
+def _subjects(models: tuple[str, ...], device: str) -> list[EncoderAdapter]:
     """Who is examined; those that would be called the same, by what was typed.
 
     Raises:
         AaspError: one is named twice.
     """
-    from aasp.aliasing.subjects import open_subject
+    from aasp.aliasing.adapters import open_adapter
 
     twice = next((model for model, count in Counter(models).items() if count > 1), None)
     if twice is not None:
         raise AaspError(f"{twice} is named twice; name each model once")
-    subjects = [open_subject(model, device) for model in models]
-    often = Counter(subject.name for subject in subjects)
-    for model, subject in zip(models, subjects, strict=True):
-        if often[subject.name] > 1:
-            subject.name = model
-    return subjects
+    adapters = [open_adapter(model, device) for model in models]
+    often = Counter(adapter.name for adapter in adapters)
+    for model, adapter in zip(models, adapters, strict=True):
+        if often[adapter.name] > 1:
+            adapter.name = model
+    return adapters
 
 
 def _print(found: dict[str, Any]) -> None:
@@ -106,7 +106,7 @@ def _print(found: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from aasp.aliasing.response.section import STAGES, summary_cells
+    from aasp.aliasing.response.page import STAGES, summary_cells
 
     table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column("tokens of", overflow="fold")

@@ -19,17 +19,17 @@ from aasp.errors import AaspError
 from aasp.files import atomic_write, check_output
 
 if TYPE_CHECKING:
-    from aasp.aliasing.subjects import Subject
+    from aasp.aliasing.adapters import EncoderAdapter
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stability(VectorOptions, PrecisionOptions):
     """Measure how stable embeddings are under small changes over time.
 
-    Some 45 perturbations of each clip: shifts of 1 to 15 frames, amplitude and frequency modulation from 1 to 45 Hz,
-    time-stretch, jittered and dropped frames, lower frame rates. Each is compared with the clean clip and with a slow
-    change of loudness that moves the log-mel as much, below what the patches can tell. Written are stability.json and,
-    in sounds/, what one of the clips sounds like.
+    37 perturbations of each clip: shifts of 1 to 15 frames, amplitude and frequency modulation from 1 to 45 Hz, and
+    jittered frames. Each is compared with the clean clip and with a slow amplitude modulation below the Nyquist
+    frequency of the patches that changes the log-mel as much. Writes stability.json and, in sounds/, one of the clips
+    with some of its perturbations.
     """
 
     models: tyro.conf.Positional[tuple[str, ...]]
@@ -51,7 +51,7 @@ class Stability(VectorOptions, PrecisionOptions):
     channels: str = "mean"
     """Of files of several: their mean, first, loudest, a channel's number from 1 on, or each, a clip a channel."""
     seed: int = 0
-    """Of rates, phases and drops, and of the probes' folds."""
+    """Of rates, phases and jitter, and of the probes' folds."""
     path_column: str | None = None
     """Column of an index to take for path."""
     overwrite: bool = False
@@ -68,13 +68,13 @@ def run(argv: list[str]) -> int:
     out = check_output(arguments.out / "stability.json", overwrite=arguments.overwrite)
 
     from aasp.aliasing.software import software
-    from aasp.aliasing.stability.examine import examine, nyquist, write_sounds
+    from aasp.aliasing.stability.document import examine, nyquist, write_sounds
     from aasp.aliasing.stability.excerpts import gather
     from aasp.audio.sounds import describe
     from aasp.datasets.manifest import Manifest
 
-    subjects = _open(arguments)
-    nyquist(subjects, arguments.seconds)  # before the long part, so that complaints come at once
+    adapters = _open(arguments)
+    nyquist(adapters, arguments.seconds)  # before the long part, so that complaints come at once
     manifest, unusable = Manifest.open(arguments.data, path_column=arguments.path_column, channels=arguments.channels)
     for note in manifest.notes:
         print(note, file=sys.stderr)
@@ -84,7 +84,7 @@ def run(argv: list[str]) -> int:
     chosen = lambda name: None if name is None else columns[name][gathered.rows].astype(str)
     with bar("embedding") as tell:
         found, table = examine(
-            subjects,
+            adapters,
             gathered.excerpts,
             groups=chosen(arguments.group),
             labels=chosen(arguments.label),
@@ -98,7 +98,7 @@ def run(argv: list[str]) -> int:
         "source": str(arguments.data),
         "label": arguments.label,
         "group": arguments.group,
-        "given": dict(zip([subject.name for subject in subjects], arguments.models, strict=True)),
+        "given": dict(zip([adapter.name for adapter in adapters], arguments.models, strict=True)),
         "skipped": [file._asdict() for file in gathered.skipped],
         "paths": [describe(manifest.sound(int(row))) for row in gathered.rows],
         **found,
@@ -113,19 +113,19 @@ def run(argv: list[str]) -> int:
     return 0
 
 
-def _open(arguments: Stability) -> list[Subject]:
+def _open(arguments: Stability) -> list[EncoderAdapter]:
     """The models, called by their folders' names where these tell them apart, else as they were named."""
-    from aasp.aliasing.subjects import open_subject
+    from aasp.aliasing.adapters import open_adapter
     from aasp.evaluate.embedding import asked_keys
 
     models, asked = arguments.models, bool(arguments.layer or arguments.pooling)
     keys = (lambda encoder: asked_keys(encoder, arguments.layer, arguments.pooling)) if asked else None
-    subjects = [open_subject(model, arguments.device, arguments.precision, keys) for model in models]
-    names = [subject.name for subject in subjects]
-    for subject, model in zip(subjects, models, strict=True):
-        if names.count(subject.name) > 1:
-            subject.name = model
-    return subjects
+    adapters = [open_adapter(model, arguments.device, arguments.precision, keys) for model in models]
+    names = [adapter.name for adapter in adapters]
+    for adapter, model in zip(adapters, models, strict=True):
+        if names.count(adapter.name) > 1:
+            adapter.name = model
+    return adapters
 
 
 def _show(document: dict[str, Any]) -> None:

@@ -108,7 +108,7 @@ def run(argv: list[str]) -> int:
 
 
 def _compare(arguments: Compare, budget: Budget, fields: Mapping[str, str], argv: Sequence[str]) -> int:
-    from aasp.aliasing.ablation.steadiness import open_steadiness
+    from aasp.aliasing.ablation.stability_metric import open_stability_metrics
     from aasp.compare.folder import Folder
     from aasp.compare.layout import Layout, named_recipes, supervised
     from aasp.compare.measures import MODULATIONS
@@ -125,7 +125,7 @@ def _compare(arguments: Compare, budget: Budget, fields: Mapping[str, str], argv
     Manifest.open(arguments.data)  # what is wrong with it is said before anything is written
     given = [word for word in arguments.benchmarks if word != MODULATIONS]
     readings = open_readings(given, folder.path, arguments.full)
-    steady, skipped = open_steadiness(arguments.stability) if arguments.stability else ([], [])
+    steady, skipped = open_stability_metrics(arguments.stability) if arguments.stability else ([], [])
     for clip in skipped:
         print(f"--stability: skipped {clip.path}: {clip.reason}", file=sys.stderr)
     set_threads(known.get("threads") if arguments.threads is None else arguments.threads)
@@ -177,7 +177,7 @@ def _frozen(arguments: Compare, taken: Sequence[str]) -> tuple[dict[str, Callabl
         other = Other.open(word, arguments.device, "fp32")
         if other.short in (*taken, *digests):
             raise AaspError(f"--encoder {word}: {other.short} is another row's name; rename one of them")
-        digests[other.short] = other.subject.fingerprint()
+        digests[other.short] = other.adapter.fingerprint()
         readers[other.short] = lambda word=word: Other.open(word, arguments.device, "fp32").reader()  # type: ignore[misc]
     return readers, digests
 

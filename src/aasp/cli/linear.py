@@ -105,7 +105,7 @@ def run(argv: list[str]) -> int:
     labelled, features, skipped = _embed(arguments, labelled, encoders, others, protocol)
     scored = []
     named = [(name, model_hash(encoder), protocol) for name, encoder in zip(arguments.models, encoders, strict=True)]
-    named += [(other.name, other.subject.fingerprint(), replace(protocol, layers=(), poolings=())) for other in others]
+    named += [(other.name, other.adapter.fingerprint(), replace(protocol, layers=(), poolings=())) for other in others]
     for (model, digest, reads), found in zip(named, features, strict=True):
         with bar("probing") as show:
             tasks, results = reads.run(found, labelled, arguments.seeds or protocol.seeds, show)

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from aasp.aliasing.subjects import EncoderSubject, Subject, open_subject
-from aasp.aliasing.subjects.contract import OWN as ITS_OWN
-from aasp.aliasing.subjects.embedded import clip_vectors
-from aasp.aliasing.subjects.reader import SubjectReader
+from aasp.aliasing.adapters import AudioEncoderAdapter, EncoderAdapter, open_adapter
+from aasp.aliasing.adapters.contract import OWN as ITS_OWN
+from aasp.aliasing.adapters.probing import AdapterReader, clip_vectors
 from aasp.audio.sounds import Sound
 from aasp.compare.readings import EncoderReader, Readable
 from aasp.datasets.index import Skipped
@@ -30,11 +29,11 @@ class Other:
     """An encoder of others, by the name it was given."""
 
     name: str
-    subject: Subject
+    adapter: EncoderAdapter
 
     @classmethod
     def open(cls, name: str, device: str, precision: Precision) -> Other:
-        """Open what `aasp alias` takes for a subject, or BirdNET, and put it on a device.
+        """Open what `aasp alias` takes for an adapter, or BirdNET, and put it on a device.
 
         Raises:
             AaspError: there is none, or it can't be loaded.
@@ -42,21 +41,21 @@ class Other:
         if not (Path(name).exists() or name in ("birdnet", *packaged()) or {"/", ":", "="} & set(name)):
             told = f"the folder of a model, or its name on the hub as in {AST}, or a function as file.py:name"
             raise AaspError(f"--encoder {name}: no such encoder; give birdnet, {told}")
-        return cls(name, open_subject(name, device, precision))
+        return cls(name, open_adapter(name, device, precision))
 
     @property
     def short(self) -> str:
         """What it is called in tables and folders: the end of its name."""
-        return re.split("[:/]", self.subject.name)[-1]
+        return re.split("[:/]", self.adapter.name)[-1]
 
     def reader(self) -> Readable:
         """What a comparison probes: of ours, all layers."""
-        if isinstance(self.subject, EncoderSubject):
-            return EncoderReader(self.subject.encoder)
-        return SubjectReader(self.subject)
+        if isinstance(self.adapter, AudioEncoderAdapter):
+            return EncoderReader(self.adapter.encoder)
+        return AdapterReader(self.adapter)
 
     def features(
         self, sounds: Sequence[Sound], skipped: list[Skipped], progress: Callable[[int, int], object]
     ) -> dict[tuple[str, str], np.ndarray]:
         """Its vectors (n, D), NaN for sounds that can't be used, which `skipped` takes."""
-        return {OWN: clip_vectors(self.subject, sounds, skipped, progress)[ITS_OWN]}
+        return {OWN: clip_vectors(self.adapter, sounds, skipped, progress)[ITS_OWN]}

@@ -11,7 +11,7 @@ import pytest
 
 import hostile
 from aasp.aliasing import report
-from aasp.aliasing.ablation.section import answer, section
+from aasp.aliasing.ablation.page import answer, section
 from aasp.errors import AaspError
 from browser import DESK, PHONE, look
 

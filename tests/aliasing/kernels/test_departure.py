@@ -11,12 +11,11 @@ import numpy as np
 import pytest
 import torch
 
+from aasp.aliasing.adapters import AudioEncoderAdapter, EncoderAdapter, open_adapter
 from aasp.aliasing.kernels import departed
-from aasp.aliasing.kernels.departure import conclusion, departure
-from aasp.aliasing.kernels.measure import measure
-from aasp.aliasing.kernels.origin import Origin, origin
-from aasp.aliasing.kernels.section import section
-from aasp.aliasing.subjects import EncoderSubject, Subject, open_subject
+from aasp.aliasing.kernels.departure import Origin, conclusion, departure, origin
+from aasp.aliasing.kernels.document import measure
+from aasp.aliasing.kernels.page import section
 from aasp.features import FRONTENDS
 from aasp.features.logmel import LogMelConfig
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
@@ -34,7 +33,7 @@ def model(frontend: str = "logmel", stem: str = "conv", **fields: object) -> Aud
 
 
 def rows_of(encoder: AudioEncoder, seed: int | None = 3) -> dict[str, dict]:
-    found = departure(EncoderSubject("m", encoder), Origin(seed, {}))
+    found = departure(AudioEncoderAdapter("m", encoder), Origin(seed, {}))
     return {f"{row['part']}: {row['name']}": row for row in json.loads(json.dumps(found))}
 
 
@@ -102,15 +101,15 @@ def test_a_run_that_started_from_a_model_is_held_against_it(tmp_path: Path) -> N
     (tmp_path / "run" / "recipe.json").write_text(json.dumps(recipe))
     began = origin(tmp_path / "run")
     assert began.seed is None and began.started_from == str(tmp_path / "first")
-    rows = departure(EncoderSubject("m", first), began)
+    rows = departure(AudioEncoderAdapter("m", first), began)
     assert {row["name"] for row in rows} >= {"r", "project"} and all(row["farthest"] == 0 for row in rows)
-    assert departure(SimpleNamespace(spec=Subject), began) == []
+    assert departure(SimpleNamespace(spec=EncoderAdapter), began) == []
 
 
 def test_the_page_shows_a_picture_a_table_and_the_conclusion(tmp_path: Path, sounds: list[str]) -> None:
     encoder = model("sblu", "s4d")
     encoder.save(tmp_path / "m")
-    found = json.loads(json.dumps(measure(open_subject(tmp_path / "m"), sounds[:1], Origin(3, {}))))
+    found = json.loads(json.dumps(measure(open_adapter(tmp_path / "m"), sounds[:1], Origin(3, {}))))
     last = section(found, tmp_path)[-1]
     assert last.title == "Do learned parameters leave their initialisation?" and "No learned parameter" in last.text
     assert sum("<svg" in panel for panel in last.panels) == 5 and "decay (per frame), stem s4d" in last.panels[-1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from aasp.aliasing.kernels.interventions import change, intervene, means, share
+from aasp.aliasing.kernels.estimates import change, intervene, means, share
 from aasp.stems.aape import AaPE, AaPEConfig
 from aasp.stems.conv import ConvStem
 from aasp.stems.lambda_encoder import bounded

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from aasp.aliasing.kernels.linearised import RATES, linearised
+from aasp.aliasing.kernels.channels import RATES, linearised
 from aasp.stems.aape import AaPE, AaPEConfig
 from aasp.stems.conv import ConvStem
 

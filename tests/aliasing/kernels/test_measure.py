@@ -13,11 +13,11 @@ import torch
 
 import hostile
 from aasp.aliasing import report
-from aasp.aliasing.kernels import heard
-from aasp.aliasing.kernels.measure import measure
-from aasp.aliasing.kernels.origin import Origin, origin
-from aasp.aliasing.kernels.section import answer, section
-from aasp.aliasing.subjects import Heard, Subject, open_subject
+from aasp.aliasing.adapters import EncoderAdapter, EncoderEmbeddings, open_adapter
+from aasp.aliasing.kernels.channels import locked_kernels
+from aasp.aliasing.kernels.departure import Origin, origin
+from aasp.aliasing.kernels.document import measure
+from aasp.aliasing.kernels.page import answer, section
 from aasp.errors import AaspError
 
 UNKNOWN = Origin(None, {})
@@ -26,7 +26,7 @@ UNKNOWN = Origin(None, {})
 @pytest.fixture(scope="module")
 def found(aape_model, sounds):
     course = {"alpha_mean": [(1, 0.2), (2, 0.3)], "sblu_gradient_norm": [(1, 2.0), (2, 1.0)]}
-    return json.loads(json.dumps(measure(open_subject(aape_model), sounds, Origin(0, course))))
+    return json.loads(json.dumps(measure(open_adapter(aape_model), sounds, Origin(0, course))))
 
 
 def test_json_tells_of_every_clip(found, sounds):
@@ -47,7 +47,7 @@ def test_a_model_that_is_as_it_was_made_has_not_moved(found):
 
 def test_progress_counts_to_its_end(aape_model, sounds):
     seen = []
-    measure(open_subject(aape_model), sounds, UNKNOWN, lambda done, total: seen.append((done, total)))
+    measure(open_adapter(aape_model), sounds, UNKNOWN, lambda done, total: seen.append((done, total)))
     assert [done for done, _ in seen] == list(range(1, len(seen) + 1)) and seen[-1][0] == seen[-1][1]
 
 
@@ -73,7 +73,7 @@ def test_sections_show_everything(found):
 
 
 def test_a_convolution_has_kernels_too(conv_model, sounds):
-    found = json.loads(json.dumps(measure(open_subject(conv_model), sounds, UNKNOWN)))
+    found = json.loads(json.dumps(measure(open_adapter(conv_model), sounds, UNKNOWN)))
     assert "parameters" not in found and found["linear"]["adapts"] is False
     assert found["linear"]["channels"] == 8 * 16 and np.sum(found["linear"]["peaks"]) == pytest.approx(1)
     assert 0.5 < found["linear"]["beyond"]["estimate"] < 1  # random weights are white: the band is 15/16 of all rates
@@ -82,24 +82,24 @@ def test_a_convolution_has_kernels_too(conv_model, sounds):
 
 
 def test_one_clip_is_enough_but_has_no_interval(aape_model, sounds):
-    found = json.loads(json.dumps(measure(open_subject(aape_model), sounds[:1], UNKNOWN)))
+    found = json.loads(json.dumps(measure(open_adapter(aape_model), sounds[:1], UNKNOWN)))
     assert found["parameters"]["beta"]["distance"]["low"] is None and "to" not in answer(found).split("lie")[1][:12]
     assert len(section(found, Path())) == 5
 
 
-class Waves(Subject):
+class Waves(EncoderAdapter):
     """Log-energy 50 times a second: as it is, less what it was 40 ms ago, and averaged over 160 ms."""
 
     name, rate, token_rate = "waves", 16_000, 50.0
 
-    def hear(self, wave_BS: torch.Tensor) -> Heard:
+    def embed_waveform(self, wave_BS: torch.Tensor) -> EncoderEmbeddings:
         whole = wave_BS[:, : wave_BS.shape[1] // 320 * 320].unflatten(1, (-1, 320))
         energy = whole.square().mean(2).clamp_min(1e-9).log()
         track = torch.nn.functional.pad(energy[:, None], (7, 0), mode="replicate")
         smooth = torch.nn.functional.avg_pool1d(track, 8, 1)[:, 0]
         change = energy - torch.nn.functional.pad(energy[:, None], (2, 0), mode="replicate")[:, 0, :-2]
         over_time = torch.stack([energy, change, smooth], dim=-1)
-        return Heard(over_time.mean(1), over_time, (torch.arange(energy.shape[1]) + 0.5) / 50)
+        return EncoderEmbeddings(over_time.mean(1), over_time, (torch.arange(energy.shape[1]) + 0.5) / 50)
 
 
 def test_an_encoder_of_waveforms_is_heard_from_outside(sounds):
@@ -111,7 +111,7 @@ def test_an_encoder_of_waveforms_is_heard_from_outside(sounds):
 
 def test_what_its_channels_follow_is_what_they_were_made_to_follow():
     noise = 0.1 * torch.randn(40_000, generator=torch.Generator().manual_seed(0))
-    kernels = heard.heard(Waves(), noise)
+    kernels = locked_kernels(Waves(), noise)
     rate = kernels.hertz
     box = np.sinc(rate / 50)  # of a vector's own 20 ms
     closed = np.abs(np.stack([box, 2 * box * np.sin(2 * np.pi * rate * 0.02), box * dirichlet(rate)]))
@@ -139,7 +139,7 @@ def test_a_clip_shorter_than_a_patch(aape_model, tmp_path):
 
     soundfile.write(tmp_path / "click.wav", np.zeros(1600, np.float32), 16_000)
     with pytest.raises(AaspError, match=r"clip too short: .*click.wav has 0.1 s, less than one patch of 0.175 s"):
-        measure(open_subject(aape_model), [str(tmp_path / "click.wav")], UNKNOWN)
+        measure(open_adapter(aape_model), [str(tmp_path / "click.wav")], UNKNOWN)
 
 
 def test_origin_is_read_from_the_run(tmp_path):
@@ -161,7 +161,7 @@ def test_real_clips(aape_model, data_root):
     from aasp.datasets.index import read_index
 
     files = [str(path) for path in read_index(str(data_root / "esc10" / "index.csv"))["path"].to_pylist()[:2]]
-    found = measure(open_subject(aape_model), files, UNKNOWN)
+    found = measure(open_adapter(aape_model), files, UNKNOWN)
     assert len(found["overlays"]) == 2 and len(found["overlays"][0]["rate_hz"]) <= 32
 
 

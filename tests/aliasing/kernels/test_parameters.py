@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from aasp.aliasing.kernels import parameters
-from aasp.aliasing.kernels.uncertain import number, over_clips, percent
+from aasp.aliasing.kernels import estimates
+from aasp.aliasing.kernels.estimates import number, over_clips, percent
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
 from aasp.model.encoder import EncoderConfig
 from aasp.stems.aape import AaPE, AaPEConfig
@@ -19,7 +19,7 @@ RNG = np.random.default_rng(0)
 
 def test_variance_against_naive_sums():
     values = [RNG.normal(k, 1 + k, (5 + k, 3, 4)) + np.arange(4) for k in range(6)]
-    found = parameters.variance(values)
+    found = estimates.variance(values)
     each = [(x.mean(), [[p.mean() for p in column] for column in x]) for x in values]
     clips = np.var([mean for mean, _ in each])
     patches = np.mean([np.var(means) for _, means in each])
@@ -44,12 +44,12 @@ def test_variance_against_naive_sums():
     ],
 )
 def test_each_part_alone(values, part, sound):
-    found = parameters.variance(values)
+    found = estimates.variance(values)
     assert found[part] == pytest.approx(1) and found["sound"]["estimate"] == pytest.approx(sound)
 
 
 def test_nothing_varies():
-    found = parameters.variance([np.full((5, 3, 4), 0.2, np.float32)] * 3)
+    found = estimates.variance([np.full((5, 3, 4), 0.2, np.float32)] * 3)
     assert found["clips"] == found["patches"] == found["states"] == found["sound"]["estimate"] == 0
 
 
@@ -61,7 +61,7 @@ def test_saturation_is_the_health_logs():
         stem.lambda_encoder.head.bias[6] = 8.0
     mel = torch.randn(2, 64, 128)
     alphas = [x.numpy() for x in stem.estimate(mel)[0].detach()]
-    found = parameters.saturation(alphas, ALPHA_RANGE)
+    found = estimates.saturation(alphas, ALPHA_RANGE)
     assert (found["low"]["estimate"], found["high"]["estimate"]) == pytest.approx((4 / 16, 1 / 16))
     health = stem.diagnostics(mel)["alpha_saturation"].item()
     assert found["low"]["estimate"] + found["high"]["estimate"] == pytest.approx(health)
@@ -69,7 +69,7 @@ def test_saturation_is_the_health_logs():
 
 def test_distance_is_a_share_of_the_range():
     values = [np.array([[[0.2, 0.4]]]), np.array([[[0.3, 0.3]], [[0.5, 0.1]]])]
-    assert parameters.distance(values, np.array([0.2, 0.2]), (0.0, 2.0)) == pytest.approx([0.05, 0.075])
+    assert estimates.distance(values, np.array([0.2, 0.2]), (0.0, 2.0)) == pytest.approx([0.05, 0.075])
 
 
 def test_the_untrained_stem_is_the_one_that_a_seed_gives():
@@ -78,7 +78,7 @@ def test_the_untrained_stem_is_the_one_that_a_seed_gives():
     begun = AudioEncoder(config).stem
     torch.manual_seed(1)
     before = torch.random.get_rng_state()
-    again = parameters.untrained(begun, 7)
+    again = estimates.untrained(begun, 7)
     assert torch.equal(torch.random.get_rng_state(), before)
     assert all(torch.equal(a, b) for a, b in zip(begun.state_dict().values(), again.state_dict().values(), strict=True))
 

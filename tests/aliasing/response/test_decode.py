@@ -6,38 +6,38 @@ import numpy as np
 import pytest
 import torch
 
-from aasp.aliasing.response import decode
-from aasp.aliasing.response.stages import Stage
-from aasp.aliasing.subjects import Heard, Subject, open_subject
+from aasp.aliasing.adapters import EncoderAdapter, EncoderEmbeddings, open_adapter
+from aasp.aliasing.response import document
+from aasp.aliasing.response.measure import Stage
 
 CLIPS = 360
 
 
-class Spectrum(Subject):
+class Spectrum(EncoderAdapter):
     """A waveform's encoder whose vectors are 80 ms of energy in frames of 10 ms."""
 
     name, rate, token_rate = "it", 8000, 12.5
 
-    def hear(self, wave_BS: torch.Tensor) -> Heard:
+    def embed_waveform(self, wave_BS: torch.Tensor) -> EncoderEmbeddings:
         frames = wave_BS.square().unfold(1, 80, 80).mean(2).log()
         vectors = frames.unfold(1, 8, 8)
-        return Heard(vectors.mean(1), vectors, (torch.arange(vectors.shape[1]) + 0.5) / 12.5)
+        return EncoderEmbeddings(vectors.mean(1), vectors, (torch.arange(vectors.shape[1]) + 0.5) / 12.5)
 
 
-def accuracies(decoded: decode.Decoded) -> dict[tuple[str, str], float]:
+def accuracies(decoded: document.Decoded) -> dict[tuple[str, str], float]:
     return {key: result.alone.estimate for key, result in decoded.results.items()}
 
 
 @pytest.fixture(scope="module")
 def read() -> dict[tuple[str, str], float]:
     """Of the conv stem, and of an oracle that shifts each clip's mean by its rate."""
-    subject = open_subject("stem=conv")
-    rates = decode.draw(subject, 0, CLIPS)
+    adapter = open_adapter("stem=conv")
+    rates = document.draw(adapter, 0, CLIPS)
     rate_at = dict(zip(map(float, rates.clips[:, 0, 0]), rates.classes, strict=True))
     told = lambda mel: torch.tensor([float(rate_at[float(one[0, 0])]) for one in mel])
-    oracle = Stage("oracle", lambda mel: torch.eye(decode.CLASSES)[told(mel).long()][:, None].expand(-1, 4, -1), 8)
-    conv = Stage("stem", lambda mel: subject.see(mel).timestamps, 192)
-    return accuracies(decode.decode(rates, [conv, oracle]))
+    oracle = Stage("oracle", lambda mel: torch.eye(document.CLASSES)[told(mel).long()][:, None].expand(-1, 4, -1), 8)
+    conv = Stage("stem", lambda mel: adapter.embed_logmel(mel).timestamps, 192)
+    return accuracies(document.decode(rates, [conv, oracle]))
 
 
 def test_the_frames_tell_nearly_all_and_an_oracle_all(read: dict) -> None:
@@ -46,16 +46,16 @@ def test_the_frames_tell_nearly_all_and_an_oracle_all(read: dict) -> None:
 
 
 def test_the_mean_of_a_linear_stem_tells_nothing_and_its_deviation_does(read: dict) -> None:
-    assert abs(read["stem", "mean"] - 1 / decode.CLASSES) < 0.09  # two and a half deviations of 160 clips
+    assert abs(read["stem", "mean"] - 1 / document.CLASSES) < 0.09  # two and a half deviations of 160 clips
     assert read["stem", "mean+std"] > 0.6
 
 
 def test_clips_have_rates_within_their_classes_and_are_the_same_for_all() -> None:
-    subject = open_subject("stem=lowpass")
-    rates = decode.draw(subject, 3, 48)
-    again = decode.draw(open_subject("stem=conv"), 3, 48)
-    assert rates.clips.equal(again.clips) and not rates.clips.equal(decode.draw(subject, 4, 48).clips)
-    assert np.bincount(rates.classes).tolist() == [6] * decode.CLASSES
+    adapter = open_adapter("stem=lowpass")
+    rates = document.draw(adapter, 3, 48)
+    again = document.draw(open_adapter("stem=conv"), 3, 48)
+    assert rates.clips.equal(again.clips) and not rates.clips.equal(document.draw(adapter, 4, 48).clips)
+    assert np.bincount(rates.classes).tolist() == [6] * document.CLASSES
     assert rates.edges[0] == 3.125 and rates.edges[-1] == 45
     frames = rates.clips.shape[1]
     assert frames == 256
@@ -66,19 +66,21 @@ def test_clips_have_rates_within_their_classes_and_are_the_same_for_all() -> Non
 
 
 def test_a_waveforms_encoder_is_asked_too() -> None:
-    subject = Spectrum()
-    rates = decode.draw(subject, 0, CLIPS)
+    adapter = Spectrum()
+    rates = document.draw(adapter, 0, CLIPS)
     assert rates.clips.shape == (CLIPS, 16_000) and rates.edges[0] == 6.25
-    found = accuracies(decode.decode(rates, [Stage("encoder", lambda wave: subject.hear(wave).timestamps, 8)]))
+    found = accuracies(
+        document.decode(rates, [Stage("encoder", lambda wave: adapter.embed_waveform(wave).timestamps, 8)])
+    )
     assert found["frames", "DFT"] > 0.95
     assert found["encoder", "mean"] < 0.4  # but for what 10 ms smooth of the fastest, energies tell nothing
 
 
 def test_a_second_subject_is_compared_clip_by_clip() -> None:
-    subject = open_subject("stem=conv")
-    rates = decode.draw(subject, 0, 96)
+    adapter = open_adapter("stem=conv")
+    rates = document.draw(adapter, 0, 96)
     ones = Stage("stem", lambda mel: torch.ones(len(mel), 2, 3) * mel.mean((1, 2))[:, None, None], 3)
-    first = decode.decode(rates, [ones])
+    first = document.decode(rates, [ones])
     told = first.told(first)
     assert told["chance"] == 1 / 8
     assert {row["stage"] for row in told["rows"]} == {"frames", "stem"}
@@ -88,5 +90,5 @@ def test_a_second_subject_is_compared_clip_by_clip() -> None:
 
 
 def test_tokens_that_are_fast_enough_leave_nothing_to_ask() -> None:
-    assert decode.has_room(6.25) and decode.has_room(50)
-    assert not decode.has_room(100)
+    assert document.has_room(6.25) and document.has_room(50)
+    assert not document.has_room(100)

@@ -11,7 +11,7 @@ import pytest
 
 import hostile
 from aasp.aliasing import report
-from aasp.aliasing.response.section import answer, section, summary_cells
+from aasp.aliasing.response.page import answer, section, summary_cells
 from aasp.errors import AaspError
 from browser import DESK, PHONE, look
 

@@ -10,11 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from aasp.aliasing.adapters import StemAdapter
 from aasp.aliasing.response import theory
-from aasp.aliasing.response.respond import modulations, respond
-from aasp.aliasing.response.stages import stages
+from aasp.aliasing.response.measure import modulations, respond, stages
 from aasp.aliasing.response.stimuli import Settings
-from aasp.aliasing.subjects import StemSubject
 from aasp.errors import AaspError
 from aasp.stems.aape import AaPE, AaPEConfig
 from aasp.stems.contract import Stem
@@ -26,12 +25,12 @@ MELS, WIDTH = 32, 12
 FEW = Settings(frequencies=5)
 
 
-def subject(config: object) -> StemSubject:
+def adapter(config: object) -> StemAdapter:
     torch.manual_seed(0)
-    return StemSubject("it", config.build(WIDTH, MELS))  # type: ignore[attr-defined]
+    return StemAdapter("it", config.build(WIDTH, MELS))  # type: ignore[attr-defined]
 
 
-def response(one: StemSubject, stage: str, settings: Settings = FEW) -> dict:
+def response(one: StemAdapter, stage: str, settings: Settings = FEW) -> dict:
     return respond(one, next(place for place in stages(one, ("stem",)) if place.name == stage), settings)
 
 
@@ -55,7 +54,7 @@ class Across(Comb):
 
 
 def test_the_known_response_of_a_stem_made_by_hand_is_recovered() -> None:
-    found = response(StemSubject("comb", Comb()), "stem")
+    found = response(StemAdapter("comb", Comb()), "stem")
     hz = np.array(found["hz"])
     # |1| of the first channel, |exp(i 8 w) - 1| = 2 |sin 4 w| of the second.
     second = 2 * np.abs(np.sin(4 * 2 * np.pi * hz / 100))
@@ -70,9 +69,9 @@ def test_the_known_response_of_a_stem_made_by_hand_is_recovered() -> None:
 
 
 def test_subbands_that_hear_each_other_are_measured_one_by_one() -> None:
-    found = response(StemSubject("across", Across()), "stem", Settings(frequencies=3))
+    found = response(StemAdapter("across", Across()), "stem", Settings(frequencies=3))
     by_subband = np.array(found["gain_by_subband"])
-    comb = np.array(response(StemSubject("comb", Comb()), "stem", Settings(frequencies=3))["gain"])
+    comb = np.array(response(StemAdapter("comb", Comb()), "stem", Settings(frequencies=3))["gain"])
     np.testing.assert_allclose(by_subband, comb[:, None] * math.sqrt(10) * np.ones(2), rtol=1e-5)
     np.testing.assert_allclose(found["gain"], 2 * comb, rtol=1e-5)
     np.testing.assert_allclose(found["theory"], found["gain"], rtol=1e-5)
@@ -85,7 +84,7 @@ def test_subbands_that_hear_each_other_are_measured_one_by_one() -> None:
     ids=str,
 )
 def test_linear_stems_respond_as_their_taps_say(config: object) -> None:
-    found = response(subject(config), "stem")
+    found = response(adapter(config), "stem")
     assert found["linear"]
     scale = max(found["theory"])
     np.testing.assert_allclose(found["gain"], found["theory"], atol=1e-4 * scale)
@@ -93,7 +92,7 @@ def test_linear_stems_respond_as_their_taps_say(config: object) -> None:
 
 
 def test_the_convolutions_taps_are_its_weights() -> None:
-    one = subject(ConvConfig())
+    one = adapter(ConvConfig())
     taps = theory.impulse_responses(one.stem).reshape(2, 48, 2, WIDTH)
     weight = one.stem.project.weight.detach().unflatten(1, (16, 16)).sum(2).T.numpy()
     np.testing.assert_allclose(taps[1, 16:32, 1], weight, atol=1e-6)
@@ -101,7 +100,7 @@ def test_the_convolutions_taps_are_its_weights() -> None:
 
 
 def test_what_the_low_pass_is_for() -> None:
-    summaries = [response(subject(config), "stem")["summary"] for config in (ConvConfig(), LowpassConfig())]
+    summaries = [response(adapter(config), "stem")["summary"] for config in (ConvConfig(), LowpassConfig())]
     conv, lowpass = (one["gain_above"] / one["gain_below"] for one in summaries)
     assert lowpass < 0.2 < 0.5 < conv
     assert all(one["alias_share_above"] == pytest.approx(1, abs=1e-6) for one in summaries)
@@ -120,7 +119,7 @@ FORMS = [
 @pytest.mark.parametrize("form", FORMS, ids=str)
 @pytest.mark.parametrize("gain", ["unit", "paper"])
 def test_states_respond_as_their_taps_say(form: dict, gain: str) -> None:
-    found = response(subject(AaPEConfig(states=4, parameters="fixed", gain=gain, **form)), "states")
+    found = response(adapter(AaPEConfig(states=4, parameters="fixed", gain=gain, **form)), "states")
     states = found["states"]
     scale = np.max(states["theory"])
     np.testing.assert_allclose(states["measured"], states["theory"], atol=1e-4 * scale)
@@ -131,7 +130,7 @@ def test_states_respond_as_their_taps_say(form: dict, gain: str) -> None:
 
 
 def test_states_of_estimated_parameters_nearly_do() -> None:
-    found = response(subject(AaPEConfig(states=4)), "states")
+    found = response(adapter(AaPEConfig(states=4)), "states")
     np.testing.assert_allclose(found["gain"], found["theory"], atol=0.03 * max(found["theory"]))
     assert not found["linear"]
 
@@ -178,7 +177,7 @@ def test_a_long_window_of_unit_gain_comes_near_its_limit() -> None:
 
 @pytest.mark.parametrize(("config", "linear"), [(ConvConfig(), True), (LowpassConfig(), True), (AaPEConfig(), False)])
 def test_superposition_tells_what_is_linear(config: object, linear: bool) -> None:
-    stem = subject(config).stem
+    stem = adapter(config).stem
     if isinstance(stem, AaPE):
         with torch.no_grad():
             stem.fuse.weight[:, WIDTH:].copy_(torch.eye(WIDTH))
@@ -187,4 +186,4 @@ def test_superposition_tells_what_is_linear(config: object, linear: bool) -> Non
 
 def test_a_stem_that_sees_too_much_is_refused() -> None:
     with pytest.raises(AaspError, match="see 752 frames; 384 are the most"):
-        modulations(subject(ConvConfig(taps=16 + 2 * 368)), FEW)
+        modulations(adapter(ConvConfig(taps=16 + 2 * 368)), FEW)

@@ -10,9 +10,17 @@ import numpy as np
 import pytest
 import torch
 
-from aasp.aliasing.stability.energy import DECIBEL, audible, energy, log_power, modulated, to_decibel
-from aasp.aliasing.stability.excerpts import Excerpts, gather
-from aasp.aliasing.stability.perturb import AmplitudeModulation, SlowModulation
+from aasp.aliasing.stability.excerpts import (
+    DECIBEL,
+    Excerpts,
+    audible,
+    energy,
+    gather,
+    log_power,
+    modulated,
+    to_decibel,
+)
+from aasp.aliasing.stability.perturbations import AmplitudeModulation, SlowModulation
 from aasp.datasets.manifest import Manifest
 from kaldi import kaldi
 

@@ -18,12 +18,12 @@ from torch import Tensor
 
 import hostile
 from aasp.aliasing import report
-from aasp.aliasing.stability import summary
-from aasp.aliasing.stability.examine import PLAYED, examine, nyquist, write_sounds
+from aasp.aliasing.adapters import EncoderAdapter, EncoderEmbeddings
+from aasp.aliasing.stability import document as stability
+from aasp.aliasing.stability.document import PLAYED, examine, nyquist, write_sounds
 from aasp.aliasing.stability.excerpts import HOP, Excerpts
 from aasp.aliasing.stability.measure import MEASURES
-from aasp.aliasing.stability.section import answer, section
-from aasp.aliasing.subjects import Heard, Subject
+from aasp.aliasing.stability.page import answer, section
 from aasp.errors import AaspError
 from aasp.features.logmel import LogMel, LogMelConfig
 from browser import look
@@ -31,7 +31,7 @@ from browser import look
 SPARE, FRAMES, CLIPS = 16, 130, 16
 
 
-class Patches(Subject):
+class Patches(EncoderAdapter):
     """Log-mel patches of 16 frames, each told by a single frame of it ("aliases") or by its mean ("averages")."""
 
     rate, token_rate = 16_000, 6.25
@@ -39,7 +39,7 @@ class Patches(Subject):
     def __init__(self, name: str) -> None:
         self.name, self.frontend = name, LogMel(LogMelConfig.kaldi())
 
-    def hear(self, wave_BS: Tensor) -> Heard:
+    def embed_waveform(self, wave_BS: Tensor) -> EncoderEmbeddings:
         mel = self.frontend(wave_BS)[0]
         patches = mel[:, : mel.shape[1] // 16 * 16].unflatten(1, (-1, 16))
         tokens = patches[:, :, 8] if self.name == "aliases" else patches.mean(2)
@@ -47,7 +47,7 @@ class Patches(Subject):
             tokens = tokens.mean(1, keepdim=True).expand_as(tokens).round()
         # The deviation over time is what a modulation moves: a mean alone would not show it.
         clip = torch.cat([tokens.mean(1), tokens.std(1)], 1)
-        return Heard(clip, tokens, 0.08 + 0.16 * torch.arange(tokens.shape[1]))
+        return EncoderEmbeddings(clip, tokens, 0.08 + 0.16 * torch.arange(tokens.shape[1]))
 
 
 @pytest.fixture(scope="module")
@@ -68,11 +68,11 @@ LABELS = np.array(["hiss", "rumble"] * (CLIPS // 2))
 
 @pytest.fixture(scope="module")
 def found(clips: Excerpts, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
-    subjects = [Patches(name) for name in ("aliases", "averages", "deaf")]
+    adapters = [Patches(name) for name in ("aliases", "averages", "deaf")]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(summary, "RESAMPLES", 200)
-        patch.setattr(summary, "QUICK", 50)
-        document, table = examine(subjects, clips, labels=LABELS, groups=np.arange(CLIPS) // 2)
+        patch.setattr(stability, "RESAMPLES", 200)
+        patch.setattr(stability, "QUICK", 50)
+        document, table = examine(adapters, clips, labels=LABELS, groups=np.arange(CLIPS) // 2)
     folder = tmp_path_factory.mktemp("stability")
     document["sounds"] = write_sounds(folder / "sounds", clips, table, document["example"], document["seed"])
     document |= {"source": "noises", "label": "colour", "group": None, "skipped": [], "command": "", "software": ""}

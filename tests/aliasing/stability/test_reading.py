@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from aasp.aliasing.stability import reading
-from aasp.aliasing.stability.reading import check_labels, decisions, rates_read
+from aasp.aliasing.stability import probes
+from aasp.aliasing.stability.probes import check_labels, decisions, rates_read
 from aasp.errors import AaspError
 
 RNG = np.random.default_rng
@@ -54,7 +54,7 @@ def test_a_rate_that_is_there_is_read_and_else_chance() -> None:
 
 def test_halves_keep_groups_whole_and_read_each_clip_once() -> None:
     groups = np.array([0, 0, 1, 2, 2, 2, 3, 4])
-    (train, test), (back, forth) = reading._halves(groups, 3)
+    (train, test), (back, forth) = probes._halves(groups, 3)
     assert (train == ~test).all() and (back == test).all() and (forth == train).all()
     assert not set(groups[train]) & set(groups[test])
     assert 2 <= len(set(groups[train])) <= 3

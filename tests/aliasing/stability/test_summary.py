@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from aasp.aliasing.stability.clipwise import Clipwise, Reading
-from aasp.aliasing.stability.rows import Row, rows
-from aasp.aliasing.stability.summary import families, leads, of_families, of_reading, told
+from aasp.aliasing.stability.document import families, leads, mean_of, of_families, of_reading
+from aasp.aliasing.stability.perturbations import Row, rows
+from aasp.aliasing.stability.probes import Clipwise, Reading
 
 NAMES = ("cosine", "distance", "control_distance", "excess")
 GROUPS = np.arange(6)
@@ -29,15 +29,15 @@ TABLE = [row for row in rows(3.125, 2.5) if row.family != "control"]
 
 
 def test_clips_without_a_value_are_left_out() -> None:
-    found = told(np.array([1.0, 2.0, 3.0, np.nan]), np.arange(4))
+    found = mean_of(np.array([1.0, 2.0, 3.0, np.nan]), np.arange(4))
     assert found is not None
     assert (found["estimate"], found["clips"]) == (2.0, 3)
-    assert told(np.array([1.0, np.nan]), np.arange(2)) is None
-    assert told(np.array([1.0, 2.0]), np.array(["a", "a"])) is None
+    assert mean_of(np.array([1.0, np.nan]), np.arange(2)) is None
+    assert mean_of(np.array([1.0, 2.0]), np.array(["a", "a"])) is None
 
 
 def test_paired_differences_are_of_clips_that_both_have() -> None:
-    found = told(np.array([1.0, 2.0, np.nan]), np.arange(3), minus=np.array([0.5, 1.5, 9.0]))
+    found = mean_of(np.array([1.0, 2.0, np.nan]), np.arange(3), minus=np.array([0.5, 1.5, 9.0]))
     assert found == {"estimate": pytest.approx(0.5), "low": None, "high": None, "clips": 2}, "too few"
 
 

@@ -1,12 +1,24 @@
-"""A suite: cells that each differ from another in one thing, so that a difference has one cause. Source: ours."""
+"""A suite: cells that each differ from another in one thing, so that a difference has one cause. Source: ours.
+
+Train and measure what is lacking of a suite: a case of `aasp.compare`, whose cells have all as many steps.
+
+Seeds come first: whenever it stops, all cells have about as many. Source: ours.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from aasp.compare import cells
+from aasp.compare.budget import seconds_per_step
+from aasp.compare.cells import Outcome, Say, Work
+from aasp.compare.folder import Folder
+from aasp.compare.measures import Listener, Measure
+from aasp.compare.training import Training
 from aasp.config import with_fields
+from aasp.model.audio_encoder import load
 from aasp.parts import look_up
 from aasp.pretrain import recipes
 from aasp.pretrain.recipe import Recipe
@@ -66,3 +78,51 @@ class Suite:
     def recipe_of(self, cell: Cell, steps: int, seed: int) -> Recipe:
         """What a cell trains."""
         return with_fields(recipes.get(self.recipe), {**cell.changes, "steps": str(steps), "seed": str(seed)})
+
+
+def ablate(
+    suite: Suite,
+    folder: Folder,
+    *,
+    steps: int,
+    seeds: int,
+    measures: Sequence[Measure],
+    training: Training,
+    work: Work = cells.work,
+    say: Say = print,
+) -> Outcome:
+    """Train every cell with every seed, and measure each.
+
+    Args:
+        suite: the cells.
+        folder: where it all lies.
+        steps: optimizer steps of each.
+        seeds: how many, from 0.
+        measures: what to measure.
+        training: how cells are trained.
+        work: who works at them.
+        say: told where it stands.
+
+    Raises:
+        AaspError: bad data.
+    """
+    trainings = [
+        cells.Cell(cell.name, seed, measures, suite.recipe_of(cell, steps, seed))
+        for seed in range(seeds)
+        for cell in suite
+    ]
+    listen = lambda cell, model: Listener(load(model, training.device))
+    return work(trainings, folder, train=training, listen=listen, say=say)
+
+
+def steps_within(suite: Suite, minutes: float, seeds: int, training: Training, say: Say = print) -> int:
+    """The equal number of steps at which all cells and seeds together train for so many minutes on this machine.
+
+    Each cell is timed for a few steps on noise; decoding and measuring come on top.
+    """
+    seconds = 0.0
+    for cell in suite:
+        one = seconds_per_step(suite.recipe_of(cell, 10, 0), training.precision, training.device)
+        say(f"timing {cell.name}: {one:.2f} s a step")
+        seconds += one
+    return max(1, int(60 * minutes / (seeds * seconds)))

@@ -7,24 +7,30 @@ is in start values.
 
 Source: the question is Anderson, Kinnunen & Harte's of learnable front ends ("Learnable Acoustic Frontends in Bird
 Activity Detection", 2022); the measure is ours.
+
+Where a model comes from: the run that it lies in tells the seed of its first weights, and how training went.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from aasp.aliasing.kernels.origin import Origin
-from aasp.aliasing.subjects import EncoderSubject, Subject
+from aasp.aliasing.adapters import AudioEncoderAdapter, EncoderAdapter
+from aasp.documents import read_object
+from aasp.errors import AaspError
 from aasp.features import FRONTENDS
 from aasp.model.audio_encoder import AudioEncoderConfig
 from aasp.pretrain.initial import read_initial
 from aasp.report.findings import Sees
 from aasp.stems import STEMS
+from aasp.training.tracking import read_metrics
 
 LEFT = 0.1
 """Spreads: what has moved less on average is told as still where it began."""
@@ -37,11 +43,11 @@ ALIKE = 1e-6
 Learned = Mapping[str, Mapping[str, Tensor]]
 
 
-def departure(subject: Subject, origin: Origin) -> list[dict[str, Any]]:
-    """How far each learned parameter of a subject is from its start.
+def departure(adapter: EncoderAdapter, origin: Origin) -> list[dict[str, Any]]:
+    """How far each learned parameter of an adapter is from its start.
 
     Args:
-        subject: a model of ours; others have nothing that could be rebuilt.
+        adapter: a model of ours; others have nothing that could be rebuilt.
         origin: the run that it comes from.
 
     Returns:
@@ -51,10 +57,10 @@ def departure(subject: Subject, origin: Origin) -> list[dict[str, Any]]:
     Raises:
         AaspError: the model that the run started from can't be read.
     """
-    if not isinstance(subject, EncoderSubject):
+    if not isinstance(adapter, AudioEncoderAdapter):
         return []
-    config = subject.encoder.config
-    now = _learned(subject)
+    config = adapter.encoder.config
+    now = _learned(adapter)
     unknown = set[tuple[str, str]]()
     if origin.started_from is not None:
         start = _learned(read_initial(origin.started_from).model)
@@ -127,3 +133,52 @@ def conclusion(rows: Sequence[Mapping[str, Any]]) -> str:
     most = ", ".join(apart(row) for row in left[:MOST_NAMED]) + " and others" * (len(left) > MOST_NAMED)
     told = f"{share} learned parameters left their initialisation, by mean distances in spreads of starts"
     return f"{told}: {most}{rest}."
+
+
+TOLD = ("alpha_mean", "alpha_spread", "alpha_saturation", "beta_mean", "beta_spread", "beta_saturation")
+GRADIENT = "sblu_gradient_norm"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a run tells of its model.
+
+    Attributes:
+        seed: of the weights it began with; None where no pre-training run is at hand, or it began with another model's.
+        evolution: course of the stem's health, each a list of (step, value).
+        started_from: the run or model whose weights it began with, if so.
+    """
+
+    seed: int | None
+    evolution: Mapping[str, Sequence[tuple[int, float]]]
+    started_from: str | None = None
+
+
+def origin(model: str | Path) -> Origin:
+    """Look for the run around a model's folder.
+
+    Args:
+        model: folder of a run, or of the model in one.
+
+    Raises:
+        AaspError: the run's recipe is damaged.
+    """
+    path = Path(model)
+    run = next((folder for folder in (path, path.parent) if (folder / "recipe.json").is_file()), None)
+    if run is None:
+        return Origin(None, {})
+    file = run / "recipe.json"
+    try:
+        recipe = read_object(file, "copy the run anew")
+        # Some began with another model's weights, not with those of their seed.
+        started_from = str(recipe["started_from"]["model"]) if "started_from" in recipe else None
+        seed = None if "finetuned" in recipe or started_from is not None else int(recipe["seed"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise AaspError(f"not a run's recipe: {file} ({error!r}); copy the run anew") from None
+    lines = read_metrics(run)
+    course = {
+        name: [(int(line["step"]), line[logged]) for line in lines if line.get(logged) is not None]
+        for name in (*TOLD, GRADIENT)
+        for logged in (f"diagnostics/{name}",)
+    }
+    return Origin(seed, {name: points for name, points in course.items() if len(points) > 1}, started_from)

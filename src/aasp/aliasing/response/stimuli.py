@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aasp.aliasing.subjects import LogMelSubject, Subject
+from aasp.aliasing.adapters import EncoderAdapter, LogMelAdapter
 from aasp.errors import AaspError
 from aasp.features.logmel import LogMelConfig
 
@@ -54,7 +54,7 @@ class Settings:
 
 
 class Modulations(ABC):
-    """Stimuli for one subject.
+    """Stimuli for one adapter.
 
     Attributes:
         token_rate: tokens per second.
@@ -87,25 +87,25 @@ class MelModulations(Modulations):
     """Modulations of the normalised log-mel.
 
     Args:
-        subject: who will see them.
+        adapter: who will see them.
         settings: how they are made.
 
     Raises:
         AaspError: the stem's receptive field is most of the clip.
     """
 
-    def __init__(self, subject: LogMelSubject, settings: Settings) -> None:
-        stem = subject.stem
+    def __init__(self, adapter: LogMelAdapter, settings: Settings) -> None:
+        stem = adapter.stem
         frames, mels = stem.patch[0], stem.mels
-        self.token_rate, self.subbands = subject.token_rate, stem.subbands
+        self.token_rate, self.subbands = adapter.token_rate, stem.subbands
         self.margin = margin_of(stem.receptive_field, frames)
         self.tokens = TOKENS - 2 * self.margin
         if self.margin > TOKENS // 4:
             raise AaspError(
-                f"{subject.name}: its tokens see {stem.receptive_field} frames; "
+                f"{adapter.name}: its tokens see {stem.receptive_field} frames; "
                 f"{TOKENS // 2 * frames} are the most that can be measured"
             )
-        self.depth, self.frame_rate, self.frames = settings.depth, subject.frontend.config.frame_rate, TOKENS * frames
+        self.depth, self.frame_rate, self.frames = settings.depth, adapter.frontend.config.frame_rate, TOKENS * frames
         floor = settings.floor * np.random.default_rng(settings.seed).standard_normal((frames, mels))
         self.floor_TM = torch.from_numpy(np.tile(floor, (TOKENS, 1))).float()
         self.start = self.margin * frames
@@ -128,17 +128,17 @@ class WaveModulations(Modulations):
     """Modulations of a noise that is always the same.
 
     Args:
-        subject: who will hear them.
+        adapter: who will hear them.
         settings: how they are made.
     """
 
     subbands = 1
 
-    def __init__(self, subject: Subject, settings: Settings) -> None:
-        self.token_rate, self.margin = subject.token_rate, WAVE_MARGIN
-        self.tokens = 2 * max(16, math.ceil(WAVE_SECONDS * subject.token_rate / 2))
-        samples = math.ceil((self.tokens + 2 * self.margin + 1) / subject.token_rate * subject.rate)
-        self.depth, self.rate = settings.depth, subject.rate
+    def __init__(self, adapter: EncoderAdapter, settings: Settings) -> None:
+        self.token_rate, self.margin = adapter.token_rate, WAVE_MARGIN
+        self.tokens = 2 * max(16, math.ceil(WAVE_SECONDS * adapter.token_rate / 2))
+        samples = math.ceil((self.tokens + 2 * self.margin + 1) / adapter.token_rate * adapter.rate)
+        self.depth, self.rate = settings.depth, adapter.rate
         self.carrier_S = 0.05 * torch.from_numpy(np.random.default_rng(settings.seed).standard_normal(samples)).float()
         self.hz = grid(settings.frequencies, self.token_rate, self.tokens)
 

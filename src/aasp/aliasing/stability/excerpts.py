@@ -1,4 +1,19 @@
-"""Excerpts of real clips: the loudest seconds of each, with some to spare on both sides so that time can be moved.
+"""How much a sound was changed: the energy of the change of its log-mel, and modulations brought to a stated one.
+
+The log-mel is Kaldi's, of natural-log power, not normalised. With d = perturbed - clean over frames and mels,
+
+    E = (sum of d² over all of them) / (number of those that are above the floor in the clean clip)
+
+so that digital silence, which no gain can move, does not dilute a change, and a sound moved into silence counts. It is
+told as rms decibels of power, 10 / ln 10 · √E.
+
+A gain exp(A/2 · cos(2π f t + φ)) moves log power by A cos(..): E is A²/2 while f is slow, less when the analysis window
+of 25 ms smears the modulation (3.5 dB at 40 Hz). A smeared modulation also raises the mean level, which is no
+modulation; a constant gain takes it back. Both A and that gain are set for every clip by measuring.
+
+Legend: B clips, S samples, T frames, M mel bins. Source: ours.
+
+Excerpts of real clips: the loudest seconds of each, with some to spare on both sides so that time can be moved.
 
 Legend: n clips, S samples of an excerpt, P samples to spare on either side.
 """
@@ -13,16 +28,86 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aasp.aliasing.stability.energy import audible, log_power
 from aasp.audio.io import AudioError
 from aasp.audio.sounds import describe, read_sound
 from aasp.datasets.index import Skipped
 from aasp.datasets.manifest import Manifest
 from aasp.errors import AaspError
+from aasp.features.logmel import LogMel, LogMelConfig
+
+FRONTEND = LogMelConfig.kaldi(mean=0.0, std=1.0)
+DECIBEL = 10 / math.log(10)
+"""Decibels of power in a unit of natural-log power."""
+TOLERANCE = 0.005
+STEPS = 40
+DEEPEST = 60.0
+"""Of A: clips that hardly anything is heard of would have it grow without end."""
+
+_log_mel = LogMel(FRONTEND)
+
+
+def log_power(wave_BS: Tensor) -> Tensor:
+    """Log-mel of natural-log power, shape (B, T, M)."""
+    return _log_mel(wave_BS)[0]
+
+
+def energy(clean_BTM: Tensor, moved_BTM: Tensor) -> Tensor:
+    """E of each clip, shape (B,)."""
+    return (moved_BTM - clean_BTM).square().sum((1, 2)) / audible(clean_BTM).sum((1, 2)).clamp_min(1)
+
+
+def audible(clean_BTM: Tensor) -> Tensor:
+    """What lies above the floor, shape (B, T, M)."""
+    return clean_BTM > math.log(FRONTEND.floor) + 1e-4
+
+
+def to_decibel(energy_B: Tensor) -> Tensor:
+    """Energies as rms decibels."""
+    return DECIBEL * energy_B.sqrt()
+
+
+def modulated(clean_BS: Tensor, pattern_BS: Tensor, decibel: float) -> Tensor:
+    """Clips with the gain exp(A/2 · pattern - level/2), A and level such that the log-mel changes by `decibel` rms.
+
+    Args:
+        clean_BS: the clips.
+        pattern_BS: how the log power is to move, up to a factor and a constant.
+        decibel: the wanted change.
+
+    Returns:
+        Shape (B, S); the change is within TOLERANCE of E, unless STEPS don't get there (a clip at the floor): whoever
+        calls measures what came out.
+    """
+    wanted = (decibel / DECIBEL) ** 2
+    mel_BTM = log_power(clean_BS)
+    heard_BTM = audible(mel_BTM)
+    bins_B = heard_BTM.sum((1, 2)).clamp_min(1)
+    A_B = (wanted / pattern_BS.var(1, correction=0)).sqrt()
+    level_B = torch.zeros_like(A_B)
+    made_BS = torch.empty_like(clean_BS)
+    left = torch.arange(len(clean_BS))
+    for _ in range(STEPS):
+        swing = 0.5 * (A_B[left, None] * pattern_BS[left] - level_B[left, None])
+        made_BS[left] = clean_BS[left] * swing.exp()
+        moved = log_power(made_BS[left]) - mel_BTM[left]
+        found = moved.square().sum((1, 2)) / bins_B[left]
+        offset = (moved * heard_BTM[left]).sum((1, 2)) / bins_B[left]
+        off = ((found / wanted - 1).abs() > TOLERANCE) | (offset.square() > TOLERANCE * wanted)
+        # What is left of E without the offset is nearly proportional to A².
+        factor = (wanted / (found - offset.square()).clamp_min(1e-3 * wanted)).sqrt()
+        A_B[left] = (A_B[left] * factor).clamp_max(DEEPEST)
+        level_B[left] += offset
+        if not off.any():
+            break
+        left = left[off]
+    return made_BS
+
 
 RATE = 16_000
 HOP = 160
 """Samples of a frame of 10 ms."""
+SPARE = 16
+"""Frames before and after an excerpt: a shift takes up to 15."""
 QUIETEST = 0.02
 """Share of the log-mel above its floor: with less there is nothing to perturb."""
 FEWEST = 8
@@ -74,11 +159,6 @@ class Gathered:
     skipped: list[Skipped]
 
 
-def spare_frames(frames: int) -> int:
-    """Frames to spare on either side: a shift takes up to 15, a stretch by 4 % about its middle 2 % of the length."""
-    return max(16, math.ceil(0.021 * frames) + 2)
-
-
 def gather(
     manifest: Manifest,
     *,
@@ -100,8 +180,7 @@ def gather(
         AaspError: too few clips are left.
     """
     frames = round(seconds * RATE / HOP)
-    spare = spare_frames(frames)
-    needed = (frames + 2 * spare) * HOP / RATE
+    needed = (frames + 2 * SPARE) * HOP / RATE
     long_enough = manifest.seconds >= needed
     reason = f"{{:.3g}} s long, {needed:.2f} s are needed for {seconds:g} s and what is to spare"
     short = np.flatnonzero(~long_enough).tolist()
@@ -114,7 +193,7 @@ def gather(
     for done, row in enumerate(chosen, start=1):
         sound = manifest.sound(row)
         try:
-            sources.append(loudest(read_sound(sound, rate=RATE), frames, spare))
+            sources.append(loudest(read_sound(sound, rate=RATE), frames, SPARE))
             rows.append(row)
         except (AudioError, _Unusable) as error:
             skipped.append(Skipped(describe(sound), error.reason))
@@ -126,7 +205,7 @@ def gather(
             f"{manifest.source}: {len(rows)} usable clip(s), {FEWEST} or more are needed{why}; "
             "lower --seconds, raise --clips or give other clips"
         )
-    return Gathered(Excerpts(torch.from_numpy(np.stack(sources)), spare * HOP), np.array(rows), skipped)
+    return Gathered(Excerpts(torch.from_numpy(np.stack(sources)), SPARE * HOP), np.array(rows), skipped)
 
 
 def loudest(wave: np.ndarray, frames: int, spare: int) -> np.ndarray:

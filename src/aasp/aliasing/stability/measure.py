@@ -11,15 +11,27 @@
 
 Legend: n clips, G tokens over time, D dimensions, L strengths of the control.
 Source: Kornblith et al. 2019 (alignment); the rest ours.
+
+The experiment itself: every row of the table is made once and given to every encoder.
+
+Legend: n clips, S samples, D dimensions, R modulation rates.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
+import soxr
+import torch
 from scipy.spatial.distance import pdist
+from torch import Tensor
+
+from aasp.aliasing.adapters import EncoderAdapter
+from aasp.aliasing.stability.excerpts import RATE, Excerpts, energy, log_power, to_decibel
+from aasp.aliasing.stability.perturbations import CLEAN, Row
 
 MEASURES = ("cosine", "cosine_raw", "distance", "timestamps_cosine", "timestamps_distance")
 AT_REST = {"cosine": 1.0, "distance": 0.0, "timestamps_distance": 0.0}
@@ -28,7 +40,7 @@ AT_REST = {"cosine": 1.0, "distance": 0.0, "timestamps_distance": 0.0}
 
 @dataclass(frozen=True)
 class Reference:
-    """What a subject makes of the clean clips.
+    """What an adapter makes of the clean clips.
 
     Attributes:
         clip: shape (n, D').
@@ -129,3 +141,96 @@ class Alignment:
         """Σ_ij w_i w_j K°_ij L°_ij, K° and L° centred by weighted means."""
         total, Kw, Lw = w.sum(), K @ w, L @ w
         return w @ KL @ w - 2 * (w * Kw) @ Lw / total + (w @ Kw) * (w @ Lw) / total**2
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What was seen of one adapter.
+
+    Attributes:
+        reference: what it makes of the clean clips.
+        measures: for each row's key, MEASURES of each clip, shape (n,).
+        clip: for each row's key, embeddings of the perturbed clips, shape (n, D).
+    """
+
+    reference: Reference
+    measures: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
+    clip: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Observations:
+    """What was seen of all of them.
+
+    Attributes:
+        decibel: for each row's key, the rms change of each clip's log-mel, shape (n,).
+        adapters: in their order.
+        statistics: for each row's key, statistics of the log-mels (see `statistics`), shape (n, 3 M).
+    """
+
+    decibel: dict[str, np.ndarray]
+    adapters: list[Observed]
+    statistics: dict[str, np.ndarray]
+
+
+def observe(
+    adapters: Sequence[EncoderAdapter],
+    clips: Excerpts,
+    table: Sequence[Row],
+    seed: int,
+    progress: Callable[[int, int], object] | None = None,
+) -> Observations:
+    """Let every adapter hear the clean clips and every row.
+
+    Args:
+        adapters: the encoders.
+        clips: the clips.
+        table: the rows, without the clean one.
+        seed: of what is random in the perturbations.
+        progress: called with (embeddings done, embeddings in all).
+    """
+    length = clips.samples / RATE
+    total, done = (len(table) + 1) * len(adapters), 0
+
+    def advance() -> None:
+        nonlocal done
+        done += 1
+        if progress is not None:
+            progress(done, total)
+
+    observed = []
+    for adapter in adapters:
+        observed.append(Observed(Reference(*_heard(adapter, list(CLEAN.waves(clips, seed))), length)))
+        advance()
+    clean_mel = log_power(clips.clean)
+    decibel, kept = {}, {}
+    for row in table:
+        waves = list(row.waves(clips, seed))
+        mel_nTM = log_power(torch.cat(waves))
+        decibel[row.key] = to_decibel(energy(clean_mel, mel_nTM)).numpy().astype(np.float64)
+        kept[row.key] = statistics(mel_nTM)
+        for adapter, one in zip(adapters, observed, strict=True):
+            clip, timestamps, seconds = _heard(adapter, waves)
+            source = row.perturbation.source_seconds(seconds, length)
+            one.measures[row.key] = one.reference.compare(clip, timestamps, source)
+            one.clip[row.key] = clip
+            advance()
+    return Observations(decibel, observed, kept)
+
+
+def statistics(mel_nTM: Tensor) -> np.ndarray:
+    """Of each mel bin, the mean over time, the deviation, and the deviation of its change from frame to frame."""
+    return torch.cat([mel_nTM.mean(1), mel_nTM.std(1), mel_nTM.diff(dim=1).std(1)], dim=1).numpy()
+
+
+def _heard(adapter: EncoderAdapter, waves: Sequence[Tensor]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Clip vectors (n, D'), timestamps (n, G, D) and their seconds (G,)."""
+    heard = [adapter.embed_waveform(_at_rate(wave_BS, adapter.rate)) for wave_BS in waves]
+    join = lambda parts: torch.cat(parts).double().cpu().numpy()
+    seconds = heard[0].seconds.double().cpu().numpy()
+    return join([one.clip for one in heard]), join([one.timestamps for one in heard]), seconds
+
+
+def _at_rate(wave_BS: Tensor, rate: int) -> Tensor:
+    """Waveforms at the rate that an adapter takes."""
+    return wave_BS if rate == RATE else torch.from_numpy(soxr.resample(wave_BS.T.numpy(), RATE, rate).T.copy())

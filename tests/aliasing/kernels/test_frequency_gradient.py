@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from aasp.aliasing.kernels.pull import ALPHA, DISTANCES, PHASES, TONE, pull, pulls
+from aasp.aliasing.kernels.frequency_gradient import (
+    ALPHA,
+    DISTANCES,
+    PHASES,
+    TONE,
+    frequency_gradient,
+    frequency_gradients,
+)
 
 AT = (0.1, 0.4, 0.8, 1.3)
 
@@ -30,8 +37,8 @@ M = np.arange(64) - 31.5
 
 def test_the_one_sided_and_the_even_window_tie():
     known = [3.00, 1.91, 0.431, 0.079]
-    assert pull(64, "one-sided", "conjugate", AT)[0] == pytest.approx(known, rel=0.01)
-    assert pull(64, "two-sided", "even", AT)[0] == pytest.approx(known, rel=0.01)
+    assert frequency_gradient(64, "one-sided", "conjugate", AT)[0] == pytest.approx(known, rel=0.01)
+    assert frequency_gradient(64, "two-sided", "even", AT)[0] == pytest.approx(known, rel=0.01)
     assert by_hand(np.exp(-ALPHA * np.abs(M)), M, AT, even=True) == pytest.approx(known, rel=0.01)
 
 
@@ -39,7 +46,7 @@ def test_the_conjugate_window_differs_from_its_samples_by_the_hold():
     known = [10.92, 2.77, 0.217, 0.0194]
     sampled = by_hand(np.exp(-ALPHA * np.abs(M)), M, AT)
     assert sampled == pytest.approx(known, rel=0.01)
-    ours = pull(64, "two-sided", "conjugate", AT)[0]
+    ours = frequency_gradient(64, "two-sided", "conjugate", AT)[0]
     # The hold's factor 2 sinh(x) / Lambda turns with beta, against itself on the two sides: little, save far away.
     assert ours[:3] == pytest.approx(known[:3], rel=0.07) and ours[3] == pytest.approx(known[3], rel=0.35)
 
@@ -53,9 +60,10 @@ def test_the_conjugate_window_differs_from_its_samples_by_the_hold():
     ],
 )
 def test_controls_against_their_definition(window, envelope):
-    assert pull(64, window, "conjugate", AT)[0] == pytest.approx(by_hand(envelope, M, AT), rel=1e-3, abs=1e-7)
+    conjugate = by_hand(envelope, M, AT)
+    assert frequency_gradient(64, window, "conjugate", AT)[0] == pytest.approx(conjugate, rel=1e-3, abs=1e-7)
     even = by_hand(envelope, M, AT, even=True)
-    assert pull(64, window, "even", AT)[0] == pytest.approx(even, rel=1e-3, abs=1e-7)
+    assert frequency_gradient(64, window, "even", AT)[0] == pytest.approx(even, rel=1e-3, abs=1e-7)
 
 
 def test_the_controls_known_before_are_of_other_widths():
@@ -66,16 +74,17 @@ def test_the_controls_known_before_are_of_other_widths():
 
 
 def test_what_the_report_says_in_words():
-    far = {w: pull(64, w, "conjugate", [1.0])[0][0] for w in ("two-sided", "one-sided", "gaussian", "hann")}
+    gradient = lambda window, distance: frequency_gradient(64, window, "conjugate", [distance])[0][0]
+    far = {w: gradient(w, 1.0) for w in ("two-sided", "one-sided", "gaussian", "hann")}
     assert far["two-sided"] > 20 * max(far["gaussian"], far["hann"]) and far["one-sided"] > far["two-sided"]
-    near = {w: pull(64, w, "conjugate", [0.1])[0][0] for w in ("two-sided", "one-sided")}
+    near = {w: gradient(w, 0.1) for w in ("two-sided", "one-sided")}
     assert near["two-sided"] > 3 * near["one-sided"]
-    size, towards = pull(16, "two-sided", "conjugate", [0.8])
+    size, towards = frequency_gradient(16, "two-sided", "conjugate", [0.8])
     assert towards[0] < 0.2 * size[0] < 0.05  # a patch's 16 frames cut it off
 
 
 def test_json():
-    found = pulls()
+    found = frequency_gradients()
     assert len(found["rows"]) == 3 * 9 and all(len(row["size"]) == len(DISTANCES) for row in found["rows"])
     for row in found["rows"]:
         assert (np.abs(row["towards"]) <= np.array(row["size"]) * (1 + 1e-9)).all()

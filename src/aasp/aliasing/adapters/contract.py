@@ -20,7 +20,7 @@ OWN = "own"
 
 
 @dataclass(frozen=True)
-class Heard:
+class EncoderEmbeddings:
     """What an encoder makes of some clips.
 
     Attributes:
@@ -34,7 +34,7 @@ class Heard:
     seconds: Tensor
 
 
-class Subject(ABC):
+class EncoderAdapter(ABC):
     """An encoder under examination, frozen.
 
     Attributes:
@@ -49,20 +49,20 @@ class Subject(ABC):
     token_rate: float
 
     @abstractmethod
-    def hear(self, wave_BS: Tensor) -> Heard:
+    def embed_waveform(self, wave_BS: Tensor) -> EncoderEmbeddings:
         """Embed waveforms of one length, shape (B, S)."""
 
     def vectors(self, wave_BS: Tensor) -> dict[str, Tensor]:
         """What a probe may read of waveforms of one length, (B, D') each: the clip's own vector, and layers by name."""
-        return {OWN: self.hear(wave_BS).clip}
+        return {OWN: self.embed_waveform(wave_BS).clip}
 
     def fingerprint(self) -> str:
         """What tells it from others, in hex: a hash of its weights, or of its name where these can't be looked at."""
         return sha256(self.name.encode()).hexdigest()
 
 
-class LogMelSubject(Subject):
-    """A subject that reads normalised log-mels, so that modulations can be put into it exactly.
+class LogMelAdapter(EncoderAdapter):
+    """An adapter that reads normalised log-mels, so that modulations can be put into it exactly.
 
     Attributes:
         frontend: makes the log-mel that it reads, or what it reads instead.
@@ -73,9 +73,9 @@ class LogMelSubject(Subject):
     stem: Stem
 
     @abstractmethod
-    def see(self, mel_BTM: Tensor) -> Heard:
+    def embed_logmel(self, mel_BTM: Tensor) -> EncoderEmbeddings:
         """Embed normalised log-mels of one length, shape (B, T, M)."""
 
-    def hear(self, wave_BS: Tensor) -> Heard:
+    def embed_waveform(self, wave_BS: Tensor) -> EncoderEmbeddings:
         with torch.inference_mode():
-            return self.see(self.frontend(wave_BS)[0])
+            return self.embed_logmel(self.frontend(wave_BS)[0])

@@ -1,7 +1,8 @@
 """Encoders and stems of the user's own: `module:name` or `file.py:name`, imported, called without arguments, recognised
 by what it is.
 
-1. A `Stem`, or a stem's configuration: examined behind our log-mel, as ours are. An `AudioEncoder` or a `Subject` too.
+1. A `Stem`, or a stem's configuration: examined behind our log-mel, as ours are. An `AudioEncoder` or an
+   `EncoderAdapter` too.
 2. HEAR's interface (Turian et al. 2022): `get_timestamp_embeddings(audio, model)` and `get_scene_embeddings(audio,
    model)`, of the object or of its module (then `name` is `load_model`).
 3. Anything that can be called with waveforms (B, S) of `sample_rate`, 16,000 where it states none, and returns vectors
@@ -25,8 +26,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from aasp.aliasing.subjects.contract import Heard, Subject
-from aasp.aliasing.subjects.ours import EncoderSubject, StemSubject, untrained
+from aasp.aliasing.adapters.contract import EncoderAdapter, EncoderEmbeddings
+from aasp.aliasing.adapters.ours import AudioEncoderAdapter, StemAdapter, untrained
 from aasp.errors import AaspError
 from aasp.model.audio_encoder import AudioEncoder
 from aasp.parts import load_plugin
@@ -35,7 +36,7 @@ from aasp.stems import Stem, StemConfig
 RATE = 16_000
 
 
-def open_own(name: str) -> Subject:
+def open_own(name: str) -> EncoderAdapter:
     """What `module:name` makes.
 
     Raises:
@@ -44,26 +45,26 @@ def open_own(name: str) -> Subject:
     module, made = _make(name)
     if isinstance(made, nn.Module):
         made.eval()
-    if isinstance(made, Subject):
+    if isinstance(made, EncoderAdapter):
         return made
     if isinstance(made, AudioEncoder):
-        return EncoderSubject(name, made)
+        return AudioEncoderAdapter(name, made)
     if isinstance(made, Stem):
-        return told(name, lambda: StemSubject(name, made))
+        return call_own(name, lambda: StemAdapter(name, made))
     if isinstance(made, StemConfig):
-        return told(name, lambda: untrained(name, made))
+        return call_own(name, lambda: untrained(name, made))
     for owner in (made, module):
         if hasattr(owner, "get_timestamp_embeddings") and hasattr(owner, "get_scene_embeddings"):
-            return HearSubject(name, made, owner)
+            return HearAdapter(name, made, owner)
     if callable(made):
-        return WaveformSubject(name, made)
+        return WaveformAdapter(name, made)
     raise AaspError(
         f"{name}: makes {_article(type(made).__name__)}, which can't be called with waveforms; "
         "make a Stem, a function of waveforms or an object with HEAR's interface"
     )
 
 
-class WaveformSubject(Subject):
+class WaveformAdapter(EncoderAdapter):
     """An encoder that takes waveforms (B, S) and returns vectors over time (B, G, D), or one a clip (B, D).
 
     The clip's vector is the mean over time.
@@ -83,15 +84,17 @@ class WaveformSubject(Subject):
         stated = getattr(encoder, "token_rate", None)
         self.token_rate = 0.0 if not overtime else self._measured_rate() if stated is None else float(stated)
 
-    def hear(self, wave_BS: Tensor) -> Heard:
+    def embed_waveform(self, wave_BS: Tensor) -> EncoderEmbeddings:
         found = self._embed(wave_BS)
         if found.ndim == 2:
-            return Heard(found, found[:, None], torch.tensor([wave_BS.shape[1] / self.rate / 2]))
-        return Heard(found.mean(1), found, centred(found.shape[1], self.token_rate, wave_BS.shape[1] / self.rate))
+            return EncoderEmbeddings(found, found[:, None], torch.tensor([wave_BS.shape[1] / self.rate / 2]))
+        return EncoderEmbeddings(
+            found.mean(1), found, centred(found.shape[1], self.token_rate, wave_BS.shape[1] / self.rate)
+        )
 
     def _embed(self, wave_BS: Tensor) -> Tensor:
         with torch.inference_mode():
-            found = told(self.name, lambda: self.encoder(wave_BS))
+            found = call_own(self.name, lambda: self.encoder(wave_BS))
         return checked(self.name, found, len(wave_BS), "(B, G, D) or (B, D)", (2, 3))
 
     def _measured_rate(self) -> float:
@@ -114,7 +117,7 @@ class WaveformSubject(Subject):
         return high, count(high)
 
 
-class HearSubject(Subject):
+class HearAdapter(EncoderAdapter):
     """An encoder with HEAR's interface.
 
     Args:
@@ -129,20 +132,20 @@ class HearSubject(Subject):
     def __init__(self, name: str, model: Any, api: Any) -> None:
         self.name, self.model, self.api = name, model, api
         self.rate = int(getattr(model, "sample_rate", RATE))
-        seconds = self.hear(_noise(1, 2 * self.rate)).seconds
+        seconds = self.embed_waveform(_noise(1, 2 * self.rate)).seconds
         if len(seconds) < 2:
             raise AaspError(f"{name}: gives {len(seconds)} vector(s) for 2 s; give several over time")
         self.token_rate = float((len(seconds) - 1) / (seconds[-1] - seconds[0]))
 
-    def hear(self, wave_BS: Tensor) -> Heard:
+    def embed_waveform(self, wave_BS: Tensor) -> EncoderEmbeddings:
         with torch.inference_mode():
-            pair = told(self.name, lambda: self.api.get_timestamp_embeddings(wave_BS, self.model))
-            scene = told(self.name, lambda: self.api.get_scene_embeddings(wave_BS, self.model))
+            pair = call_own(self.name, lambda: self.api.get_timestamp_embeddings(wave_BS, self.model))
+            scene = call_own(self.name, lambda: self.api.get_scene_embeddings(wave_BS, self.model))
         if not isinstance(pair, tuple | list) or len(pair) != 2:
             raise AaspError(f"{self.name}: get_timestamp_embeddings returns no pair (embeddings, milliseconds)")
         clips = len(wave_BS)
         milliseconds = checked(self.name, pair[1], clips, "milliseconds (B, G)", (2,))
-        return Heard(
+        return EncoderEmbeddings(
             checked(self.name, scene, clips, "scene embeddings (B, D)", (2,)),
             checked(self.name, pair[0], clips, "timestamp embeddings (B, G, D)", (3,)),
             milliseconds[0] / 1000,
@@ -171,7 +174,7 @@ def checked(name: str, found: Any, clips: int, what: str, dimensions: tuple[int,
     return vectors
 
 
-def told(name: str, call: Callable[[], Any]) -> Any:
+def call_own(name: str, call: Callable[[], Any]) -> Any:
     """What the user's own code returns, its failure in one line."""
     try:
         return call()
@@ -205,7 +208,7 @@ def _make(name: str) -> tuple[ModuleType, Any]:
     needed = _needed(made)
     if needed:
         raise AaspError(f"{name}: needs arguments ({', '.join(needed)}); name a function without any that makes it")
-    return module, told(name, made)
+    return module, call_own(name, made)
 
 
 def _needed(made: Callable[..., Any]) -> list[str]:

@@ -3,24 +3,26 @@
 Every perturbation acts on the waveform, so that anyone's encoder can be examined. Time moves in two ways: smoothly, by
 reading the waveform between its samples; and in grains of 10 ms, each cross-faded into the next, whose offsets jump.
 
-Legend: B clips, S samples of a clip, K grains. Source: ours; the stretch is Verhelst & Roelands 1993 (WSOLA).
+Legend: B clips, S samples of a clip, K grains. Source: ours.
+
+The rows of the table: which perturbations are tried, and which belong together.
+
+"Fast" and "slow" are above and below the post-patch Nyquist frequency, half the rate of the encoder's tokens.
 """
 
 from __future__ import annotations
 
 import math
+import zlib
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from aasp.aliasing.stability.energy import modulated
-from aasp.aliasing.stability.excerpts import HOP, RATE, Excerpts
-
-_TOLERANCE = 80
-"""Samples, 5 ms, that a stretch may be off the time it should have."""
+from aasp.aliasing.stability.excerpts import HOP, RATE, Excerpts, modulated
 
 
 class Perturbation(ABC):
@@ -93,33 +95,6 @@ class FrequencyModulation(Perturbation):
 
 
 @dataclass(frozen=True)
-class Stretch(Perturbation):
-    """The clip lasts the share `change` longer, or shorter, about its middle; the pitch stays.
-
-    Grains that followed the time exactly would shift the pitch as a tape does. So a grain keeps its offset until that
-    is 5 ms off, and the next takes the one within 5 ms at which the sound is most like its own continuation.
-    """
-
-    change: float
-
-    def apply(self, clips: Excerpts, rng: np.random.Generator) -> Tensor:
-        places = np.arange(clips.samples // HOP + 1) * HOP
-        wanted_K = (self.source_seconds(places / RATE, clips.samples / RATE) * RATE - places).round().astype(int)
-        offset_BK = np.broadcast_to(wanted_K, (len(clips), len(places))).copy()
-        for k in range(1, len(places)):
-            offset_BK[:, k] = offset_BK[:, k - 1]
-            for b in np.flatnonzero(np.abs(offset_BK[:, k] - wanted_K[k]) > _TOLERANCE):
-                first = clips.spare + (k - 1) * HOP
-                near = clips.source[b, first + wanted_K[k] - _TOLERANCE :][: 2 * (HOP + _TOLERANCE)]
-                grain = clips.source[b, first + offset_BK[b, k] :][: 2 * HOP]
-                offset_BK[b, k] = wanted_K[k] - _TOLERANCE + most_like(grain, near)
-        return granulated(clips, offset_BK)
-
-    def source_seconds(self, seconds: np.ndarray, length: float) -> np.ndarray:
-        return length / 2 + (seconds - length / 2) / (1 + self.change)
-
-
-@dataclass(frozen=True)
 class Jitter(Perturbation):
     """Each grain of 10 ms comes from up to `milliseconds` earlier or later, evenly drawn."""
 
@@ -128,32 +103,6 @@ class Jitter(Perturbation):
     def apply(self, clips: Excerpts, rng: np.random.Generator) -> Tensor:
         reach = self.milliseconds * RATE / 1000
         return granulated(clips, rng.uniform(-reach, reach, (len(clips), clips.samples // HOP + 1)).round())
-
-
-@dataclass(frozen=True)
-class Drops(Perturbation):
-    """The share `share` of the grains is lost, and the last one that came through is repeated in their stead."""
-
-    share: float
-
-    def apply(self, clips: Excerpts, rng: np.random.Generator) -> Tensor:
-        grain_K = np.arange(clips.samples // HOP + 1)
-        came = rng.random((len(clips), len(grain_K))) >= self.share
-        latest = np.maximum.accumulate(np.where(came, grain_K, 0), axis=1)
-        longest = clips.spare // HOP - 1
-        return granulated(clips, np.maximum(latest - grain_K, -longest) * HOP)
-
-
-@dataclass(frozen=True)
-class FrameRate(Perturbation):
-    """Only every `divisor`-th grain is read, and held until the next, so that events stay where they are on average."""
-
-    divisor: int
-
-    def apply(self, clips: Excerpts, rng: np.random.Generator) -> Tensor:
-        grain_K = np.arange(clips.samples // HOP + 1)
-        offset_K = ((self.divisor - 1) / 2 - grain_K % self.divisor) * HOP
-        return granulated(clips, np.broadcast_to(offset_K, (len(clips), len(grain_K))))
 
 
 def granulated(clips: Excerpts, offset_BK: np.ndarray) -> Tensor:
@@ -176,12 +125,6 @@ def granulated(clips: Excerpts, offset_BK: np.ndarray) -> Tensor:
     fade = torch.hann_window(2 * HOP)[:HOP]  # of the grain that comes in
     old, new = take(offset_BK1[:, :-1]), take(offset_BK1[:, 1:])
     return (old + fade * (new - old)).flatten(1)
-
-
-def most_like(grain: Tensor, sound: Tensor) -> int:
-    """Where in a longer sound a grain fits best: the place of the highest normalised correlation."""
-    windows = sound.unfold(0, len(grain), 1)
-    return int((windows @ grain / windows.square().sum(1).clamp_min(1e-12).sqrt()).argmax())
 
 
 def between(source_BP: Tensor, place_BS: Tensor) -> Tensor:
@@ -211,3 +154,78 @@ def _phases(clips: Excerpts, rng: np.random.Generator) -> Tensor:
 def _swing(clips: Excerpts, rate_hz: float | Tensor, phase_B1: Tensor) -> Tensor:
     """Phase of a swing over time, radians, shape (B, S)."""
     return 2 * math.pi * rate_hz * torch.arange(clips.samples, dtype=torch.float64) / RATE + phase_B1
+
+
+DECIBEL = 3.0
+"""rms change of the log-mel at which modulation rates are compared."""
+RATES = (1.0, 1.7, 3.0, 5.0, 9.0, 15.0, 26.0, 45.0)
+"""Hz, evenly spaced in octaves; at 50 Hz, the Nyquist frequency of the frames, phase could not be told from depth."""
+DEPTHS = {9.0: (1.0, 6.0), 26.0: (1.0, 6.0)}
+"""Rates that are tried at other depths too, rms dB."""
+CONTROLS = (1.5, 3.0, 6.0, 12.0, 24.0)
+"""rms dB: a shift of half a patch moves the log-mel of real clips by 4 to 34 dB, half of them by more than 10."""
+BATCH = 25
+"""Clips at a time. What is random depends on it."""
+
+FAMILIES = ("shift", "slow AM", "fast AM", "slow FM", "fast FM", "jitter")
+"""Rows that are summed up together, in the order of tables. Besides there are clean, control and AM depth."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A perturbation in the table.
+
+    Attributes:
+        key: short and unique.
+        family: what it belongs to.
+        label: what tables call it.
+        perturbation: what is done.
+        stream: rows of one stream draw the same rates and phases, so that they differ in strength alone.
+    """
+
+    key: str
+    family: str
+    label: str
+    perturbation: Perturbation
+    stream: str = field(default="")
+
+    def waves(self, clips: Excerpts, seed: int) -> Iterator[Tensor]:
+        """The perturbed clips, BATCH at a time, each (B, S); the same for the same seed."""
+        stream = zlib.crc32((self.stream or self.key).encode())
+        for number, batch in enumerate(clips.batches(BATCH)):
+            yield self.perturbation.apply(batch, np.random.default_rng([seed, stream, number]))
+
+
+CLEAN = Row("clean", "clean", "clean", Shift(0))
+
+
+def rows(nyquist_hz: float, seconds: float) -> list[Row]:
+    """All rows but the clean one.
+
+    Args:
+        nyquist_hz: half the token rate.
+        seconds: length of a clip; a control swings once in it at least.
+    """
+    pace = lambda hertz: "fast" if hertz > nyquist_hz else "slow"
+    found = [
+        Row(f"shift {n}", "shift", f"{n} frame{'s' * (n > 1)}, {1000 * n * HOP // RATE} ms", Shift(n))
+        for n in range(1, 16)
+    ]
+    for hertz in RATES:
+        family, stream = f"{pace(hertz)} AM", f"AM {hertz:g}"
+        am = AmplitudeModulation(hertz, DECIBEL)
+        found.append(Row(f"AM {hertz:g} Hz", family, f"{hertz:g} Hz, {DECIBEL:g} dB", am, stream))
+        for decibel in DEPTHS.get(hertz, ()):
+            am, key = AmplitudeModulation(hertz, decibel), f"AM {hertz:g} Hz {decibel:g} dB"
+            found.append(Row(key, "AM depth", f"{hertz:g} Hz, {decibel:g} dB", am, stream))
+    for hertz in (2.0, 6.0, 20.0):
+        fm = FrequencyModulation(hertz, 0.03)
+        found.append(Row(f"FM {hertz:g} Hz", f"{pace(hertz)} FM", f"{hertz:g} Hz, ±3 % of frequency", fm))
+    for reach in (2, 8):
+        found.append(Row(f"jitter {reach} ms", "jitter", f"grains of 10 ms, ±{reach} ms", Jitter(reach)))
+    band = (1 / seconds, 0.9 * nyquist_hz)
+    for decibel in CONTROLS:
+        slow = SlowModulation(*band, decibel)
+        label = f"AM, {band[0]:.2g} to {band[1]:.2g} Hz, {decibel:g} dB"
+        found.append(Row(f"control {decibel:g} dB", "control", label, slow, "control"))
+    return found

@@ -20,8 +20,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from aasp.aliasing.subjects.contract import OWN, Heard, Subject
-from aasp.aliasing.subjects.own import centred
+from aasp.aliasing.adapters.contract import OWN, EncoderAdapter, EncoderEmbeddings
+from aasp.aliasing.adapters.own import centred
 from aasp.errors import AaspError
 from aasp.training.precision import Precision, autocast
 
@@ -32,7 +32,7 @@ UNUSED = ("masked_spec_embed", "text_model.", "text_projection.", "logit_scale")
 """Weights that no embedding of sound depends on: a model may lack them."""
 
 
-def open_pretrained(name: str, source: str | Path, device: torch.device, precision: Precision) -> Subject:
+def open_pretrained(name: str, source: str | Path, device: torch.device, precision: Precision) -> EncoderAdapter:
     """A transformers model.
 
     Args:
@@ -79,11 +79,11 @@ def open_pretrained(name: str, source: str | Path, device: torch.device, precisi
     lacking = sorted(key for key in found["missing_keys"] if not any(part in key for part in UNUSED))
     if lacking:  # transformers would go on with random ones
         raise AaspError(f"{name}: lacks {len(lacking)} weights, the first {lacking[0]}; copy the model anew")
-    made = {AST: ASTSubject, CLAP: CLAPSubject}.get(kind, ConvolutionalSubject)
+    made = {AST: ASTAdapter, CLAP: CLAPAdapter}.get(kind, ConvolutionalAdapter)
     return made(name, model.to(device), extractor, precision)
 
 
-class _Pretrained(Subject):
+class _Pretrained(EncoderAdapter):
     """A model behind its own feature extractor, on its device; what it says comes back to the processor."""
 
     def __init__(self, name: str, model: Any, extractor: Any, precision: Precision = "fp32") -> None:
@@ -115,17 +115,19 @@ class _Pretrained(Subject):
         return self.model(**inputs, output_hidden_states=layers)
 
 
-class ConvolutionalSubject(_Pretrained):
+class ConvolutionalAdapter(_Pretrained):
     """A transformer behind strided convolutions over the waveform; the clip's vector is the mean over time."""
 
     def __init__(self, name: str, model: Any, extractor: Any, precision: Precision = "fp32") -> None:
         super().__init__(name, model, extractor, precision)
         self.token_rate = self.rate / math.prod(model.config.conv_stride)
 
-    def hear(self, wave_BS: Tensor) -> Heard:
+    def embed_waveform(self, wave_BS: Tensor) -> EncoderEmbeddings:
         self._check(wave_BS.shape[1])
         vectors = self._run(wave_BS)["last_hidden_state"]
-        return Heard(vectors.mean(1), vectors, centred(vectors.shape[1], self.token_rate, wave_BS.shape[1] / self.rate))
+        return EncoderEmbeddings(
+            vectors.mean(1), vectors, centred(vectors.shape[1], self.token_rate, wave_BS.shape[1] / self.rate)
+        )
 
     def vectors(self, wave_BS: Tensor) -> dict[str, Tensor]:
         self._check(wave_BS.shape[1])
@@ -160,15 +162,15 @@ class _Bounded(_Pretrained):
         seconds = torch.cat([begin + one[2] for begin, one in zip(begins, found, strict=True)])
         return vectors, torch.cat([one[1] for one in found], dim=1), seconds
 
-    def hear(self, wave_BS: Tensor) -> Heard:
+    def embed_waveform(self, wave_BS: Tensor) -> EncoderEmbeddings:
         vectors, timestamps, seconds = self._whole(wave_BS)
-        return Heard(vectors[OWN], timestamps, seconds)
+        return EncoderEmbeddings(vectors[OWN], timestamps, seconds)
 
     def vectors(self, wave_BS: Tensor) -> dict[str, Tensor]:
         return self._whole(wave_BS)[0]
 
 
-class ASTSubject(_Bounded):
+class ASTAdapter(_Bounded):
     """The Audio Spectrogram Transformer: mean over its subbands at each time step; the clip's vector is its own.
 
     Its positions fix its length: shorter clips are padded by its feature extractor, and steps whose centre lies beyond
@@ -192,7 +194,7 @@ class ASTSubject(_Bounded):
         return {OWN: found["pooler_output"]} | each, last[:, :own], centres[:own]
 
 
-class CLAPSubject(_Bounded):
+class CLAPAdapter(_Bounded):
     """CLAP's encoder of sound: the clip's vector is the one that it compares with text, of length 1.
 
     Its last layer, mean over subbands, is there over time. It hears ten seconds: a shorter clip is repeated by its

@@ -10,13 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from aasp.aliasing.stability.examine import nyquist
+from aasp.aliasing.adapters import AudioEncoderAdapter, EncoderAdapter
+from aasp.aliasing.adapters.probing import AdapterReader
+from aasp.aliasing.stability.document import nyquist
 from aasp.aliasing.stability.excerpts import RATE, Excerpts, gather
-from aasp.aliasing.stability.measure import control_at
-from aasp.aliasing.stability.observe import observe
-from aasp.aliasing.stability.rows import rows
-from aasp.aliasing.subjects import EncoderSubject, Subject
-from aasp.aliasing.subjects.reader import SubjectReader
+from aasp.aliasing.stability.measure import control_at, observe
+from aasp.aliasing.stability.perturbations import rows
 from aasp.compare.measures import Listener, Measure, Scores
 from aasp.datasets.index import Skipped
 from aasp.datasets.manifest import Manifest
@@ -32,7 +31,7 @@ LEAST = 1e-3
 """Of the distance between two clips: what moves less than that has not moved."""
 
 
-class Steadiness:
+class StabilityMetric:
     """How many times less far a perturbation moves a clip's embedding than a slow change of equal energy does.
 
     In octaves: 1, half as far; −1, twice as far. A ratio, since encoders differ in how far any change moves them. A
@@ -47,16 +46,16 @@ class Steadiness:
     def __init__(self, name: str, clips: Excerpts, groups: Sequence[str] | None) -> None:
         self.name, self._clips, self._groups = name, clips, groups
 
-    def __call__(self, listener: Listener | SubjectReader) -> Scores:
-        subject = EncoderSubject("cell", listener.encoder) if isinstance(listener, Listener) else listener.subject
-        ahead = listener.once("steadiness", lambda: _ahead(subject, self._clips))
+    def __call__(self, listener: Listener | AdapterReader) -> Scores:
+        adapter = AudioEncoderAdapter("cell", listener.encoder) if isinstance(listener, Listener) else listener.adapter
+        ahead = listener.once("stability_metric", lambda: _ahead(adapter, self._clips))
         values = np.mean([ahead[key] for key in LOOKED_AT[self.name]], axis=0)
         known = np.isfinite(values)  # the same clips whatever the encoder: the waveforms decide
         groups = None if self._groups is None else [str(group) for group in np.asarray(self._groups)[known]]
         return Scores(METRIC, values[known].tolist(), groups, details={"clips left out": int((~known).sum())})
 
 
-def open_steadiness(word: str) -> tuple[list[Measure], list[Skipped]]:
+def open_stability_metrics(word: str) -> tuple[list[Measure], list[Skipped]]:
     """The measures on clips as the command line names them: `PATH` of a folder or an index, or `INDEX:GROUP`.
 
     Returns:
@@ -70,16 +69,16 @@ def open_steadiness(word: str) -> tuple[list[Measure], list[Skipped]]:
     column = manifest.column(group) if group else None
     gathered = gather(manifest, clips=CLIPS, seconds=SECONDS, unusable=unusable)
     groups = None if column is None else column[gathered.rows].astype(str).tolist()
-    return [Steadiness(name, gathered.excerpts, groups) for name in LOOKED_AT], gathered.skipped
+    return [StabilityMetric(name, gathered.excerpts, groups) for name in LOOKED_AT], gathered.skipped
 
 
-def _ahead(subject: Subject, clips: Excerpts) -> Mapping[str, np.ndarray]:
+def _ahead(adapter: EncoderAdapter, clips: Excerpts) -> Mapping[str, np.ndarray]:
     """By key of each row: octaves from the perturbation's distance up to the control's at the same energy, (n,)."""
     wanted = {key for keys in LOOKED_AT.values() for key in keys}
-    every = rows(nyquist([subject], SECONDS), clips.samples / RATE)
+    every = rows(nyquist([adapter], SECONDS), clips.samples / RATE)
     table = [row for row in every if row.key in wanted or row.family == "control"]
-    seen = observe([subject], clips, table, SEED)
-    measured = seen.subjects[0].measures
+    seen = observe([adapter], clips, table, SEED)
+    measured = seen.adapters[0].measures
     controls = [row.key for row in table if row.family == "control"]
     strengths = np.stack([seen.decibel[key] for key in controls])
     curve = np.stack([measured[key]["distance"] for key in controls])

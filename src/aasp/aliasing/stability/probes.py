@@ -4,16 +4,23 @@ The second guards the first: an encoder that hears nothing of modulations is sta
 logistic regressions of one fixed penalty, trained on clips (whole groups) other than those they read.
 
 Legend: n clips, D dimensions, R modulation rates, K classes. Source: ours.
+
+Everything that is known of each clip, of one adapter: measures of every row, its control's, and what probes read.
+
+Legend: n clips, R modulation rates.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
+from aasp.aliasing.stability.measure import AT_REST, Observations, Observed, control_at
+from aasp.aliasing.stability.perturbations import RATES, Row
 from aasp.errors import AaspError
 from aasp.evaluate.head import LinearHead
 from aasp.evaluate.logistic import DRAFT, LinearHeadSolver
@@ -103,3 +110,77 @@ def _head(X: np.ndarray, y: np.ndarray, classes: int) -> LinearHead:
 
 def _named(head: LinearHead, X: np.ndarray) -> np.ndarray:
     return head.probabilities(X).argmax(1)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Which of RATES a linear probe read.
+
+    Attributes:
+        heard: number of the rate that was read from the embeddings of perturbed clips, shape (R, n).
+        compared: from what they have moved by: the clean clip is known, which asks less.
+    """
+
+    heard: np.ndarray
+    compared: np.ndarray
+
+    @classmethod
+    def of(cls, played_RnD: np.ndarray, clean_nD: np.ndarray, groups: np.ndarray, seed: int) -> Reading:
+        """Let a probe read embeddings of clips at each rate (R, n, D), without and with the clean ones (n, D)."""
+        return cls(rates_read(played_RnD, groups, seed), rates_read(played_RnD - clean_nD, groups, seed))
+
+
+@dataclass(frozen=True)
+class Clipwise:
+    """Of each row, by its key, arrays of a value a clip, shape (n,), by name.
+
+    Attributes:
+        values: MEASURES; `control_` and a measure of AT_REST, the control's value at the same change of the log-mel;
+            `excess` and `timestamps_excess`, how much more distance than the control's; `flips`, 1 where a probe names
+            the clip otherwise. NaN where a clip has no value: its change goes beyond the strongest control.
+        right: whether the probe names each clean clip right, shape (n,); None without labels.
+        reading: of the modulation rate.
+    """
+
+    values: dict[str, dict[str, np.ndarray]]
+    right: np.ndarray | None
+    reading: Reading
+
+
+def clipwise(
+    table: Sequence[Row],
+    seen: Observations,
+    adapter: Observed,
+    *,
+    groups: np.ndarray,
+    labels: np.ndarray | None,
+    seed: int,
+) -> Clipwise:
+    """Everything of one adapter.
+
+    Args:
+        table: the rows.
+        seen: of all adapters.
+        adapter: which of them.
+        groups: of clips that belong together, shape (n,).
+        labels: classes, shape (n,); None leaves flips out.
+        seed: of the probes' folds and halves.
+    """
+    clean = adapter.reference.clip
+    right, changed = (None, {}) if labels is None else decisions(clean, adapter.clip, labels, groups, seed)
+    controls = [row.key for row in table if row.family == "control"]
+    strengths = np.stack([seen.decibel[key] for key in controls])
+    values = {}
+    for row in table:
+        found = dict(adapter.measures[row.key])
+        if row.family != "control":
+            for measure, at_rest in AT_REST.items():
+                curve = np.stack([adapter.measures[key][measure] for key in controls])
+                found[f"control_{measure}"] = control_at(seen.decibel[row.key], strengths, curve, at_rest)
+            found["excess"] = found["distance"] - found["control_distance"]
+            found["timestamps_excess"] = found["timestamps_distance"] - found["control_timestamps_distance"]
+        if row.key in changed:
+            found["flips"] = changed[row.key]
+        values[row.key] = found
+    played = np.stack([adapter.clip[f"AM {hertz:g} Hz"] for hertz in RATES])
+    return Clipwise(values, right, Reading.of(played, clean, groups, seed))

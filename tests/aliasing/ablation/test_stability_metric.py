@@ -10,10 +10,10 @@ import pytest
 import soundfile
 import torch
 
-from aasp.aliasing.ablation.steadiness import LOOKED_AT, open_steadiness
-from aasp.aliasing.stability.examine import examine
+from aasp.aliasing.ablation.stability_metric import LOOKED_AT, open_stability_metrics
+from aasp.aliasing.adapters import AudioEncoderAdapter
+from aasp.aliasing.stability.document import examine
 from aasp.aliasing.stability.excerpts import gather
-from aasp.aliasing.subjects import EncoderSubject
 from aasp.compare.measures import Listener
 from aasp.config import with_fields
 from aasp.datasets.manifest import Manifest
@@ -52,9 +52,9 @@ def octaves(one: dict[str, list[float | None]]) -> np.ndarray:
 @pytest.mark.slow
 def test_it_is_what_the_laboratory_finds(index: Path, encoder: AudioEncoder) -> None:
     listener = Listener(encoder)
-    measured = {measure.name: measure(listener) for measure in open_steadiness(f"{index}:speaker")[0]}
+    measured = {measure.name: measure(listener) for measure in open_stability_metrics(f"{index}:speaker")[0]}
     clips = gather(Manifest.open(index)[0], clips=8, seconds=2.5).excerpts
-    found, _ = examine([EncoderSubject("it", encoder)], clips)
+    found, _ = examine([AudioEncoderAdapter("it", encoder)], clips)
     each = found["models"][0]["clipwise"]
     for name, keys in LOOKED_AT.items():
         ahead = [octaves(each[key]) for key in keys]
@@ -76,11 +76,11 @@ def test_an_encoder_that_hears_nothing_is_not_ahead_of_its_control(index: Path, 
             return found
 
     deaf = Deaf(encoder.config)
-    for measure in open_steadiness(str(index))[0]:
+    for measure in open_stability_metrics(str(index))[0]:
         scores = measure(Listener(deaf))
         assert scores.values and np.allclose(scores.values, 0.0) and scores.clusters is None
 
 
 def test_a_column_that_is_not_there_is_named(index: Path) -> None:
     with pytest.raises(AaspError, match="speakr"):
-        open_steadiness(f"{index}:speakr")
+        open_stability_metrics(f"{index}:speakr")

@@ -1,6 +1,10 @@
-"""Everything that `kernels.json` holds of a subject and some clips.
+"""Everything that `kernels.json` holds of an adapter and some clips.
 
 Legend: n clips, G x F grid of patches (time x subbands), S states, D channels, R modulation rates.
+
+Clips as the report shows them: a stretch of the spectrogram with the rate that each patch looks at, as JSON.
+
+Legend: T frames, M mel bins, G x F grid of patches (time x subbands).
 """
 
 from __future__ import annotations
@@ -12,17 +16,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aasp.aliasing.kernels import heard, interventions, parameters
-from aasp.aliasing.kernels.departure import departure
-from aasp.aliasing.kernels.linearised import Kernels, linearised
-from aasp.aliasing.kernels.origin import Origin
-from aasp.aliasing.kernels.overlay import overlay
-from aasp.aliasing.kernels.pull import pulls
-from aasp.aliasing.kernels.uncertain import over_clips
-from aasp.aliasing.subjects import LogMelSubject, Subject
+from aasp.aliasing.adapters import EncoderAdapter, LogMelAdapter
+from aasp.aliasing.kernels.channels import FRAME_RATE, Kernels, check_over_time, linearised, locked_kernels
+from aasp.aliasing.kernels.departure import Origin, departure
+from aasp.aliasing.kernels.estimates import change, describe, intervene, means, over_clips, share, starts, untrained
+from aasp.aliasing.kernels.frequency_gradient import frequency_gradients
 from aasp.audio.io import read
 from aasp.errors import AaspError
 from aasp.report import findings
+from aasp.report.findings import Estimates
 from aasp.report.rates import density
 from aasp.report.spectrogram import Spectrogram
 from aasp.stems.lambda_encoder import beta_range
@@ -40,12 +42,15 @@ Clip = tuple[Spectrogram, Tensor]
 
 
 def measure(
-    subject: Subject, files: Sequence[str], origin: Origin, progress: Callable[[int, int], None] = lambda done, of: None
+    adapter: EncoderAdapter,
+    files: Sequence[str],
+    origin: Origin,
+    progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> dict[str, Any]:
-    """Measure where a subject's kernels look on some clips.
+    """Measure where an adapter's kernels look on some clips.
 
     Args:
-        subject: of log-mels, its stem is read; of waveforms, what its vectors over time follow.
+        adapter: of log-mels, its stem is read; of waveforms, what its vectors over time follow.
         files: sound files.
         origin: the run that its model comes from.
         progress: called with (done, total).
@@ -54,19 +59,19 @@ def measure(
         JSON values.
 
     Raises:
-        AaspError: the subject gives one vector a clip, or a file can't be used.
+        AaspError: the adapter gives one vector a clip, or a file can't be used.
     """
-    if not isinstance(subject, LogMelSubject):
-        return _heard(subject, files, progress)
-    frame_rate, patch = subject.frontend.config.frame_rate, subject.stem.patch
+    if not isinstance(adapter, LogMelAdapter):
+        return _of_waveforms(adapter, files, progress)
+    frame_rate, patch = adapter.frontend.config.frame_rate, adapter.stem.patch
     band = tuple(w * frame_rate / (2 * np.pi) for w in beta_range(patch[0]))
-    clips = [_listen(subject, file) for file in files]
+    clips = [_read(adapter, file) for file in files]
     chosen = sorted({round(k) for k in np.linspace(0, len(clips) - 1, min(LINEARISED, len(clips)))})
-    total = len(chosen) + (3 * len(clips) if subject.stem.states else 0)
+    total = len(chosen) + (3 * len(clips) if adapter.stem.states else 0)
     done = iter(range(1, total + 1))
     step = lambda: progress(next(done), total)
     found: dict[str, Any] = {
-        "subject": subject.name,
+        "subject": adapter.name,
         "frame_rate": frame_rate,
         "patch": list(patch),
         "band_hz": list(band),
@@ -74,59 +79,61 @@ def measure(
             {"file": file, "seconds": len(clip.mel) / frame_rate, "patches": int(np.prod(clip.grid))}
             for file, (clip, _) in zip(files, clips, strict=True)
         ],
-        "linear": _linear(subject, [clips[k] for k in chosen], band, step),
-        "pull": pulls(),
+        "linear": _linear(adapter, [clips[k] for k in chosen], band, step),
+        "pull": frequency_gradients(),
         "evolution": {name: [list(point) for point in points] for name, points in origin.evolution.items()},
-        "departure": departure(subject, origin),
+        "departure": departure(adapter, origin),
     }
-    if subject.stem.states is not None:
-        found |= _estimated(subject, subject.stem.states, files, clips, band, origin, step)
+    if adapter.stem.states is not None:
+        found |= _estimated(adapter, adapter.stem.states, files, clips, band, origin, step)
     return found
 
 
-def _listen(subject: LogMelSubject, file: str) -> Clip:
-    wave, front = read(file, rate=subject.rate), subject.frontend.config
-    fewest = front.samples(subject.stem.patch[0])
+def _read(adapter: LogMelAdapter, file: str) -> Clip:
+    wave, front = read(file, rate=adapter.rate), adapter.frontend.config
+    fewest = front.samples(adapter.stem.patch[0])
     if len(wave) < fewest:
-        told = f"{len(wave) / subject.rate:.3g} s, less than one patch of {fewest / subject.rate:.3g} s"
-        raise AaspError(f"clip too short: {file} has {told}; leave it out")
-    (clip,), mel_1TM = findings.listen(subject, [wave])
+        length = f"{len(wave) / adapter.rate:.3g} s, less than one patch of {fewest / adapter.rate:.3g} s"
+        raise AaspError(f"clip too short: {file} has {length}; leave it out")
+    (clip,), mel_1TM = findings.listen(adapter, [wave])
     return clip, mel_1TM
 
 
-def _heard(subject: Subject, files: Sequence[str], progress: Callable[[int, int], None]) -> dict[str, Any]:
+def _of_waveforms(
+    adapter: EncoderAdapter, files: Sequence[str], progress: Callable[[int, int], None]
+) -> dict[str, Any]:
     """What is known of an encoder of waveforms: the modulations that its channels follow."""
-    heard.check(subject)
-    waves = [torch.from_numpy(read(file, rate=subject.rate)) for file in files]
-    least = 2 / subject.token_rate
-    short = next((k for k, wave in enumerate(waves) if len(wave) < least * subject.rate), None)
+    check_over_time(adapter)
+    waves = [torch.from_numpy(read(file, rate=adapter.rate)) for file in files]
+    least = 2 / adapter.token_rate
+    short = next((k for k, wave in enumerate(waves) if len(wave) < least * adapter.rate), None)
     if short is not None:
         raise AaspError(f"clip too short: {files[short]} is less than {least:.3g} s, two vectors; leave it out")
     chosen = sorted({round(k) for k in np.linspace(0, len(waves) - 1, min(LINEARISED, len(waves)))})
     found = []
     for done, k in enumerate(chosen, start=1):
-        found.append(heard.heard(subject, waves[k]))
+        found.append(locked_kernels(adapter, waves[k]))
         progress(done, len(chosen))
-    band = (subject.token_rate / 2, heard.FRAME_RATE / 2)
+    band = (adapter.token_rate / 2, FRAME_RATE / 2)
     return {
-        "subject": subject.name,
-        "frame_rate": heard.FRAME_RATE,
+        "subject": adapter.name,
+        "frame_rate": FRAME_RATE,
         "band_hz": list(band),
-        "clips": [{"file": file, "seconds": len(w) / subject.rate} for file, w in zip(files, waves, strict=True)],
-        "linear": _of_channels(found, heard.FRAME_RATE, band[0]) | {"adapts": True, "heard": True},
-        "pull": pulls(),
+        "clips": [{"file": file, "seconds": len(w) / adapter.rate} for file, w in zip(files, waves, strict=True)],
+        "linear": _of_channels(found, FRAME_RATE, band[0]) | {"adapts": True, "heard": True},
+        "pull": frequency_gradients(),
         "evolution": {},
     }
 
 
 def _linear(
-    subject: LogMelSubject, clips: Sequence[Clip], band: tuple[float, ...], step: Callable[[], None]
+    adapter: LogMelAdapter, clips: Sequence[Clip], band: tuple[float, ...], step: Callable[[], None]
 ) -> dict[str, Any]:
     """The linearised kernels: where channels respond most, what share of their power lies in the band."""
-    frame_rate = subject.frontend.config.frame_rate
+    frame_rate = adapter.frontend.config.frame_rate
     found: list[Kernels] = []
     for _, mel in clips:
-        found.append(linearised(subject.stem, mel[0], frame_rate))
+        found.append(linearised(adapter.stem, mel[0], frame_rate))
         step()
     first = found[0]
     middle = first.peak_hz.shape[0] // 2
@@ -143,7 +150,7 @@ def _linear(
 
 
 def _of_channels(found: Sequence[Kernels], frame_rate: float, low_hz: float) -> dict[str, Any]:
-    """What is told of all channels, of a stem or of an encoder."""
+    """What is length of all channels, of a stem or of an encoder."""
     peaks = [kernels.peak_hz for kernels in found]
     histogram = np.mean([np.histogram(p, PEAK_BINS, (0, frame_rate / 2))[0] / p.size for p in peaks], axis=0)
     levels = np.concatenate([kernels.power.reshape(-1, len(kernels.hertz)) for kernels in found])
@@ -160,7 +167,7 @@ def _of_channels(found: Sequence[Kernels], frame_rate: float, low_hz: float) -> 
 
 
 def _estimated(
-    subject: LogMelSubject,
+    adapter: LogMelAdapter,
     stem: States,
     files: Sequence[str],
     clips: Sequence[Clip],
@@ -169,9 +176,9 @@ def _estimated(
     step: Callable[[], None],
 ) -> dict[str, Any]:
     """What only a stem with states has: its parameters, and what interventions on them change."""
-    frame_rate = subject.frontend.config.frame_rate
+    frame_rate = adapter.frontend.config.frame_rate
     hertz = frame_rate / (2 * np.pi)
-    fresh = parameters.untrained(stem, origin.seed or 0)
+    fresh = untrained(stem, origin.seed or 0)
     alphas, betas, start_alphas, start_betas = [], [], [], []
     overlays: list[dict[str, Any]] = []
     for file, (clip, mel) in zip(files, clips, strict=True):
@@ -187,15 +194,15 @@ def _estimated(
         start_betas.append((beta * frame_rate / (2 * torch.pi))[0].numpy())
         step()
 
-    shared = interventions.share(stem, interventions.means(alphas), interventions.means(betas) / hertz)
-    changed = {"shared": shared} | {how: interventions.intervene(stem, how) for how in ("shuffled", "off")}
+    shared = share(stem, means(alphas), means(betas) / hertz)
+    changed = {"shared": shared} | {how: intervene(stem, how) for how in ("shuffled", "off")}
     effects: dict[str, list[dict[str, float]]] = {how: [] for how in changed}
     for _, mel in clips:
         for how, other in changed.items():
-            effects[how].append(interventions.change(stem, other, mel))
+            effects[how].append(change(stem, other, mel))
         step()
 
-    (origin_alpha, origin_beta), (decays, _) = parameters.starts(stem), stem.bounds
+    (origin_alpha, origin_beta), (decays, _) = starts(stem), stem.bounds
     everything = [np.concatenate([x.ravel() for x in values]) for values in (alphas, betas)]
     return {
         "overlays": overlays,
@@ -204,8 +211,8 @@ def _estimated(
             "taps": stem.taps,
             "states": stem.count,
             "seed": origin.seed,
-            "alpha": parameters.describe(alphas, start_alphas, origin_alpha, decays),
-            "beta": parameters.describe(betas, start_betas, hertz * origin_beta, (band[0], band[1])),
+            "alpha": describe(alphas, start_alphas, origin_alpha, decays),
+            "beta": describe(betas, start_betas, hertz * origin_beta, (band[0], band[1])),
             "density": density(everything[0], everything[1], decays, (band[0], band[1])).astype(int).tolist(),
             "starts": {"alpha": origin_alpha.tolist(), "beta_hz": (hertz * origin_beta).tolist()},
         },
@@ -214,3 +221,37 @@ def _estimated(
             for how, each in effects.items()
         },
     }
+
+
+COLUMNS = 32
+"""Time patches that are shown of a clip: five seconds at 160 ms a patch."""
+LEVELS = 255
+
+
+def overlay(name: str, clip: Spectrogram, found: Estimates) -> dict[str, Any]:
+    """The stretch of a clip where patches answer strongest, its mel levels in 256 steps.
+
+    Args:
+        name: of the clip.
+        clip: the whole of it.
+        found: its estimates, of a batch of one.
+    """
+    strength_GF, rate_GF = found.strength[0], found.rate_hz[0]
+    columns = min(COLUMNS, len(strength_GF))
+    sums = np.convolve(strength_GF.sum(1), np.ones(columns), mode="valid")
+    begin, frames = int(sums.argmax()), clip.patch[0]
+    part, shown = slice(begin, begin + columns), clip.mel[begin * frames : (begin + columns) * frames]
+    low, high = float(shown.min()), float(shown.max())
+    return {
+        "name": name,
+        "begins": begin * frames / clip.frame_rate,
+        "mel": np.round((shown - low) / max(high - low, 1e-9) * LEVELS).astype(int).tolist(),
+        "mel_hz": np.round(clip.band_hz, 1).tolist(),
+        "rate_hz": np.round(rate_GF[part], 2).tolist(),
+        "strength": np.round(strength_GF[part], 3).tolist(),
+    }
+
+
+def spectrogram_of(found: dict[str, Any], frame_rate: float, patch: tuple[int, int]) -> Spectrogram:
+    """The stretch that `overlay` has written down."""
+    return Spectrogram(np.array(found["mel"], float), np.array(found["mel_hz"]), frame_rate, patch)

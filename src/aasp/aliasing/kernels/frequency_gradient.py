@@ -28,7 +28,7 @@ DISTANCES = tuple(round(0.02 * 1.16**k, 4) for k in range(30))
 TONE, PHASES = math.pi / 2, 64
 
 
-def pull(
+def frequency_gradient(
     taps: int, window: Window, phase: Phase, distances: Sequence[float] = DISTANCES, alpha: float = ALPHA
 ) -> tuple[list[float], list[float]]:
     """The pull at each distance, and how much of it is towards the tone.
@@ -57,12 +57,12 @@ def pull(
     return gradient.abs().mean((0, 2)).tolist(), towards.mean((0, 2)).tolist()
 
 
-def pulls() -> dict[str, Any]:
+def frequency_gradients() -> dict[str, Any]:
     """All windows, both phases and a few lengths, for JSON."""
     rows = []
     for taps in TAPS:
         for window in get_args(Window):
             for phase in ("conjugate",) if window == "one-sided" else get_args(Phase):  # one side has one phase
-                size, towards = pull(taps, window, phase)
+                size, towards = frequency_gradient(taps, window, phase)
                 rows.append({"taps": taps, "window": window, "phase": phase, "size": size, "towards": towards})
     return {"alpha": ALPHA, "distances": list(DISTANCES), "rows": rows}

@@ -1,27 +1,32 @@
-"""Clip vectors of sounds by any encoder that can be examined: what a probe compares ours with.
+"""Clip vectors of sounds by any encoder, and frozen probes on them, to compare our encoders with.
 
-n sounds, B clips of one length, S samples, D width.
+Legend: n sounds, B clips of one length, S samples, D width. Source: ours.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 
-from aasp.aliasing.subjects.contract import Subject
+from aasp.aliasing.adapters.contract import OWN, EncoderAdapter
 from aasp.audio.io import AudioError
 from aasp.audio.sounds import Sound, describe, read_sound
+from aasp.compare.measures import Kept
 from aasp.datasets.index import Skipped
 from aasp.errors import AaspError
+from aasp.evaluate.probe import ProbeResult
+from aasp.evaluate.ridge import ridge_probe
+from aasp.evaluate.task import Task
 
 BATCH = 16
 
 
 def clip_vectors(
-    subject: Subject,
+    adapter: EncoderAdapter,
     sounds: Sequence[Sound],
     skipped: list[Skipped],
     progress: Callable[[int, int], object] | None = None,
@@ -29,14 +34,14 @@ def clip_vectors(
     """Embed whole sounds, those of one length together.
 
     Args:
-        subject: the encoder.
+        adapter: the encoder.
         sounds: n files, excerpts or mixtures.
         skipped: takes sounds that can't be used.
         progress: called with (sounds done, n).
 
     Returns:
-        By name, as `Subject.vectors` has them, float32 (n, D), rows in the order of `sounds`, NaN for those that can't
-        be used.
+        By name, as `EncoderAdapter.vectors` has them, float32 (n, D), rows in the order of `sounds`, NaN for those that
+        can't be used.
 
     Raises:
         AaspError: no sound can be used, or the encoder refuses one.
@@ -48,7 +53,7 @@ def clip_vectors(
     def embed(some: list[tuple[int, np.ndarray]]) -> None:
         wave_BS = torch.from_numpy(np.stack([wave for _, wave in some]))
         try:
-            made = {name: one.float().cpu().numpy() for name, one in subject.vectors(wave_BS).items()}
+            made = {name: one.float().cpu().numpy() for name, one in adapter.vectors(wave_BS).items()}
         except AaspError as error:
             raise AaspError(f"{describe(sounds[some[0][0]])}: {error}") from None
         found.update({row: {name: one[n] for name, one in made.items()} for n, (row, _) in enumerate(some)})
@@ -58,7 +63,7 @@ def clip_vectors(
 
     for row, sound in enumerate(sounds):
         try:
-            wave = read_sound(sound, rate=subject.rate)
+            wave = read_sound(sound, rate=adapter.rate)
         except AudioError as error:
             skipped.append(Skipped(describe(sound), error.reason))
             bad += 1
@@ -74,6 +79,35 @@ def clip_vectors(
             embed(same)
     if not found:
         why = f"the first {skipped[0].path}: {skipped[0].reason}" if skipped else "none"
-        raise AaspError(f"{subject.name}: no usable audio to embed: {why}; mend or replace the files")
+        raise AaspError(f"{adapter.name}: no usable audio to embed: {why}; mend or replace the files")
     unknown = {name: np.full_like(one, np.nan) for name, one in next(iter(found.values())).items()}
     return {name: np.stack([found.get(row, unknown)[name] for row in range(len(sounds))]) for name in unknown}
+
+
+class AdapterReader(Kept):
+    """An encoder of others: its own vector, and the best among its layers where it tells them.
+
+    Args:
+        adapter: the encoder.
+    """
+
+    def __init__(self, adapter: EncoderAdapter) -> None:
+        super().__init__()
+        self.adapter = adapter
+        self._last: tuple[Any, dict[str, np.ndarray]] = ((), {})
+
+    def read(self, way: Hashable, sounds: Sequence[Sound], task: Task) -> ProbeResult:
+        """What ridge regression says of the scored clips, of its vector or of its best layer on the valid part.
+
+        Raises:
+            AaspError: a sound can't be used.
+        """
+        asked = tuple(sounds)
+        if self._last[0] != asked:
+            skipped: list[Skipped] = []
+            vectors = clip_vectors(self.adapter, sounds, skipped)
+            if skipped:
+                raise AaspError(f"can't use {skipped[0].path}: {skipped[0].reason}; replace it, or leave it out")
+            self._last = asked, vectors
+        own, layers = {OWN: self._last[1][OWN]}, {key: X for key, X in self._last[1].items() if key != OWN}
+        return ridge_probe(layers if layers and way == "best layer" else own, task)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from aasp.aliasing.subjects.contract import Heard, LogMelSubject
+from aasp.aliasing.adapters.contract import EncoderEmbeddings, LogMelAdapter
 from aasp.config import from_dict
 from aasp.errors import AaspError
 from aasp.features.logmel import LogMel, LogMelConfig
@@ -27,7 +27,7 @@ WIDTH = 192
 """Of an untrained stem's tokens: that of `aasp_tiny`."""
 
 
-class EncoderSubject(LogMelSubject):
+class AudioEncoderAdapter(LogMelAdapter):
     """An `AudioEncoder`, which stays on its device; what it says comes back to the processor.
 
     Its front end and stem are at hand on the processor, where modulations are made and measured.
@@ -53,14 +53,14 @@ class EncoderSubject(LogMelSubject):
     def fingerprint(self) -> str:
         return model_hash(self.encoder)
 
-    def see(self, mel_BTM: Tensor) -> Heard:
+    def embed_logmel(self, mel_BTM: Tensor) -> EncoderEmbeddings:
         frames = torch.full((len(mel_BTM),), mel_BTM.shape[1])
         with torch.inference_mode(), self._casting:
             found: Embeddings = self.encoder.embed(mel_BTM.to(self.device), frames, pooling=self.keys)
-        return Heard(found.clip.cpu(), found.timestamps.cpu(), found.seconds.cpu())
+        return EncoderEmbeddings(found.clip.cpu(), found.timestamps.cpu(), found.seconds.cpu())
 
 
-class StemSubject(LogMelSubject):
+class StemAdapter(LogMelAdapter):
     """A stem alone, behind our log-mel: its tokens are the vectors over time, their mean and deviation the clip's.
 
     Args:
@@ -84,14 +84,14 @@ class StemSubject(LogMelSubject):
                 f"a stem gives a token for each, {(2, columns * subbands, stem.width)}"
             )
 
-    def see(self, mel_BTM: Tensor) -> Heard:
+    def embed_logmel(self, mel_BTM: Tensor) -> EncoderEmbeddings:
         with torch.inference_mode():
             vectors = over_frequency(self.stem(mel_BTM).float(), self.stem.subbands, flat=True)
         clip = torch.cat([vectors.mean(1), vectors.std(1, correction=0)], dim=-1)
-        return Heard(clip, vectors, (torch.arange(vectors.shape[1]) + 0.5) / self.token_rate)
+        return EncoderEmbeddings(clip, vectors, (torch.arange(vectors.shape[1]) + 0.5) / self.token_rate)
 
 
-def open_stem(text: str) -> StemSubject:
+def open_stem(text: str) -> StemAdapter:
     """An untrained stem by its configuration: `stem=conv`, or `stem=aape,phase=even,taps=48`.
 
     An untrained AaPE's token is the convolution's alone; here that of the SBLU is added to it with weight 1
@@ -112,12 +112,12 @@ def open_stem(text: str) -> StemSubject:
     return untrained(text, from_dict(found, settings, text))
 
 
-def untrained(name: str, config: StemConfig) -> StemSubject:
+def untrained(name: str, config: StemConfig) -> StemAdapter:
     """A new stem of that configuration, as `open_stem` makes it."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         stem = config.build(WIDTH, LogMelConfig().mels)
-    return StemSubject(name, stem.sounding())
+    return StemAdapter(name, stem.sounding())
 
 
 def _setting(text: str, field: str) -> tuple[str, str]:

@@ -6,22 +6,24 @@ regression reads the tokens' mean over time, or mean and deviation; chance is 1 
 reads from magnitudes of the DFT over time of the frames, before any patch.
 
 Legend: n clips, T frames, M mel bins, S samples, G tokens, C channels. Source: ours.
+
+Everything that `aasp alias response` finds out, as the JSON document that its pages are drawn from.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from aasp.aliasing.response.stages import Stage
-from aasp.aliasing.response.stimuli import BAND, LOG_ENERGY
-from aasp.aliasing.subjects import LogMelSubject, Subject
+from aasp.aliasing.adapters import EncoderAdapter, LogMelAdapter
+from aasp.aliasing.response.measure import Stage, modulations, respond, stages
+from aasp.aliasing.response.stimuli import BAND, LOG_ENERGY, Settings
 from aasp.evaluate.intervals import interval
 from aasp.evaluate.linear import linear_probe
 from aasp.evaluate.probe import ProbeResult
@@ -61,8 +63,8 @@ class Decoded:
     results: dict[tuple[str, str], ProbeResult]
     edges: np.ndarray
 
-    def told(self, first: Decoded | None) -> dict[str, Any]:
-        """As JSON values; with the lead over a first subject, paired, where both heard the same clips."""
+    def to_dict(self, first: Decoded | None) -> dict[str, Any]:
+        """As JSON values; with the lead over a first adapter, paired, where both heard the same clips."""
         rows = []
         for (stage, pooling), result in self.results.items():
             other = None if first is None else first.results.get((stage, pooling))
@@ -76,37 +78,37 @@ def has_room(token_rate: float) -> bool:
     return token_rate / 2 * ROOM < BAND[1]
 
 
-def draw(subject: Subject, seed: int, clips: int) -> Rates:
-    """Clips for a subject; the same for every subject of the same rate, tokens and bins.
+def draw(adapter: EncoderAdapter, seed: int, clips: int) -> Rates:
+    """Clips for an adapter; the same for every adapter of the same rate, tokens and bins.
 
     Args:
-        subject: who is to hear them.
+        adapter: who is to hear them.
         seed: of everything that is random.
         clips: how many.
     """
     stream = np.random.default_rng([seed, 1])
-    edges = np.geomspace(subject.token_rate / 2, BAND[1], CLASSES + 1)
+    edges = np.geomspace(adapter.token_rate / 2, BAND[1], CLASSES + 1)
     classes = np.arange(clips) % CLASSES  # so that train, valid and test hold as many of each
     place = stream.uniform(0.25, 0.75, clips)
     hz = edges[classes] * (edges[classes + 1] / edges[classes]) ** place
     phase, depth = stream.uniform(0, 2 * np.pi, clips), stream.uniform(0.25, 0.75, clips)
     swing = lambda seconds: depth[:, None] * np.cos(2 * np.pi * hz[:, None] * seconds + phase[:, None])
-    length = max(TOKENS / subject.token_rate, SHORTEST)
-    if isinstance(subject, LogMelSubject):
-        rate, mels = subject.frontend.config.frame_rate, subject.stem.mels
-        frames = subject.stem.patch[0] * math.ceil(length * rate / subject.stem.patch[0])
+    length = max(TOKENS / adapter.token_rate, SHORTEST)
+    if isinstance(adapter, LogMelAdapter):
+        rate, mels = adapter.frontend.config.frame_rate, adapter.stem.mels
+        frames = adapter.stem.patch[0] * math.ceil(length * rate / adapter.stem.patch[0])
         # Smooth over the bins, so that neighbours swing together as partials of a sound do.
-        knots = stream.uniform(0, 1, (clips, subject.stem.subbands + 1))
-        at = np.linspace(0, subject.stem.subbands, mels)
+        knots = stream.uniform(0, 1, (clips, adapter.stem.subbands + 1))
+        at = np.linspace(0, adapter.stem.subbands, mels)
         pattern = np.stack([np.interp(at, np.arange(knots.shape[1]), one) for one in knots])
         mel = swing(np.arange(frames) / rate)[:, :, None] * pattern[:, None]
         mel += stream.uniform(-0.5, 0.5, (clips, 1, mels)) + 0.1 * stream.standard_normal(mel.shape, np.float32)
-        bands = mel.reshape(clips, frames, subject.stem.subbands, -1).mean(3)
+        bands = mel.reshape(clips, frames, adapter.stem.subbands, -1).mean(3)
         return Rates(torch.from_numpy(mel).float(), bands, classes, edges)
-    samples, hop = math.ceil(length * subject.rate), round(subject.rate / 100)
+    samples, hop = math.ceil(length * adapter.rate), round(adapter.rate / 100)
     level = 0.05 * 10 ** stream.uniform(-0.5, 0.5, (clips, 1))
     wave = level * stream.standard_normal((clips, samples), np.float32)
-    wave *= np.exp(LOG_ENERGY / 2 * swing(np.arange(samples) / subject.rate))
+    wave *= np.exp(LOG_ENERGY / 2 * swing(np.arange(samples) / adapter.rate))
     energy = np.square(wave[:, : samples // hop * hop]).reshape(clips, -1, hop).mean(2)
     return Rates(torch.from_numpy(wave).float(), np.log(energy)[..., None], classes, edges)
 
@@ -116,7 +118,7 @@ def decode(rates: Rates, stages: Sequence[Stage], progress: Callable[[], None] =
 
     Args:
         rates: the clips.
-        stages: of the subject.
+        stages: of the adapter.
         progress: called after each batch of each stage.
     """
     spectra = np.abs(np.fft.rfft(rates.frames - rates.frames.mean(1, keepdims=True), axis=1)).mean(2)
@@ -138,3 +140,52 @@ def _probe(key: tuple[str, str], X: np.ndarray, classes: np.ndarray) -> ProbeRes
     train, valid = round(n * TRAIN / (TRAIN + VALID + TEST)), round(n * (TRAIN + VALID) / (TRAIN + VALID + TEST))
     parts = Round("test", *np.split(np.arange(n), [train, valid]))
     return linear_probe({key: X}, Task(classes, [str(k) for k in range(CLASSES)], [parts], None))
+
+
+def examine(
+    adapters: Sequence[EncoderAdapter],
+    settings: Settings,
+    wanted: tuple[str, ...],
+    progress: Callable[[int, int], object] = lambda done, total: None,
+) -> dict[str, Any]:
+    """Responses and decodability of every adapter; further ones are compared with the first where they can be.
+
+    Args:
+        adapters: who is examined.
+        settings: how modulations are put in.
+        wanted: "stem", "encoder".
+        progress: called with (steps done, steps).
+
+    Raises:
+        AaspError: an adapter gives nothing over time.
+    """
+    clips = TRAIN + VALID + TEST
+    batches = -(-clips // BATCH)
+    places = [stages(adapter, wanted) for adapter in adapters]
+    steps = [len(modulations(adapter, settings).hz) + batches for adapter in adapters]
+    total = sum(count * len(place) for count, place in zip(steps, places, strict=True))
+    done = 0
+
+    def advance() -> None:
+        nonlocal done
+        done += 1
+        progress(done, total)
+
+    models: list[dict[str, Any]] = []
+    first: tuple[torch.Tensor, Decoded] | None = None
+    for adapter, place in zip(adapters, places, strict=True):
+        model: dict[str, Any] = {
+            "name": adapter.name,
+            "token_rate": adapter.token_rate,
+            "nyquist_hz": adapter.token_rate / 2,
+            "stages": [respond(adapter, stage, settings, advance) for stage in place],
+            "decoding": None,
+        }
+        if has_room(adapter.token_rate):
+            rates = draw(adapter, settings.seed, clips)
+            decoded = decode(rates, place, advance)
+            same = first is not None and torch.equal(first[0], rates.clips)
+            model["decoding"] = decoded.to_dict(first[1] if first is not None and same else None)
+            first = first or (rates.clips, decoded)
+        models.append(model)
+    return {"band_hz": list(BAND), "settings": asdict(settings), "models": models}

