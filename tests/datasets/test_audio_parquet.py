@@ -91,3 +91,15 @@ def test_a_manifest_stays_a_manifest(folder: Path, tmp_path: Path) -> None:
     pq.write_table(pa.table({"path": ["1.flac"]}), tmp_path / "s" / "m.parquet")
     assert [Path(p).name for p in Manifest.open(tmp_path / "s" / "m.parquet")[0].paths] == ["1.flac"]
     assert [Path(p).name for p in Manifest.open(tmp_path / "s")[0].paths] == ["1.flac"]
+
+
+def test_names_of_columns_that_are_no_text(folder: Path, tmp_path: Path) -> None:
+    """pyarrow raises UnicodeDecodeError for them, when the file is opened."""
+    one = folder / "train-00000-of-00002.parquet"
+    address = f"{Manifest.open(one)[0].paths[0]}"
+    one.write_bytes(one.read_bytes().replace(b"label", b"\xffabel"))
+    with pytest.raises(AaspError, match=rf"^not a readable .*{one}; 'utf-8' codec .*; write it (anew|again)$"):
+        Manifest.open(one)
+    assert len(Manifest.open(folder)[0]) == 2
+    with pytest.raises(AudioError, match="its Parquet file is unreadable .*; fetch it again"):
+        read(address, rate=RATE)

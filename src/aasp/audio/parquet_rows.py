@@ -91,7 +91,7 @@ def read(path: str, row: int, address: str) -> bytes:
         value = _held.group(file, stamp, group)[row - int(file.first_rows[group])]
     except FileNotFoundError:
         raise AudioError(address, "no such file as its Parquet file", "check the path") from None
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
         told = " ".join(str(error).split())
         raise AudioError(address, f"its Parquet file is unreadable ({told})", "fetch it again") from None
     except ValueError as error:

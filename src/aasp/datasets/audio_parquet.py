@@ -25,7 +25,7 @@ def holds_sounds(file: str) -> bool:
     """Whether a Parquet file has a column of sounds; a manifest has paths of them instead."""
     try:
         return audio_column(_open(file).schema_arrow) is not None
-    except (OSError, pa.ArrowException):
+    except (OSError, ValueError, pa.ArrowException):
         return False
 
 
@@ -52,7 +52,7 @@ def rows(files: Sequence[str], skipped: list[Skipped]) -> tuple[pa.Table, list[s
                 skipped.append(Skipped(name, "no column of sounds {bytes, path} in it"))
                 continue
             tables.append(_table(name, file, column, left))
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, ValueError, pa.ArrowException) as error:
             skipped.append(Skipped(name, f"not readable as Parquet ({' '.join(str(error).split())})"))
     notes = [f"columns that are no numbers or texts, left out: {', '.join(sorted(left))}"] if left else []
     if not tables:

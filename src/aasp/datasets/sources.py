@@ -145,7 +145,7 @@ def _has_index(source: str) -> bool:
                 schema = pa.parquet.read_schema(file)
         else:
             schema = pa.parquet.read_schema(os.path.join(source, INDEX))
-    except (OSError, pa.ArrowException):
+    except (OSError, ValueError, pa.ArrowException):
         return False
     return SHARDS in (schema.metadata or {})
 
