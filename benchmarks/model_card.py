@@ -108,21 +108,6 @@ def _scores(title: str, found: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def _better(lead: Interval) -> bool:
-    return lead.excludes_zero() and lead.estimate > 0
-
-
-def _scores(title: str, found: Mapping[str, Mapping[str, Any]]) -> str:
-    """A table: a row a set, the lead over each control; in bold what is better outside the interval."""
-    head = ["set", "aasp-tiny", *(f"minus {name}" for name in CONTROLS)]
-    lines = [f"### {title}", "", f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
-    for name, value in found["model"].items():
-        leads = [Interval(**found[f"minus {control}"][name]) for control in CONTROLS]
-        told = [f"**{one.percent('+')}**" if _better(one) else one.percent("+") for one in leads]
-        lines.append(f"| {name} | {' | '.join([Interval(**value).percent(), *told])} |")
-    return "\n".join(lines)
-
-
 def _weak(found: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     """Sets on which the strongest control is not beaten outside the interval."""
     for name, value in found[STRONGEST].items():

@@ -28,7 +28,7 @@ from aasp.pretrain.segments import segments
 from aasp.pretrain.views import Clips, MaskingConfig, as_clips, draw_masks
 from processes import together
 
-SIZES = {"model.encoder.width": 16, "model.encoder.depth": 1, "model.encoder.heads": 2}
+SIZES = {"model.encoder.width": 16, "model.encoder.depth": 1, "model.vector": "none", "model.encoder.heads": 2}
 alone: Gather = lambda tensor: (tensor, 0)
 
 

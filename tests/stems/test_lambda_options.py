@@ -18,7 +18,13 @@ from aasp.stems.lambda_encoder import as_blocks, of_patches
 from aasp.training import optim
 
 MELS, SMALL = 64, {"states": 4, "encoder_width": 16}
-TINY = {"model.encoder.depth": 1, "model.encoder.width": 24, "model.encoder.heads": 2, "predictor.depth": 1}
+TINY = {
+    "model.encoder.depth": 1,
+    "model.vector": "none",
+    "model.encoder.width": 24,
+    "model.encoder.heads": 2,
+    "predictor.depth": 1,
+}
 TINY |= {"predictor.width": 24, "predictor.heads": 2, "losses.projector": (8, 4), "data.batch": 2, "masking.views": 2}
 TINY |= {"model.stem.states": 4, "model.stem.encoder_width": 16, "teacher.layers": 1}
 

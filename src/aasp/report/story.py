@@ -94,7 +94,7 @@ def tell(story: Story, *, eyebrow: str) -> str:
         clip by clip.""",
         layout="table",
     )
-    sections = [*_first(story), result, _learning(story), _masks(story), _rates(story), _kernels(story), _maps(story)]
+    sections = [*_first(story), _learning(story), _masks(story), result, _rates(story), _kernels(story)]
     words = {"eyebrow": eyebrow, "title": TITLE, "lead": LEAD}
     return page(**words, answers=[answer(story.tasks)], sections=sections, facts=story.facts)
 
@@ -113,7 +113,7 @@ def _first(story: Story) -> list[Section]:
         """Some notes, and those of other instruments whose vectors are most alike.""",
         [neighbours_table(story.look.asked, story.look.found)],
     )
-    return [few, near]
+    return [few, near, _maps(story)]
 
 
 def _learning(story: Story) -> Section:
