@@ -36,6 +36,7 @@ SMALL = {
         "predictor.heads": 2,
         "model.stem": "conv",
         "losses.projector": (32, 16),
+        "codebook.count": 16,
     },
     "eat_tiny": {"predictor.depth": 2},
     "m2d_tiny": {"predictor.width": 32, "predictor.heads": 2},
