@@ -3,7 +3,7 @@
 timm-like blocks, F.scaled_dot_product_attention everywhere, a strided Conv2d, the SBLU by its literal complex
 formula, views by repeating the tokens and gathering, every hidden patch decoded, AdamW as it comes, and the teacher
 averaged in a Python loop. Front end, masks and losses are the library's own: they are the same work in both. The sizes
-and options covered are those of `aasp_tiny` and `aasp_base`.
+and options covered are those of `aasp_base`, and of `aasp_tiny` without what `step.py` takes from it.
 
 Legend: B clips, V views, N patches, D width, S states, K taps.
 """

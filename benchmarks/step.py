@@ -5,13 +5,15 @@ usage: python benchmarks/step.py [--recipes aasp_tiny aasp_base] [--clips N] [--
 Model FLOPs are those of `aasp.planning.step`; the peak is the rate of the step's own products, each alone
 (`benchmarks/peak.py`), in the same run. The plain step is `benchmarks/plain.py`, under bf16 autocast, as a good first
 implementation would run it; the library's step runs in the precision that it chooses for the machine, and in bf16.
-`aasp_base` is measured on two clips (of sixteen views) a step: the FLOPs of a clip are the same on forty-eight.
+`aasp_base` is measured on two clips (of sixteen views) a step: the FLOPs of a clip are the same on forty-eight. Both
+are measured with what the plain step has: patches of 16 x 16, no codes, class tokens in the contrast, AdamW.
 """
 
 from __future__ import annotations
 
 import torch
 
+from aasp.config import with_fields
 from aasp.planning.step import step_cost
 from aasp.training.precision import has_fast_bf16
 from harness import Row, Spread, alternately, options, ratio, report
@@ -19,12 +21,18 @@ from peak import flops, products_of, seconds_of
 from plain import plain_step
 from steps import library_step, sized
 
+PLAIN = {
+    "model.stem.patch": (16, 16),
+    "codebook": "none",
+    "losses.compared": "class",
+    "optimizer.matrices": "adamw",
+}
 BARS = {"aasp_tiny": ">= 0.3", "aasp_base": ">= 0.55"}
 
 
 def measured(name: str, clips: int | None, rounds: int, device: torch.device) -> list[Row]:
     """The rows of one recipe."""
-    recipe = sized(name, clips)
+    recipe = with_fields(sized(name, clips), PLAIN)
     chosen = "bf16" if has_fast_bf16(device) else "fp32"
     steps = {
         "ours": library_step(recipe, chosen, device),

@@ -38,7 +38,7 @@ def stepper(recipe: Recipe, precision: Precision, device: torch.device) -> Calla
     """A function that takes one step of `aasp.training.loop` on a batch and returns its loss."""
     torch.manual_seed(recipe.seed)
     objective = build_objective(recipe).to(device).train()
-    optimizer = optim.adamw(objective, betas=recipe.optimizer.betas)
+    optimizer = optim.build(objective, recipe.optimizer)
     trainable = [parameter for parameter in objective.parameters() if parameter.requires_grad]
     context, now = autocast(precision, device), schedules_of(recipe).at(0)
 

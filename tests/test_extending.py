@@ -27,8 +27,8 @@ from aasp.pretrain.views import SCHEMES, see_all
 from aasp.stems.contract import Stem
 """
 SMALL = {
-    "model.stem": "conv", "model.encoder.width": 32, "model.encoder.depth": 1, "model.encoder.heads": 2,
-    "predictor.width": 32, "predictor.heads": 2,
+    "model.stem": "conv", "model.encoder.width": 32, "model.encoder.depth": 1,
+    "model.vector": "none", "model.encoder.heads": 2, "predictor.width": 32, "predictor.heads": 2,
 }  # fmt: skip
 
 

@@ -44,7 +44,13 @@ def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def words(sounds: Path, run: Path, recipe: str, steps: int = STEPS) -> list[str]:
-    sizes = ("model.encoder.width=32", "model.encoder.depth=1", "model.encoder.heads=2", "predictor.width=32")
+    sizes = (
+        "model.encoder.width=32",
+        "model.encoder.depth=1",
+        "model.vector=none",
+        "model.encoder.heads=2",
+        "predictor.width=32",
+    )
     more = ("predictor.heads=2", "predictor.depth=1", "data.batch=4", "data.crop_seconds=0.5", "masking.views=2")
     given = ("--steps", str(steps), "--log-every=1", "--checkpoint-every=20", "--threads=1", "--precision=fp32")
     return ["pretrain", recipe, "--data", str(sounds), "--out", str(run), *given, "--set", *sizes, *more]
@@ -138,7 +144,7 @@ def test_aasp_starts_from_a_method_of_one_s_own(sounds: Path, tmp_path: Path) ->
     run = tmp_path / "run"
     assert main(words(sounds, run, f"{FILE}:recipe", steps=2)) == 0
     initial = read_initial(run)
-    sizes = {"model.encoder.width": 32, "model.encoder.depth": 1, "model.encoder.heads": 2}
+    sizes = {"model.encoder.width": 32, "model.encoder.depth": 1, "model.vector": "none", "model.encoder.heads": 2}
     aasp_tiny = build_objective(with_fields(get("aasp_tiny"), sizes))
     lines = initial.give(aasp_tiny)
     for name, tensor in aasp.load(run).state_dict().items():

@@ -31,7 +31,13 @@ from plain import plain_tiny
 
 EXAMPLE = str(Path(__file__).parents[1] / "examples" / "own_stem.py")
 SMALL = [
-    *("model.encoder.width=16", "model.encoder.depth=1", "model.encoder.heads=2", "predictor.width=16"),
+    *(
+        "model.encoder.width=16",
+        "model.encoder.depth=1",
+        "model.vector=none",
+        "model.encoder.heads=2",
+        "predictor.width=16",
+    ),
     *("predictor.depth=1", "predictor.heads=2", "losses.projector=16,8", "data.batch=4", "data.crop_seconds=0.4"),
     *("masking.views=2", "teacher.layers=1"),
 ]
@@ -162,7 +168,13 @@ def test_an_attention_of_ones_own_knows_where_tokens_are(
 ) -> None:
     (tmp_path / "near.py").write_text(ATTENTION)
     monkeypatch.chdir(tmp_path)
-    small = {"model.encoder.width": 16, "model.encoder.depth": 1, "model.encoder.heads": 2, "model.stem": "conv"}
+    small = {
+        "model.encoder.width": 16,
+        "model.encoder.depth": 1,
+        "model.vector": "none",
+        "model.encoder.heads": 2,
+        "model.stem": "conv",
+    }
     recipe = with_fields(plain_tiny(), small | {"model.encoder.attention": "near.py:NearConfig"})
     torch.manual_seed(0)
     model = AudioEncoder(recipe.model).eval()

@@ -17,7 +17,8 @@ from aasp.compare.folder import Folder
 from aasp.datasets.demo import Size
 
 SMALL = {
-    "model.encoder.width": "16", "model.encoder.depth": "1", "model.encoder.heads": "2", "predictor.width": "16",
+    "model.encoder.width": "16", "model.encoder.depth": "1",
+    "model.vector": "none", "model.encoder.heads": "2", "predictor.width": "16",
     "predictor.depth": "1", "predictor.heads": "2", "losses.projector": "16,8", "data.batch": "4",
     "masking.views": "2", "teacher.layers": "1",
 }  # fmt: skip

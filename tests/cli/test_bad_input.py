@@ -82,7 +82,14 @@ BAD = [
 ]  # fmt: skip
 SEEN_IN_THE_HEADER = [make for make in BAD if make not in (not_a_number, ten_milliseconds)]
 TINY = [
-    *("--set", "model.stem=conv", "model.encoder.width=16", "model.encoder.depth=1", "model.encoder.heads=2"),
+    *(
+        "--set",
+        "model.stem=conv",
+        "model.encoder.width=16",
+        "model.encoder.depth=1",
+        "model.vector=none",
+        "model.encoder.heads=2",
+    ),
     *("predictor.width=16", "predictor.depth=1", "predictor.heads=2", "losses.projector=16,8"),
     *("data.batch=2", "data.crop_seconds=0.5", "masking.views=2"),
 ]

@@ -23,7 +23,8 @@ from aasp.config import with_fields
 from aasp.pretrain import recipes
 
 SMALL = {
-    "model.encoder.width": "16", "model.encoder.depth": "1", "model.encoder.heads": "2", "predictor.width": "16",
+    "model.encoder.width": "16", "model.encoder.depth": "1",
+    "model.vector": "none", "model.encoder.heads": "2", "predictor.width": "16",
     "predictor.depth": "1", "predictor.heads": "2", "data.batch": "4",
 }
 calm = lambda: with_fields(recipes.get("m2d_tiny"), SMALL)

@@ -21,6 +21,7 @@ from aasp.audio.io import read
 from aasp.cli.main import main
 from aasp.evaluate import ahead, partial, stream
 from aasp.files import locked
+from aasp.model import folder as model_folder
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig, load
 from aasp.model.encoder import EncoderConfig
 from aasp.stems.conv import ConvConfig
@@ -471,6 +472,7 @@ def test_mistakes_show_what_would_have_worked(
 ) -> None:
     tmp_path = model.parent
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(model_folder, "PACKAGED", tmp_path / "none")
     named = lambda text: text.replace("MODEL", "model").replace("FILE", "b.wav")
     _, err = embed(*map(named, argv), code=2)
     assert named(told) in err and err.count("\n") == 1

@@ -20,6 +20,7 @@ from aasp.cli.main import main
 from aasp.config import with_fields
 from aasp.datasets.pipeline import CropPipeline
 from aasp.evaluate.records import read_records
+from aasp.model import folder as model_folder
 from aasp.model.architectures import ARCHITECTURES, ast_base
 from aasp.model.audio_classifier import load_classifier
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig, load
@@ -119,9 +120,20 @@ def test_a_split(done: Shell) -> None:
     assert "model fine-tuned on" in Path("run/report.html").read_text()
 
 
+def test_where_none_is_named_it_begins_with_the_package_s_own(done: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("packaged").mkdir()
+    Path("model").rename("packaged/aasp-tiny")
+    monkeypatch.setattr(model_folder, "PACKAGED", Path("packaged").absolute())
+    done(*INDEX, *SMALL)
+    (record, *_) = read_records(Path("run/results.json"))
+    assert record.system == "aasp-tiny" and load_classifier("run/model").config.encoder == load("aasp-tiny").config
+
+
 def test_a_recipe_s_architecture_from_scratch_needs_no_model(done: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     index()
-    small = lambda: with_fields(recipes.get("aasp_tiny"), {"model.encoder.depth": 1, "model.encoder.width": 24})
+    small = lambda: with_fields(
+        recipes.get("aasp_tiny"), {"model.encoder.depth": 1, "model.vector": "none", "model.encoder.width": 24}
+    )
     monkeypatch.setitem(recipes.RECIPES, "cola_tiny", small)
     out = done("cola_tiny", "--scratch", *INDEX, *SMALL)
     assert read_records(Path("run/results.json"))[0].protocol == "from scratch" and "cola_tiny from scratch on" in out

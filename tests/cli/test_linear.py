@@ -16,6 +16,7 @@ import torch
 
 from aasp.cli.main import main
 from aasp.evaluate.records import read_records
+from aasp.model import folder
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
 from aasp.model.encoder import EncoderConfig
 from aasp.stems.conv import ConvConfig
@@ -235,10 +236,21 @@ def test_mistakes_are_one_line(
     assert captured.out == "" and not (tmp_path / "x.json").exists()
 
 
-def test_no_model_and_a_cache_both_ways(index: Index, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_where_none_is_named_the_package_s_own_model_is_scored(
+    index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = asked(index(label=pitch, split=part))
+    monkeypatch.setattr(folder, "PACKAGED", tmp_path)
+    assert main(["linear", *map(str, words)]) == 2
+    assert "no model named, and none comes with" in (told := capsys.readouterr().err) and told.count("\n") == 1
+    saved(tmp_path / "aasp-tiny", 0)
+    shown(capsys, *words, "--out", tmp_path / "x.json")
+    (record,) = read_records(tmp_path / "x.json")
+    assert record.system == "aasp-tiny" and record.clips == 9
+
+
+def test_a_cache_both_ways(index: Index, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = [str(word) for word in asked(index(label=pitch, split=part))]
-    assert main(["linear", *words]) == 2
-    assert "no model" in (told := capsys.readouterr().err) and told.count("\n") == 1
     assert main(["linear", str(model), *words, "--cache", "x", "--no-cache"]) == 2
     assert "both --cache x and --no-cache" in (told := capsys.readouterr().err) and told.count("\n") == 1
 

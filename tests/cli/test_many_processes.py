@@ -20,7 +20,7 @@ from aasp.training.tracking import read_metrics
 pytestmark = pytest.mark.slow
 TORCHRUN = ["torch.distributed.run", "--standalone", "--nproc-per-node=2"]
 ACCELERATE = ["accelerate.commands.launch", "--multi_gpu", "--num_processes=2", "--main_process_port=0"]
-FIELDS = "encoder.width=24 encoder.depth=2 encoder.heads=2 stem=conv"
+FIELDS = "encoder.width=24 encoder.depth=2 encoder.heads=2 vector=none stem=conv"
 SMALL = [*(f"model.{field}" for field in FIELDS.split()), "data.batch=4", "data.crop_seconds=0.64"]
 SMALL += ["predictor.width=16", "predictor.heads=2", "predictor.depth=1"]
 CLIPS = 12

@@ -22,7 +22,14 @@ from aasp.training.checkpoint import latest
 from aasp.training.tracking import read_metrics
 
 TINY = [
-    *("--set", "model.encoder.width=16", "model.encoder.depth=1", "model.encoder.heads=2", "predictor.width=16"),
+    *(
+        "--set",
+        "model.encoder.width=16",
+        "model.encoder.depth=1",
+        "model.vector=none",
+        "model.encoder.heads=2",
+        "predictor.width=16",
+    ),
     *("predictor.depth=1", "predictor.heads=2", "losses.projector=16,8", "data.batch=4", "data.crop_seconds=0.5"),
     *("masking.views=2", "teacher.layers=1", "--log-every=1", "--checkpoint-every=16", "--threads=1"),
 ]

@@ -32,7 +32,8 @@ from aasp.training.tracking import read_metrics
 from aasp.weights import model_hash
 
 SIZES = {
-    "model.encoder.width": "16", "model.encoder.depth": "1", "model.encoder.heads": "2", "predictor.width": "16",
+    "model.encoder.width": "16", "model.encoder.depth": "1",
+    "model.vector": "none", "model.encoder.heads": "2", "predictor.width": "16",
     "predictor.depth": "1", "predictor.heads": "2", "losses.projector": "16,8", "data.batch": "4",
     "data.crop_seconds": "0.5", "masking.views": "2", "model.stem.encoder_width": "8", "model.stem.states": "4",
     "codebook": "none", "optimizer.matrices": "adamw", "optimizer.lr": "0.001",
@@ -343,7 +344,7 @@ def test_a_convolution_grows_into_aape_unchanged(what: str, made: Path) -> None:
 
 
 def test_what_fits_is_taken_and_the_rest_is_told(made: Path) -> None:
-    wider = {"predictor.width": "32", "model.encoder.depth": "2", "model.frontend.mean": "-5"}
+    wider = {"predictor.width": "32", "model.encoder.depth": "2", "model.vector": "none", "model.frontend.mean": "-5"}
     objective = PretrainObjective(recipe(**wider))
     start = {name: tensor.clone() for name, tensor in objective.state_dict().items()}
     _, taken, new, unfit, differs = read_initial(made / "run").give(objective)

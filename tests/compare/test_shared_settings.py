@@ -22,7 +22,8 @@ from aasp.pretrain import recipes
 from aasp.pretrain.recipe import Recipe
 
 SMALL = {
-    "model.encoder.width": "16", "model.encoder.depth": "1", "model.encoder.heads": "2", "predictor.width": "16",
+    "model.encoder.width": "16", "model.encoder.depth": "1",
+    "model.vector": "none", "model.encoder.heads": "2", "predictor.width": "16",
     "predictor.depth": "1", "predictor.heads": "2", "data.batch": "2",
 }  # fmt: skip
 COMMON = {"budget": "5 minutes", "data": "sounds", "precision": "fp32"}

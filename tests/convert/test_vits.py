@@ -118,7 +118,7 @@ def test_positions_that_were_trained_are_kept_in_a_table(layout: str, tmp_path: 
 def test_eat_s_convolution_grows_into_aape_unchanged(tmp_path: Path) -> None:
     converted("eat", tmp_path).save(tmp_path / "eat")
     small = {
-        "model.encoder.width": WIDTH, "model.encoder.depth": 2, "model.encoder.heads": HEADS,
+        "model.encoder.width": WIDTH, "model.encoder.depth": 2, "model.vector": "none", "model.encoder.heads": HEADS,
         "model.encoder.mlp_ratio": 2.0, "model.stem.encoder_width": 8, "predictor.width": 16, "predictor.depth": 1,
         "predictor.heads": 2, "losses.projector": "16,8",
     }  # fmt: skip

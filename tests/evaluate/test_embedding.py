@@ -123,9 +123,9 @@ def test_a_model_is_loaded_once(model: str, paths: list[str], monkeypatch: pytes
 def test_the_package_s_own_model_is_meant_where_none_is_named(
     model: str, paths: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(folder, "PACKAGED", tmp_path)
     with pytest.raises(AaspError, match="no model named, and none comes with this version of aasp; name the folder"):
         aasp.embed(paths[0])
-    monkeypatch.setattr(folder, "PACKAGED", tmp_path)
     aasp.load(model).save(tmp_path / "aasp-tiny")
     np.testing.assert_allclose(aasp.embed(paths[0]), expected(model, paths[0]), atol=1e-5)
     assert torch.equal(aasp.load("aasp-tiny").encoder.class_token, aasp.load(model).encoder.class_token)

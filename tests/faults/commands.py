@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from validator import outcome
 
-ENCODER = ["model.encoder.width=24", "model.encoder.depth=1", "model.encoder.heads=2"]
+ENCODER = ["model.encoder.width=24", "model.encoder.depth=1", "model.vector=none", "model.encoder.heads=2"]
 METHOD = [
     *("predictor.width=16", "predictor.depth=1", "predictor.heads=2", "losses.projector=16,8", "masking.views=2"),
     *("teacher.layers=1", "data.batch=4", "data.crop_seconds=0.5"),

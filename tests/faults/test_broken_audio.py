@@ -28,7 +28,13 @@ from bench.workshop import Workshop
 COUNT = int(os.environ.get("AASP_BROKEN", "10000"))
 DECODERS = Path(__file__).parent / "decoders"
 LIMIT_SECONDS = 12.0
-SMALL = ["model.encoder.width=24", "model.encoder.depth=1", "model.encoder.heads=2", "predictor.depth=1"]
+SMALL = [
+    "model.encoder.width=24",
+    "model.encoder.depth=1",
+    "model.vector=none",
+    "model.encoder.heads=2",
+    "predictor.depth=1",
+]
 SHORT = ["data.crop_seconds=0.4", "data.batch=16", "masking.views=2"]
 
 

@@ -134,7 +134,8 @@ def test_a_model_of_another_rate_is_used_as_any_other(
 ) -> None:
     torch.manual_seed(0)
     size = EncoderConfig(width=8, depth=1, heads=2)
-    encoder = AudioEncoder(replace(recipes.get(f"aasp_tiny_{rate // 1000}k").model, encoder=size)).eval()
+    model = replace(recipes.get(f"aasp_tiny_{rate // 1000}k").model, encoder=size, vector=())
+    encoder = AudioEncoder(model).eval()
     encoder.save(tmp_path / "model")
     names = [str(tmp_path / f"{native}.wav") for native in (8_000, 44_100, 96_000)]
     for name, native in zip(names, (8_000, 44_100, 96_000), strict=True):

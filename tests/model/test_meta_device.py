@@ -45,7 +45,8 @@ def audio_encoder(stem: str, **fields: object) -> AudioEncoder:
 
 def objective(name: str) -> nn.Module:
     recipe = recipes.get(name)
-    return PretrainObjective(with_fields(recipe, {"model.encoder.depth": 1, "model.encoder.width": 48}))
+    small = {"model.encoder.depth": 1, "model.vector": "none", "model.encoder.width": 48}
+    return PretrainObjective(with_fields(recipe, small))
 
 
 METHODS = ("aasp_tiny", "eat_tiny", "m2d_tiny", "matpac_tiny", "beats_tiny")

@@ -14,7 +14,8 @@ from aasp.pretrain import recipes
 from aasp.pretrain.objective import build_objective
 
 PARTS = {
-    "model.encoder.width": "24", "model.encoder.depth": "2", "model.encoder.heads": "3", "model.encoder.norm": "deep",
+    "model.encoder.width": "24", "model.encoder.depth": "2",
+    "model.vector": "none", "model.encoder.heads": "3", "model.encoder.norm": "deep",
     "model.encoder.attention": "relative", "model.encoder.class_token": "false", "model.encoder.convolution": "6,4",
     "model.stem": "conv", "model.stem.bottleneck": "20", "predictor.width": "24", "predictor.depth": "1",
     "predictor.heads": "3", "data.batch": "2", "data.crop_seconds": "0.5",

@@ -19,7 +19,8 @@ from aasp.stems.conv import ConvConfig
 from plain import plain_tiny
 
 SMALL = {
-    "model.encoder.width": 32, "model.encoder.depth": 2, "model.encoder.heads": 4, "predictor.depth": 2,
+    "model.encoder.width": 32, "model.encoder.depth": 2,
+    "model.vector": "none", "model.encoder.heads": 4, "predictor.depth": 2,
     "predictor.width": 16, "predictor.heads": 4, "losses.projector": (64, 16), "data.batch": 3,
 }  # fmt: skip
 AAPE = {"model.stem.states": 4, "model.stem.encoder_width": 16}

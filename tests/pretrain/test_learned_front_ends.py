@@ -12,7 +12,8 @@ from aasp.pretrain.objective import build_objective
 from aasp.pretrain.views import listen
 
 SMALL = {
-    "model.encoder.width": "24", "model.encoder.depth": "1", "model.encoder.heads": "2", "data.batch": "2",
+    "model.encoder.width": "24", "model.encoder.depth": "1",
+    "model.vector": "none", "model.encoder.heads": "2", "data.batch": "2",
     "data.crop_seconds": "0.99", "model.frontend": "pcen",
 }  # fmt: skip
 RECIPES = ("aasp_tiny", "mae_ast_tiny", "audio_mae_tiny", "ssast_tiny", "asit_tiny", "byol_a_tiny", "atst_frame_tiny")

@@ -26,7 +26,8 @@ EXAMPLE = str(Path(__file__).parents[2] / "examples" / "own_method.py")
 GRID = {"model.stem.patch": (16, 16), "model.window_seconds": 0.96, "data.crop_seconds": 0.975}
 ADAMW = {"optimizer.lr": 1e-3, "optimizer.warmup": 0.1, "optimizer.matrices": "adamw"}
 SIZES = {
-    **GRID, **ADAMW, "model.encoder.width": 32, "model.encoder.depth": 2, "model.encoder.heads": 2, "data.batch": 3,
+    **GRID, **ADAMW, "model.encoder.width": 32, "model.encoder.depth": 2,
+    "model.vector": "none", "model.encoder.heads": 2, "data.batch": 3,
 }  # fmt: skip
 FRAMES = {"model.stem.patch": (4, 128)}
 SEGMENTS = {"seconds": 0.975, "data.crop_seconds": 1.95}
@@ -36,6 +37,7 @@ SMALL = {
         "predictor.heads": 2,
         "model.stem": "conv",
         "losses.projector": (32, 16),
+        "codebook.count": 16,
     },
     "eat_tiny": {"predictor.depth": 2},
     "m2d_tiny": {"predictor.width": 32, "predictor.heads": 2},

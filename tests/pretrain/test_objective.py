@@ -17,7 +17,8 @@ from aasp.stems.contract import Stem
 from plain import plain_tiny
 
 SMALL = {
-    "model.encoder.width": 32, "model.encoder.depth": 2, "model.encoder.heads": 4, "predictor.depth": 1,
+    "model.encoder.width": 32, "model.encoder.depth": 2,
+    "model.vector": "none", "model.encoder.heads": 4, "predictor.depth": 1,
     "predictor.width": 32, "predictor.heads": 4, "losses.projector": (64, 16), "model.stem.states": 4,
     "model.stem.encoder_width": 16, "masking.views": 3, "losses.utterance": 1.0, "losses.contrastive": 0.5,
 }  # fmt: skip

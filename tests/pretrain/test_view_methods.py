@@ -247,7 +247,12 @@ def test_methods_that_nest_their_encoders_otherwise_start_from_each_other(source
 
 
 def small(name: str, batch: int = 4) -> dict[str, str]:
-    sizes = {"model.encoder.width": "16", "model.encoder.depth": "1", "model.encoder.heads": "2"}
+    sizes = {
+        "model.encoder.width": "16",
+        "model.encoder.depth": "1",
+        "model.vector": "none",
+        "model.encoder.heads": "2",
+    }
     own = {"masking.views": "2"} if name == "asda" else {"outputs": "8"} if name == "cola" else {"head": "16,8"}
     own = {"head": "16,8,8"} if name == "asit" else own
     seconds = {"seconds": "0.3"} if name in ("cola", "atst_clip", "asit") else {}

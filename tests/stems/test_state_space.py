@@ -81,10 +81,16 @@ def test_it_starts_as_the_convolution_every_parameter_learns_and_it_tells_of_its
 
 @pytest.mark.parametrize("kind", ["s4d", "mamba", "polyphase"])
 def test_a_recipe_with_it_is_planned(kind: str) -> None:
-    small = {"model.encoder.depth": 1, "model.encoder.width": 24, "predictor.depth": 1, "losses.projector": (8, 4)}
+    small = {
+        "model.encoder.depth": 1,
+        "model.vector": "none",
+        "model.encoder.width": 24,
+        "predictor.depth": 1,
+        "losses.projector": (8, 4),
+    }
     small |= {"data.batch": 2, "masking.views": 1, "model.stem": kind}
     parts = step_cost(with_fields(recipes.get("aasp_tiny"), small)).parts
-    convolution = 2 * 14 * 2 * 16 * 16 * 24  # of the patches that two views see, a product and a sum for each weight
+    convolution = 2 * 28 * 2 * 8 * 32 * 24  # of the patches that two views see, a product and a sum for each weight
     forward = parts["student.stem"].forward
     assert forward == 4 * convolution if kind == "polyphase" else forward > convolution
 

@@ -18,6 +18,8 @@ from aasp.files import atomic_write
 from aasp.formats import duration_text
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from aasp.datasets.demo import Size
     from aasp.model.audio_encoder import AudioEncoder
     from aasp.pretrain.recipe import Recipe
@@ -95,10 +97,10 @@ def demonstrate(out: Path, recipe: Recipe, model: str, size: Size) -> int:
         show = bar("sounds")
         demo.build(sounds, size=size, progress=lambda done: show(done, size.clips))
 
-    with stages.stage(f"what {PACKAGED} tells of them as it comes") as bar:
-        readings = {PACKAGED: _reading(out, PACKAGED, packaged, sounds, bar)}
-        readings[STATISTICS] = _reading(out, STATISTICS, None, sounds, bar)
-    look = first_look(sounds, {name: reading.notes for name, reading in readings.items()})
+    with stages.stage(f"{PACKAGED} at work: notes named by a few labels, and notes that are alike") as bar:
+        compared = {PACKAGED: packaged, STATISTICS: None}
+        vectors = {name: _vectors(out, name, model, sounds, bar) for name, model in compared.items()}
+    look = first_look(sounds, vectors)
     _print_look(stages.console, look)
 
     stages.announce("training on from it on the train part, labels unseen")
@@ -111,9 +113,8 @@ def demonstrate(out: Path, recipe: Recipe, model: str, size: Size) -> int:
 
     models = {TRAINED_ON: load(trained), PACKAGED: packaged, UNTRAINED: _untrained(recipe, out / "untrained")}
     with stages.stage("probing what the encoders tell of new instruments and voices") as bar:
-        for name in (TRAINED_ON, UNTRAINED):
-            readings[name] = _reading(out, name, models[name], sounds, bar)
-    readings = {name: readings[name] for name in (*models, STATISTICS)}
+        probed = {**models, STATISTICS: None}
+        readings = {name: _reading(out, name, model, sounds, bar) for name, model in probed.items()}
     tasks = compare(readings, sounds)
 
     stages.announce("drawing the report")
@@ -125,7 +126,7 @@ def demonstrate(out: Path, recipe: Recipe, model: str, size: Size) -> int:
         recipe,
         look=look,
         tasks=tasks,
-        readings={name: readings[name] for name in (PACKAGED, STATISTICS)},
+        vectors=vectors,
         metrics=metrics,
         facts=_facts(recipe, size, readings, metrics),
     )
@@ -147,6 +148,17 @@ def _untrained(recipe: Recipe, folder: Path) -> AudioEncoder:
     encoder = AudioEncoder(recipe.model).eval()
     encoder.save(folder)
     return encoder
+
+
+def _vectors(out: Path, name: str, model: AudioEncoder | None, sounds: Path, bar: Bar) -> np.ndarray:
+    """Vectors of all notes, a model's own or log-mel statistics: kept from an earlier run on the same, or new."""
+    from aasp.report.comparison import fingerprint, keep, kept, note_vectors
+
+    file, made = out / "readings" / f"{name.replace(' ', '-')}-notes.npz", fingerprint(sounds, model)
+    if (found := kept(file, made, ["notes"])) is None:
+        found = {"notes": note_vectors(model, sounds, bar(f"{name}, embedding notes"))}
+        keep(file, made, found)
+    return found["notes"]
 
 
 def _reading(out: Path, name: str, model: AudioEncoder | None, sounds: Path, bar: Bar) -> Reading:

@@ -15,6 +15,7 @@ from aasp.cli.inputs import check_models
 from aasp.cli.labelled import LabelledOptions
 from aasp.cli.running import DeviceOptions
 from aasp.formats import duration_text
+from aasp.model.folder import DEFAULT
 
 if TYPE_CHECKING:
     from aasp.evaluate.finetune.data import Finetuning
@@ -31,9 +32,9 @@ class Finetune(LabelledOptions, DeviceOptions):
     RUN/report.html the pictures.
     """
 
-    model: tyro.conf.Positional[str]
-    """Folder of a model or of a run, or a model on the hub; with --scratch also the name of a recipe (`aasp recipes`),
-    or ast_base."""
+    model: tyro.conf.Positional[str] = DEFAULT
+    """Folder of a model or of a run, or a model on the hub; the package's own when none is named; with --scratch also
+    the name of a recipe (`aasp recipes`), or ast_base."""
     out: Path
     """Folder of the run: a new one, or this very run to go on."""
     recipe: str | None = None

@@ -16,6 +16,7 @@ from aasp.cli.progress import bar
 from aasp.cli.running import RunningOptions
 from aasp.errors import AaspError
 from aasp.files import cache_folder, check_output
+from aasp.model.folder import default_model
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,7 +41,7 @@ class Linear(LabelledOptions, RunningOptions):
     """
 
     models: tyro.conf.Positional[tuple[str, ...]]
-    """Folders of models or of runs, or models on the hub."""
+    """Folders of models or of runs, or models on the hub; the package's own when none and no --encoder is named."""
     encoder: tuple[str, ...] = ()
     """Encoders of others to compare with, each by its one vector a clip: birdnet, the folder of a model of transformers
     (AST, CLAP, Wav2Vec2, …) or its name on the hub, or a function of your own, file.py:name or package.module:name."""
@@ -71,7 +72,7 @@ class Linear(LabelledOptions, RunningOptions):
 def run(argv: list[str]) -> int:
     arguments = parse(Linear, argv, prog="aasp linear")
     if not arguments.models and not arguments.encoder:
-        raise AaspError("no model; name the folder of a model or of a run")
+        arguments = replace(arguments, models=(default_model(),))
     check_models(arguments.models, "linear", argv)
     place = arguments.place()
     if arguments.seeds is not None and arguments.seeds < 1:

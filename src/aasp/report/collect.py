@@ -13,7 +13,7 @@ from aasp.model.audio_encoder import AudioEncoder
 from aasp.pretrain.methods.aasp import AaSPConfig
 from aasp.pretrain.recipe import Recipe
 from aasp.report import findings
-from aasp.report.comparison import Reading, rows_of
+from aasp.report.comparison import rows_of
 from aasp.report.demo_report import DemoReportData, Example
 from aasp.report.embedding_map import plane
 from aasp.report.first_look import FirstLook
@@ -38,7 +38,7 @@ def collect(
     *,
     look: FirstLook,
     tasks: Sequence[TaskScores],
-    readings: Mapping[str, Reading],
+    vectors: Mapping[str, np.ndarray],
     metrics: Sequence[Mapping[str, float | None]],
     facts: Mapping[str, str],
 ) -> DemoReportData:
@@ -51,7 +51,7 @@ def collect(
         recipe: how it was trained on.
         look: what vectors are good for without training.
         tasks: scores.
-        readings: of the encoders to map, by name.
+        vectors: of all notes (n, D), to map, by encoder.
         metrics: the run's record.
         facts: how it was made, by term.
 
@@ -92,7 +92,7 @@ def collect(
         true_hz=np.array([float(row["rate"]) for row in test]),
         kernels=findings.typical_kernels(stem, now, rate),
         frame_rate=rate,
-        maps={name: plane(reading.notes) for name, reading in readings.items()},
+        maps={name: plane(X) for name, X in vectors.items()},
         families=np.array([row["family"] for row in notes]),
         facts=facts,
     )

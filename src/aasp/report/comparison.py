@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -31,7 +30,7 @@ Progress = Callable[[int, int], object]
 Rows = list[dict[str, str]]
 Features = dict[Hashable, np.ndarray]
 
-POOLINGS = ("cls", "mean+std", "flat+std")
+POOLINGS = ("mean+std", "flat+std")
 STRENGTHS = (3.0, 30.0, 300.0)
 """Fewer candidates than `linear_probe` has by default: the demo's time is short."""
 
@@ -52,32 +51,39 @@ class Reading:
     Attributes:
         correct: by label, 1.0 where the probe was right, 0.0 where not, shape (m,).
         chosen: by label, the features that were chosen on the valid part.
-        notes: the own vector of every note, shape (n, D), or its statistics.
     """
 
     correct: Mapping[str, np.ndarray]
     chosen: Mapping[str, str]
-    notes: np.ndarray
 
     def save(self, path: Path, made: str) -> None:
-        """Write it as .npz; `made` says from what, for `load` to ask."""
-        arrays: dict[str, Any] = {"made": np.array(made), "notes": self.notes}
-        arrays |= {f"correct_{label}": values for label, values in self.correct.items()}
-        arrays |= {f"chosen_{label}": np.array(value) for label, value in self.chosen.items()}
-        with atomic_write(path) as beside:
-            np.savez(beside, **arrays)
+        """Write it for `load`; `made` says from what."""
+        arrays = {f"correct_{label}": values for label, values in self.correct.items()}
+        keep(path, made, arrays | {f"chosen_{label}": np.array(value) for label, value in self.chosen.items()})
 
     @classmethod
     def load(cls, path: Path, made: str) -> Reading | None:
         """What `save` wrote from the same, or None."""
-        try:
-            file = read_arrays(path, "it is made anew")
-            if str(file["made"]) != made:
-                return None
-            correct = {label: file[f"correct_{label}"] for label in LABELS}
-            return cls(correct, {label: str(file[f"chosen_{label}"]) for label in LABELS}, file["notes"])
-        except (OSError, AaspError, KeyError):
+        file = kept(path, made, [f"{part}_{label}" for part in ("correct", "chosen") for label in LABELS])
+        if file is None:
             return None
+        chosen = {label: str(file[f"chosen_{label}"]) for label in LABELS}
+        return cls({label: file[f"correct_{label}"] for label in LABELS}, chosen)
+
+
+def keep(path: Path, made: str, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays as .npz; `made` says from what, for `kept` to ask."""
+    with atomic_write(path) as beside:
+        np.savez(beside, made=np.array(made), **arrays)  # type: ignore[arg-type]
+
+
+def kept(path: Path, made: str, names: Iterable[str]) -> Mapping[str, np.ndarray] | None:
+    """The arrays that `keep` wrote from the same, if all are there; else None."""
+    try:
+        file = read_arrays(path, "it is made anew")
+    except (OSError, AaspError):
+        return None
+    return file if "made" in file and str(file["made"]) == made and {*names} <= {*file} else None
 
 
 def rows_of(data: Path, name: str) -> Rows:
@@ -95,8 +101,23 @@ def fingerprint(data: Path, encoder: AudioEncoder | None) -> str:
     return digest.hexdigest()
 
 
+def note_vectors(encoder: AudioEncoder | None, data: Path, progress: Progress) -> np.ndarray:
+    """An encoder's own vector of every note, shape (n, D); of none, mean and deviation of 128 log-mel bands.
+
+    Args:
+        encoder: the model, or None.
+        data: the demo's sounds.
+        progress: called with (notes embedded, all).
+    """
+    paths = [row["path"] for row in rows_of(data, "notes")]
+    if encoder is None:
+        return _statistics(paths, progress)["128 bands, mean+std"]
+    (vectors,) = clip_features(encoder, paths, own_keys(encoder), progress=progress).values()
+    return vectors
+
+
 def read_encoder(encoder: AudioEncoder, data: Path, *, embedding: Progress, probing: Progress) -> Reading:
-    """Probe a frozen encoder: its own vector, and three poolings of three of its layers, are candidates.
+    """Probe a frozen encoder: its own vector, and two poolings of three of its layers, are candidates.
 
     Args:
         encoder: the model.
@@ -112,7 +133,7 @@ def read_encoder(encoder: AudioEncoder, data: Path, *, embedding: Progress, prob
     def features(paths: list[str], progress: Progress) -> Features:
         return {name(key): X for key, X in clip_features(encoder, paths, keys, progress=progress).items()}
 
-    return _read(features, data, name(own_keys(encoder)[0]), embedding, probing)
+    return _read(features, data, embedding, probing)
 
 
 def read_statistics(data: Path, *, embedding: Progress, probing: Progress) -> Reading:
@@ -121,17 +142,7 @@ def read_statistics(data: Path, *, embedding: Progress, probing: Progress) -> Re
     Args:
         data, embedding, probing: as in `read_encoder`.
     """
-
-    def features(paths: list[str], progress: Progress) -> Features:
-        parts = []
-        for start in range(0, len(paths), 64):
-            some = paths[start : start + 64]
-            of_128 = {f"128 bands, {pooling}": X for (_, pooling), X in statistics_128(some).items()}
-            parts.append({"40 bands, four statistics": statistics_40(some), **of_128})
-            progress(start + len(some), len(paths))
-        return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
-
-    return _read(features, data, "128 bands, mean+std", embedding, probing)
+    return _read(_statistics, data, embedding, probing)
 
 
 def compare(readings: Mapping[str, Reading], data: Path) -> list[TaskScores]:
@@ -157,11 +168,10 @@ def compare(readings: Mapping[str, Reading], data: Path) -> list[TaskScores]:
 def _read(
     features: Callable[[list[str], Progress], Features],
     data: Path,
-    mapped: str,
     embedding: Progress,
     probing: Progress,
 ) -> Reading:
-    """Compute the features of both sets, then probe each label with all of them; `mapped` names those of the map."""
+    """Compute the features of both sets, then probe each label with all of them."""
     rows = {name: rows_of(data, name) for name in SETS}
     clips, done = sum(map(len, rows.values())), 0
     candidates: dict[str, Features] = {}
@@ -176,7 +186,17 @@ def _read(
             result = linear_probe(candidates[name], task, strengths=STRENGTHS, progress=_after(done, fits, probing))
             correct[label], chosen[label] = result.correct, str(result.chosen[0].key)
             done += len(candidates[name])
-    return Reading(correct, chosen, candidates["notes"][mapped])
+    return Reading(correct, chosen)
+
+
+def _statistics(paths: list[str], progress: Progress) -> Features:
+    parts = []
+    for start in range(0, len(paths), 64):
+        some = paths[start : start + 64]
+        of_128 = {f"128 bands, {pooling}": X for (_, pooling), X in statistics_128(some).items()}
+        parts.append({"40 bands, four statistics": statistics_40(some), **of_128})
+        progress(start + len(some), len(paths))
+    return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
 
 
 def _labelled(rows: Rows, data: Path, name: str, label: str) -> LabelledSet:

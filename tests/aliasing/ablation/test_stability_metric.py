@@ -39,7 +39,12 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def encoder() -> AudioEncoder:
     torch.manual_seed(0)
-    small = {"model.encoder.width": "16", "model.encoder.depth": "1", "model.encoder.heads": "2"}
+    small = {
+        "model.encoder.width": "16",
+        "model.encoder.depth": "1",
+        "model.vector": "none",
+        "model.encoder.heads": "2",
+    }
     return AudioEncoder(with_fields(recipes.get("aasp_tiny"), small).model).eval()
 
 

@@ -1,0 +1,158 @@
+"""Write the card of the package's model: how it was trained, what it scores, and where its sound comes from.
+
+usage: python benchmarks/model_card.py RUN SCORES SOUND [--model src/aasp/packaged/aasp-tiny]
+
+RUN is the run that `package_model.py` took the model from, SCORES what `ruler.py MODEL --json SCORES` wrote of it,
+SOUND the index that the run was trained on, with columns source, kind, licence and seconds; the folders that its paths
+begin with have an index.csv of their own, whose column `original` begins with a package or repository.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import shlex
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import torch
+
+from aasp.errors import AaspError
+from aasp.evaluate.intervals import Interval
+from aasp.files import atomic_write
+from aasp.markup import in_markdown
+from aasp.model.audio_encoder import AudioEncoder, load
+from aasp.training import checkpoint
+from aasp.training.tracking import read_metrics, read_starts
+
+TEMPLATE = Path(__file__).with_suffix(".md")
+DEFAULT, STRONGEST = "Default vector, ridge regression", "minus the strongest"
+
+
+def card(model: AudioEncoder, run: Path, scores: Mapping[str, Any], sound: Path) -> str:
+    """The card as Markdown.
+
+    Raises:
+        AaspError: the run's model is another one, or scores are of none or of several models.
+    """
+    trained, own = load(run).state_dict(), model.state_dict()
+    same = lambda one, other: torch.equal(one.half().to(other.dtype) if one.is_floating_point() else one, other)
+    if trained.keys() != own.keys() or not all(same(trained[name], own[name]) for name in own):
+        raise AaspError(f"{run}: its model is not the packaged one; run package_model.py and ruler.py again")
+    if len(scores["models"]) != 1:
+        raise AaspError(f"SCORES has {len(scores['models'])} models; run ruler.py on the packaged one alone")
+    (found,) = scores["models"].values()
+    recipe = json.loads((run / "recipe.json").read_text(encoding="utf-8"))
+    step = int(checkpoint.latest(run).name.removeprefix("step-"))  # type: ignore[union-attr]
+    last = max((line for line in read_metrics(run) if line["step"] <= step), key=lambda line: line["step"])
+    first, config = read_starts(run / "environment.json")[0], model.config
+    keys = [f"{pooling} of layer {layer}" for layer, pooling in config.keys]
+    tables = {
+        **found["readings"],
+        **{f"Fine-tuned with {count} labels a class": some for count, some in found["few labels"].items()},
+        **{f"The last block, {title[0].lower()}{title[1:]}": some for title, some in found["last block"].items()},
+    }
+    with torch.no_grad():
+        width = model(torch.zeros(1, config.frontend.rate)).clip.shape[1]
+    return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
+        width=f"{width:,}",
+        parameters=f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f}",
+        model=f"{type(config.stem).__name__.removesuffix('Config')} on patches of {_by(config.stem.patch)} "
+        f"(frames of 10 ms, mel bins), {config.encoder.width} wide, {config.encoder.depth} blocks of "
+        f"{config.encoder.heads} heads, windows of {config.window_seconds:g} s, {config.frontend.rate / 1000:g} kHz.",
+        vector=" and ".join(keys),
+        visible=f"{100 * recipe['method']['masking']['visible']:.0f}",
+        command=_command(first["command"]),
+        commit=first["commit"],
+        steps=f"{step:,}",
+        planned=f"{recipe['steps']:,}",
+        batch=recipe["data"]["batch"],
+        seen=f"{last['hours_seen']:,.0f}",
+        clock=f"{last['seconds'] / 3600:.1f}",
+        threads=first["threads"],
+        hours=f"{first['hours']:.1f}",
+        files=f"{first['files']:,}",
+        thinned="" if scores["full"] else ", of sets thinned to 1,000 clips",
+        scores="\n\n".join(_scores(title, some) for title, some in tables.items()),
+        ranks=", ".join(f"{rank:.1f} on {name}" for name, rank in found["effective rank"].items()),
+        weak="\n".join(_weak(found["readings"][DEFAULT])),
+        sources="\n".join(f"| {' | '.join(map(in_markdown, row))} |" for row in _sources(sound)),
+    )
+
+
+def _by(patch: tuple[int, int]) -> str:
+    return " × ".join(map(str, patch))
+
+
+def _command(words: list[str]) -> str:
+    """As it was typed, paths without the folders of the machine."""
+    return shlex.join(["aasp", *(Path(word).name if word.startswith("/") else word for word in words[1:])])
+
+
+def _better(lead: Interval) -> bool:
+    return lead.excludes_zero() and lead.estimate > 0
+
+
+def _scores(title: str, found: Mapping[str, Mapping[str, Any]]) -> str:
+    """A table: a row a set, the lead over each control; in bold what is better outside the interval."""
+    controls = [name for name in found if name.startswith("minus ") and name != STRONGEST]
+    lines = [f"### {title}", "", f"| set | aasp-tiny | {' | '.join(controls)} |", f"|{'---|' * (2 + len(controls))}"]
+    for name, value in found["model"].items():
+        leads = [Interval(**found[control][name]) for control in controls]
+        told = [f"**{one.percent('+')}**" if _better(one) else one.percent("+") for one in leads]
+        lines.append(f"| {name} | {' | '.join([Interval(**value).percent(), *told])} |")
+    return "\n".join(lines)
+
+
+def _weak(found: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Sets on which the strongest control is not beaten outside the interval."""
+    for name, value in found[STRONGEST].items():
+        lead = Interval(**value)
+        if name != "average" and not _better(lead):
+            how = "below" if lead.excludes_zero() else "no better, as far as the interval tells, than"
+            yield f"- `{name}`: its vector is {how} the best of the controls, {lead.percent('+')} points."
+
+
+def _sources(index: Path) -> Iterator[tuple[str, ...]]:
+    """Source, package, kind, licence, segments and minutes, by kind."""
+    rows = _read(index)
+    packages: dict[str, set[str]] = defaultdict(set)
+    for folder in sorted({row["path"].partition("/")[0] for row in rows}):
+        for row in _read(index.parent / folder / "index.csv"):
+            parts = 2 if row["original"].startswith("github:") else 1  # owner and repository, or a package of Debian
+            packages[row["source"]].add("/".join(row["original"].split("/")[:parts]))
+    seconds: dict[tuple[str, str, str], list[float]] = defaultdict(list)
+    for row in rows:
+        seconds[row["kind"], row["source"], row["licence"]].append(float(row["seconds"]))
+    for (kind, source, licence), some in sorted(seconds.items()):
+        yield source, ", ".join(sorted(packages[source])), kind, licence, str(len(some)), f"{sum(some) / 60:.1f}"
+
+
+def _read(index: Path) -> list[dict[str, str]]:
+    with index.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("scores", type=Path)
+    parser.add_argument("sound", type=Path)
+    default = Path(__file__).parents[1] / "src" / "aasp" / "packaged" / "aasp-tiny"
+    parser.add_argument("--model", type=Path, default=default)
+    arguments = parser.parse_args()
+    scores = json.loads(arguments.scores.read_text(encoding="utf-8"))
+    try:
+        text = card(load(arguments.model), arguments.run, scores, arguments.sound)
+    except AaspError as error:
+        raise SystemExit(f"model_card: {error}") from None
+    with atomic_write(arguments.model / "README.md") as beside:
+        beside.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
