@@ -171,8 +171,8 @@ def _with_tree(config: Any, tree: _Node, where: str, path: str, kinds: tuple[Any
         if name == "kind" and kinds and node.value is not _UNSET:
             if node.value == getattr(config, name, None):
                 continue
-            told = f"names the whole part; set the part itself, as in {path.removesuffix('.')}={node.value}"
-            raise AaspError(f"{typed}={node.value}: {told}")
+            text = f"names the whole part; set the part itself, as in {path.removesuffix('.')}={node.value}"
+            raise AaspError(f"{typed}={node.value}: {text}")
         if name not in hints:
             raise AaspError(f"{typed}: {unknown_field(name, config, kinds, path)}")
         new = getattr(config, name)

@@ -79,5 +79,5 @@ def as_written(where: str | Path, remedy: str) -> Iterator[None]:
     except AaspError:
         raise
     except (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
-        told = " ".join(f"{type(error).__name__}: {error}".split())
-        raise AaspError(f"{where}: not as this version of aasp writes it ({told}); {remedy}") from error
+        note = " ".join(f"{type(error).__name__}: {error}".split())
+        raise AaspError(f"{where}: not as this version of aasp writes it ({note}); {remedy}") from error

@@ -72,10 +72,10 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         os.replace(beside, path)
         sync(path.parent)
     except Exception as error:
-        told = system_error(error, path, beside)
-        if told is None:
+        text = system_error(error, path, beside)
+        if text is None:
             raise
-        raise told from error
+        raise text from error
     finally:
         beside.unlink(missing_ok=True)
 

@@ -94,8 +94,8 @@ def with_weights(make: Callable[[], AnyModule], file: Path, prefix: str = "") ->
     """
     shapes, _ = read_shapes(file, "the model is incomplete, copy it anew")
     numbers = sum(map(math.prod, shapes.values()))
-    told = f"{file}: config.json beside it asks for more than the {numbers:,} numbers that are here"
-    with Within(numbers + SPARE, f"{told}; use the config.json that was saved with it"):
+    text = f"{file}: config.json beside it asks for more than the {numbers:,} numbers that are here"
+    with Within(numbers + SPARE, f"{text}; use the config.json that was saved with it"):
         module = make()
     read_weights(module, file, prefix)
     return module

@@ -163,7 +163,7 @@ def test_losses_are_compared_bit_for_bit(tmp_path: Path) -> None:
 
     one = log("one", 1.0, 0.5, 0.25)
     assert Losses.of(one, log("same", 1.0, 0.5, 0.25)).equal
-    assert Losses.of(one, log("short", 1.0)).told() == (
+    assert Losses.of(one, log("short", 1.0)).summary() == (
         "losses are equal bit for bit at all 1 logged steps; 2 more were logged then"
     )
     other = Losses.of(one, log("other", 1.0, np.nextafter(0.5, 1), 0.2))

@@ -34,7 +34,7 @@ def probe(path: str | os.PathLike[str]) -> AudioInfo:
     with on_disk(name) as file:
         if not apart.is_suspect(file):
             return reading.probe(file, name)
-        return AudioInfo(**apart.ask("probe", file, name=name))
+        return AudioInfo(**apart.call("probe", file, name=name))
 
 
 def read(
@@ -73,7 +73,7 @@ def read(
     with on_disk(name) as file:
         if not apart.is_suspect(file):
             return reading.read(file, name, to_be_heard=to_be_heard, **how)  # type: ignore[arg-type]
-        return apart.ask("read", file, name=name, to_be_heard=to_be_heard, **how)
+        return apart.call("read", file, name=name, to_be_heard=to_be_heard, **how)
 
 
 def check_decodes(path: str | os.PathLike[str], info: AudioInfo) -> None:
@@ -91,7 +91,7 @@ def check_decodes(path: str | os.PathLike[str], info: AudioInfo) -> None:
         if not apart.is_suspect(file):
             reading.check_decodes(file, name, info.rate, info.seconds)
         else:
-            apart.ask("check_decodes", file, name=name, rate=info.rate, seconds=info.seconds)
+            apart.call("check_decodes", file, name=name, rate=info.rate, seconds=info.seconds)
 
 
 def codec(path: str | os.PathLike[str]) -> str:
@@ -102,4 +102,4 @@ def codec(path: str | os.PathLike[str]) -> str:
     """
     name = os.fspath(path)
     with on_disk(name) as file:
-        return apart.ask("codec", file) if apart.is_suspect(file) else reading.codec(file)
+        return apart.call("codec", file) if apart.is_suspect(file) else reading.codec(file)

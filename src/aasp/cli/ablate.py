@@ -128,7 +128,7 @@ def _ablate(arguments: Ablate, argv: list[str]) -> int:
     for place, why in outcome.failed.items():
         print(f"\nfailed: {place}: {why}")
     if outcome.busy:
-        told = "another process is at it; the same command again joins the results"
-        print(f"\nnot here: {'; '.join(outcome.busy)}: {told}")
+        text = "another process is at it; the same command again joins the results"
+        print(f"\nnot here: {'; '.join(outcome.busy)}: {text}")
     print(f"\n{folder.result}: `aasp alias report {folder.path}` draws it")
     return 0

@@ -50,8 +50,8 @@ def decoders() -> Iterator[Finding]:
         for name, (file, encoder) in TRIED.items():
             yield _tried(section, name, Path(folder) / file, encoder, tone)
     lacking = [name for name, codec in BUILT_IN.items() if not _has(codec)]
-    told = ", ".join(name for name in BUILT_IN if name not in lacking)
-    yield Finding(section, "also", told + (f"; not {', '.join(lacking)}" if lacking else ""))
+    text = ", ".join(name for name in BUILT_IN if name not in lacking)
+    yield Finding(section, "also", text + (f"; not {', '.join(lacking)}" if lacking else ""))
 
 
 def _tried(section: str, name: str, path: Path, encoder: str | None, tone: np.ndarray) -> Finding:

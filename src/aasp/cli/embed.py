@@ -79,7 +79,7 @@ def run(argv: list[str]) -> int:
 
     from aasp.audio.channels import checked
     from aasp.audio.sounds import files as files_of
-    from aasp.evaluate.embedding import asked_keys
+    from aasp.evaluate.embedding import requested_keys
     from aasp.evaluate.stream import stream
     from aasp.evaluate.vectors import Wanted
 
@@ -87,7 +87,7 @@ def run(argv: list[str]) -> int:
     if arguments.workers is not None:
         running = replace(running, workers=arguments.workers)
     encoder, running = _opened(arguments, model, running)
-    keys = asked_keys(encoder, arguments.layer, arguments.pooling)
+    keys = requested_keys(encoder, arguments.layer, arguments.pooling)
     found = find_sounds(files, channels, arguments.path_column)
     wanted = Wanted(keys, arguments.frames, arguments.layer if arguments.frames else (), arguments.hop)
     with bar("embedding") as show:
@@ -103,7 +103,7 @@ def run(argv: list[str]) -> int:
             progress=show,
             engine=_elsewhere(arguments),
         )
-    _tell_skipped([*found.skipped, *written.skipped], _list_of(out))
+    _print_skipped([*found.skipped, *written.skipped], _list_of(out))
     count = len({path for sound in found.sounds for path in files_of(sound)})
     many = f"{written.rows} channels of {count}" if channels == "each" else f"{written.rows:,}"
     before = f", {written.before:,} of them before" if written.before else ""
@@ -139,8 +139,8 @@ def _opened(arguments: Embed, model: str, running: Running) -> tuple[Embedder, R
         ("--precision", arguments.precision, arguments.precision in ("auto", "fp32")),
     ):
         if not fits:
-            told = "an exported model runs on the CPU, in the precision of its file"
-            raise AaspError(f"{option} {given} with --engine onnx: {told}; leave it out")
+            text = "an exported model runs on the CPU, in the precision of its file"
+            raise AaspError(f"{option} {given} with --engine onnx: {text}; leave it out")
     return onnx_encoder(model, arguments.threads or 0), replace(running, precision="fp32")
 
 
@@ -177,7 +177,7 @@ def _list_of(out: Path) -> Path:
     return out.with_name(f"{out.stem}.skipped.csv")
 
 
-def _tell_skipped(skipped: list[Skipped], list_out: Path) -> None:
+def _print_skipped(skipped: list[Skipped], list_out: Path) -> None:
     """Name the first files that were left out, and list all."""
     if not skipped:
         return

@@ -75,23 +75,23 @@ def run(argv: list[str]) -> int:
         return 0
     if arguments.to == "executorch":
         program = executorch.program(model)
-        told = _checked(out, executorch.difference(model, program), onnx.TOLERANCE)
+        text = _checked(out, executorch.difference(model, program), onnx.TOLERANCE)
         executorch.write(program, out)
-        print(f"{out}: {out.stat().st_size / 1e6:.1f} MB, {told}")
+        print(f"{out}: {out.stat().st_size / 1e6:.1f} MB, {text}")
         return 0
     proto = onnx.onnx_model(model, extent, arguments.opset or onnx.OPSET)
     if arguments.to == "openvino":
         made = openvino.converted(proto)
-        told = _checked(out, openvino.difference(model, extent, made), openvino.TOLERANCE)
+        text = _checked(out, openvino.difference(model, extent, made), openvino.TOLERANCE)
         openvino.write(made, out)
     else:
-        told = _checked(out, onnx.difference(model, extent, onnx.session(proto)), onnx.TOLERANCE)
+        text = _checked(out, onnx.difference(model, extent, onnx.session(proto)), onnx.TOLERANCE)
         if sounds:
             proto = int8(proto, Graph(model, extent).encoder.config, sounds)
-            told = f"8-bit integers scaled by {len(sounds)} sounds"
+            text = f"8-bit integers scaled by {len(sounds)} sounds"
         onnx.write(proto, out)
     files = [out, out.with_suffix(".bin")] if arguments.to == "openvino" else [out]
-    print(f"{out}: {sum(file.stat().st_size for file in files) / 1e6:.1f} MB, {told}")
+    print(f"{out}: {sum(file.stat().st_size for file in files) / 1e6:.1f} MB, {text}")
     return 0
 
 
@@ -135,8 +135,8 @@ def _checked(out: Path, difference: float, tolerance: float) -> str:
     """
     if difference <= tolerance:
         return f"within {difference:.1g} of PyTorch on noise, a tone and silence"
-    told = f"not written: its numbers differ from the model's by {difference:.2g}, over {tolerance:g}"
-    raise AaspError(f"{out}: {told}; try another --opset, or tell us")
+    text = f"not written: its numbers differ from the model's by {difference:.2g}, over {tolerance:g}"
+    raise AaspError(f"{out}: {text}; try another --opset, or tell us")
 
 
 def _loaded(model: str) -> Model:

@@ -70,13 +70,13 @@ def run(argv: list[str]) -> int:
         return train(arguments, finetuning_of(arguments))
 
 
-def train(arguments: Finetune, asked: Finetuning) -> int:
+def train(arguments: Finetune, job: Finetuning) -> int:
     """Fine-tune under the command's other options, write and say the scores: the exit code."""
     from aasp.evaluate.finetune.run import finetune
 
     set_threads(arguments.threads)
     outcome = finetune(
-        asked,
+        job,
         arguments.out,
         resume=arguments.resume,
         workers=arguments.workers,
@@ -86,7 +86,7 @@ def train(arguments: Finetune, asked: Finetuning) -> int:
         track=arguments.track,
     )
     if outcome.result is not None:
-        _tell(arguments, asked, outcome)
+        _print_outcome(arguments, job, outcome)
     return outcome.exit_code
 
 
@@ -125,33 +125,33 @@ def _untrained(name: str) -> AudioEncoder | None:
     return AudioEncoder(recipes.get(name).model) if name in recipes.names() else None
 
 
-def _tell(arguments: Finetune, asked: Finetuning, outcome: Outcome) -> None:
+def _print_outcome(arguments: Finetune, job: Finetuning, outcome: Outcome) -> None:
     """Write results and report, and say the scores."""
     from aasp.audio.sounds import describe
-    from aasp.cli.linear_results import told as told_score
+    from aasp.cli.linear_results import with_unit
     from aasp.evaluate.finetune.results import learning, minutes, write_results
     from aasp.report.classification import ClassificationReport, write_classification_report
 
     result, task, data = outcome.result, outcome.task, outcome.labelled
     assert result is not None
-    scores = write_results(arguments.out / "results.json", asked, outcome)
+    scores = write_results(arguments.out / "results.json", job, outcome)
     plain = task.regression
     parts = zip(task.rounds, result.round_scores(), strict=True)
-    heading = f"{arguments.model} {'from scratch' if asked.scratch else 'fine-tuned'} on {data.name}"
+    heading = f"{arguments.model} {'from scratch' if job.scratch else 'fine-tuned'} on {data.name}"
     trained = clock(60 * sum(map(minutes, outcome.folders)))
-    told = {
-        **{name: told_score(one, plain) for name, one in scores.items()},
+    note = {
+        **{name: with_unit(one, plain) for name, one in scores.items()},
         "interval": next(iter(scores.values())).about(),
         "parts": ", ".join(f"{r.name}: {f'{value:.3g}' if plain else f'{100 * value:.1f}'}" for r, value in parts),
         "clips": f"{len(result.test):,} scored, "
         + (f"numbers: {task.classes[0]}" if plain else f"{len(task.classes)} classes"),
-        "training": f"{asked.recipe.name}, {asked.recipe.steps:,} steps, {trained}",
+        "training": f"{job.recipe.name}, {job.recipe.steps:,} steps, {trained}",
         "missing": f"{len(data.missing):,} clips" if data.missing else None,
         "note": "; ".join(task.notes) or None,
     }
     written = [str(arguments.out / "results.json")]
     if plain:  # the page is of classes
-        facts(heading, {**told, "written": written})
+        facts(heading, {**note, "written": written})
         return
     report = ClassificationReport(
         title=heading,
@@ -162,8 +162,8 @@ def _tell(arguments: Finetune, asked: Finetuning, outcome: Outcome) -> None:
         names=[describe(data.sounds[row]) for row in result.test],
         score=scores[result.metric],
         history=[learning(folder) for folder in outcome.folders],
-        facts={name: text for name, text in told.items() if text is not None},
+        facts={name: text for name, text in note.items() if text is not None},
     )
     write_classification_report(arguments.out / "report.html", report)
     written.append(str(arguments.out / "report.html"))
-    facts(heading, {**told, "written": written})
+    facts(heading, {**note, "written": written})

@@ -211,14 +211,16 @@ def _history(run: Path) -> dict[str, Any]:
     return {} if last is None else _json(last).get("history", {})
 
 
-def _finetuned(asked: dict[str, Any] | None) -> dict[str, Any]:
+def _finetuned(requested: dict[str, Any] | None) -> dict[str, Any]:
     """What a fine-tuning starts from, and its data."""
-    if not asked:
+    if not requested:
         return {}
-    part, clips = asked["round"], asked["clips"]
+    part, clips = requested["round"], requested["clips"]
     return {
-        "fine-tunes": f"{asked['model']}, its architecture from scratch" if asked["scratch"] else asked["model"],
-        "data": f"{asked['data']} ({asked['source']}), {asked['classes']:,} classes",
+        "fine-tunes": f"{requested['model']}, its architecture from scratch"
+        if requested["scratch"]
+        else requested["model"],
+        "data": f"{requested['data']} ({requested['source']}), {requested['classes']:,} classes",
         "clips": part and ", ".join(f"{count:,} {name}" for name, count in clips.items()),
         "part": part,
     }
@@ -238,8 +240,8 @@ def _scores(path: Path) -> dict[str, str]:
         return {}
     from aasp.evaluate.intervals import span
 
-    tell = lambda value: f"{100 * value:.1f}"
-    percent = lambda one: f"{tell(one['estimate'])} [{span(one['low'], one['high'], tell)}] %"
+    number = lambda value: f"{100 * value:.1f}"
+    percent = lambda one: f"{number(one['estimate'])} [{span(one['low'], one['high'], number)}] %"
     return {f"test {name}": percent(one) for name, one in _json(path).get("scores", {}).items()}
 
 

@@ -174,8 +174,8 @@ def _show_embedding(plan: EmbeddingPlan, machines: Machines) -> None:
     )
 
 
-def _limits(limits: Mapping[str, float], bottleneck: str, told: Callable[[float], str]) -> dict[str, str]:
-    return {name: told(value) + (", the bottleneck" if name == bottleneck else "") for name, value in limits.items()}
+def _limits(limits: Mapping[str, float], bottleneck: str, shown: Callable[[float], str]) -> dict[str, str]:
+    return {name: shown(value) + (", the bottleneck" if name == bottleneck else "") for name, value in limits.items()}
 
 
 def _sizes(set_bytes: Mapping[str, float]) -> dict[str, str]:

@@ -82,14 +82,14 @@ def run(argv: list[str]) -> int:
     patch = (16, 16) if encoder is None else encoder.stem.patch
     clip = Spectrogram(mel[0].float().numpy(), front.centres(), front.frame_rate, patch)
     found: Any = None
-    told = None
+    text = None
     if encoder is not None and arguments.attention:
-        found, told = _attention(arguments, encoder, mel[0])
-    title = Path(file).name if told is None else f"{Path(file).name}: attention of {told}"
+        found, text = _attention(arguments, encoder, mel[0])
+    title = Path(file).name if text is None else f"{Path(file).name}: attention of {text}"
     draw_sound(out, clip, title=title, start=arguments.start, attention_GF=found)
     length = len(wave) / front.rate
     part = f"{arguments.start:g} to {arguments.start + length:g} s of {clock(whole)}"
-    facts(str(out), {"sound": file, "part": part if length < whole - 1e-3 else None, "attention": told})
+    facts(str(out), {"sound": file, "part": part if length < whole - 1e-3 else None, "attention": text})
     return 0
 
 
@@ -97,8 +97,8 @@ def _named(arguments: Show) -> tuple[str | None, str]:
     """The model, if there is one, and the sound."""
     names = arguments.names
     if not names or len(names) > 2:
-        told = f"{len(names)} names" if names else "no sound"
-        raise AaspError(f"{told}; name a sound, or a model and a sound: aasp show MODEL FILE --attention")
+        text = f"{len(names)} names" if names else "no sound"
+        raise AaspError(f"{text}; name a sound, or a model and a sound: aasp show MODEL FILE --attention")
     if len(names) == 2 and Path(names[1]).is_dir() and Path(names[0]).is_file():
         raise AaspError(f"{names[0]} is no model; the model comes first: aasp show {names[1]} {names[0]}")
     model, file = (names[0], names[1]) if len(names) == 2 else (None, names[0])

@@ -50,19 +50,19 @@ class Stages:
 
     def _part(self, progress: Progress, what: str, live: bool) -> Show:
         task = progress.add_task(what, total=None, tail="")
-        began = told = 0.0
+        began = text = 0.0
 
         def show(done: int, total: int) -> None:
-            nonlocal began, told
+            nonlocal began, text
             now = time.monotonic()
             if not began:  # a part begins when the one before it is done
-                began = told = self._moved
+                began = text = self._moved
             self._moved = now
             left = clock(round((now - began) / max(done, 1) * (total - done)))
             tail = f"{left} left" if done < total else f"in {clock(round(now - began))}"
             progress.update(task, completed=done, total=total, tail=tail)
-            if not live and (now - told > QUIET_SECONDS or done == total):
-                told = now
+            if not live and (now - text > QUIET_SECONDS or done == total):
+                text = now
                 self.console.print(f"    {what}: {done:,} of {total:,}, {tail}", soft_wrap=True)
 
         return show

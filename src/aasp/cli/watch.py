@@ -61,7 +61,7 @@ def run(argv: list[str]) -> int:
             _show(display, path, shown)
     if status is None:
         raise AaspError(f"the run is gone: {path}; it was removed meanwhile")
-    print(_told(status))
+    print(_status_line(status))
     return EXIT_CODES[status.state]
 
 
@@ -91,7 +91,7 @@ def _no_run(path: Path) -> str:
     return f"no run: {path}; `aasp runs {path.parent}` lists those beside it"
 
 
-def _told(status: Status) -> str:
+def _status_line(status: Status) -> str:
     where = f"{status.path}, step {status.step:,} of {'?' if status.steps is None else format(status.steps, ',')}"
     if status.state == "stopped":
         return f"stopped: {where}; the command that started it goes on from its last checkpoint"

@@ -141,8 +141,8 @@ def outcome_of(cells: Sequence[Cell], folder: Folder, busy: Sequence[Cell], exit
         exit_code: as `Outcome` has it.
     """
     still = [cell.place for cell in busy if not cell.done(folder.trained(cell.name, cell.seed))]
-    told = {cell.place: folder.trained(cell.name, cell.seed).failure for cell in cells}
-    return Outcome(still, {place: why for place, why in told.items() if why is not None}, exit_code)
+    text = {cell.place: folder.trained(cell.name, cell.seed).failure for cell in cells}
+    return Outcome(still, {place: why for place, why in text.items() if why is not None}, exit_code)
 
 
 def _its_own(error: Exception) -> bool:

@@ -59,8 +59,8 @@ def difference(
     pairs = seeds_of([ours, theirs], matched)
     if not all(pairs):
         return None
-    asked = paired(ours, theirs, pairs, name)
-    return of(name, interval(**asked, matched=matched, resamples=resamples))  # type: ignore[arg-type]
+    requested = paired(ours, theirs, pairs, name)
+    return of(name, interval(**requested, matched=matched, resamples=resamples))  # type: ignore[arg-type]
 
 
 def of(name: str, lead: Interval) -> Difference:

@@ -81,9 +81,9 @@ class Listener(Kept):
 
     def vectors(self, sounds: Sequence[Sound], keys: Sequence[Key]) -> dict[Key, np.ndarray]:
         """Vectors of sounds by layer and pooling, computed once for all that is asked of the same sounds in turn."""
-        asked = tuple(sounds), tuple(keys)
-        if self._last[0] != asked:
-            self._last = asked, clip_features(self.encoder, sounds, keys)
+        requested = tuple(sounds), tuple(keys)
+        if self._last[0] != requested:
+            self._last = requested, clip_features(self.encoder, sounds, keys)
         return self._last[1]
 
 

@@ -69,7 +69,9 @@ class OnRay:
                 for one in at:
                     ray.cancel(one)
                 cause = error.cause
-                raise cause if isinstance(cause, AaspError | OSError) else AaspError(cluster.told(error)) from None
+                raise (
+                    cause if isinstance(cause, AaspError | OSError) else AaspError(cluster.ray_failure(error))
+                ) from None
             except ray.exceptions.RayError:
                 folder.trained(cell.name, cell.seed).fail(DIED)
                 lines, code = [f"failed: {cell.place}: {DIED}"], 0

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from aasp.compare.tables import headlines, metric_of, questions, told
+from aasp.compare.tables import headlines, metric_of, questions, summary
 from aasp.compare.units import Unit
 from aasp.evaluate.intervals import clear, span
 from aasp.report.listing import listing
@@ -31,12 +31,12 @@ AXES = {
 """What quality is drawn against: title, axis, and its unit in that of the JSON."""
 
 
-def tell(found: Found) -> str:
+def render(found: Found) -> str:
     """The page."""
-    asked = questions(found)
+    requested = questions(found)
     heads = headlines(found)
     sections = [*(_curves(found, question) for question in heads), _costs(found)]
-    sections += [_numbers(found, question) for question in asked]
+    sections += [_numbers(found, question) for question in requested]
     if found["failed"]:
         rows = [[escape(place), escape(why)] for place, why in found["failed"].items()]
         table = listing("What broke down", ["training", "why"], rows, left=2)
@@ -97,7 +97,7 @@ def _curves(found: Found, question: str) -> Section:
     )
     return Section(
         f"Quality against cost: {question}",
-        f"{escape(told(found))} The curves begin at the untrained encoder of the same architecture.",
+        f"{escape(summary(found))} The curves begin at the untrained encoder of the same architecture.",
         panels,
         f"""{escape(unit.about.capitalize())}. {keys}. <b>Bar:</b> the 95 % interval at the end. <b>Dashes:</b> log-mel
         statistics of 128 bands, and of 40. Operations and memory are counted, not measured; minutes are measured.""",

@@ -75,17 +75,17 @@ def resolve_costs(
             heard: dict[str, str] = dict(known.get("sets", {}))
         for name, word in sets.items():
             if heard.setdefault(name, word) != word:
-                told = f"{folder.path} has measured {heard[name]} as {name}"
-                raise AaspError(f"--benchmarks {word}: {told}; choose another --out")
+                text = f"{folder.path} has measured {heard[name]} as {name}"
+                raise AaspError(f"--benchmarks {word}: {text}; choose another --out")
         encoders: dict[str, str] = dict(known.get("frozen", {}))
         for name, digest in (frozen or {}).items():
             if encoders.setdefault(name, digest) != digest:
-                told = f"{folder.path} has measured another encoder as {name}"
-                raise AaspError(f"--encoder {name}: {told}; choose another --out")
+                text = f"{folder.path} has measured another encoder as {name}"
+                raise AaspError(f"--encoder {name}: {text}; choose another --out")
         for name, recipe in recipes.items():
             if name in kept and kept[name]["identity"] != identity(recipe):
-                told = f"{folder.path} has a recipe {name} with other fields"
-                raise AaspError(f"output holds another comparison: {told}; choose another --out, or the same --set")
+                text = f"{folder.path} has a recipe {name} with other fields"
+                raise AaspError(f"output holds another comparison: {text}; choose another --out, or the same --set")
         found = {}
         for name, recipe in recipes.items():
             if name not in kept:

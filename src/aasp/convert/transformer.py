@@ -83,8 +83,8 @@ def sizes(given: Published, names: Names, heads: int | None, width: int | None =
     hidden, _ = given.shape(f"{names.block}0.{names.fc1}.weight", 2)
     heads = given.settings.get("num_attention_heads", width // HEAD) if heads is None else heads
     if not isinstance(heads, int) or heads < 1 or width % heads:
-        told = f"width {width} is not a multiple of {heads} heads"
-        raise AaspError(f"{given.file}: {told}; give --heads, which no tensor says")
+        text = f"width {width} is not a multiple of {heads} heads"
+        raise AaspError(f"{given.file}: {text}; give --heads, which no tensor says")
     return Sizes(width, depth, heads, hidden / width)
 
 
@@ -122,8 +122,8 @@ def columns_of(given: Published, name: str, patches: int, subbands: int) -> int:
         AaspError: they are no whole columns, or there is one only.
     """
     if subbands < 1 or patches < 2 * subbands or patches % subbands:
-        told = f"{name} has {patches} patches, not two or more columns of {subbands}"
-        raise AaspError(f"{given.file}: {told}; name another layout with --as")
+        text = f"{name} has {patches} patches, not two or more columns of {subbands}"
+        raise AaspError(f"{given.file}: {text}; name another layout with --as")
     return patches // subbands
 
 

@@ -49,8 +49,8 @@ def listing(clips: Clips) -> str:
         folder, batches = shared_folder(every), iter([every])
     folder, between = folder.removesuffix(os.sep), ""
     for names in batches:  # a million paths are never a million strings at once
-        told = between + "\0".join(name.removeprefix(folder) for name in names)
-        digest.update(told.encode("utf-8", "surrogateescape"))
+        text = between + "\0".join(name.removeprefix(folder) for name in names)
+        digest.update(text.encode("utf-8", "surrogateescape"))
         between = "\0"
     return digest.hexdigest()[:16]
 

@@ -179,8 +179,8 @@ class CropPipeline:
     def _check(self, state: Mapping[str, Any], but: Sequence[str] = ()) -> None:
         for name, (was, now) in self.differences(state).items():
             if name not in but and not (self._data_changed and name in DATA):
-                told = f"{named_difference(name, was, now)}; give that run's data and settings, or start in a new --out"
-                raise AaspError(f"data of another run: {self._clips.source}: {told}")
+                text = f"{named_difference(name, was, now)}; give that run's data and settings, or start in a new --out"
+                raise AaspError(f"data of another run: {self._clips.source}: {text}")
 
     def differences(self, state: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
         """In what a `state` is of another pipeline: names, with what was and what is. `DATA` are those of the files."""

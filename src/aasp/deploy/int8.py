@@ -103,8 +103,8 @@ def check_length(samples: int, front: FrontEndConfig, name: str) -> None:
         AaspError: it is shorter than one analysis window.
     """
     if not front.frames(samples):
-        told = f"{1000 * samples / front.rate:.3g} ms, under one analysis window of {front.shortest_ms:g} ms"
-        raise AaspError(f"{name}: too short: {told}; leave it out")
+        text = f"{1000 * samples / front.rate:.3g} ms, under one analysis window of {front.shortest_ms:g} ms"
+        raise AaspError(f"{name}: too short: {text}; leave it out")
 
 
 def _Batches(batches: Sequence[dict[str, np.ndarray]], reader: type) -> Any:

@@ -69,8 +69,8 @@ class OnnxEncoder(Embedder):
         keys = [(depth, pooling)] if isinstance(pooling, str) else list(pooling or [])
         check_keys(keys, depth)
         if layers or any(layer < depth for layer, _ in keys):
-            told = f"holds the last layer, {depth}, and no other"
-            raise AaspError(f"{self.name}: {told}; leave out layers, or take the model it was exported from")
+            text = f"holds the last layer, {depth}, and no other"
+            raise AaspError(f"{self.name}: {text}; leave out layers, or take the model it was exported from")
         wave_BS, lengths_B = as_batch(wave_BS, lengths_B)
         check_samples(wave_BS)
         front = self.config.frontend
@@ -78,11 +78,11 @@ class OnnxEncoder(Embedder):
             lengths_B = torch.full((wave_BS.shape[0],), wave_BS.shape[1])
         short = [clip for clip, count in enumerate(lengths_B.tolist()) if not front.frames(count)]
         if short:
-            told = f"clip {short[0]} is shorter than one analysis window of {front.shortest_ms:g} ms"
-            raise AaspError(f"{told}; leave it out or give a longer one")
+            text = f"clip {short[0]} is shorter than one analysis window of {front.shortest_ms:g} ms"
+            raise AaspError(f"{text}; leave it out or give a longer one")
         if (length := wave_BS.shape[1] / front.rate) > LONGEST:
-            told = f"{length:.0f} s are more than it encodes at once, {LONGEST:.0f}"
-            raise AaspError(f"{self.name}: {told}; cut them, or take the model it was exported from")
+            text = f"{length:.0f} s are more than it encodes at once, {LONGEST:.0f}"
+            raise AaspError(f"{self.name}: {text}; cut them, or take the model it was exported from")
         given = {"wave": wave_BS.float().numpy(), "lengths": lengths_B.numpy()}
         found = self.running.run(["clip", "timestamps", "seconds", "valid", "cls"], given)
         clip, timestamps, seconds, valid, cls = map(torch.from_numpy, found)

@@ -44,9 +44,9 @@ DRAWS = 2**24
 TOO_FEW = "too few to tell"
 
 
-def span(low: float | None, high: float | None, tell: Callable[[float], str], joint: str = ", ") -> str:
+def span(low: float | None, high: float | None, number: Callable[[float], str], joint: str = ", ") -> str:
     """The ends of an interval as `78.1, 86.4`, each written by `tell`; in words where there are none."""
-    return TOO_FEW if low is None or high is None else f"{tell(low)}{joint}{tell(high)}"
+    return TOO_FEW if low is None or high is None else f"{number(low)}{joint}{number(high)}"
 
 
 def clear(low: float | None, high: float | None) -> bool:
@@ -81,13 +81,13 @@ class Interval:
 
     def percent(self, sign: str = "") -> str:
         """The interval as `82.5 [78.1, 86.4]`, in per cent; with a sign for differences."""
-        tell = lambda value: f"{100 * value:{sign}.1f}"
-        return f"{tell(self.estimate)} [{span(self.low, self.high, tell)}]"
+        number = lambda value: f"{100 * value:{sign}.1f}"
+        return f"{number(self.estimate)} [{span(self.low, self.high, number)}]"
 
     def plain(self, sign: str = "") -> str:
         """The interval as `0.825 [0.781, 0.864]`, of what is no share; with a sign for differences."""
-        tell = lambda value: plain(value, sign)
-        return f"{tell(self.estimate)} [{span(self.low, self.high, tell)}]"
+        number = lambda value: plain(value, sign)
+        return f"{number(self.estimate)} [{span(self.low, self.high, number)}]"
 
     def about(self) -> str:
         """How the interval was found, for a person: `95 %, bootstrap over 40 groups of clips`."""

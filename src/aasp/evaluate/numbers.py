@@ -60,12 +60,12 @@ def numbers_probe(features: Mapping[Any, np.ndarray], task: Task, *, progress: P
         AaspError: a candidate has another number of clips than the task, or values that are not finite.
     """
 
-    def choose(features: Mapping[Any, np.ndarray], r: Round, tell: Callable[[], None]) -> Chosen:
+    def choose(features: Mapping[Any, np.ndarray], r: Round, done: Callable[[], None]) -> Chosen:
         def best(X: np.ndarray) -> tuple[float, ...]:
             fitted = zip(RIDGES, ridge_heads(X[r.train], task.y[r.train]), strict=True)
             return max((*rank(task.y[r.valid], head.probabilities(X[r.valid])), ratio) for ratio, head in fitted)
 
-        found = each_candidate(features, best, tell)
+        found = each_candidate(features, best, done)
         key = max(found, key=found.__getitem__)
         ratio = found[key][-1]
         (head,) = ridge_heads(features[key][r.refit], task.y[r.refit], (ratio,))

@@ -29,7 +29,7 @@ from aasp.files import atomic_write, clear_left, locked
 
 MODEL, SOUNDS = "model", "sounds"
 _WRITTEN = "written.json"
-_TOLD = b"aasp"
+_METADATA = b"aasp"
 
 
 class Partial:
@@ -93,8 +93,8 @@ class Partial:
         Raises:
             OSError: the disk is full; the shards of before are kept.
         """
-        told = {"last": last, "skipped": skipped, "stamps": _stamps(self._sounds[self.done : last])}
-        table = table.replace_schema_metadata({_TOLD: json.dumps(told).encode()})
+        text = {"last": last, "skipped": skipped, "stamps": _stamps(self._sounds[self.done : last])}
+        table = table.replace_schema_metadata({_METADATA: json.dumps(text).encode()})
         path = self.folder / f"{self.done:012d}.parquet"
         with atomic_write(path) as beside:
             pq.write_table(table, beside)
@@ -155,32 +155,32 @@ class Partial:
                 self.remove()  # nothing is done yet
                 raise
         for shard in shards:
-            told = _told(shard)
-            if told is None or int(shard.stem) != self.done:  # damaged, or behind one that is gone: to be made again
+            text = _metadata(shard)
+            if text is None or int(shard.stem) != self.done:  # damaged, or behind one that is gone: to be made again
                 shard.unlink()
                 continue
-            if told["stamps"] != _stamps(self._sounds[self.done : told["last"]]):
+            if text["stamps"] != _stamps(self._sounds[self.done : text["last"]]):
                 if not anew:
                     raise AaspError(self._another({SOUNDS: "as they were"}, {SOUNDS: "changed since"}))
                 shard.unlink()
                 continue
             self.shards.append(shard)
-            self.skipped += [Skipped(*one) for one in told["skipped"]]
-            self.done = told["last"]
+            self.skipped += [Skipped(*one) for one in text["skipped"]]
+            self.done = text["last"]
 
     def _another(self, was: Mapping[str, Any], job: Mapping[str, Any]) -> str:
         names = [name for name in {**was, **job} if was.get(name) != job.get(name)]
         plain = [name for name in names if name not in (MODEL, SOUNDS)]
-        told = [f"another {MODEL}"] * (MODEL in names) + ["other sounds"] * (SOUNDS in names)
-        told += [f"{name} {was.get(name)}, not {job.get(name)}" for name in plain]
+        text = [f"another {MODEL}"] * (MODEL in names) + ["other sounds"] * (SOUNDS in names)
+        text += [f"{name} {was.get(name)}, not {job.get(name)}" for name in plain]
         remedy = "give the same command again, begin anew by --overwrite, or choose another --out"
-        return f"{self.folder}: half-done embeddings of {', '.join(told)}; {remedy}"
+        return f"{self.folder}: half-done embeddings of {', '.join(text)}; {remedy}"
 
 
-def _told(shard: Path) -> dict[str, Any] | None:
+def _metadata(shard: Path) -> dict[str, Any] | None:
     """What a shard says of itself; None if it can't be read."""
     try:
-        return parse_json((pq.read_schema(shard).metadata or {})[_TOLD], str(shard), "remove it")
+        return parse_json((pq.read_schema(shard).metadata or {})[_METADATA], str(shard), "remove it")
     except (OSError, ValueError, KeyError, pa.ArrowException):
         return None
 

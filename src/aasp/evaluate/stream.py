@@ -76,7 +76,7 @@ class Work:
 class Engine(Protocol):
     """Makes the shards that are not there yet, as `_embed` does, elsewhere: in the precision that suits that place."""
 
-    def precision(self, asked: Precision) -> Precision: ...
+    def precision(self, requested: Precision) -> Precision: ...
 
     def __call__(self, work: Work) -> None: ...
 
@@ -115,8 +115,8 @@ def stream(
     """
     half = Partial(out, sounds)
     before = half.job.get("precision") if running.precision == "auto" else None
-    asked = running.precision
-    precision = before or (fastest(asked, encoder.device) if engine is None else engine.precision(asked))
+    requested = running.precision
+    precision = before or (fastest(requested, encoder.device) if engine is None else engine.precision(requested))
     running = replace(running, precision=precision)
     job = {
         "format": FORMAT,
@@ -208,8 +208,8 @@ def _write_parquet(out: Path, half: Partial, job: Mapping[str, Any]) -> None:
     try:
         for table in half.tables():
             if writer is None:
-                told = {b"aasp": json.dumps({k: v for k, v in job.items() if k != "sounds"}).encode()}
-                writer = pq.ParquetWriter(out, table.schema.with_metadata(told))
+                text = {b"aasp": json.dumps({k: v for k, v in job.items() if k != "sounds"}).encode()}
+                writer = pq.ParquetWriter(out, table.schema.with_metadata(text))
             writer.write_table(table)
     finally:
         if writer is not None:

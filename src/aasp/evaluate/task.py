@@ -198,11 +198,11 @@ def _remarks(task: Task, *, refitted: bool) -> list[str]:
         if task.regression:
             for rows, what in ((r.train, "is trained on"), (r.test, "tests")):
                 if np.ptp(task.y[rows]) == 0:
-                    told = f"labels: all {len(rows):,} clips that part {r.name!r} {what} have the number"
-                    raise AaspError(f"{told} {task.y[rows[0]]:g}; correct the split or the labels")
+                    text = f"labels: all {len(rows):,} clips that part {r.name!r} {what} have the number"
+                    raise AaspError(f"{text} {task.y[rows[0]]:g}; correct the split or the labels")
             if np.ptp(task.y[r.valid]) == 0:
-                told = f"all {len(r.valid):,} clips that it chooses by have the number {task.y[r.valid[0]]:g}"
-                remarks.append(f"{r.name}: {told}: chosen by the squared error, and that, negative, is its valid score")
+                text = f"all {len(r.valid):,} clips that it chooses by have the number {task.y[r.valid[0]]:g}"
+                remarks.append(f"{r.name}: {text}: chosen by the squared error, and that, negative, is its valid score")
             remarks += _torn(task, r)
             continue
         fitted = r.refit if refitted else r.train

@@ -155,40 +155,40 @@ class AaspPreTrainedModel(PreTrainedModel):
             raise AaspError("attention_mask has samples that count after some that don't; pad clips on the right")
         return counts.sum(1)
 
-    def _heard(
+    def _encode(
         self,
         encoder: AudioEncoder,
         input_values: Tensor,
         attention_mask: Tensor | None,
-        asked: Mapping[str, Any],
+        options: Mapping[str, Any],
         layers: bool = False,
     ) -> tuple[Embeddings, dict[str, tuple[Tensor, ...] | None]]:
         """What the encoder says; hidden states (B, 1 + N, D) and attentions (B, H, 1 + N, 1 + N), where asked for."""
         set_eager(self, self.config._attn_implementation == "eager")
         lengths = self._lengths(input_values, attention_mask)
-        every = layers or self._asks(asked, "output_hidden_states")
+        every = layers or self._is_requested(options, "output_hidden_states")
         attentions = None
-        if self._asks(asked, "output_attentions"):
+        if self._is_requested(options, "output_attentions"):
             with kept_attentions(encoder.encoder) as kept:
                 found = encoder(input_values, lengths, layers=every)
             attentions = tuple(with_one_class_token(one, encoder.config.encoder) for one in kept)
             if attentions[0].shape[-1] != 1 + found.tokens.shape[1]:
-                told = f"clips longer than a window of {encoder.config.window_seconds:g} s have several"
-                raise AaspError(f"output_attentions: {told}; give shorter clips")
+                text = f"clips longer than a window of {encoder.config.window_seconds:g} s have several"
+                raise AaspError(f"output_attentions: {text}; give shorter clips")
         else:
             found = encoder(input_values, lengths, layers=every)
         hidden = None
-        if self._asks(asked, "output_hidden_states"):
+        if self._is_requested(options, "output_hidden_states"):
             hidden = tuple(joined(*stage) for stage in found.stages)
         return found, {"hidden_states": hidden, "attentions": attentions}
 
-    def _asks(self, asked: Mapping[str, Any], name: str) -> bool:
+    def _is_requested(self, options: Mapping[str, Any], name: str) -> bool:
         """Whether a call asks for something, or the configuration where it doesn't say."""
-        said = asked.get(name)
+        said = options.get(name)
         return bool(getattr(self.config, name) if said is None else said)
 
-    def _given(self, output: Output, asked: Mapping[str, Any]) -> Output | tuple[Any, ...]:
-        return output if self._asks(asked, "return_dict") else output.to_tuple()
+    def _given(self, output: Output, options: Mapping[str, Any]) -> Output | tuple[Any, ...]:
+        return output if self._is_requested(options, "return_dict") else output.to_tuple()
 
 
 def joined(tokens_BND: Tensor, cls_BD: Tensor) -> Tensor:

@@ -113,8 +113,8 @@ def _summaries(results: Sequence[str | Path]) -> Iterator[Scored]:
     frozen = (record for group in groups.values() for record in group if record.protocol != "finetune")
     models = {record.model_hash for record in frozen}
     if len(models) > 1:
-        told = f"results of {len(models)} models"
-        raise AaspError(f"{', '.join(map(str, results))}: {told}; name those of the one that the card is of")
+        note = f"results of {len(models)} models"
+        raise AaspError(f"{', '.join(map(str, results))}: {note}; name those of the one that the card is of")
     for group in groups.values():
         records = versions(group)[0]
         yield records[0], summarise(records)
@@ -169,8 +169,8 @@ def _training(run: Path) -> str:
             "aasp": str(last["aasp"]) + (f", commit {last['commit'][:7]}" if last.get("commit") else ""),
         }
     except (OSError, ValueError, KeyError, TypeError, IndexError):
-        told = f"no recipe.json and environment.json of a run in {run}"
-        raise AaspError(f"{told}; name the folder that aasp pretrain or aasp finetune wrote") from None
+        note = f"no recipe.json and environment.json of a run in {run}"
+        raise AaspError(f"{note}; name the folder that aasp pretrain or aasp finetune wrote") from None
     return _table(("", ""), rows.items())
 
 

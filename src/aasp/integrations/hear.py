@@ -48,8 +48,8 @@ class HearModel(nn.Module):
         rate = encoder.config.frontend.rate
         enough = [one for one in RATES if one >= rate]
         if not enough:
-            told = f"the model takes waveforms of {rate} Hz, and HEAR has them up to {RATES[-1]}"
-            raise AaspError(f"{told}; evaluate a model of a lower rate")
+            text = f"the model takes waveforms of {rate} Hz, and HEAR has them up to {RATES[-1]}"
+            raise AaspError(f"{text}; evaluate a model of a lower rate")
         self.encoder = encoder
         self.sample_rate: int = enough[0]
         sizes = widths(encoder)

@@ -58,8 +58,8 @@ class AudioClassifierConfig:
         if not 0 < len(self.classes) <= MOST_CLASSES:
             raise AaspError(f"a classifier of {len(self.classes):,} classes; give 1 to {MOST_CLASSES:,}")
         if self.over_time and self.encoder.pooling not in ("mean", "flat"):
-            told = f"pooling {self.encoder.pooling} has no vector of a single time patch"
-            raise AaspError(f"a classifier over time: {told}; choose mean or flat")
+            text = f"pooling {self.encoder.pooling} has no vector of a single time patch"
+            raise AaspError(f"a classifier over time: {text}; choose mean or flat")
 
 
 class AudioClassifier(nn.Module):

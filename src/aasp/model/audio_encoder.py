@@ -93,8 +93,8 @@ class AudioEncoder(Embedder):
         self.stem = c.stem.build(c.encoder.width, c.frontend.bins)
         for part, whose, contract in ((self.frontend, c.frontend, FrontEnd), (self.stem, c.stem, Stem)):
             if not isinstance(part, contract):
-                told = f"{type(whose).__name__}.build gives {type(part).__name__}, which does not derive from"
-                raise AaspError(f"{told} {contract.__module__}.{contract.__qualname__}; let it derive from that")
+                text = f"{type(whose).__name__}.build gives {type(part).__name__}, which does not derive from"
+                raise AaspError(f"{text} {contract.__module__}.{contract.__qualname__}; let it derive from that")
         self.encoder = Encoder(c.encoder)
         given = width(c.keys, c.encoder.width, self.stem.subbands)
         self.whitening = Whitening(given, c.whitened) if c.whitened else None

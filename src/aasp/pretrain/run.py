@@ -124,7 +124,7 @@ def pretrain(
         history = history.with_data(pipeline, start, data_changed)
     seed(recipe.seed)
     objective = build_objective(recipe, engine.gatherer(machine))
-    told = history.since(start) if initial is None else initial.give(objective)
+    notes = history.since(start) if initial is None else initial.give(objective)
     seed(recipe.seed + machine.process_index)  # each process draws masks of its own
 
     with open_run(out, document, machine, resume=resume, read=comparable) as (run, path):
@@ -132,9 +132,9 @@ def pretrain(
             raise AaspError(f"run in use: {out} has gone on to {path} meanwhile; start the same command again")
         run_manifest = RunManifest(recipe.name, steps, run, machine, pipeline, unusable)
         facts = {"data": manifest.source, **data_facts(manifest, pipeline.listing), **history.document()}
-        heard = [f"{len(manifest):,} files, {manifest.total_hours:.2f} h of audio", *manifest.notes]
-        run_manifest.begin("; ".join(heard), facts, path, precision)
-        run_manifest.print_lines([*told, *own.told])
+        lines = [f"{len(manifest):,} files, {manifest.total_hours:.2f} h of audio", *manifest.notes]
+        run_manifest.begin("; ".join(lines), facts, path, precision)
+        run_manifest.print_lines([*notes, *own.notes])
 
         def on_checkpoint(step: int, tensors: Mapping[str, Tensor]) -> None:
             if machine.is_main_process:

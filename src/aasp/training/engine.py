@@ -38,8 +38,8 @@ def accelerator(device: str = "auto") -> Accelerator:
         os.environ["ACCELERATE_TORCH_DEVICE"] = str(place)
     nothing_else = place.type == "cpu" and (device == "cpu" or not torch.accelerator.is_available())
     if "MASTER_ADDR" in os.environ and "ACCELERATE_USE_CPU" in os.environ and not set(SIZES) & set(os.environ):
-        told = "accelerate launch has started one process of several, as it does on processors"
-        raise AaspError(f"{told}; add --multi_gpu, which starts them there too, or take torchrun")
+        text = "accelerate launch has started one process of several, as it does on processors"
+        raise AaspError(f"{text}; add --multi_gpu, which starts them there too, or take torchrun")
     if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) and not distributed.is_initialized():
         _join_again("gloo" if nothing_else else None)
     machine = Accelerator(mixed_precision="no", cpu=nothing_else)

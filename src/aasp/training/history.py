@@ -49,8 +49,8 @@ class Start:
             AaspError: it is another one's.
         """
         if self.state.get("fingerprint") != fingerprint:
-            told = "resume with its recipe and data, or start in a new --out"
-            raise AaspError(f"checkpoint of another run: {self.path}; {told}")
+            text = "resume with its recipe and data, or start in a new --out"
+            raise AaspError(f"checkpoint of another run: {self.path}; {text}")
 
     def within(self, out: str | Path) -> bool:
         """Whether it is one of the run in `out`."""
@@ -64,8 +64,8 @@ class Start:
             AaspError: the checkpoint's state does not tell it.
         """
         with as_written(self.path / "state.json", "move the checkpoint away to go on from the one before it"):
-            told = self.state.get("history", {})
-            origin, extended, changed = (told.get(name) for name in ("started_from", "extended", "data_changed"))
+            text = self.state.get("history", {})
+            origin, extended, changed = (text.get(name) for name in ("started_from", "extended", "data_changed"))
             return History(
                 None if origin is None else dict(origin),
                 tuple({"step": int(one["step"]), "steps": int(one["steps"])} for one in extended or ()),
@@ -110,8 +110,8 @@ class History:
         """
         known = (self.started_from or {}).get("model")
         if start_from is not None and str(Path(start_from)) != known:
-            told = f"the run to go on with started from {known or 'random weights'}"
-            raise AaspError(f"--from {start_from}: {told}; choose another --out, or leave out --from to go on with it")
+            text = f"the run to go on with started from {known or 'random weights'}"
+            raise AaspError(f"--from {start_from}: {text}; choose another --out, or leave out --from to go on with it")
         return self
 
     def extended_by(self, more: int | None, start: Start | None, recipe: int) -> History:
@@ -131,8 +131,8 @@ class History:
             return replace(self, extended=(*self.extended, {"step": steps, "steps": more}))
         if self.extended and self.extended[-1]["steps"] == more:
             return self
-        told = f"{start.path} is at step {start.step:,} of {steps:,}"
-        raise AaspError(f"--extend {more}: {told}; the same command without it finishes that first")
+        text = f"{start.path} is at step {start.step:,} of {steps:,}"
+        raise AaspError(f"--extend {more}: {text}; the same command without it finishes that first")
 
     def with_data(self, pipeline: CropPipeline, start: Start, allowed: bool) -> History:
         """With a change of the data, if there is one.
@@ -163,6 +163,6 @@ class History:
             for extension in self.extended[len(before.extended) :]
         ]
         for change in self.data_changed[len(before.data_changed) :]:
-            told = [named_difference(name, was, change["is"][name]) for name, was in change["was"].items()]
-            lines.append(f"data changed at step {change['step']:,}: {', '.join(told)}")
+            text = [named_difference(name, was, change["is"][name]) for name, was in change["was"].items()]
+            lines.append(f"data changed at step {change['step']:,}: {', '.join(text)}")
         return lines

@@ -244,5 +244,5 @@ def _stopped(name: str, step: int, illness: str, run: Run, good: int, machine: A
     machine.wait_for_everyone()
     last = checkpoint.latest(run.path)
     kept = f"the last good checkpoint is {last}" if last else "no checkpoint was saved yet"
-    told = f"{name} stopped at step {step}: {illness}; {kept}"
-    return TrainingStopped(told, run.path if machine.is_main_process else None)
+    text = f"{name} stopped at step {step}: {illness}; {kept}"
+    return TrainingStopped(text, run.path if machine.is_main_process else None)

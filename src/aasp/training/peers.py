@@ -57,7 +57,7 @@ def lost(error: BaseException) -> ProcessLost | None:
     It takes `PATIENCE_AFTER_A_LOSS` seconds at most.
     """
     network = isinstance(error, distributed.DistError)
-    if not _joined() or not (network or any(told in str(error).lower() for told in _BROKEN)):
+    if not _joined() or not (network or any(text in str(error).lower() for text in _BROKEN)):
         return None
     store, others = _open_store(), [rank for rank in range(_world()) if rank != _rank()]
     if store is None:

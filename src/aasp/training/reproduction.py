@@ -150,7 +150,7 @@ class Losses:
         """Whether there is something to compare, and it is equal bit for bit."""
         return self.steps > 0 and self.first is None
 
-    def told(self) -> str:
+    def summary(self) -> str:
         """In words."""
         if not self.steps:
             return "no step was logged by both: nothing to compare"

@@ -131,17 +131,17 @@ def open_run(
     Raises:
         AaspError: `out` holds something else or is in use, or `resume` has no checkpoint.
     """
-    told: list[Any] = [None]
+    text: list[Any] = [None]
     with contextlib.ExitStack() as held:
         if machine.is_main_process:
             try:
-                told = [held.enter_context(_opened(Run(Path(out)), recipe, resume, read))]
+                text = [held.enter_context(_opened(Run(Path(out)), recipe, resume, read))]
             except (AaspError, OSError) as error:
-                told = [error]
-        broadcast_object_list(told)
-        if isinstance(told[0], Exception):
-            raise told[0]
-        yield Run(Path(out)), told[0]
+                text = [error]
+        broadcast_object_list(text)
+        if isinstance(text[0], Exception):
+            raise text[0]
+        yield Run(Path(out)), text[0]
 
 
 @contextlib.contextmanager
@@ -183,9 +183,9 @@ def _check_same(run: Run, recipe: dict[str, Any], remedies: Mapping[str, str], r
     except AaspError as error:
         raise AaspError(f"damaged recipe: {error}") from None
     for name, there, here in _differences(found, recipe, read):
-        told = f"output holds another run: {run.path} has {name} = {there}, this one {here}"
+        text = f"output holds another run: {run.path} has {name} = {there}, this one {here}"
         other = f", or {remedies[name]}" if name in remedies else ""
-        raise AaspError(f"{told}; choose another --out, or the same settings to go on{other}")
+        raise AaspError(f"{text}; choose another --out, or the same settings to go on{other}")
 
 
 def _differences(found: Any, recipe: dict[str, Any], read: Reading) -> Iterator[tuple[str, Any, Any]]:
@@ -212,8 +212,8 @@ def _check_named(path: Path, recipe: dict[str, Any], read: Reading) -> None:
     except (OSError, AaspError):
         return  # the checkpoint's own fingerprint will tell
     for name, there, here in _differences(found, recipe, read):
-        told = f"checkpoint of another run: {path} has {name} = {there}, this one {here}"
-        raise AaspError(f"{told}; give that run's settings to go on, or --from {path} to start from its weights")
+        text = f"checkpoint of another run: {path} has {name} = {there}, this one {here}"
+        raise AaspError(f"{text}; give that run's settings to go on, or --from {path} to start from its weights")
 
 
 def _named(path: Path) -> Path:

@@ -21,12 +21,12 @@ class Share:
     Attributes:
         clips: of a step.
         micro_batches: in which they are computed, one after another.
-        told: what has changed or needs saying, in lines.
+        notes: what has changed or needs saying, in lines.
     """
 
     clips: int
     micro_batches: int
-    told: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def share(
@@ -55,8 +55,8 @@ def share(
             raise AaspError(f"{field} is {batch}, for {processes} processes; give a multiple of {processes}")
         check_count(batch // processes, micro_batches, processes)
         if across and batch == micro_batches > 1:
-            told = f"{across[0]} over a micro-batch, which would have a single clip"
-            raise AaspError(f"optimizer.accumulate is {micro_batches}, for {batch} clips: {told}; give a smaller one")
+            text = f"{across[0]} over a micro-batch, which would have a single clip"
+            raise AaspError(f"optimizer.accumulate is {micro_batches}, for {batch} clips: {text}; give a smaller one")
         return Share(batch // processes, micro_batches, _warned(batch, micro_batches, across))
     try:
         held = [process["data"]["made_with"]["batch"] for process in before["processes"]]

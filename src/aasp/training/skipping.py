@@ -55,9 +55,9 @@ class Skipping:
             buffer.copy_(torch.where(bad, kept, buffer))
         return bad
 
-    def broken(self, asked: bool) -> bool:
+    def broken(self, requested: bool) -> bool:
         """Whether there were `LIMIT` bad steps in a row: False unless `asked`, or on a CPU, where looking is free."""
-        return (asked or self._machine.device.type == "cpu") and bool(self._broken)
+        return (requested or self._machine.device.type == "cpu") and bool(self._broken)
 
     def state(self) -> dict[str, int]:
         """Steps "skipped" in all, and bad ones "in_a_row" up to now; waits for the device."""

@@ -98,8 +98,8 @@ class Trackers:
         try:
             return _started(WandBTracker(PROJECT, **options))
         except Exception as error:  # nobody is logged in, or there is no network
-            told = f"kept offline in {self._run / 'wandb'}, `wandb sync` sends it"
-            print(f"tracker wandb: {_plain(error)}; {told}", file=sys.stderr)
+            text = f"kept offline in {self._run / 'wandb'}, `wandb sync` sends it"
+            print(f"tracker wandb: {_plain(error)}; {text}", file=sys.stderr)
             return _started(WandBTracker(PROJECT, **options, mode="offline"))
 
     def _trackio(self) -> TrackioTracker:
@@ -126,8 +126,8 @@ class Trackers:
             do(*given)
         except Exception as error:  # whatever a service does
             self._open.pop(name, None)
-            told = f"going on without it, {self._run / 'metrics.jsonl'} has everything"
-            print(f"tracker {name}: {_plain(error)}; {told}", file=sys.stderr)
+            text = f"going on without it, {self._run / 'metrics.jsonl'} has everything"
+            print(f"tracker {name}: {_plain(error)}; {text}", file=sys.stderr)
 
 
 def _plain(error: Exception) -> str:

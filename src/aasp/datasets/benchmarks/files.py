@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from aasp.audio.io import EXTENSIONS
 from aasp.audio.sounds import Excerpt, Sound
-from aasp.datasets.index import Skipped, is_hidden, told_hidden
+from aasp.datasets.index import Skipped, hidden_note, is_hidden
 from aasp.datasets.labelled import LabelledSet
 from aasp.errors import AaspError
 
@@ -165,5 +165,5 @@ def labelled_set(
         groups=None if any(clip.group is None for clip in kept) else [str(clip.group) for clip in kept],
         multilabel=multilabel,
         missing=missing,
-        notes=[*notes, *told_hidden(listing.hidden)],
+        notes=[*notes, *hidden_note(listing.hidden)],
     )

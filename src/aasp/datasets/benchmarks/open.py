@@ -61,8 +61,8 @@ def open_labelled(
         if benchmark is not None:
             raise AaspError(f"--events {events} with --benchmark {benchmark}: it has labels of its own; leave one out")
         if (root is None) == (index is None):
-            told = "name one of --root DIR and --index FILE --split COLUMN, where the sounds are"
-            raise AaspError(f"--events {events}: {told}")
+            text = "name one of --root DIR and --index FILE --split COLUMN, where the sounds are"
+            raise AaspError(f"--events {events}: {text}")
         if root is not None:
             given = {"--split": split, "--group": group, "--path-column": path_column}
             extra = next((name for name, value in given.items() if value is not None), None)

@@ -136,8 +136,8 @@ def counted(
     how = how or Detection()
     said = [detect("", one.edges, one.probabilities, classes, how) for one in steps]
     pairs = list(zip(steps, events, said, strict=True))
-    segments = [segment_counts(heard, told, classes, one.seconds) for one, heard, told in pairs]
-    return np.array(segments), np.array([event_counts(heard, told, classes) for _, heard, told in pairs])
+    segments = [segment_counts(heard, text, classes, one.seconds) for one, heard, text in pairs]
+    return np.array(segments), np.array([event_counts(heard, text, classes) for _, heard, text in pairs])
 
 
 def _part(progress: Progress, number: int, parts: int, sounds: int) -> Progress:
@@ -154,11 +154,13 @@ def _steps(
 ) -> list[Steps | None]:
     found: list[Steps | None] = [None] * len(sounds)
     show = None if progress is None else lambda now: progress(now, len(sounds))
-    hear = lambda wave, lengths: classifier.over_time(wave, lengths, hop=hop)
+    encode = lambda wave, lengths: classifier.over_time(wave, lengths, hop=hop)
     training = classifier.training
     classifier.eval()
     try:
-        for rows, said in batches(classifier.encoder, sounds, unusable, False, running=running, show=show, hear=hear):
+        for rows, said in batches(
+            classifier.encoder, sounds, unusable, False, running=running, show=show, encode=encode
+        ):
             assert isinstance(said, OverTime)
             values = classifier.probabilities(said.vectors).cpu().numpy()
             valid, centres = said.valid.cpu().numpy(), said.seconds.cpu().double().numpy()

@@ -94,9 +94,9 @@ class BEATs(Method):
         self.checked = True
         distilled = self.config.tokenizer.kind == "distilled"  # type: ignore[attr-defined]
         if counts_K is not None and distilled and not counts_K.is_meta and not counts_K.any():
-            told = "its weights are random, as nothing was distilled into them"
+            text = "its weights are random, as nothing was distilled into them"
             remedy = "give --from a run of the method beats_tokenizer, of the same tokenizer.count and tokenizer.width"
-            raise AaspError(f"tokenizer distilled: {told}; {remedy}")
+            raise AaspError(f"tokenizer distilled: {text}; {remedy}")
 
     def gradient_diagnostics(self) -> dict[str, Tensor]:
         return self.student.stem.gradient_diagnostics()

@@ -56,8 +56,8 @@ class LeJEPAConfig(MethodConfig):
         if self.masking.views == 1:
             raise AaspError("masking.views is 1: a single view has nothing to agree with; give 2 or more")
         if self.masking.predicted != 1:
-            told = "nothing is predicted of what is hidden"
-            raise AaspError(f"masking: predicted is {self.masking.predicted:g}: {told}; leave it at 1")
+            text = "nothing is predicted of what is hidden"
+            raise AaspError(f"masking: predicted is {self.masking.predicted:g}: {text}; leave it at 1")
 
     def build(self, recipe: Recipe, gather: Gather) -> LeJEPA:
         return LeJEPA(self, recipe, gather)

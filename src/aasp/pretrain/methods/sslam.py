@@ -88,8 +88,8 @@ class SSLAMConfig(MethodConfig):
 
     def check(self, recipe: Recipe, processes: int) -> None:
         if recipe.data.batch < 2 * processes:
-            told = "a clip for each process, which leaves none to mix it with"
-            raise AaspError(f"data.batch is {recipe.data.batch}: {told}; give {2 * processes} or more")
+            text = "a clip for each process, which leaves none to mix it with"
+            raise AaspError(f"data.batch is {recipe.data.batch}: {text}; give {2 * processes} or more")
 
 
 class SSLAM(Method):

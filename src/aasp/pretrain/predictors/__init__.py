@@ -66,8 +66,8 @@ def build_predictor(config: PredictorConfig, width: int, outputs: int, layers: i
     if config.form != "weighted":
         return FORMS[config.form](config, width, outputs)
     if not layers:
-        told = "mixes the encoder's layers, which this method does not give"
-        raise AaspError(f"predictor: form weighted {told}; choose cross, or method=mae")
+        text = "mixes the encoder's layers, which this method does not give"
+        raise AaspError(f"predictor: form weighted {text}; choose cross, or method=mae")
     return WeightedCrossPredictor(config, width, outputs, layers)
 
 
