@@ -82,8 +82,8 @@ def _object(kind: type[T], values: Mapping[str, Any], where: str) -> T:
         return _made(lambda: kind(**fields), fields, f"{where}: ")
     except TypeError:
         required = [f.name for f in dataclasses.fields(kind) if f.default is f.default_factory is dataclasses.MISSING]  # type: ignore[arg-type]
-        lacking = ", ".join(name for name in required if name not in values)
-        raise AaspError(f"{where}: lacks {lacking}; the file is incomplete, write it anew") from None
+        missing = ", ".join(name for name in required if name not in values)
+        raise AaspError(f"{where}: lacks {missing}; the file is incomplete, write it anew") from None
 
 
 def with_fields(config: T, settings: Mapping[str, Any], where: str = "--set") -> T:

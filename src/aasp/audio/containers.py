@@ -95,8 +95,8 @@ def missing(content: mmap.mmap, demuxer: str) -> str | None:
     if demuxer in frames.LENGTHS:
         return frames.missing(content, demuxer)
     measure = _PROMISED.get(demuxer)
-    lacking = measure(content) - len(content) if measure is not None else 0
-    return f"truncated: {lacking:,} of {lacking + len(content):,} bytes are missing" if lacking > 0 else None
+    absent = measure(content) - len(content) if measure is not None else 0
+    return f"truncated: {absent:,} of {absent + len(content):,} bytes are missing" if absent > 0 else None
 
 
 def _ogg_page_end(content: mmap.mmap, place: int) -> int:

@@ -191,9 +191,9 @@ def _to_do(layout: Layout, folder: Folder, readings: Sequence[Reading], argument
 
     cells = layout.cells(readings)
     left = [cell for cell in cells if not cell.done(folder.trained(cell.name, cell.seed))]
-    heard = sum(reading.known.seconds for reading in readings) / 2  # two readings of a set
-    heard += generated().seconds if MODULATIONS in arguments.benchmarks else 0
-    found = estimate(layout, left, heard, arguments.device)
+    seconds = sum(reading.known.seconds for reading in readings) / 2  # two readings of a set
+    seconds += generated().seconds if MODULATIONS in arguments.benchmarks else 0
+    found = estimate(layout, left, seconds, arguments.device)
     steps = ", ".join(f"{name} {cost.steps:,} steps" for name, cost in layout.costs.items())
     free = shutil.disk_usage(
         next(path for path in [folder.path, *folder.path.absolute().parents] if path.exists())

@@ -99,7 +99,7 @@ def run(argv: list[str]) -> int:
             channel=found.chosen,
             running=running,
             named=found.named.__contains__,
-            anew=arguments.overwrite,
+            overwrite=arguments.overwrite,
             progress=show,
             engine=_elsewhere(arguments),
         )

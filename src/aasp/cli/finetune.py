@@ -139,7 +139,7 @@ def _print_outcome(arguments: Finetune, job: Finetuning, outcome: Outcome) -> No
     parts = zip(task.rounds, result.round_scores(), strict=True)
     heading = f"{arguments.model} {'from scratch' if job.scratch else 'fine-tuned'} on {data.name}"
     trained = clock(60 * sum(map(minutes, outcome.folders)))
-    note = {
+    shown = {
         **{name: with_unit(one, plain) for name, one in scores.items()},
         "interval": next(iter(scores.values())).about(),
         "parts": ", ".join(f"{r.name}: {f'{value:.3g}' if plain else f'{100 * value:.1f}'}" for r, value in parts),
@@ -151,7 +151,7 @@ def _print_outcome(arguments: Finetune, job: Finetuning, outcome: Outcome) -> No
     }
     written = [str(arguments.out / "results.json")]
     if plain:  # the page is of classes
-        facts(heading, {**note, "written": written})
+        facts(heading, {**shown, "written": written})
         return
     report = ClassificationReport(
         title=heading,
@@ -162,8 +162,8 @@ def _print_outcome(arguments: Finetune, job: Finetuning, outcome: Outcome) -> No
         names=[describe(data.sounds[row]) for row in result.test],
         score=scores[result.metric],
         history=[learning(folder) for folder in outcome.folders],
-        facts={name: text for name, text in note.items() if text is not None},
+        facts={name: text for name, text in shown.items() if text is not None},
     )
     write_classification_report(arguments.out / "report.html", report)
     written.append(str(arguments.out / "report.html"))
-    facts(heading, {**note, "written": written})
+    facts(heading, {**shown, "written": written})

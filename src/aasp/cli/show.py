@@ -76,9 +76,9 @@ def run(argv: list[str]) -> int:
     front: FrontEndConfig = LogMelConfig() if encoder is None else encoder.config.frontend
     whole = probe(file).seconds
     wave = read_sound(Recording(file, channels), rate=front.rate, start=arguments.start, seconds=arguments.seconds)
-    heard = torch.from_numpy(wave)[None]
+    batch = torch.from_numpy(wave)[None]
     with torch.inference_mode():
-        mel, _ = front.build()(heard) if encoder is None else encoder.mel(heard)
+        mel, _ = front.build()(batch) if encoder is None else encoder.mel(batch)
     patch = (16, 16) if encoder is None else encoder.stem.patch
     clip = Spectrogram(mel[0].float().numpy(), front.centres(), front.frame_rate, patch)
     found: Any = None

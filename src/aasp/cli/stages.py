@@ -50,19 +50,19 @@ class Stages:
 
     def _part(self, progress: Progress, what: str, live: bool) -> Show:
         task = progress.add_task(what, total=None, tail="")
-        began = text = 0.0
+        began = printed = 0.0
 
         def show(done: int, total: int) -> None:
-            nonlocal began, text
+            nonlocal began, printed
             now = time.monotonic()
             if not began:  # a part begins when the one before it is done
-                began = text = self._moved
+                began = printed = self._moved
             self._moved = now
             left = clock(round((now - began) / max(done, 1) * (total - done)))
             tail = f"{left} left" if done < total else f"in {clock(round(now - began))}"
             progress.update(task, completed=done, total=total, tail=tail)
-            if not live and (now - text > QUIET_SECONDS or done == total):
-                text = now
+            if not live and (now - printed > QUIET_SECONDS or done == total):
+                printed = now
                 self.console.print(f"    {what}: {done:,} of {total:,}, {tail}", soft_wrap=True)
 
         return show

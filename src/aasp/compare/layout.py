@@ -135,13 +135,13 @@ class Estimate:
     bytes: float
 
 
-def estimate(layout: Layout, cells: Sequence[Cell], heard: float, device: str) -> Estimate:
+def estimate(layout: Layout, cells: Sequence[Cell], seconds: float, device: str) -> Estimate:
     """What cells that are left to do take; each architecture is timed for a moment.
 
     Args:
         layout: what they belong to.
         cells: some of its.
-        heard: seconds of sound that each encoder embeds.
+        seconds: of sound that each encoder embeds.
         device: where.
     """
     trained = [cell for cell in cells if cell.kind in TRAINED]
@@ -154,7 +154,7 @@ def estimate(layout: Layout, cells: Sequence[Cell], heard: float, device: str) -
             shape, models = fingerprint(cell.recipe.model), 1 + len(cell.stages)
             if shape not in speeds:
                 speeds[shape] = embedding_speed(cell.recipe, device)
-            own = layout.supervised[cell.name].task.seconds if cell.kind == "scratch" else heard
+            own = layout.supervised[cell.name].task.seconds if cell.kind == "scratch" else seconds
             embedding += models * own / speeds[shape]
             size += models * layout.rounds(cell) * model_bytes(cell.recipe)
     # While a cell is trained there are two checkpoints of it, and a third that is just being written.

@@ -72,10 +72,10 @@ def resolve_costs(
         folder.check(common)
         with as_written(folder.path / "settings.json", REMEDY):
             kept: dict[str, Any] = {name: dict(one) for name, one in known.get("recipes", {}).items()}
-            heard: dict[str, str] = dict(known.get("sets", {}))
+            named: dict[str, str] = dict(known.get("sets", {}))
         for name, word in sets.items():
-            if heard.setdefault(name, word) != word:
-                text = f"{folder.path} has measured {heard[name]} as {name}"
+            if named.setdefault(name, word) != word:
+                text = f"{folder.path} has measured {named[name]} as {name}"
                 raise AaspError(f"--benchmarks {word}: {text}; choose another --out")
         encoders: dict[str, str] = dict(known.get("frozen", {}))
         for name, digest in (frozen or {}).items():
@@ -93,5 +93,5 @@ def resolve_costs(
                 kept[name] = {"identity": identity(recipe), **made.to_dict()}
             found[name] = Costs(**{key: value for key, value in kept[name].items() if key != "identity"})
         if not dry_run:
-            folder.write_settings({**common, "sets": heard, "recipes": kept, "frozen": encoders})
+            folder.write_settings({**common, "sets": named, "recipes": kept, "frozen": encoders})
     return found

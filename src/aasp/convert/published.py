@@ -109,7 +109,7 @@ def read_published(path: str | Path) -> Published:
     if not file.is_file():
         raise AaspError(f"{file}: no such file; name a .safetensors, .pt, .pth, .bin or .ckpt file")
     values = _safetensors(file) if file.suffix == ".safetensors" else _pytorch(file)
-    text = values.get("cfg")  # BEATs keeps its configuration beside the tensors
+    own = values.get("cfg")  # BEATs keeps its configuration beside the tensors
     for name in NESTED:
         if isinstance(inner := values.get(name), Mapping):
             values = inner
@@ -125,7 +125,7 @@ def read_published(path: str | Path) -> Published:
     spoken = _settings(file.with_name("preprocessor_config.json"))
     normalisation = {name: spoken[name] for name in ("mean", "std", "do_normalize") if name in spoken}
     settings = _settings(file.with_name("config.json")) | normalisation
-    return Published(file, tensors, settings | dict(text) if isinstance(text, Mapping) else settings)
+    return Published(file, tensors, settings | dict(own) if isinstance(own, Mapping) else settings)
 
 
 def _safetensors(file: Path) -> Mapping[Any, Any]:

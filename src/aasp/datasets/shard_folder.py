@@ -75,13 +75,13 @@ def written(out: Path) -> dict[str, Any] | None:
 
 def changed(out: Path) -> list[str]:
     """A line for each shard of a finished folder that is there with other bytes than the index says."""
-    text = []
+    problems = []
     for one in (written(out) or {}).get("shards", []):
         path = out / os.path.basename(one["name"])
         with suppress(OSError), path.open("rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() != one["sha256"]:
-                text.append(f"{path}: its SHA-256 is not the one in {INDEX}; fetch it again")
-    return text
+                problems.append(f"{path}: its SHA-256 is not the one in {INDEX}; fetch it again")
+    return problems
 
 
 def check_folder(out: Path, job: dict[str, Any], finished: bool) -> None:
@@ -116,9 +116,9 @@ def finished(out: Path, job: dict[str, Any]) -> list[dict[str, Any]]:
     """What is said of the shards that are whole; the others are removed, to be written again."""
     parts: list[dict[str, Any]] = []
     whole = {UNFINISHED, SKIPPED}
-    while (text := _part(out, len(parts))) is not None and (out / UNFINISHED / JOB).exists():
-        whole.add(text["shard"]["name"] if text["shard"] else "")
-        parts.append(text)
+    while (part := _part(out, len(parts))) is not None and (out / UNFINISHED / JOB).exists():
+        whole.add(part["shard"]["name"] if part["shard"] else "")
+        parts.append(part)
     for name in set(os.listdir(out)) - whole:
         (out / name).unlink()
     kept = {JOB, "lock", *(f"{number:06d}.parquet" for number in range(len(parts)))}
@@ -131,9 +131,9 @@ def _part(out: Path, number: int) -> dict[str, Any] | None:
     """What a part of the index says, if its shard is there."""
     try:
         schema = pa.parquet.read_schema(out / UNFINISHED / f"{number:06d}.parquet")
-        text = json.loads((schema.metadata or {})[SHARDS])
-        shard = text["shard"]
-        return text if shard is None or (out / shard["name"]).stat().st_size == shard["bytes"] else None
+        part = json.loads((schema.metadata or {})[SHARDS])
+        shard = part["shard"]
+        return part if shard is None or (out / shard["name"]).stat().st_size == shard["bytes"] else None
     except (OSError, ValueError, KeyError, pa.ArrowException):
         return None
 

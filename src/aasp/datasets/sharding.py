@@ -205,7 +205,7 @@ def _one_shard(out: Path, number: int, made: _Making, begin: int, settings: Sett
     name = f"shard-{number:06d}.tar"
     rows: list[dict[str, Any]] = []
     skipped: list[tuple[str, str]] = []
-    text: dict[str, Any] | None
+    written: dict[str, Any] | None
     with atomic_write(out / name) as beside:
         writer = ShardWriter(name, beside)
         for row, facts, sample in made:
@@ -217,11 +217,11 @@ def _one_shard(out: Path, number: int, made: _Making, begin: int, settings: Sett
                 made.held = (row, facts, sample)
                 break
             begin = row + 1
-        text = writer.close()
+        written = writer.close()
     if not rows:  # the last ones of the set can't be used
         (out / name).unlink()
-        text = None
-    part = {"next": begin, "shard": text, "skipped": skipped}
+        written = None
+    part = {"next": begin, "shard": written, "skipped": skipped}
     schema = made.schema.with_metadata({SHARDS: json.dumps(part).encode()})
     with atomic_write(out / UNFINISHED / f"{number:06d}.parquet") as beside:
         pa.parquet.write_table(pa.Table.from_pylist(rows, schema=schema), beside)

@@ -94,10 +94,10 @@ def parquet_parts(source: str, what: str = ".parquet index") -> Iterator[pa.Tabl
     os.stat(source)  # says that there is none
     try:
         with pa.parquet.ParquetFile(source, pre_buffer=False, buffer_size=_READ_BYTES) as file:
-            note = file.metadata
-            size = sum(note.row_group(group).total_byte_size for group in range(note.num_row_groups))
-            if max(note.num_rows, -size) > MOST_ROWS or not 0 <= size <= MOST_BYTES:
-                stated = f"it states {note.num_rows:,} rows and {size:,} bytes"
+            metadata = file.metadata
+            size = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
+            if max(metadata.num_rows, -size) > MOST_ROWS or not 0 <= size <= MOST_BYTES:
+                stated = f"it states {metadata.num_rows:,} rows and {size:,} bytes"
                 raise AaspError(f"{source}: {stated}, more than {MOST_ROWS:,} and {MOST_BYTES:,}; part it")
             names, empty = [name.strip() for name in file.schema_arrow.names], True
             for batch in file.iter_batches(_ROWS, use_threads=False):

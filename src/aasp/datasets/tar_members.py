@@ -105,8 +105,8 @@ def _members(file: BinaryIO, shard: str, skipped: list[Skipped]) -> Iterator[Mem
                 if member.isreg() and not member.issparse():
                     yield Member(member.name, member.offset_data, member.size)
                 elif is_sound(member.name):
-                    note = member_address(shard, member.offset_data, 0, member.name)
-                    skipped.append(Skipped(note, "a link or a sparse file, which is not followed"))
+                    address = member_address(shard, member.offset_data, 0, member.name)
+                    skipped.append(Skipped(address, "a link or a sparse file, which is not followed"))
         file.seek(end)
         if any(file.read(512)):
             raise tarfile.ReadError(f"no header at byte {end:,}")

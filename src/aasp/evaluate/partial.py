@@ -57,7 +57,7 @@ class Partial:
         return found if isinstance(found, dict) else {}
 
     @contextmanager
-    def opened(self, job: Mapping[str, Any], *, anew: bool) -> Iterator[None]:
+    def opened(self, job: Mapping[str, Any], *, overwrite: bool) -> Iterator[None]:
         """Go on with what lies there, or begin; what is left without a shard in the end is removed.
 
         Args:
@@ -75,7 +75,7 @@ class Partial:
             if not ours:
                 raise AaspError(f"{self.folder}: another process is embedding to {self._out}; choose another --out")
             clear_left(self.folder, held=True)
-            self._go_on(job, anew)
+            self._go_on(job, overwrite)
             try:
                 yield
             finally:
@@ -93,8 +93,8 @@ class Partial:
         Raises:
             OSError: the disk is full; the shards of before are kept.
         """
-        text = {"last": last, "skipped": skipped, "stamps": _stamps(self._sounds[self.done : last])}
-        table = table.replace_schema_metadata({_METADATA: json.dumps(text).encode()})
+        metadata = {"last": last, "skipped": skipped, "stamps": _stamps(self._sounds[self.done : last])}
+        table = table.replace_schema_metadata({_METADATA: json.dumps(metadata).encode()})
         path = self.folder / f"{self.done:012d}.parquet"
         with atomic_write(path) as beside:
             pq.write_table(table, beside)
@@ -139,10 +139,10 @@ class Partial:
             return False
         return any(file.name != "lock" and not file.name.startswith(".") for file in self.folder.iterdir())
 
-    def _go_on(self, job: Mapping[str, Any], anew: bool) -> None:
+    def _go_on(self, job: Mapping[str, Any], overwrite: bool) -> None:
         shards, was = sorted(self.folder.glob("[0-9]*.parquet")), self.job
         if shards and was != job:
-            if not anew:
+            if not overwrite:
                 raise AaspError(self._another(was, job))
             for shard in shards:
                 shard.unlink()
@@ -155,26 +155,28 @@ class Partial:
                 self.remove()  # nothing is done yet
                 raise
         for shard in shards:
-            text = _metadata(shard)
-            if text is None or int(shard.stem) != self.done:  # damaged, or behind one that is gone: to be made again
+            metadata = _metadata(shard)
+            if (
+                metadata is None or int(shard.stem) != self.done
+            ):  # damaged, or behind one that is gone: to be made again
                 shard.unlink()
                 continue
-            if text["stamps"] != _stamps(self._sounds[self.done : text["last"]]):
-                if not anew:
+            if metadata["stamps"] != _stamps(self._sounds[self.done : metadata["last"]]):
+                if not overwrite:
                     raise AaspError(self._another({SOUNDS: "as they were"}, {SOUNDS: "changed since"}))
                 shard.unlink()
                 continue
             self.shards.append(shard)
-            self.skipped += [Skipped(*one) for one in text["skipped"]]
-            self.done = text["last"]
+            self.skipped += [Skipped(*one) for one in metadata["skipped"]]
+            self.done = metadata["last"]
 
     def _another(self, was: Mapping[str, Any], job: Mapping[str, Any]) -> str:
         names = [name for name in {**was, **job} if was.get(name) != job.get(name)]
         plain = [name for name in names if name not in (MODEL, SOUNDS)]
-        text = [f"another {MODEL}"] * (MODEL in names) + ["other sounds"] * (SOUNDS in names)
-        text += [f"{name} {was.get(name)}, not {job.get(name)}" for name in plain]
+        changes = [f"another {MODEL}"] * (MODEL in names) + ["other sounds"] * (SOUNDS in names)
+        changes += [f"{name} {was.get(name)}, not {job.get(name)}" for name in plain]
         remedy = "give the same command again, begin anew by --overwrite, or choose another --out"
-        return f"{self.folder}: half-done embeddings of {', '.join(text)}; {remedy}"
+        return f"{self.folder}: half-done embeddings of {', '.join(changes)}; {remedy}"
 
 
 def _metadata(shard: Path) -> dict[str, Any] | None:

@@ -90,7 +90,7 @@ def stream(
     channel: bool = False,
     running: Running = PLAIN,
     named: Callable[[int], bool] = lambda row: True,
-    anew: bool = False,
+    overwrite: bool = False,
     progress: Progress | None = None,
     engine: Engine | None = None,
 ) -> Written:
@@ -129,8 +129,8 @@ def stream(
     }
     numbers = all(isinstance(channels_of(sound), int) for sound in sounds)
     kind = None if not channel else pa.int64() if numbers else pa.string()
-    with half.opened(job, anew=anew):
-        again = anew or half.became
+    with half.opened(job, overwrite=overwrite):
+        again = overwrite or half.became
         check_output(out, overwrite=again)  # another process may have been quicker
         resumed = half.done
         work = Work(encoder, sounds, half, wanted, running, named, kind, progress)
@@ -208,8 +208,8 @@ def _write_parquet(out: Path, half: Partial, job: Mapping[str, Any]) -> None:
     try:
         for table in half.tables():
             if writer is None:
-                text = {b"aasp": json.dumps({k: v for k, v in job.items() if k != "sounds"}).encode()}
-                writer = pq.ParquetWriter(out, table.schema.with_metadata(text))
+                metadata = {b"aasp": json.dumps({k: v for k, v in job.items() if k != "sounds"}).encode()}
+                writer = pq.ParquetWriter(out, table.schema.with_metadata(metadata))
             writer.write_table(table)
     finally:
         if writer is not None:

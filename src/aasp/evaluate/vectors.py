@@ -191,8 +191,8 @@ def _sections(encoder: Embedder, sound: Sound, by: Sequence[int]) -> Iterator[_S
 def _add_class_token(moment: Moments, encoder: Embedder, one: _Section, found: Embeddings, stage: int) -> None:
     """Take in a section's class token, the mean of its windows' by duration, but for the window of the one before."""
     columns, window = found.timestamps.shape[1], encoder.config.window_patches
-    heard = sum(min(window, columns - start) for start in window_starts(columns, window))
-    moment.weigh(found.stages[stage][1][0], heard)
+    size = sum(min(window, columns - start) for start in window_starts(columns, window))
+    moment.weigh(found.stages[stage][1][0], size)
     if one.own.start:
         heard_before = encoder.config.frontend.samples(window * encoder.config.stem.patch[0])
         known = encoder(one.begun[0][:, :heard_before], layers=True).stages[stage][1][0]

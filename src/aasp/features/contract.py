@@ -89,9 +89,9 @@ class FrontEndConfig(ABC):
         """
         lowest, highest = self.band
         if low_hz >= highest or high_hz <= lowest:
-            requested, heard = f"{low_hz:g} to {high_hz:g} Hz", f"{lowest:g} to {highest:g} Hz"
+            requested, covered = f"{low_hz:g} to {high_hz:g} Hz", f"{lowest:g} to {highest:g} Hz"
             raise AaspError(
-                f"{what}: at {requested}, of which a model that hears {heard} hears nothing; {_rate(high_hz)}"
+                f"{what}: at {requested}, of which a model that hears {covered} hears nothing; {_rate(high_hz)}"
             )
 
     def centres(self) -> np.ndarray:

@@ -117,16 +117,16 @@ class AaspPreTrainedModel(PreTrainedModel):
         if isinstance(module, WithConstants):
             module.set_constants()
         tensors = {**dict(module.named_parameters(recurse=False)), **dict(module.named_buffers(recurse=False))}
-        lacking = [
+        missing = [
             name
             for name, tensor in tensors.items()
             if name not in module._non_persistent_buffers_set and not getattr(tensor, "_is_hf_initialized", False)
         ]
-        if not lacking or not getattr(self, "_was_on_meta", False):
+        if not missing or not getattr(self, "_was_on_meta", False):
             return  # the constructor has made them
         fresh = self._fresh()
         place = next(name for name, one in self.named_modules() if one is module)
-        for name in lacking:
+        for name in missing:
             tensors[name].copy_(fresh[f"{place}.{name}" if place else name])
 
     def _fresh(self) -> dict[str, Tensor]:

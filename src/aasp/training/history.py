@@ -64,8 +64,8 @@ class Start:
             AaspError: the checkpoint's state does not tell it.
         """
         with as_written(self.path / "state.json", "move the checkpoint away to go on from the one before it"):
-            text = self.state.get("history", {})
-            origin, extended, changed = (text.get(name) for name in ("started_from", "extended", "data_changed"))
+            past = self.state.get("history", {})
+            origin, extended, changed = (past.get(name) for name in ("started_from", "extended", "data_changed"))
             return History(
                 None if origin is None else dict(origin),
                 tuple({"step": int(one["step"]), "steps": int(one["steps"])} for one in extended or ()),
@@ -163,6 +163,6 @@ class History:
             for extension in self.extended[len(before.extended) :]
         ]
         for change in self.data_changed[len(before.data_changed) :]:
-            text = [named_difference(name, was, change["is"][name]) for name, was in change["was"].items()]
-            lines.append(f"data changed at step {change['step']:,}: {', '.join(text)}")
+            changes = [named_difference(name, was, change["is"][name]) for name, was in change["was"].items()]
+            lines.append(f"data changed at step {change['step']:,}: {', '.join(changes)}")
         return lines

@@ -102,7 +102,7 @@ class _Watch(threading.Thread):
         store.set(f"who/{rank}", f"{socket.gethostname()}, pid {os.getpid()}")
 
     def run(self) -> None:
-        beats, seen, heard = 0, "", time.monotonic()
+        beats, seen, last = 0, "", time.monotonic()
         while not self.done.wait(BEAT):
             beats += 1
             try:
@@ -112,8 +112,8 @@ class _Watch(threading.Thread):
             except RuntimeError:  # whoever keeps the store is gone, or on its way out
                 now, finished = seen, False
             if now != seen or finished:
-                seen, heard = now, time.monotonic()
-            elif time.monotonic() - heard > PATIENCE and not self.done.is_set():
+                seen, last = now, time.monotonic()
+            elif time.monotonic() - last > PATIENCE and not self.done.is_set():
                 line = f"{_gone(self._store, self._next)}: no sign of life for {PATIENCE:.0f} s; {_REMEDY}"
                 if ended(75, line)[1]:
                     print(f"aasp: error: {line}", file=sys.stderr, flush=True)

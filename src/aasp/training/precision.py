@@ -40,8 +40,8 @@ def resolve_precision(precision: Precision, machine: Accelerator, environment: P
     if _known(precision) == "fp16":
         raise AaspError("no training in fp16: small gradients would vanish in it; take auto, bf16 or fp32")
     if precision == "auto":
-        text = [_last(environment) or ("bf16" if has_fast_bf16(machine.device) else "fp32")]
-        precision = broadcast_object_list(text)[0]
+        found = [_last(environment) or ("bf16" if has_fast_bf16(machine.device) else "fp32")]
+        precision = broadcast_object_list(found)[0]
     return precision
 
 

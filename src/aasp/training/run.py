@@ -131,17 +131,17 @@ def open_run(
     Raises:
         AaspError: `out` holds something else or is in use, or `resume` has no checkpoint.
     """
-    text: list[Any] = [None]
+    start: list[Any] = [None]
     with contextlib.ExitStack() as held:
         if machine.is_main_process:
             try:
-                text = [held.enter_context(_opened(Run(Path(out)), recipe, resume, read))]
+                start = [held.enter_context(_opened(Run(Path(out)), recipe, resume, read))]
             except (AaspError, OSError) as error:
-                text = [error]
-        broadcast_object_list(text)
-        if isinstance(text[0], Exception):
-            raise text[0]
-        yield Run(Path(out)), text[0]
+                start = [error]
+        broadcast_object_list(start)
+        if isinstance(start[0], Exception):
+            raise start[0]
+        yield Run(Path(out)), start[0]
 
 
 @contextlib.contextmanager

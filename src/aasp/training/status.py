@@ -180,9 +180,9 @@ def _done(run: Path, kind: Kind, all_steps: bool) -> bool:
 
 def _failure(run: Path) -> str | None:
     for name in (FAILURE, CELL[1]):
-        text = _object(run / name)[0]
-        if text is not None:
-            return " ".join(str(text.get("why", "unknown")).split())
+        failure = _object(run / name)[0]
+        if failure is not None:
+            return " ".join(str(failure.get("why", "unknown")).split())
     return None
 
 

@@ -105,9 +105,9 @@ def read_rows(path: Path, columns: Sequence[str]) -> Iterator[dict[str, str]]:
         with open(path, encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file)
             names = next(reader, [])
-            lacking = [name for name in columns if name not in names]
-            if lacking:
-                raise AaspError(f"{path}: no column {lacking[0]}; it has {', '.join(names) or 'none'}: fetch it again")
+            absent = [name for name in columns if name not in names]
+            if absent:
+                raise AaspError(f"{path}: no column {absent[0]}; it has {', '.join(names) or 'none'}: fetch it again")
             for values in reader:
                 if len(values) != len(names):
                     count = f"{len(values)} values in {len(names)} columns"

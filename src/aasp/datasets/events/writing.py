@@ -152,8 +152,8 @@ def _csv(events: Sequence[Event], files: Sequence[str]) -> str:
 def _dcase(events: Sequence[Event], files: Sequence[str]) -> str:
     """DCASE's, in which a sound without events has a row of its own, with nothing but its name."""
     rows = [(one.file, _number(one.start), _number(one.end), one.label) for one in events]
-    heard = {one.file for one in events}
-    return _lines(_DCASE, [*rows, *((file, "", "", "") for file in files if file not in heard)], "\t")
+    present = {one.file for one in events}
+    return _lines(_DCASE, [*rows, *((file, "", "", "") for file in files if file not in present)], "\t")
 
 
 def _raven(events: Sequence[Event], band: tuple[float, float]) -> str:

@@ -26,8 +26,8 @@ def segment_counts(
     truth: Sequence[Event], said: Sequence[Event], classes: Sequence[str], seconds: float, segment: float = SEGMENT
 ) -> np.ndarray:
     """Hits, false alarms and misses of each class (3, K) over a sound's segments; one has what is in any of it."""
-    there, heard = (_segments(events, classes, seconds, segment) for events in (truth, said))
-    return np.stack([(there & heard).sum(0), (~there & heard).sum(0), (there & ~heard).sum(0)])
+    there, detected = (_segments(events, classes, seconds, segment) for events in (truth, said))
+    return np.stack([(there & detected).sum(0), (~there & detected).sum(0), (there & ~detected).sum(0)])
 
 
 def event_counts(

@@ -180,10 +180,10 @@ def fit_head(
     usable = np.isfinite(X).all(axis=1)
     if not usable.any():
         raise nothing_usable([file for _, unusable in shares for file in unusable])
-    text: list[LinearHead | None] = [None]
+    found: list[LinearHead | None] = [None]
     if machine.is_main_process:
-        text = [first_head(X[usable], y[usable], len(classifier.config.classes), loss)]
-    (head,) = broadcast_object_list(text)
+        found = [first_head(X[usable], y[usable], len(classifier.config.classes), loss)]
+    (head,) = broadcast_object_list(found)
     begin_with(classifier, head)
 
 

@@ -152,8 +152,8 @@ def records(job: Finetuning, outcome: Outcome) -> list[Record]:
 
 def _whole(like: Record, metric: str, found: Interval) -> Record:
     """The record of what is counted over all parts together."""
-    text = dict(split="test", metric=metric, value=found.estimate, clips=found.clips, low=found.low, high=found.high)
-    return replace(like, details={}, **text)  # type: ignore[arg-type]
+    more = dict(split="test", metric=metric, value=found.estimate, clips=found.clips, low=found.low, high=found.high)
+    return replace(like, details={}, **more)  # type: ignore[arg-type]
 
 
 def minutes(folder: Path) -> float:

@@ -197,8 +197,8 @@ def train_round(
         )
         with torch.random.fork_rng():
             scored = AudioClassifier(config).to(machine.device)
-        heard = None if events is None else [events[row] for row in round_.valid]
-        validation = Validation(run, scored, sounds(round_.valid), task.y[round_.valid], unusable, heard)
+        true = None if events is None else [events[row] for row in round_.valid]
+        validation = Validation(run, scored, sounds(round_.valid), task.y[round_.valid], unusable, true)
 
         def score(step: int, tensors: Mapping[str, Tensor]) -> None:
             # Not what a signal made it save: an interrupted run chooses among the same checkpoints as any other.
@@ -290,7 +290,7 @@ class Validation:
         if self._events is None:
             return self._truth, class_probabilities(self._classifier, self._sounds, skipped=skipped)
         steps = step_probabilities([self._classifier], self._sounds, skipped=skipped)
-        pairs = [(one, heard) for one, heard in zip(steps, self._events, strict=True) if one is not None]
+        pairs = [(one, true) for one, true in zip(steps, self._events, strict=True) if one is not None]
         if not pairs:
             raise nothing_usable(skipped)
         return by_segment(*zip(*pairs, strict=True), self._classifier.config.classes)  # type: ignore[call-arg, arg-type]

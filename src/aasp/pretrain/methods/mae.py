@@ -79,7 +79,7 @@ class MAE(Method):
 
         encode = see_layers if self.config.predictor.form == "weighted" else see
         x = encode(student, clips, masks.visible, masks.visible_valid)
-        generated, text = self.predictor.hidden(x, masks, clips).split(self.outputs, dim=-1)
+        generated, compared = self.predictor.hidden(x, masks, clips).split(self.outputs, dim=-1)
 
         plain_BNP = student.stem.cut(clips.mel.detach()).flatten(1, 2).flatten(2)
         target_BNP = plain_BNP if self.config.target == "plain" else normalised_patches(student.stem, clips.mel)
@@ -89,13 +89,13 @@ class MAE(Method):
             losses["generative"] = frame_loss(generated, target_BVmP, masks.hidden_valid, self.gather)
         if weights.discriminative:
             plain_BVmP = gather_patches(plain_BNP, masks.hidden)
-            losses["discriminative"] = discriminative_loss(text, plain_BVmP, masks.hidden_valid, self.gather)
+            losses["discriminative"] = discriminative_loss(compared, plain_BVmP, masks.hidden_valid, self.gather)
         loss = torch.stack([getattr(weights, name) * value for name, value in losses.items()]).sum()
         health = {}
         if diagnose:
             last = x[:, :, -1] if x.ndim == 4 else x
             cls_BVD = last[:, 0].unflatten(0, masks.visible.shape[:2])
-            predicted = generated if weights.generative else text
+            predicted = generated if weights.generative else compared
             health = student.stem.diagnostics(clips.mel) | embedding_health(predicted, target_BNP, cls_BVD)
         return {"loss": loss, "losses": losses, "diagnostics": health}
 

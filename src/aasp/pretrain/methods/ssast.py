@@ -77,15 +77,15 @@ class SSAST(Method):
         patch_BNP = self.student.stem.cut(clips.mel.detach()).flatten(1, 2).flatten(2)
 
         compared = {"generative": frame_loss, "discriminative": discriminative_loss}
-        text = {name: head(hidden_BVmD) for name, head in self.heads.items()}
+        outputs = {name: head(hidden_BVmD) for name, head in self.heads.items()}
         target_BVmP = gather_patches(patch_BNP, masks.hidden)
-        losses = {name: compared[name](text[name], target_BVmP, masks.hidden_valid, self.gather) for name in text}
+        losses = {name: compared[name](outputs[name], target_BVmP, masks.hidden_valid, self.gather) for name in outputs}
         loss = torch.stack([self.weight(name) * value for name, value in losses.items()]).sum()
         health = {}
         if diagnose:
             cls_BVD = x[:, 0].unflatten(0, masks.visible.shape[:2])
             health = self.student.stem.diagnostics(clips.mel)
-            health |= embedding_health(next(iter(text.values())), patch_BNP, cls_BVD)
+            health |= embedding_health(next(iter(outputs.values())), patch_BNP, cls_BVD)
         return {"loss": loss, "losses": losses, "diagnostics": health}
 
     def gradient_diagnostics(self) -> dict[str, Tensor]:
