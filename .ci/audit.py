@@ -18,7 +18,7 @@ def report_lines(found: dict[str, list[dict]]) -> tuple[list[str], int]:
     known = [one for one in found["dependencies"] if "skip_reason" not in one]
     missing = len(found["dependencies"]) - len(known)
     lines = [
-        f"{one['name']} {one['version']}: {flaw['id']}, mended in {', '.join(flaw['fix_versions']) or 'no version yet'}"
+        f"{one['name']} {one['version']}: {flaw['id']}, fixed in {', '.join(flaw['fix_versions']) or 'no version yet'}"
         for one in known
         for flaw in one["vulns"]
     ]

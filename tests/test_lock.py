@@ -36,5 +36,5 @@ def test_what_the_audit_tells() -> None:
         0,
     )
     lines, code = audit.report_lines({"dependencies": [good, bad | {"vulns": flaws}]})
-    assert code == 1 and lines[:2] == ["b 2: CVE-1, mended in 2.1", "b 2: CVE-2, mended in no version yet"]
+    assert code == 1 and lines[:2] == ["b 2: CVE-1, fixed in 2.1", "b 2: CVE-2, fixed in no version yet"]
     assert lines[2] == "2 known vulnerabilities in 2 packages"

@@ -163,7 +163,7 @@ def is_locked(path: Path) -> bool:
 
 
 def system_error(error: Exception, path: Path, beside: Path | None = None) -> OSError | None:
-    """A failure to write `path` as the system told it, None if it is something else.
+    """A failure to write `path` as the system reported it, None if it is something else.
 
     Writers in other languages (safetensors, pyarrow) wrap it in exceptions of their own: "... (os error 28)".
 

@@ -142,7 +142,7 @@ def made(name: str, known: Mapping[str, Callable[[], T]], what: str, kind: type[
         except AaspError:
             raise
         except Exception as error:  # whatever a user's function does
-            raise AaspError(f"{what} {name!r} can't be made: {type(error).__name__}: {error}; mend it") from error
+            raise AaspError(f"{what} {name!r} can't be made: {type(error).__name__}: {error}; fix it") from error
     if not isinstance(found, kind):
         text = f"{what} {name!r} is no {kind.__name__} but {type(found).__name__}"
         raise AaspError(f"{text}; name a {kind.__name__}, or a function without arguments that makes one")
@@ -202,7 +202,7 @@ def load_plugin(place: str) -> ModuleType:
         hint = "check its name" if error.name and place.startswith(error.name) else f"it needs {error.name}"
         raise AaspError(f"can't import {place}: {error.msg if hasattr(error, 'msg') else error}; {hint}") from None
     except Exception as error:  # whatever a user's module does when it is run
-        raise AaspError(f"can't import {place}: {type(error).__name__}: {error}; mend it") from error
+        raise AaspError(f"can't import {place}: {type(error).__name__}: {error}; fix it") from error
 
 
 def _attribute(place: str) -> Any:

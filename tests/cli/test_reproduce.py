@@ -127,7 +127,7 @@ def test_data_that_moved_is_the_same(copy: Path, tmp_path: Path) -> None:
             "started by `aasp compare aasp_tiny --out lab`; run that again",
         ),
         (["mine.py", "big"], "started by `mine.py big`; run that again"),
-        (["aasp"], "tells no command"),
+        (["aasp"], "has no command"),
     ],
 )
 def test_what_other_commands_started_is_theirs(

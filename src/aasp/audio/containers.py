@@ -91,7 +91,7 @@ def _close_link(links: list[Link], open_streams: int) -> None:
 
 
 def missing(content: mmap.mmap, demuxer: str) -> str | None:
-    """Why the file is not whole; None if it is, or its container does not tell."""
+    """Why the file is not whole; None if it is, or its container does not say."""
     if demuxer in frames.LENGTHS:
         return frames.missing(content, demuxer)
     measure = _PROMISED.get(demuxer)

@@ -66,7 +66,7 @@ def read(
 
     Raises:
         AudioError: as `probe` does; also for NaN or infinite samples, for a start at or after the end, for a channel
-            that the file has not, and for a sound that takes more than half of the machine's memory.
+            that the file does not have, and for a sound that takes more than half of the machine's memory.
         AaspError: `rate` or `seconds` is not positive, `start` is negative, or there is no such choice of channels.
     """
     name, how = os.fspath(path), dict(rate=rate, start=start, seconds=seconds, channels=channels)

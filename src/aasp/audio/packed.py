@@ -105,7 +105,7 @@ def on_disk(path: str) -> Iterator[str]:
         if error.path == path:
             raise
         text = error.reason.replace(error.path, path)  # nobody knows our file
-        raise AudioError(path, text, "mend or replace it there, or leave it out") from None
+        raise AudioError(path, text, "repair or replace it there, or leave it out") from None
 
 
 @contextmanager

@@ -137,6 +137,8 @@ def _tried(url: str, ask: Callable[[], Got]) -> Got:
                 raise AaspError(f"{url}: no access ({note}); check the store's credentials") from None
             if wait is None:
                 tries = f"after {len(WAITS) + 1} tries"
-                raise AaspError(f"{url}: can't be read {tries} ({note}); check the network, then go on") from None
+                raise AaspError(
+                    f"{url}: can't be read {tries} ({note}); check the network, then run the command again"
+                ) from None
             time.sleep(wait)
     raise AssertionError

@@ -40,7 +40,7 @@ def main(niceness: str) -> None:
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, 0, int(niceness))
     with contextlib.suppress(OSError, ValueError):
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # nobody wants half of the memory on the disk
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # half of the memory on the disk
         _, hard = resource.getrlimit(resource.RLIMIT_AS)
         most = memory() if hard == resource.RLIM_INFINITY else min(hard, memory())
         resource.setrlimit(resource.RLIMIT_AS, (most, hard))

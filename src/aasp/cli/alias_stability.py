@@ -116,7 +116,7 @@ def run(argv: list[str]) -> int:
 
 
 def _open(arguments: Stability) -> list[Subject]:
-    """The models, called by their folders' names where these tell them apart, else as they were named."""
+    """The models, called by their folders' names where these distinguish them, else as they were named."""
     from aasp.aliasing.subjects import open_subject
     from aasp.evaluate.embedding import requested_keys
 

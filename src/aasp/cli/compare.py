@@ -30,7 +30,7 @@ class Compare(DeviceOptions):
 
     Beside them stand the untrained encoder of each architecture and log-mel statistics; where some are named,
     architectures that are trained with labels (--scratch) and frozen encoders that are not trained here (--encoder).
-    What is finished is kept: the same command again goes on where the last one stopped, and as many processes as there
+    What is finished is kept: the same command again resumes where the last one stopped, and as many processes as there
     are cores may work at one folder. The result is OUT/comparison.json, .csv, .md and .html.
     """
 
@@ -46,7 +46,7 @@ class Compare(DeviceOptions):
     encoder: tuple[str, ...] = ()
     """Encoders to probe as they are: folders of models or of runs of ours, and what `aasp linear --encoder` takes."""
     out: Path
-    """Folder of the comparison: a new one, or this very one to go on."""
+    """Folder of the comparison: a new one, or this one, to resume."""
     steps: int | None = None
     """Budget of each training: so many optimizer steps,"""
     minutes: float | None = None
@@ -93,7 +93,7 @@ class Compare(DeviceOptions):
 def run(argv: list[str]) -> int:
     arguments = parse(Compare, argv, prog="aasp compare")
     if arguments.seeds < 1:
-        raise AaspError(f"--seeds is {arguments.seeds}; give at least 1, and 3 to tell a recipe from its seeds")
+        raise AaspError(f"--seeds is {arguments.seeds}; give at least 1, and 3 to distinguish a recipe from its seeds")
     for name, seen in (("recipes", arguments.recipes), ("--benchmarks", arguments.benchmarks)):
         if not seen:
             raise AaspError(f"no {name} named; as in `aasp compare aasp_tiny eat_tiny --benchmarks INDEX:LABEL:SPLIT`")

@@ -33,7 +33,7 @@ class Embed(VectorOptions, RunningOptions):
     Written are `path` (n,) and `embedding` (n, D), in the order given; with --channels each also `channel` (n,). With
     --frames also vectors over time: as lists `frames` and `seconds` a file in Parquet; in npz those of all files one
     after the other, those of file i from `offsets[i]` to `offsets[i + 1]`. What is done is kept in OUT.part until OUT
-    is whole: the same command again goes on where it stopped.
+    is whole: the same command again resumes where it stopped.
     """
 
     words: tyro.conf.Positional[tuple[str, ...]]

@@ -1,4 +1,4 @@
-"""What `aasp predict --frames` does with probabilities over time: events told, or written as a table."""
+"""What `aasp predict --frames` does with probabilities over time: events reported, or written as a table."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def detection(arguments: Predict) -> Detection | None:
-    """How events are to be told, if they are.
+    """How events are to be reported, if they are.
 
     Raises:
         AaspError: a threshold or a length that is none, or what is only of frames without them.
@@ -31,7 +31,7 @@ def detection(arguments: Predict) -> Detection | None:
     }
     given = [name for name, value in requested.items() if value is not None]
     if given and not arguments.frames:
-        raise AaspError(f"{given[0]} without --frames: events are told from frames; add --frames")
+        raise AaspError(f"{given[0]} without --frames: events are made from frames; add --frames")
     if arguments.hop is not None and not arguments.frames:
         raise AaspError(f"--hop {arguments.hop:g} without --frames; add --frames")
     if not given and not arguments.overwrite:

@@ -44,10 +44,10 @@ class Export:
     window: bool = False
     """Only clips that fill the model's window: a smaller graph, for streams and small devices."""
     int8: tuple[str, ...] = ()
-    """Sound files, or folders of them, like those the model will hear: its large products are made 8-bit integers,
+    """Sound files, or folders of them, like those the model will receive: its large products are made 8-bit integers,
     scaled by them; 128 are read at most, spread over all."""
     neighbours: Path | None = None
-    """For the web: a folder of sounds for each label, of which the demo names those nearest to what it hears."""
+    """For the web: a folder of sounds for each label, of which the demo names those nearest to what it receives."""
     opset: int | None = None
     """Version of ONNX's operators; 18 when left out."""
     overwrite: bool = False
@@ -158,7 +158,7 @@ def _sounds(names: Sequence[str]) -> list[Sound]:
     for name in names:
         here = list(walk(name, skipped)) if Path(name).is_dir() else [name]
         if not here:
-            raise AaspError(f"no audio to calibrate with: {name}; name a folder of sounds like those to be heard")
+            raise AaspError(f"no audio to calibrate with: {name}; name a folder of sounds like those it will receive")
         found += here
     return found[:: max(1, -(-len(found) // MOST))]
 

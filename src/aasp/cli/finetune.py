@@ -26,7 +26,7 @@ class Finetune(LabelledOptions, DeviceOptions):
     """Fine-tune a model on labelled clips. The classifier is then at RUN/model (of folds, RUN/fold-NAME/model).
 
     The best on the valid part (a tenth of train where there is none, whole groups) is scored on the test part. The same
-    command again goes on where it stopped. RUN/results.json holds the scores for `aasp table` and every prediction,
+    command again resumes where it stopped. RUN/results.json holds the scores for `aasp table` and every prediction,
     RUN/report.html the pictures.
     """
 
@@ -34,7 +34,7 @@ class Finetune(LabelledOptions, DeviceOptions):
     """Folder of a model or of a run, or a model on the hub; with --scratch also the name of a recipe (`aasp recipes`),
     or ast_base."""
     out: Path
-    """Folder of the run: a new one, or this very run to go on."""
+    """Folder of the run: a new one, or this run, to resume."""
     recipe: str | None = None
     """Name of a fine-tuning recipe (`aasp recipes --finetune`), or a function of your own that makes one, as
     package.module:name or file.py:name. Left out: the benchmark's own, or tiny for a small model."""
@@ -49,7 +49,7 @@ class Finetune(LabelledOptions, DeviceOptions):
     seed: int | None = None
     """Of the head, data order and augmentation."""
     resume: Literal["auto", "never"] = "auto"
-    """auto: go on with what --out holds; never: want a new folder."""
+    """auto: resume what --out holds; never: require a new folder."""
     workers: int = 2
     """Threads that decode audio."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"

@@ -19,7 +19,7 @@ from aasp.documents import as_written, parse_json, read_object
 from aasp.errors import AaspError
 from aasp.shapes import read_shapes
 
-REMEDY = "copy it anew"
+REMEDY = "copy it again"
 MOST_LISTED = 12  # different values of a column that are shown one by one
 
 
@@ -180,9 +180,9 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _parameters(path: Path) -> tuple[dict[str, int], dict[str, str]]:
-    """How many numbers each part of the model has, and what else is told of it, from the header of its weights."""
+    """How many numbers each part of the model has, and what else is known of it, from the header of its weights."""
     try:
-        shapes, metadata = read_shapes(path, "the model is incomplete, copy it anew")
+        shapes, metadata = read_shapes(path, "the model is incomplete, copy it again")
     except AaspError as error:
         raise _retold(error, path) from None
     counts: Counter[str] = Counter()
@@ -206,7 +206,7 @@ def _started(model: dict[str, Any] | None) -> str | None:
 
 
 def _history(run: Path) -> dict[str, Any]:
-    """What a run has been through, as its last checkpoint tells."""
+    """What a run has been through, as its last checkpoint says."""
     last = max(run.glob("checkpoints/step-*/state.json"), default=None)
     return {} if last is None else _json(last).get("history", {})
 
@@ -263,7 +263,7 @@ def _starts(path: Path) -> dict[str, str]:
         return {}
     first, last = starts[0], starts[-1]
     machine = f"{last['device']} in {last['precision']}, {last['processes']} × {last['threads']} threads"
-    resumed = f", gone on with {len(starts) - 1} ×, last {last['time']}" if len(starts) > 1 else ""
+    resumed = f", resumed {len(starts) - 1} ×, last {last['time']}" if len(starts) > 1 else ""
     return {
         **({"data": f"{last['data']}: {last['files']:,} files, {last['hours']:.2f} h"} if "files" in last else {}),
         "started": f"{first['time']}{resumed}",

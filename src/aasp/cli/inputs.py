@@ -44,7 +44,7 @@ def meant(argv: Sequence[str], commands: Collection[str], above: str = "") -> st
         above: the command that they belong to, if any.
 
     Returns:
-        The line that would have worked, and why; None if nothing tells what was meant.
+        The line that would have worked, and why; None if nothing says what was meant.
     """
     first, words = argv[0], [above] if above else []
     later = next((word for word in argv[1:] if word in commands), None)
@@ -184,7 +184,7 @@ class Found:
         sounds: of all words, in their order.
         named: the rows of sounds that were named themselves, not found in a folder or manifest.
         skipped: what a folder or manifest holds that can't be used, as far as that is known.
-        chosen: whether channels are chosen one by one, so that a path does not tell a sound.
+        chosen: whether channels are chosen one by one, so that a path does not identify a sound.
     """
 
     sounds: list[Sound] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""`aasp COMMAND …`: finds the command, runs it, and tells its failures in one line.
+"""`aasp COMMAND …`: finds the command, runs it, and reports its failures in one line.
 
 Only the standard library is imported here: `aasp --help` answers before torch could be loaded.
 """
@@ -26,7 +26,7 @@ COMMANDS = {
     "convert": "make a model of a published checkpoint of AST, EAT, SSLAM, BEATs, Audio-MAE, M2D or ATST",
     "predict": "name the likeliest classes of audio files, by a fine-tuned model",
     "ablate": "train a suite of recipes that differ in one thing, and compare them with intervals",
-    "compare": "train recipes for the same budget, probe each, and tell any two apart with intervals",
+    "compare": "train recipes for the same budget, probe each, and compare any two with intervals",
     "table": "print results in the papers' layout, beside the published ones",
     "stats": "measure the log-mel mean and standard deviation of a set",
     "shard": "write a set as tar shards with an index, for large sets and object stores",
@@ -130,7 +130,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: list[str]) -> int:
-    """Run one command, and tell its failures."""
+    """Run one command, and report its failures."""
     try:
         with old_names_in_one_line():
             code = _dispatch(argv)

@@ -82,7 +82,7 @@ def run(argv: list[str]) -> int:
     gpus = f"{machines.gpus} GPU{'s' * (machines.gpus > 1)}"
     print(
         f"{recipe.name} on {gpus} at {machines.utilisation:.0%} of {machines.peak:g} TFLOP/s, "
-        f"{machines.cores:g} cores a GPU, {machines.audio}: reckoned, not measured"
+        f"{machines.cores:g} cores a GPU, {machines.audio}: estimated, not measured"
     )
     if isinstance(plan, EmbeddingPlan):
         _show_embedding(plan, machines)

@@ -49,13 +49,13 @@ class Predict(RunningOptions):
     """How many classes to name, the likeliest first; 5 when left out, with --json all."""
     frames: bool = False
     """Also say what is there when: by windows that overlap by half, or, of a classifier that was fine-tuned on events,
-    step by step. With one of the next five options events are told instead: file, start, end, label, score."""
+    step by step. With one of the next five options events are reported instead: file, start, end, label, score."""
     threshold: tuple[str, ...] = ()
     """Probability from which on a class is there, 0.5 when left out; of single classes as dog=0.3."""
     smooth: float | None = None
     """Seconds of a median filter over the probabilities."""
     min_length: float | None = None
-    """Seconds of the shortest event that is told."""
+    """Seconds of the shortest event that is reported."""
     out: Path | None = None
     """Table of events to write: .csv or .parquet, .tsv (DCASE); a folder for Raven and Audacity, a file a sound."""
     format: Literal["csv", "parquet", "raven", "audacity", "dcase"] | None = None
@@ -96,7 +96,7 @@ def run(argv: list[str]) -> int:
     config = models[0].config
     if how is not None:  # before the long part
         if config.numbers is not None:
-            number = f"{model} tells a number, {config.classes[0]}, and no classes that could begin and end"
+            number = f"{model} predicts a number, {config.classes[0]}, and no classes that could begin and end"
             raise AaspError(f"{number}; leave out --threshold, --smooth, --min-length, --out and --format")
         how.of(config.classes)
     window = _window(arguments, config) if arguments.frames and not config.over_time else None
@@ -143,12 +143,12 @@ def _predicted(
 
     if not arguments.frames or not models[0].config.over_time:
         if arguments.hop is not None:
-            text = f"{arguments.words[0]} was fine-tuned on clips, and is asked window by window"
+            text = f"{arguments.words[0]} was fine-tuned on clips, and is evaluated window by window"
             raise AaspError(f"--hop {arguments.hop:g}: {text}; give --window")
         yield from predictions(models, sounds, window=window, running=running, skipped=skipped, progress=show)
         return
     if arguments.window is not None:
-        text = f"{arguments.words[0]} was fine-tuned on events, and is asked step by step"
+        text = f"{arguments.words[0]} was fine-tuned on events, and is evaluated step by step"
         raise AaspError(f"--window {arguments.window:g}: {text}; give --hop, or leave it out")
     said = lambda some: step_probabilities(models, some, hop=arguments.hop, running=running, skipped=skipped)
     yield from predictions_over_time(sounds, said, show)
@@ -170,7 +170,7 @@ def _end(files: Sequence[str], skipped: Sequence[Skipped], printed: int) -> int:
             print(f"skipped {file.path}: {file.reason}", file=sys.stderr)
     if bad:
         count = f"{len(bad):,} of {printed + len(skipped):,} files"
-        raise AaspError(f"not usable: {count}, the first {bad[0].path}: {bad[0].reason}; mend or replace them")
+        raise AaspError(f"not usable: {count}, the first {bad[0].path}: {bad[0].reason}; repair or replace them")
     return 0
 
 

@@ -33,7 +33,7 @@ class Reproduce:
     first; in the end the losses are compared, bit for bit. Nothing that the record names is imported: parts of your own
     are named again, by --plugin.
 
-    The exit code is 0 if they are equal, 1 if they differ. A repetition that was stopped goes on by the same line.
+    The exit code is 0 if they are equal, 1 if they differ. A repetition that was stopped is resumed by the same line.
     """
 
     run: tyro.conf.Positional[Path]
@@ -162,7 +162,7 @@ def _print_differences(
     """Say what differs.
 
     Raises:
-        AaspError: the data does, and it is not to go on anyway.
+        AaspError: the data does, and --anyway is not given.
     """
     if int(os.environ.get("RANK", "0")) == 0:
         print(f"{recorded.run}, started {recorded.start.get('time', 'at a time that is not known')}")

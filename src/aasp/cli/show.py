@@ -25,7 +25,7 @@ PICTURES = (".png", ".svg", ".pdf")
 
 @dataclass(frozen=True)
 class Show:
-    """Draw a sound's spectrogram: as MODEL hears it, or, without one, by 128 Kaldi bins up to 8 kHz.
+    """Draw a sound's spectrogram: as MODEL receives it, or, without one, by 128 Kaldi bins up to 8 kHz.
 
     With --attention each patch is tinted by how much the model's class token attends to it, relative to the mean patch:
     red is more, blue is less. Of a sound longer than --seconds a part is drawn, which is said.

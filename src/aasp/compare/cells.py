@@ -1,4 +1,4 @@
-"""Train and measure what is lacking of some cells; what is finished, or broke down, is never done twice.
+"""Train and measure what some cells are missing; what is finished, or broke down, is never done twice.
 
 Cells are taken in their order. Several processes, also of several machines, may work at one folder, each at cells that
 no other is at. A cell that breaks down is noted and does not stop the others. Source: ours.
@@ -132,7 +132,7 @@ def work(cells: Sequence[Cell], folder: Folder, *, train: Train, listen: Listen,
 
 
 def outcome_of(cells: Sequence[Cell], folder: Folder, busy: Sequence[Cell], exit_code: int = 0) -> Outcome:
-    """How it ended, as the folder tells.
+    """How it ended, as the folder says.
 
     Args:
         cells: all of them.

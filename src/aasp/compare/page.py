@@ -64,7 +64,7 @@ def answer(found: Found, question: str) -> str:
         (ahead if clear(lead["low"], lead["high"]) else alike).append(f"{other} ({ends})")
     if ahead:
         said += f" It differs clearly from {', '.join(ahead)}."
-    return said + (f" It can't be told from {', '.join(alike)}." if alike else "")
+    return said + (f" It can't be distinguished from {', '.join(alike)}." if alike else "")
 
 
 def _leads(found: Found, question: str, best: str) -> dict[str, dict[str, float | None]]:

@@ -171,7 +171,7 @@ class Results:
         """Everything as JSON: what tables and the page are made of.
 
         Args:
-            facts: what else it tells.
+            facts: what else it says.
         """
         recipes = {}
         for name, recipe in self.layout.recipes.items():

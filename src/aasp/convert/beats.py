@@ -57,7 +57,7 @@ def beats(given: Published, heads: int | None) -> Made:
         heads: of attention, where neither `cfg` nor 64 channels a head say it.
 
     Raises:
-        AaspError: it is laid out otherwise, or its `cfg` tells of another form.
+        AaspError: it is laid out otherwise, or its `cfg` describes another form.
     """
     for name, value in AS_PUBLISHED.items():
         if given.settings.get(name, value) != value:

@@ -52,7 +52,7 @@ def classifier_of(
     named: Any = given.settings.get("id2label") or {str(n): f"class {n}" for n in range(count)}
     if not isinstance(named, dict) or sorted(named) != sorted(map(str, range(count))):
         text = f"{count} classes, which id2label in config.json beside it does not name each"
-        raise AaspError(f"{given.file}: {text}; mend it, or take config.json away")
+        raise AaspError(f"{given.file}: {text}; fix it, or take config.json away")
     several = given.settings.get("problem_type") == "multi_label_classification" or count == AUDIOSET
     norm: Literal["layer", "none"] = "layer" if "norm.weight" in head else "none"
     return AudioClassifierConfig(tuple(str(named[str(n)]) for n in range(count)), several, norm=norm, encoder=encoder)

@@ -45,7 +45,7 @@ class Published:
         """The shape of a tensor, of so many dimensions.
 
         Raises:
-            AaspError: it lacks, or has another number of dimensions.
+            AaspError: it is missing, or has another number of dimensions.
         """
         shape = tuple(self._there(name).shape)
         if len(shape) != dimensions:
@@ -63,7 +63,7 @@ class Published:
         if tuple(tensor.shape) != shape:
             raise AaspError(f"{self.file}: {name} is {tuple(tensor.shape)}, not {shape}; {self._remedy}")
         if not tensor.is_floating_point() or not tensor.isfinite().all():
-            raise AaspError(f"{self.file}: {name} holds no finite numbers; copy the file anew")
+            raise AaspError(f"{self.file}: {name} holds no finite numbers; copy the file again")
         return tensor.float()
 
     def end(self, *spare: str) -> None:
@@ -74,7 +74,7 @@ class Published:
         """
         left = [name for name in self._left if not name.startswith(spare)]
         if left:
-            text = f"has {', '.join(left[:3])} ({len(left)} such), which this layout has not"
+            text = f"has {', '.join(left[:3])} ({len(left)} such), which this layout does not have"
             raise AaspError(f"{self.file}: {text}; {self._remedy}")
 
     def count(self, beginning: str, end: str) -> int:
@@ -88,7 +88,7 @@ class Published:
     def _there(self, name: str) -> Tensor:
         if name not in self._tensors:
             known = f"it has {', '.join(list(self._tensors)[:2])}, …"
-            raise AaspError(f"{self.file}: lacks {name} ({known}); {self._remedy}")
+            raise AaspError(f"{self.file}: has no {name} ({known}); {self._remedy}")
         return self._tensors[name]
 
 
@@ -143,8 +143,8 @@ def _pytorch(file: Path) -> Mapping[Any, Any]:
     except Exception as error:
         if (code := re.search(r"GLOBAL (\S+)", str(error))) is not None:
             text = f"holds code besides tensors ({code[1]}), which could do anything when it is loaded"
-            raise AaspError(f"{file}: {text}; ask for a .safetensors file, or save its tensors alone in one") from None
-        raise AaspError(f"{file}: no checkpoint of PyTorch's that is whole; copy it anew") from None
+            raise AaspError(f"{file}: {text}; obtain a .safetensors file, or save its tensors alone in one") from None
+        raise AaspError(f"{file}: no checkpoint of PyTorch's that is whole; copy it again") from None
     if not isinstance(values, Mapping):
         raise AaspError(f"{file}: a {type(values).__name__}, not tensors by name; name a checkpoint of a model")
     return values
@@ -160,7 +160,7 @@ def _check_packed(file: Path) -> None:
     unpacked = sum(member.file_size for member in members)
     if any(member.compress_type != zipfile.ZIP_STORED for member in members) or unpacked > file.stat().st_size:
         text = f"its members are compressed, to {unpacked:,} bytes unpacked, which torch.save never does"
-        raise AaspError(f"{file}: {text}; ask for a .safetensors file")
+        raise AaspError(f"{file}: {text}; obtain a .safetensors file")
 
 
 def _check_held(file: Path, name: str, tensor: Tensor) -> None:
@@ -168,9 +168,9 @@ def _check_held(file: Path, name: str, tensor: Tensor) -> None:
     plain = tensor.layout is torch.strided and tensor.device.type == "cpu" and not tensor.is_quantized
     if not plain or tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
         text = f"{name} is not a plain tensor whose numbers are all in the file"
-        raise AaspError(f"{file}: {text}; save it as one, or ask for a .safetensors file")
+        raise AaspError(f"{file}: {text}; save it as one, or obtain a .safetensors file")
 
 
 def _settings(file: Path) -> dict[str, Any]:
-    values = read_json(file, "copy it anew, or take it away") if file.is_file() else {}
+    values = read_json(file, "copy it again, or take it away") if file.is_file() else {}
     return values if isinstance(values, dict) else {}

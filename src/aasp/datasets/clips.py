@@ -1,4 +1,4 @@
-"""Clips by number, and what tells one set of them from another."""
+"""Clips by number, and what distinguishes one set of them from another."""
 
 from __future__ import annotations
 

@@ -142,7 +142,7 @@ def read_index(source: str, path_column: str | None = None) -> pa.Table:
         raise AaspError(f"not a readable {suffix} index: {source}; it is a folder: name a file in it") from None
     except pa.ArrowInvalid as error:
         raise AaspError(
-            f"not a readable {suffix} index: {source}; {' '.join(str(error).split())}; write it anew"
+            f"not a readable {suffix} index: {source}; {' '.join(str(error).split())}; write it again"
         ) from None
     return named(table)
 

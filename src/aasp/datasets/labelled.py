@@ -34,7 +34,7 @@ class LabelledSet:
         missing: clips that the set should have and that are not there or can't be used, and why.
         notes: what differs from the published set, in words.
         events: of each clip what is heard in it when, where that is known: its labels are then those of its events.
-        values: of each clip a number that is to be told from it, where the set is one of numbers: `classes` is then the
+        values: of each clip a number to predict from it, where the set is one of numbers: `classes` is then the
             one name of what they are.
     """
 
@@ -103,7 +103,7 @@ class LabelledSet:
         )
 
     def as_numbers(self) -> LabelledSet:
-        """The set with its labels read as numbers, one a clip, which are to be told rather than classified.
+        """The set with its labels read as numbers, one a clip, which are to be predicted rather than classified.
 
         Raises:
             AaspError: a clip has no label or several, or one that is no finite number; or all have the same.
@@ -121,5 +121,7 @@ class LabelledSet:
                 raise AaspError(f"{text} under {LARGEST:g}, whose square can be counted with; give another unit")
             values.append(value)
         if len(set(values)) < 2:
-            raise AaspError(f"{self.source}: all {len(values):,} clips have the number {values[0]:g}; nothing to tell")
+            raise AaspError(
+                f"{self.source}: all {len(values):,} clips have the number {values[0]:g}; nothing to predict"
+            )
         return replace(self, classes=("value",), values=values, multilabel=False)

@@ -92,7 +92,7 @@ def is_fold(name: str) -> bool:
 
 
 def is_flag(column: str) -> bool:
-    """Whether a column's name says that it tells of one part, yes or no: is_test, train."""
+    """Whether a column's name says that it describes one part, yes or no: is_test, train."""
     return is_part(re.sub(r"^\s*is(?![a-z])|^\s*is(?=t)", "", column.casefold()))
 
 

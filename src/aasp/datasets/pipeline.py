@@ -61,7 +61,7 @@ class CropPipeline:
             sets that fit: decoding then costs nothing from the second epoch on.
         target: gives a clip's label vector (K,), which the batch then holds as "target", float32 (batch, K).
         target_from: in its place, gives labels of a clip from a second on, (G, K), where they are those of its moments.
-        data_changed: let `restore` take a position in other data: the order of these files then goes on where that of
+        data_changed: let `restore` take a position in other data: the order of these files then continues where that of
             the others ended, counted in crops.
         weighted: (weights (clips,), clips an epoch): each epoch draws so many clips without replacement, heavy ones
             first to be drawn; without it an epoch has every clip once.

@@ -111,7 +111,7 @@ def parquet_parts(source: str, what: str = ".parquet index") -> Iterator[pa.Tabl
         raise
     except (pa.ArrowException, OSError, ValueError, LookupError, MemoryError, OverflowError) as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise AaspError(f"not a readable {what}: {source}; {reason}; write it anew") from None
+        raise AaspError(f"not a readable {what}: {source}; {reason}; write it again") from None
 
 
 def _text(source: str) -> str:
@@ -167,4 +167,4 @@ def _rows(source: str, lines: io.StringIO, delimiter: str, *, strict: bool) -> I
     try:
         yield from reader
     except csv.Error as error:
-        raise AaspError(f"{source}: not a readable .csv index, line {reader.line_num}: {error}; mend it") from None
+        raise AaspError(f"{source}: not a readable .csv index, line {reader.line_num}: {error}; fix it") from None

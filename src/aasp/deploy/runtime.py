@@ -107,7 +107,7 @@ def onnx_encoder(path: str | Path, threads: int = 0) -> OnnxEncoder:
         raise AaspError(f"{path}: holds a {metadata['kind']}; export its encoder, or run it as docs/deploy.md shows")
     if metadata["extent"] != "whole":
         raise AaspError(f"{path}: takes clips of one window only; export it without --window")
-    values = parse_json(metadata["config"], f"{path}: config", "export the model anew")
+    values = parse_json(metadata["config"], f"{path}: config", "export the model again")
     config = from_dict(AudioEncoderConfig, values, f"{path}: config")
     digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
     return OnnxEncoder(running, config, str(path), digest).eval()
@@ -132,7 +132,7 @@ def opened(path: str | Path, threads: int = 0) -> tuple[Any, dict[str, str]]:
         raise
     except Exception as error:  # the runtime's own, of many classes
         reason = str(error).splitlines()[0]
-        raise AaspError(f"{path}: not readable as ONNX ({reason}); export the model anew") from None
+        raise AaspError(f"{path}: not readable as ONNX ({reason}); export the model again") from None
     metadata = dict(running.get_modelmeta().custom_metadata_map)
     if not {"kind", "extent", "config"} <= metadata.keys():
         raise AaspError(f"{path}: not an export of aasp; make one with `aasp export MODEL --to onnx --out {path}`")

@@ -160,7 +160,7 @@ def requested_keys(encoder: Embedder, layers: Sequence[int], poolings: Sequence[
 
 @functools.lru_cache(maxsize=1)
 def _loaded(folder: Path, device: torch.device, stamps: tuple) -> AudioEncoder:
-    """A model as its files were when they had these times: calls in a loop don't load it anew."""
+    """A model as its files were when they had these times: calls in a loop don't load it again."""
     return load(folder, device)
 
 

@@ -264,7 +264,7 @@ def finely(
 def nothing_usable(unusable: Sequence[Skipped]) -> AaspError:
     """What is raised where every sound was skipped, or there was none."""
     why = f"all {len(unusable)} skipped, the first {unusable[0].path}: {unusable[0].reason}" if unusable else "none"
-    return AaspError(f"no usable audio to embed: {why}; mend or replace the files")
+    return AaspError(f"no usable audio to embed: {why}; repair or replace the files")
 
 
 def timestamps(

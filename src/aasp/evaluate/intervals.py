@@ -11,7 +11,7 @@ same draw of clusters; their seeds are drawn apart unless they belong together i
 - What is peculiar to a seed on a clip is counted more than once (no bootstrap of a crossed table avoids that): where it
   is large, intervals err towards the wide side; where two or three seeds differ more than clusters do, to the narrow.
 
-Resampling tells nothing of what it never saw. Shares (accuracy, macro-F1, mAP) of which fewer than six clusters tell
+Resampling says nothing of what it never saw. Shares (accuracy, macro-F1, mAP) of which fewer than six clusters tell
 anything get the exact interval of `exact`; what has no such interval and no spread, or fewer than six clusters, has no
 ends: too few to tell. (A measurement that isn't a share and never varies over six clusters or more doesn't by luck.)
 

@@ -1,4 +1,4 @@
-"""Numbers told from frozen embeddings: standardisation and ridge regression, everything chosen on validation.
+"""Numbers predicted from frozen embeddings: standardisation and ridge regression, everything chosen on validation.
 
 For every round of a task each candidate (layer, pooling) is fitted on the train part with each penalty, in closed form,
 and scored on the valid part by R². The best is fitted again on train and valid, and scored once on the test part.
@@ -31,7 +31,7 @@ class RidgeHead:
     bias: float
 
     def probabilities(self, X: np.ndarray) -> np.ndarray:
-        """The numbers that are told, (n, 1)."""
+        """The numbers that are predicted, (n, 1)."""
         return ((X.astype(np.float64) - self.mean) / self.scale @ self.weight + self.bias)[:, None]
 
 

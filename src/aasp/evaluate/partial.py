@@ -1,6 +1,6 @@
 """Embeddings half done: a folder beside the file that they are to become, with whole shards of rows, and of what.
 
-A run that stops, however it does, loses the rows since its last shard. What lies there is gone on with only if it is of
+A run that stops, however it does, loses the rows since its last shard. What lies there is resumed only if it is of
 the same model, settings and sounds: names and order of all, size and time of those that are done. The file itself is
 made at the end, of all shards, and appears when it is whole.
 
@@ -62,7 +62,7 @@ class Partial:
 
         Args:
             job: settings by name that the rows depend on, as JSON values; the sounds come to it.
-            anew: throw away what is of another job.
+            overwrite: throw away what is of another job.
 
         Raises:
             AaspError: what lies there is of another job, or another process is at it.
@@ -175,7 +175,7 @@ class Partial:
         plain = [name for name in names if name not in (MODEL, SOUNDS)]
         changes = [f"another {MODEL}"] * (MODEL in names) + ["other sounds"] * (SOUNDS in names)
         changes += [f"{name} {was.get(name)}, not {job.get(name)}" for name in plain]
-        remedy = "give the same command again, begin anew by --overwrite, or choose another --out"
+        remedy = "give the same command again, start over with --overwrite, or choose another --out"
         return f"{self.folder}: half-done embeddings of {', '.join(changes)}; {remedy}"
 
 

@@ -62,7 +62,7 @@ class ProbeResult:
     Attributes:
         test: indices of the scored clips, (m,).
         truth: class indices (m,), or multi-hot (m, K); or numbers, float64 (m,).
-        probabilities: (m, K); or the numbers that were told (m, 1).
+        probabilities: (m, K); or the numbers that were predicted (m, 1).
         rounds: number of the round that scored each clip, (m,).
         groups: group of each clip (m,), or None.
         chosen: one per round.
@@ -85,7 +85,7 @@ class ProbeResult:
 
     @cached_property
     def predicted(self) -> np.ndarray:
-        """Class index (m,), or multi-hot at probability 0.5 (m, K); or the numbers that were told (m,)."""
+        """Class index (m,), or multi-hot at probability 0.5 (m, K); or the numbers that were predicted (m,)."""
         if self.regression:
             return self.probabilities[:, 0]
         return self.probabilities > 0.5 if self.multilabel else self.probabilities.argmax(axis=1)
@@ -270,7 +270,7 @@ def check_features(features: Mapping[Any, np.ndarray], task: Task) -> None:
     """See that every candidate has a finite embedding of every clip.
 
     Raises:
-        AaspError: one has not; `Unusable` where a value is not finite.
+        AaspError: one does not have it; `Unusable` where a value is not finite.
     """
     for key, X in features.items():
         if len(X) != len(task.y):

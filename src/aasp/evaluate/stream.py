@@ -1,4 +1,4 @@
-"""Embeddings of any number of sounds in one file: in their order, in constant memory, gone on with where they stopped.
+"""Embeddings of any number of sounds in one file: in their order, in constant memory, resumed where they stopped.
 
 n sounds, r rows of a shard, G time patches, F subbands, D width, V the vector's width.
 """
@@ -102,9 +102,9 @@ def stream(
         out: the file; what is half done lies beside it (`aasp.evaluate.partial`) until it is whole.
         wanted: what of each sound.
         channel: write a column of their channels too.
-        running: precision, batches, threads; a run that goes on keeps the precision that "auto" was before.
+        running: precision, batches, threads; a resumed run keeps the precision that "auto" was before.
         named: whether a row is one that ends everything if it can't be used; others are left out.
-        anew: replace a file that is there, and begin anew where what is half done is of something else.
+        overwrite: replace a file that is there, and start over where what is half done is of something else.
         progress: called with (sounds done, n).
         engine: what embeds in place of this process.
 

@@ -51,12 +51,12 @@ class Task:
     """Labels, classes, groups and rounds of one evaluation; built by `Task.of`.
 
     Attributes:
-        y: class indices (n,), or multi-hot (n, K); or the numbers that are to be told, float64 (n,).
+        y: class indices (n,), or multi-hot (n, K); or the numbers that are to be predicted, float64 (n,).
         classes: K names in the official order; a split need not have them all.
         rounds: one a fold, or a single one.
         groups: of each clip (n,), or None.
         notes: what a reader of the score should know, the set's own notes first.
-        missing: clips that the set should have and has not.
+        missing: clips that the set should have and does not.
     """
 
     y: np.ndarray
@@ -72,7 +72,7 @@ class Task:
 
     @property
     def regression(self) -> bool:
-        """Whether numbers are to be told rather than classes."""
+        """Whether numbers are to be predicted rather than classes."""
         return self.y.dtype.kind == "f"
 
     @property

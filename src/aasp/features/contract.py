@@ -90,9 +90,7 @@ class FrontEndConfig(ABC):
         lowest, highest = self.band
         if low_hz >= highest or high_hz <= lowest:
             requested, covered = f"{low_hz:g} to {high_hz:g} Hz", f"{lowest:g} to {highest:g} Hz"
-            raise AaspError(
-                f"{what}: at {requested}, of which a model that hears {covered} hears nothing; {_rate(high_hz)}"
-            )
+            raise AaspError(f"{what}: at {requested}, outside the {covered} that the model covers; {_rate(high_hz)}")
 
     def centres(self) -> np.ndarray:
         """Centre frequency of each bin in Hz, rising, shape (M,): for figures, which draw a frame over frequency.

@@ -93,7 +93,7 @@ class FiltersConfig(FrontEndConfig):
         return 0 if samples < self.window else 1 + (samples - self.window) // self.hop
 
     def centres(self) -> np.ndarray:
-        """Where the filters begin; the front end's own `centres` tells where they are."""
+        """Where the filters begin; the front end's own `centres` says where they are."""
         return self.edges()[1:-1]
 
     @property

@@ -67,7 +67,7 @@ class AaspPreTrainedModel(PreTrainedModel):
 
         Raises:
             AaspError: there is no such folder, or a configuration of ours is damaged.
-            OSError: there is none of that name on the hub, as transformers tells it.
+            OSError: there is none of that name on the hub, as transformers reports it.
         """
         if pretrained_model_name_or_path is None or options.get("gguf_file"):
             return super().from_pretrained(pretrained_model_name_or_path, *arguments, **options)
@@ -113,7 +113,7 @@ class AaspPreTrainedModel(PreTrainedModel):
 
     @torch.no_grad()
     def _init_weights(self, module: torch.nn.Module) -> None:
-        """Make what a checkpoint does not hold: constants; and weights that it lacks, as our constructors do."""
+        """Make what a checkpoint does not hold: constants; and weights missing from it, as our constructors do."""
         if isinstance(module, WithConstants):
             module.set_constants()
         tensors = {**dict(module.named_parameters(recurse=False)), **dict(module.named_buffers(recurse=False))}
@@ -130,7 +130,7 @@ class AaspPreTrainedModel(PreTrainedModel):
             tensors[name].copy_(fresh[f"{place}.{name}" if place else name])
 
     def _fresh(self) -> dict[str, Tensor]:
-        """The tensors of a new model of this configuration, made once, where a checkpoint lacks some."""
+        """The tensors of a new model of this configuration, made once, where a checkpoint has not all."""
         if "_made_anew" not in self.__dict__:
             self.__dict__["_made_anew"] = type(self)(self.config).state_dict()
         return self.__dict__["_made_anew"]

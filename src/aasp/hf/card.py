@@ -92,7 +92,7 @@ def push_to_hub(
 
     Raises:
         AaspError: as `model_card` does, before anything is sent.
-        OSError: the hub can't be reached or refuses, as `huggingface_hub` tells it.
+        OSError: the hub can't be reached or refuses, as `huggingface_hub` reports it.
     """
     made = model_card(model, repo, **card)
     api = HfApi(token=token)
@@ -138,7 +138,7 @@ def _what(config: Any, classifies: bool) -> str:
     if classifies:
         labels = list((config.id2label or {}).values())
         if config.problem_type == "regression":
-            return f"An audio spectrogram transformer that tells a number, {labels[0]}. {takes}."
+            return f"An audio spectrogram transformer that predicts a number, {labels[0]}. {takes}."
         shown = ", ".join(in_markdown(name) for name in labels[:10]) + (", …" if len(labels) > 10 else "")
         return f"An audio spectrogram transformer that names classes. {takes}; its {len(labels)} classes: {shown}."
     return f"An audio spectrogram transformer. {takes} and gives a vector a clip, and one for each time patch."

@@ -92,11 +92,11 @@ class AaspForAudioClassification(AaspPreTrainedModel):
         Args:
             input_values, attention_mask, options: as `AaspModel` has them.
             labels: of each clip its class, int64, shape (B,); or, where it may have several, 0 or 1 of each, float,
-                shape (B, K); or, of a model that tells numbers, its number, float, shape (B,) or (B, 1).
+                shape (B, K); or, of a model that predicts numbers, its number, float, shape (B,) or (B, 1).
 
         Returns:
             `loss` where labels were given, `logits` (B, K), `hidden_states` and `attentions` as `AaspModel` has them.
-            Of a model that tells numbers the logits are these, (B, 1), and the loss their mean squared error, both in
+            Of a model that predicts numbers the logits are these, (B, 1), the loss is their mean squared error, both in
             the labels' own unit.
 
         Raises:

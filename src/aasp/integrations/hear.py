@@ -99,7 +99,7 @@ def get_scene_embeddings(audio: Tensor, model: HearModel) -> Tensor:
 def get_timestamp_embeddings(audio: Tensor, model: HearModel) -> tuple[Tensor, Tensor]:
     """Vectors over time, float32, shape (B, G, D), and the milliseconds that they are centred on, float32, (B, G).
 
-    HEAR wants these evenly spaced and inside the clip. A last time patch that is not full can have its centre beyond
+    HEAR needs these evenly spaced and inside the clip. A last time patch that is not full can have its centre beyond
     the end: it is left out, and where it is the only one it is put at the end.
 
     Args:

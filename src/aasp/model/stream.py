@@ -30,7 +30,7 @@ LOUD = 1e5
 
 
 class EncoderStream:
-    """One sound, or several in step, of which vectors over time are had while it goes on.
+    """One sound, or several in step, of which vectors over time are had while it continues.
 
     What `stream(chunk)` and `stream.end()` return, one after the other, is what the encoder says of the whole sound
     over time: windows of `window` seconds that overlap by half, and where two cover a time patch, their mean.

@@ -2,7 +2,7 @@
 
 A run gives all that it trains (student, teacher, heads); a model folder has one encoder's weights only, from which
 every encoder of the new method starts: student and teacher both. AaPE's token equals its convolution's before
-training, so that a model with a convolution goes on unchanged when it is given an AaPE in its place.
+training, so that a model with a convolution continues unchanged when it is given an AaPE in its place.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def read_initial(path: str | Path) -> Initial:
     prefix = str(state.get("history", {}).get("exported", AaSP.exported))
     config = from_dict(AudioEncoderConfig, recipe["model"], str(Run(start.resolve().parents[1]).recipe))
     file = start / "model.safetensors"
-    text = f"{file}: the recipe of its run asks for a larger model than is here; copy the run anew"
+    text = f"{file}: the recipe of its run needs a larger model than is here; copy the run again"
     with Within(sum(tensor.numel() for tensor in tensors.values()) + SPARE, text):
         encoder = AudioEncoder(config)
     own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
@@ -96,7 +96,7 @@ def read_initial(path: str | Path) -> Initial:
 
 
 def exported(objective: Method) -> dict[str, str]:
-    """What a checkpoint tells of where its model is; one that tells nothing has it where AaSP has it."""
+    """What a checkpoint says of where its model is; one that says nothing has it where AaSP has it."""
     return {} if objective.exported == AaSP.exported else {"exported": objective.exported}
 
 

@@ -1,6 +1,6 @@
 """AaPE: conv patch tokens fused with adaptive features of the modulations that the patches would alias.
 
-    token = fuse [ project(x) ; norm(C y) ]        conv token, and features of equal footing
+    token = fuse [ project(x) ; norm(C y) ]        conv token, and features of equal rank
     y     = SBLU(windows of B x; Λ)                both parts of each state, and its log-magnitude
     Λ     = α, β (and γ) of each state             estimated by the Lambda Encoder from the patch x
 

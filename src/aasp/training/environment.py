@@ -1,4 +1,4 @@
-"""On what a run ran: written down at every start, and compared when a run goes on elsewhere."""
+"""On what a run ran: written down at every start, and compared when a run is resumed elsewhere."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ BEAT = 1.0  # seconds between two signs of life
 PATIENCE = 60.0  # seconds without one after which the others stop
 PATIENCE_AFTER_A_LOSS = 6.0  # the same once a connection has broken: somebody has ended
 
-_REMEDY = "the same command goes on from the last checkpoint"
+_REMEDY = "the same command resumes from the last checkpoint"
 _BROKEN = ("gloo", "closed by peer", "reset by peer", "broken pipe")  # what a broken connection is called
 
 

@@ -27,7 +27,7 @@ _TRIES = 5
 
 
 def resolve_precision(precision: Precision, machine: Accelerator, environment: Path | None = None) -> Precision:
-    """What ``auto`` means: as at the last start of a run that goes on, else bf16 where that is faster, else fp32.
+    """What ``auto`` means: as at the last start of a resumed run, else bf16 where that is faster, else fp32.
 
     Args:
         precision: what was asked for.

@@ -1,4 +1,4 @@
-"""What of a step's clips each process computes, and how many of them at a time: as the run had it, wherever it goes on.
+"""What of a step's clips each process computes, and how many of them at a time: as the run had it, wherever it resumes.
 
 The clips of a step over all processes stay as many, whatever the number of processes, and so does what a process
 computes at a time, which its memory is known to hold: fewer processes compute more micro-batches.
@@ -43,7 +43,7 @@ def share(
         batch: clips of a step over all processes.
         micro_batches: of a step and process, as the recipe has it.
         processes: how many there are.
-        before: the state of the checkpoint that the run goes on from.
+        before: the state of the checkpoint that the run resumes from.
         across: what of a step depends on the other clips of a micro-batch.
         field: of the recipe that says how many clips a step has.
 

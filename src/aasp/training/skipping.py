@@ -3,7 +3,7 @@
 Everything is decided on the device, so that no step waits for it. After `LIMIT` bad steps in a row nothing changes any
 more; whoever looks then stops the run. What a skipped step leaves as it was: weights, the optimizer's state, and the
 buffers that a forward pass moves (batch normalisation, centres, codebooks). Schedules, random state, a teacher's
-average and the position in the data go on.
+average and the position in the data continue.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Skipping:
     Args:
         module: what is trained.
         machine: processes and devices; all processes skip the same steps.
-        before: what `state` returned in the checkpoint that a run goes on from.
+        before: what `state` returned in the checkpoint that a run resumes from.
     """
 
     def __init__(self, module: nn.Module, machine: Accelerator, before: Mapping[str, int]) -> None:

@@ -1,8 +1,8 @@
 """Where a run's numbers are shown, beside its own ``metrics.jsonl``: TensorBoard, Weights & Biases, Trackio, MLflow.
 
 All through accelerate's trackers. A tracker never stops a training: what breaks down is said once and left, and
-``metrics.jsonl`` has everything. Which run of a tracker's it is stands in ``trackers.json``, so that a training that
-goes on goes on there.
+``metrics.jsonl`` has everything. Which run of a tracker's it is stands in ``trackers.json``, so that a resumed
+training continues there.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Trackers:
     Args:
         names: which.
         run: the run's directory.
-        step: the step that the run starts or goes on from.
+        step: the step that the run starts or resumes from.
         config: the run's recipe, JSON values.
     """
 
@@ -126,7 +126,7 @@ class Trackers:
             do(*given)
         except Exception as error:  # whatever a service does
             self._open.pop(name, None)
-            text = f"going on without it, {self._run / 'metrics.jsonl'} has everything"
+            text = f"continuing without it, {self._run / 'metrics.jsonl'} has everything"
             print(f"tracker {name}: {_plain(error)}; {text}", file=sys.stderr)
 
 

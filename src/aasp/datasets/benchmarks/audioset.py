@@ -1,6 +1,6 @@
 """AudioSet: ten seconds of each of two million YouTube videos, 527 classes, several a clip.
 
-Google publishes lists, not sound, and videos vanish: every copy lacks some clips, which shifts mean average precision.
+Google publishes lists, not sound, and videos vanish: every copy is missing some clips, which shifts mAP.
 They are counted and listed. Copies name their files in different ways, in different folders; but no video is listed
 twice, so a file whose name is a listed id is that clip, wherever it lies under the root.
 

@@ -107,7 +107,7 @@ def _parts(root: Path, tops: set[str], below: Iterable[Sequence[str]]) -> Mappin
 
 
 def _check_not_beside(root: Path, tops: set[str], inside: Mapping[str, set[str]]) -> None:
-    """Refuse parts and folds beside other folders: taken for classes, train would be told from test."""
+    """Refuse parts and folds beside other folders: taken for classes, a model would learn train from test."""
     named, folds = (sorted(filter(one, tops)) for one in (is_part, is_fold))
     if {TRAIN, TEST} <= set(_meant(named).values()):
         folds = named

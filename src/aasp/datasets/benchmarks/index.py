@@ -176,5 +176,5 @@ def _missing_files(missing: Sequence[Skipped], clips: int, missing_list: str | P
     shown = ", ".join(file.path for file in missing[:_SHOWN])
     more = f" and {len(missing) - _SHOWN:,} more" if len(missing) > _SHOWN else ""
     where = f", all listed in {missing_list}" if missing_list is not None else ""
-    remedy = "mend the column path" + (", or go on without them (--allow-missing)" if len(missing) < clips else "")
+    remedy = "fix the column path" + (", or continue without them (--allow-missing)" if len(missing) < clips else "")
     return f"{len(missing):,} of {clips:,} files do not exist: {shown}{more}{where}; {remedy}"

@@ -45,11 +45,11 @@ def open_labelled(
         path_column: the index's column to take for `path`.
         channels: what is read of files of several channels (`aasp.audio.channels`), but where the index's own column
             `channel` says it.
-        events: table of what is heard when in the sounds of `root`, or of `index` with `split`.
-        numbers: labels are numbers, to be told rather than classified.
+        events: table of which events occur when in the sounds of `root`, or of `index` with `split`.
+        numbers: labels are numbers, to be predicted rather than classified.
 
     Raises:
-        AaspError: neither or both were named, what belongs to one is lacking, or the data are not as they should be.
+        AaspError: neither or both were named, what belongs to one is missing, or the data are not as they should be.
     """
     if numbers:
         if events is not None:

@@ -50,7 +50,7 @@ def open_strong(
         The set; a clip's labels are those of its events, classes are sorted, `events` is what is heard in each.
 
     Raises:
-        AaspError: a table, folder or index is not as it should be; an event is of a sound that the set has not, or of
+        AaspError: a table, folder or index is not as it should be; an event is of a sound that is not in the set, or of
             several, or begins after its end; or there is no event.
     """
     table = read_events(events, label)
@@ -74,7 +74,7 @@ def with_events(found: LabelledSet, table: EventTable) -> LabelledSet:
     """The set labelled by a table's events.
 
     Raises:
-        AaspError: an event is of a sound that the set has not, or that several have.
+        AaspError: an event is of a sound that is not in the set, or that several have.
     """
     rows = _rows(found, table)
     each: list[list[Event]] = [[] for _ in range(len(found))]
@@ -116,7 +116,7 @@ def _rows(found: LabelledSet, table: EventTable) -> dict[str, list[int]]:
         among = {whole} if whole in clips or whole in gone else _ending(ends, text)
         if not among:
             where = f"none of the {len(clips):,} sounds of {found.source}"
-            raise AaspError(f"{table.source}: {name} is {where}; give the sounds' folder or index, or mend its names")
+            raise AaspError(f"{table.source}: {name} is {where}; give the sounds' folder or index, or fix its names")
         if len(among) > 1:
             first, second = sorted(among)[:2]
             raise AaspError(f"{table.source}: {name} can be {first} or {second}; write its path in the table")

@@ -20,7 +20,7 @@ THRESHOLD = 0.5
 
 @dataclass(frozen=True)
 class Detection:
-    """How events are told.
+    """How events are reported.
 
     Attributes:
         threshold: probability from which on a class is there.

@@ -91,7 +91,7 @@ class Finetuning:
                 raise AaspError(f"{text}; add --set {name}={value}")
 
     def _check_events(self, events: Sequence[Sequence[Event]]) -> None:
-        """See that what is heard can be told from one time patch, and that the model can hear it."""
+        """See that events can be predicted from one time patch, and that the model covers their band."""
         wanted = {"head": "random", "augment.roll_seconds": 0.0, "label_smoothing": 0.0}
         self._check_settings("events, each at its time", wanted)
         if self.recipe.pooling not in ("mean", "flat"):
@@ -144,7 +144,7 @@ class Finetuning:
         return fingerprint(self.encoder.config) if self.scratch else model_hash(self.encoder)
 
     def document(self, round_: Round) -> dict[str, Any]:
-        """One round's `recipe.json`: what a directory must hold to go on with this."""
+        """One round's `recipe.json`: what a directory must hold to resume this."""
         return {
             **to_dict(self.recipe),
             "finetuned": {

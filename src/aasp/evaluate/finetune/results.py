@@ -33,7 +33,7 @@ class Outcome:
     """How it ended.
 
     Attributes:
-        exit_code: 0 done; 75 or 130: a signal asked to stop, and the same call goes on.
+        exit_code: 0 done; 75 or 130: a signal asked to stop, and the same call resumes it.
         labelled: the data without what could not be opened; its `missing` names that, and clips that are there but
             could not be decoded.
         task: what was asked of it.

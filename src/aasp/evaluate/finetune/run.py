@@ -64,7 +64,7 @@ def finetune(
         job: model, data, recipe.
         out: the directory: new, empty, or holding this very fine-tuning. A single round's classifier is in `model/`,
             the folds' are in `fold-<name>/model/`.
-        resume: ``auto`` goes on with what `out` holds, ``never`` wants a new directory.
+        resume: ``auto`` resumes what `out` holds, ``never`` needs a new directory.
         workers: threads that decode audio.
         precision: of the forward pass in training; scores are computed in fp32.
         device: where, as `aasp.devices` names them.
@@ -106,7 +106,7 @@ def finetune(
 
 
 def _check_version(folder: Path, document: dict[str, Any]) -> None:
-    """Refuse a fine-tuning whose recipe had other fields than ours: only the version that made it can go on with it."""
+    """Refuse a fine-tuning whose recipe had other fields than ours: only the version that made it can resume it."""
     run = Run(folder)
     try:
         found = read_json(run.recipe, "choose another --out")
@@ -114,7 +114,7 @@ def _check_version(folder: Path, document: dict[str, Any]) -> None:
         return  # no run, or a damaged one: `check_run` says what is wrong with it
     if isinstance(found, dict) and "finetuned" in found and (other := flat(found).keys() ^ flat(document).keys()):
         text = f"{folder}: fine-tuned by {_version(run)}, whose recipes differ in {', '.join(sorted(other))}"
-        raise AaspError(f"{text}; go on with that version, or choose another --out")
+        raise AaspError(f"{text}; resume with that version, or choose another --out")
 
 
 def _version(run: Run) -> str:
@@ -240,7 +240,7 @@ def train_round(
 class Validation:
     """Scores checkpoints on the valid part, keeps a line of each in `validation.jsonl` and the best as the run's model.
 
-    Equal scores, common among few clips, are told apart by the lower loss.
+    Equal scores, common among few clips, are distinguished by the lower loss.
 
     Args:
         run: where.

@@ -66,7 +66,7 @@ class LossesConfig:
     def across(self, views: int, utterance: str) -> Iterator[str]:
         """What depends on the other clips of a batch, each in a few words; arguments as in `idle`."""
         if self.contrastive and views > 1:
-            yield "the contrastive loss tells a clip from the others"
+            yield "the contrastive loss distinguishes a clip from the others"
         if self.utterance and utterance == "standardised":
             yield "the utterance target is standardised"
 

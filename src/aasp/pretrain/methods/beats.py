@@ -7,7 +7,7 @@ is distilled from the model before it (`beats_tokenizer`), whose weights come by
 
     beats_base  ->  beats_tokenizer_base --from  ->  beats_next_base --from  ->  beats_tokenizer_base --from  ->  ...
 
-Ours: learned mask tokens instead of zeros at hidden places, the predictor's size, which the paper does not tell, and
+Ours: learned mask tokens instead of zeros at hidden places, the predictor's size, which the paper does not say, and
 that a further iteration begins with the tokenizer's encoder; several views of a clip.
 """
 

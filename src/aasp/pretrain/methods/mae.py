@@ -1,7 +1,7 @@
 """Masked autoencoders: what is hidden is reconstructed from what is visible.
 
 Legend: B clips, V views, n visible and m hidden patches, P values of a patch, D width.
-Source: one method, four systems, told apart by settings. Audio-MAE (Huang et al. 2022): standardised patches, a decoder
+Source: one method, four systems, by their settings. Audio-MAE (Huang et al. 2022): standardised patches, a decoder
 of shifted windows. MaskSpec (Chong et al. 2022): the same with global attention. MAE-AST (Baade et al. 2022): patches
 as they are, ten times their squared error and once SSAST's discriminative loss, each from a linear head of its own.
 CrossMAE (Fu et al. 2024): a part of the hidden patches, each answered alone from a mixture of the encoder's layers.

@@ -1,4 +1,4 @@
-"""SSAST: hidden patches, mask tokens in the encoder's own input, are told from each other and reconstructed.
+"""SSAST: hidden patches, mask tokens in the encoder's own input, are distinguished from each other and reconstructed.
 
 Legend: B clips, V = 1 view, N patches, m hidden patches, P values of a patch, D width.
 Source: Gong et al. 2022 (SSAST): clustered masks, 400 of 512 patches; one learned token stands in all hidden places and

@@ -1,4 +1,4 @@
-"""SSLAM: EAT goes on with mixtures, and what is heard of a mixture is the mean of what its sources were.
+"""SSLAM: EAT continues with mixtures, and what is heard of a mixture is the mean of what its sources were.
 
 Legend: B clips, 2B clips and their mixtures, V views, T frames, M mel bins, N patches, n visible and m hidden patches,
 D width.
