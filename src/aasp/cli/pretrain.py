@@ -35,7 +35,7 @@ class Pretrain(DeviceOptions):
     steps: int | None = None
     """Optimizer steps; the schedules stretch with them."""
     resume: str = "auto"
-    """auto: resume from the last checkpoint in --out; never: require a new folder; or the checkpoint or run to resume."""
+    """auto: resume the last checkpoint in --out; never: require a new folder; or a checkpoint or run to resume."""
     from_: Annotated[str | None, tyro.conf.arg(name="from")] = None
     """Start from the weights of a run, a checkpoint or a model, as far as they fit, at step 0."""
     extend: int | None = None

@@ -190,7 +190,7 @@ def load_classifier(path: str | Path, device: str | torch.device = "cpu") -> Aud
         device: where to put it, as `aasp.load` takes it.
 
     Raises:
-        AaspError: nothing there, it is an encoder without classes, a file is missing or does not fit, or there is no such
+        AaspError: nothing there, it is an encoder without classes, a file is missing or does not fit, or no such
             device.
     """
     device = device_of(device)

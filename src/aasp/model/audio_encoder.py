@@ -286,7 +286,7 @@ def load(path_or_hub_id: str | Path, device: str | torch.device = "cpu") -> Audi
             Waveforms must be given there.
 
     Raises:
-        AaspError: nothing there, a file is missing, the weights do not fit the configuration, or there is no such device.
+        AaspError: nothing there, a file is missing, the weights do not fit the configuration, or no such device.
     """
     device, directory = device_of(device), find(path_or_hub_id)
     file = directory / "config.json"
