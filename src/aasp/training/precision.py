@@ -1,7 +1,7 @@
 """The precision of a forward pass: what suits the machine is measured, not looked up.
 
 Having bfloat16 instructions is no promise: matrix products in it are four times as fast as in float32 with AMX, and
-half as fast where AVX-512's run at half rate (docs/decisions.md).
+half as fast where AVX-512's run at half rate (docs/decisions/speed.md).
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ from aasp.model.audio_classifier import AudioClassifier
 from aasp.model.windows import encode_windows
 
 # C of the head times D'. A strong penalty: a head that leans on directions in which clips hardly differ scores as well
-# before the first step, and may be lost after it (docs/decisions.md).
+# before the first step, and may be lost after it (docs/decisions/evaluation.md).
 STRENGTH = 10.0
 RAREST = -20.0  # bias of a class that no train clip has: it must stay finite to be trained
 
