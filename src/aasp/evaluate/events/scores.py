@@ -1,6 +1,6 @@
 """How many events are right: segment-based and event-based F1, counted as sed_eval counts them.
 
-sed_eval itself needs `pkg_resources`, which setuptools no longer has, and librosa (docs/decisions/evaluation.md): these few lines
+sed_eval itself needs `pkg_resources`, which setuptools no longer has, and librosa (docs/decisions): these few lines
 stand for it, and a test holds them to its recorded numbers. K classes; counts are (3, K): hits, false alarms, misses.
 Source: Mesaros, Heittola & Virtanen 2016, "Metrics for polyphonic sound event detection".
 """
