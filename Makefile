@@ -64,7 +64,7 @@ lint: setup
 types: setup
 	$(BIN)/mypy
 
-# Both need the network, and tools that nothing else does. s3 is left out: its botocore wants a python-dateutil of before 3.
+# Both need the network, and tools that nothing else does. s3 is left out: its botocore needs a python-dateutil of before 3.
 LOCKED := $(foreach extra,onnx openvino executorch demo hf ray pandas test,--extra $(extra))
 
 lock: setup

@@ -13,12 +13,12 @@ from pathlib import Path
 LOCK = Path(__file__).parents[1] / "requirements.lock"
 
 
-def told(found: dict[str, list[dict]]) -> tuple[list[str], int]:
+def report_lines(found: dict[str, list[dict]]) -> tuple[list[str], int]:
     """What to print of pip-audit's document, and the exit code."""
     known = [one for one in found["dependencies"] if "skip_reason" not in one]
     missing = len(found["dependencies"]) - len(known)
     lines = [
-        f"{one['name']} {one['version']}: {flaw['id']}, mended in {', '.join(flaw['fix_versions']) or 'no version yet'}"
+        f"{one['name']} {one['version']}: {flaw['id']}, fixed in {', '.join(flaw['fix_versions']) or 'no version yet'}"
         for one in known
         for flaw in one["vulns"]
     ]
@@ -27,10 +27,10 @@ def told(found: dict[str, list[dict]]) -> tuple[list[str], int]:
 
 
 def main() -> int:
-    asked = ["-r", str(LOCK), "--disable-pip", "--progress-spinner", "off", "--timeout", "20", "--format", "json"]
-    done = subprocess.run([sys.executable, "-m", "pip_audit", *asked], capture_output=True, text=True)
+    requested = ["-r", str(LOCK), "--disable-pip", "--progress-spinner", "off", "--timeout", "20", "--format", "json"]
+    done = subprocess.run([sys.executable, "-m", "pip_audit", *requested], capture_output=True, text=True)
     try:
-        lines, code = told(json.loads(done.stdout))
+        lines, code = report_lines(json.loads(done.stdout))
     except (ValueError, KeyError):
         reason = next(reversed(done.stderr.strip().splitlines()), f"exit {done.returncode}")
         lines, code = [f"known vulnerabilities could not be looked up: {reason}"], 0

@@ -64,9 +64,9 @@ def compared(path: str, suffix: str, rate: int, rounds: int) -> list[Row]:
     rows = []
     for what, took in (("whole", whole), ("a second of it", window)):
         ms = {name: 1000 * statistics.median(times) for name, times in took.items()}
-        told = ", ".join(f"{name} {value:.3g} ms" for name, value in ms.items())
+        text = ", ".join(f"{name} {value:.3g} ms" for name, value in ms.items())
         for other in ("soundfile", "PyAV"):
-            rows.append(Row(f"{suffix}, {what}: ours over {other}", ratio(took["ours"], took[other]), detail=told))
+            rows.append(Row(f"{suffix}, {what}: ours over {other}", ratio(took["ours"], took[other]), detail=text))
     return rows
 
 

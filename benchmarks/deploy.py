@@ -106,9 +106,9 @@ def accuracy(folder: Path, sets: Sequence[Set], sounds: list[str], threads: int)
         for name, found in lost.items():
             lead = scores([probed["PyTorch"]], minus=[probed[name]])[probed[name].metric].percent("+")
             cosine = (unit["PyTorch"] * unit[name]).sum(1).min()
-            told = f"{percent['PyTorch']:.1f} and {percent[name]:.1f} %, paired {lead}; cosine at least {cosine:.5f}"
+            text = f"{percent['PyTorch']:.1f} and {percent[name]:.1f} %, paired {lead}; cosine at least {cosine:.5f}"
             found.append(percent["PyTorch"] - percent[name])
-            rows.append(Row(f"points of {one.name} that ONNX {name} loses", Spread.of(found[-1:]), "", told))
+            rows.append(Row(f"points of {one.name} that ONNX {name} loses", Spread.of(found[-1:]), "", text))
     for name, reach in (("fp32", "<= 0.1"), ("int8", "<= 1")):
         mean = Spread.of([sum(lost[name]) / len(sets)])
         rows.append(Row(f"points that ONNX {name} loses, mean of {len(sets)} sets", mean, reach, "ridge regression"))

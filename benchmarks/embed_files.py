@@ -61,9 +61,9 @@ def compared(model: str, files: dict[str, list[str]], rounds: int) -> list[Row]:
         things[name] = lambda paths=paths: _embed(encoder, paths[:count])
     took = alternately(things, rounds)
     speed = {name: count * SECONDS / statistics.median(times) for name, times in took.items()}
-    told = lambda name: f"{speed[name]:.0f} and {speed['memory']:.0f} seconds of audio a second"
+    text = lambda name: f"{speed[name]:.0f} and {speed['memory']:.0f} seconds of audio a second"
     return [
-        Row(f"{model} from {name} over from memory", ratio(took["memory"], took[name]), ">= 0.9", told(name))
+        Row(f"{model} from {name} over from memory", ratio(took["memory"], took[name]), ">= 0.9", text(name))
         for name in files
     ]
 

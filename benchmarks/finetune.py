@@ -44,9 +44,9 @@ def main() -> None:
             whole.append(time.perf_counter() - began)
             speed = [line["clips_per_second"] for line in read_metrics(Path(folder) / "run")]
             training.append(recipe.steps * recipe.batch * Spread.of([1 / s for s in speed]).median)
-    told = f"{Spread.of(whole).median / 60:.2g} minutes a fold, {5 * Spread.of(whole).median / 60:.2g} for the five"
+    text = f"{Spread.of(whole).median / 60:.2g} minutes a fold, {5 * Spread.of(whole).median / 60:.2g} for the five"
     what = f"one fold, {recipe.steps} steps of {recipe.batch} clips: all of it over its training steps"
-    report("finetune", [Row(what, ratio(whole, training), "", told)], arguments.threads)
+    report("finetune", [Row(what, ratio(whole, training), "", text)], arguments.threads)
 
 
 if __name__ == "__main__":

@@ -64,16 +64,16 @@ def cells(arguments: argparse.Namespace, data: Set, form: str) -> Iterator[tuple
     for number, model in enumerate(arguments.models):
         for seed in range(arguments.seeds) if arguments.seed is None else [arguments.seed]:
             recipe = with_fields(recipes.get(data.recipe), data.fields | {"seed": seed + 100 * number})
-            asked = Finetuning(aasp.load(model), str(model), labelled, recipe, FORMS[form].get("scratch", False))
+            requested = Finetuning(aasp.load(model), str(model), labelled, recipe, FORMS[form].get("scratch", False))
             if "train" in FORMS[form]:
-                asked = replace(asked, recipe=replace(recipe, train=FORMS[form]["train"]))
-            yield arguments.out / data.name / form.replace(" ", "_") / f"model{number}-seed{seed}", asked
+                requested = replace(requested, recipe=replace(recipe, train=FORMS[form]["train"]))
+            yield arguments.out / data.name / form.replace(" ", "_") / f"model{number}-seed{seed}", requested
 
 
-def done(out: Path, asked: Finetuning, precision: Precision) -> Outcome:
+def done(out: Path, requested: Finetuning, precision: Precision) -> Outcome:
     """The cell's outcome, trained now unless it was before."""
     print(f"{out}", file=sys.stderr, flush=True)
-    outcome = finetune(asked, out, workers=1, precision=precision, log_every=25)
+    outcome = finetune(requested, out, workers=1, precision=precision, log_every=25)
     if outcome.exit_code:
         raise SystemExit(outcome.exit_code)
     return outcome
@@ -100,25 +100,25 @@ def main() -> None:
         if arguments.only in (None, data.name):
             for form in FORMS:
                 if arguments.form in (None, form):
-                    for out, asked in cells(arguments, data, form):
-                        done(out, asked, arguments.precision)
+                    for out, requested in cells(arguments, data, form):
+                        done(out, requested, arguments.precision)
     print("| set | form | accuracy, % [95 %] | each run | fine-tuned minus this, paired [95 %] | minutes a run |")
     print("|---|---|---|---|---|---|")
     for data in SETS:
         found: dict[str, list[ProbeResult]] = {}
         for form in FORMS:
-            finished = [(out, asked) for out, asked in cells(arguments, data, form) if is_done(out)]
+            finished = [(out, requested) for out, requested in cells(arguments, data, form) if is_done(out)]
             if not finished:
                 continue
-            outcomes = [done(out, asked, arguments.precision) for out, asked in finished]
+            outcomes = [done(out, requested, arguments.precision) for out, requested in finished]
             found[form] = [outcome.result for outcome in outcomes if outcome.result is not None]
             took = np.mean([sum(map(minutes, outcome.folders)) for outcome in outcomes])
             each = ", ".join(f"{100 * result.score:.1f}" for result in found[form])
             compared = form != "fine-tuned" and "fine-tuned" in found
             lead = scores(found["fine-tuned"], minus=found[form])["accuracy"] if compared else None
-            told = "" if lead is None else lead.percent("+")
+            text = "" if lead is None else lead.percent("+")
             score = scores(found[form])["accuracy"].percent()
-            print(f"| {data.name} | {form} | {score} | {each} | {told} | {took:.1f} |")
+            print(f"| {data.name} | {form} | {score} | {each} | {text} | {took:.1f} |")
 
 
 if __name__ == "__main__":

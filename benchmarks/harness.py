@@ -133,7 +133,7 @@ def _grow(answer: Any, threads: int, prepare: Callable[..., Callable[[], object]
 
 
 def _peak(forget: bool = False) -> float:
-    """This process's peak in MiB; to `forget` that of the preparation begins anew with what is held now.
+    """This process's peak in MiB; to `forget` that of the preparation starts over with what is held now.
 
     On Linux it is read where it can be forgotten; `getrusage` would begin with the peak of the parent.
     """

@@ -48,7 +48,7 @@ def run_jobs(sets: Sequence[Set], systems: Sequence[System], place: Place, proce
     longest_first = sorted(sets, key=lambda one: -one.seconds.sum())
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, mp_context=spawn, initializer=_one_thread) as pool:
-        submit = lambda job, *arguments: pool.submit(_told, job, *arguments)
+        submit = lambda job, *arguments: pool.submit(_with_plain_errors, job, *arguments)
         futures: dict[Future, Any] = {}
         for system in systems:
             for one in {one.labelled.source: one for one in longest_first}.values():
@@ -87,7 +87,7 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def _told(job: Callable[..., Any], *arguments: Any) -> Any:
+def _with_plain_errors(job: Callable[..., Any], *arguments: Any) -> Any:
     """Run a job; what it complains of in a form that comes through to another process."""
     try:
         return job(*arguments)

@@ -92,8 +92,8 @@ def chosen_sets(names: str, added: Sequence[str], data: Path | None, full: bool)
     """
     table: dict[str, tuple[str, ...]] = dict(SETS)
     for text in added:
-        name, _, told = text.partition("=")
-        columns = tuple(told.rsplit(",", 3))
+        name, _, place = text.partition("=")
+        columns = tuple(place.rsplit(",", 3))
         if not name or len(columns) < 4 or not all(columns[:3]):
             raise AaspError(f"--set {text}: give NAME=INDEX,LABEL,SPLIT,CLUSTER; an empty CLUSTER draws single clips")
         if name in table:

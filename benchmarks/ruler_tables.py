@@ -74,8 +74,8 @@ def show_model(sets: Sequence[Set], model: System, untrained: System, log_mel: S
         print(f"\n{title}, ridge regression")
         _show(sets, {"last block" if name == "model" else name: found[name] for name in found})
         out["last block"][title] = _json(sets, found)
-    told = lambda system, one: [f"{c.key[0]} {c.key[1]}" for c in one.results[system]["best ridge"].chosen]
-    out["chosen"] = {one.name: {s.kind: told(s, one) for s in (model, untrained)} for one in sets}
+    keys_of = lambda system, one: [f"{c.key[0]} {c.key[1]}" for c in one.results[system]["best ridge"].chosen]
+    out["chosen"] = {one.name: {s.kind: keys_of(s, one) for s in (model, untrained)} for one in sets}
     out["effective rank"] = {one.name: one.ranks[model] for one in sets}
     print("\n### Effective rank of the default vector; layer and pooling that validation chose in each round (ridge)")
     chosen = lambda name, kind: "; ".join(out["chosen"][name][kind])

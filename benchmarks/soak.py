@@ -2,7 +2,7 @@
 
     python benchmarks/soak.py [--minutes 120]
 
-A small model pre-trains on crops that are decoded anew each time, and saves a checkpoint every 50 steps. Speed is in
+A small model pre-trains on crops that are decoded again each time, and saves a checkpoint every 50 steps. Speed is in
 steps a second of processor time, so that other work on the machine does not matter. The first fifth is warming up. The
 figures are written to benchmarks/results/soak.json.
 """

@@ -112,14 +112,14 @@ def _opened(name: str, index: Path | None, rows: int, rounds: int) -> list[Row]:
         theirs.append(fresh(*THEIRS))
     took, imports, peak, before, wall = (Spread.of([one[column] for one in ours]) for column in range(5))
     alone, _, held, _, _ = (Spread.of([one[column] for one in theirs]) for column in range(5))
-    told = (
+    text = (
         f"{took.median:.2f} s of one core, {wall.median:.2f} s by the clock, after imports of {imports.median:.2f} s; "
     )
-    told += f"pyarrow.parquet.read_table alone {alone.median:.2f} s"
+    text += f"pyarrow.parquet.read_table alone {alone.median:.2f} s"
     memory = f"{peak.median:.0f} MiB at its peak, {before.median:.0f} of it imports; pyarrow alone {held.median:.0f}"
     over = lambda spread, most: Spread(*(value / most for value in (spread.median, spread.low, spread.high)))
     return [
-        Row(f"{name}, opened, over {MOST_SECONDS:g} s", over(took, MOST_SECONDS), "<= 1", told),
+        Row(f"{name}, opened, over {MOST_SECONDS:g} s", over(took, MOST_SECONDS), "<= 1", text),
         Row(f"{name}, peak of the process over {MOST_MIB:g} MiB", over(peak, MOST_MIB), "<= 1", memory),
         Row(
             f"{name}, opened, over reading its Parquet file",
@@ -152,9 +152,9 @@ def _throughput(folder: Path, rounds: int) -> Row:
             work()
             took[name] += [time.process_time() - began] if number >= 0 else []
     speed = {name: len(order) / statistics.median(times) for name, times in took.items()}
-    told = f"{speed['shards']:.0f} and {speed['files']:.0f} clips of {SECONDS:g} s a second and core, FLAC at 16 kHz"
+    text = f"{speed['shards']:.0f} and {speed['files']:.0f} clips of {SECONDS:g} s a second and core, FLAC at 16 kHz"
     return Row(
-        "clips read from shards over clips read from files", ratio(took["files"], took["shards"]), ">= 0.8", told
+        "clips read from shards over clips read from files", ratio(took["files"], took["shards"]), ">= 0.8", text
     )
 
 

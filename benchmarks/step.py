@@ -52,7 +52,7 @@ def measured(name: str, clips: int | None, rounds: int, device: torch.device) ->
             rates.append(alone / seconds_of(products, dtype, device))
     rows = []
     rate = {dtype: f"{Spread.of(rates).median / 1e9:.0f} GFLOP/s" for dtype, rates in peaks.items()}
-    told = f"{model / 1e9:.1f} GFLOP a step; the same products alone: {rate[torch.bfloat16]} in bf16"
+    text = f"{model / 1e9:.1f} GFLOP a step; the same products alone: {rate[torch.bfloat16]} in bf16"
     for which, dtype, bar in (
         ("ours", torch.bfloat16, BARS.get(name, "")),
         ("ours in bf16", torch.bfloat16, BARS.get(name, "")),
@@ -61,7 +61,7 @@ def measured(name: str, clips: int | None, rounds: int, device: torch.device) ->
         used = ratio([model / peak for peak in peaks[dtype]], took[which])
         precision = chosen if which == "ours" else "bf16"
         of = "bf16" if dtype == torch.bfloat16 else "fp32"
-        detail = f"{told}, {rate[torch.float32]} in fp32; {sorted(took[which])[rounds // 2]:.3g} s a step"
+        detail = f"{text}, {rate[torch.float32]} in fp32; {sorted(took[which])[rounds // 2]:.3g} s a step"
         rows.append(Row(f"{name}, {precision}: share of the {of} peak", used, bar, detail))
     per_second = lambda which: recipe.data.batch / sorted(took[which])[rounds // 2]
     for over, under, bar, what in (

@@ -36,8 +36,8 @@ def table() -> str:
             lines.append(f"| {who} | {row.what} | {row.ratio} | {bar} | {mark} | {row.detail} |")
     on = sorted({f"{m['processor']}, {m['isa']}, torch {m['torch']}" for m in machines})
     dates = sorted({m["date"] for m in machines})
-    told = f"Measured {' and '.join(dates)} on: {'; '.join(on)}."
-    return "\n".join([told, "", *lines])
+    text = f"Measured {' and '.join(dates)} on: {'; '.join(on)}."
+    return "\n".join([text, "", *lines])
 
 
 def main() -> None:

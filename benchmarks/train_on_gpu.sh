@@ -7,7 +7,7 @@
 #
 # MANIFEST is a CSV with a column `path`, relative to itself. The machine needs Linux, Python 3.11 or later and a torch;
 # PYTHON names its interpreter. RECIPE (aasp_tiny) and MINUTES (10) can be set: at MINUTES the run is told to stop, saves,
-# and goes on exactly with the same line. Not yet measured on a GPU; pack and train were tried on a processor, `at` was not.
+# and continues exactly with the same line. Not yet measured on a GPU; pack and train were tried on a processor, `at` was not.
 set -euo pipefail
 PYTHON=${PYTHON:-python3} RECIPE=${RECIPE:-aasp_tiny} MINUTES=${MINUTES:-10}
 
@@ -36,7 +36,7 @@ for row in rows:
     if target.resolve() == source.resolve() or not target.resolve().is_relative_to(out.resolve()):
         sys.exit(f"{manifest}: {row['path']} is not below the manifest's folder; make paths relative to it")
     if not source.is_file():
-        sys.exit(f"{manifest}: no such file: {source}; scan the folder anew")
+        sys.exit(f"{manifest}: no such file: {source}; scan the folder again")
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, target)
 with (out / "manifest.csv").open("w", newline="", encoding="utf-8") as file:
@@ -62,7 +62,7 @@ train() {
     --data "$bundle/sounds/manifest.csv" --out "$out" "$@" || status=$?
   case $status in
     0) echo "$out: trained" ;;
-    75 | 124) echo "$out: saved after $MINUTES minutes; the same line goes on" ;;
+    75 | 124) echo "$out: saved after $MINUTES minutes; the same line continues" ;;
     *) exit "$status" ;;
   esac
 }

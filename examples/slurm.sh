@@ -1,6 +1,6 @@
 #!/bin/bash
 # Pre-training on two machines of eight GPUs. Two minutes before its time is up, or when it is pre-empted, the run saves
-# and the job goes back into the queue; it goes on there. See docs/processes.md.
+# and the job goes back into the queue; it continues there. See docs/processes.md.
 #SBATCH --job-name=aasp
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=8

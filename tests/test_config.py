@@ -64,7 +64,7 @@ def test_wrong_settings_are_refused_in_one_line(name: str, value: str, words: st
 
 
 def test_an_incomplete_file_is_refused() -> None:
-    with pytest.raises(AaspError, match=r"run\.json: lacks name, summary"):
+    with pytest.raises(AaspError, match=r"run\.json: has no name, summary"):
         from_dict(Recipe, {"steps": 3}, "run.json")
 
 

@@ -44,7 +44,7 @@ def test_torchvision_and_torchaudio_are_refused_by_the_constraints() -> None:
 def test_every_direct_dependency_is_pinned() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    free = {"s3"}  # its botocore wants a python-dateutil that is older than the one pinned
+    free = {"s3"}  # its botocore needs a python-dateutil that is older than the one pinned
     required = [*project["dependencies"], *(line for extra in extras.keys() - free for line in extras[extra])]
     names = {normal(re.match(r"[\w.-]+", line)[0]) for line in required} - {"aasp-audio"}  # type: ignore[index]
     assert names <= pins().keys()

@@ -31,10 +31,10 @@ def test_what_the_audit_tells() -> None:
     good, bad = {"name": "a", "version": "1", "vulns": []}, {"name": "b", "version": "2"}
     flaws = [{"id": "CVE-1", "fix_versions": ["2.1"]}, {"id": "CVE-2", "fix_versions": []}]
     unknown = {"name": "c", "skip_reason": "not found"}
-    assert audit.told({"dependencies": [good, unknown]}) == (
+    assert audit.report_lines({"dependencies": [good, unknown]}) == (
         ["0 known vulnerabilities in 1 packages; 1 could not be looked up"],
         0,
     )
-    lines, code = audit.told({"dependencies": [good, bad | {"vulns": flaws}]})
-    assert code == 1 and lines[:2] == ["b 2: CVE-1, mended in 2.1", "b 2: CVE-2, mended in no version yet"]
+    lines, code = audit.report_lines({"dependencies": [good, bad | {"vulns": flaws}]})
+    assert code == 1 and lines[:2] == ["b 2: CVE-1, fixed in 2.1", "b 2: CVE-2, fixed in no version yet"]
     assert lines[2] == "2 known vulnerabilities in 2 packages"

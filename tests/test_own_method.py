@@ -72,7 +72,7 @@ def test_a_method_of_one_s_own_trains_is_killed_goes_on_and_is_used(
     recipe = json.loads((whole / "recipe.json").read_text())
     assert recipe["method"]["kind"] == "own_method:AutoencoderConfig" and recipe["method"]["masking"]["views"] == 2
 
-    # Killed, from the folder of the file, and gone on with by the same line.
+    # Killed, from the folder of the file, and resumed by the same line.
     shutil.copy(FILE, tmp_path / "own_method.py")
     line = words(sounds, run, "own_method.py:recipe")
     source = str(Path(aasp.__file__).parents[1])

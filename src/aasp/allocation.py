@@ -21,15 +21,15 @@ class Within(TorchFunctionMode):
 
     Args:
         numbers: how many.
-        told: what asks for them, and what to do, for the message: "PATH: …; remedy".
+        text: what asks for them, and what to do, for the message: "PATH: …; remedy".
 
     Raises:
         AaspError: they would be more.
     """
 
-    def __init__(self, numbers: int, told: str) -> None:
+    def __init__(self, numbers: int, text: str) -> None:
         super().__init__()
-        self._left, self._told = numbers, told
+        self._left, self._text = numbers, text
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
@@ -39,5 +39,5 @@ class Within(TorchFunctionMode):
             sides = [side for one in size for side in (one if isinstance(one, Sequence) else [one])]
             self._left -= math.prod(side for side in sides if isinstance(side, int))
             if self._left < 0:
-                raise AaspError(self._told)
+                raise AaspError(self._text)
         return func(*args, **(kwargs or {}))

@@ -33,8 +33,8 @@ def read_arrays(file: Path, remedy: str) -> dict[str, np.ndarray]:
     except FileNotFoundError:
         raise
     except (zipfile.BadZipFile, zlib.error, OSError, ValueError, LookupError, EOFError, NotImplementedError) as error:
-        told = " ".join(str(error).split())[:200] or type(error).__name__
-        raise AaspError(f"{file}: not readable as .npz ({told}); {remedy}") from None
+        text = " ".join(str(error).split())[:200] or type(error).__name__
+        raise AaspError(f"{file}: not readable as .npz ({text}); {remedy}") from None
 
 
 def _check(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:

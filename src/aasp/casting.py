@@ -28,7 +28,7 @@ def without_autocast(x: Tensor) -> AbstractContextManager[None]:
 class WithConstants(nn.Module):
     """A module with tensors that its settings define: neither trained nor saved, and fp32 whatever it is cast to.
 
-    They move with the module. Whenever it is cast or moved they are made anew, so that `.half().float()` brings back
+    They move with the module. Whenever it is cast or moved they are made again, so that `.half().float()` brings back
     every bit, and a module that was built on the meta device has them too.
     """
 
@@ -39,7 +39,7 @@ class WithConstants(nn.Module):
     def set_constants(self) -> None:
         """Register the constants, to be called once the settings are known.
 
-        Called again, it makes them anew where they are, or on the default device where they are on the meta device:
+        Called again, it makes them again where they are, or on the default device where they are on the meta device:
         for whoever fills a module that was built there tensor by tensor, without `to_empty`.
         """
         for name, tensor in self._made().items():

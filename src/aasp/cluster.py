@@ -26,14 +26,14 @@ def connect() -> ModuleType:
         try:
             ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
         except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-            told = " ".join(str(error).split())
+            ray_failure = " ".join(str(error).split())
             raise AaspError(
-                f"--engine ray: no cluster: {told}; see RAY_ADDRESS, or unset it to use this machine"
+                f"--engine ray: no cluster: {ray_failure}; see RAY_ADDRESS, or unset it to use this machine"
             ) from None
     return ray
 
 
-def told(error: Exception) -> str:
+def ray_failure(error: Exception) -> str:
     """A failure of Ray's own in one line: the last of its message, which says what it was."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     return f"--engine ray: {lines[-1]}; all nodes need this version of aasp, {aasp.__version__}, and see the same files"

@@ -62,10 +62,10 @@ def from_dict(kind: type[T], values: Mapping[str, Any], where: str) -> T:
         where: the file or option that the values came from, for messages.
 
     Raises:
-        AaspError: a field is unknown, lacks, or has a value of the wrong type.
+        AaspError: a field is unknown, missing, or has a value of the wrong type.
     """
     if not isinstance(values, Mapping):
-        raise AaspError(f"{where}: not a JSON object; write it anew")
+        raise AaspError(f"{where}: not a JSON object; write it again")
     try:
         return _object(kind, values, where)
     except AaspError as error:  # what a dataclass finds out by itself knows no file
@@ -82,8 +82,8 @@ def _object(kind: type[T], values: Mapping[str, Any], where: str) -> T:
         return _made(lambda: kind(**fields), fields, f"{where}: ")
     except TypeError:
         required = [f.name for f in dataclasses.fields(kind) if f.default is f.default_factory is dataclasses.MISSING]  # type: ignore[arg-type]
-        lacking = ", ".join(name for name in required if name not in values)
-        raise AaspError(f"{where}: lacks {lacking}; the file is incomplete, write it anew") from None
+        missing = ", ".join(name for name in required if name not in values)
+        raise AaspError(f"{where}: has no {missing}; the file is incomplete, write it again") from None
 
 
 def with_fields(config: T, settings: Mapping[str, Any], where: str = "--set") -> T:
@@ -171,8 +171,8 @@ def _with_tree(config: Any, tree: _Node, where: str, path: str, kinds: tuple[Any
         if name == "kind" and kinds and node.value is not _UNSET:
             if node.value == getattr(config, name, None):
                 continue
-            told = f"names the whole part; set the part itself, as in {path.removesuffix('.')}={node.value}"
-            raise AaspError(f"{typed}={node.value}: {told}")
+            text = f"names the whole part; set the part itself, as in {path.removesuffix('.')}={node.value}"
+            raise AaspError(f"{typed}={node.value}: {text}")
         if name not in hints:
             raise AaspError(f"{typed}: {unknown_field(name, config, kinds, path)}")
         new, parts = getattr(config, name), _parts(hints[name])

@@ -65,19 +65,19 @@ def parse_json(text: str | bytes, where: str, remedy: str) -> Any:
 
 @contextmanager
 def as_written(where: str | Path, remedy: str) -> Iterator[None]:
-    """Read values of a document, and say in one line where one lacks or is of another type than we write.
+    """Read values of a document, and say in one line where one is missing or is of another type than we write.
 
     Args:
         where: the document, for the message.
         remedy: what to do.
 
     Raises:
-        AaspError: a value lacks, or is not what it should be.
+        AaspError: a value is missing, or is not what it should be.
     """
     try:
         yield
     except AaspError:
         raise
     except (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
-        told = " ".join(f"{type(error).__name__}: {error}".split())
-        raise AaspError(f"{where}: not as this version of aasp writes it ({told}); {remedy}") from error
+        note = " ".join(f"{type(error).__name__}: {error}".split())
+        raise AaspError(f"{where}: not as this version of aasp writes it ({note}); {remedy}") from error

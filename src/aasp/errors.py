@@ -8,7 +8,7 @@ _LONGEST = 16_384
 
 
 class AaspError(ValueError):
-    """A user's mistake, told in one line that names the thing, the value and the remedy.
+    """A user's mistake, reported in one line that names the thing, the value and the remedy.
 
     The command line prints it without a traceback and exits with `exit_code`. What a terminal would obey or not show,
     of a file's name say, is escaped; an end of a line is a space.
@@ -21,7 +21,7 @@ class AaspError(ValueError):
 
 
 class ProcessLost(AaspError):
-    """Another process of the run has ended before its time; this one can't go on without it.
+    """Another process of the run has ended before its time; this one can't continue without it.
 
     Args:
         message: which, and why, where that is known.

@@ -72,10 +72,10 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         os.replace(beside, path)
         sync(path.parent)
     except Exception as error:
-        told = system_error(error, path, beside)
-        if told is None:
+        text = system_error(error, path, beside)
+        if text is None:
             raise
-        raise told from error
+        raise text from error
     finally:
         beside.unlink(missing_ok=True)
 
@@ -163,7 +163,7 @@ def is_locked(path: Path) -> bool:
 
 
 def system_error(error: Exception, path: Path, beside: Path | None = None) -> OSError | None:
-    """A failure to write `path` as the system told it, None if it is something else.
+    """A failure to write `path` as the system reported it, None if it is something else.
 
     Writers in other languages (safetensors, pyarrow) wrap it in exceptions of their own: "... (os error 28)".
 

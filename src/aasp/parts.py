@@ -71,8 +71,8 @@ class Parts(Generic[T]):
         if not attribute or len(name) > MOST_LETTERS:
             raise AaspError(self._unknown(name))
         if module not in sys.modules:
-            told = f"{self.what} {name!r} is somebody's own, and nothing is imported because a file names it"
-            raise AaspError(f"{told}; if you trust it, import {module} first, or add --plugin {module}")
+            text = f"{self.what} {name!r} is somebody's own, and nothing is imported because a file names it"
+            raise AaspError(f"{text}; if you trust it, import {module} first, or add --plugin {module}")
         return self._checked(vars(sys.modules[module]).get(attribute), name)  # what is there: a lazy one would import
 
     def name_of(self, config: object) -> str:
@@ -142,10 +142,10 @@ def made(name: str, known: Mapping[str, Callable[[], T]], what: str, kind: type[
         except AaspError:
             raise
         except Exception as error:  # whatever a user's function does
-            raise AaspError(f"{what} {name!r} can't be made: {type(error).__name__}: {error}; mend it") from error
+            raise AaspError(f"{what} {name!r} can't be made: {type(error).__name__}: {error}; fix it") from error
     if not isinstance(found, kind):
-        told = f"{what} {name!r} is no {kind.__name__} but {type(found).__name__}"
-        raise AaspError(f"{told}; name a {kind.__name__}, or a function without arguments that makes one")
+        text = f"{what} {name!r} is no {kind.__name__} but {type(found).__name__}"
+        raise AaspError(f"{text}; name a {kind.__name__}, or a function without arguments that makes one")
     return found
 
 
@@ -202,7 +202,7 @@ def load_plugin(place: str) -> ModuleType:
         hint = "check its name" if error.name and place.startswith(error.name) else f"it needs {error.name}"
         raise AaspError(f"can't import {place}: {error.msg if hasattr(error, 'msg') else error}; {hint}") from None
     except Exception as error:  # whatever a user's module does when it is run
-        raise AaspError(f"can't import {place}: {type(error).__name__}: {error}; mend it") from error
+        raise AaspError(f"can't import {place}: {type(error).__name__}: {error}; fix it") from error
 
 
 def _attribute(place: str) -> Any:

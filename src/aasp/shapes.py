@@ -27,11 +27,11 @@ def damaged(file: Path, error: Exception, remedy: str) -> AaspError:
     """What to say of a file that safetensors can't read."""
     if isinstance(error, AaspError):
         return error
-    told = " ".join(str(error).split())[:200] or type(error).__name__
-    return AaspError(f"{file}: not readable as safetensors ({told}); {remedy}")
+    text = " ".join(str(error).split())[:200] or type(error).__name__
+    return AaspError(f"{file}: not readable as safetensors ({text}); {remedy}")
 
 
-def read_shapes(file: Path, remedy: str = "copy it anew") -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
+def read_shapes(file: Path, remedy: str = "copy it again") -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
     """The shapes of a safetensors file's tensors by name, and its metadata, from its header alone.
 
     The header is at most 100 MB, and the shapes in it are exactly the bytes behind it: safetensors sees to that.

@@ -1,4 +1,4 @@
-"""A model directory: JSON and safetensors, whole or absent. No pickle. And what tells one model from another.
+"""A model directory: JSON and safetensors, whole or absent. No pickle. And what distinguishes one model from another.
 
 A file's header is read before anything is allocated: what its configuration asks for must be in it.
 """
@@ -69,7 +69,7 @@ def write_directory(
             shutil.rmtree(aside) if directory.exists() else aside.rename(directory)
 
 
-def read_tensors(file: Path, remedy: str = "copy it anew") -> dict[str, Tensor]:
+def read_tensors(file: Path, remedy: str = "copy it again") -> dict[str, Tensor]:
     """A safetensors file's tensors by name.
 
     Raises:
@@ -92,10 +92,10 @@ def with_weights(make: Callable[[], AnyModule], file: Path, prefix: str = "") ->
     Raises:
         AaspError: the file is missing, unreadable, or does not fit the module.
     """
-    shapes, _ = read_shapes(file, "the model is incomplete, copy it anew")
+    shapes, _ = read_shapes(file, "the model is incomplete, copy it again")
     numbers = sum(map(math.prod, shapes.values()))
-    told = f"{file}: config.json beside it asks for more than the {numbers:,} numbers that are here"
-    with Within(numbers + SPARE, f"{told}; use the config.json that was saved with it"):
+    text = f"{file}: config.json beside it needs more than the {numbers:,} numbers that are here"
+    with Within(numbers + SPARE, f"{text}; use the config.json that was saved with it"):
         module = make()
     read_weights(module, file, prefix)
     return module
@@ -116,7 +116,7 @@ def read_weights(module: nn.Module, file: Path, prefix: str = "") -> None:
     weights = {name.removeprefix(prefix): tensor for name, tensor in weights.items() if name.startswith(prefix)}
     own = module.state_dict()
     expected = {name: tensor.shape for name, tensor in own.items()}
-    problems = [f"lacks {name}" for name in expected if name not in weights]
+    problems = [f"has no {name}" for name in expected if name not in weights]
     problems += [f"has an unexpected {name}" for name in weights if name not in expected]
     problems += [
         f"{name} is {tuple(weights[name].shape)}, not {tuple(shape)}"

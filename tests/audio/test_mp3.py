@@ -18,7 +18,7 @@ RATE = 44_100
 
 
 def encoded(wave: np.ndarray, rate: int = RATE, *, variable: bool) -> bytes:
-    """Frames without the Xing or Info header that tells how many there are."""
+    """Frames without the Xing or Info header that says how many there are."""
     file = io.BytesIO()
     mode = "VARIABLE" if variable else "CONSTANT"
     soundfile.write(file, wave, rate, format="MP3", bitrate_mode=mode, compression_level=0.3)

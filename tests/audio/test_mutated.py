@@ -1,4 +1,4 @@
-"""Two thousand spoilt files: each is listed, and read or refused within 10 s and 2 GiB; nothing falls over."""
+"""Two thousand spoilt files: each is listed, and read or refused within 10 s and 2 GiB; nothing fails."""
 
 from __future__ import annotations
 

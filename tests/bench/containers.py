@@ -11,7 +11,7 @@ from bench.mp3 import ID3V1, LOSSY, ape, id3
 from bench.workshop import COVER, Workshop
 
 VIDEO = "-f lavfi -i testsrc=s=64x64:d=1:r=10"
-NOISE = "the decoder fills bands with noise, which it draws anew after a seek"
+NOISE = "the decoder fills bands with noise, which it draws again after a seek"
 
 
 def _mp4() -> Iterator[Case]:
@@ -131,7 +131,7 @@ def _mp4() -> Iterator[Case]:
 
 
 def _recut(w: Workshop, where: str) -> bytes:
-    """A piece cut from a file without encoding it anew, which an edit list then trims."""
+    """A piece cut from a file without encoding it again, which an edit list then trims."""
     whole = w.ffmpeg("m4a", "-c:a aac", w.source(44_100, 2, 3.0))
     path = w.source().with_name("whole-to-cut.m4a")
     path.write_bytes(whole)

@@ -64,7 +64,7 @@ def judged(path: Path, case: Case, *, tools: bool = True) -> Outcome:
         Unavailable: the truth comes from ffmpeg and it may not be called.
     """
     if not tools and case.truth is None and not case.refused:
-        raise Unavailable("ffmpeg tells what is right")
+        raise Unavailable("ffmpeg says what is right")
     try:
         info = probe(path)
     except AudioError as error:

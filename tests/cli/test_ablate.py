@@ -1,4 +1,4 @@
-"""`aasp ablate` from end to end on generated sounds: trained and measured once, gone on with, and shared."""
+"""`aasp ablate` from end to end on generated sounds: trained and measured once, resumed, and shared."""
 
 from __future__ import annotations
 

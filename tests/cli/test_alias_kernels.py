@@ -51,7 +51,7 @@ def test_one_way_through(model: str, clip: str, tmp_path: Path, capsys: pytest.C
     assert capsys.readouterr().out == f"{out / 'report.html'}\n"
     page = (out / "report.html").read_text()
     assert "Patches alias modulations" in page and page.count("<svg") >= 10
-    assert main(["alias", "report", str(out)]) == 0  # again: its own page is drawn anew
+    assert main(["alias", "report", str(out)]) == 0  # again: its own page is drawn again
     capsys.readouterr()
 
     assert "output exists" in complaint(capsys, "kernels", model, clip, "--out", str(out))

@@ -1,4 +1,4 @@
-"""`aasp embed`: the vectors of the model, in the order given, in both formats; gone on with where it stopped.
+"""`aasp embed`: the vectors of the model, in the order given, in both formats; resumed where it stopped.
 
 What is half done is used by the same command only; a bad file that was named ends it, others are listed.
 """
@@ -282,7 +282,7 @@ def test_what_is_half_done_is_not_mixed_with_something_else(
     argv = [model, *given, "--out", stopped, *more.get(change, [])]
     _, err = embed(*argv, code=2)
     assert err.count("\n") == 1 and f"{stopped}.part: half-done embeddings of {told}" in err
-    assert "give the same command again, begin anew by --overwrite, or choose another --out" in err
+    assert "give the same command again, start over with --overwrite, or choose another --out" in err
     assert not stopped.exists() and len(list(Path(f"{stopped}.part").glob("*.parquet"))) == 2
     said, _ = embed(*argv, "--overwrite")
     assert "before" not in said and stopped.exists() and not Path(f"{stopped}.part").exists()

@@ -1,4 +1,4 @@
-"""`aasp finetune`: a classifier, its results and its report; the same command goes on; every mistake is one line."""
+"""`aasp finetune`: a classifier, its results and its report; the same command resumes it; every mistake is one line."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def index(**changes: Callable[[int], object]) -> None:
-    """Write index.csv anew; columns are functions of the clip's number."""
+    """Write index.csv again; columns are functions of the clip's number."""
     columns: dict[str, Callable[[int], object]] = {
         "path": lambda clip: f"tones/{clip}.wav",
         "label": lambda clip: CLASSES[clip % 3],
@@ -137,7 +137,7 @@ def test_a_recipe_s_architecture_from_scratch_needs_no_model(done: Shell, monkey
     monkeypatch.setitem(recipes.RECIPES, "cola_tiny", small)
     out = done("cola_tiny", "--scratch", *INDEX, *SMALL)
     assert read_records(Path("run/results.json"))[0].protocol == "from scratch" and "cola_tiny from scratch on" in out
-    assert done("cola_tiny", "--scratch", *INDEX, *SMALL), "the same command goes on"
+    assert done("cola_tiny", "--scratch", *INDEX, *SMALL), "the same command resumes it"
     monkeypatch.setitem(ARCHITECTURES, "own", lambda: small().model)
     assert _untrained("own").config == small().model and _untrained("model") is None and _untrained("nobody") is None
     assert ARCHITECTURES["ast_base"] is ast_base
@@ -224,7 +224,7 @@ def test_files_that_do_not_exist_are_all_listed_and_three_shown(refused: Shell) 
     index(path=lambda clip: f"{'tones' if clip > 5 else 'gone'}/{clip}.wav")
     told = refused("model", *INDEX, *SMALL)
     assert "6 of 18 files do not exist" in told and told.count("gone/") == 3 and "and 3 more" in told
-    assert "all listed in run.missing.csv; mend the column path, or go on without them (--allow-missing)" in told
+    assert "all listed in run.missing.csv; fix the column path, or continue without them (--allow-missing)" in told
     with open("run.missing.csv", newline="") as file:
         assert [Path(row["path"]).name for row in csv.DictReader(file)] == [f"{clip}.wav" for clip in range(6)]
     assert not Path("run").exists()

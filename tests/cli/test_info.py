@@ -90,7 +90,7 @@ def test_a_run(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told = ["recipe aasp_tiny", "step 20 of 40", "losses/frame 0.25", "checkpoints step-00000020"]
     told += [
         "data pool: 1,234 files, 3.50 h",
-        "started then, gone on with 1 ×, last later",
+        "started then, resumed 1 ×, last later",
         "1 × 2 threads, torch 2.13.0",
     ]
     for line in told:

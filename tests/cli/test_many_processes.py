@@ -1,4 +1,4 @@
-"""Several processes at the command line: how they start, stop, end and go on, with whatever launcher."""
+"""Several processes at the command line: how they start, stop, end and continue, with whatever launcher."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_a_signal_to_one_process_makes_all_save_and_a_run_goes_on_with_another_n
 
 
 def test_a_killed_process_is_named_and_the_relaunch_goes_on(sounds: Path, tmp_path: Path) -> None:
-    """torchrun starts all again, which go on from the last checkpoint without a further option."""
+    """torchrun starts all again, which resume from the last checkpoint without a further option."""
     run = tmp_path / "run"
     argv = pretraining(sounds, run, 60, "--checkpoint-every", "5")
     process = started(argv, [*TORCHRUN, "--max-restarts=1"])
@@ -147,6 +147,6 @@ def test_a_killed_process_is_named_and_the_relaunch_goes_on(sounds: Path, tmp_pa
     os.kill(victim, signal.SIGKILL)
     out, err = process.communicate(timeout=200)
     assert process.returncode == 0, err
-    assert err.count(f"pid {victim}) is gone; the same command goes on from the last checkpoint") == 1, err
+    assert err.count(f"pid {victim}) is gone; the same command resumes from the last checkpoint") == 1, err
     assert out.count("resuming from") == 1 and "done: " in out
     assert read_metrics(run)[-1]["step"] == 60 and read_metrics(run)[-1]["clips_seen"] == 240

@@ -31,7 +31,7 @@ def _traced_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_plan_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", "aasp_base", *EIGHT]) == 0
     shown = " ".join(capsys.readouterr().out.split())
-    assert "aasp_base on 8 GPUs at 40% of 989 TFLOP/s, 14 cores a GPU, flac: reckoned, not measured" in shown
+    assert "aasp_base on 8 GPUs at 40% of 989 TFLOP/s, 14 cores a GPU, flac: estimated, not measured" in shown
     for part in ("student.frontend", "student.stem", "teacher.model.encoder", "predictor", "the rest"):
         assert f"{part} " in shown
     for line in ("clips 19,200,000", "epochs 10.1", "the set as wav 608 GB", "of 14", "the bottleneck"):
@@ -112,7 +112,7 @@ def test_what_makes_a_step_fit(capsys: pytest.CaptureFixture[str]) -> None:
     told = capsys.readouterr().out
     assert f"more than its {float(room):g} GB; what fits" in told
     assert "--set optimizer.recompute=true" in told and "--set optimizer.accumulate=2" in told
-    assert "accumulated, the contrastive loss tells a clip from the others and the utterance target is" in told
+    assert "accumulated, the contrastive loss distinguishes a clip from the others and the utterance target is" in told
     assert main(["plan", *small, "--memory", "0.001"]) == 0
     assert "take more GPUs, or a smaller model" in capsys.readouterr().out
 

@@ -144,7 +144,7 @@ def test_a_bad_file_that_was_named_does_not_hold_up_the_others(shown: Shown) -> 
         (("model", "run"), "two models are named, model and run"),
         (
             ("model", "nowhere.wav"),
-            "not usable: 1 of 1 files, the first nowhere.wav: no such file; mend or replace them",
+            "not usable: 1 of 1 files, the first nowhere.wav: no such file; repair or replace them",
         ),
         (("model", ""), "an empty word: of a shell variable that is not set, perhaps; name what is meant"),
     ],

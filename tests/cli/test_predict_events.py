@@ -111,7 +111,7 @@ def test_every_table_holds_what_the_terminal_says(name: str, kind: str, shown: S
     if kind in ("csv", "parquet", "raven"):
         assert sorted(round(e.score or 0, 3) for e in found.events) == sorted(row[-1] for row in said)
     if kind == "raven":
-        assert {(e.low_hz, e.high_hz) for e in found.events} == {(20.0, 8_000.0)}, "the band that the model hears"
+        assert {(e.low_hz, e.high_hz) for e in found.events} == {(20.0, 8_000.0)}, "the band that the model receives"
 
 
 def test_steps_are_shown_without_events_as_windows_are(shown: Shown) -> None:
@@ -161,7 +161,7 @@ WRONG = {
     "threshold of dog is given twice": ["run", "a.wav", "--frames", "--threshold", "dog=0.1", "dog=0.2"],
     "threshold of all classes is given twice": ["run", "a.wav", "--frames", "--threshold", "0.1", "0.2"],
     "--overwrite without --out": ["run", "a.wav", "--frames", "--overwrite"],
-    "numbers tells a number, bpm, and no classes": ["numbers", "a.wav", "--frames", "--threshold", "0.5"],
+    "numbers predicts a number, bpm, and no classes": ["numbers", "a.wav", "--frames", "--threshold", "0.5"],
     "bpm, and no classes that could begin and end": ["numbers", "a.wav", "--frames", "--out", "e.csv"],
     "threshold 1.5: a probability lies between": ["run", "a.wav", "--frames", "--threshold", "1.5"],
     "threshold cow=0.5: no such class; the model has dog": ["run", "a.wav", "--frames", "--threshold", "cow=0.5"],

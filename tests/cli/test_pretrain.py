@@ -1,4 +1,4 @@
-"""`aasp pretrain` on generated sounds: a run from end to end, stopped and gone on with, bit for bit."""
+"""`aasp pretrain` on generated sounds: a run from end to end, stopped and resumed, bit for bit."""
 
 from __future__ import annotations
 

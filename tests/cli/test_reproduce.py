@@ -134,7 +134,7 @@ def test_data_that_moved_is_the_same(copy: Path, tmp_path: Path) -> None:
             "started by `aasp compare aasp_tiny --out lab`; run that again",
         ),
         (["mine.py", "big"], "started by `mine.py big`; run that again"),
-        (["aasp"], "tells no command"),
+        (["aasp"], "has no command"),
     ],
 )
 def test_what_other_commands_started_is_theirs(
@@ -170,7 +170,7 @@ def test_losses_are_compared_bit_for_bit(tmp_path: Path) -> None:
 
     one = log("one", 1.0, 0.5, 0.25)
     assert Losses.of(one, log("same", 1.0, 0.5, 0.25)).equal
-    assert Losses.of(one, log("short", 1.0)).told() == (
+    assert Losses.of(one, log("short", 1.0)).summary() == (
         "losses are equal bit for bit at all 1 logged steps; 2 more were logged then"
     )
     other = Losses.of(one, log("other", 1.0, np.nextafter(0.5, 1), 0.2))

@@ -81,7 +81,7 @@ def fail(run: Path) -> None:
         (
             lambda run: None,
             75,
-            "stopped: {run}, step 30 of 40; the command that started it goes on from its last checkpoint",
+            "stopped: {run}, step 30 of 40; the command that started it resumes from its last checkpoint",
         ),
     ],
 )

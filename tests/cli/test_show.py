@@ -71,7 +71,7 @@ def test_long_sounds_are_looked_at_in_the_windows_that_they_are_embedded_in() ->
 def test_attention_of_ones_own_tells_none() -> None:
     model = encoder()
     model.encoder.blocks[1].attention = torch.nn.Identity()
-    with pytest.raises(AaspError, match="attention Identity tells no weights"):
+    with pytest.raises(AaspError, match="attention Identity gives no weights"):
         attention_maps(model, torch.randn(32, 32))
 
 

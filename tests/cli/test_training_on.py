@@ -149,7 +149,7 @@ def test_what_resume_cannot_go_on_from(
         "nowhere": "no such checkpoint",
         "data": "no such checkpoint",
         "run/model": f"a model, not a run; train it on with --from {tmp_path}/run/model",
-        "bare": f"no checkpoint in {tmp_path}/bare; --resume wants a run that saved one",
+        "bare": f"no checkpoint in {tmp_path}/bare; --resume needs a run that saved one",
     }.items():
         said = refused(capsys, data, tmp_path / "new", "--steps=2", "--resume", str(tmp_path / what))
         assert told in said and str(tmp_path / what) in said
@@ -395,7 +395,7 @@ def test_training_on_with_new_data_is_recorded_and_goes_on_exactly(
         assert pretrain(*again) == 0  # type: ignore[arg-type]
         assert outcome(new) == whole
     said = refused(capsys, other, new, "--steps=4", "--from", str(made / "run"), "--set", "optimizer.lr=1e-4")
-    assert f"the run to go on with started from {made / 'conv'}" in said
+    assert f"the run to resume started from {made / 'conv'}" in said
     said = refused(capsys, other, made / "run", "--steps=2", "--from", str(made / "conv"))
     assert "started from random weights" in said
 

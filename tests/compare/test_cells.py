@@ -95,7 +95,7 @@ def test_a_cell_that_breaks_down_is_listed_and_left(tmp_path: Path, error: Excep
     assert folder.trained("b", 0).scores("set") is not None
     assert run(folder, trainer, Heard(), seeds=1) == outcome and len(trainer.trained) == 2
     folder.trained("a", 0).broken.unlink()
-    assert run(folder, mended := Trainer(), Heard(), seeds=1).failed == {} and mended.trained == ["a, seed 0"]
+    assert run(folder, fixed := Trainer(), Heard(), seeds=1).failed == {} and fixed.trained == ["a, seed 0"]
 
 
 def test_embeddings_that_cannot_be_read_are_a_break_down_too(tmp_path: Path) -> None:
@@ -131,6 +131,6 @@ def test_a_stage_is_copied_whole_once(tmp_path: Path) -> None:
     (model / "config.json").write_text("1")
     trained.keep_stage(5, model)
     (model / "config.json").write_text("2")
-    trained.keep_stage(5, model)  # a run that goes on tells its last checkpoint again
+    trained.keep_stage(5, model)  # a run that continues tells its last checkpoint again
     assert (trained.stage(5).model / "config.json").read_text() == "1"
     assert [path.name for path in trained.stage(5).path.iterdir()] == ["model"]

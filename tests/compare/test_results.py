@@ -196,7 +196,7 @@ def test_csv_and_markdown_hold_the_same_numbers(found: dict[str, Any]) -> None:
 def test_the_page_says_who_is_ahead(found: dict[str, Any]) -> None:
     told = page.answer(found, "average of 2 sets, default vector")
     assert told.startswith("Average of 2 sets, default vector: good is highest, ")
-    ahead, _, alike = told.partition(" It can't be told from ")
+    ahead, _, alike = told.partition(" It can't be distinguished from ")
     assert "poor (+" in ahead.partition("It differs clearly from ")[2] and "poor" not in alike
     flipped = page.answer(
         {**found, "rows": [r for r in found["rows"] if r["system"] != "good"]}, "words, default vector"

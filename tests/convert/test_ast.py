@@ -33,7 +33,7 @@ def theirs() -> ASTForAudioClassification:
     )  # fmt: skip
     model = ASTForAudioClassification(config).eval()
     with torch.no_grad():
-        for parameter in model.parameters():  # all that starts at 0, or at 1, is told apart too
+        for parameter in model.parameters():  # all that starts at 0, or at 1, is distinguished too
             parameter.add_(0.3 * torch.randn_like(parameter))
     return model
 
@@ -142,8 +142,8 @@ def test_a_converted_model_is_saved_loaded_and_read_in_windows(ours: AudioClassi
     ("change", "message"),
     [
         ({"classifier.dense.weight": torch.zeros(3, 25)}, r"classifier.dense.weight is \(3, 25\), not \(3, 24\)"),
-        ({"decoder.weight": torch.zeros(3)}, r"has decoder.weight \(1 such\), which this layout has not"),
-        ({f"{OWN}layernorm.bias": None}, f"lacks {OWN}layernorm.bias"),
+        ({"decoder.weight": torch.zeros(3)}, r"has decoder.weight \(1 such\), which this layout does not have"),
+        ({f"{OWN}layernorm.bias": None}, f"has no {OWN}layernorm.bias"),
         ({"classifier.dense.bias": torch.full((3,), torch.nan)}, "classifier.dense.bias holds no finite numbers"),
         (
             {f"{OWN}embeddings.position_embeddings": torch.zeros(1, 100, 24)},

@@ -136,10 +136,10 @@ def test_eat_s_convolution_grows_into_aape_unchanged(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("layout", "form", "message"),
     [
-        ("eat", AUDIO_MAE, r"lacks modality_encoders.IMAGE.extra_tokens \(it has blocks.0"),
-        ("audio-mae", EAT, "lacks cls_token"),
-        ("ast", AUDIO_MAE, "lacks embeddings.cls_token"),
-        ("audio-mae", replace(AUDIO_MAE, norm="fc_norm"), r"lacks norm.weight"),
+        ("eat", AUDIO_MAE, r"has no modality_encoders.IMAGE.extra_tokens \(it has blocks.0"),
+        ("audio-mae", EAT, "has no cls_token"),
+        ("ast", AUDIO_MAE, "has no embeddings.cls_token"),
+        ("audio-mae", replace(AUDIO_MAE, norm="fc_norm"), r"has no norm.weight"),
         ("audio-mae", replace(AUDIO_MAE, spare=("head.weight",)), r"has head.weight \(1 such\)"),
         ("audio-mae", replace(AUDIO_MAE, image=(96, 80)), "30 patches, not two or more columns of 8"),
         (

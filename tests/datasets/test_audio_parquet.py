@@ -72,7 +72,7 @@ def test_what_is_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(AudioError, match="no such file as its Parquet file"):
         read(f"{folder}/none.parquet#1/x.flac")
     (tmp_path / "torn.parquet").write_bytes(first.read_bytes()[:-9])
-    with pytest.raises(AudioError, match="its Parquet file is unreadable"):
+    with pytest.raises(AudioError, match=r"its Parquet file is unreadable"):
         read(f"{tmp_path}/torn.parquet#1/x.flac")
     (tmp_path / "bad").mkdir()
     parquet(tmp_path / "bad" / "a.parquet", [1], label2=[1])
@@ -101,5 +101,5 @@ def test_names_of_columns_that_are_no_text(folder: Path, tmp_path: Path) -> None
     with pytest.raises(AaspError, match=rf"^not a readable .*{one}; 'utf-8' codec .*; write it (anew|again)$"):
         Manifest.open(one)
     assert len(Manifest.open(folder)[0]) == 2
-    with pytest.raises(AudioError, match="its Parquet file is unreadable .*; fetch it again"):
+    with pytest.raises(AudioError, match=r"its Parquet file is unreadable .*; fetch it again"):
         read(address, rate=RATE)

@@ -1,4 +1,4 @@
-"""Tar shards: what is written, how it goes on after a kill, and shards of others, honest and hostile."""
+"""Tar shards: what is written, how it continues after a kill, and shards of others, honest and hostile."""
 
 from __future__ import annotations
 
@@ -221,7 +221,7 @@ def test_what_is_refused(source: Path, tmp_path: Path, monkeypatch: pytest.Monke
     table = pq.read_table(source).append_column("raw", pa.array([b"x"] * 13))
     pq.write_table(table, source.with_name("raw.parquet"))
     told = refused(source.with_name("raw.parquet"), tmp_path / "new2")
-    assert "column raw is of binary, which JSON has not; name those to take along by --columns" in told
+    assert "column raw is of binary, which JSON does not have; name those to take along by --columns" in told
 
 
 def test_the_command(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

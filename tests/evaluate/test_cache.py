@@ -1,4 +1,4 @@
-"""Kept embeddings: found again without the encoder, missed when what they depend on changes, mended when damaged."""
+"""Kept embeddings: found again without the encoder, missed when what they depend on changes, fixed when damaged."""
 
 from __future__ import annotations
 

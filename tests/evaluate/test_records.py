@@ -81,7 +81,7 @@ def test_unreadable(tmp_path: Path) -> None:
         ("cut.json", "cut.json: not readable as JSON"),
         ("gone.json", "no such results file: .*gone.json"),
         ("other.json", "other.json: holds no records"),
-        ("lacks.json", "lacks.json: record 0: lacks model, "),
+        ("lacks.json", "lacks.json: record 0: has no model, "),
         ("empty", "empty: no records found"),
     ]:
         with pytest.raises(AaspError, match=told):

@@ -1,4 +1,4 @@
-"""Numbers told from embeddings: ridge regression and its scores as scikit-learn has them; nothing of the test part."""
+"""Numbers predicted from embeddings: ridge regression, scores as scikit-learn has them; nothing of the test part."""
 
 from __future__ import annotations
 

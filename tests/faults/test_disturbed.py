@@ -1,4 +1,4 @@
-"""Disks, folders, clocks and locks that fail: one line, the last good state stays, the same command then goes on."""
+"""Disks, folders, clocks and locks that fail: one line, the last good state stays, the same command then continues."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def end(name: str, given: Path, out: Path, code: int, *before: Callable[[], Any]
     told.mkdir(exist_ok=True)
     ended = Child(COMMANDS[name].words(given, out), told, small_shards, *before).end()
     assert ended.code == code, (ended.code, ended.err)
-    beside = ("aasp: warning:", "tracker ")  # a tracker that fails is left, the run goes on
+    beside = ("aasp: warning:", "tracker ")  # a tracker that fails is left, the run continues
     lines = [line for line in ended.err.splitlines() if not line.startswith(beside)]
     assert len(lines) == (code != 0), ended.err
     assert all(re.match(r"aasp: error: .+; .+", line) for line in lines), ended.err

@@ -142,7 +142,7 @@ class Exported(torch.nn.Module):
 def test_a_log_mel_for_onnx_is_one_product_and_needs_no_fourier_transform(
     preset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In float64, as an AudioEncoder wants it, the two ways agree to 1e-9; in fp32 both are rounding beside a tone."""
+    """In float64, as an AudioEncoder needs it, the two ways agree to 1e-9; in fp32 both are rounding beside a tone."""
     front, wave = LogMel(preset()), torch.stack([noise(9_000), tone(440.0, 9_000), torch.full((9_000,), 0.5)])
     monkeypatch.setattr(logmel, "is_for_onnx", lambda: True)
     program = torch.export.export(Exported(front), (wave.double(),))

@@ -1,4 +1,4 @@
-"""Front ends and recipes of other sampling rates: what they hear, and that a model hears at its own rate."""
+"""Front ends and recipes of other sampling rates: what they hear, and that a model receives at its own rate."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_a_band_is_heard_or_not() -> None:
     assert front.band == (20.0, 4_000.0)
     front.check_hears(3_000, 12_000, "a.wav")
     for low, high in ((4_000, 8_000), (0, 20)):
-        told = rf"^a.wav: at {low} to {high} Hz, of which a model that hears 20 to 4000 Hz"
+        told = rf"^a.wav: at {low} to {high} Hz, outside the 20 to 4000 Hz that the model covers"
         with pytest.raises(AaspError, match=told):
             front.check_hears(low, high, "a.wav")
 

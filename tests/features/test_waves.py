@@ -201,7 +201,7 @@ def test_what_lies_beyond_a_clips_end_is_not_read(preset: Callable[[], LogMelCon
 
 
 def test_a_clip_without_a_window_is_refused_where_it_would_be_embedded() -> None:
-    """A front end tells of no frames."""
+    """A front end gives no number of frames."""
     wave = noise(3, SAMPLES)
     for short in (0, 1, 399):
         mel, frames = LogMel()(wave, [SAMPLES, short, 400])

@@ -142,19 +142,19 @@ def npz(**arrays: np.ndarray) -> bytes:
 def test_arrays(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     file = tmp_path_factory.getbasetemp() / "fuzzed.npz"
     file.write_bytes(content)
-    found = right_or_one_line(lambda: read_arrays(file, "make it anew"))
+    found = right_or_one_line(lambda: read_arrays(file, "make it again"))
     assert found is None or sum(array.nbytes for array in found.values()) <= len(content)
 
 
 def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
     (tmp_path / "packed.npz").write_bytes(b"")
     np.savez_compressed(tmp_path / "packed.npz", a=np.zeros(10**7, dtype=np.uint8))
-    assert right_or_one_line(lambda: read_arrays(tmp_path / "packed.npz", "make it anew")) is None
+    assert right_or_one_line(lambda: read_arrays(tmp_path / "packed.npz", "make it again")) is None
     with zipfile.ZipFile(tmp_path / "lying.npz", "w") as archive:
         head = io.BytesIO()
         np.lib.format.write_array_header_1_0(head, {"descr": "<f8", "fortran_order": False, "shape": (2**40,)})
         archive.writestr("a.npy", head.getvalue() + bytes(64))
-    assert right_or_one_line(lambda: read_arrays(tmp_path / "lying.npz", "make it anew")) is None
+    assert right_or_one_line(lambda: read_arrays(tmp_path / "lying.npz", "make it again")) is None
     with (
         zipfile.ZipFile(io.BytesIO(pytorch({"model": TENSORS}))) as plain,
         zipfile.ZipFile(tmp_path / "bomb.pt", "w", zipfile.ZIP_DEFLATED) as packed,

@@ -87,7 +87,7 @@ def test_the_card_of_a_model_that_tells_numbers(encoder: AudioEncoder, tmp_path:
     text = str(model_card(of(numbers), "you/tempi", results=[tmp_path / "r.json"]))
     (result,) = head(text)["model-index"][0]["results"]
     values = {one["type"]: one["value"] for one in result["metrics"]}
-    assert values == {"r2": 0.91234, "mae": 12.5} and "that tells a number, tempo." in text
+    assert values == {"r2": 0.91234, "mae": 12.5} and "that predicts a number, tempo." in text
     assert "| R2 | 0.912 (0.85 to 0.95) |" in text and "| MAE | 12.5 |" in text
 
 

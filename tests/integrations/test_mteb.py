@@ -134,7 +134,7 @@ def test_a_clip_that_cannot_be_used_is_named(encoder: AudioEncoder, item: Any, t
 
 def test_a_task_without_sound_is_refused(encoder: AudioEncoder) -> None:
     task = types.SimpleNamespace(name="STS12")
-    with pytest.raises(AaspError, match="STS12: gives text, and AaSP hears sound only; choose"):
+    with pytest.raises(AaspError, match="STS12: gives text, and AaSP takes audio only; choose"):
         AaspEncoder(encoder).encode([{"text": ["a"]}], task_metadata=task)
     with pytest.raises(AaspError, match="STS12: gives no clip"):
         AaspEncoder(encoder).encode([], task_metadata=task)

@@ -141,7 +141,7 @@ def test_damaged_and_foreign_directories_are_refused(tmp_path: Path) -> None:
     config.write_text(json.dumps(values | {"classes": ["cat", "dog"]}))
     refused(folder, r"does not fit config.json beside it: head.weight is \(3, 16\), not \(2, 16\)")
     config.write_text(json.dumps(values | {"layers": "weighted"}))
-    refused(folder, "lacks layer_weights")
+    refused(folder, "has no layer_weights")
     config.write_text(json.dumps(values | {"norm": "instance"}))
     refused(folder, "'instance' is not one of layer, batch")
     config.write_text(json.dumps(values | {"clases": []}))

@@ -1,4 +1,4 @@
-"""A configuration that asks for more than a model can be, or than its weights fill, is refused before it is made."""
+"""A configuration that needs more than a model can be, or than its weights fill, is refused before it is made."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_a_product_that_the_weights_do_not_fill(model: Path, changes: dict[str, 
     document["encoder"] |= changes
     file.write_text(json.dumps(document))
     try:
-        with pytest.raises(AaspError, match=r"config\.json beside it asks for more than the [\d,]+ numbers that are"):
+        with pytest.raises(AaspError, match=r"config\.json beside it needs more than the [\d,]+ numbers that are"):
             aasp.load(model)
     finally:
         file.write_text(kept)

@@ -1,4 +1,4 @@
-"""What the trace of the named systems counts is what was reckoned by hand, layer by layer, before there was one."""
+"""What the trace of the named systems counts is what was estimated by hand, layer by layer, before there was one."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ B, N, D = 4, 10, 16
 
 
 def cost_of(module: nn.Module, *shape: int, gradient: bool = True) -> Cost:
-    """Of a module on an input that wants a gradient."""
+    """Of a module on an input that needs a gradient."""
     x = torch.empty(*shape, device="meta", requires_grad=gradient)
     module = module.to("meta")
     return traced(module, {}, lambda: module(x).sum() if gradient else module(x) and None).total
@@ -76,7 +76,7 @@ def test_a_method_of_ones_own_is_costed_without_a_line_about_it() -> None:
     told = {name: (part.forward, part.backward) for name, part in cost.parts.items()}
     embed, head, compared = 2 * B * N * 8 * D, 2 * B * D * D, 2 * B * 3 * B * D
     assert told == {
-        "embed": (embed, embed),  # the wave wants no gradient
+        "embed": (embed, embed),  # the wave needs no gradient
         "student": (layer(N // 2), 2 * layer(N // 2)),
         "teacher": (layer(N), 0),
         "head": (head, 2 * head),

@@ -1,4 +1,4 @@
-"""Masked systems learn, go on exactly, and begin with each other's weights."""
+"""Masked systems learn, continue exactly, and begin with each other's weights."""
 
 from __future__ import annotations
 

@@ -146,7 +146,7 @@ def test_the_loss_of_a_toy_falls_and_a_teacher_follows(name: str) -> None:
         optimizer.step()
         method.after_step(schedules)
         losses.append(float((out["losses"]["reconstruction"] if name == "asit_tiny" else out["loss"]).detach()))
-    # ASiT's prototypes are told apart first, so that cross-entropies rise; of noise, little can be rebuilt.
+    # ASiT's prototypes are distinguished first, so that cross-entropies rise; of noise, little can be rebuilt.
     assert sum(losses[-5:]) < (0.9 if name == "asit_tiny" else 0.8) * sum(losses[:5])
     state = method.state_dict()
     moved = {key for key, value in teacher.items() if not torch.equal(value, state[key])}
@@ -382,7 +382,7 @@ class Mine(MethodConfig):
     [
         ("number", "is no Recipe but int"),
         ("nothing", "is no Recipe but NoneType"),
-        ("failing", "ZeroDivisionError: division by zero; mend it"),
+        ("failing", "ZeroDivisionError: division by zero; fix it"),
         ("asking", "can't be made: TypeError"),
         ("nothin", "has no nothin; did you mean 'nothing'?"),
         ("unset", "method mine_{}:Mine: its build returns a Linear; let it return a aasp.pretrain.methods"),

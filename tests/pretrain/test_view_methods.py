@@ -1,4 +1,4 @@
-"""BYOL-A, ATST, COLA and the reference after LeJEPA against what is published of them, trained, stopped and gone on."""
+"""BYOL-A, ATST, COLA and the reference after LeJEPA against what is published of them, trained, stopped and resumed."""
 
 from __future__ import annotations
 

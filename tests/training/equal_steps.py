@@ -59,7 +59,7 @@ class SameDraws(TorchFunctionMode):
             return torch.multinomial(args[0][: len(args[0]) * OWN // self.clips], args[1], True, generator=source)
         shape = list((args[0] if func is torch.randn_like else func(*args, **(kwargs or {}))).shape)
         pair = shape[:1] == [2] and len(shape) > 1 and shape[1] % self.clips == 0
-        if pair and len(shape) == 2:  # a coin, and by how much one goes on from the next clip to a partner
+        if pair and len(shape) == 2:  # a coin, and by how much one continues from the next clip to a partner
             count, of_process = shape[1], shape[1] * OWN // self.clips
             own = torch.arange(count)
             on = (next_of(own, of_process) - own - 1) % count

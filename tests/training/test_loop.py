@@ -40,7 +40,7 @@ def test_three_bad_steps_in_a_row_stop_the_run_and_the_last_good_checkpoint_is_k
 def test_a_bad_step_is_skipped_and_counted(tmp_path: Path) -> None:
     assert toy_run(tmp_path, 20, poison=(5, 10, 11, 20), checkpoint_every=1, keep=99).exit_code == 0
     at = lambda step: checkpoint.load(tmp_path / f"checkpoints/step-{step:08d}")
-    moved = {"steps", "teacher.weight", "teacher.bias"}  # a count of all steps; an average that goes on
+    moved = {"steps", "teacher.weight", "teacher.bias"}  # a count of all steps; an average that continues
     for before, after, equal in ((4, 5, True), (9, 10, True), (9, 11, True), (19, 20, True), (5, 6, False)):
         one, two = at(before), at(after)
         assert one.optimizer.keys() == two.optimizer.keys()
@@ -103,7 +103,7 @@ def test_another_recipe_is_refused_and_nothing_is_lost(tmp_path: Path) -> None:
         toy_run(tmp_path, 8)
     with pytest.raises(AaspError, match=re.escape("has rate.peak = None, this one 0.5")):
         toy_run(tmp_path, 4, recipe={"rate": {"peak": 0.5}})
-    with pytest.raises(AaspError, match="go on with --resume auto"):
+    with pytest.raises(AaspError, match="resume it with --resume auto"):
         toy_run(tmp_path, 4, resume="never")
     assert before == sorted(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
 
@@ -164,7 +164,7 @@ def test_two_processes_train_as_one(tmp_path: Path, layout: str) -> None:
     script = Path(__file__).parent / "toy_distributed.py"
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    # The second call goes on from where the first was asked to stop.
+    # The second call resumes from where the first was asked to stop.
     for name in ("two", "two", "whole") if layout == "replicated" else ("two", "two"):
         arguments = [*command, str(script), str(tmp_path / name), layout]
         subprocess.run(arguments, env=environment, check=True, timeout=200)
@@ -172,7 +172,7 @@ def test_two_processes_train_as_one(tmp_path: Path, layout: str) -> None:
         stopped, whole = (checkpoint.load(tmp_path / run / "checkpoints/step-00000020") for run in ("two", "whole"))
         for kind in checkpoint.TENSORS:
             bits = [{name: t.numpy().tobytes() for name, t in getattr(run, kind).items()} for run in (stopped, whole)]
-            assert bits[0] == bits[1], f"{kind}: the same number of processes goes on bit for bit"
+            assert bits[0] == bits[1], f"{kind}: the same number of processes continues bit for bit"
     toy_run(tmp_path / "one", size=4, noisy=False, precision="fp32")
     one, two = (checkpoint.load(tmp_path / run / "checkpoints/step-00000020") for run in ("one", "two"))
     for kind in ("model", "optimizer"):

@@ -34,7 +34,7 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[distributed.Store]:
 
 def test_a_process_that_gives_no_sign_of_life_is_gone(store: distributed.Store) -> None:
     lost = peers.lost(BROKEN)
-    told = "process of rank 1 (there, pid 7) is gone; the same command goes on from the last checkpoint"
+    told = "process of rank 1 (there, pid 7) is gone; the same command resumes from the last checkpoint"
     assert lost is not None and (str(lost), lost.exit_code) == (told, 75)
 
 

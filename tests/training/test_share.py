@@ -42,14 +42,14 @@ def test_the_step_and_what_is_computed_at_a_time_stay(
 ) -> None:
     found = share(32, 4, processes, before)
     assert (found.clips, found.micro_batches) == (clips, micro_batches)
-    assert not any("warning" in line for line in found.told)
-    assert len(found.told) == (processes != len(before["processes"]))
+    assert not any("warning" in line for line in found.notes)
+    assert len(found.notes) == (processes != len(before["processes"]))
 
 
 def test_a_step_that_can_not_stay_is_said() -> None:
     found = share(32, 1, 3, saved(2, 16))
     assert (found.clips, found.micro_batches) == (11, 1)
-    assert found.told == (
+    assert found.notes == (
         "processes: 3, were 2; each computes 11 clips a step, 11 at a time",
         "warning: a step has 33 clips now, not 32: 3 processes can't share these",
     )
@@ -58,8 +58,8 @@ def test_a_step_that_can_not_stay_is_said() -> None:
 def test_what_depends_on_a_micro_batch_is_one_warning() -> None:
     across = ("a clip is told from the others", "the codebook learns")
     told = "a clip is told from the others and the codebook learns within micro-batches of 8 clips, not among all 32"
-    assert share(32, 4, 1, across=across).told == (f"warning: {told}",) == share(32, 4, 2, across=across).told
-    assert share(32, 1, 1, across=across).told == () == share(32, 4, 1).told
+    assert share(32, 4, 1, across=across).notes == (f"warning: {told}",) == share(32, 4, 2, across=across).notes
+    assert share(32, 1, 1, across=across).notes == () == share(32, 4, 1).notes
 
 
 def test_a_clip_that_would_be_alone() -> None:

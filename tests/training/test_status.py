@@ -124,7 +124,7 @@ def test_running_ones_come_first_then_the_last_active(tmp_path: Path) -> None:
 
 
 def test_asking_does_not_keep_a_run_from_starting(tmp_path: Path) -> None:
-    """One who asks holds the lock for a moment; who wants it then waits a moment."""
+    """One who asks holds the lock for a moment; who needs it then waits a moment."""
     lock = tmp_path / ".lock"
     lock.touch()
     asking = "import sys, pathlib, aasp.files as f\nwhile True: f.is_locked(pathlib.Path(sys.argv[1]))"

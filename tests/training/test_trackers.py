@@ -1,4 +1,4 @@
-"""Trackers get every number of the history, the recipe and how it ended; a run that goes on goes on there."""
+"""Trackers get every number of the history, the recipe and how it ended; a resumed run continues there."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_a_tracker_that_breaks_down_stops_no_training(
 
     monkeypatch.setattr(fake, "log", refuse)
     assert toy_run(tmp_path / "toy", track=("trackio", "tensorboard")).step == 20
-    told = "tracker trackio: no route to host; going on without it, "
+    told = "tracker trackio: no route to host; continuing without it, "
     assert capsys.readouterr().err.count(told) == 1
     assert any((tmp_path / "toy/tensorboard").iterdir())
 

@@ -112,7 +112,7 @@ def toy_run(
     told: list[int] | None = None,
     **settings: Any,
 ) -> Result:
-    """Train the toy; what is not said is small. `told` takes the steps of the checkpoints that it tells of."""
+    """Train the toy; what is not said is small. `told` takes the steps of the checkpoints that it describes."""
 
     def on_checkpoint(step: int, tensors: Mapping[str, torch.Tensor]) -> None:
         (Path(out) / "exported").write_text(str(tensors["teacher.weight"].shape))

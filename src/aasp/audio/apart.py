@@ -61,7 +61,7 @@ def is_suspect(path: str) -> bool:
     return isinstance(found, headers.Samples) and not (found.plain and found.promised is not None)
 
 
-def ask(what: str, path: str, **how: Any) -> Any:
+def call(what: str, path: str, **how: Any) -> Any:
     """What a function of `aasp.audio.reading` returns, called in another process.
 
     Args:
@@ -76,7 +76,7 @@ def ask(what: str, path: str, **how: Any) -> Any:
     limit = LIMIT_SECONDS + os.path.getsize(path) / BYTES_A_SECOND
     for last in (False, True):
         try:
-            return _asked(what, path, how, limit)
+            return _call(what, path, how, limit)
         except _Ended as end:
             if end.hung:
                 remedy = "leave it out, or convert it to FLAC with the program that made it"
@@ -87,12 +87,12 @@ def ask(what: str, path: str, **how: Any) -> Any:
     raise AssertionError
 
 
-def _asked(what: str, path: str, how: dict[str, Any], limit: float) -> Any:
+def _call(what: str, path: str, how: dict[str, Any], limit: float) -> Any:
     there = os.path.abspath(path)  # the process works where it was started, and we may be elsewhere by now
     with _pool.room:
-        process = _pool.take()
+        process = _pool.acquire()
         try:
-            answer = process.ask([what, there, how], limit)
+            answer = process.request([what, there, how], limit)
         except BaseException:
             process.end()
             raise
@@ -125,8 +125,8 @@ class _Process:
                 start_new_session=True,  # what interrupts us lets it end the file
             )
         except OSError as error:
-            told = f"no process for decoding sound can be started ({error.strerror})"
-            raise AaspError(f"{told}; free memory or processes") from None
+            note = f"no process for decoding sound can be started ({error.strerror})"
+            raise AaspError(f"{note}; free memory or processes") from None
         assert self._child.stdin is not None and self._child.stdout is not None
         self._requests, self._answers = self._child.stdin, self._child.stdout
         with contextlib.suppress(AttributeError, OSError):  # Linux: ten seconds of sound at once, not a second
@@ -137,10 +137,10 @@ class _Process:
             self._read(bytearray(1), time.monotonic() + START_SECONDS)
         except _Ended:
             self.end()
-            told = "the process for decoding sound does not start"
-            raise AaspError(f"{told}; `{sys.executable} -m aasp.audio.worker 0` says why") from None
+            note = "the process for decoding sound does not start"
+            raise AaspError(f"{note}; `{sys.executable} -m aasp.audio.worker 0` says why") from None
 
-    def ask(self, request: list[Any], limit: float) -> tuple[str, Any]:
+    def request(self, request: list[Any], limit: float) -> tuple[str, Any]:
         """(kind, value) of an answer, within so many seconds.
 
         Raises:
@@ -190,7 +190,7 @@ class _Pool:
         self.room = threading.BoundedSemaphore(AT_ONCE)
         self.idle: list[_Process] = []
 
-    def take(self) -> _Process:
+    def acquire(self) -> _Process:
         try:
             return self.idle.pop()
         except IndexError:
@@ -204,11 +204,11 @@ class _Pool:
 _pool = _Pool()
 
 
-def _anew() -> None:
-    """After a fork: the processes are the parent's, which goes on talking to them."""
+def _renew_pool() -> None:
+    """After a fork: the processes are the parent's, which still uses them."""
     global _pool
     _pool = _Pool()
 
 
-os.register_at_fork(after_in_child=_anew)
+os.register_at_fork(after_in_child=_renew_pool)
 atexit.register(lambda: _pool.end())

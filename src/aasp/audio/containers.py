@@ -91,12 +91,12 @@ def _close_link(links: list[Link], open_streams: int) -> None:
 
 
 def missing(content: mmap.mmap, demuxer: str) -> str | None:
-    """Why the file is not whole; None if it is, or its container does not tell."""
+    """Why the file is not whole; None if it is, or its container does not say."""
     if demuxer in frames.LENGTHS:
         return frames.missing(content, demuxer)
     measure = _PROMISED.get(demuxer)
-    lacking = measure(content) - len(content) if measure is not None else 0
-    return f"truncated: {lacking:,} of {lacking + len(content):,} bytes are missing" if lacking > 0 else None
+    absent = measure(content) - len(content) if measure is not None else 0
+    return f"truncated: {absent:,} of {absent + len(content):,} bytes are missing" if absent > 0 else None
 
 
 def _ogg_page_end(content: mmap.mmap, place: int) -> int:

@@ -34,7 +34,7 @@ _CUMULATIVE = frozenset({"adpcm_yamaha", _AAC_BY_PROGRAM})
 _NEAR_PACKETS = 400
 # Demuxers that seek to a packet by its time.
 _SEEKABLE = frozenset({"mov", "matroska", "ogg", "wv", "tta", "caf", "asf", "avi", "ape"})
-# Packets of these give different numbers of samples, which durations in milliseconds do not tell apart.
+# Packets of these give different numbers of samples, which durations in milliseconds do not distinguish.
 _VARIABLE = frozenset({"vorbis"})
 
 
@@ -43,7 +43,7 @@ class Index:
     """What demuxing a part told.
 
     Attributes:
-        times: presentation time of each packet (packets,), in the stream's units; empty where they don't tell packets
+        times: presentation time of each packet (packets,), in the stream's units; empty where packets share one
             apart.
         produced: samples given by all packets up to each (packets,).
         lead: samples at the beginning that the encoder put there and that ffmpeg does not take away.

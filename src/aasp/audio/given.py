@@ -45,8 +45,8 @@ def given_wave(item: Any, rate: int, what: str) -> np.ndarray:
         raw = item["raw"] if isinstance(item, Mapping) and "raw" in item else item["array"]
         own = float(item["sampling_rate"])
     except (TypeError, KeyError, ValueError, IndexError):
-        told = f"{what} is {type(item).__name__}, not a clip with an array and its sampling_rate"
-        raise AaspError(f"{told}; give {{'array': samples, 'sampling_rate': hertz}}") from None
+        text = f"{what} is {type(item).__name__}, not a clip with an array and its sampling_rate"
+        raise AaspError(f"{text}; give {{'array': samples, 'sampling_rate': hertz}}") from None
     if not own > 0:
         raise AaspError(f"{what} has a sampling_rate of {own:g}; give samples per second")
     return resampled(mono(raw, what), own, rate, what)

@@ -34,7 +34,7 @@ def probe(path: str | os.PathLike[str]) -> AudioInfo:
     with on_disk(name) as file:
         if not apart.is_suspect(file):
             return reading.probe(file, name)
-        return AudioInfo(**apart.ask("probe", file, name=name))
+        return AudioInfo(**apart.call("probe", file, name=name))
 
 
 def read(
@@ -66,14 +66,14 @@ def read(
 
     Raises:
         AudioError: as `probe` does; also for NaN or infinite samples, for a start at or after the end, for a channel
-            that the file has not, and for a sound that takes more than half of the machine's memory.
+            that the file does not have, and for a sound that takes more than half of the machine's memory.
         AaspError: `rate` or `seconds` is not positive, `start` is negative, or there is no such choice of channels.
     """
     name, how = os.fspath(path), dict(rate=rate, start=start, seconds=seconds, channels=channels)
     with on_disk(name) as file:
         if not apart.is_suspect(file):
             return reading.read(file, name, to_be_heard=to_be_heard, **how)  # type: ignore[arg-type]
-        return apart.ask("read", file, name=name, to_be_heard=to_be_heard, **how)
+        return apart.call("read", file, name=name, to_be_heard=to_be_heard, **how)
 
 
 def check_decodes(path: str | os.PathLike[str], info: AudioInfo) -> None:
@@ -91,7 +91,7 @@ def check_decodes(path: str | os.PathLike[str], info: AudioInfo) -> None:
         if not apart.is_suspect(file):
             reading.check_decodes(file, name, info.rate, info.seconds)
         else:
-            apart.ask("check_decodes", file, name=name, rate=info.rate, seconds=info.seconds)
+            apart.call("check_decodes", file, name=name, rate=info.rate, seconds=info.seconds)
 
 
 def codec(path: str | os.PathLike[str]) -> str:
@@ -102,4 +102,4 @@ def codec(path: str | os.PathLike[str]) -> str:
     """
     name = os.fspath(path)
     with on_disk(name) as file:
-        return apart.ask("codec", file) if apart.is_suspect(file) else reading.codec(file)
+        return apart.call("codec", file) if apart.is_suspect(file) else reading.codec(file)

@@ -35,7 +35,7 @@ FREE_FORMAT = -1
 
 
 def frame_bytes(head: bytes) -> int:
-    """Bytes of the frame that begins with these four; 0 if none does, `FREE_FORMAT` if its header does not tell."""
+    """Bytes of the frame that begins with these four; 0 if none does, `FREE_FORMAT` if its header does not say."""
     if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
         return 0
     version, layer = head[1] >> 3 & 3, 4 - (head[1] >> 1 & 3)

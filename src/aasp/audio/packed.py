@@ -104,8 +104,8 @@ def on_disk(path: str) -> Iterator[str]:
     except AudioError as error:
         if error.path == path:
             raise
-        told = error.reason.replace(error.path, path)  # nobody knows our file
-        raise AudioError(path, told, "mend or replace it there, or leave it out") from None
+        text = error.reason.replace(error.path, path)  # nobody knows our file
+        raise AudioError(path, text, "repair or replace it there, or leave it out") from None
 
 
 @contextmanager

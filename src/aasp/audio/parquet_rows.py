@@ -92,8 +92,8 @@ def read(path: str, row: int, address: str) -> bytes:
     except FileNotFoundError:
         raise AudioError(address, "no such file as its Parquet file", "check the path") from None
     except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
-        told = " ".join(str(error).split())
-        raise AudioError(address, f"its Parquet file is unreadable ({told})", "fetch it again") from None
+        text = " ".join(str(error).split())
+        raise AudioError(address, f"its Parquet file is unreadable ({text})", "fetch it again") from None
     except ValueError as error:
         if isinstance(error, AudioError) or type(error) is not ValueError:
             raise

@@ -1,6 +1,6 @@
 """Decoding threads that let computing have the core first.
 
-Without it, a model's step on two cores waits for the decoding threads at every parallel loop (docs/decisions.md).
+Without it, a model's step on two cores waits for the decoding threads at every parallel loop (docs/decisions/speed.md).
 """
 
 from __future__ import annotations

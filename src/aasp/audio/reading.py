@@ -154,5 +154,5 @@ def _check_heard(path: str, decoded: np.ndarray, resampled: np.ndarray, rate: in
     """Refuse a sound that would be silence at a lower rate, and whose embedding would be that of silence."""
     before, after = (float(np.mean(np.square(wave, dtype=np.float64))) for wave in (decoded, resampled))
     if after < before * 10 ** (-_UNHEARD_DB / 10):
-        reason = f"its sound lies above {rate / 2:,.0f} Hz, of which nothing is heard at a rate of {rate:,} Hz"
+        reason = f"its sound lies above {rate / 2:,.0f} Hz, of which nothing is left at a rate of {rate:,} Hz"
         raise AudioError(path, reason, "take a model of a higher rate (`aasp recipes`), or leave it out")

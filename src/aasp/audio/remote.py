@@ -60,8 +60,8 @@ def facts(url: str) -> Facts:
     info = _tried(url, lambda: fs.info(inside))
     if info.get("type") == "directory" or not isinstance(info.get("size"), int):
         raise AudioError(url, "is no file", "name one in it")
-    told = "\0".join(f"{name} {info[name]}" for name in _VERSIONED if name in info)
-    return Facts(info["size"], hashlib.sha256(f"{info['size']}\0{told}".encode()).hexdigest())
+    note = "\0".join(f"{name} {info[name]}" for name in _VERSIONED if name in info)
+    return Facts(info["size"], hashlib.sha256(f"{info['size']}\0{note}".encode()).hexdigest())
 
 
 def fetched(url: str, begin: int, end: int) -> bytes:
@@ -132,11 +132,13 @@ def _tried(url: str, ask: Callable[[], Got]) -> Got:
         except AaspError:
             raise
         except Exception as error:  # each store has exceptions of its own
-            told = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(": ")
-            if isinstance(error, PermissionError) or _NO_ACCESS.search(told):
-                raise AaspError(f"{url}: no access ({told}); check the store's credentials") from None
+            note = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(": ")
+            if isinstance(error, PermissionError) or _NO_ACCESS.search(note):
+                raise AaspError(f"{url}: no access ({note}); check the store's credentials") from None
             if wait is None:
                 tries = f"after {len(WAITS) + 1} tries"
-                raise AaspError(f"{url}: can't be read {tries} ({told}); check the network, then go on") from None
+                raise AaspError(
+                    f"{url}: can't be read {tries} ({note}); check the network, then run the command again"
+                ) from None
             time.sleep(wait)
     raise AssertionError

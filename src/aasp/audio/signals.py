@@ -81,7 +81,7 @@ def fm_noise(
 def chirp(
     seconds: float, *, start: float, stop: float, rate: float, phase: float = 0.0, sample_rate: int = 16_000
 ) -> Signal:
-    """Sweeps from `start` to `stop` Hz, evenly in octaves, `rate` of them a second, each beginning anew.
+    """Sweeps from `start` to `stop` Hz, evenly in octaves, `rate` of them a second, each starting over.
 
     One sweep over the whole signal is `rate = 1 / seconds`. `phase` in [0, 2π) says where in a sweep the signal begins.
 

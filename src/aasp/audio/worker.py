@@ -40,7 +40,7 @@ def main(niceness: str) -> None:
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, 0, int(niceness))
     with contextlib.suppress(OSError, ValueError):
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # nobody wants half of the memory on the disk
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # half of the memory on the disk
         _, hard = resource.getrlimit(resource.RLIMIT_AS)
         most = memory() if hard == resource.RLIM_INFINITY else min(hard, memory())
         resource.setrlimit(resource.RLIMIT_AS, (most, hard))
@@ -51,8 +51,8 @@ def main(niceness: str) -> None:
     _write(answers, b"\n")
     while True:
         head, samples = answer(*json.loads(requests.get()))
-        told = json.dumps([*head, channels.take_cancelled()]).encode()
-        _write(answers, struct.pack("<I", len(told)) + told)
+        head_bytes = json.dumps([*head, channels.take_cancelled()]).encode()
+        _write(answers, struct.pack("<I", len(head_bytes)) + head_bytes)
         if samples is not None:
             _write(answers, samples.data.cast("B") if samples.size else b"")
 
@@ -70,8 +70,8 @@ def answer(what: str, path: str, how: dict[str, Any]) -> tuple[list[Any], np.nda
         reason = f"decoding it takes more than {memory() / 2**30:.1f} GiB of memory"
         return ["audio error", [path, reason, "cut it into shorter files"]], None
     except Exception as error:  # a decoder's own, of a file that it does not understand
-        told = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        return ["audio error", [path, f"its decoder gave up ({told})", "leave it out"]], None
+        head_bytes = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        return ["audio error", [path, f"its decoder gave up ({head_bytes})", "leave it out"]], None
     if isinstance(found, np.ndarray):
         found = np.ascontiguousarray(found)
         return ["samples", list(found.shape)], found

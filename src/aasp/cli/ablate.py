@@ -23,7 +23,7 @@ class Ablate(DeviceOptions):
     """Train the cells of a suite alike, probe each, and print means and paired differences with 95 % intervals.
 
     Suites: isolation, stem, framework, losses, stride. Every cell differs from another in one thing. What is finished
-    is kept: the same command again goes on where the last one stopped, and as many as there are cores may work at one
+    is kept: the same command again resumes where the last one stopped, and as many as there are cores may work at one
     folder. Cells of several suites share a folder. The result is OUT/ablation.json; `aasp alias report OUT` draws it.
     """
 
@@ -32,7 +32,7 @@ class Ablate(DeviceOptions):
     data: Path
     """Folder, .csv or .parquet manifest of audio to pre-train on."""
     out: Path
-    """Folder of the ablation: a new one, or this very one to go on."""
+    """Folder of the ablation: a new one, or this one, to resume."""
     benchmarks: tuple[str, ...] = ()
     """What to probe, besides modulation rates: NAME=ROOT of a benchmark, or INDEX:LABEL:SPLIT, or
     INDEX:LABEL:SPLIT:GROUP."""
@@ -61,7 +61,7 @@ class Ablate(DeviceOptions):
 def run(argv: list[str]) -> int:
     arguments = parse(Ablate, argv, prog="aasp ablate")
     if arguments.seeds < 1:
-        raise AaspError(f"--seeds is {arguments.seeds}; give at least 1, and 3 to tell a cell from its seeds")
+        raise AaspError(f"--seeds is {arguments.seeds}; give at least 1, and 3 to distinguish a cell from its seeds")
     if arguments.steps is not None and arguments.budget is not None:
         raise AaspError(f"both --steps {arguments.steps} and --budget {arguments.budget:g}; give one of them")
     for name, value in (("steps", arguments.steps), ("budget", arguments.budget)):
@@ -128,7 +128,7 @@ def _ablate(arguments: Ablate, argv: list[str]) -> int:
     for place, why in outcome.failed.items():
         print(f"\nfailed: {place}: {why}")
     if outcome.busy:
-        told = "another process is at it; the same command again joins the results"
-        print(f"\nnot here: {'; '.join(outcome.busy)}: {told}")
+        text = "another process is at it; the same command again joins the results"
+        print(f"\nnot here: {'; '.join(outcome.busy)}: {text}")
     print(f"\n{folder.result}: `aasp alias report {folder.path}` draws it")
     return 0

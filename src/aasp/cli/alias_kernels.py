@@ -29,7 +29,7 @@ class Kernels(DeviceOptions):
     """
 
     model: tyro.conf.Positional[str]
-    """Folder of a model or of a run, or a model on the hub. A run also tells where its parameters began and went."""
+    """Folder of a model or of a run, or a model on the hub. A run also says where its parameters began and went."""
     files: tyro.conf.Positional[tuple[str, ...]]
     """Sound files; the first three are drawn."""
     out: Path

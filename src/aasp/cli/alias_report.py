@@ -16,7 +16,7 @@ from aasp.files import atomic_write, check_output
 class Report:
     """Draw DIR/report.html from the stability.json, response.json, kernels.json and ablation.json that lie in DIR.
 
-    The page needs no other file and nothing from the network. It is drawn anew each time, in place of the last one.
+    The page needs no other file and nothing from the network. It is drawn again each time, in place of the last one.
     """
 
     dir: tyro.conf.Positional[Path]

@@ -128,5 +128,5 @@ def _print(found: dict[str, Any]) -> None:
 def _percent(interval: dict[str, float | None]) -> str:
     from aasp.evaluate.intervals import span
 
-    tell = lambda value: f"{100 * value:.0f}"
-    return f"{tell(interval['estimate'])} [{span(interval['low'], interval['high'], tell)}]"
+    number = lambda value: f"{100 * value:.0f}"
+    return f"{number(interval['estimate'])} [{span(interval['low'], interval['high'], number)}]"

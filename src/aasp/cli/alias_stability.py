@@ -79,17 +79,19 @@ def run(argv: list[str]) -> int:
     for note in manifest.notes:
         print(note, file=sys.stderr)
     columns = {name: manifest.column(name) for name in (arguments.label, arguments.group) if name is not None}
-    with bar("reading clips") as tell:
-        gathered = gather(manifest, clips=arguments.clips, seconds=arguments.seconds, unusable=unusable, progress=tell)
+    with bar("reading clips") as progress:
+        gathered = gather(
+            manifest, clips=arguments.clips, seconds=arguments.seconds, unusable=unusable, progress=progress
+        )
     chosen = lambda name: None if name is None else columns[name][gathered.rows].astype(str)
-    with bar("embedding") as tell:
+    with bar("embedding") as progress:
         found, table = examine(
             adapters,
             gathered.excerpts,
             groups=chosen(arguments.group),
             labels=chosen(arguments.label),
             seed=arguments.seed,
-            progress=tell,
+            progress=progress,
         )
     sounds = write_sounds(arguments.out / "sounds", gathered.excerpts, table, found["example"], arguments.seed)
     document: dict[str, Any] = {
@@ -114,12 +116,12 @@ def run(argv: list[str]) -> int:
 
 
 def _open(arguments: Stability) -> list[EncoderAdapter]:
-    """The models, called by their folders' names where these tell them apart, else as they were named."""
+    """The models, called by their folders' names where these distinguish them, else as they were named."""
     from aasp.aliasing.adapters import open_adapter
-    from aasp.evaluate.embedding import asked_keys
+    from aasp.evaluate.embedding import requested_keys
 
-    models, asked = arguments.models, bool(arguments.layer or arguments.pooling)
-    keys = (lambda encoder: asked_keys(encoder, arguments.layer, arguments.pooling)) if asked else None
+    models, requested = arguments.models, bool(arguments.layer or arguments.pooling)
+    keys = (lambda encoder: requested_keys(encoder, arguments.layer, arguments.pooling)) if requested else None
     adapters = [open_adapter(model, arguments.device, arguments.precision, keys) for model in models]
     names = [adapter.name for adapter in adapters]
     for adapter, model in zip(adapters, models, strict=True):

@@ -50,10 +50,10 @@ def parse(kind: type[Arguments], argv: Sequence[str], *, prog: str) -> Arguments
     except SystemExit as stop:
         if not stop.code:
             raise
-        told = _one_line(complaint.getvalue())
-        example = EXAMPLES.get(prog.removeprefix("aasp ")) if "required" in told.lower() else None
+        text = _one_line(complaint.getvalue())
+        example = EXAMPLES.get(prog.removeprefix("aasp ")) if "required" in text.lower() else None
         as_in = f"; as in `{example}`" if example else ""
-        raise AaspError(f"{told}{as_in}; see `{prog} --help`") from None
+        raise AaspError(f"{text}{as_in}; see `{prog} --help`") from None
     _check_values(given, argv)
     return given
 
@@ -108,12 +108,12 @@ def set_threads(threads: int | None) -> None:
 @contextlib.contextmanager
 def stopping_with_75() -> Iterator[None]:
     """Exit with 75, "try again", on SIGTERM and SIGUSR1, until the training loop, which saves first, takes over."""
-    asked = (signal.SIGTERM, signal.SIGUSR1)
-    before = [signal.signal(number, lambda *_: sys.exit(75)) for number in asked]
+    requested = (signal.SIGTERM, signal.SIGUSR1)
+    before = [signal.signal(number, lambda *_: sys.exit(75)) for number in requested]
     try:
         yield
     finally:
-        for number, handler in zip(asked, before, strict=True):
+        for number, handler in zip(requested, before, strict=True):
             signal.signal(number, handler)
 
 

@@ -80,7 +80,7 @@ def run(argv: list[str]) -> int:
             check_output(arguments.missing, overwrite=arguments.overwrite)
         return _check(words[1], Path(words[2]), arguments)
     if words:
-        _tell(words[0])
+        _print_benchmark(words[0])
     else:
         _list()
     return 0
@@ -113,7 +113,7 @@ def _parts(counts: Mapping[str, int], *, briefly: bool = False) -> str:
     return ", ".join(f"{part} {count:,}" for part, count in counts.items())
 
 
-def _tell(name: str) -> None:
+def _print_benchmark(name: str) -> None:
     from aasp.datasets.benchmarks import get
 
     if name in _OWN:

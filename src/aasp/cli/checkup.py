@@ -78,8 +78,8 @@ def processor(root: Path = Path("/sys/fs/cgroup")) -> Iterator[Finding]:
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     limit = cgroup_cpus(root)
     cores = min(affinity, limit) if limit is not None else affinity
-    told = f"{os.cpu_count()}, {affinity} of them for this process"
-    yield Finding(section, "cores", told + (f", limited to {limit:g} by the container" if limit is not None else ""))
+    note = f"{os.cpu_count()}, {affinity} of them for this process"
+    yield Finding(section, "cores", note + (f", limited to {limit:g} by the container" if limit is not None else ""))
     threads, advice = torch.get_num_threads(), None
     if threads > max(1, math.ceil(cores)):
         advice = f"more than the {cores:g} cores, they wait for each other: --threads {max(1, math.ceil(cores))}"
@@ -139,11 +139,11 @@ def several() -> Iterator[Finding]:
     triton = importlib.util.find_spec("triton") is not None
     gpu = torch.cuda.is_available()
     able = triton if gpu else compiler is not None
-    told = ("Triton" if gpu else compiler) if able else "not possible"
+    note = ("Triton" if gpu else compiler) if able else "not possible"
     remedy = (
         "pip install triton" if gpu else "install a C++ compiler (apt install g++); nothing but torch.compile needs it"
     )
-    yield Finding(section, "torch.compile", told, None if able else remedy)
+    yield Finding(section, "torch.compile", note, None if able else remedy)
 
 
 def disks() -> Iterator[Finding]:
@@ -171,8 +171,8 @@ def disks() -> Iterator[Finding]:
         yield Finding(section, str(shm), f"{si(size.total, 'B')}, {si(size.free, 'B')} free", advice)
     data = os.environ.get("AASP_DATA")
     lost = data is not None and not Path(data).is_dir()
-    told = "not set; only tests on real audio read it" if data is None else f"{data}{', no such folder' * lost}"
-    yield Finding(section, "AASP_DATA", told, "set it to the folder of the sets, or unset it" if lost else None, lost)
+    note = "not set; only tests on real audio read it" if data is None else f"{data}{', no such folder' * lost}"
+    yield Finding(section, "AASP_DATA", note, "set it to the folder of the sets, or unset it" if lost else None, lost)
 
 
 def extras() -> Iterator[Finding]:
@@ -180,8 +180,8 @@ def extras() -> Iterator[Finding]:
     try:
         names = importlib.metadata.metadata(DISTRIBUTION).get_all("Provides-Extra") or []
     except importlib.metadata.PackageNotFoundError:
-        told = f"unknown: {DISTRIBUTION} runs from its source, uninstalled"
-        yield Finding("optional", "extras", told, "pip install -c constraints.txt -e .")
+        note = f"unknown: {DISTRIBUTION} runs from its source, uninstalled"
+        yield Finding("optional", "extras", note, "pip install -c constraints.txt -e .")
         return
     for extra in names:
         if extra == "test":

@@ -30,7 +30,7 @@ class Compare(DeviceOptions):
 
     Beside them stand the untrained encoder of each architecture and log-mel statistics; where some are named,
     architectures that are trained with labels (--scratch) and frozen encoders that are not trained here (--encoder).
-    What is finished is kept: the same command again goes on where the last one stopped, and as many processes as there
+    What is finished is kept: the same command again resumes where the last one stopped, and as many processes as there
     are cores may work at one folder. The result is OUT/comparison.json, .csv, .md and .html.
     """
 
@@ -46,7 +46,7 @@ class Compare(DeviceOptions):
     encoder: tuple[str, ...] = ()
     """Encoders to probe as they are: folders of models or of runs of ours, and what `aasp linear --encoder` takes."""
     out: Path
-    """Folder of the comparison: a new one, or this very one to go on."""
+    """Folder of the comparison: a new one, or this one, to resume."""
     steps: int | None = None
     """Budget of each training: so many optimizer steps,"""
     minutes: float | None = None
@@ -81,11 +81,11 @@ class Compare(DeviceOptions):
         """
         from aasp.compare.budget import Budget
 
-        asked = {"steps": self.steps, "minutes": self.minutes, "flops": self.flops}
-        given = {unit: amount for unit, amount in asked.items() if amount is not None}
+        requested = {"steps": self.steps, "minutes": self.minutes, "flops": self.flops}
+        given = {unit: amount for unit, amount in requested.items() if amount is not None}
         if len(given) != 1:
-            told = " and ".join(f"--{unit} {amount:g}" for unit, amount in given.items()) or "no budget"
-            raise AaspError(f"{told}; give one of --steps N, --minutes M and --flops F for each training")
+            text = " and ".join(f"--{unit} {amount:g}" for unit, amount in given.items()) or "no budget"
+            raise AaspError(f"{text}; give one of --steps N, --minutes M and --flops F for each training")
         ((unit, amount),) = given.items()
         return Budget(unit, float(amount))  # type: ignore[arg-type]
 
@@ -93,7 +93,7 @@ class Compare(DeviceOptions):
 def run(argv: list[str]) -> int:
     arguments = parse(Compare, argv, prog="aasp compare")
     if arguments.seeds < 1:
-        raise AaspError(f"--seeds is {arguments.seeds}; give at least 1, and 3 to tell a recipe from its seeds")
+        raise AaspError(f"--seeds is {arguments.seeds}; give at least 1, and 3 to distinguish a recipe from its seeds")
     for name, seen in (("recipes", arguments.recipes), ("--benchmarks", arguments.benchmarks)):
         if not seen:
             raise AaspError(f"no {name} named; as in `aasp compare aasp_tiny eat_tiny --benchmarks INDEX:LABEL:SPLIT`")
@@ -132,7 +132,7 @@ def _compare(arguments: Compare, budget: Budget, fields: Mapping[str, str], argv
     common = common_to_all(budget, arguments.data, arguments.precision, arguments.device, known)
     sets = {some[0].set: f"{word}{' in full' * arguments.full}" for word, some in readings.items()}
     device, dry = arguments.device, arguments.dry_run
-    tasks = [some[0].asked for some in readings.values()]
+    tasks = [some[0].known for some in readings.values()]
     tasks += [generated()] if MODULATIONS in arguments.benchmarks else []
     labelled = supervised(named_recipes(arguments.scratch, fields), tasks)
     taken = [*recipes, *(f"untrained-{name}" for name in recipes), *BANDS]
@@ -155,8 +155,8 @@ def _compare(arguments: Compare, budget: Budget, fields: Mapping[str, str], argv
     facts |= {"command": f"aasp compare {shlex.join(argv)}", "settings": folder.settings}
     _write(folder, Results(folder, layout, flat, steady).document(facts))
     if outcome.busy:
-        told = "another process is at it; the same command again joins the results"
-        print(f"\nnot here: {'; '.join(outcome.busy)}: {told}")
+        text = "another process is at it; the same command again joins the results"
+        print(f"\nnot here: {'; '.join(outcome.busy)}: {text}")
     broken = [place for place in outcome.failed if place.rpartition(",")[0] in recipes]
     if len(broken) == len(recipes) * arguments.seeds:
         raise AaspError(f"every training broke down; {broken[0]}: {outcome.failed[broken[0]]}")
@@ -191,9 +191,9 @@ def _to_do(layout: Layout, folder: Folder, readings: Sequence[Reading], argument
 
     cells = layout.cells(readings)
     left = [cell for cell in cells if not cell.done(folder.trained(cell.name, cell.seed))]
-    heard = sum(reading.asked.seconds for reading in readings) / 2  # two readings of a set
-    heard += generated().seconds if MODULATIONS in arguments.benchmarks else 0
-    found = estimate(layout, left, heard, arguments.device)
+    seconds = sum(reading.known.seconds for reading in readings) / 2  # two readings of a set
+    seconds += generated().seconds if MODULATIONS in arguments.benchmarks else 0
+    found = estimate(layout, left, seconds, arguments.device)
     steps = ", ".join(f"{name} {cost.steps:,} steps" for name, cost in layout.costs.items())
     free = shutil.disk_usage(
         next(path for path in [folder.path, *folder.path.absolute().parents] if path.exists())
@@ -214,7 +214,7 @@ def _write(folder: Folder, found: Mapping[str, Any]) -> None:
 
     found = {**found, "software": software()}
     write_json(folder.result, found)
-    made = {"csv": tables.csv_lines, "md": tables.markdown, "html": page.tell}
+    made = {"csv": tables.csv_lines, "md": tables.markdown, "html": page.render}
     for kind, make in made.items():
         with atomic_write(folder.result.with_suffix(f".{kind}")) as beside:
             beside.write_text(make(found), encoding="utf-8")

@@ -53,6 +53,6 @@ def run(argv: list[str]) -> int:
     front, size = encoder.config.frontend, encoder.config.encoder
     assert isinstance(front, LogMelConfig | RangedConfig)
     classes = f", {len(model.config.classes)} classes" if isinstance(model, AudioClassifier) else ""
-    told = f"width {size.width}, {size.depth} blocks of {size.heads} heads{classes}"
-    print(f"{arguments.out}: {told}; log-mel of {front.bins} bins, less {front.mean:g}, over {front.std:g}")
+    text = f"width {size.width}, {size.depth} blocks of {size.heads} heads{classes}"
+    print(f"{arguments.out}: {text}; log-mel of {front.bins} bins, less {front.mean:g}, over {front.std:g}")
     return 0

@@ -49,9 +49,9 @@ def decoders() -> Iterator[Finding]:
     with tempfile.TemporaryDirectory() as folder:
         for name, (file, encoder) in TRIED.items():
             yield _tried(section, name, Path(folder) / file, encoder, tone)
-    lacking = [name for name, codec in BUILT_IN.items() if not _has(codec)]
-    told = ", ".join(name for name in BUILT_IN if name not in lacking)
-    yield Finding(section, "also", told + (f"; not {', '.join(lacking)}" if lacking else ""))
+    missing = [name for name, codec in BUILT_IN.items() if not _has(codec)]
+    text = ", ".join(name for name in BUILT_IN if name not in missing)
+    yield Finding(section, "also", text + (f"; not {', '.join(missing)}" if missing else ""))
 
 
 def _tried(section: str, name: str, path: Path, encoder: str | None, tone: np.ndarray) -> Finding:
@@ -68,8 +68,8 @@ def _tried(section: str, name: str, path: Path, encoder: str | None, tone: np.nd
     except (AaspError, OSError, ValueError, RuntimeError) as error:
         return Finding(section, name, f"can't be read: {error}", remedy, True)
     spectrum = np.abs(np.fft.rfft(wave[2000:6000]))  # 4 Hz a bin
-    heard = len(wave) >= 7000 and 4 * int(spectrum.argmax()) == 1000 and 0.2 < np.abs(wave).max() < 1
-    return Finding(section, name, "read" if heard else "read wrongly", None if heard else remedy, not heard)
+    right = len(wave) >= 7000 and 4 * int(spectrum.argmax()) == 1000 and 0.2 < np.abs(wave).max() < 1
+    return Finding(section, name, "read" if right else "read wrongly", None if right else remedy, not right)
 
 
 def _write(path: Path, encoder: str | None, tone: np.ndarray) -> None:

@@ -35,9 +35,9 @@ TRAINED_ON, PACKAGED, UNTRAINED, STATISTICS = "trained on", "aasp-tiny", "untrai
 
 @dataclass(frozen=True)
 class Demo:
-    """Make labelled sounds, see what aasp-tiny tells of them, train on from it, and write OUT/report.html: ten minutes.
+    """Make labelled sounds, see what aasp-tiny makes of them, train on from it, and write OUT/report.html: ten minutes.
 
-    What is finished is kept: the same command again goes on where the last one stopped.
+    What is finished is kept: the same command again resumes where the last one stopped.
     """
 
     out: Path = Path("demo")
@@ -204,7 +204,7 @@ def _facts(
 
 
 def _print_look(console: Console, look: FirstLook) -> None:
-    """Few labels, and whom some notes are most like."""
+    """Few labels, and which some notes are most like."""
     for name, found in look.few.items():
         scores = ", ".join(f"{count}: {100 * one.estimate:.0f} %" for count, one in found.items())
         console.print(f"    families of notes by {name}, by labels a family: {scores}", soft_wrap=True)

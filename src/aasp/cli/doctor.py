@@ -35,11 +35,11 @@ def run(argv: list[str]) -> int:
     for one in found:
         sections[one.section][one.name] = one.value
     if arguments.json:
-        told = {
+        text = {
             "problems": [{"what": f"{one.name}: {one.value}", "remedy": one.advice} for one in problems],
             "advice": [{"what": f"{one.name}: {one.value}", "remedy": one.advice} for one in advice],
         }
-        print(json.dumps(sections | told, indent=1))
+        print(json.dumps(sections | text, indent=1))
         return int(bool(problems))
     for section, rows in sections.items():
         facts(section, rows)

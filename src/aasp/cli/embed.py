@@ -33,7 +33,7 @@ class Embed(VectorOptions, RunningOptions):
     Written are `path` (n,) and `embedding` (n, D), in the order given; with --channels each also `channel` (n,). With
     --frames also vectors over time: as lists `frames` and `seconds` a file in Parquet; in npz those of all files one
     after the other, those of file i from `offsets[i]` to `offsets[i + 1]`. What is done is kept in OUT.part until OUT
-    is whole: the same command again goes on where it stopped.
+    is whole: the same command again resumes where it stopped.
     """
 
     words: tyro.conf.Positional[tuple[str, ...]]
@@ -79,7 +79,7 @@ def run(argv: list[str]) -> int:
 
     from aasp.audio.channels import checked
     from aasp.audio.sounds import files as files_of
-    from aasp.evaluate.embedding import asked_keys
+    from aasp.evaluate.embedding import requested_keys
     from aasp.evaluate.stream import stream
     from aasp.evaluate.vectors import Wanted
 
@@ -87,7 +87,7 @@ def run(argv: list[str]) -> int:
     if arguments.workers is not None:
         running = replace(running, workers=arguments.workers)
     encoder, running = _opened(arguments, model, running)
-    keys = asked_keys(encoder, arguments.layer, arguments.pooling)
+    keys = requested_keys(encoder, arguments.layer, arguments.pooling)
     found = find_sounds(files, channels, arguments.path_column)
     wanted = Wanted(keys, arguments.frames, arguments.layer if arguments.frames else (), arguments.hop)
     with bar("embedding") as show:
@@ -99,11 +99,11 @@ def run(argv: list[str]) -> int:
             channel=found.chosen,
             running=running,
             named=found.named.__contains__,
-            anew=arguments.overwrite,
+            overwrite=arguments.overwrite,
             progress=show,
             engine=_elsewhere(arguments),
         )
-    _tell_skipped([*found.skipped, *written.skipped], _list_of(out))
+    _print_skipped([*found.skipped, *written.skipped], _list_of(out))
     count = len({path for sound in found.sounds for path in files_of(sound)})
     many = f"{written.rows} channels of {count}" if channels == "each" else f"{written.rows:,}"
     before = f", {written.before:,} of them before" if written.before else ""
@@ -139,8 +139,8 @@ def _opened(arguments: Embed, model: str, running: Running) -> tuple[Embedder, R
         ("--precision", arguments.precision, arguments.precision in ("auto", "fp32")),
     ):
         if not fits:
-            told = "an exported model runs on the CPU, in the precision of its file"
-            raise AaspError(f"{option} {given} with --engine onnx: {told}; leave it out")
+            text = "an exported model runs on the CPU, in the precision of its file"
+            raise AaspError(f"{option} {given} with --engine onnx: {text}; leave it out")
     return onnx_encoder(model, arguments.threads or 0), replace(running, precision="fp32")
 
 
@@ -177,7 +177,7 @@ def _list_of(out: Path) -> Path:
     return out.with_name(f"{out.stem}.skipped.csv")
 
 
-def _tell_skipped(skipped: list[Skipped], list_out: Path) -> None:
+def _print_skipped(skipped: list[Skipped], list_out: Path) -> None:
     """Name the first files that were left out, and list all."""
     if not skipped:
         return

@@ -1,4 +1,4 @@
-"""What `aasp predict --frames` does with probabilities over time: events told, or written as a table."""
+"""What `aasp predict --frames` does with probabilities over time: events reported, or written as a table."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
 
 
 def detection(arguments: Predict) -> Detection | None:
-    """How events are to be told, if they are.
+    """How events are to be reported, if they are.
 
     Raises:
         AaspError: a threshold or a length that is none, or what is only of frames without them.
     """
-    asked = {
+    requested = {
         "--threshold": arguments.threshold or None,
         "--smooth": arguments.smooth,
         "--min-length": arguments.min_length,
         "--out": arguments.out,
         "--format": arguments.format,
     }
-    given = [name for name, value in asked.items() if value is not None]
+    given = [name for name, value in requested.items() if value is not None]
     if given and not arguments.frames:
-        raise AaspError(f"{given[0]} without --frames: events are told from frames; add --frames")
+        raise AaspError(f"{given[0]} without --frames: events are made from frames; add --frames")
     if arguments.hop is not None and not arguments.frames:
         raise AaspError(f"--hop {arguments.hop:g} without --frames; add --frames")
     if not given and not arguments.overwrite:
@@ -52,8 +52,8 @@ def detection(arguments: Predict) -> Detection | None:
         except ValueError:
             raise AaspError(f"--threshold {word}: not a number; write 0.5, or CLASS=0.3 for one class") from None
         if name in found:
-            told = f"the threshold of {name}" if equals else "the threshold of all classes"
-            raise AaspError(f"--threshold {word}: {told} is given twice; leave one out")
+            text = f"the threshold of {name}" if equals else "the threshold of all classes"
+            raise AaspError(f"--threshold {word}: {text} is given twice; leave one out")
         found[name] = number
     whole = found.pop("", THRESHOLD)
     return Detection(whole, found, arguments.smooth or 0.0, arguments.min_length or 0.0)

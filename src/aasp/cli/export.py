@@ -44,10 +44,10 @@ class Export:
     window: bool = False
     """Only clips that fill the model's window: a smaller graph, for streams and small devices."""
     int8: tuple[str, ...] = ()
-    """Sound files, or folders of them, like those the model will hear: its large products are made 8-bit integers,
+    """Sound files, or folders of them, like those the model will receive: its large products are made 8-bit integers,
     scaled by them; 128 are read at most, spread over all."""
     neighbours: Path | None = None
-    """For the web: a folder of sounds for each label, of which the demo names those nearest to what it hears."""
+    """For the web: a folder of sounds for each label, of which the demo names those nearest to what it receives."""
     opset: int | None = None
     """Version of ONNX's operators; 18 when left out."""
     overwrite: bool = False
@@ -75,23 +75,23 @@ def run(argv: list[str]) -> int:
         return 0
     if arguments.to == "executorch":
         program = executorch.program(model)
-        told = _checked(out, executorch.difference(model, program), onnx.TOLERANCE)
+        text = _checked(out, executorch.difference(model, program), onnx.TOLERANCE)
         executorch.write(program, out)
-        print(f"{out}: {out.stat().st_size / 1e6:.1f} MB, {told}")
+        print(f"{out}: {out.stat().st_size / 1e6:.1f} MB, {text}")
         return 0
     proto = onnx.onnx_model(model, extent, arguments.opset or onnx.OPSET)
     if arguments.to == "openvino":
         made = openvino.converted(proto)
-        told = _checked(out, openvino.difference(model, extent, made), openvino.TOLERANCE)
+        text = _checked(out, openvino.difference(model, extent, made), openvino.TOLERANCE)
         openvino.write(made, out)
     else:
-        told = _checked(out, onnx.difference(model, extent, onnx.session(proto)), onnx.TOLERANCE)
+        text = _checked(out, onnx.difference(model, extent, onnx.session(proto)), onnx.TOLERANCE)
         if sounds:
             proto = int8(proto, Graph(model, extent).encoder.config, sounds)
-            told = f"8-bit integers scaled by {len(sounds)} sounds"
+            text = f"8-bit integers scaled by {len(sounds)} sounds"
         onnx.write(proto, out)
     files = [out, out.with_suffix(".bin")] if arguments.to == "openvino" else [out]
-    print(f"{out}: {sum(file.stat().st_size for file in files) / 1e6:.1f} MB, {told}")
+    print(f"{out}: {sum(file.stat().st_size for file in files) / 1e6:.1f} MB, {text}")
     return 0
 
 
@@ -135,8 +135,8 @@ def _checked(out: Path, difference: float, tolerance: float) -> str:
     """
     if difference <= tolerance:
         return f"within {difference:.1g} of PyTorch on noise, a tone and silence"
-    told = f"not written: its numbers differ from the model's by {difference:.2g}, over {tolerance:g}"
-    raise AaspError(f"{out}: {told}; try another --opset, or tell us")
+    text = f"not written: its numbers differ from the model's by {difference:.2g}, over {tolerance:g}"
+    raise AaspError(f"{out}: {text}; try another --opset, or tell us")
 
 
 def _loaded(model: str) -> Model:
@@ -158,7 +158,7 @@ def _sounds(names: Sequence[str]) -> list[Sound]:
     for name in names:
         here = list(walk(name, skipped)) if Path(name).is_dir() else [name]
         if not here:
-            raise AaspError(f"no audio to calibrate with: {name}; name a folder of sounds like those to be heard")
+            raise AaspError(f"no audio to calibrate with: {name}; name a folder of sounds like those it will receive")
         found += here
     return found[:: max(1, -(-len(found) // MOST))]
 

@@ -28,7 +28,7 @@ class Finetune(LabelledOptions, DeviceOptions):
     """Fine-tune a model on labelled clips. The classifier is then at RUN/model (of folds, RUN/fold-NAME/model).
 
     The best on the valid part (a tenth of train where there is none, whole groups) is scored on the test part. The same
-    command again goes on where it stopped. RUN/results.json holds the scores for `aasp table` and every prediction,
+    command again resumes where it stopped. RUN/results.json holds the scores for `aasp table` and every prediction,
     RUN/report.html the pictures.
     """
 
@@ -36,7 +36,7 @@ class Finetune(LabelledOptions, DeviceOptions):
     """Folder of a model or of a run, or a model on the hub; the package's own when none is named; with --scratch also
     the name of a recipe (`aasp recipes`), or ast_base."""
     out: Path
-    """Folder of the run: a new one, or this very run to go on."""
+    """Folder of the run: a new one, or this run, to resume."""
     recipe: str | None = None
     """Name of a fine-tuning recipe (`aasp recipes --finetune`), or a function of your own that makes one, as
     package.module:name or file.py:name. Left out: the benchmark's own, or tiny for a small model."""
@@ -51,7 +51,7 @@ class Finetune(LabelledOptions, DeviceOptions):
     seed: int | None = None
     """Of the head, data order and augmentation."""
     resume: Literal["auto", "never"] = "auto"
-    """auto: go on with what --out holds; never: want a new folder."""
+    """auto: resume what --out holds; never: require a new folder."""
     workers: int = 2
     """Threads that decode audio."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
@@ -72,13 +72,13 @@ def run(argv: list[str]) -> int:
         return train(arguments, finetuning_of(arguments))
 
 
-def train(arguments: Finetune, asked: Finetuning) -> int:
+def train(arguments: Finetune, job: Finetuning) -> int:
     """Fine-tune under the command's other options, write and say the scores: the exit code."""
     from aasp.evaluate.finetune.run import finetune
 
     set_threads(arguments.threads)
     outcome = finetune(
-        asked,
+        job,
         arguments.out,
         resume=arguments.resume,
         workers=arguments.workers,
@@ -88,7 +88,7 @@ def train(arguments: Finetune, asked: Finetuning) -> int:
         track=arguments.track,
     )
     if outcome.result is not None:
-        _tell(arguments, asked, outcome)
+        _print_outcome(arguments, job, outcome)
     return outcome.exit_code
 
 
@@ -127,33 +127,33 @@ def _untrained(name: str) -> AudioEncoder | None:
     return AudioEncoder(recipes.get(name).model) if name in recipes.names() else None
 
 
-def _tell(arguments: Finetune, asked: Finetuning, outcome: Outcome) -> None:
+def _print_outcome(arguments: Finetune, job: Finetuning, outcome: Outcome) -> None:
     """Write results and report, and say the scores."""
     from aasp.audio.sounds import describe
-    from aasp.cli.linear_results import told as told_score
+    from aasp.cli.linear_results import with_unit
     from aasp.evaluate.finetune.results import learning, minutes, write_results
     from aasp.report.classification import ClassificationReport, write_classification_report
 
     result, task, data = outcome.result, outcome.task, outcome.labelled
     assert result is not None
-    scores = write_results(arguments.out / "results.json", asked, outcome)
+    scores = write_results(arguments.out / "results.json", job, outcome)
     plain = task.regression
     parts = zip(task.rounds, result.round_scores(), strict=True)
-    heading = f"{arguments.model} {'from scratch' if asked.scratch else 'fine-tuned'} on {data.name}"
+    heading = f"{arguments.model} {'from scratch' if job.scratch else 'fine-tuned'} on {data.name}"
     trained = duration_text(60 * sum(map(minutes, outcome.folders)))
-    told = {
-        **{name: told_score(one, plain) for name, one in scores.items()},
+    shown = {
+        **{name: with_unit(one, plain) for name, one in scores.items()},
         "interval": next(iter(scores.values())).about(),
         "parts": ", ".join(f"{r.name}: {f'{value:.3g}' if plain else f'{100 * value:.1f}'}" for r, value in parts),
         "clips": f"{len(result.test):,} scored, "
         + (f"numbers: {task.classes[0]}" if plain else f"{len(task.classes)} classes"),
-        "training": f"{asked.recipe.name}, {asked.recipe.steps:,} steps, {trained}",
+        "training": f"{job.recipe.name}, {job.recipe.steps:,} steps, {trained}",
         "missing": f"{len(data.missing):,} clips" if data.missing else None,
         "note": "; ".join(task.notes) or None,
     }
     written = [str(arguments.out / "results.json")]
     if plain:  # the page is of classes
-        facts(heading, {**told, "written": written})
+        facts(heading, {**shown, "written": written})
         return
     report = ClassificationReport(
         title=heading,
@@ -164,8 +164,8 @@ def _tell(arguments: Finetune, asked: Finetuning, outcome: Outcome) -> None:
         names=[describe(data.sounds[row]) for row in result.test],
         score=scores[result.metric],
         history=[learning(folder) for folder in outcome.folders],
-        facts={name: text for name, text in told.items() if text is not None},
+        facts={name: text for name, text in shown.items() if text is not None},
     )
     write_classification_report(arguments.out / "report.html", report)
     written.append(str(arguments.out / "report.html"))
-    facts(heading, {**told, "written": written})
+    facts(heading, {**shown, "written": written})

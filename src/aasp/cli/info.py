@@ -20,7 +20,7 @@ from aasp.errors import AaspError
 from aasp.formats import duration_text
 from aasp.shapes import read_shapes
 
-REMEDY = "copy it anew"
+REMEDY = "copy it again"
 MOST_LISTED = 12  # different values of a column that are shown one by one
 
 
@@ -183,9 +183,9 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _parameters(path: Path) -> tuple[dict[str, int], dict[str, str]]:
-    """How many numbers each part of the model has, and what else is told of it, from the header of its weights."""
+    """How many numbers each part of the model has, and what else is known of it, from the header of its weights."""
     try:
-        shapes, metadata = read_shapes(path, "the model is incomplete, copy it anew")
+        shapes, metadata = read_shapes(path, "the model is incomplete, copy it again")
     except AaspError as error:
         raise _retold(error, path) from None
     counts: Counter[str] = Counter()
@@ -209,19 +209,21 @@ def _started(model: dict[str, Any] | None) -> str | None:
 
 
 def _history(run: Path) -> dict[str, Any]:
-    """What a run has been through, as its last checkpoint tells."""
+    """What a run has been through, as its last checkpoint says."""
     last = max(run.glob("checkpoints/step-*/state.json"), default=None)
     return {} if last is None else _json(last).get("history", {})
 
 
-def _finetuned(asked: dict[str, Any] | None) -> dict[str, Any]:
+def _finetuned(requested: dict[str, Any] | None) -> dict[str, Any]:
     """What a fine-tuning starts from, and its data."""
-    if not asked:
+    if not requested:
         return {}
-    part, clips = asked["round"], asked["clips"]
+    part, clips = requested["round"], requested["clips"]
     return {
-        "fine-tunes": f"{asked['model']}, its architecture from scratch" if asked["scratch"] else asked["model"],
-        "data": f"{asked['data']} ({asked['source']}), {asked['classes']:,} classes",
+        "fine-tunes": f"{requested['model']}, its architecture from scratch"
+        if requested["scratch"]
+        else requested["model"],
+        "data": f"{requested['data']} ({requested['source']}), {requested['classes']:,} classes",
         "clips": part and ", ".join(f"{count:,} {name}" for name, count in clips.items()),
         "part": part,
     }
@@ -241,8 +243,8 @@ def _scores(path: Path) -> dict[str, str]:
         return {}
     from aasp.evaluate.intervals import span
 
-    tell = lambda value: f"{100 * value:.1f}"
-    percent = lambda one: f"{tell(one['estimate'])} [{span(one['low'], one['high'], tell)}] %"
+    number = lambda value: f"{100 * value:.1f}"
+    percent = lambda one: f"{number(one['estimate'])} [{span(one['low'], one['high'], number)}] %"
     return {f"test {name}": percent(one) for name, one in _json(path).get("scores", {}).items()}
 
 
@@ -264,7 +266,7 @@ def _starts(path: Path) -> dict[str, str]:
         return {}
     first, last = starts[0], starts[-1]
     machine = f"{last['device']} in {last['precision']}, {last['processes']} × {last['threads']} threads"
-    resumed = f", gone on with {len(starts) - 1} ×, last {last['time']}" if len(starts) > 1 else ""
+    resumed = f", resumed {len(starts) - 1} ×, last {last['time']}" if len(starts) > 1 else ""
     return {
         **({"data": f"{last['data']}: {last['files']:,} files, {last['hours']:.2f} h"} if "files" in last else {}),
         "started": f"{first['time']}{resumed}",

@@ -44,7 +44,7 @@ def meant(argv: Sequence[str], commands: Collection[str], above: str = "") -> st
         above: the command that they belong to, if any.
 
     Returns:
-        The line that would have worked, and why; None if nothing tells what was meant.
+        The line that would have worked, and why; None if nothing says what was meant.
     """
     first, words = argv[0], [above] if above else []
     later = next((word for word in argv[1:] if word in commands), None)
@@ -81,8 +81,8 @@ def model_and_files(
     models = [word for number, word in enumerate(words) if is_model(word) and (number == 0 or not _holds_sounds(word))]
     check_order(words, command, argv)
     if len(models) > 1:
-        told = f"two models are named, {models[0]} and {models[1]}; name one, then sound files or folders"
-        raise AaspError(told)
+        text = f"two models are named, {models[0]} and {models[1]}; name one, then sound files or folders"
+        raise AaspError(text)
     first = words[0] if words else ""
     if models or (first and not _sounds_like(first)):
         model, files = first, tuple(words[1:])
@@ -135,9 +135,9 @@ def check_models(models: Sequence[str], command: str, argv: Sequence[str]) -> No
         if is_sound(word):
             raise AaspError(f"{word} is no model; name the folder of a model or of a run")
         index = ["--index", word, "--label", "label", "--split", "split"]
-        asked = index if table else ["--benchmark", "folder", "--root", word]
-        asked = [] if {"--index", "--root"} & set(argv) else asked
-        raise AaspError(f"{word} is no model: {line(command, *rest, *asked)}")
+        requested = index if table else ["--benchmark", "folder", "--root", word]
+        requested = [] if {"--index", "--root"} & set(argv) else requested
+        raise AaspError(f"{word} is no model: {line(command, *rest, *requested)}")
 
 
 def check_files(files: Sequence[str], typed: Sequence[str]) -> None:
@@ -184,7 +184,7 @@ class Found:
         sounds: of all words, in their order.
         named: the rows of sounds that were named themselves, not found in a folder or manifest.
         skipped: what a folder or manifest holds that can't be used, as far as that is known.
-        chosen: whether channels are chosen one by one, so that a path does not tell a sound.
+        chosen: whether channels are chosen one by one, so that a path does not identify a sound.
     """
 
     sounds: list[Sound] = field(default_factory=list)
@@ -249,7 +249,7 @@ def _itself(name: str, channels: Channels, found: Found, ending: bool) -> None:
 def _in_folder(name: str, channels: Channels, found: Found) -> None:
     from aasp.audio.io import EXTENSIONS, AudioError
     from aasp.audio.sounds import chosen
-    from aasp.datasets.index import Skipped, told_hidden, walk
+    from aasp.datasets.index import Skipped, hidden_note, walk
 
     hidden: list[str] = []
     before, bad, empty = len(found.skipped), found.skipped, True
@@ -263,7 +263,7 @@ def _in_folder(name: str, channels: Channels, found: Found) -> None:
         seen = f" that can be read, {len(bad) - before} that can't" if len(bad) > before else ""
         known = ", ".join(sorted(EXTENSIONS))
         raise AaspError(f"no audio{seen}: {name}; name a folder of WAV, FLAC … files ({known})")
-    _say(told_hidden(hidden))
+    _say(hidden_note(hidden))
 
 
 def _in_manifest(name: str, channels: Channels, path_column: str | None, found: Found) -> None:

@@ -28,9 +28,9 @@ class LabelledOptions:
     """Column of what clips have in common (recording, speaker, instrument): kept together, and drawn by intervals."""
     events: Path | None = None
     """Table of events, or a folder of them (csv, parquet, Raven, Audacity, DCASE), of the sounds of --root or --index:
-    what is heard when. --label is then its column of labels where that has an unusual name."""
+    which events occur when. --label is then its column of labels where that has an unusual name."""
     task: Literal["classes", "regression"] = "classes"
-    """classes, or regression: labels are numbers, to be told rather than classified."""
+    """classes, or regression: labels are numbers, to be predicted rather than classified."""
     allow_missing: bool = False
     """Go on although files of the index are not there; they are counted in the result."""
     path_column: str | None = None

@@ -39,8 +39,8 @@ class Other:
             AaspError: there is none, or it can't be loaded.
         """
         if not (Path(name).exists() or name in ("birdnet", *packaged()) or {"/", ":", "="} & set(name)):
-            told = f"the folder of a model, or its name on the hub as in {AST}, or a function as file.py:name"
-            raise AaspError(f"--encoder {name}: no such encoder; give birdnet, {told}")
+            text = f"the folder of a model, or its name on the hub as in {AST}, or a function as file.py:name"
+            raise AaspError(f"--encoder {name}: no such encoder; give birdnet, {text}")
         return cls(name, open_adapter(name, device, precision))
 
     @property

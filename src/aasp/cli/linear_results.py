@@ -55,7 +55,7 @@ def show_scores(protocol: Protocol, labelled: LabelledSet, scored: Scored, skipp
     facts(
         f"{scored.model} on {labelled.name}, protocol {protocol.preset}",
         {
-            **{name: told(one, task.regression) for name, one in scored.scores.items()},
+            **{name: with_unit(one, task.regression) for name, one in scored.scores.items()},
             "seeds": spread,
             "interval": next(iter(scored.scores.values())).about(),
             "clips": f"{said}, {f'numbers: {task.classes[0]}' if task.regression else f'{len(task.classes)} classes'}",
@@ -80,7 +80,7 @@ def show_scores(protocol: Protocol, labelled: LabelledSet, scored: Scored, skipp
     Console(highlight=False).print(table)
 
 
-def told(one: Interval, plain: bool) -> str:
+def with_unit(one: Interval, plain: bool) -> str:
     """A score with its interval: a share in per cent, R² and errors as they are."""
     return one.plain() if plain else f"{one.percent()} %"
 

@@ -1,4 +1,4 @@
-"""`aasp COMMAND …`: finds the command, runs it, and tells its failures in one line.
+"""`aasp COMMAND …`: finds the command, runs it, and reports its failures in one line.
 
 Only the standard library is imported here: `aasp --help` answers before torch could be loaded.
 """
@@ -26,7 +26,7 @@ COMMANDS = {
     "convert": "make a model of a published checkpoint of AST, EAT, SSLAM, BEATs, Audio-MAE, M2D or ATST",
     "predict": "name the likeliest classes of audio files, by a fine-tuned model",
     "ablate": "train a suite of recipes that differ in one thing, and compare them with intervals",
-    "compare": "train recipes for the same budget, probe each, and tell any two apart with intervals",
+    "compare": "train recipes for the same budget, probe each, and compare any two with intervals",
     "table": "print results in the papers' layout, beside the published ones",
     "stats": "measure the log-mel mean and standard deviation of a set",
     "shard": "write a set as tar shards with an index, for large sets and object stores",
@@ -130,12 +130,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: list[str]) -> int:
-    """Run one command, and tell its failures."""
+    """Run one command, and report its failures."""
     try:
         with old_names_in_one_line():
             code = _dispatch(argv)
         sys.stdout.flush()
-        _tell_cancelled()
+        _print_cancelled()
         return code
     except SystemExit as stop:  # tyro's way out after --help, or a signal's
         # The launcher may send one while the loss of another process is being dealt with.
@@ -153,11 +153,11 @@ def _run(argv: list[str]) -> int:
         if os.environ.get("AASP_DEBUG") == "1":
             raise
         if isinstance(error, OSError):
-            return _end(1, _told(error))
+            return _end(1, _os_error_line(error))
         known = error if isinstance(error, AaspError) else _lost(error)
         if known is None:
             raise
-        return _end(known.exit_code, _explained(known))
+        return _end(known.exit_code, _error_line(known))
 
 
 def _dispatch(argv: list[str]) -> int:
@@ -213,8 +213,8 @@ def run_named(argv: list[str], commands: Mapping[str, str], above: str = "") -> 
     if name not in commands:
         from aasp.cli.inputs import meant
 
-        if told := meant(argv, commands, above):
-            raise AaspError(told)
+        if text := meant(argv, commands, above):
+            raise AaspError(text)
         near = difflib.get_close_matches(name, commands, n=1)
         suggested = " ".join(["aasp", *words, *near])
         remedy = f"did you mean `{suggested}`?" if near else f"`{suggested} --help` lists the commands"
@@ -224,7 +224,7 @@ def run_named(argv: list[str], commands: Mapping[str, str], above: str = "") -> 
     return run(argv[1:])
 
 
-def _tell_cancelled() -> None:
+def _print_cancelled() -> None:
     """Count the files that were named when the mean of their channels turned out to be next to nothing."""
     channels = sys.modules.get("aasp.audio.channels")
     if channels is not None and (found := channels.take_cancelled()):
@@ -232,7 +232,7 @@ def _tell_cancelled() -> None:
         print(f"aasp: warning: channels cancel in {len(found):,} file(s): {remedy}", file=sys.stderr)
 
 
-def _explained(error: AaspError) -> str:
+def _error_line(error: AaspError) -> str:
     """A mistake's line; of a training that broke down a page is written, too."""
     loop = sys.modules.get("aasp.training.loop")
     if loop is None or not isinstance(error, loop.TrainingStopped):
@@ -242,7 +242,7 @@ def _explained(error: AaspError) -> str:
     return explained(error)
 
 
-def _told(error: OSError) -> str:
+def _os_error_line(error: OSError) -> str:
     """An operating system's refusal with its file and, where we know one, the remedy."""
     reason = error.strerror or str(error)
     where = f": {error.filename}" if error.filename else ""

@@ -83,7 +83,7 @@ def run(argv: list[str]) -> int:
     gpus = f"{machines.gpus} GPU{'s' * (machines.gpus > 1)}"
     print(
         f"{recipe.name} on {gpus} at {machines.utilisation:.0%} of {machines.peak:g} TFLOP/s, "
-        f"{machines.cores:g} cores a GPU, {machines.audio}: reckoned, not measured"
+        f"{machines.cores:g} cores a GPU, {machines.audio}: estimated, not measured"
     )
     if isinstance(plan, EmbeddingPlan):
         _show_embedding(plan, machines)
@@ -175,8 +175,8 @@ def _show_embedding(plan: EmbeddingPlan, machines: Machines) -> None:
     )
 
 
-def _limits(limits: Mapping[str, float], bottleneck: str, told: Callable[[float], str]) -> dict[str, str]:
-    return {name: told(value) + (", the bottleneck" if name == bottleneck else "") for name, value in limits.items()}
+def _limits(limits: Mapping[str, float], bottleneck: str, shown: Callable[[float], str]) -> dict[str, str]:
+    return {name: shown(value) + (", the bottleneck" if name == bottleneck else "") for name, value in limits.items()}
 
 
 def _sizes(set_bytes: Mapping[str, float]) -> dict[str, str]:

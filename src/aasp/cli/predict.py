@@ -49,13 +49,13 @@ class Predict(RunningOptions):
     """How many classes to name, the likeliest first; 5 when left out, with --json all."""
     frames: bool = False
     """Also say what is there when: by windows that overlap by half, or, of a classifier that was fine-tuned on events,
-    step by step. With one of the next five options events are told instead: file, start, end, label, score."""
+    step by step. With one of the next five options events are reported instead: file, start, end, label, score."""
     threshold: tuple[str, ...] = ()
     """Probability from which on a class is there, 0.5 when left out; of single classes as dog=0.3."""
     smooth: float | None = None
     """Seconds of a median filter over the probabilities."""
     min_length: float | None = None
-    """Seconds of the shortest event that is told."""
+    """Seconds of the shortest event that is reported."""
     out: Path | None = None
     """Table of events to write: .csv or .parquet, .tsv (DCASE); a folder for Raven and Audacity, a file a sound."""
     format: Literal["csv", "parquet", "raven", "audacity", "dcase"] | None = None
@@ -96,7 +96,7 @@ def run(argv: list[str]) -> int:
     config = models[0].config
     if how is not None:  # before the long part
         if config.numbers is not None:
-            number = f"{model} tells a number, {config.classes[0]}, and no classes that could begin and end"
+            number = f"{model} predicts a number, {config.classes[0]}, and no classes that could begin and end"
             raise AaspError(f"{number}; leave out --threshold, --smooth, --min-length, --out and --format")
         how.of(config.classes)
     window = _window(arguments, config) if arguments.frames and not config.over_time else None
@@ -106,26 +106,26 @@ def run(argv: list[str]) -> int:
         print("each class has a probability of its own; from 50 % on a clip is taken to have it", file=sys.stderr)
     events_by_file: dict[str, list[Event]] = {}
     top = arguments.top or (len(config.classes) if arguments.json else TOP)
-    told = 0
+    printed = 0
     with bar("classifying") as show:
         for one in _predicted(arguments, models, found.sounds, window, running, skipped, show):
             events = None if how is None else events_of(one, config.classes, how)
             if written is not None and events is not None:
                 events_by_file[one.path] = events
             elif arguments.json:
-                _tell_json(one, config, top, events)
+                _print_json(one, config, top, events)
             elif events is not None:
                 print(*lines(events), sep="\n", end="\n" if events else "", flush=True)
             else:
-                _tell(one, config, top)
-            told += 1
+                _print_classes(one, config, top)
+            printed += 1
     if written is not None and events_by_file:
         from aasp.datasets.events.writing import write_events
 
         write_events(*written, events_by_file, config.encoder.frontend.band)
         count = sum(map(len, events_by_file.values()))
         print(f"{written[0]}: {count:,} events in {len(events_by_file):,} file(s), {written[1]}")
-    return _end(files, skipped, told)
+    return _end(files, skipped, printed)
 
 
 def _predicted(
@@ -143,13 +143,13 @@ def _predicted(
 
     if not arguments.frames or not models[0].config.over_time:
         if arguments.hop is not None:
-            told = f"{arguments.words[0]} was fine-tuned on clips, and is asked window by window"
-            raise AaspError(f"--hop {arguments.hop:g}: {told}; give --window")
+            text = f"{arguments.words[0]} was fine-tuned on clips, and is evaluated window by window"
+            raise AaspError(f"--hop {arguments.hop:g}: {text}; give --window")
         yield from predictions(models, sounds, window=window, running=running, skipped=skipped, progress=show)
         return
     if arguments.window is not None:
-        told = f"{arguments.words[0]} was fine-tuned on events, and is asked step by step"
-        raise AaspError(f"--window {arguments.window:g}: {told}; give --hop, or leave it out")
+        text = f"{arguments.words[0]} was fine-tuned on events, and is evaluated step by step"
+        raise AaspError(f"--window {arguments.window:g}: {text}; give --hop, or leave it out")
     said = lambda some: step_probabilities(models, some, hop=arguments.hop, running=running, skipped=skipped)
     yield from predictions_over_time(sounds, said, show)
 
@@ -162,19 +162,19 @@ def _window(arguments: Predict, config: AudioClassifierConfig) -> float:
     return window
 
 
-def _end(files: Sequence[str], skipped: Sequence[Skipped], told: int) -> int:
+def _end(files: Sequence[str], skipped: Sequence[Skipped], printed: int) -> int:
     """Name what could not be used, and fail if it had been named by the user, or was everything."""
-    bad = [file for file in skipped if file.path in files] or (skipped if not told else [])
+    bad = [file for file in skipped if file.path in files] or (skipped if not printed else [])
     if not bad or len(skipped) > 1:
         for file in skipped:
             print(f"skipped {file.path}: {file.reason}", file=sys.stderr)
     if bad:
-        count = f"{len(bad):,} of {told + len(skipped):,} files"
-        raise AaspError(f"not usable: {count}, the first {bad[0].path}: {bad[0].reason}; mend or replace them")
+        count = f"{len(bad):,} of {printed + len(skipped):,} files"
+        raise AaspError(f"not usable: {count}, the first {bad[0].path}: {bad[0].reason}; repair or replace them")
     return 0
 
 
-def _tell(one: Prediction, config: AudioClassifierConfig, top: int) -> None:
+def _print_classes(one: Prediction, config: AudioClassifierConfig, top: int) -> None:
     """A file's likeliest classes, then those of its windows: indented in a terminal, a line each in a pipe."""
     parts = [("", one.probabilities), *_windows(one)]
     for span, probabilities in parts:
@@ -187,7 +187,7 @@ def _tell(one: Prediction, config: AudioClassifierConfig, top: int) -> None:
             print(place, *(f"{name} {p}" for name, p in likely.items()), sep="\t", flush=True)
 
 
-def _tell_json(one: Prediction, config: AudioClassifierConfig, top: int, events: list[Event] | None) -> None:
+def _print_json(one: Prediction, config: AudioClassifierConfig, top: int, events: list[Event] | None) -> None:
     line: dict[str, Any] = {"file": one.path, "seconds": round(one.seconds, 6), "multilabel": config.multilabel}
     line["classes"] = _likeliest(one.probabilities, config, top)
     if events is not None:

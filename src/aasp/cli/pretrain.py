@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Pretrain(DeviceOptions):
-    """Pre-train a recipe on audio. The model is then at RUN/model; the same command again goes on where it stopped.
+    """Pre-train a recipe on audio. The model is then at RUN/model; the same command again resumes where it stopped.
 
     Ctrl-C, SIGTERM and SIGUSR1 save a checkpoint first; the latter two exit with 75, "try again". On several devices:
     `torchrun --nproc-per-node=2 -m aasp pretrain …`.
@@ -31,11 +31,11 @@ class Pretrain(DeviceOptions):
     """Folder, .csv, .tsv or .parquet manifest of audio, tar shards or Parquet files of sounds, a pattern of them, or a
     URL of one of these."""
     out: Path
-    """Folder of the run: a new one, or this very run to go on."""
+    """Folder of the run: a new one, or this run, to resume."""
     steps: int | None = None
     """Optimizer steps; the schedules stretch with them."""
     resume: str = "auto"
-    """auto: go on from the last checkpoint in --out; never: want a new folder; or a checkpoint or run to go on from."""
+    """auto: resume the last checkpoint in --out; never: require a new folder; or a checkpoint or run to resume."""
     from_: Annotated[str | None, tyro.conf.arg(name="from")] = None
     """Start from the weights of a run, a checkpoint or a model, as far as they fit, at step 0."""
     extend: int | None = None
@@ -49,7 +49,7 @@ class Pretrain(DeviceOptions):
     workers: int = 2
     """Threads that decode audio."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
-    """auto: bf16 or fp32, whichever is faster on this machine; a run that goes on keeps what it began with."""
+    """auto: bf16 or fp32, whichever is faster on this machine; a resumed run keeps what it began with."""
     threads: int | None = None
     """CPU threads of torch, one a core when left out; with as many again, a resumed run repeats every digit."""
     checkpoint_every: int = 500

@@ -33,7 +33,7 @@ class Reproduce:
     first; in the end the losses are compared, bit for bit. Nothing that the record names is imported: parts of your own
     are named again, by --plugin.
 
-    The exit code is 0 if they are equal, 1 if they differ. A repetition that was stopped goes on by the same line.
+    The exit code is 0 if they are equal, 1 if they differ. A repetition that was stopped is resumed by the same line.
     """
 
     run: tyro.conf.Positional[Path]
@@ -60,8 +60,8 @@ def run(argv: list[str]) -> int:
     if out == folder or folder in out.parents:
         raise AaspError(f"--out {out}: lies in the run that is to be repeated; choose a folder elsewhere")
     if recorded.history.get("data_changed"):
-        told = "the data was changed while it went on, and only the last of it is recorded"
-        raise AaspError(f"{arguments.run}: {told}; it can't be repeated")
+        text = "the data was changed while it went on, and only the last of it is recorded"
+        raise AaspError(f"{arguments.run}: {text}; it can't be repeated")
     command = words[0] if words else ""
     if command not in ("pretrain", "finetune"):
         typed = shlex.join(["aasp" if command in COMMANDS else str(recorded.start["command"][0]), *words])
@@ -102,7 +102,7 @@ def _pretrained(recorded: Recorded, words: list[str], out: Path, data: Path | No
     if given.from_ is not None and origin is not None:
         now = read_initial(given.from_).facts["model_hash"]
         changed += [Difference("weights it started from", origin, now, "everything")] * (now != origin)
-    _tell(recorded, _environment(recorded, given), changed, anyway)
+    _print_differences(recorded, _environment(recorded, given), changed, anyway)
     code = pretrain.train(replace(given, extend=None), recipe)
     for extension in recorded.history.get("extended", ()):
         code = code or pretrain.train(replace(given, extend=extension["steps"]), recipe)
@@ -121,15 +121,15 @@ def _finetuned(recorded: Recorded, words: list[str], out: Path, data: Path | Non
     given = replace(given, recipe=None, set=(), steps=None, seed=None, train=None)  # these are in the record
     document = {name: value for name, value in recorded.recipe.items() if name != "finetuned"}
     recipe = from_dict(FinetuneRecipe, document, str(recorded.run / "recipe.json"))
-    asked = replace(finetune.finetuning_of(given), recipe=recipe)
+    job = replace(finetune.finetuning_of(given), recipe=recipe)
     now = {
-        "model_hash": asked.encoder_hash,
-        "classes": len(asked.labelled.classes),
-        "labels_hash": asked.labels_hash,
-        "contents": contents(len(asked.labelled), asked.labelled.sounds.__getitem__),
+        "model_hash": job.encoder_hash,
+        "classes": len(job.labelled.classes),
+        "labels_hash": job.labels_hash,
+        "contents": contents(len(job.labelled), job.labelled.sounds.__getitem__),
     }
-    _tell(recorded, _environment(recorded, given), list(recorded.data_differences(now)), anyway)
-    return finetune.train(given, asked)
+    _print_differences(recorded, _environment(recorded, given), list(recorded.data_differences(now)), anyway)
+    return finetune.train(given, job)
 
 
 def _without_plugins(words: Sequence[str]) -> list[str]:
@@ -156,11 +156,13 @@ def _environment(recorded: Recorded, given: Pretrain | Finetune) -> list[Differe
     return list(recorded.environment_differences(now))
 
 
-def _tell(recorded: Recorded, differences: Sequence[Difference], changed: Sequence[Difference], anyway: bool) -> None:
+def _print_differences(
+    recorded: Recorded, differences: Sequence[Difference], changed: Sequence[Difference], anyway: bool
+) -> None:
     """Say what differs.
 
     Raises:
-        AaspError: the data does, and it is not to go on anyway.
+        AaspError: the data does, and --anyway is not given.
     """
     if int(os.environ.get("RANK", "0")) == 0:
         print(f"{recorded.run}, started {recorded.start.get('time', 'at a time that is not known')}")
@@ -169,8 +171,8 @@ def _tell(recorded: Recorded, differences: Sequence[Difference], changed: Sequen
         else:
             print("nothing differs: commit, versions, machine and data are the same")
     if changed and not anyway:
-        told = f"{changed[0].name} was {changed[0].then} and is {changed[0].now}"
-        raise AaspError(f"{recorded.run}: its data has changed: {told}; bring it back, or add --anyway")
+        text = f"{changed[0].name} was {changed[0].then} and is {changed[0].now}"
+        raise AaspError(f"{recorded.run}: its data has changed: {text}; bring it back, or add --anyway")
 
 
 def _table(differences: Sequence[Difference]) -> None:
@@ -192,7 +194,7 @@ def _compared(then: Path, now: Path) -> bool:
 
     losses = Losses.of(then, now)
     if int(os.environ.get("RANK", "0")) == 0:
-        print(f"{now} beside {then}: {losses.told()}")
+        print(f"{now} beside {then}: {losses.summary()}")
     return losses.equal
 
 

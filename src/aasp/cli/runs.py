@@ -31,7 +31,7 @@ class Runs:
     in a folder or below it: running ones first, then those that were last active first.
 
     A run is running while a process holds its lock; stopped where none does and steps are left: the command that
-    started it goes on.
+    started it resumes it.
     """
 
     dir: tyro.conf.Positional[Path]

@@ -15,9 +15,9 @@ from aasp.formats import duration_text
 
 @dataclass(frozen=True, kw_only=True)
 class Shard:
-    """Write a set as tar shards in WebDataset's layout, with an index that tells where each sound lies.
+    """Write a set as tar shards in WebDataset's layout, with an index that says where each sound lies.
 
-    The folder is then a set like any other. Stopped at any moment, the same command goes on; the shards are the same to
+    The folder is then a set like any other. Stopped at any moment, the same command resumes; the shards are the same to
     the byte. Files that can't be used are left out, counted, and listed in skipped.csv.
     """
 

@@ -26,7 +26,7 @@ PICTURES = (".png", ".svg", ".pdf")
 
 @dataclass(frozen=True)
 class Show:
-    """Draw a sound's spectrogram: as MODEL hears it, or, without one, by 128 Kaldi bins up to 8 kHz.
+    """Draw a sound's spectrogram: as MODEL receives it, or, without one, by 128 Kaldi bins up to 8 kHz.
 
     With --attention each patch is tinted by how much the model's class token attends to it, relative to the mean patch:
     red is more, blue is less. Of a sound longer than --seconds a part is drawn, which is said.
@@ -77,20 +77,20 @@ def run(argv: list[str]) -> int:
     front: FrontEndConfig = LogMelConfig() if encoder is None else encoder.config.frontend
     whole = probe(file).seconds
     wave = read_sound(Recording(file, channels), rate=front.rate, start=arguments.start, seconds=arguments.seconds)
-    heard = torch.from_numpy(wave)[None]
+    batch = torch.from_numpy(wave)[None]
     with torch.inference_mode():
-        mel, _ = front.build()(heard) if encoder is None else encoder.mel(heard)
+        mel, _ = front.build()(batch) if encoder is None else encoder.mel(batch)
     patch = (16, 16) if encoder is None else encoder.stem.patch
     clip = Spectrogram(mel[0].float().numpy(), front.centres(), front.frame_rate, patch)
     found: Any = None
-    told = None
+    text = None
     if encoder is not None and arguments.attention:
-        found, told = _attention(arguments, encoder, mel[0])
-    title = Path(file).name if told is None else f"{Path(file).name}: attention of {told}"
+        found, text = _attention(arguments, encoder, mel[0])
+    title = Path(file).name if text is None else f"{Path(file).name}: attention of {text}"
     draw_sound(out, clip, title=title, start=arguments.start, attention_GF=found)
     length = len(wave) / front.rate
     part = f"{arguments.start:g} to {arguments.start + length:g} s of {duration_text(whole)}"
-    facts(str(out), {"sound": file, "part": part if length < whole - 1e-3 else None, "attention": told})
+    facts(str(out), {"sound": file, "part": part if length < whole - 1e-3 else None, "attention": text})
     return 0
 
 
@@ -98,8 +98,8 @@ def _named(arguments: Show) -> tuple[str | None, str]:
     """The model, if there is one, and the sound."""
     names = arguments.names
     if not names or len(names) > 2:
-        told = f"{len(names)} names" if names else "no sound"
-        raise AaspError(f"{told}; name a sound, or a model and a sound: aasp show MODEL FILE --attention")
+        text = f"{len(names)} names" if names else "no sound"
+        raise AaspError(f"{text}; name a sound, or a model and a sound: aasp show MODEL FILE --attention")
     if len(names) == 2 and Path(names[1]).is_dir() and Path(names[0]).is_file():
         raise AaspError(f"{names[0]} is no model; the model comes first: aasp show {names[1]} {names[0]}")
     model, file = (names[0], names[1]) if len(names) == 2 else (None, names[0])

@@ -43,17 +43,17 @@ class Stages:
 
     def _part(self, progress: ProgressBar, what: str) -> Show:
         task = progress.add_task(what, total=None)
-        began = told = 0.0
+        began = printed = 0.0
 
         def show(done: int, total: int) -> None:
-            nonlocal began, told
+            nonlocal began, printed
             now = time.monotonic()
             if not began:  # a part begins when the one before it is done
-                began = told = self._moved
+                began = printed = self._moved
             self._moved = now
             progress.update(task, completed=done, total=total)
-            if not self.console.is_terminal and (now - told > QUIET_SECONDS or done == total):
-                told, elapsed = now, now - began
+            if not self.console.is_terminal and (now - printed > QUIET_SECONDS or done == total):
+                printed, elapsed = now, now - began
                 tail = time_left(elapsed, done, total) if done < total else f"in {duration_text(round(elapsed))}"
                 self.console.print(f"    {what}: {done:,} of {total:,}, {tail}", soft_wrap=True)
 

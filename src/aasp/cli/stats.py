@@ -71,7 +71,7 @@ def run(argv: list[str]) -> int:
             show(row + 1, len(manifest))
     if not measured:
         why = f"all {len(skipped)} skipped, the first {skipped[0].path}: {skipped[0].reason}"
-        raise AaspError(f"no usable audio in {arguments.path}: {why}; mend or replace the files")
+        raise AaspError(f"no usable audio in {arguments.path}: {why}; repair or replace the files")
     # EAT divides by twice the deviation, M2D by the deviation: what each preset's own std is made of.
     factor = 2 if arguments.preset == "kaldi" else 1
     facts(

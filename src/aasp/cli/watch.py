@@ -26,7 +26,7 @@ class Watch:
     """Follow a run: a bar on a terminal, a line at every log step elsewhere. Reads its folder alone, and never disturbs
     it.
 
-    Ends when the run does, with code 0 if it is finished, 75 if it was stopped and the same command goes on, 1 if it
+    Ends when the run does, with code 0 if it is finished, 75 if it was stopped and the same command resumes it, 1 if it
     broke down. Of a run that is not running it says so at once.
     """
 
@@ -61,7 +61,7 @@ def run(argv: list[str]) -> int:
             _show(display, path, shown)
     if status is None:
         raise AaspError(f"the run is gone: {path}; it was removed meanwhile")
-    print(_told(status))
+    print(_status_line(status))
     return EXIT_CODES[status.state]
 
 
@@ -91,8 +91,8 @@ def _no_run(path: Path) -> str:
     return f"no run: {path}; `aasp runs {path.parent}` lists those beside it"
 
 
-def _told(status: Status) -> str:
+def _status_line(status: Status) -> str:
     where = f"{status.path}, step {status.step:,} of {'?' if status.steps is None else format(status.steps, ',')}"
     if status.state == "stopped":
-        return f"stopped: {where}; the command that started it goes on from its last checkpoint"
+        return f"stopped: {where}; the command that started it resumes from its last checkpoint"
     return f"{status.state}: {where}{f': {status.reason}' if status.reason else ''}"

@@ -108,7 +108,7 @@ def costs(name: str, recipe: Trainable, budget: Budget, precision: Precision, de
 
 
 def seconds_per_step(recipe: Trainable, precision: Precision = "auto", device: str = "auto") -> float:
-    """Seconds of a step of training on noise: the fastest of some, after a warm-up. Random numbers go on as before."""
+    """Seconds of a step of training on noise: the fastest of some, after a warm-up. Random state is restored."""
     place = device_of(device)
     with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
         if isinstance(recipe, Supervised):

@@ -1,4 +1,4 @@
-"""Train and measure what is lacking of some cells; what is finished, or broke down, is never done twice.
+"""Train and measure what some cells are missing; what is finished, or broke down, is never done twice.
 
 Cells are taken in their order. Several processes, also of several machines, may work at one folder, each at cells that
 no other is at. A cell that breaks down is noted and does not stop the others. Source: ours.
@@ -132,7 +132,7 @@ def work(cells: Sequence[Cell], folder: Folder, *, train: Train, listen: Listen,
 
 
 def outcome_of(cells: Sequence[Cell], folder: Folder, busy: Sequence[Cell], exit_code: int = 0) -> Outcome:
-    """How it ended, as the folder tells.
+    """How it ended, as the folder says.
 
     Args:
         cells: all of them.
@@ -141,8 +141,8 @@ def outcome_of(cells: Sequence[Cell], folder: Folder, busy: Sequence[Cell], exit
         exit_code: as `Outcome` has it.
     """
     still = [cell.place for cell in busy if not cell.done(folder.trained(cell.name, cell.seed))]
-    told = {cell.place: folder.trained(cell.name, cell.seed).failure for cell in cells}
-    return Outcome(still, {place: why for place, why in told.items() if why is not None}, exit_code)
+    failures = {cell.place: folder.trained(cell.name, cell.seed).failure for cell in cells}
+    return Outcome(still, {place: why for place, why in failures.items() if why is not None}, exit_code)
 
 
 def _its_own(error: Exception) -> bool:
@@ -159,10 +159,10 @@ def _why(error: Exception) -> str:
 
 
 def _measure(cell: Cell, place: Measured, when: str, listen: Listen, say: Say) -> None:
-    lacking = [measure for measure in cell.measures if place.scores(measure.name) is None]
-    if not lacking:
+    missing = [measure for measure in cell.measures if place.scores(measure.name) is None]
+    if not missing:
         return
-    say(f"measuring {cell.place}{when}: {'; '.join(measure.name for measure in lacking)}")
+    say(f"measuring {cell.place}{when}: {'; '.join(measure.name for measure in missing)}")
     listener = listen(cell, place.model)
-    for measure in lacking:
+    for measure in missing:
         place.keep(measure.name, measure(listener))

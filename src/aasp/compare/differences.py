@@ -59,8 +59,8 @@ def difference(
     pairs = seeds_of([ours, theirs], matched)
     if not all(pairs):
         return None
-    asked = paired(ours, theirs, pairs, name)
-    return of(name, interval(**asked, matched=matched, resamples=resamples))  # type: ignore[arg-type]
+    requested = paired(ours, theirs, pairs, name)
+    return of(name, interval(**requested, matched=matched, resamples=resamples))  # type: ignore[arg-type]
 
 
 def of(name: str, lead: Interval) -> Difference:
@@ -86,5 +86,5 @@ def paired(ours: BySeed, theirs: BySeed, seeds: Sequence[Sequence[int]], name: s
     first = ours[seeds[0][0]]
     values = [[system[seed].values for seed in some] for system, some in zip((ours, theirs), seeds, strict=True)]
     if any(len(one) != len(first.values) for system in values for one in system):
-        raise AaspError(f"scores of {name} are of other clips; remove them, and they are measured anew")
+        raise AaspError(f"scores of {name} are of other clips; remove them, and they are measured again")
     return {"scores": values[0], "minus": values[1], "clusters": first.clusters, "rounds": first.rounds}

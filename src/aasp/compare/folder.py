@@ -24,7 +24,7 @@ from aasp.compare.measures import Scores
 from aasp.errors import AaspError
 from aasp.files import atomic_write, clear_left, hidden, locked
 
-REMEDY = "remove it, and it is made anew"
+REMEDY = "remove it, and it is made again"
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Trained(Measured):
 
     @property
     def broken(self) -> Path:
-        """The file that tells why it broke down; without it the cell is tried again."""
+        """The file that says why it broke down; without it the cell is tried again."""
         return self.path / "failed.json"
 
     def fail(self, why: str) -> None:
@@ -178,7 +178,7 @@ class Folder:
         for name in sorted(name for name in wanted if known and known.get(name) != wanted[name]):
             raise AaspError(
                 f"output holds another {self.kind}: {self.path} has {name} = {known.get(name)}, this one "
-                f"{wanted[name]}; choose another --out, or the same to go on"
+                f"{wanted[name]}; choose another --out, or the same to resume"
             )
 
     def ensure_settings(self, wanted: Mapping[str, Any]) -> None:

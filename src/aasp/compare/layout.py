@@ -50,8 +50,8 @@ def supervised(recipes: Mapping[str, Recipe], tasks: Sequence[LabelledTask]) -> 
     pairs = [(name, recipe, task) for name, recipe in recipes.items() for task in tasks]
     found = {cell_name(system_name(name), task.set): Supervised(recipe, task) for name, recipe, task in pairs}
     if len(found) < len(pairs):
-        told = f"two of the sets {', '.join(task.set for task in tasks)} would share a folder"
-        raise AaspError(f"--scratch: {told}; rename the folder of one index")
+        text = f"two of the sets {', '.join(task.set for task in tasks)} would share a folder"
+        raise AaspError(f"--scratch: {text}; rename the folder of one index")
     return found
 
 
@@ -119,8 +119,8 @@ class Layout:
             for cell, name in pattern.items():
                 yield Cell(cell, seed, measures, self.recipes[name], "untrained")
             for name, recipe in self.recipes.items():
-                asked = replace(recipe, steps=self.costs[name].steps, seed=seed)
-                yield Cell(name, seed, measures, asked, "trained", tuple(self.stages(name)[:-1]))
+                requested = replace(recipe, steps=self.costs[name].steps, seed=seed)
+                yield Cell(name, seed, measures, requested, "trained", tuple(self.stages(name)[:-1]))
             for name, one in self.supervised.items():
                 own = [reading for reading in readings if reading.set == one.task.set]
                 yield Cell(name, seed, own, replace(one.recipe, steps=self.costs[name].steps, seed=seed), "scratch")
@@ -135,13 +135,13 @@ class Estimate:
     bytes: float
 
 
-def estimate(layout: Layout, cells: Sequence[Cell], heard: float, device: str) -> Estimate:
+def estimate(layout: Layout, cells: Sequence[Cell], seconds: float, device: str) -> Estimate:
     """What cells that are left to do take; each architecture is timed for a moment.
 
     Args:
         layout: what they belong to.
         cells: some of its.
-        heard: seconds of sound that each encoder embeds.
+        seconds: of sound that each encoder embeds.
         device: where.
     """
     trained = [cell for cell in cells if cell.kind in TRAINED]
@@ -154,7 +154,7 @@ def estimate(layout: Layout, cells: Sequence[Cell], heard: float, device: str) -
             shape, models = fingerprint(cell.recipe.model), 1 + len(cell.stages)
             if shape not in speeds:
                 speeds[shape] = embedding_speed(cell.recipe, device)
-            own = layout.supervised[cell.name].task.seconds if cell.kind == "scratch" else heard
+            own = layout.supervised[cell.name].task.seconds if cell.kind == "scratch" else seconds
             embedding += models * own / speeds[shape]
             size += models * layout.rounds(cell) * model_bytes(cell.recipe)
     # While a cell is trained there are two checkpoints of it, and a third that is just being written.

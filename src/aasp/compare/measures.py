@@ -81,9 +81,9 @@ class Listener(Kept):
 
     def vectors(self, sounds: Sequence[Sound], keys: Sequence[Key]) -> dict[Key, np.ndarray]:
         """Vectors of sounds by layer and pooling, computed once for all that is asked of the same sounds in turn."""
-        asked = tuple(sounds), tuple(keys)
-        if self._last[0] != asked:
-            self._last = asked, clip_features(self.encoder, sounds, keys)
+        requested = tuple(sounds), tuple(keys)
+        if self._last[0] != requested:
+            self._last = requested, clip_features(self.encoder, sounds, keys)
         return self._last[1]
 
 
@@ -107,7 +107,7 @@ class Probe:
         labelled: one label a clip.
 
     Raises:
-        AaspError: clips have several labels, the set is no task, or a header tells that a clip can't be used: that is
+        AaspError: clips have several labels, the set is no task, or a header says that a clip can't be used: that is
             said before hours of training, not after.
     """
 
@@ -142,7 +142,7 @@ def checked(name: str, labelled: LabelledSet) -> None:
     """See that clips of a set can be compared one by one.
 
     Raises:
-        AaspError: clips have several labels, or a header tells that a clip can't be used: that is said before hours of
+        AaspError: clips have several labels, or a header says that a clip can't be used: that is said before hours of
             training, not after.
     """
     if labelled.multilabel:

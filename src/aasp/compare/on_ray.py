@@ -1,7 +1,7 @@
 """Cells as tasks of a Ray cluster, which schedules them and tries again where a worker or a node is lost.
 
 Ray only starts workers: what is done, what broke down and who is at what stands in the folder, as ever. A cell that is
-tried again goes on from its last checkpoint. Source: ours.
+tried again resumes from its last checkpoint. Source: ours.
 """
 
 from __future__ import annotations
@@ -69,7 +69,9 @@ class OnRay:
                 for one in at:
                     ray.cancel(one)
                 cause = error.cause
-                raise cause if isinstance(cause, AaspError | OSError) else AaspError(cluster.told(error)) from None
+                raise (
+                    cause if isinstance(cause, AaspError | OSError) else AaspError(cluster.ray_failure(error))
+                ) from None
             except ray.exceptions.RayError:
                 folder.trained(cell.name, cell.seed).fail(DIED)
                 lines, code = [f"failed: {cell.place}: {DIED}"], 0

@@ -9,7 +9,7 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from aasp.compare.tables import headlines, metric_of, questions, told
+from aasp.compare.tables import headlines, metric_of, questions, summary
 from aasp.compare.units import Unit
 from aasp.evaluate.intervals import clear, span
 from aasp.report.style import CATEGORIES, MUTED, RULE, VARIABLES, drawn, panel
@@ -35,7 +35,7 @@ def render_comparison(found: Found) -> str:
         eyebrow="aasp compare",
         title=TITLE,
         answers=[answer(found, question) for question in heads],
-        summary=told(found),
+        summary=summary(found),
         curves=[_curves(found, question) for question in heads],
         costs=_costs(found),
         numbers=[_numbers(found, question) for question in questions(found)],
@@ -62,7 +62,7 @@ def answer(found: Found, question: str) -> str:
         (ahead if clear(lead["low"], lead["high"]) else alike).append(f"{other} ({ends})")
     if ahead:
         said += f" It differs clearly from {', '.join(ahead)}."
-    return said + (f" It can't be told from {', '.join(alike)}." if alike else "")
+    return said + (f" It can't be distinguished from {', '.join(alike)}." if alike else "")
 
 
 def _leads(found: Found, question: str, best: str) -> dict[str, dict[str, float | None]]:

@@ -104,16 +104,16 @@ class Reading:
         way: which vector.
         name: of the set.
         labelled: the set, thinned.
-        asked: what is known of the set beforehand.
+        known: what is known of the set beforehand.
         task: what is asked of it.
 
     Attributes:
         name: of the measure.
     """
 
-    def __init__(self, way: Way, name: str, labelled: LabelledSet, asked: LabelledTask, task: Task) -> None:
+    def __init__(self, way: Way, name: str, labelled: LabelledSet, known: LabelledTask, task: Task) -> None:
         self.name, self.set, self.way = f"{name}, {way}", name, way
-        self.labelled, self.asked, self.task = labelled, asked, task
+        self.labelled, self.known, self.task = labelled, known, task
 
     @property
     def averaged(self) -> bool:

@@ -171,7 +171,7 @@ class Results:
         """Everything as JSON: what tables and the page are made of.
 
         Args:
-            facts: what else it tells.
+            facts: what else it says.
         """
         recipes = {}
         for name, recipe in self.layout.recipes.items():
@@ -182,8 +182,8 @@ class Results:
             }
         supervised = {}
         for cell, one in self.layout.supervised.items():
-            told = f"{one.recipe.name} with labels of {one.task.set}"
-            supervised[cell] = {"summary": told, **self._costs(cell, one.task.rounds)}
+            text = f"{one.recipe.name} with labels of {one.task.set}"
+            supervised[cell] = {"summary": text, **self._costs(cell, one.task.rounds)}
         rows, pairs = ([asdict(one) for one in some] for some in (self.rows(), self.pairs()))
         found = {"recipes": recipes, "supervised": supervised, "rows": rows, "pairs": pairs}
         return {**facts, "seeds": self.layout.seeds, **found}
@@ -198,11 +198,11 @@ class Results:
         if len(each) == 1:
             return mean(each[0], RESAMPLES)
         alone = np.mean([mean(one, 1)[1] for one in each], axis=0).tolist()
-        asked = [
+        requested = [
             {"scores": [s.values for s in one.values()], "clusters": _first(one).clusters, "rounds": _first(one).rounds}
             for one in each
         ]
-        return average_of(asked, _clips(each), resamples=RESAMPLES), alone
+        return average_of(requested, _clips(each), resamples=RESAMPLES), alone
 
     def _difference(self, ours: System, theirs: System, measures: Sequence[str]) -> Difference | None:
         one, two = self._complete(ours, measures), self._complete(theirs, measures)
@@ -212,8 +212,8 @@ class Results:
         seeds = seeds_of([one[0], two[0]], matched)
         if not all(seeds):
             return None
-        asked = [paired(a, b, seeds, theirs.name) | {"matched": matched} for a, b in zip(one, two, strict=True)]
-        return of(theirs.name, average_of(asked, _clips(one), resamples=RESAMPLES))
+        requested = [paired(a, b, seeds, theirs.name) | {"matched": matched} for a, b in zip(one, two, strict=True)]
+        return of(theirs.name, average_of(requested, _clips(one), resamples=RESAMPLES))
 
     def _costs(self, cell: str, rounds: int) -> dict[str, Any]:
         """What the trainings of a cell were planned to cost, how many are done and what their steps took."""

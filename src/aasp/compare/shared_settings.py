@@ -72,20 +72,20 @@ def resolve_costs(
         folder.check(common)
         with as_written(folder.path / "settings.json", REMEDY):
             kept: dict[str, Any] = {name: dict(one) for name, one in known.get("recipes", {}).items()}
-            heard: dict[str, str] = dict(known.get("sets", {}))
+            named: dict[str, str] = dict(known.get("sets", {}))
         for name, word in sets.items():
-            if heard.setdefault(name, word) != word:
-                told = f"{folder.path} has measured {heard[name]} as {name}"
-                raise AaspError(f"--benchmarks {word}: {told}; choose another --out")
+            if named.setdefault(name, word) != word:
+                text = f"{folder.path} has measured {named[name]} as {name}"
+                raise AaspError(f"--benchmarks {word}: {text}; choose another --out")
         encoders: dict[str, str] = dict(known.get("frozen", {}))
         for name, digest in (frozen or {}).items():
             if encoders.setdefault(name, digest) != digest:
-                told = f"{folder.path} has measured another encoder as {name}"
-                raise AaspError(f"--encoder {name}: {told}; choose another --out")
+                text = f"{folder.path} has measured another encoder as {name}"
+                raise AaspError(f"--encoder {name}: {text}; choose another --out")
         for name, recipe in recipes.items():
             if name in kept and kept[name]["identity"] != identity(recipe):
-                told = f"{folder.path} has a recipe {name} with other fields"
-                raise AaspError(f"output holds another comparison: {told}; choose another --out, or the same --set")
+                text = f"{folder.path} has a recipe {name} with other fields"
+                raise AaspError(f"output holds another comparison: {text}; choose another --out, or the same --set")
         found = {}
         for name, recipe in recipes.items():
             if name not in kept:
@@ -93,5 +93,5 @@ def resolve_costs(
                 kept[name] = {"identity": identity(recipe), **made.to_dict()}
             found[name] = Costs(**{key: value for key, value in kept[name].items() if key != "identity"})
         if not dry_run:
-            folder.write_settings({**common, "sets": heard, "recipes": kept, "frozen": encoders})
+            folder.write_settings({**common, "sets": named, "recipes": kept, "frozen": encoders})
     return found

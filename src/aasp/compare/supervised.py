@@ -71,8 +71,8 @@ class Supervised:
     @property
     def identity(self) -> str:
         """Hash of what is trained and how, but for steps and seed."""
-        asked = {"classes": self.task.classes, "rounds": self.task.rounds}
-        return fingerprint({"model": to_dict(self.recipe.model), "how": to_dict(self.how()), **asked})
+        job = {"classes": self.task.classes, "rounds": self.task.rounds}
+        return fingerprint({"model": to_dict(self.recipe.model), "how": to_dict(self.how()), **job})
 
     def how(self, steps: int = 1, seed: int = 0) -> FinetuneRecipe:
         """The fine-tuning recipe."""
@@ -80,7 +80,7 @@ class Supervised:
         crop = min(found.crop_seconds, self.task.longest)
         return replace(found, crop_seconds=crop, layer_decay=1.0, steps=steps, seed=seed)
 
-    def asked(self, labelled: LabelledSet, steps: int, seed: int) -> Finetuning:
+    def finetuning(self, labelled: LabelledSet, steps: int, seed: int) -> Finetuning:
         """What `finetune` is given."""
         with torch.random.fork_rng(devices=[]):  # a pattern: its weights are not used
             encoder = AudioEncoder(self.recipe.model)
@@ -109,7 +109,7 @@ class Supervised:
     def _config(self) -> AudioClassifierConfig:
         classes = [str(number) for number in range(self.task.classes)]
         pattern = LabelledSet(self.task.benchmark, self.task.set, (), (), (), classes)
-        return self.asked(pattern, 1, 0).classifier_config()
+        return self.finetuning(pattern, 1, 0).classifier_config()
 
 
 def system_name(recipe: str) -> str:
@@ -127,17 +127,17 @@ def runs_in(cell: Path) -> list[Path]:
     return sorted(cell.glob("fold-*")) or [cell]
 
 
-def train(asked: Finetuning, out: Path, *, workers: int, precision: Precision, device: str, log_every: int) -> int:
+def train(job: Finetuning, out: Path, *, workers: int, precision: Precision, device: str, log_every: int) -> int:
     """Train every round to its end, or until a signal asks to stop: the exit code. Models and records stay.
 
     Raises:
         AaspError: a clip can't be decoded: the others' probes refuse it too; or training broke down.
     """
-    outcome = finetune(asked, out, workers=workers, precision=precision, device=device, log_every=log_every)
+    outcome = finetune(job, out, workers=workers, precision=precision, device=device, log_every=log_every)
     if outcome.exit_code:
         return outcome.exit_code
-    for bad in outcome.labelled.missing[len(asked.labelled.missing) :]:
-        raise AaspError(f"{asked.labelled.source}: can't use {bad.path}: {bad.reason}; replace it, or leave it out")
+    for bad in outcome.labelled.missing[len(job.labelled.missing) :]:
+        raise AaspError(f"{job.labelled.source}: can't use {bad.path}: {bad.reason}; replace it, or leave it out")
     for folder in outcome.folders:
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     return 0

@@ -35,7 +35,7 @@ def csv_lines(found: Found) -> str:
 
 def markdown(found: Found) -> str:
     """Costs, scores at every stage, all pairs, and what broke down."""
-    parts = ["# Comparison", in_markdown(told(found)), "## What they cost", *_costs(found)]
+    parts = ["# Comparison", in_markdown(summary(found)), "## What they cost", *_costs(found)]
     for question in questions(found):
         scores, pairs = scores_table(found, question), pairs_table(found, question)
         parts += [f"## {in_markdown(question)}", "\n".join(scores), "\n".join(pairs)]
@@ -52,11 +52,11 @@ def questions(found: Found) -> list[str]:
 
 def headlines(found: Found) -> list[str]:
     """The questions that sum up: averages over sets, or both readings of the only set."""
-    asked = questions(found)
-    return [question for question in asked if question.startswith("average of ")] or asked[:2]
+    requested = questions(found)
+    return [question for question in requested if question.startswith("average of ")] or requested[:2]
 
 
-def told(found: Found) -> str:
+def summary(found: Found) -> str:
     """How it was made, in a sentence."""
     seeds = found["seeds"]
     labels = " With labels, each set and fold has a training of its own." if found["supervised"] else ""

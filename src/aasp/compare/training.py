@@ -90,9 +90,9 @@ class Training:
         """Train an architecture with the labels of the set that the cell's readings are of."""
         reading = cell.measures[0]
         assert isinstance(reading, Reading)
-        asked = Supervised(recipe, reading.asked).asked(reading.labelled, recipe.steps, recipe.seed)
+        job = Supervised(recipe, reading.known).finetuning(reading.labelled, recipe.steps, recipe.seed)
         options: dict[str, Any] = dict(workers=self.workers, precision=self.precision, device=self.device)
-        code = train(asked, trained.path, log_every=max(1, recipe.steps // LOGGED), **options)
+        code = train(job, trained.path, log_every=max(1, recipe.steps // LOGGED), **options)
         if not code:
             trained.finish({"steps": recipe.steps})
         return code

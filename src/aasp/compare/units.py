@@ -1,4 +1,4 @@
-"""How values of a metric are told: accuracies in per cent, their differences in points, others as they are."""
+"""How values of a metric are written: accuracies in per cent, their differences in points, others as they are."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ class Unit:
         metric: as `Scores.metric` has it.
 
     Attributes:
-        scale: of a value in what is told.
+        scale: of a value as it is written.
         axis: what a figure's axis of differences is called.
         about: what scores are.
         name: of differences, after their number.

@@ -55,8 +55,8 @@ def ast(given: Published, heads: int | None) -> Made:
     frames, bins = kernel_DKR.shape[1:]
     before = frames - stride[0]
     if before < 0 or bins > mels:
-        told = f"kernels of {frames} x {bins} do not fit {mels} mel bins and strides of {stride}"
-        raise AaspError(f"{given.file}: {told}; name another layout with --as")
+        text = f"kernels of {frames} x {bins} do not fit {mels} mel bins and strides of {stride}"
+        raise AaspError(f"{given.file}: {text}; name another layout with --as")
     # AST's kernels begin with their stride; ours are centred on it, and as long on both sides, with zeros before.
     stem = ASTConfig(patch=stride, kernel=(frames + before, bins))
     subbands = (mels - bins) // stride[1] + 1
@@ -86,8 +86,8 @@ def _statistics(given: Published) -> dict[str, float]:
         return {"mean": 0.0, "std": 1.0}
     found = [given.settings.get(name, default) for name, default in zip(("mean", "std"), AUDIOSET, strict=True)]
     if not all(type(value) in (int, float) for value in found):
-        told = f"preprocessor_config.json beside it has mean={found[0]!r}, std={found[1]!r}"
-        raise AaspError(f"{given.file}: {told}; give numbers")
+        text = f"preprocessor_config.json beside it has mean={found[0]!r}, std={found[1]!r}"
+        raise AaspError(f"{given.file}: {text}; give numbers")
     return {"mean": float(found[0]), "std": 2.0 * found[1]}
 
 

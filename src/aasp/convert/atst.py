@@ -50,8 +50,8 @@ def atst(given: Published, heads: int | None) -> Made:
     size = sizes(given, names, heads, width)
     values = given.shape(f"{names.patch}.weight", 2)[1]
     if values % MELS:
-        told = f"{names.patch}.weight takes {values} values, not {MELS} mel bins of some frames"
-        raise AaspError(f"{given.file}: {told}; name another layout with --as")
+        text = f"{names.patch}.weight takes {values} values, not {MELS} mel bins of some frames"
+        raise AaspError(f"{given.file}: {text}; name another layout with --as")
     frames, columns = values // MELS, places - 1
     patch = given.take(f"{names.patch}.weight", width, values).unflatten(1, (MELS, frames))
     positions = given.take(names.positions, 1, places, width)[0, 1:]

@@ -57,12 +57,12 @@ def beats(given: Published, heads: int | None) -> Made:
         heads: of attention, where neither `cfg` nor 64 channels a head say it.
 
     Raises:
-        AaspError: it is laid out otherwise, or its `cfg` tells of another form.
+        AaspError: it is laid out otherwise, or its `cfg` describes another form.
     """
     for name, value in AS_PUBLISHED.items():
         if given.settings.get(name, value) != value:
-            told = f"cfg has {name} = {given.settings[name]}, where the published BEATs have {value}"
-            raise AaspError(f"{given.file}: {told}; name a published file")
+            text = f"cfg has {name} = {given.settings[name]}, where the published BEATs have {value}"
+            raise AaspError(f"{given.file}: {text}; name a published file")
     width, channels = given.shape("post_extract_proj.weight", 2)
     size = sizes(given, NAMES, heads or given.settings.get("encoder_attention_heads"), width)
     kernel_CPR, bias = _patches(given, channels)

@@ -51,8 +51,8 @@ def classifier_of(
     count = len(head["head.bias"])
     named: Any = given.settings.get("id2label") or {str(n): f"class {n}" for n in range(count)}
     if not isinstance(named, dict) or sorted(named) != sorted(map(str, range(count))):
-        told = f"{count} classes, which id2label in config.json beside it does not name each"
-        raise AaspError(f"{given.file}: {told}; mend it, or take config.json away")
+        text = f"{count} classes, which id2label in config.json beside it does not name each"
+        raise AaspError(f"{given.file}: {text}; fix it, or take config.json away")
     several = given.settings.get("problem_type") == "multi_label_classification" or count == AUDIOSET
     norm: Literal["layer", "none"] = "layer" if "norm.weight" in head else "none"
     return AudioClassifierConfig(tuple(str(named[str(n)]) for n in range(count)), several, norm=norm, encoder=encoder)

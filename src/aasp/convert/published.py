@@ -45,7 +45,7 @@ class Published:
         """The shape of a tensor, of so many dimensions.
 
         Raises:
-            AaspError: it lacks, or has another number of dimensions.
+            AaspError: it is missing, or has another number of dimensions.
         """
         shape = tuple(self._there(name).shape)
         if len(shape) != dimensions:
@@ -63,7 +63,7 @@ class Published:
         if tuple(tensor.shape) != shape:
             raise AaspError(f"{self.file}: {name} is {tuple(tensor.shape)}, not {shape}; {self._remedy}")
         if not tensor.is_floating_point() or not tensor.isfinite().all():
-            raise AaspError(f"{self.file}: {name} holds no finite numbers; copy the file anew")
+            raise AaspError(f"{self.file}: {name} holds no finite numbers; copy the file again")
         return tensor.float()
 
     def end(self, *spare: str) -> None:
@@ -74,8 +74,8 @@ class Published:
         """
         left = [name for name in self._left if not name.startswith(spare)]
         if left:
-            told = f"has {', '.join(left[:3])} ({len(left)} such), which this layout has not"
-            raise AaspError(f"{self.file}: {told}; {self._remedy}")
+            text = f"has {', '.join(left[:3])} ({len(left)} such), which this layout does not have"
+            raise AaspError(f"{self.file}: {text}; {self._remedy}")
 
     def count(self, beginning: str, end: str) -> int:
         """How many numbers n from 0 on make a name `beginning{n}end` that is there."""
@@ -88,7 +88,7 @@ class Published:
     def _there(self, name: str) -> Tensor:
         if name not in self._tensors:
             known = f"it has {', '.join(list(self._tensors)[:2])}, …"
-            raise AaspError(f"{self.file}: lacks {name} ({known}); {self._remedy}")
+            raise AaspError(f"{self.file}: has no {name} ({known}); {self._remedy}")
         return self._tensors[name]
 
 
@@ -109,7 +109,7 @@ def read_published(path: str | Path) -> Published:
     if not file.is_file():
         raise AaspError(f"{file}: no such file; name a .safetensors, .pt, .pth, .bin or .ckpt file")
     values = _safetensors(file) if file.suffix == ".safetensors" else _pytorch(file)
-    told = values.get("cfg")  # BEATs keeps its configuration beside the tensors
+    own = values.get("cfg")  # BEATs keeps its configuration beside the tensors
     for name in NESTED:
         if isinstance(inner := values.get(name), Mapping):
             values = inner
@@ -125,7 +125,7 @@ def read_published(path: str | Path) -> Published:
     spoken = _settings(file.with_name("preprocessor_config.json"))
     normalisation = {name: spoken[name] for name in ("mean", "std", "do_normalize") if name in spoken}
     settings = _settings(file.with_name("config.json")) | normalisation
-    return Published(file, tensors, settings | dict(told) if isinstance(told, Mapping) else settings)
+    return Published(file, tensors, settings | dict(own) if isinstance(own, Mapping) else settings)
 
 
 def _safetensors(file: Path) -> Mapping[Any, Any]:
@@ -142,9 +142,9 @@ def _pytorch(file: Path) -> Mapping[Any, Any]:
         raise
     except Exception as error:
         if (code := re.search(r"GLOBAL (\S+)", str(error))) is not None:
-            told = f"holds code besides tensors ({code[1]}), which could do anything when it is loaded"
-            raise AaspError(f"{file}: {told}; ask for a .safetensors file, or save its tensors alone in one") from None
-        raise AaspError(f"{file}: no checkpoint of PyTorch's that is whole; copy it anew") from None
+            text = f"holds code besides tensors ({code[1]}), which could do anything when it is loaded"
+            raise AaspError(f"{file}: {text}; obtain a .safetensors file, or save its tensors alone in one") from None
+        raise AaspError(f"{file}: no checkpoint of PyTorch's that is whole; copy it again") from None
     if not isinstance(values, Mapping):
         raise AaspError(f"{file}: a {type(values).__name__}, not tensors by name; name a checkpoint of a model")
     return values
@@ -159,18 +159,18 @@ def _check_packed(file: Path) -> None:
         return  # the form of before 2020, which is no zip file; torch reads it, or says that it can't
     unpacked = sum(member.file_size for member in members)
     if any(member.compress_type != zipfile.ZIP_STORED for member in members) or unpacked > file.stat().st_size:
-        told = f"its members are compressed, to {unpacked:,} bytes unpacked, which torch.save never does"
-        raise AaspError(f"{file}: {told}; ask for a .safetensors file")
+        text = f"its members are compressed, to {unpacked:,} bytes unpacked, which torch.save never does"
+        raise AaspError(f"{file}: {text}; obtain a .safetensors file")
 
 
 def _check_held(file: Path, name: str, tensor: Tensor) -> None:
     """See that every number of a tensor is in the file: a view with strides of 0 can be of any size."""
     plain = tensor.layout is torch.strided and tensor.device.type == "cpu" and not tensor.is_quantized
     if not plain or tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-        told = f"{name} is not a plain tensor whose numbers are all in the file"
-        raise AaspError(f"{file}: {told}; save it as one, or ask for a .safetensors file")
+        text = f"{name} is not a plain tensor whose numbers are all in the file"
+        raise AaspError(f"{file}: {text}; save it as one, or obtain a .safetensors file")
 
 
 def _settings(file: Path) -> dict[str, Any]:
-    values = read_json(file, "copy it anew, or take it away") if file.is_file() else {}
+    values = read_json(file, "copy it again, or take it away") if file.is_file() else {}
     return values if isinstance(values, dict) else {}

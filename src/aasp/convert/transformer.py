@@ -73,18 +73,18 @@ def sizes(given: Published, names: Names, heads: int | None, width: int | None =
         width: that of the class token when left out.
 
     Raises:
-        AaspError: a tensor lacks, or the heads do not divide the width.
+        AaspError: a tensor is missing, or the heads do not divide the width.
     """
     if width is None:
         *_, width = given.shape(names.class_token, 3)
     depth = given.count(names.block, f".{names.norm1}.weight")
     if depth == 0:
-        given.shape(f"{names.block}0.{names.norm1}.weight", 1)  # says that it lacks
+        given.shape(f"{names.block}0.{names.norm1}.weight", 1)  # says that it is missing
     hidden, _ = given.shape(f"{names.block}0.{names.fc1}.weight", 2)
     heads = given.settings.get("num_attention_heads", width // HEAD) if heads is None else heads
     if not isinstance(heads, int) or heads < 1 or width % heads:
-        told = f"width {width} is not a multiple of {heads} heads"
-        raise AaspError(f"{given.file}: {told}; give --heads, which no tensor says")
+        text = f"width {width} is not a multiple of {heads} heads"
+        raise AaspError(f"{given.file}: {text}; give --heads, which no tensor says")
     return Sizes(width, depth, heads, hidden / width)
 
 
@@ -122,8 +122,8 @@ def columns_of(given: Published, name: str, patches: int, subbands: int) -> int:
         AaspError: they are no whole columns, or there is one only.
     """
     if subbands < 1 or patches < 2 * subbands or patches % subbands:
-        told = f"{name} has {patches} patches, not two or more columns of {subbands}"
-        raise AaspError(f"{given.file}: {told}; name another layout with --as")
+        text = f"{name} has {patches} patches, not two or more columns of {subbands}"
+        raise AaspError(f"{given.file}: {text}; name another layout with --as")
     return patches // subbands
 
 
@@ -164,7 +164,7 @@ def placed(tensors: dict[str, Tensor], table_GFD: Tensor) -> tuple[dict[str, Ten
     Fixed 2-D sine-cosine positions are ours, or ours with their halves exchanged: half of the channels encode time, the
     other half the subband, and which comes first is a matter of taste. Where it is the subband, all channels between
     layers are put in our order: what comes out is the same, with the two halves of every vector exchanged. So clips of
-    any length have positions, and trainings of ours go on from these weights.
+    any length have positions, and trainings of ours resume from these weights.
 
     Args:
         tensors: all others of the encoder and its head, without positions.

@@ -60,8 +60,8 @@ def rows(files: Sequence[str], skipped: list[Skipped]) -> tuple[pa.Table, list[s
     try:
         return pa.concat_tables(tables, promote_options="permissive"), notes
     except pa.ArrowException as error:
-        told = " ".join(str(error).split())
-        raise AaspError(f"{files[0]} and others: their columns differ ({told}); name files of one kind") from None
+        text = " ".join(str(error).split())
+        raise AaspError(f"{files[0]} and others: their columns differ ({text}); name files of one kind") from None
 
 
 def _open(name: str) -> pa.parquet.ParquetFile:

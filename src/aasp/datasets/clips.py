@@ -1,4 +1,4 @@
-"""Clips by number, and what tells one set of them from another."""
+"""Clips by number, and what distinguishes one set of them from another."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def listing(clips: Clips) -> str:
         folder, batches = shared_folder(every), iter([every])
     folder, between = folder.removesuffix(os.sep), ""
     for names in batches:  # a million paths are never a million strings at once
-        told = between + "\0".join(name.removeprefix(folder) for name in names)
-        digest.update(told.encode("utf-8", "surrogateescape"))
+        text = between + "\0".join(name.removeprefix(folder) for name in names)
+        digest.update(text.encode("utf-8", "surrogateescape"))
         between = "\0"
     return digest.hexdigest()[:16]
 

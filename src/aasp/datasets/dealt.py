@@ -27,7 +27,7 @@ class Order:
 
     @classmethod
     def of(cls, state: Mapping[str, Any]) -> Order:
-        """What the state of a pipeline tells of it."""
+        """What the state of a pipeline says of it."""
         first, left = state.get("order", (0, ()))
         return cls(first, tuple(left))
 

@@ -1,4 +1,4 @@
-"""What tells a set of sounds from another of the same names: a hash of what some of its files hold.
+"""What distinguishes a set of sounds from another of the same names: a hash of what some of its files hold.
 
 Source: ours.
 """

@@ -96,7 +96,7 @@ def walk(folder: str, skipped: list[Skipped], hidden: list[str] | None = None) -
                     skipped.append(Skipped(path, "its name is not valid UTF-8; rename it"))
 
 
-def told_hidden(hidden: list[str]) -> list[str]:
+def hidden_note(hidden: list[str]) -> list[str]:
     """The one line that says what `walk` passed over, if it did."""
     if not hidden:
         return []
@@ -142,7 +142,7 @@ def read_index(source: str, path_column: str | None = None) -> pa.Table:
         raise AaspError(f"not a readable {suffix} index: {source}; it is a folder: name a file in it") from None
     except pa.ArrowInvalid as error:
         raise AaspError(
-            f"not a readable {suffix} index: {source}; {' '.join(str(error).split())}; write it anew"
+            f"not a readable {suffix} index: {source}; {' '.join(str(error).split())}; write it again"
         ) from None
     return named(table)
 
@@ -176,19 +176,19 @@ def _as_text(source: str, column: str, values: pa.ChunkedArray) -> pa.ChunkedArr
     try:
         return values.cast(pa.string())
     except pa.ArrowException as error:
-        told = f"its column {column} is of {values.type}, not text ({' '.join(str(error).split())[:80]})"
-        raise AaspError(f"{source}: {told}; write paths there") from None
+        note = f"its column {column} is of {values.type}, not text ({' '.join(str(error).split())[:80]})"
+        raise AaspError(f"{source}: {note}; write paths there") from None
 
 
-def _path_column(table: pa.Table, source: str, asked: str | None) -> str:
+def _path_column(table: pa.Table, source: str, requested: str | None) -> str:
     names = table.column_names
     if not names:
-        told = "the table is empty: give it a line of column names and a line for each file"
-        raise AaspError(f"{source}: no column path; it has none, {told}")
-    if asked is not None or "path" in names:
-        if (asked or "path") not in names:
-            raise AaspError(f"{source}: no column {asked!r}; it has {', '.join(names)}")
-        return asked or "path"
+        note = "the table is empty: give it a line of column names and a line for each file"
+        raise AaspError(f"{source}: no column path; it has none, {note}")
+    if requested is not None or "path" in names:
+        if (requested or "path") not in names:
+            raise AaspError(f"{source}: no column {requested!r}; it has {', '.join(names)}")
+        return requested or "path"
     alike = [name for name in names if name.casefold() == "path"]
     if len(alike) == 1:
         return alike[0]

@@ -34,7 +34,7 @@ class LabelledSet:
         missing: clips that the set should have and that are not there or can't be used, and why.
         notes: what differs from the published set, in words.
         events: of each clip what is heard in it when, where that is known: its labels are then those of its events.
-        values: of each clip a number that is to be told from it, where the set is one of numbers: `classes` is then the
+        values: of each clip a number to predict from it, where the set is one of numbers: `classes` is then the
             one name of what they are.
     """
 
@@ -84,13 +84,13 @@ class LabelledSet:
             AaspError: there is no such choice, or a file can't be used.
         """
         default = checked(channels)
-        asked = [own if (own := channels_of(sound)) != "mean" else default for sound in self.sounds]
-        if set(asked) <= {"mean"}:
+        requested = [own if (own := channels_of(sound)) != "mean" else default for sound in self.sounds]
+        if set(requested) <= {"mean"}:
             return self
-        found = [chosen(sound, choice) for sound, choice in zip(self.sounds, asked, strict=True)]
+        found = [chosen(sound, choice) for sound, choice in zip(self.sounds, requested, strict=True)]
         repeated = lambda values: [value for value, ones in zip(values, found, strict=True) for _ in ones]
         groups = self.groups
-        if groups is None and "each" in asked:
+        if groups is None and "each" in requested:
             groups = [" + ".join(files(sound)) for sound in self.sounds]
         return replace(
             self,
@@ -103,23 +103,25 @@ class LabelledSet:
         )
 
     def as_numbers(self) -> LabelledSet:
-        """The set with its labels read as numbers, one a clip, which are to be told rather than classified.
+        """The set with its labels read as numbers, one a clip, which are to be predicted rather than classified.
 
         Raises:
             AaspError: a clip has no label or several, or one that is no finite number; or all have the same.
         """
         values = []
         for sound, labels in zip(self.sounds, self.labels, strict=True):
-            told = f"{self.source}: label {';'.join(labels) or 'none'!r} of {describe(sound)} is not a number"
+            text = f"{self.source}: label {';'.join(labels) or 'none'!r} of {describe(sound)} is not a number"
             try:
                 (value,) = map(float, labels)
             except ValueError:
-                raise AaspError(f"{told}; correct it, or leave out --task regression") from None
+                raise AaspError(f"{text}; correct it, or leave out --task regression") from None
             if not math.isfinite(value):
-                raise AaspError(f"{told} that is finite; correct it, or take the clip out")
+                raise AaspError(f"{text} that is finite; correct it, or take the clip out")
             if abs(value) > LARGEST:
-                raise AaspError(f"{told} under {LARGEST:g}, whose square can be counted with; give another unit")
+                raise AaspError(f"{text} under {LARGEST:g}, whose square can be counted with; give another unit")
             values.append(value)
         if len(set(values)) < 2:
-            raise AaspError(f"{self.source}: all {len(values):,} clips have the number {values[0]:g}; nothing to tell")
+            raise AaspError(
+                f"{self.source}: all {len(values):,} clips have the number {values[0]:g}; nothing to predict"
+            )
         return replace(self, classes=("value",), values=values, multilabel=False)

@@ -109,7 +109,7 @@ class Manifest:
 
     @property
     def names(self) -> pa.ChunkedArray:
-        """What tells one clip from another: its path, and the choice of its channels where that is not their mean."""
+        """What distinguishes one clip from another: its path, and the choice of its channels unless their mean."""
         paths = self.table["path"]
         if COLUMN not in self.table.column_names:
             return paths
@@ -218,7 +218,7 @@ def _open(
     if table.num_rows == 0:
         first = skipped[0]
         why = f"all {len(skipped)} skipped, the first {first.path}: {first.reason}"
-        raise NothingUsable(f"no usable audio in {source}: {why}; mend or replace the files", skipped)
+        raise NothingUsable(f"no usable audio in {source}: {why}; repair or replace the files", skipped)
     return Manifest(table, source, tuple(notes)), skipped
 
 

@@ -47,8 +47,8 @@ def parts_of(names: Iterable[str]) -> dict[str, str] | None:
     choosing = {_DEV, VALID} & words
     if (TRAIN in words and len(choosing) == 2) or ({_EVAL, TEST} <= words and (choosing or TRAIN not in words)):
         raise AaspError(f"parts {_few(list(meant))} can be understood in two ways; call them train, valid and test")
-    told = {_DEV: VALID if TRAIN in words else TRAIN, _EVAL: VALID if TEST in words else TEST}
-    return {name: told.get(word, word) for name, word in meant.items() if word is not None}
+    part = {_DEV: VALID if TRAIN in words else TRAIN, _EVAL: VALID if TEST in words else TEST}
+    return {name: part.get(word, word) for name, word in meant.items() if word is not None}
 
 
 def part_in(name: str, where: str) -> str:
@@ -92,7 +92,7 @@ def is_fold(name: str) -> bool:
 
 
 def is_flag(column: str) -> bool:
-    """Whether a column's name says that it tells of one part, yes or no: is_test, train."""
+    """Whether a column's name says that it describes one part, yes or no: is_test, train."""
     return is_part(re.sub(r"^\s*is(?![a-z])|^\s*is(?=t)", "", column.casefold()))
 
 

@@ -61,7 +61,7 @@ class CropPipeline:
             sets that fit: decoding then costs nothing from the second epoch on.
         target: gives a clip's label vector (K,), which the batch then holds as "target", float32 (batch, K).
         target_from: in its place, gives labels of a clip from a second on, (G, K), where they are those of its moments.
-        data_changed: let `restore` take a position in other data: the order of these files then goes on where that of
+        data_changed: let `restore` take a position in other data: the order of these files then continues where that of
             the others ended, counted in crops.
         weighted: (weights (clips,), clips an epoch): each epoch draws so many clips without replacement, heavy ones
             first to be drawn; without it an epoch has every clip once.
@@ -179,8 +179,8 @@ class CropPipeline:
     def _check(self, state: Mapping[str, Any], but: Sequence[str] = ()) -> None:
         for name, (was, now) in self.differences(state).items():
             if name not in but and not (self._data_changed and name in DATA):
-                told = f"{named_difference(name, was, now)}; give that run's data and settings, or start in a new --out"
-                raise AaspError(f"data of another run: {self._clips.source}: {told}")
+                text = f"{named_difference(name, was, now)}; give that run's data and settings, or start in a new --out"
+                raise AaspError(f"data of another run: {self._clips.source}: {text}")
 
     def differences(self, state: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
         """In what a `state` is of another pipeline: names, with what was and what is. `DATA` are those of the files."""

@@ -75,13 +75,13 @@ def written(out: Path) -> dict[str, Any] | None:
 
 def changed(out: Path) -> list[str]:
     """A line for each shard of a finished folder that is there with other bytes than the index says."""
-    told = []
+    problems = []
     for one in (written(out) or {}).get("shards", []):
         path = out / os.path.basename(one["name"])
         with suppress(OSError), path.open("rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() != one["sha256"]:
-                told.append(f"{path}: its SHA-256 is not the one in {INDEX}; fetch it again")
-    return told
+                problems.append(f"{path}: its SHA-256 is not the one in {INDEX}; fetch it again")
+    return problems
 
 
 def check_folder(out: Path, job: dict[str, Any], finished: bool) -> None:
@@ -106,9 +106,9 @@ def check_folder(out: Path, job: dict[str, Any], finished: bool) -> None:
     names = {name for name in {**was, **job} if was.get(name) != job.get(name)}
     if names:
         options = (f"--{name.replace('_', '-')}" for name in sorted(names - {"rows"}))
-        told = ", ".join([*options, *["sounds or labels"] * ("rows" in names)])
+        text = ", ".join([*options, *["sounds or labels"] * ("rows" in names)])
         raise AaspError(
-            f"{out}: shards half written with other {told}; give that command again, or choose another --out"
+            f"{out}: shards half written with other {text}; give that command again, or choose another --out"
         )
 
 
@@ -116,9 +116,9 @@ def finished(out: Path, job: dict[str, Any]) -> list[dict[str, Any]]:
     """What is said of the shards that are whole; the others are removed, to be written again."""
     parts: list[dict[str, Any]] = []
     whole = {UNFINISHED, SKIPPED}
-    while (told := _part(out, len(parts))) is not None and (out / UNFINISHED / JOB).exists():
-        whole.add(told["shard"]["name"] if told["shard"] else "")
-        parts.append(told)
+    while (part := _part(out, len(parts))) is not None and (out / UNFINISHED / JOB).exists():
+        whole.add(part["shard"]["name"] if part["shard"] else "")
+        parts.append(part)
     for name in set(os.listdir(out)) - whole:
         (out / name).unlink()
     kept = {JOB, "lock", *(f"{number:06d}.parquet" for number in range(len(parts)))}
@@ -131,9 +131,9 @@ def _part(out: Path, number: int) -> dict[str, Any] | None:
     """What a part of the index says, if its shard is there."""
     try:
         schema = pa.parquet.read_schema(out / UNFINISHED / f"{number:06d}.parquet")
-        told = json.loads((schema.metadata or {})[SHARDS])
-        shard = told["shard"]
-        return told if shard is None or (out / shard["name"]).stat().st_size == shard["bytes"] else None
+        part = json.loads((schema.metadata or {})[SHARDS])
+        shard = part["shard"]
+        return part if shard is None or (out / shard["name"]).stat().st_size == shard["bytes"] else None
     except (OSError, ValueError, KeyError, pa.ArrowException):
         return None
 
@@ -146,8 +146,8 @@ def check_space(out: Path, needed: float) -> None:
     """
     free = shutil.disk_usage(out).free
     if needed > free:
-        told = f"about {needed / 1e9:,.2f} GB are needed, {free / 1e9:,.2f} GB are free"
-        raise AaspError(f"{out}: {told}; free some space, write elsewhere, or a part of the set")
+        text = f"about {needed / 1e9:,.2f} GB are needed, {free / 1e9:,.2f} GB are free"
+        raise AaspError(f"{out}: {text}; free some space, write elsewhere, or a part of the set")
 
 
 def bytes_of(path: str) -> int:

@@ -1,7 +1,7 @@
 """Sets of sounds rewritten as tar shards with an index: `aasp shard`.
 
 Rows are taken in order and shards filled one after the other. A finished shard and its part of the index are synced
-before the next begins, so that a process that is killed at any moment goes on with the shard it was at: the shards are
+before the next begins, so that a process that is killed at any moment resumes the shard it was at: the shards are
 then the same to the byte.
 """
 
@@ -86,7 +86,7 @@ def shard(
     workers: int = 2,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Written:
-    """Write a set as tar shards, or go on where this was stopped.
+    """Write a set as tar shards, or continue where this was stopped.
 
     Args:
         manifest: the set, in the order of the shards.
@@ -205,7 +205,7 @@ def _one_shard(out: Path, number: int, made: _Making, begin: int, settings: Sett
     name = f"shard-{number:06d}.tar"
     rows: list[dict[str, Any]] = []
     skipped: list[tuple[str, str]] = []
-    told: dict[str, Any] | None
+    written: dict[str, Any] | None
     with atomic_write(out / name) as beside:
         writer = ShardWriter(name, beside)
         for row, facts, sample in made:
@@ -217,11 +217,11 @@ def _one_shard(out: Path, number: int, made: _Making, begin: int, settings: Sett
                 made.held = (row, facts, sample)
                 break
             begin = row + 1
-        told = writer.close()
+        written = writer.close()
     if not rows:  # the last ones of the set can't be used
         (out / name).unlink()
-        told = None
-    part = {"next": begin, "shard": told, "skipped": skipped}
+        written = None
+    part = {"next": begin, "shard": written, "skipped": skipped}
     schema = made.schema.with_metadata({SHARDS: json.dumps(part).encode()})
     with atomic_write(out / UNFINISHED / f"{number:06d}.parquet") as beside:
         pa.parquet.write_table(pa.Table.from_pylist(rows, schema=schema), beside)
@@ -229,12 +229,12 @@ def _one_shard(out: Path, number: int, made: _Making, begin: int, settings: Sett
 
 
 def _finish(out: Path, job: dict[str, Any], parts: list[dict[str, Any]], skipped: list[Skipped]) -> Written:
-    """Join the parts of the index, list what was left out, and remove what was for going on."""
+    """Join the parts of the index, list what was left out, and remove what was kept for resuming."""
     tables = [pa.parquet.read_table(out / UNFINISHED / f"{number:06d}.parquet") for number in range(len(parts))]
     table = pa.concat_tables([one.replace_schema_metadata(None) for one in tables])
     if not table.num_rows:
         why = f"all {len(skipped)} skipped, the first {skipped[0].path}: {skipped[0].reason}"
-        raise AaspError(f"no usable audio for {out}: {why}; mend or replace the files")
+        raise AaspError(f"no usable audio for {out}: {why}; repair or replace the files")
     shards = [part["shard"] for part in parts if part["shard"]]
     document = {"job": job, "shards": shards, "skipped": len(skipped)}
     if skipped:
@@ -258,7 +258,7 @@ def _labels(manifest: Manifest, settings: Settings) -> list[str]:
         kind = _flat(manifest.table[name].type)
         if not any(test(kind) for test in _JSON_TYPES):
             remedy = "name those to take along by --columns"
-            raise AaspError(f"{manifest.source}: column {name} is of {kind}, which JSON has not; {remedy}")
+            raise AaspError(f"{manifest.source}: column {name} is of {kind}, which JSON does not have; {remedy}")
     return labels
 
 

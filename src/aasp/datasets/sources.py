@@ -16,7 +16,7 @@ from aasp.audio import kept, remote
 from aasp.audio.io import EXTENSIONS
 from aasp.audio.packed import place
 from aasp.datasets import audio_parquet, tar_members
-from aasp.datasets.index import Skipped, read_index, told_hidden, walk
+from aasp.datasets.index import Skipped, hidden_note, read_index, walk
 from aasp.datasets.shard_folder import INDEX, SHARDS, UNFINISHED
 from aasp.errors import AaspError
 
@@ -105,7 +105,7 @@ def _folder(source: str, skipped: list[Skipped], path_column: str | None) -> Lis
     _no_path_column(path_column, source)
     hidden: list[str] = []
     found = _objects(source) if far else list(walk(source, skipped, hidden))
-    notes = told_hidden(hidden)
+    notes = hidden_note(hidden)
     packed = _packed_in(source)
     if found or skipped or not packed:
         if not found and not skipped:
@@ -185,9 +185,9 @@ def _is_pattern(source: str) -> bool:
     return any(letter in source for letter in "*?[") and not os.path.exists(source)
 
 
-def _no_path_column(asked: str | None, source: str) -> None:
-    if asked is not None:
-        raise AaspError(f"--path-column {asked} with a folder or file of sounds, {source}; leave it out")
+def _no_path_column(requested: str | None, source: str) -> None:
+    if requested is not None:
+        raise AaspError(f"--path-column {requested} with a folder or file of sounds, {source}; leave it out")
 
 
 def _ending(name: str) -> str:

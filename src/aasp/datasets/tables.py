@@ -94,10 +94,10 @@ def parquet_parts(source: str, what: str = ".parquet index") -> Iterator[pa.Tabl
     os.stat(source)  # says that there is none
     try:
         with pa.parquet.ParquetFile(source, pre_buffer=False, buffer_size=_READ_BYTES) as file:
-            told = file.metadata
-            size = sum(told.row_group(group).total_byte_size for group in range(told.num_row_groups))
-            if max(told.num_rows, -size) > MOST_ROWS or not 0 <= size <= MOST_BYTES:
-                stated = f"it states {told.num_rows:,} rows and {size:,} bytes"
+            metadata = file.metadata
+            size = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
+            if max(metadata.num_rows, -size) > MOST_ROWS or not 0 <= size <= MOST_BYTES:
+                stated = f"it states {metadata.num_rows:,} rows and {size:,} bytes"
                 raise AaspError(f"{source}: {stated}, more than {MOST_ROWS:,} and {MOST_BYTES:,}; part it")
             names, empty = [name.strip() for name in file.schema_arrow.names], True
             for batch in file.iter_batches(_ROWS, use_threads=False):
@@ -111,7 +111,7 @@ def parquet_parts(source: str, what: str = ".parquet index") -> Iterator[pa.Tabl
         raise
     except (pa.ArrowException, OSError, ValueError, LookupError, MemoryError, OverflowError) as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise AaspError(f"not a readable {what}: {source}; {reason}; write it anew") from None
+        raise AaspError(f"not a readable {what}: {source}; {reason}; write it again") from None
 
 
 def _text(source: str) -> str:
@@ -167,4 +167,4 @@ def _rows(source: str, lines: io.StringIO, delimiter: str, *, strict: bool) -> I
     try:
         yield from reader
     except csv.Error as error:
-        raise AaspError(f"{source}: not a readable .csv index, line {reader.line_num}: {error}; mend it") from None
+        raise AaspError(f"{source}: not a readable .csv index, line {reader.line_num}: {error}; fix it") from None

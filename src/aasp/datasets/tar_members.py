@@ -105,16 +105,16 @@ def _members(file: BinaryIO, shard: str, skipped: list[Skipped]) -> Iterator[Mem
                 if member.isreg() and not member.issparse():
                     yield Member(member.name, member.offset_data, member.size)
                 elif is_sound(member.name):
-                    told = member_address(shard, member.offset_data, 0, member.name)
-                    skipped.append(Skipped(told, "a link or a sparse file, which is not followed"))
+                    address = member_address(shard, member.offset_data, 0, member.name)
+                    skipped.append(Skipped(address, "a link or a sparse file, which is not followed"))
         file.seek(end)
         if any(file.read(512)):
             raise tarfile.ReadError(f"no header at byte {end:,}")
         if size - end > 2 * _PADDING:
             raise tarfile.ReadError(f"{size - end:,} bytes follow its end")
     except (tarfile.TarError, RecursionError, ValueError, OverflowError) as error:
-        told = " ".join(str(error).split())
-        skipped.append(Skipped(shard, f"truncated or damaged tar, read as far as it goes ({told})"))
+        note = " ".join(str(error).split())
+        skipped.append(Skipped(shard, f"truncated or damaged tar, read as far as it goes ({note})"))
 
 
 def _groups(members: Iterator[Member]) -> Iterator[list[Member]]:
@@ -169,9 +169,9 @@ def _noted(group: list[Member], file: BinaryIO, shard: str, skipped: list[Skippe
             text = file.read(member.size).decode()
             found |= _of_json(json.loads(text)) if kind == "json" else {kind: _of_text(text.strip(), kind)}
         except (ValueError, RecursionError) as error:
-            told = " ".join(str(error).split())
+            note = " ".join(str(error).split())
             address = member_address(shard, member.begin, member.size, member.name)
-            skipped.append(Skipped(address, f"not readable as {kind.upper()} ({told})"))
+            skipped.append(Skipped(address, f"not readable as {kind.upper()} ({note})"))
             return None
     return found
 

@@ -36,7 +36,7 @@ def program(model: Model) -> bytes:
     partitioner = extra("executorch.backends.xnnpack.partition.xnnpack_partitioner", "executorch").XnnpackPartitioner
     graph = Graph(model, "window")
     (wave,) = graph.example()
-    told = {
+    constants = {
         "sample_rate": graph.encoder.config.frontend.rate,
         "samples": wave.shape[1],
         "outputs": " ".join(port.name for port in graph.outputs),
@@ -47,7 +47,9 @@ def program(model: Model) -> bytes:
     with torch.no_grad(), _quietly():
         try:
             exported = torch.export.export(graph, (wave[:1],), strict=False)
-            lowered = exir.to_edge_transform_and_lower(exported, partitioner=[partitioner()], constant_methods=told)
+            lowered = exir.to_edge_transform_and_lower(
+                exported, partitioner=[partitioner()], constant_methods=constants
+            )
             return bytes(lowered.to_executorch().buffer)
         except Exception as error:  # the exporter's own, of many classes
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__

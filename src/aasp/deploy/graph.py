@@ -81,7 +81,7 @@ class Graph(nn.Module):
         return torch.zeros(2, 2 * samples), torch.tensor([2 * samples, short])
 
     def shapes(self) -> tuple[dict[int, torch.export.Dim], ...]:
-        """Which axes of each input are open, as `torch.export` wants it."""
+        """Which axes of each input are open, as `torch.export` needs it."""
         axes = {name: torch.export.Dim(name) for port in self.inputs for name in port.axes if name}
         return tuple({i: axes[name] for i, name in enumerate(port.axes) if name} for port in self.inputs)
 

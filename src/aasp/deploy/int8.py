@@ -35,7 +35,7 @@ def int8(proto: Any, config: AudioEncoderConfig, sounds: Sequence[Sound]) -> Any
     Args:
         proto: what `onnx_model` made; it is left as it is.
         config: of its encoder.
-        sounds: some dozens like those that the model will hear; of each at most 10 seconds are read.
+        sounds: some dozens like those that the model will receive; of each at most 10 seconds are read.
 
     Raises:
         AaspError: the extra is not installed, no sound was given, or one can't be read or is too short.
@@ -43,7 +43,7 @@ def int8(proto: Any, config: AudioEncoderConfig, sounds: Sequence[Sound]) -> Any
     extra("onnxruntime")
     quantization, onnx = extra("onnxruntime.quantization"), extra("onnx")
     if not sounds:
-        raise AaspError("no sounds to calibrate with; name some dozens of files like those the model will hear")
+        raise AaspError("no sounds to calibrate with; name some dozens of files like those the model will receive")
     names = {port.name for port in proto.graph.input}
     batches = _Batches([_given(one, config, names) for one in sounds], quantization.CalibrationDataReader)
     with tempfile.TemporaryDirectory() as folder, _quietly():
@@ -103,12 +103,12 @@ def check_length(samples: int, front: FrontEndConfig, name: str) -> None:
         AaspError: it is shorter than one analysis window.
     """
     if not front.frames(samples):
-        told = f"{1000 * samples / front.rate:.3g} ms, under one analysis window of {front.shortest_ms:g} ms"
-        raise AaspError(f"{name}: too short: {told}; leave it out")
+        text = f"{1000 * samples / front.rate:.3g} ms, under one analysis window of {front.shortest_ms:g} ms"
+        raise AaspError(f"{name}: too short: {text}; leave it out")
 
 
 def _Batches(batches: Sequence[dict[str, np.ndarray]], reader: type) -> Any:
-    """What the calibration reads, as the runtime wants it."""
+    """What the calibration reads, as the runtime needs it."""
 
     class Reader(reader):  # type: ignore[misc]
         def __init__(self) -> None:

@@ -108,8 +108,8 @@ def to_onnx(
             made = torch.onnx.export(module, example, **options)
         except torch.onnx.errors.OnnxExporterError as error:
             reason = str(error.__cause__ or error).strip().splitlines()[0]
-            told = f"can't be exported: {reason}; parts of one's own must be made of tensor operations"
-            raise AaspError(told) from error
+            text = f"can't be exported: {reason}; parts of one's own must be made of tensor operations"
+            raise AaspError(text) from error
     assert made is not None
     return made.model_proto
 
@@ -128,8 +128,8 @@ def write(proto: Any, path: str | Path) -> None:
         OSError: the disk is full; an existing file is as it was.
     """
     if (size := proto.ByteSize()) > LARGEST:
-        told = f"{size / 2**30:.1f} GiB are more than one ONNX file holds, 2 GiB"
-        raise AaspError(f"{path}: {told}; export a smaller model")
+        text = f"{size / 2**30:.1f} GiB are more than one ONNX file holds, 2 GiB"
+        raise AaspError(f"{path}: {text}; export a smaller model")
     with atomic_write(path) as beside:
         beside.write_bytes(proto.SerializeToString())
 

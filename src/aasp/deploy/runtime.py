@@ -69,8 +69,8 @@ class OnnxEncoder(Embedder):
         keys = [(depth, pooling)] if isinstance(pooling, str) else list(pooling or [])
         check_keys(keys, depth)
         if layers or any(layer < depth for layer, _ in keys):
-            told = f"holds the last layer, {depth}, and no other"
-            raise AaspError(f"{self.name}: {told}; leave out layers, or take the model it was exported from")
+            text = f"holds the last layer, {depth}, and no other"
+            raise AaspError(f"{self.name}: {text}; leave out layers, or take the model it was exported from")
         wave_BS, lengths_B = as_batch(wave_BS, lengths_B)
         check_samples(wave_BS)
         front = self.config.frontend
@@ -78,11 +78,11 @@ class OnnxEncoder(Embedder):
             lengths_B = torch.full((wave_BS.shape[0],), wave_BS.shape[1])
         short = [clip for clip, count in enumerate(lengths_B.tolist()) if not front.frames(count)]
         if short:
-            told = f"clip {short[0]} is shorter than one analysis window of {front.shortest_ms:g} ms"
-            raise AaspError(f"{told}; leave it out or give a longer one")
+            text = f"clip {short[0]} is shorter than one analysis window of {front.shortest_ms:g} ms"
+            raise AaspError(f"{text}; leave it out or give a longer one")
         if (length := wave_BS.shape[1] / front.rate) > LONGEST:
-            told = f"{length:.0f} s are more than it encodes at once, {LONGEST:.0f}"
-            raise AaspError(f"{self.name}: {told}; cut them, or take the model it was exported from")
+            text = f"{length:.0f} s are more than it encodes at once, {LONGEST:.0f}"
+            raise AaspError(f"{self.name}: {text}; cut them, or take the model it was exported from")
         given = {"wave": wave_BS.float().numpy(), "lengths": lengths_B.numpy()}
         found = self.running.run(["clip", "timestamps", "seconds", "valid", "cls"], given)
         clip, timestamps, seconds, valid, cls = map(torch.from_numpy, found)
@@ -107,7 +107,7 @@ def onnx_encoder(path: str | Path, threads: int = 0) -> OnnxEncoder:
         raise AaspError(f"{path}: holds a {metadata['kind']}; export its encoder, or run it as docs/deploy.md shows")
     if metadata["extent"] != "whole":
         raise AaspError(f"{path}: takes clips of one window only; export it without --window")
-    values = parse_json(metadata["config"], f"{path}: config", "export the model anew")
+    values = parse_json(metadata["config"], f"{path}: config", "export the model again")
     config = from_dict(AudioEncoderConfig, values, f"{path}: config")
     digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
     return OnnxEncoder(running, config, str(path), digest).eval()
@@ -132,7 +132,7 @@ def opened(path: str | Path, threads: int = 0) -> tuple[Any, dict[str, str]]:
         raise
     except Exception as error:  # the runtime's own, of many classes
         reason = str(error).splitlines()[0]
-        raise AaspError(f"{path}: not readable as ONNX ({reason}); export the model anew") from None
+        raise AaspError(f"{path}: not readable as ONNX ({reason}); export the model again") from None
     metadata = dict(running.get_modelmeta().custom_metadata_map)
     if not {"kind", "extent", "config"} <= metadata.keys():
         raise AaspError(f"{path}: not an export of aasp; make one with `aasp export MODEL --to onnx --out {path}`")

@@ -17,7 +17,7 @@ import numpy as np
 from aasp.errors import AaspError
 from aasp.evaluate.exact import LEAST
 from aasp.evaluate.intervals import Interval, resampled
-from aasp.evaluate.probe import ProbeResult, asked_of
+from aasp.evaluate.probe import ProbeResult, interval_arguments
 
 RESAMPLES = 1_000
 LEVEL = 0.95
@@ -42,13 +42,13 @@ def average(
     if not results or (minus is not None and len(minus) != len(results)):
         others = "" if minus is None else f" against {len(minus)}"
         raise AaspError(f"average over sets: {len(results)}{others}; score both systems on the same sets")
-    asked = [asked_of([one], None if minus is None else [minus[k]]) for k, one in enumerate(results)]
-    clips = [(one.test.tobytes(), tuple(how["clusters"].tolist())) for one, how in zip(results, asked, strict=True)]
-    return average_of(asked, clips, resamples=resamples)
+    requested = [interval_arguments([one], None if minus is None else [minus[k]]) for k, one in enumerate(results)]
+    clips = [(one.test.tobytes(), tuple(how["clusters"].tolist())) for one, how in zip(results, requested, strict=True)]
+    return average_of(requested, clips, resamples=resamples)
 
 
 def average_of(
-    asked: Sequence[Mapping[str, Any]], clips: Sequence[Hashable], *, resamples: int = RESAMPLES
+    requested: Sequence[Mapping[str, Any]], clips: Sequence[Hashable], *, resamples: int = RESAMPLES
 ) -> Interval:
     """Mean over sets of scores, or of differences, of one or more trainings, with its 95 % interval.
 
@@ -62,9 +62,9 @@ def average_of(
     """
     seeds: dict[Hashable, int] = {}
     sets, drawn = [], np.zeros(resamples)
-    for how, key in zip(asked, clips, strict=True):
+    for how, key in zip(requested, clips, strict=True):
         sets.append(resampled(**how, resamples=resamples, seed=seeds.setdefault(key, len(seeds)), seed_of_seeds=0))
-        drawn += sets[-1].drawn / len(asked)
+        drawn += sets[-1].drawn / len(requested)
     low, high = (float(end) for end in np.nanquantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]))
     known = min(one.clusters for one in sets) >= LEAST and high - low > 1e-12
     return Interval(

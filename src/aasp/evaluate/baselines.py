@@ -65,7 +65,7 @@ def statistics(sounds: Iterable[Sound | PathLike[str]]) -> dict[tuple[str, str],
 def fixed_probe(X: np.ndarray, task: Task) -> ProbeResult:
     """Train at C = 0.05 on everything but the test part, round by round; nothing is chosen.
 
-    scikit-learn's own solver at its own tolerance: ours goes on to the optimum, which moves single borderline clips.
+    scikit-learn's own solver at its own tolerance: ours continues to the optimum, which moves single borderline clips.
 
     Args:
         X: features (n, D).

@@ -51,7 +51,7 @@ class Kept:
         features: key, say (layer, pooling) → (n, D) float32, rows in the order of the sounds, NaN for those that can't
             be used.
         reused: clips that were not embedded again.
-        damaged: files of the cache that were not as they were written; they are gone, their clips embedded anew.
+        damaged: files of the cache that were not as they were written; they are gone, their clips embedded again.
     """
 
     features: dict[Any, np.ndarray]
@@ -214,7 +214,7 @@ def _name(key: Any) -> str:
 
 
 def _digests(sounds: Sequence[Sound]) -> Iterator[bytes | None]:
-    """What tells one sound from another, 32 bytes each; None where a file can't be read."""
+    """What distinguishes one sound from another, 32 bytes each; None where a file can't be read."""
     known: dict[str, str | None] = {}
     for sound in sounds:
         parts = []

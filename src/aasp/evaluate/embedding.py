@@ -86,7 +86,7 @@ def embed(
     sounds = sounds_of(paths_or_arrays, rate, channels)
     encoder = encoder_of(model, device)
     layers = _layers(layer)
-    keys = asked_keys(encoder, layers, _several(pooling))
+    keys = requested_keys(encoder, layers, _several(pooling))
     running = Running(precision, batch)
     wanted = Wanted(keys, frames, layers if frames else ())
     made: dict[int, Said] = {}
@@ -136,15 +136,15 @@ def encoder_of(model: str | os.PathLike[str] | AudioEncoder | AudioClassifier | 
             raise AaspError(f"device {device}, and the model is on {model.device}; move it there, or leave device out")
         return model
     if model is not None and not isinstance(model, str | os.PathLike):
-        told = f"model is of type {type(model).__name__}"
-        raise AaspError(f"{told}; give a model's folder, a name on the hub, or what aasp.load gave")
+        text = f"model is of type {type(model).__name__}"
+        raise AaspError(f"{text}; give a model's folder, a name on the hub, or what aasp.load gave")
     folder = find(default_model() if model is None else os.fspath(model))
     files = [folder / "config.json", folder / "model.safetensors"]
     stamps = tuple((file.stat().st_mtime_ns, file.stat().st_size) for file in files if file.exists())
     return _loaded(folder, device_of(device), stamps)
 
 
-def asked_keys(encoder: Embedder, layers: Sequence[int], poolings: Sequence[str]) -> list[Key] | None:
+def requested_keys(encoder: Embedder, layers: Sequence[int], poolings: Sequence[str]) -> list[Key] | None:
     """The (layer, pooling) pairs to put side by side; None for the model's own vector.
 
     Raises:
@@ -160,7 +160,7 @@ def asked_keys(encoder: Embedder, layers: Sequence[int], poolings: Sequence[str]
 
 @functools.lru_cache(maxsize=1)
 def _loaded(folder: Path, device: torch.device, stamps: tuple) -> AudioEncoder:
-    """A model as its files were when they had these times: calls in a loop don't load it anew."""
+    """A model as its files were when they had these times: calls in a loop don't load it again."""
     return load(folder, device)
 
 
@@ -210,8 +210,8 @@ def _samples(wave: torch.Tensor, name: str) -> np.ndarray:
     if not np.isfinite(samples).all():
         raise AaspError(f"{name} holds NaN or infinite samples; set them to zero (numpy.nan_to_num)")
     if (peak := np.abs(samples).max()) > LOUDEST:
-        told = f"{name} reaches {peak:g}, which is no waveform in -1 to 1"
-        raise AaspError(f"{told}; divide by full scale (16-bit samples by 32768)")
+        text = f"{name} reaches {peak:g}, which is no waveform in -1 to 1"
+        raise AaspError(f"{text}; divide by full scale (16-bit samples by 32768)")
     return samples
 
 
@@ -226,8 +226,8 @@ def _check_clips(given: np.ndarray | torch.Tensor) -> None:
 def _checked_rate(rate: Any) -> int:
     whole = isinstance(rate, int | float | np.number) and not isinstance(rate, bool) and float(rate).is_integer()
     if not whole or not RATES[0] <= rate <= RATES[1]:
-        told = f"rate {rate!r} is not a whole number of {RATES[0]} to {RATES[1]:,} Hz"
-        raise AaspError(f"{told}; give samples per second, as in rate=44100")
+        text = f"rate {rate!r} is not a whole number of {RATES[0]} to {RATES[1]:,} Hz"
+        raise AaspError(f"{text}; give samples per second, as in rate=44100")
     return int(rate)
 
 

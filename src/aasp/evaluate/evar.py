@@ -90,8 +90,8 @@ def evar_probe(
         AaspError: a candidate has another number of clips than the task, or values that are not finite.
     """
 
-    def choose(features: Mapping[Any, np.ndarray], r: Round, tell: Callable[[], None]) -> Chosen:
-        found = each_candidate(features, lambda X: _train(X, task, r, settings or Evar(), seed), tell)
+    def choose(features: Mapping[Any, np.ndarray], r: Round, done: Callable[[], None]) -> Chosen:
+        found = each_candidate(features, lambda X: _train(X, task, r, settings or Evar(), seed), done)
         key = max(found, key=lambda one: found[one][0])
         valid = {one: value for one, ((value, _), _, _) in found.items()}
         return Chosen(key, found[key][1], found[key][2], valid)

@@ -160,8 +160,8 @@ def embedded(
     unusable: list[Skipped] = []
     done = 0
     show = None if progress is None else lambda now: progress(now, len(sounds))
-    hear = None if hop is None else finely(encoder, hop, layers, pooling)
-    for rows, found in batches(encoder, sounds, unusable, skipped is None, layers, pooling, running, show, hear):
+    encode = None if hop is None else finely(encoder, hop, layers, pooling)
+    for rows, found in batches(encoder, sounds, unusable, skipped is None, layers, pooling, running, show, encode):
         yield rows, found
         done += len(rows)
     if not done:
@@ -179,14 +179,14 @@ def batches(
     pooling: Pooling | Sequence[Key] | None = None,
     running: Running = PLAIN,
     show: Callable[[int], object] | None = None,
-    hear: Callable[[Tensor, Tensor], Any] | None = None,
+    encode: Callable[[Tensor, Tensor], Any] | None = None,
 ) -> Iterator[tuple[list[int], Any]]:
     """`embedded` where it may be that no sound can be used: all of them are then in `unusable`.
 
     Args:
         unusable: takes sounds that can't be used; or, if `strict`, the first of them raises.
         show: called with the number of sounds done.
-        hear: what is made of waveforms and their lengths; the encoder's `Embeddings` when left out.
+        encode: what is made of waveforms and their lengths; the encoder's `Embeddings` when left out.
     """
 
     def refused(row: int, error: AudioError) -> None:
@@ -195,8 +195,8 @@ def batches(
         unusable.append(left_out(sounds[row], error))
 
     done = 0
-    hear = hear or (lambda wave, lengths: encoder(wave, lengths, layers=layers, pooling=pooling))
-    for rows, found in heard(encoder, sounds, refused, hear, running):
+    encode = encode or (lambda wave, lengths: encoder(wave, lengths, layers=layers, pooling=pooling))
+    for rows, found in encoded_batches(encoder, sounds, refused, encode, running):
         assert found is not None
         yield rows, found
         done += len(rows)
@@ -206,11 +206,11 @@ def batches(
         show(done + len(unusable))
 
 
-def heard(
+def encoded_batches(
     encoder: Embedder,
     sounds: Sequence[Sound],
     refused: Refused,
-    hear: Callable[[Tensor, Tensor], Any],
+    encode: Callable[[Tensor, Tensor], Any],
     running: Running = PLAIN,
     whole: float = float("inf"),
 ) -> Iterator[tuple[list[int], Any]]:
@@ -232,7 +232,7 @@ def heard(
                 continue
             wave = one.wave.pin_memory() if device.type == "cuda" else one.wave
             with torch.inference_mode(), casting:
-                found = hear(wave.to(device, non_blocking=True), one.lengths)
+                found = encode(wave.to(device, non_blocking=True), one.lengths)
             yield one.rows, found
     finally:
         read_ahead.close()
@@ -248,23 +248,23 @@ def finely(
         AaspError: there is no such hop, or the encoder is an exported one.
     """
     if not isinstance(encoder, AudioEncoder):
-        told = f"hop {hop:g} s: an exported model gives a vector a time patch"
-        raise AaspError(f"{told}; leave out hop, or take the model it was exported from")
+        text = f"hop {hop:g} s: an exported model gives a vector a time patch"
+        raise AaspError(f"{text}; leave out hop, or take the model it was exported from")
     shifts(encoder, hop)  # before the long part
 
-    def hear(wave: Tensor, lengths: Tensor) -> Embeddings:
+    def encode(wave: Tensor, lengths: Tensor) -> Embeddings:
         mel, frames = encoder.mel(wave, lengths)
         found = encoder.embed(mel, frames, layers=layers, pooling=pooling)
         finer = over_time(encoder, mel, frames, hop, found)
         return replace(found, timestamps=finer.vectors, seconds=finer.seconds, valid=finer.valid)
 
-    return hear
+    return encode
 
 
 def nothing_usable(unusable: Sequence[Skipped]) -> AaspError:
     """What is raised where every sound was skipped, or there was none."""
     why = f"all {len(unusable)} skipped, the first {unusable[0].path}: {unusable[0].reason}" if unusable else "none"
-    return AaspError(f"no usable audio to embed: {why}; mend or replace the files")
+    return AaspError(f"no usable audio to embed: {why}; repair or replace the files")
 
 
 def timestamps(

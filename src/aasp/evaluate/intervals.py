@@ -11,7 +11,7 @@ same draw of clusters; their seeds are drawn apart unless they belong together i
 - What is peculiar to a seed on a clip is counted more than once (no bootstrap of a crossed table avoids that): where it
   is large, intervals err towards the wide side; where two or three seeds differ more than clusters do, to the narrow.
 
-Resampling tells nothing of what it never saw. Shares (accuracy, macro-F1, mAP) of which fewer than six clusters tell
+Resampling says nothing of what it never saw. Shares (accuracy, macro-F1, mAP) of which fewer than six clusters tell
 anything get the exact interval of `exact`; what has no such interval and no spread, or fewer than six clusters, has no
 ends: too few to tell. (A measurement that isn't a share and never varies over six clusters or more doesn't by luck.)
 
@@ -45,9 +45,9 @@ DRAWS = 2**24
 TOO_FEW = "too few to tell"
 
 
-def span(low: float | None, high: float | None, tell: Callable[[float], str], joint: str = ", ") -> str:
+def span(low: float | None, high: float | None, number: Callable[[float], str], joint: str = ", ") -> str:
     """The ends of an interval as `78.1, 86.4`, each written by `tell`; in words where there are none."""
-    return TOO_FEW if low is None or high is None else f"{tell(low)}{joint}{tell(high)}"
+    return TOO_FEW if low is None or high is None else f"{number(low)}{joint}{number(high)}"
 
 
 def clear(low: float | None, high: float | None) -> bool:
@@ -82,13 +82,13 @@ class Interval:
 
     def percent(self, sign: str = "") -> str:
         """The interval as `82.5 [78.1, 86.4]`, in per cent; with a sign for differences."""
-        tell = lambda value: percent_text(value, sign=sign)
-        return f"{tell(self.estimate)} [{span(self.low, self.high, tell)}]"
+        number = lambda value: percent_text(value, sign=sign)
+        return f"{number(self.estimate)} [{span(self.low, self.high, number)}]"
 
     def plain(self, sign: str = "") -> str:
         """The interval as `0.825 [0.781, 0.864]`, of what is no share; with a sign for differences."""
-        tell = lambda value: plain(value, sign)
-        return f"{tell(self.estimate)} [{span(self.low, self.high, tell)}]"
+        number = lambda value: plain(value, sign)
+        return f"{number(self.estimate)} [{span(self.low, self.high, number)}]"
 
     def about(self) -> str:
         """How the interval was found, for a person: `95 %, bootstrap over 40 groups of clips`."""

@@ -76,14 +76,14 @@ def knn_probe(
         AaspError: a candidate has another number of clips than the task, or values that are not finite.
     """
 
-    def choose(features: Mapping[Any, np.ndarray], r: Round, tell: Callable[[], None]) -> Chosen:
+    def choose(features: Mapping[Any, np.ndarray], r: Round, done: Callable[[], None]) -> Chosen:
         ks = sorted({min(k, len(r.train)) for k in neighbours})
 
         def best(X: np.ndarray) -> tuple[float, ...]:
             votes = _voters(X, task, r.train, ks[0]).votes(X[r.valid], ks)
             return max((*rank(task.y[r.valid], p), k) for p, k in zip(votes, ks, strict=True))
 
-        found = each_candidate(features, best, tell)
+        found = each_candidate(features, best, done)
         key = max(found, key=found.__getitem__)
         k = int(found[key][-1])
         head = _voters(features[key], task, r.refit, k)

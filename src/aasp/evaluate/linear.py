@@ -56,8 +56,8 @@ def linear_probe(
         AaspError: a candidate has another number of clips than the task, or values that are not finite.
     """
 
-    def choose(features: Mapping[Any, np.ndarray], r: Round, tell: Callable[[], None]) -> Chosen:
-        found = _choose(features, task, r, strengths, shortlist, ranking, tell)
+    def choose(features: Mapping[Any, np.ndarray], r: Round, done: Callable[[], None]) -> Chosen:
+        found = _choose(features, task, r, strengths, shortlist, ranking, done)
         key = max(found, key=found.__getitem__)
         C = found[key][-1]
         whole = LinearHeadSolver(features[key][r.refit], task.y[r.refit], len(task.classes))
@@ -74,7 +74,7 @@ def _choose(
     strengths: Sequence[float],
     shortlist: int,
     ranking: Ranking | None,
-    tell: Callable[[], None],
+    done: Callable[[], None],
 ) -> dict[Any, tuple[float, float, float]]:
     """(validation score, -validation loss, C) of the shortlisted candidates; `tell` hears of each candidate once."""
     best = list(features)
@@ -83,12 +83,12 @@ def _choose(
         for number, (key, X) in enumerate(features.items()):
             ridge[key] = ranking[r.name][key] if ranking else best_ridge(X, task, r)
             if number >= shortlist:
-                tell()
+                done()
         best = sorted(features, key=ridge.__getitem__, reverse=True)[:shortlist]
     scores = {}
     for key in best:
         scores[key] = _logistic(features[key], task, r, strengths)
-        tell()
+        done()
     return scores
 
 

@@ -29,7 +29,7 @@ def macro_f1(truth: np.ndarray, predicted: np.ndarray, weights: np.ndarray | Non
 
 
 PLAIN = ("R2", "MAE")
-"""Scores of numbers: no shares of clips, so that they are told as they are and not in per cent."""
+"""Scores of numbers: no shares of clips, so they are shown as they are and not in per cent."""
 
 
 def plain(value: float, sign: str = "") -> str:
@@ -37,8 +37,8 @@ def plain(value: float, sign: str = "") -> str:
     return f"{value:{sign},.0f}" if 1000 <= abs(value) < 1e7 else f"{value:{sign}.3g}"
 
 
-def r_squared(truth: np.ndarray, told: np.ndarray, weights: np.ndarray | None = None) -> float:
-    """Share of the numbers' variance (n,) that was told: 1 for all, 0 for their mean, less for worse.
+def r_squared(truth: np.ndarray, predicted: np.ndarray, weights: np.ndarray | None = None) -> float:
+    """Share of the numbers' variance (n,) that is explained: 1 for all, 0 for their mean, less for worse.
 
     Returns:
         NaN where all numbers that count are one and the same.
@@ -47,7 +47,7 @@ def r_squared(truth: np.ndarray, told: np.ndarray, weights: np.ndarray | None = 
     if not weights.any():
         return float("nan")
     spread = weights @ np.square(truth - np.average(truth, weights=weights))
-    return float(1 - weights @ np.square(truth - told) / spread) if spread > 0 else float("nan")
+    return float(1 - weights @ np.square(truth - predicted) / spread) if spread > 0 else float("nan")
 
 
 def mean_average_precision(truth: np.ndarray, scores: np.ndarray) -> float:

@@ -1,4 +1,4 @@
-"""Numbers told from frozen embeddings: standardisation and ridge regression, everything chosen on validation.
+"""Numbers predicted from frozen embeddings: standardisation and ridge regression, everything chosen on validation.
 
 For every round of a task each candidate (layer, pooling) is fitted on the train part with each penalty, in closed form,
 and scored on the valid part by R². The best is fitted again on train and valid, and scored once on the test part.
@@ -31,7 +31,7 @@ class RidgeHead:
     bias: float
 
     def probabilities(self, X: np.ndarray) -> np.ndarray:
-        """The numbers that are told, (n, 1)."""
+        """The numbers that are predicted, (n, 1)."""
         return ((X.astype(np.float64) - self.mean) / self.scale @ self.weight + self.bias)[:, None]
 
 
@@ -60,12 +60,12 @@ def numbers_probe(features: Mapping[Any, np.ndarray], task: Task, *, progress: P
         AaspError: a candidate has another number of clips than the task, or values that are not finite.
     """
 
-    def choose(features: Mapping[Any, np.ndarray], r: Round, tell: Callable[[], None]) -> Chosen:
+    def choose(features: Mapping[Any, np.ndarray], r: Round, done: Callable[[], None]) -> Chosen:
         def best(X: np.ndarray) -> tuple[float, ...]:
             fitted = zip(RIDGES, ridge_heads(X[r.train], task.y[r.train]), strict=True)
             return max((*rank(task.y[r.valid], head.probabilities(X[r.valid])), ratio) for ratio, head in fitted)
 
-        found = each_candidate(features, best, tell)
+        found = each_candidate(features, best, done)
         key = max(found, key=found.__getitem__)
         ratio = found[key][-1]
         (head,) = ridge_heads(features[key][r.refit], task.y[r.refit], (ratio,))

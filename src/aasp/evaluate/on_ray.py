@@ -71,11 +71,11 @@ class OnRay:
     threads: int = 1
     workers: int = 1
 
-    def precision(self, asked: Precision) -> Precision:
+    def precision(self, requested: Precision) -> Precision:
         """What "auto" means on the cluster's workers, found by one of them."""
         ray, gpu = cluster.connect(), cluster.gpus(self.device)
         find = ray.remote(fastest).options(num_gpus=int(gpu))
-        return ray.get(find.remote(asked, torch.device("cuda" if gpu else "cpu")))
+        return ray.get(find.remote(requested, torch.device("cuda" if gpu else "cpu")))
 
     def __call__(self, work: Work) -> None:
         """Make the shards that are not there yet; see `aasp.evaluate.stream.stream`.
@@ -149,7 +149,7 @@ class OnRay:
             for row in made.iter_rows():
                 yield row["made"]
         except RayError as error:
-            raise AaspError(cluster.told(error)) from None
+            raise AaspError(cluster.ray_failure(error)) from None
 
 
 class Worker:
@@ -176,8 +176,8 @@ class Worker:
         try:
             made = self._embed(rows)
         except Exception as error:  # what a sound is not to blame for: said once, instead of tried sound by sound
-            told = str(error) if isinstance(error, AaspError) else f"{type(error).__name__}: {error}"
-            made = Made(rows.first, b"", [], " ".join(told.split()))
+            text = str(error) if isinstance(error, AaspError) else f"{type(error).__name__}: {error}"
+            made = Made(rows.first, b"", [], " ".join(text.split()))
         return {"made": [made]}
 
     def _embed(self, rows: Rows) -> Made:

@@ -1,6 +1,6 @@
 """Embeddings half done: a folder beside the file that they are to become, with whole shards of rows, and of what.
 
-A run that stops, however it does, loses the rows since its last shard. What lies there is gone on with only if it is of
+A run that stops, however it does, loses the rows since its last shard. What lies there is resumed only if it is of
 the same model, settings and sounds: names and order of all, size and time of those that are done. The file itself is
 made at the end, of all shards, and appears when it is whole.
 
@@ -29,7 +29,7 @@ from aasp.files import atomic_write, clear_left, locked
 
 MODEL, SOUNDS = "model", "sounds"
 _WRITTEN = "written.json"
-_TOLD = b"aasp"
+_METADATA = b"aasp"
 
 
 class Partial:
@@ -57,12 +57,12 @@ class Partial:
         return found if isinstance(found, dict) else {}
 
     @contextmanager
-    def opened(self, job: Mapping[str, Any], *, anew: bool) -> Iterator[None]:
+    def opened(self, job: Mapping[str, Any], *, overwrite: bool) -> Iterator[None]:
         """Go on with what lies there, or begin; what is left without a shard in the end is removed.
 
         Args:
             job: settings by name that the rows depend on, as JSON values; the sounds come to it.
-            anew: throw away what is of another job.
+            overwrite: throw away what is of another job.
 
         Raises:
             AaspError: what lies there is of another job, or another process is at it.
@@ -75,7 +75,7 @@ class Partial:
             if not ours:
                 raise AaspError(f"{self.folder}: another process is embedding to {self._out}; choose another --out")
             clear_left(self.folder, held=True)
-            self._go_on(job, anew)
+            self._go_on(job, overwrite)
             try:
                 yield
             finally:
@@ -93,8 +93,8 @@ class Partial:
         Raises:
             OSError: the disk is full; the shards of before are kept.
         """
-        told = {"last": last, "skipped": skipped, "stamps": _stamps(self._sounds[self.done : last])}
-        table = table.replace_schema_metadata({_TOLD: json.dumps(told).encode()})
+        metadata = {"last": last, "skipped": skipped, "stamps": _stamps(self._sounds[self.done : last])}
+        table = table.replace_schema_metadata({_METADATA: json.dumps(metadata).encode()})
         path = self.folder / f"{self.done:012d}.parquet"
         with atomic_write(path) as beside:
             pq.write_table(table, beside)
@@ -139,10 +139,10 @@ class Partial:
             return False
         return any(file.name != "lock" and not file.name.startswith(".") for file in self.folder.iterdir())
 
-    def _go_on(self, job: Mapping[str, Any], anew: bool) -> None:
+    def _go_on(self, job: Mapping[str, Any], overwrite: bool) -> None:
         shards, was = sorted(self.folder.glob("[0-9]*.parquet")), self.job
         if shards and was != job:
-            if not anew:
+            if not overwrite:
                 raise AaspError(self._another(was, job))
             for shard in shards:
                 shard.unlink()
@@ -155,32 +155,34 @@ class Partial:
                 self.remove()  # nothing is done yet
                 raise
         for shard in shards:
-            told = _told(shard)
-            if told is None or int(shard.stem) != self.done:  # damaged, or behind one that is gone: to be made again
+            metadata = _metadata(shard)
+            if (
+                metadata is None or int(shard.stem) != self.done
+            ):  # damaged, or behind one that is gone: to be made again
                 shard.unlink()
                 continue
-            if told["stamps"] != _stamps(self._sounds[self.done : told["last"]]):
-                if not anew:
+            if metadata["stamps"] != _stamps(self._sounds[self.done : metadata["last"]]):
+                if not overwrite:
                     raise AaspError(self._another({SOUNDS: "as they were"}, {SOUNDS: "changed since"}))
                 shard.unlink()
                 continue
             self.shards.append(shard)
-            self.skipped += [Skipped(*one) for one in told["skipped"]]
-            self.done = told["last"]
+            self.skipped += [Skipped(*one) for one in metadata["skipped"]]
+            self.done = metadata["last"]
 
     def _another(self, was: Mapping[str, Any], job: Mapping[str, Any]) -> str:
         names = [name for name in {**was, **job} if was.get(name) != job.get(name)]
         plain = [name for name in names if name not in (MODEL, SOUNDS)]
-        told = [f"another {MODEL}"] * (MODEL in names) + ["other sounds"] * (SOUNDS in names)
-        told += [f"{name} {was.get(name)}, not {job.get(name)}" for name in plain]
-        remedy = "give the same command again, begin anew by --overwrite, or choose another --out"
-        return f"{self.folder}: half-done embeddings of {', '.join(told)}; {remedy}"
+        changes = [f"another {MODEL}"] * (MODEL in names) + ["other sounds"] * (SOUNDS in names)
+        changes += [f"{name} {was.get(name)}, not {job.get(name)}" for name in plain]
+        remedy = "give the same command again, start over with --overwrite, or choose another --out"
+        return f"{self.folder}: half-done embeddings of {', '.join(changes)}; {remedy}"
 
 
-def _told(shard: Path) -> dict[str, Any] | None:
+def _metadata(shard: Path) -> dict[str, Any] | None:
     """What a shard says of itself; None if it can't be read."""
     try:
-        return parse_json((pq.read_schema(shard).metadata or {})[_TOLD], str(shard), "remove it")
+        return parse_json((pq.read_schema(shard).metadata or {})[_METADATA], str(shard), "remove it")
     except (OSError, ValueError, KeyError, pa.ArrowException):
         return None
 

@@ -45,13 +45,13 @@ class Chosen:
 
 
 def each_candidate(
-    features: Mapping[Any, np.ndarray], read: Callable[[np.ndarray], Any], tell: Callable[[], None]
+    features: Mapping[Any, np.ndarray], read: Callable[[np.ndarray], Any], candidate_done: Callable[[], None]
 ) -> dict[Any, Any]:
     """What is read of each candidate's embeddings, a step of the progress each."""
     found = {}
     for key, X in features.items():
         found[key] = read(X)
-        tell()
+        candidate_done()
     return found
 
 
@@ -62,7 +62,7 @@ class ProbeResult:
     Attributes:
         test: indices of the scored clips, (m,).
         truth: class indices (m,), or multi-hot (m, K); or numbers, float64 (m,).
-        probabilities: (m, K); or the numbers that were told (m, 1).
+        probabilities: (m, K); or the numbers that were predicted (m, 1).
         rounds: number of the round that scored each clip, (m,).
         groups: group of each clip (m,), or None.
         chosen: one per round.
@@ -85,7 +85,7 @@ class ProbeResult:
 
     @cached_property
     def predicted(self) -> np.ndarray:
-        """Class index (m,), or multi-hot at probability 0.5 (m, K); or the numbers that were told (m,)."""
+        """Class index (m,), or multi-hot at probability 0.5 (m, K); or the numbers that were predicted (m,)."""
         if self.regression:
             return self.probabilities[:, 0]
         return self.probabilities > 0.5 if self.multilabel else self.probabilities.argmax(axis=1)
@@ -175,17 +175,17 @@ def scores(results: Sequence[ProbeResult], minus: Sequence[ProbeResult] | None =
     """
     first = results[0]
     if minus is not None and not np.array_equal(first.test, minus[0].test):
-        told = f"paired scores: {len(first.test)} against {len(minus[0].test)} clips"
-        raise AaspError(f"{told}; score both systems on the same clips")
+        text = f"paired scores: {len(first.test)} against {len(minus[0].test)} clips"
+        raise AaspError(f"{text}; score both systems on the same clips")
     main = first.alone if minus is None and len(results) == 1 else main_score(results, minus)
     if first.multilabel:
         return {first.metric: main}
     if first.regression:
         return {
             first.metric: main,
-            "MAE": interval(**asked_of(results, minus, lambda result: result.errors), share=False),
+            "MAE": interval(**interval_arguments(results, minus, lambda result: result.errors), share=False),
         }
-    f1 = interval(**asked_of(results, minus, lambda result: result.macro_f1), share=True)
+    f1 = interval(**interval_arguments(results, minus, lambda result: result.macro_f1), share=True)
     if minus is not None and main.method != "bootstrap":  # they differ on too few clips for any score
         f1 = replace(f1, low=None, high=None, method="none")
     return {first.metric: main, "macro_f1": f1}
@@ -202,10 +202,10 @@ def main_score(
     results: Sequence[ProbeResult], minus: Sequence[ProbeResult] | None = None, resamples: int | None = None
 ) -> Interval:
     """`scores` of accuracy, mAP or R² alone, and by as many draws as are asked for."""
-    return interval(**asked_of(results, minus), share=not results[0].regression, resamples=resamples)
+    return interval(**interval_arguments(results, minus), share=not results[0].regression, resamples=resamples)
 
 
-def asked_of(
+def interval_arguments(
     results: Sequence[ProbeResult],
     minus: Sequence[ProbeResult] | None = None,
     read: Callable[[ProbeResult], Any] | None = None,
@@ -257,20 +257,20 @@ def choose_each(
     check_features(features, task)
     done, total = 0, len(task.rounds) * len(features)
 
-    def tell() -> None:
+    def candidate_done() -> None:
         nonlocal done
         done += 1
         if progress is not None:
             progress(done, total)
 
-    return score_heads(features, task, [choose(features, r, tell) for r in task.rounds])
+    return score_heads(features, task, [choose(features, r, candidate_done) for r in task.rounds])
 
 
 def check_features(features: Mapping[Any, np.ndarray], task: Task) -> None:
     """See that every candidate has a finite embedding of every clip.
 
     Raises:
-        AaspError: one has not; `Unusable` where a value is not finite.
+        AaspError: one does not have it; `Unusable` where a value is not finite.
     """
     for key, X in features.items():
         if len(X) != len(task.y):

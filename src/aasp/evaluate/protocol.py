@@ -76,8 +76,8 @@ class Protocol:
         if WEIGHTED in layers and len(layers) > 1:
             raise AaspError(f"--layer {' '.join(layers)}: {WEIGHTED} takes in all layers; name it alone")
         if OWN_VECTOR in layers and (len(layers) > 1 or poolings):
-            asked = " ".join([*layers, *(["--pooling", *poolings] if poolings else [])])
-            raise AaspError(f"--layer {asked}: {OWN_VECTOR} is the model's own vector as it is; name it alone")
+            requested = " ".join([*layers, *(["--pooling", *poolings] if poolings else [])])
+            raise AaspError(f"--layer {requested}: {OWN_VECTOR} is the model's own vector as it is; name it alone")
         wrong = next((one for one in layers if one not in (WEIGHTED, OWN_VECTOR) and not one.isdecimal()), None)
         if wrong is not None:
             raise AaspError(f"no such layer: {wrong}; give numbers from 0, {OWN_VECTOR}, or {WEIGHTED}")

@@ -71,11 +71,11 @@ def ridge_probe(
         AaspError: a candidate has another number of clips than the task, or values that are not finite.
     """
 
-    def choose(features: Mapping[Any, np.ndarray], r: Round, tell: Callable[[], None]) -> Chosen:
+    def choose(features: Mapping[Any, np.ndarray], r: Round, done: Callable[[], None]) -> Chosen:
         found = {}
         for key, X in features.items():
             found[key] = ranking[r.name][key] if ranking else best_ridge(X, task, r, ridges)
-            tell()
+            done()
         key = max(found, key=found.__getitem__)
         ratio = found[key][-1]
         head = LinearHeadSolver(features[key][r.refit], task.y[r.refit], len(task.classes)).ridge_head(ratio)

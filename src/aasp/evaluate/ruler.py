@@ -154,6 +154,6 @@ def fine_tuned(
     """Fine-tuned with so many labels a class, the earlier ones among the later: what is said of the test part."""
     X = vectors(system, labelled.sounds, folder)[HEAD]
     task = Task.of(labelled, choose="next_fold")
-    asked = Finetuning(system.encoder, system.model, labelled, recipe, scratch=system.kind == "untrained")
+    job = Finetuning(system.encoder, system.model, labelled, recipe, scratch=system.kind == "untrained")
     rounds = {k: few_label_rounds(task, k, most_tested, recipe.seed) for k in labels}
-    return {k: few_label_result(asked, task, rounds[k], seconds, X) for k in labels}
+    return {k: few_label_result(job, task, rounds[k], seconds, X) for k in labels}

@@ -1,4 +1,4 @@
-"""Embeddings of any number of sounds in one file: in their order, in constant memory, gone on with where they stopped.
+"""Embeddings of any number of sounds in one file: in their order, in constant memory, resumed where they stopped.
 
 n sounds, r rows of a shard, G time patches, F subbands, D width, V the vector's width.
 """
@@ -76,7 +76,7 @@ class Work:
 class Engine(Protocol):
     """Makes the shards that are not there yet, as `_embed` does, elsewhere: in the precision that suits that place."""
 
-    def precision(self, asked: Precision) -> Precision: ...
+    def precision(self, requested: Precision) -> Precision: ...
 
     def __call__(self, work: Work) -> None: ...
 
@@ -90,7 +90,7 @@ def stream(
     channel: bool = False,
     running: Running = PLAIN,
     named: Callable[[int], bool] = lambda row: True,
-    anew: bool = False,
+    overwrite: bool = False,
     progress: Progress | None = None,
     engine: Engine | None = None,
 ) -> Written:
@@ -102,9 +102,9 @@ def stream(
         out: the file; what is half done lies beside it (`aasp.evaluate.partial`) until it is whole.
         wanted: what of each sound.
         channel: write a column of their channels too.
-        running: precision, batches, threads; a run that goes on keeps the precision that "auto" was before.
+        running: precision, batches, threads; a resumed run keeps the precision that "auto" was before.
         named: whether a row is one that ends everything if it can't be used; others are left out.
-        anew: replace a file that is there, and begin anew where what is half done is of something else.
+        overwrite: replace a file that is there, and start over where what is half done is of something else.
         progress: called with (sounds done, n).
         engine: what embeds in place of this process.
 
@@ -115,8 +115,8 @@ def stream(
     """
     half = Partial(out, sounds)
     before = half.job.get("precision") if running.precision == "auto" else None
-    asked = running.precision
-    precision = before or (fastest(asked, encoder.device) if engine is None else engine.precision(asked))
+    requested = running.precision
+    precision = before or (fastest(requested, encoder.device) if engine is None else engine.precision(requested))
     running = replace(running, precision=precision)
     job = {
         "format": FORMAT,
@@ -129,8 +129,8 @@ def stream(
     }
     numbers = all(isinstance(channels_of(sound), int) for sound in sounds)
     kind = None if not channel else pa.int64() if numbers else pa.string()
-    with half.opened(job, anew=anew):
-        again = anew or half.became
+    with half.opened(job, overwrite=overwrite):
+        again = overwrite or half.became
         check_output(out, overwrite=again)  # another process may have been quicker
         resumed = half.done
         work = Work(encoder, sounds, half, wanted, running, named, kind, progress)
@@ -208,8 +208,8 @@ def _write_parquet(out: Path, half: Partial, job: Mapping[str, Any]) -> None:
     try:
         for table in half.tables():
             if writer is None:
-                told = {b"aasp": json.dumps({k: v for k, v in job.items() if k != "sounds"}).encode()}
-                writer = pq.ParquetWriter(out, table.schema.with_metadata(told))
+                metadata = {b"aasp": json.dumps({k: v for k, v in job.items() if k != "sounds"}).encode()}
+                writer = pq.ParquetWriter(out, table.schema.with_metadata(metadata))
             writer.write_table(table)
     finally:
         if writer is not None:

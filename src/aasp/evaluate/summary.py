@@ -32,7 +32,7 @@ class Summary:
         clips: scored by each seed.
         missing: clips of the published set that were not there.
         interval: low and high end at 95 % of a single score, where the record has them.
-        share: whether the score is told in per cent.
+        share: whether the score is given in per cent.
     """
 
     mean: float

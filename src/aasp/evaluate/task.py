@@ -51,12 +51,12 @@ class Task:
     """Labels, classes, groups and rounds of one evaluation; built by `Task.of`.
 
     Attributes:
-        y: class indices (n,), or multi-hot (n, K); or the numbers that are to be told, float64 (n,).
+        y: class indices (n,), or multi-hot (n, K); or the numbers that are to be predicted, float64 (n,).
         classes: K names in the official order; a split need not have them all.
         rounds: one a fold, or a single one.
         groups: of each clip (n,), or None.
         notes: what a reader of the score should know, the set's own notes first.
-        missing: clips that the set should have and has not.
+        missing: clips that the set should have and does not.
     """
 
     y: np.ndarray
@@ -72,7 +72,7 @@ class Task:
 
     @property
     def regression(self) -> bool:
-        """Whether numbers are to be told rather than classes."""
+        """Whether numbers are to be predicted rather than classes."""
         return self.y.dtype.kind == "f"
 
     @property
@@ -198,11 +198,11 @@ def _remarks(task: Task, *, refitted: bool) -> list[str]:
         if task.regression:
             for rows, what in ((r.train, "is trained on"), (r.test, "tests")):
                 if np.ptp(task.y[rows]) == 0:
-                    told = f"labels: all {len(rows):,} clips that part {r.name!r} {what} have the number"
-                    raise AaspError(f"{told} {task.y[rows[0]]:g}; correct the split or the labels")
+                    text = f"labels: all {len(rows):,} clips that part {r.name!r} {what} have the number"
+                    raise AaspError(f"{text} {task.y[rows[0]]:g}; correct the split or the labels")
             if np.ptp(task.y[r.valid]) == 0:
-                told = f"all {len(r.valid):,} clips that it chooses by have the number {task.y[r.valid[0]]:g}"
-                remarks.append(f"{r.name}: {told}: chosen by the squared error, and that, negative, is its valid score")
+                text = f"all {len(r.valid):,} clips that it chooses by have the number {task.y[r.valid[0]]:g}"
+                remarks.append(f"{r.name}: {text}: chosen by the squared error, and that, negative, is its valid score")
             remarks += _torn(task, r)
             continue
         fitted = r.refit if refitted else r.train

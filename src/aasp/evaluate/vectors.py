@@ -22,7 +22,7 @@ from aasp.audio.io import AudioError
 from aasp.audio.priority import let_computing_first
 from aasp.audio.sounds import Sound, describe, read_sound
 from aasp.evaluate.ahead import Refused, check
-from aasp.evaluate.features import Running, Timestamps, finely, heard, timestamps
+from aasp.evaluate.features import Running, Timestamps, encoded_batches, finely, timestamps
 from aasp.features.logmel import LogMelConfig
 from aasp.model.embeddings import Embedder, Embeddings
 from aasp.model.pooling import over_frequency
@@ -74,7 +74,7 @@ def vectors(
     sectioned = encoder.longest == float("inf") and isinstance(front, LogMelConfig)  # others may look at all of a clip
     whole, casting = LONG_SECONDS if sectioned else encoder.longest, autocast(running.precision, encoder.device)
     layers = [layer - depth - 1 for layer in wanted.layers]
-    for rows, found in heard(encoder, sounds, refused, _hearing(encoder, wanted), running, whole):
+    for rows, found in encoded_batches(encoder, sounds, refused, _encoding(encoder, wanted), running, whole):
         if found is None:
             try:
                 if not sectioned:
@@ -92,19 +92,19 @@ def vectors(
         yield dict(zip(rows, zip(clips, over_time, strict=True), strict=True))
 
 
-def _hearing(encoder: Embedder, wanted: Wanted) -> Callable[[Tensor, Tensor], tuple[Embeddings, Tensor]]:
+def _encoding(encoder: Embedder, wanted: Wanted) -> Callable[[Tensor, Tensor], tuple[Embeddings, Tensor]]:
     """What becomes of waveforms and their lengths; with the lengths."""
     if wanted.hop is not None:
-        hear = finely(encoder, wanted.hop, pooling=wanted.keys)
+        encode = finely(encoder, wanted.hop, pooling=wanted.keys)
     else:
         every = any(layer < encoder.config.encoder.depth for layer in wanted.layers)
-        hear = lambda wave, lengths: encoder(wave, lengths, layers=every, pooling=wanted.keys)
-    return lambda wave, lengths: (hear(wave, lengths), lengths)
+        encode = lambda wave, lengths: encoder(wave, lengths, layers=every, pooling=wanted.keys)
+    return lambda wave, lengths: (encode(wave, lengths), lengths)
 
 
 def _too_long(encoder: Embedder, sound: Sound) -> AudioError:
-    told = f"longer than an exported model takes at once, {encoder.longest:.0f} s"
-    return AudioError(describe(sound), told, "cut it, or take the model it was exported from")
+    text = f"longer than an exported model takes at once, {encoder.longest:.0f} s"
+    return AudioError(describe(sound), text, "cut it, or take the model it was exported from")
 
 
 def _of_sections(encoder: Embedder, sound: Sound, wanted: Wanted) -> Said:
@@ -191,8 +191,8 @@ def _sections(encoder: Embedder, sound: Sound, by: Sequence[int]) -> Iterator[_S
 def _add_class_token(moment: Moments, encoder: Embedder, one: _Section, found: Embeddings, stage: int) -> None:
     """Take in a section's class token, the mean of its windows' by duration, but for the window of the one before."""
     columns, window = found.timestamps.shape[1], encoder.config.window_patches
-    heard = sum(min(window, columns - start) for start in window_starts(columns, window))
-    moment.weigh(found.stages[stage][1][0], heard)
+    size = sum(min(window, columns - start) for start in window_starts(columns, window))
+    moment.weigh(found.stages[stage][1][0], size)
     if one.own.start:
         heard_before = encoder.config.frontend.samples(window * encoder.config.stem.patch[0])
         known = encoder(one.begun[0][:, :heard_before], layers=True).stages[stage][1][0]

@@ -89,8 +89,8 @@ class FrontEndConfig(ABC):
         """
         lowest, highest = self.band
         if low_hz >= highest or high_hz <= lowest:
-            asked, heard = f"{low_hz:g} to {high_hz:g} Hz", f"{lowest:g} to {highest:g} Hz"
-            raise AaspError(f"{what}: at {asked}, of which a model that hears {heard} hears nothing; {_rate(high_hz)}")
+            requested, covered = f"{low_hz:g} to {high_hz:g} Hz", f"{lowest:g} to {highest:g} Hz"
+            raise AaspError(f"{what}: at {requested}, outside the {covered} that the model covers; {_rate(high_hz)}")
 
     def centres(self) -> np.ndarray:
         """Centre frequency of each bin in Hz, rising, shape (M,): for figures, which draw a frame over frequency.
@@ -155,8 +155,8 @@ class FrontEnd(nn.Module, ABC):
         with without_autocast(wave_BS):
             x_BTM = self.transform(widened(wave_BS), frames)
         if is_known(frames) and x_BTM.shape[1:] != (frames, self.config.bins):
-            told = f"gives {tuple(x_BTM.shape[1:])} for a clip of {frames} frames of {self.config.bins} bins"
-            raise AaspError(f"front end: {type(self).__name__} {told}; let `transform` give (clips, frames, bins)")
+            text = f"gives {tuple(x_BTM.shape[1:])} for a clip of {frames} frames of {self.config.bins} bins"
+            raise AaspError(f"front end: {type(self).__name__} {text}; let `transform` give (clips, frames, bins)")
         if lengths_B is None:
             return x_BTM, torch.full((clips,), frames)
         frames_B = self.frames(lengths_B)

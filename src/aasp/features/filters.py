@@ -53,11 +53,11 @@ class FiltersConfig(FrontEndConfig):
         check_range(self, "front end", "rate", most=FASTEST)
         check_range(self, "front end", "window_ms hop_ms", most=1_000)
         if not 0 <= self.low_hz < self.high_hz <= self.rate / 2:
-            told = f"low_hz {self.low_hz:g} to high_hz {self.high_hz:g} must lie in 0 to {self.rate / 2:g} Hz"
-            raise AaspError(f"front end: {told}, half the sampling rate; change low_hz, high_hz or rate")
+            text = f"low_hz {self.low_hz:g} to high_hz {self.high_hz:g} must lie in 0 to {self.rate / 2:g} Hz"
+            raise AaspError(f"front end: {text}, half the sampling rate; change low_hz, high_hz or rate")
         if not 0 < self.window <= LONGEST_TRANSFORM or not self.hop:
-            told = f"windows of {self.window:,} samples every {self.hop:,}"
-            raise AaspError(f"front end: {told}; give windows of 1 to {LONGEST_TRANSFORM:,}, and a hop of at least 1")
+            text = f"windows of {self.window:,} samples every {self.hop:,}"
+            raise AaspError(f"front end: {text}; give windows of 1 to {LONGEST_TRANSFORM:,}, and a hop of at least 1")
         if self.hop % self.stride:
             raise AaspError(f"front end: stride {self.stride} doesn't divide the hop of {self.hop} samples; try 1 or 2")
 
@@ -93,7 +93,7 @@ class FiltersConfig(FrontEndConfig):
         return 0 if samples < self.window else 1 + (samples - self.window) // self.hop
 
     def centres(self) -> np.ndarray:
-        """Where the filters begin; the front end's own `centres` tells where they are."""
+        """Where the filters begin; the front end's own `centres` says where they are."""
         return self.edges()[1:-1]
 
     @property

@@ -83,8 +83,8 @@ class LogMelConfig(FrontEndConfig):
                 "half the sampling rate; change low_hz, high_hz or rate"
             )
         if not self.window or not self.hop:
-            told = f"windows of {self.window} samples every {self.hop}"
-            raise AaspError(f"front end: {told}; raise window_ms or hop_ms, a sample is {1000 / self.rate:g} ms")
+            text = f"windows of {self.window} samples every {self.hop}"
+            raise AaspError(f"front end: {text}; raise window_ms or hop_ms, a sample is {1000 / self.rate:g} ms")
         if self.fft < self.window:
             raise AaspError(f"front end: fft {self.fft} is shorter than the window of {self.window} samples; raise fft")
         if self.std <= 0:

@@ -46,8 +46,8 @@ class MultiresConfig(BandsConfig):
         super().__post_init__()
         check_range(self, "front end", "windows_ms floor")
         if not self.windows_ms or max(self.windows_ms) != self.window_ms:
-            told = ",".join(f"{one:g}" for one in self.windows_ms) or "empty"
-            raise AaspError(f"front end: windows_ms is {told}; give lengths of which {self.window_ms:g} is the longest")
+            text = ",".join(f"{one:g}" for one in self.windows_ms) or "empty"
+            raise AaspError(f"front end: windows_ms is {text}; give lengths of which {self.window_ms:g} is the longest")
         if self.bands % len(self.windows_ms):
             raise AaspError(f"front end: {self.bands} bands can't be dealt to {len(self.windows_ms)} window lengths")
         for turn in range(len(self.windows_ms)):

@@ -12,8 +12,8 @@ try:
 except ImportError:
     raise AaspError("aasp.hf needs transformers 5 or later; pip install 'aasp-audio[hf]'") from None
 if int(transformers.__version__.partition(".")[0]) < 5:
-    told = f"aasp.hf needs transformers 5 or later, not {transformers.__version__}"
-    raise AaspError(f"{told}; pip install -U transformers")
+    text = f"aasp.hf needs transformers 5 or later, not {transformers.__version__}"
+    raise AaspError(f"{text}; pip install -U transformers")
 
 from transformers import (
     AutoConfig,

@@ -67,7 +67,7 @@ class AaspPreTrainedModel(PreTrainedModel):
 
         Raises:
             AaspError: there is no such folder, or a configuration of ours is damaged.
-            OSError: there is none of that name on the hub, as transformers tells it.
+            OSError: there is none of that name on the hub, as transformers reports it.
         """
         if pretrained_model_name_or_path is None or options.get("gguf_file"):
             return super().from_pretrained(pretrained_model_name_or_path, *arguments, **options)
@@ -113,24 +113,24 @@ class AaspPreTrainedModel(PreTrainedModel):
 
     @torch.no_grad()
     def _init_weights(self, module: torch.nn.Module) -> None:
-        """Make what a checkpoint does not hold: constants; and weights that it lacks, as our constructors do."""
+        """Make what a checkpoint does not hold: constants; and weights missing from it, as our constructors do."""
         if isinstance(module, WithConstants):
             module.set_constants()
         tensors = {**dict(module.named_parameters(recurse=False)), **dict(module.named_buffers(recurse=False))}
-        lacking = [
+        missing = [
             name
             for name, tensor in tensors.items()
             if name not in module._non_persistent_buffers_set and not getattr(tensor, "_is_hf_initialized", False)
         ]
-        if not lacking or not getattr(self, "_was_on_meta", False):
+        if not missing or not getattr(self, "_was_on_meta", False):
             return  # the constructor has made them
         fresh = self._fresh()
         place = next(name for name, one in self.named_modules() if one is module)
-        for name in lacking:
+        for name in missing:
             tensors[name].copy_(fresh[f"{place}.{name}" if place else name])
 
     def _fresh(self) -> dict[str, Tensor]:
-        """The tensors of a new model of this configuration, made once, where a checkpoint lacks some."""
+        """The tensors of a new model of this configuration, made once, where a checkpoint has not all."""
         if "_made_anew" not in self.__dict__:
             self.__dict__["_made_anew"] = type(self)(self.config).state_dict()
         return self.__dict__["_made_anew"]
@@ -155,40 +155,40 @@ class AaspPreTrainedModel(PreTrainedModel):
             raise AaspError("attention_mask has samples that count after some that don't; pad clips on the right")
         return counts.sum(1)
 
-    def _heard(
+    def _encode(
         self,
         encoder: AudioEncoder,
         input_values: Tensor,
         attention_mask: Tensor | None,
-        asked: Mapping[str, Any],
+        options: Mapping[str, Any],
         layers: bool = False,
     ) -> tuple[Embeddings, dict[str, tuple[Tensor, ...] | None]]:
         """What the encoder says; hidden states (B, 1 + N, D) and attentions (B, H, 1 + N, 1 + N), where asked for."""
         set_eager(self, self.config._attn_implementation == "eager")
         lengths = self._lengths(input_values, attention_mask)
-        every = layers or self._asks(asked, "output_hidden_states")
+        every = layers or self._is_requested(options, "output_hidden_states")
         attentions = None
-        if self._asks(asked, "output_attentions"):
+        if self._is_requested(options, "output_attentions"):
             with kept_attentions(encoder.encoder) as kept:
                 found = encoder(input_values, lengths, layers=every)
             attentions = tuple(with_one_class_token(one, encoder.config.encoder) for one in kept)
             if attentions[0].shape[-1] != 1 + found.tokens.shape[1]:
-                told = f"clips longer than a window of {encoder.config.window_seconds:g} s have several"
-                raise AaspError(f"output_attentions: {told}; give shorter clips")
+                text = f"clips longer than a window of {encoder.config.window_seconds:g} s have several"
+                raise AaspError(f"output_attentions: {text}; give shorter clips")
         else:
             found = encoder(input_values, lengths, layers=every)
         hidden = None
-        if self._asks(asked, "output_hidden_states"):
+        if self._is_requested(options, "output_hidden_states"):
             hidden = tuple(joined(*stage) for stage in found.stages)
         return found, {"hidden_states": hidden, "attentions": attentions}
 
-    def _asks(self, asked: Mapping[str, Any], name: str) -> bool:
+    def _is_requested(self, options: Mapping[str, Any], name: str) -> bool:
         """Whether a call asks for something, or the configuration where it doesn't say."""
-        said = asked.get(name)
+        said = options.get(name)
         return bool(getattr(self.config, name) if said is None else said)
 
-    def _given(self, output: Output, asked: Mapping[str, Any]) -> Output | tuple[Any, ...]:
-        return output if self._asks(asked, "return_dict") else output.to_tuple()
+    def _given(self, output: Output, options: Mapping[str, Any]) -> Output | tuple[Any, ...]:
+        return output if self._is_requested(options, "return_dict") else output.to_tuple()
 
 
 def joined(tokens_BND: Tensor, cls_BD: Tensor) -> Tensor:

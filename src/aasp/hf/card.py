@@ -92,7 +92,7 @@ def push_to_hub(
 
     Raises:
         AaspError: as `model_card` does, before anything is sent.
-        OSError: the hub can't be reached or refuses, as `huggingface_hub` tells it.
+        OSError: the hub can't be reached or refuses, as `huggingface_hub` reports it.
     """
     made = model_card(model, repo, **card)
     api = HfApi(token=token)
@@ -113,8 +113,8 @@ def _summaries(results: Sequence[str | Path]) -> Iterator[Scored]:
     frozen = (record for group in groups.values() for record in group if record.protocol != "finetune")
     models = {record.model_hash for record in frozen}
     if len(models) > 1:
-        told = f"results of {len(models)} models"
-        raise AaspError(f"{', '.join(map(str, results))}: {told}; name those of the one that the card is of")
+        note = f"results of {len(models)} models"
+        raise AaspError(f"{', '.join(map(str, results))}: {note}; name those of the one that the card is of")
     for group in groups.values():
         records = versions(group)[0]
         yield records[0], summarise(records)
@@ -138,7 +138,7 @@ def _what(config: Any, classifies: bool) -> str:
     if classifies:
         labels = list((config.id2label or {}).values())
         if config.problem_type == "regression":
-            return f"An audio spectrogram transformer that tells a number, {labels[0]}. {takes}."
+            return f"An audio spectrogram transformer that predicts a number, {labels[0]}. {takes}."
         shown = ", ".join(in_markdown(name) for name in labels[:10]) + (", …" if len(labels) > 10 else "")
         return f"An audio spectrogram transformer that names classes. {takes}; its {len(labels)} classes: {shown}."
     return f"An audio spectrogram transformer. {takes} and gives a vector a clip, and one for each time patch."
@@ -169,8 +169,8 @@ def _training(run: Path) -> str:
             "aasp": str(last["aasp"]) + (f", commit {last['commit'][:7]}" if last.get("commit") else ""),
         }
     except (OSError, ValueError, KeyError, TypeError, IndexError):
-        told = f"no recipe.json and environment.json of a run in {run}"
-        raise AaspError(f"{told}; name the folder that aasp pretrain or aasp finetune wrote") from None
+        note = f"no recipe.json and environment.json of a run in {run}"
+        raise AaspError(f"{note}; name the folder that aasp pretrain or aasp finetune wrote") from None
     return _table(("", ""), rows.items())
 
 

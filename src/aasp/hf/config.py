@@ -101,7 +101,7 @@ class AaspConfig(PreTrainedConfig):
 
         Raises:
             AaspError: there is no such folder, or a configuration of ours is damaged.
-            OSError: there is none of that name on the hub, as transformers tells it.
+            OSError: there is none of that name on the hub, as transformers reports it.
         """
         place = os.fspath(pretrained_model_name_or_path)
         if os.path.exists(place) or not on_hub(place):

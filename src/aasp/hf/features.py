@@ -81,8 +81,8 @@ class AaspFeatureExtractor(SequenceFeatureExtractor):
             AaspError: a waveform is of another rate or type, of several channels, or shorter than the model can use.
         """
         if sampling_rate is not None and sampling_rate != self.sampling_rate:
-            told = f"waveforms of {sampling_rate} Hz, and the model takes {self.sampling_rate} Hz"
-            raise AaspError(f"AaspFeatureExtractor: {told}; resample them (soxr.resample), or read files at that rate")
+            text = f"waveforms of {sampling_rate} Hz, and the model takes {self.sampling_rate} Hz"
+            raise AaspError(f"AaspFeatureExtractor: {text}; resample them (soxr.resample), or read files at that rate")
         waves = [self._checked(number, wave) for number, wave in enumerate(_several(raw_speech))]
         if not waves:
             raise AaspError("AaspFeatureExtractor: no waveform; give one at least")
@@ -94,13 +94,13 @@ class AaspFeatureExtractor(SequenceFeatureExtractor):
         """A waveform as float32 (S,)."""
         samples = floats(wave, f"AaspFeatureExtractor: waveform {number}")
         if samples.ndim != 1:
-            told = f"waveform {number} has shape {samples.shape}"
-            raise AaspError(f"AaspFeatureExtractor: {told}; give mono ones, (samples,): the mean of the channels")
+            text = f"waveform {number} has shape {samples.shape}"
+            raise AaspError(f"AaspFeatureExtractor: {text}; give mono ones, (samples,): the mean of the channels")
         if len(samples) < self.shortest:
             milliseconds = 1000 * len(samples) / self.sampling_rate
             least = 1000 * self.shortest / self.sampling_rate
-            told = f"waveform {number} is {milliseconds:.3g} ms, under one analysis window of {least:g} ms"
-            raise AaspError(f"AaspFeatureExtractor: {told}; leave it out or give a longer one")
+            text = f"waveform {number} is {milliseconds:.3g} ms, under one analysis window of {least:g} ms"
+            raise AaspError(f"AaspFeatureExtractor: {text}; leave it out or give a longer one")
         return samples
 
 

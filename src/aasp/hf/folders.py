@@ -49,7 +49,7 @@ def source_of(path: str | os.PathLike[str], options: MutableMapping[str, Any]) -
 
     Raises:
         AaspError: there is no such folder, or a configuration of ours is damaged.
-        OSError: there is none of that name on the hub, as transformers tells it.
+        OSError: there is none of that name on the hub, as transformers reports it.
     """
     place = os.fspath(path)
     if Path(place).exists() or not on_hub(place):

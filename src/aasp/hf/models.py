@@ -41,14 +41,14 @@ class AaspModel(AaspPreTrainedModel):
         self,
         input_values: Tensor,
         attention_mask: Tensor | None = None,
-        **asked: Any,
+        **options: Any,
     ) -> BaseModelOutputWithPooling | tuple[Any, ...]:
         """Embed clips of any length.
 
         Args:
             input_values: waveforms in -1..1 at the model's rate, shape (B, S).
             attention_mask: which samples count, shape (B, S); all when left out.
-            asked: see `AaspPreTrainedModel`.
+            options: see `AaspPreTrainedModel`.
 
         Returns:
             `last_hidden_state` (B, 1 + N, D), the class token first, then the patches in time-major order, zero beyond
@@ -58,9 +58,9 @@ class AaspModel(AaspPreTrainedModel):
         Raises:
             AaspError: as `AudioEncoder` does; or attentions are asked for where there are none.
         """
-        found, more = self._heard(self.model, input_values, attention_mask, asked)
+        found, more = self._encode(self.model, input_values, attention_mask, options)
         tokens = joined(found.tokens, found.cls)
-        return self._given(BaseModelOutputWithPooling(tokens, found.clip, **more), asked)
+        return self._given(BaseModelOutputWithPooling(tokens, found.clip, **more), options)
 
 
 class AaspForAudioClassification(AaspPreTrainedModel):
@@ -85,18 +85,18 @@ class AaspForAudioClassification(AaspPreTrainedModel):
         input_values: Tensor,
         attention_mask: Tensor | None = None,
         labels: Tensor | None = None,
-        **asked: Any,
+        **options: Any,
     ) -> SequenceClassifierOutput | tuple[Any, ...]:
         """Classify clips of any length.
 
         Args:
-            input_values, attention_mask, asked: as `AaspModel` has them.
+            input_values, attention_mask, options: as `AaspModel` has them.
             labels: of each clip its class, int64, shape (B,); or, where it may have several, 0 or 1 of each, float,
-                shape (B, K); or, of a model that tells numbers, its number, float, shape (B,) or (B, 1).
+                shape (B, K); or, of a model that predicts numbers, its number, float, shape (B,) or (B, 1).
 
         Returns:
             `loss` where labels were given, `logits` (B, K), `hidden_states` and `attentions` as `AaspModel` has them.
-            Of a model that tells numbers the logits are these, (B, 1), and the loss their mean squared error, both in
+            Of a model that predicts numbers the logits are these, (B, 1), the loss is their mean squared error, both in
             the labels' own unit.
 
         Raises:
@@ -104,13 +104,13 @@ class AaspForAudioClassification(AaspPreTrainedModel):
         """
         classifier = self.model
         layers = classifier.reads_layers
-        found, more = self._heard(classifier.encoder, input_values, attention_mask, asked, layers)
+        found, more = self._encode(classifier.encoder, input_values, attention_mask, options, layers)
         stages = found.stages if layers else found.stages[-1:]
         logits = classifier.classify(stages, found.valid)
         if classifier.config.numbers is not None:
             logits = classifier.probabilities(logits)  # in their unit
         loss = None if labels is None else self._loss(labels, logits)
-        return self._given(SequenceClassifierOutput(loss=loss, logits=logits, **more), asked)
+        return self._given(SequenceClassifierOutput(loss=loss, logits=logits, **more), options)
 
     def _loss(self, labels: Tensor, logits_BK: Tensor) -> Tensor:
         """Transformers' loss for the kind of labels that the configuration tells, or else the labels themselves."""
@@ -118,16 +118,16 @@ class AaspForAudioClassification(AaspPreTrainedModel):
         each = kind == "multi_label_classification" or (kind is None and labels.ndim == 2 and count > 1)
         wanted = [(clips, count)] if each else [(clips,), (clips, 1)]
         if shape not in wanted:
-            told = f"labels of shape {shape} for {clips} clips of {count} labels"
-            raise AaspError(f"{told}; give {' or '.join(map(str, wanted))}")
+            text = f"labels of shape {shape} for {clips} clips of {count} labels"
+            raise AaspError(f"{text}; give {' or '.join(map(str, wanted))}")
         if each or count == 1:
             labels = labels.to(logits_BK.dtype)
         elif labels.is_floating_point():
             raise AaspError(f"labels of {labels.dtype} for classes; give their numbers as int64")
         elif can_be_read(labels) and bool((wrong := (labels >= count) | (labels < -100)).any()):
             at = int(wrong.flatten().nonzero()[0])
-            told = f"label {int(labels.flatten()[at])} of clip {at}"
-            raise AaspError(f"{told}: there are {count} classes, 0 to {count - 1}")
+            text = f"label {int(labels.flatten()[at])} of clip {at}"
+            raise AaspError(f"{text}: there are {count} classes, 0 to {count - 1}")
         loss = self.loss_function(labels, logits_BK, self.config)
         if kind is None:  # it has been told by the labels, and is part of what is saved
             self.model.config = self.config.audio_classifier

@@ -73,7 +73,7 @@ def register() -> None:
 
 
 def _features(pipeline: Pipeline, inputs: Any) -> BatchFeature:
-    """A clip for the model: in fp32 whatever the model was loaded in, since its front end wants it whole."""
+    """A clip for the model: in fp32 whatever the model was loaded in, since its front end needs it whole."""
     extractor: Any = pipeline.feature_extractor
     rate = extractor.sampling_rate
     bare = isinstance(inputs, np.ndarray) or hasattr(inputs, "detach")

@@ -100,7 +100,7 @@ class AaspForPreTraining(AaspPreTrainedModel):
         input_values: Tensor,
         attention_mask: Tensor | None = None,
         return_loss: bool = True,
-        **asked: Any,
+        **options: Any,
     ) -> AaspForPreTrainingOutput | tuple[Any, ...]:
         """Losses of one batch.
 
@@ -108,7 +108,7 @@ class AaspForPreTraining(AaspPreTrainedModel):
             input_values: waveforms in -1..1 at the model's rate, shape (B, S).
             attention_mask: which samples count, shape (B, S); all when left out.
             return_loss: for transformers' `Trainer`, which asks by it whether a model has a loss without labels.
-            asked: `return_dict`, False for a tuple.
+            options: `return_dict`, False for a tuple.
 
         Raises:
             AaspError: attention_mask does not fit the samples.
@@ -119,7 +119,7 @@ class AaspForPreTraining(AaspPreTrainedModel):
             lengths = torch.full((input_values.shape[0],), input_values.shape[1])
         found = self.model({"wave": input_values, "length": lengths.cpu()}, diagnose=False)
         output = AaspForPreTrainingOutput(found["loss"], found["losses"])
-        return self._given(output, asked)
+        return self._given(output, options)
 
     def encoder(self) -> AudioEncoder:
         """The encoder that is saved in the end, the teacher's or the student's: `encoder().save(folder)`."""

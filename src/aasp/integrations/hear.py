@@ -48,8 +48,8 @@ class HearModel(nn.Module):
         rate = encoder.config.frontend.rate
         enough = [one for one in RATES if one >= rate]
         if not enough:
-            told = f"the model takes waveforms of {rate} Hz, and HEAR has them up to {RATES[-1]}"
-            raise AaspError(f"{told}; evaluate a model of a lower rate")
+            text = f"the model takes waveforms of {rate} Hz, and HEAR has them up to {RATES[-1]}"
+            raise AaspError(f"{text}; evaluate a model of a lower rate")
         self.encoder = encoder
         self.sample_rate: int = enough[0]
         sizes = widths(encoder)
@@ -99,7 +99,7 @@ def get_scene_embeddings(audio: Tensor, model: HearModel) -> Tensor:
 def get_timestamp_embeddings(audio: Tensor, model: HearModel) -> tuple[Tensor, Tensor]:
     """Vectors over time, float32, shape (B, G, D), and the milliseconds that they are centred on, float32, (B, G).
 
-    HEAR wants these evenly spaced and inside the clip. A last time patch that is not full can have its centre beyond
+    HEAR needs these evenly spaced and inside the clip. A last time patch that is not full can have its centre beyond
     the end: it is left out, and where it is the only one it is put at the end.
 
     Args:

@@ -62,7 +62,7 @@ class AaspEncoder:
             inputs: batches, each with "audio": a list of `{"array", "sampling_rate"}`, the array of shape (S,) or
                 (channels, S), whose mean is taken; or of `{"path", "bytes"}`, as `datasets.Audio(decode=False)` gives
                 them.
-            context: what MTEB tells of the task; only its name is looked at, for messages.
+            context: what MTEB says of the task; only its name is looked at, for messages.
 
         Raises:
             AaspError: a batch has no "audio", a clip can't be used, or there is none.
@@ -72,11 +72,11 @@ class AaspEncoder:
         done = 0
         for batch in inputs:
             if not isinstance(batch, Mapping):
-                told = f"{task}: a batch is {type(batch).__name__}"
-                raise AaspError(f"{told}; give batches of clips, [{{'audio': [{{'array': …, 'sampling_rate': …}}]}}]")
+                text = f"{task}: a batch is {type(batch).__name__}"
+                raise AaspError(f"{text}; give batches of clips, [{{'audio': [{{'array': …, 'sampling_rate': …}}]}}]")
             if "audio" not in batch:
-                told = f"{task}: gives {', '.join(batch)}, and AaSP hears sound only"
-                raise AaspError(f"{told}; choose tasks whose modality is audio alone")
+                text = f"{task}: gives {', '.join(batch)}, and AaSP takes audio only"
+                raise AaspError(f"{text}; choose tasks whose modality is audio alone")
             waves = [self._wave(item, f"{task}: clip {done + i}") for i, item in enumerate(batch["audio"])]
             if waves:
                 found.append(self._embed(waves))

@@ -73,8 +73,8 @@ def check_clip(front: FrontEndConfig, wave: np.ndarray, what: str) -> None:
         AaspError: it is shorter than one analysis window, or its samples are not finite or not in -1 to 1 at all.
     """
     if len(wave) < front.window:
-        told = f"{1000 * len(wave) / front.rate:.3g} ms, under one analysis window of {front.shortest_ms:g} ms"
-        raise AaspError(f"{what}: too short: {told}; leave it out or give a longer clip")
+        text = f"{1000 * len(wave) / front.rate:.3g} ms, under one analysis window of {front.shortest_ms:g} ms"
+        raise AaspError(f"{what}: too short: {text}; leave it out or give a longer clip")
     peak = np.abs(wave).max()
     if not np.isfinite(peak):
         raise AaspError(f"{what}: NaN or infinite samples; repair it or leave it out")

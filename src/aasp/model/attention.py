@@ -60,7 +60,7 @@ def attend(q_BHNE: Tensor, k_BHME: Tensor, v_BHME: Tensor, valid_BM: Tensor | No
     """Attention of queries on keys, shape (B, H, N, E).
 
     The fused kernel, but for bf16 on processors where a gradient is wanted: there its backward takes two to seven times
-    as long as two plain products (docs/decisions.md).
+    as long as two plain products (docs/decisions/speed.md).
 
     Args:
         q_BHNE: queries.

@@ -41,7 +41,7 @@ def attention_maps(encoder: AudioEncoder, mel_TM: Tensor) -> Tensor:
     ours = [one for one in blocks if isinstance(one, Attention)]
     other = next((one for one in blocks if not isinstance(one, Attention)), None)
     if other is not None:
-        raise AaspError(f"attention {type(other).__name__} tells no weights; maps are drawn of attention=full only")
+        raise AaspError(f"attention {type(other).__name__} gives no weights; maps are drawn of attention=full only")
     if not encoder.config.encoder.class_token:
         raise AaspError("this model has no class token, whose attention maps are of; draw those of another model")
     mel_BTM = encoder.stem.as_mel(mel_TM[None])

@@ -40,7 +40,7 @@ class AudioClassifierConfig:
         norm: of the pooled embedding: "layer"; "batch", which standardises each dimension over clips (as probes do); or
             "none", as BEATs has it.
         over_time: the head reads each time patch by itself, and says of a clip what it says of its likeliest moment.
-        numbers: mean and deviation of the numbers that it tells, in place of classes, of which it then has one name.
+        numbers: mean and deviation of the numbers that it predicts, in place of classes, of which it then has one name.
         encoder: the encoder; its `pooling` makes one vector of a clip's tokens.
     """
 
@@ -58,8 +58,8 @@ class AudioClassifierConfig:
         if not 0 < len(self.classes) <= MOST_CLASSES:
             raise AaspError(f"a classifier of {len(self.classes):,} classes; give 1 to {MOST_CLASSES:,}")
         if self.over_time and self.encoder.pooling not in ("mean", "flat"):
-            told = f"pooling {self.encoder.pooling} has no vector of a single time patch"
-            raise AaspError(f"a classifier over time: {told}; choose mean or flat")
+            text = f"pooling {self.encoder.pooling} has no vector of a single time patch"
+            raise AaspError(f"a classifier over time: {text}; choose mean or flat")
 
 
 class AudioClassifier(nn.Module):
@@ -101,7 +101,7 @@ class AudioClassifier(nn.Module):
 
     @property
     def reads_layers(self) -> bool:
-        """Whether `classify` wants the tokens of every layer."""
+        """Whether `classify` needs the tokens of every layer."""
         return self.config.layers == "weighted"
 
     def classify(self, stages: Sequence[tuple[Tensor, Tensor]], valid_BG: Tensor) -> Tensor:
@@ -164,7 +164,7 @@ class AudioClassifier(nn.Module):
     def probabilities(self, logits_BK: Tensor) -> Tensor:
         """Logits as probabilities, in fp32 or better: of all classes together 1, or of each on its own.
 
-        Of a model that tells numbers, these numbers, in their own unit.
+        Of a model that predicts numbers, these numbers, in their own unit.
         """
         logits_BK = widened(logits_BK)
         if self.config.numbers is not None:
@@ -190,7 +190,7 @@ def load_classifier(path: str | Path, device: str | torch.device = "cpu") -> Aud
         device: where to put it, as `aasp.load` takes it.
 
     Raises:
-        AaspError: nothing is there, it is an encoder without classes, a file lacks or does not fit, or there is no such
+        AaspError: nothing there, it is an encoder without classes, a file is missing or does not fit, or no such
             device.
     """
     device = device_of(device)

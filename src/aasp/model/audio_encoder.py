@@ -97,8 +97,8 @@ class AudioEncoder(Embedder):
         self.stem = c.stem.build(c.encoder.width, c.frontend.bins)
         for part, whose, contract in ((self.frontend, c.frontend, FrontEnd), (self.stem, c.stem, Stem)):
             if not isinstance(part, contract):
-                told = f"{type(whose).__name__}.build gives {type(part).__name__}, which does not derive from"
-                raise AaspError(f"{told} {contract.__module__}.{contract.__qualname__}; let it derive from that")
+                text = f"{type(whose).__name__}.build gives {type(part).__name__}, which does not derive from"
+                raise AaspError(f"{text} {contract.__module__}.{contract.__qualname__}; let it derive from that")
         self.encoder = Encoder(c.encoder)
         given = width(c.keys, c.encoder.width, self.stem.subbands)
         self.whitening = Whitening(given, c.whitened) if c.whitened else None
@@ -290,7 +290,7 @@ def load(path_or_hub_id: str | Path, device: str | torch.device = "cpu") -> Audi
             Waveforms must be given there.
 
     Raises:
-        AaspError: nothing is there, a file lacks, the weights do not fit the configuration, or there is no such device.
+        AaspError: nothing there, a file is missing, the weights do not fit the configuration, or no such device.
     """
     device, directory = device_of(device), find(path_or_hub_id)
     file = directory / "config.json"

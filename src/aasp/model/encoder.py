@@ -76,8 +76,8 @@ class EncoderConfig:
                     "encoder: positions from a table, learned, and from a convolution; leave one of them out"
                 )
             if self.width % self.convolution[1]:
-                told = f"convolution of {self.convolution[1]} groups of {self.width} channels"
-                raise AaspError(f"encoder: {told}; give groups that divide the width")
+                text = f"convolution of {self.convolution[1]} groups of {self.width} channels"
+                raise AaspError(f"encoder: {text}; give groups that divide the width")
 
 
 @dataclass
@@ -184,8 +184,8 @@ class Encoder(nn.Module):
         """
         there = places.grid[0] * places.grid[1] if places.index_Bn is None else places.index_Bn.shape[1]
         if tokens_BND.shape[1:] != (there, self.config.width):
-            told = f"tokens of shape {tuple(tokens_BND.shape)} for {there} places and width {self.config.width}"
-            raise AaspError(f"encoder: {told}; a stem gives one for each patch of its grid, (clips, patches, width)")
+            text = f"tokens of shape {tuple(tokens_BND.shape)} for {there} places and width {self.config.width}"
+            raise AaspError(f"encoder: {text}; a stem gives one for each patch of its grid, (clips, patches, width)")
         placed_BND = tokens_BND + self._positions(places, tokens_BND, valid_BN)
         tokens_BND = placed_BND.to(self.class_token.dtype)  # positions are fp32, whatever the model was cast to
         first = [self.class_token] if self.config.class_token else []
@@ -198,9 +198,9 @@ class Encoder(nn.Module):
         for block in self.blocks:
             x, ffn = block(x, valid_BN, places)
             if layers:
-                output.blocks.append(self._told(x, valid_BN))
-                output.ffn.append(self._told(ffn, valid_BN))
-        output.last = self._told(self.norm(x) if self.config.norm == "pre" else x, valid_BN)
+                output.blocks.append(self._one_class_token(x, valid_BN))
+                output.ffn.append(self._one_class_token(ffn, valid_BN))
+        output.last = self._one_class_token(self.norm(x) if self.config.norm == "pre" else x, valid_BN)
         return output
 
     def _positions(self, places: Places, tokens_BND: Tensor, valid_BN: Tensor | None) -> Tensor:
@@ -210,7 +210,7 @@ class Encoder(nn.Module):
             return positions(places, self.config.width, tokens_BND.device)
         return of_table(self.positions, places)
 
-    def _told(self, x_BND: Tensor, valid_BN: Tensor | None) -> Tensor:
+    def _one_class_token(self, x_BND: Tensor, valid_BN: Tensor | None) -> Tensor:
         """Tokens as they are told, with one class token: of two, the mean; of none, the mean of tokens that count."""
         if not self.config.class_token:
             weight = torch.ones_like(x_BND[..., :1]) if valid_BN is None else valid_BN[..., None].to(x_BND.dtype)

@@ -19,7 +19,7 @@ HF_KINDS = {
     "AaspForPreTraining": "pretraining",
 }
 """What the classes of `aasp.hf` hold, by their names, which are in what they save."""
-REMEDY = "copy the model anew"
+REMEDY = "copy the model again"
 HF_PROBLEMS = ("single_label_classification", "multi_label_classification", "regression")
 """What transformers calls kinds of labels."""
 
@@ -70,12 +70,12 @@ def classifier_values(values: Mapping[str, Any]) -> dict[str, Any]:
         named = {0: "LABEL_0", 1: "LABEL_1"}
     labels = {int(number): str(name) for number, name in named.items()}
     if sorted(labels) != list(range(len(labels))) or not labels:
-        told = f"id2label numbers its labels {', '.join(map(str, sorted(labels))) or 'not at all'}"
-        raise AaspError(f"{told}; number them from 0 on, each once")
+        text = f"id2label numbers its labels {', '.join(map(str, sorted(labels))) or 'not at all'}"
+        raise AaspError(f"{text}; number them from 0 on, each once")
     kind, own = values.get("problem_type"), dict(values.get("classifier") or {})
     if kind == "regression" and len(labels) != 1:
-        told = f"problem_type regression with {len(labels)} labels, and a model of ours tells one number"
-        raise AaspError(f"{told}; give num_labels=1, or another problem_type")
+        text = f"problem_type regression with {len(labels)} labels, and a model of ours predicts one number"
+        raise AaspError(f"{text}; give num_labels=1, or another problem_type")
     if kind not in (None, *HF_PROBLEMS):
         raise AaspError(f"problem_type is {kind!r}; give one of {', '.join(HF_PROBLEMS)}")
     return own | {
@@ -150,5 +150,5 @@ def find(path_or_hub_id: str | Path) -> Path:
         raise AaspError(f"{hub_id}: neither a directory nor a model on the hub; check the name") from None
     except Exception as error:
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        told = f"{hub_id}: no such directory, and the hub, where it may be, can't be asked ({reason})"
-        raise AaspError(f"{told}; check the network, or give a folder on this machine") from None
+        text = f"{hub_id}: no such directory, and the hub, where it may be, can't be reached ({reason})"
+        raise AaspError(f"{text}; check the network, or give a folder on this machine") from None

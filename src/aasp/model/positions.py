@@ -52,8 +52,8 @@ def of_table(table_GFD: Tensor, places: Places) -> Tensor:
     columns, subbands = places.grid
     most, bands, _ = table_GFD.shape
     if subbands != bands or (is_known(columns) and columns > most):
-        told = f"a grid of {columns} time patches x {subbands} subbands, and learned positions for {most} x {bands}"
-        raise AaspError(f"encoder: {told}; give shorter windows, or build the encoder for this grid")
+        text = f"a grid of {columns} time patches x {subbands} subbands, and learned positions for {most} x {bands}"
+        raise AaspError(f"encoder: {text}; give shorter windows, or build the encoder for this grid")
     of_grid = table_GFD[:columns].flatten(0, 1)
     return of_grid if places.index_Bn is None else of_grid[places.index_Bn]
 

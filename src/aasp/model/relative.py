@@ -43,8 +43,8 @@ class RelativeConfig(AttentionConfig):
     def __post_init__(self) -> None:
         check_range(self, "attention", "buckets furthest")
         if self.buckets % 4 or self.furthest <= self.buckets // 4:
-            told = f"buckets {self.buckets} and furthest {self.furthest}"
-            raise AaspError(f"attention: {told}; give a multiple of 4, and a distance beyond a quarter of it")
+            text = f"buckets {self.buckets} and furthest {self.furthest}"
+            raise AaspError(f"attention: {text}; give a multiple of 4, and a distance beyond a quarter of it")
 
     def build(self, width: int, heads: int) -> RelativeAttention:
         return RelativeAttention(width, heads, self)

@@ -30,7 +30,7 @@ LOUD = 1e5
 
 
 class EncoderStream:
-    """One sound, or several in step, of which vectors over time are had while it goes on.
+    """One sound, or several in step, of which vectors over time are had while it continues.
 
     What `stream(chunk)` and `stream.end()` return, one after the other, is what the encoder says of the whole sound
     over time: windows of `window` seconds that overlap by half, and where two cover a time patch, their mean.
@@ -71,7 +71,7 @@ class EncoderStream:
         self._wave: Tensor | None = None  # from sample `_dropped` on
         self._mel: Tensor | None = None  # from the next window's first frame on
         self._half: Tensor | None = None  # what the last window said of its second half
-        self._dropped = self._frames = self._told = self._windows_read = 0
+        self._dropped = self._frames = self._returned = self._windows_read = 0
         self._ended = False
         self._check_front_end()
 
@@ -109,8 +109,8 @@ class EncoderStream:
             raise AaspError("stream: it has ended; begin another with encoder.stream()")
         frames = self._config.frames(self._samples)
         if frames == 0:
-            told = f"stream: it ended after {1000 * self._samples / self._config.rate:.3g} ms"
-            raise AaspError(f"{told}, shorter than one analysis window of {self._config.shortest_ms:g} ms")
+            text = f"stream: it ended after {1000 * self._samples / self._config.rate:.3g} ms"
+            raise AaspError(f"{text}, shorter than one analysis window of {self._config.shortest_ms:g} ms")
         found = self._windows(frames)
         self._ended = True
         assert self._mel is not None
@@ -137,8 +137,8 @@ class EncoderStream:
         inner = slice(before, frames - before - 2)
         if not torch.allclose(part[:, inner], whole[:, begun:][:, inner], rtol=0, atol=LOCAL):
             own = type(self._encoder.frontend).__name__
-            told = f"front end {own}: its frames depend on more of the sound than their own windows"
-            raise AaspError(f"stream: {told}; embed whole sounds, or give it fixed statistics")
+            text = f"front end {own}: its frames depend on more of the sound than their own windows"
+            raise AaspError(f"stream: {text}; embed whole sounds, or give it fixed statistics")
 
     @property
     def _samples(self) -> int:
@@ -147,7 +147,7 @@ class EncoderStream:
 
     def _windows(self, frames: int) -> list[Tensor]:
         """What the windows that are whole within so many frames say of their first halves, and keep of their second."""
-        self._hear(frames)
+        self._extend_mel(frames)
         found, length, half = [], self._patches * self._patch, self._patches // 2
         while self._mel is not None and self._mel.shape[1] >= length:
             vectors = self._read(self._mel[:, :length])
@@ -156,7 +156,7 @@ class EncoderStream:
             self._half, self._mel = vectors[:, half:], self._mel[:, half * self._patch :]
         return found
 
-    def _hear(self, frames: int) -> None:
+    def _extend_mel(self, frames: int) -> None:
         """Frames up to so many, from the samples that are there; those that no later frame needs are let go."""
         if frames <= self._frames:
             return
@@ -180,7 +180,7 @@ class EncoderStream:
         clips = 0 if self._wave is None else len(self._wave)
         width = self._encoder.stem.subbands * self._encoder.config.encoder.width
         vectors = torch.cat(found, dim=1) if found else torch.zeros(clips, 0, width)
-        places = torch.arange(self._told, self._told + vectors.shape[1], device=vectors.device)
-        self._told += vectors.shape[1]
+        places = torch.arange(self._returned, self._returned + vectors.shape[1], device=vectors.device)
+        self._returned += vectors.shape[1]
         valid = torch.ones(vectors.shape[:2], dtype=torch.bool, device=vectors.device)
         return OverTime(vectors, (places + 0.5) * self._patch / self._config.frame_rate, valid)

@@ -30,7 +30,7 @@ BIT_RATE: dict[AudioFormat, float] = {"wav": 256e3, "flac": 131e3, "opus": 32e3}
 """Bits per second of 16 kHz mono: 16 bit; measured on ten minutes of mixed sounds; a usual rate, which is chosen."""
 DECODED: dict[AudioFormat, float] = {"wav": 3.4, "flac": 0.86, "opus": 0.11}
 """Hours of audio that a core decodes per second, 16 kHz mono files of 10 s. Measured on a
-shared core; benchmarks/pipeline.py measures it anew."""
+shared core; benchmarks/pipeline.py measures it again."""
 
 AUDIOSET_CLIPS, AUDIOSET_SECONDS = 1_900_000, 10.0
 """AudioSet-2M as EAT had it: what could still be downloaded of 2.08 M clips."""

@@ -132,9 +132,9 @@ def traced(root: nn.Module, parts: Mapping[str, nn.Module], run: Callable[[], Te
         except (NotImplementedError, RuntimeError) as error:
             if "meta" not in str(error):
                 raise
-            told = str(error).splitlines()[0].partition(". ")[0].rstrip(".")
+            text = str(error).splitlines()[0].partition(". ")[0].rstrip(".")
             raise AaspError(
-                f"{type(root).__name__} can't be planned without data ({told}); let its step "
+                f"{type(root).__name__} can't be planned without data ({text}); let its step "
                 'look at no values on the device: masks can be drawn on the host, where batch["length"] is'
             ) from None
     return Trace(counter.costs, memory.peak)

@@ -49,8 +49,8 @@ class BootstrapConfig(MethodConfig):
 
     def check(self, recipe: Recipe, processes: int) -> None:
         if recipe.data.batch == 1:
-            told = "the heads' batch norm leaves nothing of a clip that is alone"
-            raise AaspError(f"data.batch is 1: {told}; give 2 or more")
+            text = "the heads' batch norm leaves nothing of a clip that is alone"
+            raise AaspError(f"data.batch is 1: {text}; give 2 or more")
 
     def across(self, recipe: Recipe) -> tuple[str, ...]:
         mixed = ("clips are mixed with others",) if self.augment.mixup else ()

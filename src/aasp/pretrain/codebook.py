@@ -25,7 +25,7 @@ from aasp.pretrain.losses.valid import Gather, alone, valid_mean
 from aasp.pretrain.views import Clips
 from aasp.stems.contract import Stem
 
-UNUSED = 0.02  # vectors a step, below which a code begins anew
+UNUSED = 0.02  # vectors a step, below which a code starts over
 CHUNK = 8192
 
 
@@ -85,7 +85,7 @@ class KMeansConfig(CodebookConfig):
 
 
 class Codebook(nn.Module):
-    """K-means that goes on while it is used; its state is saved with the module.
+    """K-means that continues while it is used; its state is saved with the module.
 
     Args:
         count: codes K.

@@ -2,7 +2,7 @@
 
 A run gives all that it trains (student, teacher, heads); a model folder has one encoder's weights only, from which
 every encoder of the new method starts: student and teacher both. AaPE's token equals its convolution's before
-training, so that a model with a convolution goes on unchanged when it is given an AaPE in its place.
+training, so that a model with a convolution continues unchanged when it is given an AaPE in its place.
 """
 
 from __future__ import annotations
@@ -57,10 +57,10 @@ class Initial:
                 tensors |= {owner + name: tensor for name, tensor in self.model.state_dict().items()}
         done, own = transfer(objective, tensors), objective.state_dict()
         if not any(name.startswith(tuple(owners)) for name in done.taken):
-            told = f"nothing of it fits this recipe{': ' if done.unfit else ''}{_example(done)}"
-            raise AaspError(f"--from {self.facts['model']}: {told}; set the model's own sizes")
+            text = f"nothing of it fits this recipe{': ' if done.unfit else ''}{_example(done)}"
+            raise AaspError(f"--from {self.facts['model']}: {text}; set the model's own sizes")
         differences = _differences(self.model.config, next(iter(encoders.values())).config)
-        return list(_told(self.facts, done, own, tensors, owners, differences))
+        return list(_transfer_lines(self.facts, done, own, tensors, owners, differences))
 
 
 def read_initial(path: str | Path) -> Initial:
@@ -84,8 +84,8 @@ def read_initial(path: str | Path) -> Initial:
     prefix = str(state.get("history", {}).get("exported", AaSP.exported))
     config = from_dict(AudioEncoderConfig, recipe["model"], str(Run(start.resolve().parents[1]).recipe))
     file = start / "model.safetensors"
-    told = f"{file}: the recipe of its run asks for a larger model than is here; copy the run anew"
-    with Within(sum(tensor.numel() for tensor in tensors.values()) + SPARE, told):
+    text = f"{file}: the recipe of its run needs a larger model than is here; copy the run again"
+    with Within(sum(tensor.numel() for tensor in tensors.values()) + SPARE, text):
         encoder = AudioEncoder(config)
     own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
     checkpoint.check_names(file, own, encoder.state_dict())
@@ -96,7 +96,7 @@ def read_initial(path: str | Path) -> Initial:
 
 
 def exported(objective: Method) -> dict[str, str]:
-    """What a checkpoint tells of where its model is; one that tells nothing has it where AaSP has it."""
+    """What a checkpoint says of where its model is; one that says nothing has it where AaSP has it."""
     return {} if objective.exported == AaSP.exported else {"exported": objective.exported}
 
 
@@ -113,7 +113,7 @@ def _recipe(start: Path) -> dict[str, Any] | None:
     return recipe
 
 
-def _told(
+def _transfer_lines(
     facts: Mapping[str, Any],
     done: Transfer,
     own: Mapping[str, Tensor],
@@ -155,8 +155,8 @@ def _parts(names: Collection[str], among: Collection[str], owners: list[str]) ->
     mine = [parts for parts, _ in ours.values()]
     if all(parts == mine[0] for parts in mine):
         ours = {" and ".join(ours): next(iter(ours.values()))}
-    told = [f"{owner}: {', '.join(grouped(*both))}" for owner, both in ours.items() if both[0]]
-    return "; ".join([*told, *rest])
+    text = [f"{owner}: {', '.join(grouped(*both))}" for owner, both in ours.items() if both[0]]
+    return "; ".join([*text, *rest])
 
 
 def _differences(there: AudioEncoderConfig, here: AudioEncoderConfig) -> list[str]:

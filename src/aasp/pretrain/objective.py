@@ -20,12 +20,12 @@ def build_objective(recipe: Recipe, gather: Gather = lambda tensor: (tensor, 0))
     """
     objective, name = recipe.method.build(recipe, gather), METHODS.name_of(recipe.method)
     if not isinstance(objective, Method):
-        told = f"its build returns a {type(objective).__name__}"
-        raise AaspError(f"method {name}: {told}; let it return a {Method.__module__}.{Method.__qualname__}")
+        text = f"its build returns a {type(objective).__name__}"
+        raise AaspError(f"method {name}: {text}; let it return a {Method.__module__}.{Method.__qualname__}")
     model = dict(objective.named_modules()).get(objective.exported.removesuffix("."))
     if not isinstance(model, AudioEncoder) or not objective.exported.endswith("."):
-        told = f"exported is {objective.exported!r}, where it has no AudioEncoder"
-        raise AaspError(f"method {name}: {told}; name the one to save, with a dot, as in 'student.'")
+        text = f"exported is {objective.exported!r}, where it has no AudioEncoder"
+        raise AaspError(f"method {name}: {text}; name the one to save, with a dot, as in 'student.'")
     return objective
 
 

@@ -104,7 +104,7 @@ class Centre(nn.Module):
 
     @torch.no_grad()
     def forward(self, logits: Tensor, valid: Tensor | None = None) -> Tensor:
-        """Logits (..., K) less the mean of steps before this one; training goes on with those that are valid."""
+        """Logits (..., K) less the mean of steps before this one; training continues with those that are valid."""
         centred = logits.float() - self.mean
         if self.training:
             weight = logits.new_ones(logits.shape[:-1]) if valid is None else valid.to(logits.dtype)

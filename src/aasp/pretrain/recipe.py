@@ -65,8 +65,8 @@ class Recipe:
         check_range(self, "recipe", "steps", least=1)
         check_range(self, "recipe", "seed", least=0, below=2**63)
         if self.data.crop_seconds * 1000 < self.model.frontend.shortest_ms:
-            told = f"shorter than one analysis window of {self.model.frontend.shortest_ms:g} ms"
-            raise AaspError(f"data: crop_seconds is {self.data.crop_seconds:g}, {told}; give a longer crop")
+            text = f"shorter than one analysis window of {self.model.frontend.shortest_ms:g} ms"
+            raise AaspError(f"data: crop_seconds is {self.data.crop_seconds:g}, {text}; give a longer crop")
 
     @property
     def fingerprint(self) -> str:
@@ -90,8 +90,8 @@ class Recipe:
         first, own = name.partition(".")[0], {one.name: None for one in fields(self)}
         if first in own:
             return name
-        asked = settings.get("method")
-        method = METHODS.find(asked) if isinstance(asked, str) else type(self.method)
+        requested = settings.get("method")
+        method = METHODS.find(requested) if isinstance(requested, str) else type(self.method)
         names = lambda kind: {one.name: None for one in fields(kind)}
         if any(first in names(kind) for kind in (method, *METHODS.ours().values())):
             return f"method.{name}"

@@ -3,7 +3,7 @@
 `aasp_base` is the paper's scale. Where the paper is silent, and that is nearly everywhere, it takes EAT's front end,
 grid, masks, targets, optimizer and schedule; every number of the AaPE stem, the predictor, the loss weights and the
 teacher's utterance target is ours. `aasp_small` and `aasp_large` differ from it in size, `aasp_tiny` is tuned to learn
-from hours of audio on two cores (docs/decisions.md). `…_8k`, `…_32k` and `…_48k` differ in the front end alone. The
+from hours of audio on two cores (docs/decisions). `…_8k`, `…_32k` and `…_48k` differ in the front end alone. The
 field's systems are in `systems`.
 """
 
@@ -41,7 +41,7 @@ BASE = AaSPConfig(
 def aasp_tiny() -> Recipe:
     """The whole method at 2.8 M parameters, tuned to learn from hours of audio on two cores: it made `aasp-tiny`.
 
-    Its choices are ours (docs/decisions.md): patches of half the time and twice the bands, codes of hidden patches
+    Its choices are ours (docs/decisions): patches of half the time and twice the bands, codes of hidden patches
     beside the teacher's layers, few blocks, a weak contrast of token means, Muon.
     """
     method = AaSPConfig(

@@ -59,21 +59,21 @@ def pretrain(
         recipe: everything of the run but the data.
         data: what `Manifest.open` takes: a folder, a manifest with a column `path`, or what `path_column` says, shards.
         out: the run's directory: new, empty, or holding this very run.
-        resume: ``auto`` goes on from the last checkpoint in `out`, ``never`` wants a new directory, a path goes on from
+        resume: ``auto`` resumes from the last checkpoint in `out`, ``never`` needs a new directory, a path resumes from
             that checkpoint or run.
         start_from: a run, a checkpoint or a model whose weights a new run starts from (see `aasp.pretrain.initial`).
-        extend: go on with a finished run for so many more steps; an extension that was interrupted goes on.
-        data_changed: go on although the data is not what the run had: with what is there now.
+        extend: train a finished run for so many more steps; an interrupted extension resumes.
+        data_changed: continue although the data is not what the run had: with what is there now.
         workers: threads that decode audio.
         device: where, as `aasp.devices` names them.
         precision: of the forward pass; ``auto`` is bf16 or fp32, whichever is faster on this machine, and stays what it
-            was when a run goes on.
+            was when a run is resumed.
         log_every, checkpoint_every: steps between log lines, and between checkpoints.
         path_column: the manifest's column to take for `path`.
         channels: what is read of files of several channels (`aasp.audio.channels`).
         track: trackers to show the run in, beside its `metrics.jsonl` (`aasp.training.trackers`).
         on_model: called after each checkpoint with its step and the folder of the model as it is then; again for the
-            checkpoint that a run goes on from.
+            checkpoint that a run resumes from.
 
     Returns:
         The step it ended at, and the exit code: 0 done, 75 or 130 asked by a signal to stop.
@@ -124,17 +124,17 @@ def pretrain(
         history = history.with_data(pipeline, start, data_changed)
     seed(recipe.seed)
     objective = build_objective(recipe, engine.gatherer(machine))
-    told = history.since(start) if initial is None else initial.give(objective)
+    notes = history.since(start) if initial is None else initial.give(objective)
     seed(recipe.seed + machine.process_index)  # each process draws masks of its own
 
     with open_run(out, document, machine, resume=resume, read=comparable) as (run, path):
         if path != (start and start.path):
-            raise AaspError(f"run in use: {out} has gone on to {path} meanwhile; start the same command again")
+            raise AaspError(f"run in use: {out} has continued to {path} meanwhile; start the same command again")
         run_manifest = RunManifest(recipe.name, steps, run, machine, pipeline, unusable)
         facts = {"data": manifest.source, **data_facts(manifest, pipeline.listing), **history.document()}
-        heard = [f"{len(manifest):,} files, {manifest.total_hours:.2f} h of audio", *manifest.notes]
-        run_manifest.begin("; ".join(heard), facts, path, precision)
-        run_manifest.print_lines([*told, *own.told])
+        lines = [f"{len(manifest):,} files, {manifest.total_hours:.2f} h of audio", *manifest.notes]
+        run_manifest.begin("; ".join(lines), facts, path, precision)
+        run_manifest.print_lines([*notes, *own.notes])
 
         def on_checkpoint(step: int, tensors: Mapping[str, Tensor]) -> None:
             if machine.is_main_process:
@@ -156,7 +156,7 @@ def pretrain(
             on_checkpoint=on_checkpoint,
             history=history.document() | exported(objective),
         )
-        done = f"done: {run.model} is the model, `aasp info {run.path}` tells of the run"
+        done = f"done: {run.model} is the model, `aasp info {run.path}` describes the run"
         if finished:
             done = f"{_finished(run.path, steps)}; {run.model} is the model"
         run_manifest.end(result, done)
@@ -164,7 +164,7 @@ def pretrain(
 
 
 def data_facts(manifest: Manifest, listing: str) -> dict[str, Any]:
-    """What tells a run's data from other data, as its record has it.
+    """What distinguishes a run's data from other data, as its record has it.
 
     Args:
         manifest: the data.
@@ -178,7 +178,7 @@ def schedules_of(recipe: Recipe, extensions: Sequence[int] = ()) -> Schedules:
     """Learning rate: linear warm-up, then cosine; weight decay: constant; and the method's own.
 
     An extension takes the rates that its steps would have had, had the run been that long from the start; the method's
-    own go on as it says, at their final values.
+    own continue as it says, at their final values.
 
     Args:
         recipe: whose steps come first.

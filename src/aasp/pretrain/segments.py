@@ -27,8 +27,8 @@ def check_segments(seconds: float, recipe: Recipe) -> None:
     """
     crop, shortest = recipe.data.crop_seconds, recipe.model.frontend.shortest_ms / 1000
     if not shortest <= seconds < crop:
-        told = f"segments are taken from crops of {crop:g} s and hold a window of {1000 * shortest:g} ms at least"
-        raise AaspError(f"seconds is {seconds:g}: {told}; give a length between, or longer data.crop_seconds")
+        text = f"segments are taken from crops of {crop:g} s and hold a window of {1000 * shortest:g} ms at least"
+        raise AaspError(f"seconds is {seconds:g}: {text}; give a length between, or longer data.crop_seconds")
 
 
 def segments(model: AudioEncoder, clips: Clips, seconds: float, views: int = 2) -> Clips:

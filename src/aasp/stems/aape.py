@@ -1,6 +1,6 @@
 """AaPE: conv patch tokens fused with adaptive features of the modulations that the patches would alias.
 
-    token = fuse [ project(x) ; norm(C y) ]        conv token, and features of equal footing
+    token = fuse [ project(x) ; norm(C y) ]        conv token, and features of equal rank
     y     = SBLU(windows of B x; Λ)                both parts of each state, and its log-magnitude
     Λ     = α, β (and γ) of each state             estimated by the Lambda Encoder from the patch x
 
@@ -99,8 +99,8 @@ class AaPEConfig(StemConfig):
         if self.chirp and self.parameters == "fixed":
             raise AaspError("stem: chirp with fixed parameters stays zero; set parameters to estimated or learned")
         if self.shares and self.parameters != "estimated":
-            told = f"shared {self.shared[0]},{self.shared[1]} is about estimates, and parameters are {self.parameters}"
-            raise AaspError(f"stem: {told}; set parameters to estimated")
+            text = f"shared {self.shared[0]},{self.shared[1]} is about estimates, and parameters are {self.parameters}"
+            raise AaspError(f"stem: {text}; set parameters to estimated")
         check_settings(self.patch[0], self.frames_per_token, self.encoder_width, self.encoder_heads, self.alpha_range)
 
     def build(self, width: int, mels: int) -> AaPE:
@@ -136,8 +136,8 @@ class AaPE(WindowedStem, States):
         self.input_matrix = nn.Linear(self.patch[1], c.states, bias=False)
         if c.parameters == "estimated":
             if self.subbands % c.shared[1]:
-                told = f"the second of shared {c.shared[0]},{c.shared[1]} must divide the {self.subbands} subbands"
-                raise AaspError(f"stem: {told}")
+                text = f"the second of shared {c.shared[0]},{c.shared[1]} must divide the {self.subbands} subbands"
+                raise AaspError(f"stem: {text}")
             start = start_logits(c.states, self.patch[0], c.alpha_range)
             block = (self.patch[0] * c.shared[0], self.patch[1] * c.shared[1]), self.subbands // c.shared[1]
             sizes = (c.encoder_width, c.encoder_depth, c.encoder_heads, c.frames_per_token * c.shared[0])

@@ -39,8 +39,8 @@ class ASTConfig(StemConfig):
         check_taps(self.patch, self.kernel[0])
         check_range(self, "stem", "kernel", least=1, most=LONGEST)
         if self.kernel[1] < self.patch[1]:
-            told = f"kernels of {self.kernel[1]} mel bins, {self.patch[1]} from one to the next, leave some out"
-            raise AaspError(f"stem: {told}; give a kernel at least as high as its stride")
+            text = f"kernels of {self.kernel[1]} mel bins, {self.patch[1]} from one to the next, leave some out"
+            raise AaspError(f"stem: {text}; give a kernel at least as high as its stride")
 
     def build(self, width: int, mels: int) -> ASTStem:
         return ASTStem(width, mels, self)
@@ -80,5 +80,5 @@ class ASTStem(WindowedStem):
         return self.project(windows.mT)
 
     def views(self, mel_BTM: Tensor, visible_BVn: Tensor, valid_BN: Tensor | None = None) -> Tensor:
-        told = "kernels that overlap in frequency look into patches beside them, so that masked ones would leak"
-        raise AaspError(f"stem: {told}; train with whole clips (aasp finetune --scratch, augment.patchout=0)")
+        text = "kernels that overlap in frequency look into patches beside them, so that masked ones would leak"
+        raise AaspError(f"stem: {text}; train with whole clips (aasp finetune --scratch, augment.patchout=0)")

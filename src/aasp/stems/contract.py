@@ -173,8 +173,8 @@ class Stem(nn.Module, ABC):
             AaspError: the stem looks beyond its patch and has no `views` of its own.
         """
         if self.receptive_field > self.patch[0]:
-            told = f"sees {self.receptive_field} frames of patches of {self.patch[0]}, so that masked ones would leak"
-            raise AaspError(f"stem: {type(self).__name__} {told}; define its `views`, or derive it from WindowedStem")
+            text = f"sees {self.receptive_field} frames of patches of {self.patch[0]}, so that masked ones would leak"
+            raise AaspError(f"stem: {type(self).__name__} {text}; define its `views`, or derive it from WindowedStem")
         return gather_patches(self(mel_BTM, valid_BN), visible_BVn)
 
 

@@ -65,8 +65,8 @@ def check_settings(
         raise AaspError(f"stem: encoder_heads {heads} must divide encoder_width {width}")
     low, high = alpha_range
     if not low < ALPHA_START < high:
-        told = f"alpha_range is {low:g},{high:g}, and decays begin at {ALPHA_START:g}"
-        raise AaspError(f"stem: {told}; give a range around that")
+        text = f"alpha_range is {low:g},{high:g}, and decays begin at {ALPHA_START:g}"
+        raise AaspError(f"stem: {text}; give a range around that")
 
 
 def gamma_range(stride: int) -> tuple[float, float]:

@@ -54,8 +54,8 @@ class PolyphaseConfig(StemConfig):
         if frames % 2 or frames % self.offsets:
             raise AaspError(f"stem: offsets {self.offsets} and 2 must divide the patch's {frames} frames; try 2 or 4")
         if self.taps < 2 * frames:
-            told = f"taps {self.taps} holds no patch that is moved by up to half of its {frames} frames"
-            raise AaspError(f"stem: {told}; try {2 * frames}, or {4 * frames} with a low-pass")
+            text = f"taps {self.taps} holds no patch that is moved by up to half of its {frames} frames"
+            raise AaspError(f"stem: {text}; try {2 * frames}, or {4 * frames} with a low-pass")
         if self.trained and self.taps == 2 * frames:
             raise AaspError(f"stem: taps {self.taps} leaves no filter that could be trained; try {4 * frames}")
 

@@ -45,8 +45,8 @@ def check_count(clips: int, count: int, processes: int = 1) -> None:
         AaspError: they can't, evenly.
     """
     if clips % count:
-        told = f"{clips} clips a process" if processes > 1 else f"{clips} clips a step"
-        raise AaspError(f"optimizer.accumulate is {count}, for {told}; give a divisor of {clips}")
+        text = f"{clips} clips a process" if processes > 1 else f"{clips} clips a step"
+        raise AaspError(f"optimizer.accumulate is {count}, for {text}; give a divisor of {clips}")
 
 
 def micro_batches(batch: Mapping[str, Any], count: int) -> Iterator[Mapping[str, Any]]:

@@ -130,7 +130,7 @@ def clear_unfinished(folder: Path) -> None:
 
 
 def check_names(path: Path, found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
-    """See that the tensors read from `path` have the names and shapes that the running model wants.
+    """See that the tensors read from `path` have the names and shapes that the running model needs.
 
     Raises:
         AaspError: the first difference.
@@ -169,4 +169,4 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 def _damaged(path: Path, reason: str) -> AaspError:
     folder = path.parent.name
-    return AaspError(f"damaged checkpoint: {path}: {reason}; move {folder} away to go on from the one before it")
+    return AaspError(f"damaged checkpoint: {path}: {reason}; move {folder} away to resume from the one before it")

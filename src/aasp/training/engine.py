@@ -38,8 +38,8 @@ def accelerator(device: str = "auto") -> Accelerator:
         os.environ["ACCELERATE_TORCH_DEVICE"] = str(place)
     nothing_else = place.type == "cpu" and (device == "cpu" or not torch.accelerator.is_available())
     if "MASTER_ADDR" in os.environ and "ACCELERATE_USE_CPU" in os.environ and not set(SIZES) & set(os.environ):
-        told = "accelerate launch has started one process of several, as it does on processors"
-        raise AaspError(f"{told}; add --multi_gpu, which starts them there too, or take torchrun")
+        text = "accelerate launch has started one process of several, as it does on processors"
+        raise AaspError(f"{text}; add --multi_gpu, which starts them there too, or take torchrun")
     if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) and not distributed.is_initialized():
         _join_again("gloo" if nothing_else else None)
     machine = Accelerator(mixed_precision="no", cpu=nothing_else)
@@ -73,7 +73,7 @@ def to_device(batch: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
     """Move a batch's floating-point tensors; counts and lengths stay on the host, where they are read without waiting.
 
     On the host they are copied: numpy aligns memory to 16 bytes, torch to 64, and the last bits of MKL's results
-    depend on the alignment, which chance would decide anew in every run.
+    depend on the alignment, which chance would decide again in every run.
     """
     moved = dict(batch)
     for name, value in batch.items():
@@ -88,7 +88,7 @@ def to_device(batch: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
 def gatherer(machine: Accelerator) -> Callable[[Tensor], tuple[Tensor, int]]:
     """A function that joins a tensor over all processes along its first dimension; gradients flow back to each.
 
-    It also tells where in the whole this process's own part begins. Its backward sums the processes' gradients: where
+    It also says where in the whole this process's own part begins. Its backward sums the processes' gradients: where
     each process computes a part of a mean from what was joined, the parameters have, once DDP has averaged, the
     gradient that one process with the whole batch would compute.
     """

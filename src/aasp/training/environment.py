@@ -1,4 +1,4 @@
-"""On what a run ran: written down at every start, and compared when a run goes on elsewhere."""
+"""On what a run ran: written down at every start, and compared when a run is resumed elsewhere."""
 
 from __future__ import annotations
 
@@ -66,10 +66,10 @@ def record(path: Path, step: int, environment: dict[str, Any]) -> list[str]:
 def commit() -> str | None:
     """Hash of the commit that the package runs from, None outside a git checkout."""
     folder = Path(aasp.__file__).parent
-    asked = ["git", "-C", str(folder), "rev-parse", "HEAD"]
+    requested = ["git", "-C", str(folder), "rev-parse", "HEAD"]
     try:
-        tracked = subprocess.run([*asked[:3], "ls-files", "--error-unmatch", "__init__.py"], capture_output=True)
-        answer = subprocess.run(asked, capture_output=True, text=True)
+        tracked = subprocess.run([*requested[:3], "ls-files", "--error-unmatch", "__init__.py"], capture_output=True)
+        answer = subprocess.run(requested, capture_output=True, text=True)
     except OSError:
         return None  # no git on this machine
     return answer.stdout.strip() if tracked.returncode == answer.returncode == 0 else None

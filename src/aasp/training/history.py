@@ -20,7 +20,7 @@ from aasp.training.run import starting_point
 
 @dataclass(frozen=True)
 class Start:
-    """The checkpoint that a run goes on from, as far as its `state.json` tells.
+    """The checkpoint that a run resumes from, as far as its `state.json` says.
 
     Attributes:
         path: of the checkpoint.
@@ -34,7 +34,7 @@ class Start:
 
     @classmethod
     def of(cls, out: str | Path, resume: str | Path) -> Start | None:
-        """Where a run in `out` would go on; None for a new start.
+        """Where a run in `out` would continue; None for a new start.
 
         Raises:
             AaspError: `resume` has no checkpoint, or it is damaged.
@@ -49,8 +49,8 @@ class Start:
             AaspError: it is another one's.
         """
         if self.state.get("fingerprint") != fingerprint:
-            told = "resume with its recipe and data, or start in a new --out"
-            raise AaspError(f"checkpoint of another run: {self.path}; {told}")
+            text = "resume with its recipe and data, or start in a new --out"
+            raise AaspError(f"checkpoint of another run: {self.path}; {text}")
 
     def within(self, out: str | Path) -> bool:
         """Whether it is one of the run in `out`."""
@@ -61,11 +61,11 @@ class Start:
         """What the run had been through.
 
         Raises:
-            AaspError: the checkpoint's state does not tell it.
+            AaspError: the checkpoint's state does not say it.
         """
-        with as_written(self.path / "state.json", "move the checkpoint away to go on from the one before it"):
-            told = self.state.get("history", {})
-            origin, extended, changed = (told.get(name) for name in ("started_from", "extended", "data_changed"))
+        with as_written(self.path / "state.json", "move the checkpoint away to resume from the one before it"):
+            past = self.state.get("history", {})
+            origin, extended, changed = (past.get(name) for name in ("started_from", "extended", "data_changed"))
             return History(
                 None if origin is None else dict(origin),
                 tuple({"step": int(one["step"]), "steps": int(one["steps"])} for one in extended or ()),
@@ -110,8 +110,8 @@ class History:
         """
         known = (self.started_from or {}).get("model")
         if start_from is not None and str(Path(start_from)) != known:
-            told = f"the run to go on with started from {known or 'random weights'}"
-            raise AaspError(f"--from {start_from}: {told}; choose another --out, or leave out --from to go on with it")
+            text = f"the run to resume started from {known or 'random weights'}"
+            raise AaspError(f"--from {start_from}: {text}; choose another --out, or leave out --from to resume it")
         return self
 
     def extended_by(self, more: int | None, start: Start | None, recipe: int) -> History:
@@ -125,14 +125,14 @@ class History:
         if more < 1:
             raise AaspError(f"--extend is {more}; give a number of at least 1")
         if start is None:
-            raise AaspError(f"--extend {more}: --out holds no run that could go on; leave it out to start one")
+            raise AaspError(f"--extend {more}: --out holds no run to resume; leave it out to start one")
         steps = self.steps(recipe)
         if start.step >= steps:
             return replace(self, extended=(*self.extended, {"step": steps, "steps": more}))
         if self.extended and self.extended[-1]["steps"] == more:
             return self
-        told = f"{start.path} is at step {start.step:,} of {steps:,}"
-        raise AaspError(f"--extend {more}: {told}; the same command without it finishes that first")
+        text = f"{start.path} is at step {start.step:,} of {steps:,}"
+        raise AaspError(f"--extend {more}: {text}; the same command without it finishes that first")
 
     def with_data(self, pipeline: CropPipeline, start: Start, allowed: bool) -> History:
         """With a change of the data, if there is one.
@@ -150,7 +150,7 @@ class History:
             return self
         if not allowed:
             name, (was, now) = next(iter(changed.items()))
-            remedy = "give that run's data, or add --data-changed to go on with what is there now"
+            remedy = "give that run's data, or add --data-changed to continue with what is there now"
             raise AaspError(f"data of another run: {pipeline.source}: {named_difference(name, was, now)}; {remedy}")
         was, now = ({name: both[side] for name, both in changed.items()} for side in (0, 1))
         return replace(self, data_changed=(*self.data_changed, {"step": start.step, "was": was, "is": now}))
@@ -163,6 +163,6 @@ class History:
             for extension in self.extended[len(before.extended) :]
         ]
         for change in self.data_changed[len(before.data_changed) :]:
-            told = [named_difference(name, was, change["is"][name]) for name, was in change["was"].items()]
-            lines.append(f"data changed at step {change['step']:,}: {', '.join(told)}")
+            changes = [named_difference(name, was, change["is"][name]) for name, was in change["was"].items()]
+            lines.append(f"data changed at step {change['step']:,}: {', '.join(changes)}")
         return lines

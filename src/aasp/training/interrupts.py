@@ -63,7 +63,7 @@ class Agreement:
         self._clock = time.monotonic()
 
     def __call__(self, exit_code: int | None, step: int) -> int | None:
-        """The exit code that a signal asks for after `step`; None to go on. Every process must call it."""
+        """The exit code that a signal asks for after `step`; None to continue. Every process must call it."""
         if self._machine.num_processes == 1:
             return exit_code
         if step < self._next:

@@ -65,7 +65,7 @@ class Objective(Protocol):
 class Batches(snapshot.Positioned, Protocol):
     """An endless stream of batches that can say where it is.
 
-    ``state()``, asked after the k-th batch, makes a stream to which it is given by ``restore`` go on with batch k + 1,
+    ``state()``, asked after the k-th batch, given to a stream by ``restore`` makes it continue with batch k + 1,
     however many batches were already being prepared; so does ``rejoin``, given those of another number of processes.
     """
 
@@ -138,9 +138,9 @@ def train(
         fingerprint: identifies what is trained; a checkpoint with another one is refused.
         settings: see `Settings`.
         measure: how many clips, and how many seconds of audio, a batch holds.
-        start: the checkpoint to go on from.
+        start: the checkpoint to resume from.
         rate_of: the share of the learning rate that the parameter of a name gets.
-        on_checkpoint: called in every process after each checkpoint, and at once where the run goes on from one, with
+        on_checkpoint: called in every process after each checkpoint, and at once where the run resumes from one, with
             the step and the objective's tensors by name: whole, where its own may be spread over processes.
         history: what every checkpoint is to tell of the run besides (see `aasp.training.history`), JSON-able.
 
@@ -244,5 +244,5 @@ def _stopped(name: str, step: int, illness: str, run: Run, good: int, machine: A
     machine.wait_for_everyone()
     last = checkpoint.latest(run.path)
     kept = f"the last good checkpoint is {last}" if last else "no checkpoint was saved yet"
-    told = f"{name} stopped at step {step}: {illness}; {kept}"
-    return TrainingStopped(told, run.path if machine.is_main_process else None)
+    text = f"{name} stopped at step {step}: {illness}; {kept}"
+    return TrainingStopped(text, run.path if machine.is_main_process else None)

@@ -23,7 +23,7 @@ BEAT = 1.0  # seconds between two signs of life
 PATIENCE = 60.0  # seconds without one after which the others stop
 PATIENCE_AFTER_A_LOSS = 6.0  # the same once a connection has broken: somebody has ended
 
-_REMEDY = "the same command goes on from the last checkpoint"
+_REMEDY = "the same command resumes from the last checkpoint"
 _BROKEN = ("gloo", "closed by peer", "reset by peer", "broken pipe")  # what a broken connection is called
 
 
@@ -57,7 +57,7 @@ def lost(error: BaseException) -> ProcessLost | None:
     It takes `PATIENCE_AFTER_A_LOSS` seconds at most.
     """
     network = isinstance(error, distributed.DistError)
-    if not _joined() or not (network or any(told in str(error).lower() for told in _BROKEN)):
+    if not _joined() or not (network or any(text in str(error).lower() for text in _BROKEN)):
         return None
     store, others = _open_store(), [rank for rank in range(_world()) if rank != _rank()]
     if store is None:
@@ -103,7 +103,7 @@ class _Watch(threading.Thread):
         store.set(f"who/{rank}", f"{socket.gethostname()}, pid {os.getpid()}")
 
     def run(self) -> None:
-        beats, seen, heard = 0, "", time.monotonic()
+        beats, seen, last = 0, "", time.monotonic()
         threading.Thread(target=self._judge_the_store, name="aasp-watch-store", daemon=True).start()
         while not self.done.wait(BEAT):
             beats += 1
@@ -115,8 +115,8 @@ class _Watch(threading.Thread):
                 now, finished = seen, False
             self._answered = time.monotonic()
             if now != seen or finished:
-                seen, heard = now, time.monotonic()
-            elif time.monotonic() - heard > PATIENCE and not self.done.is_set():
+                seen, last = now, time.monotonic()
+            elif time.monotonic() - last > PATIENCE and not self.done.is_set():
                 line = f"{_gone(self._store, self._next)}: no sign of life for {PATIENCE:.0f} s; {_REMEDY}"
                 if ended(75, line)[1]:
                     print(f"aasp: error: {line}", file=sys.stderr, flush=True)

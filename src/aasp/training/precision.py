@@ -1,7 +1,7 @@
 """The precision of a forward pass: what suits the machine is measured, not looked up.
 
 Having bfloat16 instructions is no promise: matrix products in it are four times as fast as in float32 with AMX, and
-half as fast where AVX-512's run at half rate (docs/decisions.md).
+half as fast where AVX-512's run at half rate (docs/decisions/speed.md).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _TRIES = 5
 
 
 def resolve_precision(precision: Precision, machine: Accelerator, environment: Path | None = None) -> Precision:
-    """What ``auto`` means: as at the last start of a run that goes on, else bf16 where that is faster, else fp32.
+    """What ``auto`` means: as at the last start of a resumed run, else bf16 where that is faster, else fp32.
 
     Args:
         precision: what was asked for.
@@ -40,8 +40,8 @@ def resolve_precision(precision: Precision, machine: Accelerator, environment: P
     if _known(precision) == "fp16":
         raise AaspError("no training in fp16: small gradients would vanish in it; take auto, bf16 or fp32")
     if precision == "auto":
-        told = [_last(environment) or ("bf16" if has_fast_bf16(machine.device) else "fp32")]
-        precision = broadcast_object_list(told)[0]
+        found = [_last(environment) or ("bf16" if has_fast_bf16(machine.device) else "fp32")]
+        precision = broadcast_object_list(found)[0]
     return precision
 
 

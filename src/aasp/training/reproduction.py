@@ -44,7 +44,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Recorded:
-    """What a run tells of itself.
+    """What a run says of itself.
 
     Attributes:
         run: its folder.
@@ -77,7 +77,7 @@ class Recorded:
                 raise AaspError(f"{run / name}: not a run's; take another copy of the run")
         recipe, starts = found
         if not all(isinstance(one, dict) for one in starts) or not _words(starts[0].get("command")):
-            raise AaspError(f"{run / 'environment.json'}: tells no command; take another copy of the run")
+            raise AaspError(f"{run / 'environment.json'}: has no command; take another copy of the run")
         return cls(run, recipe, starts[0], starts[-1])
 
     @property
@@ -150,7 +150,7 @@ class Losses:
         """Whether there is something to compare, and it is equal bit for bit."""
         return self.steps > 0 and self.first is None
 
-    def told(self) -> str:
+    def summary(self) -> str:
         """In words."""
         if not self.steps:
             return "no step was logged by both: nothing to compare"

@@ -54,7 +54,7 @@ class Run:
 
 
 def starting_point(out: str | Path, resume: str | Path = "auto") -> Path | None:
-    """The checkpoint that `open_run` goes on from, None for a new start.
+    """The checkpoint that `open_run` resumes from, None for a new start.
 
     Raises:
         AaspError: `resume` has no checkpoint.
@@ -63,7 +63,7 @@ def starting_point(out: str | Path, resume: str | Path = "auto") -> Path | None:
 
 
 def recorded_steps(out: str | Path, resume: str | Path = "auto") -> int | None:
-    """The steps of the recipe of the run that `open_run` goes on with; None where there is no run that tells.
+    """The steps of the recipe of the run that `open_run` resumes; None where there is no run that tells.
 
     Raises:
         AaspError: `resume` has no checkpoint.
@@ -72,7 +72,7 @@ def recorded_steps(out: str | Path, resume: str | Path = "auto") -> int | None:
     if start is None:
         return None
     try:
-        return read_object(Run(start.resolve().parents[1]).recipe, "copy the run anew")["steps"]
+        return read_object(Run(start.resolve().parents[1]).recipe, "copy the run again")["steps"]
     except (OSError, ValueError, KeyError, TypeError):
         return None  # what is wrong with it, `check_run` says
 
@@ -107,7 +107,7 @@ def check_run(
         return False
     _check_same(run, recipe, remedies or {}, read)
     if resume == "never":
-        raise AaspError(f"output holds a run: {out}; go on with --resume auto or choose another --out")
+        raise AaspError(f"output holds a run: {out}; resume it with --resume auto, or choose another --out")
     return True
 
 
@@ -115,33 +115,33 @@ def check_run(
 def open_run(
     out: str | Path, recipe: dict[str, Any], machine: Accelerator, *, resume: str | Path = "auto", read: Reading = dict
 ) -> Iterator[tuple[Run, Path | None]]:
-    """Hold a directory for a run of `recipe`: a new one, or one in which this very recipe goes on.
+    """Hold a directory for a run of `recipe`: a new one, or one in which this recipe resumes.
 
     Args:
         out: the directory; missing or empty for a new run.
         recipe: everything that makes the run what it is, JSON-able.
-        machine: of several processes the first opens the run, and tells the others how that went.
-        resume: ``auto`` goes on from the last checkpoint in `out` if there is one; ``never`` wants a new directory;
-            a path (a checkpoint, or a run: its last) goes on from there, in a new directory or in that run itself.
+        machine: of several processes the first opens the run, and reports to the others how that went.
+        resume: ``auto`` resumes from the last checkpoint in `out` if there is one; ``never`` needs a new directory;
+            a path (a checkpoint, or a run: its last) resumes from there, in a new directory or in that run itself.
         read: as in `check_run`.
 
     Yields:
-        The run, and the checkpoint to go on from or None. While the context lasts no other process can open the run.
+        The run, and the checkpoint to resume from or None. While the context lasts no other process can open the run.
 
     Raises:
         AaspError: `out` holds something else or is in use, or `resume` has no checkpoint.
     """
-    told: list[Any] = [None]
+    start: list[Any] = [None]
     with contextlib.ExitStack() as held:
         if machine.is_main_process:
             try:
-                told = [held.enter_context(_opened(Run(Path(out)), recipe, resume, read))]
+                start = [held.enter_context(_opened(Run(Path(out)), recipe, resume, read))]
             except (AaspError, OSError) as error:
-                told = [error]
-        broadcast_object_list(told)
-        if isinstance(told[0], Exception):
-            raise told[0]
-        yield Run(Path(out)), told[0]
+                start = [error]
+        broadcast_object_list(start)
+        if isinstance(start[0], Exception):
+            raise start[0]
+        yield Run(Path(out)), start[0]
 
 
 @contextlib.contextmanager
@@ -183,9 +183,9 @@ def _check_same(run: Run, recipe: dict[str, Any], remedies: Mapping[str, str], r
     except AaspError as error:
         raise AaspError(f"damaged recipe: {error}") from None
     for name, there, here in _differences(found, recipe, read):
-        told = f"output holds another run: {run.path} has {name} = {there}, this one {here}"
+        text = f"output holds another run: {run.path} has {name} = {there}, this one {here}"
         other = f", or {remedies[name]}" if name in remedies else ""
-        raise AaspError(f"{told}; choose another --out, or the same settings to go on{other}")
+        raise AaspError(f"{text}; choose another --out, or the same settings to resume{other}")
 
 
 def _differences(found: Any, recipe: dict[str, Any], read: Reading) -> Iterator[tuple[str, Any, Any]]:
@@ -196,24 +196,24 @@ def _differences(found: Any, recipe: dict[str, Any], read: Reading) -> Iterator[
 
 
 def _check_kept(run: Run, resume: str | Path) -> None:
-    """See that going on from elsewhere would not lose what the run has."""
+    """See that resuming from elsewhere would not lose what the run has."""
     last = checkpoint.latest(run.path)
     named = None if str(resume) in ("auto", "never") else _named(Path(resume))
     if last is not None and named is not None and named.resolve() != last.resolve():
-        remedy = f"leave out --resume to go on from {last}, or choose another --out"
-        raise AaspError(f"going on from {named} would lose {last}; {remedy}")
+        remedy = f"leave out --resume to resume from {last}, or choose another --out"
+        raise AaspError(f"resuming from {named} would lose {last}; {remedy}")
 
 
 def _check_named(path: Path, recipe: dict[str, Any], read: Reading) -> None:
-    """See that a checkpoint, or a run's last, is of this recipe, if its run still tells which that was."""
+    """See that a checkpoint, or a run's last, is of this recipe, if its run still says which that was."""
     run = Run(_named(path).resolve().parents[1])
     try:
-        found = read_object(run.recipe, "copy the run anew")
+        found = read_object(run.recipe, "copy the run again")
     except (OSError, AaspError):
         return  # the checkpoint's own fingerprint will tell
     for name, there, here in _differences(found, recipe, read):
-        told = f"checkpoint of another run: {path} has {name} = {there}, this one {here}"
-        raise AaspError(f"{told}; give that run's settings to go on, or --from {path} to start from its weights")
+        text = f"checkpoint of another run: {path} has {name} = {there}, this one {here}"
+        raise AaspError(f"{text}; give that run's settings to resume, or --from {path} to start from its weights")
 
 
 def _named(path: Path) -> Path:
@@ -221,7 +221,7 @@ def _named(path: Path) -> Path:
     start = checkpoint.latest(path) if holds("checkpoints", "recipe.json") else path
     if start is None:
         model = f"; its model can be trained on with --from {path}" if holds("model") else ""
-        raise AaspError(f"no checkpoint in {path}; --resume wants a run that saved one, or a checkpoint folder{model}")
+        raise AaspError(f"no checkpoint in {path}; --resume needs a run that saved one, or a checkpoint folder{model}")
     if holds("config.json"):
         raise AaspError(f"no such checkpoint: {path}: a model, not a run; train it on with --from {path}")
     if not (start / "state.json").is_file():

@@ -1,4 +1,4 @@
-"""What of a step's clips each process computes, and how many of them at a time: as the run had it, wherever it goes on.
+"""What of a step's clips each process computes, and how many of them at a time: as the run had it, wherever it resumes.
 
 The clips of a step over all processes stay as many, whatever the number of processes, and so does what a process
 computes at a time, which its memory is known to hold: fewer processes compute more micro-batches.
@@ -21,12 +21,12 @@ class Share:
     Attributes:
         clips: of a step.
         micro_batches: in which they are computed, one after another.
-        told: what has changed or needs saying, in lines.
+        notes: what has changed or needs saying, in lines.
     """
 
     clips: int
     micro_batches: int
-    told: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def share(
@@ -43,7 +43,7 @@ def share(
         batch: clips of a step over all processes.
         micro_batches: of a step and process, as the recipe has it.
         processes: how many there are.
-        before: the state of the checkpoint that the run goes on from.
+        before: the state of the checkpoint that the run resumes from.
         across: what of a step depends on the other clips of a micro-batch.
         field: of the recipe that says how many clips a step has.
 
@@ -55,8 +55,8 @@ def share(
             raise AaspError(f"{field} is {batch}, for {processes} processes; give a multiple of {processes}")
         check_count(batch // processes, micro_batches, processes)
         if across and batch == micro_batches > 1:
-            told = f"{across[0]} over a micro-batch, which would have a single clip"
-            raise AaspError(f"optimizer.accumulate is {micro_batches}, for {batch} clips: {told}; give a smaller one")
+            text = f"{across[0]} over a micro-batch, which would have a single clip"
+            raise AaspError(f"optimizer.accumulate is {micro_batches}, for {batch} clips: {text}; give a smaller one")
         return Share(batch // processes, micro_batches, _warned(batch, micro_batches, across))
     try:
         held = [process["data"]["made_with"]["batch"] for process in before["processes"]]

@@ -3,7 +3,7 @@
 Everything is decided on the device, so that no step waits for it. After `LIMIT` bad steps in a row nothing changes any
 more; whoever looks then stops the run. What a skipped step leaves as it was: weights, the optimizer's state, and the
 buffers that a forward pass moves (batch normalisation, centres, codebooks). Schedules, random state, a teacher's
-average and the position in the data go on.
+average and the position in the data continue.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Skipping:
     Args:
         module: what is trained.
         machine: processes and devices; all processes skip the same steps.
-        before: what `state` returned in the checkpoint that a run goes on from.
+        before: what `state` returned in the checkpoint that a run resumes from.
     """
 
     def __init__(self, module: nn.Module, machine: Accelerator, before: Mapping[str, int]) -> None:
@@ -55,9 +55,9 @@ class Skipping:
             buffer.copy_(torch.where(bad, kept, buffer))
         return bad
 
-    def broken(self, asked: bool) -> bool:
+    def broken(self, requested: bool) -> bool:
         """Whether there were `LIMIT` bad steps in a row: False unless `asked`, or on a CPU, where looking is free."""
-        return (asked or self._machine.device.type == "cpu") and bool(self._broken)
+        return (requested or self._machine.device.type == "cpu") and bool(self._broken)
 
     def state(self) -> dict[str, int]:
         """Steps "skipped" in all, and bad ones "in_a_row" up to now; waits for the device."""

@@ -1,4 +1,4 @@
-"""How runs stand, read from their folders alone, without torch; also while they go on, half written or damaged."""
+"""How runs stand, read from their folders alone, without torch; also while they continue, half written or damaged."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ Kind = Literal["pretrain", "finetune", "cell"]
 FAILURE = "failure.json"
 CELL = ("trained.json", "failed.json")
 OURS = ("environment.json", "metrics.jsonl", "checkpoints", ".lock")
-"""What tells a run's folder from another that holds a `recipe.json`."""
+"""What distinguishes a run's folder from another that holds a `recipe.json`."""
 NO_RUNS_IN = ("checkpoints", "model", "tensorboard", "stages", "scores")
 """Folders of a run that are not searched for runs."""
 
 
 @dataclass(frozen=True)
 class Status:
-    """A run as its folder tells.
+    """A run as its folder says.
 
     Attributes:
         path: of the run.
@@ -180,9 +180,9 @@ def _done(run: Path, kind: Kind, all_steps: bool) -> bool:
 
 def _failure(run: Path) -> str | None:
     for name in (FAILURE, CELL[1]):
-        told = _object(run / name)[0]
-        if told is not None:
-            return " ".join(str(told.get("why", "unknown")).split())
+        failure = _object(run / name)[0]
+        if failure is not None:
+            return " ".join(str(failure.get("why", "unknown")).split())
     return None
 
 

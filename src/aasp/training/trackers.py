@@ -1,8 +1,8 @@
 """Where a run's numbers are shown, beside its own ``metrics.jsonl``: TensorBoard, Weights & Biases, Trackio, MLflow.
 
 All through accelerate's trackers. A tracker never stops a training: what breaks down is said once and left, and
-``metrics.jsonl`` has everything. Which run of a tracker's it is stands in ``trackers.json``, so that a training that
-goes on goes on there.
+``metrics.jsonl`` has everything. Which run of a tracker's it is stands in ``trackers.json``, so that a resumed
+training continues there.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Trackers:
     Args:
         names: which.
         run: the run's directory.
-        step: the step that the run starts or goes on from.
+        step: the step that the run starts or resumes from.
         config: the run's recipe, JSON values.
     """
 
@@ -98,8 +98,8 @@ class Trackers:
         try:
             return _started(WandBTracker(PROJECT, **options))
         except Exception as error:  # nobody is logged in, or there is no network
-            told = f"kept offline in {self._run / 'wandb'}, `wandb sync` sends it"
-            print(f"tracker wandb: {_plain(error)}; {told}", file=sys.stderr)
+            text = f"kept offline in {self._run / 'wandb'}, `wandb sync` sends it"
+            print(f"tracker wandb: {_plain(error)}; {text}", file=sys.stderr)
             return _started(WandBTracker(PROJECT, **options, mode="offline"))
 
     def _trackio(self) -> TrackioTracker:
@@ -126,8 +126,8 @@ class Trackers:
             do(*given)
         except Exception as error:  # whatever a service does
             self._open.pop(name, None)
-            told = f"going on without it, {self._run / 'metrics.jsonl'} has everything"
-            print(f"tracker {name}: {_plain(error)}; {told}", file=sys.stderr)
+            text = f"continuing without it, {self._run / 'metrics.jsonl'} has everything"
+            print(f"tracker {name}: {_plain(error)}; {text}", file=sys.stderr)
 
 
 def _plain(error: Exception) -> str:

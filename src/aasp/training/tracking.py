@@ -37,7 +37,7 @@ def read_starts(environment: Path) -> list[dict[str, Any]]:
     Raises:
         AaspError: the file is damaged.
     """
-    remedy = "remove it: it tells of earlier starts only"
+    remedy = "remove it: it describes earlier starts only"
     starts = read_json(environment, remedy) if environment.exists() else []
     if not isinstance(starts, list) or not all(isinstance(start, dict) for start in starts):
         raise AaspError(f"{environment}: not a list of starts; {remedy}")
@@ -70,7 +70,7 @@ class Tracker:
 
     Args:
         run: the run's directory.
-        step: the step that the run starts or goes on from; lines beyond it are cut off.
+        step: the step that the run starts or resumes from; lines beyond it are cut off.
     """
 
     def __init__(self, run: Path, step: int) -> None:

@@ -19,7 +19,7 @@ class Window:
         self.clear()
 
     def clear(self) -> None:
-        """Begin anew."""
+        """Start over."""
         self._names: list[str] = []
         self._sums: Tensor | None = None
         self._steps: Tensor | int = 0

@@ -263,7 +263,7 @@ def test_a_run_of_another_version_is_refused_with_that_version(
         kept = json.loads((run / "environment.json").read_text())
         (run / "environment.json").write_text(json.dumps([*kept, kept[-1] | start]))
     before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
-    with pytest.raises(AaspError, match=rf"fine-tuned by {version} .* class_weights, ema; go on with that") as error:
+    with pytest.raises(AaspError, match=rf"fine-tuned by {version} .* class_weights, ema; resume with that") as error:
         train(asked, tmp_path / "run")
     assert "\n" not in str(error.value)
     assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()} == before

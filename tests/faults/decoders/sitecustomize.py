@@ -1,4 +1,4 @@
-"""A decoder that hangs, dies or wants all memory, by the name of the file; and a limit that a test can wait for."""
+"""A decoder that hangs, dies or needs all memory, by the name of the file; and a limit that a test can wait for."""
 
 import os
 import sys

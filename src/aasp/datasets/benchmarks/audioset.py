@@ -1,6 +1,6 @@
 """AudioSet: ten seconds of each of two million YouTube videos, 527 classes, several a clip.
 
-Google publishes lists, not sound, and videos vanish: every copy lacks some clips, which shifts mean average precision.
+Google publishes lists, not sound, and videos vanish: every copy is missing some clips, which shifts mAP.
 They are counted and listed. Copies name their files in different ways, in different folders; but no video is listed
 twice, so a file whose name is a listed id is that clip, wherever it lies under the root.
 
@@ -22,7 +22,7 @@ from aasp.audio.sounds import Sound
 from aasp.datasets.benchmarks.contract import Benchmark, Download
 from aasp.datasets.benchmarks.files import read_rows
 from aasp.datasets.benchmarks.lists import read_list
-from aasp.datasets.index import Skipped, told_hidden, walk
+from aasp.datasets.index import Skipped, hidden_note, walk
 from aasp.datasets.labelled import LabelledSet
 from aasp.errors import AaspError
 
@@ -98,7 +98,7 @@ def _read(name: str, root: Path, lists: Mapping[str, str]) -> LabelledSet:
     missing = [
         Skipped(video, unread.get(row, absent[clips.parts[row]])) for video, row in clips.row.items() if not sounds[row]
     ]
-    notes = [f"{file.path}: {file.reason}" for file in passed if os.path.isdir(file.path)] + told_hidden(hidden)
+    notes = [f"{file.path}: {file.reason}" for file in passed if os.path.isdir(file.path)] + hidden_note(hidden)
     if doubles:
         notes.append(f"files not used since another holds the same clip: {doubles:,}")
     kept = [row for row, sound in enumerate(sounds) if sound]

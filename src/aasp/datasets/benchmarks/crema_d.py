@@ -1,4 +1,4 @@
-"""CREMA-D: acted emotions, asked of speakers never heard.
+"""CREMA-D: acted emotions, tested on speakers not in training.
 
 Its makers published no split. Two are in use, both by actor: that of TensorFlow Datasets, which follows from a seed and
 is made here (`crema_d`), and EVAR's, which is in a list of its own that has to lie beside the audio (`crema_d_evar`).

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from aasp.audio.io import EXTENSIONS
 from aasp.audio.sounds import Excerpt, Sound
-from aasp.datasets.index import Skipped, is_hidden, told_hidden
+from aasp.datasets.index import Skipped, hidden_note, is_hidden
 from aasp.datasets.labelled import LabelledSet
 from aasp.errors import AaspError
 
@@ -105,9 +105,9 @@ def read_rows(path: Path, columns: Sequence[str]) -> Iterator[dict[str, str]]:
         with open(path, encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file)
             names = next(reader, [])
-            lacking = [name for name in columns if name not in names]
-            if lacking:
-                raise AaspError(f"{path}: no column {lacking[0]}; it has {', '.join(names) or 'none'}: fetch it again")
+            absent = [name for name in columns if name not in names]
+            if absent:
+                raise AaspError(f"{path}: no column {absent[0]}; it has {', '.join(names) or 'none'}: fetch it again")
             for values in reader:
                 if len(values) != len(names):
                     count = f"{len(values)} values in {len(names)} columns"
@@ -165,5 +165,5 @@ def labelled_set(
         groups=None if any(clip.group is None for clip in kept) else [str(clip.group) for clip in kept],
         multilabel=multilabel,
         missing=missing,
-        notes=[*notes, *told_hidden(listing.hidden)],
+        notes=[*notes, *hidden_note(listing.hidden)],
     )

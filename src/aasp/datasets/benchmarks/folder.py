@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from aasp.datasets.benchmarks.files import Clip, draw
-from aasp.datasets.index import Skipped, is_hidden, told_hidden, walk
+from aasp.datasets.index import Skipped, hidden_note, is_hidden, walk
 from aasp.datasets.labelled import LabelledSet
 from aasp.datasets.parts import TEST, TRAIN, is_fold, is_part, parts_of
 from aasp.datasets.repeats import keep_apart, repeats
@@ -40,7 +40,7 @@ def open_folder(root: str | Path) -> LabelledSet:
     unusable = [_below(root, file.path) for file in skipped]
     holding = {names[0] for names in [*below.values(), *unusable] if len(names) > 1}
     parts = _parts(root, holding, below.values())
-    notes = told_hidden(hidden)
+    notes = hidden_note(hidden)
     empty = [name for name in _folders(root) if name not in holding]
     if empty:
         notes.append(f"without sound, not used: folder {', '.join(empty)}")
@@ -107,7 +107,7 @@ def _parts(root: Path, tops: set[str], below: Iterable[Sequence[str]]) -> Mappin
 
 
 def _check_not_beside(root: Path, tops: set[str], inside: Mapping[str, set[str]]) -> None:
-    """Refuse parts and folds beside other folders: taken for classes, train would be told from test."""
+    """Refuse parts and folds beside other folders: taken for classes, a model would learn train from test."""
     named, folds = (sorted(filter(one, tops)) for one in (is_part, is_fold))
     if {TRAIN, TEST} <= set(_meant(named).values()):
         folds = named

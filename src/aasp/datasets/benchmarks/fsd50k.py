@@ -1,6 +1,6 @@
 """FSD50K: Freesound clips of 0.3 to 30 s, 200 classes of AudioSet's ontology, several a clip.
 
-Labels are already propagated to their parents in the ontology. Groups are the uploaders, whom the split largely keeps
+Labels are already propagated to their parents in the ontology. Groups are the uploaders, who are largely kept
 apart; their names are in the optional metadata.
 """
 

@@ -142,8 +142,8 @@ def _divided(source: str | Path, split: str, values: Sequence[str], *, any_name:
         other = "" if any_name else "; folds of any name go into a column called fold"
         raise AaspError(f"{source}, column {split}: {error}{other}") from None
     if is_flag(split) and not any(map(is_part, parts)):
-        told = ", ".join(sorted(set(values)))
-        raise AaspError(f"{source}, column {split}: {told} tell of one part only; make a column of train and test")
+        text = ", ".join(sorted(set(values)))
+        raise AaspError(f"{source}, column {split}: {text} tell of one part only; make a column of train and test")
     return parts
 
 
@@ -168,13 +168,13 @@ def _present(found: LabelledSet, allow_missing: bool, missing_list: str | Path |
     if missing_list is not None:
         write_skipped(missing, missing_list)
     if not allow_missing or len(rows) == len(found):
-        raise AaspError(f"{found.source}: {_told(missing, len(found), missing_list)}")
+        raise AaspError(f"{found.source}: {_missing_files(missing, len(found), missing_list)}")
     return found.without(rows, missing)
 
 
-def _told(missing: Sequence[Skipped], clips: int, missing_list: str | Path | None) -> str:
+def _missing_files(missing: Sequence[Skipped], clips: int, missing_list: str | Path | None) -> str:
     shown = ", ".join(file.path for file in missing[:_SHOWN])
     more = f" and {len(missing) - _SHOWN:,} more" if len(missing) > _SHOWN else ""
     where = f", all listed in {missing_list}" if missing_list is not None else ""
-    remedy = "mend the column path" + (", or go on without them (--allow-missing)" if len(missing) < clips else "")
+    remedy = "fix the column path" + (", or continue without them (--allow-missing)" if len(missing) < clips else "")
     return f"{len(missing):,} of {clips:,} files do not exist: {shown}{more}{where}; {remedy}"

@@ -120,10 +120,10 @@ def _named(root: Path) -> Iterator[tuple[str, str, _Note]]:
         yield str(path), part, _Note(instrument, family, source, str(int(pitch)))
 
 
-def _benchmark(name: str, asked: str, task: str, classes: int, **more: Any) -> Benchmark:
+def _benchmark(name: str, requested: str, task: str, classes: int, **more: Any) -> Benchmark:
     return Benchmark(
         name=name,
-        title=f"NSynth ({asked})",
+        title=f"NSynth ({requested})",
         task=task,
         metric="accuracy",
         clip_seconds=4.0,

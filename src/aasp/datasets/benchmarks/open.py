@@ -45,11 +45,11 @@ def open_labelled(
         path_column: the index's column to take for `path`.
         channels: what is read of files of several channels (`aasp.audio.channels`), but where the index's own column
             `channel` says it.
-        events: table of what is heard when in the sounds of `root`, or of `index` with `split`.
-        numbers: labels are numbers, to be told rather than classified.
+        events: table of which events occur when in the sounds of `root`, or of `index` with `split`.
+        numbers: labels are numbers, to be predicted rather than classified.
 
     Raises:
-        AaspError: neither or both were named, what belongs to one is lacking, or the data are not as they should be.
+        AaspError: neither or both were named, what belongs to one is missing, or the data are not as they should be.
     """
     if numbers:
         if events is not None:
@@ -61,8 +61,8 @@ def open_labelled(
         if benchmark is not None:
             raise AaspError(f"--events {events} with --benchmark {benchmark}: it has labels of its own; leave one out")
         if (root is None) == (index is None):
-            told = "name one of --root DIR and --index FILE --split COLUMN, where the sounds are"
-            raise AaspError(f"--events {events}: {told}")
+            text = "name one of --root DIR and --index FILE --split COLUMN, where the sounds are"
+            raise AaspError(f"--events {events}: {text}")
         if root is not None:
             given = {"--split": split, "--group": group, "--path-column": path_column}
             extra = next((name for name, value in given.items() if value is not None), None)

@@ -58,7 +58,7 @@ def _found(listing: Listing, root: Path) -> Iterator[Clip]:
 
 
 def speaker_of(session: str) -> str:
-    """Who speaks in a session, as far as its name tells; a nameless one is taken for a speaker of its own."""
+    """Who speaks in a session, as far as its name says; a nameless one is taken for a speaker of its own."""
     parts = _SESSION.fullmatch(session)
     return session if parts is None or _NAMELESS.match(parts[1]) else parts[1].lower()
 

@@ -41,7 +41,7 @@ def read_events(path: str | Path, label: str | None = None) -> EventTable:
         label: column of labels where it has another name than those that are known.
 
     Raises:
-        AaspError: there is none, a column lacks, a value is no time, or an event has no length.
+        AaspError: there is none, a column is missing, a value is no time, or an event has no length.
     """
     source = Path(path)
     if not source.is_dir():
@@ -87,7 +87,7 @@ def _columns(source: Path, names: Sequence[str], rows: Sequence[Sequence[str]]) 
     """DCASE's of before it had a line of names."""
     wrong = next((number for number, row in enumerate(rows, start=1) if len(row) != len(names)), None)
     if wrong is not None:
-        raise AaspError(f"{source}: line {wrong} has {len(rows[wrong - 1])} values, the first {len(names)}; mend it")
+        raise AaspError(f"{source}: line {wrong} has {len(rows[wrong - 1])} values, the first {len(names)}; fix it")
     return pa.table({name: pa.array(values) for name, values in zip(names, zip(*rows, strict=True), strict=True)})
 
 

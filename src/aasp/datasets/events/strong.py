@@ -15,7 +15,7 @@ from aasp.datasets.benchmarks.files import draw
 from aasp.datasets.benchmarks.index import labelled_rows, row_sounds
 from aasp.datasets.events import Event, EventTable
 from aasp.datasets.events.reading import read_events
-from aasp.datasets.index import Skipped, read_index, told_hidden, walk
+from aasp.datasets.index import Skipped, hidden_note, read_index, walk
 from aasp.datasets.labelled import LabelledSet
 from aasp.datasets.parts import TEST, TRAIN, VALID, parts_of
 from aasp.errors import AaspError
@@ -50,7 +50,7 @@ def open_strong(
         The set; a clip's labels are those of its events, classes are sorted, `events` is what is heard in each.
 
     Raises:
-        AaspError: a table, folder or index is not as it should be; an event is of a sound that the set has not, or of
+        AaspError: a table, folder or index is not as it should be; an event is of a sound that is not in the set, or of
             several, or begins after its end; or there is no event.
     """
     table = read_events(events, label)
@@ -74,7 +74,7 @@ def with_events(found: LabelledSet, table: EventTable) -> LabelledSet:
     """The set labelled by a table's events.
 
     Raises:
-        AaspError: an event is of a sound that the set has not, or that several have.
+        AaspError: an event is of a sound that is not in the set, or that several have.
     """
     rows = _rows(found, table)
     each: list[list[Event]] = [[] for _ in range(len(found))]
@@ -111,12 +111,12 @@ def _rows(found: LabelledSet, table: EventTable) -> dict[str, list[int]]:
     folder = table.source if os.path.isdir(table.source) else os.path.dirname(os.path.abspath(table.source))
     meant: dict[str, list[int]] = {}
     for name in dict.fromkeys([*table.files, *(one.file for one in table.events)]):
-        told = name.replace("\\", "/")
-        whole = os.path.abspath(os.path.join(folder, told))
-        among = {whole} if whole in clips or whole in gone else _ending(ends, told)
+        text = name.replace("\\", "/")
+        whole = os.path.abspath(os.path.join(folder, text))
+        among = {whole} if whole in clips or whole in gone else _ending(ends, text)
         if not among:
             where = f"none of the {len(clips):,} sounds of {found.source}"
-            raise AaspError(f"{table.source}: {name} is {where}; give the sounds' folder or index, or mend its names")
+            raise AaspError(f"{table.source}: {name} is {where}; give the sounds' folder or index, or fix its names")
         if len(among) > 1:
             first, second = sorted(among)[:2]
             raise AaspError(f"{table.source}: {name} can be {first} or {second}; write its path in the table")
@@ -150,7 +150,7 @@ def _folder(root: Path) -> LabelledSet:
         named = parts_of({names[0] for names in below}) if all(len(names) > 1 for names in below) else None
     except AaspError as error:
         raise AaspError(f"{root}: {error}") from None
-    notes = told_hidden(hidden)
+    notes = hidden_note(hidden)
     if named is not None:
         parts = [named[names[0]] for names in below]
     else:

@@ -35,23 +35,23 @@ _RAVEN = (
 )  # fmt: skip
 
 
-def format_of(out: Path, asked: str | None) -> Format:
+def format_of(out: Path, requested: str | None) -> Format:
     """The format of an output: what was asked for, or what its name says.
 
     Raises:
         AaspError: there is no such format, its name says none, or another.
     """
     named = _SUFFIXES.get(out.suffix.lower())
-    if asked is None:
+    if requested is None:
         if named is None:
-            told = "end it in .csv, .parquet or .tsv (DCASE), or add --format raven or audacity"
-            raise AaspError(f"no format in the name {out}; {told}")
+            note = "end it in .csv, .parquet or .tsv (DCASE), or add --format raven or audacity"
+            raise AaspError(f"no format in the name {out}; {note}")
         return named
-    if asked not in FORMATS:
-        raise AaspError(f"no such format: {asked}; choose from {', '.join(FORMATS)}")
-    if named is not None and named != asked:
-        raise AaspError(f"--format {asked} for {out}, which is named for {named}; change one of them")
-    return asked  # type: ignore[return-value]
+    if requested not in FORMATS:
+        raise AaspError(f"no such format: {requested}; choose from {', '.join(FORMATS)}")
+    if named is not None and named != requested:
+        raise AaspError(f"--format {requested} for {out}, which is named for {named}; change one of them")
+    return requested  # type: ignore[return-value]
 
 
 def check_events_output(out: Path, kind: Format, *, overwrite: bool = False) -> None:
@@ -66,8 +66,8 @@ def check_events_output(out: Path, kind: Format, *, overwrite: bool = False) -> 
         return
     if out.is_dir():
         if any(out.iterdir()):
-            told = f"{kind} is a file for each sound, in a new or empty folder"
-            raise AaspError(f"output folder is not empty: {out}; {told}: choose another name")
+            note = f"{kind} is a file for each sound, in a new or empty folder"
+            raise AaspError(f"output folder is not empty: {out}; {note}: choose another name")
         return
     if out.exists():
         raise AaspError(f"output is a file: {out}; {kind} is a file for each sound: name a folder")
@@ -152,8 +152,8 @@ def _csv(events: Sequence[Event], files: Sequence[str]) -> str:
 def _dcase(events: Sequence[Event], files: Sequence[str]) -> str:
     """DCASE's, in which a sound without events has a row of its own, with nothing but its name."""
     rows = [(one.file, _number(one.start), _number(one.end), one.label) for one in events]
-    heard = {one.file for one in events}
-    return _lines(_DCASE, [*rows, *((file, "", "", "") for file in files if file not in heard)], "\t")
+    present = {one.file for one in events}
+    return _lines(_DCASE, [*rows, *((file, "", "", "") for file in files if file not in present)], "\t")
 
 
 def _raven(events: Sequence[Event], band: tuple[float, float]) -> str:

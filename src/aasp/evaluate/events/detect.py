@@ -20,7 +20,7 @@ THRESHOLD = 0.5
 
 @dataclass(frozen=True)
 class Detection:
-    """How events are told.
+    """How events are reported.
 
     Attributes:
         threshold: probability from which on a class is there.
@@ -37,8 +37,8 @@ class Detection:
     def __post_init__(self) -> None:
         for name, value in {"": self.threshold, **self.thresholds}.items():
             if not 0 < value < 1:
-                told = f"{name}={value:g}" if name else f"{value:g}"
-                raise AaspError(f"threshold {told}: a probability lies between 0 and 1; give one")
+                text = f"{name}={value:g}" if name else f"{value:g}"
+                raise AaspError(f"threshold {text}: a probability lies between 0 and 1; give one")
         for name in ("smooth", "min_length"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise AaspError(f"{name} is {getattr(self, name):g} s; give seconds, 0 for none")

@@ -1,6 +1,6 @@
 """How many events are right: segment-based and event-based F1, counted as sed_eval counts them.
 
-sed_eval itself needs `pkg_resources`, which setuptools no longer has, and librosa (docs/decisions.md): these few lines
+sed_eval itself needs `pkg_resources`, which setuptools no longer has, and librosa (docs/decisions): these few lines
 stand for it, and a test holds them to its recorded numbers. K classes; counts are (3, K): hits, false alarms, misses.
 Source: Mesaros, Heittola & Virtanen 2016, "Metrics for polyphonic sound event detection".
 """
@@ -26,8 +26,8 @@ def segment_counts(
     truth: Sequence[Event], said: Sequence[Event], classes: Sequence[str], seconds: float, segment: float = SEGMENT
 ) -> np.ndarray:
     """Hits, false alarms and misses of each class (3, K) over a sound's segments; one has what is in any of it."""
-    there, heard = (_segments(events, classes, seconds, segment) for events in (truth, said))
-    return np.stack([(there & heard).sum(0), (~there & heard).sum(0), (there & ~heard).sum(0)])
+    there, detected = (_segments(events, classes, seconds, segment) for events in (truth, said))
+    return np.stack([(there & detected).sum(0), (~there & detected).sum(0), (there & ~detected).sum(0)])
 
 
 def event_counts(

@@ -68,12 +68,12 @@ class Finetuning:
     def __post_init__(self) -> None:
         recipe, front = self.recipe, self.encoder.config.frontend
         if self.labelled.multilabel and recipe.loss == "softmax":
-            told = f"{self.labelled.source}: several labels a clip, and recipe {recipe.name} has loss softmax"
-            raise AaspError(f"{told}; add --set loss=sigmoid, or keep one label a clip")
+            text = f"{self.labelled.source}: several labels a clip, and recipe {recipe.name} has loss softmax"
+            raise AaspError(f"{text}; add --set loss=sigmoid, or keep one label a clip")
         if (self.labelled.values is not None) != (recipe.loss == "squared"):
             labels, loss = ("classes", "softmax or sigmoid") if recipe.loss == "squared" else ("numbers", "squared")
-            told = f"{self.labelled.source}: labels are {labels}, and recipe {recipe.name} has loss {recipe.loss}"
-            raise AaspError(f"{told}; add --set loss={loss.split()[0]}")
+            text = f"{self.labelled.source}: labels are {labels}, and recipe {recipe.name} has loss {recipe.loss}"
+            raise AaspError(f"{text}; add --set loss={loss.split()[0]}")
         if self.labelled.events is not None:
             self._check_events(self.labelled.events)
         if self.labelled.values is not None:
@@ -87,16 +87,16 @@ class Finetuning:
         fields = flat(to_dict(self.recipe))
         for name, value in wanted.items():
             if fields[name] != value:
-                told = f"{self.labelled.source}: labels are {what}, for which {name}={fields[name]} has no meaning"
-                raise AaspError(f"{told}; add --set {name}={value}")
+                text = f"{self.labelled.source}: labels are {what}, for which {name}={fields[name]} has no meaning"
+                raise AaspError(f"{text}; add --set {name}={value}")
 
     def _check_events(self, events: Sequence[Sequence[Event]]) -> None:
-        """See that what is heard can be told from one time patch, and that the model can hear it."""
+        """See that events can be predicted from one time patch, and that the model covers their band."""
         wanted = {"head": "random", "augment.roll_seconds": 0.0, "label_smoothing": 0.0}
         self._check_settings("events, each at its time", wanted)
         if self.recipe.pooling not in ("mean", "flat"):
-            told = f"pooling {self.recipe.pooling} has no vector of a single time patch"
-            raise AaspError(f"{self.labelled.source}: labels are events: {told}; add --set pooling=flat, or mean")
+            text = f"pooling {self.recipe.pooling} has no vector of a single time patch"
+            raise AaspError(f"{self.labelled.source}: labels are events: {text}; add --set pooling=flat, or mean")
         for one in (one for ones in events for one in ones):
             if one.low_hz is not None and one.high_hz is not None:
                 what = f"{one.file}: {one.label!r} from {one.start:g} to {one.end:g} s"
@@ -144,7 +144,7 @@ class Finetuning:
         return fingerprint(self.encoder.config) if self.scratch else model_hash(self.encoder)
 
     def document(self, round_: Round) -> dict[str, Any]:
-        """One round's `recipe.json`: what a directory must hold to go on with this."""
+        """One round's `recipe.json`: what a directory must hold to resume this."""
         return {
             **to_dict(self.recipe),
             "finetuned": {
@@ -253,8 +253,8 @@ def train_pipeline(
     """
     world, parts = machine.num_processes, recipe.optimizer.accumulate
     if recipe.batch == parts and recipe.norm == "batch" and recipe.head != "probe":
-        told = f"batch is {recipe.batch}, a clip at a time: norm=batch needs clips to standardise over"
-        raise AaspError(f"{told}; give {2 * parts} or more, or norm=layer")
+        text = f"batch is {recipe.batch}, a clip at a time: norm=batch needs clips to standardise over"
+        raise AaspError(f"{text}; give {2 * parts} or more, or norm=layer")
     part, y = TrainPart(labelled, seconds, round_.train), task.y[round_.train]
     if task.regression:
         mean, deviation = moments(y)

@@ -48,12 +48,12 @@ def cut(seconds: np.ndarray, steps: int, batch: int, crop_seconds: float) -> Fin
 
 
 def few_label_result(
-    asked: Finetuning, task: Task, rounds: Sequence[Round], seconds: np.ndarray, head_X: np.ndarray
+    job: Finetuning, task: Task, rounds: Sequence[Round], seconds: np.ndarray, head_X: np.ndarray
 ) -> ProbeResult:
     """Train and test in every round.
 
     Args:
-        asked: encoder, data and recipe, which begins as a probe.
+        job: encoder, data and recipe, which begins as a probe.
         task: labels and groups.
         rounds: what trains and what is tested (`draws.few_label_rounds`).
         seconds: duration of each clip of the set, (n,).
@@ -63,30 +63,28 @@ def few_label_result(
         AaspError: several labels a clip, a sound that can't be used, or weights that are not finite any more.
     """
     if task.multilabel:
-        raise AaspError(
-            f"{asked.labelled.source}: several labels a clip; few labels a class are drawn of single labels"
-        )
+        raise AaspError(f"{job.labelled.source}: several labels a clip; few labels a class are drawn of single labels")
     test = np.sort(np.concatenate([r.test for r in rounds]))
     probabilities, number = np.zeros((len(test), len(task.classes))), np.zeros(len(test), dtype=int)
     for i, r in enumerate(rounds):
         at = np.searchsorted(test, r.test)
-        classifier = _trained(asked, task, r, seconds, head_X)
-        probabilities[at] = class_probabilities(classifier, [asked.labelled.sounds[row] for row in r.test])
+        classifier = _trained(job, task, r, seconds, head_X)
+        probabilities[at] = class_probabilities(classifier, [job.labelled.sounds[row] for row in r.test])
         number[at] = i
     groups = None if task.groups is None else task.groups[test]
     chosen: list = [None] * len(rounds)
     return ProbeResult(test, task.y[test], probabilities, number, groups, chosen)
 
 
-def _trained(asked: Finetuning, task: Task, r: Round, seconds: np.ndarray, head_X: np.ndarray) -> AudioClassifier:
-    recipe, rate = asked.recipe, asked.encoder.config.frontend.rate
+def _trained(job: Finetuning, task: Task, r: Round, seconds: np.ndarray, head_X: np.ndarray) -> AudioClassifier:
+    recipe, rate = job.recipe, job.encoder.config.frontend.rate
     seed(recipe.seed)
-    classifier = AudioClassifier(asked.classifier_config())
-    classifier.encoder.load_state_dict(asked.encoder.state_dict())
+    classifier = AudioClassifier(job.classifier_config())
+    classifier.encoder.load_state_dict(job.encoder.state_dict())
     y, identity = task.y[r.train], np.eye(len(task.classes), dtype=np.float32)
     begin_with(classifier, first_head(head_X[r.train], y, len(task.classes), recipe.loss))
     crops = CropPipeline(
-        TrainPart(asked.labelled, seconds, r.train),
+        TrainPart(job.labelled, seconds, r.train),
         seconds=recipe.crop_seconds,
         batch=recipe.batch,
         seed=recipe.seed,
@@ -104,7 +102,7 @@ def _trained(asked: Finetuning, task: Task, r: Round, seconds: np.ndarray, head_
         objective(next(crops), diagnose=False)["loss"].backward()
         norm = torch.nn.utils.clip_grad_norm_(objective.parameters(), recipe.optimizer.clip)
         if not torch.isfinite(norm):
-            raise AaspError(f"{asked.model}: fine-tuning, step {it + 1}: no finite gradient; check the model's weights")
+            raise AaspError(f"{job.model}: fine-tuning, step {it + 1}: no finite gradient; check the model's weights")
         optimizer.step()
         optimizer.zero_grad()
     return classifier.eval()

@@ -28,7 +28,7 @@ from aasp.model.audio_classifier import AudioClassifier
 from aasp.model.windows import encode_windows
 
 # C of the head times D'. A strong penalty: a head that leans on directions in which clips hardly differ scores as well
-# before the first step, and may be lost after it (docs/decisions.md).
+# before the first step, and may be lost after it (docs/decisions/evaluation.md).
 STRENGTH = 10.0
 RAREST = -20.0  # bias of a class that no train clip has: it must stay finite to be trained
 
@@ -180,10 +180,10 @@ def fit_head(
     usable = np.isfinite(X).all(axis=1)
     if not usable.any():
         raise nothing_usable([file for _, unusable in shares for file in unusable])
-    told: list[LinearHead | None] = [None]
+    found: list[LinearHead | None] = [None]
     if machine.is_main_process:
-        told = [first_head(X[usable], y[usable], len(classifier.config.classes), loss)]
-    (head,) = broadcast_object_list(told)
+        found = [first_head(X[usable], y[usable], len(classifier.config.classes), loss)]
+    (head,) = broadcast_object_list(found)
     begin_with(classifier, head)
 
 

@@ -99,10 +99,10 @@ def by_segment(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Truth and likeliest moment of each segment of a second of all sounds, (m, K) each: to be ranked by."""
     truth, said = [], []
-    for one, heard in zip(steps, events, strict=True):
+    for one, true in zip(steps, events, strict=True):
         edges = np.arange(ceil(one.seconds / SEGMENT) + 1) * SEGMENT
         there = np.zeros((len(edges) - 1, len(classes)), dtype=bool)
-        for event in heard:
+        for event in true:
             there[floor(event.start / SEGMENT) : ceil(event.end / SEGMENT), list(classes).index(event.label)] = True
         within = (one.edges[:-1] < edges[1:, None]) & (one.edges[1:] > edges[:-1, None])
         truth.append(there)
@@ -136,8 +136,8 @@ def counted(
     how = how or Detection()
     said = [detect("", one.edges, one.probabilities, classes, how) for one in steps]
     pairs = list(zip(steps, events, said, strict=True))
-    segments = [segment_counts(heard, told, classes, one.seconds) for one, heard, told in pairs]
-    return np.array(segments), np.array([event_counts(heard, told, classes) for _, heard, told in pairs])
+    segments = [segment_counts(true, found, classes, one.seconds) for one, true, found in pairs]
+    return np.array(segments), np.array([event_counts(true, found, classes) for _, true, found in pairs])
 
 
 def _part(progress: Progress, number: int, parts: int, sounds: int) -> Progress:
@@ -154,11 +154,13 @@ def _steps(
 ) -> list[Steps | None]:
     found: list[Steps | None] = [None] * len(sounds)
     show = None if progress is None else lambda now: progress(now, len(sounds))
-    hear = lambda wave, lengths: classifier.over_time(wave, lengths, hop=hop)
+    encode = lambda wave, lengths: classifier.over_time(wave, lengths, hop=hop)
     training = classifier.training
     classifier.eval()
     try:
-        for rows, said in batches(classifier.encoder, sounds, unusable, False, running=running, show=show, hear=hear):
+        for rows, said in batches(
+            classifier.encoder, sounds, unusable, False, running=running, show=show, encode=encode
+        ):
             assert isinstance(said, OverTime)
             values = classifier.probabilities(said.vectors).cpu().numpy()
             valid, centres = said.valid.cpu().numpy(), said.seconds.cpu().double().numpy()

@@ -67,8 +67,8 @@ def class_probabilities(
     out = _probabilities(classifier, sounds, unusable, strict=skipped is None, show=show)
     nowhere = ~np.isfinite(out).all(axis=1)
     if nowhere.sum() > len(unusable):
-        told = f"the classifier's answers are not finite for {nowhere.sum() - len(unusable)} of {len(sounds)} clips"
-        raise NotFinite(f"{told}; train it again, with --precision fp32 or a lower learning rate")
+        text = f"the classifier's answers are not finite for {nowhere.sum() - len(unusable)} of {len(sounds)} clips"
+        raise NotFinite(f"{text}; train it again, with --precision fp32 or a lower learning rate")
     if nowhere.all():
         raise nothing_usable(unusable)
     if skipped is not None:

@@ -232,7 +232,7 @@ def events() -> FinetuneRecipe:
     return replace(
         tiny(),
         name="events",
-        summary="what is heard when: a head on each time patch (ours)",
+        summary="which events occur when: a head on each time patch (ours)",
         crop_seconds=10.0,
         pooling="flat",
         loss="sigmoid",
@@ -246,7 +246,7 @@ def numbers() -> FinetuneRecipe:
     return replace(
         tiny(),
         name="numbers",
-        summary="numbers told from clips, by small encoders (ours)",
+        summary="numbers predicted from clips, by small encoders (ours)",
         loss="squared",
         label_smoothing=0.0,
     )

@@ -33,7 +33,7 @@ class Outcome:
     """How it ended.
 
     Attributes:
-        exit_code: 0 done; 75 or 130: a signal asked to stop, and the same call goes on.
+        exit_code: 0 done; 75 or 130: a signal asked to stop, and the same call resumes it.
         labelled: the data without what could not be opened; its `missing` names that, and clips that are there but
             could not be decoded.
         task: what was asked of it.
@@ -91,7 +91,7 @@ def event_scores(outcome: Outcome) -> dict[str, Interval]:
     return found
 
 
-def write_results(path: Path, asked: Finetuning, outcome: Outcome) -> dict[str, Interval]:
+def write_results(path: Path, job: Finetuning, outcome: Outcome) -> dict[str, Interval]:
     """Write the results file of a finished fine-tuning.
 
     Returns:
@@ -100,7 +100,7 @@ def write_results(path: Path, asked: Finetuning, outcome: Outcome) -> dict[str, 
     result, task = outcome.result, outcome.task
     assert result is not None, "a fine-tuning that was stopped has no results"
     found = scores([result])
-    made = records(asked, outcome)
+    made = records(job, outcome)
     if outcome.labelled.events is not None:
         of_events = event_scores(outcome)
         found = of_events | found  # what was asked first
@@ -108,8 +108,8 @@ def write_results(path: Path, asked: Finetuning, outcome: Outcome) -> dict[str, 
     write_records(
         path,
         made,
-        model=asked.model,
-        recipe=to_dict(asked.recipe),
+        model=job.model,
+        recipe=to_dict(job.recipe),
         scores={name: one.to_dict() for name, one in found.items()},
         classes=task.classes,
         notes=task.notes,
@@ -119,18 +119,18 @@ def write_results(path: Path, asked: Finetuning, outcome: Outcome) -> dict[str, 
     return found
 
 
-def records(asked: Finetuning, outcome: Outcome) -> list[Record]:
+def records(job: Finetuning, outcome: Outcome) -> list[Record]:
     """One record for each part that was tested."""
-    recipe, task = asked.recipe, outcome.task
+    recipe, task = job.recipe, outcome.task
     assert outcome.result is not None
     like = Record(
-        system=system_name(asked.model),
-        model=asked.model,
-        model_hash=asked.encoder_hash,
+        system=system_name(job.model),
+        model=job.model,
+        model_hash=job.encoder_hash,
         recipe=recipe.name,
         recipe_hash=fingerprint(recipe, without=("seed",)),
         benchmark=outcome.labelled.name,
-        protocol=PROTOCOLS[recipe.train] if not asked.scratch else "from scratch",
+        protocol=PROTOCOLS[recipe.train] if not job.scratch else "from scratch",
         split="",
         seed=recipe.seed,
         metric="",
@@ -152,8 +152,8 @@ def records(asked: Finetuning, outcome: Outcome) -> list[Record]:
 
 def _whole(like: Record, metric: str, found: Interval) -> Record:
     """The record of what is counted over all parts together."""
-    told = dict(split="test", metric=metric, value=found.estimate, clips=found.clips, low=found.low, high=found.high)
-    return replace(like, details={}, **told)  # type: ignore[arg-type]
+    more = dict(split="test", metric=metric, value=found.estimate, clips=found.clips, low=found.low, high=found.high)
+    return replace(like, details={}, **more)  # type: ignore[arg-type]
 
 
 def minutes(folder: Path) -> float:

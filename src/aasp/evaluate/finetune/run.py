@@ -48,7 +48,7 @@ from aasp.training.trackers import Name
 
 
 def finetune(
-    asked: Finetuning,
+    job: Finetuning,
     out: str | Path,
     *,
     resume: str = "auto",
@@ -61,10 +61,10 @@ def finetune(
     """Fine-tune, round by round; the best on the valid part is scored on the test part, whole clips.
 
     Args:
-        asked: model, data, recipe.
+        job: model, data, recipe.
         out: the directory: new, empty, or holding this very fine-tuning. A single round's classifier is in `model/`,
             the folds' are in `fold-<name>/model/`.
-        resume: ``auto`` goes on with what `out` holds, ``never`` wants a new directory.
+        resume: ``auto`` resumes what `out` holds, ``never`` needs a new directory.
         workers: threads that decode audio.
         precision: of the forward pass in training; scores are computed in fp32.
         device: where, as `aasp.devices` names them.
@@ -76,25 +76,25 @@ def finetune(
         OSError: the disk is full; the last checkpoint is kept.
     """
     machine = engine.accelerator(device)
-    labelled, seconds = measured(asked.labelled)
+    labelled, seconds = measured(job.labelled)
     check_within(labelled, seconds)
-    asked = replace(asked, labelled=labelled)
-    task = Task.of(labelled, choose="held_out", seed=asked.recipe.seed)
+    job = replace(job, labelled=labelled)
+    task = Task.of(labelled, choose="held_out", seed=job.recipe.seed)
     folders = round_folders(Path(out), task)
     for folder, round_ in zip(folders, task.rounds, strict=True):
-        _check_version(folder, asked.document(round_))
-        check_run(folder, asked.document(round_), resume)
+        _check_version(folder, job.document(round_))
+        check_run(folder, job.document(round_), resume)
     settings = Settings(
-        name=asked.recipe.name,
-        optimizer=asked.recipe.optimizer,
+        name=job.recipe.name,
+        optimizer=job.recipe.optimizer,
         log_every=log_every,
-        checkpoint_every=asked.recipe.validate_every,
+        checkpoint_every=job.recipe.validate_every,
         keep=1,
         precision=resolve_precision(precision, machine, Run(folders[0]).environment),
         track=track,
     )
     for folder, round_ in zip(folders, task.rounds, strict=True):
-        exit_code = train_round(asked, task, round_, seconds, folder, settings, machine, resume, workers)
+        exit_code = train_round(job, task, round_, seconds, folder, settings, machine, resume, workers)
         if exit_code:
             return Outcome(exit_code, labelled, task, None, folders)
     machine.wait_for_everyone()
@@ -106,15 +106,15 @@ def finetune(
 
 
 def _check_version(folder: Path, document: dict[str, Any]) -> None:
-    """Refuse a fine-tuning whose recipe had other fields than ours: only the version that made it can go on with it."""
+    """Refuse a fine-tuning whose recipe had other fields than ours: only the version that made it can resume it."""
     run = Run(folder)
     try:
         found = read_json(run.recipe, "choose another --out")
     except (OSError, ValueError):
         return  # no run, or a damaged one: `check_run` says what is wrong with it
     if isinstance(found, dict) and "finetuned" in found and (other := flat(found).keys() ^ flat(document).keys()):
-        told = f"{folder}: fine-tuned by {_version(run)}, whose recipes differ in {', '.join(sorted(other))}"
-        raise AaspError(f"{told}; go on with that version, or choose another --out")
+        text = f"{folder}: fine-tuned by {_version(run)}, whose recipes differ in {', '.join(sorted(other))}"
+        raise AaspError(f"{text}; resume with that version, or choose another --out")
 
 
 def _version(run: Run) -> str:
@@ -132,7 +132,7 @@ def round_folders(out: Path, task: Task) -> list[Path]:
 
 
 def train_round(
-    asked: Finetuning,
+    job: Finetuning,
     task: Task,
     round_: Round,
     seconds: np.ndarray,
@@ -145,7 +145,7 @@ def train_round(
     """Train and score one round, unless that is done.
 
     Args:
-        asked: model, data, recipe.
+        job: model, data, recipe.
         task: of the whole set.
         round_: which of its rounds.
         seconds: duration of each clip of the set, (n,).
@@ -158,11 +158,11 @@ def train_round(
         The exit code that a signal asked for, or 0; `folder` then holds `predictions.npz`: "rows" of the set,
         "probabilities" (rows, K), NaN for those that could not be decoded, and these as "skipped", (path, reason).
     """
-    recipe, labelled, predictions = asked.recipe, asked.labelled, folder / PREDICTIONS
+    recipe, labelled, predictions = job.recipe, job.labelled, folder / PREDICTIONS
     if predictions.exists():
         return 0
-    rate, events = asked.encoder.config.frontend.rate, labelled.events
-    config = asked.classifier_config(moments(task.y[round_.train]) if task.regression else None)
+    rate, events = job.encoder.config.frontend.rate, labelled.events
+    config = job.classifier_config(moments(task.y[round_.train]) if task.regression else None)
     options: dict[str, Any] = dict(rate=rate, workers=workers, machine=machine)
     if events is not None:
         options["steps"] = Targets(config, [events[row] for row in round_.train])
@@ -174,11 +174,11 @@ def train_round(
     pipeline = train_pipeline(recipe, labelled, seconds, task, round_, batch=own.clips, **options)
     seed(recipe.seed)
     classifier = AudioClassifier(config)
-    if not asked.scratch:
-        classifier.encoder.load_state_dict(asked.encoder.state_dict())
+    if not job.scratch:
+        classifier.encoder.load_state_dict(job.encoder.state_dict())
     seed(recipe.seed + machine.process_index)  # each process augments in its own way
     sounds = lambda rows: [labelled.sounds[row] for row in rows]
-    document = asked.document(round_)
+    document = job.document(round_)
     with open_run(folder, document, machine, resume=resume) as (run, start):
         name = f"{recipe.name}, part {round_.name}"
         unusable: list[Skipped] = []  # clips that are there and can't be decoded, found when they are scored
@@ -187,7 +187,7 @@ def train_round(
         said = f"{len(round_.train):,} clips {what}, {len(round_.valid):,} to choose on"
         facts = document["finetuned"] | {"contents": contents(len(labelled), labelled.sounds.__getitem__)}
         run_manifest.begin(said, facts, start, settings.precision)
-        run_manifest.print_lines(own.told)
+        run_manifest.print_lines(own.notes)
         if recipe.head == "probe" and start is None:
             said = f"the head begins as a probe: embedding {len(round_.train):,} train clips for it"
             run_manifest.print_lines([said])
@@ -197,8 +197,8 @@ def train_round(
         )
         with torch.random.fork_rng():
             scored = AudioClassifier(config).to(machine.device)
-        heard = None if events is None else [events[row] for row in round_.valid]
-        validation = Validation(run, scored, sounds(round_.valid), task.y[round_.valid], unusable, heard)
+        true = None if events is None else [events[row] for row in round_.valid]
+        validation = Validation(run, scored, sounds(round_.valid), task.y[round_.valid], unusable, true)
 
         def score(step: int, tensors: Mapping[str, Tensor]) -> None:
             # Not what a signal made it save: an interrupted run chooses among the same checkpoints as any other.
@@ -240,7 +240,7 @@ def train_round(
 class Validation:
     """Scores checkpoints on the valid part, keeps a line of each in `validation.jsonl` and the best as the run's model.
 
-    Equal scores, common among few clips, are told apart by the lower loss.
+    Equal scores, common among few clips, are distinguished by the lower loss.
 
     Args:
         run: where.
@@ -290,7 +290,7 @@ class Validation:
         if self._events is None:
             return self._truth, class_probabilities(self._classifier, self._sounds, skipped=skipped)
         steps = step_probabilities([self._classifier], self._sounds, skipped=skipped)
-        pairs = [(one, heard) for one, heard in zip(steps, self._events, strict=True) if one is not None]
+        pairs = [(one, true) for one, true in zip(steps, self._events, strict=True) if one is not None]
         if not pairs:
             raise nothing_usable(skipped)
         return by_segment(*zip(*pairs, strict=True), self._classifier.config.classes)  # type: ignore[call-arg, arg-type]

@@ -31,8 +31,8 @@ def check_within(labelled: LabelledSet, seconds: np.ndarray) -> None:
     for sound, length, ones in zip(labelled.sounds, seconds, events, strict=True):
         late = next((one for one in ones if one.start >= length), None)
         if late is not None:
-            told = f"{late.label!r} begins at {late.start:g} s, and the sound is {length:.4g} s long"
-            raise AaspError(f"{describe(sound)}: {told}; correct its table, whose times are seconds")
+            text = f"{late.label!r} begins at {late.start:g} s, and the sound is {length:.4g} s long"
+            raise AaspError(f"{describe(sound)}: {text}; correct its table, whose times are seconds")
 
 
 class Targets:

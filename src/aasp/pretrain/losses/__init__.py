@@ -58,15 +58,15 @@ class LossesConfig:
             AaspError: nothing is left to be learned.
         """
         idle = dict(self.idle(clips, views, utterance))
-        for told in idle.values():
-            warnings.warn(told, stacklevel=3)
+        for text in idle.values():
+            warnings.warn(text, stacklevel=3)
         if not others and not set(self.weighed) - set(idle):
             raise AaspError(f"nothing would be learned: {'; '.join(idle.values())}; weigh losses.frame")
 
     def across(self, views: int, utterance: str) -> Iterator[str]:
         """What depends on the other clips of a batch, each in a few words; arguments as in `idle`."""
         if self.contrastive and views > 1:
-            yield "the contrastive loss tells a clip from the others"
+            yield "the contrastive loss distinguishes a clip from the others"
         if self.utterance and utterance == "standardised":
             yield "the utterance target is standardised"
 
@@ -79,11 +79,11 @@ class LossesConfig:
             utterance: the teacher's form of that target.
         """
         if self.contrastive and views == 1:
-            told = "masking.views is 1: a single view has nothing to agree with, the contrastive loss stays zero"
-            yield "contrastive", told
+            text = "masking.views is 1: a single view has nothing to agree with, the contrastive loss stays zero"
+            yield "contrastive", text
         elif self.contrastive and clips == 1:
-            told = "data.batch is 1: a single clip has none to differ from, the contrastive loss stays zero"
-            yield "contrastive", told
+            text = "data.batch is 1: a single clip has none to differ from, the contrastive loss stays zero"
+            yield "contrastive", text
         if self.utterance and clips == 1 and utterance == "standardised":
-            told = "data.batch is 1: a single clip can't be standardised over clips, the utterance loss stays zero"
-            yield "utterance", f"{told} (teacher.utterance=mean needs no others)"
+            text = "data.batch is 1: a single clip can't be standardised over clips, the utterance loss stays zero"
+            yield "utterance", f"{text} (teacher.utterance=mean needs no others)"

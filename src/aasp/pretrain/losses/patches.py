@@ -48,7 +48,7 @@ def discriminative_loss(
         gather: joins a tensor over processes; for one process when left out.
 
     Returns:
-        The mean over those that count: zero where a view has one hidden patch, which has none to be told from.
+        The mean over those that count: zero where a view has one hidden patch, which has none to be distinguished from.
     """
     with torch.autocast(predicted_BVmP.device.type, enabled=False):  # sums over a patch's values
         logits_BVmm = predicted_BVmP.float() @ patch_BVmP.float().mT

@@ -50,8 +50,8 @@ class SpectrumHead(nn.Module):
     def __init__(self, stem: Stem) -> None:
         super().__init__()
         if not isinstance(stem, AaPE) or stem.config.parameters != "estimated":
-            told = "losses.spectrum predicts from what AaPE estimates of a patch, and this stem estimates nothing"
-            raise AaspError(f"{told}; set model.stem=aape model.stem.parameters=estimated, or losses.spectrum=0")
+            text = "losses.spectrum predicts from what AaPE estimates of a patch, and this stem estimates nothing"
+            raise AaspError(f"{text}; set model.stem=aape model.stem.parameters=estimated, or losses.spectrum=0")
         self.head = nn.Linear((2 + stem.config.chirp) * stem.count, stem.patch[0] // 2)
 
     def forward(self, stem: AaPE, mel_BTM: Tensor, valid_BN: Tensor | None) -> Tensor:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 Gather = Callable[[Tensor], tuple[Tensor, int]]
-"""Joins a tensor over processes along its first dimension, differentiably, and tells where in it this process's own
+"""Joins a tensor over processes along its first dimension, differentiably, and says where in it this process's own
 begins; its backward sums the gradients of all processes. For one process: itself, and 0."""
 
 

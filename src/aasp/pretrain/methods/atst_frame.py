@@ -1,4 +1,4 @@
-"""ATST-Frame: of two augmentations of a clip, hidden frames of one are told as its average tells them of the other.
+"""ATST-Frame: of two augmentations of a clip, hidden frames of one are predicted as the teacher encodes the other.
 
 Legend: B clips, two views of each one after another, N tokens, m hidden ones, D width, E output width of the heads.
 Source: Li, Shao & Li 2024 (ATST, IEEE/ACM TASLP): tokens are columns of 64 mel bins x 4 frames; the student's view has

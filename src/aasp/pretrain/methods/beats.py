@@ -7,7 +7,7 @@ is distilled from the model before it (`beats_tokenizer`), whose weights come by
 
     beats_base  ->  beats_tokenizer_base --from  ->  beats_next_base --from  ->  beats_tokenizer_base --from  ->  ...
 
-Ours: learned mask tokens instead of zeros at hidden places, the predictor's size, which the paper does not tell, and
+Ours: learned mask tokens instead of zeros at hidden places, the predictor's size, which the paper does not say, and
 that a further iteration begins with the tokenizer's encoder; several views of a clip.
 """
 
@@ -94,9 +94,9 @@ class BEATs(Method):
         self.checked = True
         distilled = self.config.tokenizer.kind == "distilled"  # type: ignore[attr-defined]
         if counts_K is not None and distilled and not counts_K.is_meta and not counts_K.any():
-            told = "its weights are random, as nothing was distilled into them"
+            text = "its weights are random, as nothing was distilled into them"
             remedy = "give --from a run of the method beats_tokenizer, of the same tokenizer.count and tokenizer.width"
-            raise AaspError(f"tokenizer distilled: {told}; {remedy}")
+            raise AaspError(f"tokenizer distilled: {text}; {remedy}")
 
     def gradient_diagnostics(self) -> dict[str, Tensor]:
         return self.student.stem.gradient_diagnostics()

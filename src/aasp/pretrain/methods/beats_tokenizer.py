@@ -103,8 +103,8 @@ class BEATsTokenizer(Method):
         loss = losses["distillation"] + self.config.commitment * losses["commitment"]
         health = {}
         if diagnose:
-            told = told_BND.detach().float()
-            variances = {"target_variance": target_BND.flatten(0, 1), "prediction_variance": told.flatten(0, 1)}
+            rebuilt = told_BND.detach().float()
+            variances = {"target_variance": target_BND.flatten(0, 1), "prediction_variance": rebuilt.flatten(0, 1)}
             health = {name: tokens.var(0).mean() for name, tokens in variances.items()}
             health["codes_used"] = book.perplexity()
         return {"loss": loss, "losses": losses, "diagnostics": health}

@@ -1,4 +1,4 @@
-"""COLA: two segments of a recording are told from those of all others.
+"""COLA: two segments of a recording are distinguished from those of all others.
 
 Legend: B clips, two segments of each one after another, D width, E embedding width.
 Source: Saeed, Grangier & Zeghidour 2021 (Contrastive learning of general-purpose audio representations): segments of
@@ -66,7 +66,7 @@ class COLA(Method):
     def __init__(self, config: COLAConfig, recipe: Recipe, gather: Gather) -> None:
         super().__init__()
         if recipe.data.batch == 1:
-            raise AaspError("data.batch is 1: a single clip has none to be told from; give 2 or more")
+            raise AaspError("data.batch is 1: a single clip has none to be distinguished from; give 2 or more")
         self.config, self.data, self.gather = config, recipe.data, gather
         self.student = AudioEncoder(recipe.model)
         self.projector = nn.Sequential(

@@ -2,7 +2,7 @@
 
 Legend: B clips of this process, C of all, V views, D width, E embedding width, S directions.
 Source: Balestriero & LeCun 2025 (LeJEPA): every view's embedding is compared with the mean over the clip's views, and
-those of each view are drawn to a standard normal distribution in random directions, anew in each step; nothing else
+those of each view are drawn to a standard normal distribution in random directions, again in each step; nothing else
 keeps them from collapse. Its weight of 0.02 to 0.05, 17 knots up to 5, and a head of three layers with batch norm are
 theirs. Ours: views are masked ones, as AaSP's, in place of crops of an image; the mean of a view's patch tokens; a head
 of two layers; 256 directions in each process (there: 1,024). A constant is no answer to its losses: no run is stopped
@@ -56,8 +56,8 @@ class LeJEPAConfig(MethodConfig):
         if self.masking.views == 1:
             raise AaspError("masking.views is 1: a single view has nothing to agree with; give 2 or more")
         if self.masking.predicted != 1:
-            told = "nothing is predicted of what is hidden"
-            raise AaspError(f"masking: predicted is {self.masking.predicted:g}: {told}; leave it at 1")
+            text = "nothing is predicted of what is hidden"
+            raise AaspError(f"masking: predicted is {self.masking.predicted:g}: {text}; leave it at 1")
 
     def build(self, recipe: Recipe, gather: Gather) -> LeJEPA:
         return LeJEPA(self, recipe, gather)

@@ -108,5 +108,5 @@ def check_masking(masking: MaskingConfig) -> None:
         AaspError: a part of it is.
     """
     if masking.predicted != 1:
-        told = "the target network sees what is predicted, which is all that is hidden"
-        raise AaspError(f"masking: predicted is {masking.predicted:g}: {told}; leave it at 1")
+        text = "the target network sees what is predicted, which is all that is hidden"
+        raise AaspError(f"masking: predicted is {masking.predicted:g}: {text}; leave it at 1")

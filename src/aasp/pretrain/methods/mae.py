@@ -1,7 +1,7 @@
 """Masked autoencoders: what is hidden is reconstructed from what is visible.
 
 Legend: B clips, V views, n visible and m hidden patches, P values of a patch, D width.
-Source: one method, four systems, told apart by settings. Audio-MAE (Huang et al. 2022): standardised patches, a decoder
+Source: one method, four systems, by their settings. Audio-MAE (Huang et al. 2022): standardised patches, a decoder
 of shifted windows. MaskSpec (Chong et al. 2022): the same with global attention. MAE-AST (Baade et al. 2022): patches
 as they are, ten times their squared error and once SSAST's discriminative loss, each from a linear head of its own.
 CrossMAE (Fu et al. 2024): a part of the hidden patches, each answered alone from a mixture of the encoder's layers.
@@ -79,7 +79,7 @@ class MAE(Method):
 
         encode = see_layers if self.config.predictor.form == "weighted" else see
         x = encode(student, clips, masks.visible, masks.visible_valid)
-        generated, told = self.predictor.hidden(x, masks, clips).split(self.outputs, dim=-1)
+        generated, compared = self.predictor.hidden(x, masks, clips).split(self.outputs, dim=-1)
 
         plain_BNP = student.stem.cut(clips.mel.detach()).flatten(1, 2).flatten(2)
         target_BNP = plain_BNP if self.config.target == "plain" else normalised_patches(student.stem, clips.mel)
@@ -89,13 +89,13 @@ class MAE(Method):
             losses["generative"] = frame_loss(generated, target_BVmP, masks.hidden_valid, self.gather)
         if weights.discriminative:
             plain_BVmP = gather_patches(plain_BNP, masks.hidden)
-            losses["discriminative"] = discriminative_loss(told, plain_BVmP, masks.hidden_valid, self.gather)
+            losses["discriminative"] = discriminative_loss(compared, plain_BVmP, masks.hidden_valid, self.gather)
         loss = torch.stack([getattr(weights, name) * value for name, value in losses.items()]).sum()
         health = {}
         if diagnose:
             last = x[:, :, -1] if x.ndim == 4 else x
             cls_BVD = last[:, 0].unflatten(0, masks.visible.shape[:2])
-            predicted = generated if weights.generative else told
+            predicted = generated if weights.generative else compared
             health = student.stem.diagnostics(clips.mel) | embedding_health(predicted, target_BNP, cls_BVD)
         return {"loss": loss, "losses": losses, "diagnostics": health}
 

@@ -1,4 +1,4 @@
-"""SSAST: hidden patches, mask tokens in the encoder's own input, are told from each other and reconstructed.
+"""SSAST: hidden patches, mask tokens in the encoder's own input, are distinguished from each other and reconstructed.
 
 Legend: B clips, V = 1 view, N patches, m hidden patches, P values of a patch, D width.
 Source: Gong et al. 2022 (SSAST): clustered masks, 400 of 512 patches; one learned token stands in all hidden places and
@@ -77,15 +77,15 @@ class SSAST(Method):
         patch_BNP = self.student.stem.cut(clips.mel.detach()).flatten(1, 2).flatten(2)
 
         compared = {"generative": frame_loss, "discriminative": discriminative_loss}
-        told = {name: head(hidden_BVmD) for name, head in self.heads.items()}
+        outputs = {name: head(hidden_BVmD) for name, head in self.heads.items()}
         target_BVmP = gather_patches(patch_BNP, masks.hidden)
-        losses = {name: compared[name](told[name], target_BVmP, masks.hidden_valid, self.gather) for name in told}
+        losses = {name: compared[name](outputs[name], target_BVmP, masks.hidden_valid, self.gather) for name in outputs}
         loss = torch.stack([self.weight(name) * value for name, value in losses.items()]).sum()
         health = {}
         if diagnose:
             cls_BVD = x[:, 0].unflatten(0, masks.visible.shape[:2])
             health = self.student.stem.diagnostics(clips.mel)
-            health |= embedding_health(next(iter(told.values())), patch_BNP, cls_BVD)
+            health |= embedding_health(next(iter(outputs.values())), patch_BNP, cls_BVD)
         return {"loss": loss, "losses": losses, "diagnostics": health}
 
     def gradient_diagnostics(self) -> dict[str, Tensor]:

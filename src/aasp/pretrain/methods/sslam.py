@@ -1,4 +1,4 @@
-"""SSLAM: EAT goes on with mixtures, and what is heard of a mixture is the mean of what its sources were.
+"""SSLAM: EAT continues with mixtures, and what is heard of a mixture is the mean of what its sources were.
 
 Legend: B clips, 2B clips and their mixtures, V views, T frames, M mel bins, N patches, n visible and m hidden patches,
 D width.
@@ -88,8 +88,8 @@ class SSLAMConfig(MethodConfig):
 
     def check(self, recipe: Recipe, processes: int) -> None:
         if recipe.data.batch < 2 * processes:
-            told = "a clip for each process, which leaves none to mix it with"
-            raise AaspError(f"data.batch is {recipe.data.batch}: {told}; give {2 * processes} or more")
+            text = "a clip for each process, which leaves none to mix it with"
+            raise AaspError(f"data.batch is {recipe.data.batch}: {text}; give {2 * processes} or more")
 
 
 class SSLAM(Method):

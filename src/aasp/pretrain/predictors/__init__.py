@@ -61,13 +61,13 @@ def build_predictor(config: PredictorConfig, width: int, outputs: int, layers: i
         layers: that the method's context holds; 0 where it is the encoder's output alone.
 
     Raises:
-        AaspError: the form wants every layer, which the method does not give.
+        AaspError: the form needs every layer, which the method does not give.
     """
     if config.form != "weighted":
         return FORMS[config.form](config, width, outputs)
     if not layers:
-        told = "mixes the encoder's layers, which this method does not give"
-        raise AaspError(f"predictor: form weighted {told}; choose cross, or method=mae")
+        text = "mixes the encoder's layers, which this method does not give"
+        raise AaspError(f"predictor: form weighted {text}; choose cross, or method=mae")
     return WeightedCrossPredictor(config, width, outputs, layers)
 
 

@@ -24,7 +24,7 @@ def atst_frame_base() -> Recipe:
     front = front_end(floor=1e-10, mean=-3.335, std=15.005)
     return Recipe(
         name="atst_frame_base",
-        summary="768 x 12: ATST-Frame, hidden frames of one view told from another",
+        summary="768 x 12: ATST-Frame, hidden frames of one view distinguished from another",
         model=AudioEncoderConfig(front, ConvConfig(patch=(4, 64)), EncoderConfig(768, 12, 12), window_seconds=10.0),
         method=ATSTFrameConfig(),
         optimizer=OptimizerConfig(lr=8e-5, final_lr=1e-6, warmup=19_900 / 398_000, betas=(0.9, 0.999)),
@@ -55,7 +55,9 @@ def atst_clip_base() -> Recipe:
 def atst_frame_tiny() -> Recipe:
     """ATST-Frame at the size of `aasp_tiny`, on 48 tokens of all its mel bins x 4 frames."""
     method = ATSTFrameConfig(teacher=TINY_TEACHER, head=(1024, 128))
-    return tiny("atst_frame_tiny", "ATST-Frame, hidden frames told from another view, on two cores", method, FRAMES)
+    return tiny(
+        "atst_frame_tiny", "ATST-Frame, hidden frames distinguished from another view, on two cores", method, FRAMES
+    )
 
 
 def atst_clip_tiny() -> Recipe:

@@ -1,4 +1,4 @@
-"""EAT and what goes on from it or changes it: EAT-Large, data2vec 2.0, SSLAM, ASDA.
+"""EAT and what continues or changes it: EAT-Large, data2vec 2.0, SSLAM, ASDA.
 
 Numbers are those of the papers and of the configurations published with them. Where sums stand there, weights are those
 that the sums amount to as means, and norms are clipped accordingly (see `eat_base`).
@@ -111,7 +111,7 @@ def sslam_base() -> Recipe:
         losses=SSLAMLossesConfig(utterance=96.0),
     )
     optimizer = OptimizerConfig(lr=5e-5, warmup=25 / 200, clip=4 / 768**0.5)
-    return base("sslam_base", "SSLAM, which goes on from EAT with mixtures", method, optimizer, 48, 200_000, POST)
+    return base("sslam_base", "SSLAM, which continues EAT with mixtures", method, optimizer, 48, 200_000, POST)
 
 
 def sslam_tiny() -> Recipe:
@@ -121,7 +121,7 @@ def sslam_tiny() -> Recipe:
         teacher=TINY_TEACHER,
         predictor=DecoderConfig(depth=3),
     )
-    return tiny("sslam_tiny", "SSLAM, which goes on from EAT with mixtures, on two cores", method, lr=6e-4)
+    return tiny("sslam_tiny", "SSLAM, which continues EAT with mixtures, on two cores", method, lr=6e-4)
 
 
 def asda_base() -> Recipe:

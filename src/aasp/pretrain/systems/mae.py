@@ -85,7 +85,7 @@ def mae_ast_tiny() -> Recipe:
     """MAE-AST on patches, with 4 masks a clip, clusters of 2 to 4 patches a side and one block of 192."""
     masking = MaskingConfig(views=4, keep_ratio=0.25, scheme="clustered", block=3)
     method = MAEConfig(masking=masking, predictor=PredictorConfig("self", 1, 192, 3), losses=BOTH, target="plain")
-    return tiny("mae_ast_tiny", "MAE-AST, which reconstructs patches and tells them apart, on two cores", method)
+    return tiny("mae_ast_tiny", "MAE-AST, which reconstructs patches and distinguishes them, on two cores", method)
 
 
 def mae_ast_frame_tiny() -> Recipe:

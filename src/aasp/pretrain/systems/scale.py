@@ -17,7 +17,7 @@ PATCH = (8, 32)
 """Frames and mel bins of a patch of the tiny systems: as many tokens a second as 16 x 16, half as long."""
 VECTOR = ("0:flat+std", "4:mean+std")
 """What a tiny model's own vector is made of: pitch and timbre are read best from the stem's tokens, words and everyday
-sounds from the fourth block (docs/decisions.md)."""
+sounds from the fourth block (docs/decisions)."""
 TINY_TEACHER = AverageConfig(momentum=0.99, final_momentum=0.9995, ramp=1.0)
 """The average that is the teacher of tiny systems which have one and say no more: that of `aasp_tiny`."""
 
@@ -30,7 +30,7 @@ def tiny(
     lr: float = 2e-3,
     crop_seconds: float = 1.935,
 ) -> Recipe:
-    """192 x 6 on two-second crops in batches of 24, by Muon: 18,000 steps, ten hours of a core (docs/decisions.md).
+    """192 x 6 on two-second crops in batches of 24, by Muon: 18,000 steps, ten hours of a core (docs/decisions).
 
     Args:
         name: of the recipe.
