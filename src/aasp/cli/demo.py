@@ -196,7 +196,7 @@ def _print_look(console: Console, look: FirstLook) -> None:
     for name, found in look.few.items():
         scores = ", ".join(f"{count}: {100 * one.estimate:.0f} %" for count, one in found.items())
         console.print(f"    families of notes by {name}, by labels a family: {scores}", soft_wrap=True)
-    for (name, _), others in zip(look.asked, look.found, strict=True):
+    for (name, _), others in zip(look.queries, look.neighbours, strict=True):
         console.print(f"    most like {name}: {', '.join(other for other, _ in others)}", soft_wrap=True)
 
 
