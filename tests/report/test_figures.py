@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from aasp.report.embedding_map import embedding_map, plane
-from aasp.report.kernels import frequency_responses, kernel_shape, response
+from aasp.report.figures import embedding_map, frequency_responses, kernel_shape, response
+from aasp.report.findings import plane
 from aasp.report.learning import metric_curves
 from aasp.report.rates import (
     BAND,

@@ -14,7 +14,7 @@ from aasp.cli.facts import facts
 from aasp.cli.inputs import check_models
 from aasp.cli.labelled import LabelledOptions
 from aasp.cli.running import DeviceOptions
-from aasp.formats import duration_text
+from aasp.formats import duration_text, percent_text
 from aasp.model.folder import DEFAULT
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ def _print_outcome(arguments: Finetune, job: Finetuning, outcome: Outcome) -> No
     shown = {
         **{name: with_unit(one, plain) for name, one in scores.items()},
         "interval": next(iter(scores.values())).about(),
-        "parts": ", ".join(f"{r.name}: {f'{value:.3g}' if plain else f'{100 * value:.1f}'}" for r, value in parts),
+        "parts": ", ".join(f"{r.name}: {f'{value:.3g}' if plain else percent_text(value)}" for r, value in parts),
         "clips": f"{len(result.test):,} scored, "
         + (f"numbers: {task.classes[0]}" if plain else f"{len(task.classes)} classes"),
         "training": f"{job.recipe.name}, {job.recipe.steps:,} steps, {trained}",

@@ -58,11 +58,11 @@ def headlines(found: Found) -> list[str]:
 
 def summary(found: Found) -> str:
     """How it was made, in a sentence."""
-    seeds = found["seeds"]
+    recipes, seeds = len(found["recipes"]), found["seeds"]
     labels = " With labels, each set and fold has a training of its own." if found["supervised"] else ""
     return (
-        f"{len(found['recipes'])} recipes × {seeds} training{'s' * (seeds > 1)} of {found['budget']} each, pre-trained "
-        f"on {found['data']}; 95 % intervals over clusters of clips and over trainings.{labels}"
+        f"{recipes} recipe{'s' * (recipes != 1)} × {seeds} training{'s' * (seeds > 1)} of {found['budget']} each, "
+        f"pre-trained on {found['data']}; 95 % intervals over clusters of clips and over trainings.{labels}"
     )
 
 

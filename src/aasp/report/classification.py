@@ -16,14 +16,14 @@ from aasp.evaluate.class_scores import ClassScores, calibration, class_scores, c
 from aasp.evaluate.intervals import Interval
 from aasp.evaluate.metrics import score
 from aasp.formats import percent_text
-from aasp.report.class_figures import (
+from aasp.report.figures import (
     class_curve,
     class_dots,
     confusion_matrix,
     probability_histogram,
     reliability_diagram,
-    round_curves,
 )
+from aasp.report.learning import curves
 from aasp.report.templates import render, write_page
 
 WHOLE_MATRIX = 20
@@ -140,7 +140,7 @@ def _every_class(scores: ClassScores, classes: Sequence[str]) -> dict[str, Any]:
         columns, label = {"AP": scores.average_precision, **columns}, "average precision"
     known = np.flatnonzero((scores.support > 0) & ~np.isnan(main))
     if len(known) <= DOTS:
-        figure = class_dots([classes[k] for k in known], main[known], title="Class by class", label=label)
+        figure = class_dots([classes[k] for k in known.tolist()], main[known], title="Class by class", label=label)
     else:
         figure = class_curve(
             main[known], scores.support[known], title=f"{len(known)} classes by their clips", label=label
@@ -172,12 +172,14 @@ def _mistake(report: ClassificationReport, row: int) -> list[str]:
 
 
 def _learning(report: ClassificationReport) -> list[str]:
-    curves = {
+    shown = {
         "train_loss": ("Fitting the training clips", "loss", 1.0),
         "valid_score": ("On the validation part", f"{report.metric} (%)", 100.0),
     }
-    return [
-        round_curves(report.history, name, title=title, label=label, scale=scale)
-        for name, (title, label, scale) in curves.items()
-        if any(line.get(name) is not None for lines in report.history for line in lines)
-    ]
+    figures: list[str] = []
+    for name, (title, label, scale) in shown.items():
+        points = [[(line["step"], line[name]) for line in run if line.get(name) is not None] for run in report.history]
+        lines = [np.array(run, dtype=float) * (1.0, scale) for run in points if run]
+        if lines:
+            figures.append(curves(lines, title=title, label=label))
+    return figures

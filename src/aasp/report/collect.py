@@ -15,7 +15,6 @@ from aasp.pretrain.recipe import Recipe
 from aasp.report import findings
 from aasp.report.comparison import rows_of
 from aasp.report.demo_report import DemoReportData, Example
-from aasp.report.embedding_map import plane
 from aasp.report.first_look import FirstLook
 from aasp.report.scores import TaskScores
 from aasp.stems.states import States
@@ -92,7 +91,7 @@ def collect(
         true_hz=np.array([float(row["rate"]) for row in test]),
         kernels=findings.typical_kernels(stem, now, rate),
         frame_rate=rate,
-        maps={name: plane(X) for name, X in vectors.items()},
+        maps={name: findings.plane(X) for name, X in vectors.items()},
         families=np.array([row["family"] for row in notes]),
         facts=facts,
     )

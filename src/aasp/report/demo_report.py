@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aasp.report.embedding_map import embedding_map
+from aasp.report.figures import embedding_map, frequency_responses, kernel_shape
 from aasp.report.findings import Estimates
 from aasp.report.first_look import DRAWS, LABELS, FirstLook
-from aasp.report.kernels import frequency_responses, kernel_shape
 from aasp.report.learning import metric_curves
 from aasp.report.rates import (
     decay_over_frequency,
