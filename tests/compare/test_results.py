@@ -207,16 +207,16 @@ def test_the_page_says_who_is_ahead(found: dict[str, Any]) -> None:
 
 
 def test_the_page_in_a_browser(found: dict[str, Any], tmp_path: Path) -> None:
-    (tmp_path / "comparison.html").write_text(page.tell(found), encoding="utf-8")
+    (tmp_path / "comparison.html").write_text(page.render_comparison(found), encoding="utf-8")
     seen = look(tmp_path / "comparison.html", tmp_path, width=PHONE, scheme="dark")
     assert seen.faults == [] and len(seen.found["drawings"]) == 4
-    assert "&lt;sounds&gt;" in page.tell(found)
+    assert "&lt;sounds&gt;" in page.render_comparison(found)
 
 
 def test_names_are_nothing_but_names(found: dict[str, Any]) -> None:
     for was in ("good", "poor", "words, default vector", "<sounds>", "aasp compare good poor", "poor, seed 3"):
         found = hostile.renamed(found, was, f"{hostile.NAME} {was}")
-    assert hostile.shown(page.tell(found)).count(hostile.NAME) > 20
+    assert hostile.shown(page.render_comparison(found)).count(hostile.NAME) > 20
     lines = [line for line in tables.markdown(found).splitlines() if line.startswith("|")]
     assert {len(re.findall(r"(?<!\\)\|", line)) for line in lines} == {5, 6, 9}, "a name makes no cell"
     assert "<script" not in re.sub(r"\\<", "", tables.markdown(found)) and "\u202e" not in tables.markdown(found)

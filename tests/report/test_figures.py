@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from aasp.report.embedding_map import embedding_map, plane
-from aasp.report.kernels import frequency_responses, kernel_shape, response
-from aasp.report.learning import learning_curves
+from aasp.report.figures import embedding_map, frequency_responses, kernel_shape, response
+from aasp.report.findings import plane
+from aasp.report.learning import metric_curves
 from aasp.report.rates import (
     BAND,
     decay_histogram,
@@ -28,16 +28,16 @@ def texts(svg: str) -> set[str]:
     return set(re.findall(r"<text[^>]*>([^<]+)</text>", svg))
 
 
-def test_learning_curves_of_what_was_logged():
+def test_metric_curves_of_what_was_logged():
     metrics = [{"step": k, "losses/frame": 1 / k, "diagnostics/embedding_rank": None} for k in (10, 20, 30)]
     metrics[1]["losses/utterance"] = 0.5
-    (only,) = learning_curves(metrics)
+    (only,) = metric_curves(metrics)
     assert {"Predicting what is hidden", "frame loss", "optimizer step", "0.0333", "0", "30"} <= texts(only)
 
 
 def test_a_value_that_is_not_finite_leaves_a_gap():
     metrics = [{"step": k, "losses/frame": value} for k, value in ((1, 0.9), (2, None), (3, 0.7))]
-    (only,) = learning_curves(metrics)
+    (only,) = metric_curves(metrics)
     assert "0.7" in texts(only)
 
 

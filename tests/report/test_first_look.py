@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from aasp.report.first_look import LABELS, few_labels, few_labels_table, neighbours, neighbours_table
+from aasp.report.first_look import LABELS, few_labels, neighbours
 
 
 @pytest.fixture
@@ -49,14 +47,3 @@ def test_neighbours_are_of_other_groups_and_the_nearest_first(notes) -> None:
     for row, found in zip((3, 77), neighbours(vectors, groups, (3, 77)), strict=True):
         others = sorted((k for k in range(120) if groups[k] != groups[row]), key=lambda k: -(X[k] @ X[row]))
         assert found == others[:4]
-
-
-def test_tables(notes, tmp_path: Path) -> None:
-    vectors, classes, groups = notes
-    few = few_labels(vectors, classes, groups, np.arange(0, 120, 2), np.arange(1, 120, 2))
-    table = few_labels_table({"<ours>": few, "theirs": few}, 1 / 3)
-    assert table.count("&lt;ours&gt;") == 3 and "1 labelled note a family" in table and "20 labelled notes" in table
-    (tmp_path / "a.flac").write_bytes(b"sound")
-    sound = ("a & b, key 60", tmp_path / "a.flac")
-    html = neighbours_table([sound], [[sound] * 4])
-    assert html.count("data:audio/flac;base64,c291bmQ=") == 5 and "a &amp; b" in html

@@ -7,7 +7,7 @@ import re
 from aasp.evaluate.intervals import Interval
 from aasp.report import style
 from aasp.report.page import Section, page
-from aasp.report.scores import TaskScores, answer, score_row, score_table, verdict
+from aasp.report.scores import TaskScores, answer, verdict
 
 
 def made(**changes: str) -> str:
@@ -50,22 +50,6 @@ def interval(estimate: float, low: float, high: float) -> Interval:
     return Interval(estimate, low, high, 0.95, 18, 432)
 
 
-def test_table():
-    task = TaskScores(
-        "Pitch",
-        "48 keys & more",
-        0.03,
-        {"pre-trained": interval(0.721, 0.671, 0.766), "log-mel <x>": interval(0.552, 0.5, 0.6)},
-        {"log-mel <x>": interval(0.169, 0.134, 0.2)},
-    )
-    html = score_table([task, task])
-    assert html.count("<tbody>") == 2 and html.count('scope="row"') == 4
-    assert "<b>72.1</b> <span>67.1–76.6</span>" in html
-    assert "--low: 67.1; --high: 76.6; --at: 72.1; --chance: 3.0" in html
-    assert "48 keys &amp; more" in html and "log-mel &lt;x&gt;" in html
-    assert "Pre-trained against log-mel &lt;x&gt; <b>+16.9 points (+13.4 to +20.0)</b>." in html
-
-
 def test_answer_is_a_sentence_for_each_rival():
     def task(name: str, **lead: Interval) -> TaskScores:
         return TaskScores(name, "", 0.1, {"ours": interval(0.5, 0.4, 0.6)}, lead)
@@ -81,8 +65,6 @@ def test_answer_is_a_sentence_for_each_rival():
 def test_what_has_too_few_clusters_is_said_to():
     few = Interval(0.05, None, None, 0.95, 3, 30, method="none")
     assert verdict(few) == "+5.0 points (too few to tell), no clear difference"
-    row = score_row("ours", few, "first", 0.1)
-    assert "<span>too few to tell</span>" in row and "--low: 5.0; --high: 5.0; --at: 5.0" in row and "None" not in row
 
 
 def test_verdict_says_when_nothing_is_certain():

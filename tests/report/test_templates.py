@@ -9,6 +9,7 @@ import pytest
 from jinja2 import TemplateSyntaxError, UndefinedError
 from markupsafe import Markup
 
+from aasp.evaluate.intervals import Interval
 from aasp.report.templates import _environment, render, write_page
 
 HOSTILE = '<img src=x onerror="alert(1)">{{ 7 * 7 }}&'
@@ -56,6 +57,15 @@ def test_a_long_table_is_folded_after_thirty_rows() -> None:
     long = filled(table, rows=[["a", k] for k in range(1035)])
     assert "<summary>1,005 more</summary>" in long and long.count("<tr><td>") == 1035 and long.count("<thead>") == 2
     assert filled(table, rows=[]).strip() == "<p>None.</p>"
+
+
+def test_a_score_is_written_and_drawn() -> None:
+    row = "{{ score_row('log-mel <x>', score, 'first', 0.03) }}"
+    whole = filled(row, score=Interval(0.721, 0.671, 0.766, 0.95, 18, 432))
+    assert "log-mel &lt;x&gt;" in whole and "<b>72.1</b> <span>67.1–76.6</span>" in whole
+    assert "--low: 67.1; --high: 76.6; --at: 72.1; --chance: 3.0" in whole
+    few = filled(row, score=Interval(0.05, None, None, 0.95, 3, 30, method="none"))
+    assert "<span>too few to tell</span>" in few and "--low: 5.0; --high: 5.0; --at: 5.0" in few and "None" not in few
 
 
 def test_forms_of_numbers() -> None:

@@ -83,8 +83,8 @@ def demonstrate(out: Path, recipe: Recipe, model: str, size: Size) -> int:
     from aasp.pretrain.run import pretrain
     from aasp.report.collect import collect
     from aasp.report.comparison import compare
+    from aasp.report.demo_report import render_demo_report
     from aasp.report.first_look import first_look
-    from aasp.report.story import tell
     from aasp.training.tracking import read_metrics
 
     stages = Stages(5)
@@ -118,7 +118,7 @@ def demonstrate(out: Path, recipe: Recipe, model: str, size: Size) -> int:
 
     stages.announce("drawing the report")
     metrics = read_metrics(trained)
-    story = collect(
+    data = collect(
         sounds,
         models[TRAINED_ON],
         models[UNTRAINED],
@@ -131,7 +131,8 @@ def demonstrate(out: Path, recipe: Recipe, model: str, size: Size) -> int:
     )
     report = out / "report.html"
     with atomic_write(report) as beside:
-        beside.write_text(tell(story, eyebrow=f"aasp demo · {PACKAGED} · {recipe.steps:,} steps"), encoding="utf-8")
+        page = render_demo_report(data, eyebrow=f"aasp demo · {PACKAGED} · {recipe.steps:,} steps")
+        beside.write_text(page, encoding="utf-8")
     _print(stages.console, tasks)
     stages.console.print(f"report: {report}\nmodel:  {trained / 'model'}", soft_wrap=True)
     return 0
@@ -164,31 +165,28 @@ def _reading(out: Path, name: str, model: AudioEncoder | None, sounds: Path, bar
 def _facts(
     recipe: Recipe, size: Size, readings: Mapping[str, Reading], metrics: Sequence[Mapping[str, float]]
 ) -> dict[str, str]:
-    """How the report was made, HTML by term."""
-    from html import escape
-
+    """How the report was made, by term."""
     import torch
+    from markupsafe import Markup
 
     from aasp import __version__
     from aasp.datasets.notes import INSTRUMENTS
     from aasp.report.comparison import LABELS
 
     last = metrics[-1]
-    chosen = "<br>".join(
-        escape(
-            f"{LABELS[label][0]}: " + "; ".join(f"{name} {reading.chosen[label]}" for name, reading in readings.items())
-        )
+    chosen = Markup("<br>").join(
+        f"{LABELS[label][0]}: " + "; ".join(f"{name} {reading.chosen[label]}" for name, reading in readings.items())
         for label in LABELS
     )
     return {
-        "Command": f"<code>aasp demo --steps {recipe.steps}</code>, the same numbers from the same seed {recipe.seed} "
-        "on the same machine",
+        "Command": Markup("<code>aasp demo --steps {}</code>").format(recipe.steps)
+        + f", the same numbers from the same seed {recipe.seed} on the same machine",
         "Sounds": f"{size.clips:,} clips: notes of {len(INSTRUMENTS)} sampled instruments from the SoundFont in "
-        "<code>pretty_midi</code>, and generated signals; made on the spot, instruments and voices apart in "
-        "train, valid and test",
+        + Markup("<code>pretty_midi</code>")
+        + ", and generated signals; made on the spot, instruments and voices apart in train, valid and test",
         "Training": f"{recipe.steps:,} steps of {recipe.data.batch} clips, {last['hours_seen']:.1f} h of sound in "
         f"{duration_text(last['seconds'])} on {torch.get_num_threads()} CPU thread(s)",
-        "Features": f"chosen on the valid part. {chosen}",
+        "Features": "chosen on the valid part. " + chosen,
         "Software": f"aasp {__version__}, torch {torch.__version__}",
     }
 

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from aasp.compare.tables import headlines, metric_of, questions, told
 from aasp.compare.units import Unit
 from aasp.evaluate.intervals import clear, span
-from aasp.report.listing import listing
-from aasp.report.page import Section, page
-from aasp.report.style import CATEGORIES, MUTED, RULE, drawn, panel
+from aasp.report.style import CATEGORIES, MUTED, RULE, VARIABLES, drawn, panel
+from aasp.report.templates import render
 
 Found = Mapping[str, Any]
 TITLE = "Which method learns most from the same budget?"
-LEAD = """Every recipe was trained on the same sound for the same budget, frozen, and probed on the same clips. What
-does each reach, after how many steps, how much time and how many operations, and which differences are more than
-luck?"""
-MARKERS = "osD^v"
+MARKERS, SIGNS = "osD^v", "●■◆▲▼"
 AXES = {
     "step": ("Steps", "optimizer steps", 1.0),
     "seconds": ("Time", "minutes of training steps", 60.0),
@@ -31,19 +27,21 @@ AXES = {
 """What quality is drawn against: title, axis, and its unit in that of the JSON."""
 
 
-def tell(found: Found) -> str:
+def render_comparison(found: Found) -> str:
     """The page."""
-    asked = questions(found)
     heads = headlines(found)
-    sections = [*(_curves(found, question) for question in heads), _costs(found)]
-    sections += [_numbers(found, question) for question in asked]
-    if found["failed"]:
-        rows = [[escape(place), escape(why)] for place, why in found["failed"].items()]
-        table = listing("What broke down", ["training", "why"], rows, left=2)
-        sections.append(Section("What broke down", "These trainings did not end, and are in no score.", [table]))
-    facts = {"Command": f"<code>{escape(found['command'])}</code>", "Software": escape(found["software"])}
-    answers = [answer(found, question) for question in heads]
-    return page(eyebrow="aasp compare", title=TITLE, lead=LEAD, answers=answers, sections=sections, facts=facts)
+    return render(
+        "compare/page.html",
+        eyebrow="aasp compare",
+        title=TITLE,
+        answers=[answer(found, question) for question in heads],
+        summary=told(found),
+        curves=[_curves(found, question) for question in heads],
+        costs=_costs(found),
+        numbers=[_numbers(found, question) for question in questions(found)],
+        failed=list(found["failed"].items()),
+        facts={"Command": Markup("<code>{}</code>").format(found["command"]), "Software": found["software"]},
+    )
 
 
 def answer(found: Found, question: str) -> str:
@@ -82,7 +80,8 @@ def _leads(found: Found, question: str, best: str) -> dict[str, dict[str, float 
     return out
 
 
-def _curves(found: Found, question: str) -> Section:
+def _curves(found: Found, question: str) -> dict[str, Any]:
+    """Quality against each cost, and the legend of the curves: colour, sign and name."""
     rows = [row for row in found["rows"] if row["question"] == question]
     names = list(dict.fromkeys(row["system"] for row in rows if row["kind"] == "trained"))
     unit = Unit(metric_of(found, question))
@@ -90,18 +89,11 @@ def _curves(found: Found, question: str) -> Section:
         _panel(title, axis, unit, [_points(found, rows, name, key, scale, unit) for name in names], _flat(rows, unit))
         for key, (title, axis, scale) in AXES.items()
     ]
-    keys = ", ".join(
-        f'<b style="color: var(--category-{number % len(CATEGORIES) + 1})">'
-        f"{'●■◆▲▼'[number // len(CATEGORIES) % len(MARKERS)]} {escape(name)}</b>"
-        for number, name in enumerate(names)
-    )
-    return Section(
-        f"Quality against cost: {question}",
-        f"{escape(told(found))} The curves begin at the untrained encoder of the same architecture.",
-        panels,
-        f"""{escape(unit.about.capitalize())}. {keys}. <b>Bar:</b> the 95 % interval at the end. <b>Dashes:</b> log-mel
-        statistics of 128 bands, and of 40. Operations and memory are counted, not measured; minutes are measured.""",
-    )
+    legend = [
+        (VARIABLES[CATEGORIES[k % len(CATEGORIES)]], SIGNS[k // len(CATEGORIES) % len(SIGNS)], name)
+        for k, name in enumerate(names)
+    ]
+    return {"question": question, "about": unit.about.capitalize(), "panels": panels, "legend": legend}
 
 
 def _points(
@@ -148,11 +140,10 @@ def _panel(
     return figure
 
 
-def _costs(found: Found) -> Section:
-    head = ["recipe", "parameters", "steps", "ms a step", "minutes", "TFLOPs", "GB", "trainings"]
-    rows = [
+def _costs(found: Found) -> list[list[str]]:
+    return [
         [
-            f"{escape(name)}<small>{escape(one['summary'])}</small>",
+            Markup("{}<small>{}</small>").format(name, one["summary"]),
             f"{one['parameters']:,}",
             f"{one['steps']:,}",
             f"{1000 * one['seconds']:.3g}",
@@ -163,18 +154,13 @@ def _costs(found: Found) -> Section:
         ]
         for name, one in (found["recipes"] | found["supervised"]).items()
     ]
-    return Section(
-        "What each costs",
-        """A step was timed on noise before the start; minutes are what the steps of a training took, without waiting
-        for data, checkpoints and measuring. Operations and memory are counted as <code>aasp plan</code> does, for one
-        GPU.""",
-        [listing("Costs of each recipe", head, rows, across=True)],
-    )
 
 
-def _numbers(found: Found, question: str) -> Section:
+def _numbers(found: Found, question: str) -> dict[str, Any]:
+    """Scores and differences of one question, in words."""
     unit = Unit(metric_of(found, question))
     plain = lambda value: unit.tell(value, "")
+    bold = Markup("<b>{}</b>").format
     scores = []
     for row in found["rows"]:
         if row["question"] == question:
@@ -182,26 +168,15 @@ def _numbers(found: Found, question: str) -> Section:
             ends = span(score["low"], score["high"], plain, " to ")
             step = f"{row['step']:,}" if row["kind"] == "trained" else "–"
             seeds = ", ".join(map(plain, row["seeds"]))
-            scores.append([escape(row["system"]), step, f"<b>{plain(score['estimate'])}</b>", ends, seeds])
+            scores.append([row["system"], step, bold(plain(score["estimate"])), ends, seeds])
     pairs = []
     for pair in found["pairs"]:
         if pair["question"] == question:
             lead, least = pair["difference"]["lead"], pair["difference"]["detectable"]
             text = unit.tell(lead["estimate"])
-            text = f"<b>{text}</b>" if clear(lead["low"], lead["high"]) else text
+            text = bold(text) if clear(lead["low"], lead["high"]) else text
             ends = span(lead["low"], lead["high"], unit.tell, " to ")
-            against = escape(pair["difference"]["against"])
-            pairs.append([escape(pair["system"]), against, text, ends, "–" if least is None else plain(least)])
-    return Section(
-        question[:1].upper() + question[1:],
-        f"{escape(unit.about.capitalize())}, with 95 % intervals.",
-        [
-            listing("Scores", ["system", "step", "score", "95 %", "each seed"], scores, across=True),
-            listing(
-                "Differences", ["recipe", "minus", "difference", "95 %", "could have seen"], pairs, left=2, across=True
-            ),
-        ],
-        """Differences are paired clip by clip, and of two encoders seed by seed; <b>bold</b> where the interval leaves
-        out zero. <b>Could have seen:</b> the smallest true difference that so many trainings and clips would show four
-        times in five.""",
-    )
+            against = pair["difference"]["against"]
+            pairs.append([pair["system"], against, text, ends, "–" if least is None else plain(least)])
+    about, title = unit.about.capitalize(), question[:1].upper() + question[1:]
+    return {"title": title, "about": about, "scores": scores, "pairs": pairs}

@@ -7,37 +7,37 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from html import escape
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from aasp.evaluate.class_scores import ClassScores, calibration, class_scores, confusions, mistakes
 from aasp.evaluate.intervals import Interval
 from aasp.evaluate.metrics import score
-from aasp.files import atomic_write
-from aasp.report.class_figures import (
+from aasp.formats import percent_text
+from aasp.report.figures import (
     class_curve,
     class_dots,
     confusion_matrix,
     probability_histogram,
     reliability_diagram,
-    round_curves,
 )
-from aasp.report.class_tables import class_table, confusion_table, mistake_table
-from aasp.report.page import Section, page
-from aasp.report.scores import score_row
+from aasp.report.learning import curves
+from aasp.report.templates import render, write_page
 
 WHOLE_MATRIX = 20
 """Most classes that a confusion matrix can show on a phone."""
 DOTS = 35
 """Most classes that have a line each in a figure."""
-MISTAKES = 15
+CONFUSIONS, MISTAKES = 12, 15
+"""Most rows of their tables."""
+TEMPLATE = "report/classification.html"
 
 
 @dataclass(frozen=True)
 class ClassificationReport:
-    """All that the report tells, as arrays.
+    """The data of the report.
 
     Attributes:
         title: what was trained on what.
@@ -73,148 +73,113 @@ class ClassificationReport:
 
 def write_classification_report(path: Path, report: ClassificationReport) -> None:
     """Write the report as one HTML page that needs no other file, whole or not at all."""
-    with atomic_write(path) as beside:
-        beside.write_text(tell(report), encoding="utf-8")
+    write_page(path, TEMPLATE, **_values(report))
 
 
-def tell(report: ClassificationReport) -> str:
+def render_classification_report(report: ClassificationReport) -> str:
     """The report as one HTML page."""
-    scores = class_scores(report.truth, report.probabilities, report.rounds)
-    counts = confusions(report.truth, report.probabilities)
-    told = [_classes(report, scores), _confusions(report, counts), _calibration(report), _mistakes(report)]
-    return page(
-        eyebrow="aasp finetune",
-        title=report.title,
-        lead=f"How well does it tell {len(report.classes)} classes apart on clips that it was not trained on, where "
-        "does it err, and how far can its probabilities be believed?",
-        answers=[_answer(report, scores, counts)],
-        sections=[section for section in (_result(report), *told, _learning(report)) if section is not None],
-        facts={term: escape(str(value)) for term, value in report.facts.items()},
-    )
+    return render(TEMPLATE, **_values(report))
 
 
-def _answer(report: ClassificationReport, scores: ClassScores, counts: np.ndarray) -> str:
-    main = scores.f1 if scores.average_precision is None else scores.average_precision
-    reached = np.where(scores.support > 0, np.nan_to_num(main, nan=0.0), np.inf)
-    hardest = int(reached.argmin())
-    away = counts * (1 - np.eye(len(counts), dtype=int))
-    told = f"{'mAP' if report.several else 'Accuracy'} {report.score.percent()} % (95 % interval). "
-    if reached[hardest] < 1:
-        told += f"The hardest class is {report.classes[hardest]}"
-    else:
-        told += "Every class scores 100 %"
-    if not away.any():
-        return f"{told}; no clip was taken for another class."
-    i, j = divmod(int(away.argmax()), len(away))
-    told += f"; what most often goes wrong is {report.classes[i]} taken for {report.classes[j]}"
-    return f"{told}, in {away[i, j]:,} of {counts[i].sum():,} clips."
-
-
-def _result(report: ClassificationReport) -> Section:
-    whole = report.score
-    drawn = f"{whole.clusters:,} groups of clips" if whole.clusters < whole.clips else "clips"
+def _values(report: ClassificationReport) -> dict[str, Any]:
+    """What the template names."""
+    several, classes, truth = report.several, report.classes, report.truth
+    scores = class_scores(truth, report.probabilities, report.rounds)
+    counts = confusions(truth, report.probabilities)
+    found, calibration_error = calibration(truth, report.probabilities)
+    wrong = mistakes(truth, report.probabilities)
     rounds = [report.rounds == number for number in np.unique(report.rounds)]
-    parts = [score(report.truth[own], report.probabilities[own]) for own in rounds]
-    each = f"Round by round: {', '.join(f'{100 * part:.1f}' for part in parts)}." if len(parts) > 1 else ""
-    if report.several:
-        chance = float(report.truth[:, report.truth.any(axis=0)].mean())
-        guess = "a random ranking"
-    else:
-        chance = float(np.bincount(report.truth).max() / len(report.truth))
-        guess = "always guessing the commonest class"
-    table = (
-        f"<table><caption>{report.metric} with its 95 % interval</caption><tbody>"
-        f"{score_row(report.metric, whole, 'first', chance)}"
-        f'<tr class="differences"><td colspan="3">{each}</td></tr></tbody></table>'
-    )
-    return Section(
-        "The score",
-        f"{len(report.truth):,} clips, each scored once by a classifier that had not heard it.",
-        [table],
-        f"In per cent. <b>Dot:</b> the score. <b>Bar:</b> its 95 % interval, had other {drawn} been drawn. "
-        f"<b>Dashes:</b> {guess}.",
-        layout="table",
-    )
-
-
-def _classes(report: ClassificationReport, scores: ClassScores) -> Section:
-    average, several = scores.average_precision, report.several
-    values, label = (scores.f1, "F1") if average is None else (average, "average precision")
-    known = np.flatnonzero((scores.support > 0) & ~np.isnan(values))
-    names = [report.classes[k] for k in known.tolist()]
-    if len(known) <= DOTS:
-        figure = class_dots(names, values[known], title="Class by class", label=label)
-    else:
-        title = f"{len(known)} classes by their clips"
-        figure = class_curve(values[known], scores.support[known], title=title, label=label)
-    area = "<b>AP:</b> area under the curve of precision over recall, which mAP is the mean of. " if several else ""
-    taken = "more probable than one half" if several else "the most probable class"
-    return Section(
-        "Every class",
-        "The hardest classes come first. A class with few clips has an uncertain score.",
-        [figure, class_table(scores, report.classes)],
-        f"""{area}<b>Precision:</b> of the clips that were said to be of the class ({taken}), the share that is.
-        <b>Recall:</b> of the class's clips, the share that was found. <b>F1:</b> the harmonic mean of the two. A dash:
-        nothing to measure.""",
-    )
-
-
-def _confusions(report: ClassificationReport, counts: np.ndarray) -> Section:
-    panels, caption = [confusion_table(counts, report.classes)], ""
-    if len(counts) <= WHOLE_MATRIX:
-        panels.insert(0, confusion_matrix(counts, report.classes, title="Clips by true and predicted class"))
-        caption = """A row has the clips of one class; the darker a cell, the larger its share of them. What is beside
-        the diagonal went wrong."""
-    text = "Which classes it takes for which; the commonest confusions first."
-    if report.several:
-        text = """What it takes a clip for when the most probable class is none of the clip's labels, once for each of
-        the labels."""
-    return Section("Confusions", text, panels, caption)
-
-
-def _calibration(report: ClassificationReport) -> Section:
-    found, error = calibration(report.truth, report.probabilities)
-    each, cases = "the probability is that of the predicted class", "clips that are right"
-    if report.several:
-        each = "each class of each clip is a case; the error is the mean of the classes'"
-        cases = "labels that are there"
-    return Section(
-        "Can its probabilities be believed?",
-        f"The expected calibration error is {100 * error:.1f} points: so far, on average, what it says is from how "
-        f"often it is so ({each}).",
-        [
-            reliability_diagram(found, title="Said and found", cases=cases),
-            probability_histogram(found, title="How sure it is", cases="labels" if report.several else "clips"),
+    common = truth[:, truth.any(axis=0)].mean() if several else np.bincount(truth).max() / len(truth)
+    confused = _confused(counts, classes)
+    cases, counted = ("labels that are there", "labels") if several else ("clips that are right", "clips")
+    return {
+        "eyebrow": "aasp finetune",
+        "title": report.title,
+        "facts": report.facts,
+        "report": report,
+        "several": several,
+        "hardest": _hardest(scores, classes),
+        "worst": confused[0] if confused else None,
+        "rounds": [score(truth[own], report.probabilities[own]) for own in rounds],
+        "chance": float(common),
+        **_every_class(scores, classes),
+        "matrix": confusion_matrix(counts, classes, title="Clips by true and predicted class")
+        if len(classes) <= WHOLE_MATRIX
+        else None,
+        "confusion_rows": [
+            [one["true"], one["predicted"], f"{one['clips']:,}", percent_text(one["clips"] / one["of"])]
+            for one in confused
         ],
-        """<b>On the dashed line</b> a probability is as often right as it says. <b>Below</b> it promises too much,
-        above too little. A dot over few cases, which the second figure counts, can be off by chance.""",
-    )
+        "calibration_error": calibration_error,
+        "calibration_figures": [
+            reliability_diagram(found, title="Said and found", cases=cases),
+            probability_histogram(found, title="How sure it is", cases=counted),
+        ],
+        "mistakes": len(wrong),
+        "mistake_rows": [_mistake(report, row) for row in wrong[:MISTAKES].tolist()],
+        "learning": _learning(report),
+    }
 
 
-def _mistakes(report: ClassificationReport) -> Section:
-    rows = mistakes(report.truth, report.probabilities)
-    best = report.probabilities.argmax(axis=1)
-    one = lambda k: report.classes[k]
-    truth = [", ".join(map(one, np.flatnonzero(y))) or "none" if report.several else one(y) for y in report.truth]
-    sure = report.probabilities.max(axis=1)
-    table = mistake_table(rows[:MISTAKES].tolist(), report.names, truth, [one(k) for k in best], sure)
-    return Section(
-        "The surest mistakes",
-        f"Of {len(rows):,} clips whose most probable class is wrong, those where it was surest. Some of them may be "
-        "wrong labels: listen to them.",
-        [table],
-    )
+def _hardest(scores: ClassScores, classes: Sequence[str]) -> str | None:
+    """The class with the lowest score; None where all have the highest."""
+    reached = np.where(scores.support > 0, np.nan_to_num(_main(scores), nan=0.0), np.inf)
+    return None if reached.min() >= 1 else classes[int(reached.argmin())]
 
 
-def _learning(report: ClassificationReport) -> Section | None:
-    drawn = {"train_loss": ("Fitting the training clips", "loss", 1.0)}
-    drawn["valid_score"] = ("On the validation part", f"{report.metric} (%)", 100.0)
-    panels = [
-        round_curves(report.history, name, title=title, label=label, scale=scale)
-        for name, (title, label, scale) in drawn.items()
-        if any(line.get(name) is not None for lines in report.history for line in lines)
+def _main(scores: ClassScores) -> np.ndarray:
+    return scores.f1 if scores.average_precision is None else scores.average_precision
+
+
+def _every_class(scores: ClassScores, classes: Sequence[str]) -> dict[str, Any]:
+    """A figure, and a table with the lowest score first; classes without a clip come last."""
+    main = _main(scores)
+    columns = {"precision": scores.precision, "recall": scores.recall, "F1": scores.f1}
+    label = "F1"
+    if scores.average_precision is not None:
+        columns, label = {"AP": scores.average_precision, **columns}, "average precision"
+    known = np.flatnonzero((scores.support > 0) & ~np.isnan(main))
+    if len(known) <= DOTS:
+        figure = class_dots([classes[k] for k in known], main[known], title="Class by class", label=label)
+    else:
+        figure = class_curve(
+            main[known], scores.support[known], title=f"{len(known)} classes by their clips", label=label
+        )
+    order = np.lexsort((np.nan_to_num(main, nan=np.inf), scores.support == 0))
+    rows = [
+        [classes[k], *(percent_text(some[k]) for some in columns.values()), f"{scores.support[k]:,}"] for k in order
     ]
-    if not panels:
-        return None
-    each = f" A line for each of {len(report.history)} rounds." if len(report.history) > 1 else ""
-    return Section("How it learned", f"The checkpoint that did best on the validation part is the model.{each}", panels)
+    return {"class_figure": figure, "class_head": ["class", *columns, "clips"], "class_rows": rows}
+
+
+def _confused(counts: np.ndarray, classes: Sequence[str]) -> list[dict[str, Any]]:
+    """The largest numbers beside the diagonal of the confusion matrix (K, K), the largest first."""
+    away = counts * (1 - np.eye(len(counts), dtype=int))
+    order = np.argsort(-away, axis=None, kind="stable")[:CONFUSIONS]
+    pairs = [(i, j) for i, j in zip(*np.unravel_index(order, away.shape), strict=True) if away[i, j]]
+    return [
+        {"true": classes[i], "predicted": classes[j], "clips": int(away[i, j]), "of": int(counts[i].sum())}
+        for i, j in pairs
+    ]
+
+
+def _mistake(report: ClassificationReport, row: int) -> list[str]:
+    """Of a clip: file, true class(es), predicted class, and its probability."""
+    truth, probabilities = report.truth[row], report.probabilities[row]
+    true = np.flatnonzero(truth).tolist() if report.several else [truth]
+    named = ", ".join(report.classes[k] for k in true) or "none"
+    return [report.names[row], named, report.classes[probabilities.argmax()], percent_text(probabilities.max())]
+
+
+def _learning(report: ClassificationReport) -> list[str]:
+    shown = {
+        "train_loss": ("Fitting the training clips", "loss", 1.0),
+        "valid_score": ("On the validation part", f"{report.metric} (%)", 100.0),
+    }
+    figures = []
+    for name, (title, label, scale) in shown.items():
+        points = [[(line["step"], line[name]) for line in run if line.get(name) is not None] for run in report.history]
+        lines = [np.array(run, dtype=float) * (1.0, scale) for run in points if run]
+        if lines:
+            figures.append(curves(lines, title=title, label=label))
+    return figures

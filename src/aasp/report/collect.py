@@ -14,10 +14,9 @@ from aasp.pretrain.methods.aasp import AaSPConfig
 from aasp.pretrain.recipe import Recipe
 from aasp.report import findings
 from aasp.report.comparison import Reading, rows_of
-from aasp.report.embedding_map import plane
+from aasp.report.demo_report import DemoReportData, Example
 from aasp.report.first_look import FirstLook
 from aasp.report.scores import TaskScores
-from aasp.report.story import Found, Story
 from aasp.stems.states import States
 
 SHOWN = (
@@ -41,7 +40,7 @@ def collect(
     readings: Mapping[str, Reading],
     metrics: Sequence[Mapping[str, float | None]],
     facts: Mapping[str, str],
-) -> Story:
+) -> DemoReportData:
     """Gather the report's arrays.
 
     Args:
@@ -49,11 +48,11 @@ def collect(
         trained: the model that was trained on.
         untrained: one of its architecture with random weights.
         recipe: how it was trained on.
-        look: what vectors tell without training.
+        look: what vectors are good for without training.
         tasks: scores.
         readings: of the encoders to map, by name.
         metrics: the run's record.
-        facts: how it was made, HTML by term.
+        facts: how it was made, by term.
 
     Raises:
         AaspError: the model's stem has no states to show.
@@ -71,13 +70,13 @@ def collect(
     shown = [(f"{name}, {hertz} Hz", _first(test, kind=kind, rate=hertz)) for kind, hertz, name in SHOWN]
     shown.append(("Strings playing tremolo", _middle(notes, TREMOLO)))
     clips, mel = findings.listen(trained, waves([row for _, row in shown]))
-    heard = findings.estimate(stem, mel, rate)
-    found = [Found(shown[k][0], clips[k], heard.rate_hz[k], heard.strength[k]) for k in range(len(shown))]
+    found = findings.estimate(stem, mel, rate)
+    examples = [Example(shown[k][0], clips[k], found.rate_hz[k], found.strength[k]) for k in range(len(shown))]
 
     (note,) = waves([_middle(notes, STEADY)])
     crop = round(recipe.data.crop_seconds * trained.config.frontend.rate)
     (steady,), _ = findings.listen(trained, [note[:crop]])
-    return Story(
+    return DemoReportData(
         patch_ms=1000 * trained.stem.patch[0] / rate,
         bands=trained.stem.subbands,
         band=(rate / 2 / trained.stem.patch[0], rate / 2),
@@ -86,13 +85,13 @@ def collect(
         metrics=metrics,
         clip=steady,
         visible=findings.views(steady, recipe.method.masking)[:3],
-        found=found,
+        examples=examples,
         now=now,
         start=findings.estimate(stem_before, known, rate),
         true_hz=np.array([float(row["rate"]) for row in test]),
         kernels=findings.typical_kernels(stem, now, rate),
         frame_rate=rate,
-        maps={name: plane(reading.notes) for name, reading in readings.items()},
+        maps={name: findings.plane(reading.notes) for name, reading in readings.items()},
         families=np.array([row["family"] for row in notes]),
         facts=facts,
     )

@@ -11,6 +11,9 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE
+from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from aasp.features import FrontEnd
@@ -90,3 +93,11 @@ def views(clip: Spectrogram, masking: MaskingConfig, *, seed: int = 0) -> np.nda
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return draw_masks(masking, clip.grid, torch.tensor([clip.grid[0]])).visible[0].numpy()
+
+
+def plane(embeddings: np.ndarray, *, seed: int = 0) -> np.ndarray:
+    """t-SNE of standardised embeddings (n, D), started from their principal components; shape (n, 2)."""
+    standard = StandardScaler().fit_transform(embeddings.astype(np.float64))
+    reduced = PCA(min(30, *standard.shape), random_state=seed).fit_transform(standard)
+    perplexity = min(30.0, (len(embeddings) - 1) / 3)
+    return TSNE(init="pca", perplexity=perplexity, random_state=seed).fit_transform(reduced)

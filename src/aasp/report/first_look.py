@@ -7,18 +7,15 @@ n clips, D dimensions, K classes. Source: nearest class means (Snell et al. 2017
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 
 import numpy as np
 
 from aasp.evaluate.intervals import Interval, interval
 from aasp.report.comparison import rows_of
-from aasp.report.scores import TONES, score_row
 
 LABELS = (1, 5, 20)
 """Labelled clips a class."""
@@ -34,7 +31,7 @@ Sound = tuple[str, Path]
 
 @dataclass(frozen=True)
 class FirstLook:
-    """What vectors of notes tell without any training.
+    """What vectors of notes are good for without any training.
 
     Attributes:
         few: by encoder, accuracy of the family by number of labels a family.
@@ -119,36 +116,3 @@ def standardised(vectors: np.ndarray, known: np.ndarray) -> np.ndarray:
     X = vectors.astype(np.float64)
     X = (X - X[known].mean(0)) / (X[known].std(0) + 1e-6)
     return X / np.maximum(np.linalg.norm(X, axis=1, keepdims=True), 1e-12)
-
-
-def few_labels_table(found: Mapping[str, Mapping[int, Interval]], chance: float) -> str:
-    """An HTML table: a block for each number of labels, a row for each encoder.
-
-    Args:
-        found: by encoder, what `few_labels` gives.
-        chance: accuracy of always naming the commonest class.
-    """
-    blocks = []
-    for count in LABELS:
-        rows = [
-            score_row(name, of[count], tone, chance) for (name, of), tone in zip(found.items(), TONES, strict=False)
-        ]
-        head = f"{count} labelled note{'s' * (count > 1)} a family"
-        blocks.append(
-            f'<tbody><tr><th class="task" colspan="3" scope="rowgroup">{head}</th></tr>{"".join(rows)}</tbody>'
-        )
-    caption = "<caption>Accuracy by number of labels, with 95 % intervals</caption>"
-    return f"<table>{caption}{''.join(blocks)}</table>"
-
-
-def neighbours_table(asked: Sequence[Sound], found: Sequence[Sequence[Sound]]) -> str:
-    """An HTML table of sounds with a player: each that is asked for, and its neighbours."""
-    head = "".join(f"<th>{title}</th>" for title in ("sound", *["nearest", "second", "third", "fourth"][:NEIGHBOURS]))
-    body = "".join(f"<tr>{''.join(map(_sound, [one, *others]))}</tr>" for one, others in zip(asked, found, strict=True))
-    return f'<table class="list across"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
-
-
-def _sound(sound: Sound) -> str:
-    name, file = sound
-    data = b64encode(file.read_bytes()).decode("ascii")
-    return f'<td>{escape(name)}<audio controls preload="none" src="data:audio/flac;base64,{data}"></audio></td>'

@@ -5,11 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from aasp.evaluate.metrics import PLAIN
 from aasp.markup import in_markdown
 from aasp.report.published import MARKS
 from aasp.report.table import Cell, Table, published_cell
+from aasp.report.templates import render
 
 SHARES = "In per cent; accuracy unless the column says otherwise."
 NUMBERS = "R2 is 1 at best and 0 for the mean of the part; MAE is in the unit of the labels."
@@ -21,67 +24,38 @@ SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 def markdown(table: Table) -> str:
     """A Markdown table with its notes; peers below a row that says so, their marks beside each number."""
-
-    def text(cell: Cell | None) -> str:
-        if cell is None:
-            return ""
-        numbers = [f" {number}".translate(SUPERSCRIPTS) for number in cell.notes]
-        return f"{_value(cell, ' ± ')}{_clips(cell)}{''.join(numbers)}"
-
-    head = ["system", "recipe", *(in_markdown(column.title) for column in table.columns)]
-    rows = [[in_markdown(row.system), in_markdown(row.recipe), *map(text, row.cells)] for row in table.rows]
-    if table.peers:
-        rows.append([f"**{RULE}**", *[""] * (len(head) - 1)])
-    for peer in table.peers:
-        cells = [" ".join(published_cell(peer, column)).strip() for column in table.columns]
-        rows.append([peer.model, peer.year, *cells])
-    line = lambda row: f"| {' | '.join(cell for cell in row)} |"
-    lines = [line(row) for row in (head, *rows)]
-    lines.insert(1, "|---|---|" + "--:|" * len(table.columns))
-    notes = [f"{str(number).translate(SUPERSCRIPTS)} {note}" for number, note in enumerate(table.notes, start=1)]
-    words = [" ".join([*_units(table), *table.common]), "\n".join(notes), _marks(table)]
-    return "\n\n".join([f"### {table.title}", "\n".join(lines), *filter(None, words)]) + "\n"
+    raised = lambda notes: "".join(f" {number}".translate(SUPERSCRIPTS) for number in notes)
+    peer = lambda value, marks: f"{value} {marks}".strip()
+    return render("report/table.md", **_values(table, in_markdown, " ± ", raised, peer))
 
 
 def latex(table: Table) -> str:
     """A LaTeX table (booktabs) with its notes below; peers below a rule, their marks raised."""
+    raised = lambda notes: rf"\textsuperscript{{{','.join(map(str, notes))}}}" if notes else ""
+    peer = lambda value, marks: rf"{value}\textsuperscript{{{marks}}}".replace("–", "--") if value else ""
+    return render("report/table.tex", **_values(table, _escaped, PLUS_MINUS, raised, peer))
 
-    def text(cell: Cell | None) -> str:
-        if cell is None:
-            return ""
-        raised = f"\\textsuperscript{{{','.join(map(str, cell.notes))}}}" if cell.notes else ""
-        return f"{_value(cell, PLUS_MINUS)}{_clips(cell)}{raised}"
 
-    head = ["system", "recipe", *(_escaped(column.title) for column in table.columns)]
-    rows = [[_escaped(row.system), _escaped(row.recipe), *map(text, row.cells)] for row in table.rows]
-    below = []
-    for peer in table.peers:
-        cells = [published_cell(peer, column) for column in table.columns]
-        marked = [rf"{value}\textsuperscript{{{marks}}}".replace("–", "--") if value else "" for value, marks in cells]
-        below.append([_escaped(peer.model), peer.year, *marked])
-    line = lambda row: " & ".join(row) + r" \\"
-    published = [r"\midrule", rf"\multicolumn{{{len(head)}}}{{l}}{{\emph{{{RULE}}}}} \\", *map(line, below)]
-    notes = [rf"\textsuperscript{{{number}}} {_escaped(note)}" for number, note in enumerate(table.notes, start=1)]
-    words = [_escaped(" ".join([*_units(table), *table.common])), *notes, _escaped(_marks(table))]
-    return "\n".join(
-        [
-            r"% needs \usepackage{booktabs}",
-            r"\begin{table}",
-            r"\centering",
-            rf"\caption{{{_escaped(table.title)}}}",
-            rf"\begin{{tabular}}{{ll{'r' * len(table.columns)}}}",
-            r"\toprule",
-            line(head),
-            r"\midrule",
-            *map(line, rows),
-            *(published if below else []),
-            r"\bottomrule",
-            r"\end{tabular}",
-            *(rf"\par\footnotesize {text}" for text in words if text),
-            r"\end{table}",
-            "",
-        ]
-    )
+def _values(
+    table: Table,
+    escaped: Callable[[str], str],
+    plus_minus: str,
+    raised: Callable[[Sequence[int]], str],
+    peer: Callable[[str, str], str],
+) -> dict[str, Any]:
+    """What both templates name: cells as text, with their notes `raised`; published cells written by `peer`."""
+    text = lambda cell: "" if cell is None else f"{_value(cell, plus_minus)}{_clips(cell)}{raised(cell.notes)}"
+    published = lambda one: (peer(*published_cell(one, column)) for column in table.columns)
+    return {
+        "title": escaped(table.title),
+        "rule": RULE,
+        "head": [escaped(column.title) for column in table.columns],
+        "rows": [[escaped(row.system), escaped(row.recipe), *map(text, row.cells)] for row in table.rows],
+        "peers": [[escaped(one.model), one.year, *published(one)] for one in table.peers],
+        "words": escaped(" ".join([*_units(table), *table.common])),
+        "notes": [(raised([number]).strip(), escaped(note)) for number, note in enumerate(table.notes, start=1)],
+        "marks": escaped(_marks(table)),
+    }
 
 
 def csv_lines(table: Table) -> str:

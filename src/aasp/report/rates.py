@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_rgba
 from matplotlib.figure import Figure
 
-from aasp.report.style import FIRST, INK, MUTED, RULE, SECOND, drawn, legend, panel
+from aasp.report.style import FIRST, INK, MUTED, RULE, SECOND, drawn, legend, log_ticks, panel
 
 BAND = (3.125, 50.0)
 """Hz: above what a patch a 160 ms can tell, up to what a frame a 10 ms can."""
@@ -67,9 +67,7 @@ def frequency_histogram(start: np.ndarray, now: np.ndarray, *, title: str, band:
 def decay_histogram(start: np.ndarray, now: np.ndarray, *, title: str, bounds: Bounds) -> Figure:
     """How the decays α spread between their bounds before and after training; as `frequency_histogram`."""
     figure, axes = _histogram(start, now, title, bounds)
-    axes.set_xscale("log")
-    axes.set_xticks(DECAYS, [f"{alpha:g}" for alpha in DECAYS])
-    axes.minorticks_off()
+    log_ticks(axes.xaxis, DECAYS, "{:g}".format)
     axes.set(xlabel="decay α (per frame)", xlim=bounds)
     return figure
 
@@ -96,9 +94,7 @@ def decay_over_frequency(
     cells = log_edges(band, _CELLS[0]), log_edges(bounds, _CELLS[1])
     axes.pcolormesh(*cells, np.sqrt(counts.T), cmap=_FADE, rasterized=True)
     axes.plot(*start[::-1], "+", color=INK, markersize=6, markeredgewidth=1.1, label="before training")
-    axes.set_yscale("log")
-    axes.set_yticks(DECAYS, [f"{alpha:g}" for alpha in DECAYS])
-    axes.minorticks_off()
+    log_ticks(axes.yaxis, DECAYS, "{:g}".format)
     axes.set_ylim(bounds)
     _hertz(axes, "frequency β (Hz)", band)
     legend(axes)
@@ -128,12 +124,9 @@ def found_against_true(
         axes.plot([rate, rate], [tenth, most], color=color, linewidth=1.2)
         axes.plot([rate, rate], [quarter, three_quarters], color=color, linewidth=6, solid_capstyle="butt", alpha=0.55)
         axes.plot(rate, middle, "o", color=color, markersize=5)
-    axes.set_yscale("log")
-    axes.set_yticks(OCTAVES, ["3.1", "6.3", "12.5", "25", "50"])
-    axes.minorticks_off()
-    _hertz(axes, "true modulation rate (Hz)")
-    axes.set(xlim=(low, high), ylim=(2.6, high))
-    axes.set_xticks([1.5, *OCTAVES], ["1.5", "3.1", "6.3", "12.5", "25", "50"])
+    log_ticks(axes.yaxis, OCTAVES, hertz_label)
+    log_ticks(axes.xaxis, [1.5, *OCTAVES], hertz_label)
+    axes.set(xlabel="true modulation rate (Hz)", xlim=(low, high), ylim=(2.6, high))
     return figure
 
 
@@ -159,12 +152,9 @@ def hertz_label(hertz: float) -> str:
     return f"{hertz + 1e-9:.1f}".removesuffix(".0")
 
 
-def _hertz(axes: Axes, label: str, band: Bounds = BAND) -> None:
-    axes.set_xscale("log")
-    axes.set_xlim(band)
-    axes.set_xticks(octaves(band), map(hertz_label, octaves(band)))
-    axes.minorticks_off()
-    axes.set_xlabel(label)
+def _hertz(axes: Axes, label: str, band: Bounds) -> None:
+    log_ticks(axes.xaxis, octaves(band), hertz_label)
+    axes.set(xlabel=label, xlim=band)
 
 
 _CELLS = (72, 48)

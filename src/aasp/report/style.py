@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from io import StringIO
 from typing import ParamSpec
 
 import matplotlib as mpl
 from markupsafe import Markup
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 
 INK, MUTED, RULE, PAPER = "#0a0a01", "#0a0a02", "#0a0a03", "#0a0a04"
@@ -104,6 +105,13 @@ def legend(axes: Axes) -> None:
     """Name the series at the right, level with what the vertical axis shows."""
     above = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.0), "borderaxespad": 0.4, "borderpad": 0}
     axes.legend(ncols=3, handlelength=1.1, handletextpad=0.4, columnspacing=1.0, **above)
+
+
+def log_ticks(axis: Axis, ticks: Sequence[float], label: Callable[[float], str]) -> None:
+    """Give an axis a logarithmic scale with these ticks alone, each named by `label`."""
+    axis.axes.set(**{f"{axis.axis_name}scale": "log"})
+    axis.set_ticks(ticks, labels=[label(tick) for tick in ticks])
+    axis.axes.minorticks_off()
 
 
 def _svg(figure: Figure) -> str:

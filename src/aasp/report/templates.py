@@ -6,6 +6,7 @@ The templates of a room lie in its own `templates` folder: "compare/page.html" i
 from __future__ import annotations
 
 import functools
+from base64 import b64encode
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -51,9 +52,12 @@ def _environment() -> Environment:
     )
     environment.globals |= {"span": span, "percent": percent_text}
     environment.filters |= {"percent": percent_text, "duration": duration_text, "thousands": "{:,}".format}
+    environment.filters["base64"] = lambda file: b64encode(file.read_bytes()).decode("ascii")
     return environment
 
 
-def _source(name: str) -> str:
+def _source(name: str) -> tuple[str, str, None]:
+    """Text and file of a template; a file's name is what an error in it shows."""
     room, _, file = name.partition("/")
-    return files("aasp").joinpath(room, "templates", file).read_text(encoding="utf-8")
+    path = files("aasp").joinpath(room, "templates", file)
+    return path.read_text(encoding="utf-8"), str(path), None

@@ -1,19 +1,22 @@
-"""Figures of a classifier: what it takes for what, how well it knows each class, how far to believe it, how it learned.
+"""Figures of single pages: of a classifier, of the kernels of the SBLU, and a map of embeddings.
 
-K classes, B bins of probability, R rounds.
+K classes (of kernels: taps), B bins of probability, S states; kernels have weights real + i imag of shape (S, K), taps
+a frame apart, as `aasp.stems.sblu.kernel` gives them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from aasp.evaluate.class_scores import Reliability
-from aasp.report.style import FIRST, MUTED, RULE, WIDTH, drawn, panel
+from aasp.report.rates import BAND, OCTAVES, Bounds, hertz_label
+from aasp.report.spectrogram import RATE_COLORS
+from aasp.report.style import CATEGORIES, FIRST, HALO, MUTED, RULE, SECOND, WIDTH, drawn, legend, log_ticks, panel
 
 LETTER = 5.0
 """Width of a letter in CSS pixels, on the average."""
@@ -92,11 +95,8 @@ def class_curve(values: np.ndarray, support: np.ndarray, *, title: str, label: s
     """
     figure, axes = panel(230, title, f"{label} (%)")
     axes.scatter(support, 100 * values, s=9, color=FIRST, alpha=0.6, linewidth=0, clip_on=False)
-    axes.set_xscale("log")
     low, high = int(support.min()), int(support.max())
-    ticks = sorted({low, round((low * high) ** 0.5), high})
-    axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
-    axes.minorticks_off()
+    log_ticks(axes.xaxis, sorted({low, round((low * high) ** 0.5), high}), "{:,}".format)
     axes.set(xlim=(low / 1.1, high * 1.1), ylim=(0, 100), xlabel="clips of the class")
     axes.grid(axis="y")
     return figure
@@ -132,47 +132,86 @@ def probability_histogram(found: Reliability, *, title: str, cases: str) -> Figu
     """
     figure, axes = panel(250, title, cases, left=44)
     axes.bar(100 * found.said, found.cases, width=5, color=FIRST, alpha=0.75)
-    axes.set_yscale("log")
+    log_ticks(axes.yaxis, [10**k for k in range(int(np.log10(found.cases.max())) + 1)], "{:,}".format)
     axes.set(xlim=(0, 100), ylim=(0.7, None), xlabel="said probability (%)")
-    powers = [10**k for k in range(int(np.log10(found.cases.max())) + 1)]
-    axes.set_yticks(powers, [f"{power:,}" for power in powers])
-    axes.minorticks_off()
     axes.grid(axis="y")
     return figure
 
 
 @drawn
-def round_curves(
-    history: Sequence[Sequence[Mapping[str, float | None]]], name: str, *, title: str, label: str, scale: float = 1.0
-) -> Figure:
-    """A number over the optimizer's steps, a line for each round; the mean of their last values is written at the end.
-
-    Args:
-        history: of each round, its lines; a line may lack the number.
-        name: of the number.
-        title: of the panel.
-        label: quantity and unit.
-        scale: 100 for per cent.
-    """
-    figure, axes = panel(190, title, label, left=36, right=30)
-    ends = []
-    for lines in history:
-        points = np.array([(line["step"], line[name]) for line in lines if line.get(name) is not None], dtype=float)
-        if len(points):
-            axes.plot(points[:, 0], scale * points[:, 1], color=FIRST, alpha=1 if len(history) == 1 else 0.5)
-            ends.append(points[-1])
-    step, value = np.mean(ends, axis=0)
-    _end(axes, step, scale * value)
-    axes.set(xlabel="optimizer step", xlim=(0, max(end[0] for end in ends)))
-    axes.set_xticks(sorted({0, round(step / 2), round(step)}))
-    axes.grid(axis="y")
+def kernel_shape(real_K: np.ndarray, imag_K: np.ndarray, *, frame_rate: float, title: str) -> Figure:
+    """One kernel over time, centred on its patch."""
+    figure, axes = panel(170, title, "weight")
+    taps = len(real_K)
+    milliseconds = 1000 / frame_rate * (np.arange(taps) - (taps - 1) / 2)
+    axes.axhline(0, color=RULE, linewidth=0.8)
+    for weights, color, label in ((real_K, FIRST, "real"), (imag_K, SECOND, "imaginary")):
+        axes.plot(milliseconds, weights, color=color, marker="o", markersize=2.6, linewidth=1.1, label=label)
+    axes.set_xlabel("time from the patch's centre (ms)")
+    legend(axes)
     axes.locator_params(axis="y", nbins=4)
     return figure
 
 
-def _end(axes: Axes, step: float, value: float) -> None:
-    axes.plot(step, value, "o", color=FIRST, markersize=4, clip_on=False)
-    axes.annotate(f"{value:.3g}", (step, value), (5, 0), textcoords="offset points", va="center", fontsize=9)
+@drawn
+def frequency_responses(
+    real_SK: np.ndarray, imag_SK: np.ndarray, beta_hz: np.ndarray, *, frame_rate: float, title: str, band: Bounds = BAND
+) -> Figure:
+    """What each kernel lets through, in dB below its own peak, coloured by the frequency it was made for.
+
+    Args:
+        real_SK: real parts of the weights, shape (S, K).
+        imag_SK: imaginary parts, shape (S, K).
+        beta_hz: frequency of each state, Hz, shape (S,).
+        frame_rate: taps per second.
+        title: of the panel.
+        band: the alias-prone one, Hz.
+    """
+    figure, axes = panel(170, title, "gain (dB below its peak)")
+    hertz, gain = response(real_SK, imag_SK, frame_rate)
+    decibel = 20 * np.log10(np.maximum(gain / gain.max(axis=1, keepdims=True), 1e-4))
+    axes.axvspan(*band, color=RULE, alpha=0.35, linewidth=0)
+    for curve, color in zip(decibel, RATE_COLORS(LogNorm(*band)(beta_hz)), strict=True):
+        axes.plot(hertz, curve, color=color, linewidth=1.1)
+    axes.axhline(-3, color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
+    log_ticks(axes.xaxis, [1, *OCTAVES], hertz_label)
+    axes.set(xlabel="modulation frequency (Hz)", xlim=(1, 50), ylim=(-24, 1), yticks=[-24, -18, -12, -3, 0])
+    return figure
+
+
+def response(real_SK: np.ndarray, imag_SK: np.ndarray, frame_rate: float) -> tuple[np.ndarray, np.ndarray]:
+    """Magnitude of the Fourier transform of each kernel at 0 to half the frame rate.
+
+    A kernel exp(-i β m) lets the positive side of β through in its inner product with the signal: |Σ w_m e^{iωm}|. A
+    real signal has both sides, so the larger of the two counts.
+
+    Returns:
+        Frequencies in Hz, shape (512,), and gains, shape (S, 512).
+    """
+    hertz = np.linspace(0, frame_rate / 2, 512)
+    m = np.arange(real_SK.shape[1]) - (real_SK.shape[1] - 1) / 2
+    turn = np.exp(2j * np.pi * np.outer(m, hertz) / frame_rate)
+    weights = real_SK + 1j * imag_SK
+    return hertz, np.maximum(np.abs(weights @ turn), np.abs(weights @ turn.conj()))
+
+
+@drawn
+def embedding_map(points: np.ndarray, labels: np.ndarray, *, title: str) -> Figure:
+    """A scatter of points (n, 2) coloured by label, each label written at the densest place of its points."""
+    figure, axes = panel(340, title, "", left=4, right=4)
+    names = sorted(set(labels.tolist()))
+    assert len(names) <= len(CATEGORIES), f"{len(names)} labels for {len(CATEGORIES)} colours"
+    for name, color in zip(names, CATEGORIES, strict=False):
+        axes.scatter(*points[labels == name].T, s=9, color=color, alpha=0.75, linewidth=0)
+    for name in names:
+        own = points[labels == name]
+        spread = np.linalg.norm(own[:, None] - own[None], axis=-1)
+        near = max(1, len(own) // 5)
+        middle = own[np.partition(spread, near - 1, axis=1)[:, :near].mean(1).argmin()]
+        axes.text(*middle, name, ha="center", va="center", weight="bold", gid=HALO)
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
+    return figure
 
 
 def _short(names: Sequence[str]) -> list[str]:
