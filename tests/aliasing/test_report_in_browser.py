@@ -27,7 +27,7 @@ def kernels_page(aape_model: Path, sounds: list[str], tmp_path_factory: pytest.T
     found = measure(open_adapter(aape_model), sounds, Origin(0, course))
     found |= {"command": "aasp alias kernels small " + 40 * "a-long-name.wav ", "software": "aasp 1"}
     (folder / "kernels.json").write_text(json.dumps(found))
-    (folder / "report.html").write_text(report.tell(folder), encoding="utf-8")
+    (folder / "report.html").write_text(report.build(folder), encoding="utf-8")
     return folder / "report.html"
 
 

@@ -63,7 +63,7 @@ def test_the_whole_way(
     assert [model["name"] for model in found["models"]] == asked[2:4]
     assert found["models"][0]["rows"]["AM 9 Hz"]["flips"] is not None
     assert found["command"].startswith("aasp alias stability ") and found["software"].startswith("aasp ")
-    assert "fast AM" in out and "modulation rate read right" in out
+    assert "fast AM" in out and "modulation rate decoded" in out
     sounds = {path.name for path in (tmp_path / "out" / "sounds").iterdir()}
     assert sounds == {one["file"] for one in found["sounds"]}
     assert len(sounds) == 8

@@ -1,9 +1,9 @@
 """The laboratory's report: one HTML page of whichever of its measurements lie in a folder.
 
-Each measurement is a JSON file. The part that wrote it offers `section.py` with
+Each measurement is a JSON file. The study that wrote it has a module `page` with
 
-    answer(found) -> str                        what came out, a sentence of plain text with its uncertainty
-    section(found, folder) -> list[Section]     what shows it
+    answer(found) -> str                what came out, a sentence of plain text with its uncertainty
+    section(found, folder) -> Markup    the HTML that shows it
 
 so that the page is drawn from the files alone.
 """
@@ -12,25 +12,24 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from html import escape
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
+
 from aasp.documents import LARGEST_RESULTS, as_written, read_object
 from aasp.errors import AaspError
-from aasp.report.page import Section, page
+from aasp.report.templates import render
 
-PARTS = {part: f"aasp.aliasing.{part}.section" for part in ("stability", "response", "kernels", "ablation")}
-"""By name of the file without .json, in the order of the page: the module that tells of it."""
+PARTS = {part: f"aasp.aliasing.{part}.page" for part in ("stability", "response", "kernels", "ablation")}
+"""By name of the file without .json, in the order of the page: the module that draws it."""
 
 TITLE = "Patches alias modulations: does it matter?"
-LEAD = """A spectrogram transformer cuts sound into patches and makes one token of each, so a modulation faster than
-half the token rate can pass for a slower one. Does that matter for this encoder, and does its stem cure it?"""
 LONGEST_COMMAND = 300
-REMEDY = "measure it anew with --overwrite"
+REMEDY = "measure it again with --overwrite"
 
 
-def tell(folder: Path) -> str:
+def build(folder: Path) -> str:
     """The report as one HTML page.
 
     Args:
@@ -44,16 +43,17 @@ def tell(folder: Path) -> str:
         known = ", ".join(f"{part}.json" for part in PARTS)
         raise AaspError(f"nothing to report: {folder} holds none of {known}; `aasp alias --help` lists what makes them")
     answers: list[str] = []
-    sections: list[Section] = []
-    facts: dict[str, str] = {}
+    sections: list[Markup] = []
+    facts: dict[str, Markup] = {}
     for part, file in files.items():
         found = _read(file)
-        teller = importlib.import_module(PARTS[part])
+        page = importlib.import_module(PARTS[part])
         with as_written(file, REMEDY):
-            answers.append(teller.answer(found))
-            sections += teller.section(found, folder)
+            answers.append(page.answer(found))
+            sections.append(page.section(found, folder))
             facts |= _facts(part, found)
-    return page(eyebrow="aasp alias", title=TITLE, lead=LEAD, answers=answers, sections=sections, facts=_merged(facts))
+    values: dict[str, Any] = {"answers": answers, "sections": sections, "facts": _merged(facts)}
+    return render("aliasing/report.html", eyebrow="aasp alias", title=TITLE, **values)
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -63,18 +63,23 @@ def _read(file: Path) -> dict[str, Any]:
         raise AaspError(f"{file}: not readable ({error.strerror}); {REMEDY}") from None
 
 
-def _facts(part: str, found: Mapping[str, Any]) -> dict[str, str]:
-    """The command and the software behind a part, HTML by term."""
-    command, software = found["command"], found["software"]
+def _facts(part: str, found: Mapping[str, Any]) -> dict[str, Markup]:
+    """The command and the software behind a part, by term."""
+    command, software = str(found["command"]), found["software"]
     if isinstance(software, Mapping):
         software = ", ".join(f"{name} {version}" for name, version in software.items())
-    told = escape(str(command))
-    if len(told) > LONGEST_COMMAND:
-        told = f"{escape(str(command)[:LONGEST_COMMAND])}… <details><summary>all of it</summary>{told}</details>"
-    return {f"{part.capitalize()}, command": f"<code>{told}</code>", f"{part.capitalize()}, software": escape(software)}
+    shown = Markup("{}").format(command)
+    if len(command) > LONGEST_COMMAND:
+        start = command[:LONGEST_COMMAND]
+        shown = Markup("{}… <details><summary>all of it</summary>{}</details>").format(start, command)
+    name = part.capitalize()
+    return {
+        f"{name}, command": Markup("<code>{}</code>").format(shown),
+        f"{name}, software": Markup("{}").format(software),
+    }
 
 
-def _merged(facts: Mapping[str, str]) -> dict[str, str]:
+def _merged(facts: Mapping[str, Markup]) -> dict[str, Markup]:
     """One line for the software where all parts were made by the same."""
     software = {description for term, description in facts.items() if term.endswith("software")}
     if len(software) > 1:

@@ -61,7 +61,7 @@ class Ablate(DeviceOptions):
 def run(argv: list[str]) -> int:
     arguments = parse(Ablate, argv, prog="aasp ablate")
     if arguments.seeds < 1:
-        raise AaspError(f"--seeds is {arguments.seeds}; give at least 1, and 3 to distinguish a cell from its seeds")
+        raise AaspError(f"--seeds is {arguments.seeds}; give at least 1, and 3 to separate a cell from its seeds")
     if arguments.steps is not None and arguments.budget is not None:
         raise AaspError(f"both --steps {arguments.steps} and --budget {arguments.budget:g}; give one of them")
     for name, value in (("steps", arguments.steps), ("budget", arguments.budget)):
@@ -128,7 +128,7 @@ def _ablate(arguments: Ablate, argv: list[str]) -> int:
     for place, why in outcome.failed.items():
         print(f"\nfailed: {place}: {why}")
     if outcome.busy:
-        text = "another process is at it; the same command again joins the results"
-        print(f"\nnot here: {'; '.join(outcome.busy)}: {text}")
+        busy = "another process is at it; the same command again joins the results"
+        print(f"\nnot here: {'; '.join(outcome.busy)}: {busy}")
     print(f"\n{folder.result}: `aasp alias report {folder.path}` draws it")
     return 0

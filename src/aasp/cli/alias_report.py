@@ -16,7 +16,7 @@ from aasp.files import atomic_write, check_output
 class Report:
     """Draw DIR/report.html from the stability.json, response.json, kernels.json and ablation.json that lie in DIR.
 
-    The page needs no other file and nothing from the network. It is drawn again each time, in place of the last one.
+    The page needs no other file and nothing from the network. It is drawn again each time and replaces the last one.
     """
 
     dir: tyro.conf.Positional[Path]
@@ -35,9 +35,9 @@ def run(argv: list[str]) -> int:
     own = arguments.out is None
     out = check_output(arguments.out or folder / "report.html", overwrite=own or arguments.overwrite)
 
-    from aasp.aliasing.report import tell
+    from aasp.aliasing.report import build
 
-    html = tell(folder)
+    html = build(folder)
     with atomic_write(out) as beside:
         beside.write_text(html, encoding="utf-8")
     print(out)

@@ -101,12 +101,13 @@ def _subjects(models: tuple[str, ...], device: str) -> list[EncoderAdapter]:
 
 
 def _print(found: dict[str, Any]) -> None:
-    """A row for each stage of each model, and for what the frames tell."""
+    """A row for each stage of each model, and for the frames."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
     from aasp.aliasing.response.page import STAGES, summary_cells
+    from aasp.aliasing.text import percent, with_interval
 
     table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column("tokens of", overflow="fold")
@@ -115,7 +116,7 @@ def _print(found: dict[str, Any]) -> None:
         table.add_column(name, justify="right", no_wrap=True)
     for model in found["models"]:
         rows = {(row["stage"], row["pooling"]): row["accuracy"] for row in (model["decoding"] or {"rows": []})["rows"]}
-        read = lambda *key, rows=rows: _percent(rows[key]) if key in rows else "–"
+        read = lambda *key, rows=rows: with_interval(rows[key], percent()) if key in rows else "–"
         for one in model["stages"]:
             stage = one["stage"]
             accuracies = (read(stage, pooling) for pooling in ("mean", "mean+std"))
@@ -123,10 +124,3 @@ def _print(found: dict[str, Any]) -> None:
         table.add_row(f"{model['name']}, frames", "", "", "", read("frames", "DFT"), "")
     Console(highlight=False, width=None if sys.stdout.isatty() else 160).print(table)
     print("all of modulations above the post-patch Nyquist frequency; rates are one of eight, chance is 12.5 %")
-
-
-def _percent(interval: dict[str, float | None]) -> str:
-    from aasp.evaluate.intervals import span
-
-    number = lambda value: f"{100 * value:.0f}"
-    return f"{number(interval['estimate'])} [{span(interval['low'], interval['high'], number)}]"

@@ -79,19 +79,19 @@ def run(argv: list[str]) -> int:
     for note in manifest.notes:
         print(note, file=sys.stderr)
     columns = {name: manifest.column(name) for name in (arguments.label, arguments.group) if name is not None}
-    with bar("reading clips") as progress:
+    with bar("reading clips") as show:
         gathered = gather(
-            manifest, clips=arguments.clips, seconds=arguments.seconds, unusable=unusable, progress=progress
+            manifest, clips=arguments.clips, seconds=arguments.seconds, unusable=unusable, progress=show
         )
     chosen = lambda name: None if name is None else columns[name][gathered.rows].astype(str)
-    with bar("embedding") as progress:
+    with bar("embedding") as show:
         found, table = examine(
             adapters,
             gathered.excerpts,
             groups=chosen(arguments.group),
             labels=chosen(arguments.label),
             seed=arguments.seed,
-            progress=progress,
+            progress=show,
         )
     sounds = write_sounds(arguments.out / "sounds", gathered.excerpts, table, found["example"], arguments.seed)
     document: dict[str, Any] = {
@@ -116,7 +116,7 @@ def run(argv: list[str]) -> int:
 
 
 def _open(arguments: Stability) -> list[EncoderAdapter]:
-    """The models, called by their folders' names where these distinguish them, else as they were named."""
+    """The models, called by their folders' names where these differ, else as they were typed."""
     from aasp.aliasing.adapters import open_adapter
     from aasp.evaluate.embedding import requested_keys
 
@@ -135,26 +135,23 @@ def _show(document: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from aasp.aliasing.text import with_interval
+
+    form = "{:.3f}".format
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     for model in document["models"]:
         table = Table(box=None, pad_edge=False, padding=(0, 2), title=model["name"], title_justify="left")
         for name in ("", "distance", "control's", "excess", "ratio", "decisions changed"):
             table.add_column(name, justify="right" if name else "left")
-        for family, told in model["families"].items():
+        for family, numbers in model["families"].items():
             names = ("distance", "control_distance", "excess", "ratio", "flips")
-            table.add_row(f"  {family}", *(_number(told.get(name)) for name in names))
+            table.add_row(f"  {family}", *(with_interval(numbers.get(name), form) for name in names))
         console.print(table)
         reading = model["reading"]
         chance = 1 / len(document["rates_hz"])
         console.print(
-            f"  modulation rate read right: {_number(reading['heard'])}, clean clip known: "
-            f"{_number(reading['compared'])}, chance {chance:.3f}"
+            f"  modulation rate decoded: {with_interval(reading['heard'], form)}, clean clip known: "
+            f"{with_interval(reading['compared'], form)}, chance {chance:.3f}"
         )
     if document["label"] is None:
         console.print("decisions were not looked at: no --label")
-
-
-def _number(told: dict[str, float] | None) -> str:
-    from aasp.evaluate.intervals import span
-
-    return "–" if told is None else f"{told['estimate']:.3f} [{span(told['low'], told['high'], '{:.3f}'.format)}]"

@@ -14,6 +14,7 @@ from aasp.aliasing import report
 from aasp.aliasing.ablation.page import answer, section
 from aasp.errors import AaspError
 from browser import DESK, PHONE, look
+from pages import parts
 
 
 def difference(estimate: float, spread: float, against: str = "full") -> dict[str, Any]:
@@ -59,13 +60,13 @@ def test_too_few_clusters_are_said_to_be(found: dict[str, Any], tmp_path: Path) 
             less["lead"] |= {"low": None, "high": None}
             less["detectable"] = None
     assert answer(found).endswith("no clear difference anywhere.")
-    first, second = section(found, tmp_path)
+    first, second = parts(section(found, tmp_path))
     assert len(first.panels) == 2
     assert "against conv: +20.0 (too few to tell)" in second.panels[0] and "None" not in second.panels[0]
 
 
 def test_every_number_is_on_the_page(found: dict[str, Any], tmp_path: Path) -> None:
-    first, second = section(found, tmp_path)
+    first, second = parts(section(found, tmp_path))
     assert len(first.panels) == 2 and all(panel.startswith("<svg") for panel in first.panels)
     table = second.panels[0]
     assert "against conv: +20.0 (+10.0 to +30.0; could have seen 14.0)" in table
@@ -77,7 +78,7 @@ def test_every_number_is_on_the_page(found: dict[str, Any], tmp_path: Path) -> N
 def test_the_page_in_a_browser(found: dict[str, Any], tmp_path: Path, width: int) -> None:
     made = {"command": "aasp ablate toy", "software": "aasp 1"}
     (tmp_path / "ablation.json").write_text(json.dumps(found | made))
-    (tmp_path / "report.html").write_text(report.tell(tmp_path), encoding="utf-8")
+    (tmp_path / "report.html").write_text(report.build(tmp_path), encoding="utf-8")
     seen = look(tmp_path / "report.html", tmp_path, width=width, scheme="dark")
     assert seen.faults == [] and len(seen.found["drawings"]) == 2
 
@@ -89,4 +90,4 @@ def test_no_text_of_the_document_becomes_anything_else(found: dict[str, Any], tm
         changed = hostile.renamed(found, was, f"{hostile.NAME} {was}")
         (tmp_path / "ablation.json").write_text(json.dumps(changed | made))
         with contextlib.suppress(AaspError):  # a field of another name lacks
-            hostile.shown(report.tell(tmp_path))
+            hostile.shown(report.build(tmp_path))

@@ -19,6 +19,7 @@ from aasp.aliasing.kernels.departure import Origin, origin
 from aasp.aliasing.kernels.document import measure
 from aasp.aliasing.kernels.page import answer, section
 from aasp.errors import AaspError
+from pages import parts
 
 UNKNOWN = Origin(None, {})
 
@@ -41,7 +42,7 @@ def test_json_tells_of_every_clip(found, sounds):
 def test_a_model_that_is_as_it_was_made_has_not_moved(found):
     for one in (found["parameters"]["alpha"], found["parameters"]["beta"]):
         assert one["moved"]["estimate"] == 0 and one["shares"]["start"] == one["shares"]["now"]
-    texts = " ".join(one.text for one in section(found, Path()))
+    texts = " ".join(one.text for one in parts(section(found, Path())))
     assert "Neither decays nor frequencies have clearly left their start" in texts
 
 
@@ -58,18 +59,18 @@ def test_the_answer_is_a_sentence_with_its_uncertainty(found):
 
 
 def test_sections_show_everything(found):
-    titles = [one.title for one in section(found, Path())]
+    titles = [one.title for one in parts(section(found, Path()))]
     assert titles == [
         "Where decays and frequencies go",
-        "Which patches look at which modulation rate",
-        "Does it pay to estimate them?",
+        "Which patches respond to which modulation rate",
+        "Is it worth estimating them?",
         "How they got there",
         "The stem's temporal kernels",
-        "How far away a frequency still feels a pull",
+        "The gradient of a frequency at a distance",
     ]
-    panels = [len(one.panels) for one in section(found, Path())]
+    panels = [len(one.panels) for one in parts(section(found, Path()))]
     assert panels == [4, 3, 2, 2, 3, 4]
-    assert "5-hertz.wav" in section(found, Path())[1].panels[0]
+    assert "5-hertz.wav" in parts(section(found, Path()))[1].panels[0]
 
 
 def test_a_convolution_has_kernels_too(conv_model, sounds):
@@ -78,13 +79,13 @@ def test_a_convolution_has_kernels_too(conv_model, sounds):
     assert found["linear"]["channels"] == 8 * 16 and np.sum(found["linear"]["peaks"]) == pytest.approx(1)
     assert 0.5 < found["linear"]["beyond"]["estimate"] < 1  # random weights are white: the band is 15/16 of all rates
     assert "whatever the clip" in answer(found)
-    assert section(found, Path())[0].title == "The stem's temporal kernels"
+    assert parts(section(found, Path()))[0].title == "The stem's temporal kernels"
 
 
 def test_one_clip_is_enough_but_has_no_interval(aape_model, sounds):
     found = json.loads(json.dumps(measure(open_adapter(aape_model), sounds[:1], UNKNOWN)))
     assert found["parameters"]["beta"]["distance"]["low"] is None and "to" not in answer(found).split("lie")[1][:12]
-    assert len(section(found, Path())) == 5
+    assert len(parts(section(found, Path()))) == 5
 
 
 class Waves(EncoderAdapter):
@@ -105,8 +106,8 @@ class Waves(EncoderAdapter):
 def test_an_encoder_of_waveforms_is_heard_from_outside(sounds):
     found = json.loads(json.dumps(measure(Waves(), sounds, UNKNOWN)))
     assert found["linear"]["channels"] == 3 and found["band_hz"] == [25.0, 50.0]
-    assert "of what waves's vectors follow" in answer(found)
-    assert section(found, Path())[0].title == "Which modulations its channels follow"
+    assert "that the vectors of waves follow" in answer(found)
+    assert parts(section(found, Path()))[0].title == "Which modulations its channels follow"
 
 
 def test_what_its_channels_follow_is_what_they_were_made_to_follow():
@@ -171,4 +172,4 @@ def test_no_text_of_the_document_becomes_anything_else(found, tmp_path):
         changed = hostile.renamed(found, was, f"{hostile.NAME} {was}")
         (tmp_path / "kernels.json").write_text(json.dumps(changed | {"command": "aasp alias", "software": "aasp 1"}))
         with contextlib.suppress(AaspError):  # a field of another name lacks
-            hostile.shown(report.tell(tmp_path))
+            hostile.shown(report.build(tmp_path))

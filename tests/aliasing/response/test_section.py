@@ -14,6 +14,7 @@ from aasp.aliasing import report
 from aasp.aliasing.response.page import answer, section, summary_cells
 from aasp.errors import AaspError
 from browser import DESK, PHONE, look
+from pages import parts
 
 
 def stage(name: str, *, linear: bool, subbands: bool = False) -> dict:
@@ -79,14 +80,14 @@ def texts(html: str) -> list[str]:
 
 
 def test_sections(found: dict, tmp_path: Path) -> None:
-    made = section(found, tmp_path)
+    made = parts(section(found, tmp_path))
     assert [one.title for one in made] == [
         "What the patches leave of modulations",
-        "Whether fast rates can still be read",
-        "How much comes through",
+        "Whether fast rates can still be decoded",
+        "How much passes",
         "Where it goes",
         "Whether tokens move with the sound",
-        "What each state of the SBLU lets through",
+        "What each state of the SBLU passes",
     ]
     assert all(one.caption and one.panels for one in made)
     table = made[0].panels[0]
@@ -95,7 +96,7 @@ def test_sections(found: dict, tmp_path: Path) -> None:
     assert {"From the mean over time", "conv &lt;1&gt;, stem", "60 %"} <= set(texts(made[1].panels[0]))
     gains = [set(texts(panel)) for panel in made[2].panels]
     assert {"Gain of the SBLU states", "measured", "expected", "endless window"} <= gains[0]
-    assert {"Gain of the stem", "modulation frequency (Hz)", "gain (dB below peak)"} <= gains[1]
+    assert {"Gain of the stem", "modulation frequency (Hz)", "gain (dB below the largest)"} <= gains[1]
     assert "conv &lt;1&gt;: one subband at a time" in gains[3] and len(gains) == 4
     assert "differ by 1e-09 of the peak" in made[2].text
     assert len(made[3].panels) == 3 and len(made[4].panels) == 4
@@ -105,7 +106,7 @@ def test_sections(found: dict, tmp_path: Path) -> None:
 def test_the_answer_has_its_uncertainty(found: dict) -> None:
     told = answer(found)
     assert "conv <1> (stem) in 60 % [56, 63] of clips; aape (encoder) in 60 % [56, 63] of clips. Chance" in told
-    assert "Chance is 12.5 %; the frames themselves tell 97 %" in told
+    assert "Chance is 12.5 %; the same probe on the frames themselves reaches 97 %" in told
     assert "points" not in told  # an encoder has no counterpart in a stem alone
     del found["models"][1]["decoding"]["rows"][-2:]
     assert "aape (stem) in 60 % [56, 63] of clips, +50 [+46, +53] points against conv <1>." in answer(found)
@@ -116,7 +117,7 @@ def test_too_few_clips_have_no_ends(found: dict, tmp_path: Path) -> None:
         for one in (model["decoding"] or {"rows": []})["rows"]:
             one["accuracy"] |= {"low": None, "high": None}
     assert "conv <1> (stem) in 60 % [too few to tell] of clips" in answer(found)
-    assert "60 %" in texts(section(found, tmp_path)[1].panels[0])
+    assert "60 %" in texts(parts(section(found, tmp_path))[1].panels[0])
 
 
 def test_the_answer_of_many_models_names_the_first_and_the_best(found: dict) -> None:
@@ -132,16 +133,16 @@ def test_tokens_too_fast_to_alias(found: dict, tmp_path: Path) -> None:
         model |= {"decoding": None, "nyquist_hz": 50.0}
         for one in model["stages"]:
             one["summary"] = {name: None for name in one["summary"]} | {"gain_below": 1.0}
-    made = section(found, tmp_path)
+    made = parts(section(found, tmp_path))
     assert "up to conv <1> 50 Hz, aape 50 Hz" in answer(found)
-    assert [one.title for one in made][1] == "How much comes through"
+    assert [one.title for one in made][1] == "How much passes"
     assert summary_cells(found["models"][0]["stages"][0]["summary"]) == ["–", "–", "–"]
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(PHONE, "dark"), (DESK, "light")])
 def test_the_page_in_a_browser(found: dict, tmp_path: Path, width: int, scheme: str) -> None:
     (tmp_path / "response.json").write_text(json.dumps({"command": "aasp alias response", "software": "aasp"} | found))
-    (tmp_path / "report.html").write_text(report.tell(tmp_path), encoding="utf-8")
+    (tmp_path / "report.html").write_text(report.build(tmp_path), encoding="utf-8")
     seen = look(tmp_path / "report.html", tmp_path, width=width, scheme=scheme)  # type: ignore[arg-type]
     assert seen.faults == []
     assert len(seen.found["drawings"]) == 14
@@ -154,4 +155,4 @@ def test_no_text_of_the_document_becomes_anything_else(found: dict, tmp_path: Pa
         changed = hostile.renamed(found, was, f"{hostile.NAME} {was}")
         (tmp_path / "response.json").write_text(json.dumps(changed | made))
         with contextlib.suppress(AaspError):  # a field of another name lacks
-            hostile.shown(report.tell(tmp_path))
+            hostile.shown(report.build(tmp_path))

@@ -27,6 +27,7 @@ from aasp.aliasing.stability.page import answer, section
 from aasp.errors import AaspError
 from aasp.features.logmel import LogMel, LogMelConfig
 from browser import look
+from pages import parts
 
 SPARE, FRAMES, CLIPS = 16, 130, 16
 
@@ -146,7 +147,7 @@ def test_sounds_are_the_example_s(found: tuple[dict[str, Any], Path], clips: Exc
 
 def test_the_section_tells_the_numbers_and_holds_the_sounds(found: tuple[dict[str, Any], Path]) -> None:
     document, folder = found
-    made = section(document, folder)
+    made = parts(section(document, folder))
     html = "".join(panel for one in made for panel in one.panels)
     players = re.findall(r'<audio controls preload="none" src="data:audio/flac;base64,([^"]+)">', html)
     assert len(players) == len(document["sounds"])
@@ -162,13 +163,13 @@ def test_the_section_tells_the_numbers_and_holds_the_sounds(found: tuple[dict[st
 def test_the_page_has_no_fault_on_a_phone(found: tuple[dict[str, Any], Path], tmp_path: Path) -> None:
     # Its sounds are decoded in another test: how long a busy browser takes for eight of them is no fault of the page.
     (tmp_path / "stability.json").write_text(json.dumps({**found[0], "sounds": []}))
-    (tmp_path / "report.html").write_text(report.tell(tmp_path), encoding="utf-8")
+    (tmp_path / "report.html").write_text(report.build(tmp_path), encoding="utf-8")
     assert look(tmp_path / "report.html", tmp_path).faults == []
 
 
 def test_without_labels_the_section_says_that_decisions_were_not_looked_at(found: tuple[dict[str, Any], Path]) -> None:
     document = {**found[0], "label": None}
-    assert "--label" in "".join(one.text + one.caption for one in section(document, found[1]))
+    assert "--label" in "".join(one.text + one.caption for one in parts(section(document, found[1])))
 
 
 def test_a_subject_s_needs_are_checked() -> None:
@@ -194,7 +195,7 @@ def test_no_text_of_the_document_becomes_anything_else(found: tuple[dict[str, An
         changed = hostile.renamed(document, was, f"{hostile.NAME} {was}")
         (tmp_path / "stability.json").write_text(json.dumps(changed))
         with contextlib.suppress(AaspError):  # a field of another name lacks
-            hostile.shown(report.tell(tmp_path))
+            hostile.shown(report.build(tmp_path))
 
 
 def test_a_sound_elsewhere_is_not_put_into_the_page(found: tuple[dict[str, Any], Path]) -> None:

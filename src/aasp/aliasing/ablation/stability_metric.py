@@ -1,4 +1,4 @@
-"""How steady the encoder of a cell is, in short: a few perturbations of `aasp alias stability`, on some clips.
+"""How stable the encoder of a cell is, in short: a few perturbations of `aasp alias stability`, on some clips.
 
 n clips. Source: ours, see `aliasing.stability`.
 """
@@ -48,18 +48,16 @@ class StabilityMetric:
 
     def __call__(self, listener: Listener | AdapterReader) -> Scores:
         adapter = AudioEncoderAdapter("cell", listener.encoder) if isinstance(listener, Listener) else listener.adapter
-        ahead = listener.once("stability_metric", lambda: _ahead(adapter, self._clips))
-        values = np.mean([ahead[key] for key in LOOKED_AT[self.name]], axis=0)
+        octaves = listener.once("stability_metric", lambda: _octaves(adapter, self._clips))
+        values = np.mean([octaves[key] for key in LOOKED_AT[self.name]], axis=0)
         known = np.isfinite(values)  # the same clips whatever the encoder: the waveforms decide
         groups = None if self._groups is None else [str(group) for group in np.asarray(self._groups)[known]]
         return Scores(METRIC, values[known].tolist(), groups, details={"clips left out": int((~known).sum())})
 
 
 def open_stability_metrics(word: str) -> tuple[list[Measure], list[Skipped]]:
-    """The measures on clips as the command line names them: `PATH` of a folder or an index, or `INDEX:GROUP`.
-
-    Returns:
-        The measures, and the clips that can't be used, with reasons.
+    """The measures on clips as the command line names them, `PATH` of a folder or an index, or `INDEX:GROUP`; and the
+    clips that can't be used, with reasons.
 
     Raises:
         AaspError: no such path or column, or too few clips that are long enough.
@@ -72,18 +70,14 @@ def open_stability_metrics(word: str) -> tuple[list[Measure], list[Skipped]]:
     return [StabilityMetric(name, gathered.excerpts, groups) for name in LOOKED_AT], gathered.skipped
 
 
-def _ahead(adapter: EncoderAdapter, clips: Excerpts) -> Mapping[str, np.ndarray]:
+def _octaves(adapter: EncoderAdapter, clips: Excerpts) -> Mapping[str, np.ndarray]:
     """By key of each row: octaves from the perturbation's distance up to the control's at the same energy, (n,)."""
     wanted = {key for keys in LOOKED_AT.values() for key in keys}
     every = rows(nyquist([adapter], SECONDS), clips.samples / RATE)
     table = [row for row in every if row.key in wanted or row.family == "control"]
     seen = observe([adapter], clips, table, SEED)
-    measured = seen.adapters[0].measures
+    distance = {key: measures["distance"] for key, measures in seen.adapters[0].measures.items()}
     controls = [row.key for row in table if row.family == "control"]
-    strengths = np.stack([seen.decibel[key] for key in controls])
-    curve = np.stack([measured[key]["distance"] for key in controls])
-    octaves = {}
-    for key in wanted:
-        own, control = measured[key]["distance"], control_at(seen.decibel[key], strengths, curve, at_rest=0.0)
-        octaves[key] = np.log2((control + LEAST) / (own + LEAST))
-    return octaves
+    strengths, curve = (np.stack([of[key] for key in controls]) for of in (seen.decibel, distance))
+    control = {key: control_at(seen.decibel[key], strengths, curve, at_rest=0.0) for key in wanted}
+    return {key: np.log2((control[key] + LEAST) / (distance[key] + LEAST)) for key in wanted}

@@ -1,9 +1,7 @@
-"""A suite: cells that each differ from another in one thing, so that a difference has one cause. Source: ours.
+"""A suite: cells that each differ from another in one thing, so that a difference has one cause; and training them.
 
-Train and measure what is lacking of a suite: a case of `aasp.compare`, whose cells have all as many steps.
-
-Seeds come first: whenever it stops, all cells have about as many. Source: ours.
-"""
+It is a case of `aasp.compare` in which all cells have as many steps. Seeds come first: whenever it stops, all cells
+have about as many. Source: ours."""
 
 from __future__ import annotations
 
@@ -30,7 +28,7 @@ class Cell:
 
     Attributes:
         name: of the cell; the same name is the same variant in every suite.
-        asks: what its difference from `against` answers.
+        asks: the question that its difference from `against` answers.
         changes: recipe fields and their values, as of `--set`, from the recipe itself.
         against: the cell that it differs from in one thing; None for the first.
     """
@@ -48,12 +46,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class Suite:
-    """Cells, the first of which is the whole system.
+    """Cells, the first of which is the whole system, each after the one that it is compared with.
 
     Attributes:
         name: as the command line has it.
         summary: one line for people.
-        cells: each after the one that it is compared with.
+        cells: the cells.
         recipe: what all of them change.
     """
 
@@ -91,17 +89,7 @@ def ablate(
     work: Work = cells.work,
     say: Say = print,
 ) -> Outcome:
-    """Train every cell with every seed, and measure each.
-
-    Args:
-        suite: the cells.
-        folder: where it all lies.
-        steps: optimizer steps of each.
-        seeds: how many, from 0.
-        measures: what to measure.
-        training: how cells are trained.
-        work: who works at them.
-        say: told where it stands.
+    """Train every cell for so many optimizer steps with every seed from 0, and measure each.
 
     Raises:
         AaspError: bad data.

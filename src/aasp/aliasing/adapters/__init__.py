@@ -50,8 +50,8 @@ def open_adapter(
         if text == "birdnet":
             return BirdNetAdapter(text)
         own = text.startswith("stem=") or ":" in text
-        asked = device not in ("auto", "cpu") or precision not in ("auto", "fp32") or keys is not None
-        if own and asked:
+        options = device not in ("auto", "cpu") or precision not in ("auto", "fp32") or keys is not None
+        if own and options:
             raise AaspError(f"{text}: runs where and as it is; leave out --device, --precision, --layer and --pooling")
         if text.startswith("stem="):
             return open_stem(text)

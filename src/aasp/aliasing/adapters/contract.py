@@ -21,13 +21,8 @@ OWN = "own"
 
 @dataclass(frozen=True)
 class EncoderEmbeddings:
-    """What an encoder makes of some clips.
-
-    Attributes:
-        clip: one vector a clip, shape (B, D').
-        timestamps: vectors over time, shape (B, G, D).
-        seconds: centre of each, shape (G,).
-    """
+    """Of some clips: one vector a clip, (B, D'); vectors over time, (B, G, D), and the centre of each in seconds,
+    (G,)."""
 
     clip: Tensor
     timestamps: Tensor
@@ -57,12 +52,12 @@ class EncoderAdapter(ABC):
         return {OWN: self.embed_waveform(wave_BS).clip}
 
     def fingerprint(self) -> str:
-        """What tells it from others, in hex: a hash of its weights, or of its name where these can't be looked at."""
+        """Identifies the encoder, in hex: a hash of its weights, or of its name where these can't be read."""
         return sha256(self.name.encode()).hexdigest()
 
 
 class LogMelAdapter(EncoderAdapter):
-    """An adapter that reads normalised log-mels, so that modulations can be put into it exactly.
+    """An encoder of normalised log-mels, so that modulations can be put into them exactly.
 
     Attributes:
         frontend: makes the log-mel that it reads, or what it reads instead.

@@ -28,15 +28,9 @@ WIDTH = 192
 
 
 class AudioEncoderAdapter(LogMelAdapter):
-    """An `AudioEncoder`, which stays on its device; what it says comes back to the processor.
+    """An `AudioEncoder`, which stays on its device; embeddings, its front end and stem are on the processor.
 
-    Its front end and stem are at hand on the processor, where modulations are made and measured.
-
-    Args:
-        name: what to call it.
-        encoder: the model.
-        precision: of its forward pass.
-        keys: (layer, pooling) pairs that make a clip's vector; the model's own vector when left out.
+    A clip's vector is of the (layer, pooling) pairs `keys`, or the model's own.
     """
 
     def __init__(
@@ -63,10 +57,6 @@ class AudioEncoderAdapter(LogMelAdapter):
 class StemAdapter(LogMelAdapter):
     """A stem alone, behind our log-mel: its tokens are the vectors over time, their mean and deviation the clip's.
 
-    Args:
-        name: what to call it.
-        stem: the patch embedding.
-
     Raises:
         AaspError: it gives something else than a token for each patch of its grid.
     """
@@ -92,19 +82,21 @@ class StemAdapter(LogMelAdapter):
 
 
 def open_stem(text: str) -> StemAdapter:
-    """An untrained stem by its configuration: `stem=conv`, or `stem=aape,phase=even,taps=48`.
+    """An untrained stem by its kind and fields of its configuration: `stem=conv`, or `stem=aape,phase=even,taps=48`.
 
     An untrained AaPE's token is the convolution's alone; here that of the SBLU is added to it with weight 1
     (`Stem.sounding`), so that there is something to examine.
-
-    Args:
-        text: `stem=` and a kind, ours or a user's own, then fields of its configuration.
 
     Raises:
         AaspError: there is no such kind or field.
     """
     kind, *fields = text.removeprefix("stem=").split(",")
-    settings = dict(_setting(text, field) for field in fields)
+    settings = {}
+    for field in fields:
+        name, equals, value = field.partition("=")
+        if not equals:
+            raise AaspError(f"{text}: {field!r} has no value; write it as in stem=aape,phase=even,taps=48")
+        settings[name] = value
     try:
         found = STEMS.find(kind)
     except AaspError as error:
@@ -118,10 +110,3 @@ def untrained(name: str, config: StemConfig) -> StemAdapter:
         torch.manual_seed(0)
         stem = config.build(WIDTH, LogMelConfig().mels)
     return StemAdapter(name, stem.sounding())
-
-
-def _setting(text: str, field: str) -> tuple[str, str]:
-    name, equals, value = field.partition("=")
-    if not equals:
-        raise AaspError(f"{text}: {field!r} has no value; write it as in stem=aape,phase=even,taps=48")
-    return name, value

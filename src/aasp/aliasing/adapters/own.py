@@ -65,13 +65,9 @@ def open_own(name: str) -> EncoderAdapter:
 
 
 class WaveformAdapter(EncoderAdapter):
-    """An encoder that takes waveforms (B, S) and returns vectors over time (B, G, D), or one a clip (B, D).
+    """An encoder of waveforms (B, S) that returns vectors over time (B, G, D), or one a clip (B, D).
 
-    The clip's vector is the mean over time.
-
-    Args:
-        name: what to call it.
-        encoder: may state `sample_rate` and `token_rate`.
+    The clip's vector is the mean over time. The encoder may state its `sample_rate` and `token_rate`.
 
     Raises:
         AaspError: it fails, or returns something else.
@@ -85,12 +81,10 @@ class WaveformAdapter(EncoderAdapter):
         self.token_rate = 0.0 if not overtime else self._measured_rate() if stated is None else float(stated)
 
     def embed_waveform(self, wave_BS: Tensor) -> EncoderEmbeddings:
-        found = self._embed(wave_BS)
+        found, seconds = self._embed(wave_BS), wave_BS.shape[1] / self.rate
         if found.ndim == 2:
-            return EncoderEmbeddings(found, found[:, None], torch.tensor([wave_BS.shape[1] / self.rate / 2]))
-        return EncoderEmbeddings(
-            found.mean(1), found, centred(found.shape[1], self.token_rate, wave_BS.shape[1] / self.rate)
-        )
+            return EncoderEmbeddings(found, found[:, None], torch.tensor([seconds / 2]))
+        return EncoderEmbeddings(found.mean(1), found, centred(found.shape[1], self.token_rate, seconds))
 
     def _embed(self, wave_BS: Tensor) -> Tensor:
         with torch.inference_mode():
@@ -118,12 +112,7 @@ class WaveformAdapter(EncoderAdapter):
 
 
 class HearAdapter(EncoderAdapter):
-    """An encoder with HEAR's interface.
-
-    Args:
-        name: what to call it.
-        model: with `sample_rate`.
-        api: what has `get_timestamp_embeddings` and `get_scene_embeddings`.
+    """An encoder with HEAR's interface: a model, maybe with a `sample_rate`, and what has the two functions.
 
     Raises:
         AaspError: it fails, returns something else, or fewer than two vectors for two seconds.
@@ -175,7 +164,11 @@ def checked(name: str, found: Any, clips: int, what: str, dimensions: tuple[int,
 
 
 def call_own(name: str, call: Callable[[], Any]) -> Any:
-    """What the user's own code returns, its failure in one line."""
+    """What the user's own code returns; its failure in one line.
+
+    Raises:
+        AaspError: it fails.
+    """
     try:
         return call()
     except AaspError:
@@ -205,19 +198,15 @@ def _make(name: str) -> tuple[ModuleType, Any]:
         near = get_close_matches(attribute, [one for one in vars(module) if not one.startswith("_")], n=1)
         remedy = f"did you mean {path}:{near[0]}?" if near else "name one that the module has"
         raise AaspError(f"{name}: no class or function {attribute!r} in {path}; {remedy}")
-    needed = _needed(made)
+    try:
+        parameters = list(inspect.signature(made).parameters.values())
+    except ValueError:  # some built-ins have no signature
+        parameters = []
+    optional = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    needed = [one.name for one in parameters if one.default is one.empty and one.kind not in optional]
     if needed:
         raise AaspError(f"{name}: needs arguments ({', '.join(needed)}); name a function without any that makes it")
     return module, call_own(name, made)
-
-
-def _needed(made: Callable[..., Any]) -> list[str]:
-    """Arguments without a default."""
-    try:
-        parameters = inspect.signature(made).parameters.values()
-    except ValueError:  # some built-ins tell no signature
-        return []
-    return [p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
 
 
 def _noise(clips: int, samples: int) -> Tensor:

@@ -68,17 +68,17 @@ def open_pretrained(name: str, source: str | Path, device: torch.device, precisi
         raise
     except Exception as error:  # whatever reading a damaged file raises
         if "weights only" in str(error).lower():  # torch goes on to say how to run it all the same
-            told = "a file of weights holds code, which is never run; give a model with .safetensors"
-            raise AaspError(f"{name}: {told}") from None
+            reason = "a file of weights holds code, which is never run; give a model with .safetensors"
+            raise AaspError(f"{name}: {reason}") from None
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise AaspError(f"{name}: not to be loaded ({reason}); copy the model anew") from None
+        raise AaspError(f"{name}: not to be loaded ({reason}); copy the model again") from None
     finally:
         logging.set_verbosity(verbosity)
         if bars:
             logging.enable_progress_bar()
-    lacking = sorted(key for key in found["missing_keys"] if not any(part in key for part in UNUSED))
-    if lacking:  # transformers would go on with random ones
-        raise AaspError(f"{name}: lacks {len(lacking)} weights, the first {lacking[0]}; copy the model anew")
+    missing = sorted(key for key in found["missing_keys"] if not any(part in key for part in UNUSED))
+    if missing:  # transformers would go on with random ones
+        raise AaspError(f"{name}: {len(missing)} weights are missing, the first {missing[0]}; copy the model again")
     made = {AST: ASTAdapter, CLAP: CLAPAdapter}.get(kind, ConvolutionalAdapter)
     return made(name, model.to(device), extractor, precision)
 
@@ -104,7 +104,7 @@ class _Pretrained(EncoderAdapter):
         return {self.extractor.model_input_names[0]: inputs[self.extractor.model_input_names[0]].float()}
 
     def _run(self, wave_BS: Tensor, layers: bool = False) -> dict[str, Any]:
-        """What it makes of clips: tensors, and of all layers where they are asked for, on the processor."""
+        """What it makes of clips: tensors, and of all layers if `layers`, on the processor."""
         inputs = {name: tensor.to(self.model.device) for name, tensor in self._inputs(wave_BS).items()}
         with torch.inference_mode(), self._casting:
             found = self._call(inputs, layers)
@@ -141,8 +141,8 @@ class ConvolutionalAdapter(_Pretrained):
         for kernel, stride in zip(reversed(c.conv_kernel), reversed(c.conv_stride), strict=True):
             least = (least - 1) * stride + kernel
         if samples < least:
-            told = f"takes at least {1000 * least / self.rate:g} ms, not {1000 * samples / self.rate:g} ms"
-            raise AaspError(f"{self.name}: {told}; leave shorter clips out")
+            least_ms = f"takes at least {1000 * least / self.rate:g} ms, not {1000 * samples / self.rate:g} ms"
+            raise AaspError(f"{self.name}: {least_ms}; leave shorter clips out")
 
 
 class _Bounded(_Pretrained):
@@ -197,7 +197,7 @@ class ASTAdapter(_Bounded):
 class CLAPAdapter(_Bounded):
     """CLAP's encoder of sound: the clip's vector is the one that it compares with text, of length 1.
 
-    Its last layer, mean over subbands, is there over time. It hears ten seconds: a shorter clip is repeated by its
+    Its last layer, mean over subbands, is there over time. It takes ten seconds: a shorter clip is repeated by its
     feature extractor, and steps whose centre lies beyond the clip's end are dropped. No clip counts as longer, so that
     a fused model, which the extractor would let treat one clip of a batch as such at random, reads each as it is.
     """
@@ -210,8 +210,8 @@ class CLAPAdapter(_Bounded):
         steps = columns // (config.patch_stride[1] * 2 ** (len(config.depths) - 1))
         frames = self.longest // extractor.hop_length + 1
         if frames > columns:
-            told = f"its feature extractor makes {frames} frames, and its encoder takes {columns}"
-            raise AaspError(f"{name}: {told}; copy the model anew")
+            reason = f"its feature extractor makes {frames} frames, and its encoder takes {columns}"
+            raise AaspError(f"{name}: {reason}; copy the model again")
         self.token_rate = steps * self.rate / (frames * extractor.hop_length)
 
     def _inputs(self, wave_BS: Tensor) -> dict[str, Tensor]:

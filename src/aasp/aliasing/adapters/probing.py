@@ -85,7 +85,7 @@ def clip_vectors(
 
 
 class AdapterReader(Kept):
-    """An encoder of others: its own vector, and the best among its layers where it tells them.
+    """An encoder of others: its own vector, and the best of its layers where it gives them.
 
     Args:
         adapter: the encoder.
@@ -102,12 +102,12 @@ class AdapterReader(Kept):
         Raises:
             AaspError: a sound can't be used.
         """
-        asked = tuple(sounds)
-        if self._last[0] != asked:
+        given = tuple(sounds)
+        if self._last[0] != given:
             skipped: list[Skipped] = []
             vectors = clip_vectors(self.adapter, sounds, skipped)
             if skipped:
                 raise AaspError(f"can't use {skipped[0].path}: {skipped[0].reason}; replace it, or leave it out")
-            self._last = asked, vectors
+            self._last = given, vectors
         own, layers = {OWN: self._last[1][OWN]}, {key: X for key, X in self._last[1].items() if key != OWN}
         return ridge_probe(layers if layers and way == "best layer" else own, task)

@@ -1,18 +1,15 @@
-"""The temporal kernels of any stem: what a token does when the spectrogram around it changes a little.
+"""Which modulations channels respond to: the temporal kernels of any stem, the locked response of any other encoder.
 
-Legend: T frames of a token's sight, M mel bins, F subbands, D channels, R modulation rates.
+A token's kernel is what it does when the spectrogram around it changes a little:
 
     J[d, t, m] = d token[d] / d mel[t, m],   power[d](f) = sum over m of |sum over t of J[d, t, m] exp(-2 pi i f t)|^2
 
 For a convolution J is its weights, whatever the clip; where a stem adapts to the sound, J is its kernel for that sound.
-Source: ours.
+An encoder of waveforms has no such kernels, so they are measured from outside: the clip's log-energy is modulated at
+each rate and at several phases, and what of a channel turns with the phase is its locked response.
 
-Where an encoder of waveforms looks: which modulations of a clip's loudness each of its channels follows.
-
-It has no log-mel whose kernels could be read, so they are heard from outside: the clip's log-energy is swung at each
-rate and at several phases, and what of a channel turns with the phase is its locked response.
-
-Legend: S samples, n phases, G vectors over time, D channels, R modulation rates. Source: ours, see `aliasing.response`.
+Legend: T frames of a token's sight, M mel bins, F subbands, D channels, R modulation rates, S samples, n phases.
+Source: ours, see `aliasing.response`.
 """
 
 from __future__ import annotations
@@ -25,22 +22,26 @@ from torch import Tensor
 
 from aasp.aliasing.adapters import EncoderAdapter
 from aasp.aliasing.response.measure import locked
+from aasp.aliasing.response.stimuli import swing
 from aasp.errors import AaspError
 from aasp.stems.contract import Stem
 
 RATES = 101
 """Modulation rates from 0 to half the frame rate at which kernels are read."""
+HERTZ = np.arange(2.0, 49.0, 2.0)
+"""Modulation rates of locked responses, evenly spaced as those of kernels are."""
+PHASES = 4
+DEPTH = 0.7
+"""Nepers of energy, 3 dB: small, since it is a derivative that is wanted."""
+SECONDS = 2.5
+"""Of a clip, the loudest: every rate and phase is another forward pass."""
+FRAME_RATE = 100.0
+"""Of the field's log-mels: the band ends at half of it."""
 
 
 @dataclass(frozen=True)
 class Kernels:
-    """The linearised kernels of one time patch.
-
-    Attributes:
-        jacobian: shape (F, D, T, M).
-        hertz: the rates, shape (R,).
-        power: shape (F, D, R).
-    """
+    """The linearised kernels of one time patch, (F, D, T, M), and their power, (F, D, R), at rates in Hz, (R,)."""
 
     jacobian: np.ndarray
     hertz: np.ndarray
@@ -56,20 +57,14 @@ class Kernels:
         return float((self.power[..., self.hertz > hertz].sum(-1) / self.power.sum(-1).clip(1e-30)).mean())
 
     def profile(self, subband: int, channel: int) -> np.ndarray:
-        """A kernel's course over time: its first singular vector there, largest value positive, shape (T,)."""
+        """A kernel over time: its first singular vector there, largest value positive, shape (T,)."""
         u, s, _ = np.linalg.svd(self.jacobian[subband, channel])
         course = u[:, 0] * s[0]
         return course * np.sign(course[np.abs(course).argmax()])
 
 
 def linearised(stem: Stem, mel_TM: Tensor, frame_rate: float) -> Kernels:
-    """Linearise a stem around the loudest time patch of a clip.
-
-    Args:
-        stem: any.
-        mel_TM: normalised log-mel of whole patches, shape (T, M).
-        frame_rate: frames per second.
-    """
+    """Linearise a stem around the loudest time patch of a clip's normalised log-mel, which is of whole patches."""
     frames = stem.patch[0]
     side = -(-(stem.receptive_field - frames) // (2 * frames))  # patches that a token sees to either side of its own
     loudest = int(mel_TM.unflatten(0, (-1, frames)).mean((1, 2)).argmax())
@@ -88,34 +83,19 @@ def linearised(stem: Stem, mel_TM: Tensor, frame_rate: float) -> Kernels:
     return Kernels(jacobian, np.linspace(0, frame_rate / 2, RATES), np.square(np.abs(spectrum)).sum(-1))
 
 
-HERTZ = np.arange(2.0, 49.0, 2.0)
-"""Modulation rates, evenly spaced as those of kernels are."""
-PHASES = 4
-DEPTH = 0.7
-"""Nepers of energy, 3 dB: small, since it is a derivative that is wanted."""
-SECONDS = 2.5
-"""Of a clip, the loudest: every rate and phase is heard anew."""
-FRAME_RATE = 100.0
-"""Of the field's log-mels: the band ends at half of it."""
-
-
 @torch.inference_mode()
 def locked_kernels(adapter: EncoderAdapter, wave_S: Tensor) -> Kernels:
     """The power of each channel's locked response at HERTZ, as kernels of one subband that have no course over time.
 
-    Args:
-        adapter: with vectors over time.
-        wave_S: a clip at the adapter's rate.
+    The adapter gives vectors over time; the clip is at its rate.
     """
     clip = _loudest(wave_S, round(SECONDS * adapter.rate))
     seconds = torch.arange(len(clip), dtype=torch.float64) / adapter.rate
     phases = 2 * np.pi * np.arange(PHASES) / PHASES
-    rest = adapter.embed_waveform(clip[None]).timestamps.double().numpy()
-    power = []
+    embed = lambda waves: adapter.embed_waveform(waves).timestamps.double().numpy()
+    rest, power = embed(clip[None]), []
     for hertz in HERTZ:
-        turn = 2 * np.pi * hertz * seconds + torch.from_numpy(phases)[:, None]
-        waves = clip * torch.exp(DEPTH / 2 * turn.cos()).float()
-        deviations = adapter.embed_waveform(waves).timestamps.double().numpy() - rest
+        deviations = embed(clip * torch.exp(DEPTH / 2 * swing(hertz, seconds, phases.tolist())).float()) - rest
         power.append(np.square(np.abs(locked(deviations, phases, DEPTH))).mean(0))
     power_1DR = np.stack(power, axis=-1)[None]
     return Kernels(np.zeros((*power_1DR.shape[:2], 0, 0)), HERTZ, power_1DR)
@@ -129,7 +109,7 @@ def check_over_time(adapter: EncoderAdapter) -> None:
     """
     if not adapter.token_rate:
         raise AaspError(
-            f"{adapter.name}: gives one vector a clip; where it looks can be told of vectors over time only, "
+            f"{adapter.name}: gives one vector a clip; kernels need vectors over time, "
             "`aasp alias stability` can examine it"
         )
 

@@ -8,7 +8,7 @@ is in start values.
 Source: the question is Anderson, Kinnunen & Harte's of learnable front ends ("Learnable Acoustic Frontends in Bird
 Activity Detection", 2022); the measure is ours.
 
-Where a model comes from: the run that it lies in tells the seed of its first weights, and how training went.
+The run that a model lies in records the seed of its first weights, and how training went.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from aasp.stems import STEMS
 from aasp.training.tracking import read_metrics
 
 LEFT = 0.1
-"""Spreads: what has moved less on average is told as still where it began."""
+"""Spreads: what has moved less on average counts as still at its start."""
 DRAWN = 400
 """Elements of a parameter that are kept for a figure, spread over all."""
 FOUR_FIFTHS = (0.1, 0.9)
@@ -131,17 +131,17 @@ def conclusion(rows: Sequence[Mapping[str, Any]]) -> str:
     rest = f"; {rest} stayed within {LEFT:g} of it" if stay else ""
     share = "All" if not stay else f"{len(left)} of {len(far)}"
     most = ", ".join(apart(row) for row in left[:MOST_NAMED]) + " and others" * (len(left) > MOST_NAMED)
-    told = f"{share} learned parameters left their initialisation, by mean distances in spreads of starts"
-    return f"{told}: {most}{rest}."
+    left_them = f"{share} learned parameters left their initialisation, by mean distances in spreads of starts"
+    return f"{left_them}: {most}{rest}."
 
 
-TOLD = ("alpha_mean", "alpha_spread", "alpha_saturation", "beta_mean", "beta_spread", "beta_saturation")
+LOGGED = ("alpha_mean", "alpha_spread", "alpha_saturation", "beta_mean", "beta_spread", "beta_saturation")
 GRADIENT = "sblu_gradient_norm"
 
 
 @dataclass(frozen=True)
 class Origin:
-    """What a run tells of its model.
+    """What a run records of its model.
 
     Attributes:
         seed: of the weights it began with; None where no pre-training run is at hand, or it began with another model's.
@@ -169,16 +169,16 @@ def origin(model: str | Path) -> Origin:
         return Origin(None, {})
     file = run / "recipe.json"
     try:
-        recipe = read_object(file, "copy the run anew")
+        recipe = read_object(file, "copy the run again")
         # Some began with another model's weights, not with those of their seed.
         started_from = str(recipe["started_from"]["model"]) if "started_from" in recipe else None
         seed = None if "finetuned" in recipe or started_from is not None else int(recipe["seed"])
     except (ValueError, KeyError, TypeError) as error:
-        raise AaspError(f"not a run's recipe: {file} ({error!r}); copy the run anew") from None
+        raise AaspError(f"not a run's recipe: {file} ({error!r}); copy the run again") from None
     lines = read_metrics(run)
     course = {
         name: [(int(line["step"]), line[logged]) for line in lines if line.get(logged) is not None]
-        for name in (*TOLD, GRADIENT)
+        for name in (*LOGGED, GRADIENT)
         for logged in (f"diagnostics/{name}",)
     }
     return Origin(seed, {name: points for name, points in course.items() if len(points) > 1}, started_from)

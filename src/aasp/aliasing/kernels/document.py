@@ -1,11 +1,7 @@
 """Everything that `kernels.json` holds of an adapter and some clips.
 
-Legend: n clips, G x F grid of patches (time x subbands), S states, D channels, R modulation rates.
-
-Clips as the report shows them: a stretch of the spectrogram with the rate that each patch looks at, as JSON.
-
-Legend: T frames, M mel bins, G x F grid of patches (time x subbands).
-"""
+Legend: n clips, T frames, M mel bins, G x F grid of patches (time x subbands), S states, D channels, R modulation
+rates."""
 
 from __future__ import annotations
 
@@ -17,14 +13,14 @@ import torch
 from torch import Tensor
 
 from aasp.aliasing.adapters import EncoderAdapter, LogMelAdapter
+from aasp.aliasing.kernels import estimates
 from aasp.aliasing.kernels.channels import FRAME_RATE, Kernels, check_over_time, linearised, locked_kernels
 from aasp.aliasing.kernels.departure import Origin, departure
-from aasp.aliasing.kernels.estimates import change, describe, intervene, means, over_clips, share, starts, untrained
+from aasp.aliasing.kernels.estimates import over_clips
 from aasp.aliasing.kernels.frequency_gradient import frequency_gradients
 from aasp.audio.io import read
 from aasp.errors import AaspError
 from aasp.report import findings
-from aasp.report.findings import Estimates
 from aasp.report.rates import density
 from aasp.report.spectrogram import Spectrogram
 from aasp.stems.lambda_encoder import beta_range
@@ -37,6 +33,8 @@ LINEARISED = 8
 PEAK_BINS = 25
 """Of the rates at which channels respond most, up to half the frame rate."""
 QUANTILES = (0.1, 0.5, 0.9)
+COLUMNS, LEVELS = 32, 255
+"""Time patches that are drawn of a clip, five seconds at 160 ms a patch; and steps of their mel levels."""
 
 Clip = tuple[Spectrogram, Tensor]
 
@@ -45,9 +43,9 @@ def measure(
     adapter: EncoderAdapter,
     files: Sequence[str],
     origin: Origin,
-    progress: Callable[[int, int], None] = lambda done, of: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Any]:
-    """Measure where an adapter's kernels look on some clips.
+    """Measure which modulations an adapter's channels respond to on some clips, as JSON values.
 
     Args:
         adapter: of log-mels, its stem is read; of waveforms, what its vectors over time follow.
@@ -55,21 +53,19 @@ def measure(
         origin: the run that its model comes from.
         progress: called with (done, total).
 
-    Returns:
-        JSON values.
-
     Raises:
         AaspError: the adapter gives one vector a clip, or a file can't be used.
     """
+    chosen = sorted({round(k) for k in np.linspace(0, len(files) - 1, min(LINEARISED, len(files)))})
+    total = len(chosen)
+    done = iter(range(1, total + 3 * len(files) + 1))
+    step = lambda: progress(next(done), total)
     if not isinstance(adapter, LogMelAdapter):
-        return _of_waveforms(adapter, files, progress)
+        return _of_waveforms(adapter, files, chosen, step)
     frame_rate, patch = adapter.frontend.config.frame_rate, adapter.stem.patch
     band = tuple(w * frame_rate / (2 * np.pi) for w in beta_range(patch[0]))
     clips = [_read(adapter, file) for file in files]
-    chosen = sorted({round(k) for k in np.linspace(0, len(clips) - 1, min(LINEARISED, len(clips)))})
-    total = len(chosen) + (3 * len(clips) if adapter.stem.states else 0)
-    done = iter(range(1, total + 1))
-    step = lambda: progress(next(done), total)
+    total += 3 * len(clips) if adapter.stem.states else 0
     found: dict[str, Any] = {
         "subject": adapter.name,
         "frame_rate": frame_rate,
@@ -100,7 +96,7 @@ def _read(adapter: LogMelAdapter, file: str) -> Clip:
 
 
 def _of_waveforms(
-    adapter: EncoderAdapter, files: Sequence[str], progress: Callable[[int, int], None]
+    adapter: EncoderAdapter, files: Sequence[str], chosen: Sequence[int], step: Callable[[], None]
 ) -> dict[str, Any]:
     """What is known of an encoder of waveforms: the modulations that its channels follow."""
     check_over_time(adapter)
@@ -109,11 +105,10 @@ def _of_waveforms(
     short = next((k for k, wave in enumerate(waves) if len(wave) < least * adapter.rate), None)
     if short is not None:
         raise AaspError(f"clip too short: {files[short]} is less than {least:.3g} s, two vectors; leave it out")
-    chosen = sorted({round(k) for k in np.linspace(0, len(waves) - 1, min(LINEARISED, len(waves)))})
     found = []
-    for done, k in enumerate(chosen, start=1):
+    for k in chosen:
         found.append(locked_kernels(adapter, waves[k]))
-        progress(done, len(chosen))
+        step()
     band = (adapter.token_rate / 2, FRAME_RATE / 2)
     return {
         "subject": adapter.name,
@@ -150,7 +145,7 @@ def _linear(
 
 
 def _of_channels(found: Sequence[Kernels], frame_rate: float, low_hz: float) -> dict[str, Any]:
-    """What is length of all channels, of a stem or of an encoder."""
+    """Numbers of all channels, of a stem or of an encoder."""
     peaks = [kernels.peak_hz for kernels in found]
     histogram = np.mean([np.histogram(p, PEAK_BINS, (0, frame_rate / 2))[0] / p.size for p in peaks], axis=0)
     levels = np.concatenate([kernels.power.reshape(-1, len(kernels.hertz)) for kernels in found])
@@ -178,7 +173,7 @@ def _estimated(
     """What only a stem with states has: its parameters, and what interventions on them change."""
     frame_rate = adapter.frontend.config.frame_rate
     hertz = frame_rate / (2 * np.pi)
-    fresh = untrained(stem, origin.seed or 0)
+    fresh = estimates.untrained(stem, origin.seed or 0)
     alphas, betas, start_alphas, start_betas = [], [], [], []
     overlays: list[dict[str, Any]] = []
     for file, (clip, mel) in zip(files, clips, strict=True):
@@ -194,15 +189,16 @@ def _estimated(
         start_betas.append((beta * frame_rate / (2 * torch.pi))[0].numpy())
         step()
 
-    shared = share(stem, means(alphas), means(betas) / hertz)
-    changed = {"shared": shared} | {how: intervene(stem, how) for how in ("shuffled", "off")}
+    shared = estimates.share(stem, estimates.means(alphas), estimates.means(betas) / hertz)
+    changed = {"shared": shared, "shuffled": estimates.intervene(stem, "shuffled"), "off": stem.silenced()}
     effects: dict[str, list[dict[str, float]]] = {how: [] for how in changed}
     for _, mel in clips:
         for how, other in changed.items():
-            effects[how].append(change(stem, other, mel))
+            effects[how].append(estimates.change(stem, other, mel))
         step()
 
-    (origin_alpha, origin_beta), (decays, _) = starts(stem), stem.bounds
+    origin_alpha, origin_beta = (start.numpy() for start in stem.start())
+    decays, range_hz, beta_hz = stem.bounds[0], (band[0], band[1]), hertz * origin_beta
     everything = [np.concatenate([x.ravel() for x in values]) for values in (alphas, betas)]
     return {
         "overlays": overlays,
@@ -211,10 +207,10 @@ def _estimated(
             "taps": stem.taps,
             "states": stem.count,
             "seed": origin.seed,
-            "alpha": describe(alphas, start_alphas, origin_alpha, decays),
-            "beta": describe(betas, start_betas, hertz * origin_beta, (band[0], band[1])),
-            "density": density(everything[0], everything[1], decays, (band[0], band[1])).astype(int).tolist(),
-            "starts": {"alpha": origin_alpha.tolist(), "beta_hz": (hertz * origin_beta).tolist()},
+            "alpha": estimates.describe(alphas, start_alphas, origin_alpha, decays),
+            "beta": estimates.describe(betas, start_betas, beta_hz, range_hz),
+            "density": density(everything[0], everything[1], decays, range_hz).astype(int).tolist(),
+            "starts": {"alpha": origin_alpha.tolist(), "beta_hz": beta_hz.tolist()},
         },
         "interventions": {
             how: {what: over_clips(np.array([one[what] for one in each])) for what in ("tokens", "features")}
@@ -223,18 +219,10 @@ def _estimated(
     }
 
 
-COLUMNS = 32
-"""Time patches that are shown of a clip: five seconds at 160 ms a patch."""
-LEVELS = 255
+def overlay(name: str, clip: Spectrogram, found: findings.Estimates) -> dict[str, Any]:
+    """The stretch of a clip where patches respond strongest, its mel levels in 256 steps, with each patch's rate.
 
-
-def overlay(name: str, clip: Spectrogram, found: Estimates) -> dict[str, Any]:
-    """The stretch of a clip where patches answer strongest, its mel levels in 256 steps.
-
-    Args:
-        name: of the clip.
-        clip: the whole of it.
-        found: its estimates, of a batch of one.
+    The estimates are of a batch of one.
     """
     strength_GF, rate_GF = found.strength[0], found.rate_hz[0]
     columns = min(COLUMNS, len(strength_GF))
@@ -250,8 +238,3 @@ def overlay(name: str, clip: Spectrogram, found: Estimates) -> dict[str, Any]:
         "rate_hz": np.round(rate_GF[part], 2).tolist(),
         "strength": np.round(strength_GF[part], 3).tolist(),
     }
-
-
-def spectrogram_of(found: dict[str, Any], frame_rate: float, patch: tuple[int, int]) -> Spectrogram:
-    """The stretch that `overlay` has written down."""
-    return Spectrogram(np.array(found["mel"], float), np.array(found["mel_hz"]), frame_rate, patch)

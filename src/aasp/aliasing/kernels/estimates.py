@@ -1,14 +1,9 @@
-"""A number over clips with its interval, as JSON has it.
+"""Estimated decays and frequencies: what varies with what, how far from their start, how many at a bound, what they do.
 
-Legend: n clips. Source: ours; the intervals are the project's (`aasp.evaluate.intervals`), clips drawn.
+Intervals are the project's (`aasp.evaluate.intervals`), clips drawn.
 
-Statistics of estimated parameters: what varies with what, how far they are from their start, how many are stuck.
-
-Legend: n clips; of each an array (G, F, S): time patches, subbands, states. Source: ours.
-
-What estimating pays in a stem as it stands: its parameters shuffled, averaged, shared, or its features taken away.
-
-Legend: B clips, G x F grid of patches, S states. Source: ours.
+Legend: n clips; of each an array (G, F, S): time patches, subbands, states. B clips of a batch, T frames, M mel bins.
+Source: ours.
 """
 
 from __future__ import annotations
@@ -25,9 +20,13 @@ from aasp.report.rates import shares
 from aasp.stems.lambda_encoder import saturated
 from aasp.stems.states import States
 
+Bounds = tuple[float, float]
+How = Literal["shuffled", "mean", "off"]
 Measured = Mapping[str, float | None]
 """Estimate, and the low and high end of its 95 % interval: both None where there is but one clip to draw from."""
 LEAST = "<0.01"
+_ROUNDING = 1e-9
+"""A variance below this share of the mean square is rounding."""
 
 
 def over_clips(values_n: np.ndarray, minus: np.ndarray | None = None) -> Measured:
@@ -47,13 +46,13 @@ def of_weights(statistic: Callable[[np.ndarray], float], clips: int) -> Measured
 
 
 def percent(found: Measured) -> str:
-    """12.3 % (11.0 to 14.1), the estimate alone where there is no interval; below one, two digits that tell."""
+    """12.3 % (11.0 to 14.1), the estimate alone where there is no interval; below one, two significant digits."""
     low, high = found["low"], found["high"]
     alone = f"{number(found['estimate'] or 0)} %"
     if low is None or high is None:
         return alone
-    told = number(low), number(high)
-    return alone if set(told) == {LEAST} else f"{alone} ({told[0]} to {told[1]})"
+    ends = number(low), number(high)
+    return alone if set(ends) == {LEAST} else f"{alone} ({ends[0]} to {ends[1]})"
 
 
 def number(share: float) -> str:
@@ -64,15 +63,8 @@ def number(share: float) -> str:
     return f"{value:.1f}" if abs(value) >= 1 else f"{value:.2g}"
 
 
-def _alone(value: float) -> Measured:
-    return {"estimate": value, "low": None, "high": None}
-
-
-Bounds = tuple[float, float]
-
-
 def variance(values: Sequence[np.ndarray]) -> dict[str, Any]:
-    """Where the variance of a parameter comes from; clips weigh alike, and so do the patches of a clip.
+    """Where the variance of a parameter, (G, F, S) a clip, comes from; clips weigh alike, and so do patches of a clip.
 
     The law of total variance, twice. From outside in:
 
@@ -81,9 +73,6 @@ def variance(values: Sequence[np.ndarray]) -> dict[str, Any]:
     and against the mean of each subband and state over all clips, which needs no estimating:
 
         total = fixed + what depends on the sound
-
-    Args:
-        values: one array a clip, (G, F, S), of the same subbands and states.
 
     Returns:
         `clips`, `patches` and `states` as shares of the total, `sound` with its interval, and the standard deviation
@@ -97,24 +86,19 @@ def variance(values: Sequence[np.ndarray]) -> dict[str, Any]:
     def parts(weight_n: np.ndarray) -> tuple[float, float, float, float]:
         w = weight_n / weight_n.sum()
         centre = w @ mean_n
-        clips = w @ mean_n**2 - centre**2
-        patches = w @ (patch_square_n - mean_n**2)
-        states = w @ (square_n - patch_square_n)
         fixed = np.square(np.tensordot(w, mean_nFS, 1)).mean() - centre**2
-        return clips, patches, states, fixed
+        return w @ mean_n**2 - centre**2, w @ (patch_square_n - mean_n**2), w @ (square_n - patch_square_n), fixed
 
     def sound(weight_n: np.ndarray) -> float:
         *nested, fixed = parts(weight_n)
         total = sum(nested)
         return 1 - fixed / total if total > _ROUNDING * square_n.mean() else 0.0
 
-    clips, patches, states, fixed = parts(np.ones(len(values)))
-    total = clips + patches + states
+    *nested, fixed = parts(np.ones(len(values)))
+    total = nested[0] + nested[1] + nested[2]
     share = lambda part: max(float(part / total), 0.0) if total > _ROUNDING * square_n.mean() else 0.0
     return {
-        "clips": share(clips),
-        "patches": share(patches),
-        "states": share(states),
+        **{name: share(part) for name, part in zip(("clips", "patches", "states"), nested, strict=True)},
         "sound": of_weights(sound, len(values)),
         "moves": float(np.sqrt(max(total - fixed, 0.0))),
     }
@@ -122,8 +106,7 @@ def variance(values: Sequence[np.ndarray]) -> dict[str, Any]:
 
 def saturation(values: Sequence[np.ndarray], bounds: Bounds) -> dict[str, Measured]:
     """Share of states at the lower and at the upper bound."""
-    at = [[float(side.mean()) for side in saturated(x, bounds)] for x in values]
-    low, high = np.array(at).T
+    low, high = np.array([[float(side.mean()) for side in saturated(x, bounds)] for x in values]).T
     return {"low": over_clips(low), "high": over_clips(high)}
 
 
@@ -132,32 +115,12 @@ def distance(values: Sequence[np.ndarray], origin_S: np.ndarray, bounds: Bounds)
     return np.array([np.abs(x - origin_S).mean() for x in values]) / (bounds[1] - bounds[0])
 
 
-def starts(stem: States) -> tuple[np.ndarray, np.ndarray]:
-    """Decay per frame and frequency in radians per frame that the states of a new stem are spread at, each (S,)."""
-    alpha, beta = stem.start()
-    return alpha.numpy(), beta.numpy()
-
-
-def untrained(stem: States, seed: int) -> States:
-    """The same stem with the weights that a model begins with which is made from this seed.
-
-    An `AudioEncoder` makes its stem before anything else that is random.
-    """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return stem.untrained().eval()
-
-
 def describe(
     now: Sequence[np.ndarray], start: Sequence[np.ndarray], origin_S: np.ndarray, bounds: Bounds
 ) -> dict[str, Any]:
-    """All that is told of one parameter.
+    """Everything of one parameter: of the trained stem, and of the untrained one on the same clips.
 
-    Args:
-        now: of the trained stem, one array a clip.
-        start: of the untrained stem, on the same clips.
-        origin_S: where the states were spread at.
-        bounds: of the parameter.
+    `origin_S` is where the states were spread at.
     """
     far, far_at_start = distance(now, origin_S, bounds), distance(start, origin_S, bounds)
     share = lambda values: shares(np.concatenate([x.ravel() for x in values]), bounds).tolist()
@@ -174,11 +137,11 @@ def describe(
     }
 
 
-_ROUNDING = 1e-9
-"""A variance below this share of the mean square is rounding."""
-
-
-How = Literal["shuffled", "mean", "off"]
+def untrained(stem: States, seed: int) -> States:
+    """The same stem with the first weights of a model of that seed: its stem is made before all else that is random."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return stem.untrained().eval()
 
 
 def intervene(stem: States, how: How) -> States:
@@ -202,14 +165,14 @@ def share(stem: States, alpha_FS: Tensor, beta_FS: Tensor) -> States:
     return stem.changed(lambda alpha, beta: (alpha_FS.expand_as(alpha), beta_FS.expand_as(beta)))
 
 
+def means(values: list[np.ndarray]) -> Tensor:
+    """Mean of each subband and state over all patches of all clips, (F, S); clips weigh alike."""
+    return torch.from_numpy(np.mean([x.mean(0) for x in values], axis=0))
+
+
 @torch.no_grad()
 def change(stem: States, changed: States, mel_BTM: Tensor) -> dict[str, float]:
     """How much an intervention changes tokens and SBLU outputs, relative to how much they differ between patches.
-
-    Args:
-        stem: as it is.
-        changed: with the intervention.
-        mel_BTM: the clips.
 
     Returns:
         `tokens`: root mean square change over the root mean square deviation of tokens from their mean. `features`: the
@@ -225,6 +188,5 @@ def change(stem: States, changed: States, mel_BTM: Tensor) -> dict[str, float]:
     }
 
 
-def means(values: list[np.ndarray]) -> Tensor:
-    """Mean of each subband and state over all patches of all clips, (F, S); clips weigh alike."""
-    return torch.from_numpy(np.mean([x.mean(0) for x in values], axis=0))
+def _alone(value: float) -> Measured:
+    return {"estimate": value, "low": None, "high": None}

@@ -1,8 +1,8 @@
-"""How far away a frequency still feels a pull: the gradient of a kernel's power with respect to its frequency.
+"""How far away a frequency still has a gradient: that of a kernel's power with respect to its frequency.
 
 Legend: K taps, d distance in radians per frame, y the kernel's output, R phases of a tone.
 
-    pull(d) = mean over the tone's phase and both sides of |d |y|^2 / d beta|   at beta = pi / 2 +- d
+    g(d) = mean over the tone's phase and both sides of |d |y|^2 / d beta|   at beta = pi / 2 +- d
 
 for a tone of amplitude 1 at pi / 2 radians per frame and kernels of unit L2 norm. Source: the argument is the paper's
 (after Hayes et al. 2023, on learning a sinusoid's frequency by gradient descent), the measure ours. It is exact: the
@@ -31,7 +31,7 @@ TONE, PHASES = math.pi / 2, 64
 def frequency_gradient(
     taps: int, window: Window, phase: Phase, distances: Sequence[float] = DISTANCES, alpha: float = ALPHA
 ) -> tuple[list[float], list[float]]:
-    """The pull at each distance, and how much of it is towards the tone.
+    """The gradient at each distance, and how much of it is towards the tone.
 
     Args:
         taps: window K in frames.

@@ -1,13 +1,12 @@
-"""Whether the true rate of a modulation too fast for the tokens can still be read from them, linearly.
+"""Everything that `aasp alias response` measures, as the JSON document that its pages are drawn from.
 
+Beside the responses: whether the true rate of a modulation too fast for the tokens can be decoded from them, linearly.
 Rates are of eight classes, log-spaced between the post-patch Nyquist and 45 Hz; a class is a band, of which the middle
 half is drawn from. Each clip has a phase, depth, level, pattern over the bins and noise of its own. A logistic
 regression reads the tokens' mean over time, or mean and deviation; chance is 1 / 8. The ceiling is what the same probe
-reads from magnitudes of the DFT over time of the frames, before any patch.
+decodes from magnitudes of the DFT over time of the frames, before any patch.
 
 Legend: n clips, T frames, M mel bins, S samples, G tokens, C channels. Source: ours.
-
-Everything that `aasp alias response` finds out, as the JSON document that its pages are drawn from.
 """
 
 from __future__ import annotations
@@ -36,19 +35,12 @@ TOKENS, SHORTEST = 16, 2.0
 ROOM = 1.5
 """How far above the post-patch Nyquist 45 Hz must be, as a ratio, for eight classes to fit."""
 BATCH = 40
-POOLINGS = ("mean", "mean+std")
 
 
 @dataclass(frozen=True)
 class Rates:
-    """Clips of known modulation rate.
-
-    Attributes:
-        clips: log-mels (n, T, M) or waveforms (n, S).
-        frames: what the ceiling is read from: log-energies of frames, (n, T, F) in F bands.
-        classes: (n,).
-        edges: of the classes, Hz.
-    """
+    """Clips of known modulation rate: log-mels (n, T, M) or waveforms (n, S); log-energies of their frames (n, T, F),
+    from which the ceiling is decoded; classes (n,), and the edges of the classes in Hz."""
 
     clips: Tensor
     frames: np.ndarray
@@ -58,13 +50,13 @@ class Rates:
 
 @dataclass(frozen=True)
 class Decoded:
-    """What the probe read: of each (stage, pooling), and of the frames under ("frames", "DFT")."""
+    """The probe's results by (stage, pooling), that of the frames under ("frames", "DFT")."""
 
     results: dict[tuple[str, str], ProbeResult]
     edges: np.ndarray
 
     def to_dict(self, first: Decoded | None) -> dict[str, Any]:
-        """As JSON values; with the lead over a first adapter, paired, where both heard the same clips."""
+        """As JSON values; with the paired lead over a first adapter, where both were given the same clips."""
         rows = []
         for (stage, pooling), result in self.results.items():
             other = None if first is None else first.results.get((stage, pooling))
@@ -73,19 +65,56 @@ class Decoded:
         return {"chance": 1 / CLASSES, "classes_hz": self.edges.tolist(), "rows": rows}
 
 
+def examine(
+    adapters: Sequence[EncoderAdapter],
+    settings: Settings,
+    wanted: tuple[str, ...],
+    progress: Callable[[int, int], object] = lambda done, total: None,
+) -> dict[str, Any]:
+    """Responses and decoded rates of every adapter; further ones are compared with the first where they can be.
+
+    Args:
+        adapters: the models.
+        settings: how modulations are put in.
+        wanted: "stem", "encoder".
+        progress: called with (steps done, steps).
+
+    Raises:
+        AaspError: an adapter gives nothing over time.
+    """
+    clips = TRAIN + VALID + TEST
+    places = [stages(adapter, wanted) for adapter in adapters]
+    steps = [len(modulations(adapter, settings).hz) + -(-clips // BATCH) for adapter in adapters]
+    total = sum(count * len(place) for count, place in zip(steps, places, strict=True))
+    done = iter(range(1, total + 1))
+    advance = lambda: progress(next(done), total)
+    models: list[dict[str, Any]] = []
+    first: tuple[Tensor, Decoded] | None = None
+    for adapter, place in zip(adapters, places, strict=True):
+        model: dict[str, Any] = {
+            "name": adapter.name,
+            "token_rate": adapter.token_rate,
+            "nyquist_hz": adapter.token_rate / 2,
+            "stages": [respond(adapter, stage, settings, advance) for stage in place],
+            "decoding": None,
+        }
+        if has_room(adapter.token_rate):
+            rates = draw(adapter, settings.seed, clips)
+            decoded = decode(rates, place, advance)
+            same = first is not None and torch.equal(first[0], rates.clips)
+            model["decoding"] = decoded.to_dict(first[1] if first is not None and same else None)
+            first = first or (rates.clips, decoded)
+        models.append(model)
+    return {"band_hz": list(BAND), "settings": asdict(settings), "models": models}
+
+
 def has_room(token_rate: float) -> bool:
-    """Whether there are modulations that alias, and that frames of 10 ms still hold."""
+    """Whether there are modulations that alias, and that frames of 10 ms still represent."""
     return token_rate / 2 * ROOM < BAND[1]
 
 
 def draw(adapter: EncoderAdapter, seed: int, clips: int) -> Rates:
-    """Clips for an adapter; the same for every adapter of the same rate, tokens and bins.
-
-    Args:
-        adapter: who is to hear them.
-        seed: of everything that is random.
-        clips: how many.
-    """
+    """Clips for an adapter; the same for every adapter of the same rate, tokens and bins."""
     stream = np.random.default_rng([seed, 1])
     edges = np.geomspace(adapter.token_rate / 2, BAND[1], CLASSES + 1)
     classes = np.arange(clips) % CLASSES  # so that train, valid and test hold as many of each
@@ -113,14 +142,8 @@ def draw(adapter: EncoderAdapter, seed: int, clips: int) -> Rates:
     return Rates(torch.from_numpy(wave).float(), np.log(energy)[..., None], classes, edges)
 
 
-def decode(rates: Rates, stages: Sequence[Stage], progress: Callable[[], None] = lambda: None) -> Decoded:
-    """Read the rates from every stage, and from the frames.
-
-    Args:
-        rates: the clips.
-        stages: of the adapter.
-        progress: called after each batch of each stage.
-    """
+def decode(rates: Rates, stages: Sequence[Stage], progress: Callable[[], object] = lambda: None) -> Decoded:
+    """Decode the rates from every stage, and from the frames; `progress` is called after each batch of each stage."""
     spectra = np.abs(np.fft.rfft(rates.frames - rates.frames.mean(1, keepdims=True), axis=1)).mean(2)
     features = {("frames", "DFT"): spectra}
     for stage in stages:
@@ -132,60 +155,7 @@ def decode(rates: Rates, stages: Sequence[Stage], progress: Callable[[], None] =
             progress()
         X = torch.cat(pooled).numpy()
         features |= {(stage.name, "mean"): X[:, : X.shape[1] // 2], (stage.name, "mean+std"): X}
-    return Decoded({key: _probe(key, X, rates.classes) for key, X in features.items()}, rates.edges)
-
-
-def _probe(key: tuple[str, str], X: np.ndarray, classes: np.ndarray) -> ProbeResult:
-    n = len(classes)
-    train, valid = round(n * TRAIN / (TRAIN + VALID + TEST)), round(n * (TRAIN + VALID) / (TRAIN + VALID + TEST))
-    parts = Round("test", *np.split(np.arange(n), [train, valid]))
-    return linear_probe({key: X}, Task(classes, [str(k) for k in range(CLASSES)], [parts], None))
-
-
-def examine(
-    adapters: Sequence[EncoderAdapter],
-    settings: Settings,
-    wanted: tuple[str, ...],
-    progress: Callable[[int, int], object] = lambda done, total: None,
-) -> dict[str, Any]:
-    """Responses and decodability of every adapter; further ones are compared with the first where they can be.
-
-    Args:
-        adapters: who is examined.
-        settings: how modulations are put in.
-        wanted: "stem", "encoder".
-        progress: called with (steps done, steps).
-
-    Raises:
-        AaspError: an adapter gives nothing over time.
-    """
-    clips = TRAIN + VALID + TEST
-    batches = -(-clips // BATCH)
-    places = [stages(adapter, wanted) for adapter in adapters]
-    steps = [len(modulations(adapter, settings).hz) + batches for adapter in adapters]
-    total = sum(count * len(place) for count, place in zip(steps, places, strict=True))
-    done = 0
-
-    def advance() -> None:
-        nonlocal done
-        done += 1
-        progress(done, total)
-
-    models: list[dict[str, Any]] = []
-    first: tuple[torch.Tensor, Decoded] | None = None
-    for adapter, place in zip(adapters, places, strict=True):
-        model: dict[str, Any] = {
-            "name": adapter.name,
-            "token_rate": adapter.token_rate,
-            "nyquist_hz": adapter.token_rate / 2,
-            "stages": [respond(adapter, stage, settings, advance) for stage in place],
-            "decoding": None,
-        }
-        if has_room(adapter.token_rate):
-            rates = draw(adapter, settings.seed, clips)
-            decoded = decode(rates, place, advance)
-            same = first is not None and torch.equal(first[0], rates.clips)
-            model["decoding"] = decoded.to_dict(first[1] if first is not None and same else None)
-            first = first or (rates.clips, decoded)
-        models.append(model)
-    return {"band_hz": list(BAND), "settings": asdict(settings), "models": models}
+    n, whole = len(rates.classes), TRAIN + VALID + TEST
+    parts = np.split(np.arange(n), [round(n * TRAIN / whole), round(n * (TRAIN + VALID) / whole)])
+    task = Task(rates.classes, [str(k) for k in range(CLASSES)], [Round("test", *parts)], None)
+    return Decoded({key: linear_probe({key: X}, task) for key, X in features.items()}, rates.edges)

@@ -1,18 +1,22 @@
-"""The response's part of the laboratory's page: what can be read of fast modulations, gain, folding, shifts, states."""
+"""The response on the laboratory's page: which fast rates can be decoded, gain, folding, shifts, states."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from html import escape
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
+from matplotlib.colors import LogNorm
 
-from aasp.aliasing.response import figures
-from aasp.aliasing.response.figures import Bar, Curve, color
-from aasp.evaluate.intervals import span
-from aasp.report.page import Section
+from aasp.aliasing import figures
+from aasp.aliasing.figures import DASHED, DOTTED, GAIN, MODULATION, Axis, Curve, color, decibels, ends, lines
+from aasp.aliasing.text import decimal, percent, plain, with_interval
+from aasp.report.rates import BAND
+from aasp.report.spectrogram import RATE_COLORS
+from aasp.report.style import MUTED
+from aasp.report.templates import render
 
 STAGES = {"states": "SBLU states", "stem": "stem", "encoder": "encoder"}
 POOLINGS = {"mean": "mean over time", "mean+std": "mean and deviation"}
@@ -21,222 +25,157 @@ MANY, APART_DB = 4, 3.0
 Json = Mapping[str, Any]
 
 
-def section(found: Json, folder: Path) -> list[Section]:
-    """The sections of a page.
+def answer(found: Json) -> str:
+    """Which rates can be decoded from the tokens' mean, with 95 % intervals; of many models, the first and the best."""
+    decoded = []
+    for model in found["models"]:
+        rows = [row for row in _rows(model) if row["pooling"] == "mean"]
+        if rows:
+            row = rows[-1]
+            lead = with_interval(row["lead"], percent(0, "+")) if row["lead"] else None
+            accuracy = with_interval(row["accuracy"], percent(), " %")
+            decoded.append((row["accuracy"]["estimate"], model["name"], STAGES[row["stage"]], accuracy, lead))
+    best = max(decoded) if len(decoded) > MANY else None
+    return plain("response", found=found, decoded=decoded, best=best, decoding=_decoding(found), percent=percent)
+
+
+def section(found: Json, folder: Path) -> Markup:
+    """The sections of the page.
 
     Args:
-        found: what `examine` returned, read from `response.json`.
-        folder: where it lies.
+        found: what `response.json` holds.
+        folder: where it lies; nothing else is read there.
     """
-    made = [_summary(found)]
-    made += [_decoding(found)] if any(model["decoding"] for model in found["models"]) else []
-    made += [_gain(found), _folds(found), _shifts(found)]
-    made += [_states(found)] if any(one["stage"] == "states" for _, _, one in _stages(found)) else []
-    return made
-
-
-def answer(found: Json) -> str:
-    """Which rates can be read from the tokens' mean, with 95 % intervals; of many models, for the first and best."""
-    told: list[tuple[float, str]] = []
-    for model in found["models"]:
-        rows = {row["stage"]: row for row in (model["decoding"] or {"rows": []})["rows"] if row["pooling"] == "mean"}
-        if rows:
-            stage, row = list(rows.items())[-1]
-            lead = f", {_points(row['lead'])} points against {found['models'][0]['name']}" if row["lead"] else ""
-            text = f"{model['name']} ({STAGES[stage]}) in {_percent(row['accuracy'])} of clips{lead}"
-            told.append((row["accuracy"]["estimate"], text))
-    if not told:
-        fast = ", ".join(f"{model['name']} {model['nyquist_hz']:.3g} Hz" for model in found["models"])
-        return f"Tokens are fast enough for nearly every modulation that frames of 10 ms hold: up to {fast}."
-    words = [text for _, text in told]
-    if len(told) > MANY:
-        words = [words[0], f"best of {len(told)} models, for {max(told)[1]}"]
-    decoding = next(model["decoding"] for model in found["models"] if model["decoding"])
-    frames = decoding["rows"][0]["accuracy"]["estimate"]
-    return (
-        "Which of eight rates a modulation above the post-patch Nyquist frequency has, a linear probe reads from the "
-        f"tokens' mean over time for {'; '.join(words)}. Chance is {100 * decoding['chance']:.1f} %; the frames "
-        f"themselves tell {100 * frames:.0f} %."
-    )
-
-
-def _summary(found: Json) -> Section:
-    return Section(
-        "What the patches leave of modulations",
-        "Half the token rate, the post-patch Nyquist frequency, is the fastest modulation that tokens can follow. What "
-        "is faster they either lose, or show as something slower, or tell of without following it.",
-        [_table(found)],
-        "All of modulations above the post-patch Nyquist frequency. <b>Gain</b>: what comes through "
-        "and follows the modulation, against what does below that frequency. <b>At the alias</b>: share of the energy "
-        "that tokens show at a slow rate, which the sound does not have. <b>Shift variance</b>: 0, tokens move as the "
-        "sound does; 2, as if it were another. Colours are those of all panels.",
-    )
-
-
-def _table(found: Json) -> str:
-    rows = []
-    for number, model, one in _stages(found):
-        told = [f'<span style="color: var(--category-{number % 9 + 1})">●</span> {escape(model["name"])}']
-        told += [STAGES[one["stage"]], f"{model['nyquist_hz']:.3g}"]
-        cells = [f"<td>{told[0]}</td><td>{told[1]}</td>"]
-        cells += [f'<td class="figure">{cell}</td>' for cell in (told[2], *summary_cells(one["summary"]))]
-        rows.append(f"<tr>{''.join(cells)}</tr>")
-    head = "<th>model</th><th>tokens of</th>" + "".join(
-        f'<th class="figure">{name}</th>'
-        for name in ("Nyquist (Hz)", "gain above / below (dB)", "at the alias (%)", "shift variance")
-    )
-    return f'<table class="list"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
-
-
-def summary_cells(summary: Json) -> list[str]:
-    """Gain above against below in dB, share at the alias in per cent, and shift variance, for a table."""
-    above, below, share = summary["gain_above"], summary["gain_below"], summary["alias_share_above"]
-    decibel = 20 * np.log10(above / below) if above and below else None
-    percent = None if share is None else 100 * share
-    values = [(decibel, "+.1f"), (percent, ".0f"), (summary["shift_variance_above"], ".2f")]
-    return ["–" if value is None else format(value, form).replace("-", "−") for value, form in values]
-
-
-def _decoding(found: Json) -> Section:
-    decoding = next(model["decoding"] for model in found["models"] if model["decoding"])
-    frames = decoding["rows"][0]["accuracy"]
-    ceiling = Bar("frames", "", *_ends(frames))
-    low, high = (f"{hz:.3g}" for hz in (decoding["classes_hz"][0], decoding["classes_hz"][-1]))
-    return Section(
-        "Whether fast rates can still be read",
-        f"Clips whose modulation has one of eight rates between {low} and {high} Hz, and phase, depth, level, pattern "
-        "and noise of its own. A logistic regression is to name the rate.",
-        [
-            figures.accuracies(list(_bars(found, pooling)), decoding["chance"], ceiling, title=f"From the {words}")
-            for pooling, words in POOLINGS.items()
-        ],
-        "Dots are accuracies on clips not trained on, with 95 % intervals over clips. Dashed is chance; the solid line "
-        "is what the same probe reads from the spectrum of the frames before any patch. A linear stem's tokens swing "
-        "about the same mean at every rate, so nothing is to be read from it; how far each channel swings does tell.",
-    )
-
-
-def _bars(found: Json, pooling: str) -> Iterator[Bar]:
-    for number, model in enumerate(found["models"]):
-        for row in (model["decoding"] or {"rows": []})["rows"]:
-            if row["pooling"] == pooling:
-                yield Bar(f"{model['name']}, {STAGES[row['stage']]}", color(number), *_ends(row["accuracy"]))
-
-
-def _gain(found: Json) -> Section:
-    panels = []
-    for stage in STAGES:
-        curves = [
-            Curve(color(number), model["nyquist_hz"], one["hz"], one["gain"], one.get("theory"), one.get("long_window"))
-            for number, model, one in _stages(found)
-            if one["stage"] == stage
-        ]
-        panels += [figures.gain(curves, title=f"Gain of the {STAGES[stage]}")] if curves else []
-    text = (
-        "A pure modulation is put in at every phase, and what follows it in the tokens is measured. Where a stage is "
-        "linear, the Fourier transform of its taps says beforehand what must come out."
-    )
     errors = [
         max(abs(m - t) for m, t in zip(one["gain"], one["theory"], strict=True)) / max(one["theory"])
         for _, _, one in _stages(found)
         if one.get("linear")
     ]
-    if errors:
-        text += f" Where one is, measured and expected differ by {max(errors):.0e} of the peak at most."
+    panels = {"gain": _gain(found), "folds": _folds(found), "shifts": _shifts(found), "states": _states(found)}
+    if _decoding(found):
+        panels["decoding"] = [_accuracies(found, pooling) for pooling in POOLINGS]
+    summary = [
+        [
+            Markup('<span style="color: var(--category-{})">●</span> {}').format(number % 9 + 1, model["name"]),
+            STAGES[one["stage"]],
+            f"{model['nyquist_hz']:.3g}",
+            *summary_cells(one["summary"]),
+        ]
+        for number, model, one in _stages(found)
+    ]
+    values = {"summary": summary, "decoding": _decoding(found), "error": max(errors, default=None)}
+    return Markup(render("aliasing/response.html", figures=panels, **values))
+
+
+def summary_cells(summary: Json) -> list[str]:
+    """Gain above against below in dB, share at the alias in per cent, and shift variance, for a table."""
+    above, below = summary["gain_above"], summary["gain_below"]
+    gain, variance = 20 * np.log10(above / below) if above and below else None, summary["shift_variance_above"]
+    cells = [None if gain is None else decimal(1, "+")(gain), percent()(summary["alias_share_above"])]
+    return [*(cell or "–" for cell in cells), "–" if variance is None else decimal(2)(variance)]
+
+
+def _accuracies(found: Json, pooling: str) -> Markup:
+    rows = [(k, model, row) for k, model in enumerate(found["models"]) for row in _rows(model)]
+    rows = [(k, model, row) for k, model, row in rows if row["pooling"] == pooling]
+    decoding = _decoding(found)
+    ceiling = 100 * ends(decoding["rows"][0]["accuracy"])
+    names = [f"{model['name']}, {STAGES[row['stage']]}" for _, model, row in rows]
+    values = 100 * np.array([ends(row["accuracy"]) for *_, row in rows]).reshape(-1, 3)
+    series = [("", [color(k) for k, *_ in rows], values)]
+    tinted = (ceiling[0], ceiling[0]) if np.isnan(ceiling).any() else (ceiling[1], ceiling[2])
+    title, label = f"From the {POOLINGS[pooling]}", "rates named correctly (%)"
+    options: dict[str, Any] = {"marked": 100 * decoding["chance"], "tinted": tinted, "limits": (0, 100)}
+    return figures.intervals(names, series, title=title, label=label, inside=True, **options)
+
+
+def _gain(found: Json) -> list[Markup]:
+    panels = []
+    for stage in STAGES:
+        shown = [(k, model, one) for k, model, one in _stages(found) if one["stage"] == stage]
+        curves = [curve for k, _, one in shown for curve in _gains(one, color(k))]
+        names = [curve.name for curve in curves]
+        keys = [Curve([], [], MUTED, name) for name in ("expected", "endless window") if name in names]
+        curves = [Curve([], [], MUTED, "measured", "", dots=True), *keys, *curves]
+        nyquists = [model["nyquist_hz"] for _, model, _ in shown]
+        title = f"Gain of the {STAGES[stage]}"
+        panels += [lines(curves, MODULATION, GAIN, title=title, tinted=nyquists)] if shown else []
     for _, model, one in _stages(found):
         gains = np.array(one["gain_by_subband"] or [[1.0]])
         spread = 20 * np.log10((gains.max(1) / np.maximum(gains.min(1), 1e-9)).max())
         if spread > APART_DB:
+            names = ["lowest", *[""] * (gains.shape[1] - 2), "highest"]
+            tones = RATE_COLORS(np.linspace(0, 1, gains.shape[1]))
+            drawn = zip(gains.T, tones, names, strict=True)
+            curves = [Curve(one["hz"], decibels(g, float(gains.max())), tone, name) for g, tone, name in drawn]
             title = f"{model['name']}: one subband at a time"
-            panels.append(figures.gain_by_subband(one["hz"], gains, model["nyquist_hz"], title=title))
-    return Section(
-        "How much comes through",
-        text,
-        panels,
-        "Dots are measured, lines expected from the taps alone; dotted where the stage is not linear and nothing is "
-        "expected. The shaded band is what the tokens are too slow for: what comes through there, aliases. States of "
-        "estimated decay and frequency should respond as taps made of the mean estimate for this very modulation. "
-        "Dashed is the limit of an endless window in even phase, which knows neither the last tap nor of the patch's "
-        "mean, which is taken out. Subbands are shown one by one where they differ by more than 3 dB.",
-    )
+            panels.append(lines(curves, MODULATION, GAIN, title=title, tinted=[model["nyquist_hz"]]))
+    return panels
 
 
-def _folds(found: Json) -> Section:
-    panels = []
-    for _, model, one in _stages(found):
-        if one["stage"] != "states":
-            title = f"{model['name']}, {STAGES[one['stage']]}"
-            panels.append(figures.folds(one["hz"], one["token_hz"], np.array(one["fold"]), title=title))
-    return Section(
-        "Where it goes",
-        "Each column is one modulation, and the rates at which the tokens change for it.",
-        panels,
-        "Up to the dashed line the tokens change at the rate of the sound. Beyond it they can't: the thin line, where "
-        "folding puts it, is reflected at the top and at 0, and one rate in the tokens stands for many in the sound. "
-        "Ink at 0 Hz is a change that stays, as an envelope makes it: it tells of the modulation and does not alias. "
-        "Ink elsewhere is harmonics of what is not linear. Ink is as dense as the root of the share of energy.",
-    )
+def _gains(one: Json, tone: str) -> Iterator[Curve]:
+    """Dots are measured; lines expected from the taps, dotted between the dots where nothing is expected."""
+    peak = max(value for value in one["gain"] if value is not None) or 1.0
+    yield Curve(one["hz"], decibels(one["gain"], peak), tone, "measured", "", dots=True)
+    if one.get("theory") is None:
+        yield Curve(one["hz"], decibels(one["gain"], peak), tone, line=DOTTED)
+    else:
+        yield Curve(one["hz"], decibels(one["theory"], peak), tone, "expected")
+    if one.get("long_window") is not None:
+        yield Curve(one["hz"], decibels(one["long_window"], peak), tone, "endless window", DASHED)
 
 
-def _shifts(found: Json) -> Section:
+def _folds(found: Json) -> list[Markup]:
+    shown = [(model, one) for _, model, one in _stages(found) if one["stage"] != "states"]
+    title = lambda model, one: f"{model['name']}, {STAGES[one['stage']]}"
+    return [
+        figures.folds(one["hz"], one["token_hz"], np.array(one["fold"]), title=title(model, one))
+        for model, one in shown
+    ]
+
+
+def _shifts(found: Json) -> list[Markup]:
+    measures: dict[str, tuple[str, Axis]] = {
+        "shift_variance": ("Shift variance", Axis("0: as the sound moves, 2: as another", (-0.1, 2.5), (0, 1, 2))),
+        "phase_variance": (
+            "Energy against phase",
+            Axis("deviation over phases / mean", (-0.03, 0.78), (0, 0.25, 0.5, 0.75)),
+        ),
+    }
     panels = []
     for stage in ("stem", "encoder"):
-        which = [(color(k), model["nyquist_hz"], one) for k, model, one in _stages(found) if one["stage"] == stage]
-        if which:
-            curves = [Curve(tone, nyquist, one["hz"], one["shift_variance"]) for tone, nyquist, one in which]
-            what = "0: as the sound moves, 2: as another"
-            title = f"Shift variance, {STAGES[stage]}"
-            panels.append(figures.over_frequency(curves, title=title, what=what, top=2.4, ticks=[0, 1, 2]))
-            curves = [Curve(tone, nyquist, one["hz"], one["phase_variance"]) for tone, nyquist, one in which]
-            what, ticks = "deviation over phases / mean", [0, 0.25, 0.5, 0.75]
-            title = f"Energy against phase, {STAGES[stage]}"
-            panels.append(figures.over_frequency(curves, title=title, what=what, top=0.75, ticks=ticks))
-    return Section(
-        "Whether tokens move with the sound",
-        "If a modulation comes later by a fraction of a patch, tokens should come later by as much, as any signal does "
-        "that is sampled fast enough.",
-        panels,
-        "Shift variance is 0 below the post-patch Nyquist frequency and 2 above it in every linear stem, whatever its "
-        "weights: nothing linear can move with what it aliases. Only what is not linear comes to lie between; a change "
-        "that stays, as an envelope makes it, counts as moving rightly. <b>Energy against phase</b>: how much a "
-        "token's energy depends on where in its cycle a modulation stands; 0 for an envelope, 0.71 for a single linear "
-        "channel.",
-    )
+        shown = [(k, model, one) for k, model, one in _stages(found) if one["stage"] == stage]
+        for name, (title, axis) in measures.items() if shown else ():
+            curves = [Curve(one["hz"], one[name], color(k), dots=True) for k, _, one in shown]
+            nyquists = [model["nyquist_hz"] for _, model, _ in shown]
+            panels.append(lines(curves, MODULATION, axis, title=f"{title}, {STAGES[stage]}", tinted=nyquists))
+    return panels
 
 
-def _states(found: Json) -> Section:
+def _states(found: Json) -> list[Markup]:
     panels = []
     for _, model, one in _stages(found):
         if one["stage"] == "states":
-            s, title = one["states"], f"{model['name']}, subband {one['states']['subband'] + 1}"
-            values = np.array(s["measured"]), np.array(s["theory"]), s["beta_hz"]
-            panels.append(figures.states(one["hz"], *values, nyquist=model["nyquist_hz"], title=title))
-    return Section(
-        "What each state of the SBLU lets through",
-        "A state is a short complex sinusoid under a window, and lets modulations near its own frequency through.",
-        panels,
-        "Colours run from slow (blue) to fast (red) states. Dots are measured, lines are the Fourier transform of the "
-        "taps, with the mean over the patch taken out.",
-    )
+            s = one["states"]
+            measured, theory = np.array(s["measured"]), np.array(s["theory"])
+            curves, peak = [], float(measured.max())
+            for dots, line, tone in zip(measured.T, theory.T, RATE_COLORS(LogNorm(*BAND)(s["beta_hz"])), strict=True):
+                curves.append(Curve(one["hz"], decibels(line, peak), tone))
+                curves.append(Curve(one["hz"], decibels(dots, peak), tone, line="", dots=True))
+            title = f"{model['name']}, subband {s['subband'] + 1}"
+            panels.append(lines(curves, MODULATION, GAIN, title=title, tinted=[model["nyquist_hz"]]))
+    return panels
 
 
 def _stages(found: Json) -> Iterator[tuple[int, Json, Json]]:
     """(number of the model, model, stage) of every stage."""
-    for number, model in enumerate(found["models"]):
-        for one in model["stages"]:
-            yield number, model, one
+    return ((number, model, one) for number, model in enumerate(found["models"]) for one in model["stages"])
 
 
-def _ends(interval: Json) -> np.ndarray:
-    """Estimate, low and high, NaN where there are no ends."""
-    return np.array([interval[name] for name in ("estimate", "low", "high")], dtype=float)
+def _decoding(found: Json) -> Any:
+    """That of the first model that has one."""
+    return next((model["decoding"] for model in found["models"] if model["decoding"]), None)
 
 
-def _percent(interval: Json) -> str:
-    tell = lambda value: f"{100 * value:.0f}"
-    return f"{tell(interval['estimate'])} % [{span(interval['low'], interval['high'], tell)}]"
-
-
-def _points(lead: Json) -> str:
-    tell = lambda value: f"{100 * value:+.0f}".replace("-", "−")
-    return f"{tell(lead['estimate'])} [{span(lead['low'], lead['high'], tell)}]"
+def _rows(model: Json) -> Sequence[Json]:
+    return model["decoding"]["rows"] if model["decoding"] else ()

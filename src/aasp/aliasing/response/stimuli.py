@@ -4,7 +4,7 @@ The f are whole numbers of periods of the inner window, the G tokens that see no
 and each alias is one bin of the tokens' DFT. Multiples of half the token rate are left out: their alias is a constant,
 or has one phase only.
 
-A non-linear stem answers differently at different points of operation. A log-mel rests on a floor, noise of fixed
+A non-linear stem responds differently at different points of operation. A log-mel rests on a floor, noise of fixed
 deviation which recurs in every patch: by itself it makes every token the same. A waveform's carrier is noise, always
 the same, and the logarithm of its energy is the sinusoid.
 
@@ -86,10 +86,6 @@ class Modulations(ABC):
 class MelModulations(Modulations):
     """Modulations of the normalised log-mel.
 
-    Args:
-        adapter: who will see them.
-        settings: how they are made.
-
     Raises:
         AaspError: the stem's receptive field is most of the clip.
     """
@@ -113,11 +109,10 @@ class MelModulations(Modulations):
 
     def make(self, hz: float, phases: Sequence[float], subband: int | None = None) -> Tensor:
         seconds = (torch.arange(self.frames, dtype=torch.float64) - self.start) / self.frame_rate
-        turn = 2 * math.pi * hz * seconds + torch.tensor(phases, dtype=torch.float64)[:, None]
         height = self.floor_TM.shape[1] // self.subbands
         rows = slice(None) if subband is None else slice(subband * height, (subband + 1) * height)
         mel = self.floor_TM.repeat(len(phases), 1, 1)
-        mel[:, :, rows] += (self.depth * turn.cos()).float()[..., None]
+        mel[:, :, rows] += (self.depth * swing(hz, seconds, phases)).float()[..., None]
         return mel
 
     def rest(self) -> Tensor:
@@ -125,12 +120,7 @@ class MelModulations(Modulations):
 
 
 class WaveModulations(Modulations):
-    """Modulations of a noise that is always the same.
-
-    Args:
-        adapter: who will hear them.
-        settings: how they are made.
-    """
+    """Modulations of a noise that is always the same."""
 
     subbands = 1
 
@@ -145,11 +135,15 @@ class WaveModulations(Modulations):
     def make(self, hz: float, phases: Sequence[float], subband: int | None = None) -> Tensor:
         assert subband is None, "a waveform has no subbands of its own"
         seconds = torch.arange(len(self.carrier_S), dtype=torch.float64) / self.rate - self.margin / self.token_rate
-        turn = 2 * math.pi * hz * seconds + torch.tensor(phases, dtype=torch.float64)[:, None]
-        return self.carrier_S * torch.exp(LOG_ENERGY / 2 * self.depth * turn.cos()).float()
+        return self.carrier_S * torch.exp(LOG_ENERGY / 2 * self.depth * swing(hz, seconds, phases)).float()
 
     def rest(self) -> Tensor:
         return self.carrier_S[None]
+
+
+def swing(hz: float, seconds: Tensor, phases: Sequence[float]) -> Tensor:
+    """cos(2π f t + φ) in float64, a row a phase."""
+    return (2 * math.pi * hz * seconds + torch.tensor(phases, dtype=torch.float64)[:, None]).cos()
 
 
 def grid(count: int, token_rate: float, tokens: int) -> np.ndarray:

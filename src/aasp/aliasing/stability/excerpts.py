@@ -1,21 +1,19 @@
-"""How much a sound was changed: the energy of the change of its log-mel, and modulations brought to a stated one.
+"""Excerpts of real clips, how much a change moves their log-mel, and modulations brought to a stated change.
+
+An excerpt is the loudest seconds of a clip, with some to spare on both sides so that time can be moved.
 
 The log-mel is Kaldi's, of natural-log power, not normalised. With d = perturbed - clean over frames and mels,
 
     E = (sum of d² over all of them) / (number of those that are above the floor in the clean clip)
 
 so that digital silence, which no gain can move, does not dilute a change, and a sound moved into silence counts. It is
-told as rms decibels of power, 10 / ln 10 · √E.
+stated as rms decibels of power, 10 / ln 10 · √E.
 
 A gain exp(A/2 · cos(2π f t + φ)) moves log power by A cos(..): E is A²/2 while f is slow, less when the analysis window
 of 25 ms smears the modulation (3.5 dB at 40 Hz). A smeared modulation also raises the mean level, which is no
 modulation; a constant gain takes it back. Both A and that gain are set for every clip by measuring.
 
-Legend: B clips, S samples, T frames, M mel bins. Source: ours.
-
-Excerpts of real clips: the loudest seconds of each, with some to spare on both sides so that time can be moved.
-
-Legend: n clips, S samples of an excerpt, P samples to spare on either side.
+Legend: n or B clips, S samples of an excerpt, P samples to spare on either side, T frames, M mel bins. Source: ours.
 """
 
 from __future__ import annotations
@@ -35,15 +33,134 @@ from aasp.datasets.manifest import Manifest
 from aasp.errors import AaspError
 from aasp.features.logmel import LogMel, LogMelConfig
 
+RATE = 16_000
+HOP = 160
+"""Samples of a frame of 10 ms."""
+SPARE = 16
+"""Frames before and after an excerpt: a shift takes up to 15."""
+QUIETEST = 0.02
+"""Share of the log-mel above its floor: with less there is nothing to perturb."""
+FEWEST = 8
+"""Clips: fewer say nothing of others, and a probe cannot be trained on them."""
 FRONTEND = LogMelConfig.kaldi(mean=0.0, std=1.0)
 DECIBEL = 10 / math.log(10)
 """Decibels of power in a unit of natural-log power."""
 TOLERANCE = 0.005
 STEPS = 40
 DEEPEST = 60.0
-"""Of A: clips that hardly anything is heard of would have it grow without end."""
+"""Of A: for clips that are nearly silent it would grow without end."""
 
 _log_mel = LogMel(FRONTEND)
+
+
+@dataclass(frozen=True)
+class Excerpts:
+    """Clips of one length, each inside a longer source: waveforms at RATE, (n, P + S + P), and P."""
+
+    source: Tensor
+    spare: int
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    @property
+    def clean(self) -> Tensor:
+        """The excerpts themselves, shape (n, S)."""
+        return self.source[:, self.spare : -self.spare]
+
+    @property
+    def samples(self) -> int:
+        """S."""
+        return self.source.shape[1] - 2 * self.spare
+
+    def batches(self, size: int) -> Iterator[Excerpts]:
+        """`size` clips at a time, in order."""
+        return (Excerpts(source, self.spare) for source in self.source.split(size))
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """Excerpts of a set's clips, their rows in the manifest, (n,), and the clips that can't be used, with reasons."""
+
+    excerpts: Excerpts
+    rows: np.ndarray
+    skipped: list[Skipped]
+
+
+def gather(
+    manifest: Manifest,
+    *,
+    clips: int,
+    seconds: float,
+    unusable: Sequence[Skipped] = (),
+    progress: Callable[[int, int], object] = lambda done, total: None,
+) -> Gathered:
+    """Cut the loudest excerpt of clips that are spread evenly over a set.
+
+    Args:
+        manifest: the set.
+        clips: how many clips; all of the long enough ones if there are no more.
+        seconds: length of an excerpt; rounded to whole frames of 10 ms.
+        unusable: clips that the manifest had to leave out already; they are listed with the others.
+        progress: called with (clips read, clips in all).
+
+    Raises:
+        AaspError: too few clips are left.
+    """
+    frames = round(seconds * RATE / HOP)
+    needed = (frames + 2 * SPARE) * HOP / RATE
+    long_enough = manifest.seconds >= needed
+    reason = f"{{:.3g}} s long, {needed:.2f} s are needed for {seconds:g} s and what is to spare"
+    short = np.flatnonzero(~long_enough).tolist()
+    skipped = [*unusable]
+    skipped += [Skipped(describe(manifest.sound(row)), reason.format(manifest.seconds[row])) for row in short]
+    eligible = np.flatnonzero(long_enough)
+    spread = np.linspace(0, max(len(eligible) - 1, 0), min(clips, len(eligible))).round().astype(int)
+    chosen = eligible[spread].tolist()
+    sources, rows = [], []
+    for done, row in enumerate(chosen, start=1):
+        sound = manifest.sound(row)
+        try:
+            sources.append(loudest(read_sound(sound, rate=RATE), frames, SPARE))
+            rows.append(row)
+        except (AudioError, _Unusable) as error:
+            skipped.append(Skipped(describe(sound), error.reason))
+        progress(done, len(chosen))
+    if len(rows) < FEWEST:
+        why = f"; of {len(skipped)} skipped the first is {skipped[0].path}: {skipped[0].reason}" if skipped else ""
+        raise AaspError(
+            f"{manifest.source}: {len(rows)} usable clip(s), {FEWEST} or more are needed{why}; "
+            "lower --seconds, raise --clips or give other clips"
+        )
+    return Gathered(Excerpts(torch.from_numpy(np.stack(sources)), SPARE * HOP), np.array(rows), skipped)
+
+
+def loudest(wave: np.ndarray, frames: int, spare: int) -> np.ndarray:
+    """The `frames` frames of most energy, with `spare` frames on either side: (spare + frames + spare) * HOP samples.
+
+    Raises:
+        _Unusable: the clip is too short, or silence.
+    """
+    count = len(wave) // HOP
+    if count < frames + 2 * spare:
+        raise _Unusable(f"decodes to {len(wave) / RATE:.3g} s, less than its index says")
+    power = np.square(wave[: count * HOP], dtype=np.float64).reshape(count, HOP).sum(1)
+    upto = np.concatenate([[0.0], np.cumsum(power)])
+    within = (upto[frames:] - upto[:-frames])[spare : count - frames - spare + 1]
+    first = int(within.argmax())
+    excerpt = wave[first * HOP : (first + frames + 2 * spare) * HOP]
+    above = audible(log_power(torch.from_numpy(excerpt)[None])).float().mean()
+    if above < QUIETEST:
+        raise _Unusable(f"is silence: {100 * above:.2g} % of its log-mel lies above the floor")
+    return excerpt
+
+
+class _Unusable(Exception):
+    """A clip that can't be examined; its message is the reason."""
+
+    @property
+    def reason(self) -> str:
+        return str(self)
 
 
 def log_power(wave_BS: Tensor) -> Tensor:
@@ -69,19 +186,13 @@ def to_decibel(energy_B: Tensor) -> Tensor:
 def modulated(clean_BS: Tensor, pattern_BS: Tensor, decibel: float) -> Tensor:
     """Clips with the gain exp(A/2 · pattern - level/2), A and level such that the log-mel changes by `decibel` rms.
 
-    Args:
-        clean_BS: the clips.
-        pattern_BS: how the log power is to move, up to a factor and a constant.
-        decibel: the wanted change.
-
-    Returns:
-        Shape (B, S); the change is within TOLERANCE of E, unless STEPS don't get there (a clip at the floor): whoever
-        calls measures what came out.
+    The pattern is how the log power is to move, up to a factor and a constant. The change is within TOLERANCE of E,
+    unless STEPS don't get there (a clip at the floor): whoever calls measures the result.
     """
     wanted = (decibel / DECIBEL) ** 2
     mel_BTM = log_power(clean_BS)
-    heard_BTM = audible(mel_BTM)
-    bins_B = heard_BTM.sum((1, 2)).clamp_min(1)
+    above_BTM = audible(mel_BTM)
+    bins_B = above_BTM.sum((1, 2)).clamp_min(1)
     A_B = (wanted / pattern_BS.var(1, correction=0)).sqrt()
     level_B = torch.zeros_like(A_B)
     made_BS = torch.empty_like(clean_BS)
@@ -91,7 +202,7 @@ def modulated(clean_BS: Tensor, pattern_BS: Tensor, decibel: float) -> Tensor:
         made_BS[left] = clean_BS[left] * swing.exp()
         moved = log_power(made_BS[left]) - mel_BTM[left]
         found = moved.square().sum((1, 2)) / bins_B[left]
-        offset = (moved * heard_BTM[left]).sum((1, 2)) / bins_B[left]
+        offset = (moved * above_BTM[left]).sum((1, 2)) / bins_B[left]
         off = ((found / wanted - 1).abs() > TOLERANCE) | (offset.square() > TOLERANCE * wanted)
         # What is left of E without the offset is nearly proportional to A².
         factor = (wanted / (found - offset.square()).clamp_min(1e-3 * wanted)).sqrt()
@@ -101,136 +212,3 @@ def modulated(clean_BS: Tensor, pattern_BS: Tensor, decibel: float) -> Tensor:
             break
         left = left[off]
     return made_BS
-
-
-RATE = 16_000
-HOP = 160
-"""Samples of a frame of 10 ms."""
-SPARE = 16
-"""Frames before and after an excerpt: a shift takes up to 15."""
-QUIETEST = 0.02
-"""Share of the log-mel above its floor: with less there is nothing to perturb."""
-FEWEST = 8
-"""Clips: fewer say nothing of others, and a probe cannot be trained on them."""
-
-
-@dataclass(frozen=True)
-class Excerpts:
-    """Clips of one length, each inside a longer source.
-
-    Attributes:
-        source: waveforms at RATE, shape (n, P + S + P).
-        spare: P.
-    """
-
-    source: Tensor
-    spare: int
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    @property
-    def clean(self) -> Tensor:
-        """The excerpts themselves, shape (n, S)."""
-        return self.source[:, self.spare : -self.spare]
-
-    @property
-    def samples(self) -> int:
-        """S."""
-        return self.source.shape[1] - 2 * self.spare
-
-    def batches(self, size: int) -> Iterator[Excerpts]:
-        """`size` clips at a time, in order."""
-        return (Excerpts(source, self.spare) for source in self.source.split(size))
-
-
-@dataclass(frozen=True)
-class Gathered:
-    """Excerpts of a set's clips.
-
-    Attributes:
-        excerpts: the clips.
-        rows: their rows in the manifest, shape (n,).
-        skipped: clips that were asked for and can't be used, and why.
-    """
-
-    excerpts: Excerpts
-    rows: np.ndarray
-    skipped: list[Skipped]
-
-
-def gather(
-    manifest: Manifest,
-    *,
-    clips: int,
-    seconds: float,
-    unusable: Sequence[Skipped] = (),
-    progress: Callable[[int, int], object] | None = None,
-) -> Gathered:
-    """Cut the loudest excerpt of clips that are spread evenly over a set.
-
-    Args:
-        manifest: the set.
-        clips: how many clips; all of the long enough ones if there are no more.
-        seconds: length of an excerpt; rounded to whole frames of 10 ms.
-        unusable: clips that the manifest had to leave out already; they are told of with the others.
-        progress: called with (clips read, clips in all).
-
-    Raises:
-        AaspError: too few clips are left.
-    """
-    frames = round(seconds * RATE / HOP)
-    needed = (frames + 2 * SPARE) * HOP / RATE
-    long_enough = manifest.seconds >= needed
-    reason = f"{{:.3g}} s long, {needed:.2f} s are needed for {seconds:g} s and what is to spare"
-    short = np.flatnonzero(~long_enough).tolist()
-    skipped = [*unusable]
-    skipped += [Skipped(describe(manifest.sound(row)), reason.format(manifest.seconds[row])) for row in short]
-    eligible = np.flatnonzero(long_enough)
-    spread = np.linspace(0, max(len(eligible) - 1, 0), min(clips, len(eligible))).round().astype(int)
-    chosen = eligible[spread].tolist()
-    sources, rows = [], []
-    for done, row in enumerate(chosen, start=1):
-        sound = manifest.sound(row)
-        try:
-            sources.append(loudest(read_sound(sound, rate=RATE), frames, SPARE))
-            rows.append(row)
-        except (AudioError, _Unusable) as error:
-            skipped.append(Skipped(describe(sound), error.reason))
-        if progress is not None:
-            progress(done, len(chosen))
-    if len(rows) < FEWEST:
-        why = f"; of {len(skipped)} skipped the first is {skipped[0].path}: {skipped[0].reason}" if skipped else ""
-        raise AaspError(
-            f"{manifest.source}: {len(rows)} usable clip(s), {FEWEST} or more are needed{why}; "
-            "lower --seconds, raise --clips or give other clips"
-        )
-    return Gathered(Excerpts(torch.from_numpy(np.stack(sources)), SPARE * HOP), np.array(rows), skipped)
-
-
-def loudest(wave: np.ndarray, frames: int, spare: int) -> np.ndarray:
-    """The `frames` frames of most energy, with `spare` frames on either side: (spare + frames + spare) * HOP samples.
-
-    Raises:
-        _Unusable: the clip is too short, or silence.
-    """
-    count = len(wave) // HOP
-    if count < frames + 2 * spare:
-        raise _Unusable(f"decodes to {len(wave) / RATE:.3g} s, less than its index says")
-    power = np.square(wave[: count * HOP], dtype=np.float64).reshape(count, HOP).sum(1)
-    upto = np.concatenate([[0.0], np.cumsum(power)])
-    within = (upto[frames:] - upto[:-frames])[spare : count - frames - spare + 1]
-    first = int(within.argmax())
-    excerpt = wave[first * HOP : (first + frames + 2 * spare) * HOP]
-    heard = audible(log_power(torch.from_numpy(excerpt)[None])).float().mean()
-    if heard < QUIETEST:
-        raise _Unusable(f"is silence: {100 * heard:.2g} % of its log-mel lies above the floor")
-    return excerpt
-
-
-class _Unusable(Exception):
-    """A clip that can't be examined; its message is the reason."""
-
-    @property
-    def reason(self) -> str:
-        return str(self)

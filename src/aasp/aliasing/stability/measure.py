@@ -3,18 +3,14 @@
 - cosine: of embeddings less the mean of the clean ones. Raw embeddings all point about the same way: their cosine is
   near one whatever happens. It is kept as well.
 - distance: |z' - z| over the median distance between two clean clips: 1 is as far as to another sound.
-- timestamps: the same, token by token, against the clean timestamps at the time that is heard (a shift's tokens lie
+- timestamps: the same, token by token, against the clean timestamps at the same time of the sound (a shift's tokens lie
   between the clean ones: linear interpolation), tokens from beyond the clean clip left out; then the mean over time.
 - control at equal energy: for each clip, its control's value as a function of rms decibels, linear between the measured
   strengths and from nothing at 0 dB; not known beyond the strongest.
 - alignment: linear centred kernel alignment of the clean and the perturbed set as a whole.
 
-Legend: n clips, G tokens over time, D dimensions, L strengths of the control.
+Legend: n clips, S samples, G tokens over time, D dimensions, M mel bins, L strengths of the control.
 Source: Kornblith et al. 2019 (alignment); the rest ours.
-
-The experiment itself: every row of the table is made once and given to every encoder.
-
-Legend: n clips, S samples, D dimensions, R modulation rates.
 """
 
 from __future__ import annotations
@@ -40,14 +36,8 @@ AT_REST = {"cosine": 1.0, "distance": 0.0, "timestamps_distance": 0.0}
 
 @dataclass(frozen=True)
 class Reference:
-    """What an adapter makes of the clean clips.
-
-    Attributes:
-        clip: shape (n, D').
-        timestamps: shape (n, G, D).
-        seconds: centre of each token, shape (G,).
-        length: of a clip in seconds.
-    """
+    """What an adapter makes of the clean clips: clip vectors (n, D'), timestamps (n, G, D) and their centres in seconds
+    (G,), of clips of `length` seconds."""
 
     clip: np.ndarray
     timestamps: np.ndarray
@@ -61,12 +51,12 @@ class Reference:
         return float(np.median(pdist(self.clip))), float(np.median(over_time))
 
     def compare(self, clip: np.ndarray, timestamps: np.ndarray, source_seconds: np.ndarray) -> dict[str, np.ndarray]:
-        """MEASURES of each clip, shape (n,); NaN over time where an encoder gives nothing over time.
+        """MEASURES of each perturbed clip, shape (n,); NaN over time where an encoder gives nothing over time.
 
         Args:
             clip: of the perturbed clips, shape (n, D').
             timestamps: likewise, shape (n, G, D).
-            source_seconds: when what each token hears happens in the clean clip, shape (G,).
+            source_seconds: when what each token represents happens in the clean clip, shape (G,).
         """
         centre = self.clip.mean(0)
         found = {
@@ -74,12 +64,12 @@ class Reference:
             "cosine_raw": cosine(clip, self.clip),
             "distance": np.linalg.norm(clip - self.clip, axis=-1) / self.spread[0],
         }
-        heard = (source_seconds >= self.seconds[0] - 1e-9) & (source_seconds <= self.seconds[-1] + 1e-9)
-        if len(self.seconds) < 2 or not heard.any():
+        inside = (source_seconds >= self.seconds[0] - 1e-9) & (source_seconds <= self.seconds[-1] + 1e-9)
+        if len(self.seconds) < 2 or not inside.any():
             unknown = np.full(len(clip), np.nan)
             return {**found, "timestamps_cosine": unknown, "timestamps_distance": unknown}
-        clean = interpolated(self.timestamps, self.seconds, source_seconds[heard])
-        moved, mean = timestamps[:, heard], self.timestamps.mean((0, 1))
+        clean = interpolated(self.timestamps, self.seconds, source_seconds[inside])
+        moved, mean = timestamps[:, inside], self.timestamps.mean((0, 1))
         return {
             **found,
             "timestamps_cosine": cosine(moved - mean, clean - mean).mean(1),
@@ -103,7 +93,7 @@ def control_at(decibel_n: np.ndarray, decibel_Ln: np.ndarray, value_Ln: np.ndarr
     """The control's value of each clip at a given change of the log-mel, NaN beyond its strongest, shape (n,).
 
     Args:
-        decibel_n: rms dB asked for.
+        decibel_n: rms dB at which it is wanted.
         decibel_Ln: measured strengths of the control, in rising order.
         value_Ln: what was measured there.
         at_rest: the value at 0 dB.
@@ -111,16 +101,12 @@ def control_at(decibel_n: np.ndarray, decibel_Ln: np.ndarray, value_Ln: np.ndarr
     zeros = np.zeros((1, len(decibel_n)))
     x, y = np.vstack([zeros, decibel_Ln]), np.vstack([zeros + at_rest, value_Ln])
     pairs = zip(decibel_n, x.T, y.T, strict=True)
-    return np.array([np.interp(asked, one, value, right=np.nan) for asked, one, value in pairs])
+    return np.array([np.interp(wanted, one, value, right=np.nan) for wanted, one, value in pairs])
 
 
 class Alignment:
-    """Linear centred kernel alignment of two sets of embeddings of the same clips, as a function of clip weights.
-
-    Args:
-        x: shape (n, D).
-        y: shape (n, D'), row by row of the same clips.
-    """
+    """Linear centred kernel alignment of two embeddings (n, D) and (n, D') of the same clips, as a function of
+    weights."""
 
     def __init__(self, x: np.ndarray, y: np.ndarray) -> None:
         # Centring first leaves the result as it is and saves digits.
@@ -145,13 +131,7 @@ class Alignment:
 
 @dataclass(frozen=True)
 class Observed:
-    """What was seen of one adapter.
-
-    Attributes:
-        reference: what it makes of the clean clips.
-        measures: for each row's key, MEASURES of each clip, shape (n,).
-        clip: for each row's key, embeddings of the perturbed clips, shape (n, D).
-    """
+    """Of one adapter: its reference, and by key of each row MEASURES of each clip, (n,), and clip vectors, (n, D)."""
 
     reference: Reference
     measures: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
@@ -160,13 +140,8 @@ class Observed:
 
 @dataclass(frozen=True)
 class Observations:
-    """What was seen of all of them.
-
-    Attributes:
-        decibel: for each row's key, the rms change of each clip's log-mel, shape (n,).
-        adapters: in their order.
-        statistics: for each row's key, statistics of the log-mels (see `statistics`), shape (n, 3 M).
-    """
+    """By key of each row the rms change of each clip's log-mel in decibels, (n,), and `statistics` of the log-mels,
+    (n, 3 M); and what was observed of each adapter, in their order."""
 
     decibel: dict[str, np.ndarray]
     adapters: list[Observed]
@@ -178,30 +153,15 @@ def observe(
     clips: Excerpts,
     table: Sequence[Row],
     seed: int,
-    progress: Callable[[int, int], object] | None = None,
+    progress: Callable[[int, int], object] = lambda done, total: None,
 ) -> Observations:
-    """Let every adapter hear the clean clips and every row.
-
-    Args:
-        adapters: the encoders.
-        clips: the clips.
-        table: the rows, without the clean one.
-        seed: of what is random in the perturbations.
-        progress: called with (embeddings done, embeddings in all).
-    """
-    length = clips.samples / RATE
-    total, done = (len(table) + 1) * len(adapters), 0
-
-    def advance() -> None:
-        nonlocal done
-        done += 1
-        if progress is not None:
-            progress(done, total)
-
+    """Embed the clean clips, and those of every row of the table, by every adapter; `seed` is of the perturbations."""
+    length, total = clips.samples / RATE, (len(table) + 1) * len(adapters)
+    done = iter(range(1, total + 1))
     observed = []
     for adapter in adapters:
-        observed.append(Observed(Reference(*_heard(adapter, list(CLEAN.waves(clips, seed))), length)))
-        advance()
+        observed.append(Observed(Reference(*_embed(adapter, list(CLEAN.waves(clips, seed))), length)))
+        progress(next(done), total)
     clean_mel = log_power(clips.clean)
     decibel, kept = {}, {}
     for row in table:
@@ -210,11 +170,11 @@ def observe(
         decibel[row.key] = to_decibel(energy(clean_mel, mel_nTM)).numpy().astype(np.float64)
         kept[row.key] = statistics(mel_nTM)
         for adapter, one in zip(adapters, observed, strict=True):
-            clip, timestamps, seconds = _heard(adapter, waves)
-            source = row.perturbation.source_seconds(seconds, length)
+            clip, timestamps, seconds = _embed(adapter, waves)
+            source = row.perturbation.source_seconds(seconds)
             one.measures[row.key] = one.reference.compare(clip, timestamps, source)
             one.clip[row.key] = clip
-            advance()
+            progress(next(done), total)
     return Observations(decibel, observed, kept)
 
 
@@ -223,12 +183,12 @@ def statistics(mel_nTM: Tensor) -> np.ndarray:
     return torch.cat([mel_nTM.mean(1), mel_nTM.std(1), mel_nTM.diff(dim=1).std(1)], dim=1).numpy()
 
 
-def _heard(adapter: EncoderAdapter, waves: Sequence[Tensor]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _embed(adapter: EncoderAdapter, waves: Sequence[Tensor]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Clip vectors (n, D'), timestamps (n, G, D) and their seconds (G,)."""
-    heard = [adapter.embed_waveform(_at_rate(wave_BS, adapter.rate)) for wave_BS in waves]
+    found = [adapter.embed_waveform(_at_rate(wave_BS, adapter.rate)) for wave_BS in waves]
     join = lambda parts: torch.cat(parts).double().cpu().numpy()
-    seconds = heard[0].seconds.double().cpu().numpy()
-    return join([one.clip for one in heard]), join([one.timestamps for one in heard]), seconds
+    seconds = found[0].seconds.double().cpu().numpy()
+    return join([one.clip for one in found]), join([one.timestamps for one in found]), seconds
 
 
 def _at_rate(wave_BS: Tensor, rate: int) -> Tensor:

@@ -1,13 +1,11 @@
-"""What is done to a sound: shifts and changes over time that leave it, to a listener, much the same.
+"""What is done to a sound, shifts and changes over time that leave it much the same to a listener; and the table of
+them.
 
 Every perturbation acts on the waveform, so that anyone's encoder can be examined. Time moves in two ways: smoothly, by
 reading the waveform between its samples; and in grains of 10 ms, each cross-faded into the next, whose offsets jump.
+"Fast" and "slow" are above and below the post-patch Nyquist frequency, half the rate of the encoder's tokens.
 
 Legend: B clips, S samples of a clip, K grains. Source: ours.
-
-The rows of the table: which perturbations are tried, and which belong together.
-
-"Fast" and "slow" are above and below the post-patch Nyquist frequency, half the rate of the encoder's tokens.
 """
 
 from __future__ import annotations
@@ -16,13 +14,27 @@ import math
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from aasp.aliasing.stability.excerpts import HOP, RATE, Excerpts, modulated
+
+DECIBEL = 3.0
+"""rms change of the log-mel at which modulation rates are compared."""
+RATES = (1.0, 1.7, 3.0, 5.0, 9.0, 15.0, 26.0, 45.0)
+"""Hz, evenly spaced in octaves; at 50 Hz, the Nyquist frequency of the frames, phase and depth can't be
+distinguished."""
+DEPTHS = {9.0: (1.0, 6.0), 26.0: (1.0, 6.0)}
+"""Rates that are tried at other depths too, rms dB."""
+CONTROLS = (1.5, 3.0, 6.0, 12.0, 24.0)
+"""rms dB: a shift of half a patch moves the log-mel of real clips by 4 to 34 dB, half of them by more than 10."""
+BATCH = 25
+"""Clips at a time. What is random depends on it."""
+FAMILIES = ("shift", "slow AM", "fast AM", "slow FM", "fast FM", "jitter")
+"""Rows that are summed up together, in the order of tables. Besides there are clean, control and AM depth."""
 
 
 class Perturbation(ABC):
@@ -32,13 +44,8 @@ class Perturbation(ABC):
     def apply(self, clips: Excerpts, rng: np.random.Generator) -> Tensor:
         """The perturbed clips, shape (B, S)."""
 
-    def source_seconds(self, seconds: np.ndarray, length: float) -> np.ndarray:
-        """When what is heard at `seconds` of a perturbed clip happens in the clean one, small swings left out.
-
-        Args:
-            seconds: any shape.
-            length: of the clip in seconds.
-        """
+    def source_seconds(self, seconds: np.ndarray) -> np.ndarray:
+        """When what is at `seconds` of a perturbed clip happens in the clean one, small swings left out."""
         return seconds
 
 
@@ -52,7 +59,7 @@ class Shift(Perturbation):
         first = clips.spare + self.frames * HOP
         return clips.source[:, first : first + clips.samples]
 
-    def source_seconds(self, seconds: np.ndarray, length: float) -> np.ndarray:
+    def source_seconds(self, seconds: np.ndarray) -> np.ndarray:
         return seconds + self.frames * HOP / RATE
 
 
@@ -106,17 +113,11 @@ class Jitter(Perturbation):
 
 
 def granulated(clips: Excerpts, offset_BK: np.ndarray) -> Tensor:
-    """Overlap-add of Hann grains of 20 ms, one every 10 ms, each read `offset` samples away from its own place.
+    """Overlap-add of Hann grains of 20 ms, one every 10 ms, each read `offset` whole samples from its own place, (B,
+    S).
 
-    Between the centres of two grains, one fades out as the other fades in, and the weights sum to one: without offsets
-    the clip comes out unchanged.
-
-    Args:
-        clips: the clips.
-        offset_BK: whole samples, shape (B, S / HOP + 1), the first grain centred on the first sample.
-
-    Raises:
-        AssertionError: an offset reaches beyond what the excerpts have to spare.
+    Between the centres of two grains, one fades out as the other fades in, and the weights sum to one: without offsets,
+    (B, S / HOP + 1), the clip comes out unchanged. The first grain is centred on the first sample.
     """
     assert np.abs(offset_BK).max() <= clips.spare, "a grain from beyond the source"
     offset_BK1 = torch.from_numpy(offset_BK.astype(np.int64))[..., None]
@@ -131,11 +132,7 @@ def between(source_BP: Tensor, place_BS: Tensor) -> Tensor:
     """Values of waveforms between their samples: four times oversampled by zero-padding the spectrum, then cubic.
 
     Lagrange's cubic alone would lose treble (half of it at 8 kHz); on four times as many points it errs by -42 dB at
-    8 kHz and by -65 dB at 4 kHz.
-
-    Args:
-        source_BP: waveforms; the ends wrap around and are not to be read.
-        place_BS: where to read, in samples from the beginning.
+    8 kHz and by -65 dB at 4 kHz. The ends wrap around and are not to be read.
     """
     times = 4
     fine = torch.fft.irfft(torch.fft.rfft(source_BP), n=times * source_BP.shape[1]) * times
@@ -156,21 +153,6 @@ def _swing(clips: Excerpts, rate_hz: float | Tensor, phase_B1: Tensor) -> Tensor
     return 2 * math.pi * rate_hz * torch.arange(clips.samples, dtype=torch.float64) / RATE + phase_B1
 
 
-DECIBEL = 3.0
-"""rms change of the log-mel at which modulation rates are compared."""
-RATES = (1.0, 1.7, 3.0, 5.0, 9.0, 15.0, 26.0, 45.0)
-"""Hz, evenly spaced in octaves; at 50 Hz, the Nyquist frequency of the frames, phase could not be told from depth."""
-DEPTHS = {9.0: (1.0, 6.0), 26.0: (1.0, 6.0)}
-"""Rates that are tried at other depths too, rms dB."""
-CONTROLS = (1.5, 3.0, 6.0, 12.0, 24.0)
-"""rms dB: a shift of half a patch moves the log-mel of real clips by 4 to 34 dB, half of them by more than 10."""
-BATCH = 25
-"""Clips at a time. What is random depends on it."""
-
-FAMILIES = ("shift", "slow AM", "fast AM", "slow FM", "fast FM", "jitter")
-"""Rows that are summed up together, in the order of tables. Besides there are clean, control and AM depth."""
-
-
 @dataclass(frozen=True)
 class Row:
     """A perturbation in the table.
@@ -187,7 +169,7 @@ class Row:
     family: str
     label: str
     perturbation: Perturbation
-    stream: str = field(default="")
+    stream: str = ""
 
     def waves(self, clips: Excerpts, seed: int) -> Iterator[Tensor]:
         """The perturbed clips, BATCH at a time, each (B, S); the same for the same seed."""
@@ -200,32 +182,28 @@ CLEAN = Row("clean", "clean", "clean", Shift(0))
 
 
 def rows(nyquist_hz: float, seconds: float) -> list[Row]:
-    """All rows but the clean one.
-
-    Args:
-        nyquist_hz: half the token rate.
-        seconds: length of a clip; a control swings once in it at least.
-    """
+    """All rows but the clean one, for half the token rate and the length of a clip; a control swings once in it."""
     pace = lambda hertz: "fast" if hertz > nyquist_hz else "slow"
     found = [
         Row(f"shift {n}", "shift", f"{n} frame{'s' * (n > 1)}, {1000 * n * HOP // RATE} ms", Shift(n))
         for n in range(1, 16)
     ]
     for hertz in RATES:
-        family, stream = f"{pace(hertz)} AM", f"AM {hertz:g}"
-        am = AmplitudeModulation(hertz, DECIBEL)
-        found.append(Row(f"AM {hertz:g} Hz", family, f"{hertz:g} Hz, {DECIBEL:g} dB", am, stream))
-        for decibel in DEPTHS.get(hertz, ()):
-            am, key = AmplitudeModulation(hertz, decibel), f"AM {hertz:g} Hz {decibel:g} dB"
-            found.append(Row(key, "AM depth", f"{hertz:g} Hz, {decibel:g} dB", am, stream))
+        for decibel in (DECIBEL, *DEPTHS.get(hertz, ())):
+            deeper = decibel != DECIBEL
+            key, family = (
+                f"AM {hertz:g} Hz" + f" {decibel:g} dB" * deeper,
+                "AM depth" if deeper else f"{pace(hertz)} AM",
+            )
+            am = AmplitudeModulation(hertz, decibel)
+            found.append(Row(key, family, f"{hertz:g} Hz, {decibel:g} dB", am, f"AM {hertz:g}"))
     for hertz in (2.0, 6.0, 20.0):
         fm = FrequencyModulation(hertz, 0.03)
         found.append(Row(f"FM {hertz:g} Hz", f"{pace(hertz)} FM", f"{hertz:g} Hz, ±3 % of frequency", fm))
     for reach in (2, 8):
         found.append(Row(f"jitter {reach} ms", "jitter", f"grains of 10 ms, ±{reach} ms", Jitter(reach)))
-    band = (1 / seconds, 0.9 * nyquist_hz)
+    low, high = 1 / seconds, 0.9 * nyquist_hz
     for decibel in CONTROLS:
-        slow = SlowModulation(*band, decibel)
-        label = f"AM, {band[0]:.2g} to {band[1]:.2g} Hz, {decibel:g} dB"
-        found.append(Row(f"control {decibel:g} dB", "control", label, slow, "control"))
+        label = f"AM, {low:.2g} to {high:.2g} Hz, {decibel:g} dB"
+        found.append(Row(f"control {decibel:g} dB", "control", label, SlowModulation(low, high, decibel), "control"))
     return found

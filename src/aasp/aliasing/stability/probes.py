@@ -1,19 +1,16 @@
-"""What a linear probe reads: whether a class's name changes with a perturbation, and which modulation rate was put in.
+"""What linear probes read, and everything that is known of each clip.
 
-The second guards the first: an encoder that hears nothing of modulations is stable, and trivially so. Heads are
-logistic regressions of one fixed penalty, trained on clips (whole groups) other than those they read.
+Two things are read: whether the predicted class changes with a perturbation, and which modulation rate was put in. The
+second guards the first: an encoder that is insensitive to modulations is trivially stable. Heads are logistic
+regressions of one fixed penalty, trained on clips (whole groups) other than those they are tested on.
 
-Legend: n clips, D dimensions, R modulation rates, K classes. Source: ours.
-
-Everything that is known of each clip, of one adapter: measures of every row, its control's, and what probes read.
-
-Legend: n clips, R modulation rates.
+Legend: n clips, D dimensions, R modulation rates. Source: ours.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,11 +24,11 @@ from aasp.evaluate.logistic import DRAFT, LinearHeadSolver
 
 FOLDS = 5
 STRENGTH = 100.0
-"""C · D of the heads; the reading of modulation rates changes little from 10 to 1,000."""
+"""C · D of the heads; the decoding of modulation rates changes little from 10 to 1,000."""
 
 
 def check_labels(labels: np.ndarray, groups: np.ndarray) -> None:
-    """See whether heads can be trained and tried on clips of these labels and groups, both of shape (n,).
+    """See whether heads can be trained and tested on clips of these labels and groups, both of shape (n,).
 
     Raises:
         AaspError: fewer than two classes of two clips, or fewer than two groups.
@@ -47,7 +44,7 @@ def check_labels(labels: np.ndarray, groups: np.ndarray) -> None:
 def decisions(
     clean: np.ndarray, moved: Mapping[str, np.ndarray], labels: np.ndarray, groups: np.ndarray, seed: int
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Cross-validated: heads trained on clean clips name the clips held out, clean and perturbed.
+    """Cross-validated: heads trained on clean clips classify the clips held out, clean and perturbed.
 
     Args:
         clean: embeddings of the clean clips, shape (n, D).
@@ -57,8 +54,8 @@ def decisions(
         seed: of the folds.
 
     Returns:
-        Whether the clean clip is named right, and for each row whether the perturbed one is named otherwise than the
-        clean one; float, shape (n,).
+        Whether the clean clip is classified correctly, and for each row whether the perturbed one is classified
+        otherwise than the clean one; float, shape (n,).
     """
     classes, y, sizes = np.unique(labels, return_inverse=True, return_counts=True)
     folds = StratifiedGroupKFold(min(FOLDS, sizes.max(), len(np.unique(groups))), shuffle=True, random_state=seed)
@@ -76,15 +73,9 @@ def decisions(
 
 
 def rates_read(embedding_RnD: np.ndarray, groups: np.ndarray, seed: int) -> np.ndarray:
-    """Which of the R rates was read from each clip's R versions; half of the clips train, the other half is read.
+    """Which of the R rates is decoded from each clip's R versions, shape (R, n).
 
-    Args:
-        embedding_RnD: embeddings of the clips at each rate.
-        groups: of clips that belong together, shape (n,), two or more.
-        seed: of the halves.
-
-    Returns:
-        Number of the rate, shape (R, n).
+    Half of the groups (n,), drawn by the seed, train and the other half is tested, both ways.
     """
     rates, clips, width = embedding_RnD.shape
     read = np.zeros((rates, clips), dtype=int)
@@ -95,12 +86,11 @@ def rates_read(embedding_RnD: np.ndarray, groups: np.ndarray, seed: int) -> np.n
     return read
 
 
-def _halves(groups: np.ndarray, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _halves(groups: np.ndarray, seed: int) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
     """Masks of the clips of one half of the groups and of the other, both ways."""
     names, group = np.unique(groups, return_inverse=True)
     first = (np.random.default_rng(seed).permutation(len(names)) < len(names) / 2)[group]
-    yield first, ~first
-    yield ~first, first
+    return (first, ~first), (~first, first)
 
 
 def _head(X: np.ndarray, y: np.ndarray, classes: int) -> LinearHead:
@@ -114,31 +104,28 @@ def _named(head: LinearHead, X: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Reading:
-    """Which of RATES a linear probe read.
-
-    Attributes:
-        heard: number of the rate that was read from the embeddings of perturbed clips, shape (R, n).
-        compared: from what they have moved by: the clean clip is known, which asks less.
-    """
+    """Which of RATES a linear probe decodes, (R, n): from embeddings of perturbed clips ("heard"), and from their
+    difference to the clean clips' ("compared"), which is easier."""
 
     heard: np.ndarray
     compared: np.ndarray
 
     @classmethod
     def of(cls, played_RnD: np.ndarray, clean_nD: np.ndarray, groups: np.ndarray, seed: int) -> Reading:
-        """Let a probe read embeddings of clips at each rate (R, n, D), without and with the clean ones (n, D)."""
+        """Decode embeddings of clips at each rate (R, n, D), without and with the clean ones (n, D)."""
         return cls(rates_read(played_RnD, groups, seed), rates_read(played_RnD - clean_nD, groups, seed))
 
 
 @dataclass(frozen=True)
 class Clipwise:
-    """Of each row, by its key, arrays of a value a clip, shape (n,), by name.
+    """Everything of each clip, of one adapter.
 
     Attributes:
-        values: MEASURES; `control_` and a measure of AT_REST, the control's value at the same change of the log-mel;
-            `excess` and `timestamps_excess`, how much more distance than the control's; `flips`, 1 where a probe names
-            the clip otherwise. NaN where a clip has no value: its change goes beyond the strongest control.
-        right: whether the probe names each clean clip right, shape (n,); None without labels.
+        values: by key of each row, arrays of a value a clip by name: MEASURES; `control_` and a measure of AT_REST, the
+            control's value at the same change of the log-mel; `excess` and `timestamps_excess`, how much more distance
+            than the control's; `flips`, 1 where a probe classifies the clip otherwise. NaN where a clip has no value:
+            its change goes beyond the strongest control.
+        right: whether the probe classifies each clean clip correctly, shape (n,); None without labels.
         reading: of the modulation rate.
     """
 
@@ -156,16 +143,8 @@ def clipwise(
     labels: np.ndarray | None,
     seed: int,
 ) -> Clipwise:
-    """Everything of one adapter.
-
-    Args:
-        table: the rows.
-        seen: of all adapters.
-        adapter: which of them.
-        groups: of clips that belong together, shape (n,).
-        labels: classes, shape (n,); None leaves flips out.
-        seed: of the probes' folds and halves.
-    """
+    """Everything of one adapter; without labels (n,) no flips. `groups` (n,) belong together, `seed` is of the
+    probes."""
     clean = adapter.reference.clip
     right, changed = (None, {}) if labels is None else decisions(clean, adapter.clip, labels, groups, seed)
     controls = [row.key for row in table if row.family == "control"]

@@ -1,4 +1,4 @@
-"""AaPE removed with all else unchanged, and all else removed with AaPE unchanged; with the controls that tell why."""
+"""AaPE removed with all else unchanged, and all else removed with AaPE unchanged; with the controls that show why."""
 
 from __future__ import annotations
 
