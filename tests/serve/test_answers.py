@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -98,6 +99,16 @@ def test_which_routes_a_model_has(asking: Asking) -> None:
             "requests": 0,
         }
     assert client.get("/docs").status_code == 404, "a page that would be fetched from elsewhere"
+
+
+def test_every_request_in_the_docs_is_answered(asking: Asking, sounds: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "serve.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^curl (--data-binary @dog.wav )?'?http://localhost:8642(/[^'\s]+)'?$", text, re.MULTILINE)
+    assert len(lines) == text.count("curl ") >= 7
+    for body, path in lines:
+        content = (sounds / "a.wav").read_bytes() if body else None
+        answer = asking("clips").request("POST" if body else "GET", path, content=content)
+        assert answer.status_code == 200, path
 
 
 def test_channels_that_cancel_are_said(asking: Asking, tmp_path: Path) -> None:
