@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from aasp.audio.sounds import Excerpt, Samples, Sound, channels_of, describe, duration
+from aasp.audio.sounds import Excerpt, Samples, Sound, channels_of, describe, duration, files
 from aasp.datasets.index import Skipped
 from aasp.errors import AaspError
 from aasp.evaluate.features import PLAIN, Progress, Running, batches, nothing_usable
@@ -120,7 +120,7 @@ def cut_in_windows(sound: Sound, seconds: float, window: float) -> list[Excerpt]
     """Windows of a file of so many seconds, each half a window after the one before; the last may be shorter."""
     count = max(1, int(np.ceil((seconds - window / 2) / (window / 2))))
     starts = [number * window / 2 for number in range(count)]
-    path = describe(sound) if isinstance(sound, str | Samples) else sound.path
+    path = sound.name if isinstance(sound, Samples) else files(sound)[0]
     return [Excerpt(path, start, min(window, seconds - start), channels_of(sound)) for start in starts]
 
 
@@ -145,7 +145,7 @@ def likeliest(probabilities: np.ndarray, config: AudioClassifierConfig, top: int
 
 def as_values(one: Prediction, config: AudioClassifierConfig, top: int) -> dict[str, Any]:
     """What is said of one file, as JSON values: seconds, multilabel, classes, and frames where there are windows."""
-    told = {"seconds": round(one.seconds, 6), "multilabel": config.multilabel}
+    told: dict[str, Any] = {"seconds": round(one.seconds, 6), "multilabel": config.multilabel}
     told["classes"] = likeliest(one.probabilities, config, top)
     if len(one.windows):
         told["frames"] = [
