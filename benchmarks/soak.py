@@ -22,6 +22,7 @@ import time
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -41,7 +42,10 @@ WORDS = [
 
 @dataclass(frozen=True)
 class Look:
-    """One look at the process: seconds since its start, of the processor, MiB resident, open files, threads, step."""
+    """One look at a process: seconds since its start, of the processor, MiB resident, open files, threads, step.
+
+    Of one with children, time and memory are those of all together.
+    """
 
     seconds: float
     processor: float
@@ -51,19 +55,23 @@ class Look:
     step: int
 
     @classmethod
-    def at(cls, process: int, run: Path, seconds: float) -> Look:
+    def at(cls, process: int, seconds: float, step: int) -> Look:
         place = Path("/proc") / str(process)
+        children = (place / "task" / str(process) / "children").read_text().split()
+        spent, resident = zip(*map(_spent, [process, *map(int, children)]), strict=True)
         status = dict(line.split(":", 1) for line in (place / "status").read_text().splitlines())
-        user, system = (place / "stat").read_text().rpartition(") ")[2].split()[11:13]
-        lines = read_metrics(run)
-        return cls(
-            seconds,
-            (int(user) + int(system)) / os.sysconf("SC_CLK_TCK"),
-            int(status["VmRSS"].split()[0]) / 1024,
-            len(list((place / "fd").iterdir())),
-            int(status["Threads"]),
-            int(lines[-1]["step"]) if lines else 0,
-        )
+        files = len(list((place / "fd").iterdir()))
+        return cls(seconds, sum(spent), sum(resident), files, int(status["Threads"]), step)
+
+
+def _spent(process: int) -> tuple[float, float]:
+    """Seconds of the processor and MiB resident of one process; nothing of one that is gone."""
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0, 0.0
+    ticks = int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK"), int(fields[21]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def sounds(folder: Path) -> Path:
@@ -92,7 +100,8 @@ def watched(minutes: float, folder: Path) -> list[Look]:
                 raise SystemExit(
                     f"the training ended after {time.monotonic() - began:.0f} s, code {process.returncode}"
                 )
-            looks.append(Look.at(process.pid, run, time.monotonic() - began))
+            lines = read_metrics(run)
+            looks.append(Look.at(process.pid, time.monotonic() - began, int(lines[-1]["step"]) if lines else 0))
         process.send_signal(signal.SIGTERM)
     return looks
 
@@ -110,31 +119,35 @@ def speeds(looks: list[Look], parts: int = 4) -> list[float]:
     return [(end.step - start.step) / (end.processor - start.processor) for start, end in pairs]
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=120.0, help="how long to train")
-    minutes = parser.parse_args().minutes
-    with tempfile.TemporaryDirectory() as folder:
-        looks = watched(minutes, Path(folder))
+def told(looks: list[Look], minutes: float, what: str) -> dict[str, Any]:
+    """The figures: whether memory is flat, files are no more, and `what` a second of processor time steady."""
     warm = [look for look in looks if look.seconds > WARMING * looks[-1].seconds and look.step]
     memory, by_part = growth(warm, "memory"), speeds(warm)
     files = [look.files for look in warm]
     drift = max(by_part) / min(by_part) - 1
-    found = {
+    return {
         "minutes": round(minutes, 1),
-        "steps": looks[-1].step,
+        what: looks[-1].step,
         "processor_seconds": round(looks[-1].processor),
         "memory_mib": [round(warm[0].memory, 1), round(warm[-1].memory, 1)],
         "memory_growth": round(memory, 4),
         "open_files": sorted(set(files)),
         "threads": sorted({look.threads for look in warm}),
-        "steps_per_processor_second": [round(speed, 3) for speed in by_part],
+        f"{what}_per_processor_second": [round(speed, 3) for speed in by_part],
         "speed_difference": round(drift, 4),
         "flat": memory <= FLAT,
         "no_more_files": max(files[len(files) // 2 :]) <= max(files[: len(files) // 2]),
         "steady": drift <= STEADY,
         "machine": {"system": platform.platform(), "cores": os.cpu_count(), "load": os.getloadavg()[2]},
     }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=120.0, help="how long to train")
+    minutes = parser.parse_args().minutes
+    with tempfile.TemporaryDirectory() as folder:
+        found = told(watched(minutes, Path(folder)), minutes, "steps")
     RESULT.write_text(json.dumps(found, indent=1) + "\n")
     print(json.dumps(found, indent=1))
     return 0 if found["flat"] and found["no_more_files"] and found["steady"] else 1

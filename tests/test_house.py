@@ -25,7 +25,7 @@ FLOORS: list[set[str]] = [
     {"pretrain", "evaluate", "deploy", "convert"},
     {"report", "planning", "integrations", "hf"},
     {"compare"},
-    {"aliasing"},
+    {"aliasing", "serve"},
     {"cli"},
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

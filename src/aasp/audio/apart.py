@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import contextvars
 import fcntl
 import json
 import os
@@ -18,6 +19,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,7 @@ LIMIT_SECONDS, BYTES_A_SECOND = 60.0, 1e6
 START_SECONDS = 120.0
 AT_ONCE = max(2, os.cpu_count() or 1)
 """Processes at most."""
+_until: contextvars.ContextVar[float | None] = contextvars.ContextVar("until", default=None)
 
 
 class _Ended(Exception):
@@ -61,6 +64,16 @@ def is_suspect(path: str) -> bool:
     return isinstance(found, headers.Samples) and not (found.plain and found.promised is not None)
 
 
+@contextlib.contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """All that is read inside, in this thread, has so many seconds together, however long a file may take elsewhere."""
+    before = _until.set(time.monotonic() + seconds)
+    try:
+        yield
+    finally:
+        _until.reset(before)
+
+
 def call(what: str, path: str, **how: Any) -> Any:
     """What a function of `aasp.audio.reading` returns, called in another process.
 
@@ -73,8 +86,10 @@ def call(what: str, path: str, **how: Any) -> Any:
         AudioError: as the function does; or the file takes too long, too much memory, or the decoder down.
         AaspError: as the function does; or no process can be started.
     """
-    limit = LIMIT_SECONDS + os.path.getsize(path) / BYTES_A_SECOND
+    limit, until = LIMIT_SECONDS + os.path.getsize(path) / BYTES_A_SECOND, _until.get()
     for last in (False, True):
+        if until is not None:
+            limit = max(0.0, min(limit, until - time.monotonic()))
         try:
             return _call(what, path, how, limit)
         except _Ended as end:

@@ -86,6 +86,12 @@ def take_cancelled() -> dict[str, float]:
         return found
 
 
+def forget_cancelled(path: str) -> float | None:
+    """What `cancelled` says of one file, forgotten thereafter; None if nothing."""
+    with _lock:
+        return _cancelled.pop(path, None)
+
+
 def _mean(path: str, frames_FC: np.ndarray) -> np.ndarray:
     count = frames_FC.shape[1]
     if count == 1:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import tyro
 
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from aasp.model.audio_classifier import AudioClassifier, AudioClassifierConfig
 
 TOP = 5
-WINDOW = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +85,7 @@ def run(argv: list[str]) -> int:
     how, written = detection(arguments), output(arguments)
 
     from aasp.audio.channels import checked
-    from aasp.evaluate.finetune.predict import load_classifiers
+    from aasp.evaluate.finetune.predict import load_classifiers, window_of
 
     channels = checked(arguments.channels)
     running = arguments.running()
@@ -100,7 +99,8 @@ def run(argv: list[str]) -> int:
             number = f"{model} predicts a number, {config.classes[0]}, and no classes that could begin and end"
             raise AaspError(f"{number}; leave out --threshold, --smooth, --min-length, --out and --format")
         how.of(config.classes)
-    window = _window(arguments, config) if arguments.frames and not config.over_time else None
+    windowed = arguments.frames and not config.over_time
+    window = window_of(config, arguments.window, "--window") if windowed else None
     if len(folds) > 1:
         print(f"{model}: the mean of {len(folds)} folds' probabilities: {', '.join(folds)}", file=sys.stderr)
     if config.multilabel and not arguments.json and how is None:
@@ -155,14 +155,6 @@ def _predicted(
     yield from predictions_over_time(sounds, said, show)
 
 
-def _window(arguments: Predict, config: AudioClassifierConfig) -> float:
-    longest, shortest = config.clip_seconds, config.encoder.frontend.shortest_ms / 1000
-    window = min(WINDOW, longest) if arguments.window is None else arguments.window
-    if not shortest <= window <= longest:
-        raise AaspError(f"--window is {window:g} s; give {shortest:g} s to the {longest:g} s the model was trained on")
-    return window
-
-
 def _end(files: Sequence[str], skipped: Sequence[Skipped], printed: int) -> int:
     """Name what could not be used, and fail if it had been named by the user, or was everything."""
     bad = [file for file in skipped if file.path in files] or (skipped if not printed else [])
@@ -177,10 +169,12 @@ def _end(files: Sequence[str], skipped: Sequence[Skipped], printed: int) -> int:
 
 def _print_classes(one: Prediction, config: AudioClassifierConfig, top: int) -> None:
     """A file's likeliest classes, then those of its windows: indented in a terminal, a line each in a pipe."""
+    from aasp.evaluate.finetune.predict import likeliest
+
     parts = [("", one.probabilities), *_windows(one)]
     for span, probabilities in parts:
         unit = (lambda value: f"{value:.6g}") if config.numbers else (lambda value: f"{percent_text(value)} %")
-        likely = {name: unit(value) for name, value in _likeliest(probabilities, config, top).items()}
+        likely = {name: unit(value) for name, value in likeliest(probabilities, config, top).items()}
         place = f"{one.path} {span}".rstrip()
         if sys.stdout.isatty():
             facts(place, likely)
@@ -189,24 +183,15 @@ def _print_classes(one: Prediction, config: AudioClassifierConfig, top: int) -> 
 
 
 def _print_json(one: Prediction, config: AudioClassifierConfig, top: int, events: list[Event] | None) -> None:
-    line: dict[str, Any] = {"file": one.path, "seconds": round(one.seconds, 6), "multilabel": config.multilabel}
-    line["classes"] = _likeliest(one.probabilities, config, top)
+    from aasp.evaluate.finetune.predict import as_values
+
+    line = {"file": one.path, **as_values(one, config, top)}
     if events is not None:
+        line.pop("frames", None)
         line["events"] = as_json(events)
-    elif len(one.windows):
-        line["frames"] = [
-            {"start": start, "end": end, "classes": _likeliest(probabilities, config, top)}
-            for (start, end), probabilities in zip(one.windows.round(6).tolist(), one.over_time, strict=True)
-        ]
     print(json.dumps(line, ensure_ascii=False), flush=True)
 
 
 def _windows(one: Prediction) -> Iterator[tuple[str, np.ndarray]]:
     for (start, end), probabilities in zip(one.windows, one.over_time, strict=True):
         yield f"{start:.2f}–{end:.2f} s", probabilities
-
-
-def _likeliest(probabilities: np.ndarray, config: AudioClassifierConfig, top: int) -> Mapping[str, float]:
-    """The likeliest classes and their probabilities, the first of the model's classes first among equals."""
-    order = (-probabilities).argsort(kind="stable")[:top]
-    return {config.classes[k]: round(float(probabilities[k]), 6) for k in order}

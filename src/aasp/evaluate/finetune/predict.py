@@ -8,17 +8,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
-from aasp.audio.sounds import Excerpt, Sound, channels_of, describe, duration, files
+from aasp.audio.sounds import Excerpt, Samples, Sound, channels_of, describe, duration, files
 from aasp.datasets.index import Skipped
 from aasp.errors import AaspError
 from aasp.evaluate.features import PLAIN, Progress, Running, batches, nothing_usable
-from aasp.model.audio_classifier import AudioClassifier, load_classifier
+from aasp.model.audio_classifier import AudioClassifier, AudioClassifierConfig, load_classifier
 
 CHUNK = 256  # files that are read together: their answers come together
+WINDOW = 1.0  # seconds, where no other length is named
 
 
 class NotFinite(AaspError):
@@ -101,7 +103,8 @@ def predictions(
         usable = np.isfinite(found).all(axis=1)
         seconds = [duration(sound) if good else 0.0 for sound, good in zip(chunk, usable, strict=True)]
         cut = [cut_in_windows(one, s, window) if window and s else [] for one, s in zip(chunk, seconds, strict=True)]
-        each = iter(_mean(classifiers, [one for windows in cut for one in windows], skipped, running))
+        parts = [_part(sound, one) for sound, windows in zip(chunk, cut, strict=True) for one in windows]
+        each = iter(_mean(classifiers, parts, skipped, running))
         for row, sound in enumerate(chunk):
             pairs = [(one, next(each)) for one in cut[row]]
             pairs = [(one, values) for one, values in pairs if np.isfinite(values).all()]
@@ -117,8 +120,39 @@ def cut_in_windows(sound: Sound, seconds: float, window: float) -> list[Excerpt]
     """Windows of a file of so many seconds, each half a window after the one before; the last may be shorter."""
     count = max(1, int(np.ceil((seconds - window / 2) / (window / 2))))
     starts = [number * window / 2 for number in range(count)]
-    (path,), channels = files(sound), channels_of(sound)
-    return [Excerpt(path, start, min(window, seconds - start), channels) for start in starts]
+    path = sound.name if isinstance(sound, Samples) else files(sound)[0]
+    return [Excerpt(path, start, min(window, seconds - start), channels_of(sound)) for start in starts]
+
+
+def window_of(config: AudioClassifierConfig, window: float | None, named: str = "window") -> float:
+    """Seconds of a window that a classifier of clips is asked about: `window`, or its own choice.
+
+    Raises:
+        AaspError: the window is shorter than what it can analyse, or longer than what it was trained on.
+    """
+    longest, shortest = config.clip_seconds, config.encoder.frontend.shortest_ms / 1000
+    window = min(WINDOW, longest) if window is None else window
+    if not shortest <= window <= longest:
+        raise AaspError(f"{named} is {window:g} s; give {shortest:g} s to the {longest:g} s the model was trained on")
+    return window
+
+
+def likeliest(probabilities: np.ndarray, config: AudioClassifierConfig, top: int) -> dict[str, float]:
+    """The likeliest classes and their probabilities, the first of the model's classes first among equals."""
+    order = (-probabilities).argsort(kind="stable")[:top]
+    return {config.classes[k]: round(float(probabilities[k]), 6) for k in order}
+
+
+def as_values(one: Prediction, config: AudioClassifierConfig, top: int) -> dict[str, Any]:
+    """What is said of one file, as JSON values: seconds, multilabel, classes, and frames where there are windows."""
+    told: dict[str, Any] = {"seconds": round(one.seconds, 6), "multilabel": config.multilabel}
+    told["classes"] = likeliest(one.probabilities, config, top)
+    if len(one.windows):
+        told["frames"] = [
+            {"start": start, "end": end, "classes": likeliest(probabilities, config, top)}
+            for (start, end), probabilities in zip(one.windows.round(6).tolist(), one.over_time, strict=True)
+        ]
+    return told
 
 
 def load_classifiers(path: str | Path, device: str | torch.device = "cpu") -> dict[str, AudioClassifier]:
@@ -141,6 +175,14 @@ def load_classifiers(path: str | Path, device: str | torch.device = "cpu") -> di
         if (one.config.classes, one.config.multilabel) != (first.classes, first.multilabel):
             raise AaspError(f"{path}: fold-{name} has other classes than {folds[0].name}; name one fold's folder")
     return found
+
+
+def _part(sound: Sound, window: Excerpt) -> Sound:
+    """A window of a file, or of samples in memory."""
+    if not isinstance(sound, Samples):
+        return window
+    first = round(window.start * sound.rate)
+    return Samples(sound.name, sound.wave[first : first + round(window.seconds * sound.rate)], sound.rate)
 
 
 def _mean(

@@ -1,0 +1,88 @@
+"""`aasp serve`: a model that answers over HTTP, on this machine unless more is asked for."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+
+import tyro
+
+from aasp.cli.arguments import parse, set_threads
+from aasp.cli.running import RunningOptions
+from aasp.errors import AaspError
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Serve(RunningOptions):
+    """Answer over HTTP: POST a sound file to /embed for its vector, to /predict for its classes.
+
+    Only programs on this machine can ask, unless --host says otherwise. Sounds that wait are computed together; the
+    numbers are those of `aasp embed` and `aasp predict`. GET /health, /metrics (Prometheus), /openapi.json. On SIGTERM
+    what is there is answered, within --timeout, and the exit code is 0.
+    """
+
+    model: tyro.conf.Positional[str]
+    """The folder of a model, a classifier or a run, the package's own model, or a model on the hub."""
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+    port: int = 8642
+    """Port; 0 takes one that is free, and tells it."""
+    allow_host: tuple[str, ...] = ()
+    """Other names by which programs may call this server."""
+    max_mb: float = 64.0
+    """Megabytes of a file."""
+    max_seconds: float = 300.0
+    """Seconds of sound in a file."""
+    queue: int = 32
+    """Requests at once; more are refused with 503."""
+    timeout: float = 60.0
+    """Seconds that a request may take."""
+    wait_ms: float = 5.0
+    """Milliseconds that a sound waits for others to be computed with."""
+    threads: int | None = None
+    """CPU threads of torch; one a core when left out."""
+
+
+def run(argv: list[str]) -> int:
+    arguments = parse(Serve, argv, prog="aasp serve")
+    if not 0 <= arguments.port < 65_536:
+        raise AaspError(f"--port is {arguments.port}; give a number from 0 to 65535")
+    if not 0 <= arguments.wait_ms <= 1_000:
+        raise AaspError(f"--wait-ms is {arguments.wait_ms:g}; give a number from 0 to 1000")
+    set_threads(arguments.threads)
+    try:
+        import fastapi
+        import prometheus_client
+        import uvicorn
+    except ImportError as error:
+        raise AaspError(f"package missing: {error.name}; `pip install 'aasp-audio[serve]'` brings it") from None
+    assert fastapi and prometheus_client and uvicorn
+
+    from dataclasses import replace
+
+    from aasp.serve.answers import answers_of
+    from aasp.serve.app import Server
+    from aasp.serve.limits import Limits
+    from aasp.serve.listening import listen
+
+    limits = Limits(
+        max_mb=arguments.max_mb,
+        max_seconds=arguments.max_seconds,
+        queue=arguments.queue,
+        timeout=arguments.timeout,
+    )
+    running = replace(arguments.running(), workers=0)
+    answers = answers_of(arguments.model, arguments.place(), running)
+    hosts = {arguments.host, *arguments.allow_host} - {"0.0.0.0", "::"}
+    server = Server(arguments.model, answers, limits, batch=arguments.batch, wait_ms=arguments.wait_ms, hosts=hosts)
+    if arguments.host not in LOOPBACK:
+        told = f"--host {arguments.host}: others on the network can ask; there is no password and no encryption"
+        print(f"aasp: warning: {told}", file=sys.stderr)
+
+    def ready(address: str) -> None:
+        print(f"{arguments.model}: {' '.join(answers)} at {address}", flush=True)
+
+    listen(server, limits, arguments.host, arguments.port, ready)
+    return 0

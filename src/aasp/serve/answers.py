@@ -1,0 +1,208 @@
+"""What a model answers about sounds: vectors, or classes. A route each, with the options of `aasp embed` and `predict`.
+
+V the vector's width, K classes.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+
+from aasp.audio.io import AudioError
+from aasp.audio.sounds import Samples
+from aasp.datasets.index import Skipped
+from aasp.errors import AaspError
+from aasp.evaluate.embedding import asked_keys
+from aasp.evaluate.features import Running
+from aasp.evaluate.finetune.over_time import predictions_over_time, step_probabilities
+from aasp.evaluate.finetune.predict import Prediction, as_values, load_classifiers, predictions, window_of
+from aasp.evaluate.vectors import Said, Wanted, vectors
+from aasp.features import FrontEndConfig
+from aasp.model.audio_classifier import AudioClassifier
+from aasp.model.audio_encoder import AudioEncoder, load
+from aasp.model.folder import find, read_config
+from aasp.model.timestamps import shifts
+from aasp.serve.limits import MOST_NUMBERS, MOST_WINDOWS, Refusal
+
+
+class Asked(BaseModel):
+    """What stands behind the `?` of every route; anything else there is refused."""
+
+    model_config = ConfigDict(extra="forbid")
+    channels: str = Field("mean", max_length=32, description="of several: mean, first, loudest, or a number from 1 on")
+
+
+class Answer(ABC):
+    """One route.
+
+    Attributes:
+        query: its options.
+        front: what sounds are decoded for.
+    """
+
+    query: type[Asked]
+    front: FrontEndConfig
+
+    @abstractmethod
+    def wanted(self, asked: Any) -> Hashable:
+        """What is computed together: equal for sounds with the same options.
+
+        Raises:
+            AaspError: the model hasn't what is asked for.
+        """
+
+    @abstractmethod
+    def compute(self, wanted: Any, sounds: list[Samples]) -> Sequence[Any]:
+        """Something of each sound, or the exception that it costs."""
+
+    @abstractmethod
+    def values(self, asked: Any, found: Any) -> dict[str, Any]:
+        """That as JSON values.
+
+        Raises:
+            Refusal: they are too many.
+        """
+
+
+class EmbedAsked(Asked):
+    """Options of /embed, as `aasp embed` has them."""
+
+    layer: list[Annotated[int, Field(ge=0, le=512)]] = Field(
+        [], max_length=64, description="layers, side by side; the model's own vector if left out"
+    )
+    pooling: list[str] = Field([], max_length=8, description="cls, mean, flat, std, mean+std or flat+std")
+    frames: bool = Field(False, description="also a vector for each time patch, and its centre in seconds")
+    hop: float | None = Field(None, allow_inf_nan=False, description="seconds from vector to vector of frames")
+
+
+class Embedding(Answer):
+    """A vector of each sound, (V,), and those over time."""
+
+    query = EmbedAsked
+
+    def __init__(self, encoder: AudioEncoder, running: Running) -> None:
+        self._encoder, self._running = encoder, running
+        self.front = encoder.config.frontend
+
+    def wanted(self, asked: EmbedAsked) -> Wanted:
+        if asked.hop is not None and not asked.frames:
+            raise AaspError(f"hop={asked.hop:g} without frames; add frames=true")
+        if asked.hop is not None and asked.layer:
+            raise AaspError(f"hop={asked.hop:g} with layer: finer vectors are of the last layer; leave out one")
+        keys = asked_keys(self._encoder, asked.layer, asked.pooling)
+        shifts(self._encoder, asked.hop)
+        return Wanted(keys and tuple(keys), asked.frames, tuple(asked.layer) if asked.frames else (), asked.hop)
+
+    def compute(self, wanted: Wanted, sounds: list[Samples]) -> list[Said | AudioError]:
+        found: dict[int, Said | AudioError] = {}
+        for some in vectors(self._encoder, sounds, found.__setitem__, wanted, self._running):
+            found |= some
+        return [found[row] for row in range(len(sounds))]
+
+    def values(self, asked: EmbedAsked, found: Said) -> dict[str, Any]:
+        vector, over_time = found
+        if over_time is None:
+            return {"embedding": vector.tolist()}
+        _check_count(over_time.vectors)
+        return {
+            "embedding": vector.tolist(),
+            "frames": over_time.vectors.tolist(),
+            "times": over_time.seconds.round(6).tolist(),
+        }
+
+
+class PredictAsked(Asked):
+    """Options of /predict, as `aasp predict` has them."""
+
+    top: int | None = Field(None, ge=1, description="how many classes to name, the likeliest first; all if left out")
+    frames: bool = Field(False, description="also what is there when")
+    window: float | None = Field(None, allow_inf_nan=False, description="seconds of a window; 1 if left out")
+    hop: float | None = Field(None, allow_inf_nan=False, description="seconds from step to step, of an event model")
+
+
+@dataclass(frozen=True)
+class _Windows:
+    """What of each sound: the whole; with windows of so many seconds; or step by step."""
+
+    window: float | None = None
+    steps: bool = False
+    hop: float | None = None
+
+
+class Classes(Answer):
+    """Probabilities of classes, (K,), of one classifier or of folds on average."""
+
+    query = PredictAsked
+
+    def __init__(self, classifiers: Sequence[AudioClassifier], running: Running) -> None:
+        self._classifiers, self._running = classifiers, running
+        self._config = classifiers[0].config
+        self.front = self._config.encoder.frontend
+
+    def wanted(self, asked: PredictAsked) -> _Windows:
+        for name, value in (("window", asked.window), ("hop", asked.hop)):
+            if value is not None and not asked.frames:
+                raise AaspError(f"{name}={value:g} without frames; add frames=true")
+        if not asked.frames:
+            return _Windows()
+        if not self._config.over_time:
+            if asked.hop is not None:
+                raise AaspError(f"hop={asked.hop:g}: the model was fine-tuned on clips; give window")
+            return _Windows(window_of(self._config, asked.window))
+        if asked.window is not None:
+            raise AaspError(f"window={asked.window:g}: the model was fine-tuned on events; give hop, or leave it out")
+        shifts(self._classifiers[0].encoder, asked.hop)
+        return _Windows(steps=True, hop=asked.hop)
+
+    def compute(self, wanted: _Windows, sounds: list[Samples]) -> list[Prediction | AaspError]:
+        found: dict[int, Prediction | AaspError] = {}
+        for row, one in enumerate(sounds):
+            if wanted.window is not None and 2 * len(one.wave) / one.rate > MOST_WINDOWS * wanted.window:
+                told = f"window={wanted.window:g}: more than {MOST_WINDOWS:,} windows, the limit"
+                found[row] = Refusal(413, f"{told}; give a longer window, or send a shorter sound")
+        numbered = [Samples(str(row), one.wave, one.rate) for row, one in enumerate(sounds) if row not in found]
+        models, running, skipped = self._classifiers, self._running, list[Skipped]()
+        if wanted.steps:
+            steps = lambda some: step_probabilities(models, some, hop=wanted.hop, running=running, skipped=skipped)
+            each = predictions_over_time(numbered, steps)
+        else:
+            each = predictions(models, numbered, window=wanted.window, running=running, skipped=skipped)
+        found |= {int(one.path): one for one in each}
+        diverged = AaspError("the classifier's answers are not finite; train it again")
+        return [found.get(row, diverged) for row in range(len(sounds))]
+
+    def values(self, asked: PredictAsked, found: Prediction) -> dict[str, Any]:
+        _check_count(found.over_time)
+        return as_values(found, self._config, asked.top or len(self._config.classes))
+
+
+def answers_of(model: str, device: torch.device, running: Running) -> dict[str, Answer]:
+    """By route, what a model answers: of an encoder vectors, of a classifier classes too, of folds classes alone.
+
+    Args:
+        model: the folder of a model or of a run, the package's own, or a model on the hub.
+        device: where to put it.
+        running: precision and batch; sounds are decoded already.
+
+    Raises:
+        AaspError: there is none, or a file of it is damaged.
+    """
+    folds = any(Path(model).glob("fold-*/model/config.json"))
+    if not folds and "classes" not in read_config(find(model) / "config.json"):
+        return {"/embed": Embedding(load(model, device), running)}
+    classifiers = list(load_classifiers(model, device).values())
+    own = {"/embed": Embedding(classifiers[0].encoder, running)} if len(classifiers) == 1 else {}
+    return {**own, "/predict": Classes(classifiers, running)}
+
+
+def _check_count(numbers: np.ndarray) -> None:
+    if numbers.size > MOST_NUMBERS:
+        told = f"frames: an answer of {numbers.size:,} numbers, and {MOST_NUMBERS:,} are the limit"
+        raise Refusal(413, f"{told}; send a shorter sound, or use the command line")

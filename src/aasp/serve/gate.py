@@ -1,0 +1,111 @@
+"""Who may ask, how many at once, and for how long: what stands before every route."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Collection
+from urllib.parse import urlsplit
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from aasp.errors import one_line, shown
+from aasp.serve.limits import Limits, Refusal
+
+RETRY_SECONDS = 1
+
+Done = Callable[[str, int, float], object]
+"""Called with path, status (0: the connection was lost, or given up) and seconds of each request."""
+
+
+class Gate:
+    """An ASGI application in front of another: it refuses with one line of JSON, and ends what takes too long.
+
+    Args:
+        app: what answers.
+        limits: how many requests at once, and how long each may take.
+        hosts: names that requests may be addressed to. A page of the web that has its own name point here (DNS
+            rebinding) is refused by them, and one that sends requests from elsewhere by its Origin.
+        done: called after each request.
+    """
+
+    def __init__(self, app: ASGIApp, limits: Limits, hosts: Collection[str], done: Done) -> None:
+        self._app, self._limits, self._done = app, limits, done
+        self._hosts = {host.lower() for host in hosts}
+        self.inside = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began, status, came = time.monotonic(), 0, False
+
+        async def sending(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        async def receiving() -> Message:
+            nonlocal came
+            message = await receive()
+            came = came or message["type"] == "http.disconnect" or not message.get("more_body", False)
+            return message
+
+        counted = scope["method"] == "POST"
+        try:
+            self._check(scope, counted)
+            self.inside += counted
+            scope.setdefault("state", {})["until"] = began + self._limits.timeout
+            try:
+                async with asyncio.timeout(self._limits.timeout):
+                    await self._app(scope, receiving, sending)
+            finally:
+                self.inside -= counted
+        except Refusal as refusal:
+            await refused(refusal, scope, sending)
+        except TimeoutError:
+            if status:
+                raise  # the server closes the connection: the answer is not whole
+            limit = f"and {self._limits.timeout:g} s are the limit"
+            late = Refusal(408, f"the body did not come in time, {limit}; send it faster, or a shorter sound")
+            if came:
+                late = Refusal(
+                    504, f"no answer in time, {limit}; send a shorter sound, or try again when less is asked"
+                )
+            await refused(late, scope, sending)
+        finally:
+            self._done(scope["path"], status, time.monotonic() - began)
+
+    def _check(self, scope: Scope, counted: bool) -> None:
+        headers: dict[bytes, str] = {}
+        for name, value in scope["headers"]:
+            headers[name] = value.decode("latin-1")
+        host, origin = headers.get(b"host", ""), headers.get(b"origin")
+        if _name(f"//{host}") not in self._hosts:
+            told = f"host {shown(host)} is not this server's name"
+            raise Refusal(400, f"{told}; ask by its address, or start it with --allow-host NAME")
+        if origin is not None and _name(origin) not in self._hosts:
+            raise Refusal(403, f"origin {shown(origin)}: pages of other sites may not ask; ask from a program")
+        if counted and self.inside >= self._limits.queue:
+            raise Refusal(503, f"{self.inside} requests are being answered, the limit; try again in a second")
+
+
+async def refused(refusal: Refusal, scope: Scope, send: Send) -> None:
+    """Answer with an error."""
+    body = json.dumps({"error": one_line(str(refusal))}, ensure_ascii=False).encode() + b"\n"
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    if refusal.status == 503:
+        headers.append((b"retry-after", str(RETRY_SECONDS).encode()))
+    if scope["method"] == "HEAD":
+        body = b""
+    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _name(address: str) -> str:
+    try:
+        return urlsplit(address).hostname or ""
+    except ValueError:
+        return ""

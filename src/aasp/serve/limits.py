@@ -1,0 +1,51 @@
+"""What one request may take, and how many there may be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aasp.config import check_range
+from aasp.errors import AaspError
+
+MOST_NUMBERS = 1 << 21
+"""Of one answer: some 40 MB of JSON."""
+MOST_WINDOWS = 1_200
+"""Of one sound that is classified window by window: ten minutes, a second each."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What one request may take, and how many there may be.
+
+    Attributes:
+        max_mb: megabytes (10⁶ bytes) of a file.
+        max_seconds: seconds of sound in it.
+        queue: requests at once, those that wait included; more are refused with 503.
+        timeout: seconds from a request's first line to the end of its answer.
+
+    Raises:
+        AaspError: a number is out of its range.
+    """
+
+    max_mb: float = 64.0
+    max_seconds: float = 300.0
+    queue: int = 32
+    timeout: float = 60.0
+
+    def __post_init__(self) -> None:
+        check_range(self, "serving", "max_mb", most=4_096)
+        check_range(self, "serving", "max_seconds", most=86_400)
+        check_range(self, "serving", "queue", least=1, most=4_096)
+        check_range(self, "serving", "timeout", most=3_600)
+
+    @property
+    def bytes(self) -> int:
+        return round(self.max_mb * 1e6)
+
+
+class Refusal(AaspError):
+    """A request that is answered with an error: its HTTP status, and one line."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
