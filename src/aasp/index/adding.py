@@ -36,7 +36,7 @@ from aasp.model.embeddings import Embedder
 from aasp.model.readout import Key
 
 CHUNK = 4_096  # sounds that are embedded and added together
-_FILES = 64  # files measured together
+FILES = 64  # files measured together
 _CHANGED = "changed while it was read; give the same command again"
 
 
@@ -163,11 +163,11 @@ class Adding:
         """So many files, and the rows that they become, enough to be embedded together."""
         waiting: list[pa.Table] = []
         count = 0
-        for begin in range(0, found.num_rows, _FILES):
-            some = found.slice(begin, _FILES)
+        for begin in range(0, found.num_rows, FILES):
+            some = found.slice(begin, FILES)
             count += len(some)
             waiting.append(self._rows(state, some))
-            if sum(map(len, waiting)) >= CHUNK or begin + _FILES >= found.num_rows:
+            if sum(map(len, waiting)) >= CHUNK or begin + FILES >= found.num_rows:
                 yield count, joined(waiting)
                 waiting, count = [], 0
 
