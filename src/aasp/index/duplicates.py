@@ -21,10 +21,13 @@ from aasp.index.nearest import nearest
 from aasp.index.opened import Index
 from aasp.index.same import LONGEST, RATE, SAME, correlation, whitened
 
+Pair = tuple[int, int, float]
+
 NEAREST = 8
 """Candidates of a row, those of its own recording apart."""
 PARTS = ("split", "fold")
 """Columns that say what part of a set a row is in."""
+_TRIED = 4  # moments of two recordings
 _QUERIES = 256  # rows compared with all at a time
 _KEPT = 64  # waveforms in memory: 120 MB
 
@@ -57,7 +60,7 @@ def duplicates(
         index: that is searched. Every row is compared with every other: 10^5 rows of 192 take two minutes of a core.
         threshold: cosine from which two rows are compared by their waveforms.
         skipped: takes what can't be read for that.
-        progress: called with (pairs compared by their waveforms, all).
+        progress: called with (pairs of files compared by their waveforms, all).
     """
     paths = index.rows["path"].to_pylist()
     first, copies = _copies(index, paths)
@@ -67,18 +70,20 @@ def duplicates(
     candidates = _candidates(index, paths, first, threshold)
     wave = functools.lru_cache(_KEPT)(lambda row: _wave(index, row))
     unread: set[str] = set()
-    for done, (row, other, similarity) in enumerate(candidates):
+    for done, pairs in enumerate(candidates):
         if progress is not None:
             progress(done, len(candidates))
-        try:
-            found, later = correlation(wave(row), wave(other))
-        except AudioError as error:
-            if error.path not in unread:
-                skipped.append(Skipped(error.path, error.reason))
-            unread.add(error.path)
-            continue
-        if found >= SAME:
-            yield Duplicate(row, other, "waveform", similarity, found, later)
+        for row, other, similarity in pairs:
+            try:
+                found, later = correlation(wave(row), wave(other))
+            except AudioError as error:
+                if error.path not in unread:
+                    skipped.append(Skipped(error.path, error.reason))
+                unread.add(error.path)
+                continue
+            if found >= SAME:
+                yield Duplicate(row, other, "waveform", similarity, found, later)
+                break
 
 
 def _copies(index: Index, paths: Sequence[str]) -> tuple[np.ndarray, list[tuple[int, int]]]:
@@ -97,11 +102,11 @@ def _copies(index: Index, paths: Sequence[str]) -> tuple[np.ndarray, list[tuple[
     return np.array(own, np.int64), copies
 
 
-def _candidates(index: Index, paths: Sequence[str], rows: np.ndarray, threshold: float) -> list[tuple[int, int, float]]:
-    """(row, other, cosine) of pairs that may be of one recording, one for each two files, in order of the rows."""
+def _candidates(index: Index, paths: Sequence[str], rows: np.ndarray, threshold: float) -> list[list[Pair]]:
+    """(row, other, cosine) of pairs that may be of one recording, the nearest few of each two files."""
     number = {path: n for n, path in enumerate(dict.fromkeys(paths))}
     files = np.array([number[path] for path in paths], np.int64)
-    best: dict[tuple[int, int], tuple[int, int, float]] = {}
+    of_files: dict[tuple[int, int], set[Pair]] = {}
     among = None if len(rows) == len(index) else rows
     for begin in range(0, len(rows), _QUERIES):
         some = rows[begin : begin + _QUERIES]
@@ -110,11 +115,11 @@ def _candidates(index: Index, paths: Sequence[str], rows: np.ndarray, threshold:
             for other, cosine in zip(others, cosines, strict=True):
                 if cosine < threshold:
                     continue
-                pair = (min(row, other), max(row, other))
+                one, two = min(row, other), max(row, other)
                 key = (int(min(files[row], files[other])), int(max(files[row], files[other])))
-                if key not in best or cosine > best[key][2]:
-                    best[key] = (*pair, cosine)
-    return sorted(best.values())
+                of_files.setdefault(key, set()).add((one, two, round(cosine, 6)))
+    nearest_first = lambda pairs: sorted(pairs, key=lambda pair: -pair[2])[:_TRIED]
+    return sorted(map(nearest_first, of_files.values()))
 
 
 def _wave(index: Index, row: int) -> np.ndarray:
