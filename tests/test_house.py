@@ -23,6 +23,7 @@ FLOORS: list[set[str]] = [
     {"stems", "datasets"},
     {"model", "training"},
     {"pretrain", "evaluate", "deploy", "convert"},
+    {"index"},
     {"report", "planning", "integrations", "hf"},
     {"compare"},
     {"aliasing", "serve"},

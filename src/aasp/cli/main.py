@@ -20,6 +20,9 @@ from aasp.errors import AaspError, ProcessLost
 COMMANDS = {
     "pretrain": "pre-train a recipe on a folder, CSV or Parquet manifest of audio",
     "embed": "turn audio files into vectors, one a file or one a time step",
+    "index": "make a folder of sound, or a manifest, searchable; bring an index up to date",
+    "search": "find the sounds of an index that are nearest to a file, or to one of its rows",
+    "duplicates": "find recordings that an index holds twice, also across its parts",
     "linear": "score a model by a linear probe on a labelled index",
     "finetune": "make a classifier of a model and labelled clips, and score it",
     "export": "write a model as one file for ONNX Runtime or OpenVINO",
@@ -48,6 +51,9 @@ COMMANDS = {
 EXAMPLES = {
     "pretrain": "aasp pretrain aasp_tiny --data recordings --out runs/tiny",
     "embed": "aasp embed runs/tiny dog.wav recordings --out embeddings.npz",
+    "index": "aasp index runs/tiny recordings --out birds.index",
+    "search": "aasp search birds.index dog.wav",
+    "duplicates": "aasp duplicates birds.index",
     "linear": "aasp linear runs/tiny --benchmark folder --root clips",
     "finetune": "aasp finetune runs/tiny --benchmark folder --root clips --out runs/clips",
     "export": "aasp export runs/tiny --out tiny.onnx",

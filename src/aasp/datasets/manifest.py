@@ -91,7 +91,7 @@ class Manifest:
             NothingUsable: there is not one usable file.
         """
         manifest, skipped = _open(path, workers=workers, trusting=True, path_column=path_column)
-        return manifest._choosing(channels), skipped
+        return manifest.choosing(channels), skipped
 
     def __len__(self) -> int:
         return self.table.num_rows
@@ -136,7 +136,7 @@ class Manifest:
             raise AaspError(f"{self.source}: no column {name!r}; it has {', '.join(self.table.column_names)}")
         return self.table[name].to_numpy()
 
-    def _choosing(self, default: Channels | str) -> Manifest:
+    def choosing(self, default: Channels | str) -> Manifest:
         """The manifest with the choice of channels in every row, one row a channel where each is asked for."""
         found = choices(self.table, self.source, default)
         if set(found) <= {"mean"}:

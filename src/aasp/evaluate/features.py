@@ -18,6 +18,7 @@ from aasp.audio.io import AudioError
 from aasp.audio.sounds import Sound, describe
 from aasp.config import check_range
 from aasp.datasets.index import Skipped
+from aasp.datasets.manifest import NothingUsable
 from aasp.errors import AaspError
 from aasp.evaluate.ahead import BATCH, WORKERS, Refused, decoded
 from aasp.model.audio_encoder import AudioEncoder
@@ -261,10 +262,10 @@ def finely(
     return encode
 
 
-def nothing_usable(unusable: Sequence[Skipped]) -> AaspError:
+def nothing_usable(unusable: Sequence[Skipped]) -> NothingUsable:
     """What is raised where every sound was skipped, or there was none."""
     why = f"all {len(unusable)} skipped, the first {unusable[0].path}: {unusable[0].reason}" if unusable else "none"
-    return AaspError(f"no usable audio to embed: {why}; repair or replace the files")
+    return NothingUsable(f"no usable audio to embed: {why}; repair or replace the files", list(unusable))
 
 
 def timestamps(

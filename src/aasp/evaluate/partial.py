@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from aasp.audio.packed import file_of, is_file
-from aasp.audio.sounds import Sound, channels_of, files
+from aasp.audio.sounds import Excerpt, Sound, channels_of, files
 from aasp.datasets.index import Skipped
 from aasp.documents import parse_json, read_json
 from aasp.errors import AaspError
@@ -188,10 +188,11 @@ def _metadata(shard: Path) -> dict[str, Any] | None:
 
 
 def _listing(sounds: Sequence[Sound]) -> str:
-    """Hash of the sounds' names and channels in their order."""
+    """Hash of the sounds' names, times and channels in their order."""
     digest = hashlib.sha256()
     for sound in sounds:
-        digest.update("\0".join([*map(_absolute, files(sound)), str(channels_of(sound)), ""]).encode())
+        times = [f"{sound.start} {sound.seconds}"] if isinstance(sound, Excerpt) else []
+        digest.update("\0".join([*map(_absolute, files(sound)), *times, str(channels_of(sound)), ""]).encode())
     return f"{len(sounds):,}, {digest.hexdigest()[:16]}"
 
 

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 import aasp
 from aasp.audio.io import AudioError
-from aasp.audio.sounds import Sound, channels_of, files
+from aasp.audio.sounds import Excerpt, Sound, channels_of, files
 from aasp.datasets.index import Skipped
 from aasp.evaluate.features import PLAIN, Progress, Running, left_out, nothing_usable
 from aasp.evaluate.partial import MODEL, Partial
@@ -188,6 +188,8 @@ def rows_of(sounds: Sequence[Sound], made: Sequence[Said], channel: pa.DataType 
     if channel is not None:
         choices = [channels_of(sound) for sound in sounds]
         columns["channel"] = pa.array(choices if channel == pa.int64() else map(str, choices), channel)
+    if any(isinstance(sound, Excerpt) for sound in sounds):
+        columns["start"] = pa.array([sound.start if isinstance(sound, Excerpt) else 0.0 for sound in sounds])
     if made:
         columns["embedding"] = _vectors(np.stack([vector for vector, _ in made]))
     over_time = [one for _, one in made if one is not None]

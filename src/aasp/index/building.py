@@ -1,0 +1,109 @@
+"""Bring an index up to date: embed what is new or other, and drop what is gone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from aasp.audio.remote import is_url, located
+from aasp.datasets.index import Skipped
+from aasp.errors import AaspError
+from aasp.evaluate.features import Progress, Running, nothing_usable
+from aasp.files import clear_left, locked
+from aasp.index.adding import Adding, Done
+from aasp.index.changes import changes, listing, root_of
+from aasp.index.layout import (
+    STATE,
+    Model,
+    Settings,
+    State,
+    keep,
+    read_rows,
+    read_state,
+    write_state,
+)
+from aasp.model.embeddings import Embedder
+
+
+def update(
+    folder: Path,
+    encoder: Embedder,
+    model: Model,
+    settings: Settings,
+    sources: Sequence[str],
+    *,
+    running: Running,
+    path_column: str | None = None,
+    progress: Progress | None = None,
+) -> Done:
+    """Make an index, or bring it up to date with folders, manifests or shards.
+
+    Args:
+        folder: of the index.
+        encoder: the model.
+        model: what it is called, and its digest.
+        settings: how the vectors are to be made; its precision is that of `running`.
+        sources: folders searched to the bottom, .csv, .tsv or .parquet manifests, tar shards, URLs of these.
+        running: batches and threads.
+        path_column: of manifests.
+        progress: called with (files done, all that are to be embedded).
+
+    Raises:
+        AaspError: the index is of another model or setting, another process is at it, or nothing can be used.
+        OSError: the disk is full; what is done is kept.
+    """
+    if folder.is_dir() and not (folder / STATE).exists() and any(name != "lock" for name in os.listdir(folder)):
+        raise AaspError(f"{folder}: holds other files and no index; choose another --out")
+    if folder.exists() and not folder.is_dir():
+        raise AaspError(f"{folder}: a file, and an index is a folder; choose another --out")
+    new = not (folder / STATE).exists()
+    state = State(model, settings, root_of(sources[0])) if new else read_state(folder)
+    _check_same(folder, state, model, settings)
+    skipped: list[Skipped] = []
+    done = Done(skipped=skipped)
+    found = listing(sources, state.root, path_column, skipped, done.notes)
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder / "lock") as ours:
+        if not ours:
+            raise AaspError(f"{folder}: another process is at this index; wait for it")
+        clear_left(folder, held=True)
+        if new:
+            write_state(folder, state)
+        work = Adding(folder, encoder, replace(running, precision=settings.precision), done)
+        state = work.finish(read_state(folder))
+        rows = read_rows(folder, state)
+        names = [name if is_url(name) else os.path.abspath(name) for name in map(located, sources)]
+        todo = changes(rows, found, state.root, names)
+        done.changed, done.gone = todo.changed, todo.gone
+        if len(todo.kept) < state.rows or not todo.rows.equals(rows):
+            state = keep(folder, state, todo.kept, todo.rows)
+        state = work.embed(state, found.take(pa.array(todo.new, pa.int64())), progress)
+        if len(state.parts) > 1:
+            state = keep(folder, state, np.arange(state.rows), read_rows(folder, state))
+        if new and not state.rows:
+            for name in (STATE, "lock"):
+                (folder / name).unlink()
+            with suppress(OSError):
+                folder.rmdir()
+            raise nothing_usable(skipped)
+    done.rows, done.width = state.rows, state.width
+    return done
+
+
+def _check_same(folder: Path, state: State, model: Model, settings: Settings) -> None:
+    """See that an index goes on as it was begun."""
+    if state.model.digest != model.digest:
+        told = f"made by {state.model.name} ({state.model.digest[:12]}), not by {model.name} ({model.digest[:12]})"
+        raise AaspError(f"{folder}: {told}; name that model, or choose another --out")
+    for name in ("vector", "channels", "window", "hop", "precision"):
+        was, now = getattr(state.settings, name), getattr(settings, name)
+        if was != now:
+            raise AaspError(
+                f"{folder}: made with {name} {was}, not {now}; leave the option out, or choose another --out"
+            )

@@ -1,0 +1,228 @@
+"""What has changed since an index was last brought up to date: files that are new, other, gone, or as they were.
+
+A file is as it was if its size and time are; if only its time is another, its content decides, by SHA-256. A file goes
+with the folder or manifest that it came from: those that are not named keep theirs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from aasp.audio.io import AudioError
+from aasp.audio.packed import file_of, on_disk
+from aasp.audio.remote import is_url, located
+from aasp.datasets.channel_column import COLUMN
+from aasp.datasets.index import Skipped
+from aasp.datasets.sources import listed
+from aasp.errors import AaspError
+from aasp.index.layout import COLUMNS, joined
+
+OWN = (*COLUMNS, COLUMN)
+"""Columns that an index fills in itself: a manifest's of the same name gets another."""
+_MEASURED = ("rate", "channels")
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """A file's size in bytes and time in nanoseconds; None of what is no file of this machine."""
+
+    size: int | None = None
+    modified: int | None = None
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What is to be done.
+
+    Attributes:
+        new: rows of `listing` that are to be embedded.
+        kept: numbers of the index's rows that stay.
+        rows: what is to be said of these now.
+        changed, gone: how many files that the index had are other now, or no more there.
+    """
+
+    new: list[int]
+    kept: np.ndarray
+    rows: pa.Table
+    changed: int
+    gone: int
+
+
+def root_of(source: str) -> str:
+    """The folder that the paths of an index begin at whose first source this is."""
+    where = located(source)
+    if is_url(where):
+        return os.sep
+    where = os.path.abspath(where)
+    return where if os.path.isdir(where) else os.path.dirname(where)
+
+
+def listing(
+    sources: Sequence[str], root: str, path_column: str | None, skipped: list[Skipped], notes: list[str]
+) -> pa.Table:
+    """Every file that is named, once: `path`, relative to the root where it lies below, `source`, and other columns.
+
+    Args:
+        sources: folders, manifests, shards, as `aasp.datasets.sources` has them.
+        root: of the index.
+        path_column: of manifests.
+        skipped: takes what can't be used.
+        notes: takes what else is to be said, a line each.
+
+    Raises:
+        AaspError: there is nothing of that name, or no sound in it; a manifest chooses channels.
+    """
+    tables = []
+    for source in sources:
+        table, said, _ = listed(located(source), skipped, path_column)
+        notes += said
+        if COLUMN in table.column_names:
+            told = f"its column {COLUMN} chooses channels file by file"
+            raise AaspError(f"{source}: {told}, and an index has one choice: leave the column out, and use --channels")
+        table = table.rename_columns(
+            [f"own_{n}" if n in OWN and n not in ("path", "seconds") else n for n in table.column_names]
+        )
+        name = located(source)
+        table = table.append_column("source", pa.array([name if is_url(name) else os.path.abspath(name)] * len(table)))
+        tables.append(table)
+    table = joined(tables)
+    paths = [below(path or "", root) for path in table["path"].to_pylist()]
+    first: dict[str, int] = {}
+    for row, path in enumerate(paths):
+        first.setdefault(path, row)
+    table = table.set_column(table.column_names.index("path"), "path", pa.array(paths, pa.string()))
+    if len(first) < len(paths):
+        notes.append(f"named more than once, and indexed once: {len(paths) - len(first):,} file(s)")
+        table = table.take(pa.array(list(first.values()), pa.int64()))
+    return table
+
+
+def below(path: str, root: str) -> str:
+    """A path relative to the root if it lies below it, else as it is."""
+    start = os.path.join(root, "")
+    return path[len(start) :] if path.startswith(start) and path != start else path
+
+
+def stamp(path: str) -> Stamp:
+    """A file's size and time; nothing of one that is gone, or in a store."""
+    if is_url(file_of(path)):
+        return Stamp()
+    try:
+        status = os.stat(file_of(path))
+    except (OSError, ValueError):
+        return Stamp()
+    return Stamp(status.st_size, status.st_mtime_ns)
+
+
+def content(path: str) -> str | None:
+    """SHA-256 of a sound's bytes in hex; None of one in a store, or that can't be read."""
+    if is_url(file_of(path)):
+        return None
+    try:
+        with on_disk(path) as file, open(file, "rb") as opened:
+            return hashlib.file_digest(opened, "sha256").hexdigest()
+    except (OSError, ValueError, AudioError):
+        return None
+
+
+def changes(rows: pa.Table, found: pa.Table, root: str, sources: Sequence[str]) -> Changes:
+    """Compare an index's rows with what is there.
+
+    Args:
+        rows: of the index.
+        found: as `listing` has it.
+        root: of the index.
+        sources: whose files go if they are not found: `source` as in the rows.
+    """
+    paths = rows["path"].to_pylist()
+    first: dict[str, int] = {}
+    for number, path in enumerate(paths):
+        first.setdefault(path, number)
+    sizes, hashes = rows["size"].to_pylist(), rows["hash"].to_pylist()
+    times = rows["modified"].cast(pa.int64()).to_pylist()
+    new: list[int] = []
+    other: set[str] = set()
+    touched: dict[str, int] = {}
+    place: dict[str, int] = {}
+    for row, path in enumerate(found["path"].to_pylist()):
+        place[path] = row
+        number = first.get(path)
+        if number is None:
+            new.append(row)
+            continue
+        whole = os.path.join(root, path)
+        now = stamp(whole)
+        if is_url(file_of(path)) or (now.size, now.modified) == (sizes[number], times[number]):
+            continue
+        if (
+            now.size is not None
+            and now.size == sizes[number]
+            and hashes[number] is not None
+            and content(whole) == hashes[number]
+        ):
+            touched[path] = now.modified or 0
+        else:
+            other.add(path)
+            new.append(row)
+    mine = set(sources)
+    gone = {
+        path
+        for path, source in zip(paths, rows["source"].to_pylist(), strict=True)
+        if path not in place and source in mine
+    }
+    kept = np.array([n for n, path in enumerate(paths) if path not in other and path not in gone], np.int64)
+    left = rows.take(pa.array(kept))
+    left = _labelled(_retimed(left, touched), found, place)
+    return Changes(new, kept, left, len(other), len(gone))
+
+
+def _retimed(rows: pa.Table, touched: dict[str, int]) -> pa.Table:
+    if not touched:
+        return rows
+    old = zip(rows["path"].to_pylist(), rows["modified"].cast(pa.int64()).to_pylist(), strict=True)
+    times = pa.array([touched.get(path, time) for path, time in old], pa.int64()).cast(COLUMNS["modified"])
+    return rows.set_column(rows.column_names.index("modified"), "modified", times)
+
+
+def _labelled(rows: pa.Table, found: pa.Table, place: dict[str, int]) -> pa.Table:
+    """The rows with the other columns of what was found now, where they were; in the same order."""
+    labels = label_columns(found)
+    there = [place.get(path) for path in rows["path"].to_pylist()]
+    ours = np.array([row is not None for row in there], bool)
+    here = rows.filter(pa.array(ours))
+    here = here.select([name for name in here.column_names if name in OWN])
+    taken = found.take(pa.array([row for row in there if row is not None], pa.int64()))
+    for name in labels:
+        here = here.append_column(name, taken[name])
+    if not labels and here.column_names == rows.column_names:
+        return rows
+    back = np.argsort(np.concatenate([np.flatnonzero(ours), np.flatnonzero(~ours)]), kind="stable")
+    return joined([here, rows.filter(pa.array(~ours))]).take(pa.array(back)).combine_chunks()
+
+
+def label_columns(found: pa.Table) -> list[str]:
+    """A listing's own columns."""
+    return [name for name in found.column_names if name not in OWN and name not in _MEASURED]
+
+
+def windows(seconds: float, window: float | None, hop: float | None, shortest: float) -> Iterator[tuple[float, float]]:
+    """Start and length of each moment of a recording; of all of it where there is no window.
+
+    The last ends where the recording does, and is left out if it is too short to be embedded.
+    """
+    if window is None or hop is None or seconds <= window:
+        yield 0.0, seconds
+        return
+    number = 0
+    while number == 0 or (number - 1) * hop + window < seconds:
+        start = number * hop
+        length = min(window, seconds - start)
+        if length >= shortest:
+            yield start, length
+        number += 1

@@ -1,0 +1,281 @@
+"""The files of an index: what is in it, how rows come to it and go, and what holds after a kill.
+
+    index.json           the model, the settings, how many rows there are and in which files
+    vectors-000001.npy   float16 (rows, width), each of unit length; rows are only ever added at its end
+    rows-000001.parquet  a row for each vector: path, start, seconds, hash, modified, labels; a part for each addition
+
+An addition is written and synced first and becomes part of the index when `index.json` is replaced. Rows that go are
+left out of a new file of vectors; whoever has the old one open keeps it. Source: ours.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.lib import format as npy
+
+from aasp.config import from_dict
+from aasp.datasets.tables import read_parquet
+from aasp.documents import read_object
+from aasp.errors import AaspError
+from aasp.files import atomic_write
+
+FORMAT = 1
+STATE = "index.json"
+REMEDY = "make the index anew by `aasp index`"
+_HEADER = 128  # bytes before the vectors: the shape in them grows in place
+_WIDEST = 1 << 20
+_MADE = re.compile(r"(vectors|rows)-\d{6}\.(npy|parquet)")
+_BLOCK = 65_536  # rows copied at a time
+
+
+@dataclass(frozen=True)
+class Model:
+    """What made the vectors: a name or a folder, and the SHA-256 of its configuration and weights."""
+
+    name: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the vectors were made; an index is of one model and one setting.
+
+    Attributes:
+        vector: "own", or layer:pooling pairs side by side.
+        channels: of files of several, as `aasp embed` has it.
+        window, hop: seconds of the moments that recordings are cut in, and from one to the next; None for whole files.
+        precision: of the model's forward pass.
+    """
+
+    vector: str = "own"
+    channels: str = "mean"
+    window: float | None = None
+    hop: float | None = None
+    precision: str = "fp32"
+
+
+@dataclass(frozen=True)
+class State:
+    """What `index.json` holds.
+
+    Attributes:
+        model, settings: what made it.
+        root: the folder that relative paths begin at.
+        width: of a vector.
+        rows: how many.
+        vectors: the file of vectors; none while there is no row.
+        parts: files of rows, one after the other.
+        number: of the next file.
+    """
+
+    model: Model
+    settings: Settings
+    root: str
+    width: int = 0
+    rows: int = 0
+    vectors: str | None = None
+    parts: tuple[str, ...] = ()
+    number: int = 1
+    format: int = FORMAT
+
+
+def read_state(folder: Path) -> State:
+    """What an index says of itself.
+
+    Raises:
+        AaspError: there is none, or it is of another version or damaged.
+    """
+    file = folder / STATE
+    if not file.is_file():
+        what = "no such folder" if not folder.exists() else "no index"
+        raise AaspError(f"{folder}: {what}; make one by `aasp index recordings --out {folder}`")
+    values = read_object(file, REMEDY)
+    if values.get("format") != FORMAT:
+        raise AaspError(f"{file}: format {values.get('format')!r}, and this version reads {FORMAT}; {REMEDY}")
+    state = from_dict(State, values, str(file))
+    names = [*state.parts, *([state.vectors] if state.vectors else [])]
+    if not all(_MADE.fullmatch(name) for name in names):
+        raise AaspError(f"{file}: names files that no index has; {REMEDY}")
+    if min(state.rows, state.width) < 0 or state.width > _WIDEST or bool(state.rows) != bool(state.vectors):
+        raise AaspError(f"{file}: states {state.rows} rows of {state.width} numbers; {REMEDY}")
+    return state
+
+
+def write_state(folder: Path, state: State) -> None:
+    """Make a state the index's own; files that it does not name are removed."""
+    with atomic_write(folder / STATE) as beside:
+        beside.write_text(json.dumps(asdict(state), indent=1) + "\n", encoding="utf-8")
+    for file in folder.iterdir():
+        if _MADE.fullmatch(file.name) and file.name not in (*state.parts, state.vectors):
+            file.unlink(missing_ok=True)
+
+
+def read_vectors(folder: Path, state: State) -> np.ndarray:
+    """The vectors, float16 (rows, width), memory-mapped; what is written to them stays in memory.
+
+    Raises:
+        AaspError: the file holds something else, or fewer rows than stated.
+    """
+    if state.vectors is None:
+        return np.zeros((0, state.width), np.float16)
+    file = folder / state.vectors
+    try:
+        with file.open("rb") as opened:
+            begin = _checked(opened, state)
+        return np.memmap(file, np.float16, "c", begin, (state.rows, state.width))
+    except (OSError, ValueError, KeyError, OverflowError) as error:
+        raise AaspError(f"{file}: not the vectors of this index ({' '.join(str(error).split())}); {REMEDY}") from None
+
+
+def _checked(file: BinaryIO, state: State) -> int:
+    """Where the vectors begin in a file that holds as many as stated."""
+    read = {(1, 0): npy.read_array_header_1_0}[npy.read_magic(file)]
+    shape, fortran, dtype = read(file)
+    begin = file.tell()
+    if fortran or dtype != np.float16 or len(shape) != 2 or shape[1] != state.width:
+        raise ValueError(f"it holds {shape} of {dtype}")
+    needed = begin + 2 * state.rows * state.width
+    if (size := os.fstat(file.fileno()).st_size) < needed:
+        raise ValueError(f"{size:,} bytes, not {needed:,}")
+    return begin
+
+
+def read_rows(folder: Path, state: State) -> pa.Table:
+    """The rows.
+
+    Raises:
+        AaspError: a file of them is damaged, or they are not as many as stated.
+    """
+    tables = []
+    for name in state.parts:
+        try:
+            tables.append(read_parquet(str(folder / name), "part of an index"))
+        except OSError as error:
+            raise AaspError(f"{folder / name}: not readable ({error.strerror}); {REMEDY}") from None
+    table = joined(tables) if tables else pa.table({name: pa.array([], kind) for name, kind in COLUMNS.items()})
+    if table.num_rows != state.rows:
+        raise AaspError(f"{folder}: {table.num_rows:,} rows, and {STATE} states {state.rows:,}; {REMEDY}")
+    for name, kind in COLUMNS.items():
+        if name not in table.column_names or table.schema.field(name).type != kind:
+            raise AaspError(f"{folder}: its rows have no column {name} of {kind}; {REMEDY}")
+    return table
+
+
+COLUMNS = {
+    "path": pa.string(),
+    "start": pa.float64(),
+    "seconds": pa.float64(),
+    "hash": pa.string(),
+    "modified": pa.timestamp("ns", "UTC"),
+    "size": pa.int64(),
+    "source": pa.string(),
+}
+"""Of every index: `source` is the folder or manifest that a row came from; hash, modified and size are null where a
+sound is no file of this machine."""
+
+
+def joined(tables: Sequence[pa.Table]) -> pa.Table:
+    """Tables one below the other; a column of different types becomes text."""
+    try:
+        return pa.concat_tables(tables, promote_options="permissive")
+    except pa.ArrowException:
+        kinds: dict[str, set[Any]] = {}
+        for field in (field for table in tables for field in table.schema):
+            kinds.setdefault(field.name, set()).add(field.type)
+        mixed = {name for name, types in kinds.items() if len(types) > 1}
+        return pa.concat_tables([_as_text(table, mixed) for table in tables], promote_options="permissive")
+
+
+def _as_text(table: pa.Table, names: set[str]) -> pa.Table:
+    for place, name in enumerate(table.column_names):
+        if name in names:
+            table = table.set_column(
+                place, name, pa.array([_text(one) for one in table[name].to_pylist()], pa.string())
+            )
+    return table
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+def add(folder: Path, state: State, vectors: np.ndarray, rows: pa.Table) -> State:
+    """Add rows at the end, all of them or, after a kill, none.
+
+    Args:
+        folder, state: the index.
+        vectors: (r, width).
+        rows: r of them.
+
+    Raises:
+        OSError: the disk is full; the index is as it was.
+    """
+    name = state.vectors or f"vectors-{state.number:06d}.npy"
+    width = vectors.shape[1]
+    with (folder / name).open("r+b" if state.vectors else "wb") as file:
+        file.truncate(_HEADER + 2 * state.rows * width)  # what a killed process wrote
+        file.seek(_HEADER + 2 * state.rows * width)
+        file.write(np.ascontiguousarray(vectors, "<f2").tobytes())
+        file.seek(0)
+        file.write(_header(state.rows + len(vectors), width))
+        file.flush()
+        os.fsync(file.fileno())
+    part = f"rows-{state.number:06d}.parquet"
+    _write_rows(folder / part, rows)
+    parts = (*state.parts, part)
+    made = replace(
+        state, width=width, rows=state.rows + len(vectors), vectors=name, parts=parts, number=state.number + 1
+    )
+    write_state(folder, made)
+    return made
+
+
+def keep(folder: Path, state: State, numbers: np.ndarray, rows: pa.Table) -> State:
+    """Keep some of the rows, in their order, and write all that is said of them anew, as one part.
+
+    Args:
+        folder, state: the index.
+        numbers: of the rows that stay.
+        rows: what is to be said of these.
+
+    Raises:
+        OSError: the disk is full; the index is as it was.
+    """
+    name = state.vectors
+    if len(numbers) < state.rows:
+        name = f"vectors-{state.number:06d}.npy" if len(numbers) else None
+    if name is not None and name != state.vectors:
+        vectors = read_vectors(folder, state)
+        with (folder / name).open("wb") as file:
+            file.write(_header(len(numbers), state.width))
+            for begin in range(0, len(numbers), _BLOCK):
+                file.write(vectors[numbers[begin : begin + _BLOCK]].tobytes())
+            file.flush()
+            os.fsync(file.fileno())
+    part = f"rows-{state.number:06d}.parquet"
+    _write_rows(folder / part, rows)
+    made = replace(state, rows=len(numbers), vectors=name, parts=(part,), number=state.number + 1)
+    write_state(folder, made)
+    return made
+
+
+def _write_rows(file: Path, rows: pa.Table) -> None:
+    with atomic_write(file) as beside:
+        pq.write_table(rows, beside)
+
+
+def _header(rows: int, width: int) -> bytes:
+    """What stands before the vectors, so that `numpy.load` reads them: 128 bytes whatever the shape."""
+    told = f"{{'descr': '<f2', 'fortran_order': False, 'shape': ({rows}, {width}), }}"
+    length = _HEADER - 10
+    return b"\x93NUMPY\x01\x00" + length.to_bytes(2, "little") + told.ljust(length - 1).encode() + b"\n"

@@ -1,0 +1,137 @@
+"""Copies of a recording are found however they were made, other sounds are not; a test set that leaks is reported."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import soxr
+
+from aasp.audio.io import read
+from aasp.index import same
+
+Run = Callable[..., str]
+Write = Callable[..., None]
+RATE = 16_000
+
+
+def note(hertz: float, seed: int) -> np.ndarray:
+    """A plucked string of 1.5 s: eight harmonics that die away, and the noise of the plectrum."""
+    rng, t = np.random.default_rng(seed), np.arange(24_000) / RATE
+    wave = sum(np.sin(2 * np.pi * k * hertz * t + rng.uniform(0, 6)) * np.exp(-k * t) / k for k in range(1, 9))
+    return 0.2 * wave + 0.05 * rng.standard_normal(len(t)) * np.exp(-20 * t) + 1e-3 * rng.standard_normal(len(t))
+
+
+def written(path: Path, wave: np.ndarray, rate: int = RATE) -> np.ndarray:
+    soundfile.write(path, wave, rate)
+    return read(str(path))
+
+
+@pytest.mark.parametrize("kind", ["mp3", "ogg", "gain", "trimmed", "cut", "resampled", "inverted"])
+@pytest.mark.parametrize("sound", ["note", "noise"])
+def test_a_changed_copy_is_the_same_recording(sound: str, kind: str, tmp_path: Path) -> None:
+    wave = note(220, 0) if sound == "note" else 0.1 * np.random.default_rng(0).standard_normal(24_000)
+    later = {"trimmed": -0.5}.get(kind, 0.0)
+    changed = {
+        "mp3": lambda: written(tmp_path / "a.mp3", wave),
+        "ogg": lambda: written(tmp_path / "a.ogg", wave),
+        "gain": lambda: 0.01 * wave,
+        "trimmed": lambda: wave[8000:],
+        "cut": lambda: wave[:-8000],
+        "resampled": lambda: written(tmp_path / "a.wav", soxr.resample(wave, RATE, 22_050), 22_050),
+        "inverted": lambda: -wave,
+    }[kind]()
+    found, lag = same.correlation(same.whitened(wave), same.whitened(changed))
+    assert found > same.SAME and lag == pytest.approx(later, abs=0.002)
+    back, lag = same.correlation(same.whitened(changed), same.whitened(wave))
+    assert back == pytest.approx(found, abs=1e-4) and lag == pytest.approx(-later, abs=0.002)
+
+
+def test_other_notes_and_takes_are_other_recordings() -> None:
+    notes = [same.whitened(note(220 * 2 ** (key / 12), key)) for key in (0, 1, 2, 5, 7, 12)]
+    notes.append(same.whitened(np.random.default_rng(9).standard_normal(24_000)))
+    worst = max(same.correlation(a, b)[0] for number, a in enumerate(notes) for b in notes[:number])
+    assert worst < 0.75 * same.SAME
+
+
+def test_correlation_is_what_numpy_says() -> None:
+    rng = np.random.default_rng(0)
+    one, other = rng.standard_normal(40).astype(np.float32), rng.standard_normal(30).astype(np.float32)
+    best = 0.0, 0
+    for lag in range(-39, 30):
+        pairs = [(one[t], other[t + lag]) for t in range(40) if 0 <= t + lag < 30]
+        if len(pairs) >= 15:
+            a, b = np.array(pairs, np.float64).T
+            best = max(best, (abs(a @ b) / np.sqrt(a @ a * (b @ b)), lag))
+    found = same.correlation(one, other)
+    assert found == (pytest.approx(best[0], abs=1e-5), best[1] / RATE)
+
+
+def test_silence_is_no_recording() -> None:
+    silent, loud = np.zeros(4000), np.random.default_rng(0).standard_normal(4000)
+    for pair in ((silent, silent), (silent, loud), (loud, silent)):
+        assert same.correlation(*map(same.whitened, pair))[0] == 0.0
+
+
+@pytest.fixture
+def split(tmp_path: Path, noise: Write) -> Path:
+    """A set whose test part holds a file of its training part, byte by byte, and another one encoded anew."""
+    folder = tmp_path / "set"
+    folder.mkdir()
+    for seed in range(4):
+        noise(folder / f"{seed}.wav", seed, 0.8)
+    shutil.copy(folder / "0.wav", folder / "copy.wav")
+    soundfile.write(folder / "anew.mp3", 0.3 * read(str(folder / "1.wav")), RATE)
+    shutil.copy(folder / "2.wav", folder / "again.wav")
+    rows = ["0.wav,train", "1.wav,train", "2.wav,train", "again.wav,train", "3.wav,test", "copy.wav,test"]
+    (folder / "list.csv").write_text("\n".join(["path,split", *rows, "anew.mp3,test"]) + "\n")
+    return folder
+
+
+def test_a_leak_is_found_and_ends_with_1(split: Path, model: Path, tmp_path: Path, run: Run) -> None:
+    run("index", model, split / "list.csv", "--out", tmp_path / "i")
+    found = json.loads(run("duplicates", tmp_path / "i", "--threshold", "-1", "--format", "json", code=1))
+    told = {(Path(one["path"]).name, Path(one["other_path"]).name): one for one in found}
+    assert set(told) == {("0.wav", "copy.wav"), ("2.wav", "again.wav"), ("1.wav", "anew.mp3")}
+    assert {names: one["same"] for names, one in told.items()} == {
+        ("0.wav", "copy.wav"): "bytes",
+        ("2.wav", "again.wav"): "bytes",
+        ("1.wav", "anew.mp3"): "waveform",
+    }
+    assert (told["1.wav", "anew.mp3"]["part"], told["1.wav", "anew.mp3"]["other_part"]) == ("train", "test")
+    assert told["1.wav", "anew.mp3"]["correlation"] > same.SAME
+    table = run("duplicates", tmp_path / "i", "--format", "csv", code=1)  # bytes do not need a threshold
+    assert {row["other_path"].rsplit("/")[-1] for row in csv.DictReader(io.StringIO(table))} >= {
+        "copy.wav",
+        "again.wav",
+    }
+
+
+def test_without_parts_or_across_none_it_is_no_leak(split: Path, model: Path, tmp_path: Path, run: Run) -> None:
+    run("index", model, split, "--out", tmp_path / "i")
+    assert "copy.wav" in run("duplicates", tmp_path / "i")
+    assert "no column 'part'" in run("duplicates", tmp_path / "i", "--across", "part", code=2)
+    assert "a cosine is from -1 to 1" in run("duplicates", tmp_path / "i", "--threshold", "2", code=2)
+    for name in ("copy.wav", "again.wav", "anew.mp3"):
+        (split / name).unlink()
+    run("index", split, "--out", tmp_path / "i")
+    assert json.loads(run("duplicates", tmp_path / "i", "--threshold", "-1", "--format", "json")) == []
+
+
+def test_moments_that_two_recordings_share(model: Path, tmp_path: Path, run: Run) -> None:
+    folder, rng = tmp_path / "long", np.random.default_rng(0)
+    folder.mkdir()
+    fresh = lambda: 0.1 * rng.standard_normal(RATE)
+    jingle = fresh()
+    soundfile.write(folder / "a.wav", np.concatenate([fresh(), jingle, fresh()]), RATE)
+    soundfile.write(folder / "b.wav", np.concatenate([0.9 * jingle, fresh()]), RATE)
+    run("index", model, folder, "--out", tmp_path / "i", "--window", "1")
+    (found,) = json.loads(run("duplicates", tmp_path / "i", "--threshold", "-1", "--format", "json"))
+    assert (found["row"], found["other"], found["later"]) == (1, 3, 0.0)
