@@ -24,7 +24,7 @@ FLOORS: list[set[str]] = [
     {"pretrain", "evaluate", "deploy", "convert"},
     {"index"},
     {"report", "planning", "integrations", "hf"},
-    {"compare"},
+    {"compare", "explore"},
     {"aliasing"},
     {"cli"},
 ]
