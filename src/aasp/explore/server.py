@@ -11,6 +11,7 @@ import json
 import secrets
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -70,6 +71,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer({"label": self._label, "undo": self._undo, "skip": self._skip, "class": self._class})
 
     def _answer(self, routes: dict[str, Callable[[], tuple[str, bytes]]], sounds: bool = False) -> None:
+        status = 200
         try:
             what = self._checked()
             if sounds and what.startswith("sound/"):
@@ -78,11 +80,12 @@ class _Handler(BaseHTTPRequestHandler):
                 kind, body = routes[what]()
             else:
                 raise _Refused(404, "no such address")
-            self._send(200, kind, body)
         except _Refused as refused:
-            self._send(refused.args[0], "application/json", json.dumps({"error": refused.args[1]}).encode())
+            status, kind, body = refused.args[0], "application/json", json.dumps({"error": refused.args[1]}).encode()
         except (AaspError, OSError) as error:
-            self._send(409, "application/json", json.dumps({"error": str(error)}).encode())
+            status, kind, body = 409, "application/json", json.dumps({"error": str(error)}).encode()
+        with suppress(ConnectionError, TimeoutError):  # the page asks for the next sound and hears no more of this one
+            self._send(status, kind, body)
 
     def _checked(self) -> str:
         """What is asked for, behind the token, of a request that may ask."""
