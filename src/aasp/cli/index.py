@@ -6,7 +6,7 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import tyro
 
@@ -47,6 +47,10 @@ class Index(VectorOptions, RunningOptions):
     """Of files of several: their mean (when left out), first, loudest, a channel's number from 1 on, or each."""
     path_column: str | None = None
     """Column of a manifest to take for path."""
+    to: Literal["lancedb", "qdrant"] | None = None
+    """Then also write the whole index to a vector database, in a table of the index's name, which is replaced."""
+    database: str | None = None
+    """Where that is: for LanceDB a folder or an object store's URI, for Qdrant a server's URL, or a folder."""
     workers: int | None = None
     """Threads that decode ahead, one a core when left out."""
     threads: int | None = None
@@ -55,17 +59,33 @@ class Index(VectorOptions, RunningOptions):
 
 def run(argv: list[str]) -> int:
     arguments = parse(Index, argv, prog="aasp index")
-    if not arguments.words:
+    if not arguments.words and arguments.to is None:
         raise AaspError(f"nothing to index: {line('index', 'recordings', '--out', 'birds.index')}")
     if arguments.out is None:
         raise AaspError(f"where to? {line('index', *argv, '--out', 'birds.index')}")
+    if (arguments.to is None) != (arguments.database is None):
+        raise AaspError("--to and --database belong together; give both, as in --to lancedb --database birds.lance")
+    if arguments.words:
+        _update(arguments, arguments.out, argv)
+    if arguments.to is not None and arguments.database is not None:
+        from aasp.index import Index as Opened
+        from aasp.index.databases import DATABASES
+
+        index, name = Opened.open(arguments.out), arguments.out.resolve().stem
+        DATABASES[arguments.to](index, arguments.database, name)
+        print(f"{arguments.database}: {len(index):,} row(s) in {name}")
+    return 0
+
+
+def _update(arguments: Index, out: Path, argv: list[str]) -> None:
+    """Make the index, or bring it up to date."""
     from dataclasses import replace
 
     from aasp.index.building import update
     from aasp.index.layout import STATE, Model, read_state
     from aasp.model.audio_encoder import load
 
-    was = read_state(arguments.out) if (arguments.out / STATE).exists() else None
+    was = read_state(out) if (out / STATE).exists() else None
     name, sources = _model(arguments, argv, was)
     set_threads(arguments.threads)
     running = arguments.running()
@@ -77,7 +97,7 @@ def run(argv: list[str]) -> int:
     called = os.path.abspath(name) if os.path.exists(name) else name
     with bar("indexing") as show:
         done = update(
-            arguments.out,
+            out,
             encoder,
             Model(called, encoder.digest),
             settings,
@@ -88,11 +108,10 @@ def run(argv: list[str]) -> int:
         )
     for note in done.notes:
         print(note, file=sys.stderr)
-    _tell_skipped(done.skipped, arguments.out / "skipped.csv")
+    _tell_skipped(done.skipped, out / "skipped.csv")
     told = f"{done.added:,} file(s) added" + (f" ({done.changed:,} of them changed)" if done.changed else "")
     gone = f", {done.gone:,} dropped" if done.gone else ""
-    print(f"{arguments.out}: {done.rows:,} row(s) of {done.width} dimensions; {told}{gone}")
-    return 0
+    print(f"{out}: {done.rows:,} row(s) of {done.width} dimensions; {told}{gone}")
 
 
 def _model(arguments: Index, argv: list[str], was: State | None) -> tuple[str, tuple[str, ...]]:

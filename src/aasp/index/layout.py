@@ -1,6 +1,6 @@
 """The files of an index: what is in it, how rows come to it and go, and what holds after a kill.
 
-    index.json           the model, the settings, how many rows there are and in which files: what is not in it is not there
+    index.json           the model, the settings, how many rows there are and in which files
     vectors-000001.npy   float16 (rows, width), each of unit length; rows are only ever added at its end
     rows-000001.parquet  a row for each vector: path, start, seconds, hash, modified, labels; a part for each addition
 

@@ -1,0 +1,72 @@
+"""`aasp duplicates`: recordings that an index holds twice, and whether a test set holds what is trained on."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from aasp.cli.arguments import parse, set_threads
+from aasp.cli.progress import bar
+from aasp.cli.rows import listed
+from aasp.errors import AaspError, one_line
+
+_COLUMNS = ("row", "other", "same", "similarity", "correlation", "later", "part", "other_part", "path", "other_path")
+_SHOWN = 5  # skipped files named on the terminal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Duplicates:
+    """Find recordings that an index holds twice: the same bytes, or re-encoded, resampled, trimmed or of another gain.
+
+    Where the index has a column split or fold, a recording that is in two parts is a leak: the exit code is then 1.
+    """
+
+    index: tyro.conf.Positional[Path]
+    """Folder that `aasp index` made."""
+    threshold: float = 0.9
+    """Cosine from which two sounds are compared by their waveforms, which decide; each with its eight nearest."""
+    across: str | None = None
+    """Column of the parts that no recording may be in two of; split or fold when left out."""
+    format: Literal["table", "json", "csv"] = "table"
+    """How to print them."""
+    root: Path | None = None
+    """Folder of the sounds, if they have moved since they were indexed."""
+    threads: int | None = None
+    """CPU threads of torch; one a core when left out."""
+
+
+def run(argv: list[str]) -> int:
+    arguments = parse(Duplicates, argv, prog="aasp duplicates")
+    if not -1 <= arguments.threshold <= 1:
+        raise AaspError(f"--threshold {arguments.threshold:g}: a cosine is from -1 to 1; give one, such as 0.9")
+    set_threads(arguments.threads)
+    from aasp.index import Index
+    from aasp.index.duplicates import duplicates, leaks, parts_of
+
+    index = Index.open(arguments.index, arguments.root)
+    parts = parts_of(index, arguments.across)
+    skipped: list = []
+    with bar("comparing") as show:
+        found = list(duplicates(index, arguments.threshold, skipped, show))
+    rows = []
+    for one in found:
+        values = {**one._asdict(), "path": index.sound(one.row).path, "other_path": index.sound(one.other).path}
+        if parts is not None:
+            values |= {"part": parts[one.row], "other_part": parts[one.other]}
+        rows.append({name: values[name] for name in _COLUMNS if name in values})
+    listed(rows, arguments.format, [name for name in _COLUMNS if parts is not None or "part" not in name])
+    for file in skipped[:_SHOWN]:
+        print(one_line(f"not compared: {file.path}: {file.reason}"), file=sys.stderr)
+    if skipped:
+        print(f"{len(skipped):,} sound(s) could not be read, and were compared by their bytes alone", file=sys.stderr)
+    torn = [] if parts is None else leaks(found, parts)
+    leaking = "" if parts is None else f", {len(torn):,} of them in two parts: " + ("a leak" if torn else "no leak")
+    print(
+        f"{arguments.index}: {len(found):,} pair(s) of one recording among {len(index):,} rows{leaking}",
+        file=sys.stderr,
+    )
+    return 1 if torn else 0

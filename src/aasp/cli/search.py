@@ -1,0 +1,169 @@
+"""`aasp search`: the rows of an index that are nearest to a sound, as a table, JSON, CSV or labels for Audacity."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import tyro
+
+from aasp.cli.arguments import parse, set_threads
+from aasp.cli.inputs import line
+from aasp.cli.rows import listed
+from aasp.cli.running import DeviceOptions
+from aasp.errors import AaspError
+
+if TYPE_CHECKING:
+    from aasp.index import Index
+    from aasp.model.audio_encoder import AudioEncoder
+
+_OWN = ("hash", "modified", "size", "source")  # columns that say nothing of a sound
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search(DeviceOptions):
+    """Find the sounds of an index that are nearest to a sound file, or to one of its rows.
+
+    Every row is compared: the result is exact. Similarities are cosines.
+    """
+
+    index: tyro.conf.Positional[Path]
+    """Folder that `aasp index` made."""
+    query: tyro.conf.Positional[str]
+    """A sound file, or the number of a row, which is then not among the results."""
+    like: tuple[str, ...] = ()
+    """More files or rows that are what is meant: the query moves towards them."""
+    unlike: tuple[str, ...] = ()
+    """Files or rows that are not what is meant: the query moves away from them. No row that is named is a result."""
+    count: int = 10
+    """Results at most."""
+    within: str | None = None
+    """Only of this recording, or of those below this folder."""
+    frames: bool = False
+    """Look into the recordings that are found: their moments nearest to the query, as long as the query is, but at most
+    as the model's window."""
+    format: Literal["table", "json", "csv", "audacity"] = "table"
+    """How to print them; audacity: a label track of the moments of one recording."""
+    root: Path | None = None
+    """Folder of the sounds, if they have moved since they were indexed."""
+    threads: int | None = None
+    """CPU threads of torch; one a core when left out."""
+
+
+def run(argv: list[str]) -> int:
+    arguments = parse(Search, argv, prog="aasp search")
+    if arguments.count < 1:
+        raise AaspError(f"--count is {arguments.count}; give a number of at least 1")
+    set_threads(arguments.threads)
+    from aasp.index import Index
+    from aasp.index.query import rocchio
+
+    index = Index.open(arguments.index, arguments.root)
+    if not len(index):
+        better = line("index", "recordings", "--out", str(arguments.index))
+        raise AaspError(f"{arguments.index}: an index without rows; add some by {better}")
+    if arguments.frames and index.settings.window is not None:
+        told = f"--frames, and the index is of moments of {index.settings.window:g} s"
+        raise AaspError(f"{told}; leave it out")
+    asked = _Asked(index, arguments)
+    (query,) = asked.vectors([arguments.query])
+    query = rocchio(query, asked.vectors(arguments.like), asked.vectors(arguments.unlike))
+    most = arguments.count + len(asked.rows)  # those that were named are left out afterwards
+    (numbers,), (similarities,) = index.search(query, most, _within(index, arguments.within))
+    pairs = [(int(row), float(one)) for row, one in zip(numbers, similarities, strict=True) if row not in asked.rows]
+    if not pairs:
+        raise AaspError(f"{arguments.index}: nothing left to search; there is no other row")
+    found = [_result(index, row, similarity) for row, similarity in pairs[: arguments.count]]
+    if arguments.frames:
+        found = asked.moments(found, query)
+    if arguments.format == "audacity":
+        _audacity(found)
+    else:
+        listed(found, arguments.format)
+    return 0
+
+
+@dataclass
+class _Asked:
+    """Files and rows as vectors; the model is loaded when a file is first named."""
+
+    index: Index
+    arguments: Search
+
+    def __post_init__(self) -> None:
+        self.rows: list[int] = []
+
+    @cached_property
+    def encoder(self) -> AudioEncoder:
+        from aasp.index.query import model_of
+
+        return model_of(self.index, self.arguments.place())
+
+    def vectors(self, words: Sequence[str]) -> np.ndarray:
+        from aasp.index.query import embed
+
+        made = []
+        for word in words:
+            if word.isdecimal() and not os.path.exists(word):
+                row = int(word)
+                self.index.sound(row)
+                self.rows.append(row)
+                made.append(np.asarray(self.index.vectors[row], np.float32))
+                continue
+            if os.path.isdir(word):
+                raise AaspError(f"a folder where a sound file was meant: {word}; name a file, or the number of a row")
+            if not os.path.exists(word):
+                raise AaspError(f"no such file: {word}; name a sound file, or a row from 0 to {len(self.index) - 1}")
+            made.append(embed(self.index, self.encoder, [word])[0])
+        return np.stack(made) if made else np.zeros((0, self.index.vectors.shape[1]), np.float32)
+
+    def moments(self, found: list[dict[str, Any]], query: np.ndarray) -> list[dict[str, Any]]:
+        """The nearest moments of the recordings that were found."""
+        from aasp.audio.sounds import duration
+        from aasp.index.query import moments
+
+        word = self.arguments.query
+        own = self.index.sound(int(word)).seconds if not os.path.exists(word) else duration(word)
+        window = min(own, self.encoder.config.window_seconds)
+        every = []
+        for one in found:
+            spans, similarities = moments(self.index, self.encoder, one["row"], query, window)
+            for (start, seconds), similarity in zip(spans, similarities.tolist(), strict=True):
+                every.append(one | {"start": start, "seconds": seconds, "similarity": similarity})
+        every.sort(key=lambda one: -one["similarity"])
+        return every[: self.arguments.count]
+
+
+def _within(index: Index, place: str | None) -> np.ndarray | None:
+    """Numbers of the rows that are looked among; None for all."""
+    if place is None:
+        return None
+    wanted = [place.rstrip("/"), os.path.abspath(place)]
+    inside = lambda path: any(path == one or path.startswith(f"{one}/") for one in wanted)
+    stated = index.rows["path"].to_pylist()
+    found = [row for row, path in enumerate(stated) if inside(path) or inside(os.path.join(index.root, path))]
+    if not found:
+        raise AaspError(f"--within {place}: no row is there; name a recording or a folder, as in {stated[0]}")
+    return np.array(found)
+
+
+def _result(index: Index, row: int, similarity: float) -> dict[str, Any]:
+    path, start, seconds = index.sound(row)
+    own = [name for name in index.rows.column_names if name not in ("path", "start", "seconds", *_OWN)]
+    labels = {name: index.rows[name][row].as_py() for name in own}
+    return {"row": row, "similarity": similarity, "start": start, "seconds": seconds, **labels, "path": path}
+
+
+def _audacity(found: list[dict[str, Any]]) -> None:
+    """Start, end and text, separated by tabs, in order of time."""
+    paths = sorted({one["path"] for one in found})
+    if len(paths) > 1:
+        told = f"--format audacity: results of {len(paths)} recordings, and a label track is of one"
+        raise AaspError(f"{told}; choose one by --within {paths[0]}")
+    for one in sorted(found, key=lambda one: one["start"]):
+        print(f"{one['start']:.6f}\t{one['start'] + one['seconds']:.6f}\t{one['similarity']:.4f}")

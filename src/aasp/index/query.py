@@ -1,0 +1,100 @@
+"""What is looked for: a sound's vector by the index's own model, moved by examples of what is meant and what is not.
+
+Legend: D width. Source: J. J. Rocchio, Relevance feedback in information retrieval, 1971; its weights as in Manning,
+Raghavan and Schütze, Introduction to Information Retrieval, 2008, section 9.1.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from aasp.audio.io import AudioError
+from aasp.audio.sounds import Excerpt, Sound, duration, files
+from aasp.errors import AaspError
+from aasp.evaluate.features import PLAIN, Running
+from aasp.evaluate.vectors import Wanted, vectors
+from aasp.index.adding import keys_of
+from aasp.index.changes import windows
+from aasp.index.nearest import unit
+from aasp.index.opened import Index
+from aasp.model.audio_encoder import AudioEncoder, load
+
+LIKE, UNLIKE = 0.75, 0.15
+
+
+def model_of(index: Index, device: str | torch.device = "cpu") -> AudioEncoder:
+    """The model that made an index.
+
+    Raises:
+        AaspError: it is not there any more, or another one is in its place.
+    """
+    name = index.model.name
+    try:
+        encoder = load(name, device)
+    except AaspError as error:
+        raise AaspError(f"{index.folder}: the model that made it: {error}") from None
+    if encoder.digest != index.model.digest:
+        told = f"made by {name} as it was ({index.model.digest[:12]}), and there is another now ({encoder.digest[:12]})"
+        raise AaspError(f"{index.folder}: {told}; put the model back, or make the index anew")
+    return encoder
+
+
+def embed(index: Index, encoder: AudioEncoder, sounds: Sequence[Sound], running: Running = PLAIN) -> np.ndarray:
+    """Unit vectors of sounds, float32 (n, D), as the index has them.
+
+    Raises:
+        AudioError: one can't be used.
+    """
+    made: dict[int, np.ndarray] = {}
+
+    def refuse(row: int, error: AudioError) -> None:
+        raise error
+
+    for some in vectors(encoder, sounds, refuse, Wanted(keys_of(index.settings)), running):
+        made |= {row: vector for row, (vector, _) in some.items()}
+    return unit(np.stack([made[row] for row in range(len(sounds))]))
+
+
+def rocchio(query_D: np.ndarray, like_nD: np.ndarray, unlike_nD: np.ndarray) -> np.ndarray:
+    """The query moved towards the mean of what is like it, and away from the mean of what is not.
+
+    q + 0.75 mean(like) - 0.15 mean(unlike), of unit length; of either there may be none.
+
+    Raises:
+        AaspError: nothing is left of it.
+    """
+    moved = unit(query_D)
+    if len(like_nD):
+        moved = moved + LIKE * unit(like_nD).mean(0)
+    if len(unlike_nD):
+        moved = moved - UNLIKE * unit(unlike_nD).mean(0)
+    return unit(moved)
+
+
+def moments(
+    index: Index, encoder: AudioEncoder, row: int, query_D: np.ndarray, window: float, running: Running = PLAIN
+) -> tuple[list[tuple[float, float]], np.ndarray]:
+    """The moments of a row's recording, overlapping by half, and how alike each is to a query.
+
+    Args:
+        index: one of whole files.
+        encoder: its model.
+        row: whose recording is looked into.
+        query_D: the query.
+        window: seconds of a moment.
+        running: batches and threads.
+
+    Returns:
+        (start, seconds) of each moment, in order, and cosines, float32 (moments,).
+
+    Raises:
+        AudioError: the recording can't be used.
+    """
+    sound = index.recording(row)
+    (path,), channels = files(sound), "mean" if isinstance(sound, str) else sound.channels  # type: ignore[union-attr]
+    spans = list(windows(duration(sound), window, window / 2, encoder.config.frontend.shortest_ms / 1000))
+    parts = [Excerpt(path, start, seconds, channels) for start, seconds in spans]
+    return spans, embed(index, encoder, parts, running) @ unit(query_D)

@@ -1,0 +1,61 @@
+"""Whether two sounds are of one recording: does one waveform, whitened and shifted, correlate with the other?
+
+Encoding, gain, resampling and trimming leave the waveform as it is, up to noise, a factor and a shift; another take of
+the same note, word or bird does not have it. Each sound's spectrum is flattened first, so that a hum that two
+recordings share, or a few harmonics, is not most of what is compared.
+
+Legend: S samples of the shorter sound, L lags. Source: ours; generalised cross-correlation after C. H. Knapp and G. C.
+Carter, The generalized correlation method for estimation of time delay, 1976.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import fft
+from scipy.ndimage import uniform_filter1d
+
+RATE = 16_000
+LONGEST = 30.0
+"""Seconds around the middle of a sound that are compared."""
+SAME = 0.4
+"""Correlation from which two sounds are of one recording."""
+_OVERLAP = 0.5  # of the shorter sound, at least
+_SMOOTHED_HZ = 40.0
+_FLOOR = 1e-4  # of the loudest band's power: what is quieter is not made as loud as the rest
+
+
+def whitened(wave: np.ndarray) -> np.ndarray:
+    """A waveform of a flat spectrum, float32 (samples,); zeros where there is no sound."""
+    size = fft.next_fast_len(len(wave), real=True)
+    spectrum = fft.rfft(wave.astype(np.float32), size)
+    power = uniform_filter1d(np.abs(spectrum) ** 2, max(1, round(_SMOOTHED_HZ * size / RATE)))
+    if not power.max() > 0:
+        return np.zeros(len(wave), np.float32)
+    return fft.irfft(spectrum / np.sqrt(power + _FLOOR * power.max()), size)[: len(wave)].astype(np.float32)
+
+
+def correlation(one: np.ndarray, other: np.ndarray) -> tuple[float, float]:
+    """The largest correlation of two whitened waveforms over all shifts, and how much later the other begins.
+
+    Args:
+        one, other: waveforms as `whitened` gives them, at 16 kHz.
+
+    Returns:
+        The correlation's magnitude, 0 to 1, over what overlaps, half of the shorter sound at least; and seconds by
+        which a sound stands later in `other` than in `one`.
+    """
+    n, m = len(one), len(other)
+    size = fft.next_fast_len(n + m - 1, real=True)
+    product = fft.irfft(np.conj(fft.rfft(one, size)) * fft.rfft(other, size), size)
+    lags = np.arange(-(n - 1), m)
+    begin = np.maximum(0, -lags)
+    overlap = np.minimum(n, m - lags) - begin
+    kept = overlap >= _OVERLAP * min(n, m)
+    lags, begin, overlap = lags[kept], begin[kept], overlap[kept]
+    energy = lambda x: np.concatenate([[0.0], np.cumsum(np.square(x, dtype=np.float64))])
+    mine, theirs = energy(one), energy(other)
+    power = (mine[begin + overlap] - mine[begin]) * (theirs[begin + overlap + lags] - theirs[begin + lags])
+    found = np.abs(product[lags]) / np.sqrt(np.maximum(power, 1e-12))
+    found[power < 1e-6 * mine[-1] * theirs[-1]] = 0.0  # next to nothing but silence overlaps
+    best = int(found.argmax())
+    return float(min(1.0, found[best])), float(lags[best]) / RATE

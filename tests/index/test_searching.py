@@ -1,0 +1,180 @@
+"""What is found is what a plain product finds; what a user asks for is what is printed; databases hold the same."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from aasp.errors import AaspError
+from aasp.index import Index, nearest
+from aasp.index.databases import to_lancedb, to_qdrant
+from aasp.index.nearest import unit
+from aasp.index.query import embed, model_of, rocchio
+from aasp.model.audio_encoder import load
+
+Run = Callable[..., str]
+Write = Callable[..., None]
+
+
+@pytest.fixture
+def cloud() -> np.ndarray:
+    return unit(np.random.default_rng(0).standard_normal((1000, 16))).astype(np.float16)
+
+
+@pytest.mark.parametrize("subset", [False, True])
+def test_nearest_is_what_sorting_all_gives(cloud: np.ndarray, subset: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nearest, "BLOCK", 64)
+    queries = np.random.default_rng(1).standard_normal((5, 16))
+    rows = np.arange(3, 1000, 7) if subset else np.arange(1000)
+    found, similarities = nearest.nearest(cloud, queries, 20, rows if subset else None)
+    plain = unit(queries) @ cloud.astype(np.float32).T
+    for query in range(5):
+        order = rows[np.argsort(-plain[query, rows], kind="stable")][:20]
+        np.testing.assert_array_equal(found[query], order)
+        np.testing.assert_allclose(similarities[query], plain[query, order], atol=1e-5)
+    mask = np.isin(np.arange(1000), rows)
+    np.testing.assert_array_equal(nearest.nearest(cloud, queries, 20, mask)[0], found)
+
+
+def test_equal_rows_come_in_order_and_a_group_keeps_apart() -> None:
+    same = np.tile(unit(np.ones((1, 4))).astype(np.float16), (6, 1))
+    found, _ = nearest.nearest(same, same[:1], 4)
+    np.testing.assert_array_equal(found[0], sorted(found[0]))
+    groups = np.array([0, 0, 1, 1, 2, 2])
+    found, similarities = nearest.nearest(same, same[[0, 2]], 4, apart=(groups, groups[[0, 2]]))
+    assert set(found[0]) == {2, 3, 4, 5} and set(found[1]) == {0, 1, 4, 5} and similarities.min() > 0.99
+
+
+@pytest.mark.parametrize(
+    ("query", "count", "rows", "said"),
+    [
+        (np.ones(15), 1, None, "vectors of 16"),
+        (np.zeros(16), 1, None, "no direction"),
+        (np.full(16, np.nan), 1, None, "no direction"),
+        (np.ones(16), 0, None, "count is 0"),
+        (np.ones(16), 1, np.array([1000]), "from 0 to 999"),
+    ],
+)
+def test_a_wrong_query_takes_a_line(cloud: np.ndarray, query: np.ndarray, count: int, rows, said: str) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(AaspError, match=said):
+        nearest.nearest(cloud, query, count, rows)
+
+
+def test_rocchio_weighs_as_the_book_has_it() -> None:
+    one, two, three = np.eye(3, dtype=np.float32)
+    moved = rocchio(one, np.stack([two, 2 * three]), three[None])
+    plain = np.array([1, 0.75 / 2, 0.75 / 2 - 0.15])
+    np.testing.assert_allclose(moved, plain / np.linalg.norm(plain), atol=1e-6)
+    np.testing.assert_allclose(rocchio(3 * one, np.zeros((0, 3)), np.zeros((0, 3))), one)
+
+
+def printed(text: str, format: str) -> list[dict]:
+    return json.loads(text) if format == "json" else list(csv.DictReader(io.StringIO(text)))
+
+
+@pytest.mark.parametrize("format", ["json", "csv"])
+def test_a_row_finds_its_neighbours_and_not_itself(index: Index, run: Run, format: str) -> None:
+    found = printed(run("search", index.folder, "1", "--format", format, "--count", "2"), format)
+    plain = index.vectors.astype(np.float32) @ index.vectors[1].astype(np.float32)
+    order = [row for row in np.argsort(-plain) if row != 1][:2]
+    assert [int(one["row"]) for one in found] == order
+    assert [one["path"] for one in found] == [index.sound(row).path for row in order]
+    np.testing.assert_allclose([float(one["similarity"]) for one in found], plain[order], atol=1e-3)
+
+
+def test_a_file_finds_itself_and_examples_are_left_out(index: Index, sounds: Path, run: Run) -> None:
+    found = printed(run("search", index.folder, sounds / "d.wav", "--format", "json"), "json")
+    assert len(found) == 4 and found[0]["row"] == 2 and found[0]["similarity"] == pytest.approx(1, abs=2e-3)
+    assert found[0]["seconds"] == pytest.approx(1.0)
+    words = ["--like", "0", sounds / "b.flac", "--unlike", "3"]
+    found = printed(run("search", index.folder, sounds / "d.wav", *words, "--format", "json"), "json")
+    moved = rocchio(
+        *(embed(index, model_of(index), [str(sounds / "d.wav")])), index.vectors[[0, 1]], index.vectors[[3]]
+    )
+    assert [one["row"] for one in found] == [row for row in index.search(moved, 4)[0][0] if row not in (0, 3)]
+
+
+def test_moments_of_what_is_found(index: Index, sounds: Path, tmp_path: Path, run: Run, noise: Write) -> None:
+    noise(tmp_path / "query.wav", 3, 0.4)  # the first 0.4 s of d.wav, which is of the same seed
+    words = [tmp_path / "query.wav", "--frames", "--within", "d.wav"]
+    found = printed(run("search", index.folder, *words, "--format", "json"), "json")
+    assert [one["start"] for one in found[:1]] == [0.0] and found[0]["similarity"] > 0.999
+    assert sorted(one["start"] for one in found) == pytest.approx([0.0, 0.2, 0.4, 0.6])
+    labels = run("search", index.folder, *words, "--format", "audacity").splitlines()
+    assert labels[0].split("\t")[:2] == ["0.000000", "0.400000"] and len(labels) == 4
+    line = run("search", index.folder, "0", "--format", "audacity", code=2)
+    assert "results of 3 recordings" in line and "--within" in line
+
+
+def test_mistakes_take_a_line(index: Index, model: Path, sounds: Path, tmp_path: Path, run: Run) -> None:
+    for words, said in [
+        (["9"], "no row 9; there are 4"),
+        (["gone.wav"], "no such file: gone.wav"),
+        ([sounds], "a folder where a sound file was meant"),
+        (["0", "--count", "0"], "--count is 0"),
+        (["0", "--within", "elsewhere"], "--within elsewhere: no row is there"),
+        ([model / "config.json"], "config.json"),
+    ]:
+        line = run("search", index.folder, *words, code=2)
+        assert said in line and line.count("\n") == 1
+    assert "no such folder; make one" in run("search", tmp_path / "none", "0", code=2)
+    assert "no index; make one" in run("search", sounds, "0", code=2)
+    with torch.no_grad():
+        other = load(model)
+        next(other.parameters()).add_(1)
+    shutil.copytree(index.folder, tmp_path / "moved")
+    state = json.loads((tmp_path / "moved/index.json").read_text())
+    state["model"]["name"] = str(tmp_path / "other")
+    (tmp_path / "moved/index.json").write_text(json.dumps(state))
+    assert "the model that made it" in run("search", tmp_path / "moved", sounds / "d.wav", code=2)
+    other.save(tmp_path / "other")
+    assert "there is another now" in run("search", tmp_path / "moved", sounds / "d.wav", code=2)
+
+
+def test_only_sound_files_below_the_root_are_given_away(index: Index, sounds: Path, tmp_path: Path) -> None:
+    shutil.move(sounds, tmp_path / "elsewhere")
+    moved = Index.open(index.folder, tmp_path / "elsewhere")
+    assert moved.sound(3, inside=True).path == str(tmp_path / "elsewhere/deep/c.ogg")
+    for path in ("../x.wav", "/etc/x.wav", "deep/../../x.wav", "deep/passwd", "s3://bucket/x.wav", ""):
+        rows = moved.rows.set_column(0, "path", [[path] * 4])
+        with pytest.raises(AaspError, match="not given away"):
+            Index(moved.folder, rows, moved.vectors, moved.root, moved.state).sound(0, inside=True)
+
+
+@pytest.mark.slow
+def test_lancedb_holds_the_same(index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "datasets", raising=False)  # it looks for the package of that name
+    lancedb = pytest.importorskip("lancedb")
+    for _ in range(2):  # it is replaced
+        to_lancedb(index, str(tmp_path / "db"), "sounds")
+    table = lancedb.connect(str(tmp_path / "db")).open_table("sounds")
+    assert table.count_rows() == 4
+    found = table.search(index.vectors[2].astype(np.float32)).distance_type("cosine").limit(4).to_list()
+    assert [one["row"] for one in found] == index.search(index.vectors[2], 4)[0][0].tolist()
+    assert {one["row"]: one["path"] for one in found} == dict(enumerate(index.rows["path"].to_pylist()))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Failed to obtain server version")
+def test_qdrant_holds_the_same(index: Index, tmp_path: Path, run: Run) -> None:
+    client = pytest.importorskip("qdrant_client")
+    for _ in range(2):
+        run("index", "--out", index.folder, "--to", "qdrant", "--database", tmp_path / "db")
+    found = client.QdrantClient(path=str(tmp_path / "db")).query_points("index", index.vectors[2].tolist(), limit=4)
+    assert [one.id for one in found.points] == index.search(index.vectors[2], 4)[0][0].tolist()
+    assert {one.id: one.payload["path"] for one in found.points} == dict(enumerate(index.rows["path"].to_pylist()))
+    with pytest.raises(AaspError, match="http://localhost:1: not written"):
+        to_qdrant(index, "http://localhost:1", "sounds")
+
+
+def test_a_database_needs_a_place(index: Index, run: Run) -> None:
+    assert "--to and --database belong together" in run("index", "--out", index.folder, "--to", "lancedb", code=2)
