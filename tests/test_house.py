@@ -25,7 +25,7 @@ FLOORS: list[set[str]] = [
     {"pretrain", "evaluate", "deploy", "convert"},
     {"index"},
     {"report", "planning", "integrations", "hf"},
-    {"compare"},
+    {"compare", "explore"},
     {"aliasing", "serve"},
     {"cli"},
 ]

@@ -125,7 +125,7 @@ def _model(arguments: Index, argv: list[str], was: State | None) -> tuple[str, t
 def _settings(arguments: Index, encoder: AudioEncoder, was: State | None) -> Settings:
     """How to embed: as asked; what is left out as the index was begun."""
     from aasp.audio.channels import checked
-    from aasp.evaluate.embedding import asked_keys
+    from aasp.evaluate.embedding import requested_keys
     from aasp.index.layout import Settings
     from aasp.training.precision import fastest
 
@@ -137,7 +137,7 @@ def _settings(arguments: Index, encoder: AudioEncoder, was: State | None) -> Set
         raise AaspError(f"--hop {hop:g} without --window; add --window")
     if window is not None and hop is None:
         hop = window if was is None or was.settings.window != window else was.settings.hop
-    keys = asked_keys(encoder, arguments.layer, arguments.pooling)
+    keys = requested_keys(encoder, arguments.layer, arguments.pooling)
     vector = None if keys is None else " ".join(f"{layer}:{pooling}" for layer, pooling in keys)
     channels = None if arguments.channels is None else str(checked(arguments.channels))
     before = Settings() if was is None else was.settings

@@ -114,7 +114,7 @@ class Adding:
                     channel=True,
                     running=self.running,
                     named=lambda row: False,
-                    anew=True,
+                    overwrite=True,
                     progress=progress,
                 ).skipped
             except NothingUsable as error:
@@ -225,5 +225,5 @@ def _part(progress: Progress | None, finished: int, count: int, total: int) -> P
     """Progress in sounds of a part, as progress in files of all."""
     if progress is None:
         return None
-    show: Callable[[int, int], None] = progress
+    show: Callable[[int, int], object] = progress
     return lambda done, of: show(finished + count * done // max(of, 1), total)

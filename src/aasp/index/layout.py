@@ -31,7 +31,7 @@ from aasp.files import atomic_write
 
 FORMAT = 1
 STATE = "index.json"
-REMEDY = "make the index anew by `aasp index`"
+REMEDY = "make the index again by `aasp index`"
 _HEADER = 128  # bytes before the vectors: the shape in them grows in place
 _WIDEST = 1 << 20
 _MADE = re.compile(r"(vectors|rows)-\d{6}\.(npy|parquet)")
@@ -241,7 +241,7 @@ def add(folder: Path, state: State, vectors: np.ndarray, rows: pa.Table) -> Stat
 
 
 def keep(folder: Path, state: State, numbers: np.ndarray, rows: pa.Table) -> State:
-    """Keep some of the rows, in their order, and write all that is said of them anew, as one part.
+    """Keep some of the rows, in their order, and write all that is known of them again, as one part.
 
     Args:
         folder, state: the index.

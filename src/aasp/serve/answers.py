@@ -19,7 +19,7 @@ from aasp.audio.io import AudioError
 from aasp.audio.sounds import Samples
 from aasp.datasets.index import Skipped
 from aasp.errors import AaspError
-from aasp.evaluate.embedding import asked_keys
+from aasp.evaluate.embedding import requested_keys
 from aasp.evaluate.features import Running
 from aasp.evaluate.finetune.over_time import predictions_over_time, step_probabilities
 from aasp.evaluate.finetune.predict import Prediction, as_values, load_classifiers, predictions, window_of
@@ -96,7 +96,7 @@ class Embedding(Answer):
             raise AaspError(f"hop={asked.hop:g} without frames; add frames=true")
         if asked.hop is not None and asked.layer:
             raise AaspError(f"hop={asked.hop:g} with layer: finer vectors are of the last layer; leave out one")
-        keys = asked_keys(self._encoder, asked.layer, asked.pooling)
+        keys = requested_keys(self._encoder, asked.layer, asked.pooling)
         shifts(self._encoder, asked.hop)
         return Wanted(keys and tuple(keys), asked.frames, tuple(asked.layer) if asked.frames else (), asked.hop)
 

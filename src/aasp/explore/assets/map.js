@@ -1,0 +1,377 @@
+"use strict";
+// The map's behaviour: what is drawn, found, chosen and played. Names are put in as text and never as HTML.
+
+const by = (id) => document.getElementById(id);
+const data = JSON.parse(by("data").textContent);
+const unpacked = (text, Kind) => new Kind(Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)).buffer);
+const places = unpacked(data.places, Float32Array), count = places.length / 2, NONE = 65535;
+const columns = data.columns.map((column) => column.values
+  ? { ...column, codes: unpacked(column.codes, Uint16Array) }
+  : { ...column, numbers: unpacked(column.numbers, Float64Array) });
+const COLOURS = 10, MORE = 40, LISTED = 50, DIMMED = 26, REACH = 14, NAMED = 14;
+
+const plot = by("plot"), drawer = pointDrawer(by("points")), marks = by("marks").getContext("2d");
+const ground = by("density").getContext("2d"), audio = by("audio"), image = new Image();
+const view = { x: 0, y: 0, zoom: 1, ratio: 1, width: 1, height: 1 };
+let column = columns[0], only = -1, words = "", bright = new Uint8Array(count).fill(1), chosen = -1, hovered = -1;
+let asked = 0, moving = 0, named = [];
+
+const furthest = [0, 1].map((axis) => places.reduce((far, one, k) => (k % 2 === axis ? Math.max(far, Math.abs(one)) : far), 0.1));
+const pixels = () => 0.46 * Math.min(view.width / furthest[0], view.height / furthest[1]) * view.zoom; // of a unit
+const onScreen = (i) => [
+  (places[2 * i] - view.x) * pixels() + view.width / 2, view.height / 2 - (places[2 * i + 1] - view.y) * pixels(),
+];
+const shownCount = (number) => number.toLocaleString("en");
+
+// Colours
+
+const style = () => getComputedStyle(document.documentElement);
+function rgb(css) {
+  const context = rgb.context ??= Object.assign(document.createElement("canvas"), { width: 1, height: 1 })
+    .getContext("2d", { willReadFrequently: true });
+  context.fillStyle = css;
+  context.fillRect(0, 0, 1, 1);
+  return [...context.getImageData(0, 0, 1, 1).data].slice(0, 3);
+}
+function categoryColour(code, tones) {
+  if (code < COLOURS) return tones.getPropertyValue(`--c${code}`).trim();
+  const dark = matchMedia("(prefers-color-scheme: dark)").matches;
+  return code < MORE ? `hsl(${(code * 137.5) % 360} 45% ${dark ? 68 : 42}%)` : tones.getPropertyValue("--other").trim();
+}
+function scaleColours(tones) {
+  const [low, middle, high] = ["--low", "--middle", "--high"].map((name) => rgb(tones.getPropertyValue(name).trim()));
+  return Array.from({ length: 256 }, (_, k) => {
+    const [from, to, share] = k < 128 ? [low, middle, k / 128] : [middle, high, (k - 128) / 127];
+    return from.map((one, channel) => Math.round(one + (to[channel] - one) * share));
+  });
+}
+function ends({ numbers }) {
+  let low = Infinity, high = -Infinity;
+  for (const one of numbers) if (!Number.isNaN(one)) { low = Math.min(low, one); high = Math.max(high, one); }
+  return [low, high];
+}
+function recolour() {
+  const tones = style(), other = rgb(tones.getPropertyValue("--other").trim());
+  let of;
+  if (column.values) {
+    const palette = column.values.slice(0, MORE).map((_, code) => rgb(categoryColour(code, tones)));
+    of = (i) => palette[column.codes[i]] ?? other;
+  } else {
+    const palette = scaleColours(tones), [low, high] = ends(column);
+    of = (i) => palette[Math.round((255 * (column.numbers[i] - low)) / (high - low))] ?? other;
+  }
+  const ordered = new Float32Array(2 * count), colours = new Uint8Array(4 * count);
+  const alpha = bright.includes(0) ? 255 : Math.round(255 * Math.max(0.55, Math.min(0.9, 60 / Math.sqrt(count))));
+  let place = 0;
+  for (const pass of [0, 1]) { // what is dimmed lies below
+    for (let i = 0; i < count; i++) {
+      if (bright[i] !== pass) continue;
+      ordered.set([places[2 * i], places[2 * i + 1]], 2 * place);
+      colours.set([...of(i), pass ? alpha : DIMMED], 4 * place++);
+    }
+  }
+  drawer.set(ordered, colours);
+  named = column.values && column.values.length <= NAMED ? column.values.map(densest).filter(Boolean) : [];
+  draw();
+}
+function densest(name, code) { // where a category's name is written: the middle of the cell with most of its points
+  const cells = new Map();
+  for (let i = 0; i < count; i++) {
+    if (column.codes[i] !== code || !bright[i]) continue;
+    const key = Math.floor(12 * (places[2 * i] + 1)) * 64 + Math.floor(12 * (places[2 * i + 1] + 1));
+    const cell = cells.get(key) ?? [0, 0, 0];
+    cells.set(key, [cell[0] + 1, cell[1] + places[2 * i], cell[2] + places[2 * i + 1]]);
+  }
+  const [most, x, y] = [...cells.values()].reduce((best, one) => (one[0] > best[0] ? one : best), [0, 0, 0]);
+  return most && { name: name.length > 24 ? name.slice(0, 23) + "…" : name, x: x / most, y: y / most };
+}
+
+// Drawing
+
+function draw(isMoving = false) {
+  if (isMoving) { clearTimeout(moving); moving = setTimeout(() => { moving = 0; draw(); }, 150); }
+  asked ||= requestAnimationFrame(() => {
+    asked = 0;
+    const ratio = view.ratio, camera = { x: view.x, y: view.y, pixels: pixels() * ratio };
+    const base = count < 2000 ? 7 : count < 20000 ? 4.5 : 2.6;
+    drawer.draw(camera, Math.min(14, base * view.zoom ** 0.35) * ratio, moving);
+    ground.setTransform(ratio, 0, 0, ratio, 0, 0);
+    ground.clearRect(0, 0, view.width, view.height);
+    if (data.density && image.complete) {
+      const half = pixels();
+      ground.drawImage(image, view.width / 2 - (1 + view.x) * half, view.height / 2 - (1 - view.y) * half, 2 * half, 2 * half);
+    }
+    drawMarks(ratio);
+  });
+}
+function drawMarks(ratio) {
+  const tones = style(), ink = tones.getPropertyValue("--ink").trim(), paper = tones.getPropertyValue("--paper").trim();
+  marks.setTransform(ratio, 0, 0, ratio, 0, 0);
+  marks.clearRect(0, 0, view.width, view.height);
+  marks.font = `600 13px ${tones.getPropertyValue("--label")}`;
+  marks.textAlign = "center";
+  marks.lineJoin = "round";
+  const taken = [];
+  for (const { name, x, y } of named) {
+    const half = marks.measureText(name).width / 2, v = view.height / 2 - (y - view.y) * pixels();
+    const at = (x - view.x) * pixels() + view.width / 2;
+    const u = at < 0 || at > view.width ? at : Math.min(Math.max(at, half + 4), view.width - half - 4);
+    if (taken.some((one) => Math.abs(one.u - u) < one.half + half && Math.abs(one.v - v) < 16)) continue;
+    taken.push({ u, v, half });
+    marks.strokeStyle = paper; marks.lineWidth = 4; marks.strokeText(name, u, v);
+    marks.fillStyle = ink; marks.fillText(name, u, v);
+  }
+  for (const [i, width] of [[hovered, 1.5], [chosen, 3]]) {
+    if (i < 0) continue;
+    const [u, v] = onScreen(i);
+    for (const [colour, wide] of [[paper, width + 3], [ink, width]]) {
+      marks.beginPath(); marks.arc(u, v, 9, 0, 2 * Math.PI);
+      marks.strokeStyle = colour; marks.lineWidth = wide; marks.stroke();
+    }
+  }
+}
+function resize() {
+  const { width, height } = plot.getBoundingClientRect();
+  Object.assign(view, { width, height, ratio: Math.min(devicePixelRatio || 1, 2) });
+  for (const canvas of plot.querySelectorAll("canvas")) {
+    canvas.width = Math.max(1, Math.round(width * view.ratio));
+    canvas.height = Math.max(1, Math.round(height * view.ratio));
+  }
+  draw();
+}
+
+// Moving about
+
+function pan(dx, dy) { view.x -= dx / pixels(); view.y += dy / pixels(); draw(true); }
+function zoom(factor, u = view.width / 2, v = view.height / 2) {
+  const before = pixels(), x = view.x + (u - view.width / 2) / before, y = view.y - (v - view.height / 2) / before;
+  view.zoom = Math.min(2000, Math.max(0.5, view.zoom * factor));
+  view.x = x - (u - view.width / 2) / pixels();
+  view.y = y + (v - view.height / 2) / pixels();
+  draw(true);
+}
+function showAll() { Object.assign(view, { x: 0, y: 0, zoom: 1 }); draw(); }
+function nearest(u, v, reach) {
+  const x = (u - view.width / 2) / pixels() + view.x, y = (view.height / 2 - v) / pixels() + view.y;
+  let best = (reach / pixels()) ** 2, found = -1;
+  for (let i = 0; i < count; i++) {
+    const away = (places[2 * i] - x) ** 2 + (places[2 * i + 1] - y) ** 2;
+    if (bright[i] && away <= best) { best = away; found = i; }
+  }
+  return found;
+}
+function step(dx, dy) { // to the nearest point in a direction, within 45 degrees of it
+  if (chosen < 0) return choose(nearest(view.width / 2, view.height / 2, Infinity));
+  let best = Infinity, found = -1;
+  for (let i = 0; i < count; i++) {
+    const x = places[2 * i] - places[2 * chosen], y = places[2 * i + 1] - places[2 * chosen + 1];
+    const along = x * dx + y * dy, across = Math.abs(x * dy - y * dx), away = along + 2 * across;
+    if (bright[i] && along > 0 && across <= along && away < best) { best = away; found = i; }
+  }
+  choose(found);
+}
+
+// Choosing and listening
+
+function valueOf(column, i) {
+  if (column.values) return column.values[column.codes[i]] ?? "";
+  const number = column.numbers[i];
+  if (Number.isNaN(number)) return "";
+  return column.kind === "time" ? new Date(number).toISOString().slice(0, 16).replace("T", " ") : String(+number.toPrecision(6));
+}
+function choose(i, play = true) {
+  if (i < 0) return;
+  chosen = i;
+  const [start, seconds] = data.moments[i];
+  by("name").textContent = data.names[i] + (data.windowed ? `, from ${start} to ${+(start + seconds).toFixed(2)} s` : "");
+  by("facts").replaceChildren(...columns.flatMap((column) => {
+    const value = valueOf(column, i);
+    if (value === "") return [];
+    const term = document.createElement("dt"), told = document.createElement("dd");
+    term.textContent = column.name; told.textContent = value;
+    return [term, told];
+  }), ...rowNumber(i));
+  load(i, play);
+  const [u, v] = onScreen(i);
+  if (u < 20 || v < 20 || u > view.width - 20 || v > view.height - 20) { view.x = places[2 * i]; view.y = places[2 * i + 1]; }
+  draw();
+}
+function rowNumber(i) {
+  const term = document.createElement("dt"), told = document.createElement("dd");
+  term.textContent = "row"; told.textContent = data.rows ? data.rows[i] : i;
+  return [term, told];
+}
+function load(i, play) {
+  const inside = by(`sound-${i}`), [start, seconds] = data.moments[i], name = data.names[i];
+  const remote = name.includes("://"), address = data.elsewhere[i] ?? data.root + name.split("/").map(encodeURIComponent).join("/");
+  audio.pause();
+  audio.hidden = !inside && (remote || i in data.unread);
+  by("source").classList.toggle("bad", i in data.unread);
+  by("source").textContent = i in data.unread ? `not readable: ${data.unread[i]}`
+    : inside ? "" : remote ? "This sound is not in the page." : `Played from its file: ${decodeURIComponent(address)}`;
+  if (audio.hidden) return audio.removeAttribute("src");
+  audio.src = inside ? `data:audio/mpeg;base64,${inside.textContent}`
+    : address + (data.windowed ? `#t=${start},${start + seconds}` : "");
+  if (play) audio.play().catch(() => {}); // said by the error below, or not allowed before the first click
+}
+audio.addEventListener("error", () => {
+  if (!audio.getAttribute("src")) return;
+  by("source").classList.add("bad");
+  by("source").textContent = `Can't be played: ${decodeURIComponent(audio.getAttribute("src").slice(0, 500))}; `
+    + "keep the page where it was written, beside the sounds, or make it with a larger --page-size.";
+});
+
+// Searching
+
+const hay = [];
+function filter() {
+  const needles = words.toLowerCase().split(/\s+/).filter(Boolean);
+  if (needles.length && !hay.length) {
+    for (let i = 0; i < count; i++) {
+      hay.push([data.names[i], ...columns.map((one) => (one.values ? valueOf(one, i) : ""))].join(" ").toLowerCase());
+    }
+  }
+  const found = [];
+  for (let i = 0; i < count; i++) {
+    const fits = needles.every((needle) => hay[i].includes(needle)) && (only < 0 || column.codes[i] === only);
+    bright[i] = fits ? 1 : 0;
+    if (fits && found.length < LISTED) found.push(i);
+  }
+  const total = bright.reduce((sum, one) => sum + one, 0);
+  by("matches").textContent = needles.length || only >= 0 ? `${shownCount(total)} of ${shownCount(count)} shown` : "";
+  by("found").hidden = !needles.length || !total;
+  by("found").replaceChildren(...found.map((i) => {
+    const item = document.createElement("li"), button = document.createElement("button");
+    button.textContent = data.names[i];
+    button.addEventListener("click", () => choose(i));
+    item.append(button);
+    return item;
+  }));
+  recolour();
+  return found;
+}
+
+// The legend
+
+function legend() {
+  const tones = style();
+  if (!column.values) return scaleLegend(tones);
+  by("legend").replaceChildren(...column.values.slice(0, MORE).map((value, code) => {
+    const button = document.createElement("button"), dot = document.createElement("i");
+    dot.style.background = categoryColour(code, tones);
+    button.setAttribute("aria-pressed", only === code);
+    button.append(dot, value);
+    button.addEventListener("click", () => { only = only === code ? -1 : code; filter(); legend(); });
+    return button;
+  }));
+  if (column.values.length > MORE) {
+    const more = document.createElement("span");
+    more.textContent = `and ${shownCount(column.values.length - MORE)} more, in grey`;
+    by("legend").append(more);
+  }
+}
+function scaleLegend(tones) {
+  const bar = Object.assign(document.createElement("canvas"), { width: 256, height: 1 }), context = bar.getContext("2d");
+  scaleColours(tones).forEach((colour, k) => { context.fillStyle = `rgb(${colour})`; context.fillRect(k, 0, 1, 1); });
+  const labels = document.createElement("div"), [low, high] = ends(column);
+  labels.className = "ends";
+  for (const end of [low, high]) {
+    const label = document.createElement("span");
+    label.textContent = valueOf({ ...column, numbers: [end] }, 0);
+    labels.append(label);
+  }
+  by("legend").replaceChildren(bar, labels);
+}
+
+// What people do
+
+const pointers = new Map();
+let dragged = 0;
+plot.addEventListener("pointerdown", (event) => {
+  if (event.target.closest("button")) return;
+  plot.setPointerCapture(event.pointerId);
+  if (!pointers.size) dragged = 0;
+  pointers.set(event.pointerId, [event.offsetX, event.offsetY]);
+});
+plot.addEventListener("pointermove", (event) => {
+  const now = [event.offsetX, event.offsetY], was = pointers.get(event.pointerId);
+  if (!was) {
+    hovered = nearest(...now, REACH);
+    by("hover").hidden = hovered < 0;
+    if (hovered >= 0) by("hover").textContent = data.names[hovered];
+    return draw();
+  }
+  const before = [...pointers.values()];
+  pointers.set(event.pointerId, now);
+  const after = [...pointers.values()];
+  dragged += Math.hypot(now[0] - was[0], now[1] - was[1]);
+  if (after.length === 2) {
+    const spread = ([one, other]) => Math.hypot(one[0] - other[0], one[1] - other[1]) || 1;
+    zoom(spread(after) / spread(before), (after[0][0] + after[1][0]) / 2, (after[0][1] + after[1][1]) / 2);
+  }
+  pan((now[0] - was[0]) / after.length, (now[1] - was[1]) / after.length);
+});
+for (const kind of ["pointerup", "pointercancel"]) {
+  plot.addEventListener(kind, (event) => {
+    const here = pointers.delete(event.pointerId);
+    if (kind === "pointerup" && here && !pointers.size && dragged < 6) {
+      choose(nearest(event.offsetX, event.offsetY, event.pointerType === "touch" ? 2 * REACH : REACH));
+    }
+  });
+}
+plot.addEventListener("pointerleave", () => { hovered = -1; by("hover").hidden = true; draw(); });
+plot.addEventListener("wheel", (event) => {
+  event.preventDefault();
+  zoom(Math.exp(-event.deltaY * (event.deltaMode ? 0.05 : 0.0015)), event.offsetX, event.offsetY);
+}, { passive: false });
+
+const KEYS = {
+  ArrowUp: () => step(0, 1), ArrowDown: () => step(0, -1), ArrowLeft: () => step(-1, 0), ArrowRight: () => step(1, 0),
+  "+": () => zoom(1.4), "=": () => zoom(1.4), "-": () => zoom(1 / 1.4), 0: showAll,
+  " ": () => { if (chosen >= 0 && !audio.hidden) audio.paused ? audio.play().catch(() => {}) : audio.pause(); },
+};
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.key === "Escape") {
+    by("search").value = words = ""; only = -1;
+    filter(); legend(); plot.focus();
+  } else if (event.key === "/" && event.target !== by("search")) {
+    event.preventDefault(); by("search").focus();
+  } else if ((event.target === plot || event.target === document.body) && KEYS[event.key]) {
+    event.preventDefault(); KEYS[event.key]();
+  }
+});
+let waiting = 0;
+by("search").addEventListener("input", (event) => {
+  clearTimeout(waiting);
+  waiting = setTimeout(() => { words = event.target.value; filter(); }, 120);
+});
+by("search").addEventListener("keydown", (event) => {
+  if (event.key !== "Enter") return;
+  clearTimeout(waiting);
+  words = event.target.value;
+  choose(filter()[0] ?? -1);
+});
+by("colour").addEventListener("change", (event) => { column = columns[event.target.value]; only = -1; filter(); legend(); });
+by("in").addEventListener("click", () => zoom(1.4));
+by("out").addEventListener("click", () => zoom(1 / 1.4));
+by("all").addEventListener("click", showAll);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { recolour(); legend(); });
+image.addEventListener("load", () => draw());
+
+by("colour").replaceChildren(...columns.map((one, k) => new Option(one.name, k)));
+const sounds = document.querySelectorAll('[id^="sound-"]').length;
+by("count").textContent = `${shownCount(data.total)} ${data.windowed ? "moments" : "sounds"} ${by("count").textContent}`;
+by("about").textContent = [
+  data.density ? `The grey picture is the density of all ${shownCount(data.total)}; ${shownCount(count)} of them, chosen at random, are drawn as points.` : "",
+  sounds === count ? `All sounds are in this page, the first ${data.seconds} s of each.`
+    : `${shownCount(sounds)} of ${shownCount(count)} sounds are in this page, the first ${data.seconds} s of each; the others are played from their files, which must stay where they were, seen from the page.`,
+  Object.keys(data.unread).length ? `${shownCount(Object.keys(data.unread).length)} could not be read.` : "",
+  `Drawn by ${drawer.kind}.`,
+].filter(Boolean).join(" ");
+if (data.density) image.src = `data:image/png;base64,${data.density}`;
+new ResizeObserver(resize).observe(plot);
+resize();
+recolour();
+legend();
+document.documentElement.dataset.ready = drawer.kind;

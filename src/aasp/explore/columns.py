@@ -1,0 +1,68 @@
+"""What rows can be coloured by and found by: the index's labels, clusters, and times, as a page takes them."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from aasp.index.layout import COLUMNS
+
+MOST_NAMES = 65_535
+
+
+def columns(rows: pa.Table, clusters: np.ndarray) -> list[dict[str, Any]]:
+    """Columns of a page, those that say something first: labels, then the cluster, then times.
+
+    Args:
+        rows: N rows of an index.
+        clusters: number of each row's cluster (N,).
+
+    Returns:
+        Of each its name; and either `values`, the names of categories, most frequent first, and `codes`, which of them
+        each row has (base64 of uint16, 65535 for none), or `kind`, "number" or "time" (milliseconds since 1970), and
+        `numbers` (base64 of float64, NaN for none).
+    """
+    labels = [name for name in rows.column_names if name not in COLUMNS]
+    made = [column for name in labels if (column := _column(name, rows[name])) is not None]
+    made.append(_categories("cluster", pa.array([f"cluster {number + 1}" for number in clusters.tolist()])))
+    for title, name in (("modified", "modified"), ("start in the recording, s", "start"), ("duration, s", "seconds")):
+        column = _column(title, rows[name])
+        if column is not None:
+            made.append(column)
+    return [column for column in made if len(column.get("values", "ab")) > 1 or column["name"] == "cluster"]
+
+
+def _column(name: str, column: pa.ChunkedArray) -> dict[str, Any] | None:
+    """A column, or None where nothing is told by it: all of one value, lists, or a name of its own for each row."""
+    kind = column.type
+    if pa.types.is_timestamp(kind):
+        column, what = column.cast(pa.timestamp("ms"), safe=False).cast(pa.int64()), "time"
+    elif pa.types.is_floating(kind):
+        what = "number"
+    elif pa.types.is_string(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind):
+        named = _categories(name, column.cast(pa.string()).combine_chunks())
+        return named if named["values"] and len(named["values"]) <= MOST_NAMES else None
+    else:
+        return None
+    numbers = column.cast(pa.float64()).to_numpy()
+    told = numbers[np.isfinite(numbers)]
+    if not len(told) or told.min() == told.max():
+        return None
+    return {"name": name, "kind": what, "numbers": _packed(numbers, "<f8")}
+
+
+def _categories(name: str, texts: pa.Array | pa.ChunkedArray) -> dict[str, Any]:
+    counted = pc.value_counts(texts)
+    values, counts = counted.field("values").to_pylist(), counted.field("counts").to_pylist()
+    order = sorted((-count, value) for value, count in zip(values, counts, strict=True) if value not in (None, ""))
+    names = [value for _, value in order]
+    codes = pc.fill_null(pc.index_in(texts, pa.array(names, pa.string())), MOST_NAMES)
+    return {"name": name, "values": names, "codes": _packed(codes.to_numpy(zero_copy_only=False), "<u2")}
+
+
+def _packed(numbers: np.ndarray, kind: str) -> str:
+    return base64.b64encode(np.ascontiguousarray(numbers.astype(kind)).tobytes()).decode()

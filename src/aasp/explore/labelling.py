@@ -1,0 +1,247 @@
+"""Active learning over an index: which row to label next, and how well the labels so far tell the rest.
+
+A fifth of the recordings, chosen by the hash of their content, is held out: the classifier never learns from them while
+labels are given. Every fifth row that is asked for is one of these, at random; the share of them that the classifier
+has right is an unbiased estimate of its accuracy. The others are those that it is least sure of: the smallest margin
+between the two likeliest classes. N rows, P principal components, C classes.
+Source: Scheffer et al. 2001 for the margin; the held-out picks are ours.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
+
+from aasp.errors import AaspError
+from aasp.evaluate.intervals import Interval, interval
+from aasp.explore.labels_file import Label, write_labels
+from aasp.index import Index
+
+EVERY = 5
+"""One in so many recordings is held out, and one in so many rows that are asked for is of these."""
+COMPONENTS = 128
+FITTED = 20_000  # rows that the principal components are made of
+FEWEST_FILES = 25
+MOST_CLASSES = 35  # keys: 1 to 9, a to z
+LONGEST_NAME = 80
+C = 1.0
+"""Inverse strength of the penalty (benchmarks/labelling.py)."""
+
+Why = Literal["start", "uncertain", "held out", "rest"]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The row to label, and why it; of an uncertain one the two classes that it lies between."""
+
+    row: int
+    why: Why
+    between: tuple[str, ...] = ()
+
+
+@dataclass
+class Labelling:
+    """Labels of an index's rows, a classifier of them, and the row to label next.
+
+    Attributes:
+        index: the rows.
+        file: where the labels are written after each change.
+        labels: those there are, oldest first.
+        classes: names, in the order of their keys.
+    """
+
+    index: Index
+    file: Path
+    labels: list[Label]
+    classes: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.classes = list(dict.fromkeys([*self.classes, *(label.name for label in self.labels)]))
+        for name in self.classes:
+            _check_class(name)
+        if len(self.classes) > MOST_CLASSES:
+            raise AaspError(f"{len(self.classes)} classes, and there are keys for {MOST_CLASSES}; give fewer")
+        self.features = components(self.index.vectors)
+        self.held_out, self._order = held_out(self.index)
+        self._skipped: set[int] = set()
+        self._learn()
+        self.asked = self._next()
+
+    def label(self, row: int, name: str) -> None:
+        """Label the row that is asked for, write the file, learn, and ask for another.
+
+        Raises:
+            AaspError: another row is asked for, or there is no such class.
+            OSError: the file could not be written; the label is not taken.
+        """
+        if self.asked is None or row != self.asked.row:
+            raise AaspError(f"row {row} is not the one that is asked for; load the page again")
+        if name not in self.classes:
+            raise AaspError(f"no class {name!r}; add it first")
+        self._write([*self.labels, Label(row, name, bool(self.held_out[row]))])
+        self._learn()
+        self.asked = self._next()
+
+    def undo(self) -> None:
+        """Take back the last label, and ask for that row again.
+
+        Raises:
+            AaspError: there is none.
+        """
+        if not self.labels:
+            raise AaspError("no label to take back")
+        *before, last = self.labels
+        self._write(before)
+        self._learn()
+        self.asked = Asked(last.row, "held out" if self.held_out[last.row] else "rest")
+
+    def skip(self) -> None:
+        """Ask for another row; this one does not come again before all others have."""
+        if self.asked is not None:
+            self._skipped.add(self.asked.row)
+            self.asked = self._next()
+
+    def add_class(self, name: str) -> None:
+        """Add a class.
+
+        Raises:
+            AaspError: it is there already, is no name, or there are no more keys.
+        """
+        name = name.strip()
+        _check_class(name)
+        if name in self.classes:
+            raise AaspError(f"class {name!r} is there already")
+        if len(self.classes) >= MOST_CLASSES:
+            raise AaspError(f"there are keys for {MOST_CLASSES} classes; use one of these")
+        self.classes.append(name)
+
+    def accuracy(self) -> Interval | None:
+        """Accuracy of the classifier on rows that it has not learned from; None before there are two of these.
+
+        Rows of one recording are drawn together.
+        """
+        tested = [label for label in self.labels if label.held_out]
+        paths = [self.index.sound(label.row).path for label in tested]
+        if self._model is None or len(set(paths)) < 2:
+            return None
+        found = self._model.predict(self.features[[label.row for label in tested]])
+        right = [float(name == label.name) for name, label in zip(found, tested, strict=True)]
+        return interval(right, clusters=paths, resamples=2_000)
+
+    def state(self) -> dict[str, Any]:
+        """What the page shows, as JSON has it."""
+        counts, accuracy = Counter(label.name for label in self.labels), self.accuracy()
+        shown: dict[str, Any] = {
+            "classes": [{"name": name, "count": counts[name]} for name in self.classes],
+            "labelled": len(self.labels),
+            "heldOut": sum(label.held_out for label in self.labels),
+            "total": len(self.index),
+            "accuracy": accuracy and [accuracy.estimate, accuracy.low, accuracy.high],
+            "last": {"row": self.labels[-1].row, "name": self.labels[-1].name} if self.labels else None,
+            "asked": None,
+        }
+        if self.asked is not None:
+            path, start, seconds = self.index.sound(self.asked.row)
+            shown["asked"] = {
+                "row": self.asked.row, "why": self.asked.why, "between": list(self.asked.between),
+                "name": self.index.rows["path"][self.asked.row].as_py() or path, "start": start, "seconds": seconds,
+                "windowed": self.index.settings.window is not None,
+            }  # fmt: skip
+        return shown
+
+    def predictions(self) -> tuple[np.ndarray, np.ndarray]:
+        """Likeliest class of each row (N,), and its probability (N,), by a classifier of all labels.
+
+        Raises:
+            AaspError: there are fewer than two classes.
+        """
+        model = fitted(self.features, self.labels)
+        if model is None:
+            raise AaspError(f"{self.file}: labels of fewer than two classes; label more sounds first")
+        likely = model.predict_proba(self.features)
+        return model.classes_[likely.argmax(1)], likely.max(1)
+
+    def _write(self, labels: list[Label]) -> None:
+        write_labels(self.index, labels, self.file)
+        self.labels = labels
+
+    def _learn(self) -> None:
+        self._model = fitted(self.features, [label for label in self.labels if not label.held_out])
+
+    def _next(self) -> Asked | None:
+        free = np.ones(len(self.index), bool)
+        free[[label.row for label in self.labels]] = False
+        if not (free & ~np.isin(np.arange(len(free)), list(self._skipped))).any():
+            self._skipped.clear()
+        free[list(self._skipped)] = False
+        if not free.any():
+            return None
+        kept, learnt = free & self.held_out, free & ~self.held_out
+        if (len(self.labels) % EVERY == EVERY - 1 or not learnt.any()) and kept.any():
+            return Asked(int(self._order[kept[self._order]][0]), "held out")
+        if self._model is None:
+            return Asked(int(self._order[learnt[self._order]][0]), "start")
+        rows = np.flatnonzero(learnt)
+        at, between = least_certain(self._model, self.features[rows])
+        return Asked(int(rows[at]), "uncertain", between)
+
+
+def components(vectors: np.ndarray) -> np.ndarray:
+    """The standardised vectors' first principal components, float32 (N, P), of a mean variance of 1."""
+    chosen = np.random.default_rng(0).permutation(len(vectors))[:FITTED]
+    base = np.asarray(vectors[np.sort(chosen)], np.float32)
+    most = min(COMPONENTS, *base.shape)
+    pipeline: Pipeline = make_pipeline(StandardScaler(), PCA(most, random_state=0))
+    scale = max(float(pipeline.fit_transform(base).std()), 1e-6)
+    blocks = [vectors[begin : begin + FITTED] for begin in range(0, len(vectors), FITTED)]
+    return np.concatenate([pipeline.transform(np.asarray(block, np.float32)) / scale for block in blocks])
+
+
+def fitted(features: np.ndarray, labels: list[Label]) -> LogisticRegression | None:
+    """Multinomial logistic regression on labelled rows; None where they are of fewer than two classes."""
+    names = [label.name for label in labels]
+    if len(set(names)) < 2:
+        return None
+    with threadpool_limits(1):  # a fit this small waits for threads more than it works
+        return LogisticRegression(C=C, max_iter=300).fit(features[[label.row for label in labels]], names)
+
+
+def least_certain(model: LogisticRegression, features: np.ndarray) -> tuple[int, tuple[str, ...]]:
+    """Which of some rows (R, P) has the smallest margin between its two likeliest classes, and these."""
+    likely = model.predict_proba(features)
+    two = np.argsort(likely, axis=1)[:, -2:]
+    margin = np.take_along_axis(likely, two, 1) @ [-1, 1]
+    at = int(margin.argmin())
+    return at, tuple(model.classes_[two[at, ::-1]].tolist())
+
+
+def held_out(index: Index) -> tuple[np.ndarray, np.ndarray]:
+    """Which rows the classifier must not learn from, bool (N,), and all rows in random order, int64 (N,).
+
+    Both follow from the content of the recordings, so that they stay when the index grows, and the same recording under
+    two names is on one side. Of few recordings, moments are held out rather than the whole.
+    """
+    starts = index.rows["start"].to_pylist()
+    hashes, paths = index.rows["hash"].to_pylist(), index.rows["path"].to_pylist()
+    files = [one or path or "" for one, path in zip(hashes, paths, strict=True)]
+    moments = [f"{one} {start}" for one, start in zip(files, starts, strict=True)]
+    drawn = files if len(set(files)) >= FEWEST_FILES else moments
+    mixed = lambda text, salt: zlib.crc32(f"{salt} {text}".encode())
+    kept = np.array([mixed(text, "held out") % EVERY == 0 for text in drawn], bool)
+    order = np.argsort([mixed(f"{text} {row}", "order") for row, text in enumerate(moments)], kind="stable")
+    return kept if not kept.all() else np.zeros_like(kept), order
+
+
+def _check_class(name: str) -> None:
+    if not name or len(name) > LONGEST_NAME or not name.isprintable() or ";" in name:
+        raise AaspError(f"class {name[:LONGEST_NAME]!r}: give 1 to {LONGEST_NAME} printable letters, and no semicolon")

@@ -1,0 +1,65 @@
+"""Rows of an index on a plane, in clusters, and as a picture of their density.
+
+A t-SNE of some thousand rows, and each other row between the five of them that are nearest to it: a t-SNE of all would
+take an hour for 100,000 (docs/map-and-label.md). N rows, D width.
+"""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from matplotlib.image import imsave
+from sklearn.cluster import MiniBatchKMeans
+
+from aasp.index.nearest import nearest
+from aasp.report.embedding_map import plane
+
+FITTED = 4_000
+NEIGHBOURS = 5
+PIXELS = 512
+_QUERIES = 2_048  # at a time, so that their similarities stay small
+
+
+def on_plane(vectors: np.ndarray, *, fitted: int = FITTED, seed: int = 0) -> np.ndarray:
+    """Places of unit vectors (N, D) on a plane, float32 (N, 2), from -1 to 1; what is alike lies together."""
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(vectors))[:fitted])
+    base = np.asarray(vectors[chosen], np.float32)
+    places = _spiral(len(base)) if len(np.unique(base, axis=0)) < 4 else plane(base, seed=seed)
+    found = np.empty((len(vectors), 2))
+    found[chosen] = places
+    others = np.setdiff1d(np.arange(len(vectors)), chosen, assume_unique=True)
+    for begin in range(0, len(others), _QUERIES):
+        rows = others[begin : begin + _QUERIES]
+        near, cosine = nearest(base.astype(np.float16), np.asarray(vectors[rows], np.float32), NEIGHBOURS)
+        weight = 1 / np.maximum(1 - cosine, 1e-3)[..., None]
+        found[rows] = (places[near] * weight).sum(1) / weight.sum(1)
+    low, high = found.min(0), found.max(0)
+    return ((found - (low + high) / 2) / max((high - low).max() / 2, 1e-9)).astype(np.float32)
+
+
+def clusters(vectors: np.ndarray, count: int, *, seed: int = 0) -> np.ndarray:
+    """Number of each row's k-means cluster, int64 (N,), 0 for the largest; at most `count` of them."""
+    fit = MiniBatchKMeans(min(count, len(vectors)), batch_size=4_096, n_init=3, random_state=seed)
+    labels = fit.fit_predict(np.asarray(vectors, np.float32))
+    _, of, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    rank = np.empty(len(sizes), np.int64)
+    rank[np.argsort(-sizes, kind="stable")] = np.arange(len(sizes))
+    return rank[of]
+
+
+def density(places: np.ndarray) -> bytes:
+    """A PNG of how many places (N, 2) lie where, grey, opaque where there are most; -1 to 1 is its whole side."""
+    counts, _, _ = np.histogram2d(-places[:, 1], places[:, 0], bins=PIXELS, range=[[-1, 1], [-1, 1]])
+    picture = np.full((PIXELS, PIXELS, 4), 128, np.uint8)
+    picture[..., 3] = np.round(255 * np.log1p(counts) / np.log1p(max(counts.max(), 1)))
+    file = io.BytesIO()
+    imsave(file, picture, format="png")
+    return file.getvalue()
+
+
+def _spiral(count: int) -> np.ndarray:
+    """Places (count, 2) evenly over a disc, for rows between which there is nothing to tell."""
+    number = np.arange(count) + 0.5
+    angle = number * np.pi * (3 - np.sqrt(5))
+    return np.sqrt(number)[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)

@@ -1,0 +1,49 @@
+"""One HTML page of a template, styles and scripts that lie beside it, with nothing in it that runs but these."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from functools import cache
+from html import escape
+from importlib.resources import files
+from string import Template
+from typing import Any
+
+
+@cache
+def asset(name: str) -> str:
+    """A file of the folder `assets`."""
+    return files("aasp.explore").joinpath("assets", name).read_text(encoding="utf-8")
+
+
+def in_script(value: Any) -> str:
+    """JSON that stands in a page's <script> as data, whatever names are in it."""
+    return json.dumps(value, ensure_ascii=True, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def filled(template: str, styles: tuple[str, ...], scripts: tuple[str, ...], media: str, **parts: str) -> str:
+    """A page of a template with its styles and scripts inside, whose policy allows these and no others.
+
+    Args:
+        template: the name of an HTML asset with $policy, $style, $script and places of its own.
+        styles, scripts: names of assets.
+        media: what sounds may come from, as a Content-Security-Policy has it.
+        parts: texts of its other places; a name that ends in `_html` is put in as it is, any other is escaped.
+    """
+    style = "\n".join(map(asset, styles))
+    inside = [asset(name) for name in scripts]
+    hashes = " ".join(map(_hash, inside))
+    policy = f"default-src 'none'; base-uri 'none'; form-action 'none'; script-src {hashes}; style-src {_hash(style)}; "
+    policy += f"img-src data:; media-src {media}"
+    return Template(asset(template)).substitute(
+        policy=escape(policy),
+        style=style,
+        script="\n".join(f"<script>{text}</script>" for text in inside),
+        **{name: text if name.endswith("_html") else escape(text) for name, text in parts.items()},
+    )
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
