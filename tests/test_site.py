@@ -45,7 +45,9 @@ def test_the_index_names_pages_that_exist_each_once() -> None:
     trees = re.findall(r"^```\{toctree\}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     named = [line for tree in trees for line in tree.splitlines() if line and not line.startswith(":")]
     assert len(named) == len(set(named))
-    written = {path.relative_to(DOCS).with_suffix("").as_posix() for kind in ("*.md", "*.ipynb") for path in DOCS.rglob(kind)}
+    written = {
+        path.relative_to(DOCS).with_suffix("").as_posix() for kind in ("*.md", "*.ipynb") for path in DOCS.rglob(kind)
+    }
     assert {name for name in named if not name.startswith("generated/")} <= written
 
 
@@ -67,7 +69,9 @@ def test_the_citation_names_this_version_and_the_paper() -> None:
     assert citation["references"][0]["identifiers"][0]["value"] == "arXiv:2512.03637"
 
 
-@pytest.mark.parametrize("form", sorted((ROOT / ".github/ISSUE_TEMPLATE").glob("[!c]*.yml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "form", sorted((ROOT / ".github/ISSUE_TEMPLATE").glob("[!c]*.yml")), ids=lambda path: path.stem
+)
 def test_a_form_can_be_read(form: Path) -> None:
     content = yaml.safe_load(form.read_text(encoding="utf-8"))
     assert {"name", "description", "body"} <= content.keys()
@@ -76,16 +80,11 @@ def test_a_form_can_be_read(form: Path) -> None:
     assert len(identifiers) == len(set(identifiers))
 
 
-def test_contributing_names_targets_and_folders_that_exist() -> None:
-    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    for target in re.findall(r"`?make ([a-z-]+)", text):
-        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
-
-
 def test_the_recipes_page_lists_every_recipe() -> None:
     source = (DOCS / "conf.py").read_text(encoding="utf-8")
-    wanted = next(node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef) and node.name == "recipes_page")
+    wanted = next(
+        node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef) and node.name == "recipes_page"
+    )
     from aasp.pretrain import recipes
 
     names: dict[str, object] = {"recipes": recipes}

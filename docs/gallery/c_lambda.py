@@ -2,8 +2,8 @@
 Where Λ looks
 =============
 
-The frequencies that the Lambda Encoder of the packaged model estimates for each patch of a sound whose tremolo speeds up,
-as hertz of modulation, against where they started. They hardly move: see the results.
+The frequencies that the Lambda Encoder of the packaged model estimates for each patch of a sound whose tremolo speeds
+up, as hertz of modulation, against where they started. They hardly move: see the results.
 """
 
 import matplotlib.pyplot as plt

@@ -14,7 +14,9 @@ rng, rate = np.random.default_rng(0), 16_000
 time = np.arange(rate) / rate
 makers = {
     "tone": lambda: np.sin(2 * np.pi * rng.uniform(200, 2_000) * time),
-    "tremolo": lambda: np.sin(2 * np.pi * rng.uniform(4, 20) * time) * np.sin(2 * np.pi * rng.uniform(200, 2_000) * time),
+    "tremolo": lambda: (
+        np.sin(2 * np.pi * rng.uniform(4, 20) * time) * np.sin(2 * np.pi * rng.uniform(200, 2_000) * time)
+    ),
     "noise": lambda: rng.standard_normal(rate) / 3,
     "clicks": lambda: (rng.random(rate) < 0.001).astype(float),
 }
