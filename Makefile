@@ -10,13 +10,15 @@ STATE := $(shell cat pyproject.toml constraints.txt | cksum | tr -s ' \t' '-')
 BIN   := $(VENV)/bin
 TORCH := $(shell sed -n 's/^torch==/&/p' constraints.txt)
 
-.PHONY: help setup demo test test-slow test-arithmetic web bench lint types lock audit clean
+.PHONY: help setup demo test test-slow test-arithmetic docs package lower-bounds web bench lint types lock audit clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make demo       build sounds, pre-train a tiny model, probe it, write $(DEMO)/report.html (12 minutes at most)'
 	@echo 'make test       the fast tests          make test-slow  the others, up to some minutes'
 	@echo 'make test-arithmetic  the fast tests of numbers as another processor rounds: $(ARITHMETIC)'
+	@echo 'make docs       the site, in build/site    make package    wheel and sdist, installed and tried by a newcomer'
+	@echo 'make lower-bounds  the fast tests with the oldest versions that pyproject.toml allows; 4 GB to download'
 	@echo 'make web        what the browser demo needs, by npm: see docs/deploy.md'
 	@echo 'make bench      all benchmarks, about half an hour, and their table in docs/performance.md'
 	@echo 'make lint       ruff                    make types      mypy'
@@ -44,6 +46,24 @@ NUMBERS    := $(addprefix tests/,aliasing evaluate features model pretrain stems
 test-arithmetic: setup
 	OMP_NUM_THREADS=1 $(ARITHMETIC) $(BIN)/python -m pytest -n $(WORKERS) -m 'not slow' $(NUMBERS)
 
+# Links within the site are checked by both; those out of it are not asked for.
+docs: setup $(VENV)/.docs-$(STATE)
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -W --keep-going -q -d build/doctrees docs build/site
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -W --keep-going -q -b linkcheck -d build/doctrees docs build/links
+
+package: setup
+	$(BIN)/python -m pytest -n 0 tests/test_package.py
+
+# Not in .ci/run: torch of that age is to be had with CUDA only.
+lower-bounds: setup
+	$(BIN)/python -m pip install -qq --target $(VENV)/lock uv
+	mkdir -p build
+	$(VENV)/lock/bin/uv pip compile pyproject.toml --extra test --resolution lowest-direct --python-version 3.11 \
+	  --no-header --no-annotate -q -o build/lower-bounds.txt
+	$(VENV)/lock/bin/uv venv -q --clear --python $(BIN)/python build/lower-bounds
+	$(VENV)/lock/bin/uv pip install -q --python build/lower-bounds -r build/lower-bounds.txt
+	PYTHONPATH=src OMP_NUM_THREADS=1 build/lower-bounds/bin/python -m pytest -n $(WORKERS) -m 'not slow'
+
 # ONNX Runtime as WebAssembly, as web/package-lock.json names it: 150 MB, so not kept in the repository.
 web: web/node_modules
 
@@ -65,7 +85,7 @@ types: setup
 	$(BIN)/mypy
 
 # Both need the network, and tools that nothing else does. s3 is left out: its botocore needs a python-dateutil of before 3.
-LOCKED := $(foreach extra,onnx openvino executorch demo hf ray pandas serve test,--extra $(extra))
+LOCKED := $(foreach extra,onnx openvino executorch demo hf ray pandas serve docs test,--extra $(extra))
 
 lock: setup
 	$(BIN)/python -m pip install -qq --target $(VENV)/lock uv
@@ -80,7 +100,7 @@ audit: setup
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-$(VENV)/.demo-$(STATE) $(VENV)/.test-$(STATE): $(VENV)/.%-$(STATE): | $(VENV)/.torch-$(STATE)
+$(VENV)/.demo-$(STATE) $(VENV)/.docs-$(STATE) $(VENV)/.test-$(STATE): $(VENV)/.%-$(STATE): | $(VENV)/.torch-$(STATE)
 	@echo 'installing aasp and what it needs for: $*'
 	$(BIN)/python -m pip install -qq -c constraints.txt -e '.[$*]'
 	@touch $@

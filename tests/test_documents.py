@@ -16,7 +16,8 @@ from aasp.cli import main as cli
 from aasp.cli.arguments import parse
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [page for page in PAGES if "generated" not in page.parts]  # by `make docs`, of these and of the recipes
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -61,8 +62,10 @@ def test_enough_is_shown() -> None:
     assert {"pretrain", "embed", "linear", "stats", "scan", "info", "recipes"} <= shown
 
 
-# The blocks of deploy.md, which build on one another in several languages, are run by tests/deploy/test_page.py.
-PYTHON = [page for page in PAGES if blocks(page, "python") and page.name != "deploy.md"]
+# The blocks of deploy.md, in several languages, are run by tests/deploy/test_page.py; those of
+# the tutorial, between its commands, by tests/test_package.py.
+ELSEWHERE = {"deploy.md", "tutorial.md"}
+PYTHON = [page for page in PAGES if blocks(page, "python") and page.name not in ELSEWHERE]
 
 
 @pytest.mark.parametrize("page", PYTHON, ids=lambda page: page.name)
@@ -91,8 +94,15 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 def test_make_knows_its_targets() -> None:
     makefile = (ROOT / "Makefile").read_text()
     asked = {
-        line.split()[1] for block in blocks(ROOT / "README.md", "sh") for line in block.splitlines() if "make " in line
+        target for page in PAGES for target in re.findall(r"(?<=`)make ([a-z-]+)", page.read_text(encoding="utf-8"))
     }
-    assert asked == {"demo", "test"}
+    asked |= {
+        line.split()[1]
+        for page in PAGES
+        for block in blocks(page, "sh")
+        for line in block.splitlines()
+        if line.startswith("make ")
+    }
+    assert {"demo", "test", "docs"} <= asked
     for target in asked:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE)

@@ -15,9 +15,7 @@ HOSTILE = NAME.replace("/", "_") + ".wav"
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize(
-    ("options", "kind"), [((), "WebGL"), (("--disable-gpu", "--disable-3d-apis"), "2-D canvas")]
-)
+@pytest.mark.parametrize(("options", "kind"), [((), "WebGL"), (("--disable-gpu", "--disable-3d-apis"), "2-D canvas")])
 def test_a_map_is_seen_searched_and_heard(options: tuple[str, ...], kind: str, small: Index, tmp_path: Path) -> None:
     page = tmp_path / "map.html"
     write_map(small, page, groups=3, most_bytes=1e6)

@@ -55,6 +55,18 @@ def test_padding_never_changes_an_embedding(stem: str, norm: str, pooling: str) 
             torch.testing.assert_close(cls[b], cls_alone[0], rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("longest", [5_000, 10_240, 31_000])
+@torch.no_grad()
+def test_a_batch_padded_beyond_its_longest_clip(longest: int) -> None:
+    model = build()
+    wave, lengths = clips(4_000, longest)
+    alone, together = model(wave, lengths), model(torch.nn.functional.pad(wave, (0, 60_000)), lengths)
+    assert torch.allclose(together.clip, alone.clip, atol=1e-5)
+    count = alone.timestamps.shape[1]
+    assert together.valid.shape == together.timestamps.shape[:2] and not together.valid[:, count:].any()
+    assert torch.allclose(together.timestamps[:, :count], alone.timestamps, atol=1e-5)
+
+
 @torch.no_grad()
 def test_shapes_and_times() -> None:
     model = build()

@@ -44,9 +44,7 @@ def read_labels(index: Index, file: Path) -> list[Label]:
         raise AaspError(f"{file}: not a CSV file ({error}); choose another --labels") from None
     expected = _fields(index, FIELDS)
     if fields != list(expected):
-        raise AaspError(
-            f"{file}: columns {','.join(fields)[:200]}, not {','.join(expected)}; choose another --labels"
-        )
+        raise AaspError(f"{file}: columns {','.join(fields)[:200]}, not {','.join(expected)}; choose another --labels")
     rows = {key: row for row, key in enumerate(_keys(index, file.absolute().parent))}
     labels: list[Label] = []
     seen: set[int] = set()

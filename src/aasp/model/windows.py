@@ -73,7 +73,7 @@ def encode_windows(
     window = min(columns, model.config.window_patches)
     windows_B = list(map(len, starts_B))
     spans = [(clip, first) for clip, starts in enumerate(starts_B) for first in starts]
-    slots = max(first for _, first in spans) + window
+    slots = max(columns, max(first for _, first in spans) + window)  # a batch may be padded beyond its longest clip
     mel_BTM = functional.pad(mel_BTM, (0, 0, 0, slots * patch - mel_BTM.shape[1]))
 
     there = lambda values: torch.tensor(values).to(device, non_blocking=True)  # nothing waits for the device

@@ -62,7 +62,7 @@ def bilateral_laplace(
         v: real windows centred on the analysed instant, shape (..., S, K).
         alpha: decay per frame, positive, broadcastable to (..., S).
         beta: frequency in radians per frame, broadcastable to (..., S).
-        phase: "even", exp(-i beta |m|), the quoted equation; "conjugate", exp(-i beta m), an envelope detector.
+        phase: "even", `exp(-i beta |m|)`, the quoted equation; "conjugate", `exp(-i beta m)`, an envelope detector.
             The one-sided window has one side only, and the same value in both.
         window: "two-sided" exponential, or a control of the same -3 dB bandwidth: "one-sided" (causal, with its own
             zero-order hold, over all K taps from the last frame back), "gaussian", "hann" or "rectangular" (sampled,
