@@ -6,7 +6,7 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
@@ -141,9 +141,9 @@ def _settings(arguments: Index, encoder: AudioEncoder, was: State | None) -> Set
     vector = None if keys is None else " ".join(f"{layer}:{pooling}" for layer, pooling in keys)
     channels = None if arguments.channels is None else str(checked(arguments.channels))
     before = Settings() if was is None else was.settings
-    precision = arguments.precision
+    precision: Any = arguments.precision
     if precision == "auto":
-        precision = fastest(precision, encoder.device) if was is None else before.precision  # type: ignore[assignment]
+        precision = fastest(precision, encoder.device) if was is None else before.precision
     return Settings(
         vector=vector or before.vector,
         channels=channels or before.channels,

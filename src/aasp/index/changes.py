@@ -152,19 +152,19 @@ def changes(rows: pa.Table, found: pa.Table, root: str, sources: Sequence[str]) 
     place: dict[str, int] = {}
     for row, path in enumerate(found["path"].to_pylist()):
         place[path] = row
-        number = first.get(path)
-        if number is None:
+        known = first.get(path)
+        if known is None:
             new.append(row)
             continue
         whole = os.path.join(root, path)
         now = stamp(whole)
-        if is_url(file_of(path)) or (now.size, now.modified) == (sizes[number], times[number]):
+        if is_url(file_of(path)) or (now.size, now.modified) == (sizes[known], times[known]):
             continue
         if (
             now.size is not None
-            and now.size == sizes[number]
-            and hashes[number] is not None
-            and content(whole) == hashes[number]
+            and now.size == sizes[known]
+            and hashes[known] is not None
+            and content(whole) == hashes[known]
         ):
             touched[path] = now.modified or 0
         else:
