@@ -11,6 +11,7 @@ import pytest
 import soundfile
 import torch
 
+from aasp.cli.main import main
 from aasp.evaluate.features import Running
 from aasp.model.audio_classifier import AudioClassifier, AudioClassifierConfig
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
@@ -45,6 +46,15 @@ def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder, rng = tmp_path_factory.mktemp("sounds"), np.random.default_rng(0)
     for name, seconds in LENGTHS.items():
         soundfile.write(folder / name, 0.1 * rng.standard_normal((round(32_000 * seconds), 2)), 32_000)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def index(models: Path, sounds: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An index of the sounds by the encoder, with vectors that are not its own."""
+    folder = tmp_path_factory.mktemp("index") / "index"
+    options = ["--layer", "1", "--pooling", "mean"]
+    assert main(["index", str(models / "encoder"), str(sounds), "--out", str(folder), *options]) == 0
     return folder
 
 

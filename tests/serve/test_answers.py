@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ import soundfile
 
 import aasp
 from aasp.audio.sounds import Samples, duration
+from aasp.cli.main import main
 from aasp.evaluate.finetune.over_time import step_probabilities
 from aasp.evaluate.finetune.predict import load_classifiers, predictions
 
@@ -101,13 +103,14 @@ def test_which_routes_a_model_has(asking: Asking) -> None:
     assert client.get("/docs").status_code == 404, "a page that would be fetched from elsewhere"
 
 
-def test_every_request_in_the_docs_is_answered(asking: Asking, sounds: Path) -> None:
+def test_every_request_in_the_docs_is_answered(asking: Asking, index: Path, sounds: Path) -> None:
     text = (Path(__file__).parents[2] / "docs" / "serve.md").read_text(encoding="utf-8")
     lines = re.findall(r"^curl (--data-binary @dog.wav )?'?http://localhost:8642(/[^'\s]+)'?$", text, re.MULTILINE)
-    assert len(lines) == text.count("curl ") >= 7
+    assert len(lines) == text.count("curl ") >= 8
     for body, path in lines:
         content = (sounds / "a.wav").read_bytes() if body else None
-        answer = asking("clips").request("POST" if body else "GET", path, content=content)
+        model = str(index) if path.startswith("/search") else "clips"
+        answer = asking(model).request("POST" if body else "GET", path, content=content)
         assert answer.status_code == 200, path
 
 
@@ -152,3 +155,25 @@ def test_sounds_that_wait_are_computed_together_by_kind_and_a_failure_costs_one(
     assert calls == [("x", 2), ("y", 2), ("y", 1), ("y", 1), ("x", 1)]
     batcher.close(5)
     assert not batcher.alive
+
+
+def test_the_rows_of_an_index_that_are_nearest(
+    asking: Asking, index: Path, sounds: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What `aasp search` finds; the query is of the index's own settings."""
+    client, query = asking(str(index)), (sounds / "b.flac").read_bytes()
+    found = client.post("/search?count=3", content=query).json()["results"]
+    capsys.readouterr()
+    assert main(["search", str(index), str(sounds / "b.flac"), "--count", "3", "--format", "json"]) == 0
+    expected = json.loads(capsys.readouterr().out)
+    assert [(one["row"], one["start"], one["seconds"]) for one in found] == [
+        (one["row"], one["start"], one["seconds"]) for one in expected
+    ]
+    assert found[0]["path"] == "b.flac" and found[0]["similarity"] == pytest.approx(1, abs=1e-3)
+    assert [one["similarity"] for one in found] == pytest.approx([one["similarity"] for one in expected], abs=1e-5)
+    moved = client.post(f"/search?count=9&like={found[2]['row']}&unlike={found[0]['row']}", content=query).json()
+    assert {one["row"] for one in moved["results"]} == {0, 1, 2, 3, 4} - {found[2]["row"], found[0]["row"]}
+    assert len(client.post("/embed", content=query).json()["embedding"]) == 24
+    refused = client.post("/search?like=77", content=query)
+    assert refused.status_code == 422 and "no row 77; there are 5" in refused.json()["error"]
+    assert client.post("/search?count=0", content=query).status_code == 422

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from aasp.index import Index
     from aasp.model.audio_encoder import AudioEncoder
 
-_OWN = ("hash", "modified", "size", "source")  # columns that say nothing of a sound
-
 
 @dataclass(frozen=True, kw_only=True)
 class Search(DeviceOptions):
@@ -61,7 +59,7 @@ def run(argv: list[str]) -> int:
         raise AaspError(f"--count is {arguments.count}; give a number of at least 1")
     set_threads(arguments.threads)
     from aasp.index import Index
-    from aasp.index.query import rocchio
+    from aasp.index.query import described, rocchio
 
     index = Index.open(arguments.index, arguments.root)
     if not len(index):
@@ -78,7 +76,10 @@ def run(argv: list[str]) -> int:
     pairs = [(int(row), float(one)) for row, one in zip(numbers, similarities, strict=True) if row not in asked.rows]
     if not pairs:
         raise AaspError(f"{arguments.index}: nothing left to search; there is no other row")
-    found = [_result(index, row, similarity) for row, similarity in pairs[: arguments.count]]
+    found = [
+        described(index, row, similarity) | {"path": index.sound(row).path}
+        for row, similarity in pairs[: arguments.count]
+    ]
     if arguments.frames:
         found = asked.moments(found, query)
     if arguments.format == "audacity":
@@ -150,13 +151,6 @@ def _within(index: Index, place: str | None) -> np.ndarray | None:
     if not found:
         raise AaspError(f"--within {place}: no row is there; name a recording or a folder, as in {stated[0]}")
     return np.array(found)
-
-
-def _result(index: Index, row: int, similarity: float) -> dict[str, Any]:
-    path, start, seconds = index.sound(row)
-    own = [name for name in index.rows.column_names if name not in ("path", "start", "seconds", *_OWN)]
-    labels = {name: index.rows[name][row].as_py() for name in own}
-    return {"row": row, "similarity": similarity, "start": start, "seconds": seconds, **labels, "path": path}
 
 
 def _audacity(found: list[dict[str, Any]]) -> None:

@@ -16,15 +16,16 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 @dataclass(frozen=True, kw_only=True)
 class Serve(RunningOptions):
-    """Answer over HTTP: POST a sound file to /embed for its vector, to /predict for its classes.
+    """Answer over HTTP: POST a sound file to /embed for its vector, to /predict for its classes, to /search for what is
+    nearest in an index.
 
-    Only programs on this machine can ask, unless --host says otherwise. Sounds that wait are computed together; the
-    numbers are those of `aasp embed` and `aasp predict`. GET /health, /metrics (Prometheus), /openapi.json. On SIGTERM
-    what is there is answered, within --timeout, and the exit code is 0.
+    Only programs on this machine can connect, unless --host says otherwise. Sounds that wait are computed together; the
+    numbers are those of `aasp embed`, `predict` and `search`. GET /health, /metrics (Prometheus), /openapi.json. On
+    SIGTERM the requests in flight are answered, within --timeout, and the exit code is 0.
     """
 
     model: tyro.conf.Positional[str]
-    """The folder of a model, a classifier or a run, the package's own model, or a model on the hub."""
+    """The folder of a model, a classifier, a run or an index, the package's own model, or a model on the hub."""
     host: str = "127.0.0.1"
     """Address to listen on."""
     port: int = 8642

@@ -7,6 +7,7 @@ Raghavan and Schütze, Introduction to Information Retrieval, 2008, section 9.1.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from aasp.index.opened import Index
 from aasp.model.audio_encoder import AudioEncoder, load
 
 LIKE, UNLIKE = 0.75, 0.15
+_OWN = ("hash", "modified", "size", "source")  # columns that describe a file, not its sound
 
 
 def model_of(index: Index, device: str | torch.device = "cpu") -> AudioEncoder:
@@ -72,6 +74,15 @@ def rocchio(query_D: np.ndarray, like_nD: np.ndarray, unlike_nD: np.ndarray) -> 
     if len(unlike_nD):
         moved = moved - UNLIKE * unit(unlike_nD).mean(0)
     return unit(moved)
+
+
+def described(index: Index, row: int, similarity: float) -> dict[str, Any]:
+    """A row that was found: its number, cosine, times, labels and path, as the index states it."""
+    _, start, seconds = index.sound(row)
+    own = [name for name in index.rows.column_names if name not in ("path", "start", "seconds", *_OWN)]
+    labels = {name: index.rows[name][row].as_py() for name in own}
+    path = index.rows["path"][row].as_py()
+    return {"row": row, "similarity": similarity, "start": start, "seconds": seconds, **labels, "path": path}
 
 
 def moments(

@@ -25,6 +25,7 @@ from aasp.evaluate.finetune.over_time import predictions_over_time, step_probabi
 from aasp.evaluate.finetune.predict import Prediction, as_values, load_classifiers, predictions, window_of
 from aasp.evaluate.vectors import Said, Wanted, vectors
 from aasp.features import FrontEndConfig
+from aasp.index.layout import STATE
 from aasp.model.audio_classifier import AudioClassifier
 from aasp.model.audio_encoder import AudioEncoder, load
 from aasp.model.folder import find, read_config
@@ -184,16 +185,25 @@ class Classes(Answer):
 
 
 def answers_of(model: str, device: torch.device, running: Running) -> dict[str, Answer]:
-    """By route, what a model answers: of an encoder vectors, of a classifier classes too, of folds classes alone.
+    """By route, what a model answers: of an encoder vectors, of a classifier classes too, of folds classes alone; of an
+    index the vectors of its model, and the rows that are nearest.
 
     Args:
-        model: the folder of a model or of a run, the package's own, or a model on the hub.
+        model: the folder of a model, of a run or of an index, the package's own, or a model on the hub.
         device: where to put it.
         running: precision and batch; sounds are decoded already.
 
     Raises:
         AaspError: there is none, or a file of it is damaged.
     """
+    if (Path(model) / STATE).is_file():
+        from aasp.index import Index
+        from aasp.index.query import model_of
+        from aasp.serve.nearest import Nearest
+
+        index = Index.open(model)
+        encoder = model_of(index, device)
+        return {"/embed": Embedding(encoder, running), "/search": Nearest(index, encoder, running)}
     folds = any(Path(model).glob("fold-*/model/config.json"))
     if not folds and "classes" not in read_config(find(model) / "config.json"):
         return {"/embed": Embedding(load(model, device), running)}

@@ -1,0 +1,60 @@
+"""What an index answers about a sound: the rows that are nearest to it, with the options of `aasp search`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import Field
+
+from aasp.audio.io import AudioError
+from aasp.audio.sounds import Samples
+from aasp.evaluate.features import Running
+from aasp.evaluate.vectors import Said, Wanted, vectors
+from aasp.index import Index
+from aasp.index.adding import keys_of
+from aasp.index.query import described, rocchio
+from aasp.model.audio_encoder import AudioEncoder
+from aasp.serve.answers import Answer, Asked
+
+Row = Annotated[int, Field(ge=0)]
+
+
+class SearchAsked(Asked):
+    """Options of /search, as `aasp search` has them."""
+
+    count: int = Field(10, ge=1, le=1000, description="results at most")
+    like: list[Row] = Field([], max_length=64, description="rows that are what is meant too")
+    unlike: list[Row] = Field([], max_length=64, description="rows that are not what is meant")
+
+
+class Nearest(Answer):
+    """The rows of an index that are nearest to each sound. Their paths are as the index states them."""
+
+    query = SearchAsked
+
+    def __init__(self, index: Index, encoder: AudioEncoder, running: Running) -> None:
+        self._index, self._encoder, self._running = index, encoder, running
+        self.front = encoder.config.frontend
+
+    def wanted(self, asked: SearchAsked) -> Wanted:
+        for row in (*asked.like, *asked.unlike):
+            self._index.sound(row)
+        keys = keys_of(self._index.settings)
+        return Wanted(keys and tuple(keys))
+
+    def compute(self, wanted: Wanted, sounds: list[Samples]) -> list[Said | AudioError]:
+        found: dict[int, Said | AudioError] = {}
+        for some in vectors(self._encoder, sounds, found.__setitem__, wanted, self._running):
+            found |= some
+        return [found[row] for row in range(len(sounds))]
+
+    def values(self, asked: SearchAsked, found: Said) -> dict[str, Any]:
+        rows = lambda numbers: np.asarray(self._index.vectors[list(numbers)], np.float32)
+        query = rocchio(found[0], rows(asked.like), rows(asked.unlike))
+        named = {*asked.like, *asked.unlike}
+        (numbers,), (similarities,) = self._index.search(query[None], asked.count + len(named))
+        pairs = [
+            (row, one) for row, one in zip(numbers.tolist(), similarities.tolist(), strict=True) if row not in named
+        ]
+        return {"results": [described(self._index, row, one) for row, one in pairs[: asked.count]]}
