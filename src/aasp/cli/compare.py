@@ -214,7 +214,7 @@ def _write(folder: Folder, found: Mapping[str, Any]) -> None:
 
     found = {**found, "software": software()}
     write_json(folder.result, found)
-    made = {"csv": tables.csv_lines, "md": tables.markdown, "html": page.tell}
+    made = {"csv": tables.csv_lines, "md": tables.markdown, "html": page.render_comparison}
     for kind, make in made.items():
         with atomic_write(folder.result.with_suffix(f".{kind}")) as beside:
             beside.write_text(make(found), encoding="utf-8")

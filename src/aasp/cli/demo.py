@@ -15,7 +15,7 @@ from aasp.cli.arguments import parse
 from aasp.cli.stages import Bar, Stages
 from aasp.errors import AaspError
 from aasp.files import atomic_write
-from aasp.formats import duration_text
+from aasp.formats import duration_text, percent_text
 
 if TYPE_CHECKING:
     from aasp.datasets.demo import Size
@@ -194,9 +194,9 @@ def _facts(
 def _print_look(console: Console, look: FirstLook) -> None:
     """Few labels, and whom some notes are most like."""
     for name, found in look.few.items():
-        scores = ", ".join(f"{count}: {100 * one.estimate:.0f} %" for count, one in found.items())
+        scores = ", ".join(f"{count}: {percent_text(one.estimate, 0)} %" for count, one in found.items())
         console.print(f"    families of notes by {name}, by labels a family: {scores}", soft_wrap=True)
-    for (name, _), others in zip(look.asked, look.found, strict=True):
+    for (name, _), others in zip(look.queries, look.neighbours, strict=True):
         console.print(f"    most like {name}: {', '.join(other for other, _ in others)}", soft_wrap=True)
 
 

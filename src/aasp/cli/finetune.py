@@ -14,7 +14,7 @@ from aasp.cli.facts import facts
 from aasp.cli.inputs import check_models
 from aasp.cli.labelled import LabelledOptions
 from aasp.cli.running import DeviceOptions
-from aasp.formats import duration_text
+from aasp.formats import duration_text, percent_text
 
 if TYPE_CHECKING:
     from aasp.evaluate.finetune.data import Finetuning
@@ -143,7 +143,7 @@ def _tell(arguments: Finetune, asked: Finetuning, outcome: Outcome) -> None:
     told = {
         **{name: told_score(one, plain) for name, one in scores.items()},
         "interval": next(iter(scores.values())).about(),
-        "parts": ", ".join(f"{r.name}: {f'{value:.3g}' if plain else f'{100 * value:.1f}'}" for r, value in parts),
+        "parts": ", ".join(f"{r.name}: {f'{value:.3g}' if plain else percent_text(value)}" for r, value in parts),
         "clips": f"{len(result.test):,} scored, "
         + (f"numbers: {task.classes[0]}" if plain else f"{len(task.classes)} classes"),
         "training": f"{asked.recipe.name}, {asked.recipe.steps:,} steps, {trained}",

@@ -17,7 +17,7 @@ from aasp.cli.inputs import line
 from aasp.config import flat
 from aasp.documents import as_written, parse_json, read_object
 from aasp.errors import AaspError
-from aasp.formats import duration_text
+from aasp.formats import duration_text, percent_text
 from aasp.shapes import read_shapes
 
 REMEDY = "copy it anew"
@@ -232,7 +232,7 @@ def _best(run: Path) -> str | None:
     from aasp.training.tracking import read_lines
 
     best = [line for line in read_lines(run / "validation.jsonl") if line["best"]]
-    return f"{100 * best[-1]['score']:.1f} % at step {best[-1]['step']}" if best else None
+    return f"{percent_text(best[-1]['score'])} % at step {best[-1]['step']}" if best else None
 
 
 def _scores(path: Path) -> dict[str, str]:
@@ -241,8 +241,7 @@ def _scores(path: Path) -> dict[str, str]:
         return {}
     from aasp.evaluate.intervals import span
 
-    tell = lambda value: f"{100 * value:.1f}"
-    percent = lambda one: f"{tell(one['estimate'])} [{span(one['low'], one['high'], tell)}] %"
+    percent = lambda one: f"{percent_text(one['estimate'])} [{span(one['low'], one['high'], percent_text)}] %"
     return {f"test {name}": percent(one) for name, one in _json(path).get("scores", {}).items()}
 
 

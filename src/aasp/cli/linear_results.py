@@ -49,7 +49,7 @@ def show_scores(protocol: Protocol, labelled: LabelledSet, scored: Scored, skipp
     task, first = scored.tasks[0], scored.results[0]
     seeds = len(scored.each)
     deviation = float(np.std(scored.each, ddof=1)) if seeds > 1 else 0.0
-    apart = f"{deviation:.3f}" if task.regression else f"{100 * deviation:.1f}"
+    apart = f"{deviation:.3f}" if task.regression else percent_text(deviation)
     spread = f"{_scores(scored.each, task.regression)}; deviation {apart}" if seeds > 1 else None
     said = f"{len(first.test):,} scored of {len(task.y):,}"
     facts(

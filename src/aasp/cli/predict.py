@@ -18,6 +18,7 @@ from aasp.cli.inputs import find_sounds, model_and_files
 from aasp.cli.progress import bar
 from aasp.cli.running import RunningOptions
 from aasp.errors import AaspError
+from aasp.formats import percent_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -178,7 +179,7 @@ def _tell(one: Prediction, config: AudioClassifierConfig, top: int) -> None:
     """A file's likeliest classes, then those of its windows: indented in a terminal, a line each in a pipe."""
     parts = [("", one.probabilities), *_windows(one)]
     for span, probabilities in parts:
-        unit = (lambda value: f"{value:.6g}") if config.numbers else (lambda value: f"{100 * value:.1f} %")
+        unit = (lambda value: f"{value:.6g}") if config.numbers else (lambda value: f"{percent_text(value)} %")
         likely = {name: unit(value) for name, value in _likeliest(probabilities, config, top).items()}
         place = f"{one.path} {span}".rstrip()
         if sys.stdout.isatty():

@@ -9,7 +9,7 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from aasp.compare.tables import headlines, metric_of, questions, told
+from aasp.compare.tables import headlines, metric_of, questions, summary
 from aasp.compare.units import Unit
 from aasp.evaluate.intervals import clear, span
 from aasp.report.style import CATEGORIES, MUTED, RULE, VARIABLES, drawn, panel
@@ -35,7 +35,7 @@ def render_comparison(found: Found) -> str:
         eyebrow="aasp compare",
         title=TITLE,
         answers=[answer(found, question) for question in heads],
-        summary=told(found),
+        summary=summary(found),
         curves=[_curves(found, question) for question in heads],
         costs=_costs(found),
         numbers=[_numbers(found, question) for question in questions(found)],

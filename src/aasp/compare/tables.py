@@ -35,7 +35,7 @@ def csv_lines(found: Found) -> str:
 
 def markdown(found: Found) -> str:
     """Costs, scores at every stage, all pairs, and what broke down."""
-    parts = ["# Comparison", in_markdown(told(found)), "## What they cost", *_costs(found)]
+    parts = ["# Comparison", in_markdown(summary(found)), "## What they cost", *_costs(found)]
     for question in questions(found):
         scores, pairs = scores_table(found, question), pairs_table(found, question)
         parts += [f"## {in_markdown(question)}", "\n".join(scores), "\n".join(pairs)]
@@ -56,13 +56,13 @@ def headlines(found: Found) -> list[str]:
     return [question for question in asked if question.startswith("average of ")] or asked[:2]
 
 
-def told(found: Found) -> str:
+def summary(found: Found) -> str:
     """How it was made, in a sentence."""
-    seeds = found["seeds"]
+    recipes, seeds = len(found["recipes"]), found["seeds"]
     labels = " With labels, each set and fold has a training of its own." if found["supervised"] else ""
     return (
-        f"{len(found['recipes'])} recipes × {seeds} training{'s' * (seeds > 1)} of {found['budget']} each, pre-trained "
-        f"on {found['data']}; 95 % intervals over clusters of clips and over trainings.{labels}"
+        f"{recipes} recipe{'s' * (recipes != 1)} × {seeds} training{'s' * (seeds > 1)} of {found['budget']} each, "
+        f"pre-trained on {found['data']}; 95 % intervals over clusters of clips and over trainings.{labels}"
     )
 
 

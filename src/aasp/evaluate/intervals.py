@@ -98,7 +98,7 @@ class Interval:
         if self.method == "none":
             return f"{TOO_FEW}: {some}"
         seeds = f" and {self.seeds} seeds" if self.seeds > 1 else ""
-        level, drawn = f"{100 * self.level:.0f} %", "clips" if single else some
+        level, drawn = f"{percent_text(self.level, 0)} %", "clips" if single else some
         return f"{level}, exact, {some}" if self.method == "exact" else f"{level}, bootstrap over {drawn}{seeds}"
 
     def to_dict(self) -> dict[str, float | str | None]:

@@ -17,6 +17,7 @@ import numpy as np
 from aasp.datasets.parts import PARTS
 from aasp.evaluate.metrics import PLAIN, plain
 from aasp.evaluate.records import Record
+from aasp.formats import percent_text
 
 
 @dataclass(frozen=True)
@@ -48,11 +49,11 @@ class Summary:
 
     def tell(self, value: float) -> str:
         """A score, an end of its interval or its deviation, for a person."""
-        return f"{100 * value:.1f}" if self.share else plain(value)
+        return percent_text(value) if self.share else plain(value)
 
     def exactly(self, value: float) -> str:
         """The same, for a program."""
-        return f"{100 * value:.4f}" if self.share else f"{value:.6g}"
+        return percent_text(value, 4) if self.share else f"{value:.6g}"
 
 
 def summarise(records: Sequence[Record]) -> Summary:

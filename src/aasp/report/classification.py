@@ -140,7 +140,7 @@ def _every_class(scores: ClassScores, classes: Sequence[str]) -> dict[str, Any]:
         columns, label = {"AP": scores.average_precision, **columns}, "average precision"
     known = np.flatnonzero((scores.support > 0) & ~np.isnan(main))
     if len(known) <= DOTS:
-        figure = class_dots([classes[k] for k in known], main[known], title="Class by class", label=label)
+        figure = class_dots([classes[k] for k in known.tolist()], main[known], title="Class by class", label=label)
     else:
         figure = class_curve(
             main[known], scores.support[known], title=f"{len(known)} classes by their clips", label=label
@@ -176,7 +176,7 @@ def _learning(report: ClassificationReport) -> list[str]:
         "train_loss": ("Fitting the training clips", "loss", 1.0),
         "valid_score": ("On the validation part", f"{report.metric} (%)", 100.0),
     }
-    figures = []
+    figures: list[str] = []
     for name, (title, label, scale) in shown.items():
         points = [[(line["step"], line[name]) for line in run if line.get(name) is not None] for run in report.history]
         lines = [np.array(run, dtype=float) * (1.0, scale) for run in points if run]

@@ -22,7 +22,7 @@ LABELS = (1, 5, 20)
 DRAWS = 20
 """Of the labelled clips; a clip's score is the share of the draws in which it is named right."""
 NEIGHBOURS = 4
-ASKED = ("trumpet", "cello", "flute", "glockenspiel")
+QUERIES = ("trumpet", "cello", "flute", "glockenspiel")
 """Instruments of whose middle note the neighbours are shown, where the demo has them."""
 
 Sound = tuple[str, Path]
@@ -36,13 +36,13 @@ class FirstLook:
     Attributes:
         few: by encoder, accuracy of the family by number of labels a family.
         chance: accuracy of always naming the commonest family.
-        asked: some notes; found: the neighbours of each by the first encoder.
+        queries: some notes; neighbours: the most similar ones to each by the first encoder.
     """
 
     few: Mapping[str, Mapping[int, Interval]]
     chance: float
-    asked: Sequence[Sound]
-    found: Sequence[Sequence[Sound]]
+    queries: Sequence[Sound]
+    neighbours: Sequence[Sequence[Sound]]
 
 
 def first_look(data: Path, vectors: Mapping[str, np.ndarray]) -> FirstLook:
@@ -58,13 +58,13 @@ def first_look(data: Path, vectors: Mapping[str, np.ndarray]) -> FirstLook:
     known, test = np.flatnonzero(split != "test"), np.flatnonzero(split == "test")
     few = {name: few_labels(X, family, instrument, known, test) for name, X in vectors.items()}
     chance = Counter(family[test].tolist()).most_common(1)[0][1] / len(test)
-    asked = []
-    for name in [one for one in ASKED if one in instrument] or sorted(set(instrument.tolist()))[:1]:
+    queries = []
+    for name in [one for one in QUERIES if one in instrument] or sorted(set(instrument.tolist()))[:1]:
         own = sorted(np.flatnonzero(instrument == name), key=lambda row: int(rows[row]["pitch"]))
-        asked.append(int(own[len(own) // 2]))
+        queries.append(int(own[len(own) // 2]))
     sound = lambda row: (f"{rows[row]['instrument']}, key {rows[row]['pitch']}", Path(rows[row]["path"]))
-    found = neighbours(next(iter(vectors.values())), instrument, asked)
-    return FirstLook(few, chance, [*map(sound, asked)], [[*map(sound, some)] for some in found])
+    found = neighbours(next(iter(vectors.values())), instrument, queries)
+    return FirstLook(few, chance, [*map(sound, queries)], [[*map(sound, some)] for some in found])
 
 
 def few_labels(
@@ -76,7 +76,7 @@ def few_labels(
         vectors: of all clips, shape (n, D).
         classes: of all clips, shape (n,).
         groups: what clips have in common, which intervals draw, shape (n,).
-        known, test: numbers of the clips that labels are drawn from, and of those that are asked for.
+        known, test: numbers of the clips that labels are drawn from, and of those that are scored.
         seed: of the draws.
 
     Returns:
@@ -95,17 +95,17 @@ def few_labels(
     return found
 
 
-def neighbours(vectors: np.ndarray, groups: np.ndarray, asked: Sequence[int]) -> list[list[int]]:
-    """For each clip that is asked for, the most similar ones of other groups, the nearest first.
+def neighbours(vectors: np.ndarray, groups: np.ndarray, queries: Sequence[int]) -> list[list[int]]:
+    """For each of some clips, the most similar ones of other groups, the nearest first.
 
     Args:
         vectors: of all clips, shape (n, D).
         groups: as in `few_labels`.
-        asked: numbers of clips.
+        queries: numbers of the clips.
     """
     X = standardised(vectors, np.arange(len(vectors)))
     found = []
-    for row in asked:
+    for row in queries:
         similarity = np.where(groups == groups[row], -np.inf, X @ X[row])
         found.append(np.argsort(-similarity, kind="stable")[:NEIGHBOURS].tolist())
     return found

@@ -27,6 +27,7 @@ from aasp.datasets.benchmarks.files import read_rows
 from aasp.datasets.benchmarks.index import labelled_rows
 from aasp.datasets.labelled import LabelledSet
 from aasp.errors import AaspError
+from aasp.formats import percent_text
 
 _COLUMNS = ("paths", "gains_db", "offsets_s")
 _ESC = re.compile(r"\d-(\d+)-[A-Z]-\d+")  # fold-RECORDING-take-target
@@ -87,7 +88,7 @@ def open_mixtures(
     groups = _clusters(recordings)
     shared, inside = _pairs(recordings, groups)
     if inside < shared:
-        share = f"{100 * inside / shared:.0f} % of the pairs of mixtures with a recording in common"
+        share = f"{percent_text(inside / shared, 0)} % of the pairs of mixtures with a recording in common"
         notes.append(f"groups ({len(set(groups))}) hold {share}; intervals may be too narrow")
     return replace(found, groups=groups, notes=[*found.notes, *notes])
 
