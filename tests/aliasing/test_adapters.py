@@ -395,9 +395,7 @@ def test_weights_of_pytorch_are_read_where_they_hold_no_code(tmp_path: Path) -> 
     assert "\n" not in str(told.value) and not (tmp_path / "ran").exists()
     tensors = {name: tensor for name, tensor in adapter.model.state_dict().items() if "attention.k_proj" not in name}
     torch.save(tensors, tmp_path / "model" / "pytorch_model.bin")
-    with pytest.raises(
-        AaspError, match=r"2 weights are missing, the first encoder.*k_proj.bias; copy"
-    ):
+    with pytest.raises(AaspError, match=r"2 weights are missing, the first encoder.*k_proj.bias; copy"):
         open_adapter(tmp_path / "model")
 
 
