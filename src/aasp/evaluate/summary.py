@@ -33,7 +33,7 @@ class Summary:
         clips: scored by each seed.
         missing: clips of the published set that were not there.
         interval: low and high end at 95 % of a single score, where the record has them.
-        share: whether the score is told in per cent.
+        share: whether the score is given in per cent.
     """
 
     mean: float
@@ -47,7 +47,7 @@ class Summary:
     interval: tuple[float, float] | None
     share: bool
 
-    def tell(self, value: float) -> str:
+    def text(self, value: float) -> str:
         """A score, an end of its interval or its deviation, for a person."""
         return percent_text(value) if self.share else plain(value)
 
