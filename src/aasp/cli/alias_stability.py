@@ -80,9 +80,7 @@ def run(argv: list[str]) -> int:
         print(note, file=sys.stderr)
     columns = {name: manifest.column(name) for name in (arguments.label, arguments.group) if name is not None}
     with bar("reading clips") as show:
-        gathered = gather(
-            manifest, clips=arguments.clips, seconds=arguments.seconds, unusable=unusable, progress=show
-        )
+        gathered = gather(manifest, clips=arguments.clips, seconds=arguments.seconds, unusable=unusable, progress=show)
     chosen = lambda name: None if name is None else columns[name][gathered.rows].astype(str)
     with bar("embedding") as show:
         found, table = examine(
