@@ -23,7 +23,7 @@ REMOVING = {"os.remove", "os.rmdir", "shutil.rmtree"}
 IMPORTED = """
     tensorboard.summary.writer.record_writer torch._dynamo aasp.cli.arguments aasp.cli.pretrain aasp.cli.finetune
     aasp.cli.embed aasp.cli.scan aasp.cli.compare aasp.pretrain.recipes aasp.pretrain.run aasp.evaluate.finetune.run
-    aasp.evaluate.stream aasp.compare.page aasp.compare.training aasp.report.page
+    aasp.evaluate.stream aasp.compare.page aasp.compare.training aasp.report.templates
 """
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(IMPORTED.split())

@@ -70,9 +70,9 @@ def test_single_labels(tmp_path: Path) -> None:
         "The score",
         "Every class",
         "Confusions",
-        "Can its probabilities be believed?",
-        "The surest mistakes",
-        "How it learned",
+        "Calibration",
+        "Most confident errors",
+        "Learning curves",
     ]
     assert "Accuracy 75.0 [70.0, 80.0] % (95 % interval)." in html and "had other 20 groups of clips" in html
     assert "--low: 70.0; --high: 80.0; --at: 75.0; --chance: 33.3" in html
@@ -102,20 +102,20 @@ def test_confusions_and_mistakes_name_what_went_wrong() -> None:
         single(["dog", "rain", "cat"]), truth=truth, probabilities=probabilities, rounds=np.zeros(4, int), names=names
     )
     html = render_classification_report(report)
-    assert tables(html)["The commonest confusions"] == [["dog", "rain", "2", "66.7"], ["rain", "dog", "1", "100.0"]]
-    assert tables(html)["The surest mistakes"] == [
+    assert tables(html)["Most frequent confusions"] == [["dog", "rain", "2", "66.7"], ["rain", "dog", "1", "100.0"]]
+    assert tables(html)["Most confident errors"] == [
         ["a/2.wav", "dog", "rain", "80.0"],
         ["a/3.wav", "dog", "rain", "70.0"],
         ["a/4.wav", "rain", "dog", "60.0"],
     ]
-    assert "what most often goes wrong is dog taken for rain, in 2 of 3 clips." in html
+    assert "the most frequent error is dog predicted as rain, in 2 of 3 clips." in html
     assert tables(html)["Scores of each class"][-1] == ["cat", "–", "–", "–", "0"], "no clip of it: nothing to measure"
 
 
 def test_nothing_wrong() -> None:
     report = single(["a", "b"])
     html = render_classification_report(replace(report, probabilities=np.eye(2)[report.truth]))
-    assert "Every class scores 100 %; no clip was taken for another class." in html
+    assert "Every class scores 100 %; no clip was assigned to a wrong class." in html
     assert "hardest class is" not in html and html.count("<p>None.</p>") == 2
     assert "Of 0 clips whose" in html
 
@@ -124,7 +124,7 @@ def test_many_classes_have_no_matrix_but_every_row() -> None:
     html = render_classification_report(single([f"class {k}" for k in range(50)], n=500))
     assert "Clips by true and predicted class" not in html and "50 classes by their clips" in html
     assert len(tables(html)["Scores of each class"]) == 50 and "<summary>20 more</summary>" in html
-    assert len(tables(html)["The commonest confusions"]) == 12
+    assert len(tables(html)["Most frequent confusions"]) == 12
 
 
 def test_hundreds_of_classes_with_several_labels() -> None:
@@ -152,7 +152,7 @@ def test_rounds_are_told_apart() -> None:
 def test_learning_is_drawn_where_it_was_recorded() -> None:
     html = render_classification_report(single(["a", "b"]))
     assert {"Fitting the training clips", "On the validation part", "62.5", "optimizer step"} <= set(texts(html))
-    assert "How it learned" not in headings(render_classification_report(replace(single(["a", "b"]), history=())))
+    assert "Learning curves" not in headings(render_classification_report(replace(single(["a", "b"]), history=())))
 
 
 def test_long_names_are_cut_in_figures_only() -> None:

@@ -70,8 +70,8 @@ def test_scores_leads_and_sounds(page: Path) -> None:
     assert re.findall(r"<h2>(.*?)</h2>", html) == [
         "A few labels",
         "The most similar notes",
-        "What a linear probe can read",
-        "How it was trained on",
+        "Linear probes",
+        "Further training",
         "What the student is shown",
         "Which modulations each patch looks at",
         "The kernels",

@@ -75,8 +75,8 @@ def test_another_version_of_a_benchmark_is_not_averaged_in() -> None:
         (pytest.approx(0.8), 800),
         (pytest.approx(0.1), 780),
     ]
-    assert all(cell(row).tell_clips for row in table.rows)
-    assert not cell(only(folds(0.7, 0.9)).rows[0]).tell_clips
+    assert all(cell(row).show_clips for row in table.rows)
+    assert not cell(only(folds(0.7, 0.9)).rows[0]).show_clips
 
 
 def test_missing_clips_have_a_note_on_their_cells() -> None:
@@ -104,7 +104,7 @@ def test_notes_tell_deviations_over_seeds_from_those_over_folds() -> None:
 
 def test_a_single_score_without_an_interval_says_why() -> None:
     alone = replace(ONE, benchmark="y", split="test")
-    assert only([alone]).common == ["One seed; too few clips or groups to tell an interval."]
+    assert only([alone]).common == ["One seed; too few clips or groups for an interval."]
     assert only(folds(0.7)).common == ["One seed.", "Unfinished: 1 of 5 folds."]
 
 

@@ -14,6 +14,17 @@ from aasp.report.templates import _environment, render, write_page
 
 HOSTILE = '<img src=x onerror="alert(1)">{{ 7 * 7 }}&'
 
+VALUES = {
+    "eyebrow": "",
+    "title": "",
+    "why": "",
+    "lines": 1,
+    "curves": [],
+    "head": ["step"],
+    "rows": [["1"]],
+    "facts": {},
+}
+
 
 def filled(text: str, **values: object) -> str:
     macros = '{% from "report/macros.html" import listing, panels, score_row %}'
@@ -32,21 +43,20 @@ def test_every_template_can_be_read() -> None:
 
 
 def test_values_are_escaped_and_never_read_as_templates() -> None:
-    words = {"eyebrow": HOSTILE, "title": HOSTILE, "lead": HOSTILE, "answers": [HOSTILE]}
-    page = render("report/sections.html", **words, sections=[], facts={HOSTILE: HOSTILE})
-    assert "<img" not in page and page.count("&lt;img src=x onerror=&#34;alert(1)&#34;&gt;{{ 7 * 7 }}&amp;") == 7
+    page = render("report/stopped.html", **VALUES | {"title": HOSTILE, "why": HOSTILE, "facts": {HOSTILE: HOSTILE}})
+    assert "<img" not in page and page.count("&lt;img src=x onerror=&#34;alert(1)&#34;&gt;{{ 7 * 7 }}&amp;") == 5
     assert "<td>&lt;b&gt;</td>" in filled("{{ listing('', ['a'], [[cell]]) }}", cell="<b>")
     assert "<td><b>1</b></td>" in filled("{{ listing('', ['a'], [[cell]]) }}", cell=Markup("<b>1</b>"))
 
 
 def test_a_value_that_is_missing_is_an_error() -> None:
     with pytest.raises(UndefinedError, match="'title' is undefined"):
-        render("report/sections.html", eyebrow="", lead="", answers=[], sections=[], facts={})
+        render("report/stopped.html", **{name: value for name, value in VALUES.items() if name != "title"})
 
 
 def test_a_page_that_fails_leaves_no_file(tmp_path: Path) -> None:
     with pytest.raises(UndefinedError):
-        write_page(tmp_path / "page.html", "report/sections.html")
+        write_page(tmp_path / "page.html", "report/stopped.html")
     assert list(tmp_path.iterdir()) == []
 
 

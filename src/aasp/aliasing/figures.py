@@ -41,7 +41,7 @@ RATE = Axis(
     log=True,
 )  # fmt: skip
 SHIFT = Axis("shift (frames, ms)", (0.5, 15.5), (1, 4, 8, 12, 15), [f"{n}\n{10 * n} ms" for n in (1, 4, 8, 12, 15)])
-GAIN = Axis("gain (dB below the largest)", (FLOOR_DB, 3), (-48, -36, -24, -12, 0))
+GAIN = Axis("gain (dB below peak)", (FLOOR_DB, 3), (-48, -36, -24, -12, 0))
 
 
 @dataclass(frozen=True)
@@ -261,7 +261,7 @@ def _set(axes: Axes, axis: Axis, name: str) -> None:
 
 def _legend(axes: Axes, names: set[str]) -> None:
     """Level with the label of the vertical axis where the names are short; none for a single one, which titles name."""
-    if len(names) > 1 and sum(map(len, names)) <= 32:
+    if len(names) > 1 and sum(map(len, names)) <= 24:
         legend_above(axes)
     elif len(names) > 1:
         axes.legend(loc="best", handlelength=1.1, handletextpad=0.4, labelspacing=0.3, borderpad=0.2)

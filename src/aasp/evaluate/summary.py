@@ -47,7 +47,7 @@ class Summary:
     interval: tuple[float, float] | None
     share: bool
 
-    def tell(self, value: float) -> str:
+    def text(self, value: float) -> str:
         """A score, an end of its interval or its deviation, for a person."""
         return percent_text(value) if self.share else plain(value)
 

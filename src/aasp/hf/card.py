@@ -179,11 +179,11 @@ def _results(scored: Sequence[Scored]) -> str:
     for record, found in scored:
         spread = ""
         if found.interval is not None:
-            spread = f" ({' to '.join(map(found.tell, found.interval))})"
+            spread = f" ({' to '.join(map(found.text, found.interval))})"
         elif found.deviation is not None:
-            spread = f" ± {found.tell(found.deviation)} over {found.over}"
+            spread = f" ± {found.text(found.deviation)} over {found.over}"
         missing = f", {found.missing:,} of the set missing" if found.missing else ""
-        value = f"{found.tell(found.mean)}{spread}"
+        value = f"{found.text(found.mean)}{spread}"
         rows.append((record.benchmark, record.protocol, record.metric, value, f"{found.clips:,}{missing}"))
     return _table(("benchmark", "protocol", "metric", "per cent; R2 and MAE as they are", "clips"), rows)
 

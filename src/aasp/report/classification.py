@@ -1,4 +1,4 @@
-"""The report of a classifier: how good it is, where it errs, how far its probabilities can be believed.
+"""The report of a classifier: scores, confusions, calibration, errors, learning curves.
 
 n clips, K classes.
 """
@@ -112,8 +112,8 @@ def _values(report: ClassificationReport) -> dict[str, Any]:
         ],
         "calibration_error": calibration_error,
         "calibration_figures": [
-            reliability_diagram(found, title="Said and found", cases=cases),
-            probability_histogram(found, title="How sure it is", cases=counted),
+            reliability_diagram(found, title="Reliability", cases=cases),
+            probability_histogram(found, title="Distribution of the probabilities", cases=counted),
         ],
         "mistakes": len(wrong),
         "mistake_rows": [_mistake(report, row) for row in wrong[:MISTAKES].tolist()],

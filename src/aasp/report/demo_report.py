@@ -25,7 +25,7 @@ from aasp.report.style import SECOND
 from aasp.report.templates import render
 from aasp.stems.lambda_encoder import ALPHA_RANGE
 
-TITLE = "What a small transformer tells of sounds that it was never trained on"
+TITLE = "What a small transformer knows about sounds that it was never trained on"
 
 
 @dataclass(frozen=True)

@@ -104,7 +104,7 @@ def class_curve(values: np.ndarray, support: np.ndarray, *, title: str, label: s
 
 @drawn
 def reliability_diagram(found: Reliability, *, title: str, cases: str) -> Figure:
-    """How often what is said to be so probable is so; on the dashed line, as often as said.
+    """Observed frequency by predicted probability; on the dashed line they are equal.
 
     Args:
         found: bins.
@@ -116,7 +116,7 @@ def reliability_diagram(found: Reliability, *, title: str, cases: str) -> Figure
     for said, share in zip(100 * found.said, 100 * found.found, strict=True):
         axes.plot([said, said], [said, share], color=FIRST, alpha=0.35, linewidth=3, solid_capstyle="butt")
     axes.plot(100 * found.said, 100 * found.found, "o", color=FIRST, markersize=5, clip_on=False)
-    axes.set(xlim=(0, 100), ylim=(0, 100), xlabel="said probability (%)")
+    axes.set(xlim=(0, 100), ylim=(0, 100), xlabel="predicted probability (%)")
     axes.grid(axis="y")
     return figure
 
@@ -133,7 +133,7 @@ def probability_histogram(found: Reliability, *, title: str, cases: str) -> Figu
     figure, axes = panel(250, title, cases, left=44)
     axes.bar(100 * found.said, found.cases, width=5, color=FIRST, alpha=0.75)
     log_ticks(axes.yaxis, [10**k for k in range(int(np.log10(found.cases.max())) + 1)], "{:,}".format)
-    axes.set(xlim=(0, 100), ylim=(0.7, None), xlabel="said probability (%)")
+    axes.set(xlim=(0, 100), ylim=(0.7, None), xlabel="predicted probability (%)")
     axes.grid(axis="y")
     return figure
 

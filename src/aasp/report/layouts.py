@@ -88,16 +88,16 @@ def _units(table: Table) -> list[str]:
 
 def _value(cell: Cell, plus_minus: str) -> str:
     summary = cell.summary
-    value = summary.tell(summary.mean)
+    value = summary.text(summary.mean)
     if summary.deviation is not None:
-        return f"{value}{plus_minus}{summary.tell(summary.deviation)}"
+        return f"{value}{plus_minus}{summary.text(summary.deviation)}"
     if summary.interval is not None:
-        return f"{value} [{', '.join(map(summary.tell, summary.interval))}]"
+        return f"{value} [{', '.join(map(summary.text, summary.interval))}]"
     return value
 
 
 def _clips(cell: Cell) -> str:
-    return f" (n = {cell.summary.clips:,})" if cell.tell_clips else ""
+    return f" (n = {cell.summary.clips:,})" if cell.show_clips else ""
 
 
 def _numbers(table: Table, cell: Cell) -> list[str]:
@@ -110,8 +110,8 @@ def _numbers(table: Table, cell: Cell) -> list[str]:
 def _marks(table: Table) -> str:
     """What the marks of the table's published numbers mean."""
     used = {mark for peer in table.peers for column in table.columns for mark in published_cell(peer, column)[1]}
-    told = "; ".join(f"{mark} {meaning}" for mark, meaning in MARKS.items() if mark in used)
-    return f"Published numbers, per cent: {told}." if told else ""
+    meanings = "; ".join(f"{mark} {meaning}" for mark, meaning in MARKS.items() if mark in used)
+    return f"Published numbers, per cent: {meanings}." if meanings else ""
 
 
 def _escaped(text: str) -> str:

@@ -15,7 +15,7 @@ Curves = Mapping[str, tuple[str, str, float | None]]
 LEARNING: Curves = {
     "losses/frame": ("Predicting what is hidden", "frame loss", None),
     "losses/utterance": ("Summarising the clip", "utterance loss", None),
-    "losses/contrastive": ("Telling clips apart", "contrastive loss (nats)", None),
+    "losses/contrastive": ("Separating clips", "contrastive loss (nats)", None),
     "diagnostics/embedding_rank": ("Dimensions in use", "rank of the class tokens", None),
     "diagnostics/alpha_spread": ("Decay depends on the sound", "deviation of α (per frame)", None),
     "diagnostics/beta_spread": ("So does frequency", "deviation of β (rad per frame)", None),

@@ -51,12 +51,12 @@ class Cell:
     Attributes:
         summary: its numbers.
         notes: numbers of the table's notes that hold for it.
-        tell_clips: whether others of the column scored another number of clips.
+        show_clips: whether others of the column scored another number of clips.
     """
 
     summary: Summary
     notes: tuple[int, ...]
-    tell_clips: bool
+    show_clips: bool
 
 
 @dataclass(frozen=True)
@@ -195,7 +195,7 @@ def _notes(column: Column, summary: Summary) -> list[str]:
     else:
         brackets = "; in brackets the 95 % interval over clips or their groups" if summary.interval else ""
         if summary.interval is None and summary.split:
-            brackets = "; too few clips or groups to tell an interval"
+            brackets = "; too few clips or groups for an interval"
         notes = [f"One seed{brackets}."]
     if not summary.split and summary.folds < folds:
         notes.append(f"Unfinished: {summary.folds} of {folds} folds.")

@@ -1,6 +1,6 @@
 """What an ablation comes to: means, paired differences, their intervals, and the smallest effect it could have seen.
 
-S seeds, n clips. Source: ours; the intervals are `evaluate.intervals`: clusters of clips and seeds are both drawn.
+Source: ours; the intervals are `evaluate.intervals`: clusters of clips and seeds are both drawn.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from aasp.compare.differences import Difference, difference, mean
 from aasp.compare.folder import Folder
 from aasp.compare.measures import Scores
 from aasp.compare.units import Unit
-from aasp.evaluate.intervals import Interval, span
+from aasp.evaluate.intervals import Interval
+from aasp.report.templates import render
 from aasp.training.tracking import read_metrics
 
 
@@ -61,12 +62,11 @@ def rows(folder: Folder, suite: Suite, measures: Iterable[str], seeds: int) -> l
 
 def document(folder: Folder, suite: Suite, found: Sequence[Row], seeds: int) -> dict[str, Any]:
     """Everything as JSON: what the table and the report are made of."""
-    settings = folder.settings
     cells = []
     for cell in suite:
         runs = [folder.trained(cell.name, seed) for seed in range(seeds)]
         finished = [run for run in runs if run.finished]
-        curves = [read_metrics(run.path) for run in finished]
+        last = [curve[-1] for curve in (read_metrics(run.path) for run in finished) if curve]
         cells.append(
             {
                 "name": cell.name,
@@ -74,38 +74,18 @@ def document(folder: Folder, suite: Suite, found: Sequence[Row], seeds: int) -> 
                 "against": cell.against,
                 "changes": {name: str(value) for name, value in cell.changes.items()},
                 "seeds": len(finished),
-                "minutes": round(sum(curve[-1]["seconds"] for curve in curves if curve) / 60, 1),
-                "last": [curve[-1] for curve in curves if curve],
+                "minutes": round(sum(line["seconds"] for line in last) / 60, 1),
+                "last": last,
             }
         )
-    return {
-        "suite": suite.name,
-        "summary": suite.summary,
-        "settings": settings,
-        "seeds": seeds,
-        "cells": cells,
-        "rows": [asdict(row) for row in found],
-    }
+    about = {"suite": suite.name, "summary": suite.summary, "settings": folder.settings, "seeds": seeds}
+    return {**about, "cells": cells, "rows": [asdict(row) for row in found]}
 
 
 def table(rows: Sequence[Row]) -> list[str]:
     """One measure as a Markdown table: a line for each cell and each cell that it is compared with."""
     unit = Unit(rows[0].metric if rows else "")
-    plain = lambda value: unit.tell(value, "")
-    head = f"| cell | {unit.about} [95 %] | each seed | minus | paired [95 %] | detectable |"
-    lines = [head, "|---|---|---|---|---|---|"]
-    for row in rows:
-        score = f"{plain(row.score.estimate)} [{span(row.score.low, row.score.high, plain)}]"
-        head = f"| {row.cell} | {score} | {', '.join(map(plain, row.seeds))}"
-        if not row.differences:
-            lines.append(f"{head} | | | |")
-        for one in row.differences:
-            lead = f"{unit.tell(one.lead.estimate)} [{span(one.lead.low, one.lead.high, unit.tell)}]"
-            lead = f"**{lead}**" if one.lead.excludes_zero() else lead
-            least = "–" if one.detectable is None else plain(one.detectable)
-            lines.append(f"{head} | {one.against} | {lead} | {least} |")
-            head = "| | |"
-    return lines
+    return render("aliasing/ablation.md", rows=rows, unit=unit, plain=lambda value: unit.tell(value, "")).splitlines()
 
 
 def _scores(folder: Folder, cell: str, measure: str, seeds: int) -> dict[int, Scores]:

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from aasp.aliasing.figures import DOTTED, Axis, Curve, channel_peaks, intervals, lines, start_against_now
 from aasp.aliasing.figures import temporal_kernels as kernels_over_time
 from aasp.aliasing.kernels.departure import LEFT, conclusion
-from aasp.aliasing.kernels.estimates import Measured, number, percent
+from aasp.aliasing.kernels.estimates import number, percent
 from aasp.aliasing.text import plain
 from aasp.report.learning import curve
 from aasp.report.rates import decay_histogram, decay_over_frequency, frequency_histogram, hertz_label
@@ -30,9 +30,7 @@ EVOLUTION = {
     "beta_saturation": ("Frequencies at a bound", "share of β"),
     "sblu_gradient_norm": ("Gradient of the unit", "norm of its gradient"),
 }
-NAMES = {"alpha": ("decay α", "per frame"), "beta": ("frequency β", "Hz")}
-WHEN = {"trained": "", "untrained": " at start"}
-CHANGES = {"shared": "one set for all patches", "shuffled": "another patch's", "off": "the unit's features off"}
+NAMES = {"alpha": "decay α", "beta": "frequency β"}
 WINDOWS = {
     "two-sided": FIRST, "one-sided": SECOND, "gaussian": CATEGORIES[0], "hann": CATEGORIES[4], "rectangular": THIRD,
 }  # fmt: skip
@@ -63,7 +61,6 @@ def section(found: Json, folder: Path) -> Markup:
     learned = list(found.get("departure", ()))
     if "parameters" in found:
         panels |= {"where": _where(found), "overlays": _overlays(found)}
-        values = {"distances": _distances(found), "variances": _variances(found), "effects": _effects(found)}
         values["learned"] = _departure_rows([row for row in learned if _of_stem(row)])
         learned = [row for row in learned if not _of_stem(row)]
     if learned:
@@ -78,7 +75,7 @@ def _values(found: Json) -> dict[str, Any]:
     """What the sentence and the sections both name."""
     moved = {}
     if "parameters" in found:
-        moved = {NAMES[name][0]: (found["parameters"][name]["moved"]["low"] or 0) > 0 for name in NAMES}
+        moved = {name: (found["parameters"][key]["moved"]["low"] or 0) > 0 for key, name in NAMES.items()}
     return {
         "found": found,
         "percent": percent,
@@ -172,34 +169,6 @@ def _departures(rows: Sequence[Json]) -> Markup:
     return intervals(names, series, title=title, label=label, tinted=(5e-5, LEFT), log=10, limits=limits)
 
 
-def _distances(found: Json) -> list[list[Markup | str]]:
-    rows = []
-    for name, (title, _) in NAMES.items():
-        for when, suffix in WHEN.items():
-            one = found["parameters"][name]
-            ends = one[f"saturation{suffix}"]
-            rows.append([f"{title}, {when}", *map(_cell, (one[f"distance{suffix}"], ends["low"], ends["high"]))])
-    return rows
-
-
-def _variances(found: Json) -> list[list[Markup | str]]:
-    rows = []
-    for name, (title, unit) in NAMES.items():
-        for when, suffix in WHEN.items():
-            v = found["parameters"][name][f"variance{suffix}"]
-            moves = Markup("{}<small>{}</small>").format(f"{v['moves']:.2g}", unit)
-            nested = [number(v[part]) for part in ("clips", "patches", "states")]
-            rows.append([f"{title}, {when}", _cell(v["sound"]), moves, *nested])
-    return rows
-
-
-def _effects(found: Json) -> list[list[Markup | str]]:
-    return [
-        [CHANGES[how], _cell(one["tokens"]), "–" if how == "off" else _cell(one["features"])]
-        for how, one in found["interventions"].items()
-    ]
-
-
 def _departure_rows(rows: Sequence[Json]) -> list[list[Markup | str]]:
     """How far each parameter is from its start, for a table."""
     form = lambda far: "0" if far == 0 else f"{far:.2g}" if far >= 1e-4 else "<0.0001"
@@ -213,10 +182,3 @@ def _departure_rows(rows: Sequence[Json]) -> list[list[Markup | str]]:
         name, count = f"{row['name']}, {row['part']}", f"{row['count']:,}"
         cells.append([name, count, start, f"{row['now']:.3g}", distance, form(row["farthest"])])
     return cells
-
-
-def _cell(found: Measured) -> Markup:
-    """A share in per cent with its interval below it."""
-    low, high = found["low"], found["high"]
-    between = "" if low is None or high is None or low == high else f"{number(low)}–{number(high)}"
-    return Markup("{}<small>{}</small>").format(number(found["estimate"] or 0), between)

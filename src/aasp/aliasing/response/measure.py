@@ -110,7 +110,7 @@ def stages(adapter: EncoderAdapter, wanted: tuple[str, ...]) -> list[Stage]:
         read = lambda wave_BS: adapter.embed_waveform(wave_BS).timestamps
         found.append(Stage("encoder", read, read(0.1 * torch.randn(1, adapter.rate)).shape[-1]))
     if not found:
-        raise AaspError(f"{adapter.name}: has no {' or '.join(wanted)} to measure; leave out --stage {wanted[0]}")
+        raise AaspError(f"{adapter.name}: has no {' or '.join(wanted)} to look at; leave out --stage {wanted[0]}")
     return found
 
 

@@ -96,7 +96,7 @@ def test_sections(found: dict, tmp_path: Path) -> None:
     assert {"From the mean over time", "conv &lt;1&gt;, stem", "60 %"} <= set(texts(made[1].panels[0]))
     gains = [set(texts(panel)) for panel in made[2].panels]
     assert {"Gain of the SBLU states", "measured", "expected", "endless window"} <= gains[0]
-    assert {"Gain of the stem", "modulation frequency (Hz)", "gain (dB below the largest)"} <= gains[1]
+    assert {"Gain of the stem", "modulation frequency (Hz)", "gain (dB below peak)"} <= gains[1]
     assert "conv &lt;1&gt;: one subband at a time" in gains[3] and len(gains) == 4
     assert "differ by 1e-09 of the peak" in made[2].text
     assert len(made[3].panels) == 3 and len(made[4].panels) == 4
