@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aasp.report.first_look import LABELS, few_labels, few_labels_table, neighbours, neighbours_table
+from aasp.report.first_look import LABELS, FirstLook, few_labels, few_labels_table, named, neighbours, neighbours_table
 
 
 @pytest.fixture
@@ -56,6 +56,9 @@ def test_tables(notes, tmp_path: Path) -> None:
     few = few_labels(vectors, classes, groups, np.arange(0, 120, 2), np.arange(1, 120, 2))
     table = few_labels_table({"<ours>": few, "theirs": few}, 1 / 3)
     assert table.count("&lt;ours&gt;") == 3 and "1 labelled note a family" in table and "20 labelled notes" in table
+    told = named(FirstLook({"<ours>": few, "theirs": few}, 1 / 3, [], []))
+    share = f"{100 * few[5].estimate:.0f} %"
+    assert told == f"Given 5 labelled notes a family, <ours> names {share} of notes of new instruments, theirs {share}."
     (tmp_path / "a.flac").write_bytes(b"sound")
     sound = ("a & b, key 60", tmp_path / "a.flac")
     html = neighbours_table([sound], [[sound] * 4])

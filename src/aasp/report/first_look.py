@@ -141,11 +141,19 @@ def few_labels_table(found: Mapping[str, Mapping[int, Interval]], chance: float)
     return f"<table>{caption}{''.join(blocks)}</table>"
 
 
+def named(look: FirstLook) -> str:
+    """What the first encoder makes of five labels a family, a sentence with the others beside it."""
+    (first, own), *others = look.few.items()
+    share = lambda found: f"{100 * found[LABELS[1]].estimate:.0f} %"
+    beside = "".join(f", {name} {share(found)}" for name, found in others)
+    return f"Given {LABELS[1]} labelled notes a family, {first} names {share(own)} of notes of new instruments{beside}."
+
+
 def neighbours_table(asked: Sequence[Sound], found: Sequence[Sequence[Sound]]) -> str:
     """An HTML table of sounds with a player: each that is asked for, and its neighbours."""
     head = "".join(f"<th>{title}</th>" for title in ("sound", *["nearest", "second", "third", "fourth"][:NEIGHBOURS]))
     body = "".join(f"<tr>{''.join(map(_sound, [one, *others]))}</tr>" for one, others in zip(asked, found, strict=True))
-    return f'<table class="list across"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+    return f'<table class="list across sounds"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 
 
 def _sound(sound: Sound) -> str:

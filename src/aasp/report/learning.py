@@ -11,6 +11,7 @@ from aasp.report.style import FIRST, SECOND, drawn, panel
 
 TOLD = {
     "losses/frame": ("Predicting what is hidden", "frame loss"),
+    "losses/codes": ("Naming hidden patches", "code loss (nats)"),
     "losses/utterance": ("Summarising the clip", "utterance loss"),
     "losses/contrastive": ("Telling clips apart", "contrastive loss (nats)"),
     "diagnostics/embedding_rank": ("Dimensions in use", "rank of the class tokens"),

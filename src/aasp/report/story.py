@@ -9,7 +9,7 @@ import numpy as np
 
 from aasp.report.embedding_map import embedding_map
 from aasp.report.findings import Estimates
-from aasp.report.first_look import DRAWS, FirstLook, few_labels_table, neighbours_table
+from aasp.report.first_look import DRAWS, FirstLook, few_labels_table, named, neighbours_table
 from aasp.report.kernels import frequency_responses, kernel_shape
 from aasp.report.learning import learning_curves
 from aasp.report.page import Section, page
@@ -96,7 +96,7 @@ def tell(story: Story, *, eyebrow: str) -> str:
     )
     sections = [*_first(story), _learning(story), _masks(story), result, _rates(story), _kernels(story)]
     words = {"eyebrow": eyebrow, "title": TITLE, "lead": LEAD}
-    return page(**words, answers=[answer(story.tasks)], sections=sections, facts=story.facts)
+    return page(**words, answers=[named(story.look), answer(story.tasks)], sections=sections, facts=story.facts)
 
 
 def _first(story: Story) -> list[Section]:
@@ -105,12 +105,14 @@ def _first(story: Story) -> list[Section]:
         """Each family of instruments is the mean vector of a few labelled notes; a note of an instrument that is not
         among them is given the nearest. Nothing is trained.""",
         [few_labels_table(story.look.few, story.look.chance)],
-        f"""Accuracy in per cent, mean over {DRAWS} draws of the labelled notes. Bars and dashes as below.""",
+        f"""Accuracy in per cent, mean over {DRAWS} draws of the labelled notes. <b>Bar:</b> its 95 % interval, had
+        other instruments been drawn. <b>Dashes:</b> always guessing the commonest family.""",
         layout="table",
     )
     near = Section(
         "The most similar notes",
-        """Some notes, and those of other instruments whose vectors are most alike.""",
+        """Some notes, each with its key (60 is the middle C), and the notes of other instruments whose vectors are most
+        alike.""",
         [neighbours_table(story.look.asked, story.look.found)],
     )
     return [few, near, _maps(story)]
@@ -119,8 +121,9 @@ def _first(story: Story) -> list[Section]:
 def _learning(story: Story) -> Section:
     return Section(
         "How it was trained on",
-        """The student sees a part of each spectrogram. It learns to predict what the teacher, a slowly moving average
-        of itself, makes of the hidden rest and of the clip as a whole, and to tell views of one clip from others.""",
+        """The student sees a part of each spectrogram. It learns to name each hidden patch, as one of some hundred
+        typical ones, to predict what the teacher, a slowly moving average of itself, makes of it and of the clip as a
+        whole, and to tell views of one clip from others.""",
         learning_curves(story.metrics),
         """Losses should fall, though not for ever: the teacher they are measured against improves too. The <b>rank</b>
         says how many dimensions the embeddings really use; a model that answers the same for every clip would fall to
@@ -134,8 +137,8 @@ def _masks(story: Story) -> Section:
     share = story.visible.shape[1] / np.prod(story.clip.grid)
     return Section(
         "What the student is shown",
-        f"""Several masked views of every crop, each with another {100 * share:.0f} % of its patches. The teacher hears
-        it all.""",
+        f"""Several masked views of every crop, each with another {100 * share:.0f} % of its patches. The teacher sees
+        all of them.""",
         [spectrogram(story.clip, title="All of it, for the teacher"), *views],
         f"""A spectrogram: time runs to the right, pitch upwards, loudness is ink. A patch spans {story.patch_ms:.0f} ms
         and one of {story.bands} parts of the mel bands. What is faded is hidden: the student must predict it from the
