@@ -72,4 +72,4 @@ def test_exported_it_gives_the_same(wave: np.ndarray, tmp_path: Path, monkeypatc
     assert main(["export", DEFAULT, "--out", "tiny.onnx"]) == 0
     assert main(["embed", "tiny.onnx", "noise.wav", "--engine", "onnx", "--out", "x.npz"]) == 0
     with np.load("x.npz") as file:
-        np.testing.assert_allclose(file["embedding"][0], aasp.embed("noise.wav"), atol=1e-4)
+        np.testing.assert_allclose(file["embedding"][0], aasp.embed("noise.wav"), rtol=1e-5, atol=4e-4)  # of up to 163

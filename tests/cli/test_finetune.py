@@ -126,7 +126,7 @@ def test_where_none_is_named_it_begins_with_the_package_s_own(done: Shell, monke
     monkeypatch.setattr(model_folder, "PACKAGED", Path("packaged").absolute())
     done(*INDEX, *SMALL)
     (record, *_) = read_records(Path("run/results.json"))
-    assert record.system == "aasp-tiny" and load_classifier("run/model").config.encoder == load("aasp-tiny").config
+    assert record.system == "aasp-tiny" and load_classifier("run/model").config.encoder.stem == ConvConfig()
 
 
 def test_a_recipe_s_architecture_from_scratch_needs_no_model(done: Shell, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from aasp.deploy.onnx import difference, onnx_model, session, write
 from aasp.deploy.runtime import opened
 from aasp.errors import AaspError
 from aasp.features import FRONTENDS
-from aasp.model.audio_classifier import AudioClassifier
+from aasp.model.audio_classifier import AudioClassifier, AudioClassifierConfig
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
 from aasp.model.encoder import EncoderConfig
 from aasp.stems.conv import ConvConfig
@@ -228,3 +228,17 @@ def test_a_calibration_needs_sounds_that_can_be_read(plain: AudioEncoder, small,
         int8(small, plain.config, [str(tmp_path / "click.wav")])
     with pytest.raises(AaspError, match=r"gone.wav"):
         int8(small, plain.config, [str(tmp_path / "gone.wav")])
+
+
+def test_the_rounding_of_inner_layers_is_measured_by_their_size() -> None:
+    """1e-5 is meant for the last layer, which a norm keeps small; an inner one has the same share of what it holds."""
+    size = EncoderConfig(width=24, depth=2, heads=2)
+    config = AudioEncoderConfig(stem=ConvConfig(), encoder=size, window_seconds=0.64)
+    last = torch.full((1, 2, 8), -4.0)
+    given = lambda own: (torch.tensor([[1.0, -own]]), last, torch.ones(2), torch.ones(1, 2, dtype=torch.bool), last[0])
+    gain = lambda own, **changes: Graph(AudioEncoder(replace(config, **changes)), "whole").gains(given(own))
+    assert gain(160.0, vector=("0:flat", "2:mean")) == (40.0, 1, 1, 1, 1)
+    assert gain(2.0, vector=("1:mean",)) == (1.0,) * 5, "never smaller than the last layer's"
+    assert gain(160.0) == gain(160.0, vector=("2:mean+std",)) == (1.0,) * 5
+    classifier = AudioClassifier(AudioClassifierConfig(("a", "b"), encoder=replace(config, vector=("1:mean",))))
+    assert Graph(classifier, "whole").gains((torch.ones(1, 2),)) == (1.0,)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from aasp.report.first_look import LABELS, few_labels, neighbours
+from aasp.report.first_look import LABELS, FirstLook, few_labels, few_labels_sentence, neighbours
 
 
 @pytest.fixture
@@ -47,3 +47,11 @@ def test_neighbours_are_of_other_groups_and_the_nearest_first(notes) -> None:
     for row, found in zip((3, 77), neighbours(vectors, groups, (3, 77)), strict=True):
         others = sorted((k for k in range(120) if groups[k] != groups[row]), key=lambda k: -(X[k] @ X[row]))
         assert found == others[:4]
+
+
+def test_a_sentence_on_few_labels(notes) -> None:
+    vectors, classes, groups = notes
+    few = few_labels(vectors, classes, groups, np.arange(0, 120, 2), np.arange(1, 120, 2))
+    share = f"{100 * few[5].estimate:.0f} %"
+    expected = f"Given 5 labelled notes a family, ours names {share} of notes of new instruments, theirs {share}."
+    assert few_labels_sentence(FirstLook({"ours": few, "theirs": few}, 1 / 3, [], [])) == expected

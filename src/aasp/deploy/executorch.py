@@ -68,7 +68,7 @@ def difference(model: Model, made: bytes) -> float:
         found = [[np.array(x) for x in forward.execute([wave[None]])] for wave in waves]
     with torch.inference_mode():
         expected = [graph(wave[None]) for wave in waves]
-    return max(largest(ours, theirs, graph.gains) for ours, theirs in zip(found, expected, strict=True))
+    return max(largest(ours, theirs, graph.gains(theirs)) for ours, theirs in zip(found, expected, strict=True))
 
 
 def write(made: bytes, path: str | Path) -> None:

@@ -5,6 +5,7 @@ Legend: B clips, S samples, G x F grid of patches, D width, D' pooled width, K c
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -59,12 +60,22 @@ class Graph(nn.Module):
         ports |= {"valid": ("clips", time), "cls": ("clips", None)}
         return tuple(Port(name, axes) for name, axes in ports.items())
 
-    @property
-    def gains(self) -> tuple[float, ...]:
-        """By how much each output multiplies the rounding of the layers before: a whitened one by its largest gain."""
-        whitening = self.encoder.whitening
-        gain = 1.0 if whitening is None else max(1.0, float(whitening.matrix.norm(dim=1).max()))
-        return tuple(gain if port.name == "clip" else 1.0 for port in self.outputs)
+    def gains(self, outputs: Sequence[Tensor]) -> tuple[float, ...]:
+        """By how much the rounding of each output is larger than that of the last layer, which a norm keeps small.
+
+        A whitened vector by the largest gain of its matrix. One that reads inner layers, which no norm keeps, by how
+        many times larger its numbers are: fp32 rounds to a share of what it rounds.
+
+        Args:
+            outputs: what the graph gives, one tensor a port.
+        """
+        largest = {port.name: x.double().abs().max() for port, x in zip(self.outputs, outputs, strict=True)}
+        encoder, gain = self.encoder, 1.0
+        if encoder.whitening is not None:
+            gain = float(encoder.whitening.matrix.norm(dim=1).max())
+        elif "clip" in largest and any(layer < encoder.config.encoder.depth for layer, _ in encoder.config.keys):
+            gain = float(largest["clip"] / largest["timestamps"])
+        return tuple(max(1.0, gain) if port.name == "clip" else 1.0 for port in self.outputs)
 
     def forward(self, wave: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, ...]:
         if isinstance(self.model, AudioClassifier):

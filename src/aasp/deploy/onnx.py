@@ -165,7 +165,7 @@ def difference(model: Model, extent: Extent, running: Any) -> float:
     with torch.inference_mode():
         expected = graph(*inputs)
     named = {port.name: x.numpy() for port, x in zip(graph.inputs, inputs, strict=True)}
-    return largest(running.run(None, named), expected, graph.gains)
+    return largest(running.run(None, named), expected, graph.gains(expected))
 
 
 def given(graph: Graph) -> tuple[torch.Tensor, ...]:

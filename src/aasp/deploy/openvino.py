@@ -40,7 +40,7 @@ def difference(model: Model, extent: Extent, made: Any) -> float:
     with torch.inference_mode():
         expected = graph(*inputs)
     found = running([x.numpy() for x in inputs])
-    return largest([found[i] for i in range(len(expected))], expected, graph.gains)
+    return largest([found[i] for i in range(len(expected))], expected, graph.gains(expected))
 
 
 def write(made: Any, path: str | Path) -> None:

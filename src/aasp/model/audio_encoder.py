@@ -26,7 +26,7 @@ from aasp.model.encoder import Encoder, EncoderConfig
 from aasp.model.folder import find, read_config, weights_prefix
 from aasp.model.pooling import Pooling, over_frequency
 from aasp.model.positions import Places
-from aasp.model.readout import Key, Whitening, check_keys, key, read, width
+from aasp.model.readout import Key, Whitening, check_keys, check_vector, key, read, width
 from aasp.model.stream import EncoderStream
 from aasp.model.timestamps import OverTime, over_time, shifts
 from aasp.model.windows import encode_halves, encode_windows
@@ -64,11 +64,7 @@ class AudioEncoderConfig:
 
     def __post_init__(self) -> None:
         check_range(self, "model", "window_seconds", most=LONGEST_WINDOW)
-        keys, depth = tuple(map(key, self.vector)), self.encoder.depth
-        if absent := [part for part, (layer, _) in zip(self.vector, keys, strict=True) if layer > depth]:
-            remedy = f"set model.vector too, as in model.vector={depth}:mean, or to none"
-            raise AaspError(f"vector: {absent[0]!r} is no layer of this encoder, which has 0 to {depth}; {remedy}")
-        check_keys(keys, depth)
+        check_vector(self.vector, self.encoder.depth)
         if not 0 <= self.whitened <= 2**20:
             raise AaspError(f"whitened is {self.whitened}; give the dimensions that are left, or 0 for no whitening")
 

@@ -48,6 +48,19 @@ def check_keys(keys: Sequence[Key], depth: int) -> None:
             raise AaspError("the class token of layer 0 is the same for every clip; choose another layer or pooling")
 
 
+def check_vector(vector: Sequence[str], depth: int) -> None:
+    """See that an encoder of so many blocks has what the vector of its configuration is made of.
+
+    Raises:
+        AaspError: as `key` and `check_keys`; of a layer that is not there the message names the setting.
+    """
+    keys = [key(part) for part in vector]
+    if absent := [part for part, (layer, _) in zip(vector, keys, strict=True) if layer > depth]:
+        remedy = f"set model.vector too, as in model.vector={depth}:mean, or to none"
+        raise AaspError(f"vector: {shown(absent[0])} is no layer of this encoder, which has 0 to {depth}; {remedy}")
+    check_keys(keys, depth)
+
+
 def read(
     stages: Sequence[tuple[Tensor, Tensor]], valid_BG: Tensor, keys: Sequence[Key], depth: int, subbands: int
 ) -> Tensor:

@@ -111,7 +111,12 @@ def note_vectors(encoder: AudioEncoder | None, data: Path, progress: Progress) -
     """
     paths = [row["path"] for row in rows_of(data, "notes")]
     if encoder is None:
-        return _statistics(paths, progress)["128 bands, mean+std"]
+        parts = []
+        for start in range(0, len(paths), 64):
+            (_, both) = statistics_128(paths[start : start + 64]).values()
+            parts.append(both)
+            progress(min(start + 64, len(paths)), len(paths))
+        return np.concatenate(parts)
     (vectors,) = clip_features(encoder, paths, own_keys(encoder), progress=progress).values()
     return vectors
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from aasp.report.figures import embedding_map, frequency_responses, kernel_shape
 from aasp.report.findings import Estimates
-from aasp.report.first_look import DRAWS, LABELS, FirstLook
+from aasp.report.first_look import DRAWS, LABELS, FirstLook, few_labels_sentence
 from aasp.report.learning import metric_curves
 from aasp.report.rates import (
     decay_over_frequency,
@@ -87,6 +87,7 @@ def render_demo_report(data: DemoReportData, *, eyebrow: str) -> str:
         title=TITLE,
         facts=data.facts,
         data=data,
+        first_answer=few_labels_sentence(data.look),
         answer=answer(data.tasks),
         verdict=verdict,
         draws=DRAWS,

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from aasp.evaluate.intervals import Interval, interval
+from aasp.formats import percent_text
 from aasp.report.comparison import rows_of
 
 LABELS = (1, 5, 20)
@@ -116,3 +117,11 @@ def standardised(vectors: np.ndarray, known: np.ndarray) -> np.ndarray:
     X = vectors.astype(np.float64)
     X = (X - X[known].mean(0)) / (X[known].std(0) + 1e-6)
     return X / np.maximum(np.linalg.norm(X, axis=1, keepdims=True), 1e-12)
+
+
+def few_labels_sentence(look: FirstLook) -> str:
+    """What the first encoder makes of five labels a family, a sentence with the others beside it."""
+    (first, own), *others = look.few.items()
+    share = lambda found: f"{percent_text(found[LABELS[1]].estimate, 0)} %"
+    beside = "".join(f", {name} {share(found)}" for name, found in others)
+    return f"Given {LABELS[1]} labelled notes a family, {first} names {share(own)} of notes of new instruments{beside}."

@@ -14,6 +14,7 @@ Curves = Mapping[str, tuple[str, str, float | None]]
 """What is drawn of a run's metrics: title, axis label, and the value below which it is a collapse."""
 LEARNING: Curves = {
     "losses/frame": ("Predicting what is hidden", "frame loss", None),
+    "losses/codes": ("Naming hidden patches", "code loss (nats)", None),
     "losses/utterance": ("Summarising the clip", "utterance loss", None),
     "losses/contrastive": ("Separating clips", "contrastive loss (nats)", None),
     "diagnostics/embedding_rank": ("Dimensions in use", "rank of the class tokens", None),
