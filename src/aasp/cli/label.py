@@ -64,8 +64,7 @@ def run(argv: list[str]) -> int:
         raise AaspError(f"{arguments.index}: no rows; add sounds by `aasp index recordings --out {arguments.index}`")
     labels = arguments.labels
     labels.parent.mkdir(parents=True, exist_ok=True)
-    lock = labels.with_name(f".{labels.name}.lock")
-    with locked(lock) as ours:
+    with locked(labels.with_name(f".{labels.name}.lock")) as ours:
         if not ours:
             raise AaspError(f"{labels}: another process is at it; end that one, or choose another --labels")
         labelling = Labelling(index, labels, read_labels(index, labels), list(arguments.classes))
@@ -77,6 +76,5 @@ def run(argv: list[str]) -> int:
             print(f"open {server.address}\nCtrl-C ends it; labels are in {labels}", flush=True)
             with suppress(KeyboardInterrupt):
                 server.serve_forever()
-        lock.unlink(missing_ok=True)
     print(f"{labels}: {len(labelling.labels):,} label(s)")
     return 0

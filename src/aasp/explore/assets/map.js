@@ -51,23 +51,25 @@ function ends({ numbers }) {
   return [low, high];
 }
 function recolour() {
-  const tones = style(), other = rgb(tones.getPropertyValue("--other").trim());
+  const tones = style(), packed = ([red, green, blue]) => red | (green << 8) | (blue << 16);
+  const other = packed(rgb(tones.getPropertyValue("--other").trim()));
   let of;
   if (column.values) {
-    const palette = column.values.slice(0, MORE).map((_, code) => rgb(categoryColour(code, tones)));
+    const palette = column.values.slice(0, MORE).map((_, code) => packed(rgb(categoryColour(code, tones))));
     of = (i) => palette[column.codes[i]] ?? other;
   } else {
-    const palette = scaleColours(tones), [low, high] = ends(column);
+    const palette = scaleColours(tones).map(packed), [low, high] = ends(column);
     of = (i) => palette[Math.round((255 * (column.numbers[i] - low)) / (high - low))] ?? other;
   }
-  const ordered = new Float32Array(2 * count), colours = new Uint8Array(4 * count);
+  const ordered = new Float32Array(2 * count), colours = new Uint32Array(count); // red is the lowest byte
   const alpha = bright.includes(0) ? 255 : Math.round(255 * Math.max(0.55, Math.min(0.9, 60 / Math.sqrt(count))));
   let place = 0;
   for (const pass of [0, 1]) { // what is dimmed lies below
     for (let i = 0; i < count; i++) {
       if (bright[i] !== pass) continue;
-      ordered.set([places[2 * i], places[2 * i + 1]], 2 * place);
-      colours.set([...of(i), pass ? alpha : DIMMED], 4 * place++);
+      ordered[2 * place] = places[2 * i];
+      ordered[2 * place + 1] = places[2 * i + 1];
+      colours[place++] = of(i) | ((pass ? alpha : DIMMED) << 24);
     }
   }
   drawer.set(ordered, colours);
@@ -215,10 +217,12 @@ function load(i, play) {
   if (play) audio.play().catch(() => {}); // said by the error below, or not allowed before the first click
 }
 audio.addEventListener("error", () => {
-  if (!audio.getAttribute("src")) return;
+  const address = audio.getAttribute("src");
+  if (!address) return;
   by("source").classList.add("bad");
-  by("source").textContent = `Can't be played: ${decodeURIComponent(audio.getAttribute("src").slice(0, 500))}; `
-    + "keep the page where it was written, beside the sounds, or make it with a larger --page-size.";
+  by("source").textContent = address.startsWith("data:") ? "Can't be played: this browser plays no MP3."
+    : `Can't be played: ${decodeURIComponent(address)}; keep the page where it was written, seen from the sounds, `
+      + "or make it with a larger --page-size.";
 });
 
 // Searching

@@ -19,25 +19,22 @@ function pointDrawer(canvas) {
 
 function byWebGL(gl) {
   let program, buffers, given;
-  const fill = () => {
-    program = twgl.createProgramInfo(gl, [VERTEX, FRAGMENT]);
+  const upload = () => {
     buffers = given && twgl.createBufferInfoFromArrays(gl, {
       place: { numComponents: 2, data: given.places },
-      colour: { numComponents: 4, data: given.colours, normalize: true },
+      colour: { numComponents: 4, data: new Uint8Array(given.colours.buffer), normalize: true },
     });
   };
+  const fill = () => { program = twgl.createProgramInfo(gl, [VERTEX, FRAGMENT]); upload(); };
   gl.canvas.addEventListener("webglcontextlost", (event) => event.preventDefault());
   gl.canvas.addEventListener("webglcontextrestored", fill);
   fill();
   return {
     kind: "WebGL",
-    set(places, colours) {
+    set(places, colours) { // Float32Array x, y; Uint32Array with red in the lowest byte, alpha in the highest
       if (buffers) for (const one of Object.values(buffers.attribs)) gl.deleteBuffer(one.buffer);
       given = { places, colours };
-      buffers = twgl.createBufferInfoFromArrays(gl, {
-        place: { numComponents: 2, data: places },
-        colour: { numComponents: 4, data: colours, normalize: true },
-      });
+      upload();
     },
     draw({ x, y, pixels }, size) {
       const { width, height } = gl.canvas;
@@ -68,8 +65,10 @@ function byCanvas(context) {
       for (let i = 0; i < count; i += step) {
         const u = (places[2 * i] - x) * pixels + width / 2, v = height / 2 - (places[2 * i + 1] - y) * pixels;
         if (u < -size || v < -size || u > width + size || v > height + size) continue;
-        const [r, g, b, a] = colours.subarray(4 * i, 4 * i + 4), now = ((r << 24) | (g << 16) | (b << 8) | a) >>> 0;
-        if (now !== was) context.fillStyle = `rgba(${r},${g},${b},${a / 255})`;
+        const now = colours[i];
+        if (now !== was) {
+          context.fillStyle = `rgba(${now & 255},${(now >> 8) & 255},${(now >> 16) & 255},${(now >>> 24) / 255})`;
+        }
         was = now;
         context.fillRect(u - size / 2, v - size / 2, size, size);
       }
