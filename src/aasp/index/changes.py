@@ -152,10 +152,10 @@ def changes(rows: pa.Table, found: pa.Table, root: str, sources: Sequence[str]) 
     place: dict[str, int] = {}
     for row, path in enumerate(found["path"].to_pylist()):
         place[path] = row
-        number = first.get(path)
-        if number is None:
+        if path not in first:
             new.append(row)
             continue
+        number = first[path]
         whole = os.path.join(root, path)
         now = stamp(whole)
         if is_url(file_of(path)) or (now.size, now.modified) == (sizes[number], times[number]):
