@@ -48,7 +48,7 @@ def main() -> None:
         made = Path(place) / "index"
         update(made, encoder, Model(arguments.model, encoder.digest), Settings(), [str(folder)], running=Running())
         index = Index.open(made)
-        for threshold in (0.8, 0.9, 0.95):
+        for threshold in (0.9,):
             rows += scored(index, threshold, originals)
     report("duplicates", rows, arguments.threads)
 
@@ -63,7 +63,7 @@ def write(folder: Path, esc10: Path, clips: int, others: int) -> list[str]:
         if number < clips:
             originals.append(path.stem)
             copies(folder, path.stem, wave)
-    for instrument in INSTRUMENTS[::3]:
+    for instrument in INSTRUMENTS[::4]:
         keys = list(range(instrument.low + 4, instrument.low + 9))
         for key, wave in zip(keys, render(instrument.program, keys, [100] * len(keys)), strict=True):
             name = f"{instrument.name} {key}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -225,5 +225,5 @@ def _part(progress: Progress | None, finished: int, count: int, total: int) -> P
     """Progress in sounds of a part, as progress in files of all."""
     if progress is None:
         return None
-    show: Callable[[int, int], object] = progress
+    show = progress
     return lambda done, of: show(finished + count * done // max(of, 1), total)

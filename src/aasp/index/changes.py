@@ -152,19 +152,19 @@ def changes(rows: pa.Table, found: pa.Table, root: str, sources: Sequence[str]) 
     place: dict[str, int] = {}
     for row, path in enumerate(found["path"].to_pylist()):
         place[path] = row
-        known = first.get(path)
-        if known is None:
+        if path not in first:
             new.append(row)
             continue
+        number = first[path]
         whole = os.path.join(root, path)
         now = stamp(whole)
-        if is_url(file_of(path)) or (now.size, now.modified) == (sizes[known], times[known]):
+        if is_url(file_of(path)) or (now.size, now.modified) == (sizes[number], times[number]):
             continue
         if (
             now.size is not None
-            and now.size == sizes[known]
-            and hashes[known] is not None
-            and content(whole) == hashes[known]
+            and now.size == sizes[number]
+            and hashes[number] is not None
+            and content(whole) == hashes[number]
         ):
             touched[path] = now.modified or 0
         else:

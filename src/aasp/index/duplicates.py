@@ -1,7 +1,8 @@
 """Recordings that an index holds twice: the same bytes, or the same waveform under another encoding, gain or cut.
 
-Bytes are compared by their hash. Of the rest, each row's nearest rows by the model are candidates, and the waveforms
-decide (`aasp.index.same`): an embedding alone can't tell a recording from another take of it. Source: ours.
+Bytes are compared by their hash. Of the rest, each row's nearest rows are candidates, by the model, and by a signature
+that no gain changes, as a model's vectors do; the waveforms decide (`aasp.index.same`): vectors alone can't tell a
+recording from another take of it. Source: ours.
 """
 
 from __future__ import annotations
@@ -19,12 +20,10 @@ from aasp.errors import AaspError
 from aasp.evaluate.features import Progress
 from aasp.index.nearest import nearest
 from aasp.index.opened import Index
-from aasp.index.same import LONGEST, RATE, SAME, correlation, whitened
-
-Pair = tuple[int, int, float]
+from aasp.index.same import LONGEST, RATE, SAME, correlation, signature, whitened
 
 NEAREST = 8
-"""Candidates of a row, those of its own recording apart."""
+"""Candidates of a row by the model, and as many by the signature; none of its own file."""
 PARTS = ("split", "fold")
 """Columns that say what part of a set a row is in."""
 _TRIED = 4  # moments of two recordings
@@ -58,7 +57,7 @@ def duplicates(
 
     Args:
         index: that is searched. Every row is compared with every other: 10^5 rows of 192 take two minutes of a core.
-        threshold: cosine from which two rows are compared by their waveforms.
+        threshold: cosine by the model from which two rows are compared by their waveforms.
         skipped: takes what can't be read for that.
         progress: called with (pairs of files compared by their waveforms, all).
     """
@@ -67,22 +66,23 @@ def duplicates(
     for row, other in copies:
         similarity = float(np.dot(index.vectors[row].astype(np.float32), index.vectors[other].astype(np.float32)))
         yield Duplicate(row, other, "bytes", similarity, 1.0, 0.0)
-    candidates = _candidates(index, paths, first, threshold)
-    wave = functools.lru_cache(_KEPT)(lambda row: _wave(index, row))
-    unread: set[str] = set()
-    for done, pairs in enumerate(candidates):
+    files = {path: number for number, path in enumerate(dict.fromkeys(paths))}
+    file_of = np.array([files[path] for path in paths], np.int64)
+    found: dict[tuple[int, int], set[tuple[int, int]]] = {}
+    _propose(found, index.vectors, first, file_of, threshold)
+    heard, signatures = _signatures(index, first, skipped)
+    _propose(found, signatures, heard, file_of, -1.0, of_rows=False)
+    wave = functools.lru_cache(_KEPT)(lambda row: whitened(_middle(index, row)))
+    readable = set(heard.tolist())
+    cosine = lambda pair: float(np.dot(*index.vectors[list(pair)].astype(np.float32)))
+    for done, pairs in enumerate(found[key] for key in sorted(found)):
         if progress is not None:
-            progress(done, len(candidates))
-        for row, other, similarity in pairs:
-            try:
-                found, later = correlation(wave(row), wave(other))
-            except AudioError as error:
-                if error.path not in unread:
-                    skipped.append(Skipped(error.path, error.reason))
-                unread.add(error.path)
-                continue
-            if found >= SAME:
-                yield Duplicate(row, other, "waveform", similarity, found, later)
+            progress(done, len(found))
+        likely = sorted((pair for pair in pairs if readable.issuperset(pair)), key=cosine, reverse=True)
+        for row, other in likely[:_TRIED]:
+            alike, later = correlation(wave(row), wave(other))
+            if alike >= SAME:
+                yield Duplicate(row, other, "waveform", cosine((row, other)), alike, later)
                 break
 
 
@@ -102,32 +102,61 @@ def _copies(index: Index, paths: Sequence[str]) -> tuple[np.ndarray, list[tuple[
     return np.array(own, np.int64), copies
 
 
-def _candidates(index: Index, paths: Sequence[str], rows: np.ndarray, threshold: float) -> list[list[Pair]]:
-    """(row, other, cosine) of pairs that may be of one recording, the nearest few of each two files."""
-    number = {path: n for n, path in enumerate(dict.fromkeys(paths))}
-    files = np.array([number[path] for path in paths], np.int64)
-    of_files: dict[tuple[int, int], set[Pair]] = {}
-    among = None if len(rows) == len(index) else rows
-    for begin in range(0, len(rows), _QUERIES):
-        some = rows[begin : begin + _QUERIES]
-        found, similarities = nearest(index.vectors, index.vectors[some], NEAREST, among, (files, files[some]))
-        for row, others, cosines in zip(some.tolist(), found.tolist(), similarities.tolist(), strict=True):
-            for other, cosine in zip(others, cosines, strict=True):
-                if cosine < threshold:
-                    continue
-                one, two = min(row, other), max(row, other)
-                key = (int(min(files[row], files[other])), int(max(files[row], files[other])))
-                of_files.setdefault(key, set()).add((one, two, round(cosine, 6)))
-    nearest_first = lambda pairs: sorted(pairs, key=lambda pair: -pair[2])[:_TRIED]
-    return sorted(map(nearest_first, of_files.values()))
+def _propose(
+    found: dict[tuple[int, int], set[tuple[int, int]]],
+    vectors: np.ndarray,
+    rows: np.ndarray,
+    file_of: np.ndarray,
+    threshold: float,
+    of_rows: bool = True,
+) -> None:
+    """Add each row and its nearest of other files, by the two files, where their cosine is large enough.
+
+    Args:
+        found: takes them.
+        vectors: of all rows of the index, or else (`of_rows`) of those in `rows` alone.
+        rows: numbers of the rows.
+        file_of: each row's file.
+        threshold: of the cosine.
+    """
+    places = rows if of_rows else np.arange(len(rows))
+    groups = file_of if of_rows else file_of[rows]
+    among = None if len(places) == len(vectors) else places
+    for begin in range(0, len(places), _QUERIES):
+        some = places[begin : begin + _QUERIES]
+        others, cosines = nearest(vectors, vectors[some], NEAREST, among, (groups, groups[some]))
+        queries, ranks = np.nonzero(cosines >= max(threshold, -1.0))  # -2 is one of the row's own file
+        for query, other in zip(some[queries].tolist(), others[queries, ranks].tolist(), strict=True):
+            pair = (query, other) if of_rows else (int(rows[query]), int(rows[other]))
+            one, two = min(pair), max(pair)
+            key = (min(file_of[one], file_of[two]), max(file_of[one], file_of[two]))
+            found.setdefault(key, set()).add((one, two))
 
 
-def _wave(index: Index, row: int) -> np.ndarray:
-    """The middle of a row's sound, whitened."""
+def _signatures(index: Index, rows: np.ndarray, skipped: list[Skipped]) -> tuple[np.ndarray, np.ndarray]:
+    """The rows that can be read, and their signatures about the mean of all, of unit length."""
+    made: dict[int, np.ndarray] = {}
+    unread: set[str] = set()
+    for row in rows.tolist():
+        try:
+            made[row] = signature(_middle(index, row))
+        except AudioError as error:
+            if error.path not in unread:
+                skipped.append(Skipped(error.path, error.reason))
+            unread.add(error.path)
+    if not made:
+        return np.zeros(0, np.int64), np.zeros((0, 1), np.float32)
+    x = np.stack(list(made.values()))
+    x = x - x.mean(0)
+    return np.array(list(made), np.int64), (x / (np.linalg.norm(x, axis=1, keepdims=True) + 1e-9)).astype(np.float32)
+
+
+def _middle(index: Index, row: int) -> np.ndarray:
+    """The middle of a row's sound, as much as is compared."""
     sound = index.recording(row)
     seconds = duration(sound)
     start = max(0.0, (seconds - LONGEST) / 2)
-    return whitened(read_sound(sound, rate=RATE, start=start, seconds=min(seconds, LONGEST)))
+    return read_sound(sound, rate=RATE, start=start, seconds=min(seconds, LONGEST))
 
 
 def parts_of(index: Index, column: str | None) -> list | None:

@@ -16,7 +16,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +28,7 @@ from aasp.datasets.tables import read_parquet
 from aasp.documents import read_object
 from aasp.errors import AaspError
 from aasp.files import atomic_write
+from aasp.training.precision import Precision
 
 FORMAT = 1
 STATE = "index.json"
@@ -61,7 +62,7 @@ class Settings:
     channels: str = "mean"
     window: float | None = None
     hop: float | None = None
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    precision: Precision = "fp32"
 
 
 @dataclass(frozen=True)

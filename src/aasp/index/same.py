@@ -4,7 +4,7 @@ Encoding, gain, resampling and trimming leave the waveform as it is, up to noise
 the same note, word or bird does not have it. Each sound's spectrum is flattened first, so that a hum that two
 recordings share, or a few harmonics, is not most of what is compared.
 
-Legend: S samples of the shorter sound, L lags. Source: ours; generalised cross-correlation after C. H. Knapp and G. C.
+Source: ours; generalised cross-correlation after C. H. Knapp and G. C.
 Carter, The generalized correlation method for estimation of time delay, 1976.
 """
 
@@ -17,8 +17,10 @@ from scipy.ndimage import uniform_filter1d
 RATE = 16_000
 LONGEST = 30.0
 """Seconds around the middle of a sound that are compared."""
-SAME = 0.4
+SAME = 0.55
 """Correlation from which two sounds are of one recording."""
+_FRAME = 512
+_EDGES = np.unique(np.round(2 ** np.arange(1, 8.01, 0.25)).astype(int))[:-1]  # bins at which a band begins
 _OVERLAP = 0.5  # of the shorter sound, at least
 _SMOOTHED_HZ = 40.0
 _FLOOR = 1e-4  # of the loudest band's power: what is quieter is not made as loud as the rest
@@ -32,6 +34,25 @@ def whitened(wave: np.ndarray) -> np.ndarray:
     if not power.max() > 0:
         return np.zeros(len(wave), np.float32)
     return fft.irfft(spectrum / np.sqrt(power + _FLOOR * power.max()), size)[: len(wave)].astype(np.float32)
+
+
+def signature(wave: np.ndarray) -> np.ndarray:
+    """Mean and deviation over time of the level in bands of a quarter octave, in dB under the loudest.
+
+    No gain changes them.
+
+    Args:
+        wave: (samples,), at 16 kHz.
+
+    Returns:
+        float32 (2 bands,), of which what is quieter than -60 dB counts as -60 dB.
+    """
+    padded = np.pad(wave, (0, max(0, _FRAME - len(wave))))
+    frames = np.lib.stride_tricks.sliding_window_view(padded, _FRAME)[:: _FRAME // 2]
+    power = np.square(np.abs(fft.rfft(frames * np.hanning(_FRAME).astype(np.float32), axis=1)))
+    bands = np.add.reduceat(power, _EDGES, axis=1)
+    level = 10 * np.log10(np.maximum(bands / max(float(bands.max()), 1e-20), 1e-6))
+    return np.concatenate([level.mean(0), level.std(0)]).astype(np.float32)
 
 
 def correlation(one: np.ndarray, other: np.ndarray) -> tuple[float, float]:
