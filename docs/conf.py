@@ -6,7 +6,10 @@ import re
 import sys
 from pathlib import Path
 
+from docutils import nodes
+from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.application import Sphinx
+from sphinx.writers.html5 import HTML5Translator
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
@@ -23,7 +26,6 @@ extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
-    "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
     "sphinx_gallery.gen_gallery",
@@ -31,11 +33,13 @@ extensions = [
 exclude_patterns = ["gallery", "generated/gallery/*.ipynb", "**sg_execution_times.rst"]
 html_theme = "pydata_sphinx_theme"
 html_title = "aasp"
-html_theme_options = {"show_toc_level": 2, "navigation_with_keys": False, "secondary_sidebar_items": ["page-toc"]}
+html_theme_options = {"navbar_center": [], "show_toc_level": 2, "secondary_sidebar_items": ["page-toc"]}
+html_sidebars = {"**": ["globaltoc.html"]}
 html_static_path: list[str] = []
 html_show_sourcelink = False
 
-myst_enable_extensions = ["dollarmath", "amsmath"]
+myst_enable_extensions = ["dollarmath"]
+html_math_renderer = "mathml"  # which browsers draw themselves: pages ask nothing of the network
 myst_heading_anchors = 4
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True
@@ -102,6 +106,11 @@ def with_links_to_files(app: Sphinx, name: str, source: list[str]) -> None:
     source[0] = re.sub(r"\[([^\]]+)\]\((\.\./[^)#\s]+)(#[^)\s]*)?\)", link, source[0])
 
 
+def visit_math(writer: HTML5Translator, node: nodes.math | nodes.math_block) -> None:
+    writer.body.append(tex2mathml(node.astext(), as_block=isinstance(node, nodes.math_block)))
+    raise nodes.SkipNode
+
+
 def setup(app: Sphinx) -> None:
     pages = {"recipes": recipes_page()}
     for file, page in FROM_ROOT.items():  # these lie at the root, where people look for them
@@ -110,5 +119,6 @@ def setup(app: Sphinx) -> None:
     for page, text in pages.items():
         (DOCS / "generated").mkdir(exist_ok=True)
         (DOCS / "generated" / f"{page}.md").write_text(text, encoding="utf-8")
+    app.add_html_math_renderer("mathml", (visit_math, None), (visit_math, None))
     app.connect("source-read", with_new_pages)
     app.connect("source-read", with_links_to_files)

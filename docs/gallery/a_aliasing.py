@@ -17,5 +17,5 @@ axes.plot(hertz, folded)
 axes.axvspan(frame_rate / patch / 2, 50, color="tab:red", alpha=0.08)
 for name, rate in {"syllables": 5, "tremolo": 7, "engine": 25}.items():
     axes.plot(rate, folded[np.abs(hertz - rate).argmin()], "o", color="tab:red")
-    axes.annotate(name, (rate, 3.2), ha="center", fontsize=8)
+    axes.annotate(f" {name}", (rate, folded[np.abs(hertz - rate).argmin()] + 0.1), fontsize=8)
 axes.set(xlabel="modulation, Hz", ylabel="appears at, Hz", xlim=(0, 50), ylim=(0, 3.5))

@@ -15,7 +15,8 @@ from aasp.model.attention_maps import attention_maps
 
 rate = 16_000
 time = np.arange(round(1.9 * rate)) / rate
-call = np.sin(2 * np.pi * (2_000 + 800 * np.sin(2 * np.pi * 6 * time)) * time) * ((time > 0.5) & (time < 1.2))
+pitch = 2_000 + 800 * np.sin(2 * np.pi * 6 * time)
+call = np.sin(2 * np.pi * np.cumsum(pitch) / rate) * ((time > 0.5) & (time < 1.2))
 wave = 0.3 * call + 0.01 * np.random.default_rng(0).standard_normal(len(time))
 
 encoder = aasp.load("aasp-tiny")
@@ -25,7 +26,7 @@ weights = attention_maps(encoder, mel[0])[-1].mean(0)  # (time patches, subbands
 figure, (top, bottom) = plt.subplots(2, 1, figsize=(8, 4), sharex=True, layout="constrained")
 extent = (0, time[-1], 0, 8)
 top.imshow(mel[0].T.numpy(), origin="lower", aspect="auto", extent=extent, cmap="magma")
-shown = bottom.imshow(weights.T.numpy(), origin="lower", aspect="auto", extent=extent, cmap="RdBu_r", vmin=0, vmax=2)
+shown = bottom.imshow(weights.T.numpy(), origin="lower", aspect="auto", extent=extent, cmap="magma")
 figure.colorbar(shown, ax=bottom, label="1 is the mean patch")
 bottom.set_xlabel("seconds")
 top.set_yticks([])
