@@ -101,7 +101,7 @@ def _subjects(models: tuple[str, ...], device: str) -> list[Subject]:
 
 
 def _print(found: dict[str, Any]) -> None:
-    """A row for each stage of each model, and for what the frames tell."""
+    """A row for each stage of each model, and for what the frames give."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table

@@ -1,4 +1,4 @@
-"""`aasp alias stability`: how far small changes over time move a model's embeddings, and whether it hears them."""
+"""`aasp alias stability`: how far small changes over time move a model's embeddings, and whether it represents them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Stability(VectorOptions, PrecisionOptions):
 
     Some 45 perturbations of each clip: shifts of 1 to 15 frames, amplitude and frequency modulation from 1 to 45 Hz,
     time-stretch, jittered and dropped frames, lower frame rates. Each is compared with the clean clip and with a slow
-    change of loudness that moves the log-mel as much, below what the patches can tell. Written are stability.json and,
+    change of loudness that moves the log-mel as much, below the patches' resolution. Written are stability.json and,
     in sounds/, what one of the clips sounds like.
     """
 
@@ -140,9 +140,9 @@ def _show(document: dict[str, Any]) -> None:
         table = Table(box=None, pad_edge=False, padding=(0, 2), title=model["name"], title_justify="left")
         for name in ("", "distance", "control's", "excess", "ratio", "decisions changed"):
             table.add_column(name, justify="right" if name else "left")
-        for family, told in model["families"].items():
+        for family, score in model["families"].items():
             names = ("distance", "control_distance", "excess", "ratio", "flips")
-            table.add_row(f"  {family}", *(_number(told.get(name)) for name in names))
+            table.add_row(f"  {family}", *(_number(score.get(name)) for name in names))
         console.print(table)
         reading = model["reading"]
         chance = 1 / len(document["rates_hz"])
@@ -154,7 +154,7 @@ def _show(document: dict[str, Any]) -> None:
         console.print("decisions were not looked at: no --label")
 
 
-def _number(told: dict[str, float] | None) -> str:
+def _number(score: dict[str, float] | None) -> str:
     from aasp.evaluate.intervals import span
 
-    return "–" if told is None else f"{told['estimate']:.3f} [{span(told['low'], told['high'], '{:.3f}'.format)}]"
+    return "–" if score is None else f"{score['estimate']:.3f} [{span(score['low'], score['high'], '{:.3f}'.format)}]"

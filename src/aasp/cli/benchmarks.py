@@ -51,7 +51,7 @@ _OWN = {
 
 @dataclass(frozen=True)
 class Benchmarks:
-    """List the benchmarks, tell of one what to download and how to lay it out, or check a copy of one.
+    """List the benchmarks, show what to download for one and how to lay it out, or check a copy of one.
 
     `aasp benchmarks`, `aasp benchmarks NAME`, `aasp benchmarks check NAME ROOT`. A check ends with 0 where the copy is
     as published, with 1 where it differs, with 2 where it can't be read as that benchmark.

@@ -110,7 +110,7 @@ def demonstrate(out: Path, recipe: Recipe, model: str, size: Size) -> int:
         return result.exit_code
 
     models = {TRAINED_ON: load(trained), PACKAGED: packaged, UNTRAINED: _untrained(recipe, out / "untrained")}
-    with stages.stage("probing what the encoders tell of new instruments and voices") as bar:
+    with stages.stage("probing the encoders on new instruments and voices") as bar:
         for name in (TRAINED_ON, UNTRAINED):
             readings[name] = _reading(out, name, models[name], sounds, bar)
     readings = {name: readings[name] for name in (*models, STATISTICS)}

@@ -136,7 +136,7 @@ def _checked(out: Path, difference: float, tolerance: float) -> str:
     if difference <= tolerance:
         return f"within {difference:.1g} of PyTorch on noise, a tone and silence"
     text = f"not written: its numbers differ from the model's by {difference:.2g}, over {tolerance:g}"
-    raise AaspError(f"{out}: {text}; try another --opset, or tell us")
+    raise AaspError(f"{out}: {text}; try another --opset, or report it")
 
 
 def _loaded(model: str) -> Model:

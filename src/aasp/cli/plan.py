@@ -23,10 +23,10 @@ PREFIXES = {-3: "n", -2: "µ", -1: "m", 0: "", 1: "k", 2: "M", 3: "G", 4: "T", 5
 
 @dataclass(frozen=True)
 class Plan:
-    """Reckon what a recipe takes: FLOPs by part, GPU-hours, data, memory, network, and which of them is the limit.
+    """Estimate what a recipe takes: FLOPs by part, GPU-hours, data, memory, network, and which of them is the limit.
 
     Nothing is computed: the step is traced without numbers, whatever the method, and the rates are stated. Machines are
-    H100s in their usual servers until told otherwise.
+    H100s in their usual servers unless set otherwise.
     """
 
     recipe: tyro.conf.Positional[str]

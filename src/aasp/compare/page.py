@@ -47,7 +47,7 @@ def render(found: Found) -> str:
 
 
 def answer(found: Found, question: str) -> str:
-    """Who is ahead of whom, as far as it can be told; plain text."""
+    """Which system leads which, where the intervals show it; plain text."""
     rows = [row for row in found["rows"] if row["question"] == question and row["last"] and row["kind"] == "trained"]
     if not rows:
         return f"{question}: nothing is measured yet."

@@ -56,7 +56,7 @@ class Published:
         """A tensor in fp32.
 
         Raises:
-            AaspError: it lacks, has another shape, or holds no finite numbers.
+            AaspError: it is missing, has another shape, or holds no finite numbers.
         """
         tensor = self._there(name)
         self._left.pop(name, None)

@@ -1,6 +1,6 @@
 """A table of text as it comes out of spreadsheets and scripts: CSV, whatever separates its columns and ends its lines.
 
-What can be told for certain is read. What can't, an 8-bit encoding say, is refused in one line: a guess would be a
+What is certain is read. What can't, an 8-bit encoding say, is refused in one line: a guess would be a
 wrong label with nothing to show for it.
 """
 

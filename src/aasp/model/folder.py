@@ -63,7 +63,7 @@ def classifier_values(values: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises:
         AaspError: there is no label, one is not numbered in turn, there is no such kind, or several numbers are to be
-            told.
+            predicted.
     """
     named = values.get("id2label")
     if named is None:  # transformers does not write what it takes for granted

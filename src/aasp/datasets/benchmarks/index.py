@@ -143,7 +143,7 @@ def _divided(source: str | Path, split: str, values: Sequence[str], *, any_name:
         raise AaspError(f"{source}, column {split}: {error}{other}") from None
     if is_flag(split) and not any(map(is_part, parts)):
         text = ", ".join(sorted(set(values)))
-        raise AaspError(f"{source}, column {split}: {text} tell of one part only; make a column of train and test")
+        raise AaspError(f"{source}, column {split}: {text} name one part only; make a column of train and test")
     return parts
 
 

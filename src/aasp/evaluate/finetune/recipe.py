@@ -143,7 +143,7 @@ def crema_d() -> FinetuneRecipe:
 
 
 def voxceleb1() -> FinetuneRecipe:
-    """Ours: speakers, told by longer stretches of speech."""
+    """Ours: speakers, identified by longer stretches of speech."""
     return replace(
         esc50(),
         name="voxceleb1",
