@@ -60,9 +60,9 @@ class Benchmarks:
     words: tyro.conf.Positional[tuple[str, ...]] = ()
     """None; NAME; or check NAME ROOT."""
     decode: bool = False
-    """With check: decode every file, not a hundred of them."""
+    """With check: decode every file instead of a hundred."""
     missing: Path | None = None
-    """With check: CSV file to list everything missing or unreadable in."""
+    """With check: CSV file that lists everything missing or unreadable."""
     overwrite: bool = False
     """Replace an existing --missing file."""
 

@@ -35,7 +35,7 @@ TRAINED_ON, PACKAGED, UNTRAINED, STATISTICS = "trained on", "aasp-tiny", "untrai
 class Demo:
     """Make labelled sounds, see what aasp-tiny makes of them, train on from it, and write OUT/report.html: ten minutes.
 
-    What is finished is kept: the same command again resumes where the last one stopped.
+    Finished steps are kept: the same command again resumes.
     """
 
     out: Path = Path("demo")

@@ -34,19 +34,19 @@ class Show:
     names: tyro.conf.Positional[tuple[str, ...]]
     """[MODEL] FILE: folder of a model or of a run, or a model on the hub; and a sound file."""
     attention: bool = False
-    """Lay over it where the class token looks."""
+    """Overlay the attention of the class token."""
     layer: int | None = None
-    """Block whose attention is drawn, from 1; the last when left out."""
+    """Block whose attention is drawn, from 1; the last by default."""
     head: int | None = None
-    """Attention head, from 1; the mean of all when left out."""
+    """Attention head, from 1; the mean of all by default."""
     start: float = 0.0
-    """Second at which the picture begins."""
+    """Start of the picture in seconds."""
     seconds: float = SECONDS
-    """How much is drawn, at most."""
+    """Longest part to draw, in seconds."""
     channels: str = "mean"
-    """Of a file of several: their mean, first, loudest or a channel's number from 1 on."""
+    """Channel of a multi-channel file: mean, first, loudest, or a number from 1."""
     out: Path | None = None
-    """Picture to write, .png, .svg or .pdf; the sound's name in the working folder when left out."""
+    """Picture to write, .png, .svg or .pdf; by default the sound's name in the working folder."""
     overwrite: bool = False
     """Replace an existing picture."""
 
