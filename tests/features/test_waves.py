@@ -65,7 +65,7 @@ REFUSED = {
     "no clip": (noise(0, SAMPLES), r"shape \(0, 8000\) holds no clip"),
     "no sample": (noise(2, 0), "0.0 ms is shorter than one analysis window of 25 ms"),
     "too short": (noise(2, 399), "24.9 ms is shorter than one analysis window of 25 ms"),
-    "int32": (noise(2, SAMPLES).int(), r"torch.int32 has no scale of its own; give wave / 2\*\*31"),
+    "int32": (noise(2, SAMPLES).int(), r"torch.int32: its scale is unknown; give wave / 2\*\*31"),
     "int64": (noise(2, SAMPLES).long(), "torch.int64 has no scale.*give fp32 samples in -1 to 1"),
     "int8": (noise(2, SAMPLES).to(torch.int8), "torch.int8.*give wave / 128"),
     "uint8": (noise(2, SAMPLES).to(torch.uint8), r"torch.uint8.*give \(wave.float\(\) - 128\) / 128"),

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Ablate(DeviceOptions):
-    """Train the cells of a suite in the same way, probe each, and print means and paired differences with 95 % intervals.
+    """Train the cells of a suite, probe each, and print means and paired differences with 95 % intervals.
 
     Suites: isolation, stem, framework, losses, stride. Cells differ from each other in one thing. Finished
     cells are kept: the same command again resumes, and several processes, up to one a core, can work on one folder.

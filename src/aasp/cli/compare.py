@@ -30,7 +30,8 @@ class Compare(DeviceOptions):
 
     Baselines are the untrained encoder of each architecture and log-mel statistics; optionally architectures trained
     with labels (--scratch) and frozen encoders that are not trained here (--encoder). Finished trainings are kept: the
-    same command again resumes, and several processes, up to one a core, can work on one folder. The result is OUT/comparison.json, .csv, .md and .html.
+    same command again resumes, and several processes, up to one a core, can work on one folder. The result is
+    OUT/comparison.json, .csv, .md and .html.
     """
 
     recipes: tyro.conf.Positional[tuple[str, ...]]
@@ -182,7 +183,7 @@ def _frozen(arguments: Compare, taken: Sequence[str]) -> tuple[dict[str, Callabl
 
 
 def _to_do(layout: Layout, folder: Folder, readings: Sequence[Reading], arguments: Compare) -> str:
-    """What there is to do, how long it takes, and how much disk."""
+    """What is to do, how long it takes, and how much disk it needs."""
     from aasp.compare.cells import TRAINED
     from aasp.compare.layout import estimate
     from aasp.compare.measures import MODULATIONS

@@ -71,7 +71,7 @@ def run(argv: list[str]) -> int:
 
 
 def train(arguments: Finetune, job: Finetuning) -> int:
-    """Fine-tune under the command's other options, write and say the scores: the exit code."""
+    """Fine-tune under the command's other options, write and print the scores: the exit code."""
     from aasp.evaluate.finetune.run import finetune
 
     set_threads(arguments.threads)
@@ -91,7 +91,7 @@ def train(arguments: Finetune, job: Finetuning) -> int:
 
 
 def finetuning_of(arguments: Finetune) -> Finetuning:
-    """Model, data and recipe that are asked for."""
+    """The requested model, data and recipe."""
     from aasp.config import with_fields
     from aasp.evaluate.finetune import recipe as recipes
     from aasp.evaluate.finetune.data import Finetuning, suited_to
@@ -126,7 +126,7 @@ def _untrained(name: str) -> AudioEncoder | None:
 
 
 def _print_outcome(arguments: Finetune, job: Finetuning, outcome: Outcome) -> None:
-    """Write results and report, and say the scores."""
+    """Write results and report, and print the scores."""
     from aasp.audio.sounds import describe
     from aasp.cli.linear_results import with_unit
     from aasp.evaluate.finetune.results import learning, minutes, write_results

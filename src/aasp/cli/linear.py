@@ -33,8 +33,8 @@ class Linear(LabelledOptions, RunningOptions):
 
     evar, the field's protocol: standardise, train one linear layer by Adam, stop early on the valid part (a tenth of
     train, in whole groups, where there is none), three seeds. logistic: logistic regression; layer, pooling and penalty
-    chosen on the valid part (with folds, the next one), refitted on train and valid. ridge, on one-hot labels, and knn, a
-    vote of the nearest neighbours: chosen likewise. Numbers (--task regression) are read by ridge regression; R² and
+    chosen on the valid part (with folds, the next one), refitted on train and valid. ridge, on one-hot labels, and knn,
+    a vote of the nearest neighbours: chosen likewise. Numbers (--task regression) are read by ridge regression; R² and
     mean absolute error. The test part is scored once. Intervals are 95 % bootstraps over groups and seeds; further
     models are compared with the first, paired.
     """

@@ -69,7 +69,7 @@ def run(argv: list[str]) -> int:
     recipe = arguments.recipe
     if Path(recipe).is_dir() or Path(recipe).suffix.lower() in TABLES:
         meant = [word for word in argv if word not in (recipe, "--data", str(arguments.data))]
-        raise AaspError(f"{recipe} is no recipe: {line('pretrain', 'aasp_tiny', '--data', recipe, *meant)}")
+        raise AaspError(f"{recipe} is not a recipe: {line('pretrain', 'aasp_tiny', '--data', recipe, *meant)}")
     if arguments.data is None:
         raise AaspError(f"no audio named: {line('pretrain', *argv, '--data', 'recordings')}")
     arguments.place()
@@ -78,7 +78,7 @@ def run(argv: list[str]) -> int:
 
 
 def recipe_of(arguments: Pretrain) -> Recipe:
-    """The recipe that is asked for."""
+    """The requested recipe."""
     from aasp.config import with_fields
     from aasp.pretrain import recipes
     from aasp.training.run import recorded_steps

@@ -100,7 +100,7 @@ def _named(arguments: Show) -> tuple[str | None, str]:
         text = f"{len(names)} names" if names else "no sound"
         raise AaspError(f"{text}; name a sound, or a model and a sound: aasp show MODEL FILE --attention")
     if len(names) == 2 and Path(names[1]).is_dir() and Path(names[0]).is_file():
-        raise AaspError(f"{names[0]} is no model; the model comes first: aasp show {names[1]} {names[0]}")
+        raise AaspError(f"{names[0]} is not a model; the model comes first: aasp show {names[1]} {names[0]}")
     model, file = (names[0], names[1]) if len(names) == 2 else (None, names[0])
     if Path(file).is_dir():
         raise AaspError(f"{file} is a folder; name a sound file")

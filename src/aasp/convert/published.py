@@ -49,7 +49,7 @@ class Published:
         """
         shape = tuple(self._there(name).shape)
         if len(shape) != dimensions:
-            raise AaspError(f"{self.file}: {name} is {shape}, where {dimensions} dimensions were meant; {self._remedy}")
+            raise AaspError(f"{self.file}: {name} is {shape}, not of {dimensions} dimensions; {self._remedy}")
         return shape
 
     def take(self, name: str, *shape: int) -> Tensor:

@@ -98,7 +98,7 @@ def parquet_parts(source: str, what: str = ".parquet index") -> Iterator[pa.Tabl
             size = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
             if max(metadata.num_rows, -size) > MOST_ROWS or not 0 <= size <= MOST_BYTES:
                 stated = f"it states {metadata.num_rows:,} rows and {size:,} bytes"
-                raise AaspError(f"{source}: {stated}, more than {MOST_ROWS:,} and {MOST_BYTES:,}; part it")
+                raise AaspError(f"{source}: {stated}, more than {MOST_ROWS:,} and {MOST_BYTES:,}; split it")
             names, empty = [name.strip() for name in file.schema_arrow.names], True
             for batch in file.iter_batches(_ROWS, use_threads=False):
                 batch.validate(full=True)

@@ -120,7 +120,7 @@ def _column(table: pa.Table, source: str | Path, name: str) -> list[str]:
         close = get_close_matches(name, table.column_names, n=1)
         hint = f"did you mean {close[0]}?" if close else f"it has {', '.join(table.column_names)}"
         raise AaspError(f"{source}: no column {name!r}; {hint}")
-    # A float that is no number is how pandas writes a value that is missing.
+    # A float that is not a number is how pandas writes a value that is missing.
     return ["" if value is None or value != value else str(value).strip() for value in table[name].to_pylist()]
 
 
