@@ -66,7 +66,7 @@ REFUSED = {
     "no sample": (noise(2, 0), "0.0 ms is shorter than one analysis window of 25 ms"),
     "too short": (noise(2, 399), "24.9 ms is shorter than one analysis window of 25 ms"),
     "int32": (noise(2, SAMPLES).int(), r"torch.int32: its scale is unknown; give wave / 2\*\*31"),
-    "int64": (noise(2, SAMPLES).long(), "torch.int64 has no scale.*give fp32 samples in -1 to 1"),
+    "int64": (noise(2, SAMPLES).long(), "torch.int64: its scale is unknown.*give fp32 samples in -1 to 1"),
     "int8": (noise(2, SAMPLES).to(torch.int8), "torch.int8.*give wave / 128"),
     "uint8": (noise(2, SAMPLES).to(torch.uint8), r"torch.uint8.*give \(wave.float\(\) - 128\) / 128"),
     "bool": (noise(2, SAMPLES) > 0, "torch.bool"),
