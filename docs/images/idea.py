@@ -30,12 +30,12 @@ def main() -> None:
 
     mpl.rcParams.update({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "text.color": INK})
     figure = Figure(figsize=(10.5, 2.9), dpi=160, layout="constrained")
-    heard, seen, kept = figure.subplots(1, 3)
+    signal, seen, kept = figure.subplots(1, 3)
 
-    heard.plot(seconds, level, color=INK, lw=1.4)
+    signal.plot(seconds, level, color=INK, lw=1.4)
     for k in range(len(patches) + 1):
-        heard.axvline(k * PATCH / FRAME_RATE, color="#cccccc", lw=0.8)
-    heard.set_title(f"a tremolo of {HZ:g} Hz in one band,\ncut into patches of 160 ms", loc="left", fontsize=10.5)
+        signal.axvline(k * PATCH / FRAME_RATE, color="#cccccc", lw=0.8)
+    signal.set_title(f"a tremolo of {HZ:g} Hz in one band,\ncut into patches of 160 ms", loc="left", fontsize=10.5)
 
     means = patches @ np.hanning(PATCH + 2)[1:-1]
     means /= np.abs(means).max()
@@ -62,9 +62,9 @@ def main() -> None:
     kept.minorticks_off()
     kept.set_title("what AaPE adds: how much of each rate\nthere is inside each patch", loc="left", fontsize=10.5)
 
-    for axes in (heard, seen, kept):
+    for axes in (signal, seen, kept):
         axes.set_xlabel("seconds")
-    for axes in (heard, seen):
+    for axes in (signal, seen):
         axes.set_yticks([])
     figure.savefig(Path(__file__).with_name("idea.png"))
 

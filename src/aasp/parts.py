@@ -87,7 +87,7 @@ class Parts(Generic[T]):
         if isinstance(found, type) and dataclasses.is_dataclass(found) and issubclass(found, self.contract):
             return cast("type[T]", found)
         contract = f"{self.contract.__module__}.{self.contract.__qualname__}"
-        raise AaspError(f"{self.what} {name!r} is no dataclass that derives from {contract}; name one that does")
+        raise AaspError(f"{self.what} {name!r} is not a dataclass that derives from {contract}; name one that does")
 
     def _unknown(self, name: str) -> str:
         close = get_close_matches(name[:MOST_LETTERS], self._ours, n=1)

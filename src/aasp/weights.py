@@ -36,7 +36,7 @@ def write_directory(
 ) -> None:
     """Write JSON documents and `model.safetensors` beside `directory`, sync them, and put them in its place.
 
-    `metadata` is kept in the head of `model.safetensors`: what is told of the weights but does not make them.
+    `metadata` is kept in the head of `model.safetensors`: what is noted about the weights but does not make them.
 
     Raises:
         AaspError: `directory` exists and holds something else than a model.

@@ -446,7 +446,7 @@ def test_what_is_kept_in_memory_does_not_grow_with_the_set(
         (["FILE", "--out", "x.npz"], "no model named, and none comes with this version of aasp"),
         (["MODEL", "FILE", "--out", "."], "output is a folder: .; name a file in it: `aasp embed MODEL FILE --out emb"),
         (["MODEL", "FILE", "--out", "x.csv"], "no such format: x.csv; end it in .npz or .parquet"),
-        (["MODEL/config.json", "FILE", "--out", "x.npz"], "a file where a folder was meant; give MODEL"),
+        (["MODEL/config.json", "FILE", "--out", "x.npz"], "a file where a folder is expected; give MODEL"),
         (["MODEL", "no.wav", "--out", "x.npz"], "no.wav: no such file"),
         (["MODEL", "no.csv", "--out", "x.npz"], "no such index: no.csv"),
         (["nowhere", "FILE", "--out", "x.npz"], "nowhere: no such directory"),

@@ -135,7 +135,7 @@ def test_a_bad_file_that_was_named_does_not_hold_up_the_others(shown: Shown) -> 
     [
         (("encoder", "a.wav"), "encoder: an encoder without classes; make a classifier of it with `aasp finetune`"),
         (("nowhere", "a.wav"), "nowhere: no such directory"),
-        (("sounds", "a.wav"), "sounds is no classifier: `aasp predict runs/clips sounds a.wav`"),
+        (("sounds", "a.wav"), "sounds is not a classifier: `aasp predict runs/clips sounds a.wav`"),
         (("model",), "no files after model: `aasp predict model dog.wav`"),
         (("model", "a.wav", "--top", "0"), "--top is 0; give a number of at least 1"),
         (("model", "a.wav", "--window", "0.5"), "--window 0.5 without --frames"),

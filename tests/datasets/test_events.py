@@ -182,7 +182,7 @@ WRONG = {
     "row 1: 'sure' is not a number; give one": ("a.csv", "file,start,end,label,score\nx,1,2,dog,sure\n"),
     "row 1: an event without a start or an end; fill it": ("a.csv", "file,start,end,label\nx,1,,dog\n"),
     "line 2: 'dog' is at 2000 to 100 Hz; a band ends above": ("a.csv", "1\t2\tdog\n\\\t2000\t100\n"),
-    "line 1: .* is no band of a label": ("a.csv", "\\\t100\t2000\n1\t2\tdog\n"),
+    "line 1: .* is not a band of a label": ("a.csv", "\\\t100\t2000\n1\t2\tdog\n"),
 }
 
 

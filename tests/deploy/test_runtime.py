@@ -75,7 +75,7 @@ def test_what_is_no_exported_encoder_is_told(tmp_path: Path) -> None:
         (tmp_path / f"{name}.onnx").write_bytes(other.SerializeToString())
     told = {
         "gone.onnx": "no such file: .*gone.onnx; make one with `aasp export",
-        "": "a folder where an .onnx file was meant; make one with `aasp export",
+        "": "a folder where an .onnx file is expected; make one with `aasp export",
         "text.onnx": "not readable as ONNX",
         "other.onnx": "not an export of aasp",
         "classes.onnx": "holds a classifier",

@@ -179,8 +179,8 @@ WAVE = np.zeros(16_000, np.float32)
         (np.array(0.5), 16_000, {}, "array of shape () is no waveform"),
         ([WAVE, WAVE + np.nan], 16_000, {}, "array 1 holds NaN or infinite samples"),
         (WAVE + 3e4, 16_000, {}, "array reaches 30000, which is no waveform in -1 to 1"),
-        (WAVE.astype(np.int32), 16_000, {}, "array: wave of torch.int32 has no scale of its own; give wave / 2**31"),
-        (WAVE.astype(bool), 16_000, {}, "array: wave of torch.bool has no scale of its own"),
+        (WAVE.astype(np.int32), 16_000, {}, "array: wave of torch.int32: its scale is unknown; give wave / 2**31"),
+        (WAVE.astype(bool), 16_000, {}, "array: wave of torch.bool: its scale is unknown"),
         (WAVE.astype(complex), 16_000, {}, "array holds complex128, no samples"),
         (WAVE[:0], 16_000, {}, "array holds no samples"),
         ([WAVE, WAVE[:200]], 16_000, {}, "array 1: too short: 12.5 ms, under one analysis window of 25 ms"),
@@ -213,7 +213,7 @@ def test_paths_that_are_none(model: str, paths: list[str]) -> None:
     home = os.path.dirname(paths[0])
     for given, rate, told in (
         (paths, 16_000, "rate 16000 with files only, which state their own; leave it out"),
-        (home, None, f"a folder where a file was meant: {home}; give sorted("),
+        (home, None, f"a folder where a file is expected: {home}; give sorted("),
         ([paths[0], f"{home}/no.wav"], None, "no.wav: no such file"),
     ):
         with pytest.raises(AaspError) as error:

@@ -54,7 +54,7 @@ def test_lengths_that_a_caller_asks_for() -> None:
         ([np.zeros(800), np.zeros((2, 800))], {}, r"waveform 1 has shape \(2, 800\); give mono"),
         ([], {}, "no waveform; give one"),
         ([np.zeros(0)], {}, "waveform 0 is 0 ms"),
-        (np.zeros(800, np.int32), {}, "waveform 0 is of int32, which has no scale of its own; give floats"),
+        (np.zeros(800, np.int32), {}, "waveform 0 is of int32, whose scale is unknown; give floats"),
         ([np.zeros(800), np.zeros(800, complex)], {}, "waveform 1 is of complex128, which has no scale"),
         (np.zeros(800, bool), {}, "waveform 0 is of bool"),
         ([[0, 1] * 400], {}, "waveform 0 is of int64"),

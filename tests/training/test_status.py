@@ -1,4 +1,4 @@
-"""How runs stand, told from their folders: running, stopped, failed, finished, half written, and what is no run."""
+"""How runs stand, told from their folders: running, stopped, failed, finished, half written, and what is not a run."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def mixed(path: str, frames_FC: np.ndarray, channels: Channels, whole_FC: np.nda
         path: the file, for messages.
         frames_FC: its samples (samples, channels).
         channels: the choice.
-        whole_FC: samples that tell which channel is loudest.
+        whole_FC: samples that decide which channel is loudest.
 
     Raises:
         AudioError: the file has no such channel.

@@ -24,7 +24,7 @@ from aasp.audio.error import RAW, AudioError
 
 # Packets decoded at each end to learn what one gives; the decoder is stable after some of the last.
 _HEAD, _SETTLING, _TAIL = 6, 12, 6
-# What a decoder that starts inside a stream must hear before it gives what it would have given; those that predict from
+# What a decoder that starts inside a stream must read before it gives what it would have given; those that predict from
 # sample to sample settle slowly, and Yamaha's ADPCM never.
 _PREROLL_SECONDS, _SLOW_PREROLL_SECONDS = 0.5, 5.0
 _SLOW = re.compile(r"(adpcm_)?g72|(lib)?(speex|gsm|opencore)|amr|qcelp|evrc")
@@ -40,7 +40,7 @@ _VARIABLE = frozenset({"vorbis"})
 
 @dataclass(frozen=True)
 class Index:
-    """What demuxing a part told.
+    """What demuxing a part gave.
 
     Attributes:
         times: presentation time of each packet (packets,), in the stream's units; empty where packets share one

@@ -1,6 +1,6 @@
 """Which formats are read, how a file shows which it is, and what it is then read with.
 
-A file is told by its first bytes, and its extension has to agree. Nothing is left to a guess: ffmpeg by itself takes
+Its first bytes name a file's kind, and its extension has to agree. Nothing is left to a guess: ffmpeg by itself takes
 texts for playlists and noise for MP3.
 """
 

@@ -81,11 +81,11 @@ def floats(samples: Any, what: str) -> np.ndarray:
     try:
         wave = np.asarray(samples)
     except ValueError:  # lists of several lengths
-        raise AaspError(f"{what} is no array; give (samples,) or (channels, samples)") from None
+        raise AaspError(f"{what} is not an array; give (samples,) or (channels, samples)") from None
     if wave.dtype == np.int16:
         wave = wave / np.float32(FULL_SCALE)
     if wave.dtype.kind != "f":
-        raise AaspError(f"{what} is of {wave.dtype}, which has no scale of its own; give floats in -1 to 1")
+        raise AaspError(f"{what} is of {wave.dtype}, whose scale is unknown; give floats in -1 to 1")
     return wave.astype(np.float32)
 
 

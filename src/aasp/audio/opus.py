@@ -23,7 +23,7 @@ class Packets:
     """The packets of a stream.
 
     Attributes:
-        times: where each begins, in samples from the first that is heard (packets,).
+        times: where each begins, in samples from the first that is played (packets,).
         produced: samples given by all packets up to each (packets,).
         channels: how many.
         rate: Hz of what was encoded; 0 where it is not stated.
@@ -46,7 +46,7 @@ def samples(packet: bytes) -> int:
 def packets(content: mmap.mmap, begin: int, end: int) -> Packets | None:
     """The packets of the Opus stream whose pages lie in [begin, end).
 
-    None where that is more than pages can tell: streams beside it, surround sound, a beginning or an end that was cut,
+    None where that is more than pages can say: streams beside it, surround sound, a beginning or an end that was cut,
     pages that are missing.
     """
     place, number, start, heads = begin, 0, -1, 0

@@ -21,7 +21,7 @@ from aasp.errors import AaspError
 
 # Input samples on each side of a window, counted at the lower of the two rates: soxr HQ's taps reach about 70.
 _MARGIN = 160
-# A sound that loses so many dB in being resampled lies above what is heard at the wanted rate: bats, whistles.
+# A sound that loses so many dB in being resampled lies above the band of the wanted rate: bats, whistles.
 _UNHEARD_DB = 40.0
 LOUDEST = 100.0
 """Peak beyond which samples are not in -1 to 1, as `aasp.features.waves` has it for tensors."""

@@ -59,7 +59,7 @@ def facts(url: str) -> Facts:
     fs, inside = _store(url)
     info = _tried(url, lambda: fs.info(inside))
     if info.get("type") == "directory" or not isinstance(info.get("size"), int):
-        raise AudioError(url, "is no file", "name one in it")
+        raise AudioError(url, "is not a file", "name one in it")
     note = "\0".join(f"{name} {info[name]}" for name in _VERSIONED if name in info)
     return Facts(info["size"], hashlib.sha256(f"{info['size']}\0{note}".encode()).hexdigest())
 

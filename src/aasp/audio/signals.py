@@ -119,4 +119,4 @@ def _envelope(t: np.ndarray, rate: float, depth: float, phase: float) -> np.ndar
 
 
 def _below_nyquist(frequency: float, sample_rate: int) -> None:
-    assert 0 < frequency < sample_rate / 2, f"{frequency} Hz can't be told at {sample_rate} samples a second"
+    assert 0 < frequency < sample_rate / 2, f"{frequency} Hz can't be represented at {sample_rate} samples a second"

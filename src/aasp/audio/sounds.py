@@ -72,7 +72,7 @@ def chosen(sound: Sound, channels: Channels) -> list[Sound]:
         return [sound]
     if isinstance(sound, Mixture):
         if channels == "each":
-            raise AaspError("channels each: of mixtures there is no telling; choose mean, first, loudest or a number")
+            raise AaspError("channels each is not possible for mixtures; choose mean, first, loudest or a number")
         return [Mixture(tuple(replace(one, channels=channels) for one in sound.ingredients))]
     one = Recording(sound, channels) if isinstance(sound, str) else replace(sound, channels=channels)
     if channels != "each":

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Ablate(DeviceOptions):
-    """Train the cells of a suite alike, probe each, and print means and paired differences with 95 % intervals.
+    """Train the cells of a suite, probe each, and print means and paired differences with 95 % intervals.
 
-    Suites: isolation, stem, framework, losses, stride. Every cell differs from another in one thing. What is finished
-    is kept: the same command again resumes where the last one stopped, and as many as there are cores may work at one
-    folder. Cells of several suites share a folder. The result is OUT/ablation.json; `aasp alias report OUT` draws it.
+    Suites: isolation, stem, framework, losses, stride. Cells differ from each other in one thing. Finished
+    cells are kept: the same command again resumes, and several processes, up to one a core, can work on one folder.
+    Cells of several suites share a folder. The result is OUT/ablation.json; `aasp alias report OUT` draws it.
     """
 
     suite: tyro.conf.Positional[str]
@@ -37,22 +37,22 @@ class Ablate(DeviceOptions):
     """What to probe, besides modulation rates: NAME=ROOT of a benchmark, or INDEX:LABEL:SPLIT, or
     INDEX:LABEL:SPLIT:GROUP."""
     stability: str | None = None
-    """Also measure how steady embeddings of these clips are: a folder, an INDEX, or INDEX:GROUP."""
+    """Also measure the stability of embeddings of these clips: a folder, an INDEX, or INDEX:GROUP."""
     seeds: int = 3
-    """Trainings of each cell."""
+    """Trainings (seeds) of each cell."""
     steps: int | None = None
     """Optimizer steps of each training."""
     budget: float | None = None
     """Minutes in place of --steps: all trainings together, at an equal number of steps that is timed on this machine.
     Decoding and probing come on top."""
     cells: tuple[str, ...] = ()
-    """Only these cells of the suite; all when left out."""
+    """Only these cells of the suite; all by default."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
-    """Of the forward pass in training."""
+    """Precision of the forward pass in training."""
     workers: int = 1
     """Threads that decode audio."""
     threads: int | None = None
-    """CPU threads of torch; one a core when left out."""
+    """CPU threads of torch; one a core by default."""
     engine: Literal["here", "ray"] = "here"
     """Who works at the cells: this process, or tasks on the Ray cluster that RAY_ADDRESS or `ray start` names, all of
     whose nodes see the folder."""

@@ -1,4 +1,4 @@
-"""`aasp alias stability`: how far small changes over time move a model's embeddings, and whether it hears them."""
+"""`aasp alias stability`: how far small changes over time move a model's embeddings, and whether it represents them."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ class Stability(VectorOptions, PrecisionOptions):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "fp32"
     """Of the models."""
     channels: str = "mean"
-    """Of files of several: their mean, first, loudest, a channel's number from 1 on, or each, a clip a channel."""
+    """Channel of multi-channel files: mean, first, loudest, a number from 1, or each (a clip for each channel)."""
     seed: int = 0
     """Of rates, phases and jitter, and of the probes' folds."""
     path_column: str | None = None
-    """Column of an index to take for path."""
+    """Column of an index that holds the paths."""
     overwrite: bool = False
     """Replace the results in an existing folder."""
 

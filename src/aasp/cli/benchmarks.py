@@ -51,7 +51,7 @@ _OWN = {
 
 @dataclass(frozen=True)
 class Benchmarks:
-    """List the benchmarks, tell of one what to download and how to lay it out, or check a copy of one.
+    """List the benchmarks, show what to download for one and how to lay it out, or check a copy of one.
 
     `aasp benchmarks`, `aasp benchmarks NAME`, `aasp benchmarks check NAME ROOT`. A check ends with 0 where the copy is
     as published, with 1 where it differs, with 2 where it can't be read as that benchmark.
@@ -60,9 +60,9 @@ class Benchmarks:
     words: tyro.conf.Positional[tuple[str, ...]] = ()
     """None; NAME; or check NAME ROOT."""
     decode: bool = False
-    """With check: decode every file, not a hundred of them."""
+    """With check: decode every file instead of a hundred."""
     missing: Path | None = None
-    """With check: CSV file to list everything missing or unreadable in."""
+    """With check: CSV file that lists everything missing or unreadable."""
     overwrite: bool = False
     """Replace an existing --missing file."""
 

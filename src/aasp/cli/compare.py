@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 class Compare(DeviceOptions):
     """Train recipes for the same budget, probe each at a quarter, a half and the whole of it, and compare any two.
 
-    Beside them stand the untrained encoder of each architecture and log-mel statistics; where some are named,
-    architectures that are trained with labels (--scratch) and frozen encoders that are not trained here (--encoder).
-    What is finished is kept: the same command again resumes where the last one stopped, and as many processes as there
-    are cores may work at one folder. The result is OUT/comparison.json, .csv, .md and .html.
+    Baselines are the untrained encoder of each architecture and log-mel statistics; optionally architectures trained
+    with labels (--scratch) and frozen encoders that are not trained here (--encoder). Finished trainings are kept: the
+    same command again resumes, and several processes, up to one a core, can work on one folder. The result is
+    OUT/comparison.json, .csv, .md and .html.
     """
 
     recipes: tyro.conf.Positional[tuple[str, ...]]
@@ -48,27 +48,27 @@ class Compare(DeviceOptions):
     out: Path
     """Folder of the comparison: a new one, or this one, to resume."""
     steps: int | None = None
-    """Budget of each training: so many optimizer steps,"""
+    """Budget of each training: optimizer steps,"""
     minutes: float | None = None
-    """or so many minutes of them, timed on this machine before the start,"""
+    """or minutes of training steps, timed on this machine before the start,"""
     flops: float | None = None
-    """or so many operations as `aasp plan` counts them, as in 3e15. Give one of the three."""
+    """or FLOPs as `aasp plan` counts them, as in 3e15. Give one of the three."""
     seeds: int = 3
-    """Trainings of each recipe."""
+    """Trainings (seeds) of each recipe."""
     set: Settings = ()
     """Fields to change in all recipes."""
     stability: str | None = None
-    """Also measure how steady embeddings of these clips are: a folder, an INDEX, or INDEX:GROUP."""
+    """Also measure the stability of embeddings of these clips: a folder, an INDEX, or INDEX:GROUP."""
     full: bool = False
-    """Probe all clips of each set; 1,000 and 45 minutes of it are taken when left out."""
+    """Probe all clips of each set; by default 1,000 clips and 45 minutes of it are taken."""
     dry_run: bool = False
-    """Say what there is to do, how long it takes and how much disk, and do nothing."""
+    """Show what would be done, how long it takes and how much disk it needs, and do nothing."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
-    """Of the forward pass in training; auto is resolved once for all trainings."""
+    """Precision of the forward pass in training; auto is resolved once for all trainings."""
     workers: int = 1
     """Threads that decode audio."""
     threads: int | None = None
-    """CPU threads of torch, the same for all trainings; one a core when left out."""
+    """CPU threads of torch, the same for all trainings; one a core by default."""
     engine: Literal["here", "ray"] = "here"
     """Who works at the cells: this process, or tasks on the Ray cluster that RAY_ADDRESS or `ray start` names, all of
     whose nodes see the folder."""
@@ -183,7 +183,7 @@ def _frozen(arguments: Compare, taken: Sequence[str]) -> tuple[dict[str, Callabl
 
 
 def _to_do(layout: Layout, folder: Folder, readings: Sequence[Reading], arguments: Compare) -> str:
-    """What there is to do, how long it takes, and how much disk."""
+    """What is to do, how long it takes, and how much disk it needs."""
     from aasp.compare.cells import TRAINED
     from aasp.compare.layout import estimate
     from aasp.compare.measures import MODULATIONS

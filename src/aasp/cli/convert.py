@@ -26,9 +26,9 @@ class Convert:
     out: Path | None = None
     """Folder to write."""
     heads: int | None = None
-    """Attention heads, which no tensor says: 64 channels a head, or as config.json beside it has it, when left out."""
+    """Attention heads, which no tensor gives: by default as in config.json beside it, else 64 channels a head."""
     overwrite: bool = False
-    """Replace a model that is there."""
+    """Replace an existing model."""
 
 
 def run(argv: list[str]) -> int:

@@ -37,7 +37,7 @@ TRAINED_ON, PACKAGED, UNTRAINED, STATISTICS = "trained on", "aasp-tiny", "untrai
 class Demo:
     """Make labelled sounds, see what aasp-tiny makes of them, train on from it, and write OUT/report.html: ten minutes.
 
-    What is finished is kept: the same command again resumes where the last one stopped.
+    Finished steps are kept: the same command again resumes.
     """
 
     out: Path = Path("demo")
@@ -112,7 +112,7 @@ def demonstrate(out: Path, recipe: Recipe, model: str, size: Size) -> int:
         return result.exit_code
 
     models = {TRAINED_ON: load(trained), PACKAGED: packaged, UNTRAINED: _untrained(recipe, out / "untrained")}
-    with stages.stage("probing what the encoders tell of new instruments and voices") as bar:
+    with stages.stage("probing the encoders on new instruments and voices") as bar:
         probed = {**models, STATISTICS: None}
         readings = {name: _reading(out, name, model, sounds, bar) for name, model in probed.items()}
     tasks = compare(readings, sounds)

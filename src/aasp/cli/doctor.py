@@ -14,9 +14,9 @@ from aasp.cli.facts import facts
 @dataclass(frozen=True)
 class Doctor:
     """Show what matters in the environment: versions, cores and threads, precisions measured, decoders tried, GPUs,
-    disk, optional parts; then advice. Takes a few seconds.
+    disk, optional packages; then advice. Takes a few seconds.
 
-    The exit code is 1 where something is broken, and each problem is named with its remedy.
+    The exit code is 1 if something is broken; each problem is named with its remedy.
     """
 
     json: bool = False

@@ -30,10 +30,10 @@ _SHOWN = 5  # skipped files named on the terminal
 class Embed(VectorOptions, RunningOptions):
     """Embed audio files whole, whatever their length, rate and channel count.
 
-    Written are `path` (n,) and `embedding` (n, D), in the order given; with --channels each also `channel` (n,). With
+    Writes `path` (n,) and `embedding` (n, D), in the order given; with --channels each also `channel` (n,). With
     --frames also vectors over time: as lists `frames` and `seconds` a file in Parquet; in npz those of all files one
-    after the other, those of file i from `offsets[i]` to `offsets[i + 1]`. What is done is kept in OUT.part until OUT
-    is whole: the same command again resumes where it stopped.
+    after the other, those of file i from `offsets[i]` to `offsets[i + 1]`. Finished parts are kept in OUT.part until
+    OUT is complete: the same command again resumes.
     """
 
     words: tyro.conf.Positional[tuple[str, ...]]
@@ -49,18 +49,18 @@ class Embed(VectorOptions, RunningOptions):
     """Seconds from vector to vector of --frames: a time patch, or a half or a quarter of it, at two or four times the
     cost."""
     channels: str = "mean"
-    """Of files of several: their mean, first, loudest, a channel's number from 1 on, or each, a vector a channel."""
+    """Channel of multi-channel files: mean, first, loudest, a number from 1, or each (a vector for each channel)."""
     path_column: str | None = None
-    """Column of a manifest to take for path."""
+    """Column of a manifest that holds the paths."""
     workers: int | None = None
-    """Threads that decode ahead, one a core when left out."""
+    """Threads that decode ahead, one a core by default."""
     threads: int | None = None
-    """CPU threads of torch; one a core when left out."""
+    """CPU threads of torch; one a core by default."""
     engine: Literal["torch", "onnx", "ray"] = "torch"
     """What runs the model; for onnx, the model is a file that `aasp export` wrote; ray: PyTorch, on the workers of the
     Ray cluster that RAY_ADDRESS or `ray start` names, else on this machine's."""
     overwrite: bool = False
-    """Replace an existing file, and what is half done of another."""
+    """Replace an existing file, and unfinished output of another command."""
 
 
 def run(argv: list[str]) -> int:

@@ -27,10 +27,10 @@ PACKAGES = {"openvino": ("openvino",), "executorch": ("executorch.exir",)}  # be
 
 @dataclass(frozen=True)
 class Export:
-    """Write a model as one file that needs no PyTorch, and check that it says what the model says.
+    """Write a model as one file that needs no PyTorch, and check that its outputs equal the model's.
 
-    Waveforms (clips, samples) of any number and length go in, with their lengths; out come of an encoder `clip`,
-    `timestamps`, `seconds`, `valid` and `cls`, of a classifier `probabilities`. The front end is inside. Its
+    Inputs are waveforms (clips, samples) of any number and length, and their lengths; outputs are, for an encoder,
+    `clip`, `timestamps`, `seconds`, `valid` and `cls`, for a classifier `probabilities`. The front end is included. Its
     configuration and the version of the operators are in the file's metadata.
     """
 
@@ -40,7 +40,7 @@ class Export:
     """File to write: .onnx, .xml (beside it .bin) for OpenVINO or .pte for ExecuTorch; for the web a folder, web/model
     for the demo."""
     to: Literal["onnx", "openvino", "executorch", "web"] = "onnx"
-    """For which runtime; web is what the browser demo reads, executorch one clip that fills the model's window."""
+    """Target runtime; web is for the browser demo, executorch for one clip that fills the model's window."""
     window: bool = False
     """Only clips that fill the model's window: a smaller graph, for streams and small devices."""
     int8: tuple[str, ...] = ()
@@ -49,7 +49,7 @@ class Export:
     neighbours: Path | None = None
     """For the web: a folder of sounds for each label, of which the demo names those nearest to what it receives."""
     opset: int | None = None
-    """Version of ONNX's operators; 18 when left out."""
+    """Version of the ONNX operator set; 18 by default."""
     overwrite: bool = False
     """Replace an existing file."""
 
@@ -136,7 +136,7 @@ def _checked(out: Path, difference: float, tolerance: float) -> str:
     if difference <= tolerance:
         return f"within {difference:.1g} of PyTorch on noise, a tone and silence"
     text = f"not written: its numbers differ from the model's by {difference:.2g}, over {tolerance:g}"
-    raise AaspError(f"{out}: {text}; try another --opset, or tell us")
+    raise AaspError(f"{out}: {text}; try another --opset, or report it")
 
 
 def _loaded(model: str) -> Model:

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Finetune(LabelledOptions, DeviceOptions):
-    """Fine-tune a model on labelled clips. The classifier is then at RUN/model (of folds, RUN/fold-NAME/model).
+    """Fine-tune a model on labelled clips. Writes the classifier to RUN/model (with folds, RUN/fold-NAME/model).
 
-    The best on the valid part (a tenth of train where there is none, whole groups) is scored on the test part. The same
-    command again resumes where it stopped. RUN/results.json holds the scores for `aasp table` and every prediction,
+    The best checkpoint on the valid part (without one, a tenth of train, in whole groups) is scored on the test part.
+    The same command again resumes the run. RUN/results.json holds the scores for `aasp table` and every prediction,
     RUN/report.html the pictures.
     """
 
@@ -41,27 +41,27 @@ class Finetune(LabelledOptions, DeviceOptions):
     """Name of a fine-tuning recipe (`aasp recipes --finetune`), or a function of your own that makes one, as
     package.module:name or file.py:name. Left out: the benchmark's own, or tiny for a small model."""
     scratch: bool = False
-    """Begin with random weights of the same architecture: what fine-tuning is compared with."""
+    """Start from random weights of the same architecture, for comparison."""
     train: Literal["all", "frozen-stem", "head"] | None = None
-    """What learns: everything, all but the stem, or the head alone."""
+    """What is trained: everything, all but the stem, or the head alone."""
     steps: int | None = None
     """Optimizer steps of each part; the schedules stretch with them."""
     set: Settings = ()
     """Recipe fields to change (`aasp recipes --finetune NAME` shows them all)."""
     seed: int | None = None
-    """Of the head, data order and augmentation."""
+    """Seed of the head, data order and augmentation."""
     resume: Literal["auto", "never"] = "auto"
     """auto: resume what --out holds; never: require a new folder."""
     workers: int = 2
     """Threads that decode audio."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
-    """Of training; auto: bf16 or fp32, whichever is faster on this machine. Scores are always computed in fp32."""
+    """Precision of training; auto: bf16 or fp32, whichever is faster on this machine. Scores are in fp32."""
     threads: int | None = None
-    """CPU threads of torch, one a core when left out; with as many again, a resumed run repeats every digit."""
+    """CPU threads of torch, one a core by default; with the same number, a resumed run is bit-exact."""
     log_every: int = 50
     """Steps between log lines."""
     track: tuple[Literal["tensorboard", "wandb", "trackio", "mlflow"], ...] = ("tensorboard",)
-    """Where the run is shown, beside its metrics.jsonl; one that is given takes TensorBoard's place."""
+    """Trackers beside metrics.jsonl; TensorBoard by default."""
 
 
 def run(argv: list[str]) -> int:
@@ -73,7 +73,7 @@ def run(argv: list[str]) -> int:
 
 
 def train(arguments: Finetune, job: Finetuning) -> int:
-    """Fine-tune under the command's other options, write and say the scores: the exit code."""
+    """Fine-tune under the command's other options, write and print the scores: the exit code."""
     from aasp.evaluate.finetune.run import finetune
 
     set_threads(arguments.threads)
@@ -93,7 +93,7 @@ def train(arguments: Finetune, job: Finetuning) -> int:
 
 
 def finetuning_of(arguments: Finetune) -> Finetuning:
-    """Model, data and recipe that are asked for."""
+    """The requested model, data and recipe."""
     from aasp.config import with_fields
     from aasp.evaluate.finetune import recipe as recipes
     from aasp.evaluate.finetune.data import Finetuning, suited_to
@@ -128,7 +128,7 @@ def _untrained(name: str) -> AudioEncoder | None:
 
 
 def _print_outcome(arguments: Finetune, job: Finetuning, outcome: Outcome) -> None:
-    """Write results and report, and say the scores."""
+    """Write results and report, and print the scores."""
     from aasp.audio.sounds import describe
     from aasp.cli.linear_results import with_unit
     from aasp.evaluate.finetune.results import learning, minutes, write_results

@@ -87,7 +87,7 @@ def model_and_files(
     if models or (first and not _sounds_like(first)):
         model, files = first, tuple(words[1:])
     elif not packaged:
-        what = f"{first} is no classifier" if first else "no classifier named"
+        what = f"{first} is not a classifier" if first else "no classifier named"
         raise AaspError(f"{what}: {line(command, 'runs/clips', *(argv if first else ['new.wav', *argv]))}")
     else:
         model, files = default_model(), tuple(words)
@@ -133,11 +133,11 @@ def check_models(models: Sequence[str], command: str, argv: Sequence[str]) -> No
         rest = [one for one in argv if one != word]
         rest = rest if len(models) > 1 else ["runs/tiny", *rest]
         if is_sound(word):
-            raise AaspError(f"{word} is no model; name the folder of a model or of a run")
+            raise AaspError(f"{word} is not a model; name the folder of a model or of a run")
         index = ["--index", word, "--label", "label", "--split", "split"]
         requested = index if table else ["--benchmark", "folder", "--root", word]
         requested = [] if {"--index", "--root"} & set(argv) else requested
-        raise AaspError(f"{word} is no model: {line(command, *rest, *requested)}")
+        raise AaspError(f"{word} is not a model: {line(command, *rest, *requested)}")
 
 
 def check_files(files: Sequence[str], typed: Sequence[str]) -> None:
@@ -154,7 +154,7 @@ def check_files(files: Sequence[str], typed: Sequence[str]) -> None:
         if Path(name).is_dir():
             inside = next((path for path in sorted(Path(name).rglob("*")) if path.is_file()), Path(name) / "dog.wav")
             better = [str(inside) if word == name else word for word in typed]
-            raise AaspError(f"a folder where a file was meant: {name}; name files in it: {line(*better)}")
+            raise AaspError(f"a folder where a file is expected: {name}; name files in it: {line(*better)}")
 
 
 def _holds_sounds(word: str) -> bool:

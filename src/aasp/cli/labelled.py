@@ -25,18 +25,18 @@ class LabelledOptions:
     split: str | None = None
     """Column of train, valid (optional) and test; or of folds, each tested once."""
     group: str | None = None
-    """Column of what clips have in common (recording, speaker, instrument): kept together, and drawn by intervals."""
+    """Column of groups (recording, speaker, instrument): kept together in splits, and resampled by the intervals."""
     events: Path | None = None
     """Table of events, or a folder of them (csv, parquet, Raven, Audacity, DCASE), of the sounds of --root or --index:
     which events occur when. --label is then its column of labels where that has an unusual name."""
     task: Literal["classes", "regression"] = "classes"
     """classes, or regression: labels are numbers, to be predicted rather than classified."""
     allow_missing: bool = False
-    """Go on although files of the index are not there; they are counted in the result."""
+    """Continue if files of the index are missing; they are counted in the result."""
     path_column: str | None = None
-    """Column of the index to take for path."""
+    """Column of the index that holds the paths."""
     channels: str = "mean"
-    """Of files of several: their mean, first, loudest, a channel's number from 1 on, or each, a clip a channel."""
+    """Channel of multi-channel files: mean, first, loudest, a number from 1, or each (a clip for each channel)."""
 
     def open(self, missing_list: Path) -> LabelledSet:
         """Read the set; missing files of an index, or those left out of a folder, are listed in `missing_list`.

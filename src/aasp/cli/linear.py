@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Linear(LabelledOptions, RunningOptions):
-    """Score frozen models on a labelled set: on a benchmark, or on an index of your own.
+    """Score frozen models on a labelled set: a benchmark, or an index of your own.
 
-    evar, as the field does: standardise, train one linear layer by Adam, stop early on the valid part (a tenth of
+    evar, the field's protocol: standardise, train one linear layer by Adam, stop early on the valid part (a tenth of
     train, in whole groups, where there is none), three seeds. logistic: logistic regression; layer, pooling and penalty
-    chosen on the valid part (of folds, the next one), refitted on train and valid. ridge, on one-hot labels, and knn, a
-    vote of the nearest neighbours: chosen likewise. Numbers (--task regression) are read by ridge regression; R² and
+    chosen on the valid part (with folds, the next one), refitted on train and valid. ridge, on one-hot labels, and knn,
+    a vote of the nearest neighbours: chosen likewise. Numbers (--task regression) are read by ridge regression; R² and
     mean absolute error. The test part is scored once. Intervals are 95 % bootstraps over groups and seeds; further
     models are compared with the first, paired.
     """
@@ -43,10 +43,10 @@ class Linear(LabelledOptions, RunningOptions):
     models: tyro.conf.Positional[tuple[str, ...]]
     """Folders of models or of runs, or models on the hub; the package's own when none and no --encoder is named."""
     encoder: tuple[str, ...] = ()
-    """Encoders of others to compare with, each by its one vector a clip: birdnet, the folder of a model of transformers
+    """Other encoders to compare with, each by one vector a clip: birdnet, the folder of a model of transformers
     (AST, CLAP, Wav2Vec2, …) or its name on the hub, or a function of your own, file.py:name or package.module:name."""
     protocol: Literal["evar", "logistic", "knn", "ridge"] | None = None
-    """What reads the embeddings, and what is chosen: evar when left out, ridge with --task regression."""
+    """Protocol: classifier on the embeddings and model selection; evar by default, ridge with --task regression."""
     seeds: int | None = None
     """Repeats: of EVAR's training, and of the held-out tenth. 3 for evar, else 1."""
     layer: tuple[str, ...] = ()
@@ -56,13 +56,13 @@ class Linear(LabelledOptions, RunningOptions):
     """cls, mean, flat, mean+std, flat+std, std; several are candidates. By default the model's own for evar, else all
     but std."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "fp32"
-    """Of the model; scores in another precision than fp32 depend on the machine a little."""
+    """Precision of the model; in another than fp32, scores depend slightly on the machine."""
     lr: float | None = None
-    """Learning rate of evar: 3e-4 up to 1,536 dimensions and 3e-5 above when left out."""
+    """Learning rate of evar: by default 3e-4 up to 1,536 dimensions and 3e-5 above."""
     cache: Path | None = None
-    """Folder where embeddings are kept; $AASP_CACHE or ~/.cache/aasp when left out."""
+    """Folder of the embedding cache; $AASP_CACHE or ~/.cache/aasp by default."""
     no_cache: bool = False
-    """Neither read nor keep embeddings."""
+    """Neither read nor write the embedding cache."""
     out: Path | None = None
     """File for the records that `aasp table` reads, with every choice, score and prediction."""
     overwrite: bool = False

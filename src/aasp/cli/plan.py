@@ -24,38 +24,38 @@ PREFIXES = {-3: "n", -2: "µ", -1: "m", 0: "", 1: "k", 2: "M", 3: "G", 4: "T", 5
 
 @dataclass(frozen=True)
 class Plan:
-    """Reckon what a recipe takes: FLOPs by part, GPU-hours, data, memory, network, and which of them is the limit.
+    """Estimate what a recipe takes: FLOPs by part, GPU-hours, data, memory, network, and which of them is the limit.
 
     Nothing is computed: the step is traced without numbers, whatever the method, and the rates are stated. Machines are
-    H100s in their usual servers until told otherwise.
+    H100s in their usual servers unless set otherwise.
     """
 
     recipe: tyro.conf.Positional[str]
     """Name of a recipe (`aasp recipes` lists them)."""
     gpus: int
-    """How many."""
+    """Number of GPUs."""
     utilisation: float
-    """Share of the peak that the matrix products reach, 0.4 for 40 %."""
+    """Share of peak FLOP/s that the matrix products reach, 0.4 for 40 %."""
     set: Settings = ()
     """Recipe fields to change (`aasp recipes NAME` shows them all)."""
     hours_of_audio: float | None = None
-    """Hours in the set, AudioSet-2M's when left out."""
+    """Hours in the set, AudioSet-2M's by default."""
     embed_hours: float | None = None
-    """Plan to embed so many hours instead of pre-training."""
+    """Plan to embed this many hours instead of pre-training."""
     audio: Literal["wav", "flac", "opus"] = "flac"
     """How the audio is stored, at 16 kHz mono."""
     decoded: float | None = None
-    """Hours of audio that a core decodes per second, as measured for the format when left out."""
+    """Hours of audio that a core decodes per second, as measured for the format by default."""
     cores: float | None = None
-    """CPU cores that decode for a GPU, 14 when left out."""
+    """CPU cores that decode for each GPU, 14 by default."""
     peak: float | None = None
-    """TFLOP/s of a GPU, dense bf16; 989 when left out."""
+    """TFLOP/s of a GPU, dense bf16; 989 by default."""
     memory: float | None = None
-    """GB of a GPU, 80 when left out."""
+    """GB of a GPU, 80 by default."""
     network: float | None = None
-    """GB/s that a GPU sends in a ring of all; when left out, 450 inside a machine of eight, else 400."""
+    """GB/s that a GPU sends in a ring of all; by default 450 inside a machine of eight, else 400."""
     storage: float | None = None
-    """GB/s that all GPUs together can read, 10 when left out."""
+    """GB/s that all GPUs together can read, 10 by default."""
     json: bool = False
     """Print one JSON object, in bytes, seconds and FLOPs."""
 

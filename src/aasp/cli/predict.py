@@ -37,21 +37,21 @@ TOP = 5
 class Predict(RunningOptions):
     """Name the likeliest classes of sound files, whole, whatever their length, rate and channel count.
 
-    MODEL is what `aasp finetune` made; of a run of folds, the folds' probabilities are averaged. In a pipe a file is a
-    line, its fields separated by tabs. Files that can't be used are named on stderr; if one of them was named here and
-    not found in a folder, the exit code is 2.
+    MODEL is made by `aasp finetune`; for a run of folds, the folds' probabilities are averaged. In a pipe, each file is
+    one line with fields separated by tabs. Files that can't be used are named on stderr; if one of them was given by
+    name, not found in a folder, the exit code is 2.
     """
 
     words: tyro.conf.Positional[tuple[str, ...]]
     """The folder of a classifier or of a run of `aasp finetune`, or a classifier on the hub; then sound files, folders
-    of them, searched to the bottom, and .csv, .tsv or .parquet manifests."""
+    of them, searched recursively, and .csv, .tsv or .parquet manifests."""
     top: int | None = None
-    """How many classes to name, the likeliest first; 5 when left out, with --json all."""
+    """Number of classes to name, the likeliest first; 5 by default, with --json all."""
     frames: bool = False
-    """Also say what is there when: by windows that overlap by half, or, of a classifier that was fine-tuned on events,
+    """Also predict over time: by windows that overlap by half, or, of a classifier that was fine-tuned on events,
     step by step. With one of the next five options events are reported instead: file, start, end, label, score."""
     threshold: tuple[str, ...] = ()
-    """Probability from which on a class is there, 0.5 when left out; of single classes as dog=0.3."""
+    """Probability from which a class is present, 0.5 by default; for single classes as dog=0.3."""
     smooth: float | None = None
     """Seconds of a median filter over the probabilities."""
     min_length: float | None = None
@@ -59,7 +59,7 @@ class Predict(RunningOptions):
     out: Path | None = None
     """Table of events to write: .csv or .parquet, .tsv (DCASE); a folder for Raven and Audacity, a file a sound."""
     format: Literal["csv", "parquet", "raven", "audacity", "dcase"] | None = None
-    """Of --out, where its name does not say it."""
+    """Format of --out, where its name does not say it."""
     overwrite: bool = False
     """Replace an existing --out file."""
     hop: float | None = None
@@ -67,9 +67,9 @@ class Predict(RunningOptions):
     window: float | None = None
     """Seconds of a window, at most what the model was trained on; 1 when left out."""
     channels: str = "mean"
-    """Of files of several: their mean, first, loudest, a channel's number from 1 on, or each by itself."""
+    """Channel of multi-channel files: mean, first, loudest, a number from 1, or each separately."""
     path_column: str | None = None
-    """Column of a manifest to take for path."""
+    """Column of a manifest that holds the paths."""
     json: bool = False
     """JSON Lines: file, seconds, multilabel, classes (name to probability), and frames (start, end, classes)."""
 

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Pretrain(DeviceOptions):
-    """Pre-train a recipe on audio. The model is then at RUN/model; the same command again resumes where it stopped.
+    """Pre-train a recipe on audio. Writes the model to RUN/model; the same command again resumes the run.
 
     Ctrl-C, SIGTERM and SIGUSR1 save a checkpoint first; the latter two exit with 75, "try again". On several devices:
     `torchrun --nproc-per-node=2 -m aasp pretrain …`.
     """
 
     recipe: tyro.conf.Positional[str]
-    """Name of a recipe (`aasp recipes` lists them), or file.py:function of one of your own."""
+    """Name of a recipe (`aasp recipes` lists them), or file.py:function for your own."""
     data: Path | None = None
     """Folder, .csv, .tsv or .parquet manifest of audio, tar shards or Parquet files of sounds, a pattern of them, or a
     URL of one of these."""
@@ -39,29 +39,29 @@ class Pretrain(DeviceOptions):
     from_: Annotated[str | None, tyro.conf.arg(name="from")] = None
     """Start from the weights of a run, a checkpoint or a model, as far as they fit, at step 0."""
     extend: int | None = None
-    """Go on with a finished run for so many more steps, at the rates of a run that long. --steps can be left out."""
+    """Train a finished run for this many more steps, at the learning rates of a run that long; --steps is optional."""
     data_changed: bool = False
-    """Go on although the data is not what the run had; the change is recorded."""
+    """Resume although the data has changed; the change is recorded."""
     set: Settings = ()
-    """Recipe fields to change (`aasp recipes NAME` shows them all); of one given twice the later value holds."""
+    """Recipe fields to change (`aasp recipes NAME` shows them all); the last value of a field holds."""
     seed: int | None = None
-    """Of weights, masks and data order."""
+    """Seed of weights, masks and data order."""
     workers: int = 2
     """Threads that decode audio."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """auto: bf16 or fp32, whichever is faster on this machine; a resumed run keeps what it began with."""
     threads: int | None = None
-    """CPU threads of torch, one a core when left out; with as many again, a resumed run repeats every digit."""
+    """CPU threads of torch, one a core by default; with the same number, a resumed run is bit-exact."""
     checkpoint_every: int = 500
     """Steps between checkpoints."""
     log_every: int = 50
     """Steps between log lines."""
     track: tuple[Literal["tensorboard", "wandb", "trackio", "mlflow"], ...] = ("tensorboard",)
-    """Where the run is shown, beside its metrics.jsonl; one that is given takes TensorBoard's place."""
+    """Trackers beside metrics.jsonl; TensorBoard by default."""
     path_column: str | None = None
-    """Column of the manifest to take for path."""
+    """Column of the manifest that holds the paths."""
     channels: str = "mean"
-    """Of files of several: their mean, first, loudest, a channel's number from 1 on, or each, a clip a channel."""
+    """Channel of multi-channel files: mean, first, loudest, a number from 1, or each (a clip for each channel)."""
 
 
 def run(argv: list[str]) -> int:
@@ -69,7 +69,7 @@ def run(argv: list[str]) -> int:
     recipe = arguments.recipe
     if Path(recipe).is_dir() or Path(recipe).suffix.lower() in TABLES:
         meant = [word for word in argv if word not in (recipe, "--data", str(arguments.data))]
-        raise AaspError(f"{recipe} is no recipe: {line('pretrain', 'aasp_tiny', '--data', recipe, *meant)}")
+        raise AaspError(f"{recipe} is not a recipe: {line('pretrain', 'aasp_tiny', '--data', recipe, *meant)}")
     if arguments.data is None:
         raise AaspError(f"no audio named: {line('pretrain', *argv, '--data', 'recordings')}")
     arguments.place()
@@ -78,7 +78,7 @@ def run(argv: list[str]) -> int:
 
 
 def recipe_of(arguments: Pretrain) -> Recipe:
-    """The recipe that is asked for."""
+    """The requested recipe."""
     from aasp.config import with_fields
     from aasp.pretrain import recipes
     from aasp.training.run import recorded_steps

@@ -29,21 +29,21 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Reproduce:
     """Start a run of `aasp pretrain` or `aasp finetune` again from its record: the command, recipe, seed, threads and
-    precision that it was started with, on its data. What differs from then (commit, versions, machine, data) is said
-    first; in the end the losses are compared, bit for bit. Nothing that the record names is imported: parts of your own
-    are named again, by --plugin.
+    precision that it was started with, on its data. Differences since then (commit, versions, machine, data) are
+    listed first; in the end the losses are compared, bit for bit. Nothing that the record names is imported: name parts
+    of your own again, by --plugin.
 
-    The exit code is 0 if they are equal, 1 if they differ. A repetition that was stopped is resumed by the same line.
+    The exit code is 0 if they are equal, 1 if they differ. The same command again resumes a stopped repetition.
     """
 
     run: tyro.conf.Positional[Path]
     """Folder of the run; recipe.json, environment.json and metrics.jsonl are enough."""
     out: Path | None = None
-    """Folder of the repetition, RUN-again when left out."""
+    """Folder of the repetition, RUN-again by default."""
     data: Path | None = None
-    """Where the data of a pre-training lies now, if it has moved."""
+    """Path of the pre-training data, if it has moved."""
     anyway: bool = False
-    """Go on although the data, or the model that the run started from, has changed."""
+    """Repeat although the data, or the model that the run started from, has changed."""
 
 
 def run(argv: list[str]) -> int:

@@ -35,9 +35,9 @@ class Runs:
     """
 
     dir: tyro.conf.Positional[Path]
-    """Folder that is searched."""
+    """Folder to search."""
     json: bool = False
-    """Print all that is known of each as JSON."""
+    """Print everything known about each run as JSON."""
 
 
 def run(argv: list[str]) -> int:

@@ -32,16 +32,16 @@ class Scan:
     """
 
     path: tyro.conf.Positional[Path]
-    """Folder (searched to the bottom; hidden files are left out), a .csv, .tsv or .parquet index with a column path,
+    """Folder (searched recursively; hidden files are left out), a .csv, .tsv or .parquet index with a column path,
     tar shards or Parquet files of sounds, a pattern of them, or a URL of one of these."""
     out: Path = Path("manifest.parquet")
     """Manifest to write: .parquet or .csv."""
     workers: int = 8
     """Threads that decode."""
     decode: bool = True
-    """Without it headers and ends are looked at only, several times faster; damage in the middle then shows in use."""
+    """Without it only headers and file ends are checked, several times faster; damage in the middle shows in use."""
     path_column: str | None = None
-    """Column of an index to take for path."""
+    """Column of an index that holds the paths."""
     overwrite: bool = False
     """Replace an earlier manifest and its skipped.csv."""
 

@@ -24,19 +24,19 @@ class Shard:
     path: tyro.conf.Positional[str]
     """Folder, .csv, .tsv or .parquet manifest of audio, or shards or Parquet files of sounds, here or by URL."""
     out: Path
-    """Folder to write: a new one, an empty one, or these very shards, half written."""
+    """Folder to write: new, empty, or these shards, half written."""
     size_mb: int = 256
-    """Megabytes of a shard."""
+    """Size of a shard in megabytes."""
     flac: bool = False
-    """Encode again: FLAC of 16 bits, mono, 16 kHz. Else files are copied as they are."""
+    """Re-encode as FLAC of 16 bits, mono, 16 kHz; otherwise files are copied as they are."""
     columns: tuple[str, ...] = ()
-    """Columns of the manifest to take along; all of them when left out."""
+    """Columns of the manifest to keep; all by default."""
     channels: str = "mean"
-    """With --flac, of files of several: their mean, first, loudest, a channel's number from 1 on, or each."""
+    """With --flac, channel of multi-channel files: mean, first, loudest, a number from 1, or each."""
     workers: int = 2
     """Threads that read and encode."""
     path_column: str | None = None
-    """Column of an index to take for path."""
+    """Column of an index that holds the paths."""
 
 
 def run(argv: list[str]) -> int:

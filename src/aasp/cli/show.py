@@ -35,19 +35,19 @@ class Show:
     names: tyro.conf.Positional[tuple[str, ...]]
     """[MODEL] FILE: folder of a model or of a run, or a model on the hub; and a sound file."""
     attention: bool = False
-    """Lay over it where the class token looks."""
+    """Overlay the attention of the class token."""
     layer: int | None = None
-    """Block whose attention is drawn, from 1; the last when left out."""
+    """Block whose attention is drawn, from 1; the last by default."""
     head: int | None = None
-    """Attention head, from 1; the mean of all when left out."""
+    """Attention head, from 1; the mean of all by default."""
     start: float = 0.0
-    """Second at which the picture begins."""
+    """Start of the picture in seconds."""
     seconds: float = SECONDS
-    """How much is drawn, at most."""
+    """Longest part to draw, in seconds."""
     channels: str = "mean"
-    """Of a file of several: their mean, first, loudest or a channel's number from 1 on."""
+    """Channel of a multi-channel file: mean, first, loudest, or a number from 1."""
     out: Path | None = None
-    """Picture to write, .png, .svg or .pdf; the sound's name in the working folder when left out."""
+    """Picture to write, .png, .svg or .pdf; by default the sound's name in the working folder."""
     overwrite: bool = False
     """Replace an existing picture."""
 
@@ -101,7 +101,7 @@ def _named(arguments: Show) -> tuple[str | None, str]:
         text = f"{len(names)} names" if names else "no sound"
         raise AaspError(f"{text}; name a sound, or a model and a sound: aasp show MODEL FILE --attention")
     if len(names) == 2 and Path(names[1]).is_dir() and Path(names[0]).is_file():
-        raise AaspError(f"{names[0]} is no model; the model comes first: aasp show {names[1]} {names[0]}")
+        raise AaspError(f"{names[0]} is not a model; the model comes first: aasp show {names[1]} {names[0]}")
     model, file = (names[0], names[1]) if len(names) == 2 else (None, names[0])
     if Path(file).is_dir():
         raise AaspError(f"{file} is a folder; name a sound file")

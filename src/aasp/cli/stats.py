@@ -30,11 +30,11 @@ class Stats:
     preset: Literal["kaldi", "slaney80"] = "kaldi"
     """Front end: 128 Kaldi bins, or 80 Slaney bins."""
     rate: Literal[8000, 16000, 32000, 48000] = 16000
-    """Sampling rate of the front end, in Hz: that of the model to be."""
+    """Sampling rate of the front end, in Hz: that of the model to train."""
     path_column: str | None = None
-    """Column of an index to take for path."""
+    """Column of an index that holds the paths."""
     channels: str = "mean"
-    """Of files of several: their mean, first, loudest, a channel's number from 1 on, or each."""
+    """Channel of multi-channel files: mean, first, loudest, a number from 1, or each."""
 
 
 def run(argv: list[str]) -> int:

@@ -27,7 +27,7 @@ class Table:
     protocol: str | None = None
     """Only this one: linear, finetune, …"""
     format: Literal["markdown", "latex", "csv"] = "markdown"
-    """How to write it; csv holds one protocol."""
+    """Output format; csv holds one protocol."""
     no_peers: bool = False
     """Leave out the published numbers."""
     out: Path | None = None

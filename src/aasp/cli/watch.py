@@ -23,17 +23,17 @@ EXIT_CODES = {"finished": 0, "stopped": 75, "failed": 1, "damaged": 1}
 
 @dataclass(frozen=True)
 class Watch:
-    """Follow a run: a bar on a terminal, a line at every log step elsewhere. Reads its folder alone, and never disturbs
-    it.
+    """Follow a run: a bar on a terminal, a line at every log step elsewhere. Only reads its folder, and does not
+    disturb the run.
 
-    Ends when the run does, with code 0 if it is finished, 75 if it was stopped and the same command resumes it, 1 if it
-    broke down. Of a run that is not running it says so at once.
+    Ends when the run does, with code 0 if it is finished, 75 if it was stopped and can be resumed, 1 if it failed.
+    If the run is not running, says so at once.
     """
 
     run: tyro.conf.Positional[Path]
     """Folder of a run."""
     every: float = 2.0
-    """Seconds between two looks."""
+    """Seconds between two updates."""
 
 
 def run(argv: list[str]) -> int:

@@ -96,7 +96,7 @@ def work(cells: Sequence[Cell], folder: Folder, *, train: Train, listen: Listen,
         cells: in the order in which they are done.
         folder: where it all lies.
         train, listen: see `Train` and `Listen`.
-        say: told where it stands.
+        say: called with the progress, a line.
 
     Raises:
         AaspError: the data, or what is asked for, are not as they should be: no cell would fare better.

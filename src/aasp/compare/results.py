@@ -234,7 +234,7 @@ class Results:
         return seconds, round(np.mean([step * self.layout.costs[cell].flops for cell, step in steps.items()]))
 
     def _seconds(self, cell: str, step: int, seeds: Sequence[int]) -> float | None:
-        """Mean over seeds, and folds, of what the steps until then took, as the runs' records tell; or None."""
+        """Mean over seeds, and folds, of what the steps until then took, as the runs' records say; or None."""
         runs = [run for seed in seeds for run in runs_in(self.folder.trained(cell, seed).path)]
         took = [_computed(run, step) for run in runs]
         known = [one for one in took if one is not None]

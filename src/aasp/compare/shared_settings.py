@@ -25,7 +25,7 @@ def common_to_all(
 
     Args:
         budget: of each.
-        data: what they hear.
+        data: what they train on.
         precision: of the forward pass; "auto" is what it was in this folder before, or what is faster here.
         device: where.
         known: settings of the folder.

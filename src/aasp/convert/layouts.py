@@ -38,7 +38,7 @@ def convert(path: str | Path, layout: str, heads: int | None = None) -> AudioEnc
         heads: of attention, where it is not 64 channels a head and no `config.json` beside the file says it.
 
     Raises:
-        AaspError: there is no such layout, the file is no checkpoint, holds code, or is laid out otherwise.
+        AaspError: there is no such layout, the file is not a checkpoint, holds code, or is laid out otherwise.
     """
     if layout not in LAYOUTS:
         raise AaspError(f"no such layout: {layout}; give one of {', '.join(LAYOUTS)}")

@@ -49,14 +49,14 @@ class Published:
         """
         shape = tuple(self._there(name).shape)
         if len(shape) != dimensions:
-            raise AaspError(f"{self.file}: {name} is {shape}, where {dimensions} dimensions were meant; {self._remedy}")
+            raise AaspError(f"{self.file}: {name} is {shape}, not of {dimensions} dimensions; {self._remedy}")
         return shape
 
     def take(self, name: str, *shape: int) -> Tensor:
         """A tensor in fp32.
 
         Raises:
-            AaspError: it lacks, has another shape, or holds no finite numbers.
+            AaspError: it is missing, has another shape, or holds no finite numbers.
         """
         tensor = self._there(name)
         self._left.pop(name, None)

@@ -32,7 +32,7 @@ class Order:
         return cls(first, tuple(left))
 
     def document(self) -> dict[str, Any]:
-        """What to tell in such a state, JSON-able; of a sequence that was never dealt out again, nothing."""
+        """What to write in such a state, JSON-able; of a sequence that was never dealt out again, nothing."""
         return {} if self == Order() else {"order": [self.first, list(self.left)]}
 
     def __getitem__(self, place: int) -> int:

@@ -33,7 +33,7 @@ class LabelledSet:
         multilabel: scored by mean average precision instead of accuracy.
         missing: clips that the set should have and that are not there or can't be used, and why.
         notes: what differs from the published set, in words.
-        events: of each clip what is heard in it when, where that is known: its labels are then those of its events.
+        events: of each clip its events, where they are known: its labels are then those of its events.
         values: of each clip a number to predict from it, where the set is one of numbers: `classes` is then the
             one name of what they are.
     """

@@ -99,7 +99,7 @@ def _gone(path: str) -> str | None:
     except OSError as error:
         return f"unreadable ({error.strerror})"
     if not stat.S_ISREG(status.st_mode):  # to open a pipe would wait for ever
-        return f"is not a {what}" if found is None else "lies in what is no file"
+        return f"is not a {what}" if found is None else "lies in what is not a file"
     if status.st_size == 0:
         return f"empty {what}"
     if found is not None and found.size is not None and found.begin + found.size > status.st_size:

@@ -1,6 +1,6 @@
 """Random crops of a set's files in endless batches: the same ones again from the same seed or position.
 
-grain shuffles (anew each epoch), draws each crop's place from a generator keyed by the crop's index, decodes on threads
+grain shuffles (each epoch), draws each crop's place from a generator keyed by the crop's index, decodes on threads
 and keeps the order, so that neither the thread count nor an interruption changes a sample. Shards interleave one global
 sequence: two processes with batches of 16 see, together and step for step, what one process with batches of 32 sees.
 """

@@ -1,6 +1,6 @@
 """A table of text as it comes out of spreadsheets and scripts: CSV, whatever separates its columns and ends its lines.
 
-What can be told for certain is read. What can't, an 8-bit encoding say, is refused in one line: a guess would be a
+What is certain is read. What can't, an 8-bit encoding say, is refused in one line: a guess would be a
 wrong label with nothing to show for it.
 """
 
@@ -98,7 +98,7 @@ def parquet_parts(source: str, what: str = ".parquet index") -> Iterator[pa.Tabl
             size = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
             if max(metadata.num_rows, -size) > MOST_ROWS or not 0 <= size <= MOST_BYTES:
                 stated = f"it states {metadata.num_rows:,} rows and {size:,} bytes"
-                raise AaspError(f"{source}: {stated}, more than {MOST_ROWS:,} and {MOST_BYTES:,}; part it")
+                raise AaspError(f"{source}: {stated}, more than {MOST_ROWS:,} and {MOST_BYTES:,}; split it")
             names, empty = [name.strip() for name in file.schema_arrow.names], True
             for batch in file.iter_batches(_ROWS, use_threads=False):
                 batch.validate(full=True)

@@ -122,7 +122,7 @@ def opened(path: str | Path, threads: int = 0) -> tuple[Any, dict[str, str]]:
     path = Path(path)
     if path.is_dir():
         raise AaspError(
-            f"{path}: a folder where an .onnx file was meant; make one with `aasp export {path} --out {path}.onnx`"
+            f"{path}: a folder where an .onnx file is expected; make one with `aasp export {path} --out {path}.onnx`"
         )
     if not path.is_file():
         raise AaspError(f"no such file: {path}; make one with `aasp export MODEL --to onnx --out {path}`")

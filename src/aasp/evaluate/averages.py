@@ -2,7 +2,7 @@
 
 The interval is a bootstrap too: in every resample the clusters of each set are drawn within that set, as its own
 interval draws them, and the mean of the sets' scores is taken. Sets are drawn apart, but for those of the same clips
-and clusters, which ask two things of them and get one draw. It speaks of other clips of these sets, not of other sets.
+and clusters, which are used twice and drawn once. It speaks of other clips of these sets, not of other sets.
 
 n clips, R resamples. Source: ours; the draws are those of `intervals`.
 """

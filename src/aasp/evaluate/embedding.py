@@ -175,7 +175,7 @@ def _sound(one: Any, number: int, several: bool, rate: int | None, channels: Cha
             raise AaspError("an empty name of a file; give its path")
         if os.path.isdir(path):
             meant = f"sorted(str(file) for file in Path({path!r}).rglob('*.wav'))"
-            raise AaspError(f"a folder where a file was meant: {path}; give {meant}, or use `aasp embed`")
+            raise AaspError(f"a folder where a file is expected: {path}; give {meant}, or use `aasp embed`")
         (sound,) = chosen(path, channels)
         return sound
     name = f"array {number}" if several else "array"

@@ -1,10 +1,10 @@
-"""Intervals of shares where resampling can't tell: all clips right, nearly all, two systems alike, few clusters.
+"""Intervals of shares where resampling gives none: all clips right, nearly all, two systems alike, few clusters.
 
 A percentile bootstrap of eight clips that are all right says 100 to 100 %: what was never seen is never drawn. These
 intervals ask instead which shares could have given what was seen, by the binomial distribution of whole clusters.
 
 - One system: the exact interval of Clopper and Pearson on an effective number of clips, p (1 - p) / variance of the
-  score, never more than there are, and less for a variance that few clusters tell (Korn & Graubard). All right or all
+  score, never more than there are, and less for a variance that few clusters give (Korn & Graubard). All right or all
   wrong, the clusters are counted: that the next one differs has at most the probability 1 - (α/2)^(1/G).
 - A paired difference: where the first is better and where the second is, as two shares of clusters with exact
   intervals, put together by squares (MOVER). No difference anywhere gives ± (1 - (α/2)^(1/G)).
@@ -20,7 +20,7 @@ import math
 from scipy.stats import beta, t
 
 LEAST = 6
-"""Clusters that must differ before resampling tells anything: five of one sign come by chance in 2 of 32 cases, 6 %."""
+"""Clusters that must differ before resampling shows anything: five of one sign come by chance in 2 of 32 cases, 6 %."""
 
 
 def one_share(share: float, variance: float, clusters: int, clips: int, level: float) -> tuple[float, float, float]:

@@ -215,7 +215,7 @@ def encoded_batches(
     running: Running = PLAIN,
     whole: float = float("inf"),
 ) -> Iterator[tuple[list[int], Any]]:
-    """`batches` where the caller is told of each sound that can't be used: its row, and why.
+    """`batches` where the caller learns of each sound that can't be used: its row, and why.
 
     Sounds of one stretch (`aasp.evaluate.ahead`) come before those of the next. Of sounds longer than `whole` seconds
     comes the row, and None: the caller reads them.

@@ -11,9 +11,10 @@ same draw of clusters; their seeds are drawn apart unless they belong together i
 - What is peculiar to a seed on a clip is counted more than once (no bootstrap of a crossed table avoids that): where it
   is large, intervals err towards the wide side; where two or three seeds differ more than clusters do, to the narrow.
 
-Resampling says nothing of what it never saw. Shares (accuracy, macro-F1, mAP) of which fewer than six clusters tell
-anything get the exact interval of `exact`; what has no such interval and no spread, or fewer than six clusters, has no
-ends: too few to tell. (A measurement that isn't a share and never varies over six clusters or more doesn't by luck.)
+Resampling says nothing of what it never saw. Shares (accuracy, macro-F1, mAP) in which fewer than six
+clusters differ get the exact interval of `exact`; what has no such interval and no spread, or fewer than six clusters,
+has no ends: too few to tell. (A measurement that isn't a share and never varies over six clusters or more doesn't by
+luck.)
 
 The same clusters and seed give the same draws, so intervals of different systems on one test set are paired as well.
 n clips, S training seeds, G clusters, R resamples. Source: Efron & Tibshirani 1993, ch. 13 (percentile interval);
@@ -46,7 +47,7 @@ TOO_FEW = "too few to tell"
 
 
 def span(low: float | None, high: float | None, number: Callable[[float], str], joint: str = ", ") -> str:
-    """The ends of an interval as `78.1, 86.4`, each written by `tell`; in words where there are none."""
+    """The ends of an interval as `78.1, 86.4`, each written by `number`; in words where there are none."""
     return TOO_FEW if low is None or high is None else f"{number(low)}{joint}{number(high)}"
 
 
@@ -205,7 +206,7 @@ def interval(
     if share and minus is None:
         low, high, rarer = one_share(estimate, float(np.nanvar(drawn)), many, clips, level)
         if rarer < LEAST or few:
-            # Not for a statistic of clips that can't tell how it varies.
+            # Not for a statistic of clips that can't show how it varies.
             counted = isinstance(systems[0], np.ndarray) or not (few or estimate in (0.0, 1.0))
             return made(low, high, "exact") if counted else made(None, None, "none")
     elif share and len(arrays := [one for one in systems if isinstance(one, np.ndarray)]) == 2:

@@ -76,7 +76,7 @@ def _choose(
     ranking: Ranking | None,
     done: Callable[[], None],
 ) -> dict[Any, tuple[float, float, float]]:
-    """(validation score, -validation loss, C) of the shortlisted candidates; `tell` hears of each candidate once."""
+    """(validation score, -validation loss, C) of the shortlisted candidates; `done` is called once for each."""
     best = list(features)
     if len(features) > shortlist:
         ridge = {}

@@ -58,7 +58,7 @@ class Partial:
 
     @contextmanager
     def opened(self, job: Mapping[str, Any], *, overwrite: bool) -> Iterator[None]:
-        """Go on with what lies there, or begin; what is left without a shard in the end is removed.
+        """Resume what lies there, or begin; what is left without a shard in the end is removed.
 
         Args:
             job: settings by name that the rows depend on, as JSON values; the sounds come to it.

@@ -1,4 +1,4 @@
-"""What the ruler asks of one system on one labelled set: the jobs of `benchmarks/ruler.py`, a process each.
+"""What the ruler measures of one system on one labelled set: the jobs of `benchmarks/ruler.py`, a process each.
 
 A system is a model, the untrained encoder of its architecture, or log-mel statistics. Its vectors are computed once, by
 parts, and kept in a folder where the probes and the fine-tuning find them; every choice is made on validation parts.

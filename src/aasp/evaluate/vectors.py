@@ -159,7 +159,7 @@ class _Section:
 def _sections(encoder: Embedder, sound: Sound, by: Sequence[int]) -> Iterator[_Section]:
     """A recording in sections, each begun later by so many frames.
 
-    Section k takes the steps k SECTION to (k + 1) SECTION - 1, and what is left at the end. It hears a step more on
+    Section k takes the steps k SECTION to (k + 1) SECTION - 1, and what is left at the end. It takes a step more on
     either side: what is taken is then covered by the windows that cover it in the whole. The next section is decoded
     meanwhile.
     """

@@ -124,7 +124,7 @@ def triangles(config: BandsConfig, left_M: np.ndarray, centre_M: np.ndarray, rig
         left_M, centre_M, right_M: corners in Hz.
 
     Raises:
-        AaspError: a triangle lies between two bins, so that it would hear nothing.
+        AaspError: a triangle lies between two bins, so that it would be empty.
     """
     bins_K1 = np.arange(config.fft // 2 + 1)[:, None] * config.rate / config.fft
     bank = np.minimum((bins_K1 - left_M) / (centre_M - left_M), (right_M - bins_K1) / (right_M - centre_M)).clip(0)

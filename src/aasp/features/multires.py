@@ -1,6 +1,6 @@
-"""A log-mel of several window lengths at once: short ones tell when, long ones at what frequency.
+"""A log-mel of several window lengths at once: short ones resolve time, long ones frequency.
 
-Windows of all lengths are centred on the same instants. Bins take turns: of W lengths bin m is heard through the one of
+Windows of all lengths are centred on the same instants. Bins take turns: of W lengths bin m uses the one of
 number m mod W, in a triangle W times as wide as one of M bins would be. So centres rise evenly over the mel axis, as
 those of a log-mel, each length covers the whole band, and a patch of a few bins holds all lengths.
 

@@ -29,7 +29,7 @@ class RangedConfig(FrontEndConfig):
 
     Attributes:
         kind: the name of this front end in recipes.
-        range_db: decibels from a clip's loudest bin down to the quietest that is told.
+        range_db: decibels from a clip's loudest bin down to the quietest that is kept.
         logmel: what is limited, its normalisation included.
     """
 

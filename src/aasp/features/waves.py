@@ -68,7 +68,7 @@ def as_waves(wave: object) -> Tensor:
         return wave.float() / PCM
     if wave.dtype not in FLOATS:
         remedy = REMEDIES.get(wave.dtype, "fp32 samples in -1 to 1")
-        raise AaspError(f"wave of {wave.dtype} has no scale of its own; give {remedy}")
+        raise AaspError(f"wave of {wave.dtype}: its scale is unknown; give {remedy}")
     return wave
 
 

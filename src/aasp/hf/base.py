@@ -51,7 +51,7 @@ class AaspPreTrainedModel(PreTrainedModel):
 
     @property
     def base_model(self) -> PreTrainedModel:
-        """The model itself: what others call a base model is no model of transformers here."""
+        """The model itself: what others call a base model is not a model of transformers here."""
         return self
 
     @classmethod

@@ -33,7 +33,7 @@ class AaspConfig(PreTrainedConfig):
     Attributes:
         encoder: an `AudioEncoderConfig` as JSON values.
         classifier: of an `AudioClassifierConfig`, as JSON values, what transformers has no names for; the classes are
-            `id2label`, and `problem_type` says whether a clip may have several, or is told a number. `numbers` in it is
+            `id2label`, and `problem_type` says whether a clip may have several, or has a number. `numbers` in it is
             the mean and deviation of such numbers: (0, 1) where it is left out.
         pretraining: a `Recipe` as JSON values, without its model.
         exported: begins the names, in a pre-training's method, of the encoder that is saved in the end.

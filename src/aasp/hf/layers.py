@@ -123,9 +123,9 @@ def kept_attentions(encoder: Encoder) -> Iterator[list[Tensor]]:
 
 
 def with_one_class_token(weights_BHNN: Tensor, config: EncoderConfig) -> Tensor:
-    """Weights as tokens are told, with one class token: of two, what both attend to on average, and what both get.
+    """Weights as tokens are given out, with one class token: of two, what both attend to on average, and what both get.
 
-    What is told of the class token of a model that has none is the mean of its tokens: so are its weights, and nothing
+    What is given as the class token of a model that has none is the mean of its tokens: so are its weights, and nothing
     attends to it.
     """
     if config.class_token and not config.distilled:

@@ -113,7 +113,7 @@ class AaspForAudioClassification(AaspPreTrainedModel):
         return self._given(SequenceClassifierOutput(loss=loss, logits=logits, **more), options)
 
     def _loss(self, labels: Tensor, logits_BK: Tensor) -> Tensor:
-        """Transformers' loss for the kind of labels that the configuration tells, or else the labels themselves."""
+        """Transformers' loss for the kind of labels that the configuration states, or else the labels themselves."""
         kind, shape, (clips, count) = self.config.problem_type, tuple(labels.shape), logits_BK.shape
         each = kind == "multi_label_classification" or (kind is None and labels.ndim == 2 and count > 1)
         wanted = [(clips, count)] if each else [(clips,), (clips, 1)]
@@ -129,7 +129,7 @@ class AaspForAudioClassification(AaspPreTrainedModel):
             text = f"label {int(labels.flatten()[at])} of clip {at}"
             raise AaspError(f"{text}: there are {count} classes, 0 to {count - 1}")
         loss = self.loss_function(labels, logits_BK, self.config)
-        if kind is None:  # it has been told by the labels, and is part of what is saved
+        if kind is None:  # it follows from the labels, and is part of what is saved
             self.model.config = self.config.audio_classifier
         return loss
 

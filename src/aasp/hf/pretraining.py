@@ -107,7 +107,7 @@ class AaspForPreTraining(AaspPreTrainedModel):
         Args:
             input_values: waveforms in -1..1 at the model's rate, shape (B, S).
             attention_mask: which samples count, shape (B, S); all when left out.
-            return_loss: for transformers' `Trainer`, which asks by it whether a model has a loss without labels.
+            return_loss: for transformers' `Trainer`, which checks by it whether a model has a loss without labels.
             options: `return_dict`, False for a tuple.
 
         Raises:

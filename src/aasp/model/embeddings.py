@@ -80,7 +80,7 @@ class Embedder(nn.Module, ABC):
 
     @property
     def digest(self) -> str:
-        """Tells one model from another, in hex."""
+        """Identifies the model, in hex."""
         return model_hash(self)
 
     @property

@@ -35,8 +35,8 @@ class EncoderConfig:
         attention: of every block.
         learned: time patches and subbands (G, F) of a learned table of positions, of which shorter clips take the
             first; fixed sine-cosine positions when left out.
-        distilled: a second class token, as DeiT's for distillation; what is told of the class token is their mean.
-        class_token: without one, what is told of it is the mean of the tokens that count.
+        distilled: a second class token, as DeiT's for distillation; what is given out as class token is their mean.
+        class_token: without one, what is given out is the mean of the tokens that count.
         convolution: kernel and groups of a convolution over the tokens that makes their positions.
     """
 
@@ -211,7 +211,7 @@ class Encoder(nn.Module):
         return of_table(self.positions, places)
 
     def _one_class_token(self, x_BND: Tensor, valid_BN: Tensor | None) -> Tensor:
-        """Tokens as they are told, with one class token: of two, the mean; of none, the mean of tokens that count."""
+        """Tokens as given out, with one class token: of two, the mean; of none, the mean of tokens that count."""
         if not self.config.class_token:
             weight = torch.ones_like(x_BND[..., :1]) if valid_BN is None else valid_BN[..., None].to(x_BND.dtype)
             mean = (x_BND * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True)

@@ -63,7 +63,7 @@ def classifier_values(values: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises:
         AaspError: there is no label, one is not numbered in turn, there is no such kind, or several numbers are to be
-            told.
+            predicted.
     """
     named = values.get("id2label")
     if named is None:  # transformers does not write what it takes for granted
@@ -132,7 +132,7 @@ def find(path_or_hub_id: str | Path) -> Path:
     if (directory := local(path_or_hub_id)) is not None:
         return directory
     if path.is_file() and (path.parent / "config.json").is_file():
-        raise AaspError(f"{path}: a file where a folder was meant; give {path.parent}")
+        raise AaspError(f"{path}: a file where a folder is expected; give {path.parent}")
     if path.suffix == ".onnx" and path.is_file():
         raise AaspError(f"{path}: an exported model, not a folder; add --engine onnx where a command has it")
     if path.exists():

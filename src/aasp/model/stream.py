@@ -37,8 +37,8 @@ class EncoderStream:
 
     Args:
         encoder: the model, in evaluation mode.
-        window: seconds that are read at once, up to the model's own window; that when left out. Shorter windows come
-            sooner, and say what the model says of sound of which it hears so much.
+        window: seconds that are read at once, up to the model's own window; that when left out. Vectors of
+            shorter windows come sooner, and see less of the sound.
 
     Attributes:
         window: the same, in whole time patches.

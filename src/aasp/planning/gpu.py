@@ -39,9 +39,9 @@ class AsOnGpu(TorchFunctionMode):
     """Lets meta tensors pass for those of a GPU.
 
     Args:
-        products: told FLOPs of attention, and whether in fp32: no operation of torch's does them here.
-        copied: told every bf16 copy of a weight that autocast makes, once.
-        made: told every tensor that comes out of an operation.
+        products: called with FLOPs of attention, and whether in fp32: no operation of torch's does them here.
+        copied: called with every bf16 copy of a weight that autocast makes, once.
+        made: called with every tensor that comes out of an operation.
     """
 
     def __init__(

@@ -13,7 +13,7 @@ from torch import Tensor
 
 MIN_TARGET_DEVIATION = 1e-3
 MIN_RANK = 1.02
-MIN_CLIPS = 8  # of fewer, the rank tells about the clips rather than the model
+MIN_CLIPS = 8  # of fewer, the rank measures the clips rather than the model
 
 
 @torch.no_grad()

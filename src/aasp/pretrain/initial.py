@@ -43,7 +43,7 @@ class Initial:
     tensors: Mapping[str, Tensor]
 
     def give(self, objective: Method) -> list[str]:
-        """Copy into a method what fits, and tell what was taken, what is new and what did not fit, in lines.
+        """Copy into a method what fits, and report what was taken, what is new and what did not fit, in lines.
 
         An encoder of the method's that the run had none for starts from the run's model.
 

@@ -1,4 +1,4 @@
-"""Several stretches of each clip: views that differ in when they were heard.
+"""Several stretches of each clip: views that differ in time.
 
 Legend: B clips, V views, T frames of a clip and L of a stretch, M mel bins; views are clips of their own, those of one
 clip one after another. Source: COLA (Saeed et al. 2021), ATST-Clip (Li & Li 2022): stretches begin anywhere, each by

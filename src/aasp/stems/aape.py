@@ -219,7 +219,7 @@ class AaPE(WindowedStem, States):
         return bilateral_laplace(windows, alpha, beta, phase=self.phase, window=self.window, gain=gain, gamma=gamma)
 
     def _as_built(self) -> bool:
-        """Whether the four maps are ours and nobody listens: then no one can tell that they were not called."""
+        """Whether the four maps are ours and have no hooks: then it makes no difference that they were not called."""
         return all(type(one) is kind and not has_hooks(one) for one, kind in self._maps())
 
     def _maps(self) -> Iterator[tuple[nn.Module, type[nn.Module]]]:

@@ -85,7 +85,7 @@ class Stem(nn.Module, ABC):
         return column_N * self.patch[0] < frames_B[:, None]
 
     def diagnostics(self, mel_BTM: Tensor) -> dict[str, Tensor]:
-        """What a training's record should tell of this stem, measured on a batch: 0-d tensors by name."""
+        """What a training's log should show of this stem, measured on a batch: 0-d tensors by name."""
         return {}
 
     def gradient_diagnostics(self) -> dict[str, Tensor]:
@@ -102,7 +102,7 @@ class Stem(nn.Module, ABC):
         return None
 
     def sounding(self) -> Self:
-        """A copy whose tokens hear with weight 1 what they don't hear at first; the stem itself where there is none."""
+        """A copy whose tokens use with weight 1 what they ignore at first; the stem itself where there is none."""
         return self
 
     def learned(self) -> dict[str, Tensor]:

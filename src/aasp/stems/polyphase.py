@@ -1,8 +1,8 @@
-"""Adaptive polyphase sampling: of all places where the patches could begin, those where most is heard.
+"""Adaptive polyphase sampling: of all places where the patches could begin, those with the most energy.
 
 A convolution with a stride gives other tokens when the sound comes some frames later. Here it is computed with the
 patches moved by several offsets, and the whole view takes the offset whose tokens have the largest norm. A sound that
-comes later by an offset is then heard in the same frames of a patch as before.
+comes later by an offset then falls in the same frames of a patch as before.
 
 Legend: B clips, V views of n visible patches, P frames x R mel bins of a patch, K frames of a window, L taps of the
 filter, C offsets, D width.
@@ -95,7 +95,7 @@ class PolyphaseStem(FilteredStem):
     def candidates(self, windows: Tensor, seen: Tensor) -> Tensor:
         """The tokens of every offset, from half a patch earlier on, (B, V, n, C, D)."""
         blurred = widened(windows)
-        if margin := (self.taps - self.kept) // 2:  # and nothing is heard where nothing is seen
+        if margin := (self.taps - self.kept) // 2:  # and no energy counts where nothing is seen
             blurred = self.blurred(blurred, seen) * seen[..., margin:-margin].to(blurred.dtype)
         moved = blurred.unfold(-1, self.patch[0], self.step)[..., : self.offsets, :]  # (B, V, n, R, C, P)
         return self.project(moved.permute(0, 1, 2, 4, 5, 3).to(windows.dtype))

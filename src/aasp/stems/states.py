@@ -1,6 +1,6 @@
 """Stems that can be looked into: their tokens hold states, each an analysis with a decay and a frequency of its own.
 
-The laboratory and the reports ask any stem for its `states`; what has none is looked at from outside.
+The laboratory and the reports read any stem's `states`; what has none is looked at from outside.
 
 Legend: B clips, T frames, M mel bins, G x F grid of patches, S states of a patch, K taps. Source: ours.
 """
@@ -54,7 +54,7 @@ class States(Stem):
     @property
     @abstractmethod
     def pickup(self) -> Tensor:
-        """How strongly each state hears a signal that all bins of its subband share, shape (S,)."""
+        """How strongly each state responds to a signal that all bins of its subband share, shape (S,)."""
 
     @property
     @abstractmethod
@@ -75,4 +75,4 @@ class States(Stem):
 
     @abstractmethod
     def silenced(self) -> States:
-        """A copy whose tokens hear nothing of the states."""
+        """A copy whose tokens ignore the states."""

@@ -15,14 +15,14 @@ from aasp.devices import device_of
 from aasp.errors import AaspError
 from aasp.training import peers
 
-SIZES = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")  # of a group, as launchers tell it
+SIZES = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")  # of a group, as launchers set it
 
 
 def accelerator(device: str = "auto") -> Accelerator:
     """Join the processes that torchrun or `accelerate launch` started, or be the only one.
 
     Mixed precision is not left to accelerate: it would rewrite the objective's `forward` (see
-    `aasp.training.precision`). That there is nothing but CPUs it must be told: processes would else not join, but each
+    `aasp.training.precision`). It must be set that there are only CPUs: processes would else not join, but each
     train on its own.
 
     Args:

@@ -142,7 +142,7 @@ def train(
         rate_of: the share of the learning rate that the parameter of a name gets.
         on_checkpoint: called in every process after each checkpoint, and at once where the run resumes from one, with
             the step and the objective's tensors by name: whole, where its own may be spread over processes.
-        history: what every checkpoint is to tell of the run besides (see `aasp.training.history`), JSON-able.
+        history: what every checkpoint is to hold of the run besides (see `aasp.training.history`), JSON-able.
 
     Returns:
         Where it ended; a run that was asked to stop has saved a checkpoint.

@@ -165,7 +165,7 @@ class Losses:
 
 
 def _apart(was: float | None, new: float | None) -> float:
-    """The relative difference; infinite where one of the two is no number."""
+    """The relative difference; infinite where one of the two is not a number."""
     if was == new:
         return 0.0
     if was is None or new is None:

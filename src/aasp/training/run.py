@@ -63,7 +63,7 @@ def starting_point(out: str | Path, resume: str | Path = "auto") -> Path | None:
 
 
 def recorded_steps(out: str | Path, resume: str | Path = "auto") -> int | None:
-    """The steps of the recipe of the run that `open_run` resumes; None where there is no run that tells.
+    """The steps of the recipe of the run that `open_run` resumes; None where no run says.
 
     Raises:
         AaspError: `resume` has no checkpoint.
@@ -210,7 +210,7 @@ def _check_named(path: Path, recipe: dict[str, Any], read: Reading) -> None:
     try:
         found = read_object(run.recipe, "copy the run again")
     except (OSError, AaspError):
-        return  # the checkpoint's own fingerprint will tell
+        return  # the checkpoint's own fingerprint decides
     for name, there, here in _differences(found, recipe, read):
         text = f"checkpoint of another run: {path} has {name} = {there}, this one {here}"
         raise AaspError(f"{text}; give that run's settings to resume, or --from {path} to start from its weights")

@@ -1,4 +1,4 @@
-"""Weights taken from elsewhere: what fits by name and shape is copied, and what was done is told in few words."""
+"""Weights taken from elsewhere: what fits by name and shape is copied, and what was done is summarised."""
 
 from __future__ import annotations
 

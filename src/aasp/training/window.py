@@ -45,7 +45,7 @@ class Window:
         return {"names": self._names, "sums": sums, "steps": int(self._steps)}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` returned."""
+        """Continue from what `state` returned."""
         self._names, self._steps = state["names"], state["steps"]
         self._sums = None if state["sums"] is None else torch.tensor(state["sums"], dtype=torch.float32)
 

@@ -136,7 +136,7 @@ def test_each_folder_is_listed_once(plant, monkeypatch: pytest.MonkeyPatch) -> N
         ("eval_segments.csv", HEADER + 'zzzz, 30.000, 40.000, "/m/04rlf"\n', "line 4: 'zzzz' is not a YouTube id"),
         ("eval_segments.csv", HEADER + EVAL + BALANCED, "line 6: -0RWZT-miFs is listed twice"),
         ("eval_segments.csv", HEADER + 'zzzzzzzzzzz, 3, 4, "/m/04rlf,/m/0"\n', "line 4: '/m/0' is not in class_labels"),
-        ("eval_segments.csv", HEADER + 'zzzzzzzzzzz, soon, 4, "/m/04rlf"\n', "line 4: start 'soon' is no number"),
+        ("eval_segments.csv", HEADER + 'zzzzzzzzzzz, soon, 4, "/m/04rlf"\n', "line 4: start 'soon' is not a number"),
         ("class_labels_indices.csv", CLASSES + '4,/m/0,"Owl"\n', "line 5: class out of order or repeated"),
         ("class_labels_indices.csv", CLASSES + '3,/m/0,"Music"\n', "line 5: class out of order or repeated"),
         ("class_labels_indices.csv", "index,mid\n", "no column display_name"),

@@ -67,7 +67,7 @@ def test_a_broken_list(tmp_path: Path, content: str, complaint: str) -> None:
 
 def test_a_family_that_nsynth_has_not(tmp_path: Path) -> None:
     nsynth(tmp_path, {"train": ["kazoo_acoustic_001"]})
-    with pytest.raises(AaspError, match="'kazoo' is no class of nsynth_family"):
+    with pytest.raises(AaspError, match="'kazoo' is not a class of nsynth_family"):
         NSYNTH_FAMILY.open(tmp_path)
 
 

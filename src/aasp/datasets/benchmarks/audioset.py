@@ -57,7 +57,7 @@ class _Clips:
             try:
                 self.starts.append(float(start))
             except ValueError:
-                raise AaspError(f"{path}, line {line}: start {start!r} is no number; fetch it again") from None
+                raise AaspError(f"{path}, line {line}: start {start!r} is not a number; fetch it again") from None
             self.row[video] = len(self.row)
             self.labels.append(self.known[mids])
             self.parts.append(part)

@@ -120,7 +120,7 @@ def _column(table: pa.Table, source: str | Path, name: str) -> list[str]:
         close = get_close_matches(name, table.column_names, n=1)
         hint = f"did you mean {close[0]}?" if close else f"it has {', '.join(table.column_names)}"
         raise AaspError(f"{source}: no column {name!r}; {hint}")
-    # A float that is no number is how pandas writes a value that is missing.
+    # A float that is not a number is how pandas writes a value that is missing.
     return ["" if value is None or value != value else str(value).strip() for value in table[name].to_pylist()]
 
 
@@ -143,7 +143,7 @@ def _divided(source: str | Path, split: str, values: Sequence[str], *, any_name:
         raise AaspError(f"{source}, column {split}: {error}{other}") from None
     if is_flag(split) and not any(map(is_part, parts)):
         text = ", ".join(sorted(set(values)))
-        raise AaspError(f"{source}, column {split}: {text} tell of one part only; make a column of train and test")
+        raise AaspError(f"{source}, column {split}: {text} name one part only; make a column of train and test")
     return parts
 
 

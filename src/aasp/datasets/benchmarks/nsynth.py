@@ -70,7 +70,7 @@ def _read(name: str, root: Path) -> LabelledSet:
     known = set(classes)
     for clip in clips:
         if clip.labels[0] not in known:
-            raise AaspError(f"{clip.path}: {clip.labels[0]!r} is no class of {name}; fetch its list again")
+            raise AaspError(f"{clip.path}: {clip.labels[0]!r} is not a class of {name}; fetch its list again")
     if name == "nsynth_pitch":
         notes.append(f"pitches that occur: {len({clip.labels for clip in clips})} of the 128 numbers")
     return labelled_set(name, root, clips, classes, notes=notes)

@@ -40,7 +40,7 @@ def open_labelled(
         label: its column of labels; `;` separates several.
         split: its column of train, valid (optional) and test; or of folds.
         group: its column of what clips have in common.
-        allow_missing: take an index some of whose files are not there. A benchmark's are always told by its `missing`.
+        allow_missing: take an index some of whose files are not there. A benchmark's are always in its `missing`.
         missing_list: where all missing files of an index, and all that are left out of a folder of classes, are listed.
         path_column: the index's column to take for `path`.
         channels: what is read of files of several channels (`aasp.audio.channels`), but where the index's own column

@@ -1,4 +1,4 @@
-"""Sound events, what is heard from when to when: the field's tables of them, and sets that are labelled so."""
+"""Sound events with their onsets and offsets: the field's tables of them, and sets that are labelled so."""
 
 from __future__ import annotations
 

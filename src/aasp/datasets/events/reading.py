@@ -41,7 +41,7 @@ def read_events(path: str | Path, label: str | None = None) -> EventTable:
         label: column of labels where it has another name than those that are known.
 
     Raises:
-        AaspError: there is none, a column is missing, a value is no time, or an event has no length.
+        AaspError: there is none, a column is missing, a value is not a time, or an event has no length.
     """
     source = Path(path)
     if not source.is_dir():
@@ -108,7 +108,7 @@ def _audacity(source: Path, rows: Sequence[Sequence[str]]) -> EventTable:
         where = f"{source}: line {number}"
         if row[0].strip() == "\\":
             if len(row) != 3 or not (events and _is_number(row[1]) and _is_number(row[2])):
-                raise AaspError(f"{where}: {row} is no band of a label; export the labels again")
+                raise AaspError(f"{where}: {row} is not a band of a label; export the labels again")
             events[-1] = _banded(events[-1], float(row[1]), float(row[2]), where)
             continue
         if len(row) < 3:
@@ -214,7 +214,7 @@ def _is_number(text: str) -> bool:
 
 
 def _text(value: object) -> str:
-    """A cell as text; a missing one, which pandas writes as a float that is no number, is empty."""
+    """A cell as text; a missing one, which pandas writes as a float that is not a number, is empty."""
     return "" if value is None or value != value else str(value).strip()
 
 

@@ -1,4 +1,4 @@
-"""A set whose sounds are labelled over time: sounds, their parts, and a table of what is heard in them when."""
+"""A set whose sounds are labelled over time: sounds, their parts, and a table of their events."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def open_strong(
 ) -> LabelledSet:
     """Read sounds with events.
 
-    A sound without an event in the table is one in which nothing is heard: it is trained on and scored as such.
+    A sound without an event in the table is one in which nothing occurs: it is trained on and scored as such.
 
     Args:
         events: table of events, or a folder of them (`aasp.datasets.events.reading`).
@@ -47,7 +47,7 @@ def open_strong(
         missing: `allow_missing` and `missing_list`, likewise.
 
     Returns:
-        The set; a clip's labels are those of its events, classes are sorted, `events` is what is heard in each.
+        The set; a clip's labels are those of its events, classes are sorted, `events` holds those of each.
 
     Raises:
         AaspError: a table, folder or index is not as it should be; an event is of a sound that is not in the set, or of
@@ -125,7 +125,7 @@ def _rows(found: LabelledSet, table: EventTable) -> dict[str, list[int]]:
 
 
 def _ending(ends: dict[str, set[str]], name: str) -> set[str]:
-    """Paths that end as a name does: in as many of its folders as tell it from others."""
+    """Paths that end as a name does: in as many of its folders as distinguish it from others."""
     among = ends.get(os.path.basename(name), set())
     parts = [part for part in name.split("/") if part]
     for count in range(2, len(parts) + 1):

@@ -1,1 +1,1 @@
-"""Sound events: from probabilities over time to what was heard when, and how much of it is right."""
+"""Sound events: from probabilities over time to events, and how much of it is right."""

@@ -61,7 +61,7 @@ class FinetuneObjective(nn.Module):
             batch: "wave", shape (B, S), zero beyond each clip's end; "length", valid samples, shape (B,), on the host;
                 "target", shape (B, K), 1 for each label; of events, of each time patch of a crop, (B, G, K); of
                 numbers, each in deviations from the mean, (B, 1).
-            diagnose: also tell how the step went.
+            diagnose: also report how the step went.
 
         Returns:
             "loss"; "losses", by name; "diagnostics": share of clips, or of time patches with a label, whose likeliest

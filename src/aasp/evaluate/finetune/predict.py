@@ -188,7 +188,7 @@ def _part(sound: Sound, window: Excerpt) -> Sound:
 def _mean(
     classifiers: Sequence[AudioClassifier], sounds: Sequence[Sound], skipped: list[Skipped], running: Running
 ) -> np.ndarray:
-    """Mean probabilities (n, K) of several classifiers; what can't be used is told once."""
+    """Mean probabilities (n, K) of several classifiers; what can't be used is named once."""
     unusable: list[list[Skipped]] = [[] for _ in classifiers]
     each = [_probabilities(one, sounds, bad, running=running) for one, bad in zip(classifiers, unusable, strict=True)]
     skipped.extend(unusable[0])

@@ -143,7 +143,7 @@ def crema_d() -> FinetuneRecipe:
 
 
 def voxceleb1() -> FinetuneRecipe:
-    """Ours: speakers, told by longer stretches of speech."""
+    """Ours: speakers, identified by longer stretches of speech."""
     return replace(
         esc50(),
         name="voxceleb1",
@@ -270,6 +270,6 @@ def get(name: str) -> FinetuneRecipe:
     """A recipe by name, or a user's own: the function or FinetuneRecipe at `package.module:name` or `file.py:name`.
 
     Raises:
-        AaspError: there is none of that name, or what is there is no recipe.
+        AaspError: there is none of that name, or what is there is not a recipe.
     """
     return made(name, RECIPES, "fine-tuning recipe", FinetuneRecipe)

@@ -248,7 +248,7 @@ class Validation:
         sounds: the valid part.
         truth: its class indices (n,), or multi-hot (n, K).
         unusable: takes clips that can't be decoded, each once; they say nothing of any checkpoint.
-        events: what is heard in each of them when, for a classifier over time: seconds are then ranked, not clips.
+        events: those of each of them, for a classifier over time: seconds are then ranked, not clips.
     """
 
     def __init__(

@@ -17,7 +17,7 @@ from aasp.model.audio_classifier import AudioClassifierConfig
 
 
 def moments(y: np.ndarray) -> tuple[float, float]:
-    """Mean and deviation of the numbers that are trained on: what a model tells is told in these."""
+    """Mean and deviation of the numbers that are trained on: a model predicts in these units."""
     return float(y.mean()), float(y.std()) or 1.0
 
 
@@ -55,13 +55,13 @@ class Targets:
 
 
 def step_labels(events: Sequence[Event], classes: Sequence[str], edges: np.ndarray) -> np.ndarray:
-    """Which classes are heard in each step, 0 or 1, float32 (G, K).
+    """Which classes are active in each step, 0 or 1, float32 (G, K).
 
     A class is there if one of its events fills half of the step, or if half of the event lies in it: a click of a
     hundredth of a second is not lost.
 
     Args:
-        events: what is heard.
+        events: of the clip.
         classes: K names.
         edges: where steps begin and end, in seconds, (G + 1,).
     """

@@ -1,4 +1,4 @@
-"""Patch loss: tell a hidden patch from the other hidden patches of its view.
+"""Patch loss: distinguish a hidden patch from the other hidden patches of its view.
 
 Legend: B clips, V views, m hidden patches, P values of a patch.
 Source: SSAST (Gong et al. 2022), eq. 1, after wav2vec 2.0's contrast; MAE-AST has the same. Patches and predictions are

@@ -1,4 +1,4 @@
-"""ASiT: groups of patches are spoilt; what was there is rebuilt, and what a teacher says of it and of the clip is told.
+"""ASiT: groups of patches are spoilt; what was there is rebuilt, and a teacher's output for it and the clip predicted.
 
 Legend: B clips, two segments of each one after another, m of N patches spoilt, D width, K prototypes.
 Source: Atito et al. 2024 (ASiT): group-masked model learning of 70 % of the patches, absolute error of the rebuilt

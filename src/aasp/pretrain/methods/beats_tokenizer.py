@@ -1,11 +1,11 @@
-"""BEATs' tokenizer: a model's tokens are distilled into codes, from which they can be told again.
+"""BEATs' tokenizer: a model's tokens are distilled into codes, from which they can be rebuilt.
 
     e = l(P f(x)),   k = argmax_k cos(v_k, e),   o = estimator(v_k)
     loss = 1 - cos(o, teacher(x))  +  || e - sg(v_k) ||^2
 
 Legend: B clips, N patches, D width, E width of a code, K codes, l(.) to unit length, sg(.) without gradient.
 Source: Chen et al. 2023 (BEATs), section 3.2.2: the teacher is the model of the iteration before, its last layer the
-target; a transformer encodes all patches, codes learn by moving averages, an estimator of three blocks tells the
+target; a transformer encodes all patches, codes learn by moving averages, an estimator of three blocks predicts the
 teacher's tokens. The estimator's gradient goes through the code to the encoder as if it were the vector. Ours: the
 encoder begins as the teacher (`--from` fills both), and the estimator sees all patches in their places.
 """
@@ -40,7 +40,7 @@ class BEATsTokenizerConfig(MethodConfig):
 
     Attributes:
         tokenizer: what is trained.
-        estimator: blocks that tell the teacher's tokens from codes.
+        estimator: blocks that predict the teacher's tokens from codes.
         commitment: weight of the encoder's distance from its codes.
     """
 

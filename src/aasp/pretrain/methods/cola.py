@@ -51,7 +51,7 @@ class COLAConfig(MethodConfig):
         return COLA(self, recipe, gather)
 
     def across(self, recipe: Recipe) -> tuple[str, ...]:
-        return ("a clip is told from the others",)
+        return ("a clip is distinguished from the others",)
 
 
 class COLA(Method):

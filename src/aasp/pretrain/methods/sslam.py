@@ -1,11 +1,11 @@
-"""SSLAM: EAT continues with mixtures, and what is heard of a mixture is the mean of what its sources were.
+"""SSLAM: EAT continues with mixtures, and a mixture's target is the mean of its sources' targets.
 
 Legend: B clips, 2B clips and their mixtures, V views, T frames, M mel bins, N patches, n visible and m hidden patches,
 D width.
 Source: Alex et al. 2025, second stage, which begins with EAT's weights (`--from`). Each clip is mixed with another of
 the batch by the greater of two log-mels, but for gaps in which it stays alone. Clips and mixtures go through EAT's
 student and teacher alike. Frame loss on both halves, utterance loss on clips alone, against the teacher's last layer;
-the source retention loss asks the hidden patches of a mixture for the mean of the teacher's targets of its two sources.
+source retention compares the hidden patches of a mixture with the mean of the teacher's targets of its two sources.
 Means stand for sums: retention weighed 2 there, as its tokens are half of all. Partners are drawn by rotating the batch
 (ours).
 """

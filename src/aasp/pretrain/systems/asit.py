@@ -18,7 +18,7 @@ def asit_base() -> Recipe:
     """
     return Recipe(
         name="asit_base",
-        summary="768 x 12: ASiT, spoilt patches rebuilt, patches and clips told as a teacher does",
+        summary="768 x 12: ASiT, spoilt patches rebuilt, patches and clips predicted as by a teacher",
         model=AudioEncoderConfig(
             stem=ConvConfig(), encoder=EncoderConfig(768, 12, 12), window_seconds=5.92, pooling="cls"
         ),
@@ -37,9 +37,7 @@ def asit_tiny() -> Recipe:
         teacher=TINY_TEACHER,
         head=(512, 128, 512),
     )
-    return tiny(
-        "asit_tiny", "ASiT, spoilt patches rebuilt and told as a teacher does, on two cores", method, crop_seconds=3.87
-    )
+    return tiny("asit_tiny", "ASiT, spoilt patches rebuilt and predicted, on two cores", method, crop_seconds=3.87)
 
 
 RECIPES = (asit_tiny, asit_base)

@@ -51,7 +51,7 @@ def beats_tiny() -> Recipe:
 
 
 def beats_tokenizer_tiny() -> Recipe:
-    """BEATs' tokenizer for `beats_tiny`: 256 codes, one block to tell the teacher's tokens."""
+    """BEATs' tokenizer for `beats_tiny`: 256 codes, one block to predict the teacher's tokens."""
     method = BEATsTokenizerConfig(tokenizer=DistilledConfig(count=256, width=64), estimator=1)
     return tiny("beats_tokenizer_tiny", "BEATs' tokenizer, distilled from a model, on two cores", method, lr=1e-3)
 

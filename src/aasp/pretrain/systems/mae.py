@@ -1,7 +1,7 @@
 """Masked autoencoders: Audio-MAE, MaskSpec, MAE-AST on patches and on frames, CrossMAE.
 
 Numbers are those of the papers and of the scripts published with them. Ours in all: cosine schedules (MAE-AST's
-falls in a line), gradients clipped to a norm of 4 where nothing is told, no dropout, no
+falls in a line), gradients clipped to a norm of 4 where nothing is stated, no dropout, no
 rolling of clips (Audio-MAE), one class token, fixed positions. In the tiny ones, the sizes, views and rates: decoders
 have their share of the encoder's width and half of its depth, four masks share a clip's front end as in
 `aasp_tiny`.
