@@ -254,10 +254,7 @@ def test_what_has_no_meaning_for_events_is_refused(told: str, tones: LabelledSet
 def test_an_event_that_the_model_can_not_hear_is_named(tones: LabelledSet) -> None:
     assert tones.events is not None
     high = [[replace(one, low_hz=9_000.0, high_hz=12_000.0) for one in ones] for ones in tones.events]
-    with pytest.raises(
-        AaspError,
-        match=r"\.wav: '(low|high)' from .* s: at 9000 to 12000 Hz, outside the 20 to 8000 Hz that the model covers",
-    ):
+    with pytest.raises(AaspError, match=r"\.wav: '(low|high)' from .* s: at 9000 to 12000 Hz, outside the 20"):
         Finetuning(encoder(), "enc", replace(tones, events=high), RECIPE)
 
 
