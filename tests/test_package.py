@@ -42,7 +42,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def environment(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A new environment with the wheel: torch of constraints.txt, for processors alone, and the newest of the rest."""
+    """A new environment with the wheel: torch as in constraints.txt, for processors, the rest the newest."""
     place = tmp_path_factory.mktemp("environment")
     run(sys.executable, "-m", "venv", place, where=place)
     pip = (place / "bin" / "python", "-m", "pip", "install", "-qq")
