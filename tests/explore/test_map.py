@@ -69,11 +69,11 @@ def test_nothing_but_our_scripts_and_styles_runs(page: Path) -> None:
     policy = unescape(re.search(r'Content-Security-Policy" content="([^"]+)"', html)[1])  # type: ignore[index]
     hashed = lambda text: f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
     scripts, style = re.findall(r"<script>(.*?)</script>", html, re.S), re.findall(r"<style>(.*?)</style>", html, re.S)
-    assert len(scripts) == 3 and len(style) == 1
+    assert len(scripts) == 4 and len(style) == 1
     assert f"script-src {' '.join(map(hashed, scripts))}; style-src {hashed(style[0])};" in policy
     assert policy.startswith("default-src 'none'") and "unsafe" not in policy
     assert "<img" not in html and "javascript:alert" in html, "the hostile name is there, as data"
-    assert html.count("<script") == 3 + 1 + 60
+    assert html.count("<script") == 4 + 1 + 60
 
 
 def test_beyond_its_size_sounds_are_played_from_their_files(page: Path, small: Index, tmp_path: Path) -> None:

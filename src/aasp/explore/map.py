@@ -22,7 +22,7 @@ from aasp.index import Index
 
 MOST_POINTS = 100_000
 PREVIEW_SECONDS = 10.0
-STYLES, SCRIPTS = ("colours.css", "map.css"), ("twgl-7.0.0.min.js", "points.js", "map.js")
+STYLES, SCRIPTS = ("colours.css", "map.css"), ("twgl-7.0.0.min.js", "points.js", "plot.js", "map.js")
 MEDIA = "data: 'self' file:"
 
 Progress = Callable[[int, int], None]
