@@ -32,7 +32,7 @@ def time_left(elapsed: float, done: int, total: int) -> str:
 
 
 class _TimeLeft(ProgressColumn):
-    """A task that goes on where an earlier process stopped has the field `begun`: how much was done then."""
+    """A task that resumes what an earlier process left has the field `begun`: how much was done then."""
 
     def render(self, task: Task) -> Text:
         elapsed, begun = task.elapsed or 0.0, int(task.fields.get("begun", 0))

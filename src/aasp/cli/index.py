@@ -29,7 +29,7 @@ class Index(VectorOptions, RunningOptions):
     """Make an index of sounds: their vectors, and where they are, for `aasp search` and `aasp duplicates`.
 
     The same command again embeds what is new or changed, and drops what is gone from the folders and manifests that it
-    names. A command that was stopped goes on where it was. An index is of one model and one setting: those of its first
+    names. A command that was stopped resumes where it was. An index is of one model and one setting: those of its first
     command hold where a later one leaves them out.
     """
 
@@ -109,9 +109,9 @@ def _update(arguments: Index, out: Path, argv: list[str]) -> None:
     for note in done.notes:
         print(note, file=sys.stderr)
     _tell_skipped(done.skipped, out / "skipped.csv")
-    told = f"{done.added:,} file(s) added" + (f" ({done.changed:,} of them changed)" if done.changed else "")
+    text = f"{done.added:,} file(s) added" + (f" ({done.changed:,} of them changed)" if done.changed else "")
     gone = f", {done.gone:,} dropped" if done.gone else ""
-    print(f"{out}: {done.rows:,} row(s) of {done.width} dimensions; {told}{gone}")
+    print(f"{out}: {done.rows:,} row(s) of {done.width} dimensions; {text}{gone}")
 
 
 def _model(arguments: Index, argv: list[str], was: State | None) -> tuple[str, tuple[str, ...]]:

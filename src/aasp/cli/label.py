@@ -19,7 +19,7 @@ class LabelIndex:
     """Label an index in the browser, on this machine: hear a sound, press a key; the most uncertain sounds first.
 
     A classifier of the index's vectors learns after every press. One sound in five is drawn at random from recordings
-    that it never learns from, which gives its accuracy. Labels are written at every press; the same command goes on.
+    that it never learns from, which gives its accuracy. Labels are written at every press; the same command resumes.
     """
 
     index: tyro.conf.Positional[Path]

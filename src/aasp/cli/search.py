@@ -66,8 +66,8 @@ def run(argv: list[str]) -> int:
         better = line("index", "recordings", "--out", str(arguments.index))
         raise AaspError(f"{arguments.index}: an index without rows; add some by {better}")
     if arguments.frames and index.settings.window is not None:
-        told = f"--frames, and the index is of moments of {index.settings.window:g} s"
-        raise AaspError(f"{told}; leave it out")
+        detail = f"--frames, and the index is of moments of {index.settings.window:g} s"
+        raise AaspError(f"{detail}; leave it out")
     asked = _Asked(index, arguments)
     (query,) = asked.vectors([arguments.query])
     query = rocchio(query, asked.vectors(arguments.like), asked.vectors(arguments.unlike))
@@ -157,7 +157,7 @@ def _audacity(found: list[dict[str, Any]]) -> None:
     """Start, end and text, separated by tabs, in order of time."""
     paths = sorted({one["path"] for one in found})
     if len(paths) > 1:
-        told = f"--format audacity: results of {len(paths)} recordings, and a label track is of one"
-        raise AaspError(f"{told}; choose one by --within {paths[0]}")
+        detail = f"--format audacity: results of {len(paths)} recordings, and a label track is of one"
+        raise AaspError(f"{detail}; choose one by --within {paths[0]}")
     for one in sorted(found, key=lambda one: one["start"]):
         print(f"{one['start']:.6f}\t{one['start'] + one['seconds']:.6f}\t{one['similarity']:.4f}")

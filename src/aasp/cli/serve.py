@@ -29,7 +29,7 @@ class Serve(RunningOptions):
     host: str = "127.0.0.1"
     """Address to listen on."""
     port: int = 8642
-    """Port; 0 takes one that is free, and tells it."""
+    """Port; 0 takes a free one, which is printed."""
     allow_host: tuple[str, ...] = ()
     """Other names by which programs may call this server."""
     max_mb: float = 64.0
@@ -79,8 +79,8 @@ def run(argv: list[str]) -> int:
     hosts = {arguments.host, *arguments.allow_host} - {"0.0.0.0", "::"}
     server = Server(arguments.model, answers, limits, batch=arguments.batch, wait_ms=arguments.wait_ms, hosts=hosts)
     if arguments.host not in LOOPBACK:
-        told = f"--host {arguments.host}: others on the network can ask; there is no password and no encryption"
-        print(f"aasp: warning: {told}", file=sys.stderr)
+        text = f"--host {arguments.host}: others on the network can ask; there is no password and no encryption"
+        print(f"aasp: warning: {text}", file=sys.stderr)
 
     def ready(address: str) -> None:
         print(f"{arguments.model}: {' '.join(answers)} at {address}", flush=True)

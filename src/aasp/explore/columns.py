@@ -37,7 +37,7 @@ def columns(rows: pa.Table, clusters: np.ndarray) -> list[dict[str, Any]]:
 
 
 def _column(name: str, column: pa.ChunkedArray) -> dict[str, Any] | None:
-    """A column, or None where nothing is told by it: all of one value, lists, or a name of its own for each row."""
+    """A column, or None where it shows nothing: all of one value, lists, or a name of its own for each row."""
     kind = column.type
     if pa.types.is_timestamp(kind):
         column, what = column.cast(pa.timestamp("ms"), safe=False).cast(pa.int64()), "time"
@@ -49,8 +49,8 @@ def _column(name: str, column: pa.ChunkedArray) -> dict[str, Any] | None:
     else:
         return None
     numbers = column.cast(pa.float64()).to_numpy()
-    told = numbers[np.isfinite(numbers)]
-    if not len(told) or told.min() == told.max():
+    text = numbers[np.isfinite(numbers)]
+    if not len(text) or text.min() == text.max():
         return None
     return {"name": name, "kind": what, "numbers": _packed(numbers, "<f8")}
 

@@ -1,4 +1,4 @@
-"""Labels of an index's rows as a CSV manifest: read by `aasp linear` and `aasp finetune`, and gone on with."""
+"""Labels of an index's rows as a CSV manifest: read by `aasp linear` and `aasp finetune`, and continued by `aasp label`."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ def read_labels(index: Index, file: Path) -> list[Label]:
     seen: set[int] = set()
     for number, line in enumerate(lines, start=2):
         row = rows.get(tuple(line[name] for name in expected if name not in ("label", "split")))
-        told = f"{file}, line {number}: {line['path']}"
+        text = f"{file}, line {number}: {line['path']}"
         if row is None:
-            raise AaspError(f"{told} is not in {index.folder}; add it by `aasp index`, or remove the line")
+            raise AaspError(f"{text} is not in {index.folder}; add it by `aasp index`, or remove the line")
         if row in seen:
-            raise AaspError(f"{told} stands there twice; remove one line")
+            raise AaspError(f"{text} stands there twice; remove one line")
         if line["split"] not in ("train", "test") or not line["label"]:
-            raise AaspError(f"{told} has label {line['label']!r} and split {line['split']!r}; split is train or test")
+            raise AaspError(f"{text} has label {line['label']!r} and split {line['split']!r}; split is train or test")
         seen.add(row)
         labels.append(Label(row, line["label"], line["split"] == "test"))
     return labels
@@ -99,7 +99,7 @@ def _fields(index: Index, fields: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _keys(index: Index, folder: Path, rows: Sequence[int] | None = None) -> Iterator[tuple[str, ...]]:
-    """What tells a row from others, as the file has it: path, start, end and channel; paths relative below a folder."""
+    """What identifies a row, as the file has it: path, start, end and channel; paths relative below a folder."""
     channels = index.rows["channel"].to_pylist() if "channel" in index.rows.column_names else None
     for row in range(len(index)) if rows is None else rows:
         path, start, seconds = index.sound(row)

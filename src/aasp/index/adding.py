@@ -66,7 +66,7 @@ class Adding:
     """Embeds files and adds them to an index, some thousand sounds at a time.
 
     What is embedded next is written down before (`adding-000001.parquet`), embedded by `aasp.evaluate.stream` into a
-    file beside it, and then added: after a kill, `finish` goes on with it, whatever has become of the files since.
+    file beside it, and then added: after a kill, `finish` continues with it, whatever has become of the files since.
 
     Attributes:
         folder: of the index.

@@ -97,10 +97,10 @@ def update(
 
 
 def _check_same(folder: Path, state: State, model: Model, settings: Settings) -> None:
-    """See that an index goes on as it was begun."""
+    """Refuse to continue an index with another model or other settings."""
     if state.model.digest != model.digest:
-        told = f"made by {state.model.name} ({state.model.digest[:12]}), not by {model.name} ({model.digest[:12]})"
-        raise AaspError(f"{folder}: {told}; name that model, or choose another --out")
+        text = f"made by {state.model.name} ({state.model.digest[:12]}), not by {model.name} ({model.digest[:12]})"
+        raise AaspError(f"{folder}: {text}; name that model, or choose another --out")
     for name in ("vector", "channels", "window", "hop", "precision"):
         was, now = getattr(state.settings, name), getattr(settings, name)
         if was != now:

@@ -83,8 +83,8 @@ def listing(
         table, said, _ = listed(located(source), skipped, path_column)
         notes += said
         if COLUMN in table.column_names:
-            told = f"its column {COLUMN} chooses channels file by file"
-            raise AaspError(f"{source}: {told}, and an index has one choice: leave the column out, and use --channels")
+            text = f"its column {COLUMN} chooses channels file by file"
+            raise AaspError(f"{source}: {text}, and an index has one choice: leave the column out, and use --channels")
         table = table.rename_columns(
             [f"own_{n}" if n in OWN and n not in ("path", "seconds") else n for n in table.column_names]
         )

@@ -92,8 +92,8 @@ def _told(place: str, write: Callable[[], Any]) -> None:
     try:
         write()
     except Exception as error:  # each client has exceptions of its own, and those of what it stands on
-        told = " ".join(str(error).split())[:300] or type(error).__name__
-        raise AaspError(f"{place}: not written ({told}); check the address, and that it can be written") from error
+        detail = " ".join(str(error).split())[:300] or type(error).__name__
+        raise AaspError(f"{place}: not written ({detail}); check the address, and that it can be written") from error
 
 
 def _batches(index: Index) -> Iterator[tuple[int, pa.Table, np.ndarray]]:

@@ -92,8 +92,8 @@ def _copies(index: Index, paths: Sequence[str]) -> tuple[np.ndarray, list[tuple[
     row_of: dict[str, int] = {}
     own: list[int] = []
     copies: list[tuple[int, int]] = []
-    for row, (path, told) in enumerate(zip(paths, index.rows["hash"].to_pylist(), strict=True)):
-        first = path if told is None else of_hash.setdefault(told, path)
+    for row, (path, text) in enumerate(zip(paths, index.rows["hash"].to_pylist(), strict=True)):
+        first = path if text is None else of_hash.setdefault(text, path)
         if first == path:
             own.append(row)
         elif path not in row_of:

@@ -277,6 +277,6 @@ def _write_rows(file: Path, rows: pa.Table) -> None:
 
 def _header(rows: int, width: int) -> bytes:
     """What stands before the vectors, so that `numpy.load` reads them: 128 bytes whatever the shape."""
-    told = f"{{'descr': '<f2', 'fortran_order': False, 'shape': ({rows}, {width}), }}"
+    detail = f"{{'descr': '<f2', 'fortran_order': False, 'shape': ({rows}, {width}), }}"
     length = _HEADER - 10
-    return b"\x93NUMPY\x01\x00" + length.to_bytes(2, "little") + told.ljust(length - 1).encode() + b"\n"
+    return b"\x93NUMPY\x01\x00" + length.to_bytes(2, "little") + detail.ljust(length - 1).encode() + b"\n"

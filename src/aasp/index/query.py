@@ -39,8 +39,8 @@ def model_of(index: Index, device: str | torch.device = "cpu") -> AudioEncoder:
     except AaspError as error:
         raise AaspError(f"{index.folder}: the model that made it: {error}") from None
     if encoder.digest != index.model.digest:
-        told = f"made by {name} as it was ({index.model.digest[:12]}), and there is another now ({encoder.digest[:12]})"
-        raise AaspError(f"{index.folder}: {told}; put the model back, or make the index again")
+        text = f"made by {name} as it was ({index.model.digest[:12]}), and there is another now ({encoder.digest[:12]})"
+        raise AaspError(f"{index.folder}: {text}; put the model back, or make the index again")
     return encoder
 
 

@@ -80,7 +80,7 @@ def keep(path: Path, made: str, arrays: Mapping[str, np.ndarray]) -> None:
 def kept(path: Path, made: str, names: Iterable[str]) -> Mapping[str, np.ndarray] | None:
     """The arrays that `keep` wrote from the same, if all are there; else None."""
     try:
-        file = read_arrays(path, "it is made anew")
+        file = read_arrays(path, "it is made again")
     except (OSError, AaspError):
         return None
     return file if "made" in file and str(file["made"]) == made and {*names} <= {*file} else None

@@ -15,7 +15,7 @@ class TaskScores:
 
     Attributes:
         name: the task, in a few words.
-        about: what is asked of whom, one line.
+        about: the task in one line.
         chance: accuracy of guessing the commonest class of the test part.
         accuracy: by encoder, the one the page is about first.
         difference: of the first encoder and each other one, paired clip by clip, by the other's name.

@@ -17,7 +17,7 @@ from aasp.report.spectrogram import Spectrogram
 
 KILOHERTZ = (0.1, 0.2, 0.5, 1, 2, 4, 8, 16, 32)
 SPAN = 4.0
-"""Attention from a quarter of the mean patch's to four times it is told by colour; what is beyond has the end's."""
+"""Colours cover attention from a quarter to four times the mean patch's; values beyond take the colour of the end."""
 
 
 def draw_sound(

@@ -166,8 +166,8 @@ class Classes(Answer):
         found: dict[int, Prediction | AaspError] = {}
         for row, one in enumerate(sounds):
             if wanted.window is not None and 2 * len(one.wave) / one.rate > MOST_WINDOWS * wanted.window:
-                told = f"window={wanted.window:g}: more than {MOST_WINDOWS:,} windows, the limit"
-                found[row] = Refusal(413, f"{told}; give a longer window, or send a shorter sound")
+                text = f"window={wanted.window:g}: more than {MOST_WINDOWS:,} windows, the limit"
+                found[row] = Refusal(413, f"{text}; give a longer window, or send a shorter sound")
         numbered = [Samples(str(row), one.wave, one.rate) for row, one in enumerate(sounds) if row not in found]
         models, running, skipped = self._classifiers, self._running, list[Skipped]()
         if wanted.steps:
@@ -214,5 +214,5 @@ def answers_of(model: str, device: torch.device, running: Running) -> dict[str, 
 
 def _check_count(numbers: np.ndarray) -> None:
     if numbers.size > MOST_NUMBERS:
-        told = f"frames: an answer of {numbers.size:,} numbers, and {MOST_NUMBERS:,} are the limit"
-        raise Refusal(413, f"{told}; send a shorter sound, or use the command line")
+        text = f"frames: an answer of {numbers.size:,} numbers, and {MOST_NUMBERS:,} are the limit"
+        raise Refusal(413, f"{text}; send a shorter sound, or use the command line")

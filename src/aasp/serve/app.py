@@ -117,7 +117,7 @@ class Server:
             summary=(type(answer).__doc__ or "").partition("\n")[0],
             response_class=Response,
             openapi_extra={"requestBody": _BODY},
-            responses={status: {"description": told, **_REFUSED} for status, told in _STATUSES.items()},
+            responses={status: {"description": message, **_REFUSED} for status, message in _STATUSES.items()},
         )(handle)
 
     async def _answered(self, request: Request, answer: Answer, asked: Asked, wanted: Any, channels: Channels) -> bytes:
@@ -134,17 +134,17 @@ class Server:
         self.metrics.sound(sound.seconds)
 
         def as_json() -> bytes:
-            told = {"model": self._model, "seconds": round(sound.seconds, 6), **answer.values(asked, found)}
+            message = {"model": self._model, "seconds": round(sound.seconds, 6), **answer.values(asked, found)}
             if sound.warning:
-                told["warning"] = sound.warning
-            return json.dumps(told, ensure_ascii=False).encode() + b"\n"
+                message["warning"] = sound.warning
+            return json.dumps(message, ensure_ascii=False).encode() + b"\n"
 
         return await loop.run_in_executor(self._pool, as_json)
 
     async def _health(self) -> Response:
         alive = self._batcher.alive
-        told = {"status": "ok" if alive else "failed", "model": self._model, "version": aasp.__version__}
-        content = json.dumps({**told, "requests": self.gate.inside}).encode() + b"\n"
+        message = {"status": "ok" if alive else "failed", "model": self._model, "version": aasp.__version__}
+        content = json.dumps({**message, "requests": self.gate.inside}).encode() + b"\n"
         return Response(content, 200 if alive else 503, media_type="application/json")
 
     async def _metrics(self) -> Response:

@@ -84,8 +84,8 @@ class Gate:
             headers[name] = value.decode("latin-1")
         host, origin = headers.get(b"host", ""), headers.get(b"origin")
         if _name(f"//{host}") not in self._hosts:
-            told = f"host {shown(host)} is not this server's name"
-            raise Refusal(400, f"{told}; ask by its address, or start it with --allow-host NAME")
+            text = f"host {shown(host)} is not this server's name"
+            raise Refusal(400, f"{text}; ask by its address, or start it with --allow-host NAME")
         if origin is not None and _name(origin) not in self._hosts:
             raise Refusal(403, f"origin {shown(origin)}: pages of other sites may not ask; ask from a program")
         if counted and self.inside >= self._limits.queue:

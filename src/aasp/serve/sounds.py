@@ -47,12 +47,12 @@ def decoded(path: str, channels: Channels, front: FrontEndConfig, limits: Limits
         with apart.within(seconds):
             info = probe(path)
             if info.seconds > limits.max_seconds:
-                told = f"{info.seconds:.6g} s of sound, and {limits.max_seconds:g} s are the limit"
-                raise Refusal(413, f"{told}; send a part, or use `aasp embed`")
+                text = f"{info.seconds:.6g} s of sound, and {limits.max_seconds:g} s are the limit"
+                raise Refusal(413, f"{text}; send a part, or use `aasp embed`")
             samples, most = info.frames * info.channels, limits.max_seconds * MOST_RATE * MOST_CHANNELS
             if samples > most:
-                told = f"{samples:,} samples in {info.channels} channels at {info.rate:,} Hz"
-                raise Refusal(413, f"{told}, and {most:,.0f} are the limit; send a part, or fewer channels")
+                text = f"{samples:,} samples in {info.channels} channels at {info.rate:,} Hz"
+                raise Refusal(413, f"{text}, and {most:,.0f} are the limit; send a part, or fewer channels")
             wave = read_sound(Recording(path, channels), rate=front.rate)
         check(wave, path, front)
     except AudioError as error:

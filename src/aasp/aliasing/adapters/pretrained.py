@@ -67,7 +67,7 @@ def open_pretrained(name: str, source: str | Path, device: torch.device, precisi
     except AaspError:
         raise
     except Exception as error:  # whatever reading a damaged file raises
-        if "weights only" in str(error).lower():  # torch goes on to say how to run it all the same
+        if "weights only" in str(error).lower():  # torch then says how to run it all the same
             reason = "a file of weights holds code, which is never run; give a model with .safetensors"
             raise AaspError(f"{name}: {reason}") from None
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -79,7 +79,7 @@ def clip_vectors(
             embed(same)
     if not found:
         why = f"the first {skipped[0].path}: {skipped[0].reason}" if skipped else "none"
-        raise AaspError(f"{adapter.name}: no usable audio to embed: {why}; mend or replace the files")
+        raise AaspError(f"{adapter.name}: no usable audio to embed: {why}; repair or replace the files")
     unknown = {name: np.full_like(one, np.nan) for name, one in next(iter(found.values())).items()}
     return {name: np.stack([found.get(row, unknown)[name] for row in range(len(sounds))]) for name in unknown}
 

@@ -145,14 +145,14 @@ def likeliest(probabilities: np.ndarray, config: AudioClassifierConfig, top: int
 
 def as_values(one: Prediction, config: AudioClassifierConfig, top: int) -> dict[str, Any]:
     """What is said of one file, as JSON values: seconds, multilabel, classes, and frames where there are windows."""
-    told: dict[str, Any] = {"seconds": round(one.seconds, 6), "multilabel": config.multilabel}
-    told["classes"] = likeliest(one.probabilities, config, top)
+    detail: dict[str, Any] = {"seconds": round(one.seconds, 6), "multilabel": config.multilabel}
+    detail["classes"] = likeliest(one.probabilities, config, top)
     if len(one.windows):
-        told["frames"] = [
+        detail["frames"] = [
             {"start": start, "end": end, "classes": likeliest(probabilities, config, top)}
             for (start, end), probabilities in zip(one.windows.round(6).tolist(), one.over_time, strict=True)
         ]
-    return told
+    return detail
 
 
 def load_classifiers(path: str | Path, device: str | torch.device = "cpu") -> dict[str, AudioClassifier]:
