@@ -121,8 +121,6 @@ MANNERED = re.compile(
     re.IGNORECASE,
 )
 MANNERED_PLACES = ("src", "docs", "README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")
-# Folders that are being rewritten: empty this list when they are done.
-NOT_YET_PLAIN: tuple[str, ...] = ()
 
 
 def test_the_writing_is_plain() -> None:
@@ -130,7 +128,7 @@ def test_the_writing_is_plain() -> None:
     found = []
     for path in files:
         name = path.relative_to(ROOT).as_posix()
-        if path.suffix in {".py", ".md"} and not name.startswith(NOT_YET_PLAIN):
+        if path.suffix in {".py", ".md"} and "LICENSE" not in path.name:
             lines = enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
             found += [f"{name}:{number}: {word[0]}" for number, line in lines for word in MANNERED.finditer(line)]
     assert found == []
