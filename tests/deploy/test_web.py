@@ -205,14 +205,14 @@ def test_a_classifier_shows_its_classes(site: Path, classifier: AudioClassifier,
 
 
 def test_modulations_are_those_of_the_patch(trained: AudioEncoder) -> None:
-    picture = Picture(trained)
-    assert picture.rates == [6.25 * period for period in range(1, 9)]
-    frame = torch.arange(16, dtype=torch.float64)
-    mel = (0.3 + 0.7 * torch.sin(2 * torch.pi * 3 * frame / 16))[None, :, None].expand(1, 16, 128).float()
-    patch = mel.unflatten(1, (1, 16))
+    picture, frames = Picture(trained), trained.stem.patch[0]
+    assert picture.rates == [100 / frames * period for period in range(1, frames // 2 + 1)]
+    frame = torch.arange(frames, dtype=torch.float64)
+    mel = (0.3 + 0.7 * torch.sin(2 * torch.pi * 3 * frame / frames))[None, :, None].expand(1, frames, 128).float()
+    patch = mel.unflatten(1, (1, frames))
     cosine, sine = (patch.mT @ picture.waves).chunk(2, dim=-1)
     amplitude = (cosine.square() + sine.square()).mean(2).sqrt()[0, 0]
-    torch.testing.assert_close(amplitude, torch.tensor([0, 0, 0.7, 0, 0, 0, 0, 0.0]), rtol=0, atol=1e-6)
+    torch.testing.assert_close(amplitude, torch.tensor([0, 0, 0.7, *[0.0] * (frames // 2 - 3)]), rtol=0, atol=1e-6)
 
 
 def test_a_full_disk_leaves_the_old_folder(

@@ -303,6 +303,7 @@ def test_a_recipe_with_it_is_planned_and_learns(name: str) -> None:
     own = {"logmel.mels": 16} if name == "ranged" else SMALL[name]
     fields |= {f"model.frontend.{key}": str(value) for key, value in own.items()}
     fields |= {"data.batch": "2", "data.crop_seconds": "0.5", "masking.views": "2", "model.stem": "conv"}
+    fields |= {"model.vector": "none", "model.stem.patch": "16,16"}
     recipe = with_fields(recipes.get("aasp_tiny"), fields | {"teacher.layers": "1", "model.frontend": name})
     assert step_cost(recipe).total.flops > 0
     torch.manual_seed(0)

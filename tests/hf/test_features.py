@@ -55,7 +55,7 @@ def test_lengths_that_a_caller_asks_for() -> None:
         ([], {}, "no waveform; give one"),
         ([np.zeros(0)], {}, "waveform 0 is 0 ms"),
         (np.zeros(800, np.int32), {}, "waveform 0 is of int32, whose scale is unknown; give floats"),
-        ([np.zeros(800), np.zeros(800, complex)], {}, "waveform 1 is of complex128, which has no scale"),
+        ([np.zeros(800), np.zeros(800, complex)], {}, "waveform 1 is of complex128, whose scale is unknown"),
         (np.zeros(800, bool), {}, "waveform 0 is of bool"),
         ([[0, 1] * 400], {}, "waveform 0 is of int64"),
         (["dog.wav"], {}, "waveform 0 is of <U7"),

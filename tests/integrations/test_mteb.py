@@ -114,7 +114,7 @@ def test_similarity_is_the_cosine(encoder: AudioEncoder) -> None:
         (clip(np.full(RATE, 3e4, np.float32)), "birds: clip 1: samples reach 30000, which is no waveform"),
         (clip(np.zeros((RATE, 2), np.float32)), r"clip 1 has shape \(16000, 2\); give"),
         (clip(np.zeros((2, 2, RATE), np.float32)), r"clip 1 has shape \(2, 2, 16000\); give"),
-        (clip(np.ones(RATE, np.int32)), "clip 1 is of int32, which has no scale"),
+        (clip(np.ones(RATE, np.int32)), "clip 1 is of int32, whose scale is unknown"),
         (clip(tone(300, 1.0), 0), "clip 1 has a sampling_rate of 0; give"),
         (clip(np.sin(2.6 * np.arange(48_000)), 48_000), "birds: clip 1: its sound lies above 8,000 Hz, of which"),
         ({"array": tone(300, 1.0)}, "clip 1 is dict, not a clip with an array and its sampling_rate"),

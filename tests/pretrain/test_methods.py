@@ -68,7 +68,10 @@ TOKENIZER: dict[str, dict[str, object]] = {
 
 
 def small(name: str, **changes: object) -> Recipe:
-    return with_fields(recipes.get(name), {**SIZES, **(SMALL | OTHERS | TOKENIZER)[name], **changes})
+    fields = {**SIZES, **(SMALL | OTHERS | TOKENIZER)[name], **changes}
+    if fields.get("codebook") == "none":
+        fields.pop("codebook.count", None)
+    return with_fields(recipes.get(name), fields)
 
 
 def build(name: str, **changes: object) -> Method:

@@ -70,12 +70,12 @@ def test_scores_leads_and_sounds(page: Path) -> None:
     assert re.findall(r"<h2>(.*?)</h2>", html) == [
         "A few labels",
         "The most similar notes",
-        "Linear probes",
+        "A map of notes",
         "Further training",
         "What the student is shown",
+        "Linear probes",
         "Which modulations each patch looks at",
         "The kernels",
-        "A map of notes",
     ]
     assert "1 labelled note a family" in html and "20 labelled notes a family" in html
     assert html.count("<b>52.0</b> <span>47.0–57.0</span>") == 2 and "--at: 52.1; --chance: 3.0" in html

@@ -82,7 +82,7 @@ def recipe_of(name: str) -> Recipe:
     config = METHODS.ours()[name]
     fields = {"method": name, **{f"model.encoder.{field}": value for field, value in MODEL.items()}}
     fields |= {"data.batch": CLIPS, "data.crop_seconds": SAMPLES / 16_000}
-    fields["model.stem"] = "aape" if name == "aasp" else "conv"
+    fields |= {"model.stem": "aape" if name == "aasp" else "conv", "model.vector": "none"}
     own = {field.name for field in dataclasses.fields(config)}
     for field, value in SMALL.items():
         part, _, inner = field.partition(".")

@@ -1,4 +1,4 @@
-"""Labels of an index's rows as a CSV manifest: read by `aasp linear` and `aasp finetune`, and continued by `aasp label`."""
+"""Labels of an index as a CSV manifest that `aasp linear` and `aasp finetune` read, and `aasp label` continues."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from matplotlib.image import imsave
 from sklearn.cluster import MiniBatchKMeans
 
 from aasp.index.nearest import nearest
-from aasp.report.embedding_map import plane
+from aasp.report.findings import plane
 
 FITTED = 4_000
 NEIGHBOURS = 5
