@@ -61,6 +61,7 @@ def listen(server: Server, limits: Limits, host: str, port: int, ready: Callable
         ws="none",
         loop="asyncio",
         lifespan="on",
+        log_config=None,  # the program's own logging stays as it is
         log_level="error",
         access_log=False,
         proxy_headers=False,
