@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -178,7 +179,7 @@ def test_a_long_name_leaves_its_value_room(capsys: pytest.CaptureFixture[str]) -
 
 
 def test_what_is_neither(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert f"neither a model nor a run: {tmp_path}" in refused(capsys, tmp_path)
+    assert f"neither a model, a run nor an index: {tmp_path}" in refused(capsys, tmp_path)
     assert "no such file or folder" in refused(capsys, tmp_path / "nothing")
 
 
@@ -209,3 +210,17 @@ def test_torch_is_not_needed(model: Path, run: Path, tmp_path: Path) -> None:
 )
 def test_durations(seconds: float, said: str) -> None:
     assert duration_text(seconds) == said
+
+
+def test_an_index(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As `aasp index` writes it; nothing but its JSON is read."""
+    said = {"format": 1, "model": {"name": "aasp-tiny", "digest": "0123456789abcdef"}, "root": "/sounds"}
+    said |= {"settings": {"vector": "own", "window": None, "precision": "fp32"}, "width": 1920, "rows": 1234}
+    (tmp_path / "index.json").write_text(json.dumps(said))
+    assert main(["info", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    for name, value in (("rows", "1,234"), ("dimensions", "1,920"), ("model", r"aasp-tiny \(0123456789ab\)")):
+        assert re.search(rf"{name}\s+{value}", out)
+    assert "window" not in out
+    (tmp_path / "index.json").write_text(json.dumps({"rows": "many"}))
+    assert "index.json" in refused(capsys, tmp_path)

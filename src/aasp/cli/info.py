@@ -26,10 +26,10 @@ MOST_LISTED = 12  # different values of a column that are shown one by one
 
 @dataclass(frozen=True)
 class Info:
-    """Show what a model, a run, a manifest or an audio file is."""
+    """Show what a model, a run, an index, a manifest or an audio file is."""
 
     path: tyro.conf.Positional[Path]
-    """Folder of an encoder, a classifier or a run, a .csv, .tsv or .parquet manifest, or an audio file."""
+    """Folder of an encoder, a classifier, a run or an index, a .csv, .tsv or .parquet manifest, or an audio file."""
 
 
 def run(argv: list[str]) -> int:
@@ -43,8 +43,12 @@ def run(argv: list[str]) -> int:
     elif any(path.glob("fold-*/recipe.json")):
         with as_written(path, REMEDY):
             show_folds(path)
+    elif (path / "index.json").is_file():
+        with as_written(path / "index.json", "make the index again"):
+            show_index(path)
     elif path.is_dir():
-        raise AaspError(f"neither a model nor a run: {path}; a folder of audio is listed by {line('scan', str(path))}")
+        listed = line("scan", str(path))
+        raise AaspError(f"neither a model, a run nor an index: {path}; a folder of audio is listed by {listed}")
     elif not path.exists():
         raise AaspError(f"no such file or folder: {path}; check the path")
     elif path.suffix.lower() in (".csv", ".tsv", ".parquet"):
@@ -67,6 +71,22 @@ def show_model(path: Path) -> None:
             **flat(config),
             **({} if classes is None else {"classes": f"{len(classes):,}: {_few(classes)}"}),
             "started from": _started(parse_json(metadata.get("started_from", "null"), str(path), REMEDY)),
+        },
+    )
+
+
+def show_index(path: Path) -> None:
+    """How many sounds an index of `aasp index` holds, and what made it."""
+    said = _json(path / "index.json")
+    made = {name: value for name, value in flat(said["settings"]).items() if value is not None}
+    facts(
+        f"index {path}",
+        {
+            "rows": f"{said['rows']:,}",
+            "dimensions": f"{said['width']:,}",
+            "model": f"{said['model']['name']} ({said['model']['digest'][:12]})",
+            **made,
+            "root": said["root"],
         },
     )
 

@@ -25,7 +25,7 @@ class LabelIndex:
     index: tyro.conf.Positional[Path]
     """The folder that `aasp index` made."""
     labels: Path | None = None
-    """The .csv of labels to write or go on with: path, start, end, label and split, for `aasp linear` and
+    """The .csv of labels to write or continue: path, start, end, label and split, for `aasp linear` and
     `aasp finetune`."""
     classes: tuple[str, ...] = ()
     """Names of classes, in the order of their keys; more can be added in the page."""
