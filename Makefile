@@ -85,7 +85,7 @@ types: setup
 	$(BIN)/mypy
 
 # Both need the network, and tools that nothing else does. s3 is left out: its botocore needs a python-dateutil of before 3.
-LOCKED := $(foreach extra,onnx openvino executorch demo hf ray pandas serve docs test,--extra $(extra))
+LOCKED := $(foreach extra,onnx openvino executorch demo hf ray lancedb qdrant pandas serve docs test,--extra $(extra))
 
 lock: setup
 	$(BIN)/python -m pip install -qq --target $(VENV)/lock uv
