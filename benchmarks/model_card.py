@@ -53,7 +53,7 @@ def card(model: AudioEncoder, run: Path, scores: Mapping[str, Any], sound: Path)
     keys = [f"{pooling} of layer {layer}" for layer, pooling in config.keys]
     tables = {
         **found["readings"],
-        **{f"Fine-tuned with {count} labels a class": some for count, some in found["few labels"].items()},
+        **{f"Fine-tuned with {count} label{'s' * (int(count) > 1)} a class": some for count, some in found["few labels"].items()},
         **{f"The last block, {title[0].lower()}{title[1:]}": some for title, some in found["last block"].items()},
     }
     with torch.no_grad():
@@ -103,8 +103,8 @@ def _scores(title: str, found: Mapping[str, Mapping[str, Any]]) -> str:
     lines = [f"### {title}", "", f"| set | aasp-tiny | {' | '.join(controls)} |", f"|{'---|' * (2 + len(controls))}"]
     for name, value in found["model"].items():
         leads = [Interval(**found[control][name]) for control in controls]
-        told = [f"**{one.percent('+')}**" if _better(one) else one.percent("+") for one in leads]
-        lines.append(f"| {name} | {' | '.join([Interval(**value).percent(), *told])} |")
+        leads_text = [f"**{one.percent('+')}**" if _better(one) else one.percent("+") for one in leads]
+        lines.append(f"| {name} | {' | '.join([Interval(**value).percent(), *leads_text])} |")
     return "\n".join(lines)
 
 
@@ -113,7 +113,7 @@ def _weak(found: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     for name, value in found[STRONGEST].items():
         lead = Interval(**value)
         if name != "average" and not _better(lead):
-            how = "below" if lead.excludes_zero() else "no better, as far as the interval tells, than"
+            how = "below" if lead.excludes_zero() else "not shown to be better than"
             yield f"- `{name}`: its vector is {how} the best of the controls, {lead.percent('+')} points."
 
 
