@@ -53,7 +53,7 @@ def card(model: AudioEncoder, run: Path, scores: Mapping[str, Any], sound: Path)
     keys = [f"{pooling} of layer {layer}" for layer, pooling in config.keys]
     tables = {
         **found["readings"],
-        **{f"Fine-tuned with {count} label{'s' * (int(count) > 1)} a class": some for count, some in found["few labels"].items()},
+        **{f"Fine-tuned with {_labels(count)} a class": some for count, some in found["few labels"].items()},
         **{f"The last block, {title[0].lower()}{title[1:]}": some for title, some in found["last block"].items()},
     }
     with torch.no_grad():
@@ -91,6 +91,10 @@ def _by(patch: tuple[int, int]) -> str:
 def _command(words: list[str]) -> str:
     """As it was typed, paths without the folders of the machine."""
     return shlex.join(["aasp", *(Path(word).name if word.startswith("/") else word for word in words[1:])])
+
+
+def _labels(count: str) -> str:
+    return "1 label" if count == "1" else f"{count} labels"
 
 
 def _better(lead: Interval) -> bool:
