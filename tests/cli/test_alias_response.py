@@ -87,7 +87,7 @@ def test_a_model_and_a_stem_of_ones_own(folder: Path, few: None, capsys: pytest.
     told = capsys.readouterr().out
     for words in ("small, SBLU", "small, encoder", "own_response:First", "chance is 12.5 %", "2.00"):
         assert words in told
-    assert len(section(found, folder)) == 6
+    assert section(found, folder).count("<section>") == 6
     with pytest.raises(AaspError, match="add --overwrite"):
         run(argv)
 

@@ -70,7 +70,7 @@ def test_stopped_gone_on_with_and_told(
 
     monkeypatch.setattr(training, "pretrain", stopped)
     assert main(["compare", *mine, *words, "--steps", "8"]) == 75
-    assert "stopped at step 3 of 8, saved; the same command resumes it" in capsys.readouterr().out
+    assert "stopped at step 3 of 8, saved; run the same command again to resume" in capsys.readouterr().out
     monkeypatch.setattr(training, "pretrain", whole)
     costs = json.loads((out / "settings.json").read_text())["recipes"]["calm"]
     assert costs["flops"] == step_cost(known.get(mine[0])).total.flops and costs["steps"] == 8

@@ -90,7 +90,7 @@ def test_the_schedule_is_eats_ten_epochs() -> None:
 
 @pytest.mark.slow
 def test_muon_keeps_one_moment_of_the_matrices_of_blocks_and_codes_are_planned() -> None:
-    plain = recipes.get("aasp_tiny")
+    plain = with_fields(recipes.get("aasp_tiny"), {"codebook": "none", "optimizer.matrices": "adamw"})
     codes = with_fields(plain, {"codebook": "kmeans"})
     muon = with_fields(codes, {"optimizer.matrices": "muon"})
     without, adamw, ours = (pretraining_plan(one, Machines(1, 0.4), hours=10) for one in (plain, codes, muon))

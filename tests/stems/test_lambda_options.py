@@ -171,7 +171,9 @@ def test_the_loss_is_there_where_it_is_weighed_and_reaches_the_lambda_encoder_al
 
 @pytest.mark.slow
 def test_what_each_costs_is_planned() -> None:
-    cost = lambda **fields: step_cost(with_fields(recipes.get("aasp_tiny"), TINY | fields))
+    cost = lambda **fields: step_cost(
+        with_fields(recipes.get("aasp_tiny"), TINY | {"model.stem.patch": (16, 16)} | fields)
+    )
     plain, asked, shared = cost(), cost(**{"losses.spectrum": 0.1}), cost(**{"model.stem.shared": (3, 2)})
     assert "spectrum" not in plain.parts and asked.parts["spectrum"].forward > 0
     assert shared.parts["teacher.model.stem"].forward < 0.6 * plain.parts["teacher.model.stem"].forward

@@ -111,7 +111,8 @@ def pretraining(name: str, gather: Callable | None = None) -> nn.Module:
 def finetuning(norm: str, gather: Callable | None = None) -> nn.Module:
     torch.manual_seed(1)
     encoder = with_fields(
-        recipes.get("aasp_tiny").model, {"stem": "conv", **{f"encoder.{k}": v for k, v in MODEL.items()}}
+        recipes.get("aasp_tiny").model,
+        {"stem": "conv", "vector": "none", **{f"encoder.{k}": v for k, v in MODEL.items()}},
     )
     classifier = AudioClassifier(AudioClassifierConfig(("a", "b", "c"), norm=norm, encoder=encoder))
     return stirred(FinetuneObjective(classifier, with_fields(tiny(), {"norm": norm}), gather))

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from jinja2 import UndefinedError
 from markupsafe import Markup
 
 from aasp.documents import LARGEST_RESULTS, as_written, read_object
@@ -49,8 +50,11 @@ def build(folder: Path) -> str:
         found = _read(file)
         page = importlib.import_module(PARTS[part])
         with as_written(file, REMEDY):
-            answers.append(page.answer(found))
-            sections.append(page.section(found, folder))
+            try:
+                answers.append(page.answer(found))
+                sections.append(page.section(found, folder))
+            except UndefinedError as error:
+                raise LookupError(str(error)) from error
             facts |= _facts(part, found)
     values: dict[str, Any] = {"answers": answers, "sections": sections, "facts": _merged(facts)}
     return render("aliasing/report.html", eyebrow="aasp alias", title=TITLE, **values)
