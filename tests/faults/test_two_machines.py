@@ -191,7 +191,7 @@ def test_a_machine_that(
         code, _, err = found[0]
     assert code == 75 and time.monotonic() - began < peers.PATIENCE + 20, err
     assert err.count("aasp: error: process of rank 1 (machine1, pid ") == 1, err
-    assert "is gone" in err and err.count("the same command goes on from the last checkpoint") == 1, err
+    assert "is gone" in err and err.count("the same command resumes from the last checkpoint") == 1, err
 
     machines[1].ip("link", "set", machines[1].link, "up")
     found = ended(together(machines, training(sounds, tmp_path / "run")), 300)

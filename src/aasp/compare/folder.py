@@ -158,7 +158,7 @@ class Folder:
         A folder that is new, and in which nothing is set then, is removed.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        lock = self.path / ".settling"
+        lock = self.path / ".settings.lock"
         try:
             with locked(lock, wait=True):
                 yield
