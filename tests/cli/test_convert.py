@@ -42,7 +42,7 @@ def test_a_checkpoint_becomes_a_model(checkpoint: Path, tmp_path: Path, capsys: 
     ("words", "message"),
     [
         (["a.pt"], "whose layout? `aasp convert a.pt --as ast`"),
-        (["a.pt", "--as", "ast"], "where to? `aasp convert a.pt --as ast --out models/ast`"),
+        (["a.pt", "--as", "ast"], "--out is missing: `aasp convert a.pt --as ast --out models/ast`"),
         (["a.pt", "--as", "beets", "--out", "b"], "no such layout: beets; give one of ast, eat, sslam, audio-mae, m2d"),
         (["gone.pt", "--as", "ast", "--out", "b"], "gone.pt: no such file"),
     ],

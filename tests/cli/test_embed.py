@@ -439,7 +439,7 @@ def test_what_is_kept_in_memory_does_not_grow_with_the_set(
     ("argv", "told"),
     [
         ([], "nothing to embed: `aasp embed dog.wav --out embeddings.npz`"),
-        (["MODEL", "FILE"], "where to? `aasp embed MODEL FILE --out embeddings.npz`"),
+        (["MODEL", "FILE"], "--out is missing: `aasp embed MODEL FILE --out embeddings.npz`"),
         (["MODEL", "--out", "x.npz"], "no files after MODEL: `aasp embed MODEL dog.wav --out x.npz`"),
         (["FILE", "MODEL", "--out", "x.npz"], "the model comes first: `aasp embed MODEL FILE --out x.npz`"),
         (["MODEL", "MODEL", "FILE", "--out", "x.npz"], "two models are named"),

@@ -48,8 +48,8 @@ def sound(path: Path, seconds: float = 1.0) -> str:
         (["--out", "model.onnx", "--int8", "empty"], "no audio to calibrate with: empty"),
         (["--out", "old.onnx"], "output exists: old.onnx; choose another name or add --overwrite"),
         (["--out", "file/model.onnx"], "output lies below a file"),
-        ([], "where to? `aasp export MODEL --out model.onnx`"),
-        (["--to", "web"], "where to? `aasp export MODEL --to web --out web/model`"),
+        ([], "--out is missing: `aasp export MODEL --out model.onnx`"),
+        (["--to", "web"], "--out is missing: `aasp export MODEL --to web --out web/model`"),
         (["--out", "model.onnx", "--int8"], "--int8 without a value; give one behind it, or leave it out"),
     ],
 )

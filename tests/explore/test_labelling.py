@@ -126,7 +126,7 @@ def test_a_class_has_a_name_of_its_own(index: Index, tmp_path: Path, name: str) 
     ("change", "told"),
     [
         (lambda text: text.replace("clip", "flip", 1), "line 2: .*flip 000.* is not in"),
-        (lambda text: text + text.splitlines()[1] + "\n", "stands there twice; remove one line"),
+        (lambda text: text + text.splitlines()[1] + "\n", "is there twice; remove one line"),
         (lambda text: text.replace(",train", ",held", 1), "split 'held'; split is train or test"),
         (lambda text: text.replace("label", "class", 1), "columns path,start,end,class,split, not"),
         (lambda text: text.encode("utf-16").decode("latin-1"), "columns|not a CSV"),
@@ -145,7 +145,7 @@ def test_a_file_that_is_not_of_this_index_is_refused(
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        ([], "where to?"),
+        ([], "--labels is missing:"),
         (["--labels", "labels.txt"], "no such format: labels.txt; end it in .csv"),
         (["--labels", "labels.csv", "--port", "70000"], "--port 70000: give a number from 0 to 65535"),
         (["--labels", "no.csv", "--predict", "p.csv"], "no.csv: no such file; label some sounds first"),

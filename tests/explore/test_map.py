@@ -137,7 +137,7 @@ def test_an_index_without_rows_is_refused(small: Index, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        ([], "where to?"),
+        ([], "--out is missing:"),
         (["--out", "map.png"], "no such format: map.png; end it in .html"),
         (["--out", "map.html", "--clusters", "1"], "--clusters 1: give a number from 2 to 1000"),
         (["--out", "map.html", "--page-size", "-1"], "--page-size -1: give megabytes"),

@@ -36,7 +36,7 @@ def run(argv: list[str]) -> int:
     if arguments.layout is None:
         raise AaspError(f"whose layout? {line('convert', *argv, '--as', 'ast')}")
     if arguments.out is None:
-        raise AaspError(f"where to? {line('convert', *argv, '--out', f'models/{arguments.layout}')}")
+        raise AaspError(f"--out is missing: {line('convert', *argv, '--out', f'models/{arguments.layout}')}")
     if arguments.out.exists() and not arguments.overwrite:
         raise AaspError(f"output exists: {arguments.out}; choose another folder or add --overwrite")
     if arguments.out.resolve() in (arguments.checkpoint.resolve(), arguments.checkpoint.resolve().parent):

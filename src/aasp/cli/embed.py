@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -13,17 +12,16 @@ from aasp.cli.arguments import parse, set_threads
 from aasp.cli.inputs import find_sounds, line, model_and_files
 from aasp.cli.progress import bar
 from aasp.cli.running import RunningOptions, VectorOptions
-from aasp.errors import AaspError, one_line
+from aasp.cli.skipped import show_skipped
+from aasp.errors import AaspError
 from aasp.files import check_output
 
 if TYPE_CHECKING:
-    from aasp.datasets.index import Skipped
     from aasp.evaluate.features import Running
     from aasp.evaluate.stream import Engine
     from aasp.model.embeddings import Embedder
 
 SUFFIXES = (".npz", ".parquet")
-_SHOWN = 5  # skipped files named on the terminal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +101,7 @@ def run(argv: list[str]) -> int:
             progress=show,
             engine=_elsewhere(arguments),
         )
-    _print_skipped([*found.skipped, *written.skipped], _list_of(out))
+    show_skipped([*found.skipped, *written.skipped], _list_of(out))
     count = len({path for sound in found.sounds for path in files_of(sound)})
     many = f"{written.rows} channels of {count}" if channels == "each" else f"{written.rows:,}"
     before = f", {written.before:,} of them before" if written.before else ""
@@ -158,7 +156,7 @@ def _elsewhere(arguments: Embed) -> Engine | None:
 def _output(arguments: Embed, argv: list[str]) -> Path:
     """The file to write, and that it can be written."""
     if arguments.out is None:
-        raise AaspError(f"where to? {line('embed', *argv, '--out', 'embeddings.npz')}")
+        raise AaspError(f"--out is missing: {line('embed', *argv, '--out', 'embeddings.npz')}")
     out = arguments.out
     if out.is_dir():
         better = [str(out / "embeddings.npz") if word == str(out) else word for word in argv]
@@ -175,16 +173,3 @@ def _output(arguments: Embed, argv: list[str]) -> Path:
 
 def _list_of(out: Path) -> Path:
     return out.with_name(f"{out.stem}.skipped.csv")
-
-
-def _print_skipped(skipped: list[Skipped], list_out: Path) -> None:
-    """Name the first files that were left out, and list all."""
-    if not skipped:
-        return
-    from aasp.datasets.manifest import write_skipped
-
-    write_skipped(skipped, list_out)
-    for file in skipped[:_SHOWN]:
-        print(one_line(f"skipped {file.path}: {file.reason}"), file=sys.stderr)
-    more = f"{len(skipped) - _SHOWN:,} more skipped; " if len(skipped) > _SHOWN else ""
-    print(f"{more}{len(skipped):,} skipped in all, listed in {list_out}", file=sys.stderr)

@@ -104,7 +104,7 @@ def _output(arguments: Export, argv: list[str]) -> Path:
     out, to = arguments.out, arguments.to
     if out is None:
         name = "web/model" if to == "web" else f"{Path(arguments.model).resolve().name}{SUFFIXES[to]}"
-        raise AaspError(f"where to? {line('export', *argv, '--out', name)}")
+        raise AaspError(f"--out is missing: {line('export', *argv, '--out', name)}")
     if out.suffix != SUFFIXES[to]:
         ending = f"end it in {SUFFIXES[to]}" if SUFFIXES[to] else "name a folder, as web/model"
         raise AaspError(f"no such format: {out}; {ending}, as --to {to} writes")

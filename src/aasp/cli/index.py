@@ -14,14 +14,12 @@ from aasp.cli.arguments import parse, set_threads
 from aasp.cli.inputs import is_model, line, model_and_files
 from aasp.cli.progress import bar
 from aasp.cli.running import RunningOptions, VectorOptions
-from aasp.errors import AaspError, one_line
+from aasp.cli.skipped import show_skipped
+from aasp.errors import AaspError
 
 if TYPE_CHECKING:
-    from aasp.datasets.index import Skipped
     from aasp.index.layout import Settings, State
     from aasp.model.audio_encoder import AudioEncoder
-
-_SHOWN = 5  # skipped files named on the terminal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +60,7 @@ def run(argv: list[str]) -> int:
     if not arguments.words and arguments.to is None:
         raise AaspError(f"nothing to index: {line('index', 'recordings', '--out', 'birds.index')}")
     if arguments.out is None:
-        raise AaspError(f"where to? {line('index', *argv, '--out', 'birds.index')}")
+        raise AaspError(f"--out is missing: {line('index', *argv, '--out', 'birds.index')}")
     if (arguments.to is None) != (arguments.database is None):
         raise AaspError("--to and --database belong together; give both, as in --to lancedb --database birds.lance")
     if arguments.words:
@@ -108,7 +106,9 @@ def _update(arguments: Index, out: Path, argv: list[str]) -> None:
         )
     for note in done.notes:
         print(note, file=sys.stderr)
-    _tell_skipped(done.skipped, out / "skipped.csv")
+    if not done.skipped:
+        (out / "skipped.csv").unlink(missing_ok=True)  # of an earlier call
+    show_skipped(done.skipped, out / "skipped.csv")
     text = f"{done.added:,} file(s) added" + (f" ({done.changed:,} of them changed)" if done.changed else "")
     gone = f", {done.gone:,} dropped" if done.gone else ""
     print(f"{out}: {done.rows:,} row(s) of {done.width} dimensions; {text}{gone}")
@@ -151,17 +151,3 @@ def _settings(arguments: Index, encoder: AudioEncoder, was: State | None) -> Set
         hop=hop if hop is not None else before.hop,
         precision=precision,
     )
-
-
-def _tell_skipped(skipped: list[Skipped], list_out: Path) -> None:
-    """Name the first files that were left out, and list all; of none, a list of before goes."""
-    if not skipped:
-        list_out.unlink(missing_ok=True)
-        return
-    from aasp.datasets.manifest import write_skipped
-
-    write_skipped(skipped, list_out)
-    for file in skipped[:_SHOWN]:
-        print(one_line(f"skipped {file.path}: {file.reason}"), file=sys.stderr)
-    more = f"{len(skipped) - _SHOWN:,} more skipped; " if len(skipped) > _SHOWN else ""
-    print(f"{more}{len(skipped):,} skipped in all, listed in {list_out}", file=sys.stderr)

@@ -42,7 +42,7 @@ class LabelIndex:
 def run(argv: list[str]) -> int:
     arguments = parse(LabelIndex, argv, prog="aasp label")
     if arguments.labels is None:
-        raise AaspError(f"where to? {line('label', *argv, '--labels', 'labels.csv')}")
+        raise AaspError(f"--labels is missing: {line('label', *argv, '--labels', 'labels.csv')}")
     for file in filter(None, (arguments.labels, arguments.predict)):
         if file.suffix.lower() != ".csv" and not file.is_dir():
             raise AaspError(f"no such format: {file}; end it in .csv")

@@ -43,7 +43,7 @@ class Map:
 def run(argv: list[str]) -> int:
     arguments = parse(Map, argv, prog="aasp map")
     if arguments.out is None:
-        raise AaspError(f"where to? {line('map', *argv, '--out', 'map.html')}")
+        raise AaspError(f"--out is missing: {line('map', *argv, '--out', 'map.html')}")
     if arguments.out.suffix.lower() not in (".html", ".htm") and not arguments.out.is_dir():
         raise AaspError(f"no such format: {arguments.out}; end it in .html")
     if not 2 <= arguments.clusters <= 1_000:

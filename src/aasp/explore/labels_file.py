@@ -44,7 +44,8 @@ def read_labels(index: Index, file: Path) -> list[Label]:
         raise AaspError(f"{file}: not a CSV file ({error}); choose another --labels") from None
     expected = _fields(index, FIELDS)
     if fields != list(expected):
-        raise AaspError(f"{file}: columns {','.join(fields)[:200]}, not {','.join(expected)}; choose another --labels")
+        found = f"columns {','.join(fields)[:200]}" if fields else "an empty file"
+        raise AaspError(f"{file}: {found}, not {','.join(expected)}; choose another --labels")
     rows = {key: row for row, key in enumerate(_keys(index, file.absolute().parent))}
     labels: list[Label] = []
     seen: set[int] = set()
@@ -54,7 +55,7 @@ def read_labels(index: Index, file: Path) -> list[Label]:
         if row is None:
             raise AaspError(f"{text} is not in {index.folder}; add it by `aasp index`, or remove the line")
         if row in seen:
-            raise AaspError(f"{text} stands there twice; remove one line")
+            raise AaspError(f"{text} is there twice; remove one line")
         if line["split"] not in ("train", "test") or not line["label"]:
             raise AaspError(f"{text} has label {line['label']!r} and split {line['split']!r}; split is train or test")
         seen.add(row)
