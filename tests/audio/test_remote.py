@@ -306,7 +306,7 @@ def test_sets_in_s3(s3: str, tmp_path: Path, capsys: pytest.CaptureFixture[str])
     with pytest.raises(AaspError, match=r"s3://bucket/none\.csv: no such object in its store; check its name"):
         Manifest.open(f"{s3}/none.csv")
     assert main(["shard", f"{s3}/rows", "--out", str(tmp_path / "again")]) == 0
-    assert "1 shard(s), 2 sounds" in capsys.readouterr().out
+    assert "1 shard(s), 2 sound(s)" in capsys.readouterr().out
     assert pq.read_table(tmp_path / "again" / "index.parquet")["label"].to_pylist() == ["cat", "dog"]
 
 

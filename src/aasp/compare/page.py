@@ -52,13 +52,13 @@ def answer(found: Found, question: str) -> str:
     best = max(rows, key=lambda row: row["score"]["estimate"])
     unit = Unit(best["metric"])
     score = best["score"]
-    ends = span(score["low"], score["high"], lambda value: unit.tell(value, ""), " to ")
-    value = f"{unit.tell(score['estimate'], '')} ({ends}; {unit.about})"
+    ends = span(score["low"], score["high"], lambda value: unit.text(value, ""), " to ")
+    value = f"{unit.text(score['estimate'], '')} ({ends}; {unit.about})"
     said = f"{question[:1].upper()}{question[1:]}: {best['system']} is highest, {value}."
     ahead: list[str] = []
     alike: list[str] = []
     for other, lead in _leads(found, question, best["system"]).items():
-        ends = span(lead["low"], lead["high"], unit.tell, " to ")
+        ends = span(lead["low"], lead["high"], unit.text, " to ")
         (ahead if clear(lead["low"], lead["high"]) else alike).append(f"{other} ({ends})")
     if ahead:
         said += f" It differs clearly from {', '.join(ahead)}."
@@ -159,7 +159,7 @@ def _costs(found: Found) -> list[list[str]]:
 def _numbers(found: Found, question: str) -> dict[str, Any]:
     """Scores and differences of one question, in words."""
     unit = Unit(metric_of(found, question))
-    plain = lambda value: unit.tell(value, "")
+    plain = lambda value: unit.text(value, "")
     bold = Markup("<b>{}</b>").format
     scores = []
     for row in found["rows"]:
@@ -173,9 +173,9 @@ def _numbers(found: Found, question: str) -> dict[str, Any]:
     for pair in found["pairs"]:
         if pair["question"] == question:
             lead, least = pair["difference"]["lead"], pair["difference"]["detectable"]
-            text = unit.tell(lead["estimate"])
+            text = unit.text(lead["estimate"])
             text = bold(text) if clear(lead["low"], lead["high"]) else text
-            ends = span(lead["low"], lead["high"], unit.tell, " to ")
+            ends = span(lead["low"], lead["high"], unit.text, " to ")
             against = pair["difference"]["against"]
             pairs.append([pair["system"], against, text, ends, "–" if least is None else plain(least)])
     about, title = unit.about.capitalize(), question[:1].upper() + question[1:]

@@ -90,13 +90,13 @@ def pairs_table(found: Found, question: str) -> list[str]:
     pairs = [pair for pair in found["pairs"] if pair["question"] == question]
     if not pairs:
         return []
-    tell = Unit(metric_of(found, question)).tell
+    number = Unit(metric_of(found, question)).text
     lines = ["| recipe | minus | paired [95 %] | detectable |", "|---|---|--:|--:|"]
     for pair in pairs:
         lead, detectable = pair["difference"]["lead"], pair["difference"]["detectable"]
-        text = f"{tell(lead['estimate'])} [{span(lead['low'], lead['high'], tell)}]"
+        text = f"{number(lead['estimate'])} [{span(lead['low'], lead['high'], number)}]"
         text = f"**{text}**" if clear(lead["low"], lead["high"]) else text
-        least = "–" if detectable is None else tell(detectable, "")
+        least = "–" if detectable is None else number(detectable, "")
         names = in_markdown(pair["system"]), in_markdown(pair["difference"]["against"])
         lines.append(f"| {' | '.join(names)} | {text} | {least} |")
     return lines
@@ -109,7 +109,7 @@ def metric_of(found: Found, question: str) -> str:
 
 def _plain(rows: Sequence[Found]) -> Callable[[float], str]:
     unit = Unit(rows[0]["metric"])
-    return lambda value: unit.tell(value, "")
+    return lambda value: unit.text(value, "")
 
 
 def _costs(found: Found) -> Iterator[str]:

@@ -22,6 +22,6 @@ class Unit:
         self.axis = "points of accuracy" if share else metric
         self.about = "accuracy, %" if share else metric
 
-    def tell(self, value: float, sign: str = "+") -> str:
+    def text(self, value: float, sign: str = "+") -> str:
         """A number, with its sign unless that is ""."""
         return f"{self.scale * value:{sign}.{self._digits}f}".replace("-", "−")

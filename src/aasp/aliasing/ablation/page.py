@@ -27,9 +27,9 @@ def answer(found: Json) -> str:
     for measure, (unit, lead) in _leads(found, cell).items() if cell else ():
         # The whole system's lead over the cell: what the part in question brings.
         less, more = (None if lead[end] is None else -lead[end] for end in ("high", "low"))
-        between = span(less, more, unit.tell, " to ")
+        between = span(less, more, unit.text, " to ")
         if clear(lead["low"], lead["high"]):
-            different.append(f"{measure} {unit.tell(-lead['estimate'])}{unit.name} ({between})")
+            different.append(f"{measure} {unit.text(-lead['estimate'])}{unit.name} ({between})")
         else:
             alike.append(f"{measure} ({between})")
     return plain("ablation", found=found, cell=cell, whole=_whole(found), different=different, alike=alike)

@@ -85,7 +85,7 @@ def document(folder: Folder, suite: Suite, found: Sequence[Row], seeds: int) -> 
 def table(rows: Sequence[Row]) -> list[str]:
     """One measure as a Markdown table: a line for each cell and each cell that it is compared with."""
     unit = Unit(rows[0].metric if rows else "")
-    return render("aliasing/ablation.md", rows=rows, unit=unit, plain=lambda value: unit.tell(value, "")).splitlines()
+    return render("aliasing/ablation.md", rows=rows, unit=unit, plain=lambda value: unit.text(value, "")).splitlines()
 
 
 def _scores(folder: Folder, cell: str, measure: str, seeds: int) -> dict[int, Scores]:
