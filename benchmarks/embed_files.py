@@ -21,7 +21,7 @@ import torch
 from aasp.audio import ffmpeg, formats, mpeg
 from aasp.audio.sounds import Samples, Sound
 from aasp.evaluate.features import Running
-from aasp.evaluate.vectors import Wanted, vectors
+from aasp.evaluate.vectors import VectorRequest, vectors
 from aasp.model.audio_encoder import AudioEncoder
 from aasp.pretrain import recipes
 from harness import Row, alternately, options, ratio, report
@@ -74,7 +74,7 @@ def _embed(encoder: AudioEncoder, sounds: list[Sound]) -> None:
 
     for known in (ffmpeg._index, formats._parts, mpeg._frames):
         known.cache_clear()
-    for _ in vectors(encoder, sounds, refuse, Wanted(), Running()):
+    for _ in vectors(encoder, sounds, refuse, VectorRequest(), Running()):
         pass
 
 

@@ -1,4 +1,4 @@
-"""Count the files of the bench that are read right or refused rightly, and what becomes of spoilt ones.
+"""Count the test files that are read or refused correctly, and what happens to corrupted ones.
 
     python benchmarks/reliability.py [--mutations 2000] [--write]
 
@@ -28,7 +28,7 @@ PAGE = ROOT / "docs" / "reliability.md"
 
 
 def bench_table(workshop: Workshop, folder: Path) -> tuple[list[str], list[str]]:
-    """Rows of files tried, read right, refused rightly and wrong by family, and what is wrong with each wrong one."""
+    """Rows of files tested, read correctly, refused correctly and wrong, by family; and what is wrong with each."""
     counts: dict[str, Counter] = defaultdict(Counter)
     wrong = []
     for case in cases():
@@ -45,7 +45,7 @@ def bench_table(workshop: Workshop, folder: Path) -> tuple[list[str], list[str]]
         counts[case.family][outcome.verdict] += 1
         if outcome.verdict == "wrong":
             wrong.append(f"{case.family} {case.name}: {outcome.detail}")
-    rows = ["| files | tried | read right | refused rightly | wrong |", "|---|---:|---:|---:|---:|"]
+    rows = ["| files | tested | read correctly | refused correctly | wrong |", "|---|---:|---:|---:|---:|"]
     total: Counter = Counter()
     for family, count in counts.items():
         total += count
@@ -63,37 +63,37 @@ def mutation_table(workshop: Workshop, folder: Path, count: int) -> list[str]:
     by = Counter(report.status for report in found)
     unlike = Counter(Path(report.path).suffix.lstrip(".") for report in found if report.status == "unlike")
     rows = [
-        ("spoilt files", f"{len(found):,}"),
+        ("corrupted files", f"{len(found):,}"),
         ("refused by `probe`", f"{by['refused']:,}"),
-        ("read whole and by windows", f"{by['read']:,}"),
+        ("read, as a whole and in windows", f"{by['read']:,}"),
         (
-            f"taken by `probe`, refused when decoded ({', '.join(f'{n} {kind}' for kind, n in unlike.most_common())})",
+            f"accepted by `probe`, refused when decoded ({', '.join(f'{n} {kind}' for kind, n in unlike.most_common())})",
             f"{by['unlike']:,}",
         ),
         ("crashes, hangs, other errors", f"{by['crash'] + by['hang'] + by['error']:,}"),
-        ("lines that a C library wrote", f"{sum('channels cancel' not in line for line in written.splitlines()):,}"),
-        ("slowest file, probed, read and windowed", f"{max(report.seconds for report in found):.2f} s"),
-        ("most memory taken", f"{max(report.peak_mib for report in found):.0f} MiB"),
+        ("lines printed by C libraries", f"{sum('channels cancel' not in line for line in written.splitlines()):,}"),
+        ("slowest file (probe, whole and windows)", f"{max(report.seconds for report in found):.2f} s"),
+        ("peak memory", f"{max(report.peak_mib for report in found):.0f} MiB"),
     ]
     return ["| | |", "|---|---:|", *(f"| {name} | {value} |" for name, value in rows)]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--mutations", type=int, default=2_000, help="spoilt files")
-    parser.add_argument("--write", action="store_true", help="put the counts into docs/reliability.md")
+    parser.add_argument("--mutations", type=int, default=2_000, help="number of corrupted files")
+    parser.add_argument("--write", action="store_true", help="write the counts to docs/reliability.md")
     settings = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         workshop = Workshop(folder / "workshop")
-        for sub in ("files", "spoilt"):
+        for sub in ("files", "corrupted"):
             (folder / sub).mkdir()
         table, wrong = bench_table(workshop, folder / "files")
-        spoilt = mutation_table(workshop, folder / "spoilt", settings.mutations)
-    print("\n".join([*table, "", *spoilt, "", *wrong]))
+        corrupted = mutation_table(workshop, folder / "corrupted", settings.mutations)
+    print("\n".join([*table, "", *corrupted, "", *wrong]))
     if settings.write:
         page = PAGE.read_text(encoding="utf-8")
-        for mark, rows in (("bench", table), ("spoilt", spoilt)):
+        for mark, rows in (("bench", table), ("corrupted", corrupted)):
             body = "\n".join(rows)
             page = re.sub(f"(<!-- {mark} -->\n).*?(<!-- / -->)", rf"\g<1>{body}\n\g<2>", page, flags=re.DOTALL)
         PAGE.write_text(page, encoding="utf-8")

@@ -29,11 +29,11 @@ SETS = {
     "pitch": ("nsynth_like_large/index.csv", "pitch", "split", "sample_group"),
     "esc10_mixtures": ("esc10/multilabel_recipe.csv", "labels", "split", ""),
 }
-ASKED_FOR = ("esc10_mixtures",)  # only by name: made of the clips of esc10
-CLIPS, HOURS = 1_000, 0.75  # the most of a set, unless all is asked for
+ONLY_BY_NAME = ("esc10_mixtures",)  # left out unless named: its clips are those of esc10
+CLIPS, HOURS = 1_000, 0.75  # upper limits for a set, without --full
 FEWEST = 10  # training clips of the median class: sets of fewer are not fine-tuned
 CUT, WHOLE = (6, 16, 2.0), (40, 32, 5.0)  # steps, crops of a step, seconds of a crop
-TESTED_SECONDS = 240  # of the fine-tuned models, unless all is asked for
+TESTED_SECONDS = 240  # of test audio for fine-tuned models, without --full
 
 
 @dataclass
@@ -41,11 +41,11 @@ class Set:
     """A labelled set, as much of it as is used, and what came out of it.
 
     Attributes:
-        name: as it was asked for.
+        name: as given to --sets.
         labelled: its clips.
         seconds: duration of each, (n,).
-        task: what is asked of it.
-        full: nothing is left out.
+        task: its labels, and which clips train and test.
+        full: all clips are used.
         results: of each system, by reading.
         ranks: of each model's own vector.
         few: fine-tuned, by labels a class.
@@ -79,16 +79,16 @@ class Set:
 
 
 def chosen_sets(names: str, added: Sequence[str], data: Path | None, full: bool) -> Iterator[Set]:
-    """The sets that were asked for, opened and thinned; those of one index share their clips.
+    """The requested sets, opened and subsampled; sets of one index share their clips.
 
     Args:
-        names: with commas between; all there are but `ASKED_FOR` when empty.
+        names: separated by commas; all but `ONLY_BY_NAME` when empty.
         added: NAME=INDEX,LABEL,SPLIT,CLUSTER each.
         data: the folder of those that are known.
-        full: thin nothing.
+        full: use all clips.
 
     Raises:
-        AaspError: a set that is not known or not told in full, or an index that can't be used.
+        AaspError: an unknown or incomplete set, or an index that can't be used.
     """
     table: dict[str, tuple[str, ...]] = dict(SETS)
     for text in added:
@@ -99,7 +99,7 @@ def chosen_sets(names: str, added: Sequence[str], data: Path | None, full: bool)
         if name in table:
             raise AaspError(f"--set {text}: there is a set {name} already; give it another name")
         table[name] = columns
-    wanted = names.split(",") if names else [name for name in table if name not in ASKED_FOR]
+    wanted = names.split(",") if names else [name for name in table if name not in ONLY_BY_NAME]
     for name in dict.fromkeys(wanted):
         if name not in table:
             raise AaspError(f"--sets: no such set: {name!r}; choose from {', '.join(table)}, or add it with --set")

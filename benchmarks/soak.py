@@ -119,7 +119,7 @@ def speeds(looks: list[Look], parts: int = 4) -> list[float]:
     return [(end.step - start.step) / (end.processor - start.processor) for start, end in pairs]
 
 
-def told(looks: list[Look], minutes: float, what: str) -> dict[str, Any]:
+def summarised(looks: list[Look], minutes: float, what: str) -> dict[str, Any]:
     """The figures: whether memory is flat, files are no more, and `what` a second of processor time steady."""
     warm = [look for look in looks if look.seconds > WARMING * looks[-1].seconds and look.step]
     memory, by_part = growth(warm, "memory"), speeds(warm)
@@ -147,7 +147,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=120.0, help="how long to train")
     minutes = parser.parse_args().minutes
     with tempfile.TemporaryDirectory() as folder:
-        found = told(watched(minutes, Path(folder)), minutes, "steps")
+        found = summarised(watched(minutes, Path(folder)), minutes, "steps")
     RESULT.write_text(json.dumps(found, indent=1) + "\n")
     print(json.dumps(found, indent=1))
     return 0 if found["flat"] and found["no_more_files"] and found["steady"] else 1

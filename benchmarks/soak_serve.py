@@ -35,7 +35,7 @@ import torch
 from aasp.model.audio_classifier import AudioClassifier, AudioClassifierConfig
 from aasp.model.audio_encoder import AudioEncoderConfig
 from aasp.model.encoder import EncoderConfig
-from soak import Look, told
+from soak import Look, summarised
 
 RESULT = Path(__file__).parent / "results" / "soak_serve.json"
 LIMITS = ["--max-mb", "2", "--max-seconds", "20", "--timeout", "20", "--queue", "32", "--threads", "1"]
@@ -188,7 +188,7 @@ def watched(minutes: float, rate: float, folder: Path) -> dict[str, Any]:
         finally:
             process.kill()
     stopped = {"exit_code": code, "stopped_within_seconds": round(time.monotonic() - asked, 2)}
-    found = told(looks, minutes, "requests")
+    found = summarised(looks, minutes, "requests")
     return found | {"rate": rate, "statuses": dict(seen.counts), "wrong": dict(seen.wrong), **stopped}
 
 

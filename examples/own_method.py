@@ -22,7 +22,7 @@ from aasp.pretrain.methods import Gather, Method, MethodConfig
 from aasp.pretrain.predictors import PredictorConfig, build_predictor
 from aasp.pretrain.recipe import Recipe
 from aasp.pretrain.targets import normalised_patches
-from aasp.pretrain.views import MaskingConfig, draw_masks, listen, see
+from aasp.pretrain.views import MaskingConfig, draw_masks, encode_visible, to_logmel
 from aasp.stems.contract import gather_patches
 
 
@@ -50,9 +50,9 @@ class Autoencoder(Method):
         self.predictor = build_predictor(config.predictor, model.encoder.width, values)
 
     def forward(self, batch: Mapping[str, Tensor], diagnose: bool = True) -> dict[str, Any]:
-        clips = listen(self.encoder, batch)
+        clips = to_logmel(self.encoder, batch)
         masks = draw_masks(self.config.masking, clips.grid, clips.columns).to(clips.mel.device)
-        seen = see(self.encoder, clips, masks.visible, masks.visible_valid)
+        seen = encode_visible(self.encoder, clips, masks.visible, masks.visible_valid)
         predicted = self.predictor.hidden(seen, masks, clips)
         target = gather_patches(normalised_patches(self.encoder.stem, clips.mel), masks.hidden)
         loss = frame_loss(predicted, target, masks.hidden_valid)

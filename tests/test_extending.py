@@ -23,7 +23,7 @@ from torch import nn
 from aasp.pretrain.ema import Average
 from aasp.pretrain.predictors import Predictor
 from aasp.pretrain.targets import standardised_tokens
-from aasp.pretrain.views import SCHEMES, see_all
+from aasp.pretrain.views import SCHEMES, encode_all
 from aasp.stems.contract import Stem
 """
 SMALL = {

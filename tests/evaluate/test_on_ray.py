@@ -20,7 +20,7 @@ from aasp.evaluate import ahead, on_ray
 from aasp.evaluate.features import Running
 from aasp.evaluate.on_ray import DIED, OnRay
 from aasp.evaluate.stream import Written, stream
-from aasp.evaluate.vectors import Wanted
+from aasp.evaluate.vectors import VectorRequest
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
 from aasp.model.encoder import EncoderConfig
 from nodes import two_nodes
@@ -60,7 +60,7 @@ def encoder(monkeypatch: pytest.MonkeyPatch) -> AudioEncoder:
 
 
 def embedded(encoder: AudioEncoder, sounds: list[str], out: Path, engine: OnRay | None, **more: Any) -> Written:
-    wanted = Wanted(None, True)
+    wanted = VectorRequest(None, True)
     more = {"named": lambda row: False, **more}
     return stream(encoder, sounds, out, wanted, running=RUNNING, engine=engine, **more)
 

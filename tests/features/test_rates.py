@@ -110,11 +110,11 @@ def test_a_sound_above_all_that_is_heard_is_refused_and_not_taken_for_silence(
 def test_a_band_is_heard_or_not() -> None:
     front = LogMelConfig.at(8_000)
     assert front.band == (20.0, 4_000.0)
-    front.check_hears(3_000, 12_000, "a.wav")
+    front.check_covers(3_000, 12_000, "a.wav")
     for low, high in ((4_000, 8_000), (0, 20)):
         told = rf"^a.wav: at {low} to {high} Hz, outside the 20 to 4000 Hz that the model covers"
         with pytest.raises(AaspError, match=told):
-            front.check_hears(low, high, "a.wav")
+            front.check_covers(low, high, "a.wav")
 
 
 def test_the_statistics_of_another_rate_are_pasted_as_ever(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

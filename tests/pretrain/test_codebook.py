@@ -10,7 +10,7 @@ from test_methods import batch, build, small
 from aasp.config import fingerprint, to_dict
 from aasp.errors import AaspError
 from aasp.pretrain.codebook import Codebook, code_loss, patch_codes
-from aasp.pretrain.views import listen
+from aasp.pretrain.views import to_logmel
 
 ALONE = lambda tensor: (tensor, 0)
 ALL = torch.ones(40)
@@ -115,7 +115,7 @@ def test_patches_beyond_a_clips_end_teach_nothing() -> None:
     method = build("aasp_tiny", **KMEANS)
     seen: list[torch.Tensor] = []
     method.codebook.learn = lambda vectors, weights, gather: seen.append(weights)  # type: ignore[method-assign]
-    clips = listen(method.student, batch(20_000, 9_000))
+    clips = to_logmel(method.student, batch(20_000, 9_000))
     codes = patch_codes(method.codebook, method.student.stem, clips, ALONE, learn=True)
     assert torch.equal(seen[0], clips.valid.flatten()) and codes.shape == clips.valid.shape
 

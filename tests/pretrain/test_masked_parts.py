@@ -15,7 +15,7 @@ from aasp.pretrain.mixtures import MixingConfig, mean_of_sources, mixed_with
 from aasp.pretrain.predictors import PredictorConfig, build_predictor
 from aasp.pretrain.prototypes import Centre, PrototypeHead
 from aasp.pretrain.tokenizers import RandomConfig
-from aasp.pretrain.views import Clips, MaskingConfig, draw_masks, listen, see, see_layers
+from aasp.pretrain.views import Clips, MaskingConfig, draw_masks, encode_visible, encode_visible_layers, to_logmel
 
 ALONE = lambda tensor: (tensor, 0)
 COMPARED = [  # vectors of one batch's clips: (clips, views, hidden patches, values)
@@ -135,11 +135,13 @@ def test_each_block_hears_a_mixture_of_layers_of_its_own() -> None:
 @torch.no_grad()
 def test_layers_are_the_input_the_blocks_and_the_normalised_last() -> None:
     method = build("crossmae_tiny")
-    clips = listen(method.student, batch(16_000, 12_000))
+    clips = to_logmel(method.student, batch(16_000, 12_000))
     masks = draw_masks(method.config.masking, clips.grid, clips.columns)
-    layers = see_layers(method.student, clips, masks.visible, masks.visible_valid)
+    layers = encode_visible_layers(method.student, clips, masks.visible, masks.visible_valid)
     assert layers.shape[2] == 3
-    torch.testing.assert_close(layers[:, :, -1], see(method.student, clips, masks.visible, masks.visible_valid))
+    torch.testing.assert_close(
+        layers[:, :, -1], encode_visible(method.student, clips, masks.visible, masks.visible_valid)
+    )
     torch.testing.assert_close(layers[0, 0, 0], method.student.encoder.class_token)
 
 
@@ -174,7 +176,7 @@ def test_targets_of_a_mixture_are_the_mean_of_its_sources() -> None:
 def test_a_label_is_the_code_nearest_to_the_projected_patch() -> None:
     torch.manual_seed(0)
     method = build("beats_tiny")
-    clips = listen(method.student, batch(16_000, 12_000))
+    clips = to_logmel(method.student, batch(16_000, 12_000))
     tokenizer = RandomConfig(count=9, width=5).build(method.student.config)
     projected = unit(patches_of(clips.mel) @ tokenizer.projection.double().numpy().T)
     codes = unit(tokenizer.codebook.centres.double().numpy())

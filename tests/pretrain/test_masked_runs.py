@@ -16,7 +16,7 @@ from aasp.cli.main import main
 from aasp.errors import AaspError
 from aasp.model.positions import sincos_positions
 from aasp.pretrain.methods import Method
-from aasp.pretrain.views import listen, see_all
+from aasp.pretrain.views import encode_all, to_logmel
 from aasp.training.checkpoint import latest, read_tensors
 from aasp.training.tracking import read_metrics
 
@@ -63,7 +63,7 @@ def distiller() -> Method:
 def test_codes_tell_the_teacher_s_tokens() -> None:
     method, data = distiller(), batch(16_000, 16_000, 12_000)
     method.train()(data)  # the codebook begins
-    clips = listen(method.teacher, data)
+    clips = to_logmel(method.teacher, data)
     with torch.no_grad():
         out = method.eval()(data)
         vectors = method.tokenizer.vectors(clips, method.teacher.stem)
@@ -74,7 +74,7 @@ def test_codes_tell_the_teacher_s_tokens() -> None:
         x = method.enter(torch.tensor(directions[codes])) + sincos_positions((7, 8), 32)
         for each in method.estimator:
             x, _ = each(x, clips.valid)
-        told, target = method.head(x).numpy(), see_all(method.teacher, clips).last[:, 1:].numpy()
+        told, target = method.head(x).numpy(), encode_all(method.teacher, clips).last[:, 1:].numpy()
     there = clips.valid.numpy()
     cosine = (unit(told) * unit(target)).sum(-1)[there]
     distance = ((vectors.numpy() - directions[codes]) ** 2).sum(-1)[there]

@@ -16,12 +16,12 @@ from aasp.cli.main import main
 from aasp.errors import AaspError
 from aasp.pretrain import recipes
 from aasp.pretrain.losses.patches import discriminative_loss
-from aasp.pretrain.masked import see_masked
+from aasp.pretrain.masked import encode_masked
 from aasp.pretrain.methods import Method
 from aasp.pretrain.objective import build_objective
 from aasp.pretrain.run import schedules_of
 from aasp.pretrain.systems import beats, eat, m2d, mae, ssast
-from aasp.pretrain.views import Clips, Masks, draw_masks, listen, see, see_all
+from aasp.pretrain.views import Clips, Masks, draw_masks, encode_all, encode_visible, to_logmel
 
 NAMES = [recipe.__name__ for one in (eat, m2d, mae, ssast, beats) for recipe in one.RECIPES]
 TINY = [name for name in NAMES if name.endswith("_tiny")]
@@ -43,15 +43,15 @@ def step(method: Method, clips: Clips, data: dict[str, Tensor]) -> tuple[dict, M
 def test_what_is_reconstructed_are_the_hidden_patches() -> None:
     for name in ("audio_mae_tiny", "mae_ast_tiny", "ssast_tiny"):
         method, data = build(name).eval(), batch(16_000, 16_000, 12_000)
-        clips = listen(method.student, data)
+        clips = to_logmel(method.student, data)
         out, masks = step(method, clips, data)
         with torch.no_grad():
             if name == "ssast_tiny":
-                x = see_masked(method.student, clips, masks, method.mask_token)[:, 1:]
+                x = encode_masked(method.student, clips, masks, method.mask_token)[:, 1:]
                 x = torch.stack([x[b][masks.hidden[b, 0]] for b in range(3)])[:, None]
                 told = [method.heads[kind](x) for kind in ("generative", "discriminative")]
             else:
-                x = see(method.student, clips, masks.visible, masks.visible_valid)
+                x = encode_visible(method.student, clips, masks.visible, masks.visible_valid)
                 told = list(method.predictor.hidden(x, masks, clips).split(256, dim=-1))
         patches = patches_of(clips.mel)
         if name == "audio_mae_tiny":
@@ -70,12 +70,12 @@ def test_what_is_reconstructed_are_the_hidden_patches() -> None:
 @torch.no_grad()
 def test_ssast_sees_nothing_of_a_hidden_patch() -> None:
     method = build("ssast_tiny").eval()
-    clips = listen(method.student, batch(16_000, 16_000))
+    clips = to_logmel(method.student, batch(16_000, 16_000))
     masks = draw_masks(method.config.masking, clips.grid, clips.columns)
-    before = see_masked(method.student, clips, masks, method.mask_token)
+    before = encode_masked(method.student, clips, masks, method.mask_token)
     for n in masks.hidden[0, 0].tolist():
         clips.mel[0, n // 8 * 16 : n // 8 * 16 + 16, n % 8 * 16 : n % 8 * 16 + 16] += 1.0
-    torch.testing.assert_close(see_masked(method.student, clips, masks, method.mask_token), before)
+    torch.testing.assert_close(encode_masked(method.student, clips, masks, method.mask_token), before)
     assert before.shape == (2, 1 + 56, 32)
 
 
@@ -84,10 +84,12 @@ def test_matpac_classifies_what_the_target_network_sees() -> None:
     method, data = build("matpac_tiny"), batch(16_000, 16_000, 12_000)
     method.teacher_head.model.prototypes.weight.mul_(torch.linspace(-1, 1, 24)[:, None])  # no longer the student's
     method.eval().centre.mean.copy_(torch.linspace(0, 0.1, 24))
-    clips = listen(method.student, data)
+    clips = to_logmel(method.student, data)
     out, masks = step(method, clips, data)
-    predicted = method.predictor.hidden(see(method.student, clips, masks.visible, masks.visible_valid), masks, clips)
-    target = see(method.teacher.model, clips, masks.hidden, masks.hidden_valid)[:, 1:].unflatten(0, (3, 2))
+    predicted = method.predictor.hidden(
+        encode_visible(method.student, clips, masks.visible, masks.visible_valid), masks, clips
+    )
+    target = encode_visible(method.teacher.model, clips, masks.hidden, masks.hidden_valid)[:, 1:].unflatten(0, (3, 2))
     counts = masks.hidden_valid.numpy()
     distance = 2 - 2 * (unit(predicted.numpy()) * unit(target.numpy())).sum(-1)
     p = softmax((method.teacher_head.model(target).numpy() - method.centre.mean.numpy()) / 0.04)
@@ -114,7 +116,7 @@ def test_matpac_schedules_are_the_published_ones() -> None:
 @torch.no_grad()
 def test_sslam_asks_of_a_mixture_what_its_sources_were() -> None:
     method, data = build("sslam_tiny").eval(), batch(16_000, 16_000)
-    mel = listen(method.student, data).mel  # of two clips each is the other's partner
+    mel = to_logmel(method.student, data).mel  # of two clips each is the other's partner
     torch.manual_seed(5)
     out = method(data)
     torch.manual_seed(5)
@@ -122,9 +124,9 @@ def test_sslam_asks_of_a_mixture_what_its_sources_were() -> None:
     mels = torch.cat([mel, torch.maximum(mel, mel.flip(0))])
     both = Clips(mels, (7, 8), torch.full((4,), 7), None, torch.full((4,), mel.shape[1]))
     masks = draw_masks(method.config.masking, both.grid, both.columns)
-    x = see(method.student, both, masks.visible, masks.visible_valid)
+    x = encode_visible(method.student, both, masks.visible, masks.visible_valid)
     predicted, cls = method.predictor.hidden(x, masks, both).numpy(), x[:, 0].unflatten(0, (4, 2)).numpy()
-    layers = [y[:, 1:].numpy() for y in see_all(method.teacher.model, both, layers=True).ffn]
+    layers = [y[:, 1:].numpy() for y in encode_all(method.teacher.model, both, layers=True).ffn]
     instance = lambda y: (y - y.mean(1, keepdims=True)) / np.sqrt(y.var(1, keepdims=True) + 1e-5)
     norm = lambda y: (y - y.mean(-1, keepdims=True)) / np.sqrt(y.var(-1, keepdims=True) + 1e-5)
     target, summary = norm(np.mean([instance(y) for y in layers], axis=0)), norm(instance(layers[-1])).mean(1)
@@ -149,26 +151,26 @@ def test_sslam_needs_a_partner_for_each_clip() -> None:
 @torch.no_grad()
 def test_data2vec_predicts_the_last_layers_that_it_is_told_to() -> None:
     method, data = build("data2vec_tiny").eval(), batch(16_000, 16_000)  # the last of two
-    clips = listen(method.student, data)
+    clips = to_logmel(method.student, data)
     out, masks = step(method, clips, data)
-    x = see(method.student, clips, masks.visible, masks.visible_valid)
+    x = encode_visible(method.student, clips, masks.visible, masks.visible_valid)
     predicted = method.predictor.hidden(x, masks, clips).numpy()
-    last = see_all(method.teacher.model, clips, layers=True).ffn[-1][:, 1:].numpy()
+    last = encode_all(method.teacher.model, clips, layers=True).ffn[-1][:, 1:].numpy()
     target = (last - last.mean(1, keepdims=True)) / np.sqrt(last.var(1, keepdims=True) + 1e-5)
     target = (target - target.mean(-1, keepdims=True)) / np.sqrt(target.var(-1, keepdims=True) + 1e-5)
     at = np.stack([target[b][masks.hidden[b]] for b in range(2)])
     assert float(out["losses"]["frame"]) == pytest.approx(((predicted - at) ** 2).mean(), rel=1e-4)
     utterance = (x[:, 0].unflatten(0, (2, -1)).numpy() - target.mean(1)[:, None]) ** 2
-    weighed = 0.01 * float(utterance.mean()) + float(out["losses"]["frame"])
-    assert float(out["loss"]) == pytest.approx(weighed, rel=1e-4)
+    weighted = 0.01 * float(utterance.mean()) + float(out["losses"]["frame"])
+    assert float(out["loss"]) == pytest.approx(weighted, rel=1e-4)
 
 
 @torch.no_grad()
 def test_beats_predicts_the_labels_of_hidden_patches() -> None:
     method, data = build("beats_tiny").eval(), batch(16_000, 16_000, 12_000)
-    clips = listen(method.student, data)
+    clips = to_logmel(method.student, data)
     out, masks = step(method, clips, data)
-    x = see(method.student, clips, masks.visible, masks.visible_valid)
+    x = encode_visible(method.student, clips, masks.visible, masks.visible_valid)
     probability = softmax(method.predictor.hidden(x, masks, clips).double().numpy())
     labels = method.tokenizer(clips, method.student.stem).numpy()
     asked = np.argwhere(masks.hidden_valid.numpy())

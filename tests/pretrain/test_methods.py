@@ -19,7 +19,7 @@ from aasp.pretrain.objective import build_objective
 from aasp.pretrain.recipe import Recipe, beside, comparable
 from aasp.pretrain.run import schedules_of
 from aasp.pretrain.targets import averaged_layers, standardised_tokens
-from aasp.pretrain.views import draw_masks, listen, see, see_all
+from aasp.pretrain.views import draw_masks, encode_all, encode_visible, to_logmel
 from plain import plain_tiny
 
 EXAMPLE = str(Path(__file__).parents[2] / "examples" / "own_method.py")
@@ -111,7 +111,7 @@ def test_a_batch_padded_further_has_the_same_losses(name: str, monkeypatch: pyte
     method = build(name).eval()
     short, module = batch(12_000, 16_000, 9_000), __import__(type(method).__module__, fromlist=["draw_masks"])
     if hasattr(module, "draw_masks"):
-        clips = listen(next(part for part in method.modules() if isinstance(part, AudioEncoder)), short)
+        clips = to_logmel(next(part for part in method.modules() if isinstance(part, AudioEncoder)), short)
         # A mask of its own for each augmented view, or for each mixture.
         columns = clips.columns.repeat_interleave(2) if name in ("atst_frame_tiny", "asit_tiny") else clips.columns
         columns = columns.repeat(2) if name == "sslam_tiny" else columns
@@ -213,15 +213,15 @@ def test_eat_predicts_all_layers_of_a_teacher_that_sees_everything() -> None:
     with torch.no_grad():
         for parameter in method.student.parameters():  # the targets are not the student's
             parameter.add_(0.1 * torch.randn_like(parameter))
-    clips = listen(method.student, data)
+    clips = to_logmel(method.student, data)
     torch.manual_seed(5)
     out = method(data)
     torch.manual_seed(5)
     masks = draw_masks(method.config.masking, clips.grid, clips.columns)
-    outputs = [x[:, 1:] for x in see_all(method.teacher.model, clips, layers=True).ffn]
+    outputs = [x[:, 1:] for x in encode_all(method.teacher.model, clips, layers=True).ffn]
     assert len(outputs) == 2
     frame, summary = averaged_layers(outputs, clips.valid.float(), instance=True)
-    x = see(method.student, clips, masks.visible, masks.visible_valid)
+    x = encode_visible(method.student, clips, masks.visible, masks.visible_valid)
     predicted, cls = method.predictor.hidden(x, masks, clips), x[:, 0].unflatten(0, (3, -1))
     errors, utterance = [], []
     for b in range(3):
@@ -257,7 +257,7 @@ def test_m2d_is_as_large_as_published() -> None:
 @torch.no_grad()
 def test_m2d_s_target_network_sees_only_what_is_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     method, data = build("m2d_tiny").eval(), batch(16_000, 16_000, 16_000)
-    clips = listen(method.student, data)
+    clips = to_logmel(method.student, data)
     torch.manual_seed(5)
     masks = draw_masks(method.config.masking, clips.grid, clips.columns)
     seen: dict[str, list[Tensor]] = {"student": [], "teacher": []}
@@ -281,13 +281,15 @@ def test_m2d_s_target_network_sees_only_what_is_hidden(monkeypatch: pytest.Monke
 @torch.no_grad()
 def test_m2d_compares_directions_of_standardised_tokens() -> None:
     method, data = build("m2d_tiny").eval(), batch(16_000, 16_000, 12_000)
-    clips = listen(method.student, data)
+    clips = to_logmel(method.student, data)
     torch.manual_seed(5)
     loss = method(data)["loss"]
     torch.manual_seed(5)
     masks = draw_masks(method.config.masking, clips.grid, clips.columns)
-    predicted = method.predictor.hidden(see(method.student, clips, masks.visible, masks.visible_valid), masks, clips)
-    target = see(method.teacher.model, clips, masks.hidden, masks.hidden_valid)[:, 1:]
+    predicted = method.predictor.hidden(
+        encode_visible(method.student, clips, masks.visible, masks.visible_valid), masks, clips
+    )
+    target = encode_visible(method.teacher.model, clips, masks.hidden, masks.hidden_valid)[:, 1:]
     target = standardised_tokens(target).unflatten(0, masks.hidden.shape[:2])
     p, t = (x[masks.hidden_valid] for x in (predicted, target))
     unit = lambda x: x / x.norm(dim=-1, keepdim=True)

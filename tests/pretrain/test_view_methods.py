@@ -24,13 +24,13 @@ from aasp.errors import AaspError
 from aasp.model.audio_encoder import AudioEncoder
 from aasp.planning.step import step_cost
 from aasp.pretrain import recipes
-from aasp.pretrain.augment import augmented, spoilt, swapped
+from aasp.pretrain.augment import augmented, corrupted, swapped
 from aasp.pretrain.initial import Initial
-from aasp.pretrain.masked import see_masked
+from aasp.pretrain.masked import encode_masked
 from aasp.pretrain.objective import build_objective
 from aasp.pretrain.run import schedules_of
 from aasp.pretrain.segments import segments
-from aasp.pretrain.views import draw_masks, listen, patch_means, see_all
+from aasp.pretrain.views import draw_masks, encode_all, patch_means, to_logmel
 from aasp.training import checkpoint
 from aasp.training.tracking import read_metrics
 
@@ -116,13 +116,13 @@ def test_byol_a_compares_each_view_with_the_average_s_of_the_other() -> None:
     torch.manual_seed(5)
     loss = method(data)["loss"]
     torch.manual_seed(5)
-    pairs = augmented(listen(method.student.encoder, data), method.config.augment, method.gather)
-    mean = lambda network: patch_means(see_all(network.encoder, pairs).last, pairs)
+    pairs = augmented(to_logmel(method.student.encoder, data), method.config.augment, method.gather)
+    mean = lambda network: patch_means(encode_all(network.encoder, pairs).last, pairs)
     z = unit(method.predictor(method.student.projector(mean(method.student))))
     t = unit(method.teacher.model.projector(mean(method.teacher.model)))
     terms = [((z[2 * b + v] - t[2 * b + 1 - v]) ** 2).sum() for b in range(3) for v in range(2)]
     assert float(loss) == pytest.approx(np.mean(terms), rel=1e-4)
-    token_mean = see_all(method.student.encoder, pairs).last[2, 1:][pairs.valid[2]].mean(0)
+    token_mean = encode_all(method.student.encoder, pairs).last[2, 1:][pairs.valid[2]].mean(0)
     torch.testing.assert_close(mean(method.student)[2], token_mean, rtol=1e-4, atol=1e-5)
 
 
@@ -132,10 +132,10 @@ def test_atst_frame_compares_hidden_frames_with_a_teacher_s_that_sees_everything
     torch.manual_seed(5)
     loss = method(data)["loss"]
     torch.manual_seed(5)
-    pairs = augmented(listen(method.student.encoder, data), method.config.augment, method.gather)
+    pairs = augmented(to_logmel(method.student.encoder, data), method.config.augment, method.gather)
     masks = draw_masks(method.config.masking, pairs.grid, pairs.columns)
-    x = see_masked(method.student.encoder, pairs, masks, method.mask_token)[:, 1:]
-    tokens = see_all(method.teacher.model.encoder, pairs).last[:, 1:]
+    x = encode_masked(method.student.encoder, pairs, masks, method.mask_token)[:, 1:]
+    tokens = encode_all(method.teacher.model.encoder, pairs).last[:, 1:]
     places = [(c, n) for c in range(6) for n in masks.hidden[c, 0][masks.hidden_valid[c, 0]].tolist()]
     assert len(places) == 2 * (25 - 9 + 19 - 7 + 25 - 9)
     z = unit(method.predict(torch.stack([x[c, n] for c, n in places])))
@@ -150,11 +150,11 @@ def test_atst_clip_compares_class_tokens_of_two_segments() -> None:
     loss = method(data)["loss"]
     torch.manual_seed(5)
     encoder = method.student.encoder
-    pairs = segments(encoder, listen(encoder, data), 0.975)
+    pairs = segments(encoder, to_logmel(encoder, data), 0.975)
     assert pairs.mel.shape[1] == 96
     pairs = augmented(pairs, method.config.augment, method.gather, views=1)
-    z = unit(method.predict(see_all(encoder, pairs).last[:, 0]))
-    t = unit(swapped(method.target(see_all(method.teacher.model.encoder, pairs).last[:, 0])))
+    z = unit(method.predict(encode_all(encoder, pairs).last[:, 0]))
+    t = unit(swapped(method.target(encode_all(method.teacher.model.encoder, pairs).last[:, 0])))
     assert float(loss) == pytest.approx(((z - t) ** 2).sum(-1).mean(), rel=1e-4)
 
 
@@ -164,8 +164,8 @@ def test_cola_finds_the_other_segment_of_a_clip_among_all() -> None:
     torch.manual_seed(5)
     loss = method(data)["loss"]
     torch.manual_seed(5)
-    pairs = segments(method.student, listen(method.student, data), 0.975)
-    g = method.projector(patch_means(see_all(method.student, pairs).last, pairs)).double().numpy()
+    pairs = segments(method.student, to_logmel(method.student, data), 0.975)
+    g = method.projector(patch_means(encode_all(method.student, pairs).last, pairs)).double().numpy()
     w = method.similarity.weight.double().numpy()
     terms = []
     for b in range(3):
@@ -183,10 +183,10 @@ def test_asit_rebuilds_what_was_spoilt_and_tells_what_the_teacher_does() -> None
     found = method(data)["losses"]
     torch.manual_seed(5)
     student, teacher = method.student, method.teacher.model
-    pairs = segments(student.encoder, listen(student.encoder, data), 0.975)
+    pairs = segments(student.encoder, to_logmel(student.encoder, data), 0.975)
     masks = draw_masks(method.config.masking, pairs.grid, pairs.columns)
-    x = see_all(student.encoder, dataclasses.replace(pairs, mel=spoilt(pairs, masks, (16, 16)))).last
-    y = see_all(teacher.encoder, pairs).last
+    x = encode_all(student.encoder, dataclasses.replace(pairs, mel=corrupted(pairs, masks, (16, 16)))).last
+    y = encode_all(teacher.encoder, pairs).last
     softmax = lambda z: (np.exp(z - z.max()) / np.exp(z - z.max()).sum()).astype(np.float64)
     told = lambda s, t, k: (
         -(softmax((t - method.centres[k].mean).numpy() / 0.04) * np.log(softmax(s.numpy() / 0.1))).sum()

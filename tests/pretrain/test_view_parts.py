@@ -15,13 +15,13 @@ from aasp.config import with_fields
 from aasp.errors import AaspError
 from aasp.model.audio_encoder import AudioEncoder
 from aasp.pretrain import recipes
-from aasp.pretrain.augment import AugmentConfig, augmented, spoilt, swapped
+from aasp.pretrain.augment import AugmentConfig, augmented, corrupted, swapped
 from aasp.pretrain.heads import BatchHead
 from aasp.pretrain.losses.bilinear import bilinear_loss
 from aasp.pretrain.losses.cosine import cosine_loss
 from aasp.pretrain.losses.distillation import distillation_loss
 from aasp.pretrain.losses.gaussian import gaussian_loss
-from aasp.pretrain.masked import see_masked
+from aasp.pretrain.masked import encode_masked
 from aasp.pretrain.methods import Gather
 from aasp.pretrain.prototypes import Centre
 from aasp.pretrain.segments import segments
@@ -115,12 +115,12 @@ def test_a_masked_student_sees_nothing_of_hidden_patches(encoder: AudioEncoder) 
     clips, token = clips_of(encoder, 40, 24), torch.randn(16)
     masks = draw_masks(MaskingConfig(views=1, keep_ratio=0.35, scheme="spans"), clips.grid, clips.columns)
     with torch.no_grad():
-        before = see_masked(encoder, clips, masks, token)
+        before = encode_masked(encoder, clips, masks, token)
         for b in range(2):
             for n in set(range(int(clips.columns[b]))) - set(masks.visible[b, 0][masks.visible_valid[b, 0]].tolist()):
                 clips.mel[b, 4 * n : 4 * n + 4] += 1.0
-        assert torch.equal(see_masked(encoder, clips, masks, token), before)
-        assert before.shape == (2, 11, 16) and not torch.equal(see_masked(encoder, clips, masks, 2 * token), before)
+        assert torch.equal(encode_masked(encoder, clips, masks, token), before)
+        assert before.shape == (2, 11, 16) and not torch.equal(encode_masked(encoder, clips, masks, 2 * token), before)
 
 
 def test_what_a_mask_hides_is_spoilt_and_nothing_else(encoder: AudioEncoder) -> None:
@@ -128,7 +128,7 @@ def test_what_a_mask_hides_is_spoilt_and_nothing_else(encoder: AudioEncoder) -> 
     masks = draw_masks(MaskingConfig(views=1, keep_ratio=0.4, scheme="random"), clips.grid, clips.columns)
     seen: list[set[str]] = []
     for _ in range(20):
-        mel, kinds = spoilt(clips, masks, (4, 128)), set()
+        mel, kinds = corrupted(clips, masks, (4, 128)), set()
         for b in range(3):
             shown = set(masks.visible[b, 0][masks.visible_valid[b, 0]].tolist())
             for n in range(int(clips.columns[b])):

@@ -32,14 +32,14 @@ def given_wave(item: Any, rate: int, what: str) -> np.ndarray:
         AaspError: it is something else, can't be decoded, or lies wholly above half the rate.
     """
     if isinstance(item, (str, os.PathLike)):
-        return read(item, rate=rate, to_be_heard=True)
+        return read(item, rate=rate, check_audible=True)
     if isinstance(item, (bytes, bytearray)):
         return _decoded(bytes(item), "clip.wav", rate)
     if isinstance(item, Mapping) and not {"array", "raw"} & item.keys():
         if item.get("bytes") is not None:
             return _decoded(item["bytes"], item.get("path") or "clip.wav", rate)
         if item.get("path"):
-            return read(item["path"], rate=rate, to_be_heard=True)
+            return read(item["path"], rate=rate, check_audible=True)
         raise AaspError(f"{what} has neither array, bytes nor path; give one of them")
     try:
         raw = item["raw"] if isinstance(item, Mapping) and "raw" in item else item["array"]
@@ -96,6 +96,6 @@ def _decoded(content: bytes, name: str, rate: int) -> np.ndarray:
         file = Path(folder) / f"clip{suffix}"
         file.write_bytes(content)
         try:
-            return read(file, rate=rate, to_be_heard=True)
+            return read(file, rate=rate, check_audible=True)
         except AaspError as error:  # nobody knows our folder
             raise AaspError(str(error).replace(str(file), Path(name).name or "clip")) from None

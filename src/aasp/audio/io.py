@@ -44,7 +44,7 @@ def read(
     start: float = 0.0,
     seconds: float | None = None,
     channels: Channels = "mean",
-    to_be_heard: bool = False,
+    check_audible: bool = False,
 ) -> np.ndarray:
     """Decode a file, or a window of it, at the wanted rate.
 
@@ -58,7 +58,7 @@ def read(
         seconds: its length; None reads to the end.
         channels: what becomes of several channels (`aasp.audio.channels`): their mean, the first, the loudest of the
             whole file, one by its number from 1 on, or each of them.
-        to_be_heard: refuse a sound of which nothing lies below half the wanted rate, rather than return silence.
+        check_audible: refuse a sound with nothing below half the requested rate, rather than return silence.
 
     Returns:
         float32 (samples,): `round(seconds * rate)` samples, fewer where the file ends earlier; (channels, samples) for
@@ -72,8 +72,8 @@ def read(
     name, how = os.fspath(path), dict(rate=rate, start=start, seconds=seconds, channels=channels)
     with on_disk(name) as file:
         if not apart.is_suspect(file):
-            return reading.read(file, name, to_be_heard=to_be_heard, **how)  # type: ignore[arg-type]
-        return apart.call("read", file, name=name, to_be_heard=to_be_heard, **how)
+            return reading.read(file, name, check_audible=check_audible, **how)  # type: ignore[arg-type]
+        return apart.call("read", file, name=name, check_audible=check_audible, **how)
 
 
 def check_decodes(path: str | os.PathLike[str], info: AudioInfo) -> None:

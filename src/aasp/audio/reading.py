@@ -22,7 +22,7 @@ from aasp.errors import AaspError
 # Input samples on each side of a window, counted at the lower of the two rates: soxr HQ's taps reach about 70.
 _MARGIN = 160
 # A sound that loses so many dB in being resampled lies above the band of the wanted rate: bats, whistles.
-_UNHEARD_DB = 40.0
+_INAUDIBLE_DB = 40.0
 LOUDEST = 100.0
 """Peak beyond which samples are not in -1 to 1, as `aasp.features.waves` has it for tensors."""
 # So much is decoded at a time where nothing is kept.
@@ -56,7 +56,7 @@ def read(
     start: float = 0.0,
     seconds: float | None = None,
     channels: Channels = "mean",
-    to_be_heard: bool = False,
+    check_audible: bool = False,
 ) -> np.ndarray:
     """Decode a file, or a window of it: `aasp.audio.io.read`, where arguments and errors stand.
 
@@ -86,8 +86,8 @@ def read(
         offset = first - meeting * (rate // shared)
         decoded = _decode(name, track, begin, end, channels)
         wave = soxr.resample(decoded.T, native, rate).T
-        if to_be_heard and native > rate:
-            _check_heard(name, decoded, wave, rate)
+        if check_audible and native > rate:
+            _check_audible(name, decoded, wave, rate)
         return np.ascontiguousarray(wave[..., offset : offset + last - first])
 
 
@@ -136,7 +136,7 @@ def resampled(wave: np.ndarray, native: float, rate: int, name: str) -> np.ndarr
     length = int((2 * len(wave) * rate + native) // (2 * native))
     found = np.ascontiguousarray(soxr.resample(wave, native, rate)[:length])
     if native > rate and len(found):
-        _check_heard(name, wave, found, rate)
+        _check_audible(name, wave, found, rate)
     return found
 
 
@@ -150,9 +150,9 @@ def _decode(path: str, track: Track, begin: int, end: int, channels: Channels) -
     return wave
 
 
-def _check_heard(path: str, decoded: np.ndarray, resampled: np.ndarray, rate: int) -> None:
+def _check_audible(path: str, decoded: np.ndarray, resampled: np.ndarray, rate: int) -> None:
     """Refuse a sound that would be silence at a lower rate, and whose embedding would be that of silence."""
     before, after = (float(np.mean(np.square(wave, dtype=np.float64))) for wave in (decoded, resampled))
-    if after < before * 10 ** (-_UNHEARD_DB / 10):
+    if after < before * 10 ** (-_INAUDIBLE_DB / 10):
         reason = f"its sound lies above {rate / 2:,.0f} Hz, of which nothing is left at a rate of {rate:,} Hz"
         raise AudioError(path, reason, "take a model of a higher rate (`aasp recipes`), or leave it out")

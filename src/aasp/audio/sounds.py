@@ -130,15 +130,15 @@ def read_sound(sound: Sound, *, rate: int = 16_000, start: float = 0.0, seconds:
             take it for silence, or the part begins outside the sound.
     """
     if isinstance(sound, str):
-        return read(sound, rate=rate, start=start, seconds=seconds, to_be_heard=True)
+        return read(sound, rate=rate, start=start, seconds=seconds, check_audible=True)
     if isinstance(sound, Recording):
         window = dict(start=start, seconds=seconds, channels=sound.channels)
-        return read(sound.path, rate=rate, to_be_heard=True, **window)  # type: ignore[arg-type]
+        return read(sound.path, rate=rate, check_audible=True, **window)  # type: ignore[arg-type]
     if isinstance(sound, Excerpt):
         first, last = _window(sound, round(sound.seconds * rate), rate, start, seconds)
         begin = round(sound.start * rate) + first  # in samples: the rounding of a sum is not the sum of two roundings
         window = dict(start=begin / rate, seconds=(last - first) / rate, channels=sound.channels)
-        return read(sound.path, rate=rate, to_be_heard=True, **window)  # type: ignore[arg-type]
+        return read(sound.path, rate=rate, check_audible=True, **window)  # type: ignore[arg-type]
     if isinstance(sound, Samples):
         wave = resampled(sound.wave, sound.rate, rate, describe(sound))
         first, last = _window(sound, len(wave), rate, start, seconds)

@@ -79,7 +79,7 @@ def run(argv: list[str]) -> int:
     from aasp.audio.sounds import files as files_of
     from aasp.evaluate.embedding import requested_keys
     from aasp.evaluate.stream import stream
-    from aasp.evaluate.vectors import Wanted
+    from aasp.evaluate.vectors import VectorRequest
 
     channels, running = checked(arguments.channels), arguments.running()
     if arguments.workers is not None:
@@ -87,7 +87,7 @@ def run(argv: list[str]) -> int:
     encoder, running = _opened(arguments, model, running)
     keys = requested_keys(encoder, arguments.layer, arguments.pooling)
     found = find_sounds(files, channels, arguments.path_column)
-    wanted = Wanted(keys, arguments.frames, arguments.layer if arguments.frames else (), arguments.hop)
+    wanted = VectorRequest(keys, arguments.frames, arguments.layer if arguments.frames else (), arguments.hop)
     with bar("embedding") as show:
         written = stream(
             encoder,

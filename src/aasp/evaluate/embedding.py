@@ -22,7 +22,7 @@ from aasp.devices import device_of
 from aasp.errors import AaspError
 from aasp.evaluate.ahead import BATCH
 from aasp.evaluate.features import Progress, Running, Timestamps
-from aasp.evaluate.vectors import Said, Wanted, vectors
+from aasp.evaluate.vectors import ClipVectors, VectorRequest, vectors
 from aasp.features.waves import LOUDEST, as_waves
 from aasp.model.audio_classifier import AudioClassifier
 from aasp.model.audio_encoder import AudioEncoder, load
@@ -88,8 +88,8 @@ def embed(
     layers = _layers(layer)
     keys = requested_keys(encoder, layers, _several(pooling))
     running = Running(precision, batch)
-    wanted = Wanted(keys, frames, layers if frames else ())
-    made: dict[int, Said] = {}
+    wanted = VectorRequest(keys, frames, layers if frames else ())
+    made: dict[int, ClipVectors] = {}
     for some in vectors(encoder, sounds, _refuse, wanted, running):
         made |= some
         if progress is not None:

@@ -30,7 +30,7 @@ from aasp.errors import AaspError
 from aasp.evaluate.ahead import STRETCH
 from aasp.evaluate.features import Running, left_out
 from aasp.evaluate.stream import Work, rows_of
-from aasp.evaluate.vectors import Said, Wanted, vectors
+from aasp.evaluate.vectors import ClipVectors, VectorRequest, vectors
 from aasp.model.embeddings import Embedder
 from aasp.training.precision import Precision, fastest
 
@@ -159,7 +159,7 @@ class Worker:
         self,
         device: str,
         encoder: Embedder,
-        wanted: Wanted,
+        wanted: VectorRequest,
         running: Running,
         channel: pa.DataType | None,
         threads: int,
@@ -181,7 +181,7 @@ class Worker:
         return {"made": [made]}
 
     def _embed(self, rows: Rows) -> Made:
-        made: dict[int, Said] = {}
+        made: dict[int, ClipVectors] = {}
         skipped: list[tuple[int, Skipped, str]] = []
 
         def refuse(row: int, error: AudioError) -> None:

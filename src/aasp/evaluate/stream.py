@@ -23,7 +23,7 @@ from aasp.audio.sounds import Excerpt, Sound, channels_of, files
 from aasp.datasets.index import Skipped
 from aasp.evaluate.features import PLAIN, Progress, Running, left_out, nothing_usable
 from aasp.evaluate.partial import MODEL, Partial
-from aasp.evaluate.vectors import Said, Wanted, vectors
+from aasp.evaluate.vectors import ClipVectors, VectorRequest, vectors
 from aasp.files import atomic_write, check_output
 from aasp.model.embeddings import Embedder
 from aasp.training.precision import Precision, fastest
@@ -61,7 +61,7 @@ class Work:
     encoder: Embedder
     sounds: Sequence[Sound]
     half: Partial
-    wanted: Wanted
+    wanted: VectorRequest
     running: Running
     named: Callable[[int], bool]
     channel: pa.DataType | None
@@ -85,7 +85,7 @@ def stream(
     encoder: Embedder,
     sounds: Sequence[Sound],
     out: Path,
-    wanted: Wanted,
+    wanted: VectorRequest,
     *,
     channel: bool = False,
     running: Running = PLAIN,
@@ -153,7 +153,7 @@ def _embed(work: Work) -> None:
     """Make the shards that are not there yet."""
     half, sounds = work.half, work.sounds
     first, left = half.done, sounds[half.done :]
-    made: dict[int, Said] = {}
+    made: dict[int, ClipVectors] = {}
     refused: dict[int, Skipped] = {}
 
     def refuse(row: int, error: AudioError) -> None:
@@ -182,7 +182,7 @@ def _embed(work: Work) -> None:
     keep(1)
 
 
-def rows_of(sounds: Sequence[Sound], made: Sequence[Said], channel: pa.DataType | None) -> pa.Table:
+def rows_of(sounds: Sequence[Sound], made: Sequence[ClipVectors], channel: pa.DataType | None) -> pa.Table:
     """The rows of a shard."""
     columns: dict[str, Any] = {"path": pa.array([files(sound)[0] for sound in sounds], pa.string())}
     if channel is not None:

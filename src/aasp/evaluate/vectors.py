@@ -36,7 +36,7 @@ SECTION = 64  # steps of half a window
 
 
 @dataclass(frozen=True)
-class Wanted:
+class VectorRequest:
     """What of each sound.
 
     Attributes:
@@ -52,12 +52,12 @@ class Wanted:
     hop: float | None = None
 
 
-Said = tuple[np.ndarray, Timestamps | None]
+ClipVectors = tuple[np.ndarray, Timestamps | None]
 
 
 def vectors(
-    encoder: Embedder, sounds: Sequence[Sound], refused: Refused, wanted: Wanted, running: Running
-) -> Iterator[dict[int, Said]]:
+    encoder: Embedder, sounds: Sequence[Sound], refused: Refused, wanted: VectorRequest, running: Running
+) -> Iterator[dict[int, ClipVectors]]:
     """By row, a sound's vector (V,), and its vectors over time where they are wanted: some sounds at a time.
 
     Args:
@@ -92,7 +92,7 @@ def vectors(
         yield dict(zip(rows, zip(clips, over_time, strict=True), strict=True))
 
 
-def _encoding(encoder: Embedder, wanted: Wanted) -> Callable[[Tensor, Tensor], tuple[Embeddings, Tensor]]:
+def _encoding(encoder: Embedder, wanted: VectorRequest) -> Callable[[Tensor, Tensor], tuple[Embeddings, Tensor]]:
     """What becomes of waveforms and their lengths; with the lengths."""
     if wanted.hop is not None:
         encode = finely(encoder, wanted.hop, pooling=wanted.keys)
@@ -107,7 +107,7 @@ def _too_long(encoder: Embedder, sound: Sound) -> AudioError:
     return AudioError(describe(sound), text, "cut it, or take the model it was exported from")
 
 
-def _of_sections(encoder: Embedder, sound: Sound, wanted: Wanted) -> Said:
+def _of_sections(encoder: Embedder, sound: Sound, wanted: VectorRequest) -> ClipVectors:
     """A long recording's vectors."""
     config, subbands = encoder.config, encoder.subbands
     keys, depth = config.keys if wanted.keys is None else wanted.keys, config.encoder.depth
@@ -194,8 +194,8 @@ def _add_class_token(moment: Moments, encoder: Embedder, one: _Section, found: E
     size = sum(min(window, columns - start) for start in window_starts(columns, window))
     moment.weigh(found.stages[stage][1][0], size)
     if one.own.start:
-        heard_before = encoder.config.frontend.samples(window * encoder.config.stem.patch[0])
-        known = encoder(one.begun[0][:, :heard_before], layers=True).stages[stage][1][0]
+        context = encoder.config.frontend.samples(window * encoder.config.stem.patch[0])
+        known = encoder(one.begun[0][:, :context], layers=True).stages[stage][1][0]
         moment.weigh(known, -min(window, columns))
 
 

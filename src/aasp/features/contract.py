@@ -77,7 +77,7 @@ class FrontEndConfig(ABC):
         """Why no ONNX file can hold it, and what to do instead; empty where one can."""
         return ""
 
-    def check_hears(self, low_hz: float, high_hz: float, what: str) -> None:
+    def check_covers(self, low_hz: float, high_hz: float, what: str) -> None:
         """See that some of a frequency band reaches a frame.
 
         Args:

@@ -129,7 +129,7 @@ def triangles(config: BandsConfig, left_M: np.ndarray, centre_M: np.ndarray, rig
     bins_K1 = np.arange(config.fft // 2 + 1)[:, None] * config.rate / config.fft
     bank = np.minimum((bins_K1 - left_M) / (centre_M - left_M), (right_M - bins_K1) / (right_M - centre_M)).clip(0)
     if not bank.any(0).all():
-        deaf, step = int(np.argmin(bank.any(0))), config.rate / config.fft
-        text = f"band {deaf} at {centre_M[deaf]:.0f} Hz holds no bin of fft {config.fft}, which are {step:g} Hz apart"
+        empty, step = int(np.argmin(bank.any(0))), config.rate / config.fft
+        text = f"band {empty} at {centre_M[empty]:.0f} Hz holds no bin of fft {config.fft}, which are {step:g} Hz apart"
         raise AaspError(f"front end: {text}; raise fft or take fewer bands than {config.bands}")
     return torch.from_numpy(bank).float()

@@ -22,7 +22,7 @@ from aasp.datasets.tables import read_parquet
 from aasp.evaluate.features import Progress, Running
 from aasp.evaluate.partial import Partial
 from aasp.evaluate.stream import stream
-from aasp.evaluate.vectors import Wanted
+from aasp.evaluate.vectors import VectorRequest
 from aasp.files import atomic_write
 from aasp.index.changes import content, label_columns, stamp, windows
 from aasp.index.layout import (
@@ -110,7 +110,7 @@ class Adding:
                     self.encoder,
                     sounds,
                     out,
-                    Wanted(keys_of(state.settings)),
+                    VectorRequest(keys_of(state.settings)),
                     channel=True,
                     running=self.running,
                     named=lambda row: False,

@@ -16,7 +16,7 @@ from aasp.audio.io import AudioError
 from aasp.audio.sounds import Excerpt, Sound, duration, files
 from aasp.errors import AaspError
 from aasp.evaluate.features import PLAIN, Running
-from aasp.evaluate.vectors import Wanted, vectors
+from aasp.evaluate.vectors import VectorRequest, vectors
 from aasp.index.adding import keys_of
 from aasp.index.changes import windows
 from aasp.index.nearest import unit
@@ -55,7 +55,7 @@ def embed(index: Index, encoder: AudioEncoder, sounds: Sequence[Sound], running:
     def refuse(row: int, error: AudioError) -> None:
         raise error
 
-    for some in vectors(encoder, sounds, refuse, Wanted(keys_of(index.settings)), running):
+    for some in vectors(encoder, sounds, refuse, VectorRequest(keys_of(index.settings)), running):
         made |= {row: vector for row, (vector, _) in some.items()}
     return unit(np.stack([made[row] for row in range(len(sounds))]))
 

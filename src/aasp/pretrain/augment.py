@@ -1,4 +1,4 @@
-"""Augmented views: each clip several times, mixed, cropped and resized, each time by chance; and spoilt ones.
+"""Augmented views: each clip several times, mixed, cropped and resized, at random; and corrupted ones.
 
 Legend: B clips, V views, T frames, M mel bins; views are clips of their own, those of one clip one after another.
 Source: BYOL-A (Niizumi et al. 2021). What is mixed in is another clip of the process's own batch (there: of a queue of
@@ -84,16 +84,16 @@ def swapped(x: Tensor) -> Tensor:
     return x.unflatten(0, (-1, 2)).flip(1).flatten(0, 1)
 
 
-def spoilt(clips: Clips, masks: Masks, patch: tuple[int, int], gather: Gather = alone) -> Tensor:
-    """The clips' log-mels with noise or another clip's patches, by the toss of a coin, where a clip's mask hides them.
+def corrupted(clips: Clips, masks: Masks, patch: tuple[int, int], gather: Gather = alone) -> Tensor:
+    """The clips' log-mels with noise or another clip's patches, at equal chance, where a clip's mask hides them.
 
     Args:
         clips: B clips.
-        masks: one view of each; what it doesn't show is spoilt.
+        masks: one view of each; what it hides is corrupted.
         patch: frames and mel bins of a patch.
         gather: see `Gather`, for one process when left out; the noise has the statistics of all processes' clips.
 
-    Source: group-masked model learning (Atito et al. 2021) spoils by noise, zeros and other samples.
+    Source: group-masked model learning (Atito et al. 2021) corrupts with noise, zeros and other samples.
     """
     mel, count = clips.mel, len(clips.mel)
     shown = torch.zeros(count, clips.grid[0] * clips.grid[1], dtype=torch.bool, device=mel.device)
@@ -104,8 +104,8 @@ def spoilt(clips: Clips, masks: Masks, patch: tuple[int, int], gather: Gather = 
     noise = mean + deviation * torch.randn_like(mel)
     coin, which = torch.rand(2, count, device=mel.device)
     other = (torch.arange(count, device=mel.device) + 1 + (which * (count - 1)).long()) % count
-    alien = torch.where((coin < 0.5)[:, None, None] | ~inside[other], noise, mel[other])
-    return torch.where(shown, mel, alien * inside)
+    replacement = torch.where((coin < 0.5)[:, None, None] | ~inside[other], noise, mel[other])
+    return torch.where(shown, mel, replacement * inside)
 
 
 def _mixed(pairs: Clips, views: int, most: float) -> Tensor:

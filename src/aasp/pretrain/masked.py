@@ -23,7 +23,7 @@ def check_single(masking: MaskingConfig) -> None:
         raise AaspError(f"masking.views is {masking.views}: what is encoded whole has one mask; leave it at 1")
 
 
-def see_masked(model: AudioEncoder, clips: Clips, masks: Masks, mask_token_D: Tensor) -> Tensor:
+def encode_masked(model: AudioEncoder, clips: Clips, masks: Masks, mask_token_D: Tensor) -> Tensor:
     """Encode every place of each clip's grid, with a token of its own in all places that are not visible.
 
     Args:

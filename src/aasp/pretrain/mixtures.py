@@ -48,8 +48,8 @@ def mixed_with(clips: Clips, partner_B: Tensor, config: MixingConfig) -> Clips:
     start_BK = torch.randint(frames - length + 1, (len(mel_BTM), config.gaps))
     frame_T = torch.arange(frames)
     alone_BT = ((frame_T >= start_BK[..., None]) & (frame_T < start_BK[..., None] + length)).any(1)
-    heard_BT = frame_T < clips.frames[:, None]
-    both_BT = (heard_BT & heard_BT[partner_B] & ~alone_BT).to(mel_BTM.device, non_blocking=True)
+    valid_BT = frame_T < clips.frames[:, None]
+    both_BT = (valid_BT & valid_BT[partner_B] & ~alone_BT).to(mel_BTM.device, non_blocking=True)
     mixed_BTM = torch.where(both_BT[..., None], torch.maximum(mel_BTM, mel_BTM[partner_B]), mel_BTM)
     valid = None if clips.valid is None else clips.valid.repeat(2, 1)
     return Clips(torch.cat([mel_BTM, mixed_BTM]), clips.grid, clips.columns.repeat(2), valid, clips.frames.repeat(2))

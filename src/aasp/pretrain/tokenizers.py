@@ -22,7 +22,7 @@ from aasp.config import check_range
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
 from aasp.parts import Parts
 from aasp.pretrain.codebook import CHUNK, Codebook
-from aasp.pretrain.views import Clips, see_all
+from aasp.pretrain.views import Clips, encode_all
 from aasp.stems.contract import Stem
 
 DECAY = 0.99  # of a distilled codebook's moving averages
@@ -126,7 +126,7 @@ class DistilledTokenizer(Tokenizer):
         self.codebook = UnitCodebook(config.count, config.width, decay=DECAY)
 
     def vectors(self, clips: Clips, stem: Stem) -> Tensor:
-        return functional.normalize(self.project(see_all(self.encoder, clips).last[:, 1:]).float(), dim=-1)
+        return functional.normalize(self.project(encode_all(self.encoder, clips).last[:, 1:]).float(), dim=-1)
 
 
 class UnitCodebook(Codebook):

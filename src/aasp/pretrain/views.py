@@ -42,7 +42,7 @@ class Clips:
     frames: Tensor
 
 
-def listen(model: AudioEncoder, batch: Mapping[str, Tensor], gain_db: float | None = None) -> Clips:
+def to_logmel(model: AudioEncoder, batch: Mapping[str, Tensor], gain_db: float | None = None) -> Clips:
     """The log-mels of a batch; differentiable where the front end has something to learn.
 
     A front end learns by what is predicted from its frames, never by what they are as a target: who makes targets of
@@ -67,12 +67,12 @@ def as_clips(model: AudioEncoder, mel_BTM: Tensor, frames_B: Tensor) -> Clips:
     return Clips(mel_BTM, model.stem.grid(frames), -(-frames_B // model.stem.patch[0]), valid_BN, frames_B)
 
 
-def see_all(model: AudioEncoder, clips: Clips, layers: bool = False) -> EncoderOutput:
+def encode_all(model: AudioEncoder, clips: Clips, layers: bool = False) -> EncoderOutput:
     """Encode every patch; tokens (B, 1 + N, D), the class token first."""
     return model.encoder(model.stem(clips.mel, clips.valid), model.places(clips.mel), clips.valid, layers)
 
 
-def see(model: AudioEncoder, clips: Clips, patches: Tensor, valid: Tensor) -> Tensor:
+def encode_visible(model: AudioEncoder, clips: Clips, patches: Tensor, valid: Tensor) -> Tensor:
     """Encode some patches of each view, and nothing else of the clip.
 
     Args:
@@ -84,26 +84,26 @@ def see(model: AudioEncoder, clips: Clips, patches: Tensor, valid: Tensor) -> Te
     Returns:
         Tokens of the views one after another, the class token first, shape (B * V, 1 + n, D).
     """
-    return _see(model, clips, patches, valid, layers=False).last
+    return _encode_patches(model, clips, patches, valid, layers=False).last
 
 
-def see_layers(model: AudioEncoder, clips: Clips, patches: Tensor, valid: Tensor) -> Tensor:
-    """`see`, of every layer: (B * V, 1 + n, 1 + depth, D), the first block's input and each block's output, the last
-    one normalised."""
-    output = _see(model, clips, patches, valid, layers=True)
+def encode_visible_layers(model: AudioEncoder, clips: Clips, patches: Tensor, valid: Tensor) -> Tensor:
+    """As `encode_visible`, all layers: (B * V, 1 + n, 1 + depth, D), the first block's input and each block's output,
+    the last one normalised."""
+    output = _encode_patches(model, clips, patches, valid, layers=True)
     class_token = model.encoder.class_token.expand(len(output.tokens), 1, -1)
     first = torch.cat([class_token, output.tokens.to(class_token.dtype)], dim=1)
     return torch.stack([first, *output.blocks[:-1], output.last], dim=2)
 
 
-def _see(model: AudioEncoder, clips: Clips, patches: Tensor, valid: Tensor, layers: bool) -> EncoderOutput:
+def _encode_patches(model: AudioEncoder, clips: Clips, patches: Tensor, valid: Tensor, layers: bool) -> EncoderOutput:
     tokens = model.stem.views(clips.mel, patches, clips.valid).flatten(0, 1)
     places = model.places(clips.mel, patches.flatten(0, 1))
     return model.encoder(tokens, places, None if clips.valid is None else valid.flatten(0, 1), layers)
 
 
 def patch_means(tokens: Tensor, clips: Clips) -> Tensor:
-    """The mean of each clip's patch tokens, (B, D), from what `see_all` returned: those that belong to the clip."""
+    """The mean of each clip's patch tokens, (B, D), from the output of `encode_all`; without padding."""
     if clips.valid is None:
         return tokens[:, 1:].mean(1)
     weight = clips.valid.to(tokens.dtype)[..., None]  # (B, N, 1)
@@ -196,7 +196,7 @@ def draw_masks(config: MaskingConfig, grid: tuple[int, int], columns_B: Tensor) 
 
 
 def token_means(tokens: Tensor, masks: Masks) -> Tensor:
-    """The mean of each view's patch tokens, (B, V, D), from what `see` returned: those that belong to the clip."""
+    """The mean of each view's patch tokens, (B, V, D), from the output of `encode_visible`; without padding."""
     weight = masks.visible_valid.to(tokens.dtype)[..., None]  # (B, V, n, 1)
     return (tokens[:, 1:].unflatten(0, weight.shape[:2]) * weight).sum(2) / weight.sum(2)
 

@@ -23,7 +23,7 @@ from aasp.evaluate.embedding import requested_keys
 from aasp.evaluate.features import Running
 from aasp.evaluate.finetune.over_time import predictions_over_time, step_probabilities
 from aasp.evaluate.finetune.predict import Prediction, as_values, load_classifiers, predictions, window_of
-from aasp.evaluate.vectors import Said, Wanted, vectors
+from aasp.evaluate.vectors import ClipVectors, VectorRequest, vectors
 from aasp.features import FrontEndConfig
 from aasp.index.layout import STATE
 from aasp.model.audio_classifier import AudioClassifier
@@ -33,8 +33,8 @@ from aasp.model.timestamps import shifts
 from aasp.serve.limits import MOST_NUMBERS, MOST_WINDOWS, Refusal
 
 
-class Asked(BaseModel):
-    """What stands behind the `?` of every route; anything else there is refused."""
+class Options(BaseModel):
+    """Query parameters of every route; unknown ones are refused."""
 
     model_config = ConfigDict(extra="forbid")
     channels: str = Field("mean", max_length=32, description="of several: mean, first, loudest, or a number from 1 on")
@@ -48,31 +48,31 @@ class Answer(ABC):
         front: what sounds are decoded for.
     """
 
-    query: type[Asked]
+    query: type[Options]
     front: FrontEndConfig
 
     @abstractmethod
-    def wanted(self, asked: Any) -> Hashable:
-        """What is computed together: equal for sounds with the same options.
+    def request_key(self, options: Any) -> Hashable:
+        """Equal for sounds that one batch can hold: those with the same options.
 
         Raises:
-            AaspError: the model hasn't what is asked for.
+            AaspError: the model does not have the requested layer or pooling.
         """
 
     @abstractmethod
-    def compute(self, wanted: Any, sounds: list[Samples]) -> Sequence[Any]:
-        """Something of each sound, or the exception that it costs."""
+    def compute(self, request_key: Any, sounds: list[Samples]) -> Sequence[Any]:
+        """The result for each sound, or the exception it raised."""
 
     @abstractmethod
-    def values(self, asked: Any, found: Any) -> dict[str, Any]:
-        """That as JSON values.
+    def values(self, options: Any, found: Any) -> dict[str, Any]:
+        """The result as JSON values.
 
         Raises:
             Refusal: they are too many.
         """
 
 
-class EmbedAsked(Asked):
+class EmbedOptions(Options):
     """Options of /embed, as `aasp embed` has them."""
 
     layer: list[Annotated[int, Field(ge=0, le=512)]] = Field(
@@ -86,28 +86,30 @@ class EmbedAsked(Asked):
 class Embedding(Answer):
     """A vector of each sound, (V,), and those over time."""
 
-    query = EmbedAsked
+    query = EmbedOptions
 
     def __init__(self, encoder: AudioEncoder, running: Running) -> None:
         self._encoder, self._running = encoder, running
         self.front = encoder.config.frontend
 
-    def wanted(self, asked: EmbedAsked) -> Wanted:
-        if asked.hop is not None and not asked.frames:
-            raise AaspError(f"hop={asked.hop:g} without frames; add frames=true")
-        if asked.hop is not None and asked.layer:
-            raise AaspError(f"hop={asked.hop:g} with layer: finer vectors are of the last layer; leave out one")
-        keys = requested_keys(self._encoder, asked.layer, asked.pooling)
-        shifts(self._encoder, asked.hop)
-        return Wanted(keys and tuple(keys), asked.frames, tuple(asked.layer) if asked.frames else (), asked.hop)
+    def request_key(self, options: EmbedOptions) -> VectorRequest:
+        if options.hop is not None and not options.frames:
+            raise AaspError(f"hop={options.hop:g} without frames; add frames=true")
+        if options.hop is not None and options.layer:
+            raise AaspError(f"hop={options.hop:g} with layer: finer vectors are of the last layer; leave out one")
+        keys = requested_keys(self._encoder, options.layer, options.pooling)
+        shifts(self._encoder, options.hop)
+        return VectorRequest(
+            keys and tuple(keys), options.frames, tuple(options.layer) if options.frames else (), options.hop
+        )
 
-    def compute(self, wanted: Wanted, sounds: list[Samples]) -> list[Said | AudioError]:
-        found: dict[int, Said | AudioError] = {}
-        for some in vectors(self._encoder, sounds, found.__setitem__, wanted, self._running):
+    def compute(self, request_key: VectorRequest, sounds: list[Samples]) -> list[ClipVectors | AudioError]:
+        found: dict[int, ClipVectors | AudioError] = {}
+        for some in vectors(self._encoder, sounds, found.__setitem__, request_key, self._running):
             found |= some
         return [found[row] for row in range(len(sounds))]
 
-    def values(self, asked: EmbedAsked, found: Said) -> dict[str, Any]:
+    def values(self, options: EmbedOptions, found: ClipVectors) -> dict[str, Any]:
         vector, over_time = found
         if over_time is None:
             return {"embedding": vector.tolist()}
@@ -119,7 +121,7 @@ class Embedding(Answer):
         }
 
 
-class PredictAsked(Asked):
+class PredictOptions(Options):
     """Options of /predict, as `aasp predict` has them."""
 
     top: int | None = Field(None, ge=1, description="how many classes to name, the likeliest first; all if left out")
@@ -140,48 +142,48 @@ class _Windows:
 class Classes(Answer):
     """Probabilities of classes, (K,), of one classifier or of folds on average."""
 
-    query = PredictAsked
+    query = PredictOptions
 
     def __init__(self, classifiers: Sequence[AudioClassifier], running: Running) -> None:
         self._classifiers, self._running = classifiers, running
         self._config = classifiers[0].config
         self.front = self._config.encoder.frontend
 
-    def wanted(self, asked: PredictAsked) -> _Windows:
-        for name, value in (("window", asked.window), ("hop", asked.hop)):
-            if value is not None and not asked.frames:
+    def request_key(self, options: PredictOptions) -> _Windows:
+        for name, value in (("window", options.window), ("hop", options.hop)):
+            if value is not None and not options.frames:
                 raise AaspError(f"{name}={value:g} without frames; add frames=true")
-        if not asked.frames:
+        if not options.frames:
             return _Windows()
         if not self._config.over_time:
-            if asked.hop is not None:
-                raise AaspError(f"hop={asked.hop:g}: the model was fine-tuned on clips; give window")
-            return _Windows(window_of(self._config, asked.window))
-        if asked.window is not None:
-            raise AaspError(f"window={asked.window:g}: the model was fine-tuned on events; give hop, or leave it out")
-        shifts(self._classifiers[0].encoder, asked.hop)
-        return _Windows(steps=True, hop=asked.hop)
+            if options.hop is not None:
+                raise AaspError(f"hop={options.hop:g}: the model was fine-tuned on clips; give window")
+            return _Windows(window_of(self._config, options.window))
+        if options.window is not None:
+            raise AaspError(f"window={options.window:g}: the model was fine-tuned on events; give hop, or leave it out")
+        shifts(self._classifiers[0].encoder, options.hop)
+        return _Windows(steps=True, hop=options.hop)
 
-    def compute(self, wanted: _Windows, sounds: list[Samples]) -> list[Prediction | AaspError]:
+    def compute(self, request_key: _Windows, sounds: list[Samples]) -> list[Prediction | AaspError]:
         found: dict[int, Prediction | AaspError] = {}
         for row, one in enumerate(sounds):
-            if wanted.window is not None and 2 * len(one.wave) / one.rate > MOST_WINDOWS * wanted.window:
-                text = f"window={wanted.window:g}: more than {MOST_WINDOWS:,} windows, the limit"
+            if request_key.window is not None and 2 * len(one.wave) / one.rate > MOST_WINDOWS * request_key.window:
+                text = f"window={request_key.window:g}: more than {MOST_WINDOWS:,} windows, the limit"
                 found[row] = Refusal(413, f"{text}; give a longer window, or send a shorter sound")
         numbered = [Samples(str(row), one.wave, one.rate) for row, one in enumerate(sounds) if row not in found]
         models, running, skipped = self._classifiers, self._running, list[Skipped]()
-        if wanted.steps:
-            steps = lambda some: step_probabilities(models, some, hop=wanted.hop, running=running, skipped=skipped)
+        if request_key.steps:
+            steps = lambda some: step_probabilities(models, some, hop=request_key.hop, running=running, skipped=skipped)
             each = predictions_over_time(numbered, steps)
         else:
-            each = predictions(models, numbered, window=wanted.window, running=running, skipped=skipped)
+            each = predictions(models, numbered, window=request_key.window, running=running, skipped=skipped)
         found |= {int(one.path): one for one in each}
         diverged = AaspError("the classifier's answers are not finite; train it again")
         return [found.get(row, diverged) for row in range(len(sounds))]
 
-    def values(self, asked: PredictAsked, found: Prediction) -> dict[str, Any]:
+    def values(self, options: PredictOptions, found: Prediction) -> dict[str, Any]:
         _check_count(found.over_time)
-        return as_values(found, self._config, asked.top or len(self._config.classes))
+        return as_values(found, self._config, options.top or len(self._config.classes))
 
 
 def answers_of(model: str, device: torch.device, running: Running) -> dict[str, Answer]:

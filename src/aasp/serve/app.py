@@ -24,7 +24,7 @@ import aasp
 from aasp.audio import apart
 from aasp.audio.channels import Channels, checked
 from aasp.errors import AaspError, shown
-from aasp.serve.answers import Answer, Asked
+from aasp.serve.answers import Answer, Options
 from aasp.serve.batches import Batcher
 from aasp.serve.gate import Gate, refused
 from aasp.serve.limits import Limits, Refusal
@@ -102,15 +102,15 @@ class Server:
                 self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _add(self, api: FastAPI, path: str, answer: Answer) -> None:
-        async def handle(request: Request, asked: Any) -> Response:
-            channels = checked(asked.channels)
+        async def handle(request: Request, options: Any) -> Response:
+            channels = checked(options.channels)
             if channels == "each":
                 raise AaspError("channels=each: an answer is of one; give mean, first, loudest or a number from 1 on")
-            wanted = answer.wanted(asked)
-            content = await self._answered(request, answer, asked, wanted, channels)
+            request_key = answer.request_key(options)
+            content = await self._answered(request, answer, options, request_key, channels)
             return Response(content, media_type="application/json")
 
-        handle.__annotations__ = {"request": Request, "asked": Annotated[answer.query, Query()], "return": Response}
+        handle.__annotations__ = {"request": Request, "options": Annotated[answer.query, Query()], "return": Response}
         handle.__name__ = path.strip("/")
         api.post(
             path,
@@ -120,7 +120,9 @@ class Server:
             responses={status: {"description": message, **_REFUSED} for status, message in _STATUSES.items()},
         )(handle)
 
-    async def _answered(self, request: Request, answer: Answer, asked: Asked, wanted: Any, channels: Channels) -> bytes:
+    async def _answered(
+        self, request: Request, answer: Answer, options: Options, request_key: Any, channels: Channels
+    ) -> bytes:
         loop = asyncio.get_running_loop()
         handle, name = tempfile.mkstemp(prefix=FILES, dir=self._folder)
         try:
@@ -130,11 +132,11 @@ class Server:
             sound = await loop.run_in_executor(self._pool, decoded, name, channels, answer.front, self._limits, seconds)
         finally:
             os.unlink(name)
-        found = await asyncio.wrap_future(self._batcher.submit(answer.compute, wanted, sound.sound))
+        found = await asyncio.wrap_future(self._batcher.submit(answer.compute, request_key, sound.sound))
         self.metrics.sound(sound.seconds)
 
         def as_json() -> bytes:
-            message = {"model": self._model, "seconds": round(sound.seconds, 6), **answer.values(asked, found)}
+            message = {"model": self._model, "seconds": round(sound.seconds, 6), **answer.values(options, found)}
             if sound.warning:
                 message["warning"] = sound.warning
             return json.dumps(message, ensure_ascii=False).encode() + b"\n"

@@ -13,13 +13,13 @@ from typing import Any
 from aasp.audio.sounds import Samples
 
 Compute = Callable[[Hashable, list[Samples]], Sequence[Any]]
-"""What is wanted, and sounds, to an answer each; an exception among them is that sound's alone."""
+"""The request key and sounds in, an answer for each sound out; an exception among them concerns that sound only."""
 
 
 @dataclass(eq=False)
 class _Item:
     compute: Compute
-    wanted: Hashable
+    request_key: Hashable
     sound: Samples
     answer: Future[Any] = field(default_factory=Future)
 
@@ -43,9 +43,9 @@ class Batcher:
     def alive(self) -> bool:
         return self._thread.is_alive()
 
-    def submit(self, compute: Compute, wanted: Hashable, sound: Samples) -> Future[Any]:
-        """The answer to come. Sounds of the same `compute` and `wanted` go together; a cancelled one is passed over."""
-        item = _Item(compute, wanted, sound)
+    def submit(self, compute: Compute, request_key: Hashable, sound: Samples) -> Future[Any]:
+        """The future answer. Sounds of one `compute` and `request_key` share a batch; cancelled ones are skipped."""
+        item = _Item(compute, request_key, sound)
         self._queue.put(item)
         return item.answer
 
@@ -67,7 +67,7 @@ class Batcher:
             kinds: dict[tuple[Compute, Hashable], list[_Item]] = {}
             for item in items:
                 if item.answer.set_running_or_notify_cancel():
-                    kinds.setdefault((item.compute, item.wanted), []).append(item)
+                    kinds.setdefault((item.compute, item.request_key), []).append(item)
             for some in kinds.values():
                 self._compute(some)
             del first, items, kinds, some  # a waveform is not kept until the next one comes
@@ -77,7 +77,7 @@ class Batcher:
     def _compute(self, items: list[_Item]) -> None:
         """Answer sounds of one kind; where they fail together, one by one, so that one costs no other its answer."""
         try:
-            found = items[0].compute(items[0].wanted, [item.sound for item in items])
+            found = items[0].compute(items[0].request_key, [item.sound for item in items])
         except Exception as error:
             if len(items) == 1:
                 items[0].answer.set_exception(error)

@@ -10,17 +10,17 @@ from pydantic import Field
 from aasp.audio.io import AudioError
 from aasp.audio.sounds import Samples
 from aasp.evaluate.features import Running
-from aasp.evaluate.vectors import Said, Wanted, vectors
+from aasp.evaluate.vectors import ClipVectors, VectorRequest, vectors
 from aasp.index import Index
 from aasp.index.adding import keys_of
 from aasp.index.query import described, rocchio
 from aasp.model.audio_encoder import AudioEncoder
-from aasp.serve.answers import Answer, Asked
+from aasp.serve.answers import Answer, Options
 
 Row = Annotated[int, Field(ge=0)]
 
 
-class SearchAsked(Asked):
+class SearchOptions(Options):
     """Options of /search, as `aasp search` has them."""
 
     count: int = Field(10, ge=1, le=1000, description="results at most")
@@ -31,30 +31,30 @@ class SearchAsked(Asked):
 class Nearest(Answer):
     """The rows of an index that are nearest to each sound. Their paths are as the index states them."""
 
-    query = SearchAsked
+    query = SearchOptions
 
     def __init__(self, index: Index, encoder: AudioEncoder, running: Running) -> None:
         self._index, self._encoder, self._running = index, encoder, running
         self.front = encoder.config.frontend
 
-    def wanted(self, asked: SearchAsked) -> Wanted:
-        for row in (*asked.like, *asked.unlike):
+    def request_key(self, options: SearchOptions) -> VectorRequest:
+        for row in (*options.like, *options.unlike):
             self._index.sound(row)
         keys = keys_of(self._index.settings)
-        return Wanted(keys and tuple(keys))
+        return VectorRequest(keys and tuple(keys))
 
-    def compute(self, wanted: Wanted, sounds: list[Samples]) -> list[Said | AudioError]:
-        found: dict[int, Said | AudioError] = {}
-        for some in vectors(self._encoder, sounds, found.__setitem__, wanted, self._running):
+    def compute(self, request_key: VectorRequest, sounds: list[Samples]) -> list[ClipVectors | AudioError]:
+        found: dict[int, ClipVectors | AudioError] = {}
+        for some in vectors(self._encoder, sounds, found.__setitem__, request_key, self._running):
             found |= some
         return [found[row] for row in range(len(sounds))]
 
-    def values(self, asked: SearchAsked, found: Said) -> dict[str, Any]:
+    def values(self, options: SearchOptions, found: ClipVectors) -> dict[str, Any]:
         rows = lambda numbers: np.asarray(self._index.vectors[list(numbers)], np.float32)
-        query = rocchio(found[0], rows(asked.like), rows(asked.unlike))
-        named = {*asked.like, *asked.unlike}
-        (numbers,), (similarities,) = self._index.search(query[None], asked.count + len(named))
+        query = rocchio(found[0], rows(options.like), rows(options.unlike))
+        named = {*options.like, *options.unlike}
+        (numbers,), (similarities,) = self._index.search(query[None], options.count + len(named))
         pairs = [
             (row, one) for row, one in zip(numbers.tolist(), similarities.tolist(), strict=True) if row not in named
         ]
-        return {"results": [described(self._index, row, one) for row, one in pairs[: asked.count]]}
+        return {"results": [described(self._index, row, one) for row, one in pairs[: options.count]]}

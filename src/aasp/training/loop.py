@@ -206,14 +206,14 @@ def train(
                 means, health = fetch(so_far.window.means(), machine), fetch(diagnostics, machine)
                 so_far.bad_steps = skipping.state()
                 good = step - so_far.bad_steps["in_a_row"]
-                illness: str | None = _broken(measured) if broken else None
+                problem: str | None = _broken(measured) if broken else None
                 if health and not broken:
-                    illness = objective.check_health({**means, **health})
-                if to_log or illness:
+                    problem = objective.check_health({**means, **health})
+                if to_log or problem:
                     shown = {f"diagnostics/{name}": value for name, value in health.items()}
                     logger.log({**means, **now, **shown, "skipped_steps": so_far.bad_steps["skipped"]})
-                if illness:
-                    raise _stopped(settings.name, step, illness, run, good, machine)
+                if problem:
+                    raise _stopped(settings.name, step, problem, run, good, machine)
             if to_log:
                 so_far.window.clear()
             if to_save:
@@ -237,12 +237,12 @@ def _broken(measured: Mapping[str, Tensor]) -> str:
     return f"{not_finite(measured)} is not finite, {LIMIT} steps in a row; {advice}"
 
 
-def _stopped(name: str, step: int, illness: str, run: Run, good: int, machine: Accelerator) -> TrainingStopped:
+def _stopped(name: str, step: int, problem: str, run: Run, good: int, machine: Accelerator) -> TrainingStopped:
     """What a run stops with; checkpoints after step `good` are removed."""
     if machine.is_main_process:
         checkpoint.remove_after(run.checkpoints, good)
     machine.wait_for_everyone()
     last = checkpoint.latest(run.path)
     kept = f"the last good checkpoint is {last}" if last else "no checkpoint was saved yet"
-    text = f"{name} stopped at step {step}: {illness}; {kept}"
+    text = f"{name} stopped at step {step}: {problem}; {kept}"
     return TrainingStopped(text, run.path if machine.is_main_process else None)

@@ -100,7 +100,7 @@ class Finetuning:
         for one in (one for ones in events for one in ones):
             if one.low_hz is not None and one.high_hz is not None:
                 what = f"{one.file}: {one.label!r} from {one.start:g} to {one.end:g} s"
-                self.encoder.config.frontend.check_hears(one.low_hz, one.high_hz, what)
+                self.encoder.config.frontend.check_covers(one.low_hz, one.high_hz, what)
 
     def classifier_config(self, numbers: tuple[float, float] | None = None) -> AudioClassifierConfig:
         """The classifier to be: the encoder with the recipe's pooling, drop path and window.

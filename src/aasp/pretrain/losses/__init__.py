@@ -43,7 +43,7 @@ class LossesConfig:
             raise AaspError("losses: frame, utterance and contrastive are all 0, nothing would be learned; weigh one")
 
     @property
-    def weighed(self) -> list[str]:
+    def weighted(self) -> list[str]:
         """The losses that count."""
         return [name for name in ("frame", "utterance", "contrastive") if getattr(self, name)]
 
@@ -60,7 +60,7 @@ class LossesConfig:
         idle = dict(self.idle(clips, views, utterance))
         for text in idle.values():
             warnings.warn(text, stacklevel=3)
-        if not others and not set(self.weighed) - set(idle):
+        if not others and not set(self.weighted) - set(idle):
             raise AaspError(f"nothing would be learned: {'; '.join(idle.values())}; weigh losses.frame")
 
     def across(self, views: int, utterance: str) -> Iterator[str]:

@@ -30,6 +30,6 @@ def gaussian_loss(embedding_CE: Tensor, direction_ES: Tensor, knots: int = 17, r
     normal_K = torch.exp(-0.5 * t_K.square())
     angle_CSK = projected_CS[..., None] * t_K
     distance_SK = (angle_CSK.cos().mean(0) - normal_K).square() + angle_CSK.sin().mean(0).square()
-    weighed_SK = distance_SK * normal_K
-    integral_S = (weighed_SK[:, 1:] + weighed_SK[:, :-1]).sum(1) * (reach / (knots - 1))
+    weighted_SK = distance_SK * normal_K
+    integral_S = (weighted_SK[:, 1:] + weighted_SK[:, :-1]).sum(1) * (reach / (knots - 1))
     return len(embedding_CE) * integral_S.mean()

@@ -27,7 +27,7 @@ from aasp.pretrain.losses.utterance import utterance_loss
 from aasp.pretrain.methods.contract import Gather, Method, MethodConfig
 from aasp.pretrain.predictors import PredictorConfig, build_predictor
 from aasp.pretrain.targets import TeacherConfig, frame_target, layer_targets, standardise
-from aasp.pretrain.views import Clips, MaskingConfig, draw_masks, listen, see, see_all, token_means
+from aasp.pretrain.views import Clips, MaskingConfig, draw_masks, encode_all, encode_visible, to_logmel, token_means
 from aasp.stems.contract import gather_patches
 
 if TYPE_CHECKING:
@@ -90,11 +90,11 @@ class AaSP(Method):
 
     def forward(self, batch: Mapping[str, Tensor], diagnose: bool = True) -> dict[str, Any]:
         config, student = self.config, self.student
-        clips = listen(student, batch, self.recipe.data.gain_db if self.training else None)
+        clips = to_logmel(student, batch, self.recipe.data.gain_db if self.training else None)
         masks = draw_masks(config.masking, clips.grid, clips.columns).to(clips.mel.device)
         target_BND, summary_BD, deviation = self.targets(clips)
 
-        x = see(student, clips, masks.visible, masks.visible_valid)
+        x = encode_visible(student, clips, masks.visible, masks.visible_valid)
         cls_BVD = x[:, 0].unflatten(0, masks.visible.shape[:2])
         predicted, logits = self.predictor.hidden(x, masks, clips).split(self.outputs, dim=-1)
         embedding = self.projector(cls_BVD if config.losses.compared == "class" else token_means(x, masks))
@@ -115,8 +115,8 @@ class AaSP(Method):
         if diagnose:
             health |= {} if self.codebook is None else {"codes_used": self.codebook.perplexity()}
             health |= student.stem.diagnostics(clips.mel) | embedding_health(predicted, target_BND, cls_BVD)
-        weighed = [weights[name] * value for name, value in losses.items()]
-        return {"loss": torch.stack(weighed).sum(), "losses": losses, "diagnostics": health}
+        weighted = [weights[name] * value for name, value in losses.items()]
+        return {"loss": torch.stack(weighted).sum(), "losses": losses, "diagnostics": health}
 
     @torch.no_grad()
     def targets(self, clips: Clips) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -127,7 +127,7 @@ class AaSP(Method):
             between clips before they are standardised, 0-d: near zero, they are all the same. None for one clip in all.
         """
         config, teacher = self.config.teacher, self.teacher.model
-        output = see_all(teacher, clips, layers=True)
+        output = encode_all(teacher, clips, layers=True)
         layers_BND, summary = layer_targets(output, clips, config.layers, config.utterance == "instance")
         frame = frame_target(config.frame, layers_BND, teacher.stem, clips.mel)
         everyone_CD, first = self.gather(summary)

@@ -1,11 +1,11 @@
-"""ASiT: groups of patches are spoilt; what was there is rebuilt, and a teacher's output for it and the clip predicted.
+"""ASiT: groups of patches are corrupted and reconstructed; a teacher's output for them and for the clip is predicted.
 
-Legend: B clips, two segments of each one after another, m of N patches spoilt, D width, K prototypes.
-Source: Atito et al. 2024 (ASiT): group-masked model learning of 70 % of the patches, absolute error of the rebuilt
+Legend: B clips, two segments of each one after another, m of N patches corrupted, D width, K prototypes.
+Source: Atito et al. 2024 (ASiT): group-masked model learning of 70 % of the patches, absolute error of reconstructed
 patches, self-distillation of patches within a view (local) and of class tokens across views (global), in equal weights,
-as in DINO, whose temperatures, momentum and centre are taken. Ours: two segments as views without further
-augmentation; spoilt is all that inverse blocks do not keep, exactly 70 %, by noise or by another clip's patches, by the
-toss of a coin; a decoder of two linear layers.
+as in DINO, whose temperatures, momentum and centre it uses. Ours: two segments as views without further
+augmentation; all that inverse blocks do not keep is corrupted, exactly 70 %, with noise or another clip's patches at
+equal chance; a decoder of two linear layers.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from aasp.config import check_range
 from aasp.model.audio_encoder import AudioEncoder
-from aasp.pretrain.augment import spoilt, swapped
+from aasp.pretrain.augment import corrupted, swapped
 from aasp.pretrain.ema import Average, AverageConfig
 from aasp.pretrain.health import collapse, embedding_health
 from aasp.pretrain.losses.distillation import distillation_loss
@@ -29,7 +29,7 @@ from aasp.pretrain.masked import check_single
 from aasp.pretrain.methods.contract import Gather, Method, MethodConfig
 from aasp.pretrain.prototypes import Centre, PrototypeHead
 from aasp.pretrain.segments import check_segments, segments
-from aasp.pretrain.views import MaskingConfig, draw_masks, listen, see_all
+from aasp.pretrain.views import MaskingConfig, draw_masks, encode_all, to_logmel
 from aasp.stems.contract import gather_patches
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class ASiTConfig(MethodConfig):
     Attributes:
         kind: the name of this method in recipes.
         seconds: length of a segment; two are taken from each crop, anywhere.
-        masking: of each segment; what is hidden is spoilt.
+        masking: of each segment; what is hidden is corrupted.
         teacher: the exponential moving average of encoder and heads.
         head: hidden and bottleneck width, and prototypes.
         temperatures: of the student's and of the teacher's distribution.
@@ -66,7 +66,7 @@ class ASiTConfig(MethodConfig):
         return ASiT(self, recipe, gather)
 
     def across(self, recipe: Recipe) -> tuple[str, ...]:
-        return ("the teacher's centres are moved and patches are spoilt by those of others",)
+        return ("the teacher's centres are moved and patches are replaced by those of others",)
 
     def schedules(self, steps: int, more: int = 0) -> dict[str, np.ndarray]:
         return {"momentum": self.teacher.schedule(steps, more)}
@@ -104,23 +104,23 @@ class ASiT(Method):
 
     def forward(self, batch: Mapping[str, Tensor], diagnose: bool = True) -> dict[str, Any]:
         student, teacher, config = self.student, self.teacher.model, self.config
-        clips = listen(student.encoder, batch, self.data.gain_db if self.training else None)
+        clips = to_logmel(student.encoder, batch, self.data.gain_db if self.training else None)
         pairs = segments(student.encoder, clips, config.seconds)
         masks = draw_masks(config.masking, pairs.grid, pairs.columns).to(pairs.mel.device)
         there = masks.hidden_valid
 
-        x = see_all(
-            student.encoder, replace(pairs, mel=spoilt(pairs, masks, student.encoder.stem.patch, self.gather))
+        x = encode_all(
+            student.encoder, replace(pairs, mel=corrupted(pairs, masks, student.encoder.stem.patch, self.gather))
         ).last
         hidden_VmD = gather_patches(x[:, 1:], masks.hidden)  # (2 B, 1, m, D)
-        rebuilt = self.decoder(hidden_VmD)
+        reconstructed = self.decoder(hidden_VmD)
         patches = student.encoder.stem.cut(pairs.mel.detach()).flatten(1, 2).flatten(2)
         with torch.no_grad():
-            y = see_all(teacher.encoder, pairs).last
+            y = encode_all(teacher.encoder, pairs).last
             local = self.centres[0](teacher.local(gather_patches(y[:, 1:], masks.hidden)), there)
             whole = self.centres[1](teacher.whole(y[:, 0]))
 
-        error = (rebuilt.float() - gather_patches(patches, masks.hidden)).abs().mean(-1)
+        error = (reconstructed.float() - gather_patches(patches, masks.hidden)).abs().mean(-1)
         losses = {
             "reconstruction": valid_mean(error, there, self.gather),
             "local": distillation_loss(student.local(hidden_VmD), local, config.temperatures, there, self.gather),
@@ -129,7 +129,7 @@ class ASiT(Method):
         health = {}
         if diagnose:
             health = student.encoder.stem.diagnostics(pairs.mel)
-            health |= embedding_health(rebuilt, patches, x[:, 0].unflatten(0, (-1, 2)))
+            health |= embedding_health(reconstructed, patches, x[:, 0].unflatten(0, (-1, 2)))
         return {"loss": torch.stack(list(losses.values())).sum(), "losses": losses, "diagnostics": health}
 
     def after_step(self, schedules: Mapping[str, float]) -> None:

@@ -23,7 +23,7 @@ from aasp.pretrain.health import embedding_health
 from aasp.pretrain.losses.cosine import cosine_loss
 from aasp.pretrain.methods.contract import Gather
 from aasp.pretrain.segments import check_segments, segments
-from aasp.pretrain.views import listen, see_all
+from aasp.pretrain.views import encode_all, to_logmel
 
 if TYPE_CHECKING:
     from aasp.pretrain.recipe import Recipe
@@ -71,14 +71,14 @@ class ATSTClip(Bootstrap):
 
     def forward(self, batch: Mapping[str, Tensor], diagnose: bool = True) -> dict[str, Any]:
         encoder, average = self.student.encoder, self.teacher.model.encoder
-        clips = listen(encoder, batch, self.gain_db)
+        clips = to_logmel(encoder, batch, self.gain_db)
         pairs = segments(encoder, clips, self.config.seconds)
         pairs = augmented(pairs, self.config.augment, self.gather, views=1)
 
-        cls_D = see_all(encoder, pairs).last[:, 0]  # (2 B, D)
+        cls_D = encode_all(encoder, pairs).last[:, 0]  # (2 B, D)
         predicted_E = self.predict(cls_D)
         with torch.no_grad():
-            target_E = swapped(self.target(see_all(average, pairs).last[:, 0]))
+            target_E = swapped(self.target(encode_all(average, pairs).last[:, 0]))
 
         loss = cosine_loss(predicted_E, target_E)
         health = {}

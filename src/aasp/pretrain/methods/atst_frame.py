@@ -22,9 +22,9 @@ from aasp.pretrain.bootstrap import Bootstrap, BootstrapConfig
 from aasp.pretrain.ema import AverageConfig
 from aasp.pretrain.health import embedding_health
 from aasp.pretrain.losses.cosine import cosine_loss
-from aasp.pretrain.masked import check_single, see_masked
+from aasp.pretrain.masked import check_single, encode_masked
 from aasp.pretrain.methods.contract import Gather
-from aasp.pretrain.views import MaskingConfig, draw_masks, listen, patch_means, see_all
+from aasp.pretrain.views import MaskingConfig, draw_masks, encode_all, patch_means, to_logmel
 from aasp.stems.contract import gather_patches
 
 if TYPE_CHECKING:
@@ -74,15 +74,15 @@ class ATSTFrame(Bootstrap):
 
     def forward(self, batch: Mapping[str, Tensor], diagnose: bool = True) -> dict[str, Any]:
         encoder, average = self.student.encoder, self.teacher.model.encoder
-        clips = listen(encoder, batch, self.gain_db)
+        clips = to_logmel(encoder, batch, self.gain_db)
         pairs = augmented(clips, self.config.augment, self.gather)
         masks = draw_masks(self.config.masking, pairs.grid, pairs.columns).to(pairs.mel.device)
         hidden, counts = masks.hidden, masks.hidden_valid[:, 0]  # (2 B, 1, m), (2 B, m)
 
-        x = see_masked(encoder, pairs, masks, self.mask_token)
+        x = encode_masked(encoder, pairs, masks, self.mask_token)
         predicted_mE = self.predict(gather_patches(x[:, 1:], hidden)[:, 0], counts)
         with torch.no_grad():
-            tokens = swapped(see_all(average, pairs).last[:, 1:])
+            tokens = swapped(encode_all(average, pairs).last[:, 1:])
             target_mE = self.target(gather_patches(tokens, hidden)[:, 0], counts)
 
         loss = cosine_loss(predicted_mE, target_mE, counts, self.gather)

@@ -28,7 +28,7 @@ from aasp.pretrain.methods.contract import Gather, Method, MethodConfig
 from aasp.pretrain.predictors import PredictorConfig, build_predictor
 from aasp.pretrain.targets import normalised_patches
 from aasp.pretrain.tokenizers import TOKENIZERS, RandomConfig, TokenizerConfig
-from aasp.pretrain.views import MaskingConfig, draw_masks, listen, see
+from aasp.pretrain.views import MaskingConfig, draw_masks, encode_visible, to_logmel
 from aasp.stems.contract import gather_patches
 
 if TYPE_CHECKING:
@@ -67,12 +67,12 @@ class BEATs(Method):
 
     def forward(self, batch: Mapping[str, Tensor], diagnose: bool = True) -> dict[str, Any]:
         self._check_tokenizer()
-        clips = listen(self.student, batch, self.data.gain_db if self.training else None)
+        clips = to_logmel(self.student, batch, self.data.gain_db if self.training else None)
         masks = draw_masks(self.config.masking, clips.grid, clips.columns).to(clips.mel.device)
         with torch.no_grad():
             labels_BN = self.tokenizer(clips, self.student.stem)
 
-        x = see(self.student, clips, masks.visible, masks.visible_valid)
+        x = encode_visible(self.student, clips, masks.visible, masks.visible_valid)
         logits_BVmK = self.predictor.hidden(x, masks, clips)
         labels_BVm = gather_patches(labels_BN, masks.hidden)
         loss = code_loss(logits_BVmK, labels_BVm, masks.hidden_valid, self.gather)

@@ -1,4 +1,4 @@
-"""BEATs' tokenizer: a model's tokens are distilled into codes, from which they can be rebuilt.
+"""BEATs' tokenizer: a model's tokens are distilled into codes, from which they can be reconstructed.
 
     e = l(P f(x)),   k = argmax_k cos(v_k, e),   o = estimator(v_k)
     loss = 1 - cos(o, teacher(x))  +  || e - sg(v_k) ||^2
@@ -28,7 +28,7 @@ from aasp.model.positions import sincos_positions
 from aasp.pretrain.losses.valid import valid_mean
 from aasp.pretrain.methods.contract import Gather, Method, MethodConfig
 from aasp.pretrain.tokenizers import DistilledConfig
-from aasp.pretrain.views import listen, see_all
+from aasp.pretrain.views import encode_all, to_logmel
 
 if TYPE_CHECKING:
     from aasp.pretrain.recipe import Recipe
@@ -79,9 +79,12 @@ class BEATsTokenizer(Method):
 
     def forward(self, batch: Mapping[str, Tensor], diagnose: bool = True) -> dict[str, Any]:
         self._check_teacher()
-        clips, book = listen(self.teacher, batch, self.data.gain_db if self.training else None), self.tokenizer.codebook
+        clips, book = (
+            to_logmel(self.teacher, batch, self.data.gain_db if self.training else None),
+            self.tokenizer.codebook,
+        )
         with torch.no_grad():
-            target_BND = see_all(self.teacher, clips).last[:, 1:].float()
+            target_BND = encode_all(self.teacher, clips).last[:, 1:].float()
         there_BN = clips.mel.new_ones(target_BND.shape[:2]) if clips.valid is None else clips.valid.float()
 
         vector_BNE = self.tokenizer.vectors(clips, self.teacher.stem)
@@ -93,18 +96,21 @@ class BEATsTokenizer(Method):
         x = self.enter(through_BNE) + sincos_positions(clips.grid, target_BND.shape[-1], target_BND.device)
         for block in self.estimator:
             x, _ = block(x, clips.valid)
-        told_BND = self.head(x)
+        predicted_BND = self.head(x)
 
         mean = lambda terms_BN: valid_mean(terms_BN, there_BN, self.gather)
         losses = {
-            "distillation": mean(1 - functional.cosine_similarity(told_BND.float(), target_BND, dim=-1)),
+            "distillation": mean(1 - functional.cosine_similarity(predicted_BND.float(), target_BND, dim=-1)),
             "commitment": mean((vector_BNE - code_BNE).square().sum(-1)),
         }
         loss = losses["distillation"] + self.config.commitment * losses["commitment"]
         health = {}
         if diagnose:
-            rebuilt = told_BND.detach().float()
-            variances = {"target_variance": target_BND.flatten(0, 1), "prediction_variance": rebuilt.flatten(0, 1)}
+            decoded = predicted_BND.detach().float()
+            variances = {
+                "target_variance": target_BND.flatten(0, 1),
+                "prediction_variance": decoded.flatten(0, 1),
+            }
             health = {name: tokens.var(0).mean() for name, tokens in variances.items()}
             health["codes_used"] = book.perplexity()
         return {"loss": loss, "losses": losses, "diagnostics": health}

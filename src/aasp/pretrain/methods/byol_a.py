@@ -22,7 +22,7 @@ from aasp.pretrain.ema import AverageConfig
 from aasp.pretrain.health import embedding_health
 from aasp.pretrain.losses.cosine import cosine_loss
 from aasp.pretrain.methods.contract import Gather
-from aasp.pretrain.views import listen, patch_means, see_all
+from aasp.pretrain.views import encode_all, patch_means, to_logmel
 
 if TYPE_CHECKING:
     from aasp.pretrain.recipe import Recipe
@@ -61,13 +61,13 @@ class BYOLA(Bootstrap):
 
     def forward(self, batch: Mapping[str, Tensor], diagnose: bool = True) -> dict[str, Any]:
         encoder, average = self.student.encoder, self.teacher.model.encoder
-        clips = listen(encoder, batch, self.gain_db)
+        clips = to_logmel(encoder, batch, self.gain_db)
         pairs = augmented(clips, self.config.augment, self.gather)
 
-        mean_D = patch_means(see_all(encoder, pairs).last, pairs)  # (2 B, D)
+        mean_D = patch_means(encode_all(encoder, pairs).last, pairs)  # (2 B, D)
         predicted_E = self.predict(mean_D)
         with torch.no_grad():
-            target_E = swapped(self.target(patch_means(see_all(average, pairs).last, pairs)))
+            target_E = swapped(self.target(patch_means(encode_all(average, pairs).last, pairs)))
 
         loss = cosine_loss(predicted_E, target_E)
         health = {}

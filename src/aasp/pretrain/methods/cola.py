@@ -22,7 +22,7 @@ from aasp.pretrain.health import embedding_health
 from aasp.pretrain.losses.bilinear import bilinear_loss
 from aasp.pretrain.methods.contract import Gather, Method, MethodConfig
 from aasp.pretrain.segments import check_segments, segments
-from aasp.pretrain.views import listen, patch_means, see_all
+from aasp.pretrain.views import encode_all, patch_means, to_logmel
 
 if TYPE_CHECKING:
     from aasp.pretrain.recipe import Recipe
@@ -76,10 +76,10 @@ class COLA(Method):
         nn.init.xavier_uniform_(self.similarity.weight)
 
     def forward(self, batch: Mapping[str, Tensor], diagnose: bool = True) -> dict[str, Any]:
-        clips = listen(self.student, batch, self.data.gain_db if self.training else None)
+        clips = to_logmel(self.student, batch, self.data.gain_db if self.training else None)
         pairs = segments(self.student, clips, self.config.seconds)
 
-        mean_D = patch_means(see_all(self.student, pairs).last, pairs)
+        mean_D = patch_means(encode_all(self.student, pairs).last, pairs)
         anchor_BE, positive_BE = self.projector(mean_D).unflatten(0, (-1, 2)).unbind(1)
         positive_CE, first = self.gather(positive_BE)
 

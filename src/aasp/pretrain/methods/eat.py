@@ -27,7 +27,7 @@ from aasp.pretrain.losses.utterance import utterance_loss
 from aasp.pretrain.methods.contract import Gather, Method, MethodConfig
 from aasp.pretrain.predictors import ConvolutionDecoder, DecoderConfig
 from aasp.pretrain.targets import layer_targets
-from aasp.pretrain.views import MaskingConfig, draw_masks, listen, see, see_all
+from aasp.pretrain.views import MaskingConfig, draw_masks, encode_all, encode_visible, to_logmel
 from aasp.stems.contract import gather_patches
 
 if TYPE_CHECKING:
@@ -105,13 +105,13 @@ class EAT(Method):
         self.predictor = ConvolutionDecoder(config.predictor, recipe.model.encoder.width)
 
     def forward(self, batch: Mapping[str, Tensor], diagnose: bool = True) -> dict[str, Any]:
-        clips = listen(self.student, batch, self.data.gain_db if self.training else None)
+        clips = to_logmel(self.student, batch, self.data.gain_db if self.training else None)
         masks = draw_masks(self.config.masking, clips.grid, clips.columns).to(clips.mel.device)
         with torch.no_grad():
-            output = see_all(self.teacher.model, clips, layers=True)
+            output = encode_all(self.teacher.model, clips, layers=True)
             target_BND, summary_BD = layer_targets(output, clips, self.layers, instance=True)
 
-        x = see(self.student, clips, masks.visible, masks.visible_valid)
+        x = encode_visible(self.student, clips, masks.visible, masks.visible_valid)
         cls_BVD = x[:, 0].unflatten(0, masks.visible.shape[:2])
         predicted = self.predictor.hidden(x, masks, clips)
 

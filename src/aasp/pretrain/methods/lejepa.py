@@ -26,7 +26,7 @@ from aasp.pretrain.heads import BatchHead
 from aasp.pretrain.health import embedding_health
 from aasp.pretrain.losses.gaussian import gaussian_loss
 from aasp.pretrain.methods.contract import Gather, Method, MethodConfig
-from aasp.pretrain.views import MaskingConfig, draw_masks, listen, see, token_means
+from aasp.pretrain.views import MaskingConfig, draw_masks, encode_visible, to_logmel, token_means
 
 if TYPE_CHECKING:
     from aasp.pretrain.recipe import Recipe
@@ -85,10 +85,10 @@ class LeJEPA(Method):
 
     def forward(self, batch: Mapping[str, Tensor], diagnose: bool = True) -> dict[str, Any]:
         config = self.config
-        clips = listen(self.student, batch, self.data.gain_db if self.training else None)
+        clips = to_logmel(self.student, batch, self.data.gain_db if self.training else None)
         masks = draw_masks(config.masking, clips.grid, clips.columns).to(clips.mel.device)
 
-        mean_BVD = token_means(see(self.student, clips, masks.visible, masks.visible_valid), masks)
+        mean_BVD = token_means(encode_visible(self.student, clips, masks.visible, masks.visible_valid), masks)
         z_BVE = self.projector(mean_BVD).float()
         everyone_CVE, _ = self.gather(z_BVE)
         directions = torch.randn(z_BVE.shape[2], config.directions, device=z_BVE.device)

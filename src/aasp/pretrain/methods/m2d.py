@@ -24,7 +24,7 @@ from aasp.pretrain.losses.cosine import cosine_loss
 from aasp.pretrain.methods.contract import Gather, Method, MethodConfig
 from aasp.pretrain.predictors import PredictorConfig, build_predictor
 from aasp.pretrain.targets import standardised_tokens
-from aasp.pretrain.views import MaskingConfig, draw_masks, listen, see
+from aasp.pretrain.views import MaskingConfig, draw_masks, encode_visible, to_logmel
 
 if TYPE_CHECKING:
     from aasp.pretrain.recipe import Recipe
@@ -74,13 +74,13 @@ class M2D(Method):
         self.predictor = build_predictor(config.predictor, width, width)
 
     def forward(self, batch: Mapping[str, Tensor], diagnose: bool = True) -> dict[str, Any]:
-        clips = listen(self.student, batch, self.data.gain_db if self.training else None)
+        clips = to_logmel(self.student, batch, self.data.gain_db if self.training else None)
         masks = draw_masks(self.config.masking, clips.grid, clips.columns).to(clips.mel.device)
 
-        x = see(self.student, clips, masks.visible, masks.visible_valid)
+        x = encode_visible(self.student, clips, masks.visible, masks.visible_valid)
         predicted_BVmD = self.predictor.hidden(x, masks, clips)
         with torch.no_grad():
-            hidden = see(self.teacher.model, clips, masks.hidden, masks.hidden_valid)[:, 1:]
+            hidden = encode_visible(self.teacher.model, clips, masks.hidden, masks.hidden_valid)[:, 1:]
             target_BVmD = standardised_tokens(hidden.unflatten(0, masks.hidden.shape[:2]))
 
         loss = cosine_loss(predicted_BVmD, target_BVmD, masks.hidden_valid, self.gather)

@@ -24,7 +24,7 @@ from aasp.pretrain.losses.patches import PatchLossesConfig, discriminative_loss
 from aasp.pretrain.methods.contract import Gather, Method, MethodConfig
 from aasp.pretrain.predictors import PredictorConfig, build_predictor
 from aasp.pretrain.targets import normalised_patches
-from aasp.pretrain.views import MaskingConfig, draw_masks, listen, see, see_layers
+from aasp.pretrain.views import MaskingConfig, draw_masks, encode_visible, encode_visible_layers, to_logmel
 from aasp.stems.contract import gather_patches
 
 if TYPE_CHECKING:
@@ -74,10 +74,10 @@ class MAE(Method):
 
     def forward(self, batch: Mapping[str, Tensor], diagnose: bool = True) -> dict[str, Any]:
         student, weights = self.student, self.config.losses
-        clips = listen(student, batch, self.data.gain_db if self.training else None)
+        clips = to_logmel(student, batch, self.data.gain_db if self.training else None)
         masks = draw_masks(self.config.masking, clips.grid, clips.columns).to(clips.mel.device)
 
-        encode = see_layers if self.config.predictor.form == "weighted" else see
+        encode = encode_visible_layers if self.config.predictor.form == "weighted" else encode_visible
         x = encode(student, clips, masks.visible, masks.visible_valid)
         generated, compared = self.predictor.hidden(x, masks, clips).split(self.outputs, dim=-1)
 

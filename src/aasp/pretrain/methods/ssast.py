@@ -20,9 +20,9 @@ from aasp.model.audio_encoder import AudioEncoder
 from aasp.pretrain.health import embedding_health
 from aasp.pretrain.losses.frame import frame_loss
 from aasp.pretrain.losses.patches import PatchLossesConfig, discriminative_loss
-from aasp.pretrain.masked import check_single, see_masked
+from aasp.pretrain.masked import check_single, encode_masked
 from aasp.pretrain.methods.contract import Gather, Method, MethodConfig
-from aasp.pretrain.views import MaskingConfig, draw_masks, listen
+from aasp.pretrain.views import MaskingConfig, draw_masks, to_logmel
 from aasp.stems.contract import gather_patches
 
 if TYPE_CHECKING:
@@ -68,10 +68,10 @@ class SSAST(Method):
         return float(getattr(self.config.losses, name))
 
     def forward(self, batch: Mapping[str, Tensor], diagnose: bool = True) -> dict[str, Any]:
-        clips = listen(self.student, batch, self.data.gain_db if self.training else None)
+        clips = to_logmel(self.student, batch, self.data.gain_db if self.training else None)
         masks = draw_masks(self.config.masking, clips.grid, clips.columns).to(clips.mel.device)
 
-        x = see_masked(self.student, clips, masks, self.mask_token)
+        x = encode_masked(self.student, clips, masks, self.mask_token)
         index_BVmD = masks.hidden[..., None].expand(-1, -1, -1, x.shape[-1])
         hidden_BVmD = x[:, 1:].unflatten(0, masks.hidden.shape[:2]).gather(2, index_BVmD)
         patch_BNP = self.student.stem.cut(clips.mel.detach()).flatten(1, 2).flatten(2)

@@ -31,7 +31,7 @@ from aasp.pretrain.methods.contract import Gather, Method, MethodConfig
 from aasp.pretrain.mixtures import MixingConfig, mean_of_sources, mixed_with
 from aasp.pretrain.predictors import ConvolutionDecoder, DecoderConfig
 from aasp.pretrain.targets import layer_targets
-from aasp.pretrain.views import MaskingConfig, draw_masks, listen, see, see_all
+from aasp.pretrain.views import MaskingConfig, draw_masks, encode_all, encode_visible, to_logmel
 from aasp.stems.contract import gather_patches
 
 if TYPE_CHECKING:
@@ -107,17 +107,17 @@ class SSLAM(Method):
 
     def forward(self, batch: Mapping[str, Tensor], diagnose: bool = True) -> dict[str, Any]:
         weights, count = self.config.losses, len(batch["length"])
-        clips = listen(self.student, batch, self.data.gain_db if self.training else None)
+        clips = to_logmel(self.student, batch, self.data.gain_db if self.training else None)
         partner_B = (torch.arange(count) + int(torch.randint(1, count, ()))) % count
         both = mixed_with(clips, partner_B, self.config.mixing)
         masks = draw_masks(self.config.masking, both.grid, both.columns).to(both.mel.device)
         with torch.no_grad():
-            output = see_all(self.teacher.model, both, layers=True)
+            output = encode_all(self.teacher.model, both, layers=True)
             target_2BND, _ = layer_targets(output, both, self.layers, instance=True)
             _, summary_2BD = layer_targets(output, both, 1, instance=True)
             sources_BND = mean_of_sources(target_2BND[:count], clips, partner_B)
 
-        x = see(self.student, both, masks.visible, masks.visible_valid)
+        x = encode_visible(self.student, both, masks.visible, masks.visible_valid)
         cls_2BVD = x[:, 0].unflatten(0, masks.visible.shape[:2])
         predicted = self.predictor.hidden(x, masks, both)
 

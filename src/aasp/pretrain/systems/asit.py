@@ -13,12 +13,12 @@ from aasp.training.optim import OptimizerConfig
 
 
 def asit_base() -> Recipe:
-    """ViT-Base on 128 mel bins x 592 frames, 37 x 8 patches of which 70 % are spoilt, as published; rate, batch and
+    """ViT-Base on 128 mel bins x 592 frames, 37 x 8 patches of which 70 % are corrupted, as published; rate, batch and
     steps are ours, those of `aasp_base` (theirs: 100 epochs at 5e-4 for each 256 clips).
     """
     return Recipe(
         name="asit_base",
-        summary="768 x 12: ASiT, spoilt patches rebuilt, patches and clips predicted as by a teacher",
+        summary="768 x 12: ASiT, corrupted patches reconstructed, a teacher's output predicted for patches and clips",
         model=AudioEncoderConfig(
             stem=ConvConfig(), encoder=EncoderConfig(768, 12, 12), window_seconds=5.92, pooling="cls"
         ),
@@ -37,7 +37,7 @@ def asit_tiny() -> Recipe:
         teacher=TINY_TEACHER,
         head=(512, 128, 512),
     )
-    return tiny("asit_tiny", "ASiT, spoilt patches rebuilt and predicted, on two cores", method, crop_seconds=3.87)
+    return tiny("asit_tiny", "ASiT, corrupted patches restored and predicted, on two cores", method, crop_seconds=3.87)
 
 
 RECIPES = (asit_tiny, asit_base)
