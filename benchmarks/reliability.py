@@ -62,14 +62,12 @@ def mutation_table(workshop: Workshop, folder: Path, count: int) -> list[str]:
     found, written = reports(mutations(workshop, folder, count))
     by = Counter(report.status for report in found)
     unlike = Counter(Path(report.path).suffix.lstrip(".") for report in found if report.status == "unlike")
+    formats = ", ".join(f"{n} {kind}" for kind, n in unlike.most_common())
     rows = [
         ("corrupted files", f"{len(found):,}"),
         ("refused by `probe`", f"{by['refused']:,}"),
         ("read, as a whole and in windows", f"{by['read']:,}"),
-        (
-            f"accepted by `probe`, refused when decoded ({', '.join(f'{n} {kind}' for kind, n in unlike.most_common())})",
-            f"{by['unlike']:,}",
-        ),
+        (f"accepted by `probe`, refused when decoded ({formats})", f"{by['unlike']:,}"),
         ("crashes, hangs, other errors", f"{by['crash'] + by['hang'] + by['error']:,}"),
         ("lines printed by C libraries", f"{sum('channels cancel' not in line for line in written.splitlines()):,}"),
         ("slowest file (probe, whole and windows)", f"{max(report.seconds for report in found):.2f} s"),

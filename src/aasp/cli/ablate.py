@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 class Ablate(DeviceOptions):
     """Train the cells of a suite, probe each, and print means and paired differences with 95 % intervals.
 
-    Suites: isolation, stem, framework, losses, stride. Cells differ from each other in one thing. Finished
-    cells are kept: the same command again resumes, and several processes, up to one a core, can work on one folder.
-    Cells of several suites share a folder. The result is OUT/ablation.json; `aasp alias report OUT` draws it.
+    Suites: isolation, stem, framework, losses, stride. Cells differ from each other in one setting. Finished
+    cells are kept: the same command again resumes, and several processes, up to one per core, can work on one folder.
+        Several suites can share a folder. The result is OUT/ablation.json; `aasp alias report OUT` draws it.
     """
 
     suite: tyro.conf.Positional[str]
@@ -34,7 +34,7 @@ class Ablate(DeviceOptions):
     out: Path
     """Folder of the ablation: a new one, or this one, to resume."""
     benchmarks: tuple[str, ...] = ()
-    """What to probe, besides modulation rates: NAME=ROOT of a benchmark, or INDEX:LABEL:SPLIT, or
+    """What to probe, in addition to modulation rates: NAME=ROOT of a benchmark, or INDEX:LABEL:SPLIT, or
     INDEX:LABEL:SPLIT:GROUP."""
     stability: str | None = None
     """Also measure the stability of embeddings of these clips: a folder, an INDEX, or INDEX:GROUP."""
@@ -43,8 +43,8 @@ class Ablate(DeviceOptions):
     steps: int | None = None
     """Optimizer steps of each training."""
     budget: float | None = None
-    """Minutes in place of --steps: all trainings together, at an equal number of steps that is timed on this machine.
-    Decoding and probing come on top."""
+    """Minutes for all trainings together, instead of --steps; the equal number of steps is derived from timings on this
+    machine. Decoding and probing take additional time."""
     cells: tuple[str, ...] = ()
     """Only these cells of the suite; all by default."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
@@ -52,10 +52,10 @@ class Ablate(DeviceOptions):
     workers: int = 1
     """Threads that decode audio."""
     threads: int | None = None
-    """CPU threads of torch; one a core by default."""
+    """CPU threads of torch; one per core by default."""
     engine: Literal["here", "ray"] = "here"
-    """Who works at the cells: this process, or tasks on the Ray cluster that RAY_ADDRESS or `ray start` names, all of
-    whose nodes see the folder."""
+    """Where cells run: in this process, or as tasks on the Ray cluster of RAY_ADDRESS or `ray start`, whose nodes must
+    share the folder."""
 
 
 def run(argv: list[str]) -> int:

@@ -53,8 +53,8 @@ _OWN = {
 class Benchmarks:
     """List the benchmarks, show what to download for one and how to lay it out, or check a copy of one.
 
-    `aasp benchmarks`, `aasp benchmarks NAME`, `aasp benchmarks check NAME ROOT`. A check ends with 0 where the copy is
-    as published, with 1 where it differs, with 2 where it can't be read as that benchmark.
+    `aasp benchmarks`, `aasp benchmarks NAME`, `aasp benchmarks check NAME ROOT`. The exit code of a check is 0 if the
+    copy is as published, 1 if it differs, 2 if it cannot be read as that benchmark.
     """
 
     words: tyro.conf.Positional[tuple[str, ...]] = ()

@@ -26,25 +26,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Compare(DeviceOptions):
-    """Train recipes for the same budget, probe each at a quarter, a half and the whole of it, and compare any two.
+    """Train recipes with the same budget, probe each after a quarter, a half and all of it, and compare any two.
 
     Baselines are the untrained encoder of each architecture and log-mel statistics; optionally architectures trained
     with labels (--scratch) and frozen encoders that are not trained here (--encoder). Finished trainings are kept: the
-    same command again resumes, and several processes, up to one a core, can work on one folder. The result is
+    same command again resumes, and several processes, up to one per core, can work on one folder. The result is
     OUT/comparison.json, .csv, .md and .html.
     """
 
     recipes: tyro.conf.Positional[tuple[str, ...]]
-    """Names of recipes (`aasp recipes` lists them), or file.py:function of your own."""
+    """Names of recipes (`aasp recipes` lists them), or your own as file.py:function."""
     data: Path
     """Folder, .csv, .tsv or .parquet manifest of audio to pre-train on."""
     benchmarks: tuple[str, ...]
     """What to probe: NAME=ROOT of a benchmark, INDEX:LABEL:SPLIT, INDEX:LABEL:SPLIT:GROUP, or modulations."""
     scratch: tuple[str, ...] = ()
-    """Recipes whose architecture is also trained from random weights with the labels of each set, for the same budget
+    """Recipes whose architecture is also trained from random weights with the labels of each set, with the same budget
     each time."""
     encoder: tuple[str, ...] = ()
-    """Encoders to probe as they are: folders of models or of runs of ours, and what `aasp linear --encoder` takes."""
+    """Encoders to probe without training: folders of models or runs, and anything `aasp linear --encoder` takes."""
     out: Path
     """Folder of the comparison: a new one, or this one, to resume."""
     steps: int | None = None
@@ -60,18 +60,18 @@ class Compare(DeviceOptions):
     stability: str | None = None
     """Also measure the stability of embeddings of these clips: a folder, an INDEX, or INDEX:GROUP."""
     full: bool = False
-    """Probe all clips of each set; by default 1,000 clips and 45 minutes of it are taken."""
+    """Probe all clips of each set; by default 1,000 clips and 45 minutes of it."""
     dry_run: bool = False
-    """Show what would be done, how long it takes and how much disk it needs, and do nothing."""
+    """Show what would be done, how long it takes and how much disk space it needs, and stop."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """Precision of the forward pass in training; auto is resolved once for all trainings."""
     workers: int = 1
     """Threads that decode audio."""
     threads: int | None = None
-    """CPU threads of torch, the same for all trainings; one a core by default."""
+    """CPU threads of torch, the same for all trainings; one per core by default."""
     engine: Literal["here", "ray"] = "here"
-    """Who works at the cells: this process, or tasks on the Ray cluster that RAY_ADDRESS or `ray start` names, all of
-    whose nodes see the folder."""
+    """Where cells run: in this process, or as tasks on the Ray cluster of RAY_ADDRESS or `ray start`, whose nodes must
+    share the folder."""
 
     def budget(self) -> Budget:
         """The one budget that was given.

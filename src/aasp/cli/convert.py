@@ -15,18 +15,19 @@ from aasp.errors import AaspError
 
 @dataclass(frozen=True)
 class Convert:
-    """Make a model folder of a published checkpoint: encoder, front end and normalisation, and its classes where it
-    has a head. Its tensors are read and renamed; nothing in the file is run, and a file that holds code is refused.
+    """Convert a published checkpoint to a model folder: encoder, front end and normalisation, and the classes if it has
+    a head. Its tensors are read and renamed; nothing in the file is run, and a file that contains code is refused.
     """
 
     checkpoint: tyro.conf.Positional[Path]
     """A .safetensors file, one of PyTorch's (.pt, .pth, .bin, .ckpt), or a folder that transformers wrote."""
     layout: Annotated[str | None, tyro.conf.arg(name="as")] = None
-    """Whose layout it is in: ast, eat, sslam, audio-mae, m2d, beats or atst; see docs/convert.md."""
+    """Layout of the checkpoint: ast, eat, sslam, audio-mae, m2d, beats or atst; see docs/convert.md."""
     out: Path | None = None
     """Folder to write."""
     heads: int | None = None
-    """Attention heads, which no tensor gives: by default as in config.json beside it, else 64 channels a head."""
+    """Number of attention heads, which the tensors do not determine; by default from config.json next to it, else 64
+    channels per head."""
     overwrite: bool = False
     """Replace an existing model."""
 

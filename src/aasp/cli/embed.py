@@ -26,37 +26,37 @@ SUFFIXES = (".npz", ".parquet")
 
 @dataclass(frozen=True, kw_only=True)
 class Embed(VectorOptions, RunningOptions):
-    """Embed audio files whole, whatever their length, rate and channel count.
+    """Compute embeddings of whole audio files of any length, rate and channel count.
 
-    Writes `path` (n,) and `embedding` (n, D), in the order given; with --channels each also `channel` (n,). With
-    --frames also vectors over time: as lists `frames` and `seconds` a file in Parquet; in npz those of all files one
+    Writes `path` (n,) and `embedding` (n, D), in the given order; with --channels each also `channel` (n,). --frames
+    adds vectors over time: in Parquet the lists `frames` and `seconds` of each file; in npz those of all files one
     after the other, those of file i from `offsets[i]` to `offsets[i + 1]`. Finished parts are kept in OUT.part until
     OUT is complete: the same command again resumes.
     """
 
     words: tyro.conf.Positional[tuple[str, ...]]
-    """The folder of a model or of a run, or a model on the hub, if not the one that comes with the package; then sound
-    files, folders of them, searched to the bottom, .csv, .tsv or .parquet manifests, tar shards, Parquet files of
-    sounds, and URLs of these. A file that is named here and can't be used ends the command; those of folders and
-    manifests are left out, and listed."""
+    """The folder of a model or of a run, or a model on the hub (default: the model in the package); then sound files,
+    folders of them, searched recursively, .csv, .tsv or .parquet manifests, tar shards, Parquet files of sounds, and
+    URLs of these. A file named here that cannot be used ends the command; those in folders and manifests are skipped
+    and listed."""
     out: Path | None = None
     """File to write: .npz or .parquet."""
     frames: bool = False
     """Also write a vector for each time patch, and its centre in seconds, at most the file's end."""
     hop: float | None = None
-    """Seconds from vector to vector of --frames: a time patch, or a half or a quarter of it, at two or four times the
+    """Seconds between the vectors of --frames: a time patch, or a half or a quarter of it, at two or four times the
     cost."""
     channels: str = "mean"
-    """Channel of multi-channel files: mean, first, loudest, a number from 1, or each (a vector for each channel)."""
+    """Channel of multi-channel files: mean, first, loudest, a number from 1, or each (one vector per channel)."""
     path_column: str | None = None
     """Column of a manifest that holds the paths."""
     workers: int | None = None
-    """Threads that decode ahead, one a core by default."""
+    """Threads that decode ahead, one per core by default."""
     threads: int | None = None
-    """CPU threads of torch; one a core by default."""
+    """CPU threads of torch; one per core by default."""
     engine: Literal["torch", "onnx", "ray"] = "torch"
-    """What runs the model; for onnx, the model is a file that `aasp export` wrote; ray: PyTorch, on the workers of the
-    Ray cluster that RAY_ADDRESS or `ray start` names, else on this machine's."""
+    """What runs the model. onnx: the model is a file written by `aasp export`. ray: PyTorch on the Ray cluster of
+    RAY_ADDRESS or `ray start`, else on a temporary one on this machine."""
     overwrite: bool = False
     """Replace an existing file, and unfinished output of another command."""
 

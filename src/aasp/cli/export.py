@@ -37,17 +37,17 @@ class Export:
     model: tyro.conf.Positional[str]
     """Folder of a model, a classifier or a run, or a model on the hub."""
     out: Path | None = None
-    """File to write: .onnx, .xml (beside it .bin) for OpenVINO or .pte for ExecuTorch; for the web a folder, web/model
-    for the demo."""
+    """File to write: .onnx; .xml (and a .bin next to it) for OpenVINO; .pte for ExecuTorch; a folder for the web,
+    web/model for the demo."""
     to: Literal["onnx", "openvino", "executorch", "web"] = "onnx"
     """Target runtime; web is for the browser demo, executorch for one clip that fills the model's window."""
     window: bool = False
     """Only clips that fill the model's window: a smaller graph, for streams and small devices."""
     int8: tuple[str, ...] = ()
-    """Sound files, or folders of them, like those the model will receive: its large products are made 8-bit integers,
-    scaled by them; 128 are read at most, spread over all."""
+    """Quantise large matrix products to 8-bit integers. The scales are calibrated on these sound files or folders,
+    which should be like those the model will receive; at most 128 are read, spread over all."""
     neighbours: Path | None = None
-    """For the web: a folder of sounds for each label, of which the demo names those nearest to what it receives."""
+    """For the web: a folder of sounds for each label; the demo shows the nearest ones to its input."""
     opset: int | None = None
     """Version of the ONNX operator set; 18 by default."""
     overwrite: bool = False

@@ -29,23 +29,23 @@ class Finetune(LabelledOptions, DeviceOptions):
 
     The best checkpoint on the valid part (without one, a tenth of train, in whole groups) is scored on the test part.
     The same command again resumes the run. RUN/results.json holds the scores for `aasp table` and every prediction,
-    RUN/report.html the pictures.
+    RUN/report.html the figures.
     """
 
     model: tyro.conf.Positional[str] = DEFAULT
-    """Folder of a model or of a run, or a model on the hub; the package's own when none is named; with --scratch also
+    """Folder of a model or of a run, or a model on the hub; by default the model in the package; with --scratch also
     the name of a recipe (`aasp recipes`), or ast_base."""
     out: Path
     """Folder of the run: a new one, or this run, to resume."""
     recipe: str | None = None
-    """Name of a fine-tuning recipe (`aasp recipes --finetune`), or a function of your own that makes one, as
-    package.module:name or file.py:name. Left out: the benchmark's own, or tiny for a small model."""
+    """Name of a fine-tuning recipe (`aasp recipes --finetune`), or your own function that returns one, as
+    package.module:name or file.py:name. By default the benchmark's recipe, or tiny for a small model."""
     scratch: bool = False
     """Start from random weights of the same architecture, for comparison."""
     train: Literal["all", "frozen-stem", "head"] | None = None
-    """What is trained: everything, all but the stem, or the head alone."""
+    """What is trained: everything, all but the stem, or only the head."""
     steps: int | None = None
-    """Optimizer steps of each part; the schedules stretch with them."""
+    """Optimizer steps (of each fold); the schedules are scaled to them."""
     set: Settings = ()
     """Recipe fields to change (`aasp recipes --finetune NAME` shows them all)."""
     seed: int | None = None
@@ -57,11 +57,11 @@ class Finetune(LabelledOptions, DeviceOptions):
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """Precision of training; auto: bf16 or fp32, whichever is faster on this machine. Scores are in fp32."""
     threads: int | None = None
-    """CPU threads of torch, one a core by default; with the same number, a resumed run is bit-exact."""
+    """CPU threads of torch, one per core by default; with the same number, a resumed run is bit-exact."""
     log_every: int = 50
     """Steps between log lines."""
     track: tuple[Literal["tensorboard", "wandb", "trackio", "mlflow"], ...] = ("tensorboard",)
-    """Trackers beside metrics.jsonl; TensorBoard by default."""
+    """Trackers, in addition to metrics.jsonl; TensorBoard by default."""
 
 
 def run(argv: list[str]) -> int:

@@ -26,7 +26,7 @@ MOST_LISTED = 12  # different values of a column that are shown one by one
 
 @dataclass(frozen=True)
 class Info:
-    """Show what a model, a run, an index, a manifest or an audio file is."""
+    """Show details of a model, a run, an index, a manifest or an audio file."""
 
     path: tyro.conf.Positional[Path]
     """Folder of an encoder, a classifier, a run or an index, a .csv, .tsv or .parquet manifest, or an audio file."""

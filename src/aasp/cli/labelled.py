@@ -27,8 +27,8 @@ class LabelledOptions:
     group: str | None = None
     """Column of groups (recording, speaker, instrument): kept together in splits, and resampled by the intervals."""
     events: Path | None = None
-    """Table of events, or a folder of them (csv, parquet, Raven, Audacity, DCASE), of the sounds of --root or --index:
-    which events occur when. --label is then its column of labels where that has an unusual name."""
+    """Table of events, or a folder of them (csv, parquet, Raven, Audacity, DCASE), for the sounds of --root or --index:
+    which events occur when. --label names its label column if that has an unusual name."""
     task: Literal["classes", "regression"] = "classes"
     """classes, or regression: labels are numbers, to be predicted rather than classified."""
     allow_missing: bool = False
@@ -36,7 +36,7 @@ class LabelledOptions:
     path_column: str | None = None
     """Column of the index that holds the paths."""
     channels: str = "mean"
-    """Channel of multi-channel files: mean, first, loudest, a number from 1, or each (a clip for each channel)."""
+    """Channel of multi-channel files: mean, first, loudest, a number from 1, or each (one clip per channel)."""
 
     def open(self, missing_list: Path) -> LabelledSet:
         """Read the set; missing files of an index, or those left out of a folder, are listed in `missing_list`.

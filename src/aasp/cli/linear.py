@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Linear(LabelledOptions, RunningOptions):
-    """Score frozen models on a labelled set: a benchmark, or an index of your own.
+    """Evaluate frozen models on a labelled set: a benchmark, or your own index.
 
     evar, the field's protocol: standardise, train one linear layer by Adam, stop early on the valid part (a tenth of
     train, in whole groups, where there is none), three seeds. logistic: logistic regression; layer, pooling and penalty
@@ -41,22 +41,23 @@ class Linear(LabelledOptions, RunningOptions):
     """
 
     models: tyro.conf.Positional[tuple[str, ...]]
-    """Folders of models or of runs, or models on the hub; the package's own when none and no --encoder is named."""
+    """Folders of models or of runs, or models on the hub; by default the model in the package, unless --encoder is
+    given."""
     encoder: tuple[str, ...] = ()
-    """Other encoders to compare with, each by one vector a clip: birdnet, the folder of a model of transformers
-    (AST, CLAP, Wav2Vec2, …) or its name on the hub, or a function of your own, file.py:name or package.module:name."""
+    """Other encoders to compare with, each with one vector per clip: birdnet, the folder of a transformers model (AST,
+    CLAP, Wav2Vec2, …) or its name on the hub, or your own function, file.py:name or package.module:name."""
     protocol: Literal["evar", "logistic", "knn", "ridge"] | None = None
     """Protocol: classifier on the embeddings and model selection; evar by default, ridge with --task regression."""
     seeds: int | None = None
     """Repeats: of EVAR's training, and of the held-out tenth. 3 for evar, else 1."""
     layer: tuple[str, ...] = ()
-    """0, the input of the first block, to the model's depth, its output; several are candidates. Or weighted: evar
-    learns a weight for each. Or own: the model's own vector. By default that for evar, else all layers."""
+    """From 0, the input of the first block, to the model's depth, its output; several are candidates. weighted: evar
+    learns a weight for each. own: the model's default vector. Default: own for evar, else all layers."""
     pooling: tuple[str, ...] = ()
-    """cls, mean, flat, mean+std, flat+std, std; several are candidates. By default the model's own for evar, else all
+    """cls, mean, flat, mean+std, flat+std, std; several are candidates. Default: the model's pooling for evar, else all
     but std."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "fp32"
-    """Precision of the model; in another than fp32, scores depend slightly on the machine."""
+    """Precision of the model; in bf16 and fp16, scores depend slightly on the machine."""
     lr: float | None = None
     """Learning rate of evar: by default 3e-4 up to 1,536 dimensions and 3e-5 above."""
     cache: Path | None = None

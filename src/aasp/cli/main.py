@@ -19,35 +19,35 @@ from aasp.errors import AaspError, ProcessLost
 
 COMMANDS = {
     "pretrain": "pre-train a recipe on a folder, CSV or Parquet manifest of audio",
-    "embed": "turn audio files into vectors, one a file or one a time step",
-    "index": "make a folder of sound, or a manifest, searchable; bring an index up to date",
-    "search": "find the sounds of an index that are nearest to a file, or to one of its rows",
-    "duplicates": "find recordings that an index holds twice, also across its parts",
-    "map": "draw an index as a page: what is alike lies together, a click plays it",
-    "label": "label an index in the browser, the most telling sounds first",
-    "linear": "score a model by a linear probe on a labelled index",
-    "finetune": "make a classifier of a model and labelled clips, and score it",
-    "export": "write a model as one file for ONNX Runtime or OpenVINO",
-    "convert": "make a model of a published checkpoint of AST, EAT, SSLAM, BEATs, Audio-MAE, M2D or ATST",
-    "predict": "name the likeliest classes of audio files, by a fine-tuned model",
-    "serve": "answer over HTTP on this machine: vectors and classes of sounds that are sent",
-    "ablate": "train a suite of recipes that differ in one thing, and compare them with intervals",
-    "compare": "train recipes for the same budget, probe each, and compare any two with intervals",
-    "table": "print results in the papers' layout, beside the published ones",
-    "stats": "measure the log-mel mean and standard deviation of a set",
-    "shard": "write a set as tar shards with an index, for large sets and object stores",
-    "scan": "list a folder's audio in a manifest, and what could not be read",
-    "show": "draw a sound: its spectrogram, and where a model looks in it",
-    "info": "show what a model, a run, a manifest or an audio file is",
+    "embed": "compute embeddings of audio files, one per file or per time step",
+    "index": "build a search index of a folder or manifest of audio, or update it",
+    "search": "find the sounds in an index that are most similar to a file or a row",
+    "duplicates": "find duplicate recordings in an index, also between train and test",
+    "map": "write an index as an HTML page: a 2-D map of similar sounds, click to play",
+    "label": "label the sounds of an index in the browser, most informative first",
+    "linear": "evaluate frozen models with a linear probe on labelled audio",
+    "finetune": "fine-tune a classifier on labelled clips, and score it",
+    "export": "export a model to ONNX, OpenVINO, ExecuTorch or the browser",
+    "convert": "convert a published checkpoint of AST, EAT, SSLAM, BEATs, Audio-MAE, M2D or ATST",
+    "predict": "classify audio files with a fine-tuned model",
+    "serve": "serve a model over HTTP on this machine: embeddings, classes, search",
+    "ablate": "run an ablation suite, and compare its cells with intervals",
+    "compare": "train recipes with the same budget, probe each, and compare them with intervals",
+    "table": "print result tables, with published numbers for comparison",
+    "stats": "measure the log-mel mean and standard deviation of a data set",
+    "shard": "write a data set as tar shards with an index, for large sets and object stores",
+    "scan": "write a manifest of a folder's audio, and list what cannot be read",
+    "show": "draw the spectrogram of a sound, and a model's attention on it",
+    "info": "show details of a model, a run, an index, a manifest or an audio file",
     "runs": "list the runs in a folder: state, step, loss, speed, health, last checkpoint",
     "watch": "follow a run to its end",
-    "reproduce": "start a run again from its record, say what differs, and compare the losses",
+    "reproduce": "repeat a run from its record, and compare the losses",
     "recipes": "list the recipes, or every field of one",
-    "plan": "count what a recipe takes: FLOPs, GPU-hours, data, memory, and the bottleneck",
-    "alias": "the aliasing laboratory: how stable, what stems respond to, where kernels look, a report",
-    "benchmarks": "list the benchmarks, what to download for one, or check a copy of it",
-    "doctor": "show what matters in this environment, and what to do about it",
-    "demo": "the whole way on small embedded data, with a report",
+    "plan": "estimate the cost of a recipe: FLOPs, GPU-hours, data, memory, and the bottleneck",
+    "alias": "measure aliasing: stability of embeddings, responses of stems, kernels, a report",
+    "benchmarks": "list the benchmarks, show what to download for one, or check a copy",
+    "doctor": "check this environment, and show remedies for problems",
+    "demo": "run the whole pipeline on small generated data, and write a report",
 }
 
 EXAMPLES = {
@@ -85,22 +85,22 @@ EXAMPLES = {
 REMEDIES = {
     errno.EACCES: "choose another place, or change its permissions",
     errno.EPERM: "choose another place, or change its permissions",
-    errno.EROFS: "choose a place that can be written",
-    errno.EFBIG: "raise the limit of a file's size (`ulimit -f`) or write elsewhere, nothing was overwritten",
+    errno.EROFS: "choose a writable place",
+    errno.EFBIG: "raise the file size limit (`ulimit -f`) or write elsewhere; nothing was overwritten",
     errno.ENAMETOOLONG: "choose a shorter name",
     errno.ENOENT: "check the path",
-    errno.EMFILE: "raise the limit of open files (`ulimit -n`)",
+    errno.EMFILE: "raise the limit on open files (`ulimit -n`)",
     errno.ENOLCK: "choose a place whose file system has locks, or mount it with them",
     errno.EOPNOTSUPP: "choose a place whose file system has locks, or mount it with them",
 }
 """What to do about an operating system's refusal."""
-AGAIN = "see that the disk or network drive is there, then start the same command again"
+AGAIN = "check that the disk or network drive is available, then run the same command again"
 """What to do about any other: EIO of a failing disk, ESTALE and ETIMEDOUT of a server."""
 
 HELP = """\
 usage: aasp COMMAND [ARGUMENTS]     aasp COMMAND --help     aasp --version
 
-Aliasing-aware self-supervised pre-training of audio spectrogram transformers, and use of what they learned.
+Pre-train, evaluate and use audio spectrogram transformers, with aliasing-aware patch embeddings.
 
 commands:
 {commands}
@@ -116,7 +116,7 @@ examples:
   aasp predict runs/clips new.wav --top 3
   aasp export runs/tiny --to onnx --out tiny.onnx
 
---plugin package.module, or path/to/file.py, imports parts of your own that a model or run is made of.
+--plugin package.module, or path/to/file.py, imports your own parts that a model or run uses.
 AASP_DEBUG=1 shows the traceback behind an error.
 """
 

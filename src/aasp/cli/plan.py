@@ -24,10 +24,10 @@ PREFIXES = {-3: "n", -2: "µ", -1: "m", 0: "", 1: "k", 2: "M", 3: "G", 4: "T", 5
 
 @dataclass(frozen=True)
 class Plan:
-    """Estimate what a recipe takes: FLOPs by part, GPU-hours, data, memory, network, and which of them is the limit.
+    """Estimate the cost of a recipe: FLOPs by part, GPU-hours, data, memory, network, and the bottleneck.
 
-    Nothing is computed: the step is traced without numbers, whatever the method, and the rates are stated. Machines are
-    H100s in their usual servers unless set otherwise.
+    Nothing is computed: the step of any method is traced without values, and rates are given by the options. Machines
+        are H100 servers unless set otherwise.
     """
 
     recipe: tyro.conf.Positional[str]
@@ -39,21 +39,21 @@ class Plan:
     set: Settings = ()
     """Recipe fields to change (`aasp recipes NAME` shows them all)."""
     hours_of_audio: float | None = None
-    """Hours in the set, AudioSet-2M's by default."""
+    """Hours of audio in the data set, AudioSet-2M's by default."""
     embed_hours: float | None = None
     """Plan to embed this many hours instead of pre-training."""
     audio: Literal["wav", "flac", "opus"] = "flac"
     """How the audio is stored, at 16 kHz mono."""
     decoded: float | None = None
-    """Hours of audio that a core decodes per second, as measured for the format by default."""
+    """Hours of audio that a core decodes per second; by default as measured for the format."""
     cores: float | None = None
     """CPU cores that decode for each GPU, 14 by default."""
     peak: float | None = None
-    """TFLOP/s of a GPU, dense bf16; 989 by default."""
+    """Peak TFLOP/s of a GPU, dense bf16; 989 by default."""
     memory: float | None = None
-    """GB of a GPU, 80 by default."""
+    """Memory of a GPU in GB, 80 by default."""
     network: float | None = None
-    """GB/s that a GPU sends in a ring of all; by default 450 inside a machine of eight, else 400."""
+    """GB/s that a GPU sends in a ring of all GPUs; by default 450 inside a machine of eight, else 400."""
     storage: float | None = None
     """GB/s that all GPUs together can read, 10 by default."""
     json: bool = False

@@ -35,37 +35,38 @@ TOP = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Predict(RunningOptions):
-    """Name the likeliest classes of sound files, whole, whatever their length, rate and channel count.
+    """Classify whole sound files of any length, rate and channel count.
 
     MODEL is made by `aasp finetune`; for a run of folds, the folds' probabilities are averaged. In a pipe, each file is
-    one line with fields separated by tabs. Files that can't be used are named on stderr; if one of them was given by
-    name, not found in a folder, the exit code is 2.
+    one line with fields separated by tabs. Files that cannot be used are named on stderr; the exit code is 2 if you
+    named one of them yourself.
     """
 
     words: tyro.conf.Positional[tuple[str, ...]]
     """The folder of a classifier or of a run of `aasp finetune`, or a classifier on the hub; then sound files, folders
     of them, searched recursively, and .csv, .tsv or .parquet manifests."""
     top: int | None = None
-    """Number of classes to name, the likeliest first; 5 by default, with --json all."""
+    """Number of classes to print, most likely first; 5 by default, all with --json."""
     frames: bool = False
-    """Also predict over time: by windows that overlap by half, or, of a classifier that was fine-tuned on events,
-    step by step. With one of the next five options events are reported instead: file, start, end, label, score."""
+    """Also predict over time: in windows that overlap by half, or in time steps for a classifier fine-tuned on events.
+    With one of the next five options it prints events instead: file, start, end, label, score."""
     threshold: tuple[str, ...] = ()
     """Probability from which a class is present, 0.5 by default; for single classes as dog=0.3."""
     smooth: float | None = None
-    """Seconds of a median filter over the probabilities."""
+    """Length in seconds of a median filter over the probabilities."""
     min_length: float | None = None
-    """Seconds of the shortest event that is reported."""
+    """Minimum length of an event in seconds."""
     out: Path | None = None
-    """Table of events to write: .csv or .parquet, .tsv (DCASE); a folder for Raven and Audacity, a file a sound."""
+    """Table of events to write: .csv or .parquet, .tsv (DCASE); a folder for Raven and Audacity, with one file per
+    sound."""
     format: Literal["csv", "parquet", "raven", "audacity", "dcase"] | None = None
-    """Format of --out, where its name does not say it."""
+    """Format of --out, if its name does not determine it."""
     overwrite: bool = False
     """Replace an existing --out file."""
     hop: float | None = None
-    """Seconds from step to step: a time patch, or a half or a quarter of it, at two or four times the cost."""
+    """Seconds between time steps: a time patch, or a half or a quarter of it, at two or four times the cost."""
     window: float | None = None
-    """Seconds of a window, at most what the model was trained on; 1 when left out."""
+    """Length of a window in seconds, at most the length that the model was trained on; 1 by default."""
     channels: str = "mean"
     """Channel of multi-channel files: mean, first, loudest, a number from 1, or each separately."""
     path_column: str | None = None

@@ -33,35 +33,35 @@ class Pretrain(DeviceOptions):
     out: Path
     """Folder of the run: a new one, or this run, to resume."""
     steps: int | None = None
-    """Optimizer steps; the schedules stretch with them."""
+    """Optimizer steps; the schedules are scaled to them."""
     resume: str = "auto"
     """auto: resume the last checkpoint in --out; never: require a new folder; or a checkpoint or run to resume."""
     from_: Annotated[str | None, tyro.conf.arg(name="from")] = None
     """Start from the weights of a run, a checkpoint or a model, as far as they fit, at step 0."""
     extend: int | None = None
-    """Train a finished run for this many more steps, at the learning rates of a run that long; --steps is optional."""
+    """Train a finished run for this many more steps, with the learning rates of a run of the new length."""
     data_changed: bool = False
     """Resume although the data has changed; the change is recorded."""
     set: Settings = ()
-    """Recipe fields to change (`aasp recipes NAME` shows them all); the last value of a field holds."""
+    """Recipe fields to change (`aasp recipes NAME` shows them all); if a field is repeated, its last value is used."""
     seed: int | None = None
     """Seed of weights, masks and data order."""
     workers: int = 2
     """Threads that decode audio."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
-    """auto: bf16 or fp32, whichever is faster on this machine; a resumed run keeps what it began with."""
+    """auto: bf16 or fp32, whichever is faster on this machine; a resumed run keeps its precision."""
     threads: int | None = None
-    """CPU threads of torch, one a core by default; with the same number, a resumed run is bit-exact."""
+    """CPU threads of torch, one per core by default; with the same number, a resumed run is bit-exact."""
     checkpoint_every: int = 500
     """Steps between checkpoints."""
     log_every: int = 50
     """Steps between log lines."""
     track: tuple[Literal["tensorboard", "wandb", "trackio", "mlflow"], ...] = ("tensorboard",)
-    """Trackers beside metrics.jsonl; TensorBoard by default."""
+    """Trackers, in addition to metrics.jsonl; TensorBoard by default."""
     path_column: str | None = None
     """Column of the manifest that holds the paths."""
     channels: str = "mean"
-    """Channel of multi-channel files: mean, first, loudest, a number from 1, or each (a clip for each channel)."""
+    """Channel of multi-channel files: mean, first, loudest, a number from 1, or each (one clip per channel)."""
 
 
 def run(argv: list[str]) -> int:

@@ -13,16 +13,16 @@ from aasp.config import flat, to_dict
 
 @dataclass(frozen=True)
 class Recipes:
-    """List the recipes with a line each, or print every field of one.
+    """List the recipes, one line each, or print every field of one.
 
-    Each field can be changed for a run: `aasp pretrain RECIPE --set FIELD=VALUE`, and `aasp finetune` alike. `method.`
-    can be left out.
+    Each field can be changed for a run: `aasp pretrain RECIPE --set FIELD=VALUE`, and the same for `aasp finetune`. The
+        prefix `method.` can be omitted.
     """
 
     name: tyro.conf.Positional[str | None] = None
-    """The recipe to print, or one of your own as package.module:name or file.py:name; all are listed without it."""
+    """The recipe to print, or your own as package.module:name or file.py:name; without it all are listed."""
     finetune: bool = False
-    """The recipes of `aasp finetune` instead."""
+    """Show the recipes of `aasp finetune` instead."""
 
 
 def run(argv: list[str]) -> int:

@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Reproduce:
-    """Start a run of `aasp pretrain` or `aasp finetune` again from its record: the command, recipe, seed, threads and
-    precision that it was started with, on its data. Differences since then (commit, versions, machine, data) are
-    listed first; in the end the losses are compared, bit for bit. Nothing that the record names is imported: name parts
-    of your own again, by --plugin.
+    """Repeat a run of `aasp pretrain` or `aasp finetune` from its record: the same command, recipe, seed, threads and
+    precision, on the same data. Differences since then (commit, versions, machine, data) are listed first; at the end
+    the losses are compared bit for bit. Nothing named in the record is imported: give your own parts again with
+    --plugin.
 
     The exit code is 0 if they are equal, 1 if they differ. The same command again resumes a stopped repetition.
     """

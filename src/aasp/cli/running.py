@@ -39,16 +39,16 @@ class PrecisionOptions(DeviceOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class RunningOptions(PrecisionOptions):
-    """How a command runs its model over sounds."""
+    """How a command runs its model."""
 
     batch: int = 16
-    """Clips in a batch."""
+    """Clips per batch."""
 
     def running(self) -> Running:
-        """The same, as what embeds takes it.
+        """These options for the embedding functions.
 
         Raises:
-            AaspError: the batch is no positive number.
+            AaspError: the batch is not a positive number.
         """
         from aasp.evaluate.features import Running
 
@@ -60,7 +60,7 @@ class VectorOptions:
     """What a sound's vector is."""
 
     layer: tuple[int, ...] = ()
-    """0, the input of the first block, to the model's depth, its output; several stand side by side. The model's own
-    vector when left out."""
+    """From 0, the input of the first block, to the model's depth, its output; several are concatenated. By default the
+    model's default vector."""
     pooling: tuple[str, ...] = ()
-    """How a layer's tokens become a vector: cls, mean, flat, std, mean+std or flat+std; several stand side by side."""
+    """How a layer's tokens become a vector: cls, mean, flat, std, mean+std or flat+std; several are concatenated."""

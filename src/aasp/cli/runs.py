@@ -30,7 +30,7 @@ class Runs:
     """List the runs of `aasp pretrain` and `aasp finetune`, and the cells of `aasp compare` and `aasp ablate`, that lie
     in a folder or below it: running ones first, then those that were last active first.
 
-    A run is running while a process holds its lock; stopped where none does and steps are left: the command that
+    A run is running while a process holds its lock; stopped if no process does and steps are left: the command that
     started it resumes it.
     """
 

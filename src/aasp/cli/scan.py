@@ -28,18 +28,18 @@ _SHOWN = 5  # skipped files named on the terminal
 class Scan:
     """List the audio at a path with duration, rate and channels, every file decoded to its end.
 
-    Files that can't be used are counted, and listed with the reason in skipped.csv beside the manifest.
+    Files that cannot be used are counted, and listed with the reason in skipped.csv next to the manifest.
     """
 
     path: tyro.conf.Positional[Path]
-    """Folder (searched recursively; hidden files are left out), a .csv, .tsv or .parquet index with a column path,
+    """Folder (searched recursively; hidden files are skipped), a .csv, .tsv or .parquet index with a column path,
     tar shards or Parquet files of sounds, a pattern of them, or a URL of one of these."""
     out: Path = Path("manifest.parquet")
     """Manifest to write: .parquet or .csv."""
     workers: int = 8
     """Threads that decode."""
     decode: bool = True
-    """Without it only headers and file ends are checked, several times faster; damage in the middle shows in use."""
+    """Check only headers and file ends: several times faster, but damage in the middle shows only in use."""
     path_column: str | None = None
     """Column of an index that holds the paths."""
     overwrite: bool = False

@@ -16,12 +16,12 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 @dataclass(frozen=True, kw_only=True)
 class Serve(RunningOptions):
-    """Answer over HTTP: POST a sound file to /embed for its vector, to /predict for its classes, to /search for what is
-    nearest in an index.
+    """Serve a model over HTTP: POST a sound file to /embed for its vector, to /predict for its classes, to /search for
+    the nearest sounds in an index.
 
-    Only programs on this machine can connect, unless --host says otherwise. Sounds that wait are computed together; the
-    numbers are those of `aasp embed`, `predict` and `search`. GET /health, /metrics (Prometheus), /openapi.json. On
-    SIGTERM the requests in flight are answered, within --timeout, and the exit code is 0.
+    Only programs on this machine can connect, unless --host says otherwise. Concurrent requests are computed in
+    batches; results equal those of `aasp embed`, `predict` and `search`. GET /health, /metrics (Prometheus),
+    /openapi.json. On SIGTERM the requests in flight are answered, within --timeout, and the exit code is 0.
     """
 
     model: tyro.conf.Positional[str]
@@ -29,21 +29,21 @@ class Serve(RunningOptions):
     host: str = "127.0.0.1"
     """Address to listen on."""
     port: int = 8642
-    """Port; 0 takes a free one, which is printed."""
+    """Port; 0 chooses a free one and prints it."""
     allow_host: tuple[str, ...] = ()
-    """Other names by which programs may call this server."""
+    """Other host names under which this server may be addressed."""
     max_mb: float = 64.0
-    """Megabytes of a file."""
+    """Maximum size of a file in megabytes."""
     max_seconds: float = 300.0
-    """Seconds of sound in a file."""
+    """Maximum length of a file in seconds."""
     queue: int = 32
-    """Requests at once; more are refused with 503."""
+    """Maximum number of concurrent requests; more are refused with 503."""
     timeout: float = 60.0
-    """Seconds that a request may take."""
+    """Maximum time of a request in seconds."""
     wait_ms: float = 5.0
-    """Milliseconds that a sound waits for others to be computed with."""
+    """Milliseconds that a sound waits for others to form a batch."""
     threads: int | None = None
-    """CPU threads of torch; one a core when left out."""
+    """CPU threads of torch; one per core by default."""
 
 
 def run(argv: list[str]) -> int:

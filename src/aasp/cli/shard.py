@@ -15,16 +15,16 @@ from aasp.formats import duration_text
 
 @dataclass(frozen=True, kw_only=True)
 class Shard:
-    """Write a set as tar shards in WebDataset's layout, with an index that says where each sound lies.
+    """Write a set as tar shards in WebDataset's layout, with an index of the position of each sound.
 
-    The folder is then a set like any other. Stopped at any moment, the same command resumes; the shards are the same to
-    the byte. Files that can't be used are left out, counted, and listed in skipped.csv.
+    The folder can be used like any other data set. If the command is stopped, the same command resumes, and the shards
+    are the same to the byte. Files that cannot be used are skipped, counted, and listed in skipped.csv.
     """
 
     path: tyro.conf.Positional[str]
     """Folder, .csv, .tsv or .parquet manifest of audio, or shards or Parquet files of sounds, here or by URL."""
     out: Path
-    """Folder to write: new, empty, or these shards, half written."""
+    """Folder to write: new, empty, or with the unfinished shards of this command."""
     size_mb: int = 256
     """Size of a shard in megabytes."""
     flac: bool = False

@@ -29,7 +29,7 @@ class Show:
     """Draw a sound's spectrogram: as MODEL receives it, or, without one, by 128 Kaldi bins up to 8 kHz.
 
     With --attention each patch is tinted by how much the model's class token attends to it, relative to the mean patch:
-    red is more, blue is less. Of a sound longer than --seconds a part is drawn, which is said.
+    red is more, blue is less. Of a sound longer than --seconds only a part is drawn, with a note.
     """
 
     names: tyro.conf.Positional[tuple[str, ...]]

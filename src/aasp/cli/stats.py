@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Stats:
-    """Measure the mean and deviation of the log-mel over all audio at a path; prints the line to paste to pretrain."""
+    """Measure the mean and deviation of the log-mel over all audio at a path; prints the options to add to `aasp
+    pretrain`."""
 
     path: tyro.conf.Positional[Path]
     """Folder, .csv, .tsv or .parquet manifest of audio, tar shards or Parquet files of sounds, a pattern of them, or a
@@ -30,7 +31,7 @@ class Stats:
     preset: Literal["kaldi", "slaney80"] = "kaldi"
     """Front end: 128 Kaldi bins, or 80 Slaney bins."""
     rate: Literal[8000, 16000, 32000, 48000] = 16000
-    """Sampling rate of the front end, in Hz: that of the model to train."""
+    """Sampling rate of the front end in Hz, equal to that of the model to train."""
     path_column: str | None = None
     """Column of an index that holds the paths."""
     channels: str = "mean"

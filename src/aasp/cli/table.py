@@ -17,15 +17,14 @@ from aasp.files import atomic_write, check_output
 class Table:
     """Print results as tables: a row for each system, a column for each benchmark, a table for each protocol.
 
-    Scores are means over folds and seeds, in per cent (R2 and MAE as they are), with the deviation over seeds, or of
-    one seed over its folds.
-    Published numbers of peers stand in rows of their own, marked with where they come from.
+    Scores are means over folds and seeds, in per cent (R2 and MAE as they are), with the deviation over seeds, or over
+    folds if there is one seed. Published numbers have separate rows, marked with their source.
     """
 
     results: tyro.conf.Positional[tuple[Path, ...]]
-    """Results files, or folders that are searched for them."""
+    """Result files, or folders to search for them."""
     protocol: str | None = None
-    """Only this one: linear, finetune, …"""
+    """Print only this protocol: linear, finetune, …"""
     format: Literal["markdown", "latex", "csv"] = "markdown"
     """Output format; csv holds one protocol."""
     no_peers: bool = False

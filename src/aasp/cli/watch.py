@@ -23,11 +23,11 @@ EXIT_CODES = {"finished": 0, "stopped": 75, "failed": 1, "damaged": 1}
 
 @dataclass(frozen=True)
 class Watch:
-    """Follow a run: a bar on a terminal, a line at every log step elsewhere. Only reads its folder, and does not
-    disturb the run.
+    """Follow a run: a bar on a terminal, a line at every log step elsewhere. It only reads the run's folder and does
+    not disturb it.
 
-    Ends when the run does, with code 0 if it is finished, 75 if it was stopped and can be resumed, 1 if it failed.
-    If the run is not running, says so at once.
+    Ends with the run, with exit code 0 if it is finished, 75 if it was stopped and can be resumed, 1 if it failed. If
+    the run is not running, it says so at once.
     """
 
     run: tyro.conf.Positional[Path]
