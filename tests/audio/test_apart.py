@@ -100,7 +100,7 @@ def test_a_file_of_no_waveform_is_skipped_by_scan_and_training(tmp_path: Path) -
     for name, scale in (("good", 0.5), ("wild", 1e30)):
         soundfile.write(tmp_path / f"{name}.wav", np.full(8_000, scale, np.float32), 16_000, subtype="FLOAT")
     manifest, skipped = scan(tmp_path)
-    assert [one.reason for one in skipped] == ["samples reach 1e+30, which is no waveform in -1 to 1"]
+    assert [one.reason for one in skipped] == ["samples reach 1e+30, which is not a waveform in -1 to 1"]
     crops = CropPipeline(Manifest.open(tmp_path)[0], seconds=0.25, batch=1, seed=0, workers=0)
     assert max(float(next(crops)["wave"].max()) for _ in range(3)) == 0.5
     assert [Path(one.path).name for one in crops.skipped] == ["wild.wav"]

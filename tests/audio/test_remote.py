@@ -262,7 +262,7 @@ def test_a_store_without_its_package(monkeypatch: pytest.MonkeyPatch, tmp_path: 
         raise ImportError(name)
 
     monkeypatch.setattr(fsspec, "filesystem", missing)
-    with pytest.raises(AaspError, match="nothing is installed that reads gs://; `pip install gcsfs` brings it"):
+    with pytest.raises(AaspError, match="no package for gs:// is installed; install it with `pip install gcsfs`"):
         Manifest.open("gs://b/set.csv")
     (tmp_path / "i.csv").write_text("path\nhttps://example.org/a.wav\n")
     with pytest.raises(AaspError, match="is not on this machine; fetch it"):

@@ -34,7 +34,7 @@ def test_a_checkpoint_becomes_a_model(checkpoint: Path, tmp_path: Path, capsys: 
     before = (checkpoint / "config.json").read_text()
     capsys.readouterr()
     assert main(["convert", str(checkpoint), "--as", "ast", "--out", str(checkpoint), "--overwrite"]) == 2
-    assert "the checkpoint itself lies there" in capsys.readouterr().err
+    assert "the checkpoint itself is there" in capsys.readouterr().err
     assert (checkpoint / "config.json").read_text() == before
 
 

@@ -282,7 +282,7 @@ def test_what_is_half_done_is_not_mixed_with_something_else(
     argv = [model, *given, "--out", stopped, *more.get(change, [])]
     _, err = embed(*argv, code=2)
     assert err.count("\n") == 1 and f"{stopped}.part: half-done embeddings of {told}" in err
-    assert "give the same command again, start over with --overwrite, or choose another --out" in err
+    assert "run the same command again, start over with --overwrite, or choose another --out" in err
     assert not stopped.exists() and len(list(Path(f"{stopped}.part").glob("*.parquet"))) == 2
     said, _ = embed(*argv, "--overwrite")
     assert "before" not in said and stopped.exists() and not Path(f"{stopped}.part").exists()
@@ -321,7 +321,7 @@ def test_a_folder_of_somebody_s_own_is_left_alone(model: Path, files: list[str],
     (tmp_path / "x.npz.part").mkdir()
     (tmp_path / "x.npz.part" / "notes.txt").write_text("mine")
     _, err = embed(model, *files, "--out", tmp_path / "x.npz", "--overwrite", code=2)
-    assert "in the way of half-done embeddings; move it, or choose another --out" in err
+    assert "in the way of unfinished embeddings; move it, or choose another --out" in err
     assert (tmp_path / "x.npz.part" / "notes.txt").read_text() == "mine"
 
 
@@ -455,10 +455,10 @@ def test_what_is_kept_in_memory_does_not_grow_with_the_set(
         (["MODEL", "FILE", "--out", "x.npz", "--batch", "0"], "batch is 0"),
         (["MODEL", "FILE", "--out", "x.npz", "--path-column", "f"], "--path-column f: it is a manifest's"),
         (["MODEL", "FILE", "--out", "FILE/x.npz"], "output lies below a file"),
-        (["MODEL", "", "--out", "x.npz"], "an empty word: of a shell variable that is not set, perhaps"),
+        (["MODEL", "", "--out", "x.npz"], "an empty argument, perhaps from an unset shell variable"),
         (
             ["MODEL", "FILE", "--out", "x.npz", "--layer"],
-            "--layer without a value; give one behind it, or leave it out",
+            "--layer without a value; give one after it, or leave it out",
         ),
         (
             ["--pooling", "cls", "MODEL", "FILE"],

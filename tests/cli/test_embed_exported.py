@@ -74,7 +74,7 @@ def test_it_says_what_pytorch_says(options: str, folder: Path, tmp_path: Path) -
         ("--pooling max", "no such pooling: max"),
         (
             "--frames --hop 0.08",
-            "hop 0.08 s: an exported model gives a vector a time patch; leave out hop, or take the",
+            "hop 0.08 s: an exported model gives one vector per time patch; leave out hop, or take the",
         ),
         ("--device cuda:9", "no device cuda:9"),
         ("--device gpu", "no such device: gpu"),
@@ -105,4 +105,4 @@ def test_a_recording_too_long_for_it_is_left_out_of_a_folder(
     told = "b.wav: longer than an exported model takes at once, 2 s"
     assert told in capsys.readouterr().err and len(np.load(out)["path"]) == 2
     assert main(["embed", model, str(folder / "b.wav"), "--engine", "onnx", "--out", f"{out}.npz"]) == 2
-    assert f"{told}; cut it, or take the model it was exported from" in capsys.readouterr().err
+    assert f"{told}; cut it, or use the model it was exported from" in capsys.readouterr().err

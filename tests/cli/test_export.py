@@ -50,7 +50,7 @@ def sound(path: Path, seconds: float = 1.0) -> str:
         (["--out", "file/model.onnx"], "output lies below a file"),
         ([], "--out is missing: `aasp export MODEL --out model.onnx`"),
         (["--to", "web"], "--out is missing: `aasp export MODEL --to web --out web/model`"),
-        (["--out", "model.onnx", "--int8"], "--int8 without a value; give one behind it, or leave it out"),
+        (["--out", "model.onnx", "--int8"], "--int8 without a value; give one after it, or leave it out"),
     ],
 )
 def test_a_mistake_is_one_line_and_nothing_is_written(
@@ -72,7 +72,7 @@ def test_neighbours_are_an_encoder_s(model: str, tmp_path: Path, capsys) -> None
     AudioClassifier(config).save(tmp_path / "classes")
     words = ["--to", "web", "--neighbours", str(tmp_path), "--out", str(tmp_path / "page")]
     assert main(["export", str(tmp_path / "classes"), *words]) == 2
-    assert "with a classifier, which names its own classes; leave it out\n" in capsys.readouterr().err
+    assert "with a classifier, which has its own classes; leave it out\n" in capsys.readouterr().err
     assert not (tmp_path / "page").exists()
 
 
@@ -140,5 +140,7 @@ def test_a_runtime_that_is_not_there_is_named_with_its_extra(model: str, tmp_pat
         monkeypatch.setitem(sys.modules, package, None)
         suffix = SUFFIXES[name]
         assert main(["export", model, "--to", name, "--out", str(tmp_path / f"model{suffix}")]) == 2
-        assert f"package missing: {package}; `pip install 'aasp-audio[{name}]'` brings it" in capsys.readouterr().err
+        assert (
+            f"package missing: {package}; install it with `pip install 'aasp-audio[{name}]'`" in capsys.readouterr().err
+        )
     assert not list(tmp_path.iterdir())

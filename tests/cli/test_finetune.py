@@ -157,7 +157,7 @@ def test_a_folder_for_each_class(done: Shell) -> None:
         Path("byclass", CLASSES[clip % 3]).mkdir(parents=True, exist_ok=True)
         Path(f"tones/{clip}.wav").rename(f"byclass/{CLASSES[clip % 3]}/{clip}.wav")
     out = done("model", "--benchmark", "folder", "--root", "byclass", "--out", "run", "--train", "head", *SMALL)
-    assert "parts are ours" in out
+    assert "our own split" in out
     learned = load_classifier("run").encoder.state_dict()
     for name, tensor in load("model").state_dict().items():
         assert torch.equal(tensor, learned[name]), "only the head has learned"
@@ -165,7 +165,7 @@ def test_a_folder_for_each_class(done: Shell) -> None:
 
 def test_linear_probing_then_fine_tuning(done: Shell) -> None:
     out = done("model", *INDEX, "--recipe", "lp_ft", *SMALL)
-    assert "the head begins as a probe: embedding 9 train clips for it" in out and "lp_ft, 2 steps" in out
+    assert "the head starts as a linear probe: embedding 9 training clips" in out and "lp_ft, 2 steps" in out
     assert results()["recipe"]["head"] == "probe" and results()["recipe"]["augment"]["patchout"] == 0.5
     (record,) = read_records(Path("run/results.json"))
     assert (record.protocol, record.recipe) == ("finetune", "lp_ft")
@@ -216,7 +216,7 @@ def test_a_classifier_of_other_classes_lends_its_encoder(done: Shell) -> None:
     done("model", *INDEX, *SMALL)
     index(label=lambda clip: "even" if clip % 2 else "odd")
     out = done("run", *INDEX[:-1], "second", *SMALL)
-    assert "run: a classifier of 3 classes; its encoder is taken, the head is a new one" in out
+    assert "run: a classifier of 3 classes; its encoder is used with a new head" in out
     assert load_classifier("second").config.classes == ("even", "odd")
 
 
@@ -278,7 +278,7 @@ def test_no_label_of_the_test_part_is_trained(refused: Shell) -> None:
 def test_several_labels_with_a_softmax_recipe(refused: Shell) -> None:
     index(label=lambda clip: CLASSES[clip % 3] + ";" * (clip == 3) + "odd" * (clip == 3))
     told = refused("model", *INDEX, "--recipe", "esc50", *SMALL)
-    assert "several labels a clip, and recipe esc50 has loss softmax; add --set loss=sigmoid" in told
+    assert "several labels per clip, and recipe esc50 has loss softmax; add --set loss=sigmoid" in told
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,7 @@ def test_what_makes_a_step_fit(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--set optimizer.recompute=true" in told and "--set optimizer.accumulate=2" in told
     assert "accumulated, the contrastive loss distinguishes a clip from the others and the utterance target is" in told
     assert main(["plan", *small, "--memory", "0.001"]) == 0
-    assert "take more GPUs, or a smaller model" in capsys.readouterr().out
+    assert "use more GPUs, or a smaller model" in capsys.readouterr().out
 
 
 def test_less_memory_is_counted() -> None:

@@ -97,7 +97,7 @@ def test_frames_say_when(shown: Shown) -> None:
 
 def test_several_labels_have_probabilities_of_their_own(shown: Shown) -> None:
     out, err = shown("several", "a.wav")
-    assert "each class has a probability of its own" in err and len(out.splitlines()) == 1
+    assert "each class has its own probability" in err and len(out.splitlines()) == 1
     out, err = shown("several", "a.wav", "--json")
     line = json.loads(out)
     assert err == "" and line["multilabel"] is True
@@ -146,7 +146,7 @@ def test_a_bad_file_that_was_named_does_not_hold_up_the_others(shown: Shown) -> 
             ("model", "nowhere.wav"),
             "not usable: 1 of 1 files, the first nowhere.wav: no such file; repair or replace them",
         ),
-        (("model", ""), "an empty word: of a shell variable that is not set, perhaps; name what is meant"),
+        (("model", ""), "an empty argument, perhaps from an unset shell variable; give a value"),
     ],
 )
 def test_mistakes_are_one_line(argv: tuple[str, ...], told: str, shown: Shown) -> None:

@@ -162,7 +162,7 @@ WRONG = {
     "threshold of all classes is given twice": ["run", "a.wav", "--frames", "--threshold", "0.1", "0.2"],
     "--overwrite without --out": ["run", "a.wav", "--frames", "--overwrite"],
     "numbers predicts a number, bpm, and no classes": ["numbers", "a.wav", "--frames", "--threshold", "0.5"],
-    "bpm, and no classes that could begin and end": ["numbers", "a.wav", "--frames", "--out", "e.csv"],
+    "bpm, not classes, so it has no events": ["numbers", "a.wav", "--frames", "--out", "e.csv"],
     "threshold 1.5: a probability lies between": ["run", "a.wav", "--frames", "--threshold", "1.5"],
     "threshold cow=0.5: no such class; the model has dog": ["run", "a.wav", "--frames", "--threshold", "cow=0.5"],
     "smooth is -1 s": ["run", "a.wav", "--frames", "--smooth", "-1"],
@@ -176,7 +176,7 @@ WRONG = {
     "output is a folder: run.csv": ["run", "a.wav", "--frames", "--out", "run.csv"],
     "output folder is not empty: run": ["run", "a.wav", "--frames", "--out", "run", "--format", "raven"],
     "both --json and --out": ["run", "a.wav", "--frames", "--out", "e.csv", "--json"],
-    "tables of events know no channels": ["run", "a.wav", "--frames", "--out", "e.csv", "--channels", "each"],
+    "event tables have no channel column": ["run", "a.wav", "--frames", "--out", "e.csv", "--channels", "each"],
 }
 
 

@@ -152,7 +152,7 @@ def test_what_is_no_record_is_refused(copy: Path, tmp_path: Path, capsys: pytest
     for place, more, told in (
         (lab, [], "run its own command with another --out: `aasp compare a b`"),
         (tmp_path / "gone", [], "no recipe.json in"),
-        (copy, ["--out", str(copy / "again")], "lies in the run that is to be repeated"),
+        (copy, ["--out", str(copy / "again")], "is inside the run to repeat"),
     ):
         assert main(["reproduce", str(place), *more]) == 2
         assert told in capsys.readouterr().err

@@ -150,9 +150,7 @@ def test_one_of_several_gpus_is_for_one_process(processes: str, refused: bool, m
     made: list[dict] = []
     monkeypatch.setattr(engine, "Accelerator", lambda **given: made.append(given))
     if refused:
-        with pytest.raises(
-            AaspError, match="--device cuda:1 with several processes, each of which takes its own; give"
-        ):
+        with pytest.raises(AaspError, match="--device cuda:1 with several processes, each of which uses its own; give"):
             engine.accelerator("cuda:1")
     else:
         engine.accelerator("cuda:1")

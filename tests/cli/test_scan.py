@@ -97,7 +97,7 @@ def test_hidden_files_are_counted(folder: Path, tmp_path: Path, capsys: pytest.C
     (folder / "__MACOSX").mkdir()
     (folder / "._a.wav").touch()
     assert main(["scan", str(folder), "--out", str(tmp_path / "m.csv")]) == 0
-    assert "hidden or of the system, left out: 1 file and 1 folder" in " ".join(capsys.readouterr().out.split())
+    assert "hidden or system files, left out: 1 file and 1 folder" in " ".join(capsys.readouterr().out.split())
     assert len(rows(tmp_path / "skipped.csv")) == 2
 
 

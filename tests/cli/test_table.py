@@ -55,7 +55,7 @@ def test_a_file_is_written_and_not_replaced_unasked(results: Path, capsys: pytes
         (["other.json"], "other.json: holds no records; "),
         (["results", "again.json"], "again.json; leave one of the two out"),
         (["results", "--format", "word"], "word"),
-        (["results", "--format", "csv"], "2 protocols, linear, finetune; choose one by --protocol"),
+        (["results", "--format", "csv"], "2 protocols, linear, finetune; choose one with --protocol"),
         (["results", "--protocol", "knn"], "--protocol knn: no such results; there are linear, finetune"),
     ],
 )

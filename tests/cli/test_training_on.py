@@ -148,7 +148,7 @@ def test_what_resume_cannot_go_on_from(
     for what, told in {
         "nowhere": "no such checkpoint",
         "data": "no such checkpoint",
-        "run/model": f"a model, not a run; train it on with --from {tmp_path}/run/model",
+        "run/model": f"a model, not a run; start from it with --from {tmp_path}/run/model",
         "bare": f"no checkpoint in {tmp_path}/bare; --resume needs a run that saved one",
     }.items():
         said = refused(capsys, data, tmp_path / "new", "--steps=2", "--resume", str(tmp_path / what))

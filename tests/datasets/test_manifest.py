@@ -83,14 +83,14 @@ def test_hidden_files_and_those_of_the_system_are_counted_in_one_line(folder: Pa
         assert [Path(path).name for path in manifest.paths] == ["a.WAV", "10.wav", "2.flac"]
         assert {Path(file.path).name for file in skipped} == before
         (note,) = manifest.notes
-        assert note.startswith("hidden or of the system, left out: 3 files and 12 folders, the first ")
+        assert note.startswith("hidden or system files, left out: 3 files and 12 folders, the first ")
     hidden = folder / ".git"
     assert Manifest.open(hidden)[0].paths == [str(hidden / "deep" / "x.wav")], "a hidden folder that is named"
 
 
 def test_a_folder_of_hidden_files_only(tmp_path: Path) -> None:
     sound(tmp_path / "._a.wav")
-    assert "hidden or of the system, left out: 1 file" in refused(tmp_path)
+    assert "hidden or system files, left out: 1 file" in refused(tmp_path)
 
 
 def test_every_known_format_is_read_or_listed(tmp_path: Path) -> None:
@@ -282,7 +282,7 @@ def test_an_empty_index(tmp_path: Path) -> None:
 
 
 def test_two_columns_of_one_name(tmp_path: Path) -> None:
-    assert "two columns of one name" in refused(index(tmp_path / "i.csv", "path,label,label", "a.wav,x,y"))
+    assert "two columns with the same name" in refused(index(tmp_path / "i.csv", "path,label,label", "a.wav,x,y"))
 
 
 def test_seconds_that_are_no_numbers(tmp_path: Path) -> None:

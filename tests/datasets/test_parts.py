@@ -39,7 +39,7 @@ def test_names_mean_what_stands_beside_them(names: str, meant: str) -> None:
 
 @pytest.mark.parametrize("names", ["train dev val test", "dev eval test", "train dev eval test", "eval test"])
 def test_parts_that_can_be_understood_in_two_ways_are_refused(names: str) -> None:
-    with pytest.raises(AaspError, match="can be understood in two ways; call them train, valid and test"):
+    with pytest.raises(AaspError, match="are ambiguous; call them train, valid and test"):
         parts_of(names.split())
 
 

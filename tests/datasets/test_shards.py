@@ -168,7 +168,7 @@ def test_killed_at_any_write_it_goes_on_to_the_same_bytes(
         written(source, torn, size_mb=1)
     monkeypatch.setattr(os, "replace", replace)
     (torn / ".shard-000001.123.tmp.tar").write_bytes(b"what a kill leaves behind")
-    with pytest.raises(AaspError, match="not all written yet; give the same `aasp shard` command again"):
+    with pytest.raises(AaspError, match="not complete; run the same `aasp shard` command again"):
         Manifest.open(torn)
     if stop:  # it is known what was begun
         assert "half written with other --columns, sounds or labels" in refused(
@@ -221,7 +221,7 @@ def test_what_is_refused(source: Path, tmp_path: Path, monkeypatch: pytest.Monke
     table = pq.read_table(source).append_column("raw", pa.array([b"x"] * 13))
     pq.write_table(table, source.with_name("raw.parquet"))
     told = refused(source.with_name("raw.parquet"), tmp_path / "new2")
-    assert "column raw is of binary, which JSON does not have; name those to take along by --columns" in told
+    assert "column raw is of binary, which JSON does not have; give those to keep with --columns" in told
 
 
 def test_the_command(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -248,7 +248,7 @@ def test_shards_of_others(tmp_path: Path) -> None:
     )
     tar(tmp_path / "a.tar", ("../../k9.flac", flac(9)), ("k\n8.flac", flac(8)), format=tarfile.PAX_FORMAT)
     manifest, skipped = Manifest.open(tmp_path)
-    assert skipped == [] and manifest.notes == ("samples without a sound that is used: 1",)
+    assert skipped == [] and manifest.notes == ("samples without a usable sound: 1",)
     assert [place(path).name for path in manifest.paths] == [  # type: ignore[union-attr]
         "../../k9.flac", "k_8.flac", "d/k1.flac", "d/k2.left.flac",
     ]  # fmt: skip
@@ -356,9 +356,9 @@ def test_a_shard_that_changes_behind_its_index(source: Path, tmp_path: Path) -> 
     assert found_bad.notes == (f"{shard}: its SHA-256 is not the one in index.parquet; fetch it again",)
     shard.write_bytes(content[: found.begin + 10])
     kept, skipped = Manifest.open(out)
-    assert len(kept) == 2 and all(one.reason.startswith("truncated: the file that it lies in") for one in skipped)
+    assert len(kept) == 2 and all(one.reason.startswith("truncated: the file that contains it") for one in skipped)
     shard.unlink()
-    with pytest.raises(NothingUsable, match="no such file that it lies in"):
+    with pytest.raises(NothingUsable, match="no such file that contains it"):
         Manifest.open(out)
 
 
@@ -369,7 +369,9 @@ def test_an_index_of_shards_stays_in_its_folder(several: Path, tmp_path: Path, s
     table = pq.read_table(several / "index.parquet")
     paths = [strange, *table["path"].to_pylist()[1:]]
     pq.write_table(table.set_column(0, "path", pa.array(paths)), tmp_path / "index.parquet")
-    with pytest.raises(AaspError, match=r"index\.parquet names what is no shard of its folder: .*; take another copy"):
+    with pytest.raises(
+        AaspError, match=r"index\.parquet names something that is not a shard in its folder: .*; get another copy"
+    ):
         Manifest.open(tmp_path)
 
 

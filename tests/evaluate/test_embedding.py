@@ -178,7 +178,7 @@ WAVE = np.zeros(16_000, np.float32)
         ([np.zeros((16_000, 2))], 16_000, {}, "say its mean, x.mean(1)"),
         (np.array(0.5), 16_000, {}, "array of shape () is no waveform"),
         ([WAVE, WAVE + np.nan], 16_000, {}, "array 1 holds NaN or infinite samples"),
-        (WAVE + 3e4, 16_000, {}, "array reaches 30000, which is no waveform in -1 to 1"),
+        (WAVE + 3e4, 16_000, {}, "array reaches 30000, which is not a waveform in -1 to 1"),
         (WAVE.astype(np.int32), 16_000, {}, "array: wave of torch.int32: its scale is unknown; give wave / 2**31"),
         (WAVE.astype(bool), 16_000, {}, "array: wave of torch.bool: its scale is unknown"),
         (WAVE.astype(complex), 16_000, {}, "array holds complex128, no samples"),
@@ -197,7 +197,7 @@ WAVE = np.zeros(16_000, np.float32)
         (WAVE, 16_000, {"model": 3}, "model is of type int; give a model's folder"),
         (WAVE, 16_000, {"model": torch.nn.Linear(1, 1)}, "model is of type Linear"),
         (WAVE, 16_000, {"model": ""}, "an empty name of a model"),
-        ("", None, {}, "an empty name of a file; give its path"),
+        ("", None, {}, "an empty file name; give its path"),
         (WAVE, 16_000, {"model": "nowhere"}, "nowhere: no such directory"),
         (WAVE, 16_000, {"channels": "each"}, "channels each: a file would have several vectors"),
         (WAVE, 16_000, {"channels": "left"}, "no such channels: left"),
@@ -212,7 +212,7 @@ def test_mistakes_are_one_line(given: object, rate: object, more: dict, told: st
 def test_paths_that_are_none(model: str, paths: list[str]) -> None:
     home = os.path.dirname(paths[0])
     for given, rate, told in (
-        (paths, 16_000, "rate 16000 with files only, which state their own; leave it out"),
+        (paths, 16_000, "rate 16000 with files only, which state their own rate; leave it out"),
         (home, None, f"a folder where a file is expected: {home}; give sorted("),
         ([paths[0], f"{home}/no.wav"], None, "no.wav: no such file"),
     ):

@@ -129,7 +129,9 @@ def test_without_a_list_the_first_bad_file_raises(
 def test_a_file_of_another_scale_is_named(encoder: AudioEncoder, paths: list[str], tmp_path: Path) -> None:
     loud = tmp_path / "loud.wav"
     soundfile.write(loud, 3_000 * np.sin(np.arange(8_000)), 16_000, subtype="FLOAT")
-    with pytest.raises(AudioError, match=r"loud.wav: samples reach 2999.98, which is no waveform in -1 to 1") as error:
+    with pytest.raises(
+        AudioError, match=r"loud.wav: samples reach 2999.98, which is not a waveform in -1 to 1"
+    ) as error:
         clip_features(encoder, [*paths, str(loud)])
     assert error.value.path == str(loud)
     skipped: list[Skipped] = []

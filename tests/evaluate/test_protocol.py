@@ -139,7 +139,7 @@ def test_weighted_layers_stand_side_by_side(candidates: dict) -> None:
     [
         (("logistic", ("weighted",)), "--layer weighted with --protocol logistic"),
         (("knn", ("weighted",)), "--layer weighted with --protocol knn"),
-        (("evar", ("weighted", "1")), "name it alone"),
+        (("evar", ("weighted", "1")), "give it alone"),
         (("evar", ("-1",)), "no such layer: -1"),
         (("evar", ("last",)), "no such layer: last"),
         (("svm",), "no such protocol: svm"),

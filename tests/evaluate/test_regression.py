@@ -124,7 +124,7 @@ def test_a_valid_part_of_one_number_is_told() -> None:
     assert "valid" in PARTS
     task = Task.of(numbers(np.where(np.array(PARTS) == "valid", 7.0, Y)), choose="held_out")
     (note,) = [note for note in task.notes if "have the number 7" in note]
-    assert "clips that it chooses by have the number 7: chosen by the squared error" in note
+    assert "validation clips have the number 7: chosen by the squared error" in note
 
 
 def test_numbers_and_classes_have_protocols_of_their_own() -> None:

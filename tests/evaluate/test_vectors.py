@@ -88,7 +88,7 @@ def test_what_is_no_waveform_late_in_a_long_recording_is_told_by_its_name(monkey
     monkeypatch.setattr(module, "SECTION", 4)
     wave = noise(50_000)
     wave[40_000] = 1e6
-    with pytest.raises(AudioError, match=r"it: samples reach 1e\+06, which is no waveform in -1 to 1; divide it by"):
+    with pytest.raises(AudioError, match=r"it: samples reach 1e\+06, which is not a waveform in -1 to 1; divide it by"):
         said(encoder(), wave, VectorRequest())
 
 

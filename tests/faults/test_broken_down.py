@@ -47,7 +47,7 @@ def test_a_learning_rate_of_a_million(
 def test_a_fine_tuning_that_diverges(given: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = [str(word) for word in COMMANDS["finetune"].words(given, tmp_path)]
     said = stopped([*line, "optimizer.lr=1e30", "optimizer.warmup=0"], tmp_path, capsys)
-    assert "fine-tuning stopped at step 3: the classifier's answers are not finite for 4 of 4 clips" in said
+    assert "fine-tuning stopped at step 3: the classifier's outputs are not finite for 4 of 4 clips" in said
 
 
 @pytest.mark.parametrize(("recipe", "made_by"), [("aasp_tiny", "layer_targets"), ("m2d_tiny", "standardised_tokens")])

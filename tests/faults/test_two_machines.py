@@ -187,7 +187,7 @@ def test_a_machine_that(
     else:
         machines[1].ip("link", "set", machines[1].link, "down")
         found = ended(processes, peers.PATIENCE + 30)
-        assert found[1][0] == 75 and "is cut off from the store" in found[1][2], found[1]
+        assert found[1][0] == 75 and "has lost its connection to the store" in found[1][2], found[1]
         code, _, err = found[0]
     assert code == 75 and time.monotonic() - began < peers.PATIENCE + 20, err
     assert err.count("aasp: error: process of rank 1 (machine1, pid ") == 1, err

@@ -79,7 +79,7 @@ REFUSED = {
 SAMPLES_REFUSED = {
     "NaN": (bad(0, torch.nan), "clip 1 holds NaN or infinite samples"),
     "infinite": (bad(-1, -torch.inf), "clip 1 holds NaN or infinite samples"),
-    "16-bit samples as floats": (32_768 * noise(2, SAMPLES), "clip 0 reaches .*no waveform in -1 to 1; divide by full"),
+    "16-bit samples as floats": (32_768 * noise(2, SAMPLES), "clip 0 reaches .*not a waveform in -1 to 1"),
     "one sample too loud": (bad(5, -1.01 * LOUDEST), "clip 1 reaches 101,"),
     "16-bit samples in fp16": ((32_768 * noise(2, SAMPLES)).half(), "clip 0 reaches"),
 }

@@ -111,7 +111,7 @@ def test_similarity_is_the_cosine(encoder: AudioEncoder) -> None:
     [
         (clip(tone(300, 0.01)), r"birds: clip 1: too short: 10 ms, under one analysis window of 25 ms; leave"),
         (clip(np.full(RATE, np.nan, np.float32)), "birds: clip 1: NaN or infinite samples; repair"),
-        (clip(np.full(RATE, 3e4, np.float32)), "birds: clip 1: samples reach 30000, which is no waveform"),
+        (clip(np.full(RATE, 3e4, np.float32)), "birds: clip 1: samples reach 30000, not a waveform"),
         (clip(np.zeros((RATE, 2), np.float32)), r"clip 1 has shape \(16000, 2\); give"),
         (clip(np.zeros((2, 2, RATE), np.float32)), r"clip 1 has shape \(2, 2, 16000\); give"),
         (clip(np.ones(RATE, np.int32)), "clip 1 is of int32, whose scale is unknown"),

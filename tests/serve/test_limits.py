@@ -50,7 +50,7 @@ def wav(sounds: Path) -> bytes:
         ("hop=0.08", "hop=0.08 without frames; add frames=true"),
         ("frames=1&hop=0.3", "hop is 0.3 s; this model's time steps are"),
         ("frames=1&hop=nan", "hop='nan'"),
-        ("channels=each", "channels=each: an answer is of one"),
+        ("channels=each", "channels=each: an answer covers one channel"),
         ("channels=../x", "no such channels: ../x"),
         ("channels=7", "the sound: has no channel 7, only 2; choose another, or mean"),
         (f"layer={'9' * 500}", "layer="),

@@ -82,7 +82,7 @@ def test_who_waits_for_a_frozen_process_stops(
     while not codes and time.monotonic() - began < 20:
         time.sleep(0.01)
     assert codes == [75] and store.get("alive/0") > b"0"
-    assert "process of rank 1 (there, pid 7) is gone: no sign of life" in capsys.readouterr().err
+    assert "process of rank 1 (there, pid 7) is gone: no heartbeat" in capsys.readouterr().err
 
 
 def test_who_is_cut_off_from_the_store_stops(
@@ -100,7 +100,7 @@ def test_who_is_cut_off_from_the_store_stops(
     monkeypatch.setattr(peers, "_read", lambda *_: released.wait(20) and "")
     peers.watch()
     assert released.wait(20) and codes == [75]
-    assert "process of rank 0 (" in (said := capsys.readouterr().err) and "is cut off from the store" in said
+    assert "process of rank 0 (" in (said := capsys.readouterr().err) and "has lost its connection to the store" in said
 
 
 def test_a_process_that_is_done_is_not_missed(store: distributed.Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,7 +51,7 @@ def test_a_step_that_can_not_stay_is_said() -> None:
     assert (found.clips, found.micro_batches) == (11, 1)
     assert found.notes == (
         "processes: 3, were 2; each computes 11 clips a step, 11 at a time",
-        "warning: a step has 33 clips now, not 32: 3 processes can't share these",
+        "warning: a step has 33 clips now, not 32: 3 processes cannot divide these",
     )
 
 

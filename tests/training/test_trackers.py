@@ -44,7 +44,7 @@ def test_what_is_not_installed_is_refused_with_the_settings(monkeypatch: pytest.
     monkeypatch.setitem(trackers.PACKAGES, "nosuchtracker", "nosuchtracker")
     with pytest.raises(AaspError, match="--track nosuchtracker: it is not installed; pip install nosuchtracker"):
         Settings("toy", OPTIMIZER, track=("nosuchtracker",))  # type: ignore[arg-type]
-    with pytest.raises(AaspError, match="--track comet: no such tracker; take some of tensorboard, wandb"):
+    with pytest.raises(AaspError, match="--track comet: no such tracker; choose from tensorboard, wandb"):
         check_installed(("comet",))
 
 

@@ -106,7 +106,7 @@ def check_loud(name: str, wave: np.ndarray) -> None:
         AudioError: they go far beyond full scale.
     """
     if (peak := float(np.abs(wave).max(initial=0.0))) > LOUDEST:
-        reason = f"samples reach {peak:g}, which is no waveform in -1 to 1"
+        reason = f"samples reach {peak:g}, which is not a waveform in -1 to 1"
         raise AudioError(name, reason, "divide it by its full scale")
 
 

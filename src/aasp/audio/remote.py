@@ -113,7 +113,7 @@ def _filesystem(protocol: str) -> Any:
         package = _PACKAGES.get(protocol)
         if package is None:
             raise AaspError(f"{protocol}:// is not read; fetch the files, and give their path here") from None
-        raise AaspError(f"nothing is installed that reads {protocol}://; `pip install {package}` brings it") from None
+        raise AaspError(f"no package for {protocol}:// is installed; install it with `pip install {package}`") from None
 
 
 def _store(url: str) -> tuple[Any, str]:

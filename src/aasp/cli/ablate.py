@@ -106,7 +106,7 @@ def _ablate(arguments: Ablate, argv: list[str]) -> int:
     names = [measure.name for measure in measures]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
-        raise AaspError(f"--benchmarks: two are called {twice}; name each once")
+        raise AaspError(f"--benchmarks: two have the name {twice}; give each once")
 
     outcome = ablate(
         only,
@@ -128,7 +128,7 @@ def _ablate(arguments: Ablate, argv: list[str]) -> int:
     for place, why in outcome.failed.items():
         print(f"\nfailed: {place}: {why}")
     if outcome.busy:
-        busy = "another process is at it; the same command again joins the results"
+        busy = "another process works on it; run the same command again later to include its results"
         print(f"\nnot here: {'; '.join(outcome.busy)}: {busy}")
     print(f"\n{folder.result}: `aasp alias report {folder.path}` draws it")
     return 0

@@ -40,9 +40,7 @@ def parse(kind: type[Arguments], argv: Sequence[str], *, prog: str) -> Arguments
         SystemExit: with code 0 after `--help`.
     """
     if "" in argv:
-        raise AaspError(
-            "an empty word: of a shell variable that is not set, perhaps; name what is meant, or leave it out"
-        )
+        raise AaspError("an empty argument, perhaps from an unset shell variable; give a value, or leave it out")
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
@@ -64,7 +62,7 @@ def _check_values(given: Any, argv: Sequence[str]) -> None:
     for field in dataclasses.fields(given):
         option = f"--{field.name.replace('_', '-')}"
         if getattr(given, field.name) in ((), ((),)) and option in typed:
-            raise AaspError(f"{option} without a value; give one behind it, or leave it out")
+            raise AaspError(f"{option} without a value; give one after it, or leave it out")
 
 
 def settings(given: Settings, **named: int | str | None) -> dict[str, str]:

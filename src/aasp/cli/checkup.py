@@ -82,7 +82,7 @@ def processor(root: Path = Path("/sys/fs/cgroup")) -> Iterator[Finding]:
     yield Finding(section, "cores", note + (f", limited to {limit:g} by the container" if limit is not None else ""))
     threads, advice = torch.get_num_threads(), None
     if threads > max(1, math.ceil(cores)):
-        advice = f"more than the {cores:g} cores, they wait for each other: --threads {max(1, math.ceil(cores))}"
+        advice = f"more than the {cores:g} cores, so threads wait for each other: --threads {max(1, math.ceil(cores))}"
     elif threads < math.floor(cores) and "OMP_NUM_THREADS" in os.environ:
         advice = f"OMP_NUM_THREADS is {os.environ['OMP_NUM_THREADS']}: --threads {math.floor(cores)} takes every core"
     yield Finding(section, "threads of torch", threads, advice)
@@ -118,8 +118,10 @@ def gpus() -> Iterator[Finding]:
         yield Finding(section, "mps", "Apple's GPU")
     elif not count:
         there = Path("/dev/nvidia0").exists()
-        why = f"torch {torch.__version__} does not see the NVIDIA GPU that is here" if there else "none"
-        remedy = "install a torch for its CUDA (https://pytorch.org) and a driver that suits it" if there else None
+        why = f"torch {torch.__version__} does not find this machine's NVIDIA GPU" if there else "none"
+        remedy = (
+            "install a torch build for its CUDA version (https://pytorch.org) and a matching driver" if there else None
+        )
         yield Finding(section, "found", why, remedy, there)
 
 
@@ -140,9 +142,7 @@ def several() -> Iterator[Finding]:
     gpu = torch.cuda.is_available()
     able = triton if gpu else compiler is not None
     note = ("Triton" if gpu else compiler) if able else "not possible"
-    remedy = (
-        "pip install triton" if gpu else "install a C++ compiler (apt install g++); nothing but torch.compile needs it"
-    )
+    remedy = "pip install triton" if gpu else "install a C++ compiler (apt install g++); only torch.compile needs it"
     yield Finding(section, "torch.compile", note, None if able else remedy)
 
 

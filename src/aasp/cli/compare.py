@@ -155,11 +155,11 @@ def _compare(arguments: Compare, budget: Budget, fields: Mapping[str, str], argv
     facts |= {"command": f"aasp compare {shlex.join(argv)}", "settings": folder.settings}
     _write(folder, Results(folder, layout, flat, steady).document(facts))
     if outcome.busy:
-        text = "another process is at it; the same command again joins the results"
+        text = "another process works on it; run the same command again later to include its results"
         print(f"\nnot here: {'; '.join(outcome.busy)}: {text}")
     broken = [place for place in outcome.failed if place.rpartition(",")[0] in recipes]
     if len(broken) == len(recipes) * arguments.seeds:
-        raise AaspError(f"every training broke down; {broken[0]}: {outcome.failed[broken[0]]}")
+        raise AaspError(f"every training failed; {broken[0]}: {outcome.failed[broken[0]]}")
     return 0
 
 

@@ -41,7 +41,7 @@ def run(argv: list[str]) -> int:
     if arguments.out.exists() and not arguments.overwrite:
         raise AaspError(f"output exists: {arguments.out}; choose another folder or add --overwrite")
     if arguments.out.resolve() in (arguments.checkpoint.resolve(), arguments.checkpoint.resolve().parent):
-        raise AaspError(f"{arguments.out}: the checkpoint itself lies there; choose another folder")
+        raise AaspError(f"{arguments.out}: the checkpoint itself is there; choose another folder")
 
     from aasp.convert.layouts import convert
     from aasp.features.logmel import LogMelConfig

@@ -68,7 +68,9 @@ def run(argv: list[str]) -> int:
     if arguments.hop is not None and not arguments.frames:
         raise AaspError(f"--hop {arguments.hop:g} without --frames; add --frames")
     if arguments.hop is not None and arguments.layer:
-        raise AaspError(f"--hop {arguments.hop:g} with --layer: finer vectors are of the last layer; leave out one")
+        raise AaspError(
+            f"--hop {arguments.hop:g} with --layer: finer vectors exist for the last layer only; leave out one"
+        )
     out = _output(arguments, argv)
     model, files = model_and_files(arguments.words, "embed", argv)
     set_threads(arguments.threads)
@@ -117,7 +119,7 @@ def _nothing(arguments: Embed, argv: list[str]) -> str:
     if not taken:
         return f"nothing to embed: {line('embed', 'dog.wav', '--out', 'embeddings.npz')}"
     rest = [word for word in argv if word not in taken]
-    return f"nothing to embed: --pooling takes all that stands behind it; {line('embed', *taken, *rest)}"
+    return f"nothing to embed: --pooling takes every word after it; {line('embed', *taken, *rest)}"
 
 
 def _opened(arguments: Embed, model: str, running: Running) -> tuple[Embedder, Running]:

@@ -40,7 +40,9 @@ def detection(arguments: Predict) -> Detection | None:
         name = "--format" if arguments.format is not None else "--overwrite"
         raise AaspError(f"{name} without --out; name the file to write by --out")
     if arguments.top is not None:
-        raise AaspError(f"--top {arguments.top} with {given[0]}: events are all that reach a threshold; leave it out")
+        raise AaspError(
+            f"--top {arguments.top} with {given[0]}: every class that reaches its threshold is an event; leave it out"
+        )
 
     from aasp.evaluate.events.detect import THRESHOLD, Detection
 
@@ -70,7 +72,9 @@ def output(arguments: Predict) -> tuple[Path, Format] | None:
     if arguments.json:
         raise AaspError(f"both --json and --out {arguments.out}; leave one out")
     if arguments.channels == "each":
-        raise AaspError("--channels each with --out: tables of events know no channels; choose one, by its number")
+        raise AaspError(
+            "--channels each with --out: event tables have no channel column; choose one channel by its number"
+        )
 
     from aasp.datasets.events.writing import check_events_output, format_of
 

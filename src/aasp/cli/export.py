@@ -115,7 +115,7 @@ def _output(arguments: Export, argv: list[str]) -> Path:
         ("--opset", arguments.opset, to in ("onnx", "openvino")),
     ):
         if given and not fits:
-            raise AaspError(f"{option} with --to {to}: one is not made for the other; leave out one of them")
+            raise AaspError(f"{option} with --to {to}: they do not go together; leave out one of them")
     if to == "web":
         from aasp.deploy.web import check_folder
 
@@ -135,7 +135,7 @@ def _checked(out: Path, difference: float, tolerance: float) -> str:
     """
     if difference <= tolerance:
         return f"within {difference:.1g} of PyTorch on noise, a tone and silence"
-    text = f"not written: its numbers differ from the model's by {difference:.2g}, over {tolerance:g}"
+    text = f"not written: its numbers differ from the model's by {difference:.2g}, more than {tolerance:g}"
     raise AaspError(f"{out}: {text}; try another --opset, or report it")
 
 
@@ -158,7 +158,7 @@ def _sounds(names: Sequence[str]) -> list[Sound]:
     for name in names:
         here = list(walk(name, skipped)) if Path(name).is_dir() else [name]
         if not here:
-            raise AaspError(f"no audio to calibrate with: {name}; name a folder of sounds like those it will receive")
+            raise AaspError(f"no audio to calibrate with: {name}; give a folder of sounds like those it will receive")
         found += here
     return found[:: max(1, -(-len(found) // MOST))]
 
@@ -173,7 +173,7 @@ def _neighbours(model: Model, folder: Path | None) -> tuple[list[str], np.ndarra
     if folder is None:
         return [], None
     if not isinstance(model, AudioEncoder):
-        raise AaspError(f"--neighbours {folder} with a classifier, which names its own classes; leave it out")
+        raise AaspError(f"--neighbours {folder} with a classifier, which has its own classes; leave it out")
     found = [(place.name, sound) for place in _folders(folder) for sound in _sounds([str(place)])]
     found = found[:: max(1, -(-len(found) // MOST))]
     vectors: dict[int, np.ndarray] = {}
@@ -184,8 +184,10 @@ def _neighbours(model: Model, folder: Path | None) -> tuple[list[str], np.ndarra
 
 def _folders(folder: Path) -> list[Path]:
     if not folder.is_dir():
-        raise AaspError(f"no such folder: {folder}; name one that holds a folder of sounds for each label")
+        raise AaspError(f"no such folder: {folder}; give one that contains a folder of sounds for each label")
     found = sorted(place for place in folder.iterdir() if place.is_dir() and not place.name.startswith("."))
     if not found:
-        raise AaspError(f"no labels: {folder} holds no folders; put the sounds of each label into one named so")
+        raise AaspError(
+            f"no labels: {folder} holds no folders; put the sounds of each label into a folder of that name"
+        )
     return found

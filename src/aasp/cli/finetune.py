@@ -105,7 +105,7 @@ def finetuning_of(arguments: Finetune) -> Finetuning:
     encoder = load(arguments.model) if untrained is None else untrained
     known = read_config(find(arguments.model) / "config.json").get("classes") if untrained is None else None
     if known is not None and os.environ.get("RANK", "0") == "0":
-        print(f"{arguments.model}: a classifier of {len(known)} classes; its encoder is taken, the head is a new one")
+        print(f"{arguments.model}: a classifier of {len(known)} classes; its encoder is used with a new head")
     width = encoder.config.encoder.width
     recipe = suited_to(labelled, width) if arguments.recipe is None else recipes.get(arguments.recipe)
     fields = settings(arguments.set, steps=arguments.steps, seed=arguments.seed, train=arguments.train)

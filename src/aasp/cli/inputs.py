@@ -213,7 +213,7 @@ def find_sounds(files: Sequence[str], channels: Channels, path_column: str | Non
 
     found = Found(chosen=channels == "each")
     if path_column is not None and not any(Path(name).suffix.lower() in TABLES for name in files):
-        raise AaspError(f"--path-column {path_column}: it is a manifest's, and none is named; leave it out")
+        raise AaspError(f"--path-column {path_column}: it is for manifests, and none is given; leave it out")
     for name in files:
         if Path(name).suffix.lower() in TABLES and not Path(name).is_dir():
             _in_manifest(name, channels, path_column, found)

@@ -93,7 +93,7 @@ def run(argv: list[str]) -> int:
 
     usual: Preset = "ridge" if arguments.task == "regression" else "evar"
     if usual == "ridge" and arguments.protocol not in (None, "ridge"):
-        text = "numbers are read by ridge; leave --protocol out"
+        text = "regression is by ridge; leave --protocol out"
         raise AaspError(f"--protocol {arguments.protocol} with --task {arguments.task}: {text}")
     protocol = Protocol.of(arguments.protocol or usual, arguments.layer, arguments.pooling, arguments.lr)
     listed = Path("missing.csv") if arguments.out is None else arguments.out.with_suffix(".missing.csv")

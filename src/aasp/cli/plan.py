@@ -137,10 +137,10 @@ def _show_pretraining(plan: PretrainingPlan, machines: Machines, across: Sequenc
         ways = {f"--set {name}": si(value, "B") for name, value in plan.fits.items()}
         facts(
             f"more than its {machines.memory:g} GB; what fits",
-            ways or {"nothing": "take more GPUs, or a smaller model"},
+            ways or {"nothing": "use more GPUs, or a smaller model"},
         )
         if across:
-            print(f"  accumulated, {' and '.join(across)} within a micro-batch alone")
+            print(f"  accumulated, {' and '.join(across)} within a micro-batch only")
     facts(
         "model",
         {f"parameters, {name}": f"{count:,}" for name, count in plan.parameters.items()}

@@ -97,7 +97,7 @@ def run(argv: list[str]) -> int:
     config = models[0].config
     if how is not None:  # before the long part
         if config.numbers is not None:
-            number = f"{model} predicts a number, {config.classes[0]}, and no classes that could begin and end"
+            number = f"{model} predicts a number, {config.classes[0]}, not classes, so it has no events"
             raise AaspError(f"{number}; leave out --threshold, --smooth, --min-length, --out and --format")
         how.of(config.classes)
     windowed = arguments.frames and not config.over_time
@@ -105,7 +105,7 @@ def run(argv: list[str]) -> int:
     if len(folds) > 1:
         print(f"{model}: the mean of {len(folds)} folds' probabilities: {', '.join(folds)}", file=sys.stderr)
     if config.multilabel and not arguments.json and how is None:
-        print("each class has a probability of its own; from 50 % on a clip is taken to have it", file=sys.stderr)
+        print("each class has its own probability; a clip has a class from 50 % on", file=sys.stderr)
     events_by_file: dict[str, list[Event]] = {}
     top = arguments.top or (len(config.classes) if arguments.json else TOP)
     printed = 0

@@ -58,9 +58,9 @@ def run(argv: list[str]) -> int:
     words = _without_plugins(recorded.argv)
     out = (arguments.out or folder.with_name(f"{folder.name}-again")).absolute()
     if out == folder or folder in out.parents:
-        raise AaspError(f"--out {out}: lies in the run that is to be repeated; choose a folder elsewhere")
+        raise AaspError(f"--out {out}: is inside the run to repeat; choose another folder")
     if recorded.history.get("data_changed"):
-        text = "the data was changed while it went on, and only the last of it is recorded"
+        text = "the data changed during the run, and only the last version is recorded"
         raise AaspError(f"{arguments.run}: {text}; it can't be repeated")
     command = words[0] if words else ""
     if command not in ("pretrain", "finetune"):
@@ -115,7 +115,7 @@ def _finetuned(recorded: Recorded, words: list[str], out: Path, data: Path | Non
     from aasp.evaluate.finetune.fields import FinetuneRecipe
 
     if data is not None:
-        raise AaspError(f"--data {data}: it is a pre-training's; put the labelled clips where they were")
+        raise AaspError(f"--data {data}: it is for pre-training runs; put the labelled clips back where they were")
     given = parse(Finetune, words, prog="aasp finetune")
     given = replace(given, out=out, track=("tensorboard",), **_as_then(recorded))
     given = replace(given, recipe=None, set=(), steps=None, seed=None, train=None)  # these are in the record
@@ -165,7 +165,7 @@ def _print_differences(
         AaspError: the data does, and --anyway is not given.
     """
     if int(os.environ.get("RANK", "0")) == 0:
-        print(f"{recorded.run}, started {recorded.start.get('time', 'at a time that is not known')}")
+        print(f"{recorded.run}, started {recorded.start.get('time', 'at an unknown time')}")
         if differences or changed:
             _table([*differences, *changed])
         else:

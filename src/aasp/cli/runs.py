@@ -45,7 +45,7 @@ def run(argv: list[str]) -> int:
     folder = arguments.dir
     if not folder.is_dir():
         what = "not a folder" if folder.exists() else "no such folder"
-        raise AaspError(f"{what}: {folder}; name one that runs lie in")
+        raise AaspError(f"{what}: {folder}; give a folder that contains runs")
 
     from aasp.training.status import find_runs
 

@@ -50,7 +50,7 @@ def run(argv: list[str]) -> int:
     arguments = parse(Scan, argv, prog="aasp scan")
     out, list_out = arguments.out, arguments.out.with_name("skipped.csv")
     if out.suffix not in (".parquet", ".csv") or out == list_out:
-        raise AaspError(f"no name for a manifest: {out}; end it in .parquet or .csv")
+        raise AaspError(f"no format in the manifest's name: {out}; end it in .parquet or .csv")
     for path in (out, list_out):
         check_output(path, overwrite=arguments.overwrite)
 

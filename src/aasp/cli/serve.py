@@ -58,7 +58,7 @@ def run(argv: list[str]) -> int:
         import prometheus_client
         import uvicorn
     except ImportError as error:
-        raise AaspError(f"package missing: {error.name}; `pip install 'aasp-audio[serve]'` brings it") from None
+        raise AaspError(f"package missing: {error.name}; install it with `pip install 'aasp-audio[serve]'`") from None
     assert fastapi and prometheus_client and uvicorn
 
     from dataclasses import replace
@@ -79,7 +79,7 @@ def run(argv: list[str]) -> int:
     hosts = {arguments.host, *arguments.allow_host} - {"0.0.0.0", "::"}
     server = Server(arguments.model, answers, limits, batch=arguments.batch, wait_ms=arguments.wait_ms, hosts=hosts)
     if arguments.host not in LOOPBACK:
-        text = f"--host {arguments.host}: others on the network can ask; there is no password and no encryption"
+        text = f"--host {arguments.host}: other machines on the network can connect, without password and encryption"
         print(f"aasp: warning: {text}", file=sys.stderr)
 
     def ready(address: str) -> None:

@@ -108,11 +108,13 @@ def _named(arguments: Show) -> tuple[str | None, str]:
     options = {"--attention": arguments.attention, "--layer": arguments.layer, "--head": arguments.head}
     given = next((name for name, value in options.items() if value), None)
     if given and model is None:
-        raise AaspError(f"{given} is a model's; name it first: aasp show MODEL {file} --attention")
+        raise AaspError(f"{given} needs a model; give it first: aasp show MODEL {file} --attention")
     if given and not arguments.attention:
         raise AaspError(f"{given} without --attention; add --attention")
     if arguments.start < 0 or not arguments.seconds > 0:
-        raise AaspError(f"--start {arguments.start:g} --seconds {arguments.seconds:g}: no such part; give others")
+        raise AaspError(
+            f"--start {arguments.start:g} --seconds {arguments.seconds:g}: the sound has no such part; change them"
+        )
     return model, file
 
 

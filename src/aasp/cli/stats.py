@@ -51,7 +51,7 @@ def run(argv: list[str]) -> int:
     from aasp.features.stats import Moments, measure, unnormalised
 
     if arguments.preset == "slaney80" and arguments.rate != 16_000:
-        raise AaspError(f"--rate {arguments.rate} with --preset slaney80, which is of 16,000 Hz; leave one out")
+        raise AaspError(f"--rate {arguments.rate} with --preset slaney80, which is for 16,000 Hz; leave one out")
     config = LogMelConfig.at(arguments.rate) if arguments.preset == "kaldi" else LogMelConfig.slaney80()
     front = unnormalised(config)
     manifest, skipped = Manifest.open(arguments.path, path_column=arguments.path_column, channels=arguments.channels)

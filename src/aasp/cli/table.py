@@ -53,7 +53,7 @@ def run(argv: list[str]) -> int:
         if not records:
             raise AaspError(f"--protocol {arguments.protocol}: no such results; there are {', '.join(protocols)}")
     elif arguments.format == "csv" and len(protocols) > 1:
-        raise AaspError(f"--format csv: {len(protocols)} protocols, {', '.join(protocols)}; choose one by --protocol")
+        raise AaspError(f"--format csv: {len(protocols)} protocols, {', '.join(protocols)}; choose one with --protocol")
     made = "\n".join(LAYOUTS[arguments.format](one) for one in tables(records, published=not arguments.no_peers))
     if arguments.out is None:
         print(made, end="")

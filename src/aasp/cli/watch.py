@@ -82,13 +82,13 @@ def _show(display: Display, run: Path, shown: int) -> int:
 
 def _no_run(path: Path) -> str:
     if not path.is_dir():
-        return f"{'not a folder' if path.exists() else 'no such folder'}: {path}; name that of a run"
+        return f"{'not a folder' if path.exists() else 'no such folder'}: {path}; give the folder of a run"
     from aasp.training.status import find_runs
 
     below = [one.path for one in find_runs(path)]
     if below:
         return f"{path} holds several runs; name one of them, as in `aasp watch {below[0]}`"
-    return f"no run: {path}; `aasp runs {path.parent}` lists those beside it"
+    return f"no run: {path}; `aasp runs {path.parent}` lists the runs there"
 
 
 def _status_line(status: Status) -> str:

@@ -54,7 +54,7 @@ def rows(files: Sequence[str], skipped: list[Skipped]) -> tuple[pa.Table, list[s
             tables.append(_table(name, file, column, left))
         except (OSError, ValueError, pa.ArrowException) as error:
             skipped.append(Skipped(name, f"not readable as Parquet ({' '.join(str(error).split())})"))
-    notes = [f"columns that are no numbers or texts, left out: {', '.join(sorted(left))}"] if left else []
+    notes = [f"columns that are not numbers or strings, left out: {', '.join(sorted(left))}"] if left else []
     if not tables:
         return pa.table({"path": pa.array([], pa.string())}), notes
     try:
@@ -123,5 +123,5 @@ def _named(numbers: pa.ChunkedArray, names: list[str], where: str) -> pa.Chunked
     largest, least = pc.max(numbers).as_py(), pc.min(numbers).as_py()
     if largest is not None and not (least >= 0 and largest < len(names)):
         wrong = least if least < 0 else largest
-        raise AaspError(f"{where}: class {wrong}, where its schema names {len(names)}; correct the file")
+        raise AaspError(f"{where}: class {wrong}, but its schema has {len(names)}; correct the file")
     return pc.take(pa.array(names, pa.string()), numbers)

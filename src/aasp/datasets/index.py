@@ -88,7 +88,7 @@ def walk(folder: str, skipped: list[Skipped], hidden: list[str] | None = None) -
             if is_hidden(name):
                 hidden.extend([path] if is_sound(name) else [])
             elif extension in _UNREAD:
-                skipped.append(Skipped(path, f"format not supported ({extension}); convert it to one that is"))
+                skipped.append(Skipped(path, f"format not supported ({extension}); convert it to a supported one"))
             elif extension in EXTENSIONS:
                 if path.isascii() or _is_utf8(path):
                     yield path
@@ -103,7 +103,7 @@ def hidden_note(hidden: list[str]) -> list[str]:
     folders = sum(path.endswith(os.sep) for path in hidden)
     counts = [(len(hidden) - folders, "file"), (folders, "folder")]
     counted = " and ".join(f"{count:,} {what}{'s' if count > 1 else ''}" for count, what in counts if count)
-    return [f"hidden or of the system, left out: {counted}, the first {hidden[0]}"]
+    return [f"hidden or system files, left out: {counted}, the first {hidden[0]}"]
 
 
 def _is_utf8(path: str) -> bool:
@@ -194,13 +194,13 @@ def _path_column(table: pa.Table, source: str, requested: str | None) -> str:
         return alike[0]
     held = ", ".join(names)
     if any(is_sound(name) for name in names):
-        raise AaspError(f"{source}: no line of column names, it begins with {held}; put path, … in the first line")
+        raise AaspError(f"{source}: no line of column names, it starts with {held}; put path, … in the first line")
     if len(names) == 1:
         delimited = "; separate columns by a comma, semicolon or tab" if re.search(r"\W", names[0]) else ""
         remedy = delimited or f"; rename it to path, or --path-column {held}"
         raise AaspError(f"{source}: no column path; it has {held}{remedy}")
     like = next((name for name in names if _names_sounds(table[name])), None)
-    hint = f"--path-column {like}" if like else "name the column of paths by --path-column"
+    hint = f"--path-column {like}" if like else "give the column of paths with --path-column"
     raise AaspError(f"{source}: no column path; it has {held}: rename one to path, or {hint}")
 
 
@@ -245,7 +245,7 @@ def _meant(source: str, folder: str, path: str) -> str:
     if os.path.lexists(os.path.join(folder, os.path.expanduser(path))):
         return os.path.expanduser(path)
     if re.match(r"[A-Za-z]:[\\/]|\\\\", path):
-        raise AaspError(f"{source}: {path} is a path of Windows; make paths relative to the index's own folder")
+        raise AaspError(f"{source}: {path} is a Windows path; make paths relative to the index's own folder")
     return os.path.expanduser(path).replace("\\", "/")
 
 

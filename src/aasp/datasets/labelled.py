@@ -118,7 +118,7 @@ class LabelledSet:
             if not math.isfinite(value):
                 raise AaspError(f"{text} that is finite; correct it, or take the clip out")
             if abs(value) > LARGEST:
-                raise AaspError(f"{text} under {LARGEST:g}, whose square can be counted with; give another unit")
+                raise AaspError(f"{text} under {LARGEST:g}, whose square can be computed; use another unit")
             values.append(value)
         if len(set(values)) < 2:
             raise AaspError(

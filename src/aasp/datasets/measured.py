@@ -91,7 +91,7 @@ def _gone(path: str) -> str | None:
     file = path if found is None else found.archive
     if is_url(file):
         return None
-    what = "file" if found is None else "file that it lies in"
+    what = "file" if found is None else "file that contains it"
     try:
         status = os.stat(file)
     except FileNotFoundError:
@@ -99,11 +99,11 @@ def _gone(path: str) -> str | None:
     except OSError as error:
         return f"unreadable ({error.strerror})"
     if not stat.S_ISREG(status.st_mode):  # to open a pipe would wait for ever
-        return f"is not a {what}" if found is None else "lies in what is not a file"
+        return f"is not a {what}" if found is None else "is inside something that is not a file"
     if status.st_size == 0:
         return f"empty {what}"
     if found is not None and found.size is not None and found.begin + found.size > status.st_size:
-        return f"truncated: the file that it lies in ends after {status.st_size:,} bytes"
+        return f"truncated: the file that contains it ends after {status.st_size:,} bytes"
     return None
 
 

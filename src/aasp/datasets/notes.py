@@ -171,5 +171,5 @@ def _packages():
         import midirenderer
         import pretty_midi
     except ImportError as error:
-        raise AaspError(f"package missing: {error.name}; `pip install 'aasp-audio[demo]'` brings it") from None
+        raise AaspError(f"package missing: {error.name}; install it with `pip install 'aasp-audio[demo]'`") from None
     return pretty_midi, midirenderer

@@ -46,7 +46,7 @@ def parts_of(names: Iterable[str]) -> dict[str, str] | None:
         return None
     choosing = {_DEV, VALID} & words
     if (TRAIN in words and len(choosing) == 2) or ({_EVAL, TEST} <= words and (choosing or TRAIN not in words)):
-        raise AaspError(f"parts {_few(list(meant))} can be understood in two ways; call them train, valid and test")
+        raise AaspError(f"parts {_few(list(meant))} are ambiguous; call them train, valid and test")
     part = {_DEV: VALID if TRAIN in words else TRAIN, _EVAL: VALID if TEST in words else TEST}
     return {name: part.get(word, word) for name, word in meant.items() if word is not None}
 
@@ -82,7 +82,7 @@ def parts_or_folds(values: Sequence[str], *, any_name: bool = False) -> list[str
         more = f" and {len(found) - _SHOWN:,} more" if len(found) > _SHOWN else ""
         raise AaspError(f"neither parts nor folds: {listed}{more}; use train, valid and test, or numbers of folds")
     if len(set(meant.values())) == len(values) > _MOST_ALONE:
-        raise AaspError(f"each of the {len(values):,} clips has a value of its own; name a column of parts or folds")
+        raise AaspError(f"each of the {len(values):,} clips has its own value; give a column of parts or folds")
     return [meant[value] for value in values]
 
 

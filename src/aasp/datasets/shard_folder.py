@@ -107,9 +107,7 @@ def check_folder(out: Path, job: dict[str, Any], finished: bool) -> None:
     if names:
         options = (f"--{name.replace('_', '-')}" for name in sorted(names - {"rows"}))
         text = ", ".join([*options, *["sounds or labels"] * ("rows" in names)])
-        raise AaspError(
-            f"{out}: shards half written with other {text}; give that command again, or choose another --out"
-        )
+        raise AaspError(f"{out}: unfinished shards with other {text}; run that command again, or choose another --out")
 
 
 def finished(out: Path, job: dict[str, Any]) -> list[dict[str, Any]]:
@@ -147,7 +145,7 @@ def check_space(out: Path, needed: float) -> None:
     free = shutil.disk_usage(out).free
     if needed > free:
         text = f"about {needed / 1e9:,.2f} GB are needed, {free / 1e9:,.2f} GB are free"
-        raise AaspError(f"{out}: {text}; free some space, write elsewhere, or a part of the set")
+        raise AaspError(f"{out}: {text}; free some space, write elsewhere, or write a part of the set")
 
 
 def bytes_of(path: str) -> int:

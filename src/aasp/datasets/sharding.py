@@ -196,7 +196,7 @@ def _copied(path: str) -> tuple[bytes, str, dict[str, Any]]:
         info = probe(file)
         content = Path(file).read_bytes()
     if not extension:
-        raise AudioError(path, "its name has no ending, which a shard needs", "rename it, or --flac")
+        raise AudioError(path, "its name has no extension, which a shard needs", "rename it, or --flac")
     return content, extension, {"seconds": info.seconds, "rate": info.rate, "channels": info.channels}
 
 
@@ -252,12 +252,12 @@ def _labels(manifest: Manifest, settings: Settings) -> list[str]:
     unknown = [name for name in settings.columns if name not in there]
     if unknown:
         held = ", ".join(there) or "none but those of the sounds"
-        raise AaspError(f"{manifest.source}: no column {unknown[0]!r} to take along; it has {held}")
+        raise AaspError(f"{manifest.source}: no column {unknown[0]!r} to keep; it has {held}")
     labels = [name for name in there if not settings.columns or name in settings.columns]
     for name in labels:
         kind = _flat(manifest.table[name].type)
         if not any(test(kind) for test in _JSON_TYPES):
-            remedy = "name those to take along by --columns"
+            remedy = "give those to keep with --columns"
             raise AaspError(f"{manifest.source}: column {name} is of {kind}, which JSON does not have; {remedy}")
     return labels
 

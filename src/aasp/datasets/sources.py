@@ -75,7 +75,7 @@ def _files(source: str) -> list[str] | None:
     if _is_pattern(source):
         found = remote.listed(source) if remote.is_url(source) else sorted(glob.glob(source, recursive=True))
         if not found:
-            raise AaspError(f"nothing of that name: {source}; check the pattern")
+            raise AaspError(f"nothing matches: {source}; check the pattern")
         return found
     if remote.is_url(source):
         return [source] if _ending(source) else None
@@ -101,7 +101,7 @@ def _folder(source: str, skipped: list[Skipped], path_column: str | None) -> Lis
     if far or os.path.exists(join(UNFINISHED)):
         names = remote.listed(source) if far else os.listdir(source)
         if any(name == UNFINISHED or f"/{UNFINISHED}/" in name for name in names):
-            raise AaspError(f"{source}: its shards are not all written yet; give the same `aasp shard` command again")
+            raise AaspError(f"{source}: its shards are not complete; run the same `aasp shard` command again")
     _no_path_column(path_column, source)
     hidden: list[str] = []
     found = _objects(source) if far else list(walk(source, skipped, hidden))
@@ -114,7 +114,7 @@ def _folder(source: str, skipped: list[Skipped], path_column: str | None) -> Lis
             raise AaspError(f"no audio in folder: {source}; looked for {known} in it and below{passed}")
         tars = [file for file in packed if _ending(file) == ".tar"]
         if tars:
-            notes.append(f"tar files beside sound files, left out: {len(tars):,}, the first {tars[0]}")
+            notes.append(f"tar files next to sound files, left out: {len(tars):,}, the first {tars[0]}")
         return Listing(pa.table({"path": pa.array(found, pa.string())}), notes, False)
     tars = [file for file in packed if _ending(file) == ".tar"]
     parquets = [file for file in packed if _ending(file) == ".parquet" and audio_parquet.holds_sounds(file)]
@@ -157,7 +157,7 @@ def _check_inside(paths: pa.ChunkedArray, folder: str) -> None:
     if not pc.all(inside).as_py():
         strange = paths.filter(pc.invert(inside))[0].as_py()
         raise AaspError(
-            f"{folder}{INDEX} names what is no shard of its folder: {strange}; take another copy of the set"
+            f"{folder}{INDEX} names something that is not a shard in its folder: {strange}; get another copy of the set"
         )
 
 

@@ -34,7 +34,7 @@ _NO_TEXT = {
     b"PK\x03\x04": f"a zip or Excel file; {_SHEET}",
     b"\xd0\xcf\x11\xe0": f"an Excel file; {_SHEET}",
     b"PAR1": "a Parquet file; end its name in .parquet",
-    b"\x1f\x8b": "packed by gzip; unpack it",
+    b"\x1f\x8b": "compressed with gzip; decompress it",
 }
 _MARKS = {b"\xff\xfe\x00\x00": "utf-32", b"\x00\x00\xfe\xff": "utf-32", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 
@@ -54,7 +54,7 @@ def read_csv(source: str, key: str) -> pa.Table:
     names, delimiter, body = _header(source, _text(source), key)
     named = [name for name in names if name]
     if len(set(named)) < len(named):
-        raise AaspError(f"{source}: two columns of one name in {', '.join(named)}; rename one")
+        raise AaspError(f"{source}: two columns with the same name in {', '.join(named)}; rename one")
     if not body.strip():
         return pa.table({name: pa.array([], pa.string()) for name in named})
     places = [str(place) for place in range(len(names))]

@@ -87,7 +87,7 @@ def samples(shards: Sequence[str], skipped: list[Skipped]) -> tuple[pa.Table, li
         except OSError as error:
             skipped.append(Skipped(shard, f"unreadable ({error.strerror or error})"))
     arrays = {name: _column(values) for name, values in columns.items()}
-    notes = [f"samples without a sound that is used: {silent:,}"] if silent else []
+    notes = [f"samples without a usable sound: {silent:,}"] if silent else []
     return pa.table({"path": pa.array(paths, pa.string())} | arrays), notes
 
 
@@ -114,7 +114,7 @@ def _members(file: BinaryIO, shard: str, skipped: list[Skipped]) -> Iterator[Mem
             raise tarfile.ReadError(f"{size - end:,} bytes follow its end")
     except (tarfile.TarError, RecursionError, ValueError, OverflowError) as error:
         note = " ".join(str(error).split())
-        skipped.append(Skipped(shard, f"truncated or damaged tar, read as far as it goes ({note})"))
+        skipped.append(Skipped(shard, f"truncated or damaged tar, read up to the damage ({note})"))
 
 
 def _groups(members: Iterator[Member]) -> Iterator[list[Member]]:
@@ -147,10 +147,10 @@ def _sound(group: list[Member], shard: str, skipped: list[Skipped]) -> str | Non
     address = member_address(shard, first.begin, first.size, first.name)
     if len(sounds) > 1:
         names = ", ".join(os.path.basename(member.name) for member in sounds)
-        skipped.append(Skipped(address, f"a sample of several sounds ({names}); which is meant is not known"))
+        skipped.append(Skipped(address, f"a sample of several sounds ({names}); it is unclear which is meant"))
         return None
     if _extension(first) not in EXTENSIONS:
-        skipped.append(Skipped(address, f"format not supported ({_extension(first)}); convert it to one that is"))
+        skipped.append(Skipped(address, f"format not supported ({_extension(first)}); convert it to a supported one"))
         return None
     return address
 

@@ -40,7 +40,7 @@ def extra(name: str, of: str = "onnx") -> ModuleType:
     try:
         return importlib.import_module(name)
     except ImportError:
-        raise AaspError(f"package missing: {name}; `pip install 'aasp-audio[{of}]'` brings it") from None
+        raise AaspError(f"package missing: {name}; install it with `pip install 'aasp-audio[{of}]'`") from None
 
 
 def onnx_model(model: Model, extent: Extent = "whole", opset: int = OPSET) -> Any:

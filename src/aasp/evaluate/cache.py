@@ -133,7 +133,7 @@ def kept_vectors(
     try:
         check_output(place / "shard", overwrite=True)
     except AaspError as error:
-        raise AaspError(f"cache: {error}, or do without one (--no-cache)") from None
+        raise AaspError(f"cache: {error}, or use no cache (--no-cache)") from None
     shard = _Shard(place)
     for positions, vectors in compute([sounds[row] for row in missing], show):
         rows = [missing[position] for position in positions]

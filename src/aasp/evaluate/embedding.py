@@ -119,7 +119,7 @@ def sounds_of(given: Given | Sequence[Given], rate: int | None, channels: Channe
     if rate is not None:
         rate = _checked_rate(rate)
         if len(paths) == len(things):
-            raise AaspError(f"rate {rate} with files only, which state their own; leave it out")
+            raise AaspError(f"rate {rate} with files only, which state their own rate; leave it out")
     return [_sound(one, number, several, rate, choice) for number, one in enumerate(things)]
 
 
@@ -137,7 +137,7 @@ def encoder_of(model: str | os.PathLike[str] | AudioEncoder | AudioClassifier | 
         return model
     if model is not None and not isinstance(model, str | os.PathLike):
         text = f"model is of type {type(model).__name__}"
-        raise AaspError(f"{text}; give a model's folder, a name on the hub, or what aasp.load gave")
+        raise AaspError(f"{text}; give a model's folder, a name on the hub, or a model from aasp.load")
     folder = find(default_model() if model is None else os.fspath(model))
     files = [folder / "config.json", folder / "model.safetensors"]
     stamps = tuple((file.stat().st_mtime_ns, file.stat().st_size) for file in files if file.exists())
@@ -172,7 +172,7 @@ def _sound(one: Any, number: int, several: bool, rate: int | None, channels: Cha
     if isinstance(one, str | os.PathLike):
         path = os.fspath(one)
         if not path:
-            raise AaspError("an empty name of a file; give its path")
+            raise AaspError("an empty file name; give its path")
         if os.path.isdir(path):
             meant = f"sorted(str(file) for file in Path({path!r}).rglob('*.wav'))"
             raise AaspError(f"a folder where a file is expected: {path}; give {meant}, or use `aasp embed`")
@@ -195,7 +195,7 @@ def _tensor(one: np.ndarray | torch.Tensor, name: str) -> torch.Tensor:
     if isinstance(one, torch.Tensor):
         return one.detach().cpu()
     if one.dtype.kind not in "fiub":
-        raise AaspError(f"{name} holds {one.dtype}, no samples; give floats in -1 to 1, or a list of paths")
+        raise AaspError(f"{name} holds {one.dtype}, not samples; give floats in -1 to 1, or a list of paths")
     native = np.float64 if one.dtype.itemsize > 8 else one.dtype.newbyteorder("=")
     return torch.from_numpy(np.asarray(one, native, order="C"))
 
@@ -210,7 +210,7 @@ def _samples(wave: torch.Tensor, name: str) -> np.ndarray:
     if not np.isfinite(samples).all():
         raise AaspError(f"{name} holds NaN or infinite samples; set them to zero (numpy.nan_to_num)")
     if (peak := np.abs(samples).max()) > LOUDEST:
-        text = f"{name} reaches {peak:g}, which is no waveform in -1 to 1"
+        text = f"{name} reaches {peak:g}, which is not a waveform in -1 to 1"
         raise AaspError(f"{text}; divide by full scale (16-bit samples by 32768)")
     return samples
 
@@ -226,7 +226,7 @@ def _check_clips(given: np.ndarray | torch.Tensor) -> None:
 def _checked_rate(rate: Any) -> int:
     whole = isinstance(rate, int | float | np.number) and not isinstance(rate, bool) and float(rate).is_integer()
     if not whole or not RATES[0] <= rate <= RATES[1]:
-        text = f"rate {rate!r} is not a whole number of {RATES[0]} to {RATES[1]:,} Hz"
+        text = f"rate {rate!r} is not a whole number from {RATES[0]} to {RATES[1]:,} Hz"
         raise AaspError(f"{text}; give samples per second, as in rate=44100")
     return int(rate)
 

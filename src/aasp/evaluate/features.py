@@ -249,8 +249,8 @@ def finely(
         AaspError: there is no such hop, or the encoder is an exported one.
     """
     if not isinstance(encoder, AudioEncoder):
-        text = f"hop {hop:g} s: an exported model gives a vector a time patch"
-        raise AaspError(f"{text}; leave out hop, or take the model it was exported from")
+        text = f"hop {hop:g} s: an exported model gives one vector per time patch"
+        raise AaspError(f"{text}; leave out hop, or use the model it was exported from")
     shifts(encoder, hop)  # before the long part
 
     def encode(wave: Tensor, lengths: Tensor) -> Embeddings:

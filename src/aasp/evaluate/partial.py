@@ -69,7 +69,7 @@ class Partial:
         """
         job = {**job, SOUNDS: _listing(self._sounds)}
         if self._strange() or (self.folder.exists() and not self.folder.is_dir()):
-            raise AaspError(f"{self.folder}: in the way of half-done embeddings; move it, or choose another --out")
+            raise AaspError(f"{self.folder}: in the way of unfinished embeddings; move it, or choose another --out")
         self.folder.mkdir(parents=True, exist_ok=True)
         with locked(self.folder / "lock") as ours:
             if not ours:
@@ -175,7 +175,7 @@ class Partial:
         plain = [name for name in names if name not in (MODEL, SOUNDS)]
         changes = [f"another {MODEL}"] * (MODEL in names) + ["other sounds"] * (SOUNDS in names)
         changes += [f"{name} {was.get(name)}, not {job.get(name)}" for name in plain]
-        remedy = "give the same command again, start over with --overwrite, or choose another --out"
+        remedy = "run the same command again, start over with --overwrite, or choose another --out"
         return f"{self.folder}: half-done embeddings of {', '.join(changes)}; {remedy}"
 
 

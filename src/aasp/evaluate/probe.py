@@ -276,4 +276,4 @@ def check_features(features: Mapping[Any, np.ndarray], task: Task) -> None:
         if len(X) != len(task.y):
             raise AaspError(f"features {key}: {len(X)} rows for {len(task.y)} clips; embed every clip once")
         if not np.isfinite(X).all():
-            raise Unusable(f"features {key}: not all finite; the model gives no usable embedding of these clips")
+            raise Unusable(f"features {key}: not all finite; the model has no usable embedding of these clips")

@@ -72,12 +72,12 @@ class Protocol:
         if lr is not None and not 0 < lr < float("inf"):
             raise AaspError(f"--lr {lr:g}: not a number above 0; leave it out for EVAR's")
         if WEIGHTED in layers and preset != "evar":
-            raise AaspError(f"--layer {WEIGHTED} with --protocol {preset}, which can't learn it; use evar")
+            raise AaspError(f"--layer {WEIGHTED} with --protocol {preset}, which cannot learn it; use evar")
         if WEIGHTED in layers and len(layers) > 1:
-            raise AaspError(f"--layer {' '.join(layers)}: {WEIGHTED} takes in all layers; name it alone")
+            raise AaspError(f"--layer {' '.join(layers)}: {WEIGHTED} uses all layers; give it alone")
         if OWN_VECTOR in layers and (len(layers) > 1 or poolings):
             requested = " ".join([*layers, *(["--pooling", *poolings] if poolings else [])])
-            raise AaspError(f"--layer {requested}: {OWN_VECTOR} is the model's own vector as it is; name it alone")
+            raise AaspError(f"--layer {requested}: {OWN_VECTOR} is the model's default vector; give it alone")
         wrong = next((one for one in layers if one not in (WEIGHTED, OWN_VECTOR) and not one.isdecimal()), None)
         if wrong is not None:
             raise AaspError(f"no such layer: {wrong}; give numbers from 0, {OWN_VECTOR}, or {WEIGHTED}")

@@ -133,9 +133,9 @@ def _encode(labelled: LabelledSet) -> np.ndarray:
         raise AaspError(f"labels: {empty} of {len(labelled)} clips have none; label them or take them out of the index")
     several = next((names for names in labelled.labels if len(names) > 1), None)
     if several:
-        raise AaspError(f"labels: a clip has {len(several)} ({_few(several)}), but the set has one a clip; keep one")
+        raise AaspError(f"labels: a clip has {len(several)} ({_few(several)}), but the set has one per clip; keep one")
     if len({names[0] for names in labelled.labels}) < 2:
-        raise AaspError(f"labels: 1 class in {len(labelled)} clips; there must be two or more")
+        raise AaspError(f"labels: 1 class in {len(labelled)} clips; at least two are needed")
     return np.array([number[names[0]] for names in labelled.labels])
 
 
@@ -201,8 +201,10 @@ def _remarks(task: Task, *, refitted: bool) -> list[str]:
                     text = f"labels: all {len(rows):,} clips that part {r.name!r} {what} have the number"
                     raise AaspError(f"{text} {task.y[rows[0]]:g}; correct the split or the labels")
             if np.ptp(task.y[r.valid]) == 0:
-                text = f"all {len(r.valid):,} clips that it chooses by have the number {task.y[r.valid[0]]:g}"
-                remarks.append(f"{r.name}: {text}: chosen by the squared error, and that, negative, is its valid score")
+                text = f"all {len(r.valid):,} validation clips have the number {task.y[r.valid[0]]:g}"
+                remarks.append(
+                    f"{r.name}: {text}: the squared error chooses instead; its negative is the validation score"
+                )
             remarks += _torn(task, r)
             continue
         fitted = r.refit if refitted else r.train
@@ -221,7 +223,7 @@ def _remarks(task: Task, *, refitted: bool) -> list[str]:
         remarks.append(f"{len(single)} class(es) of one clip, trained or tested but not both: {_few(single)}")
     if task.groups is not None and len(set(task.groups[task.test].tolist())) == 1:
         only = str(task.groups[task.test][0])
-        remarks.append(f"all test clips are of one group {only!r}: intervals draw clips instead")
+        remarks.append(f"all test clips are in one group {only!r}: intervals resample clips instead")
     return remarks
 
 

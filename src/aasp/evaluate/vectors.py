@@ -104,7 +104,7 @@ def _encoding(encoder: Embedder, wanted: VectorRequest) -> Callable[[Tensor, Ten
 
 def _too_long(encoder: Embedder, sound: Sound) -> AudioError:
     text = f"longer than an exported model takes at once, {encoder.longest:.0f} s"
-    return AudioError(describe(sound), text, "cut it, or take the model it was exported from")
+    return AudioError(describe(sound), text, "cut it, or use the model it was exported from")
 
 
 def _of_sections(encoder: Embedder, sound: Sound, wanted: VectorRequest) -> ClipVectors:

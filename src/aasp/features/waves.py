@@ -116,7 +116,7 @@ def check_samples(wave_BS: Tensor) -> None:
     if not math.isfinite(peak):
         raise AaspError(f"clip {clip} holds NaN or infinite samples; repair it or leave it out")
     raise AaspError(
-        f"clip {clip} reaches {peak:g}, which is no waveform in -1 to 1; divide by full scale (16-bit samples by 32768)"
+        f"clip {clip} reaches {peak:g}, not a waveform in -1 to 1; divide by full scale (16-bit samples by 32768)"
     )
 
 

@@ -79,4 +79,4 @@ def check_clip(front: FrontEndConfig, wave: np.ndarray, what: str) -> None:
     if not np.isfinite(peak):
         raise AaspError(f"{what}: NaN or infinite samples; repair it or leave it out")
     if peak > LOUDEST:
-        raise AaspError(f"{what}: samples reach {peak:g}, which is no waveform in -1 to 1; divide it by its full scale")
+        raise AaspError(f"{what}: samples reach {peak:g}, not a waveform in -1 to 1; divide it by its full scale")

@@ -96,7 +96,9 @@ class Embedding(Answer):
         if options.hop is not None and not options.frames:
             raise AaspError(f"hop={options.hop:g} without frames; add frames=true")
         if options.hop is not None and options.layer:
-            raise AaspError(f"hop={options.hop:g} with layer: finer vectors are of the last layer; leave out one")
+            raise AaspError(
+                f"hop={options.hop:g} with layer: finer vectors exist for the last layer only; leave out one"
+            )
         keys = requested_keys(self._encoder, options.layer, options.pooling)
         shifts(self._encoder, options.hop)
         return VectorRequest(

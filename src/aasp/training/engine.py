@@ -34,12 +34,12 @@ def accelerator(device: str = "auto") -> Accelerator:
     place = device_of(device)
     if place.index is not None:
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-            raise AaspError(f"--device {device} with several processes, each of which takes its own; give {place.type}")
+            raise AaspError(f"--device {device} with several processes, each of which uses its own; give {place.type}")
         os.environ["ACCELERATE_TORCH_DEVICE"] = str(place)
     nothing_else = place.type == "cpu" and (device == "cpu" or not torch.accelerator.is_available())
     if "MASTER_ADDR" in os.environ and "ACCELERATE_USE_CPU" in os.environ and not set(SIZES) & set(os.environ):
-        text = "accelerate launch has started one process of several, as it does on processors"
-        raise AaspError(f"{text}; add --multi_gpu, which starts them there too, or take torchrun")
+        text = "accelerate launch started only one process, as it does on CPUs"
+        raise AaspError(f"{text}; add --multi_gpu, which starts several on CPUs too, or use torchrun")
     if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) and not distributed.is_initialized():
         _join_again("gloo" if nothing_else else None)
     machine = Accelerator(mixed_precision="no", cpu=nothing_else)

@@ -132,7 +132,7 @@ class History:
         if self.extended and self.extended[-1]["steps"] == more:
             return self
         text = f"{start.path} is at step {start.step:,} of {steps:,}"
-        raise AaspError(f"--extend {more}: {text}; the same command without it finishes that first")
+        raise AaspError(f"--extend {more}: {text}; run the same command without it to finish first")
 
     def with_data(self, pipeline: CropPipeline, start: Start, allowed: bool) -> History:
         """With a change of the data, if there is one.
@@ -150,7 +150,7 @@ class History:
             return self
         if not allowed:
             name, (was, now) = next(iter(changed.items()))
-            remedy = "give that run's data, or add --data-changed to continue with what is there now"
+            remedy = "give that run's data, or add --data-changed to continue with the current data"
             raise AaspError(f"data of another run: {pipeline.source}: {named_difference(name, was, now)}; {remedy}")
         was, now = ({name: both[side] for name, both in changed.items()} for side in (0, 1))
         return replace(self, data_changed=(*self.data_changed, {"step": start.step, "was": was, "is": now}))

@@ -61,7 +61,7 @@ def lost(error: BaseException) -> ProcessLost | None:
         return None
     store, others = _open_store(), [rank for rank in range(_world()) if rank != _rank()]
     if store is None:
-        return ProcessLost(f"process of rank 0 is gone, and with it what the processes share; {_REMEDY}")
+        return ProcessLost(f"process of rank 0 is gone, and with it the store that the processes share; {_REMEDY}")
     began, first = time.monotonic(), {rank: _read(store, f"alive/{rank}") for rank in others}
     while True:
         for rank in others:
@@ -104,7 +104,7 @@ class _Watch(threading.Thread):
 
     def run(self) -> None:
         beats, seen, last = 0, "", time.monotonic()
-        threading.Thread(target=self._judge_the_store, name="aasp-watch-store", daemon=True).start()
+        threading.Thread(target=self._watch_store, name="aasp-watch-store", daemon=True).start()
         while not self.done.wait(BEAT):
             beats += 1
             try:
@@ -117,17 +117,17 @@ class _Watch(threading.Thread):
             if now != seen or finished:
                 seen, last = now, time.monotonic()
             elif time.monotonic() - last > PATIENCE and not self.done.is_set():
-                line = f"{_gone(self._store, self._next)}: no sign of life for {PATIENCE:.0f} s; {_REMEDY}"
+                line = f"{_gone(self._store, self._next)}: no heartbeat for {PATIENCE:.0f} s; {_REMEDY}"
                 if ended(75, line)[1]:
                     print(f"aasp: error: {line}", file=sys.stderr, flush=True)
                 os._exit(75)  # the main thread may wait for the other one and never look up
 
-    def _judge_the_store(self) -> None:
-        """Stop this process when the store does not answer: where a network is cut, a call to it never returns."""
+    def _watch_store(self) -> None:
+        """Stop this process when the store does not answer: if the network is cut, a call to it never returns."""
         while not self.done.wait(BEAT):
             if time.monotonic() - self._answered > PATIENCE + BEAT:
                 name = f"process of rank {self._rank} ({socket.gethostname()}, pid {os.getpid()})"
-                line = f"{name} is cut off from the store that the processes share: no answer for {PATIENCE:.0f} s"
+                line = f"{name} has lost its connection to the store of all processes: no answer for {PATIENCE:.0f} s"
                 print(f"aasp: error: {line}; {_REMEDY}", file=sys.stderr, flush=True)
                 os._exit(75)
 

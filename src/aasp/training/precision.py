@@ -38,7 +38,7 @@ def resolve_precision(precision: Precision, machine: Accelerator, environment: P
         AaspError: no such precision, or fp16, in which gradients vanish unless losses are scaled.
     """
     if _known(precision) == "fp16":
-        raise AaspError("no training in fp16: small gradients would vanish in it; take auto, bf16 or fp32")
+        raise AaspError("no training in fp16: small gradients would underflow; use auto, bf16 or fp32")
     if precision == "auto":
         found = [_last(environment) or ("bf16" if has_fast_bf16(machine.device) else "fp32")]
         precision = broadcast_object_list(found)[0]
@@ -82,7 +82,7 @@ def autocast(precision: Precision, device: torch.device) -> torch.autocast:
 
 def _known(precision: Precision) -> Precision:
     if precision not in get_args(Precision):
-        raise AaspError(f"no such precision: {precision}; take one of {', '.join(get_args(Precision))}")
+        raise AaspError(f"no such precision: {precision}; choose from {', '.join(get_args(Precision))}")
     return precision
 
 

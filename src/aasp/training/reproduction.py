@@ -21,7 +21,7 @@ MEANING = {
     "torch": "last digits",
     "machine": "last digits",
     "device": "last digits",
-    "processes": "everything, each draws masks of its own",
+    "processes": "everything, since each process draws its own masks",
     "threads": "last digits",
     "precision": "digits",
     "numpy": "perhaps last digits",
@@ -70,14 +70,14 @@ class Recorded:
             try:
                 found.append(json.loads((run / name).read_text(encoding="utf-8")))
             except FileNotFoundError:
-                raise AaspError(f"no {name} in {run}; name the folder of a run, which has one") from None
+                raise AaspError(f"no {name} in {run}; give the folder of a run, which has one") from None
             except (OSError, ValueError, RecursionError) as error:
-                raise AaspError(f"{run / name}: not readable as JSON ({error}); take another copy of the run") from None
+                raise AaspError(f"{run / name}: not readable as JSON ({error}); get another copy of the run") from None
             if not isinstance(found[-1], kind) or not found[-1]:
-                raise AaspError(f"{run / name}: not a run's; take another copy of the run")
+                raise AaspError(f"{run / name}: not a run's; get another copy of the run")
         recipe, starts = found
         if not all(isinstance(one, dict) for one in starts) or not _words(starts[0].get("command")):
-            raise AaspError(f"{run / 'environment.json'}: has no command; take another copy of the run")
+            raise AaspError(f"{run / 'environment.json'}: has no command; get another copy of the run")
         return cls(run, recipe, starts[0], starts[-1])
 
     @property
@@ -153,7 +153,7 @@ class Losses:
     def summary(self) -> str:
         """In words."""
         if not self.steps:
-            return "no step was logged by both: nothing to compare"
+            return "no step was logged by both runs: nothing to compare"
         more = f"; {self.missing:,} more were logged then" if self.missing else ""
         if self.first is None:
             return f"losses are equal bit for bit at all {self.steps:,} logged steps{more}"

@@ -213,17 +213,17 @@ def _check_named(path: Path, recipe: dict[str, Any], read: Reading) -> None:
         return  # the checkpoint's own fingerprint decides
     for name, there, here in _differences(found, recipe, read):
         text = f"checkpoint of another run: {path} has {name} = {there}, this one {here}"
-        raise AaspError(f"{text}; give that run's settings to resume, or --from {path} to start from its weights")
+        raise AaspError(f"{text}; use that run's settings to resume, or --from {path} to start from its weights")
 
 
 def _named(path: Path) -> Path:
     holds = lambda *names: any((path / name).exists() for name in names)
     start = checkpoint.latest(path) if holds("checkpoints", "recipe.json") else path
     if start is None:
-        model = f"; its model can be trained on with --from {path}" if holds("model") else ""
+        model = f"; start from its model with --from {path}" if holds("model") else ""
         raise AaspError(f"no checkpoint in {path}; --resume needs a run that saved one, or a checkpoint folder{model}")
     if holds("config.json"):
-        raise AaspError(f"no such checkpoint: {path}: a model, not a run; train it on with --from {path}")
+        raise AaspError(f"no such checkpoint: {path}: a model, not a run; start from it with --from {path}")
     if not (start / "state.json").is_file():
         raise AaspError(f"no such checkpoint: {start}; give a folder like RUN/checkpoints/step-00001234, or a run")
     return start

@@ -59,7 +59,7 @@ class RunManifest:
             if start is not None:
                 print(f"resuming from {start}")
             if start is not None and changed:
-                print(f"started on a different setup than before ({'; '.join(changed)}): last digits will differ")
+                print(f"resumed on a different setup than before ({'; '.join(changed)}): last digits will differ")
         self.write_skipped()
 
     def print_lines(self, lines: Iterable[str]) -> None:

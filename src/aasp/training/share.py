@@ -68,11 +68,11 @@ def share(
     clips, at_once = max(1, round(batch / processes)), max(2 if across else 1, held[0] // count)
     count = next(count for count in range(1, clips + 1) if clips % count == 0 and clips // count <= at_once)
     lines = [
-        f"processes: {processes}, were {len(held)}; each computes {clips} clips a step, {clips // count} at a time"
+        f"processes: {processes}, were {len(held)}; each computes {clips} clips per step, {clips // count} at a time"
     ]
     if clips * processes != batch:
         lines.append(
-            f"warning: a step has {clips * processes} clips now, not {batch}: {processes} processes can't share these"
+            f"warning: a step has {clips * processes} clips now, not {batch}: {processes} processes cannot divide these"
         )
     return Share(clips, count, (*lines, *_warned(clips * processes, count, across)))
 
@@ -81,4 +81,4 @@ def _warned(clips: int, count: int, across: Sequence[str]) -> tuple[str, ...]:
     """What accumulation changes of a step of so many clips over all processes."""
     if count == 1 or not across:
         return ()
-    return (f"warning: {' and '.join(across)} within micro-batches of {clips // count} clips, not among all {clips}",)
+    return (f"warning: {' and '.join(across)} within micro-batches of {clips // count} clips, not over all {clips}",)

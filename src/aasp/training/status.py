@@ -148,7 +148,7 @@ def _object(file: Path) -> tuple[dict[str, Any] | None, str | None]:
         return None, None
     except (OSError, ValueError, RecursionError) as error:
         return None, f"{file.name} can't be read: {' '.join(str(error).split())}"
-    return (value, None) if isinstance(value, dict) else (None, f"{file.name} is no JSON object")
+    return (value, None) if isinstance(value, dict) else (None, f"{file.name} is not a JSON object")
 
 
 def _checkpoint(run: Path) -> tuple[str | None, float | None]:

@@ -38,7 +38,7 @@ def check_installed(names: Sequence[str]) -> None:
     """
     for name in names:
         if name not in PACKAGES:
-            raise AaspError(f"--track {name}: no such tracker; take some of {', '.join(PACKAGES)}")
+            raise AaspError(f"--track {name}: no such tracker; choose from {', '.join(PACKAGES)}")
         if importlib.util.find_spec(name) is None:
             raise AaspError(f"--track {name}: it is not installed; pip install {PACKAGES[name]}, or leave it out")
 
@@ -98,7 +98,7 @@ class Trackers:
         try:
             return _started(WandBTracker(PROJECT, **options))
         except Exception as error:  # nobody is logged in, or there is no network
-            text = f"kept offline in {self._run / 'wandb'}, `wandb sync` sends it"
+            text = f"kept offline in {self._run / 'wandb'}, upload it with `wandb sync`"
             print(f"tracker wandb: {_plain(error)}; {text}", file=sys.stderr)
             return _started(WandBTracker(PROJECT, **options, mode="offline"))
 

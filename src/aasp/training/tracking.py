@@ -37,7 +37,7 @@ def read_starts(environment: Path) -> list[dict[str, Any]]:
     Raises:
         AaspError: the file is damaged.
     """
-    remedy = "remove it: it describes earlier starts only"
+    remedy = "remove it: it only describes earlier starts"
     starts = read_json(environment, remedy) if environment.exists() else []
     if not isinstance(starts, list) or not all(isinstance(start, dict) for start in starts):
         raise AaspError(f"{environment}: not a list of starts; {remedy}")

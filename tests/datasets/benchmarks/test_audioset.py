@@ -98,7 +98,7 @@ def test_an_id_that_begins_with_y_is_not_mistaken(plant) -> None:
     assert found.labels == [("Music",)]
     again = AUDIOSET_20K.read(plant("YY_Yabcdefgh_0_10.flac"))
     assert again.labels == [("Music",)]
-    assert again.notes == ["files not used since another holds the same clip: 1"]
+    assert again.notes == ["files not used because another one holds the same clip: 1"]
 
 
 @pytest.mark.usefixtures("lists")

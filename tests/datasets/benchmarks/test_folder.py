@@ -125,7 +125,7 @@ def test_hidden_files_and_those_of_the_system_are_left_out_and_counted(tmp_path:
     sound(root / "cat" / "._0.wav")
     found = open_folder(root)
     assert Counter(found.labels) == {("dog",): 5, ("cat",): 5} and list(found.missing) == []
-    assert found.notes[0] == f"hidden or of the system, left out: 1 file and 3 folders, the first {root}/.Trash-0/"
+    assert found.notes[0] == f"hidden or system files, left out: 1 file and 3 folders, the first {root}/.Trash-0/"
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_folds(tmp_path: Path) -> None:
         (("dog/train", "dog/test", "cat/train", "cat/test"), "parts lie below the classes, cat: "),
         (("data/train/dog", "data/test/dog", "data/test/cat"), r"parts lie below data: .*; name .*/data$"),
         (("train", "test"), "test, train hold no folders of classes; lay out train/dog/"),
-        (("train/dog", "dev/dog", "val/dog", "test/dog"), "can be understood in two ways"),
+        (("train/dog", "dev/dog", "val/dog", "test/dog"), "are ambiguous"),
         (("valid/dog", "valid/cat"), "has valid but no train"),
         (("eval/dog", "eval/cat"), "has test but no train"),
     ],

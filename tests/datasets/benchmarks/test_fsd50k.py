@@ -42,7 +42,7 @@ def test_a_copy(plant) -> None:
     assert found.parts == ["train", "valid", "train", "test"]
     assert found.classes == ["Bark", "Dog", "Rain"]
     assert found.multilabel and not found.missing
-    assert found.groups is None and "uploaders are not known" in found.notes[0]
+    assert found.groups is None and "uploaders are unknown" in found.notes[0]
     assert "part train: 2 clips, published 36,796" in found.notes
     assert sum(FSD50K.counts.values()) == 51_197
 

@@ -129,7 +129,7 @@ def test_dev_chooses_beside_train(tmp_path: Path) -> None:
         ("is_test", [0, 0, 1, 1], "column is_test: 0, 1 name one part only; make a column of train and test"),
         ("test", [0, 0, 1, 1], "column test: 0, 1 name one part only"),
         ("split", [0.3, 0.4, 0.3, 0.4], "neither parts nor folds: '0.3' × 2, '0.4' × 2"),
-        ("split", ["train", "dev", "val", "test"], "can be understood in two ways"),
+        ("split", ["train", "dev", "val", "test"], "are ambiguous"),
         ("split", ["train", "train", "", "test"], "column split: 1 of 4 clips have none, the first in row 3"),
     ],
 )

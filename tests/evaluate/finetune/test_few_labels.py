@@ -88,5 +88,5 @@ def test_several_labels_a_clip_are_refused(encoder: AudioEncoder, tones: Callabl
     several = replace(asked.labelled, multilabel=True)
     task = Task.of(several, choose="held_out")
     asked = replace(asked, labelled=several, recipe=replace(asked.recipe, loss="sigmoid"))
-    with pytest.raises(AaspError, match="several labels a clip; few labels a class"):
+    with pytest.raises(AaspError, match="several labels per clip; few labels per class"):
         few_label_result(asked, task, [], seconds, np.zeros((21, 4)))

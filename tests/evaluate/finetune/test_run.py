@@ -314,7 +314,7 @@ def test_clips_shorter_and_longer_than_the_crop(
 def test_several_labels_a_clip(encoder: AudioEncoder, recipe: FinetuneRecipe, tones: Tones, tmp_path: Path) -> None:
     labelled = tones()
     several = replace(labelled, multilabel=True, labels=[(), ("low", "high"), *labelled.labels[2:]])
-    with pytest.raises(AaspError, match="tones/: several labels a clip, and recipe test has loss softmax; add --set"):
+    with pytest.raises(AaspError, match="tones/: several labels per clip, and recipe test has loss softmax; add --set"):
         Finetuning(encoder, "model", several, recipe)
     outcome = train(Finetuning(encoder, "model", several, replace(recipe, loss="sigmoid")), tmp_path / "several")
     assert outcome.result is not None and outcome.result.truth.shape == (6, 3)

@@ -100,7 +100,7 @@ def _read(name: str, root: Path, lists: Mapping[str, str]) -> LabelledSet:
     ]
     notes = [f"{file.path}: {file.reason}" for file in passed if os.path.isdir(file.path)] + hidden_note(hidden)
     if doubles:
-        notes.append(f"files not used since another holds the same clip: {doubles:,}")
+        notes.append(f"files not used because another one holds the same clip: {doubles:,}")
     kept = [row for row, sound in enumerate(sounds) if sound]
     return LabelledSet(
         name=name,
@@ -130,12 +130,12 @@ _URL = "http://storage.googleapis.com/us_audioset/youtube_corpus/v1/csv/"
 _SOUND = Download(
     "the sound: from YouTube, by the ids and times of the lists",
     "https://research.google.com/audioset/download.html",
-    "its uploaders'; the lists give no right to it",
+    "its uploaders'; the lists grant no rights to it",
 )
 _LAYOUT = (
     "class_labels_indices.csv, eval_segments.csv, balanced_train_segments.csv",
     "any/folder/-0RWZT-miFs.wav  also Y-0RWZT-miFs, -0RWZT-miFs_420, -0RWZT-miFs_420000_430000 (s or ms);",
-    "                            of any format that is read (m4a, webm, mp4, wav, …); each folder is listed once",
+    "                            any supported format (m4a, webm, mp4, wav, …); each folder is listed once",
 )
 _REFERENCE = "J. F. Gemmeke et al., Audio Set: An ontology and human-labeled dataset for audio events, ICASSP 2017"
 

@@ -85,7 +85,7 @@ def _read(name: str, root: Path, classes: tuple[str, ...]) -> LabelledSet:
         if not clips:
             absent = f"neither {table} nor clips in {root / 'audio'}"
             raise AaspError(f"{name}: {absent}; `aasp benchmarks {name}` shows the layout")
-        notes.append(f"no {table}: folds, recordings and classes are read off the file names")
+        notes.append(f"no {table}: folds, recordings and classes are read from the file names")
     wanted = set(classes)
     clips = [clip for clip in clips if clip.labels[0] in wanted]
     return labelled_set(name, root, clips, classes, notes=notes, listing=listing)
@@ -111,7 +111,7 @@ def _named(listing: Listing, audio: Path) -> Iterator[Clip]:
 
 
 _LAYOUT = (
-    "meta/esc50.csv              may be absent: the file names carry fold, recording and class",
+    "meta/esc50.csv              optional: the file names contain fold, recording and class",
     "audio/1-100032-A-0.wav      or .flac; fold-clip-take-target",
 )
 _REFERENCE = "K. J. Piczak, ESC: Dataset for Environmental Sound Classification, ACM MM 2015; the five published folds"

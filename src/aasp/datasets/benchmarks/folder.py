@@ -62,7 +62,7 @@ def open_folder(root: str | Path) -> LabelledSet:
         raise AaspError(f"{root}: {found}; lay out two classes or more, one folder each")
     if not parts:
         clips = _held_out(root, clips)
-        notes.append("parts are ours: of each class 20 % test and 10 % valid, at random by file name")
+        notes.append("our own split: of each class 20 % test and 10 % valid, at random by file name")
     return LabelledSet(
         name=f"{root.name}/",
         source=str(root),
@@ -157,7 +157,7 @@ def _held_out(root: Path, clips: list[Clip]) -> list[Clip]:
     if single:
         (label,), path = single[0].labels, single[0].path
         more = f" ({len(single)} such classes)" if len(single) > 1 else ""
-        remedy = "it can't be both trained and tested: add clips, take it out, or make train/ and test/"
+        remedy = "it cannot be in both training and test: add clips, remove it, or make train/ and test/"
         raise AaspError(f"class {label!r} has one clip, {path}{more}; {remedy}")
     names = [Path(clip.path).relative_to(root).as_posix() for clip in clips]
     order = sorted(range(len(clips)), key=lambda row: draw(names[row]))

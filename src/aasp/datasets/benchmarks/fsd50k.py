@@ -28,7 +28,7 @@ def _read(root: Path) -> LabelledSet:
         metadata = root / "FSD50K.metadata" / f"{half}_clips_info_FSD50K.json"
         uploaders = _uploaders(metadata)
         if uploaders is None:
-            notes.append(f"no {metadata}: the uploaders are not known, intervals draw clips")
+            notes.append(f"no {metadata}: the uploaders are unknown, so intervals resample clips")
         clips += _listed(lists / f"{half}.csv", root / f"FSD50K.{half}_audio", frozenset(classes), uploaders)
     return labelled_set("fsd50k", root, clips, classes, multilabel=True, notes=notes)
 

@@ -62,7 +62,7 @@ def _read(name: str, root: Path) -> LabelledSet:
         found = [note for part, path in lists.items() if path.parent.is_dir() for note in _published(part, path)]
     elif (root / "index.csv").exists():
         found = list(_named(root))
-        notes.append("not Google's release: labels are read off the names, parts off index.csv")
+        notes.append("not Google's release: labels are read from the file names, parts from index.csv")
     else:
         absent = f"no nsynth-train/, -valid/ or -test/examples.json in {root}"
         raise AaspError(f"{name}: {absent}; `aasp benchmarks {name}` shows the layout")
@@ -140,10 +140,10 @@ def _benchmark(name: str, requested: str, task: str, classes: int, **more: Any) 
             "nsynth-train/examples.json",
             "nsynth-train/audio/bass_synthetic_068-049-025.wav    family_source_instrument-pitch-velocity",
             "nsynth-valid/, nsynth-test/                          likewise",
-            "or, of one's own: audio/ with files named so, and index.csv with columns path and split",
+            "or your own: audio/ with files named the same way, and index.csv with columns path and split",
         ),
         reference="J. Engel et al., Neural Audio Synthesis of Musical Notes with WaveNet Autoencoders, ICML 2017; "
-        "its instruments of train are none of valid and test; synth_lead occurs in train only",
+        "no instrument of train is in valid or test; synth_lead occurs in train only",
         read=partial(_read, name),
         **more,
     )

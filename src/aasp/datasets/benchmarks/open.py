@@ -59,7 +59,7 @@ def open_labelled(
         return replace(found.as_numbers(), classes=(label or found.name,)).choosing(channels)
     if events is not None:
         if benchmark is not None:
-            raise AaspError(f"--events {events} with --benchmark {benchmark}: it has labels of its own; leave one out")
+            raise AaspError(f"--events {events} with --benchmark {benchmark}: it has its own labels; leave one out")
         if (root is None) == (index is None):
             text = "name one of --root DIR and --index FILE --split COLUMN, where the sounds are"
             raise AaspError(f"--events {events}: {text}")
@@ -76,7 +76,7 @@ def open_labelled(
         given = {"--label": label, "--split": split, "--group": group, "--path-column": path_column}
         extra = next((name for name, value in given.items() if value is not None), None)
         if extra:
-            raise AaspError(f"{extra} with --benchmark {benchmark}: a benchmark knows its own; leave it out")
+            raise AaspError(f"{extra} with --benchmark {benchmark}: a benchmark defines its own; leave it out")
         return _open_benchmark(benchmark, root, missing_list).choosing(channels)
     if index is None:
         raise AaspError("no data: name --benchmark NAME --root DIR, or --index FILE --label COLUMN --split COLUMN")

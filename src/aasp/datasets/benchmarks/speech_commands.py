@@ -53,7 +53,7 @@ def _twelve(name: str, version: Version, root: Path) -> LabelledSet:
     listing, classes = Listing(), (*COMMANDS, UNKNOWN, SILENCE)
     clips = list(_recordings(root, version, listing))
     published = _published_test(root, version)
-    notes = ["silence, and what is unknown, of train and valid: drawn by us, the proportions are TensorFlow's"]
+    notes = ["silence and unknown words of train and valid: our draw, in TensorFlow's proportions"]
     chosen = []
     for part in ("train", "valid") if published else ("train", "valid", "test"):
         ours = [clip for clip in clips if clip.part == part]
@@ -94,7 +94,7 @@ def _listed(root: Path, part: str, version: Version) -> Iterator[tuple[str, str]
         word, _, name = line.partition("/")
         if word not in words or not name:
             what = f"{line!r} is no clip of one of the {len(words)} words of {version}"
-            raise AaspError(f"{path}, line {number}: {what}; is it of the other version?")
+            raise AaspError(f"{path}, line {number}: {what}; is it from the other version?")
         yield word, Path(name).stem
 
 

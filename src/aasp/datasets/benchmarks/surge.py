@@ -29,7 +29,7 @@ def _read(root: Path) -> LabelledSet:
     else:
         presets = sorted(name for name in listing.names(root) if listing.sounds(root / name))
         parts = {preset: part_of(preset, _SHARES) for preset in presets}
-        notes.append(f"no {root / LIST}: a split of our own, presets disjoint; not comparable with published scores")
+        notes.append(f"no {root / LIST}: our own split, presets disjoint; not comparable with published scores")
     clips = [clip for preset, part in parts.items() for clip in _played(listing, root / preset, part)]
     return labelled_set("surge", root, clips, CLASSES, notes=notes, listing=listing)
 
@@ -69,7 +69,7 @@ SURGE = Benchmark(
         Download(LIST, "https://github.com/nttcslab/eval-audio-repr/tree/main/evar/predefined", "EVAR's own"),
     ),
     layout=(
-        "dataset_surge_tone_splits.csv    tone,split; may be absent: then by a split of our own, not comparable",
+        "dataset_surge_tone_splits.csv    tone,split; optional: without it our own split is used, not comparable",
         "PRESET/21.ogg                    a folder per preset; the file name ends in the MIDI note, 21 to 108",
     ),
     reference="J. Turian et al., One Billion Audio Sounds from GPU-enabled Modular Synthesis, DAFx 2021; "

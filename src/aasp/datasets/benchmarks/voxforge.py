@@ -34,7 +34,7 @@ def _read(root: Path) -> LabelledSet:
         if not clips:
             languages = ", ".join(LANGUAGES)
             raise AaspError(f"voxforge: neither {root / LIST} nor sessions in the folders {languages} of {root}")
-        notes.append(f"no {root / LIST}: a split of our own, speakers disjoint; not comparable with published scores")
+        notes.append(f"no {root / LIST}: our own split, speakers disjoint; not comparable with published scores")
     return labelled_set("voxforge", root, clips, classes, notes=notes, listing=listing)
 
 
@@ -81,7 +81,7 @@ VOXFORGE = Benchmark(
     ),
     layout=(
         "voxforge.csv                               file_name,label,split: EVAR's list, its files under the root;",
-        "                                           may be absent: then by a split of our own, not comparable, from",
+        "                                           optional: without it our own split is used, not comparable, from",
         "de/SPEAKER-20080101-abc/wav/de1-01.wav     de, en, es, fr, it, ru",
     ),
     reference="K. MacLean, VoxForge; split: EVAR, D. Niizumi et al., BYOL for Audio, TASLP 31, 2023",

@@ -65,7 +65,7 @@ def _read(source: Path, label: str | None) -> EventTable:
     except FileNotFoundError:
         raise AaspError(f"no such table of events: {source}; check the path") from None
     except UnicodeDecodeError:
-        raise AaspError(f"{source}: not a readable table of events: it is not UTF-8; save it as that") from None
+        raise AaspError(f"{source}: not a readable table of events: it is not UTF-8; save it as UTF-8") from None
     except pa.ArrowInvalid as error:
         raise AaspError(f"{source}: not a readable table of events ({' '.join(str(error).split())[:80]})") from None
     rows = [line.split("\t") for line in text.splitlines() if line.strip()]
@@ -108,7 +108,7 @@ def _audacity(source: Path, rows: Sequence[Sequence[str]]) -> EventTable:
         where = f"{source}: line {number}"
         if row[0].strip() == "\\":
             if len(row) != 3 or not (events and _is_number(row[1]) and _is_number(row[2])):
-                raise AaspError(f"{where}: {row} is not a band of a label; export the labels again")
+                raise AaspError(f"{where}: {row} is not a frequency band of a label; export the labels again")
             events[-1] = _banded(events[-1], float(row[1]), float(row[2]), where)
             continue
         if len(row) < 3:
@@ -127,8 +127,8 @@ def _table(source: Path, table: pa.Table, label: str | None) -> EventTable:
     held = ", ".join(table.column_names) or "none"
     for what, column in (("start", start), ("end", end), (label or "label", labels)):
         if column is None:
-            remedy = "; name it by --label COLUMN" if what == "label" else ""
-            raise AaspError(f"{source}: no column of events' {what}; it has {held}{remedy}")
+            remedy = "; give it with --label COLUMN" if what == "label" else ""
+            raise AaspError(f"{source}: no column for the events' {what}; it has {held}{remedy}")
     values = lambda name: None if name is None else [_text(value) for value in table[name].to_pylist()]
     starts, ends, named, files = values(start), values(end), values(labels), values(file)
     assert starts is not None and ends is not None and named is not None
@@ -185,7 +185,9 @@ def _banded(event: Event, low: float | None, high: float | None, where: str) -> 
     """An event in its band; an end that is negative is none, as Audacity writes where it was not drawn."""
     low, high = (None if value is None or value < 0 else value for value in (low, high))
     if low is not None and high is not None and low > high:
-        raise AaspError(f"{where}: {event.label!r} is at {low:g} to {high:g} Hz; a band ends above its beginning")
+        raise AaspError(
+            f"{where}: {event.label!r} is at {low:g} to {high:g} Hz; a band's upper end is above its lower end"
+        )
     return replace(event, low_hz=low, high_hz=high)
 
 

@@ -55,7 +55,7 @@ def open_strong(
     """
     table = read_events(events, label)
     if not table.events:
-        raise AaspError(f"{table.source}: no event in it; name a table that holds some")
+        raise AaspError(f"{table.source}: no event in it; give a table that has some")
     if index is None:
         assert root is not None
         found = _folder(Path(os.path.abspath(root)))
@@ -144,7 +144,7 @@ def _folder(root: Path) -> LabelledSet:
     hidden: list[str] = []
     paths = list(walk(str(root), skipped, hidden))
     if not paths:
-        raise AaspError(f"no audio in folder: {root}; name the folder of the sounds that the events are of")
+        raise AaspError(f"no audio in folder: {root}; give the folder of the sounds that the events belong to")
     below = [Path(path).relative_to(root).parts for path in paths]
     try:
         named = parts_of({names[0] for names in below}) if all(len(names) > 1 for names in below) else None
@@ -160,5 +160,5 @@ def _folder(root: Path) -> LabelledSet:
         parts = [TRAIN] * len(names)
         for place, row in enumerate(order[: test + valid]):
             parts[row] = TEST if place < test else VALID
-        notes.append("parts are ours: 20 % test and 10 % valid, at random by file name")
+        notes.append("our own split: 20 % test and 10 % valid, at random by file name")
     return LabelledSet(f"{root.name}/", str(root), paths, [()] * len(paths), parts, (), missing=skipped, notes=notes)

@@ -50,7 +50,7 @@ def format_of(out: Path, requested: str | None) -> Format:
     if requested not in FORMATS:
         raise AaspError(f"no such format: {requested}; choose from {', '.join(FORMATS)}")
     if named is not None and named != requested:
-        raise AaspError(f"--format {requested} for {out}, which is named for {named}; change one of them")
+        raise AaspError(f"--format {requested} for {out}, whose name says {named}; change one of them")
     return requested  # type: ignore[return-value]
 
 
@@ -66,11 +66,11 @@ def check_events_output(out: Path, kind: Format, *, overwrite: bool = False) -> 
         return
     if out.is_dir():
         if any(out.iterdir()):
-            note = f"{kind} is a file for each sound, in a new or empty folder"
+            note = f"{kind} writes a file for each sound, in a new or empty folder"
             raise AaspError(f"output folder is not empty: {out}; {note}: choose another name")
         return
     if out.exists():
-        raise AaspError(f"output is a file: {out}; {kind} is a file for each sound: name a folder")
+        raise AaspError(f"output is a file: {out}; {kind} writes a file for each sound: give a folder")
     check_output(out)
 
 

@@ -68,8 +68,8 @@ class Finetuning:
     def __post_init__(self) -> None:
         recipe, front = self.recipe, self.encoder.config.frontend
         if self.labelled.multilabel and recipe.loss == "softmax":
-            text = f"{self.labelled.source}: several labels a clip, and recipe {recipe.name} has loss softmax"
-            raise AaspError(f"{text}; add --set loss=sigmoid, or keep one label a clip")
+            text = f"{self.labelled.source}: several labels per clip, and recipe {recipe.name} has loss softmax"
+            raise AaspError(f"{text}; add --set loss=sigmoid, or keep one label per clip")
         if (self.labelled.values is not None) != (recipe.loss == "squared"):
             labels, loss = ("classes", "softmax or sigmoid") if recipe.loss == "squared" else ("numbers", "squared")
             text = f"{self.labelled.source}: labels are {labels}, and recipe {recipe.name} has loss {recipe.loss}"
@@ -253,7 +253,7 @@ def train_pipeline(
     """
     world, parts = machine.num_processes, recipe.optimizer.accumulate
     if recipe.batch == parts and recipe.norm == "batch" and recipe.head != "probe":
-        text = f"batch is {recipe.batch}, a clip at a time: norm=batch needs clips to standardise over"
+        text = f"batch is {recipe.batch}, one clip at a time: norm=batch needs several clips to standardise over"
         raise AaspError(f"{text}; give {2 * parts} or more, or norm=layer")
     part, y = TrainPart(labelled, seconds, round_.train), task.y[round_.train]
     if task.regression:

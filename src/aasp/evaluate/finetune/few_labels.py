@@ -63,7 +63,9 @@ def few_label_result(
         AaspError: several labels a clip, a sound that can't be used, or weights that are not finite any more.
     """
     if task.multilabel:
-        raise AaspError(f"{job.labelled.source}: several labels a clip; few labels a class are drawn of single labels")
+        raise AaspError(
+            f"{job.labelled.source}: several labels per clip; few labels per class can only be drawn from single labels"
+        )
     test = np.sort(np.concatenate([r.test for r in rounds]))
     probabilities, number = np.zeros((len(test), len(task.classes))), np.zeros(len(test), dtype=int)
     for i, r in enumerate(rounds):

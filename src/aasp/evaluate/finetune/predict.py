@@ -69,7 +69,7 @@ def class_probabilities(
     out = _probabilities(classifier, sounds, unusable, strict=skipped is None, show=show)
     nowhere = ~np.isfinite(out).all(axis=1)
     if nowhere.sum() > len(unusable):
-        text = f"the classifier's answers are not finite for {nowhere.sum() - len(unusable)} of {len(sounds)} clips"
+        text = f"the classifier's outputs are not finite for {nowhere.sum() - len(unusable)} of {len(sounds)} clips"
         raise NotFinite(f"{text}; train it again, with --precision fp32 or a lower learning rate")
     if nowhere.all():
         raise nothing_usable(unusable)
@@ -173,7 +173,7 @@ def load_classifiers(path: str | Path, device: str | torch.device = "cpu") -> di
     first = next(iter(found.values())).config
     for name, one in found.items():
         if (one.config.classes, one.config.multilabel) != (first.classes, first.multilabel):
-            raise AaspError(f"{path}: fold-{name} has other classes than {folds[0].name}; name one fold's folder")
+            raise AaspError(f"{path}: fold-{name} has other classes than {folds[0].name}; give the folder of one fold")
     return found
 
 

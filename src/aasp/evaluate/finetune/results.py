@@ -98,7 +98,7 @@ def write_results(path: Path, job: Finetuning, outcome: Outcome) -> dict[str, In
         The scores over all parts, with their intervals.
     """
     result, task = outcome.result, outcome.task
-    assert result is not None, "a fine-tuning that was stopped has no results"
+    assert result is not None, "an unfinished fine-tuning has no results"
     found = scores([result])
     made = records(job, outcome)
     if outcome.labelled.events is not None:
