@@ -21,7 +21,7 @@ CLIPS = {"aasp_base": 2}
 
 
 def sized(name: str, clips: int | None) -> Recipe:
-    """A recipe with so many clips a step."""
+    """A recipe with so many clips per step."""
     recipe = recipes.get(name)
     batch = clips or CLIPS.get(name, recipe.data.batch)
     return replace(recipe, data=replace(recipe.data, batch=batch))

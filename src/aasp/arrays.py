@@ -38,7 +38,7 @@ def read_arrays(file: Path, remedy: str) -> dict[str, np.ndarray]:
 
 
 def _check(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
-    """See that an array takes the room in the file that its header states, before it is read."""
+    """Check that an array takes the room in the file that its header states, before it is read."""
     if member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size:
         raise ValueError(f"{member.filename} is compressed")
     with archive.open(member) as stream:

@@ -112,7 +112,7 @@ def with_fields(config: T, settings: Mapping[str, Any], where: str = "--set") ->
 def check_range(
     config: Any, what: str, names: str, *, least: float | None = None, most: float = math.inf, below: float = math.inf
 ) -> None:
-    """See that numbers lie in their range.
+    """Check that numbers lie in their range.
 
     Args:
         config: a dataclass.

@@ -107,13 +107,13 @@ def test_an_unknown_command(typed: str, remedy: str, capsys: pytest.CaptureFixtu
         (
             OSError(errno.EFBIG, "File too large", "x.npz"),
             1,
-            "file too large: x.npz; raise the limit of a file's size (`ulimit -f`) or write elsewhere, nothing was "
+            "file too large: x.npz; raise the file size limit (`ulimit -f`) or write elsewhere; nothing was "
             "overwritten",
         ),
         (
             OSError(errno.EROFS, "Read-only file system", "x.npz"),
             1,
-            "read-only file system: x.npz; choose a place that can be written",
+            "read-only file system: x.npz; choose a writable place",
         ),
         (
             PermissionError(errno.EACCES, "Permission denied", "x.npz"),

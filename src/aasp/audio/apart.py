@@ -52,7 +52,7 @@ def is_suspect(path: str) -> bool:
     """Whether a codec has to decode it: all but uncompressed samples behind a header whose length was filled in.
 
     Raises:
-        AudioError: it is no sound file.
+        AudioError: it is not a sound file.
     """
     if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
         raise AudioError(path, "is not a file", "name a sound file")  # to open a pipe would wait for ever

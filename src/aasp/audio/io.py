@@ -98,7 +98,7 @@ def codec(path: str | os.PathLike[str]) -> str:
     """A file's format and codec in words.
 
     Raises:
-        AudioError: it is no sound.
+        AudioError: it is not a sound.
     """
     name = os.fspath(path)
     with on_disk(name) as file:

@@ -39,7 +39,7 @@ def kept(url: str, begin: int = 0, size: int | None = None, crc: int | None = No
     Args:
         url: the object.
         begin: the first byte.
-        size: how many; to the end where left out.
+        size: how many; to the end if omitted.
         crc: their CRC-32, where it is known; compared each time.
         ending: of the file's name.
 
@@ -119,7 +119,7 @@ def limit_bytes() -> int:
     """How large the folder may grow.
 
     Raises:
-        AaspError: $AASP_CACHE_GB is no positive number.
+        AaspError: $AASP_CACHE_GB is not a positive number.
     """
     text = os.environ.get("AASP_CACHE_GB", str(DEFAULT_GB))
     with suppress(ValueError):

@@ -100,7 +100,7 @@ def check_decodes(path: str, name: str, rate: int, seconds: float) -> None:
 
 
 def check_loud(name: str, wave: np.ndarray) -> None:
-    """See that samples are a waveform: a model would refuse a whole batch of them, and a training learn nothing more.
+    """Check that samples are a waveform: a model would refuse a whole batch of them, and a training learn nothing more.
 
     Raises:
         AudioError: they go far beyond full scale.

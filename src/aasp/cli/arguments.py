@@ -57,7 +57,7 @@ def parse(kind: type[Arguments], argv: Sequence[str], *, prog: str) -> Arguments
 
 
 def _check_values(given: Any, argv: Sequence[str]) -> None:
-    """See that no option that takes several values was given none: it would be as if it had been left out."""
+    """Check that no option that takes several values was given none: it would be as if it had been left out."""
     typed = {word.partition("=")[0].replace("_", "-") for word in argv}
     for field in dataclasses.fields(given):
         option = f"--{field.name.replace('_', '-')}"
@@ -89,7 +89,7 @@ def settings(given: Settings, **named: int | str | None) -> dict[str, str]:
 
 
 def set_threads(threads: int | None) -> None:
-    """Let torch use so many CPU threads; one a core when left out.
+    """Let torch use so many CPU threads; one a core if omitted.
 
     Raises:
         AaspError: fewer than one.

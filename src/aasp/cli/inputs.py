@@ -97,7 +97,7 @@ def model_and_files(
 
 
 def check_order(words: Sequence[str], command: str, argv: Sequence[str]) -> None:
-    """See that a model that is here does not stand behind what is none.
+    """Check that a model that is here does not stand behind what is none.
 
     Args:
         words, command, argv: as in `model_and_files`.
@@ -113,7 +113,7 @@ def check_order(words: Sequence[str], command: str, argv: Sequence[str]) -> None
 
 
 def check_models(models: Sequence[str], command: str, argv: Sequence[str]) -> None:
-    """See that what stands where models belong is not the labelled clips.
+    """Check that what stands where models belong is not the labelled clips.
 
     Args:
         models: what was named.
@@ -141,7 +141,7 @@ def check_models(models: Sequence[str], command: str, argv: Sequence[str]) -> No
 
 
 def check_files(files: Sequence[str], typed: Sequence[str]) -> None:
-    """See that no folder stands where sound files belong.
+    """Check that no folder stands where sound files belong.
 
     Args:
         files: what was named.

@@ -99,7 +99,7 @@ def work(cells: Sequence[Cell], folder: Folder, *, train: Train, listen: Listen,
         say: called with the progress, a line.
 
     Raises:
-        AaspError: the data, or what is asked for, are not as they should be: no cell would fare better.
+        AaspError: the data, or the request, are not as they should be: no cell would fare better.
         OSError: the machine failed, the disk is full.
     """
     busy: list[Cell] = []
@@ -146,7 +146,7 @@ def outcome_of(cells: Sequence[Cell], folder: Folder, busy: Sequence[Cell], exit
 
 
 def _its_own(error: Exception) -> bool:
-    """Whether it is the cell that broke down: not the machine, the data or what was asked for."""
+    """Whether it is the cell that broke down: not the machine, the data or the request."""
     if isinstance(error, AaspError):
         return isinstance(error, TrainingStopped | Unusable)
     return not isinstance(error, OSError)

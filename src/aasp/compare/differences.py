@@ -51,7 +51,7 @@ def difference(
         ours, theirs: scores of each.
         name: of the other.
         matched: the same seed has the same data in the same order in both: only the seeds that both have are compared.
-        resamples: draws; those of `interval` when left out.
+        resamples: draws; those of `interval` if omitted.
 
     Raises:
         AaspError: the scores are of other clips.

@@ -169,7 +169,7 @@ class Folder:
             raise
 
     def check(self, wanted: Mapping[str, Any]) -> None:
-        """See that what all cells have in common is the same, where there are cells.
+        """Check that what all cells have in common is the same, where there are cells.
 
         Raises:
             AaspError: the cells there were trained otherwise.
@@ -182,7 +182,7 @@ class Folder:
             )
 
     def ensure_settings(self, wanted: Mapping[str, Any]) -> None:
-        """Write down what all cells have in common, or see that it is the same.
+        """Write down what all cells have in common, or check that it is the same.
 
         Raises:
             AaspError: the cells there were trained otherwise.

@@ -104,10 +104,10 @@ class Probe:
 
     Args:
         name: of the measure.
-        labelled: one label a clip.
+        labelled: one label per clip.
 
     Raises:
-        AaspError: clips have several labels, the set is no task, or a header says that a clip can't be used: that is
+        AaspError: clips have several labels, the set is not a task, or a header says that a clip can't be used: that is
             said before hours of training, not after.
     """
 
@@ -139,7 +139,7 @@ def scores_of(result: ProbeResult, classes: int, details: Mapping[str, Any]) -> 
 
 
 def checked(name: str, labelled: LabelledSet) -> None:
-    """See that clips of a set can be compared one by one.
+    """Check that clips of a set can be compared one by one.
 
     Raises:
         AaspError: clips have several labels, or a header says that a clip can't be used: that is said before hours of

@@ -27,7 +27,7 @@ def workers(engine: Literal["here", "ray"], device: str, threads: int | None = N
     Args:
         engine: which.
         device: where, as `aasp.devices` names them.
-        threads: of torch, and cores, of each of Ray's; this process's own when left out.
+        threads: of torch, and cores, of each of Ray's; this process's own if omitted.
 
     Raises:
         AaspError: there is no Ray, or no such device in its cluster.

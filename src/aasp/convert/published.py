@@ -67,7 +67,7 @@ class Published:
         return tensor.float()
 
     def end(self, *spare: str) -> None:
-        """See that every tensor was taken, but those whose names begin with `spare`, which only training needs.
+        """Check that every tensor was taken, but those whose names begin with `spare`, which only training needs.
 
         Raises:
             AaspError: one was not.
@@ -151,7 +151,7 @@ def _pytorch(file: Path) -> Mapping[Any, Any]:
 
 
 def _check_packed(file: Path) -> None:
-    """See that nothing in PyTorch's zip file is compressed: torch never does that, and a bomb would."""
+    """Check that nothing in PyTorch's zip file is compressed: torch never does that, and a bomb would."""
     try:
         with zipfile.ZipFile(file) as packed:
             members = packed.infolist()
@@ -164,7 +164,7 @@ def _check_packed(file: Path) -> None:
 
 
 def _check_held(file: Path, name: str, tensor: Tensor) -> None:
-    """See that every number of a tensor is in the file: a view with strides of 0 can be of any size."""
+    """Check that every number of a tensor is in the file: a view with strides of 0 can be of any size."""
     plain = tensor.layout is torch.strided and tensor.device.type == "cpu" and not tensor.is_quantized
     if not plain or tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
         text = f"{name} is not a plain tensor whose numbers are all in the file"

@@ -70,7 +70,7 @@ def sizes(given: Published, names: Names, heads: int | None, width: int | None =
         given: the checkpoint.
         names: its layout's.
         heads: of attention, where neither 64 channels a head nor the file's `config.json` say it.
-        width: that of the class token when left out.
+        width: that of the class token if omitted.
 
     Raises:
         AaspError: a tensor is missing, or the heads do not divide the width.

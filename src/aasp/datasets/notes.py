@@ -2,7 +2,7 @@
 
 TimGM6mb.sf2 holds recordings of acoustic and electric instruments, mapped over the keyboard as General MIDI programs.
 Programs that play any of the same recordings ("Violin" and "Viola" do) count as one source here and are in one split,
-so that no recording occurs in two: `INSTRUMENTS` says which, and a test reads the SoundFont to see that it is so.
+so that no recording occurs in two: `INSTRUMENTS` says which, and a test reads the SoundFont to check that it is so.
 Purely synthetic programs are left out, and with them NSynth's families synth_lead and vocal (all but one vocal program
 share their recordings with synthetic ones). Labels are NSynth's: instrument family, and pitch as a MIDI key.
 """

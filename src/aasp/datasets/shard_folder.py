@@ -85,7 +85,7 @@ def changed(out: Path) -> list[str]:
 
 
 def check_folder(out: Path, job: dict[str, Any], finished: bool) -> None:
-    """See that nothing lies in a folder but these very shards, unfinished."""
+    """Check that nothing lies in a folder but these very shards, unfinished."""
     if not out.exists():
         check_output(out)
         return
@@ -137,7 +137,7 @@ def _part(out: Path, number: int) -> dict[str, Any] | None:
 
 
 def check_space(out: Path, needed: float) -> None:
-    """See that so many bytes fit on the disk.
+    """Check that so many bytes fit on the disk.
 
     Raises:
         AaspError: they don't.

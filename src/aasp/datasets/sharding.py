@@ -69,7 +69,7 @@ class Settings:
     Attributes:
         size_mb: megabytes of a shard, at most, of 10⁶ bytes; a larger sound has a shard of its own.
         flac: encode again, as FLAC of 16 bits, mono, 16 kHz; else files are copied as they are.
-        columns: of the manifest that travel along; all where left out.
+        columns: of the manifest that travel along; all if omitted.
     """
 
     size_mb: int = 256

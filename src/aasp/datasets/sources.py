@@ -151,7 +151,7 @@ def _has_index(source: str) -> bool:
 
 
 def _check_inside(paths: pa.ChunkedArray, folder: str) -> None:
-    """See that an index of shards names tar files of its own folder only: it may come from a stranger."""
+    """Check that an index of shards names tar files of its own folder only: it may come from a stranger."""
     folder = folder if remote.is_url(folder) else os.path.join(os.path.abspath(folder), "")
     inside = pc.match_substring_regex(paths, rf"^{re.escape(folder)}[^/]+\.tar#\d+\+\d+")
     if not pc.all(inside).as_py():

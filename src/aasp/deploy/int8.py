@@ -97,7 +97,7 @@ def _given(sound: Sound, config: AudioEncoderConfig, names: set[str]) -> dict[st
 
 
 def check_length(samples: int, front: FrontEndConfig, name: str) -> None:
-    """See that a clip gives a frame.
+    """Check that a clip gives a frame.
 
     Raises:
         AaspError: it is shorter than one analysis window.

@@ -111,7 +111,7 @@ def write_web(model: Model, folder: str | Path, labels: Sequence[str] = (), vect
 
 
 def check_folder(folder: Path) -> None:
-    """See that a folder may be replaced.
+    """Check that a folder may be replaced.
 
     Raises:
         AaspError: it is a file, or holds something else than the demo's files.

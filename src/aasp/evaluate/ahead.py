@@ -181,7 +181,7 @@ def _read(sound: Sound, front: FrontEndConfig) -> np.ndarray:
 
 
 def check(wave: np.ndarray, sound: Sound, front: FrontEndConfig) -> None:
-    """See that an encoder would take a sound's waveform: it would refuse a whole batch, and not know the file.
+    """Check that an encoder would take a sound's waveform: it would refuse a whole batch, and not know the file.
 
     Raises:
         AudioError: it is too short, or no waveform.

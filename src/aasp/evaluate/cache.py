@@ -3,7 +3,7 @@
 A clip's vectors are found by what they depend on: the model (configuration, front end included, and weights), the
 precision, the layer and the pooling, the content of the files that the clip is made of, and how it is cut from them.
 Another name for the same file is the same clip; a changed file, another model, another layer is not found, and is
-embedded. Vectors lie in shards of some clips and all layers and poolings that were asked for together, each named by
+embedded. Vectors lie in shards of some clips and all layers and poolings requested together, each named by
 the SHA-256 of its content: a damaged one is noticed, removed, and its clips embedded again. The folder may be deleted
 at any time.
 
@@ -110,7 +110,7 @@ def kept_vectors(
     Args:
         made_by: what makes them, in full: vectors that another text made are not found.
         sounds: n files, excerpts or mixtures.
-        keys: of the vectors that are asked for, pairs.
+        keys: of the vectors requested, pairs.
         folder: of the cache; made when there is something to keep.
         compute: given sounds, and what is to be called with the number that are done, yields for some of them at a time
             their positions and the vectors (m, D) of every key.

@@ -87,7 +87,7 @@ def few_label_rounds(task: Task, per_class: int, most_tested: int, seed: int = 0
     later, and the reverse, so that every fold is tested and two trainings do for all.
 
     Args:
-        task: of a set with one label a clip.
+        task: of a set with one label per clip.
         per_class: labels of each class.
         most_tested: clips that are tested in all; the test part is thinned to them.
         seed: of both draws.

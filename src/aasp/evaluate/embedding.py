@@ -1,4 +1,4 @@
-"""`aasp.embed`: sounds in, numbers out, in one call: files or waveforms, of any rate and length.
+"""`aasp.embed`: embeddings of files or waveforms of any rate and length, in one call.
 
 n sounds, S samples, G time patches, F subbands, D width, V the vector's width.
 """
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     import pandas
 
 Given = str | os.PathLike[str] | np.ndarray | torch.Tensor
-RATES = (100, 10_000_000)  # Hz; what lies outside is no rate of sound
+RATES = (100, 10_000_000)  # Hz; other rates are mistakes
 
 
 def embed(
@@ -53,31 +53,31 @@ def embed(
     batch: int = BATCH,
     progress: Progress | None = None,
 ) -> np.ndarray | Timestamps | list[Timestamps] | pandas.DataFrame:
-    """Embed sound files or waveforms whole, whatever their rate and length.
+    """Embed whole sound files or waveforms of any rate and length.
 
     Args:
         paths_or_arrays: a file's path, or a waveform: a numpy array or tensor of shape (S,), of floats in -1..1 or
             int16; or a list of them, n sounds; or an array (n, S) of n waveforms.
         rate: samples per second of the waveforms. Files state their own.
-        model: the folder of a model or of a run, a model on the hub, or one that is loaded (it stays on its device);
-            the one that comes with the package when left out.
-        frames: the vectors over time, one every time patch, instead of one a sound.
-        as_frame: a pandas DataFrame instead, a row a sound (its `path`, or `array 0` …) or, with frames, a row a time
-            patch, indexed by `path` and `seconds`; columns e0, e1, …
-        layer, pooling: what the vector is made of: each layer under each pooling, side by side (see
-            `aasp.model.readout`); the model's own vector when left out. With frames, `layer` says whose.
-        channels: of files of several (`aasp.audio.channels`); not "each".
+        model: the folder of a model or of a run, a model on the hub, or a loaded model (it stays on its device); the
+            model in the package if omitted.
+        frames: return vectors over time, one per time patch, instead of one per sound.
+        as_frame: return a pandas DataFrame, one row per sound (its `path`, or `array 0` …) or, with frames, one row per
+            time patch, indexed by `path` and `seconds`; columns e0, e1, …
+        layer, pooling: each layer under each pooling, concatenated (see `aasp.model.readout`); the model's default
+            vector if omitted. With frames, the layer of the vectors.
+        channels: channel of multi-channel files (`aasp.audio.channels`); not "each".
         device: "auto" (a GPU where there is one), "cpu", "cuda", "cuda:1", "mps".
         precision: "auto" (the fastest there), "fp32", "bf16" or "fp16": within 0.01 of fp32 in cosine distance.
-        batch: clips in a batch.
+        batch: clips per batch.
         progress: called with (sounds done, n).
 
     Returns:
-        float32 (V,) of one sound, (n, V) of several. With frames, (vectors (G, F · D), seconds (G,)) of one sound, the
-        centre of each in seconds, at most the sound's end; a list of such pairs of several.
+        float32 (V,) for one sound, (n, V) for several. With frames, (vectors (G, F · D), seconds (G,)) for one sound:
+        seconds are the centres, at most the sound's end; a list of such pairs for several.
 
     Raises:
-        AaspError: a file can't be used, an array is no waveform or has no rate, a folder was given, there is no such
+        AaspError: a file can't be used, an array is not a waveform or has no rate, a folder was given, there is no such
             model, layer, pooling, device; or pandas is not installed.
     """
     if as_frame:
@@ -101,7 +101,7 @@ def embed(
 
 
 def sounds_of(given: Given | Sequence[Given], rate: int | None, channels: Channels | str = "mean") -> list[Sound]:
-    """What `embed` is given, as sounds.
+    """The arguments of `embed` as sounds.
 
     Raises:
         AaspError: as `embed` does.
@@ -124,7 +124,7 @@ def sounds_of(given: Given | Sequence[Given], rate: int | None, channels: Channe
 
 
 def encoder_of(model: str | os.PathLike[str] | AudioEncoder | AudioClassifier | None, device: Any) -> AudioEncoder:
-    """The encoder that `embed` is to run: as it is if it is loaded, else loaded, and kept for the next call.
+    """The encoder for `embed`: a loaded one, or loaded here and cached for the next call.
 
     Raises:
         AaspError: there is none, or no such device.
@@ -145,7 +145,7 @@ def encoder_of(model: str | os.PathLike[str] | AudioEncoder | AudioClassifier | 
 
 
 def requested_keys(encoder: Embedder, layers: Sequence[int], poolings: Sequence[str]) -> list[Key] | None:
-    """The (layer, pooling) pairs to put side by side; None for the model's own vector.
+    """The (layer, pooling) pairs to concatenate; None for the model's default vector.
 
     Raises:
         AaspError: the model has no such layer, or there is no such pooling.
@@ -160,7 +160,7 @@ def requested_keys(encoder: Embedder, layers: Sequence[int], poolings: Sequence[
 
 @functools.lru_cache(maxsize=1)
 def _loaded(folder: Path, device: torch.device, stamps: tuple) -> AudioEncoder:
-    """A model as its files were when they had these times: calls in a loop don't load it again."""
+    """A cached model, identified by its files' times: repeated calls do not load it again."""
     return load(folder, device)
 
 
@@ -216,7 +216,7 @@ def _samples(wave: torch.Tensor, name: str) -> np.ndarray:
 
 
 def _check_clips(given: np.ndarray | torch.Tensor) -> None:
-    """See that an array is (n, S), not (S, channels)."""
+    """Check that an array is (n, S), not (S, channels)."""
     shape = tuple(given.shape)
     if len(shape) > 2 or (shape[0] > max(shape[1], 1) > 0 and shape[1] <= 8):
         meant = "x.mean(1), if these are channels" if len(shape) == 2 else "n waveforms as (n, samples)"

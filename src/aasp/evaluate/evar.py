@@ -83,7 +83,7 @@ def evar_probe(
         features: candidates: key, say (layer, pooling), to embeddings (n, D), or (n, L, D) to weigh layers.
         task: labels and rounds; rounds that hold out a tenth are EVAR's way where a set has no valid part.
         seed: of the initial weights and the order of clips.
-        settings: the preset's when left out.
+        settings: the preset's if omitted.
         progress: called with (candidates done, candidates × rounds).
 
     Raises:

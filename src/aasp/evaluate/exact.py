@@ -30,7 +30,7 @@ def one_share(share: float, variance: float, clusters: int, clips: int, level: f
         share: of 1.
         variance: of the share, over the resamples of a bootstrap.
         clusters, clips: how many.
-        level: coverage asked for.
+        level: requested coverage.
     """
     effective = float(clusters)
     if 0 < share < 1:
@@ -48,7 +48,7 @@ def paired_shares(better: float, worse: float, clusters: int, level: float) -> t
     Args:
         better, worse: shares in which the first system is better, and the second; their difference is the estimate.
         clusters: how many.
-        level: coverage asked for.
+        level: requested coverage.
     """
     (low_better, high_better), (low_worse, high_worse) = (binomial(p, clusters, level) for p in (better, worse))
     down = math.hypot(better - low_better, high_worse - worse)

@@ -30,7 +30,7 @@ from aasp.training.precision import Precision, autocast
 
 Progress = Callable[[int, int], object]
 OWN: Key = (-1, "own")
-"""The model's own vector, where it is more than one layer under one pooling."""
+"""The model's default vector, where it is more than one layer under one pooling."""
 
 
 class Timestamps(NamedTuple):
@@ -80,7 +80,7 @@ def clip_features(
     Args:
         encoder: the model; evaluated on its own device.
         sounds: n files, excerpts or mixtures.
-        keys: (layer, pooling) pairs, from `clip_keys`; all there are when left out.
+        keys: (layer, pooling) pairs, from `clip_keys`; all there are if omitted.
         running: precision, batches and threads.
         skipped: takes sounds that can't be used, whose rows are then NaN; without it the first of them raises.
         progress: called with (sounds done, n).
@@ -107,7 +107,7 @@ def clip_keys(
 
     Args:
         encoder: the model.
-        layers: 0 (the input of the first block) to `depth` (the normalised output); all when left out. The class token
+        layers: 0 (the input of the first block) to `depth` (the normalised output); all if omitted. The class token
             of layer 0 is the same for every clip and left out.
         poolings: ways to make one vector of a clip's tokens (see `aasp.model.pooling`).
 
@@ -124,7 +124,7 @@ def clip_keys(
 
 
 def own_keys(encoder: AudioEncoder) -> list[Key]:
-    """The model's own vector, what `aasp embed` gives of it, to ask for."""
+    """The model's default vector, what `aasp embed` gives of it, to ask for."""
     return [OWN] if encoder.config.vector or encoder.config.whitened else list(encoder.config.keys)
 
 
@@ -155,7 +155,7 @@ def embedded(
 
     Args:
         layers, pooling: passed to the encoder.
-        hop: seconds between the vectors over time, `timestamps`, `seconds` and `valid`; a time patch when left out.
+        hop: seconds between the vectors over time, `timestamps`, `seconds` and `valid`; a time patch if omitted.
         encoder, sounds, running, skipped, progress: as in `clip_features`.
     """
     unusable: list[Skipped] = []
@@ -187,7 +187,7 @@ def batches(
     Args:
         unusable: takes sounds that can't be used; or, if `strict`, the first of them raises.
         show: called with the number of sounds done.
-        encode: what is made of waveforms and their lengths; the encoder's `Embeddings` when left out.
+        encode: what is made of waveforms and their lengths; the encoder's `Embeddings` if omitted.
     """
 
     def refused(row: int, error: AudioError) -> None:
@@ -276,7 +276,7 @@ def timestamps(
     Args:
         found: of a batch.
         ends: seconds of each clip, beyond which none of its times lies.
-        layers: whose vectors stand side by side, counted from 0 or, negative, from the end; the output's when left out.
+        layers: whose vectors stand side by side, counted from 0 or, negative, from the end; the output's if omitted.
         subbands: F, where layers are named.
     """
     seconds = found.seconds.cpu().numpy().astype(np.float64)

@@ -63,7 +63,7 @@ class Interval:
     Attributes:
         estimate: the score, or the difference.
         low, high: ends of the interval; None where there are too few clusters to tell.
-        level: coverage asked for.
+        level: requested coverage.
         clusters, clips, seeds: how many.
         method: how the ends were found; "none" where there are none.
     """
@@ -188,7 +188,7 @@ def interval(
         matched: the two systems' seeds belong together in pairs (say, the same initial weights) and are drawn as such.
         share: scores lie between 0 and 1, so that those that never vary may be luck; None: if they are all 0 or 1.
         resamples: number of draws; 10,000 for means, 1,000 for functions.
-        level: coverage asked for.
+        level: requested coverage.
         seed: seed of the draws.
 
     Raises:

@@ -198,7 +198,7 @@ class Worker:
 
 
 def _check(made: Made, named: Callable[[int], bool]) -> None:
-    """See that nothing broke down, and that no sound which was named itself was left out."""
+    """Check that nothing broke down, and that no sound which was named itself was left out."""
     if made.error:
         raise AaspError(f"a worker failed: {made.error}; AASP_DEBUG=1 without --engine ray shows where")
     for row, _, message in made.skipped:

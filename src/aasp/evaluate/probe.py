@@ -1,7 +1,7 @@
 """What a probe of frozen embeddings comes to: what was chosen, what its heads predict of the test part, and the scores.
 
 Every score is the unweighted mean over rounds of the round's score, as the fold-wise benchmarks (ESC-50, UrbanSound8K)
-define it: accuracy and macro-F1; of several labels a clip mean average precision; of numbers R² and the mean absolute
+define it: accuracy and macro-F1; of several labels per clip mean average precision; of numbers R² and the mean absolute
 error. n clips, m of them scored, D dimensions, K classes.
 """
 
@@ -103,7 +103,7 @@ class ProbeResult:
 
     @property
     def metric(self) -> str:
-        """What `score` is: accuracy, mAP for several labels a clip, R2 of numbers."""
+        """What `score` is: accuracy, mAP for several labels per clip, R2 of numbers."""
         return "R2" if self.regression else "mAP" if self.multilabel else "accuracy"
 
     @property
@@ -214,7 +214,7 @@ def interval_arguments(
 
     Args:
         results, minus: as in `scores`.
-        read: what is asked of each seed: accuracy, mAP or R² when left out.
+        read: what is asked of each seed: accuracy, mAP or R² if omitted.
     """
     first, read = results[0], read or _main
     return {
@@ -267,7 +267,7 @@ def choose_each(
 
 
 def check_features(features: Mapping[Any, np.ndarray], task: Task) -> None:
-    """See that every candidate has a finite embedding of every clip.
+    """Check that every candidate has a finite embedding of every clip.
 
     Raises:
         AaspError: one does not have it; `Unusable` where a value is not finite.

@@ -1,7 +1,7 @@
 """The protocols of `aasp linear`: which embeddings are candidates, what reads them, what chooses, and how often.
 
 - "evar", the field's: one linear layer trained by Adam and stopped on the valid part, a held-out tenth where a set has
-  none, folds included; three seeds. The model's own vector, unless layers or poolings are asked for.
+  none, folds included; three seeds. The model's default vector, unless layers or poolings are requested.
 - "logistic": logistic regression; layer, pooling and penalty chosen on the valid part, the next fold of fold sets.
 - "ridge": ridge regression, on one-hot labels or of numbers; chosen likewise.
 - "knn": a vote of the nearest neighbours; layer, pooling and k chosen likewise.
@@ -41,9 +41,9 @@ class Protocol:
 
     Attributes:
         preset: "evar", "logistic", "ridge" or "knn".
-        layers: as asked for: numbers, `("weighted",)` for a learned weighting of all, or `("own",)` for the model's own
-            vector, whatever layers that is of; () for the preset's own.
-        poolings: as asked for; () for the preset's own.
+        layers: as requested: numbers, `("weighted",)` for a learned weighting of all, or `("own",)` for the model's
+            default vector; () for the preset's own.
+        poolings: as requested; () for the preset's own.
         settings: what the preset fixes, by name.
     """
 
@@ -63,7 +63,7 @@ class Protocol:
             lr: in place of EVAR's learning rate.
 
         Raises:
-            AaspError: there is no such preset, a layer is not a number, or what was asked for does not go together.
+            AaspError: there is no such preset, a layer is not a number, or the request does not go together.
         """
         if preset not in get_args(Preset):
             raise AaspError(f"no such protocol: {preset}; choose from {', '.join(get_args(Preset))}")

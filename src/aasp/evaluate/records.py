@@ -63,7 +63,7 @@ class Record:
 
     @property
     def key(self) -> tuple[str | int, ...]:
-        """What there can be only one value of: the system, what was asked of it, and how."""
+        """What there can be only one value of: the system, its task, and how."""
         system = (self.system, self.model_hash, self.recipe, self.recipe_hash)
         return (*system, self.benchmark, self.protocol, self.split, self.seed, self.metric)
 

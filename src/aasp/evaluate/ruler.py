@@ -103,15 +103,16 @@ def _classifier(encoder: AudioEncoder) -> AudioClassifierConfig:
 
 
 def embed(system: System, sounds: Sequence[Sound], folder: Path) -> None:
-    """See that `vectors` will find these."""
+    """Check that `vectors` will find these."""
     vectors(system, sounds, folder)
 
 
 def probed(system: System, labelled: LabelledSet, folder: Path) -> tuple[dict[str, ProbeResult], float]:
     """Everything that is read from frozen vectors, by name, and the effective rank of a model's own vector (or 0).
 
-    "own": the model's own vector; "best": layer and pooling chosen on validation; "last": the last layer, its pooling
-    chosen; "last mean": its token mean; "128", "40": log-mel statistics. Under ridge and logistic regression and k-NN.
+    "own": the model's default vector; "best": layer and pooling chosen on validation; "last": the last layer, its
+    pooling chosen; "last mean": its token mean; "128", "40": log-mel statistics. By ridge and logistic regression and
+    k-NN.
     """
     X = vectors(system, labelled.sounds, folder)
     task = Task.of(labelled, choose="next_fold")

@@ -40,10 +40,10 @@ class VectorRequest:
     """What of each sound.
 
     Attributes:
-        keys: (layer, pooling) pairs, side by side; None for the model's own vector.
+        keys: (layer, pooling) pairs, side by side; None for the model's default vector.
         frames: the vectors over time too, and their times.
         layers: whose vectors these are; the output's where there are none.
-        hop: seconds between them, of the output's; a time patch where left out.
+        hop: seconds between them, of the output's; a time patch if omitted.
     """
 
     keys: Sequence[Key] | None = None

@@ -1,4 +1,4 @@
-"""What every front end promises: waveforms in, normalised frames out.
+"""Interface of front ends: waveforms in, normalised frames out.
 
 Legend: B clips, S samples, T frames, M bins of a frame.
 """
@@ -21,10 +21,10 @@ FASTEST, MOST_BINS, LONGEST_TRANSFORM = 10_000_000, 1_024, 32_768
 
 
 class FrontEndConfig(ABC):
-    """What a front end's configuration, a frozen dataclass, has besides its own fields; statistics are among these.
+    """Base of a front end's configuration, a frozen dataclass. Its statistics are fields.
 
     Attributes:
-        rate: sampling rate in Hz, of the waveforms that it takes.
+        rate: sampling rate of the waveforms in Hz.
     """
 
     rate: int
@@ -36,7 +36,7 @@ class FrontEndConfig(ABC):
     @property
     @abstractmethod
     def bins(self) -> int:
-        """Values of a frame, M: what the stem gets as mel bins."""
+        """Values of a frame, M: the mel bins of the stem."""
 
     @property
     @abstractmethod
@@ -46,14 +46,14 @@ class FrontEndConfig(ABC):
     @property
     @abstractmethod
     def window(self) -> int:
-        """Samples of the shortest clip that gives a frame: one analysis window."""
+        """Samples of the shortest clip with a frame: one analysis window."""
 
     @abstractmethod
     def frames(self, samples: int) -> int:
-        """Frames of a clip of so many samples, 0 if it is shorter than one window; never fewer of more samples."""
+        """Frames of a clip with this many samples, 0 if it is shorter than one window; monotonic."""
 
     def samples(self, frames: int) -> int:
-        """Fewest samples that give at least that many frames."""
+        """Fewest samples with at least that many frames."""
         few, many = self.window - 1, self.window
         while self.frames(many) < frames:
             few, many = many, 2 * many
@@ -69,23 +69,23 @@ class FrontEndConfig(ABC):
 
     @property
     def band(self) -> tuple[float, float]:
-        """Lowest and highest frequency that reaches a frame, in Hz; up to half the rate where nothing else is said."""
+        """Lowest and highest frequency that affects a frame, in Hz; by default 0 to half the rate."""
         return 0.0, self.rate / 2
 
     @property
     def not_onnx(self) -> str:
-        """Why no ONNX file can hold it, and what to do instead; empty where one can."""
+        """Why it cannot be exported to ONNX, and what to do instead; empty if it can."""
         return ""
 
     def check_covers(self, low_hz: float, high_hz: float, what: str) -> None:
-        """See that some of a frequency band reaches a frame.
+        """Check that a frequency band overlaps the front end's band.
 
         Args:
             low_hz, high_hz: the band, in Hz.
-            what: what lies in it, for the message: a file and its event.
+            what: what has this band, for the message: a file and its event.
 
         Raises:
-            AaspError: none of it does.
+            AaspError: it does not.
         """
         lowest, highest = self.band
         if low_hz >= highest or high_hz <= lowest:
@@ -93,7 +93,7 @@ class FrontEndConfig(ABC):
             raise AaspError(f"{what}: at {requested}, outside the {covered} that the model covers; {_rate(high_hz)}")
 
     def centres(self) -> np.ndarray:
-        """Centre frequency of each bin in Hz, rising, shape (M,): for figures, which draw a frame over frequency.
+        """Centre frequency of each bin in Hz, rising, shape (M,); used by figures.
 
         Raises:
             AaspError: the front end's bins have none.
@@ -103,9 +103,9 @@ class FrontEndConfig(ABC):
 
 
 class FrontEnd(nn.Module, ABC):
-    """Waveforms to normalised frames; in fp32 or float64, whatever the model around it is cast to.
+    """Waveforms to normalised frames; in fp32 or float64, regardless of the model's precision.
 
-    A front end of one's own defines `transform`; lengths, padding and precision are seen to here.
+    Your own front end defines `transform`; lengths, padding and precision are handled here.
 
     Args:
         config: its settings.
@@ -117,34 +117,34 @@ class FrontEnd(nn.Module, ABC):
 
     @abstractmethod
     def transform(self, wave_BS: Tensor, frames: int) -> Tensor:
-        """The frames of whole waveforms, differentiable.
+        """The frames of whole waveforms; differentiable.
 
         Args:
             wave_BS: fp32 or float64, zero beyond each clip's end, shape (B, S).
-            frames: T, how many these samples give.
+            frames: T, the number of frames of these samples.
 
         Returns:
-            Shape (B, T, M), normalised: what a stem gets, and zero what padding is made of.
+            Shape (B, T, M), normalised as for the stem; padding is zero.
         """
 
     def forward(self, wave_BS: Tensor, lengths_B: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Compute the normalised frames of a batch; it is differentiable, float64 of float64 samples and else fp32.
 
-        Samples are not looked at: in training the device would have to be waited for. NaN stays NaN, and a waveform
-        that is far from -1..1 gets the frames of a loud one; an AudioEncoder refuses both.
+        Samples are not checked, since training would have to wait for the device. NaN stays NaN, and samples far
+        outside -1..1 are treated as loud ones; an AudioEncoder refuses both.
 
         Args:
             wave_BS: waveforms in -1..1 of any floating type, or int16 samples, shape (B, S). What lies beyond a clip's
                 end is not read.
-            lengths_B: valid samples per clip, shape (B,); all of S when left out.
+            lengths_B: valid samples per clip, shape (B,); all of S if omitted.
 
         Returns:
             The frames, shape (B, T, M), zero beyond each clip's own, and the number of valid frames per clip, shape
             (B,), on the device of `lengths_B`.
 
         Raises:
-            AaspError: the batch is shorter than one analysis window, elsewhere than the front end, or not what
-                `as_batch` asks for; or `transform` gives something else than frames.
+            AaspError: the batch is shorter than one analysis window, on another device than the front end, or not as
+                `as_batch` requires; or `transform` does not return frames.
         """
         wave_BS, lengths_B = as_batch(wave_BS, lengths_B)
         clips, samples = wave_BS.shape
@@ -164,7 +164,7 @@ class FrontEnd(nn.Module, ABC):
         return x_BTM.masked_fill(beyond[..., None], 0.0), frames_B
 
     def learned(self) -> dict[str, Tensor]:
-        """What is trained of it, by name and unit, as one reads it; parameters as they are by default."""
+        """Its trained values by name and unit, in readable form; by default the parameters themselves."""
         return {name: parameter.detach() for name, parameter in self.named_parameters() if parameter.requires_grad}
 
     def frames(self, lengths_B: Tensor) -> Tensor:
@@ -186,5 +186,5 @@ class FrontEnd(nn.Module, ABC):
 
 
 def _rate(high_hz: float) -> str:
-    """What to do about a band that ends there."""
+    """The remedy for a band that ends at this frequency."""
     return f"take a model of a sampling rate above {2 * high_hz:,.0f} Hz (`aasp recipes`), or leave it out"

@@ -101,7 +101,7 @@ class Energies(LogMel):
 
     Args:
         config: how windows are cut.
-        bank: makes the weights of the K bins in each band, shape (K, M); the mel triangles when left out.
+        bank: makes the weights of the K bins in each band, shape (K, M); the mel triangles if omitted.
     """
 
     def __init__(self, config: LogMelConfig, bank: Callable[[], Tensor] | None = None) -> None:

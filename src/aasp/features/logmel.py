@@ -33,7 +33,7 @@ class LogMelConfig(FrontEndConfig):
     """Everything that defines a log-mel front end; it is saved with the weights.
 
     Attributes:
-        kind: the name of this front end in recipes; no document holds it, since there once was no other.
+        kind: the name of this front end in recipes; not written to documents, for compatibility.
         rate: sampling rate in Hz.
         mels: number of mel bins M.
         window_ms: analysis window in milliseconds.
@@ -132,7 +132,7 @@ class LogMelConfig(FrontEndConfig):
 
     @classmethod
     def at(cls, rate: int) -> LogMelConfig:
-        """Kaldi's at another sampling rate, up to half of it: 96 bins at 8 kHz, 160 at 32 kHz, 176 at 48 kHz.
+        """Kaldi's front end at another sampling rate, up to half of it: 96 bins at 8 kHz, 160 at 32 kHz, 176 at 48 kHz.
 
         The statistics stay AudioSet's at 16 kHz; `aasp stats --rate` measures those of a set (docs/data.md).
 
@@ -186,7 +186,7 @@ def mel_filterbank(config: LogMelConfig) -> Tensor:
 
 
 def analysis(config: LogMelConfig) -> np.ndarray:
-    """What a window's spectrum is made with, since every step before its squares is linear: float64 (L, 2 K).
+    """The matrix of a window's spectrum, since every step before the squares is linear: float64 (L, 2 K).
 
     A window's L samples times it are the real and the imaginary part of its K = fft // 2 + 1 bins: DC removal,
     pre-emphasis, window and discrete Fourier transform are multiplied before any sample is.
@@ -209,7 +209,7 @@ def _hann(config: LogMelConfig) -> np.ndarray:
 
 
 class LogMel(FrontEnd, WithConstants):
-    """Waveforms to normalised log-mel spectrograms; in fp32 or float64, whatever the model around it is cast to.
+    """Waveforms to normalised log-mel spectrograms; in fp32 or float64, regardless of the model's precision.
 
     Args:
         config: the front end; the default is Kaldi's 128 bins.

@@ -148,7 +148,7 @@ class PCEN(WholeWindows):
 
 
 def check_normalisation(config: FrontEndConfig) -> None:
-    """See that s, alpha, delta, r and eps are such as PCEN can begin with.
+    """Check that s, alpha, delta, r and eps are such as PCEN can begin with.
 
     Raises:
         AaspError: the first that is not.

@@ -1,4 +1,4 @@
-"""What waveforms and lengths must be: the one place that says so, for the front end and all that stands behind it.
+"""The accepted forms of waveforms and lengths, for the front end and all models.
 
 Legend: B clips, S samples.
 """
@@ -54,7 +54,7 @@ def as_waves(wave: object) -> Tensor:
         wave: a tensor of shape (B, S), B at least 1, in fp32, float64, fp16, bf16 or int16.
 
     Raises:
-        AaspError: it is something else; no sample is looked at.
+        AaspError: it is something else; samples are not checked.
     """
     if not isinstance(wave, Tensor):
         raise AaspError(_not_a_tensor(wave))
@@ -78,11 +78,11 @@ def as_lengths(lengths: object, clips: int, most: int, unit: str = "samples") ->
     Args:
         lengths: an integer tensor or array of shape (B,), or a list of integers.
         clips: B.
-        most: what none may exceed.
+        most: their maximum.
         unit: what is counted.
 
     Raises:
-        AaspError: they are something else, of another number, negative or beyond `most`.
+        AaspError: they have another type or number, or are negative or larger than `most`.
     """
     try:
         counts = lengths if isinstance(lengths, Tensor) else torch.as_tensor(np.asarray(lengths))
@@ -101,7 +101,7 @@ def as_lengths(lengths: object, clips: int, most: int, unit: str = "samples") ->
 
 
 def check_samples(wave_BS: Tensor) -> None:
-    """See that samples are finite and in about -1 to 1. On an accelerator this waits for it.
+    """Check that samples are finite and in about -1 to 1. On an accelerator this waits for it.
 
     Raises:
         AaspError: a clip holds NaN or infinite samples, or its peak is over `LOUDEST`.

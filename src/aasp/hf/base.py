@@ -163,7 +163,7 @@ class AaspPreTrainedModel(PreTrainedModel):
         options: Mapping[str, Any],
         layers: bool = False,
     ) -> tuple[Embeddings, dict[str, tuple[Tensor, ...] | None]]:
-        """What the encoder says; hidden states (B, 1 + N, D) and attentions (B, H, 1 + N, 1 + N), where asked for."""
+        """What the encoder says; hidden states (B, 1 + N, D) and attentions (B, H, 1 + N, 1 + N), if requested."""
         set_eager(self, self.config._attn_implementation == "eager")
         lengths = self._lengths(input_values, attention_mask)
         every = layers or self._is_requested(options, "output_hidden_states")

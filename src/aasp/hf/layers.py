@@ -75,7 +75,7 @@ EAGER = {Attention: AaspAttention, DifferentialAttention: AaspDifferentialAttent
 
 
 def softmax(q_BHNE: Tensor, k_BHNE: Tensor, valid_BN: Tensor | None) -> Tensor:
-    """Weights of keys that count, (B, H, N, N)."""
+    """Weights of valid keys, (B, H, N, N)."""
     scores_BHNN = q_BHNE @ k_BHNE.mT * q_BHNE.shape[-1] ** -0.5
     if valid_BN is not None:
         scores_BHNN = scores_BHNN.masked_fill(~valid_BN[:, None, None], -torch.inf)

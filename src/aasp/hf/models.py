@@ -2,7 +2,7 @@
 
 Each holds the model itself, in `model`: an `AudioEncoder` or an `AudioClassifier`, which computes, and saves as ours.
 
-Legend: B clips, S samples, N patch tokens, D width, D' width of the model's own vector, H heads, K classes.
+Legend: B clips, S samples, N patch tokens, D width, D' width of the model's default vector, H heads, K classes.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ class AaspModel(AaspPreTrainedModel):
 
         Args:
             input_values: waveforms in -1..1 at the model's rate, shape (B, S).
-            attention_mask: which samples count, shape (B, S); all when left out.
+            attention_mask: which samples count, shape (B, S); all if omitted.
             options: see `AaspPreTrainedModel`.
 
         Returns:
             `last_hidden_state` (B, 1 + N, D), the class token first, then the patches in time-major order, zero beyond
-            a clip's end; `pooler_output` (B, D'), the model's own vector; `hidden_states`, depth + 1 of (B, 1 + N, D);
-            `attentions`, depth of (B, H, 1 + N, 1 + N).
+            a clip's end; `pooler_output` (B, D'), the model's default vector; `hidden_states`, depth + 1 of
+            (B, 1 + N, D); `attentions`, depth of (B, H, 1 + N, 1 + N).
 
         Raises:
             AaspError: as `AudioEncoder` does; or attentions are asked for where there are none.

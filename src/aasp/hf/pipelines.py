@@ -1,6 +1,6 @@
 """Pipelines: transformers' "audio-classification", reading files as we do, and our own "audio-embedding".
 
-Legend: S samples, D' width of the model's own vector.
+Legend: S samples, D' width of the model's default vector.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class AaspAudioClassificationPipeline(AudioClassificationPipeline):
 
 
 class AudioEmbeddingPipeline(Pipeline):
-    """The model's own vector of each clip: `pipeline("audio-embedding", model=folder)`.
+    """The model's default vector of each clip: `pipeline("audio-embedding", model=folder)`.
 
     A clip is a sound file's path or bytes, of any format, rate and number of channels; an array of samples at the
     model's rate; or `{"array": samples, "sampling_rate": hertz}`. Of one clip it gives an array (D',), float32, and of

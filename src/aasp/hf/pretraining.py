@@ -106,7 +106,7 @@ class AaspForPreTraining(AaspPreTrainedModel):
 
         Args:
             input_values: waveforms in -1..1 at the model's rate, shape (B, S).
-            attention_mask: which samples count, shape (B, S); all when left out.
+            attention_mask: which samples count, shape (B, S); all if omitted.
             return_loss: for transformers' `Trainer`, which checks by it whether a model has a loss without labels.
             options: `return_dict`, False for a tuple.
 

@@ -75,7 +75,7 @@ def load_model(model_file_path: str | Path = "") -> HearModel:
     """Load a model.
 
     Args:
-        model_file_path: a folder of a model or of a run, or a model on the hub; when left out, what AASP_MODEL says.
+        model_file_path: a folder of a model or of a run, or a model on the hub; if omitted, what AASP_MODEL says.
 
     Raises:
         AaspError: none is named, it can't be loaded, or HEAR has no clips for it.

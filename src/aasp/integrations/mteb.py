@@ -35,9 +35,9 @@ class AaspEncoder:
 
     Args:
         model_name: an encoder, a folder of a model or of a run, or a model on the hub.
-        revision: what MTEB files results under; a hash of the model's weights when left out.
-        device: where to load it; "cpu" when left out.
-        name: what MTEB calls it, as in "you/birds"; "aasp/" and the model's folder when left out.
+        revision: what MTEB files results under; a hash of the model's weights if omitted.
+        device: where to load it; "cpu" if omitted.
+        name: what MTEB calls it, as in "you/birds"; "aasp/" and the model's folder if omitted.
 
     Raises:
         AaspError: it can't be loaded.

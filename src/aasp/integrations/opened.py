@@ -62,7 +62,7 @@ def patch_ms(encoder: AudioEncoder) -> float:
 
 
 def check_clip(front: FrontEndConfig, wave: np.ndarray, what: str) -> None:
-    """See that an encoder can use a clip, and say which it is where it can't: the encoder knows only a batch.
+    """Check that an encoder can use a clip, and say which it is where it can't: the encoder knows only a batch.
 
     Args:
         front: the model's.

@@ -30,7 +30,7 @@ class AaspEncoder(nn.Module):
         hop_size_in_ms: milliseconds from one to the next.
 
     Args:
-        model: an encoder, a folder of a model or of a run, or a model on the hub; when left out, what AASP_MODEL says.
+        model: an encoder, a folder of a model or of a run, or a model on the hub; if omitted, what AASP_MODEL says.
 
     Raises:
         AaspError: none is named, or it can't be loaded.
@@ -44,7 +44,7 @@ class AaspEncoder(nn.Module):
         self.hop_size_in_ms = patch_ms(self.encoder)
 
     def forward(self, audio: Tensor) -> Tensor:
-        """Vectors over time, float32, shape (B, G, D), subbands side by side.
+        """Vectors over time, float32, shape (B, G, D), subbands concatenated.
 
         X-ARES pads the clips of a batch with zeros and does not say how long each was: the zeros are silence here.
 

@@ -18,14 +18,14 @@ from aasp.parts import Parts
 
 
 class AttentionConfig(ABC):
-    """What the configuration of an encoder's attention, a frozen dataclass, has besides its own fields."""
+    """Base of an attention's configuration, a frozen dataclass."""
 
     @abstractmethod
     def build(self, width: int, heads: int) -> nn.Module:
         """A block's attention: a module whose `forward(x, valid, places)` mixes the tokens of each sequence.
 
-        It gets normalised tokens x, shape (B, 1 + N, D), the class token first, where there is one; which of them
-        count, boolean, shape (B, 1 + N), or None where all do; and the `Places` of the N others. It returns x's shape;
+        It gets normalised tokens x, shape (B, 1 + N, D), the class token first, where there is one; which of them are
+        valid, boolean, shape (B, 1 + N), or None where all do; and the `Places` of the N others. It returns x's shape;
         what it returns for a token that counts must not depend on one that doesn't.
         """
 
@@ -35,7 +35,7 @@ class FullAttentionConfig(AttentionConfig):
     """Every token attends to every other one.
 
     Attributes:
-        kind: the name of this attention in recipes; no document holds it, since there once was no other.
+        kind: the name of this attention in recipes; not written to documents, for compatibility.
     """
 
     kind: ClassVar[str] = "full"
@@ -59,14 +59,14 @@ ATTENTIONS: Parts[AttentionConfig] = Parts(
 def attend(q_BHNE: Tensor, k_BHME: Tensor, v_BHME: Tensor, valid_BM: Tensor | None = None) -> Tensor:
     """Attention of queries on keys, shape (B, H, N, E).
 
-    The fused kernel, but for bf16 on processors where a gradient is wanted: there its backward takes two to seven times
+    The fused kernel, except for bf16 on CPUs with gradients: there its backward pass takes two to seven times
     as long as two plain products (docs/decisions/speed.md).
 
     Args:
         q_BHNE: queries.
         k_BHME: keys.
         v_BHME: values.
-        valid_BM: keys that count, boolean, shape (B, M); all when left out.
+        valid_BM: valid keys, boolean, shape (B, M); all if omitted.
     """
     mask = None if valid_BM is None else valid_BM[:, None, None]
     plain = q_BHNE.device.type == "cpu" and q_BHNE.dtype == torch.bfloat16 and torch.is_grad_enabled()
@@ -123,6 +123,6 @@ class CrossAttention(nn.Module):
 def _heads(x_BNC: Tensor, parts: int, heads: int) -> tuple[Tensor, ...]:
     """Cut channels into so many parts, each of shape (B, H, N, E).
 
-    Taken apart before heads and tokens change places, so that their gradients are put together in one copy, not two.
+    Split before heads and tokens are transposed, so that gradients are joined in one copy, not two.
     """
     return tuple(part.transpose(1, 2) for part in x_BNC.unflatten(-1, (parts, heads, -1)).unbind(2))

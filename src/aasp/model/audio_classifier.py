@@ -1,4 +1,4 @@
-"""An AudioEncoder with a linear head: waveform in, class scores out. What fine-tuning makes and `aasp predict` uses.
+"""An AudioEncoder with a linear head, from fine-tuning: waveforms in, class scores out.
 
 Legend: B clips, S samples, K classes, N patch tokens of width D, G time patches, D' pooled width.
 """
@@ -29,18 +29,18 @@ MOST_CLASSES = 2**20
 
 @dataclass(frozen=True)
 class AudioClassifierConfig:
-    """All that a classifier is, but its weights.
+    """Configuration of a classifier: everything but its weights.
 
     Attributes:
         classes: their names, in the order of the scores.
-        multilabel: a clip may have any number of them: each has a probability of its own.
-        clip_seconds: length of the clips that it was trained on; longer ones are taken whole all the same.
+        multilabel: a clip may have any number of classes; each has its own probability.
+        clip_seconds: length of the clips that it was trained on; longer ones are still classified as a whole.
         layers: what the head reads: the last layer; or all of them, from the stem's tokens on, each token normalised,
             in a learned weighting (as in SUPERB).
         norm: of the pooled embedding: "layer"; "batch", which standardises each dimension over clips (as probes do); or
             "none", as BEATs has it.
-        over_time: the head reads each time patch by itself, and says of a clip what it says of its likeliest moment.
-        numbers: mean and deviation of the numbers that it predicts, in place of classes, of which it then has one name.
+        over_time: the head reads each time patch separately; the score of a clip is the maximum over its time patches.
+        numbers: mean and deviation of the numbers that it predicts instead of classes; `classes` then has one name.
         encoder: the encoder; its `pooling` makes one vector of a clip's tokens.
     """
 
@@ -148,7 +148,7 @@ class AudioClassifier(nn.Module):
         return OverTime(logits, when, valid)
 
     def pooled(self, stages: Sequence[tuple[Tensor, Tensor]], valid_BG: Tensor) -> Tensor:
-        """What `classify` normalises and weighs: one vector a clip, shape (B, D')."""
+        """What `classify` normalises and weighs: one vector per clip, shape (B, D')."""
         tokens, cls = self._read(stages)
         return pool(tokens, cls, self.encoder.stem.subbands, valid_BG, self.config.encoder.pooling)
 
@@ -162,9 +162,9 @@ class AudioClassifier(nn.Module):
         return mixed(0), mixed(1)
 
     def probabilities(self, logits_BK: Tensor) -> Tensor:
-        """Logits as probabilities, in fp32 or better: of all classes together 1, or of each on its own.
+        """Logits as probabilities, in fp32 or better: they sum to 1 over classes, or each class has its own.
 
-        Of a model that predicts numbers, these numbers, in their own unit.
+        For a model that predicts numbers: these numbers, in the unit of the labels.
         """
         logits_BK = widened(logits_BK)
         if self.config.numbers is not None:

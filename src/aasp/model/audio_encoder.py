@@ -1,4 +1,4 @@
-"""The model that people load: waveform in; clip, timestamp and layer embeddings out.
+"""The loaded model: waveforms in; clip, timestamp and layer embeddings out.
 
 Legend: B clips, S samples, T frames, M mel bins, G x F grid of patches, N = G * F patch tokens, D width.
 """
@@ -41,17 +41,17 @@ LONGEST_WINDOW = 3_600.0
 
 @dataclass(frozen=True)
 class AudioEncoderConfig:
-    """All that an AudioEncoder is, but its weights.
+    """Configuration of an AudioEncoder: everything but its weights.
 
     Attributes:
         frontend: log-mel, or another front end, and its normalisation.
         stem: patch embedding.
         encoder: transformer.
-        window_seconds: longer audio is cut in windows of this length, which overlap by half.
-        pooling: how the last layer becomes the model's own vector of a clip, where `vector` says no more.
-        vector: the model's own vector in several parts side by side, each a layer and its pooling, ("4:mean+std",
+        window_seconds: longer audio is cut into windows of this length that overlap by half.
+        pooling: how the last layer becomes the default vector of a clip, if `vector` is empty.
+        vector: the default vector as several concatenated parts, each a layer and its pooling, ("4:mean+std",
             "8:mean+std"); layer 0 is the input of the first block.
-        whitened: dimensions of the own vector after a whitening that is saved with the weights; 0 for none.
+        whitened: dimensions of the default vector after a whitening that is saved with the weights; 0 for none.
     """
 
     frontend: Annotated[FrontEndConfig, FRONTENDS] = field(default_factory=LogMelConfig)
@@ -70,12 +70,12 @@ class AudioEncoderConfig:
 
     @property
     def keys(self) -> tuple[Key, ...]:
-        """(layer, pooling) of each part of the model's own vector."""
+        """(layer, pooling) of each part of the default vector."""
         return tuple(map(key, self.vector)) or ((self.encoder.depth, self.pooling),)
 
     @property
     def window_patches(self) -> int:
-        """Time patches of a window; even, so that it can overlap by half."""
+        """Time patches of a window; even, so that windows can overlap by half."""
         return max(2, 2 * round(self.window_seconds * self.frontend.frame_rate / self.stem.patch[0] / 2))
 
 
@@ -115,14 +115,14 @@ class AudioEncoder(Embedder):
         Args:
             wave_BS: waveforms in -1..1 at the front end's rate, of any floating type, or int16 samples, shape (B, S).
                 What lies beyond a clip's end is not read.
-            lengths_B: valid samples per clip, shape (B,); all of S when left out.
+            lengths_B: valid samples per clip, shape (B,); all of S if omitted.
             layers: also return the tokens of every block.
-            pooling: how to make `clip`: of the last layer, or of (layer, pooling) pairs, side by side; the model's own
-                vector when left out.
+            pooling: how `clip` is computed: a pooling of the last layer, or (layer, pooling) pairs, concatenated; the
+                default vector if omitted.
 
         Raises:
-            AaspError: a clip is shorter than one analysis window, holds NaN or infinite samples or such as are not in
-                -1..1 at all; wave or lengths are not what is asked for; or there is no such pooling or layer.
+            AaspError: a clip is shorter than one analysis window, or has samples that are NaN, infinite or far outside
+                -1..1; wave or lengths are not the request; or there is no such pooling or layer.
         """
         wave_BS, lengths_B = as_batch(wave_BS, lengths_B)
         spare = 0
@@ -146,7 +146,7 @@ class AudioEncoder(Embedder):
 
         Args:
             mel_BTM: normalised log-mel, shape (B, T, M), zero beyond each clip's end.
-            frames_B: valid frames of each clip, shape (B,); all of T when left out.
+            frames_B: valid frames of each clip, shape (B,); all of T if omitted.
             layers, pooling: as in `forward`.
 
         Raises:
@@ -207,14 +207,14 @@ class AudioEncoder(Embedder):
         return found.without(spare, subbands) if spare else found
 
     def over_time(self, wave_BS: Tensor, lengths_B: Tensor | None = None, *, hop: float | None = None) -> OverTime:
-        """Vectors over time, at a finer hop than a patch where asked for.
+        """Vectors over time, optionally at a finer hop than a patch.
 
-        The sound is read once for each step within a patch, begun that much later: a quarter of a patch costs four
-        times what `forward` does. Every step reads a whole patch: neighbours overlap.
+        The clip is encoded once for each step within a patch, shifted by that step: a quarter of a patch costs four
+            times as much as `forward`. Every step reads a whole patch, so neighbours overlap.
 
         Args:
             wave_BS, lengths_B: as in `forward`.
-            hop: seconds from step to step: a patch, a half or a quarter of it; a patch when left out, which gives
+            hop: seconds between steps: a patch, or a half or a quarter of it; a patch if omitted, which returns
                 `forward`'s timestamps.
 
         Raises:
@@ -225,13 +225,13 @@ class AudioEncoder(Embedder):
         return over_time(self, mel_BTM, frames_B, hop)
 
     def stream(self, window: float | None = None) -> EncoderStream:
-        """A stream to which a sound is given chunk by chunk: `stream(chunk)`, and `stream.end()` at its end.
+        """A stream that takes a sound chunk by chunk: `stream(chunk)`, and `stream.end()` at the end.
 
         Args:
-            window: seconds that are read at once; the model's own window when left out (see `EncoderStream`).
+            window: seconds of a window; the model's window if omitted (see `EncoderStream`).
 
         Raises:
-            AaspError: it is longer than the model's own, or shorter than two time patches.
+            AaspError: it is longer than the model's window, or shorter than two time patches.
         """
         return EncoderStream(self, window)
 

@@ -1,4 +1,4 @@
-"""What a model says of clips, and the contract of what says it.
+"""A model's output for clips, and the interface of models.
 
 Legend: B clips, S samples, G x F grid of patches, N = G * F patch tokens, D width.
 """
@@ -26,14 +26,14 @@ class Embeddings:
     """What an AudioEncoder returns, in fp32, or float64 of a model in float64.
 
     Attributes:
-        clip: one vector a clip, shape (B, D'): the model's own (`AudioEncoderConfig.keys`), or as it was asked for.
-        timestamps: one vector a time patch, subbands side by side, shape (B, G, F * D), zero beyond a clip's end.
-        seconds: centre of each time patch, shape (G,): evenly spaced and the same for all clips, so that the centre of
-            a clip's last patch, where the clip fills less than half of it, lies up to half a patch beyond its end.
+        clip: one vector per clip, shape (B, D'): the default vector (`AudioEncoderConfig.keys`), or as requested.
+        timestamps: one vector per time patch, subbands concatenated, shape (B, G, F * D), zero beyond a clip's end.
+        seconds: centre of each time patch, shape (G,): evenly spaced and the same for all clips. If a clip fills less
+            than half of its last patch, that centre lies up to half a patch beyond its end.
         valid: time patches that belong to each clip, boolean, shape (B, G).
         tokens: normalised patch tokens, shape (B, N, D).
         cls: class token, shape (B, D).
-        layers: (tokens, cls) of each block when asked for, else empty; index 0 is the input of the first block.
+        layers: (tokens, cls) of each block if requested, else empty; index 0 is the input of the first block.
     """
 
     clip: Tensor
@@ -45,7 +45,7 @@ class Embeddings:
     layers: list[tuple[Tensor, Tensor]]
 
     def without(self, columns: int, subbands: int) -> Embeddings:
-        """The same but for the last time patches, which no clip reaches."""
+        """The same without the last time patches, which no clip reaches."""
         left = self.valid.shape[1] - columns
         first = lambda many, of: (torch.arange(many, device=self.valid.device) < of).nonzero()[:, 0]
         kept, patches = first(left + columns, left), first((left + columns) * subbands, left * subbands)
@@ -56,12 +56,12 @@ class Embeddings:
 
     @property
     def stages(self) -> list[tuple[Tensor, Tensor]]:
-        """(tokens, cls) of layers 0 to depth, the last normalised; the last alone unless layers were asked for."""
+        """(tokens, cls) of layers 0 to depth, the last one normalised; the last alone unless layers are requested."""
         return [*self.layers[:-1], (self.tokens, self.cls)]
 
 
 class Embedder(nn.Module, ABC):
-    """What turns waveforms into `Embeddings`: an AudioEncoder, or one that was exported.
+    """Turns waveforms into `Embeddings`: an AudioEncoder, or an exported one.
 
     Attributes:
         config: the model.
@@ -75,7 +75,7 @@ class Embedder(nn.Module, ABC):
 
     @property
     def device(self) -> torch.device:
-        """Where its waveforms go."""
+        """The device for its waveforms."""
         return next(self.parameters()).device
 
     @property
@@ -97,4 +97,4 @@ class Embedder(nn.Module, ABC):
         layers: bool = False,
         pooling: Pooling | Sequence[Key] | None = None,
     ) -> Embeddings:
-        """As `aasp.model.audio_encoder.AudioEncoder.forward` says."""
+        """See `aasp.model.audio_encoder.AudioEncoder.forward`."""

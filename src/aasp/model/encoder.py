@@ -34,10 +34,10 @@ class EncoderConfig:
         drop_path: largest rate of stochastic depth, rising linearly with depth.
         attention: of every block.
         learned: time patches and subbands (G, F) of a learned table of positions, of which shorter clips take the
-            first; fixed sine-cosine positions when left out.
-        distilled: a second class token, as DeiT's for distillation; what is given out as class token is their mean.
-        class_token: without one, what is given out is the mean of the tokens that count.
-        convolution: kernel and groups of a convolution over the tokens that makes their positions.
+            first; fixed sine-cosine positions if omitted.
+        distilled: a second class token, as in DeiT; the returned class token is their mean.
+        class_token: without one, the mean of the valid tokens is returned instead.
+        convolution: kernel and groups of a convolution over the tokens that computes their positions.
     """
 
     width: int = 192
@@ -87,8 +87,8 @@ class EncoderOutput:
     Attributes:
         tokens: patch tokens with their positions, shape (B, N, D): what the first block gets, before a norm.
         last: normalised output of the last block.
-        blocks: output of each block, when asked for.
-        ffn: output of each block's MLP before the residual sum, when asked for.
+        blocks: output of each block, if requested.
+        ffn: output of each block's MLP before the residual sum, if requested.
     """
 
     tokens: Tensor
@@ -131,7 +131,7 @@ class Block(nn.Module):
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x_BND: Tensor, valid_BN: Tensor | None, places: Places | None = None) -> tuple[Tensor, Tensor]:
-        """The block's output and its MLP's output before the residual sum; places are for attentions that want them."""
+        """The block's output and its MLP's output before the residual sum; places are for attentions that use them."""
         if self.pre:
             x_BND = x_BND + self.drop_path(self.attention(self.norm1(x_BND), valid_BN, places))
             ffn = self.mlp(self.norm2(x_BND))
@@ -142,7 +142,7 @@ class Block(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Transformer encoder with a class token; it knows where tokens are.
+    """Transformer encoder with a class token; it adds positions.
 
     Args:
         config: its size and form.
@@ -176,11 +176,11 @@ class Encoder(nn.Module):
         Args:
             tokens_BND: of a stem, without positions, shape (B, N, D).
             places: which patches they are.
-            valid_BN: tokens that count, boolean, shape (B, N); all when left out.
+            valid_BN: valid tokens, boolean, shape (B, N); all if omitted.
             layers: also return every block's output and MLP output.
 
         Raises:
-            AaspError: there is not a token for each place, or the grid is larger than a learned table.
+            AaspError: there is no token for each place, or the grid is larger than a learned table.
         """
         there = places.grid[0] * places.grid[1] if places.index_Bn is None else places.index_Bn.shape[1]
         if tokens_BND.shape[1:] != (there, self.config.width):
@@ -211,7 +211,7 @@ class Encoder(nn.Module):
         return of_table(self.positions, places)
 
     def _one_class_token(self, x_BND: Tensor, valid_BN: Tensor | None) -> Tensor:
-        """Tokens as given out, with one class token: of two, the mean; of none, the mean of tokens that count."""
+        """Returned tokens, with one class token: of two, the mean; of none, the mean of valid tokens."""
         if not self.config.class_token:
             weight = torch.ones_like(x_BND[..., :1]) if valid_BN is None else valid_BN[..., None].to(x_BND.dtype)
             mean = (x_BND * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True)
@@ -227,7 +227,8 @@ def _norm(config: EncoderConfig) -> nn.LayerNorm:
 
 @torch.no_grad()
 def _weaken(blocks: nn.Module, config: EncoderConfig) -> None:
-    """DeepNorm's start: values, what leaves attention, and both layers of the MLP, by (8 * depth) ** -1/4."""
+    """DeepNorm's initialisation: values, the output of attention, and both MLP layers are scaled by (8 * depth) **
+    -1/4."""
     weaker = (8 * config.depth) ** -0.25
     for name, weight in blocks.named_parameters():
         if name.endswith(("attention.out.weight", "mlp.0.weight", "mlp.2.weight")):

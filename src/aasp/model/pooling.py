@@ -1,4 +1,4 @@
-"""From tokens to one vector a clip, or one a time patch.
+"""From tokens to one vector per clip, or one a time patch.
 
 Legend: B clips, G time patches x F subbands, N = G * F patch tokens, D width.
 Source: class token (ViT, EAT), token mean (AST), flattened frequency x time mean (M2D); the deviation is ours.
@@ -31,7 +31,7 @@ def pool(tokens_BND: Tensor, cls_BD: Tensor, subbands: int, valid_BG: Tensor, me
         cls_BD: class token, shape (B, D).
         subbands: F.
         valid_BG: time patches that belong to each clip, boolean, shape (B, G).
-        method: "cls", "mean" over tokens, "flat" (mean over time of the subbands side by side), the last two with
+        method: "cls", "mean" over tokens, "flat" (mean over time of the subbands concatenated), the last two with
             "+std", the deviation over time appended, and "std", that deviation alone, of the mean over subbands.
 
     Returns:

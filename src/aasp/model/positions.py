@@ -23,7 +23,7 @@ class Places(NamedTuple):
 
     Attributes:
         grid: time patches and subbands (G, F).
-        index_Bn: n patches of each sequence, g * F + f, shape (B, n); all N in order when left out.
+        index_Bn: n patches of each sequence, g * F + f, shape (B, n); all N in order if omitted.
     """
 
     grid: tuple[int, int]

@@ -34,7 +34,7 @@ def key(text: str) -> Key:
 
 
 def check_keys(keys: Sequence[Key], depth: int) -> None:
-    """See that an encoder of so many blocks has these layers, and that there are such poolings.
+    """Check that an encoder of so many blocks has these layers, and that there are such poolings.
 
     Raises:
         AaspError: one is not there; or the class token of layer 0 is asked for, which is the same for every clip.
@@ -49,7 +49,7 @@ def check_keys(keys: Sequence[Key], depth: int) -> None:
 
 
 def check_vector(vector: Sequence[str], depth: int) -> None:
-    """See that an encoder of so many blocks has what the vector of its configuration is made of.
+    """Check that an encoder of so many blocks has what the vector of its configuration is made of.
 
     Raises:
         AaspError: as `key` and `check_keys`; of a layer that is not there the message names the setting.

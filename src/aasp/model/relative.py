@@ -1,4 +1,4 @@
-"""Attention with gated relative positions: how far apart two tokens are, weighed by what the query is.
+"""Attention with gated relative positions: how far apart two tokens are, weighted by what the query is.
 
 Legend: B sequences, H heads, N tokens, E head width, D = H * E, R buckets of distances.
 Source: Chen et al. 2022 (WavLM) and Chen et al. 2023 (BEATs): a bias for each bucket of signed distances and each head,

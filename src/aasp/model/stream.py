@@ -37,7 +37,7 @@ class EncoderStream:
 
     Args:
         encoder: the model, in evaluation mode.
-        window: seconds that are read at once, up to the model's own window; that when left out. Vectors of
+        window: seconds that are read at once, up to the model's own window; that if omitted. Vectors of
             shorter windows come sooner, and see less of the sound.
 
     Attributes:

@@ -29,7 +29,7 @@ class OverTime:
     """Vectors over time.
 
     Attributes:
-        vectors: one a step, subbands side by side, zero beyond a clip's end, shape (B, G, F * D).
+        vectors: one a step, subbands concatenated, zero beyond a clip's end, shape (B, G, F * D).
         seconds: centre of what each step reads, a patch, shape (G,); of a clip's last ones it can lie beyond its end,
             by less than half a patch.
         valid: steps that begin within each clip, boolean, shape (B, G).

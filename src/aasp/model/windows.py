@@ -59,7 +59,7 @@ def encode_windows(
         layers: return every layer, not only the last.
         overlap: windows overlap by half where a clip has several; else they lie side by side.
         patchout: leave out this share of each window's time patches at random, its padding first, one at least is seen;
-            tokens stay at their true places. Nothing is drawn when left out.
+            tokens stay at their true places. Nothing is drawn if omitted.
         batch: windows encoded at a time; all at once for None.
 
     Returns:
@@ -128,7 +128,7 @@ def encode_halves(model: AudioEncoder, mel_BTM: Tensor, frames_B: Tensor | None,
     Args:
         model: the encoder.
         mel_BTM: normalised log-mel longer than a window, shape (B, T, M), zero beyond each clip's end.
-        frames_B: valid frames of each clip, shape (B,); all of T when left out.
+        frames_B: valid frames of each clip, shape (B,); all of T if omitted.
         layers: return every layer, not only the last.
 
     Returns:

@@ -56,7 +56,7 @@ class EmbeddingPlan:
         limits: days by each resource alone, for clips of a window.
         bottleneck: the longest of these.
         set_bytes: of the set, by how it is stored.
-        embedding_bytes: of a vector a window in fp32.
+        embedding_bytes: of a vector per window in fp32.
     """
 
     hours: float

@@ -47,10 +47,10 @@ class Machines:
         memory: GB of a GPU.
         cores: CPU cores that decode for a GPU.
         network: GB/s that a GPU sends in a ring of all (NCCL's bus bandwidth); NVLink's inside one machine and its
-            ports' between several when left out.
+            ports' between several if omitted.
         storage: GB/s that all GPUs together can read.
         audio: how the audio is stored.
-        decoded: hours of audio that a core decodes per second; as measured for the format when left out.
+        decoded: hours of audio that a core decodes per second; as measured for the format if omitted.
     """
 
     gpus: int

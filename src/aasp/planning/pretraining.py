@@ -88,7 +88,7 @@ def pretraining_plan(recipe: Recipe, machines: Machines, hours: float | None = N
     Args:
         recipe: the system.
         machines: to run on.
-        hours: of audio in the set; AudioSet-2M when left out.
+        hours: of audio in the set; AudioSet-2M if omitted.
 
     Raises:
         AaspError: an impossible recipe or number of hours, or a batch that is not a multiple of the GPUs.

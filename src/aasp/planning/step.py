@@ -84,7 +84,7 @@ def step_cost(recipe: Recipe, clips: int | None = None, gpus: int = 1) -> StepCo
 
     Args:
         recipe: the system.
-        clips: of one process; the recipe's batch when left out.
+        clips: of one process; the recipe's batch if omitted.
         gpus: processes, of so many clips each.
 
     Raises:
@@ -108,7 +108,7 @@ def objective_cost(
         build: makes it, given `gather`.
         batch: what it takes, what belongs on the device on the meta device.
         gpus: processes, each with such a batch.
-        rule: what moves matrices; AdamW when left out.
+        rule: what moves matrices; AdamW if omitted.
 
     Raises:
         AaspError: the step looks at values on the device.

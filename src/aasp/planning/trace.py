@@ -153,7 +153,7 @@ def _autocast() -> Iterator[None]:
 
 @contextmanager
 def _entered(module: nn.Module, inside: Callable[[], Any]) -> Iterator[None]:
-    """Let `forward`, and whatever else a module's own classes define, run inside a context."""
+    """Let `forward`, and anything else that a module's own classes define, run inside a context."""
     classes = type(module).__mro__[: type(module).__mro__.index(nn.Module)]
     names = {name for one in classes for name, value in vars(one).items() if isfunction(value)}
     names = {name for name in names if name == "forward" or not hasattr(nn.Module, name)}

@@ -91,7 +91,7 @@ def corrupted(clips: Clips, masks: Masks, patch: tuple[int, int], gather: Gather
         clips: B clips.
         masks: one view of each; what it hides is corrupted.
         patch: frames and mel bins of a patch.
-        gather: see `Gather`, for one process when left out; the noise has the statistics of all processes' clips.
+        gather: see `Gather`, for one process if omitted; the noise has the statistics of all processes' clips.
 
     Source: group-masked model learning (Atito et al. 2021) corrupts with noise, zeros and other samples.
     """

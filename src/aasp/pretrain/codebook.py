@@ -172,8 +172,8 @@ def code_loss(logits_BVmK: Tensor, codes_BVm: Tensor, valid_BVm: Tensor, gather:
     Args:
         logits_BVmK: the predictor's, shape (B, V, m, K).
         codes_BVm: the codes at the same patches.
-        valid_BVm: which of them count, boolean.
-        gather: joins a tensor over processes; for one process when left out.
+        valid_BVm: which of them are valid, boolean.
+        gather: joins a tensor over processes; for one process if omitted.
     """
     terms = functional.cross_entropy(logits_BVmK.float().flatten(0, 2), codes_BVm.flatten(), reduction="none")
     return valid_mean(terms, valid_BVm.flatten(), gather)

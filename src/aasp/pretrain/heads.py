@@ -35,7 +35,7 @@ class BatchNorm(nn.Module):
         self.weight, self.bias = nn.Parameter(torch.ones(width)), nn.Parameter(torch.zeros(width))
 
     def forward(self, x_nD: Tensor, valid_n: Tensor | None = None) -> Tensor:
-        """Shape (n, D), of which those count that are `valid`, boolean, shape (n,); all when left out."""
+        """Shape (n, D), of which those count that are `valid`, boolean, shape (n,); all if omitted."""
         x_nD = x_nD.float()
         weight_n1 = x_nD.new_ones(len(x_nD), 1) if valid_n is None else valid_n[:, None].to(x_nD.dtype)
         total = lambda x: self.gather((x * weight_n1).sum(0, keepdim=True))[0].sum(0)
@@ -60,7 +60,7 @@ class BatchHead(nn.Module):
         self.outer = nn.Linear(hidden, outputs)
 
     def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
-        """(..., `width`) to (..., `outputs`); which vectors count is boolean, all when left out."""
+        """(..., `width`) to (..., `outputs`); which vectors count is boolean, all if omitted."""
         valid = None if valid is None else valid.flatten()
         hidden = self.norm(self.inner(x.flatten(0, -2)), valid)
         return self.outer(torch.relu(hidden)).unflatten(0, x.shape[:-1])

@@ -13,7 +13,7 @@ def build_objective(recipe: Recipe, gather: Gather = lambda tensor: (tensor, 0))
 
     Args:
         recipe: the system.
-        gather: see `Gather`; for one process when left out.
+        gather: see `Gather`; for one process if omitted.
 
     Raises:
         AaspError: nothing would be learned, or somebody's own method does not keep its promises.

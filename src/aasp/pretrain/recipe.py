@@ -22,7 +22,7 @@ class DataConfig:
 
     Attributes:
         crop_seconds: length of the random crop of each clip.
-        batch: clips a step, over all processes.
+        batch: clips per step, over all processes.
         gain_db: each clip is made louder or softer by up to this much, so that level is no clue.
     """
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def check_segments(seconds: float, recipe: Recipe) -> None:
-    """See that stretches of a recipe's crops can be that long.
+    """Check that stretches of a recipe's crops can be that long.
 
     Raises:
         AaspError: a crop holds one such stretch at most, or a stretch holds no frame.

@@ -1,4 +1,4 @@
-"""What a method's encoders see of a batch: log-mels, masks and their complements, tokens.
+"""A method's encoder inputs: log-mels, masks and their complements, tokens.
 
 Legend: B clips, V views, S samples, T frames, M mel bins, G x F grid, N = G * F patches, n visible and m hidden patches
 per view, D width.
@@ -43,10 +43,10 @@ class Clips:
 
 
 def to_logmel(model: AudioEncoder, batch: Mapping[str, Tensor], gain_db: float | None = None) -> Clips:
-    """The log-mels of a batch; differentiable where the front end has something to learn.
+    """The log-mels of a batch; differentiable if the front end is trained.
 
-    A front end learns by what is predicted from its frames, never by what they are as a target: who makes targets of
-    them detaches these, or it would learn to give what is easily predicted.
+    A front end is trained by predictions from its frames, never by frames as targets. Methods that use frames as
+    targets must detach them, or the front end would learn to produce what is easy to predict.
 
     Args:
         model: whose front end and grid are used.
@@ -73,13 +73,13 @@ def encode_all(model: AudioEncoder, clips: Clips, layers: bool = False) -> Encod
 
 
 def encode_visible(model: AudioEncoder, clips: Clips, patches: Tensor, valid: Tensor) -> Tensor:
-    """Encode some patches of each view, and nothing else of the clip.
+    """Encode only some patches of each view.
 
     Args:
         model: the encoder.
         clips: the batch.
         patches: their indices, shape (B, V, n).
-        valid: which of them count, boolean, shape (B, V, n).
+        valid: which of them are valid, boolean, shape (B, V, n).
 
     Returns:
         Tokens of the views one after another, the class token first, shape (B * V, 1 + n, D).
@@ -119,7 +119,7 @@ class MaskingConfig:
         views: masked views V of each clip.
         keep_ratio: share of a clip's patches that a view sees (`visible` before).
         scheme: "inverse-block" keeps random square blocks, "random" single patches, "structured" whole time columns or
-            whole subbands, by the toss of a coin for each view; "clustered" hides random square blocks, as SSAST does,
+            whole subbands, chosen at random for each view; "clustered" hides random square blocks, as SSAST does,
             "spans" stretches of time columns.
         block: side of a kept block, or length of a hidden stretch, in patches; the side of a hidden block is drawn for
             each view, one less to one more.
@@ -151,9 +151,9 @@ class Masks:
 
     Attributes:
         visible: patches that each view sees, shape (B, V, n).
-        visible_valid: which of them count, boolean, shape (B, V, n).
+        visible_valid: which of them are valid, boolean, shape (B, V, n).
         hidden: hidden patches to predict, shape (B, V, m): all of them where `predicted` is 1.
-        hidden_valid: which of them count, boolean, shape (B, V, m).
+        hidden_valid: which of them are valid, boolean, shape (B, V, m).
     """
 
     visible: Tensor
@@ -187,7 +187,7 @@ def draw_masks(config: MaskingConfig, grid: tuple[int, int], columns_B: Tensor) 
     hidden_B = (config.predicted * (patches_B - visible_B)).round().long().clamp(min=1)
     visible = rank.argsort(dim=-1, descending=True)[..., : int(visible_B.max())]
     visible_valid = (torch.arange(visible.shape[-1]) < visible_B[:, None])[:, None].expand_as(visible)
-    # A rank of their own for the hidden ones: those that a block would have kept must not come first.
+    # A separate rank for hidden patches: those that a block would have kept must not come first.
     seen = torch.zeros(rank.shape, dtype=torch.bool).scatter(2, visible, visible_valid)
     hidden_rank = torch.rand(rank.shape).masked_fill(seen | ~belongs.flatten(2), -1.0)
     hidden = hidden_rank.argsort(dim=-1, descending=True)[..., : int(hidden_B.max())]
@@ -201,7 +201,7 @@ def token_means(tokens: Tensor, masks: Masks) -> Tensor:
     return (tokens[:, 1:].unflatten(0, weight.shape[:2]) * weight).sum(2) / weight.sum(2)
 
 
-# What each scheme would rather keep visible, shape (B, V, G, F): patches of a higher integer come first.
+# Integer scores of each scheme, shape (B, V, G, F): patches with higher scores are kept visible first.
 
 
 def _random(config: MaskingConfig, shape: tuple[int, ...], columns_B: Tensor) -> Tensor:
@@ -216,7 +216,7 @@ def _structured(config: MaskingConfig, shape: tuple[int, ...], columns_B: Tensor
 
 
 def _spans(config: MaskingConfig, shape: tuple[int, ...], columns_B: Tensor) -> Tensor:
-    """Stretches begin anywhere and may overlap: so many that the expected share is hidden (wav2vec 2.0's spans)."""
+    """Spans start anywhere and may overlap; their number gives the expected hidden share (wav2vec 2.0's spans)."""
     clips, views, columns, _ = shape
     length = min(config.block, columns)
     spans_B = (-math.log(config.keep_ratio) * columns_B / length).round().long().clamp(min=1)
@@ -246,7 +246,7 @@ def _inverse_block(config: MaskingConfig, shape: tuple[int, ...], columns_B: Ten
 
 
 def _clustered(config: MaskingConfig, shape: tuple[int, ...], columns_B: Tensor) -> Tensor:
-    """The later a patch is hidden by one cluster after another, the rather it stays visible."""
+    """The later a cluster hides a patch, the more likely the patch stays visible."""
     clips, views, columns, subbands = shape
     count = -(-3 * columns * subbands // config.block**2)  # three times the area: what none of them hides is left over
     side = torch.randint(max(config.block - 1, 1), config.block + 2, (clips, views, 1))

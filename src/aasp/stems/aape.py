@@ -1,4 +1,4 @@
-"""AaPE: conv patch tokens fused with adaptive features of the modulations that the patches would alias.
+"""AaPE: convolutional patch tokens fused with adaptive features of the modulations that the patches would alias.
 
     token = fuse [ project(x) ; norm(C y) ]        conv token, and features of equal rank
     y     = SBLU(windows of B x; Λ)                both parts of each state, and its log-magnitude
@@ -49,24 +49,26 @@ class AaPEConfig(StemConfig):
     Attributes:
         kind: the name of this stem in recipes.
         patch: (frames P, mel bins R) of one patch.
-        taps: window K of the SBLU in frames; beyond P it reaches into neighbouring patches, as far as a view sees them.
+        taps: window K of the SBLU in frames; beyond P it reads neighbouring patches, as far as they are visible to a
+            view.
         states: SBLU states S per subband.
         phase: "conjugate" (envelope detector) or "even" (the quoted equation).
         window: the two-sided exponential or a control of the same bandwidth.
         gain: "paper" or "unit", see `bilateral_laplace`.
         parameters: decay and frequency "estimated" per patch, "learned" per subband and state, or "fixed".
-        magnitude: also give the log-magnitude of every state, which no linear stem could hold.
-        conv: fuse with the convolution's token; without it the token is the SBLU's alone.
-        leaky: let masked views read masked patches in windows beyond P: a control, not a way to train.
+        magnitude: also use the log-magnitude of every state, which a linear stem cannot represent.
+        conv: fuse with the convolution's token; without it the token comes from the SBLU only.
+        leaky: let masked views read masked patches in windows beyond P; a control, not for training.
         encoder_width: width of the Lambda Encoder.
         encoder_depth: its layers.
         encoder_heads: its attention heads.
         frames_per_token: neighbouring frames that form one of its tokens.
-        chirp: let frequencies move within a window, by γ a frame, estimated or learned as they are, and zero at first.
-        encoder_rate: learning rate of the Lambda Encoder, in that of everything else.
-        encoder_gain: how many times as far estimates move from their start with what the Lambda Encoder finds.
+        chirp: let frequencies change within a window, by γ per frame, estimated or learned in the same way; initially
+            zero.
+        encoder_rate: learning rate of the Lambda Encoder, relative to all other parameters.
+        encoder_gain: factor on the Lambda Encoder's output, by which estimates move from their initial values.
         alpha_range: bounds of the decay per frame.
-        shared: (time patches, subbands) of a block that gets one Λ, estimated from all of it that a view sees.
+        shared: (time patches, subbands) of a block with one Λ, estimated from its patches that are visible to a view.
     """
 
     kind: Literal["aape"] = "aape"
@@ -178,7 +180,7 @@ class AaPE(WindowedStem, States):
         return folded(self, patches, y) if self._as_built() else self.plain(patches, y)
 
     def plain(self, patches: Tensor, y: Tensor) -> Tensor:
-        """Tokens (..., D) of patches (..., P, R) and SBLU features (..., 3 S), as the equation has them."""
+        """Tokens (..., D) of patches (..., P, R) and SBLU features (..., 3 S), computed as in the equation."""
         features = self.norm(self.output_matrix(y.to(self.output_matrix.weight.dtype)))
         if not self.config.conv:
             return features
@@ -197,9 +199,9 @@ class AaPE(WindowedStem, States):
         return *bounded(logits, self.patch[0], self.config.alpha_range), *rates
 
     def windows(self, patches: Tensor) -> Tensor:
-        """The projected subband signal around each patch, (B, G, F, S, K), less the mean of the patch itself.
+        """The projected subband signal around each patch, (B, G, F, S, K), minus the mean of the patch.
 
-        The mean is the conv token's business, and in even phase it would drown the modulations.
+        The convolution's token carries the mean; in even phase it would dominate the modulations.
         """
         signal = widened(self.input_matrix(patches))  # (B, G, F, P, S)
         return around(signal, self.taps) - signal.mean(3, keepdim=True).transpose(3, 4)
@@ -219,7 +221,7 @@ class AaPE(WindowedStem, States):
         return bilateral_laplace(windows, alpha, beta, phase=self.phase, window=self.window, gain=gain, gamma=gamma)
 
     def _as_built(self) -> bool:
-        """Whether the four maps are ours and have no hooks: then it makes no difference that they were not called."""
+        """Whether the four maps are unmodified and have no hooks, so that they need not be called."""
         return all(type(one) is kind and not has_hooks(one) for one, kind in self._maps())
 
     def _maps(self) -> Iterator[tuple[nn.Module, type[nn.Module]]]:
@@ -262,7 +264,7 @@ class AaPE(WindowedStem, States):
         return bounded(start_logits(self.count, self.patch[0], alphas), self.patch[0], alphas)
 
     def learned(self) -> dict[str, Tensor]:
-        """Decay and frequency where nothing is found in a patch, or of all patches; and the weights of each part."""
+        """Decay and frequency before the estimate of a patch, or of all patches; and the weights of each part."""
         estimated = self.config.parameters == "estimated"
         logits = self.lambda_encoder.head.bias.unflatten(0, (2, -1)) if estimated else self.logits
         alpha, beta = bounded(logits.detach(), self.patch[0], self.config.alpha_range)

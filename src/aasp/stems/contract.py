@@ -1,4 +1,4 @@
-"""What every patch embedding ("stem") promises.
+"""Interface of patch embeddings ("stems").
 
 Legend: B clips, V views of a clip, T frames, M mel bins, D width; the grid has G time patches x F subbands, N = G * F
 patches in time-major order (n = g * F + f), each P frames x R mel bins; n visible patches per view.
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class StemConfig(ABC):
-    """What a stem's configuration, a frozen dataclass, has besides its own fields.
+    """Base of a stem's configuration, a frozen dataclass.
 
     Attributes:
         patch: (frames P, mel bins R) of one patch: the stride.
@@ -117,7 +117,7 @@ class Stem(nn.Module, ABC):
         """A log-mel in the stem's own precision: that of its weights, if it has any.
 
         Raises:
-            AaspError: it is no tensor of floating-point numbers, of another shape than (B, T, M), or elsewhere.
+            AaspError: it is not a tensor of floating-point numbers, of another shape than (B, T, M), or elsewhere.
         """
         if not isinstance(mel_BTM, Tensor):
             raise AaspError(f"stem: log-mel of type {type(mel_BTM).__name__}; give a tensor (clips, frames, mel bins)")
@@ -152,7 +152,7 @@ class Stem(nn.Module, ABC):
 
         Args:
             mel_BTM: normalised log-mel, shape (B, T, M), zero beyond each clip's end.
-            valid_BN: patches that belong to each clip, boolean, shape (B, N); all when left out.
+            valid_BN: patches that belong to each clip, boolean, shape (B, N); all if omitted.
 
         Returns:
             Tokens, shape (B, N, D). No valid token depends on an invalid patch.

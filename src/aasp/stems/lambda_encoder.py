@@ -54,7 +54,7 @@ def bounded(logits: Tensor, stride: int, alpha_range: tuple[float, float] = ALPH
 def check_settings(
     frames: int, frames_per_token: int, width: int, heads: int, alpha_range: tuple[float, float]
 ) -> None:
-    """See that a Lambda Encoder of that width and so many heads can read patches, and decays begin within their bounds.
+    """Check that a Lambda Encoder of that width and number of heads fits the patches, and decays start within bounds.
 
     Raises:
         AaspError: it can't, or they don't.

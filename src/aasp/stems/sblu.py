@@ -69,7 +69,7 @@ def bilateral_laplace(
             no hold; their lengths clipped to K).
         gain: "paper" keeps the weights as they are, "unit" scales them to unit L2 norm over the K taps.
         step: the frame step Delta that alpha and beta refer to.
-        gamma: chirp rate in radians per frame squared, broadcastable to (..., S); none when left out. Of the one-sided
+        gamma: chirp rate in radians per frame squared, broadcastable to (..., S); none if omitted. Of the one-sided
             window, m counts from the last frame back.
 
     Returns:

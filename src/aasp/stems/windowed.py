@@ -19,8 +19,8 @@ from aasp.stems.contract import LONGEST, Stem, gather_own_patches, gather_patche
 class WindowedStem(Stem):
     """A stem whose tokens are made of windows of K frames, each centred on its patch.
 
-    The signals in the windows, and whatever else depends on a patch alone, are computed once per clip; the tokens once
-    per view, from windows in which everything that the view does not see is zero.
+    The signals in the windows, and anything else that depends on a patch alone, are computed once per clip; the tokens
+    once per view, from windows in which everything hidden from the view is zero.
 
     Args:
         width: token width D.
@@ -103,7 +103,7 @@ class WindowedStem(Stem):
 
 
 def check_taps(patch: tuple[int, int], taps: int) -> None:
-    """See that a window of so many frames can be centred on a patch.
+    """Check that a window of so many frames can be centred on a patch.
 
     Raises:
         AaspError: it can't.

@@ -39,7 +39,7 @@ def blocks_of(module: nn.Module) -> dict[str, nn.Module]:
 
 
 def check_count(clips: int, count: int, processes: int = 1) -> None:
-    """See that the clips of a process can be dealt out to micro-batches.
+    """Check that the clips of a process can be dealt out to micro-batches.
 
     Raises:
         AaspError: they can't, evenly.

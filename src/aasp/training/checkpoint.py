@@ -130,7 +130,7 @@ def clear_unfinished(folder: Path) -> None:
 
 
 def check_names(path: Path, found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
-    """See that the tensors read from `path` have the names and shapes that the running model needs.
+    """Check that the tensors read from `path` have the names and shapes that the running model needs.
 
     Raises:
         AaspError: the first difference.

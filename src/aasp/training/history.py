@@ -43,7 +43,7 @@ class Start:
         return None if path is None else cls(path, *checkpoint.read_state(path))
 
     def check(self, fingerprint: str) -> None:
-        """See that it is of a recipe.
+        """Check that it is of a recipe.
 
         Raises:
             AaspError: it is another one's.
@@ -103,7 +103,7 @@ class History:
         return recipe + sum(extension["steps"] for extension in self.extended)
 
     def from_origin(self, start_from: str | Path | None) -> History:
-        """This history, if what the run started from is what is asked for, or nothing is asked.
+        """This history, if what the run started from is the request, or nothing is asked.
 
         Raises:
             AaspError: the run started from something else.

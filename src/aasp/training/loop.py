@@ -84,7 +84,7 @@ class Settings:
         keep: checkpoints to keep.
         precision: of the forward pass.
         track: trackers to show the run in (`aasp.training.trackers`).
-        accumulate: micro-batches of each step; the optimizer's when left out.
+        accumulate: micro-batches of each step; the optimizer's if omitted.
     """
 
     name: str

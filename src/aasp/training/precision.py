@@ -30,7 +30,7 @@ def resolve_precision(precision: Precision, machine: Accelerator, environment: P
     """What ``auto`` means: as at the last start of a resumed run, else bf16 where that is faster, else fp32.
 
     Args:
-        precision: what was asked for.
+        precision: the request.
         machine: processes and devices; all processes get the first one's answer.
         environment: the run's list of starts (see `aasp.training.environment`), which need not exist.
 

@@ -196,7 +196,7 @@ def _differences(found: Any, recipe: dict[str, Any], read: Reading) -> Iterator[
 
 
 def _check_kept(run: Run, resume: str | Path) -> None:
-    """See that resuming from elsewhere would not lose what the run has."""
+    """Check that resuming from elsewhere would not lose what the run has."""
     last = checkpoint.latest(run.path)
     named = None if str(resume) in ("auto", "never") else _named(Path(resume))
     if last is not None and named is not None and named.resolve() != last.resolve():
@@ -205,7 +205,7 @@ def _check_kept(run: Run, resume: str | Path) -> None:
 
 
 def _check_named(path: Path, recipe: dict[str, Any], read: Reading) -> None:
-    """See that a checkpoint, or a run's last, is of this recipe, if its run still says which that was."""
+    """Check that a checkpoint, or a run's last, is of this recipe, if its run still says which that was."""
     run = Run(_named(path).resolve().parents[1])
     try:
         found = read_object(run.recipe, "copy the run again")

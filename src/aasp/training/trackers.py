@@ -31,7 +31,7 @@ PACKAGES = {"tensorboard": "tensorboard", "wandb": "wandb", "trackio": "trackio"
 
 
 def check_installed(names: Sequence[str]) -> None:
-    """See that trackers can be used, before anything is written.
+    """Check that trackers can be used, before anything is written.
 
     Raises:
         AaspError: there is no such tracker, or it is not installed.

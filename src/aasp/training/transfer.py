@@ -50,7 +50,7 @@ def grouped(names: Collection[str], among: Collection[str], above: str = "") -> 
     Args:
         names: of the tensors.
         among: names of all tensors.
-        above: the part in which to look, with a dot at its end; everywhere when left out.
+        above: the part in which to look, with a dot at its end; everywhere if omitted.
     """
     here = dict.fromkeys(name.removeprefix(above).partition(".")[0] for name in among if name.startswith(above))
     for part in here:

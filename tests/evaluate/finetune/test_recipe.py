@@ -99,7 +99,7 @@ def test_every_option_is_used_by_a_named_recipe(kind: type) -> None:
 
 
 def test_the_measured_settings_have_names() -> None:
-    """docs/results.md, `With patches as additional targets`: as benchmarks/finetune_results.py had them, over `tiny`."""
+    """docs/results.md, `With patches as additional targets`: as in benchmarks/finetune_results.py, over `tiny`."""
     esc10: dict[str, Any] = {
         **{"crop_seconds": 5.0, "window": "pretrained", "head": "probe", "optimizer.lr": 3e-4},
         **{"augment.roll_seconds": 5.0, "augment.patchout": 0.5, "steps": 40, "validations": 1},

@@ -1,4 +1,4 @@
-"""A labelled set of one's own as a directory for each class, with or without folders of parts or folds above them."""
+"""A labelled set of your own as a directory for each class, with or without folders of parts or folds above them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A labelled set of one's own as an index: path, label, part or fold, and what clips have in common."""
+"""A labelled set of your own as an index: path, label, part or fold, and what clips have in common."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """NSynth: notes of instruments, asked for the instrument's family, its source, or the pitch.
 
-A note is named FAMILY_SOURCE_INSTRUMENT-PITCH-VELOCITY. Notes of one's own that are named so can be read without
+A note is named FAMILY_SOURCE_INSTRUMENT-PITCH-VELOCITY. Notes of your own that are named so can be read without
 Google's lists: from `audio/`, with `index.csv` saying which part each is in.
 """
 

@@ -91,7 +91,7 @@ class Finetuning:
                 raise AaspError(f"{text}; add --set {name}={value}")
 
     def _check_events(self, events: Sequence[Sequence[Event]]) -> None:
-        """See that events can be predicted from one time patch, and that the model covers their band."""
+        """Check that events can be predicted from one time patch, and that the model covers their band."""
         wanted = {"head": "random", "augment.roll_seconds": 0.0, "label_smoothing": 0.0}
         self._check_settings("events, each at its time", wanted)
         if self.recipe.pooling not in ("mean", "flat"):

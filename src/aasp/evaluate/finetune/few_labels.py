@@ -60,7 +60,7 @@ def few_label_result(
         head_X: what the classifier's head would read of each clip before the first step, (n, D').
 
     Raises:
-        AaspError: several labels a clip, a sound that can't be used, or weights that are not finite any more.
+        AaspError: several labels per clip, a sound that can't be used, or weights that are not finite any more.
     """
     if task.multilabel:
         raise AaspError(

@@ -21,7 +21,7 @@ class FinetuneRecipe:
         crop_seconds: clips are cut (anywhere) or padded to this length while training; they are scored whole.
         window: how much the encoder reads at once. "crop": its window grows to the crop; "pretrained": it stays what it
             was, longer clips are read window by window, and their tokens pooled over all windows.
-        batch: clips a step, over all processes.
+        batch: clips per step, over all processes.
         steps: optimizer steps.
         optimizer: AdamW and schedule; its learning rate is the head's.
         layer_decay: each block's learning rate is this times that of the block above it; the stem, below them, has the
@@ -33,12 +33,12 @@ class FinetuneRecipe:
         head: how the head begins: "random"; or as a "probe", a logistic regression on the encoder's embeddings of the
             train part (LP-FT), whose standardisation, where `norm` is "batch", training leaves as it is.
         drop_path: largest rate of stochastic depth.
-        loss: softmax cross-entropy; sigmoid cross-entropy of each class (the only one for several labels a clip, and
+        loss: softmax cross-entropy; sigmoid cross-entropy of each class (the only one for several labels per clip, and
             for events); or, of numbers, the squared error.
         label_smoothing: share of the target that is spread over all classes.
         augment: what is done to clips while training.
         sampling: "uniform" takes every clip once an epoch; "balanced" draws clips of rare classes more often.
-        epoch_clips: clips of a balanced epoch; as many as there are when left out.
+        epoch_clips: clips of a balanced epoch; as many as there are if omitted.
         validations: how often the valid part is scored, evenly spread; the best of these is the model.
         seed: of the head, data order and augmentation.
     """

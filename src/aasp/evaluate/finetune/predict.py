@@ -24,7 +24,7 @@ WINDOW = 1.0  # seconds, where no other length is named
 
 
 class NotFinite(AaspError):
-    """A classifier whose answers are no numbers: its training has diverged."""
+    """A classifier whose answers are not numbers: its training has diverged."""
 
 
 @dataclass(frozen=True)

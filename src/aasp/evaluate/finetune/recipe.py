@@ -270,6 +270,6 @@ def get(name: str) -> FinetuneRecipe:
     """A recipe by name, or a user's own: the function or FinetuneRecipe at `package.module:name` or `file.py:name`.
 
     Raises:
-        AaspError: there is none of that name, or what is there is not a recipe.
+        AaspError: there is none of that name, or what is there is no recipe.
     """
     return made(name, RECIPES, "fine-tuning recipe", FinetuneRecipe)

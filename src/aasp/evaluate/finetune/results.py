@@ -36,7 +36,7 @@ class Outcome:
         exit_code: 0 done; 75 or 130: a signal asked to stop, and the same call resumes it.
         labelled: the data without what could not be opened; its `missing` names that, and clips that are there but
             could not be decoded.
-        task: what was asked of it.
+        task: its task.
         result: the predictions of the test parts; None where it was stopped, and in all processes but the first.
         folders: the directory of each round.
     """

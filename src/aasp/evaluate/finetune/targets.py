@@ -22,7 +22,7 @@ def moments(y: np.ndarray) -> tuple[float, float]:
 
 
 def check_within(labelled: LabelledSet, seconds: np.ndarray) -> None:
-    """See that no event begins after its sound has ended: it is another sound's, or its times are in another unit.
+    """Check that no event begins after its sound has ended: it is another sound's, or its times are in another unit.
 
     Raises:
         AaspError: one does.

@@ -20,7 +20,7 @@ def contrastive_loss(
     Args:
         embedding_BVE: projected class tokens, shape (B, V, E).
         temperature: divisor of the cosine similarities.
-        everyone_CVE: those of all processes, shape (C, V, E); this process's own are all there are when left out.
+        everyone_CVE: those of all processes, shape (C, V, E); this process's own are all there are if omitted.
         first: where among them this process's own clips begin.
 
     Returns:

@@ -18,8 +18,8 @@ def cosine_loss(predicted: Tensor, target: Tensor, valid: Tensor | None = None, 
     Args:
         predicted: shape (..., D), of hidden patches (B, V, m, D).
         target: of the same shape.
-        valid: which of them count, boolean, shape (...); all when left out.
-        gather: joins a tensor over processes; for one process when left out.
+        valid: which of them are valid, boolean, shape (...); all if omitted.
+        gather: joins a tensor over processes; for one process if omitted.
     """
     distance = 2 - 2 * functional.cosine_similarity(predicted.float(), target.float(), dim=-1)
     if valid is None:

@@ -24,8 +24,8 @@ def distillation_loss(
         student: logits, shape (..., K).
         teacher: centred logits, of the same shape.
         temperatures: of the student and of the teacher: divisors of their logits.
-        valid: which count, boolean, shape (...); all when left out.
-        gather: joins a tensor over processes; for one process when left out.
+        valid: which count, boolean, shape (...); all if omitted.
+        gather: joins a tensor over processes; for one process if omitted.
     """
     target = (teacher.float() / temperatures[1]).softmax(-1)
     terms = -(target * functional.log_softmax(student.float() / temperatures[0], dim=-1)).sum(-1)

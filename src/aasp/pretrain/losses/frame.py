@@ -17,8 +17,8 @@ def frame_loss(predicted_BVmD: Tensor, target_BVmD: Tensor, valid_BVm: Tensor, g
     Args:
         predicted_BVmD: the predictor's output, shape (B, V, m, D).
         target_BVmD: the teacher's targets at the same patches.
-        valid_BVm: which of them count, boolean, shape (B, V, m).
-        gather: joins a tensor over processes; for one process when left out.
+        valid_BVm: which of them are valid, boolean, shape (B, V, m).
+        gather: joins a tensor over processes; for one process if omitted.
     """
     error_BVm = (predicted_BVmD.float() - target_BVmD).square().mean(-1)
     return valid_mean(error_BVm, valid_BVm, gather)

@@ -2,7 +2,7 @@
 
 Legend: C clips, E embedding width, S directions, K knots.
 Source: LeJEPA (Balestriero & LeCun 2025), sketched isotropic Gaussian regularisation: in random directions, the
-statistic of Epps & Pulley compares the empirical characteristic function with exp(-t^2 / 2), weighed by the same, and
+statistic of Epps & Pulley compares the empirical characteristic function with exp(-t^2 / 2), weighted by the same, and
 is integrated from -5 to 5 by the trapezoid rule.
 """
 

@@ -44,8 +44,8 @@ def discriminative_loss(
     Args:
         predicted_BVmP: what stands for each hidden patch, shape (B, V, m, P).
         patch_BVmP: the patches.
-        valid_BVm: which of them count, boolean, shape (B, V, m).
-        gather: joins a tensor over processes; for one process when left out.
+        valid_BVm: which of them are valid, boolean, shape (B, V, m).
+        gather: joins a tensor over processes; for one process if omitted.
 
     Returns:
         The mean over those that count: zero where a view has one hidden patch, which has none to be distinguished from.

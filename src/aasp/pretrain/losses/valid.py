@@ -24,8 +24,8 @@ def valid_mean(terms: Tensor, valid: Tensor, gather: Gather = alone) -> Tensor:
 
     Args:
         terms: of any shape.
-        valid: which of them count, boolean, of the same shape.
-        gather: see `Gather`; for one process when left out.
+        valid: which of them are valid, boolean, of the same shape.
+        gather: see `Gather`; for one process if omitted.
     """
     weight = valid.to(terms.dtype)
     counts, _ = gather(weight.sum()[None])

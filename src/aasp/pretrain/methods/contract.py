@@ -46,7 +46,7 @@ class MethodConfig(ABC):
         return {}
 
     def check(self, recipe: Recipe, processes: int) -> None:
-        """See that the recipe's batch can be dealt out to so many processes.
+        """Check that the recipe's batch can be dealt out to so many processes.
 
         Raises:
             AaspError: a process would have too few clips.
@@ -54,7 +54,7 @@ class MethodConfig(ABC):
         return None
 
     def across(self, recipe: Recipe) -> tuple[str, ...]:
-        """What of a step depends on the other clips that are computed with a clip, each in a few words.
+        """What in a step depends on the other clips of a batch, each in a few words.
 
         Where a step is accumulated, these are the clips of a micro-batch.
         """
@@ -62,7 +62,7 @@ class MethodConfig(ABC):
 
 
 class Method(nn.Module, ABC):
-    """A method; what it predicts with, averages and compares are its parts.
+    """A pre-training method; predictor, teacher and losses are its parts.
 
     Attributes:
         exported: begins the names, in its state dict, of the `AudioEncoder` that is saved as the model.
@@ -84,19 +84,20 @@ class Method(nn.Module, ABC):
         """
 
     def after_step(self, schedules: Mapping[str, float]) -> None:
-        """What follows the optimizer's step: a teacher moves. `schedules` has this step's values by name."""
+        """Called after the optimizer's step, for example to update a teacher. `schedules` has this step's values by
+        name."""
 
     def gradient_diagnostics(self) -> dict[str, Tensor]:
-        """What can be read between backward and the optimizer's step, 0-d tensors by name."""
+        """Metrics computed between backward and the optimizer's step, 0-d tensors by name."""
         return {}
 
     def learning_rate_share(self, name: str) -> float:
-        """The share of the learning rate that the parameter of that name gets: what its stem says, or else all."""
+        """The share of the learning rate for the parameter of that name: its stem's value, or else 1."""
         for path, stem in self.named_modules():
             if isinstance(stem, Stem) and name.startswith(f"{path}."):
                 return stem.learning_rate_share(name.removeprefix(f"{path}."))
         return 1.0
 
     def check_health(self, metrics: Mapping[str, float]) -> str | None:
-        """Why training should stop, in a few words, given a logged step's numbers by name; None if it is well."""
+        """A reason to stop training, given a logged step's metrics by name; None if there is none."""
         return None

@@ -102,7 +102,7 @@ class M2D(Method):
 
 
 def check_masking(masking: MaskingConfig) -> None:
-    """See that everything hidden is predicted.
+    """Check that everything hidden is predicted.
 
     Raises:
         AaspError: a part of it is.

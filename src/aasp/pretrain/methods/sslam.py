@@ -6,8 +6,8 @@ Source: Alex et al. 2025, second stage, which begins with EAT's weights (`--from
 the batch by the greater of two log-mels, but for gaps in which it stays alone. Clips and mixtures go through EAT's
 student and teacher alike. Frame loss on both halves, utterance loss on clips alone, against the teacher's last layer;
 source retention compares the hidden patches of a mixture with the mean of the teacher's targets of its two sources.
-Means stand for sums: retention weighed 2 there, as its tokens are half of all. Partners are drawn by rotating the batch
-(ours).
+Means replace sums: retention has weight 2 there, since its tokens are half of all. Partners are drawn by rotating the
+batch (ours).
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ class Predictor(nn.Module, ABC):
             visible_Bn: indices of the visible patches.
             hidden_Bm: indices of the hidden patches.
             grid: (G, F).
-            valid_Bn: which visible tokens count, boolean; all when left out. The class token always does.
+            valid_Bn: which visible tokens count, boolean; all if omitted. The class token always does.
             hidden_valid_Bm: which hidden ones do.
         """
 

@@ -20,7 +20,7 @@ M2D = vit_base(6.08, frontend=LogMelConfig.slaney80())
 
 
 def m2d_base() -> Recipe:
-    """M2D (Niizumi et al. 2023): 80 bins, 608 frames, 133 of 190 patches hidden, 300 epochs of 2,048 clips a step.
+    """M2D (Niizumi et al. 2023): 80 bins, 608 frames, 133 of 190 patches hidden, 300 epochs of 2,048 clips per step.
 
     Steps are those of 2,005,132 clips. Target and online network see the two halves that a mask parts; neither the
     paper nor this swaps them.

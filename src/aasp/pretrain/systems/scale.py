@@ -36,7 +36,7 @@ def tiny(
         name: of the recipe.
         summary: its one line, after the size.
         method: at that size.
-        stem: patches of 8 frames x 32 bins by a convolution when left out.
+        stem: patches of 8 frames x 32 bins by a convolution if omitted.
         lr: peak learning rate; that of matrices is ten times as large.
         crop_seconds: longer where segments of that length are cut from a crop.
     """
@@ -97,8 +97,8 @@ def vit_base(
     Args:
         window: its seconds.
         patch: frames and mel bins.
-        frontend: 128 bins with AudioSet's statistics (EAT, AST, Audio-MAE) when left out.
-        encoder: 768 x 12 with 12 heads and norms before each part when left out.
+        frontend: 128 bins with AudioSet's statistics (EAT, AST, Audio-MAE) if omitted.
+        encoder: 768 x 12 with 12 heads and norms before each part if omitted.
     """
     return AudioEncoderConfig(
         frontend=frontend or LogMelConfig(),
