@@ -453,7 +453,7 @@ def test_what_is_kept_in_memory_does_not_grow_with_the_set(
         (["MODEL", "FILE", "--out", "x.npz", "--layer", "7"], "no such layer: 7; this encoder has 0 to 1"),
         (["MODEL", "FILE", "--out", "x.npz", "--device", "cuda:9"], "no device cuda:9: this machine has cpu"),
         (["MODEL", "FILE", "--out", "x.npz", "--batch", "0"], "batch is 0"),
-        (["MODEL", "FILE", "--out", "x.npz", "--path-column", "f"], "--path-column f: it is a manifest's"),
+        (["MODEL", "FILE", "--out", "x.npz", "--path-column", "f"], "--path-column f: it is for manifests"),
         (["MODEL", "FILE", "--out", "FILE/x.npz"], "output lies below a file"),
         (["MODEL", "", "--out", "x.npz"], "an empty argument, perhaps from an unset shell variable"),
         (
@@ -462,7 +462,7 @@ def test_what_is_kept_in_memory_does_not_grow_with_the_set(
         ),
         (
             ["--pooling", "cls", "MODEL", "FILE"],
-            "takes all that stands behind it; `aasp embed MODEL FILE --pooling cls`",
+            "takes every word after it; `aasp embed MODEL FILE --pooling cls`",
         ),
         (["MODEL", "FILE", "--engine", "onnx", "--out", "x.npz"], "make one with `aasp export MODEL --out MODEL.onnx`"),
     ],

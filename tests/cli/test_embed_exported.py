@@ -74,7 +74,7 @@ def test_it_says_what_pytorch_says(options: str, folder: Path, tmp_path: Path) -
         ("--pooling max", "no such pooling: max"),
         (
             "--frames --hop 0.08",
-            "hop 0.08 s: an exported model gives one vector per time patch; leave out hop, or take the",
+            "hop 0.08 s: an exported model gives one vector per time patch; leave out hop, or use the",
         ),
         ("--device cuda:9", "no device cuda:9"),
         ("--device gpu", "no such device: gpu"),

@@ -287,7 +287,7 @@ def test_several_labels_with_a_softmax_recipe(refused: Shell) -> None:
         (("--set", "crop_seconds=0"), "crop_seconds is 0"),
         (("--set", "crop_seconds=0.02"), "crop_seconds is 0.02, shorter than one analysis window of 25 ms"),
         (("--set", "batch=0"), "batch is 0"),
-        (("--set", "batch=1", "norm=batch"), "batch is 1, a clip at a time: norm=batch needs clips"),
+        (("--set", "batch=1", "norm=batch"), "batch is 1, one clip at a time: norm=batch needs several clips"),
         (("--train", "head", "--set", "train=all"), "--train says head"),
         (("--set", "augment.mixup=2"), "mixup is 2"),
         (("--set", "drop_path=1"), "drop_path is 1"),

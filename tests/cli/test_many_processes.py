@@ -84,9 +84,7 @@ def test_both_launchers_train_and_refuse_with_one_line(launcher: list[str], soun
 def test_accelerate_that_starts_one_process_of_two_is_refused(sounds: Path, tmp_path: Path) -> None:
     launcher = ["accelerate.commands.launch", "--cpu", "--num_processes=2"]
     _, _, err = ran(pretraining(sounds, tmp_path / "run", 3), launcher)
-    assert (
-        err.count("aasp: error: ") == 1 and "one process of several, as it does on processors; add --multi_gpu" in err
-    )
+    assert err.count("aasp: error: ") == 1 and "only one process, as it does on CPUs; add --multi_gpu" in err
 
 
 def test_fine_tuning_on_two_processes(sounds: Path, tmp_path: Path) -> None:
@@ -121,7 +119,7 @@ def test_a_signal_to_one_process_makes_all_save_and_a_run_goes_on_with_another_n
     process.send_signal(number)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 75, err
-    assert "processes: 1, were 2; each computes 4 clips a step, 2 at a time" in out
+    assert "processes: 1, were 2; each computes 4 clips per step, 2 at a time" in out
     second = checkpoint.read_state(checkpoint.latest(run))
     assert second[1]["micro_batches"] == 2 and second[1]["processes"][0]["clips"] == 4 * second[0]
     assert second[1]["processes"][0]["data"]["order"] == [4 * first[0], []]
@@ -131,7 +129,7 @@ def test_a_signal_to_one_process_makes_all_save_and_a_run_goes_on_with_another_n
     until_step(run, until, process)
     os.kill(workers(process)[0], number)
     out, err = process.communicate(timeout=60)
-    assert "processes: 2, were 1; each computes 2 clips a step, 2 at a time" in out, err
+    assert "processes: 2, were 1; each computes 2 clips per step, 2 at a time" in out, err
     step, state = checkpoint.read_state(checkpoint.latest(run))
     assert state["processes"][1]["data"]["order"] == [4 * second[0], []] and "micro_batches" not in state
     assert sum(one["clips"] for one in state["processes"]) == 4 * step

@@ -161,7 +161,7 @@ WRONG = {
     "threshold of dog is given twice": ["run", "a.wav", "--frames", "--threshold", "dog=0.1", "dog=0.2"],
     "threshold of all classes is given twice": ["run", "a.wav", "--frames", "--threshold", "0.1", "0.2"],
     "--overwrite without --out": ["run", "a.wav", "--frames", "--overwrite"],
-    "numbers predicts a number, bpm, and no classes": ["numbers", "a.wav", "--frames", "--threshold", "0.5"],
+    "numbers predicts a number, bpm, not classes": ["numbers", "a.wav", "--frames", "--threshold", "0.5"],
     "bpm, not classes, so it has no events": ["numbers", "a.wav", "--frames", "--out", "e.csv"],
     "threshold 1.5: a probability lies between": ["run", "a.wav", "--frames", "--threshold", "1.5"],
     "threshold cow=0.5: no such class; the model has dog": ["run", "a.wav", "--frames", "--threshold", "cow=0.5"],

@@ -117,7 +117,7 @@ def test_the_probe_embed_and_the_laboratory_read_the_same_vector(folder: Path) -
 
 @pytest.mark.parametrize(("layers", "poolings"), [(("own", "1"), ()), (("own",), ("mean",)), (("owned",), ())])
 def test_what_does_not_go_with_the_own_vector(layers: tuple, poolings: tuple) -> None:
-    with pytest.raises(AaspError, match=r"name it alone|no such layer: owned; give numbers from 0, own, or weighted"):
+    with pytest.raises(AaspError, match=r"give it alone|no such layer: owned; give numbers from 0, own, or weighted"):
         Protocol.of("evar", layers, poolings)
 
 
@@ -138,7 +138,7 @@ def test_one_process_of_several_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")  # as accelerate has it that was asked for two processors' processes
     monkeypatch.setenv("ACCELERATE_USE_CPU", "True")
-    with pytest.raises(AaspError, match="started one process of several, as it does on processors; add --multi_gpu"):
+    with pytest.raises(AaspError, match="started only one process, as it does on CPUs; add --multi_gpu"):
         engine.accelerator("cpu")
 
 

@@ -110,7 +110,7 @@ def test_a_part_is_drawn_and_that_is_said(folder: Path, capsys: pytest.CaptureFi
 
 WRONG = {
     "no sound; name a sound, or a model and a sound: aasp show MODEL FILE": [],
-    "--attention is a model's; name it first: aasp show MODEL dog.wav --attention": ["dog.wav", "--attention"],
+    "--attention needs a model; give it first: aasp show MODEL dog.wav --attention": ["dog.wav", "--attention"],
     "dog.wav is not a model; the model comes first: aasp show model dog.wav": ["dog.wav", "model"],
     "model is a folder; name a sound file": ["model", "model"],
     "--layer without --attention": ["model", "dog.wav", "--layer", "1"],

@@ -79,7 +79,7 @@ def test_what_is_refused(folder: Path, tmp_path: Path) -> None:
     table = pq.read_table(tmp_path / "bad" / "a.parquet")
     wrong = table.set_column(table.column_names.index("label"), "label", pa.array([7], pa.int64()))
     pq.write_table(wrong, tmp_path / "bad" / "a.parquet")
-    with pytest.raises(AaspError, match="column label: class 7, where its schema names 2; correct the file"):
+    with pytest.raises(AaspError, match="column label: class 7, but its schema has 2; correct the file"):
         Manifest.open(tmp_path / "bad")
     with pytest.raises(NothingUsable, match="its row has no bytes"):
         Manifest.open(parquet(tmp_path / "bad" / "a.parquet", [None, None]))

@@ -171,8 +171,11 @@ WRONG = {
     "row 1: 'nan' is not a number": ("a.csv", "file,start,end,label\nx,nan,1,dog\n"),
     "row 1: an event at 0 s has no label": ("a.csv", "file,start,end,label\nx,0,1,\n"),
     "row 1: 'dog' is at -1 to 1 s": ("a.csv", "file,start,end,label\nx,-1,1,dog\n"),
-    "no column of events' end; it has file, start, label": ("a.csv", "file,start,label\nx,1,dog\n"),
-    "no column of events' label; it has .*; give it with --label COLUMN": ("a.csv", "file,start,end,what\nx,1,2,dog\n"),
+    "no column for the events' end; it has file, start, label": ("a.csv", "file,start,label\nx,1,dog\n"),
+    "no column for the events' label; it has .*; give it with --label COLUMN": (
+        "a.csv",
+        "file,start,end,what\nx,1,2,dog\n",
+    ),
     "row 1 names no sound; fill the column file": ("a.csv", "file,start,end,label\n,1,2,dog\n"),
     "line 2 has 2 values; a label is its start, end and name": ("a.csv", "1\t2\tdog\n3\t4\n"),
     "line 1: 'dog' is at 1 to 1 s": ("a.csv", "1\t1\tdog\n"),
@@ -181,7 +184,7 @@ WRONG = {
     "row 1: '1,5' is not a number": ("a.csv", "file;start;end;label\nx;1;1,5;dog\n"),
     "row 1: 'sure' is not a number; give one": ("a.csv", "file,start,end,label,score\nx,1,2,dog,sure\n"),
     "row 1: an event without a start or an end; fill it": ("a.csv", "file,start,end,label\nx,1,,dog\n"),
-    "line 2: 'dog' is at 2000 to 100 Hz; a band ends above": ("a.csv", "1\t2\tdog\n\\\t2000\t100\n"),
+    "line 2: 'dog' is at 2000 to 100 Hz; a band's upper end": ("a.csv", "1\t2\tdog\n\\\t2000\t100\n"),
     "line 1: .* is not a frequency band of a label": ("a.csv", "\\\t100\t2000\n1\t2\tdog\n"),
 }
 
@@ -270,7 +273,7 @@ def test_an_index_says_the_parts_and_a_folder_without_them_is_divided(sounds: Pa
 
 def test_options_that_do_not_go_together(sounds: Path) -> None:
     for named, told in (
-        ({"benchmark": "esc50"}, "--benchmark esc50: it has labels of its own"),
+        ({"benchmark": "esc50"}, "--benchmark esc50: it has its own labels"),
         ({}, "name one of --root DIR and --index FILE"),
         ({"root": sounds / "audio", "split": "x"}, "--split with --root"),
         ({"index": sounds / "e.csv"}, "without --split"),

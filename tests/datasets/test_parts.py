@@ -96,7 +96,7 @@ def test_folds_of_any_name() -> None:
 
 def test_a_value_for_each_clip_is_no_fold() -> None:
     assert len(parts_or_folds([str(row) for row in range(20)])) == 20
-    with pytest.raises(AaspError, match="each of the 21 clips has a value of its own"):
+    with pytest.raises(AaspError, match="each of the 21 clips has its own value"):
         parts_or_folds([str(row) for row in range(21)])
 
 

@@ -171,7 +171,7 @@ def test_killed_at_any_write_it_goes_on_to_the_same_bytes(
     with pytest.raises(AaspError, match="not complete; run the same `aasp shard` command again"):
         Manifest.open(torn)
     if stop:  # it is known what was begun
-        assert "half written with other --columns, sounds or labels" in refused(
+        assert "unfinished shards with other --columns, sounds or labels" in refused(
             source, torn, size_mb=1, columns=("fold",)
         )
     written(source, torn, size_mb=1)
@@ -214,7 +214,7 @@ def test_what_is_refused(source: Path, tmp_path: Path, monkeypatch: pytest.Monke
     assert "not empty, it holds thesis.txt; choose another --out" in refused(source, tmp_path)
     assert "output is a file" in refused(source, tmp_path / "thesis.txt")
     told = refused(source, tmp_path / "new", columns=("labels",))
-    assert "no column 'labels' to take along; it has label, fold" in told
+    assert "no column 'labels' to keep; it has label, fold" in told
     usage = type("Usage", (), {"free": 10_000})
     monkeypatch.setattr(shard_folder.shutil, "disk_usage", lambda path: usage)
     assert "GB are needed, 0.00 GB are free; free some space" in refused(source, tmp_path / "new")

@@ -83,7 +83,7 @@ def test_a_quotation_mark_that_is_not_closed_swallows_no_rows(tmp_path: Path) ->
         ("i.xlsx", b"PK\x03\x04rest", "not a folder, .csv or .parquet"),
         ("i.parquet", PLAIN.encode(), "not a readable .parquet index"),
         ("i.csv", b"path,label\na.wav,dog,more\n", "Expected 2 columns, got 3"),
-        ("i.csv", b"a.wav,dog\nb.wav,cat\n", "no line of column names, it begins with a.wav, dog; put path"),
+        ("i.csv", b"a.wav,dog\nb.wav,cat\n", "no line of column names, it starts with a.wav, dog; put path"),
         ("i.csv", b"path:label\na.wav:dog\n", "separate columns by a comma, semicolon or tab"),
         ("i.csv", b"filename,label\na.wav,dog\n", "filename, label: rename one to path, or --path-column filename"),
         ("i.csv", b"label;file\ndog;a.wav\n", "it has label, file: rename one to path, or --path-column file"),

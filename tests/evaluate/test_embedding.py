@@ -160,7 +160,7 @@ WAVE = np.zeros(16_000, np.float32)
     [
         (WAVE, None, {}, "array has no rate; give that of the samples, as in aasp.embed(wave, rate=44100)"),
         ([WAVE, WAVE], None, {}, "array 0 has no rate"),
-        (WAVE, 0, {}, "rate 0 is not a whole number of 100 to 10,000,000 Hz"),
+        (WAVE, 0, {}, "rate 0 is not a whole number from 100 to 10,000,000 Hz"),
         (WAVE, -16_000, {}, "rate -16000 is not"),
         (WAVE, 16.0001, {}, "rate 16.0001 is not"),
         (WAVE, 44, {}, "rate 44 is not"),
@@ -187,7 +187,7 @@ WAVE = np.zeros(16_000, np.float32)
         (WAVE, 16_000, {"layer": 3}, "no such layer: 3; this encoder has 0 to 2"),
         (WAVE, 16_000, {"pooling": "max"}, "no such pooling: max; choose from cls"),
         (WAVE, 16_000, {"device": "tpu"}, "no such device: tpu"),
-        (WAVE, 16_000, {"precision": "int8"}, "no such precision: int8; take one of auto, bf16, fp16, fp32"),
+        (WAVE, 16_000, {"precision": "int8"}, "no such precision: int8; choose from auto, bf16, fp16, fp32"),
         (WAVE, 16_000, {"batch": 0}, "batch is 0; give a number of at least 1"),
         (WAVE, 16_000, {"batch": "16"}, "batch is '16'; give a number of at least 1"),
         (WAVE, 16_000, {"layer": "last"}, "no such layer: 'last'; give a whole number, or a list of some"),

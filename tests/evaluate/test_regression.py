@@ -124,7 +124,7 @@ def test_a_valid_part_of_one_number_is_told() -> None:
     assert "valid" in PARTS
     task = Task.of(numbers(np.where(np.array(PARTS) == "valid", 7.0, Y)), choose="held_out")
     (note,) = [note for note in task.notes if "have the number 7" in note]
-    assert "validation clips have the number 7: chosen by the squared error" in note
+    assert "validation clips have the number 7: the squared error" in note
 
 
 def test_numbers_and_classes_have_protocols_of_their_own() -> None:
@@ -176,7 +176,7 @@ def test_the_command_says_r2_and_mae_and_keeps_predictions(
     row = capsys.readouterr().out.splitlines()[4]
     assert f"{error:.3g} [" in row and f"{record['value']:.3g} [" in row
     assert main(["linear", str(pitches / "model"), *asked, "--protocol", "knn"]) == 2
-    assert "--protocol knn with --task regression: numbers are read by ridge" in capsys.readouterr().err
+    assert "--protocol knn with --task regression: regression is by ridge" in capsys.readouterr().err
 
 
 def test_a_classifier_of_numbers_tells_them_in_their_unit(tmp_path: Path) -> None:

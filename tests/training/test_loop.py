@@ -154,7 +154,7 @@ def test_a_setting_out_of_range_is_refused(tmp_path: Path, setting: str) -> None
 
 
 def test_an_unknown_precision_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(AaspError, match="no such precision: fp64; take one of auto, bf16, fp16, fp32"):
+    with pytest.raises(AaspError, match="no such precision: fp64; choose from auto, bf16, fp16, fp32"):
         toy_run(tmp_path, precision="fp64")
 
 

@@ -59,5 +59,5 @@ def test_without_the_instructions_nothing_is_measured(monkeypatch: pytest.Monkey
 
 
 def test_an_unknown_precision_is_refused() -> None:
-    with pytest.raises(AaspError, match="no such precision: fp64; take one of auto, bf16, fp16, fp32"):
+    with pytest.raises(AaspError, match="no such precision: fp64; choose from auto, bf16, fp16, fp32"):
         resolve_precision("fp64", accelerator())  # type: ignore[arg-type]

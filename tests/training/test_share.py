@@ -50,14 +50,14 @@ def test_a_step_that_can_not_stay_is_said() -> None:
     found = share(32, 1, 3, saved(2, 16))
     assert (found.clips, found.micro_batches) == (11, 1)
     assert found.notes == (
-        "processes: 3, were 2; each computes 11 clips a step, 11 at a time",
+        "processes: 3, were 2; each computes 11 clips per step, 11 at a time",
         "warning: a step has 33 clips now, not 32: 3 processes cannot divide these",
     )
 
 
 def test_what_depends_on_a_micro_batch_is_one_warning() -> None:
     across = ("a clip is distinguished from the others", "the codebook learns")
-    told = f"{across[0]} and {across[1]} within micro-batches of 8 clips, not among all 32"
+    told = f"{across[0]} and {across[1]} within micro-batches of 8 clips, not over all 32"
     assert share(32, 4, 1, across=across).notes == (f"warning: {told}",) == share(32, 4, 2, across=across).notes
     assert share(32, 1, 1, across=across).notes == () == share(32, 4, 1).notes
 

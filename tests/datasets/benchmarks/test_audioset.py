@@ -107,7 +107,7 @@ def test_what_is_missing_is_counted_listed_and_told(plant) -> None:
     (root / "Y_Yabcdefgh.mpc").write_bytes(b"sound, but none that we read")
     found = AUDIOSET_20K.open(root)
     assert found.missing == [
-        Skipped("Y_Yabcdefgh", "format not supported (.mpc); convert it to one that is"),
+        Skipped("Y_Yabcdefgh", "format not supported (.mpc); convert it to a supported one"),
         Skipped("4-567890_12", "no file of this YouTube id (test)"),
     ]
     assert found.notes[-1].startswith("missing: 2 clips, the first Y_Yabcdefgh: format not supported (.mpc)")

@@ -124,7 +124,7 @@ def test_folds_of_other_classes_do_not_mix(
 ) -> None:
     classifiers[0].save(tmp_path / "fold-1" / "model")
     AudioClassifier(AudioClassifierConfig(("a", "b", "d"), encoder=encoder.config)).save(tmp_path / "fold-2/model")
-    with pytest.raises(AaspError, match="fold-2 has other classes than fold-1; name one fold's folder"):
+    with pytest.raises(AaspError, match="fold-2 has other classes than fold-1; give the folder of one fold"):
         load_classifiers(tmp_path)
 
 
