@@ -172,7 +172,7 @@ WRONG = {
     "row 1: an event at 0 s has no label": ("a.csv", "file,start,end,label\nx,0,1,\n"),
     "row 1: 'dog' is at -1 to 1 s": ("a.csv", "file,start,end,label\nx,-1,1,dog\n"),
     "no column for the events' end; it has file, start, label": ("a.csv", "file,start,label\nx,1,dog\n"),
-    "no column for the events' label; it has .*; give it with --label COLUMN": (
+    "no column for the events' label; it has .*; give it with --label": (
         "a.csv",
         "file,start,end,what\nx,1,2,dog\n",
     ),

@@ -37,7 +37,7 @@ UNITS = {"steps": 1.0, "minutes": 60.0, "flops": 1.0}
 
 @dataclass(frozen=True)
 class Budget:
-    """What every training may spend.
+    """The budget of a training.
 
     Attributes:
         unit: of `amount`.
@@ -57,7 +57,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class Costs:
-    """What a recipe's steps take.
+    """The cost of a recipe's steps.
 
     Attributes:
         steps: that the budget buys.
@@ -80,7 +80,7 @@ class Costs:
 
 
 def costs(name: str, recipe: Trainable, budget: Budget, precision: Precision, device: str) -> Costs:
-    """What a recipe's steps take, and how many the budget buys.
+    """Measure the cost of a recipe's steps, and how many the budget allows.
 
     Args:
         name: of the recipe, for messages.

@@ -27,7 +27,7 @@ TRAINED: tuple[Kind, ...] = ("trained", "scratch")
 
 @dataclass(frozen=True)
 class Cell:
-    """What is trained once, and measured.
+    """A training that is done once and measured.
 
     Attributes:
         name: of the cell; the same name with another seed is another training of the same.
@@ -47,11 +47,11 @@ class Cell:
 
     @property
     def place(self) -> str:
-        """What it is called in messages."""
+        """Its name in messages."""
         return f"{self.name}, seed {self.seed}"
 
     def measured(self, trained: Trained) -> Iterator[tuple[str, Measured]]:
-        """Where its encoders lie, with what to add to the name in messages; the earliest first."""
+        """The folders of its encoders, with a suffix for messages; the earliest first."""
         for step in self.stages:
             yield f" at step {step:,}", trained.stage(step)
         yield "", trained

@@ -45,7 +45,7 @@ def mean(ours: BySeed, resamples: int | None = None) -> tuple[Interval, list[flo
 def difference(
     ours: BySeed, theirs: BySeed, name: str, *, matched: bool = True, resamples: int | None = None
 ) -> Difference | None:
-    """Of two systems; None where they have nothing in common.
+    """The difference of two systems; None if they have no clips in common.
 
     Args:
         ours, theirs: scores of each.
@@ -78,7 +78,7 @@ def seeds_of(systems: Sequence[BySeed], matched: bool) -> list[list[int]]:
 
 
 def paired(ours: BySeed, theirs: BySeed, seeds: Sequence[Sequence[int]], name: str) -> dict[str, object]:
-    """What `interval` and `resampled` take.
+    """The arguments of `interval` and `resampled`.
 
     Raises:
         AaspError: the scores are of other clips.

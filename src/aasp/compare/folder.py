@@ -42,7 +42,7 @@ class Measured:
         return self.path / "model"
 
     def scores(self, measure: str) -> Scores | None:
-        """What was measured, or None."""
+        """The measured scores, or None."""
         file = self._file(measure)
         if not file.exists():
             return None
@@ -136,7 +136,7 @@ class Folder:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What the cells there have in common; empty for a new folder.
+        """The common settings of the cells; empty for a new folder.
 
         Raises:
             AaspError: the folder holds something else.

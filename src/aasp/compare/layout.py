@@ -1,4 +1,4 @@
-"""What a comparison trains and measures: its recipes at the steps of the budget, and what they are held against.
+"""The trainings and measures of a comparison: its recipes with the steps of the budget, and the baselines.
 
 Source: ours.
 """
@@ -42,7 +42,7 @@ def named_recipes(words: Sequence[str], settings: Mapping[str, str]) -> dict[str
 
 
 def supervised(recipes: Mapping[str, Recipe], tasks: Sequence[LabelledTask]) -> dict[str, Supervised]:
-    """What is trained with labels, by cell: the architecture of each recipe on each set.
+    """Supervised trainings by cell: the architecture of each recipe on each set.
 
     Raises:
         AaspError: two sets would share a folder.
@@ -64,7 +64,7 @@ def identity(recipe: Trainable) -> str:
 
 @dataclass(frozen=True)
 class Layout:
-    """What there is to do.
+    """The plan of a comparison.
 
     Attributes:
         recipes: by name.
@@ -136,7 +136,7 @@ class Estimate:
 
 
 def estimate(layout: Layout, cells: Sequence[Cell], seconds: float, device: str) -> Estimate:
-    """What cells that are left to do take; each architecture is timed for a moment.
+    """The time that the remaining cells take; each architecture is timed briefly.
 
     Args:
         layout: what they belong to.

@@ -1,4 +1,4 @@
-"""What is measured of every trained cell: a score of each clip, so that cells are compared clip by clip.
+"""Measures of a trained cell: a score for each clip, so that cells are compared clip by clip.
 
 n clips. Source: ours; the probe is `aasp linear`'s logistic protocol with fewer candidates.
 """
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Scores:
-    """What one encoder scored.
+    """The scores of one encoder.
 
     Attributes:
         metric: what a value is, with its unit.
@@ -54,13 +54,13 @@ class Scores:
 
 
 class Kept:
-    """What was computed of an encoder once for several measures."""
+    """Values of an encoder that several measures share."""
 
     def __init__(self) -> None:
         self._kept: dict[Any, Any] = {}
 
     def once(self, key: Any, compute: Callable[[], T]) -> T:
-        """What `compute` gives, now or the last time the key was asked for."""
+        """The result of `compute`, computed once per key."""
         if key not in self._kept:
             self._kept[key] = compute()
         return self._kept[key]
@@ -127,7 +127,7 @@ class Probe:
 
 
 def scores_of(result: ProbeResult, classes: int, details: Mapping[str, Any]) -> Scores:
-    """What a probe of single labels scored, clip by clip."""
+    """The scores of a probe of single labels, clip by clip."""
     return Scores(
         "accuracy",
         result.correct.tolist(),

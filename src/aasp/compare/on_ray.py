@@ -22,7 +22,7 @@ DIED = f"its worker died, {1 + cluster.RETRIES} times"
 
 
 def workers(engine: Literal["here", "ray"], device: str, threads: int | None = None) -> Work:
-    """Who works at cells: this process, or Ray's workers.
+    """Where cells run: in this process, or on Ray's workers.
 
     Args:
         engine: which.

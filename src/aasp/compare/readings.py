@@ -1,7 +1,7 @@
-"""What a comparison measures: ridge regression of a model's own vector, and of its best layer, clip by clip.
+"""Readings of a comparison: ridge regression on a model's default vector and on its best layer, clip by clip.
 
-"Default vector" is what `aasp embed` gives; "best layer" is chosen on the valid part among all layers, each under two
-poolings. Of log-mel statistics there is one vector alone, and both readings are of it. n clips.
+"Default vector" is the output of `aasp embed`; "best layer" is chosen on the valid part among all layers, each under
+two poolings. Log-mel statistics have one vector, which both readings use. n clips.
 Source: ours; probes and baselines are `aasp.evaluate`'s, and sets are thinned as benchmarks/ruler.py does.
 """
 
@@ -39,10 +39,10 @@ WAYS: tuple[Way, ...] = ("default vector", "best layer")
 
 
 class Readable(Protocol):
-    """What can be probed: an encoder, or log-mel statistics."""
+    """A probed system: an encoder, or log-mel statistics."""
 
     def read(self, way: Way, sounds: Sequence[Sound], task: Task) -> ProbeResult:
-        """What a probe of it says of the scored clips."""
+        """The predictions of its probe for the scored clips."""
 
 
 class EncoderReader(Listener):
@@ -148,7 +148,7 @@ def open_readings(words: Iterable[str], folder: Path, full: bool) -> dict[str, l
 
 
 def generated() -> LabelledTask:
-    """What is known of `modulations` before its sounds are made."""
+    """The description of `modulations` before its sounds are made."""
     clips = demo.Size(notes=0).clips
     facts = (len(modulations.RATES), 1, modulations.SECONDS, clips * modulations.SECONDS)
     return LabelledTask(MODULATIONS, MODULATIONS, *facts)

@@ -1,4 +1,4 @@
-"""What a comparison comes to: scores at every stage, paired differences of any two systems, all with intervals.
+"""Results of a comparison: scores at every stage, paired differences of any two systems, all with intervals.
 
 A question is one measure, or the average over sets of one way of reading. S seeds, n clips. Source: ours; see
 `differences` for intervals and detectable effects, `evaluate.averages` for averages.
@@ -31,7 +31,7 @@ RESAMPLES = 2_000
 
 @dataclass(frozen=True)
 class System:
-    """What is scored: a recipe's trainings after some step, one of its baselines, or an encoder trained elsewhere.
+    """A scored system: a recipe's trainings after some step, one of its baselines, or an encoder trained elsewhere.
 
     Attributes:
         name: of its cells; of those trained with labels, which there is one of for each set, without the set.
@@ -115,7 +115,7 @@ class Results:
         return out
 
     def _baselines(self) -> dict[Kind, list[str]]:
-        """What every recipe is held against, and the untrained encoder of each."""
+        """The baselines of every recipe, and the untrained encoder of each."""
         return {
             "untrained": list(dict.fromkeys(self.layout.untrained.values())),
             "scratch": list(dict.fromkeys(cell.partition("/")[0] for cell in self.layout.supervised)),
@@ -216,7 +216,7 @@ class Results:
         return of(theirs.name, average_of(requested, _clips(one), resamples=RESAMPLES))
 
     def _costs(self, cell: str, rounds: int) -> dict[str, Any]:
-        """What the trainings of a cell were planned to cost, how many are done and what their steps took."""
+        """The planned cost of a cell's trainings, how many are done, and the time of their steps."""
         done = [seed for seed in range(self.layout.seeds) if self.folder.trained(cell, seed).finished]
         cost = self.layout.costs[cell]
         took = self._seconds(cell, cost.steps, done)

@@ -1,4 +1,4 @@
-"""What is found once in a comparison and kept in its folder, for all processes and machines that join. Source: ours."""
+"""Settings that are determined once in a comparison and stored in its folder, for all processes. Source: ours."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from aasp.training.precision import Precision, has_fast_bf16
 def common_to_all(
     budget: Budget, data: Path, precision: Precision, device: str, known: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What is the same for all trainings, JSON-able.
+    """The settings shared by all trainings, as JSON values.
 
     Args:
         budget: of each.
@@ -51,7 +51,7 @@ def resolve_costs(
     frozen: Mapping[str, str] | None = None,
     dry_run: bool = False,
 ) -> dict[str, Costs]:
-    """What each recipe costs, and its steps: as they were found before in this folder; or found now, and written down.
+    """The cost and steps of each recipe: as stored in this folder, else measured now and stored.
 
     Args:
         folder: of the comparison; recipes and sets may be added to it.

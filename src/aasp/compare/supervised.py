@@ -37,7 +37,7 @@ from aasp.training.precision import Precision
 
 @dataclass(frozen=True)
 class LabelledTask:
-    """What is known of a set before anything is trained.
+    """A set before anything is trained.
 
     Attributes:
         set: its name in the comparison.
@@ -81,7 +81,7 @@ class Supervised:
         return replace(found, crop_seconds=crop, layer_decay=1.0, steps=steps, seed=seed)
 
     def finetuning(self, labelled: LabelledSet, steps: int, seed: int) -> Finetuning:
-        """What `finetune` is given."""
+        """The arguments of `finetune`."""
         with torch.random.fork_rng(devices=[]):  # a pattern: its weights are not used
             encoder = AudioEncoder(self.recipe.model)
         return Finetuning(encoder, self.recipe.name, labelled, self.how(steps, seed), scratch=True)
@@ -113,7 +113,7 @@ class Supervised:
 
 
 def system_name(recipe: str) -> str:
-    """What the trainings of a recipe's architecture, on all sets, are called in tables."""
+    """The name in tables for the trainings of a recipe's architecture on all sets."""
     return f"scratch-{recipe}"
 
 
@@ -154,6 +154,6 @@ class SupervisedReader:
         self._run = run
 
     def read(self, way: Hashable, sounds: Sequence[Sound], task: Task) -> ProbeResult:
-        """What it says of the scored clips."""
+        """Its predictions for the scored clips."""
         result, _ = gathered(task, round_folders(self._run, task))
         return replace(result, chosen=[])

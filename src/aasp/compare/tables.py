@@ -46,7 +46,7 @@ def markdown(found: Found) -> str:
 
 
 def questions(found: Found) -> list[str]:
-    """What was asked, in order."""
+    """The questions, in order."""
     return list(dict.fromkeys(row["question"] for row in found["rows"]))
 
 

@@ -102,7 +102,7 @@ def _flat(values: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _features(schema: pa.Schema) -> dict[str, Any]:
-    """What `datasets` says of the columns; {} where it doesn't."""
+    """The metadata of `datasets` on the columns; {} if there is none."""
     try:
         found = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
     except (KeyError, ValueError, TypeError, RecursionError):

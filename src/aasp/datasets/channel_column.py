@@ -1,4 +1,4 @@
-"""What an index says of the channels of its files, row by row.
+"""The channels that an index states for its files, row by row.
 
 A column `channel` says it; so does `channels`, where it names a choice: numbers alone are how many there are, as `aasp
 scan` writes them.

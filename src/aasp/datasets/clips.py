@@ -18,7 +18,7 @@ _HASHED = 16_384  # names at once
 
 
 class Clips(Protocol):
-    """What a pipeline draws from; a `Manifest` is one.
+    """The source of a pipeline; a `Manifest` is one.
 
     Attributes:
         source: what it is, for messages.

@@ -1,4 +1,4 @@
-"""Who gets which crop when the number of processes changes: none twice, none left out.
+"""Distribution of crops when the number of processes changes: each crop exactly once.
 
 A global sequence of crops is dealt to N processes in turn, and each goes through its own at its own pace, since what
 can't be decoded is passed over. What is left of it is then dealt to M: first what was left behind, then the rest.
@@ -15,7 +15,7 @@ import grain
 
 @dataclass(frozen=True)
 class Order:
-    """What of a global sequence is still to come.
+    """The remaining part of a global sequence.
 
     Attributes:
         first: from this index on, everything is.
@@ -27,7 +27,7 @@ class Order:
 
     @classmethod
     def of(cls, state: Mapping[str, Any]) -> Order:
-        """What the state of a pipeline says of it."""
+        """Read it from the state of a pipeline."""
         first, left = state.get("order", (0, ()))
         return cls(first, tuple(left))
 
@@ -40,7 +40,7 @@ class Order:
         return self.left[place] if place < len(self.left) else self.first + place - len(self.left)
 
     def after(self, taken: Sequence[int]) -> Order:
-        """What is still to come when it was dealt to several processes in turn, and each took so many."""
+        """The remaining part after it was distributed to several processes in turn and each took so many."""
         world = len(taken)
         done = {rank + world * count for rank, own in enumerate(taken) for count in range(min(taken), own)}
         # Before `fewest` all is done; behind `most` nothing is.

@@ -1,4 +1,4 @@
-"""What distinguishes a set of sounds from another of the same names: a hash of what some of its files hold.
+"""A fingerprint of a set of sounds: a hash of the content of some of its files.
 
 Source: ours.
 """

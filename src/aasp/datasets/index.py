@@ -1,4 +1,4 @@
-"""What a set consists of, before any file is opened: the files of a folder, or the rows of an index."""
+"""The entries of a set before any file is opened: the files of a folder, or the rows of an index."""
 
 from __future__ import annotations
 
@@ -234,7 +234,7 @@ def _any(*tests: pa.ChunkedArray) -> bool:
 
 
 def _meant(source: str, folder: str, path: str) -> str:
-    """What is meant by a path that is not simply one of this system's."""
+    """The local path for a path in another form."""
     url = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):/", path)
     if url and url[1].lower() == "file":
         path = unquote(urlsplit(path).path)

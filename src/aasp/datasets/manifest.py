@@ -109,7 +109,7 @@ class Manifest:
 
     @property
     def names(self) -> pa.ChunkedArray:
-        """What distinguishes one clip from another: its path, and the choice of its channels unless their mean."""
+        """The identity of a clip: its path, and its channel unless it is the mean."""
         paths = self.table["path"]
         if COLUMN not in self.table.column_names:
             return paths

@@ -1,4 +1,4 @@
-"""What the name of a part means, in a column and as a folder: train, valid or test; and what is a fold.
+"""The meaning of a part's name, in a column or as a folder: train, valid or test; or a fold.
 
 Case, surrounding blanks and the separators in `train_set` don't count. Two names mean what stands beside them.
 `dev` chooses beside `train`, and is trained on where there is none (DCASE, FSD50K, VoxCeleb). `eval` is tested

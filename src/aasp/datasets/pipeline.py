@@ -138,7 +138,7 @@ class CropPipeline:
 
     @property
     def source(self) -> str:
-        """What the crops are of."""
+        """The source of the crops."""
         return self._clips.source
 
     @property

@@ -48,7 +48,8 @@ def keep_apart(sounds: Sequence[Sound], parts: Sequence[str] | np.ndarray, found
 
 
 class _Numbers:
-    """What a file system calls files, whatever their paths. Each folder is listed once; only links are looked at."""
+    """The identity of files in the file system, independent of their paths. Each folder is listed once; only links are
+    looked at."""
 
     def __init__(self) -> None:
         self._folders: dict[str, dict[str, tuple[int, int]]] = {}

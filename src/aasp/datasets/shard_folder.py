@@ -36,7 +36,7 @@ _SHARD = re.compile(r"\.?shard-\d{6}(\.\d+\.tmp)?\.tar|\.(index|skipped)\.\d+\.t
 
 @dataclass(frozen=True)
 class Written:
-    """What lies in the folder."""
+    """The content of the folder."""
 
     shards: int
     samples: int
@@ -66,7 +66,7 @@ def digest(table: pa.Table) -> str:
 
 
 def written(out: Path) -> dict[str, Any] | None:
-    """What a finished folder says of itself; None where there is no index of ours."""
+    """The metadata of a finished folder; None if it has no index written here."""
     try:
         return json.loads((pa.parquet.read_schema(out / INDEX).metadata or {})[SHARDS])
     except (OSError, ValueError, KeyError, pa.ArrowException):
@@ -111,7 +111,7 @@ def check_folder(out: Path, job: dict[str, Any], finished: bool) -> None:
 
 
 def finished(out: Path, job: dict[str, Any]) -> list[dict[str, Any]]:
-    """What is said of the shards that are whole; the others are removed, to be written again."""
+    """The metadata of complete shards; the others are removed, to be written again."""
     parts: list[dict[str, Any]] = []
     whole = {UNFINISHED, SKIPPED}
     while (part := _part(out, len(parts))) is not None and (out / UNFINISHED / JOB).exists():
@@ -126,7 +126,7 @@ def finished(out: Path, job: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _part(out: Path, number: int) -> dict[str, Any] | None:
-    """What a part of the index says, if its shard is there."""
+    """The metadata of a part of the index, if its shard exists."""
     try:
         schema = pa.parquet.read_schema(out / UNFINISHED / f"{number:06d}.parquet")
         part = json.loads((schema.metadata or {})[SHARDS])

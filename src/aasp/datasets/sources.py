@@ -1,4 +1,4 @@
-"""What a set is named by: a folder, an index, tar shards or Parquet files, here or in an object store; and its rows."""
+"""Sources of a set: a folder, an index, tar shards or Parquet files, local or in an object store; and its rows."""
 
 from __future__ import annotations
 

@@ -115,7 +115,7 @@ def parquet_parts(source: str, what: str = ".parquet index") -> Iterator[pa.Tabl
 
 
 def _text(source: str) -> str:
-    """What a file says, without its byte order mark."""
+    """The text of a file, without its byte order mark."""
     with open(source, "rb") as file:
         data = file.read()
     for begin, what in _NO_TEXT.items():

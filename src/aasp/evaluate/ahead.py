@@ -193,7 +193,7 @@ def check(wave: np.ndarray, sound: Sound, front: FrontEndConfig) -> None:
 
 
 def _at_once(do: Callable, *arguments: object) -> Future:
-    """What a pool's `submit` does, by the caller."""
+    """`submit` of a pool, run by the caller."""
     done: Future = Future()
     try:
         done.set_result(do(*arguments))

@@ -1,4 +1,4 @@
-"""What a frozen encoder has to beat: statistics of log-mel spectrograms under a linear head.
+"""Baselines for frozen encoders: statistics of log-mel spectrograms with a linear head.
 
 - `statistics_40`: 40 HTK bands from 50 to 7800 Hz; mean, deviation, deviation of the first difference and 90th
   percentile over time. With `fixed_probe` (C = 0.05, nothing tuned, trained on all but the test part) it is the

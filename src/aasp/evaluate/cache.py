@@ -45,7 +45,7 @@ Vectors = Iterator[tuple[list[int], Mapping[Any, np.ndarray]]]
 
 @dataclass
 class Kept:
-    """What `kept_features` or `kept_vectors` found.
+    """The result of `kept_features` or `kept_vectors`.
 
     Attributes:
         features: key, say (layer, pooling) → (n, D) float32, rows in the order of the sounds, NaN for those that can't
@@ -214,7 +214,7 @@ def _name(key: Any) -> str:
 
 
 def _digests(sounds: Sequence[Sound]) -> Iterator[bytes | None]:
-    """What distinguishes one sound from another, 32 bytes each; None where a file can't be read."""
+    """The hash of each sound, 32 bytes; None if its file cannot be read."""
     known: dict[str, str | None] = {}
     for sound in sounds:
         parts = []

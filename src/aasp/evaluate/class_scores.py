@@ -33,7 +33,7 @@ class ClassScores:
 
 @dataclass(frozen=True)
 class Reliability:
-    """What is said to be so probable, and how often it is so: bins of equal width from 0 to 1, empty ones left out.
+    """Predicted probability and observed frequency in bins of equal width from 0 to 1; empty bins are left out.
 
     Attributes:
         said: mean probability in each bin, (B,).

@@ -1,4 +1,4 @@
-"""Fewer clips: some of a set that stand for all, and a few labels a class to train on.
+"""Subsets of clips: a representative part of a set, and a few labels per class to train on.
 
 n clips, K classes. Source: ours; drawing few labels with a fixed seed is the field's habit (1, 5 and 20 shots).
 """
@@ -81,7 +81,7 @@ def few(y: np.ndarray, rows: np.ndarray, per_class: int, seed: int = 0) -> np.nd
 
 
 def few_label_rounds(task: Task, per_class: int, most_tested: int, seed: int = 0) -> list[Round]:
-    """What trains with few labels and what is then tested; there is nothing to choose on.
+    """Training clips with few labels, and test clips; there is no validation part.
 
     Of parts: a draw of the train part, and the test part. Of folds: a draw of the earlier half of them, tested on the
     later, and the reverse, so that every fold is tested and two trainings do for all.

@@ -243,7 +243,7 @@ def encoded_batches(
 def finely(
     encoder: Embedder, hop: float, layers: bool = False, pooling: Pooling | Sequence[Key] | None = None
 ) -> Callable[[Tensor, Tensor], Embeddings]:
-    """What the encoder says of waveforms and their lengths, its vectors over time so many seconds apart.
+    """A function from waveforms and lengths to embeddings, with vectors over time at this hop.
 
     Raises:
         AaspError: there is no such hop, or the encoder is an exported one.
@@ -263,7 +263,7 @@ def finely(
 
 
 def nothing_usable(unusable: Sequence[Skipped]) -> NothingUsable:
-    """What is raised where every sound was skipped, or there was none."""
+    """The error if every sound was skipped, or there was none."""
     why = f"all {len(unusable)} skipped, the first {unusable[0].path}: {unusable[0].reason}" if unusable else "none"
     return NothingUsable(f"no usable audio to embed: {why}; repair or replace the files", list(unusable))
 
@@ -271,12 +271,12 @@ def nothing_usable(unusable: Sequence[Skipped]) -> NothingUsable:
 def timestamps(
     found: Embeddings, ends: Sequence[float], layers: Sequence[int] = (), subbands: int = 0
 ) -> list[Timestamps]:
-    """What `embedded` found of each clip over time, without padding.
+    """The vectors over time of each clip from `embedded`, without padding.
 
     Args:
         found: of a batch.
         ends: seconds of each clip, beyond which none of its times lies.
-        layers: whose vectors stand side by side, counted from 0 or, negative, from the end; the output's if omitted.
+        layers: whose vectors are concatenated, counted from 0 or, negative, from the end; the output's if omitted.
         subbands: F, where layers are named.
     """
     seconds = found.seconds.cpu().numpy().astype(np.float64)

@@ -1,4 +1,4 @@
-"""What a probe leaves: a head that reads raw embeddings. n clips, D dimensions, K classes."""
+"""The head of a probe, which reads raw embeddings. n clips, D dimensions, K classes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from scipy.special import expit, softmax
 
 
 class Head(Protocol):
-    """What a round ends with: reads raw embeddings."""
+    """The head of a round; reads raw embeddings."""
 
     def probabilities(self, X: np.ndarray) -> np.ndarray:
         """Class probabilities (n, K) of embeddings (n, D)."""

@@ -111,7 +111,7 @@ def score(truth: np.ndarray, probabilities: np.ndarray) -> float:
 
 
 def rank(truth: np.ndarray, probabilities: np.ndarray) -> tuple[float, float]:
-    """What candidates are compared by: the score on the valid part, ties (common among 80 clips) by the lower loss.
+    """The criterion for candidates: the validation score; ties (common with 80 clips) are broken by the lower loss.
 
     The mAP of a valid part without a positive clip counts as 0: the loss decides then.
     """

@@ -49,7 +49,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class Made:
-    """What came of them: their table as Arrow writes it, what was left out with its row and message, or what broke."""
+    """The result of a block: its table in Arrow format, skipped rows with messages, or the failure."""
 
     first: int
     table: bytes
@@ -72,7 +72,7 @@ class OnRay:
     workers: int = 1
 
     def precision(self, requested: Precision) -> Precision:
-        """What "auto" means on the cluster's workers, found by one of them."""
+        """Resolve "auto" on the cluster's workers, by one of them."""
         ray, gpu = cluster.connect(), cluster.gpus(self.device)
         find = ray.remote(fastest).options(num_gpus=int(gpu))
         return ray.get(find.remote(requested, torch.device("cuda" if gpu else "cpu")))
@@ -122,7 +122,7 @@ class OnRay:
         half.add(pa.concat_tables(filled) if filled else rows_of([], [], work.channel), last, skipped)
 
     def _made(self, blocks: Sequence[Rows], given: tuple) -> Iterator[Made]:
-        """What comes of blocks, in their order; those whose workers died each time are left out."""
+        """Results of blocks, in their order; blocks whose workers died each time are left out."""
         gpu = cluster.gpus(self.device)
         from ray import data as ray_data
         from ray.exceptions import RayError

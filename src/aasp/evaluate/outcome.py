@@ -1,4 +1,4 @@
-"""What a scored system leaves behind: records for tables, and every prediction, so that it can be compared later."""
+"""The stored result of a system: records for tables, and every prediction, for later comparison."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from aasp.evaluate.task import Task
 
 
 def system_name(model: str) -> str:
-    """What a model is called in tables: its folder's name, or its run's where that is just `model`."""
+    """The name of a model in tables: its folder's name, or its run's if that is just `model`."""
     path = Path(model)
     return path.parent.name if path.name == "model" and path.parent.name else path.name or model
 

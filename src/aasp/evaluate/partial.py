@@ -49,7 +49,7 @@ class Partial:
 
     @property
     def job(self) -> dict[str, Any]:
-        """What the shards that lie there are of; {} where there are none."""
+        """The job of the shards in the folder; {} if there are none."""
         try:
             found = read_json(self.folder / "job.json", "remove it")
         except (OSError, ValueError):
@@ -180,7 +180,7 @@ class Partial:
 
 
 def _metadata(shard: Path) -> dict[str, Any] | None:
-    """What a shard says of itself; None if it can't be read."""
+    """The metadata of a shard; None if it cannot be read."""
     try:
         return parse_json((pq.read_schema(shard).metadata or {})[_METADATA], str(shard), "remove it")
     except (OSError, ValueError, KeyError, pa.ArrowException):

@@ -1,4 +1,4 @@
-"""What a probe of frozen embeddings comes to: what was chosen, what its heads predict of the test part, and the scores.
+"""The result of a probe of frozen embeddings: choices, test predictions of its heads, and scores.
 
 Every score is the unweighted mean over rounds of the round's score, as the fold-wise benchmarks (ESC-50, UrbanSound8K)
 define it: accuracy and macro-F1; of several labels per clip mean average precision; of numbers R² and the mean absolute
@@ -29,7 +29,7 @@ class Unusable(AaspError):
 
 @dataclass(frozen=True)
 class Chosen:
-    """What one round chose on its valid part, and the head that it trained.
+    """The choices of one round on its validation part, and its trained head.
 
     Attributes:
         key: which features, say (layer, pooling).
@@ -47,7 +47,7 @@ class Chosen:
 def each_candidate(
     features: Mapping[Any, np.ndarray], read: Callable[[np.ndarray], Any], candidate_done: Callable[[], None]
 ) -> dict[Any, Any]:
-    """What is read of each candidate's embeddings, a step of the progress each."""
+    """The features of each candidate, one progress step each."""
     found = {}
     for key, X in features.items():
         found[key] = read(X)
@@ -98,12 +98,12 @@ class ProbeResult:
 
     @property
     def clusters(self) -> np.ndarray | None:
-        """What intervals draw: the groups, or single clips (None) where there is no more than one group."""
+        """The units that intervals resample: groups, or single clips (None) if there is at most one group."""
         return None if self.groups is None or len(set(self.groups.tolist())) < 2 else self.groups
 
     @property
     def metric(self) -> str:
-        """What `score` is: accuracy, mAP for several labels per clip, R2 of numbers."""
+        """The name of `score`: accuracy, mAP for several labels per clip, R2 for numbers."""
         return "R2" if self.regression else "mAP" if self.multilabel else "accuracy"
 
     @property
@@ -192,7 +192,7 @@ def scores(results: Sequence[ProbeResult], minus: Sequence[ProbeResult] | None =
 
 
 def _main(result: ProbeResult) -> Any:
-    """What `interval` takes for accuracy, mAP or R²."""
+    """The arguments of `interval` for accuracy, mAP or R²."""
     if result.regression:
         return result.r_squared
     return result.average_precision if result.multilabel else result.correct
@@ -210,11 +210,11 @@ def interval_arguments(
     minus: Sequence[ProbeResult] | None = None,
     read: Callable[[ProbeResult], Any] | None = None,
 ) -> dict[str, Any]:
-    """What `interval` and `resampled` take: clips are drawn by cluster, rounds count alike.
+    """The arguments of `interval` and `resampled`: clips are resampled by cluster, rounds have equal weight.
 
     Args:
         results, minus: as in `scores`.
-        read: what is asked of each seed: accuracy, mAP or R² if omitted.
+        read: the score of each seed: accuracy, mAP or R² if omitted.
     """
     first, read = results[0], read or _main
     return {

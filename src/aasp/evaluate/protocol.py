@@ -91,12 +91,12 @@ class Protocol:
 
     @property
     def kind(self) -> str:
-        """What tables call it."""
+        """Its name in tables."""
         return self.preset if self.preset in ("knn", "ridge") else "linear"
 
     @property
     def choose(self) -> Choose:
-        """What chooses where a set has no valid part."""
+        """How to choose if a set has no validation part."""
         return "held_out" if self.preset == "evar" else "next_fold"
 
     @property

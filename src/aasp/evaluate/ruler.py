@@ -152,7 +152,7 @@ def fine_tuned(
     labels: Sequence[int],
     most_tested: int,
 ) -> dict[int, ProbeResult]:
-    """Fine-tuned with so many labels a class, the earlier ones among the later: what is said of the test part."""
+    """Test predictions after fine-tuning with this many labels per class; smaller draws are subsets of larger ones."""
     X = vectors(system, labelled.sounds, folder)[HEAD]
     task = Task.of(labelled, choose="next_fold")
     job = Finetuning(system.encoder, system.model, labelled, recipe, scratch=system.kind == "untrained")

@@ -1,4 +1,4 @@
-"""What spectral front ends share: windows of a waveform, and the energies of their spectra in any bands.
+"""Shared by spectral front ends: windows of a waveform, and the energies of their spectra in bands.
 
 Legend: B clips, S samples, T frames, K bins of the Fourier transform, M bands.
 Source: windows, blocks and the product for other runtimes are those of `LogMel`; the bands are each front end's own.

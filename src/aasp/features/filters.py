@@ -1,4 +1,4 @@
-"""What front ends share that convolve a waveform with filters of their own: sizes, where filters begin, energies.
+"""Shared by front ends that convolve a waveform with filters: sizes, initial filters, energies.
 
     x -> |x * g_m|^2, one complex filter a bin -> a low-pass, every hop -> what each front end makes of it
 
@@ -93,7 +93,7 @@ class FiltersConfig(FrontEndConfig):
         return 0 if samples < self.window else 1 + (samples - self.window) // self.hop
 
     def centres(self) -> np.ndarray:
-        """Where the filters begin; the front end's own `centres` says where they are."""
+        """Initial centre frequencies; the front end's `centres` returns the current ones."""
         return self.edges()[1:-1]
 
     @property

@@ -86,7 +86,7 @@ class LEAF(Filters):
         self.normalise = EnergyNormalisation(c.filters, c.s, c.alpha, c.delta, c.r, c.eps, c.trained)
 
     def centres(self) -> Tensor:
-        """Where the filters are now in Hz, (M,), in their own order, which need not rise any more."""
+        """Current centre frequencies in Hz, (M,), in filter order, not necessarily rising."""
         return self._bounded(torch.float64)[0].detach() * self.config.rate / (2 * math.pi)
 
     def learned(self) -> dict[str, Tensor]:

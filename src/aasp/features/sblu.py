@@ -78,7 +78,7 @@ class SBLUBank(Filters):
         self.beta = numbers((2 * np.pi * c.centres() / c.rate).tolist())
 
     def centres(self) -> Tensor:
-        """Where the filters are now in Hz, (M,), in their own order, which need not rise any more."""
+        """Current centre frequencies in Hz, (M,), in filter order, not necessarily rising."""
         return self._bounded(torch.float64)[1].detach() * self.config.rate / (2 * math.pi)
 
     def learned(self) -> dict[str, Tensor]:

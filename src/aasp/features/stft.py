@@ -21,7 +21,7 @@ from aasp.features.energies import BandsConfig, Energies, WholeWindows, triangle
 
 @dataclass(frozen=True)
 class LogBandsConfig(BandsConfig):
-    """What front ends share whose values are log-energies of triangular bands.
+    """Shared by front ends whose values are log-energies of triangular bands.
 
     Attributes:
         floor: smallest energy before the logarithm.

@@ -1,4 +1,4 @@
-"""Where the class token looks: attention of every block and head on the patches of a clip.
+"""Attention maps: the class token's attention to the patches of a clip, for every block and head.
 
 Legend: T frames, M mel bins, L blocks, H heads, G x F grid of patches, N = G * F.
 Source: the maps of DINO (Caron et al. 2021), of the class token, here relative to looking everywhere alike.

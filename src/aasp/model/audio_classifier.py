@@ -148,7 +148,7 @@ class AudioClassifier(nn.Module):
         return OverTime(logits, when, valid)
 
     def pooled(self, stages: Sequence[tuple[Tensor, Tensor]], valid_BG: Tensor) -> Tensor:
-        """What `classify` normalises and weighs: one vector per clip, shape (B, D')."""
+        """The pooled embedding that `classify` normalises: one vector per clip, shape (B, D')."""
         tokens, cls = self._read(stages)
         return pool(tokens, cls, self.encoder.stem.subbands, valid_BG, self.config.encoder.pooling)
 

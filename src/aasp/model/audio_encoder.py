@@ -252,7 +252,7 @@ class AudioEncoder(Embedder):
         return stages + [split(x) for x in output.blocks] + [split(output.last)]
 
     def places(self, mel_BTM: Tensor, index_Bn: Tensor | None = None) -> Places:
-        """Where the stem's tokens of a log-mel are: all of its grid, or patches of each sequence, shape (B, n)."""
+        """The positions of the stem's tokens: the whole grid, or some patches of each sequence, shape (B, n)."""
         return Places(self.stem.grid(mel_BTM.shape[1]), index_Bn)
 
     def mel(self, wave_BS: Tensor, lengths_B: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -79,7 +79,7 @@ class DifferentialAttention(nn.Module):
         return torch.exp((q1 * k1).sum()) - torch.exp((q2 * k2).sum()) + self.start
 
     def difference_of(self, both_BHNE: Tensor, dtype: torch.dtype) -> Tensor:
-        """What is passed on, (B, N, D), of what both maps read, (B, 2 H, N, E)."""
+        """The output, (B, N, D), from the results of both maps, (B, 2 H, N, E)."""
         first, second = both_BHNE.chunk(2, dim=1)
         y_BHNE = widened(first) - self.weight * widened(second)
         y_BHNE = y_BHNE * torch.rsqrt(y_BHNE.square().mean(-1, keepdim=True) + 1e-5)

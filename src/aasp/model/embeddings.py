@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Embeddings:
-    """What an AudioEncoder returns, in fp32, or float64 of a model in float64.
+    """The output of an AudioEncoder, in fp32, or in float64 for a model in float64.
 
     Attributes:
         clip: one vector per clip, shape (B, D'): the default vector (`AudioEncoderConfig.keys`), or as requested.

@@ -82,7 +82,7 @@ class EncoderConfig:
 
 @dataclass
 class EncoderOutput:
-    """What the encoder returns; every tensor but the first has shape (B, 1 + N, D), the class token first.
+    """The output of the encoder; every tensor but the first has shape (B, 1 + N, D), the class token first.
 
     Attributes:
         tokens: patch tokens with their positions, shape (B, N, D): what the first block gets, before a norm.

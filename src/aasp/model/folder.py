@@ -1,4 +1,4 @@
-"""Where a model lies: its folder, a run's, the package's own, or a download; its configuration, ours or `aasp.hf`'s."""
+"""The folder of a model: its own, a run's, the package's, or a download; and its configuration, ours or `aasp.hf`'s."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def read_config(file: Path) -> dict[str, Any]:
 
 
 def weights_prefix(file: Path) -> str:
-    """What begins the names of a model's tensors, beside that `config.json`, before those that we give them.
+    """The prefix of a model's tensor names next to that `config.json`.
 
     Raises:
         AaspError: it is not a JSON object.

@@ -1,5 +1,5 @@
-"""Where tokens are: places on a grid, and fixed 2-D sine-cosine positions for a grid of any length, a table's, or what
-a convolution makes of the tokens around.
+"""Positions of tokens: places on a grid, and fixed 2-D sine-cosine positions for a grid of any length, a learned table,
+or a convolution over the tokens.
 
 Legend: B sequences, G time patches x F subbands, N = G * F in time-major order, n tokens of a sequence, D width.
 Source: MAE and EAT; half of the channels encode time, the other half the subband. The convolution is wav2vec 2.0's,

@@ -77,7 +77,7 @@ class RelativeAttention(nn.Module):
         return self.out(y_BHNE.transpose(1, 2).flatten(-2))
 
     def _gate(self, q_BHNE: Tensor) -> Tensor:
-        """What a query makes of distances, (B, H, N): 1 + a where b is 1 and the scale 1, from two gates in 0..1."""
+        """The gate of a query on distances, (B, H, N): 1 + a if b and the scale are 1, from two gates in 0..1."""
         a, b = self.gates(q_BHNE).unflatten(-1, (2, -1)).sum(-1).sigmoid().unbind(-1)
         return a * (b * self.gate_scale[:, None] - 1) + 2
 

@@ -1,6 +1,6 @@
-"""Sound that arrives bit by bit, embedded as it comes: the windows of a long clip, each as soon as it is whole.
+"""Streaming: audio is embedded as it arrives, each window as soon as it is complete.
 
-Legend: B sounds in step, S samples of a chunk, T frames, M mel bins, G time patches of a chunk, F subbands, D width.
+Legend: B parallel sounds, S samples of a chunk, T frames, M mel bins, G time patches of a chunk, F subbands, D width.
 Source: ours.
 """
 
@@ -30,10 +30,11 @@ LOUD = 1e5
 
 
 class EncoderStream:
-    """One sound, or several in step, of which vectors over time are had while it continues.
+    """Embeds one sound, or several in parallel, over time while it arrives.
 
-    What `stream(chunk)` and `stream.end()` return, one after the other, is what the encoder says of the whole sound
-    over time: windows of `window` seconds that overlap by half, and where two cover a time patch, their mean.
+    The outputs of `stream(chunk)` and `stream.end()`, one after the other, equal the encoder's vectors over time for
+    the whole sound, with windows of `window` seconds that overlap by half; where two windows cover a time patch, their
+    mean.
 
     Args:
         encoder: the model, in evaluation mode.
@@ -42,7 +43,7 @@ class EncoderStream:
 
     Attributes:
         window: the same, in whole time patches.
-        latency: seconds from when a sound begins to when the vector of its time patch can be had, at most. It is half a
+        latency: maximum seconds from the start of a time patch until its vector is available. It is half a
             window less for the last patch that a window brings.
 
     Raises:
@@ -77,7 +78,7 @@ class EncoderStream:
 
     @torch.inference_mode()
     def __call__(self, chunk_BS: Tensor) -> OverTime:
-        """Take in more sound, and return what there is to say by now: nothing, or half a window, or several.
+        """Add samples and return the vectors available so far: none, or those of one or more half windows.
 
         Args:
             chunk_BS: waveforms that follow the last ones, in -1..1 at the front end's rate, of any floating type or
@@ -100,7 +101,7 @@ class EncoderStream:
 
     @torch.inference_mode()
     def end(self) -> OverTime:
-        """What is still to be said, the sound having ended; a last window that is not whole is read as it is.
+        """The remaining vectors after the end of the sound; an incomplete last window is read as it is.
 
         Raises:
             AaspError: the sound was shorter than one analysis window, or the stream has ended before.
@@ -146,7 +147,7 @@ class EncoderStream:
         return 0 if self._wave is None else self._dropped + self._wave.shape[1]
 
     def _windows(self, frames: int) -> list[Tensor]:
-        """What the windows that are whole within so many frames say of their first halves, and keep of their second."""
+        """The vectors of the first halves of complete windows within these frames; second halves are kept."""
         self._extend_mel(frames)
         found, length, half = [], self._patches * self._patch, self._patches // 2
         while self._mel is not None and self._mel.shape[1] >= length:

@@ -1,4 +1,4 @@
-"""Vectors over time at a finer hop than a patch: the clip is read again, each time begun a little later.
+"""Vectors over time at a finer hop than a patch: the clip is encoded several times with shifted starts.
 
 Legend: B clips, T frames, M mel bins, G time steps, F subbands, D width.
 Source: ours; the shifted windows of HEAR's and PANNs' wrappers, of the log-mel instead of the samples.
@@ -47,7 +47,7 @@ def hops(encoder: Embedder) -> list[float]:
 
 
 def shifts(encoder: Embedder, hop: float | None) -> list[int]:
-    """By how many frames the clip is begun later in each pass, so that steps lie `hop` seconds apart.
+    """The shift in frames of each pass, so that steps are `hop` seconds apart.
 
     Raises:
         AaspError: there is no such hop.
@@ -63,7 +63,7 @@ def shifts(encoder: Embedder, hop: float | None) -> list[int]:
 def embed_shifted(
     encoder: AudioEncoder, mel_BTM: Tensor, frames_B: Tensor, by: Sequence[int], *, layers: bool = False
 ) -> Iterator[Embeddings]:
-    """What the encoder says of clips that begin so many frames later, for each of `by`.
+    """Encode clips shifted by so many frames, for each of `by`.
 
     Args:
         encoder: the model.
@@ -103,7 +103,7 @@ def over_time(
 ) -> OverTime:
     """Vectors over time of log-mels (B, T, M), of which `frames_B` (B,) are valid; see `AudioEncoder.over_time`.
 
-    What the encoder says of the clips as they are, `whole`, is not asked for again where it is known.
+    `whole`, the encoder's output for the unshifted clips, is reused if given.
     """
     by = shifts(encoder, hop)
     when = seconds(encoder, by, mel_BTM.shape[1], mel_BTM.device)

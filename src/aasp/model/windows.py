@@ -1,4 +1,4 @@
-"""Long audio: windows of a clip, each encoded by itself, and joined: for embedding, scoring and training alike.
+"""Long audio: windows of a clip are encoded separately and joined, for embedding, scoring and training.
 
 Legend: B clips, T frames, M mel bins, G x F grid of a clip's patches, N = G * F, D width; W windows of p time patches
 each, g of them seen; K time patches of all windows that are encoded at a time.

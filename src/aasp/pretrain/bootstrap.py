@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class BootstrapConfig(MethodConfig):
-    """What every such method has.
+    """Settings shared by these methods.
 
     Attributes:
         augment: how views differ from their clip.
@@ -92,16 +92,16 @@ class Bootstrap(Method):
 
     @property
     def gain_db(self) -> float | None:
-        """Of a step's random gain."""
+        """The range of the random gain in a step."""
         return self.recipe.data.gain_db if self.training else None
 
     def predict(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
-        """What the trained network says, (..., E), of vectors (..., D)."""
+        """The trained network's output, (..., E), for vectors (..., D)."""
         return self.predictor(self.student.projector(x, valid), valid)
 
     @torch.no_grad()
     def target(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
-        """What the target network says of its own, (..., E)."""
+        """The target network's output for its own vectors, (..., E)."""
         return self.teacher.model.projector(x, valid)
 
     def after_step(self, schedules: Mapping[str, float]) -> None:

@@ -30,10 +30,10 @@ CHUNK = 8192
 
 
 class CodebookConfig(ABC):
-    """What a codebook's configuration, a frozen dataclass, has besides its own fields.
+    """Base of a codebook's configuration, a frozen dataclass.
 
     Attributes:
-        count: codes K: so many more outputs has the predictor.
+        count: number of codes K, which are additional outputs of the predictor.
         weight: of the cross-entropy of codes.
     """
 

@@ -30,7 +30,7 @@ def embedding_health(predicted_BVmD: Tensor, target_BND: Tensor, cls_BVD: Tensor
 
 
 def collapse(metrics: Mapping[str, float], clips: int) -> str | None:
-    """What has collapsed, judged on batches of `clips`, in a few words; or None."""
+    """A description of a collapse, for batches of `clips`; None if there is none."""
     deviation = metrics.get("summary_deviation")  # of a single clip there is none
     if deviation is not None and deviation < MIN_TARGET_DEVIATION:
         return f"the teacher's targets are the same for every clip (deviation {deviation:.1e})"

@@ -96,7 +96,7 @@ def read_initial(path: str | Path) -> Initial:
 
 
 def exported(objective: Method) -> dict[str, str]:
-    """What a checkpoint says of where its model is; one that says nothing has it where AaSP has it."""
+    """The prefix of the model in a checkpoint; AaSP's if the checkpoint has none."""
     return {} if objective.exported == AaSP.exported else {"exported": objective.exported}
 
 

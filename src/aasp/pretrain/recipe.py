@@ -18,7 +18,7 @@ from aasp.training.optim import OptimizerConfig
 
 @dataclass(frozen=True)
 class DataConfig:
-    """What a step sees.
+    """The data of a step.
 
     Attributes:
         crop_seconds: length of the random crop of each clip.

@@ -164,7 +164,7 @@ def pretrain(
 
 
 def data_facts(manifest: Manifest, listing: str) -> dict[str, Any]:
-    """What distinguishes a run's data from other data, as its record has it.
+    """The identity of a run's data, as recorded.
 
     Args:
         manifest: the data.

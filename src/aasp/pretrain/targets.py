@@ -1,4 +1,4 @@
-"""What a method predicts: pure functions of a teacher's layers, of patches, of tokens.
+"""Prediction targets: pure functions of a teacher's layers, of patches, of tokens.
 
 Legend: B clips, N patch tokens, D width, L layers, P x R values of a patch.
 Source: data2vec 2.0 and EAT (MLP outputs, instance norm per layer); MAE (normalised patches); M2D (standardised

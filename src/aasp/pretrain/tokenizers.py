@@ -35,7 +35,7 @@ class Tokenizer(nn.Module, ABC):
 
     @abstractmethod
     def vectors(self, clips: Clips, stem: Stem) -> Tensor:
-        """What is looked up of each patch, of unit length, (B, N, E); the stem says what a patch is."""
+        """The vector of each patch that is looked up, of unit length, (B, N, E); the stem defines the patches."""
 
     @torch.no_grad()
     def forward(self, clips: Clips, stem: Stem) -> Tensor:
@@ -45,7 +45,7 @@ class Tokenizer(nn.Module, ABC):
 
 @dataclass(frozen=True)
 class TokenizerConfig(ABC):
-    """What every tokenizer's configuration has.
+    """Base of a tokenizer's configuration.
 
     Attributes:
         count: codes K.

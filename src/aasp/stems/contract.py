@@ -85,7 +85,7 @@ class Stem(nn.Module, ABC):
         return column_N * self.patch[0] < frames_B[:, None]
 
     def diagnostics(self, mel_BTM: Tensor) -> dict[str, Tensor]:
-        """What a training's log should show of this stem, measured on a batch: 0-d tensors by name."""
+        """Metrics of this stem for the training log, measured on a batch: 0-d tensors by name."""
         return {}
 
     def gradient_diagnostics(self) -> dict[str, Tensor]:
@@ -106,7 +106,7 @@ class Stem(nn.Module, ABC):
         return self
 
     def learned(self) -> dict[str, Tensor]:
-        """What is trained of it, by name and unit, as one reads it; all numbers of a part by default."""
+        """Its trained values by name and unit, in readable form; by default all numbers of each part."""
         parts: dict[str, list[Tensor]] = {}
         for name, parameter in self.named_parameters():
             if parameter.requires_grad:
@@ -199,7 +199,7 @@ def __getattr__(name: str) -> object:
 
 
 def _turned(mel: Tensor, mels: int) -> str:
-    """What to give instead of a log-mel of another shape."""
+    """The remedy for a log-mel of another shape."""
     if mel.dim() == 2 and mel.shape[1] == mels:
         return "; give mel[None]"
     if mel.dim() == 4 and mel.shape[1] == 1:

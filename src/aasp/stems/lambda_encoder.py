@@ -110,7 +110,7 @@ def as_blocks(patches: Tensor, shared: tuple[int, int]) -> Tensor:
 
 
 def of_patches(blocks: Tensor, shared: tuple[int, int], time_patches: int) -> Tensor:
-    """What is found for blocks (B, G / r, F / c, ...), for each of their patches, (B, G, F, ...)."""
+    """Repeat estimates of blocks (B, G / r, F / c, ...) for each of their patches, (B, G, F, ...)."""
     if shared == (1, 1):
         return blocks
     return blocks.repeat_interleave(shared[0], 1)[:, :time_patches].repeat_interleave(shared[1], 2)

@@ -39,7 +39,7 @@ from aasp.stems.windowed import WindowedStem, around, check_taps
 
 @dataclass(frozen=True)
 class StateSpaceConfig(StemConfig):
-    """What both have.
+    """Settings shared by both.
 
     Attributes:
         patch: (frames P, mel bins R) of one patch.

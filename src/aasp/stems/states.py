@@ -45,7 +45,7 @@ class States(Stem):
 
     @abstractmethod
     def responses(self, mel_BTM: Tensor, gain: Gain | None = None) -> Complex:
-        """What the states say, real and imaginary part, each (B, G, F, S); gain is the stem's own if omitted."""
+        """The output of the states, real and imaginary part, each (B, G, F, S); gain is the stem's if omitted."""
 
     def kernels(self, alpha: Tensor, beta: Tensor, gain: Gain | None = None) -> Complex:
         """The states' weights with that decay and frequency (..., S), real and imaginary part, each (..., S, K)."""

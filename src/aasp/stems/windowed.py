@@ -48,7 +48,8 @@ class WindowedStem(Stem):
         return self.taps == self.patch[0]
 
     def overlook(self, patches: Tensor, seen_BVN: Tensor) -> tuple[Tensor, ...]:
-        """What else the tokens need of each patch, (B, V, N, ...), that depends on others which the view sees.
+        """Additional inputs of the tokens of each patch, (B, V, N, ...), that depend on other visible patches of the
+        view.
 
         Args:
             patches: (B, G, F, P, R).

@@ -65,7 +65,7 @@ def micro_batches(batch: Mapping[str, Any], count: int) -> Iterator[Mapping[str,
 
 
 def mean(outputs: list[dict[str, Any]]) -> dict[str, Any]:
-    """What an objective says of a whole step, from what it said of each micro-batch: the mean of every number."""
+    """The output of an objective for a whole step: the mean of every number over micro-batches."""
     if len(outputs) == 1:
         return outputs[0]
     of = lambda values: sum(value.detach() for value in values) / len(outputs)

@@ -1,4 +1,4 @@
-"""What a person sees while a run continues: a live bar on a terminal, a plain line at every log step elsewhere."""
+"""Progress of a run: a live bar on a terminal, a plain line at every log step elsewhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run has been through beyond its recipe. Every checkpoint holds it: it goes where the checkpoint goes.
+"""The history of a run beyond its recipe, stored in every checkpoint.
 
 A run that was never extended, started from random weights and kept its data has no history, and its checkpoints hold
 none.
@@ -34,7 +34,7 @@ class Start:
 
     @classmethod
     def of(cls, out: str | Path, resume: str | Path) -> Start | None:
-        """Where a run in `out` would continue; None for a new start.
+        """The checkpoint from which a run in `out` would continue; None for a new start.
 
         Raises:
             AaspError: `resume` has no checkpoint, or it is damaged.
@@ -58,7 +58,7 @@ class Start:
 
     @property
     def history(self) -> History:
-        """What the run had been through.
+        """The history in a checkpoint.
 
         Raises:
             AaspError: the checkpoint's state does not say it.
@@ -90,7 +90,7 @@ class History:
     data_changed: tuple[Mapping[str, Any], ...] = ()
 
     def document(self) -> dict[str, Any]:
-        """What there is of it, JSON-able."""
+        """Its JSON form."""
         parts = {
             "started_from": self.started_from,
             "extended": list(self.extended),
@@ -156,7 +156,7 @@ class History:
         return replace(self, data_changed=(*self.data_changed, {"step": start.step, "was": was, "is": now}))
 
     def since(self, start: Start | None) -> list[str]:
-        """What was added to a checkpoint's history, in lines."""
+        """The changes to a checkpoint's history, as lines."""
         before = History() if start is None else start.history
         lines = [
             f"extended at step {extension['step']:,} by {extension['steps']:,} steps"

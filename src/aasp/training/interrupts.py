@@ -51,7 +51,7 @@ class Interrupts:
 
 
 class Agreement:
-    """What a signal to any of the processes asks all of them to do; all must leave after the same step.
+    """Signals to any process stop all processes after the same step.
 
     Args:
         machine: the processes.

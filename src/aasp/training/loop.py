@@ -43,7 +43,7 @@ class TrainingStopped(AaspError):
 
 
 class Objective(Protocol):
-    """What is trained: an `nn.Module` that is its own training step.
+    """The trained object: an `nn.Module` whose `forward` is the training step.
 
     Called with a batch it returns ``{"loss": scalar, "losses": {name: scalar}, "diagnostics": {name: scalar}}``; the
     diagnostics may be empty unless `diagnose` asks for them, which the loop does at log and checkpoint steps only. What
@@ -232,13 +232,13 @@ def train(
 
 
 def _broken(measured: Mapping[str, Tensor]) -> str:
-    """What was not finite at the last of the bad steps, and what to try."""
+    """Which value was not finite at the last bad step, and what to try."""
     advice = "try --precision fp32 or a lower learning rate"
     return f"{not_finite(measured)} is not finite, {LIMIT} steps in a row; {advice}"
 
 
 def _stopped(name: str, step: int, problem: str, run: Run, good: int, machine: Accelerator) -> TrainingStopped:
-    """What a run stops with; checkpoints after step `good` are removed."""
+    """The exception that stops a run; checkpoints after step `good` are removed."""
     if machine.is_main_process:
         checkpoint.remove_after(run.checkpoints, good)
     machine.wait_for_everyone()

@@ -1,4 +1,4 @@
-"""What moves the weight matrices of transformer blocks: AdamW as everything else, or Muon."""
+"""Update rules for the weight matrices of transformer blocks: AdamW, as for everything else, or Muon."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ADAMW = ("exp_avg", "exp_avg_sq")
 
 
 class MatricesConfig(ABC):
-    """What a rule's configuration, a frozen dataclass, has besides its own fields.
+    """Base of a rule's configuration, a frozen dataclass.
 
     Attributes:
         moments: names of the state tensors, each of a parameter's shape, that the rule keeps of what it moves.

@@ -27,7 +27,7 @@ _TRIES = 5
 
 
 def resolve_precision(precision: Precision, machine: Accelerator, environment: Path | None = None) -> Precision:
-    """What ``auto`` means: as at the last start of a resumed run, else bf16 where that is faster, else fp32.
+    """Resolve ``auto``: the precision of a resumed run's last start, else bf16 if it is faster, else fp32.
 
     Args:
         precision: the request.
@@ -56,9 +56,9 @@ def has_fast_bf16(device: torch.device) -> bool:
 
 
 def fastest(precision: Precision, device: torch.device) -> Precision:
-    """What ``auto`` means where nothing is trained: bf16 where it is fast, else fp16 on GPUs that multiply in it.
+    """Resolve ``auto`` for inference: bf16 where it is fast, else fp16 on GPUs with tensor cores for it.
 
-    Of GPUs this is what their makers say, not yet measured here; Apple's stay in fp32 until it is.
+    For GPUs this follows the makers' statements, not yet measured here; Apple's stay in fp32 until then.
 
     Raises:
         AaspError: no such precision.

@@ -44,7 +44,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Recorded:
-    """What a run says of itself.
+    """The record of a run.
 
     Attributes:
         run: its folder.
@@ -82,7 +82,7 @@ class Recorded:
 
     @property
     def argv(self) -> list[str]:
-        """What was typed, without the program."""
+        """The command line without the program."""
         return list(self.start["command"][1:])
 
     def environment_differences(self, now: Mapping[str, Any]) -> Iterator[Difference]:

@@ -1,4 +1,4 @@
-"""What a run keeps beside its checkpoints: what it ran on, and the files it had to leave out."""
+"""The record of a run next to its checkpoints: its environment, and skipped files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Decoding(Protocol):
 
 
 class RunManifest:
-    """What a run is started on and the files it leaves out, written to its directory.
+    """Writes a run's environment and skipped files to its directory.
 
     Args:
         name: of what is trained.

@@ -49,10 +49,10 @@ def _check_span(steps: int, span: int, what: str) -> None:
 
 @dataclass(frozen=True)
 class Schedules:
-    """What changes from step to step.
+    """Values that change from step to step.
 
     Attributes:
-        arrays: by name, each of shape (steps,): "learning_rate" and "weight_decay", and what the objective asks for.
+        arrays: by name, each of shape (steps,): "learning_rate" and "weight_decay", and those of the objective.
     """
 
     arrays: Mapping[str, np.ndarray]

@@ -1,4 +1,4 @@
-"""What of a step's clips each process computes, and how many of them at a time: as the run had it, wherever it resumes.
+"""The share of a step's clips that each process computes, and how many at a time; kept when a run resumes.
 
 The clips of a step over all processes stay as many, whatever the number of processes, and so does what a process
 computes at a time, which its memory is known to hold: fewer processes compute more micro-batches.
@@ -16,7 +16,7 @@ from aasp.training.activations import check_count
 
 @dataclass(frozen=True)
 class Share:
-    """Of one process.
+    """The share of one process.
 
     Attributes:
         clips: of a step.
@@ -78,7 +78,7 @@ def share(
 
 
 def _warned(clips: int, count: int, across: Sequence[str]) -> tuple[str, ...]:
-    """What accumulation changes of a step of so many clips over all processes."""
+    """What accumulation changes in a step with this many clips over all processes."""
     if count == 1 or not across:
         return ()
     return (f"warning: {' and '.join(across)} within micro-batches of {clips // count} clips, not over all {clips}",)

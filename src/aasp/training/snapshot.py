@@ -1,4 +1,4 @@
-"""What a checkpoint holds of a running training, and how it is put back.
+"""The state of a running training in a checkpoint, and how it is restored.
 
 Tensors go by parameter name, whole: what FSDP has spread over processes is gathered first and spread again afterwards.
 """

@@ -187,7 +187,7 @@ def _failure(run: Path) -> str | None:
 
 
 def _bytes(folder: Path) -> int:
-    """Of all files; those that vanish meanwhile don't count."""
+    """The size of all files; those that disappear meanwhile are ignored."""
     total = 0
     for place, _, names in os.walk(folder):
         for name in names:

@@ -1,6 +1,6 @@
-"""Where a run's numbers are shown, beside its own ``metrics.jsonl``: TensorBoard, Weights & Biases, Trackio, MLflow.
+"""Trackers that show a run's metrics, in addition to ``metrics.jsonl``: TensorBoard, Weights & Biases, Trackio, MLflow.
 
-All through accelerate's trackers. A tracker never stops a training: what breaks down is said once and left, and
+All use accelerate's trackers. A tracker never stops a training: what breaks down is said once and left, and
 ``metrics.jsonl`` has everything. Which run of a tracker's it is stands in ``trackers.json``, so that a resumed
 training continues there.
 """

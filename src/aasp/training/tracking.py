@@ -1,4 +1,4 @@
-"""What a run writes down: ``metrics.jsonl``.
+"""The metrics of a run: ``metrics.jsonl``.
 
 A line is one JSON object with ``step`` and flat names (``loss``, ``losses/frame``, ``diagnostics/rank``). After a
 resume it continues from the checkpoint's step: what a killed run logged beyond it is taken back.
@@ -32,7 +32,7 @@ def read_lines(file: Path) -> list[dict[str, Any]]:
 
 
 def read_starts(environment: Path) -> list[dict[str, Any]]:
-    """What a run was started on, each time (see `aasp.training.environment`); empty where it was not yet.
+    """The environment of each start of a run (see `aasp.training.environment`); empty if there is none.
 
     Raises:
         AaspError: the file is damaged.

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Transfer:
-    """What became of tensors that were meant for a module, by name.
+    """The result of loading tensors into a module, by name.
 
     Attributes:
         taken: copied.

@@ -1,4 +1,4 @@
-"""What every benchmark states of itself, and how its copy on disk is read and checked."""
+"""Description of a benchmark, and how a copy on disk is read and checked."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from aasp.errors import AaspError
 
 @dataclass(frozen=True)
 class Download:
-    """What to get, from where, under which licence."""
+    """A download: what, from where, under which licence."""
 
     what: str
     url: str

@@ -1,4 +1,4 @@
-"""What the readers of published layouts share: rows of a list, which files are there, and the set they make."""
+"""Shared by readers of published layouts: rows of a list, existing files, and the set they form."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Listing:
         self.hidden: list[str] = []
 
     def names(self, folder: str | Path) -> frozenset[str]:
-        """What a folder holds that is not hidden; nothing where there is no such folder."""
+        """The visible entries of a folder; empty if there is no such folder."""
         folder = os.fspath(folder)
         passed = sorted(filter(is_hidden, self._listed(folder)))
         self.hidden += [os.path.join(folder, name, "") for name in passed if os.path.isdir(os.path.join(folder, name))]

@@ -85,7 +85,7 @@ def _folders(root: Path) -> list[str]:
 
 
 def _parts(root: Path, tops: set[str], below: Iterable[Sequence[str]]) -> Mapping[str, str]:
-    """What each of the uppermost folders is: a part or a fold; nothing where they are classes."""
+    """The meaning of each top-level folder: a part or a fold; empty if they are classes."""
     if tops and all(map(is_fold, tops)):
         return {name: name.strip() for name in tops}
     try:

@@ -135,7 +135,7 @@ def _ordered(labels: set[str]) -> list[str]:
 
 
 def _divided(source: str | Path, split: str, values: Sequence[str], *, any_name: bool) -> list[str]:
-    """What a split column says: parts or folds."""
+    """The parts or folds in a split column."""
     try:
         parts = parts_or_folds(values, any_name=any_name)
     except AaspError as error:
@@ -148,7 +148,7 @@ def _divided(source: str | Path, split: str, values: Sequence[str], *, any_name:
 
 
 def _repeated(found: LabelledSet) -> list[str]:
-    """What is to be said of rows that repeat a sound, in one line."""
+    """A one-line note on rows that repeat a sound."""
     if not found.repeats:
         return []
     row, first = found.repeats[0]

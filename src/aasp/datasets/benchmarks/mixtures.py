@@ -122,7 +122,7 @@ def _mixture(source: str | Path, line: int, row: dict[str, str], folder: Path) -
 
 
 def _recordings(sound: Sound) -> tuple[str, ...]:
-    """What a mixture is made of: the recordings that ESC's file names give, else the files."""
+    """The sources of a mixture: the recordings in ESC's file names, else the files."""
     stems = ((Path(path).stem, path) for path in files(sound))
     return tuple(dict.fromkeys(esc[1] if (esc := _ESC.fullmatch(stem)) else path for stem, path in stems))
 

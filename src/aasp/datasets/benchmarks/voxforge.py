@@ -58,7 +58,7 @@ def _found(listing: Listing, root: Path) -> Iterator[Clip]:
 
 
 def speaker_of(session: str) -> str:
-    """Who speaks in a session, as far as its name says; a nameless one is taken for a speaker of its own."""
+    """The speaker of a session, from its name; an anonymous session counts as a separate speaker."""
     parts = _SESSION.fullmatch(session)
     return session if parts is None or _NAMELESS.match(parts[1]) else parts[1].lower()
 

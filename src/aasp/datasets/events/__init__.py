@@ -28,7 +28,7 @@ class Event:
 
 @dataclass(frozen=True)
 class EventTable:
-    """What a table of events says.
+    """The content of a table of events.
 
     Attributes:
         source: the file or folder.

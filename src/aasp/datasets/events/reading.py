@@ -93,7 +93,7 @@ def _columns(source: Path, names: Sequence[str], rows: Sequence[Sequence[str]]) 
 
 @dataclass(frozen=True)
 class _Row:
-    """Where a message says an event is, and its values as text."""
+    """The position of an event for messages, and its values as text."""
 
     where: str
     start: str

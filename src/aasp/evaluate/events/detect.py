@@ -57,7 +57,8 @@ class Detection:
 
 
 def step_edges(centres_G: np.ndarray, seconds: float) -> np.ndarray:
-    """Where steps begin and end, in seconds, (G + 1,): half way between their centres, the ends those of the sound."""
+    """Edges of time steps in seconds, (G + 1,): half way between their centres; the outer ones are the ends of the
+    sound."""
     inner = (centres_G[1:] + centres_G[:-1]) / 2
     return np.concatenate([[0.0], np.minimum(inner, seconds), [seconds]])
 

@@ -1,4 +1,4 @@
-"""What training changes in a clip, from its samples to its log-mel.
+"""Augmentation of a training clip, from its samples to its log-mel.
 
 Legend: B clips, S samples, T frames, M mel bins, K classes.
 Source: the recipes of EAT and M2D.
@@ -20,7 +20,7 @@ from aasp.model.audio_encoder import AudioEncoder
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """What is done to a clip while training; nothing of it is done to a clip that is scored.
+    """Augmentation of training clips; scored clips are not augmented.
 
     Attributes:
         gain_db: louder or softer by up to this much.

@@ -1,4 +1,4 @@
-"""What a fine-tuning is given, an encoder and labelled clips with a recipe, and the batches that it draws from them."""
+"""The inputs of a fine-tuning: an encoder, labelled clips and a recipe; and the batches drawn from them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fine-tuning with a few labels a class, without a run: nothing is kept but what is said of the test part.
+"""Fine-tuning with a few labels per class, without a run folder: only the test predictions are kept.
 
 The step, the recipe and the classifier are those of every fine-tuning; there is no valid part and no choice: the last
 weights are the model. It is for comparing encoders: a pre-trained one with the same network from scratch, by the same

@@ -72,7 +72,7 @@ class FinetuneRecipe:
 
     @property
     def across(self) -> tuple[str, ...]:
-        """What of a step depends on the other clips of a micro-batch, each in a few words."""
+        """What in a step depends on the other clips of a micro-batch, each in a few words."""
         mixed = ("clips are mixed with others",) if self.augment.mixup else ()
         return (*mixed, "the batch norm is taken") if self.norm == "batch" and self.head != "probe" else mixed
 

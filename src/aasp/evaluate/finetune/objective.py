@@ -94,7 +94,7 @@ class FinetuneObjective(nn.Module):
         return {"hits": hits.mean()}
 
     def _seen(self, mel_BTM: Tensor, frames_B: Tensor) -> tuple[list[tuple[Tensor, Tensor]], Tensor]:
-        """What the classifier reads of clips, or of some of their time patches, in windows side by side."""
+        """The layers of clips, or of some of their time patches, that the classifier reads, in adjacent windows."""
         encoder, layers = self.model.encoder, self.model.reads_layers
         columns = [encoder.stem.grid(frames)[0] for frames in frames_B.tolist()]
         patchout = self.recipe.augment.patchout
@@ -130,14 +130,14 @@ class FinetuneObjective(nn.Module):
 
     @property
     def exported(self) -> str:
-        """What begins the names of the classifier that is kept."""
+        """The prefix of the classifier's names in the state dict."""
         return "model."
 
     def after_step(self, schedules: Mapping[str, float]) -> None:
         """Nothing follows the optimizer's step."""
 
     def gradient_diagnostics(self) -> dict[str, Tensor]:
-        """What can be read between backward and the optimizer's step."""
+        """Metrics computed between backward and the optimizer's step."""
         return self.model.encoder.stem.gradient_diagnostics()
 
     def check_health(self, metrics: Mapping[str, float]) -> str | None:
@@ -196,9 +196,9 @@ def first_head(X: np.ndarray, y: np.ndarray, classes: int, loss: str) -> LinearH
 
 
 def embeddings(classifier: AudioClassifier, sounds: Sequence[Sound]) -> tuple[np.ndarray, list[Skipped]]:
-    """What the head weighs, or its batch normalisation standardises, of whole clips: float64 (n, D').
+    """The input of the head, or of its batch normalisation, for whole clips: float64 (n, D').
 
-    A clip that can't be decoded is NaN and named in the list.
+    A clip that cannot be decoded is NaN and listed.
     """
     X = np.full((len(sounds), classifier.head.in_features), np.nan)
     unusable: list[Skipped] = []

@@ -1,4 +1,4 @@
-"""What classifiers say of sounds over time, and how right a classifier over time is about when.
+"""Predictions over time, and how accurate a classifier over time is.
 
 n sounds, G time steps of a sound, K classes.
 """
@@ -25,7 +25,7 @@ from aasp.model.timestamps import OverTime
 
 @dataclass(frozen=True)
 class Steps:
-    """What is said of one sound over time: steps from `edges[g]` to `edges[g + 1]` seconds, probabilities (G, K)."""
+    """Predictions for one sound over time: steps from `edges[g]` to `edges[g + 1]` seconds, probabilities (G, K)."""
 
     edges: np.ndarray
     probabilities: np.ndarray
@@ -120,7 +120,7 @@ def packed(steps: Sequence[Steps | None]) -> dict[str, np.ndarray]:
 
 
 def unpacked(file: Mapping[str, np.ndarray]) -> list[Steps | None]:
-    """What `packed` made of them."""
+    """Undo `packed`."""
     steps, ends, first = (file[name] for name in ("steps", "ends", "first"))
     made = lambda a, b: Steps(np.concatenate([[0.0], ends[a:b]]), steps[a:b])
     return [made(a, b) if b > a else None for a, b in pairwise(first.tolist())]

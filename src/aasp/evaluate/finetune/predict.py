@@ -1,4 +1,4 @@
-"""What classifiers say of sounds: whole clips of any length, in the order given, and stretches of a clip over time.
+"""Predictions of classifiers: for whole clips of any length, in the given order, and for windows over time.
 
 n sounds, K classes, w windows of a sound.
 """
@@ -29,7 +29,7 @@ class NotFinite(AaspError):
 
 @dataclass(frozen=True)
 class Prediction:
-    """What is said of one file.
+    """The prediction for one file.
 
     Attributes:
         path: the file, and its channel where it is one of several.
@@ -87,7 +87,7 @@ def predictions(
     skipped: list[Skipped],
     progress: Progress | None = None,
 ) -> Iterator[Prediction]:
-    """What one classifier, or several with the same classes on average, say of files, in the order given.
+    """Predictions of one classifier, or the average of several with the same classes, in the given order.
 
     Args:
         classifiers: the models.
@@ -144,7 +144,7 @@ def likeliest(probabilities: np.ndarray, config: AudioClassifierConfig, top: int
 
 
 def as_values(one: Prediction, config: AudioClassifierConfig, top: int) -> dict[str, Any]:
-    """What is said of one file, as JSON values: seconds, multilabel, classes, and frames where there are windows."""
+    """The prediction for one file as JSON values: seconds, multilabel, classes, and frames where there are windows."""
     detail: dict[str, Any] = {"seconds": round(one.seconds, 6), "multilabel": config.multilabel}
     detail["classes"] = likeliest(one.probabilities, config, top)
     if len(one.windows):

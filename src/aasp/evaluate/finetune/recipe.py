@@ -218,7 +218,7 @@ def lp_ft() -> FinetuneRecipe:
 
 
 def frozen_stem() -> FinetuneRecipe:
-    """What it costs to leave the patch embedding as it was pre-trained."""
+    """`lp_ft` with the pre-trained patch embedding kept frozen."""
     return replace(lp_ft(), name="frozen_stem", summary="lp_ft, all but the stem (ours)", train="frozen-stem")
 
 

@@ -1,4 +1,4 @@
-"""What comes out of a fine-tuning: the rounds' predictions as one result, scores as JSON records, learning curves."""
+"""Results of a fine-tuning: the predictions of all rounds, scores as JSON records, learning curves."""
 
 from __future__ import annotations
 

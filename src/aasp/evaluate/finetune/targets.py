@@ -1,4 +1,4 @@
-"""What a batch of crops is labelled with, where a label is more than a class: numbers, and events at their times.
+"""Targets of a batch of crops other than classes: numbers, and events with times.
 
 Legend: G time patches of a crop, K classes.
 """

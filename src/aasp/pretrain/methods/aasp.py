@@ -120,7 +120,7 @@ class AaSP(Method):
 
     @torch.no_grad()
     def targets(self, clips: Clips) -> tuple[Tensor, Tensor, Tensor | None]:
-        """What the teacher, which sees everything, sets.
+        """The targets from the teacher, which reads the whole clip.
 
         Returns:
             The target of every patch, (B, N, `target_width`), the clip's summary, (B, D), and how much summaries differ

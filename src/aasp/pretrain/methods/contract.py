@@ -1,4 +1,4 @@
-"""What every method promises: its configuration builds one module, whose `forward` is the training step.
+"""Interface of methods: a configuration builds one module, whose `forward` is the training step.
 
 Legend: B clips, S samples.
 """
@@ -22,7 +22,7 @@ __all__ = ["Gather", "Method", "MethodConfig"]
 
 
 class MethodConfig(ABC):
-    """What a method's configuration, a frozen dataclass, has besides its own fields."""
+    """Base of a method's configuration, a frozen dataclass."""
 
     @abstractmethod
     def build(self, recipe: Recipe, gather: Gather) -> Method:
@@ -37,7 +37,7 @@ class MethodConfig(ABC):
         """
 
     def schedules(self, steps: int, more: int = 0) -> dict[str, np.ndarray]:
-        """What changes from step to step besides the optimizer's rates, by name, each of shape (steps + more,).
+        """Schedules in addition to the optimizer's, by name, each of shape (steps + more,).
 
         Args:
             steps: of the recipe.
@@ -56,7 +56,7 @@ class MethodConfig(ABC):
     def across(self, recipe: Recipe) -> tuple[str, ...]:
         """What in a step depends on the other clips of a batch, each in a few words.
 
-        Where a step is accumulated, these are the clips of a micro-batch.
+        With accumulation these are the clips of a micro-batch.
         """
         return ()
 

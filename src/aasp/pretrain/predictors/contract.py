@@ -1,4 +1,4 @@
-"""What every predictor promises: hidden patches are answered from what the visible ones know.
+"""Interface of predictors: predict hidden patches from visible ones.
 
 Legend: B sequences (views of clips), V views, n visible patches (and the class token), m hidden ones, G x F grid,
 D encoder width, W predictor width.
