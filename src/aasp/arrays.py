@@ -1,4 +1,4 @@
-"""numpy's .npz files that anyone may have written: nothing in them is unpickled, and no size is taken on trust."""
+"""numpy's .npz files that anyone may have written: nothing in them is unpickled, and sizes are checked."""
 
 from __future__ import annotations
 

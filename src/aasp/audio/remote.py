@@ -50,7 +50,7 @@ def located(path: str | os.PathLike[str]) -> str:
 
 @lru_cache(maxsize=65_536)
 def facts(url: str) -> Facts:
-    """Size and version of an object, asked for once in a process.
+    """Size and version of an object, requested once per process.
 
     Raises:
         AudioError: there is no such object.

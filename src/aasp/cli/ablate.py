@@ -89,7 +89,7 @@ def _ablate(arguments: Ablate, argv: list[str]) -> int:
     folder = Folder(arguments.out, "ablation")
     known = folder.settings
     measures: list[Measure] = [open_measure(word) for word in arguments.benchmarks]
-    Manifest.open(arguments.data)  # what is wrong with it is said before anything is written
+    Manifest.open(arguments.data)  # errors in it are reported before anything is written
     steady, skipped = open_stability_metrics(arguments.stability) if arguments.stability else ([], [])
     for clip in skipped:
         print(f"--stability: skipped {clip.path}: {clip.reason}", file=sys.stderr)

@@ -122,7 +122,7 @@ def _compare(arguments: Compare, budget: Budget, fields: Mapping[str, str], argv
     recipes = named_recipes(arguments.recipes, fields)
     folder = Folder(arguments.out, "comparison")
     known = folder.settings
-    Manifest.open(arguments.data)  # what is wrong with it is said before anything is written
+    Manifest.open(arguments.data)  # errors in it are reported before anything is written
     given = [word for word in arguments.benchmarks if word != MODULATIONS]
     readings = open_readings(given, folder.path, arguments.full)
     steady, skipped = open_stability_metrics(arguments.stability) if arguments.stability else ([], [])

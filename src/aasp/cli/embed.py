@@ -151,7 +151,7 @@ def _elsewhere(arguments: Embed) -> Engine | None:
     from aasp.cluster import gpus
     from aasp.evaluate.on_ray import OnRay
 
-    gpus(arguments.device)  # what is wrong with it is said before anything is written
+    gpus(arguments.device)  # errors in it are reported before anything is written
     return OnRay(arguments.device, arguments.threads or 1, 1 if arguments.workers is None else arguments.workers)
 
 

@@ -196,7 +196,7 @@ class Found:
 def find_sounds(files: Sequence[str], channels: Channels, path_column: str | None = None, ending: bool = True) -> Found:
     """Every sound that is named: files themselves, those below folders in sorted order, those of manifests.
 
-    What is hidden, or repeated, is said on stderr.
+    Hidden and repeated files are reported on stderr.
 
     Args:
         files: what was named.
@@ -205,7 +205,7 @@ def find_sounds(files: Sequence[str], channels: Channels, path_column: str | Non
         ending: a named file that can't be used ends everything; else it is among those that are skipped.
 
     Raises:
-        AaspError: a file is not there, or can't be used where each channel is asked for; a folder or a manifest without
+        AaspError: a file is not there, or can't be used if each channel is requested; a folder or a manifest without
             sounds.
     """
     from aasp.audio.sounds import channels_of

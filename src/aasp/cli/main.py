@@ -128,7 +128,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the words after `aasp`; the process's own by default.
 
     Returns:
-        0 done; 1 the machine failed us (a full disk), or a check found a difference; 2 a mistake in what was asked;
+        0 done; 1 a fault of the machine (a full disk), or a check found a difference; 2 a mistake in the command;
         75 stopped, try again; 130 interrupted; 141 the reader of our output went away.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
@@ -245,7 +245,7 @@ def _print_cancelled() -> None:
 
 
 def _error_line(error: AaspError) -> str:
-    """A mistake's line; of a training that broke down a page is written, too."""
+    """The line of an error; for a failed training a page is written, too."""
     loop = sys.modules.get("aasp.training.loop")
     if loop is None or not isinstance(error, loop.TrainingStopped):
         return str(error)

@@ -1,4 +1,4 @@
-"""`aasp predict`: sound files in, their likeliest classes out."""
+"""`aasp predict`: the most likely classes of sound files."""
 
 from __future__ import annotations
 
@@ -169,13 +169,13 @@ def _end(files: Sequence[str], skipped: Sequence[Skipped], printed: int) -> int:
 
 
 def _print_classes(one: Prediction, config: AudioClassifierConfig, top: int) -> None:
-    """A file's likeliest classes, then those of its windows: indented in a terminal, a line each in a pipe."""
-    from aasp.evaluate.finetune.predict import likeliest
+    """A file's most likely classes, then those of its windows: indented in a terminal, one line each in a pipe."""
+    from aasp.evaluate.finetune.predict import most_likely
 
     parts = [("", one.probabilities), *_windows(one)]
     for span, probabilities in parts:
         unit = (lambda value: f"{value:.6g}") if config.numbers else (lambda value: f"{percent_text(value)} %")
-        likely = {name: unit(value) for name, value in likeliest(probabilities, config, top).items()}
+        likely = {name: unit(value) for name, value in most_likely(probabilities, config, top).items()}
         place = f"{one.path} {span}".rstrip()
         if sys.stdout.isatty():
             facts(place, likely)

@@ -1,4 +1,4 @@
-"""`aasp serve`: a model that answers over HTTP, on this machine unless more is asked for."""
+"""`aasp serve`: a model that answers over HTTP, by default on this machine only."""
 
 from __future__ import annotations
 

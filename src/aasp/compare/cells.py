@@ -1,7 +1,7 @@
-"""Train and measure what some cells are missing; what is finished, or broke down, is never done twice.
+"""Train and measure what cells are missing; finished and failed work is never repeated.
 
 Cells are taken in their order. Several processes, also of several machines, may work at one folder, each at cells that
-no other is at. A cell that breaks down is noted and does not stop the others. Source: ours.
+no other process is working on. A failed cell is recorded and does not stop the others. Source: ours.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Outcome:
 
     Attributes:
         busy: cells that other processes are at, "NAME, seed S".
-        failed: why each of these broke down, by the same name.
+        failed: why each of these failed, by the same name.
         exit_code: 0, or what the training returned when a signal stopped it.
     """
 
@@ -146,7 +146,7 @@ def outcome_of(cells: Sequence[Cell], folder: Folder, busy: Sequence[Cell], exit
 
 
 def _its_own(error: Exception) -> bool:
-    """Whether it is the cell that broke down: not the machine, the data or the request."""
+    """Whether the cell itself failed, rather than the machine, the data or the request."""
     if isinstance(error, AaspError):
         return isinstance(error, TrainingStopped | Unusable)
     return not isinstance(error, OSError)

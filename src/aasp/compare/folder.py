@@ -3,7 +3,7 @@
 settings.json                        what is the same for all cells: data, budget, steps
 cells/NAME/seed-0/model/             the encoder, and metrics.jsonl, recipe.json, environment.json of its run
 cells/NAME/seed-0/trained.json       it is finished
-cells/NAME/seed-0/failed.json        it broke down, and why
+cells/NAME/seed-0/failed.json        why it failed
 cells/NAME/seed-0/scores/*.json      what was measured of it
 cells/NAME/seed-0/stages/step-N/     the same at an earlier step: model/ and scores/
 ablation.json or comparison.json     what it all comes to
@@ -71,7 +71,7 @@ class Trained(Measured):
 
     @property
     def failure(self) -> str | None:
-        """Why it broke down, or None."""
+        """Why it failed, or None."""
         if not self.broken.exists():
             return None
         with documents.as_written(self.broken, REMEDY):
@@ -79,11 +79,11 @@ class Trained(Measured):
 
     @property
     def broken(self) -> Path:
-        """The file that says why it broke down; without it the cell is tried again."""
+        """The file with the reason of a failure; without it the cell is tried again."""
         return self.path / "failed.json"
 
     def fail(self, why: str) -> None:
-        """Note that it broke down: no process tries again."""
+        """Record the failure: no process tries again."""
         write_json(self.broken, {"why": why})
 
     def drop_checkpoints(self) -> None:

@@ -1,6 +1,7 @@
 """Cells as tasks of a Ray cluster, which schedules them and tries again where a worker or a node is lost.
 
-Ray only starts workers: what is done, what broke down and who is at what stands in the folder, as ever. A cell that is
+Ray only starts workers: the folder records what is done, what failed and who works on what, as without Ray. A cell that
+    is
 tried again resumes from its last checkpoint. Source: ours.
 """
 
@@ -83,7 +84,7 @@ class OnRay:
 
 
 def _one(cell: Cell, shared: tuple[Folder, Train, Listen], threads: int, place: str) -> tuple[list[str], int]:
-    """Work at one cell, where the caller would: what was said, and the exit code."""
+    """Work on one cell in the caller's folder: its output lines and the exit code."""
     if not os.path.isdir(place):
         raise AaspError(f"no such folder on a node of the cluster: {place}; all nodes have to see it")
     os.chdir(place)

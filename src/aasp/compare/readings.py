@@ -31,7 +31,7 @@ from aasp.model.audio_encoder import load
 
 POOLINGS = ("mean+std", "flat+std")
 CLIPS, HOURS = 1_000, 0.75
-"""The most of a set, unless all is asked for."""
+"""The largest subset of a set, without `--full`."""
 BANDS = {"log-mel-40": 40, "log-mel-128": 128}
 """Cells of the baselines without an encoder: bands of the log-mel whose statistics are probed."""
 Way = Literal["default vector", "best layer"]
@@ -105,7 +105,7 @@ class Reading:
         name: of the set.
         labelled: the set, thinned.
         known: what is known of the set beforehand.
-        task: what is asked of it.
+        task: its labels and parts.
 
     Attributes:
         name: of the measure.
@@ -131,7 +131,7 @@ def open_readings(words: Iterable[str], folder: Path, full: bool) -> dict[str, l
 
     Args:
         words: as typed.
-        folder: where the sounds of `modulations` are made; nothing is made unless they are asked for.
+        folder: where the sounds of `modulations` are made; they are made only if requested.
         full: thin nothing.
 
     Raises:

@@ -51,7 +51,7 @@ class Row:
     """One answer of one system.
 
     Attributes:
-        question, metric: what was asked.
+        question, metric: what was measured.
         system, kind, step, last: as in `System`.
         score: mean and interval.
         seeds: the score of each.

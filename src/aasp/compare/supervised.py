@@ -131,7 +131,7 @@ def train(job: Finetuning, out: Path, *, workers: int, precision: Precision, dev
     """Train every round to its end, or until a signal asks to stop: the exit code. Models and records stay.
 
     Raises:
-        AaspError: a clip can't be decoded: the others' probes refuse it too; or training broke down.
+        AaspError: a clip can't be decoded: the others' probes refuse it too; or training failed.
     """
     outcome = finetune(job, out, workers=workers, precision=precision, device=device, log_every=log_every)
     if outcome.exit_code:
@@ -144,7 +144,7 @@ def train(job: Finetuning, out: Path, *, workers: int, precision: Precision, dev
 
 
 class SupervisedReader:
-    """A classifier as a comparison reads it: there is one answer, whatever vector is asked for.
+    """A classifier as a comparison reads it: there is one prediction for every reading.
 
     Args:
         run: the folder of its training.

@@ -34,7 +34,7 @@ def csv_lines(found: Found) -> str:
 
 
 def markdown(found: Found) -> str:
-    """Costs, scores at every stage, all pairs, and what broke down."""
+    """Costs, scores at every stage, all pairs, and failures."""
     parts = ["# Comparison", in_markdown(summary(found)), "## What they cost", *_costs(found)]
     for question in questions(found):
         scores, pairs = scores_table(found, question), pairs_table(found, question)

@@ -51,7 +51,7 @@ class Training:
         """Train a cell to its end, or until a signal asks to stop: the exit code. The model stays, and the record.
 
         Raises:
-            AaspError: bad data, or it broke down (`TrainingStopped`).
+            AaspError: bad data, or it failed (`TrainingStopped`).
         """
         began = time.monotonic()
         if cell.recipe is None:

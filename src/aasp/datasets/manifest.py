@@ -137,7 +137,7 @@ class Manifest:
         return self.table[name].to_numpy()
 
     def choosing(self, default: Channels | str) -> Manifest:
-        """The manifest with the choice of channels in every row, one row a channel where each is asked for."""
+        """The manifest with the choice of channels in every row, one row per channel for "each"."""
         found = choices(self.table, self.source, default)
         if set(found) <= {"mean"}:
             return self

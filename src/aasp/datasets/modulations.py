@@ -1,7 +1,7 @@
 """Voices that play generated signals at eight modulation rates: the demo's task about modulation itself.
 
 A voice is what an instrument is to notes: a kind of signal with a carrier, depth and loudness of its own, drawn once.
-It plays every rate of `RATES`, so that nothing but the modulation distinguishes the rates, and it belongs to one split.
+It plays every rate of `RATES`, so that only the modulation distinguishes the rates, and it belongs to one split.
 Six of the eight rates lie above 3.125 Hz, the Nyquist frequency of patches of 16 frames at a 10 ms hop. Source: ours.
 """
 

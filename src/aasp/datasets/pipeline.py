@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import absl.logging  # noqa: F401  (before its logger is asked for: it brings a class of its own)
+import absl.logging  # noqa: F401  (before its logger is requested: it brings its own class)
 import numpy as np
 import torch
 

@@ -201,7 +201,7 @@ def _copied(path: str) -> tuple[bytes, str, dict[str, Any]]:
 
 
 def _one_shard(out: Path, number: int, made: _Making, begin: int, settings: Settings) -> dict[str, Any]:
-    """Write the shard that begins with a row, and its part of the index; what is said of it."""
+    """Write the shard that begins with a row, and its part of the index; return its metadata."""
     name = f"shard-{number:06d}.tar"
     rows: list[dict[str, Any]] = []
     skipped: list[tuple[str, str]] = []

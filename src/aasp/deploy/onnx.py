@@ -108,7 +108,7 @@ def to_onnx(
             made = torch.onnx.export(module, example, **options)
         except torch.onnx.errors.OnnxExporterError as error:
             reason = str(error.__cause__ or error).strip().splitlines()[0]
-            text = f"can't be exported: {reason}; parts of one's own must be made of tensor operations"
+            text = f"can't be exported: {reason}; your own parts must consist of tensor operations"
             raise AaspError(text) from error
     assert made is not None
     return made.model_proto
@@ -189,7 +189,7 @@ def largest(found: Sequence[np.ndarray], expected: Sequence[torch.Tensor], gains
 
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
-    """Without the exporter's progress, and its remarks on packages that nobody asked for."""
+    """Without the exporter's progress, and its remarks on optional packages."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

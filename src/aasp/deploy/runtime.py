@@ -63,7 +63,7 @@ class OnnxEncoder(Embedder):
         """As `AudioEncoder`, to 1e-5; the last layer is all there is.
 
         Raises:
-            AaspError: as `AudioEncoder` does; or other layers are asked for, or a clip is longer than `LONGEST`.
+            AaspError: as `AudioEncoder` does; or other layers are requested, or a clip is longer than `LONGEST`.
         """
         depth = self.config.encoder.depth
         keys = [(depth, pooling)] if isinstance(pooling, str) else list(pooling or [])

@@ -112,7 +112,7 @@ def clip_keys(
         poolings: ways to make one vector of a clip's tokens (see `aasp.model.pooling`).
 
     Raises:
-        AaspError: an unknown pooling or layer, or nothing asked for but what is left out.
+        AaspError: an unknown pooling or layer, or nothing is left to read.
     """
     depth = encoder.config.encoder.depth
     layers = range(depth + 1) if layers is None else layers

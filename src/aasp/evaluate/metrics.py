@@ -60,7 +60,7 @@ def mean_average_precision(truth: np.ndarray, scores: np.ndarray) -> float:
 
 
 class AveragePrecision:
-    """Clips ranked once, to be asked for their mean average precision under many weightings.
+    """Clips ranked once, for their mean average precision under many weightings.
 
     Clips of equal score are taken in at once. Classes without a positive clip have no average precision and are left
     out of the mean; `absent_classes` names them.

@@ -81,7 +81,7 @@ class OnRay:
         """Make the shards that are not there yet; see `aasp.evaluate.stream.stream`.
 
         Raises:
-            AaspError: a named sound can't be used, or something else than a sound broke down.
+            AaspError: a named sound can't be used, or something other than a sound failed.
         """
         half, sounds, size = work.half, work.sounds, STRETCH
         running = replace(work.running, workers=self.workers)
@@ -198,7 +198,7 @@ class Worker:
 
 
 def _check(made: Made, named: Callable[[int], bool]) -> None:
-    """Check that nothing broke down, and that no sound which was named itself was left out."""
+    """Check that nothing failed, and that no explicitly named sound was skipped."""
     if made.error:
         raise AaspError(f"a worker failed: {made.error}; AASP_DEBUG=1 without --engine ray shows where")
     for row, _, message in made.skipped:

@@ -134,7 +134,7 @@ class Partial:
         self.shards = []
 
     def _strange(self) -> bool:
-        """Whether something else lies there; a process that was killed at once may have left nothing but its lock."""
+        """Whether something else lies there; a process that was killed at once may have left only its lock."""
         if not self.folder.is_dir() or (self.folder / "job.json").exists():
             return False
         return any(file.name != "lock" and not file.name.startswith(".") for file in self.folder.iterdir())

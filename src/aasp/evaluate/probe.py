@@ -201,7 +201,7 @@ def _main(result: ProbeResult) -> Any:
 def main_score(
     results: Sequence[ProbeResult], minus: Sequence[ProbeResult] | None = None, resamples: int | None = None
 ) -> Interval:
-    """`scores` of accuracy, mAP or R² alone, and by as many draws as are asked for."""
+    """`scores` of accuracy, mAP or R² alone, and by the given number of draws."""
     return interval(**interval_arguments(results, minus), share=not results[0].regression, resamples=resamples)
 
 

@@ -1,4 +1,4 @@
-"""A labelled task: what is asked of each clip, and which clips train, choose and test.
+"""A labelled task: the target of each clip, and the train, validation and test clips.
 
 A labelled set has either the parts `train`, `valid` (optional) and `test`, or folds (any other names, two or more)
 that are tested once each; `datasets.parts` says what a name means. A sound is in one of them only.

@@ -68,7 +68,7 @@ def vectors(
         running: precision, batches and threads.
 
     Raises:
-        AaspError: the model hasn't what is wanted.
+        AaspError: the model does not have what is requested.
     """
     front, depth = encoder.config.frontend, encoder.config.encoder.depth
     sectioned = encoder.longest == float("inf") and isinstance(front, LogMelConfig)  # others may look at all of a clip
@@ -146,7 +146,7 @@ class _Section:
     """Some minutes of a recording.
 
     Attributes:
-        begun: its waveforms (1, S), begun so many frames later as was asked for.
+        begun: its waveforms (1, S), shifted by the requested numbers of frames.
         own: which of their time patches to take: others are in the sections beside.
         end: seconds of the recording where it ends.
     """
@@ -157,7 +157,7 @@ class _Section:
 
 
 def _sections(encoder: Embedder, sound: Sound, by: Sequence[int]) -> Iterator[_Section]:
-    """A recording in sections, each begun later by so many frames.
+    """A recording in sections, each shifted by so many frames.
 
     Section k takes the steps k SECTION to (k + 1) SECTION - 1, and what is left at the end. It takes a step more on
     either side: what is taken is then covered by the windows that cover it in the whole. The next section is decoded

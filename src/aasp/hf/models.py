@@ -56,7 +56,7 @@ class AaspModel(AaspPreTrainedModel):
             (B, 1 + N, D); `attentions`, depth of (B, H, 1 + N, 1 + N).
 
         Raises:
-            AaspError: as `AudioEncoder` does; or attentions are asked for where there are none.
+            AaspError: as `AudioEncoder` does; or attentions are requested where there are none.
         """
         found, more = self._encode(self.model, input_values, attention_mask, options)
         tokens = joined(found.tokens, found.cls)

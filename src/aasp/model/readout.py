@@ -1,6 +1,6 @@
 """One vector a clip out of an encoder's layers: which layers, each pooled how, side by side, and whitened or not.
 
-The one place that says so: `AudioEncoder`, probes, `aasp embed` and exports read vectors through it.
+Used everywhere: `AudioEncoder`, probes, `aasp embed` and exports read vectors through it.
 
 Legend: B clips, G time patches x F subbands, N = G * F patch tokens, D width, V the parts' widths together, W whitened.
 """
@@ -37,7 +37,7 @@ def check_keys(keys: Sequence[Key], depth: int) -> None:
     """Check that an encoder of so many blocks has these layers, and that there are such poolings.
 
     Raises:
-        AaspError: one is not there; or the class token of layer 0 is asked for, which is the same for every clip.
+        AaspError: one is not there; or the class token of layer 0 is requested, which is the same for every clip.
     """
     for layer, pooling in keys:
         if pooling not in WAYS:

@@ -72,7 +72,7 @@ class _Polynomials(torch.autograd.Function):
 def _horner(
     c_K: Tensor, e_K: Tensor | None, x: Tensor, y: Tensor, order: Order, slope: bool, in_place: bool = True
 ) -> Parts:
-    """p, and if asked for d, each as real and imaginary part of shape (Q, ...)."""
+    """p, and if requested d, each as real and imaginary part of shape (Q, ...)."""
     p_re = x.new_zeros(2 if order == "outwards" else 1, *x.shape)
     p_im, d_re, d_im = torch.zeros_like(p_re), torch.zeros_like(p_re), torch.zeros_like(p_re)
     buffer = (lambda unused: unused) if in_place else (lambda unused: None)

@@ -29,7 +29,7 @@ def in_pieces(function: Pointwise, outputs: int, *tensors: Tensor) -> Parts:
         tensors: the first of shape (*points), the others (*points, ...), all of one dtype.
 
     Returns:
-        What the function returns for the whole. Its gradient cannot be differentiated again, and says so.
+        What the function returns for the whole. Its gradient cannot be differentiated again; trying to raises an error.
     """
     if is_traced():
         return function(*tensors)  # compilers fuse what is cut up here, and a graph should not hold the sizes of today

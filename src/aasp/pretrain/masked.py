@@ -14,7 +14,7 @@ from aasp.pretrain.views import Clips, MaskingConfig, Masks
 
 
 def check_single(masking: MaskingConfig) -> None:
-    """Check that one mask of each clip is asked for.
+    """Check that each clip has one mask.
 
     Raises:
         AaspError: several are.

@@ -79,7 +79,7 @@ def pretrain(
         The step it ended at, and the exit code: 0 done, 75 or 130 asked by a signal to stop.
 
     Raises:
-        AaspError: bad data or settings, or `out` holds something else; training broke down (`TrainingStopped`).
+        AaspError: bad data or settings, or `out` holds something else; training failed (`TrainingStopped`).
         OSError: the disk is full; the last checkpoint is kept.
     """
     machine = engine.accelerator(device)

@@ -126,7 +126,7 @@ class Embedding(Answer):
 class PredictOptions(Options):
     """Options of /predict, as `aasp predict` has them."""
 
-    top: int | None = Field(None, ge=1, description="how many classes to name, the likeliest first; all if left out")
+    top: int | None = Field(None, ge=1, description="number of classes, most likely first; all if omitted")
     frames: bool = Field(False, description="also what is there when")
     window: float | None = Field(None, allow_inf_nan=False, description="seconds of a window; 1 if left out")
     hop: float | None = Field(None, allow_inf_nan=False, description="seconds from step to step, of an event model")

@@ -30,7 +30,7 @@ from aasp.training.window import fetch
 
 
 class TrainingStopped(AaspError):
-    """Training broke down: its losses are not finite, or it collapsed. The last good checkpoint is kept.
+    """Training failed: its losses are not finite, or it collapsed. The last good checkpoint is kept.
 
     Args:
         message: why, in one line.
@@ -223,7 +223,7 @@ def train(
                     )
                     if machine.is_main_process:
                         logger.sync()
-                        # What is saved amid bad steps displaces none from before them: they may be three.
+                        # Checkpoints saved during bad steps must not displace those before them: there may be three.
                         keep = settings.keep + so_far.bad_steps["in_a_row"]
                         checkpoint.save(run.checkpoints, taken, keep=keep)
                     on_checkpoint(so_far.step, taken.model)

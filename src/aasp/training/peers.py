@@ -1,4 +1,4 @@
-"""The processes of one run: who is alive, how the others ended, and what is said once for all of them.
+"""The processes of one run: which are alive, how the others ended, and messages printed once for all.
 
 They meet in the key-value store of their launcher, torchrun or `accelerate launch`; of processes that were started one
 by one, in the first one's, once they have joined. Each leaves a sign of life there every second, and a word at its end.

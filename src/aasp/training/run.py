@@ -161,7 +161,7 @@ def _opened(run: Run, recipe: dict[str, Any], resume: str | Path, read: Reading)
         try:
             yield named or last
         except Exception as error:
-            with contextlib.suppress(OSError):  # the disk is full, say: what broke down matters more
+            with contextlib.suppress(OSError):  # for example a full disk: the first failure matters more
                 note_failure(run.path, str(error) if isinstance(error, AaspError | OSError) else repr(error))
             raise
 

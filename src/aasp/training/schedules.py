@@ -1,6 +1,6 @@
 """Schedules as arrays: the value of a setting at every step, computed once before the first.
 
-A step's value depends on nothing but its index, so a resumed run follows the uninterrupted one exactly.
+A step's value depends only on its index, so a resumed run follows the uninterrupted one exactly.
 Arrays are float64 of shape (steps,); ``schedule[it]`` is what step ``it`` (counted from 0) uses.
 Sources: cosine with linear warm-up, Loshchilov & Hutter 2017 (SGDR) as in data2vec 2.0 and EAT; linear ramp of the
 teacher's momentum, data2vec (Baevski et al. 2022), section 3.

@@ -129,7 +129,7 @@ def status_of(path: Path) -> Status | None:
 
 
 def note_failure(run: Path, why: str) -> None:
-    """Write down why a run broke down, for whoever lists runs."""
+    """Record why a run failed, for `aasp runs`."""
     with atomic_write(run / FAILURE) as beside:
         beside.write_text(json.dumps({"time": time.time(), "why": why}) + "\n")
 

@@ -1,6 +1,6 @@
 """Trackers that show a run's metrics, in addition to ``metrics.jsonl``: TensorBoard, Weights & Biases, Trackio, MLflow.
 
-All use accelerate's trackers. A tracker never stops a training: what breaks down is said once and left, and
+All use accelerate's trackers. A tracker never stops a training: a failed tracker is reported once and dropped, and
 ``metrics.jsonl`` has everything. Which run of a tracker's it is stands in ``trackers.json``, so that a resumed
 training continues there.
 """

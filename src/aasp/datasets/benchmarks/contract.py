@@ -28,7 +28,7 @@ class Benchmark:
     Attributes:
         name: as typed: esc50, nsynth_family, …
         title: as written: ESC-50, NSynth (family), …
-        task: what is asked, in a few words.
+        task: a short description.
         metric: accuracy, or mAP for several labels per clip.
         clip_seconds: the field's unit of input: what fine-tuning crops or pads to.
         classes: their published number.

@@ -39,7 +39,7 @@ class Clip(NamedTuple):
 
 
 class Listing:
-    """Which files are there. Each folder is listed once: a set of a million files is not asked for one by one.
+    """Which files are there. Each folder is listed once: a million files are not looked up one by one.
 
     Attributes:
         hidden: hidden sound files that `sounds` left out, and hidden folders that `names` did.
@@ -96,7 +96,7 @@ def draw(text: str) -> float:
 
 
 def read_rows(path: Path, columns: Sequence[str]) -> Iterator[dict[str, str]]:
-    """Rows of a published CSV file, one a clip, each with at least the columns asked for.
+    """Rows of a published CSV file, one per clip, each with at least the requested columns.
 
     Raises:
         AaspError: there is no such file, a column is missing, or a line has too few or too many values.

@@ -5,7 +5,7 @@ order `gains_db`, and `offsets_s`, which turn a recording about: what leaves at 
 
 Mixtures that share a recording rise and fall together. Nearly all of a fold's mixtures hang together in such a chain,
 so there are no independent clusters for an interval to draw. The nearest to it: a mixture belongs to that one of its
-recordings which most mixtures contain. How many pairs with a recording in common are thereby in one cluster is said.
+recordings which most mixtures contain. A note says how many pairs with a common recording are in one cluster.
 """
 
 from __future__ import annotations

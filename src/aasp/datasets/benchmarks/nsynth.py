@@ -1,4 +1,4 @@
-"""NSynth: notes of instruments, asked for the instrument's family, its source, or the pitch.
+"""NSynth: notes of instruments, labelled by instrument family, source, or pitch.
 
 A note is named FAMILY_SOURCE_INSTRUMENT-PITCH-VELOCITY. Notes of your own that are named so can be read without
 Google's lists: from `audio/`, with `index.csv` saying which part each is in.

@@ -1,4 +1,4 @@
-"""A split of our own, for a set whose published one is not at hand: the same wherever it is made."""
+"""Our own split of a set whose published split is not available: the same on every machine."""
 
 from __future__ import annotations
 

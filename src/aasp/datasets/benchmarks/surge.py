@@ -1,7 +1,7 @@
 """Surge: which of 88 notes a synthesizer plays, for presets that were not in training.
 
 EVAR's list says which preset ("tone") is in which part. Without it presets are divided by a split of our own, and that
-is said: such a score can't stand beside published ones.
+is said: such a score is not comparable with published ones.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 EVAR's list can't be had from the recordings: it drew archives at random (a speaker who sent in several may be in two
 parts), and the collection grows. Where voxforge.csv is in the root it decides; otherwise speakers are divided by a
-split of our own, and that is said.
+own split, with a note.
 """
 
 from __future__ import annotations

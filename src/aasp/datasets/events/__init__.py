@@ -13,7 +13,7 @@ class Event:
         file: the sound, as its table names it.
         start, end: in seconds from the sound's beginning.
         label: its class.
-        score: how sure whoever says so is, 0 to 1; None of labels made by hand, and where the format has none.
+        score: confidence, 0 to 1; None for manual labels, and if the format has none.
         low_hz, high_hz: the band that it was drawn in; None where the table has none.
     """
 

@@ -150,7 +150,7 @@ def _csv(events: Sequence[Event], files: Sequence[str]) -> str:
 
 
 def _dcase(events: Sequence[Event], files: Sequence[str]) -> str:
-    """DCASE's, in which a sound without events has a row of its own, with nothing but its name."""
+    """DCASE's, in which a sound without events has its own row with only its name."""
     rows = [(one.file, _number(one.start), _number(one.end), one.label) for one in events]
     present = {one.file for one in events}
     return _lines(_DCASE, [*rows, *((file, "", "", "") for file in files if file not in present)], "\t")

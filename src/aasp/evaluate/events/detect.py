@@ -68,7 +68,7 @@ def pieces(windows_w2: np.ndarray, values_wK: np.ndarray) -> tuple[np.ndarray, n
 
     Args:
         windows_w2: start and end of each window, in seconds.
-        values_wK: what is said of each.
+        values_wK: the probabilities of each.
 
     Returns:
         The steps' edges (G + 1,), and the values (G, K); 0 where no window is.

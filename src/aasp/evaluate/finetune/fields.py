@@ -26,7 +26,7 @@ class FinetuneRecipe:
         optimizer: AdamW and schedule; its learning rate is the head's.
         layer_decay: each block's learning rate is this times that of the block above it; the stem, below them, has the
             full rate, as in EAT.
-        train: all; all but the stem ("frozen-stem"); or nothing but the head's norm and layer ("head").
+        train: all; all but the stem ("frozen-stem"); or only the head's norm and layer ("head").
         pooling: one vector of a clip's tokens (see `aasp.model.pooling`).
         layers: what the head reads: the last layer, or a learned weighting of all (see `AudioClassifierConfig`).
         norm: of the pooled embedding, "layer" or "batch".

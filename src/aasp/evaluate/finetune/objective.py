@@ -141,7 +141,7 @@ class FinetuneObjective(nn.Module):
         return self.model.encoder.stem.gradient_diagnostics()
 
     def check_health(self, metrics: Mapping[str, float]) -> str | None:
-        """Labels keep a classifier from collapsing: nothing but finite numbers is asked of it."""
+        """Labels keep a classifier from collapsing: it only has to be finite."""
 
     def learning_rate_share(self, name: str) -> float:
         """Share of the learning rate of the parameter `name` of this module: of the stem all, as in EAT."""

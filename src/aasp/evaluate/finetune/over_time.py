@@ -76,7 +76,7 @@ def predictions_over_time(
     said: Callable[[Sequence[Sound]], list[Steps | None]],
     progress: Progress | None = None,
 ) -> Iterator[Prediction]:
-    """`predictions` of classifiers over time: of a file what is said of its likeliest moment, and every step.
+    """`predictions` of classifiers over time: for a file the maximum over its time steps, and every step.
 
     Args:
         sounds: files, or channels of them, of any length.
@@ -97,7 +97,7 @@ def predictions_over_time(
 def by_segment(
     steps: Sequence[Steps], events: Sequence[Sequence[Event]], classes: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Truth and likeliest moment of each segment of a second of all sounds, (m, K) each: to be ranked by."""
+    """Labels and maximum probabilities of each one-second segment of all sounds, (m, K) each, for ranking."""
     truth, said = [], []
     for one, true in zip(steps, events, strict=True):
         edges = np.arange(ceil(one.seconds / SEGMENT) + 1) * SEGMENT

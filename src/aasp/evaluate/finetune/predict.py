@@ -35,7 +35,7 @@ class Prediction:
         path: the file, and its channel where it is one of several.
         seconds: its duration.
         probabilities: of each class, over the whole file, (K,).
-        windows: (start, end) of each window in seconds, (w, 2); w is 0 unless windows were asked for.
+        windows: (start, end) of each window in seconds, (w, 2); w is 0 unless windows were requested.
         over_time: probabilities of each class in each window, (w, K).
     """
 
@@ -137,8 +137,8 @@ def window_of(config: AudioClassifierConfig, window: float | None, named: str = 
     return window
 
 
-def likeliest(probabilities: np.ndarray, config: AudioClassifierConfig, top: int) -> dict[str, float]:
-    """The likeliest classes and their probabilities, the first of the model's classes first among equals."""
+def most_likely(probabilities: np.ndarray, config: AudioClassifierConfig, top: int) -> dict[str, float]:
+    """The most likely classes and their probabilities; ties are in the model's order."""
     order = (-probabilities).argsort(kind="stable")[:top]
     return {config.classes[k]: round(float(probabilities[k]), 6) for k in order}
 
@@ -146,10 +146,10 @@ def likeliest(probabilities: np.ndarray, config: AudioClassifierConfig, top: int
 def as_values(one: Prediction, config: AudioClassifierConfig, top: int) -> dict[str, Any]:
     """The prediction for one file as JSON values: seconds, multilabel, classes, and frames where there are windows."""
     detail: dict[str, Any] = {"seconds": round(one.seconds, 6), "multilabel": config.multilabel}
-    detail["classes"] = likeliest(one.probabilities, config, top)
+    detail["classes"] = most_likely(one.probabilities, config, top)
     if len(one.windows):
         detail["frames"] = [
-            {"start": start, "end": end, "classes": likeliest(probabilities, config, top)}
+            {"start": start, "end": end, "classes": most_likely(probabilities, config, top)}
             for (start, end), probabilities in zip(one.windows.round(6).tolist(), one.over_time, strict=True)
         ]
     return detail

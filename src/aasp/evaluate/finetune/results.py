@@ -103,7 +103,7 @@ def write_results(path: Path, job: Finetuning, outcome: Outcome) -> dict[str, In
     made = records(job, outcome)
     if outcome.labelled.events is not None:
         of_events = event_scores(outcome)
-        found = of_events | found  # what was asked first
+        found = of_events | found  # the task's own score first
         made += [_whole(made[0], name, one) for name, one in of_events.items()]
     write_records(
         path,

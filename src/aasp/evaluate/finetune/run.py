@@ -72,7 +72,7 @@ def finetune(
         track: trackers to show each round in, beside its `metrics.jsonl` (`aasp.training.trackers`).
 
     Raises:
-        AaspError: bad data or settings, or `out` holds something else; training broke down (`TrainingStopped`).
+        AaspError: bad data or settings, or `out` holds something else; training failed (`TrainingStopped`).
         OSError: the disk is full; the last checkpoint is kept.
     """
     machine = engine.accelerator(device)
@@ -155,7 +155,7 @@ def train_round(
         resume, workers: as in `finetune`.
 
     Returns:
-        The exit code that a signal asked for, or 0; `folder` then holds `predictions.npz`: "rows" of the set,
+        The exit code for a signal, or 0; `folder` then holds `predictions.npz`: "rows" of the set,
         "probabilities" (rows, K), NaN for those that could not be decoded, and these as "skipped", (path, reason).
     """
     recipe, labelled, predictions = job.recipe, job.labelled, folder / PREDICTIONS

@@ -54,7 +54,7 @@ class WindowPredictor(SizedPredictor):
 def _there(
     visible: Tensor, hidden: Tensor, grid: tuple[int, int], valid: Tensor | None, requested: Tensor | None
 ) -> Tensor:
-    """Places that are seen or asked for, boolean, shape (B, G, F): others are not attended to."""
+    """Visible places and those to predict, boolean, shape (B, G, F): others are not attended to."""
     there = torch.zeros(len(visible), grid[0] * grid[1], dtype=torch.bool, device=visible.device)
     for index, counts in ((visible, valid), (hidden, requested)):
         counts = torch.ones_like(index, dtype=torch.bool) if counts is None else counts
