@@ -1,7 +1,7 @@
 """The processes of one run: which are alive, how the others ended, and messages printed once for all.
 
-They meet in the key-value store of their launcher, torchrun or `accelerate launch`; of processes that were started one
-by one, in the first one's, once they have joined. Each leaves a sign of life there every second, and a word at its end.
+They share the key-value store of their launcher, torchrun or `accelerate launch`; processes that were started one by
+one use the first one's, once they have joined. Each writes a heartbeat there every second, and a message at its end.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import distributed
 
 from aasp.errors import ProcessLost
 
-BEAT = 1.0  # seconds between two signs of life
+BEAT = 1.0  # seconds between two heartbeats
 PATIENCE = 60.0  # seconds without one after which the others stop
 PATIENCE_AFTER_A_LOSS = 6.0  # the same once a connection has broken: somebody has ended
 
@@ -78,7 +78,7 @@ def lost(error: BaseException) -> ProcessLost | None:
 
 
 def watch() -> None:
-    """Give signs of life from now on, and stop this process when the next one gives none any more."""
+    """Send heartbeats from now on, and stop this process when the next one stops sending them."""
     global _watch
     if _watch is None and (store := _open_store()) is not None:
         _watch = _Watch(store, _rank(), _world())
@@ -86,7 +86,7 @@ def watch() -> None:
 
 
 def leave() -> None:
-    """No more signs of life: this process has done its part."""
+    """No more heartbeats: this process has finished."""
     global _watch
     if _watch is not None:
         _watch.finish()
