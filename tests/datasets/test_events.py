@@ -108,7 +108,7 @@ def test_where_nothing_can_be_written_is_said_before(tmp_path: Path) -> None:
             check_events_output(out, kind, overwrite=kind == "raven")  # type: ignore[arg-type]
     for out, asked, told in (
         ("a.txt", None, "no format in the name a.txt"),
-        ("a.csv", "raven", "named for csv"),
+        ("a.csv", "raven", "whose name says csv"),
         ("a", "excel", "no such format: excel"),
     ):
         with pytest.raises(AaspError, match=told):

@@ -111,5 +111,5 @@ def test_velocity_is_heard():
 
 def test_without_the_renderer(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "midirenderer", None)
-    with pytest.raises(AaspError, match=r"midirenderer; `pip install 'aasp-audio\[demo\]'`"):
+    with pytest.raises(AaspError, match=r"midirenderer; install it with `pip install 'aasp-audio\[demo\]'`"):
         render(0, [60], [100])

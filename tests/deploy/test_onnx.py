@@ -180,7 +180,7 @@ def test_a_missing_package_and_opset_are_told(plain: AudioEncoder, monkeypatch: 
     with pytest.raises(AaspError, match="no such opset here: 3; give one of 18 to 23"):
         onnx_model(plain, opset=3)
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(AaspError, match=r"package missing: onnx; `pip install 'aasp-audio\[onnx\]'`"):
+    with pytest.raises(AaspError, match=r"package missing: onnx; install it with `pip install 'aasp-audio\[onnx\]'`"):
         onnx_model(plain)
 
 

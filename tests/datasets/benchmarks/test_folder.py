@@ -35,7 +35,7 @@ def test_parts_are_held_out_class_by_class(tmp_path: Path) -> None:
         ("eel", "test"): 1,
     }
     assert (found.name, list(found.classes), found.multilabel) == ("zoo/", ["cat", "dog", "eel"], False)
-    assert len(found.notes) == 1 and "ours" in found.notes[0]
+    assert len(found.notes) == 1 and "our own" in found.notes[0]
 
 
 def test_the_same_clips_are_held_out_wherever_the_folder_lies(tmp_path: Path) -> None:
