@@ -83,7 +83,7 @@ def describe(found: Sequence[Kernels], low_hz: float) -> dict[str, Any]:
         "hertz": first.hertz.tolist(),
         "power": np.quantile(shares, QUANTILES, axis=0).tolist(),
         "peaks": np.mean(histograms, axis=0).tolist(),
-        "beyond": over_clips(np.array([kernels.beyond(low_hz) for kernels in found])),
-        "peaks beyond": over_clips(np.array([float((peak > low_hz).mean()) for peak in peaks])),
+        "beyond": over_clips([kernels.beyond(low_hz) for kernels in found]),
+        "peaks beyond": over_clips([float((peak > low_hz).mean()) for peak in peaks]),
         "adapts": any(not np.allclose(one.jacobian, first.jacobian, rtol=1e-3, atol=1e-6) for one in found),
     }

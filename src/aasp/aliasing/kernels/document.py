@@ -4,9 +4,9 @@ Legend: T frames, M mel bins, G x F grid of patches (time x subbands), S states.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 from torch import Tensor
@@ -30,8 +30,6 @@ LINEARISED = 8
 COLUMNS, LEVELS = 32, 255
 """Time patches that are drawn of a clip, five seconds at 160 ms a patch; and steps of their mel levels."""
 
-Each = TypeVar("Each")
-
 
 class Clip(NamedTuple):
     """A sound file, what is drawn of it, and the normalised log-mel (1, T, M) that the stem gets."""
@@ -45,7 +43,7 @@ def measure(
     adapter: EncoderAdapter,
     files: Sequence[str],
     origin: Origin,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Callable[[int, int], object] = lambda done, total: None,
 ) -> dict[str, Any]:
     """Measure which modulations a stem's channels respond to on some clips, as JSON values.
 
@@ -67,7 +65,7 @@ def measure(
     chosen = sorted({round(k) for k in np.linspace(0, len(clips) - 1, min(LINEARISED, len(clips)))})
     done, total = count(1), len(chosen) + (2 * len(clips) if stem.states else 0)
 
-    def each(values: Sequence[Each]) -> Iterator[Each]:
+    def each(values: Iterable[Any]) -> Iterator[Any]:
         for value in values:
             yield value
             progress(next(done), total)
@@ -107,7 +105,7 @@ def _estimated(
     band: estimates.Bounds,
     frame_rate: float,
     seed: int | None,
-    each: Callable[[Sequence[Clip]], Iterator[Clip]],
+    each: Callable[[Iterable[Clip]], Iterator[Clip]],
 ) -> dict[str, Any]:
     """What only a stem with states has: its parameters, and what interventions on them change."""
     stems = stem, estimates.untrained(stem, seed or 0)
@@ -125,7 +123,7 @@ def _estimated(
     effects = [
         {how: estimates.change(stem, other, clip.mel_1TM) for how, other in changed.items()} for clip in each(clips)
     ]
-    over_clips = lambda how, what: estimates.over_clips(np.array([effect[how][what] for effect in effects]))
+    over_clips = lambda how, what: estimates.over_clips([effect[how][what] for effect in effects])
 
     bounds, origin_alpha, origin_beta = stem.bounds[0], *(values.numpy() for values in stem.start())
     return {

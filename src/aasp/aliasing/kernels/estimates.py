@@ -27,7 +27,7 @@ ROUNDING = 1e-9
 """A variance below this share of the mean square is rounding."""
 
 
-def over_clips(values_n: np.ndarray, minus: np.ndarray | None = None) -> Measured:
+def over_clips(values_n: Sequence[float] | np.ndarray, minus: np.ndarray | None = None) -> Measured:
     """Mean of a value a clip, or of the paired difference of two."""
     if len(values_n) < 2:
         return {"estimate": float(values_n[0] - (0 if minus is None else minus[0])), "low": None, "high": None}
@@ -111,10 +111,7 @@ def distance(values: Sequence[np.ndarray], origin_S: np.ndarray, bounds: Bounds)
 def describe(
     now: Sequence[np.ndarray], start: Sequence[np.ndarray], origin_S: np.ndarray, bounds: Bounds
 ) -> dict[str, Any]:
-    """Everything of one parameter: of the trained stem, and of the untrained one on the same clips.
-
-    `origin_S` is where the states were spread at.
-    """
+    """All of one parameter: of the trained stem, and of the untrained one, whose states were spread at `origin_S`."""
     far, far_at_start = distance(now, origin_S, bounds), distance(start, origin_S, bounds)
     histogram = lambda values: shares(np.concatenate(values), bounds).tolist()
     return {

@@ -34,16 +34,10 @@ SHIFTS = {
 
 def answer(found: Json) -> str:
     """Which rates can be decoded from the tokens' mean, with 95 % intervals; of many models, the first and the best."""
-    decoded = []
-    for model in found["models"]:
-        rows = [row for row in _rows(model) if row["pooling"] == "mean"]
-        if rows:
-            row = rows[-1]
-            lead = with_interval(row["lead"], percent(0, "+")) if row["lead"] else None
-            accuracy = with_interval(row["accuracy"], percent(), " %")
-            decoded.append((row["accuracy"]["estimate"], model["name"], STAGES[row["stage"]], accuracy, lead))
-    best = max(decoded) if len(decoded) > MANY else None
-    return plain("response", found=found, decoded=decoded, best=best, decoding=_decoding(found), percent=percent)
+    decoded = list({number: (model, row) for number, model, row in _rows(found, "mean")}.values())  # the last stage's
+    best = max(decoded, key=lambda one: one[1]["accuracy"]["estimate"]) if len(decoded) > MANY else None
+    forms = {"stages": STAGES, "percent": percent, "with_interval": with_interval}
+    return plain("response", found=found, decoded=decoded, best=best, decoding=_decoding(found), **forms)
 
 
 def section(found: Json, folder: Path) -> Markup:
@@ -76,17 +70,13 @@ def summary_cells(summary: Json) -> list[str]:
 
 def _accuracies(found: Json, pooling: str) -> Markup:
     """The rates decoded from each model's stages, chance dashed, what the frames give tinted."""
-    rows = [
-        (number, f"{model['name']}, {STAGES[row['stage']]}", 100 * ends(row["accuracy"]))
-        for number, model in enumerate(found["models"])
-        for row in _rows(model)
-        if row["pooling"] == pooling
-    ]
-    decoding = _decoding(found)
+    rows, decoding = list(_rows(found, pooling)), _decoding(found)
+    names = [f"{model['name']}, {STAGES[row['stage']]}" for _, model, row in rows]
+    values = 100 * np.array([ends(row["accuracy"]) for *_, row in rows]).reshape(-1, 3)
     ceiling, low, high = 100 * ends(decoding["rows"][0]["accuracy"])
     return figures.intervals(
-        [name for _, name, _ in rows],
-        [("", [color(number) for number, *_ in rows], np.array([values for *_, values in rows]).reshape(-1, 3))],
+        names,
+        [("", [color(number) for number, *_ in rows], values)],
         title=f"From the {POOLINGS[pooling]}",
         label="rates named correctly (%)",
         inside=True,
@@ -151,5 +141,9 @@ def _decoding(found: Json) -> Any:
     return next((model["decoding"] for model in found["models"] if model["decoding"]), None)
 
 
-def _rows(model: Json) -> Sequence[Json]:
-    return model["decoding"]["rows"] if model["decoding"] else ()
+def _rows(found: Json, pooling: str) -> Iterator[tuple[int, Json, Json]]:
+    """(number of the model, model, row) of what was decoded from every stage's tokens, pooled so."""
+    for number, model in enumerate(found["models"]):
+        for row in model["decoding"]["rows"] if model["decoding"] else ():
+            if row["pooling"] == pooling:
+                yield number, model, row
