@@ -25,8 +25,7 @@ def kernels_page(aape_model: Path, sounds: list[str], tmp_path_factory: pytest.T
     from aasp.aliasing.kernels.document import measure
 
     folder = tmp_path_factory.mktemp("found")
-    course = {"alpha_mean": [(1, 0.2), (200, 0.3)], "beta_spread": [(1, 0.02), (200, 0.01)]}
-    found = measure(open_adapter(aape_model), sounds, Origin(0, course))
+    found = measure(open_adapter(aape_model), sounds, Origin(0))
     found |= {"command": "aasp alias kernels small " + 40 * "a-long-name.wav ", "software": "aasp 1"}
     (folder / "kernels.json").write_text(json.dumps(found))
     (folder / "report.html").write_text(report.build(folder), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The figures of the laboratory: curves over one of a few axes, estimates with their intervals, and four special ones.
+"""The figures of the laboratory: curves over one of a few axes, estimates with their intervals, and where rates fold.
 
 Every figure is SVG for a page of `aasp.report`. Intervals come as JSON has them: estimate, low, high.
 """
@@ -6,8 +6,7 @@ Every figure is SVG for a page of `aasp.report`. Intervals come as JSON has them
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from aasp.aliasing.response.stimuli import alias
-from aasp.report.style import CATEGORIES, FIRST, INK, INVERTED, MUTED, RULE, SECOND, THIRD, drawn, panel
+from aasp.report.style import CATEGORIES, FIRST, INVERTED, MUTED, RULE, drawn, panel
 from aasp.report.style import legend as legend_above
 
 DASHED = (0, (4, 3))
@@ -24,14 +23,13 @@ FLOOR_DB = -48.0
 Values = Sequence[float | None] | np.ndarray
 
 
-@dataclass(frozen=True)
-class Axis:
-    """An axis: its label, limits and ticks."""
+class Axis(NamedTuple):
+    """An axis: its label, limits and ticks, and the ticks' names where they are not their numbers."""
 
     label: str
     limits: tuple[float | None, float | None] = (None, None)
     ticks: Sequence[float] = ()
-    names: Sequence[str] | None = None
+    names: Sequence[str] = ()
     log: bool = False
 
 
@@ -44,17 +42,10 @@ SHIFT = Axis("shift (frames, ms)", (0.5, 15.5), (1, 4, 8, 12, 15), [f"{n}\n{10 *
 GAIN = Axis("gain (dB below peak)", (FLOOR_DB, 3), (-48, -36, -24, -12, 0))
 
 
-@dataclass(frozen=True)
-class Curve:
-    """A curve; None and NaN leave gaps.
+class Curve(NamedTuple):
+    """A curve through K points; None and NaN leave gaps. Curves of one name are named once.
 
-    Attributes:
-        x, y: K points.
-        color: of line and dots.
-        name: in the legend; curves of one name are named once.
-        line: "solid", DASHED, DOTTED, or "" for none.
-        dots: whether the points are marked.
-        low, high: ends of intervals, a band.
+    A line is "solid", DASHED, DOTTED, or "" for none; `dots` marks the points; `low` and `high` are a band's ends.
     """
 
     x: Values
@@ -79,6 +70,11 @@ def decibels(values: Values, peak: float) -> np.ndarray:
     return np.where(decibel < FLOOR_DB, np.nan, decibel)
 
 
+def color(number: int) -> str:
+    """The colour of a model, the same in every panel of a study."""
+    return CATEGORIES[number % len(CATEGORIES)]
+
+
 @drawn
 def lines(
     curves: Sequence[Curve], x: Axis, y: Axis, *, title: str, tinted: Sequence[float] = (), height: float = 220
@@ -93,19 +89,22 @@ def lines(
         height: of the panel.
     """
     figure, axes = panel(height, title, y.label, left=36)
-    _tint(axes, tinted, x.limits[1])
-    named: set[str] = set()
+    if tinted:
+        axes.axvspan(min(tinted), x.limits[1], color=RULE, alpha=0.35, linewidth=0)
+    for hertz in set(tinted):
+        axes.axvline(hertz, color=MUTED, linewidth=0.9, linestyle=DASHED)
+    named = {""}
     for curve in curves:
         if curve.low is not None and curve.high is not None:
             low, high = (np.array(values, dtype=float) for values in (curve.low, curve.high))
             axes.fill_between(curve.x, low, high, color=curve.color, alpha=0.22, linewidth=0)
-        label = curve.name if curve.name not in named else ""
+        label = None if curve.name in named else curve.name
         named.add(curve.name)
-        style: dict[str, Any] = {"linestyle": curve.line or "none", "linewidth": 1.2, "label": label or None}
-        marker: dict[str, Any] = {"marker": "o", "markersize": 2.8} if curve.dots else {}
-        axes.plot(curve.x, np.array(curve.y, dtype=float), color=curve.color, **style, **marker)
-    _set(axes, x, "x")
-    _set(axes, y, "y")
+        style: dict[str, Any] = {"marker": "o", "markersize": 2.8} if curve.dots else {}
+        style |= {"linestyle": curve.line or "none", "linewidth": 1.2, "color": curve.color, "label": label}
+        axes.plot(curve.x, np.array(curve.y, dtype=float), **style)
+    _scale(axes, "x", x)
+    _scale(axes, "y", y._replace(label=""))
     axes.grid(axis="y")
     if x.names and "\n" in x.names[0]:
         figure.subplots_adjust(bottom=48 / height)
@@ -158,13 +157,12 @@ def intervals(
         axes.minorticks_off()
     if limits is not None:
         axes.set_xlim(limits)
-    if inside:
-        for row, (group, estimate) in enumerate(zip(groups, series[0][2][:, 0], strict=True)):
-            axes.text(0, row - 0.22, group, fontsize=9, va="bottom")
-            beside = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
-            axes.annotate(f"{estimate:.0f} %", (1, row), (6, 0), va="center", fontsize=9, **beside)
-        axes.spines["left"].set_visible(False)
     axes.set_yticks([] if inside else range(len(groups)), [] if inside else groups)
+    for row, group in enumerate(groups if inside else ()):
+        axes.text(0, row - 0.22, group, fontsize=9, va="bottom")
+        beside = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
+        axes.annotate(f"{series[0][2][row, 0]:.0f} %", (1, row), (6, 0), va="center", fontsize=9, **beside)
+    axes.spines["left"].set_visible(not inside)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x")
     _legend(axes, {name for name, _, _ in series})
@@ -192,71 +190,16 @@ def folds(hz: Sequence[float], token_hz: Sequence[float], share_fν: np.ndarray,
     return figure
 
 
-@drawn
-def channel_peaks(shares: np.ndarray, highest_hz: float, low_hz: float, *, title: str) -> Figure:
-    """Modulation rates at which channels respond most: shares of channels in equal bins from 0 to the highest rate."""
-    figure, axes = panel(200, title, "share of channels (%)", left=24)
-    _tint(axes, [low_hz], highest_hz)
-    axes.stairs(100 * shares, np.linspace(0, highest_hz, len(shares) + 1), color=FIRST, fill=True, alpha=0.75)
-    _set(axes, Axis("modulation rate of the strongest response (Hz)", (0, highest_hz)), "x")
-    _set(axes, Axis("", (0, None)), "y")
-    return figure
-
-
-@drawn
-def temporal_kernels(examples: Sequence[Mapping[str, Any]], frame_rate: float, *, title: str) -> Figure:
-    """A few channels' kernels over time, each scaled to its largest weight, one above the other."""
-    figure, axes = panel(200, title, "", left=8)
-    for row, (example, color) in enumerate(zip(examples, (FIRST, SECOND, THIRD), strict=False)):
-        weights = np.array(example["weights"])
-        milliseconds = 1000 / frame_rate * (np.arange(len(weights)) - (len(weights) - 1) / 2)
-        level = -2.6 * row
-        axes.axhline(level, color=RULE, linewidth=0.8)
-        axes.plot(milliseconds, level + weights / np.abs(weights).max(), color=color, marker="o", markersize=2.6)
-        axes.text(milliseconds[0], level + 1.15, f"most at {example['hertz']:.3g} Hz", color=INK, fontsize=9)
-    axes.set(xlabel="time from the patch's centre (ms)", yticks=[], ylim=(-2.6 * len(examples) + 1.2, 1.9))
-    axes.spines["left"].set_visible(False)
-    return figure
-
-
-@drawn
-def start_against_now(row: Mapping[str, Any], *, title: str) -> Figure:
-    """Each element of a learned parameter, at the start and now; on the line it has not moved."""
-    start, now = np.array(row["points"]).T
-    figure, axes = panel(200, title, row["name"], left=46, right=16)
-    limits = min(start.min(), now.min()), max(start.max(), now.max())
-    axes.plot(limits, limits, color=RULE, linewidth=1)
-    axes.plot(start, now, ".", color=FIRST, markersize=3)
-    axes.set(xlabel="at the start")
-    axes.locator_params(nbins=5)
-    return figure
-
-
-def color(number: int) -> str:
-    """The colour of a model, the same in every panel of a study."""
-    return CATEGORIES[number % len(CATEGORIES)]
-
-
-def _tint(axes: Axes, low_hz: Sequence[float], high_hz: float | None) -> None:
-    """The rates that patches alias."""
-    if low_hz and high_hz is not None:
-        axes.axvspan(min(low_hz), high_hz, color=RULE, alpha=0.35, linewidth=0)
-        for hertz in set(low_hz):
-            axes.axvline(hertz, color=MUTED, linewidth=0.9, linestyle=DASHED)
-
-
-def _set(axes: Axes, axis: Axis, name: str) -> None:
-    of = lambda what, *values, **options: getattr(axes, f"set_{name}{what}")(*values, **options)
-    if axis.log:
-        of("scale", "log")
-    if name == "x":
-        of("label", axis.label)
+def _scale(axes: Axes, name: str, axis: Axis) -> None:
+    """Give the axis "x" or "y" its scale, label, limits and ticks."""
+    axes.set(**{f"{name}scale": "log" if axis.log else "linear", f"{name}label": axis.label})
     if axis.ticks:
-        of("ticks", axis.ticks, axis.names or [f"{tick:g}" for tick in axis.ticks])
+        names = axis.names or [f"{tick:g}" for tick in axis.ticks]
+        axes.set(**{f"{name}ticks": axis.ticks, f"{name}ticklabels": names})
         getattr(axes, f"{name}axis").set_minor_locator(NullLocator())
     elif not axis.log:
         axes.locator_params(axis=name, nbins=5)  # type: ignore[arg-type]
-    of("lim", *axis.limits)
+    axes.set(**{f"{name}lim": axis.limits})
 
 
 def _legend(axes: Axes, names: set[str]) -> None:

@@ -76,12 +76,12 @@ def _ablate(arguments: Ablate, argv: list[str]) -> int:
     from aasp.aliasing.ablation import results, suites
     from aasp.aliasing.ablation.stability_metric import open_stability_metrics
     from aasp.aliasing.ablation.suite import ablate, steps_within
-    from aasp.aliasing.software import software
     from aasp.compare.folder import Folder, write_json
     from aasp.compare.measures import modulation_rates, open_measure
     from aasp.compare.on_ray import workers
     from aasp.compare.training import Training
     from aasp.datasets.manifest import Manifest
+    from aasp.evaluate.records import software
 
     suite = suites.get(arguments.suite)
     only = suite.only(arguments.cells)

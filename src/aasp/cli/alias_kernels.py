@@ -29,7 +29,8 @@ class Kernels(DeviceOptions):
     """
 
     model: tyro.conf.Positional[str]
-    """Folder of a model or of a run, or a model on the hub. A run also says where its parameters began and went."""
+    """Folder of a model or of a run, a model on the hub, or a stem; no encoder of waveforms. A run also has the seed of
+    its first weights."""
     files: tyro.conf.Positional[tuple[str, ...]]
     """Sound files; the first three are drawn."""
     out: Path
@@ -49,7 +50,7 @@ def run(argv: list[str]) -> int:
     from aasp.aliasing.adapters import open_adapter
     from aasp.aliasing.kernels.departure import origin
     from aasp.aliasing.kernels.document import measure
-    from aasp.aliasing.software import software
+    from aasp.evaluate.records import software
 
     adapter = open_adapter(arguments.model, arguments.device)
     with bar("reading kernels") as show:

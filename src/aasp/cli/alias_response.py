@@ -66,7 +66,7 @@ def run(argv: list[str]) -> int:
 
     from aasp.aliasing.response.document import examine
     from aasp.aliasing.response.stimuli import Settings
-    from aasp.aliasing.software import software
+    from aasp.evaluate.records import software
 
     adapters = _subjects(arguments.models, arguments.device)
     settings = Settings(arguments.frequencies, arguments.depth, arguments.floor, arguments.seed)

@@ -67,11 +67,11 @@ def run(argv: list[str]) -> int:
         raise AaspError(f"--clips is {arguments.clips}; give a number of at least 1")
     out = check_output(arguments.out / "stability.json", overwrite=arguments.overwrite)
 
-    from aasp.aliasing.software import software
     from aasp.aliasing.stability.document import examine, nyquist, write_sounds
     from aasp.aliasing.stability.excerpts import gather
     from aasp.audio.sounds import describe
     from aasp.datasets.manifest import Manifest
+    from aasp.evaluate.records import software
 
     adapters = _open(arguments)
     nyquist(adapters, arguments.seconds)  # before the long part, so that complaints come at once

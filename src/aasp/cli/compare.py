@@ -207,9 +207,9 @@ def _to_do(layout: Layout, folder: Folder, readings: Sequence[Reading], argument
 
 def _write(folder: Folder, found: Mapping[str, Any]) -> None:
     """The results as files, and the first of them on the terminal."""
-    from aasp.aliasing.software import software
     from aasp.compare import page, tables
     from aasp.compare.folder import write_json
+    from aasp.evaluate.records import software
     from aasp.files import atomic_write
 
     found = {**found, "software": software()}

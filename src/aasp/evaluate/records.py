@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import platform
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -112,6 +113,13 @@ def code_version() -> str:
 
     made = commit()
     return aasp.__version__ + (f"+g{made[:7]}" if made else "")
+
+
+def software() -> str:
+    """What made a result, so that it can be made again: `code_version`, and the versions below it."""
+    import torch  # here, as above
+
+    return f"aasp {code_version()}, torch {torch.__version__}, Python {platform.python_version()}"
 
 
 def _searched(folder: Path) -> Iterator[tuple[Path, list[Record]]]:

@@ -17,7 +17,7 @@ from browser import DESK, PHONE, look
 from pages import parts
 
 
-def stage(name: str, *, linear: bool, subbands: bool = False) -> dict:
+def stage(name: str, *, linear: bool) -> dict:
     hz = [0.6, 2.1, 7.3, 30.2]
     found = {
         "stage": name,
@@ -26,7 +26,6 @@ def stage(name: str, *, linear: bool, subbands: bool = False) -> dict:
         "gain": [1.0, 0.9, 0.5, 0.25],
         "envelope": [0.0] * 4,
         "phase_variance": [0.7, None, 0.2, 0.1],
-        "gain_by_subband": [[1.0, 0.9, 1.0], [0.8, 0.9, 1.0], [0.5, 0.1, 0.5], [0.25] * 3] if subbands else None,
         "shift_variance": [0.0, 0.0, 2.0, None],
         "token_hz": [0.0, 1.05, 2.1, 3.15],
         "fold": [[0, 0, 1, 0]] * 4,
@@ -40,7 +39,6 @@ def stage(name: str, *, linear: bool, subbands: bool = False) -> dict:
     }  # fmt: skip
     if name == "states":
         values = [[1.0, 0.2], [0.5, 0.5], [0.2, 1.0], [0.1, 0.3]]
-        found |= {"long_window": [1.0, 0.8, 0.6, 0.2]}
         found |= {"states": {"subband": 3, "beta_hz": [4.0, 30.0], "measured": values, "theory": values}}
     return found
 
@@ -57,7 +55,7 @@ def found() -> dict:
             "name": "conv <1>",
             "token_rate": 6.3,
             "nyquist_hz": 3.15,
-            "stages": [stage("stem", linear=True, subbands=True)],
+            "stages": [stage("stem", linear=True)],
         },
         {
             "name": "aape",
@@ -95,9 +93,9 @@ def test_sections(found: dict, tmp_path: Path) -> None:
     assert ">−6.0<" in table and ">88<" in table and ">2.00<" in table
     assert {"From the mean over time", "conv &lt;1&gt;, stem", "60 %"} <= set(texts(made[1].panels[0]))
     gains = [set(texts(panel)) for panel in made[2].panels]
-    assert {"Gain of the SBLU states", "measured", "expected", "endless window"} <= gains[0]
+    assert {"Gain of the SBLU states", "measured", "expected"} <= gains[0]
     assert {"Gain of the stem", "modulation frequency (Hz)", "gain (dB below peak)"} <= gains[1]
-    assert "conv &lt;1&gt;: one subband at a time" in gains[3] and len(gains) == 4
+    assert "Gain of the encoder" in gains[2] and len(gains) == 3
     assert "differ by 1e-09 of the peak" in made[2].text
     assert len(made[3].panels) == 3 and len(made[4].panels) == 4
     assert "aape, subband 4" in texts(made[5].panels[0])
@@ -145,7 +143,7 @@ def test_the_page_in_a_browser(found: dict, tmp_path: Path, width: int, scheme: 
     (tmp_path / "report.html").write_text(report.build(tmp_path), encoding="utf-8")
     seen = look(tmp_path / "report.html", tmp_path, width=width, scheme=scheme)  # type: ignore[arg-type]
     assert seen.faults == []
-    assert len(seen.found["drawings"]) == 14
+    assert len(seen.found["drawings"]) == 13
 
 
 @pytest.mark.slow

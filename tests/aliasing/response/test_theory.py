@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import cmath
 import math
 
 import numpy as np
@@ -12,8 +11,8 @@ from torch import Tensor
 
 from aasp.aliasing.adapters import StemAdapter
 from aasp.aliasing.response import theory
-from aasp.aliasing.response.measure import modulations, respond, stages
-from aasp.aliasing.response.stimuli import Settings
+from aasp.aliasing.response.measure import respond, stages
+from aasp.aliasing.response.stimuli import Settings, modulations
 from aasp.errors import AaspError
 from aasp.stems.aape import AaPE, AaPEConfig
 from aasp.stems.contract import Stem
@@ -45,14 +44,6 @@ class Comb(Stem):
         return torch.stack([frames[..., 0], frames[..., 8] - frames[..., 0]], dim=-1).flatten(1, 2)
 
 
-class Across(Comb):
-    """Each subband's token is that of both subbands, the higher one turned round."""
-
-    def forward(self, mel_BTM: Tensor, valid_BN: Tensor | None = None) -> Tensor:
-        tokens = super().forward(mel_BTM).unflatten(1, (-1, 2))
-        return (tokens - 3 * tokens.flip(2)).flatten(1, 2)
-
-
 def test_the_known_response_of_a_stem_made_by_hand_is_recovered() -> None:
     found = response(StemAdapter("comb", Comb()), "stem")
     hz = np.array(found["hz"])
@@ -61,21 +52,10 @@ def test_the_known_response_of_a_stem_made_by_hand_is_recovered() -> None:
     expected = np.sqrt((1 + second**2) / 2)
     np.testing.assert_allclose(found["gain"], expected, rtol=1e-5)
     np.testing.assert_allclose(found["theory"], expected, rtol=1e-5)
-    np.testing.assert_allclose(np.array(found["gain_by_subband"]).T, [expected, expected], rtol=1e-5)
     np.testing.assert_allclose(found["shift_variance"], np.where(hz > 3.125, 2.0, 0.0), atol=1e-4)
     np.testing.assert_allclose(found["alias_share"], 1, atol=1e-6)
     np.testing.assert_allclose(found["envelope"], 0, atol=1e-6)
     assert found["linear"] and found["alias_hz"][-1] == pytest.approx(abs(hz[-1] - 43.75))
-
-
-def test_subbands_that_hear_each_other_are_measured_one_by_one() -> None:
-    found = response(StemAdapter("across", Across()), "stem", Settings(frequencies=3))
-    by_subband = np.array(found["gain_by_subband"])
-    comb = np.array(response(StemAdapter("comb", Comb()), "stem", Settings(frequencies=3))["gain"])
-    np.testing.assert_allclose(by_subband, comb[:, None] * math.sqrt(10) * np.ones(2), rtol=1e-5)
-    np.testing.assert_allclose(found["gain"], 2 * comb, rtol=1e-5)
-    np.testing.assert_allclose(found["theory"], found["gain"], rtol=1e-5)
-    np.testing.assert_allclose(found["theory_by_subband"], by_subband, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +68,6 @@ def test_linear_stems_respond_as_their_taps_say(config: object) -> None:
     assert found["linear"]
     scale = max(found["theory"])
     np.testing.assert_allclose(found["gain"], found["theory"], atol=1e-4 * scale)
-    np.testing.assert_allclose(found["gain_by_subband"], found["theory_by_subband"], atol=1e-4 * scale)
 
 
 def test_the_convolutions_taps_are_its_weights() -> None:
@@ -147,32 +126,6 @@ def test_a_states_taps_are_its_response_to_impulses() -> None:
         real, imag = bilateral_laplace(stem.windows(patches), *stem.parameters_of(patches), phase="even", gain="unit")
     np.testing.assert_allclose(taps[..., 0], real[:, 1], atol=1e-5)
     np.testing.assert_allclose(taps[..., 1], imag[:, 1], atol=1e-5)
-
-
-def test_the_endless_window_is_the_sum_of_all_its_taps() -> None:
-    stem = AaPE(WIDTH, 16, AaPEConfig(states=2, phase="even", parameters="fixed", gain="paper"))
-    alpha, beta = torch.tensor([[0.3, 0.15]]), torch.tensor([[1.0, 2.2]])
-    hz = np.array([0.7, 9.0, 31.0])
-    found = theory.long_window(stem, alpha, beta, hz, 100.0)
-    share = stem.input_matrix.weight.detach().sum(1).numpy()
-    for row, f in enumerate(hz):
-        for s in range(2):
-            L = complex(alpha[0, s], beta[0, s])
-            terms = (
-                2 / L * cmath.sinh(L / 2) * cmath.exp(-L * abs(m)) * cmath.exp(2j * math.pi * f * m / 100)
-                for m in np.arange(-400, 400) + 0.5
-            )
-            assert found[row, s] == pytest.approx(abs(share[s] * sum(terms)), rel=1e-5)
-
-
-def test_a_long_window_of_unit_gain_comes_near_its_limit() -> None:
-    stem = AaPE(WIDTH, 16, AaPEConfig(states=1, phase="even", parameters="fixed", taps=96))
-    alpha, beta, hz = torch.tensor([[0.2]]), torch.tensor([[1.2]]), np.array([6.25, 18.75, 31.25])
-    real, imag = np.abs(theory.transform(theory.state_taps(stem, alpha, beta), hz, 100.0)).T
-    # At multiples of 6.25 Hz the patch's mean, which the limit doesn't know of, is that of whole periods: nothing.
-    np.testing.assert_allclose(np.hypot(real, imag), theory.long_window(stem, alpha, beta, hz, 100.0)[:, 0], rtol=1e-3)
-    conjugate = AaPE(WIDTH, 16, AaPEConfig(states=1, phase="conjugate", parameters="fixed"))
-    assert theory.long_window(conjugate, alpha, beta, hz, 100.0) is None
 
 
 @pytest.mark.parametrize(("config", "linear"), [(ConvConfig(), True), (LowpassConfig(), True), (AaPEConfig(), False)])

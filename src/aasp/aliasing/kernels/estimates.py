@@ -1,21 +1,19 @@
 """Estimated decays and frequencies: what varies with what, how far from their start, how many at a bound, what they do.
 
-Intervals are the project's (`aasp.evaluate.intervals`), clips drawn.
-
 Legend: n clips; of each an array (G, F, S): time patches, subbands, states. B clips of a batch, T frames, M mel bins.
 Source: ours.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from aasp.evaluate.intervals import interval
+from aasp.evaluate.intervals import Interval, interval
 from aasp.report.rates import shares
 from aasp.stems.lambda_encoder import saturated
 from aasp.stems.states import States
@@ -23,36 +21,28 @@ from aasp.stems.states import States
 Bounds = tuple[float, float]
 How = Literal["shuffled", "mean", "off"]
 Measured = Mapping[str, float | None]
-"""Estimate, and the low and high end of its 95 % interval: both None where there is but one clip to draw from."""
+"""Estimate, and the low and high end of its 95 % interval over clips: both None where these are too few."""
 LEAST = "<0.01"
-_ROUNDING = 1e-9
+ROUNDING = 1e-9
 """A variance below this share of the mean square is rounding."""
 
 
-def over_clips(values_n: np.ndarray, minus: np.ndarray | None = None) -> Measured:
+def over_clips(values_n: Sequence[float] | np.ndarray, minus: np.ndarray | None = None) -> Measured:
     """Mean of a value a clip, or of the paired difference of two."""
     if len(values_n) < 2:
-        return _alone(float(values_n[0] - (0 if minus is None else minus[0])))
-    found = interval(values_n, minus=minus)
-    return {"estimate": found.estimate, "low": found.low, "high": found.high}
+        return {"estimate": float(values_n[0] - (0 if minus is None else minus[0])), "low": None, "high": None}
+    return _measured(interval(values_n, minus=minus))
 
 
-def of_weights(statistic: Callable[[np.ndarray], float], clips: int) -> Measured:
-    """A statistic that isn't a mean over clips, as a function of how often each counts, (n,)."""
-    if clips < 2:
-        return _alone(statistic(np.ones(clips)))
-    found = interval([statistic], clusters=np.arange(clips))
+def _measured(found: Interval) -> Measured:
     return {"estimate": found.estimate, "low": found.low, "high": found.high}
 
 
 def percent(found: Measured) -> str:
     """12.3 % (11.0 to 14.1), the estimate alone where there is no interval; below one, two significant digits."""
-    low, high = found["low"], found["high"]
-    alone = f"{number(found['estimate'] or 0)} %"
-    if low is None or high is None:
-        return alone
-    ends = number(low), number(high)
-    return alone if set(ends) == {LEAST} else f"{alone} ({ends[0]} to {ends[1]})"
+    alone, ends = f"{number(found['estimate'] or 0)} %", [found[end] for end in ("low", "high")]
+    between = [number(end) for end in ends if end is not None]
+    return alone if set(between) <= {LEAST} else f"{alone} ({' to '.join(between)})"
 
 
 def number(share: float) -> str:
@@ -79,27 +69,30 @@ def variance(values: Sequence[np.ndarray]) -> dict[str, Any]:
         `moves` of what depends on the sound, in the parameter's own unit. All shares are zero where nothing varies.
     """
     mean_nFS = np.stack([x.mean(0) for x in values]).astype(np.float64)
+    mean_n = mean_nFS.mean((1, 2))
     square_n = np.array([np.square(x, dtype=np.float64).mean() for x in values])
     patch_square_n = np.array([np.square(x.mean(-1, dtype=np.float64)).mean() for x in values])
-    mean_n = mean_nFS.mean((1, 2))
+    least = ROUNDING * square_n.mean()
 
-    def parts(weight_n: np.ndarray) -> tuple[float, float, float, float]:
+    def parts(weight_n: np.ndarray) -> tuple[np.ndarray, float]:
+        """The three nested parts, and the fixed one."""
         w = weight_n / weight_n.sum()
         centre = w @ mean_n
-        fixed = np.square(np.tensordot(w, mean_nFS, 1)).mean() - centre**2
-        return w @ mean_n**2 - centre**2, w @ (patch_square_n - mean_n**2), w @ (square_n - patch_square_n), fixed
+        between_clips = w @ mean_n**2 - centre**2
+        nested = np.array([between_clips, w @ (patch_square_n - mean_n**2), w @ (square_n - patch_square_n)])
+        return nested, np.square(np.tensordot(w, mean_nFS, 1)).mean() - centre**2
 
     def sound(weight_n: np.ndarray) -> float:
-        *nested, fixed = parts(weight_n)
-        total = sum(nested)
-        return 1 - fixed / total if total > _ROUNDING * square_n.mean() else 0.0
+        nested, fixed = parts(weight_n)
+        total = nested.sum()
+        return 1 - fixed / total if total > least else 0.0
 
-    *nested, fixed = parts(np.ones(len(values)))
-    total = nested[0] + nested[1] + nested[2]
-    share = lambda part: max(float(part / total), 0.0) if total > _ROUNDING * square_n.mean() else 0.0
+    nested, fixed = parts(np.ones(len(values)))
+    total = nested.sum()
+    each = np.maximum(nested / total, 0.0) if total > least else np.zeros(3)
     return {
-        **{name: share(part) for name, part in zip(("clips", "patches", "states"), nested, strict=True)},
-        "sound": of_weights(sound, len(values)),
+        **dict(zip(("clips", "patches", "states"), each.tolist(), strict=True)),
+        "sound": _measured(interval([sound], clusters=np.arange(len(values)))),
         "moves": float(np.sqrt(max(total - fixed, 0.0))),
     }
 
@@ -118,15 +111,12 @@ def distance(values: Sequence[np.ndarray], origin_S: np.ndarray, bounds: Bounds)
 def describe(
     now: Sequence[np.ndarray], start: Sequence[np.ndarray], origin_S: np.ndarray, bounds: Bounds
 ) -> dict[str, Any]:
-    """Everything of one parameter: of the trained stem, and of the untrained one on the same clips.
-
-    `origin_S` is where the states were spread at.
-    """
+    """All of one parameter: of the trained stem, and of the untrained one, whose states were spread at `origin_S`."""
     far, far_at_start = distance(now, origin_S, bounds), distance(start, origin_S, bounds)
-    share = lambda values: shares(np.concatenate([x.ravel() for x in values]), bounds).tolist()
+    histogram = lambda values: shares(np.concatenate(values), bounds).tolist()
     return {
         "bounds": list(bounds),
-        "shares": {"start": share(start), "now": share(now)},
+        "shares": {"start": histogram(start), "now": histogram(now)},
         "saturation": saturation(now, bounds),
         "saturation at start": saturation(start, bounds),
         "variance": variance(now),
@@ -186,7 +176,3 @@ def change(stem: States, changed: States, mel_BTM: Tensor) -> dict[str, float]:
         "tokens": ratio(after - before, before - before.mean(1, keepdim=True)),
         "features": ratio(theirs - ours, ours),
     }
-
-
-def _alone(value: float) -> Measured:
-    return {"estimate": value, "low": None, "high": None}

@@ -31,14 +31,7 @@ TONE, PHASES = math.pi / 2, 64
 def frequency_gradient(
     taps: int, window: Window, phase: Phase, distances: Sequence[float] = DISTANCES, alpha: float = ALPHA
 ) -> tuple[list[float], list[float]]:
-    """The gradient at each distance, and how much of it is towards the tone.
-
-    Args:
-        taps: window K in frames.
-        window: as in `bilateral_laplace`.
-        phase: as there.
-        distances: of the kernel's frequency from the tone's, radians per frame.
-        alpha: decay per frame.
+    """The gradient at each distance in radians per frame, of windows K and phases as in `bilateral_laplace`.
 
     Returns:
         Mean magnitude of the gradient, and its mean with the sign that it has towards the tone: the same where it

@@ -9,34 +9,21 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from aasp.aliasing.figures import DOTTED, Axis, Curve, channel_peaks, intervals, lines, start_against_now
-from aasp.aliasing.figures import temporal_kernels as kernels_over_time
+from aasp.aliasing.figures import DOTTED, Axis, Curve, ends, intervals, lines
 from aasp.aliasing.kernels.departure import LEFT, conclusion
 from aasp.aliasing.kernels.estimates import number, percent
 from aasp.aliasing.text import plain
-from aasp.report.learning import curve
 from aasp.report.rates import decay_histogram, decay_over_frequency, frequency_histogram, hertz_label
 from aasp.report.spectrogram import Spectrogram, patch_rates
 from aasp.report.style import CATEGORIES, FIRST, SECOND, THIRD
 from aasp.report.templates import render
 
 Json = Mapping[str, Any]
-EVOLUTION = {
-    "alpha_mean": ("Decay", "mean of α (per frame)"),
-    "alpha_spread": ("Decay from patch to patch", "deviation of α (per frame)"),
-    "alpha_saturation": ("Decays at a bound", "share of α"),
-    "beta_mean": ("Frequency", "mean of β (rad per frame)"),
-    "beta_spread": ("Frequency from patch to patch", "deviation of β (rad per frame)"),
-    "beta_saturation": ("Frequencies at a bound", "share of β"),
-    "sblu_gradient_norm": ("Gradient of the unit", "norm of its gradient"),
-}
 NAMES = {"alpha": "decay α", "beta": "frequency β"}
 WINDOWS = {
     "two-sided": FIRST, "one-sided": SECOND, "gaussian": CATEGORIES[0], "hann": CATEGORIES[4], "rectangular": THIRD,
 }  # fmt: skip
 PHASES = {"conjugate": FIRST, "even": SECOND}
-SHOWN = 4
-"""Learned parameters whose elements are drawn one by one: the first, which are those in physical units."""
 
 
 def answer(found: Json) -> str:
@@ -51,44 +38,22 @@ def section(found: Json, folder: Path) -> Markup:
         found: what `kernels.json` holds.
         folder: where it lies; nothing else is read there.
     """
-    evolution = [
-        curve(*np.array(found["evolution"][name], float).T, title=title, label=label)
-        for name, (title, label) in EVOLUTION.items()
-        if name in found["evolution"]
-    ]
-    panels = {"evolution": evolution, "linear": _linear(found), "gradient": _gradients(found)}
-    values: dict[str, Any] = {}
-    learned = list(found.get("departure", ()))
+    values, panels = _values(found), {"linear": _linear(found), "gradient": _gradients(found)}
     if "parameters" in found:
         panels |= {"where": _where(found), "overlays": _overlays(found)}
-        values["learned"] = _departure_rows([row for row in learned if _of_stem(row)])
-        learned = [row for row in learned if not _of_stem(row)]
-    if learned:
-        units = [row for row in learned if "weight" not in row["name"]][:SHOWN]
-        panels["departure"] = [_departures(learned), *(start_against_now(row, title=row["part"]) for row in units)]
-        values |= {"departure": _departure_rows(learned), "left": LEFT, "conclusion": conclusion(learned)}
+    if learned := found.get("departure"):
+        panels["departure"] = [_departures(learned)]
+        values |= {"departure": learned, "left": LEFT, "conclusion": conclusion(learned)}
     lengths = sorted({row["taps"] for row in found["pull"]["rows"]})
-    return Markup(render("aliasing/kernels.html", figures=panels, lengths=lengths, **values, **_values(found)))
+    return Markup(render("aliasing/kernels.html", figures=panels, lengths=lengths, **values))
 
 
 def _values(found: Json) -> dict[str, Any]:
     """What the sentence and the sections both name."""
-    moved = {}
-    if "parameters" in found:
-        moved = {name: (found["parameters"][key]["moved"]["low"] or 0) > 0 for key, name in NAMES.items()}
-    return {
-        "found": found,
-        "percent": percent,
-        "number": number,
-        "moved": [name for name, clear in moved.items() if clear],
-        "low": hertz_label(found["band_hz"][0]),
-        "high": hertz_label(found["band_hz"][1]),
-    }
-
-
-def _of_stem(row: Json) -> bool:
-    """Whether a row of `departure` is of a stem; where its states are estimated it stands with these."""
-    return str(row["part"]).startswith("stem ")
+    parameters = found.get("parameters")
+    moved = [NAMES[key] for key in NAMES if parameters and (parameters[key]["moved"]["low"] or 0) > 0]
+    low, high = map(hertz_label, found["band_hz"])
+    return {"found": found, "percent": percent, "number": number, "moved": moved, "low": low, "high": high}
 
 
 def _where(found: Json) -> list[Markup]:
@@ -119,22 +84,19 @@ def _overlays(found: Json) -> list[Markup]:
 
 
 def _linear(found: Json) -> list[Markup]:
-    linear, low, half = found["linear"], found["band_hz"][0], found["frame_rate"] / 2
-    lowest, middle, highest = 100 * np.array(linear["power"])
-    of = "What channels follow" if linear["heard"] else "What channels pass"
-    most = "What they follow most" if linear["heard"] else "Where they respond most"
-    power = Curve(linear["hertz"], middle, FIRST, low=lowest, high=highest)
-    rates, share = (
-        Axis("modulation rate (Hz)", (0, linear["hertz"][-1])),
-        Axis("power (%, of a channel's whole)", (0, None)),
+    linear, low = found["linear"], found["band_hz"][0]
+    hertz, (lowest, middle, highest) = linear["hertz"], 100 * np.array(linear["power"])
+    peaks, edges = 100 * np.array(linear["peaks"]), np.linspace(0, hertz[-1], len(linear["peaks"]) + 1)
+    stairs = np.repeat(edges, 2)[1:-1], np.repeat(peaks, 2)
+    power = Curve(hertz, middle, FIRST, low=lowest, high=highest)
+    channels = Curve(*stairs, FIRST, low=0 * stairs[1], high=stairs[1])
+    draw = lambda curve, label, title: lines(
+        [curve], Axis("modulation rate (Hz)", (0, hertz[-1])), Axis(label, (0, None)), title=title, tinted=[low]
     )
-    panels = [
-        lines([power], rates, share, title=of, tinted=[low]),
-        channel_peaks(np.array(linear["peaks"]), half, low, title=most),
+    return [
+        draw(power, "power (%, of a channel's whole)", "What channels pass"),
+        draw(channels, "share of channels (%)", "Where they respond most"),
     ]
-    if not linear["heard"]:
-        panels.append(kernels_over_time(linear["examples"], found["frame_rate"], title="Three of them over time"))
-    return panels
 
 
 def _gradients(found: Json) -> list[Markup]:
@@ -160,25 +122,10 @@ def _gradients(found: Json) -> list[Markup]:
 
 
 def _departures(rows: Sequence[Json]) -> Markup:
-    values = np.maximum([[row["distance"][key] for key in ("estimate", "low", "high")] for row in rows], 5e-5)
+    values = np.maximum([ends(row["distance"]) for row in rows], 5e-5)
     names = [row["name"].split(" (")[0] for row in rows]
     label = "in spreads of the starts; mean, and where four fifths lie"
     limits = (5e-5, max(10.0, 2 * float(values[:, 0].max())))
     series = [("", [FIRST] * len(rows), values)]
     title = "Distance from the start"
     return intervals(names, series, title=title, label=label, tinted=(5e-5, LEFT), log=10, limits=limits)
-
-
-def _departure_rows(rows: Sequence[Json]) -> list[list[Markup | str]]:
-    """How far each parameter is from its start, for a table."""
-    form = lambda far: "0" if far == 0 else f"{far:.2g}" if far >= 1e-4 else "<0.0001"
-    small = Markup("{}<small>{}</small>")
-    cells = []
-    for row in rows:
-        low, high = row["distance"]["low"], row["distance"]["high"]
-        between = "" if low == high else f"{form(low)}–{form(high)}"
-        start = small.format(f"{row['start']:.3g}", f"spread {row['spread']:.2g}")
-        distance = small.format(form(row["distance"]["estimate"]), between)
-        name, count = f"{row['name']}, {row['part']}", f"{row['count']:,}"
-        cells.append([name, count, start, f"{row['now']:.3g}", distance, form(row["farthest"])])
-    return cells

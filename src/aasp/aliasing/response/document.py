@@ -12,17 +12,17 @@ Legend: n clips, T frames, M mel bins, S samples, G tokens, C channels. Source: 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from itertools import count
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from aasp.aliasing.adapters import EncoderAdapter, LogMelAdapter
-from aasp.aliasing.response.measure import Stage, modulations, respond, stages
-from aasp.aliasing.response.stimuli import BAND, LOG_ENERGY, Settings
+from aasp.aliasing.response.measure import Stage, respond, stages
+from aasp.aliasing.response.stimuli import BAND, LOG_ENERGY, Settings, modulations
 from aasp.evaluate.intervals import interval
 from aasp.evaluate.linear import linear_probe
 from aasp.evaluate.probe import ProbeResult
@@ -36,9 +36,11 @@ ROOM = 1.5
 """How far above the post-patch Nyquist 45 Hz must be, as a ratio, for eight classes to fit."""
 BATCH = 40
 
+Decoded = Mapping[tuple[str, str], ProbeResult]
+"""The probe's results by (stage, pooling), that of the frames under ("frames", "DFT")."""
 
-@dataclass(frozen=True)
-class Rates:
+
+class Rates(NamedTuple):
     """Clips of known modulation rate: log-mels (n, T, M) or waveforms (n, S); log-energies of their frames (n, T, F),
     from which the ceiling is decoded; classes (n,), and the edges of the classes in Hz."""
 
@@ -46,23 +48,6 @@ class Rates:
     frames: np.ndarray
     classes: np.ndarray
     edges: np.ndarray
-
-
-@dataclass(frozen=True)
-class Decoded:
-    """The probe's results by (stage, pooling), that of the frames under ("frames", "DFT")."""
-
-    results: dict[tuple[str, str], ProbeResult]
-    edges: np.ndarray
-
-    def to_dict(self, first: Decoded | None) -> dict[str, Any]:
-        """As JSON values; with the paired lead over a first adapter, where both were given the same clips."""
-        rows = []
-        for (stage, pooling), result in self.results.items():
-            other = None if first is None else first.results.get((stage, pooling))
-            lead = None if other is None else interval(result.correct, minus=other.correct).to_dict()
-            rows.append({"stage": stage, "pooling": pooling, "accuracy": result.alone.to_dict(), "lead": lead})
-        return {"chance": 1 / CLASSES, "classes_hz": self.edges.tolist(), "rows": rows}
 
 
 def examine(
@@ -85,27 +70,29 @@ def examine(
     clips = TRAIN + VALID + TEST
     places = [stages(adapter, wanted) for adapter in adapters]
     steps = [len(modulations(adapter, settings).hz) + -(-clips // BATCH) for adapter in adapters]
-    total = sum(count * len(place) for count, place in zip(steps, places, strict=True))
-    done = iter(range(1, total + 1))
+    done, total = count(1), sum(each * len(place) for each, place in zip(steps, places, strict=True))
     advance = lambda: progress(next(done), total)
     models: list[dict[str, Any]] = []
-    first: tuple[Tensor, Decoded] | None = None
+    first: tuple[Tensor, Decoded] = torch.empty(0), {}  # clips of the first adapter that was decoded, and its results
     for adapter, place in zip(adapters, places, strict=True):
-        model: dict[str, Any] = {
-            "name": adapter.name,
-            "token_rate": adapter.token_rate,
-            "nyquist_hz": adapter.token_rate / 2,
-            "stages": [respond(adapter, stage, settings, advance) for stage in place],
-            "decoding": None,
-        }
+        responses = [respond(adapter, stage, settings, advance) for stage in place]
+        decoding = None
         if has_room(adapter.token_rate):
             rates = draw(adapter, settings.seed, clips)
             decoded = decode(rates, place, advance)
-            same = first is not None and torch.equal(first[0], rates.clips)
-            model["decoding"] = decoded.to_dict(first[1] if first is not None and same else None)
-            first = first or (rates.clips, decoded)
-        models.append(model)
-    return {"band_hz": list(BAND), "settings": asdict(settings), "models": models}
+            rows = compared(decoded, first[1] if torch.equal(first[0], rates.clips) else {})
+            decoding = {"chance": 1 / CLASSES, "classes_hz": rates.edges.tolist(), "rows": rows}
+            first = first if first[1] else (rates.clips, decoded)
+        models.append(
+            {
+                "name": adapter.name,
+                "token_rate": adapter.token_rate,
+                "nyquist_hz": adapter.token_rate / 2,
+                "stages": responses,
+                "decoding": decoding,
+            }
+        )
+    return {"band_hz": list(BAND), "settings": settings._asdict(), "models": models}
 
 
 def has_room(token_rate: float) -> bool:
@@ -124,15 +111,14 @@ def draw(adapter: EncoderAdapter, seed: int, clips: int) -> Rates:
     swing = lambda seconds: depth[:, None] * np.cos(2 * np.pi * hz[:, None] * seconds + phase[:, None])
     length = max(TOKENS / adapter.token_rate, SHORTEST)
     if isinstance(adapter, LogMelAdapter):
-        rate, mels = adapter.frontend.config.frame_rate, adapter.stem.mels
+        rate, mels, subbands = adapter.frontend.config.frame_rate, adapter.stem.mels, adapter.stem.subbands
         frames = adapter.stem.patch[0] * math.ceil(length * rate / adapter.stem.patch[0])
         # Smooth over the bins, so that neighbours swing together as partials of a sound do.
-        knots = stream.uniform(0, 1, (clips, adapter.stem.subbands + 1))
-        at = np.linspace(0, adapter.stem.subbands, mels)
-        pattern = np.stack([np.interp(at, np.arange(knots.shape[1]), one) for one in knots])
+        knots, at = stream.uniform(0, 1, (clips, subbands + 1)), np.linspace(0, subbands, mels)
+        pattern = np.stack([np.interp(at, np.arange(subbands + 1), one) for one in knots])
         mel = swing(np.arange(frames) / rate)[:, :, None] * pattern[:, None]
         mel += stream.uniform(-0.5, 0.5, (clips, 1, mels)) + 0.1 * stream.standard_normal(mel.shape, np.float32)
-        bands = mel.reshape(clips, frames, adapter.stem.subbands, -1).mean(3)
+        bands = mel.reshape(clips, frames, subbands, -1).mean(3)
         return Rates(torch.from_numpy(mel).float(), bands, classes, edges)
     samples, hop = math.ceil(length * adapter.rate), round(adapter.rate / 100)
     level = 0.05 * 10 ** stream.uniform(-0.5, 0.5, (clips, 1))
@@ -158,4 +144,13 @@ def decode(rates: Rates, stages: Sequence[Stage], progress: Callable[[], object]
     n, whole = len(rates.classes), TRAIN + VALID + TEST
     parts = np.split(np.arange(n), [round(n * TRAIN / whole), round(n * (TRAIN + VALID) / whole)])
     task = Task(rates.classes, [str(k) for k in range(CLASSES)], [Round("test", *parts)], None)
-    return Decoded({key: linear_probe({key: X}, task) for key, X in features.items()}, rates.edges)
+    return {key: linear_probe({key: X}, task) for key, X in features.items()}
+
+
+def compared(decoded: Decoded, first: Decoded) -> list[dict[str, Any]]:
+    """Accuracies as JSON values, with the paired lead over those of a first adapter's same stages, if it has some."""
+    lead = lambda key: interval(decoded[key].correct, minus=first[key].correct).to_dict() if key in first else None
+    return [
+        {"stage": key[0], "pooling": key[1], "accuracy": result.alone.to_dict(), "lead": lead(key)}
+        for key, result in decoded.items()
+    ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,32 +11,33 @@ from markupsafe import Markup
 from matplotlib.colors import LogNorm
 
 from aasp.aliasing import figures
-from aasp.aliasing.figures import DASHED, DOTTED, GAIN, MODULATION, Axis, Curve, color, decibels, ends, lines
+from aasp.aliasing.figures import DOTTED, GAIN, MODULATION, Axis, Curve, color, decibels, ends, lines
 from aasp.aliasing.text import decimal, percent, plain, with_interval
 from aasp.report.rates import BAND
 from aasp.report.spectrogram import RATE_COLORS
 from aasp.report.style import MUTED
 from aasp.report.templates import render
 
+Json = Mapping[str, Any]
 STAGES = {"states": "SBLU states", "stem": "stem", "encoder": "encoder"}
 POOLINGS = {"mean": "mean over time", "mean+std": "mean and deviation"}
-MANY, APART_DB = 4, 3.0
-"""Models that the answer names one by one, and how far apart subbands are when they are shown one by one."""
-Json = Mapping[str, Any]
+MANY = 4
+"""Models that the answer names one by one."""
+SHIFTS = {
+    "shift_variance": ("Shift variance", Axis("0: as the sound moves, 2: as another", (-0.1, 2.5), (0, 1, 2))),
+    "phase_variance": (
+        "Energy against phase",
+        Axis("deviation over phases / mean", (-0.03, 0.78), (0, 0.25, 0.5, 0.75)),
+    ),
+}
 
 
 def answer(found: Json) -> str:
     """Which rates can be decoded from the tokens' mean, with 95 % intervals; of many models, the first and the best."""
-    decoded = []
-    for model in found["models"]:
-        rows = [row for row in _rows(model) if row["pooling"] == "mean"]
-        if rows:
-            row = rows[-1]
-            lead = with_interval(row["lead"], percent(0, "+")) if row["lead"] else None
-            accuracy = with_interval(row["accuracy"], percent(), " %")
-            decoded.append((row["accuracy"]["estimate"], model["name"], STAGES[row["stage"]], accuracy, lead))
-    best = max(decoded) if len(decoded) > MANY else None
-    return plain("response", found=found, decoded=decoded, best=best, decoding=_decoding(found), percent=percent)
+    decoded = list({number: (model, row) for number, model, row in _rows(found, "mean")}.values())  # the last stage's
+    best = max(decoded, key=lambda one: one[1]["accuracy"]["estimate"]) if len(decoded) > MANY else None
+    forms = {"stages": STAGES, "percent": percent, "with_interval": with_interval}
+    return plain("response", found=found, decoded=decoded, best=best, decoding=_decoding(found), **forms)
 
 
 def section(found: Json, folder: Path) -> Markup:
@@ -46,125 +47,88 @@ def section(found: Json, folder: Path) -> Markup:
         found: what `response.json` holds.
         folder: where it lies; nothing else is read there.
     """
-    errors = [
-        max(abs(m - t) for m, t in zip(one["gain"], one["theory"], strict=True)) / max(one["theory"])
-        for _, _, one in _stages(found)
-        if one.get("linear")
-    ]
-    panels = {"gain": _gain(found), "folds": _folds(found), "shifts": _shifts(found), "states": _states(found)}
-    if _decoding(found):
-        panels["decoding"] = [_accuracies(found, pooling) for pooling in POOLINGS]
-    summary = [
-        [
-            Markup('<span style="color: var(--category-{})">●</span> {}').format(number % 9 + 1, model["name"]),
-            STAGES[one["stage"]],
-            f"{model['nyquist_hz']:.3g}",
-            *summary_cells(one["summary"]),
-        ]
-        for number, model, one in _stages(found)
-    ]
-    values = {"summary": summary, "decoding": _decoding(found), "error": max(errors, default=None)}
+    stages, decoding = list(_stages(found)), _decoding(found)
+    panels = {
+        "decoding": [_accuracies(found, pooling) for pooling in POOLINGS] if decoding else [],
+        "gain": [panel for stage in STAGES for panel in _over_modulations(found, stage, "Gain of the {}", GAIN, _gain)],
+        "folds": [_folds(model, one) for _, model, one in stages if one["stage"] != "states"],
+        "shifts": _shifts(found),
+        "states": [_states(model, one) for _, model, one in stages if one["stage"] == "states"],
+    }
+    linear = [(np.array(one["gain"]), np.array(one["theory"])) for *_, one in stages if one.get("linear")]
+    error = max((np.abs(gain - theory).max() / theory.max() for gain, theory in linear), default=None)
+    values = {"stages": stages, "names": STAGES, "cells": summary_cells, "decoding": decoding, "error": error}
     return Markup(render("aliasing/response.html", figures=panels, **values))
 
 
 def summary_cells(summary: Json) -> list[str]:
     """Gain above against below in dB, share at the alias in per cent, and shift variance, for a table."""
-    above, below = summary["gain_above"], summary["gain_below"]
-    gain, variance = 20 * np.log10(above / below) if above and below else None, summary["shift_variance_above"]
-    cells = [None if gain is None else decimal(1, "+")(gain), percent()(summary["alias_share_above"])]
-    return [*(cell or "–" for cell in cells), "–" if variance is None else decimal(2)(variance)]
+    above, below, variance = (summary[name] for name in ("gain_above", "gain_below", "shift_variance_above"))
+    gain = decimal(1, "+")(20 * np.log10(above / below)) if above and below else "–"
+    return [gain, percent()(summary["alias_share_above"]), "–" if variance is None else decimal(2)(variance)]
 
 
 def _accuracies(found: Json, pooling: str) -> Markup:
-    rows = [(k, model, row) for k, model in enumerate(found["models"]) for row in _rows(model)]
-    rows = [(k, model, row) for k, model, row in rows if row["pooling"] == pooling]
-    decoding = _decoding(found)
-    ceiling = 100 * ends(decoding["rows"][0]["accuracy"])
+    """The rates decoded from each model's stages, chance dashed, what the frames give tinted."""
+    rows, decoding = list(_rows(found, pooling)), _decoding(found)
     names = [f"{model['name']}, {STAGES[row['stage']]}" for _, model, row in rows]
     values = 100 * np.array([ends(row["accuracy"]) for *_, row in rows]).reshape(-1, 3)
-    series = [("", [color(k) for k, *_ in rows], values)]
-    tinted = (ceiling[0], ceiling[0]) if np.isnan(ceiling).any() else (ceiling[1], ceiling[2])
-    title, label = f"From the {POOLINGS[pooling]}", "rates named correctly (%)"
-    options: dict[str, Any] = {"marked": 100 * decoding["chance"], "tinted": tinted, "limits": (0, 100)}
-    return figures.intervals(names, series, title=title, label=label, inside=True, **options)
+    ceiling, low, high = 100 * ends(decoding["rows"][0]["accuracy"])
+    return figures.intervals(
+        names,
+        [("", [color(number) for number, *_ in rows], values)],
+        title=f"From the {POOLINGS[pooling]}",
+        label="rates named correctly (%)",
+        inside=True,
+        marked=100 * decoding["chance"],
+        tinted=(ceiling, ceiling) if np.isnan(low + high) else (low, high),
+        limits=(0, 100),
+    )
 
 
-def _gain(found: Json) -> list[Markup]:
-    panels = []
-    for stage in STAGES:
-        shown = [(k, model, one) for k, model, one in _stages(found) if one["stage"] == stage]
-        curves = [curve for k, _, one in shown for curve in _gains(one, color(k))]
-        names = [curve.name for curve in curves]
-        keys = [Curve([], [], MUTED, name) for name in ("expected", "endless window") if name in names]
-        curves = [Curve([], [], MUTED, "measured", "", dots=True), *keys, *curves]
-        nyquists = [model["nyquist_hz"] for _, model, _ in shown]
-        title = f"Gain of the {STAGES[stage]}"
-        panels += [lines(curves, MODULATION, GAIN, title=title, tinted=nyquists)] if shown else []
-    for _, model, one in _stages(found):
-        gains = np.array(one["gain_by_subband"] or [[1.0]])
-        spread = 20 * np.log10((gains.max(1) / np.maximum(gains.min(1), 1e-9)).max())
-        if spread > APART_DB:
-            names = ["lowest", *[""] * (gains.shape[1] - 2), "highest"]
-            tones = RATE_COLORS(np.linspace(0, 1, gains.shape[1]))
-            drawn = zip(gains.T, tones, names, strict=True)
-            curves = [Curve(one["hz"], decibels(g, float(gains.max())), tone, name) for g, tone, name in drawn]
-            title = f"{model['name']}: one subband at a time"
-            panels.append(lines(curves, MODULATION, GAIN, title=title, tinted=[model["nyquist_hz"]]))
-    return panels
+def _over_modulations(
+    found: Json, stage: str, title: str, axis: Axis, draw: Callable[[Json, str], Sequence[Curve]]
+) -> list[Markup]:
+    """A panel of what all models that have a stage make of modulations; none where none has it."""
+    shown = [(number, model, one) for number, model, one in _stages(found) if one["stage"] == stage]
+    curves = [curve for number, _, one in shown for curve in draw(one, color(number))]
+    keys = [curve._replace(x=[], y=[], color=MUTED) for curve in curves if curve.name]
+    nyquists = [model["nyquist_hz"] for _, model, _ in shown]
+    title = title.format(STAGES[stage])
+    return [lines([*keys, *curves], MODULATION, axis, title=title, tinted=nyquists)] if shown else []
 
 
-def _gains(one: Json, tone: str) -> Iterator[Curve]:
+def _gain(one: Json, tone: str) -> list[Curve]:
     """Dots are measured; lines expected from the taps, dotted between the dots where nothing is expected."""
-    peak = max(value for value in one["gain"] if value is not None) or 1.0
-    yield Curve(one["hz"], decibels(one["gain"], peak), tone, "measured", "", dots=True)
-    if one.get("theory") is None:
-        yield Curve(one["hz"], decibels(one["gain"], peak), tone, line=DOTTED)
-    else:
-        yield Curve(one["hz"], decibels(one["theory"], peak), tone, "expected")
-    if one.get("long_window") is not None:
-        yield Curve(one["hz"], decibels(one["long_window"], peak), tone, "endless window", DASHED)
+    hz, theory, peak = one["hz"], one.get("theory"), max(filter(None, one["gain"]), default=1.0)
+    measured = Curve(hz, decibels(one["gain"], peak), tone, "measured", "", dots=True)
+    if theory is None:
+        return [measured, Curve(hz, decibels(one["gain"], peak), tone, line=DOTTED)]
+    return [measured, Curve(hz, decibels(theory, peak), tone, "expected")]
 
 
-def _folds(found: Json) -> list[Markup]:
-    shown = [(model, one) for _, model, one in _stages(found) if one["stage"] != "states"]
-    title = lambda model, one: f"{model['name']}, {STAGES[one['stage']]}"
-    return [
-        figures.folds(one["hz"], one["token_hz"], np.array(one["fold"]), title=title(model, one))
-        for model, one in shown
-    ]
+def _folds(model: Json, one: Json) -> Markup:
+    title = f"{model['name']}, {STAGES[one['stage']]}"
+    return figures.folds(one["hz"], one["token_hz"], np.array(one["fold"]), title=title)
 
 
 def _shifts(found: Json) -> list[Markup]:
-    measures: dict[str, tuple[str, Axis]] = {
-        "shift_variance": ("Shift variance", Axis("0: as the sound moves, 2: as another", (-0.1, 2.5), (0, 1, 2))),
-        "phase_variance": (
-            "Energy against phase",
-            Axis("deviation over phases / mean", (-0.03, 0.78), (0, 0.25, 0.5, 0.75)),
-        ),
-    }
     panels = []
     for stage in ("stem", "encoder"):
-        shown = [(k, model, one) for k, model, one in _stages(found) if one["stage"] == stage]
-        for name, (title, axis) in measures.items() if shown else ():
-            curves = [Curve(one["hz"], one[name], color(k), dots=True) for k, _, one in shown]
-            nyquists = [model["nyquist_hz"] for _, model, _ in shown]
-            panels.append(lines(curves, MODULATION, axis, title=f"{title}, {STAGES[stage]}", tinted=nyquists))
+        for name, (title, axis) in SHIFTS.items():
+            draw = lambda one, tone, name=name: [Curve(one["hz"], one[name], tone, dots=True)]
+            panels += _over_modulations(found, stage, f"{title}, {{}}", axis, draw)
     return panels
 
 
-def _states(found: Json) -> list[Markup]:
-    panels = []
-    for _, model, one in _stages(found):
-        if one["stage"] == "states":
-            s = one["states"]
-            measured, theory = np.array(s["measured"]), np.array(s["theory"])
-            curves, peak = [], float(measured.max())
-            for dots, line, tone in zip(measured.T, theory.T, RATE_COLORS(LogNorm(*BAND)(s["beta_hz"])), strict=True):
-                curves.append(Curve(one["hz"], decibels(line, peak), tone))
-                curves.append(Curve(one["hz"], decibels(dots, peak), tone, line="", dots=True))
-            title = f"{model['name']}, subband {s['subband'] + 1}"
-            panels.append(lines(curves, MODULATION, GAIN, title=title, tinted=[model["nyquist_hz"]]))
-    return panels
+def _states(model: Json, one: Json) -> Markup:
+    states, curves = one["states"], []
+    measured, theory = np.array(states["measured"]).T, np.array(states["theory"]).T
+    for dots, line, tone in zip(measured, theory, RATE_COLORS(LogNorm(*BAND)(states["beta_hz"])), strict=True):
+        curves.append(Curve(one["hz"], decibels(line, measured.max()), tone))
+        curves.append(Curve(one["hz"], decibels(dots, measured.max()), tone, line="", dots=True))
+    title = f"{model['name']}, subband {states['subband'] + 1}"
+    return lines(curves, MODULATION, GAIN, title=title, tinted=[model["nyquist_hz"]])
 
 
 def _stages(found: Json) -> Iterator[tuple[int, Json, Json]]:
@@ -177,5 +141,9 @@ def _decoding(found: Json) -> Any:
     return next((model["decoding"] for model in found["models"] if model["decoding"]), None)
 
 
-def _rows(model: Json) -> Sequence[Json]:
-    return model["decoding"]["rows"] if model["decoding"] else ()
+def _rows(found: Json, pooling: str) -> Iterator[tuple[int, Json, Json]]:
+    """(number of the model, model, row) of what was decoded from every stage's tokens, pooled so."""
+    for number, model in enumerate(found["models"]):
+        for row in model["decoding"]["rows"] if model["decoding"] else ():
+            if row["pooling"] == pooling:
+                yield number, model, row

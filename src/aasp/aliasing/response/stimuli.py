@@ -8,15 +8,15 @@ A non-linear stem responds differently at different points of operation. A log-m
 deviation which recurs in every patch: by itself it makes every token the same. A waveform's carrier is noise, always
 the same, and the logarithm of its energy is the sinusoid.
 
-Legend: n stimuli, T frames, M mel bins, P frames of a patch, S samples, G inner tokens. Source: ours.
+Legend: n stimuli, T frames or samples, M mel bins, P frames of a patch, G inner tokens. Source: ours.
 """
 
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -28,6 +28,8 @@ from aasp.features.logmel import LogMelConfig
 
 BAND = (0.5, 45.0)
 """Hz, of the modulations."""
+PHASES = 2 * np.pi * np.arange(8) / 8
+"""At which each is put in, radians."""
 TOKENS = 48
 """Of a log-mel, its ends included."""
 WAVE_SECONDS, WAVE_MARGIN = 4.0, 2
@@ -36,114 +38,68 @@ LOG_ENERGY = LogMelConfig().std
 """Natural logarithm of energy that a unit of the normalised log-mel stands for."""
 
 
+class Settings(NamedTuple):
+    """How modulations are put in."""
+
+    frequencies: int = 24  # spread evenly on a logarithmic axis
+    depth: float = 0.5  # of the sinusoid, in units of the normalised log-mel (9.1 nepers of energy; sounds deviate 0.5)
+    floor: float = 0.25  # deviation of the fixed noise that a log-mel rests on, in the same units
+    seed: int = 0  # of floor, carrier and of what decoding draws
+
+
 @dataclass(frozen=True)
-class Settings:
-    """How modulations are put in.
+class Modulations:
+    """Stimuli for one adapter."""
 
-    Attributes:
-        frequencies: how many, spread evenly on a logarithmic axis.
-        depth: amplitude of the sinusoid, in units of the normalised log-mel (9.1 nepers of energy; sounds deviate 0.5).
-        floor: deviation of the fixed noise that a log-mel rests on, in the same units.
-        seed: of floor, carrier and of what decoding draws.
-    """
+    token_rate: float  # tokens per second
+    tokens: int  # inner window G
+    margin: int  # tokens before it
+    hz: np.ndarray  # the modulation frequencies
+    seconds_T: Tensor  # from the start of the inner window, float64
+    modulated: Callable[[Tensor], Tensor]  # log-mels (n, T, M) or waveforms that swing as (n, T) of amplitude 1 does
 
-    frequencies: int = 24
-    depth: float = 0.5
-    floor: float = 0.25
-    seed: int = 0
+    def make(self, hz: float, phases_n: Sequence[float] | np.ndarray) -> Tensor:
+        """One stimulus for each phase, radians at the start of the inner window."""
+        phases = torch.as_tensor(phases_n, dtype=torch.float64)[:, None]
+        return self.modulated((2 * math.pi * hz * self.seconds_T + phases).cos())
 
-
-class Modulations(ABC):
-    """Stimuli for one adapter.
-
-    Attributes:
-        token_rate: tokens per second.
-        tokens: inner window G.
-        margin: tokens before it.
-        subbands: that can be modulated one at a time; 1 for waveforms.
-        hz: the modulation frequencies.
-    """
-
-    token_rate: float
-    tokens: int
-    margin: int
-    subbands: int
-    hz: np.ndarray
-
-    @abstractmethod
-    def make(self, hz: float, phases: Sequence[float], subband: int | None = None) -> Tensor:
-        """One stimulus for each phase (radians at the inner window's start), in one subband or in all."""
-
-    @abstractmethod
     def rest(self) -> Tensor:
         """The one stimulus without modulation."""
+        return self.modulated(torch.zeros(1, len(self.seconds_T), dtype=torch.float64))
 
     def inner(self, tokens_nGC: Tensor) -> np.ndarray:
         """The tokens of the inner window in float64, (n, G, C)."""
         return tokens_nGC[:, self.margin : self.margin + self.tokens].double().numpy()
 
 
-class MelModulations(Modulations):
-    """Modulations of the normalised log-mel.
+def modulations(adapter: EncoderAdapter, settings: Settings) -> Modulations:
+    """The stimuli that suit an adapter.
 
     Raises:
-        AaspError: the stem's receptive field is most of the clip.
+        AaspError: it gives nothing over time, or its receptive field is most of the clip.
     """
-
-    def __init__(self, adapter: LogMelAdapter, settings: Settings) -> None:
-        stem = adapter.stem
-        frames, mels = stem.patch[0], stem.mels
-        self.token_rate, self.subbands = adapter.token_rate, stem.subbands
-        self.margin = margin_of(stem.receptive_field, frames)
-        self.tokens = TOKENS - 2 * self.margin
-        if self.margin > TOKENS // 4:
-            raise AaspError(
-                f"{adapter.name}: its tokens see {stem.receptive_field} frames; "
-                f"{TOKENS // 2 * frames} are the most that can be measured"
-            )
-        self.depth, self.frame_rate, self.frames = settings.depth, adapter.frontend.config.frame_rate, TOKENS * frames
-        floor = settings.floor * np.random.default_rng(settings.seed).standard_normal((frames, mels))
-        self.floor_TM = torch.from_numpy(np.tile(floor, (TOKENS, 1))).float()
-        self.start = self.margin * frames
-        self.hz = grid(settings.frequencies, self.token_rate, self.tokens)
-
-    def make(self, hz: float, phases: Sequence[float], subband: int | None = None) -> Tensor:
-        seconds = (torch.arange(self.frames, dtype=torch.float64) - self.start) / self.frame_rate
-        height = self.floor_TM.shape[1] // self.subbands
-        rows = slice(None) if subband is None else slice(subband * height, (subband + 1) * height)
-        mel = self.floor_TM.repeat(len(phases), 1, 1)
-        mel[:, :, rows] += (self.depth * swing(hz, seconds, phases)).float()[..., None]
-        return mel
-
-    def rest(self) -> Tensor:
-        return self.floor_TM[None]
-
-
-class WaveModulations(Modulations):
-    """Modulations of a noise that is always the same."""
-
-    subbands = 1
-
-    def __init__(self, adapter: EncoderAdapter, settings: Settings) -> None:
-        self.token_rate, self.margin = adapter.token_rate, WAVE_MARGIN
-        self.tokens = 2 * max(16, math.ceil(WAVE_SECONDS * adapter.token_rate / 2))
-        samples = math.ceil((self.tokens + 2 * self.margin + 1) / adapter.token_rate * adapter.rate)
-        self.depth, self.rate = settings.depth, adapter.rate
-        self.carrier_S = 0.05 * torch.from_numpy(np.random.default_rng(settings.seed).standard_normal(samples)).float()
-        self.hz = grid(settings.frequencies, self.token_rate, self.tokens)
-
-    def make(self, hz: float, phases: Sequence[float], subband: int | None = None) -> Tensor:
-        assert subband is None, "a waveform has no subbands of its own"
-        seconds = torch.arange(len(self.carrier_S), dtype=torch.float64) / self.rate - self.margin / self.token_rate
-        return self.carrier_S * torch.exp(LOG_ENERGY / 2 * self.depth * swing(hz, seconds, phases)).float()
-
-    def rest(self) -> Tensor:
-        return self.carrier_S[None]
-
-
-def swing(hz: float, seconds: Tensor, phases: Sequence[float]) -> Tensor:
-    """cos(2π f t + φ) in float64, a row a phase."""
-    return (2 * math.pi * hz * seconds + torch.tensor(phases, dtype=torch.float64)[:, None]).cos()
+    rate, stream = adapter.token_rate, np.random.default_rng(settings.seed)
+    if not rate:
+        raise AaspError(f"{adapter.name}: gives one vector a clip; a response needs an encoder with vectors over time")
+    if isinstance(adapter, LogMelAdapter):
+        stem, frames = adapter.stem, adapter.stem.patch[0]
+        margin = margin_of(stem.receptive_field, frames)
+        tokens = TOKENS - 2 * margin
+        if margin > TOKENS // 4:
+            sight, most = stem.receptive_field, TOKENS // 2 * frames
+            raise AaspError(f"{adapter.name}: its tokens see {sight} frames; {most} are the most that can be measured")
+        floor_PM = settings.floor * stream.standard_normal((frames, stem.mels))
+        floor_TM = torch.from_numpy(np.tile(floor_PM, (TOKENS, 1))).float()
+        modulated = lambda swing_nT: floor_TM + (settings.depth * swing_nT).float()[..., None]
+        seconds = (torch.arange(TOKENS * frames) - margin * frames).double() / adapter.frontend.config.frame_rate
+    else:
+        margin, tokens = WAVE_MARGIN, 2 * max(16, math.ceil(WAVE_SECONDS * rate / 2))
+        samples = math.ceil((tokens + 2 * margin + 1) / rate * adapter.rate)
+        carrier_T = 0.05 * torch.from_numpy(stream.standard_normal(samples)).float()
+        modulated = lambda swing_nT: carrier_T * torch.exp(LOG_ENERGY / 2 * settings.depth * swing_nT).float()
+        seconds = torch.arange(samples, dtype=torch.float64) / adapter.rate - margin / rate
+    hz = grid(settings.frequencies, rate, tokens)
+    return Modulations(rate, tokens, margin, hz, seconds, modulated)
 
 
 def grid(count: int, token_rate: float, tokens: int) -> np.ndarray:

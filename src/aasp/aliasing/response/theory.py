@@ -1,21 +1,58 @@
 """What the kernels themselves say: the Fourier transform of a stem's taps, to be held against what is measured.
 
-Legend: K frames that a token sees, F subbands, S states, C channels of all tokens of a time patch, P frames of a patch,
-h_K taps in the order of time, θ radians per frame, L = α + i β. Source: paper.md 3.2 for the long window; else ours.
+Legend: K frames that a token sees, F subbands, S states, C channels of all tokens of a time patch, R modulations, h_K
+taps in the order of time. Source: ours.
 """
 
 from __future__ import annotations
+
+import math
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from aasp.aliasing.response.stimuli import margin_of
+from aasp.aliasing.adapters import LogMelAdapter
+from aasp.aliasing.response.stimuli import PHASES, Modulations, margin_of
 from aasp.stems.contract import Stem
 from aasp.stems.states import States
 
 LINEAR = 1e-4
 """Largest error of superposition, relative, of a stem that counts as linear."""
+
+
+def expected(adapter: LogMelAdapter, stage: str, stimuli: Modulations, gain_RC: np.ndarray) -> dict[str, Any]:
+    """What a "stem" or its "states" should answer to modulations, as JSON values beside the gain that was measured."""
+    stem, hz, rate = adapter.stem, stimuli.hz, adapter.frontend.config.frame_rate
+    if stage == "states" and stem.states is not None:
+        return _of_states(stem.states, stimuli, gain_RC, rate)
+    if not is_linear(stem):
+        return {"linear": False, "theory": None}
+    H_RC = np.stack([transform(taps, hz, rate) for taps in impulse_responses(stem)]).sum(0)
+    return {"linear": True, "theory": np.sqrt(np.square(np.abs(H_RC)).mean(1)).tolist()}
+
+
+def _of_states(stem: States, stimuli: Modulations, gain_RC: np.ndarray, rate: float) -> dict[str, Any]:
+    """Of each state, with the decay and frequency that are estimated, on the mean, for this very modulation."""
+    inner = slice(stimuli.margin, stimuli.margin + stimuli.tokens)
+    pairs = lambda x: np.sqrt(np.square(np.abs(x)).reshape(-1, stem.subbands, stem.count, 2).sum(-1))
+    H_RC, betas = [], []
+    for f in stimuli.hz:
+        alpha, beta = (x[:, inner].mean((0, 1)) for x in stem.estimate(stimuli.make(f, PHASES)))
+        H_RC.append(transform(state_taps(stem, alpha, beta), np.array([f]), rate)[0])
+        betas.append(beta * rate / (2 * math.pi))
+    theory, middle = pairs(np.stack(H_RC)), stem.subbands // 2
+    return {
+        "linear": stem.trained != "estimated",
+        "theory": [float(np.sqrt(np.square(x).sum() / (2 * x.size))) for x in theory],
+        "states": {
+            "subband": middle,
+            "beta_hz": torch.stack(betas).mean(0)[middle].tolist(),
+            "measured": pairs(gain_RC)[:, middle].tolist(),
+            "theory": theory[:, middle].tolist(),
+        },
+    }
 
 
 def transform(h_KC: np.ndarray, hz: np.ndarray, frame_rate: float) -> np.ndarray:
@@ -60,26 +97,6 @@ def state_taps(stem: States, alpha_FS: Tensor, beta_FS: Tensor) -> np.ndarray:
     first = (stem.taps - frames) // 2
     w_FSK2[..., first : first + frames, :] -= w_FSK2.sum(2, keepdim=True) / frames
     return (stem.pickup[:, None, None] * w_FSK2).permute(2, 0, 1, 3).flatten(1).numpy()
-
-
-def long_window(
-    stem: States, alpha_FS: Tensor, beta_FS: Tensor, hz: np.ndarray, frame_rate: float
-) -> np.ndarray | None:
-    """|H| of every state for K → ∞, (frequencies, F S), where the literature has it: in even phase, with even K.
-
-    H = (4 / L) sinh²(L / 2) cos(θ / 2) / (cosh L - cos θ). It knows nothing of K taps, nor of the mean taken out.
-    """
-    if stem.phase != "even" or stem.window != "two-sided" or stem.taps % 2:
-        return None
-    alpha, beta = alpha_FS.detach().double(), beta_FS.detach().double()
-    L = torch.complex(alpha, beta).flatten()
-    theta = torch.from_numpy(2 * np.pi * np.asarray(hz, dtype=float) / frame_rate)[:, None]
-    H = 4 / L * torch.sinh(L / 2).square() * torch.cos(theta / 2) / (torch.cosh(L) - torch.cos(theta))
-    share = stem.pickup.abs().expand_as(alpha).flatten()
-    if stem.gain == "unit":
-        real, imag = stem.kernels(alpha, beta, gain="paper")
-        share = share / (real.square() + imag.square()).sum(-1).sqrt().flatten()
-    return (share * H.abs()).numpy()
 
 
 def _window(stem: Stem) -> int:
