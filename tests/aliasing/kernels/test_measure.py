@@ -13,11 +13,11 @@ import torch
 
 import hostile
 from aasp.aliasing import report
-from aasp.aliasing.adapters import EncoderAdapter, EncoderEmbeddings, open_adapter
 from aasp.aliasing.kernels.channels import locked_kernels
 from aasp.aliasing.kernels.departure import Origin, origin
 from aasp.aliasing.kernels.document import measure
 from aasp.aliasing.kernels.page import answer, section
+from aasp.encoders import EncoderAdapter, EncoderEmbeddings, open_adapter
 from aasp.errors import AaspError
 from pages import parts
 

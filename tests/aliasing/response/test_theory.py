@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from aasp.aliasing.adapters import StemAdapter
 from aasp.aliasing.response import theory
 from aasp.aliasing.response.measure import modulations, respond, stages
 from aasp.aliasing.response.stimuli import Settings
+from aasp.encoders import StemAdapter
 from aasp.errors import AaspError
 from aasp.stems.aape import AaPE, AaPEConfig
 from aasp.stems.contract import Stem

@@ -20,9 +20,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aasp.aliasing.adapters import EncoderAdapter
 from aasp.aliasing.response.measure import locked
 from aasp.aliasing.response.stimuli import swing
+from aasp.encoders import EncoderAdapter
 from aasp.errors import AaspError
 from aasp.stems.contract import Stem
 

@@ -22,8 +22,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aasp.aliasing.adapters import AudioEncoderAdapter, EncoderAdapter
 from aasp.documents import read_object
+from aasp.encoders import AudioEncoderAdapter, EncoderAdapter
 from aasp.errors import AaspError
 from aasp.features import FRONTENDS
 from aasp.model.audio_encoder import AudioEncoderConfig

@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aasp.aliasing.adapters import EncoderAdapter, LogMelAdapter
 from aasp.aliasing.kernels import estimates
 from aasp.aliasing.kernels.channels import FRAME_RATE, Kernels, check_over_time, linearised, locked_kernels
 from aasp.aliasing.kernels.departure import Origin, departure
 from aasp.aliasing.kernels.estimates import over_clips
 from aasp.aliasing.kernels.frequency_gradient import frequency_gradients
 from aasp.audio.io import read
+from aasp.encoders import EncoderAdapter, LogMelAdapter
 from aasp.errors import AaspError
 from aasp.report import findings
 from aasp.report.rates import density

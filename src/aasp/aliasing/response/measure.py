@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aasp.aliasing.adapters import EncoderAdapter, LogMelAdapter, StemAdapter
 from aasp.aliasing.response import theory
 from aasp.aliasing.response.stimuli import BAND, MelModulations, Modulations, Settings, WaveModulations, alias
+from aasp.encoders import EncoderAdapter, LogMelAdapter, StemAdapter
 from aasp.errors import AaspError
 from aasp.model.pooling import over_frequency
 from aasp.stems.states import States
