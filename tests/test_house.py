@@ -23,7 +23,7 @@ FLOORS: list[set[str]] = [
     {"stems", "datasets"},
     {"model", "training"},
     {"pretrain", "evaluate", "deploy", "convert"},
-    {"index"},
+    {"index", "encoders"},
     {"report", "planning", "integrations", "hf"},
     {"compare", "explore"},
     {"aliasing", "serve"},

@@ -138,7 +138,12 @@ def read_weights(module: nn.Module, file: Path, prefix: str = "") -> None:
 
 def model_hash(model: nn.Module) -> str:
     """SHA-256 of a model's configuration (`model.config`) and weights, in hex: the same wherever it lies."""
-    digest = sha256(json.dumps(to_dict(model.config), sort_keys=True).encode())
+    return weights_hash(json.dumps(to_dict(model.config), sort_keys=True), model)
+
+
+def weights_hash(config: str, model: nn.Module) -> str:
+    """SHA-256 of a configuration's text and a model's weights, in hex."""
+    digest = sha256(config.encode())
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())

@@ -87,9 +87,9 @@ def test_one_that_lacks_its_command(parts: None, tmp_path: Path) -> None:
 
 
 def test_the_kernels_page(aape_model: Path, sounds: list[str], tmp_path: Path) -> None:
-    from aasp.aliasing.adapters import open_adapter
     from aasp.aliasing.kernels.departure import origin
     from aasp.aliasing.kernels.document import measure
+    from aasp.encoders import open_adapter
 
     write(tmp_path, "kernels", **measure(open_adapter(aape_model), sounds, origin(aape_model)))
     html = report.build(tmp_path)

@@ -20,9 +20,9 @@ from browser import DESK, PHONE, Scheme, Seen, contrast, look
 
 @pytest.fixture(scope="module")
 def kernels_page(aape_model: Path, sounds: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from aasp.aliasing.adapters import open_adapter
     from aasp.aliasing.kernels.departure import Origin
     from aasp.aliasing.kernels.document import measure
+    from aasp.encoders import open_adapter
 
     folder = tmp_path_factory.mktemp("found")
     found = measure(open_adapter(aape_model), sounds, Origin(0))

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from aasp.aliasing.ablation import suites
-from aasp.aliasing.ablation.suite import Cell, Suite
+from aasp.aliasing.ablation.suite import SUITES, Cell, Suite
 from aasp.cli.main import main
 from aasp.compare import measures
 from aasp.compare.folder import Folder
@@ -22,13 +21,12 @@ SMALL = {
     "predictor.depth": "1", "predictor.heads": "2", "losses.projector": "16,8", "data.batch": "4",
     "masking.views": "2", "teacher.layers": "1",
 }  # fmt: skip
-FULL = Cell("full", "all", SMALL)
-TOY = Suite("toy", "a toy", (FULL, FULL.but("conv", "AaPE?", model__stem="conv")))
+TOY = Suite("toy", "a toy", (Cell("full", "all", SMALL), Cell("conv", "AaPE?", SMALL | {"model.stem": "conv"}, "full")))
 
 
 @pytest.fixture(autouse=True)
 def toy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(suites.SUITES, "toy", TOY)
+    monkeypatch.setitem(SUITES, "toy", TOY)
     monkeypatch.setattr(measures.demo, "Size", lambda notes: Size(notes, (2, 1, 1)))
 
 
@@ -103,6 +101,11 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     error = capsys.readouterr().err
     assert words in error and error.count("\n") == 1
     assert not out.exists()
+
+
+def test_an_unknown_suite_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ablate", "stems", "--data", str(tmp_path), "--out", str(tmp_path / "out"), "--steps=1"]) == 2
+    assert "suite 'stems' is unknown; did you mean 'stem'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.01])

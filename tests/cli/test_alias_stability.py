@@ -66,7 +66,7 @@ def test_the_whole_way(
     assert "fast AM" in out and "modulation rate decoded" in out
     sounds = {path.name for path in (tmp_path / "out" / "sounds").iterdir()}
     assert sounds == {one["file"] for one in found["sounds"]}
-    assert len(sounds) == 5
+    assert len(sounds) == 4
 
     assert main([*asked, "--label", "label", "--group", "src"]) == 2
     assert "output exists" in capsys.readouterr().err

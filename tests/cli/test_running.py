@@ -11,8 +11,8 @@ import pytest
 import soundfile
 import torch
 
-from aasp.aliasing.adapters import open_adapter
 from aasp.cli.main import main
+from aasp.encoders import open_adapter
 from aasp.errors import AaspError
 from aasp.evaluate.protocol import Protocol
 from aasp.model.audio_classifier import AudioClassifier, AudioClassifierConfig

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import UndefinedError
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from aasp.documents import LARGEST_RESULTS, as_written, read_object
 from aasp.errors import AaspError
@@ -43,11 +43,12 @@ def build(folder: Path) -> str:
     if not files:
         known = ", ".join(f"{part}.json" for part in PARTS)
         raise AaspError(f"nothing to report: {folder} holds none of {known}; `aasp alias --help` lists what makes them")
-    answers: list[str] = []
-    sections: list[Markup] = []
-    facts: dict[str, Markup] = {}
+    answers, sections, made = [], [], {}
     for part, file in files.items():
-        found = _read(file)
+        try:
+            found = read_object(file, REMEDY, LARGEST_RESULTS)
+        except OSError as error:
+            raise AaspError(f"{file}: not readable ({error.strerror}); {REMEDY}") from None
         page = importlib.import_module(PARTS[part])
         with as_written(file, REMEDY):
             try:
@@ -55,41 +56,26 @@ def build(folder: Path) -> str:
                 sections.append(page.section(found, folder))
             except UndefinedError as error:
                 raise LookupError(str(error)) from error
-            facts |= _facts(part, found)
-    values: dict[str, Any] = {"answers": answers, "sections": sections, "facts": _merged(facts)}
+            made[part.capitalize()] = str(found["command"]), _versions(found["software"])
+    values = {"answers": answers, "sections": sections, "facts": _facts(made)}
     return render("aliasing/report.html", eyebrow="aasp alias", title=TITLE, **values)
 
 
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        return read_object(file, REMEDY, LARGEST_RESULTS)
-    except OSError as error:
-        raise AaspError(f"{file}: not readable ({error.strerror}); {REMEDY}") from None
+def _versions(software: Any) -> str:
+    return ", ".join(f"{name} {of}" for name, of in software.items()) if isinstance(software, dict) else str(software)
 
 
-def _facts(part: str, found: Mapping[str, Any]) -> dict[str, Markup]:
-    """The command and the software behind a part, by term."""
-    command, software = str(found["command"]), found["software"]
-    if isinstance(software, Mapping):
-        software = ", ".join(f"{name} {version}" for name, version in software.items())
-    shown = Markup("{}").format(command)
-    if len(command) > LONGEST_COMMAND:
-        start = command[:LONGEST_COMMAND]
-        shown = Markup("{}… <details><summary>all of it</summary>{}</details>").format(start, command)
-    name = part.capitalize()
-    return {
-        f"{name}, command": Markup("<code>{}</code>").format(shown),
-        f"{name}, software": Markup("{}").format(software),
-    }
-
-
-def _merged(facts: Mapping[str, Markup]) -> dict[str, Markup]:
-    """One line for the software where all parts were made by the same."""
-    software = {description for term, description in facts.items() if term.endswith("software")}
-    if len(software) > 1:
-        return dict(facts)
-    commands = {term: description for term, description in facts.items() if not term.endswith("software")}
-    return {
-        **{term.removesuffix(", command"): description for term, description in commands.items()},
-        "Software": software.pop(),
-    }
+def _facts(made: Mapping[str, tuple[str, str]]) -> dict[str, Markup]:
+    """By term: the command behind each part, and the software, in one line where all parts were made by the same."""
+    one = len({software for _, software in made.values()}) == 1
+    facts = {}
+    for part, (command, software) in made.items():
+        shown = escape(command)
+        if len(command) > LONGEST_COMMAND:
+            whole = Markup("{}… <details><summary>all of it</summary>{}</details>")
+            shown = whole.format(command[:LONGEST_COMMAND], command)
+        facts[part if one else f"{part}, command"] = Markup("<code>{}</code>").format(shown)
+        facts["Software" if one else f"{part}, software"] = escape(software)
+    if one:
+        facts["Software"] = facts.pop("Software")  # last
+    return facts

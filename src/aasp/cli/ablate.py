@@ -73,17 +73,19 @@ def run(argv: list[str]) -> int:
 
 
 def _ablate(arguments: Ablate, argv: list[str]) -> int:
-    from aasp.aliasing.ablation import results, suites
+    from aasp.aliasing.ablation import results
     from aasp.aliasing.ablation.stability_metric import open_stability_metrics
-    from aasp.aliasing.ablation.suite import ablate, steps_within
+    from aasp.aliasing.ablation.suite import RECIPE, SUITES, steps_within
     from aasp.compare.folder import Folder, write_json
-    from aasp.compare.measures import modulation_rates, open_measure
+    from aasp.compare.measures import Listener, modulation_rates, open_measure
     from aasp.compare.on_ray import workers
     from aasp.compare.training import Training
     from aasp.datasets.manifest import Manifest
     from aasp.evaluate.records import software
+    from aasp.model.audio_encoder import load
+    from aasp.parts import look_up
 
-    suite = suites.get(arguments.suite)
+    suite = look_up(arguments.suite, SUITES, "suite")
     only = suite.only(arguments.cells)
     set_threads(arguments.threads)
     folder = Folder(arguments.out, "ablation")
@@ -100,7 +102,7 @@ def _ablate(arguments: Ablate, argv: list[str]) -> int:
             raise AaspError("how long to train? give --steps N or --budget MINUTES")
         steps = steps_within(only, arguments.budget, arguments.seeds, training)
         print(f"{steps} steps each")
-    folder.ensure_settings({"recipe": suite.recipe, "steps": steps, "data": str(arguments.data)})
+    folder.ensure_settings({"recipe": RECIPE, "steps": steps, "data": str(arguments.data)})
     measures.append(modulation_rates(folder.path / "modulations"))
     measures += steady
     names = [measure.name for measure in measures]
@@ -108,23 +110,16 @@ def _ablate(arguments: Ablate, argv: list[str]) -> int:
     if twice:
         raise AaspError(f"--benchmarks: two have the name {twice}; give each once")
 
-    outcome = ablate(
-        only,
-        folder,
-        steps=steps,
-        seeds=arguments.seeds,
-        measures=measures,
-        training=training,
-        work=workers(arguments.engine, arguments.device),
-    )
+    work, trainings = workers(arguments.engine, arguments.device), only.trainings(steps, arguments.seeds, measures)
+    listen = lambda cell, model: Listener(load(model, training.device))
+    outcome = work(trainings, folder, train=training, listen=listen)
     if outcome.exit_code:
         return outcome.exit_code
-    found = results.rows(folder, suite, names, arguments.seeds)
-    made = {"command": f"aasp ablate {shlex.join(argv)}", "software": software()}
-    write_json(folder.result, results.document(folder, suite, found, arguments.seeds) | made)
+    found = results.document(folder, suite, names, arguments.seeds)
+    write_json(folder.result, found | {"command": f"aasp ablate {shlex.join(argv)}", "software": software()})
     for name in names:
         print(f"\n{name}\n")
-        print("\n".join(results.table([row for row in found if row.measure == name])))
+        print("\n".join(results.table([row for row in found["rows"] if row["measure"] == name])))
     for place, why in outcome.failed.items():
         print(f"\nfailed: {place}: {why}")
     if outcome.busy:

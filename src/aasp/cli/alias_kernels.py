@@ -47,9 +47,9 @@ def run(argv: list[str]) -> int:
     check_files(arguments.files, ["alias", "kernels", *argv])
     file = check_output(arguments.out / "kernels.json", overwrite=arguments.overwrite)
 
-    from aasp.aliasing.adapters import open_adapter
     from aasp.aliasing.kernels.departure import origin
     from aasp.aliasing.kernels.document import measure
+    from aasp.encoders import open_adapter
     from aasp.evaluate.records import software
 
     adapter = open_adapter(arguments.model, arguments.device)

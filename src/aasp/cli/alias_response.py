@@ -20,7 +20,7 @@ from aasp.errors import AaspError
 from aasp.files import atomic_write, check_output
 
 if TYPE_CHECKING:
-    from aasp.aliasing.adapters import EncoderAdapter
+    from aasp.encoders import EncoderAdapter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +87,7 @@ def _subjects(models: tuple[str, ...], device: str) -> list[EncoderAdapter]:
     Raises:
         AaspError: one is named twice.
     """
-    from aasp.aliasing.adapters import open_adapter
+    from aasp.encoders import open_adapter
 
     twice = next((model for model, count in Counter(models).items() if count > 1), None)
     if twice is not None:

@@ -19,17 +19,16 @@ from aasp.errors import AaspError
 from aasp.files import atomic_write, check_output
 
 if TYPE_CHECKING:
-    from aasp.aliasing.adapters import EncoderAdapter
+    from aasp.encoders import EncoderAdapter
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stability(VectorOptions, PrecisionOptions):
     """Measure how stable embeddings are under small changes over time.
 
-    37 perturbations of each clip: shifts of 1 to 15 frames, amplitude and frequency modulation from 1 to 45 Hz, and
-    jittered frames. Each is compared with the clean clip and with a slow amplitude modulation below the Nyquist
-    frequency of the patches that changes the log-mel as much. Writes stability.json and, in sounds/, one of the clips
-    with some of its perturbations.
+    32 perturbations of each clip: shifts of 1 to 15 frames, and amplitude modulation from 1 to 45 Hz. Each is compared
+    with the clean clip and with a slow amplitude modulation below the Nyquist frequency of the patches that changes the
+    log-mel as much. Writes stability.json and, in sounds/, one of the clips with some of its perturbations.
     """
 
     models: tyro.conf.Positional[tuple[str, ...]]
@@ -51,7 +50,7 @@ class Stability(VectorOptions, PrecisionOptions):
     channels: str = "mean"
     """Channel of multi-channel files: mean, first, loudest, a number from 1, or each (a clip for each channel)."""
     seed: int = 0
-    """Of rates, phases and jitter, and of the probes' folds."""
+    """Of rates and phases, and of the probes' folds."""
     path_column: str | None = None
     """Column of an index that holds the paths."""
     overwrite: bool = False
@@ -83,7 +82,7 @@ def run(argv: list[str]) -> int:
         gathered = gather(manifest, clips=arguments.clips, seconds=arguments.seconds, unusable=unusable, progress=show)
     chosen = lambda name: None if name is None else columns[name][gathered.rows].astype(str)
     with bar("embedding") as show:
-        found, table = examine(
+        found = examine(
             adapters,
             gathered.excerpts,
             groups=chosen(arguments.group),
@@ -91,7 +90,7 @@ def run(argv: list[str]) -> int:
             seed=arguments.seed,
             progress=show,
         )
-    sounds = write_sounds(arguments.out / "sounds", gathered.excerpts, table, found["example"], arguments.seed)
+    sounds = write_sounds(arguments.out / "sounds", gathered.excerpts, found)
     document: dict[str, Any] = {
         "command": shlex.join(["aasp", "alias", "stability", *argv]),
         "software": software(),
@@ -115,7 +114,7 @@ def run(argv: list[str]) -> int:
 
 def _open(arguments: Stability) -> list[EncoderAdapter]:
     """The models, called by their folders' names where these differ, else as they were typed."""
-    from aasp.aliasing.adapters import open_adapter
+    from aasp.encoders import open_adapter
     from aasp.evaluate.embedding import requested_keys
 
     models, requested = arguments.models, bool(arguments.layer or arguments.pooling)

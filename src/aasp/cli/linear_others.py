@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from aasp.aliasing.adapters import AudioEncoderAdapter, EncoderAdapter, open_adapter
-from aasp.aliasing.adapters.contract import OWN as ITS_OWN
-from aasp.aliasing.adapters.probing import AdapterReader, clip_vectors
 from aasp.audio.sounds import Sound
-from aasp.compare.readings import EncoderReader, Readable
+from aasp.compare.readings import AdapterReader, EncoderReader, Readable
 from aasp.datasets.index import Skipped
+from aasp.encoders import AudioEncoderAdapter, EncoderAdapter, open_adapter
+from aasp.encoders.vectors import OWN as ITS_OWN
+from aasp.encoders.vectors import clip_vectors
 from aasp.errors import AaspError
 from aasp.model.folder import packaged
 from aasp.training.precision import Precision

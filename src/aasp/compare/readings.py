@@ -9,16 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
 from aasp.audio.sounds import Sound
 from aasp.compare.cells import Cell
-from aasp.compare.measures import MODULATIONS, Listener, Scores, checked, modulated, opened, scores_of
+from aasp.compare.measures import MODULATIONS, Kept, Listener, Scores, checked, modulated, opened, scores_of
 from aasp.compare.supervised import LabelledTask, SupervisedReader
 from aasp.datasets import demo, modulations
+from aasp.datasets.index import Skipped
 from aasp.datasets.labelled import LabelledSet
+from aasp.encoders.contract import EncoderAdapter
+from aasp.encoders.vectors import OWN, clip_vectors
 from aasp.errors import AaspError
 from aasp.evaluate.baselines import BANDS_40, BANDS_128, fixed_probe, statistics
 from aasp.evaluate.draws import thin_set
@@ -52,6 +55,29 @@ class EncoderReader(Listener):
         own, every = own_keys(self.encoder), clip_keys(self.encoder, poolings=POOLINGS)
         features = self.vectors(sounds, list(dict.fromkeys([*own, *every])))
         return ridge_probe({key: features[key] for key in (own if way == "default vector" else every)}, task)
+
+
+class AdapterReader(Kept):
+    """An encoder of others, probed: its own vector, and the best of its layers where it gives them.
+
+    Args:
+        adapter: the encoder.
+    """
+
+    def __init__(self, adapter: EncoderAdapter) -> None:
+        super().__init__()
+        self.adapter = adapter
+        self._last: tuple[Any, dict[str, np.ndarray]] = ((), {})
+
+    def read(self, way: Way, sounds: Sequence[Sound], task: Task) -> ProbeResult:
+        if self._last[0] != (given := tuple(sounds)):
+            skipped: list[Skipped] = []
+            vectors = clip_vectors(self.adapter, sounds, skipped)
+            if skipped:
+                raise AaspError(f"can't use {skipped[0].path}: {skipped[0].reason}; replace it, or leave it out")
+            self._last = given, vectors
+        layers = {key: X for key, X in self._last[1].items() if key != OWN}
+        return ridge_probe(layers if layers and way == "best layer" else {OWN: self._last[1][OWN]}, task)
 
 
 class LogMelReader:

@@ -11,12 +11,12 @@ import soundfile
 import torch
 
 from aasp.aliasing.ablation.stability_metric import LOOKED_AT, open_stability_metrics
-from aasp.aliasing.adapters import AudioEncoderAdapter
 from aasp.aliasing.stability.document import examine
 from aasp.aliasing.stability.excerpts import gather
 from aasp.compare.measures import Listener
 from aasp.config import with_fields
 from aasp.datasets.manifest import Manifest
+from aasp.encoders import AudioEncoderAdapter
 from aasp.errors import AaspError
 from aasp.model.audio_encoder import AudioEncoder
 from aasp.pretrain import recipes
@@ -59,7 +59,7 @@ def test_it_is_what_the_laboratory_finds(index: Path, encoder: AudioEncoder) -> 
     listener = Listener(encoder)
     measured = {measure.name: measure(listener) for measure in open_stability_metrics(f"{index}:speaker")[0]}
     clips = gather(Manifest.open(index)[0], clips=8, seconds=2.5).excerpts
-    found, _ = examine([AudioEncoderAdapter("it", encoder)], clips)
+    found = examine([AudioEncoderAdapter("it", encoder)], clips)
     each = found["models"][0]["clipwise"]
     for name, keys in LOOKED_AT.items():
         ahead = [octaves(each[key]) for key in keys]

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from aasp.aliasing.ablation import suites
-from aasp.aliasing.ablation.suite import Cell, Suite
+from aasp.aliasing.ablation.suite import SUITES, Cell, Suite
 from aasp.config import flat, to_dict
 from aasp.errors import AaspError
 from aasp.pretrain.objective import PretrainObjective
 
-CELLS = [(suite, cell) for suite in suites.SUITES.values() for cell in suite]
+CELLS = [(suite, cell) for suite in SUITES.values() for cell in suite]
 # A stride is a patch and, for AaPE, a window that goes with it. A convolution has no window of its own to begin with.
 TOGETHER = {"stride": {"model.stem.patch.0", "model.stem.patch.1", "model.stem.patch", "model.stem.taps"}}
 
 
-def fields(suite: Suite, cell: Cell) -> dict[str, object]:
-    return flat(to_dict(suite.recipe_of(cell, 10, 0)))
+def fields(cell: Cell) -> dict[str, object]:
+    return flat(to_dict(cell.recipe(10, 0)))
 
 
 @pytest.mark.parametrize(("suite", "cell"), CELLS, ids=[f"{s.name}: {c.name}" for s, c in CELLS])
@@ -27,7 +26,7 @@ def test_a_cell_differs_from_another_in_one_thing(suite: Suite, cell: Cell) -> N
         return
     other = by_name[cell.against]
     assert suite.cells.index(other) < suite.cells.index(cell), "a cell stands after what it is compared with"
-    ours, theirs = fields(suite, cell), fields(suite, other)
+    ours, theirs = fields(cell), fields(other)
     differing = {name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name)}
     stems = ours["model.stem.kind"] != theirs["model.stem.kind"]
     if stems:  # another stem is one thing, with all its fields
@@ -39,7 +38,7 @@ def test_a_cell_differs_from_another_in_one_thing(suite: Suite, cell: Cell) -> N
 @pytest.mark.parametrize(("suite", "cell"), CELLS, ids=[f"{s.name}: {c.name}" for s, c in CELLS])
 @pytest.mark.filterwarnings("ignore:masking.views is 1")
 def test_its_recipe_can_be_built(suite: Suite, cell: Cell) -> None:
-    recipe = suite.recipe_of(cell, 7, 3)
+    recipe = cell.recipe(7, 3)
     assert (recipe.steps, recipe.seed) == (7, 3)
     PretrainObjective(recipe)
     assert cell.asks
@@ -47,15 +46,13 @@ def test_its_recipe_can_be_built(suite: Suite, cell: Cell) -> None:
 
 def test_a_name_means_the_same_everywhere() -> None:
     known: dict[str, dict[str, object]] = {}
-    for suite, cell in CELLS:
-        assert known.setdefault(cell.name, fields(suite, cell)) == fields(suite, cell)
+    for _, cell in CELLS:
+        assert known.setdefault(cell.name, fields(cell)) == fields(cell)
 
 
 def test_some_cells_are_taken_in_the_suites_order() -> None:
-    suite = suites.get("isolation")
+    suite = SUITES["isolation"]
     assert [cell.name for cell in suite.only(("conv", "full"))] == ["full", "conv"]
     assert suite.only(()) == suite
     with pytest.raises(AaspError, match="cell of suite isolation 'cnv' is unknown; did you mean 'conv'"):
         suite.only(("cnv",))
-    with pytest.raises(AaspError, match="suite 'stems' is unknown; did you mean 'stem'"):
-        suites.get("stems")

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from aasp.aliasing.adapters import AudioEncoderAdapter, EncoderAdapter, open_adapter
 from aasp.aliasing.kernels.departure import Origin, conclusion, departure, origin
 from aasp.aliasing.kernels.document import measure
 from aasp.aliasing.kernels.page import section
+from aasp.encoders import AudioEncoderAdapter, EncoderAdapter, open_adapter
 from aasp.features import FRONTENDS
 from aasp.features.logmel import LogMelConfig
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig

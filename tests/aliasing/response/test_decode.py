@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from aasp.aliasing.adapters import EncoderAdapter, EncoderEmbeddings, open_adapter
 from aasp.aliasing.response import document
 from aasp.aliasing.response.measure import Stage
+from aasp.encoders import EncoderAdapter, EncoderEmbeddings, open_adapter
 
 CLIPS = 360
 

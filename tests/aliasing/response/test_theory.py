@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from aasp.aliasing.adapters import StemAdapter
 from aasp.aliasing.response import theory
 from aasp.aliasing.response.measure import respond, stages
 from aasp.aliasing.response.stimuli import Settings, modulations
+from aasp.encoders import StemAdapter
 from aasp.errors import AaspError
 from aasp.stems.aape import AaPE, AaPEConfig
 from aasp.stems.contract import Stem

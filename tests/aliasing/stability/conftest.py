@@ -20,7 +20,7 @@ def noise() -> Callable[..., Excerpts]:
     def made(n: int, frames: int = FRAMES) -> Excerpts:
         rng = np.random.default_rng(0)
         source = 0.05 * rng.standard_normal((n, (frames + 2 * SPARE) * HOP))
-        return Excerpts(torch.from_numpy(source.astype(np.float32)), SPARE * HOP)
+        return Excerpts(torch.from_numpy(source.astype(np.float32)))
 
     return made
 
@@ -35,4 +35,4 @@ def sounds() -> Excerpts:
     clicks[::3_000] += 0.9
     burst = np.where((t > 1) & (t < 1.8), 0.2 * rng.standard_normal(samples), 0)
     source = np.stack([0.1 * rng.standard_normal(samples), 0.1 * harmonic, clicks, burst])
-    return Excerpts(torch.from_numpy(source.astype(np.float32)), SPARE * HOP)
+    return Excerpts(torch.from_numpy(source.astype(np.float32)))

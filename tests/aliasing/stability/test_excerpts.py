@@ -16,7 +16,7 @@ from aasp.errors import AaspError
 def test_the_loudest_frames_by_a_naive_search() -> None:
     rng = np.random.default_rng(0)
     wave = (rng.standard_normal(120 * HOP + 33) * np.repeat(rng.random(121), HOP)[: 120 * HOP + 33]).astype(np.float32)
-    found = loudest(wave, 20, 16)
+    found = loudest(wave, 20)
     starts = range(16, 120 - 16 - 20 + 1)
     best = max(starts, key=lambda s: (wave[s * HOP : (s + 20) * HOP] ** 2).sum())
     np.testing.assert_array_equal(found, wave[(best - 16) * HOP : (best + 36) * HOP])

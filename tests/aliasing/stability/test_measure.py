@@ -7,7 +7,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from aasp.aliasing.stability.measure import MEASURES, Alignment, Reference, control_at, interpolated
+from aasp.aliasing.stability.measure import MEASURES, Alignment, Embedded, control_at, interpolated
 
 
 def embeddings(n: int = 9, G: int = 5, D: int = 6) -> tuple[np.ndarray, np.ndarray]:
@@ -27,7 +27,7 @@ def test_measures_by_naive_loops() -> None:
     rng = np.random.default_rng(1)
     moved = clip + 0.3 * rng.standard_normal(clip.shape)
     moved_over_time = timestamps + 0.3 * rng.random(timestamps.shape)
-    found = Reference(clip, timestamps, SECONDS, 0.8).compare(moved, moved_over_time, SECONDS)
+    found = Embedded(clip, timestamps, SECONDS).compare(Embedded(moved, moved_over_time, SECONDS), SECONDS)
     centre, typical = clip.mean(0), np.median([np.linalg.norm(a - b) for a, b in combinations(clip, 2)])
     middle = timestamps.reshape(-1, 6).mean(0)
     over_time = np.median(
@@ -50,10 +50,9 @@ def test_timestamps_are_compared_at_the_time_that_is_heard() -> None:
     clip, _ = embeddings()
     slope = np.random.default_rng(2).standard_normal((9, 1, 6))
     line = lambda seconds: 1 + slope * seconds[None, :, None]
-    reference = Reference(clip, line(SECONDS), SECONDS, 0.8)
-    found = reference.compare(clip, line(SECONDS + 0.05), SECONDS + 0.05)
-    np.testing.assert_allclose(found["timestamps_distance"], 0, atol=1e-12)
-    assert (reference.compare(clip, line(SECONDS + 0.05), SECONDS)["timestamps_distance"] > 0.01).all()
+    clean, moved = (Embedded(clip, line(SECONDS + later), SECONDS) for later in (0, 0.05))
+    np.testing.assert_allclose(clean.compare(moved, SECONDS + 0.05)["timestamps_distance"], 0, atol=1e-12)
+    assert (clean.compare(moved, SECONDS)["timestamps_distance"] > 0.01).all()
 
 
 def test_interpolation_is_numpy_s() -> None:

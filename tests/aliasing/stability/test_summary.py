@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from aasp.aliasing.stability.document import families, leads, mean_of, of_families, of_reading
+from aasp.aliasing.stability.measure import Embedded, Observed
 from aasp.aliasing.stability.perturbations import Row, rows
-from aasp.aliasing.stability.probes import Clipwise, Reading
 
 NAMES = ("cosine", "distance", "control_distance", "excess")
 GROUPS = np.arange(6)
 
 
-def clipwise(table: list[Row], distance: float, control: float) -> Clipwise:
+def observed(table: list[Row], distance: float, control: float) -> Observed:
     """Clips that each row moves by about `distance`, of which the last has no control."""
     scale = np.array([0.5, 1.0, 1.5, 1.0, 1.0, 1.0])
     values = {}
@@ -22,7 +22,7 @@ def clipwise(table: list[Row], distance: float, control: float) -> Clipwise:
         moved = distance * scale
         values[row.key] = dict(zip(NAMES, (1 - moved, moved, controls, moved - controls), strict=True))
     nothing = np.zeros((8, 6), dtype=int)
-    return Clipwise(values, None, Reading(nothing, nothing))
+    return Observed(Embedded(*np.zeros((3, 6, 1))), values=values, reading={"heard": nothing, "compared": nothing})
 
 
 TABLE = [row for row in rows(3.125, 2.5) if row.family != "control"]
@@ -42,7 +42,7 @@ def test_paired_differences_are_of_clips_that_both_have() -> None:
 
 
 def test_families_are_means_over_rows_and_ratios_over_known_controls() -> None:
-    found = of_families(TABLE, clipwise(TABLE, 0.6, 0.2), GROUPS)
+    found = of_families(TABLE, observed(TABLE, 0.6, 0.2).values, GROUPS)
     assert list(found) == list(families(TABLE))
     assert found["fast AM"]["distance"]["estimate"] == pytest.approx(0.6)
     assert found["fast AM"]["excess"]["clips"] == 5
@@ -52,11 +52,11 @@ def test_families_are_means_over_rows_and_ratios_over_known_controls() -> None:
 
 
 def test_an_encoder_that_the_control_does_not_move_has_no_ratio() -> None:
-    assert of_families(TABLE, clipwise(TABLE, 0.6, 0.0), GROUPS)["shift"]["ratio"] is None
+    assert of_families(TABLE, observed(TABLE, 0.6, 0.0).values, GROUPS)["shift"]["ratio"] is None
 
 
 def test_leads_are_differences() -> None:
-    found = leads(TABLE, clipwise(TABLE, 0.6, 0.2), clipwise(TABLE, 0.5, 0.25), GROUPS)
+    found = leads(TABLE, observed(TABLE, 0.6, 0.2), observed(TABLE, 0.5, 0.25), GROUPS)
     shift = found["families"]["shift"]
     assert shift["distance"]["estimate"] == pytest.approx(0.1)
     assert shift["ratio"]["estimate"] == pytest.approx(1)
@@ -66,7 +66,7 @@ def test_leads_are_differences() -> None:
 def test_reading_counts_what_was_taken_for_what() -> None:
     heard = np.tile(np.arange(8)[:, None], (1, 6))
     heard[2, :3] = 5
-    found = of_reading(Reading(heard, heard), GROUPS)
+    found = of_reading({"heard": heard, "compared": heard}, GROUPS)
     assert found["heard"]["estimate"] == pytest.approx((8 * 6 - 3) / 48)
     assert found["by_rate"][2]["estimate"] == 0.5
     assert found["confusion"][2] == [0, 0, 3, 0, 0, 3, 0, 0]

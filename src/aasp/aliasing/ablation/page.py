@@ -21,59 +21,53 @@ Json = Mapping[str, Any]
 
 def answer(found: Json) -> str:
     """What the first comparison comes to, and what it could not have seen; plain text."""
-    names = [cell["name"] for cell in found["cells"][1:]]
-    cell = next((name for name in names if _leads(found, name)), None)
+    leads = _leads(found)
+    cells = [cell["name"] for cell in found["cells"]]
+    first = next((cell for cell in cells if any(cell in by_cell for by_cell in leads.values())), None)
     different, alike = [], []
-    for measure, (unit, lead) in _leads(found, cell).items() if cell else ():
-        # The whole system's lead over the cell: what the part in question brings.
-        less, more = (None if lead[end] is None else -lead[end] for end in ("high", "low"))
-        between = span(less, more, unit.text, " to ")
-        if clear(lead["low"], lead["high"]):
-            different.append(f"{measure} {unit.text(-lead['estimate'])}{unit.name} ({between})")
-        else:
-            alike.append(f"{measure} ({between})")
-    return plain("ablation", found=found, cell=cell, whole=_whole(found), different=different, alike=alike)
+    for measure, by_cell in leads.items():
+        if first in by_cell:
+            unit, lead = _unit(found, measure), by_cell[first]
+            # The whole system's lead over the cell: what the part in question brings.
+            less, more = (None if lead[end] is None else -lead[end] for end in ("high", "low"))
+            between = span(less, more, unit.text, " to ")
+            if clear(less, more):
+                different.append(f"{measure} {unit.text(-lead['estimate'])}{unit.name} ({between})")
+            else:
+                alike.append(f"{measure} ({between})")
+    return plain("ablation", found=found, cell=first, whole=cells[0], different=different, alike=alike)
 
 
 def section(found: Json, folder: Path) -> Markup:
     """Forest plots of all differences to the whole system, the question of each cell, and every number."""
-    names = [cell["name"] for cell in found["cells"] if cell["seeds"]]
     panels = []
-    for measure, rows in _by_measure(found).items():
-        leads = {row["cell"]: _against(row, _whole(found)) for row in rows if row["cell"] != _whole(found)}
-        shown = {name: lead for name in names if (lead := leads.get(name))}
-        if shown:
-            unit = Unit(rows[0]["metric"])
-            points = unit.scale * np.array([ends(lead) for lead in shown.values()])
-            colors = [FIRST if low > 0 or high < 0 else MUTED for _, low, high in points]
-            series = [("", colors, points)]
-            panels.append(intervals(list(shown), series, title=measure, label=unit.axis, marked=0))
-    asks = {cell["name"]: cell["asks"] for cell in found["cells"]}
-    values = {"found": found, "whole": _whole(found), "measures": _by_measure(found), "asks": asks, "unit": Unit}
-    minutes = sum(cell["minutes"] for cell in found["cells"])
-    return Markup(render("aliasing/ablation.html", figures=panels, minutes=minutes, clear=clear, **values))
-
-
-def _whole(found: Json) -> str:
-    return str(found["cells"][0]["name"])
-
-
-def _by_measure(found: Json) -> dict[str, list[Json]]:
-    out: dict[str, list[Json]] = {}
+    for measure, by_cell in _leads(found).items():
+        unit = _unit(found, measure)
+        points = unit.scale * np.array([ends(lead) for lead in by_cell.values()])
+        colors = [FIRST if low > 0 or high < 0 else MUTED for _, low, high in points]
+        panels.append(intervals(list(by_cell), [("", colors, points)], title=measure, label=unit.axis, marked=0))
+    measures: dict[str, list[Json]] = {}
     for row in found["rows"]:
-        out.setdefault(row["measure"], []).append(row)
-    return out
-
-
-def _against(row: Json, other: str) -> Json | None:
-    return next((one["lead"] for one in row["differences"] if one["against"] == other), None)
-
-
-def _leads(found: Json, cell: str) -> dict[str, tuple[Unit, Json]]:
-    """By measure: its unit, and the cell against the whole system."""
-    leads = {
-        row["measure"]: (Unit(row["metric"]), _against(row, _whole(found)))
-        for row in found["rows"]
-        if row["cell"] == cell
+        measures.setdefault(row["measure"], []).append(row)
+    values = {
+        "whole": found["cells"][0]["name"],
+        "measures": measures,
+        "asks": {cell["name"]: cell["asks"] for cell in found["cells"]},
+        "minutes": sum(cell["minutes"] for cell in found["cells"]),
+        "unit": Unit,
     }
-    return {measure: (unit, lead) for measure, (unit, lead) in leads.items() if lead}
+    return Markup(render("aliasing/ablation.html", found=found, figures=panels, **values))
+
+
+def _unit(found: Json, measure: str) -> Unit:
+    return Unit(next(row["metric"] for row in found["rows"] if row["measure"] == measure))
+
+
+def _leads(found: Json) -> dict[str, dict[str, Json]]:
+    """By measure and cell: the cell less the whole system."""
+    whole, leads = found["cells"][0]["name"], {}
+    for row in found["rows"]:
+        for one in row["differences"]:
+            if one["against"] == whole:
+                leads.setdefault(row["measure"], {})[row["cell"]] = one["lead"]
+    return leads

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
-from aasp.aliasing.adapters import AudioEncoderAdapter, EncoderAdapter
-from aasp.aliasing.adapters.probing import AdapterReader
 from aasp.aliasing.stability.document import nyquist
 from aasp.aliasing.stability.excerpts import RATE, Excerpts, gather
-from aasp.aliasing.stability.measure import control_at, observe
+from aasp.aliasing.stability.measure import observe
 from aasp.aliasing.stability.perturbations import rows
 from aasp.compare.measures import Listener, Measure, Scores
+from aasp.compare.readings import AdapterReader
 from aasp.datasets.index import Skipped
 from aasp.datasets.manifest import Manifest
+from aasp.encoders import AudioEncoderAdapter, EncoderAdapter
 
 CLIPS, SECONDS, SEED = 40, 2.5, 0
 LOOKED_AT = {
@@ -75,9 +75,6 @@ def _octaves(adapter: EncoderAdapter, clips: Excerpts) -> Mapping[str, np.ndarra
     wanted = {key for keys in LOOKED_AT.values() for key in keys}
     every = rows(nyquist([adapter], SECONDS), clips.samples / RATE)
     table = [row for row in every if row.key in wanted or row.family == "control"]
-    seen = observe([adapter], clips, table, SEED)
-    distance = {key: measures["distance"] for key, measures in seen.adapters[0].measures.items()}
-    controls = [row.key for row in table if row.family == "control"]
-    strengths, curve = (np.stack([of[key] for key in controls]) for of in (seen.decibel, distance))
-    control = {key: control_at(seen.decibel[key], strengths, curve, at_rest=0.0) for key in wanted}
-    return {key: np.log2((control[key] + LEAST) / (distance[key] + LEAST)) for key in wanted}
+    values = observe([adapter], clips, table, SEED).adapters[0].values
+    octaves = lambda one: np.log2((one["control_distance"] + LEAST) / (one["distance"] + LEAST))
+    return {key: octaves(values[key]) for key in wanted}

@@ -19,9 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aasp.aliasing.adapters import AudioEncoderAdapter, EncoderAdapter
 from aasp.aliasing.text import plain
 from aasp.documents import read_object
+from aasp.encoders import AudioEncoderAdapter, EncoderAdapter
 from aasp.errors import AaspError
 from aasp.features import FRONTENDS, FrontEnd
 from aasp.model.audio_encoder import AudioEncoderConfig

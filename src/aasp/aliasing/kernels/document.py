@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch import Tensor
 
-from aasp.aliasing.adapters import EncoderAdapter, LogMelAdapter
 from aasp.aliasing.kernels import channels, estimates
 from aasp.aliasing.kernels.departure import Origin, departure
 from aasp.aliasing.kernels.frequency_gradient import frequency_gradients
 from aasp.audio.io import read
+from aasp.encoders import EncoderAdapter, LogMelAdapter
 from aasp.errors import AaspError
 from aasp.report import findings
 from aasp.report.rates import density

@@ -20,9 +20,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aasp.aliasing.adapters import EncoderAdapter, LogMelAdapter
 from aasp.aliasing.response.measure import Stage, respond, stages
 from aasp.aliasing.response.stimuli import BAND, LOG_ENERGY, Settings, modulations
+from aasp.encoders import EncoderAdapter, LogMelAdapter
 from aasp.evaluate.intervals import interval
 from aasp.evaluate.linear import linear_probe
 from aasp.evaluate.probe import ProbeResult

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aasp.aliasing.adapters import EncoderAdapter, LogMelAdapter, StemAdapter
 from aasp.aliasing.response import theory
 from aasp.aliasing.response.stimuli import BAND, PHASES, Settings, alias, modulations
+from aasp.encoders import EncoderAdapter, LogMelAdapter, StemAdapter
 from aasp.errors import AaspError
 from aasp.model.pooling import over_frequency
 

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aasp.aliasing.adapters import EncoderAdapter, LogMelAdapter
+from aasp.encoders import EncoderAdapter, LogMelAdapter
 from aasp.errors import AaspError
 from aasp.features.logmel import LogMelConfig
 

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aasp.aliasing.adapters import LogMelAdapter
 from aasp.aliasing.response.stimuli import PHASES, Modulations, margin_of
+from aasp.encoders import LogMelAdapter
 from aasp.stems.contract import Stem
 from aasp.stems.states import States
 

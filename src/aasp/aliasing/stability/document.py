@@ -1,15 +1,13 @@
 """The whole examination: encoders and clips in, JSON values and a few sounds out.
 
 Numbers are by row, by family, and between models. Intervals are 95 % bootstraps over clips, or over groups of clips
-where there are groups; two models are paired.
-
-Legend: n clips, R modulation rates.
+where there are groups; two models are paired. Legend: n clips, R modulation rates.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,21 +15,25 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from aasp.aliasing.adapters import EncoderAdapter
 from aasp.aliasing.stability.excerpts import RATE, Excerpts, log_power
-from aasp.aliasing.stability.measure import Alignment, Observations, Observed, observe, statistics
+from aasp.aliasing.stability.measure import Alignment, Observed, observe, statistics
 from aasp.aliasing.stability.perturbations import BATCH, CLEAN, DECIBEL, FAMILIES, RATES, Row, rows
-from aasp.aliasing.stability.probes import Clipwise, Reading, check_labels, clipwise
+from aasp.aliasing.stability.probes import check_labels, decisions, decoded
 from aasp.config import to_dict
+from aasp.encoders import EncoderAdapter
 from aasp.errors import AaspError
-from aasp.evaluate.intervals import Interval, Statistic, interval
+from aasp.evaluate.intervals import Statistic, interval
 from aasp.files import atomic_write
 
 Numbers = dict[str, float | None]
+Values = Mapping[str, Mapping[str, np.ndarray]]
+"""By key of each row and name, a value a clip (n,), as `Observed.values`."""
 RESAMPLES, QUICK = 1_000, 300
 """For an interval, of which there are over a thousand; and for one that takes n² each."""
-PLAYED = ("control 6 dB", "AM 9 Hz 6 dB", "AM 26 Hz 6 dB", "FM 6 Hz")
+PLAYED = ("control 6 dB", "AM 9 Hz 6 dB", "AM 26 Hz 6 dB")
 """Rows that are written as sounds, after the clean clip."""
+CLIPWISE = ("distance", "control_distance")
+"""What is kept of every clip, so that trainings can be pooled or compared later, paired."""
 PATCHES_A_SECOND = 6.25
 """Of 16 frames each: for encoders that give nothing over time, and so have no Nyquist frequency of their own."""
 
@@ -61,8 +63,8 @@ def examine(
     labels: np.ndarray | None = None,
     seed: int = 0,
     progress: Callable[[int, int], object] = lambda done, total: None,
-) -> tuple[dict[str, Any], list[Row]]:
-    """Examine encoders on the same clips.
+) -> dict[str, Any]:
+    """Examine encoders on the same clips; JSON values.
 
     Args:
         adapters: the encoders; those after the first are compared with it.
@@ -71,9 +73,6 @@ def examine(
         labels: classes, shape (n,); without them no decisions are looked at.
         seed: of everything random.
         progress: called with (embeddings done, embeddings in all).
-
-    Returns:
-        JSON values, and the rows that were tried.
 
     Raises:
         AaspError: as `nyquist` does; the clips are of one group, or the labels of one class.
@@ -88,13 +87,18 @@ def examine(
         check_labels(labels, group)  # before the long part
     seen = observe(adapters, clips, table, seed, progress)
     for adapter, one in zip(adapters, seen.adapters, strict=True):
-        if not one.reference.spread[0] > 0:
+        if not one.clean.spread[0] > 0:
             raise AaspError(f"{adapter.name}: gives half of all clips the same embedding; there is nothing to compare")
-    each = [clipwise(table, seen, one, groups=group, labels=labels, seed=seed) for one in seen.adapters]
-    played = np.stack([seen.statistics[f"AM {hertz:g} Hz"] for hertz in RATES])
-    log_mel = Reading.of(played, statistics(log_power(clips.clean)), group, seed)
-    distance = each[0].values["AM 9 Hz"]["distance"]
-    found = {
+    for one in seen.adapters:
+        one.reading = decoded(one.clip, one.clean.clip, group, seed)
+        if labels is not None:
+            one.right, changed = decisions(one.clean.clip, one.clip, labels, group, seed)
+            for key, flips in changed.items():
+                one.values[key]["flips"] = flips
+    first = seen.adapters[0]
+    distance = first.values["AM 9 Hz"]["distance"]
+    log_mel = decoded(seen.statistics, statistics(log_power(clips.clean)), group, seed)
+    return {
         "seconds": seconds,
         "clips": len(clips),
         "groups": len(np.unique(group)),
@@ -102,24 +106,24 @@ def examine(
         "nyquist_hz": nyquist_hz,
         "decibel": DECIBEL,
         "rates_hz": list(RATES),
-        "rows": [_row(row, seen, known=each[0], groups=group) for row in table],
-        "models": [
-            _model(adapter, one, known, table, group)
-            for adapter, one, known in zip(adapters, seen.adapters, each, strict=True)
-        ],
+        "rows": [_row(row, seen.decibel[row.key], first.values[row.key], group) for row in table],
+        "models": [_model(*pair, table, group) for pair in zip(adapters, seen.adapters, strict=True)],
         "log_mel": of_reading(log_mel, group),
         "leads": [
-            {"model": adapters[0].name, "minus": adapter.name, **leads(table, each[0], known, group)}
-            for adapter, known in zip(adapters[1:], each[1:], strict=True)
+            {"model": adapters[0].name, "minus": adapter.name, **leads(table, first, other, group)}
+            for adapter, other in zip(adapters[1:], seen.adapters[1:], strict=True)
         ],
         # The clip that fast modulation moves the first model by as far as half of the clips.
         "example": int(np.argsort(distance)[len(distance) // 2]),
     }
-    return found, table
 
 
-def write_sounds(folder: Path, clips: Excerpts, table: Sequence[Row], clip: int, seed: int) -> list[dict[str, str]]:
-    """Write one clip, clean and perturbed, as FLAC files, all with one gain; their names and labels come back."""
+def write_sounds(folder: Path, clips: Excerpts, found: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Write the example of what `examine` found, clean and perturbed, as FLAC files, all with one gain.
+
+    Their names and labels come back.
+    """
+    table, clip, seed = rows(found["nyquist_hz"], found["seconds"]), found["example"], found["seed"]
     played = [CLEAN, *(row for key in PLAYED for row in table if row.key == key)]
     waves = [next(islice(row.waves(clips, seed), clip // BATCH, None))[clip % BATCH] for row in played]
     peak = max(1.0, max(float(wave.abs().max()) for wave in waves) / 0.99)
@@ -132,11 +136,10 @@ def write_sounds(folder: Path, clips: Excerpts, table: Sequence[Row], clip: int,
     return written
 
 
-def _row(row: Row, seen: Observations, known: Clipwise, groups: np.ndarray) -> dict[str, Any]:
+def _row(row: Row, decibel: np.ndarray, values: Mapping[str, np.ndarray], groups: np.ndarray) -> dict[str, Any]:
     """What was done, how much it changed the log-mels, and for how many clips that is beyond the control."""
-    decibel = seen.decibel[row.key]
     stated = getattr(row.perturbation, "decibel", None)
-    control = known.values[row.key].get("control_distance")
+    control = values.get("control_distance")
     return {
         "key": row.key,
         "family": row.family,
@@ -150,22 +153,21 @@ def _row(row: Row, seen: Observations, known: Clipwise, groups: np.ndarray) -> d
     }
 
 
-def _model(
-    adapter: EncoderAdapter, one: Observed, known: Clipwise, table: Sequence[Row], groups: np.ndarray
-) -> dict[str, Any]:
-    """Every number of one adapter; `clipwise` so that trainings can be pooled or compared later, paired."""
-    names = ("distance", "control_distance")
+def _model(adapter: EncoderAdapter, one: Observed, table: Sequence[Row], groups: np.ndarray) -> dict[str, Any]:
+    """Every number of one adapter."""
+    by_row = {key: {name: mean_of(value, groups) for name, value in of.items()} for key, of in one.values.items()}
+    for key, numbers in by_row.items():
+        numbers["alignment"] = _of_statistic(Alignment(one.clean.clip, one.clip[key]), groups, QUICK)
     return {
         "name": adapter.name,
         "token_rate": adapter.token_rate,
-        "spread": dict(zip(("clip", "timestamps"), one.reference.spread, strict=True)),
-        "accuracy": None if known.right is None else mean_of(known.right, groups),
-        "rows": of_rows(table, known, one, groups),
-        "families": of_families(table, known, groups),
-        "reading": of_reading(known.reading, groups),
+        "spread": dict(zip(("clip", "timestamps"), one.clean.spread, strict=True)),
+        "accuracy": None if one.right is None else mean_of(one.right, groups),
+        "rows": by_row,
+        "families": of_families(table, one.values, groups),
+        "reading": of_reading(one.reading, groups),
         "clipwise": {
-            key: {name: _rounded(values[name]) for name in names if name in values}
-            for key, values in known.values.items()
+            key: {name: _rounded(of[name]) for name in CLIPWISE if name in of} for key, of in one.values.items()
         },
     }
 
@@ -183,52 +185,38 @@ def mean_of(scores: np.ndarray, groups: np.ndarray, *, minus: np.ndarray | None 
     if len(np.unique(groups[known])) < 2:
         return None
     other = None if minus is None else minus[known]
-    return _numbers(interval(scores[known], minus=other, clusters=groups[known], resamples=RESAMPLES))
-
-
-def of_rows(table: Sequence[Row], clips: Clipwise, adapter: Observed, groups: np.ndarray) -> dict[str, dict[str, Any]]:
-    """Of each row: every array of `clips`, and `alignment`."""
-    found: dict[str, dict[str, Any]] = {}
-    for row in table:
-        found[row.key] = {name: mean_of(value, groups) for name, value in clips.values[row.key].items()}
-        alignment = Alignment(adapter.reference.clip, adapter.clip[row.key])
-        found[row.key]["alignment"] = _of_statistic(alignment, groups, QUICK)
-    return found
+    return _interval(scores[known], minus=other, clusters=groups[known], resamples=RESAMPLES)
 
 
 def of_families(
-    table: Sequence[Row], clips: Clipwise, groups: np.ndarray, minus: Clipwise | None = None
+    table: Sequence[Row], values: Values, groups: np.ndarray, minus: Values | None = None
 ) -> dict[str, dict[str, Any]]:
     """Of each family: means over its rows, and `ratio`, its mean distance over its control's; less another model's."""
     found: dict[str, dict[str, Any]] = {}
     for family, keys in families(table).items():
-        other = lambda name, keys=keys: None if minus is None else _pooled(minus, keys, name)
-        names = clips.values[keys[0]]
-        found[family] = {name: mean_of(_pooled(clips, keys, name), groups, minus=other(name)) for name in names}
-        found[family]["ratio"] = _ratio(clips, keys, groups, minus)
+        found[family] = {}
+        for name in values[keys[0]]:
+            other = None if minus is None else _pooled(minus, keys, name)
+            found[family][name] = mean_of(_pooled(values, keys, name), groups, minus=other)
+        found[family]["ratio"] = _ratio(values, keys, groups, minus)
     return found
 
 
-def of_reading(reading: Reading, groups: np.ndarray) -> dict[str, Any]:
+def of_reading(reading: Mapping[str, np.ndarray], groups: np.ndarray) -> dict[str, Any]:
     """How often the rate is decoded: `heard`, `compared`, and `heard` rate by rate; `confusion` in counts."""
-    right = reading.heard == np.arange(len(RATES))[:, None]
     return {
-        "heard": mean_of(right.mean(0), groups),
-        "compared": mean_of(_share_right(reading.compared), groups),
-        "by_rate": [mean_of(row.astype(float), groups) for row in right],
-        "confusion": [np.bincount(row, minlength=len(RATES)).tolist() for row in reading.heard],
+        **{how: mean_of(_share_right(read_Rn), groups) for how, read_Rn in reading.items()},
+        "by_rate": [mean_of((read == rate).astype(float), groups) for rate, read in enumerate(reading["heard"])],
+        "confusion": [np.bincount(read, minlength=len(RATES)).tolist() for read in reading["heard"]],
     }
 
 
-def leads(table: Sequence[Row], ours: Clipwise, theirs: Clipwise, groups: np.ndarray) -> dict[str, Any]:
+def leads(table: Sequence[Row], ours: Observed, theirs: Observed, groups: np.ndarray) -> dict[str, Any]:
     """One model's numbers minus another's, paired clip by clip: of each family, and of the reading."""
-    share = lambda how: [_share_right(getattr(one.reading, how)) for one in (ours, theirs)]
-    lead = lambda mine, other: mean_of(mine, groups, minus=other)
-    return {
-        "families": of_families(table, ours, groups, minus=theirs),
-        "heard": lead(*share("heard")),
-        "compared": lead(*share("compared")),
-    }
+    found: dict[str, Any] = {"families": of_families(table, ours.values, groups, minus=theirs.values)}
+    for how, read_Rn in ours.reading.items():
+        found[how] = mean_of(_share_right(read_Rn), groups, minus=_share_right(theirs.reading[how]))
+    return found
 
 
 def families(table: Sequence[Row]) -> dict[str, list[str]]:
@@ -237,27 +225,28 @@ def families(table: Sequence[Row]) -> dict[str, list[str]]:
     return {family: keys for family, keys in found.items() if keys}
 
 
-def _pooled(clips: Clipwise, keys: Iterable[str], name: str) -> np.ndarray:
+def _pooled(values: Values, keys: Sequence[str], name: str) -> np.ndarray:
     """Mean over rows of each clip's known values, NaN where none is, shape (n,)."""
-    values = np.stack([clips.values[key][name] for key in keys])
-    known = np.isfinite(values)
-    return np.where(known.any(0), np.where(known, values, 0).sum(0) / np.maximum(known.sum(0), 1), np.nan)
+    each = np.stack([values[key][name] for key in keys])
+    known = np.isfinite(each)
+    return np.where(known.any(0), np.where(known, each, 0).sum(0) / np.maximum(known.sum(0), 1), np.nan)
 
 
-def _ratio(clips: Clipwise, keys: Sequence[str], groups: np.ndarray, minus: Clipwise | None = None) -> Numbers | None:
+def _ratio(values: Values, keys: Sequence[str], groups: np.ndarray, minus: Values | None = None) -> Numbers | None:
     """Mean distance over rows and clips over that of the control, where the control is known."""
-    known = np.stack([np.isfinite(clips.values[key]["control_distance"]) for key in keys])
+    known = np.stack([np.isfinite(values[key]["control_distance"]) for key in keys])
     seen = known.any(0)
     if len(np.unique(groups[seen])) < 2:
         return None
 
-    def statistic(one: Clipwise) -> Statistic:
-        total = lambda name: np.where(known, [one.values[key][name] for key in keys], 0.0).sum(0)[seen]
+    def statistic(one: Values) -> Statistic:
+        total = lambda name: np.where(known, [one[key][name] for key in keys], 0.0).sum(0)[seen]
         moved, control = total("distance"), total("control_distance")
         # An encoder that the control doesn't move at all has no ratio.
         return lambda weights: float(weights @ moved / still) if (still := weights @ control) > 0 else np.nan
 
-    return _of_statistic(statistic(clips), groups[seen], RESAMPLES, minus=None if minus is None else statistic(minus))
+    other = None if minus is None else statistic(minus)
+    return _of_statistic(statistic(values), groups[seen], RESAMPLES, minus=other)
 
 
 def _share_right(read_Rn: np.ndarray) -> np.ndarray:
@@ -269,9 +258,9 @@ def _of_statistic(one: Statistic, groups: np.ndarray, resamples: int, minus: Sta
     given = [one] if minus is None else [one, minus]
     if not all(np.isfinite(statistic(np.ones(len(groups)))) for statistic in given):
         return None
-    other = None if minus is None else [minus]
-    return _numbers(interval([one], minus=other, clusters=groups, resamples=resamples))
+    return _interval([one], minus=None if minus is None else [minus], clusters=groups, resamples=resamples)
 
 
-def _numbers(found: Interval) -> Numbers:
+def _interval(scores: Any, **options: Any) -> Numbers:
+    found = interval(scores, **options)
     return {"estimate": found.estimate, "low": found.low, "high": found.high, "clips": found.clips}

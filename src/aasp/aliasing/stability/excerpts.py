@@ -6,11 +6,8 @@ The log-mel is Kaldi's, of natural-log power, not normalised. With d = perturbed
 
     E = (sum of d² over all of them) / (number of those that are above the floor in the clean clip)
 
-so that digital silence, which no gain can move, does not dilute a change, and a sound moved into silence counts. It is
-stated as rms decibels of power, 10 / ln 10 · √E.
-
-A gain exp(A/2 · cos(2π f t + φ)) moves log power by A cos(..): E is A²/2 while f is slow, less when the analysis window
-of 25 ms smears the modulation (3.5 dB at 40 Hz). A smeared modulation also raises the mean level, which is no
+stated as rms decibels of power, 10 / ln 10 · √E. A gain exp(A/2 · cos(2π f t + φ)) moves log power by A cos(..): E is
+A²/2 while f is slow, less when the analysis window of 25 ms smears it. That also raises the mean level, which is no
 modulation; a constant gain takes it back. Both A and that gain are set for every clip by measuring.
 
 Legend: n or B clips, S samples of an excerpt, P samples to spare on either side, T frames, M mel bins. Source: ours.
@@ -21,6 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -33,32 +31,29 @@ from aasp.datasets.manifest import Manifest
 from aasp.errors import AaspError
 from aasp.features.logmel import LogMel, LogMelConfig
 
-RATE = 16_000
-HOP = 160
-"""Samples of a frame of 10 ms."""
-SPARE = 16
-"""Frames before and after an excerpt: a shift takes up to 15."""
+RATE, HOP = 16_000, 160
+"""Samples of a second, and of a frame."""
+SPARE = 16 * HOP
+"""P: 16 frames before and after an excerpt; a shift takes up to 15."""
 QUIETEST = 0.02
 """Share of the log-mel above its floor: with less there is nothing to perturb."""
 FEWEST = 8
 """Clips: fewer say nothing of others, and a probe cannot be trained on them."""
-FRONTEND = LogMelConfig.kaldi(mean=0.0, std=1.0)
 DECIBEL = 10 / math.log(10)
 """Decibels of power in a unit of natural-log power."""
-TOLERANCE = 0.005
-STEPS = 40
+TOLERANCE, STEPS = 0.005, 40
+"""Of E, and how often A and the level are set before a clip is left as it is."""
 DEEPEST = 60.0
 """Of A: for clips that are nearly silent it would grow without end."""
 
-_log_mel = LogMel(FRONTEND)
+_log_mel = LogMel(LogMelConfig.kaldi(mean=0.0, std=1.0))
 
 
 @dataclass(frozen=True)
 class Excerpts:
-    """Clips of one length, each inside a longer source: waveforms at RATE, (n, P + S + P), and P."""
+    """Clips of one length, each inside a longer source: waveforms at RATE, (n, P + S + P)."""
 
     source: Tensor
-    spare: int
 
     def __len__(self) -> int:
         return len(self.source)
@@ -66,20 +61,19 @@ class Excerpts:
     @property
     def clean(self) -> Tensor:
         """The excerpts themselves, shape (n, S)."""
-        return self.source[:, self.spare : -self.spare]
+        return self.source[:, SPARE:-SPARE]
 
     @property
     def samples(self) -> int:
         """S."""
-        return self.source.shape[1] - 2 * self.spare
+        return self.source.shape[1] - 2 * SPARE
 
     def batches(self, size: int) -> Iterator[Excerpts]:
         """`size` clips at a time, in order."""
-        return (Excerpts(source, self.spare) for source in self.source.split(size))
+        return map(Excerpts, self.source.split(size))
 
 
-@dataclass(frozen=True)
-class Gathered:
+class Gathered(NamedTuple):
     """Excerpts of a set's clips, their rows in the manifest, (n,), and the clips that can't be used, with reasons."""
 
     excerpts: Excerpts
@@ -108,7 +102,7 @@ def gather(
         AaspError: too few clips are left.
     """
     frames = round(seconds * RATE / HOP)
-    needed = (frames + 2 * SPARE) * HOP / RATE
+    needed = (frames * HOP + 2 * SPARE) / RATE
     long_enough = manifest.seconds >= needed
     reason = f"{{:.3g}} s long, {needed:.2f} s are needed for {seconds:g} s and what is to spare"
     short = np.flatnonzero(~long_enough).tolist()
@@ -116,32 +110,31 @@ def gather(
     skipped += [Skipped(describe(manifest.sound(row)), reason.format(manifest.seconds[row])) for row in short]
     eligible = np.flatnonzero(long_enough)
     spread = np.linspace(0, max(len(eligible) - 1, 0), min(clips, len(eligible))).round().astype(int)
-    chosen = eligible[spread].tolist()
     sources, rows = [], []
-    for done, row in enumerate(chosen, start=1):
+    for done, row in enumerate(eligible[spread].tolist(), start=1):
         sound = manifest.sound(row)
         try:
-            sources.append(loudest(read_sound(sound, rate=RATE), frames, SPARE))
+            sources.append(loudest(read_sound(sound, rate=RATE), frames))
             rows.append(row)
         except (AudioError, _Unusable) as error:
             skipped.append(Skipped(describe(sound), error.reason))
-        progress(done, len(chosen))
+        progress(done, len(spread))
     if len(rows) < FEWEST:
         why = f"; of {len(skipped)} skipped the first is {skipped[0].path}: {skipped[0].reason}" if skipped else ""
         raise AaspError(
             f"{manifest.source}: {len(rows)} usable clip(s), {FEWEST} or more are needed{why}; "
             "lower --seconds, raise --clips or give other clips"
         )
-    return Gathered(Excerpts(torch.from_numpy(np.stack(sources)), SPARE * HOP), np.array(rows), skipped)
+    return Gathered(Excerpts(torch.from_numpy(np.stack(sources))), np.array(rows), skipped)
 
 
-def loudest(wave: np.ndarray, frames: int, spare: int) -> np.ndarray:
-    """The `frames` frames of most energy, with `spare` frames on either side: (spare + frames + spare) * HOP samples.
+def loudest(wave: np.ndarray, frames: int) -> np.ndarray:
+    """The `frames` frames of most energy, with P samples on either side: P + S + P samples.
 
     Raises:
         _Unusable: the clip is too short, or silence.
     """
-    count = len(wave) // HOP
+    count, spare = len(wave) // HOP, SPARE // HOP
     if count < frames + 2 * spare:
         raise _Unusable(f"decodes to {len(wave) / RATE:.3g} s, less than its index says")
     power = np.square(wave[: count * HOP], dtype=np.float64).reshape(count, HOP).sum(1)
@@ -175,7 +168,7 @@ def energy(clean_BTM: Tensor, moved_BTM: Tensor) -> Tensor:
 
 def audible(clean_BTM: Tensor) -> Tensor:
     """What lies above the floor, shape (B, T, M)."""
-    return clean_BTM > math.log(FRONTEND.floor) + 1e-4
+    return clean_BTM > math.log(_log_mel.config.floor) + 1e-4
 
 
 def to_decibel(energy_B: Tensor) -> Tensor:

@@ -1,15 +1,11 @@
 """How far a perturbation moves embeddings, clip by clip, and how far the control of the same energy would have.
 
-- cosine: of embeddings less the mean of the clean ones. Raw embeddings all point about the same way: their cosine is
-  near one whatever happens. It is kept as well.
-- distance: |z' - z| over the median distance between two clean clips: 1 is as far as to another sound.
-- timestamps: the same, token by token, against the clean timestamps at the same time of the sound (a shift's tokens lie
-  between the clean ones: linear interpolation), tokens from beyond the clean clip left out; then the mean over time.
-- control at equal energy: for each clip, its control's value as a function of rms decibels, linear between the measured
-  strengths and from nothing at 0 dB; not known beyond the strongest.
-- alignment: linear centred kernel alignment of the clean and the perturbed set as a whole.
+Cosines are of embeddings less the mean of the clean ones: raw ones all point about the same way (`cosine_raw`). A
+distance of 1 is the median one between two clean clips. Timestamps are compared with the clean ones at the same time of
+the sound (a shift's lie between those: linear interpolation), and averaged over time. The control's value of a clip is
+a function of rms decibels: linear between the measured strengths, nothing at 0 dB, not known beyond the strongest.
 
-Legend: n clips, S samples, G tokens over time, D dimensions, M mel bins, L strengths of the control.
+Legend: n clips, S samples, G tokens over time, D dimensions, M mel bins, L strengths of the control, R rates.
 Source: Kornblith et al. 2019 (alignment); the rest ours.
 """
 
@@ -18,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import soxr
@@ -25,9 +22,9 @@ import torch
 from scipy.spatial.distance import pdist
 from torch import Tensor
 
-from aasp.aliasing.adapters import EncoderAdapter
 from aasp.aliasing.stability.excerpts import RATE, Excerpts, energy, log_power, to_decibel
 from aasp.aliasing.stability.perturbations import CLEAN, Row
+from aasp.encoders import EncoderAdapter
 
 MEASURES = ("cosine", "cosine_raw", "distance", "timestamps_cosine", "timestamps_distance")
 AT_REST = {"cosine": 1.0, "distance": 0.0, "timestamps_distance": 0.0}
@@ -35,14 +32,13 @@ AT_REST = {"cosine": 1.0, "distance": 0.0, "timestamps_distance": 0.0}
 
 
 @dataclass(frozen=True)
-class Reference:
-    """What an adapter makes of the clean clips: clip vectors (n, D'), timestamps (n, G, D) and their centres in seconds
-    (G,), of clips of `length` seconds."""
+class Embedded:
+    """What an adapter makes of some clips: clip vectors (n, D'), timestamps (n, G, D) and their centres in seconds
+    (G,)."""
 
     clip: np.ndarray
     timestamps: np.ndarray
     seconds: np.ndarray
-    length: float
 
     @cached_property
     def spread(self) -> tuple[float, float]:
@@ -50,30 +46,28 @@ class Reference:
         over_time = [np.median(pdist(self.timestamps[:, g])) for g in range(self.timestamps.shape[1])]
         return float(np.median(pdist(self.clip))), float(np.median(over_time))
 
-    def compare(self, clip: np.ndarray, timestamps: np.ndarray, source_seconds: np.ndarray) -> dict[str, np.ndarray]:
+    def compare(self, moved: Embedded, source_seconds: np.ndarray) -> dict[str, np.ndarray]:
         """MEASURES of each perturbed clip, shape (n,); NaN over time where an encoder gives nothing over time.
 
         Args:
-            clip: of the perturbed clips, shape (n, D').
-            timestamps: likewise, shape (n, G, D).
+            moved: the perturbed clips.
             source_seconds: when what each token represents happens in the clean clip, shape (G,).
         """
         centre = self.clip.mean(0)
         found = {
-            "cosine": cosine(clip - centre, self.clip - centre),
-            "cosine_raw": cosine(clip, self.clip),
-            "distance": np.linalg.norm(clip - self.clip, axis=-1) / self.spread[0],
+            "cosine": cosine(moved.clip - centre, self.clip - centre),
+            "cosine_raw": cosine(moved.clip, self.clip),
+            "distance": np.linalg.norm(moved.clip - self.clip, axis=-1) / self.spread[0],
         }
         inside = (source_seconds >= self.seconds[0] - 1e-9) & (source_seconds <= self.seconds[-1] + 1e-9)
         if len(self.seconds) < 2 or not inside.any():
-            unknown = np.full(len(clip), np.nan)
-            return {**found, "timestamps_cosine": unknown, "timestamps_distance": unknown}
+            return found | dict.fromkeys(MEASURES[3:], np.full(len(self.clip), np.nan))
         clean = interpolated(self.timestamps, self.seconds, source_seconds[inside])
-        moved, mean = timestamps[:, inside], self.timestamps.mean((0, 1))
+        tokens, mean = moved.timestamps[:, inside], self.timestamps.mean((0, 1))
         return {
             **found,
-            "timestamps_cosine": cosine(moved - mean, clean - mean).mean(1),
-            "timestamps_distance": np.linalg.norm(moved - clean, axis=-1).mean(1) / self.spread[1],
+            "timestamps_cosine": cosine(tokens - mean, clean - mean).mean(1),
+            "timestamps_distance": np.linalg.norm(tokens - clean, axis=-1).mean(1) / self.spread[1],
         }
 
 
@@ -129,23 +123,35 @@ class Alignment:
         return w @ KL @ w - 2 * (w * Kw) @ Lw / total + (w @ Kw) * (w @ Lw) / total**2
 
 
-@dataclass(frozen=True)
+@dataclass
 class Observed:
-    """Of one adapter: its reference, and by key of each row MEASURES of each clip, (n,), and clip vectors, (n, D)."""
+    """What is known of one adapter.
 
-    reference: Reference
-    measures: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
+    Attributes:
+        clean: the clean clips.
+        clip: by key of each row, clip vectors (n, D').
+        values: by key of each row, arrays of a value a clip, (n,), by name: MEASURES; `control_` and a measure of
+            AT_REST, the control's value at the same change of the log-mel; `excess` and `timestamps_excess`, how much
+            more distance than the control's; `flips`, 1 where a probe classifies the clip otherwise. NaN where a clip
+            has no value: its change goes beyond the strongest control.
+        reading: the rates that probes decode, (R, n): `heard` and `compared`, see `probes.decoded`.
+        right: whether a probe classifies each clean clip correctly, (n,); None without labels.
+    """
+
+    clean: Embedded
     clip: dict[str, np.ndarray] = field(default_factory=dict)
+    values: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
+    reading: dict[str, np.ndarray] = field(default_factory=dict)
+    right: np.ndarray | None = None
 
 
-@dataclass(frozen=True)
-class Observations:
+class Observations(NamedTuple):
     """By key of each row the rms change of each clip's log-mel in decibels, (n,), and `statistics` of the log-mels,
     (n, 3 M); and what was observed of each adapter, in their order."""
 
     decibel: dict[str, np.ndarray]
-    adapters: list[Observed]
     statistics: dict[str, np.ndarray]
+    adapters: list[Observed]
 
 
 def observe(
@@ -155,27 +161,37 @@ def observe(
     seed: int,
     progress: Callable[[int, int], object] = lambda done, total: None,
 ) -> Observations:
-    """Embed the clean clips, and those of every row of the table, by every adapter; `seed` is of the perturbations."""
-    length, total = clips.samples / RATE, (len(table) + 1) * len(adapters)
+    """Embed the clean clips, and those of every row of the table, by every adapter, and compare them with each other
+    and with the control; `seed` is of the perturbations."""
+    total = (len(table) + 1) * len(adapters)
     done = iter(range(1, total + 1))
-    observed = []
+    seen = Observations({}, {}, [])
     for adapter in adapters:
-        observed.append(Observed(Reference(*_embed(adapter, list(CLEAN.waves(clips, seed))), length)))
+        seen.adapters.append(Observed(_embed(adapter, list(CLEAN.waves(clips, seed)))))
         progress(next(done), total)
     clean_mel = log_power(clips.clean)
-    decibel, kept = {}, {}
     for row in table:
         waves = list(row.waves(clips, seed))
         mel_nTM = log_power(torch.cat(waves))
-        decibel[row.key] = to_decibel(energy(clean_mel, mel_nTM)).numpy().astype(np.float64)
-        kept[row.key] = statistics(mel_nTM)
-        for adapter, one in zip(adapters, observed, strict=True):
-            clip, timestamps, seconds = _embed(adapter, waves)
-            source = row.perturbation.source_seconds(seconds)
-            one.measures[row.key] = one.reference.compare(clip, timestamps, source)
-            one.clip[row.key] = clip
+        seen.decibel[row.key] = to_decibel(energy(clean_mel, mel_nTM)).numpy().astype(np.float64)
+        seen.statistics[row.key] = statistics(mel_nTM)
+        for adapter, one in zip(adapters, seen.adapters, strict=True):
+            moved = _embed(adapter, waves)
+            one.values[row.key] = one.clean.compare(moved, row.perturbation.source_seconds(moved.seconds))
+            one.clip[row.key] = moved.clip
             progress(next(done), total)
-    return Observations(decibel, observed, kept)
+    controls = [row.key for row in table if row.family == "control"]
+    strengths = np.stack([seen.decibel[key] for key in controls])
+    for one in seen.adapters:
+        curves = {measure: np.stack([one.values[key][measure] for key in controls]) for measure in AT_REST}
+        for key, values in one.values.items():
+            if key not in controls:
+                for measure, at_rest in AT_REST.items():
+                    control = control_at(seen.decibel[key], strengths, curves[measure], at_rest)
+                    values[f"control_{measure}"] = control
+                values["excess"] = values["distance"] - values["control_distance"]
+                values["timestamps_excess"] = values["timestamps_distance"] - values["control_timestamps_distance"]
+    return seen
 
 
 def statistics(mel_nTM: Tensor) -> np.ndarray:
@@ -183,12 +199,11 @@ def statistics(mel_nTM: Tensor) -> np.ndarray:
     return torch.cat([mel_nTM.mean(1), mel_nTM.std(1), mel_nTM.diff(dim=1).std(1)], dim=1).numpy()
 
 
-def _embed(adapter: EncoderAdapter, waves: Sequence[Tensor]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Clip vectors (n, D'), timestamps (n, G, D) and their seconds (G,)."""
+def _embed(adapter: EncoderAdapter, waves: Sequence[Tensor]) -> Embedded:
     found = [adapter.embed_waveform(_at_rate(wave_BS, adapter.rate)) for wave_BS in waves]
     join = lambda parts: torch.cat(parts).double().cpu().numpy()
     seconds = found[0].seconds.double().cpu().numpy()
-    return join([one.clip for one in found]), join([one.timestamps for one in found]), seconds
+    return Embedded(join([one.clip for one in found]), join([one.timestamps for one in found]), seconds)
 
 
 def _at_rate(wave_BS: Tensor, rate: int) -> Tensor:

@@ -1,7 +1,6 @@
-"""What linear probes read, and everything that is known of each clip.
+"""What linear probes read of embeddings: whether the predicted class changes, and which modulation rate was put in.
 
-Two things are read: whether the predicted class changes with a perturbation, and which modulation rate was put in. The
-second guards the first: an encoder that is insensitive to modulations is trivially stable. Heads are logistic
+The second guards the first: an encoder that is insensitive to modulations is trivially stable. Heads are logistic
 regressions of one fixed penalty, trained on clips (whole groups) other than those they are tested on.
 
 Legend: n clips, D dimensions, R modulation rates. Source: ours.
@@ -10,14 +9,12 @@ Legend: n clips, D dimensions, R modulation rates. Source: ours.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
-from aasp.aliasing.stability.measure import AT_REST, Observations, Observed, control_at
-from aasp.aliasing.stability.perturbations import RATES, Row
+from aasp.aliasing.stability.perturbations import RATES
 from aasp.errors import AaspError
 from aasp.evaluate.head import LinearHead
 from aasp.evaluate.logistic import DRAFT, LinearHeadSolver
@@ -72,6 +69,18 @@ def decisions(
     return right, changed
 
 
+def decoded(
+    moved: Mapping[str, np.ndarray], clean_nD: np.ndarray, groups: np.ndarray, seed: int
+) -> dict[str, np.ndarray]:
+    """Which of RATES a probe decodes, (R, n), given embeddings by row (n, D) and those of the clean clips.
+
+    `heard` is from embeddings of perturbed clips alone, `compared` from their difference to the clean clips', which is
+    easier.
+    """
+    moved_RnD = np.stack([moved[f"AM {hertz:g} Hz"] for hertz in RATES])
+    return {"heard": rates_read(moved_RnD, groups, seed), "compared": rates_read(moved_RnD - clean_nD, groups, seed)}
+
+
 def rates_read(embedding_RnD: np.ndarray, groups: np.ndarray, seed: int) -> np.ndarray:
     """Which of the R rates is decoded from each clip's R versions, shape (R, n).
 
@@ -80,8 +89,7 @@ def rates_read(embedding_RnD: np.ndarray, groups: np.ndarray, seed: int) -> np.n
     rates, clips, width = embedding_RnD.shape
     read = np.zeros((rates, clips), dtype=int)
     for train, test in _halves(groups, seed):
-        X = embedding_RnD[:, train].reshape(-1, width)
-        head = _head(X, np.repeat(np.arange(rates), train.sum()), rates)
+        head = _head(embedding_RnD[:, train].reshape(-1, width), np.repeat(np.arange(rates), train.sum()), rates)
         read[:, test] = _named(head, embedding_RnD[:, test].reshape(-1, width)).reshape(rates, -1)
     return read
 
@@ -100,66 +108,3 @@ def _head(X: np.ndarray, y: np.ndarray, classes: int) -> LinearHead:
 
 def _named(head: LinearHead, X: np.ndarray) -> np.ndarray:
     return head.probabilities(X).argmax(1)
-
-
-@dataclass(frozen=True)
-class Reading:
-    """Which of RATES a linear probe decodes, (R, n): from embeddings of perturbed clips ("heard"), and from their
-    difference to the clean clips' ("compared"), which is easier."""
-
-    heard: np.ndarray
-    compared: np.ndarray
-
-    @classmethod
-    def of(cls, played_RnD: np.ndarray, clean_nD: np.ndarray, groups: np.ndarray, seed: int) -> Reading:
-        """Decode embeddings of clips at each rate (R, n, D), without and with the clean ones (n, D)."""
-        return cls(rates_read(played_RnD, groups, seed), rates_read(played_RnD - clean_nD, groups, seed))
-
-
-@dataclass(frozen=True)
-class Clipwise:
-    """Everything of each clip, of one adapter.
-
-    Attributes:
-        values: by key of each row, arrays of a value a clip by name: MEASURES; `control_` and a measure of AT_REST, the
-            control's value at the same change of the log-mel; `excess` and `timestamps_excess`, how much more distance
-            than the control's; `flips`, 1 where a probe classifies the clip otherwise. NaN where a clip has no value:
-            its change goes beyond the strongest control.
-        right: whether the probe classifies each clean clip correctly, shape (n,); None without labels.
-        reading: of the modulation rate.
-    """
-
-    values: dict[str, dict[str, np.ndarray]]
-    right: np.ndarray | None
-    reading: Reading
-
-
-def clipwise(
-    table: Sequence[Row],
-    seen: Observations,
-    adapter: Observed,
-    *,
-    groups: np.ndarray,
-    labels: np.ndarray | None,
-    seed: int,
-) -> Clipwise:
-    """Everything of one adapter; without labels (n,) no flips. `groups` (n,) belong together, `seed` is of the
-    probes."""
-    clean = adapter.reference.clip
-    right, changed = (None, {}) if labels is None else decisions(clean, adapter.clip, labels, groups, seed)
-    controls = [row.key for row in table if row.family == "control"]
-    strengths = np.stack([seen.decibel[key] for key in controls])
-    values = {}
-    for row in table:
-        found = dict(adapter.measures[row.key])
-        if row.family != "control":
-            for measure, at_rest in AT_REST.items():
-                curve = np.stack([adapter.measures[key][measure] for key in controls])
-                found[f"control_{measure}"] = control_at(seen.decibel[row.key], strengths, curve, at_rest)
-            found["excess"] = found["distance"] - found["control_distance"]
-            found["timestamps_excess"] = found["timestamps_distance"] - found["control_timestamps_distance"]
-        if row.key in changed:
-            found["flips"] = changed[row.key]
-        values[row.key] = found
-    played = np.stack([adapter.clip[f"AM {hertz:g} Hz"] for hertz in RATES])
-    return Clipwise(values, right, Reading.of(played, clean, groups, seed))

@@ -14,23 +14,18 @@ Legend: B clips, S samples, G vectors over time, D width. Source: ours.
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import os
-import sys
 from collections.abc import Callable
-from difflib import get_close_matches
-from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from aasp.aliasing.adapters.contract import EncoderAdapter, EncoderEmbeddings
-from aasp.aliasing.adapters.ours import AudioEncoderAdapter, StemAdapter, untrained
+from aasp.encoders.contract import EncoderAdapter, EncoderEmbeddings, centred
+from aasp.encoders.ours import AudioEncoderAdapter, StemAdapter, untrained
 from aasp.errors import AaspError
 from aasp.model.audio_encoder import AudioEncoder
-from aasp.parts import load_plugin
+from aasp.parts import imported, load_plugin
 from aasp.stems import Stem, StemConfig
 
 RATE = 16_000
@@ -42,7 +37,14 @@ def open_own(name: str) -> EncoderAdapter:
     Raises:
         AaspError: no such module or name, it can't be called without arguments, it fails, or gives nothing of use.
     """
-    module, made = _make(name)
+    make, module = imported(name, "encoder"), load_plugin(name.rpartition(":")[0])
+    try:
+        inspect.signature(make).bind()
+    except TypeError as error:
+        raise AaspError(f"{name}: {error}; name a class or function that is called without arguments") from None
+    except ValueError:
+        pass  # some built-ins have no signature
+    made = call_own(name, make)
     if isinstance(made, nn.Module):
         made.eval()
     if isinstance(made, EncoderAdapter):
@@ -141,11 +143,6 @@ class HearAdapter(EncoderAdapter):
         )
 
 
-def centred(count: int, token_rate: float, seconds: float) -> Tensor:
-    """Centres in seconds of that many vectors, evenly about the middle of the clip, shape (G,)."""
-    return seconds / 2 + (torch.arange(count) - (count - 1) / 2) / token_rate
-
-
 def checked(name: str, found: Any, clips: int, what: str, dimensions: tuple[int, ...]) -> Tensor:
     """Embeddings as a float tensor.
 
@@ -176,37 +173,6 @@ def call_own(name: str, call: Callable[[], Any]) -> Any:
     except Exception as error:
         reason = str(error).strip().splitlines() or [""]
         raise AaspError(f"{name}: fails with {type(error).__name__}: {reason[0]}; AASP_DEBUG=1 shows where") from error
-
-
-def _make(name: str) -> tuple[ModuleType, Any]:
-    """The module, and what calling its function or class gives."""
-    path, _, attribute = name.rpartition(":")
-    if os.getcwd() not in sys.path and "" not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    try:
-        module = load_plugin(path) if path.endswith(".py") else importlib.import_module(path)
-    except AaspError:
-        raise
-    except ModuleNotFoundError as error:
-        if error.name is not None and (path == error.name or path.startswith(error.name + ".")):
-            raise AaspError(f"{name}: no module {path}, neither installed nor in this folder; check the name") from None
-        raise AaspError(f"{name}: importing {path} needs {error.name}, which is not installed; install it") from error
-    except Exception as error:
-        raise AaspError(f"{name}: importing {path} fails with {type(error).__name__}: {error}; correct it") from error
-    made = getattr(module, attribute, None)
-    if not callable(made):
-        near = get_close_matches(attribute, [one for one in vars(module) if not one.startswith("_")], n=1)
-        remedy = f"did you mean {path}:{near[0]}?" if near else "name one that the module has"
-        raise AaspError(f"{name}: no class or function {attribute!r} in {path}; {remedy}")
-    try:
-        parameters = list(inspect.signature(made).parameters.values())
-    except ValueError:  # some built-ins have no signature
-        parameters = []
-    optional = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    needed = [one.name for one in parameters if one.default is one.empty and one.kind not in optional]
-    if needed:
-        raise AaspError(f"{name}: needs arguments ({', '.join(needed)}); name a function without any that makes it")
-    return module, call_own(name, made)
 
 
 def _noise(clips: int, samples: int) -> Tensor:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import warnings
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aasp.aliasing.adapters.contract import EncoderAdapter, EncoderEmbeddings
-from aasp.aliasing.adapters.own import centred
+from aasp.encoders.contract import EncoderAdapter, EncoderEmbeddings, centred
 from aasp.errors import AaspError
 
 RATE, WINDOW = 48_000, 144_000
@@ -58,19 +58,18 @@ class BirdNetAdapter(EncoderAdapter):
         return sha256(self.weights.read_bytes()).hexdigest()
 
     def embed_waveform(self, wave_BS: Tensor) -> EncoderEmbeddings:
-        clips, samples = wave_BS.shape
-        wave = np.pad(wave_BS.cpu().numpy().astype(np.float32), ((0, 0), (0, max(0, WINDOW - samples))))
-        windows = wave.shape[1] // WINDOW
-        first = (wave.shape[1] - windows * WINDOW) // 2
-        cut = wave[:, first : first + windows * WINDOW].reshape(clips * windows, 1, WINDOW)
-        vectors = torch.from_numpy(np.stack([self._embed(one) for one in cut])).unflatten(0, (clips, windows))
-        return EncoderEmbeddings(vectors.mean(1), vectors, centred(windows, self.token_rate, samples / RATE))
+        samples = wave_BS.shape[1]
+        wave = torch.nn.functional.pad(wave_BS.float(), (0, max(0, WINDOW - samples)))
+        first = wave.shape[1] % WINDOW // 2
+        windows_BGS = wave[:, first:].unfold(1, WINDOW, WINDOW)
+        vectors = torch.stack([torch.stack([self._embed(one) for one in clip]) for clip in windows_BGS.cpu().numpy()])
+        return EncoderEmbeddings(vectors.mean(1), vectors, centred(vectors.shape[1], self.token_rate, samples / RATE))
 
-    def _embed(self, window_1S: np.ndarray) -> np.ndarray:
+    def _embed(self, window_S: np.ndarray) -> Tensor:
         """The vector of one window, shape (D,)."""
-        self.interpreter.set_tensor(self.input, window_1S)
+        self.interpreter.set_tensor(self.input, window_S[None])
         self.interpreter.invoke()
-        return self.interpreter.get_tensor(self.embedding)[0].copy()
+        return torch.from_numpy(self.interpreter.get_tensor(self.embedding)[0].copy())
 
 
 def _weights(name: str) -> Path:
@@ -85,8 +84,6 @@ def _weights(name: str) -> Path:
 
 def _interpreter(name: str) -> Any:
     for module in INTERPRETERS:
-        try:
+        with suppress(ImportError, AttributeError):
             return importlib.import_module(module).Interpreter
-        except (ImportError, AttributeError):
-            continue
     raise AaspError(f"{name}: needs what runs its weights, LiteRT or TensorFlow; {REMEDY}")

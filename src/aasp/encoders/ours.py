@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from aasp.aliasing.adapters.contract import EncoderEmbeddings, LogMelAdapter
 from aasp.config import from_dict
+from aasp.encoders.contract import EncoderEmbeddings, LogMelAdapter
 from aasp.errors import AaspError
 from aasp.features.logmel import LogMel, LogMelConfig
 from aasp.model.audio_encoder import AudioEncoder

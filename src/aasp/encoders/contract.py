@@ -1,4 +1,4 @@
-"""What the laboratory asks of an encoder: a function from waveforms to vectors over time.
+"""What is needed of an encoder, whoever made it: a function from waveforms to vectors over time.
 
 Legend: B clips of one length, S samples, T frames, M mel bins, G tokens over time, D width.
 """
@@ -6,7 +6,8 @@ Legend: B clips of one length, S samples, T frames, M mel bins, G tokens over ti
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from hashlib import sha256
 
 import torch
@@ -15,22 +16,20 @@ from torch import Tensor
 from aasp.features import FrontEnd
 from aasp.stems.contract import Stem
 
-OWN = "own"
-"""The name of a clip's vector as its encoder makes it."""
-
 
 @dataclass(frozen=True)
 class EncoderEmbeddings:
-    """Of some clips: one vector a clip, (B, D'); vectors over time, (B, G, D), and the centre of each in seconds,
-    (G,)."""
+    """Of some clips: one vector a clip, (B, D'); vectors over time, (B, G, D), and the centre of each in seconds, (G,);
+    and what else a probe may read of a clip, layers by name, (B, D'') each."""
 
     clip: Tensor
     timestamps: Tensor
     seconds: Tensor
+    layers: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class EncoderAdapter(ABC):
-    """An encoder under examination, frozen.
+    """A frozen encoder.
 
     Attributes:
         name: what tables and figures call it.
@@ -46,10 +45,6 @@ class EncoderAdapter(ABC):
     @abstractmethod
     def embed_waveform(self, wave_BS: Tensor) -> EncoderEmbeddings:
         """Embed waveforms of one length, shape (B, S)."""
-
-    def vectors(self, wave_BS: Tensor) -> dict[str, Tensor]:
-        """What a probe may read of waveforms of one length, (B, D') each: the clip's own vector, and layers by name."""
-        return {OWN: self.embed_waveform(wave_BS).clip}
 
     def fingerprint(self) -> str:
         """Identifies the encoder, in hex: a hash of its weights, or of its name where these can't be read."""
@@ -74,3 +69,8 @@ class LogMelAdapter(EncoderAdapter):
     def embed_waveform(self, wave_BS: Tensor) -> EncoderEmbeddings:
         with torch.inference_mode():
             return self.embed_logmel(self.frontend(wave_BS)[0])
+
+
+def centred(count: int, token_rate: float, seconds: float) -> Tensor:
+    """Centres in seconds of that many vectors, evenly about the middle of the clip, shape (G,)."""
+    return seconds / 2 + (torch.arange(count) - (count - 1) / 2) / token_rate
