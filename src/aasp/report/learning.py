@@ -32,10 +32,16 @@ def metric_curves(metrics: Sequence[Mapping[str, float | None]], shown: Curves =
     """
     found = []
     for name, (title, label, limit) in shown.items():
-        points = [(line["step"], line[name]) for line in metrics if line.get(name) is not None]
+        points = logged(metrics, name)
         if len(points) > 1:
-            found.append(curve(*np.array(points, dtype=float).T, title=title, label=label, limit=limit))
+            found.append(curve(*points.T, title=title, label=label, limit=limit))
     return found
+
+
+def logged(metrics: Sequence[Mapping[str, float | None]], name: str) -> np.ndarray:
+    """Step and value where a metric was logged, shape (n, 2)."""
+    points = [(line["step"], line[name]) for line in metrics if line.get(name) is not None]
+    return np.array(points, dtype=float).reshape(-1, 2)
 
 
 @drawn
