@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
+from aasp.evaluate.published import peers
 from aasp.evaluate.records import Record
-from aasp.report.published import peers
 from aasp.report.table import OWN, Cell, Row, Table, tables
 
 ONE = Record("tiny", "runs/tiny", "a1", "evar", "e1", "esc50", "linear", "1", 0, "accuracy", 0.8, 400, 0, "0.1.0")

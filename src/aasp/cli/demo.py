@@ -30,7 +30,7 @@ TRAINED_ON, PACKAGED, UNTRAINED, STATISTICS = "trained on", "aasp-tiny", "untrai
 
 @dataclass(frozen=True)
 class Demo:
-    """Make labelled sounds, see what aasp-tiny makes of them, train on from it, and write OUT/report.html: ten minutes.
+    """Make labelled sounds, see what aasp-tiny makes of them, train on from it, and write OUT/report.html.
 
     Finished steps are kept: the same command again resumes.
     """

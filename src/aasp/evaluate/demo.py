@@ -113,6 +113,12 @@ def rows_of(data: Path, name: str) -> Rows:
         return [row | {"path": str(data / row["path"])} for row in csv.DictReader(file)]
 
 
+def middle_note(rows: Rows, instrument: str) -> dict[str, str]:
+    """The middle one of an instrument's notes by pitch."""
+    own = sorted((row for row in rows if row["instrument"] == instrument), key=lambda row: int(row["pitch"]))
+    return own[len(own) // 2]
+
+
 def first_look(data: Path, encoders: Mapping[str, AudioEncoder | None], folder: Path, progress: Shows) -> FirstLook:
     """Look at `LOOKED_AT` notes of every instrument by their own vectors; of no encoder, by log-mel statistics.
 
@@ -131,10 +137,8 @@ def first_look(data: Path, encoders: Mapping[str, AudioEncoder | None], folder: 
     vectors = {name: _vectors(encoder, paths, folder, progress(name)) for name, encoder in encoders.items()}
     family, instrument, split = (np.array([row[name] for row in rows]) for name in ("family", "instrument", "split"))
     known, test = np.flatnonzero(split != "test"), np.flatnonzero(split == "test")
-    queries = []
-    for name in [one for one in QUERIES if one in instrument] or sorted(set(instrument.tolist()))[:1]:
-        own = sorted(np.flatnonzero(instrument == name).tolist(), key=lambda row: int(rows[row]["pitch"]))
-        queries.append(own[len(own) // 2])
+    shown = [one for one in QUERIES if one in instrument] or sorted(set(instrument.tolist()))[:1]
+    queries = [rows.index(middle_note(rows, name)) for name in shown]
     found = neighbours(next(iter(vectors.values())), instrument, queries)
     return FirstLook(
         rows=rows,

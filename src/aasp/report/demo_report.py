@@ -12,7 +12,7 @@ import numpy as np
 from markupsafe import Markup
 
 from aasp.audio.io import read
-from aasp.evaluate.demo import LOOKED_AT, FirstLook, Rows, TaskScores, rows_of, verdict
+from aasp.evaluate.demo import LOOKED_AT, FirstLook, Rows, TaskScores, middle_note, rows_of, verdict
 from aasp.evaluate.similarity import DRAWS, LABELS
 from aasp.model.audio_encoder import AudioEncoder
 from aasp.pretrain.methods.aasp import AaSPConfig
@@ -36,7 +36,6 @@ from aasp.report.templates import write_page
 from aasp.stems.lambda_encoder import ALPHA_RANGE
 from aasp.stems.states import States
 
-TITLE = "What a small transformer knows about sounds that it was never trained on"
 SHOWN = (
     ("am tone", "6.1", "A tone, loudness swinging"),
     ("fm noise", "15.6", "Noise, pitch swinging"),
@@ -87,11 +86,11 @@ def write_demo_report(
     _, mel = listen(test)
     now, start = (findings.estimate(states, mel, rate) for states in (stem, stem_before))
     shown = [(f"{name}, {hertz} Hz", _first(signals, kind, hertz)) for kind, hertz, name in SHOWN]
-    shown.append(("Strings playing tremolo", _middle(notes, TREMOLO)))
+    shown.append(("Strings playing tremolo", middle_note(notes, TREMOLO)))
     clips, mel = listen([row for _, row in shown])
     found = findings.estimate(stem, mel, rate)
     each = zip(shown, clips, found.rate_hz, found.strength, strict=True)
-    (clip,), _ = listen([_middle(notes, STEADY)], round(recipe.data.crop_seconds * sampled))
+    (clip,), _ = listen([middle_note(notes, STEADY)], round(recipe.data.crop_seconds * sampled))
     visible = findings.views(clip, recipe.method.masking)
     views = [masked_view(clip, some, title=f"View {k}") for k, some in enumerate(visible[:3], start=1)]
     families = np.array([row["family"] for row in look.rows])
@@ -99,7 +98,6 @@ def write_demo_report(
         path,
         "report/demo.html",
         eyebrow=eyebrow,
-        title=TITLE,
         facts=facts,
         look=look,
         per_instrument=LOOKED_AT,
@@ -162,9 +160,3 @@ def _kernels(stem: States, now: Estimates, rate: float, band: Bounds) -> list[Ma
 
 def _first(rows: Rows, kind: str, hertz: str) -> dict[str, str]:
     return next(row for row in rows if (row["split"], row["kind"], row["rate"]) == ("test", kind, hertz))
-
-
-def _middle(rows: Rows, instrument: str) -> dict[str, str]:
-    """The middle one of an instrument's notes by pitch."""
-    own = sorted((row for row in rows if row["instrument"] == instrument), key=lambda row: int(row["pitch"]))
-    return own[len(own) // 2]

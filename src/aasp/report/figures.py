@@ -80,13 +80,7 @@ def class_curve(values: np.ndarray, support: np.ndarray, *, title: str, label: s
 
 @drawn
 def reliability_diagram(found: Reliability, *, title: str, cases: str) -> Figure:
-    """Observed frequency by predicted probability; on the dashed line they are equal.
-
-    Args:
-        found: bins.
-        title: of the panel.
-        cases: what is so or not: clips that are right, labels that are there.
-    """
+    """Observed frequency by predicted probability, equal on the dashed line; of clips that are right, or labels."""
     figure, axes = panel(250, title, f"share of {cases} (%)")
     said, share = 100 * found.said, 100 * found.found
     dashed(axes, (0, 100), (0, 100))

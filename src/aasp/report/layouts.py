@@ -10,15 +10,11 @@ from itertools import chain
 from typing import Any
 
 from aasp.evaluate.metrics import PLAIN
+from aasp.evaluate.published import MARKS
 from aasp.markup import in_markdown
-from aasp.report.published import MARKS
 from aasp.report.table import Cell, Table
 from aasp.report.templates import render
 
-SHARES = "In per cent; accuracy unless the column says otherwise."
-NUMBERS = "R2 is 1 at best and 0 for the mean of the part; MAE is in the unit of the labels."
-FOLDS = "Of folds, a seed's score is the mean."
-RULE = "published, not ours"
 PLUS_MINUS = r" $\pm$ "
 SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -47,17 +43,16 @@ def _values(
     """What both templates name: cells as text, with their notes `raised`; published cells written by `peer`."""
     text = lambda cell: _text(cell, plus_minus) + (raised(cell.notes) if cell else "")
     published = lambda one: (peer(*column.published(one)) for column in table.columns)
-    plain = {column.metric in PLAIN for column in table.columns}
-    units = [*([SHARES] if False in plain else []), *([NUMBERS] if True in plain else []), FOLDS]
+    used = {mark for one in table.peers for column in table.columns for mark in column.published(one)[1]}
     return {
         "title": escaped(table.title),
-        "rule": RULE,
         "head": [escaped(column.title) for column in table.columns],
         "rows": [[escaped(row.system), escaped(row.recipe), *map(text, row.cells)] for row in table.rows],
         "peers": [[escaped(one.model), one.year, *published(one)] for one in table.peers],
-        "words": escaped(" ".join([*units, *table.common])),
+        "kinds": {"number" if column.metric in PLAIN else "share" for column in table.columns},
+        "common": escaped(" ".join(table.common)),
         "notes": [(raised([number]).strip(), escaped(note)) for number, note in enumerate(table.notes, start=1)],
-        "marks": escaped(_marks(table)),
+        "marks": {mark: escaped(meaning) for mark, meaning in MARKS.items() if mark in used},
     }
 
 
@@ -98,13 +93,6 @@ def _numbers(table: Table, cell: Cell | None) -> list[str]:
     deviation = "" if summary.deviation is None else summary.exactly(summary.deviation)
     remarks = " ".join([*table.common, *(table.notes[number - 1] for number in cell.notes)])
     return [summary.exactly(summary.mean), deviation, str(summary.clips), remarks]
-
-
-def _marks(table: Table) -> str:
-    """What the marks of the table's published numbers mean."""
-    used = {mark for peer in table.peers for column in table.columns for mark in column.published(peer)[1]}
-    meanings = "; ".join(f"{mark} {meaning}" for mark, meaning in MARKS.items() if mark in used)
-    return f"Published numbers, per cent: {meanings}." if meanings else ""
 
 
 def _escaped(text: str) -> str:

@@ -14,9 +14,9 @@ from typing import TypeVar
 
 from aasp.datasets.benchmarks import BENCHMARKS
 from aasp.datasets.parts import PARTS
+from aasp.evaluate.published import Peer, peers
 from aasp.evaluate.records import Record
 from aasp.evaluate.summary import Summary, summarise, versions
-from aasp.report.published import Peer, peers
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -67,13 +67,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """A result of ours.
-
-    Attributes:
-        summary: its numbers.
-        notes: numbers of the table's notes that hold for it.
-        show_clips: whether others of the column scored another number of clips.
-    """
+    """A result of ours, the table's notes on it by number, and whether others of its column scored other clips."""
 
     summary: Summary
     notes: tuple[int, ...]

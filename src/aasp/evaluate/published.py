@@ -44,7 +44,7 @@ class Peer(NamedTuple):
 @functools.cache
 def peers() -> tuple[Peer, ...]:
     """All peers, in the order of the file: by protocol, then roughly by age."""
-    text = files("aasp.report").joinpath("published.csv").read_text(encoding="utf-8")
+    text = files("aasp.evaluate").joinpath("published.csv").read_text(encoding="utf-8")
     found = []
     for row in csv.DictReader(text.splitlines()):
         protocol, model, year = (row.pop(name) for name in ("protocol", "model", "year"))
