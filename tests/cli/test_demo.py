@@ -93,7 +93,7 @@ def test_the_whole_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     for reference in re.findall(r'(?:href="#|url\(#)([^")]*)', report):
         assert reference in ids
 
-    kept = {path: path.stat().st_mtime_ns for part in ("sounds", "readings") for path in (out / part).rglob("*")}
+    kept = {path: path.stat().st_mtime_ns for part in ("sounds", "kept") for path in (out / part).rglob("*")}
     (out / "report.html").unlink()
     assert again() == 0
     assert {path: path.stat().st_mtime_ns for path in kept} == kept

@@ -9,9 +9,10 @@ from dataclasses import replace
 import pytest
 
 from aasp.evaluate.records import Record
-from aasp.report.layouts import RULE, csv_lines, latex, markdown
+from aasp.report.layouts import csv_lines, latex, markdown
 from aasp.report.table import Table, tables
 
+RULE = "published, not ours"
 ONE = Record("my_tiny & 5 %|", "m", "a1", "evar", "e1", "esc50", "linear", "1", 0, "accuracy", 0.8, 400, 0, "0.1.0")
 
 

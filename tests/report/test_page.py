@@ -6,9 +6,7 @@ import re
 
 from markupsafe import Markup
 
-from aasp.evaluate.intervals import Interval
 from aasp.report import style
-from aasp.report.scores import TaskScores, answer, verdict
 from aasp.report.templates import _environment
 
 PAGE = """{% extends "report/page.html" %}
@@ -53,29 +51,3 @@ def test_every_colour_is_defined_for_light_and_for_dark():
     used = set(re.findall(r"var\((--[a-z0-9-]+)\)", made()))
     set_in_table = {"--low", "--high", "--at", "--chance", "--tone"}
     assert used - set_in_table <= set(re.findall(r"(--[a-z0-9-]+):", light))
-
-
-def interval(estimate: float, low: float, high: float) -> Interval:
-    return Interval(estimate, low, high, 0.95, 18, 432)
-
-
-def test_answer_is_a_sentence_for_each_rival():
-    def task(name: str, **lead: Interval) -> TaskScores:
-        return TaskScores(name, "", 0.1, {"ours": interval(0.5, 0.4, 0.6)}, lead)
-
-    up, down, open_ = interval(0.1, 0.05, 0.2), interval(-0.1, -0.2, -0.05), interval(0.1, -0.1, 0.2)
-    tasks = [task("Pitch", a=up, b=open_), task("Rate", a=up, b=down), task("Family", a=open_, b=up)]
-    assert answer(tasks) == (
-        "Ours against a: better at pitch and rate, no clear difference at family. "
-        "Against b: better at family, worse at rate, no clear difference at pitch."
-    )
-
-
-def test_what_has_too_few_clusters_is_said_to():
-    few = Interval(0.05, None, None, 0.95, 3, 30, method="none")
-    assert verdict(few) == "+5.0 points (too few to tell), no clear difference"
-
-
-def test_verdict_says_when_nothing_is_certain():
-    assert verdict(interval(0.05, 0.01, 0.09)) == "+5.0 points (+1.0 to +9.0)"
-    assert verdict(interval(-0.05, -0.09, 0.01)) == "−5.0 points (−9.0 to +1.0), no clear difference"

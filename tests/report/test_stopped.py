@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from aasp.report.stopped import explained, write_stopped_page
+from aasp.report.learning import explained, write_stopped_page
 from aasp.training.loop import TrainingStopped
 
 WHY = "<b>mine</b> stopped at step 3: all embeddings lie on a line (rank 1.01)"

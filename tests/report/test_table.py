@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from aasp.evaluate.published import peers
 from aasp.evaluate.records import Record
-from aasp.report.published import peers
-from aasp.report.table import OWN, Cell, Row, Table, published_cell, tables
+from aasp.report.table import OWN, Cell, Row, Table, tables
 
 ONE = Record("tiny", "runs/tiny", "a1", "evar", "e1", "esc50", "linear", "1", 0, "accuracy", 0.8, 400, 0, "0.1.0")
 
@@ -53,7 +53,7 @@ def test_metrics_are_columns_of_their_own() -> None:
     table = only([ONE, replace(ONE, metric="macro_f1", value=0.5)])
     assert [column.title for column in table.columns] == ["ESC-50", "ESC-50 (macro_f1)"]
     esc50 = next(peer for peer in peers() if peer.model == "M2D")
-    assert [published_cell(esc50, column) for column in table.columns] == [("91.3", "r"), ("", "")]
+    assert [column.published(esc50) for column in table.columns] == [("91.3", "r"), ("", "")]
 
 
 def test_recipes_models_and_settings_are_rows_of_their_own() -> None:

@@ -12,20 +12,15 @@ from rich.console import Console
 from rich.table import Table
 
 from aasp.cli.arguments import parse
-from aasp.cli.stages import Bar, Stages
+from aasp.cli.stages import Stages
 from aasp.errors import AaspError
-from aasp.files import atomic_write
 from aasp.formats import duration_text, percent_text
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from aasp.datasets.demo import Size
+    from aasp.evaluate.demo import FirstLook, Reading, TaskScores
     from aasp.model.audio_encoder import AudioEncoder
     from aasp.pretrain.recipe import Recipe
-    from aasp.report.comparison import Reading
-    from aasp.report.first_look import FirstLook
-    from aasp.report.scores import TaskScores
 
 RECIPE = "aasp_tiny"
 LR_SHARE = 0.25
@@ -35,7 +30,7 @@ TRAINED_ON, PACKAGED, UNTRAINED, STATISTICS = "trained on", "aasp-tiny", "untrai
 
 @dataclass(frozen=True)
 class Demo:
-    """Make labelled sounds, see what aasp-tiny makes of them, train on from it, and write OUT/report.html: ten minutes.
+    """Make labelled sounds, see what aasp-tiny makes of them, train on from it, and write OUT/report.html.
 
     Finished steps are kept: the same command again resumes.
     """
@@ -81,16 +76,14 @@ def demonstrate(out: Path, recipe: Recipe, model: str, size: Size) -> int:
         0, or what the training returned when a signal stopped it.
     """
     from aasp.datasets import demo
+    from aasp.evaluate.demo import compare, first_look, read
     from aasp.model.audio_encoder import load
     from aasp.pretrain.run import pretrain
-    from aasp.report.collect import collect
-    from aasp.report.comparison import compare
-    from aasp.report.demo_report import render_demo_report
-    from aasp.report.first_look import first_look
+    from aasp.report.demo_report import write_demo_report
     from aasp.training.tracking import read_metrics
 
     stages = Stages(5)
-    sounds, trained = out / "sounds", out / "run"
+    sounds, trained, kept = out / "sounds", out / "run", out / "kept"
     packaged = load(model)
 
     with stages.stage("making sounds: notes of sampled instruments, and modulated signals") as bar:
@@ -98,9 +91,8 @@ def demonstrate(out: Path, recipe: Recipe, model: str, size: Size) -> int:
         demo.build(sounds, size=size, progress=lambda done: show(done, size.clips))
 
     with stages.stage(f"{PACKAGED} at work: notes named by a few labels, and notes that are alike") as bar:
-        compared = {PACKAGED: packaged, STATISTICS: None}
-        vectors = {name: _vectors(out, name, model, sounds, bar) for name, model in compared.items()}
-    look = first_look(sounds, vectors)
+        embedding = lambda name: bar(f"{name}, embedding notes")
+        look = first_look(sounds, {PACKAGED: packaged, STATISTICS: None}, kept, embedding)
     _print_look(stages.console, look)
 
     stages.announce("training on from it on the train part, labels unseen")
@@ -114,26 +106,25 @@ def demonstrate(out: Path, recipe: Recipe, model: str, size: Size) -> int:
     models = {TRAINED_ON: load(trained), PACKAGED: packaged, UNTRAINED: _untrained(recipe, out / "untrained")}
     with stages.stage("probing the encoders on new instruments and voices") as bar:
         probed = {**models, STATISTICS: None}
-        readings = {name: _reading(out, name, model, sounds, bar) for name, model in probed.items()}
+        part = lambda name: lambda what: bar(f"{name}, {what}")
+        readings = {name: read(one, sounds, kept, part(name)) for name, one in probed.items()}
     tasks = compare(readings, sounds)
 
     stages.announce("drawing the report")
     metrics = read_metrics(trained)
-    data = collect(
+    report = out / "report.html"
+    write_demo_report(
+        report,
         sounds,
         models[TRAINED_ON],
         models[UNTRAINED],
         recipe,
         look=look,
         tasks=tasks,
-        vectors=vectors,
         metrics=metrics,
         facts=_facts(recipe, size, readings, metrics),
+        eyebrow=f"aasp demo · {PACKAGED} · {recipe.steps:,} steps",
     )
-    report = out / "report.html"
-    with atomic_write(report) as beside:
-        page = render_demo_report(data, eyebrow=f"aasp demo · {PACKAGED} · {recipe.steps:,} steps")
-        beside.write_text(page, encoding="utf-8")
     _print(stages.console, tasks)
     stages.console.print(f"report: {report}\nmodel:  {trained / 'model'}", soft_wrap=True)
     return 0
@@ -150,30 +141,6 @@ def _untrained(recipe: Recipe, folder: Path) -> AudioEncoder:
     return encoder
 
 
-def _vectors(out: Path, name: str, model: AudioEncoder | None, sounds: Path, bar: Bar) -> np.ndarray:
-    """Vectors of all notes, a model's own or log-mel statistics: kept from an earlier run on the same, or new."""
-    from aasp.report.comparison import fingerprint, keep, kept, note_vectors
-
-    file, made = out / "readings" / f"{name.replace(' ', '-')}-notes.npz", fingerprint(sounds, model)
-    if (found := kept(file, made, ["notes"])) is None:
-        found = {"notes": note_vectors(model, sounds, bar(f"{name}, embedding notes"))}
-        keep(file, made, found)
-    return found["notes"]
-
-
-def _reading(out: Path, name: str, model: AudioEncoder | None, sounds: Path, bar: Bar) -> Reading:
-    """What probes read from a model, or from log-mel statistics: kept from an earlier run on the same, or new."""
-    from aasp.report.comparison import Reading, fingerprint, read_encoder, read_statistics
-
-    file, made = out / "readings" / f"{name.replace(' ', '-')}.npz", fingerprint(sounds, model)
-    reading = Reading.load(file, made)
-    if reading is None:
-        shows = {"embedding": bar(f"{name}, embedding clips"), "probing": bar(f"{name}, probing")}
-        reading = read_statistics(sounds, **shows) if model is None else read_encoder(model, sounds, **shows)
-        reading.save(file, made)
-    return reading
-
-
 def _facts(
     recipe: Recipe, size: Size, readings: Mapping[str, Reading], metrics: Sequence[Mapping[str, float]]
 ) -> dict[str, str]:
@@ -183,7 +150,7 @@ def _facts(
 
     from aasp import __version__
     from aasp.datasets.notes import INSTRUMENTS
-    from aasp.report.comparison import LABELS
+    from aasp.evaluate.demo import LABELS
 
     last = metrics[-1]
     chosen = Markup("<br>").join(
@@ -208,13 +175,14 @@ def _print_look(console: Console, look: FirstLook) -> None:
     for name, found in look.few.items():
         scores = ", ".join(f"{count}: {percent_text(one.estimate, 0)} %" for count, one in found.items())
         console.print(f"    families of notes by {name}, by labels a family: {scores}", soft_wrap=True)
-    for (name, _), others in zip(look.queries, look.neighbours, strict=True):
-        console.print(f"    most like {name}: {', '.join(other for other, _ in others)}", soft_wrap=True)
+    sound = lambda row: f"{row['instrument']}, key {row['pitch']}"
+    for query, others in zip(look.queries, look.neighbours, strict=True):
+        console.print(f"    most like {sound(query)}: {', '.join(map(sound, others))}", soft_wrap=True)
 
 
 def _print(console: Console, tasks: Sequence[TaskScores]) -> None:
     """The table of scores, and the leads of the encoder that was trained on."""
-    from aasp.report.scores import verdict
+    from aasp.evaluate.demo import verdict
 
     table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column("accuracy in %", no_wrap=True)

@@ -249,7 +249,7 @@ def _error_line(error: AaspError) -> str:
     loop = sys.modules.get("aasp.training.loop")
     if loop is None or not isinstance(error, loop.TrainingStopped):
         return str(error)
-    from aasp.report.stopped import explained
+    from aasp.report.learning import explained
 
     return explained(error)
 

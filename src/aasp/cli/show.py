@@ -67,8 +67,7 @@ def run(argv: list[str]) -> int:
     from aasp.audio.sounds import Recording, read_sound
     from aasp.features.logmel import LogMelConfig
     from aasp.model.audio_encoder import load
-    from aasp.report.sound_picture import draw_sound
-    from aasp.report.spectrogram import Spectrogram
+    from aasp.report.spectrogram import Spectrogram, draw_sound
 
     channels = checked(arguments.channels)
     if channels == "each":

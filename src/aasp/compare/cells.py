@@ -16,7 +16,7 @@ from aasp.compare.measures import Measure
 from aasp.errors import AaspError
 from aasp.evaluate.probe import Unusable
 from aasp.pretrain.recipe import Recipe
-from aasp.report.stopped import explained
+from aasp.report.learning import explained
 from aasp.training.loop import TrainingStopped
 
 Kind = Literal["trained", "scratch", "untrained", "frozen", "log-mel"]

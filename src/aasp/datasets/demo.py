@@ -39,7 +39,7 @@ COLUMNS = {
 class Size:
     """How much to make: notes of each instrument (or none), voices of each kind of signal in (train, valid, test)."""
 
-    notes: int = 24
+    notes: int = 16
     voices: tuple[int, int, int] = (10, 3, 4)
 
     @property
@@ -67,7 +67,7 @@ def build(
     Args:
         out: the folder to make.
         seed: seed of everything drawn.
-        size: how much; the default is 1512 notes and 816 signals.
+        size: how much; the default is 1008 notes and 816 signals.
         progress: called with the number of clips written so far.
 
     Returns:

@@ -30,6 +30,7 @@ from aasp.audio.packed import on_disk
 from aasp.audio.sounds import Excerpt, Mixture, Recording, Sound, files
 from aasp.datasets.index import Skipped
 from aasp.errors import AaspError
+from aasp.evaluate.baselines import BANDS_40, BANDS_128, statistics
 from aasp.evaluate.features import PLAIN, Progress, Running, batches, needs_layers, nothing_usable, pooled
 from aasp.files import atomic_write, check_output
 from aasp.model.audio_encoder import AudioEncoder
@@ -38,6 +39,7 @@ from aasp.training.precision import fastest
 from aasp.weights import model_hash
 
 FORMAT = 2  # to be raised when the same model comes to give other vectors of the same sounds
+STATISTICS_CLIPS = 64  # computed at a time
 SHARD_CLIPS, SHARD_BYTES = 1024, 64 * 2**20  # what a shard is written at: a run that stops loses no more than that
 
 Vectors = Iterator[tuple[list[int], Mapping[Any, np.ndarray]]]
@@ -142,6 +144,19 @@ def kept_vectors(
         shard.add([digests[row] for row in rows], vectors)
     shard.write()
     return kept
+
+
+def kept_statistics(sounds: Sequence[Sound], folder: Path, progress: Progress | None = None) -> Kept:
+    """Both baselines' `statistics`, of earlier runs or new. Arguments and errors are those of `kept_vectors`."""
+
+    def compute(some: Sequence[Sound], show: Callable[[int], object]) -> Vectors:
+        for first in range(0, len(some), STATISTICS_CLIPS):
+            part = some[first : first + STATISTICS_CLIPS]
+            found = {key: X.astype(np.float32) for key, X in statistics(part).items()}
+            yield list(range(first, first + len(part))), found
+            show(first + len(part))
+
+    return kept_vectors("statistics", sounds, [BANDS_40, *BANDS_128], folder, compute, progress)
 
 
 class _Shard:

@@ -8,7 +8,7 @@ n clips, D dimensions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -19,8 +19,8 @@ import torch
 
 from aasp.audio.sounds import Sound
 from aasp.datasets.labelled import LabelledSet
-from aasp.evaluate.baselines import BANDS_40, BANDS_128, fixed_probe, statistics
-from aasp.evaluate.cache import Vectors, kept_vectors
+from aasp.evaluate.baselines import BANDS_40, BANDS_128, fixed_probe
+from aasp.evaluate.cache import Vectors, kept_statistics, kept_vectors
 from aasp.evaluate.draws import few_label_rounds
 from aasp.evaluate.features import clip_keys, embedded, own_keys, pooled
 from aasp.evaluate.finetune.data import Finetuning
@@ -39,7 +39,6 @@ from aasp.weights import model_hash
 SEED = 0  # of the untrained weights
 HEAD = ("head", "first")
 """What the head of a fine-tuning reads of a clip before the first step."""
-CLIPS = 64  # whose statistics are computed at a time
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ def vectors(system: System, sounds: Sequence[Sound], folder: Path) -> dict[Any, 
         AaspError: a sound that can't be used, or the folder can't be written.
     """
     if system.kind == "log-mel":
-        return kept_vectors("statistics", sounds, [BANDS_40, *BANDS_128], folder, _statistics).features
+        return kept_statistics(sounds, folder).features
     encoder = system.encoder
     keys = list(dict.fromkeys([*clip_keys(encoder), *own_keys(encoder)]))
     head = AudioClassifier(_classifier(encoder))
@@ -88,12 +87,6 @@ def vectors(system: System, sounds: Sequence[Sound], folder: Path) -> dict[Any, 
                 yield rows, {**pooled(encoder, found, keys), HEAD: head.pooled(found.stages, found.valid).numpy()}
 
     return kept_vectors(f"ruler {model_hash(encoder)}", sounds, [*keys, HEAD], folder, compute).features
-
-
-def _statistics(sounds: Sequence[Sound], show: Callable[[int], object]) -> Iterator[tuple[list[int], dict]]:
-    for first in range(0, len(sounds), CLIPS):
-        some = sounds[first : first + CLIPS]
-        yield list(range(first, first + len(some))), {k: X.astype(np.float32) for k, X in statistics(some).items()}
 
 
 def _classifier(encoder: AudioEncoder) -> AudioClassifierConfig:

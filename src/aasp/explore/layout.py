@@ -12,8 +12,8 @@ import numpy as np
 from matplotlib.image import imsave
 from sklearn.cluster import MiniBatchKMeans
 
+from aasp.evaluate.similarity import plane
 from aasp.index.nearest import nearest
-from aasp.report.findings import plane
 
 FITTED = 4_000
 NEIGHBOURS = 5

@@ -11,20 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 
 from aasp.evaluate.class_scores import ClassScores, calibration, class_scores, confusions, mistakes
 from aasp.evaluate.intervals import Interval
 from aasp.evaluate.metrics import score
 from aasp.formats import percent_text
-from aasp.report.figures import (
-    class_curve,
-    class_dots,
-    confusion_matrix,
-    probability_histogram,
-    reliability_diagram,
-)
-from aasp.report.learning import curves
-from aasp.report.templates import render, write_page
+from aasp.report.figures import class_curve, class_dots, confusion_matrix, probability_histogram, reliability_diagram
+from aasp.report.learning import curves, logged
+from aasp.report.templates import write_page
 
 WHOLE_MATRIX = 20
 """Most classes that a confusion matrix can show on a phone."""
@@ -32,7 +27,6 @@ DOTS = 35
 """Most classes that have a line each in a figure."""
 CONFUSIONS, MISTAKES = 12, 15
 """Most rows of their tables."""
-TEMPLATE = "report/classification.html"
 
 
 @dataclass(frozen=True)
@@ -73,39 +67,30 @@ class ClassificationReport:
 
 def write_classification_report(path: Path, report: ClassificationReport) -> None:
     """Write the report as one HTML page that needs no other file, whole or not at all."""
-    write_page(path, TEMPLATE, **_values(report))
-
-
-def render_classification_report(report: ClassificationReport) -> str:
-    """The report as one HTML page."""
-    return render(TEMPLATE, **_values(report))
+    write_page(path, "report/classification.html", **_values(report))
 
 
 def _values(report: ClassificationReport) -> dict[str, Any]:
     """What the template names."""
-    several, classes, truth = report.several, report.classes, report.truth
-    scores = class_scores(truth, report.probabilities, report.rounds)
-    counts = confusions(truth, report.probabilities)
-    found, calibration_error = calibration(truth, report.probabilities)
-    wrong = mistakes(truth, report.probabilities)
+    several, classes, truth, probabilities = report.several, report.classes, report.truth, report.probabilities
+    counts = confusions(truth, probabilities)
+    found, calibration_error = calibration(truth, probabilities)
+    wrong = mistakes(truth, probabilities)
     rounds = [report.rounds == number for number in np.unique(report.rounds)]
-    common = truth[:, truth.any(axis=0)].mean() if several else np.bincount(truth).max() / len(truth)
-    confused = _confused(counts, classes)
     cases, counted = ("labels that are there", "labels") if several else ("clips that are right", "clips")
+    matrix = lambda: confusion_matrix(counts, classes, title="Clips by true and predicted class")
+    confused = _confused(counts, classes)
     return {
         "eyebrow": "aasp finetune",
         "title": report.title,
         "facts": report.facts,
         "report": report,
         "several": several,
-        "hardest": _hardest(scores, classes),
+        "rounds": [score(truth[own], probabilities[own]) for own in rounds],
+        "chance": truth[:, truth.any(axis=0)].mean() if several else np.bincount(truth).max() / len(truth),
+        **_every_class(class_scores(truth, probabilities, report.rounds), classes),
+        "matrix": matrix() if len(classes) <= WHOLE_MATRIX else None,
         "worst": confused[0] if confused else None,
-        "rounds": [score(truth[own], report.probabilities[own]) for own in rounds],
-        "chance": float(common),
-        **_every_class(scores, classes),
-        "matrix": confusion_matrix(counts, classes, title="Clips by true and predicted class")
-        if len(classes) <= WHOLE_MATRIX
-        else None,
         "confusion_rows": [
             [one["true"], one["predicted"], f"{one['clips']:,}", percent_text(one["clips"] / one["of"])]
             for one in confused
@@ -117,49 +102,45 @@ def _values(report: ClassificationReport) -> dict[str, Any]:
         ],
         "mistakes": len(wrong),
         "mistake_rows": [_mistake(report, row) for row in wrong[:MISTAKES].tolist()],
-        "learning": _learning(report),
+        "learning": [
+            *_learning(report, "train_loss", "Fitting the training clips", "loss", 1.0),
+            *_learning(report, "valid_score", "On the validation part", f"{report.metric} (%)", 100.0),
+        ],
     }
-
-
-def _hardest(scores: ClassScores, classes: Sequence[str]) -> str | None:
-    """The class with the lowest score; None where all have the highest."""
-    reached = np.where(scores.support > 0, np.nan_to_num(_main(scores), nan=0.0), np.inf)
-    return None if reached.min() >= 1 else classes[int(reached.argmin())]
-
-
-def _main(scores: ClassScores) -> np.ndarray:
-    return scores.f1 if scores.average_precision is None else scores.average_precision
 
 
 def _every_class(scores: ClassScores, classes: Sequence[str]) -> dict[str, Any]:
     """A figure, and a table with the lowest score first; classes without a clip come last."""
-    main = _main(scores)
-    columns = {"precision": scores.precision, "recall": scores.recall, "F1": scores.f1}
-    label = "F1"
-    if scores.average_precision is not None:
-        columns, label = {"AP": scores.average_precision, **columns}, "average precision"
+    average = scores.average_precision
+    main, label = (scores.f1, "F1") if average is None else (average, "average precision")
+    columns = {} if average is None else {"AP": average}
+    columns |= {"precision": scores.precision, "recall": scores.recall, "F1": scores.f1}
     known = np.flatnonzero((scores.support > 0) & ~np.isnan(main))
     if len(known) <= DOTS:
         figure = class_dots([classes[k] for k in known.tolist()], main[known], title="Class by class", label=label)
     else:
-        figure = class_curve(
-            main[known], scores.support[known], title=f"{len(known)} classes by their clips", label=label
-        )
+        title = f"{len(known)} classes by their clips"
+        figure = class_curve(main[known], scores.support[known], title=title, label=label)
     order = np.lexsort((np.nan_to_num(main, nan=np.inf), scores.support == 0))
-    rows = [
-        [classes[k], *(percent_text(some[k]) for some in columns.values()), f"{scores.support[k]:,}"] for k in order
-    ]
-    return {"class_figure": figure, "class_head": ["class", *columns, "clips"], "class_rows": rows}
+    reached = np.where(scores.support > 0, np.nan_to_num(main, nan=0.0), np.inf)
+    return {
+        "hardest": None if reached.min() >= 1 else classes[int(reached.argmin())],
+        "class_figure": figure,
+        "class_head": ["class", *columns, "clips"],
+        "class_rows": [
+            [classes[k], *(percent_text(some[k]) for some in columns.values()), f"{scores.support[k]:,}"] for k in order
+        ],
+    }
 
 
 def _confused(counts: np.ndarray, classes: Sequence[str]) -> list[dict[str, Any]]:
     """The largest numbers beside the diagonal of the confusion matrix (K, K), the largest first."""
     away = counts * (1 - np.eye(len(counts), dtype=int))
     order = np.argsort(-away, axis=None, kind="stable")[:CONFUSIONS]
-    pairs = [(i, j) for i, j in zip(*np.unravel_index(order, away.shape), strict=True) if away[i, j]]
     return [
         {"true": classes[i], "predicted": classes[j], "clips": int(away[i, j]), "of": int(counts[i].sum())}
-        for i, j in pairs
+        for i, j in zip(*np.unravel_index(order, away.shape), strict=True)
+        if away[i, j]
     ]
 
 
@@ -171,15 +152,7 @@ def _mistake(report: ClassificationReport, row: int) -> list[str]:
     return [report.names[row], named, report.classes[probabilities.argmax()], percent_text(probabilities.max())]
 
 
-def _learning(report: ClassificationReport) -> list[str]:
-    shown = {
-        "train_loss": ("Fitting the training clips", "loss", 1.0),
-        "valid_score": ("On the validation part", f"{report.metric} (%)", 100.0),
-    }
-    figures: list[str] = []
-    for name, (title, label, scale) in shown.items():
-        points = [[(line["step"], line[name]) for line in run if line.get(name) is not None] for run in report.history]
-        lines = [np.array(run, dtype=float) * (1.0, scale) for run in points if run]
-        if lines:
-            figures.append(curves(lines, title=title, label=label))
-    return figures
+def _learning(report: ClassificationReport, name: str, title: str, label: str, scale: float) -> list[Markup]:
+    """The curve of one of the numbers that the rounds have recorded, if any has."""
+    lines = [points * (1.0, scale) for points in (logged(run, name) for run in report.history) if len(points)]
+    return [curves(lines, title=title, label=label)] if lines else []

@@ -1,17 +1,28 @@
-"""The demo's report: its data, and its figures; the words between them are in `templates/demo.html`."""
+"""The demo's report: its figures; the words between them are in `templates/demo.html`.
+
+B clips, G x F grid of patches, S states.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+from markupsafe import Markup
 
+from aasp.audio.io import read
+from aasp.evaluate.demo import LOOKED_AT, FirstLook, Rows, TaskScores, middle_note, rows_of, verdict
+from aasp.evaluate.similarity import DRAWS, LABELS
+from aasp.model.audio_encoder import AudioEncoder
+from aasp.pretrain.methods.aasp import AaSPConfig
+from aasp.pretrain.recipe import Recipe
+from aasp.report import findings
 from aasp.report.figures import embedding_map, frequency_responses, kernel_shape
 from aasp.report.findings import Estimates
-from aasp.report.first_look import DRAWS, LABELS, FirstLook, few_labels_sentence
 from aasp.report.learning import metric_curves
 from aasp.report.rates import (
+    Bounds,
     decay_over_frequency,
     density,
     found_against_true,
@@ -19,113 +30,133 @@ from aasp.report.rates import (
     hertz_label,
     shares,
 )
-from aasp.report.scores import TaskScores, answer, verdict
-from aasp.report.spectrogram import Spectrogram, masked_view, patch_rates, spectrogram
+from aasp.report.spectrogram import masked_view, patch_rates, spectrogram
 from aasp.report.style import SECOND
-from aasp.report.templates import render
+from aasp.report.templates import write_page
 from aasp.stems.lambda_encoder import ALPHA_RANGE
+from aasp.stems.states import States
 
-TITLE = "What a small transformer knows about sounds that it was never trained on"
-
-
-@dataclass(frozen=True)
-class Example:
-    """A clip and what the stem looks at in it: rates (G, F) in Hz of the strongest states, their strengths (G, F)."""
-
-    name: str
-    clip: Spectrogram
-    rate_hz: np.ndarray
-    strength: np.ndarray
+SHOWN = (
+    ("am tone", "6.1", "A tone, loudness swinging"),
+    ("fm noise", "15.6", "Noise, pitch swinging"),
+    ("impulses", "25", "Clicks"),
+)
+"""Test signals to show: kind, rate in Hz, name."""
+TREMOLO, STEADY = "tremolo strings", "cello"
+"""Instruments to show: one whose loudness trembles by itself, one for the masks."""
 
 
-@dataclass(frozen=True)
-class DemoReportData:
-    """What the report shows, as arrays.
+def write_demo_report(
+    path: Path,
+    data: Path,
+    trained: AudioEncoder,
+    untrained: AudioEncoder,
+    recipe: Recipe,
+    *,
+    look: FirstLook,
+    tasks: Sequence[TaskScores],
+    metrics: Sequence[Mapping[str, float | None]],
+    facts: Mapping[str, str],
+    eyebrow: str,
+) -> None:
+    """Write the report as one HTML page, whole or not at all.
 
-    Attributes:
-        patch_ms: duration of a patch.
-        bands: patches above each other.
-        band: what the patches by themselves would alias, Hz.
+    Args:
+        path: of the page.
+        data: the demo's sounds.
+        trained: the model that was trained on.
+        untrained: one of its architecture with random weights.
+        recipe: how it was trained on.
         look: what vectors are good for without training.
         tasks: scores, the encoder that was trained on first.
         metrics: lines of the run's `metrics.jsonl`.
-        clip: a clip, and `visible` (V, n): the patches that its masked views see.
-        examples: a few clips.
-        now: estimates of the trained stem on clips of known modulation rate; `start`, of the untrained one.
-        true_hz: the clips' modulation rates in Hz, shape (B,).
-        kernels: real (S, K), imaginary (S, K), frequency in Hz (S,).
-        frame_rate: frames per second.
-        maps: by encoder, its notes on a plane (n, 2), with `families` (n,).
         facts: how it was made, by term.
+        eyebrow: the short line over the title.
     """
+    assert isinstance(recipe.method, AaSPConfig), "the demo is about AaSP"
+    stem, stem_before = trained.stem.states, untrained.stem.states
+    assert stem is not None and stem_before is not None, "and about its stem"
+    notes, signals = rows_of(data, "notes"), rows_of(data, "signals")
+    test = [row for row in signals if row["split"] == "test"]
+    rate, patch = trained.config.frontend.frame_rate, trained.stem.patch[0]
+    band = (rate / 2 / patch, rate / 2)
+    sampled = trained.config.frontend.rate
+    listen = lambda rows, end=None: findings.listen(trained, [read(row["path"], rate=sampled)[:end] for row in rows])
 
-    patch_ms: float
-    bands: int
-    band: tuple[float, float]
-    look: FirstLook
-    tasks: Sequence[TaskScores]
-    metrics: Sequence[Mapping[str, float | None]]
-    clip: Spectrogram
-    visible: np.ndarray
-    examples: Sequence[Example]
-    now: Estimates
-    start: Estimates
-    true_hz: np.ndarray
-    kernels: tuple[np.ndarray, np.ndarray, np.ndarray]
-    frame_rate: float
-    maps: Mapping[str, np.ndarray]
-    families: np.ndarray
-    facts: Mapping[str, str]
-
-
-def render_demo_report(data: DemoReportData, *, eyebrow: str) -> str:
-    """The report as one HTML page."""
-    views = [masked_view(data.clip, visible, title=f"View {k}") for k, visible in enumerate(data.visible, start=1)]
-    return render(
+    _, mel = listen(test)
+    now, start = (findings.estimate(states, mel, rate) for states in (stem, stem_before))
+    shown = [(f"{name}, {hertz} Hz", _first(signals, kind, hertz)) for kind, hertz, name in SHOWN]
+    shown.append(("Strings playing tremolo", middle_note(notes, TREMOLO)))
+    clips, mel = listen([row for _, row in shown])
+    found = findings.estimate(stem, mel, rate)
+    each = zip(shown, clips, found.rate_hz, found.strength, strict=True)
+    (clip,), _ = listen([middle_note(notes, STEADY)], round(recipe.data.crop_seconds * sampled))
+    visible = findings.views(clip, recipe.method.masking)
+    views = [masked_view(clip, some, title=f"View {k}") for k, some in enumerate(visible[:3], start=1)]
+    families = np.array([row["family"] for row in look.rows])
+    write_page(
+        path,
         "report/demo.html",
         eyebrow=eyebrow,
-        title=TITLE,
-        facts=data.facts,
-        data=data,
-        first_answer=few_labels_sentence(data.look),
-        answer=answer(data.tasks),
-        verdict=verdict,
+        facts=facts,
+        look=look,
+        per_instrument=LOOKED_AT,
+        labels=LABELS,
+        few_labels={count: {name: of[count] for name, of in look.few.items()} for count in LABELS},
         draws=DRAWS,
-        few_labels={count: {name: of[count] for name, of in data.look.few.items()} for count in LABELS},
-        learning=metric_curves(data.metrics),
-        shown=data.visible.shape[1] / np.prod(data.clip.grid),
-        views=[spectrogram(data.clip, title="All of it, for the teacher"), *views],
-        band=" to ".join(map(hertz_label, data.band)),
-        rates=_rates(data),
-        kernels=_kernels(data),
-        maps=[embedding_map(points, data.families, title=name) for name, points in data.maps.items()],
+        tasks=tasks,
+        first=next(iter(tasks[0].accuracy)),
+        leads={other: _clear(tasks, other) for other in tasks[0].difference},
+        verdict=verdict,
+        maps=[embedding_map(points, families, title=name) for name, points in look.maps.items()],
+        learning=metric_curves(metrics),
+        visible=visible.shape[1] / np.prod(clip.grid),
+        views=[spectrogram(clip, title="All of it, for the teacher"), *views],
+        patch_ms=1000 * patch / rate,
+        bands=trained.stem.subbands,
+        band=" to ".join(map(hertz_label, band)),
+        tinted=[patch_rates(clip, *of, title=name, band=band) for (name, _), clip, *of in each],
+        rates=_rates(now, start, np.array([float(row["rate"]) for row in test]), band),
+        kernels=_kernels(stem, now, rate, band),
     )
 
 
-def _rates(data: DemoReportData) -> list[str]:
-    rates, band = sorted(set(data.true_hz.tolist())), data.band
-    found = [[_loud(estimates, data.true_hz == rate) for rate in rates] for estimates in (data.now, data.start)]
-    start = (np.median(data.start.alpha, axis=(0, 1, 2)), np.median(data.start.beta_hz, axis=(0, 1, 2)))
-    lie = [shares(estimates.beta_hz, band) for estimates in (data.start, data.now)]
-    counts = density(data.now.alpha, data.now.beta_hz, ALPHA_RANGE, band)
+def _clear(tasks: Sequence[TaskScores], other: str) -> dict[str, list[str]]:
+    """The tasks at which the first encoder is better or worse than another one, or not clearly either."""
+    found: dict[str, list[str]] = {"better at": [], "worse at": [], "no clear difference at": []}
+    for task in tasks:
+        lead = task.difference[other]
+        clear = "better at" if lead.estimate > 0 else "worse at"
+        found[clear if lead.excludes_zero() else "no clear difference at"].append(task.name.lower())
+    return {how: names for how, names in found.items() if names}
+
+
+def _rates(now: Estimates, start: Estimates, true_hz: np.ndarray, band: Bounds) -> list[Markup]:
+    """Where the trained and the untrained stem look in clips of known modulation rates (B,).
+
+    Of the known rates only those patches count that answer at least a quarter as loud as any of their clip.
+    """
+    started = (np.median(start.alpha, axis=(0, 1, 2)), np.median(start.beta_hz, axis=(0, 1, 2)))
+    counts = density(now.alpha, now.beta_hz, ALPHA_RANGE, band)
+    lie = [shares(estimates.beta_hz, band) for estimates in (start, now)]
+    known = sorted(set(true_hz.tolist()))
+    strong = lambda found, clips: found.rate_hz[clips][found.strength[clips] > 0.25]
+    loud = lambda found: [strong(found, true_hz == hertz) for hertz in known]
     return [
-        *(patch_rates(one.clip, one.rate_hz, one.strength, title=one.name, band=band) for one in data.examples),
         frequency_histogram(*lie, title="Where the frequencies lie", band=band),
-        decay_over_frequency(counts, start=start, bounds=ALPHA_RANGE, title="Decay and frequency", band=band),
-        found_against_true(rates, found[0], title="Known modulations, trained", band=band),
-        found_against_true(rates, found[1], title="Known modulations, untrained", color=SECOND, band=band),
+        decay_over_frequency(counts, start=started, bounds=ALPHA_RANGE, title="Decay and frequency", band=band),
+        found_against_true(known, loud(now), title="Known modulations, trained", band=band),
+        found_against_true(known, loud(start), title="Known modulations, untrained", color=SECOND, band=band),
     ]
 
 
-def _kernels(data: DemoReportData) -> list[str]:
-    real, imag, hertz = data.kernels
-    rate, chosen = data.frame_rate, np.unique(np.linspace(0, len(hertz) - 1, 3).round().astype(int))
+def _kernels(stem: States, now: Estimates, rate: float, band: Bounds) -> list[Markup]:
+    real, imag, hertz = findings.typical_kernels(stem, now, rate)
+    chosen = np.unique(np.linspace(0, len(hertz) - 1, 3).round().astype(int))
     shapes = [kernel_shape(real[k], imag[k], frame_rate=rate, title=f"A kernel for {hertz[k]:.1f} Hz") for k in chosen]
     title = "What the kernels let through"
-    return [*shapes, frequency_responses(real, imag, hertz, frame_rate=rate, title=title, band=data.band)]
+    return [*shapes, frequency_responses(real, imag, hertz, frame_rate=rate, title=title, band=band)]
 
 
-def _loud(estimates: Estimates, clips: np.ndarray) -> np.ndarray:
-    """Rates of the strongest states in those patches of some clips that answer at least a quarter as loud as any."""
-    rate, strength = estimates.rate_hz[clips], estimates.strength[clips]
-    return rate[strength > 0.25]
+def _first(rows: Rows, kind: str, hertz: str) -> dict[str, str]:
+    return next(row for row in rows if (row["split"], row["kind"], row["rate"]) == ("test", kind, hertz))

@@ -1,7 +1,7 @@
 """Figures of single pages: of a classifier, of the kernels of the SBLU, and a map of embeddings.
 
 K classes (of kernels: taps), B bins of probability, S states; kernels have weights real + i imag of shape (S, K), taps
-a frame apart, as `aasp.stems.sblu.kernel` gives them.
+a frame apart, as `aasp.stems.sblu.kernel` gives them. A title stands over each panel.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from matplotlib.patches import Rectangle
 from aasp.evaluate.class_scores import Reliability
 from aasp.report.rates import BAND, OCTAVES, Bounds, hertz_label
 from aasp.report.spectrogram import RATE_COLORS
-from aasp.report.style import CATEGORIES, FIRST, HALO, MUTED, RULE, SECOND, WIDTH, drawn, legend, log_ticks, panel
+from aasp.report.style import CATEGORIES, FIRST, HALO, RULE, SECOND, WIDTH, dashed, drawn, legend, log_ticks, panel
 
 LETTER = 5.0
 """Width of a letter in CSS pixels, on the average."""
@@ -26,15 +26,8 @@ LONGEST = 22
 
 @drawn
 def confusion_matrix(counts: np.ndarray, classes: Sequence[str], *, title: str) -> Figure:
-    """Rows are true classes, columns predicted ones; a cell is as dark as its share of its row.
-
-    Args:
-        counts: clips, (K, K).
-        classes: names.
-        title: of the panel.
-    """
-    names = _short(classes)
-    margin = max(map(len, names)) * LETTER + 12
+    """Clips (K, K): rows are true classes, columns predicted ones; a cell is as dark as its share of its row."""
+    names, margin = _short(classes)
     side = (WIDTH - margin - 4) / len(names)
     height = 34 + len(names) * side + margin
     figure, axes = panel(height, title, "true class, by predicted class below", left=margin, right=4)
@@ -44,38 +37,28 @@ def confusion_matrix(counts: np.ndarray, classes: Sequence[str], *, title: str) 
         corner = (column - 0.5, row - 0.5)
         axes.add_patch(Rectangle(corner, 1, 1, facecolor=FIRST, alpha=0.6 * shares[row, column], linewidth=0))
         if side >= 13:
-            number = {"ha": "center", "va": "center_baseline", "fontsize": 9}
-            axes.text(column, row, str(counts[row, column]), **number)
-    ends = (-0.5, len(names) - 0.5)
-    axes.set(xlim=ends, ylim=ends[::-1])
+            axes.text(column, row, str(counts[row, column]), ha="center", va="center_baseline", fontsize=9)
+    edges = np.arange(len(names) + 1) - 0.5
+    axes.vlines(edges, edges[0], edges[-1], color=RULE, linewidth=0.5)
+    axes.hlines(edges, edges[0], edges[-1], color=RULE, linewidth=0.5)
+    axes.set(xlim=edges[[0, -1]], ylim=edges[[-1, 0]])
     axes.set_xticks(range(len(names)), names, rotation=90)
     axes.set_yticks(range(len(names)), names)
     axes.tick_params(length=0)
-    for line in np.arange(len(names) + 1) - 0.5:
-        axes.plot([line, line], ends, color=RULE, linewidth=0.5)
-        axes.plot(ends, [line, line], color=RULE, linewidth=0.5)
     axes.spines[:].set_visible(False)
     return figure
 
 
 @drawn
 def class_dots(names: Sequence[str], values: np.ndarray, *, title: str, label: str) -> Figure:
-    """A line for each class with its score of 1 as a dot, the lowest on top.
-
-    Args:
-        names: classes, K.
-        values: scores, (K,).
-        title: of the panel.
-        label: what the score is.
-    """
+    """A line for each class with its score of 1 (K,) as a dot, the lowest on top; `label` says what the score is."""
     order = np.argsort(-values, kind="stable")
-    short = _short(names)
-    margin = max(map(len, short)) * LETTER + 12
+    short, margin = _short(names)
+    places, scores = np.arange(len(names)), 100 * values[order]
     figure, axes = panel(60 + 15 * len(names), title, "", left=margin, right=14)
-    for place, k in enumerate(order):
-        axes.plot([0, 100 * values[k]], [place, place], color=FIRST, alpha=0.35, linewidth=3, solid_capstyle="butt")
-        axes.plot(100 * values[k], place, "o", color=FIRST, markersize=5, clip_on=False)
-    axes.set_yticks(range(len(names)), [short[k] for k in order])
+    axes.hlines(places, 0, scores, color=FIRST, alpha=0.35, linewidth=3)
+    axes.plot(scores, places, "o", color=FIRST, markersize=5, clip_on=False)
+    axes.set_yticks(places, [short[k] for k in order])
     axes.set(xlim=(0, 100), ylim=(-0.7, len(names) - 0.3), xlabel=f"{label} (%)")
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
@@ -85,14 +68,7 @@ def class_dots(names: Sequence[str], values: np.ndarray, *, title: str, label: s
 
 @drawn
 def class_curve(values: np.ndarray, support: np.ndarray, *, title: str, label: str) -> Figure:
-    """Scores of many classes over how many clips each has.
-
-    Args:
-        values: scores of 1, (K,).
-        support: clips, (K,), at least one each.
-        title: of the panel.
-        label: what the score is.
-    """
+    """Scores of 1 of many classes (K,) over how many clips each has (K,), at least one."""
     figure, axes = panel(230, title, f"{label} (%)")
     axes.scatter(support, 100 * values, s=9, color=FIRST, alpha=0.6, linewidth=0, clip_on=False)
     low, high = int(support.min()), int(support.max())
@@ -104,18 +80,12 @@ def class_curve(values: np.ndarray, support: np.ndarray, *, title: str, label: s
 
 @drawn
 def reliability_diagram(found: Reliability, *, title: str, cases: str) -> Figure:
-    """Observed frequency by predicted probability; on the dashed line they are equal.
-
-    Args:
-        found: bins.
-        title: of the panel.
-        cases: what is so or not: clips that are right, labels that are there.
-    """
+    """Observed frequency by predicted probability, equal on the dashed line; of clips that are right, or labels."""
     figure, axes = panel(250, title, f"share of {cases} (%)")
-    axes.plot([0, 100], [0, 100], color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)))
-    for said, share in zip(100 * found.said, 100 * found.found, strict=True):
-        axes.plot([said, said], [said, share], color=FIRST, alpha=0.35, linewidth=3, solid_capstyle="butt")
-    axes.plot(100 * found.said, 100 * found.found, "o", color=FIRST, markersize=5, clip_on=False)
+    said, share = 100 * found.said, 100 * found.found
+    dashed(axes, (0, 100), (0, 100))
+    axes.vlines(said, said, share, color=FIRST, alpha=0.35, linewidth=3)
+    axes.plot(said, share, "o", color=FIRST, markersize=5, clip_on=False)
     axes.set(xlim=(0, 100), ylim=(0, 100), xlabel="predicted probability (%)")
     axes.grid(axis="y")
     return figure
@@ -123,13 +93,7 @@ def reliability_diagram(found: Reliability, *, title: str, cases: str) -> Figure
 
 @drawn
 def probability_histogram(found: Reliability, *, title: str, cases: str) -> Figure:
-    """How many cases there are of each probability, on a logarithmic scale.
-
-    Args:
-        found: bins.
-        title: of the panel.
-        cases: what is counted: clips, labels.
-    """
+    """How many cases (clips, labels) there are of each probability, on a logarithmic scale."""
     figure, axes = panel(250, title, cases, left=44)
     axes.bar(100 * found.said, found.cases, width=5, color=FIRST, alpha=0.75)
     log_ticks(axes.yaxis, [10**k for k in range(int(np.log10(found.cases.max())) + 1)], "{:,}".format)
@@ -160,8 +124,7 @@ def frequency_responses(
     """What each kernel lets through, in dB below its own peak, coloured by the frequency it was made for.
 
     Args:
-        real_SK: real parts of the weights, shape (S, K).
-        imag_SK: imaginary parts, shape (S, K).
+        real_SK, imag_SK: the weights.
         beta_hz: frequency of each state, Hz, shape (S,).
         frame_rate: taps per second.
         title: of the panel.
@@ -173,7 +136,7 @@ def frequency_responses(
     axes.axvspan(*band, color=RULE, alpha=0.35, linewidth=0)
     for curve, color in zip(decibel, RATE_COLORS(LogNorm(*band)(beta_hz)), strict=True):
         axes.plot(hertz, curve, color=color, linewidth=1.1)
-    axes.axhline(-3, color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
+    dashed(axes, (1, 50), (-3, -3))
     log_ticks(axes.xaxis, [1, *OCTAVES], hertz_label)
     axes.set(xlabel="modulation frequency (Hz)", xlim=(1, 50), ylim=(-24, 1), yticks=[-24, -18, -12, -3, 0])
     return figure
@@ -188,11 +151,8 @@ def response(real_SK: np.ndarray, imag_SK: np.ndarray, frame_rate: float) -> tup
     Returns:
         Frequencies in Hz, shape (512,), and gains, shape (S, 512).
     """
-    hertz = np.linspace(0, frame_rate / 2, 512)
-    m = np.arange(real_SK.shape[1]) - (real_SK.shape[1] - 1) / 2
-    turn = np.exp(2j * np.pi * np.outer(m, hertz) / frame_rate)
-    weights = real_SK + 1j * imag_SK
-    return hertz, np.maximum(np.abs(weights @ turn), np.abs(weights @ turn.conj()))
+    gain = np.abs(np.fft.fft(real_SK + 1j * imag_SK, 2 * 511))
+    return np.linspace(0, frame_rate / 2, 512), np.maximum(gain[:, :512], gain[:, -np.arange(512)])
 
 
 @drawn
@@ -214,5 +174,7 @@ def embedding_map(points: np.ndarray, labels: np.ndarray, *, title: str) -> Figu
     return figure
 
 
-def _short(names: Sequence[str]) -> list[str]:
-    return [name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…" for name in names]
+def _short(names: Sequence[str]) -> tuple[list[str], float]:
+    """Names of classes that are not too long, and the room that the longest takes in CSS pixels."""
+    short = [name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…" for name in names]
+    return short, max(map(len, short)) * LETTER + 12

@@ -6,14 +6,10 @@ B clips, T frames, G x F grid of patches, S states, K taps.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
-from sklearn.decomposition import PCA
-from sklearn.manifold import TSNE
-from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from aasp.features import FrontEnd
@@ -23,8 +19,7 @@ from aasp.stems.contract import Stem
 from aasp.stems.states import States
 
 
-@dataclass(frozen=True)
-class Estimates:
+class Estimates(NamedTuple):
     """What a stem estimated for a batch of clips.
 
     Attributes:
@@ -55,9 +50,9 @@ def listen(model: Sees, waves: Sequence[np.ndarray]) -> tuple[list[Spectrogram],
     with torch.no_grad():
         mel_BTM = model.frontend(torch.from_numpy(np.stack(waves)))[0]
     mel_BTM = mel_BTM[:, : mel_BTM.shape[1] // model.stem.patch[0] * model.stem.patch[0]]
-    front, (frames, bins) = model.frontend.config, model.stem.patch
-    hertz = front.centres()
-    return [Spectrogram(mel, hertz, front.frame_rate, (frames, bins)) for mel in mel_BTM.numpy()], mel_BTM
+    front = model.frontend.config
+    clips = [Spectrogram(mel, front.centres(), front.frame_rate, model.stem.patch) for mel in mel_BTM.numpy()]
+    return clips, mel_BTM
 
 
 @torch.no_grad()
@@ -93,11 +88,3 @@ def views(clip: Spectrogram, masking: MaskingConfig, *, seed: int = 0) -> np.nda
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return draw_masks(masking, clip.grid, torch.tensor([clip.grid[0]])).visible[0].numpy()
-
-
-def plane(embeddings: np.ndarray, *, seed: int = 0) -> np.ndarray:
-    """t-SNE of standardised embeddings (n, D), started from their principal components; shape (n, 2)."""
-    standard = StandardScaler().fit_transform(embeddings.astype(np.float64))
-    reduced = PCA(min(30, *standard.shape), random_state=seed).fit_transform(standard)
-    perplexity = min(30.0, (len(embeddings) - 1) / 3)
-    return TSNE(init="pca", perplexity=perplexity, random_state=seed).fit_transform(reduced)

@@ -6,18 +6,15 @@ import csv
 import io
 import re
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any
 
 from aasp.evaluate.metrics import PLAIN
+from aasp.evaluate.published import MARKS
 from aasp.markup import in_markdown
-from aasp.report.published import MARKS
-from aasp.report.table import Cell, Table, published_cell
+from aasp.report.table import Cell, Table
 from aasp.report.templates import render
 
-SHARES = "In per cent; accuracy unless the column says otherwise."
-NUMBERS = "R2 is 1 at best and 0 for the mean of the part; MAE is in the unit of the labels."
-FOLDS = "Of folds, a seed's score is the mean."
-RULE = "published, not ours"
 PLUS_MINUS = r" $\pm$ "
 SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -44,74 +41,58 @@ def _values(
     peer: Callable[[str, str], str],
 ) -> dict[str, Any]:
     """What both templates name: cells as text, with their notes `raised`; published cells written by `peer`."""
-    text = lambda cell: "" if cell is None else f"{_value(cell, plus_minus)}{_clips(cell)}{raised(cell.notes)}"
-    published = lambda one: (peer(*published_cell(one, column)) for column in table.columns)
+    text = lambda cell: _text(cell, plus_minus) + (raised(cell.notes) if cell else "")
+    published = lambda one: (peer(*column.published(one)) for column in table.columns)
+    used = {mark for one in table.peers for column in table.columns for mark in column.published(one)[1]}
     return {
         "title": escaped(table.title),
-        "rule": RULE,
         "head": [escaped(column.title) for column in table.columns],
         "rows": [[escaped(row.system), escaped(row.recipe), *map(text, row.cells)] for row in table.rows],
         "peers": [[escaped(one.model), one.year, *published(one)] for one in table.peers],
-        "words": escaped(" ".join([*_units(table), *table.common])),
+        "kinds": {"number" if column.metric in PLAIN else "share" for column in table.columns},
+        "common": escaped(" ".join(table.common)),
         "notes": [(raised([number]).strip(), escaped(note)) for number, note in enumerate(table.notes, start=1)],
-        "marks": escaped(_marks(table)),
+        "marks": {mark: escaped(meaning) for mark, meaning in MARKS.items() if mark in used},
     }
 
 
 def csv_lines(table: Table) -> str:
     """CSV for programs: each benchmark's value, deviation, number of clips and remarks in columns of their own."""
     head = ["rows", "system", "recipe"]
-    for column in table.columns:
-        head += [column.title, f"{column.title} ±", f"{column.title} clips", f"{column.title} remarks"]
-    rows = []
-    for row in table.rows:
-        cells: list[str] = []
-        for cell in row.cells:
-            cells += ["", "", "", ""] if cell is None else _numbers(table, cell)
-        rows.append(["ours", row.system, row.recipe, *cells])
+    head += [f"{column.title}{what}" for column in table.columns for what in ("", " ±", " clips", " remarks")]
+    rows = [
+        ["ours", row.system, row.recipe, *chain(*(_numbers(table, cell) for cell in row.cells))] for row in table.rows
+    ]
     for peer in table.peers:
-        cells = []
-        for column in table.columns:
-            value, marks = published_cell(peer, column)
-            cells += [value, "", "", "; ".join(MARKS[mark] for mark in marks)]
-        rows.append(["published", peer.model, peer.year, *cells])
+        cells = (column.published(peer) for column in table.columns)
+        numbers = ([value, "", "", "; ".join(MARKS[mark] for mark in marks)] for value, marks in cells)
+        rows.append(["published", peer.model, peer.year, *chain(*numbers)])
     file = io.StringIO()
     csv.writer(file, lineterminator="\n").writerows([head, *rows])
     return file.getvalue()
 
 
-def _units(table: Table) -> list[str]:
-    """What the numbers of a table are."""
-    kinds = {column.metric in PLAIN for column in table.columns}
-    return [*([SHARES] if False in kinds else []), *([NUMBERS] if True in kinds else []), FOLDS]
-
-
-def _value(cell: Cell, plus_minus: str) -> str:
+def _text(cell: Cell | None, plus_minus: str) -> str:
+    """A value with its deviation, or its interval, and the number of clips where others of its column have another."""
+    if cell is None:
+        return ""
     summary = cell.summary
     value = summary.text(summary.mean)
     if summary.deviation is not None:
-        return f"{value}{plus_minus}{summary.text(summary.deviation)}"
-    if summary.interval is not None:
-        return f"{value} [{', '.join(map(summary.text, summary.interval))}]"
-    return value
+        value += f"{plus_minus}{summary.text(summary.deviation)}"
+    elif summary.interval is not None:
+        value += f" [{', '.join(map(summary.text, summary.interval))}]"
+    return f"{value} (n = {summary.clips:,})" if cell.show_clips else value
 
 
-def _clips(cell: Cell) -> str:
-    return f" (n = {cell.summary.clips:,})" if cell.show_clips else ""
-
-
-def _numbers(table: Table, cell: Cell) -> list[str]:
+def _numbers(table: Table, cell: Cell | None) -> list[str]:
+    """Value, deviation, clips and remarks."""
+    if cell is None:
+        return [""] * 4
     summary = cell.summary
     deviation = "" if summary.deviation is None else summary.exactly(summary.deviation)
     remarks = " ".join([*table.common, *(table.notes[number - 1] for number in cell.notes)])
     return [summary.exactly(summary.mean), deviation, str(summary.clips), remarks]
-
-
-def _marks(table: Table) -> str:
-    """What the marks of the table's published numbers mean."""
-    used = {mark for peer in table.peers for column in table.columns for mark in published_cell(peer, column)[1]}
-    meanings = "; ".join(f"{mark} {meaning}" for mark, meaning in MARKS.items() if mark in used)
-    return f"Published numbers, per cent: {meanings}." if meanings else ""
 
 
 def _escaped(text: str) -> str:

@@ -1,7 +1,7 @@
 """Where the estimated decays and frequencies lie in the alias-prone band, by default 3.125 to 50 Hz.
 
 S states; everything is counted over all patches, clips and states that it is given, flattened. Figures are drawn from
-the counts, so that they can be drawn again from a file of numbers.
+the counts, so that they can be drawn again from a file of numbers; their `band` is in Hz.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_rgba
 from matplotlib.figure import Figure
 
-from aasp.report.style import FIRST, INK, MUTED, RULE, SECOND, drawn, legend, log_ticks, panel
+from aasp.report.style import FIRST, INK, MUTED, RULE, SECOND, dashed, drawn, legend, log_ticks, panel
 
 BAND = (3.125, 50.0)
 """Hz: above what a patch a 160 ms can tell, up to what a frame a 10 ms can."""
@@ -21,17 +21,14 @@ OCTAVES = [3.125, 6.25, 12.5, 25, 50]
 DECAYS = [0.02, 0.05, 0.1, 0.2, 0.5, 1.0]
 BINS = 40
 Bounds = tuple[float, float]
-
-
-def log_edges(bounds: Bounds, bins: int = BINS) -> np.ndarray:
-    """Edges of bins of equal ratio between two bounds, shape (bins + 1,)."""
-    return np.geomspace(*bounds, bins + 1)
+_CELLS = (72, 48)
+_FADE = LinearSegmentedColormap.from_list("fade", [to_rgba("#2f9e8f", 0.0), to_rgba("#2f9e8f", 0.9)])
 
 
 def shares(values: np.ndarray, bounds: Bounds) -> np.ndarray:
     """Share of all values in each bin between the bounds, shape (BINS,); values at a bound, give or take, count."""
     inside = np.clip(np.ravel(values), *bounds)
-    return np.histogram(inside, log_edges(bounds))[0] / inside.size
+    return np.histogram(inside, _edges(bounds))[0] / inside.size
 
 
 def density(alpha: np.ndarray, beta_hz: np.ndarray, bounds: Bounds, band: Bounds = BAND) -> np.ndarray:
@@ -43,23 +40,15 @@ def density(alpha: np.ndarray, beta_hz: np.ndarray, bounds: Bounds, band: Bounds
         bounds: lowest and highest decay.
         band: lowest and highest frequency in Hz.
     """
-    inside = lambda values, limits: np.clip(np.ravel(values), *limits)
-    cells = (log_edges(band, _CELLS[0]), log_edges(bounds, _CELLS[1]))
-    return np.histogram2d(inside(beta_hz, band), inside(alpha, bounds), bins=cells)[0]
+    inside = (np.clip(np.ravel(beta_hz), *band), np.clip(np.ravel(alpha), *bounds))
+    return np.histogram2d(*inside, bins=_cells(bounds, band))[0]
 
 
 @drawn
 def frequency_histogram(start: np.ndarray, now: np.ndarray, *, title: str, band: Bounds = BAND) -> Figure:
-    """How the frequencies β spread over the band before and after training, by share of all states.
-
-    Args:
-        start: `shares` of β of the untrained stem in the band.
-        now: those of the trained stem.
-        title: of the panel.
-        band: in Hz.
-    """
+    """How the frequencies β spread over the band before and after training: `shares` of the untrained and trained."""
     figure, axes = _histogram(start, now, title, band)
-    _hertz(axes, "frequency β (Hz)", band)
+    _hertz(axes, band)
     return figure
 
 
@@ -74,29 +63,22 @@ def decay_histogram(start: np.ndarray, now: np.ndarray, *, title: str, bounds: B
 
 @drawn
 def decay_over_frequency(
-    counts: np.ndarray,
-    *,
-    start: tuple[np.ndarray, np.ndarray],
-    bounds: Bounds,
-    title: str,
-    band: Bounds = BAND,
+    counts: np.ndarray, *, start: tuple[np.ndarray, np.ndarray], bounds: Bounds, title: str, band: Bounds = BAND
 ) -> Figure:
     """Every state as a point of a density: frequency across, decay up; crosses are where the states started.
 
     Args:
         counts: the `density` of states.
         start: (alpha, beta in Hz) of the untrained states, each (S,).
-        bounds: lowest and highest decay.
+        bounds, band: of the density.
         title: of the panel.
-        band: in Hz.
     """
     figure, axes = panel(230, title, "decay α (per frame)")
-    cells = log_edges(band, _CELLS[0]), log_edges(bounds, _CELLS[1])
-    axes.pcolormesh(*cells, np.sqrt(counts.T), cmap=_FADE, rasterized=True)
+    axes.pcolormesh(*_cells(bounds, band), np.sqrt(counts.T), cmap=_FADE, rasterized=True)
     axes.plot(*start[::-1], "+", color=INK, markersize=6, markeredgewidth=1.1, label="before training")
     log_ticks(axes.yaxis, DECAYS, "{:g}".format)
     axes.set_ylim(bounds)
-    _hertz(axes, "frequency β (Hz)", band)
+    _hertz(axes, band)
     legend(axes)
     return figure
 
@@ -112,34 +94,21 @@ def found_against_true(
         found_hz: for each, the rates of its patches' strongest states, Hz, shape (patches,).
         title: of the panel.
         color: of the strips.
-        band: the alias-prone one, Hz.
+        band: the alias-prone one.
     """
     figure, axes = panel(230, title, "rate of the strongest state (Hz)")
     low, high = 1.2, 56
     axes.axhspan(*band, color=RULE, alpha=0.35, linewidth=0)
-    axes.plot([low, high], [low, high], color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)))
+    dashed(axes, (low, high), (low, high))
     axes.text(1.35, 38, "dashed: found = true", color=MUTED, fontsize=9)
-    for rate, found in zip(true_hz, found_hz, strict=True):
-        tenth, quarter, middle, three_quarters, most = np.quantile(found, [0.1, 0.25, 0.5, 0.75, 0.9])
-        axes.plot([rate, rate], [tenth, most], color=color, linewidth=1.2)
-        axes.plot([rate, rate], [quarter, three_quarters], color=color, linewidth=6, solid_capstyle="butt", alpha=0.55)
-        axes.plot(rate, middle, "o", color=color, markersize=5)
+    quantiles = np.array([np.quantile(found, [0.1, 0.25, 0.5, 0.75, 0.9]) for found in found_hz]).T
+    axes.vlines(true_hz, quantiles[0], quantiles[4], color=color, linewidth=1.2)
+    axes.vlines(true_hz, quantiles[1], quantiles[3], color=color, linewidth=6, alpha=0.55)
+    axes.plot(true_hz, quantiles[2], "o", color=color, markersize=5)
     log_ticks(axes.yaxis, OCTAVES, hertz_label)
     log_ticks(axes.xaxis, [1.5, *OCTAVES], hertz_label)
     axes.set(xlabel="true modulation rate (Hz)", xlim=(low, high), ylim=(2.6, high))
     return figure
-
-
-def _histogram(start: np.ndarray, now: np.ndarray, title: str, bounds: Bounds) -> tuple[Figure, Axes]:
-    figure, axes = panel(230, title, "share of states (%)", left=22)
-    edges = log_edges(bounds)
-    axes.stairs(100 * now, edges, color=FIRST, fill=True, alpha=0.75)
-    for share, color, label in ((start, SECOND, "untrained"), (now, FIRST, "trained")):
-        axes.stairs(100 * share, edges, color=color, linewidth=1.2, label=label)
-    axes.set_ylim(0, None)
-    axes.locator_params(axis="y", nbins=5)
-    legend(axes)
-    return figure, axes
 
 
 def octaves(band: Bounds) -> list[float]:
@@ -152,10 +121,27 @@ def hertz_label(hertz: float) -> str:
     return f"{hertz + 1e-9:.1f}".removesuffix(".0")
 
 
-def _hertz(axes: Axes, label: str, band: Bounds) -> None:
+def _edges(bounds: Bounds, bins: int = BINS) -> np.ndarray:
+    """Edges of bins of equal ratio between two bounds, shape (bins + 1,)."""
+    return np.geomspace(*bounds, bins + 1)
+
+
+def _cells(bounds: Bounds, band: Bounds) -> tuple[np.ndarray, np.ndarray]:
+    return _edges(band, _CELLS[0]), _edges(bounds, _CELLS[1])
+
+
+def _histogram(start: np.ndarray, now: np.ndarray, title: str, bounds: Bounds) -> tuple[Figure, Axes]:
+    figure, axes = panel(230, title, "share of states (%)", left=22)
+    edges = _edges(bounds)
+    axes.stairs(100 * now, edges, color=FIRST, fill=True, alpha=0.75)
+    for share, color, label in ((start, SECOND, "untrained"), (now, FIRST, "trained")):
+        axes.stairs(100 * share, edges, color=color, linewidth=1.2, label=label)
+    axes.set_ylim(0, None)
+    axes.locator_params(axis="y", nbins=5)
+    legend(axes)
+    return figure, axes
+
+
+def _hertz(axes: Axes, band: Bounds) -> None:
     log_ticks(axes.xaxis, octaves(band), hertz_label)
-    axes.set(xlabel=label, xlim=band)
-
-
-_CELLS = (72, 48)
-_FADE = LinearSegmentedColormap.from_list("fade", [to_rgba("#2f9e8f", 0.0), to_rgba("#2f9e8f", 0.9)])
+    axes.set(xlabel="frequency β (Hz)", xlim=band)

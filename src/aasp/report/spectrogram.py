@@ -1,26 +1,34 @@
-"""Spectrograms in ink on paper, and what is laid over them: masks, and the modulation rate each patch looks at.
+"""Spectrograms: in ink on a page, under masks or the modulation rate each patch looks at; and as a picture of its own.
 
 T frames, M mel bins, G x F grid of patches (time x subbands), time-major as the stems have them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import PatchCollection
 from matplotlib.colors import LinearSegmentedColormap, LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from aasp.files import atomic_write
 from aasp.report.rates import BAND, Bounds, hertz_label, octaves
 from aasp.report.style import INVERTED, MUTED, RULE, drawn, panel
 
 HEIGHT = 184
 RATE_COLORS = LinearSegmentedColormap.from_list("rate", ["#4a7fd0", "#2f9e8f", "#d39b22", "#cf4a52"])
 """Modulation rates, an even mid-tone that stands out on light and dark paper."""
+KILOHERTZ = (0.1, 0.2, 0.5, 1, 2, 4, 8, 16, 32)
+"""What is marked in a picture."""
+SPAN = 4.0
+"""Colours cover attention from a quarter to four times the mean patch's; values beyond take the colour of the end."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +52,16 @@ class Spectrogram:
         """(G, F); a partial last patch counts."""
         return -(-self.mel.shape[0] // self.patch[0]), self.mel.shape[1] // self.patch[1]
 
+    @property
+    def loudness(self) -> tuple[float, float]:
+        """What is shown as silence, and as the loudest."""
+        low, high = np.quantile(self.mel, [0.02, 0.998]).tolist()
+        return low, max(high, low + 1e-6)
+
+    def rows(self, kilohertz: Sequence[float]) -> np.ndarray:
+        """Where frequencies lie, in mel bins from below."""
+        return np.interp([1000 * k for k in kilohertz], self.band_hz, np.arange(self.mel.shape[1]) + 0.5)
+
 
 @drawn
 def spectrogram(clip: Spectrogram, *, title: str) -> Figure:
@@ -53,13 +71,7 @@ def spectrogram(clip: Spectrogram, *, title: str) -> Figure:
 
 @drawn
 def masked_view(clip: Spectrogram, visible: np.ndarray, *, title: str) -> Figure:
-    """The spectrogram with all but the visible patches faded: what the student sees.
-
-    Args:
-        clip: the clip.
-        visible: indices n = g * F + f of the visible patches, shape (n,).
-        title: of the panel.
-    """
+    """The spectrogram with all but the visible patches (n,), numbered g * F + f, faded: what the student sees."""
     columns, subbands = clip.grid
     seen = np.zeros(columns * subbands)
     seen[visible] = 1.0
@@ -90,9 +102,8 @@ def patch_rates(
     colors[:, 3] = np.clip(strength_GF.reshape(-1), 0, 1)
     axes.add_collection(PatchCollection(tints, facecolor=colors, edgecolor="none", zorder=-1))
     box = axes.get_position()
-    bar = figure.colorbar(
-        ScalarMappable(norm, RATE_COLORS), cax=figure.add_axes((box.x1 + 0.02, box.y0, 0.024, box.height))
-    )
+    beside = figure.add_axes((box.x1 + 0.02, box.y0, 0.024, box.height))
+    bar = figure.colorbar(ScalarMappable(norm, RATE_COLORS), cax=beside)
     bar.set_ticks(octaves(band), labels=list(map(hertz_label, octaves(band))))
     bar.minorticks_off()
     bar.outline.set_visible(False)  # type: ignore[operator]
@@ -101,19 +112,57 @@ def patch_rates(
     return figure
 
 
+def draw_sound(
+    path: Path, clip: Spectrogram, *, title: str, start: float = 0.0, attention_GF: np.ndarray | None = None
+) -> None:
+    """Draw a sound as PNG, SVG or PDF, by the name of the file, whole or not at all.
+
+    Args:
+        path: the picture.
+        clip: the log-mel and its axes.
+        title: above it.
+        start: second of the file at which the clip begins.
+        attention_GF: a model's attention on each patch over that on the mean patch, shape (G, F).
+
+    Raises:
+        OSError: the disk is full, or nothing can be written there.
+    """
+    frames, bins = clip.mel.shape
+    seconds = frames / clip.frame_rate
+    figure = Figure(figsize=(min(16.0, 4.0 + seconds), 4.0), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    extent = (start, start + seconds, 0, bins)
+    image = axes.imshow(clip.mel.T, "gray_r", aspect="auto", interpolation="nearest", origin="lower", extent=extent)
+    image.set_clim(*clip.loudness)
+    if attention_GF is not None:
+        (columns, subbands), (patch, height) = clip.grid, clip.patch
+        edges = start + np.minimum(np.arange(columns + 1) * patch, frames) / clip.frame_rate
+        cells = (edges, np.arange(subbands + 1) * height, np.clip(attention_GF, 1 / SPAN, SPAN).T)
+        mesh = axes.pcolormesh(*cells, norm=LogNorm(1 / SPAN, SPAN), cmap="RdYlBu_r", alpha=0.45, linewidth=0)
+        bar = figure.colorbar(mesh, ax=axes, label="attention, mean patch = 1")
+        bar.set_ticks([0.25, 0.5, 1, 2, 4], labels=["≤ ¼", "½", "1", "2", "≥ 4"])
+        bar.minorticks_off()
+    ticks = [k for k in KILOHERTZ if clip.band_hz[0] <= 1000 * k <= clip.band_hz[-1]]
+    axes.set_yticks(clip.rows(ticks), [f"{k:g}" for k in ticks])
+    axes.set_title(title, parse_math=False)  # a file's name may hold two dollars
+    axes.set(xlabel="time (s)", ylabel="frequency (kHz)", xlim=extent[:2], ylim=extent[2:])
+    with atomic_write(path) as beside:
+        figure.savefig(beside, dpi=150)
+
+
 def _inked(clip: Spectrogram, title: str, *, depth: float | np.ndarray = 1.0, right: float = 8) -> tuple[Figure, Axes]:
     """Loud is ink, as dense as `depth` (everywhere, or (T, M)); silence is paper, and the faintest sounds nearly so."""
     figure, axes = panel(HEIGHT, title, "frequency (kHz)", left=24, right=right)
     frames, mels = clip.mel.shape
-    low, high = np.quantile(clip.mel, [0.02, 0.998])
-    ink = np.zeros((mels, frames, 4))
-    ink[..., :3] = 0.12
-    ink[..., 3] = (depth * np.clip((clip.mel - low) / max(high - low, 1e-6), 0, 1) ** 1.6).T
+    low, high = clip.loudness
+    ink = np.full((mels, frames, 4), 0.12)
+    ink[..., 3] = (depth * np.clip((clip.mel - low) / (high - low), 0, 1) ** 1.6).T
     extent = (0, frames / clip.frame_rate, 0, mels)
     image = axes.imshow(ink, origin="lower", aspect="auto", interpolation="none", extent=extent)
     image.set_gid(INVERTED)
     kilohertz = [0.2, 0.5, 1, 2, 4]
-    axes.set_yticks(np.interp([1000 * k for k in kilohertz], clip.band_hz, np.arange(mels) + 0.5), kilohertz)
+    axes.set_yticks(clip.rows(kilohertz), kilohertz)
     axes.set(xlabel="time (s)", xlim=extent[:2], ylim=extent[2:])
     axes.spines[:].set_visible(False)
     return figure, axes

@@ -11,6 +11,7 @@ import functools
 import re
 from collections.abc import Callable, Sequence
 from io import StringIO
+from pathlib import Path
 from typing import ParamSpec
 
 import matplotlib as mpl
@@ -35,38 +36,7 @@ WIDTH = 328
 INVERTED, HALO = "inverted", "halo"
 """The `gid` of what the page treats on its own: an image of black ink, inverted in the dark; text with a halo."""
 
-_RC = {
-    "svg.fonttype": "none",
-    "svg.id": "",
-    "text.parse_math": False,  # a name may hold two dollars
-    "font.size": 9.5,
-    "axes.labelsize": 9.5,
-    "axes.facecolor": "none",
-    "axes.edgecolor": RULE,
-    "axes.labelcolor": MUTED,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "axes.grid": False,
-    "grid.color": RULE,
-    "grid.linewidth": 0.6,
-    "text.color": INK,
-    "xtick.color": RULE,
-    "ytick.color": RULE,
-    "xtick.labelcolor": MUTED,
-    "ytick.labelcolor": MUTED,
-    "xtick.labelsize": 9,
-    "ytick.labelsize": 9,
-    "xtick.major.size": 3,
-    "ytick.major.size": 3,
-    "lines.linewidth": 1.6,
-    "lines.solid_capstyle": "round",
-    "legend.frameon": False,
-    "legend.fontsize": 9,
-    "figure.facecolor": "none",
-    "savefig.facecolor": "none",
-    "figure.dpi": 72,
-}
+_RC = dict(mpl.rc_params_from_file(Path(__file__).with_name("figure.mplstyle"), use_default_template=False))
 
 Arguments = ParamSpec("Arguments")
 
@@ -105,6 +75,11 @@ def legend(axes: Axes) -> None:
     """Name the series at the right, level with what the vertical axis shows."""
     above = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.0), "borderaxespad": 0.4, "borderpad": 0}
     axes.legend(ncols=3, handlelength=1.1, handletextpad=0.4, columnspacing=1.0, **above)
+
+
+def dashed(axes: Axes, x: tuple[float, float], y: tuple[float, float]) -> None:
+    """A line to compare with."""
+    axes.plot(x, y, color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)))
 
 
 def log_ticks(axis: Axis, ticks: Sequence[float], label: Callable[[float], str]) -> None:

@@ -7,16 +7,18 @@ part and say in what they differ.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import TypeVar
 
 from aasp.datasets.benchmarks import BENCHMARKS
 from aasp.datasets.parts import PARTS
+from aasp.evaluate.published import Peer, peers
 from aasp.evaluate.records import Record
 from aasp.evaluate.summary import Summary, summarise, versions
-from aasp.report.published import Peer, peers
+
+Key = TypeVar("Key", bound=Hashable)
 
 TITLES = {
     "linear": "Linear evaluation",
@@ -36,6 +38,11 @@ class Column:
     benchmark: str
     metric: str
 
+    @classmethod
+    def of(cls, record: Record) -> Column:
+        """Where a record stands."""
+        return cls(record.benchmark, record.metric)
+
     @property
     def title(self) -> str:
         """As written in papers, with the metric where it isn't accuracy."""
@@ -43,16 +50,24 @@ class Column:
         name = known.title if known else self.benchmark
         return name if self.metric == "accuracy" else f"{name} ({self.metric})"
 
+    @property
+    def place(self) -> tuple[int, str, str]:
+        """Benchmarks in the registry's order, then others by name."""
+        order = list(BENCHMARKS)
+        known = order.index(self.benchmark) if self.benchmark in order else len(order)
+        return known, self.benchmark, self.metric
+
+    def published(self, peer: Peer) -> tuple[str, str]:
+        """A peer's number and its marks; two empty texts where there is none, or of another metric."""
+        reported = BENCHMARKS[self.benchmark].metric if self.benchmark in BENCHMARKS else "accuracy"
+        if self.metric != reported:
+            return "", ""
+        return peer.values.get(self.benchmark, ""), peer.marks.get(self.benchmark, "")
+
 
 @dataclass(frozen=True)
 class Cell:
-    """A result of ours.
-
-    Attributes:
-        summary: its numbers.
-        notes: numbers of the table's notes that hold for it.
-        show_clips: whether others of the column scored another number of clips.
-    """
+    """A result of ours, the table's notes on it by number, and whether others of its column scored other clips."""
 
     summary: Summary
     notes: tuple[int, ...]
@@ -97,17 +112,13 @@ def tables(records: Sequence[Record], *, published: bool = True) -> list[Table]:
         published: whether to add the peers' numbers.
     """
     found: dict[str, list[Record]] = {name: [] for name in TITLES}
-    for record in records:
-        found.setdefault(record.protocol, []).append(record)
+    found |= _by(records, lambda record: record.protocol)
     return [_table(protocol, own, published) for protocol, own in found.items() if own]
 
 
 def _table(protocol: str, records: Sequence[Record], published: bool) -> Table:
-    columns = sorted({Column(r.benchmark, r.metric) for r in records}, key=_place)
-    named = [
-        (system, recipe, {column: summarise(cell) for column, cell in cells.items()})
-        for system, recipe, cells in _rows(records)
-    ]
+    columns = sorted(set(map(Column.of, records)), key=lambda column: column.place)
+    named = _rows(records)
     said = [_notes(*result) for *_, cells in named for result in cells.items()]
     common = [note for note in said[0] if all(note in others for others in said)]
     numbered = [note for note in dict.fromkeys(chain.from_iterable(said)) if note not in common]
@@ -120,40 +131,27 @@ def _table(protocol: str, records: Sequence[Record], published: bool) -> Table:
         return Cell(summary, numbers, len(clips[column]) > 1)
 
     rows = [Row(system, recipe, [cell(c, cells.get(c)) for c in columns]) for system, recipe, cells in named]
-    shown = {column.benchmark for column in columns if column.metric == _metric(column.benchmark)}
-    rivals = [peer for peer in peers() if peer.protocol == protocol and shown & set(peer.values)] if published else []
+    rivals = [peer for peer in peers() if published and peer.protocol == protocol]
+    rivals = [peer for peer in rivals if any(column.published(peer)[0] for column in columns)]
     return Table(TITLES.get(protocol, protocol), columns, rows, rivals, common, numbered)
 
 
-def published_cell(peer: Peer, column: Column) -> tuple[str, str]:
-    """A peer's number and marks for a column; two empty texts where there is none, or of another metric."""
-    if column.metric != _metric(column.benchmark):
-        return "", ""
-    return peer.values.get(column.benchmark, ""), peer.marks.get(column.benchmark, "")
+def _rows(records: Sequence[Record]) -> list[tuple[str, str, dict[Column, Summary]]]:
+    """System, recipe and results of each row, in the order in which the records came.
 
-
-def _metric(benchmark: str) -> str:
-    """What the peers report of a benchmark."""
-    return BENCHMARKS[benchmark].metric if benchmark in BENCHMARKS else "accuracy"
-
-
-def _place(column: Column) -> tuple[int, str, str]:
-    order = list(BENCHMARKS)
-    return order.index(column.benchmark) if column.benchmark in order else len(order), column.benchmark, column.metric
-
-
-def _rows(records: Iterable[Record]) -> list[tuple[str, str, dict[Column, list[Record]]]]:
-    """System, recipe and records by column of each row, in the order in which the records came."""
-    models: dict[str, dict[str, None]] = defaultdict(dict)
-    groups: dict[tuple[str, str, str], list[Record]] = defaultdict(list)
-    for record in records:
-        models[record.system].setdefault(record.model_hash)
-        groups[record.system, record.model_hash, _recipe(record)].append(record)
+    Rows part by model, by settings where a column has several of one recipe's name, and by the benchmark's version.
+    """
     rows = []
-    for (system, model, recipe), own in groups.items():
+    models = {system: {record.model_hash for record in own} for system, own in _by(records, lambda r: r.system).items()}
+    for (system, model, recipe), own in _by(records, lambda r: (r.system, r.model_hash, _recipe(r))).items():
         name = system if len(models[system]) == 1 else f"{system} #{model[:7]}"
-        for label, some in _settings(recipe, own):
-            rows += [(name, label, cells) for cells in _versions(some)]
+        alike = all(len({record.recipe_hash for record in cell}) == 1 for cell in _by(own, Column.of).values())
+        for settings, some in _by(own, lambda r: "" if alike else r.recipe_hash).items():  # noqa: B023
+            label = f"{recipe} #{settings[:7]}" if settings else recipe
+            apart = {column: versions(cell) for column, cell in _by(some, Column.of).items()}
+            for depth in range(max(map(len, apart.values()))):
+                cells = {column: summarise(found[depth]) for column, found in apart.items() if depth < len(found)}
+                rows.append((name, label, cells))
     return rows
 
 
@@ -161,37 +159,21 @@ def _recipe(record: Record) -> str:
     return OWN if record.benchmark.startswith(record.recipe) else record.recipe
 
 
-def _settings(recipe: str, records: list[Record]) -> list[tuple[str, list[Record]]]:
-    """Records of one recipe's name, apart by their settings if a column has several."""
-    used: dict[Column, set[str]] = defaultdict(set)
+def _by(records: Sequence[Record], key: Callable[[Record], Key]) -> dict[Key, list[Record]]:
+    """Records by what they have in common, in the order in which they came."""
+    found: dict[Key, list[Record]] = {}
     for record in records:
-        used[Column(record.benchmark, record.metric)].add(record.recipe_hash)
-    if all(len(hashes) == 1 for hashes in used.values()):
-        return [(recipe, records)]
-    hashes = dict.fromkeys(record.recipe_hash for record in records)
-    return [(f"{recipe} #{one[:7]}", [r for r in records if r.recipe_hash == one]) for one in hashes]
-
-
-def _versions(records: list[Record]) -> list[dict[Column, list[Record]]]:
-    """One row's cells; further rows where a column has several versions of the benchmark."""
-    cells: dict[Column, list[Record]] = defaultdict(list)
-    for record in records:
-        cells[Column(record.benchmark, record.metric)].append(record)
-    apart = {column: versions(some) for column, some in cells.items()}
-    return [
-        {column: found[depth] for column, found in apart.items() if depth < len(found)}
-        for depth in range(max(map(len, apart.values())))
-    ]
+        found.setdefault(key(record), []).append(record)
+    return found
 
 
 def _notes(column: Column, summary: Summary) -> list[str]:
     """What a reader should know of a result beside its number."""
     known = BENCHMARKS.get(column.benchmark)
     folds = 0 if known is None else len(known.counts.keys() - set(PARTS))
-    if summary.over == "seeds":
-        notes = [f"Mean ± sample standard deviation over {summary.seeds} seeds."]
-    elif summary.over == "folds":
-        notes = ["Mean ± sample standard deviation over the folds of one seed."]
+    if summary.over is not None:
+        over = f"{summary.seeds} seeds" if summary.over == "seeds" else "the folds of one seed"
+        notes = [f"Mean ± sample standard deviation over {over}."]
     else:
         brackets = "; in brackets the 95 % interval over clips or their groups" if summary.interval else ""
         if summary.interval is None and summary.split:

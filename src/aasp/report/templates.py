@@ -52,7 +52,7 @@ def _environment() -> Environment:
     )
     environment.globals |= {"span": span, "percent": percent_text}
     environment.filters |= {"percent": percent_text, "duration": duration_text, "thousands": "{:,}".format}
-    environment.filters["base64"] = lambda file: b64encode(file.read_bytes()).decode("ascii")
+    environment.filters["base64"] = lambda file: b64encode(Path(file).read_bytes()).decode("ascii")
     return environment
 
 

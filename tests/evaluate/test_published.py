@@ -7,7 +7,7 @@ import re
 import pytest
 
 from aasp.datasets.benchmarks import BENCHMARKS
-from aasp.report.published import MARKS, peers
+from aasp.evaluate.published import MARKS, peers
 
 LINEAR = {peer.model: peer for peer in peers() if peer.protocol == "linear"}
 FINETUNE = {peer.model: peer for peer in peers() if peer.protocol == "finetune"}

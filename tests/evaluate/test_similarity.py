@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from aasp.report.first_look import LABELS, FirstLook, few_labels, few_labels_sentence, neighbours
+from aasp.evaluate.similarity import LABELS, few_labels, neighbours, plane
 
 
 @pytest.fixture
@@ -49,9 +49,12 @@ def test_neighbours_are_of_other_groups_and_the_nearest_first(notes) -> None:
         assert found == others[:4]
 
 
-def test_a_sentence_on_few_labels(notes) -> None:
-    vectors, classes, groups = notes
-    few = few_labels(vectors, classes, groups, np.arange(0, 120, 2), np.arange(1, 120, 2))
-    share = f"{100 * few[5].estimate:.0f} %"
-    expected = f"Given 5 labelled notes a family, ours names {share} of notes of new instruments, theirs {share}."
-    assert few_labels_sentence(FirstLook({"ours": few, "theirs": few}, 1 / 3, [], [])) == expected
+def test_clusters_stay_clusters_on_the_plane() -> None:
+    rng = np.random.default_rng(0)
+    labels = np.repeat(["bass", "flute", "reed"], 20)
+    centres = {name: 10 * rng.normal(size=12) for name in ("bass", "flute", "reed")}
+    points = plane(np.stack([centres[name] + rng.normal(size=12) for name in labels]))
+    assert points.shape == (60, 2)
+    distance = np.linalg.norm(points[:, None] - points[None], axis=-1) + 1e9 * np.eye(60)
+    assert (labels[distance.argmin(1)] == labels).all()
+    assert (plane(np.eye(12)) == plane(np.eye(12))).all()

@@ -1,0 +1,264 @@
+"""What `aasp demo` measures: vectors without any training, and what linear probes read from several encoders.
+
+n clips of a set, m of them in the test part, D dimensions.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+
+from aasp.datasets.labelled import LabelledSet
+from aasp.documents import read_object
+from aasp.errors import AaspError
+from aasp.evaluate.baselines import BANDS_40, BANDS_128
+from aasp.evaluate.cache import kept_features, kept_statistics
+from aasp.evaluate.features import OWN, clip_features, clip_keys, own_keys
+from aasp.evaluate.intervals import Interval, interval, span
+from aasp.evaluate.linear import linear_probe
+from aasp.evaluate.similarity import few_labels, neighbours, plane
+from aasp.evaluate.task import Task
+from aasp.files import atomic_write
+from aasp.formats import percent_text
+from aasp.model.audio_encoder import AudioEncoder
+from aasp.weights import model_hash
+
+Progress = Callable[[int, int], object]
+Shows = Callable[[str], Progress]
+Rows = list[dict[str, str]]
+Features = dict[Hashable, np.ndarray]
+
+POOLINGS = ("mean+std", "flat+std")
+STRENGTHS = (3.0, 30.0, 300.0)
+"""Fewer candidates than `linear_probe` has by default: the demo's time is short."""
+STATISTICS = {BANDS_40: "40 bands, four statistics", **{key: f"128 bands, {key[1]}" for key in BANDS_128}}
+LOOKED_AT = 8
+"""Notes of each instrument in the first look."""
+QUERIES = ("trumpet", "cello", "flute", "glockenspiel")
+"""Instruments of whose middle note the neighbours are shown, where the demo has them."""
+
+SETS = {"notes": ("family", "pitch"), "signals": ("rate",)}
+"""The demo's sets, and the labels that are asked for."""
+LABELS = {
+    "family": ("Instrument family", "families", "notes", "instruments"),
+    "pitch": ("Pitch", "keys", "notes", "instruments"),
+    "rate": ("Modulation rate", "rates from 1.5 to 40 Hz", "signals", "voices"),
+}
+"""What a label is called, its classes, its clips, and the groups that no two splits share."""
+
+
+@dataclass(frozen=True)
+class FirstLook:
+    """What vectors of some notes of every instrument are good for without any training.
+
+    Attributes:
+        rows: of the notes, n.
+        few: by encoder, accuracy of the family by number of labels a family.
+        chance: accuracy of always naming the commonest family.
+        queries: rows of some notes; neighbours: of the most similar ones to each by the first encoder.
+        maps: by encoder, the notes on a plane (n, 2).
+    """
+
+    rows: Rows
+    few: Mapping[str, Mapping[int, Interval]]
+    chance: float
+    queries: Rows
+    neighbours: Sequence[Rows]
+    maps: Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What linear probes read from one encoder.
+
+    Attributes:
+        correct: by label, 1.0 where the probe was right, 0.0 where not, of m clips.
+        chosen: by label, the features that were chosen on the valid part.
+    """
+
+    correct: Mapping[str, list[float]]
+    chosen: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class TaskScores:
+    """What every encoder reached on one task.
+
+    Attributes:
+        name: the task, in a few words.
+        about: the task in one line.
+        chance: accuracy of guessing the commonest class of the test part.
+        accuracy: by encoder, the one the page is about first.
+        difference: of the first encoder and each other one, paired clip by clip, by the other's name.
+    """
+
+    name: str
+    about: str
+    chance: float
+    accuracy: dict[str, Interval]
+    difference: dict[str, Interval]
+
+
+def rows_of(data: Path, name: str) -> Rows:
+    """The rows of one of the demo's sets, paths made whole."""
+    with open(data / f"{name}.csv", newline="", encoding="utf-8") as file:
+        return [row | {"path": str(data / row["path"])} for row in csv.DictReader(file)]
+
+
+def middle_note(rows: Rows, instrument: str) -> dict[str, str]:
+    """The middle one of an instrument's notes by pitch."""
+    own = sorted((row for row in rows if row["instrument"] == instrument), key=lambda row: int(row["pitch"]))
+    return own[len(own) // 2]
+
+
+def first_look(data: Path, encoders: Mapping[str, AudioEncoder | None], folder: Path, progress: Shows) -> FirstLook:
+    """Look at `LOOKED_AT` notes of every instrument by their own vectors; of no encoder, by log-mel statistics.
+
+    Args:
+        data: the demo's sounds.
+        encoders: by name, a model or None.
+        folder: where vectors are kept, and found again.
+        progress: called with an encoder's name, gives what is called with (notes embedded, all).
+    """
+    number: Counter[str] = Counter()
+    rows = []
+    for row in rows_of(data, "notes"):  # an instrument's keys come in random order
+        number[row["instrument"]] += 1
+        rows += [row] if number[row["instrument"]] <= LOOKED_AT else []
+    paths = [row["path"] for row in rows]
+    vectors = {name: _vectors(encoder, paths, folder, progress(name)) for name, encoder in encoders.items()}
+    family, instrument, split = (np.array([row[name] for row in rows]) for name in ("family", "instrument", "split"))
+    known, test = np.flatnonzero(split != "test"), np.flatnonzero(split == "test")
+    shown = [one for one in QUERIES if one in instrument] or sorted(set(instrument.tolist()))[:1]
+    queries = [rows.index(middle_note(rows, name)) for name in shown]
+    found = neighbours(next(iter(vectors.values())), instrument, queries)
+    return FirstLook(
+        rows=rows,
+        few={name: few_labels(X, family, instrument, known, test) for name, X in vectors.items()},
+        chance=Counter(family[test].tolist()).most_common(1)[0][1] / len(test),
+        queries=[rows[row] for row in queries],
+        neighbours=[[rows[row] for row in some] for some in found],
+        maps={name: plane(X) for name, X in vectors.items()},
+    )
+
+
+def read(encoder: AudioEncoder | None, data: Path, folder: Path, progress: Shows) -> Reading:
+    """Probe frozen features of the demo's sounds; the best are chosen on the valid part.
+
+    Of an encoder its own vector, and two poolings of three of its layers, are candidates; of none four statistics of 40
+    log-mel bands, and the mean, or mean and deviation, of 128 bands.
+
+    Args:
+        encoder: the model, or None.
+        data: the demo's sounds.
+        folder: where readings are kept; that of the same encoder and sounds is found again.
+        progress: called with what is done, gives what is called with (clips or candidates done, all).
+    """
+    made = fingerprint(data, encoder)
+    file = folder / f"{made[:16]}.json"
+    try:
+        found = read_object(file, "it is made again")
+    except (OSError, AaspError):
+        found = {}
+    if found.get("made") == made and {"correct", "chosen"} <= found.keys():
+        return Reading(found["correct"], found["chosen"])
+    shows = progress("embedding clips"), progress("probing")
+    reading = _probed(partial(_features, encoder, folder), data, *shows)
+    with atomic_write(file) as beside:
+        beside.write_text(json.dumps({"made": made, **asdict(reading)}), encoding="utf-8")
+    return reading
+
+
+def fingerprint(data: Path, encoder: AudioEncoder | None) -> str:
+    """A digest of all that a reading depends on: the sounds, the encoder (if any), and how it is probed."""
+    digest = sha256((data / "dataset.json").read_bytes())
+    digest.update(repr((POOLINGS, STRENGTHS, encoder and model_hash(encoder))).encode())
+    return digest.hexdigest()
+
+
+def compare(readings: Mapping[str, Reading], data: Path) -> list[TaskScores]:
+    """Scores of every encoder and the first one's lead, with intervals over instruments or voices."""
+    tasks = []
+    for name, labels in SETS.items():
+        rows = rows_of(data, name)
+        test = [row for row in rows if row["split"] == "test"]
+        groups = [row["instrument"] for row in test]
+        for label in labels:
+            title, classes, clips, kind = LABELS[label]
+            count = len({row[label] for row in rows})
+            about = f"{count} {classes} · {len(test)} {clips} of {len(set(groups))} {kind} not heard in training"
+            chance = Counter(row[label] for row in test).most_common(1)[0][1] / len(test)
+            correct = {encoder: reading.correct[label] for encoder, reading in readings.items()}
+            first, *others = correct
+            accuracy = {encoder: interval(values, clusters=groups) for encoder, values in correct.items()}
+            lead = {other: interval(correct[first], minus=correct[other], clusters=groups) for other in others}
+            tasks.append(TaskScores(title, about, chance, accuracy, lead))
+    return tasks
+
+
+def verdict(difference: Interval) -> str:
+    """A paired difference in points, and whether it is clear."""
+    points = lambda value: percent_text(value, sign="+").replace("-", "−")
+    ends = span(difference.low, difference.high, points, " to ")
+    clear = "" if difference.excludes_zero() else ", no clear difference"
+    return f"{points(difference.estimate)} points ({ends}){clear}"
+
+
+def _vectors(encoder: AudioEncoder | None, paths: list[str], folder: Path, progress: Progress) -> np.ndarray:
+    """An encoder's own vectors, shape (n, D); of none, mean and deviation of 128 log-mel bands."""
+    if encoder is None:
+        return kept_statistics(paths, folder, progress).features[BANDS_128[1]]
+    (vectors,) = kept_features(encoder, paths, own_keys(encoder), folder, progress=progress).features.values()
+    return vectors
+
+
+def _features(encoder: AudioEncoder | None, folder: Path, paths: list[str], progress: Progress) -> Features:
+    """The candidates of `read`, by what they are called."""
+    if encoder is None:
+        return {STATISTICS[key]: X for key, X in kept_statistics(paths, folder, progress).features.items()}
+    depth = encoder.config.encoder.depth
+    layers = [-(-depth * third // 3) for third in (1, 2, 3)]
+    keys = list(dict.fromkeys([*own_keys(encoder), *clip_keys(encoder, layers, POOLINGS)]))
+    found = clip_features(encoder, paths, keys, progress=progress)
+    return {"its own vector" if key == OWN else f"layer {key[0]}, {key[1]}": X for key, X in found.items()}
+
+
+def _probed(
+    features: Callable[[list[str], Progress], Features], data: Path, embedding: Progress, probing: Progress
+) -> Reading:
+    """Compute the features of both sets, then probe each label with all of them."""
+    rows = {name: rows_of(data, name) for name in SETS}
+    clips, done = sum(map(len, rows.values())), 0
+    candidates: dict[str, Features] = {}
+    for name, some in rows.items():
+        candidates[name] = features([row["path"] for row in some], _after(done, clips, embedding))
+        done += len(some)
+    fits, done = sum(len(labels) * len(candidates[name]) for name, labels in SETS.items()), 0
+    correct, chosen = {}, {}
+    for name, labels in SETS.items():
+        for label in labels:
+            task = Task.of(_labelled(rows[name], data, name, label), choose="next_fold")
+            result = linear_probe(candidates[name], task, strengths=STRENGTHS, progress=_after(done, fits, probing))
+            correct[label], chosen[label] = result.correct.tolist(), str(result.chosen[0].key)
+            done += len(candidates[name])
+    return Reading(correct, chosen)
+
+
+def _labelled(rows: Rows, data: Path, name: str, label: str) -> LabelledSet:
+    column = lambda key: [row[key] for row in rows]
+    labels = [(value,) for value in column(label)]
+    classes = sorted(set(column(label)))
+    return LabelledSet(name, str(data), column("path"), labels, column("split"), classes, column("instrument"))
+
+
+def _after(before: int, total: int, progress: Progress) -> Progress:
+    """Progress of a part as progress of the whole."""
+    return lambda done, _: progress(before + done, total)

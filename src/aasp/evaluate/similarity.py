@@ -1,0 +1,82 @@
+"""What vectors are good for without any training: a few labels a class, the most similar sounds, a map.
+
+Vectors are standardised over the clips that are known; similarity is the cosine.
+
+n clips, D dimensions, K classes. Source: nearest class means (Snell et al. 2017, prototypes) on frozen embeddings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE
+from sklearn.preprocessing import StandardScaler
+
+from aasp.evaluate.intervals import Interval, interval
+
+LABELS = (1, 5, 20)
+"""Labelled clips a class."""
+DRAWS = 20
+"""Of the labelled clips; a clip's score is the share of the draws in which it is named right."""
+NEIGHBOURS = 4
+
+
+def few_labels(
+    vectors: np.ndarray, classes: np.ndarray, groups: np.ndarray, known: np.ndarray, test: np.ndarray, seed: int = 0
+) -> dict[int, Interval]:
+    """Accuracy on test clips, each given the class whose few labelled clips have the nearest mean.
+
+    Args:
+        vectors: of all clips, shape (n, D).
+        classes: of all clips, shape (n,).
+        groups: what clips have in common, which intervals draw, shape (n,).
+        known, test: numbers of the clips that labels are drawn from, and of those that are scored.
+        seed: of the draws.
+
+    Returns:
+        By number of labels a class; a class that has fewer gives all.
+    """
+    X, names = standardised(vectors, known), np.unique(classes)
+    found = {}
+    for count in LABELS:
+        rng, right = np.random.default_rng(seed), np.zeros(len(test))
+        for _ in range(DRAWS):
+            drawn = [rng.permutation(known[classes[known] == name])[:count] for name in names]
+            means = np.stack([X[rows].mean(0) for rows in drawn])
+            means /= np.linalg.norm(means, axis=1, keepdims=True)
+            right += names[(X[test] @ means.T).argmax(1)] == classes[test]
+        found[count] = interval(right / DRAWS, clusters=groups[test].tolist())
+    return found
+
+
+def neighbours(vectors: np.ndarray, groups: np.ndarray, queries: Sequence[int]) -> list[list[int]]:
+    """For each of some clips, the most similar ones of other groups, the nearest first.
+
+    Args:
+        vectors: of all clips, shape (n, D).
+        groups: as in `few_labels`.
+        queries: numbers of the clips.
+    """
+    X = standardised(vectors, np.arange(len(vectors)))
+    found = []
+    for row in queries:
+        similarity = np.where(groups == groups[row], -np.inf, X @ X[row])
+        found.append(np.argsort(-similarity, kind="stable")[:NEIGHBOURS].tolist())
+    return found
+
+
+def standardised(vectors: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Vectors (n, D) as unit vectors, after their mean and deviation over the known ones are taken out."""
+    X = vectors.astype(np.float64)
+    X = (X - X[known].mean(0)) / (X[known].std(0) + 1e-6)
+    return X / np.maximum(np.linalg.norm(X, axis=1, keepdims=True), 1e-12)
+
+
+def plane(embeddings: np.ndarray, *, seed: int = 0) -> np.ndarray:
+    """t-SNE of standardised embeddings (n, D), started from their principal components; shape (n, 2)."""
+    standard = StandardScaler().fit_transform(embeddings.astype(np.float64))
+    reduced = PCA(min(30, *standard.shape), random_state=seed).fit_transform(standard)
+    perplexity = min(30.0, (len(embeddings) - 1) / 3)
+    return TSNE(init="pca", perplexity=perplexity, random_state=seed).fit_transform(reduced)
