@@ -106,7 +106,7 @@ def test_what_was_once_measured_of_an_encoder_of_waveforms_is_not_drawn_as_a_ste
     kept = ("subject", "frame_rate", "band_hz", "clips", "linear", "pull")  # it had no patches
     older = {name: found[name] for name in kept} | {"evolution": {}, "command": "aasp alias", "software": "aasp 1"}
     (tmp_path / "kernels.json").write_text(json.dumps(older))
-    with pytest.raises(AaspError, match="kernels.json: not as this version of aasp writes it.*measure it again"):
+    with pytest.raises(AaspError, match=r"kernels.json: not as this version of aasp writes it.*measure it again"):
         report.build(tmp_path)
 
 
