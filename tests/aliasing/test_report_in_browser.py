@@ -37,7 +37,7 @@ def kernels_page(aape_model: Path, sounds: list[str], tmp_path_factory: pytest.T
 def test_the_page_is_as_it_should_be(kernels_page: Path, width: int, scheme: Scheme, tmp_path: Path) -> None:
     seen = look(kernels_page, tmp_path, width=width, scheme=scheme)
     assert seen.faults == []
-    assert seen.found["width"] == width and len(seen.found["drawings"]) >= 15
+    assert seen.found["width"] == width and len(seen.found["drawings"]) == 13
     bright = sum(seen.paper) > sum(seen.ink)
     assert bright == (scheme == "light") and contrast(seen.ink, seen.paper) > 10
 
