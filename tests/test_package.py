@@ -18,6 +18,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 TUTORIAL = ROOT / "docs" / "tutorial.md"
 NEEDED = {"aasp/py.typed", "aasp/report/templates/page.css", "aasp/explore/assets/map.js", "aasp/hf/card.md"}
+NEEDED |= {"aasp/report/figure.mplstyle", "aasp/evaluate/published.csv"}
 NEEDED |= {f"aasp/packaged/aasp-tiny/{name}" for name in ("config.json", "model.safetensors")}
 OFFLINE = {"HF_HUB_OFFLINE": "1", "http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
 

@@ -125,7 +125,7 @@ def test_comparison(data):
     tasks = compare({"knowing": read(data), "blind": read(data, blind=True)}, data)
     assert [task.name for task in tasks] == ["Instrument family", "Pitch", "Modulation rate"]
     family = tasks[0]
-    assert family.about == "2 families · 48 notes of 8 instruments not heard in training"
+    assert family.about == "2 families · 48 notes of 8 instruments kept out of training"
     assert family.chance == 0.5
     assert family.accuracy["knowing"].estimate == 1 and family.accuracy["blind"].estimate < 0.8
     assert list(family.difference) == ["blind"] and family.difference["blind"].excludes_zero()

@@ -194,7 +194,7 @@ def compare(readings: Mapping[str, Reading], data: Path) -> list[TaskScores]:
         for label in labels:
             title, classes, clips, kind = LABELS[label]
             count = len({row[label] for row in rows})
-            about = f"{count} {classes} · {len(test)} {clips} of {len(set(groups))} {kind} not heard in training"
+            about = f"{count} {classes} · {len(test)} {clips} of {len(set(groups))} {kind} kept out of training"
             chance = Counter(row[label] for row in test).most_common(1)[0][1] / len(test)
             correct = {encoder: reading.correct[label] for encoder, reading in readings.items()}
             first, *others = correct
