@@ -65,7 +65,8 @@ def _unit(found: Json, measure: str) -> Unit:
 
 def _leads(found: Json) -> dict[str, dict[str, Json]]:
     """By measure and cell: the cell less the whole system."""
-    whole, leads = found["cells"][0]["name"], {}
+    whole = found["cells"][0]["name"]
+    leads: dict[str, dict[str, Json]] = {}
     for row in found["rows"]:
         for one in row["differences"]:
             if one["against"] == whole:

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from typing import Any
 
-from aasp.compare import cells
 from aasp.compare.budget import seconds_per_step
+from aasp.compare.cells import Cell as SeededCell
 from aasp.compare.measures import Measure
 from aasp.compare.training import Training
 from aasp.config import with_fields
@@ -73,10 +73,10 @@ class Suite:
         wanted = [look_up(name, known, f"cell of suite {self.name}").name for name in names] or list(known)
         return replace(self, cells=tuple(cell for cell in self.cells if cell.name in wanted))
 
-    def trainings(self, steps: int, seeds: int, measures: Sequence[Measure]) -> list[cells.Cell]:
+    def trainings(self, steps: int, seeds: int, measures: Sequence[Measure]) -> list[SeededCell]:
         """Every cell, for so many optimizer steps, with every seed from 0, and what is measured of it."""
         return [
-            cells.Cell(cell.name, seed, measures, cell.recipe(steps, seed)) for seed in range(seeds) for cell in self
+            SeededCell(cell.name, seed, measures, cell.recipe(steps, seed)) for seed in range(seeds) for cell in self
         ]
 
 
