@@ -28,8 +28,8 @@ ADDED_LATER = {"added_later": True}
 def to_dict(config: Any, *, first_names: bool = False) -> dict[str, Any]:
     """A dataclass as plain JSON values (tuples become lists).
 
-    A field that was added later (see `Parts`, `ADDED_LATER`) is omitted if it has its default, so that documents and their
-    hashes do not change. For hashes `first_names` uses the original names of renamed fields.
+    A field that was added later (see `Parts`, `ADDED_LATER`) is omitted if it has its default: documents and hashes
+    do not change. For hashes `first_names` uses the original names of renamed fields.
     """
     hints, values = hints_of(type(config)), dict[str, Any]()
     for one in dataclasses.fields(config):
