@@ -1,8 +1,8 @@
-"""`aasp duplicates` on pairs that are known: recordings encoded anew, made quieter, cut, resampled, and other notes.
+"""`aasp duplicates` on pairs that are known: recordings encoded again, made quieter, cut, resampled, and other notes.
 
 usage: python benchmarks/duplicates.py [--data FOLDER] [--model MODEL] [--clips N] [--others N] [--threads N]
 
-ESC-10 clips and notes of sampled instruments, each beside five changed copies of it; and, to be told apart, four other
+ESC-10 clips and notes of sampled instruments, each beside five changed copies of it; and, as negatives, four other
 keys of each instrument and all other clips. A pair is right if both are of one recording. Recall is of the pairs of an
 original and a copy. Notes of one key and two velocities play one recording: only one velocity is rendered.
 """

@@ -67,8 +67,8 @@ def measure(file: Path, label: str, most: int, seeds: int) -> Row:
         ends.append((goal, float(np.mean(active[-3:]))))
         print(file.parent.name, seed, f"{ratios[-1]:.2f}", [f"{end:.3f}" for end in ends[-1]], flush=True)
     random_end, active_end = np.mean(ends, axis=0)
-    told = f"{100 * random_end:.1f} % at random, {100 * active_end:.1f} % uncertain first, {most} labels, {seeds} seeds"
-    return Row(f"labels to the same accuracy, {file.parent.name}", Spread.of(ratios), "<= 1", told)
+    note = f"{100 * random_end:.1f} % at random, {100 * active_end:.1f} % uncertain first, {most} labels, {seeds} seeds"
+    return Row(f"labels to the same accuracy, {file.parent.name}", Spread.of(ratios), "<= 1", note)
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from aasp.evaluate.probe import ProbeResult, main_score
 from aasp.evaluate.ruler import System
 from ruler_sets import FEWEST, Set
 
-# What is read, by whom: the model, its untrained encoder, log-mel of 128 bands; of 40 it is always the fixed probe.
+# Readings of the model, its untrained encoder and log-mel of 128 bands; with 40 bands it is always the fixed probe.
 READINGS = {
     "Default vector, ridge regression": ("own ridge", "best ridge", "128 ridge"),
     "Default vector, logistic regression": ("own logistic", "best logistic", "128 logistic"),

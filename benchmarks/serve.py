@@ -63,23 +63,23 @@ def compared(encoder: AudioEncoder, paths: list[Path], port: int, rounds: int) -
             with torch.inference_mode():
                 encoder(torch.from_numpy(read_sound(str(path), rate=RATE))[None])
 
-    def asked(clients: int, name: str) -> None:
+    def send_all(clients: int, name: str) -> None:
         with ThreadPoolExecutor(clients) as pool:
-            latencies[name] += pool.map(lambda body: _ask(port, body), bodies)
+            latencies[name] += pool.map(lambda body: _post(port, body), bodies)
 
-    things = {"directly": directly, "one client": lambda: asked(1, "one client")}
-    things["eight clients"] = lambda: asked(CLIENTS, "eight clients")
+    things = {"directly": directly, "one client": lambda: send_all(1, "one client")}
+    things["eight clients"] = lambda: send_all(CLIENTS, "eight clients")
     seconds = alternately(things, rounds)
     rows, speed = [], {name: FILES / statistics.median(each) for name, each in seconds.items()}
     for name, each in latencies.items():
         median, late = (1000 * sorted(each)[int(share * len(each))] for share in (0.5, 0.95))
-        told = f"{speed[name]:.3g} against {speed['directly']:.3g} files a second; "
-        told += f"a request {median:.3g} ms, 95 % under {late:.3g}"
-        rows.append(Row(f"{name}, throughput over a loop's", ratio(seconds["directly"], seconds[name]), "", told))
+        note = f"{speed[name]:.3g} against {speed['directly']:.3g} files a second; "
+        note += f"a request {median:.3g} ms, 95 % under {late:.3g}"
+        rows.append(Row(f"{name}, throughput over a loop's", ratio(seconds["directly"], seconds[name]), "", note))
     return rows
 
 
-def _ask(port: int, body: bytes) -> float:
+def _post(port: int, body: bytes) -> float:
     """Seconds of a request."""
     began = time.perf_counter()
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)

@@ -1,7 +1,7 @@
-"""AaPE in place of the patch convolution of a transformer that knows nothing of this library.
+"""AaPE in place of the patch convolution of any transformer, independent of this library.
 
-Both stems learn to tell how fast noise swings (5 to 40 times a second, all above what 160 ms patches can carry
-unaliased) from the same clips; the script prints the accuracy of each on clips not received before.
+Both stems learn to classify how fast noise is modulated (5 to 40 times a second, all above what 160 ms patches can
+represent without aliasing) from the same clips; the script prints the accuracy of each on new clips.
 
     python examples/aape_in_your_transformer.py         # about a minute
 """

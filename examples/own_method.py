@@ -61,5 +61,5 @@ class Autoencoder(Method):
 
 def recipe() -> Recipe:
     """`aasp_tiny`'s model and crops, another method."""
-    told = "a masked autoencoder on two cores"
-    return replace(recipes.aasp_tiny(), name="autoencoder", summary=told, method=AutoencoderConfig())
+    summary = "a masked autoencoder on two cores"
+    return replace(recipes.aasp_tiny(), name="autoencoder", summary=summary, method=AutoencoderConfig())

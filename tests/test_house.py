@@ -121,7 +121,8 @@ MANNERED = re.compile(
     r"|spoil(?:s|t)?|by the toss of|one's own|unheard|by turns|signs? of life)\b",
     re.IGNORECASE,
 )
-MANNERED_PLACES = ("src", "docs", "README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")
+MANNERED_PLACES = ("src", "docs", "benchmarks", "examples")
+MANNERED_PLACES += ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")
 
 
 def test_the_writing_is_plain() -> None:

@@ -22,19 +22,19 @@ from aasp.fields import current_names, hints_of, unknown_field
 from aasp.parts import Parts, nearest
 
 T = TypeVar("T")
-LATELY = {"lately": True}
+ADDED_LATER = {"added_later": True}
 
 
 def to_dict(config: Any, *, first_names: bool = False) -> dict[str, Any]:
     """A dataclass as plain JSON values (tuples become lists).
 
-    A field that was added later (see `Parts`, `LATELY`) is left out where it has its default: documents, and the hashes
-    made of them, stay what they were. For hashes `first_names` gives renamed fields the names that they had at first.
+    A field that was added later (see `Parts`, `ADDED_LATER`) is omitted if it has its default: documents and hashes
+    do not change. For hashes `first_names` uses the original names of renamed fields.
     """
     hints, values = hints_of(type(config)), dict[str, Any]()
     for one in dataclasses.fields(config):
         name, value = one.name, getattr(config, one.name)
-        if one.metadata == LATELY and value == one.default:
+        if one.metadata == ADDED_LATER and value == one.default:
             continue
         called = one.metadata.get("formerly", name) if first_names else name
         if dataclasses.is_dataclass(value):

@@ -98,7 +98,7 @@ def test_results_of_several_models_are_refused(encoder: AudioEncoder, tmp_path: 
 
 
 def test_a_folder_that_is_no_run(encoder: AudioEncoder, tmp_path: Path) -> None:
-    with pytest.raises(AaspError, match=r"no recipe\.json and environment\.json of a run in .*; give the folder"):
+    with pytest.raises(AaspError, match=r"no recipe\.json and environment\.json of a run in .*; name the folder"):
         model_card(of(encoder), "you/birds", run=tmp_path)
     with pytest.raises(AaspError, match=r"nowhere\.json"):
         model_card(of(encoder), "you/birds", results=[tmp_path / "nowhere.json"])

@@ -122,11 +122,11 @@ def _store(url: str) -> tuple[Any, str]:
     return fs, fs._strip_protocol(url) if inside else inside
 
 
-def _tried(url: str, ask: Callable[[], Got]) -> Got:
+def _tried(url: str, request: Callable[[], Got]) -> Got:
     """What a store answers; asked again after each of WAITS where the failure may pass."""
     for wait in (*WAITS, None):
         try:
-            return ask()
+            return request()
         except FileNotFoundError:
             raise AudioError(url, "no such object in its store", "check its name") from None
         except AaspError:

@@ -40,7 +40,7 @@ def measure(
     rates, channels = (np.full(total, _UNKNOWN, np.int32) for _ in range(2))
     reasons: dict[int, str] = {}
     look = range(total)
-    if total > MANY and not np.isnan(seconds).any() and not _any_gone(paths):
+    if total > MANY and not np.isnan(seconds).any() and not _any_missing(paths):
         short = np.flatnonzero(seconds < SHORTEST_SECONDS)
         reasons = {int(row): _too_short(seconds[row]) for row in short}
         look = range(0)
@@ -76,12 +76,12 @@ def _whole(values: np.ndarray) -> pa.Array:
     return pa.array(values, pa.int32(), mask=values == _UNKNOWN)
 
 
-def _any_gone(paths: pa.ChunkedArray) -> bool:
+def _any_missing(paths: pa.ChunkedArray) -> bool:
     spread = np.unique(np.linspace(0, len(paths) - 1, LOOKED_AT).astype(np.int64))
-    return any(_gone(paths[row].as_py()) is not None for row in spread.tolist())
+    return any(_why_missing(paths[row].as_py()) is not None for row in spread.tolist())
 
 
-def _gone(path: str) -> str | None:
+def _why_missing(path: str) -> str | None:
     """Why a sound that is not opened can't be used, if that is seen from outside. Stores are not asked."""
     if not path:
         return "its row has no path"
@@ -110,7 +110,7 @@ def _gone(path: str) -> str | None:
 def _fact(path: str, seconds: float, decode: bool) -> Fact:
     """(seconds, rate, channels) of a sound, rate and channels unknown where `seconds` was trusted; or why not."""
     rate = channels = _UNKNOWN
-    reason = _gone(path)
+    reason = _why_missing(path)
     if reason is not None:
         return reason
     try:

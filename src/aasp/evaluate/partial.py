@@ -75,7 +75,7 @@ class Partial:
             if not ours:
                 raise AaspError(f"{self.folder}: another process is embedding to {self._out}; choose another --out")
             clear_left(self.folder, held=True)
-            self._go_on(job, overwrite)
+            self._resume(job, overwrite)
             try:
                 yield
             finally:
@@ -139,7 +139,7 @@ class Partial:
             return False
         return any(file.name != "lock" and not file.name.startswith(".") for file in self.folder.iterdir())
 
-    def _go_on(self, job: Mapping[str, Any], overwrite: bool) -> None:
+    def _resume(self, job: Mapping[str, Any], overwrite: bool) -> None:
         shards, was = sorted(self.folder.glob("[0-9]*.parquet")), self.job
         if shards and was != job:
             if not overwrite:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from aasp.casting import WithConstants
-from aasp.config import LATELY, check_range
+from aasp.config import ADDED_LATER, check_range
 from aasp.errors import AaspError
 from aasp.features.contract import FASTEST, LONGEST_TRANSFORM, MOST_BINS, FrontEnd, FrontEndConfig
 from aasp.tracing import is_for_onnx, is_known, is_traced
@@ -69,7 +69,7 @@ class LogMelConfig(FrontEndConfig):
     floor: float = 2.0**-23
     mean: float = -4.268
     std: float = 9.138
-    povey: bool = field(default=False, metadata=LATELY)
+    povey: bool = field(default=False, metadata=ADDED_LATER)
 
     def __post_init__(self) -> None:
         check_range(self, "front end", "rate", most=FASTEST)

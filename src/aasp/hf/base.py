@@ -1,4 +1,4 @@
-"""`AaspPreTrainedModel`: what our models have in common in transformers: loading, saving, and what a batch is.
+"""`AaspPreTrainedModel`: the common base of our models in transformers: loading, saving, and batches.
 
 Legend: B clips, S samples, N patch tokens, D width, H heads.
 """
@@ -46,7 +46,7 @@ class AaspPreTrainedModel(PreTrainedModel):
     accepts_loss_kwargs = False  # else Trainer would leave it to us to divide the loss among accumulated batches
     _supports_sdpa = True
     _no_split_modules: set[str] | list[str] | None = ["AudioEncoder", "AudioClassifier"]  # noqa: RUF012
-    # What only a classifier, or only a pre-training, has.
+    # Parts of a classifier only, or of a pre-training only.
     _keys_to_ignore_on_load_unexpected: set[str] | list[str] | None = [r"^(model\.)?(norm|head|layer_weights)"]  # noqa: RUF012
 
     @property
@@ -98,7 +98,7 @@ class AaspPreTrainedModel(PreTrainedModel):
         super().save_pretrained(save_directory, *arguments, **options)
 
     def push_to_hub(self, repo_id: str, **options: Any) -> str:  # type: ignore[override]
-        """Put the model on the hub, with a card made of what its run and its results have recorded.
+        """Upload the model to the hub, with a card made from its run and its results.
 
         Args:
             repo_id: its name there, as in "you/birds".
@@ -113,7 +113,7 @@ class AaspPreTrainedModel(PreTrainedModel):
 
     @torch.no_grad()
     def _init_weights(self, module: torch.nn.Module) -> None:
-        """Make what a checkpoint does not hold: constants; and weights missing from it, as our constructors do."""
+        """Create what a checkpoint does not contain: constants, and missing weights, as our constructors do."""
         if isinstance(module, WithConstants):
             module.set_constants()
         tensors = {**dict(module.named_parameters(recurse=False)), **dict(module.named_buffers(recurse=False))}
@@ -163,7 +163,7 @@ class AaspPreTrainedModel(PreTrainedModel):
         options: Mapping[str, Any],
         layers: bool = False,
     ) -> tuple[Embeddings, dict[str, tuple[Tensor, ...] | None]]:
-        """What the encoder says; hidden states (B, 1 + N, D) and attentions (B, H, 1 + N, 1 + N), if requested."""
+        """The encoder's output; hidden states (B, 1 + N, D) and attentions (B, H, 1 + N, 1 + N), if requested."""
         set_eager(self, self.config._attn_implementation == "eager")
         lengths = self._lengths(input_values, attention_mask)
         every = layers or self._is_requested(options, "output_hidden_states")

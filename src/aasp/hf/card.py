@@ -1,4 +1,4 @@
-"""A model card out of what a run has recorded, and a model on the hub with it."""
+"""A model card from a run's records, and uploading a model with it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def model_card(
     Args:
         model: the model.
         repo: its name on the hub, as in "you/birds".
-        license: of the weights, as the hub names it ("apache-2.0", "cc-by-4.0", …); which it is only you can say.
+        license: of the weights, as the hub names it ("apache-2.0", "cc-by-4.0", …); only you can state it.
         run: the run of `aasp pretrain` or `aasp finetune` that made it.
         results: files of `aasp linear` or `aasp finetune`, or folders of them: all of this model.
         datasets: names on the hub of the sets that it was trained on.
@@ -79,7 +79,7 @@ def push_to_hub(
     commit_message: str = "Upload model",
     **card: Any,
 ) -> str:
-    """Put a model on the hub with its card, which replaces one that is there.
+    """Upload a model to the hub with its card, which replaces an existing one.
 
     Args:
         model: the model.

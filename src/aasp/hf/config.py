@@ -1,4 +1,4 @@
-"""`AaspConfig`: what a model is, as transformers keeps it: our own configurations inside one of theirs."""
+"""`AaspConfig`: a transformers configuration that contains ours."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class AaspConfig(PreTrainedConfig):
     """
 
     model_type = "aasp"
-    has_no_defaults_at_init = True  # so that a file names every setting, whatever the defaults will be one day
+    has_no_defaults_at_init = True  # so that a file contains every setting, even if defaults change
     encoder: dict[str, Any] | None = None
     classifier: dict[str, Any] | None = None
     pretraining: dict[str, Any] | None = None
@@ -115,7 +115,7 @@ class AaspConfig(PreTrainedConfig):
 
     @property
     def audio_encoder(self) -> AudioEncoderConfig:
-        """The encoder as ours."""
+        """The encoder's configuration in our form."""
         return from_dict(AudioEncoderConfig, self.encoder or {}, f"{WHERE}: encoder")
 
     @property
@@ -130,7 +130,7 @@ class AaspConfig(PreTrainedConfig):
 
     @property
     def recipe(self) -> Recipe:
-        """What is pre-trained and how; AaSP's defaults where no recipe was given."""
+        """The pre-training method; AaSP's defaults if no recipe was given."""
         values = {"name": "transformers", "summary": "", **(self.pretraining or {}), "model": self.encoder}
         return from_dict(Recipe, values, f"{WHERE}: pretraining")
 

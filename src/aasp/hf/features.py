@@ -1,4 +1,4 @@
-"""`AaspFeatureExtractor`: waveforms in a batch, and which of their samples count. Log-mel is the model's business.
+"""`AaspFeatureExtractor`: waveforms in a batch, and which of their samples count. The model computes the log-mel.
 
 Legend: B clips, S samples.
 """

@@ -1,4 +1,4 @@
-"""Our models as transformers' own: `AaspModel` and `AaspForAudioClassification`.
+"""Our models as transformers models: `AaspModel` and `AaspForAudioClassification`.
 
 Each holds the model itself, in `model`: an `AudioEncoder` or an `AudioClassifier`, which computes, and saves as ours.
 

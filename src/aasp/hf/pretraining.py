@@ -28,7 +28,7 @@ from aasp.training.engine import gatherer
 
 @dataclass
 class AaspForPreTrainingOutput(ModelOutput):
-    """What a pre-training step returns.
+    """The output of a pre-training step.
 
     Attributes:
         loss: the weighted sum, a 0-d tensor.
@@ -42,8 +42,8 @@ class AaspForPreTrainingOutput(ModelOutput):
 class AaspForPreTraining(AaspPreTrainedModel):
     """A method: student, teacher, predictor, losses.
 
-    The teacher follows each step of the optimizer that trains the student by itself, whosever loop calls it: Trainer's
-    or your own, with gradient accumulation too.
+    The teacher is updated automatically after each step of the optimizer that trains the student, in Trainer's loop or
+    your own, also with gradient accumulation.
 
     Attributes:
         model: the method itself (`aasp.pretrain.methods.Method`).

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from aasp.casting import finest, widened
-from aasp.config import LATELY, check_range, from_dict, to_dict
+from aasp.config import ADDED_LATER, check_range, from_dict, to_dict
 from aasp.devices import device_of
 from aasp.errors import AaspError
 from aasp.features import FRONTENDS, FrontEnd, FrontEndConfig
@@ -59,8 +59,8 @@ class AudioEncoderConfig:
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     window_seconds: float = 10.24
     pooling: Pooling = "mean"
-    vector: tuple[str, ...] = field(default=(), metadata=LATELY)
-    whitened: int = field(default=0, metadata=LATELY)
+    vector: tuple[str, ...] = field(default=(), metadata=ADDED_LATER)
+    whitened: int = field(default=0, metadata=ADDED_LATER)
 
     def __post_init__(self) -> None:
         check_range(self, "model", "window_seconds", most=LONGEST_WINDOW)

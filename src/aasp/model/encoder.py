@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from aasp.config import LATELY, check_range
+from aasp.config import ADDED_LATER, check_range
 from aasp.errors import AaspError
 from aasp.model.attention import ATTENTIONS, AttentionConfig, FullAttentionConfig
 from aasp.model.positions import Places, PositionConvolution, of_table, positions
@@ -47,10 +47,10 @@ class EncoderConfig:
     norm: Literal["pre", "post", "deep"] = "pre"
     drop_path: float = 0.0
     attention: Annotated[AttentionConfig, ATTENTIONS] = field(default_factory=FullAttentionConfig)
-    learned: tuple[int, int] | None = field(default=None, metadata=LATELY)
-    distilled: bool = field(default=False, metadata=LATELY)
-    class_token: bool = field(default=True, metadata=LATELY)
-    convolution: tuple[int, int] | None = field(default=None, metadata=LATELY)
+    learned: tuple[int, int] | None = field(default=None, metadata=ADDED_LATER)
+    distilled: bool = field(default=False, metadata=ADDED_LATER)
+    class_token: bool = field(default=True, metadata=ADDED_LATER)
+    convolution: tuple[int, int] | None = field(default=None, metadata=ADDED_LATER)
 
     def __post_init__(self) -> None:
         check_range(self, "encoder", "width heads", most=16_384)

@@ -1,4 +1,4 @@
-"""What a model answers about sounds: vectors, or classes. A route each, with the options of `aasp embed` and `predict`.
+"""Answers of a model: vectors, or classes, one route each, with the options of `aasp embed` and `predict`.
 
 V the vector's width, K classes.
 """
@@ -84,7 +84,7 @@ class EmbedOptions(Options):
 
 
 class Embedding(Answer):
-    """A vector of each sound, (V,), and those over time."""
+    """Embed a sound: its vector, (V,), and optionally vectors over time."""
 
     query = EmbedOptions
 
@@ -142,7 +142,7 @@ class _Windows:
 
 
 class Classes(Answer):
-    """Probabilities of classes, (K,), of one classifier or of folds on average."""
+    """Classify a sound: probabilities of classes, (K,), of one classifier or averaged over folds."""
 
     query = PredictOptions
 

@@ -1,4 +1,4 @@
-"""The routes: a sound file comes in as the body of a request, one object of JSON goes out."""
+"""The routes: the request body is a sound file, the response one JSON object."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from aasp.serve.metrics import Metrics
 from aasp.serve.sounds import decoded
 
 LOCAL = ("localhost", "127.0.0.1", "::1")
-LOST = 499  # counted where a client went away, as nginx has it; nobody sees it
+LOST = 499  # counted if a client disconnected, as in nginx; never sent
 FILES = "sound-"  # begins the names of the files that hold bodies
 _BODY = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}, "required": True}
 _REFUSED = {"content": {"application/json": {"example": {"error": "what is wrong; what to do"}}}}
@@ -77,7 +77,7 @@ class Server:
             title="aasp",
             version=aasp.__version__,
             description=f"{self._model}: a sound file in, as the body; JSON out.",
-            docs_url=None,  # its page would be fetched from the network
+            docs_url=None,  # its page would load files from the network
             redoc_url=None,
             lifespan=self._lifespan,
         )

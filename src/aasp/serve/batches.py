@@ -1,4 +1,4 @@
-"""Sounds that wait are computed together, in one thread: the only one that touches the model."""
+"""Batches of waiting sounds are computed in one thread, the only one that uses the model."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Batcher:
         return item.answer
 
     def close(self, seconds: float) -> None:
-        """Compute what waits, at most so long, and end."""
+        """Compute what is queued, within this time, and stop."""
         self._queue.put(None)
         self._thread.join(seconds)
 
@@ -75,7 +75,7 @@ class Batcher:
                 return
 
     def _compute(self, items: list[_Item]) -> None:
-        """Answer sounds of one kind; where they fail together, one by one, so that one costs no other its answer."""
+        """Answer sounds of one kind; if the batch fails, one by one, so that one failure does not affect the others."""
         try:
             found = items[0].compute(items[0].request_key, [item.sound for item in items])
         except Exception as error:

@@ -1,4 +1,4 @@
-"""Who may ask, how many at once, and for how long: what stands before every route."""
+"""Access control before every route: hosts, concurrent requests, and time limits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The socket: uvicorn, with a limit of time for each exchange on a connection, and an end in order."""
+"""The socket: uvicorn, with a limit of time for each exchange on a connection, and an orderly shutdown."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SPARE_SECONDS = 5.0
 
 
 def listen(server: Server, limits: Limits, host: str, port: int, ready: Callable[[str], object]) -> None:
-    """Answer until SIGTERM or an interrupt; then finish what is there, within the time that a request may take.
+    """Serve until SIGTERM or an interrupt; then finish pending requests, within the time that a request may take.
 
     Args:
         server: what answers.
@@ -98,4 +98,4 @@ class _Running(uvicorn.Server):
 
 
 def _passed_on(number: int, frame: FrameType | None) -> None:
-    """The end has been in order: the exit code is 0."""
+    """The shutdown was orderly: the exit code is 0."""

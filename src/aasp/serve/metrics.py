@@ -1,4 +1,4 @@
-"""Counters of a server, as Prometheus reads them."""
+"""Counters of a server for Prometheus."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an index answers about a sound: the rows that are nearest to it, with the options of `aasp search`."""
+"""Answers of an index: the rows nearest to a sound, with the options of `aasp search`."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class SearchOptions(Options):
     """Options of /search, as `aasp search` has them."""
 
     count: int = Field(10, ge=1, le=1000, description="results at most")
-    like: list[Row] = Field([], max_length=64, description="rows that are what is meant too")
-    unlike: list[Row] = Field([], max_length=64, description="rows that are not what is meant")
+    like: list[Row] = Field([], max_length=64, description="further rows of examples")
+    unlike: list[Row] = Field([], max_length=64, description="rows of counterexamples")
 
 
 class Nearest(Answer):
-    """The rows of an index that are nearest to each sound. Their paths are as the index states them."""
+    """Search an index for the rows nearest to a sound. Their paths are as the index states them."""
 
     query = SearchOptions
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from aasp.casting import widened, without_autocast
-from aasp.config import LATELY, check_range
+from aasp.config import ADDED_LATER, check_range
 from aasp.errors import AaspError
 from aasp.stems.contract import StemConfig
 from aasp.stems.conv import PatchProjection
@@ -86,11 +86,11 @@ class AaPEConfig(StemConfig):
     encoder_depth: int = 1
     encoder_heads: int = 4
     frames_per_token: int = 2
-    chirp: bool = field(default=False, metadata=LATELY)
-    encoder_rate: float = field(default=1.0, metadata=LATELY)
-    encoder_gain: float = field(default=1.0, metadata=LATELY)
-    alpha_range: tuple[float, float] = field(default=ALPHA_RANGE, metadata=LATELY)
-    shared: tuple[int, int] = field(default=(1, 1), metadata=LATELY)
+    chirp: bool = field(default=False, metadata=ADDED_LATER)
+    encoder_rate: float = field(default=1.0, metadata=ADDED_LATER)
+    encoder_gain: float = field(default=1.0, metadata=ADDED_LATER)
+    alpha_range: tuple[float, float] = field(default=ALPHA_RANGE, metadata=ADDED_LATER)
+    shared: tuple[int, int] = field(default=(1, 1), metadata=ADDED_LATER)
 
     def __post_init__(self) -> None:
         whole = "patch states encoder_width encoder_heads frames_per_token shared"
@@ -168,7 +168,7 @@ class AaPE(WindowedStem, States):
     def analyse(self, patches: Tensor) -> tuple[Tensor, ...]:
         return (self.windows(patches), *(() if self.config.shares else self.parameters_of(patches)))
 
-    def overlook(self, patches: Tensor, seen_BVN: Tensor) -> tuple[Tensor, ...]:
+    def view_context(self, patches: Tensor, seen_BVN: Tensor) -> tuple[Tensor, ...]:
         if not self.config.shares:
             return ()
         seen = seen_BVN.to(patches.dtype).unflatten(2, patches.shape[1:3])[..., None, None]

@@ -10,7 +10,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from aasp.config import LATELY, check_range
+from aasp.config import ADDED_LATER, check_range
 from aasp.stems.contract import StemConfig
 from aasp.stems.windowed import WindowedStem, check_taps
 
@@ -30,7 +30,7 @@ class ConvConfig(StemConfig):
     kind: Literal["conv"] = "conv"
     patch: tuple[int, int] = (16, 16)
     taps: int | None = None
-    bottleneck: int | None = field(default=None, metadata=LATELY)
+    bottleneck: int | None = field(default=None, metadata=ADDED_LATER)
 
     def __post_init__(self) -> None:
         check_taps(self.patch, self.reach)

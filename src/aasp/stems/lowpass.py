@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from aasp.casting import WithConstants, widened
-from aasp.config import LATELY
+from aasp.config import ADDED_LATER
 from aasp.errors import AaspError
 from aasp.stems.contract import StemConfig
 from aasp.stems.conv import PatchProjection
@@ -41,7 +41,7 @@ class LowpassConfig(StemConfig):
     kind: Literal["lowpass"] = "lowpass"
     patch: tuple[int, int] = (16, 16)
     taps: int = 48
-    trained: bool = field(default=False, metadata=LATELY)
+    trained: bool = field(default=False, metadata=ADDED_LATER)
 
     def __post_init__(self) -> None:
         check_taps(self.patch, self.taps)

@@ -47,7 +47,7 @@ class WindowedStem(Stem):
         """Whether a token depends on its own patch alone, so that all views have the same."""
         return self.taps == self.patch[0]
 
-    def overlook(self, patches: Tensor, seen_BVN: Tensor) -> tuple[Tensor, ...]:
+    def view_context(self, patches: Tensor, seen_BVN: Tensor) -> tuple[Tensor, ...]:
         """Additional inputs of the tokens of each patch, (B, V, N, ...), that depend on other visible patches of the
         view.
 
@@ -65,7 +65,7 @@ class WindowedStem(Stem):
             patches: (..., P, R).
             windows: (..., S, K), zero where not seen.
             seen: which taps are, 0 or 1, shape (..., 1, K); None where windows end with their patch.
-            others: the rest of what `analyse` returned, and what `overlook` did.
+            others: the rest of what `analyse` returned, and what `view_context` did.
         """
 
     def forward(self, mel_BTM: Tensor, valid_BN: Tensor | None = None) -> Tensor:
@@ -77,7 +77,7 @@ class WindowedStem(Stem):
                 valid_BN = windows.new_ones(windows.shape[0], windows.shape[1] * self.subbands)
             seen = self._seen(valid_BN)
             windows = windows * seen.to(windows.dtype)
-            more = self.overlook(patches, valid_BN[:, None])
+            more = self.view_context(patches, valid_BN[:, None])
             others += [one[:, 0].unflatten(1, windows.shape[1:3]) for one in more]
         return self.token(patches, windows, seen, *others).flatten(1, 2)
 
@@ -89,7 +89,7 @@ class WindowedStem(Stem):
         visible_BVN = visible_BVN.scatter(2, visible_BVn, 1.0)
         if valid_BN is not None:
             visible_BVN = visible_BVN * valid_BN[:, None]
-        more = [gather_own_patches(one, visible_BVn) for one in self.overlook(patches, visible_BVN)]
+        more = [gather_own_patches(one, visible_BVn) for one in self.view_context(patches, visible_BVN)]
         seen = self._seen(visible_BVN.flatten(0, 1)).flatten(1, 2).unflatten(0, visible_BVn.shape[:2])
         seen = gather_own_patches(seen, visible_BVn)
         patches, windows, *others = (

@@ -13,7 +13,7 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
-from aasp.config import LATELY, check_range
+from aasp.config import ADDED_LATER, check_range
 from aasp.training.matrices import ADAMW, MATRICES, AdamWConfig, MatricesConfig
 
 RateOf = Callable[[str], float]
@@ -42,8 +42,8 @@ class OptimizerConfig:
     weight_decay: float = 0.05
     clip: float = 4.0
     matrices: Annotated[MatricesConfig, MATRICES] = field(default_factory=AdamWConfig)
-    accumulate: int = field(default=1, metadata=LATELY)
-    recompute: bool = field(default=False, metadata=LATELY)
+    accumulate: int = field(default=1, metadata=ADDED_LATER)
+    recompute: bool = field(default=False, metadata=ADDED_LATER)
 
     def __post_init__(self) -> None:
         check_range(self, "optimizer", "lr clip")

@@ -73,7 +73,7 @@ def lost(error: BaseException) -> ProcessLost | None:
             break
         time.sleep(BEAT / 2)
     if silent:
-        return ProcessLost(f"{' and '.join(_gone(store, rank) for rank in silent)}; {_REMEDY}")
+        return ProcessLost(f"{' and '.join(_lost_process(store, rank) for rank in silent)}; {_REMEDY}")
     return ProcessLost(f"a connection between processes broke ({str(error).splitlines()[0]}); {_REMEDY}")
 
 
@@ -117,7 +117,7 @@ class _Watch(threading.Thread):
             if now != seen or finished:
                 seen, last = now, time.monotonic()
             elif time.monotonic() - last > PATIENCE and not self.done.is_set():
-                line = f"{_gone(self._store, self._next)}: no heartbeat for {PATIENCE:.0f} s; {_REMEDY}"
+                line = f"{_lost_process(self._store, self._next)}: no heartbeat for {PATIENCE:.0f} s; {_REMEDY}"
                 if ended(75, line)[1]:
                     print(f"aasp: error: {line}", file=sys.stderr, flush=True)
                 os._exit(75)  # the main thread may wait for the other one and never look up
@@ -142,7 +142,7 @@ class _Watch(threading.Thread):
 _watch: _Watch | None = None
 
 
-def _gone(store: distributed.Store, rank: int) -> str:
+def _lost_process(store: distributed.Store, rank: int) -> str:
     who = _read(store, f"who/{rank}")
     return f"process of rank {rank} {f'({who}) ' if who else ''}is gone"
 

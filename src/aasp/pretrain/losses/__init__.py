@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from aasp.config import LATELY, check_range
+from aasp.config import ADDED_LATER, check_range
 from aasp.errors import AaspError
 
 
@@ -32,8 +32,8 @@ class LossesConfig:
     contrastive: float = 0.1
     temperature: float = 0.2
     projector: tuple[int, int] = (2048, 256)
-    compared: Literal["class", "tokens"] = field(default="class", metadata=LATELY)
-    spectrum: float = field(default=0.0, metadata=LATELY)
+    compared: Literal["class", "tokens"] = field(default="class", metadata=ADDED_LATER)
+    spectrum: float = field(default=0.0, metadata=ADDED_LATER)
 
     def __post_init__(self) -> None:
         check_range(self, "losses", "frame utterance contrastive spectrum", least=0)

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aasp.config import LATELY, check_range
+from aasp.config import ADDED_LATER, check_range
 from aasp.errors import AaspError
 from aasp.model.audio_encoder import AudioEncoder
 from aasp.pretrain.ema import Average, AverageConfig
@@ -69,7 +69,7 @@ class EATConfig(MethodConfig):
     teacher: AverageConfig = field(default_factory=AverageConfig)
     predictor: DecoderConfig = field(default_factory=DecoderConfig)
     losses: EATLossesConfig = field(default_factory=EATLossesConfig)
-    layers: int | None = field(default=None, metadata=LATELY)
+    layers: int | None = field(default=None, metadata=ADDED_LATER)
 
     def __post_init__(self) -> None:
         check_range(self, "method", "layers", least=1)

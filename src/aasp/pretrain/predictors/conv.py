@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from aasp.config import LATELY, check_range
+from aasp.config import ADDED_LATER, check_range
 from aasp.errors import AaspError
 from aasp.pretrain.predictors.contract import Predictor, SizedPredictor
 
@@ -70,7 +70,7 @@ class DecoderConfig:
 
     depth: int = 6
     groups: int = 16
-    kernel: int = field(default=3, metadata=LATELY)
+    kernel: int = field(default=3, metadata=ADDED_LATER)
 
     def __post_init__(self) -> None:
         check_range(self, "predictor", "depth groups kernel", least=1)
