@@ -105,17 +105,23 @@ def test_fingerprint_knows_the_weights_and_the_sounds(data, encoder):
 
 
 def test_the_first_look_is_at_some_notes_of_every_instrument(data, tmp_path, monkeypatch):
-    """Vectors that hold the family name it from a few labels; nothing is said of notes that are not looked at."""
+    """Vectors that hold the labels name them from a few labelled clips; notes that are not looked at have no part."""
     monkeypatch.setattr(demo, "LOOKED_AT", 4)
-    family = {row["path"]: row["family"] == "reed" for row in rows_of(data, "notes")}
+    one = {row["path"]: row["family"] == "reed" for row in rows_of(data, "notes")}
+    one |= {row["path"]: row["rate"] == "40" for row in rows_of(data, "signals")}
     rng = np.random.default_rng(0)
-    vectors = lambda _, paths, *__: rng.normal(size=(len(paths), 8)) + 9 * np.array([[family[path]] for path in paths])
+    vectors = lambda _, paths, *__: rng.normal(size=(len(paths), 8)) + 9 * np.array([[one[path]] for path in paths])
     monkeypatch.setattr(demo, "_vectors", vectors)
     look = first_look(data, {"knowing": None}, tmp_path, lambda name: print)
     assert LOOKED_AT == 8 and len(look.rows) == 3 * 8 * 4
     assert set(Counter(row["instrument"] for row in look.rows).values()) == {4}
-    assert look.few["knowing"][5].estimate > 0.95 and look.few["knowing"][5].clips == 32 and look.chance == 0.5
-    assert look.few["knowing"][5].clusters == 8 and look.maps["knowing"].shape == (96, 2)
+    rate, family = look.few
+    assert [of.accuracy[5]["knowing"].clusters for of in (rate, family)] == [6, 8]
+    assert rate.chance == family.chance == 0.5
+    assert all(of.accuracy[5]["knowing"].estimate > 0.95 for of in (rate, family))
+    # Every third of the twelve voices that are not tested, and the six that are, at two rates.
+    assert rate.clips == (20, "signals", 12) and family.clips == (96, "notes", 32)
+    assert look.maps["knowing"].shape == (96, 2)
     (query,), (near,) = look.queries, look.neighbours
     assert query in look.rows and all(row in look.rows and row["instrument"] != query["instrument"] for row in near)
     assert {row["family"] for row in near} == {query["family"]}

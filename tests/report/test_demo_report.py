@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from aasp.evaluate.demo import FirstLook, TaskScores
+from aasp.evaluate.demo import FewLabels, FirstLook, TaskScores
 from aasp.evaluate.intervals import Interval
 from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
 from aasp.model.encoder import EncoderConfig
@@ -38,7 +38,8 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
             writer.writeheader()
             writer.writerows(rows)
     sound = note | {"path": str(folder / "a.flac"), "instrument": "a & b"}
-    few = {name: {1: interval(0.3), 5: interval(0.52), 20: interval(0.7)} for name in NAMES[1:]}
+    accuracy = {k: {name: interval(score) for name in NAMES[1:]} for k, score in ((1, 0.3), (5, 0.52), (20, 0.7))}
+    few = [FewLabels("Modulation rate", (400, "signals", 192), 0.125, accuracy)]
     scores = {name: interval(0.721 - 0.1 * k) for k, name in enumerate(NAMES)}
     leads = {"aasp-tiny": interval(0.02), "log-mel <x>": interval(0.169)}
     task = TaskScores("Pitch", "48 keys & more", 0.03, scores, leads)
@@ -50,7 +51,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
         trained,
         untrained,
         recipes.get("aasp_tiny"),
-        look=FirstLook([sound] * 30, few, 0.2, [sound], [[sound] * 4], {"aasp-tiny": rng.normal(size=(30, 2))}),
+        look=FirstLook([sound] * 30, few, [sound], [[sound] * 4], {"aasp-tiny": rng.normal(size=(30, 2))}),
         tasks=[task],
         metrics=[{"step": s, "losses/frame": 1 / s} for s in (10, 20)],
         facts={"Command": "aasp demo <b>"},
@@ -71,10 +72,10 @@ def test_scores_leads_and_sounds(page: Path) -> None:
         "Which modulations each patch looks at",
         "The kernels",
     ]
-    named = "Given 5 labelled notes a family, aasp-tiny names 52 % of notes of new instruments, log-mel &lt;x&gt; 52 %."
+    named = "from 20 labelled signals a class: aasp-tiny is right for 70 % of the signals, log-mel &lt;x&gt; 70 %."
     assert named in html
-    assert "30 notes, at most 8 of an instrument." in html
-    assert "1 labelled note a family" in html and "20 labelled notes a family" in html
+    assert "30 notes, at most 8 of an instrument," in html
+    assert "1 labelled signal a class" in html and "20 labelled signals a class" in html
     assert html.count("<b>52.0</b> <span>47.0–57.0</span>") == 2 and "--at: 52.1; --chance: 3.0" in html
     assert "Trained on against aasp-tiny +2.0 points (−3.0 to +7.0), no clear difference;" in html
     assert "against log-mel &lt;x&gt; <b>+16.9 points (+11.9 to +21.9)</b>." in html

@@ -90,8 +90,8 @@ def demonstrate(out: Path, recipe: Recipe, model: str, size: Size) -> int:
         show = bar("sounds")
         demo.build(sounds, size=size, progress=lambda done: show(done, size.clips))
 
-    with stages.stage(f"{PACKAGED} at work: notes named by a few labels, and notes that are alike") as bar:
-        embedding = lambda name: bar(f"{name}, embedding notes")
+    with stages.stage(f"{PACKAGED} at work: sounds named from a few labels, and notes that are alike") as bar:
+        embedding = lambda name: bar(f"{name}, embedding sounds")
         look = first_look(sounds, {PACKAGED: packaged, STATISTICS: None}, kept, embedding)
     _print_look(stages.console, look)
 
@@ -172,9 +172,10 @@ def _facts(
 
 def _print_look(console: Console, look: FirstLook) -> None:
     """Few labels, and which some notes are most like."""
-    for name, found in look.few.items():
-        scores = ", ".join(f"{count}: {percent_text(one.estimate, 0)} %" for count, one in found.items())
-        console.print(f"    families of notes by {name}, by labels a family: {scores}", soft_wrap=True)
+    for one in look.few:
+        for count, scores in one.accuracy.items():
+            right = ", ".join(f"{name} {percent_text(score.estimate, 0)} %" for name, score in scores.items())
+            console.print(f"    {one.name.lower()} from {count} labels a class: {right}", soft_wrap=True)
     sound = lambda row: f"{row['instrument']}, key {row['pitch']}"
     for query, others in zip(look.queries, look.neighbours, strict=True):
         console.print(f"    most like {sound(query)}: {', '.join(map(sound, others))}", soft_wrap=True)

@@ -24,6 +24,7 @@ from aasp.evaluate.cache import kept_features, kept_statistics
 from aasp.evaluate.features import OWN, clip_features, clip_keys, own_keys
 from aasp.evaluate.intervals import Interval, interval, span
 from aasp.evaluate.linear import linear_probe
+from aasp.evaluate.similarity import LABELS as FEW
 from aasp.evaluate.similarity import few_labels, neighbours, plane
 from aasp.evaluate.task import Task
 from aasp.files import atomic_write
@@ -42,6 +43,8 @@ STRENGTHS = (3.0, 30.0, 300.0)
 STATISTICS = {BANDS_40: "40 bands, four statistics", **{key: f"128 bands, {key[1]}" for key in BANDS_128}}
 LOOKED_AT = 8
 """Notes of each instrument in the first look."""
+EVERY = 3
+"""Of the voices that are not tested, every third is in the first look: more than 20 signals of each rate."""
 QUERIES = ("trumpet", "cello", "flute", "glockenspiel")
 """Instruments of whose middle note the neighbours are shown, where the demo has them."""
 
@@ -56,20 +59,35 @@ LABELS = {
 
 
 @dataclass(frozen=True)
+class FewLabels:
+    """How well clips of new voices or instruments are named from a few labelled clips of others.
+
+    Attributes:
+        name: what is named.
+        clips: looked at, what they are, and how many of them are tested.
+        chance: accuracy of always giving the commonest answer.
+        accuracy: by number of labelled clips a class and encoder.
+    """
+
+    name: str
+    clips: tuple[int, str, int]
+    chance: float
+    accuracy: Mapping[int, Mapping[str, Interval]]
+
+
+@dataclass(frozen=True)
 class FirstLook:
-    """What vectors of some notes of every instrument are good for without any training.
+    """What a model's own vectors of some signals and notes are good for, with a few labels or none.
 
     Attributes:
         rows: of the notes, n.
-        few: by encoder, accuracy of the family by number of labels a family.
-        chance: accuracy of always naming the commonest family.
+        few: accuracy from a few labels, of modulation rates and of instrument families.
         queries: rows of some notes; neighbours: of the most similar ones to each by the first encoder.
         maps: by encoder, the notes on a plane (n, 2).
     """
 
     rows: Rows
-    few: Mapping[str, Mapping[int, Interval]]
-    chance: float
+    few: Sequence[FewLabels]
     queries: Rows
     neighbours: Sequence[Rows]
     maps: Mapping[str, np.ndarray]
@@ -120,34 +138,50 @@ def middle_note(rows: Rows, instrument: str) -> dict[str, str]:
 
 
 def first_look(data: Path, encoders: Mapping[str, AudioEncoder | None], folder: Path, progress: Shows) -> FirstLook:
-    """Look at `LOOKED_AT` notes of every instrument by their own vectors; of no encoder, by log-mel statistics.
+    """Look at some signals and notes by the vectors of encoders; of no encoder, by log-mel statistics.
 
     Args:
         data: the demo's sounds.
         encoders: by name, a model or None.
         folder: where vectors are kept, and found again.
-        progress: called with an encoder's name, gives what is called with (notes embedded, all).
+        progress: called with an encoder's name, gives what is called with (clips embedded, all).
     """
+    signals, notes = rows_of(data, "signals"), rows_of(data, "notes")
+    others = sorted({row["instrument"] for row in signals if row["split"] != "test"})[::EVERY]
+    signals = [row for row in signals if row["split"] == "test" or row["instrument"] in others]
     number: Counter[str] = Counter()
     rows = []
-    for row in rows_of(data, "notes"):  # an instrument's keys come in random order
+    for row in notes:  # an instrument's keys come in random order
         number[row["instrument"]] += 1
         rows += [row] if number[row["instrument"]] <= LOOKED_AT else []
-    paths = [row["path"] for row in rows]
+    paths = [row["path"] for row in [*signals, *rows]]
     vectors = {name: _vectors(encoder, paths, folder, progress(name)) for name, encoder in encoders.items()}
-    family, instrument, split = (np.array([row[name] for row in rows]) for name in ("family", "instrument", "split"))
-    known, test = np.flatnonzero(split != "test"), np.flatnonzero(split == "test")
+    of_notes = {name: X[len(signals) :] for name, X in vectors.items()}
+    instrument = np.array([row["instrument"] for row in rows])
     shown = [one for one in QUERIES if one in instrument] or sorted(set(instrument.tolist()))[:1]
     queries = [rows.index(middle_note(rows, name)) for name in shown]
-    found = neighbours(next(iter(vectors.values())), instrument, queries)
+    found = neighbours(next(iter(of_notes.values())), instrument, queries)
     return FirstLook(
         rows=rows,
-        few={name: few_labels(X, family, instrument, known, test) for name, X in vectors.items()},
-        chance=Counter(family[test].tolist()).most_common(1)[0][1] / len(test),
+        few=[
+            _few_labels("rate", signals, {name: X[: len(signals)] for name, X in vectors.items()}),
+            _few_labels("family", rows, of_notes),
+        ],
         queries=[rows[row] for row in queries],
         neighbours=[[rows[row] for row in some] for some in found],
-        maps={name: plane(X) for name, X in vectors.items()},
+        maps={name: plane(X) for name, X in of_notes.items()},
     )
+
+
+def _few_labels(label: str, rows: Rows, vectors: Mapping[str, np.ndarray]) -> FewLabels:
+    """Name the test rows by a label of the others."""
+    classes, groups, split = (np.array([row[name] for row in rows]) for name in (label, "instrument", "split"))
+    known, test = np.flatnonzero(split != "test"), np.flatnonzero(split == "test")
+    title, _, clips, _ = LABELS[label]
+    chance = Counter(classes[test].tolist()).most_common(1)[0][1] / len(test)
+    found = {name: few_labels(X, classes, groups, known, test) for name, X in vectors.items()}
+    accuracy = {count: {name: of[count] for name, of in found.items()} for count in FEW}
+    return FewLabels(title, (len(rows), clips, len(test)), chance, accuracy)
 
 
 def read(encoder: AudioEncoder | None, data: Path, folder: Path, progress: Shows) -> Reading:

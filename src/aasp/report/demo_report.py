@@ -102,7 +102,6 @@ def write_demo_report(
         look=look,
         per_instrument=LOOKED_AT,
         labels=LABELS,
-        few_labels={count: {name: of[count] for name, of in look.few.items()} for count in LABELS},
         draws=DRAWS,
         tasks=tasks,
         first=next(iter(tasks[0].accuracy)),
