@@ -1,10 +1,11 @@
 """`aasp duplicates` on pairs that are known: recordings encoded again, made quieter, cut, resampled, and other notes.
 
-usage: python benchmarks/duplicates.py [--data FOLDER] [--model MODEL] [--clips N] [--others N] [--threads N]
+usage: python benchmarks/duplicates.py [--data FOLDER] [--model MODEL] [--clips N] [--others N] [--rows N] [--threads N]
 
 ESC-10 clips and notes of sampled instruments, each beside five changed copies of it; and, as negatives, four other
 keys of each instrument and all other clips. A pair is right if both are of one recording. Recall is of the pairs of an
-original and a copy. Notes of one key and two velocities play one recording: only one velocity is rendered.
+original and a copy. Notes of one key and two velocities play one recording: only one velocity is rendered. And, of
+--rows made-up vectors, the time that comparing all with all takes, over a search for each of them.
 """
 
 from __future__ import annotations
@@ -23,12 +24,15 @@ from aasp.datasets.notes import INSTRUMENTS, render
 from aasp.evaluate.features import Running
 from aasp.index import Index
 from aasp.index.building import update
-from aasp.index.duplicates import duplicates
+from aasp.index.duplicates import NEAREST, duplicates
 from aasp.index.layout import Model, Settings
+from aasp.index.nearest import nearest
+from aasp.index.neighbours import neighbours
 from aasp.model.audio_encoder import load
-from harness import Row, Spread, data_folder, options, report
+from harness import Row, Spread, alternately, data_folder, options, ratio, report
+from search import clustered
 
-RATE = 16_000
+RATE, QUERIES = 16_000, 256
 
 
 def main() -> None:
@@ -36,6 +40,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--clips", type=int, default=40, help="ESC-10 clips with copies, 40 by default")
     parser.add_argument("--others", type=int, default=360, help="and without, 360 by default")
+    parser.add_argument("--rows", type=int, default=20_000, help="made-up vectors that are compared, 20,000 by default")
     parser.add_argument("--model", default="aasp-tiny")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -50,6 +55,7 @@ def main() -> None:
         index = Index.open(made)
         for threshold in (0.9,):
             rows += scored(index, threshold, originals)
+    rows.append(compared(arguments.rows, arguments.rounds))
     report("duplicates", rows, arguments.threads)
 
 
@@ -107,6 +113,30 @@ def scored(index: Index, threshold: float, originals: list[str]) -> list[Row]:
     share = len(right) / max(1, len(found))
     detail = f"{len(found)} pairs among {len(index)} files" + (f"; wrong: {', '.join(wrong[:4])}" if wrong else "")
     return [*rows, Row(f"cosine {threshold}: precision", Spread(share, share, share), "", detail)]
+
+
+def compared(count: int, rounds: int) -> Row:
+    """All rows with all, each pair once, over a search for each row; the first rows have to find the same."""
+    vectors, files = clustered(count, np.random.default_rng(0)), np.arange(count)
+    found, _ = neighbours(vectors, NEAREST, 0.9, files)
+    some = vectors[:QUERIES].astype(np.float32)
+    theirs, cosines = nearest(vectors, some, NEAREST + 1)
+    for row in range(QUERIES):
+        expected = [
+            other for other, cosine in zip(theirs[row], cosines[row], strict=True) if cosine >= 0.9 and other != row
+        ]
+        assert sorted(expected) == sorted(other for other in found[row] if other >= 0), row
+    took = alternately(
+        {
+            "all": lambda: neighbours(vectors, NEAREST, 0.9, files),
+            "each": lambda: [nearest(vectors, vectors[at : at + QUERIES], NEAREST) for at in range(0, count, QUERIES)],
+        },
+        rounds,
+        warmup=0,
+    )
+    detail = f"{np.median(took['all']):.3g} and {np.median(took['each']):.3g} s"
+    what = f"comparing {count:,} rows of {vectors.shape[1]}: each pair once over a search for each row"
+    return Row(what, ratio(took["all"], took["each"]), "", detail)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from harness import RESULTS, Row, Spread
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 ORDER = ("sblu", "stem_share", "step", "embed", "frontend", "decoding", "pipeline", "start", "scaling", "startup")
-ORDER += ("embed_files", "serve", "deploy", "linear", "finetune", "labelling")
+ORDER += ("embed_files", "serve", "deploy", "linear", "finetune", "labelling", "map")
 BEGIN, END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
 
 

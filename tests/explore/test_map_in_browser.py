@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from aasp.explore.map import write_map
 from aasp.index import Index
-from devtools import tab
+from devtools import Tab, tab
 from hostile import NAME
 
 HOSTILE = NAME.replace("/", "_") + ".wav"
@@ -41,4 +42,26 @@ def test_a_map_is_seen_searched_and_heard(options: tuple[str, ...], kind: str, s
         assert one.ask("[by('matches').textContent, view.zoom]") == ["", 1.4]
         one.ask("(by('colour').value = 1, by('colour').dispatchEvent(new Event('change')))")
         assert one.ask("by('legend').innerText").split() == ["0", "1"]
+        moved_about(one)
         assert one.complaints == []
+
+
+def moved_about(one: Tab) -> None:
+    """While the map moves as many points are drawn as frames have time for, and the marks go with them; at rest all."""
+    one.until("!moving && !asked")
+    one.ask("(drawings = [], real = drawer.draw)")
+    one.ask("drawer.draw = (camera, size, last) => { drawings.push(last); real(camera, size, last); }")
+    assert one.ask("[50, 30, 10].map((took) => (many = 60, fitting(took)))") == [60, 60, 60], "so few are always drawn"
+    one.ask("(many = 20, pan(30, 0))")
+    one.until("drawings.length")
+    assert one.ask("drawings[0]") == 20
+    one.until("!moving && !asked")
+    assert one.ask("[drawings.at(-1), marks.canvas.style.transform]") == [60, ""]
+    one.ask("(hover(-1), drawings = [], hover(3))")
+    one.until("!asked")
+    assert one.ask("[drawings.length, by('hover').textContent]") == [0, "clip 000003.wav"], (
+        "the points stay as they are"
+    )
+    moved = one.ask("(view.zoom = 2, pan(30, 6), follow(), marks.canvas.style.transform)")
+    numbers = [float(number) for number in re.findall(r"-?[\d.]+", moved)]
+    assert numbers == pytest.approx([30, 6, 2 / 1.4], abs=1e-3), moved

@@ -22,8 +22,9 @@ WRITING = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.truncate", "shu
 REMOVING = {"os.remove", "os.rmdir", "shutil.rmtree"}
 IMPORTED = """
     tensorboard.summary.writer.record_writer torch._dynamo aasp.cli.arguments aasp.cli.pretrain aasp.cli.finetune
-    aasp.cli.embed aasp.cli.scan aasp.cli.compare aasp.pretrain.recipes aasp.pretrain.run aasp.evaluate.finetune.run
-    aasp.evaluate.stream aasp.compare.page aasp.compare.training aasp.report.templates
+    aasp.cli.embed aasp.cli.index aasp.cli.scan aasp.cli.compare aasp.pretrain.recipes aasp.pretrain.run
+    aasp.evaluate.finetune.run aasp.evaluate.stream aasp.index.building aasp.compare.page aasp.compare.training
+    aasp.report.templates
 """
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(IMPORTED.split())
@@ -120,10 +121,12 @@ class Child:
 
 
 def small_shards() -> None:
-    """Let `aasp embed` keep every two rows."""
+    """Let `aasp embed` keep every two rows, and `aasp index` add every six files."""
     from aasp.evaluate import stream
+    from aasp.index import adding
 
     stream.SHARD_ROWS = 2
+    adding.CHUNK = adding.FILES = 6
 
 
 def no_cache() -> None:

@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
-from validator import outcome
+from validator import check_whole, outcome
+
+from aasp.index import Index
 
 ENCODER = ["model.encoder.width=24", "model.encoder.depth=1", "model.vector=none", "model.encoder.heads=2"]
 METHOD = [
@@ -27,14 +29,14 @@ class Command:
     Attributes:
         words: what to type, given the folder of sounds, model and index, and where to write.
         result: all that it comes to, but what a clock measured.
-        runs: the folders of the runs in what it writes.
+        check: looks at what is there at any moment, and complains of what is not whole.
         operations: so many operations on files does it take, or a few less.
         kills: so often is it killed.
     """
 
     words: Callable[[Path, Path], list[object]]
     result: Callable[[Path], Any]
-    runs: Callable[[Path], list[Path]]
+    check: Callable[[Path], object]
     operations: int
     kills: int
 
@@ -65,6 +67,10 @@ def _scan(given: Path, out: Path) -> list[object]:
     return ["scan", given / "sounds", "--out", out / "all.parquet", "--overwrite"]
 
 
+def _index(given: Path, out: Path) -> list[object]:
+    return ["index", given / "model", given / "sounds", "--out", out, "--window", 0.5, "--batch", 1, *ALIKE]
+
+
 def _finetuned(out: Path) -> dict[str, Any]:
     results = json.loads((out / "results.json").read_text())
     for record in results["records"]:
@@ -81,10 +87,35 @@ def _compared(out: Path) -> dict[str, Any]:
     return {**scores, **models}
 
 
+def _indexed(out: Path) -> dict[str, Any]:
+    """Every row with its vector, once."""
+    index = Index.open(out)
+    assert not list(out.glob("adding-*"))
+    return {"rows": index.rows.combine_chunks().to_pydict(), "vectors": np.asarray(index.vectors).tobytes()}
+
+
+def _whole_index(out: Path) -> None:
+    """Once there is an index, it opens, and no moment is in it twice."""
+    if (out / "index.json").exists():
+        rows = Index.open(out).rows
+        moments = list(zip(rows["path"].to_pylist(), rows["start"].to_pylist(), strict=True))
+        assert len(set(moments)) == len(moments)
+
+
+def _no_run(out: Path) -> None:
+    """Nothing to be looked at before it is done."""
+
+
+def _whole_cell(out: Path) -> None:
+    for run in out.glob("cells/aasp_tiny/seed-0"):
+        check_whole(run)
+
+
 COMMANDS = {
-    "pretrain": Command(_pretrain, outcome, lambda out: [out], 109, 50),
-    "finetune": Command(_finetune, _finetuned, lambda out: [out], 106, 10),
-    "embed": Command(_embed, lambda out: pq.read_table(out.with_suffix(".parquet")), lambda out: [], 33, 6),
-    "compare": Command(_compare, _compared, lambda out: [*out.glob("cells/aasp_tiny/seed-0")], 204, 8),
-    "scan": Command(_scan, lambda out: pq.read_table(out / "all.parquet"), lambda out: [], 9, 4),
+    "pretrain": Command(_pretrain, outcome, check_whole, 109, 50),
+    "finetune": Command(_finetune, _finetuned, check_whole, 106, 10),
+    "embed": Command(_embed, lambda out: pq.read_table(out.with_suffix(".parquet")), _no_run, 33, 6),
+    "index": Command(_index, _indexed, _whole_index, 170, 6),
+    "compare": Command(_compare, _compared, _whole_cell, 204, 8),
+    "scan": Command(_scan, lambda out: pq.read_table(out / "all.parquet"), _no_run, 9, 4),
 }

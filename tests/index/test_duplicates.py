@@ -15,7 +15,8 @@ import soundfile
 import soxr
 
 from aasp.audio.io import read
-from aasp.index import same
+from aasp.cli.main import main
+from aasp.index import Index, same
 
 Run = Callable[..., str]
 Write = Callable[..., None]
@@ -136,3 +137,13 @@ def test_moments_that_two_recordings_share(model: Path, tmp_path: Path, run: Run
     run("index", model, folder, "--out", tmp_path / "i", "--window", "1")
     (found,) = json.loads(run("duplicates", tmp_path / "i", "--threshold", "-1", "--format", "json"))
     assert (found["row"], found["other"], found["later"]) == (1, 3, 0.0)
+
+
+def test_what_can_not_be_read_is_named(index: Index, sounds: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (sounds / "d.wav").unlink()
+    assert main(["duplicates", str(index.folder), "--format", "json"]) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out) == []
+    named, counted, *_ = said.err.splitlines()
+    assert named.startswith(f"skipped {sounds / 'd.wav'}: ")
+    assert counted == "1 skipped in all, compared by their bytes alone"

@@ -18,6 +18,7 @@ from aasp.errors import AaspError
 from aasp.index import Index, nearest
 from aasp.index.databases import to_lancedb, to_qdrant
 from aasp.index.nearest import unit
+from aasp.index.neighbours import neighbours
 from aasp.index.query import embed, model_of, rocchio
 from aasp.model.audio_encoder import load
 
@@ -49,9 +50,23 @@ def test_equal_rows_come_in_order_and_a_group_keeps_apart() -> None:
     same = np.tile(unit(np.ones((1, 4))).astype(np.float16), (6, 1))
     found, _ = nearest.nearest(same, same[:1], 4)
     np.testing.assert_array_equal(found[0], sorted(found[0]))
-    groups = np.array([0, 0, 1, 1, 2, 2])
-    found, similarities = nearest.nearest(same, same[[0, 2]], 4, apart=(groups, groups[[0, 2]]))
-    assert set(found[0]) == {2, 3, 4, 5} and set(found[1]) == {0, 1, 4, 5} and similarities.min() > 0.99
+    found, cosines = neighbours(same, 4, 0.9, np.array([0, 0, 1, 1, 2, 2]))
+    assert set(found[0]) == {2, 3, 4, 5} and set(found[2]) == {0, 1, 4, 5} and cosines.min() > 0.99
+
+
+@pytest.mark.parametrize("least", [-1.0, 0.5, 1.1])
+def test_neighbours_are_what_sorting_all_gives(
+    cloud: np.ndarray, least: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aasp.index.neighbours.BLOCK", 64)
+    groups = np.random.default_rng(1).integers(0, 300, len(cloud))
+    found, cosines = neighbours(cloud, 8, least, groups)
+    plain = cloud.astype(np.float32) @ cloud.astype(np.float32).T
+    plain[groups[:, None] == groups] = -2
+    order = np.argsort(-plain, kind="stable")[:, :8]
+    expected = np.take_along_axis(plain, order, 1)
+    np.testing.assert_array_equal(found, np.where(expected >= least, order, -1))
+    np.testing.assert_allclose(cosines, np.where(expected >= least, expected, -2), atol=1e-5)
 
 
 @pytest.mark.parametrize(

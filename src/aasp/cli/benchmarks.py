@@ -17,6 +17,7 @@ from rich.table import Table
 from aasp.cli.arguments import parse
 from aasp.cli.facts import facts
 from aasp.cli.progress import bar
+from aasp.cli.skipped import described, first
 from aasp.errors import AaspError
 from aasp.files import check_output
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 _SAMPLE = 100  # files that a check decodes unasked
 _WORKERS = 4
-_SHOWN = 5
 
 _OWN = {
     "folder": (
@@ -160,7 +160,7 @@ def _check(name: str, root: Path, arguments: Benchmarks) -> int:
             "groups": None if found.groups is None else f"{len(set(found.groups)):,}",
             "decoded": f"{decoded:,} of {decoded if arguments.decode else _files(found):,} files",
             "note": "\n".join(remarks) or None,
-            "unreadable": _named(unreadable),
+            "unreadable": first(described(unreadable)),
             "differs": "\n".join(wrong) or None,
             "listed": arguments.missing,
         },
@@ -174,13 +174,6 @@ def _files(found: LabelledSet) -> int:
     from aasp.audio.sounds import files
 
     return len({path for sound in found.sounds for path in files(sound)})
-
-
-def _named(lost: list[Skipped]) -> str | None:
-    shown = [f"{file.path}: {file.reason}" for file in lost[:_SHOWN]]
-    if len(lost) > _SHOWN:
-        shown.append(f"and {len(lost) - _SHOWN:,} more")
-    return "\n".join(shown) or None
 
 
 def _decoded(found: LabelledSet, *, every: bool) -> tuple[int, list[Skipped]]:

@@ -12,10 +12,10 @@ import tyro
 from aasp.cli.arguments import parse, set_threads
 from aasp.cli.progress import bar
 from aasp.cli.rows import listed
-from aasp.errors import AaspError, one_line
+from aasp.cli.skipped import described, show
+from aasp.errors import AaspError
 
 _COLUMNS = ("row", "other", "same", "similarity", "correlation", "later", "part", "other_part", "path", "other_path")
-_SHOWN = 5  # skipped files named on the terminal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +50,8 @@ def run(argv: list[str]) -> int:
     index = Index.open(arguments.index, arguments.root)
     parts = parts_of(index, arguments.across)
     skipped: list = []
-    with bar("comparing") as show:
-        found = list(duplicates(index, arguments.threshold, skipped, show))
+    with bar("comparing") as progress:
+        found = list(duplicates(index, arguments.threshold, skipped, progress))
     rows = []
     for one in found:
         values = {**one._asdict(), "path": index.sound(one.row).path, "other_path": index.sound(one.other).path}
@@ -59,10 +59,7 @@ def run(argv: list[str]) -> int:
             values |= {"part": parts[one.row], "other_part": parts[one.other]}
         rows.append({name: values[name] for name in _COLUMNS if name in values})
     listed(rows, arguments.format, [name for name in _COLUMNS if parts is not None or "part" not in name])
-    for file in skipped[:_SHOWN]:
-        print(one_line(f"not compared: {file.path}: {file.reason}"), file=sys.stderr)
-    if skipped:
-        print(f"{len(skipped):,} sound(s) could not be read, and were compared by their bytes alone", file=sys.stderr)
+    show(described(skipped), "compared by their bytes alone")
     torn = [] if parts is None else leaks(found, parts)
     leaking = "" if parts is None else f", {len(torn):,} of them in two parts: " + ("a leak" if torn else "no leak")
     print(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,10 +10,9 @@ import tyro
 from aasp.cli.arguments import parse
 from aasp.cli.inputs import line
 from aasp.cli.progress import bar
-from aasp.errors import AaspError, one_line
+from aasp.cli.skipped import show
+from aasp.errors import AaspError
 from aasp.files import check_output
-
-_SHOWN = 5  # unreadable sounds named on the terminal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,14 +54,11 @@ def run(argv: list[str]) -> int:
     from aasp.index import Index
 
     index = Index.open(arguments.index, arguments.root)
-    with bar("encoding previews") as show:
+    with bar("encoding previews") as progress:
         made = write_map(
-            index, arguments.out, groups=arguments.clusters, most_bytes=1e6 * arguments.page_size, progress=show
+            index, arguments.out, groups=arguments.clusters, most_bytes=1e6 * arguments.page_size, progress=progress
         )
-    for why in list(made.unread.values())[:_SHOWN]:
-        print(one_line(f"not readable: {why}"), file=sys.stderr)
-    if made.unread:
-        print(f"{len(made.unread):,} sound(s) could not be read; the page says which", file=sys.stderr)
+    show(list(made.unread.values()), "named in the page, which has no sound of them")
     drawn = "" if made.points == made.rows else f" ({made.points:,} as points, over the density of all)"
     size = arguments.out.stat().st_size / 1e6
     print(f"{arguments.out}: {made.rows:,} row(s){drawn}, {made.inside:,} sound(s) inside, {size:.1f} MB")

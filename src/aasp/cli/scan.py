@@ -12,6 +12,7 @@ import tyro
 from aasp.cli.arguments import parse
 from aasp.cli.facts import facts
 from aasp.cli.progress import bar
+from aasp.cli.skipped import described, first
 from aasp.errors import AaspError
 from aasp.files import check_output
 from aasp.formats import duration_text
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from aasp.datasets.manifest import Manifest, Skipped
-
-_SHOWN = 5  # skipped files named on the terminal
 
 
 @dataclass(frozen=True)
@@ -80,9 +79,6 @@ def run(argv: list[str]) -> int:
 def _summarise(path: Path, manifest: Manifest, skipped: list[Skipped], out: Path, list_out: Path) -> None:
     seconds = manifest.seconds
     total, shortest, longest = map(duration_text, (seconds.sum(), seconds.min(), seconds.max()))
-    named = [f"{file.path}: {file.reason}" for file in skipped[:_SHOWN]]
-    if len(skipped) > _SHOWN:
-        named.append(f"and {len(skipped) - _SHOWN:,} more")
     facts(
         f"audio {path}",
         {
@@ -92,7 +88,7 @@ def _summarise(path: Path, manifest: Manifest, skipped: list[Skipped], out: Path
             "channels": _counted(manifest.column("channels"), ""),
             "manifest": out,
             "skipped": f"{len(skipped):,}, listed in {list_out}",
-            "": "\n".join(named) or None,
+            "": first(described(skipped)),
             "note": "\n".join(manifest.notes) or None,
         },
     )

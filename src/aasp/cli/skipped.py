@@ -1,4 +1,4 @@
-"""Files that a command left out, on the terminal and as a list."""
+"""Files that a command left out: the first of them on the terminal, all of them as a list."""
 
 from __future__ import annotations
 
@@ -16,6 +16,27 @@ SHOWN = 5
 """Files that are named on the terminal."""
 
 
+def described(skipped: Sequence[Skipped]) -> list[str]:
+    """Each file and why it was left out, a line each."""
+    return [f"{file.path}: {file.reason}" for file in skipped]
+
+
+def first(lines: Sequence[str]) -> str | None:
+    """The first of these lines and how many more there are, for a table of facts; None where there are none."""
+    more = [f"and {len(lines) - SHOWN:,} more"] if len(lines) > SHOWN else []
+    return "\n".join([*map(one_line, lines[:SHOWN]), *more]) or None
+
+
+def show(lines: Sequence[str], consequence: str) -> None:
+    """Name the first files that were left out on the terminal, and say how many there are and what came of it."""
+    if not lines:
+        return
+    for line in lines[:SHOWN]:
+        print(one_line(f"skipped {line}"), file=sys.stderr)
+    more = f"{len(lines) - SHOWN:,} more skipped; " if len(lines) > SHOWN else ""
+    print(f"{more}{len(lines):,} skipped in all, {consequence}", file=sys.stderr)
+
+
 def show_skipped(skipped: Sequence[Skipped], list_out: Path) -> None:
     """Name the first files that were left out, and list all."""
     if not skipped:
@@ -23,7 +44,4 @@ def show_skipped(skipped: Sequence[Skipped], list_out: Path) -> None:
     from aasp.datasets.manifest import write_skipped
 
     write_skipped(skipped, list_out)
-    for file in skipped[:SHOWN]:
-        print(one_line(f"skipped {file.path}: {file.reason}"), file=sys.stderr)
-    more = f"{len(skipped) - SHOWN:,} more skipped; " if len(skipped) > SHOWN else ""
-    print(f"{more}{len(skipped):,} skipped in all, listed in {list_out}", file=sys.stderr)
+    show(described(skipped), f"listed in {list_out}")

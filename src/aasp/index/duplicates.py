@@ -18,7 +18,7 @@ from aasp.audio.sounds import duration, read_sound
 from aasp.datasets.index import Skipped
 from aasp.errors import AaspError
 from aasp.evaluate.features import Progress
-from aasp.index.nearest import nearest
+from aasp.index.neighbours import neighbours
 from aasp.index.opened import Index
 from aasp.index.same import LONGEST, RATE, SAME, correlation, signature, whitened
 
@@ -27,7 +27,6 @@ NEAREST = 8
 PARTS = ("split", "fold")
 """Columns that say what part of a set a row is in."""
 _TRIED = 4  # moments of two recordings
-_QUERIES = 256  # rows compared with all at a time
 _KEPT = 64  # waveforms in memory: 120 MB
 
 
@@ -56,7 +55,7 @@ def duplicates(
     """Pairs of rows of one recording; of several copies each with the first, or with the one that is nearest to it.
 
     Args:
-        index: that is searched. Every row is compared with every other: 10^5 rows of 192 take two minutes of a core.
+        index: that is searched. Every row is compared with every other: 10^5 rows of 192 take a minute of a core.
         threshold: cosine by the model from which two rows are compared by their waveforms.
         skipped: takes what can't be read for that.
         progress: called with (pairs of files compared by their waveforms, all).
@@ -69,9 +68,10 @@ def duplicates(
     files = {path: number for number, path in enumerate(dict.fromkeys(paths))}
     file_of = np.array([files[path] for path in paths], np.int64)
     found: dict[tuple[int, int], set[tuple[int, int]]] = {}
-    _propose(found, index.vectors, first, file_of, threshold)
+    own = index.vectors if len(first) == len(index) else index.vectors[first]
+    _propose(found, own, first, file_of, threshold)
     heard, signatures = _signatures(index, first, skipped)
-    _propose(found, signatures, heard, file_of, -1.0, of_rows=False)
+    _propose(found, signatures, heard, file_of, -1.0)
     wave = functools.lru_cache(_KEPT)(lambda row: whitened(_middle(index, row)))
     readable = set(heard.tolist())
     cosine = lambda pair: float(np.dot(*index.vectors[list(pair)].astype(np.float32)))
@@ -108,29 +108,22 @@ def _propose(
     rows: np.ndarray,
     file_of: np.ndarray,
     threshold: float,
-    of_rows: bool = True,
 ) -> None:
     """Add each row and its nearest of other files, by the two files, where their cosine is large enough.
 
     Args:
         found: takes them.
-        vectors: of all rows of the index, or else (`of_rows`) of those in `rows` alone.
-        rows: numbers of the rows.
-        file_of: each row's file.
+        vectors: of unit length, one for each of `rows`.
+        rows: numbers of rows of the index.
+        file_of: the file of each row of the index.
         threshold: of the cosine.
     """
-    places = rows if of_rows else np.arange(len(rows))
-    groups = file_of if of_rows else file_of[rows]
-    among = None if len(places) == len(vectors) else places
-    for begin in range(0, len(places), _QUERIES):
-        some = places[begin : begin + _QUERIES]
-        others, cosines = nearest(vectors, vectors[some], NEAREST, among, (groups, groups[some]))
-        queries, ranks = np.nonzero(cosines >= max(threshold, -1.0))  # -2 is one of the row's own file
-        for query, other in zip(some[queries].tolist(), others[queries, ranks].tolist(), strict=True):
-            pair = (query, other) if of_rows else (int(rows[query]), int(rows[other]))
-            one, two = min(pair), max(pair)
-            key = (min(file_of[one], file_of[two]), max(file_of[one], file_of[two]))
-            found.setdefault(key, set()).add((one, two))
+    others, _ = neighbours(vectors, NEAREST, threshold, file_of[rows])
+    places, ranks = np.nonzero(others >= 0)
+    for row, other in zip(rows[places].tolist(), rows[others[places, ranks]].tolist(), strict=True):
+        one, two = min(row, other), max(row, other)
+        key = (min(file_of[one], file_of[two]), max(file_of[one], file_of[two]))
+        found.setdefault(key, set()).add((one, two))
 
 
 def _signatures(index: Index, rows: np.ndarray, skipped: list[Skipped]) -> tuple[np.ndarray, np.ndarray]:

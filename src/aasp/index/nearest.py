@@ -32,7 +32,6 @@ def nearest(
     query_qD: np.ndarray,
     count: int,
     rows: np.ndarray | None = None,
-    apart: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The rows of the largest cosine with each query, largest first; of equal ones the earlier row first.
 
@@ -41,7 +40,6 @@ def nearest(
         query_qD: any length but zero, (q, D).
         count: at most so many results a query.
         rows: numbers of the rows to look among, or a boolean mask (N,); all of them when left out.
-        apart: a group of each row (N,) and of each query (q,): a query's own group comes last, with a cosine of -2.
 
     Returns:
         Row numbers, int64 (q, K), and cosines, float32 (q, K), with K = min(count, rows looked among).
@@ -66,9 +64,6 @@ def nearest(
         part = slice(begin, min(begin + BLOCK, many))
         block = vectors_ND[part if numbers is None else numbers[part]]
         scores = torch.from_numpy(np.ascontiguousarray(block)).float() @ query
-        if apart is not None:
-            groups = apart[0][part if numbers is None else numbers[part]]
-            scores[torch.from_numpy(groups[:, None] == apart[1])] = -2.0
         top = scores.topk(min(count, len(scores)), dim=0)
         best, where = torch.cat([best, top.values]), torch.cat([where, top.indices + begin])
         if len(best) > count:

@@ -119,6 +119,13 @@ function scaleLegend(tones) {
 
 const pointers = new Map();
 let dragged = 0;
+function hover(i) {
+  if (i === hovered) return;
+  hovered = i;
+  by("hover").hidden = i < 0;
+  if (i >= 0) by("hover").textContent = data.names[i];
+  mark();
+}
 plot.addEventListener("pointerdown", (event) => {
   if (event.target.closest("button")) return;
   plot.setPointerCapture(event.pointerId);
@@ -128,10 +135,7 @@ plot.addEventListener("pointerdown", (event) => {
 plot.addEventListener("pointermove", (event) => {
   const now = [event.offsetX, event.offsetY], was = pointers.get(event.pointerId);
   if (!was) {
-    hovered = nearest(...now, REACH);
-    by("hover").hidden = hovered < 0;
-    if (hovered >= 0) by("hover").textContent = data.names[hovered];
-    return draw();
+    return hover(nearest(...now, REACH));
   }
   const before = [...pointers.values()];
   pointers.set(event.pointerId, now);
@@ -151,7 +155,7 @@ for (const kind of ["pointerup", "pointercancel"]) {
     }
   });
 }
-plot.addEventListener("pointerleave", () => { hovered = -1; by("hover").hidden = true; draw(); });
+plot.addEventListener("pointerleave", () => hover(-1));
 plot.addEventListener("wheel", (event) => {
   event.preventDefault();
   zoom(Math.exp(-event.deltaY * (event.deltaMode ? 0.05 : 0.0015)), event.offsetX, event.offsetY);
@@ -189,7 +193,6 @@ by("in").addEventListener("click", () => zoom(1.4));
 by("out").addEventListener("click", () => zoom(1 / 1.4));
 by("all").addEventListener("click", showAll);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { recolour(); legend(); });
-image.addEventListener("load", () => draw());
 
 by("colour").replaceChildren(...columns.map((one, k) => new Option(one.name, k)));
 const sounds = document.querySelectorAll('[id^="sound-"]').length;
@@ -201,7 +204,9 @@ by("about").textContent = [
   Object.keys(data.unread).length ? `${shownCount(Object.keys(data.unread).length)} could not be read.` : "",
   `Drawn by ${drawer.kind}.`,
 ].filter(Boolean).join(" ");
-if (data.density) image.src = `data:image/png;base64,${data.density}`;
+density.id = "density";
+if (data.density) density.src = `data:image/png;base64,${data.density}`;
+else density.remove();
 new ResizeObserver(resize).observe(plot);
 resize();
 recolour();

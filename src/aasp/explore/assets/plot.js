@@ -9,12 +9,18 @@ const columns = data.columns.map((column) => column.values
   ? { ...column, codes: unpacked(column.codes, Uint16Array) }
   : { ...column, numbers: unpacked(column.numbers, Float64Array) });
 const COLOURS = 10, MORE = 40, LISTED = 50, DIMMED = 26, REACH = 14, NAMED = 14;
+const SLOW = 40, FAST = 24, REST = 150; // milliseconds: of a frame while the map moves, and after the last until it rests
+const LEAST = 4000; // points that are drawn while it moves, at least
+const DENSITY_HALF = 256; // half of the picture's side in CSS pixels, before it is scaled
 
 const plot = by("plot"), drawer = pointDrawer(by("points")), marks = by("marks").getContext("2d");
-const ground = by("density").getContext("2d"), audio = by("audio"), image = new Image();
+const density = plot.insertBefore(new Image(), plot.firstChild), audio = by("audio");
 const view = { x: 0, y: 0, zoom: 1, ratio: 1, width: 1, height: 1 };
 let column = columns[0], only = -1, words = "", bright = new Uint8Array(count).fill(1), chosen = -1, hovered = -1;
-let asked = 0, moving = 0, named = [];
+let asked = 0, moving = false, moved = 0, stale = true, named = [];
+let many = count, drawn = 0; // points drawn while the map moves; when the last frame of a move was
+let marked = { x: 0, y: 0, pixels: 1 }; // the view that the marks were drawn for
+const mixed = shuffled(count); // the order in which points are drawn: the last so many are a fair sample of all
 
 const furthest = [0, 1].map((axis) => places.reduce((far, one, k) => (k % 2 === axis ? Math.max(far, Math.abs(one)) : far), 0.1));
 const pixels = () => 0.46 * Math.min(view.width / furthest[0], view.height / furthest[1]) * view.zoom; // of a unit
@@ -22,6 +28,16 @@ const onScreen = (i) => [
   (places[2 * i] - view.x) * pixels() + view.width / 2, view.height / 2 - (places[2 * i + 1] - view.y) * pixels(),
 ];
 const shownCount = (number) => number.toLocaleString("en");
+function shuffled(length) { // the same in every page of so many points
+  const order = Uint32Array.from({ length }, (_, i) => i);
+  let state = 1;
+  for (let i = length - 1; i > 0; i--) {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    const j = Math.floor((state / 2 ** 32) * (i + 1));
+    [order[i], order[j]] = [order[j], order[i]];
+  }
+  return order;
+}
 
 // Colours
 
@@ -65,7 +81,7 @@ function recolour() {
   const alpha = bright.includes(0) ? 255 : Math.round(255 * Math.max(0.55, Math.min(0.9, 60 / Math.sqrt(count))));
   let place = 0;
   for (const pass of [0, 1]) { // what is dimmed lies below
-    for (let i = 0; i < count; i++) {
+    for (const i of mixed) {
       if (bright[i] !== pass) continue;
       ordered[2 * place] = places[2 * i];
       ordered[2 * place + 1] = places[2 * i + 1];
@@ -90,25 +106,41 @@ function densest(name, code) { // where a category's name is written: the middle
 
 // Drawing
 
-function draw(isMoving = false) {
-  if (isMoving) { clearTimeout(moving); moving = setTimeout(() => { moving = 0; draw(); }, 150); }
-  asked ||= requestAnimationFrame(() => {
-    asked = 0;
-    const ratio = view.ratio, camera = { x: view.x, y: view.y, pixels: pixels() * ratio };
-    const base = count < 2000 ? 7 : count < 20000 ? 4.5 : 2.6;
-    drawer.draw(camera, Math.min(14, base * view.zoom ** 0.35) * ratio, moving);
-    ground.setTransform(ratio, 0, 0, ratio, 0, 0);
-    ground.clearRect(0, 0, view.width, view.height);
-    if (data.density && image.complete) {
-      const half = pixels();
-      ground.drawImage(image, view.width / 2 - (1 + view.x) * half, view.height / 2 - (1 - view.y) * half, 2 * half, 2 * half);
-    }
-    drawMarks(ratio);
-  });
+function draw(isMoving = false) { // everything, in the next frame
+  moving ||= isMoving;
+  stale = true;
+  mark();
 }
-function drawMarks(ratio) {
+function mark() { asked ||= requestAnimationFrame(frame); } // only what lies over the points
+function frame(now) {
+  asked = 0;
+  if (moving && drawn) many = fitting(now - drawn);
+  if (moving && !stale && now - moved > REST) { moving = false; stale = true; }
+  drawn = moving && stale ? now : 0;
+  if (stale) { drawPoints(moving ? many : count); moved = now; }
+  stale = false;
+  if (!moving) return drawMarks();
+  follow();
+  mark(); // so that the next frame says how long this one took
+}
+function fitting(took) { // how many points to draw: fewer where frames take long, all where they don't
+  if (took > SLOW) return Math.max(Math.min(LEAST, count), Math.round(many * Math.max(0.1, FAST / took)));
+  return took < FAST ? Math.min(count, Math.round(1.2 * many)) : many;
+}
+function drawPoints(last) {
+  const base = count < 2000 ? 7 : count < 20000 ? 4.5 : 2.6, size = Math.min(14, base * view.zoom ** 0.35), half = pixels();
+  drawer.draw({ x: view.x, y: view.y, pixels: half * view.ratio }, size * view.ratio, last);
+  density.style.transform = `translate(${-view.x * half}px, ${view.y * half}px) scale(${half / DENSITY_HALF})`;
+}
+function follow() { // moves the marks' picture with the points; it is drawn again when the map is at rest
+  const now = pixels(), u = (marked.x - view.x) * now, v = (view.y - marked.y) * now;
+  marks.canvas.style.transform = `translate(${u}px, ${v}px) scale(${now / marked.pixels})`;
+}
+function drawMarks() {
   const tones = style(), ink = tones.getPropertyValue("--ink").trim(), paper = tones.getPropertyValue("--paper").trim();
-  marks.setTransform(ratio, 0, 0, ratio, 0, 0);
+  marked = { x: view.x, y: view.y, pixels: pixels() };
+  marks.canvas.style.transform = "";
+  marks.setTransform(view.ratio, 0, 0, view.ratio, 0, 0);
   marks.clearRect(0, 0, view.width, view.height);
   marks.font = `600 13px ${tones.getPropertyValue("--label")}`;
   marks.textAlign = "center";

@@ -10,7 +10,6 @@ void main() {
   float inside = clamp((0.5 - distance(gl_PointCoord, vec2(0.5))) * size + 0.5, 0.0, 1.0) * tone.a;
   gl_FragColor = vec4(tone.rgb * inside, inside);
 }`;
-const MOVING = 20000; // points that a 2-D canvas draws while it moves
 
 function pointDrawer(canvas) {
   const gl = canvas.getContext("webgl", { antialias: false });
@@ -36,7 +35,7 @@ function byWebGL(gl) {
       given = { places, colours };
       upload();
     },
-    draw({ x, y, pixels }, size) {
+    draw({ x, y, pixels }, size, many) { // the last so many of them
       const { width, height } = gl.canvas;
       gl.viewport(0, 0, width, height);
       gl.clearColor(0, 0, 0, 0);
@@ -47,7 +46,7 @@ function byWebGL(gl) {
       twgl.setBuffersAndAttributes(gl, program, buffers);
       const scale = [(2 * pixels) / width, (2 * pixels) / height];
       twgl.setUniforms(program, { scale, shift: [-x * scale[0], -y * scale[1]], size });
-      twgl.drawBufferInfo(gl, buffers, gl.POINTS);
+      twgl.drawBufferInfo(gl, buffers, gl.POINTS, many, given.colours.length - many);
     },
   };
 }
@@ -57,12 +56,11 @@ function byCanvas(context) {
   return {
     kind: "2-D canvas",
     set(p, c) { places = p; colours = c; },
-    draw({ x, y, pixels }, size, moving) {
-      const { width, height } = context.canvas, count = places.length / 2;
-      const step = moving ? Math.max(1, Math.ceil(count / MOVING)) : 1;
+    draw({ x, y, pixels }, size, many) {
+      const { width, height } = context.canvas;
       context.clearRect(0, 0, width, height);
       let was = -1;
-      for (let i = 0; i < count; i += step) {
+      for (let i = colours.length - many; i < colours.length; i++) {
         const u = (places[2 * i] - x) * pixels + width / 2, v = height / 2 - (places[2 * i + 1] - y) * pixels;
         if (u < -size || v < -size || u > width + size || v > height + size) continue;
         const now = colours[i];
