@@ -1,4 +1,4 @@
-"""Pieces and Horner's scheme against the plain formulas, differentiated by autograd."""
+"""Pieces and recurrences against the plain formulas, differentiated by autograd."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from aasp.numerics import pieces
-from aasp.numerics.horner import polynomials
+from aasp.numerics.exponentials import exponential_sums
 from aasp.stems.aape import AaPE, AaPEConfig
 from aasp.stems.sblu import bilateral_laplace
 
@@ -98,19 +98,24 @@ def test_the_gradient_refuses_to_be_differentiated() -> None:
         torch.autograd.grad(bilateral_laplace(*inputs)[0].sum(), inputs, create_graph=True)
 
 
+@pytest.mark.parametrize("chirped", [False, True])
 @pytest.mark.parametrize("order", ["outwards", "folded", "backwards"])
 @pytest.mark.parametrize("taps", [1, 2, 5, 8])
-def test_polynomials_and_their_gradients(order: str, taps: int) -> None:
-    c, x, y = (torch.randn(3, taps).double(), torch.rand(3).double(), torch.rand(3).double())
-    half = taps // 2
-    sides = {"backwards": [c.flip(-1)], "outwards": [c[:, :half].flip(-1), c[:, taps - half :]]}
+def test_exponential_sums_and_their_gradients(order: str, taps: int, chirped: bool) -> None:
+    generator = torch.Generator().manual_seed(taps)
+    v, (alpha, beta, re, im, gamma) = (torch.randn(*shape, generator=generator).double() for shape in ((3, taps), (5, 3)))
+    half, first = taps // 2, 0 if order == "backwards" else (1 + taps % 2) / 2
+    sides = {"backwards": [v.flip(-1)], "outwards": [v[:, :half].flip(-1), v[:, taps - half :]]}
     sides["folded"] = [sum(sides["outwards"])]
-    z = torch.complex(x, y)[:, None]
-    expected = torch.stack([(side * z ** torch.arange(side.shape[-1])).sum(-1) for side in sides[order]])
-    re, im = polynomials(c, x, y, order)
-    torch.testing.assert_close(torch.complex(re, im), expected)
-    inputs = [tensor.requires_grad_() for tensor in (c, x, y)]
-    assert torch.autograd.gradcheck(lambda *tensors: polynomials(*tensors, order), inputs)
+    j, signs = torch.arange(sides[order][0].shape[-1]).double(), [-1, 1] if order == "outwards" else [1]
+    weight, rate = torch.complex(re, im)[:, None], torch.complex(alpha, beta)[:, None]
+    phase = gamma[:, None] * chirped * (j + first).square() / 2
+    found = [(weight * torch.exp(-rate * j - 1j * s * phase) * v).sum(-1) for s, v in zip(signs, sides[order], strict=True)]
+    expected = found[1] + found[0].conj() if order == "outwards" else found[0]
+    points = [alpha, beta, re, im, *([gamma] if chirped else [])]
+    torch.testing.assert_close(torch.complex(*exponential_sums(v, order, *points)), expected)
+    inputs = [tensor.requires_grad_() for tensor in (v, *points)]
+    assert torch.autograd.gradcheck(lambda v, *points: exponential_sums(v, order, *points), inputs)
 
 
 def test_the_stem_is_exported_for_any_number_of_clips() -> None:

@@ -32,8 +32,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from aasp.numerics.chirp import times_chirp
-from aasp.numerics.horner import polynomials
+from aasp.numerics.exponentials import exponential_sums
 from aasp.numerics.pieces import in_pieces
 
 Phase = Literal["even", "conjugate"]
@@ -84,8 +83,7 @@ def bilateral_laplace(
     shape = torch.broadcast_shapes(v.shape[:-1], alpha.shape, beta.shape, *(one.shape for one in chirp))
     alpha, beta, v = alpha.expand(shape), beta.expand(shape), v.expand(*shape, v.shape[-1])
     sums = _exponential if window in ("two-sided", "one-sided") else _sampled
-    sums_of = partial(sums if gamma is None else partial(_chirped, sums=sums), phase=phase, window=window, gain=gain)
-    real, imag = in_pieces(sums_of, 2, alpha, beta, v, *(one.expand(shape) for one in chirp))
+    real, imag = sums(alpha, beta, v, *(one.expand(shape) for one in chirp), phase=phase, window=window, gain=gain)
     held = step != 1 and gain == "paper" and sums is _exponential
     return (real * step, imag * step) if held else (real, imag)
 
@@ -101,63 +99,62 @@ def kernel(
     return bilateral_laplace(impulses, alpha[..., None], beta[..., None], **options)  # type: ignore[arg-type]
 
 
-def _chirped(
-    alpha: Tensor, beta: Tensor, v: Tensor, gamma: Tensor, *, sums: Callable[..., Complex], window: Window, **rest: str
-) -> Complex:
-    """Of windows times a chirp, whose two parts exponential windows take at once."""
-    middle = v.shape[-1] - 1 if window == "one-sided" else (v.shape[-1] - 1) / 2
-    parts = times_chirp(v, gamma, middle)
-    if sums is _exponential:
-        return sums(alpha, beta, *parts, window=window, **rest)
-    even, odd = (sums(alpha, beta, part, window=window, **rest) for part in parts)
-    return even[0] + odd[1], even[1] - odd[0]
-
-
 def _exponential(
-    alpha: Tensor, beta: Tensor, v: Tensor, s: Tensor | None = None, *, phase: Phase, window: Window, gain: Gain
+    alpha: Tensor, beta: Tensor, v: Tensor, *gamma: Tensor, phase: Phase, window: Window, gain: Gain
 ) -> Complex:
-    """Exponential windows of v - i s: a polynomial in z on each side of the centre, times the tap's weight at z ** 0.
-
-    In conjugate phase what is before the centre is the conjugate of a polynomial, that of v + i s. At the centre s is
-    zero.
-    """
+    """Exponential windows: the weight of the tap at z ** 0 times powers of z on each side, plus an odd K's centre."""
     taps, two_sided = v.shape[-1], window == "two-sided"
+    odd = two_sided and taps % 2 == 1
+    weights_of = partial(_weights, taps=taps, two_sided=two_sided, real=phase == "conjugate", gain=gain)
+    weight_re, weight_im, *centre = in_pieces(weights_of, 2 + odd * (1 if phase == "conjugate" else 2), alpha, beta)
+    order = "backwards" if not two_sided else "outwards" if phase == "conjugate" else "folded"
+    real, imag = exponential_sums(v, order, alpha, beta, weight_re, weight_im, *gamma)
+    if odd:
+        middle = v[..., taps // 2]
+        real = real + centre[0] * middle
+        if len(centre) == 2:
+            imag = imag + centre[1] * middle
+    return real, imag
+
+
+def _weights(
+    alpha: Tensor, beta: Tensor, *, taps: int, two_sided: bool, real: bool, gain: Gain
+) -> tuple[Tensor, ...]:
+    """The weight at z ** 0, and where an odd K has one that of the centre, which in conjugate phase is real."""
     z, odd = _power(alpha, beta), two_sided and taps % 2 == 1
     weight = _over(1 - z[0], -z[1], alpha, beta)
-    centre = (torch.zeros_like(z[0]), torch.zeros_like(z[1]))
+    centre: tuple[Tensor, ...] = ()
     if odd:  # the taps beside the centre begin half a step later
         half = _power(alpha / 2, beta / 2)
         weight = _times(weight, half)
         centre = _over(2 * (1 - half[0]), -2 * half[1], alpha, beta)
-        if phase == "conjugate":
-            centre = (centre[0], torch.zeros_like(centre[1]))
+        if real:
+            centre = centre[:1]
     if gain == "unit":
         count, sides = (taps // 2, 2) if two_sided else (taps, 1)
         powers = torch.expm1(-2 * count * alpha) / torch.expm1(-2 * alpha)  # sum of |z| ** 2j
-        scale = (sides * powers * _energy(weight) + (_energy(centre) if odd else 0)).rsqrt()
-        weight, centre = (weight[0] * scale, weight[1] * scale), (centre[0] * scale, centre[1] * scale)
+        scale = (sides * powers * _energy(weight) + (_energy(centre) if centre else 0)).rsqrt()
+        return tuple(scale * part for part in (*weight, *centre))
+    return *weight, *centre
 
-    outwards = two_sided and phase == "conjugate"
-    e = None
-    if s is not None:
-        sign = torch.full((taps,), -1.0, dtype=s.dtype, device=s.device)
-        if outwards:
-            sign[: taps // 2] = 1.0
-        e = s * sign
-    re, im = polynomials(v, *z, "outwards" if outwards else "folded" if two_sided else "backwards", e)
-    if phase == "even" or not two_sided:
-        real, imag = _times(weight, (re[0], im[0]))
-    else:
-        (before_re, after_re), (before_im, after_im) = re.unbind(), im.unbind()
-        real = weight[0] * (after_re + before_re) - weight[1] * (after_im + before_im)
-        imag = weight[0] * (after_im - before_im) + weight[1] * (after_re - before_re)
-    if odd:
-        middle = v[..., taps // 2]
-        real, imag = real + centre[0] * middle, imag + centre[1] * middle
+
+def _sampled(
+    alpha: Tensor, beta: Tensor, v: Tensor, *gamma: Tensor, phase: Phase, window: Window, gain: Gain
+) -> Complex:
+    """The controls, in pieces; a chirp multiplies the windows, whose two parts are analysed each."""
+    options = dict(phase=phase, window=window, gain=gain)
+    real, imag = in_pieces(partial(_chirped if gamma else _unchirped, **options), 2, alpha, beta, v, *gamma)
     return real, imag
 
 
-def _sampled(alpha: Tensor, beta: Tensor, v: Tensor, *, phase: Phase, window: Window, gain: Gain) -> Complex:
+def _chirped(alpha: Tensor, beta: Tensor, v: Tensor, gamma: Tensor, **options: str) -> Complex:
+    offset = torch.arange(v.shape[-1], dtype=v.dtype, device=v.device) - (v.shape[-1] - 1) / 2
+    angle = gamma[..., None] * (0.5 * offset.square())
+    even, odd = (_unchirped(alpha, beta, v * part, **options) for part in (torch.cos(angle), torch.sin(angle)))
+    return even[0] + odd[1], even[1] - odd[0]
+
+
+def _unchirped(alpha: Tensor, beta: Tensor, v: Tensor, *, phase: Phase, window: Window, gain: Gain) -> Complex:
     """The controls: a window's samples times the sinusoid's. Taps at +m and -m share them, up to a conjugate."""
     taps = v.shape[-1]
     half = taps // 2
@@ -196,5 +193,5 @@ def _over(real: Tensor, imag: Tensor, alpha: Tensor, beta: Tensor) -> Complex:
     return (real * alpha + imag * beta) / square, (imag * alpha - real * beta) / square
 
 
-def _energy(a: Complex) -> Tensor:
-    return a[0].square() + a[1].square()
+def _energy(parts: tuple[Tensor, ...]) -> Tensor:
+    return sum(part.square() for part in parts)
