@@ -103,16 +103,17 @@ def test_the_gradient_refuses_to_be_differentiated() -> None:
 @pytest.mark.parametrize("taps", [1, 2, 5, 8])
 def test_exponential_sums_and_their_gradients(order: str, taps: int, chirped: bool) -> None:
     generator = torch.Generator().manual_seed(taps)
-    v, (alpha, beta, re, im, gamma) = (torch.randn(*shape, generator=generator).double() for shape in ((3, taps), (5, 3)))
+    v, points = (torch.randn(*shape, generator=generator).double() for shape in ((3, taps), (4 + chirped, 3)))
+    alpha, beta, re, im, *gamma = points
     half, first = taps // 2, 0 if order == "backwards" else (1 + taps % 2) / 2
     sides = {"backwards": [v.flip(-1)], "outwards": [v[:, :half].flip(-1), v[:, taps - half :]]}
     sides["folded"] = [sum(sides["outwards"])]
     j, signs = torch.arange(sides[order][0].shape[-1]).double(), [-1, 1] if order == "outwards" else [1]
     weight, rate = torch.complex(re, im)[:, None], torch.complex(alpha, beta)[:, None]
-    phase = gamma[:, None] * chirped * (j + first).square() / 2
-    found = [(weight * torch.exp(-rate * j - 1j * s * phase) * v).sum(-1) for s, v in zip(signs, sides[order], strict=True)]
-    expected = found[1] + found[0].conj() if order == "outwards" else found[0]
-    points = [alpha, beta, re, im, *([gamma] if chirped else [])]
+    phase = sum(gamma, torch.zeros(3).double())[:, None] * (j + first).square() / 2
+    by_side = zip(signs, sides[order], strict=True)
+    sums = [(weight * torch.exp(-rate * j - 1j * sign * phase) * side).sum(-1) for sign, side in by_side]
+    expected = sums[1] + sums[0].conj() if order == "outwards" else sums[0]
     torch.testing.assert_close(torch.complex(*exponential_sums(v, order, *points)), expected)
     inputs = [tensor.requires_grad_() for tensor in (v, *points)]
     assert torch.autograd.gradcheck(lambda v, *points: exponential_sums(v, order, *points), inputs)

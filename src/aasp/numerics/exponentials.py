@@ -61,9 +61,7 @@ class _Sums(torch.autograd.Function):
     def backward(ctx: Any, *g: Tensor) -> tuple[Any, ...]:
         refuse_second_derivative()
         points, found = ctx.saved_tensors[: ctx.count], ctx.saved_tensors[ctx.count :]
-        for_v, for_points = None, [None] * ctx.count
-        if len(found) > 2:
-            for_points = _for_points(points, found, *g)
+        for_v, for_points = None, _for_points(points, found, *g) if len(found) > 2 else [None] * ctx.count
         if ctx.needs_input_grad[0]:
             for_v = dense(g[0], *ctx.layout)
             for piece in cut(g[0], (*points, *g, for_v)):
@@ -72,7 +70,7 @@ class _Sums(torch.autograd.Function):
 
 
 def _values(*tensors: Tensor, order: Order, slopes: bool, in_place: bool = True) -> tuple[Tensor, ...]:
-    """Both parts of y, and with slopes of what derivatives by arg w, alpha, beta and g are made of: see `_for_points`."""
+    """Both parts of y, and with slopes of the other sums that `_for_points` makes gradients of."""
     *points, v = tensors
     taps, first = _taps(v.movedim(-1, 0), order), _first(v.shape[-1], order)
     alpha, sides = points[0], 2 if order == "outwards" else 1
@@ -123,7 +121,7 @@ def _spread(*tensors: Tensor, order: Order) -> None:
 def _factors(
     points: Sequence[Tensor], start: Complex, count: int, order: Order, first: float, in_place: bool = True
 ) -> Iterator[Complex]:
-    """F_j for each j, both parts, of shape (1 or 2, ...); start is F_0 without its chirp. What was given is reused."""
+    """F_j for each j, both parts of shape (1 or 2, ...), valid until the next; start is F_0 without its chirp."""
     alpha, beta, _, _, *chirp = points
     angle, turn = beta, None
     if chirp:

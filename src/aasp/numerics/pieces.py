@@ -16,7 +16,7 @@ from aasp.tracing import is_traced
 Parts = tuple[Tensor, ...]
 Pointwise = Callable[..., Parts]
 
-POINTS = {"cpu": 1 << 14, "elsewhere": 1 << 20}
+POINTS = {"cpu": 1 << 15, "elsewhere": 1 << 20}
 """Of a piece. On processors a few dozen tensors of so many fit the caches; elsewhere it is launches that cost."""
 
 

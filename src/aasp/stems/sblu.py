@@ -25,14 +25,13 @@ v is real, y is that of v cos(gamma m^2 / 2), less i times that of v sin(gamma m
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from aasp.numerics.exponentials import exponential_sums
+from aasp.numerics.exponentials import Order, exponential_sums
 from aasp.numerics.pieces import in_pieces
 
 Phase = Literal["even", "conjugate"]
@@ -82,9 +81,13 @@ def bilateral_laplace(
     chirp = () if gamma is None else (gamma.to(precision) * step**2,)
     shape = torch.broadcast_shapes(v.shape[:-1], alpha.shape, beta.shape, *(one.shape for one in chirp))
     alpha, beta, v = alpha.expand(shape), beta.expand(shape), v.expand(*shape, v.shape[-1])
-    sums = _exponential if window in ("two-sided", "one-sided") else _sampled
-    real, imag = sums(alpha, beta, v, *(one.expand(shape) for one in chirp), phase=phase, window=window, gain=gain)
-    held = step != 1 and gain == "paper" and sums is _exponential
+    exponential, options = window in ("two-sided", "one-sided"), dict(phase=phase, window=window, gain=gain)
+    points = (alpha, beta, v, *(one.expand(shape) for one in chirp))
+    if exponential:
+        real, imag = _exponential(*points, **options)  # type: ignore[arg-type]
+    else:
+        real, imag = in_pieces(partial(_sampled, **options), 2, *points)  # type: ignore[arg-type]
+    held = step != 1 and gain == "paper" and exponential
     return (real * step, imag * step) if held else (real, imag)
 
 
@@ -106,9 +109,9 @@ def _exponential(
     taps, two_sided = v.shape[-1], window == "two-sided"
     odd = two_sided and taps % 2 == 1
     weights_of = partial(_weights, taps=taps, two_sided=two_sided, real=phase == "conjugate", gain=gain)
-    weight_re, weight_im, *centre = in_pieces(weights_of, 2 + odd * (1 if phase == "conjugate" else 2), alpha, beta)
-    order = "backwards" if not two_sided else "outwards" if phase == "conjugate" else "folded"
-    real, imag = exponential_sums(v, order, alpha, beta, weight_re, weight_im, *gamma)
+    re, im, *centre = in_pieces(weights_of, 2 + odd * (1 if phase == "conjugate" else 2), alpha, beta)
+    order: Order = "backwards" if not two_sided else "outwards" if phase == "conjugate" else "folded"
+    real, imag = exponential_sums(v, order, alpha, beta, re, im, *gamma)
     if odd:
         middle = v[..., taps // 2]
         real = real + centre[0] * middle
@@ -117,45 +120,39 @@ def _exponential(
     return real, imag
 
 
-def _weights(
-    alpha: Tensor, beta: Tensor, *, taps: int, two_sided: bool, real: bool, gain: Gain
-) -> tuple[Tensor, ...]:
-    """The weight at z ** 0, and where an odd K has one that of the centre, which in conjugate phase is real."""
+def _weights(alpha: Tensor, beta: Tensor, *, taps: int, two_sided: bool, real: bool, gain: Gain) -> tuple[Tensor, ...]:
+    """The weight at z ** 0, and where an odd K has one that of the centre, which in conjugate phase is real.
+
+    All are multiplied by conj(L) first, so that what scales them, 1 / |L|^2 or the norm, is one real factor.
+    """
     z, odd = _power(alpha, beta), two_sided and taps % 2 == 1
-    weight = _over(1 - z[0], -z[1], alpha, beta)
+    parts = _times((1 - z[0], -z[1]), (alpha, -beta))
     centre: tuple[Tensor, ...] = ()
     if odd:  # the taps beside the centre begin half a step later
         half = _power(alpha / 2, beta / 2)
-        weight = _times(weight, half)
-        centre = _over(2 * (1 - half[0]), -2 * half[1], alpha, beta)
-        if real:
-            centre = centre[:1]
+        parts = _times(parts, half)
+        centre = _times((2 - 2 * half[0], -2 * half[1]), (alpha, -beta))[: 1 if real else 2]
     if gain == "unit":
         count, sides = (taps // 2, 2) if two_sided else (taps, 1)
-        powers = torch.expm1(-2 * count * alpha) / torch.expm1(-2 * alpha)  # sum of |z| ** 2j
-        scale = (sides * powers * _energy(weight) + (_energy(centre) if centre else 0)).rsqrt()
-        return tuple(scale * part for part in (*weight, *centre))
-    return *weight, *centre
+        powers = sides * torch.expm1(-2 * count * alpha) / torch.expm1(-2 * alpha)  # sum of |z| ** 2j
+        scale = sum((part * part for part in centre), powers * (parts[0] * parts[0] + parts[1] * parts[1])).rsqrt()
+    else:
+        scale = 1 / (alpha * alpha + beta * beta)
+    return tuple(part * scale for part in (*parts, *centre))
 
 
 def _sampled(
-    alpha: Tensor, beta: Tensor, v: Tensor, *gamma: Tensor, phase: Phase, window: Window, gain: Gain
+    alpha: Tensor, beta: Tensor, v: Tensor, gamma: Tensor | None = None, *, phase: Phase, window: Window, gain: Gain
 ) -> Complex:
-    """The controls, in pieces; a chirp multiplies the windows, whose two parts are analysed each."""
-    options = dict(phase=phase, window=window, gain=gain)
-    real, imag = in_pieces(partial(_chirped if gamma else _unchirped, **options), 2, alpha, beta, v, *gamma)
-    return real, imag
-
-
-def _chirped(alpha: Tensor, beta: Tensor, v: Tensor, gamma: Tensor, **options: str) -> Complex:
-    offset = torch.arange(v.shape[-1], dtype=v.dtype, device=v.device) - (v.shape[-1] - 1) / 2
-    angle = gamma[..., None] * (0.5 * offset.square())
-    even, odd = (_unchirped(alpha, beta, v * part, **options) for part in (torch.cos(angle), torch.sin(angle)))
-    return even[0] + odd[1], even[1] - odd[0]
-
-
-def _unchirped(alpha: Tensor, beta: Tensor, v: Tensor, *, phase: Phase, window: Window, gain: Gain) -> Complex:
     """The controls: a window's samples times the sinusoid's. Taps at +m and -m share them, up to a conjugate."""
+    if gamma is not None:
+        offset = torch.arange(v.shape[-1], dtype=v.dtype, device=v.device) - (v.shape[-1] - 1) / 2
+        angle, sums = (
+            gamma[..., None] * (0.5 * offset.square()),
+            partial(_sampled, phase=phase, window=window, gain=gain),
+        )
+        even, odd = sums(alpha, beta, v * torch.cos(angle)), sums(alpha, beta, v * torch.sin(angle))
+        return even[0] + odd[1], even[1] - odd[0]
     taps = v.shape[-1]
     half = taps // 2
     time = torch.arange(half, dtype=alpha.dtype, device=alpha.device) + (1 + taps % 2) / 2
@@ -185,13 +182,3 @@ def _power(alpha: Tensor, beta: Tensor) -> Complex:
 
 def _times(a: Complex, b: Complex) -> Complex:
     return a[0] * b[0] - a[1] * b[1], a[0] * b[1] + a[1] * b[0]
-
-
-def _over(real: Tensor, imag: Tensor, alpha: Tensor, beta: Tensor) -> Complex:
-    """(real + i imag) / (alpha + i beta)."""
-    square = alpha.square() + beta.square()
-    return (real * alpha + imag * beta) / square, (imag * alpha - real * beta) / square
-
-
-def _energy(parts: tuple[Tensor, ...]) -> Tensor:
-    return sum(part.square() for part in parts)
