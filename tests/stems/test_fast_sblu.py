@@ -11,6 +11,7 @@ from aasp.numerics import pieces
 from aasp.numerics.exponentials import exponential_sums
 from aasp.stems.aape import AaPE, AaPEConfig
 from aasp.stems.sblu import bilateral_laplace
+from aasp.stems.windowed import around
 
 OPTIONS = list(itertools.product(("even", "conjugate"), ("two-sided", "one-sided", "hann"), ("paper", "unit")))
 
@@ -78,6 +79,23 @@ def test_pieces_of_any_size_and_windows_that_overlap(points: int, monkeypatch: p
         for f in (bilateral_laplace, plain)
     )
     agree(found, expected)
+
+
+@pytest.mark.parametrize("taps", [6, 8, 14, 22])
+def test_windows_around_patches_are_those_of_the_padded_signal(taps: int) -> None:
+    patches = torch.randn(2, 5, 3, 4, 2)
+    margin = (taps - 4) // 2
+    track = torch.nn.functional.pad(patches.permute(0, 2, 4, 1, 3).flatten(3), (margin, margin))
+    found = around(patches, taps)
+    assert torch.equal(found, track.unfold(3, taps, 4).permute(0, 3, 1, 2, 4)) and found.stride(3) == 1
+
+
+def test_the_gradient_of_windows_lies_in_memory_as_they_do() -> None:
+    signal, (_, alpha, beta) = torch.randn(3, 48, 5, requires_grad=True), draw((3, 5, 5), 16)
+    windows = signal.unfold(1, 16, 8)
+    real, _ = bilateral_laplace(windows, alpha, beta)
+    (found,) = torch.autograd.grad(real.sum(), windows)
+    assert found.stride() == (5 * 16 * 5, 16 * 5, 1, 5)
 
 
 def test_only_what_asks_for_a_gradient_gets_one() -> None:

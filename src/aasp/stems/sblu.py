@@ -8,7 +8,7 @@ x = step * L / 2, z = exp(-L step).
 Source: the paper's equation 2, whose prefactor is a zero-order hold centred on each tap, the integral of exp(-L |t|)
 over the tap: w_m = (z^(|m| - 1/2) - z^(|m| + 1/2)) / L. It is exact for half-integer offsets (even K). The centre tap
 of an odd K straddles the fold of |m|; its exact weight (2 / L)(1 - z^(1/2)) is ours. So are the conjugate phase, the
-window controls, which isolate what the two-sided exponential itself brings, and the evaluation as polynomials in z.
+window controls, which isolate what the two-sided exponential itself brings, and the recurrence over taps.
 
 Chirped (ours): the sinusoid's frequency moves by gamma a frame, its phase is beta |m| + gamma m^2 / 2 ("even"), or
 beta m + gamma m^2 / 2 ("conjugate"), a linear chirp through the window. The hold about tap m, t = m + u, becomes
@@ -18,8 +18,7 @@ beta m + gamma m^2 / 2 ("conjugate"), a linear chirp through the window. The hol
 
 for m > 0. The last integral has no closed form; it is taken at gamma = 0, so that w_m is multiplied by
 exp(-i gamma m^2 / 2), sampled at the tap. Where alpha is small that scales a tap by sinc(beta / 2) over
-sinc((beta + gamma m) / 2) and leaves its phase. As |exp(-i gamma m^2 / 2)| = 1, unit gain needs no new norm; and since
-v is real, y is that of v cos(gamma m^2 / 2), less i times that of v sin(gamma m^2 / 2).
+sinc((beta + gamma m) / 2) and leaves its phase. As |exp(-i gamma m^2 / 2)| = 1, unit gain needs no new norm.
 """
 
 from __future__ import annotations
