@@ -9,21 +9,27 @@ have the paper's even phase and gain. The literal formula then materialises a co
 and state, its exponent, and its product with the windows, and lets autograd keep what it needs of them. Ours
 materialises the gradient of all windows, as the literal does too. Values and gradients of the two are compared before
 anything is timed.
+
+What a chirp costs is measured on the unit alone, with the gradient of its rate, and on the stem that it stands in.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from aasp.stems.sblu import bilateral_laplace
+from aasp.stems.aape import AaPE, AaPEConfig
+from aasp.stems.sblu import Gain, Phase, bilateral_laplace
 from harness import Row, Spread, alternately, memory_growth, options, ratio, report
 
 PATCH, SUBBANDS, PATCHES = 16, 8, 512
 CASES = {(8, 16, 16): (">= 5", "<= 0.25"), (8, 64, 64): (">= 10", "<= 0.25"), (64, 16, 16): ("", "")}
 """Clips, states and taps, and what to reach in time and memory."""
+CHIRPED = {16: "", 48: "<= 1.3"}
+"""Taps, and what the unit and the stem may take with a chirp, over what they take without."""
 TOLERANCE = 1e-5
 
 
@@ -62,6 +68,36 @@ def prepare(way: str, clips: int, states: int, taps: int) -> Callable[[], list[T
     return run
 
 
+def prepare_unit(chirp: bool, taps: int, phase: Phase, gain: Gain) -> Callable[[], list[Tensor]]:
+    """The unit on noise, forward and backward, with or without a chirp of its own at every point."""
+    generator = torch.Generator().manual_seed(0)
+    rows, columns, states = shape = (8 * SUBBANDS, PATCHES // SUBBANDS, 16)
+    signal = torch.randn(rows, (columns - 1) * PATCH + taps, states, generator=generator)
+    ranges = ((0.02, 1.0), (torch.pi / PATCH, torch.pi), (-torch.pi / PATCH, torch.pi / PATCH))
+    points = [torch.empty(shape).uniform_(*one, generator=generator) for one in ranges[: 2 + chirp]]
+    leaves = [leaf.requires_grad_() for leaf in (signal, *points)]
+
+    def run() -> list[Tensor]:
+        alpha, beta, *gamma = leaves[1:]
+        windows = leaves[0].unfold(1, taps, PATCH)
+        parts = bilateral_laplace(windows, alpha, beta, phase=phase, gain=gain, gamma=gamma[0] if chirp else None)
+        return list(torch.autograd.grad(parts, leaves, [torch.ones_like(part) for part in parts]))
+
+    return run
+
+
+def prepare_stem(chirp: bool, taps: int) -> Callable[[], None]:
+    """AaPE on 8 clips of 512 frames, forward and backward."""
+    torch.manual_seed(0)
+    stem, mel = AaPE(192, config=AaPEConfig(taps=taps, chirp=chirp)), torch.randn(8, 512, 128)
+
+    def run() -> None:
+        stem(mel).square().sum().backward()
+        stem.zero_grad()
+
+    return run
+
+
 def prepare_warm(way: str, *case: int) -> Callable[[], list[Tensor]]:
     """The same in a process that has run it once, so that loading code counts for neither."""
     prepare(way, 1, 1, 16)()
@@ -92,6 +128,18 @@ def main() -> None:
         mib = {way: Spread.of(values).median for way, values in grew.items()}
         detail = f"{mib['ours']:.0f} and {mib['literal']:.0f} MiB beyond the inputs"
         rows.append(Row(f"{name}: our memory / literal", ratio(grew["ours"], grew["literal"]), leaner, detail))
+    for taps, reach in CHIRPED.items():
+        things = {
+            "unit in even phase": partial(prepare_unit, taps=taps, phase="even", gain="paper"),
+            "unit in conjugate phase": partial(prepare_unit, taps=taps, phase="conjugate", gain="unit"),
+            "stem": partial(prepare_stem, taps=taps),
+        }
+        for what, prepared in things.items():
+            took = alternately({"with": prepared(True), "without": prepared(False)}, arguments.rounds)
+            milliseconds = {way: 1e3 * Spread.of(values).median for way, values in took.items()}
+            detail = f"{milliseconds['with']:.0f} and {milliseconds['without']:.0f} ms"
+            name = f"8 clips × {PATCHES} patches × 16 states × {taps} taps: the {what}, with a chirp / without"
+            rows.append(Row(name, ratio(took["with"], took["without"]), reach, detail))
     report("sblu", rows, arguments.threads, tolerance=TOLERANCE)
 
 

@@ -1,4 +1,4 @@
-"""Pieces and Horner's scheme against the plain formulas, differentiated by autograd."""
+"""Pieces and recurrences against the plain formulas, differentiated by autograd."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from aasp.numerics import pieces
-from aasp.numerics.horner import polynomials
+from aasp.numerics.exponentials import exponential_sums
 from aasp.stems.aape import AaPE, AaPEConfig
 from aasp.stems.sblu import bilateral_laplace
+from aasp.stems.windowed import around
 
 OPTIONS = list(itertools.product(("even", "conjugate"), ("two-sided", "one-sided", "hann"), ("paper", "unit")))
 
@@ -80,6 +81,23 @@ def test_pieces_of_any_size_and_windows_that_overlap(points: int, monkeypatch: p
     agree(found, expected)
 
 
+@pytest.mark.parametrize("taps", [6, 8, 14, 22])
+def test_windows_around_patches_are_those_of_the_padded_signal(taps: int) -> None:
+    patches = torch.randn(2, 5, 3, 4, 2)
+    margin = (taps - 4) // 2
+    track = torch.nn.functional.pad(patches.permute(0, 2, 4, 1, 3).flatten(3), (margin, margin))
+    found = around(patches, taps)
+    assert torch.equal(found, track.unfold(3, taps, 4).permute(0, 3, 1, 2, 4)) and found.stride(3) == 1
+
+
+def test_the_gradient_of_windows_lies_in_memory_as_they_do() -> None:
+    signal, (_, alpha, beta) = torch.randn(3, 48, 5, requires_grad=True), draw((3, 5, 5), 16)
+    windows = signal.unfold(1, 16, 8)
+    real, _ = bilateral_laplace(windows, alpha, beta)
+    (found,) = torch.autograd.grad(real.sum(), windows)
+    assert found.stride() == (5 * 16 * 5, 16 * 5, 1, 5)
+
+
 def test_only_what_asks_for_a_gradient_gets_one() -> None:
     for asking in range(3):
         inputs = [x.detach().requires_grad_(i == asking) for i, x in enumerate(draw((2, 3), 6))]
@@ -98,19 +116,25 @@ def test_the_gradient_refuses_to_be_differentiated() -> None:
         torch.autograd.grad(bilateral_laplace(*inputs)[0].sum(), inputs, create_graph=True)
 
 
+@pytest.mark.parametrize("chirped", [False, True])
 @pytest.mark.parametrize("order", ["outwards", "folded", "backwards"])
 @pytest.mark.parametrize("taps", [1, 2, 5, 8])
-def test_polynomials_and_their_gradients(order: str, taps: int) -> None:
-    c, x, y = (torch.randn(3, taps).double(), torch.rand(3).double(), torch.rand(3).double())
-    half = taps // 2
-    sides = {"backwards": [c.flip(-1)], "outwards": [c[:, :half].flip(-1), c[:, taps - half :]]}
+def test_exponential_sums_and_their_gradients(order: str, taps: int, chirped: bool) -> None:
+    generator = torch.Generator().manual_seed(taps)
+    v, points = (torch.randn(*shape, generator=generator).double() for shape in ((3, taps), (4 + chirped, 3)))
+    alpha, beta, re, im, *gamma = points
+    half, first = taps // 2, 0 if order == "backwards" else (1 + taps % 2) / 2
+    sides = {"backwards": [v.flip(-1)], "outwards": [v[:, :half].flip(-1), v[:, taps - half :]]}
     sides["folded"] = [sum(sides["outwards"])]
-    z = torch.complex(x, y)[:, None]
-    expected = torch.stack([(side * z ** torch.arange(side.shape[-1])).sum(-1) for side in sides[order]])
-    re, im = polynomials(c, x, y, order)
-    torch.testing.assert_close(torch.complex(re, im), expected)
-    inputs = [tensor.requires_grad_() for tensor in (c, x, y)]
-    assert torch.autograd.gradcheck(lambda *tensors: polynomials(*tensors, order), inputs)
+    j, signs = torch.arange(sides[order][0].shape[-1]).double(), [-1, 1] if order == "outwards" else [1]
+    weight, rate = torch.complex(re, im)[:, None], torch.complex(alpha, beta)[:, None]
+    phase = sum(gamma, torch.zeros(3).double())[:, None] * (j + first).square() / 2
+    by_side = zip(signs, sides[order], strict=True)
+    sums = [(weight * torch.exp(-rate * j - 1j * sign * phase) * side).sum(-1) for sign, side in by_side]
+    expected = sums[1] + sums[0].conj() if order == "outwards" else sums[0]
+    torch.testing.assert_close(torch.complex(*exponential_sums(v, order, *points)), expected)
+    inputs = [tensor.requires_grad_() for tensor in (v, *points)]
+    assert torch.autograd.gradcheck(lambda v, *points: exponential_sums(v, order, *points), inputs)
 
 
 def test_the_stem_is_exported_for_any_number_of_clips() -> None:

@@ -16,7 +16,7 @@ from aasp.tracing import is_traced
 Parts = tuple[Tensor, ...]
 Pointwise = Callable[..., Parts]
 
-POINTS = {"cpu": 1 << 14, "elsewhere": 1 << 20}
+POINTS = {"cpu": 1 << 15, "elsewhere": 1 << 20}
 """Of a piece. On processors a few dozen tensors of so many fit the caches; elsewhere it is launches that cost."""
 
 
@@ -31,11 +31,46 @@ def in_pieces(function: Pointwise, outputs: int, *tensors: Tensor) -> Parts:
     Returns:
         What the function returns for the whole. Its gradient cannot be differentiated again; trying to raises an error.
     """
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors) and not is_traced():
+        return _Recomputed.apply(function, outputs, *tensors)
+    return run(function, outputs, tensors)
+
+
+def run(function: Pointwise, outputs: int, tensors: Sequence[Tensor]) -> Parts:
+    """The same without a gradient."""
     if is_traced():
         return function(*tensors)  # compilers fuse what is cut up here, and a graph should not hold the sizes of today
-    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
-        return _Recomputed.apply(function, outputs, *tensors)
-    return _run(function, outputs, tensors)
+    results = tuple(torch.empty_like(tensors[0], memory_format=torch.contiguous_format) for _ in range(outputs))
+    for piece, into in zip(cut(tensors[0], tensors), cut(tensors[0], results), strict=True):
+        for result, part in zip(into, function(*piece), strict=True):
+            result.copy_(part)
+    return results
+
+
+def cut(points: Tensor, tensors: Sequence[Tensor]) -> Iterable[Parts]:
+    """Views of all tensors, cut alike along the longest dimension of the points."""
+    most = POINTS.get(points.device.type, POINTS["elsewhere"])
+    if is_traced() or points.numel() <= most:
+        return [tuple(tensors)]
+    dim = max(range(points.dim()), key=lambda dim: points.shape[dim])
+    size = max(1, most * points.shape[dim] // points.numel())
+    return zip(*(tensor.split(size, dim) for tensor in tensors), strict=True)
+
+
+def dense(like: Tensor, shape: Sequence[int], strides: Sequence[int]) -> Tensor:
+    """An empty tensor whose dimensions lie in memory as those strides order them, whether or not they overlap."""
+    order = sorted(range(len(shape)), key=lambda dim: strides[dim], reverse=True)
+    return torch.empty_permuted(shape, order, dtype=like.dtype, device=like.device)
+
+
+def refuse_second_derivative() -> None:
+    """Raise in a backward pass that is to be differentiated: PyTorch's once_differentiable lets some pass as constants.
+
+    Raises:
+        RuntimeError: with what to leave out.
+    """
+    if torch.is_grad_enabled():
+        raise RuntimeError("the SBLU's gradient cannot be differentiated again: leave out create_graph=True")
 
 
 class _Recomputed(torch.autograd.Function):
@@ -43,15 +78,14 @@ class _Recomputed(torch.autograd.Function):
     def forward(ctx: Any, function: Pointwise, outputs: int, *tensors: Tensor) -> Parts:
         ctx.save_for_backward(*tensors)
         ctx.function = function
-        return _run(function, outputs, tensors)
+        return run(function, outputs, tensors)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
-        if torch.is_grad_enabled():  # PyTorch's own once_differentiable lets some cases pass as constants
-            raise RuntimeError("the SBLU's gradient cannot be differentiated again: leave out create_graph=True")
+        refuse_second_derivative()
         tensors, needed = ctx.saved_tensors, ctx.needs_input_grad[2:]
-        results = [torch.empty_like(tensor) for tensor, need in zip(tensors, needed, strict=True) if need]
-        for piece, output, into in zip(*(_cut(tensors[0], x) for x in (tensors, gradients, results)), strict=True):
+        results = [dense(x, x.shape, x.stride()) for x, need in zip(tensors, needed, strict=True) if need]
+        for piece, output, into in zip(*(cut(tensors[0], x) for x in (tensors, gradients, results)), strict=True):
             inputs = [part.detach().requires_grad_(need) for part, need in zip(piece, needed, strict=True)]
             with torch.enable_grad():
                 value = ctx.function(*inputs)
@@ -61,21 +95,3 @@ class _Recomputed(torch.autograd.Function):
                 result.copy_(gradient)
         remaining = iter(results)
         return None, None, *(next(remaining) if need else None for need in needed)
-
-
-def _run(function: Pointwise, outputs: int, tensors: Sequence[Tensor]) -> Parts:
-    results = tuple(torch.empty_like(tensors[0], memory_format=torch.contiguous_format) for _ in range(outputs))
-    for piece, into in zip(_cut(tensors[0], tensors), _cut(tensors[0], results), strict=True):
-        for result, part in zip(into, function(*piece), strict=True):
-            result.copy_(part)
-    return results
-
-
-def _cut(points: Tensor, tensors: Sequence[Tensor]) -> Iterable[Parts]:
-    """Views of all tensors, cut alike along the longest dimension of the points."""
-    most = POINTS.get(points.device.type, POINTS["elsewhere"])
-    if points.numel() <= most:
-        return [tuple(tensors)]
-    dim = max(range(points.dim()), key=lambda dim: points.shape[dim])
-    size = max(1, most * points.shape[dim] // points.numel())
-    return zip(*(tensor.split(size, dim) for tensor in tensors), strict=True)

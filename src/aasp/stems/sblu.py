@@ -8,7 +8,7 @@ x = step * L / 2, z = exp(-L step).
 Source: the paper's equation 2, whose prefactor is a zero-order hold centred on each tap, the integral of exp(-L |t|)
 over the tap: w_m = (z^(|m| - 1/2) - z^(|m| + 1/2)) / L. It is exact for half-integer offsets (even K). The centre tap
 of an odd K straddles the fold of |m|; its exact weight (2 / L)(1 - z^(1/2)) is ours. So are the conjugate phase, the
-window controls, which isolate what the two-sided exponential itself brings, and the evaluation as polynomials in z.
+window controls, which isolate what the two-sided exponential itself brings, and the recurrence over taps.
 
 Chirped (ours): the sinusoid's frequency moves by gamma a frame, its phase is beta |m| + gamma m^2 / 2 ("even"), or
 beta m + gamma m^2 / 2 ("conjugate"), a linear chirp through the window. The hold about tap m, t = m + u, becomes
@@ -18,22 +18,19 @@ beta m + gamma m^2 / 2 ("conjugate"), a linear chirp through the window. The hol
 
 for m > 0. The last integral has no closed form; it is taken at gamma = 0, so that w_m is multiplied by
 exp(-i gamma m^2 / 2), sampled at the tap. Where alpha is small that scales a tap by sinc(beta / 2) over
-sinc((beta + gamma m) / 2) and leaves its phase. As |exp(-i gamma m^2 / 2)| = 1, unit gain needs no new norm; and since
-v is real, y is that of v cos(gamma m^2 / 2), less i times that of v sin(gamma m^2 / 2).
+sinc((beta + gamma m) / 2) and leaves its phase. As |exp(-i gamma m^2 / 2)| = 1, unit gain needs no new norm.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from aasp.numerics.chirp import times_chirp
-from aasp.numerics.horner import polynomials
+from aasp.numerics.exponentials import Order, exponential_sums
 from aasp.numerics.pieces import in_pieces
 
 Phase = Literal["even", "conjugate"]
@@ -83,10 +80,13 @@ def bilateral_laplace(
     chirp = () if gamma is None else (gamma.to(precision) * step**2,)
     shape = torch.broadcast_shapes(v.shape[:-1], alpha.shape, beta.shape, *(one.shape for one in chirp))
     alpha, beta, v = alpha.expand(shape), beta.expand(shape), v.expand(*shape, v.shape[-1])
-    sums = _exponential if window in ("two-sided", "one-sided") else _sampled
-    sums_of = partial(sums if gamma is None else partial(_chirped, sums=sums), phase=phase, window=window, gain=gain)
-    real, imag = in_pieces(sums_of, 2, alpha, beta, v, *(one.expand(shape) for one in chirp))
-    held = step != 1 and gain == "paper" and sums is _exponential
+    exponential, options = window in ("two-sided", "one-sided"), dict(phase=phase, window=window, gain=gain)
+    points = (alpha, beta, v, *(one.expand(shape) for one in chirp))
+    if exponential:
+        real, imag = _exponential(*points, **options)  # type: ignore[arg-type]
+    else:
+        real, imag = in_pieces(partial(_sampled, **options), 2, *points)  # type: ignore[arg-type]
+    held = step != 1 and gain == "paper" and exponential
     return (real * step, imag * step) if held else (real, imag)
 
 
@@ -101,64 +101,57 @@ def kernel(
     return bilateral_laplace(impulses, alpha[..., None], beta[..., None], **options)  # type: ignore[arg-type]
 
 
-def _chirped(
-    alpha: Tensor, beta: Tensor, v: Tensor, gamma: Tensor, *, sums: Callable[..., Complex], window: Window, **rest: str
-) -> Complex:
-    """Of windows times a chirp, whose two parts exponential windows take at once."""
-    middle = v.shape[-1] - 1 if window == "one-sided" else (v.shape[-1] - 1) / 2
-    parts = times_chirp(v, gamma, middle)
-    if sums is _exponential:
-        return sums(alpha, beta, *parts, window=window, **rest)
-    even, odd = (sums(alpha, beta, part, window=window, **rest) for part in parts)
-    return even[0] + odd[1], even[1] - odd[0]
-
-
 def _exponential(
-    alpha: Tensor, beta: Tensor, v: Tensor, s: Tensor | None = None, *, phase: Phase, window: Window, gain: Gain
+    alpha: Tensor, beta: Tensor, v: Tensor, *gamma: Tensor, phase: Phase, window: Window, gain: Gain
 ) -> Complex:
-    """Exponential windows of v - i s: a polynomial in z on each side of the centre, times the tap's weight at z ** 0.
-
-    In conjugate phase what is before the centre is the conjugate of a polynomial, that of v + i s. At the centre s is
-    zero.
-    """
+    """Exponential windows: the weight of the tap at z ** 0 times powers of z on each side, plus an odd K's centre."""
     taps, two_sided = v.shape[-1], window == "two-sided"
-    z, odd = _power(alpha, beta), two_sided and taps % 2 == 1
-    weight = _over(1 - z[0], -z[1], alpha, beta)
-    centre = (torch.zeros_like(z[0]), torch.zeros_like(z[1]))
-    if odd:  # the taps beside the centre begin half a step later
-        half = _power(alpha / 2, beta / 2)
-        weight = _times(weight, half)
-        centre = _over(2 * (1 - half[0]), -2 * half[1], alpha, beta)
-        if phase == "conjugate":
-            centre = (centre[0], torch.zeros_like(centre[1]))
-    if gain == "unit":
-        count, sides = (taps // 2, 2) if two_sided else (taps, 1)
-        powers = torch.expm1(-2 * count * alpha) / torch.expm1(-2 * alpha)  # sum of |z| ** 2j
-        scale = (sides * powers * _energy(weight) + (_energy(centre) if odd else 0)).rsqrt()
-        weight, centre = (weight[0] * scale, weight[1] * scale), (centre[0] * scale, centre[1] * scale)
-
-    outwards = two_sided and phase == "conjugate"
-    e = None
-    if s is not None:
-        sign = torch.full((taps,), -1.0, dtype=s.dtype, device=s.device)
-        if outwards:
-            sign[: taps // 2] = 1.0
-        e = s * sign
-    re, im = polynomials(v, *z, "outwards" if outwards else "folded" if two_sided else "backwards", e)
-    if phase == "even" or not two_sided:
-        real, imag = _times(weight, (re[0], im[0]))
-    else:
-        (before_re, after_re), (before_im, after_im) = re.unbind(), im.unbind()
-        real = weight[0] * (after_re + before_re) - weight[1] * (after_im + before_im)
-        imag = weight[0] * (after_im - before_im) + weight[1] * (after_re - before_re)
+    odd = two_sided and taps % 2 == 1
+    weights_of = partial(_weights, taps=taps, two_sided=two_sided, real=phase == "conjugate", gain=gain)
+    re, im, *centre = in_pieces(weights_of, 2 + odd * (1 if phase == "conjugate" else 2), alpha, beta)
+    order: Order = "backwards" if not two_sided else "outwards" if phase == "conjugate" else "folded"
+    real, imag = exponential_sums(v, order, alpha, beta, re, im, *gamma)
     if odd:
         middle = v[..., taps // 2]
-        real, imag = real + centre[0] * middle, imag + centre[1] * middle
+        real = real + centre[0] * middle
+        if len(centre) == 2:
+            imag = imag + centre[1] * middle
     return real, imag
 
 
-def _sampled(alpha: Tensor, beta: Tensor, v: Tensor, *, phase: Phase, window: Window, gain: Gain) -> Complex:
+def _weights(alpha: Tensor, beta: Tensor, *, taps: int, two_sided: bool, real: bool, gain: Gain) -> tuple[Tensor, ...]:
+    """The weight at z ** 0, and where an odd K has one that of the centre, which in conjugate phase is real.
+
+    All are multiplied by conj(L) first, so that what scales them, 1 / |L|^2 or the norm, is one real factor.
+    """
+    z, odd = _power(alpha, beta), two_sided and taps % 2 == 1
+    parts = _times((1 - z[0], -z[1]), (alpha, -beta))
+    centre: tuple[Tensor, ...] = ()
+    if odd:  # the taps beside the centre begin half a step later
+        half = _power(alpha / 2, beta / 2)
+        parts = _times(parts, half)
+        centre = _times((2 - 2 * half[0], -2 * half[1]), (alpha, -beta))[: 1 if real else 2]
+    if gain == "unit":
+        count, sides = (taps // 2, 2) if two_sided else (taps, 1)
+        powers = sides * torch.expm1(-2 * count * alpha) / torch.expm1(-2 * alpha)  # sum of |z| ** 2j
+        scale = sum((part * part for part in centre), powers * (parts[0] * parts[0] + parts[1] * parts[1])).rsqrt()
+    else:
+        scale = 1 / (alpha * alpha + beta * beta)
+    return tuple(part * scale for part in (*parts, *centre))
+
+
+def _sampled(
+    alpha: Tensor, beta: Tensor, v: Tensor, gamma: Tensor | None = None, *, phase: Phase, window: Window, gain: Gain
+) -> Complex:
     """The controls: a window's samples times the sinusoid's. Taps at +m and -m share them, up to a conjugate."""
+    if gamma is not None:
+        offset = torch.arange(v.shape[-1], dtype=v.dtype, device=v.device) - (v.shape[-1] - 1) / 2
+        angle, sums = (
+            gamma[..., None] * (0.5 * offset.square()),
+            partial(_sampled, phase=phase, window=window, gain=gain),
+        )
+        even, odd = sums(alpha, beta, v * torch.cos(angle)), sums(alpha, beta, v * torch.sin(angle))
+        return even[0] + odd[1], even[1] - odd[0]
     taps = v.shape[-1]
     half = taps // 2
     time = torch.arange(half, dtype=alpha.dtype, device=alpha.device) + (1 + taps % 2) / 2
@@ -188,13 +181,3 @@ def _power(alpha: Tensor, beta: Tensor) -> Complex:
 
 def _times(a: Complex, b: Complex) -> Complex:
     return a[0] * b[0] - a[1] * b[1], a[0] * b[1] + a[1] * b[0]
-
-
-def _over(real: Tensor, imag: Tensor, alpha: Tensor, beta: Tensor) -> Complex:
-    """(real + i imag) / (alpha + i beta)."""
-    square = alpha.square() + beta.square()
-    return (real * alpha + imag * beta) / square, (imag * alpha - real * beta) / square
-
-
-def _energy(a: Complex) -> Tensor:
-    return a[0].square() + a[1].square()

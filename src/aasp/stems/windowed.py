@@ -92,9 +92,11 @@ class WindowedStem(Stem):
         more = [gather_own_patches(one, visible_BVn) for one in self.view_context(patches, visible_BVN)]
         seen = self._seen(visible_BVN.flatten(0, 1)).flatten(1, 2).unflatten(0, visible_BVn.shape[:2])
         seen = gather_own_patches(seen, visible_BVn)
+        windows, *others = self.analyse(patches)
         patches, windows, *others = (
-            gather_patches(x.flatten(1, 2), visible_BVn) for x in (patches, *self.analyse(patches))
+            gather_patches(x.flatten(1, 2), visible_BVn) for x in (patches, windows.transpose(3, 4), *others)
         )
+        windows = windows.transpose(3, 4)
         return self.token(patches, windows * seen.to(windows.dtype), seen, *others, *more)
 
     def _seen(self, seen_BN: Tensor) -> Tensor:
@@ -122,10 +124,19 @@ def check_taps(patch: tuple[int, int], taps: int) -> None:
 
 
 def around(patches: Tensor, taps: int) -> Tensor:
-    """Windows of K frames around each patch, zero beyond the clip: (B, G, F, P, S) to (B, G, F, S, K)."""
-    frames = patches.shape[3]
+    """Windows of K frames around each patch, zero beyond the clip: (B, G, F, P, S) to (B, G, F, S, K).
+
+    In memory S comes last: what is done tap by tap then reads neighbours.
+    """
+    frames, columns = patches.shape[3], patches.shape[1]
     margin = (taps - frames) // 2
     if margin == 0:
         return patches.transpose(3, 4)
-    track = functional.pad(patches.permute(0, 2, 4, 1, 3).flatten(3), (margin, margin))
-    return track.unfold(3, taps, frames).permute(0, 3, 1, 2, 4)
+    reach = -(-margin // frames)  # patches on each side
+    padded = functional.pad(patches, (0, 0, 0, 0, 0, 0, reach, reach))
+    first = reach * frames - margin
+    parts = []
+    for i in range(2 * reach + 1):
+        begin, end = max(first - i * frames, 0), min(first + taps - i * frames, frames)
+        parts.append(padded[:, i : i + columns, :, begin:end])
+    return torch.cat(parts, dim=3).transpose(3, 4)
