@@ -49,8 +49,7 @@ class AaPEConfig(StemConfig):
     Attributes:
         kind: the name of this stem in recipes.
         patch: (frames P, mel bins R) of one patch.
-        taps: window K of the SBLU in frames; beyond P it reads neighbouring patches, as far as they are visible to a
-            view.
+        taps: window K of the SBLU in frames; beyond P it reads neighbouring patches that are visible to a view.
         states: SBLU states S per subband.
         phase: "conjugate" (envelope detector) or "even" (the quoted equation).
         window: the two-sided exponential or a control of the same bandwidth.
@@ -63,8 +62,7 @@ class AaPEConfig(StemConfig):
         encoder_depth: its layers.
         encoder_heads: its attention heads.
         frames_per_token: neighbouring frames that form one of its tokens.
-        chirp: let frequencies change within a window, by γ per frame, estimated or learned in the same way; initially
-            zero.
+        chirp: let frequencies change within a window, by γ per frame, estimated or learned alike; initially zero.
         encoder_rate: learning rate of the Lambda Encoder, relative to all other parameters.
         encoder_gain: factor on the Lambda Encoder's output, by which estimates move from their initial values.
         alpha_range: bounds of the decay per frame.
