@@ -16,7 +16,7 @@ class Recipes:
     """List the recipes, one line each, or print every field of one.
 
     Each field can be changed for a run: `aasp pretrain RECIPE --set FIELD=VALUE`, and the same for `aasp finetune`. The
-        prefix `method.` can be omitted.
+    prefix `method.` can be omitted.
     """
 
     name: tyro.conf.Positional[str | None] = None

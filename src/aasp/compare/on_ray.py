@@ -1,8 +1,7 @@
 """Cells as tasks of a Ray cluster, which schedules them and tries again where a worker or a node is lost.
 
 Ray only starts workers: the folder records what is done, what failed and who works on what, as without Ray. A cell that
-    is
-tried again resumes from its last checkpoint. Source: ours.
+is tried again resumes from its last checkpoint. Source: ours.
 """
 
 from __future__ import annotations

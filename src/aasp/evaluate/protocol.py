@@ -63,7 +63,7 @@ class Protocol:
             lr: in place of EVAR's learning rate.
 
         Raises:
-            AaspError: there is no such preset, a layer is not a number, or the request does not go together.
+            AaspError: there is no such preset, a layer is not a number, or the options do not go together.
         """
         if preset not in get_args(Preset):
             raise AaspError(f"no such protocol: {preset}; choose from {', '.join(get_args(Preset))}")

@@ -122,7 +122,7 @@ class AudioEncoder(Embedder):
 
         Raises:
             AaspError: a clip is shorter than one analysis window, or has samples that are NaN, infinite or far outside
-                -1..1; wave or lengths are not the request; or there is no such pooling or layer.
+                -1..1; wave or lengths have the wrong form; or there is no such pooling or layer.
         """
         wave_BS, lengths_B = as_batch(wave_BS, lengths_B)
         spare = 0
@@ -210,7 +210,7 @@ class AudioEncoder(Embedder):
         """Vectors over time, optionally at a finer hop than a patch.
 
         The clip is encoded once for each step within a patch, shifted by that step: a quarter of a patch costs four
-            times as much as `forward`. Every step reads a whole patch, so neighbours overlap.
+        times as much as `forward`. Every step reads a whole patch, so neighbours overlap.
 
         Args:
             wave_BS, lengths_B: as in `forward`.

@@ -38,7 +38,7 @@ class EncoderStream:
 
     Args:
         encoder: the model, in evaluation mode.
-        window: seconds that are read at once, up to the model's own window; that if omitted. Vectors of
+        window: seconds of a window, at most the model's window, which is the default. Vectors of
             shorter windows come sooner, and see less of the sound.
 
     Attributes:

@@ -103,7 +103,7 @@ class History:
         return recipe + sum(extension["steps"] for extension in self.extended)
 
     def from_origin(self, start_from: str | Path | None) -> History:
-        """This history, if what the run started from is the request, or nothing is asked.
+        """This history, if the run started from the requested model, or none is requested.
 
         Raises:
             AaspError: the run started from something else.

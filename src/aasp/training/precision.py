@@ -30,7 +30,7 @@ def resolve_precision(precision: Precision, machine: Accelerator, environment: P
     """Resolve ``auto``: the precision of a resumed run's last start, else bf16 if it is faster, else fp32.
 
     Args:
-        precision: the request.
+        precision: as requested.
         machine: processes and devices; all processes get the first one's answer.
         environment: the run's list of starts (see `aasp.training.environment`), which need not exist.
 

@@ -36,7 +36,7 @@ _RAVEN = (
 
 
 def format_of(out: Path, requested: str | None) -> Format:
-    """The format of an output: the request, or what its name says.
+    """The format of an output: as requested, or from its name.
 
     Raises:
         AaspError: there is no such format, its name says none, or another.
