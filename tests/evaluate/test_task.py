@@ -175,7 +175,7 @@ def test_several_labels_may_be_none() -> None:
         ({"labels": [("a",), ("a", "b")] * 20}, "a clip has 2 (a, b)"),
         ({"labels": [("a",), ()] * 20}, "20 of 40 clips have none"),
         ({"labels": [("a",), ("e",)] * 20}, "e not among the 4 classes"),
-        ({"labels": [("a",)] * 40}, "1 class in 40 clips; there must be two"),
+        ({"labels": [("a",)] * 40}, "1 class in 40 clips; at least two are needed"),
     ],
 )
 def test_a_set_that_makes_no_task_is_named(changes: dict, told: str) -> None:
