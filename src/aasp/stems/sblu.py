@@ -146,10 +146,8 @@ def _sampled(
     """The controls: a window's samples times the sinusoid's. Taps at +m and -m share them, up to a conjugate."""
     if gamma is not None:
         offset = torch.arange(v.shape[-1], dtype=v.dtype, device=v.device) - (v.shape[-1] - 1) / 2
-        angle, sums = (
-            gamma[..., None] * (0.5 * offset.square()),
-            partial(_sampled, phase=phase, window=window, gain=gain),
-        )
+        angle = gamma[..., None] * (0.5 * offset.square())
+        sums = partial(_sampled, phase=phase, window=window, gain=gain)
         even, odd = sums(alpha, beta, v * torch.cos(angle)), sums(alpha, beta, v * torch.sin(angle))
         return even[0] + odd[1], even[1] - odd[0]
     taps = v.shape[-1]
