@@ -430,3 +430,13 @@ def test_without_transformers_its_name_is_told(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(AaspError, match="pip install transformers"):
         open_adapter(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["own_lazy:make", "own_lazy.py:make"])
+def test_an_encoder_finds_the_modules_beside_it_when_it_is_called(folder: Path, name: str) -> None:
+    (folder / "own_net.py").write_text("def encode(waves):\n    return waves[:, :5]\n")
+    (folder / "own_lazy.py").write_text(
+        "import own_net\n\n\ndef make():\n    def encode(waves):\n        from own_net import encode\n\n"
+        "        return encode(waves)\n\n    return encode\n"
+    )
+    assert open_adapter(name).embed_waveform(noise(2, 0.5)).clip.shape == (2, 5)

@@ -6,6 +6,7 @@ import itertools
 
 import pytest
 import torch
+import torch.utils.checkpoint
 
 from aasp.numerics import pieces
 from aasp.numerics.exponentials import exponential_sums
@@ -150,3 +151,34 @@ def test_compiled_graphs_hold_the_same_gradients() -> None:
     inputs = draw((2, 3), 6)
     compiled = torch.compile(bilateral_laplace, backend="aot_eager", fullgraph=True)
     agree(results(compiled, inputs), results(bilateral_laplace, inputs))
+
+
+@pytest.mark.slow
+def test_compiled_graphs_take_clips_of_any_length() -> None:
+    stem = AaPEConfig(patch=(4, 8), taps=6, states=3, encoder_width=8, encoder_heads=2).build(8, 16)
+    compiled = torch.compile(stem, backend="aot_eager", fullgraph=True, dynamic=True)
+    for frames in (8, 12, 20):
+        mel = torch.randn(2, frames, 16, generator=torch.Generator().manual_seed(frames))
+        for one in (stem, compiled):
+            one(mel).square().sum().backward()
+            found = [parameter.grad for parameter in stem.parameters() if parameter.grad is not None]
+            stem.zero_grad()
+            if one is stem:
+                expected = found
+        agree(found, expected)
+
+
+def test_activations_can_be_computed_again_in_the_backward_pass() -> None:
+    stem = AaPEConfig(patch=(4, 8), taps=6, states=3, encoder_width=8, encoder_heads=2).build(8, 16)
+    mel = torch.randn(2, 12, 16, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    (expected,) = torch.autograd.grad(stem(mel).square().sum(), mel)
+    again = torch.utils.checkpoint.checkpoint(stem, mel, use_reentrant=False)
+    agree([torch.autograd.grad(again.square().sum(), mel)[0]], [expected])
+
+
+@pytest.mark.parametrize("gain", ["paper", "unit"])
+def test_windows_that_end_at_once_have_finite_gradients(gain: str) -> None:
+    v, _, beta = draw((4,), 9)
+    alpha = torch.tensor([60.0, 95.0, 120.0, 200.0], requires_grad=True)
+    found = results(bilateral_laplace, [v, alpha, beta], phase="conjugate", window="two-sided", gain=gain)
+    assert all(one.isfinite().all() for one in found)

@@ -24,7 +24,7 @@ class Ablate(DeviceOptions):
 
     Suites: isolation, stem, framework, losses, stride. Cells differ from each other in one setting. Finished
     cells are kept: the same command again resumes, and several processes, up to one per core, can work on one folder.
-        Several suites can share a folder. The result is OUT/ablation.json; `aasp alias report OUT` draws it.
+    Several suites can share a folder. The result is OUT/ablation.json; `aasp alias report OUT` draws it.
     """
 
     suite: tyro.conf.Positional[str]

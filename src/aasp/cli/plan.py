@@ -27,7 +27,7 @@ class Plan:
     """Estimate the cost of a recipe: FLOPs by part, GPU-hours, data, memory, network, and the bottleneck.
 
     Nothing is computed: the step of any method is traced without values, and rates are given by the options. Machines
-        are H100 servers unless set otherwise.
+    are H100 servers unless set otherwise.
     """
 
     recipe: tyro.conf.Positional[str]

@@ -15,6 +15,8 @@ Legend: B clips, S samples, G vectors over time, D width. Source: ours.
 from __future__ import annotations
 
 import inspect
+import os
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -37,6 +39,8 @@ def open_own(name: str) -> EncoderAdapter:
     Raises:
         AaspError: no such module or name, it can't be called without arguments, it fails, or gives nothing of use.
     """
+    if os.getcwd() not in sys.path and "" not in sys.path:
+        sys.path.append(os.getcwd())  # for good: an encoder may import its neighbours when it is called
     make, module = imported(name, "encoder"), load_plugin(name.rpartition(":")[0])
     try:
         inspect.signature(make).bind()

@@ -58,7 +58,12 @@ def cut(points: Tensor, tensors: Sequence[Tensor]) -> Iterable[Parts]:
 
 
 def dense(like: Tensor, shape: Sequence[int], strides: Sequence[int]) -> Tensor:
-    """An empty tensor whose dimensions lie in memory as those strides order them, whether or not they overlap."""
+    """An empty tensor whose dimensions lie in memory as those strides order them, whether or not they overlap.
+
+    While a graph is traced its sizes may be symbols, which have no order: then it is contiguous.
+    """
+    if is_traced():
+        return like.new_empty(shape)
     order = sorted(range(len(shape)), key=lambda dim: strides[dim], reverse=True)
     return torch.empty_permuted(shape, order, dtype=like.dtype, device=like.device)
 

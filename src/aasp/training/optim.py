@@ -31,7 +31,7 @@ class OptimizerConfig:
         weight_decay: of matrices; vectors and tokens have none.
         clip: largest gradient norm.
         matrices: what moves the weights of transformer blocks: AdamW too, or Muon.
-        accumulate: micro-batches of per step and process, one after another, whose gradients are added up.
+        accumulate: micro-batches per step and process, one after another, whose gradients are added up.
         recompute: keep each block's input alone for the backward pass, and compute the block again there.
     """
 

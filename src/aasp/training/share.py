@@ -41,11 +41,11 @@ def share(
 
     Args:
         batch: clips of a step over all processes.
-        micro_batches: of per step and process, as the recipe has it.
+        micro_batches: per step and process, as the recipe has it.
         processes: how many there are.
         before: the state of the checkpoint that the run resumes from.
         across: what of a step depends on the other clips of a micro-batch.
-        field: of the recipe that says how many clips per step has.
+        field: of the recipe that says how many clips a step has.
 
     Raises:
         AaspError: a new run's batch can't be dealt out evenly, or the checkpoint's state is damaged.

@@ -22,7 +22,7 @@ def audioset_2m() -> FinetuneRecipe:
     """EAT's for AudioSet-2M: weighted epochs of 200,000 clips."""
     return FinetuneRecipe(
         name="audioset_2m",
-        summary="527 labels, clips of ten seconds, balanced sampling (EAT)",
+        summary="527 labels a clip of ten seconds, balanced sampling (EAT)",
         crop_seconds=10.0,
         batch=96,
         steps=300_000,
@@ -41,7 +41,7 @@ def audioset_20k() -> FinetuneRecipe:
     return replace(
         audioset_2m(),
         name="audioset_20k",
-        summary="527 labels, clips of ten seconds, the balanced part (EAT)",
+        summary="527 labels a clip of ten seconds, the balanced part (EAT)",
         batch=48,
         steps=40_000,
         sampling="uniform",
@@ -58,7 +58,7 @@ def ast() -> FinetuneRecipe:
     """
     return FinetuneRecipe(
         name="ast",
-        summary="527 labels, clips of ten seconds, the balanced part (AST)",
+        summary="527 labels a clip of ten seconds, the balanced part (AST)",
         crop_seconds=10.0,
         batch=12,
         steps=46_000,
@@ -163,7 +163,7 @@ def clips() -> FinetuneRecipe:
     return replace(
         esc50(),
         name="clips",
-        summary="clips of any kind, crops of ten seconds (ours)",
+        summary="clips of any kind, ten seconds of each a step (ours)",
         crop_seconds=10.0,
         augment=AugmentConfig(gain_db=3.0, mixup=0.5, mask=0.2),
     )
@@ -173,7 +173,7 @@ def tiny() -> FinetuneRecipe:
     """Ours, for encoders of a few million parameters on a processor: minutes for some hundred clips."""
     return FinetuneRecipe(
         name="tiny",
-        summary="small encoders on a CPU: minutes for a few hundred clips (ours)",
+        summary="small encoders on a processor: minutes for some hundred clips (ours)",
         crop_seconds=5.0,
         batch=32,
         steps=200,
@@ -192,7 +192,7 @@ def words() -> FinetuneRecipe:
     return replace(
         tiny(),
         name="words",
-        summary="words of one second, for small encoders pre-trained with log-mel patches as targets (ours)",
+        summary="words of a second, for small encoders whose targets had log-mel patches (ours)",
         crop_seconds=0.975,
         window="pretrained",
         steps=600,
@@ -224,7 +224,7 @@ def frozen_stem() -> FinetuneRecipe:
 
 def head_only() -> FinetuneRecipe:
     """A linear probe with augmentation."""
-    return replace(lp_ft(), name="head_only", summary="lp_ft of the head only (ours)", train="head")
+    return replace(lp_ft(), name="head_only", summary="lp_ft of the head alone (ours)", train="head")
 
 
 def events() -> FinetuneRecipe:

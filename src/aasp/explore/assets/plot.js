@@ -15,6 +15,7 @@ const DENSITY_HALF = 256; // half of the picture's side in CSS pixels, before it
 
 const plot = by("plot"), drawer = pointDrawer(by("points")), marks = by("marks").getContext("2d");
 const density = plot.insertBefore(new Image(), plot.firstChild), audio = by("audio");
+density.alt = "";
 const view = { x: 0, y: 0, zoom: 1, ratio: 1, width: 1, height: 1 };
 let column = columns[0], only = -1, words = "", bright = new Uint8Array(count).fill(1), chosen = -1, hovered = -1;
 let asked = 0, moving = false, moved = 0, stale = true, named = [];
