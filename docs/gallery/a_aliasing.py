@@ -2,7 +2,7 @@
 What aliases
 ============
 
-The rate at which a modulation appears in tokens of 160 ms. Everything above 3.125 Hz folds.
+The rate at which a modulation appears in tokens of 160 ms. Modulations above 3.125 Hz alias.
 """
 
 import matplotlib.pyplot as plt

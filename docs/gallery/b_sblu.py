@@ -2,8 +2,8 @@
 What the SBLU passes
 ====================
 
-The response of the unit to each modulation rate, for states at the start of training: a decay of 0.2 a frame, and
-frequencies spread over the band that patches of 16 frames alias.
+The response of the unit to each modulation rate, for the states at the start of training. Their decay is 0.2 per frame,
+and their frequencies are spread over the band that patches of 16 frames alias.
 """
 
 import matplotlib.pyplot as plt

@@ -2,8 +2,9 @@
 Where Λ looks
 =============
 
-The frequencies that the Lambda Encoder of the packaged model estimates for each patch of a sound whose tremolo speeds
-up, as hertz of modulation, against where they started. They hardly move: see the results.
+The frequencies that the Lambda Encoder of the packaged model estimates for each patch, in Hz of modulation. The sound
+has a tremolo that speeds up. The grey lines are the frequencies at the start of training. The estimates hardly differ
+from them; see the results.
 """
 
 import matplotlib.pyplot as plt

@@ -2,8 +2,8 @@
 Attention
 =========
 
-How much the class token of the packaged model attends to each patch, in its last block: the mean of all heads, over
-that of the mean patch. ``aasp show MODEL FILE --attention`` draws the same for a file.
+How much the class token of the packaged model attends to each patch in the last block. The values are means over all
+heads, divided by the mean over all patches. ``aasp show MODEL FILE --attention`` draws the same figure for a file.
 """
 
 import matplotlib.pyplot as plt
@@ -27,7 +27,7 @@ figure, (top, bottom) = plt.subplots(2, 1, figsize=(8, 4), sharex=True, layout="
 extent = (0, time[-1], 0, 8)
 top.imshow(mel[0].T.numpy(), origin="lower", aspect="auto", extent=extent, cmap="magma")
 shown = bottom.imshow(weights.T.numpy(), origin="lower", aspect="auto", extent=extent, cmap="magma")
-figure.colorbar(shown, ax=bottom, label="1 is the mean patch")
+figure.colorbar(shown, ax=bottom, label="attention / mean over patches")
 bottom.set_xlabel("seconds")
 top.set_yticks([])
 bottom.set_yticks([])

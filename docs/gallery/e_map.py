@@ -2,7 +2,8 @@
 A map of sounds
 ===============
 
-Embeddings of the packaged model in two principal components: tones, noise and clicks of several kinds, no label used.
+Two principal components of the packaged model's embeddings of tones, tremolos, noise and clicks. Labels are used only
+for the colours.
 """
 
 import matplotlib.pyplot as plt

@@ -2,8 +2,7 @@
 Learning curves
 ===============
 
-A pre-training of twenty steps, small enough for this page, and its record as it lies in ``metrics.jsonl``: the losses,
-each beside the others.
+A pre-training run of twenty steps, small enough for this page, and its losses as recorded in ``metrics.jsonl``.
 """
 
 import json
