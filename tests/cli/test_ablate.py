@@ -75,7 +75,7 @@ def test_cells_that_another_is_at_are_left_and_named(
     with folder.trained("full", 0).taken() as ours:
         assert ours and ablate(hums, folder.path, "--seeds=1") == 0
     told = capsys.readouterr().out
-    assert "not here: full, seed 0: another process is at it" in told
+    assert "not here: full, seed 0: another process works on it" in told
     assert "| conv |" in told and "| full |" not in told
 
 

@@ -80,7 +80,9 @@ def test_the_whole_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     again = lambda: demonstrate(out, small, str(tmp_path / "model"), Size(notes=3, voices=(2, 1, 1)))
     assert again() == 0
     told = capsys.readouterr().out
-    assert re.search(r"families of notes by aasp-tiny, by labels a family: 1: \d+ %, 5: \d+ %, 20: \d+ %", told)
+    for label in ("modulation rate", "instrument family"):
+        for count in (1, 5, 20):
+            assert re.search(rf"{label} from {count} labels a class: aasp-tiny \d+ %, log-mel statistics \d+ %", told)
     assert re.search(r"most like trumpet, key \d+: \w.*, key \d+, ", told)
     assert re.search(r"trained on +\d+\.\d \[.*\] +\d+\.\d \[.*\] +\d+\.\d \[", told)
     assert re.search(r"Modulation rate, trained on against aasp-tiny: [+−]\d", told)
