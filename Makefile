@@ -14,7 +14,7 @@ TORCH := $(shell sed -n 's/^torch==/&/p' constraints.txt)
 .DELETE_ON_ERROR:
 
 help:
-	@echo 'make demo       build sounds, show what aasp-tiny tells of them, train on, write $(DEMO)/report.html'
+	@echo 'make demo       generate sounds, try aasp-tiny on them, train it further, write $(DEMO)/report.html'
 	@echo 'make test       the fast tests          make test-slow  the others, up to some minutes'
 	@echo 'make test-arithmetic  the fast tests of numbers as another processor rounds: $(ARITHMETIC)'
 	@echo 'make docs       the site, in build/site    make package    wheel and sdist, installed and tried by a newcomer'

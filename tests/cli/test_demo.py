@@ -82,10 +82,10 @@ def test_the_whole_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     told = capsys.readouterr().out
     for label in ("modulation rate", "instrument family"):
         for count in (1, 5, 20):
-            assert re.search(rf"{label} from {count} labels a class: aasp-tiny \d+ %, log-mel statistics \d+ %", told)
+            assert re.search(rf"{label}, labels per class {count}: aasp-tiny \d+ %, log-mel statistics \d+ %", told)
     assert re.search(r"most like trumpet, key \d+: \w.*, key \d+, ", told)
-    assert re.search(r"trained on +\d+\.\d \[.*\] +\d+\.\d \[.*\] +\d+\.\d \[", told)
-    assert re.search(r"Modulation rate, trained on against aasp-tiny: [+−]\d", told)
+    assert re.search(r"further trained +\d+\.\d \[.*\] +\d+\.\d \[.*\] +\d+\.\d \[", told)
+    assert re.search(r"Modulation rate, further trained against aasp-tiny: [+−]\d", told)
 
     report = (out / "report.html").read_text()
     assert report.count("<svg") >= 20 and "aasp demo · aasp-tiny · 3 steps" in report

@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 RECIPE = "aasp_tiny"
 LR_SHARE = 0.25
 """Of the recipe's learning rates, for training on."""
-TRAINED_ON, PACKAGED, UNTRAINED, STATISTICS = "trained on", "aasp-tiny", "untrained", "log-mel statistics"
+TRAINED_ON, PACKAGED, UNTRAINED, STATISTICS = "further trained", "aasp-tiny", "untrained", "log-mel statistics"
 
 
 @dataclass(frozen=True)
 class Demo:
-    """Make labelled sounds, see what aasp-tiny makes of them, train on from it, and write OUT/report.html.
+    """Generate labelled sounds, try aasp-tiny on them, continue its training, and write OUT/report.html.
 
     Finished steps are kept: the same command again resumes.
     """
@@ -90,12 +90,12 @@ def demonstrate(out: Path, recipe: Recipe, model: str, size: Size) -> int:
         show = bar("sounds")
         demo.build(sounds, size=size, progress=lambda done: show(done, size.clips))
 
-    with stages.stage(f"{PACKAGED} at work: sounds named from a few labels, and notes that are alike") as bar:
+    with stages.stage(f"{PACKAGED} at work: sounds named from a few labels, and similar notes") as bar:
         embedding = lambda name: bar(f"{name}, embedding sounds")
         look = first_look(sounds, {PACKAGED: packaged, STATISTICS: None}, kept, embedding)
     _print_look(stages.console, look)
 
-    stages.announce("training on from it on the train part, labels unseen")
+    stages.announce("continuing its training on the train part, without labels")
     result = pretrain(
         recipe, sounds / "train", trained, start_from=model, log_every=max(1, min(10, recipe.steps // 10))
     )
@@ -175,7 +175,7 @@ def _print_look(console: Console, look: FirstLook) -> None:
     for one in look.few:
         for count, scores in one.accuracy.items():
             right = ", ".join(f"{name} {percent_text(score.estimate, 0)} %" for name, score in scores.items())
-            console.print(f"    {one.name.lower()} from {count} labels a class: {right}", soft_wrap=True)
+            console.print(f"    {one.name.lower()}, labels per class {count}: {right}", soft_wrap=True)
     sound = lambda row: f"{row['instrument']}, key {row['pitch']}"
     for query, others in zip(look.queries, look.neighbours, strict=True):
         console.print(f"    most like {sound(query)}: {', '.join(map(sound, others))}", soft_wrap=True)
