@@ -62,7 +62,8 @@ lower-bounds: setup
 	  --no-header --no-annotate -q -o build/lower-bounds.txt
 	$(VENV)/lock/bin/uv venv -q --clear --python $(BIN)/python build/lower-bounds
 	$(VENV)/lock/bin/uv pip install -q --python build/lower-bounds -r build/lower-bounds.txt
-	PYTHONPATH=src OMP_NUM_THREADS=1 build/lower-bounds/bin/python -m pytest -n $(WORKERS) -m 'not slow'
+	$(VENV)/lock/bin/uv pip install -q --python build/lower-bounds --no-deps -e .
+	OMP_NUM_THREADS=1 build/lower-bounds/bin/python -m pytest -n $(WORKERS) -m 'not slow'
 
 # ONNX Runtime as WebAssembly, as web/package-lock.json names it: 150 MB, so not kept in the repository.
 web: web/node_modules

@@ -27,9 +27,7 @@ def test_everything_is_found_and_told(monkeypatch: pytest.MonkeyPatch, capsys: p
     assert code == bool(found["problems"])
     for section in ("software", "processor", "precision", "GPUs", "engines", "decoders", "disk", "optional", "advice"):
         assert section in found
-    assert (
-        found["software"]["torch"] == torch.__version__.split("+")[0] or found["software"]["torch"] == torch.__version__
-    )
+    assert found["software"]["torch"] in (torch.__version__, torch.__version__.split("+")[0])
     assert found["processor"]["instructions"].endswith(torch.backends.cpu.get_cpu_capability())
     assert found["processor"]["threads of torch"] == torch.get_num_threads()
     assert found["precision"]["bfloat16 on the processor"] == "604 GFLOP/s"

@@ -57,6 +57,14 @@ def losses(name: str) -> list[float]:
     return found
 
 
+def draws_as_then() -> bool:
+    """Whether a seed gives the weights that the expected losses began with: older versions of torch draw others."""
+    torch.manual_seed(0)
+    drawn = torch.nn.init.trunc_normal_(torch.empty(4))
+    return torch.allclose(drawn, torch.tensor([1.540996, -0.293429, 0.403347, 0.568431]), atol=1e-5)
+
+
+@pytest.mark.skipif(not draws_as_then(), reason=f"trunc_normal_ of torch {torch.__version__} draws other weights")
 @pytest.mark.parametrize("name", EXPECTED)
 def test_the_seeded_losses_are_those_of_the_plain_code(name: str) -> None:
     assert losses(name) == pytest.approx(EXPECTED[name], rel=1e-4)

@@ -19,7 +19,7 @@ import aasp
 from aasp.files import atomic_write
 from aasp.training.tracking import read_starts
 
-PACKAGES = ("torch", "numpy", "accelerate", "grain", "soundfile", "soxr", "safetensors")
+PACKAGES = ("numpy", "accelerate", "grain", "soundfile", "soxr", "safetensors")
 DECISIVE = ("torch", "machine", "threads", "processes", "device", "precision")  # what the last bits depend on
 
 
@@ -30,6 +30,7 @@ def describe(engine: Accelerator, precision: str) -> dict[str, Any]:
         "aasp": aasp.__version__,
         "commit": commit(),
         "python": platform.python_version(),
+        "torch": torch.__version__,
         **{name: importlib.metadata.version(name) for name in PACKAGES},
         "system": platform.platform(),
         "machine": platform.machine() + (f" {torch.backends.cpu.get_cpu_capability()}" if device.type == "cpu" else ""),
