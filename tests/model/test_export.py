@@ -136,6 +136,7 @@ def test_any_length_is_exported(stem: str) -> None:
         same(program, model, noise(clips, samples))
 
 
+@pytest.mark.skipif(torch.__version__.startswith("2.9."), reason="torch 2.9 can't export clips of several lengths")
 @pytest.mark.parametrize("stem", [pytest.param(stem, marks=[pytest.mark.slow] * (stem != "conv")) for stem in STEMS])
 def test_clips_of_several_lengths_are_exported(stem: str) -> None:
     model = Ragged(build(stem).model)

@@ -83,7 +83,8 @@ def _values(*tensors: Tensor, order: Order, slopes: bool, in_place: bool = True)
     factors = _factors(points, (points[2][None], points[3][None]), len(taps), order, first, in_place)
     for j, (re, im) in enumerate(factors):
         term = _term(taps[j], order, buffer)
-        for weight, (sum_re, sum_im) in zip((1, j, (j + first) ** 2 / 2), sums, strict=False):
+        weights = (1, j, (j + first) ** 2 / 2)[:powers]
+        for weight, (sum_re, sum_im) in zip(weights, sums, strict=True):
             if weight:
                 sum_re.addcmul_(re, term, value=weight)
                 sum_im.addcmul_(im, term, value=weight)
