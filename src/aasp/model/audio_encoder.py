@@ -286,8 +286,7 @@ def load(path_or_hub_id: str | Path, device: str | torch.device = "cpu") -> Audi
             must be on it.
 
     Raises:
-        AaspError: there is no model, a file is missing, the weights do not fit the configuration, or there is no such
-            device.
+        AaspError: there is no such model or device, a file is missing, or the weights do not fit the configuration.
     """
     device, directory = device_of(device), find(path_or_hub_id)
     file = directory / "config.json"

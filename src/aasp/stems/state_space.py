@@ -178,7 +178,8 @@ class S4DStem(StateSpaceStem):
     def features(self, windows: Tensor) -> Tensor:
         alpha, beta = self.poles(windows.dtype)
         held = bilateral_laplace(windows[..., None, :], alpha, beta, window="one-sided", gain="paper")
-        step = self.log_step.to(windows.dtype).exp()[:, None]  # of the hold, there 1 frame
+        # The hold in `bilateral_laplace` has a step of 1 frame.
+        step = self.log_step.to(windows.dtype).exp()[:, None]
         real, imag = (step * part for part in held)
         parts = [real, imag]
         if self.config.magnitude:

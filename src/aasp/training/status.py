@@ -84,7 +84,7 @@ def find_runs(folder: Path) -> list[Status]:
 def status_of(path: Path) -> Status | None:
     """The status of the run in a folder; None if there is none."""
     locks = [path / ".lock", path / ".taken"]
-    running = any(is_locked(lock) for lock in locks)  # first, so that all that it wrote is then read
+    running = any(is_locked(lock) for lock in locks)  # first, so that its last writes are read below
     kept = [name for name in OURS if (path / name).exists()]
     recipe, wrong = _object(path / "recipe.json")
     if not kept or (recipe is None and wrong is None and not running):
