@@ -1,4 +1,4 @@
-"""Skipped steps: a step whose loss or gradient is not finite changes nothing and is counted; many stop the run.
+"""Skipped steps: a step whose loss or gradient is not finite changes nothing and is counted; three in a row stop a run.
 
 Everything is decided on the device, so that no step waits for it. After `LIMIT` bad steps in a row all further steps
 are skipped, until the next check stops the run. A skipped step does not change weights, the optimizer's state and the
