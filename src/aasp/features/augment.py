@@ -1,6 +1,6 @@
 """Augmentation of log-mel spectrograms.
 
-Legend: B clips, T frames, M mel bins. Zero is the mean of a normalised log-mel: masked cells hold it.
+Legend: B clips, T frames, M mel bins. Masked bins are set to zero, the mean of a normalised log-mel.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from torch import Tensor
 
 
 def spec_augment(mel_BTM: Tensor, frames_B: Tensor, share: float) -> Tensor:
-    """Mask one stretch of frames and one of mel bins of each clip, each up to `share` of its valid extent long.
+    """Mask one span of frames and one of mel bins of each clip, each at most `share` of its valid extent long.
 
     Args:
         mel_BTM: normalised log-mel, shape (B, T, M).
         frames_B: valid frames of each clip, shape (B,).
-        share: largest masked share, of 1.
+        share: largest masked share, in 0 to 1.
 
-    Source: SpecAugment (Park et al. 2019), with EAT's lengths by share.
+    Source: SpecAugment (Park et al. 2019), with relative lengths as in EAT.
     """
     frames_B = frames_B.to(mel_BTM.device)
     bins_B = torch.full_like(frames_B, mel_BTM.shape[2])
@@ -27,7 +27,7 @@ def spec_augment(mel_BTM: Tensor, frames_B: Tensor, share: float) -> Tensor:
 
 
 def _stretch(extent_B: Tensor, places: int, share: float) -> Tensor:
-    """A random stretch within each extent, boolean, shape (B, places)."""
+    """A random span within each extent, boolean, shape (B, places)."""
     length_B, start_B = torch.rand(2, extent_B.shape[0], device=extent_B.device)
     length_B = (length_B * ((share * extent_B).floor() + 1)).floor()
     start_B = (start_B * (extent_B - length_B + 1)).floor()
@@ -36,33 +36,33 @@ def _stretch(extent_B: Tensor, places: int, share: float) -> Tensor:
 
 
 def mix_power(mel_BTM: Tensor, other_BTM: Tensor, share_BTM: Tensor) -> Tensor:
-    """Mix another spectrogram into each as powers are mixed: log((1 - share) exp(mel) + share exp(other)).
+    """Mix another spectrogram into each in the power domain: log((1 - share) exp(mel) + share exp(other)).
 
     Args:
         mel_BTM: normalised log-mel, shape (B, T, M).
-        other_BTM: what is mixed in.
-        share_BTM: how much of it, of 1, in a shape that goes with theirs.
+        other_BTM: the log-mels to mix in, of the same shape.
+        share_BTM: their share, in 0 to 1, in a shape that broadcasts to theirs.
 
-    Source: BYOL-A's mixup (Niizumi et al. 2021), of log-mels as they are normalised.
+    Source: BYOL-A's mixup (Niizumi et al. 2021), applied to normalised log-mels.
     """
     return torch.logaddexp(torch.log1p(-share_BTM) + mel_BTM, torch.log(share_BTM) + other_BTM)
 
 
 def resized_crop(mel_BTM: Tensor, extent_B: Tensor, virtual: float, least: float, most: float, dim: int = 1) -> Tensor:
-    """Cut a random stretch of each clip along one axis and resize it to the clip's own length, bicubically.
+    """Crop each clip at random along one axis and resize the crop to the clip's own length by bicubic interpolation.
 
-    The stretch lies in an extent that is `virtual` times as long as the clip, which stands in its middle, zeros around.
+    The crop is taken from a virtual extent `virtual` times as long as the clip, which is zero-padded on both sides.
 
     Args:
         mel_BTM: normalised log-mel, shape (B, T, M).
-        extent_B: valid places of each clip along the axis, shape (B,); beyond them the result is zero.
-        virtual: length of what is cut from, of the clip's.
-        least, most: bounds of the stretch's length, of the clip's; it is no longer than what it is cut from.
+        extent_B: valid length of each clip along the axis, shape (B,); beyond it the result is zero.
+        virtual: length of the virtual extent, relative to the clip's.
+        least, most: bounds of the crop's length, relative to the clip's; it is at most the virtual extent.
         dim: the axis: 1, frames, or 2, mel bins.
 
-    Source: random resized crop of BYOL-A (Niizumi et al. 2021): lengths are whole numbers, the corners are aligned.
+    Source: random resized crop of BYOL-A (Niizumi et al. 2021): lengths are integers, corners are aligned.
     """
-    x_BLK = mel_BTM if dim == 1 else mel_BTM.transpose(1, 2).contiguous()  # whole rows are gathered
+    x_BLK = mel_BTM if dim == 1 else mel_BTM.transpose(1, 2).contiguous()  # so that contiguous rows are gathered
     extent_B1 = extent_B.to(mel_BTM.device, non_blocking=True)[:, None].to(mel_BTM.dtype)
     size, place = torch.rand(2, len(x_BLK), 1, device=mel_BTM.device)
     whole_B1 = (virtual * extent_B1).floor()

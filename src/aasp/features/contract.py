@@ -17,11 +17,11 @@ from aasp.features.waves import as_batch
 from aasp.tracing import is_known
 
 FASTEST, MOST_BINS, LONGEST_TRANSFORM = 10_000_000, 1_024, 32_768
-"""Hz, values of a frame and samples of a window: filter banks of the largest sizes are 128 MiB."""
+"""Largest sampling rate in Hz, bins of a frame and samples of a window; the largest filter bank has 128 MiB."""
 
 
 class FrontEndConfig(ABC):
-    """Base of a front end's configuration, a frozen dataclass. Its statistics are fields.
+    """Base class of a front end's configuration, a frozen dataclass that includes its statistics.
 
     Attributes:
         rate: sampling rate of the waveforms in Hz.
@@ -31,12 +31,12 @@ class FrontEndConfig(ABC):
 
     @abstractmethod
     def build(self) -> FrontEnd:
-        """The front end itself."""
+        """Build the front end."""
 
     @property
     @abstractmethod
     def bins(self) -> int:
-        """Values of a frame, M: the mel bins of the stem."""
+        """Bins M of a frame: the mel bins of the stem."""
 
     @property
     @abstractmethod
@@ -46,14 +46,14 @@ class FrontEndConfig(ABC):
     @property
     @abstractmethod
     def window(self) -> int:
-        """Samples of the shortest clip with a frame: one analysis window."""
+        """Samples of the shortest clip that has a frame: one analysis window."""
 
     @abstractmethod
     def frames(self, samples: int) -> int:
-        """Frames of a clip with this many samples, 0 if it is shorter than one window; monotonic."""
+        """Frames of a clip of `samples` samples, 0 if it is shorter than one window; monotonic."""
 
     def samples(self, frames: int) -> int:
-        """Fewest samples with at least that many frames."""
+        """The smallest number of samples with at least `frames` frames."""
         few, many = self.window - 1, self.window
         while self.frames(many) < frames:
             few, many = many, 2 * many
@@ -64,7 +64,7 @@ class FrontEndConfig(ABC):
 
     @property
     def shortest_ms(self) -> float:
-        """Milliseconds of the shortest clip."""
+        """Length of the shortest clip in milliseconds."""
         return 1000 * self.window / self.rate
 
     @property
@@ -82,7 +82,7 @@ class FrontEndConfig(ABC):
 
         Args:
             low_hz, high_hz: the band, in Hz.
-            what: what has this band, for the message: a file and its event.
+            what: what has this band, for the error message, such as a file and its event.
 
         Raises:
             AaspError: it does not.
@@ -96,7 +96,7 @@ class FrontEndConfig(ABC):
         """Centre frequency of each bin in Hz, rising, shape (M,); used by figures.
 
         Raises:
-            AaspError: the front end's bins have none.
+            AaspError: the front end does not define them.
         """
         own = f"{type(self).__module__}:{type(self).__qualname__}"
         raise AaspError(f"front end {own} has no `centres`, which figures need; define it, the hertz of each bin")
@@ -105,7 +105,7 @@ class FrontEndConfig(ABC):
 class FrontEnd(nn.Module, ABC):
     """Waveforms to normalised frames; in fp32 or float64, regardless of the model's precision.
 
-    Your own front end defines `transform`; lengths, padding and precision are handled here.
+    A custom front end defines `transform`; this class handles lengths, padding and precision.
 
     Args:
         config: its settings.
@@ -117,34 +117,34 @@ class FrontEnd(nn.Module, ABC):
 
     @abstractmethod
     def transform(self, wave_BS: Tensor, frames: int) -> Tensor:
-        """The frames of whole waveforms; differentiable.
+        """The frames of waveforms; differentiable.
 
         Args:
             wave_BS: fp32 or float64, zero beyond each clip's end, shape (B, S).
             frames: T, the number of frames of these samples.
 
         Returns:
-            Shape (B, T, M), normalised as for the stem; padding is zero.
+            Frames normalised for the stem, shape (B, T, M); padding is zero.
         """
 
     def forward(self, wave_BS: Tensor, lengths_B: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Compute the normalised frames of a batch; it is differentiable, float64 of float64 samples and else fp32.
+        """Compute the normalised frames of a batch, differentiably; in float64 for float64 samples, else in fp32.
 
         Samples are not checked, since training would have to wait for the device. NaN stays NaN, and samples far
-        outside -1..1 are treated as loud ones; an AudioEncoder refuses both.
+        outside -1..1 are treated as loud ones; an AudioEncoder rejects both.
 
         Args:
-            wave_BS: waveforms in -1..1 of any floating type, or int16 samples, shape (B, S). What lies beyond a clip's
-                end is not read.
+            wave_BS: waveforms in -1..1 of any floating type, or int16 samples, shape (B, S). Samples beyond a clip's
+                end are ignored.
             lengths_B: valid samples per clip, shape (B,); all of S if omitted.
 
         Returns:
-            The frames, shape (B, T, M), zero beyond each clip's own, and the number of valid frames per clip, shape
+            The frames, shape (B, T, M), zero beyond each clip's end, and the number of valid frames per clip, shape
             (B,), on the device of `lengths_B`.
 
         Raises:
             AaspError: the batch is shorter than one analysis window, on another device than the front end, or not as
-                `as_batch` requires; or `transform` does not return frames.
+                `as_batch` requires; or `transform` returns a wrong shape.
         """
         wave_BS, lengths_B = as_batch(wave_BS, lengths_B)
         clips, samples = wave_BS.shape
@@ -164,7 +164,7 @@ class FrontEnd(nn.Module, ABC):
         return x_BTM.masked_fill(beyond[..., None], 0.0), frames_B
 
     def learned(self) -> dict[str, Tensor]:
-        """Its trained values by name and unit, in readable form; by default the parameters themselves."""
+        """Its trained values by name and unit, in readable form; by default the parameters."""
         return {name: parameter.detach() for name, parameter in self.named_parameters() if parameter.requires_grad}
 
     def frames(self, lengths_B: Tensor) -> Tensor:
@@ -172,7 +172,7 @@ class FrontEnd(nn.Module, ABC):
         return torch.tensor([self.config.frames(n) for n in lengths_B.tolist()], device=lengths_B.device)
 
     def _frames_of(self, clips: int, samples: int) -> int:
-        """Frames T of a batch."""
+        """Frames T of a batch, after a check that there is at least one."""
         c = self.config
         frames = c.frames(samples)
         if is_known(samples) and frames == 0:
@@ -186,5 +186,5 @@ class FrontEnd(nn.Module, ABC):
 
 
 def _rate(high_hz: float) -> str:
-    """The remedy for a band that ends at this frequency."""
+    """The remedy in the message for a band that ends at this frequency."""
     return f"take a model of a sampling rate above {2 * high_hz:,.0f} Hz (`aasp recipes`), or leave it out"

@@ -1,11 +1,11 @@
 """A constant-Q-like log-spectrogram: centres on a logarithmic axis, so that a change of pitch is a shift.
 
 It is a filterbank on the power spectrum of one window, not a transform with a window per band: a band is a triangle
-from its lower neighbour's centre to its upper one's, wide in proportion to its frequency, but never narrower than the
-window resolves, rate / window to either side. Where that limit holds (with the defaults below 404 Hz) bands overlap
-and their Q falls with frequency. All bands of a frame look at the same samples.
+from its lower neighbour's centre to its upper neighbour's, with a width proportional to its frequency, but at least the
+resolution of the window, rate / window on each side. Where that limit applies (with the defaults below 404 Hz) bands
+overlap and their Q falls with decreasing frequency. All bands of a frame use the same samples.
 
-Source: Brown 1991 for the axis, Schörkhuber et al. 2014 for bands that stop narrowing; the filterbank is ours.
+Source: Brown 1991 for the axis, Schörkhuber et al. 2014 for the minimum bandwidth; the filterbank is ours.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class CQTConfig(LogBandsConfig):
 
     Attributes:
         kind: the name of this front end in recipes.
-        window_ms: longer than usual, since it is what parts low pitches.
+        window_ms: analysis window in milliseconds, longer than usual to resolve low pitches.
     """
 
     kind: ClassVar[str] = "cqt"

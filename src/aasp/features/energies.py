@@ -1,7 +1,8 @@
 """Shared by spectral front ends: windows of a waveform, and the energies of their spectra in bands.
 
 Legend: B clips, S samples, T frames, K bins of the Fourier transform, M bands.
-Source: windows, blocks and the product for other runtimes are those of `LogMel`; the bands are each front end's own.
+Source: windows, blocks and the matrix product for other runtimes are those of `LogMel`; each front end defines its own
+bands.
 """
 
 from __future__ import annotations
@@ -21,19 +22,19 @@ from aasp.features.logmel import LogMel, LogMelConfig
 
 @dataclass(frozen=True)
 class BandsConfig(FrontEndConfig):
-    """Whole Hann windows, their energies in bands, and the statistics of what becomes of these.
+    """Hann windows, their energies in bands, and the statistics of the front end's output.
 
     Attributes:
         rate: sampling rate in Hz.
-        bands: M, the values of a frame.
+        bands: number of bands M, the bins of a frame.
         window_ms: analysis window in milliseconds.
         hop_ms: hop between frames in milliseconds.
         fft: length of the Fourier transform in samples, at least the window.
         low_hz: lower edge of the first band.
         high_hz: upper edge of the last band.
-        mean: what a frame's values are centred with.
+        mean: mean that is subtracted from a frame's values.
         std: divisor of the centred values: twice their deviation, as in `LogMelConfig`. The defaults of each front end
-            are of the first ten seconds of 150 clips of speech, music and sounds (ours, docs/extending.md).
+            were measured on the first ten seconds of 150 clips of speech, music and sounds (ours, docs/extending.md).
     """
 
     rate: int = 16_000
@@ -51,10 +52,10 @@ class BandsConfig(FrontEndConfig):
         self.windows(self.window_ms)
 
     def windows(self, window_ms: float) -> LogMelConfig:
-        """How windows of that length are cut: nothing is taken off them, nor emphasised.
+        """The configuration of windows of that length, without DC removal or pre-emphasis.
 
         Raises:
-            AaspError: the settings make no sense.
+            AaspError: the settings are invalid.
         """
         return LogMelConfig(
             rate=self.rate, mels=self.bands, window_ms=window_ms, hop_ms=self.hop_ms, fft=self.fft, low_hz=self.low_hz,
@@ -88,10 +89,10 @@ class BandsConfig(FrontEndConfig):
 
 
 class WholeWindows(FrontEnd):
-    """A front end that gives a frame for each whole window, of whole samples from one to the next."""
+    """A front end with a frame for each whole window, and a hop of whole samples."""
 
     def frames(self, lengths_B: Tensor) -> Tensor:
-        c = self.config  # on the device of the lengths, which is not waited for, and in a graph of any lengths
+        c = self.config  # on the device of the lengths, without waiting for it, and in graphs for any length
         hop = round(c.rate / c.frame_rate)
         return torch.where(lengths_B < c.window, 0, 1 + (lengths_B - c.window).div(hop, rounding_mode="floor"))
 
@@ -100,8 +101,8 @@ class Energies(LogMel):
     """Energies (B, T, M) of windows in bands, not normalised.
 
     Args:
-        config: how windows are cut.
-        bank: makes the weights of the K bins in each band, shape (K, M); the mel triangles if omitted.
+        config: the windows.
+        bank: returns the weights of the K bins in each band, shape (K, M); the mel triangles if omitted.
     """
 
     def __init__(self, config: LogMelConfig, bank: Callable[[], Tensor] | None = None) -> None:
@@ -117,14 +118,14 @@ class Energies(LogMel):
 
 
 def triangles(config: BandsConfig, left_M: np.ndarray, centre_M: np.ndarray, right_M: np.ndarray) -> Tensor:
-    """Bands as triangles of height one over frequency, fp32 (K, M).
+    """Weights of bands that are triangles of height 1 over frequency, fp32 (K, M).
 
     Args:
-        config: whose Fourier transform is weighted.
+        config: defines the Fourier transform.
         left_M, centre_M, right_M: corners in Hz.
 
     Raises:
-        AaspError: a triangle lies between two bins, so that it would be empty.
+        AaspError: a triangle lies between two bins and would be empty.
     """
     bins_K1 = np.arange(config.fft // 2 + 1)[:, None] * config.rate / config.fft
     bank = np.minimum((bins_K1 - left_M) / (centre_M - left_M), (right_M - bins_K1) / (right_M - centre_M)).clip(0)

@@ -1,10 +1,10 @@
 """Shared by front ends that convolve a waveform with filters: sizes, initial filters, energies.
 
-    x -> |x * g_m|^2, one complex filter a bin -> a low-pass, every hop -> what each front end makes of it
+    x -> |x * g_m|^2, one complex filter per bin -> a low-pass, every hop -> compression by each front end
 
 Legend: B clips, S samples, T frames, M filters, L taps of a filter.
-Source: Zeghidour et al. 2021 (see `leaf`). Ours: frames are of whole windows, none of padding; filters begin where the
-mel triangles' formula says, not at the nearest bin of a Fourier transform.
+Source: Zeghidour et al. 2021 (see `leaf`). Ours: frames for whole windows only, without padding; filters are
+initialised from the formula of the mel triangles, not at the nearest bin of a Fourier transform.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from aasp.tracing import is_known
 
 @dataclass(frozen=True)
 class FiltersConfig(FrontEndConfig):
-    """Filters of a waveform, and what follows them every hop.
+    """Filters of a waveform, with a low-pass and a hop.
 
     Attributes:
         rate: sampling rate in Hz.
-        filters: M, the values of a frame.
-        window_ms: length of a filter, and of the low-pass, in milliseconds; a frame looks at twice that.
+        filters: number of filters M, the bins of a frame.
+        window_ms: length of a filter, and of the low-pass, in milliseconds; a frame depends on twice that.
         hop_ms: hop between frames in milliseconds.
-        stride: samples from one output of the filters to the next, a divisor of the hop; 1 as published. The work falls
-            in proportion, and where it is over rate / (2 bandwidths) the energies themselves alias.
-        low_hz, high_hz: edges of the mel triangles that filters begin as.
-        trained: whether anything of it learns with the model.
+        stride: samples from one output of the filters to the next, a divisor of the hop; 1 as published. A larger one
+            reduces the cost in proportion; beyond rate / (2 bandwidths) the energies alias.
+        low_hz, high_hz: edges of the mel triangles from which filters are initialised.
+        trained: whether the front end's parameters are trained with the model.
     """
 
     rate: int = 16_000
@@ -67,7 +67,7 @@ class FiltersConfig(FrontEndConfig):
 
     @property
     def taps(self) -> int:
-        """Length L of a filter in samples, odd, so that it has a middle."""
+        """Length L of a filter in samples, odd, so that it has a centre tap."""
         return round(self.rate * self.window_ms / 1000) // 2 * 2 + 1
 
     @property
@@ -82,7 +82,7 @@ class FiltersConfig(FrontEndConfig):
 
     @property
     def window(self) -> int:
-        """Samples that a frame looks at: a filter's, and as many again for the low-pass."""
+        """Samples that a frame depends on: the filter's, and as many again for the low-pass."""
         return self.taps + (self.pooled - 1) * self.stride
 
     @property
@@ -105,28 +105,28 @@ class FiltersConfig(FrontEndConfig):
         return "ONNX Runtime doesn't convolve in float64; use torch.export, or another front end"
 
     def edges(self) -> np.ndarray:
-        """Corners of the mel triangles that filters begin as in Hz, (M + 2,)."""
+        """Corners, in Hz, of the mel triangles from which filters are initialised, (M + 2,)."""
         low, high = (1127 * np.log1p(hertz / 700) for hertz in (self.low_hz, self.high_hz))
         return 700 * np.expm1(np.linspace(low, high, self.filters + 2) / 1127)
 
 
 class Filters(WholeWindows):
-    """A front end whose frames are made of the energies behind filters."""
+    """A front end whose frames are computed from the energies of filter outputs."""
 
     config: FiltersConfig
 
     @abstractmethod
     def filters(self, dtype: torch.dtype) -> Tensor:
-        """Real, then imaginary parts of all filters, (2 M, L)."""
+        """The real, then the imaginary parts of all filters, (2 M, L)."""
 
     @abstractmethod
     def lowpass(self, dtype: torch.dtype) -> Tensor:
         """The low-pass of each filter, (M, pooled)."""
 
     def energies(self, wave_BS: Tensor, frames: int) -> Tensor:
-        """Energies behind filter and low-pass at every frame, (B, T, M)."""
+        """Energies after filter and low-pass at every frame, (B, T, M)."""
         c, dtype = self.config, wave_BS.dtype
-        if not is_known(frames):  # what no frame looks at is left out, so that the graph can count them
+        if not is_known(frames):  # samples that no frame uses are cut off, so that the graph can count the frames
             samples = (frames - 1) * c.hop + c.window
             wave_BS = wave_BS[:, torch.arange(samples, device=wave_BS.device)]
         both = functional.conv1d(wave_BS[:, None], self.filters(dtype)[:, None], stride=c.stride)

@@ -1,14 +1,14 @@
-"""LEAF: a filterbank that is learned with the model, on the waveform itself.
+"""LEAF: a filterbank on the waveform, trained with the model.
 
-    x -> |x * g_m|^2, one complex Gabor filter a bin -> a Gaussian low-pass, every hop -> PCEN
+    x -> |x * g_m|^2, one complex Gabor filter per bin -> a Gaussian low-pass, every hop -> PCEN
 
-    g_m(n) = exp(-n^2 / (2 sigma_m^2)) exp(i eta_m n) / (sqrt(2 pi) sigma_m)        n samples from the middle
+    g_m(n) = exp(-n^2 / (2 sigma_m^2)) exp(i eta_m n) / (sqrt(2 pi) sigma_m)        n samples from the centre
 
 Legend: B clips, S samples, T frames, M filters, L taps of a filter.
 Source: Zeghidour, Teboul, de Chaumont Quitry & Tagliasacchi 2021, "LEAF: A Learnable Frontend for Audio
-Classification": filters, bounds of eta and sigma, low-pass, PCEN and all start values, 7 numbers a filter (448 of 64).
-Ours, besides what `filters` says: PCEN's alpha, delta and r are trained as logarithms (`EnergyNormalisation`), the
-low-pass's width as one too; 128 filters, for the grid of the other front ends, where LEAF has 40.
+Classification": filters, bounds of eta and sigma, low-pass, PCEN and all initial values, 7 parameters per filter (448
+for 64). Ours, besides those in `filters`: PCEN's alpha, delta and r (`EnergyNormalisation`) and the low-pass's width
+are trained as logarithms; 128 filters, as in the other front ends' grid, where LEAF has 40.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ from aasp.features.filters import Filters, FiltersConfig
 from aasp.features.pcen import EnergyNormalisation
 
 HALF = math.sqrt(2 * math.log(2))
-"""Deviations of a Gaussian from its middle to half its height."""
+"""Half width at half maximum of a Gaussian, in deviations."""
 WIDEST = 0.5
-"""Largest deviation of the low-pass, of half its length; the least is a tap (LEAF's bounds)."""
+"""Largest deviation of the low-pass, relative to half its length; the smallest is one tap (LEAF's bounds)."""
 
 
 @dataclass(frozen=True)
 class LEAFConfig(FiltersConfig):
     """Learned Gabor filters, low-pass and PCEN.
 
-    A frame depends on all frames before it in its clip, as with PCEN: `encoder.stream` refuses it.
+    A frame depends on all previous frames of its clip, as with PCEN: `encoder.stream` rejects it.
 
     Attributes:
         kind: the name of this front end in recipes.
-        s, alpha, delta, r, eps: where PCEN begins.
-        mean: what a frame's values are centred with.
-        std: their divisor, as in `BandsConfig`.
+        s, alpha, delta, r, eps: initial values of PCEN.
+        mean: mean that is subtracted from a frame's values.
+        std: divisor of the centred values, as in `BandsConfig`.
     """
 
     kind: ClassVar[str] = "leaf"
@@ -62,7 +62,7 @@ class LEAFConfig(FiltersConfig):
         return LEAF(self)
 
     def deviations(self) -> np.ndarray:
-        """Deviation of each filter at its start in samples, (M,): half as high where a triangle's root is."""
+        """Initial deviation of each filter in samples, (M,): its response is as wide at half height as √triangle."""
         edges = self.edges()
         return HALF * self.rate / (np.pi * 0.75 * (edges[2:] - edges[:-2]))
 
@@ -105,7 +105,7 @@ class LEAF(Filters):
         return torch.cat([envelope * torch.cos(eta * time), envelope * torch.sin(eta * time)])
 
     def lowpass(self, dtype: torch.dtype) -> Tensor:
-        """The low-pass of each filter, (M, pooled), which LEAF does not normalise either: its middle is 1."""
+        """The low-pass of each filter, (M, pooled), with 1 at its centre: not normalised, as in LEAF."""
         half = (self.config.pooled - 1) / 2
         time = torch.arange(self.config.pooled, dtype=dtype, device=self.eta.device) - half
         width = self.width_raw.to(dtype).exp().clamp(2 / self.config.pooled, WIDEST)[:, None]
@@ -116,6 +116,6 @@ class LEAF(Filters):
         return (self.normalise(self.energies(wave_BS, frames)) - c.mean) / c.std
 
     def _bounded(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """eta in 0 to pi, and sigma so that a filter is neither wider than the band nor longer than its taps."""
+        """eta in 0 to pi, and sigma bounded so that a filter is at most as wide as the band and as long as its taps."""
         least, most = 4 * HALF / math.pi, self.config.taps * HALF / math.pi
         return self.eta.to(dtype).clamp(0, math.pi), self.sigma.to(dtype).clamp(least, most)

@@ -1,4 +1,4 @@
-"""Log-mel spectrograms: batched, differentiable, and the same numbers as Kaldi's.
+"""Log-mel spectrograms: batched, differentiable, and with the same values as Kaldi's.
 
 Legend: B clips, S samples, T frames, L window length in samples, M mel bins.
 Source: Kaldi's feature-fbank (the front end of EAT, AST and BEATs); the Slaney preset follows M2D's parameters.
@@ -20,17 +20,17 @@ from aasp.errors import AaspError
 from aasp.features.contract import FASTEST, LONGEST_TRANSFORM, MOST_BINS, FrontEnd, FrontEndConfig
 from aasp.tracing import is_for_onnx, is_known, is_traced
 
-# Mel bins by sampling rate: a bin of each is as wide, in mel, as one of the 128 at 16 kHz (21.8, 21.8, 21.9 and 22.5),
-# and their number a multiple of a patch's 16. The FFT grows with the rate, so that its bins stay 31.25 Hz apart.
+# Mel bins by sampling rate: their width in mel is about that of the 128 bins at 16 kHz (21.8, 21.8, 21.9 and 22.5), and
+# their number a multiple of a patch's 16. The FFT grows with the rate, so that its bins stay 31.25 Hz apart.
 RATES = {8_000: 96, 16_000: 128, 32_000: 160, 48_000: 176}
 
-# On processors so many frames go through at a time: their windows and spectra then stay in a core's own cache.
+# On CPUs this many frames are processed at a time, so that their windows and spectra stay in a core's own cache.
 FRAMES_IN_CACHE = 128
 
 
 @dataclass(frozen=True)
 class LogMelConfig(FrontEndConfig):
-    """Everything that defines a log-mel front end; it is saved with the weights.
+    """All settings of a log-mel front end; they are saved with the weights.
 
     Attributes:
         kind: the name of this front end in recipes; not written to documents, for compatibility.
@@ -41,15 +41,15 @@ class LogMelConfig(FrontEndConfig):
         fft: FFT length in samples, at least the window.
         low_hz: lower edge of the first mel triangle.
         high_hz: upper edge of the last mel triangle.
-        triangles: "mel", straight sides on the mel axis (Kaldi); "hertz", on the frequency axis (HTK tools); "slaney",
-            on that axis too, between edges on Slaney's scale, each of area 1 (librosa, nnAudio).
+        triangles: "mel": straight sides on the mel axis (Kaldi); "hertz": on the frequency axis (HTK tools); "slaney":
+            also on the frequency axis, between edges on Slaney's scale, each of area 1 (librosa, nnAudio).
         periodic: periodic Hann window (signal-processing tools) instead of the symmetric one (Kaldi).
-        povey: the window to the power of 0.85, Kaldi's own default.
-        centered: frame t is centred on sample t * hop, zeros beyond the ends; else only whole windows count.
+        povey: the window to the power of 0.85, Kaldi's default.
+        centered: frame t is centred on sample t * hop, with zeros beyond the ends; else only whole windows are used.
         remove_dc: subtract each window's mean.
         preemphasis: coefficient of the pre-emphasis within each window, 0 for none.
         floor: smallest mel energy before the logarithm.
-        mean: log-mel mean that the output is centred with.
+        mean: log-mel mean that is subtracted from the output.
         std: divisor of the centred log-mel (EAT divides by twice the deviation; give the product here).
     """
 
@@ -132,12 +132,12 @@ class LogMelConfig(FrontEndConfig):
 
     @classmethod
     def at(cls, rate: int) -> LogMelConfig:
-        """Kaldi's front end at another sampling rate, up to half of it: 96 bins at 8 kHz, 160 at 32 kHz, 176 at 48 kHz.
+        """Kaldi's front end at another rate, up to its Nyquist frequency: 96 bins at 8 kHz, 160 at 32, 176 at 48 kHz.
 
-        The statistics stay AudioSet's at 16 kHz; `aasp stats --rate` measures those of a set (docs/data.md).
+        The statistics remain AudioSet's at 16 kHz; `aasp stats --rate` measures those of a set (docs/data.md).
 
         Raises:
-            AaspError: it is none of `RATES`.
+            AaspError: the rate is not in `RATES`.
         """
         if rate not in RATES:
             known = ", ".join(f"{known:,}" for known in RATES)
@@ -160,7 +160,7 @@ class LogMelConfig(FrontEndConfig):
 
 
 def slaney_edges(config: LogMelConfig) -> np.ndarray:
-    """Edges of mel bins in Hz, evenly on Slaney's scale: linear up to 1 kHz, logarithmic above; shape (M + 2,)."""
+    """Edges of mel bins in Hz, uniform on Slaney's scale: linear up to 1 kHz, logarithmic above; shape (M + 2,)."""
     step = np.log(6.4) / 27
     to_mel = lambda hertz: 15 + np.log(hertz / 1000) / step if hertz >= 1000 else hertz * 3 / 200
     mel = np.linspace(to_mel(config.low_hz), to_mel(config.high_hz), config.mels + 2)
@@ -168,7 +168,7 @@ def slaney_edges(config: LogMelConfig) -> np.ndarray:
 
 
 def mel_filterbank(config: LogMelConfig) -> Tensor:
-    """Triangular mel filters, peak 1 but for Slaney's, shape (fft // 2 + 1, M)."""
+    """Triangular mel filters, with peak 1 except for Slaney's, shape (fft // 2 + 1, M)."""
     low, high = (1127.0 * math.log1p(hertz / 700.0) for hertz in (config.low_hz, config.high_hz))
     edges = torch.linspace(low, high, config.mels + 2, dtype=torch.float64)
     bins = torch.arange(config.fft // 2 + 1, dtype=torch.float64) * config.rate / config.fft
@@ -186,10 +186,10 @@ def mel_filterbank(config: LogMelConfig) -> Tensor:
 
 
 def analysis(config: LogMelConfig) -> np.ndarray:
-    """The matrix of a window's spectrum, since every step before the squares is linear: float64 (L, 2 K).
+    """The matrix from a window to its spectrum, since every step before the squares is linear: float64 (L, 2 K).
 
-    A window's L samples times it are the real and the imaginary part of its K = fft // 2 + 1 bins: DC removal,
-    pre-emphasis, window and discrete Fourier transform are multiplied before any sample is.
+    It maps a window's L samples to the real and imaginary parts of its K = fft // 2 + 1 bins: the product of DC
+    removal, pre-emphasis, window and discrete Fourier transform.
     """
     taper = _hann(config).astype(np.float64)
     if config.preemphasis:
@@ -232,18 +232,18 @@ class LogMel(FrontEnd, WithConstants):
         windows_BTL = self._windows(wave_BS)
         if wave_BS.device.type != "cpu":
             return self._log_mel(windows_BTL)
-        # Compilers and exporters see all clips at once: the number of blocks would depend on that of the clips.
+        # Compilers and exporters get all clips at once: the number of blocks would depend on that of the clips.
         blocks = [windows_BTL] if is_traced() else windows_BTL.split(max(1, FRAMES_IN_CACHE // frames))
         rows = [torch.cat([self._log_mel(x) for x in block.split(FRAMES_IN_CACHE, 1)], 1) for block in blocks]
         return torch.cat(rows)
 
     def frames(self, lengths_B: Tensor) -> Tensor:
-        c = self.config  # on the device of the lengths, which is not waited for
+        c = self.config  # on the device of the lengths, without waiting for it
         reach = lengths_B if c.centered else lengths_B - c.window
         return torch.where(lengths_B < c.window, 0, 1 + reach.div(c.hop, rounding_mode="floor"))
 
     def _padded(self, wave_BS: Tensor) -> Tensor:
-        """The waveform that windows are cut from, the first at its first sample."""
+        """The waveform from which windows are cut; the first window starts at its first sample."""
         window = self.config.window
         return nn.functional.pad(wave_BS, (window // 2, window - window // 2)) if self.config.centered else wave_BS
 
@@ -254,7 +254,7 @@ class LogMel(FrontEnd, WithConstants):
     def _as_product(self, wave_BS: Tensor, frames: int) -> Tensor:
         """The log-mel as one convolution, for graphs of any length and runtimes without a Fourier transform.
 
-        It is written as a product, since ONNX Runtime doesn't convolve in float64.
+        It is computed as a matrix product, since ONNX Runtime has no convolution in float64.
         """
         c = self.config
         start_T1 = torch.arange(frames, device=wave_BS.device)[:, None] * c.hop
@@ -267,8 +267,8 @@ class LogMel(FrontEnd, WithConstants):
         if c.remove_dc:
             x_BTL = x_BTL - x_BTL.mean(-1, keepdim=True)
         if c.preemphasis:
-            # A window's first sample, which Kaldi pre-emphasises with itself, has weight zero in a Hann window: leave
-            # it out. The power spectrum doesn't mind the shift.
+            # A window's first sample, which Kaldi pre-emphasises with itself, has weight zero in a Hann window and is
+            # left out. The shift does not change the power spectrum.
             x_BTL, taper = torch.sub(x_BTL[..., 1:], x_BTL[..., :-1], alpha=c.preemphasis), taper[1:]
         spectrum = torch.fft.rfft(x_BTL * taper.to(x_BTL.dtype), n=c.fft)
         return self._scaled(spectrum.real, spectrum.imag)

@@ -1,11 +1,11 @@
-"""A log-mel of several window lengths at once: short ones resolve time, long ones frequency.
+"""A log-mel with several window lengths: short ones resolve time, long ones frequency.
 
-Windows of all lengths are centred on the same instants. Bins take turns: of W lengths bin m uses the one of
-number m mod W, in a triangle W times as wide as one of M bins would be. So centres rise evenly over the mel axis, as
-those of a log-mel, each length covers the whole band, and a patch of a few bins holds all lengths.
+Windows of all lengths are centred on the same instants. Bins alternate between lengths: with W lengths, bin m uses
+length number m mod W, with a triangle W times as wide as in a log-mel of M bins. So centres are uniform on the mel
+axis, as in a log-mel, each length covers the whole band, and a patch of a few bins contains all lengths.
 
 Legend: M bins, W window lengths.
-Source: ours; several lengths side by side are common, the turns are not.
+Source: ours; stacking several lengths is common, alternating bins is not.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from aasp.tracing import is_known
 
 @dataclass(frozen=True)
 class MultiresConfig(BandsConfig):
-    """A log-mel of several window lengths.
+    """A log-mel with several window lengths.
 
     Attributes:
         kind: the name of this front end in recipes.
         windows_ms: W window lengths in milliseconds, each at most `window_ms`, which is the longest.
-        floor: smallest energy before the logarithm, of a window of 25 ms; longer ones hold more.
+        floor: smallest energy before the logarithm, for energies scaled to a window of 25 ms.
     """
 
     kind: ClassVar[str] = "multires"
@@ -60,7 +60,7 @@ class MultiresConfig(BandsConfig):
         return self._corners()[1]
 
     def bank(self, turn: int) -> Tensor:
-        """Weights of the transform's bins in the bands of one window length, (K, M / W)."""
+        """Weights of the transform's bins in the bands of window length number `turn`, (K, M / W)."""
         return triangles(self, *(corner[turn :: len(self.windows_ms)] for corner in self._corners()))
 
     def _corners(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -75,9 +75,9 @@ class MultiresConfig(BandsConfig):
 
 
 class Multires(WholeWindows):
-    """Waveforms to a normalised log-mel of several window lengths.
+    """Waveforms to a normalised log-mel with several window lengths.
 
-    Each length's energies are divided by its own over 25 ms, so that a steady noise has one level in all of them.
+    The energies of each length are divided by length / 25 ms, so that stationary noise has the same level in all.
 
     Args:
         config: its settings.

@@ -1,13 +1,13 @@
-"""Per-channel energy normalisation: an automatic gain control and a root in the place of the log-mel's logarithm.
+"""Per-channel energy normalisation: an automatic gain control and a root instead of the log-mel's logarithm.
 
     M_t = (1 - s) M_(t-1) + s E_t,   M_0 = E_0
     PCEN_t = (E_t / (eps + M_t)^alpha + delta)^r - delta^r
 
 Legend: B clips, T frames, M bins; E the mel energies, `M_t` their smoothed level.
 Source: Wang, Getreuer, Hughes, Lyon & Saurous 2017, "Trainable frontend for robust and far-field keyword spotting",
-equations 1 and 2, with their start values and, as there, alpha, delta and r trained as logarithms. M_0 = E_0 is that of
-LEAF (Zeghidour et al. 2021), and so is a trained s of each bin. That s is a bounded sigmoid, and the exact smoother in
-log2 T steps (Hillis & Steele 1986), are ours.
+equations 1 and 2, with their initial values and, as there, alpha, delta and r trained as logarithms. M_0 = E_0 and a
+trained s per bin are from LEAF (Zeghidour et al. 2021). The bounded sigmoid for s, and the exact smoother in log2 T
+steps (Hillis & Steele 1986), are ours.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from aasp.features.energies import BandsConfig, Energies, WholeWindows
 from aasp.tracing import is_known
 
 SLOWEST = 1 / 512
-"""Least s: of a frame 1e-28 is left after 2 ** 15 others."""
+"""Smallest s: the weight of a frame is 1e-28 after 2 ** 15 more frames."""
 OPEN = 1 << 15
-"""Frames that the smoother looks back in a graph of any length: of what is further away less than 1e-27 is left."""
+"""Frames that the smoother covers in a graph for any length: earlier ones have a weight of less than 1e-27."""
 
 
 def smoothed(energy_BTM: Tensor, s_M: Tensor) -> Tensor:
     """The first-order recursion M_t = (1 - s) M_(t-1) + s E_t from M_0 = E_0, exactly and without a loop over frames.
 
-    Sums over the last 1, 2, 4, ... frames are each made of two of the one before. All terms are positive, so that
-    nothing cancels. A frame depends on those before it alone, but on all of them.
+    Sums over the last 1, 2, 4, ... frames are each computed from two of the previous ones. All terms are positive, so
+    that there is no cancellation. A frame depends on all previous frames and on no later one.
 
     Args:
-        energy_BTM: not negative, shape (B, T, M).
-        s_M: share of the new frame, in 0 to 1, shape (M,) or of one element.
+        energy_BTM: energies, not negative, shape (B, T, M).
+        s_M: weight of the new frame, in 0 to 1, shape (M,) or of one element.
     """
     frames = energy_BTM.shape[1]
     level = torch.cat([energy_BTM[:, :1], s_M * energy_BTM[:, 1:]], dim=1)
@@ -53,13 +53,13 @@ def smoothed(energy_BTM: Tensor, s_M: Tensor) -> Tensor:
 
 
 class EnergyNormalisation(nn.Module):
-    """PCEN of energies of any bands.
+    """PCEN of the energies of any bands.
 
     Args:
-        bins: M.
-        s, alpha, delta, r: where each bin's begin; `SLOWEST` < s < 1, and the others positive.
-        eps: least level.
-        trained: whether they learn; they are parameters all the same, so that files fit.
+        bins: number of bins M.
+        s, alpha, delta, r: initial values for each bin; `SLOWEST` < s < 1, the others positive.
+        eps: offset of the level.
+        trained: whether they are trained; they are parameters in any case, so that the state dict is the same.
     """
 
     def __init__(self, bins: int, s: float, alpha: float, delta: float, r: float, eps: float, trained: bool) -> None:
@@ -90,17 +90,17 @@ class EnergyNormalisation(nn.Module):
 class PCENConfig(BandsConfig):
     """PCEN of mel energies.
 
-    A frame depends on all frames before it in its clip: exports and whole clips are exact, and `encoder.stream`
-    refuses it, since a stream forgets.
+    A frame depends on all previous frames of its clip: exports and whole clips are exact, and `encoder.stream` rejects
+    it, since a stream discards past samples.
 
     Attributes:
         kind: the name of this front end in recipes.
-        trained: whether s, alpha, delta and r of each bin learn with the model.
-        s: share of the new frame in the level, of a frame of 10 ms: a time constant of 0.4 s.
+        trained: whether s, alpha, delta and r of each bin are trained with the model.
+        s: weight of the new frame in the level; with frames of 10 ms a time constant of 0.4 s.
         alpha: strength of the gain control.
         delta: offset before the root.
-        r: the root's exponent.
-        eps: least level, of energies of samples in -1 to 1.
+        r: exponent of the root.
+        eps: offset of the level, for energies of samples in -1 to 1.
     """
 
     kind: ClassVar[str] = "pcen"
@@ -125,7 +125,7 @@ class PCENConfig(BandsConfig):
 
 
 class PCEN(WholeWindows):
-    """Waveforms to normalised PCEN of their mel energies.
+    """Waveforms to the normalised PCEN of their mel energies.
 
     Args:
         config: its settings.
@@ -148,10 +148,10 @@ class PCEN(WholeWindows):
 
 
 def check_normalisation(config: FrontEndConfig) -> None:
-    """Check that s, alpha, delta, r and eps are such as PCEN can begin with.
+    """Check the initial values s, alpha, delta, r and eps of PCEN.
 
     Raises:
-        AaspError: the first that is not.
+        AaspError: one is invalid; the message names the first.
     """
     check_range(config, "front end", "alpha delta r eps")
     check_range(config, "front end", "s", below=1)

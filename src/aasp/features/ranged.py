@@ -1,8 +1,8 @@
-"""A log-mel of limited range: nothing in it is quieter than a clip's loudest bin by more than so many decibels.
+"""A log-mel of limited range: values are clipped to a fixed number of decibels below a clip's loudest bin.
 
 Legend: B clips, S samples, T frames, M mel bins.
-Source: `top_db` of torchaudio's AmplitudeToDB, as ATST has it (Li, Shao & Li 2024). The limit is that of the whole
-clip, so that a frame depends on all others: whole clips and exports are exact, and `encoder.stream` refuses it.
+Source: `top_db` of torchaudio's AmplitudeToDB, as used by ATST (Li, Shao & Li 2024). The limit is computed from the
+whole clip, so a frame depends on all others: whole clips and exports are exact, and `encoder.stream` rejects it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from aasp.features.contract import FrontEnd, FrontEndConfig
 from aasp.features.logmel import LogMelConfig
 
 NEPER = math.log(10.0) / 10
-"""Of a natural logarithm of power in a decibel."""
+"""One decibel as a difference of natural logarithms of power."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class RangedConfig(FrontEndConfig):
 
     Attributes:
         kind: the name of this front end in recipes.
-        range_db: decibels from a clip's loudest bin down to the quietest that is kept.
-        logmel: what is limited, its normalisation included.
+        range_db: range below a clip's loudest bin, in decibels.
+        logmel: the log-mel that is limited, including its normalisation.
     """
 
     kind: ClassVar[str] = "ranged"
@@ -50,7 +50,7 @@ class RangedConfig(FrontEndConfig):
 
     @property
     def mean(self) -> float:
-        """What the log-mel is centred with."""
+        """Mean that is subtracted from the log-mel."""
         return self.logmel.mean
 
     @property
@@ -105,7 +105,7 @@ class Ranged(FrontEnd):
 
     def forward(self, wave_BS: Tensor, lengths_B: Tensor | None = None) -> tuple[Tensor, Tensor]:
         x_BTM, frames_B = super().forward(wave_BS, lengths_B)
-        # Frames beyond a clip's end are not its own: they do not say how loud it is, and stay zero.
+        # Frames beyond a clip's end do not count for its maximum, and stay zero.
         own_BT1 = torch.arange(x_BTM.shape[1], device=x_BTM.device) < frames_B.to(x_BTM.device)[:, None]
         own_BT1 = own_BT1[..., None]
         loudest_B11 = x_BTM.masked_fill(~own_BT1, -torch.inf).amax((1, 2), keepdim=True)

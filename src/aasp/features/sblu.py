@@ -1,13 +1,13 @@
-"""The SBLU as the filterbank: a waveform under two-sided exponentials, where other front ends have Fourier transforms.
+"""The SBLU as the filterbank: filters of a waveform with two-sided exponentials instead of Fourier transforms.
 
-    x -> |x * w_m|^2, one complex filter a bin -> a Hann low-pass, every hop -> the logarithm
+    x -> |x * w_m|^2, one complex filter per bin -> a Hann low-pass, every hop -> the logarithm
 
-    w_m(n) = exp(-alpha_m |n|) exp(i beta_m n), of unit energy        n samples from the middle
+    w_m(n) = exp(-alpha_m |n|) exp(i beta_m n), of unit energy        n samples from the centre
 
 Legend: B clips, S samples, T frames, M filters, L taps of a filter; alpha per sample, beta in radians per sample.
-Source: ours. It is the SBLU of `aasp.stems.sblu` in conjugate phase and unit gain, sampled: at the steps of a waveform
-its zero-order hold would only weigh the taps of a filter alike. beta begins at the centres of mel triangles, alpha so
-that a filter is half as high where a triangle's root is, or at its least.
+Source: ours. It is the SBLU of `aasp.stems.sblu` in conjugate phase and unit gain, sampled: at a waveform's sampling
+rate its zero-order hold would only scale all taps of a filter equally. beta is initialised at the centres of mel
+triangles; alpha so that its response is as wide at half height as √triangle, or at its smallest value.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ class SBLUBankConfig(FiltersConfig):
 
     Attributes:
         kind: the name of this front end in recipes.
-        stride: samples from one output of the filters to the next; with 8 energies are sampled at 2 kHz, eight times
-            the bandwidth that the widest filter begins with.
-        eps: least energy, of samples in -1 to 1.
-        mean: what a frame's values are centred with.
-        std: their divisor, as in `BandsConfig`.
+        stride: samples from one output of the filters to the next; with 8, energies are sampled at 2 kHz, eight times
+            the initial bandwidth of the widest filter.
+        eps: offset of the energy before the logarithm, for samples in -1 to 1.
+        mean: mean that is subtracted from a frame's values.
+        std: divisor of the centred values, as in `BandsConfig`.
     """
 
     kind: ClassVar[str] = "sblu"
@@ -52,17 +52,17 @@ class SBLUBankConfig(FiltersConfig):
 
     @property
     def slowest(self) -> float:
-        """Least decay per sample: at both ends of a filter exp(-2) is left."""
+        """Smallest decay per sample: a filter falls to exp(-2) at both ends."""
         return 4 / self.taps
 
     def decays(self) -> np.ndarray:
-        """Decay of each filter at its start per sample, (M,)."""
+        """Initial decay of each filter per sample, (M,)."""
         edges = self.edges()
         return np.clip(np.pi * 0.75 * (edges[2:] - edges[:-2]) / self.rate, self.slowest, 1.0)
 
 
 class SBLUBank(Filters):
-    """Waveforms to normalised log-energies behind two-sided exponentials.
+    """Waveforms to normalised log-energies of two-sided exponential filters.
 
     Args:
         config: its settings.
@@ -104,6 +104,6 @@ class SBLUBank(Filters):
         return ((self.energies(wave_BS, frames) + c.eps).log() - c.mean) / c.std
 
     def _bounded(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """alpha so that a filter ends within its taps and is no click, and beta in 0 to pi."""
+        """alpha bounded so that a filter decays within its taps and is longer than a click, and beta in 0 to pi."""
         alpha = self.alpha_raw.to(dtype).exp().clamp(self.config.slowest, 1.0)
         return alpha, self.beta.to(dtype).clamp(0, math.pi)

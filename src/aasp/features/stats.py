@@ -1,4 +1,4 @@
-"""Mean and deviation of a set's log-mel, in one pass and float64: what a front end is normalised with.
+"""Mean and deviation of a set's log-mel, in one pass and float64, for the normalisation of a front end.
 
 Source: the merge of partial moments is Chan, Golub & LeVeque 1979.
 """
@@ -44,15 +44,15 @@ class Moments:
 
 
 def unnormalised(config: LogMelConfig) -> LogMel:
-    """The front end without its normalisation, whose output is to be measured."""
+    """The front end without normalisation, for measuring its statistics."""
     return LogMel(replace(config, mean=0.0, std=1.0))
 
 
 def measure(front: FrontEnd, wave_S: Tensor) -> Moments:
-    """Moments over all frames and bins of one clip; no frame of padding is among them.
+    """Moments over all frames and bins of one clip, without padding.
 
     Args:
-        front: from `unnormalised`, or another of mean 0 and std 1.
+        front: from `unnormalised`, or another front end with mean 0 and std 1.
         wave_S: the clip at the front end's rate, shape (S,).
 
     Raises:

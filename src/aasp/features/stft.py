@@ -1,8 +1,8 @@
-"""A log-spectrogram of equally spaced, equally wide bands: the resolution in frequency is the same everywhere.
+"""A log-spectrogram with equally spaced, equally wide bands: its frequency resolution is uniform.
 
 Legend: M bands.
-Source: the short-time Fourier transform; triangles instead of its plain bins, so that any number of bands fits a stem,
-are ours. As many bands as the transform has inner bins are these bins themselves.
+Source: the short-time Fourier transform; triangles instead of its bins, so that the number of bands can fit any stem,
+are ours. With as many bands as the transform has inner bins, the bands are these bins.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from aasp.features.energies import BandsConfig, Energies, WholeWindows, triangle
 
 @dataclass(frozen=True)
 class LogBandsConfig(BandsConfig):
-    """Shared by front ends whose values are log-energies of triangular bands.
+    """Settings shared by front ends whose values are log-energies of triangular bands.
 
     Attributes:
         floor: smallest energy before the logarithm.
@@ -39,7 +39,7 @@ class LogBandsConfig(BandsConfig):
 
     @abstractmethod
     def corners(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Left, centre and right of each band in Hz, each (M,)."""
+        """Left, centre and right corner of each band in Hz, each (M,)."""
 
     def bank(self) -> Tensor:
         """Weights of the transform's bins in each band, (K, M)."""

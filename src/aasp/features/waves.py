@@ -1,4 +1,4 @@
-"""The accepted forms of waveforms and lengths, for the front end and all models.
+"""Validation and conversion of waveforms and lengths, for the front end and all models.
 
 Legend: B clips, S samples.
 """
@@ -18,7 +18,7 @@ FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 PCM = 32768.0
 """Full scale of 16-bit samples."""
 LOUDEST = 100.0
-"""Peak beyond which samples are not in -1 to 1 (ours): 40 dB over full scale, and of 16-bit samples 50 dB under it."""
+"""Largest accepted peak of samples in -1 to 1 (ours): 40 dB above full scale, 50 dB below that of 16-bit integers."""
 REMEDIES = {
     torch.int32: "wave / 2**31",
     torch.int8: "wave / 128",
@@ -27,14 +27,14 @@ REMEDIES = {
 
 
 def as_batch(wave: object, lengths: object | None = None) -> tuple[Tensor, Tensor | None]:
-    """Waveforms (B, S), zero beyond each clip's end, and lengths (B,) where they were given.
+    """Waveforms (B, S), zero beyond each clip's end, and lengths (B,) if given.
 
     Args:
         wave: see `as_waves`.
-        lengths: see `as_lengths`; None where every clip has S samples.
+        lengths: see `as_lengths`; None if every clip has S samples.
 
     Raises:
-        AaspError: as these do.
+        AaspError: as in `as_waves` and `as_lengths`.
     """
     wave_BS = as_waves(wave)
     if lengths is None:
@@ -48,13 +48,13 @@ def as_batch(wave: object, lengths: object | None = None) -> tuple[Tensor, Tenso
 
 
 def as_waves(wave: object) -> Tensor:
-    """Waveforms (B, S) as floating-point samples: what was given, or int16 samples divided by 32768.
+    """Waveforms (B, S) as floating-point samples: unchanged, or int16 samples divided by 32768.
 
     Args:
         wave: a tensor of shape (B, S), B at least 1, in fp32, float64, fp16, bf16 or int16.
 
     Raises:
-        AaspError: it is something else; samples are not checked.
+        AaspError: it is not such a tensor; sample values are not checked.
     """
     if not isinstance(wave, Tensor):
         raise AaspError(_not_a_tensor(wave))
@@ -73,13 +73,13 @@ def as_waves(wave: object) -> Tensor:
 
 
 def as_lengths(lengths: object, clips: int, most: int, unit: str = "samples") -> Tensor:
-    """Lengths (B,) as an int64 tensor, on the device where they were.
+    """Lengths (B,) as an int64 tensor, on their device.
 
     Args:
         lengths: an integer tensor or array of shape (B,), or a list of integers.
-        clips: B.
-        most: their maximum.
-        unit: what is counted.
+        clips: number of clips B.
+        most: largest allowed length.
+        unit: unit of the lengths, for messages.
 
     Raises:
         AaspError: they have another type or number, or are negative or larger than `most`.
@@ -101,10 +101,10 @@ def as_lengths(lengths: object, clips: int, most: int, unit: str = "samples") ->
 
 
 def check_samples(wave_BS: Tensor) -> None:
-    """Check that samples are finite and in about -1 to 1. On an accelerator this waits for it.
+    """Check that samples are finite and about in -1 to 1. On an accelerator this waits for the device.
 
     Raises:
-        AaspError: a clip holds NaN or infinite samples, or its peak is over `LOUDEST`.
+        AaspError: a clip has NaN or infinite samples, or a peak above `LOUDEST`.
     """
     if not can_be_read(wave_BS):
         return

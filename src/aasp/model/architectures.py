@@ -1,4 +1,4 @@
-"""Encoders that are only trained with labels, from random weights: `aasp finetune NAME --scratch`."""
+"""Encoders for supervised training from random weights only: `aasp finetune NAME --scratch`."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from aasp.stems.ast import ASTConfig
 
 
 def ast_base() -> AudioEncoderConfig:
-    """AST (Gong, Chung & Glass 2021): ViT-Base, kernels of 16 x 16 with a stride of 10, log-mel as Kaldi's.
+    """AST (Gong, Chung & Glass 2021): ViT-Base, kernels of 16 x 16 with a stride of 10, Kaldi's log-mel.
 
-    Ours: fixed positions, and the class token alone, where AST learns positions and averages it with a second one.
+    Ours: fixed position embeddings, and a single class token, where AST learns the embeddings and averages two tokens.
     """
     return AudioEncoderConfig(stem=ASTConfig(), encoder=EncoderConfig(768, 12, 12), window_seconds=10.0, pooling="cls")
 

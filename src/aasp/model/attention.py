@@ -1,4 +1,4 @@
-"""Scaled dot-product attention, by whichever kernel is fastest where it runs.
+"""Scaled dot-product attention, with the fastest kernel for the device.
 
 Legend: B sequences, H heads, N queries, M keys, E head width.
 """
@@ -18,24 +18,24 @@ from aasp.parts import Parts
 
 
 class AttentionConfig(ABC):
-    """Base of an attention's configuration, a frozen dataclass."""
+    """Base class of an attention's configuration, a frozen dataclass."""
 
     @abstractmethod
     def build(self, width: int, heads: int) -> nn.Module:
-        """A block's attention: a module whose `forward(x, valid, places)` mixes the tokens of each sequence.
+        """Build a block's attention: a module whose `forward(x, valid, places)` mixes the tokens of each sequence.
 
-        It gets normalised tokens x, shape (B, 1 + N, D), the class token first, where there is one; which of them are
-        valid, boolean, shape (B, 1 + N), or None where all do; and the `Places` of the N others. It returns x's shape;
-        what it returns for a token that counts must not depend on one that doesn't.
+        Its inputs are normalised tokens x, shape (B, 1 + N, D), the class token first, if there is one; which of them
+        are valid, boolean, shape (B, 1 + N), or None if all are; and the `Places` of the N patch tokens. Its output has
+        the shape of x; outputs of valid tokens must not depend on invalid ones.
         """
 
 
 @dataclass(frozen=True)
 class FullAttentionConfig(AttentionConfig):
-    """Every token attends to every other one.
+    """Every token attends to all tokens.
 
     Attributes:
-        kind: the name of this attention in recipes; not written to documents, for compatibility.
+        kind: the name of this attention in recipes; not written to JSON files, for compatibility.
     """
 
     kind: ClassVar[str] = "full"
@@ -57,10 +57,10 @@ ATTENTIONS: Parts[AttentionConfig] = Parts(
 
 
 def attend(q_BHNE: Tensor, k_BHME: Tensor, v_BHME: Tensor, valid_BM: Tensor | None = None) -> Tensor:
-    """Attention of queries on keys, shape (B, H, N, E).
+    """Attention of queries to keys, shape (B, H, N, E).
 
-    The fused kernel, except for bf16 on CPUs with gradients: there its backward pass takes two to seven times
-    as long as two plain products (docs/decisions/speed.md).
+    Uses the fused kernel, except for bf16 on CPUs with gradients: there its backward pass takes two to seven times as
+    long as two plain products (docs/decisions/speed.md).
 
     Args:
         q_BHNE: queries.
@@ -73,7 +73,7 @@ def attend(q_BHNE: Tensor, k_BHME: Tensor, v_BHME: Tensor, valid_BM: Tensor | No
     if not plain:
         return functional.scaled_dot_product_attention(q_BHNE, k_BHME, v_BHME, attn_mask=mask)
     clips, heads, _, width = q_BHNE.shape
-    with torch.autocast("cpu", enabled=False):  # it would take the softmax to fp32 and back
+    with torch.autocast("cpu", enabled=False):  # it would convert the softmax to fp32 and back
         q, k, v = (x.flatten(0, 1) for x in (q_BHNE, k_BHME, v_BHME))
         scores = torch.baddbmm(q.new_empty(1), q, k.mT, beta=0, alpha=width**-0.5)
         if mask is not None:
@@ -82,7 +82,7 @@ def attend(q_BHNE: Tensor, k_BHME: Tensor, v_BHME: Tensor, valid_BM: Tensor | No
 
 
 class Attention(nn.Module):
-    """Multi-head attention of tokens on themselves, wherever they are.
+    """Multi-head self-attention, independent of positions.
 
     Args:
         width: token width.
@@ -101,7 +101,7 @@ class Attention(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Multi-head attention of queries on a context of the same width.
+    """Multi-head attention of queries to a context of the same width.
 
     Args:
         width: token width.
@@ -121,8 +121,8 @@ class CrossAttention(nn.Module):
 
 
 def _heads(x_BNC: Tensor, parts: int, heads: int) -> tuple[Tensor, ...]:
-    """Cut channels into so many parts, each of shape (B, H, N, E).
+    """Split channels into `parts` tensors of shape (B, H, N, E).
 
-    Split before heads and tokens are transposed, so that gradients are joined in one copy, not two.
+    The split is before heads and tokens are transposed, so that gradients are concatenated in one copy, not two.
     """
     return tuple(part.transpose(1, 2) for part in x_BNC.unflatten(-1, (parts, heads, -1)).unbind(2))

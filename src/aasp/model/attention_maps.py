@@ -1,7 +1,7 @@
 """Attention maps: the class token's attention to the patches of a clip, for every block and head.
 
 Legend: T frames, M mel bins, L blocks, H heads, G x F grid of patches, N = G * F.
-Source: the maps of DINO (Caron et al. 2021), of the class token, here relative to looking everywhere alike.
+Source: the class token's maps of DINO (Caron et al. 2021), here relative to uniform attention.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 
 @torch.inference_mode()
 def attention_maps(encoder: AudioEncoder, mel_TM: Tensor) -> Tensor:
-    """How much the class token attends to each patch of a clip, over the mean patch of the window: 1 is as much as any.
+    """The class token's attention to each patch of a clip, relative to the mean over the window's patches.
 
-    A clip longer than the encoder's window is read in windows that overlap by half; where two cover a patch, the mean.
+    A clip longer than the encoder's window is split into windows that overlap by half; where two cover a patch, their
+    mean is returned.
 
     Args:
         encoder: the model.
@@ -35,7 +36,7 @@ def attention_maps(encoder: AudioEncoder, mel_TM: Tensor) -> Tensor:
         Shape (L, H, G, F), in fp32.
 
     Raises:
-        AaspError: the encoder's attention is a part that says nothing of its weights, or it has no class token.
+        AaspError: the encoder's attention does not provide its weights, or there is no class token.
     """
     blocks = [block.attention for block in encoder.encoder.blocks]  # type: ignore[union-attr]
     ours = [one for one in blocks if isinstance(one, Attention)]
@@ -53,7 +54,7 @@ def attention_maps(encoder: AudioEncoder, mel_TM: Tensor) -> Tensor:
     for first in window_starts(columns, window):
         with _looking(ours) as seen:
             encoder.encode(mel_BTM[:, first * patch : (first + window) * patch])
-        weights_LHN = torch.stack(seen)[..., int(encoder.config.encoder.distilled) :]  # the second class token aside
+        weights_LHN = torch.stack(seen)[..., int(encoder.config.encoder.distilled) :]  # without the second class token
         weights_LHN = weights_LHN / weights_LHN.mean(-1, keepdim=True)
         maps = weights_LHN.unflatten(-1, (-1, subbands))
         total[:, :, first : first + window] += maps
@@ -63,7 +64,7 @@ def attention_maps(encoder: AudioEncoder, mel_TM: Tensor) -> Tensor:
 
 @contextmanager
 def _looking(blocks: list[Attention]) -> Iterator[list[Tensor]]:
-    """Note what the class token attends to in each block, (H, N), while something is encoded."""
+    """Record the class token's attention in each block, (H, N), during an encoding."""
     seen: list[Tensor] = []
 
     def note(module: nn.Module, inputs: tuple[Any, ...]) -> None:

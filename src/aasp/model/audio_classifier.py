@@ -29,19 +29,19 @@ MOST_CLASSES = 2**20
 
 @dataclass(frozen=True)
 class AudioClassifierConfig:
-    """Configuration of a classifier: everything but its weights.
+    """Configuration of a classifier: everything except its weights.
 
     Attributes:
-        classes: their names, in the order of the scores.
+        classes: names of the classes, in the order of the scores.
         multilabel: a clip may have any number of classes; each has its own probability.
-        clip_seconds: length of the clips that it was trained on; longer ones are still classified as a whole.
-        layers: what the head reads: the last layer; or all of them, from the stem's tokens on, each token normalised,
-            in a learned weighting (as in SUPERB).
-        norm: of the pooled embedding: "layer"; "batch", which standardises each dimension over clips (as probes do); or
-            "none", as BEATs has it.
-        over_time: the head reads each time patch separately; the score of a clip is the maximum over its time patches.
-        numbers: mean and deviation of the numbers that it predicts instead of classes; `classes` then has one name.
-        encoder: the encoder; its `pooling` makes one vector of a clip's tokens.
+        clip_seconds: length of the training clips; longer clips are still classified as a whole.
+        layers: input of the head: "last": the last layer; "weighted": all layers, from the stem's tokens on, with each
+            token normalised, in a learned weighted sum (as in SUPERB).
+        norm: normalisation of the pooled embedding: "layer"; "batch", which standardises each dimension over clips (as
+            probes do); or "none", as in BEATs.
+        over_time: the head classifies each time patch separately; a clip's score is the maximum over its time patches.
+        numbers: for regression: mean and deviation of the predicted numbers; `classes` then has one name.
+        encoder: the encoder; its `pooling` computes one vector from a clip's tokens.
     """
 
     classes: tuple[str, ...]
@@ -91,10 +91,10 @@ class AudioClassifier(nn.Module):
         """Logits, shape (B, K), of clips of any length.
 
         Args:
-            wave_BS, lengths_B: as `AudioEncoder` takes them.
+            wave_BS, lengths_B: as in `AudioEncoder.forward`.
 
         Raises:
-            AaspError: as `AudioEncoder` does.
+            AaspError: as in `AudioEncoder.forward`.
         """
         found = self.encoder(wave_BS, lengths_B, layers=self.reads_layers)
         return self.classify(found.stages, found.valid)
@@ -108,7 +108,7 @@ class AudioClassifier(nn.Module):
         """Logits, shape (B, K), of encoded clips.
 
         Args:
-            stages: (tokens (B, N, D), class token (B, D)) of every layer, or of the last alone (`Embeddings.stages`).
+            stages: (tokens (B, N, D), class token (B, D)) of all layers, or of the last only (`Embeddings.stages`).
             valid_BG: time patches that belong to each clip, boolean, shape (B, G).
         """
         if self.config.over_time:
@@ -117,27 +117,27 @@ class AudioClassifier(nn.Module):
         return self.head(self.norm(self.pooled(stages, valid_BG).to(self.head.weight.dtype)))
 
     def classify_steps(self, stages: Sequence[tuple[Tensor, Tensor]], valid_BG: Tensor) -> Tensor:
-        """Logits of each time patch of encoded clips, shape (B, G, K), of a classifier over time; 0 where not valid.
+        """Logits of a classifier over time for each time patch of encoded clips, shape (B, G, K); 0 where not valid.
 
         Args:
-            stages, valid_BG: as `classify` takes them.
+            stages, valid_BG: as in `classify`.
         """
         tokens, _ = self._read(stages)
         x_BGD = over_frequency(tokens, self.encoder.stem.subbands, self.config.encoder.pooling == "flat")
-        # Batch normalisation standardises over the patches that there are.
+        # Only valid patches, since batch normalisation standardises over all of its inputs.
         logits_nK = self.head(self.norm(x_BGD.to(self.head.weight.dtype)[valid_BG]))
         logits_BGK = logits_nK.new_zeros(*valid_BG.shape, logits_nK.shape[-1])
         logits_BGK[valid_BG] = logits_nK
         return logits_BGK
 
     def over_time(self, wave_BS: Tensor, lengths_B: Tensor | None = None, *, hop: float | None = None) -> OverTime:
-        """Logits over time, of a classifier over time: as `AudioEncoder.over_time` has vectors, (B, G, K) and when.
+        """Logits of a classifier over time, (B, G, K), in place of the vectors of `AudioEncoder.over_time`.
 
         Args:
-            wave_BS, lengths_B, hop: as `AudioEncoder.over_time` takes them.
+            wave_BS, lengths_B, hop: as in `AudioEncoder.over_time`.
 
         Raises:
-            AaspError: as `AudioEncoder.over_time` does.
+            AaspError: as in `AudioEncoder.over_time`.
         """
         encoder, by = self.encoder, shifts(self.encoder, hop)
         mel_BTM, frames_B = encoder.mel(wave_BS, lengths_B)
@@ -153,7 +153,7 @@ class AudioClassifier(nn.Module):
         return pool(tokens, cls, self.encoder.stem.subbands, valid_BG, self.config.encoder.pooling)
 
     def _read(self, stages: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-        """The tokens and the class token that the head reads: the last layer's, or all layers' in their weighting."""
+        """The head's input, tokens and class token: those of the last layer, or the weighted sum of all layers."""
         if not self.reads_layers:
             return stages[-1]
         normalised = lambda x: functional.layer_norm(x, x.shape[-1:], eps=1e-6)
@@ -162,9 +162,9 @@ class AudioClassifier(nn.Module):
         return mixed(0), mixed(1)
 
     def probabilities(self, logits_BK: Tensor) -> Tensor:
-        """Logits as probabilities, in fp32 or better: they sum to 1 over classes, or each class has its own.
+        """Probabilities from logits, at least in fp32: they sum to 1 over classes, or are independent (multilabel).
 
-        For a model that predicts numbers: these numbers, in the unit of the labels.
+        For a regression model: the predicted numbers, in the unit of the labels.
         """
         logits_BK = widened(logits_BK)
         if self.config.numbers is not None:
@@ -178,7 +178,7 @@ class AudioClassifier(nn.Module):
 
 
 def write_classifier(directory: str | Path, config: AudioClassifierConfig, weights: Mapping[str, Tensor]) -> None:
-    """Write a classifier's directory from its configuration and its tensors by name."""
+    """Write a classifier's directory from its configuration and tensors by name."""
     write_directory(Path(directory), {"config.json": to_dict(config)}, weights)
 
 
@@ -186,12 +186,12 @@ def load_classifier(path: str | Path, device: str | torch.device = "cpu") -> Aud
     """Load an AudioClassifier in evaluation mode.
 
     Args:
-        path: a directory that `AudioClassifier.save` wrote, a run of `aasp finetune`, or a model on the hub.
-        device: where to put it, as `aasp.load` takes it.
+        path: a directory written by `AudioClassifier.save`, a run of `aasp finetune`, or a model on the hub.
+        device: the device, as in `aasp.load`.
 
     Raises:
-        AaspError: nothing there, it is an encoder without classes, a file is missing or does not fit, or no such
-            device.
+        AaspError: there is no model, it is an encoder without classes, a file is missing or does not fit, or there is
+            no such device.
     """
     device = device_of(device)
     directory = find(path)

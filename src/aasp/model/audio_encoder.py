@@ -36,20 +36,20 @@ from aasp.tracing import can_be_read, filled, is_fixed, is_known, is_traced
 from aasp.weights import WEIGHTS, with_weights, write_directory
 
 LONGEST_WINDOW = 3_600.0
-"""Seconds that are read at once: attention over all of an hour would take 450,000 tokens."""
+"""Largest window in seconds; attention over one hour would need 450,000 tokens."""
 
 
 @dataclass(frozen=True)
 class AudioEncoderConfig:
-    """Configuration of an AudioEncoder: everything but its weights.
+    """Configuration of an AudioEncoder: everything except its weights.
 
     Attributes:
         frontend: log-mel, or another front end, and its normalisation.
         stem: patch embedding.
         encoder: transformer.
         window_seconds: longer audio is cut into windows of this length that overlap by half.
-        pooling: how the last layer becomes the default vector of a clip, if `vector` is empty.
-        vector: the default vector as several concatenated parts, each a layer and its pooling, ("4:mean+std",
+        pooling: pooling of the last layer for the default vector of a clip, if `vector` is empty.
+        vector: the default vector as a concatenation of several parts, each a layer and its pooling, ("4:mean+std",
             "8:mean+std"); layer 0 is the input of the first block.
         whitened: dimensions of the default vector after a whitening that is saved with the weights; 0 for none.
     """
@@ -109,12 +109,12 @@ class AudioEncoder(Embedder):
     ) -> Embeddings:
         """Embed clips of any length; padding never changes an embedding, and nothing is cut.
 
-        Clips longer than the window are read in windows that overlap by half; where two windows cover a patch, its
-        tokens are averaged, and class tokens are averaged by duration.
+        Clips longer than the window are split into windows that overlap by half; where two windows cover a patch, its
+        tokens are averaged, and class tokens are averaged, weighted by duration.
 
         Args:
             wave_BS: waveforms in -1..1 at the front end's rate, of any floating type, or int16 samples, shape (B, S).
-                What lies beyond a clip's end is not read.
+                Samples beyond a clip's end are ignored.
             lengths_B: valid samples per clip, shape (B,); all of S if omitted.
             layers: also return the tokens of every block.
             pooling: how `clip` is computed: a pooling of the last layer, or (layer, pooling) pairs, concatenated; the
@@ -126,7 +126,7 @@ class AudioEncoder(Embedder):
         """
         wave_BS, lengths_B = as_batch(wave_BS, lengths_B)
         spare = 0
-        if not is_known(wave_BS.shape[1]):  # a graph for any length: what is added is beyond every clip's end
+        if not is_known(wave_BS.shape[1]):  # a graph for any length: the padding is beyond every clip's end
             lengths_B = filled(wave_BS) if lengths_B is None else lengths_B
             spare = 3 * self.config.window_patches // 2
             seconds = spare * self.stem.stride[0] / self.config.frontend.frame_rate
@@ -167,7 +167,7 @@ class AudioEncoder(Embedder):
         pooling: Pooling | Sequence[Key] | None,
         spare: int,
     ) -> Embeddings:
-        """`embed`, of log-mels whose last `spare` time patches are beyond every clip's end, and not returned."""
+        """`embed` for log-mels whose last `spare` time patches are beyond every clip's end and are not returned."""
         depth = self.config.encoder.depth
         keys = self.config.keys if pooling is None else [(depth, pooling)] if isinstance(pooling, str) else pooling
         check_keys(keys, depth)
@@ -193,7 +193,7 @@ class AudioEncoder(Embedder):
             valid_BG = valid_BN[:, ::subbands]
             outputs = [(tokens * valid_BN[..., None], cls) for tokens, cls in outputs]
         tokens, cls = outputs[-1]
-        clip = read([*outputs[:-2], outputs[-1]], valid_BG, keys, depth, subbands)  # as `stages` has them
+        clip = read([*outputs[:-2], outputs[-1]], valid_BG, keys, depth, subbands)  # as in `stages`
         patch_seconds = self.stem.stride[0] / self.config.frontend.frame_rate
         found = Embeddings(
             clip=clip if pooling is not None or self.whitening is None else self.whitening(clip),
@@ -209,26 +209,26 @@ class AudioEncoder(Embedder):
     def over_time(self, wave_BS: Tensor, lengths_B: Tensor | None = None, *, hop: float | None = None) -> OverTime:
         """Vectors over time, optionally at a finer hop than a patch.
 
-        The clip is encoded once for each step within a patch, shifted by that step: a quarter of a patch costs four
-        times as much as `forward`. Every step reads a whole patch, so neighbours overlap.
+        The clip is encoded once for each step within a patch, shifted by that step: a hop of a quarter of a patch costs
+        four times as much as `forward`. Every step covers a whole patch, so neighbouring steps overlap.
 
         Args:
             wave_BS, lengths_B: as in `forward`.
-            hop: seconds between steps: a patch, or a half or a quarter of it; a patch if omitted, which returns
+            hop: seconds between steps: one patch, a half or a quarter of it; one patch if omitted, which returns
                 `forward`'s timestamps.
 
         Raises:
-            AaspError: as `forward` does, or there is no such hop.
+            AaspError: as in `forward`, or there is no such hop.
         """
-        shifts(self, hop)  # before the long part
+        shifts(self, hop)  # checks the hop before the expensive part
         mel_BTM, frames_B = self.mel(wave_BS, lengths_B)
         return over_time(self, mel_BTM, frames_B, hop)
 
     def stream(self, window: float | None = None) -> EncoderStream:
-        """A stream that takes a sound chunk by chunk: `stream(chunk)`, and `stream.end()` at the end.
+        """A stream for audio that arrives in chunks: `stream(chunk)`, and `stream.end()` at the end.
 
         Args:
-            window: seconds of a window; the model's window if omitted (see `EncoderStream`).
+            window: length of a window in seconds; the model's window if omitted (see `EncoderStream`).
 
         Raises:
             AaspError: it is longer than the model's window, or shorter than two time patches.
@@ -238,13 +238,13 @@ class AudioEncoder(Embedder):
     def encode(
         self, mel_BTM: Tensor, valid_BN: Tensor | None = None, layers: bool = False
     ) -> list[tuple[Tensor, Tensor]]:
-        """Encode log-mel windows: [(tokens (B, N, D), cls (B, D))], the normalised output last, layers before it."""
+        """Encode log-mel windows: [(tokens (B, N, D), cls (B, D))], the normalised output last, after the layers."""
         return self.encode_tokens(self.stem(mel_BTM, valid_BN), self.places(mel_BTM), valid_BN, layers)
 
     def encode_tokens(
         self, tokens: Tensor, places: Places, valid_BN: Tensor | None = None, layers: bool = False
     ) -> list[tuple[Tensor, Tensor]]:
-        """`encode` from the stem's tokens on, shape (B, N, D); these may be some of a grid only."""
+        """`encode` from the stem's tokens, shape (B, N, D), which may be only a part of the grid."""
         output = self.encoder(tokens, places, valid_BN, layers)
         split = lambda x: (widened(x[:, 1:]), widened(x[:, 0]))
         class_token = widened(self.encoder.class_token).expand(tokens.shape[0], -1)
@@ -252,11 +252,11 @@ class AudioEncoder(Embedder):
         return stages + [split(x) for x in output.blocks] + [split(output.last)]
 
     def places(self, mel_BTM: Tensor, index_Bn: Tensor | None = None) -> Places:
-        """The positions of the stem's tokens: the whole grid, or some patches of each sequence, shape (B, n)."""
+        """The grid positions of the stem's tokens: the whole grid, or the patches `index_Bn` of each sequence."""
         return Places(self.stem.grid(mel_BTM.shape[1]), index_Bn)
 
     def mel(self, wave_BS: Tensor, lengths_B: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The front end alone, as in `forward`: log-mel (B, T, M), zero beyond each clip's end, valid frames (B,)."""
+        """Only the front end, as in `forward`: log-mel (B, T, M), zero beyond each clip's end, valid frames (B,)."""
         wave_BS, lengths_B = as_batch(wave_BS, lengths_B)
         mel_BTM, frames_B = self.frontend(finest(wave_BS), lengths_B)
         check_samples(wave_BS)
@@ -280,13 +280,13 @@ def load(path_or_hub_id: str | Path, device: str | torch.device = "cpu") -> Audi
 
     Args:
         path_or_hub_id: a directory with `config.json` and `model.safetensors`, a run of `aasp pretrain`, the name of a
-            model that comes with the package, or of one on the Hugging Face hub. Of a fine-tuned classifier, its
+            model that comes with the package, or of one on the Hugging Face hub. For a fine-tuned classifier, its
             encoder is loaded.
-        device: where to put it: "auto" (a GPU where there is one), "cpu", "cuda", "cuda:1", "mps" or a torch device.
-            Waveforms must be given there.
+        device: the device: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1", "mps" or a torch device. Waveforms
+            must be on it.
 
     Raises:
-        AaspError: nothing there, a file is missing, the weights do not fit the configuration, or no such device.
+        AaspError: there is no such model or device, a file is missing, or the weights do not fit the configuration.
     """
     device, directory = device_of(device), find(path_or_hub_id)
     file = directory / "config.json"

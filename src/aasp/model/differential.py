@@ -1,9 +1,9 @@
-"""Differential attention: what two maps of each head have in common is taken away.
+"""Differential attention: the difference of two attention maps per head, which cancels their common part.
 
 Legend: B sequences, H heads, N tokens, E head width, D = H * E.
-Source: Ye et al. 2024 (Differential Transformer): softmax(q1 k1) - λ softmax(q2 k2) of half a head's width each, on the
-whole width's values, a root-mean-square norm of each head's output, 1 - λ0; λ = exp(λq1 · λk1) - exp(λq2 · λk2) + λ0.
-ASDA (Wang et al. 2025) has it in an audio spectrogram transformer. Ours: λ0 is the same in every block.
+Source: Ye et al. 2024 (Differential Transformer): softmax(q1 k1) - λ softmax(q2 k2), each on half of a head's width,
+applied to values of the whole width; RMS norm of each head's output, times 1 - λ0; λ = exp(λq1 · λk1) - exp(λq2 · λk2)
++ λ0. ASDA (Wang et al. 2025) uses it in an audio spectrogram transformer. Ours: λ0 is the same in every block.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class DifferentialConfig(AttentionConfig):
 
     Attributes:
         kind: the name of this attention in recipes.
-        start: λ0, which λ begins at.
+        start: λ0, the initial value of λ.
     """
 
     kind: Literal["differential"] = "differential"
@@ -41,7 +41,7 @@ class DifferentialConfig(AttentionConfig):
 
 
 class DifferentialAttention(nn.Module):
-    """Attention of tokens on themselves, wherever they are, as the difference of two maps.
+    """Self-attention as the difference of two maps, independent of positions.
 
     Args:
         width: token width D.
@@ -67,7 +67,7 @@ class DifferentialAttention(nn.Module):
         return self.difference_of(attend(q, k, v, valid_BN), x_BND.dtype)
 
     def two_maps(self, x_BND: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries and keys of all first maps, then second ones, (B, 2 H, N, E / 2); values twice, (B, 2 H, N, E)."""
+        """Queries and keys of the first, then the second maps, (B, 2 H, N, E / 2); values twice, (B, 2 H, N, E)."""
         q, k, v = (part.transpose(1, 2) for part in self.qkv(x_BND).unflatten(-1, (3, self.heads, -1)).unbind(2))
         halves = lambda x: torch.cat(x.chunk(2, dim=-1), dim=1)
         return halves(q), halves(k), torch.cat([v, v], dim=1)
@@ -79,7 +79,7 @@ class DifferentialAttention(nn.Module):
         return torch.exp((q1 * k1).sum()) - torch.exp((q2 * k2).sum()) + self.start
 
     def difference_of(self, both_BHNE: Tensor, dtype: torch.dtype) -> Tensor:
-        """The output, (B, N, D), from the results of both maps, (B, 2 H, N, E)."""
+        """The output, (B, N, D), from the outputs of both maps, (B, 2 H, N, E)."""
         first, second = both_BHNE.chunk(2, dim=1)
         y_BHNE = widened(first) - self.weight * widened(second)
         y_BHNE = y_BHNE * torch.rsqrt(y_BHNE.square().mean(-1, keepdim=True) + 1e-5)

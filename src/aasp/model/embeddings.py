@@ -26,7 +26,7 @@ class Embeddings:
     """The output of an AudioEncoder, in fp32, or in float64 for a model in float64.
 
     Attributes:
-        clip: one vector per clip, shape (B, D'): the default vector (`AudioEncoderConfig.keys`), or as requested.
+        clip: one vector per clip, shape (B, D'): the default vector (`AudioEncoderConfig.keys`) or the requested one.
         timestamps: one vector per time patch, subbands concatenated, shape (B, G, F * D), zero beyond a clip's end.
         seconds: centre of each time patch, shape (G,): evenly spaced and the same for all clips. If a clip fills less
             than half of its last patch, that centre lies up to half a patch beyond its end.
@@ -45,7 +45,7 @@ class Embeddings:
     layers: list[tuple[Tensor, Tensor]]
 
     def without(self, columns: int, subbands: int) -> Embeddings:
-        """The same without the last time patches, which no clip reaches."""
+        """The same without the last `columns` time patches, which are beyond every clip's end."""
         left = self.valid.shape[1] - columns
         first = lambda many, of: (torch.arange(many, device=self.valid.device) < of).nonzero()[:, 0]
         kept, patches = first(left + columns, left), first((left + columns) * subbands, left * subbands)
@@ -56,7 +56,7 @@ class Embeddings:
 
     @property
     def stages(self) -> list[tuple[Tensor, Tensor]]:
-        """(tokens, cls) of layers 0 to depth, the last one normalised; the last alone unless layers are requested."""
+        """(tokens, cls) of layers 0 to depth, the last one normalised; only the last unless layers are requested."""
         return [*self.layers[:-1], (self.tokens, self.cls)]
 
 
@@ -64,9 +64,9 @@ class Embedder(nn.Module, ABC):
     """Turns waveforms into `Embeddings`: an AudioEncoder, or an exported one.
 
     Attributes:
-        config: the model.
-        whitening: of its own vector; None where it has none, or none apart from the rest.
-        longest: seconds of a clip that it takes at once. One without limit also gives the tokens of every layer.
+        config: configuration of the model.
+        whitening: whitening of the default vector; None if it has none, or none that is separate.
+        longest: largest length of a clip in seconds. An embedder without a limit also returns the tokens of all layers.
     """
 
     config: AudioEncoderConfig
@@ -75,17 +75,17 @@ class Embedder(nn.Module, ABC):
 
     @property
     def device(self) -> torch.device:
-        """The device for its waveforms."""
+        """The device on which it expects waveforms."""
         return next(self.parameters()).device
 
     @property
     def digest(self) -> str:
-        """Identifies the model, in hex."""
+        """Hash that identifies the model, in hex."""
         return model_hash(self)
 
     @property
     def subbands(self) -> int:
-        """F of its grid."""
+        """Subbands F of its grid."""
         return self.config.frontend.bins // self.config.stem.patch[1]
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""The vision transformer that reads patch tokens.
+"""The vision transformer that encodes patch tokens.
 
 Legend: B sequences, N tokens (the class token first), D width, H heads.
 Source: ViT; "post" norm as in data2vec 2.0 and EAT, "pre" as in ViT and MAE, "deep" as in BEATs (Wang et al. 2022).
@@ -26,18 +26,18 @@ class EncoderConfig:
 
     Attributes:
         width: token width D.
-        depth: blocks.
+        depth: number of blocks.
         heads: attention heads.
-        mlp_ratio: hidden width of the MLP over D.
+        mlp_ratio: hidden width of the MLP, relative to D.
         norm: "pre" (before each part, and once at the end), "post" (after each residual sum, and on the input), or
-            "deep": post, with the residual (2 * depth) ** 1/4 times as strong and a weaker start.
+            "deep": post-norm, with the residual scaled by (2 * depth) ** 1/4 and smaller initial weights.
         drop_path: largest rate of stochastic depth, rising linearly with depth.
-        attention: of every block.
-        learned: time patches and subbands (G, F) of a learned table of positions, of which shorter clips take the
-            first; fixed sine-cosine positions if omitted.
-        distilled: a second class token, as in DeiT; the returned class token is their mean.
-        class_token: without one, the mean of the valid tokens is returned instead.
-        convolution: kernel and groups of a convolution over the tokens that computes their positions.
+        attention: attention of every block.
+        learned: time patches and subbands (G, F) of a learned table of position embeddings, of which shorter clips use
+            the first rows; fixed sine-cosine embeddings if omitted.
+        distilled: a second class token, as in DeiT; the returned class token is the mean of both.
+        class_token: whether there is a class token; if not, the mean of the valid tokens is returned instead.
+        convolution: kernel and groups of a convolution over the tokens that computes position embeddings.
     """
 
     width: int = 192
@@ -82,10 +82,10 @@ class EncoderConfig:
 
 @dataclass
 class EncoderOutput:
-    """The output of the encoder; every tensor but the first has shape (B, 1 + N, D), the class token first.
+    """The output of the encoder; all tensors except `tokens` have shape (B, 1 + N, D), the class token first.
 
     Attributes:
-        tokens: patch tokens with their positions, shape (B, N, D): what the first block gets, before a norm.
+        tokens: patch tokens with position embeddings, shape (B, N, D): the input of the first block, before a norm.
         last: normalised output of the last block.
         blocks: output of each block, if requested.
         ffn: output of each block's MLP before the residual sum, if requested.
@@ -119,7 +119,7 @@ class DropPath(nn.Module):
 
 
 class Block(nn.Module):
-    """Self-attention and MLP, each with a residual sum."""
+    """Self-attention and MLP, each with a residual connection."""
 
     def __init__(self, config: EncoderConfig, drop_path: float) -> None:
         super().__init__()
@@ -131,7 +131,7 @@ class Block(nn.Module):
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x_BND: Tensor, valid_BN: Tensor | None, places: Places | None = None) -> tuple[Tensor, Tensor]:
-        """The block's output and its MLP's output before the residual sum; places are for attentions that use them."""
+        """The block's output, and its MLP's output before the residual sum; `places` are passed to the attention."""
         if self.pre:
             x_BND = x_BND + self.drop_path(self.attention(self.norm1(x_BND), valid_BN, places))
             ffn = self.mlp(self.norm2(x_BND))
@@ -142,7 +142,7 @@ class Block(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Transformer encoder with a class token; it adds positions.
+    """Transformer encoder with a class token; it adds position embeddings.
 
     Args:
         config: its size and form.
@@ -171,23 +171,23 @@ class Encoder(nn.Module):
     def forward(
         self, tokens_BND: Tensor, places: Places, valid_BN: Tensor | None = None, layers: bool = False
     ) -> EncoderOutput:
-        """Encode patch tokens: all of a grid, or some of it.
+        """Encode patch tokens: the whole grid, or a part of it.
 
         Args:
-            tokens_BND: of a stem, without positions, shape (B, N, D).
-            places: which patches they are.
+            tokens_BND: tokens of a stem, without position embeddings, shape (B, N, D).
+            places: the tokens' positions on the grid.
             valid_BN: valid tokens, boolean, shape (B, N); all if omitted.
             layers: also return every block's output and MLP output.
 
         Raises:
-            AaspError: there is no token for each place, or the grid is larger than a learned table.
+            AaspError: the number of tokens is not that of `places`, or the grid is larger than a learned table.
         """
         there = places.grid[0] * places.grid[1] if places.index_Bn is None else places.index_Bn.shape[1]
         if tokens_BND.shape[1:] != (there, self.config.width):
             text = f"tokens of shape {tuple(tokens_BND.shape)} for {there} places and width {self.config.width}"
             raise AaspError(f"encoder: {text}; a stem gives one for each patch of its grid, (clips, patches, width)")
         placed_BND = tokens_BND + self._positions(places, tokens_BND, valid_BN)
-        tokens_BND = placed_BND.to(self.class_token.dtype)  # positions are fp32, whatever the model was cast to
+        tokens_BND = placed_BND.to(self.class_token.dtype)  # positions are fp32, whatever the model's dtype
         first = [self.class_token] if self.config.class_token else []
         first += [self.second_token] if self.config.distilled else []
         x = torch.cat([*(token.expand(tokens_BND.shape[0], 1, -1) for token in first), tokens_BND], dim=1)
@@ -211,7 +211,7 @@ class Encoder(nn.Module):
         return of_table(self.positions, places)
 
     def _one_class_token(self, x_BND: Tensor, valid_BN: Tensor | None) -> Tensor:
-        """Returned tokens, with one class token: of two, the mean; of none, the mean of valid tokens."""
+        """Tokens with one class token: the mean of two, or, if there is none, the mean of valid tokens."""
         if not self.config.class_token:
             weight = torch.ones_like(x_BND[..., :1]) if valid_BN is None else valid_BN[..., None].to(x_BND.dtype)
             mean = (x_BND * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True)

@@ -1,4 +1,5 @@
-"""The folder of a model: its own, a run's, the package's, or a download; and its configuration, ours or `aasp.hf`'s."""
+"""Locating a model's folder (a path, a run, the package or a download) and reading its configuration, ours or
+`aasp.hf`'s."""
 
 from __future__ import annotations
 
@@ -10,22 +11,22 @@ from aasp.documents import read_object
 from aasp.errors import AaspError
 
 PACKAGED = Path(__file__).parents[1] / "packaged"
-"""Models that come with the package: a folder each, named as the model is."""
+"""Models that come with the package: one folder per model, with its name."""
 DEFAULT = "aasp-tiny"
-"""The packaged model that is meant where none is named."""
+"""The packaged model that is used if none is named."""
 HF_KINDS = {
     "AaspModel": "encoder",
     "AaspForAudioClassification": "classifier",
     "AaspForPreTraining": "pretraining",
 }
-"""What the classes of `aasp.hf` hold, by their names, which are in what they save."""
+"""Contents of the classes of `aasp.hf`, by class name, which is part of their configuration files."""
 REMEDY = "copy the model again"
 HF_PROBLEMS = ("single_label_classification", "multi_label_classification", "regression")
-"""What transformers calls kinds of labels."""
+"""transformers' names for kinds of labels."""
 
 
 def read_config(file: Path) -> dict[str, Any]:
-    """A model's `config.json`; of one that `aasp.hf` saved, ours that is in it.
+    """A model's `config.json`; if `aasp.hf` saved it, our configuration that it contains.
 
     Raises:
         AaspError: it is not a JSON object.
@@ -35,7 +36,7 @@ def read_config(file: Path) -> dict[str, Any]:
 
 
 def weights_prefix(file: Path) -> str:
-    """The prefix of a model's tensor names next to that `config.json`.
+    """The prefix of the tensor names in the weights next to a `config.json`.
 
     Raises:
         AaspError: it is not a JSON object.
@@ -45,9 +46,9 @@ def weights_prefix(file: Path) -> str:
 
 
 def of_transformers(values: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
-    """Our configuration in one that `aasp.hf` saved, and what begins the names of the tensors beside it.
+    """Our configuration in one that `aasp.hf` saved, and the prefix of the tensor names in its weights.
 
-    Of a pre-training it is the configuration of the encoder that is saved in the end.
+    For a pre-training model it is the configuration of the encoder that the method exports.
     """
     kind = HF_KINDS.get((values.get("architectures") or ["AaspModel"])[0])
     encoder = dict(values.get("encoder") or {})
@@ -59,14 +60,14 @@ def of_transformers(values: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
 
 
 def classifier_values(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Our configuration of a classifier in one of `aasp.hf`'s, which says in transformers' words what labels are.
+    """Our configuration of a classifier from one of `aasp.hf`, which describes labels in transformers' terms.
 
     Raises:
-        AaspError: there is no label, one is not numbered in turn, there is no such kind, or several numbers are to be
-            predicted.
+        AaspError: there is no label, labels are not numbered from 0 on, the problem type is unknown, or a regression
+            has several outputs.
     """
     named = values.get("id2label")
-    if named is None:  # transformers does not write what it takes for granted
+    if named is None:  # transformers does not write its default
         named = {0: "LABEL_0", 1: "LABEL_1"}
     labels = {int(number): str(name) for number, name in named.items()}
     if sorted(labels) != list(range(len(labels))) or not labels:
@@ -99,10 +100,10 @@ def packaged() -> list[str]:
 
 
 def default_model() -> str:
-    """The model that is meant where none is named.
+    """The model that is used if none is named.
 
     Raises:
-        AaspError: this version of the package comes with none.
+        AaspError: this version of the package comes without it.
     """
     if DEFAULT not in packaged():
         remedy = "name the folder of a model or of a run, or a model on the hub, or train one by `aasp pretrain`"
@@ -111,21 +112,21 @@ def default_model() -> str:
 
 
 def local(path_or_name: str | Path) -> Path | None:
-    """The directory of a model that is on this machine: itself, a run's `model/`, or the package's own; else None."""
+    """The directory of a local model: the path, a run's `model/`, or a packaged model; None if there is none."""
     path = Path(path_or_name)
     named = [PACKAGED / path.name] if str(path_or_name) in packaged() else []
     return next((one for one in (path, path / "model", *named) if (one / "config.json").is_file()), None)
 
 
 def on_hub(name: str) -> bool:
-    """Whether a name could be that of a model on the hub: owner/name, and nothing here."""
+    """Whether a name could be a model on the hub: owner/name, and no local path."""
     path = Path(name)
     like = name.count("/") == 1 and not name.startswith((".", "/", "~")) and not name.endswith("/")
     return like and not path.exists() and not path.parent.exists()
 
 
 def find(path_or_hub_id: str | Path) -> Path:
-    """The directory of a model: itself, a run's `model/`, the package's own, or a download from the hub."""
+    """The directory of a model: the path, a run's `model/`, a packaged model, or a download from the hub."""
     path = Path(path_or_hub_id)
     if not str(path_or_hub_id):
         raise AaspError("an empty name of a model; give the directory of a model or of a run")

@@ -1,4 +1,4 @@
-"""From tokens to one vector per clip, or one a time patch.
+"""Pooling of tokens to one vector per clip, or one per time patch.
 
 Legend: B clips, G time patches x F subbands, N = G * F patch tokens, D width.
 Source: class token (ViT, EAT), token mean (AST), flattened frequency x time mean (M2D); the deviation is ours.
@@ -14,28 +14,28 @@ from torch import Tensor
 Pooling = Literal["cls", "mean", "flat", "mean+std", "flat+std", "std"]
 WAYS: tuple[str, ...] = get_args(Pooling)
 POOLINGS = WAYS[:5]
-"""What probes choose among: "std" is in "mean+std"."""
+"""Poolings that probes choose from; "std" is left out, since "mean+std" contains it."""
 
 
 def over_frequency(tokens_BND: Tensor, subbands: int, flat: bool) -> Tensor:
-    """One vector a time patch: subbands flattened, (B, G, F * D), or averaged, (B, G, D)."""
+    """One vector per time patch: subbands flattened, (B, G, F * D), or averaged, (B, G, D)."""
     columns = tokens_BND.unflatten(1, (-1, subbands))
     return columns.flatten(2) if flat else columns.mean(2)
 
 
 def pool(tokens_BND: Tensor, cls_BD: Tensor, subbands: int, valid_BG: Tensor, method: str) -> Tensor:
-    """One vector a clip from its valid tokens.
+    """One vector per clip from its valid tokens.
 
     Args:
         tokens_BND: patch tokens in time-major order, shape (B, N, D).
         cls_BD: class token, shape (B, D).
         subbands: F.
         valid_BG: time patches that belong to each clip, boolean, shape (B, G).
-        method: "cls", "mean" over tokens, "flat" (mean over time of the subbands concatenated), the last two with
-            "+std", the deviation over time appended, and "std", that deviation alone, of the mean over subbands.
+        method: "cls"; "mean" over tokens; "flat", the mean over time of the concatenated subbands; the last two with
+            "+std", which appends the deviation over time; or "std", only the deviation of the mean over subbands.
 
     Returns:
-        Shape (B, D), (B, F * D), or twice as wide with the deviation.
+        Shape (B, D), (B, F * D), or twice as wide with "+std".
     """
     if method == "cls":
         return cls_BD
@@ -49,5 +49,5 @@ def pool(tokens_BND: Tensor, cls_BD: Tensor, subbands: int, valid_BG: Tensor, me
 
 
 def pooled_width(method: str, width: int, subbands: int) -> int:
-    """Width D' of what `pool` returns."""
+    """Width D' of the output of `pool`."""
     return width * (subbands if method.startswith("flat") else 1) * (2 if method.endswith("+std") else 1)

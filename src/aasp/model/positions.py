@@ -1,9 +1,9 @@
-"""Positions of tokens: places on a grid, and fixed 2-D sine-cosine positions for a grid of any length, a learned table,
-or a convolution over the tokens.
+"""Positions of tokens on a grid, and position embeddings: fixed 2-D sine-cosine for a grid of any length, a learned
+table, or a convolution over the tokens.
 
 Legend: B sequences, G time patches x F subbands, N = G * F in time-major order, n tokens of a sequence, D width.
 Source: MAE and EAT; half of the channels encode time, the other half the subband. The convolution is wav2vec 2.0's,
-which BEATs has too (Chen et al. 2023); ours: its weights are not normalised, and a view's gaps count as zeros.
+also used by BEATs (Chen et al. 2023); ours: its weights are not normalised, and hidden patches of a view are zeros.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from aasp.tracing import is_known
 
 
 class Places(NamedTuple):
-    """Which patches of a grid the tokens of some sequences are.
+    """The positions of the tokens of B sequences on a grid of patches.
 
     Attributes:
         grid: time patches and subbands (G, F).
-        index_Bn: n patches of each sequence, g * F + f, shape (B, n); all N in order if omitted.
+        index_Bn: patch indices g * F + f of each sequence, shape (B, n); all N in order if omitted.
     """
 
     grid: tuple[int, int]
@@ -38,16 +38,16 @@ class Places(NamedTuple):
 
 
 def positions(places: Places, width: int, device: torch.device | None = None) -> Tensor:
-    """Positions of tokens at those places, shape (N, D) or (B, n, D), fp32."""
+    """Sine-cosine position embeddings of tokens, shape (N, D) or (B, n, D), fp32."""
     of_grid = sincos_positions(places.grid, width, device)
     return of_grid if places.index_Bn is None else of_grid[places.index_Bn]
 
 
 def of_table(table_GFD: Tensor, places: Places) -> Tensor:
-    """Positions of tokens at those places, shape (N, D) or (B, n, D), from a table; shorter grids take its first.
+    """Position embeddings of tokens from a table, shape (N, D) or (B, n, D); shorter grids use its first rows.
 
     Raises:
-        AaspError: the grid is longer than the table, or has other subbands.
+        AaspError: the grid is longer than the table, or has another number of subbands.
     """
     columns, subbands = places.grid
     most, bands, _ = table_GFD.shape
@@ -59,12 +59,12 @@ def of_table(table_GFD: Tensor, places: Places) -> Tensor:
 
 
 def sincos_positions(grid: tuple[int, int], width: int, device: torch.device | None = None) -> Tensor:
-    """Positions of shape (N, D), fp32.
+    """Sine-cosine position embeddings, shape (N, D), fp32.
 
     Args:
         grid: (G, F).
         width: D, a multiple of 4.
-        device: where to make them.
+        device: their device.
     """
     times = torch.arange(grid[0], dtype=torch.float32, device=device)
     subbands = torch.arange(grid[1], dtype=torch.float32, device=device)
@@ -79,12 +79,12 @@ def _axis(position: Tensor, width: int) -> Tensor:
 
 
 class PositionConvolution(nn.Module):
-    """A grouped convolution over all tokens in a row, time-major, and a GELU: what stands around each token.
+    """Position embeddings from the neighbours of each token: a grouped 1-D convolution in time-major order, and a GELU.
 
     Args:
         width: token width D.
-        kernel: tokens that it sees; of an even number one more before a token than after it.
-        groups: of channels, that divide the width.
+        kernel: kernel size in tokens; an even one covers one token more before a token than after it.
+        groups: groups of channels, a divisor of the width.
     """
 
     def __init__(self, width: int, kernel: int, groups: int) -> None:
@@ -95,7 +95,7 @@ class PositionConvolution(nn.Module):
         nn.init.zeros_(self.convolution.bias)  # type: ignore[arg-type]
 
     def forward(self, tokens_BND: Tensor, places: Places, valid_BN: Tensor | None = None) -> Tensor:
-        """Positions (B, N, D) of tokens (B, N, D), those that do not count taken for zeros."""
+        """Position embeddings (B, N, D) of tokens (B, N, D); invalid tokens count as zeros."""
         if valid_BN is not None:
             tokens_BND = tokens_BND * valid_BN[..., None].to(tokens_BND.dtype)
         index = None if places.index_Bn is None else places.index_Bn[..., None].expand_as(tokens_BND)

@@ -1,8 +1,8 @@
-"""One vector a clip out of an encoder's layers: which layers, each pooled how, side by side, and whitened or not.
+"""One vector per clip from an encoder's layers: pooled layers, concatenated and optionally whitened.
 
-Used everywhere: `AudioEncoder`, probes, `aasp embed` and exports read vectors through it.
+`AudioEncoder`, probes, `aasp embed` and exports all compute vectors with it.
 
-Legend: B clips, G time patches x F subbands, N = G * F patch tokens, D width, V the parts' widths together, W whitened.
+Legend: B clips, G time patches x F subbands, N = G * F patch tokens, D width, V total width of the parts, W whitened.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ Key = tuple[int, str]
 
 
 def key(text: str) -> Key:
-    """A part of a vector as configurations write it, "4:mean+std".
+    """Parse a part of a vector in a configuration, such as "4:mean+std".
 
     Raises:
-        AaspError: it is not written so.
+        AaspError: it has another form.
     """
     layer, colon, pooling = text.partition(":")
     if not colon or not layer.isdecimal() or len(layer) > 9:
@@ -34,10 +34,10 @@ def key(text: str) -> Key:
 
 
 def check_keys(keys: Sequence[Key], depth: int) -> None:
-    """Check that an encoder of so many blocks has these layers, and that there are such poolings.
+    """Check that an encoder of `depth` blocks has these layers, and that the poolings exist.
 
     Raises:
-        AaspError: one is not there; or the class token of layer 0 is requested, which is the same for every clip.
+        AaspError: one does not exist; or the class token of layer 0 is requested, which is the same for every clip.
     """
     for layer, pooling in keys:
         if pooling not in WAYS:
@@ -49,10 +49,10 @@ def check_keys(keys: Sequence[Key], depth: int) -> None:
 
 
 def check_vector(vector: Sequence[str], depth: int) -> None:
-    """Check that an encoder of so many blocks has what the vector of its configuration is made of.
+    """Check that an encoder of `depth` blocks has the parts of its configuration's vector.
 
     Raises:
-        AaspError: as `key` and `check_keys`; of a layer that is not there the message names the setting.
+        AaspError: as in `key` and `check_keys`; for a missing layer the message names the setting.
     """
     keys = [key(part) for part in vector]
     if absent := [part for part, (layer, _) in zip(vector, keys, strict=True) if layer > depth]:
@@ -64,13 +64,13 @@ def check_vector(vector: Sequence[str], depth: int) -> None:
 def read(
     stages: Sequence[tuple[Tensor, Tensor]], valid_BG: Tensor, keys: Sequence[Key], depth: int, subbands: int
 ) -> Tensor:
-    """Pooled layers side by side, shape (B, V).
+    """Concatenated pooled layers, shape (B, V).
 
     Args:
-        stages: (tokens (B, N, D), class token (B, D)) of every layer, or of the last alone where no other is read.
+        stages: (tokens (B, N, D), class token (B, D)) of all layers, or of the last only if no other is needed.
         valid_BG: time patches that belong to each clip, boolean, shape (B, G).
-        keys: what to read.
-        depth: the encoder's blocks: the last stage is that layer.
+        keys: layers and poolings.
+        depth: number of the encoder's blocks, the layer of the last stage.
         subbands: F.
     """
     parts = [pool(*stages[layer - depth - 1], subbands, valid_BG, pooling) for layer, pooling in keys]
@@ -78,19 +78,18 @@ def read(
 
 
 def width(keys: Sequence[Key], token_width: int, subbands: int) -> int:
-    """V, the width of what `read` returns."""
+    """V, the width of the output of `read`."""
     return sum(pooled_width(pooling, token_width, subbands) for _, pooling in keys)
 
 
 class Whitening(nn.Module):
-    """An affine map of vectors, `(x - mean) @ matrix.T`, whose two tensors are weights of the model that nobody trains.
+    """An affine map of vectors, `(x - mean) @ matrix.T`, whose two tensors are buffers of the model, not trained.
 
-    They keep the precision they came in, at least fp32, whatever the model is cast to: rounded, they would turn every
-    vector.
+    They keep their precision, at least fp32, when the model is cast: rounding them would rotate all vectors.
 
     Args:
-        given: V, the width of what comes in.
-        made: W, the width of what goes out; at the start its first W dimensions.
+        given: input width V.
+        made: output width W; initially the map returns the first W dimensions.
     """
 
     mean: Tensor

@@ -1,9 +1,9 @@
-"""Attention with gated relative positions: how far apart two tokens are, weighted by what the query is.
+"""Attention with gated relative position bias: a bias for the distance of two tokens, times a gate of the query.
 
 Legend: B sequences, H heads, N tokens, E head width, D = H * E, R buckets of distances.
 Source: Chen et al. 2022 (WavLM) and Chen et al. 2023 (BEATs): a bias for each bucket of signed distances and each head,
 exact up to a quarter of R on either side and logarithmic beyond (Raffel et al. 2020, T5), times a gate of the query.
-Tokens lie in one row, time-major. Ours: a table of biases for every block, where theirs share one.
+Distances are in time-major token order. Ours: each block has its own table of biases, where theirs share one.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from aasp.model.attention import AttentionConfig
 from aasp.model.positions import Places
 
 GATES = 8
-"""Channels that make a query's two gates, four each."""
+"""Channels for a query's two gates, four each."""
 
 
 @dataclass(frozen=True)
 class RelativeConfig(AttentionConfig):
-    """Attention with gated relative positions; it takes no class token, which would be nowhere.
+    """Attention with gated relative position bias; without a class token, which has no position.
 
     Attributes:
         kind: the name of this attention in recipes.
-        buckets: R, of signed distances, a multiple of 4.
-        furthest: tokens of this distance or more are in the last bucket of their side.
+        buckets: number R of buckets of signed distances, a multiple of 4.
+        furthest: distance from which on all tokens are in the last bucket of their side.
     """
 
     kind: Literal["relative"] = "relative"
@@ -51,12 +51,12 @@ class RelativeConfig(AttentionConfig):
 
 
 class RelativeAttention(nn.Module):
-    """Attention of tokens on themselves, and on where they are from each other.
+    """Self-attention with gated relative position bias.
 
     Args:
         width: token width D.
         heads: attention heads H.
-        config: buckets.
+        config: the buckets.
     """
 
     def __init__(self, width: int, heads: int, config: RelativeConfig) -> None:
@@ -77,7 +77,7 @@ class RelativeAttention(nn.Module):
         return self.out(y_BHNE.transpose(1, 2).flatten(-2))
 
     def _gate(self, q_BHNE: Tensor) -> Tensor:
-        """The gate of a query on distances, (B, H, N): 1 + a if b and the scale are 1, from two gates in 0..1."""
+        """The gate of a query for its biases, (B, H, N): a * (b * scale - 1) + 2, from two gates a and b in 0..1."""
         a, b = self.gates(q_BHNE).unflatten(-1, (2, -1)).sum(-1).sigmoid().unbind(-1)
         return a * (b * self.gate_scale[:, None] - 1) + 2
 
@@ -90,12 +90,12 @@ class RelativeAttention(nn.Module):
 
 
 def buckets(distance: Tensor, count: int, furthest: int) -> Tensor:
-    """The bucket, from 0 to `count` - 1, of signed distances (key minus query): the second half is for keys after.
+    """The buckets, 0 to `count` - 1, of signed distances (key minus query); the second half is for later keys.
 
     Args:
         distance: int64, any shape.
-        count: R.
-        furthest: what is as far, or further, is in the last bucket of its half.
+        count: number of buckets R.
+        furthest: distance from which on all are in the last bucket of their half.
     """
     half, exact = count // 2, count // 4
     size = distance.abs()

@@ -1,6 +1,6 @@
 """Streaming: audio is embedded as it arrives, each window as soon as it is complete.
 
-Legend: B parallel sounds, S samples of a chunk, T frames, M mel bins, G time patches of a chunk, F subbands, D width.
+Legend: B parallel streams, S samples of a chunk, T frames, M mel bins, G time patches of a chunk, F subbands, D width.
 Source: ours.
 """
 
@@ -24,31 +24,30 @@ if TYPE_CHECKING:
     from aasp.model.audio_encoder import AudioEncoder
 
 LOCAL = 1e-3
-"""By how much a normalised frame may differ with the sound around it: rounding, and not another sound."""
+"""Largest difference of a normalised frame when the audio around it changes: allows for rounding only."""
 LOUD = 1e5
-"""The bang that the check of a front end begins with, over what follows: 100 dB."""
+"""Level of the burst at the start of a front end's check, relative to the rest: 100 dB."""
 
 
 class EncoderStream:
-    """Embeds one sound, or several in parallel, over time while it arrives.
+    """Embeds one recording, or several in parallel, over time while it arrives.
 
-    The outputs of `stream(chunk)` and `stream.end()`, one after the other, equal the encoder's vectors over time for
-    the whole sound, with windows of `window` seconds that overlap by half; where two windows cover a time patch, their
-    mean.
+    The concatenated outputs of `stream(chunk)` and `stream.end()` equal the encoder's vectors over time for the whole
+    recording, with windows of `window` seconds that overlap by half; where two windows cover a time patch, their mean.
 
     Args:
         encoder: the model, in evaluation mode.
-        window: seconds of a window, at most the model's window, which is the default. Vectors of
-            shorter windows come sooner, and see less of the sound.
+        window: length of a window in seconds, at most the model's window, which is the default. Vectors of shorter
+            windows are available sooner, with less context.
 
     Attributes:
-        window: the same, in whole time patches.
-        latency: maximum seconds from the start of a time patch until its vector is available. It is half a
-            window less for the last patch that a window brings.
+        window: the same, rounded to whole time patches.
+        latency: largest time in seconds from the start of a time patch until its vector is available. It is half a
+            window less for the last patch that a window completes.
 
     Raises:
-        AaspError: the window is longer than the model's, the front end's frames are no whole samples apart, or they
-            depend on more of a sound than their own analysis windows, as where each clip is normalised by itself.
+        AaspError: the window is longer than the model's, the front end's hop is not a whole number of samples, or its
+            frames depend on more than their own analysis windows, for example on statistics of the clip.
     """
 
     def __init__(self, encoder: AudioEncoder, window: float | None = None) -> None:
@@ -63,29 +62,29 @@ class EncoderStream:
         patches = config.window_patches if window is None else replace(config, window_seconds=window).window_patches
         self._encoder, self._config = encoder, front
         self._hop, self._patch, self._patches = round(front.rate / front.frame_rate), patch, patches
-        # A front end of whole windows has a frame for good once its window is there; another, which adds zeros at the
-        # ends, is given a window's samples more on either side.
+        # A front end of whole windows has the final value of a frame once its window is complete; one that pads the
+        # ends with zeros gets the samples of one more window on each side.
         whole = front.samples(100) == 99 * self._hop + front.window
         self._spare = 0 if whole else front.window
         self.window = patches * patch_seconds
         self.latency = (front.samples(patches * patch) + self._spare) / front.rate
-        self._wave: Tensor | None = None  # from sample `_dropped` on
-        self._mel: Tensor | None = None  # from the next window's first frame on
-        self._half: Tensor | None = None  # what the last window said of its second half
+        self._wave: Tensor | None = None  # starts at sample `_dropped`
+        self._mel: Tensor | None = None  # starts at the next window's first frame
+        self._half: Tensor | None = None  # vectors of the last window's second half
         self._dropped = self._frames = self._returned = self._windows_read = 0
         self._ended = False
         self._check_front_end()
 
     @torch.inference_mode()
     def __call__(self, chunk_BS: Tensor) -> OverTime:
-        """Add samples and return the vectors available so far: none, or those of one or more half windows.
+        """Add samples and return the vectors that are now complete: none, or those of one or more half windows.
 
         Args:
-            chunk_BS: waveforms that follow the last ones, in -1..1 at the front end's rate, of any floating type or
-                int16, shape (B, S). Any number of samples, none too.
+            chunk_BS: waveforms that follow the previous ones, in -1..1 at the front end's rate, of any floating type or
+                int16, shape (B, S), with any number of samples, also 0.
 
         Raises:
-            AaspError: they are something else, of another number of sounds than before, or the stream has ended.
+            AaspError: they are not such waveforms, B differs from previous chunks, or the stream has ended.
         """
         if self._ended:
             raise AaspError("stream: it has ended; begin another with encoder.stream()")
@@ -101,10 +100,10 @@ class EncoderStream:
 
     @torch.inference_mode()
     def end(self) -> OverTime:
-        """The remaining vectors after the end of the sound; an incomplete last window is read as it is.
+        """End the stream and return the remaining vectors; an incomplete last window is encoded at its own length.
 
         Raises:
-            AaspError: the sound was shorter than one analysis window, or the stream has ended before.
+            AaspError: the recording was shorter than one analysis window, or the stream has already ended.
         """
         if self._ended:
             raise AaspError("stream: it has ended; begin another with encoder.stream()")
@@ -126,7 +125,7 @@ class EncoderStream:
 
     @torch.inference_mode()
     def _check_front_end(self) -> None:
-        """See, on a little noise after a bang, that frames are what they are wherever their sound begins and ends."""
+        """Check, on some noise after a loud burst, that frames do not depend on where a recording starts and ends."""
         before, begun = ceil(self._spare / self._hop), 3
         frames = 8 + 2 * before
         samples = self._config.samples(frames + begun) + self._spare
@@ -143,11 +142,11 @@ class EncoderStream:
 
     @property
     def _samples(self) -> int:
-        """Samples so far, of each sound."""
+        """Samples of each stream so far."""
         return 0 if self._wave is None else self._dropped + self._wave.shape[1]
 
     def _windows(self, frames: int) -> list[Tensor]:
-        """The vectors of the first halves of complete windows within these frames; second halves are kept."""
+        """Vectors of the first halves of complete windows within `frames` frames; the last second half is stored."""
         self._extend_mel(frames)
         found, length, half = [], self._patches * self._patch, self._patches // 2
         while self._mel is not None and self._mel.shape[1] >= length:
@@ -158,7 +157,7 @@ class EncoderStream:
         return found
 
     def _extend_mel(self, frames: int) -> None:
-        """Frames up to so many, from the samples that are there; those that no later frame needs are let go."""
+        """Compute frames up to `frames` from the available samples; samples that no later frame needs are dropped."""
         if frames <= self._frames:
             return
         assert self._wave is not None

@@ -1,7 +1,7 @@
 """Vectors over time at a finer hop than a patch: the clip is encoded several times with shifted starts.
 
 Legend: B clips, T frames, M mel bins, G time steps, F subbands, D width.
-Source: ours; the shifted windows of HEAR's and PANNs' wrappers, of the log-mel instead of the samples.
+Source: ours; like the shifted windows of HEAR's and PANNs' wrappers, but on the log-mel instead of the samples.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from aasp.model.embeddings import Embedder, Embeddings
 
 FINEST = 4
-"""Steps in a patch, at most: every one costs a pass over the sound."""
+"""Largest number of steps per patch: each needs a forward pass over the clip."""
 
 
 @dataclass
@@ -29,8 +29,8 @@ class OverTime:
     """Vectors over time.
 
     Attributes:
-        vectors: one a step, subbands concatenated, zero beyond a clip's end, shape (B, G, F * D).
-        seconds: centre of what each step reads, a patch, shape (G,); of a clip's last ones it can lie beyond its end,
+        vectors: one vector per step, subbands concatenated, zero beyond a clip's end, shape (B, G, F * D).
+        seconds: centre of each step's patch, shape (G,); for the last steps of a clip it can be beyond the clip's end,
             by less than half a patch.
         valid: steps that begin within each clip, boolean, shape (B, G).
     """
@@ -41,13 +41,13 @@ class OverTime:
 
 
 def hops(encoder: Embedder) -> list[float]:
-    """Seconds from step to step that there are: a patch, a half and a quarter of it; the longest first."""
+    """The available hops in seconds: a patch, a half and a quarter of it; the longest first."""
     patch, rate = encoder.config.stem.patch[0], encoder.config.frontend.frame_rate
     return [patch / k / rate for k in (1, 2, FINEST) if patch % k == 0]
 
 
 def shifts(encoder: Embedder, hop: float | None) -> list[int]:
-    """The shift in frames of each pass, so that steps are `hop` seconds apart.
+    """The shift of each pass in frames, for steps of `hop` seconds.
 
     Raises:
         AaspError: there is no such hop.
@@ -63,14 +63,14 @@ def shifts(encoder: Embedder, hop: float | None) -> list[int]:
 def embed_shifted(
     encoder: AudioEncoder, mel_BTM: Tensor, frames_B: Tensor, by: Sequence[int], *, layers: bool = False
 ) -> Iterator[Embeddings]:
-    """Encode clips shifted by so many frames, for each of `by`.
+    """Encode clips once for each shift in `by`, in frames.
 
     Args:
         encoder: the model.
         mel_BTM: normalised log-mel, shape (B, T, M), zero beyond each clip's end.
         frames_B: valid frames of each clip, shape (B,).
         by: from `shifts`.
-        layers: as `AudioEncoder.embed` takes it.
+        layers: as in `AudioEncoder.embed`.
     """
     for shift in by:
         left_B = frames_B - shift
@@ -81,14 +81,14 @@ def embed_shifted(
 
 
 def interleaved(parts: Sequence[Tensor], steps: int) -> Tensor:
-    """Values of each shift (B, G', ...) in the order of time (B, G, ...), G = `steps`."""
+    """Interleave the values of all shifts (B, G', ...) in time order to (B, G, ...), G = `steps`."""
     longest = parts[0].shape[1]
     alike = [torch.cat([x, x.new_zeros(len(x), longest - x.shape[1], *x.shape[2:])], dim=1) for x in parts]
     return torch.stack(alike, dim=2).flatten(1, 2)[:, :steps]
 
 
 def seconds(encoder: AudioEncoder, by: Sequence[int], frames: int, device: torch.device) -> Tensor:
-    """Centre of each step of a clip of so many frames, shape (G,)."""
+    """Centre of each step in seconds for a clip of `frames` frames, shape (G,)."""
     patch, rate = encoder.stem.stride[0], encoder.config.frontend.frame_rate
     step = patch // len(by)
     return (torch.arange(-(-frames // step), device=device) * step + patch / 2) / rate
@@ -101,7 +101,7 @@ def over_time(
     hop: float | None = None,
     whole: Embeddings | None = None,
 ) -> OverTime:
-    """Vectors over time of log-mels (B, T, M), of which `frames_B` (B,) are valid; see `AudioEncoder.over_time`.
+    """Vectors over time of log-mels (B, T, M) with `frames_B` (B,) valid frames; see `AudioEncoder.over_time`.
 
     `whole`, the encoder's output for the unshifted clips, is reused if given.
     """

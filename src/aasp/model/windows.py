@@ -1,8 +1,8 @@
-"""Long audio: windows of a clip are encoded separately and joined, for embedding, scoring and training.
+"""Long audio: windows of a clip are encoded separately and merged, for embedding, scoring and training.
 
 Legend: B clips, T frames, M mel bins, G x F grid of a clip's patches, N = G * F, D width; W windows of p time patches
-each, g of them seen; K time patches of all windows that are encoded at a time.
-Source: ours; patchout as in PaSST (Koutini et al. 2022), of whole time patches.
+each, g of them visible; K time patches of all windows that are encoded at a time.
+Source: ours; patchout as in PaSST (Koutini et al. 2022), but of whole time patches.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ WINDOWS_PER_BATCH = 32
 
 
 def window_starts(columns: int, window: int, *, overlap: bool = True) -> range:
-    """The first time patch of each window of a clip, the last of which may reach beyond its end.
+    """The first time patch of each window of a clip; the last window may extend beyond the clip's end.
 
     Args:
         columns: time patches of the clip.
         window: time patches of a window, even.
-        overlap: windows overlap by half; else they lie side by side.
+        overlap: whether windows overlap by half; else they are adjacent.
     """
     hop = window // 2 if overlap else window
     return range(0, max(1, columns - window + hop), hop)
@@ -49,22 +49,22 @@ def encode_windows(
 ) -> tuple[Stages, Tensor]:
     """Encode clips of any length in windows of at most the model's own length.
 
-    A clip's windows depend on its own length only, whatever it is batched with. Where two cover a time patch, its
-    tokens are averaged; class tokens are averaged by the time patches that each window saw.
+    A clip's windows depend only on its own length, not on the rest of the batch. Where two cover a time patch, its
+    tokens are averaged; class tokens are averaged, weighted by the visible time patches of each window.
 
     Args:
         model: the encoder.
         mel_BTM: normalised log-mel, shape (B, T, M), zero beyond each clip's end.
         columns_B: time patches of each clip.
-        layers: return every layer, not only the last.
-        overlap: windows overlap by half where a clip has several; else they lie side by side.
-        patchout: leave out this share of each window's time patches at random, its padding first, one at least is seen;
-            tokens stay at their true places. Nothing is drawn if omitted.
+        layers: return all layers, not only the last.
+        overlap: whether windows of a clip overlap by half; else they are adjacent.
+        patchout: leave out this share of each window's time patches at random, its padding first, but keep at least
+            one; tokens keep their true positions. No random numbers are drawn if omitted.
         batch: windows encoded at a time; all at once for None.
 
     Returns:
-        [(tokens (B, N, D), zero where not seen, cls (B, D))], as `AudioEncoder.encode`; and the time patches that
-        belong to each clip and were seen, boolean, shape (B, G).
+        [(tokens (B, N, D), zero where not visible, cls (B, D))], as in `AudioEncoder.encode`; and the time patches that
+        belong to each clip and were visible, boolean, shape (B, G).
     """
     stem, device = model.stem, mel_BTM.device
     patch, subbands = stem.stride[0], stem.subbands
@@ -76,7 +76,7 @@ def encode_windows(
     slots = max(columns, max(first for _, first in spans) + window)  # a batch may be padded beyond its longest clip
     mel_BTM = functional.pad(mel_BTM, (0, 0, 0, slots * patch - mel_BTM.shape[1]))
 
-    there = lambda values: torch.tensor(values).to(device, non_blocking=True)  # nothing waits for the device
+    there = lambda values: torch.tensor(values).to(device, non_blocking=True)  # does not wait for the device
     sums: list[Tensor] = []
     cls: list[list[Tensor]] = []
     reads = torch.zeros(len(columns_B) * slots, device=device)
@@ -102,7 +102,7 @@ def encode_windows(
             cls = [[] for _ in found]
         for stage, (tokens, one) in enumerate(found):
             tokens = (tokens.unflatten(1, (-1, subbands)) * seen_Wg[..., None, None]).flatten(0, 1)
-            # No slot takes more than two: their sum is the same in any order, and so on every run of any device.
+            # A slot has at most two terms, whose sum is the same in any order, so the result is deterministic.
             sums[stage].index_add_(0, slot_K, tokens)
             cls[stage].append(one)
         reads.index_add_(0, slot_K, seen_Wg.flatten().to(reads.dtype))
@@ -120,24 +120,24 @@ def encode_windows(
 
 
 def encode_halves(model: AudioEncoder, mel_BTM: Tensor, frames_B: Tensor | None, layers: bool = False) -> Stages:
-    """`encode_windows` for a graph, whatever the number and the lengths of its clips: Python looks at nothing of them.
+    """`encode_windows` for graphs with any number and lengths of clips: its control flow depends on neither.
 
-    Each window is two halves side by side, and its tokens are added to each half's. All clips have as many windows as
-    the longest; of an exported graph, those that a clip does not reach are not encoded.
+    Each window is two adjacent halves; the tokens of both windows that cover a half are added. All clips have as many
+    windows as the longest; in an exported graph, windows beyond a clip's end are not encoded.
 
     Args:
         model: the encoder.
         mel_BTM: normalised log-mel longer than a window, shape (B, T, M), zero beyond each clip's end.
         frames_B: valid frames of each clip, shape (B,); all of T if omitted.
-        layers: return every layer, not only the last.
+        layers: return all layers, not only the last.
 
     Returns:
-        As `AudioEncoder.encode` does.
+        As in `AudioEncoder.encode`.
     """
     stem, device, window = model.stem, mel_BTM.device, model.config.window_patches
     patch, subbands, half = stem.stride[0], stem.subbands, window // 2
     clips, columns = mel_BTM.shape[0], stem.grid(mel_BTM.shape[1])[0]
-    count = (columns - 1) // half  # of windows: a half less than there are
+    count = (columns - 1) // half  # windows: one less than the number of halves
     mel_BTM = functional.pad(mel_BTM, (0, 0, 0, (count + 1) * half * patch - mel_BTM.shape[1]))
     windows = torch.arange(count, device=device)
     frame_Wf = windows[:, None] * half * patch + torch.arange(window * patch, device=device)
@@ -187,7 +187,7 @@ def _encode(
     seen_Wg: Tensor,
     layers: bool,
 ) -> Stages:
-    """Encode windows: whole, or of each the time patches that were chosen."""
+    """Encode windows, whole or only the chosen time patches of each."""
     stem = model.stem
     over_bands = lambda x: x.repeat_interleave(stem.subbands, dim=1)
     valid = None if valid_Wp is None else over_bands(valid_Wp)
@@ -195,7 +195,7 @@ def _encode(
         return model.encode(mel_WTM, valid, layers)
     patch = stem.stride[0]
     index_Wn = (chosen_Wg[..., None] * stem.subbands + torch.arange(stem.subbands, device=mel_WTM.device)).flatten(1)
-    if stem.receptive_field <= patch:  # a stem that sees its own patch only need not see the others
+    if stem.receptive_field <= patch:  # tokens depend on their own patch only
         windows = torch.arange(mel_WTM.shape[0], device=mel_WTM.device)[:, None]
         tokens = stem(mel_WTM.unflatten(1, (-1, patch))[windows, chosen_Wg].flatten(1, 2))
     else:

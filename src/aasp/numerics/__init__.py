@@ -1,1 +1,1 @@
-"""Numerical tools that know nothing of sound or models."""
+"""Numerical tools, independent of audio and models."""

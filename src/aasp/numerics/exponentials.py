@@ -1,14 +1,14 @@
-"""Sums of windows under complex exponentials whose frequency may move, with what their gradients need, in one pass.
+"""Sums of windows weighted by complex exponentials, optionally chirped, with the sums for their gradients, in one pass.
 
-Legend: K taps, Q = 1 or 2 sides of J of them, the j-th at distance m = j + m_0 from the centre, L = alpha + i beta,
-chirp rate g (of the side before the centre -g), weight w.
+Legend: K taps, Q = 1 or 2 sides of J taps each, the j-th at distance m = j + m_0 from the centre, L = alpha + i beta,
+chirp rate g (-g on the side before the centre), weight w.
 
     F_j = w exp(-L j - i g m^2 / 2),   A = sum_j F_j v_j,   y = A_after + conj(A_before), or A of the only side
     dA = A dw / w - dL sum_j j F_j v_j - i dg sum_j (m^2 / 2) F_j v_j
 
-No tap has an exponential of its own: F_{j+1} = F_j r_j, and of a chirp r_{j+1} = r_j exp(-i g). The sums come with the
-value and are all that is kept of it, so that the backward pass reads no windows; the gradient of tap j is Re(G F_j),
-by the same recurrence, where G is A's. Source: ours.
+No exponential is computed per tap: F_{j+1} = F_j r_j, and with a chirp r_{j+1} = r_j exp(-i g). The sums in dA are
+computed with the value and saved, so that the backward pass reads no windows; the gradient of tap j is Re(G F_j), by
+the same recurrence, where G is the gradient of A. Source: ours.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ Complex = tuple[Tensor, Tensor]
 
 
 def exponential_sums(v: Tensor, order: Order, *points: Tensor) -> Complex:
-    """Sum each window under its exponential.
+    """Sum each window, weighted by its exponential.
 
     Args:
-        v: windows, shape (..., K); fastest where neighbours in memory belong to neighbouring points.
-        order: "outwards", two sides of J = K // 2 taps from beside the centre to the first and to the last one (the
-            centre of an odd K belongs to neither); "folded", the same with y = A_after + A_before, which is one sum;
+        v: windows, shape (..., K); fastest if neighbours in memory belong to neighbouring points.
+        order: "outwards", two sides of J = K // 2 taps, from the centre to the first and to the last one (the centre of
+            an odd K belongs to neither); "folded", the same with y = A_after + A_before, which is one sum;
             "backwards", one side of J = K taps, from the last to the first.
         points: alpha, beta, both parts of w, and with a chirp g, each (...).
 
     Returns:
-        Real and imaginary part of y, each (...). Their gradient cannot be differentiated again, and says so; it reads
-        them, so they must not be changed in place. In fp32 the error of a chirp grows with the taps: at 96 of them it
-        is about five times that of sums without a chirp.
+        Real and imaginary part of y, each (...). Double backward raises an error. The backward pass reads both outputs,
+        so they must not be changed in place. In fp32 the error with a chirp grows with the number of taps: with 96 it
+        is about five times that without a chirp.
     """
-    if is_exported():  # what is traced may be differentiated later
+    if is_exported():  # traced graphs may be differentiated later
         re, im = _values(*points, v, order=order, slopes=False, in_place=False)
         return re, im
     slopes = torch.is_grad_enabled() and any(one.requires_grad for one in points)
@@ -62,7 +62,7 @@ class _Sums(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *g: Tensor) -> tuple[Any, ...]:
         refuse_second_derivative()
-        saved = ctx.saved_tensors  # read once: activation checkpointing allows no second time
+        saved = ctx.saved_tensors  # read once: activation checkpointing allows no second read
         points, found = saved[: ctx.count], saved[ctx.count :]
         for_v, for_points = None, _for_points(points, found, *g) if len(found) > 2 else [None] * ctx.count
         if ctx.needs_input_grad[0]:
@@ -73,7 +73,7 @@ class _Sums(torch.autograd.Function):
 
 
 def _values(*tensors: Tensor, order: Order, slopes: bool, in_place: bool = True) -> tuple[Tensor, ...]:
-    """Both parts of y, and with slopes of the other sums that `_for_points` makes gradients of."""
+    """Both parts of y, and with `slopes` those of the other sums that `_for_points` needs."""
     *points, v = tensors
     taps, first = _taps(v.movedim(-1, 0), order), _first(v.shape[-1], order)
     alpha, sides = points[0], 2 if order == "outwards" else 1
@@ -95,7 +95,7 @@ def _values(*tensors: Tensor, order: Order, slopes: bool, in_place: bool = True)
 
 
 def _for_points(points: Sequence[Tensor], found: Sequence[Tensor], g_re: Tensor, g_im: Tensor) -> list[Tensor]:
-    """Gradients by alpha, beta, both parts of w, and g."""
+    """Gradients with respect to alpha, beta, both parts of w, and g."""
     _, _, w_re, w_im, *chirp = points
     y_re, y_im, apart_re, apart_im, y1_re, y1_im, apart1_re, apart1_im, *y2 = found
     for_size = (g_re * y_re).addcmul_(g_im, y_im)
@@ -110,7 +110,7 @@ def _for_points(points: Sequence[Tensor], found: Sequence[Tensor], g_re: Tensor,
 
 
 def _spread(*tensors: Tensor, order: Order) -> None:
-    """Write the gradient of each tap, Re(G F_j), where the tap stood."""
+    """Write the gradient of each tap, Re(G F_j), at the tap's position."""
     *points, g_re, g_im, for_v = tensors
     for_K = for_v.movedim(-1, 0)
     taps = _taps(for_K, order)
@@ -132,7 +132,7 @@ def _factors(
         rate = torch.stack([-chirp[0], chirp[0]]) if order == "outwards" else chirp[0][None]
         start = _times(start, _unit(rate * (first**2 / 2)))
         angle = beta + rate * (first + 0.5)
-        turn = -2 * torch.sin(rate / 2).square(), -torch.sin(rate)  # exp(-i g) - 1, which rounds less
+        turn = -2 * torch.sin(rate / 2).square(), -torch.sin(rate)  # exp(-i g) - 1, with less rounding error
     cos, sin = _unit(angle)
     decay = torch.exp(-alpha)
     factor, ratio = start, (decay * cos, decay * sin)
@@ -184,7 +184,7 @@ def _first(taps: int, order: Order) -> float:
 
 
 def _taps(v_K: Tensor, order: Order) -> list[Tensor]:
-    """The taps of each j: views of shape (1 or 2, ...), the one before the centre first."""
+    """The taps of each j: views of shape (1 or 2, ...), the tap before the centre first."""
     count = len(v_K)
     if order == "backwards":
         return [v_K[k : k + 1] for k in reversed(range(count))]
@@ -193,7 +193,7 @@ def _taps(v_K: Tensor, order: Order) -> list[Tensor]:
 
 
 def _term(tap: Tensor, order: Order, buffer: Tensor | None) -> Tensor:
-    """What the taps of one j contribute, where neighbours in memory belong together."""
+    """The contribution of the taps of one j, contiguous if there is a buffer."""
     if order == "folded":
         return torch.add(tap[:1], tap[1:], out=buffer)
     return tap if buffer is None else buffer.copy_(tap)

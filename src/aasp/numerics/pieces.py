@@ -1,6 +1,6 @@
-"""Run a function of every point in pieces that stay in cache, and run it again for its gradient.
+"""Run a pointwise function in pieces that fit into the cache, and recompute it for its gradient.
 
-Source: gradient checkpointing (Chen et al. 2016), by piece: no intermediate of the whole is ever kept, or even made.
+Source: gradient checkpointing (Chen et al. 2016), by piece: no full-size intermediate is kept, or even computed.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ Parts = tuple[Tensor, ...]
 Pointwise = Callable[..., Parts]
 
 POINTS = {"cpu": 1 << 15, "elsewhere": 1 << 20}
-"""Of a piece. On processors a few dozen tensors of so many fit the caches; elsewhere it is launches that cost."""
+"""Points per piece. On CPUs a few dozen tensors of this size fit into the caches; elsewhere launches dominate."""
 
 
 def in_pieces(function: Pointwise, outputs: int, *tensors: Tensor) -> Parts:
-    """Call a function whose value at each point depends on that point of its arguments alone.
+    """Call a function whose value at each point depends only on that point of its arguments.
 
     Args:
-        function: maps tensors of shape (*points, ...) to as many tensors of shape (*points) as `outputs` says.
-        outputs: how many.
+        function: maps tensors of shape (*points, ...) to `outputs` tensors of shape (*points).
+        outputs: number of outputs.
         tensors: the first of shape (*points), the others (*points, ...), all of one dtype.
 
     Returns:
-        What the function returns for the whole. Its gradient cannot be differentiated again; trying to raises an error.
+        The function's outputs for all points. Double backward raises an error.
     """
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors) and not is_traced():
         return _Recomputed.apply(function, outputs, *tensors)
@@ -39,7 +39,7 @@ def in_pieces(function: Pointwise, outputs: int, *tensors: Tensor) -> Parts:
 def run(function: Pointwise, outputs: int, tensors: Sequence[Tensor]) -> Parts:
     """The same without a gradient."""
     if is_traced():
-        return function(*tensors)  # compilers fuse what is cut up here, and a graph should not hold the sizes of today
+        return function(*tensors)  # compilers fuse it themselves, and a graph should not contain current sizes
     results = tuple(torch.empty_like(tensors[0], memory_format=torch.contiguous_format) for _ in range(outputs))
     for piece, into in zip(cut(tensors[0], tensors), cut(tensors[0], results), strict=True):
         for result, part in zip(into, function(*piece), strict=True):
@@ -48,7 +48,7 @@ def run(function: Pointwise, outputs: int, tensors: Sequence[Tensor]) -> Parts:
 
 
 def cut(points: Tensor, tensors: Sequence[Tensor]) -> Iterable[Parts]:
-    """Views of all tensors, cut alike along the longest dimension of the points."""
+    """Views of all tensors, split at the same places along the longest dimension of the points."""
     most = POINTS.get(points.device.type, POINTS["elsewhere"])
     if is_traced() or points.numel() <= most:
         return [tuple(tensors)]
@@ -58,9 +58,9 @@ def cut(points: Tensor, tensors: Sequence[Tensor]) -> Iterable[Parts]:
 
 
 def dense(like: Tensor, shape: Sequence[int], strides: Sequence[int]) -> Tensor:
-    """An empty tensor whose dimensions lie in memory as those strides order them, whether or not they overlap.
+    """An empty tensor without overlaps whose dimensions have the memory order of the given strides.
 
-    While a graph is traced its sizes may be symbols, which have no order: then it is contiguous.
+    While a graph is traced it is contiguous, since symbolic sizes can't be ordered.
     """
     if is_traced():
         return like.new_empty(shape)
@@ -69,10 +69,10 @@ def dense(like: Tensor, shape: Sequence[int], strides: Sequence[int]) -> Tensor:
 
 
 def refuse_second_derivative() -> None:
-    """Raise in a backward pass that is to be differentiated: PyTorch's once_differentiable lets some pass as constants.
+    """Raise in a differentiated backward pass; PyTorch's once_differentiable treats some such gradients as constants.
 
     Raises:
-        RuntimeError: with what to leave out.
+        RuntimeError: in such a pass; the message gives the option to leave out.
     """
     if torch.is_grad_enabled():
         raise RuntimeError("the SBLU's gradient cannot be differentiated again: leave out create_graph=True")

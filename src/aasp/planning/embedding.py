@@ -1,6 +1,6 @@
-"""What embedding a clip with an `AudioEncoder` costs, and hours of them.
+"""The cost of embedding a clip, or hours of audio, with an `AudioEncoder`.
 
-Source: `AudioEncoder.forward`, which reads what is longer than its window in windows that overlap by half.
+Source: `AudioEncoder.forward`, which splits audio longer than its window into windows that overlap by half.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from aasp.planning.trace import Cost, on_meta, traced
 
 
 def embedding_cost(config: AudioEncoderConfig, seconds: float) -> tuple[Cost, int]:
-    """The cost of embedding one clip alone, and the numbers of its vector.
+    """The cost of embedding a single clip, and the dimension of its embedding.
 
     Args:
         config: the model.
@@ -35,7 +35,7 @@ def embedding_cost(config: AudioEncoderConfig, seconds: float) -> tuple[Cost, in
 
 
 def _long_cost(config: AudioEncoderConfig, window: float, seconds: float) -> float:
-    """FLOPs of a recording of many windows: every batch of windows costs what the second one does."""
+    """FLOPs for a recording of many windows, where all further batches of windows cost as much as the second."""
     batches = [(batch * WINDOWS_PER_BATCH + 1) / 2 * window for batch in (1, 2)]  # seconds; windows overlap by half
     first, both = (embedding_cost(config, length)[0].flops for length in batches)
     return first + (both - first) * (seconds - batches[0]) / (batches[1] - batches[0])
@@ -43,20 +43,20 @@ def _long_cost(config: AudioEncoderConfig, window: float, seconds: float) -> flo
 
 @dataclass(frozen=True)
 class EmbeddingPlan:
-    """What embedding a set takes, as clips that fill a window each and as recordings of an hour.
+    """The cost of embedding a set, as clips of one window each and as recordings of one hour.
 
     Attributes:
-        hours: of audio.
-        window_seconds: of the model.
-        window_flops: of one window.
-        gpu_hours: by the length of the files, computing alone.
-        days: on all GPUs, likewise.
-        decoding_core_hours: for the whole set, as stored.
-        decoding_cores_per_gpu: that keep up with a GPU that waits for nothing, by the length of the files.
-        limits: days by each resource alone, for clips of a window.
-        bottleneck: the longest of these.
-        set_bytes: of the set, by how it is stored.
-        embedding_bytes: of a vector per window in fp32.
+        hours: hours of audio.
+        window_seconds: length of the model's window.
+        window_flops: FLOPs of one window.
+        gpu_hours: GPU hours by length of the files, computing only.
+        days: the same in days on all GPUs.
+        decoding_core_hours: core hours to decode the whole set from its storage format.
+        decoding_cores_per_gpu: cores that decode as fast as a GPU computes, by length of the files.
+        limits: days for each resource alone, for clips of one window.
+        bottleneck: the resource with the longest time.
+        set_bytes: size of the set, by storage format.
+        embedding_bytes: size of one embedding per window in fp32.
     """
 
     hours: float
@@ -77,8 +77,8 @@ def embedding_plan(config: AudioEncoderConfig, machines: Machines, hours: float)
 
     Args:
         config: the model.
-        machines: to run on.
-        hours: of audio.
+        machines: the machines to run on.
+        hours: hours of audio.
 
     Raises:
         AaspError: the hours are not a positive number.
@@ -89,7 +89,7 @@ def embedding_plan(config: AudioEncoderConfig, machines: Machines, hours: float)
     lengths = {"clips of one window": window, "recordings of an hour": 3600.0}
     (one, width), hour = embedding_cost(config, window), _long_cost(config, window, 3600.0)
     costs = dict(zip(lengths, (one.flops, hour), strict=True))
-    # Seconds of computing by one GPU for each second of audio, and of decoding by one core.
+    # Seconds per second of audio: of computing on one GPU, and of decoding on one core.
     computing = {name: costs[name] / lengths[name] / machines.flops_per_second for name in lengths}
     decoding = 1 / machines.decoded_per_core
     gpu_hours = {name: hours * share for name, share in computing.items()}

@@ -1,8 +1,8 @@
-"""Tensors without values that pass for a GPU's, under its autocast and with its fused attention.
+"""Simulation of a GPU with meta tensors, including its autocast and fused attention.
 
-Tensors of torch's meta device have shapes and types only. While this mode is on they say that they are on "cuda", so
-that a module takes its GPU's branches; and it applies what autocast does on a GPU, which torch does not do on meta.
-Source: autocast's list of CUDA operations; of a fused attention, what FlashAttention computes and keeps.
+Tensors on torch's meta device have shapes and types only. In this mode they report "cuda" as their device, so that
+modules take their GPU branches; the mode also applies the GPU's autocast, which torch does not do on meta.
+Source: autocast's list of CUDA operations; for fused attention, the FLOPs and saved tensors of FlashAttention.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ PRECISION = {name: dtype for dtype, names in AUTOCAST.items() for name in names.
 
 
 class AsOnGpu(TorchFunctionMode):
-    """Lets meta tensors pass for those of a GPU.
+    """Makes meta tensors behave like tensors on a GPU.
 
     Args:
-        products: called with FLOPs of attention, and whether in fp32: no operation of torch's does them here.
-        copied: called with every bf16 copy of a weight that autocast makes, once.
-        made: called with every tensor that comes out of an operation.
+        products: called with the FLOPs of attention, and whether in fp32; here no torch operation computes them.
+        copied: called once with every bf16 copy of a weight that autocast makes.
+        made: called with every output tensor of an operation.
     """
 
     def __init__(
@@ -79,8 +79,8 @@ class AsOnGpu(TorchFunctionMode):
         return out
 
     def _called(self, func: Any, args: Any, kwargs: Any) -> Any:
-        """What torch has written in Python, as multi-head attention, calls functions that must be seen here, too; and
-        so does a backward pass that is written in Python."""
+        """Call a function in this mode also for its inner calls, if it is one of torch's in Python, such as multi-head
+        attention, or a backward pass in Python."""
         if not isfunction(func) or func.__module__ not in (functional.__name__, torch.autograd.__name__):
             return func(*args, **kwargs)
         if func not in self.opened:
@@ -91,7 +91,7 @@ class AsOnGpu(TorchFunctionMode):
             return self.opened[func](*args, **kwargs)
 
     def _cast(self, precision: torch.dtype, x: Tensor) -> Tensor:
-        """In that precision; of a weight, as autocast does, the same copy every time."""
+        """Cast a tensor to that precision; for a weight, return the same copy each time, as autocast does."""
         if not x.is_meta or x.dtype not in HALF_OR_SINGLE or x.dtype == precision:
             return x
         if not isinstance(x, nn.Parameter):
@@ -113,7 +113,7 @@ def _operands(query: Tensor, key: Tensor, value: Tensor, *_: Any, **others: Any)
 
 
 class _Attention(torch.autograd.Function):
-    """Attention as a fused kernel keeps it, every product counted once; the output lies as a linear layer reads it."""
+    """Attention that saves the tensors of a fused kernel and counts products once; output laid out for a linear map."""
 
     @staticmethod
     def forward(ctx: Any, products: Callable[[int, bool], None], q: Tensor, k: Tensor, v: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
-"""The machines that a plan is made for, and what audio weighs and takes to decode.
+"""The machines that a plan is made for, and the size and decoding time of audio.
 
-Rates of machines are data sheets' and can be overridden; what was measured here names the measurement.
+Rates of machines are from data sheets and can be overridden; values measured here name the measurement.
 """
 
 from __future__ import annotations
@@ -13,44 +13,44 @@ from aasp.errors import AaspError
 H100_MEMORY = 80.0
 """GB of an H100 SXM."""
 H100_TFLOPS = 989.0
-"""Dense bf16 products of an H100 SXM; its data sheet's 1,979 count a sparsity that is not there."""
+"""Dense bf16 matrix products of an H100 SXM; the 1,979 of its data sheet assume sparsity."""
 FP32_SHARE = 67 / 989
-"""An H100's fp32 products, for what runs outside autocast, as a share of its bf16 ones (same data sheet)."""
+"""Ratio of an H100's fp32 to bf16 throughput, for operations outside autocast (same data sheet)."""
 CORES_A_GPU = 14
 """112 cores for eight GPUs (DGX H100)."""
 NVLINK_GBS, NVLINK_GPUS = 450.0, 8
-"""What a GPU can send inside one machine, of that many (DGX H100; 900 counts both directions)."""
+"""GB/s that a GPU can send inside one machine, and GPUs per machine (DGX H100; 900 counts both directions)."""
 PORTS_GBS = 400.0
-"""And between such machines: eight ports of 400 Gbit/s, over which the eight GPUs' rings run side by side."""
+"""GB/s between such machines: eight ports of 400 Gbit/s, shared by the parallel rings of the eight GPUs."""
 STORAGE_GBS = 10.0
-"""What all GPUs together read from a shared file system: an assumption, measure your own."""
+"""GB/s that all GPUs together read from a shared file system: an assumption, measure your own."""
 
 AudioFormat = Literal["wav", "flac", "opus"]
 BIT_RATE: dict[AudioFormat, float] = {"wav": 256e3, "flac": 131e3, "opus": 32e3}
-"""Bits per second of 16 kHz mono: 16 bit; measured on ten minutes of mixed sounds; a usual rate, which is chosen."""
+"""Bits per second of 16 kHz mono: 16-bit WAV; FLAC, measured on ten minutes of mixed sounds; a usual rate of Opus."""
 DECODED: dict[AudioFormat, float] = {"wav": 3.4, "flac": 0.86, "opus": 0.11}
-"""Hours of audio that a core decodes per second, 16 kHz mono files of 10 s. Measured on a
-shared core; benchmarks/pipeline.py measures it again."""
+"""Hours of audio that a core decodes per second, 16 kHz mono files of 10 s. Measured on a shared core with
+benchmarks/pipeline.py."""
 
 AUDIOSET_CLIPS, AUDIOSET_SECONDS = 1_900_000, 10.0
-"""AudioSet-2M as EAT had it: what could still be downloaded of 2.08 M clips."""
+"""AudioSet-2M as used by EAT: the part of 2.08 M clips that could still be downloaded."""
 
 
 @dataclass(frozen=True)
 class Machines:
-    """What there is to run on.
+    """The machines to run on.
 
     Attributes:
-        gpus: how many.
+        gpus: number of GPUs.
         utilisation: share of the peak that the step's matrix products reach.
         peak: TFLOP/s of a GPU, dense bf16.
         memory: GB of a GPU.
-        cores: CPU cores that decode for a GPU.
-        network: GB/s that a GPU sends in a ring of all (NCCL's bus bandwidth); NVLink's inside one machine and its
-            ports' between several if omitted.
+        cores: CPU cores per GPU for decoding.
+        network: GB/s that a GPU sends in a ring of all (NCCL's bus bandwidth); if omitted, NVLink's inside one machine
+            and that of its ports between several.
         storage: GB/s that all GPUs together can read.
-        audio: how the audio is stored.
-        decoded: hours of audio that a core decodes per second; as measured for the format if omitted.
+        audio: storage format of the audio.
+        decoded: hours of audio that a core decodes per second; the measured value of the format if omitted.
     """
 
     gpus: int
@@ -77,12 +77,12 @@ class Machines:
 
     @property
     def flops_per_second(self) -> float:
-        """Of one GPU, at the utilisation."""
+        """FLOP/s of one GPU at the given utilisation."""
         return self.utilisation * self.peak * 1e12
 
     @property
     def sent_per_second(self) -> float:
-        """Bytes that each GPU sends in a ring of all."""
+        """Bytes per second that each GPU sends in a ring of all."""
         return 1e9 * (self.network or (NVLINK_GBS if self.gpus <= NVLINK_GPUS else PORTS_GBS))
 
     @property
@@ -92,5 +92,5 @@ class Machines:
 
 
 def audio_bytes(hours: float) -> dict[str, float]:
-    """Bytes of so many hours of 16 kHz mono in each format."""
+    """Bytes of `hours` of 16 kHz mono audio in each format."""
     return {name: hours * 3600 * rate / 8 for name, rate in BIT_RATE.items()}

@@ -1,4 +1,4 @@
-"""What tensors without values would hold of a device's memory: each storage once, while anything needs it."""
+"""Device memory that meta tensors would use: each storage counts once, while it is referenced."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from torch import Tensor, nn
 
 
 class Memory:
-    """Storages on the meta device, counted while they are held; those of weights and their gradients are not.
+    """Counts live storages on the meta device, except those of weights and their gradients.
 
     Args:
-        root: the module whose weights are left out; its gradients are dropped as soon as they are complete.
+        root: the module whose weights are not counted; its gradients are dropped as soon as they are complete.
 
     Attributes:
-        held: bytes that are held now.
-        peak: bytes that were held at most at one time.
+        held: bytes held now.
+        peak: largest number of bytes held at one time.
     """
 
     def __init__(self, root: nn.Module) -> None:
@@ -29,7 +29,7 @@ class Memory:
                 parameter.register_post_accumulate_grad_hook(lambda done: setattr(done, "grad", None))
 
     def meet(self, tensor: Tensor, counts: bool = True) -> int:
-        """Count a tensor's storage from when it is first met until it is freed; its id among the storages."""
+        """Count a tensor's storage from now until it is freed, unless it is already counted; returns its id."""
         storage = tensor.untyped_storage()
         key = id(storage)  # the same object as long as the storage lives
         if key not in self.sizes:
@@ -44,12 +44,12 @@ class Memory:
         self.kept.discard(key)
 
     def exempt(self, tensor: Tensor) -> None:
-        """Of a weight, or of its copy in bf16."""
+        """Do not count the storage of a weight or of its bf16 copy."""
         self.held -= self.sizes[key := self.meet(tensor, False)]
         self.sizes[key] = 0
 
     def keep(self, tensor: Tensor) -> int:
-        """Bytes that are kept because of a tensor, and were not yet."""
+        """Mark a tensor's storage as kept for the backward pass; returns its bytes, 0 if it was already kept."""
         if not tensor.is_meta or (key := self.meet(tensor)) in self.kept:
             return 0
         self.kept.add(key)

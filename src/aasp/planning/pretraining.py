@@ -1,7 +1,7 @@
-"""What pre-training a recipe takes on given machines: time, data, memory, network, and which of them is the limit.
+"""The cost of pre-training a recipe on given machines: time, data, memory, network, and which of them is the limit.
 
-The parts of a step are taken to overlap perfectly, so that the slowest of computing, decoding, network and storage sets
-the pace. Legend: B clips of a step over all GPUs, V views. Source: ours.
+The parts of a step are assumed to overlap perfectly, so that the slowest of computing, decoding, network and storage
+determines its time. Legend: B clips of a step over all GPUs, V views. Source: ours.
 """
 
 from __future__ import annotations
@@ -24,36 +24,36 @@ from aasp.training.activations import check_count
 from aasp.training.optim import OptimizerConfig
 
 AGAIN = "blocks, computed again"
-"""The part of what `optimizer.recompute` costs."""
+"""Name of the part for the recomputation by `optimizer.recompute`."""
 
 
 @dataclass(frozen=True)
 class PretrainingPlan:
-    """Of one recipe on some machines; bytes, seconds and FLOPs, but where a name says otherwise.
+    """The plan for one recipe on given machines; in bytes, seconds and FLOPs unless the name gives another unit.
 
     Attributes:
-        flops: of a step over all GPUs, forward and backward, by part: the module's path in the objective.
-        elementwise_flops: of a step's pointwise operations and Fourier transforms, forward: in no other figure.
-        step_flops: of a step over all GPUs.
-        clip_flops: of a step by clip.
-        total_flops: of the whole schedule.
-        limits: seconds a step would take by each resource alone.
-        bottleneck: the longest of these.
-        step_seconds: its time.
-        gpu_hours: of the whole schedule at that pace.
-        days: of the whole schedule at that pace.
-        clips: that the schedule sees.
-        audio_hours: that the schedule sees.
-        epochs: of the set.
-        set_bytes: of the whole set, by how it is stored.
-        read_bytes_per_second: over all GPUs, as stored.
-        decoding_cores_per_gpu: that keep up with a GPU that waits for nothing.
-        parameters: that are trained, and in all with the teacher's.
-        reduced_bytes: that each GPU sends a step to average gradients (a ring).
-        gathered_bytes: that each GPU sends a step to join what a loss compares over all, its backward included.
-        memory: of a GPU, by what for.
-        fits: where that is more than a GPU has, what makes it fit: settings, with the memory that they take.
-        checkpoint_bytes: of one checkpoint.
+        flops: FLOPs of a step over all GPUs, forward and backward, by part: the module's path in the objective.
+        elementwise_flops: forward FLOPs of a step's pointwise operations and Fourier transforms, in no other figure.
+        step_flops: FLOPs of a step over all GPUs.
+        clip_flops: FLOPs of a step per clip.
+        total_flops: FLOPs of the whole schedule.
+        limits: seconds that a step would take if limited by each resource alone.
+        bottleneck: the resource with the longest time.
+        step_seconds: the time of a step, that of the bottleneck.
+        gpu_hours: GPU hours of the whole schedule.
+        days: days of the whole schedule.
+        clips: clips in the whole schedule.
+        audio_hours: hours of audio in the whole schedule.
+        epochs: epochs of the set.
+        set_bytes: size of the whole set, by storage format.
+        read_bytes_per_second: bytes read over all GPUs, in the storage format.
+        decoding_cores_per_gpu: cores that decode as fast as a GPU computes.
+        parameters: number of trained parameters, and of all parameters including the teacher's.
+        reduced_bytes: bytes that each GPU sends per step to average gradients (a ring).
+        gathered_bytes: bytes that each GPU sends per step to gather tensors for losses, backward pass included.
+        memory: memory of a GPU, by purpose.
+        fits: if that exceeds a GPU's memory, settings that make it fit, with the memory that they need.
+        checkpoint_bytes: size of one checkpoint.
     """
 
     recipe: str
@@ -87,8 +87,8 @@ def pretraining_plan(recipe: Recipe, machines: Machines, hours: float | None = N
 
     Args:
         recipe: the system.
-        machines: to run on.
-        hours: of audio in the set; AudioSet-2M if omitted.
+        machines: the machines to run on.
+        hours: hours of audio in the set; AudioSet-2M if omitted.
 
     Raises:
         AaspError: an impossible recipe or number of hours, or a batch that is not a multiple of the GPUs.
@@ -155,7 +155,7 @@ def pretraining_plan(recipe: Recipe, machines: Machines, hours: float | None = N
 
 
 def check(recipe: Recipe, gpus: int) -> None:
-    """Refuse what could not be run.
+    """Check that the recipe's batch can be divided among the GPUs.
 
     Raises:
         AaspError: the batch is not a multiple of the GPUs.
@@ -171,7 +171,7 @@ def check(recipe: Recipe, gpus: int) -> None:
 
 
 def _fitting(own: StepCost, clips: int, optimizer: OptimizerConfig, machines: Machines) -> dict[str, float]:
-    """Settings that make a step fit, each way once: blocks computed again, micro-batches, both."""
+    """Settings that make a step fit into memory: recomputation of blocks, micro-batches, or, if neither helps, both."""
     taken = lambda recomputes, parts=1.0: sum(own.memory(recomputes, parts).values())
     room, fits = 1e9 * machines.memory, dict[str, float]()
     if taken(optimizer.recompute) <= room:

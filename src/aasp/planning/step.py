@@ -1,4 +1,4 @@
-"""What a pre-training step of any method costs, part by part: its objective is built without weights and run once.
+"""The cost of a pre-training step of any method, by part: its objective is built on the meta device and run once.
 
 Legend: B clips of a process. Source: the objective's own `forward` and backward pass, at a step that is not logged.
 """
@@ -20,26 +20,26 @@ from aasp.training.activations import blocks_of
 from aasp.training.matrices import ADAMW, AdamWConfig, MatricesConfig
 
 OPTIMIZER = "optimizer"
-"""The part of the rule that moves matrices, where it takes products."""
+"""Name of the part for the update rule of matrices, if it computes matrix products."""
 REST = "the rest"
-"""The part of what the objective does itself, in no module of its own: losses, masks."""
+"""Name of the part for computations of the objective outside its modules: losses, masks."""
 
 
 @dataclass(frozen=True)
 class StepCost:
-    """Of one step of one process.
+    """The cost of one step of one process.
 
     Attributes:
-        clips: of the step.
-        parts: by the module's path in the objective, in the order in which it holds them, then `REST` and `OPTIMIZER`;
-            what is used twice, such as a stem by its student's views, stands where it was called.
-        trained: numbers that are trained.
-        moments: numbers that the optimizer keeps of them.
-        averaged: numbers that are held beside them and not trained: a teacher's.
-        peak: bytes of activations that are held at most at one time.
-        gathered: bytes that are joined from all processes, all of them together.
-        recomputed: bytes of `peak` that are not held where blocks are computed again in the backward pass.
-        again: FLOPs of computing them again.
+        clips: clips of the step.
+        parts: costs by the module's path in the objective, in the objective's order, then `REST` and `OPTIMIZER`; work
+            of shared modules, such as a stem called by its student's views, counts for the part that calls it.
+        trained: number of trained parameters.
+        moments: number of values in the optimizer's state for them.
+        averaged: number of parameters that are not trained (a teacher's).
+        peak: largest number of bytes of activations held at one time.
+        gathered: bytes gathered from all processes, in total.
+        recomputed: bytes of `peak` that are not held if blocks are recomputed in the backward pass.
+        again: FLOPs of that recomputation.
     """
 
     clips: int
@@ -54,15 +54,15 @@ class StepCost:
 
     @property
     def total(self) -> Cost:
-        """Of all parts."""
+        """The cost of all parts."""
         return sum(self.parts.values(), Cost())
 
     def memory(self, recomputes: bool = False, parts: float = 1.0) -> dict[str, float]:
         """Bytes of one GPU under DDP: fp32 masters, gradients and their buckets, bf16 copies for the forward pass.
 
         Args:
-            recomputes: whether blocks are computed again in the backward pass.
-            parts: micro-batches that each of the step's own is cut into.
+            recomputes: whether blocks are recomputed in the backward pass.
+            parts: number of parts into which each micro-batch of the step is divided.
         """
         return {
             "weights and moments": 4 * (self.trained + self.moments),
@@ -75,20 +75,20 @@ class StepCost:
 
     @property
     def checkpoint_bytes(self) -> int:
-        """Of one checkpoint: weights and the optimizer's moments in fp32."""
+        """Size of one checkpoint: weights and the optimizer's moments in fp32."""
         return 4 * (self.trained + self.moments + self.averaged)
 
 
 def step_cost(recipe: Recipe, clips: int | None = None, gpus: int = 1) -> StepCost:
-    """The cost of a recipe's step on clips of its full length.
+    """The cost of a step of a recipe, on clips of the full crop length.
 
     Args:
         recipe: the system.
-        clips: of one process; the recipe's batch if omitted.
-        gpus: processes, of so many clips each.
+        clips: clips per process; the recipe's batch if omitted.
+        gpus: number of processes, each with `clips` clips.
 
     Raises:
-        AaspError: the recipe can't be built, or the step looks at values on the device.
+        AaspError: the recipe can't be built, or the step reads values on the device.
     """
     clips = recipe.data.batch if clips is None else clips
     samples = round(recipe.data.crop_seconds * recipe.model.frontend.rate)
@@ -105,13 +105,13 @@ def objective_cost(
     """The cost of a step of any objective.
 
     Args:
-        build: makes it, given `gather`.
-        batch: what it takes, what belongs on the device on the meta device.
-        gpus: processes, each with such a batch.
-        rule: what moves matrices; AdamW if omitted.
+        build: builds the objective, given `gather`.
+        batch: its input; tensors that belong on the device are on the meta device.
+        gpus: number of processes, each with such a batch.
+        rule: update rule of matrices; AdamW if omitted.
 
     Raises:
-        AaspError: the step looks at values on the device.
+        AaspError: the step reads values on the device.
     """
     joined: list[int] = []
 
@@ -127,7 +127,7 @@ def objective_cost(
     trace = traced(objective, parts | blocks, lambda: objective(batch, False)["loss"])
     costs = dict(trace.costs)
     inner = {name: costs.pop(name) for name in blocks}
-    for name, cost in inner.items():  # a block's cost is that of the part it is in
+    for name, cost in inner.items():  # a block's cost counts for the part that contains it
         owner = max((part for part in parts if name.startswith(f"{part}.")), key=len)
         costs[owner] += cost
     kept = [cost.kept for cost in inner.values()] or [0]
@@ -147,13 +147,13 @@ def objective_cost(
 
 
 def parts_of(objective: nn.Module) -> dict[str, nn.Module]:
-    """The modules that an objective holds, by path; of an AudioEncoder anywhere in it, front end, stem and encoder."""
+    """The direct submodules of an objective, and front end, stem and encoder of every AudioEncoder in it, by path."""
     modules = dict(objective.named_modules())
     inside = lambda path: isinstance(modules[path.rpartition(".")[0]], AudioEncoder)
     return {path: module for path, module in modules.items() if path and ("." not in path or inside(path))}
 
 
 def _sizes(given: tuple) -> dict[int, int]:
-    """Bytes of the tensors that a block is given to learn from, by their storage."""
+    """Bytes of a block's input tensors that require gradients, by storage."""
     tensors = [one for one in given if isinstance(one, Tensor) and one.requires_grad]
     return {id(one.untyped_storage()): one.untyped_storage().nbytes() for one in tensors}

@@ -1,8 +1,8 @@
-"""Run a module without numbers, as on a GPU, and count what it does and what it keeps, by the parts that do it.
+"""Run a module on meta tensors as on a GPU, and count its FLOPs and the memory it keeps, by part.
 
-What is on the device has shapes and types but no values (see `gpu`); what the host draws, such as masks, is drawn.
-A multiply-add is 2 FLOPs. Source: torch.utils.flop_counter's formulas, hooks on saved tensors and on the steps of the
-backward pass.
+Tensors on the device have shapes and types but no values (see `gpu`); random draws on the host, such as masks, are
+real. A multiply-add is 2 FLOPs. Source: torch.utils.flop_counter's formulas, hooks on saved tensors and on the nodes of
+the backward pass.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ Module = TypeVar("Module", bound=nn.Module)
 
 @dataclass
 class Cost:
-    """Of a part, or of several together.
+    """The cost of one part, or of several together.
 
     Attributes:
         forward: FLOPs of matrix products, convolutions and attention, forward.
         backward: the same, backward.
-        single: of both, those in fp32.
-        kept: bytes kept from the forward to the backward pass, weights apart.
-        elementwise: FLOPs of the forward pass that are in no other figure: one for each number that a pointwise
-            operation writes, and 2.5 n log2 n for a Fourier transform of n real numbers.
+        single: those of `forward` and `backward` that are in fp32.
+        kept: bytes kept from the forward to the backward pass, except weights.
+        elementwise: FLOPs of the forward pass that are in no other figure: one per output value of a pointwise
+            operation, and 2.5 n log2 n for a Fourier transform of n real numbers.
     """
 
     forward: int = 0
@@ -51,7 +51,7 @@ class Cost:
 
     @property
     def flops(self) -> int:
-        """Of matrix products, convolutions and attention, forward and backward."""
+        """FLOPs of matrix products, convolutions and attention, forward and backward."""
         return self.forward + self.backward
 
     def __add__(self, other: Cost) -> Cost:
@@ -63,11 +63,11 @@ class Cost:
 
 @dataclass(frozen=True)
 class Trace:
-    """What a module did.
+    """The result of tracing a module.
 
     Attributes:
-        costs: by part, in the order of the parts; "" is what none of them does.
-        peak: bytes that are held at most at one time, weights, their copies in bf16 and their gradients apart.
+        costs: costs by part, in the order of the parts; "" is the work outside all parts.
+        peak: largest number of bytes held at one time, except weights, their bf16 copies and their gradients.
     """
 
     costs: dict[str, Cost]
@@ -75,12 +75,12 @@ class Trace:
 
     @property
     def total(self) -> Cost:
-        """Of all parts."""
+        """The cost of all parts."""
         return sum(self.costs.values(), Cost())
 
 
 def on_meta(build: Callable[[], Module]) -> Module:
-    """A module on the meta device: made there, or, where its making looks at values, made in full and moved."""
+    """A module on the meta device: built there or, if its constructor reads values, built on the host and moved."""
     with torch.random.fork_rng(devices=[]):
         try:
             with torch.device("meta"):
@@ -91,16 +91,16 @@ def on_meta(build: Callable[[], Module]) -> Module:
 
 
 def traced(root: nn.Module, parts: Mapping[str, nn.Module], run: Callable[[], Tensor | None]) -> Trace:
-    """Run a module that is on the meta device, under bf16 autocast, and count.
+    """Run a module on the meta device under bf16 autocast, and count its cost.
 
     Args:
         root: the module.
-        parts: modules inside it, by name. Work belongs to the innermost part whose method does it, and its backward
-            pass to the same.
-        run: calls `root`; the loss that it returns, if any, is taken backward.
+        parts: modules inside it, by name. Work, including its backward pass, counts for the innermost part whose
+            method does it.
+        run: calls `root`; if it returns a loss, the backward pass is run too.
 
     Raises:
-        AaspError: the module looks at values on the device, where there are none.
+        AaspError: the module reads values on the device, where there are none.
     """
     memory = Memory(root)
     counter = _Counter(memory, {"": Cost(), **{name: Cost() for name in parts}})
@@ -117,7 +117,7 @@ def traced(root: nn.Module, parts: Mapping[str, nn.Module], run: Callable[[], Te
     with ExitStack() as stack, torch.random.fork_rng(devices=[]):
         for name, module in parts.items():
             stack.enter_context(_entered(module, partial(counter.inside, name)))
-        # Where a module enters torch.autocast again, it asks whether there is a GPU.
+        # A module that enters torch.autocast itself checks for a GPU.
         stack.enter_context(mock.patch("torch.cuda.amp.common.amp_definitely_not_available", lambda: False))
         stack.enter_context(mock.patch("torch.cuda.is_bf16_supported", lambda *_: True))
         stack.enter_context(counter)
@@ -142,7 +142,7 @@ def traced(root: nn.Module, parts: Mapping[str, nn.Module], run: Callable[[], Te
 
 @contextmanager
 def _autocast() -> Iterator[None]:
-    """Autocast as it is on a GPU when a step begins."""
+    """Enable autocast for "cuda", as in a step on a GPU."""
     before = torch.is_autocast_enabled("cuda")
     torch.set_autocast_enabled("cuda", True)
     try:
@@ -153,7 +153,7 @@ def _autocast() -> Iterator[None]:
 
 @contextmanager
 def _entered(module: nn.Module, inside: Callable[[], Any]) -> Iterator[None]:
-    """Let `forward`, and anything else that a module's own classes define, run inside a context."""
+    """Run `forward`, and all other methods that a module's own classes define, inside a context."""
     classes = type(module).__mro__[: type(module).__mro__.index(nn.Module)]
     names = {name for one in classes for name, value in vars(one).items() if isfunction(value)}
     names = {name for name in names if name == "forward" or not hasattr(nn.Module, name)}
@@ -176,14 +176,14 @@ def _entered(module: nn.Module, inside: Callable[[], Any]) -> Iterator[None]:
 
 
 class _Counter(TorchDispatchMode):
-    """Adds up the cost of every operation for the part that is at work."""
+    """Adds the cost of every operation to the current part."""
 
     def __init__(self, memory: Memory, costs: dict[str, Cost]) -> None:
         super().__init__()
         self.memory, self.costs, self.part, self.backward = memory, costs, "", False
 
     def add(self, flops: int, single: bool) -> None:
-        """FLOPs of products."""
+        """Add FLOPs of matrix products to the current part."""
         cost = self.costs[self.part]
         if self.backward:
             cost.backward += flops
@@ -204,7 +204,7 @@ class _Counter(TorchDispatchMode):
         packet = func._overloadpacket
         formula = FORMULAS.get(packet)
         if formula is None and packet is not torch.ops.prim.device:
-            with self:  # of what other operations make up, those are counted
+            with self:  # composite operations count as their components
                 out = func.decompose(*args, **kwargs)
             if out is not NotImplemented:
                 return out
@@ -233,7 +233,7 @@ def _convolution_backward(
     gradient: Any, x: Any, w: Any, bias: Any, stride: Any, padding: Any, dilation: Any, transposed: bool,
     output_padding: Any, groups: int, mask: list[bool], out_val: Any = None,
 ) -> int:  # fmt: skip
-    """As many products for each gradient as forward. torch's own formula takes the weight's for one of no groups."""
+    """Each gradient needs as many products as the forward pass. torch's formula ignores groups for the weight's."""
     places = math.prod((x if transposed else gradient).shape[2:]) * len(x)
     return 2 * places * w.numel() * sum(mask[:2])
 
@@ -242,14 +242,14 @@ FORMULAS = {**flop_registry, torch.ops.aten.convolution_backward: _convolution_b
 
 
 class _Graph:
-    """Remembers whose each step of the backward pass is."""
+    """Assigns the nodes of the backward pass to parts."""
 
     def __init__(self, counter: _Counter) -> None:
         self.counter = counter
         self.nodes: set[Any] = set()
 
     def claim(self, node: Any) -> None:
-        """What of a graph belongs to no part yet belongs to the one at work: say so when the node's turn comes."""
+        """Assign all unassigned nodes of a graph to the current part, which is restored when the node runs."""
         new = [node]
         while new:
             node = new.pop()

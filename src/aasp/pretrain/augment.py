@@ -1,8 +1,8 @@
-"""Augmented views: each clip several times, mixed, cropped and resized, at random; and corrupted ones.
+"""Augmented views: each clip several times, randomly mixed, cropped and resized; and corrupted views.
 
-Legend: B clips, V views, T frames, M mel bins; views are clips of their own, those of one clip one after another.
-Source: BYOL-A (Niizumi et al. 2021). What is mixed in is another clip of the process's own batch (there: of a queue of
-2,048 past ones), and statistics are put back to what they were rather than to 0 and 1 (both ours).
+Legend: B clips, V views, T frames, M mel bins; views are rows of the batch, those of one clip one after another.
+Source: BYOL-A (Niizumi et al. 2021). Clips are mixed with others of the process's own batch (there: of a queue of 2,048
+past ones), and views are normalised to the statistics before augmentation rather than to 0 and 1 (both ours).
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from aasp.pretrain.views import Clips, Masks
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """How a view differs from its clip; a length or share is of the clip's.
+    """How a view differs from its clip; lengths are relative to the clip's.
 
     Attributes:
         mixup: largest share of another clip's power that is mixed in; 0 for none.
-        time: bounds of the length that is resized to the clip's; 1, 1 leaves time alone.
-        frequency: the same of the mel bins.
-        virtual: length of what the stretch of time is cut from, zeros on both sides.
+        time: bounds of the length of the crop that is resized to the clip's; 1, 1 leaves time unchanged.
+        frequency: the same for mel bins.
+        virtual: length of the zero-padded clip from which the crop in time is taken.
     """
 
     mixup: float = 0.4
@@ -46,13 +46,13 @@ class AugmentConfig:
 
 
 def augmented(clips: Clips, config: AugmentConfig, gather: Gather, views: int = 2) -> Clips:
-    """Views of each clip, one after another, from the random state of the clips' device.
+    """Random views of each clip, one after another, drawn with the generator of the clips' device.
 
     Args:
         clips: B clips.
         config: how views differ.
-        gather: see `Gather`; the statistics that are put back are those of all processes.
-        views: V of each clip.
+        gather: see `Gather`; the statistics for normalisation are those of all processes.
+        views: V, views per clip.
 
     Returns:
         B * V clips.
@@ -73,23 +73,23 @@ def augmented(clips: Clips, config: AugmentConfig, gather: Gather, views: int = 
 
 
 def repeated(clips: Clips, views: int) -> Clips:
-    """Each clip so many times, one after another."""
+    """Each clip `views` times, one after another."""
     again = lambda x: x.repeat_interleave(views, dim=0)
     valid = None if clips.valid is None else again(clips.valid)
     return Clips(again(clips.mel), clips.grid, again(clips.columns), valid, again(clips.frames))
 
 
 def swapped(x: Tensor) -> Tensor:
-    """The first and the second view of each clip, which lie one after another, in each other's place."""
+    """Swap the first and the second view of each clip, which lie one after another."""
     return x.unflatten(0, (-1, 2)).flip(1).flatten(0, 1)
 
 
 def corrupted(clips: Clips, masks: Masks, patch: tuple[int, int], gather: Gather = alone) -> Tensor:
-    """The clips' log-mels with noise or another clip's patches, at equal chance, where a clip's mask hides them.
+    """The clips' log-mels, with hidden patches replaced by noise or by another clip's patches, with equal probability.
 
     Args:
         clips: B clips.
-        masks: one view of each; what it hides is corrupted.
+        masks: one view of each; hidden patches are corrupted.
         patch: frames and mel bins of a patch.
         gather: see `Gather`, for one process if omitted; the noise has the statistics of all processes' clips.
 
@@ -109,7 +109,7 @@ def corrupted(clips: Clips, masks: Masks, patch: tuple[int, int], gather: Gather
 
 
 def _mixed(pairs: Clips, views: int, most: float) -> Tensor:
-    """Each view with another clip of the batch mixed in where both sound; a clip that is alone stays as it is."""
+    """Each view mixed with another clip of the batch, in frames that both have; a single clip stays unchanged."""
     mel, count, inside = pairs.mel, len(pairs.mel) // views, _inside(pairs)
     if count == 1:
         return mel
@@ -121,13 +121,13 @@ def _mixed(pairs: Clips, views: int, most: float) -> Tensor:
 
 
 def _inside(clips: Clips) -> Tensor:
-    """Frames that belong to each clip, boolean, shape (B, T, 1)."""
+    """Whether a frame belongs to its clip and is not padding, boolean, shape (B, T, 1)."""
     frames = torch.arange(clips.mel.shape[1], device=clips.mel.device)
     return (frames < clips.frames.to(clips.mel.device, non_blocking=True)[:, None])[..., None]
 
 
 def _statistics(mel: Tensor, inside: Tensor, gather: Gather) -> tuple[Tensor, Tensor]:
-    """Mean and deviation of all cells of all processes' clips."""
+    """Mean and standard deviation over all time-frequency bins of all processes' clips."""
     kept = mel * inside
     sums = torch.stack([inside.sum() * mel.shape[2], kept.sum(), kept.square().sum()])
     count, total, squares = gather(sums[None])[0].sum(0).unbind()

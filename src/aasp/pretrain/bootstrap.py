@@ -1,7 +1,7 @@
-"""Two networks that agree: one learns to say what the other, its slow average, says of another view of a clip.
+"""Bootstrapping: a network predicts the output of its own exponential moving average for another view of a clip.
 
 Legend: V views, one or several vectors of each, D encoder width, E output width of the heads.
-Source: BYOL (Grill et al. 2020): encoder and projector in both networks, a predictor behind the one that is trained.
+Source: BYOL (Grill et al. 2020): encoder and projector in both networks, a predictor after the trained one.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class BootstrapConfig(MethodConfig):
 
     Attributes:
         augment: how views differ from their clip.
-        teacher: the exponential moving average that the target network is.
+        teacher: the target network, an exponential moving average.
         head: hidden and output width of projector and predictor.
     """
 
@@ -58,7 +58,7 @@ class BootstrapConfig(MethodConfig):
 
 
 class Projected(nn.Module):
-    """An encoder and the projector behind it.
+    """An encoder followed by a projector.
 
     Args:
         recipe: the model.
@@ -73,7 +73,7 @@ class Projected(nn.Module):
 
 
 class Bootstrap(Method):
-    """Both networks and the predictor; a method's `forward` says what they see and what is compared.
+    """Both networks and the predictor; a method's `forward` defines their inputs and the compared outputs.
 
     Args:
         config: the method.
@@ -92,7 +92,7 @@ class Bootstrap(Method):
 
     @property
     def gain_db(self) -> float | None:
-        """The range of the random gain in a step."""
+        """The range of the random gain, in dB; None outside training."""
         return self.recipe.data.gain_db if self.training else None
 
     def predict(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
@@ -101,7 +101,7 @@ class Bootstrap(Method):
 
     @torch.no_grad()
     def target(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
-        """The target network's output for its own vectors, (..., E)."""
+        """The target network's output, (..., E), for its own encoder's vectors (..., D)."""
         return self.teacher.model.projector(x, valid)
 
     def after_step(self, schedules: Mapping[str, float]) -> None:

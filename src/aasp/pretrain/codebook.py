@@ -1,12 +1,12 @@
-"""Patches as codes: a hidden patch is predicted as the index of the nearest of K typical patches.
+"""K-means codes of patches: for a hidden patch, the index of its nearest centre is predicted.
 
     c(x) = argmin_k ‖x − μ_k‖²
     n_k ← d n_k + (1 − d) |{x : c(x) = k}|,   s_k ← d s_k + (1 − d) Σ {x : c(x) = k},   μ_k = s_k / n_k
 
 Legend: B clips, N patches, n vectors of P values, K codes.
 Source: HuBERT (Hsu et al. 2021) predicts k-means codes of hidden frames by cross-entropy; k-means by moving averages as
-in VQ-VAE (van den Oord et al. 2017, appendix A.1) and DinoSR (Liu et al. 2023), so that no pass over the data comes
-first. Unused codes restart at a patch of the batch, as in Jukebox (Dhariwal et al. 2020).
+in VQ-VAE (van den Oord et al. 2017, appendix A.1) and DinoSR (Liu et al. 2023), so that no initial pass over the data
+is needed. Unused codes restart at a patch of the batch, as in Jukebox (Dhariwal et al. 2020).
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from aasp.pretrain.losses.valid import Gather, alone, valid_mean
 from aasp.pretrain.views import Clips
 from aasp.stems.contract import Stem
 
-UNUSED = 0.02  # vectors a step, below which a code starts over
+UNUSED = 0.02  # vectors per step, below which a code restarts
 CHUNK = 8192
 
 
 class CodebookConfig(ABC):
-    """Base of a codebook's configuration, a frozen dataclass.
+    """Base class of the configuration of a codebook, a frozen dataclass.
 
     Attributes:
         count: number of codes K, which are additional outputs of the predictor.
-        weight: of the cross-entropy of codes.
+        weight: weight of the cross-entropy of codes.
     """
 
     count = 0
@@ -42,15 +42,15 @@ class CodebookConfig(ABC):
 
     @abstractmethod
     def build(self, values: int) -> Codebook | None:
-        """The codebook of patches of so many values; None where there is none."""
+        """The codebook for patches of `values` values; None for no codebook."""
 
 
 @dataclass(frozen=True)
 class NoCodebookConfig(CodebookConfig):
-    """Nothing is predicted as a code.
+    """No prediction of codes.
 
     Attributes:
-        kind: the name in recipes; no document holds it, since there once was no other.
+        kind: the name in recipes; JSON files omit it, because it was once the only choice.
     """
 
     kind: ClassVar[str] = "none"
@@ -61,13 +61,13 @@ class NoCodebookConfig(CodebookConfig):
 
 @dataclass(frozen=True)
 class KMeansConfig(CodebookConfig):
-    """Hidden patches are predicted as codes of the log-mel.
+    """Prediction of the k-means codes of hidden log-mel patches.
 
     Attributes:
         kind: the name of this codebook in recipes.
-        count: codes K.
-        weight: of the cross-entropy.
-        decay: d of the moving averages.
+        count: number of codes K.
+        weight: weight of the cross-entropy.
+        decay: decay d of the moving averages.
     """
 
     kind: Literal["kmeans"] = "kmeans"
@@ -85,12 +85,12 @@ class KMeansConfig(CodebookConfig):
 
 
 class Codebook(nn.Module):
-    """K-means that continues while it is used; its state is saved with the module.
+    """Online k-means; its state is part of the module's state dict.
 
     Args:
-        count: codes K.
-        values: of a vector, P.
-        decay: d.
+        count: number of codes K.
+        values: values per vector, P.
+        decay: decay d.
     """
 
     centres: Tensor
@@ -114,13 +114,13 @@ class Codebook(nn.Module):
 
     @torch.no_grad()
     def learn(self, vectors: Tensor, weights: Tensor, gather: Gather) -> None:
-        """Move towards a batch's vectors (n, P), of all processes; nothing waits for the device.
+        """Update the centres with a batch's vectors of all processes; nothing waits for the device.
 
-        The first batch gives the first centres: of the first process, vectors drawn at random.
+        The centres start at vectors drawn at random from the first batch of the first process.
 
         Args:
-            vectors: of a batch.
-            weights: 1 for those that count, else 0, shape (n,).
+            vectors: vectors of a batch, shape (n, P).
+            weights: 1 for valid vectors, else 0, shape (n,).
             gather: see `aasp.pretrain.methods.contract.Gather`.
         """
         vectors, weights = vectors.to(self.centres.dtype), weights.to(self.centres.dtype)
@@ -137,14 +137,14 @@ class Codebook(nn.Module):
         self._begin(self.counts < UNUSED, drawn)
 
     def _begin(self, which_K: Tensor, vectors: Tensor) -> None:
-        """Let some codes begin at vectors (K, P), each as if it had been hit by one a step."""
+        """Restart some codes at vectors (K, P), with the count of one vector per step."""
         begins = which_K[:, None]
         self.centres.copy_(torch.where(begins, vectors, self.centres))
         self.sums.copy_(torch.where(begins, vectors, self.sums))
         self.counts.masked_fill_(which_K, 1.0)
 
     def perplexity(self) -> Tensor:
-        """How many codes are in use: the exponential of the entropy of their frequencies, a 0-d tensor."""
+        """The effective number of codes: the exponential of the entropy of their frequencies, a 0-d tensor."""
         share = self.counts / self.counts.sum().clamp_min(1e-12)
         return torch.exp(-(share * share.clamp_min(1e-12).log()).sum())
 
@@ -158,7 +158,7 @@ CODEBOOKS: Parts[CodebookConfig] = Parts(
 
 
 def patch_codes(codebook: Codebook, stem: Stem, clips: Clips, gather: Gather, learn: bool) -> Tensor:
-    """The code of every log-mel patch, level included, (B, N); to `learn`, from those that belong to a clip."""
+    """The code of every log-mel patch, its level included, (B, N); with `learn`, valid patches update the codebook."""
     patches_BNP = stem.cut(clips.mel).flatten(1, 2).flatten(2)
     if learn:
         weights_BN = patches_BNP.new_ones(patches_BNP.shape[:2]) if clips.valid is None else clips.valid
@@ -167,13 +167,13 @@ def patch_codes(codebook: Codebook, stem: Stem, clips: Clips, gather: Gather, le
 
 
 def code_loss(logits_BVmK: Tensor, codes_BVm: Tensor, valid_BVm: Tensor, gather: Gather = alone) -> Tensor:
-    """Cross-entropy of the hidden patches' codes, a mean over those that count.
+    """Cross-entropy of the hidden patches' codes, a mean over the valid ones.
 
     Args:
-        logits_BVmK: the predictor's, shape (B, V, m, K).
-        codes_BVm: the codes at the same patches.
-        valid_BVm: which of them are valid, boolean.
-        gather: joins a tensor over processes; for one process if omitted.
+        logits_BVmK: the predictor's logits, shape (B, V, m, K).
+        codes_BVm: the codes of the same patches, shape (B, V, m).
+        valid_BVm: which of them are valid, boolean, shape (B, V, m).
+        gather: concatenates a tensor over processes; for one process if omitted.
     """
     terms = functional.cross_entropy(logits_BVmK.float().flatten(0, 2), codes_BVm.flatten(), reduction="none")
     return valid_mean(terms, valid_BVm.flatten(), gather)

@@ -1,6 +1,6 @@
-"""A slow average of a module that is trained: the teacher, or target network, of a method.
+"""Exponential moving average of a trained module: the teacher, or target network, of a method.
 
-Source: data2vec (Baevski et al. 2022), BYOL; the momentum rises linearly over a share of the steps, then stays.
+Source: data2vec (Baevski et al. 2022), BYOL; the momentum rises linearly over a share of the steps, then is constant.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ class AverageConfig:
     """An exponential moving average.
 
     Attributes:
-        momentum: the average's momentum at the start.
-        final_momentum: at the end of the ramp and from then on.
-        ramp: share of all steps over which it rises linearly.
+        momentum: momentum at the start.
+        final_momentum: momentum from the end of the ramp on.
+        ramp: share of all steps over which the momentum rises linearly.
     """
 
     momentum: float = 0.999
@@ -35,7 +35,7 @@ class AverageConfig:
         check_range(self, "teacher", "momentum final_momentum ramp", least=0, most=1)
 
     def schedule(self, steps: int, more: int = 0) -> np.ndarray:
-        """The momentum of each step, shape (steps + more,); at the final one in steps of an extension."""
+        """The momentum at each step, shape (steps + more,); the final one in the `more` steps of an extension."""
         rising = ramp(self.momentum, self.final_momentum, steps, over=round(self.ramp * steps))
         return np.concatenate([rising, constant(self.final_momentum, more)])
 
@@ -44,7 +44,7 @@ Source = TypeVar("Source", bound=nn.Module)
 
 
 class Average(nn.Module, Generic[Source]):
-    """An exponential moving average of any module's parameters, its heads too if they are part of it.
+    """An exponential moving average of all parameters of a module.
 
     Args:
         source: the module to copy.
@@ -56,7 +56,7 @@ class Average(nn.Module, Generic[Source]):
 
     @torch.no_grad()
     def update(self, source: nn.Module, momentum: float) -> None:
-        """Move the average towards the source by 1 - momentum; one call for all tensors."""
+        """Move the average towards the source by 1 - momentum, in one call for all tensors."""
         torch._foreach_lerp_(list(self.model.parameters()), list(source.parameters()), 1.0 - momentum)
 
     @torch.no_grad()

@@ -1,9 +1,9 @@
-"""Heads: what stands between a token and a loss.
+"""Heads: projectors and predictors between tokens and losses.
 
 Legend: n vectors of width D.
-Source: SimCLR's projector, with layer norm instead of batch norm, so that a clip's embedding needs no others (ours);
-BYOL's projector and predictor, whose batch norm is over all processes and keeps no running statistics, since the heads
-are not used after training (ours).
+Source: SimCLR's projector, with layer norm instead of batch norm, so that embeddings do not depend on other clips
+(ours); BYOL's projector and predictor, whose batch norm is over all processes and has no running statistics, since the
+heads are not used after training (ours).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def projector(width: int, hidden: int, outputs: int) -> nn.Sequential:
 
 
 class BatchNorm(nn.Module):
-    """Each channel to mean 0 and deviation 1 over the vectors of all processes, then a scale and an offset.
+    """Normalises each channel to mean 0 and deviation 1 over the vectors of all processes; then scale and offset.
 
     Args:
         width: D.
@@ -35,7 +35,7 @@ class BatchNorm(nn.Module):
         self.weight, self.bias = nn.Parameter(torch.ones(width)), nn.Parameter(torch.zeros(width))
 
     def forward(self, x_nD: Tensor, valid_n: Tensor | None = None) -> Tensor:
-        """Shape (n, D), of which those count that are `valid`, boolean, shape (n,); all if omitted."""
+        """Normalise vectors (n, D) by the statistics of the valid ones: boolean, shape (n,); all if omitted."""
         x_nD = x_nD.float()
         weight_n1 = x_nD.new_ones(len(x_nD), 1) if valid_n is None else valid_n[:, None].to(x_nD.dtype)
         total = lambda x: self.gather((x * weight_n1).sum(0, keepdim=True))[0].sum(0)
@@ -49,7 +49,7 @@ class BatchHead(nn.Module):
     """Two linear layers with batch norm and ReLU between them.
 
     Args:
-        width, hidden, outputs: of its layers.
+        width, hidden, outputs: input, hidden and output width.
         gather: see `Gather`.
     """
 
@@ -60,7 +60,7 @@ class BatchHead(nn.Module):
         self.outer = nn.Linear(hidden, outputs)
 
     def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
-        """(..., `width`) to (..., `outputs`); which vectors count is boolean, all if omitted."""
+        """(..., `width`) to (..., `outputs`); `valid` is boolean, shape (...), and all True if omitted."""
         valid = None if valid is None else valid.flatten()
         hidden = self.norm(self.inner(x.flatten(0, -2)), valid)
         return self.outer(torch.relu(hidden)).unflatten(0, x.shape[:-1])

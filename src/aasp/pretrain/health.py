@@ -1,7 +1,7 @@
-"""The health of a run: is it learning, or drifting towards a constant?
+"""Health diagnostics of a run: detection of collapse to constant outputs.
 
 Legend: B clips, V views, N patches, m predicted patches, D width.
-Source: ours; the participation ratio of the covariance's eigenvalues stands for the embedding rank.
+Source: ours; the embedding rank is the participation ratio of the covariance's eigenvalues.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from torch import Tensor
 
 MIN_TARGET_DEVIATION = 1e-3
 MIN_RANK = 1.02
-MIN_CLIPS = 8  # of fewer, the rank measures the clips rather than the model
+MIN_CLIPS = 8  # with fewer, the rank depends on the clips more than on the model
 
 
 @torch.no_grad()
 def embedding_health(predicted_BVmD: Tensor, target_BND: Tensor, cls_BVD: Tensor) -> dict[str, Tensor]:
-    """Variance of targets and predictions over tokens, and the class tokens' rank."""
+    """Variance of targets and predictions over tokens, and the rank of the class tokens."""
     centred = cls_BVD.detach().float().flatten(0, 1)
     centred = centred - centred.mean(0)
     gram = centred @ centred.T if len(centred) < centred.shape[1] else centred.T @ centred
@@ -31,7 +31,7 @@ def embedding_health(predicted_BVmD: Tensor, target_BND: Tensor, cls_BVD: Tensor
 
 def collapse(metrics: Mapping[str, float], clips: int) -> str | None:
     """A description of a collapse, for batches of `clips`; None if there is none."""
-    deviation = metrics.get("summary_deviation")  # of a single clip there is none
+    deviation = metrics.get("summary_deviation")  # missing for a single clip
     if deviation is not None and deviation < MIN_TARGET_DEVIATION:
         return f"the teacher's targets are the same for every clip (deviation {deviation:.1e})"
     variance = metrics.get("target_variance")

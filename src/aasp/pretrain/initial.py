@@ -1,8 +1,8 @@
-"""Another model's weights as a run's first ones: `aasp pretrain --from`.
+"""Initialisation of a run with the weights of another run or model: `aasp pretrain --from`.
 
-A run gives all that it trains (student, teacher, heads); a model folder has one encoder's weights only, from which
-every encoder of the new method starts: student and teacher both. AaPE's token equals its convolution's before
-training, so that a model with a convolution continues unchanged when it is given an AaPE in its place.
+A run provides all its weights (student, teacher, heads). A model folder has the weights of one encoder only, which
+initialise every encoder of the new method, student and teacher. AaPE's token equals its convolution's before training,
+so replacing a model's convolution by an AaPE does not change its initial outputs.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ class Initial:
     """Weights to start from.
 
     Attributes:
-        facts: which model: "model", the path as given; "recipe" and "step" of a run; "model_hash" of its encoder, as
-            `aasp.weights.model_hash` has it; "weights", whose they are.
-        model: its encoder.
-        tensors: of a run, all by the names that they have in its method; of a model, none.
+        facts: origin of the weights: "model", the path as given; "recipe" and "step" of a run; "model_hash" of its
+            encoder (`aasp.weights.model_hash`); "weights", a description of them.
+        model: the encoder of the run or model.
+        tensors: all tensors of a run, by their names in its method; empty for a model.
     """
 
     facts: dict[str, Any]
@@ -43,12 +43,12 @@ class Initial:
     tensors: Mapping[str, Tensor]
 
     def give(self, objective: Method) -> list[str]:
-        """Copy into a method what fits, and report what was taken, what is new and what did not fit, in lines.
+        """Copy matching tensors into a method; returns a report of taken, new and unfit tensors, as lines.
 
-        An encoder of the method's that the run had none for starts from the run's model.
+        An encoder of the method that has no counterpart in the run starts from the run's model.
 
         Raises:
-            AaspError: nothing of the model fits.
+            AaspError: no tensor of the encoder fits.
         """
         encoders = {name: part for name, part in objective.named_modules() if isinstance(part, AudioEncoder)}
         owners, tensors = [f"{name}." for name in encoders], dict(self.tensors)
@@ -64,14 +64,14 @@ class Initial:
 
 
 def read_initial(path: str | Path) -> Initial:
-    """The weights of a run, of one of its checkpoints, or of a model.
+    """Read the weights of a run, of one of its checkpoints, or of a model.
 
     Args:
         path: a run (its last checkpoint; without one, its model), a checkpoint, a model folder, or a model on the hub.
-            Of a fine-tuned classifier, its encoder is taken.
+            For a fine-tuned classifier, its encoder is used.
 
     Raises:
-        AaspError: nothing is there, or it is damaged.
+        AaspError: there is no run or model at `path`, or it is damaged.
     """
     folder = Path(path)
     start = folder if (folder / "state.json").is_file() else checkpoint.latest(folder)
@@ -96,12 +96,12 @@ def read_initial(path: str | Path) -> Initial:
 
 
 def exported(objective: Method) -> dict[str, str]:
-    """The prefix of the model in a checkpoint; AaSP's if the checkpoint has none."""
+    """The model's prefix in checkpoints, as a history entry; empty for AaSP's, the default."""
     return {} if objective.exported == AaSP.exported else {"exported": objective.exported}
 
 
 def _recipe(start: Path) -> dict[str, Any] | None:
-    """The recipe of the run that a checkpoint belongs to; None where it is a fine-tuning's."""
+    """The recipe of the run that a checkpoint belongs to; None for a fine-tuning run."""
     file = Run(start.resolve().parents[1]).recipe
     try:
         recipe = read_object(file, "give a run or a model folder")
@@ -135,18 +135,18 @@ def _transfer_lines(
 
 
 def _example(done: Transfer) -> str:
-    """A tensor of another shape, with both shapes; nothing where there is none."""
+    """A description of the first tensor whose shapes differ; empty if there is none."""
     other = ((name, *shapes) for name, shapes in done.unfit.items() if shapes[0] != shapes[1])
     return next((f"{name} is {there} there and {here} here" for name, there, here in other), "")
 
 
 def _parts(names: Collection[str], among: Collection[str], owners: list[str]) -> str:
-    """Which parts the tensors are; those that all encoders share are named once.
+    """The parts that the tensors make up, as text; parts that all encoders share are named once.
 
     Args:
-        names: of the tensors.
+        names: names of the tensors.
         among: names of all tensors.
-        owners: what begins the names of each encoder's.
+        owners: prefix of the tensor names of each encoder.
     """
     of = lambda owner, names: [name.removeprefix(owner) for name in names if name.startswith(owner)]
     others = lambda names: [name for name in names if not name.startswith(tuple(owners))]
@@ -160,7 +160,7 @@ def _parts(names: Collection[str], among: Collection[str], owners: list[str]) ->
 
 
 def _differences(there: AudioEncoderConfig, here: AudioEncoderConfig) -> list[str]:
-    """Settings in which two models differ; another kind of stem is one, with all its fields."""
+    """Settings in which two models differ; if the kind of stem differs, its fields are not listed."""
     ours, theirs = flat(to_dict(here)), flat(to_dict(there))
     names = [name for name in ours if ours[name] != theirs.get(name)]
     if ours["stem.kind"] != theirs["stem.kind"]:

@@ -1,4 +1,4 @@
-"""A student that keeps its masked places: every patch is encoded, hidden ones as a learned token.
+"""Encoding with mask tokens: all positions are encoded, hidden patches as a learned token.
 
 Legend: B clips, N patches, n visible patches, D width. Source: SSAST, ATST-Frame, wav2vec 2.0.
 """
@@ -17,23 +17,23 @@ def check_single(masking: MaskingConfig) -> None:
     """Check that each clip has one mask.
 
     Raises:
-        AaspError: several are.
+        AaspError: it has several.
     """
     if masking.views != 1:
         raise AaspError(f"masking.views is {masking.views}: what is encoded whole has one mask; leave it at 1")
 
 
 def encode_masked(model: AudioEncoder, clips: Clips, masks: Masks, mask_token_D: Tensor) -> Tensor:
-    """Encode every place of each clip's grid, with a token of its own in all places that are not visible.
+    """Encode every position of each clip's grid, with the mask token at all positions that are not visible.
 
     Args:
         model: the encoder.
         clips: the batch.
         masks: one view of each clip.
-        mask_token_D: stands for a patch that is not seen; it gets the place's position.
+        mask_token_D: replaces a hidden patch; the position embedding is added to it.
 
     Returns:
-        Tokens, the class token first, shape (B, 1 + N, D). No token depends on what lies in a hidden patch.
+        Tokens, the class token first, shape (B, 1 + N, D). No token depends on the content of a hidden patch.
     """
     visible_Bn = masks.visible[:, 0]
     tokens_BnD = model.stem.views(clips.mel, masks.visible, clips.valid)[:, 0]

@@ -1,8 +1,7 @@
-"""Mixtures of the clips of a batch, made of their log-mels.
+"""Mixtures of the log-mels of a batch's clips.
 
 Legend: B clips, T frames, M mel bins, N patches, D width.
-Source: SSLAM (Alex et al. 2025): the greater of two log-mels, element by element, but for two gaps of 240 of 1024
-frames.
+Source: SSLAM (Alex et al. 2025): the element-wise maximum of two log-mels, except in two gaps of 240 of 1024 frames.
 """
 
 from __future__ import annotations
@@ -21,8 +20,8 @@ class MixingConfig:
     """How a clip is mixed with another.
 
     Attributes:
-        gaps: stretches in which it stays alone.
-        gap: share of the frames of each; they may overlap.
+        gaps: number of gaps, in which the clip is not mixed.
+        gap: length of each gap as a share of the frames; gaps may overlap.
     """
 
     gaps: int = 2
@@ -34,9 +33,9 @@ class MixingConfig:
 
 
 def mixed_with(clips: Clips, partner_B: Tensor, config: MixingConfig) -> Clips:
-    """A batch and, after it, its mixtures: clip b with clip `partner_B[b]`, each as long as clip b.
+    """A batch followed by its mixtures: clip b with clip `partner_B[b]`, each as long as clip b.
 
-    Where the partner is over, and in the gaps, which are drawn for each clip, the clip stays as it is.
+    After the partner's end, and in the gaps, which are drawn for each clip, the clip is unchanged.
 
     Args:
         clips: the batch.
@@ -56,7 +55,7 @@ def mixed_with(clips: Clips, partner_B: Tensor, config: MixingConfig) -> Clips:
 
 
 def mean_of_sources(target_BND: Tensor, clips: Clips, partner_B: Tensor) -> Tensor:
-    """The mean of each clip's targets and its partner's, (B, N, D); the clip's own where the partner is over."""
+    """The mean of each clip's targets and its partner's, (B, N, D); after the partner's end, the clip's own."""
     if clips.valid is None:
         return (target_BND + target_BND[partner_B]) / 2
     there_BN1 = clips.valid[partner_B].to(target_BND.dtype)[..., None]

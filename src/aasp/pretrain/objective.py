@@ -1,4 +1,4 @@
-"""The training step that a recipe names."""
+"""Building the training objective of a recipe."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def build_objective(recipe: Recipe, gather: Gather = lambda tensor: (tensor, 0))
         gather: see `Gather`; for one process if omitted.
 
     Raises:
-        AaspError: nothing would be learned, or somebody's own method does not keep its promises.
+        AaspError: nothing would be learned, or a user's own method violates the interface of `Method`.
     """
     objective, name = recipe.method.build(recipe, gather), METHODS.name_of(recipe.method)
     if not isinstance(objective, Method):
@@ -30,4 +30,4 @@ def build_objective(recipe: Recipe, gather: Gather = lambda tensor: (tensor, 0))
 
 
 PretrainObjective = build_objective
-"""The name that it had while AaSP was the only method."""
+"""Former name, from when AaSP was the only method."""

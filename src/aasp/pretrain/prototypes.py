@@ -1,7 +1,7 @@
-"""Prototypes: what a token is like among K learned directions, and the running mean that centres a teacher's answer.
+"""Prototypes: similarities of a token to K learned directions, and the running mean that centres a teacher's logits.
 
-Legend: n vectors of width D, K prototypes. Source: DINO's head and centre (Caron et al. 2021). Its weight norm, whose
-gains stay 1 here, is a unit length of each prototype.
+Legend: n vectors of width D, K prototypes. Source: DINO's head and centre (Caron et al. 2021). Its weight norm with all
+gains fixed at 1 is equivalent to normalising each prototype to unit length, as here.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ class PrototypesConfig:
     """The classification of hidden patches.
 
     Attributes:
-        count: prototypes K.
+        count: number of prototypes K.
         hidden: width of the head's hidden layers.
         bottleneck: width of the vector that is compared with prototypes.
-        temperature: of the student.
-        teacher_temperature: of the teacher, at the start and from the end of its ramp on.
+        temperature: temperature of the student.
+        teacher_temperature: temperature of the teacher, at the start and from the end of its ramp on.
         ramp: share of all steps over which the teacher's temperature rises linearly.
         centring: momentum of the centre.
-        momentum: of the target network's head, at the start and at the end.
-        weight: of the classification loss; the prediction loss has the rest of 1.
+        momentum: momentum of the target network's head, at the start and at the end.
+        weight: weight of the classification loss; that of the prediction loss is 1 minus this.
     """
 
     count: int = 2048
@@ -52,7 +52,7 @@ class PrototypesConfig:
         check_range(self, "prototypes", "ramp centring momentum weight", least=0, most=1)
 
     def schedules(self, steps: int, more: int) -> dict[str, np.ndarray]:
-        """The head's momentum and the teacher's temperature of each step, each of shape (steps + more,)."""
+        """The head's momentum and the teacher's temperature at each step, each of shape (steps + more,)."""
 
         def rising(ends: tuple[float, float], over: int) -> np.ndarray:
             return np.concatenate([ramp(ends[0], ends[1], steps, over=over), constant(ends[1], more)])
@@ -62,12 +62,12 @@ class PrototypesConfig:
 
 
 class PrototypeHead(nn.Module):
-    """Linear layers with GELU between them to a unit vector, and its cosine with each prototype.
+    """An MLP with GELU, normalisation to unit length, and the cosine with each prototype.
 
     Args:
-        width, hidden, bottleneck: of its layers.
-        count: prototypes K.
-        layers: their number, of which all but the last have the hidden width.
+        width, hidden, bottleneck: input, hidden and output width of the MLP.
+        count: number of prototypes K.
+        layers: number of linear layers of the MLP.
     """
 
     def __init__(self, width: int, hidden: int, bottleneck: int, count: int, layers: int = 3) -> None:
@@ -87,11 +87,11 @@ class PrototypeHead(nn.Module):
 
 
 class Centre(nn.Module):
-    """The running mean of a teacher's logits over all processes; it is saved with the module.
+    """The running mean of a teacher's logits over all processes; it is part of the module's state dict.
 
     Args:
-        count: prototypes K.
-        decay: of the mean, by step.
+        count: number of prototypes K.
+        decay: decay of the mean per step.
         gather: see `Gather`.
     """
 
@@ -104,7 +104,7 @@ class Centre(nn.Module):
 
     @torch.no_grad()
     def forward(self, logits: Tensor, valid: Tensor | None = None) -> Tensor:
-        """Logits (..., K) less the mean of steps before this one; training continues with those that are valid."""
+        """Logits (..., K) minus the mean of previous steps; in training, valid logits then update the mean."""
         centred = logits.float() - self.mean
         if self.training:
             weight = logits.new_ones(logits.shape[:-1]) if valid is None else valid.to(logits.dtype)

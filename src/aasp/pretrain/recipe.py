@@ -1,4 +1,4 @@
-"""A recipe: everything of a pre-training run in one frozen dataclass."""
+"""A recipe: all settings of a pre-training run in one frozen dataclass."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class DataConfig:
     Attributes:
         crop_seconds: length of the random crop of each clip.
         batch: clips per step, over all processes.
-        gain_db: each clip is made louder or softer by up to this much, so that level is no clue.
+        gain_db: largest random gain or attenuation of each clip, in dB, so that its level carries no information.
     """
 
     crop_seconds: float = 2.56
@@ -39,17 +39,17 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A named system and how it is pre-trained.
+    """A named system and its pre-training settings.
 
     Attributes:
-        name: of the recipe it started from.
-        summary: one line for people.
+        name: name of the recipe; settings may be changed from it.
+        summary: a description in one line.
         model: front end, stem and encoder.
-        method: what is hidden, predicted and compared.
-        optimizer: AdamW and schedule.
+        method: the pre-training method.
+        optimizer: optimizer and schedule.
         data: crops and batch.
         steps: optimizer steps.
-        seed: of weights, masks and data order.
+        seed: seed of weights, masks and data order.
     """
 
     name: str
@@ -70,19 +70,19 @@ class Recipe:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of every field: two runs with the same one are the same run."""
+        """Hash of all fields: two runs with the same fingerprint are the same run."""
         document = beside(to_dict(self, first_names=True))
-        if document["method"] == "aasp":  # as it was while there was no other
+        if document["method"] == "aasp":  # for compatibility: AaSP was once the only method
             del document["method"]
         return fingerprint(document)
 
     def full_name(self, name: str, settings: Mapping[str, Any], where: str) -> str:
-        """A setting's dotted name in full: `method.` may be left out where a recipe has no such field of its own.
+        """The full dotted name of a setting: `method.` may be omitted unless a recipe has a field of that name.
 
         Args:
-            name: as typed.
-            settings: all that is set: the method may be.
-            where: what to name in messages.
+            name: the name as given by the user.
+            settings: all settings given, which may include the method.
+            where: the option to name in messages.
 
         Raises:
             AaspError: neither a recipe nor any method has such a field.
@@ -99,22 +99,22 @@ class Recipe:
 
 
 def comparable(document: Mapping[str, Any]) -> dict[str, Any]:
-    """A run's `recipe.json` in the form in which two are compared, whatever version wrote it: as `beside`, with fields
-    by their names of today."""
+    """A run's `recipe.json`, whatever version wrote it, in the form in which two are compared: as from `beside`, with
+    current field names."""
     values, started = dict(document), {"started_from": document.get("started_from")}
     values.pop("started_from", None)
     if "method" not in values:
         own = [one.name for one in fields(AaSPConfig) if one.name in values]
         values["method"] = {"kind": "aasp"} | {name: values.pop(name) for name in own}
-    with contextlib.suppress(AaspError):  # what is wrong with it, the comparison shows
+    with contextlib.suppress(AaspError):  # the comparison shows what is wrong
         return beside(to_dict(from_dict(Recipe, values, "recipe.json"))) | started
     return beside(document) | started
 
 
 def beside(document: Mapping[str, Any]) -> dict[str, Any]:
-    """A recipe's JSON values with the method's fields beside the others, as `--set` may name them.
+    """A recipe's JSON values with the method's fields on the same level as the others, as `--set` accepts them.
 
-    A document without a method is of the time before there were several: AaSP's, which had this form.
+    A document without a method is from a version in which AaSP was the only method, and already has this form.
     """
     given = document.get("method")
     values = {"kind": "aasp"} | (dict(given) if isinstance(given, Mapping) else {})

@@ -1,10 +1,10 @@
 """The named systems.
 
-`aasp_base` is the paper's scale. Where the paper is silent, and that is nearly everywhere, it takes EAT's front end,
-grid, masks, targets, optimizer and schedule; every number of the AaPE stem, the predictor, the loss weights and the
-teacher's utterance target is ours. `aasp_small` and `aasp_large` differ from it in size, `aasp_tiny` is tuned to learn
-from hours of audio on two cores (docs/decisions). `…_8k`, `…_32k` and `…_48k` differ in the front end alone. The
-field's systems are in `systems`.
+`aasp_base` has the paper's scale. The paper gives few settings; the others are EAT's front end, grid, masks, targets,
+optimizer and schedule. All settings of the AaPE stem, the predictor, the loss weights and the teacher's utterance
+target are ours. `aasp_small` and `aasp_large` differ from it in size; `aasp_tiny` is tuned to learn from hours of audio
+on two cores (docs/decisions). `…_8k`, `…_32k` and `…_48k` differ only in the front end. Published systems are in
+`systems`.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ BASE = AaSPConfig(
 
 
 def aasp_tiny() -> Recipe:
-    """The whole method at 2.8 M parameters, tuned to learn from hours of audio on two cores: it made `aasp-tiny`.
+    """The whole method at 2.8 M parameters, tuned to learn from hours of audio on two cores: it trained `aasp-tiny`.
 
-    Its choices are ours (docs/decisions): patches of half the time and twice the bands, codes of hidden patches
-    beside the teacher's layers, few blocks, a weak contrast of token means, Muon.
+    Its settings are ours (docs/decisions): patches with half the frames and twice the mel bins, codes of hidden patches
+    in addition to the teacher's layers, few blocks, a contrastive loss of token means with a low weight, Muon.
     """
     method = AaSPConfig(
         masking=MaskingConfig(views=4, keep_ratio=0.3, block=3, predicted=0.35),
@@ -73,7 +73,7 @@ def aasp_base() -> Recipe:
 
 
 def aasp_small() -> Recipe:
-    """Half the width of `aasp_base`, all else equal."""
+    """`aasp_base` at half its width."""
     base = aasp_base()
     return replace(
         base,
@@ -109,7 +109,7 @@ def at_rate(recipe: Recipe, rate: int) -> Recipe:
     """
     front = LogMelConfig.at(rate)
     stem: Any = recipe.model.stem
-    if front.bins % stem.patch[1]:  # 176 bins are no whole number of 32s: square patches, as many tokens a second
+    if front.bins % stem.patch[1]:  # 176 bins are not divisible by 32: square patches, with the same tokens per second
         stem = replace(stem, patch=(16, 16))
     return replace(
         recipe,
@@ -133,14 +133,14 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
 
 
 def names() -> list[str]:
-    """Names of all recipes, small to large, those of other sampling rates last."""
+    """Names of all recipes, those for other sampling rates last."""
     return list(RECIPES)
 
 
 def get(name: str) -> Recipe:
-    """A recipe by name, or what a user's function returns that `package.module:name` or `file.py:name` stands for.
+    """A recipe by name, or from a user's function, given as `package.module:name` or `file.py:name`.
 
     Raises:
-        AaspError: there is none of that name, or it makes no recipe.
+        AaspError: there is none of that name, or the function does not return a recipe.
     """
     return made(name, RECIPES, "recipe", Recipe)

@@ -1,4 +1,4 @@
-"""From a recipe and a set of audio to a run: what `aasp pretrain` and the demo call."""
+"""Pre-training of a recipe on a set of audio: the function behind `aasp pretrain` and the demo."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from aasp.training.share import share
 from aasp.training.trackers import Name
 from aasp.weights import write_directory
 
-CACHED_HOURS = 8  # sets up to this size are kept in memory, 230 MB an hour
+CACHED_HOURS = 8  # sets up to this size are kept in memory, 230 MB per hour
 
 
 def pretrain(
@@ -53,30 +53,30 @@ def pretrain(
     track: Sequence[Name] = ("tensorboard",),
     on_model: Callable[[int, Path], None] = lambda step, model: None,
 ) -> Result:
-    """Pre-train a recipe on a set of audio; ``out/model`` is then an `AudioEncoder`.
+    """Pre-train a recipe on a set of audio; the resulting `AudioEncoder` is in ``out/model``.
 
     Args:
-        recipe: everything of the run but the data.
-        data: what `Manifest.open` takes: a folder, a manifest with a column `path`, or what `path_column` says, shards.
-        out: the run's directory: new, empty, or holding this very run.
+        recipe: all settings of the run except the data.
+        data: as in `Manifest.open`: a folder, shards, or a manifest with a column `path` (or `path_column`).
+        out: the run's directory: new, empty, or holding the same run.
         resume: ``auto`` resumes from the last checkpoint in `out`, ``never`` needs a new directory, a path resumes from
             that checkpoint or run.
         start_from: a run, a checkpoint or a model whose weights a new run starts from (see `aasp.pretrain.initial`).
-        extend: train a finished run for so many more steps; an interrupted extension resumes.
-        data_changed: continue although the data is not what the run had: with what is there now.
+        extend: train a finished run for this many more steps; an interrupted extension resumes.
+        data_changed: continue with the current data although it differs from the run's.
         workers: threads that decode audio.
-        device: where, as `aasp.devices` names them.
-        precision: of the forward pass; ``auto`` is bf16 or fp32, whichever is faster on this machine, and stays what it
-            was when a run is resumed.
+        device: a device name as in `aasp.devices`.
+        precision: precision of the forward pass; ``auto`` is bf16 or fp32, whichever is faster on this machine; a
+            resumed run keeps its precision.
         log_every, checkpoint_every: steps between log lines, and between checkpoints.
-        path_column: the manifest's column to take for `path`.
-        channels: what is read of files of several channels (`aasp.audio.channels`).
-        track: trackers to show the run in, beside its `metrics.jsonl` (`aasp.training.trackers`).
-        on_model: called after each checkpoint with its step and the folder of the model as it is then; again for the
+        path_column: the manifest's column to use as `path`.
+        channels: which channels of multichannel files to read (`aasp.audio.channels`).
+        track: trackers to show the run in, in addition to `metrics.jsonl` (`aasp.training.trackers`).
+        on_model: called after each checkpoint with its step and the folder of the current model; again for the
             checkpoint that a run resumes from.
 
     Returns:
-        The step it ended at, and the exit code: 0 done, 75 or 130 asked by a signal to stop.
+        The step at which it ended, and the exit code: 0 finished, 75 or 130 stopped by a signal.
 
     Raises:
         AaspError: bad data or settings, or `out` holds something else; training failed (`TrainingStopped`).
@@ -125,7 +125,7 @@ def pretrain(
     seed(recipe.seed)
     objective = build_objective(recipe, engine.gatherer(machine))
     notes = history.since(start) if initial is None else initial.give(objective)
-    seed(recipe.seed + machine.process_index)  # each process draws masks of its own
+    seed(recipe.seed + machine.process_index)  # each process draws its own masks
 
     with open_run(out, document, machine, resume=resume, read=comparable) as (run, path):
         if path != (start and start.path):
@@ -168,20 +168,20 @@ def data_facts(manifest: Manifest, listing: str) -> dict[str, Any]:
 
     Args:
         manifest: the data.
-        listing: as `aasp.datasets.pipeline.listing` gives it.
+        listing: from `aasp.datasets.pipeline.listing`.
     """
     hours, hash_ = round(manifest.total_hours, 3), contents(len(manifest), manifest.sound)
     return {"files": len(manifest), "hours": hours, "listing": listing, "contents": hash_}
 
 
 def schedules_of(recipe: Recipe, extensions: Sequence[int] = ()) -> Schedules:
-    """Learning rate: linear warm-up, then cosine; weight decay: constant; and the method's own.
+    """Schedules of a run: learning rate (linear warm-up, then cosine), weight decay (constant), and the method's own.
 
-    An extension takes the rates that its steps would have had, had the run been that long from the start; the method's
-    own continue as it says, at their final values.
+    The steps of an extension have the rates of a run with the extended length from the start; the method's own
+    schedules continue at their final values.
 
     Args:
-        recipe: whose steps come first.
+        recipe: the recipe, whose steps come first.
         extensions: steps of each extension.
 
     Raises:
@@ -202,7 +202,7 @@ def _finished(path: Path, steps: int) -> str:
 def _pipeline(
     recipe: Recipe, manifest: Manifest, batch: int, workers: int, machine: Accelerator, data_changed: bool
 ) -> CropPipeline:
-    """This process's share of the recipe's batches, of so many clips."""
+    """The data pipeline of this process, in batches of `batch` clips."""
     world = machine.num_processes
     return CropPipeline(
         manifest,

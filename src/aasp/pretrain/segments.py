@@ -1,8 +1,8 @@
-"""Several stretches of each clip: views that differ in time.
+"""Random segments of each clip: views that differ in time.
 
-Legend: B clips, V views, T frames of a clip and L of a stretch, M mel bins; views are clips of their own, those of one
-clip one after another. Source: COLA (Saeed et al. 2021), ATST-Clip (Li & Li 2022): stretches begin anywhere, each by
-chance, and may overlap.
+Legend: B clips, V views, T frames of a clip and L of a segment, M mel bins; views are rows of the batch, those of one
+clip one after another. Source: COLA (Saeed et al. 2021), ATST-Clip (Li & Li 2022): segments start at independent random
+positions and may overlap.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 def check_segments(seconds: float, recipe: Recipe) -> None:
-    """Check that stretches of a recipe's crops can be that long.
+    """Check that the segments of a recipe's crops can have this length.
 
     Raises:
-        AaspError: a crop holds one such stretch at most, or a stretch holds no frame.
+        AaspError: a segment is not shorter than a crop, or is shorter than one frame.
     """
     crop, shortest = recipe.data.crop_seconds, recipe.model.frontend.shortest_ms / 1000
     if not shortest <= seconds < crop:
@@ -32,13 +32,13 @@ def check_segments(seconds: float, recipe: Recipe) -> None:
 
 
 def segments(model: AudioEncoder, clips: Clips, seconds: float, views: int = 2) -> Clips:
-    """Stretches of each clip, one after another, from the random state of the clips' device.
+    """Random segments of each clip, one after another, drawn with the generator of the clips' device.
 
     Args:
-        model: whose front end says how many frames that is.
+        model: the model, whose front end converts seconds to frames.
         clips: B clips.
-        seconds: length of a stretch; a clip that is shorter is taken whole each time.
-        views: V of each clip.
+        seconds: length of a segment; a shorter clip is used whole each time.
+        views: V, segments per clip.
 
     Returns:
         B * V clips.

@@ -1,4 +1,4 @@
-"""Prediction targets: pure functions of a teacher's layers, of patches, of tokens.
+"""Prediction targets: pure functions of a teacher's layers, patches or tokens.
 
 Legend: B clips, N patch tokens, D width, L layers, P x R values of a patch.
 Source: data2vec 2.0 and EAT (MLP outputs, instance norm per layer); MAE (normalised patches); M2D (standardised
@@ -27,14 +27,14 @@ class TeacherConfig(AverageConfig):
     """AaSP's teacher: the exponential moving average and its targets.
 
     Attributes:
-        layers: how many of the last layers the targets average; all of them where the encoder has no more.
-        frame: "layers", the teacher's own layers; "patches", the log-mel patches themselves, each standardised, as
-            Audio-MAE reconstructs them: the control without a teacher's targets; "layers+patches", both side by side,
-            every channel counting alike: patches never collapse, and keep the layers from it (ours).
-        utterance: "mean", layer-normalised token mean of the layer average before instance norm; "standardised", the
-            same, then centred and scaled over the clips of the batch, so that a constant is no answer (ours); a
-            process with one clip a step has nothing to scale it over, and no utterance loss;
-            "instance", EAT's form, the token mean of the frame target.
+        layers: number of last layers that are averaged for the targets; all if the encoder has fewer.
+        frame: "layers": the teacher's layers; "patches": the log-mel patches, each standardised, as in Audio-MAE, the
+            control without a teacher's targets; "layers+patches": both concatenated, all channels with equal weight:
+            patches can't collapse, and prevent the collapse of the layers (ours).
+        utterance: "mean": layer-normalised token mean of the layer average before instance norm; "standardised": the
+            same, then centred and scaled over the clips of the batch, so that a constant does not minimise the loss
+            (ours); with a single clip per step it is undefined, and there is no utterance loss; "instance": EAT's form,
+            the token mean of the frame target.
     """
 
     layers: int = 12
@@ -55,9 +55,9 @@ def frame_target(frame: str, layers_BND: Tensor, stem: Stem, mel_BTM: Tensor) ->
     """The target of every patch, (B, N, `TeacherConfig.target_width`).
 
     Args:
-        frame: as `TeacherConfig` has it.
-        layers_BND: what `layer_targets` gives.
-        stem: whose patches are meant.
+        frame: as in `TeacherConfig`.
+        layers_BND: frame target from `layer_targets`.
+        stem: the stem, which defines the patches.
         mel_BTM: log-mel.
     """
     if frame == "layers":
@@ -67,12 +67,12 @@ def frame_target(frame: str, layers_BND: Tensor, stem: Stem, mel_BTM: Tensor) ->
 
 
 def layer_targets(output: EncoderOutput, clips: Clips, layers: int, instance: bool) -> tuple[Tensor, Tensor]:
-    """Frame target (B, N, D) and clip summary (B, D) from a teacher that saw everything.
+    """Frame target (B, N, D) and clip summary (B, D) from a teacher's output for whole clips.
 
     Args:
-        output: the teacher's, with its MLPs' outputs.
-        clips: what it saw.
-        layers: how many of the last layers count; all of them where there are no more.
+        output: the teacher's output, including those of its MLPs.
+        clips: the teacher's input.
+        layers: number of last layers to average; all if there are fewer.
         instance: summarise the frame target itself (EAT), instead of the layers before their instance norm.
     """
     outputs = [x[:, 1:].float() for x in output.ffn[-layers:]]

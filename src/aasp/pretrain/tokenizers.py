@@ -1,11 +1,11 @@
-"""Tokenizers: every patch of a clip as one of K labels, for methods that predict labels.
+"""Tokenizers: assign one of K labels to every patch of a clip, for methods that predict labels.
 
     random     z = argmin_k || l(v_k) - l(W x) ||       W, v drawn once
     distilled  z = argmax_k cos(v_k, P f(x))            f, P, v learned by `methods/beats_tokenizer`
 
-Legend: B clips, N patches, P values of a patch, D width, E width of a code, K codes, l(.) to unit length.
+Legend: B clips, N patches, P values of a patch, D width, E width of a code, K codes, l(.) normalisation to unit length.
 Source: BEATs (Chen et al. 2023): 1,024 codes of 256 channels in both. The random projection is BEST-RQ's (Chiu et al.
-2022), which has vectors and codes of unit length; BEATs' formula names no norm.
+2022), with vectors and codes of unit length; BEATs' formula has no normalisation.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ DECAY = 0.99  # of a distilled codebook's moving averages
 
 
 class Tokenizer(nn.Module, ABC):
-    """Labels of patches; it holds a `codebook`."""
+    """Assigns labels to patches; has a `codebook`."""
 
     codebook: UnitCodebook
 
     @abstractmethod
     def vectors(self, clips: Clips, stem: Stem) -> Tensor:
-        """The vector of each patch that is looked up, of unit length, (B, N, E); the stem defines the patches."""
+        """The vector of each patch for look-up in the codebook, of unit length, (B, N, E); the stem defines patches."""
 
     @torch.no_grad()
     def forward(self, clips: Clips, stem: Stem) -> Tensor:
@@ -45,11 +45,11 @@ class Tokenizer(nn.Module, ABC):
 
 @dataclass(frozen=True)
 class TokenizerConfig(ABC):
-    """Base of a tokenizer's configuration.
+    """Base class of a tokenizer's configuration.
 
     Attributes:
-        count: codes K.
-        width: of a code, E.
+        count: number of codes K.
+        width: width E of a code.
     """
 
     count: int = 1024
@@ -61,12 +61,12 @@ class TokenizerConfig(ABC):
 
     @abstractmethod
     def build(self, model: AudioEncoderConfig) -> Tokenizer:
-        """The tokenizer of a model's patches, which is not trained."""
+        """The tokenizer for a model's patches, not trainable."""
 
 
 @dataclass(frozen=True)
 class RandomConfig(TokenizerConfig):
-    """A projection and codes that are drawn once: the first iteration.
+    """A random projection and random codes, drawn once: the first iteration.
 
     Attributes:
         kind: the name of this tokenizer in recipes.
@@ -80,7 +80,7 @@ class RandomConfig(TokenizerConfig):
 
 @dataclass(frozen=True)
 class DistilledConfig(TokenizerConfig):
-    """An encoder and codes that were distilled from a model: further iterations. Its weights come by `--from`.
+    """An encoder and codes distilled from a model: further iterations. `--from` loads their weights.
 
     Attributes:
         kind: the name of this tokenizer in recipes.
@@ -100,7 +100,7 @@ TOKENIZERS: Parts[TokenizerConfig] = Parts(
 
 
 class RandomTokenizer(Tokenizer):
-    """The nearest of random codes to a random projection of the patch, whose level counts."""
+    """The nearest random code to a random projection of the patch, its level included."""
 
     projection: Tensor
 
@@ -117,7 +117,7 @@ class RandomTokenizer(Tokenizer):
 
 
 class DistilledTokenizer(Tokenizer):
-    """The code that an encoder's token points to."""
+    """The nearest code to the projection of an encoder's token."""
 
     def __init__(self, config: DistilledConfig, model: AudioEncoderConfig) -> None:
         super().__init__()
@@ -130,7 +130,7 @@ class DistilledTokenizer(Tokenizer):
 
 
 class UnitCodebook(Codebook):
-    """A codebook of directions: the code of a vector is the one at the least angle."""
+    """A codebook of directions: the code of a vector is the one with the smallest angle to it."""
 
     @property
     def directions(self) -> Tensor:

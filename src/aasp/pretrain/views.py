@@ -2,7 +2,7 @@
 
 Legend: B clips, V views, S samples, T frames, M mel bins, G x F grid, N = G * F patches, n visible and m hidden patches
 per view, D width.
-Source: inverse block masking from EAT (blocks are kept, not hidden), clusters from SSAST; the exact count by ranking is
+Source: inverse block masking from EAT (blocks are kept, not hidden), clusters from SSAST; exact counts by ranking are
 ours.
 """
 
@@ -31,7 +31,7 @@ class Clips:
         mel: normalised log-mel, zero beyond each clip's end, shape (B, T, M).
         grid: (G, F) of the padded batch.
         columns: time patches of each clip, shape (B,), on the host.
-        valid: patches that belong to each clip, boolean, shape (B, N); None where all do.
+        valid: patches that belong to each clip, boolean, shape (B, N); None if all do.
         frames: valid frames of each clip, shape (B,), on the host.
     """
 
@@ -46,12 +46,12 @@ def to_logmel(model: AudioEncoder, batch: Mapping[str, Tensor], gain_db: float |
     """The log-mels of a batch; differentiable if the front end is trained.
 
     A front end is trained by predictions from its frames, never by frames as targets. Methods that use frames as
-    targets must detach them, or the front end would learn to produce what is easy to predict.
+    targets must detach them, or the front end would learn to produce frames that are easy to predict.
 
     Args:
-        model: whose front end and grid are used.
+        model: the model, whose front end and grid are used.
         batch: "wave", shape (B, S), zero beyond each clip's end; "length", valid samples, shape (B,), on the host.
-        gain_db: make each clip louder or softer by up to this much.
+        gain_db: largest random gain or attenuation of each clip, in dB.
     """
     wave_BS = batch["wave"] if gain_db is None else random_gain(batch["wave"], gain_db)
     learns = torch.is_grad_enabled() and any(one.requires_grad for one in model.frontend.parameters())
@@ -60,9 +60,9 @@ def to_logmel(model: AudioEncoder, batch: Mapping[str, Tensor], gain_db: float |
 
 
 def as_clips(model: AudioEncoder, mel_BTM: Tensor, frames_B: Tensor) -> Clips:
-    """Log-mels, zero beyond each clip's end, as a batch; the valid frames of each, shape (B,), are on the host."""
+    """Log-mels, zero beyond each clip's end, as a batch; `frames_B`, the valid frames of each, is on the host."""
     frames = mel_BTM.shape[1]
-    full = bool((frames_B == frames).all())  # lengths live on the host: no synchronisation
+    full = bool((frames_B == frames).all())  # lengths are on the host: no synchronisation
     valid_BN = None if full else model.stem.valid_patches(frames_B, frames).to(mel_BTM.device)
     return Clips(mel_BTM, model.stem.grid(frames), -(-frames_B // model.stem.patch[0]), valid_BN, frames_B)
 
@@ -88,8 +88,8 @@ def encode_visible(model: AudioEncoder, clips: Clips, patches: Tensor, valid: Te
 
 
 def encode_visible_layers(model: AudioEncoder, clips: Clips, patches: Tensor, valid: Tensor) -> Tensor:
-    """As `encode_visible`, all layers: (B * V, 1 + n, 1 + depth, D), the first block's input and each block's output,
-    the last one normalised."""
+    """As `encode_visible`, with all layers: (B * V, 1 + n, 1 + depth, D), the first block's input and each block's
+    output, the last one normalised."""
     output = _encode_patches(model, clips, patches, valid, layers=True)
     class_token = model.encoder.class_token.expand(len(output.tokens), 1, -1)
     first = torch.cat([class_token, output.tokens.to(class_token.dtype)], dim=1)
@@ -103,7 +103,7 @@ def _encode_patches(model: AudioEncoder, clips: Clips, patches: Tensor, valid: T
 
 
 def patch_means(tokens: Tensor, clips: Clips) -> Tensor:
-    """The mean of each clip's patch tokens, (B, D), from the output of `encode_all`; without padding."""
+    """The mean of each clip's patch tokens, without padding, (B, D), from the output of `encode_all`."""
     if clips.valid is None:
         return tokens[:, 1:].mean(1)
     weight = clips.valid.to(tokens.dtype)[..., None]  # (B, N, 1)
@@ -116,16 +116,16 @@ class MaskingConfig:
     """Masked views of a clip.
 
     Attributes:
-        views: masked views V of each clip.
-        keep_ratio: share of a clip's patches that a view sees (`visible` before).
+        views: number V of masked views per clip.
+        keep_ratio: share of a clip's patches that are visible in a view (formerly `visible`).
         scheme: "inverse-block" keeps random square blocks, "random" single patches, "structured" whole time columns or
-            whole subbands, chosen at random for each view; "clustered" hides random square blocks, as SSAST does,
-            "spans" stretches of time columns.
-        block: side of a kept block, or length of a hidden stretch, in patches; the side of a hidden block is drawn for
-            each view, one less to one more.
+            whole subbands, chosen at random for each view; "clustered" hides random square blocks, as in SSAST, "spans"
+            spans of time columns.
+        block: side of a kept block, or length of a hidden span, in patches; the side of a hidden block is drawn for
+            each view from `block` - 1 to `block` + 1.
         block_overlap: share of patches that blocks may cover beyond `keep_ratio`, since they overlap (EAT's 0.07;
-            `surplus` before).
-        predicted: share of the hidden patches that are predicted; a random part is an unbiased estimate of all.
+            formerly `surplus`).
+        predicted: share of the hidden patches that are predicted; the loss on a random part is an unbiased estimate.
     """
 
     views: int = 4
@@ -147,12 +147,12 @@ class MaskingConfig:
 
 @dataclass
 class Masks:
-    """Indices of patches, padded to the longest clip. What is hidden is the complement of what is visible.
+    """Indices of patches, padded to the longest clip. The hidden patches are the complement of the visible ones.
 
     Attributes:
-        visible: patches that each view sees, shape (B, V, n).
+        visible: visible patches of each view, shape (B, V, n).
         visible_valid: which of them are valid, boolean, shape (B, V, n).
-        hidden: hidden patches to predict, shape (B, V, m): all of them where `predicted` is 1.
+        hidden: hidden patches to predict, shape (B, V, m): all of them if `predicted` is 1.
         hidden_valid: which of them are valid, boolean, shape (B, V, m).
     """
 
@@ -162,7 +162,7 @@ class Masks:
     hidden_valid: Tensor
 
     def to(self, device: torch.device) -> Masks:
-        """The masks on another device; from pinned memory, so that the host need not wait for the copy."""
+        """The masks on another device; copied from pinned memory, so that the host does not wait."""
         pinned = (x.pin_memory() if device.type == "cuda" else x for x in vars(self).values())
         return Masks(*(x.to(device, non_blocking=True) for x in pinned))
 
@@ -170,7 +170,7 @@ class Masks:
 def draw_masks(config: MaskingConfig, grid: tuple[int, int], columns_B: Tensor) -> Masks:
     """Draw masks for a batch, on the host and without a loop over clips.
 
-    Every view of a clip sees exactly `round(keep_ratio * patches)` of the clip's own patches.
+    In every view of a clip, exactly `round(keep_ratio * patches)` of the clip's own patches are visible.
 
     Args:
         config: how to mask.
@@ -187,7 +187,7 @@ def draw_masks(config: MaskingConfig, grid: tuple[int, int], columns_B: Tensor) 
     hidden_B = (config.predicted * (patches_B - visible_B)).round().long().clamp(min=1)
     visible = rank.argsort(dim=-1, descending=True)[..., : int(visible_B.max())]
     visible_valid = (torch.arange(visible.shape[-1]) < visible_B[:, None])[:, None].expand_as(visible)
-    # A separate rank for hidden patches: those that a block would have kept must not come first.
+    # A separate random rank for hidden patches: with the first one, patches inside blocks would be preferred.
     seen = torch.zeros(rank.shape, dtype=torch.bool).scatter(2, visible, visible_valid)
     hidden_rank = torch.rand(rank.shape).masked_fill(seen | ~belongs.flatten(2), -1.0)
     hidden = hidden_rank.argsort(dim=-1, descending=True)[..., : int(hidden_B.max())]
@@ -196,7 +196,7 @@ def draw_masks(config: MaskingConfig, grid: tuple[int, int], columns_B: Tensor) 
 
 
 def token_means(tokens: Tensor, masks: Masks) -> Tensor:
-    """The mean of each view's patch tokens, (B, V, D), from the output of `encode_visible`; without padding."""
+    """The mean of each view's patch tokens, without padding, (B, V, D), from the output of `encode_visible`."""
     weight = masks.visible_valid.to(tokens.dtype)[..., None]  # (B, V, n, 1)
     return (tokens[:, 1:].unflatten(0, weight.shape[:2]) * weight).sum(2) / weight.sum(2)
 
@@ -216,7 +216,7 @@ def _structured(config: MaskingConfig, shape: tuple[int, ...], columns_B: Tensor
 
 
 def _spans(config: MaskingConfig, shape: tuple[int, ...], columns_B: Tensor) -> Tensor:
-    """Spans start anywhere and may overlap; their number gives the expected hidden share (wav2vec 2.0's spans)."""
+    """Spans start at random and may overlap; their number gives the expected hidden share (wav2vec 2.0's spans)."""
     clips, views, columns, _ = shape
     length = min(config.block, columns)
     spans_B = (-math.log(config.keep_ratio) * columns_B / length).round().long().clamp(min=1)
@@ -248,7 +248,7 @@ def _inverse_block(config: MaskingConfig, shape: tuple[int, ...], columns_B: Ten
 def _clustered(config: MaskingConfig, shape: tuple[int, ...], columns_B: Tensor) -> Tensor:
     """The later a cluster hides a patch, the more likely the patch stays visible."""
     clips, views, columns, subbands = shape
-    count = -(-3 * columns * subbands // config.block**2)  # three times the area: what none of them hides is left over
+    count = -(-3 * columns * subbands // config.block**2)  # thrice the grid's area; patches in no cluster rank first
     side = torch.randint(max(config.block - 1, 1), config.block + 2, (clips, views, 1))
     time = (torch.rand(clips, views, count) * columns_B[:, None, None]).long()
     subband = torch.randint(subbands, (clips, views, count))

@@ -1,4 +1,4 @@
-"""AaPE: convolutional patch tokens fused with adaptive features of the modulations that the patches would alias.
+"""AaPE: convolutional patch tokens fused with adaptive features of the modulations that patching would alias.
 
     token = fuse [ project(x) ; norm(C y) ]        conv token, and features of equal rank
     y     = SBLU(windows of B x; Λ)                both parts of each state, and its log-magnitude
@@ -51,7 +51,7 @@ class AaPEConfig(StemConfig):
         patch: (frames P, mel bins R) of one patch.
         taps: window K of the SBLU in frames; beyond P it reads those neighbouring patches that are visible to a view.
         states: SBLU states S per subband.
-        phase: "conjugate" (envelope detector) or "even" (the quoted equation).
+        phase: "conjugate" (envelope detector) or "even" (the paper's equation).
         window: the two-sided exponential or a control of the same bandwidth.
         gain: "paper" or "unit", see `bilateral_laplace`.
         parameters: decay and frequency "estimated" per patch, "learned" per subband and state, or "fixed".
@@ -59,10 +59,10 @@ class AaPEConfig(StemConfig):
         conv: fuse with the convolution's token; without it the token comes from the SBLU only.
         leaky: let masked views read masked patches in windows beyond P; a control, not for training.
         encoder_width: width of the Lambda Encoder.
-        encoder_depth: its layers.
+        encoder_depth: its number of layers.
         encoder_heads: its attention heads.
         frames_per_token: neighbouring frames that form one of its tokens.
-        chirp: let frequencies change within a window, by γ per frame, estimated or learned alike; initially zero.
+        chirp: let frequencies change within a window, by γ per frame, estimated or learned like them; initially zero.
         encoder_rate: learning rate of the Lambda Encoder, relative to all other parameters.
         encoder_gain: factor on the Lambda Encoder's output, by which estimates move from their initial values.
         alpha_range: bounds of the decay per frame.
@@ -178,7 +178,7 @@ class AaPE(WindowedStem, States):
         return folded(self, patches, y) if self._as_built() else self.plain(patches, y)
 
     def plain(self, patches: Tensor, y: Tensor) -> Tensor:
-        """Tokens (..., D) of patches (..., P, R) and SBLU features (..., 3 S), computed as in the equation."""
+        """Tokens (..., D) of patches (..., P, R) and SBLU features (..., 3 S), computed as in the equation above."""
         features = self.norm(self.output_matrix(y.to(self.output_matrix.weight.dtype)))
         if not self.config.conv:
             return features
@@ -186,7 +186,7 @@ class AaPE(WindowedStem, States):
         return self.fuse(torch.cat([conv_token, features.to(conv_token.dtype)], dim=-1))
 
     def parameters_of(self, patches: Tensor) -> tuple[Tensor, ...]:
-        """Λ: decay, frequency and with `chirp` its rate, each (B, G, F, S), for patches (B, G, F, P, R)."""
+        """Λ: decay, frequency and, with `chirp`, the chirp rate, each (B, G, F, S), for patches (B, G, F, P, R)."""
         if self.config.parameters == "estimated":
             shared = self.config.shared
             logits = of_patches(self.lambda_encoder(as_blocks(patches, shared)), shared, patches.shape[1])
@@ -219,7 +219,7 @@ class AaPE(WindowedStem, States):
         return bilateral_laplace(windows, alpha, beta, phase=self.phase, window=self.window, gain=gain, gamma=gamma)
 
     def _as_built(self) -> bool:
-        """Whether the four maps are unmodified and have no hooks, so that they need not be called."""
+        """Whether the modules of `plain` have their original types and no hooks, so that `folded` can replace them."""
         return all(type(one) is kind and not has_hooks(one) for one, kind in self._maps())
 
     def _maps(self) -> Iterator[tuple[nn.Module, type[nn.Module]]]:
@@ -231,13 +231,13 @@ class AaPE(WindowedStem, States):
 
     @torch.no_grad()
     def diagnostics(self, mel_BTM: Tensor) -> dict[str, Tensor]:
-        """Mean, spread and saturation (share at a bound) of alpha, beta and gamma, and the window mass cut off."""
+        """Mean, spread and saturation (share at a bound) of alpha, beta and gamma, and the truncated window mass."""
         values = self.parameters_of(self.cut(mel_BTM[:8]))
         every = (*self.bounds, gamma_range(self.patch[0]))
         return {"window_cut": torch.exp(-values[0] * self.taps / 2).mean()} | health(values, every)
 
     def gradient_diagnostics(self) -> dict[str, Tensor]:
-        """Gradient norm of all but the convolution."""
+        """Gradient norm of all parameters except the convolution's."""
         gradients = [p.grad for n, p in self.named_parameters() if p.grad is not None and not n.startswith("project.")]
         return {"sblu_gradient_norm": torch.stack(torch._foreach_norm(gradients)).norm()} if gradients else {}
 
@@ -262,7 +262,7 @@ class AaPE(WindowedStem, States):
         return bounded(start_logits(self.count, self.patch[0], alphas), self.patch[0], alphas)
 
     def learned(self) -> dict[str, Tensor]:
-        """Decay and frequency before the estimate of a patch, or of all patches; and the weights of each part."""
+        """Decay and frequency, as the bias of the estimates or as learned; and the weights of each part."""
         estimated = self.config.parameters == "estimated"
         logits = self.lambda_encoder.head.bias.unflatten(0, (2, -1)) if estimated else self.logits
         alpha, beta = bounded(logits.detach(), self.patch[0], self.config.alpha_range)

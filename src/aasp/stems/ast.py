@@ -1,8 +1,8 @@
 """AST's patch embedding: a strided convolution whose kernels overlap in time and in frequency.
 
 Legend: P frames x R mel bins of a kernel, strides p and r, G x F grid, D width.
-Source: Gong, Chung & Glass 2021 (AST): 16 x 16 with a stride of 10. Along time a kernel is centred on its stride's
-frames and reaches beyond both ends of the clip: ten seconds are 100 columns (there: 101 of 1,024 padded frames).
+Source: Gong, Chung & Glass 2021 (AST): 16 x 16 with a stride of 10. In time a kernel is centred on the frames of its
+stride and extends beyond both ends of the clip: ten seconds give 100 columns (there: 101 from 1,024 padded frames).
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from aasp.stems.windowed import WindowedStem, check_taps
 
 @dataclass(frozen=True)
 class ASTConfig(StemConfig):
-    """The stem of AST, for encoders that see whole clips: its kernels would look into masked patches.
+    """The stem of AST, for encoders of whole clips only: its kernels would overlap masked patches.
 
     Attributes:
         kind: the name of this stem in recipes.
-        patch: (frames, mel bins) from one kernel to the next: the stride.
-        kernel: (frames, mel bins) of a kernel.
+        patch: stride (frames, mel bins) of the kernels.
+        kernel: size (frames, mel bins) of a kernel.
     """
 
     carried: ClassVar[tuple[str, ...]] = ()  # its patches overlap
@@ -51,11 +51,11 @@ class ASTStem(WindowedStem):
 
     Args:
         width: token width D.
-        mels: mel bins M of the log-mel; F kernels fit into them, bins beyond the last one are not read.
+        mels: mel bins M of the log-mel; F kernels fit into them, bins above the last one are ignored.
         config: kernel and stride.
 
     Raises:
-        AaspError: not one kernel fits.
+        AaspError: no kernel fits.
     """
 
     def __init__(self, width: int, mels: int = 128, config: ASTConfig | None = None) -> None:
@@ -68,7 +68,7 @@ class ASTStem(WindowedStem):
         self.project = PatchProjection(config.kernel, width)
 
     def cut(self, mel_BTM: Tensor) -> Tensor:
-        """The frames of each stride under each row of kernels, shape (B, G, F, p, R); rows overlap."""
+        """The frames of each stride for each row of kernels, shape (B, G, F, p, R); rows overlap."""
         frames, bins = self.patch
         mel_BTM = self.as_mel(mel_BTM)
         columns, _ = self.grid(mel_BTM.shape[1])

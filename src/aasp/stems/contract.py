@@ -22,23 +22,23 @@ if TYPE_CHECKING:
 
 
 class StemConfig(ABC):
-    """Base of a stem's configuration, a frozen dataclass.
+    """Base class of a stem's configuration, a frozen dataclass.
 
     Attributes:
         patch: (frames P, mel bins R) of one patch: the stride.
     """
 
     carried: ClassVar[tuple[str, ...]] = ("patch",)
-    """Fields that stay as they are where `--set` puts this stem in place of another: both have the same tokens."""
+    """Fields that keep their values when `--set` replaces another stem by this one: both have the same tokens."""
     patch: tuple[int, int]
 
     @abstractmethod
     def build(self, width: int, mels: int) -> Stem:
-        """The stem, with random weights, for tokens of `width` and a log-mel of `mels` bins."""
+        """Build the stem, with random weights, for tokens of `width` and a log-mel of `mels` bins."""
 
 
 LONGEST = 4_096
-"""Frames or mel bins that a token looks at."""
+"""Largest receptive field of a token, in frames or mel bins."""
 
 
 class Stem(nn.Module, ABC):
@@ -66,20 +66,20 @@ class Stem(nn.Module, ABC):
 
     @property
     def stride(self) -> tuple[int, int]:
-        """Frames and mel bins from one patch to the next: a patch, since patches do not overlap."""
+        """Frames and mel bins from one patch to the next: the patch size, since patches do not overlap."""
         return self.patch
 
     @property
     def receptive_field(self) -> int:
-        """Frames that a token looks at, centred on its patch."""
+        """Frames that a token depends on, centred on its patch."""
         return self.patch[0]
 
     def grid(self, frames: int) -> tuple[int, int]:
-        """Time patches and subbands (G, F) of a log-mel of that many frames; a partial last patch counts."""
+        """Time patches and subbands (G, F) of a log-mel of `frames` frames; a partial last patch counts."""
         return (frames + self.patch[0] - 1) // self.patch[0], self.subbands
 
     def valid_patches(self, frames_B: Tensor, frames: int) -> Tensor:
-        """Patches that hold at least one valid frame, boolean, shape (B, N)."""
+        """Patches with at least one valid frame, boolean, shape (B, N)."""
         columns, subbands = self.grid(frames)
         column_N = torch.arange(columns * subbands, device=frames_B.device) // subbands
         return column_N * self.patch[0] < frames_B[:, None]
@@ -89,24 +89,24 @@ class Stem(nn.Module, ABC):
         return {}
 
     def gradient_diagnostics(self) -> dict[str, Tensor]:
-        """The same, of what can be read between backward and the optimizer's step."""
+        """Metrics of its gradients for the training log, computed between backward and the optimizer's step."""
         return {}
 
     def learning_rate_share(self, name: str) -> float:
-        """The share of the learning rate that the parameter of that name gets in pre-training."""
+        """The learning-rate factor of the parameter of this name in pre-training."""
         return 1.0
 
     @property
     def states(self) -> States | None:
-        """The stem as one that can be looked into (`aasp.stems.states`), where its tokens hold states; else None."""
+        """The stem as inspectable `aasp.stems.states.States`, if its tokens are computed from states; else None."""
         return None
 
     def sounding(self) -> Self:
-        """A copy whose tokens use with weight 1 what they ignore at first; the stem itself where there is none."""
+        """A copy whose tokens use with weight 1 features that are ignored initially; else the stem itself."""
         return self
 
     def learned(self) -> dict[str, Tensor]:
-        """Its trained values by name and unit, in readable form; by default all numbers of each part."""
+        """Its trained values by name and unit, in readable form; by default all parameters of each part."""
         parts: dict[str, list[Tensor]] = {}
         for name, parameter in self.named_parameters():
             if parameter.requires_grad:
@@ -114,10 +114,10 @@ class Stem(nn.Module, ABC):
         return {name: torch.cat(found) for name, found in parts.items()}
 
     def as_mel(self, mel_BTM: object) -> Tensor:
-        """A log-mel in the stem's own precision: that of its weights, if it has any.
+        """Check a log-mel and convert it to the dtype of the stem's weights, if it has any.
 
         Raises:
-            AaspError: it is not a tensor of floating-point numbers, of another shape than (B, T, M), or elsewhere.
+            AaspError: it is not a floating-point tensor, not of shape (B, T, M), or on another device.
         """
         if not isinstance(mel_BTM, Tensor):
             raise AaspError(f"stem: log-mel of type {type(mel_BTM).__name__}; give a tensor (clips, frames, mel bins)")
@@ -135,10 +135,10 @@ class Stem(nn.Module, ABC):
         return mel_BTM.to(weight.dtype)
 
     def cut(self, mel_BTM: Tensor) -> Tensor:
-        """Cut a log-mel into patches, shape (B, G, F, P, R); a partial last patch is filled up with zeros.
+        """Cut a log-mel into patches, shape (B, G, F, P, R); a partial last patch is padded with zeros.
 
         Raises:
-            AaspError: as `as_mel` does.
+            AaspError: as in `as_mel`.
         """
         frames, _ = self.patch
         mel_BTM = self.as_mel(mel_BTM)
@@ -167,10 +167,10 @@ class Stem(nn.Module, ABC):
             valid_BN: as in `forward`.
 
         Returns:
-            Tokens of the visible patches, shape (B, V, n, D). No token depends on a patch that its view does not see.
+            Tokens of the visible patches, shape (B, V, n, D). No token depends on a patch that is hidden from its view.
 
         Raises:
-            AaspError: the stem looks beyond its patch and has no `views` of its own.
+            AaspError: the stem's receptive field is larger than a patch and it does not override `views`.
         """
         if self.receptive_field > self.patch[0]:
             text = f"sees {self.receptive_field} frames of patches of {self.patch[0]}, so that masked ones would leak"
@@ -185,13 +185,13 @@ def gather_patches(tokens_BND: Tensor, index_BVn: Tensor) -> Tensor:
 
 
 def gather_own_patches(x_BVN: Tensor, index_BVn: Tensor) -> Tensor:
-    """Gather what is each view's own, (B, V, N, ...), at its indices (B, V, n) to (B, V, n, ...)."""
+    """Gather values per view (B, V, N, ...) at indices (B, V, n) to (B, V, n, ...)."""
     clips, views = (torch.arange(size, device=x_BVN.device) for size in x_BVN.shape[:2])
     return x_BVN[clips[:, None, None], views[:, None], index_BVn]
 
 
 def __getattr__(name: str) -> object:
-    """`take` was the name of `gather_patches`; methods outside the package may import it."""
+    """`take` is the former name of `gather_patches`; methods outside the package may import it."""
     if name == "take":
         warnings.warn("aasp.stems.contract.take is now gather_patches", FutureWarning, stacklevel=2)
         return gather_patches

@@ -22,9 +22,9 @@ class ConvConfig(StemConfig):
     Attributes:
         kind: the name of this stem in recipes.
         patch: (frames, mel bins) of one patch: the stride.
-        taps: frames K of the kernel; beyond P kernels overlap, as AST's do, and may learn to blur before they
-            subsample.
-        bottleneck: channels of the convolution, which are then normalised and projected to the width, as BEATs does.
+        taps: frames K of the kernel; kernels longer than P overlap, like AST's, and can learn a low-pass before
+            subsampling.
+        bottleneck: channels of the convolution, which are then normalised and projected to the width, as in BEATs.
     """
 
     kind: Literal["conv"] = "conv"
@@ -41,7 +41,7 @@ class ConvConfig(StemConfig):
 
     @property
     def reach(self) -> int:
-        """K; P when `taps` is left out."""
+        """K; P if `taps` is omitted."""
         return self.patch[0] if self.taps is None else self.taps
 
 

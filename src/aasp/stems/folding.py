@@ -1,4 +1,4 @@
-"""AaPE's token with its linear maps multiplied before any token is: what runs in place of `AaPE.plain`.
+"""AaPE's token with its linear maps multiplied in advance: runs in place of `AaPE.plain`.
 
 Legend: P frames x R mel bins of a patch, S states, D width. Source: ours.
 """
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 def folded(stem: AaPE, patches: Tensor, y: Tensor) -> Tensor:
-    """`AaPE.plain`, with the linear maps multiplied before any token is.
+    """`AaPE.plain`, with the linear maps multiplied in advance.
 
-    All that is not linear in the norm is a token's deviation, whose square is a quadratic form in y. So nothing but
-    the token itself is as wide as a token, and no token is multiplied by a matrix of width by width.
+    The only nonlinear part of the norm is a token's deviation, whose square is a quadratic form in y. So no
+    intermediate has the width of a token, and no token is multiplied by a (width, width) matrix.
     """
     tokens: Tensor = stem.norm.bias
     by_sblu = None
@@ -41,6 +41,6 @@ def folded(stem: AaPE, patches: Tensor, y: Tensor) -> Tensor:
 
 
 def has_hooks(module: nn.Module) -> bool:
-    """Whether hooks would fire if a module were called."""
+    """Whether calling a module would run hooks."""
     hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
     return any(getattr(module, name) for name in hooks)

@@ -1,7 +1,7 @@
-"""The Lambda Encoder: a shallow transformer inside each patch that estimates decay, frequency and, if asked, chirp.
+"""The Lambda Encoder: a shallow transformer inside each patch that estimates decay, frequency and, optionally, chirp.
 
 Legend: Q patches, P frames x R mel bins of a patch, L tokens in a patch, W width, S states.
-Source: the paper names a "shallow Transformer" that estimates per-patch parameters; its inside is ours.
+Source: the paper names a "shallow Transformer" that estimates per-patch parameters; its architecture is ours.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from aasp.casting import without_autocast
 from aasp.errors import AaspError
 
 ALPHA_RANGE = (0.02, 1.0)
-"""Decay per frame: a window of 50 frames down to one, at the bounds (ours)."""
+"""Bounds of the decay per frame: windows of 50 frames and of one frame (ours)."""
 ALPHA_START = 0.2
 LOGIT_DEVIATION = 0.02
 AT_BOUND = 0.02
-"""Nearer to a bound than this share of the range, a parameter counts as saturated."""
+"""A parameter within this share of the range from a bound counts as saturated."""
 Values = TypeVar("Values", Tensor, np.ndarray)
 
 
 def beta_range(stride: int) -> tuple[float, float]:
-    """The alias-prone band in radians per frame: from the Nyquist frequency after the patches to the one before."""
+    """The alias-prone band in radians per frame: from the Nyquist frequency of the patches to that of the frames."""
     return math.pi / stride, math.pi
 
 
 def start_logits(states: int, stride: int, alpha_range: tuple[float, float] = ALPHA_RANGE) -> Tensor:
-    """Logits whose bounded values are ALPHA_START, and frequencies spread log-uniformly over the band; shape (2, S)."""
+    """Logits, shape (2, S), for decays of ALPHA_START and frequencies spread log-uniformly over the band."""
     low, high = beta_range(stride)
     share = (torch.arange(states, dtype=torch.float64) + 0.5) / states
     beta = low * (high / low) ** share
@@ -54,10 +54,10 @@ def bounded(logits: Tensor, stride: int, alpha_range: tuple[float, float] = ALPH
 def check_settings(
     frames: int, frames_per_token: int, width: int, heads: int, alpha_range: tuple[float, float]
 ) -> None:
-    """Check that a Lambda Encoder of that width and number of heads fits the patches, and decays start within bounds.
+    """Check that the Lambda Encoder's sizes divide each other and the patch, and that decays start within bounds.
 
     Raises:
-        AaspError: it can't, or they don't.
+        AaspError: one of them does not.
     """
     if frames % frames_per_token:
         raise AaspError(f"stem: frames_per_token {frames_per_token} must divide the patch's {frames} frames")
@@ -75,19 +75,19 @@ def gamma_range(stride: int) -> tuple[float, float]:
 
 
 def chirped(logits: Tensor, stride: int) -> Tensor:
-    """Logits (..., S) to chirp rates, zero of zero, in fp32 (or float64)."""
+    """Logits (..., S) to chirp rates, zero for zero, in fp32 (or float64)."""
     return gamma_range(stride)[1] * torch.tanh(logits if logits.dtype == torch.float64 else logits.float())
 
 
 def saturated(value: Values, bounds: tuple[float, float]) -> tuple[Values, Values]:
-    """Which values (an array or a tensor) lie at the lower bound, and which at the upper one: boolean, as shaped."""
+    """Which values (an array or a tensor) are at the lower and which at the upper bound: boolean, of the same shape."""
     low, high = bounds
     margin = AT_BOUND * (high - low)
     return value < low + margin, value > high - margin
 
 
 def health(values: Sequence[Tensor], bounds: Sequence[tuple[float, float]]) -> dict[str, Tensor]:
-    """Mean, spread over patches and share at a bound of alpha, beta and, if it is there, gamma, each (B, G, F, S)."""
+    """Mean, spread over patches and share at a bound of alpha, beta and, if given, gamma, each (B, G, F, S)."""
     measures = dict[str, Tensor]()
     for name, value, range_ in zip(("alpha", "beta", "gamma"), values, bounds, strict=False):
         low, high = saturated(value, range_)
@@ -100,7 +100,7 @@ def health(values: Sequence[Tensor], bounds: Sequence[tuple[float, float]]) -> d
 
 
 def as_blocks(patches: Tensor, shared: tuple[int, int]) -> Tensor:
-    """Patches (B, G, F, P, R) as blocks of r x c, (B, G / r, F / c, r P, c R), the last ones filled up with zeros."""
+    """Patches (B, G, F, P, R) as blocks of r x c, (B, G / r, F / c, r P, c R), the last ones padded with zeros."""
     rows, columns = shared
     if shared == (1, 1):
         return patches
@@ -117,18 +117,18 @@ def of_patches(blocks: Tensor, shared: tuple[int, int], time_patches: int) -> Te
 
 
 class LambdaEncoder(nn.Module):
-    """Estimate the logits of alpha, beta and gamma from each patch alone, so that nothing masked can leak.
+    """Estimates the logits of alpha, beta and gamma from each patch separately, so that no masked patch can leak.
 
     Args:
-        patch: (frames P, mel bins R) of what is read, a patch or a block of them.
-        subbands: rows of patches; each has an embedding of its own.
-        start: logits that estimates begin around, shape (2, S).
+        patch: (frames P, mel bins R) of its input, a patch or a block of patches.
+        subbands: rows of patches; each has its own embedding.
+        start: initial logits, around which estimates vary, shape (2, S).
         width: transformer width W.
         depth: transformer layers.
         heads: attention heads.
         frames_per_token: neighbouring frames that form one token.
-        chirp: estimate gamma too; its logits begin as zero.
-        gain: how many times as far logits move from their start.
+        chirp: estimate gamma too; its logits are initially zero.
+        gain: factor on the distance of logits from their initial values.
     """
 
     def __init__(
@@ -167,7 +167,7 @@ class LambdaEncoder(nn.Module):
 
 
 class _Zero(nn.Linear):
-    """A linear map that begins as zero and draws no random number, so that what is beside it begins as without it."""
+    """A zero-initialised linear map; it draws no random numbers, so other parameters start as they would without it."""
 
     def reset_parameters(self) -> None:
         nn.init.zeros_(self.weight)
@@ -177,8 +177,8 @@ class _Zero(nn.Linear):
 class _Layer(nn.Module):
     """Pre-norm transformer layer on very short sequences.
 
-    Plain matmul and softmax: the fused attention kernels are several times slower on a few tokens. The softmax runs
-    over the first dimension, where neighbours in memory are independent: over a few neighbours it is ten times slower.
+    Plain matmul and softmax: the fused attention kernels are several times slower on a few tokens. The softmax is over
+    the first dimension, with its elements far apart in memory: over a few contiguous elements it is ten times slower.
     """
 
     def __init__(self, width: int, heads: int) -> None:

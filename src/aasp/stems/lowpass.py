@@ -1,11 +1,11 @@
-"""Low-pass, then the strided convolution: no aliasing, and none of what would have aliased.
+"""Low-pass, then the strided convolution: avoids aliasing, and discards the modulations that would alias.
 
 Legend: P frames x R mel bins of a patch, K frames of a window, L taps of the filter, D width.
 Source: BlurPool (Zhang 2019, "Making Convolutional Networks Shift-Invariant Again"): blur, then subsample. Convolution
-and blur commute: the blur stands first and is computed at the patch's own frames only. Filter and edges are ours.
+and blur commute: here the blur comes first and is computed only at the patch's own frames. Filter and edges are ours.
 Trained filters: Fonseca, Ferraro & Serra 2021, "Improving Sound Event Classification by Increasing Shift Invariance in
-CNNs": a filter a channel, whose taps are a softmax, so that they are positive and sum to 1. Their channels are feature
-maps; ours are the mel bins of a patch, and they begin as BlurPool's filter.
+CNNs": one filter per channel, with taps from a softmax, so that they are positive and sum to 1. Their channels are
+feature maps; ours are the mel bins of a patch, and the filters are initialised as BlurPool's.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ class LowpassConfig(StemConfig):
     Attributes:
         kind: the name of this stem in recipes.
         patch: (frames P, mel bins R) of one patch.
-        taps: frames K that a token reads: the patch's and half a filter of L = K - P + 1 to either side. The Hann
-            filter halves amplitudes at 1 / (L + 1) of the frame rate: by default 2.9 Hz, just under the post-patch
-            Nyquist frequency of 3.125 Hz.
-        trained: learn the filter of each mel bin of a patch; they begin as the Hann filter.
+        taps: receptive field K of a token in frames: the patch, and half a filter of L = K - P + 1 taps on each side.
+            The Hann filter halves amplitudes at 1 / (L + 1) of the frame rate: by default 2.9 Hz, just under the
+            post-patch Nyquist frequency of 3.125 Hz.
+        trained: learn the filter of each mel bin of a patch, starting from the Hann filter.
     """
 
     kind: Literal["lowpass"] = "lowpass"
@@ -55,14 +55,15 @@ class LowpassConfig(StemConfig):
 class FilteredStem(WindowedStem, WithConstants):
     """A stem with a low-pass over time before its convolution.
 
-    The filter's weights are scaled by what of them a view sees, so that a constant stays what it is at every edge.
+    The filter's output is divided by the sum of its weights over visible frames, so that constants are preserved at
+    edges.
 
     Args:
         width: token width D.
         mels: mel bins M of the log-mel.
         patch: (frames P, mel bins R) of one patch.
         taps: window K in frames.
-        kept: frames of a window that are blurred, those around which it holds the whole filter of K - kept + 1 taps.
+        kept: number of filtered frames of a window, those for which it contains the whole filter of K - kept + 1 taps.
         trained: learn the filter of each mel bin of a patch.
     """
 
@@ -76,7 +77,7 @@ class FilteredStem(WindowedStem, WithConstants):
         self.set_constants()
 
     def _hann(self) -> Tensor:
-        """The filter that all begin as, shape (L,)."""
+        """The initial filter, shape (L,)."""
         hann = torch.hann_window(self.taps - self.kept + 3, periodic=False, dtype=torch.float32)[1:-1]
         return hann / hann.sum()
 
@@ -85,7 +86,7 @@ class FilteredStem(WindowedStem, WithConstants):
 
     @property
     def filters(self) -> Tensor:
-        """The trained filter of each mel bin of a patch, shape (R, L), or the one of all, (1, L)."""
+        """The trained filter of each mel bin of a patch, shape (R, L), or the fixed one for all, (1, L)."""
         return self.smooth[: self.taps - self.kept + 1, :1].T if self.logits is None else self.logits.softmax(-1)
 
     def learned(self) -> dict[str, Tensor]:
@@ -93,7 +94,7 @@ class FilteredStem(WindowedStem, WithConstants):
         return filters | {name: one for name, one in super().learned().items() if name != "logits"}
 
     def blurred(self, windows: Tensor, seen: Tensor) -> Tensor:
-        """The low-pass of windows (..., R, K), of which `seen` (..., 1, K) is not zero: (..., R, kept)."""
+        """Low-pass windows (..., R, K), visible where `seen` (..., 1, K) is 1, to (..., R, kept)."""
         if self.logits is None:
             smooth = self.smooth.to(windows.dtype)
             weight = seen.to(windows.dtype) @ smooth  # (..., 1, kept)
@@ -103,8 +104,8 @@ class FilteredStem(WindowedStem, WithConstants):
         return torch.einsum("...rk,rkp->...rp", windows, smooth) / weight.clamp_min(1e-3)
 
     def _shifted(self, filters: Tensor) -> Tensor:
-        """Filters (R, L) as matrices from K frames to those that are kept, shape (R, K, kept)."""
-        # A row of K + 1 numbers, over and over, cut into rows of K: each begins one later.
+        """Filters (R, L) as matrices from K frames to the kept ones, shape (R, K, kept)."""
+        # Repeating a row of K + 1 values and cutting the result into rows of K shifts each row by one.
         rows = functional.pad(filters, (0, self.kept)).repeat(1, self.kept)[:, : self.kept * self.taps]
         return rows.unflatten(1, (self.kept, self.taps)).mT
 

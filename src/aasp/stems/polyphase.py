@@ -1,14 +1,14 @@
-"""Adaptive polyphase sampling: of all places where the patches could begin, those with the most energy.
+"""Adaptive polyphase sampling: of several offsets of the patch grid, the one with the most energy is used.
 
-A convolution with a stride gives other tokens when the sound comes some frames later. Here it is computed with the
-patches moved by several offsets, and the whole view takes the offset whose tokens have the largest norm. A sound that
-comes later by an offset then falls in the same frames of a patch as before.
+The tokens of a strided convolution change when a sound is delayed by a few frames. Here the convolution is computed at
+several offsets of the patches, and the whole view uses the offset whose tokens have the largest norm. A sound delayed
+by one offset then lies at the same frames of a patch as before.
 
 Legend: B clips, V views of n visible patches, P frames x R mel bins of a patch, K frames of a window, L taps of the
 filter, C offsets, D width.
 Source: Chaman & Dokmanic 2021, "Truly Shift-Invariant Convolutional Neural Networks", and for spectrograms, with a
-low-pass before it, Fonseca, Ferraro & Serra 2021 (see `lowpass`). Theirs follows poolings of stride 2, in time and
-frequency; ours the patches' stride, in time alone, since the mel bins of a patch have weights of their own.
+low-pass before it, Fonseca, Ferraro & Serra 2021 (see `lowpass`). They apply it to poolings of stride 2, in time and
+frequency; ours is for the patches' stride, in time only, since each mel bin of a patch has its own weights.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from aasp.stems.windowed import check_taps
 
 @dataclass(frozen=True)
 class PolyphaseConfig(StemConfig):
-    """The stem that chooses where its patches begin.
+    """The stem that chooses the offset of its patches.
 
     Attributes:
         kind: the name of this stem in recipes.
         patch: (frames P, mel bins R) of one patch.
-        taps: frames K that a token can read: two patches', and half a low-pass filter of L = K - 2P + 1 to either side.
-            With the default there is none; 64 is the filter of the low-pass stem.
-        offsets: how many there are to choose from, P / `offsets` frames apart.
-        trained: learn the filter, as the low-pass stem does.
+        taps: receptive field K of a token in frames: two patches, and half a low-pass filter of L = K - 2P + 1 taps on
+            each side. With the default there is no filter; 64 gives that of the low-pass stem.
+        offsets: number of offsets to choose from, P / `offsets` frames apart.
+        trained: learn the filter, as in the low-pass stem.
     """
 
     kind: Literal["polyphase"] = "polyphase"
@@ -64,10 +64,10 @@ class PolyphaseConfig(StemConfig):
 
 
 class PolyphaseStem(FilteredStem):
-    """Patch tokens by a strided convolution whose patches begin where a view's tokens are largest.
+    """Patch tokens by a strided convolution, at the offset for which a view's tokens are largest.
 
-    The choice is one for a whole view (of a clip that is seen whole: for the clip), of what the view sees alone, and
-    has no gradient. Beside its own window a token depends on the rest of the view by this choice.
+    The choice is made once per view (for unmasked clips: once per clip), from visible patches only, and has no
+    gradient. By this choice, a token also depends on the rest of its view.
 
     Args:
         width: token width D.
@@ -93,21 +93,21 @@ class PolyphaseStem(FilteredStem):
         return gather_own_patches(tokens.transpose(2, 3), self.chosen(tokens, seen)[..., None]).squeeze(2)
 
     def candidates(self, windows: Tensor, seen: Tensor) -> Tensor:
-        """The tokens of every offset, from half a patch earlier on, (B, V, n, C, D)."""
+        """The tokens at every offset, the first one half a patch earlier, (B, V, n, C, D)."""
         blurred = widened(windows)
-        if margin := (self.taps - self.kept) // 2:  # and no energy counts where nothing is seen
+        if margin := (self.taps - self.kept) // 2:  # hidden frames contribute no energy
             blurred = self.blurred(blurred, seen) * seen[..., margin:-margin].to(blurred.dtype)
         moved = blurred.unfold(-1, self.patch[0], self.step)[..., : self.offsets, :]  # (B, V, n, R, C, P)
         return self.project(moved.permute(0, 1, 2, 4, 5, 3).to(windows.dtype))
 
     def chosen(self, tokens: Tensor, seen: Tensor) -> Tensor:
-        """Which offset each view takes, (B, V): that of the largest norm over the patches that it sees."""
-        own_BVn11 = seen[..., self.taps // 2, None].to(torch.float32)  # whether a patch itself is seen
+        """Index of each view's offset, (B, V): the one with the largest norm over the visible patches."""
+        own_BVn11 = seen[..., self.taps // 2, None].to(torch.float32)  # whether the patch itself is visible
         return (tokens.detach().float().square() * own_BVn11).sum((2, 4)).argmax(-1)
 
     @torch.no_grad()
     def diagnostics(self, mel_BTM: Tensor) -> dict[str, Tensor]:
-        """How evenly the offsets are taken: the entropy of their shares over clips, 1 if all alike."""
+        """How evenly the offsets are used: the normalised entropy of their shares over clips, 1 if uniform."""
         patches = self.cut(mel_BTM)
         (windows,) = self.analyse(patches)
         windows = windows.flatten(1, 2)[:, None]

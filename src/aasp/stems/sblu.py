@@ -1,4 +1,4 @@
-"""The Structured Bilateral Laplace Unit's kernel, in real arithmetic.
+"""The kernel of the Structured Bilateral Laplace Unit (SBLU), in real arithmetic.
 
 Legend: S states, K taps, m tap offset in frames from the centre, L = alpha + i beta (decay and frequency per frame),
 x = step * L / 2, z = exp(-L step).
@@ -7,18 +7,19 @@ x = step * L / 2, z = exp(-L step).
 
 Source: the paper's equation 2, whose prefactor is a zero-order hold centred on each tap, the integral of exp(-L |t|)
 over the tap: w_m = (z^(|m| - 1/2) - z^(|m| + 1/2)) / L. It is exact for half-integer offsets (even K). The centre tap
-of an odd K straddles the fold of |m|; its exact weight (2 / L)(1 - z^(1/2)) is ours. So are the conjugate phase, the
-window controls, which isolate what the two-sided exponential itself brings, and the recurrence over taps.
+of an odd K contains the kink of |m| at 0; its exact weight (2 / L)(1 - z^(1/2)) is ours. So are the conjugate phase,
+the window controls, which isolate the effect of the two-sided exponential, and the recurrence over taps.
 
-Chirped (ours): the sinusoid's frequency moves by gamma a frame, its phase is beta |m| + gamma m^2 / 2 ("even"), or
-beta m + gamma m^2 / 2 ("conjugate"), a linear chirp through the window. The hold about tap m, t = m + u, becomes
+Chirped (ours): the sinusoid's frequency changes by gamma per frame, its phase is beta |m| + gamma m^2 / 2 ("even"), or
+beta m + gamma m^2 / 2 ("conjugate"), a linear chirp over the window. The hold around tap m, t = m + u, becomes
 
     integral of exp(-L |t| - i gamma t^2 / 2) = exp(-i gamma m^2 / 2) exp(-L |m|)
                                                 * integral over |u| < 1/2 of exp(-(L + i gamma m) u - i gamma u^2 / 2)
 
-for m > 0. The last integral has no closed form; it is taken at gamma = 0, so that w_m is multiplied by
-exp(-i gamma m^2 / 2), sampled at the tap. Where alpha is small that scales a tap by sinc(beta / 2) over
-sinc((beta + gamma m) / 2) and leaves its phase. As |exp(-i gamma m^2 / 2)| = 1, unit gain needs no new norm.
+for m > 0. The last integral has no closed form; it is evaluated at gamma = 0, so that w_m is multiplied by
+exp(-i gamma m^2 / 2), sampled at the tap. For small alpha this scales a tap by sinc(beta / 2) over
+sinc((beta + gamma m) / 2) and does not change its phase. Since |exp(-i gamma m^2 / 2)| = 1, the norm for unit gain is
+the same.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ Gain = Literal["paper", "unit"]
 Complex = tuple[Tensor, Tensor]
 
 GAUSSIAN_DEVIATION, HANN_LENGTH, RECTANGULAR_LENGTH = 1.294, 7.03, 4.32
-"""In units of 1 / alpha: each control then has the -3 dB bandwidth of the two-sided exponential."""
+"""In units of 1 / alpha, so that each control has the -3 dB bandwidth of the two-sided exponential."""
 
 
 def bilateral_laplace(
@@ -53,25 +54,25 @@ def bilateral_laplace(
     step: float = 1.0,
     gamma: Tensor | None = None,
 ) -> Complex:
-    """Analyse windows of K frames with a complex sinusoid under a two-sided exponential.
+    """Analyse windows of K frames with a complex sinusoid weighted by a two-sided exponential.
 
     Args:
         v: real windows centred on the analysed instant, shape (..., S, K).
         alpha: decay per frame, positive, broadcastable to (..., S).
         beta: frequency in radians per frame, broadcastable to (..., S).
-        phase: "even", `exp(-i beta |m|)`, the quoted equation; "conjugate", `exp(-i beta m)`, an envelope detector.
-            The one-sided window has one side only, and the same value in both.
+        phase: "even", `exp(-i beta |m|)`, the paper's equation; "conjugate", `exp(-i beta m)`, an envelope detector.
+            With the one-sided window both give the same value.
         window: "two-sided" exponential, or a control of the same -3 dB bandwidth: "one-sided" (causal, with its own
             zero-order hold, over all K taps from the last frame back), "gaussian", "hann" or "rectangular" (sampled,
             no hold; their lengths clipped to K).
-        gain: "paper" keeps the weights as they are, "unit" scales them to unit L2 norm over the K taps.
+        gain: "paper" uses the weights unscaled, "unit" scales them to unit L2 norm over the K taps.
         step: the frame step Delta that alpha and beta refer to.
-        gamma: chirp rate in radians per frame squared, broadcastable to (..., S); none if omitted. Of the one-sided
-            window, m counts from the last frame back.
+        gamma: chirp rate in radians per frame squared, broadcastable to (..., S); no chirp if omitted. For the
+            one-sided window, m counts from the last frame back.
 
     Returns:
-        Real and imaginary part, each of shape (..., S). float64 stays float64; anything lower is computed in fp32,
-        under autocast too.
+        Real and imaginary part, each of shape (..., S). float64 stays float64; lower precisions are computed in fp32,
+        also under autocast.
     """
     precision = torch.float64 if v.dtype == torch.float64 else torch.float32
     v, alpha, beta = v.to(precision), alpha.to(precision), beta.to(precision)
@@ -94,7 +95,7 @@ def kernel(
     alpha: Tensor, beta: Tensor, taps: int, *, phase: Phase, window: Window, gain: Gain, step: float = 1.0,
     gamma: Tensor | None = None,
 ) -> Complex:  # fmt: skip
-    """The weights w_m themselves, shape (..., S, K): the response of `bilateral_laplace` to each tap's impulse."""
+    """The weights w_m, shape (..., S, K): the response of `bilateral_laplace` to an impulse at each tap."""
     impulses = torch.eye(taps, dtype=alpha.dtype, device=alpha.device)
     chirp = None if gamma is None else gamma[..., None]
     options = dict(phase=phase, window=window, gain=gain, step=step, gamma=chirp)
@@ -104,7 +105,7 @@ def kernel(
 def _exponential(
     alpha: Tensor, beta: Tensor, v: Tensor, *gamma: Tensor, phase: Phase, window: Window, gain: Gain
 ) -> Complex:
-    """Exponential windows: the weight of the tap at z ** 0 times powers of z on each side, plus an odd K's centre."""
+    """Exponential windows: the weight of the tap at z ** 0 times powers of z on each side, plus the centre of odd K."""
     taps, two_sided = v.shape[-1], window == "two-sided"
     odd = two_sided and taps % 2 == 1
     weights_of = partial(_weights, taps=taps, two_sided=two_sided, real=phase == "conjugate", gain=gain)
@@ -120,14 +121,14 @@ def _exponential(
 
 
 def _weights(alpha: Tensor, beta: Tensor, *, taps: int, two_sided: bool, real: bool, gain: Gain) -> tuple[Tensor, ...]:
-    """The weight at z ** 0, and where an odd K has one that of the centre, which in conjugate phase is real.
+    """The weight at z ** 0 and, for odd K, that of the centre, which is real in conjugate phase.
 
-    All are multiplied by conj(L) first, so that what scales them, 1 / |L|^2 or the norm, is one real factor.
+    All are multiplied by conj(L) first, so that their scale, 1 / |L|^2 or the norm, is one real factor.
     """
     z, odd = _power(alpha, beta), two_sided and taps % 2 == 1
     parts = _times((1 - z[0], -z[1]), (alpha, -beta))
     centre: tuple[Tensor, ...] = ()
-    if odd:  # the taps beside the centre begin half a step later
+    if odd:  # the taps next to the centre begin half a step later
         half = _power(alpha / 2, beta / 2)
         parts = _times(parts, half)
         centre = _times((2 - 2 * half[0], -2 * half[1]), (alpha, -beta))[: 1 if real else 2]
@@ -143,7 +144,7 @@ def _weights(alpha: Tensor, beta: Tensor, *, taps: int, two_sided: bool, real: b
 def _sampled(
     alpha: Tensor, beta: Tensor, v: Tensor, gamma: Tensor | None = None, *, phase: Phase, window: Window, gain: Gain
 ) -> Complex:
-    """The controls: a window's samples times the sinusoid's. Taps at +m and -m share them, up to a conjugate."""
+    """The controls: sampled window times sampled sinusoid. Weights at +m and -m are equal, up to conjugation."""
     if gamma is not None:
         offset = torch.arange(v.shape[-1], dtype=v.dtype, device=v.device) - (v.shape[-1] - 1) / 2
         angle = gamma[..., None] * (0.5 * offset.square())

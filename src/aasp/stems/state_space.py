@@ -1,19 +1,19 @@
-"""One-sided state-space stems: what the SBLU is compared with, without its band and its second side.
+"""One-sided state-space stems: baselines for the SBLU, without its frequency band and its second side.
 
-    token = fuse [ project(x) ; norm(C y) ]        as in AaPE, and as there the convolution's token at step 0
+    token = fuse [ project(x) ; norm(C y) ]        as in AaPE; at step 0 it is the convolution's token, as there
 
     S4D     x' = A x + u, complex and diagonal; A and the step are learned and shared by all patches
-    Mamba   x' = A x + B u, real and diagonal; the step, B and the read-out depend on the sound, frame by frame
+    Mamba   x' = A x + B u, real and diagonal; the step, B and the read-out depend on each frame of the input
 
-Both are read once, at the last frame of a window: their state there is a sum over the window's frames, so that nothing
-is scanned. The two differ from AaPE in what makes y; the maps around it are the same.
+Both have one output per window, at its last frame, where the state is a sum over the window's frames, so that no scan
+is needed. The two differ from AaPE in the computation of y; the maps around it are the same.
 
 Legend: B clips, G x F grid of patches, P frames x R mel bins of a patch, K frames of a window, H signals u of a
 subband, N states of a signal, D width.
 Source: Gu, Gupta, Goel & Re 2022, "On the Parameterization and Initialization of Diagonal State Space Models" (S4D-Lin,
-zero-order hold); Gu & Dao 2023, "Mamba" (selective state space, its start values and Euler's B). Ours: signals are maps
-of a patch's mel bins, the steps begin for windows of tens of frames, not thousands; Mamba's convolution and gate are
-left out.
+zero-order hold); Gu & Dao 2023, "Mamba" (selective state space, its initial values and Euler discretisation of B).
+Ours: signals are linear maps of a patch's mel bins; initial steps are for windows of tens of frames, not thousands;
+Mamba's convolution and gate are left out.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ class StateSpaceConfig(StemConfig):
 
     Attributes:
         patch: (frames P, mel bins R) of one patch.
-        taps: frames K of a window, centred on its patch; it is read at its last one.
-        signals: signals H of a subband.
-        order: states N of a signal; those of S4D are complex.
-        step: steps that the signals begin with, log-uniform between these two, in frames; as published 0.001 and 0.1,
-            for thousands of frames.
+        taps: frames K of a window, centred on its patch; the output is that at its last frame.
+        signals: number H of signals per subband.
+        order: number N of states per signal; those of S4D are complex.
+        step: initial steps of the signals, log-uniform between these two, in frames; published: 0.001 and 0.1, for
+            thousands of frames.
     """
 
     patch: tuple[int, int] = (16, 16)
@@ -64,7 +64,7 @@ class StateSpaceConfig(StemConfig):
             raise AaspError(f"stem: step is {self.step[0]:g},{self.step[1]:g}; give a smaller one first")
 
     def log_steps(self) -> Tensor:
-        """Logarithms of the steps that the signals begin with, spread evenly, shape (H,)."""
+        """Logarithms of the initial steps of the signals, evenly spaced, shape (H,)."""
         low, high = (math.log(one) for one in self.step)
         return torch.tensor([low + (high - low) * (h + 0.5) / self.signals for h in range(self.signals)])
 
@@ -75,7 +75,7 @@ class S4DConfig(StateSpaceConfig):
 
     Attributes:
         kind: the name of this stem in recipes.
-        magnitude: also give the log-magnitude of every state, as AaPE does; without it the stem is linear.
+        magnitude: also use the log-magnitude of every state, as in AaPE; without it the stem is linear.
     """
 
     kind: Literal["s4d"] = "s4d"
@@ -87,7 +87,7 @@ class S4DConfig(StateSpaceConfig):
 
 @dataclass(frozen=True)
 class MambaConfig(StateSpaceConfig):
-    """A selective state space, of which each signal's output is a feature.
+    """A selective state space; its features are the outputs of the signals.
 
     Attributes:
         kind: the name of this stem in recipes.
@@ -101,13 +101,13 @@ class MambaConfig(StateSpaceConfig):
 
 
 class StateSpaceStem(WindowedStem):
-    """The convolution's token fused with features of a state space; see above.
+    """The convolution's token fused with features of a state space (see the module's docstring).
 
     Args:
         width: token width D.
         mels: mel bins M of the log-mel.
         config: sizes.
-        features: numbers that `features` gives.
+        features: number of features.
     """
 
     def __init__(self, width: int, mels: int, config: StateSpaceConfig, features: int) -> None:
@@ -136,7 +136,7 @@ class StateSpaceStem(WindowedStem):
         return self.fuse(torch.cat([token, features.to(token.dtype)], dim=-1))
 
     def gradient_diagnostics(self) -> dict[str, Tensor]:
-        """Gradient norm of all but the convolution."""
+        """Gradient norm of all parameters except the convolution's."""
         gradients = [p.grad for n, p in self.named_parameters() if p.grad is not None and not n.startswith("project.")]
         return {"state_gradient_norm": torch.stack(torch._foreach_norm(gradients)).norm()} if gradients else {}
 
@@ -178,7 +178,8 @@ class S4DStem(StateSpaceStem):
     def features(self, windows: Tensor) -> Tensor:
         alpha, beta = self.poles(windows.dtype)
         held = bilateral_laplace(windows[..., None, :], alpha, beta, window="one-sided", gain="paper")
-        step = self.log_step.to(windows.dtype).exp()[:, None]  # of the hold, which is per frame there
+        # The hold in `bilateral_laplace` has a step of 1 frame.
+        step = self.log_step.to(windows.dtype).exp()[:, None]
         real, imag = (step * part for part in held)
         parts = [real, imag]
         if self.config.magnitude:
@@ -187,7 +188,7 @@ class S4DStem(StateSpaceStem):
 
     @torch.no_grad()
     def diagnostics(self, mel_BTM: Tensor) -> dict[str, Tensor]:
-        """Mean decay per frame and frequency in radians per frame, and the window mass cut off."""
+        """Mean decay per frame and frequency in radians per frame, and the truncated window mass."""
         alpha, beta = self.poles()
         return {
             "alpha_mean": alpha.mean(),
@@ -214,12 +215,12 @@ class MambaStem(StateSpaceStem):
         self.step = nn.Linear(self.rank, c.signals)
         nn.init.uniform_(self.step.weight, -(self.rank**-0.5), self.rank**-0.5)
         with torch.no_grad():
-            self.step.bias.copy_(torch.log(torch.expm1(c.log_steps().exp())))  # softplus of it is the step
+            self.step.bias.copy_(torch.log(torch.expm1(c.log_steps().exp())))  # its softplus is the step
         self.log_decay = nn.Parameter(torch.arange(1, c.order + 1).float().log().expand(c.signals, -1).clone())
         self.skip = nn.Parameter(torch.ones(c.signals))
 
     def selected(self, windows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Of each frame of windows (..., H, K): its step (..., K, H), its B and its C (..., K, N)."""
+        """Step (..., K, H), B and C (..., K, N) of each frame of windows (..., H, K)."""
         low, B, C = functional.linear(windows.mT, self.select.weight.to(windows.dtype)).split(
             [self.rank, self.config.order, self.config.order], dim=-1
         )
@@ -235,14 +236,14 @@ class MambaStem(StateSpaceStem):
         signals = windows.mT  # (..., K, H)
         step, B, C = self.selected(windows)
         later = step.flip(-2).cumsum(-2).flip(-2) - step  # the sum of the steps after a frame, (..., K, H)
-        left = torch.exp(-later[..., None] * self.log_decay.to(windows.dtype).exp())  # of its input, (..., K, H, N)
+        left = torch.exp(-later[..., None] * self.log_decay.to(windows.dtype).exp())  # decay of inputs, (..., K, H, N)
         state = (left * (step * signals)[..., None] * B[..., None, :]).sum(-3)
         read = (state * C[..., -1, None, :]).sum(-1)
         return read + self.skip.to(windows.dtype) * signals[..., -1, :]
 
     @torch.no_grad()
     def diagnostics(self, mel_BTM: Tensor) -> dict[str, Tensor]:
-        """Mean step in frames, and its deviation from frame to frame of a signal."""
+        """Mean step in frames, and its standard deviation over the frames of a signal."""
         (windows,) = self.analyse(self.cut(mel_BTM[:8]))
         step, _, _ = self.selected(windows)
         return {"step_mean": step.mean(), "step_spread": step.flatten(0, -2).std(0).mean()}

@@ -1,6 +1,6 @@
-"""Stems that can be looked into: their tokens hold states, each an analysis with a decay and a frequency of its own.
+"""Stems with inspectable states: each state is an analysis with its own decay and frequency.
 
-The laboratory and the reports read any stem's `states`; what has none is looked at from outside.
+The laboratory and the reports use any stem's `states`; stems without states are analysed as black boxes.
 
 Legend: B clips, T frames, M mel bins, G x F grid of patches, S states of a patch, K taps. Source: ours.
 """
@@ -19,13 +19,13 @@ Change = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 class States(Stem):
-    """A stem with S states a patch, whose kernels are those of `bilateral_laplace`.
+    """A stem with S states per patch, whose kernels are those of `bilateral_laplace`.
 
     Attributes:
-        count: S.
+        count: number of states S.
         taps: window K in frames.
         phase, window, gain: see `bilateral_laplace`.
-        trained: how decay and frequency come about: "estimated" from each patch, "learned" for all, or "fixed".
+        trained: origin of decay and frequency: "estimated" from each patch, "learned" for all, or "fixed".
     """
 
     count: int
@@ -45,25 +45,25 @@ class States(Stem):
 
     @abstractmethod
     def responses(self, mel_BTM: Tensor, gain: Gain | None = None) -> Complex:
-        """The output of the states, real and imaginary part, each (B, G, F, S); gain is the stem's if omitted."""
+        """The output of the states, real and imaginary part, each (B, G, F, S); with the stem's gain if omitted."""
 
     def kernels(self, alpha: Tensor, beta: Tensor, gain: Gain | None = None) -> Complex:
-        """The states' weights with that decay and frequency (..., S), real and imaginary part, each (..., S, K)."""
+        """Kernels of states with decay and frequency (..., S), real and imaginary part, each (..., S, K)."""
         return kernel(alpha, beta, self.taps, phase=self.phase, window=self.window, gain=gain or self.gain)
 
     @property
     @abstractmethod
     def pickup(self) -> Tensor:
-        """How strongly each state responds to a signal that all bins of its subband share, shape (S,)."""
+        """Gain of each state for a signal that is equal in all bins of its subband, shape (S,)."""
 
     @property
     @abstractmethod
     def bounds(self) -> tuple[tuple[float, float], tuple[float, float]]:
-        """Of the decay per frame, and of the frequency in radians per frame."""
+        """Bounds of the decay per frame, and of the frequency in radians per frame."""
 
     @abstractmethod
     def start(self) -> tuple[Tensor, Tensor]:
-        """Decay and frequency that the states of a new stem are spread at, each (S,)."""
+        """Initial decay and frequency of the states, each (S,)."""
 
     @abstractmethod
     def untrained(self) -> States:
@@ -71,7 +71,7 @@ class States(Stem):
 
     @abstractmethod
     def changed(self, change: Change) -> States:
-        """A copy in which decay and frequency, each (B, G, F, S), are what `change` makes of them."""
+        """A copy in which `change` is applied to decay and frequency, each (B, G, F, S)."""
 
     @abstractmethod
     def silenced(self) -> States:

@@ -1,4 +1,4 @@
-"""Stems that may look beyond their patch: windows around each patch, cut off where a view's sight ends.
+"""Stems with receptive fields beyond their patch: windows around each patch, zero at frames hidden from a view.
 
 Legend: B clips, V views of n visible patches, G x F grid of N patches, P frames x R mel bins of a patch, K frames of a
 window, S signals of a subband. Source: ours.
@@ -17,17 +17,17 @@ from aasp.stems.contract import LONGEST, Stem, gather_own_patches, gather_patche
 
 
 class WindowedStem(Stem):
-    """A stem whose tokens are made of windows of K frames, each centred on its patch.
+    """A stem whose tokens are computed from windows of K frames, each centred on its patch.
 
-    The signals in the windows, and anything else that depends on a patch alone, are computed once per clip; the tokens
-    once per view, from windows in which everything hidden from the view is zero.
+    The signals in the windows, and everything else that depends only on the patch, are computed once per clip; the
+    tokens once per view, from windows in which all frames hidden from the view are zero.
 
     Args:
         width: token width D.
         mels: mel bins M of the log-mel.
         patch: (frames P, mel bins R) of one patch.
         taps: window K in frames (see `check_taps`).
-        leaky: let masked views see into masked patches; a control.
+        leaky: let the windows of masked views contain masked patches; a control.
     """
 
     def __init__(self, width: int, mels: int, patch: tuple[int, int], taps: int, leaky: bool = False) -> None:
@@ -39,12 +39,12 @@ class WindowedStem(Stem):
         return self.taps
 
     def analyse(self, patches: Tensor) -> tuple[Tensor, ...]:
-        """Windows (B, G, F, S, K) of the signals of patches (B, G, F, P, R), and what else the tokens need of each."""
+        """Windows (B, G, F, S, K) of the signals of patches (B, G, F, P, R), and further inputs of the tokens."""
         return (around(patches, self.taps),)
 
     @property
     def sees_its_patch_only(self) -> bool:
-        """Whether a token depends on its own patch alone, so that all views have the same."""
+        """Whether a token depends only on its own patch, so that it is the same in all views."""
         return self.taps == self.patch[0]
 
     def view_context(self, patches: Tensor, seen_BVN: Tensor) -> tuple[Tensor, ...]:
@@ -53,7 +53,7 @@ class WindowedStem(Stem):
 
         Args:
             patches: (B, G, F, P, R).
-            seen_BVN: which of them each view sees, 0 or 1.
+            seen_BVN: which of them are visible in each view, 0 or 1.
         """
         return ()
 
@@ -63,9 +63,9 @@ class WindowedStem(Stem):
 
         Args:
             patches: (..., P, R).
-            windows: (..., S, K), zero where not seen.
-            seen: which taps are, 0 or 1, shape (..., 1, K); None where windows end with their patch.
-            others: the rest of what `analyse` returned, and what `view_context` did.
+            windows: (..., S, K), zero at hidden frames.
+            seen: which taps are visible, 0 or 1, shape (..., 1, K); None if `sees_its_patch_only`.
+            others: the further outputs of `analyse`, and those of `view_context`.
         """
 
     def forward(self, mel_BTM: Tensor, valid_BN: Tensor | None = None) -> Tensor:
@@ -100,13 +100,13 @@ class WindowedStem(Stem):
         return self.token(patches, windows * seen.to(windows.dtype), seen, *others, *more)
 
     def _seen(self, seen_BN: Tensor) -> Tensor:
-        """Which taps lie in patches that are seen, 0 or 1, shape (B, G, F, 1, K)."""
+        """Which taps are in visible patches, 0 or 1, shape (B, G, F, 1, K)."""
         patches = seen_BN.float().unflatten(1, (-1, self.subbands))[..., None, None]
         return around(patches.expand(-1, -1, -1, self.patch[0], 1), self.taps)
 
 
 def check_taps(patch: tuple[int, int], taps: int) -> None:
-    """Check that a window of so many frames can be centred on a patch.
+    """Check that a window of `taps` frames can be centred on a patch.
 
     Raises:
         AaspError: it can't.
@@ -126,7 +126,7 @@ def check_taps(patch: tuple[int, int], taps: int) -> None:
 def around(patches: Tensor, taps: int) -> Tensor:
     """Windows of K frames around each patch, zero beyond the clip: (B, G, F, P, S) to (B, G, F, S, K).
 
-    In memory S comes last: what is done tap by tap then reads neighbours.
+    In memory S is the last dimension, so that operations on one tap read contiguous values.
     """
     frames, columns = patches.shape[3], patches.shape[1]
     margin = (taps - frames) // 2

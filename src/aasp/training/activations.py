@@ -1,6 +1,6 @@
-"""Less memory for what the backward pass needs: a step in micro-batches, and blocks that are computed twice.
+"""Less activation memory: gradient accumulation over micro-batches, and activation checkpointing of blocks.
 
-Source: gradient accumulation; activation checkpointing (Chen et al. 2016), a block at a time, by torch's own.
+Source: activation checkpointing (Chen et al. 2016), one block at a time, with `torch.utils.checkpoint`.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from torch.utils.checkpoint import checkpoint
 from aasp.errors import AaspError
 
 BLOCKS = "blocks"
-"""What transformers, ours and others', call the list of their blocks."""
+"""Attribute name of the list of blocks in transformers, ours and others'."""
 
 
 def recompute(module: nn.Module) -> None:
-    """Let every block of a module keep its input alone, and compute the rest again in the backward pass.
+    """Make every block of a module store only its input, and recompute its activations in the backward pass.
 
-    Random numbers are drawn again as they were. Weights, their names and the results stay what they are.
+    The recomputation draws the same random numbers. Weights, their names and the results do not change.
     """
     for block in blocks_of(module).values():
         block.forward = partial(checkpoint, block.forward, use_reentrant=False)
 
 
 def blocks_of(module: nn.Module) -> dict[str, nn.Module]:
-    """The blocks of the transformers inside a module that are trained, by path."""
+    """The blocks with trainable parameters in the transformers inside a module, by path."""
     return {
         f"{name}.{number}": block
         for name, blocks in module.named_modules()
@@ -39,10 +39,10 @@ def blocks_of(module: nn.Module) -> dict[str, nn.Module]:
 
 
 def check_count(clips: int, count: int, processes: int = 1) -> None:
-    """Check that the clips of a process can be dealt out to micro-batches.
+    """Check that the clips of a process divide evenly into micro-batches.
 
     Raises:
-        AaspError: they can't, evenly.
+        AaspError: they do not.
     """
     if clips % count:
         text = f"{clips} clips a process" if processes > 1 else f"{clips} clips a step"
@@ -50,11 +50,11 @@ def check_count(clips: int, count: int, processes: int = 1) -> None:
 
 
 def micro_batches(batch: Mapping[str, Any], count: int) -> Iterator[Mapping[str, Any]]:
-    """A batch in parts of equally many clips, in their order.
+    """Split a batch into parts of equally many clips, in order.
 
     Args:
-        batch: tensors whose first dimension are the clips.
-        count: of parts.
+        batch: tensors whose first dimension is the clips.
+        count: number of parts.
     """
     if count == 1:
         yield batch
@@ -65,7 +65,7 @@ def micro_batches(batch: Mapping[str, Any], count: int) -> Iterator[Mapping[str,
 
 
 def mean(outputs: list[dict[str, Any]]) -> dict[str, Any]:
-    """The output of an objective for a whole step: the mean of every number over micro-batches."""
+    """The output of an objective for a whole step: the mean of every scalar over its micro-batches."""
     if len(outputs) == 1:
         return outputs[0]
     of = lambda values: sum(value.detach() for value in values) / len(outputs)

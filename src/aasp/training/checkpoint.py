@@ -1,9 +1,9 @@
-"""Checkpoints: directories of safetensors and JSON that are whole or absent.
+"""Checkpoints: directories of safetensors and JSON, written atomically.
 
 ``checkpoints/step-00001234/`` holds ``model.safetensors`` (the objective's state, teacher included),
 ``optimizer.safetensors`` (``<parameter name>/<moment>``), ``random.safetensors`` (``<process>/<generator>``) and
-``state.json``. It is written beside under a hidden name, synced and renamed; what a crash leaves behind has that
-hidden name and is cleared away by the next start.
+``state.json``. It is written next to the others under a hidden name, synced and renamed; what a crash leaves behind
+has that hidden name and is removed at the next start.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _HIDDEN = ".unfinished-"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """All that a run is after `step` steps. `state` is JSON-able; the rest are tensors on the host, by name."""
+    """The state of a run after `step` steps. `state` is JSON-able; the rest are tensors on the host, by name."""
 
     step: int
     model: dict[str, Tensor]
@@ -40,10 +40,10 @@ class Checkpoint:
 
 
 def save(folder: Path, checkpoint: Checkpoint, *, keep: int) -> Path:
-    """Write a checkpoint into `folder` and drop all but the last `keep`.
+    """Write a checkpoint into `folder` and remove all but the last `keep`.
 
     Raises:
-        OSError: the disk is full or the folder can't be written; the checkpoints that were there still are.
+        OSError: the disk is full or the folder can't be written; earlier checkpoints are kept.
     """
     target = folder / f"step-{checkpoint.step:08d}"
     if target.exists():
@@ -57,7 +57,7 @@ def save(folder: Path, checkpoint: Checkpoint, *, keep: int) -> Path:
         for kind in TENSORS:
             tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in getattr(checkpoint, kind).items()}
             save_file(tensors, beside / f"{kind}.safetensors")
-            shutil.copymode(beside / "state.json", beside / f"{kind}.safetensors")  # else its owner alone may read it
+            shutil.copymode(beside / "state.json", beside / f"{kind}.safetensors")  # else only the owner could read it
         for path in [*beside.iterdir(), beside]:
             sync(path)
         beside.rename(target)
@@ -73,7 +73,7 @@ def save(folder: Path, checkpoint: Checkpoint, *, keep: int) -> Path:
 
 def remove(path: Path) -> None:
     """Remove a checkpoint."""
-    hidden = path.with_name(f"{_HIDDEN}{path.name}")  # renamed first: a half-deleted one must not look whole
+    hidden = path.with_name(f"{_HIDDEN}{path.name}")  # renamed first: a half-deleted one must not look complete
     path.rename(hidden)
     shutil.rmtree(hidden)
 
@@ -119,21 +119,21 @@ def read_state(path: Path) -> tuple[int, dict[str, Any]]:
 
 
 def latest(run: str | Path) -> Path | None:
-    """The last whole checkpoint of a run, None if there is none."""
+    """The last complete checkpoint of a run; None if there is none."""
     return next(reversed(_finished(Path(run) / "checkpoints")), None)
 
 
 def clear_unfinished(folder: Path) -> None:
-    """Remove what a crash in the middle of writing or deleting a checkpoint left in `folder`."""
+    """Remove the remains in `folder` of checkpoints that were being written or deleted during a crash."""
     for path in folder.glob(f"{_HIDDEN}*"):
         shutil.rmtree(path)
 
 
 def check_names(path: Path, found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
-    """Check that the tensors read from `path` have the names and shapes that the running model needs.
+    """Check that the tensors read from `path` have the names and shapes of the model being trained.
 
     Raises:
-        AaspError: the first difference.
+        AaspError: they do not; the message names the first difference.
     """
     remedy = "it belongs to another model, resume with that run's recipe or start in a new --out"
     for name in sorted(found.keys() ^ expected.keys()):
@@ -154,7 +154,7 @@ def _step(path: Path) -> int:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """One of a checkpoint's safetensors files.
+    """Read one of a checkpoint's safetensors files.
 
     Raises:
         AaspError: it is missing or damaged.

@@ -1,4 +1,4 @@
-"""Progress of a run: a live bar on a terminal, a plain line at every log step elsewhere."""
+"""Progress display of a run: a live bar on a terminal, a plain line at every log step elsewhere."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aasp.progress import ProgressBar, time_left
 
 
 class _Bar(ProgressBar):
-    """A bar, and below it a line of numbers for which it would have no room."""
+    """A progress bar with a line of metrics below it."""
 
     numbers = "starting"
 
@@ -26,9 +26,9 @@ class Display:
     """Shows step, losses, clips per second, hours of audio seen and the time left.
 
     Args:
-        steps: how many the run has in all.
-        step: how many are done already.
-        name: what is running.
+        steps: total steps of the run.
+        step: steps already done.
+        name: name of the run.
         quiet: show nothing (processes other than the first).
     """
 
@@ -40,12 +40,12 @@ class Display:
         self._task = self._bar.add_task(name, total=steps, completed=step, begun=step)
 
     def advance(self, step: int) -> None:
-        """`step` steps are done; costs no look at the device."""
+        """Show that `step` steps are done, without synchronising with the device."""
         if self._live:
             self._bar.update(self._task, completed=step, begun=step)
 
     def show(self, step: int, metrics: dict[str, float]) -> None:
-        """Show a log step's numbers."""
+        """Show the metrics of a log step."""
         losses = {name.removeprefix("losses/"): value for name, value in metrics.items() if name.startswith("losses/")}
         parts = ", ".join(f"{name} {value:.4f}" for name, value in losses.items())
         self._bar.numbers = (

@@ -1,4 +1,4 @@
-"""The machine a run is on: processes and devices through accelerate."""
+"""Processes and devices of a run, through accelerate."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ from aasp.devices import device_of
 from aasp.errors import AaspError
 from aasp.training import peers
 
-SIZES = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")  # of a group, as launchers set it
+SIZES = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")  # set by launchers
 
 
 def accelerator(device: str = "auto") -> Accelerator:
-    """Join the processes that torchrun or `accelerate launch` started, or be the only one.
+    """Join the process group that torchrun or `accelerate launch` started, or run as a single process.
 
     Mixed precision is not left to accelerate: it would rewrite the objective's `forward` (see
-    `aasp.training.precision`). It must be set that there are only CPUs: processes would else not join, but each
-    train on its own.
+    `aasp.training.precision`). accelerate needs ``cpu=True`` where there are only CPUs: otherwise the processes would
+    not form a group, and each would train on its own.
 
     Args:
-        device: where, as `aasp.devices` names them; of several processes on GPUs each has its own.
+        device: a name as in `aasp.devices`; with several processes on GPUs, each uses its own GPU.
 
     Raises:
-        AaspError: this machine has no such device, several processes are to share one, or one was started of several.
+        AaspError: this machine has no such device, several processes are to share one, or only one of several
+            processes was started.
     """
     place = device_of(device)
     if place.index is not None:
@@ -49,9 +50,9 @@ def accelerator(device: str = "auto") -> Accelerator:
 
 
 def _join_again(backend: str | None) -> None:
-    """Join the others after torchrun has started all of them again.
+    """Join the process group after torchrun has restarted all processes.
 
-    torchrun keeps its store, where torch would find the addresses of the processes before, and wait for those.
+    torchrun keeps its store, in which torch would find the addresses of the previous processes and wait for them.
     """
     environment = os.environ
     place = (environment["MASTER_ADDR"], int(environment["MASTER_PORT"]))
@@ -63,17 +64,17 @@ def _join_again(backend: str | None) -> None:
 
 
 def leave() -> None:
-    """Leave the group of processes, if there is one: a process that ends inside it may be aborted by its threads."""
+    """Destroy the process group, if there is one: a process that exits without this may be aborted by its threads."""
     peers.leave()
     if distributed.is_available() and distributed.is_initialized():
         distributed.destroy_process_group()
 
 
 def to_device(batch: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
-    """Move a batch's floating-point tensors; counts and lengths stay on the host, where they are read without waiting.
+    """Move a batch's floating-point tensors; counts and lengths stay on the host, where reading them needs no wait.
 
-    On the host they are copied: numpy aligns memory to 16 bytes, torch to 64, and the last bits of MKL's results
-    depend on the alignment, which chance would decide again in every run.
+    On a CPU device they are copied: numpy aligns memory to 16 bytes, torch to 64, and the last bits of MKL's results
+    depend on the alignment, which would otherwise vary from run to run.
     """
     moved = dict(batch)
     for name, value in batch.items():
@@ -86,11 +87,11 @@ def to_device(batch: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
 
 
 def gatherer(machine: Accelerator) -> Callable[[Tensor], tuple[Tensor, int]]:
-    """A function that joins a tensor over all processes along its first dimension; gradients flow back to each.
+    """A function that concatenates a tensor over all processes along its first dimension, with gradients.
 
-    It also says where in the whole this process's own part begins. Its backward sums the processes' gradients: where
-    each process computes a part of a mean from what was joined, the parameters have, once DDP has averaged, the
-    gradient that one process with the whole batch would compute.
+    It also returns the offset of this process's own part. The backward pass sums the gradients of the processes: where
+    each process computes its part of a mean from the gathered tensor, the parameters have, after DDP's averaging, the
+    same gradient as a single process with the whole batch.
     """
     if machine.num_processes == 1:
         return lambda tensor: (tensor, 0)

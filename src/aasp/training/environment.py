@@ -1,4 +1,4 @@
-"""On what a run ran: written down at every start, and compared when a run is resumed elsewhere."""
+"""The environment of a run: recorded at every start, and compared when the run is resumed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DECISIVE = ("torch", "machine", "threads", "processes", "device", "precision")  
 
 
 def describe(engine: Accelerator, precision: str) -> dict[str, Any]:
-    """Versions, machine, threads, device, precision, and the commit where the package runs from a git checkout."""
+    """Versions, machine, threads, device, precision, and the commit if the package runs from a git checkout."""
     device = engine.device
     return {
         "aasp": aasp.__version__,
@@ -45,8 +45,8 @@ def record(path: Path, step: int, environment: dict[str, Any]) -> list[str]:
     """Add a start at `step` to the file's list of starts.
 
     Returns:
-        What has changed since the start before, ``threads: 1, was 2``: with any of it the losses differ in their
-        last bits from those of an uninterrupted run.
+        The changes since the previous start, such as ``threads: 1, was 2``. With any of them the losses differ in
+        their last bits from those of an uninterrupted run.
     """
     starts = read_starts(path)
     changed = []
@@ -65,7 +65,7 @@ def record(path: Path, step: int, environment: dict[str, Any]) -> list[str]:
 
 
 def commit() -> str | None:
-    """Hash of the commit that the package runs from, None outside a git checkout."""
+    """Hash of the commit that the package runs from; None outside a git checkout."""
     folder = Path(aasp.__file__).parent
     requested = ["git", "-C", str(folder), "rev-parse", "HEAD"]
     try:

@@ -1,5 +1,5 @@
-"""TensorBoard's event file of a run, written at once: its own writer works in a thread, where a full disk has no one
-who could tell of it.
+"""TensorBoard's event file of a run, written synchronously: TensorBoard's own writer runs in a thread, whose errors (a
+full disk) would not reach the caller.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ class EventsFile(GeneralTracker):
     """Scalars by step, as one of accelerate's trackers.
 
     Args:
-        folder: it is made; each start of a run has a file of its own there.
-        step: what earlier files hold beyond this step is to be forgotten.
+        folder: created if missing; each start of a run writes a new file in it.
+        step: entries of earlier files after this step are to be ignored.
     """
 
     name = "tensorboard"
@@ -34,10 +34,10 @@ class EventsFile(GeneralTracker):
         return self
 
     def start(self) -> None:
-        """Begin a file.
+        """Open a new file.
 
         Raises:
-            OSError: the disk is full, or the folder can't be written; so do all others.
+            OSError: the disk is full, or the folder can't be written; the other methods raise it too.
         """
         from tensorboard.compat.proto.event_pb2 import Event, SessionLog
         from tensorboard.compat.proto.summary_pb2 import Summary

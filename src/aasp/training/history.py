@@ -1,7 +1,7 @@
 """The history of a run beyond its recipe, stored in every checkpoint.
 
-A run that was never extended, started from random weights and kept its data has no history, and its checkpoints hold
-none.
+A run from random weights that was never extended and whose data never changed has no history, and its checkpoints
+store none.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from aasp.training.run import starting_point
 
 @dataclass(frozen=True)
 class Start:
-    """The checkpoint that a run resumes from, as far as its `state.json` says.
+    """The checkpoint that a run resumes from, without its tensors.
 
     Attributes:
-        path: of the checkpoint.
-        step: after how many steps it was taken.
-        state: the rest.
+        path: the checkpoint's folder.
+        step: the step after which it was saved.
+        state: the rest of its `state.json`.
     """
 
     path: Path
@@ -43,25 +43,25 @@ class Start:
         return None if path is None else cls(path, *checkpoint.read_state(path))
 
     def check(self, fingerprint: str) -> None:
-        """Check that it is of a recipe.
+        """Check that it belongs to the recipe with this fingerprint.
 
         Raises:
-            AaspError: it is another one's.
+            AaspError: it belongs to another recipe.
         """
         if self.state.get("fingerprint") != fingerprint:
             text = "resume with its recipe and data, or start in a new --out"
             raise AaspError(f"checkpoint of another run: {self.path}; {text}")
 
     def within(self, out: str | Path) -> bool:
-        """Whether it is one of the run in `out`."""
+        """Whether it is a checkpoint of the run in `out`."""
         return Path(out).resolve() in self.path.resolve().parents
 
     @property
     def history(self) -> History:
-        """The history in a checkpoint.
+        """The history stored in the checkpoint.
 
         Raises:
-            AaspError: the checkpoint's state does not say it.
+            AaspError: the history in the checkpoint's state is malformed.
         """
         with as_written(self.path / "state.json", "move the checkpoint away to resume from the one before it"):
             past = self.state.get("history", {})
@@ -77,12 +77,12 @@ class Start:
 
 @dataclass(frozen=True)
 class History:
-    """A run's past; every entry is JSON-able.
+    """The history of a run; every entry is JSON-able.
 
     Attributes:
-        started_from: the model whose weights it started from; None for random ones.
-        extended: each time it was extended: "step", when its steps were done, and "steps", how many more it was given.
-        data_changed: each time it went on with other data: "step", and what "was" and "is".
+        started_from: the model whose weights the run started from; None for random weights.
+        extended: one entry per extension: "step", the steps of the run until then, and "steps", the steps added.
+        data_changed: one entry per change of the data: "step", and the values that changed, as "was" and "is".
     """
 
     started_from: Mapping[str, Any] | None = None
@@ -90,7 +90,7 @@ class History:
     data_changed: tuple[Mapping[str, Any], ...] = ()
 
     def document(self) -> dict[str, Any]:
-        """Its JSON form."""
+        """The history as JSON values."""
         parts = {
             "started_from": self.started_from,
             "extended": list(self.extended),
@@ -99,11 +99,11 @@ class History:
         return {name: part for name, part in parts.items() if part}
 
     def steps(self, recipe: int) -> int:
-        """All steps of a run whose recipe has so many."""
+        """Total steps of a run whose recipe has `recipe` steps."""
         return recipe + sum(extension["steps"] for extension in self.extended)
 
     def from_origin(self, start_from: str | Path | None) -> History:
-        """This history, if the run started from the requested model, or none is requested.
+        """Return this history, if the run started from the requested model or no model is requested.
 
         Raises:
             AaspError: the run started from something else.
@@ -115,10 +115,10 @@ class History:
         return self
 
     def extended_by(self, more: int | None, start: Start | None, recipe: int) -> History:
-        """With an extension by so many steps, unless it is under way already.
+        """This history with an extension by `more` steps added, unless the run is already in that extension.
 
         Raises:
-            AaspError: there is no run, it is not finished, or there are no steps.
+            AaspError: there is no run, it is not finished, or `more` is less than 1.
         """
         if more is None:
             return self
@@ -135,10 +135,10 @@ class History:
         raise AaspError(f"--extend {more}: {text}; run the same command without it to finish first")
 
     def with_data(self, pipeline: CropPipeline, start: Start, allowed: bool) -> History:
-        """With a change of the data, if there is one.
+        """This history with the change of the data added, if there is one.
 
         Raises:
-            AaspError: there is one, and it is not allowed.
+            AaspError: the data changed, and this is not allowed.
         """
         try:
             differences = pipeline.differences(start.state["processes"][0]["data"])
@@ -156,7 +156,7 @@ class History:
         return replace(self, data_changed=(*self.data_changed, {"step": start.step, "was": was, "is": now}))
 
     def since(self, start: Start | None) -> list[str]:
-        """The changes to a checkpoint's history, as lines."""
+        """The entries added since a checkpoint's history, as lines of text."""
         before = History() if start is None else start.history
         lines = [
             f"extended at step {extension['step']:,} by {extension['steps']:,} steps"

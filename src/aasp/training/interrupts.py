@@ -1,7 +1,7 @@
-"""Signals that ask a run to stop: noted when they come, obeyed when the step is done, by all processes after the same.
+"""Signals that stop a run: recorded on arrival, handled after the current step, the same step in all processes.
 
-Asking the others waits for them and for the device, so that several processes ask every tenth step only, or every two
-seconds where ten steps take longer.
+Exchanging the signals waits for all processes and for the device. Several processes therefore exchange them only every
+tenth step, or every two seconds where ten steps take longer.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from accelerate import Accelerator
 
 EXIT_CODES = {signal.SIGTERM: 75, signal.SIGUSR1: 75, signal.SIGINT: 130}  # 75 is EX_TEMPFAIL: try again
 
-MOST_STEPS = 10  # between two questions
-SECONDS = 2.0  # the same, where steps are slow
+MOST_STEPS = 10  # between two exchanges
+SECONDS = 2.0  # between two exchanges, where steps are slow
 
 
 class Interrupts:
-    """A context in which SIGTERM, SIGUSR1 and Ctrl-C only set `exit_code`; a second one of a kind acts as usual.
+    """A context in which SIGTERM, SIGUSR1 and Ctrl-C only set `exit_code`; a second signal of a kind acts as usual.
 
-    Outside the main thread, where handlers can't be set, nothing is caught.
+    Outside the main thread, where handlers can't be set, no signal is caught.
     """
 
     exit_code: int | None = None
@@ -40,7 +40,7 @@ class Interrupts:
         signal.signal(number, self._before[signal.Signals(number)])  # type: ignore[arg-type]
         if os.getpid() == self._process:
             self.exit_code = EXIT_CODES[signal.Signals(number)]
-        else:  # a forked worker inherited this handler: it is to go at once
+        else:  # a forked worker inherited this handler: it must exit at once
             os.kill(os.getpid(), number)
 
     def __exit__(
@@ -51,11 +51,11 @@ class Interrupts:
 
 
 class Agreement:
-    """Signals to any process stop all processes after the same step.
+    """Stops all processes after the same step when any of them receives a signal.
 
     Args:
         machine: the processes.
-        step: steps that are done already.
+        step: steps already done.
     """
 
     def __init__(self, machine: Accelerator, step: int) -> None:
@@ -63,7 +63,7 @@ class Agreement:
         self._clock = time.monotonic()
 
     def __call__(self, exit_code: int | None, step: int) -> int | None:
-        """The exit code that a signal asks for after `step`; None to continue. Every process must call it."""
+        """The exit code if a signal arrived by the end of `step`; None to continue. Every process must call it."""
         if self._machine.num_processes == 1:
             return exit_code
         if step < self._next:

@@ -1,4 +1,4 @@
-"""Tensors that FSDP has spread over processes, and whole ones."""
+"""Conversion between tensors that FSDP has sharded over processes and full tensors."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from torch import Tensor
 
 
 def whole(tensor: Tensor) -> Tensor:
-    """A tensor that FSDP has spread over processes, gathered; any other as it is."""
+    """Gather a tensor that FSDP has sharded over processes; return any other tensor unchanged."""
     return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
 
 
 def laid_out_as(like: Tensor, tensor: Tensor) -> Tensor:
-    """A whole tensor, spread over processes as `like` is."""
+    """Shard a full tensor over processes in the same way as `like`."""
     if not hasattr(like, "device_mesh"):
         return tensor
     from torch.distributed.tensor import distribute_tensor

@@ -1,8 +1,8 @@
-"""The training loop. It knows nothing of what it trains: the objective brings losses, the batches bring data.
+"""The training loop. It is independent of what it trains: the objective computes the losses, the batches hold the data.
 
 A step is: schedules, forward and backward, clipping, non-finite check, optimizer step, the objective's `after_step`,
-log, checkpoint. Nothing in it waits for the device, save at log and checkpoint steps. A step whose loss or gradient is
-not finite is skipped and counted; three in a row stop the run (see `aasp.training.skipping`).
+log, checkpoint. It waits for the device only at log and checkpoint steps. A step whose loss or gradient is not finite
+is skipped and counted; three in a row stop the run (see `aasp.training.skipping`).
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from aasp.training.window import fetch
 
 
 class TrainingStopped(AaspError):
-    """Training failed: its losses are not finite, or it collapsed. The last good checkpoint is kept.
+    """Training failed: the losses are not finite, or training collapsed. The last good checkpoint is kept.
 
     Args:
-        message: why, in one line.
-        run: the run's directory, whose metrics show how it came to that, in the first process; None elsewhere.
+        message: the reason, in one line.
+        run: the run's directory, whose metrics show how training failed, in the first process; None in the others.
     """
 
     def __init__(self, message: str, run: Path | None = None) -> None:
@@ -46,27 +46,27 @@ class Objective(Protocol):
     """The trained object: an `nn.Module` whose `forward` is the training step.
 
     Called with a batch it returns ``{"loss": scalar, "losses": {name: scalar}, "diagnostics": {name: scalar}}``; the
-    diagnostics may be empty unless `diagnose` asks for them, which the loop does at log and checkpoint steps only. What
-    is not trained, a teacher, has ``requires_grad`` False and is part of the state dict.
+    diagnostics may be empty unless `diagnose` is True, which it is at log and checkpoint steps only. Parameters that
+    are not trained (a teacher's) have ``requires_grad`` False and are part of the state dict.
     """
 
     def __call__(self, batch: Mapping[str, Any], diagnose: bool) -> dict[str, Any]: ...
 
     def after_step(self, schedules: Mapping[str, float]) -> None:
-        """Called after every optimizer step, with the step's value of every schedule by name."""
+        """Called after every optimizer step, with the step's value of each schedule by name."""
 
     def gradient_diagnostics(self) -> dict[str, Tensor]:
-        """Called at log steps between backward and clipping: scalars to be read off the gradients."""
+        """Called at log steps between backward and clipping: scalars computed from the gradients."""
 
     def check_health(self, metrics: Mapping[str, float]) -> str | None:
-        """Why training should stop, given a log step's numbers by name (``loss``, ``losses/x``); None if it is well."""
+        """Why training should stop, given a log step's metrics by name (``loss``, ``losses/x``); None to continue."""
 
 
 class Batches(snapshot.Positioned, Protocol):
-    """An endless stream of batches that can say where it is.
+    """An endless stream of batches whose position can be saved and restored.
 
-    ``state()``, asked after the k-th batch, given to a stream by ``restore`` makes it continue with batch k + 1,
-    however many batches were already being prepared; so does ``rejoin``, given those of another number of processes.
+    A stream that is restored from the ``state()`` taken after the k-th batch continues with batch k + 1, however many
+    batches were already being prepared. ``rejoin`` does the same from the states of another number of processes.
     """
 
     def __next__(self) -> Mapping[str, Any]: ...
@@ -74,17 +74,17 @@ class Batches(snapshot.Positioned, Protocol):
 
 @dataclass(frozen=True)
 class Settings:
-    """How to run.
+    """Settings of the training loop.
 
     Attributes:
-        name: of what is trained, for the progress display.
-        optimizer: what moves the parameters; of its schedule nothing is read.
+        name: name of what is trained, for the progress display.
+        optimizer: optimizer settings; those of its schedule are not used.
         log_every: steps between log lines.
-        checkpoint_every: steps between checkpoints; the last step always has one.
-        keep: checkpoints to keep.
-        precision: of the forward pass.
+        checkpoint_every: steps between checkpoints; one is always saved at the last step.
+        keep: number of checkpoints to keep.
+        precision: precision of the forward pass.
         track: trackers to show the run in (`aasp.training.trackers`).
-        accumulate: micro-batches of each step; the optimizer's if omitted.
+        accumulate: micro-batches per step; that of `optimizer` if omitted.
     """
 
     name: str
@@ -106,7 +106,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Result:
-    """How a call of `train` ended: after how many steps, and with which exit code (0 done, 75 or 130 asked to stop)."""
+    """How a call of `train` ended: the step, and the exit code (0: finished; 75 or 130: stopped by a signal)."""
 
     step: int
     exit_code: int
@@ -127,28 +127,28 @@ def train(
     on_checkpoint: Callable[[int, Mapping[str, Tensor]], None] = lambda step, tensors: None,
     history: Mapping[str, Any] | None = None,
 ) -> Result:
-    """Train an objective to the end of its schedules, or until a signal asks to stop.
+    """Train an objective to the end of its schedules, or until a signal stops it.
 
     Args:
         objective: see `Objective`; it is moved to the machine's device and trained in place.
         batches: see `Batches`; each process has its own.
-        run: the directory to write to, held by `open_run`.
-        schedules: what changes from step to step; their length is the number of steps.
+        run: the directory to write to, locked by `open_run`.
+        schedules: values per step; their length is the number of steps.
         machine: processes and devices.
         fingerprint: identifies what is trained; a checkpoint with another one is refused.
         settings: see `Settings`.
-        measure: how many clips, and how many seconds of audio, a batch holds.
+        measure: returns the number of clips and the seconds of audio in a batch.
         start: the checkpoint to resume from.
-        rate_of: the share of the learning rate that the parameter of a name gets.
-        on_checkpoint: called in every process after each checkpoint, and at once where the run resumes from one, with
-            the step and the objective's tensors by name: whole, where its own may be spread over processes.
-        history: what every checkpoint is to hold of the run besides (see `aasp.training.history`), JSON-able.
+        rate_of: returns the learning-rate factor of a parameter, given its name.
+        on_checkpoint: called in every process after each checkpoint, and at once when resuming from one, with the step
+            and the objective's tensors by name: full tensors, even where FSDP has sharded the objective's own.
+        history: further facts about the run to store in each checkpoint (see `aasp.training.history`), JSON-able.
 
     Returns:
-        Where it ended; a run that was asked to stop has saved a checkpoint.
+        Where it ended; a run that was stopped by a signal has saved a checkpoint.
 
     Raises:
-        TrainingStopped: the losses were not finite three times in a row, or the objective's own check found it ill.
+        TrainingStopped: the losses were not finite three times in a row, or the objective's own health check failed.
         AaspError: `start` is damaged or belongs to another run.
         OSError: the disk is full; the last checkpoint is kept.
     """
@@ -163,7 +163,7 @@ def train(
     so_far = snapshot.Progress()
     if start is not None:
         so_far = snapshot.restore(start, objective, optimizer, batches, machine, fingerprint)
-        on_checkpoint(so_far.step, snapshot.model_tensors(objective))  # it may have been killed before it was done
+        on_checkpoint(so_far.step, snapshot.model_tensors(objective))  # the run may have been killed during this call
     skipping = Skipping(objective, machine, so_far.bad_steps)
     agreed = Agreement(machine, so_far.step)
 
@@ -180,7 +180,7 @@ def train(
             parts = list(activations.micro_batches(batch, settings.accumulate))
             outputs: list[dict[str, Any]] = []
             for part in parts:
-                more = len(outputs) + 1 < len(parts)  # gradients cross processes once, after the last part
+                more = len(outputs) + 1 < len(parts)  # gradients are reduced over processes once, after the last part
                 with machine.no_sync(model) if more else nullcontext():
                     with context:
                         outputs.append(model(engine.to_device(part, machine.device), to_log or to_save))
@@ -223,7 +223,7 @@ def train(
                     )
                     if machine.is_main_process:
                         logger.sync()
-                        # Checkpoints saved during bad steps must not displace those before them: there may be three.
+                        # Checkpoints saved during bad steps (up to three) must not displace the ones before them.
                         keep = settings.keep + so_far.bad_steps["in_a_row"]
                         checkpoint.save(run.checkpoints, taken, keep=keep)
                     on_checkpoint(so_far.step, taken.model)
@@ -232,13 +232,13 @@ def train(
 
 
 def _broken(measured: Mapping[str, Tensor]) -> str:
-    """Which value was not finite at the last bad step, and what to try."""
+    """Names the value that was not finite at the last bad step, and a remedy."""
     advice = "try --precision fp32 or a lower learning rate"
     return f"{not_finite(measured)} is not finite, {LIMIT} steps in a row; {advice}"
 
 
 def _stopped(name: str, step: int, problem: str, run: Run, good: int, machine: Accelerator) -> TrainingStopped:
-    """The exception that stops a run; checkpoints after step `good` are removed."""
+    """The exception that stops a run. Checkpoints after step `good` are removed."""
     if machine.is_main_process:
         checkpoint.remove_after(run.checkpoints, good)
     machine.wait_for_everyone()

@@ -1,4 +1,4 @@
-"""Update rules for the weight matrices of transformer blocks: AdamW, as for everything else, or Muon."""
+"""Update rules for the weight matrices of transformer blocks: AdamW, as for all other parameters, or Muon."""
 
 from __future__ import annotations
 
@@ -14,46 +14,46 @@ from aasp.parts import Parts
 from aasp.training.muon import Muon, products
 
 ADAMW = ("exp_avg", "exp_avg_sq")
-"""AdamW's moments; it also counts its steps."""
+"""State tensors of AdamW, besides its step count."""
 
 
 class MatricesConfig(ABC):
-    """Base of a rule's configuration, a frozen dataclass.
+    """Base class of the configuration of an update rule, a frozen dataclass.
 
     Attributes:
-        moments: names of the state tensors, each of a parameter's shape, that the rule keeps of what it moves.
+        moments: names of the state tensors that the rule keeps per parameter, each of the parameter's shape.
     """
 
     moments: ClassVar[tuple[str, ...]]
 
     @abstractmethod
     def takes(self, name: str, parameter: Tensor) -> bool:
-        """Whether the rule moves the parameter of that name otherwise than AdamW would."""
+        """Whether the rule, and not AdamW, updates the parameter of this name."""
 
     def products(self, parameter: Tensor) -> int:
-        """FLOPs of the matrix products by which a step moves a parameter that the rule takes."""
+        """FLOPs of the matrix products in one update of a parameter that the rule takes."""
         return 0
 
     @abstractmethod
     def settings(self, lr: float, share: float) -> dict[str, Any]:
-        """What a group of such parameters has besides, for the optimizer and for `aasp.training.optim.set_step`.
+        """Additional entries of such a parameter group, for the optimizer and for `aasp.training.optim.set_step`.
 
         Args:
-            lr: peak learning rate of everything else.
-            share: the group's share of a learning rate.
+            lr: peak learning rate of all other parameters.
+            share: the group's learning-rate factor.
         """
 
     @abstractmethod
     def build(self, groups: list[dict[str, Any]], betas: tuple[float, float]) -> torch.optim.Optimizer:
-        """The optimizer of all groups."""
+        """The optimizer for all parameter groups."""
 
 
 @dataclass(frozen=True)
 class AdamWConfig(MatricesConfig):
-    """AdamW moves matrices too.
+    """AdamW also for the matrices of transformer blocks.
 
     Attributes:
-        kind: the name of this rule in recipes; no document holds it, since there once was no other.
+        kind: the name of this rule in recipes; JSON files omit it, because it was once the only rule.
     """
 
     kind: ClassVar[str] = "adamw"
@@ -71,13 +71,13 @@ class AdamWConfig(MatricesConfig):
 
 @dataclass(frozen=True)
 class MuonConfig(MatricesConfig):
-    """Muon moves the matrices of transformer blocks.
+    """Muon for the matrices of transformer blocks.
 
     Attributes:
         kind: the name of this rule in recipes.
-        lr: peak learning rate of these matrices; it follows the schedule of the others.
-        momentum: of their gradients.
-        weight_decay: of these matrices.
+        lr: peak learning rate of these matrices; it follows the schedule of the other parameters.
+        momentum: momentum of their gradients.
+        weight_decay: weight decay of these matrices.
     """
 
     moments: ClassVar[tuple[str, ...]] = ("momentum",)

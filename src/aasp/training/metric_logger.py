@@ -1,4 +1,4 @@
-"""One log step, written everywhere: the metrics file, trackers and the display; and how fast the run is."""
+"""Logs each log step to the metrics file, the trackers and the display, with the throughput of the run."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class MetricLogger:
 
     Args:
         run: the run.
-        progress: how far the run has come; read at every log step.
-        steps: how many the run has in all.
+        progress: the progress of the run; read at every log step.
+        steps: total steps of the run.
         machine: processes and devices.
-        name: what is running.
-        track: trackers to show it in.
+        name: name of the run in the display.
+        track: trackers to show the run in.
     """
 
     def __init__(
@@ -46,17 +46,17 @@ class MetricLogger:
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """Time spent here was spent waiting for data."""
+        """Count the time spent in this context as waiting for data."""
         began = time.perf_counter()
         yield
         self._waited += time.perf_counter() - began
 
     def advance(self) -> None:
-        """A step is done."""
+        """Show that a step is done."""
         self._display.advance(self._progress.step)
 
     def log(self, measured: Mapping[str, float]) -> None:
-        """Write and show a log step's numbers, with the run's speed and extent. Every process must call it."""
+        """Write and show a log step's metrics, with throughput and totals. Every process must call it."""
         progress, window = self._progress, self._progress.elapsed - self._elapsed
         clips, all_clips, audio_seconds = self._total(
             progress.clips - self._clips, progress.clips, progress.audio_seconds
@@ -76,7 +76,7 @@ class MetricLogger:
         self._display.show(progress.step, metrics)
 
     def sync(self) -> None:
-        """Make the metrics survive a power cut."""
+        """Flush the metrics to disk, so that they survive a power cut."""
         if self._tracker is not None:
             self._tracker.sync()
 

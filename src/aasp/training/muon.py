@@ -1,13 +1,13 @@
-"""Muon: matrices of transformer blocks move by an orthogonalised momentum, everything else by AdamW.
+"""Muon: orthogonalised momentum updates for the matrices of transformer blocks, AdamW for all other parameters.
 
     M ← μ M + (1 − μ) ∇W                                  momentum
     G = μ M + (1 − μ) ∇W                                  Nesterov
     O ≈ U Vᵀ of G = U S Vᵀ                                five Newton-Schulz iterations
     W ← (1 − lr · decay) W − lr · √max(1, rows / columns) · O
 
-Source: Jordan et al. 2024 ("Muon: an optimizer for hidden layers in neural networks"), its coefficients and its scale.
-torch.optim.Muon rounds to bf16, which processors without bf16 products compute fifty times slower than fp32. The form
-of the iteration is ours: every factor is a polynomial in G Gᵀ, so that only two products are as wide as G.
+Source: Jordan et al. 2024 ("Muon: an optimizer for hidden layers in neural networks"), with its coefficients and scale.
+torch.optim.Muon rounds to bf16, in which CPUs without bf16 instructions are fifty times slower than in fp32. The form
+of the iteration is ours: every factor is a polynomial in G Gᵀ, so that only two products have the width of G.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ ITERATIONS = 5
 
 
 class Muon(torch.optim.AdamW):
-    """AdamW, but groups that name a `momentum` hold matrices, and those move as Muon has it."""
+    """AdamW, except that parameter groups with a `momentum` entry hold matrices and are updated by Muon."""
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """One step; where `found_inf` is set and not zero, none of weights and momentum changes."""
+        """Take one step; if `found_inf` is set and not zero, weights and momentum do not change."""
         assert closure is None, "nothing here evaluates the loss again"
         groups = self.param_groups
         try:
@@ -52,7 +52,7 @@ class Muon(torch.optim.AdamW):
         scale = max(1.0, parameter.shape[0] / parameter.shape[1]) ** 0.5
         moved = parameter * (1 - rate * decay) - laid_out_as(parameter, change) * (rate * scale)
         veto = getattr(self, "found_inf", None)
-        if veto is not None:  # a gradient that is not finite: zero times it would not be zero
+        if veto is not None:  # `where`, because zero times a non-finite gradient is not zero
             momentum = torch.where(veto != 0, state["momentum"], momentum)
             moved = torch.where(veto != 0, parameter, moved)
         state["momentum"].copy_(momentum)
@@ -60,7 +60,7 @@ class Muon(torch.optim.AdamW):
 
 
 def orthogonalised(matrix: Tensor) -> Tensor:
-    """The nearest matrix with orthonormal rows or columns, roughly: singular values end between 0.7 and 1.2.
+    """Approximately the nearest matrix with orthonormal rows or columns: its singular values are in [0.7, 1.2].
 
     Args:
         matrix: shape (rows, columns), of any scale.
@@ -81,7 +81,7 @@ def orthogonalised(matrix: Tensor) -> Tensor:
 
 
 def products(rows: int, columns: int) -> int:
-    """FLOPs of the products in `orthogonalised`: two as wide as the matrix, the rest as its shorter side."""
+    """FLOPs of the products in `orthogonalised`: two have the matrix's longer side, the rest are short × short."""
     short, long = sorted((rows, columns))
-    narrow = ITERATIONS + (ITERATIONS - 1) + 2 * (ITERATIONS - 1)  # factors, what they have made so far, squares
+    narrow = ITERATIONS + (ITERATIONS - 1) + 2 * (ITERATIONS - 1)  # factors, their running product, squares
     return 2 * short**2 * (2 * long + narrow * short)

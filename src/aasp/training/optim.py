@@ -1,7 +1,7 @@
-"""AdamW, or Muon and AdamW: weight decay leaves alone what should not shrink, a step can be vetoed on the device.
+"""AdamW, or Muon with AdamW: weight decay for weight matrices only, and steps that can be skipped on the device.
 
-AdamW is always the fused implementation: on 288 small tensors (ViT 192 x 24, CPU) it took 9 ms where foreach took 34 ms
-and the plain loop 28 ms, and it alone takes a `found_inf` veto on the device.
+AdamW is always the fused implementation: on 288 small tensors (ViT 192 x 24, CPU) it took 9 ms, foreach 34 ms and the
+plain loop 28 ms, and only the fused one supports `found_inf`, which skips a step on the device.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ RateOf = Callable[[str], float]
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """AdamW and its schedule, and what moves matrices.
+    """AdamW, its schedule, and the update rule of matrices.
 
     Attributes:
         lr: peak learning rate.
         final_lr: learning rate at the last step (cosine).
-        warmup: share of all steps over which it rises linearly.
-        betas: of AdamW.
-        weight_decay: of matrices; vectors and tokens have none.
+        warmup: share of all steps over which the learning rate rises linearly.
+        betas: betas of AdamW.
+        weight_decay: weight decay of matrices; vectors and tokens have none.
         clip: largest gradient norm.
-        matrices: what moves the weights of transformer blocks: AdamW too, or Muon.
-        accumulate: micro-batches per step and process, one after another, whose gradients are added up.
-        recompute: keep each block's input alone for the backward pass, and compute the block again there.
+        matrices: update rule for the weight matrices of transformer blocks: AdamW or Muon.
+        accumulate: micro-batches per step and process, computed one after another; their gradients are summed.
+        recompute: store only each block's input for the backward pass, and recompute the block there.
     """
 
     lr: float = 5e-4
@@ -54,19 +54,20 @@ class OptimizerConfig:
 
 
 def parameter_groups(module: nn.Module, rate_of: RateOf = lambda name: 1.0) -> list[dict]:
-    """Split the trainable parameters into those that decay and those that don't, and by their share of the rate.
+    """Group the trainable parameters by whether they have weight decay and by their learning-rate factor.
 
-    Weight matrices and convolution kernels decay: parameters called ``weight`` or ``…_weight`` with two dimensions or
-    more, outside embeddings. Everything else stays: biases, norms, and every raw parameter (class and mask tokens,
-    positions, poles), whose zero means nothing. Parameters without gradient (the teacher's) are in neither group.
+    Weight matrices and convolution kernels have weight decay: parameters called ``weight`` or ``…_weight`` with two
+    dimensions or more, outside embeddings. All others have none: biases, norms, and raw parameters (class and mask
+    tokens, positions, poles), for which zero has no meaning. Parameters without gradient (the teacher's) are in no
+    group.
 
     Args:
-        module: what is trained.
-        rate_of: the share of the learning rate that the parameter of a name gets (layer-wise decay).
+        module: the module to train.
+        rate_of: returns the learning-rate factor of a parameter, given its name (layer-wise decay).
 
     Returns:
-        Groups ``{"params", "names", "decays", "share"}``, those that decay first; the names go with the parameters, in
-        the module's order.
+        Groups ``{"params", "names", "decays", "share"}``, those with weight decay first; names and parameters
+        correspond, in the module's order.
     """
     embeddings = {id(m.weight) for m in module.modules() if isinstance(m, nn.Embedding)}
     groups: dict[tuple[bool, float], dict] = {}
@@ -81,7 +82,7 @@ def parameter_groups(module: nn.Module, rate_of: RateOf = lambda name: 1.0) -> l
 
 
 def build(module: nn.Module, config: OptimizerConfig, rate_of: RateOf = lambda name: 1.0) -> torch.optim.Optimizer:
-    """The optimizer of a module's trainable parameters; rates and decays come from `set_step` before each step."""
+    """The optimizer of a module's trainable parameters; `set_step` sets rates and decays before each step."""
     matrices, groups = config.matrices, list[dict]()
     for group in parameter_groups(module, rate_of):
         for chosen in (True, False):
@@ -101,7 +102,7 @@ def adamw(
 
 
 def set_step(optimizer: torch.optim.Optimizer, learning_rate: float, weight_decay: float) -> None:
-    """Give every group its share of this step's learning rate, and this step's decay to the groups that decay."""
+    """Set the learning rate of every group, and the weight decay of the groups that have one, for this step."""
     for group in optimizer.param_groups:
         group["lr"] = learning_rate * group["share"]
         group["weight_decay"] = group.get("decay", weight_decay) if group["decays"] else 0.0
@@ -110,22 +111,22 @@ def set_step(optimizer: torch.optim.Optimizer, learning_rate: float, weight_deca
 def step_unless(optimizer: torch.optim.Optimizer, veto: Tensor) -> None:
     """Take the step, unless the scalar tensor `veto` (on the parameters' device) is not zero.
 
-    A vetoed step leaves weights, moments and step counts as they were. The fused kernel reads the veto itself (it is
-    what gradient scalers use), so nothing waits for the device.
+    A vetoed step does not change weights, moments and step counts. The fused kernel reads the veto itself (gradient
+    scalers use the same mechanism), so nothing waits for the device.
     """
     optimizer.found_inf = veto.to(torch.float32)  # type: ignore[attr-defined]
     optimizer.step()
 
 
 def named_states(optimizer: torch.optim.Optimizer) -> Iterable[tuple[str, Tensor, dict[str, Tensor]]]:
-    """Every parameter the optimizer holds: its name, itself and its state tensors, in a fixed order."""
+    """Name, tensor and state tensors of every parameter of the optimizer, in a fixed order."""
     for group in optimizer.param_groups:
         for name, parameter in zip(group["names"], group["params"], strict=True):
             yield name, parameter, optimizer.state[parameter]
 
 
 def blank_state(optimizer: torch.optim.Optimizer, parameter: Tensor) -> dict[str, Tensor]:
-    """State tensors of a parameter, as the optimizer makes them at its first step."""
+    """The initial state tensors of a parameter, as the optimizer creates them at its first step."""
     group = next(group for group in optimizer.param_groups if any(parameter is own for own in group["params"]))
     steps = {} if "moments" in group else {"step": torch.zeros((), device=parameter.device)}
     return steps | {name: torch.zeros_like(parameter) for name in group.get("moments", ADAMW)}

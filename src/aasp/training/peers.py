@@ -1,7 +1,8 @@
-"""The processes of one run: which are alive, how the others ended, and messages printed once for all.
+"""The processes of one run: which are alive, how the others ended, and which one prints a message they share.
 
 They share the key-value store of their launcher, torchrun or `accelerate launch`; processes that were started one by
-one use the first one's, once they have joined. Each writes a heartbeat there every second, and a message at its end.
+one use the store of the first, once they have joined. Each process writes a heartbeat to it every second, and a
+message when it ends.
 """
 
 from __future__ import annotations
@@ -20,23 +21,23 @@ from torch import distributed
 from aasp.errors import ProcessLost
 
 BEAT = 1.0  # seconds between two heartbeats
-PATIENCE = 60.0  # seconds without one after which the others stop
-PATIENCE_AFTER_A_LOSS = 6.0  # the same once a connection has broken: somebody has ended
+PATIENCE = 60.0  # seconds without a heartbeat after which the others stop
+PATIENCE_AFTER_A_LOSS = 6.0  # the same after a connection broke: a process has ended
 
 _REMEDY = "the same command resumes from the last checkpoint"
-_BROKEN = ("gloo", "closed by peer", "reset by peer", "broken pipe")  # what a broken connection is called
+_BROKEN = ("gloo", "closed by peer", "reset by peer", "broken pipe")  # in the messages of broken connections
 
 
 def ended(code: int, line: str) -> tuple[int, bool]:
-    """Tell the other processes that this one ends, and how.
+    """Announce to the other processes that this one ends, and how.
 
     Args:
         code: its exit code.
-        line: what it has to say; of one that was asked to stop, nothing.
+        line: its error message; empty for a process that was stopped by a signal.
 
     Returns:
-        The exit code, of one that was asked to stop because another had ended the other's; and whether this is the
-        first of all processes with that to say.
+        The exit code, which for a process that was stopped because another one failed is the other's; and whether
+        this process is the first to announce this message.
     """
     store = _open_store()
     if store is None:
@@ -52,9 +53,9 @@ def ended(code: int, line: str) -> tuple[int, bool]:
 
 
 def lost(error: BaseException) -> ProcessLost | None:
-    """Which process has ended, given that a connection broke; None if the error is of another kind.
+    """Find out which process has ended, after a connection broke; None if the error is of another kind.
 
-    It takes `PATIENCE_AFTER_A_LOSS` seconds at most.
+    This takes `PATIENCE_AFTER_A_LOSS` seconds at most.
     """
     network = isinstance(error, distributed.DistError)
     if not _joined() or not (network or any(text in str(error).lower() for text in _BROKEN)):
@@ -78,7 +79,7 @@ def lost(error: BaseException) -> ProcessLost | None:
 
 
 def watch() -> None:
-    """Send heartbeats from now on, and stop this process when the next one stops sending them."""
+    """Start to send heartbeats, and stop this process when the next one sends no more."""
     global _watch
     if _watch is None and (store := _open_store()) is not None:
         _watch = _Watch(store, _rank(), _world())
@@ -86,7 +87,7 @@ def watch() -> None:
 
 
 def leave() -> None:
-    """No more heartbeats: this process has finished."""
+    """Stop the heartbeats: this process has finished."""
     global _watch
     if _watch is not None:
         _watch.finish()
@@ -94,7 +95,7 @@ def leave() -> None:
 
 
 class _Watch(threading.Thread):
-    """Each process looks at the next one only: in a ring, all are looked at."""
+    """The thread that sends heartbeats and watches the next process; in a ring, so that every process is watched."""
 
     def __init__(self, store: distributed.Store, rank: int, world: int) -> None:
         super().__init__(name="aasp-watch", daemon=True)
@@ -111,7 +112,7 @@ class _Watch(threading.Thread):
                 self._store.set(f"alive/{self._rank}", str(beats))
                 now = _read(self._store, f"alive/{self._next}")
                 finished = _read(self._store, f"ended/{self._next}").startswith("0")
-            except RuntimeError:  # whoever keeps the store is gone, or on its way out
+            except RuntimeError:  # the process that hosts the store has ended, or is ending
                 now, finished = seen, False
             self._answered = time.monotonic()
             if now != seen or finished:
@@ -120,10 +121,10 @@ class _Watch(threading.Thread):
                 line = f"{_lost_process(self._store, self._next)}: no heartbeat for {PATIENCE:.0f} s; {_REMEDY}"
                 if ended(75, line)[1]:
                     print(f"aasp: error: {line}", file=sys.stderr, flush=True)
-                os._exit(75)  # the main thread may wait for the other one and never look up
+                os._exit(75)  # the main thread may be blocked, waiting for the other process
 
     def _watch_store(self) -> None:
-        """Stop this process when the store does not answer: if the network is cut, a call to it never returns."""
+        """Stop this process when the store does not answer: if the network is down, a call to it never returns."""
         while not self.done.wait(BEAT):
             if time.monotonic() - self._answered > PATIENCE + BEAT:
                 name = f"process of rank {self._rank} ({socket.gethostname()}, pid {os.getpid()})"
@@ -148,12 +149,12 @@ def _lost_process(store: distributed.Store, rank: int) -> str:
 
 
 def _read(store: distributed.Store, key: str) -> str:
-    """A value, or nothing where there is none: `get` alone would wait for one."""
+    """The value of a key, empty if there is none; `get` alone would wait for one."""
     return store.get(key).decode() if store.check([key]) else ""
 
 
 def _open_store() -> distributed.Store | None:
-    """A connection of its own to what the processes share; None where nothing is shared, or its keeper is gone."""
+    """A new connection to the shared store; None if there is no shared store, or its host process has ended."""
     environment = os.environ
     kept = environment.get("TORCHELASTIC_USE_AGENT_STORE") == "True" or _joined()
     if not kept or _world() < 2:

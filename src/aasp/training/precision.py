@@ -1,7 +1,7 @@
-"""The precision of a forward pass: what suits the machine is measured, not looked up.
+"""The precision of a forward pass: on CPUs, the faster type is measured, not looked up.
 
-Having bfloat16 instructions is no promise: matrix products in it are four times as fast as in float32 with AMX, and
-half as fast where AVX-512's run at half rate (docs/decisions/speed.md).
+bfloat16 instructions are no guarantee of speed: compared with float32, bfloat16 matrix products are four times as fast
+with AMX, but half as fast where the AVX-512 ones run at half rate (docs/decisions/speed.md).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Precision = Literal["auto", "bf16", "fp16", "fp32"]
 HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 PRODUCT = (1024, 768, 768)
-"""Rows, inner, columns: 10 ms at most."""
+"""Rows, inner dimension and columns of the timed product; it takes 10 ms at most."""
 _TRIES = 5
 
 
@@ -30,12 +30,12 @@ def resolve_precision(precision: Precision, machine: Accelerator, environment: P
     """Resolve ``auto``: the precision of a resumed run's last start, else bf16 if it is faster, else fp32.
 
     Args:
-        precision: as requested.
-        machine: processes and devices; all processes get the first one's answer.
+        precision: the requested precision.
+        machine: processes and devices; all processes use the first one's result.
         environment: the run's list of starts (see `aasp.training.environment`), which need not exist.
 
     Raises:
-        AaspError: no such precision, or fp16, in which gradients vanish unless losses are scaled.
+        AaspError: no such precision, or fp16, in which gradients underflow without loss scaling.
     """
     if _known(precision) == "fp16":
         raise AaspError("no training in fp16: small gradients would underflow; use auto, bf16 or fp32")
@@ -46,7 +46,7 @@ def resolve_precision(precision: Precision, machine: Accelerator, environment: P
 
 
 def has_fast_bf16(device: torch.device) -> bool:
-    """Whether bfloat16 matrix products are faster than float32 ones there; on processors both are timed, once."""
+    """Whether bfloat16 matrix products are faster than float32 ones on a device; on CPUs both are timed, once."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type == "cpu":
@@ -58,7 +58,7 @@ def has_fast_bf16(device: torch.device) -> bool:
 def fastest(precision: Precision, device: torch.device) -> Precision:
     """Resolve ``auto`` for inference: bf16 where it is fast, else fp16 on GPUs with tensor cores for it.
 
-    For GPUs this follows the makers' statements, not yet measured here; Apple's stay in fp32 until then.
+    For GPUs this follows the manufacturers' specifications and is not yet measured here; Apple's use fp32 until then.
 
     Raises:
         AaspError: no such precision.
@@ -71,7 +71,7 @@ def fastest(precision: Precision, device: torch.device) -> Precision:
 
 
 def autocast(precision: Precision, device: torch.device) -> torch.autocast:
-    """The context, good for any number of uses one after the other, to run a forward pass in.
+    """The autocast context for a forward pass; it can be entered repeatedly.
 
     Raises:
         AaspError: no such precision.
@@ -88,7 +88,7 @@ def _known(precision: Precision) -> Precision:
 
 @functools.cache
 def seconds_of_a_product() -> dict[torch.dtype, float]:
-    """The shortest time of a matrix product, `PRODUCT`, on the processor, by type; both take turns, noise hits both."""
+    """The shortest time of the matrix product `PRODUCT` on the CPU, by type; runs alternate, so noise affects both."""
     rows, inner, columns = PRODUCT
     inputs = {dtype: torch.ones(rows, inner, dtype=dtype) for dtype in (torch.float32, torch.bfloat16)}
     weights = {dtype: torch.ones(columns, inner, dtype=dtype) for dtype in inputs}

@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def seed(value: int) -> None:
-    """Start all of the process's generators from one number."""
+    """Seed all random generators of the process."""
     random.seed(value)
     np.random.seed(value % 2**32)
     torch.manual_seed(value)
@@ -21,7 +21,7 @@ def random_state(device: torch.device) -> dict[str, Tensor]:
 
     Returns:
         ``torch`` (and ``cuda``) uint8; ``python`` int64 (625,); ``numpy`` int64 (626,): key, position, whether a
-        Gaussian is kept back; ``gaussians`` float64 (2,): the ones kept back by Python (NaN: none) and by numpy.
+        Gaussian is cached; ``gaussians`` float64 (2,): the ones cached by Python (NaN: none) and by numpy.
     """
     _, python, python_gaussian = random.getstate()
     twister = np.random.get_state(legacy=False)
@@ -40,7 +40,7 @@ def random_state(device: torch.device) -> dict[str, Tensor]:
 
 
 def restore_random_state(state: dict[str, Tensor], device: torch.device) -> None:
-    """Put every generator back to where `random_state` found it."""
+    """Restore every generator to a state from `random_state`."""
     python_gaussian, numpy_gaussian = state["gaussians"].tolist()
     kept = None if np.isnan(python_gaussian) else python_gaussian
     random.setstate((3, tuple(state["python"].tolist()), kept))

@@ -1,6 +1,6 @@
-"""A run and its repetition: on what the run was started, what differs now, and how far apart their losses are.
+"""Comparison of a run with its repetition: differences in environment and data, and in the losses.
 
-Read from ``recipe.json``, ``environment.json`` and ``metrics.jsonl`` alone; no checkpoint need be left.
+Only ``recipe.json``, ``environment.json`` and ``metrics.jsonl`` are read; no checkpoint is needed.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ MEANING = {
     "soundfile": "perhaps the samples",
     "soxr": "perhaps the samples",
 }
-"""What a difference of the environment may change; others change nothing that is known of."""
+"""The possible effect of a difference in the environment; other differences have no known effect."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Something that is not as it was: its name, what it was and is, and what that may change."""
+    """A difference from the recorded run: its name, the value then and now, and what it may change."""
 
     name: str
     then: str
@@ -49,8 +49,8 @@ class Recorded:
     Attributes:
         run: its folder.
         recipe: its recipe, JSON values.
-        start: its first start: the words typed, versions, machine, and its data in numbers.
-        history: extensions and changes of data, of its last start.
+        start: its first start: the command line, versions, machine, and its data in numbers.
+        history: its last start, with extensions and changes of data.
     """
 
     run: Path
@@ -60,7 +60,7 @@ class Recorded:
 
     @classmethod
     def of(cls, run: Path) -> Recorded:
-        """Read them.
+        """Read the record of a run.
 
         Raises:
             AaspError: a file is missing or damaged.
@@ -86,10 +86,10 @@ class Recorded:
         return list(self.start["command"][1:])
 
     def environment_differences(self, now: Mapping[str, Any]) -> Iterator[Difference]:
-        """In what the environment is another one.
+        """Differences of the current environment from the run's.
 
         Args:
-            now: as `aasp.training.environment.describe` gives it.
+            now: from `aasp.training.environment.describe`.
         """
         for name, value in now.items():
             then = self.start.get(name)
@@ -97,10 +97,10 @@ class Recorded:
                 yield Difference(name, _text(then), _text(value), MEANING.get(name, "nothing known"))
 
     def data_differences(self, now: Mapping[str, Any]) -> Iterator[Difference]:
-        """In what the data is another one; what an older version did not write down is not compared.
+        """Differences of the current data from the run's; facts that an older version did not record are skipped.
 
         Args:
-            now: facts of the data by name, as the run writes them down.
+            now: facts of the data by name, as a run records them.
         """
         known = {**self.start, **(self.recipe.get("finetuned") or {})}
         for name, value in now.items():
@@ -110,13 +110,13 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Losses:
-    """How the losses of a repetition compare with a run's, at the steps that both logged.
+    """Comparison of the losses of a run and its repetition, at the steps that both logged.
 
     Attributes:
-        steps: how many these are.
-        missing: how many more the run has logged.
-        first: the first step with a difference, the loss's name there, its value then and now; None if all are equal
-            bit for bit.
+        steps: the number of these steps.
+        missing: steps that only the run logged.
+        first: the first step with a difference, the name of the loss, and its value then and now; None if all are
+            bit-identical.
         largest: the largest relative difference, and its step.
         last: the relative difference of the loss at the last step.
     """
@@ -147,11 +147,11 @@ class Losses:
 
     @property
     def equal(self) -> bool:
-        """Whether there is something to compare, and it is equal bit for bit."""
+        """Whether there are steps to compare, and all their losses are bit-identical."""
         return self.steps > 0 and self.first is None
 
     def summary(self) -> str:
-        """In words."""
+        """The comparison as one sentence."""
         if not self.steps:
             return "no step was logged by both runs: nothing to compare"
         more = f"; {self.missing:,} more were logged then" if self.missing else ""

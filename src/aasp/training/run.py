@@ -1,7 +1,7 @@
-"""A run's directory: what lies where, and who may write to it.
+"""A run's directory: its layout, and the lock for writing to it.
 
-``recipe.json``, ``environment.json``, ``metrics.jsonl``, ``tensorboard/``, ``checkpoints/``, ``model/``; when files
-were skipped, ``skipped.csv``; while it is broken down, ``failure.json`` with the reason.
+``recipe.json``, ``environment.json``, ``metrics.jsonl``, ``tensorboard/``, ``checkpoints/``, ``model/``; if files were
+skipped, ``skipped.csv``; after a failure, until the run is resumed, ``failure.json`` with the reason.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Run:
 
 
 def starting_point(out: str | Path, resume: str | Path = "auto") -> Path | None:
-    """The checkpoint that `open_run` resumes from, None for a new start.
+    """The checkpoint that `open_run` resumes from; None for a new start.
 
     Raises:
         AaspError: `resume` has no checkpoint.
@@ -63,7 +63,7 @@ def starting_point(out: str | Path, resume: str | Path = "auto") -> Path | None:
 
 
 def recorded_steps(out: str | Path, resume: str | Path = "auto") -> int | None:
-    """The steps of the recipe of the run that `open_run` resumes; None where no run says.
+    """The steps in the recipe of the run that `open_run` resumes; None if there is no such run or record.
 
     Raises:
         AaspError: `resume` has no checkpoint.
@@ -74,7 +74,7 @@ def recorded_steps(out: str | Path, resume: str | Path = "auto") -> int | None:
     try:
         return read_object(Run(start.resolve().parents[1]).recipe, "copy the run again")["steps"]
     except (OSError, ValueError, KeyError, TypeError):
-        return None  # what is wrong with it, `check_run` says
+        return None  # `check_run` reports the problem
 
 
 def check_run(
@@ -84,18 +84,18 @@ def check_run(
     remedies: Mapping[str, str] | None = None,
     read: Reading = dict,
 ) -> bool:
-    """See, before the work starts, that `open_run` would not refuse; nothing is written.
+    """Check, before the work starts, that `open_run` would not fail; nothing is written.
 
     Args:
         out, recipe, resume: as in `open_run`.
-        remedies: what else one can do where a recipe's field differs, by its name, for the message.
-        read: brings a recipe to the form in which two are compared, whatever version wrote it.
+        remedies: for the error message: an alternative remedy by name of the recipe field that differs.
+        read: converts a recipe, whatever version wrote it, to the form in which two are compared.
 
     Returns:
-        Whether the directory holds this very run already.
+        Whether the directory already holds this run.
 
     Raises:
-        AaspError: `out` holds something else, or `resume` has no checkpoint, or that of another recipe.
+        AaspError: `out` holds something else, or `resume` has no checkpoint or one of another recipe.
     """
     run = Run(Path(out))
     if run.path.exists() and not run.path.is_dir():
@@ -115,18 +115,18 @@ def check_run(
 def open_run(
     out: str | Path, recipe: dict[str, Any], machine: Accelerator, *, resume: str | Path = "auto", read: Reading = dict
 ) -> Iterator[tuple[Run, Path | None]]:
-    """Hold a directory for a run of `recipe`: a new one, or one in which this recipe resumes.
+    """Open and lock the directory of a run of `recipe`: a new one, or one in which this recipe resumes.
 
     Args:
         out: the directory; missing or empty for a new run.
-        recipe: everything that makes the run what it is, JSON-able.
-        machine: of several processes the first opens the run, and reports to the others how that went.
+        recipe: everything that defines the run, JSON-able.
+        machine: with several processes, the first opens the run and sends the outcome to the others.
         resume: ``auto`` resumes from the last checkpoint in `out` if there is one; ``never`` needs a new directory;
             a path (a checkpoint, or a run: its last) resumes from there, in a new directory or in that run itself.
         read: as in `check_run`.
 
     Yields:
-        The run, and the checkpoint to resume from or None. While the context lasts no other process can open the run.
+        The run, and the checkpoint to resume from or None. Within the context no other process can open the run.
 
     Raises:
         AaspError: `out` holds something else or is in use, or `resume` has no checkpoint.
@@ -168,7 +168,7 @@ def _opened(run: Run, recipe: dict[str, Any], resume: str | Path, read: Reading)
 
 @contextlib.contextmanager
 def _locked(run: Run) -> Iterator[None]:
-    """Keep a second process from writing to the same run; the system lifts the lock when this process ends."""
+    """Prevent a second process from writing to the same run; the system releases the lock when this process ends."""
     with locked(run.path / ".lock") as ours:
         if not ours:
             raise AaspError(f"run in use: {run.path}; another process trains there, wait for it or stop it")
@@ -189,14 +189,14 @@ def _check_same(run: Run, recipe: dict[str, Any], remedies: Mapping[str, str], r
 
 
 def _differences(found: Any, recipe: dict[str, Any], read: Reading) -> Iterator[tuple[str, Any, Any]]:
-    """Fields in which two recipes differ, with what is there and here."""
+    """Fields in which two recipes differ, with the values found and expected."""
     there, here = flat(read(found)), flat(read(json.loads(json.dumps(recipe))))
     for name in sorted(name for name in there.keys() | here.keys() if there.get(name) != here.get(name)):
         yield name, there.get(name), here.get(name)
 
 
 def _check_kept(run: Run, resume: str | Path) -> None:
-    """Check that resuming from elsewhere would not lose what the run has."""
+    """Check that resuming from another checkpoint would not lose the run's last one."""
     last = checkpoint.latest(run.path)
     named = None if str(resume) in ("auto", "never") else _named(Path(resume))
     if last is not None and named is not None and named.resolve() != last.resolve():
@@ -205,7 +205,7 @@ def _check_kept(run: Run, resume: str | Path) -> None:
 
 
 def _check_named(path: Path, recipe: dict[str, Any], read: Reading) -> None:
-    """Check that a checkpoint, or a run's last, is of this recipe, if its run still says which that was."""
+    """Check that a checkpoint, or a run's last, belongs to this recipe, if its run still has its recipe file."""
     run = Run(_named(path).resolve().parents[1])
     try:
         found = read_object(run.recipe, "copy the run again")

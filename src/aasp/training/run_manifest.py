@@ -1,4 +1,4 @@
-"""The record of a run next to its checkpoints: its environment, and skipped files."""
+"""The record of a run next to its checkpoints: its environment and skipped files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from aasp.training.run import Run
 
 
 class Decoding(Protocol):
-    """A pipeline that knows the files it failed to decode."""
+    """A pipeline that lists the files it failed to decode."""
 
     @property
     def skipped(self) -> list[Skipped]: ...
@@ -27,11 +27,11 @@ class RunManifest:
     """Writes a run's environment and skipped files to its directory.
 
     Args:
-        name: of what is trained.
-        steps: how many the run has in all.
-        run: where.
+        name: name of what is trained.
+        steps: total steps of the run.
+        run: the run to write to.
         machine: processes; the first writes.
-        pipeline: knows the files that failed to decode.
+        pipeline: lists the files that failed to decode.
         unusable: files that were left out from the start; `write_skipped` adds those found later.
     """
 
@@ -42,13 +42,13 @@ class RunManifest:
         self._pipeline, self._unusable, self._reported = pipeline, unusable, 0
 
     def begin(self, said: str, data: Mapping[str, Any], start: Path | None, precision: str) -> None:
-        """Write down what the run starts on, and say it.
+        """Record and print the environment and data of this start.
 
         Args:
             said: the data in words.
             data: the data in numbers.
             start: the checkpoint that the run resumes from.
-            precision: of the forward pass.
+            precision: precision of the forward pass.
         """
         facts = environment.describe(self._machine, precision)
         step = int(start.name.removeprefix("step-")) if start is not None else 0
@@ -69,7 +69,7 @@ class RunManifest:
                 print(line)
 
     def write_skipped(self) -> list[Skipped]:
-        """Bring the list of skipped files up to date, and give it. Every process must call it: each knows its own."""
+        """Update and return the list of skipped files. Every process must call it: each has its own list."""
         skipped = sorted({*self._unusable, *gather_object(self._pipeline.skipped)})
         if self._machine.is_main_process and len(skipped) > self._reported:
             write_skipped(skipped, self._run.skipped)
@@ -78,7 +78,7 @@ class RunManifest:
         return skipped
 
     def end(self, result: Result, done: str) -> None:
-        """Say how it ended: `done`, or that the same command resumes it."""
+        """Print how the run ended: `done`, or that the same command resumes it."""
         if self._machine.is_main_process and result.exit_code:
             print(f"stopped at step {result.step} of {self._steps}, saved; run the same command again to resume")
         elif self._machine.is_main_process and done:

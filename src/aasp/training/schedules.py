@@ -1,7 +1,7 @@
-"""Schedules as arrays: the value of a setting at every step, computed once before the first.
+"""Schedules as arrays: the value of a setting at every step, computed before training.
 
 A step's value depends only on its index, so a resumed run follows the uninterrupted one exactly.
-Arrays are float64 of shape (steps,); ``schedule[it]`` is what step ``it`` (counted from 0) uses.
+Arrays are float64 of shape (steps,); ``schedule[it]`` is the value at step ``it`` (counted from 0).
 Sources: cosine with linear warm-up, Loshchilov & Hutter 2017 (SGDR) as in data2vec 2.0 and EAT; linear ramp of the
 teacher's momentum, data2vec (Baevski et al. 2022), section 3.
 """
@@ -25,8 +25,8 @@ def constant(value: float, steps: int) -> np.ndarray:
 def warmup_cosine(peak: float, steps: int, *, warmup: int = 0, final: float = 0.0) -> np.ndarray:
     """Rise linearly to `peak` over the first `warmup` steps, then fall along half a cosine towards `final`.
 
-    Step 0 already moves (``peak / warmup``); step ``warmup`` is the first at the peak; `final` would be reached one
-    step after the last, so that no step is spent at a rate of zero.
+    Step 0 has the value ``peak / warmup``, not zero; `final` would be reached one step after the last, so that no step
+    has a learning rate of zero.
     """
     _check_span(steps, warmup, "warmup")
     it = np.arange(steps, dtype=np.float64)
@@ -36,7 +36,7 @@ def warmup_cosine(peak: float, steps: int, *, warmup: int = 0, final: float = 0.
 
 
 def ramp(start: float, end: float, steps: int, *, over: int) -> np.ndarray:
-    """Go linearly from `start` at step 0 to `end` at step `over`, and stay there."""
+    """Change linearly from `start` at step 0 to `end` at step `over`, then stay at `end`."""
     _check_span(steps, over, "ramp")
     it = np.arange(steps, dtype=np.float64)
     return start + (end - start) * np.clip(it / max(over, 1), 0.0, 1.0) if over else constant(end, steps)
@@ -52,7 +52,7 @@ class Schedules:
     """Values that change from step to step.
 
     Attributes:
-        arrays: by name, each of shape (steps,): "learning_rate" and "weight_decay", and those of the objective.
+        arrays: by name, each of shape (steps,): "learning_rate", "weight_decay", and the objective's schedules.
     """
 
     arrays: Mapping[str, np.ndarray]
@@ -65,21 +65,21 @@ class Schedules:
         return len(self.arrays["learning_rate"])
 
     def then(self, longer: Schedules) -> Schedules:
-        """These, and after their last step what `longer` ones have from there on."""
+        """These schedules, continued after their last step by the values of `longer`."""
         return Schedules(
             {name: np.concatenate([ours, longer.arrays[name][len(ours) :]]) for name, ours in self.arrays.items()}
         )
 
     def at(self, it: int) -> dict[str, float]:
-        """Every setting of step `it`, by name."""
+        """The value of every schedule at step `it`, by name."""
         return {name: float(array[it]) for name, array in self.arrays.items()}
 
 
 def cosine_schedules(optimizer: OptimizerConfig, steps: int, own: Mapping[str, np.ndarray]) -> Schedules:
-    """Learning rate: linear warm-up, then cosine; weight decay: constant; and the objective's own.
+    """Schedules of a training: learning rate (linear warm-up, then cosine), weight decay (constant), and `own`.
 
     Raises:
-        AaspError: there are no steps, or not a value for each.
+        AaspError: `steps` is less than 1, or a schedule in `own` does not have one value per step.
     """
     if steps < 1:
         raise AaspError(f"steps is {steps}; give a number of at least 1")

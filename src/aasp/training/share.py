@@ -1,7 +1,7 @@
-"""The share of a step's clips that each process computes, and how many at a time; kept when a run resumes.
+"""The share of a step's clips that each process computes, and its micro-batches; kept when a run resumes.
 
-The clips of a step over all processes stay as many, whatever the number of processes, and so does what a process
-computes at a time, which its memory is known to hold: fewer processes compute more micro-batches.
+The number of clips per step over all processes does not depend on the number of processes. Nor does the size of a
+micro-batch, which is known to fit into memory: with fewer processes, each computes more micro-batches.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ class Share:
     """The share of one process.
 
     Attributes:
-        clips: of a step.
-        micro_batches: in which they are computed, one after another.
-        notes: what has changed or needs saying, in lines.
+        clips: clips per step.
+        micro_batches: the number of micro-batches of a step, computed one after another.
+        notes: changes and warnings, as lines.
     """
 
     clips: int
@@ -37,18 +37,18 @@ def share(
     across: Sequence[str] = (),
     field: str = "data.batch",
 ) -> Share:
-    """A process's share.
+    """Compute a process's share.
 
     Args:
-        batch: clips of a step over all processes.
-        micro_batches: per step and process, as the recipe has it.
-        processes: how many there are.
+        batch: clips per step over all processes.
+        micro_batches: micro-batches per step and process in the recipe.
+        processes: the number of processes.
         before: the state of the checkpoint that the run resumes from.
-        across: what of a step depends on the other clips of a micro-batch.
-        field: of the recipe that says how many clips a step has.
+        across: parts of the objective that depend on the other clips of a micro-batch.
+        field: the recipe's field for the clips per step.
 
     Raises:
-        AaspError: a new run's batch can't be dealt out evenly, or the checkpoint's state is damaged.
+        AaspError: a new run's batch can't be divided evenly, or the checkpoint's state is damaged.
     """
     if before is None:
         if batch % processes:
@@ -78,7 +78,7 @@ def share(
 
 
 def _warned(clips: int, count: int, across: Sequence[str]) -> tuple[str, ...]:
-    """What accumulation changes in a step with this many clips over all processes."""
+    """A warning about the effect of gradient accumulation on a step of this many clips over all processes, if any."""
     if count == 1 or not across:
         return ()
     return (f"warning: {' and '.join(across)} within micro-batches of {clips // count} clips, not over all {clips}",)

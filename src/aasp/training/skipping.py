@@ -1,9 +1,9 @@
-"""Steps that are skipped: a loss or a gradient that is not finite changes nothing, is counted, and must stay rare.
+"""Skipped steps: a step whose loss or gradient is not finite changes nothing and is counted; three in a row stop a run.
 
-Everything is decided on the device, so that no step waits for it. After `LIMIT` bad steps in a row nothing changes any
-more; whoever looks then stops the run. What a skipped step leaves as it was: weights, the optimizer's state, and the
-buffers that a forward pass moves (batch normalisation, centres, codebooks). Schedules, random state, a teacher's
-average and the position in the data continue.
+Everything is decided on the device, so that no step waits for it. After `LIMIT` bad steps in a row all further steps
+are skipped, until the next check stops the run. A skipped step does not change weights, the optimizer's state and the
+buffers that a forward pass updates (batch normalisation, centres, codebooks). Schedules, random state, a teacher's
+moving average and the position of the data iterator advance as usual.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ LIMIT = 3
 
 
 class Skipping:
-    """Judges steps.
+    """Decides which steps are skipped.
 
     Args:
-        module: what is trained.
+        module: the module being trained.
         machine: processes and devices; all processes skip the same steps.
         before: what `state` returned in the checkpoint that a run resumes from.
     """
@@ -35,15 +35,15 @@ class Skipping:
         self._broken = self._row >= LIMIT
 
     def begin(self) -> None:
-        """Call it before the forward pass: buffers are remembered as they are."""
+        """Save the buffers; call this before the forward pass."""
         self._kept = [buffer.clone() for buffer in self._buffers]
 
     def judge(self, loss: Tensor, norm: Tensor) -> Tensor:
-        """Call it after the backward pass: whether the step is to be skipped, a 0-d tensor of bool on the device.
+        """Whether the step is to be skipped, a 0-d bool tensor on the device; call this after the backward pass.
 
         Args:
-            loss: 0-d, of this process.
-            norm: of the gradient, 0-d.
+            loss: the loss of this process, 0-d.
+            norm: the gradient norm, 0-d.
         """
         bad = ~(torch.isfinite(loss.detach()) & torch.isfinite(norm))
         if self._machine.num_processes > 1:
@@ -56,14 +56,14 @@ class Skipping:
         return bad
 
     def broken(self, requested: bool) -> bool:
-        """Whether there were `LIMIT` bad steps in a row: False unless `asked`, or on a CPU, where looking is free."""
+        """Whether there were `LIMIT` bad steps in a row. Only checked if `requested` or on a CPU; otherwise False."""
         return (requested or self._machine.device.type == "cpu") and bool(self._broken)
 
     def state(self) -> dict[str, int]:
-        """Steps "skipped" in all, and bad ones "in_a_row" up to now; waits for the device."""
+        """Total steps "skipped", and current bad steps "in_a_row"; waits for the device."""
         return {"skipped": int(self._skipped), "in_a_row": int(self._row)}
 
 
 def not_finite(values: Mapping[str, Tensor]) -> str:
-    """The first of a step's scalars that is not finite, by name."""
+    """The name of the first of a step's scalars that is not finite."""
     return next((name for name, value in values.items() if not torch.isfinite(value).all()), "the gradient")

@@ -1,6 +1,6 @@
-"""The state of a running training in a checkpoint, and how it is restored.
+"""Saving the state of a training to a checkpoint, and restoring it.
 
-Tensors go by parameter name, whole: what FSDP has spread over processes is gathered first and spread again afterwards.
+Tensors are stored by parameter name, in full: those that FSDP has sharded are gathered, and sharded again on restore.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from aasp.training.window import Window
 
 
 class Positioned(Protocol):
-    """A stream that can say where it is, and go there, or to where the streams of other processes were."""
+    """A stream whose position can be saved and restored, also from the states of another number of processes."""
 
     def state(self) -> dict[str, Any]: ...
 
@@ -39,9 +39,9 @@ class Positioned(Protocol):
 
 @dataclass
 class Progress:
-    """How far a process has come: steps, its own clips and seconds of audio, time, its open log window, bad steps.
+    """Progress of a process: steps, its own clips and seconds of audio, time, its open log window, bad steps.
 
-    `elapsed` is of the steps themselves: what is done while they are `paused`, saving, is no part of it.
+    `elapsed` is the time of the steps alone, in seconds: time in `paused` (saving) is not included.
     """
 
     step: int = 0
@@ -53,7 +53,7 @@ class Progress:
     _clock: float = field(default_factory=time.monotonic)
 
     def count(self, clips: int, audio_seconds: float) -> None:
-        """One step more."""
+        """Count one more step."""
         now = time.monotonic()
         self.step += 1
         self.clips += clips
@@ -62,14 +62,14 @@ class Progress:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Time spent here is not counted."""
+        """Exclude the time spent in this context from `elapsed`."""
         began = time.monotonic()
         yield
         self._clock += time.monotonic() - began
 
 
 def model_tensors(module: nn.Module) -> dict[str, Tensor]:
-    """A module's parameters and persistent buffers by name, whole. Every process must call it."""
+    """A module's parameters and persistent buffers by name, as full tensors. Every process must call it."""
     return {name: whole(tensor) for name, tensor in module.state_dict().items()}
 
 
@@ -83,7 +83,7 @@ def capture(
     history: Mapping[str, Any],
     micro_batches: int = 1,
 ) -> Checkpoint:
-    """Everything that the rest of the training depends on. Every process must call it; the first saves the result."""
+    """Everything that the remaining steps depend on. Every process must call it; the first saves the result."""
     own = {
         "data": stream.state(),
         "clips": progress.clips,
@@ -119,10 +119,10 @@ def restore(
     machine: Accelerator,
     fingerprint: str,
 ) -> Progress:
-    """Put module, optimizer, stream and random state back to where the checkpoint at `path` was taken.
+    """Restore module, optimizer, stream and random state from the checkpoint at `path`.
 
     Raises:
-        AaspError: the checkpoint is damaged, or another run's.
+        AaspError: the checkpoint is damaged, or belongs to another run.
     """
     saved = load(path)
     try:
@@ -146,7 +146,7 @@ def _restore_process(
     fingerprint: str,
     elapsed: float,
 ) -> Progress:
-    """Put a process's stream and random state back, or what fits of those of another number of processes."""
+    """Restore a process's stream and random state, as far as possible if the number of processes has changed."""
     rank, processes = machine.process_index, saved.state["processes"]
     if rank < len(processes):
         random = {name.removeprefix(f"{rank}/"): t for name, t in saved.random.items() if name.startswith(f"{rank}/")}
@@ -154,12 +154,12 @@ def _restore_process(
     else:  # a process that the run did not have
         seed(int(sha256(f"{fingerprint} {saved.step} {rank}".encode()).hexdigest()[:15], 16))
     own = processes[min(rank, len(processes) - 1)]
-    bad_steps = own.get("bad_steps", {})  # the same in all processes; there were none in older checkpoints
+    bad_steps = own.get("bad_steps", {})  # the same in all processes; missing in older checkpoints
     if len(processes) != machine.num_processes:
         stream.rejoin(states)
         total = lambda name: sum(process[name] for process in processes) if rank == 0 else 0
         so_far = Progress(saved.step, total("clips"), total("audio_seconds"), elapsed, bad_steps=bad_steps)
-        return so_far  # the log window begins here
+        return so_far  # with a new log window
     stream.restore(states[rank])
     progress = Progress(saved.step, own["clips"], own["audio_seconds"], elapsed, bad_steps=bad_steps)
     progress.window.restore(own["window"])
@@ -175,7 +175,7 @@ def _restore_model(module: nn.Module, tensors: dict[str, Tensor], file: Path) ->
 
 
 def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], file: Path) -> None:
-    """A parameter that never had a gradient has no state."""
+    """Restore the optimizer's state; a parameter that never had a gradient has none."""
     expected: dict[str, Tensor] = {}
     for name, parameter, state in named_states(optimizer):
         if any(there.startswith(f"{name}/") for there in tensors):

@@ -1,4 +1,4 @@
-"""How runs stand, read from their folders alone, without torch; also while they continue, half written or damaged."""
+"""Status of runs, read from their folders without torch; also for running, half-written or damaged runs."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ Kind = Literal["pretrain", "finetune", "cell"]
 FAILURE = "failure.json"
 CELL = ("trained.json", "failed.json")
 OURS = ("environment.json", "metrics.jsonl", "checkpoints", ".lock")
-"""What distinguishes a run's folder from another that holds a `recipe.json`."""
+"""Entries that distinguish a run's folder from other folders with a `recipe.json`."""
 NO_RUNS_IN = ("checkpoints", "model", "tensorboard", "stages", "scores")
 """Folders of a run that are not searched for runs."""
 
 
 @dataclass(frozen=True)
 class Status:
-    """A run as its folder says.
+    """The status of a run.
 
     Attributes:
-        path: of the run.
-        kind: what started it; a cell is one of a comparison or an ablation.
-        state: running while a process holds the run's lock; stopped where none does and steps are left.
+        path: folder of the run.
+        kind: the kind of run; a cell is a run of a comparison or an ablation.
+        state: running while a process holds the run's lock; stopped if none does and steps remain.
         reason: why it failed, or what is damaged.
-        recipe: its name.
-        step, steps: the last logged one, and how many there are in all.
-        loss, clips_per_second: as last logged; None where there is no such number.
-        health: diagnostics by name, as last logged.
-        logged: when that was, in seconds since 1970.
-        checkpoint: name of the last whole checkpoint.
-        saved: when that was written.
-        checkpoint_bytes: of its files.
-        bytes: of all files in the folder.
+        recipe: name of the recipe.
+        step, steps: the last step logged or saved, and the total.
+        loss, clips_per_second: the last logged values; None if there are none.
+        health: the last logged diagnostics by name.
+        logged: time of the last log entry, in seconds since 1970.
+        checkpoint: name of the last complete checkpoint.
+        saved: time when that was written, in seconds since 1970.
+        checkpoint_bytes: size of its files.
+        bytes: size of all files in the folder.
     """
 
     path: Path
@@ -64,27 +64,27 @@ class Status:
 
     @property
     def active(self) -> float:
-        """When the run last wrote something that is kept."""
+        """Time of the run's last log entry or checkpoint, in seconds since 1970."""
         return max(self.logged or 0.0, self.saved or 0.0)
 
     def document(self) -> dict[str, Any]:
-        """As JSON values."""
+        """The status as JSON values."""
         return {**asdict(self), "path": str(self.path)}
 
 
 def find_runs(folder: Path) -> list[Status]:
-    """All runs in a folder and below it: running ones first, then those that were last active first.
+    """All runs in a folder and below it: running ones first, then by latest activity.
 
-    Links are not followed, folders that can't be read are passed over.
+    Links are not followed; folders that can't be read are skipped.
     """
     found = [status for path in _folders(folder) if (status := status_of(path)) is not None]
     return sorted(found, key=lambda one: (one.state != "running", -one.active, str(one.path)))
 
 
 def status_of(path: Path) -> Status | None:
-    """How a run stands; None where the folder holds none."""
+    """The status of the run in a folder; None if there is none."""
     locks = [path / ".lock", path / ".taken"]
-    running = any(is_locked(lock) for lock in locks)  # first: what it wrote before it let go is then read
+    running = any(is_locked(lock) for lock in locks)  # first, so that its last writes are read below
     kept = [name for name in OURS if (path / name).exists()]
     recipe, wrong = _object(path / "recipe.json")
     if not kept or (recipe is None and wrong is None and not running):
@@ -141,7 +141,7 @@ def _folders(folder: Path) -> Iterator[Path]:
 
 
 def _object(file: Path) -> tuple[dict[str, Any] | None, str | None]:
-    """A file's JSON object, and what is wrong with it; both None where there is no file."""
+    """A file's JSON object and what is wrong with it; both None if there is no file."""
     try:
         value = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -152,7 +152,7 @@ def _object(file: Path) -> tuple[dict[str, Any] | None, str | None]:
 
 
 def _checkpoint(run: Path) -> tuple[str | None, float | None]:
-    """The last whole checkpoint's name, and when it was written."""
+    """The name of the last complete checkpoint, and the time when it was written."""
     try:
         names = [name for name in os.listdir(run / "checkpoints") if re.fullmatch(r"step-\d{8,}", name)]
         last = max(names, key=lambda name: int(name.removeprefix("step-")), default=None)
@@ -162,7 +162,7 @@ def _checkpoint(run: Path) -> tuple[str | None, float | None]:
 
 
 def _extended(run: Path, checkpoint: str | None) -> int:
-    """Steps that the run was given beyond its recipe's."""
+    """Steps added to the run beyond those of its recipe."""
     state = (_object(run / "checkpoints" / checkpoint / "state.json")[0] if checkpoint else None) or {}
     history = state.get("history")
     more = history.get("extended") if isinstance(history, dict) else None
@@ -187,7 +187,7 @@ def _failure(run: Path) -> str | None:
 
 
 def _bytes(folder: Path) -> int:
-    """The size of all files; those that disappear meanwhile are ignored."""
+    """The total size of all files; files that disappear meanwhile are ignored."""
     total = 0
     for place, _, names in os.walk(folder):
         for name in names:

@@ -1,8 +1,8 @@
 """Trackers that show a run's metrics, in addition to ``metrics.jsonl``: TensorBoard, Weights & Biases, Trackio, MLflow.
 
 All use accelerate's trackers. A tracker never stops a training: a failed tracker is reported once and dropped, and
-``metrics.jsonl`` has everything. Which run of a tracker's it is stands in ``trackers.json``, so that a resumed
-training continues there.
+``metrics.jsonl`` has everything. ``trackers.json`` stores the ID of the run in each tracker, so that a resumed training
+continues it.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ def check_installed(names: Sequence[str]) -> None:
 
 
 class Trackers:
-    """Some trackers of one run.
+    """The trackers of one run.
 
     Args:
-        names: which.
+        names: the trackers to use.
         run: the run's directory.
         step: the step that the run starts or resumes from.
         config: the run's recipe, JSON values.
@@ -70,7 +70,7 @@ class Trackers:
         for name in dict.fromkeys(names):
             self._try(name, self._begin, name, begin[name])
         for started, tracker in list(self._open.items()):
-            if isinstance(tracker, EventsFile):  # accelerate's own way would be a new folder of events for each start
+            if isinstance(tracker, EventsFile):  # accelerate would create a new folder of events for each start
                 if not step:
                     self._try(started, tracker.text, "recipe", f"```\n{json.dumps(config, indent=1)}\n```")
             elif started != "mlflow" or not step:  # its parameters can't be written twice
@@ -82,7 +82,7 @@ class Trackers:
             self._try(name, tracker.log, dict(metrics), step)
 
     def finish(self, end: End) -> None:
-        """Say how the run ended: done, stopped before its last step, or broken down."""
+        """Report how the run ended: finished, stopped before its last step, or failed."""
         for name, tracker in list(self._open.items()):
             self._try(name, _finish, tracker, end)
         self._open.clear()
@@ -111,7 +111,7 @@ class Trackers:
         return tracker
 
     def _id(self, name: str) -> str:
-        """The run's name with a tracker: as before, or a new one that no other run has."""
+        """The run's ID in a tracker: the stored one, or a new unique one."""
         return self._keep(name, self._ids.get(name) or f"{self._run.name}-{uuid.uuid4().hex[:8]}")
 
     def _keep(self, name: str, run: str) -> str:
@@ -124,7 +124,7 @@ class Trackers:
     def _try(self, name: str, do: Callable[..., object], *given: object) -> None:
         try:
             do(*given)
-        except Exception as error:  # whatever a service does
+        except Exception as error:  # a service may raise anything
             self._open.pop(name, None)
             text = f"continuing without it, {self._run / 'metrics.jsonl'} has everything"
             print(f"tracker {name}: {_plain(error)}; {text}", file=sys.stderr)

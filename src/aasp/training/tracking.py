@@ -1,7 +1,7 @@
 """The metrics of a run: ``metrics.jsonl``.
 
 A line is one JSON object with ``step`` and flat names (``loss``, ``losses/frame``, ``diagnostics/rank``). After a
-resume it continues from the checkpoint's step: what a killed run logged beyond it is taken back.
+resume the file continues from the checkpoint's step: lines that a killed run logged after it are removed.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ _TAIL = 1 << 16  # bytes; a line has about 1,000
 
 
 def read_metrics(run: str | Path) -> list[dict[str, float]]:
-    """The lines of a run's ``metrics.jsonl`` as dicts; a last line torn by a crash is left out."""
+    """The lines of a run's ``metrics.jsonl`` as dicts; an incomplete last line is left out."""
     return read_lines(Path(run) / "metrics.jsonl")
 
 
 def read_lines(file: Path) -> list[dict[str, Any]]:
-    """The lines of a file of JSON objects with a ``step``; none if it is not there. A last line torn is left out."""
+    """The lines of a file of JSON objects with a ``step``, without an incomplete last one; none if there is no file."""
     return [line for _, line in _lines(file)] if file.exists() else []
 
 
 def read_starts(environment: Path) -> list[dict[str, Any]]:
-    """The environment of each start of a run (see `aasp.training.environment`); empty if there is none.
+    """The environment of each start of a run (see `aasp.training.environment`); empty if there is no file.
 
     Raises:
         AaspError: the file is damaged.
@@ -45,9 +45,9 @@ def read_starts(environment: Path) -> list[dict[str, Any]]:
 
 
 def last_metrics(run: Path) -> tuple[dict[str, Any], float | None]:
-    """The last whole line of a run's ``metrics.jsonl``, from its end alone, and when the file was written.
+    """The last complete line of a run's ``metrics.jsonl`` and the time of its last change; reads only its end.
 
-    Also of a file that another process writes to, or that holds something else: then there is nothing, ({}, None).
+    The file may be open for writing in another process. Without such a line, the result is ({}, None).
     """
     try:
         with (run / "metrics.jsonl").open("rb") as file:
@@ -70,13 +70,13 @@ class Tracker:
 
     Args:
         run: the run's directory.
-        step: the step that the run starts or resumes from; lines beyond it are cut off.
+        step: the step that the run starts or resumes from; later lines are removed.
     """
 
     def __init__(self, run: Path, step: int) -> None:
         self._path = run / "metrics.jsonl"
         cut_back(self._path, step)
-        self._file = self._path.open("ab", buffering=0)  # nothing is kept back that a full disk would refuse at the end
+        self._file = self._path.open("ab", buffering=0)  # unbuffered: a full disk fails at once
 
     def log(self, step: int, metrics: dict[str, float]) -> None:
         """Write one step's metrics; a number that is not finite becomes null in the file.
@@ -94,7 +94,7 @@ class Tracker:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
 
     def sync(self) -> None:
-        """Make all that was logged survive a power cut: a checkpoint must not know more than its record."""
+        """Flush the file to disk: after a power cut, the log must not end before the last checkpoint."""
         os.fsync(self._file.fileno())
 
     def __enter__(self) -> Tracker:
@@ -107,14 +107,14 @@ class Tracker:
 
 
 def cut_back(path: Path, step: int) -> None:
-    """Drop the lines after `step` and a torn last line; a missing file is fine."""
+    """Remove the lines after `step` and an incomplete last line; the file may be missing."""
     if path.exists():
         end = max((end for end, line in _lines(path) if line["step"] <= step), default=0)
         os.truncate(path, end)
 
 
 def _lines(path: Path) -> list[tuple[int, dict[str, float]]]:
-    """Each whole line, with the byte offset where it ends; nothing after the first that is torn."""
+    """The complete lines before the first damaged one, each with the byte offset of its end."""
     lines, end = [], 0
     for raw in path.read_bytes().splitlines(keepends=True):
         end += len(raw)

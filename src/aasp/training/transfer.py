@@ -1,4 +1,4 @@
-"""Weights taken from elsewhere: what fits by name and shape is copied, and what was done is summarised."""
+"""Transfer of weights from another model: tensors that match by name and shape are copied, and the result listed."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class Transfer:
     """The result of loading tensors into a module, by name.
 
     Attributes:
-        taken: copied.
-        new: of the module only; they stay what they were.
-        unfit: of both, but of a layer that has another shape: (there, here).
-        unused: not of the module.
+        taken: copied tensors.
+        new: tensors of the module only, which are not changed.
+        unfit: tensors in both, in a layer whose shapes differ: (source shape, module shape).
+        unused: tensors that the module does not have.
     """
 
     taken: tuple[str, ...]
@@ -27,7 +27,7 @@ class Transfer:
 
 
 def transfer(module: nn.Module, tensors: Mapping[str, Tensor]) -> Transfer:
-    """Copy into a module the tensors that it has by the same name and in the same shape.
+    """Copy into a module the tensors that match its own by name and shape.
 
     A layer's tensors (a weight and its bias) are copied together or not at all.
     """
@@ -45,12 +45,12 @@ def transfer(module: nn.Module, tensors: Mapping[str, Tensor]) -> Transfer:
 
 
 def grouped(names: Collection[str], among: Collection[str], above: str = "") -> Iterator[str]:
-    """The fewest parts that hold these tensors of a module and no others, by dotted name.
+    """The fewest parts of a module that contain exactly these tensors, by dotted name.
 
     Args:
-        names: of the tensors.
+        names: names of the tensors.
         among: names of all tensors.
-        above: the part in which to look, with a dot at its end; everywhere if omitted.
+        above: the part to search, with a dot at its end; the whole module if omitted.
     """
     here = dict.fromkeys(name.removeprefix(above).partition(".")[0] for name in among if name.startswith(above))
     for part in here:

@@ -1,4 +1,4 @@
-"""Means of what is measured between two log steps, summed on the device so that no step waits for it."""
+"""Means of metrics between two log steps, summed on the device so that no step waits for it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Window:
         return dict(zip(self._names, self._sums / self._steps, strict=True))
 
     def state(self) -> dict[str, Any]:
-        """JSON-able; float32 survives it exactly."""
+        """The state as JSON values; float32 values are preserved exactly."""
         sums = None if self._sums is None else self._sums.tolist()
         return {"names": self._names, "sums": sums, "steps": int(self._steps)}
 
@@ -56,7 +56,7 @@ def stack(values: Mapping[str, Tensor]) -> Tensor:
 
 
 def fetch(values: Mapping[str, Tensor], engine: Accelerator) -> dict[str, float]:
-    """The mean over processes of named scalars, on the host: waits for the device, once."""
+    """The mean over processes of named scalars, on the host; waits for the device once."""
     if not values:
         return {}
     return dict(zip(values, engine.reduce(stack(values), "mean").tolist(), strict=True))

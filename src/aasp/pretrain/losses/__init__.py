@@ -1,4 +1,4 @@
-"""Losses, pure functions; each a mean over tokens (or views) and channels, so that their weights compare."""
+"""Losses as pure functions; each is a mean over tokens (or views) and channels, so that weights are comparable."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class LossesConfig:
         frame: weight of the frame loss.
         utterance: weight of the utterance loss.
         contrastive: weight of the multi-mask contrastive loss.
-        temperature: of the contrastive loss.
+        temperature: temperature of the contrastive loss.
         projector: hidden width and output width of the contrastive projector.
-        compared: what stands for a view in the contrastive loss: its "class" token, or the mean of its patch "tokens",
-            which embeddings are made of.
-        spectrum: weight of predicting each patch's modulation spectrum from what AaPE estimates of it
+        compared: representation of a view in the contrastive loss: its "class" token, or the mean of its patch
+            "tokens", from which embeddings are computed.
+        spectrum: weight of the prediction of each patch's modulation spectrum from AaPE's estimated parameters
             (`aasp.pretrain.losses.spectrum`); with 0 it is not computed.
     """
 
@@ -44,18 +44,18 @@ class LossesConfig:
 
     @property
     def weighted(self) -> list[str]:
-        """The losses that count."""
+        """Names of the losses with a nonzero weight."""
         return [name for name in ("frame", "utterance", "contrastive") if getattr(self, name)]
 
     def check(self, clips: int, views: int, utterance: str, others: float) -> None:
-        """Warn of each loss that has nothing to compare in a step.
+        """Warn about each loss that is always zero.
 
         Args:
             clips, views, utterance: as in `idle`.
-            others: weight of what is learned besides these losses.
+            others: weight of the objective's further losses.
 
         Raises:
-            AaspError: nothing is left to be learned.
+            AaspError: no loss remains.
         """
         idle = dict(self.idle(clips, views, utterance))
         for text in idle.values():
@@ -64,19 +64,19 @@ class LossesConfig:
             raise AaspError(f"nothing would be learned: {'; '.join(idle.values())}; weigh losses.frame")
 
     def across(self, views: int, utterance: str) -> Iterator[str]:
-        """What depends on the other clips of a batch, each in a few words; arguments as in `idle`."""
+        """Short descriptions of the losses that depend on the other clips of a batch; arguments as in `idle`."""
         if self.contrastive and views > 1:
             yield "the contrastive loss distinguishes a clip from the others"
         if self.utterance and utterance == "standardised":
             yield "the utterance target is standardised"
 
     def idle(self, clips: int, views: int, utterance: str) -> Iterator[tuple[str, str]]:
-        """Losses that have nothing to compare in a step, by name, and why.
+        """Losses that are always zero, by name, and why.
 
         Args:
-            clips: in a batch.
-            views: of a clip.
-            utterance: the teacher's form of that target.
+            clips: clips per batch.
+            views: views per clip.
+            utterance: the form of the teacher's utterance target.
         """
         if self.contrastive and views == 1:
             text = "masking.views is 1: a single view has nothing to agree with, the contrastive loss stays zero"

@@ -1,7 +1,7 @@
-"""Bilinear contrast: the first segment of a clip finds the second one among those of all clips.
+"""Bilinear contrastive loss: the first segment of a clip identifies the second one among those of all clips.
 
 Legend: B clips of this process, C of all processes, E embedding width.
-Source: COLA (Saeed, Grangier & Zeghidour 2021), its equation for the bilinear similarity and the loss over a batch.
+Source: COLA (Saeed, Grangier & Zeghidour 2021), equations of the bilinear similarity and of the loss over a batch.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from torch.nn import functional
 
 
 def bilinear_loss(anchor_BE: Tensor, positive_CE: Tensor, weight_EE: Tensor, first: int = 0) -> Tensor:
-    """Cross-entropy of each anchor's own positive among all; its mean over processes is that of the whole batch.
+    """Cross-entropy of each anchor's own positive among all; the mean over processes is the loss of the whole batch.
 
     Args:
         anchor_BE: embeddings of this process's first segments.
         positive_CE: embeddings of the second segments of all processes' clips.
         weight_EE: W of the similarity a' W p.
-        first: where among them this process's own clips begin.
+        first: index of this process's first clip among them.
     """
     with torch.autocast(anchor_BE.device.type, enabled=False):
         logits_BC = anchor_BE.float() @ weight_EE.float() @ positive_CE.float().T

@@ -1,8 +1,8 @@
 """Multi-mask contrastive loss: views of one clip under different masks agree.
 
 Legend: B clips of this process, C of all processes, V views, E embedding width.
-Source: InfoNCE as in SimCLR, which the paper cites. Several positives: each view of the clip is a positive of its own,
-the others are left out of its denominator, and the terms are averaged (ours).
+Source: InfoNCE as in SimCLR, which the paper cites. Several positives: each other view of the clip is a separate
+positive, the remaining ones are left out of its denominator, and the terms are averaged (ours).
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from torch.nn import functional
 def contrastive_loss(
     embedding_BVE: Tensor, temperature: float, everyone_CVE: Tensor | None = None, first: int = 0
 ) -> Tensor:
-    """InfoNCE of this process's views among those of all clips; its mean over processes is that of the whole batch.
+    """InfoNCE of this process's views among those of all clips; the mean over processes is that of the whole batch.
 
     Args:
-        embedding_BVE: projected class tokens, shape (B, V, E).
+        embedding_BVE: projected embeddings of the views, shape (B, V, E).
         temperature: divisor of the cosine similarities.
-        everyone_CVE: those of all processes, shape (C, V, E); this process's own are all there are if omitted.
-        first: where among them this process's own clips begin.
+        everyone_CVE: the embeddings of all processes, shape (C, V, E); only this process's own if omitted.
+        first: index of this process's first clip among them.
 
     Returns:
-        The mean over ordered pairs of views of one clip; zero for a single view or a single clip, which have nothing
-        to agree with or to differ from.
+        The mean over ordered pairs of views of one clip; zero for a single view (no positives) or a single clip (no
+        negatives).
     """
     everyone_CVE = embedding_BVE if everyone_CVE is None else everyone_CVE
     clips, views, _ = everyone_CVE.shape

@@ -1,4 +1,4 @@
-"""Gaussian loss: embeddings of a batch are as if drawn from a standard normal distribution, by a test on projections.
+"""Gaussian loss: tests on random projections whether a batch's embeddings follow a standard normal distribution.
 
 Legend: C clips, E embedding width, S directions, K knots.
 Source: LeJEPA (Balestriero & LeCun 2025), sketched isotropic Gaussian regularisation: in random directions, the
@@ -13,16 +13,16 @@ from torch import Tensor
 
 
 def gaussian_loss(embedding_CE: Tensor, direction_ES: Tensor, knots: int = 17, reach: float = 5.0) -> Tensor:
-    """The statistic, C times the weighted squared distance of characteristic functions, a mean over directions.
+    """C times the weighted squared distance of the characteristic functions, a mean over directions.
 
     Args:
-        embedding_CE: of all processes' clips.
+        embedding_CE: embeddings of all processes' clips.
         direction_ES: unit vectors.
-        knots: points of the integral, ends included.
-        reach: where it ends.
+        knots: points of the integral, including its ends.
+        reach: upper end of the integral; the lower one is -reach.
 
     Returns:
-        A 0-d tensor; of a standard normal distribution 1.06 is expected, whatever the batch.
+        A 0-d tensor; its expectation for a standard normal distribution is 1.06 for any batch size.
     """
     with torch.autocast(embedding_CE.device.type, enabled=False):
         projected_CS = embedding_CE.float() @ direction_ES.float()

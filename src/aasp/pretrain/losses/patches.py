@@ -1,8 +1,8 @@
 """Patch loss: distinguish a hidden patch from the other hidden patches of its view.
 
 Legend: B clips, V views, m hidden patches, P values of a patch.
-Source: SSAST (Gong et al. 2022), eq. 1, after wav2vec 2.0's contrast; MAE-AST has the same. Patches and predictions are
-compared as they are, without a norm or a temperature.
+Source: SSAST (Gong et al. 2022), eq. 1, after wav2vec 2.0's contrastive loss; MAE-AST uses the same. Patches and
+predictions are compared without normalisation or temperature.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class PatchLossesConfig:
 
     Attributes:
         generative: weight of the squared error, a mean over hidden patches and their values.
-        discriminative: weight of telling a hidden patch from the others of its view.
+        discriminative: weight of the InfoNCE loss that distinguishes a hidden patch from the others of its view.
     """
 
     generative: float = 1.0
@@ -39,20 +39,20 @@ class PatchLossesConfig:
 def discriminative_loss(
     predicted_BVmP: Tensor, patch_BVmP: Tensor, valid_BVm: Tensor, gather: Gather = alone
 ) -> Tensor:
-    """InfoNCE: the logits of a prediction are its products with the view's hidden patches, its own is the right one.
+    """InfoNCE: the logits of a prediction are its dot products with the view's hidden patches; the target is its own.
 
     Args:
-        predicted_BVmP: what stands for each hidden patch, shape (B, V, m, P).
-        patch_BVmP: the patches.
+        predicted_BVmP: predictions of the hidden patches, shape (B, V, m, P).
+        patch_BVmP: the patches, of the same shape.
         valid_BVm: which of them are valid, boolean, shape (B, V, m).
-        gather: joins a tensor over processes; for one process if omitted.
+        gather: concatenates a tensor over processes; for one process if omitted.
 
     Returns:
-        The mean over those that count: zero where a view has one hidden patch, which has none to be distinguished from.
+        The mean over valid patches; the term of a view with a single hidden patch is zero.
     """
     with torch.autocast(predicted_BVmP.device.type, enabled=False):  # sums over a patch's values
         logits_BVmm = predicted_BVmP.float() @ patch_BVmP.float().mT
-    # One that doesn't count has itself left, so that its row, which is left out below, is no NaN.
+    # An invalid patch keeps its own column: its row has no weight below, but must not be NaN.
     itself = torch.eye(logits_BVmm.shape[-1], dtype=torch.bool, device=logits_BVmm.device)
     logits_BVmm = logits_BVmm.masked_fill(~(valid_BVm[..., None, :] | itself), -torch.inf)
     terms_BVm = -functional.log_softmax(logits_BVmm, dim=-1).diagonal(dim1=-2, dim2=-1)

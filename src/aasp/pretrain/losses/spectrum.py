@@ -1,12 +1,12 @@
-"""Modulation spectra of patches, predicted from Lambda: a reason for the Lambda Encoder to listen to each patch.
+"""Modulation spectra of patches, predicted from Lambda: makes the Lambda Encoder depend on the content of each patch.
 
     s_k = log(1e-3 + mean over mel bins of |sum_t (x_t - mean x) exp(-2 pi i k t / P)|^2 / P)        k = 1 .. P / 2
     loss = mean over patches and k of (A Lambda - s)_k^2,        s to mean 0 and deviation 1 over the batch, for each k
 
-so that 1 is what a constant would have. A is linear: what it reads, Lambda has to hold as it stands.
+so that a constant prediction has loss 1. A is linear, so Lambda must encode the spectrum linearly.
 
-Legend: B clips, N = G x F patches of P frames x R mel bins, S states; Lambda holds alpha, beta (and gamma) of each, as
-shares of their ranges. Source: ours.
+Legend: B clips, N = G x F patches of P frames x R mel bins, S states; Lambda consists of alpha, beta (and gamma) of
+each state, as shares of their ranges. Source: ours.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from aasp.stems.lambda_encoder import gamma_range
 
 
 def modulation_spectra(patches: Tensor) -> Tensor:
-    """Log-power (..., P // 2) of what patches (..., P, R) do at each whole number of periods in a patch."""
+    """Log-power (..., P // 2) of patches (..., P, R) at each whole number of periods per patch."""
     centred = patches - patches.mean(-2, keepdim=True)
     power = torch.fft.rfft(centred, dim=-2)[..., 1:, :].abs().square().mean(-1) / patches.shape[-2]
     return torch.log(1e-3 + power)
 
 
 def spectrum_loss(predicted: Tensor, spectra: Tensor, valid_BN: Tensor | None = None) -> Tensor:
-    """Mean square error of predictions (B, N, K) of spectra (B, N, K), these standardised over all valid patches."""
+    """Mean squared error of predictions (B, N, K) of spectra (B, N, K), which are standardised over valid patches."""
     weight = torch.ones_like(spectra[..., :1]) if valid_BN is None else valid_BN[..., None].to(spectra.dtype)
     mean = lambda x: (x * weight).sum((0, 1)) / weight.sum()
     centred = spectra - mean(spectra)
@@ -41,10 +41,10 @@ class SpectrumHead(nn.Module):
     """The linear map from Lambda to modulation spectra, and its loss.
 
     Args:
-        stem: whose Lambda is read.
+        stem: the stem that estimates Lambda.
 
     Raises:
-        AaspError: it estimates none.
+        AaspError: the stem estimates none.
     """
 
     def __init__(self, stem: Stem) -> None:
@@ -55,7 +55,7 @@ class SpectrumHead(nn.Module):
         self.head = nn.Linear((2 + stem.config.chirp) * stem.count, stem.patch[0] // 2)
 
     def forward(self, stem: AaPE, mel_BTM: Tensor, valid_BN: Tensor | None) -> Tensor:
-        """The loss of whole clips' log-mels; patches are its target as they are, without a gradient."""
+        """The loss for unmasked log-mels (B, T, M); no gradient flows through the targets."""
         patches = stem.cut(mel_BTM)
         bounds = (*stem.bounds, gamma_range(stem.patch[0]))
         parameters = zip(stem.parameters_of(patches), bounds, strict=False)

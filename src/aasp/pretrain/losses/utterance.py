@@ -1,8 +1,8 @@
-"""Utterance loss: each view's class token against the teacher's summary of the whole clip.
+"""Utterance loss: each view's class token predicts the teacher's summary of the whole clip.
 
 Legend: B clips, V views, D width.
-Source: EAT (mean squared error, no head); here a mean over views and channels. In EAT's own units its weight is the
-number of views on a processor.
+Source: EAT (mean squared error, no head); here a mean over views and channels. In EAT's scale its weight is the number
+of views per GPU.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""The mean over what counts, in the clips of all processes.
+"""The mean over valid terms in the clips of all processes.
 
-Clips differ in length, and so do processes in how much of theirs counts: the mean of their means is not that of all.
+Clips differ in length, so processes differ in their number of valid terms: the mean of their means is not the overall
+mean.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from collections.abc import Callable
 from torch import Tensor
 
 Gather = Callable[[Tensor], tuple[Tensor, int]]
-"""Joins a tensor over processes along its first dimension, differentiably, and says where in it this process's own
-begins; its backward sums the gradients of all processes. For one process: itself, and 0."""
+"""Concatenates a tensor over processes along its first dimension, differentiably, and returns the offset of this
+process's part; its backward sums the gradients of all processes. For one process: the tensor itself, and 0."""
 
 
 def alone(tensor: Tensor) -> tuple[Tensor, int]:
@@ -20,11 +21,11 @@ def alone(tensor: Tensor) -> tuple[Tensor, int]:
 
 
 def valid_mean(terms: Tensor, valid: Tensor, gather: Gather = alone) -> Tensor:
-    """This process's part of a mean: the mean of all processes' parts is the mean over all that is valid.
+    """This process's part of a mean: the mean of all processes' parts is the mean over all valid terms.
 
     Args:
-        terms: of any shape.
-        valid: which of them are valid, boolean, of the same shape.
+        terms: tensor of any shape.
+        valid: which terms are valid, boolean, of the same shape.
         gather: see `Gather`; for one process if omitted.
     """
     weight = valid.to(terms.dtype)

@@ -1,4 +1,4 @@
-"""Methods of pre-training: what is hidden, what is predicted, and what is compared."""
+"""Pre-training methods: each defines masking, predictions and losses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""AaSP: masked views predict an averaged teacher's layers, and each other.
+"""AaSP: masked views predict the layers of an EMA teacher, and agree with each other.
 
 Legend: B clips, V views, N patches, n visible and m predicted patches, D width.
 Source: the paper's three parts (teacher-student masked modelling, cross-attention predictor, multi-mask contrast).
@@ -43,7 +43,7 @@ class AaSPConfig(MethodConfig):
         teacher: EMA and targets.
         predictor: for hidden patches.
         losses: weights.
-        codebook: hidden patches as codes, besides the teacher's targets.
+        codebook: codes of hidden patches as additional targets.
     """
 
     kind: Literal["aasp"] = "aasp"
@@ -65,7 +65,7 @@ class AaSPConfig(MethodConfig):
 
 
 class AaSP(Method):
-    """Student, teacher, predictor, projector; `forward` is the step.
+    """Student, teacher, predictor, projector; `forward` is the training step.
 
     Args:
         config: the method.
@@ -120,11 +120,11 @@ class AaSP(Method):
 
     @torch.no_grad()
     def targets(self, clips: Clips) -> tuple[Tensor, Tensor, Tensor | None]:
-        """The targets from the teacher, which reads the whole clip.
+        """The targets from the teacher, which encodes the whole clip.
 
         Returns:
-            The target of every patch, (B, N, `target_width`), the clip's summary, (B, D), and how much summaries differ
-            between clips before they are standardised, 0-d: near zero, they are all the same. None for one clip in all.
+            The target of every patch, (B, N, `target_width`); the clip's summary, (B, D); and the deviation of the
+            summaries over clips before standardisation, 0-d: near zero, all are the same. None if there is one clip.
         """
         config, teacher = self.config.teacher, self.teacher.model
         output = encode_all(teacher, clips, layers=True)

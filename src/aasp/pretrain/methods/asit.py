@@ -1,11 +1,11 @@
-"""ASiT: groups of patches are corrupted and reconstructed; a teacher's output for them and for the clip is predicted.
+"""ASiT: reconstruction of corrupted groups of patches; prediction of a teacher's output for them and for the clip.
 
 Legend: B clips, two segments of each one after another, m of N patches corrupted, D width, K prototypes.
 Source: Atito et al. 2024 (ASiT): group-masked model learning of 70 % of the patches, absolute error of reconstructed
-patches, self-distillation of patches within a view (local) and of class tokens across views (global), in equal weights,
-as in DINO, whose temperatures, momentum and centre it uses. Ours: two segments as views without further
-augmentation; all that inverse blocks do not keep is corrupted, exactly 70 %, with noise or another clip's patches at
-equal chance; a decoder of two linear layers.
+patches, self-distillation of patches within a view (local) and of class tokens across views (global), with equal
+weights, as in DINO, whose temperatures, momentum and centre it uses. Ours: two segments as views without further
+augmentation; all patches that inverse blocks do not keep, exactly 70 %, are replaced by noise or another clip's patches
+with equal probability; a decoder of two linear layers.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ class ASiTConfig(MethodConfig):
 
     Attributes:
         kind: the name of this method in recipes.
-        seconds: length of a segment; two are taken from each crop, anywhere.
-        masking: of each segment; what is hidden is corrupted.
+        seconds: length of a segment; two are cut from each crop at random.
+        masking: masking of each segment; hidden patches are corrupted.
         teacher: the exponential moving average of encoder and heads.
-        head: hidden and bottleneck width, and prototypes.
-        temperatures: of the student's and of the teacher's distribution.
+        head: hidden width, bottleneck width, and number of prototypes.
+        temperatures: temperatures of the student's and of the teacher's distribution.
     """
 
     kind: Literal["asit"] = "asit"
@@ -73,7 +73,7 @@ class ASiTConfig(MethodConfig):
 
 
 class Network(nn.Module):
-    """An encoder, and a head each for its patches and its class token."""
+    """An encoder with one head for its patches and one for its class token."""
 
     def __init__(self, recipe: Recipe, head: tuple[int, int, int]) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ class Network(nn.Module):
 
 
 class ASiT(Method):
-    """Student, teacher, decoder; `forward` is the step.
+    """Student, teacher, decoder; `forward` is the training step.
 
     Args:
         config: the method.

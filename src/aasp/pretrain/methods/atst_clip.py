@@ -1,9 +1,9 @@
-"""ATST-Clip: two segments of a recording, each augmented; one network says of one what its average says of the other.
+"""ATST-Clip: from one augmented segment of a recording, the student predicts the teacher's output for another one.
 
 Legend: B clips, two segments of each one after another, D width, E output width of the heads.
-Source: Li & Li 2022 (ATST: Audio Representation Learning with Teacher-Student Transformer): segments of six seconds, by
-mixup and random resized crop as in BYOL-A, the class token, BYOL's loss both ways, tokens of 64 mel bins x 4 frames.
-Ours: fixed positions, means of both ways instead of their sum.
+Source: Li & Li 2022 (ATST: Audio Representation Learning with Teacher-Student Transformer): segments of six seconds,
+mixup and random resized crop as in BYOL-A, the class token, BYOL's loss in both directions, tokens of 64 mel bins x 4
+frames. Ours: fixed position embeddings, the mean over both directions instead of their sum.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ class ATSTClipConfig(BootstrapConfig):
 
     Attributes:
         kind: the name of this method in recipes.
-        seconds: length of a segment; two are taken from each crop, anywhere.
+        seconds: length of a segment; two are cut from each crop at random.
         augment: how a view differs from its segment.
-        teacher: from 0.9995 to 1, linearly (there: along a cosine).
-        head: of projector and predictor.
+        teacher: momentum from 0.9995 to 1, linearly (there: along a cosine).
+        head: hidden and output width of projector and predictor.
     """
 
     kind: Literal["atst_clip"] = "atst_clip"
@@ -55,7 +55,7 @@ class ATSTClipConfig(BootstrapConfig):
 
 
 class ATSTClip(Bootstrap):
-    """The step.
+    """The training step.
 
     Args:
         config: the method.

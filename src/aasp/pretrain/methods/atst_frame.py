@@ -1,11 +1,11 @@
-"""ATST-Frame: of two augmentations of a clip, hidden frames of one are predicted as the teacher encodes the other.
+"""ATST-Frame: for hidden frames of one augmented view, the student predicts the teacher's output for the other view.
 
 Legend: B clips, two views of each one after another, N tokens, m hidden ones, D width, E output width of the heads.
-Source: Li, Shao & Li 2024 (ATST, IEEE/ACM TASLP): tokens are columns of 64 mel bins x 4 frames; the student's view has
-65 % of its tokens hidden in stretches of five, each replaced by a learned token; the teacher sees everything; the
-frames of both are compared by BYOL's loss, where the student's are hidden, both ways. Views differ by mixup and by a
-resized crop of the frequency axis alone, so that frames stay where they are. Ours: exactly 65 % of the tokens (there
-stretches overlap, and fewer are hidden), fixed positions, post-hoc statistics of the views as in BYOL-A.
+Source: Li, Shao & Li 2024 (ATST, IEEE/ACM TASLP): tokens are columns of 64 mel bins x 4 frames; in the student's view
+65 % of the tokens are hidden in spans of five, each replaced by a learned token; the teacher's view is not masked;
+BYOL's loss compares both at the student's hidden frames, in both directions. Views differ by mixup and by a resized
+crop of the frequency axis only, so that frames stay aligned. Ours: exactly 65 % of the tokens (there spans overlap, and
+fewer are hidden), fixed position embeddings, statistics of the views normalised afterwards as in BYOL-A.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ class ATSTFrameConfig(BootstrapConfig):
 
     Attributes:
         kind: the name of this method in recipes.
-        masking: of the student's view.
+        masking: masking of the student's view.
         augment: how both views differ from their clip, in frequency only.
-        teacher: from 0.9996 to 1, as published; linearly (there: along a cosine).
-        head: of projector and predictor.
+        teacher: momentum from 0.9996 to 1, as published; linearly (there: along a cosine).
+        head: hidden and output width of projector and predictor.
     """
 
     kind: Literal["atst_frame"] = "atst_frame"
@@ -57,7 +57,7 @@ class ATSTFrameConfig(BootstrapConfig):
 
 
 class ATSTFrame(Bootstrap):
-    """The step.
+    """The training step.
 
     Args:
         config: the method.

@@ -1,14 +1,14 @@
-"""BEATs: the labels that a tokenizer gives to hidden patches are predicted from the visible ones.
+"""BEATs: a tokenizer's labels of hidden patches are predicted from the visible patches.
 
 Legend: B clips, V views, n visible and m hidden patches, D width, K labels.
-Source: Chen et al. 2023 (BEATs): the encoder sees a quarter of the patches, a transformer predicts the labels of the
-others, and the loss is their cross-entropy. The first iteration's tokenizer is a random projection; each further one's
-is distilled from the model before it (`beats_tokenizer`), whose weights come by `--from`:
+Source: Chen et al. 2023 (BEATs): the encoder input is a quarter of the patches, a transformer predicts the labels of
+the others, and the loss is the cross-entropy. The tokenizer of the first iteration is a random projection; that of each
+further one is distilled from the previous model (`beats_tokenizer`), with weights passed on by `--from`:
 
     beats_base  ->  beats_tokenizer_base --from  ->  beats_next_base --from  ->  beats_tokenizer_base --from  ->  ...
 
-Ours: learned mask tokens instead of zeros at hidden places, the predictor's size, which the paper does not say, and
-that a further iteration begins with the tokenizer's encoder; several views of a clip.
+Ours: learned mask tokens instead of zeros at hidden positions; the predictor's size, which the paper does not give;
+further iterations start from the tokenizer's encoder; several views per clip.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ class BEATsConfig(MethodConfig):
     """BEATs, one iteration.
 
     Attributes:
-        masking: what the encoder sees.
-        predictor: of labels.
-        tokenizer: that gives them.
+        masking: masking of the encoder's input.
+        predictor: predictor of labels.
+        tokenizer: tokenizer that assigns the labels.
     """
 
     kind: Literal["beats"] = "beats"
@@ -55,7 +55,7 @@ class BEATsConfig(MethodConfig):
 
 
 class BEATs(Method):
-    """Encoder, predictor of labels, tokenizer; `forward` is the step."""
+    """Encoder, predictor of labels, tokenizer; `forward` is the training step."""
 
     def __init__(self, config: BEATsConfig, recipe: Recipe, gather: Gather) -> None:
         super().__init__()
@@ -89,7 +89,7 @@ class BEATs(Method):
         return {"loss": loss, "losses": {"labels": loss}, "diagnostics": health}
 
     def _check_tokenizer(self) -> None:
-        """Once: labels of a tokenizer that was never distilled would be those of random weights."""
+        """Check once that a distilled tokenizer was trained; otherwise its labels would come from random weights."""
         counts_K = None if self.checked else self.tokenizer.codebook.counts
         self.checked = True
         distilled = self.config.tokenizer.kind == "distilled"  # type: ignore[attr-defined]

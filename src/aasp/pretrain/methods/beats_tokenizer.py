@@ -1,13 +1,13 @@
-"""BEATs' tokenizer: a model's tokens are distilled into codes, from which they can be reconstructed.
+"""BEATs' tokenizer: a model's tokens are distilled into codes, from which they are reconstructed.
 
     e = l(P f(x)),   k = argmax_k cos(v_k, e),   o = estimator(v_k)
     loss = 1 - cos(o, teacher(x))  +  || e - sg(v_k) ||^2
 
-Legend: B clips, N patches, D width, E width of a code, K codes, l(.) to unit length, sg(.) without gradient.
-Source: Chen et al. 2023 (BEATs), section 3.2.2: the teacher is the model of the iteration before, its last layer the
-target; a transformer encodes all patches, codes learn by moving averages, an estimator of three blocks predicts the
-teacher's tokens. The estimator's gradient goes through the code to the encoder as if it were the vector. Ours: the
-encoder begins as the teacher (`--from` fills both), and the estimator sees all patches in their places.
+Legend: B clips, N patches, D width, E width of a code, K codes, l(.) normalisation to unit length, sg(.) stop-gradient.
+Source: Chen et al. 2023 (BEATs), section 3.2.2: the teacher is the model of the previous iteration, its last layer the
+target; a transformer encodes all patches, moving averages update the codes, an estimator of three blocks predicts the
+teacher's tokens. The straight-through estimator passes gradients from the code to the encoder. Ours: the encoder starts
+as the teacher (`--from` initialises both), and the estimator's input is all patches with their positions.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ class BEATsTokenizerConfig(MethodConfig):
     """The distillation of a tokenizer.
 
     Attributes:
-        tokenizer: what is trained.
-        estimator: blocks that predict the teacher's tokens from codes.
-        commitment: weight of the encoder's distance from its codes.
+        tokenizer: the tokenizer that is trained.
+        estimator: number of blocks that predict the teacher's tokens from codes.
+        commitment: weight of the commitment loss, the encoder's distance from its codes.
     """
 
     kind: Literal["beats_tokenizer"] = "beats_tokenizer"
@@ -61,7 +61,7 @@ class BEATsTokenizerConfig(MethodConfig):
 
 
 class BEATsTokenizer(Method):
-    """Teacher, tokenizer, estimator; `forward` is the step."""
+    """Teacher, tokenizer, estimator; `forward` is the training step."""
 
     exported = "tokenizer.encoder."
 
@@ -116,7 +116,7 @@ class BEATsTokenizer(Method):
         return {"loss": loss, "losses": losses, "diagnostics": health}
 
     def _check_teacher(self) -> None:
-        """Once: there is nothing to distil from a teacher that still has the weights it was drawn with."""
+        """Check once that the teacher no longer has its random initial weights, which are not worth distilling."""
         drawn_D, token_D = self.drawn, self.teacher.encoder.class_token
         self.drawn = None
         if drawn_D is not None and not token_D.is_meta and torch.equal(drawn_D.to(token_D.device), token_D):

@@ -1,10 +1,10 @@
-"""BYOL-A: two augmentations of a clip, one network says of the first what its average says of the second.
+"""BYOL-A: from one augmented view of a clip, a network predicts its EMA's output for another view.
 
 Legend: B clips, two views of each one after another, T frames, D width, E output width of the heads.
 Source: Niizumi et al. 2021 (BYOL for Audio): mixup of log-mels, random resized crop, normalisation afterwards; BYOL's
-loss, both ways; heads of 4096 and 256. Ours: our transformer in place of its convolutional network of 5.3 M parameters,
-and the mean of its patch tokens in place of the mean and maximum over time; a batch's own clips to mix with; means of
-both ways instead of their sum.
+loss in both directions; heads of 4096 and 256. Ours: our transformer in place of its convolutional network of 5.3 M
+parameters, and the mean of its patch tokens in place of the mean and maximum over time; mixup with clips of the same
+batch; the mean over both directions instead of their sum.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ class BYOLAConfig(BootstrapConfig):
 
     Attributes:
         kind: the name of this method in recipes.
-        augment: both views differ alike from their clip.
-        teacher: a momentum of 0.99 throughout, as published.
-        head: of projector and predictor.
+        augment: augmentation of both views.
+        teacher: a constant momentum of 0.99, as published.
+        head: hidden and output width of projector and predictor.
     """
 
     kind: Literal["byol_a"] = "byol_a"
@@ -47,7 +47,7 @@ class BYOLAConfig(BootstrapConfig):
 
 
 class BYOLA(Bootstrap):
-    """The step.
+    """The training step.
 
     Args:
         config: the method.

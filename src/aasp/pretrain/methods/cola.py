@@ -3,8 +3,8 @@
 Legend: B clips, two segments of each one after another, D width, E embedding width.
 Source: Saeed, Grangier & Zeghidour 2021 (Contrastive learning of general-purpose audio representations): segments of
 0.96 s, a projection to 512 by a linear layer, layer norm and tanh, a bilinear similarity, the other clips of the batch
-as negatives. Ours: our transformer, whose patch tokens are averaged, in place of EfficientNet-B0. A constant is no
-answer to its loss: no run is stopped for collapse.
+as negatives. Ours: our transformer, whose patch tokens are averaged, in place of EfficientNet-B0. Constant outputs do
+not minimise its loss, so there is no check for collapse.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class COLAConfig(MethodConfig):
 
     Attributes:
         kind: the name of this method in recipes.
-        seconds: length of a segment; two are taken from each crop, anywhere.
-        outputs: width of what is compared.
+        seconds: length of a segment; two are cut from each crop at random.
+        outputs: width of the compared embeddings.
     """
 
     kind: Literal["cola"] = "cola"
@@ -55,7 +55,7 @@ class COLAConfig(MethodConfig):
 
 
 class COLA(Method):
-    """Encoder, projection and similarity; `forward` is the step.
+    """Encoder, projection and similarity; `forward` is the training step.
 
     Args:
         config: the method.

@@ -22,14 +22,14 @@ __all__ = ["Gather", "Method", "MethodConfig"]
 
 
 class MethodConfig(ABC):
-    """Base of a method's configuration, a frozen dataclass."""
+    """Base class of a method's configuration, a frozen dataclass."""
 
     @abstractmethod
     def build(self, recipe: Recipe, gather: Gather) -> Method:
-        """The method, with random weights.
+        """Build the method, with random weights.
 
         Args:
-            recipe: model, data and steps; this is its `method`.
+            recipe: model, data and steps; its `method` is this configuration.
             gather: see `Gather`.
 
         Raises:
@@ -40,13 +40,13 @@ class MethodConfig(ABC):
         """Schedules in addition to the optimizer's, by name, each of shape (steps + more,).
 
         Args:
-            steps: of the recipe.
+            steps: steps of the recipe.
             more: steps by which a finished run was extended.
         """
         return {}
 
     def check(self, recipe: Recipe, processes: int) -> None:
-        """Check that the recipe's batch can be dealt out to so many processes.
+        """Check that the recipe's batch has enough clips for this number of processes.
 
         Raises:
             AaspError: a process would have too few clips.
@@ -54,18 +54,18 @@ class MethodConfig(ABC):
         return None
 
     def across(self, recipe: Recipe) -> tuple[str, ...]:
-        """What in a step depends on the other clips of a batch, each in a few words.
+        """Short descriptions of the parts of a step that depend on the other clips of the batch.
 
-        With accumulation these are the clips of a micro-batch.
+        With gradient accumulation, these are the other clips of the micro-batch.
         """
         return ()
 
 
 class Method(nn.Module, ABC):
-    """A pre-training method; predictor, teacher and losses are its parts.
+    """A pre-training method, with its predictor, teacher and losses.
 
     Attributes:
-        exported: begins the names, in its state dict, of the `AudioEncoder` that is saved as the model.
+        exported: prefix, in its state dict, of the `AudioEncoder` that is saved as the model.
     """
 
     exported: str = "student."
@@ -76,11 +76,11 @@ class Method(nn.Module, ABC):
 
         Args:
             batch: "wave", shape (B, S), zero beyond each clip's end; "length", valid samples, shape (B,), on the host.
-            diagnose: also measure the health of the step.
+            diagnose: also compute diagnostics.
 
         Returns:
-            "loss", the sum to be minimised; "losses", each by name; "diagnostics", the health of the step, by name;
-            all 0-d tensors.
+            "loss", the weighted sum to be minimised; "losses", each loss by name; "diagnostics" by name; all 0-d
+            tensors.
         """
 
     def after_step(self, schedules: Mapping[str, float]) -> None:
@@ -92,7 +92,7 @@ class Method(nn.Module, ABC):
         return {}
 
     def learning_rate_share(self, name: str) -> float:
-        """The share of the learning rate for the parameter of that name: its stem's value, or else 1."""
+        """The learning-rate factor of the parameter of this name: the value from its stem, or else 1."""
         for path, stem in self.named_modules():
             if isinstance(stem, Stem) and name.startswith(f"{path}."):
                 return stem.learning_rate_share(name.removeprefix(f"{path}."))

@@ -1,9 +1,9 @@
-"""EAT: clones of a clip under different masks predict an averaged teacher's layers by convolutions.
+"""EAT: differently masked clones of a clip predict the averaged layers of an EMA teacher, with a convolutional decoder.
 
 Legend: B clips, V views, N patches, n visible and m hidden patches, D width.
 Source: Chen et al. 2024 (EAT), after data2vec 2.0: inverse block masks, a convolutional decoder, the frame loss on all
-hidden patches, and the class token, without a head, against the mean of the frame target. Losses are means here (see
-`eat_base` for the weights that sums amount to). data2vec 2.0 (Baevski et al. 2023) is the same method with other masks,
+hidden patches, and the class token, without a head, predicts the mean of the frame target. Losses are means here (see
+`eat_base` for the weights equivalent to sums). data2vec 2.0 (Baevski et al. 2023) is the same method with other masks,
 layers and weights (`data2vec_base`).
 """
 
@@ -57,11 +57,11 @@ class EATConfig(MethodConfig):
     """EAT.
 
     Attributes:
-        masking: clones of a clip, and what each sees.
+        masking: number of clones of a clip, and their masks.
         teacher: the exponential moving average.
         predictor: the decoder.
         losses: weights.
-        layers: how many of the teacher's last layers the target averages; all where none is given, as in EAT.
+        layers: number of the teacher's last layers that are averaged for the target; all if omitted, as in EAT.
     """
 
     kind: Literal["eat"] = "eat"
@@ -82,7 +82,7 @@ class EATConfig(MethodConfig):
 
 
 class EAT(Method):
-    """Student, teacher, decoder; `forward` is the step.
+    """Student, teacher, decoder; `forward` is the training step.
 
     Args:
         config: the method.

@@ -1,12 +1,12 @@
-"""A reference after LeJEPA: views of a clip agree on an embedding, and embeddings are kept Gaussian; no teacher.
+"""A reference after LeJEPA: views of a clip agree on an embedding, embeddings are kept Gaussian; there is no teacher.
 
 Legend: B clips of this process, C of all, V views, D width, E embedding width, S directions.
 Source: Balestriero & LeCun 2025 (LeJEPA): every view's embedding is compared with the mean over the clip's views, and
-those of each view are drawn to a standard normal distribution in random directions, again in each step; nothing else
-keeps them from collapse. Its weight of 0.02 to 0.05, 17 knots up to 5, and a head of three layers with batch norm are
-theirs. Ours: views are masked ones, as AaSP's, in place of crops of an image; the mean of a view's patch tokens; a head
-of two layers; 256 directions in each process (there: 1,024). A constant is no answer to its losses: no run is stopped
-for collapse.
+the embeddings of each view are regularised to a standard normal distribution along random directions, new in each step;
+nothing else prevents collapse. They use a weight of 0.02 to 0.05, 17 knots up to 5, and a head of three layers with
+batch norm. Ours: masked views, as in AaSP, in place of crops of an image; the mean of a view's patch tokens; a head of
+two layers; 256 directions in each process (there: 1,024). Constant outputs do not minimise its losses, so there is no
+check for collapse.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ class LeJEPAConfig(MethodConfig):
 
     Attributes:
         kind: the name of this method in recipes.
-        masking: views; what they hide is not predicted.
+        masking: views; hidden patches are not predicted.
         head: hidden and output width of the projector.
-        gaussian: weight of the Gaussian loss; agreement has the rest of 1.
-        directions: in which it looks, in each process.
+        gaussian: weight of the Gaussian loss; that of the agreement is 1 minus this.
+        directions: number of random directions in each process.
     """
 
     kind: Literal["lejepa"] = "lejepa"
@@ -67,7 +67,7 @@ class LeJEPAConfig(MethodConfig):
 
 
 class LeJEPA(Method):
-    """Encoder and head; `forward` is the step.
+    """Encoder and head; `forward` is the training step.
 
     Args:
         config: the method.

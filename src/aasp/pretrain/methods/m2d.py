@@ -1,9 +1,9 @@
-"""M2D: two networks see the two halves of a clip that a mask parts, and one predicts the other.
+"""M2D: from the visible patches, the online network predicts the target network's tokens of the hidden patches.
 
 Legend: B clips, V views, n visible and m hidden patches, D width.
-Source: Niizumi et al. 2023 (Masked Modeling Duo): the target network, an average of the online one, encodes the hidden
-patches alone; its tokens are standardised, and the loss is the squared distance of unit vectors. Targets are
-standardised over each token's channels, as MAE's patches are; several views of a clip are ours.
+Source: Niizumi et al. 2023 (Masked Modeling Duo): the target network, a moving average of the online one, encodes only
+the hidden patches; its tokens are standardised, and the loss is the squared distance of unit vectors. Targets are
+standardised over each token's channels, like MAE's patches; several views of a clip are ours.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ class M2DConfig(MethodConfig):
     """M2D.
 
     Attributes:
-        masking: what the online network sees; the target network sees the rest.
-        teacher: the exponential moving average that the target network is.
-        predictor: of the target network's tokens.
+        masking: masking of the online network's input; the target network encodes the hidden patches.
+        teacher: the target network, an exponential moving average.
+        predictor: predictor of the target network's tokens.
     """
 
     kind: Literal["m2d"] = "m2d"
@@ -56,7 +56,7 @@ class M2DConfig(MethodConfig):
 
 
 class M2D(Method):
-    """Online network, target network, predictor; `forward` is the step.
+    """Online network, target network, predictor; `forward` is the training step.
 
     Args:
         config: the method.
@@ -102,10 +102,10 @@ class M2D(Method):
 
 
 def check_masking(masking: MaskingConfig) -> None:
-    """Check that everything hidden is predicted.
+    """Check that all hidden patches are predicted.
 
     Raises:
-        AaspError: a part of it is.
+        AaspError: only a part of them is.
     """
     if masking.predicted != 1:
         text = "the target network sees what is predicted, which is all that is hidden"

@@ -1,11 +1,11 @@
-"""Masked autoencoders: what is hidden is reconstructed from what is visible.
+"""Masked autoencoders: hidden patches are reconstructed from visible ones.
 
 Legend: B clips, V views, n visible and m hidden patches, P values of a patch, D width.
-Source: one method, four systems, by their settings. Audio-MAE (Huang et al. 2022): standardised patches, a decoder
-of shifted windows. MaskSpec (Chong et al. 2022): the same with global attention. MAE-AST (Baade et al. 2022): patches
-as they are, ten times their squared error and once SSAST's discriminative loss, each from a linear head of its own.
-CrossMAE (Fu et al. 2024): a part of the hidden patches, each answered alone from a mixture of the encoder's layers.
-Losses are means over hidden patches and values; several views of a clip are ours.
+Source: one method with the settings of four systems. Audio-MAE (Huang et al. 2022): standardised patches, a decoder
+with shifted windows. MaskSpec (Chong et al. 2022): the same with global attention. MAE-AST (Baade et al. 2022): plain
+patches, their squared error with weight 10 and SSAST's discriminative loss with weight 1, from separate linear heads.
+CrossMAE (Fu et al. 2024): a part of the hidden patches, each predicted independently from a mixture of the encoder's
+layers. Losses are means over hidden patches and values; several views of a clip are ours.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ class MAEConfig(MethodConfig):
     """A masked autoencoder.
 
     Attributes:
-        masking: what the encoder sees.
+        masking: masking of the encoder's input.
         predictor: the decoder.
         losses: weights.
-        target: "standardised" patches, each to mean 0 and deviation 1 (MAE), or "plain", as the front end has them.
+        target: "standardised" patches, each to mean 0 and deviation 1 (MAE), or "plain", the front end's output.
     """
 
     kind: Literal["mae"] = "mae"
@@ -53,7 +53,7 @@ class MAEConfig(MethodConfig):
 
 
 class MAE(Method):
-    """Encoder and decoder; `forward` is the step.
+    """Encoder and decoder; `forward` is the training step.
 
     Args:
         config: the method.

@@ -1,11 +1,12 @@
-"""MATPAC: hidden patches are predicted in latent space, and classified as the target network's are.
+"""MATPAC: hidden patches are predicted in latent space, and classified to match the target network's classification.
 
 Legend: B clips, V views, n visible and m hidden patches, D width, K prototypes.
 Source: Quelennec et al. 2025 (Masked latent Prediction And Classification): M2D's two networks and predictor; the
-prediction loss is 2 - 2 cos of the target network's tokens as they are; heads over K prototypes, the target's an
-average of the online one, for predicted and target tokens; each loss weighs a half. Heads, temperatures and momenta are
-those of its published configuration. The centre is the mean of the teacher's similarities, as in DINO (their code takes
-that of its probabilities); the temperature of a step is set after the step before; several views of a clip are ours.
+prediction loss is 2 - 2 cos with the target network's unnormalised tokens; heads over K prototypes for predicted and
+target tokens, the target's a moving average of the online one; each loss has weight 1/2. Heads, temperatures and
+momenta are those of its published configuration. The centre is the mean of the teacher's similarities, as in DINO
+(their code uses the mean of its probabilities); a step's temperature is set after the previous step; several views of a
+clip are ours.
 """
 
 from __future__ import annotations
@@ -38,9 +39,9 @@ class MATPACConfig(MethodConfig):
     """MATPAC.
 
     Attributes:
-        masking: what the online network sees; the target network sees the rest.
-        teacher: the exponential moving average that the target network is.
-        predictor: of the target network's tokens.
+        masking: masking of the online network's input; the target network encodes the hidden patches.
+        teacher: the target network, an exponential moving average.
+        predictor: predictor of the target network's tokens.
         prototypes: the classification.
     """
 
@@ -64,7 +65,7 @@ class MATPACConfig(MethodConfig):
 
 
 class MATPAC(Method):
-    """Online network, target network, predictor, heads; `forward` is the step."""
+    """Online network, target network, predictor, heads; `forward` is the training step."""
 
     exported = "teacher.model."
     temperature: Tensor

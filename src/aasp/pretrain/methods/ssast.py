@@ -1,10 +1,10 @@
-"""SSAST: hidden patches, mask tokens in the encoder's own input, are distinguished from each other and reconstructed.
+"""SSAST: hidden patches, mask tokens in the encoder's input, are distinguished from each other and reconstructed.
 
 Legend: B clips, V = 1 view, N patches, m hidden patches, P values of a patch, D width.
-Source: Gong et al. 2022 (SSAST): clustered masks, 400 of 512 patches; one learned token stands in all hidden places and
-the encoder sees all places; two heads of two layers, one for the discriminative loss, one for the generative, which
-weighs ten. Patches are compared as the front end has them. The second class token (DeiT's) and learned positions are
-left out (ours).
+Source: Gong et al. 2022 (SSAST): clustered masks, 400 of 512 patches; one learned token replaces all hidden patches and
+all positions are encoded; two heads of two layers, one for the discriminative loss, one for the generative loss, which
+has weight 10. Targets are the front end's unnormalised patches. The second class token (DeiT's) and learned positions
+are left out (ours).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class SSASTConfig(MethodConfig):
     """SSAST.
 
     Attributes:
-        masking: which patches are hidden.
+        masking: choice of the hidden patches.
         losses: weights.
     """
 
@@ -52,7 +52,7 @@ class SSASTConfig(MethodConfig):
 
 
 class SSAST(Method):
-    """Encoder, mask token, two heads; `forward` is the step."""
+    """Encoder, mask token, two heads; `forward` is the training step."""
 
     def __init__(self, config: SSASTConfig, recipe: Recipe, gather: Gather) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class SSAST(Method):
         self.heads = nn.ModuleDict({name: head() for name in ("generative", "discriminative") if self.weight(name)})
 
     def weight(self, name: str) -> float:
-        """Of a loss."""
+        """The weight of a loss."""
         return float(getattr(self.config.losses, name))
 
     def forward(self, batch: Mapping[str, Tensor], diagnose: bool = True) -> dict[str, Any]:

@@ -1,13 +1,13 @@
-"""SSLAM: EAT continues with mixtures, and a mixture's target is the mean of its sources' targets.
+"""SSLAM: EAT continued on mixtures, with the mean of the sources' targets as a mixture's target.
 
 Legend: B clips, 2B clips and their mixtures, V views, T frames, M mel bins, N patches, n visible and m hidden patches,
 D width.
-Source: Alex et al. 2025, second stage, which begins with EAT's weights (`--from`). Each clip is mixed with another of
-the batch by the greater of two log-mels, but for gaps in which it stays alone. Clips and mixtures go through EAT's
-student and teacher alike. Frame loss on both halves, utterance loss on clips alone, against the teacher's last layer;
-source retention compares the hidden patches of a mixture with the mean of the teacher's targets of its two sources.
-Means replace sums: retention has weight 2 there, since its tokens are half of all. Partners are drawn by rotating the
-batch (ours).
+Source: Alex et al. 2025, second stage, which starts from EAT's weights (`--from`). Each clip is mixed with another of
+the batch by the maximum of the two log-mels, except in gaps, where it is not mixed. EAT's student and teacher encode
+both clips and mixtures. The frame loss is on both halves, the utterance loss on clips only, with the teacher's last
+layer as target; source retention compares the hidden patches of a mixture with the mean of the teacher's targets for
+its two sources. Means replace sums: retention has weight 2 there, since its tokens are half of all. Partners are drawn
+by rotating the batch (ours).
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ class SSLAMLossesConfig:
     """Weights of the losses, each a mean over tokens (or views) and channels.
 
     Attributes:
-        frame: weight of the frame loss, of clips and mixtures.
-        utterance: weight of the utterance loss, of clips.
-        retention: weight of the source retention loss, of mixtures.
+        frame: weight of the frame loss, on clips and mixtures.
+        utterance: weight of the utterance loss, on clips.
+        retention: weight of the source retention loss, on mixtures.
     """
 
     frame: float = 1.0
@@ -63,7 +63,7 @@ class SSLAMConfig(MethodConfig):
     """SSLAM.
 
     Attributes:
-        masking: views of each clip and of each mixture, and what each sees.
+        masking: number of views of each clip and mixture, and their masks.
         teacher: the exponential moving average.
         predictor: the decoder.
         losses: weights.
@@ -93,7 +93,7 @@ class SSLAMConfig(MethodConfig):
 
 
 class SSLAM(Method):
-    """Student, teacher, decoder; `forward` is the step."""
+    """Student, teacher, decoder; `forward` is the training step."""
 
     exported = "teacher.model."
 

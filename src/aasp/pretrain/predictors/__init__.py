@@ -1,4 +1,4 @@
-"""Predictors, one signature: context tokens, where they are, where to predict, the grid, and what counts."""
+"""Predictors with one signature: context tokens, visible and hidden positions, the grid, and which are valid."""
 
 from __future__ import annotations
 
@@ -24,16 +24,17 @@ FORMS: dict[str, type[SizedPredictor]] = {
 
 @dataclass(frozen=True)
 class PredictorConfig:
-    """Form and size of a predictor with a width of its own.
+    """Form and size of a predictor whose width differs from the encoder's.
 
     Attributes:
-        form: "cross", attention of queries on visible tokens; "self", on visible tokens and queries together; "conv",
-            3 x 3 convolutions on the grid, hidden patches filled in; "window", self-attention in windows of 4 x 4
-            places of that grid, as Audio-MAE's decoder; "weighted", cross-attention of each block on a mixture of its
-            own of the encoder's layers, as CrossMAE's, of methods that give them.
-        depth: blocks.
+        form: "cross": attention of queries to visible tokens; "self": self-attention of visible tokens and queries
+            together; "conv": 3 x 3 convolutions on the grid, with mask tokens at hidden patches; "window":
+            self-attention in windows of 4 x 4 patches of that grid, as in Audio-MAE's decoder; "weighted":
+            cross-attention to a learned mixture of the encoder's layers per block, as in CrossMAE, for methods that
+            provide the layers.
+        depth: number of blocks.
         width: width W, a multiple of heads and of 4.
-        heads: attention heads; groups of the convolutions.
+        heads: attention heads; for "conv", groups of the convolutions.
     """
 
     form: str = "cross"
@@ -56,12 +57,12 @@ def build_predictor(config: PredictorConfig, width: int, outputs: int, layers: i
 
     Args:
         config: its form and size.
-        width: of the encoder.
-        outputs: of the targets.
-        layers: that the method's context holds; 0 where it is the encoder's output alone.
+        width: width of the encoder.
+        outputs: width of the targets.
+        layers: number of layers in the method's context; 0 if it is only the encoder's output.
 
     Raises:
-        AaspError: the form needs every layer, which the method does not give.
+        AaspError: the form needs all layers, which the method does not provide.
     """
     if config.form != "weighted":
         return FORMS[config.form](config, width, outputs)

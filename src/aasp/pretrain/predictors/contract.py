@@ -38,8 +38,8 @@ class Predictor(nn.Module, ABC):
             visible_Bn: indices of the visible patches.
             hidden_Bm: indices of the hidden patches.
             grid: (G, F).
-            valid_Bn: which visible tokens count, boolean; all if omitted. The class token always does.
-            hidden_valid_Bm: which hidden ones do.
+            valid_Bn: which visible tokens are valid, boolean; all if omitted. The class token always is.
+            hidden_valid_Bm: which hidden patches are valid.
         """
 
     def hidden(self, context: Tensor, masks: Masks, clips: Clips) -> Tensor:
@@ -47,8 +47,8 @@ class Predictor(nn.Module, ABC):
 
         Args:
             context: the student's output for the views one after another, shape (B * V, 1 + n, D).
-            masks: of the views.
-            clips: of which they are.
+            masks: masks of the views.
+            clips: the batch.
         """
         visible, visible_valid, hidden, hidden_valid = (
             index.flatten(0, 1) for index in (masks.visible, masks.visible_valid, masks.hidden, masks.hidden_valid)
@@ -58,7 +58,7 @@ class Predictor(nn.Module, ABC):
 
 
 class SizedPredictor(Predictor):
-    """A predictor with a width of its own: context and targets are mapped to and from it.
+    """A predictor with its own width: linear layers map the context to it and its output to the targets.
 
     Args:
         config: its size.
@@ -77,4 +77,4 @@ class SizedPredictor(Predictor):
 
     @abstractmethod
     def block(self, config: PredictorConfig) -> nn.Module:
-        """One of its blocks."""
+        """Build one block."""

@@ -1,4 +1,4 @@
-"""Convolutions on the grid, hidden patches filled in.
+"""Convolutions on the grid, with placeholders at hidden patches.
 
 Legend: as in `contract`. Source: data2vec 2.0's decoder, which is EAT's: 3 x 3 kernels in groups, layer norm without
 weights, GELU, residual sums. EAT-Large's kernels are 5 x 5.
@@ -24,7 +24,7 @@ MASK_DEVIATION = 0.01
 
 
 class ConvolutionBlock(nn.Module):
-    """A grouped convolution on the grid, layer norm and GELU, with a residual sum."""
+    """A grouped convolution on the grid, layer norm and GELU, with a residual connection."""
 
     def __init__(self, width: int, groups: int, kernel: int = 3) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class ConvolutionBlock(nn.Module):
 
 
 class ConvolutionPredictor(SizedPredictor):
-    """Blocks of a width of their own on visible tokens and a learned mask token."""
+    """Convolution blocks of the predictor's width on visible tokens and a learned mask token."""
 
     def block(self, config: PredictorConfig) -> ConvolutionBlock:
         return ConvolutionBlock(config.width, config.heads)
@@ -63,9 +63,9 @@ class DecoderConfig:
     """EAT's decoder, as wide as its encoder.
 
     Attributes:
-        depth: blocks.
-        groups: of the convolutions.
-        kernel: patches along each side of a kernel, an odd number.
+        depth: number of blocks.
+        groups: groups of the convolutions.
+        kernel: side length of the kernels in patches, an odd number.
     """
 
     depth: int = 6
@@ -79,7 +79,7 @@ class DecoderConfig:
 
 
 class ConvolutionDecoder(Predictor):
-    """Blocks on visible tokens and noise in the places of the hidden ones, then one linear layer; no positions.
+    """Blocks on visible tokens, with noise at hidden positions, then one linear layer; no position embeddings.
 
     Args:
         config: its size.
@@ -116,7 +116,7 @@ class ConvolutionDecoder(Predictor):
 def filled(
     empty_BNW: Tensor, tokens_BnW: Tensor, visible_Bn: Tensor, valid_Bn: Tensor | None, grid: tuple[int, int]
 ) -> Tensor:
-    """Visible tokens in their places on the grid, `empty` in all others, shape (B, W, G, F)."""
+    """Visible tokens at their grid positions, `empty_BNW` at all others, shape (B, W, G, F)."""
     places = visible_Bn[..., None].expand_as(tokens_BnW)
     if valid_Bn is not None:
         tokens_BnW = torch.where(valid_Bn[..., None], tokens_BnW, empty_BNW.gather(1, places))
@@ -124,5 +124,5 @@ def filled(
 
 
 def at(x_BWGF: Tensor, hidden_Bm: Tensor) -> Tensor:
-    """What the grid holds at some places, shape (B, m, W)."""
+    """The values of the grid at the hidden positions, shape (B, m, W)."""
     return x_BWGF.flatten(2).mT.gather(1, hidden_Bm[..., None].expand(-1, -1, x_BWGF.shape[1]))

@@ -1,6 +1,7 @@
-"""Cross-attention and MLP, no self-attention: every query is answered alone.
+"""Cross-attention and MLP without self-attention: every query is independent of the others.
 
-Legend: as in `contract`. Source: CrossMAE. A random part of the queries is an unbiased estimate of all.
+Legend: as in `contract`. Source: CrossMAE. The loss on a random part of the queries is an unbiased estimate of that on
+all.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class CrossBlock(nn.Module):
-    """Cross-attention on the context, then an MLP, each with a residual sum."""
+    """Cross-attention to the context, then an MLP, each with a residual connection."""
 
     def __init__(self, config: PredictorConfig) -> None:
         super().__init__()
@@ -34,7 +35,7 @@ class CrossBlock(nn.Module):
 
 
 class CrossPredictor(SizedPredictor):
-    """Queries, a mask token at each hidden place, attend to what is visible."""
+    """Queries, a mask token at each hidden position, attend to the visible tokens."""
 
     def block(self, config: PredictorConfig) -> CrossBlock:
         return CrossBlock(config)

@@ -1,6 +1,6 @@
 """Self-attention of visible tokens and mask tokens together.
 
-Legend: as in `contract`. Source: MAE's decoder, which is M2D's predictor too.
+Legend: as in `contract`. Source: MAE's decoder, which is also M2D's predictor.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class SelfPredictor(SizedPredictor):
-    """Transformer blocks on all tokens, each at its place; the hidden ones are the answer."""
+    """Transformer blocks on all tokens with position embeddings; the output is that at the hidden positions."""
 
     def block(self, config: PredictorConfig) -> Block:
         return Block(EncoderConfig(config.width, heads=config.heads), drop_path=0.0)

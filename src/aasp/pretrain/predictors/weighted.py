@@ -1,10 +1,10 @@
-"""Cross-attention of each block on a mixture of its own of the encoder's layers.
+"""Cross-attention of each block to its own mixture of the encoder's layers.
 
 Legend: as in `contract`; L layers of the encoder, its input first.
-Source: CrossMAE (Fu et al. 2024), weighted inter-block features: bias-free weights, drawn with deviation 1 / sqrt(L),
-no softmax, and a layer norm for each block of the predictor. The map from the encoder's width to the predictor's is
-shared by all blocks (there each block's keys and values have their own), and the last layer is the normalised one: both
-ours, the latter so that the exported encoder's norm is trained.
+Source: CrossMAE (Fu et al. 2024), weighted inter-block features: weights without bias, initialised with deviation 1 /
+sqrt(L), no softmax, and a layer norm for each block of the predictor. The map from the encoder's width to the
+predictor's is shared by all blocks (there each block's keys and values have their own), and the last layer is the
+normalised one: both ours, the latter so that the exported encoder's norm is trained.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 
 class WeightedCrossPredictor(CrossPredictor):
-    """Queries attend to what every layer of the encoder made of the visible patches.
+    """Queries attend to the visible tokens of all layers of the encoder.
 
     Args:
         config: its size.
         width: encoder width D.
         outputs: width of the targets.
-        layers: of the encoder, its input among them: L.
+        layers: number of layers of the encoder, its input included: L.
     """
 
     def __init__(self, config: PredictorConfig, width: int, outputs: int, layers: int) -> None:
@@ -46,7 +46,7 @@ class WeightedCrossPredictor(CrossPredictor):
         valid_Bn: Tensor | None = None,
         hidden_valid_Bm: Tensor | None = None,
     ) -> Tensor:
-        """As in `Predictor`, but the context holds every layer: (B, 1 + n, L, D)."""
+        """As in `Predictor`, but with all layers in the context: (B, 1 + n, L, D)."""
         places = sincos_positions(grid, self.config.width, context_BnD.device)
         queries = places[hidden_Bm] + self.mask_token.to(places.dtype)
         with_class = None if valid_Bn is None else functional.pad(valid_Bn, (1, 0), value=True)

@@ -1,9 +1,9 @@
-"""Self-attention within windows of the grid, hidden patches filled in.
+"""Self-attention within windows of the grid, with mask tokens at hidden patches.
 
 Legend: as in `contract`; S side of a window, P padded grid cells of a window.
-Source: Audio-MAE's decoder, after Swin: windows of 4 x 4 patches, shifted by half a window in every second block. A
-window that the shift cuts at an edge attends to what is left of it, which is what Swin's mask amounts to. Swin's
-relative position bias is left out, since positions are added (ours); so is the class token, as in Audio-MAE.
+Source: Audio-MAE's decoder, after Swin: windows of 4 x 4 patches, shifted by half a window in every second block. In a
+window that the shift cuts at an edge, attention is limited to the remaining part, equivalent to Swin's mask. Swin's
+relative position bias is left out, since position embeddings are added (ours); so is the class token, as in Audio-MAE.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SIDE = 4
 
 
 class WindowPredictor(SizedPredictor):
-    """Transformer blocks on windows of the grid; the hidden places are the answer."""
+    """Transformer blocks on windows of the grid; the output is that at the hidden positions."""
 
     def block(self, config: PredictorConfig) -> Block:
         return Block(EncoderConfig(config.width, heads=config.heads), drop_path=0.0)
@@ -54,7 +54,7 @@ class WindowPredictor(SizedPredictor):
 def _there(
     visible: Tensor, hidden: Tensor, grid: tuple[int, int], valid: Tensor | None, requested: Tensor | None
 ) -> Tensor:
-    """Visible places and those to predict, boolean, shape (B, G, F): others are not attended to."""
+    """Positions that are attended to, the visible ones and those to predict: boolean, shape (B, G, F)."""
     there = torch.zeros(len(visible), grid[0] * grid[1], dtype=torch.bool, device=visible.device)
     for index, counts in ((visible, valid), (hidden, requested)):
         counts = torch.ones_like(index, dtype=torch.bool) if counts is None else counts
@@ -63,7 +63,7 @@ def _there(
 
 
 def _in_windows(block: torch.nn.Module, x_BGFW: Tensor, there_BGF: Tensor, shift: int) -> Tensor:
-    """A block on every window by itself; the grid is padded to whole windows, the first of which the shift cuts."""
+    """Apply a block to every window separately; the grid is padded to whole windows, the first cut by the shift."""
     (columns, subbands), width = x_BGFW.shape[1:3], x_BGFW.shape[3]
     sides = [(shift, -(length + shift) % SIDE) for length in (columns, subbands)]
     padding = [end for side in reversed(sides) for end in side]
@@ -71,7 +71,7 @@ def _in_windows(block: torch.nn.Module, x_BGFW: Tensor, there_BGF: Tensor, shift
     cut = lambda x: x.unflatten(2, (-1, SIDE)).unflatten(1, (-1, SIDE)).transpose(2, 3)  # (B, G / S, F / S, S, S, …)
     windows = cut(padded)
     attended = cut(there).flatten(3).flatten(0, 2)
-    attended = attended | ~attended.any(1, keepdim=True)  # a window of nothing would have no softmax
+    attended = attended | ~attended.any(1, keepdim=True)  # softmax over an empty window would be NaN
     y, _ = block(windows.flatten(3, 4).flatten(0, 2), attended)
     y = y.unflatten(1, (SIDE, SIDE)).unflatten(0, windows.shape[:3]).transpose(2, 3).reshape(*padded.shape[:3], width)
     return y[:, shift : shift + columns, shift : shift + subbands]

@@ -1,5 +1,5 @@
-"""Systems of the field as recipes, a file each beside the method of the same name.
+"""Published systems as recipes, one file per method.
 
-`…_base` is what the paper has, as far as it is known to us; no code of theirs was read. What its docstring does not
-give a source for is ours. `…_tiny` has the size, rates and crops of `aasp_tiny`, so that methods compare at equal time.
+`…_base` has the paper's settings, as far as we know them; their code was not read. Settings without a source in the
+docstring are ours. `…_tiny` has the size, rates and crops of `aasp_tiny`, so that methods are comparable at equal time.
 """

@@ -13,8 +13,8 @@ from aasp.training.optim import OptimizerConfig
 
 
 def asit_base() -> Recipe:
-    """ViT-Base on 128 mel bins x 592 frames, 37 x 8 patches of which 70 % are corrupted, as published; rate, batch and
-    steps are ours, those of `aasp_base` (theirs: 100 epochs at 5e-4 for each 256 clips).
+    """ViT-Base on 128 mel bins x 592 frames, 37 x 8 patches of which 70 % are corrupted, as published; learning rate,
+    batch and steps are those of `aasp_base` (theirs: 100 epochs at 5e-4 per 256 clips).
     """
     return Recipe(
         name="asit_base",
@@ -30,7 +30,7 @@ def asit_base() -> Recipe:
 
 
 def asit_tiny() -> Recipe:
-    """ASiT at the size of `aasp_tiny`: two segments, each as long as its crop, of crops twice as long."""
+    """ASiT at the size of `aasp_tiny`: crops of twice its length, with two segments of its crop's length."""
     method = ASiTConfig(
         seconds=1.935,
         masking=MaskingConfig(views=1, keep_ratio=0.3, block=3),

@@ -18,8 +18,9 @@ FRAMES = ConvConfig(patch=(4, 128))
 
 
 def atst_frame_base() -> Recipe:
-    """ViT-Base on 250 tokens of 40 ms: published are front end, patch, masks, momentum, rate, batch (six processors of
-    144), warm-up and steps (its README). Decibels are put from -79.65..50.68 to -1..1. The decay is ours.
+    """ViT-Base on 250 tokens of 40 ms. Front end, patch, masks, momentum, learning rate, batch (144 on each of six
+    GPUs), warm-up and steps are as published (its README). Decibels are scaled from -79.65..50.68 to -1..1. The weight
+    decay is ours.
     """
     front = front_end(floor=1e-10, mean=-3.335, std=15.005)
     return Recipe(
@@ -34,9 +35,9 @@ def atst_frame_base() -> Recipe:
 
 
 def atst_clip_base() -> Recipe:
-    """ViT-Base on two segments of six seconds, 150 tokens each: published are front end, patch, segments, momentum,
-    and (train_base.sh) batch, six processors of 256, warm-up and steps, and a rate of 2e-4 for 256 clips. A constant
-    decay is ours (there it rises from 0.04 to 0.4).
+    """ViT-Base on two segments of six seconds, 150 tokens each. Front end, patch, segments and momentum are as
+    published; so are (train_base.sh) the batch (256 on each of six GPUs), warm-up, steps, and a learning rate of 2e-4
+    per 256 clips. The constant weight decay is ours (there it rises from 0.04 to 0.4).
     """
     base = atst_frame_base()
     optimizer = OptimizerConfig(lr=1.2e-3, final_lr=1e-6, warmup=15_860 / 318_000, betas=(0.9, 0.999))
@@ -53,7 +54,7 @@ def atst_clip_base() -> Recipe:
 
 
 def atst_frame_tiny() -> Recipe:
-    """ATST-Frame at the size of `aasp_tiny`, on 48 tokens of all its mel bins x 4 frames."""
+    """ATST-Frame at the size of `aasp_tiny`, on 48 tokens of all mel bins x 4 frames."""
     method = ATSTFrameConfig(teacher=TINY_TEACHER, head=(1024, 128))
     return tiny(
         "atst_frame_tiny", "ATST-Frame, hidden frames distinguished from another view, on two cores", method, FRAMES
@@ -61,7 +62,7 @@ def atst_frame_tiny() -> Recipe:
 
 
 def atst_clip_tiny() -> Recipe:
-    """ATST-Clip at the size of `aasp_tiny`: two segments, each as long as its crop, of crops twice as long."""
+    """ATST-Clip at the size of `aasp_tiny`: crops of twice its length, with two segments of its crop's length."""
     method = ATSTClipConfig(seconds=1.935, teacher=TINY_TEACHER, head=(1024, 128))
     recipe = tiny(
         "atst_clip_tiny", "ATST-Clip, class tokens of two segments, on two cores", method, FRAMES, crop_seconds=3.87

@@ -1,9 +1,9 @@
 """BEATs, its tokenizer and further iterations. Source: Chen et al. 2023.
 
-Steps, seconds a step, rates, codes and the share that is hidden are those of the paper's section 4.2; statistics of the
-log-mel and heads those of its code, BEATs.py. Warm-up, betas and decay are in no public source that could be read here:
-they are as we know them. Ours: a cosine schedule (theirs falls in a line), gradients clipped to a norm of 4, no dropout
-and fixed positions.
+Steps, seconds of audio per step, learning rates, codes and the hidden share are those of the paper's section 4.2; the
+log-mel statistics and the number of heads are those of its code, BEATs.py. For warm-up, betas and weight decay no
+public source could be read here: they are as we know them. Ours: a cosine schedule (theirs is a linear decay),
+gradients clipped to a norm of 4, no dropout and fixed position embeddings.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from aasp.pretrain.tokenizers import DistilledConfig, RandomConfig
 from aasp.pretrain.views import MaskingConfig
 from aasp.training.optim import OptimizerConfig
 
-BEATS = LogMelConfig(mean=15.41663 - 20.79442, std=2 * 6.55582)  # of samples of 16 bits there: log(2 ** 30) above ours
+BEATS = LogMelConfig(mean=15.41663 - 20.79442, std=2 * 6.55582)  # theirs: 16-bit samples, log(2 ** 30) above ours
 
 
 def beats_base() -> Recipe:
-    """BEATs (Chen et al. 2023), an iteration: 124 of 496 patches seen, 1,024 labels, 5,600 s a step, 400 k steps.
+    """BEATs (Chen et al. 2023), one iteration: 124 of 496 patches visible, 1,024 labels, 5,600 s per step, 400 k steps.
 
-    Heads are those of its published weights, 12; its relative positions and its convolution of them are left out
-    (ours).
+    There are 12 heads, as in its published weights; its relative position bias and its convolutional position embedding
+    are left out (ours).
     """
     model = vit_base(9.92, frontend=BEATS, encoder=EncoderConfig(768, 12, 12, norm="post"))
     optimizer = OptimizerConfig(lr=5e-4, warmup=32 / 400, betas=(0.9, 0.98), weight_decay=0.01)
@@ -36,14 +36,14 @@ def beats_base() -> Recipe:
 
 
 def beats_tokenizer_base() -> Recipe:
-    """BEATs' tokenizer, distilled from `beats_base` (`--from`): 1,400 s a step, a tenth of the rate."""
+    """BEATs' tokenizer, distilled from `beats_base` (`--from`): 1,400 s per step, a tenth of the learning rate."""
     model, optimizer = beats_base().model, replace(beats_base().optimizer, lr=5e-5)
     summary = "BEATs' tokenizer, distilled from a model"
     return base("beats_tokenizer_base", summary, BEATsTokenizerConfig(), optimizer, 140, 400_000, model)
 
 
 def beats_tiny() -> Recipe:
-    """BEATs with 4 masks a clip, one block of 192 and 256 labels."""
+    """BEATs with 4 masks per clip, a predictor of one block of width 192, and 256 labels."""
     masking = MaskingConfig(views=4, keep_ratio=0.25, scheme="random")
     tokenizer = RandomConfig(count=256, width=64)
     method = BEATsConfig(masking=masking, predictor=PredictorConfig("self", 1, 192, 3), tokenizer=tokenizer)
@@ -51,7 +51,7 @@ def beats_tiny() -> Recipe:
 
 
 def beats_tokenizer_tiny() -> Recipe:
-    """BEATs' tokenizer for `beats_tiny`: 256 codes, one block to predict the teacher's tokens."""
+    """BEATs' tokenizer for `beats_tiny`: 256 codes, an estimator of one block."""
     method = BEATsTokenizerConfig(tokenizer=DistilledConfig(count=256, width=64), estimator=1)
     return tiny("beats_tokenizer_tiny", "BEATs' tokenizer, distilled from a model, on two cores", method, lr=1e-3)
 

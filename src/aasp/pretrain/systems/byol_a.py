@@ -13,10 +13,10 @@ from aasp.training.optim import OptimizerConfig
 
 
 def front_end(**changes: float) -> LogMelConfig:
-    """64 mel bins from 60 Hz to 7.8 kHz, windows of 64 ms every 10 ms: BYOL-A's (config.yaml), which ATST has too.
+    """64 mel bins from 60 Hz to 7.8 kHz, windows of 64 ms every 10 ms: BYOL-A's front end (config.yaml), also ATST's.
 
-    HTK's bins are those of its data set by default and of ATST; its published weights were trained on librosa's. Its
-    logarithm begins at 2 ** -23. Statistics are M2D's for AudioSet: BYOL-A measures those of its own set as it trains.
+    The mel scale is HTK's, BYOL-A's default and ATST's; BYOL-A's published weights were trained with librosa's. The
+    floor of its logarithm is 2 ** -23. The statistics are M2D's for AudioSet: BYOL-A measures its own during training.
     """
     settings = dict(
         mels=64, window_ms=64.0, fft=1024, low_hz=60.0, high_hz=7_800.0, triangles="hertz", periodic=True,
@@ -26,10 +26,10 @@ def front_end(**changes: float) -> LogMelConfig:
 
 
 def byol_a_base() -> Recipe:
-    """BYOL-A's front end, augmentation, heads, momentum, batch of 256, rate of 3e-4 and 100 epochs of AudioSet.
+    """BYOL-A's front end, augmentation, heads, momentum, batch of 256, learning rate of 3e-4, 100 epochs of AudioSet.
 
-    Views are 96 frames. The encoder, ViT-Base on patches of 16 x 16, a constant rate without decay and a clipped
-    gradient are ours.
+    Views have 96 frames. The encoder, ViT-Base on patches of 16 x 16, a constant learning rate, no weight decay and
+    gradient clipping are ours.
     """
     return Recipe(
         name="byol_a_base",
@@ -43,7 +43,7 @@ def byol_a_base() -> Recipe:
 
 
 def byol_a_tiny() -> Recipe:
-    """BYOL-A at the size of `aasp_tiny`: narrower heads, and a momentum that rises as its does."""
+    """BYOL-A at the size of `aasp_tiny`: narrower heads, and the momentum schedule of `aasp_tiny`."""
     method = BYOLAConfig(teacher=TINY_TEACHER, head=(1024, 128))
     return tiny("byol_a_tiny", "BYOL-A, two augmentations of a clip, on two cores", method)
 

@@ -13,8 +13,8 @@ from aasp.training.optim import OptimizerConfig
 
 
 def cola_base() -> Recipe:
-    """COLA's segments of 96 frames, 64 mel bins of 25 ms every 10 ms, batch of 1,024, constant rate of 1e-4, and 500
-    epochs of AudioSet. ViT-Base on patches of 16 x 16 and a clipped gradient are ours.
+    """COLA's segments of 96 frames, 64 mel bins, windows of 25 ms every 10 ms, batch of 1,024, constant learning rate
+    of 1e-4, and 500 epochs of AudioSet. ViT-Base on patches of 16 x 16 and gradient clipping are ours.
     """
     front = front_end(window_ms=25.0, fft=512)
     return Recipe(
@@ -29,7 +29,7 @@ def cola_base() -> Recipe:
 
 
 def cola_tiny() -> Recipe:
-    """COLA at the size of `aasp_tiny`: two segments, each as long as its crop, of crops twice as long."""
+    """COLA at the size of `aasp_tiny`: crops of twice its length, with two segments of its crop's length."""
     method = COLAConfig(seconds=1.935)
     return tiny("cola_tiny", "COLA, two segments of a clip, on two cores", method, crop_seconds=3.87)
 

@@ -1,7 +1,7 @@
-"""EAT and what continues or changes it: EAT-Large, data2vec 2.0, SSLAM, ASDA.
+"""EAT and systems related to it: EAT-Large, data2vec 2.0, SSLAM, ASDA.
 
-Numbers are those of the papers and of the configurations published with them. Where sums stand there, weights are those
-that the sums amount to as means, and norms are clipped accordingly (see `eat_base`).
+Settings are those of the papers and of the configurations published with them. Where their losses are sums, weights and
+the clipped norm are converted to the equivalent for means (see `eat_base`).
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ POST = replace(vit_base(encoder=EncoderConfig(768, 12, 12, norm="post")), poolin
 
 
 def eat_base() -> Recipe:
-    """EAT as published (Chen et al. 2024), but for the class token's deviation of 1 (ours: 0.02).
+    """EAT as published (Chen et al. 2024), except for the class token's initial deviation of 1 (ours: 0.02).
 
-    Its losses are sums: one over channels, divided by their root, and over masked patches for the frame, over the views
-    of one of its four processors (12 clips x 16) for the utterance. As means the utterance loss so weighs 192 times the
-    frame loss, and gradients are the root of 768 times smaller: the norm that is clipped to 4 there is clipped to
-    4 / 768 ** 0.5 here.
+    Its losses are sums: over channels, divided by the square root of their number, and over masked patches for the
+    frame loss, over the views on one of its four GPUs (12 clips x 16) for the utterance loss. As means, the utterance
+    loss has 192 times the weight of the frame loss, and gradients are smaller by a factor of 768 ** 0.5: the norm is
+    clipped to 4 / 768 ** 0.5, not 4.
     """
     return Recipe(
         name="eat_base",
@@ -58,7 +58,7 @@ def eat_tiny() -> Recipe:
 
 
 def eat_large() -> Recipe:
-    """EAT-Large: 1024 x 24, 25 % seen, three layers of 5 x 5 in the decoder, momentum rising over 150 k steps."""
+    """EAT-Large: 1024 x 24, 25 % visible, three 5 x 5 layers in the decoder, momentum rising over 150 k steps."""
     method = EATConfig(
         masking=MaskingConfig(views=16, keep_ratio=0.25, block_overlap=0.10),
         teacher=replace(AVERAGE, ramp=150 / 400),
@@ -73,9 +73,9 @@ def eat_large() -> Recipe:
 def data2vec_base() -> Recipe:
     """data2vec 2.0 (Baevski et al. 2023), its ViT-Base for images, on log-mels: blocks of 3 x 3, targets of 10 layers.
 
-    Its configuration (base_images_only_task.yaml): 16 clips on each of 16 processors, 375,300 steps, targets of its ten
-    shared blocks, betas, momentum and warm-up. Front end, patches and class token are `eat_base`'s. Its class loss,
-    0.01 of a sum over a processor's 16 x 16 views, weighs 2.56 as a mean.
+    From its configuration (base_images_only_task.yaml): 16 clips on each of 16 GPUs, 375,300 steps, targets of its ten
+    shared blocks, betas, momentum and warm-up. Front end, patches and class token are `eat_base`'s. Its class loss, a
+    sum over the 16 x 16 views of a GPU with weight 0.01, has weight 2.56 as a mean.
     """
     method = EATConfig(
         masking=MaskingConfig(views=16, block=3),
@@ -88,7 +88,7 @@ def data2vec_base() -> Recipe:
 
 
 def data2vec_tiny() -> Recipe:
-    """data2vec 2.0 with 4 views a clip, blocks of 2 x 2, targets of 5 of 6 layers; `eat_tiny` has 3 x 3 and all."""
+    """data2vec 2.0 with 4 views per clip, blocks of 2 x 2, targets of 5 of 6 layers; in `eat_tiny`, 3 x 3 and all 6."""
     method = EATConfig(
         masking=MaskingConfig(views=4, keep_ratio=0.3, block=2),
         teacher=TINY_TEACHER,
@@ -102,8 +102,8 @@ def data2vec_tiny() -> Recipe:
 def sslam_base() -> Recipe:
     """SSLAM (Alex et al. 2025), its second stage, from `eat_base` (`--from`): 200 k steps at a tenth of EAT's rate.
 
-    Eight views of each clip and of each mixture; the utterance loss, a sum over a processor's 12 x 8 views of clips,
-    weighs 96 as a mean.
+    Eight views of each clip and of each mixture; the utterance loss, a sum over the 12 x 8 views of clips on a GPU, has
+    weight 96 as a mean.
     """
     method = SSLAMConfig(
         masking=MaskingConfig(views=8),
@@ -125,7 +125,7 @@ def sslam_tiny() -> Recipe:
 
 
 def asda_base() -> Recipe:
-    """ASDA (Wang et al. 2025): EAT's method with differential attention; half the heads, each of twice the width."""
+    """ASDA (Wang et al. 2025): EAT with differential attention; half the heads, each of twice the width."""
     base = eat_base()
     encoder = replace(base.model.encoder, heads=6, attention=DifferentialConfig())
     summary = "768 x 12: ASDA, EAT with differential attention"
@@ -133,7 +133,7 @@ def asda_base() -> Recipe:
 
 
 def asda_tiny() -> Recipe:
-    """`eat_tiny` with differential attention, in as many heads: its three can't be halved."""
+    """`eat_tiny` with differential attention and the same number of heads: three can't be halved."""
     eat = eat_tiny()
     encoder = replace(eat.model.encoder, attention=DifferentialConfig())
     summary = "192 x 6: ASDA, EAT with differential attention, on two cores"

@@ -1,4 +1,4 @@
-"""The recipes of the reference after LeJEPA. Source: Balestriero & LeCun 2025, for images; that for sound is ours."""
+"""The recipes of the reference after LeJEPA. Source: Balestriero & LeCun 2025, for images; its audio form is ours."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aasp.training.optim import OptimizerConfig
 
 
 def lejepa_base() -> Recipe:
-    """ViT-Base on 512 patches, eight masked views of a clip, a batch of 256 (theirs); the rest as in `aasp_base`."""
+    """ViT-Base on 512 patches, eight masked views per clip, a batch of 256 (theirs); the rest as in `aasp_base`."""
     return Recipe(
         name="lejepa_base",
         summary="768 x 12: after LeJEPA, masked views agree and are kept Gaussian, no teacher",
@@ -26,8 +26,8 @@ def lejepa_base() -> Recipe:
 
 
 def lejepa_tiny() -> Recipe:
-    """The same at the size of `aasp_tiny`, with its views; the Gaussian loss grows with the batch, of 24 here, and so
-    weighs four times as much.
+    """The same at the size of `aasp_tiny`, with its views; the Gaussian loss grows with the batch, which is 24 here, so
+    its weight is four times as large.
     """
     method = LeJEPAConfig(masking=MaskingConfig(views=4, keep_ratio=0.3, block=3), head=(1024, 64), gaussian=0.2)
     return tiny("lejepa_tiny", "after LeJEPA, masked views agree and are kept Gaussian, on two cores", method)

@@ -1,6 +1,6 @@
-"""M2D and MATPAC, which adds a classification to it.
+"""M2D, and MATPAC, which adds a classification to it.
 
-Numbers are those of the papers and of the configurations published with them.
+Settings are those of the papers and of the configurations published with them.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ M2D = vit_base(6.08, frontend=LogMelConfig.slaney80())
 def m2d_base() -> Recipe:
     """M2D (Niizumi et al. 2023): 80 bins, 608 frames, 133 of 190 patches hidden, 300 epochs of 2,048 clips per step.
 
-    Steps are those of 2,005,132 clips. Target and online network see the two halves that a mask parts; neither the
-    paper nor this swaps them.
+    The steps are for 2,005,132 clips. The online network encodes the visible patches, the target network the hidden
+    ones; as in the paper, they are not swapped.
     """
     optimizer = OptimizerConfig(lr=3e-4 * 2048 / 256, warmup=20 / 300)
     return base("m2d_base", "M2D", M2DConfig(), optimizer, 2048, 293_720, M2D)
 
 
 def m2d_tiny() -> Recipe:
-    """M2D at the size of `aasp_tiny`: its ratio of masks, two views of a clip."""
+    """M2D at the size of `aasp_tiny`, with its keep ratio and two views per clip."""
     method = M2DConfig(
         masking=MaskingConfig(views=2, keep_ratio=0.3, scheme="random"),
         teacher=AverageConfig(momentum=0.998, final_momentum=0.9998, ramp=1.0),
@@ -40,7 +40,7 @@ def m2d_tiny() -> Recipe:
 
 
 def matpac_base() -> Recipe:
-    """MATPAC (Quelennec et al. 2025): M2D's masks and networks, 2,048 prototypes, at its configuration's rates."""
+    """MATPAC (Quelennec et al. 2025): M2D's masks and networks, 2,048 prototypes, the rates of its configuration."""
     optimizer = OptimizerConfig(lr=3e-4, warmup=19_654 / 294_816, clip=3.0)
     return base("matpac_base", "MATPAC, M2D with prototypes", MATPACConfig(), optimizer, 2048, 294_816, M2D)
 

@@ -1,10 +1,9 @@
 """Masked autoencoders: Audio-MAE, MaskSpec, MAE-AST on patches and on frames, CrossMAE.
 
-Numbers are those of the papers and of the scripts published with them. Ours in all: cosine schedules (MAE-AST's
-falls in a line), gradients clipped to a norm of 4 where nothing is stated, no dropout, no
-rolling of clips (Audio-MAE), one class token, fixed positions. In the tiny ones, the sizes, views and rates: decoders
-have their share of the encoder's width and half of its depth, four masks share a clip's front end as in
-`aasp_tiny`.
+Settings are those of the papers and of the scripts published with them. Ours in all: cosine schedules (MAE-AST's is a
+linear decay), gradients clipped to a norm of 4 where nothing is stated, no dropout, no rolling of clips (Audio-MAE),
+one class token, fixed position embeddings. Ours in the tiny ones: sizes, views and rates. Their decoders keep the ratio
+to the encoder's width and have half its depth; the four masks of a clip share one front end pass, as in `aasp_tiny`.
 """
 
 from __future__ import annotations
@@ -26,27 +25,27 @@ BOTH = PatchLossesConfig(generative=10.0, discriminative=1.0)
 
 
 def audio_mae_base() -> Recipe:
-    """Audio-MAE (Huang et al. 2022): 102 of 512 patches seen, 16 blocks of 512 in shifted windows, 33 epochs of
-    AudioSet.
+    """Audio-MAE (Huang et al. 2022): 102 of 512 patches visible, 16 decoder blocks of width 512 with shifted windows,
+    33 epochs of AudioSet.
 
-    Steps are those of 1.96 M clips in batches of 512; its window bias is left out (ours, see `predictors/window`).
+    The steps are for 1.96 M clips in batches of 512; its window bias is left out (ours, see `predictors/window`).
     """
     method = MAEConfig()
     return base("audio_mae_base", "Audio-MAE, local decoder", method, MAE_OPTIMIZER, 512, 126_328, vit_base())
 
 
 def audio_mae_tiny() -> Recipe:
-    """Audio-MAE with 4 masks a clip and 3 blocks of 128."""
+    """Audio-MAE with 4 masks per clip and 3 decoder blocks of width 128."""
     masking = MaskingConfig(views=4, keep_ratio=0.2, scheme="random")
     method = MAEConfig(masking=masking, predictor=PredictorConfig("window", 3, 128, 4))
     return tiny("audio_mae_tiny", "Audio-MAE, which reconstructs patches in local windows, on two cores", method)
 
 
 def maskspec_base() -> Recipe:
-    """MaskSpec (Chong et al. 2022): 32 kHz, 124 of 496 patches seen, 8 blocks of 512 that attend to all places.
+    """MaskSpec (Chong et al. 2022): 32 kHz, 124 of 496 patches visible, 8 decoder blocks of 512, global attention.
 
-    Rate, weight decay, batch and epochs (400, 40 of warm-up) are its script's and that script's defaults; steps are
-    those of 1.9 M clips. The statistics are AudioSet's at 16 kHz (ours; it has one pair for each bin).
+    Learning rate, weight decay, batch and epochs (400, 40 of them warm-up) are its script's or that script's defaults;
+    the steps are for 1.9 M clips. The statistics are AudioSet's at 16 kHz (ours; it has one pair per bin).
     """
     masking = MaskingConfig(views=1, keep_ratio=0.25, scheme="random")
     method = MAEConfig(masking=masking, predictor=PredictorConfig("self", 8, 512, 16))
@@ -56,16 +55,16 @@ def maskspec_base() -> Recipe:
 
 
 def maskspec_tiny() -> Recipe:
-    """MaskSpec with 4 masks a clip and 3 blocks of 128, at 16 kHz."""
+    """MaskSpec with 4 masks per clip and 3 decoder blocks of width 128, at 16 kHz."""
     masking = MaskingConfig(views=4, keep_ratio=0.25, scheme="random")
     method = MAEConfig(masking=masking, predictor=PredictorConfig("self", 3, 128, 4))
     return tiny("maskspec_tiny", "MaskSpec, which reconstructs patches, on two cores", method)
 
 
 def mae_ast_base() -> Recipe:
-    """MAE-AST (Baade et al. 2022), patches: SSAST's clusters at 75 %, 2 blocks of 768, both losses.
+    """MAE-AST (Baade et al. 2022), patches: SSAST's clusters, 75 % hidden, 2 decoder blocks of width 768, both losses.
 
-    Its batches hold 8.4 M samples, here 52 clips of ten seconds; front end and statistics are `eat_base`'s (ours).
+    Its batches have 8.4 M samples, here 52 clips of ten seconds; front end and statistics are `eat_base`'s (ours).
     """
     masking = MaskingConfig(views=1, keep_ratio=0.25, scheme="clustered", block=4)
     method = MAEConfig(masking=masking, predictor=PredictorConfig("self", 2, 768, 12), losses=BOTH, target="plain")
@@ -74,7 +73,7 @@ def mae_ast_base() -> Recipe:
 
 
 def mae_ast_frame_base() -> Recipe:
-    """MAE-AST on tokens of two frames and all mel bins, hidden at random."""
+    """MAE-AST on tokens of two frames x all mel bins, with random masks."""
     masking = MaskingConfig(views=1, keep_ratio=0.25, scheme="random")
     method = MAEConfig(masking=masking, predictor=PredictorConfig("self", 2, 768, 12), losses=BOTH, target="plain")
     model, optimizer = vit_base(patch=(2, 128)), mae_ast_base().optimizer
@@ -82,14 +81,14 @@ def mae_ast_frame_base() -> Recipe:
 
 
 def mae_ast_tiny() -> Recipe:
-    """MAE-AST on patches, with 4 masks a clip, clusters of 2 to 4 patches a side and one block of 192."""
+    """MAE-AST on patches, with 4 masks per clip, clusters with sides of 2 to 4 patches, one decoder block of 192."""
     masking = MaskingConfig(views=4, keep_ratio=0.25, scheme="clustered", block=3)
     method = MAEConfig(masking=masking, predictor=PredictorConfig("self", 1, 192, 3), losses=BOTH, target="plain")
     return tiny("mae_ast_tiny", "MAE-AST, which reconstructs patches and distinguishes them, on two cores", method)
 
 
 def mae_ast_frame_tiny() -> Recipe:
-    """MAE-AST on frames: as many tokens as `mae_ast_tiny` has."""
+    """MAE-AST on frames, with as many tokens as `mae_ast_tiny`."""
     masking = MaskingConfig(views=4, keep_ratio=0.25, scheme="random")
     method = MAEConfig(masking=masking, predictor=PredictorConfig("self", 1, 192, 3), losses=BOTH, target="plain")
     return tiny(
@@ -98,7 +97,7 @@ def mae_ast_frame_tiny() -> Recipe:
 
 
 def crossmae_base() -> Recipe:
-    """CrossMAE (Fu et al. 2024), of images: a third of 75 % hidden patches, 12 blocks on mixtures of the layers.
+    """CrossMAE (Fu et al. 2024), for images: predicts a third of 75 % hidden patches, 12 blocks on layer mixtures.
 
     Front end, batch, rate and steps are those of `audio_mae_base` (ours), so that the two differ in the decoder.
     """
@@ -108,7 +107,7 @@ def crossmae_base() -> Recipe:
 
 
 def crossmae_tiny() -> Recipe:
-    """CrossMAE with 4 masks a clip and 3 blocks of 128."""
+    """CrossMAE with 4 masks per clip and 3 decoder blocks of width 128."""
     masking = MaskingConfig(views=4, keep_ratio=0.25, scheme="random", predicted=1 / 3)
     method = MAEConfig(masking=masking, predictor=PredictorConfig("weighted", 3, 128, 4))
     return tiny("crossmae_tiny", "CrossMAE, whose decoder mixes the encoder's layers, on two cores", method)

@@ -1,4 +1,4 @@
-"""The two sizes at which systems are compared: that of `aasp_tiny`, and ViT-Base on ten seconds."""
+"""The two sizes at which systems are compared: the size of `aasp_tiny`, and ViT-Base on ten seconds."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from aasp.training.matrices import MuonConfig
 from aasp.training.optim import OptimizerConfig
 
 PATCH = (8, 32)
-"""Frames and mel bins of a patch of the tiny systems: as many tokens a second as 16 x 16, half as long."""
+"""Frames and mel bins of a patch of the tiny systems: as many tokens per second as 16 x 16, half as long."""
 VECTOR = ("0:flat+std", "4:mean+std")
-"""What a tiny model's own vector is made of: pitch and timbre are read best from the stem's tokens, words and everyday
-sounds from the fourth block (docs/decisions)."""
+"""Components of a tiny model's `vector` embedding: probes of pitch and timbre work best on the stem's tokens, those of
+words and everyday sounds on the fourth block (docs/decisions)."""
 TINY_TEACHER = AverageConfig(momentum=0.99, final_momentum=0.9995, ramp=1.0)
-"""The average that is the teacher of tiny systems which have one and say no more: that of `aasp_tiny`."""
+"""Default EMA settings of the teachers of tiny systems: those of `aasp_tiny`."""
 
 
 def tiny(
@@ -30,15 +30,15 @@ def tiny(
     lr: float = 2e-3,
     crop_seconds: float = 1.935,
 ) -> Recipe:
-    """192 x 6 on two-second crops in batches of 24, by Muon: 18,000 steps, ten hours of a core (docs/decisions).
+    """192 x 6 on two-second crops in batches of 24, with Muon: 18,000 steps, ten hours on one core (docs/decisions).
 
     Args:
-        name: of the recipe.
-        summary: its one line, after the size.
-        method: at that size.
-        stem: patches of 8 frames x 32 bins by a convolution if omitted.
+        name: name of the recipe.
+        summary: its description in one line; the size is put before it.
+        method: the method, at this size.
+        stem: convolutional patches of 8 frames x 32 bins if omitted.
         lr: peak learning rate; that of matrices is ten times as large.
-        crop_seconds: longer where segments of that length are cut from a crop.
+        crop_seconds: length of the crops; twice the default if two segments of the default length are cut from each.
     """
     return Recipe(
         name=name,
@@ -65,12 +65,12 @@ def base(
     steps: int,
     model: AudioEncoderConfig,
 ) -> Recipe:
-    """A system on crops of its model's whole window.
+    """A system on crops as long as its model's window.
 
     Args:
-        name: of the recipe.
-        summary: its one line, after the size.
-        method, optimizer, batch, steps, model: see `vit_base` for the latter.
+        name: name of the recipe.
+        summary: its description in one line; the size is put before it.
+        method, optimizer, batch, steps, model: as in `Recipe`; for the model, see `vit_base`.
     """
     frontend, patch = model.frontend, model.stem.patch
     assert isinstance(frontend, LogMelConfig)
@@ -95,10 +95,10 @@ def vit_base(
     """ViT-Base on patches of a log-mel.
 
     Args:
-        window: its seconds.
+        window: length of its window in seconds.
         patch: frames and mel bins.
         frontend: 128 bins with AudioSet's statistics (EAT, AST, Audio-MAE) if omitted.
-        encoder: 768 x 12 with 12 heads and norms before each part if omitted.
+        encoder: 768 x 12 with 12 heads and pre-norm if omitted.
     """
     return AudioEncoderConfig(
         frontend=frontend or LogMelConfig(),

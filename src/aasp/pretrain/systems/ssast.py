@@ -1,6 +1,6 @@
-"""SSAST's recipes. Source: Gong et al. 2022; numbers are those of its run_mask_patch.sh and traintest_mask.py.
+"""SSAST's recipes. Source: Gong et al. 2022; settings are those of its run_mask_patch.sh and traintest_mask.py.
 
-Ours: a cosine schedule (theirs falls by halves), gradients clipped to a norm of 4 and fixed positions.
+Ours: a cosine schedule (theirs is halved in steps), gradients clipped to a norm of 4 and fixed position embeddings.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from aasp.training.optim import OptimizerConfig
 
 
 def ssast_base() -> Recipe:
-    """SSAST (Gong et al. 2022), patches: 400 of 512 hidden in clusters of 3 to 5 a side, batch 24.
+    """SSAST (Gong et al. 2022), patches: 400 of 512 hidden in clusters with sides of 3 to 5, batch 24.
 
-    800 k steps are its ten epochs of AudioSet's clips.
+    800 k steps correspond to its ten epochs of AudioSet.
     """
     optimizer = OptimizerConfig(lr=1e-4, warmup=1_000 / 800_000, betas=(0.95, 0.999), weight_decay=5e-7)
     return base("ssast_base", "SSAST on patches", SSASTConfig(), optimizer, 24, 800_000, vit_base())
 
 
 def ssast_tiny() -> Recipe:
-    """SSAST with clusters of 2 to 4 patches a side; one mask a clip, as its encoder sees all places."""
+    """SSAST with clusters with sides of 2 to 4 patches; one mask per clip, since it encodes all positions."""
     method = SSASTConfig(masking=MaskingConfig(views=1, keep_ratio=112 / 512, scheme="clustered", block=3))
     return tiny("ssast_tiny", "SSAST, with mask tokens in the encoder, on two cores", method)
 
