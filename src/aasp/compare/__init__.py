@@ -1,1 +1,1 @@
-"""Comparisons: recipes trained alike, measured alike at several points of the training, with paired intervals."""
+"""Comparisons: recipes trained and measured in the same way, at several points of training, with paired intervals."""

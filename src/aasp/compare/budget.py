@@ -1,8 +1,8 @@
-"""An equal budget for unlike recipes: steps, minutes of them on this machine, or FLOPs as `aasp plan` counts them.
+"""An equal budget for different recipes: steps, minutes of steps on this machine, or FLOPs as counted by `aasp plan`.
 
-Whatever it is given in, it becomes a number of steps before the first training begins, so that learning rate and
-momentum are laid out over all of it. Minutes are of the steps alone: forward, backward, optimizer and teacher, timed on
-noise; reading sound, checkpoints and measuring are no part of them. Source: ours.
+In any unit, the budget is converted to a number of steps before the first training begins, so that the schedules of
+learning rate and momentum span all of it. Minutes count only the steps: forward, backward, optimizer and teacher, timed
+on noise; they exclude reading sound, checkpoints and measuring. Source: ours.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from aasp.training.precision import Precision, autocast
 from aasp.training.schedules import Schedules, cosine_schedules
 
 WARM_UP, FEWEST, MOST, LONG_ENOUGH = 2, 3, 20, 4.0
-"""Steps that are not timed, the fewest and most that are, and after how many seconds of them it is enough."""
+"""Steps that are not timed, the fewest and most timed steps, and seconds of timed steps after which timing stops."""
 CLIPS, SECONDS = 8, 2.5
-"""That are embedded to see how fast that is."""
+"""Clips, and seconds of each, embedded to measure the speed."""
 Trainable = Recipe | Supervised
 UNITS = {"steps": 1.0, "minutes": 60.0, "flops": 1.0}
 
@@ -60,12 +60,12 @@ class Costs:
     """The cost of a recipe's steps.
 
     Attributes:
-        steps: that the budget buys.
-        seconds: of a step, measured on the machine that began the comparison.
+        steps: number of steps in the budget.
+        seconds: of a step, measured on the machine that started the comparison.
         flops: of a step, forward and backward.
-        memory: bytes on a GPU, as `aasp plan` counts them.
-        parameters: that are trained.
-        checkpoint: bytes of one.
+        memory: bytes on a GPU, as counted by `aasp plan`.
+        parameters: number of trained parameters.
+        checkpoint: bytes of a checkpoint.
     """
 
     steps: int
@@ -84,7 +84,7 @@ def costs(name: str, recipe: Trainable, budget: Budget, precision: Precision, de
 
     Args:
         name: of the recipe, for messages.
-        recipe: the system, or an architecture that is trained with labels.
+        recipe: the recipe, or an architecture that is trained with labels.
         budget: of one training.
         precision, device: of the training.
 
@@ -108,7 +108,7 @@ def costs(name: str, recipe: Trainable, budget: Budget, precision: Precision, de
 
 
 def seconds_per_step(recipe: Trainable, precision: Precision = "auto", device: str = "auto") -> float:
-    """Seconds of a step of training on noise: the fastest of some, after a warm-up. Random state is restored."""
+    """Seconds of a training step on noise: the fastest of several, after a warm-up. The random state is restored."""
     place = device_of(device)
     with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
         if isinstance(recipe, Supervised):
@@ -131,7 +131,7 @@ def _timed(
     place: torch.device,
     rate_of: optim.RateOf = lambda name: 1.0,
 ) -> float:
-    """Seconds of the fastest step of an objective on a batch, as the loop takes it."""
+    """Seconds of the fastest step of an objective on a batch, with the operations of the training loop."""
     objective = objective.to(place).train()
     optimizer, now = optim.build(objective, config, rate_of), schedules.at(0)
     trainable = [parameter for parameter in objective.parameters() if parameter.requires_grad]
@@ -151,7 +151,7 @@ def _timed(
 
 
 def embedding_speed(recipe: Recipe, device: str = "auto") -> float:
-    """Seconds of sound that a recipe's encoder embeds in a second, on noise."""
+    """Seconds of sound per second that a recipe's encoder embeds, measured on noise."""
     place = device_of(device)
     with torch.random.fork_rng(devices=[]), torch.inference_mode():
         encoder = AudioEncoder(recipe.model).to(place).eval()
@@ -165,10 +165,10 @@ def embedding_speed(recipe: Recipe, device: str = "auto") -> float:
 
 
 def _now(place: torch.device) -> float:
-    """The time at which all that was begun there is done, in seconds from some moment.
+    """The time in seconds, from an arbitrary start, after all work on the device has finished.
 
-    Of a single thread it is the processor's: what else runs on the machine, and slows one recipe more than another,
-    is then no part of it.
+    With a single CPU thread it is the CPU time, so that other processes, which may slow one recipe more than another,
+    do not count.
     """
     if place.type != "cpu":
         torch.accelerator.synchronize()

@@ -1,7 +1,7 @@
-"""Train and measure what cells are missing; finished and failed work is never repeated.
+"""Train and measure missing cells; finished and failed work is never repeated.
 
-Cells are taken in their order. Several processes, also of several machines, may work at one folder, each at cells that
-no other process is working on. A failed cell is recorded and does not stop the others. Source: ours.
+Cells are processed in order. Several processes, also on several machines, may work in one folder, each on cells that no
+other process is working on. A failed cell is recorded and does not stop the others. Source: ours.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from aasp.report.learning import explained
 from aasp.training.loop import TrainingStopped
 
 Kind = Literal["trained", "scratch", "untrained", "frozen", "log-mel"]
-"""A recipe's pre-training; its architecture trained with labels; its encoder untrained; an encoder that was trained
-elsewhere; statistics."""
+"""A recipe's pre-training; its architecture trained with labels; its untrained encoder; an encoder trained elsewhere;
+statistics."""
 TRAINED: tuple[Kind, ...] = ("trained", "scratch")
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A training that is done once and measured.
+    """A single training and its measurements.
 
     Attributes:
-        name: of the cell; the same name with another seed is another training of the same.
+        name: of the cell; cells of one name and different seeds repeat a training.
         seed: of the training.
-        measures: what is measured of it.
-        recipe: what is trained, or whose architecture is; None where nothing of a recipe is there.
-        kind: which of the five.
-        stages: steps before the last at which it is measured, too.
+        measures: its measurements.
+        recipe: the recipe that is trained, or whose architecture is used; None if there is none.
+        kind: one of the five kinds.
+        stages: steps before the last at which it is also measured.
     """
 
     name: str
@@ -47,11 +47,11 @@ class Cell:
 
     @property
     def place(self) -> str:
-        """Its name in messages."""
+        """The cell's name in messages."""
         return f"{self.name}, seed {self.seed}"
 
     def measured(self, trained: Trained) -> Iterator[tuple[str, Measured]]:
-        """The folders of its encoders, with a suffix for messages; the earliest first."""
+        """The folders of the cell's encoders, earliest first, each with a suffix for messages."""
         for step in self.stages:
             yield f" at step {step:,}", trained.stage(step)
         yield "", trained
@@ -66,22 +66,22 @@ class Cell:
 
 
 Train = Callable[[Cell, Trained], int]
-"""Trains a cell to its end and notes that; the exit code is not 0 where a signal stopped it."""
+"""Trains a cell to its end and records that; the exit code is not 0 if a signal stopped it."""
 Listen = Callable[[Cell, Path], Any]
-"""What measures are called with, given a cell and the folder of its model."""
+"""Returns the argument of measures, given a cell and the folder of its model."""
 Say = Callable[[str], object]
 Work = Callable[..., "Outcome"]
-"""Does what `work` does, with the same arguments."""
+"""A function like `work`, with the same arguments."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a call of `work` ended.
+    """The outcome of a call of `work`.
 
     Attributes:
-        busy: cells that other processes are at, "NAME, seed S".
-        failed: why each of these failed, by the same name.
-        exit_code: 0, or what the training returned when a signal stopped it.
+        busy: cells that other processes are working on, "NAME, seed S".
+        failed: reasons of failed cells, by the same name.
+        exit_code: 0, or the exit code of a training stopped by a signal.
     """
 
     busy: Sequence[str]
@@ -93,14 +93,14 @@ def work(cells: Sequence[Cell], folder: Folder, *, train: Train, listen: Listen,
     """Train every cell, and measure each.
 
     Args:
-        cells: in the order in which they are done.
-        folder: where it all lies.
+        cells: in the order of processing.
+        folder: their folder.
         train, listen: see `Train` and `Listen`.
-        say: called with the progress, a line.
+        say: called with lines of progress.
 
     Raises:
-        AaspError: the data, or the request, are not as they should be: no cell would fare better.
-        OSError: the machine failed, the disk is full.
+        AaspError: the data, or the request, are invalid, so that every cell would fail.
+        OSError: the machine failed, or the disk is full.
     """
     busy: list[Cell] = []
     for number, cell in enumerate(cells, start=1):
@@ -123,7 +123,7 @@ def work(cells: Sequence[Cell], folder: Folder, *, train: Train, listen: Listen,
                 trained.drop_checkpoints()
                 for when, place in cell.measured(trained):
                     _measure(cell, place, when, listen, say)
-            except Exception as error:  # whatever a method does
+            except Exception as error:  # any error of a method
                 if not _its_own(error):
                     raise
                 trained.fail(_why(error))
@@ -132,13 +132,13 @@ def work(cells: Sequence[Cell], folder: Folder, *, train: Train, listen: Listen,
 
 
 def outcome_of(cells: Sequence[Cell], folder: Folder, busy: Sequence[Cell], exit_code: int = 0) -> Outcome:
-    """How it ended, as the folder says.
+    """The outcome according to the folder.
 
     Args:
         cells: all of them.
-        folder: where it all lies.
-        busy: cells that other processes were at; they may have done with them since.
-        exit_code: as `Outcome` has it.
+        folder: their folder.
+        busy: cells that other processes were working on; they may have finished since.
+        exit_code: as in `Outcome`.
     """
     still = [cell.place for cell in busy if not cell.done(folder.trained(cell.name, cell.seed))]
     failures = {cell.place: folder.trained(cell.name, cell.seed).failure for cell in cells}

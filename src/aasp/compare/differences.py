@@ -1,6 +1,6 @@
-"""Means over trainings, differences of two systems, their intervals, and the smallest effect that would have been seen.
+"""Means over trainings, differences of two systems, their intervals, and the smallest detectable effect.
 
-S seeds, n clips. Source: ours; the intervals are `evaluate.intervals`: clusters of clips and seeds are both drawn.
+S seeds, n clips. Source: ours; intervals are those of `evaluate.intervals`: clusters of clips and seeds are both drawn.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from aasp.errors import AaspError
 from aasp.evaluate.intervals import Interval, interval
 
 DETECTABLE = 2.8
-"""Standard errors of a difference that a two-sided test at 5 % finds four times in five: 1.96 + 0.84."""
+"""Size of a difference, in standard errors, that a two-sided test at 5 % detects in 80 % of cases: 1.96 + 0.84."""
 BySeed = Mapping[int, Scores]
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A cell minus another, paired by clip, and by seed where both have them.
+    """A cell minus another, paired by clip, and by seed if both have the same seeds.
 
     Attributes:
-        against: the other.
+        against: name of the other.
         lead: their difference and its interval.
-        detectable: the smallest true difference that this many seeds and clips would show four times in five; None
-            where they are too few to tell.
+        detectable: the smallest true difference that this number of seeds and clips would detect in 80 % of cases; None
+            if they are too few to tell.
     """
 
     against: str
@@ -45,13 +45,13 @@ def mean(ours: BySeed, resamples: int | None = None) -> tuple[Interval, list[flo
 def difference(
     ours: BySeed, theirs: BySeed, name: str, *, matched: bool = True, resamples: int | None = None
 ) -> Difference | None:
-    """The difference of two systems; None if they have no clips in common.
+    """The difference of two systems; None if they have no seeds to compare.
 
     Args:
-        ours, theirs: scores of each.
+        ours, theirs: scores of each by seed.
         name: of the other.
-        matched: the same seed has the same data in the same order in both: only the seeds that both have are compared.
-        resamples: draws; those of `interval` if omitted.
+        matched: equal seeds have the same data in the same order: only seeds that both have are compared.
+        resamples: number of draws; the default of `interval` if omitted.
 
     Raises:
         AaspError: the scores are of other clips.
@@ -64,7 +64,7 @@ def difference(
 
 
 def of(name: str, lead: Interval) -> Difference:
-    """A difference from its interval."""
+    """A `Difference` from its interval."""
     width = None if lead.low is None or lead.high is None else lead.high - lead.low
     return Difference(name, lead, None if width is None else DETECTABLE * width / (2 * 1.96))
 

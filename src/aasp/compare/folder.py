@@ -1,12 +1,12 @@
-"""The folder of an ablation or a comparison: what lies where, who works at which cell, what all cells have in common.
+"""The folder of an ablation or a comparison: its files, locks on cells, and common settings of all cells.
 
-settings.json                        what is the same for all cells: data, budget, steps
+settings.json                        common settings of all cells: data, budget, steps
 cells/NAME/seed-0/model/             the encoder, and metrics.jsonl, recipe.json, environment.json of its run
-cells/NAME/seed-0/trained.json       it is finished
-cells/NAME/seed-0/failed.json        why it failed
-cells/NAME/seed-0/scores/*.json      what was measured of it
+cells/NAME/seed-0/trained.json       training is finished
+cells/NAME/seed-0/failed.json        reason of a failure
+cells/NAME/seed-0/scores/*.json      its scores
 cells/NAME/seed-0/stages/step-N/     the same at an earlier step: model/ and scores/
-ablation.json or comparison.json     what it all comes to
+ablation.json or comparison.json     results
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Measured:
             return Scores(**read_json(file))
 
     def keep(self, measure: str, scores: Scores) -> None:
-        """Write down what was measured."""
+        """Save the scores of a measure."""
         write_json(self._file(measure), asdict(scores))
 
     def _file(self, measure: str) -> Path:
@@ -59,19 +59,19 @@ class Measured:
 
 @dataclass(frozen=True)
 class Trained(Measured):
-    """A cell with one seed; its folder is a run's."""
+    """A cell with one seed; its folder is that of a run."""
 
     @property
     def finished(self) -> bool:
         return (self.path / "trained.json").exists()
 
     def finish(self, facts: Mapping[str, Any]) -> None:
-        """Note that training is over."""
+        """Record that training is finished."""
         write_json(self.path / "trained.json", facts)
 
     @property
     def failure(self) -> str | None:
-        """Why it failed, or None."""
+        """The reason of a failure, or None."""
         if not self.broken.exists():
             return None
         with documents.as_written(self.broken, REMEDY):
@@ -79,28 +79,28 @@ class Trained(Measured):
 
     @property
     def broken(self) -> Path:
-        """The file with the reason of a failure; without it the cell is tried again."""
+        """The file with the reason of a failure; if it is removed, the cell is tried again."""
         return self.path / "failed.json"
 
     def fail(self, why: str) -> None:
-        """Record the failure: no process tries again."""
+        """Record a failure, so that no process tries again."""
         write_json(self.broken, {"why": why})
 
     def drop_checkpoints(self) -> None:
-        """Remove what only an unfinished training needs, and what a process that was killed left."""
+        """Remove the files that only an unfinished training needs, and leftovers of a killed process."""
         clear_left(self.path, held=True)
         place = self.path / "checkpoints"
         if place.exists():
             aside = hidden(place, "tmp")
-            place.rename(aside)  # first: what is half removed must not look whole
+            place.rename(aside)  # first, so that a half-removed folder does not look complete
             shutil.rmtree(aside)
 
     def stage(self, step: int) -> Measured:
-        """Its encoder after so many steps, before the last."""
+        """The encoder at an earlier step, and its scores."""
         return Measured(self.path / "stages" / f"step-{step:08d}")
 
     def keep_stage(self, step: int, model: Path) -> None:
-        """Copy the model as it is after so many steps, whole or not at all."""
+        """Copy the model of an earlier step, atomically."""
         place = self.stage(step).model
         if place.exists():
             return
@@ -110,18 +110,18 @@ class Trained(Measured):
         beside.rename(place)
 
     def taken(self) -> AbstractContextManager[bool]:
-        """Whether it is ours to work at while the context lasts: False where another process is at it."""
+        """Lock the cell for the duration of the context; the value is False if another process is working on it."""
         self.path.mkdir(parents=True, exist_ok=True)
         return locked(self.path / ".taken")
 
 
 @dataclass(frozen=True)
 class Folder:
-    """The folder.
+    """The folder of an ablation or a comparison.
 
     Attributes:
-        path: where.
-        kind: what it is of.
+        path: of the folder.
+        kind: which of the two.
     """
 
     path: Path
@@ -139,7 +139,7 @@ class Folder:
         """The common settings of the cells; empty for a new folder.
 
         Raises:
-            AaspError: the folder holds something else.
+            AaspError: the folder contains something else.
         """
         file = self.path / "settings.json"
         if file.exists():
@@ -153,9 +153,9 @@ class Folder:
 
     @contextmanager
     def setup_lock(self) -> Iterator[None]:
-        """While the context lasts no other process sets what all cells have in common; they wait.
+        """Lock the common settings for the duration of the context; other processes wait.
 
-        A folder that is new, and in which nothing is set then, is removed.
+        If the context raises, a new folder without settings is removed.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         lock = self.path / ".settings.lock"
@@ -169,10 +169,10 @@ class Folder:
             raise
 
     def check(self, wanted: Mapping[str, Any]) -> None:
-        """Check that what all cells have in common is the same, where there are cells.
+        """Check that the common settings are equal to those in the folder, if it has any.
 
         Raises:
-            AaspError: the cells there were trained otherwise.
+            AaspError: the cells in the folder were trained with other settings.
         """
         known = self.settings
         for name in sorted(name for name in wanted if known and known.get(name) != wanted[name]):
@@ -182,10 +182,10 @@ class Folder:
             )
 
     def ensure_settings(self, wanted: Mapping[str, Any]) -> None:
-        """Write down what all cells have in common, or check that it is the same.
+        """Write the common settings of all cells, or check that they are the same.
 
         Raises:
-            AaspError: the cells there were trained otherwise.
+            AaspError: the cells in the folder were trained with other settings.
         """
         self.check(wanted)
         if not self.settings:
@@ -196,7 +196,7 @@ class Folder:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file, whole or not at all."""
+    """Write a JSON file atomically."""
     with atomic_write(path) as beside:
         beside.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
 

@@ -23,14 +23,14 @@ from aasp.pretrain.recipe import Recipe
 
 
 def named_recipes(words: Sequence[str], settings: Mapping[str, str]) -> dict[str, Recipe]:
-    """Recipes by their short names: of `file.py:name`, that after the colon.
+    """Recipes by their short names: for `file.py:name`, the part after the colon.
 
     Args:
         words: as typed.
         settings: fields to change in all of them.
 
     Raises:
-        AaspError: no such recipe or field, or two of one name.
+        AaspError: no such recipe or field, or two recipes of one name.
     """
     found: dict[str, tuple[str, Recipe]] = {}
     for word in words:
@@ -56,7 +56,7 @@ def supervised(recipes: Mapping[str, Recipe], tasks: Sequence[LabelledTask]) -> 
 
 
 def identity(recipe: Trainable) -> str:
-    """Hash of all of a recipe but steps and seed, which the comparison sets."""
+    """Hash of a recipe without steps and seed, which the comparison sets."""
     if isinstance(recipe, Supervised):
         return recipe.identity
     return replace(recipe, steps=1, seed=0).fingerprint
@@ -68,8 +68,8 @@ class Layout:
 
     Attributes:
         recipes: by name.
-        costs: of each, and of each of `supervised`.
-        seeds: trainings of each.
+        costs: of each recipe, and of each cell of `supervised`.
+        seeds: number of trainings of each.
         supervised: by cell, architectures that are trained with the labels of one set.
         frozen: names of encoders that are not trained here.
     """
@@ -82,7 +82,7 @@ class Layout:
 
     @property
     def untrained(self) -> dict[str, str]:
-        """Of each recipe, the cell of the untrained encoder of its architecture, which several may share."""
+        """For each recipe, the cell with the untrained encoder of its architecture; recipes may share one."""
         first: dict[str, str] = {}
         return {
             name: f"untrained-{first.setdefault(fingerprint(recipe.model), name)}"
@@ -94,15 +94,15 @@ class Layout:
         return [*stages(self.costs[name].steps), self.costs[name].steps]
 
     def rounds(self, cell: Cell) -> int:
-        """How many trainings a cell is: with labels, one for each fold."""
+        """Number of trainings in a cell: with labels, one for each fold."""
         return self.supervised[cell.name].task.rounds if cell.kind == "scratch" else 1
 
     def cells(self, readings: Sequence[Reading], more: Sequence[Measure] = ()) -> list[Cell]:
-        """All cells, seeds first: whenever it stops, all recipes have about as many.
+        """All cells, seed by seed, so that after a stop all recipes have about the same number.
 
         Args:
-            readings: what is measured of all.
-            more: what is measured of encoders besides.
+            readings: measures of all cells.
+            more: additional measures of encoders.
         """
         every = [*readings, *more]
         given = [
@@ -128,7 +128,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Estimate:
-    """How long some cells take one process, in seconds of training steps and of embedding, and bytes of disk."""
+    """Time of some cells in one process, in seconds of training steps and of embedding, and bytes on disk."""
 
     training: float
     embedding: float
@@ -136,13 +136,13 @@ class Estimate:
 
 
 def estimate(layout: Layout, cells: Sequence[Cell], seconds: float, device: str) -> Estimate:
-    """The time that the remaining cells take; each architecture is timed briefly.
+    """Estimate the time of the remaining cells; each architecture is timed briefly.
 
     Args:
-        layout: what they belong to.
-        cells: some of its.
+        layout: of the comparison.
+        cells: the remaining cells.
         seconds: of sound that each encoder embeds.
-        device: where.
+        device: where encoders run.
     """
     trained = [cell for cell in cells if cell.kind in TRAINED]
     one = lambda name: layout.costs[name].steps * layout.costs[name].seconds
@@ -157,12 +157,12 @@ def estimate(layout: Layout, cells: Sequence[Cell], seconds: float, device: str)
             own = layout.supervised[cell.name].task.seconds if cell.kind == "scratch" else seconds
             embedding += models * own / speeds[shape]
             size += models * layout.rounds(cell) * model_bytes(cell.recipe)
-    # While a cell is trained there are two checkpoints of it, and a third that is just being written.
+    # A cell in training has two checkpoints, and a third that is being written.
     size += 3 * max((layout.costs[cell.name].checkpoint for cell in trained), default=0)
     return Estimate(training, embedding, size)
 
 
 def model_bytes(recipe: Recipe) -> int:
-    """Of a saved encoder."""
+    """Size of a saved encoder in bytes."""
     model = on_meta(lambda: AudioEncoder(recipe.model))
     return sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())

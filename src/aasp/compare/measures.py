@@ -25,7 +25,7 @@ from aasp.files import locked
 from aasp.model.audio_encoder import AudioEncoder
 
 POOLING = "flat+std"
-LAYERS = 4  # candidates, evenly from the stem's tokens to the output
+LAYERS = 4  # candidates, evenly spaced from the stem's tokens to the output
 SHORTEST = 0.025
 """Seconds: one analysis window."""
 MODULATIONS = "modulations"
@@ -37,12 +37,12 @@ class Scores:
     """The scores of one encoder.
 
     Attributes:
-        metric: what a value is, with its unit.
-        values: of each clip, (n,).
-        clusters: what clips have in common, (n,); None: nothing.
+        metric: name of the metric, with its unit.
+        values: score of each clip, (n,).
+        clusters: cluster of each clip, (n,); None: each clip is its own.
         rounds: fold of each clip, (n,); None: one round.
-        chance: the score of a guess, or None.
-        details: what else is worth keeping, JSON-able.
+        chance: chance level, or None.
+        details: other results, JSON-able.
     """
 
     metric: str
@@ -67,7 +67,7 @@ class Kept:
 
 
 class Listener(Kept):
-    """An encoder of ours, and what was computed of it."""
+    """An `AudioEncoder`, and cached results of it."""
 
     def __init__(self, encoder: AudioEncoder) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ class Listener(Kept):
         return self.vectors(sounds, clip_keys(self.encoder, layers, (POOLING,)))
 
     def vectors(self, sounds: Sequence[Sound], keys: Sequence[Key]) -> dict[Key, np.ndarray]:
-        """Vectors of sounds by layer and pooling, computed once for all that is asked of the same sounds in turn."""
+        """Vectors of sounds by layer and pooling; the last result is cached for repeated calls."""
         requested = tuple(sounds), tuple(keys)
         if self._last[0] != requested:
             self._last = requested, clip_features(self.encoder, sounds, keys)
@@ -88,7 +88,7 @@ class Listener(Kept):
 
 
 class Measure(Protocol):
-    """Something to be measured.
+    """A measurement of an encoder.
 
     Attributes:
         name: of its column in tables, and of its file.
@@ -107,8 +107,8 @@ class Probe:
         labelled: one label per clip.
 
     Raises:
-        AaspError: clips have several labels, the set is not a task, or a header says that a clip can't be used: that is
-            said before hours of training, not after.
+        AaspError: clips have several labels, the set is not a task, or a clip's header shows that it can't be used;
+            raised before hours of training, not after.
     """
 
     def __init__(self, name: str, labelled: LabelledSet) -> None:
@@ -127,7 +127,7 @@ class Probe:
 
 
 def scores_of(result: ProbeResult, classes: int, details: Mapping[str, Any]) -> Scores:
-    """The scores of a probe of single labels, clip by clip."""
+    """The scores of a single-label probe, clip by clip."""
     return Scores(
         "accuracy",
         result.correct.tolist(),
@@ -142,7 +142,7 @@ def checked(name: str, labelled: LabelledSet) -> None:
     """Check that clips of a set can be compared one by one.
 
     Raises:
-        AaspError: clips have several labels, or a header says that a clip can't be used: that is said before hours of
+        AaspError: clips have several labels, or a clip's header shows that it can't be used; raised before hours of
             training, not after.
     """
     if labelled.multilabel:
@@ -153,15 +153,15 @@ def checked(name: str, labelled: LabelledSet) -> None:
 
 
 def open_measure(word: str) -> Probe:
-    """A probe of what `opened` opens."""
+    """A probe of the set that `opened` returns."""
     return Probe(*opened(word))
 
 
 def opened(word: str) -> tuple[str, LabelledSet]:
-    """A set as the command line names it: `NAME=ROOT` of a benchmark, or `INDEX:LABEL:SPLIT[:GROUP]`; and its name.
+    """The name and the set of a command-line word: `NAME=ROOT` for a benchmark, or `INDEX:LABEL:SPLIT[:GROUP]`.
 
     Raises:
-        AaspError: it is neither, or the data are not as they should be.
+        AaspError: it is neither, or the data are invalid.
     """
     benchmark, equals, root = word.partition("=")
     if equals:
@@ -175,15 +175,15 @@ def opened(word: str) -> tuple[str, LabelledSet]:
 
 
 def modulation_rates(folder: Path) -> Probe:
-    """A probe of what `modulated` makes."""
+    """A probe of the set that `modulated` returns."""
     return Probe(*modulated(folder))
 
 
 def modulated(folder: Path) -> tuple[str, LabelledSet]:
-    """Which of eight modulation rates a generated voice plays; no voice is both in training and in test.
+    """The task of recognising which of eight modulation rates a generated voice has; no voice is in train and test.
 
     Args:
-        folder: where the sounds are made, once, by one of the processes that ask.
+        folder: where the sounds are made, once, by one of the processes that need them.
     """
     with locked(folder.with_name(".modulations.lock"), wait=True):
         index = demo.build(folder, size=demo.Size(notes=0)) / "signals.csv"

@@ -1,7 +1,7 @@
-"""Cells as tasks of a Ray cluster, which schedules them and tries again where a worker or a node is lost.
+"""Cells as tasks of a Ray cluster, which schedules them and retries if a worker or a node is lost.
 
-Ray only starts workers: the folder records what is done, what failed and who works on what, as without Ray. A cell that
-is tried again resumes from its last checkpoint. Source: ours.
+Ray only starts workers: the folder records finished, failed and running cells, as without Ray. A retried cell resumes
+from its last checkpoint. Source: ours.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ DIED = f"its worker died, {1 + cluster.RETRIES} times"
 
 
 def workers(engine: Literal["here", "ray"], device: str, threads: int | None = None) -> Work:
-    """Where cells run: in this process, or on Ray's workers.
+    """The function that works on cells: in this process, or on Ray's workers.
 
     Args:
-        engine: which.
-        device: where, as `aasp.devices` names them.
-        threads: of torch, and cores, of each of Ray's; this process's own if omitted.
+        engine: which of the two.
+        device: a name as in `aasp.devices`.
+        threads: torch threads, and cores, of each Ray worker; those of this process if omitted.
 
     Raises:
-        AaspError: there is no Ray, or no such device in its cluster.
+        AaspError: Ray is not available, or its cluster has no such device.
     """
     if engine == "here":
         return work
@@ -39,11 +39,11 @@ def workers(engine: Literal["here", "ray"], device: str, threads: int | None = N
 
 @dataclass(frozen=True)
 class OnRay:
-    """Does what `aasp.compare.cells.work` does, a task for each cell.
+    """`aasp.compare.cells.work` with one Ray task per cell.
 
     Attributes:
-        gpu: whether each has a GPU.
-        threads: of torch, and cores, of each.
+        gpu: whether each task has a GPU.
+        threads: torch threads, and cores, of each task.
     """
 
     gpu: bool
@@ -57,7 +57,7 @@ class OnRay:
             num_cpus=self.threads, num_gpus=int(self.gpu), max_retries=cluster.RETRIES, retry_exceptions=False
         )
         left = [cell for cell in cells if not cell.done(folder.trained(cell.name, cell.seed))]
-        shared = ray.put((folder, train, listen))  # once, not once a cell
+        shared = ray.put((folder, train, listen))  # once, not for each cell
         at = {task.remote(cell, shared, self.threads, os.getcwd()): cell for cell in left}
         say(f"{len(at)} cells on Ray, {self.threads} cores{' and a GPU' * self.gpu} each")
         while at:
@@ -65,7 +65,7 @@ class OnRay:
             cell = at.pop(ready)
             try:
                 lines, code = ray.get(ready)
-            except ray.exceptions.RayTaskError as error:  # the data or the machine: no cell would fare better
+            except ray.exceptions.RayTaskError as error:  # caused by the data or the machine: every cell would fail
                 for one in at:
                     ray.cancel(one)
                 cause = error.cause
@@ -83,7 +83,7 @@ class OnRay:
 
 
 def _one(cell: Cell, shared: tuple[Folder, Train, Listen], threads: int, place: str) -> tuple[list[str], int]:
-    """Work on one cell in the caller's folder: its output lines and the exit code."""
+    """Work on one cell in the caller's folder; return its output lines and the exit code."""
     if not os.path.isdir(place):
         raise AaspError(f"no such folder on a node of the cluster: {place}; all nodes have to see it")
     os.chdir(place)

@@ -1,4 +1,4 @@
-"""A comparison as one self-contained page, drawn from its JSON alone."""
+"""A comparison as one self-contained page, rendered from its JSON alone."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ AXES = {
     "flops": ("Operations", "TFLOPs", 1e12),
     "memory": ("Memory", "GB on a GPU", 1e9),
 }
-"""What quality is drawn against: title, axis, and its unit in that of the JSON."""
+"""The x axes of the figures, by key in the JSON: title, label, and size of the unit in that of the JSON."""
 
 
 def render_comparison(found: Found) -> str:
-    """The page."""
+    """The page as HTML."""
     heads = headlines(found)
     return render(
         "compare/page.html",
@@ -45,7 +45,7 @@ def render_comparison(found: Found) -> str:
 
 
 def answer(found: Found, question: str) -> str:
-    """Which recipe is ahead of which others, with intervals; plain text."""
+    """The best recipe, and its lead over the others with intervals; plain text."""
     rows = [row for row in found["rows"] if row["question"] == question and row["last"] and row["kind"] == "trained"]
     if not rows:
         return f"{question}: nothing is measured yet."
@@ -66,7 +66,7 @@ def answer(found: Found, question: str) -> str:
 
 
 def _leads(found: Found, question: str, best: str) -> dict[str, dict[str, float | None]]:
-    """The intervals of a system's leads over all that it is paired with."""
+    """The intervals of a system's leads over all systems it is paired with."""
     out = {}
     for pair in found["pairs"]:
         lead, other = pair["difference"]["lead"], pair["difference"]["against"]
@@ -99,7 +99,7 @@ def _curves(found: Found, question: str) -> dict[str, Any]:
 def _points(
     found: Found, rows: Sequence[Found], name: str, key: str, scale: float, unit: Unit
 ) -> dict[str, np.ndarray]:
-    """Of one recipe: "x" and "y" of its curve, and the "ends" of its last interval."""
+    """One recipe's curve, "x" and "y", and the "ends" of its last interval."""
     own = [row for row in rows if row["system"] == name]
     last = own[-1]["score"]
     y = [row["score"]["estimate"] for row in own]
@@ -130,7 +130,7 @@ def _panel(
         color = CATEGORIES[number % len(CATEGORIES)]
         marker = MARKERS[number // len(CATEGORIES) % len(MARKERS)]
         axes.plot(one["x"], one["y"], color=color, marker=marker, markersize=4)
-        # Side by side where several end at one place.
+        # Side by side, in case several end at the same x.
         place = one["x"][-1] * (1 + 0.008 * (number - (len(curves) - 1) / 2))
         axes.plot([place] * 2, one["ends"], color=color, linewidth=1.0)
     axes.set(xlabel=axis)

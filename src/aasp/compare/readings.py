@@ -1,8 +1,8 @@
 """Readings of a comparison: ridge regression on a model's default vector and on its best layer, clip by clip.
 
-"Default vector" is the output of `aasp embed`; "best layer" is chosen on the valid part among all layers, each under
-two poolings. Log-mel statistics have one vector, which both readings use. n clips.
-Source: ours; probes and baselines are `aasp.evaluate`'s, and sets are thinned as benchmarks/ruler.py does.
+"Default vector" is the output of `aasp embed`; "best layer" is chosen on the valid part among all layers, each with two
+poolings. Log-mel statistics have one vector, which both readings use. n clips.
+Source: ours; probes and baselines are those of `aasp.evaluate`, and sets are thinned as in benchmarks/ruler.py.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ WAYS: tuple[Way, ...] = ("default vector", "best layer")
 
 
 class Readable(Protocol):
-    """A probed system: an encoder, or log-mel statistics."""
+    """A system that is probed: an encoder, or log-mel statistics."""
 
     def read(self, way: Way, sounds: Sequence[Sound], task: Task) -> ProbeResult:
         """The predictions of its probe for the scored clips."""
 
 
 class EncoderReader(Listener):
-    """An encoder, probed."""
+    """Probes of an encoder."""
 
     def read(self, way: Way, sounds: Sequence[Sound], task: Task) -> ProbeResult:
         own, every = own_keys(self.encoder), clip_keys(self.encoder, poolings=POOLINGS)
@@ -58,7 +58,7 @@ class EncoderReader(Listener):
 
 
 class AdapterReader(Kept):
-    """An encoder of others, probed: its own vector, and the best of its layers where it gives them.
+    """Probes of an external encoder: its clip vector, and the best of its layers if it returns them.
 
     Args:
         adapter: the encoder.
@@ -81,11 +81,11 @@ class AdapterReader(Kept):
 
 
 class LogMelReader:
-    """Statistics of the log-mel, probed.
+    """Probes of log-mel statistics.
 
     Args:
-        bands: 40, under a fixed probe, or 128, under the encoders' own.
-        kept: statistics by sounds, for readers that are made later.
+        bands: 40, with a fixed probe, or 128, with the encoders' probe.
+        kept: cache of statistics by sounds, shared with later readers.
     """
 
     def __init__(self, bands: int, kept: dict[Hashable, dict]) -> None:
@@ -106,7 +106,7 @@ class Readers:
 
     Args:
         device: where encoders run.
-        frozen: by name, what opens an encoder that is not trained here.
+        frozen: by name, functions that open encoders that are not trained here.
     """
 
     def __init__(self, device: str, frozen: Mapping[str, Callable[[], Readable]] | None = None) -> None:
@@ -130,7 +130,7 @@ class Reading:
         way: which vector.
         name: of the set.
         labelled: the set, thinned.
-        known: what is known of the set beforehand.
+        known: description of the set.
         task: its labels and parts.
 
     Attributes:
@@ -143,7 +143,7 @@ class Reading:
 
     @property
     def averaged(self) -> bool:
-        """Whether it counts in the average over sets: generated modulations don't."""
+        """Whether it is part of the average over sets: generated modulations are not."""
         return self.set != MODULATIONS
 
     def __call__(self, reader: Readable) -> Scores:
@@ -153,15 +153,15 @@ class Reading:
 
 
 def open_readings(words: Iterable[str], folder: Path, full: bool) -> dict[str, list[Reading]]:
-    """The readings of each set, by the word that names it: NAME=ROOT, INDEX:LABEL:SPLIT[:GROUP], or `modulations`.
+    """The readings of each set, by its word: NAME=ROOT, INDEX:LABEL:SPLIT[:GROUP], or `modulations`.
 
     Args:
         words: as typed.
-        folder: where the sounds of `modulations` are made; they are made only if requested.
-        full: thin nothing.
+        folder: where the sounds of `modulations` are made, if requested.
+        full: do not thin the sets.
 
     Raises:
-        AaspError: a word that names no set, two sets of one name, or data that are not as they should be.
+        AaspError: a word is not a set, two sets have one name, or data are invalid.
     """
     found: dict[str, list[Reading]] = {}
     for word in dict.fromkeys(words):

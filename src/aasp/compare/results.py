@@ -1,6 +1,6 @@
-"""Results of a comparison: scores at every stage, paired differences of any two systems, all with intervals.
+"""Results of a comparison: scores at every stage and paired differences of systems, all with intervals.
 
-A question is one measure, or the average over sets of one way of reading. S seeds, n clips. Source: ours; see
+A question is one measure, or the average over sets of one kind of reading. S seeds, n clips. Source: ours; see
 `differences` for intervals and detectable effects, `evaluate.averages` for averages.
 """
 
@@ -26,17 +26,17 @@ from aasp.evaluate.intervals import Interval
 from aasp.training.tracking import read_metrics
 
 RESAMPLES = 2_000
-"""There are many pairs: the ends of their intervals are good to a fortieth of their width."""
+"""Fewer than usual, because there are many pairs: the ends of intervals are accurate to a fortieth of their width."""
 
 
 @dataclass(frozen=True)
 class System:
-    """A scored system: a recipe's trainings after some step, one of its baselines, or an encoder trained elsewhere.
+    """A scored system: a recipe's trainings at some step, one of its baselines, or an encoder trained elsewhere.
 
     Attributes:
-        name: of its cells; of those trained with labels, which there is one of for each set, without the set.
-        kind: which of them.
-        step: after how many steps; 0 of what is not trained by one budget.
+        name: of its cells; for training with labels, which has one cell per set, without the set.
+        kind: of its cells.
+        step: number of steps; 0 for systems without a single training budget.
         last: whether that is the end of the training.
     """
 
@@ -48,16 +48,16 @@ class System:
 
 @dataclass(frozen=True)
 class Row:
-    """One answer of one system.
+    """The result of one system for one question.
 
     Attributes:
         question, metric: what was measured.
         system, kind, step, last: as in `System`.
         score: mean and interval.
-        seeds: the score of each.
-        seconds: of the steps of a training until then, without waiting for data, a mean over seeds; or None.
-        flops: of the steps until then. Of a training with labels, both are a mean over sets.
-        chance: the score of a guess, or None.
+        seeds: the score of each seed.
+        seconds: of the training steps up to `step`, without waiting for data, as a mean over seeds; or None.
+        flops: of the steps up to `step`. With labels, both are means over sets.
+        chance: chance level, or None.
     """
 
     question: str
@@ -75,7 +75,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Pair:
-    """One system minus another, at the end of training: paired by clip and, where they begin alike, by seed."""
+    """One system minus another, at the end of training: paired by clip and, if equal seeds match, by seed."""
 
     question: str
     system: str
@@ -83,13 +83,13 @@ class Pair:
 
 
 class Results:
-    """All that is measured so far.
+    """All results so far.
 
     Args:
         folder: of the comparison.
         layout: its recipes.
-        readings: what is measured of all systems.
-        more: what is measured of encoders besides.
+        readings: measures of all systems.
+        more: additional measures of encoders.
     """
 
     def __init__(self, folder: Folder, layout: Layout, readings: Sequence[Reading], more: Sequence[Measure]) -> None:
@@ -105,7 +105,7 @@ class Results:
 
     @cached_property
     def systems(self) -> list[System]:
-        """Recipes at each stage, then what they are held against."""
+        """Recipes at each stage, then their baselines."""
         out = []
         for name in self.layout.recipes:
             stages = self.layout.stages(name)
@@ -124,7 +124,7 @@ class Results:
         }
 
     def scores(self, system: System, measure: str) -> dict[int, Scores]:
-        """By seed."""
+        """A system's scores by seed."""
         key = system, measure
         if key not in self._known:
             found = {}
@@ -137,11 +137,11 @@ class Results:
         return self._known[key]
 
     def _cell(self, system: System, measure: str) -> str:
-        """Where a system's scores of a measure lie: there is none of what needs labels where a measure has none."""
+        """The cell with a system's scores of a measure; for training with labels it depends on the measure's set."""
         return cell_name(system.name, self._sets.get(measure, "")) if system.kind == "scratch" else system.name
 
     def rows(self) -> Iterator[Row]:
-        """Every question's answers, as far as there are any."""
+        """The available results for every question."""
         for question, measures in self.questions.items():
             for system in self.systems:
                 each = self._complete(system, measures)
@@ -155,7 +155,7 @@ class Results:
                 yield Row(question, first.metric, *place, score, alone, seconds, flops, chance)
 
     def pairs(self) -> Iterator[Pair]:
-        """Any two recipes, and each recipe against its baselines, at the end of training."""
+        """Differences of any two recipes, and of each recipe and its baselines, at the end of training."""
         last = {system.name: system for system in self.systems if system.last}
         names = list(self.layout.recipes)
         held = [name for kind, some in self._baselines().items() if kind != "untrained" for name in some]
@@ -168,10 +168,10 @@ class Results:
                         yield Pair(question, name, found)
 
     def document(self, facts: Mapping[str, Any]) -> dict[str, Any]:
-        """Everything as JSON: what tables and the page are made of.
+        """All results as JSON, the input of the tables and the page.
 
         Args:
-            facts: what else it says.
+            facts: additional entries.
         """
         recipes = {}
         for name, recipe in self.layout.recipes.items():
@@ -189,7 +189,7 @@ class Results:
         return {**facts, "seeds": self.layout.seeds, **found}
 
     def _complete(self, system: System, measures: Sequence[str]) -> list[dict[int, Scores]]:
-        """Scores of each measure by seed: of the seeds that have all of them."""
+        """Scores of each measure by seed, for the seeds that have all measures."""
         found = [self.scores(system, measure) for measure in measures]
         whole = [seed for seed in found[0] if all(seed in one for one in found)]
         return [{seed: one[seed] for seed in whole} for one in found]
@@ -206,7 +206,7 @@ class Results:
 
     def _difference(self, ours: System, theirs: System, measures: Sequence[str]) -> Difference | None:
         one, two = self._complete(ours, measures), self._complete(theirs, measures)
-        matched = theirs.kind in ("trained", "untrained")  # an encoder and its untrained one begin with the same seed
+        matched = theirs.kind in ("trained", "untrained")  # initialised from the same seed
         if len(measures) == 1:
             return difference(one[0], two[0], theirs.name, matched=matched, resamples=RESAMPLES)
         seeds = seeds_of([one[0], two[0]], matched)
@@ -216,14 +216,14 @@ class Results:
         return of(theirs.name, average_of(requested, _clips(one), resamples=RESAMPLES))
 
     def _costs(self, cell: str, rounds: int) -> dict[str, Any]:
-        """The planned cost of a cell's trainings, how many are done, and the time of their steps."""
+        """The planned cost of a cell's trainings, the number of finished ones, and the time of their steps."""
         done = [seed for seed in range(self.layout.seeds) if self.folder.trained(cell, seed).finished]
         cost = self.layout.costs[cell]
         took = self._seconds(cell, cost.steps, done)
         return {**cost.to_dict(), "trainings": rounds * len(done), "trained_seconds": took}
 
     def _spent(self, system: System, measures: Sequence[str], seeds: Sequence[int]) -> tuple[float | None, int]:
-        """Seconds and FLOPs of a training, until the step that a system is looked at."""
+        """Seconds and FLOPs of a training up to the step of the system."""
         if system.kind not in TRAINED:
             return None, 0
         cells = dict.fromkeys(self._cell(system, measure) for measure in measures)
@@ -234,7 +234,7 @@ class Results:
         return seconds, round(np.mean([step * self.layout.costs[cell].flops for cell, step in steps.items()]))
 
     def _seconds(self, cell: str, step: int, seeds: Sequence[int]) -> float | None:
-        """Mean over seeds, and folds, of what the steps until then took, as the runs' records say; or None."""
+        """Mean time of the steps up to `step` over seeds and folds, from the runs' records; or None."""
         runs = [run for seed in seeds for run in runs_in(self.folder.trained(cell, seed).path)]
         took = [_computed(run, step) for run in runs]
         known = [one for one in took if one is not None]
@@ -242,7 +242,7 @@ class Results:
 
 
 def _computed(run: Path, step: int) -> float | None:
-    """Seconds of a run's steps until then, without waiting for data; None where nothing is recorded."""
+    """Seconds of a run's steps up to `step`, without waiting for data; None if nothing is recorded."""
     lines = read_metrics(run)
     if not lines:
         return None
@@ -258,6 +258,6 @@ def _first(scores: BySeed) -> Scores:
 
 
 def _clips(each: Sequence[BySeed]) -> list[Any]:
-    """What is equal for sets of the same clips and clusters: sets without clusters are each their own."""
+    """Keys that are equal for sets of the same clips and clusters; sets without clusters have distinct keys."""
     clusters = [_first(one).clusters for one in each]
     return [number if some is None else tuple(some) for number, some in enumerate(clusters)]

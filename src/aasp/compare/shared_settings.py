@@ -24,10 +24,10 @@ def common_to_all(
     """The settings shared by all trainings, as JSON values.
 
     Args:
-        budget: of each.
-        data: what they train on.
-        precision: of the forward pass; "auto" is what it was in this folder before, or what is faster here.
-        device: where.
+        budget: of each training.
+        data: the training data.
+        precision: of the forward pass; "auto" is the precision stored in this folder, or the faster one here.
+        device: of the trainings.
         known: settings of the folder.
     """
     if precision == "auto":
@@ -57,14 +57,14 @@ def resolve_costs(
         folder: of the comparison; recipes and sets may be added to it.
         recipes: by name; and, by cell, architectures that are trained with labels.
         budget: of each training.
-        common: what is the same for all trainings.
-        sets: how each set was named, by its name.
+        common: common settings of all trainings.
+        sets: the word for each set on the command line, by its name.
         device: where steps are timed.
         frozen: hash of each encoder that is not trained here, by its name.
         dry_run: write nothing.
 
     Raises:
-        AaspError: the folder holds another comparison, or the budget is less than a step of a recipe.
+        AaspError: the folder contains another comparison, or the budget is less than a step of a recipe.
     """
     folder.check(common)
     with contextlib.nullcontext() if dry_run else folder.setup_lock():

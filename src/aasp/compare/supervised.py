@@ -1,9 +1,9 @@
-"""A recipe's architecture trained with labels from random weights: what pre-training has to beat.
+"""A recipe's architecture trained with labels from random weights: the baseline for pre-training.
 
-One training for each set, of folds one for each fold, and each of these has the whole budget. It is `aasp finetune
---scratch` with the recipe that suits the set and the width, but that all layers learn equally fast (layer-wise decay
-keeps what lower layers have learned before, and here they have learned nothing), and that a crop is no longer than the
-longest clip. Source: ours.
+There is one training for each set, or one for each fold, and each has the whole budget. It is `aasp finetune --scratch`
+with the default recipe for the set and the width, with two changes: all layers have the same learning rate (layer-wise
+decay preserves what lower layers have learned before, which is nothing here), and a crop is no longer than the longest
+clip. Source: ours.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ from aasp.training.precision import Precision
 
 @dataclass(frozen=True)
 class LabelledTask:
-    """A set before anything is trained.
+    """The facts of a set that are known before training.
 
     Attributes:
         set: its name in the comparison.
-        benchmark: its name in the registry of benchmarks, or what else the reader calls it.
-        classes: how many.
+        benchmark: its name in the registry of benchmarks, or another name from its reader.
+        classes: number of classes.
         rounds: folds, or 1.
         longest: seconds of the longest clip.
         seconds: of all clips.
@@ -61,7 +61,7 @@ class Supervised:
     """A recipe's architecture on one set.
 
     Attributes:
-        recipe: whose architecture; nothing else of it counts.
+        recipe: its architecture is used, and nothing else.
         task: the set.
     """
 
@@ -70,7 +70,7 @@ class Supervised:
 
     @property
     def identity(self) -> str:
-        """Hash of what is trained and how, but for steps and seed."""
+        """Hash of the architecture, the set and the fine-tuning recipe, without steps and seed."""
         job = {"classes": self.task.classes, "rounds": self.task.rounds}
         return fingerprint({"model": to_dict(self.recipe.model), "how": to_dict(self.how()), **job})
 
@@ -82,12 +82,12 @@ class Supervised:
 
     def finetuning(self, labelled: LabelledSet, steps: int, seed: int) -> Finetuning:
         """The arguments of `finetune`."""
-        with torch.random.fork_rng(devices=[]):  # a pattern: its weights are not used
+        with torch.random.fork_rng(devices=[]):  # only the architecture is used, not the weights
             encoder = AudioEncoder(self.recipe.model)
         return Finetuning(encoder, self.recipe.name, labelled, self.how(steps, seed), scratch=True)
 
     def batch(self, device: str) -> dict[str, Tensor]:
-        """A batch of noise as training sees it."""
+        """A batch of noise in the format of training batches."""
         how, task = self.how(), self.task
         samples = round(how.crop_seconds * self.recipe.model.frontend.rate)
         wave = torch.empty(how.batch, samples, device=device)
@@ -101,7 +101,7 @@ class Supervised:
         return FinetuneObjective(AudioClassifier(self._config), self.how())
 
     def step_cost(self) -> StepCost:
-        """FLOPs and memory of a step, counted as `aasp plan` counts those of a pre-training."""
+        """FLOPs and memory of a step, counted as `aasp plan` does for pre-training."""
         config, how = self._config, self.how()
         return objective_cost(lambda gather: FinetuneObjective(AudioClassifier(config), how), self.batch("meta"))
 
@@ -118,7 +118,7 @@ def system_name(recipe: str) -> str:
 
 
 def cell_name(system: str, set: str) -> str:
-    """The cell of a system's trainings on one set; also the folder that its seeds lie in."""
+    """The cell of a system's trainings on one set; also the folder of its seeds."""
     return f"{system}/{set.replace('/', '-').replace(' ', '-')}"
 
 
@@ -128,10 +128,10 @@ def runs_in(cell: Path) -> list[Path]:
 
 
 def train(job: Finetuning, out: Path, *, workers: int, precision: Precision, device: str, log_every: int) -> int:
-    """Train every round to its end, or until a signal asks to stop: the exit code. Models and records stay.
+    """Train every round to its end, or until stopped by a signal; return the exit code. Models and records are kept.
 
     Raises:
-        AaspError: a clip can't be decoded: the others' probes refuse it too; or training failed.
+        AaspError: a clip can't be decoded, which the probes of other systems also reject; or training failed.
     """
     outcome = finetune(job, out, workers=workers, precision=precision, device=device, log_every=log_every)
     if outcome.exit_code:
@@ -144,7 +144,7 @@ def train(job: Finetuning, out: Path, *, workers: int, precision: Precision, dev
 
 
 class SupervisedReader:
-    """A classifier as a comparison reads it: there is one prediction for every reading.
+    """The predictions of a classifier for a comparison; they are the same for every reading.
 
     Args:
         run: the folder of its training.

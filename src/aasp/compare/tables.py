@@ -1,4 +1,4 @@
-"""A comparison as CSV and as Markdown, made of its JSON alone."""
+"""A comparison as CSV and as Markdown, from its JSON alone."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COLUMNS = (
 
 
 def csv_lines(found: Found) -> str:
-    """A line for each answer of each system at each stage, in the metric's own unit: shares of 1."""
+    """A line for each question, system and stage, in the metric's own unit; accuracies are fractions of 1."""
     file = io.StringIO()
     writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
     writer.writeheader()
@@ -51,13 +51,13 @@ def questions(found: Found) -> list[str]:
 
 
 def headlines(found: Found) -> list[str]:
-    """The questions that sum up: averages over sets, or both readings of the only set."""
+    """The main questions: averages over sets, or both readings of the only set."""
     requested = questions(found)
     return [question for question in requested if question.startswith("average of ")] or requested[:2]
 
 
 def summary(found: Found) -> str:
-    """How it was made, in a sentence."""
+    """A summary of the comparison's set-up."""
     recipes, seeds = len(found["recipes"]), found["seeds"]
     labels = " With labels, each set and fold has a training of its own." if found["supervised"] else ""
     return (
@@ -86,7 +86,7 @@ def scores_table(found: Found, question: str) -> list[str]:
 
 
 def pairs_table(found: Found, question: str) -> list[str]:
-    """Every pair: the difference with its interval, and the smallest that would have been seen."""
+    """Every pair: the difference with its interval, and the smallest detectable difference."""
     pairs = [pair for pair in found["pairs"] if pair["question"] == question]
     if not pairs:
         return []
@@ -103,7 +103,7 @@ def pairs_table(found: Found, question: str) -> list[str]:
 
 
 def metric_of(found: Found, question: str) -> str:
-    """Of a question's scores."""
+    """The metric of a question's scores."""
     return next(row["metric"] for row in found["rows"] if row["question"] == question)
 
 

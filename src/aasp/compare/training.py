@@ -1,4 +1,4 @@
-"""How cells are trained: by `aasp pretrain`, with models of some earlier steps kept; with labels by `aasp finetune`.
+"""Training of cells: by `aasp pretrain`, keeping models of some earlier steps; with labels, by `aasp finetune`.
 
 Source: ours.
 """
@@ -22,11 +22,11 @@ from aasp.pretrain.run import pretrain
 from aasp.training.precision import Precision
 
 LOGGED, SAVED = 20, 4
-"""Times in a training."""
+"""Number of log lines and of checkpoints in a training."""
 
 
 def stages(steps: int) -> list[int]:
-    """The steps before the last at which a training is looked at: about a quarter and a half of them."""
+    """The steps before the last at which a training is measured: at about a quarter and a half."""
     quarter = max(1, steps // SAVED)
     return [step for step in (quarter, 2 * quarter) if step < steps]
 
@@ -36,10 +36,10 @@ class Training:
     """Trains cells.
 
     Attributes:
-        data: what all pre-train on.
+        data: the pre-training data.
         workers: threads that decode audio.
         precision: of the forward pass.
-        device: where, as `aasp.devices` names them.
+        device: a name as in `aasp.devices`.
     """
 
     data: str | Path
@@ -48,10 +48,10 @@ class Training:
     device: str = "auto"
 
     def __call__(self, cell: Cell, trained: Trained) -> int:
-        """Train a cell to its end, or until a signal asks to stop: the exit code. The model stays, and the record.
+        """Train a cell to its end, or until stopped by a signal; return the exit code. Model and records are kept.
 
         Raises:
-            AaspError: bad data, or it failed (`TrainingStopped`).
+            AaspError: bad data, or training failed (`TrainingStopped`).
         """
         began = time.monotonic()
         if cell.recipe is None:
@@ -87,7 +87,7 @@ class Training:
         return result.exit_code
 
     def _supervised(self, cell: Cell, recipe: Recipe, trained: Trained) -> int:
-        """Train an architecture with the labels of the set that the cell's readings are of."""
+        """Train an architecture with the labels of the set of the cell's readings."""
         reading = cell.measures[0]
         assert isinstance(reading, Reading)
         job = Supervised(recipe, reading.known).finetuning(reading.labelled, recipe.steps, recipe.seed)

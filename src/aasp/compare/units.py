@@ -1,4 +1,4 @@
-"""How values of a metric are written: accuracies in per cent, their differences in points, others as they are."""
+"""The format of a metric's values: accuracies in per cent, their differences in points, others unchanged."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ class Unit:
     """The unit of a metric.
 
     Args:
-        metric: as `Scores.metric` has it.
+        metric: as in `Scores.metric`.
 
     Attributes:
-        scale: of a value as it is written.
-        axis: what a figure's axis of differences is called.
-        about: what scores are.
-        name: of differences, after their number.
+        scale: factor from a value to the displayed number.
+        axis: label of a figure's axis of differences.
+        about: name of the scores, with their unit.
+        name: unit after the number of a difference.
     """
 
     def __init__(self, metric: str) -> None:
@@ -23,5 +23,5 @@ class Unit:
         self.about = "accuracy, %" if share else metric
 
     def text(self, value: float, sign: str = "+") -> str:
-        """A number, with its sign unless that is ""."""
+        """A value as text; `sign` is the sign option of its format, "" for none."""
         return f"{self.scale * value:{sign}.{self._digits}f}".replace("-", "−")

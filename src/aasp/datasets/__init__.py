@@ -1,1 +1,1 @@
-"""Sets of sound files: what they hold, and random crops of them in batches."""
+"""Sets of sound files: their contents, and batches of random crops."""

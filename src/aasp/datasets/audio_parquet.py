@@ -1,6 +1,6 @@
-"""Parquet files with sounds in them, as Hugging Face `datasets` writes them: a column of {bytes, path}, and labels.
+"""Parquet files with embedded sounds, as Hugging Face `datasets` writes them: a column of {bytes, path}, and labels.
 
-`datasets` itself is not needed: what a column is stands in the schema's metadata, names of classes too.
+`datasets` itself is not needed: the schema's metadata has the types of columns and the names of classes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from aasp.errors import AaspError
 
 
 def holds_sounds(file: str) -> bool:
-    """Whether a Parquet file has a column of sounds; a manifest has paths of them instead."""
+    """Whether a Parquet file has a column of sounds; a manifest has their paths instead."""
     try:
         return audio_column(_open(file).schema_arrow) is not None
     except (OSError, ValueError, pa.ArrowException):
@@ -30,14 +30,14 @@ def holds_sounds(file: str) -> bool:
 
 
 def rows(files: Sequence[str], skipped: list[Skipped]) -> tuple[pa.Table, list[str]]:
-    """All rows of Parquet files, in order: their addresses in the column `path`, and the columns beside their sounds.
+    """All rows of Parquet files, in order: their addresses in the column `path`, and the other columns.
 
     Args:
         files: paths or URLs.
-        skipped: takes files that can't be read.
+        skipped: collects files that can't be read.
 
     Returns:
-        The table, and a line for what else is to be said.
+        The table, and notes, one line each.
 
     Raises:
         AaspError: the files have different columns, or a store can't be reached.
@@ -95,14 +95,14 @@ def _is_plain(kind: pa.DataType) -> bool:
 
 
 def _flat(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Lists of texts as `a;b`; dictionaries as their values."""
+    """Lists of strings as `a;b`; dictionary columns as their values."""
     if pa.types.is_list(values.type) or pa.types.is_large_list(values.type):
         return pc.binary_join(values, ";")
     return values.cast(values.type.value_type) if pa.types.is_dictionary(values.type) else values
 
 
 def _features(schema: pa.Schema) -> dict[str, Any]:
-    """The metadata of `datasets` on the columns; {} if there is none."""
+    """The metadata of the columns written by `datasets`; {} if there is none."""
     try:
         found = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
     except (KeyError, ValueError, TypeError, RecursionError):
@@ -118,7 +118,7 @@ def _class_names(feature: Any) -> list[str] | None:
 
 
 def _named(numbers: pa.ChunkedArray, names: list[str], where: str) -> pa.ChunkedArray:
-    """Numbers of classes as their names; -1 is none."""
+    """Class numbers as class names; -1 is null."""
     numbers = pc.if_else(pc.equal(numbers, -1), None, numbers)
     largest, least = pc.max(numbers).as_py(), pc.min(numbers).as_py()
     if largest is not None and not (least >= 0 and largest < len(names)):

@@ -1,7 +1,7 @@
-"""The channels that an index states for its files, row by row.
+"""The choice of channels that an index has for each row.
 
-A column `channel` says it; so does `channels`, where it names a choice: numbers alone are how many there are, as `aasp
-scan` writes them.
+It is in the column `channel`, or in `channels` if that names a choice: a column `channels` with only numbers is the
+number of channels, as `aasp scan` writes it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ COLUMN = "channel"
 
 
 def named(table: pa.Table) -> pa.Table:
-    """The table with its choices of channels, if it has them, in the column `channel`."""
+    """The table with its choices of channels, if any, in the column `channel`."""
     if COLUMN in table.column_names or "channels" not in table.column_names:
         return table
     values = table["channels"].to_pylist()
@@ -25,10 +25,10 @@ def named(table: pa.Table) -> pa.Table:
 
 
 def choices(table: pa.Table, source: str, default: Channels | str = "mean") -> list[Channels]:
-    """Each row's choice; the default where it has none.
+    """Each row's choice, or the default if it has none.
 
     Raises:
-        AaspError: a row, or the default, names none there is.
+        AaspError: the choice of a row, or the default, does not exist.
     """
     default = checked(default)
     if COLUMN not in table.column_names:

@@ -1,4 +1,4 @@
-"""Clips by number, and what distinguishes one set of them from another."""
+"""Clips by row, and a hash that identifies a set of clips."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from aasp.audio.sounds import Sound, describe
 from aasp.datasets.index import shared_folder
 from aasp.datasets.manifest import Manifest
 
-_HASHED = 16_384  # names at once
+_HASHED = 16_384  # names per batch
 
 
 class Clips(Protocol):
     """The source of a pipeline; a `Manifest` is one.
 
     Attributes:
-        source: what it is, for messages.
+        source: name of the source, for messages.
         seconds: durations (clips,).
     """
 
@@ -38,7 +38,7 @@ class Clips(Protocol):
 
 
 def listing(clips: Clips) -> str:
-    """Hash of the files' names in their order, without the folder that they have in common: sets may move."""
+    """Hash of the files' names in order, without their common folder, so that sets may be moved."""
     digest = sha256()
     batches: Iterator[list[str]]
     if isinstance(clips, Manifest):
@@ -48,7 +48,7 @@ def listing(clips: Clips) -> str:
         every = [describe(clips.sound(row)) for row in range(len(clips))]
         folder, batches = shared_folder(every), iter([every])
     folder, between = folder.removesuffix(os.sep), ""
-    for names in batches:  # a million paths are never a million strings at once
+    for names in batches:  # never a million strings at once
         text = between + "\0".join(name.removeprefix(folder) for name in names)
         digest.update(text.encode("utf-8", "surrogateescape"))
         between = "\0"

@@ -1,7 +1,8 @@
 """Distribution of crops when the number of processes changes: each crop exactly once.
 
-A global sequence of crops is dealt to N processes in turn, and each goes through its own at its own pace, since what
-can't be decoded is passed over. What is left of it is then dealt to M: first what was left behind, then the rest.
+A global sequence of crops is distributed round-robin to N processes. Each advances at its own pace, because crops that
+can't be decoded are skipped. The remainder is then distributed to M processes: first the crops that slower processes
+have not reached, then the rest.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ class Order:
     """The remaining part of a global sequence.
 
     Attributes:
-        first: from this index on, everything is.
-        left: indices before it that are, too; they come first.
+        first: every index from this one on remains.
+        left: remaining indices before `first`; they come first.
     """
 
     first: int = 0
@@ -27,35 +28,35 @@ class Order:
 
     @classmethod
     def of(cls, state: Mapping[str, Any]) -> Order:
-        """Read it from the state of a pipeline."""
+        """Read the order from the state of a pipeline."""
         first, left = state.get("order", (0, ()))
         return cls(first, tuple(left))
 
     def document(self) -> dict[str, Any]:
-        """What to write in such a state, JSON-able; of a sequence that was never dealt out again, nothing."""
+        """The entry for the state of a pipeline, JSON-able; empty if the sequence was never redistributed."""
         return {} if self == Order() else {"order": [self.first, list(self.left)]}
 
     def __getitem__(self, place: int) -> int:
-        """The index in the global sequence of what comes at a place, counted from 0."""
+        """Index in the global sequence of the item at `place`, counted from 0."""
         return self.left[place] if place < len(self.left) else self.first + place - len(self.left)
 
     def after(self, taken: Sequence[int]) -> Order:
-        """The remaining part after it was distributed to several processes in turn and each took so many."""
+        """The remaining part after distribution to several processes, of which each took `taken[rank]` items."""
         world = len(taken)
         done = {rank + world * count for rank, own in enumerate(taken) for count in range(min(taken), own)}
-        # Before `fewest` all is done; behind `most` nothing is.
+        # All items before `fewest` are done, and none from `most` on.
         fewest, most = world * min(taken), world * max(taken)
         left = tuple(self[place] for place in range(fewest, max(most, len(self.left))) if place not in done)
         return Order(self[max(most, len(self.left))], left)
 
 
 class Dealt(grain.MapDataset):
-    """One process's part of what is still to come of a sequence.
+    """One process's part of the remaining sequence.
 
     Args:
         parent: the global sequence.
-        order: what of it is still to come.
-        rank, world: the process, and how many there are.
+        order: its remaining part.
+        rank, world: rank of the process, and number of processes.
     """
 
     def __init__(self, parent: grain.MapDataset, order: Order, rank: int, world: int) -> None:

@@ -1,8 +1,8 @@
-"""The embedded default data: labelled notes and modulated signals, made on the spot from a seed. Nothing is downloaded.
+"""The demo's data: labelled notes and modulated signals, generated from a seed. Nothing is downloaded.
 
     out/train, out/valid, out/test    FLAC, 16 kHz mono, 2.5 s each
-    out/index.csv                     every clip; a label that a clip does not have is empty
-    out/notes.csv, out/signals.csv    the two sets apart, with the labels that they have
+    out/index.csv                     every clip; a label that does not apply to a clip is empty
+    out/notes.csv, out/signals.csv    the two sets separately, with their own labels
 
 No instrument, no voice and no recording of the SoundFont is in two splits.
 """
@@ -37,14 +37,14 @@ COLUMNS = {
 
 @dataclass(frozen=True)
 class Size:
-    """How much to make: notes of each instrument (or none), voices of each kind of signal in (train, valid, test)."""
+    """Size of the data: notes per instrument (0 for none), voices of each kind of signal in (train, valid, test)."""
 
     notes: int = 16
     voices: tuple[int, int, int] = (10, 3, 4)
 
     @property
     def clips(self) -> int:
-        """Notes and signals together."""
+        """Number of notes and signals together."""
         signals = sum(self.voices) * len(modulations.KINDS) * len(modulations.RATES)
         return self.notes * len(notes.INSTRUMENTS) + signals
 
@@ -60,21 +60,21 @@ class Clip:
 def build(
     out: str | Path, *, seed: int = 0, size: Size | None = None, progress: Callable[[int], object] | None = None
 ) -> Path:
-    """Make the demo's data, or find it made.
+    """Make the demo's data, unless it exists.
 
     It is built beside `out` and renamed when complete; the same seed and size give the same files.
 
     Args:
         out: the folder to make.
-        seed: seed of everything drawn.
-        size: how much; the default is 1008 notes and 816 signals.
+        seed: seed of all random draws.
+        size: size of the data; the default is 1008 notes and 816 signals.
         progress: called with the number of clips written so far.
 
     Returns:
         `out` as a `Path`.
 
     Raises:
-        AaspError: `out` holds something else, or the packages that render notes are missing.
+        AaspError: `out` contains something else, or the packages that render notes are missing.
     """
     out, size = Path(out), size or Size()
     made = {"version": VERSION, "seed": seed, "notes": size.notes, "voices": list(size.voices)}
@@ -107,7 +107,7 @@ def _made(out: Path) -> dict | None:
 
 
 def _clips(seed: int, size: Size) -> Iterator[Clip]:
-    if size.notes:  # without any, the packages that render them are not needed
+    if size.notes:  # without notes, the packages that render them are not needed
         yield from _notes(seed, size.notes)
     yield from _signals(seed, size.voices)
 
@@ -132,7 +132,7 @@ def _notes(seed: int, count: int) -> Iterator[Clip]:
 
 
 def _spread(low: int, high: int, count: int, rng: np.random.Generator) -> list[int]:
-    """`count` keys of low..high in random order: each once, as far as they go, before any comes again."""
+    """`count` keys of low..high in random order: each occurs once before any is repeated."""
     keys = np.arange(low, high + 1)
     rounds = [rng.permutation(keys) for _ in range(-(-count // len(keys)))]
     return np.concatenate(rounds)[:count].tolist()

@@ -14,17 +14,17 @@ import numpy as np
 from aasp.audio.sounds import Sound, files
 
 FILES = 256
-"""Files that are looked into, evenly spread over a larger set: a million take no longer to start."""
+"""Number of files that are read, evenly spaced in a larger set, so that a million files do not delay the start."""
 BYTES = 1 << 16
-"""Of each, so many at its beginning and its end."""
+"""Bytes read at the beginning and at the end of each file."""
 
 
 def contents(count: int, sound: Callable[[int], Sound]) -> str:
-    """Hash of the sizes, beginnings and ends of a set's files, of 256 of them in a larger set, 16 hexadecimal digits.
+    """Hash of the sizes, beginnings and ends of a set's files (256 of them in a larger set), 16 hexadecimal digits.
 
     Args:
-        count: sounds of the set.
-        sound: gives one by its row.
+        count: number of sounds in the set.
+        sound: returns the sound of a row.
     """
     digest = sha256(f"{count};".encode())
     for row in np.unique(np.linspace(0, count - 1, min(count, FILES)).round().astype(int)):

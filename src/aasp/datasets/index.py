@@ -18,17 +18,17 @@ from aasp.datasets.channel_column import named
 from aasp.datasets.tables import SUFFIXES, parquet_parts, read_csv
 from aasp.errors import AaspError
 
-# Files of sound by their names: what of it we don't read is named when found, so that a set of it does not look empty.
+# Extensions of sound files. Those we can't read are reported when found, so that a set of them does not look empty.
 _SOUND = EXTENSIONS.union(
     *[(".wav", ".wave", ".bwf", ".rf64", ".w64", ".flac", ".ogg", ".oga", ".opus", ".spx", ".mp2", ".mp3", ".mpga")],
     *[(".m4a", ".m4b", ".m4r", ".aac", ".adts", ".alac", ".wma", ".asf", ".ac3", ".eac3", ".dts", ".mka", ".weba")],
     *[(".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".ape", ".wv", ".tta", ".tak", ".mpc", ".shn", ".dsf", ".dff")],
     *[(".amr", ".awb", ".3gp", ".3g2", ".gsm", ".qcp", ".voc", ".vox", ".sph", ".nist", ".pcm", ".raw", ".sd2", ".ra")],
     *[(".aa", ".aax", ".oma", ".avr", ".htk", ".ircam", ".sf", ".paf", ".pvf", ".svx", ".wve", ".xi", ".rm")],
-    *[(".mp4", ".m4v", ".mkv", ".webm", ".mov", ".avi", ".wmv", ".flv", ".ogv", ".mpg", ".mpeg", ".vob")],  # films
+    *[(".mp4", ".m4v", ".mkv", ".webm", ".mov", ".avi", ".wmv", ".flv", ".ogv", ".mpg", ".mpeg", ".vob")],  # video
 )
 _UNREAD = _SOUND - EXTENSIONS
-# What systems put beside people's files, in lower case. What begins with a dot is theirs as well: .Trashes, ._dog.wav.
+# Files and folders created by operating systems, in lower case. Names with a leading dot are, too: .Trashes, ._dog.wav.
 _SYSTEM = frozenset(
     {
         *("__macosx", "network trash folder", "temporary items"),  # macOS
@@ -38,25 +38,25 @@ _SYSTEM = frozenset(
     }
 )
 RESERVED = frozenset({"path", "seconds", "rate", "channels", "channel"})
-"""Columns with a meaning of their own: what a stranger's shard calls so gets another name."""
-_FETCHED = ("http://", "https://")  # what is there is not sure to be so tomorrow
+"""Columns with a fixed meaning: columns of these names in shards from others are renamed."""
+_FETCHED = ("http://", "https://")  # not accepted: their content may change
 _NO_STEP = r"/(?:\.?/)+"  # in a path: dir//a.wav, dir/./a.wav
 
 
 class Skipped(NamedTuple):
-    """A file that is not used, and why."""
+    """A file that is not used, and the reason."""
 
     path: str
     reason: str
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or folder is hidden, or the system's own: trash, snapshots, previews."""
+    """Whether a file or folder is hidden, or belongs to the system: trash, snapshots, previews."""
     return name.startswith(".") or name.casefold() in _SYSTEM
 
 
 def is_sound(name: str) -> bool:
-    """Whether a file's name is one of sound, of a format that is read or not."""
+    """Whether a file's name has the extension of a sound format, supported or not."""
     return os.path.splitext(name)[1].lower() in _SOUND
 
 
@@ -65,8 +65,8 @@ def walk(folder: str, skipped: list[Skipped], hidden: list[str] | None = None) -
 
     Args:
         folder: where to look.
-        skipped: takes what looks like sound and can't be used, and folders that could not be listed.
-        hidden: takes hidden sound files, and hidden folders and those of the system, which are not looked into.
+        skipped: collects sound files that can't be used, and folders that could not be listed.
+        hidden: collects hidden sound files, and hidden and system folders, which are not searched.
     """
     hidden = [] if hidden is None else hidden
     seen = set()
@@ -97,7 +97,7 @@ def walk(folder: str, skipped: list[Skipped], hidden: list[str] | None = None) -
 
 
 def hidden_note(hidden: list[str]) -> list[str]:
-    """The one line that says what `walk` passed over, if it did."""
+    """One line about the hidden files and folders that `walk` left out, if any."""
     if not hidden:
         return []
     folders = sum(path.endswith(os.sep) for path in hidden)
@@ -119,7 +119,7 @@ def read_index(source: str, path_column: str | None = None) -> pa.Table:
 
     Args:
         source: .csv, .tsv or .parquet.
-        path_column: the column to take for `path`; by default the one of that name, in any case.
+        path_column: the column of paths; by default the one named `path`, in upper or lower case.
 
     Raises:
         AaspError: there is no such index, it can't be read, has no `path`, or its `seconds` are not numbers.
@@ -148,7 +148,7 @@ def read_index(source: str, path_column: str | None = None) -> pa.Table:
 
 
 def _prepared(table: pa.Table, source: str, suffix: str, path_column: str | None) -> pa.Table:
-    """Some rows of an index as `read_index` gives them."""
+    """Some rows of an index in the form that `read_index` returns."""
     column = _path_column(table, source, path_column)
     paths = _absolute(source, _as_text(source, column, table[column]).fill_null(""))
     table = table.drop_columns(list({column, "path"} & set(table.column_names)))
@@ -163,7 +163,7 @@ def _prepared(table: pa.Table, source: str, suffix: str, path_column: str | None
 
 @contextmanager
 def _plain_memory() -> Iterator[None]:
-    """The system's allocator for Arrow: after a million rows in small pieces its own keeps 80 MiB that nothing uses."""
+    """Use the system's allocator for Arrow: its own retains 80 MiB of unused memory after a million rows in pieces."""
     before = pa.default_memory_pool()
     pa.set_memory_pool(pa.system_memory_pool())
     try:
@@ -205,13 +205,13 @@ def _path_column(table: pa.Table, source: str, requested: str | None) -> str:
 
 
 def _names_sounds(column: pa.ChunkedArray) -> bool:
-    """Whether the first value of a column is a sound file's name."""
+    """Whether the first value of a column is the name of a sound file."""
     first = column[0].as_py() if len(column) else None
     return isinstance(first, str) and is_sound(first.strip())
 
 
 def _absolute(source: str, paths: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Paths of an index: relative ones from its own folder; an empty one stays empty."""
+    """Paths of an index made absolute from its own folder; empty ones stay empty."""
     far = remote.is_url(source)
     folder = source.rpartition("/")[0] if far else os.path.dirname(os.path.abspath(source))
     paths = pc.utf8_trim_whitespace(paths)
@@ -234,7 +234,7 @@ def _any(*tests: pa.ChunkedArray) -> bool:
 
 
 def _meant(source: str, folder: str, path: str) -> str:
-    """The local path for a path in another form."""
+    """The path for one in another form: a file URL, `~`, or backslashes."""
     url = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):/", path)
     if url and url[1].lower() == "file":
         path = unquote(urlsplit(path).path)
@@ -250,7 +250,7 @@ def _meant(source: str, folder: str, path: str) -> str:
 
 
 def shared_folder(paths: Sequence[str] | pa.ChunkedArray) -> str:
-    """The folder that paths, one at least, have in common, with the slash behind it."""
+    """The common folder of one or more paths, with a trailing slash."""
     ends = pc.min_max(paths).as_py() if isinstance(paths, pa.ChunkedArray) else {"min": min(paths), "max": max(paths)}
     first, last = ends["min"], ends["max"]
     shared = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
@@ -268,7 +268,7 @@ def _seconds(source: str, values: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _integers(text: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Integers if that loses nothing ("007" would), else the text."""
+    """Integers if the conversion is lossless ("007" is not), else the text."""
     try:
         numbers = text.cast(pa.int64())
     except pa.ArrowInvalid:

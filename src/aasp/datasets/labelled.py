@@ -1,4 +1,4 @@
-"""A labelled set as every evaluation takes it: sounds, labels, parts or folds, and groups, in one order."""
+"""A labelled set, the input of every evaluation: sounds, labels, parts or folds, and groups, in one order."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from aasp.datasets.repeats import Repeat, repeats
 from aasp.errors import AaspError
 
 LARGEST = 1e100
-"""Labels that are numbers are smaller: their squares are summed."""
+"""Upper limit of numeric labels, because their squares are summed."""
 
 
 @dataclass(frozen=True)
 class LabelledSet:
-    """n labelled clips; what a benchmark's reader returns.
+    """n labelled clips, as returned by a benchmark's reader.
 
     Attributes:
-        name: of the benchmark, as the registry spells it.
+        name: of the benchmark, as in the registry.
         source: root folder or index, for messages.
         sounds: n clips.
         labels: labels of each clip; exactly one unless `multilabel`.
-        parts: of each clip "train", "valid" or "test"; or its fold.
-        classes: all labels there are, in the official order: a label's place is its class number.
-        groups: of each clip what it has in common with others (source recording, speaker, instrument); None: unknown.
+        parts: "train", "valid" or "test", or the fold, of each clip.
+        classes: all labels, in the official order: a label's index is its class number.
+        groups: group of each clip (source recording, speaker, instrument); None: unknown.
         multilabel: scored by mean average precision instead of accuracy.
-        missing: clips that the set should have and that are not there or can't be used, and why.
-        notes: what differs from the published set, in words.
-        events: of each clip its events, where they are known: its labels are then those of its events.
-        values: of each clip a number to predict from it, where the set is one of numbers: `classes` is then the
-            one name of what they are.
+        missing: clips of the set that are missing or can't be used, with the reason.
+        notes: differences from the published set, in words.
+        events: events of each clip, if they are known: a clip's labels are then those of its events.
+        values: the number to predict for each clip, if labels are numbers: `classes` is then the one name of the
+            quantity.
     """
 
     name: str
@@ -56,11 +56,11 @@ class LabelledSet:
 
     @cached_property
     def repeats(self) -> list[Repeat]:
-        """The rows whose sound an earlier row has, under whatever name."""
+        """The rows whose sound also occurs in an earlier row, under any name."""
         return repeats(self.sounds)
 
     def without(self, rows: Sequence[int], missing: Sequence[Skipped]) -> LabelledSet:
-        """The set without some clips (those that turned out unusable), which `missing` then names."""
+        """The set without some clips that turned out unusable; `missing` are their entries."""
         gone = set(rows)
         keep = lambda values: [value for row, value in enumerate(values) if row not in gone]
         return replace(
@@ -75,10 +75,10 @@ class LabelledSet:
         )
 
     def choosing(self, channels: Channels | str) -> LabelledSet:
-        """The set with a choice of its files' channels, for clips that don't have one of their own.
+        """The set with a choice of channels, for clips without their own choice.
 
-        With "each", every channel of a file is a clip of its own, and those of one file are a group where the set has
-        no groups.
+        With "each", every channel of a file is a separate clip, and those of one file are a group if the set has no
+        groups.
 
         Raises:
             AaspError: there is no such choice, or a file can't be used.
@@ -103,10 +103,10 @@ class LabelledSet:
         )
 
     def as_numbers(self) -> LabelledSet:
-        """The set with its labels read as numbers, one a clip, which are to be predicted rather than classified.
+        """The set with its labels as numbers, one per clip, for regression instead of classification.
 
         Raises:
-            AaspError: a clip has no label or several, or one that is no finite number; or all have the same.
+            AaspError: a clip has no label or several, or one that is not a finite number; or all are the same.
         """
         values = []
         for sound, labels in zip(self.sounds, self.labels, strict=True):

@@ -1,7 +1,7 @@
-"""Which files a set has, and how long each is: a folder, a CSV or a Parquet index, held as Arrow columns.
+"""The files of a set and their durations, from a folder, a CSV or a Parquet index, as Arrow columns.
 
-A million rows are a few flat buffers, not a million objects. What can't be used is never left out in silence: it comes
-back as `Skipped`, with its reason.
+A million rows are a few flat buffers, not a million objects. Unusable files are never left out silently: they are
+returned as `Skipped`, with the reason.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from aasp.errors import AaspError
 from aasp.files import atomic_write
 
 WORKERS = 8
-_HASHED = 16_384  # paths at once
+_HASHED = 16_384  # paths per batch
 
 
 class NothingUsable(AaspError):
-    """A set in which every file had to be skipped; `skipped` lists them."""
+    """Every file of a set was skipped; `skipped` lists them."""
 
     def __init__(self, message: str, skipped: list[Skipped]) -> None:
         super().__init__(message)
@@ -47,10 +47,10 @@ class Manifest:
     """The usable files of a set.
 
     Attributes:
-        table: columns `path` (absolute), `seconds`, `rate` (Hz) and `channels` (both null where they were not
-            probed), then the index's own columns.
-        source: the folder or index it came from.
-        notes: what else is to be said of it, a line each: hidden files that were left out, rows that repeat a file.
+        table: columns `path` (absolute), `seconds`, `rate` (Hz) and `channels` (both null if not probed), then the
+            index's own columns.
+        source: the folder or index it was read from.
+        notes: remarks, one line each: hidden files that were left out, rows that repeat a file.
     """
 
     table: pa.Table
@@ -68,27 +68,27 @@ class Manifest:
     ) -> tuple[Manifest, list[Skipped]]:
         """List a set's usable files, as cheaply as its index allows.
 
-        A `seconds` column is trusted: such a file must exist and not be empty, but is not opened. Where an index has
-        none, or a row's is missing or not positive, and for folders, headers are probed. A wrong `seconds` does no
-        silent harm: a crop beyond the end of a file is an error of that file when it is decoded. `scan` trusts nothing.
+        A `seconds` column is trusted: such a file must exist and not be empty, but is not opened. If an index has no
+        such column, or a value is missing or not positive, and for folders, headers are probed. A wrong value of
+        `seconds` causes no silent error: a crop beyond the end of a file raises when it is decoded. `scan` checks all.
 
         Args:
-            path: a folder (searched to the bottom, in sorted order, hidden files and folders left out), or a .csv, .tsv
-                or .parquet file with a `path` column; relative paths in it are relative to its own folder. A CSV column
-                is of integers where each of its values is one, as written; else of strings.
+            path: a folder (searched recursively, in sorted order, without hidden files and folders), or a .csv, .tsv or
+                .parquet file with a `path` column; relative paths in it are relative to its own folder. A CSV column
+                has integers if all its values are integers as written; else strings.
                 Also tar shards, Parquet files with a column of sounds, folders and patterns of these, and URLs
                 (`aasp.datasets.sources`).
             workers: threads.
-            path_column: an index's column to take for `path`.
-            channels: what is read of files of several channels (`aasp.audio.channels`), but where the index's own
-                column `channel` says it. For "each" a file has a row a channel.
+            path_column: an index's column of paths, if not `path`.
+            channels: which channels of multi-channel files are read (`aasp.audio.channels`), unless the index's own
+                column `channel` has a choice. With "each" a file has one row per channel.
 
         Returns:
             The manifest, in the index's order, and the files left out.
 
         Raises:
-            AaspError: no such path, no `path` column, no audio in the folder.
-            NothingUsable: there is not one usable file.
+            AaspError: no such path, no `path` column, or no audio in the folder.
+            NothingUsable: no file is usable.
         """
         manifest, skipped = _open(path, workers=workers, trusting=True, path_column=path_column)
         return manifest.choosing(channels), skipped
@@ -97,7 +97,7 @@ class Manifest:
         return self.table.num_rows
 
     def sound(self, row: int) -> Sound:
-        """One file, with the choice of its channels where that is not their mean."""
+        """The sound of a row, with its choice of channels if that is not the mean."""
         path = self.table["path"][row].as_py()
         channels = self.table[COLUMN][row].as_py() if COLUMN in self.table.column_names else "mean"
         return path if channels in (None, "mean") else Recording(path, checked(channels))
@@ -130,7 +130,7 @@ class Manifest:
         """One column as an array (files,): numbers, or strings as objects.
 
         Raises:
-            AaspError: there is none of that name.
+            AaspError: there is no such column.
         """
         if name not in self.table.column_names:
             raise AaspError(f"{self.source}: no column {name!r}; it has {', '.join(self.table.column_names)}")
@@ -172,14 +172,14 @@ def scan(
     path_column: str | None = None,
     decode: bool = True,
 ) -> tuple[Manifest, list[Skipped]]:
-    """List a set's usable files, each decoded to its end, whatever its index says; otherwise as `Manifest.open`.
+    """List a set's usable files, each decoded to its end, regardless of its index; otherwise as `Manifest.open`.
 
     Args:
         path: a folder, .csv, .tsv or .parquet.
         workers: threads.
-        progress: called with (files probed, files in all) now and then.
-        path_column: an index's column to take for `path`.
-        decode: without it headers and ends are looked at only: damage in the middle shows when a file is used.
+        progress: called with (files probed, all files) from time to time.
+        path_column: an index's column of paths, if not `path`.
+        decode: if False, only headers and ends are checked: damage in the middle is found when a file is used.
     """
     options = dict(progress=progress, path_column=path_column, decode=decode)
     return _open(path, workers=workers, trusting=False, **options)  # type: ignore[arg-type]
@@ -187,7 +187,7 @@ def scan(
 
 def write_skipped(skipped: Sequence[Skipped], path: str | Path) -> None:
     """Write the files left out as CSV: `path`, `reason`."""
-    # A name that is not UTF-8 is a reason to be here: its bytes are written as they are.
+    # A file may be left out because its name is not UTF-8: its bytes are written unchanged.
     with (
         atomic_write(path) as beside,
         beside.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
@@ -223,11 +223,11 @@ def _open(
 
 
 def _repeated(paths: pa.ChunkedArray) -> list[str]:
-    """The one line that says which rows of an index repeat a file, if some do."""
+    """One line about the rows of an index that repeat a file, if any."""
     if pc.any(pc.match_substring(paths, "/../")).as_py():
         plain = [path and os.path.normpath(path) for path in paths.to_pylist()]
         paths = pa.chunked_array([pa.array(plain, pa.string())])
-    hashes = np.empty(len(paths), np.int64)  # of a million texts; only those that are there twice are looked at
+    hashes = np.empty(len(paths), np.int64)  # so that, of a million strings, only duplicates are compared
     for begin in range(0, len(paths), _HASHED):
         hashes[begin : begin + _HASHED] = [hash(path) for path in paths.slice(begin, _HASHED).to_pylist()]
     ordered = np.sort(hashes)

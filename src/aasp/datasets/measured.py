@@ -1,4 +1,4 @@
-"""How long each file of a set is, by its index, its header or its samples, and which files can't be used."""
+"""Durations of a set's files, from the index, the header or the samples, and which files can't be used."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from aasp.datasets.index import Skipped
 
 SHORTEST_SECONDS = 0.025  # one analysis window
 MANY, LOOKED_AT = 100_000, 10_000
-"""Of an index with more than MANY rows that give their seconds, LOOKED_AT are looked for, evenly spread; all of them
-where one of these is gone. The rest shows when it is read."""
+"""In an index with more than MANY rows that all have their seconds, only LOOKED_AT evenly spaced files are checked for
+existence, or all if one of these is missing. Other missing files are found when they are read."""
 _MEASURED = {"path": pa.string(), "seconds": pa.float64(), "rate": pa.int32(), "channels": pa.int32()}
 _CHUNK = 64
 _UNKNOWN = -1
@@ -30,7 +30,7 @@ Fact = tuple[float, int, int] | str
 def measure(
     table: pa.Table, workers: int, trusting: bool, decode: bool, progress: Callable[[int, int], None] | None
 ) -> tuple[pa.Table, list[Skipped]]:
-    """Check or probe each row's file, or decode it whole: the usable rows with what was measured, and the others."""
+    """Check or probe each row's file, or decode it whole; return the usable rows with measurements, and the others."""
     total = table.num_rows
     paths = table["path"]
     known = np.full(total, np.nan)
@@ -59,7 +59,7 @@ def measure(
             progress(begin + len(facts), total)
     skipped = [Skipped(paths[row].as_py(), reason) for row, reason in sorted(reasons.items())]
     measured = [paths, pa.array(seconds), _whole(rates), _whole(channels)]
-    if trusting:  # what the index said of the files that were not opened
+    if trusting:  # values of the index for files that were not opened
         for index, name in ((2, "rate"), (3, "channels")):
             if name in table.column_names and pa.types.is_integer(table[name].type):
                 measured[index] = pc.coalesce(measured[index], table[name].cast(_MEASURED[name]))
@@ -82,7 +82,7 @@ def _any_missing(paths: pa.ChunkedArray) -> bool:
 
 
 def _why_missing(path: str) -> str | None:
-    """Why a sound that is not opened can't be used, if that is seen from outside. Stores are not asked."""
+    """Why a sound can't be used, as far as it shows without opening it; else None. Stores are not queried."""
     if not path:
         return "its row has no path"
     if "\0" in path:
@@ -98,7 +98,7 @@ def _why_missing(path: str) -> str | None:
         return f"no such {what}"
     except OSError as error:
         return f"unreadable ({error.strerror})"
-    if not stat.S_ISREG(status.st_mode):  # to open a pipe would wait for ever
+    if not stat.S_ISREG(status.st_mode):  # opening a pipe would block forever
         return f"is not a {what}" if found is None else "is inside something that is not a file"
     if status.st_size == 0:
         return f"empty {what}"
@@ -108,7 +108,7 @@ def _why_missing(path: str) -> str | None:
 
 
 def _fact(path: str, seconds: float, decode: bool) -> Fact:
-    """(seconds, rate, channels) of a sound, rate and channels unknown where `seconds` was trusted; or why not."""
+    """(seconds, rate, channels) of a sound, or why it is unusable; if `seconds` is trusted, the others are unknown."""
     rate = channels = _UNKNOWN
     reason = _why_missing(path)
     if reason is not None:
@@ -118,7 +118,7 @@ def _fact(path: str, seconds: float, decode: bool) -> Fact:
             with on_disk(path) as file:
                 info = probe(file)
                 seconds, rate, channels = info.seconds, info.rate, info.channels
-                if decode:  # every channel: which of them will be read is not known yet
+                if decode:  # all channels, because the choice of channels is not known yet
                     check_decodes(file, info)
     except AudioError as error:
         return error.reason
@@ -132,7 +132,7 @@ def _too_short(seconds: float) -> str:
 
 
 def _in_parallel(work: Callable, items: Iterable, workers: int) -> Iterator:
-    """`map` on threads, in order; stopping early doesn't wait for what has not begun."""
+    """`map` on threads, in order; stopping early cancels the work that has not begun."""
     pool = ThreadPoolExecutor(workers, thread_name_prefix="aasp-scan")
     try:
         yield from pool.map(work, items)

@@ -1,7 +1,7 @@
-"""Voices that play generated signals at eight modulation rates: the demo's task about modulation itself.
+"""Synthetic voices at eight modulation rates: the demo's task of recognising modulation.
 
-A voice is what an instrument is to notes: a kind of signal with a carrier, depth and loudness of its own, drawn once.
-It plays every rate of `RATES`, so that only the modulation distinguishes the rates, and it belongs to one split.
+A voice corresponds to an instrument: a kind of signal with its own carrier, depth and loudness, drawn once. It plays
+every rate of `RATES`, so that only the modulation distinguishes the rates, and it belongs to one split.
 Six of the eight rates lie above 3.125 Hz, the Nyquist frequency of patches of 16 frames at a 10 ms hop. Source: ours.
 """
 
@@ -20,7 +20,7 @@ SECONDS = 2.5
 RATES = (1.5, 2.4, 3.8, 6.1, 9.8, 15.6, 25.0, 40.0)
 """Modulation rates in Hz, two thirds of an octave apart."""
 JITTER = 0.05
-"""A clip's rate lies within this share of its class's: the class is a band, not a line whose alias could be learned."""
+"""Largest relative deviation of a clip's rate from its class's: the alias of an exact rate could be learned."""
 KINDS = ("am tone", "am noise", "fm tone", "fm noise", "chirp", "impulses")
 
 
@@ -41,7 +41,7 @@ class Voice:
         return cls(kind, f"{kind} {number:02d}", carrier, rng.uniform(0.6, 1.0), 10 ** (-rng.uniform(3, 20) / 20))
 
     def play(self, rate: float, rng: np.random.Generator) -> np.ndarray:
-        """Play one clip of SECONDS modulated `rate` times a second, beginning anywhere in the cycle.
+        """Generate a clip of SECONDS, modulated at `rate` Hz from a random phase.
 
         Returns:
             float32, shape (SECONDS * RATE,), peak at most `level`.
@@ -70,6 +70,6 @@ class Voice:
 
 
 def _ring(clicks: np.ndarray, frequency: float, seconds: float = 0.004) -> np.ndarray:
-    """Give each click a body: a resonance at `frequency` that decays by 1/e in `seconds`; peak about 1."""
+    """Filter clicks with a resonance at `frequency` that decays to 1/e in `seconds`; peak about 1."""
     pole = np.exp(-1 / (seconds * RATE) + 2j * np.pi * frequency / RATE)
     return lfilter([1.0, -pole.real], [1.0, -2 * pole.real, abs(pole) ** 2], clicks).clip(-1, 1).astype(np.float32)

@@ -1,8 +1,8 @@
 """Single notes of real sampled instruments, rendered offline from the SoundFont that `pretty_midi` ships.
 
-TimGM6mb.sf2 holds recordings of acoustic and electric instruments, mapped over the keyboard as General MIDI programs.
-Programs that play any of the same recordings ("Violin" and "Viola" do) count as one source here and are in one split,
-so that no recording occurs in two: `INSTRUMENTS` says which, and a test reads the SoundFont to check that it is so.
+TimGM6mb.sf2 has recordings of acoustic and electric instruments, mapped over the keyboard as General MIDI programs.
+Programs that share a recording (such as "Violin" and "Viola") count as one source and are in the same split, so that no
+recording occurs in two splits: `INSTRUMENTS` lists the splits, and a test checks them against the SoundFont.
 Purely synthetic programs are left out, and with them NSynth's families synth_lead and vocal (all but one vocal program
 share their recordings with synthetic ones). Labels are NSynth's: instrument family, and pitch as a MIDI key.
 """
@@ -23,8 +23,8 @@ from aasp.errors import AaspError
 
 RATE = 16_000
 SECONDS, HELD = 2.5, 2.0
-GAIN = 3.0  # the renderer leaves room for a whole orchestra: a single note peaks at 0.05 to 0.3
-FADE = 0.02  # seconds; what still rings at the end is not cut with a click
+GAIN = 3.0  # the renderer leaves headroom for many notes: a single note peaks at 0.05 to 0.3
+FADE = 0.02  # seconds; avoids a click if a note still sounds at the end
 
 
 @dataclass(frozen=True)
@@ -110,16 +110,16 @@ INSTRUMENTS = tuple(
 
 
 def render(program: int, keys: Sequence[int], velocities: Sequence[int]) -> np.ndarray:
-    """Play notes one by one, held HELD seconds, without the renderer's reverberation and chorus.
+    """Render single notes, held for HELD seconds, without the renderer's reverberation and chorus.
 
     Args:
         program: General MIDI program, 0-127.
         keys: MIDI keys, 60 is C4.
-        velocities: how hard each is struck, 1-127.
+        velocities: MIDI velocities, 1-127.
 
     Returns:
-        float32, shape (notes, SECONDS * RATE), levels as the SoundFont has them, times GAIN. A key beyond what the
-        SoundFont holds is silent.
+        float32, shape (notes, SECONDS * RATE), the SoundFont's levels times GAIN. A key outside the SoundFont's range
+        is silent.
 
     Raises:
         AaspError: the packages that render are not installed.
@@ -149,7 +149,7 @@ def soundfont() -> Path:
 
 
 def _midi(program: int, keys: Sequence[int], velocities: Sequence[int]) -> bytes:
-    """A MIDI file of one note every SECONDS; what rings on is silenced before the next."""
+    """A MIDI file of one note every SECONDS; each is silenced before the next begins."""
     pretty_midi, _ = _packages()
     reverberation, chorus, all_sound_off = 91, 93, 120
     player = pretty_midi.Instrument(program)
@@ -166,7 +166,7 @@ def _midi(program: int, keys: Sequence[int], velocities: Sequence[int]) -> bytes
 
 
 def _packages():
-    """(pretty_midi, midirenderer), or the advice to install them."""
+    """(pretty_midi, midirenderer), or an error that says how to install them."""
     try:
         import midirenderer
         import pretty_midi

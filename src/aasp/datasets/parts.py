@@ -1,8 +1,8 @@
 """The meaning of a part's name, in a column or as a folder: train, valid or test; or a fold.
 
-Case, surrounding blanks and the separators in `train_set` don't count. Two names mean what stands beside them.
-`dev` chooses beside `train`, and is trained on where there is none (DCASE, FSD50K, VoxCeleb). `eval` is tested
-(AudioSet), and chooses beside `train` and `test`.
+Case, surrounding spaces and separators as in `train_set` are ignored. The meaning of two names depends on the others:
+`dev` is the validation part beside `train`, else the train part (DCASE, FSD50K, VoxCeleb). `eval` is the test part
+(AudioSet), or the validation part beside `train` and `test`.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ _MOST_ALONE = 20  # folds of a single clip each
 
 
 def is_part(name: str) -> bool:
-    """Whether it is the name of a part."""
+    """Whether `name` is the name of a part."""
     return _word(name) is not None
 
 
 def parts_of(names: Iterable[str]) -> dict[str, str] | None:
-    """What names that stand side by side mean: of each train, valid or test; None if not all are names of parts.
+    """The part (train, valid or test) of each name in a set of names; None if not all are names of parts.
 
     Raises:
-        AaspError: they can be understood in two ways.
+        AaspError: the names are ambiguous.
     """
     meant = {name: _word(name) for name in names}
     words = set(meant.values())
@@ -52,10 +52,10 @@ def parts_of(names: Iterable[str]) -> dict[str, str] | None:
 
 
 def part_in(name: str, where: str) -> str:
-    """The part that a published list means, whatever stands beside it.
+    """The part that a name in a published list means, regardless of other names.
 
     Raises:
-        AaspError: it means none for certain.
+        AaspError: the name is unknown, or its meaning depends on others.
     """
     word = _word(name)
     if word not in PARTS:
@@ -69,11 +69,11 @@ def parts_or_folds(values: Sequence[str], *, any_name: bool = False) -> list[str
     Folds are whole numbers, or one word with numbers (`fold1`, `fold2`).
 
     Args:
-        values: what a column says of each clip, none of them empty.
+        values: a column's value for each clip, none of them empty.
         any_name: whether other names are folds too; names of parts never are.
 
     Raises:
-        AaspError: they are neither parts nor folds, or parts that can be understood in two ways.
+        AaspError: the values are neither parts nor folds, or ambiguous parts.
     """
     found = Counter(values)
     meant = parts_of(found) or _folds(found, any_name)
@@ -87,17 +87,17 @@ def parts_or_folds(values: Sequence[str], *, any_name: bool = False) -> list[str
 
 
 def is_fold(name: str) -> bool:
-    """Whether a folder's name says that it is a fold: fold1, Fold_02, fold-3."""
+    """Whether a folder's name is that of a fold: fold1, Fold_02, fold-3."""
     return re.fullmatch(r"\s*fold[\s_-]*\d+\s*", name.casefold()) is not None
 
 
 def is_flag(column: str) -> bool:
-    """Whether a column's name says that it describes one part, yes or no: is_test, train."""
+    """Whether a column's name is that of a boolean column for one part: is_test, train."""
     return is_part(re.sub(r"^\s*is(?![a-z])|^\s*is(?=t)", "", column.casefold()))
 
 
 def _word(name: str) -> str | None:
-    """The part that a name is of; `dev` and `eval` as such, since they mean what stands beside them."""
+    """The part that a name means; `dev` and `eval` unchanged, since their meaning depends on the other names."""
     bare = _bare(name)
     return _MEANT.get(bare) or _MEANT.get(re.sub(r"(data)?(set|split|part|data)$", "", bare))
 
@@ -109,7 +109,7 @@ def _folds(names: Iterable[str], any_name: bool) -> dict[str, str] | None:
     if None not in numbers:
         return {name: str(int(number[1])) for name, number in zip(names, numbers, strict=True) if number}
     if any(is_part(re.split(r"[\s_./-]|\d", name.strip(), maxsplit=1)[0]) for name in names):
-        return None  # train1, test-clean: more than we know of parts
+        return None  # train1, test-clean: a part's name with an unknown addition
     keys = [" ".join(name.casefold().split()) for name in names]
     numbered = [_NUMBERED.fullmatch(_bare(name)) for name in names]
     if len({match and match[1] for match in numbered}) == 1 and numbered[0]:

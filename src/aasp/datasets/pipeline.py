@@ -1,8 +1,8 @@
-"""Random crops of a set's files in endless batches: the same ones again from the same seed or position.
+"""Endless batches of random crops of a set's files, reproducible from a seed or a position.
 
-grain shuffles (each epoch), draws each crop's place from a generator keyed by the crop's index, decodes on threads
-and keeps the order, so that neither the thread count nor an interruption changes a sample. Shards interleave one global
-sequence: two processes with batches of 16 see, together and step for step, what one process with batches of 32 sees.
+grain shuffles each epoch, draws each crop's position from a generator keyed by the crop's index, decodes on threads and
+keeps the order, so that neither the thread count nor an interruption changes a sample. Processes interleave one global
+sequence: in each step, two processes with batches of 16 together get the same crops as one with batches of 32.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import absl.logging  # noqa: F401  (before its logger is requested: it brings its own class)
+import absl.logging  # noqa: F401  (before its logger is requested, since it sets the logger's class)
 import numpy as np
 import torch
 
@@ -26,48 +26,49 @@ from aasp.datasets.index import Skipped
 from aasp.datasets.measured import SHORTEST_SECONDS
 from aasp.errors import AaspError
 
-logging.getLogger("absl").disabled = True  # grain warns, when imported, that there is no jax to profile
+logging.getLogger("absl").disabled = True  # on import, grain warns that there is no jax to profile
 import grain  # noqa: E402
 
 from aasp.datasets.dealt import Dealt, Order  # noqa: E402
 
 logging.getLogger("absl").disabled = False
 
-# So many different files in a row that can't be decoded are not bad luck: a disk is gone, or a folder moved.
+# If this many different files in a row can't be decoded, a disk is gone or a folder was moved.
 _TOO_MANY_FAILURES = 1000
 
-# What of a position's making is the files' own; the rest is settings.
+# Entries of a state's `made_with` that depend on the files; the others are settings.
 DATA = ("files", "listing", "audio_seconds", "cache")
-# And what follows from the number of processes.
+# Entries that depend on the number of processes.
 OF_PROCESSES = ("batch", "world", "cache")
 
 
 class CropPipeline:
     """An endless iterator over batches of random crops, with an exact position.
 
-    An epoch visits each clip once, for one crop, its place uniform over the clip. A batch is
-    `{"wave": float32 (batch, samples), "length": int64 (batch,)}` on the CPU, where a clip shorter than the crop is
-    zero beyond its `length`. A clip that can't be decoded is left out, noted in `skipped` and tried again next epoch.
+    An epoch takes one crop from each clip, at a uniformly random position. A batch is
+    `{"wave": float32 (batch, samples), "length": int64 (batch,)}` on the CPU; a clip shorter than the crop is zero
+    beyond its `length`. A clip that can't be decoded is left out, listed in `skipped` and tried again next epoch.
 
     Args:
         clips: the files.
         seconds: length of a crop.
-        batch: crops in a batch, of this process.
-        seed: draws the order and the crops; neighbouring seeds share nothing.
-        rate: samples per second.
-        workers: decoding threads; 0 decodes while the caller waits.
-        shard: (rank, world): this process and how many there are.
-        cache: decode each file once, whole, and keep it in memory (230 MB an hour at 16 kHz) to cut crops from. For
-            sets that fit: decoding then costs nothing from the second epoch on.
-        target: gives a clip's label vector (K,), which the batch then holds as "target", float32 (batch, K).
-        target_from: in its place, gives labels of a clip from a second on, (G, K), where they are those of its moments.
-        data_changed: let `restore` take a position in other data: the order of these files then continues where that of
-            the others ended, counted in crops.
-        weighted: (weights (clips,), clips an epoch): each epoch draws so many clips without replacement, heavy ones
-            first to be drawn; without it an epoch has every clip once.
+        batch: crops per batch of this process.
+        seed: of the order and the crops; consecutive seeds are independent.
+        rate: sample rate in Hz.
+        workers: decoding threads; 0 decodes in the calling thread.
+        shard: (rank, world): rank of this process, and number of processes.
+        cache: decode each file once, whole, keep it in memory (230 MB per hour at 16 kHz) and cut crops from it. For
+            sets that fit in memory: there is no decoding from the second epoch on.
+        target: returns a clip's label vector (K,), which the batch then has as "target", float32 (batch, K).
+        target_from: instead of `target`, for labels over time: returns the labels (G, K) of a clip from a given second
+            on.
+        data_changed: let `restore` accept a position in other data: the order of these files then continues after the
+            same number of crops.
+        weighted: (weights (clips,), clips per epoch): each epoch draws this many clips without replacement, with
+            probabilities by weight; if omitted, an epoch has every clip once.
 
     Raises:
-        AaspError: a setting out of its range; while iterating, that no file can be decoded.
+        AaspError: a setting is out of range; or, while iterating, no file can be decoded.
     """
 
     def __init__(
@@ -99,7 +100,7 @@ class CropPipeline:
         self._lock = threading.Lock()
         self._failed: dict[str, str] = {}
         self._failed_since_success: set[str] = set()
-        # What a position means only together with.
+        # Data and settings for which a position is valid.
         self._made_with: dict[str, Any] = {
             "files": len(clips),
             "listing": listing(clips),
@@ -111,7 +112,7 @@ class CropPipeline:
             "world": world,
             "cache": cache,
         }
-        # grain's shuffle adds the epoch to its seed: neighbouring seeds would share their orders, an epoch apart.
+        # grain's shuffle adds the epoch to its seed: consecutive seeds would have the same orders, an epoch apart.
         order_seed, crop_seed = (int(word) for word in np.random.SeedSequence(seed).generate_state(2))
         if weighted is None:
             order = grain.MapDataset.range(len(clips)).shuffle(seed=order_seed)
@@ -138,12 +139,12 @@ class CropPipeline:
 
     @property
     def source(self) -> str:
-        """The source of the crops."""
+        """Source of the clips, for messages."""
         return self._clips.source
 
     @property
     def listing(self) -> str:
-        """Hash of the names of what the crops are of."""
+        """Hash of the names of the clips."""
         return self._made_with["listing"]
 
     @property
@@ -157,7 +158,7 @@ class CropPipeline:
         return {"position": self._batches.get_state(), "made_with": self._made_with, **self._order.document()}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Continue from a `state` of this pipeline or of one made alike: the next batch is the next one there.
+        """Continue from a `state` of this pipeline or of an equal one, with the batch that would have come next.
 
         Raises:
             AaspError: the state is of other files, unless `data_changed` allows it; or of another seed, crop, batch or
@@ -168,10 +169,10 @@ class CropPipeline:
         self._batches.set_state(state["position"])
 
     def rejoin(self, states: Sequence[dict[str, Any]]) -> None:
-        """Continue from the states of another number of processes: what none of them has taken is dealt out again.
+        """Continue from the states of another number of processes: the crops that none has taken are redistributed.
 
         Raises:
-            AaspError: as `restore` does, but for the number of processes and what follows from it.
+            AaspError: as `restore`, except for the number of processes and the settings that depend on it.
         """
         self._check(states[0], OF_PROCESSES)
         self._deal(Order.of(states[0]).after([state["position"]["next_index"] for state in states]))
@@ -183,13 +184,13 @@ class CropPipeline:
                 raise AaspError(f"data of another run: {self._clips.source}: {text}")
 
     def differences(self, state: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-        """In what a `state` is of another pipeline: names, with what was and what is. `DATA` are those of the files."""
+        """Entries in which a `state` differs from this pipeline: name to (old, new). `DATA` are those of the files."""
         then, now = state["made_with"], self._made_with
-        names = [name for name in now if name != "listing" or name in then]  # older states have none
+        names = [name for name in now if name != "listing" or name in then]  # older states have no listing
         return {name: (then.get(name), now[name]) for name in names if then.get(name) != now[name]}
 
     def _crop(self, row: int, random: np.random.Generator) -> dict[str, np.ndarray | np.int64] | None:
-        """One random crop of a clip; None, which grain passes over, if it can't be decoded."""
+        """One random crop of a clip; None, which grain skips, if it can't be decoded."""
         if self._ahead:
             let_computing_first()
         sound = self._clips.sound(row)
@@ -215,7 +216,7 @@ class CropPipeline:
         return crop
 
     def _window(self, row: int, sound: Sound, place: float) -> tuple[float, np.ndarray]:
-        """The crop that begins at `place`, of 1, of where it could begin: at which second, and its samples."""
+        """Start in seconds and samples of the crop at the relative position `place`, 0 to 1, of the possible starts."""
         if self._waves is None:
             seconds = self._samples / self._rate
             start = place * max(0.0, self._durations[row] - seconds)
@@ -245,7 +246,7 @@ def named_difference(name: str, was: Any, now: Any) -> str:
 class _WeightedOrder:
     """Epochs of clips drawn without replacement, as one long sequence for grain.
 
-    Source: Efraimidis & Spirakis 2006: the largest of log(u) / weight are such a draw.
+    Source: Efraimidis & Spirakis 2006: the clips with the largest log(u) / weight are such a draw.
     """
 
     EPOCHS = 1_000_000
@@ -263,7 +264,7 @@ class _WeightedOrder:
 
     def __getitem__(self, index: int) -> int:
         epoch, place = divmod(index, self._clips)
-        with self._lock:  # threads read ahead across the border of two epochs
+        with self._lock:  # threads read ahead across the boundary of two epochs
             if epoch != self._epoch:
                 draw = np.random.default_rng((self._seed, epoch)).random(len(self._weights))
                 with np.errstate(divide="ignore"):

@@ -1,4 +1,4 @@
-"""Files that a set names twice: never in two parts, and said if in one."""
+"""Files that occur twice in a set: an error in two parts, reported in one part."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from aasp.errors import AaspError
 
 
 class Repeat(NamedTuple):
-    """A row whose sound an earlier row has."""
+    """A row whose sound also occurs in an earlier row."""
 
     row: int
     first: int
 
 
 def repeats(sounds: Sequence[Sound]) -> list[Repeat]:
-    """The rows whose sound is that of an earlier one: by the same path, by another way to it, or by a link."""
+    """The rows whose sound also occurs in an earlier row: by the same path, another path to it, or a link."""
     first: dict[Hashable, int] = {}
     numbers = _Numbers()
     pairs = ((row, first.setdefault(_key(sound, numbers), row)) for row, sound in enumerate(sounds))
-    # A file system's numbers can be reused or made up: what they say is the same file is looked at.
+    # A file system's inode numbers can be reused or made up, so each match is verified.
     return [Repeat(row, one) for row, one in pairs if row != one and _same(sounds[row], sounds[one])]
 
 
 def keep_apart(sounds: Sequence[Sound], parts: Sequence[str] | np.ndarray, found: Sequence[Repeat]) -> None:
-    """Refuse a set in which a sound is in two parts, or two folds.
+    """Check that no sound is in two parts, or in two folds.
 
     Raises:
-        AaspError: it is, so that it would be trained on and tested.
+        AaspError: one is, so that it would be trained on and tested.
     """
     torn = [repeat for repeat in found if parts[repeat.row] != parts[repeat.first]]
     if torn:
@@ -48,14 +48,14 @@ def keep_apart(sounds: Sequence[Sound], parts: Sequence[str] | np.ndarray, found
 
 
 class _Numbers:
-    """The identity of files in the file system, independent of their paths. Each folder is listed once; only links are
-    looked at."""
+    """The identity of files in the file system, independent of their paths. Each folder is listed once; only links need
+    a `stat`."""
 
     def __init__(self) -> None:
         self._folders: dict[str, dict[str, tuple[int, int]]] = {}
 
     def of(self, path: str) -> tuple[int, int] | str:
-        """Device and inode of a file; its path where there is none."""
+        """Device and inode of a file; its path if it does not exist."""
         folder, name = os.path.split(path)
         if folder not in self._folders:
             self._folders[folder] = {}
@@ -68,7 +68,7 @@ class _Numbers:
 
 def _number(entry: os.DirEntry[str], device: int) -> tuple[int, int]:
     if entry.is_symlink():
-        with contextlib.suppress(OSError):  # it leads nowhere
+        with contextlib.suppress(OSError):  # a broken link
             status = entry.stat()
             return status.st_dev, status.st_ino
     return device, entry.inode()
@@ -80,7 +80,7 @@ def _key(sound: Sound, numbers: _Numbers) -> Hashable:
     if isinstance(sound, Excerpt):
         return numbers.of(sound.path), sound.start, sound.seconds
     (path,) = files(sound)
-    return numbers.of(path)  # of one file no channel is tested on another
+    return numbers.of(path)  # without the channel: channels of one file must not be trained on and tested
 
 
 def _same(one: Sound, other: Sound) -> bool:

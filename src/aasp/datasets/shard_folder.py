@@ -1,7 +1,7 @@
-"""A folder of tar shards: what it says of itself, and how far it is written.
+"""A folder of tar shards: its metadata, and how far it is written.
 
-While shards are written, `.unfinished` holds the settings, and a part of the index for each shard that is whole. The
-index is what makes a folder finished.
+While shards are written, `.unfinished` has the settings, and a part of the index for each complete shard. A folder is
+finished once it has an index.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from aasp.errors import AaspError
 from aasp.files import check_output, clear_left
 
 INDEX = "index.parquet"
-"""Where the samples are: a manifest like any other."""
+"""The addresses of the samples: a manifest like any other."""
 SHARDS = b"aasp.shards"
-"""In its metadata, as JSON: name, samples, bytes and SHA-256 of each shard, and how they were made."""
+"""Key in its metadata, as JSON: name, samples, bytes and SHA-256 of each shard, and the settings."""
 UNFINISHED = ".unfinished"
 SKIPPED = "skipped.csv"
 JOB = "job.json"
@@ -36,7 +36,7 @@ _SHARD = re.compile(r"\.?shard-\d{6}(\.\d+\.tmp)?\.tar|\.(index|skipped)\.\d+\.t
 
 @dataclass(frozen=True)
 class Written:
-    """The content of the folder."""
+    """Totals of a finished folder."""
 
     shards: int
     samples: int
@@ -53,7 +53,7 @@ def counted(out: Path, document: dict[str, Any]) -> Written:
 
 
 def digest(table: pa.Table) -> str:
-    """Hash of rows: of the same ones whenever they are listed."""
+    """Hash of the rows of a table, independent of how it is divided into chunks."""
     found = hashlib.sha256()
 
     class Sink:
@@ -66,7 +66,7 @@ def digest(table: pa.Table) -> str:
 
 
 def written(out: Path) -> dict[str, Any] | None:
-    """The metadata of a finished folder; None if it has no index written here."""
+    """The metadata of a finished folder; None if it has no index of shards."""
     try:
         return json.loads((pa.parquet.read_schema(out / INDEX).metadata or {})[SHARDS])
     except (OSError, ValueError, KeyError, pa.ArrowException):
@@ -74,7 +74,7 @@ def written(out: Path) -> dict[str, Any] | None:
 
 
 def changed(out: Path) -> list[str]:
-    """A line for each shard of a finished folder that is there with other bytes than the index says."""
+    """A line for each shard of a finished folder whose content does not match the index."""
     problems = []
     for one in (written(out) or {}).get("shards", []):
         path = out / os.path.basename(one["name"])
@@ -85,7 +85,7 @@ def changed(out: Path) -> list[str]:
 
 
 def check_folder(out: Path, job: dict[str, Any], finished: bool) -> None:
-    """Check that nothing lies in a folder but these very shards, unfinished."""
+    """Check that a folder contains nothing but the same shards, unfinished."""
     if not out.exists():
         check_output(out)
         return
@@ -111,7 +111,7 @@ def check_folder(out: Path, job: dict[str, Any], finished: bool) -> None:
 
 
 def finished(out: Path, job: dict[str, Any]) -> list[dict[str, Any]]:
-    """The metadata of complete shards; the others are removed, to be written again."""
+    """The metadata of complete shards; all other files are removed, to be written again."""
     parts: list[dict[str, Any]] = []
     whole = {UNFINISHED, SKIPPED}
     while (part := _part(out, len(parts))) is not None and (out / UNFINISHED / JOB).exists():
@@ -137,7 +137,7 @@ def _part(out: Path, number: int) -> dict[str, Any] | None:
 
 
 def check_space(out: Path, needed: float) -> None:
-    """Check that so many bytes fit on the disk.
+    """Check that `needed` bytes fit on the disk.
 
     Raises:
         AaspError: they don't.
@@ -149,7 +149,7 @@ def check_space(out: Path, needed: float) -> None:
 
 
 def bytes_of(path: str) -> int:
-    """How large a sound's file is; of a row of a Parquet file, and of what is elsewhere, not known here."""
+    """Size of a sound's file; 0 if unknown: for rows of Parquet files and remote files."""
     found = place(path)
     if found is not None:
         return found.size or 0

@@ -1,8 +1,8 @@
-"""Sets of sounds rewritten as tar shards with an index: `aasp shard`.
+"""Write a set of sounds as tar shards with an index: `aasp shard`.
 
-Rows are taken in order and shards filled one after the other. A finished shard and its part of the index are synced
-before the next begins, so that a process that is killed at any moment resumes the shard it was at: the shards are
-then the same to the byte.
+Rows are taken in order, and shards are filled one after the other. A finished shard and its part of the index are
+synced before the next begins, so that a process that is killed at any moment resumes at its current shard, and the
+shards are identical byte for byte.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ from aasp.errors import AaspError
 from aasp.files import atomic_write, locked
 
 RATE = 16_000
-_FLAC_BYTES = 0.6 * 2 * RATE  # a second, about
-_AHEAD = 8  # sounds that wait, for each thread
+_FLAC_BYTES = 0.6 * 2 * RATE  # per second, approximately
+_AHEAD = 8  # queued sounds per thread
 _BATCH = 256
 _MADE = pa.schema({"path": pa.string(), "seconds": pa.float64(), "rate": pa.int32(), "channels": pa.int32()})
 _MADE = _MADE.append(pa.field("source", pa.string()))
@@ -67,9 +67,9 @@ class Settings:
     """How shards are made.
 
     Attributes:
-        size_mb: megabytes of a shard, at most, of 10⁶ bytes; a larger sound has a shard of its own.
-        flac: encode again, as FLAC of 16 bits, mono, 16 kHz; else files are copied as they are.
-        columns: of the manifest that travel along; all if omitted.
+        size_mb: largest size of a shard in megabytes (10⁶ bytes); a larger sound gets its own shard.
+        flac: re-encode as 16-bit FLAC, mono, 16 kHz; else files are copied unchanged.
+        columns: columns of the manifest to include; all if omitted.
     """
 
     size_mb: int = 256
@@ -86,19 +86,19 @@ def shard(
     workers: int = 2,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Written:
-    """Write a set as tar shards, or continue where this was stopped.
+    """Write a set as tar shards, or resume writing them.
 
     Args:
         manifest: the set, in the order of the shards.
-        unusable: files that it had to leave out.
-        out: a folder: new, empty, or with these very shards, as far as they were written.
-        settings: how.
+        unusable: files left out of the manifest.
+        out: a folder: new, empty, or with the same shards, finished or not.
+        settings: how shards are made.
         workers: threads that read and encode.
-        progress: called with (rows done, rows in all).
+        progress: called with (rows done, all rows).
 
     Raises:
-        AaspError: `out` holds something else or too little space, a column is not there or can't be written as JSON.
-        OSError: the disk is full; what is whole is kept.
+        AaspError: `out` contains something else or has too little space, or a column is missing or not JSON-able.
+        OSError: the disk is full; complete shards are kept.
     """
     labels = _labels(manifest, settings)
     job = {"format": 1, **asdict(settings), "columns": labels, "rows": digest(manifest.table.select(["path", *labels]))}
@@ -140,7 +140,7 @@ class _Making:
 
     @property
     def schema(self) -> pa.Schema:
-        """Of the index."""
+        """Schema of the index."""
         fields = [*_MADE, *self._manifest.table.select(self._labels).schema]
         return pa.schema({field.name: _flat(field.type) for field in fields})
 
@@ -151,7 +151,7 @@ class _Making:
         self._pool.shutdown(cancel_futures=True)
 
     def __iter__(self) -> Iterator[tuple[int, dict[str, Any], Sample | AudioError]]:
-        """(row, its part of the index, sample), or why there is none; the one that was put back first."""
+        """(row, its entry in the index, sample or error); first the one that was put back in `held`."""
         if self.held is not None:
             held, self.held = self.held, None
             yield held
@@ -189,7 +189,7 @@ class _Making:
 
 
 def _copied(path: str) -> tuple[bytes, str, dict[str, Any]]:
-    """A file's bytes, its extension, and what its header says."""
+    """A file's bytes, its extension, and the facts in its header."""
     found = place(path)
     extension = os.path.splitext(path if found is None else found.name)[1].lower()
     with on_disk(path) as file:
@@ -201,7 +201,7 @@ def _copied(path: str) -> tuple[bytes, str, dict[str, Any]]:
 
 
 def _one_shard(out: Path, number: int, made: _Making, begin: int, settings: Settings) -> dict[str, Any]:
-    """Write the shard that begins with a row, and its part of the index; return its metadata."""
+    """Write the shard that begins at row `begin`, and its part of the index; return its metadata."""
     name = f"shard-{number:06d}.tar"
     rows: list[dict[str, Any]] = []
     skipped: list[tuple[str, str]] = []
@@ -218,7 +218,7 @@ def _one_shard(out: Path, number: int, made: _Making, begin: int, settings: Sett
                 break
             begin = row + 1
         written = writer.close()
-    if not rows:  # the last ones of the set can't be used
+    if not rows:  # the last rows of the set can't be used
         (out / name).unlink()
         written = None
     part = {"next": begin, "shard": written, "skipped": skipped}
@@ -229,7 +229,7 @@ def _one_shard(out: Path, number: int, made: _Making, begin: int, settings: Sett
 
 
 def _finish(out: Path, job: dict[str, Any], parts: list[dict[str, Any]], skipped: list[Skipped]) -> Written:
-    """Join the parts of the index, list what was left out, and remove what was kept for resuming."""
+    """Join the parts of the index, list the skipped files, and remove the files for resuming."""
     tables = [pa.parquet.read_table(out / UNFINISHED / f"{number:06d}.parquet") for number in range(len(parts))]
     table = pa.concat_tables([one.replace_schema_metadata(None) for one in tables])
     if not table.num_rows:
@@ -246,7 +246,7 @@ def _finish(out: Path, job: dict[str, Any], parts: list[dict[str, Any]], skipped
 
 
 def _labels(manifest: Manifest, settings: Settings) -> list[str]:
-    """The columns that travel along."""
+    """The columns to include."""
     measured = {"path", "seconds", "rate", "channels"} | ({COLUMN} if settings.flac else set())
     there = [name for name in manifest.table.column_names if name not in measured]
     unknown = [name for name in settings.columns if name not in there]
@@ -263,12 +263,12 @@ def _labels(manifest: Manifest, settings: Settings) -> list[str]:
 
 
 def _needed(manifest: Manifest, begin: int, settings: Settings) -> float:
-    """Bytes that the rows from one on will take, about."""
+    """Approximate bytes of the rows from `begin` on."""
     if settings.flac:
         held = float(manifest.seconds[begin:].sum()) * _FLAC_BYTES
     else:
         held = float(sum(bytes_of(path) for path in manifest.table["path"][begin:].to_pylist()))
-    return held + 4.5 * BLOCK * (len(manifest) - begin)  # headers, what is noted, and what fills up blocks
+    return held + 4.5 * BLOCK * (len(manifest) - begin)  # headers, .json members, and padding of blocks
 
 
 def _flat(kind: pa.DataType) -> pa.DataType:
@@ -276,5 +276,5 @@ def _flat(kind: pa.DataType) -> pa.DataType:
 
 
 def _plain(value: Any) -> Any:
-    """A value as JSON has it, which has no NaN."""
+    """A value for JSON: None for NaN and infinity."""
     return None if isinstance(value, float) and not math.isfinite(value) else value

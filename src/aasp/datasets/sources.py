@@ -1,4 +1,4 @@
-"""Sources of a set: a folder, an index, tar shards or Parquet files, local or in an object store; and its rows."""
+"""Sources of a set (a folder, an index, tar shards or Parquet files, local or in an object store) and their rows."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _PACKED = (".tar", ".parquet")
 
 
 class Listing(NamedTuple):
-    """Rows of a set, and what else is to be said of it.
+    """Rows of a set, and notes on it.
 
     Attributes:
         table: `path` first: files, or addresses (`aasp.audio.packed`); then other columns.
-        notes: a line each.
-        indexed: it was read from an index, whose rows may repeat a file.
+        notes: one line each.
+        indexed: the rows come from an index, and may repeat a file.
     """
 
     table: pa.Table
@@ -38,7 +38,7 @@ class Listing(NamedTuple):
 
 
 def is_packed(source: str) -> bool:
-    """Whether shards, Parquet files of sounds, a pattern or a store's folder are named, rather than files of sound."""
+    """Whether a source is shards, Parquet files of sounds, a pattern or a store's folder, rather than sound files."""
     source = remote.located(source)
     if place(source) is not None or _ending(source) in EXTENSIONS:
         return _is_pattern(source)
@@ -52,11 +52,11 @@ def listed(source: str, skipped: list[Skipped], path_column: str | None = None) 
 
     Args:
         source: a folder, an index, a tar or Parquet file, a pattern of such files, or a URL of one of these.
-        skipped: takes what can't be used.
-        path_column: an index's column to take for `path`.
+        skipped: collects files that can't be used.
+        path_column: an index's column of paths, if not `path`.
 
     Raises:
-        AaspError: there is nothing of that name, or no sound in it.
+        AaspError: the source does not exist, or has no sound.
     """
     files = _files(source)
     kind = _kind(files, source) if files is not None else None
@@ -71,7 +71,7 @@ def listed(source: str, skipped: list[Skipped], path_column: str | None = None) 
 
 
 def _files(source: str) -> list[str] | None:
-    """The files that are named; None for a folder."""
+    """The files of a source; None for a folder."""
     if _is_pattern(source):
         found = remote.listed(source) if remote.is_url(source) else sorted(glob.glob(source, recursive=True))
         if not found:
@@ -135,7 +135,7 @@ def _rows(files: Sequence[str], kind: str, skipped: list[Skipped]) -> Listing:
 
 
 def _has_index(source: str) -> bool:
-    """Whether a folder holds an index of shards of ours."""
+    """Whether a folder has an index written by `aasp shard`."""
     try:
         if remote.is_url(source):
             url = f"{source.rstrip('/')}/{INDEX}"
@@ -151,7 +151,7 @@ def _has_index(source: str) -> bool:
 
 
 def _check_inside(paths: pa.ChunkedArray, folder: str) -> None:
-    """Check that an index of shards names tar files of its own folder only: it may come from a stranger."""
+    """Check that an index of shards only names tar files in its own folder: it may be from an untrusted source."""
     folder = folder if remote.is_url(folder) else os.path.join(os.path.abspath(folder), "")
     inside = pc.match_substring_regex(paths, rf"^{re.escape(folder)}[^/]+\.tar#\d+\+\d+")
     if not pc.all(inside).as_py():
@@ -166,7 +166,7 @@ def _has_sounds(source: str) -> bool:
 
 
 def _packed_in(source: str) -> list[str]:
-    """Tar and Parquet files of a folder, at its top and below, sorted."""
+    """Tar and Parquet files in a folder and its subfolders, sorted."""
     if remote.is_url(source):
         return [name for name in remote.listed(source) if _ending(name) in _PACKED]
     found = []
@@ -181,7 +181,7 @@ def _objects(source: str) -> list[str]:
 
 
 def _is_pattern(source: str) -> bool:
-    """Whether names are matched; a file that has such a name is meant itself."""
+    """Whether a source is a pattern; an existing file of that name is not."""
     return any(letter in source for letter in "*?[") and not os.path.exists(source)
 
 

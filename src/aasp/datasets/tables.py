@@ -1,7 +1,6 @@
-"""A table of text as it comes out of spreadsheets and scripts: CSV, whatever separates its columns and ends its lines.
+"""CSV tables from spreadsheets and scripts, with any common delimiter and line ending, and Parquet tables.
 
-What is certain is read. What can't, an 8-bit encoding say, is refused in one line: a guess would be a
-wrong label with nothing to show for it.
+Ambiguous input, such as an 8-bit encoding, is rejected with a one-line error: a guess could give wrong labels silently.
 """
 
 from __future__ import annotations
@@ -20,14 +19,14 @@ import pyarrow.parquet
 from aasp.errors import AaspError
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
-"""Of the tables that are read, in lower case."""
+"""Suffixes of supported tables, in lower case."""
 
 MOST_ROWS, MOST_BYTES = 10**8, 16 * 2**30
-"""Of a Parquet file, unpacked."""
+"""Limits of a Parquet file, uncompressed."""
 _ROWS, _READ_BYTES = 16_384, 2**20  # of a Parquet file at once
 
 _DELIMITERS = (",", ";", "\t", "|")
-_HEAD = 1_000_000  # characters in which the columns' names are
+_HEAD = 1_000_000  # characters that must contain the header
 _HINT = re.compile(r"\A[\"']?sep=(.)[\"']?[ \t]*(?:\r\n|\n|\r)")  # for Excel, before the header
 _SHEET = "save its sheet as CSV UTF-8"
 _NO_TEXT = {
@@ -40,16 +39,16 @@ _MARKS = {b"\xff\xfe\x00\x00": "utf-32", b"\x00\x00\xfe\xff": "utf-32", b"\xff\x
 
 
 def read_csv(source: str, key: str) -> pa.Table:
-    """A CSV file's columns as text, without blank rows and without columns that have no name.
+    """A CSV file's columns as text, without blank rows and unnamed columns.
 
     Args:
-        source: UTF-8, or UTF-16 or UTF-32 that say so; lines end in LF, CRLF or CR.
-        key: a column that should be there: the delimiter by which it is is the right one.
+        source: UTF-8, or UTF-16 or UTF-32 with a byte order mark; lines end in LF, CRLF or CR.
+        key: a column that should exist: the delimiter that yields it is used.
 
     Raises:
-        AaspError: it is no such table.
-        pyarrow.ArrowInvalid: a row has another number of values than there are columns.
-        OSError: it can't be read.
+        AaspError: the file is not such a table.
+        pyarrow.ArrowInvalid: a row has more or fewer values than there are columns.
+        OSError: the file can't be read.
     """
     names, delimiter, body = _header(source, _text(source), key)
     named = [name for name in names if name]
@@ -62,7 +61,7 @@ def read_csv(source: str, key: str) -> pa.Table:
         pa.BufferReader(body.encode()),
         read_options=pa.csv.ReadOptions(column_names=places),
         parse_options=pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values='"' in body),
-        # Arrow guesses a column's type from the file's first block and fails on a later one: read text, then decide.
+        # Arrow infers a column's type from the file's first block and may fail on a later one, so all is read as text.
         convert_options=pa.csv.ConvertOptions(column_types=dict.fromkeys(places, pa.string())),
     )
     if pc.any(pc.equal(pc.utf8_trim_whitespace(table.column(0)), "")).as_py():
@@ -72,26 +71,26 @@ def read_csv(source: str, key: str) -> pa.Table:
 
 
 def read_parquet(source: str, what: str = ".parquet index") -> pa.Table:
-    """A Parquet file's columns; arguments and errors as of `parquet_parts`."""
+    """A Parquet file's columns; arguments and errors as in `parquet_parts`."""
     return pa.concat_tables(parquet_parts(source, what))
 
 
 def parquet_parts(source: str, what: str = ".parquet index") -> Iterator[pa.Table]:
-    """A Parquet file's columns, some rows after the others: a million texts are never there twice at once.
+    """A Parquet file's columns, some rows at a time, so that a million strings are never in memory twice.
 
-    Names of columns have no spaces around them. There is one part at least.
+    Spaces around column names are removed. There is at least one part.
 
     Args:
         source: the file.
-        what: it is, for messages.
+        what: kind of file, for messages.
 
     Raises:
-        AaspError: the file is damaged, or states more rows or bytes than such a table may have.
-        OSError: it can't be read.
+        AaspError: the file is damaged, or has more rows or bytes than allowed.
+        OSError: the file can't be read.
     """
     if os.path.isdir(source):
         raise IsADirectoryError(source)
-    os.stat(source)  # says that there is none
+    os.stat(source)  # raises FileNotFoundError
     try:
         with pa.parquet.ParquetFile(source, pre_buffer=False, buffer_size=_READ_BYTES) as file:
             metadata = file.metadata
@@ -134,7 +133,7 @@ def _text(source: str) -> str:
 
 
 def _header(source: str, text: str, key: str) -> tuple[list[str], str, str]:
-    """The columns' names, the delimiter, and the rows."""
+    """The columns' names, the delimiter, and the text of the rows."""
     hint = _HINT.match(text)
     text = text[hint.end() :] if hint else text
     tabbed = os.path.splitext(source)[1].lower() == ".tsv"
@@ -147,14 +146,14 @@ def _header(source: str, text: str, key: str) -> tuple[list[str], str, str]:
     body = text[begin : ending.start() if ending else len(text)]
     if "\r" in body and "\n" not in body:
         body = body.replace("\r", "\n")
-    if body.count('"') % 2:  # Arrow would take the rest of the file for one value
+    if body.count('"') % 2:  # Arrow would read the rest of the file as one value
         for _ in _rows(source, io.StringIO(body, newline=""), delimiter, strict=True):
             pass
     return names, delimiter, body
 
 
 def _first(source: str, text: str, delimiter: str) -> tuple[list[str], int]:
-    """The first line that is not blank, and where the next one begins."""
+    """The values of the first line that is not blank, and the position of the next line."""
     lines = io.StringIO(text[:_HEAD], newline="")
     for row in _rows(source, lines, delimiter, strict=False):
         if any(value.strip() for value in row):

@@ -1,7 +1,7 @@
-"""The samples of tar shards in WebDataset's layout: members that share a name up to its first dot, one after the other.
+"""The samples of tar shards in WebDataset's layout: consecutive members with the same name up to its first dot.
 
-Of each sample one member is its sound; .json, .cls and .txt beside it become columns. Members are found by their place
-in the file and never written to a path. Declared sizes are compared with the file's before anything is read.
+One member of each sample is its sound; .json, .cls and .txt members become columns. Members are addressed by their
+offset in the file and never written to a path. Declared sizes are compared with the file's before anything is read.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MOST_COLUMNS = 1_000
 
 _SAMPLE = re.compile(r"(?P<key>(?:.*/)?[^./][^./]*)\.(?P<extension>[^/]*)", re.DOTALL)
 _NOTES = ("json", "cls", "txt")
-_PADDING = 10_240  # behind the end of an archive, as tar fills up its last record
+_PADDING = 10_240  # after the end of an archive: tar pads its last record
 
 
 class Member(NamedTuple):
@@ -40,7 +40,7 @@ class Member(NamedTuple):
 
 
 class _Bounded:
-    """A file of which a header can't ask for more than LARGEST_NOTE at once."""
+    """A file that limits a single read to LARGEST_NOTE bytes, whatever size a header declares."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file, self.seek, self.tell = file, file.seek, file.tell
@@ -52,14 +52,14 @@ class _Bounded:
 
 
 def samples(shards: Sequence[str], skipped: list[Skipped]) -> tuple[pa.Table, list[str]]:
-    """All samples of shards, in order: their addresses in the column `path`, and what is noted beside them.
+    """All samples of shards, in order: their addresses in the column `path`, and their metadata as columns.
 
     Args:
         shards: tar files, or their URLs.
-        skipped: takes shards that are damaged, and samples that can't be used.
+        skipped: collects damaged shards, and samples that can't be used.
 
     Returns:
-        The table, and a line for what else is to be said.
+        The table, and notes, one line each.
 
     Raises:
         AaspError: the samples have more than MOST_COLUMNS columns, or a store can't be reached.
@@ -92,7 +92,7 @@ def samples(shards: Sequence[str], skipped: list[Skipped]) -> tuple[pa.Table, li
 
 
 def _members(file: BinaryIO, shard: str, skipped: list[Skipped]) -> Iterator[Member]:
-    """Regular files of a shard, up to where it is damaged, if it is."""
+    """Regular files of a shard, up to any damage."""
     size = os.fstat(file.fileno()).st_size
     end = 0
     try:
@@ -118,7 +118,7 @@ def _members(file: BinaryIO, shard: str, skipped: list[Skipped]) -> Iterator[Mem
 
 
 def _groups(members: Iterator[Member]) -> Iterator[list[Member]]:
-    """Members of one sample."""
+    """The members of each sample."""
     key: str | None = None
     group: list[Member] = []
     for member in members:
@@ -139,7 +139,7 @@ def _extension(member: Member) -> str:
 
 
 def _sound(group: list[Member], shard: str, skipped: list[Skipped]) -> str | None:
-    """The address of a sample's one sound; None where there is not one, which is listed unless it has none at all."""
+    """The address of a sample's one sound; else None, and listed in `skipped` unless it has no sound at all."""
     sounds = [member for member in group if is_sound(member.name)]
     if not sounds:
         return None
@@ -156,7 +156,7 @@ def _sound(group: list[Member], shard: str, skipped: list[Skipped]) -> str | Non
 
 
 def _noted(group: list[Member], file: BinaryIO, shard: str, skipped: list[Skipped]) -> dict[str, Any] | None:
-    """What is noted beside a sound; None, and listed, where that can't be read."""
+    """The metadata of a sample; None, and listed in `skipped`, if it can't be read."""
     found: dict[str, Any] = {}
     for member in group:
         kind = _extension(member).removeprefix(".")
@@ -177,7 +177,7 @@ def _noted(group: list[Member], file: BinaryIO, shard: str, skipped: list[Skippe
 
 
 def _of_json(document: Any) -> dict[str, Any]:
-    """The values of a JSON object that fit in a table: numbers, texts, and lists of texts as `a;b`."""
+    """The values of a JSON object that fit in a table: numbers, strings, and lists of strings as `a;b`."""
     if not isinstance(document, dict):
         raise ValueError("not an object")
     found: dict[str, Any] = {}
@@ -194,7 +194,7 @@ def _of_text(text: str, kind: str) -> str | int:
 
 
 def _column(values: list[Any]) -> pa.Array:
-    """Values as a column of one type; of several types as text."""
+    """Values as a column of one type; as text if they have several types."""
     try:
         return pa.array(values)
     except (pa.ArrowException, OverflowError):

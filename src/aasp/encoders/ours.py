@@ -1,4 +1,4 @@
-"""Encoders and stems of this package, as the laboratory examines them.
+"""Adapters for the encoders and stems of this package.
 
 Legend: B clips, T frames, M mel bins, N tokens of G time patches x F subbands, D width.
 """
@@ -24,13 +24,13 @@ from aasp.training.precision import Precision, autocast
 from aasp.weights import model_hash
 
 WIDTH = 192
-"""Of an untrained stem's tokens: that of `aasp_tiny`."""
+"""Width of an untrained stem's tokens, as in `aasp_tiny`."""
 
 
 class AudioEncoderAdapter(LogMelAdapter):
-    """An `AudioEncoder`, which stays on its device; embeddings, its front end and stem are on the processor.
+    """An `AudioEncoder`, which stays on its device; embeddings, `frontend` and `stem` are on the CPU.
 
-    A clip's vector is of the (layer, pooling) pairs `keys`, or the model's own.
+    The clip vector has the (layer, pooling) pairs `keys`, or is the model's default vector.
     """
 
     def __init__(
@@ -55,10 +55,10 @@ class AudioEncoderAdapter(LogMelAdapter):
 
 
 class StemAdapter(LogMelAdapter):
-    """A stem alone, behind our log-mel: its tokens are the vectors over time, their mean and deviation the clip's.
+    """A stem alone, after our log-mel: its tokens are the vectors over time, their mean and deviation the clip's.
 
     Raises:
-        AaspError: it gives something else than a token for each patch of its grid.
+        AaspError: it does not return one token for each patch of its grid.
     """
 
     def __init__(self, name: str, stem: Stem) -> None:
@@ -84,8 +84,8 @@ class StemAdapter(LogMelAdapter):
 def open_stem(text: str) -> StemAdapter:
     """An untrained stem by its kind and fields of its configuration: `stem=conv`, or `stem=aape,phase=even,taps=48`.
 
-    An untrained AaPE's token is the convolution's alone; here that of the SBLU is added to it with weight 1
-    (`Stem.sounding`), so that there is something to examine.
+    An untrained AaPE's token comes from the convolution alone; here the SBLU's token is added to it with weight 1
+    (`Stem.sounding`), so that the SBLU can be analysed.
 
     Raises:
         AaspError: there is no such kind or field.
@@ -105,7 +105,7 @@ def open_stem(text: str) -> StemAdapter:
 
 
 def untrained(name: str, config: StemConfig) -> StemAdapter:
-    """A new stem of that configuration, as `open_stem` makes it."""
+    """A new stem of a configuration, as in `open_stem`."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         stem = config.build(WIDTH, LogMelConfig().mels)

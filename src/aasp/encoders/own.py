@@ -1,13 +1,13 @@
-"""Encoders and stems of the user's own: `module:name` or `file.py:name`, imported, called without arguments, recognised
-by what it is.
+"""Custom encoders and stems: `module:name` or `file.py:name` is imported, called without arguments, and its result is
+recognised by its type or interface.
 
-1. A `Stem`, or a stem's configuration: examined behind our log-mel, as ours are. An `AudioEncoder` or an
-   `EncoderAdapter` too.
+1. A `Stem`, or a stem's configuration, which is used after our log-mel like our own; an `AudioEncoder`; or an
+   `EncoderAdapter`.
 2. HEAR's interface (Turian et al. 2022): `get_timestamp_embeddings(audio, model)` and `get_scene_embeddings(audio,
    model)`, of the object or of its module (then `name` is `load_model`).
-3. Anything that can be called with waveforms (B, S) of `sample_rate`, 16,000 where it states none, and returns vectors
-   over time (B, G, D), centred in the clip at `token_rate` a second (measured where it states none), or one vector a
-   clip (B, D).
+3. Any callable that takes waveforms (B, S) at its `sample_rate` (16,000 if it has none) and returns vectors over time
+   (B, G, D), centred in the clip at its `token_rate` per second (measured if it has none), or one vector per clip
+   (B, D).
 
 Legend: B clips, S samples, G vectors over time, D width. Source: ours.
 """
@@ -34,13 +34,13 @@ RATE = 16_000
 
 
 def open_own(name: str) -> EncoderAdapter:
-    """What `module:name` makes.
+    """The adapter for the result of `module:name`.
 
     Raises:
-        AaspError: no such module or name, it can't be called without arguments, it fails, or gives nothing of use.
+        AaspError: no such module or name, it can't be called without arguments, it fails, or its result can't be used.
     """
     if os.getcwd() not in sys.path and "" not in sys.path:
-        sys.path.append(os.getcwd())  # for good: an encoder may import its neighbours when it is called
+        sys.path.append(os.getcwd())  # permanently: an encoder may import other modules when it is called
     make, module = imported(name, "encoder"), load_plugin(name.rpartition(":")[0])
     try:
         inspect.signature(make).bind()
@@ -71,9 +71,9 @@ def open_own(name: str) -> EncoderAdapter:
 
 
 class WaveformAdapter(EncoderAdapter):
-    """An encoder of waveforms (B, S) that returns vectors over time (B, G, D), or one a clip (B, D).
+    """An encoder of waveforms (B, S) that returns vectors over time (B, G, D), or one per clip (B, D).
 
-    The clip's vector is the mean over time. The encoder may state its `sample_rate` and `token_rate`.
+    The clip's vector is the mean over time. The encoder may have attributes `sample_rate` and `token_rate`.
 
     Raises:
         AaspError: it fails, or returns something else.
@@ -98,7 +98,7 @@ class WaveformAdapter(EncoderAdapter):
         return checked(self.name, found, len(wave_BS), "(B, G, D) or (B, D)", (2, 3))
 
     def _measured_rate(self) -> float:
-        """Vectors a second, exact to a sample: from one step of their number near a second to one near four."""
+        """Vectors per second, exact to a sample: from lengths at which their number steps, near 1 s and near 4 s."""
         (first, few), (second, many) = (self._step(seconds * self.rate) for seconds in (1, 4))
         if many <= few:
             raise AaspError(
@@ -108,7 +108,7 @@ class WaveformAdapter(EncoderAdapter):
         return (many - few) * self.rate / (second - first)
 
     def _step(self, samples: int) -> tuple[int, int]:
-        """Fewest samples that give more vectors than `samples` do, and how many these are."""
+        """Smallest length in samples that gives more vectors than `samples`, and their number."""
         count = lambda samples: self._embed(_noise(1, samples)).shape[1]
         low, high, few = samples, samples + self.rate, count(samples)
         while high - low > 1:
@@ -118,7 +118,7 @@ class WaveformAdapter(EncoderAdapter):
 
 
 class HearAdapter(EncoderAdapter):
-    """An encoder with HEAR's interface: a model, maybe with a `sample_rate`, and what has the two functions.
+    """An encoder with HEAR's interface: a model, with an optional `sample_rate`, and the owner of the two functions.
 
     Raises:
         AaspError: it fails, returns something else, or fewer than two vectors for two seconds.
@@ -151,7 +151,7 @@ def checked(name: str, found: Any, clips: int, what: str, dimensions: tuple[int,
     """Embeddings as a float tensor.
 
     Raises:
-        AaspError: they are none, of another shape, or not finite.
+        AaspError: they are not a tensor, have another shape, or are not finite.
     """
     try:
         vectors = torch.as_tensor(found).float()
@@ -165,7 +165,7 @@ def checked(name: str, found: Any, clips: int, what: str, dimensions: tuple[int,
 
 
 def call_own(name: str, call: Callable[[], Any]) -> Any:
-    """What the user's own code returns; its failure in one line.
+    """Call custom code; report a failure in one line.
 
     Raises:
         AaspError: it fails.
@@ -180,7 +180,7 @@ def call_own(name: str, call: Callable[[], Any]) -> Any:
 
 
 def _noise(clips: int, samples: int) -> Tensor:
-    """What an encoder is tried on: not silence, which some normalise to nothing."""
+    """Noise for trying an encoder: not silence, which some encoders can't normalise."""
     return 0.1 * torch.randn(clips, samples, generator=torch.Generator().manual_seed(0))
 
 

@@ -1,10 +1,10 @@
-"""Encoders of the `transformers` package: AST, CLAP, and those that read waveforms through strided convolutions.
+"""Encoders of the `transformers` package: AST, CLAP, and waveform encoders with strided convolutions.
 
 Weights are read from safetensors, or from PyTorch's files by `torch.load(weights_only=True)`; no code that comes with a
-model is run. Clips of one length are read together, so that nothing is padded but what a model itself pads: AST with
-zeros, CLAP by repeating the clip, both up to the length that they were made for. Longer clips they read in windows of
-equal length, side by side. No attention mask is needed, and no embedding depends on what else is in a batch: of the
-encoders of waveforms, those with group norms (wav2vec 2.0 Base, HuBERT Base, WavLM Base) could not be padded at all.
+model is run. Only clips of equal length are batched, so that the only padding is the model's own: AST pads with zeros,
+CLAP by repeating the clip, both up to their fixed length. They read longer clips in adjacent windows of equal length.
+No attention mask is needed, and no embedding depends on the rest of the batch; waveform encoders with group norms
+(wav2vec 2.0 Base, HuBERT Base, WavLM Base) could not be padded at all.
 
 Legend: B clips, S samples, F x T grid of AST's patches (subbands x time), D width.
 """
@@ -27,23 +27,23 @@ from aasp.weights import weights_hash
 
 AST, CLAP = "audio-spectrogram-transformer", "clap"
 AST_FRAME_RATE, AST_WINDOW = 100, 0.025
-"""Frames per second of AST's feature extractor, and seconds that one looks at."""
+"""Frames per second of AST's feature extractor, and length of a frame in seconds."""
 UNUSED = ("masked_spec_embed", "text_model.", "text_projection.", "logit_scale")
-"""Weights that no embedding of sound depends on: a model may lack them."""
+"""Weights that no audio embedding depends on, and that may be missing."""
 
 
 def open_pretrained(name: str, source: str | Path, device: torch.device, precision: Precision) -> EncoderAdapter:
-    """A transformers model.
+    """Open a transformers model.
 
     Args:
-        name: what to call it.
+        name: display name.
         source: its folder, or its name on the hub.
         device: where it runs.
         precision: of its forward pass.
 
     Raises:
-        AaspError: `transformers` is not installed, files or weights lack, a file holds code, or the model is of a kind
-            that we can't read.
+        AaspError: `transformers` is not installed, files or weights are missing, a file contains code, or the kind of
+            model is not supported.
     """
     try:
         from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
@@ -66,8 +66,8 @@ def open_pretrained(name: str, source: str | Path, device: torch.device, precisi
         model, found = AutoModel.from_pretrained(source, weights_only=True, output_loading_info=True, **options)
     except AaspError:
         raise
-    except Exception as error:  # whatever reading a damaged file raises
-        if "weights only" in str(error).lower():  # torch then says how to run it all the same
+    except Exception as error:  # a damaged file can raise anything
+        if "weights only" in str(error).lower():  # torch's message says how to run the code anyway
             reason = "a file of weights holds code, which is never run; give a model with .safetensors"
             raise AaspError(f"{name}: {reason}") from None
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
@@ -77,14 +77,14 @@ def open_pretrained(name: str, source: str | Path, device: torch.device, precisi
         if bars:
             logging.enable_progress_bar()
     missing = sorted(key for key in found["missing_keys"] if not any(part in key for part in UNUSED))
-    if missing:  # transformers would go on with random ones
+    if missing:  # transformers would use random weights instead
         raise AaspError(f"{name}: {len(missing)} weights are missing, the first {missing[0]}; copy the model again")
     made = {AST: ASTAdapter, CLAP: CLAPAdapter}.get(kind, ConvolutionalAdapter)
     return made(name, model.to(device), extractor, precision)
 
 
 class _Pretrained(EncoderAdapter):
-    """A model behind its own feature extractor, on its device; what it says comes back to the processor."""
+    """A model with its own feature extractor, on its device; outputs are moved to the CPU."""
 
     def __init__(self, name: str, model: Any, extractor: Any, precision: Precision = "fp32") -> None:
         self.name, self.model, self.extractor = name, model.eval(), extractor
@@ -95,7 +95,7 @@ class _Pretrained(EncoderAdapter):
         return weights_hash(self.model.config.to_json_string(), self.model)
 
     def _inputs(self, wave_BS: Tensor) -> dict[str, Tensor]:
-        """What its feature extractor makes of clips."""
+        """The output of the feature extractor for some clips."""
         inputs = self.extractor(list(wave_BS.numpy()), sampling_rate=self.rate, return_tensors="pt")
         return {self.extractor.model_input_names[0]: inputs[self.extractor.model_input_names[0]].float()}
 
@@ -103,7 +103,7 @@ class _Pretrained(EncoderAdapter):
         return self.model(**inputs, output_hidden_states=True)
 
     def _run(self, wave_BS: Tensor) -> dict[str, Any]:
-        """What it makes of clips: tensors, and tuples of a tensor a layer, on the processor."""
+        """The outputs of the model for some clips: tensors, and tuples with one tensor per layer, on the CPU."""
         inputs = {name: tensor.to(self.model.device) for name, tensor in self._inputs(wave_BS).items()}
         with torch.inference_mode(), self._casting:
             found = self._call(inputs)
@@ -112,7 +112,7 @@ class _Pretrained(EncoderAdapter):
 
 
 class ConvolutionalAdapter(_Pretrained):
-    """A transformer behind strided convolutions over the waveform; the clip's vector is the mean over time."""
+    """A transformer after strided convolutions over the waveform; the clip's vector is the mean over time."""
 
     def __init__(self, name: str, model: Any, extractor: Any, precision: Precision = "fp32") -> None:
         super().__init__(name, model, extractor, precision)
@@ -122,7 +122,7 @@ class ConvolutionalAdapter(_Pretrained):
         c, least, samples = self.model.config, 1, wave_BS.shape[1]
         for kernel, stride in zip(reversed(c.conv_kernel), reversed(c.conv_stride), strict=True):
             least = (least - 1) * stride + kernel
-        if samples < least:  # the convolutions see nothing of it
+        if samples < least:  # the convolutions would have no output
             least_ms = f"takes at least {1000 * least / self.rate:g} ms, not {1000 * samples / self.rate:g} ms"
             raise AaspError(f"{self.name}: {least_ms}; leave shorter clips out")
         found = self._run(wave_BS)
@@ -132,13 +132,13 @@ class ConvolutionalAdapter(_Pretrained):
 
 
 class _Bounded(_Pretrained):
-    """A model of clips up to a length; longer ones are read in as few windows of equal length as hold them."""
+    """A model with a limited input length; longer clips are read in the fewest windows of equal length."""
 
     longest: int
 
     @abstractmethod
     def _window(self, wave_BS: Tensor) -> EncoderEmbeddings:
-        """Embed clips of no more than the length."""
+        """Embed clips of at most `longest` samples."""
 
     def embed_waveform(self, wave_BS: Tensor) -> EncoderEmbeddings:
         windows = wave_BS.tensor_split(math.ceil(wave_BS.shape[1] / self.longest), dim=1)
@@ -152,15 +152,15 @@ class _Bounded(_Pretrained):
         )
 
     def _own(self, centres_G: Tensor, wave_BS: Tensor) -> int:
-        """How many time steps have their centre within the clip: the others are of what it was padded with."""
+        """Number of time steps with their centre within the clip: the others are padding."""
         return max(1, int((centres_G < wave_BS.shape[1] / self.rate).sum()))
 
 
 class ASTAdapter(_Bounded):
     """The Audio Spectrogram Transformer: mean over its subbands at each time step; the clip's vector is its own.
 
-    Its positions fix its length: shorter clips are padded by its feature extractor, and steps whose centre lies beyond
-    the clip's end are dropped.
+    Its position embeddings fix its input length: the feature extractor pads shorter clips, and steps whose centre is
+    beyond the clip's end are dropped.
     """
 
     def __init__(self, name: str, model: Any, extractor: Any, precision: Precision = "fp32") -> None:
@@ -181,11 +181,11 @@ class ASTAdapter(_Bounded):
 
 
 class CLAPAdapter(_Bounded):
-    """CLAP's encoder of sound: the clip's vector is the one that it compares with text, of length 1.
+    """CLAP's audio encoder: the clip's vector is the one that is compared with text, of unit length.
 
-    Its last layer, mean over subbands, is there over time. It takes ten seconds: a shorter clip is repeated by its
-    feature extractor, and steps whose centre lies beyond the clip's end are dropped. No clip counts as longer, so that
-    a fused model, which the extractor would let treat one clip of a batch as such at random, reads each as it is.
+    Vectors over time are the mean over subbands of its last layer. Its input is ten seconds: the feature extractor
+    repeats a shorter clip, and steps whose centre is beyond the clip's end are dropped. No clip is marked as longer:
+    otherwise the extractor would mark a random clip of each batch for a fused model.
     """
 
     def __init__(self, name: str, model: Any, extractor: Any, precision: Precision = "fp32") -> None:

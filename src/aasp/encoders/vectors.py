@@ -15,9 +15,9 @@ from aasp.encoders.contract import EncoderAdapter
 from aasp.errors import AaspError
 
 OWN = "own"
-"""The name of a clip's vector as its encoder makes it."""
+"""Key of the encoder's own clip vector."""
 BATCH, STRETCH = 16, 64
-"""Sounds of one length that are embedded together, and sounds of any length that wait in memory."""
+"""Sounds of one length per batch, and sounds of any length in memory."""
 
 
 def clip_vectors(
@@ -26,20 +26,20 @@ def clip_vectors(
     skipped: list[Skipped],
     progress: Callable[[int, int], object] = lambda done, total: None,
 ) -> dict[str, np.ndarray]:
-    """Embed whole sounds, those of one length together.
+    """Embed whole sounds, in batches of equal length.
 
     Args:
         adapter: the encoder.
         sounds: n files, excerpts or mixtures.
-        skipped: takes sounds that can't be used.
+        skipped: collects sounds that can't be used.
         progress: called with (sounds done, n).
 
     Returns:
-        The clip's vector as OWN, and the encoder's layers, by name: float32 (n, D), rows in the order of `sounds`, NaN
-        for those that can't be used.
+        By name, the clip vector as OWN, and the encoder's layers: float32 (n, D), rows in the order of `sounds`, NaN
+        for sounds that can't be used.
 
     Raises:
-        AaspError: no sound can be used, or the encoder refuses one.
+        AaspError: no sound can be used, or the encoder rejects one.
     """
     found: dict[str, np.ndarray] = {}
     done = 0

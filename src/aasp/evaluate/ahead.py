@@ -1,8 +1,8 @@
-"""Sounds decoded ahead, on threads, while the model computes; in batches of about one length, in bounded memory.
+"""Decode sounds ahead of the model on threads, in batches of similar length and in bounded memory.
 
-Sounds are taken in the order given, some hundred at a time. Of each such stretch the shortest come first, batched with
-their neighbours in length, so that little is padding. Their headers, and the sounds of the next batches, are read
-meanwhile by threads of low priority: where both want the same core, the model has it.
+Sounds are processed in the given order, in stretches of a few hundred. Within a stretch they are sorted by length,
+shortest first, and batched with their neighbours, so that there is little padding. Low-priority threads read the
+headers and decode the next batches meanwhile; when they compete with the model for a core, the model has priority.
 
 n sounds, B clips of a batch, S samples.
 """
@@ -27,9 +27,9 @@ from aasp.audio.sounds import Sound, describe, duration, files, read_sound
 from aasp.features import FrontEndConfig
 
 BATCH = 16
-PADDING = 0.1  # at most so much of a batch
-STRETCH, STRETCH_SECONDS = 256, 3600.0  # sounds that are sorted together, and how long they may be together
-AHEAD_SECONDS = 600.0  # of sound that waits decoded: 40 MB
+PADDING = 0.1  # largest padded share of a batch
+STRETCH, STRETCH_SECONDS = 256, 3600.0  # sounds that are sorted together, and their largest total duration
+AHEAD_SECONDS = 600.0  # of decoded sound in the queue: 40 MB
 WORKERS = min(8, os.cpu_count() or 1)
 
 Refused = Callable[[int, AudioError], None]
@@ -37,9 +37,9 @@ Refused = Callable[[int, AudioError], None]
 
 @dataclass(frozen=True)
 class Batch:
-    """Which sounds, their waveforms (B, S), zero beyond their ends, and valid samples (B,).
+    """Rows of the sounds, their waveforms (B, S), zero-padded at the end, and valid samples (B,).
 
-    Of a sound too long to be decoded as a whole there is its row only.
+    A sound too long to be decoded as a whole has only its row.
     """
 
     rows: list[int]
@@ -57,19 +57,20 @@ def decoded(
     workers: int = WORKERS,
     whole: float = float("inf"),
 ) -> Generator[Batch, None, None]:
-    """Sounds in batches: each sound once, those of one stretch before those of the next.
+    """Decode sounds in batches: each sound once, one stretch after the other.
 
     Args:
         sounds: n files, excerpts, mixtures or samples.
-        front: gives the rate, and the shortest clip that can be used.
-        window_seconds: what longer clips are cut in: of those, a batch holds so many as fill as many windows.
-        refused: called with a sound's row and why it can't be used; what it raises ends the whole.
+        front: sets the sample rate and the shortest usable clip.
+        window_seconds: the encoder cuts longer clips into windows of this length; a batch holds at most `batch`
+            windows' worth of them.
+        refused: called with a sound's row and why it can't be used; an exception it raises ends the iteration.
         batch: clips in a batch.
-        workers: threads; 0 decodes while the caller waits.
-        whole: seconds; longer sounds are left to the caller to decode.
+        workers: threads; 0 decodes in the calling thread.
+        whole: seconds; the caller decodes longer sounds itself.
 
     Raises:
-        AaspError: a folder that was there at the start is gone.
+        AaspError: a folder that existed at the start is gone.
     """
     there = {folder for folder in {_folder(sound) for sound in sounds} if os.path.isdir(folder)}
 
@@ -100,7 +101,7 @@ def decoded(
 
 
 def _folder(sound: Sound) -> str:
-    """The folder of a sound's first file; "" of samples."""
+    """The folder of a sound's first file; "" for samples in memory."""
     return next((os.path.dirname(path) for path in files(sound)), "")
 
 
@@ -112,7 +113,7 @@ def _planned(
     submit: Callable[..., Future],
     whole: float,
 ) -> Iterator[tuple[list[int], float]]:
-    """Rows of each batch, and their seconds together; long sounds alone. Headers are read a stretch ahead."""
+    """Rows of each batch and their total seconds; long sounds are alone. Headers are read one stretch ahead."""
     probe = lambda first: [submit(duration, sound) for sound in sounds[first : first + STRETCH]]
     probed = probe(0)
     for first in range(0, len(sounds), STRETCH):
@@ -134,10 +135,10 @@ def _planned(
 
 
 def grouped(order: list[tuple[float, int]], batch: int, window_seconds: float) -> Iterator[list[int]]:
-    """Rows of each batch: at most `batch` clips, and of longer clips so many that they fill as many windows.
+    """Rows of each batch: at most `batch` clips, and at most `batch` windows when clips are longer than a window.
 
-    Clips shorter than a window are filled up to the batch's longest, or to a window: a batch ends before PADDING of it
-    is that.
+    Clips shorter than a window are padded to the longest clip of the batch, at most to a window. A batch ends before
+    its padding exceeds the share PADDING.
 
     Args:
         order: (seconds, row), shortest first.
@@ -158,7 +159,7 @@ def grouped(order: list[tuple[float, int]], batch: int, window_seconds: float) -
 
 
 def _joined(rows: list[int], _: float, waves: list[Future[np.ndarray]], refused: Refused) -> Iterator[Batch]:
-    """The batch, if one of its sounds can be used."""
+    """The batch, if any of its sounds can be used."""
     if not waves:
         yield Batch(rows)
         return
@@ -174,17 +175,17 @@ def _joined(rows: list[int], _: float, waves: list[Future[np.ndarray]], refused:
 
 
 def _read(sound: Sound, front: FrontEndConfig) -> np.ndarray:
-    """A sound's waveform, if an encoder would take it."""
+    """A sound's waveform, if an encoder accepts it."""
     wave = read_sound(sound, rate=front.rate)
     check(wave, sound, front)
     return wave
 
 
 def check(wave: np.ndarray, sound: Sound, front: FrontEndConfig) -> None:
-    """Check that an encoder would take a sound's waveform: it would refuse a whole batch, and not know the file.
+    """Check that an encoder accepts a sound's waveform: it would reject the whole batch, without naming the file.
 
     Raises:
-        AudioError: it is too short, or no waveform.
+        AudioError: it is too short, or not a waveform.
     """
     if len(wave) < front.window:
         reason = f"too short: {1000 * len(wave) / front.rate:.3g} ms, under one analysis window"
@@ -193,7 +194,7 @@ def check(wave: np.ndarray, sound: Sound, front: FrontEndConfig) -> None:
 
 
 def _at_once(do: Callable, *arguments: object) -> Future:
-    """`submit` of a pool, run by the caller."""
+    """`submit` of a pool, but run in the calling thread."""
     done: Future = Future()
     try:
         done.set_result(do(*arguments))

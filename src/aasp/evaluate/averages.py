@@ -1,8 +1,8 @@
-"""One number for several labelled sets: the plain mean of their scores, or of one system's leads over another's.
+"""One number for several labelled sets: the mean of their scores, or of one system's lead over another.
 
-The interval is a bootstrap too: in every resample the clusters of each set are drawn within that set, as its own
-interval draws them, and the mean of the sets' scores is taken. Sets are drawn apart, but for those of the same clips
-and clusters, which are used twice and drawn once. It speaks of other clips of these sets, not of other sets.
+The interval is also a bootstrap: each resample draws the clusters of each set within that set, as for the set's own
+interval, and takes the mean of the sets' scores. Sets are drawn independently, except that sets of the same clips and
+clusters share their draws. The interval covers other clips of these sets, not other sets.
 
 n clips, R resamples. Source: ours; the draws are those of `intervals`.
 """
@@ -29,15 +29,15 @@ def average(
     """Mean accuracy, or mAP, over sets, or the mean lead over another system, with its 95 % interval.
 
     Args:
-        results: of one system, one a set.
-        minus: of another on the same sets, in the same order; the differences are paired.
+        results: one system's result on each set.
+        minus: another system's results on the same sets, in the same order; the differences are paired.
         resamples: R.
 
     Returns:
-        Without ends where a set has fewer than six clusters, or where nothing varies.
+        The interval; it has no ends if a set has fewer than six clusters or nothing varies.
 
     Raises:
-        AaspError: no set, or the systems were scored on different ones.
+        AaspError: there is no set, or the systems were scored on different sets.
     """
     if not results or (minus is not None and len(minus) != len(results)):
         others = "" if minus is None else f" against {len(minus)}"
@@ -53,8 +53,8 @@ def average_of(
     """Mean over sets of scores, or of differences, of one or more trainings, with its 95 % interval.
 
     Args:
-        asked: of each set, what `interval` takes; all of the same seeds, which are drawn for all sets together.
-        clips: what is equal for sets of the same clips and clusters.
+        requested: arguments of `interval` for each set; all have the same seeds, which are drawn jointly for all sets.
+        clips: a key per set, equal for sets of the same clips and clusters.
         resamples: R.
 
     Returns:

@@ -2,9 +2,9 @@
 
 - `statistics_40`: 40 HTK bands from 50 to 7800 Hz; mean, deviation, deviation of the first difference and 90th
   percentile over time. With `fixed_probe` (C = 0.05, nothing tuned, trained on all but the test part) it is the
-  baseline whose figures the project was given as the bar.
-- `statistics_128`: the encoder's own front end (128 normalised bands) with the encoder's own pooling (mean, mean and
-  deviation over time), as candidates for `linear.linear_probe`: what the encoder adds to its input.
+  baseline that the project has to beat.
+- `statistics_128`: the encoder's front end (128 normalised bands) with the encoder's pooling (mean, mean and deviation
+  over time), as candidates for `linear.linear_probe`. It shows what the encoder adds to its input.
 
 n clips, T frames. Source: ours; the forty bands follow the common "MFCC statistics" baseline without the cosine step.
 """
@@ -53,10 +53,10 @@ def statistics_128(
 
 
 def statistics(sounds: Iterable[Sound | PathLike[str]]) -> dict[tuple[str, str], np.ndarray]:
-    """Both baselines' statistics of sounds that are decoded once.
+    """Statistics of both baselines; each sound is decoded once.
 
     Returns:
-        Those of `statistics_40` as `BANDS_40`: (n, 160), and those of `statistics_128` by their own keys.
+        `statistics_40` under the key `BANDS_40`, (n, 160), and `statistics_128` under its own keys.
     """
     waves = [_wave(sound, RATE) for sound in sounds]
     return {BANDS_40: np.stack([_statistics_40(wave) for wave in waves]), **_statistics_128(waves, LogMel())}
@@ -65,7 +65,8 @@ def statistics(sounds: Iterable[Sound | PathLike[str]]) -> dict[tuple[str, str],
 def fixed_probe(X: np.ndarray, task: Task) -> ProbeResult:
     """Train at C = 0.05 on everything but the test part, round by round; nothing is chosen.
 
-    scikit-learn's own solver at its own tolerance: ours continues to the optimum, which moves single borderline clips.
+    It uses scikit-learn's solver with its default tolerance: ours converges to the optimum, which changes the
+    prediction of a few borderline clips.
 
     Args:
         X: features (n, D).
@@ -81,7 +82,7 @@ def fixed_probe(X: np.ndarray, task: Task) -> ProbeResult:
         model = make_pipeline(StandardScaler(), LogisticRegression(C=C, max_iter=2000))
         scaler, classifier = (step for _, step in model.fit(X[r.refit], task.y[r.refit]).steps)
         weight, bias = np.zeros((X.shape[1], len(task.classes))), np.full(len(task.classes), -np.inf)
-        # For two classes scikit-learn keeps the second one's logit only; the first one's is then 0.
+        # For two classes scikit-learn keeps only the logit of the second; that of the first is 0.
         known = classifier.classes_
         weight[:, known[-len(classifier.coef_) :]] = classifier.coef_.T
         bias[known] = 0.0
@@ -117,7 +118,7 @@ def _statistics_40(wave: np.ndarray) -> np.ndarray:
 
 @cache
 def _filterbank() -> np.ndarray:
-    """Triangles straight on the hertz axis, peak 1, shape (BANDS, FFT // 2 + 1)."""
+    """Triangular filters, linear in hertz, with peak 1, shape (BANDS, FFT // 2 + 1)."""
     low, high = (2595 * np.log10(1 + hertz / 700) for hertz in (50, 7800))
     edges = 700 * (10 ** (np.linspace(low, high, BANDS + 2) / 2595) - 1)
     hertz = np.fft.rfftfreq(FFT, 1 / RATE)

@@ -1,11 +1,11 @@
-"""Embeddings kept between runs: a second evaluation of the same sounds by the same model does not embed them again.
+"""A cache of embeddings: a second evaluation of the same sounds with the same model does not embed them again.
 
-A clip's vectors are found by what they depend on: the model (configuration, front end included, and weights), the
-precision, the layer and the pooling, the content of the files that the clip is made of, and how it is cut from them.
-Another name for the same file is the same clip; a changed file, another model, another layer is not found, and is
-embedded. Vectors lie in shards of some clips and all layers and poolings requested together, each named by
-the SHA-256 of its content: a damaged one is noticed, removed, and its clips embedded again. The folder may be deleted
-at any time.
+The cache key of a clip's vectors is everything they depend on: the model (configuration, including the front end, and
+weights), the precision, the layer and the pooling, the content of the clip's files, and how it is cut from them. A
+renamed file is the same clip; a changed file, another model or another layer is a cache miss. Vectors are stored in
+shards, each with some clips and all layers and poolings that were requested together. A shard is named by the SHA-256
+of its content, so a damaged one is detected and removed, and its clips are embedded again. The folder may be deleted at
+any time.
 
 n sounds, m clips of a shard, D width.
 """
@@ -38,9 +38,9 @@ from aasp.model.readout import Key
 from aasp.training.precision import fastest
 from aasp.weights import model_hash
 
-FORMAT = 2  # to be raised when the same model comes to give other vectors of the same sounds
-STATISTICS_CLIPS = 64  # computed at a time
-SHARD_CLIPS, SHARD_BYTES = 1024, 64 * 2**20  # what a shard is written at: a run that stops loses no more than that
+FORMAT = 2  # increase it when a change makes the same model give other vectors of the same sounds
+STATISTICS_CLIPS = 64  # clips per batch
+SHARD_CLIPS, SHARD_BYTES = 1024, 64 * 2**20  # size at which a shard is written: the most that a stopped run loses
 
 Vectors = Iterator[tuple[list[int], Mapping[Any, np.ndarray]]]
 
@@ -50,10 +50,10 @@ class Kept:
     """The result of `kept_features` or `kept_vectors`.
 
     Attributes:
-        features: key, say (layer, pooling) → (n, D) float32, rows in the order of the sounds, NaN for those that can't
-            be used.
-        reused: clips that were not embedded again.
-        damaged: files of the cache that were not as they were written; they are gone, their clips embedded again.
+        features: key, e.g. (layer, pooling) → (n, D) float32, rows in the order of the sounds, NaN for sounds that
+            can't be used.
+        reused: number of clips read from the cache.
+        damaged: damaged files of the cache; they were removed and their clips embedded again.
     """
 
     features: dict[Any, np.ndarray]
@@ -71,16 +71,16 @@ def kept_features(
     skipped: list[Skipped] | None = None,
     progress: Progress | None = None,
 ) -> Kept:
-    """`clip_features` of the given keys, those of earlier runs read from `folder`, new ones written to it.
+    """`clip_features` of the given keys with a cache: results of earlier runs are read from `folder`, new ones written.
 
     Args:
         encoder, sounds, running, skipped, progress: as in `clip_features`.
         keys: (layer, pooling) pairs, from `clip_keys`.
-        folder: of the cache; made when there is something to keep.
+        folder: of the cache; created when there is something to write.
 
     Raises:
-        AaspError: a sound that can't be used, or none that can; or the folder can't be written.
-        OSError: the disk is full; what was written before is kept.
+        AaspError: a sound can't be used, or none can; or the folder can't be written.
+        OSError: the disk is full; shards written before are kept.
     """
     running = replace(running, precision=fastest(running.precision, next(encoder.parameters()).device))
     made_by = model_hash(encoder) + ("" if running.precision == "fp32" else f" {running.precision}")
@@ -107,20 +107,20 @@ def kept_vectors(
     compute: Callable[[Sequence[Sound], Callable[[int], object]], Vectors],
     progress: Progress | None = None,
 ) -> Kept:
-    """Vectors of sounds by whatever makes them: those of earlier runs read from `folder`, new ones written to it.
+    """Vectors of sounds from any source: those of earlier runs are read from `folder`, new ones written to it.
 
     Args:
-        made_by: what makes them, in full: vectors that another text made are not found.
+        made_by: a full description of what computes the vectors; it is part of the cache key.
         sounds: n files, excerpts or mixtures.
-        keys: of the vectors requested, pairs.
-        folder: of the cache; made when there is something to keep.
-        compute: given sounds, and what is to be called with the number that are done, yields for some of them at a time
-            their positions and the vectors (m, D) of every key.
+        keys: of the requested vectors, pairs.
+        folder: of the cache; created when there is something to write.
+        compute: takes sounds and a callback for the number of sounds done; yields, for some sounds at a time, their
+            positions and the vectors (m, D) of every key.
         progress: called with (sounds done, n).
 
     Raises:
         AaspError: the folder can't be written.
-        OSError: the disk is full; what was written before is kept.
+        OSError: the disk is full; shards written before are kept.
     """
     place = folder / hashlib.sha256(f"{FORMAT} {aasp.__version__} {made_by}".encode()).hexdigest()[:32]
     digests = list(_digests(sounds))
@@ -147,7 +147,7 @@ def kept_vectors(
 
 
 def kept_statistics(sounds: Sequence[Sound], folder: Path, progress: Progress | None = None) -> Kept:
-    """Both baselines' `statistics`, of earlier runs or new. Arguments and errors are those of `kept_vectors`."""
+    """Both baselines' `statistics`, cached. Arguments and errors are those of `kept_vectors`."""
 
     def compute(some: Sequence[Sound], show: Callable[[int], object]) -> Vectors:
         for first in range(0, len(some), STATISTICS_CLIPS):
@@ -160,7 +160,7 @@ def kept_statistics(sounds: Sequence[Sound], folder: Path, progress: Progress | 
 
 
 class _Shard:
-    """Vectors that wait to be written together."""
+    """Vectors waiting to be written together."""
 
     def __init__(self, place: Path) -> None:
         self.place = place
@@ -172,7 +172,7 @@ class _Shard:
         self.bytes = 0
 
     def add(self, digests: Sequence[bytes | None], vectors: Mapping[Any, np.ndarray]) -> None:
-        """Take in vectors (m, D) of some clips; those whose file could not be hashed are left out."""
+        """Add vectors (m, D) of some clips; clips whose file could not be hashed are left out."""
         known = [i for i, digest in enumerate(digests) if digest is not None]
         self.digests += [digest for digest in digests if digest is not None]
         for key, values in vectors.items():
@@ -182,7 +182,7 @@ class _Shard:
             self.write()
 
     def write(self) -> None:
-        """Write what there is, if anything, under the hash of its content."""
+        """Write the waiting vectors, if any, to a file named by the hash of its content."""
         if self.digests:
             tensors = {_name(key): np.concatenate(values) for key, values in self.vectors.items()}
             tensors["digests"] = np.frombuffer(b"".join(self.digests), np.uint8).reshape(-1, 32)
@@ -193,7 +193,7 @@ class _Shard:
 
 
 def _read_shards(place: Path, keys: Sequence[Any], digests: Sequence[bytes | None], kept: Kept) -> np.ndarray:
-    """Fill `kept` with what the shards hold; which sounds have vectors for every key, (n,)."""
+    """Fill `kept` from the shards; return which sounds have vectors for every key, (n,)."""
     wanted: dict[bytes, list[int]] = defaultdict(list)
     for row, digest in enumerate(digests):
         if digest is not None:
@@ -248,7 +248,7 @@ def _digests(sounds: Sequence[Sound]) -> Iterator[bytes | None]:
 
 
 def _file_digest(path: str) -> str | None:
-    """Hash of a file's content, with its suffix, by which it is decoded."""
+    """Hash of a file's content, with its suffix, which decides how it is decoded."""
     try:
         with on_disk(path) as content, open(content, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest() + os.path.splitext(path)[1].lower()

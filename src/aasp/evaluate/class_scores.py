@@ -1,7 +1,7 @@
-"""Class by class, what a classifier gets right and what it takes for what, and whether its probabilities hold.
+"""Per-class scores, confusions and calibration of a classifier.
 
-A clip's predicted class is its most probable one; of several labels, those above one half. n clips, K classes, B bins.
-Source: scikit-learn's definitions; the expected calibration error is that of Guo et al. 2017.
+A clip's predicted class is the most probable one; in multi-label tasks, all classes above one half. n clips, K classes,
+B bins. Source: scikit-learn's definitions; the expected calibration error is that of Guo et al. 2017.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ BINS = 10
 
 @dataclass(frozen=True)
 class ClassScores:
-    """Scores of each class, of 1; NaN where a class is never true (recall) or never predicted (precision), or neither.
+    """Scores of each class, 0 to 1; NaN if it is never true (recall), never predicted (precision) or neither (F1).
 
     Attributes:
         precision, recall, f1: over all clips, (K,).
-        average_precision: mean over the rounds that have a clip of the class, (K,); of several labels only.
+        average_precision: mean over the rounds that have a clip of the class, (K,); None in single-label tasks.
         support: clips of the class, (K,).
     """
 
@@ -36,9 +36,9 @@ class Reliability:
     """Predicted probability and observed frequency in bins of equal width from 0 to 1; empty bins are left out.
 
     Attributes:
-        said: mean probability in each bin, (B,).
-        found: share of the cases in it that were so, (B,).
-        cases: their number, (B,).
+        said: mean predicted probability in each bin, (B,).
+        found: share of positive cases in each bin, (B,).
+        cases: number of cases in each bin, (B,).
     """
 
     said: np.ndarray
@@ -47,7 +47,7 @@ class Reliability:
 
     @property
     def error(self) -> float:
-        """Expected calibration error: mean distance of the two, over the cases."""
+        """Expected calibration error: mean distance between `said` and `found`, weighted by cases."""
         return float(np.average(np.abs(self.said - self.found), weights=self.cases))
 
 
@@ -70,10 +70,10 @@ def class_scores(truth: np.ndarray, probabilities: np.ndarray, rounds: np.ndarra
 
 
 def confusions(truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """How many clips of each class (row) were taken for each other (column), (K, K).
+    """Confusion matrix: number of clips of each class (row) predicted as each class (column), (K, K).
 
-    Of several labels, a clip is taken for its most probable class if that is none of its labels, once for each label;
-    the diagonal then counts the clips whose most probable class is one of theirs.
+    In multi-label tasks each label of a clip adds one count: in the column of the most probable class if that is none
+    of the clip's labels, else on the diagonal.
     """
     best, classes = probabilities.argmax(axis=1), probabilities.shape[1]
     if truth.ndim == 1:
@@ -86,7 +86,7 @@ def confusions(truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
 
 
 def mistakes(truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """The clips whose most probable class is not (one of) theirs, most confident first: indices (m,)."""
+    """The clips whose most probable class is not (one of) their label(s), most confident first: indices (m,)."""
     best = probabilities.argmax(axis=1)
     wrong = best != truth if truth.ndim == 1 else ~truth[np.arange(len(truth)), best].astype(bool)
     rows = np.flatnonzero(wrong)
@@ -94,11 +94,11 @@ def mistakes(truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
 
 
 def reliability(said: np.ndarray, happened: np.ndarray, bins: int = BINS) -> Reliability:
-    """Compare probabilities with what happened.
+    """Compare predicted probabilities with outcomes.
 
     Args:
-        said: probabilities, (n,).
-        happened: whether what they were said of was so, (n,).
+        said: predicted probabilities, (n,).
+        happened: whether each predicted case was true, (n,).
         bins: of equal width; a probability on an edge belongs to the bin below, as in scikit-learn.
     """
     number = np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], said)
@@ -109,10 +109,10 @@ def reliability(said: np.ndarray, happened: np.ndarray, bins: int = BINS) -> Rel
 
 
 def calibration(truth: np.ndarray, probabilities: np.ndarray) -> tuple[Reliability, float]:
-    """How far the probabilities hold, for a diagram, and the expected calibration error.
+    """The reliability diagram and the expected calibration error.
 
-    Of single labels: the probability of the predicted class against its being right. Of several: every class of every
-    clip is a case of its own in the diagram, and the error is the mean of the errors of the classes that occur.
+    Single-label: the probability of the predicted class against whether it is right. Multi-label: every class of every
+    clip is one case in the diagram, and the error is the mean of the errors of the classes that occur.
 
     Args:
         truth: class indices (n,), or multi-hot (n, K).

@@ -1,4 +1,4 @@
-"""What `aasp demo` measures: vectors without any training, and what linear probes read from several encoders.
+"""Measurements of `aasp demo`: embeddings without any training, and linear probes of several encoders.
 
 n clips of a set, m of them in the test part, D dimensions.
 """
@@ -39,34 +39,34 @@ Features = dict[Hashable, np.ndarray]
 
 POOLINGS = ("mean+std", "flat+std")
 STRENGTHS = (3.0, 30.0, 300.0)
-"""Fewer candidates than `linear_probe` has by default: the demo's time is short."""
+"""Fewer candidates than the default of `linear_probe`, to keep the demo short."""
 STATISTICS = {BANDS_40: "40 bands, four statistics", **{key: f"128 bands, {key[1]}" for key in BANDS_128}}
 LOOKED_AT = 8
 """Notes of each instrument in the first look."""
 EVERY = 3
-"""Of the voices that are not tested, every third is in the first look: more than 20 signals of each rate."""
+"""The first look has every third of the voices that are not tested: more than 20 signals of each rate."""
 QUERIES = ("trumpet", "cello", "flute", "glockenspiel")
-"""Instruments of whose middle note the neighbours are shown, where the demo has them."""
+"""Instruments whose middle note is a query for neighbours, where the demo has them."""
 
 SETS = {"notes": ("family", "pitch"), "signals": ("rate",)}
-"""The demo's sets, and the labels that are asked for."""
+"""The demo's sets and the labels that are predicted."""
 LABELS = {
     "family": ("Instrument family", "families", "notes", "instruments"),
     "pitch": ("Pitch", "keys", "notes", "instruments"),
     "rate": ("Modulation rate", "rates from 1.5 to 40 Hz", "signals", "voices"),
 }
-"""What a label is called, its classes, its clips, and the groups that no two splits share."""
+"""For each label: its title, and the words for its classes, its clips, and the groups that splits do not share."""
 
 
 @dataclass(frozen=True)
 class FewLabels:
-    """How well clips of new voices or instruments are named from a few labelled clips of others.
+    """Accuracy on clips of new voices or instruments from a few labelled clips of others.
 
     Attributes:
-        name: what is named.
-        clips: looked at, what they are, and how many of them are tested.
-        chance: accuracy of always giving the commonest answer.
-        accuracy: by number of labelled clips a class and encoder.
+        name: title of the label.
+        clips: number of clips, the word for them, and how many of them are tested.
+        chance: accuracy of always predicting the most common class.
+        accuracy: by number of labelled clips per class and by encoder.
     """
 
     name: str
@@ -77,12 +77,13 @@ class FewLabels:
 
 @dataclass(frozen=True)
 class FirstLook:
-    """What a model's own vectors of some signals and notes are good for, with a few labels or none.
+    """Results of a model's default vectors of some signals and notes, with a few labels or none.
 
     Attributes:
         rows: of the notes, n.
-        few: accuracy from a few labels, of modulation rates and of instrument families.
-        queries: rows of some notes; neighbours: of the most similar ones to each by the first encoder.
+        few: accuracy from a few labels, for modulation rates and for instrument families.
+        queries: rows of some notes.
+        neighbours: rows of the notes most similar to each query according to the first encoder.
         maps: by encoder, the notes on a plane (n, 2).
     """
 
@@ -95,11 +96,11 @@ class FirstLook:
 
 @dataclass(frozen=True)
 class Reading:
-    """What linear probes read from one encoder.
+    """Results of the linear probes of one encoder.
 
     Attributes:
-        correct: by label, 1.0 where the probe was right, 0.0 where not, of m clips.
-        chosen: by label, the features that were chosen on the valid part.
+        correct: by label, for each of m clips 1.0 if the probe was right, else 0.0.
+        chosen: by label, the features chosen on the valid part.
     """
 
     correct: Mapping[str, list[float]]
@@ -108,14 +109,14 @@ class Reading:
 
 @dataclass(frozen=True)
 class TaskScores:
-    """What every encoder reached on one task.
+    """Scores of every encoder on one task.
 
     Attributes:
         name: the task, in a few words.
         about: the task in one line.
-        chance: accuracy of guessing the commonest class of the test part.
-        accuracy: by encoder, the one the page is about first.
-        difference: of the first encoder and each other one, paired clip by clip, by the other's name.
+        chance: accuracy of always predicting the most common class of the test part.
+        accuracy: by encoder; the encoder that the report is about comes first.
+        difference: the first encoder minus each other one, paired clip by clip, by the other's name.
     """
 
     name: str
@@ -126,25 +127,25 @@ class TaskScores:
 
 
 def rows_of(data: Path, name: str) -> Rows:
-    """The rows of one of the demo's sets, paths made whole."""
+    """The rows of one of the demo's sets, with full paths."""
     with open(data / f"{name}.csv", newline="", encoding="utf-8") as file:
         return [row | {"path": str(data / row["path"])} for row in csv.DictReader(file)]
 
 
 def middle_note(rows: Rows, instrument: str) -> dict[str, str]:
-    """The middle one of an instrument's notes by pitch."""
+    """An instrument's middle note by pitch."""
     own = sorted((row for row in rows if row["instrument"] == instrument), key=lambda row: int(row["pitch"]))
     return own[len(own) // 2]
 
 
 def first_look(data: Path, encoders: Mapping[str, AudioEncoder | None], folder: Path, progress: Shows) -> FirstLook:
-    """Look at some signals and notes by the vectors of encoders; of no encoder, by log-mel statistics.
+    """Evaluate the vectors of some signals and notes without probes.
 
     Args:
         data: the demo's sounds.
-        encoders: by name, a model or None.
-        folder: where vectors are kept, and found again.
-        progress: called with an encoder's name, gives what is called with (clips embedded, all).
+        encoders: by name, a model, or None for log-mel statistics.
+        folder: cache of vectors.
+        progress: called with an encoder's name, returns a callback for (clips embedded, all).
     """
     signals, notes = rows_of(data, "signals"), rows_of(data, "notes")
     others = sorted({row["instrument"] for row in signals if row["split"] != "test"})[::EVERY]
@@ -174,7 +175,7 @@ def first_look(data: Path, encoders: Mapping[str, AudioEncoder | None], folder: 
 
 
 def _few_labels(label: str, rows: Rows, vectors: Mapping[str, np.ndarray]) -> FewLabels:
-    """Name the test rows by a label of the others."""
+    """Accuracy on the test rows from a few labels of the other rows."""
     classes, groups, split = (np.array([row[name] for row in rows]) for name in (label, "instrument", "split"))
     known, test = np.flatnonzero(split != "test"), np.flatnonzero(split == "test")
     title, _, clips, _ = LABELS[label]
@@ -187,14 +188,14 @@ def _few_labels(label: str, rows: Rows, vectors: Mapping[str, np.ndarray]) -> Fe
 def read(encoder: AudioEncoder | None, data: Path, folder: Path, progress: Shows) -> Reading:
     """Probe frozen features of the demo's sounds; the best are chosen on the valid part.
 
-    Of an encoder its own vector, and two poolings of three of its layers, are candidates; of none four statistics of 40
-    log-mel bands, and the mean, or mean and deviation, of 128 bands.
+    The candidates of an encoder are its default vector, and two poolings of three of its layers. Without an encoder
+    they are four statistics of 40 log-mel bands, and the mean, or mean and deviation, of 128 bands.
 
     Args:
         encoder: the model, or None.
         data: the demo's sounds.
-        folder: where readings are kept; that of the same encoder and sounds is found again.
-        progress: called with what is done, gives what is called with (clips or candidates done, all).
+        folder: cache of readings by encoder and sounds.
+        progress: called with the name of a stage, returns a callback for (clips or candidates done, all).
     """
     made = fingerprint(data, encoder)
     file = folder / f"{made[:16]}.json"
@@ -212,7 +213,7 @@ def read(encoder: AudioEncoder | None, data: Path, folder: Path, progress: Shows
 
 
 def fingerprint(data: Path, encoder: AudioEncoder | None) -> str:
-    """A digest of all that a reading depends on: the sounds, the encoder (if any), and how it is probed."""
+    """A digest of everything a reading depends on: the sounds, the encoder (if any), and how it is probed."""
     digest = sha256((data / "dataset.json").read_bytes())
     digest.update(repr((POOLINGS, STRENGTHS, encoder and model_hash(encoder))).encode())
     return digest.hexdigest()
@@ -247,7 +248,7 @@ def verdict(difference: Interval) -> str:
 
 
 def _vectors(encoder: AudioEncoder | None, paths: list[str], folder: Path, progress: Progress) -> np.ndarray:
-    """An encoder's own vectors, shape (n, D); of none, mean and deviation of 128 log-mel bands."""
+    """An encoder's default vectors, shape (n, D); without one, mean and deviation of 128 log-mel bands."""
     if encoder is None:
         return kept_statistics(paths, folder, progress).features[BANDS_128[1]]
     (vectors,) = kept_features(encoder, paths, own_keys(encoder), folder, progress=progress).features.values()
@@ -255,7 +256,7 @@ def _vectors(encoder: AudioEncoder | None, paths: list[str], folder: Path, progr
 
 
 def _features(encoder: AudioEncoder | None, folder: Path, paths: list[str], progress: Progress) -> Features:
-    """The candidates of `read`, by what they are called."""
+    """The candidates of `read`, by name."""
     if encoder is None:
         return {STATISTICS[key]: X for key, X in kept_statistics(paths, folder, progress).features.items()}
     depth = encoder.config.encoder.depth
@@ -268,7 +269,7 @@ def _features(encoder: AudioEncoder | None, folder: Path, paths: list[str], prog
 def _probed(
     features: Callable[[list[str], Progress], Features], data: Path, embedding: Progress, probing: Progress
 ) -> Reading:
-    """Compute the features of both sets, then probe each label with all of them."""
+    """Compute the features of both sets, then probe each label with all features of its set."""
     rows = {name: rows_of(data, name) for name in SETS}
     clips, done = sum(map(len, rows.values())), 0
     candidates: dict[str, Features] = {}

@@ -1,6 +1,6 @@
 """Subsets of clips: a representative part of a set, and a few labels per class to train on.
 
-n clips, K classes. Source: ours; drawing few labels with a fixed seed is the field's habit (1, 5 and 20 shots).
+n clips, K classes. Source: ours; drawing few labels with a fixed seed is common practice (1, 5 and 20 shots).
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from aasp.evaluate.task import Round, Task
 
 
 def thinned(rows: np.ndarray, groups: np.ndarray | None, most: int, seed: int = 0) -> np.ndarray:
-    """At most so many of some clips, spread evenly over their groups: large groups give more.
+    """At most `most` of some clips, spread evenly over their groups: large groups contribute more.
 
-    Every k-th clip is taken of all in the order of their groups, in a random order within each.
+    Clips are ordered by group, and randomly within a group; then every k-th is taken.
 
     Args:
         rows: numbers of the clips.
-        groups: group of each clip of the set, (n,); None takes clips one by one.
+        groups: group of each clip of the set, (n,); None ignores groups.
         most: how many to keep.
         seed: of the order within groups.
 
     Returns:
-        Some of `rows`, sorted.
+        A subset of `rows`, sorted.
     """
     if len(rows) <= most:
         return np.sort(rows)
@@ -36,18 +36,18 @@ def thinned(rows: np.ndarray, groups: np.ndarray | None, most: int, seed: int = 
 def thin_set(
     labelled: LabelledSet, seconds: np.ndarray, *, clips: int, hours: float, seed: int = 0
 ) -> tuple[LabelledSet, np.ndarray]:
-    """A set of at most so many clips and hours: each part or fold keeps its share, thinned within groups.
+    """A subset of at most `clips` clips and `hours` hours: each part or fold keeps its share, thinned within groups.
 
-    The draw does not look at labels, so that two labels of one index keep the same clips.
+    The draw ignores labels, so that two label columns of one index keep the same clips.
 
     Args:
         labelled: the set.
         seconds: duration of each of its clips, (n,).
-        clips, hours: the most of each that is kept.
+        clips, hours: upper limits.
         seed: of the draw.
 
     Returns:
-        The thinner set, and the seconds of its clips.
+        The subset, and the seconds of its clips.
     """
     share = min(1.0, clips / len(labelled), hours * 3600 / seconds.sum())
     if share == 1.0:
@@ -65,16 +65,16 @@ def thin_set(
 
 
 def few(y: np.ndarray, rows: np.ndarray, per_class: int, seed: int = 0) -> np.ndarray:
-    """So many clips of each class, or all there are; more of a class are the fewer and others.
+    """`per_class` clips of each class, or all there are; with one seed, a smaller draw is a subset of a larger one.
 
     Args:
         y: class indices of the set, (n,).
-        rows: what may be drawn.
+        rows: clips that may be drawn.
         per_class: clips of each class.
         seed: of the draw.
 
     Returns:
-        Some of `rows`, sorted.
+        A subset of `rows`, sorted.
     """
     order = np.random.default_rng(seed).permutation(np.sort(rows))
     return np.sort(np.concatenate([order[y[order] == k][:per_class] for k in np.unique(y[rows])]))
@@ -83,13 +83,13 @@ def few(y: np.ndarray, rows: np.ndarray, per_class: int, seed: int = 0) -> np.nd
 def few_label_rounds(task: Task, per_class: int, most_tested: int, seed: int = 0) -> list[Round]:
     """Training clips with few labels, and test clips; there is no validation part.
 
-    Of parts: a draw of the train part, and the test part. Of folds: a draw of the earlier half of them, tested on the
-    later, and the reverse, so that every fold is tested and two trainings do for all.
+    With parts: a draw of the train part, and the test part. With folds: a draw of the earlier half, tested on the later
+    half, and the reverse, so that two trainings test every fold.
 
     Args:
         task: of a set with one label per clip.
         per_class: labels of each class.
-        most_tested: clips that are tested in all; the test part is thinned to them.
+        most_tested: largest total number of test clips; test parts are thinned to it.
         seed: of both draws.
     """
     if len(task.rounds) == 1:

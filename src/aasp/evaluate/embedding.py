@@ -58,7 +58,7 @@ def embed(
     Args:
         paths_or_arrays: a file's path, or a waveform: a numpy array or tensor of shape (S,), of floats in -1..1 or
             int16; or a list of them, n sounds; or an array (n, S) of n waveforms.
-        rate: samples per second of the waveforms. Files state their own.
+        rate: sample rate of the waveforms, in Hz. Files state their own.
         model: the folder of a model or of a run, a model on the hub, or a loaded model (it stays on its device); the
             model in the package if omitted.
         frames: return vectors over time, one per time patch, instead of one per sound.
@@ -68,7 +68,7 @@ def embed(
             vector if omitted. With frames, the layer of the vectors.
         channels: channel of multi-channel files (`aasp.audio.channels`); not "each".
         device: "auto" (a GPU where there is one), "cpu", "cuda", "cuda:1", "mps".
-        precision: "auto" (the fastest there), "fp32", "bf16" or "fp16": within 0.01 of fp32 in cosine distance.
+        precision: "auto" (the fastest on the device), "fp32", "bf16" or "fp16": within 0.01 of fp32 in cosine distance.
         batch: clips per batch.
         progress: called with (sounds done, n).
 
@@ -78,7 +78,7 @@ def embed(
 
     Raises:
         AaspError: a file can't be used, an array is not a waveform or has no rate, a folder was given, there is no such
-            model, layer, pooling, device; or pandas is not installed.
+            model, layer, pooling or device; or pandas is not installed.
     """
     if as_frame:
         _pandas()
@@ -127,7 +127,7 @@ def encoder_of(model: str | os.PathLike[str] | AudioEncoder | AudioClassifier | 
     """The encoder for `embed`: a loaded one, or loaded here and cached for the next call.
 
     Raises:
-        AaspError: there is none, or no such device.
+        AaspError: there is no such model or device.
     """
     if isinstance(model, AudioClassifier):
         model = model.encoder

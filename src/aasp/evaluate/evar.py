@@ -1,15 +1,17 @@
 """EVAR's linear evaluation: standardise on the train part, train one linear layer by Adam, stop on the valid part.
 
-For every round and candidate: a StandardScaler fitted on the train part alone; one linear layer under cross-entropy, or
-binary cross-entropy for several labels; batches of 200; at most 200 epochs, ended when the validation score has not
-risen for 20; the weights of the best epoch are restored. Of two epochs with one score the lower validation loss is the
-better: 32 clips have few scores, and a layer would stop before it has learnt. Nothing is refitted on train + valid, and
-class imbalance is left alone. Of several candidates, the best on the valid part is taken, ties by the lower loss.
+For every round and candidate: a StandardScaler fitted on the train part alone; one linear layer trained with
+cross-entropy, or binary cross-entropy for several labels; batches of 200; at most 200 epochs, stopped when the
+validation score has not risen for 20; the weights of the best epoch are restored. Epochs with equal scores are compared
+by validation loss: 32 clips have few distinct scores, and training would stop too early. Nothing is refitted on train +
+valid, and class imbalance is not corrected. Of several candidates, the best on the valid part is taken, ties by the
+lower loss.
 
 Learning rate: EVAR uses 3e-4 for 768 dimensions and 3e-5 for 3,840; here 3e-4 up to 1,536 and 3e-5 above.
 
-Candidates of several layers, (n, L, D), get a *learned weighting*: each layer is standardised by itself, and the linear
-layer reads their sum under softmax weights. The weights have a rate of their own: under 3e-5 a softmax would not move.
+Candidates of several layers, (n, L, D), get a *learned weighting*: each layer is standardised by itself, and the input
+of the linear layer is their sum with softmax weights. These weights have their own learning rate: at 3e-5 they would
+hardly change.
 
 n clips, L layers, D dimensions, K classes. Source: Niizumi et al. 2023 (EVAR, in M2D and BYOL-A v2); Yang et al. 2021
 (SUPERB) for the weighting; standardised layers, the limit of 1,536 and the rule for ties are ours.
@@ -35,7 +37,7 @@ from aasp.evaluate.task import Round, Task
 
 @dataclass(frozen=True)
 class Evar:
-    """Every setting of the preset; `lr` None follows the width: `narrow_lr` up to `narrow` dimensions."""
+    """Settings of the preset; `lr` None depends on the width: `narrow_lr` up to `narrow` dimensions, else `wide_lr`."""
 
     lr: float | None = None
     narrow_lr: float = 3e-4
@@ -48,12 +50,12 @@ class Evar:
     patience: int = 20
 
     def rate(self, width: int) -> float:
-        """Learning rate of a linear layer on that many dimensions."""
+        """Learning rate of a linear layer on `width` dimensions."""
         return self.lr or (self.narrow_lr if width <= self.narrow else self.wide_lr)
 
 
 class Readout(nn.Module):
-    """One linear layer; before it, where there are several layers, their weighted sum."""
+    """One linear layer, on the weighted sum of the layers if there are several."""
 
     def __init__(self, layers: int, width: int, classes: int) -> None:
         super().__init__()
@@ -80,8 +82,8 @@ def evar_probe(
     """Train and stop, choose among the candidates if there are several, and score on test, in every round of `task`.
 
     Args:
-        features: candidates: key, say (layer, pooling), to embeddings (n, D), or (n, L, D) to weigh layers.
-        task: labels and rounds; rounds that hold out a tenth are EVAR's way where a set has no valid part.
+        features: candidates: key, e.g. (layer, pooling), to embeddings (n, D), or (n, L, D) to weight layers.
+        task: labels and rounds; EVAR holds out a tenth where a set has no valid part.
         seed: of the initial weights and the order of clips.
         settings: the preset's if omitted.
         progress: called with (candidates done, candidates × rounds).
@@ -102,7 +104,7 @@ def evar_probe(
 def _train(
     X: np.ndarray, task: Task, r: Round, settings: Evar, seed: int
 ) -> tuple[tuple[float, float], dict[str, Any], LinearHead]:
-    """Rank on the valid part, what was chosen there, and the head, of one candidate in one round."""
+    """Rank on the valid part, choices made there, and head of one candidate in one round."""
     layers, width, classes = X.shape[1] if X.ndim == 3 else 1, X.shape[-1], len(task.classes)
     X_train, X_valid = (X[part].reshape(len(part), -1).astype(np.float64) for part in (r.train, r.valid))
     scaler = StandardScaler().fit(X_train)
@@ -147,7 +149,7 @@ def _train(
 
 
 def _head(readout: Readout, scaler: StandardScaler, task: Task, r: Round) -> LinearHead:
-    """The trained readout on raw embeddings, layers side by side; classes without a training clip are never said."""
+    """The trained readout as a head on raw concatenated layers; classes without a training clip are never predicted."""
     shares, weight = readout.shares.double().detach().numpy(), readout.linear.weight.double().detach().numpy().T
     bias = readout.linear.bias.double().detach().numpy().copy()
     present = task.y[r.train].any(axis=0) if task.multilabel else np.isin(np.arange(len(bias)), task.y[r.train])

@@ -1,13 +1,14 @@
-"""Intervals of shares where resampling gives none: all clips right, nearly all, two systems alike, few clusters.
+"""Intervals of shares where resampling gives none: all or nearly all clips right, equal systems, few clusters.
 
-A percentile bootstrap of eight clips that are all right says 100 to 100 %: what was never seen is never drawn. These
-intervals ask instead which shares could have given what was seen, by the binomial distribution of whole clusters.
+A percentile bootstrap of eight clips that are all right gives 100 to 100 %: outcomes absent from the sample are never
+drawn. These intervals instead contain the shares that could have produced the observed outcome, by the binomial
+distribution of whole clusters.
 
-- One system: the exact interval of Clopper and Pearson on an effective number of clips, p (1 - p) / variance of the
-  score, never more than there are, and less for a variance that few clusters give (Korn & Graubard). All right or all
-  wrong, the clusters are counted: that the next one differs has at most the probability 1 - (α/2)^(1/G).
-- A paired difference: where the first is better and where the second is, as two shares of clusters with exact
-  intervals, put together by squares (MOVER). No difference anywhere gives ± (1 - (α/2)^(1/G)).
+- One system: the exact interval of Clopper and Pearson for an effective number of clips, p (1 - p) / variance of the
+  score, at most the actual number, and reduced when few clusters give the variance (Korn & Graubard). If all clips are
+  right or all wrong, clusters are counted: the next one differs with a probability of at most 1 - (α/2)^(1/G).
+- A paired difference: the shares of clusters in which the first and the second system are better, each with an exact
+  interval, combined by squares (MOVER). No difference anywhere gives ± (1 - (α/2)^(1/G)).
 
 G clusters, n clips. Source: Clopper & Pearson 1934; Korn & Graubard 1998, "Confidence intervals for proportions with
 small expected number of positive counts"; Zou & Donner 2008 (MOVER); Newcombe 1998 (paired differences).
@@ -20,14 +21,14 @@ import math
 from scipy.stats import beta, t
 
 LEAST = 6
-"""Clusters that must differ before resampling shows anything: five of one sign come by chance in 2 of 32 cases, 6 %."""
+"""Clusters that must differ for a bootstrap to be valid: five of one sign occur by chance in 2 of 32 cases, 6 %."""
 
 
 def one_share(share: float, variance: float, clusters: int, clips: int, level: float) -> tuple[float, float, float]:
-    """Low and high end of a share, and the rarer outcomes that were seen, counted effectively.
+    """Low and high end of a share, and the effective count of the rarer outcome.
 
     Args:
-        share: of 1.
+        share: from 0 to 1.
         variance: of the share, over the resamples of a bootstrap.
         clusters, clips: how many.
         level: requested coverage.
@@ -36,7 +37,7 @@ def one_share(share: float, variance: float, clusters: int, clips: int, level: f
     if 0 < share < 1:
         unbiased = variance * clusters / max(clusters - 1, 1)
         effective = min(clips, share * (1 - share) / unbiased) if unbiased > 0 else clips
-        if 1 < clusters < clips:  # a variance between few clusters is itself hardly known
+        if 1 < clusters < clips:  # a variance estimated from few clusters is itself uncertain
             effective *= (t.ppf((1 + level) / 2, clips - 1) / t.ppf((1 + level) / 2, clusters - 1)) ** 2
     low, high = binomial(share, effective, level)
     return low, high, effective * min(share, 1 - share)
@@ -46,7 +47,7 @@ def paired_shares(better: float, worse: float, clusters: int, level: float) -> t
     """Low and high end of a paired difference.
 
     Args:
-        better, worse: shares in which the first system is better, and the second; their difference is the estimate.
+        better, worse: shares in which the first or the second system is better; their difference is the estimate.
         clusters: how many.
         level: requested coverage.
     """

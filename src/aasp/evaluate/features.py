@@ -1,7 +1,7 @@
-"""Embeddings of sounds: every pooling and layer in one pass, whole clips of any length, in the order given.
+"""Embeddings of sounds: every pooling and layer in one pass, whole clips of any length, in the given order.
 
-Sounds are decoded ahead and batched with others of about their length (`aasp.evaluate.ahead`); results go back to the
-order given. n sounds, B clips of a batch, G time patches, F subbands, D width.
+Sounds are decoded ahead and batched by similar length (`aasp.evaluate.ahead`); results are put back in the given order.
+n sounds, B clips of a batch, G time patches, F subbands, D width.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from aasp.training.precision import Precision, autocast
 
 Progress = Callable[[int, int], object]
 OWN: Key = (-1, "own")
-"""The model's default vector, where it is more than one layer under one pooling."""
+"""The model's default vector, where it is not just one layer under one pooling."""
 
 
 class Timestamps(NamedTuple):
-    """One file's vectors over time: `vectors` (G, F · D), and `seconds` (G,), the centre of each, at most its end."""
+    """One file's vectors over time: `vectors` (G, F · D), and `seconds` (G,), their centres, at most the file's end."""
 
     vectors: np.ndarray
     seconds: np.ndarray
@@ -45,8 +45,8 @@ class Running:
     """How a model is run over sounds.
 
     Attributes:
-        precision: of its forward pass; "auto" for the fastest on its device.
-        batch: clips in a batch; fewer where they are longer than the encoder's window.
+        precision: of the forward pass; "auto" for the fastest on the device.
+        batch: clips in a batch; fewer if they are longer than the encoder's window.
         workers: threads that decode ahead; 0 decodes between batches.
 
     Raises:
@@ -63,7 +63,7 @@ class Running:
 
 
 PLAIN = Running()
-"""In fp32."""
+"""The defaults: fp32."""
 
 
 def clip_features(
@@ -80,16 +80,16 @@ def clip_features(
     Args:
         encoder: the model; evaluated on its own device.
         sounds: n files, excerpts or mixtures.
-        keys: (layer, pooling) pairs, from `clip_keys`; all there are if omitted.
+        keys: (layer, pooling) pairs, from `clip_keys`; all pairs if omitted.
         running: precision, batches and threads.
-        skipped: takes sounds that can't be used, whose rows are then NaN; without it the first of them raises.
+        skipped: collects sounds that can't be used, whose rows are then NaN; if omitted, the first of them raises.
         progress: called with (sounds done, n).
 
     Returns:
         (layer, pooling) → (n, D') float32, rows in the order of `sounds`.
 
     Raises:
-        AaspError: a sound that can't be used, or none that can.
+        AaspError: a sound can't be used, or none can.
     """
     keys = clip_keys(encoder) if keys is None else keys
     out: dict[Key, np.ndarray] = {}
@@ -103,7 +103,7 @@ def clip_features(
 def clip_keys(
     encoder: AudioEncoder, layers: Sequence[int] | None = None, poolings: Sequence[str] = POOLINGS
 ) -> list[Key]:
-    """(layer, pooling) pairs, to ask for.
+    """The (layer, pooling) pairs of some layers and poolings.
 
     Args:
         encoder: the model.
@@ -112,7 +112,7 @@ def clip_keys(
         poolings: ways to make one vector of a clip's tokens (see `aasp.model.pooling`).
 
     Raises:
-        AaspError: an unknown pooling or layer, or nothing is left to read.
+        AaspError: an unknown pooling or layer, or no pair is left.
     """
     depth = encoder.config.encoder.depth
     layers = range(depth + 1) if layers is None else layers
@@ -124,19 +124,19 @@ def clip_keys(
 
 
 def own_keys(encoder: AudioEncoder) -> list[Key]:
-    """The model's default vector, what `aasp embed` gives of it, to ask for."""
+    """The keys of the model's default vector, which `aasp embed` returns."""
     return [OWN] if encoder.config.vector or encoder.config.whitened else list(encoder.config.keys)
 
 
 def pooled(encoder: AudioEncoder, found: Embeddings, keys: Sequence[Key]) -> dict[Key, np.ndarray]:
-    """The clip vectors (B, D') of each key in what `embedded` found; with `layers` where a key is not the output."""
+    """The clip vectors (B, D') of each key from a batch of `embedded`, called with `layers` if `needs_layers`."""
     of = (encoder.config.encoder.depth, encoder.stem.subbands)
     vector = lambda key: found.clip if key == OWN else read(found.stages, found.valid, [key], *of)
     return {key: vector(key).cpu().numpy() for key in keys}
 
 
 def needs_layers(encoder: AudioEncoder, keys: Sequence[Key]) -> bool:
-    """Whether a key is not the encoder's output."""
+    """Whether a key reads a layer below the encoder's output."""
     return any(layer < encoder.config.encoder.depth for layer, pooling in keys if (layer, pooling) != OWN)
 
 
@@ -151,11 +151,11 @@ def embedded(
     skipped: list[Skipped] | None = None,
     progress: Progress | None = None,
 ) -> Iterator[tuple[list[int], Embeddings]]:
-    """Embed whole sounds batch by batch: which of `sounds` they are, and what the encoder says of them.
+    """Embed whole sounds batch by batch: yields their rows in `sounds` and the encoder's output.
 
     Args:
         layers, pooling: passed to the encoder.
-        hop: seconds between the vectors over time, `timestamps`, `seconds` and `valid`; a time patch if omitted.
+        hop: seconds between the vectors over time (`timestamps`, `seconds` and `valid`); a time patch if omitted.
         encoder, sounds, running, skipped, progress: as in `clip_features`.
     """
     unusable: list[Skipped] = []
@@ -182,12 +182,12 @@ def batches(
     show: Callable[[int], object] | None = None,
     encode: Callable[[Tensor, Tensor], Any] | None = None,
 ) -> Iterator[tuple[list[int], Any]]:
-    """`embedded` where it may be that no sound can be used: all of them are then in `unusable`.
+    """`embedded` without an error if no sound can be used: all of them are then in `unusable`.
 
     Args:
-        unusable: takes sounds that can't be used; or, if `strict`, the first of them raises.
+        unusable: collects sounds that can't be used; with `strict`, the first of them raises.
         show: called with the number of sounds done.
-        encode: what is made of waveforms and their lengths; the encoder's `Embeddings` if omitted.
+        encode: applied to waveforms and their lengths; returns the encoder's `Embeddings` if omitted.
     """
 
     def refused(row: int, error: AudioError) -> None:
@@ -215,10 +215,10 @@ def encoded_batches(
     running: Running = PLAIN,
     whole: float = float("inf"),
 ) -> Iterator[tuple[list[int], Any]]:
-    """`batches` where the caller learns of each sound that can't be used: its row, and why.
+    """`batches` with a callback for each sound that can't be used: `refused(row, error)`.
 
-    Sounds of one stretch (`aasp.evaluate.ahead`) come before those of the next. Of sounds longer than `whole` seconds
-    comes the row, and None: the caller reads them.
+    One stretch of sounds (`aasp.evaluate.ahead`) comes after the other. A sound longer than `whole` seconds yields its
+    row and None: the caller reads it.
     """
     device = encoder.device
     training = encoder.training
@@ -246,12 +246,12 @@ def finely(
     """A function from waveforms and lengths to embeddings, with vectors over time at this hop.
 
     Raises:
-        AaspError: there is no such hop, or the encoder is an exported one.
+        AaspError: the hop is not available, or the encoder is an exported one.
     """
     if not isinstance(encoder, AudioEncoder):
         text = f"hop {hop:g} s: an exported model gives one vector per time patch"
         raise AaspError(f"{text}; leave out hop, or use the model it was exported from")
-    shifts(encoder, hop)  # before the long part
+    shifts(encoder, hop)  # checks the hop before anything is decoded
 
     def encode(wave: Tensor, lengths: Tensor) -> Embeddings:
         mel, frames = encoder.mel(wave, lengths)
@@ -263,7 +263,7 @@ def finely(
 
 
 def nothing_usable(unusable: Sequence[Skipped]) -> NothingUsable:
-    """The error if every sound was skipped, or there was none."""
+    """The error if every sound was skipped, or there were none."""
     why = f"all {len(unusable)} skipped, the first {unusable[0].path}: {unusable[0].reason}" if unusable else "none"
     return NothingUsable(f"no usable audio to embed: {why}; repair or replace the files", list(unusable))
 
@@ -274,10 +274,11 @@ def timestamps(
     """The vectors over time of each clip from `embedded`, without padding.
 
     Args:
-        found: of a batch.
-        ends: seconds of each clip, beyond which none of its times lies.
-        layers: whose vectors are concatenated, counted from 0 or, negative, from the end; the output's if omitted.
-        subbands: F, where layers are named.
+        found: embeddings of a batch.
+        ends: duration of each clip in seconds, the upper limit of its times.
+        layers: layers whose vectors are concatenated, counted from 0 or, if negative, from the end; the output's if
+            omitted.
+        subbands: F, if layers are given.
     """
     seconds = found.seconds.cpu().numpy().astype(np.float64)
     named = [over_frequency(found.stages[layer][0], subbands, flat=True) for layer in layers]
@@ -287,6 +288,6 @@ def timestamps(
 
 
 def left_out(sound: Sound, error: AudioError) -> Skipped:
-    """The sound, and why, with the file at fault where it is only a part of the sound."""
+    """The skipped sound and the reason; the reason names the faulty file if that is only a part of the sound."""
     name = describe(sound)
     return Skipped(name, error.reason if error.path == name else f"{error.path}: {error.reason}")

@@ -1,4 +1,4 @@
-"""The head of a probe, which reads raw embeddings. n clips, D dimensions, K classes."""
+"""The heads of probes, which take raw embeddings. n clips, D dimensions, K classes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from scipy.special import expit, softmax
 
 
 class Head(Protocol):
-    """The head of a round; reads raw embeddings."""
+    """The head of a round, on raw embeddings."""
 
     def probabilities(self, X: np.ndarray) -> np.ndarray:
         """Class probabilities (n, K) of embeddings (n, D)."""
@@ -20,7 +20,7 @@ class Head(Protocol):
 class LinearHead:
     """A linear head in the coordinates of the raw embedding: logits = ((x - mean) / scale) @ weight + bias.
 
-    Embeddings of several layers, (n, L, D), are read side by side: D is then L times as large.
+    Embeddings of several layers, (n, L, D), are concatenated: D is then L times as large.
     """
 
     mean: np.ndarray  # (D,)
@@ -37,9 +37,9 @@ class LinearHead:
 
 @dataclass(frozen=True)
 class RegressionHead:
-    """A linear head whose outputs are themselves the estimates: least squares on one-hot labels.
+    """A linear head whose outputs are the estimated probabilities: least squares on one-hot labels.
 
-    Of single labels they sum to 1 over the classes; each may lie a little outside 0 to 1 (linear probability model).
+    For single labels they sum to 1 over the classes; each may lie a little outside 0 to 1 (linear probability model).
     """
 
     mean: np.ndarray  # (D,)

@@ -1,20 +1,20 @@
 """Confidence intervals of a score: percentile bootstrap over clusters of clips and over training seeds.
 
-Clips of one source recording, speaker or instrument rise and fall together, so clusters are drawn, not clips; another
-training would have given other scores, so where there are several seeds they are drawn too. Every seed is scored on
-every clip: clusters and seeds are crossed, and a resample draws both, each by itself. Two systems are compared on the
-same draw of clusters; their seeds are drawn apart unless they belong together in pairs.
+The scores of clips of one source recording, speaker or instrument are correlated, so clusters are drawn, not clips.
+Another training would have given other scores, so if there are several seeds they are drawn too. Every seed is scored
+on every clip: clusters and seeds are crossed, and a resample draws both, independently. Two systems are compared on the
+same draw of clusters; their seeds are drawn independently unless they are matched in pairs.
 
 - Clusters: G of G with replacement.
-- Seeds: S - 1 of S with replacement, which makes the variance of their mean s² / S without bias; S of S would lose a
-  third of it at S = 3. One seed stays as it is: the interval then says nothing of other trainings.
-- What is peculiar to a seed on a clip is counted more than once (no bootstrap of a crossed table avoids that): where it
-  is large, intervals err towards the wide side; where two or three seeds differ more than clusters do, to the narrow.
+- Seeds: S - 1 of S with replacement, which makes s² / S, the variance of their mean, unbiased; S of S would
+  underestimate it by a third at S = 3. A single seed is not resampled: the interval does not cover other trainings.
+- The interaction of seed and clip is counted more than once (no bootstrap of a crossed table avoids that): if it is
+  large, intervals are too wide; if two or three seeds differ more than clusters do, they are too narrow.
 
-Resampling says nothing of what it never saw. Shares (accuracy, macro-F1, mAP) in which fewer than six
-clusters differ get the exact interval of `exact`; what has no such interval and no spread, or fewer than six clusters,
-has no ends: too few to tell. (A measurement that isn't a share and never varies over six clusters or more doesn't by
-luck.)
+Resampling cannot show outcomes absent from the sample. Shares (accuracy, macro-F1, mAP) in which fewer than six
+clusters differ get the exact interval of `exact`; a score without such an interval and without spread, or with fewer
+than six clusters, has no ends: too few to tell. (A measurement that isn't a share and is constant over six clusters or
+more is not so by chance.)
 
 The same clusters and seed give the same draws, so intervals of different systems on one test set are paired as well.
 n clips, S training seeds, G clusters, R resamples. Source: Efron & Tibshirani 1993, ch. 13 (percentile interval);
@@ -37,17 +37,17 @@ from aasp.evaluate.metrics import plain
 from aasp.formats import percent_text
 
 Statistic = Callable[[np.ndarray], float]
-"""A score of one seed, given how often each clip counts, (n,) ≥ 0."""
+"""A score of one seed, given the weight of each clip, (n,) ≥ 0."""
 
 DRAWS = 2**24
-"""Clusters drawn at a time, 128 MB of counts: all resamples of 50,000 clips together would be gigabytes."""
+"""Counts drawn at a time, 128 MB: all resamples of 50,000 clips at once would take gigabytes."""
 
 
 TOO_FEW = "too few to tell"
 
 
 def span(low: float | None, high: float | None, number: Callable[[float], str], joint: str = ", ") -> str:
-    """The ends of an interval as `78.1, 86.4`, each written by `number`; in words where there are none."""
+    """The ends of an interval as `78.1, 86.4`, each formatted by `number`; words if there are none."""
     return TOO_FEW if low is None or high is None else f"{number(low)}{joint}{number(high)}"
 
 
@@ -58,14 +58,14 @@ def clear(low: float | None, high: float | None) -> bool:
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with its interval, and how many clusters, clips and seeds it rests on.
+    """An estimate with its interval, and the number of clusters, clips and seeds.
 
     Attributes:
         estimate: the score, or the difference.
-        low, high: ends of the interval; None where there are too few clusters to tell.
+        low, high: ends of the interval; None if there are too few clusters to tell.
         level: requested coverage.
         clusters, clips, seeds: how many.
-        method: how the ends were found; "none" where there are none.
+        method: how the ends were computed; "none" if there are none.
     """
 
     estimate: float
@@ -87,12 +87,12 @@ class Interval:
         return f"{number(self.estimate)} [{span(self.low, self.high, number)}]"
 
     def plain(self, sign: str = "") -> str:
-        """The interval as `0.825 [0.781, 0.864]`, of what is no share; with a sign for differences."""
+        """The interval as `0.825 [0.781, 0.864]`, for scores that are not shares; with a sign for differences."""
         number = lambda value: plain(value, sign)
         return f"{number(self.estimate)} [{span(self.low, self.high, number)}]"
 
     def about(self) -> str:
-        """How the interval was found, for a person: `95 %, bootstrap over 40 groups of clips`."""
+        """How the interval was computed, in words: `95 %, bootstrap over 40 groups of clips`."""
         single = self.clusters == self.clips
         many = "s" if self.clusters > 1 else ""
         some = f"{self.clusters:,} {f'clip{many}' if single else f'group{many} of clips'}"
@@ -108,11 +108,11 @@ class Interval:
 
 @dataclass(frozen=True)
 class Resamples:
-    """A score, or a difference, and what came of it in every resample.
+    """A score, or a difference, and its value in every resample.
 
     Attributes:
-        estimate: of all clips.
-        drawn: of each resample, (R,).
+        estimate: over all clips.
+        drawn: value in each resample, (R,).
         systems: one or two, (S, n) scores or S functions each.
         group: cluster number of each clip, (n,).
         folds: fold number of each clip, (n,).
@@ -138,9 +138,9 @@ def resampled(
     seed: int = 0,
     seed_of_seeds: int | None = None,
 ) -> Resamples:
-    """Draw clusters and seeds: what `interval` takes its ends from. Arguments and errors are its.
+    """Draw clusters and seeds: the resamples behind `interval`. Arguments and errors are those of `interval`.
 
-    `seed_of_seeds` is that of the draws of seeds, where several sets of other clusters have the same trainings.
+    `seed_of_seeds` is the seed for drawing training seeds, if several sets with other clusters share the trainings.
     """
     systems = [_system(one) for one in ((scores,) if minus is None else (scores, minus))]
     sizes_n = [one.shape[1] for one in systems if isinstance(one, np.ndarray)]
@@ -178,21 +178,22 @@ def interval(
     """Interval of a mean score or another statistic, or of the difference of two systems on the same clips.
 
     Args:
-        scores: score of each clip, shape (n,), or (S, n) for S training seeds. Or, for what is not a mean over clips
-            (macro-F1, mean average precision), S functions of clip weights.
+        scores: score of each clip, shape (n,), or (S, n) for S training seeds. For statistics other than means over
+            clips (macro-F1, mean average precision), S functions of clip weights.
         minus: a second system's scores on the same clips in the same order, in either form and of any number of seeds;
             the difference is taken inside every resample (paired).
-        clusters: cluster of each clip, shape (n,), any labels; None treats every clip as its own cluster. To be given
+        clusters: cluster of each clip, shape (n,), any labels; None treats every clip as its own cluster. Required
             with functions.
-        rounds: fold of each clip, shape (n,): the score is then the mean over folds of the mean of each.
-        matched: the two systems' seeds belong together in pairs (say, the same initial weights) and are drawn as such.
-        share: scores lie between 0 and 1, so that those that never vary may be luck; None: if they are all 0 or 1.
+        rounds: fold of each clip, shape (n,): the score is then the mean over folds of each fold's mean.
+        matched: the seeds of the two systems are matched in pairs (e.g. by initial weights) and drawn in pairs.
+        share: scores lie between 0 and 1, so that a lack of variation may be chance; None: true if all are 0 or 1.
         resamples: number of draws; 10,000 for means, 1,000 for functions.
         level: requested coverage.
         seed: seed of the draws.
 
     Raises:
-        AaspError: lengths differ, nothing to average, or only one cluster of several clips (draw those).
+        AaspError: lengths differ, there is nothing to average, or several clips are in a single cluster (draw clips
+            instead).
     """
     found = resampled(
         scores, minus=minus, clusters=clusters, rounds=rounds, matched=matched, resamples=resamples, seed=seed
@@ -202,11 +203,11 @@ def interval(
     share = all(_zeros_and_ones(one) for one in systems) if share is None else share
     made = lambda low, high, how: Interval(estimate, low, high, level, many, clips, len(systems[0]), how)
     few = many < LEAST
-    # A resample in which the statistic is undefined (say, no positive left in any class) carries no information.
+    # A resample in which the statistic is undefined (e.g. no positive left in any class) carries no information.
     if share and minus is None:
         low, high, rarer = one_share(estimate, float(np.nanvar(drawn)), many, clips, level)
         if rarer < LEAST or few:
-            # Not for a statistic of clips that can't show how it varies.
+            # Not for a statistic whose variation can't be estimated.
             counted = isinstance(systems[0], np.ndarray) or not (few or estimate in (0.0, 1.0))
             return made(low, high, "exact") if counted else made(None, None, "none")
     elif share and len(arrays := [one for one in systems if isinstance(one, np.ndarray)]) == 2:
@@ -233,7 +234,7 @@ def _zeros_and_ones(system: np.ndarray | Sequence[Statistic]) -> bool:
 
 
 def _wins(ours: np.ndarray, theirs: np.ndarray, matched: bool) -> np.ndarray:
-    """By how much the first is better, 0 where it isn't, of each clip (n,): a mean over pairs of seeds."""
+    """By how much the first system is better on each clip (n,), else 0: a mean over pairs of seeds."""
     lead = ours - theirs if matched else (ours[:, None] - theirs).reshape(-1, ours.shape[1])
     return np.maximum(lead, 0).mean(axis=0)
 
@@ -250,7 +251,7 @@ def _cluster_index(clusters: ArrayLike | None, clips: int) -> tuple[np.ndarray, 
 
 
 def _cluster_counts(clusters: int, resamples: int, stream: np.random.Generator) -> Iterator[tuple[slice, np.ndarray]]:
-    """How often each cluster is drawn in some of the resamples, (r, G), and in which; all of them in turn."""
+    """Blocks of resamples: which resamples, and how often each cluster is drawn in them, (r, G)."""
     size = max(1, DRAWS // clusters)
     for first in range(0, resamples, size):
         block = slice(first, min(first + size, resamples))
@@ -285,5 +286,5 @@ def _drawn(
         drawn = counts @ np.bincount(group[rows], minlength=counts.shape[1])  # clips
         sums_GS = np.stack([np.bincount(group[rows], one[rows], counts.shape[1]) for one in system], axis=1)
         total += ((counts @ sums_GS) * shares).sum(1) / np.maximum(drawn, 1)
-        present += drawn > 0  # a fold of which nothing was drawn has no score
+        present += drawn > 0  # a fold without a drawn clip has no score
     return total / present

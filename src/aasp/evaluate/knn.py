@@ -5,8 +5,8 @@ weighs exp(similarity / 0.07). Candidate (layer, pooling) and k are chosen by le
 part; train and valid together then vote on the test part. For several labels, a label's score is the share of the votes
 that have it.
 
-n clips, m of them asked, N voters, D dimensions, K classes. Source: Wu et al. 2018 (weighted vote, temperature), as
-DINO (Caron et al. 2021) uses it; standardising first is ours: raw pooled tokens all point the same way.
+n clips, m of them queries, N voters, D dimensions, K classes. Source: Wu et al. 2018 (weighted vote, temperature), as
+DINO (Caron et al. 2021) uses it; standardising first is ours: raw pooled tokens all point in the same direction.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Voters:
         out = [np.zeros((len(X), self.labels.shape[1])) for _ in ks]
         for start in range(0, len(X), CHUNK):
             similarity = units[start : start + CHUNK] @ self.units.T
-            # Sorting all voters would take longer than all the rest.
+            # Sorting all voters would take longer than everything else.
             nearest = np.argpartition(-similarity, max(ks) - 1, axis=1)[:, : max(ks)]
             order = np.argsort(-np.take_along_axis(similarity, nearest, axis=1), axis=1, kind="stable")
             nearest = np.take_along_axis(nearest, order, axis=1)
@@ -67,9 +67,9 @@ def knn_probe(
     """Choose features and k on validation, and let train and valid vote on test, in every round of `task`.
 
     Args:
-        features: candidates: key, say (layer, pooling), to embeddings (n, D).
+        features: candidates: key, e.g. (layer, pooling), to embeddings (n, D).
         task: labels and rounds.
-        neighbours: candidates for k; those beyond the number of voters are cut to it.
+        neighbours: candidates for k, limited to the number of voters.
         progress: called with (candidates done, candidates × rounds).
 
     Raises:

@@ -1,10 +1,10 @@
 """Linear probing of frozen embeddings: standardisation + L2 logistic regression, everything chosen on validation.
 
 For every round of a task, each candidate (layer, pooling) is fitted on the train part and scored on the valid part: all
-of them by ridge regression on the one-hot labels, which is closed form for every penalty at once, the best few by
-logistic regression with each penalty. The best of these is fitted again on train + valid and scored once on the test
-part. The scaler, the head and every choice see nothing of the test part. Ties in the validation score (they are common
-among 80 clips) go to the lower validation loss.
+of them by ridge regression on the one-hot labels, which has a closed form for all penalties at once, then the best few
+by logistic regression with each penalty. The best of these is refitted on train + valid and scored once on the test
+part. The scaler, the head and every choice are independent of the test part. Ties in the validation score (common with
+80 clips) go to the lower validation loss.
 
 n clips, m of them scored, D dimensions, K classes. Source: the usual protocol of HEAR (Turian et al. 2022), refitted on
 train + valid.
@@ -23,9 +23,9 @@ from aasp.evaluate.probe import Chosen, ProbeResult, Progress, choose_each
 from aasp.evaluate.ridge import Ranking, best_ridge
 from aasp.evaluate.task import Round, Task
 
-# C of the head times D: the standardised clips have squared norm D, so the same strengths serve every width.
+# C of the head times D: the standardised clips have squared norm D, so the same strengths suit every width.
 STRENGTHS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0)
-# An untrained encoder's 64 candidates on two real sets: eight gave every round the choice that all 64 gave it.
+# For an untrained encoder's 64 candidates on two real sets, a shortlist of eight gave the same choice in every round.
 SHORTLIST = 8
 QUICK = 1e-5
 
@@ -43,13 +43,13 @@ def linear_probe(
     """Choose features and penalty on validation, train, and score on test, in every round of `task`.
 
     Args:
-        features: candidates: key, say (layer, pooling), to embeddings (n, D); D may differ between candidates.
+        features: candidates: key, e.g. (layer, pooling), to embeddings (n, D); D may differ between candidates.
         task: labels and rounds.
         strengths: candidates for C · D, strong penalty (small value) first.
-        shortlist: how many candidates ridge regression lets through to logistic regression.
-        ranking: what `ridge_ranking` said of these candidates, where it was asked before.
-        precise: fit the head that is kept to the optimum; else to a gradient of `QUICK`: sooner, and decisions are the
-            same.
+        shortlist: how many candidates ridge regression passes on to logistic regression.
+        ranking: result of `ridge_ranking` for these candidates, if already computed.
+        precise: fit the final head to the optimum; else to a gradient of `QUICK`, which is faster with the same
+            predicted classes.
         progress: called with (candidates done, candidates × rounds).
 
     Raises:

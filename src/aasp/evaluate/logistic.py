@@ -3,14 +3,14 @@
 minimise  C · Σ_i loss(y_i, W x_i + b) + ½ ‖W‖²   over W (K, D), b (K,)          (scikit-learn's form of C)
 
 - loss is softmax cross-entropy (y: class indices) or the sum of K binary cross-entropies (y: multi-hot).
-- An L2 penalty is blind to rotations and keeps W inside the span of the clips. With the thin SVD of the standardised
+- An L2 penalty is invariant to rotations and keeps W in the span of the clips. With the thin SVD of the standardised
   train part, X = U S Vᵀ, the problem has r = rank(X) ≤ min(n, D) coordinates Z = U S, and W = w Vᵀ is the same head.
 - In these axes Böhning's bound of the Hessian (½ or ¼ ZᵀZ/n + λ) is diagonal; dividing by its root is a preconditioner
-  that brings L-BFGS from hundreds of iterations to tens, at any C.
-- A head to keep is fitted until no component of the gradient, in these coordinates, is above `CONVERGED`, 1e-9: its
-  probabilities are then within 2e-5 of the optimum's (docs/evaluation.md), a property of the data and not of the
-  processor's products. Candidates are ranked by fits that stop at `DRAFT`, in float64 too: how the products round
-  moves those by less than 1e-7, where it moved float32's by up to 0.1.
+  that reduces L-BFGS from hundreds of iterations to tens, at any C.
+- A final head is fitted until no component of the gradient, in these coordinates, is above `CONVERGED`, 1e-9: its
+  probabilities are then within 2e-5 of the optimum's (docs/evaluation.md), so they depend on the data and not on the
+  processor's rounding. Candidates are ranked by fits that stop at `DRAFT`, also in float64: rounding changes those by
+  less than 1e-7, whereas it changed float32 fits by up to 0.1.
 
 n clips, D dimensions, r rank, K classes. Source: Böhning 1992 for the bound; Hastie & Tibshirani 2004 ("Efficient
 quadratic regularization for expression arrays") for the rotation; the combination is ours.
@@ -29,8 +29,8 @@ from threadpoolctl import threadpool_limits
 from aasp.evaluate.head import LinearHead, RegressionHead
 
 CONVERGED, DRAFT = 1e-9, 3e-4
-"""Largest component of the gradient of the mean loss that a head to keep, and one for ranking, may end with."""
-WORTH_THREADS = 10_000_000  # multiplications in a product: below, BLAS threads wait for each other more than they work
+"""Largest gradient component of the mean loss at which the fit of a final head, and of one for ranking, stops."""
+WORTH_THREADS = 10_000_000  # multiplications in a product: below this, BLAS threads mostly wait for each other
 
 
 class LinearHeadSolver:
@@ -47,13 +47,13 @@ class LinearHeadSolver:
         self.X = self.scaler.transform(X.astype(np.float64))
         self.multilabel = y.ndim == 2
         self.classes = classes
-        # Classes nobody has in this part are left out of the fit: an unpenalised bias would run away to -inf.
+        # Classes without a clip in this part are left out of the fit: the unpenalised bias would diverge to -inf.
         self.present = np.flatnonzero(y.any(axis=0)) if self.multilabel else np.unique(y)
         self.target = y[:, self.present].astype(np.float64) if self.multilabel else (y[:, None] == self.present) * 1.0
         n, D = self.X.shape
         self.wide = n < D
-        # The smaller of the two Gram matrices. It squares the condition number: axes under 1e-7 of the largest
-        # singular value are lost: far below the precision of float32 embeddings.
+        # The smaller of the two Gram matrices. It squares the condition number, so axes under 1e-7 of the largest
+        # singular value are lost, which is far below the precision of float32 embeddings.
         square, axes = np.linalg.eigh(self.X @ self.X.T if self.wide else self.X.T @ self.X)
         kept = square > 1e-14 * max(square[-1], 1e-300)
         self.singular = np.sqrt(square[kept])
@@ -72,7 +72,7 @@ class LinearHeadSolver:
 
         Args:
             penalties: values of C, strong penalty (small C) first: warm starts then save the most.
-            gradient: its largest component that a fit may end with. `CONVERGED` for a head to keep, `DRAFT` for ranking
+            gradient: largest gradient component at which a fit stops. `CONVERGED` for a final head, `DRAFT` for ranking
                 candidates (at weak penalties ten times faster, and within the noise of any validation part).
         """
         n, rank = self.Z.shape
@@ -135,7 +135,7 @@ class LinearHeadSolver:
         return LinearHead(self.scaler.mean_, self.scaler.scale_, self._unrotated(w), bias, self.multilabel)
 
     def _unrotated(self, w: np.ndarray) -> np.ndarray:
-        """Weights (D, K) of standardised embeddings, 0 for absent classes, from those of coordinates, (r, K')."""
+        """Weights (D, K) for standardised embeddings, 0 for absent classes, from weights (r, K') for coordinates."""
         weight = np.zeros((self.X.shape[1], self.classes))
         weight[:, self.present] = self.X.T @ (self.axes @ w) if self.wide else self.axes @ w
         return weight

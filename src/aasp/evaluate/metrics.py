@@ -1,8 +1,8 @@
 """Scores of predictions: accuracy, macro-F1, mean average precision, R², as scikit-learn defines them.
 
-By counts of their own: a bootstrap asks a thousand times, with clips weighted by how often they were drawn, and
-scikit-learn's checks of its input would take most of that time. The tests hold them to scikit-learn within 1e-9.
-n clips, K classes.
+They are implemented here because a bootstrap computes them a thousand times, with clips weighted by how often they were
+drawn, and scikit-learn's input checks would take most of that time. Tests compare them with scikit-learn to within
+1e-9. n clips, K classes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def accuracy(truth: np.ndarray, predicted: np.ndarray, weights: np.ndarray | Non
 def macro_f1(truth: np.ndarray, predicted: np.ndarray, weights: np.ndarray | None = None) -> float:
     """Unweighted mean of the F1 scores of the classes that occur in `truth` (with a weight above zero).
 
-    A class that is predicted but never true adds no term of its own: it already costs the true classes their recall.
+    A class that is predicted but never true adds no term: it already lowers the recall of the true classes.
     """
     weights = np.ones(len(truth)) if weights is None else weights
     classes = int(max(truth.max(), predicted.max())) + 1
@@ -29,19 +29,19 @@ def macro_f1(truth: np.ndarray, predicted: np.ndarray, weights: np.ndarray | Non
 
 
 PLAIN = ("R2", "MAE")
-"""Scores of numbers: no shares of clips, so they are shown as they are and not in per cent."""
+"""Scores of numeric predictions: not shares of clips, so they are not shown in per cent."""
 
 
 def plain(value: float, sign: str = "") -> str:
-    """Such a score for a person, in three digits, below ten millions without an exponent; differences with a sign."""
+    """Such a score as text, with three digits; no exponent below ten million; differences with a sign."""
     return f"{value:{sign},.0f}" if 1000 <= abs(value) < 1e7 else f"{value:{sign}.3g}"
 
 
 def r_squared(truth: np.ndarray, predicted: np.ndarray, weights: np.ndarray | None = None) -> float:
-    """Share of the numbers' variance (n,) that is explained: 1 for all, 0 for their mean, less for worse.
+    """Explained share of the variance of `truth` (n,): 1 for a perfect prediction, 0 for its mean, negative if worse.
 
     Returns:
-        NaN where all numbers that count are one and the same.
+        NaN if all numbers with a weight are equal.
     """
     weights = np.ones(len(truth)) if weights is None else weights
     if not weights.any():
@@ -60,10 +60,10 @@ def mean_average_precision(truth: np.ndarray, scores: np.ndarray) -> float:
 
 
 class AveragePrecision:
-    """Clips ranked once, for their mean average precision under many weightings.
+    """Mean average precision under many weightings of the clips, which are ranked once.
 
-    Clips of equal score are taken in at once. Classes without a positive clip have no average precision and are left
-    out of the mean; `absent_classes` names them.
+    Clips of equal score are added together. Classes without a positive clip have no average precision and are left out
+    of the mean; `absent_classes` names them.
 
     Args:
         truth: multi-hot labels (n, K).
@@ -78,11 +78,11 @@ class AveragePrecision:
         classes, n = hits.shape
         last = np.hstack([ranked[:, 1:] != ranked[:, :-1], np.ones((classes, 1), dtype=bool)])
         end = np.minimum.accumulate(np.where(last, np.arange(n), n)[:, ::-1], axis=1)[:, ::-1]
-        # From here on only clips that have the label, P of them over all classes: they are few.
+        # From here on only positive clips, P of them over all classes, which are few.
         self.label, rank = np.nonzero(hits)
         self.clip, self.end = self.order[self.label, rank], end[self.label, rank]
-        self.first = np.searchsorted(self.label, self.label)  # the class's first of the P
-        self.after = self.first + np.cumsum(hits, axis=1)[self.label, self.end]  # the one after the last of its score
+        self.first = np.searchsorted(self.label, self.label)  # index in P of the class's first
+        self.after = self.first + np.cumsum(hits, axis=1)[self.label, self.end]  # index after the last of equal score
 
     def __call__(self, weights: np.ndarray) -> float:
         """The mean when clip i counts `weights[i]` times, (n,); NaN when no class has a positive clip."""
@@ -96,7 +96,7 @@ class AveragePrecision:
 
 
 def absent_classes(truth: np.ndarray, classes: list[str]) -> list[str]:
-    """Names of the classes that no clip has, for class indices (n,) or multi-hot truth (n, K)."""
+    """Names of the classes without a clip, for class indices (n,) or multi-hot truth (n, K)."""
     seen = np.unique(np.nonzero(truth)[1] if truth.ndim == 2 else truth)
     return [name for k, name in enumerate(classes) if k not in seen]
 
@@ -113,13 +113,13 @@ def score(truth: np.ndarray, probabilities: np.ndarray) -> float:
 def rank(truth: np.ndarray, probabilities: np.ndarray) -> tuple[float, float]:
     """The criterion for candidates: the validation score; ties (common with 80 clips) are broken by the lower loss.
 
-    The mAP of a valid part without a positive clip counts as 0: the loss decides then.
+    The mAP of a valid part without a positive clip counts as 0, so that the loss decides.
     """
     value = score(truth, probabilities)
     if truth.dtype.kind == "f":
         error = -float(np.square(truth - probabilities[:, 0]).mean())
         return (error if np.isnan(value) else value), error
-    # Held off 0, so that a class unseen in training costs a finite amount.
+    # Kept away from 0, so that the loss of a class unseen in training is finite.
     p = np.clip(probabilities, 1e-7, 1 - 1e-7)
     if truth.ndim == 2:
         return 0.0 if np.isnan(value) else value, float(np.where(truth, np.log(p), np.log1p(-p)).sum(axis=1).mean())

@@ -1,7 +1,7 @@
 """Numbers predicted from frozen embeddings: standardisation and ridge regression, everything chosen on validation.
 
 For every round of a task each candidate (layer, pooling) is fitted on the train part with each penalty, in closed form,
-and scored on the valid part by R². The best is fitted again on train and valid, and scored once on the test part.
+and scored on the valid part by R². The best is refitted on train and valid, and scored once on the test part.
 
 n clips, D dimensions, r rank. Source: ridge regression by singular values (Hastie, Tibshirani & Friedman 2009, 3.4.1).
 """
@@ -31,7 +31,7 @@ class RidgeHead:
     bias: float
 
     def probabilities(self, X: np.ndarray) -> np.ndarray:
-        """The numbers that are predicted, (n, 1)."""
+        """The predicted numbers, (n, 1)."""
         return ((X.astype(np.float64) - self.mean) / self.scale @ self.weight + self.bias)[:, None]
 
 
@@ -52,7 +52,7 @@ def numbers_probe(features: Mapping[Any, np.ndarray], task: Task, *, progress: P
     """Choose features and penalty on validation, train, and score on test, in every round of `task`.
 
     Args:
-        features: candidates: key, say (layer, pooling), to embeddings (n, D); D may differ between candidates.
+        features: candidates: key, e.g. (layer, pooling), to embeddings (n, D); D may differ between candidates.
         task: numbers and rounds.
         progress: called with (candidates done, candidates × rounds).
 

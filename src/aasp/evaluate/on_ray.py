@@ -1,9 +1,9 @@
-"""Sounds embedded by the workers of a Ray cluster, to the file that one process writes, row for row.
+"""Embed sounds on the workers of a Ray cluster; the file has the same rows as that of a single process.
 
-Blocks of as many sounds as one process sorts together go through Ray Data, whose actors hold the model; it schedules
-them, tries them again where a worker or a node is lost, and scales. Here their rows are kept in order, as one process
-keeps its own (`aasp.evaluate.partial`), so that a second call does only what is missing. What all tries of a block died
-of is looked for sound by sound, and left out like any other file that can't be used.
+Blocks of STRETCH sounds, which a single process would sort together, go through Ray Data, whose actors hold the model;
+it schedules them, retries them if a worker or a node is lost, and scales. Here the rows are saved in order, as a single
+process saves its own (`aasp.evaluate.partial`), so that a second call computes only what is missing. If a block crashes
+its worker on every try, its sounds are run one by one, and those that crash are left out like other unusable files.
 
 r rows of a block.
 """
@@ -35,13 +35,13 @@ from aasp.model.embeddings import Embedder
 from aasp.training.precision import Precision, fastest
 
 BLOCKS = 1 << 14
-"""Blocks that Ray is given at once, four million sounds."""
+"""Blocks passed to Ray at once: four million sounds."""
 DIED = f"it crashed its worker, {1 + cluster.RETRIES} times"
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Some sounds, and the row of the first; opaque to Ray, which would make columns of a list."""
+    """Some sounds, and the row of the first; an object, because Ray would turn a list into columns."""
 
     first: int
     sounds: Sequence[Sound]
@@ -49,7 +49,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class Made:
-    """The result of a block: its table in Arrow format, skipped rows with messages, or the failure."""
+    """The result of a block: its table in Arrow format, skipped rows with messages, or the error."""
 
     first: int
     table: bytes
@@ -59,12 +59,12 @@ class Made:
 
 @dataclass(frozen=True)
 class OnRay:
-    """Takes the place of one process's embedding in `aasp.evaluate.stream.stream`.
+    """An engine for `aasp.evaluate.stream.stream` that embeds on a Ray cluster.
 
     Attributes:
         device: auto, cpu or cuda.
-        threads: of torch, and cores, of each worker on a processor.
-        workers: threads that decode for each.
+        threads: torch threads, and cores, of each CPU worker.
+        workers: decoding threads of each worker.
     """
 
     device: str = "auto"
@@ -72,13 +72,13 @@ class OnRay:
     workers: int = 1
 
     def precision(self, requested: Precision) -> Precision:
-        """Resolve "auto" on the cluster's workers, by one of them."""
+        """Resolve "auto" on one of the cluster's workers."""
         ray, gpu = cluster.connect(), cluster.gpus(self.device)
         find = ray.remote(fastest).options(num_gpus=int(gpu))
         return ray.get(find.remote(requested, torch.device("cuda" if gpu else "cpu")))
 
     def __call__(self, work: Work) -> None:
-        """Make the shards that are not there yet; see `aasp.evaluate.stream.stream`.
+        """Make the missing shards; see `aasp.evaluate.stream.stream`.
 
         Raises:
             AaspError: a named sound can't be used, or something other than a sound failed.
@@ -94,7 +94,7 @@ class OnRay:
             ]
             for made in self._made(blocks, given):
                 if made.first != half.done:
-                    break  # the block before it is lost
+                    break  # the previous block is lost
                 _check(made, work.named)
                 last = min(len(sounds), made.first + size)
                 half.add(_read(made.table), last, [one for _, one, _ in made.skipped])
@@ -104,7 +104,7 @@ class OnRay:
                 work.show(half.done)
 
     def _one_by_one(self, work: Work, given: tuple) -> None:
-        """Embed a block of which the workers died, sound by sound; which of them they died of is left out."""
+        """Embed a block that crashed its workers sound by sound; sounds that crash a worker are left out."""
         half, sounds = work.half, work.sounds
         first, last = half.done, min(len(sounds), half.done + STRETCH)
         made = {one.first: one for one in self._made([Rows(row, [sounds[row]]) for row in range(first, last)], given)}
@@ -122,7 +122,7 @@ class OnRay:
         half.add(pa.concat_tables(filled) if filled else rows_of([], [], work.channel), last, skipped)
 
     def _made(self, blocks: Sequence[Rows], given: tuple) -> Iterator[Made]:
-        """Results of blocks, in their order; blocks whose workers died each time are left out."""
+        """Results of blocks, in order; blocks that crashed their worker on every try are left out."""
         gpu = cluster.gpus(self.device)
         from ray import data as ray_data
         from ray.exceptions import RayError
@@ -134,7 +134,7 @@ class OnRay:
         context.max_errored_blocks = -1
         data = ray_data.from_items([{"rows": block} for block in blocks], override_num_blocks=len(blocks))
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of options that Ray means to name otherwise
+            warnings.simplefilter("ignore")  # about options that Ray plans to rename
             made = data.map_batches(
                 Worker,
                 fn_constructor_args=("cuda" if gpu else "cpu", *given),
@@ -153,7 +153,7 @@ class OnRay:
 
 
 class Worker:
-    """An actor of Ray Data's: holds the model, embeds blocks of sounds."""
+    """A Ray Data actor: holds the model, embeds blocks of sounds."""
 
     def __init__(
         self,
@@ -166,7 +166,7 @@ class Worker:
         place: str,
     ) -> None:
         if os.path.isdir(place):
-            os.chdir(place)  # sounds may be named from there
+            os.chdir(place)  # paths of sounds may be relative to it
         torch.set_num_threads(threads)
         self._encoder = encoder.to(device) if isinstance(encoder, torch.nn.Module) else encoder
         self._wanted, self._running, self._channel = wanted, running, channel
@@ -175,7 +175,7 @@ class Worker:
         (rows,) = batch["rows"]
         try:
             made = self._embed(rows)
-        except Exception as error:  # what a sound is not to blame for: said once, instead of tried sound by sound
+        except Exception as error:  # not caused by a sound: report it once, instead of retrying sound by sound
             text = str(error) if isinstance(error, AaspError) else f"{type(error).__name__}: {error}"
             made = Made(rows.first, b"", [], " ".join(text.split()))
         return {"made": [made]}

@@ -1,4 +1,4 @@
-"""The stored result of a system: records for tables, and every prediction, for later comparison."""
+"""The stored result of a system: records for tables, and all predictions, for later comparison."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from aasp.evaluate.task import Task
 
 
 def system_name(model: str) -> str:
-    """The name of a model in tables: its folder's name, or its run's if that is just `model`."""
+    """The name of a model in tables: the name of its folder, or of its run if the folder is called `model`."""
     path = Path(model)
     return path.parent.name if path.name == "model" and path.parent.name else path.name or model
 
@@ -28,13 +28,13 @@ def score_records(
     results: Sequence[ProbeResult],
     details: Sequence[Sequence[Mapping[str, Any]]] | None = None,
 ) -> list[Record]:
-    """A record for each seed and round; with an interval where one round is all there is. Of numbers one more: MAE.
+    """A record for each seed and round, with an interval if there is only one round. Regression adds a record for MAE.
 
     Args:
-        like: what they have in common; split, seed, metric, value and clips are filled in, seeds counted from its own.
+        like: the common fields; split, seed, metric, value and clips are filled in, seeds counted from its own.
         task: of any seed.
-        results: one a seed.
-        details: of each seed and round, to be added to those of `like`.
+        results: one per seed.
+        details: for each seed and round, added to those of `like`.
     """
     records = []
     for number, result in enumerate(results):
@@ -65,9 +65,9 @@ def score_records(
 
 
 def predictions(labelled: LabelledSet, task: Task, results: Sequence[ProbeResult]) -> list[dict[str, Any]]:
-    """Every scored clip: what it is, its part, its group, its label, and what each seed said of it; as JSON values.
+    """Every scored clip: its name, part, group, label, and each seed's prediction; as JSON values.
 
-    Several labels a clip: lists of names, those of a probability above a half. Numbers as they are.
+    Multi-label: lists of names, predicted where the probability is above a half. Regression: the numbers.
     """
 
     def named(y: Any) -> Any:

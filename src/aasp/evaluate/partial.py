@@ -1,8 +1,8 @@
-"""Embeddings half done: a folder beside the file that they are to become, with whole shards of rows, and of what.
+"""Unfinished embeddings: a folder beside the final file, with complete shards of rows and a description of the job.
 
-A run that stops, however it does, loses the rows since its last shard. What lies there is resumed only if it is of
-the same model, settings and sounds: names and order of all, size and time of those that are done. The file itself is
-made at the end, of all shards, and appears when it is whole.
+A run that stops in any way loses the rows since its last shard. The folder is resumed only for the same model, settings
+and sounds: names and order of all, size and time of those that are done. The final file is written at the end from all
+shards, and appears only when it is complete.
 
 n sounds, r rows of a shard.
 """
@@ -33,10 +33,10 @@ _METADATA = b"aasp"
 
 
 class Partial:
-    """Shards of rows beside `out`, to be made in order.
+    """Shards of rows beside `out`, written in order.
 
     Args:
-        out: the file that they are to become.
+        out: the final file.
         sounds: all n, in order.
     """
 
@@ -58,14 +58,14 @@ class Partial:
 
     @contextmanager
     def opened(self, job: Mapping[str, Any], *, overwrite: bool) -> Iterator[None]:
-        """Resume what lies there, or begin; what is left without a shard in the end is removed.
+        """Resume the folder or create it; on exit, a folder without a shard is removed.
 
         Args:
-            job: settings by name that the rows depend on, as JSON values; the sounds come to it.
-            overwrite: throw away what is of another job.
+            job: settings by name that the rows depend on, as JSON values; the sounds are added to it.
+            overwrite: delete the shards of another job.
 
         Raises:
-            AaspError: what lies there is of another job, or another process is at it.
+            AaspError: the folder belongs to another job, or another process uses it.
         """
         job = {**job, SOUNDS: _listing(self._sounds)}
         if self._strange() or (self.folder.exists() and not self.folder.is_dir()):
@@ -83,15 +83,15 @@ class Partial:
                     self.remove()
 
     def add(self, table: pa.Table, last: int, skipped: Sequence[Skipped]) -> None:
-        """Keep the rows of sounds up to `last`, which is not among them.
+        """Write a shard with the rows of the next sounds up to `last`, exclusive.
 
         Args:
-            table: those that could be used.
+            table: rows of the usable sounds.
             last: how many sounds are done.
-            skipped: the others.
+            skipped: the other sounds.
 
         Raises:
-            OSError: the disk is full; the shards of before are kept.
+            OSError: the disk is full; earlier shards are kept.
         """
         metadata = {"last": last, "skipped": skipped, "stamps": _stamps(self._sounds[self.done : last])}
         table = table.replace_schema_metadata({_METADATA: json.dumps(metadata).encode()})
@@ -103,13 +103,13 @@ class Partial:
         self.done = last
 
     def becomes(self, file: Path) -> None:
-        """Note that the file, of all shards, is about to be put in its place."""
+        """Record that the file, made of all shards, is about to be moved to its place."""
         status = file.stat()
         (self.folder / _WRITTEN).write_text(json.dumps([status.st_dev, status.st_ino, status.st_size]))
 
     @property
     def became(self) -> bool:
-        """Whether the file in its place is of these shards: whoever put it there was killed before removing them."""
+        """Whether the final file was made of these shards, by a process that was killed before it removed them."""
         try:
             status = self._out.stat()
             written = json.loads((self.folder / _WRITTEN).read_text())
@@ -118,14 +118,14 @@ class Partial:
         return written == [status.st_dev, status.st_ino, status.st_size]
 
     def tables(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-        """The shards one after the other, or some columns of them."""
+        """The tables of the shards in order, or some columns of them."""
         for shard in self.shards:
             table = pq.read_table(shard, columns=columns)
             if table.num_rows:
                 yield table.replace_schema_metadata(None)
 
     def remove(self) -> None:
-        """Remove the shards, once the file is there, and the folder if nothing else is in it."""
+        """Remove the shards, once the final file exists, and the folder if nothing else is in it."""
         shards = self.folder.glob("[0-9]*.parquet")
         for file in [*shards, *(self.folder / name for name in ("job.json", "lock", _WRITTEN))]:
             file.unlink(missing_ok=True)
@@ -134,7 +134,7 @@ class Partial:
         self.shards = []
 
     def _strange(self) -> bool:
-        """Whether something else lies there; a process that was killed at once may have left only its lock."""
+        """Whether the folder holds something else; a process that was killed early may have left only its lock."""
         if not self.folder.is_dir() or (self.folder / "job.json").exists():
             return False
         return any(file.name != "lock" and not file.name.startswith(".") for file in self.folder.iterdir())
@@ -156,9 +156,7 @@ class Partial:
                 raise
         for shard in shards:
             metadata = _metadata(shard)
-            if (
-                metadata is None or int(shard.stem) != self.done
-            ):  # damaged, or behind one that is gone: to be made again
+            if metadata is None or int(shard.stem) != self.done:  # damaged, or after a missing one: made again
                 shard.unlink()
                 continue
             if metadata["stamps"] != _stamps(self._sounds[self.done : metadata["last"]]):
@@ -201,7 +199,7 @@ def _absolute(path: str) -> str:
 
 
 def _stamps(sounds: Sequence[Sound]) -> str:
-    """Hash of the files' sizes and times; a file that is gone, or in a store, has none."""
+    """Hash of the files' sizes and times; a file that is gone or in a store counts as "gone"."""
     digest = hashlib.sha256()
     for path in (path for sound in sounds for path in files(sound)):
         try:

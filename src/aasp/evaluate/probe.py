@@ -1,8 +1,8 @@
 """The result of a probe of frozen embeddings: choices, test predictions of its heads, and scores.
 
-Every score is the unweighted mean over rounds of the round's score, as the fold-wise benchmarks (ESC-50, UrbanSound8K)
-define it: accuracy and macro-F1; of several labels per clip mean average precision; of numbers R² and the mean absolute
-error. n clips, m of them scored, D dimensions, K classes.
+Every score is the unweighted mean of the rounds' scores, as the fold-wise benchmarks (ESC-50, UrbanSound8K) define it:
+accuracy and macro-F1; for several labels per clip mean average precision; for numbers R² and the mean absolute error.
+n clips, m of them scored, D dimensions, K classes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Progress = Callable[[int, int], object]
 
 
 class Unusable(AaspError):
-    """Embeddings that no probe can read."""
+    """Embeddings are not finite, so no probe can use them."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,10 @@ class Chosen:
     """The choices of one round on its validation part, and its trained head.
 
     Attributes:
-        key: which features, say (layer, pooling).
-        setting: what else was chosen, by name: a penalty, a number of neighbours, an epoch.
+        key: which features, e.g. (layer, pooling).
+        setting: other choices, by name: a penalty, a number of neighbours, an epoch.
         head: the trained head.
-        valid_scores: best validation score (accuracy or mAP) of each key that got to the last choice.
+        valid_scores: best validation score (accuracy, mAP or R²) of each key that reached the last choice.
     """
 
     key: Any
@@ -47,7 +47,7 @@ class Chosen:
 def each_candidate(
     features: Mapping[Any, np.ndarray], read: Callable[[np.ndarray], Any], candidate_done: Callable[[], None]
 ) -> dict[Any, Any]:
-    """The features of each candidate, one progress step each."""
+    """`read` applied to each candidate, one progress step each."""
     found = {}
     for key, X in features.items():
         found[key] = read(X)
@@ -62,7 +62,7 @@ class ProbeResult:
     Attributes:
         test: indices of the scored clips, (m,).
         truth: class indices (m,), or multi-hot (m, K); or numbers, float64 (m,).
-        probabilities: (m, K); or the numbers that were predicted (m, 1).
+        probabilities: (m, K); or the predicted numbers (m, 1).
         rounds: number of the round that scored each clip, (m,).
         groups: group of each clip (m,), or None.
         chosen: one per round.
@@ -85,14 +85,14 @@ class ProbeResult:
 
     @cached_property
     def predicted(self) -> np.ndarray:
-        """Class index (m,), or multi-hot at probability 0.5 (m, K); or the numbers that were predicted (m,)."""
+        """Class index (m,), or multi-hot at probability 0.5 (m, K); or the predicted numbers (m,)."""
         if self.regression:
             return self.probabilities[:, 0]
         return self.probabilities > 0.5 if self.multilabel else self.probabilities.argmax(axis=1)
 
     @property
     def correct(self) -> np.ndarray:
-        """1.0 where the predicted class is the true one (m,), to be paired with another system's. Single-label only."""
+        """1.0 where the predicted class is the true one, else 0.0, (m,). Single-label only."""
         assert not self.multilabel and not self.regression, "such a clip is not right or wrong as a whole"
         return (self.predicted == self.truth).astype(np.float64)
 
@@ -117,7 +117,7 @@ class ProbeResult:
 
     @cached_property
     def alone(self) -> Interval:
-        """Accuracy, mAP or R² of this seed alone, with its 95 % interval; drawn once: a large mAP takes minutes."""
+        """Accuracy, mAP or R² of this seed, with its 95 % interval; cached, because a large mAP takes minutes."""
         return main_score([self])
 
     @cached_property
@@ -129,7 +129,7 @@ class ProbeResult:
         """Mean over rounds of the macro-F1.
 
         Args:
-            weights: how often each clip counts, (m,); a round of which no clip is left drops out of the mean.
+            weights: how often each clip counts, (m,); a round with no clip left is dropped from the mean.
         """
         found = [macro_f1(self.truth[i], self.predicted[i], weights[i]) for i in self.round_rows if weights[i].any()]
         return float(np.mean(found))
@@ -138,7 +138,7 @@ class ProbeResult:
         """Mean over rounds of the mAP: probabilities of different heads are not ranked together.
 
         Args:
-            weights: how often each clip counts, (m,); a round without a positive clip left drops out of the mean.
+            weights: how often each clip counts, (m,); a round with no positive clip left is dropped from the mean.
         """
         found = [ranked(weights[i]) for ranked, i in zip(self._ranked, self.round_rows, strict=True)]
         return float(np.mean([value for value in found if not np.isnan(value)] or [np.nan]))
@@ -147,8 +147,8 @@ class ProbeResult:
         """Mean over rounds of R².
 
         Args:
-            weights: how often each clip counts, (m,); a round of whose clips all that are left have one number drops
-                out of the mean.
+            weights: how often each clip counts, (m,); a round whose remaining clips all have the same number is dropped
+                from the mean.
         """
         found = [r_squared(self.truth[i], self.predicted[i], weights[i]) for i in self.round_rows]
         return float(np.mean([value for value in found if not np.isnan(value)] or [np.nan]))
@@ -167,8 +167,8 @@ def scores(results: Sequence[ProbeResult], minus: Sequence[ProbeResult] | None =
     """Accuracy and macro-F1, mAP, or R² and MAE, of one system's seeds, or their lead over another's, with intervals.
 
     Args:
-        results: one system, a result for each seed.
-        minus: another system on the same clips; the differences are paired.
+        results: one system's result for each seed.
+        minus: another system's results on the same clips; the differences are paired.
 
     Raises:
         AaspError: the systems were scored on different clips.
@@ -186,7 +186,7 @@ def scores(results: Sequence[ProbeResult], minus: Sequence[ProbeResult] | None =
             "MAE": interval(**interval_arguments(results, minus, lambda result: result.errors), share=False),
         }
     f1 = interval(**interval_arguments(results, minus, lambda result: result.macro_f1), share=True)
-    if minus is not None and main.method != "bootstrap":  # they differ on too few clips for any score
+    if minus is not None and main.method != "bootstrap":  # the systems differ on too few clips for any score
         f1 = replace(f1, low=None, high=None, method="none")
     return {first.metric: main, "macro_f1": f1}
 
@@ -201,7 +201,7 @@ def _main(result: ProbeResult) -> Any:
 def main_score(
     results: Sequence[ProbeResult], minus: Sequence[ProbeResult] | None = None, resamples: int | None = None
 ) -> Interval:
-    """`scores` of accuracy, mAP or R² alone, and by the given number of draws."""
+    """The main score of `scores` (accuracy, mAP or R²), with the given number of resamples."""
     return interval(**interval_arguments(results, minus), share=not results[0].regression, resamples=resamples)
 
 
@@ -248,7 +248,7 @@ def choose_each(
     Args:
         features: candidates: key to embeddings (n, D) or, for several layers at once, (n, L, D).
         task: labels and rounds.
-        choose: called with the features, a round, and what is to be called after each candidate.
+        choose: called with the features, a round, and a callback to call after each candidate.
         progress: called with (candidates done, candidates × rounds).
 
     Raises:
@@ -270,7 +270,7 @@ def check_features(features: Mapping[Any, np.ndarray], task: Task) -> None:
     """Check that every candidate has a finite embedding of every clip.
 
     Raises:
-        AaspError: one does not have it; `Unusable` where a value is not finite.
+        AaspError: a clip has no embedding; `Unusable` if a value is not finite.
     """
     for key, X in features.items():
         if len(X) != len(task.y):

@@ -1,9 +1,10 @@
-"""The protocols of `aasp linear`: which embeddings are candidates, what reads them, what chooses, and how often.
+"""The protocols of `aasp linear`: candidate embeddings, probe, model selection, and number of seeds.
 
-- "evar", the field's: one linear layer trained by Adam and stopped on the valid part, a held-out tenth where a set has
-  none, folds included; three seeds. The model's default vector, unless layers or poolings are requested.
-- "logistic": logistic regression; layer, pooling and penalty chosen on the valid part, the next fold of fold sets.
-- "ridge": ridge regression, on one-hot labels or of numbers; chosen likewise.
+- "evar", the field's standard: one linear layer trained by Adam with early stopping on the valid part, or on a held-out
+  tenth where a set has none (fold sets included); three seeds. It uses the model's default vector, unless layers or
+  poolings are requested.
+- "logistic": logistic regression; layer, pooling and penalty chosen on the valid part, or on the next fold.
+- "ridge": ridge regression on one-hot labels or numbers; layer, pooling and penalty chosen likewise.
 - "knn": a vote of the nearest neighbours; layer, pooling and k chosen likewise.
 """
 
@@ -42,9 +43,9 @@ class Protocol:
     Attributes:
         preset: "evar", "logistic", "ridge" or "knn".
         layers: as requested: numbers, `("weighted",)` for a learned weighting of all, or `("own",)` for the model's
-            default vector; () for the preset's own.
-        poolings: as requested; () for the preset's own.
-        settings: what the preset fixes, by name.
+            default vector; () for the preset's default.
+        poolings: as requested; () for the preset's default.
+        settings: fixed settings of the preset, by name.
     """
 
     preset: Preset
@@ -60,7 +61,7 @@ class Protocol:
 
         Args:
             preset, layers, poolings: as above.
-            lr: in place of EVAR's learning rate.
+            lr: replaces EVAR's learning rate.
 
         Raises:
             AaspError: there is no such preset, a layer is not a number, or the options do not go together.
@@ -96,16 +97,16 @@ class Protocol:
 
     @property
     def choose(self) -> Choose:
-        """How to choose if a set has no validation part."""
+        """How the validation clips are taken if a set has no validation part."""
         return "held_out" if self.preset == "evar" else "next_fold"
 
     @property
     def seeds(self) -> int:
-        """How often it is repeated, if nothing else is asked: only EVAR's training depends on a seed by itself."""
+        """Default number of repetitions: only EVAR's training depends on a seed."""
         return 3 if self.preset == "evar" else 1
 
     def keys(self, encoder: AudioEncoder) -> list[Key]:
-        """The embeddings that it needs of a model.
+        """The embeddings that the protocol needs from a model.
 
         Raises:
             AaspError: the model has no such layer, or there is no such pooling.
@@ -119,7 +120,7 @@ class Protocol:
         return clip_keys(encoder, layers, self.poolings or ((encoder.config.pooling,) if evar else POOLINGS))
 
     def candidates(self, features: Mapping[Key, np.ndarray]) -> dict[tuple[int | str, str], np.ndarray]:
-        """What is chosen among: each layer and pooling (n, D), or all layers of each pooling together (n, L, D)."""
+        """The candidates: each layer and pooling (n, D), or all layers of each pooling together (n, L, D)."""
         if self.layers != (WEIGHTED,):
             return {(OWN_VECTOR, OWN_VECTOR) if key == OWN else key: X for key, X in features.items()}
         poolings = dict.fromkeys(pooling for _, pooling in features)
@@ -138,11 +139,11 @@ class Protocol:
         Args:
             features: the embeddings of `keys`.
             labelled: the set, its clips in the order of the embeddings.
-            seeds: of EVAR's training, and of the tenth that is held out where a set has no valid part.
+            seeds: number of seeds, for EVAR's training and for the held-out tenth if a set has no valid part.
             progress: called with (candidates done, all of them).
 
         Returns:
-            The task and the result of each seed; all of them score the same clips.
+            The task and the result of each seed; all score the same clips.
         """
         if labelled.values is not None and self.preset != "ridge":
             raise AaspError(f"{labelled.source}: labels are numbers, and protocol {self.preset}; choose ridge")

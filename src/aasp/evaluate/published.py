@@ -1,12 +1,12 @@
-"""Published results of the peers: numbers of other people, kept apart from ours.
+"""Published results of other models, kept apart from ours.
 
-`published.csv` has a row for each model and protocol and a column for each benchmark; a cell is the number in per cent
-(mAP for AudioSet, else accuracy) and its marks. ViT-B class, pre-trained on AudioSet without labels unless the name
-says otherwise. Fine-tuning is each paper's own; linear is EVAR's protocol. Left out are models that use labels or text,
-EVAR's average, and what we could not learn. A year is that of the first preprint.
+`published.csv` has a row for each model and protocol and a column for each benchmark; a cell is the score in per cent
+(mAP for AudioSet, else accuracy) and its marks. Models are ViT-B size, pre-trained on AudioSet without labels, unless
+their name says otherwise. Fine-tuning follows each paper; linear is EVAR's protocol. Models that use labels or text,
+EVAR's average, and results that we could not find are left out. A year is that of the first preprint.
 
-Which form of a set a number belongs to is our reading where papers only say SPC-1 and SPC-2: version 1 in the 12-class
-form of SUPERB, version 2 with all 35 words; NSynth is asked for families; CREMA-D is on EVAR's list of speakers.
+Where papers only say SPC-1 and SPC-2, the version of the set is our interpretation: version 1 in the 12-class form of
+SUPERB, version 2 with all 35 words; the NSynth task is instrument family; CREMA-D uses EVAR's split of speakers.
 """
 
 from __future__ import annotations
@@ -25,13 +25,14 @@ MARKS = {
     "d": "from a digest of the paper, unverified",
     "p": "the protocol is our inference",
 }
-"""What a mark says of where a number comes from; surest first."""
+"""Marks for the source of a number; most reliable first."""
 
 
 class Peer(NamedTuple):
     """A model's published results under one protocol, finetune or linear.
 
-    By benchmark: the number in per cent as it was published ("40.2–40.3" where sources differ), and letters of `MARKS`.
+    `values` and `marks` by benchmark: the score in per cent as published ("40.2–40.3" where sources differ), and
+    letters of `MARKS`.
     """
 
     protocol: str
@@ -43,7 +44,7 @@ class Peer(NamedTuple):
 
 @functools.cache
 def peers() -> tuple[Peer, ...]:
-    """All peers, in the order of the file: by protocol, then roughly by age."""
+    """All models in the order of the file: by protocol, then roughly by age."""
     text = files("aasp.evaluate").joinpath("published.csv").read_text(encoding="utf-8")
     found = []
     for row in csv.DictReader(text.splitlines()):

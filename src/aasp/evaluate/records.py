@@ -1,7 +1,7 @@
-"""One result as one JSON record: what `aasp linear` and `aasp finetune` write and `aasp table` reads.
+"""Results as JSON records: `aasp linear` and `aasp finetune` write them, `aasp table` reads them.
 
-A record is one training's score on one part or fold. Means over folds and seeds are never recorded: `summary` takes
-them, in one place.
+A record is one training's score on one part or fold. Means over folds and seeds are never recorded: only `summary`
+computes them.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ from aasp.files import atomic_write
 
 @dataclass(frozen=True)
 class Record:
-    """One number and all that it depends on.
+    """One score and everything it depends on.
 
     Attributes:
-        system: what the model is called in tables.
+        system: the model's name in tables.
         model: where it was loaded from.
-        model_hash: of its configuration and weights; of the configuration alone where training starts from scratch, so
+        model_hash: of its configuration and weights; of the configuration alone if training starts from scratch, so
             that seeds of one network are one system.
-        recipe: how the result was made: the preset of a probe, the fine-tuning recipe.
-        recipe_hash: of every setting of it but the seed.
+        recipe: how the result was made: the preset of a probe, or the fine-tuning recipe.
+        recipe_hash: of all its settings except the seed.
         benchmark: name in the registry, or the index.
         protocol: "linear", "knn", "finetune", "from scratch", …
         split: part or fold that was scored.
         seed: of the training.
-        metric: accuracy, mAP, …; of numbers R2 and MAE.
-        value: of 1; of MAE in the unit of the labels.
+        metric: accuracy, mAP, …; for numbers R2 and MAE.
+        value: as a fraction of 1; MAE in the unit of the labels.
         clips: how many were scored.
-        missing: clips of the published set, of all its parts together, that were not there.
+        missing: missing clips of the published set, over all its parts.
         version: of aasp: `code_version()`.
-        low, high: 95 % interval where one was computed.
+        low, high: 95 % interval, if one was computed.
         details: anything else, as JSON values.
     """
 
@@ -64,13 +64,13 @@ class Record:
 
     @property
     def key(self) -> tuple[str | int, ...]:
-        """What there can be only one value of: the system, its task, and how."""
+        """The identity of a result: system, recipe, benchmark, protocol, split, seed and metric."""
         system = (self.system, self.model_hash, self.recipe, self.recipe_hash)
         return (*system, self.benchmark, self.protocol, self.split, self.seed, self.metric)
 
 
 def write_records(path: str | Path, records: Iterable[Record], **more: Any) -> None:
-    """Write a results file: `{"records": [...], ...}`, whole or not at all."""
+    """Write a results file atomically: `{"records": [...], ...}`."""
     document = {"records": [to_dict(record) for record in records], **more}
     with atomic_write(path) as beside:
         beside.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -89,7 +89,7 @@ def read_records(path: str | Path) -> list[Record]:
 
 
 def find_records(paths: Sequence[str | Path]) -> list[Record]:
-    """All records of results files and of folders, which are searched for results files; each record once.
+    """All records of results files, and of the results files in folders; each record once.
 
     Raises:
         AaspError: a file can't be read, there are no records, or two files hold different values of one result.
@@ -107,23 +107,23 @@ def find_records(paths: Sequence[str | Path]) -> list[Record]:
 
 @functools.cache
 def code_version() -> str:
-    """Version of aasp, with the commit where it runs from a git checkout: 0.1.0+g2c30377."""
+    """Version of aasp, with the commit if it runs from a git checkout: 0.1.0+g2c30377."""
     import aasp
-    from aasp.training.environment import commit  # here, since a table is made without torch
+    from aasp.training.environment import commit  # imported here, so that tables do not need torch
 
     made = commit()
     return aasp.__version__ + (f"+g{made[:7]}" if made else "")
 
 
 def software() -> str:
-    """What made a result, so that it can be made again: `code_version`, and the versions below it."""
+    """The software that made a result, for reproducing it: `code_version`, and the versions of torch and Python."""
     import torch  # here, as above
 
     return f"aasp {code_version()}, torch {torch.__version__}, Python {platform.python_version()}"
 
 
 def _searched(folder: Path) -> Iterator[tuple[Path, list[Record]]]:
-    """The results files below a folder, but for one that is just being written; other JSON files are none."""
+    """The results files below a folder; other JSON files and files still being written are ignored."""
     for file in sorted(folder.rglob("*.json")):
         records = None if file.name.startswith(".") else _read(file)
         if records is not None:
@@ -131,7 +131,7 @@ def _searched(folder: Path) -> Iterator[tuple[Path, list[Record]]]:
 
 
 def _read(path: Path) -> list[Record] | None:
-    """The records of a JSON file, None if it is something else."""
+    """The records of a JSON file; None if it is not a results file."""
     try:
         document = read_json(path, "name a file that aasp wrote", LARGEST_RESULTS)
     except FileNotFoundError:

@@ -1,8 +1,8 @@
 """Ridge regression of frozen embeddings on one-hot labels: closed form for every penalty at once.
 
 As `linear.linear_probe`, with another head: for every round each candidate (layer, pooling) is standardised and fitted
-on the train part with each penalty and scored on the valid part; the best is fitted again on train + valid and scored
-once on the test part. Nothing sees the test part. Ties go to the lower squared error.
+on the train part with each penalty and scored on the valid part; the best is refitted on train + valid and scored once
+on the test part. No choice depends on the test part. Ties go to the lower squared error.
 
 n clips, D dimensions, K classes. Source: Hoerl & Kennard 1970; as a classifier, Hastie, Tibshirani & Friedman 2009,
 section 4.2.
@@ -24,9 +24,9 @@ from aasp.evaluate.task import Round, Task
 RIDGES = tuple(10.0 ** (k / 2) for k in range(-12, 1))
 
 Rank = tuple[float, float, float]
-"""Validation score, less the squared error, and the penalty that has them."""
+"""Validation score, negative squared error, and the penalty that gives them."""
 Ranking = Mapping[str, Mapping[Any, Rank]]
-"""Of each round, by name, the rank of each candidate."""
+"""The rank of each candidate, by name of the round."""
 
 
 def ridge_ranking(
@@ -35,10 +35,10 @@ def ridge_ranking(
     *,
     ridges: Sequence[float] = RIDGES,
 ) -> Ranking:
-    """How good each candidate is on the valid part of each round: what `ridge_probe` and `linear_probe` choose by.
+    """Rank each candidate on the valid part of each round, for `ridge_probe` and `linear_probe` to choose by.
 
     Args:
-        features: candidates: key, say (layer, pooling), to embeddings (n, D).
+        features: candidates: key, e.g. (layer, pooling), to embeddings (n, D).
         task: labels and rounds.
         ridges: candidates for the penalty, over n D.
 
@@ -61,11 +61,11 @@ def ridge_probe(
 
     Args:
         features, task, ridges: as in `ridge_ranking`.
-        ranking: what that said of these candidates, and perhaps of others, where it was asked before.
+        ranking: result of `ridge_ranking` for these candidates (it may have others), if already computed.
         progress: called with (candidates done, candidates × rounds).
 
     Returns:
-        Its `probabilities` are least-squares estimates: they rank and decide, but may lie outside 0 to 1.
+        The result. Its `probabilities` are least-squares estimates, which may lie outside 0 to 1.
 
     Raises:
         AaspError: a candidate has another number of clips than the task, or values that are not finite.
@@ -85,7 +85,7 @@ def ridge_probe(
 
 
 def best_ridge(X: np.ndarray, task: Task, r: Round, ridges: Sequence[float] = RIDGES) -> Rank:
-    """The rank of one candidate in one round: embeddings (n, D) of the whole set."""
+    """The rank of one candidate in one round, from embeddings (n, D) of the whole set."""
     fitted = LinearHeadSolver(X[r.train], task.y[r.train], len(task.classes))
     truth = task.y[r.valid]
     target = truth if task.multilabel else truth[:, None] == np.arange(len(task.classes))

@@ -1,7 +1,7 @@
-"""What the ruler measures of one system on one labelled set: the jobs of `benchmarks/ruler.py`, a process each.
+"""Measurements of one system on one labelled set: the jobs of `benchmarks/ruler.py`, one process each.
 
 A system is a model, the untrained encoder of its architecture, or log-mel statistics. Its vectors are computed once, by
-parts, and kept in a folder where the probes and the fine-tuning find them; every choice is made on validation parts.
+parts, and cached in a folder for the probes and the fine-tuning; every choice is made on validation parts.
 
 n clips, D dimensions.
 """
@@ -38,16 +38,16 @@ from aasp.weights import model_hash
 
 SEED = 0  # of the untrained weights
 HEAD = ("head", "first")
-"""What the head of a fine-tuning reads of a clip before the first step."""
+"""Key of the fine-tuning head's input vector before the first step."""
 
 
 @dataclass(frozen=True)
 class System:
-    """What vectors are of: a "model", the "untrained" encoder of its architecture, or "log-mel" statistics.
+    """The source of vectors: a "model", the "untrained" encoder of its architecture, or "log-mel" statistics.
 
     Attributes:
-        kind: which of them.
-        model: where the model, or the pattern, is loaded from.
+        kind: one of these.
+        model: where the model, or the model whose architecture is used, is loaded from.
     """
 
     kind: Literal["model", "untrained", "log-mel"]
@@ -70,10 +70,10 @@ def _encoder(system: System) -> AudioEncoder:
 
 
 def vectors(system: System, sounds: Sequence[Sound], folder: Path) -> dict[Any, np.ndarray]:
-    """Vectors (n, D) by key, kept in `folder`: of an encoder all layers and poolings, its own vector and `HEAD`.
+    """Vectors (n, D) by key, cached in `folder`; for an encoder all layers and poolings, its default vector and `HEAD`.
 
     Raises:
-        AaspError: a sound that can't be used, or the folder can't be written.
+        AaspError: a sound can't be used, or the folder can't be written.
     """
     if system.kind == "log-mel":
         return kept_statistics(sounds, folder).features
@@ -90,22 +90,22 @@ def vectors(system: System, sounds: Sequence[Sound], folder: Path) -> dict[Any, 
 
 
 def _classifier(encoder: AudioEncoder) -> AudioClassifierConfig:
-    """A classifier whose head reads what `lp_ft`'s does."""
+    """A classifier whose head has the same input as that of `lp_ft`."""
     recipe, config = lp_ft(), replace(encoder.config, pooling=lp_ft().pooling)
     return AudioClassifierConfig(("one", "two"), layers=recipe.layers, norm=recipe.norm, encoder=config)
 
 
 def embed(system: System, sounds: Sequence[Sound], folder: Path) -> None:
-    """Check that `vectors` will find these."""
+    """Compute and cache the vectors of these sounds for `vectors`."""
     vectors(system, sounds, folder)
 
 
 def probed(system: System, labelled: LabelledSet, folder: Path) -> tuple[dict[str, ProbeResult], float]:
-    """Everything that is read from frozen vectors, by name, and the effective rank of a model's own vector (or 0).
+    """All probes of frozen vectors, by name, and the effective rank of a model's default vector (or 0).
 
-    "own": the model's default vector; "best": layer and pooling chosen on validation; "last": the last layer, its
-    pooling chosen; "last mean": its token mean; "128", "40": log-mel statistics. By ridge and logistic regression and
-    k-NN.
+    "own": the model's default vector; "best": layer and pooling chosen on validation; "last": the last layer, pooling
+    chosen on validation; "last mean": the last layer's token mean; "128", "40": log-mel statistics. Probes are ridge
+    and logistic regression and k-NN.
     """
     X = vectors(system, labelled.sounds, folder)
     task = Task.of(labelled, choose="next_fold")

@@ -1,6 +1,6 @@
-"""What vectors are good for without any training: a few labels a class, the most similar sounds, a map.
+"""Uses of frozen vectors: classification from a few labels per class, the most similar sounds, a map.
 
-Vectors are standardised over the clips that are known; similarity is the cosine.
+Vectors are standardised over the known clips; similarity is the cosine.
 
 n clips, D dimensions, K classes.
 """
@@ -18,9 +18,9 @@ from sklearn.preprocessing import StandardScaler
 from aasp.evaluate.intervals import Interval, interval
 
 LABELS = (1, 5, 20)
-"""Labelled clips a class."""
+"""Labelled clips per class."""
 DRAWS = 20
-"""Of the labelled clips; a clip's score is the share of the draws in which it is named right."""
+"""Random draws of the labelled clips; a clip's score is the share of draws in which it is classified correctly."""
 PENALTY = 0.3
 """Of ridge regression on vectors of length one."""
 NEIGHBOURS = 4
@@ -29,17 +29,17 @@ NEIGHBOURS = 4
 def few_labels(
     vectors: np.ndarray, classes: np.ndarray, groups: np.ndarray, known: np.ndarray, test: np.ndarray, seed: int = 0
 ) -> dict[int, Interval]:
-    """Accuracy on test clips of ridge regression on a few labelled clips a class.
+    """Accuracy on test clips of ridge regression on a few labelled clips per class.
 
     Args:
         vectors: of all clips, shape (n, D).
         classes: of all clips, shape (n,).
-        groups: what clips have in common, which intervals draw, shape (n,).
-        known, test: numbers of the clips that labels are drawn from, and of those that are scored.
+        groups: group of each clip, resampled by the intervals, shape (n,).
+        known, test: indices of the clips that labels are drawn from, and of the scored clips.
         seed: of the draws.
 
     Returns:
-        By number of labels a class; a class that has fewer gives all.
+        Accuracy by number of labels per class; a class with fewer clips uses all of them.
     """
     X, names = standardised(vectors, known), np.unique(classes)
     found = {}
@@ -53,12 +53,12 @@ def few_labels(
 
 
 def neighbours(vectors: np.ndarray, groups: np.ndarray, queries: Sequence[int]) -> list[list[int]]:
-    """For each of some clips, the most similar ones of other groups, the nearest first.
+    """For each query clip, the most similar clips of other groups, the nearest first.
 
     Args:
         vectors: of all clips, shape (n, D).
         groups: as in `few_labels`.
-        queries: numbers of the clips.
+        queries: indices of the query clips.
     """
     X = standardised(vectors, np.arange(len(vectors)))
     found = []
@@ -69,7 +69,7 @@ def neighbours(vectors: np.ndarray, groups: np.ndarray, queries: Sequence[int]) 
 
 
 def standardised(vectors: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Vectors (n, D) as unit vectors, after their mean and deviation over the known ones are taken out."""
+    """Vectors (n, D) standardised by mean and deviation over the known clips, then scaled to unit length."""
     X = vectors.astype(np.float64)
     X = (X - X[known].mean(0)) / (X[known].std(0) + 1e-6)
     return X / np.maximum(np.linalg.norm(X, axis=1, keepdims=True), 1e-12)

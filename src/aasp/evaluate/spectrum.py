@@ -11,10 +11,10 @@ from aasp.errors import AaspError
 
 
 def effective_rank(X: np.ndarray) -> float:
-    """Exponential of the entropy of the covariance's spectrum: 1 on a line, D where all directions vary alike.
+    """Exponential of the entropy of the covariance's spectrum: 1 on a line, D if all directions vary equally.
 
     Args:
-        X: embeddings (n, D), as they are: not standardised.
+        X: embeddings (n, D), not standardised.
 
     Raises:
         AaspError: fewer than two clips, or values that are not finite.
@@ -24,7 +24,7 @@ def effective_rank(X: np.ndarray) -> float:
     centred = X.astype(np.float64) - X.astype(np.float64).mean(0)
     gram = centred @ centred.T if len(X) < X.shape[1] else centred.T @ centred
     spectrum = np.maximum(np.linalg.eigvalsh(gram), 0)
-    if spectrum.sum() == 0:  # all alike: no direction at all
+    if spectrum.sum() == 0:  # all equal: no direction
         return 0.0
     shares = spectrum[spectrum > 0] / spectrum.sum()
     return float(np.exp(-(shares * np.log(shares)).sum()))

@@ -1,4 +1,4 @@
-"""Embeddings of any number of sounds in one file: in their order, in constant memory, resumed where they stopped.
+"""Embed any number of sounds to one file: in their order, in constant memory, resumable.
 
 n sounds, r rows of a shard, G time patches, F subbands, D width, V the vector's width.
 """
@@ -28,14 +28,14 @@ from aasp.files import atomic_write, check_output
 from aasp.model.embeddings import Embedder
 from aasp.training.precision import Precision, fastest
 
-FORMAT = 2  # to be raised when the same model comes to give other vectors of the same sounds
-SHARD_ROWS, SHARD_SECONDS = 256, 30.0  # a shard is written once it has so many rows, or after so long
+FORMAT = 2  # increase it when a change makes the same model give other vectors of the same sounds
+SHARD_ROWS, SHARD_SECONDS = 256, 30.0  # a shard is written at this many rows, or after this time
 SUFFIXES = (".npz", ".parquet")
 
 
 @dataclass(frozen=True)
 class Written:
-    """How many sounds were embedded, in how many dimensions; how many were done before this call; what was left out."""
+    """Number of embedded sounds, of dimensions, and of sounds done before this call; and the skipped sounds."""
 
     rows: int
     dimensions: int
@@ -45,16 +45,16 @@ class Written:
 
 @dataclass(frozen=True)
 class Work:
-    """What is embedded, and how.
+    """An embedding job.
 
     Attributes:
         encoder: the model.
         sounds: n files or channels of them.
-        half: what is done of them.
-        wanted: what of each sound.
+        half: the shards done so far.
+        wanted: the vectors requested for each sound.
         running: precision, batches, threads.
-        named: whether a row is one that ends everything if it can't be used.
-        channel: type of a column of their channels, if there is one.
+        named: whether a row's sound was named explicitly, so that it is an error if it can't be used.
+        channel: type of the channel column, if there is one.
         progress: called with (sounds done, n).
     """
 
@@ -68,13 +68,13 @@ class Work:
     progress: Progress | None
 
     def show(self, done: int) -> None:
-        """Say how many sounds are done."""
+        """Report how many sounds are done."""
         if self.progress is not None:
             self.progress(done, len(self.sounds))
 
 
 class Engine(Protocol):
-    """Makes the shards that are not there yet, as `_embed` does, elsewhere: in the precision that suits that place."""
+    """Makes the missing shards as `_embed` does, but elsewhere, in a precision that suits the devices there."""
 
     def precision(self, requested: Precision) -> Precision: ...
 
@@ -99,19 +99,19 @@ def stream(
     Args:
         encoder: the model.
         sounds: n files or channels of them.
-        out: the file; what is half done lies beside it (`aasp.evaluate.partial`) until it is whole.
-        wanted: what of each sound.
-        channel: write a column of their channels too.
-        running: precision, batches, threads; a resumed run keeps the precision that "auto" was before.
-        named: whether a row is one that ends everything if it can't be used; others are left out.
-        overwrite: replace a file that is there, and start over where what is half done is of something else.
+        out: the file; unfinished shards are in a folder beside it (`aasp.evaluate.partial`) until it is complete.
+        wanted: the vectors requested for each sound.
+        channel: also write a column of channels.
+        running: precision, batches, threads; a resumed run keeps the precision that "auto" was resolved to.
+        named: whether a row's sound was named explicitly: if it can't be used, it raises; others are left out.
+        overwrite: replace an existing file, and start over if the unfinished shards are of another job.
         progress: called with (sounds done, n).
-        engine: what embeds in place of this process.
+        engine: embeds in place of this process.
 
     Raises:
         AudioError: a named sound can't be used.
-        AaspError: none can; the file is there; or what is half done is of something else.
-        OSError: the disk is full; what is done is kept.
+        AaspError: no sound can be used; the file exists; or the unfinished shards are of another job.
+        OSError: the disk is full; finished shards are kept.
     """
     half = Partial(out, sounds)
     before = half.job.get("precision") if running.precision == "auto" else None
@@ -131,7 +131,7 @@ def stream(
     kind = None if not channel else pa.int64() if numbers else pa.string()
     with half.opened(job, overwrite=overwrite):
         again = overwrite or half.became
-        check_output(out, overwrite=again)  # another process may have been quicker
+        check_output(out, overwrite=again)  # another process may have written it meanwhile
         resumed = half.done
         work = Work(encoder, sounds, half, wanted, running, named, kind, progress)
         work.show(resumed)
@@ -150,7 +150,7 @@ def stream(
 
 
 def _embed(work: Work) -> None:
-    """Make the shards that are not there yet."""
+    """Make the missing shards."""
     half, sounds = work.half, work.sounds
     first, left = half.done, sounds[half.done :]
     made: dict[int, ClipVectors] = {}
@@ -219,7 +219,7 @@ def _write_parquet(out: Path, half: Partial, job: Mapping[str, Any]) -> None:
 
 
 def _write_npz(out: Path, half: Partial, _: Mapping[str, Any]) -> None:
-    """As `numpy.savez` writes them, an array after the other, a shard at a time."""
+    """Write the arrays as `numpy.savez` does, one after the other, a shard at a time."""
     schema = next(half.tables()).schema
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
         for name in (name for name in ("path", "channel") if name in schema.names):
@@ -235,7 +235,7 @@ def _write_npz(out: Path, half: Partial, _: Mapping[str, Any]) -> None:
 def _append(
     archive: zipfile.ZipFile, name: str, read: Callable[[], Iterator[np.ndarray]], dtype: np.dtype | None = None
 ) -> None:
-    """Add an array, given in parts that are read twice: first for the shape that stands before it."""
+    """Add an array, given in parts; they are read twice, first for the shape in the header."""
     shapes, last = [], None
     for part in read():
         shapes.append(part.shape)
@@ -250,7 +250,7 @@ def _append(
 
 
 def _flat(column: pa.ChunkedArray) -> pa.Array:
-    """What the lists of a column hold, one after the other."""
+    """The lists of a column, concatenated."""
     return column.combine_chunks().flatten()
 
 
@@ -260,7 +260,7 @@ def _matrix(column: pa.ChunkedArray | pa.Array) -> np.ndarray:
 
 
 def _offsets(half: Partial) -> Iterator[np.ndarray]:
-    """Where each file's rows begin, and the end."""
+    """Index of each file's first vector over time, and the end."""
     end = 0
     yield np.zeros(1, np.int64)
     for table in half.tables(["seconds"]):

@@ -1,9 +1,8 @@
-"""What a table says of one system on one benchmark: the mean over folds and seeds, and the deviation beside it.
+"""A system's entry in a table for one benchmark: the mean over folds and seeds, and the deviation.
 
 A seed's score is the unweighted mean of its folds' scores (ESC-50's five, UrbanSound8K's ten), or the score of the one
-part that was tested. The mean is taken over the seeds' scores. The deviation is the sample standard deviation (one less
-than their number in the denominator) of the seeds' scores; with one seed, of its folds' scores; with one score there
-is none.
+part that was tested. The mean is taken over the seeds' scores. The deviation is the sample standard deviation (with
+n - 1 in the denominator) of the seeds' scores; with one seed, of its folds' scores; with one score there is none.
 """
 
 from __future__ import annotations
@@ -22,18 +21,18 @@ from aasp.formats import percent_text
 
 @dataclass(frozen=True)
 class Summary:
-    """The mean of some records with its deviation; scores of 1, or MAE in the unit of the labels.
+    """The mean of some records with its deviation; scores as fractions of 1, or MAE in the unit of the labels.
 
     Attributes:
         mean: over seeds, each the mean over its folds.
-        deviation: over `over`; None where there is one score.
+        deviation: over seeds or folds; None if there is one score.
         over: what the deviation is taken over.
         seeds, folds: how many; folds of each seed.
         split: the part that was scored, "" for folds.
         clips: scored by each seed.
-        missing: clips of the published set that were not there.
-        interval: low and high end at 95 % of a single score, where the record has them.
-        share: whether the score is given in per cent.
+        missing: missing clips of the published set.
+        interval: low and high end at 95 % of a single score, if the record has them.
+        share: whether the score is shown in per cent.
     """
 
     mean: float
@@ -48,16 +47,16 @@ class Summary:
     share: bool
 
     def text(self, value: float) -> str:
-        """A score, an end of its interval or its deviation, for a person."""
+        """A score, an end of its interval or its deviation, rounded for display."""
         return percent_text(value) if self.share else plain(value)
 
     def exactly(self, value: float) -> str:
-        """The same, for a program."""
+        """The same with more digits, for programs."""
         return percent_text(value, 4) if self.share else f"{value:.6g}"
 
 
 def summarise(records: Sequence[Record]) -> Summary:
-    """The summary of one version's records: see `versions`."""
+    """The summary of the records of one version (see `versions`)."""
     seeds = sorted({record.seed for record in records})
     folds = sorted({record.split for record in records})
     value = {(record.seed, record.split): record.value for record in records}
@@ -81,10 +80,10 @@ def summarise(records: Sequence[Record]) -> Summary:
 
 
 def versions(records: Sequence[Record]) -> list[list[Record]]:
-    """Records of one system, benchmark, protocol and metric, grouped by what was scored; the most records first.
+    """Records of one system, benchmark, protocol and metric, grouped by what was scored; the largest group first.
 
-    Seeds belong together that scored the same folds with the same numbers of clips, or the same part; a part is never
-    taken for a fold. So an unfinished seed, or a copy of the set with other clips, is never averaged with the rest.
+    Seeds are grouped if they scored the same folds, or the same part, with the same numbers of clips; a part is never
+    treated as a fold. So an unfinished seed, or a copy of the set with other clips, is never averaged with the rest.
     """
     runs: dict[tuple[int, str], list[Record]] = {}
     for record in records:

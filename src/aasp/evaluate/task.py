@@ -1,11 +1,12 @@
 """A labelled task: the target of each clip, and the train, validation and test clips.
 
 A labelled set has either the parts `train`, `valid` (optional) and `test`, or folds (any other names, two or more)
-that are tested once each; `datasets.parts` says what a name means. A sound is in one of them only.
-What chooses, where the set has no valid part:
+that are tested once each; `datasets.parts` defines the names. A sound is in only one of them.
+The validation clips, if the set has no valid part:
 
-- "next_fold": of folds, the next one (cyclic); the others train.
-- "held_out": a tenth of what is not tested, whole groups together. Also for two folds, or train and test alone.
+- "next_fold": for folds, the next one (cyclic); the others train.
+- "held_out": a tenth of the clips that are not tested, in whole groups. Also used for two folds, or train and test
+  alone.
 
 n clips, K classes. Source: official folds and parts; the held-out tenth is EVAR's (ESC-50, UrbanSound8K), whole groups
 ours.
@@ -33,7 +34,7 @@ Choose = Literal["next_fold", "held_out"]
 
 @dataclass(frozen=True)
 class Round:
-    """One training and test: indices of the clips that fit candidates, choose among them, and are scored once."""
+    """One training and test: indices of the clips that train candidates, choose among them, and are scored once."""
 
     name: str
     train: np.ndarray
@@ -42,7 +43,7 @@ class Round:
 
     @property
     def refit(self) -> np.ndarray:
-        """Everything but the test part, in the order of the index: what the chosen head is trained on."""
+        """All clips but the test part, in the order of the index: the chosen head is trained on them."""
         return np.sort(np.concatenate([self.train, self.valid]))
 
 
@@ -51,12 +52,12 @@ class Task:
     """Labels, classes, groups and rounds of one evaluation; built by `Task.of`.
 
     Attributes:
-        y: class indices (n,), or multi-hot (n, K); or the numbers that are to be predicted, float64 (n,).
+        y: class indices (n,), or multi-hot (n, K); or the numbers to predict, float64 (n,).
         classes: K names in the official order; a split need not have them all.
-        rounds: one a fold, or a single one.
+        rounds: one per fold, or a single one.
         groups: of each clip (n,), or None.
-        notes: what a reader of the score should know, the set's own notes first.
-        missing: clips that the set should have and does not.
+        notes: remarks for readers of the score, the set's own notes first.
+        missing: missing clips of the set.
     """
 
     y: np.ndarray
@@ -72,7 +73,7 @@ class Task:
 
     @property
     def regression(self) -> bool:
-        """Whether numbers are to be predicted rather than classes."""
+        """Whether numbers are predicted rather than classes."""
         return self.y.dtype.kind == "f"
 
     @property
@@ -86,7 +87,7 @@ class Task:
 
         Args:
             labelled: clips with labels, parts or folds, and groups.
-            choose: what chooses where there is no valid part (see above).
+            choose: source of the validation clips if there is no valid part (see above).
             seed: seed of the held-out tenth.
 
         Raises:
@@ -98,7 +99,7 @@ class Task:
             group = None if labelled.groups is None else np.array(labelled.groups)
             split = _split(labelled)
             keep_apart(labelled.sounds, split, labelled.repeats)
-            # What chooses is held out in whole groups, or at least with all rows of one sound.
+            # Validation clips are held out in whole groups, or at least with all rows of one sound.
             sound = np.arange(len(labelled))
             for repeat in labelled.repeats:
                 sound[repeat.row] = repeat.first
@@ -111,7 +112,7 @@ class Task:
 
 
 def _ordered(values: set[str]) -> list[str]:
-    """Sorted as numbers where all are whole numbers, else as text."""
+    """Sorted as numbers if all are whole numbers, else as text."""
     return sorted(values, key=int) if all(v.lstrip("-").isdecimal() for v in values) else sorted(values)
 
 
@@ -166,7 +167,7 @@ def _rounds(split: np.ndarray, group: np.ndarray, choose: Choose, seed: int) -> 
         raise AaspError(f"split: a single fold {folds[0]!r}; use train/valid/test, or two or more folds")
     rounds = []
     for k, fold in enumerate(folds):
-        # With two folds there is none left to choose on.
+        # With two folds there is none left for validation.
         chooser = folds[(k + 1) % len(folds)] if len(folds) > 2 and choose == "next_fold" else None
         test, valid = np.flatnonzero(split == fold), np.flatnonzero(split == chooser)
         train = np.flatnonzero((split != fold) & (split != chooser))
@@ -192,7 +193,7 @@ def _hold_out(train: np.ndarray, groups: np.ndarray, seed: int) -> tuple[np.ndar
 
 
 def _remarks(task: Task, *, refitted: bool) -> list[str]:
-    """What a reader of the score should know: classes never trained or too rare, torn groups, a single group."""
+    """Remarks for readers of the score: classes never trained or too rare, groups in train and test, a single group."""
     remarks = []
     for r in task.rounds:
         if task.regression:
@@ -228,7 +229,7 @@ def _remarks(task: Task, *, refitted: bool) -> list[str]:
 
 
 def _torn(task: Task, r: Round) -> list[str]:
-    """The line that says which groups are both trained on and tested."""
+    """The remark on groups that are in both train and test, if any."""
     if task.groups is None:
         return []
     torn = sorted(set(task.groups[r.refit].tolist()) & set(task.groups[r.test].tolist()))

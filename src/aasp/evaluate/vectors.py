@@ -1,9 +1,9 @@
-"""What the model says of sounds, as numbers: one vector each, and those over time; recordings of any length.
+"""Embeddings of recordings of any length: one vector each, and vectors over time.
 
-A long recording is read in sections of a few minutes, so that a day of sound takes no more memory than they do (but for
-its vectors over time). A section begins one step of half a window before what is taken of it, so that every window is
-the same as if the whole had been there: only sums differ, by rounding. Finer vectors over time are those of the section
-begun a little later.
+A long recording is read in sections of a few minutes, so that a day of sound needs no more memory than a section (apart
+from its vectors over time). A section begins one step of half a window before the patches that are used, so that every
+window is the same as in the whole recording: only sums differ, by rounding. Vectors over time at a finer hop come from
+the same section shifted by a fraction of a patch.
 
 B clips, S samples, G time patches x F subbands, N = G * F tokens, D width, V the vector's width. Source: ours.
 """
@@ -37,13 +37,13 @@ SECTION = 64  # steps of half a window
 
 @dataclass(frozen=True)
 class VectorRequest:
-    """What of each sound.
+    """The vectors requested for each sound.
 
     Attributes:
-        keys: (layer, pooling) pairs, side by side; None for the model's default vector.
-        frames: the vectors over time too, and their times.
-        layers: whose vectors these are; the output's where there are none.
-        hop: seconds between them, of the output's; a time patch if omitted.
+        keys: (layer, pooling) pairs, concatenated; None for the model's default vector.
+        frames: also vectors over time, with their times.
+        layers: layers of the vectors over time; the output if empty.
+        hop: seconds between the vectors over time, for the output layer; a time patch if omitted.
     """
 
     keys: Sequence[Key] | None = None
@@ -58,13 +58,13 @@ ClipVectors = tuple[np.ndarray, Timestamps | None]
 def vectors(
     encoder: Embedder, sounds: Sequence[Sound], refused: Refused, wanted: VectorRequest, running: Running
 ) -> Iterator[dict[int, ClipVectors]]:
-    """By row, a sound's vector (V,), and its vectors over time where they are wanted: some sounds at a time.
+    """By row, a sound's vector (V,) and, if requested, its vectors over time; some sounds at a time.
 
     Args:
         encoder: the model; evaluated on its own device.
         sounds: n files, channels of files, or waveforms.
-        refused: called with a sound's row and why it can't be used; what it raises ends the whole.
-        wanted: what of each.
+        refused: called with a sound's row and why it can't be used; an exception it raises ends the iteration.
+        wanted: the vectors requested for each sound.
         running: precision, batches and threads.
 
     Raises:
@@ -93,7 +93,7 @@ def vectors(
 
 
 def _encoding(encoder: Embedder, wanted: VectorRequest) -> Callable[[Tensor, Tensor], tuple[Embeddings, Tensor]]:
-    """What becomes of waveforms and their lengths; with the lengths."""
+    """A function from waveforms and lengths to embeddings and lengths."""
     if wanted.hop is not None:
         encode = finely(encoder, wanted.hop, pooling=wanted.keys)
     else:
@@ -147,8 +147,8 @@ class _Section:
 
     Attributes:
         begun: its waveforms (1, S), shifted by the requested numbers of frames.
-        own: which of their time patches to take: others are in the sections beside.
-        end: seconds of the recording where it ends.
+        own: the time patches to use: the others belong to the adjacent sections.
+        end: end of the section, in seconds of the recording.
     """
 
     begun: list[Tensor]
@@ -157,11 +157,11 @@ class _Section:
 
 
 def _sections(encoder: Embedder, sound: Sound, by: Sequence[int]) -> Iterator[_Section]:
-    """A recording in sections, each shifted by so many frames.
+    """A recording in sections, each shifted by the numbers of frames in `by`.
 
-    Section k takes the steps k SECTION to (k + 1) SECTION - 1, and what is left at the end. It takes a step more on
-    either side: what is taken is then covered by the windows that cover it in the whole. The next section is decoded
-    meanwhile.
+    Section k uses the steps k SECTION to (k + 1) SECTION - 1, the last one also the remainder. It reads one more step
+    on either side, so that the used steps are covered by the same windows as in the whole recording. The next section
+    is decoded meanwhile.
     """
     front, patch, step = encoder.config.frontend, encoder.config.stem.patch[0], encoder.config.window_patches // 2
     hop = front.samples(2) - front.samples(1)
@@ -189,7 +189,7 @@ def _sections(encoder: Embedder, sound: Sound, by: Sequence[int]) -> Iterator[_S
 
 
 def _add_class_token(moment: Moments, encoder: Embedder, one: _Section, found: Embeddings, stage: int) -> None:
-    """Take in a section's class token, the mean of its windows' by duration, but for the window of the one before."""
+    """Add a section's class token (the mean over its windows by duration) without the previous section's window."""
     columns, window = found.timestamps.shape[1], encoder.config.window_patches
     size = sum(min(window, columns - start) for start in window_starts(columns, window))
     moment.weigh(found.stages[stage][1][0], size)
@@ -200,25 +200,25 @@ def _add_class_token(moment: Moments, encoder: Embedder, one: _Section, found: E
 
 
 class Moments:
-    """Mean and deviation of vectors that come a few at a time, in float64 on the processor."""
+    """Running mean and deviation of vectors, in float64 on the CPU."""
 
     def __init__(self) -> None:
         self._count = 0
         self._sum = self._squares = torch.zeros(())
 
     def add(self, x_GD: Tensor) -> None:
-        """Take in some vectors."""
+        """Add some vectors."""
         x_GD = x_GD.cpu().double()
         self._count += len(x_GD)
         self._sum, self._squares = self._sum + x_GD.sum(0), self._squares + x_GD.square().sum(0)
 
     def weigh(self, x_D: Tensor, weight: int) -> None:
-        """Take in the mean of so many vectors, or take it out again where the weight is negative."""
+        """Add the mean of `weight` vectors, or remove it if the weight is negative."""
         self._count += weight
         self._sum = self._sum + weight * x_D.cpu().double()
 
     def read(self, pooling: str) -> Tensor:
-        """What `aasp.model.pooling.pool` makes of them, float64 (D,) or (2 D,)."""
+        """The result of `aasp.model.pooling.pool` on all vectors, float64 (D,) or (2 D,)."""
         mean = self._sum / self._count
         if not pooling.endswith("std"):
             return mean

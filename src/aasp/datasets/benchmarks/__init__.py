@@ -26,7 +26,7 @@ from aasp.parts import look_up
 BENCHMARKS: dict[str, Benchmark] = {
     benchmark.name: benchmark
     for benchmark in (
-        # the paper's seven
+        # the seven of the paper
         AUDIOSET_2M,
         AUDIOSET_20K,
         ESC50,
@@ -34,7 +34,7 @@ BENCHMARKS: dict[str, Benchmark] = {
         NSYNTH_FAMILY,
         SPEECH_COMMANDS_V2,
         CREMA_D,
-        # further forms of them
+        # variants of these
         ESC10,
         NSYNTH_PITCH,
         NSYNTH_SOURCE,
@@ -44,7 +44,7 @@ BENCHMARKS: dict[str, Benchmark] = {
         SPEECH_COMMANDS_V1_12,
         SPEECH_COMMANDS_V1_10,
         CREMA_D_EVAR,
-        # others of the field
+        # others in common use
         VOXCELEB1,
         VOXFORGE,
         GTZAN,
@@ -63,6 +63,6 @@ def get(name: str) -> Benchmark:
     """A benchmark by name.
 
     Raises:
-        AaspError: there is none of that name.
+        AaspError: there is no benchmark of that name.
     """
     return look_up(name, BENCHMARKS, "benchmark")

@@ -1,12 +1,11 @@
-"""AudioSet: ten seconds of each of two million YouTube videos, 527 classes, several a clip.
+"""AudioSet: ten seconds of each of two million YouTube videos, 527 classes, several per clip.
 
-Google publishes lists, not sound, and videos vanish: every copy is missing some clips, which shifts mAP.
-They are counted and listed. Copies name their files in different ways, in different folders; but no video is listed
-twice, so a file whose name is a listed id is that clip, wherever it lies under the root.
+Google publishes lists, not sound, and videos disappear: every copy is missing some clips, which changes mAP. They are
+counted and listed. Copies differ in file names and folders; but no video is listed twice, so a file whose name is a
+listed id is that clip, in any folder below the root.
 
-A label is a class's display name, since that is what a prediction and a report show; the lists' machine ids ("mids")
-stay in class_labels_indices.csv. No validation part is published. No two clips have a video in common, so there are no
-groups.
+A label is a class's display name, because predictions and reports show it; the lists' machine ids ("mids") stay in
+class_labels_indices.csv. No validation part is published. No two clips share a video, so there are no groups.
 """
 
 from __future__ import annotations
@@ -28,13 +27,13 @@ from aasp.errors import AaspError
 
 CLASSES = "class_labels_indices.csv"
 _ID = re.compile(r"[A-Za-z0-9_-]{11}")
-# ID, YID, ID_START or ID_START_END. Unambiguous: an id has eleven characters, and what follows it begins with a digit.
+# ID, YID, ID_START or ID_START_END. Unambiguous: an id has eleven characters, and START begins with a digit.
 _NAME = re.compile(rf"Y?({_ID.pattern})(?:_(\d+(?:\.\d+)?)(?:[_-]\d+(?:\.\d+)?)?)?")
 
 
 @dataclass
 class _Clips:
-    """Two million listed clips, in columns: what can be shared between them is held once."""
+    """Two million listed clips as columns; equal labels are stored once."""
 
     row: dict[str, int] = field(default_factory=dict)  # by video
     starts: array[float] = field(default_factory=lambda: array("d"))
@@ -63,7 +62,7 @@ class _Clips:
             self.parts.append(part)
 
     def find(self, path: str) -> int | None:
-        """The row of a file, by its name; None if it is not listed, or of another moment of a listed video."""
+        """The row of a file, by its name; None if it is not listed, or is another excerpt of a listed video."""
         name = _NAME.fullmatch(os.path.splitext(os.path.basename(path))[0])
         row = self.row.get(name[1]) if name else None
         if name is None or row is None or (name[2] and not _is_start(float(name[2]), self.starts[row])):
@@ -72,7 +71,7 @@ class _Clips:
 
 
 def _is_start(written: float, start: float) -> bool:
-    """Whether the moment in a file's name is that of the list: in seconds or milliseconds, rounded or not."""
+    """Whether the start time in a file's name matches the list: in seconds or milliseconds, rounded or not."""
     return abs(written - start) < 1 or (written >= 1000 and abs(written / 1000 - start) < 1)
 
 

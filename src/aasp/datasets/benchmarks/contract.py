@@ -1,4 +1,4 @@
-"""Description of a benchmark, and how a copy on disk is read and checked."""
+"""The description of a benchmark, and how a copy on disk is read and checked."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from aasp.errors import AaspError
 
 @dataclass(frozen=True)
 class Download:
-    """A download: what, from where, under which licence."""
+    """A download: its content, URL and licence."""
 
     what: str
     url: str
@@ -26,19 +26,19 @@ class Benchmark:
     """A benchmark of the field in its published layout.
 
     Attributes:
-        name: as typed: esc50, nsynth_family, …
-        title: as written: ESC-50, NSynth (family), …
+        name: identifier: esc50, nsynth_family, …
+        title: for display: ESC-50, NSynth (family), …
         task: a short description.
         metric: accuracy, or mAP for several labels per clip.
-        clip_seconds: the field's unit of input: what fine-tuning crops or pads to.
-        classes: their published number.
-        counts: published clips per part or fold.
-        downloads: what to get.
-        layout: the tree under the root, for people, one line each.
-        reference: the publication, and where the split comes from where that is another.
-        read: reads a root folder as it is, without comparing; raises AaspError in one line for a wrong tree.
-        normalisation: the log-mel mean and deviation that the field uses for it (EAT's), None where it uses AudioSet's.
-        all_occur: whether each class has a clip in a whole copy; of NSynth's 128 pitch numbers some have none.
+        clip_seconds: usual length of the input, to which fine-tuning crops or pads.
+        classes: published number of classes.
+        counts: published number of clips per part or fold.
+        downloads: files to download.
+        layout: the tree under the root, for display, one line each.
+        reference: the publication, and the source of the split if it is another.
+        read: reads a root folder, without comparing counts; raises AaspError in one line for a wrong tree.
+        normalisation: the usual log-mel mean and deviation (EAT's); None if those of AudioSet are used.
+        all_occur: whether each class has a clip in a complete copy; some of NSynth's 128 pitches have none.
     """
 
     name: str
@@ -56,10 +56,10 @@ class Benchmark:
     all_occur: bool = True
 
     def open(self, root: str | Path) -> LabelledSet:
-        """Read a copy; what differs from the published set is in its `notes`.
+        """Read a copy; differences from the published set are in its `notes`.
 
         Raises:
-            AaspError: there is no such folder, or it is not laid out as published.
+            AaspError: there is no such folder, or its layout is not the published one.
         """
         folder = Path(root)
         if not folder.is_dir():
@@ -68,7 +68,7 @@ class Benchmark:
         return replace(found, notes=[*found.notes, *self.differences(found)])
 
     def differences(self, found: LabelledSet) -> list[str]:
-        """How a copy's counts differ from the published ones, a line each; empty if they don't."""
+        """Differences of a copy's counts from the published ones, one line each; empty if there are none."""
         counts, lines = Counter(found.parts), []
         for part in [*self.counts, *(part for part in counts if part not in self.counts)]:
             if counts[part] != self.counts.get(part, 0):

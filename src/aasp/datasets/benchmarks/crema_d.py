@@ -1,7 +1,7 @@
 """CREMA-D: acted emotions, tested on speakers not in training.
 
-Its makers published no split. Two are in use, both by actor: that of TensorFlow Datasets, which follows from a seed and
-is made here (`crema_d`), and EVAR's, which is in a list of its own that has to lie beside the audio (`crema_d_evar`).
+Its authors published no split. Two are in use, both by actor: that of TensorFlow Datasets, which is computed here from
+its seed (`crema_d`), and EVAR's, which needs its list beside the audio (`crema_d_evar`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ACTORS = tuple(str(actor) for actor in range(1001, 1092))
 
 # 1001_DFA_ANG_XX: actor, sentence, emotion, level.
 _NAME = re.compile(rf"((1\d{{3}})_[A-Z]{{3}}_({'|'.join(CLASSES)}))_[A-Z]+")
-# TensorFlow Datasets leaves these out: they were not to be had, under the names it expects, when it was made.
+# TensorFlow Datasets leaves these out: they were not available under the expected names when it was made.
 _LEFT_OUT = {"1006_TIE_NEU", "1013_WSI_DIS", "1017_IWW_FEA", "1040_ITH_SAD"}
 
 
@@ -68,7 +68,7 @@ def _listed(root: Path) -> Iterator[Clip]:
 
 
 def _parsed(path: Path) -> tuple[str, str, str]:
-    """The name but for the level, the actor and the emotion."""
+    """The name without the level, the actor, and the emotion."""
     name = _NAME.fullmatch(path.stem)
     if name is None:
         raise AaspError(f"{path}: not named ACTOR_SENTENCE_EMOTION_LEVEL as CREMA-D's clips are; move it away")

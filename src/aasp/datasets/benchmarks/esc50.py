@@ -1,7 +1,7 @@
-"""ESC-50, and ESC-10, the ten of its classes that are free to use.
+"""ESC-50, and ESC-10, its ten classes with a permissive licence.
 
-Files are named FOLD-CLIP-TAKE-TARGET, where CLIP is the recording at Freesound that a clip was cut from: a copy without
-its list can still be read.
+Files are named FOLD-CLIP-TAKE-TARGET, where CLIP is the Freesound recording that a clip was cut from, so that a copy
+without its list can still be read.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from aasp.datasets.benchmarks.files import Clip, Listing, labelled_set, read_row
 from aasp.datasets.labelled import LabelledSet
 from aasp.errors import AaspError
 
-# A class's place is its target; ten of animals, nature, people, the house, the street.
+# A class's index is its target; ten classes each of animals, nature, people, the house, the street.
 CLASSES = (
     "dog",
     "rooster",

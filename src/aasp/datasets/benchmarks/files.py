@@ -1,4 +1,4 @@
-"""Shared by readers of published layouts: rows of a list, existing files, and the set they form."""
+"""Shared by the readers of published layouts: rows of a list, existing files, and the resulting set."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from aasp.errors import AaspError
 
 
 class Clip(NamedTuple):
-    """A clip as a benchmark's lists name it.
+    """A clip in a benchmark's lists.
 
     Attributes:
-        path: where it was published to be; there it may be in any format that we read.
+        path: its published path; the file may be in any supported format.
         labels: its classes.
         part: train, valid or test; or its fold.
-        group: what it has in common with others; None: unknown.
-        stretch: start and length in seconds, where it is a part of the file.
+        group: its group; None: unknown.
+        stretch: start and length in seconds, if it is an excerpt of the file.
     """
 
     path: str
@@ -39,7 +39,7 @@ class Clip(NamedTuple):
 
 
 class Listing:
-    """Which files are there. Each folder is listed once: a million files are not looked up one by one.
+    """The existing files. Each folder is listed once, so that a million files are not looked up one by one.
 
     Attributes:
         hidden: hidden sound files that `sounds` left out, and hidden folders that `names` did.
@@ -61,7 +61,7 @@ class Listing:
         """Sound files of a folder, sorted: the name of each by its stem."""
         folder = os.fspath(folder)
         if folder not in self._sounds:
-            # Sets are published as .wav: beside one of the same stem, another format counts for nothing.
+            # Sets are published as .wav: files of the same stem in another format are ignored beside it.
             names = sorted(self._listed(folder), key=lambda name: (name.endswith(".wav"), name))
             stems = [(*os.path.splitext(name), name) for name in names]
             sounds = [(stem, name) for stem, suffix, name in stems if suffix.lower() in EXTENSIONS]
@@ -71,12 +71,12 @@ class Listing:
         return self._sounds[folder]
 
     def has(self, path: str) -> bool:
-        """Whether there is just that file."""
+        """Whether exactly this file exists."""
         folder, name = os.path.split(path)
         return name in self._listed(folder)
 
     def find(self, path: str) -> str | None:
-        """The sound file that is meant, by its stem, since a copy may be kept as FLAC; None if there is none."""
+        """The sound file with the stem of `path`, since a copy may be stored as FLAC; None if there is none."""
         folder, name = os.path.split(path)
         found = self.sounds(folder).get(os.path.splitext(name)[0])
         return None if found is None else os.path.join(folder, found)
@@ -91,7 +91,7 @@ class Listing:
 
 
 def draw(text: str) -> float:
-    """A number in [0, 1) that a text has on every machine: for choices at random that are always the same."""
+    """A pseudo-random number in [0, 1) from a text, the same on every machine."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big") / 2**48
 
 
@@ -129,19 +129,19 @@ def labelled_set(
     notes: Sequence[str] = (),
     listing: Listing | None = None,
 ) -> LabelledSet:
-    """The set of those clips whose files are there; the others are in its `missing`.
+    """The set of the clips whose files exist; the others are in its `missing`.
 
     Args:
         name: of the benchmark.
         root: its folder.
-        clips: as its lists name them.
+        clips: clips in its lists.
         classes: all of them, in the official order.
         multilabel: whether a clip may have several labels, or none.
-        notes: what else is to be said.
+        notes: other remarks.
         listing: the folders that have been listed already.
 
     Raises:
-        AaspError: not one file is there.
+        AaspError: none of the files exists.
     """
     listing = listing or Listing()
     kept: list[Clip] = []

@@ -1,4 +1,4 @@
-"""A labelled set of your own as a directory for each class, with or without folders of parts or folds above them."""
+"""A custom labelled set with a folder for each class, optionally inside folders of parts or folds."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from aasp.datasets.parts import TEST, TRAIN, is_fold, is_part, parts_of
 from aasp.datasets.repeats import keep_apart, repeats
 from aasp.errors import AaspError
 
-_VALID, _TEST = 0.1, 0.2  # what is held out where there are no parts
+_VALID, _TEST = 0.1, 0.2  # shares held out if there are no parts
 
 
 def open_folder(root: str | Path) -> LabelledSet:
-    """Read a directory for each class: `dog/`, `cat/` …, or `train/dog/`, `valid/dog/` (optional), `test/dog/` ….
+    """Read a folder for each class: `dog/`, `cat/` …, or `train/dog/`, `valid/dog/` (optional), `test/dog/` ….
 
-    Folders are parts where all that hold sound have names of parts (`Train`, `testing`, `dev`: see `datasets.parts`),
-    and folds where all are called fold1, fold2 …; else they are classes. Sound is looked for to the bottom of each.
-    Without parts, a fifth of each class is held out for test and a tenth for validation, at random by name, the same on
-    every machine; if clips of one recording are among them, list them in an index instead, with a column that says so.
+    Folders are parts if all that contain sound have names of parts (`Train`, `testing`, `dev`: see `datasets.parts`),
+    and folds if all are called fold1, fold2 …; else they are classes. Each is searched recursively. Without parts, a
+    fifth of each class is held out for test and a tenth for validation, at random by name, the same on every machine;
+    if several clips come from one recording, use an index with a group column instead.
 
     Raises:
         AaspError: no such folder, fewer than two classes, train without test or the reverse, parts beside other
-            folders or below the classes, one file in two parts or classes, or a class with a single clip where parts
-            have to be made.
+            folders or below the classes, one file in two parts or classes, or a class with a single clip that has to
+            be split.
     """
     root = Path(os.path.abspath(root))
     if not root.is_dir():
@@ -44,7 +44,7 @@ def open_folder(root: str | Path) -> LabelledSet:
     empty = [name for name in _folders(root) if name not in holding]
     if empty:
         notes.append(f"without sound, not used: folder {', '.join(empty)}")
-    depth = 1 if parts else 0  # of the folder that is the class
+    depth = 1 if parts else 0  # of the class folder
     loose = [path for path, names in below.items() if len(names) < depth + 2]
     skipped.extend(Skipped(path, "is in no folder of a class") for path in loose)
     clips = [
@@ -76,7 +76,7 @@ def open_folder(root: str | Path) -> LabelledSet:
 
 
 def _below(root: Path, path: str) -> tuple[str, ...]:
-    """The names from the root down to a path."""
+    """The components of a path below the root."""
     return Path(path).relative_to(root).parts
 
 
@@ -98,7 +98,7 @@ def _parts(root: Path, tops: set[str], below: Iterable[Sequence[str]]) -> Mappin
                 found = ", ".join(sorted(set(parts.values())))
                 raise AaspError(f"{root}: has {found} but no {part}; add {root / part}")
         return parts
-    inside = defaultdict(set)  # the folders inside each of the uppermost ones, "" for a sound
+    inside = defaultdict(set)  # the folders inside each top-level folder, "" for a sound
     for names in below:
         inside[names[0]].add(names[1] if len(names) > 2 else "")
     _check_not_beside(root, tops, inside)
@@ -107,7 +107,7 @@ def _parts(root: Path, tops: set[str], below: Iterable[Sequence[str]]) -> Mappin
 
 
 def _check_not_beside(root: Path, tops: set[str], inside: Mapping[str, set[str]]) -> None:
-    """Refuse parts and folds beside other folders: taken for classes, a model would learn train from test."""
+    """Reject parts and folds beside other folders: as classes, a model would learn to tell train from test."""
     named, folds = (sorted(filter(one, tops)) for one in (is_part, is_fold))
     if {TRAIN, TEST} <= set(_meant(named).values()):
         folds = named
@@ -117,7 +117,7 @@ def _check_not_beside(root: Path, tops: set[str], inside: Mapping[str, set[str]]
 
 
 def _check_not_below(root: Path, inside: Mapping[str, set[str]]) -> None:
-    """Refuse parts below the classes, which would be mixed."""
+    """Reject parts below the classes, which would be mixed."""
     folders = {name: within - {""} for name, within in inside.items() if within - {""}}
     if folders and all({TRAIN, TEST} <= set(_meant(within).values()) for within in folders.values()):
         first = min(folders)
@@ -134,7 +134,7 @@ def _meant(names: Iterable[str]) -> Mapping[str, str]:
 
 
 def _once(root: Path, clips: list[Clip], skipped: list[Skipped]) -> list[Clip]:
-    """The clips without those that are files of the same class and part under another name."""
+    """The clips without duplicates: files that are in the same class and part under another name."""
     sounds = [clip.path for clip in clips]
     again = repeats(sounds)
     try:
@@ -151,7 +151,7 @@ def _once(root: Path, clips: list[Clip], skipped: list[Skipped]) -> list[Clip]:
 
 
 def _held_out(root: Path, clips: list[Clip]) -> list[Clip]:
-    """The clips with their parts, in their order."""
+    """The clips with parts assigned, in their order."""
     counts = Counter(clip.labels[0] for clip in clips)
     single = [clip for clip in clips if counts[clip.labels[0]] == 1]
     if single:

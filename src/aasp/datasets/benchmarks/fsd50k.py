@@ -1,7 +1,7 @@
-"""FSD50K: Freesound clips of 0.3 to 30 s, 200 classes of AudioSet's ontology, several a clip.
+"""FSD50K: Freesound clips of 0.3 to 30 s, 200 classes of AudioSet's ontology, several per clip.
 
-Labels are already propagated to their parents in the ontology. Groups are the uploaders, who are largely kept
-apart; their names are in the optional metadata.
+Labels are already propagated to their parents in the ontology. Groups are the uploaders, who are mostly in a single
+part; their names are in the optional metadata.
 """
 
 from __future__ import annotations

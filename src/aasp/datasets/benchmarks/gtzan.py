@@ -1,7 +1,7 @@
 """GTZAN: music genres, half a minute each, as fault-filtered by Kereliuk et al. 2015.
 
-The thousand excerpts repeat recordings and artists and some are mislabelled (Sturm 2013); the lists that are read here
-leave 930 of them, with no artist in two parts. Who plays is not in the lists, so there are no groups.
+The thousand excerpts repeat recordings and artists and some are mislabelled (Sturm 2013); the lists used here have 930
+of them, with no artist in two parts. The lists do not name the artists, so there are no groups.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from aasp.errors import AaspError
 
 CLASSES = ["blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock"]
 _LISTS = {part: f"{part}_filtered.txt" for part in ("train", "valid", "test")}
-_DAMAGED = "jazz.00054"  # of the train list: in the copies that are about, its WAV file can't be decoded
+_DAMAGED = "jazz.00054"  # in the train list: its WAV file can't be decoded in the copies in circulation
 
 
 def _read(root: Path) -> LabelledSet:

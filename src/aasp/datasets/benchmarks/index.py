@@ -1,4 +1,4 @@
-"""A labelled set of your own as an index: path, label, part or fold, and what clips have in common."""
+"""A custom labelled set as an index: path, label, part or fold, and group."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from aasp.datasets.manifest import write_skipped
 from aasp.datasets.parts import is_flag, is_part, parts_or_folds
 from aasp.errors import AaspError
 
-_SHOWN = 3  # missing files that the message names
+_SHOWN = 3  # missing files listed in the message
 
 
 def open_index(
@@ -39,20 +39,20 @@ def open_index(
         source: .csv, .tsv or .parquet with a column `path`; relative paths are relative to the index's own folder. A
             column `channel` chooses the channels of each file.
         label: column of labels; several in a row are separated by `;`.
-        split: column of train, valid (optional) and test, by any of the names that `datasets.parts` knows; or of folds:
-            numbers, one word with numbers, or any names in a column that is called fold or is the group's.
-        group: column of what clips have in common: recording, speaker, instrument.
+        split: column of train, valid (optional) and test, by any name in `datasets.parts`; or of folds: numbers, one
+            word with numbers, or any names if the column's name contains "fold" or the column is also `group`.
+        group: column of groups: recording, speaker, instrument.
         multilabel: whether clips may have several labels, or none; by default, if a `;` occurs.
-        allow_missing: leave clips whose files are not there in the set's `missing`, rather than refuse the index.
-        missing_list: where such clips are listed, all of them, as CSV.
-        path_column: column to take for `path`.
+        allow_missing: put clips with missing files in the set's `missing`, instead of raising.
+        missing_list: CSV file to write with all such clips.
+        path_column: column of paths, if not `path`.
 
     Returns:
         The set, in the index's order; classes sorted, as numbers if all are; parts as train, valid and test.
 
     Raises:
         AaspError: no such index or column, a row without path, label or part, several labels where one is expected, a
-            split that is neither parts nor folds, or files that are not there.
+            split that is neither parts nor folds, or missing files.
     """
     table = read_index(str(source), path_column)
     return labelled_rows(
@@ -69,7 +69,7 @@ def open_index(
 
 
 def row_sounds(table: pa.Table, source: str | Path) -> list[Sound]:
-    """The sound of each row: its path, and of which channels where a column says it."""
+    """The sound of each row: its path, and its choice of channels if a column has one."""
     return [
         path if choice == "mean" or not path else Recording(path, choice)
         for path, choice in zip(_column(table, source, "path"), choices(table, str(source)), strict=True)
@@ -88,7 +88,7 @@ def labelled_rows(
     allow_missing: bool = False,
     missing_list: str | Path | None = None,
 ) -> LabelledSet:
-    """The set of an index's rows, whatever their sounds are; the rest as `open_index` says."""
+    """The set of an index's rows with the given sounds; other arguments as in `open_index`."""
     marks, parts = _column(table, source, label), _column(table, source, split)
     groups = None if group is None else _column(table, source, group)
     if not sounds:
@@ -120,17 +120,17 @@ def _column(table: pa.Table, source: str | Path, name: str) -> list[str]:
         close = get_close_matches(name, table.column_names, n=1)
         hint = f"did you mean {close[0]}?" if close else f"it has {', '.join(table.column_names)}"
         raise AaspError(f"{source}: no column {name!r}; {hint}")
-    # A float that is not a number is how pandas writes a value that is missing.
+    # pandas writes a missing value as NaN.
     return ["" if value is None or value != value else str(value).strip() for value in table[name].to_pylist()]
 
 
 def _labels(marks: str) -> tuple[str, ...]:
-    """The labels of a row, each once, in its order."""
+    """The labels of a row, each once, in order."""
     return tuple(dict.fromkeys(mark for part in marks.split(";") if (mark := part.strip())))
 
 
 def _ordered(labels: set[str]) -> list[str]:
-    """Sorted as numbers where all are whole numbers, else as text."""
+    """Sorted as numbers if all are whole numbers, else as text."""
     return sorted(labels, key=int) if all(label.lstrip("-").isdecimal() for label in labels) else sorted(labels)
 
 

@@ -1,4 +1,4 @@
-"""Published lists without a header line: values by place, comments marked with #."""
+"""Published lists without a header: values by position, comments marked with #."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from aasp.errors import AaspError
 
 
 def read_list(path: Path, fields: int, *, separator: str = ",") -> Iterator[tuple[int, list[str]]]:
-    """Rows of a headerless list with their line numbers; blank lines and comments are passed over.
+    """Rows of a headerless list with their line numbers; blank lines and comments are skipped.
 
     Args:
         path: the file.
-        fields: values a row.
-        separator: between them; blanks after it don't count.
+        fields: values per row.
+        separator: between values; spaces after it are ignored.
 
     Raises:
         AaspError: there is no such file, it is not text, or a row has another number of values.

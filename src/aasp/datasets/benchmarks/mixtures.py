@@ -1,11 +1,11 @@
-"""Clips that are mixed as they are read: an index of what to mix, how loud, and how late.
+"""Clips that are mixed when read: an index of files with gains and offsets.
 
 Columns: `paths`, several in a row separated by `;`, relative to the index's folder or to one above it; in the same
-order `gains_db`, and `offsets_s`, which turn a recording about: what leaves at its end comes in at its beginning.
+order `gains_db`, and `offsets_s`, by which a recording is shifted circularly: its end wraps around to its beginning.
 
-Mixtures that share a recording rise and fall together. Nearly all of a fold's mixtures hang together in such a chain,
-so there are no independent clusters for an interval to draw. The nearest to it: a mixture belongs to that one of its
-recordings which most mixtures contain. A note says how many pairs with a common recording are in one cluster.
+The scores of mixtures that share a recording are correlated. Nearly all mixtures of a fold are connected in this way,
+so there are no independent clusters for an interval to draw. As an approximation, the cluster of a mixture is the one
+of its recordings that most mixtures contain. A note gives the share of pairs with a common recording in one cluster.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _ESC = re.compile(r"\d-(\d+)-[A-Z]-\d+")  # fold-RECORDING-take-target
 
 
 def is_recipe(source: str | Path) -> bool:
-    """Whether an index says what to mix."""
+    """Whether an index is one of mixtures."""
     if Path(source).suffix.lower() != ".csv" or not Path(source).is_file():
         return False
     with open(source, encoding="utf-8-sig", errors="replace", newline="") as file, contextlib.suppress(csv.Error):
@@ -57,12 +57,12 @@ def open_mixtures(
         source: the CSV file.
         label: column of labels, separated by `;`.
         split: column of train, valid (optional) and test; or of folds.
-        group: column of what mixtures have in common; by default the recording of each that most others contain.
-        allow_missing: leave mixtures of files that are not there in the set's `missing`, rather than refuse the index.
-        missing_list: where such files are listed, all of them, as CSV.
+        group: column of groups; by default, the recording in each mixture that most other mixtures contain.
+        allow_missing: put mixtures with missing files in the set's `missing`, instead of raising.
+        missing_list: CSV file to write with all such files.
 
     Raises:
-        AaspError: as `open_index` does; also for a row whose columns differ in length or hold no numbers.
+        AaspError: as `open_index`; also for a row whose columns differ in length or are not numbers.
     """
     rows = list(read_rows(Path(source), (*_COLUMNS, label, split)))
     if not rows:
@@ -98,7 +98,7 @@ def _split(values: str) -> list[str]:
 
 
 def _folder(source: Path, names: Sequence[Sequence[str]]) -> Path:
-    """The nearest folder, upwards from the index's own, in which something that is named is there."""
+    """The nearest folder, from the index's own upwards, that contains one of the named files."""
     folders = source.absolute().parents
     named = list(dict.fromkeys(name for row in names for name in row))
     found = next((folder for folder in folders if any((folder / name).is_file() for name in named[:100])), None)
@@ -133,7 +133,7 @@ def _clusters(recordings: Sequence[tuple[str, ...]]) -> list[str]:
 
 
 def _pairs(recordings: Sequence[tuple[str, ...]], groups: Sequence[str]) -> tuple[int, int]:
-    """Pairs of mixtures with a recording in common, and those of them in one group."""
+    """Number of pairs of mixtures with a common recording, and of those in one group."""
     members = defaultdict(list)
     for row, several in enumerate(recordings):
         for one in several:

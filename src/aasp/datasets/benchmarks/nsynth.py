@@ -1,7 +1,7 @@
 """NSynth: notes of instruments, labelled by instrument family, source, or pitch.
 
-A note is named FAMILY_SOURCE_INSTRUMENT-PITCH-VELOCITY. Notes of your own that are named so can be read without
-Google's lists: from `audio/`, with `index.csv` saying which part each is in.
+A note is named FAMILY_SOURCE_INSTRUMENT-PITCH-VELOCITY. Other notes with such names can be read without Google's lists:
+from `audio/`, with their parts in `index.csv`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from aasp.datasets.labelled import LabelledSet
 from aasp.datasets.parts import part_in
 from aasp.errors import AaspError
 
-# A class's place is its number in the lists.
+# A class's index is its number in the lists.
 FAMILIES = (
     "bass",
     "brass",
@@ -34,7 +34,7 @@ FAMILIES = (
     "vocal",
 )
 SOURCES = ("acoustic", "electronic", "synthetic")
-PITCHES = tuple(str(pitch) for pitch in range(128))  # MIDI's numbers
+PITCHES = tuple(str(pitch) for pitch in range(128))  # MIDI numbers
 
 _COUNTS = {"train": 289_205, "valid": 12_678, "test": 4_096}
 _NAME = re.compile(rf"(({'|'.join(FAMILIES)})_({'|'.join(SOURCES)})_\d+)-(\d+)-\d+")
@@ -80,7 +80,7 @@ def _published(part: str, path: Path) -> Iterator[tuple[str, str, _Note]]:
     """Path, part and note of each entry of an examples.json."""
     try:
         with path.open(encoding="utf-8") as file:
-            # Of the training part's 289,205 entries only what is needed is kept.
+            # Keep only the needed fields of the training part's 289,205 entries.
             entries = json.load(file, object_hook=_trimmed)
     except FileNotFoundError:
         raise AaspError(f"no such file: {path}; fetch the archive of nsynth-{part} again") from None
@@ -107,7 +107,7 @@ def _trimmed(entry: dict[str, Any]) -> _Note | dict[str, Any]:
 
 
 def _named(root: Path) -> Iterator[tuple[str, str, _Note]]:
-    """Path, part and note of each row of an index whose files are named as NSynth's are."""
+    """Path, part and note of each row of an index of files with NSynth's naming."""
     index = root / "index.csv"
     for line, row in enumerate(read_rows(index, ("path", "split")), 2):
         path = root / row["path"]

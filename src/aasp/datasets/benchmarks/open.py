@@ -1,4 +1,4 @@
-"""One way in to labelled data, for every command: a benchmark, a folder of classes, or an index."""
+"""Open labelled data for any command: a benchmark, a folder of classes, or an index."""
 
 from __future__ import annotations
 
@@ -31,25 +31,26 @@ def open_labelled(
     events: str | Path | None = None,
     numbers: bool = False,
 ) -> LabelledSet:
-    """Open what a command was pointed at: `benchmark` with `root`, or `index` with `label` and `split`.
+    """Open the data named in a command: `benchmark` with `root`, or `index` with `label` and `split`.
 
     Args:
-        benchmark: a name that `aasp benchmarks` lists, or `folder`.
+        benchmark: a name listed by `aasp benchmarks`, or `folder`.
         root: the folder of its copy.
         index: .csv, .tsv or .parquet with a column `path`; or .csv with `paths`, to be mixed.
         label: its column of labels; `;` separates several.
         split: its column of train, valid (optional) and test; or of folds.
-        group: its column of what clips have in common.
-        allow_missing: take an index some of whose files are not there. A benchmark's are always in its `missing`.
-        missing_list: where all missing files of an index, and all that are left out of a folder of classes, are listed.
-        path_column: the index's column to take for `path`.
-        channels: what is read of files of several channels (`aasp.audio.channels`), but where the index's own column
-            `channel` says it.
-        events: table of which events occur when in the sounds of `root`, or of `index` with `split`.
-        numbers: labels are numbers, to be predicted rather than classified.
+        group: its column of groups.
+        allow_missing: accept an index with missing files. Those of a benchmark are always in its `missing`.
+        missing_list: CSV file to write with all missing files of an index, or all files left out of a folder of
+            classes.
+        path_column: the index's column of paths, if not `path`.
+        channels: which channels of multi-channel files are read (`aasp.audio.channels`), unless the index's own column
+            `channel` has a choice.
+        events: table of events in the sounds of `root`, or of `index` with `split`.
+        numbers: labels are numbers, for regression instead of classification.
 
     Raises:
-        AaspError: neither or both were named, what belongs to one is missing, or the data are not as they should be.
+        AaspError: neither or both were given, an argument that one needs is missing, or the data are invalid.
     """
     if numbers:
         if events is not None:

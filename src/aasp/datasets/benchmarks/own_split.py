@@ -9,11 +9,11 @@ from aasp.datasets.benchmarks.files import draw
 
 
 def part_of(group: str, shares: Mapping[str, float]) -> str:
-    """The part that a speaker, preset … is in: by its name, so that further ones leave it where it is.
+    """The part of a group (a speaker, a preset …), computed from its name, so that it is independent of other groups.
 
     Args:
-        group: what must not be torn apart.
-        shares: of each part, adding up to 1.
+        group: name of the group, which must be in a single part.
+        shares: share of each part; they add up to 1.
     """
     drawn = draw(group)
     parts, bounds = list(shares), accumulate(shares.values())

@@ -1,8 +1,8 @@
-"""Speech Commands, both versions: all words, ten commands, or the commands beside unknown words and silence.
+"""Speech Commands, both versions: all words, ten commands, or the commands with unknown words and silence.
 
-The official lists name the valid and test clips; the others train. In the 12-class form a tenth as many clips as there
-are commands is drawn of other words (`_unknown_`) and of noise (`_silence_`), as in TensorFlow's tutorial. Its test
-part is the test set published beside the archive, where that is there.
+The official lists name the valid and test clips; the others are the train part. The 12-class form adds other words
+(`_unknown_`) and noise (`_silence_`), each a tenth of the number of command clips, as in TensorFlow's tutorial. Its
+test part is the separately published test set, if that is present.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ WORDS: Mapping[Version, tuple[str, ...]] = {
     "v0.02": tuple(sorted([*COMMANDS, *_OTHERS.split(), *_NEW])),
 }
 _LISTS = {"valid": "validation_list.txt", "test": "testing_list.txt"}
-# Which stretch of each recording of noise a part's silence is cut from: no sample of it is in two parts.
+# Range of each noise recording from which a part's silence is cut, so that no sample is in two parts.
 _STRETCHES = {"train": (0.0, 0.8), "valid": (0.8, 0.9), "test": (0.9, 1.0)}
 _SHARE = 10  # percent of silence, and of unknown words
 _SECONDS = 1.0
@@ -70,7 +70,7 @@ def _twelve(name: str, version: Version, root: Path) -> LabelledSet:
 
 
 def _recordings(root: Path, version: Version, listing: Listing) -> Iterator[Clip]:
-    """All recordings of words, those that a list names and that are not there included."""
+    """All recordings of words, including listed ones whose files are missing."""
     listed = {key: part for part in _LISTS for key in _listed(root, part, version)}
     for word in WORDS[version]:
         for stem, name in listing.sounds(root / word).items():
@@ -109,7 +109,7 @@ def _order(clip: Clip, root: Path) -> float:
 
 
 def _silence(root: Path, part: str, count: int, listing: Listing) -> Iterator[Clip]:
-    """Seconds of the recordings of noise, each from the stretch that is the part's own."""
+    """One-second excerpts of the noise recordings, from the part's own range."""
     first, last = _STRETCHES[part]
     usable = []
     for stem, name in listing.sounds(root / NOISE).items():
@@ -127,7 +127,7 @@ def _silence(root: Path, part: str, count: int, listing: Listing) -> Iterator[Cl
 
 
 def _published_test(root: Path, version: Version) -> Path | None:
-    """The test set of 12 classes, unpacked in the root or beside it."""
+    """The published 12-class test set, unpacked in the root or beside it."""
     name = f"speech_commands_test_set_{version}"
     beside = Path(os.path.abspath(root)).parent / name
     return next((folder for folder in (root / name, beside) if folder.is_dir()), None)

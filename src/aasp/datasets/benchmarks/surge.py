@@ -1,7 +1,7 @@
 """Surge: which of 88 notes a synthesizer plays, for presets that were not in training.
 
-EVAR's list says which preset ("tone") is in which part. Without it presets are divided by a split of our own, and that
-is said: such a score is not comparable with published ones.
+EVAR's list has the part of each preset ("tone"). Without it our own split of presets is used, with a note, because such
+a score is not comparable with published ones.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def _split(path: Path) -> dict[str, str]:
 
 
 def _played(listing: Listing, preset: Path, part: str) -> Iterator[Clip]:
-    """The notes of a preset; those that are not there too, so that they are counted as missing."""
+    """The notes of a preset, including absent ones, so that they are counted as missing."""
     absent = set(CLASSES)
     for stem, name in listing.sounds(preset).items():
         note = _NOTE.fullmatch(stem)

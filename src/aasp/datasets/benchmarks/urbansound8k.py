@@ -1,4 +1,4 @@
-"""UrbanSound8K: street sounds in ten folds, which are to be used as they are."""
+"""UrbanSound8K: street sounds in ten folds, which must be used as published."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from aasp.datasets.benchmarks.files import Clip, labelled_set, read_rows
 from aasp.datasets.labelled import LabelledSet
 from aasp.errors import AaspError
 
-# A class's place is its classID.
+# A class's index is its classID.
 CLASSES = (
     "air_conditioner",
     "car_horn",

@@ -1,8 +1,8 @@
-"""VoxCeleb1, identification: who of 1,251 celebrities speaks, in interviews from YouTube.
+"""VoxCeleb1, identification: which of 1,251 celebrities speaks, in interviews from YouTube.
 
-The speaker is the class, and each of them is in every part: speakers can't be the groups, or no part could be held out
-and an interval would draw classes. What utterances have in common besides is the video, with its room and microphone;
-the published split reserves whole videos of a speaker for the test.
+The speaker is the class, and each one is in every part: speakers can't be the groups, or no part could be held out and
+an interval would draw classes. Groups are videos, since utterances of one video share its room and microphone; the
+published split reserves whole videos of a speaker for the test.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from aasp.errors import AaspError
 
 LIST = "iden_split.txt"
 _PARTS = {"1": "train", "2": "valid", "3": "test"}
-# The two archives both unpack to wav/. The verification task's dev and test speakers are all in the identification.
+# The two archives both unpack to wav/. Identification uses both the dev and the test speakers of verification.
 _FOLDERS = ("wav", "vox1_dev_wav/wav", "vox1_test_wav/wav")
 
 

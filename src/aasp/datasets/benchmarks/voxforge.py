@@ -1,8 +1,8 @@
-"""VoxForge: which of six languages is read aloud, in recordings that volunteers sent in.
+"""VoxForge: which of six languages is read aloud, in recordings submitted by volunteers.
 
-EVAR's list can't be had from the recordings: it drew archives at random (a speaker who sent in several may be in two
-parts), and the collection grows. Where voxforge.csv is in the root it decides; otherwise speakers are divided by a
-own split, with a note.
+EVAR's list can't be derived from the recordings: it drew archives at random (a speaker with several may be in two
+parts), and the collection grows. If voxforge.csv is in the root it is used; otherwise our own split of speakers is
+used, with a note.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Sound events with their onsets and offsets: the field's tables of them, and sets that are labelled so."""
+"""Sound events with onsets and offsets: common table formats, and sets labelled with events."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ class Event:
     """One sound event.
 
     Attributes:
-        file: the sound, as its table names it.
+        file: the sound, as named in its table.
         start, end: in seconds from the sound's beginning.
         label: its class.
         score: confidence, 0 to 1; None for manual labels, and if the format has none.
-        low_hz, high_hz: the band that it was drawn in; None where the table has none.
+        low_hz, high_hz: its frequency band; None if the table has none.
     """
 
     file: str
@@ -32,8 +32,8 @@ class EventTable:
 
     Attributes:
         source: the file or folder.
-        events: in its order.
-        files: all sounds that it names, also those that it says to hold none.
+        events: in the order of the table.
+        files: all sounds in the table, also those without events.
     """
 
     source: str

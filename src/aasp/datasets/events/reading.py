@@ -1,7 +1,7 @@
-"""Tables of events as people have them: CSV and Parquet, Raven selection tables, Audacity labels, DCASE's TSV.
+"""Readers of event tables: CSV and Parquet, Raven selection tables, Audacity labels, DCASE's TSV.
 
-A file is taken for what its columns say it is. Raven's and Audacity's are a file for each sound: a folder of them is
-read as one table.
+The format is recognised by the columns. Raven and Audacity write one file per sound: a folder of them is read as one
+table.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from aasp.datasets.events import Event, EventTable
 from aasp.datasets.tables import read_csv, read_parquet
 from aasp.errors import AaspError
 
-# What columns are called: ours, DCASE's, Raven's and BirdNET's; in lower case.
+# Names of columns in our format, DCASE's, Raven's and BirdNET's; in lower case.
 _FILE = ("file", "filename", "path", "filepath", "file_name", "begin path", "begin file")
 _START = ("start", "onset", "event_onset", "start_time", "start (s)", "begin time (s)")
 _END = ("end", "offset", "event_offset", "end_time", "end (s)", "end time (s)")
@@ -37,11 +37,11 @@ def read_events(path: str | Path, label: str | None = None) -> EventTable:
     """Read a table of events, or a folder of tables.
 
     Args:
-        path: .csv, .tsv, .txt or .parquet; or a folder of them, as Raven and Audacity have, searched to the bottom.
-        label: column of labels where it has another name than those that are known.
+        path: .csv, .tsv, .txt or .parquet; or a folder of them, as for Raven and Audacity, searched recursively.
+        label: column of labels, if its name is not one of the known ones.
 
     Raises:
-        AaspError: there is none, a column is missing, a value is not a time, or an event has no length.
+        AaspError: there is no table, a column is missing, a value is not a time, or an event has no length.
     """
     source = Path(path)
     if not source.is_dir():
@@ -69,7 +69,7 @@ def _read(source: Path, label: str | None) -> EventTable:
     except pa.ArrowInvalid as error:
         raise AaspError(f"{source}: not a readable table of events ({' '.join(str(error).split())[:80]})") from None
     rows = [line.split("\t") for line in text.splitlines() if line.strip()]
-    if not rows:  # Audacity's of a sound without labels
+    if not rows:  # an Audacity file of a sound without labels
         return EventTable(str(source), [], [_sound(source)])
     if _looks_like_number(rows[0][0]) or rows[0][0].strip() == "\\":
         return _audacity(source, rows)
@@ -84,7 +84,7 @@ def _read(source: Path, label: str | None) -> EventTable:
 
 
 def _columns(source: Path, names: Sequence[str], rows: Sequence[Sequence[str]]) -> pa.Table:
-    """DCASE's of before it had a line of names."""
+    """The older DCASE format, which has no header."""
     wrong = next((number for number, row in enumerate(rows, start=1) if len(row) != len(names)), None)
     if wrong is not None:
         raise AaspError(f"{source}: line {wrong} has {len(rows[wrong - 1])} values, the first {len(names)}; fix it")
@@ -102,7 +102,7 @@ class _Row:
 
 
 def _audacity(source: Path, rows: Sequence[Sequence[str]]) -> EventTable:
-    """Labels: start, end, label; a line that begins with a backslash is the band of the label above it."""
+    """Audacity labels: start, end, label; a line that begins with a backslash is the band of the label above it."""
     events: list[Event] = []
     for number, row in enumerate(rows, start=1):
         where = f"{source}: line {number}"
@@ -118,7 +118,7 @@ def _audacity(source: Path, rows: Sequence[Sequence[str]]) -> EventTable:
 
 
 def _table(source: Path, table: pa.Table, label: str | None) -> EventTable:
-    """The events of a table with a line of names."""
+    """The events of a table with a header."""
     table = table.rename_columns([name.strip() for name in table.column_names])
     known = {name.lower(): name for name in reversed(table.column_names)}
     find = lambda names: next((known[name] for name in names if name in known), None)
@@ -142,25 +142,25 @@ def _table(source: Path, table: pa.Table, label: str | None) -> EventTable:
             raise AaspError(f"{where} names no sound; fill the column {file}")
         order.append(name)
         if not starts[row] and not ends[row] and not named[row]:
-            continue  # DCASE's of a sound that holds nothing
+            continue  # DCASE's row for a sound without events
         if row in twice:
             continue
         one = _event(name, _Row(where, starts[row], ends[row], named[row]))
         score, low, high, offset = (None if v is None or not v[row] else _number(v[row], where) for v in extra)
-        if offset is not None:  # Raven counts on over several sounds: the place in the sound itself is another column
+        if offset is not None:  # Raven's times run on over several sounds: another column has the time in the sound
             one = replace(one, start=offset, end=offset + one.end - one.start)
         events.append(_banded(replace(one, score=score), low, high, where))
     return EventTable(str(source), events, list(dict.fromkeys(order)))
 
 
 def _twice(table: pa.Table, known: dict[str, str], places: Sequence[str]) -> set[int]:
-    """Rows whose selection is there once more, as Raven has one for each of its views.
+    """Duplicate rows of a selection: Raven writes one for each of its views.
 
-    A spectrogram's view is kept before a waveform's, whose band is none, and the first of several.
+    A spectrogram view is kept rather than a waveform view, which has no band; of several, the first is kept.
 
     Args:
-        table, known: as `_table` has them.
-        places: of each row its sound, start and end: selections of several tables in one have the same numbers.
+        table, known: as in `_table`.
+        places: sound, start and end of each row, because selections of several joined tables can have the same numbers.
     """
     if not {"view", "selection"} <= known.keys():
         return set()
@@ -182,7 +182,7 @@ def _event(file: str, row: _Row) -> Event:
 
 
 def _banded(event: Event, low: float | None, high: float | None, where: str) -> Event:
-    """An event in its band; an end that is negative is none, as Audacity writes where it was not drawn."""
+    """An event with its band; a negative limit is none, as Audacity writes if none was drawn."""
     low, high = (None if value is None or value < 0 else value for value in (low, high))
     if low is not None and high is not None and low > high:
         raise AaspError(
@@ -204,7 +204,7 @@ def _number(text: str, where: str, what: str = "one") -> float:
 
 
 def _looks_like_number(text: str) -> bool:
-    """Also with a decimal comma, which is then named."""
+    """Whether a text is a number, also with a decimal comma, which is then reported."""
     return _is_number(text.replace(",", "."))
 
 
@@ -216,10 +216,10 @@ def _is_number(text: str) -> bool:
 
 
 def _text(value: object) -> str:
-    """A cell as text; a missing one, which pandas writes as a float that is not a number, is empty."""
+    """A cell as text; a missing value, which pandas writes as NaN, is empty."""
     return "" if value is None or value != value else str(value).strip()
 
 
 def _sound(source: Path) -> str:
-    """The sound that a table without a column of sounds is of: it is called as the table is."""
+    """The sound of a table without a column of sounds, from the table's file name."""
     return str(source.with_name(_OF_SOUND.sub("", source.name)))

@@ -1,4 +1,4 @@
-"""A set whose sounds are labelled over time: sounds, their parts, and a table of their events."""
+"""A set with labels over time (strong labels): sounds, their parts, and a table of their events."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from aasp.datasets.labelled import LabelledSet
 from aasp.datasets.parts import TEST, TRAIN, VALID, parts_of
 from aasp.errors import AaspError
 
-_VALID, _TEST = 0.1, 0.2  # of the sounds of a folder without parts
+_VALID, _TEST = 0.1, 0.2  # shares of the sounds, in a folder without parts
 
 
 def open_strong(
@@ -35,23 +35,23 @@ def open_strong(
 ) -> LabelledSet:
     """Read sounds with events.
 
-    A sound without an event in the table is one in which nothing occurs: it is trained on and scored as such.
+    A sound without an event in the table has no events: it is trained on and scored as such.
 
     Args:
         events: table of events, or a folder of them (`aasp.datasets.events.reading`).
-        root: folder of the sounds, searched to the bottom. Below `train`, `valid` (optional) and `test` they are of
-            these parts; else a fifth is test and a tenth valid, at random by name, the same on every machine.
-        index: in its place, .csv, .tsv or .parquet with the sounds' `path`.
-        label: the events' column of labels where it has an unusual name.
-        split, group, path_column: columns of the index, as `open_index` takes them.
-        missing: `allow_missing` and `missing_list`, likewise.
+        root: folder of the sounds, searched recursively. Folders `train`, `valid` (optional) and `test` in it are the
+            parts; else a fifth is test and a tenth valid, at random by name, the same on every machine.
+        index: instead of `root`, .csv, .tsv or .parquet with the sounds' `path`.
+        label: the events' column of labels, if it has an unusual name.
+        split, group, path_column: columns of the index, as in `open_index`.
+        missing: `allow_missing` and `missing_list`, as in `open_index`.
 
     Returns:
-        The set; a clip's labels are those of its events, classes are sorted, `events` holds those of each.
+        The set; a clip's labels are those of its events, classes are sorted, and `events` has the events of each clip.
 
     Raises:
-        AaspError: a table, folder or index is not as it should be; an event is of a sound that is not in the set, or of
-            several, or begins after its end; or there is no event.
+        AaspError: a table, folder or index is invalid; an event's sound is not in the set, or ambiguous; an event does
+            not end after its start; or there is no event.
     """
     table = read_events(events, label)
     if not table.events:
@@ -74,7 +74,7 @@ def with_events(found: LabelledSet, table: EventTable) -> LabelledSet:
     """The set labelled by a table's events.
 
     Raises:
-        AaspError: an event is of a sound that is not in the set, or that several have.
+        AaspError: an event's sound is not in the set, or ambiguous.
     """
     rows = _rows(found, table)
     each: list[list[Event]] = [[] for _ in range(len(found))]
@@ -98,8 +98,8 @@ def with_events(found: LabelledSet, table: EventTable) -> LabelledSet:
 
 
 def _rows(found: LabelledSet, table: EventTable) -> dict[str, list[int]]:
-    """The clips that each name in the table means: a path, or the end of one, with or without its extension."""
-    ends: dict[str, set[str]] = defaultdict(set)  # by name, with and without its extension
+    """The clips of each name in the table, which is a path or the end of one, with or without its extension."""
+    ends: dict[str, set[str]] = defaultdict(set)  # paths by file name, with and without extension
     clips: dict[str, list[int]] = defaultdict(list)
     for row, sound in enumerate(found.sounds):
         for path in files(sound):
@@ -125,7 +125,7 @@ def _rows(found: LabelledSet, table: EventTable) -> dict[str, list[int]]:
 
 
 def _ending(ends: dict[str, set[str]], name: str) -> set[str]:
-    """Paths that end as a name does: in as many of its folders as distinguish it from others."""
+    """Paths that end with a name, including as many of its folders as are needed to make it unique."""
     among = ends.get(os.path.basename(name), set())
     parts = [part for part in name.split("/") if part]
     for count in range(2, len(parts) + 1):
@@ -137,7 +137,7 @@ def _ending(ends: dict[str, set[str]], name: str) -> set[str]:
 
 
 def _folder(root: Path) -> LabelledSet:
-    """The sounds of a folder with their parts, as yet without labels."""
+    """The sounds of a folder with their parts, still without labels."""
     if not root.is_dir():
         raise AaspError(f"no such folder: {root}; name the folder of the sounds")
     skipped: list[Skipped] = []

@@ -1,7 +1,7 @@
-"""Events as tables: CSV and Parquet, Raven selection tables, Audacity labels, DCASE's TSV.
+"""Writers of event tables: CSV and Parquet, Raven selection tables, Audacity labels, DCASE's TSV.
 
-A file of the first two, and of DCASE's, holds the events of all sounds; Raven and Audacity want a file for each sound,
-in a folder: `dog.wav` has `dog.wav.selections.txt`, or `dog.wav.labels.txt`.
+CSV, Parquet and DCASE files have the events of all sounds; Raven and Audacity need one file per sound, in a folder:
+`dog.wav` has `dog.wav.selections.txt`, or `dog.wav.labels.txt`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from aasp.files import atomic_write, check_output, hidden, system_error
 Format = Literal["csv", "parquet", "raven", "audacity", "dcase"]
 FORMATS: tuple[str, ...] = get_args(Format)
 ENDINGS = {"raven": ".selections.txt", "audacity": ".labels.txt"}
-"""What a file of a format with a file a sound is called, after the sound's own name."""
+"""Suffix of a file after the sound's name, in formats with one file per sound."""
 
 _SUFFIXES: dict[str, Format] = {".csv": "csv", ".parquet": "parquet", ".tsv": "dcase"}
 _TIDY = ("file", "start", "end", "label", "score")
@@ -39,7 +39,7 @@ def format_of(out: Path, requested: str | None) -> Format:
     """The format of an output: as requested, or from its name.
 
     Raises:
-        AaspError: there is no such format, its name says none, or another.
+        AaspError: there is no such format, or the name has no format, or another one.
     """
     named = _SUFFIXES.get(out.suffix.lower())
     if requested is None:
@@ -55,11 +55,11 @@ def format_of(out: Path, requested: str | None) -> Format:
 
 
 def check_events_output(out: Path, kind: Format, *, overwrite: bool = False) -> None:
-    """Say before the work starts that events could not be written.
+    """Check that events can be written, before the work starts.
 
     Raises:
-        AaspError: the file exists and may not be replaced, the folder of a format with a file a sound exists and is not
-            empty, or nothing can be written there.
+        AaspError: the file exists and may not be replaced, the folder of a format with one file per sound is not empty,
+            or nothing can be written there.
     """
     if kind not in ENDINGS:
         check_output(out, overwrite=overwrite)
@@ -77,13 +77,13 @@ def check_events_output(out: Path, kind: Format, *, overwrite: bool = False) -> 
 def write_events(
     out: Path, kind: Format, events: Mapping[str, Sequence[Event]], band: tuple[float, float] = (0.0, 0.0)
 ) -> None:
-    """Write events, whole or not at all.
+    """Write events atomically.
 
     Args:
         out: a file; for Raven and Audacity a folder, new or empty.
         kind: the format.
-        events: those of each sound by its path, also of sounds without any.
-        band: lowest and highest frequency, in Hz, of events without a band of their own: Raven draws a box for each.
+        events: events of each sound by its path, including sounds without any.
+        band: lowest and highest frequency, in Hz, for events without a band: Raven draws a box for each event.
 
     Raises:
         OSError: the disk is full, or nothing can be written there; nothing is left behind.
@@ -108,7 +108,7 @@ def _write_folder(out: Path, kind: Format, events: Mapping[str, Sequence[Event]]
             file.parent.mkdir(parents=True, exist_ok=True)
             text = _raven(events[path], band) if kind == "raven" else _audacity(events[path])
             file.write_text(text, encoding="utf-8")
-        if out.is_dir():  # an empty one, as was checked
+        if out.is_dir():  # known to be empty
             out.rmdir()
         os.replace(beside, out)
     except OSError as error:
@@ -118,7 +118,7 @@ def _write_folder(out: Path, kind: Format, events: Mapping[str, Sequence[Event]]
 
 
 def _names(paths: Mapping[str, Sequence[Event]]) -> dict[str, str]:
-    """Of each sound the name of its file: its own, or, where two are called alike, below the folder they share."""
+    """File name for each sound: its own name, or, if names repeat, its path below the common folder."""
     names = {path: Path(path).name for path in paths}
     if len(set(names.values())) == len(names):
         return names
@@ -150,7 +150,7 @@ def _csv(events: Sequence[Event], files: Sequence[str]) -> str:
 
 
 def _dcase(events: Sequence[Event], files: Sequence[str]) -> str:
-    """DCASE's, in which a sound without events has its own row with only its name."""
+    """DCASE's format, in which a sound without events has a row with only its name."""
     rows = [(one.file, _number(one.start), _number(one.end), one.label) for one in events]
     present = {one.file for one in events}
     return _lines(_DCASE, [*rows, *((file, "", "", "") for file in files if file not in present)], "\t")
@@ -167,7 +167,7 @@ def _raven(events: Sequence[Event], band: tuple[float, float]) -> str:
 
 
 def _audacity(events: Sequence[Event]) -> str:
-    """Start, end and label, in seconds; no line of names, and no place for a score."""
+    """Start and end in seconds, and label; the format has no header and no score."""
     return "".join(f"{one.start:.6f}\t{one.end:.6f}\t{' '.join(one.label.split())}\n" for one in events)
 
 

@@ -1,1 +1,1 @@
-"""Sound events: from probabilities over time to events, and how much of it is right."""
+"""Sound event detection: from probabilities over time to events, and their scores."""

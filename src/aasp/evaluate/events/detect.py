@@ -1,7 +1,7 @@
-"""From class probabilities over time to events: smoothed, cut at a threshold, without what is too short.
+"""From class probabilities over time to events: smoothing, thresholding, removal of short events.
 
 Legend: G time steps, K classes.
-Source: the usual post-processing of DCASE's task 4: a median filter, a threshold for each class, a least duration.
+Source: the usual post-processing of DCASE's task 4: a median filter, a threshold for each class, a minimum duration.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ class Detection:
     """How events are reported.
 
     Attributes:
-        threshold: probability from which on a class is there.
-        thresholds: of single classes, by name, in its place.
-        smooth: seconds of the median filter over each class's probabilities; 0 for none.
+        threshold: probability at or above which a class is active.
+        thresholds: of single classes, by name, instead of `threshold`.
+        smooth: length in seconds of the median filter over each class's probabilities; 0 for none.
         min_length: seconds of the shortest event that is kept.
     """
 
@@ -47,7 +47,7 @@ class Detection:
         """Thresholds of some classes, (K,).
 
         Raises:
-            AaspError: a threshold is of a class that is none of them.
+            AaspError: a threshold is given for another class.
         """
         unknown = next((name for name in self.thresholds if name not in classes), None)
         if unknown is not None:
@@ -64,14 +64,14 @@ def step_edges(centres_G: np.ndarray, seconds: float) -> np.ndarray:
 
 
 def pieces(windows_w2: np.ndarray, values_wK: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Windows that overlap as steps side by side, each the mean of the windows that cover it.
+    """Overlapping windows as adjacent steps, each the mean of the windows that cover it.
 
     Args:
         windows_w2: start and end of each window, in seconds.
-        values_wK: the probabilities of each.
+        values_wK: the probabilities of each window.
 
     Returns:
-        The steps' edges (G + 1,), and the values (G, K); 0 where no window is.
+        The steps' edges (G + 1,), and the values (G, K); 0 where there is no window.
     """
     edges = np.unique(windows_w2.round(9))
     middles = (edges[1:] + edges[:-1]) / 2
@@ -89,14 +89,14 @@ def detect(
         edges_G1: where the steps begin and end, in seconds, shape (G + 1,).
         probabilities_GK: of each class in each step.
         classes: their names.
-        how: threshold, smoothing and least duration.
+        how: threshold, smoothing and minimum duration.
 
     Returns:
-        Events, one for each stretch of steps at or over its class's threshold; its score is the mean of its steps'
+        Events, one for each run of steps at or above its class's threshold; its score is the mean of its steps'
         smoothed probabilities.
 
     Raises:
-        AaspError: there is a threshold of a class that is not there.
+        AaspError: a threshold is given for a class that is not in `classes`.
     """
     thresholds = how.of(classes)
     if len(edges_G1) < 2:

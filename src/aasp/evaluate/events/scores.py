@@ -1,7 +1,7 @@
-"""How many events are right: segment-based and event-based F1, counted as sed_eval counts them.
+"""Scores of event detection: segment-based and event-based F1, counted as sed_eval counts them.
 
 sed_eval itself needs `pkg_resources`, which setuptools no longer has, and librosa (docs/decisions): these few lines
-stand for it, and a test holds them to its recorded numbers. K classes; counts are (3, K): hits, false alarms, misses.
+replace it, and a test compares them with its recorded values. K classes; counts are (3, K): hits, false alarms, misses.
 Source: Mesaros, Heittola & Virtanen 2016, "Metrics for polyphonic sound event detection".
 """
 
@@ -19,13 +19,13 @@ from aasp.datasets.events import Event
 SEGMENT = 1.0
 """Seconds of a segment."""
 COLLAR, SHARE = 0.2, 0.2
-"""Seconds by which an onset may be off, and an offset; or, if that is more, the share of the event's length."""
+"""Tolerance of onsets and offsets in seconds; offsets: or, if that is more, this share of the event's length."""
 
 
 def segment_counts(
     truth: Sequence[Event], said: Sequence[Event], classes: Sequence[str], seconds: float, segment: float = SEGMENT
 ) -> np.ndarray:
-    """Hits, false alarms and misses of each class (3, K) over a sound's segments; one has what is in any of it."""
+    """Hits, false alarms and misses of each class (3, K) over a sound's segments; an event is in all it overlaps."""
     there, detected = (_segments(events, classes, seconds, segment) for events in (truth, said))
     return np.stack([(there & detected).sum(0), (~there & detected).sum(0), (there & ~detected).sum(0)])
 
@@ -37,7 +37,7 @@ def event_counts(
     collar: float = COLLAR,
     share: float = SHARE,
 ) -> np.ndarray:
-    """Hits, false alarms and misses of each class (3, K) over a sound's events, as many paired as can be."""
+    """Hits, false alarms and misses of each class (3, K) over a sound's events, by a maximum matching."""
     counts = np.zeros((3, len(classes)), dtype=np.int64)
     for k, name in enumerate(classes):
         ours, theirs = ([one for one in events if one.label == name] for events in (truth, said))
@@ -50,14 +50,14 @@ def event_counts(
 
 
 def micro_f1(counts: np.ndarray) -> float:
-    """F1 over all classes' counts (3, K) together; NaN where nothing is there and nothing was said."""
+    """F1 over the counts (3, K) of all classes together; NaN if there is no event and none was detected."""
     hits, alarms, misses = counts.sum(1)
     whole = 2 * hits + alarms + misses
     return float(2 * hits / whole) if whole else math.nan
 
 
 def macro_f1(counts: np.ndarray) -> float:
-    """Mean of the F1 of each class that is there; NaN where none is. Of a class that is not, F1 says nothing."""
+    """Mean F1 of the classes that occur, since F1 is meaningless for the others; NaN if none occurs."""
     hits, alarms, misses = counts
     there = hits + misses > 0
     f1 = 2 * hits[there] / (2 * hits + alarms + misses)[there]

@@ -1,1 +1,1 @@
-"""Fine-tuning: a pre-trained encoder becomes a classifier, by the same loop that pre-trains."""
+"""Fine-tuning: training a pre-trained encoder as a classifier, with the training loop of pre-training."""

@@ -1,4 +1,4 @@
-"""Augmentation of a training clip, from its samples to its log-mel.
+"""Augmentation of training clips, on the waveform and on the log-mel.
 
 Legend: B clips, S samples, T frames, M mel bins, K classes.
 Source: the recipes of EAT and M2D.
@@ -23,14 +23,14 @@ class AugmentConfig:
     """Augmentation of training clips; scored clips are not augmented.
 
     Attributes:
-        gain_db: louder or softer by up to this much.
-        roll_seconds: turned in time by up to this much.
+        gain_db: largest random gain, up or down.
+        roll_seconds: largest random circular shift in time.
         noise_snr_db: white noise at this signal-to-noise ratio or up to 30 dB above it; None adds none.
         mixup: share of the batches in which the log-mel of every clip is mixed with that of another (EAT).
         mixup_alpha: of the Beta distribution that the mixing weight is drawn from.
-        mask: SpecAugment: one stretch of frames and one of mel bins, each up to this share.
-        patchout: share of the time patches that the encoder does not see (PaSST, M2D), in each of its windows; also
-            what makes a step cheaper.
+        mask: SpecAugment: masks one range of frames and one of mel bins, each up to this share.
+        patchout: share of time patches dropped from the encoder's input in each window (PaSST, M2D); this also makes
+            steps cheaper.
     """
 
     gain_db: float = 0.0
@@ -70,11 +70,11 @@ def augmented(
 
 
 class Mix:
-    """Mixup (Zhang et al. 2018): each clip of a batch with another one.
+    """Mixup (Zhang et al. 2018): each clip of a batch is mixed with another one.
 
     Args:
-        weight_B: share of the clip itself, at least a half, shape (B,).
-        partner_B: the other clip, shape (B,).
+        weight_B: weight of the clip itself, at least a half, shape (B,).
+        partner_B: index of the other clip, shape (B,).
     """
 
     def __init__(self, weight_B: Tensor, partner_B: Tensor) -> None:
@@ -82,7 +82,7 @@ class Mix:
 
     @classmethod
     def draw(cls, clips: int, alpha: float) -> Mix:
-        """Weights from Beta(alpha, alpha), partners by a permutation."""
+        """Draw weights from Beta(alpha, alpha), and partners by a permutation."""
         weight_B = torch.distributions.Beta(alpha, alpha).sample((clips,))
         return cls(torch.maximum(weight_B, 1 - weight_B), torch.randperm(clips))
 

@@ -1,4 +1,4 @@
-"""The inputs of a fine-tuning: an encoder, labelled clips and a recipe; and the batches drawn from them."""
+"""The inputs of a fine-tuning: an encoder, labelled clips and a recipe; and the pipeline of training batches."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from aasp.model.audio_encoder import AudioEncoder, AudioEncoderConfig
 from aasp.weights import model_hash
 
 SMALL_WIDTH = 256  # encoders up to this width are fine-tuned by `tiny`
-CACHED_HOURS = 8  # train parts up to this size are kept in memory, 230 MB an hour
+CACHED_HOURS = 8  # train parts up to this size are kept in memory, at 230 MB per hour
 WORKERS = 8
 
 # Benchmarks whose recipe has another name.
@@ -49,14 +49,14 @@ _FAMILY = {
 
 @dataclass(frozen=True)
 class Finetuning:
-    """An encoder, labelled clips, and how the one becomes a classifier of the other.
+    """An encoder, labelled clips, and the recipe for training the encoder as their classifier.
 
     Attributes:
-        encoder: what is fine-tuned, or, from scratch, its pattern.
-        model: where it came from.
+        encoder: the model to fine-tune; if `scratch`, only its architecture is used.
+        model: where the encoder was loaded from.
         labelled: the data.
-        recipe: how.
-        scratch: begin with random weights of the same architecture.
+        recipe: how it is fine-tuned.
+        scratch: start from random weights of the same architecture.
     """
 
     encoder: AudioEncoder
@@ -83,7 +83,7 @@ class Finetuning:
             raise AaspError(f"fine-tuning: crop_seconds is {recipe.crop_seconds:g}, {window}; give a longer crop")
 
     def _check_settings(self, what: str, wanted: dict[str, Any]) -> None:
-        """Refuse what has no meaning for labels over time, or for numbers."""
+        """Check that no setting is used that is undefined for labels over time, or for numbers."""
         fields = flat(to_dict(self.recipe))
         for name, value in wanted.items():
             if fields[name] != value:
@@ -91,7 +91,7 @@ class Finetuning:
                 raise AaspError(f"{text}; add --set {name}={value}")
 
     def _check_events(self, events: Sequence[Sequence[Event]]) -> None:
-        """Check that events can be predicted from one time patch, and that the model covers their band."""
+        """Check that events can be predicted from single time patches, and that the model covers their band."""
         wanted = {"head": "random", "augment.roll_seconds": 0.0, "label_smoothing": 0.0}
         self._check_settings("events, each at its time", wanted)
         if self.recipe.pooling not in ("mean", "flat"):
@@ -103,10 +103,10 @@ class Finetuning:
                 self.encoder.config.frontend.check_covers(one.low_hz, one.high_hz, what)
 
     def classifier_config(self, numbers: tuple[float, float] | None = None) -> AudioClassifierConfig:
-        """The classifier to be: the encoder with the recipe's pooling, drop path and window.
+        """Configuration of the classifier: the encoder with the recipe's pooling, drop path and window.
 
         Args:
-            numbers: mean and deviation of the numbers that are trained on, where labels are numbers.
+            numbers: mean and deviation of the training labels, if labels are numbers.
         """
         recipe, config = self.recipe, self.encoder.config
         encoder = replace(
@@ -140,11 +140,11 @@ class Finetuning:
 
     @cached_property
     def encoder_hash(self) -> str:
-        """Hash of the encoder: configuration and weights, or, from scratch, the configuration alone."""
+        """Hash of the encoder: configuration and weights, or from scratch the configuration alone."""
         return fingerprint(self.encoder.config) if self.scratch else model_hash(self.encoder)
 
     def document(self, round_: Round) -> dict[str, Any]:
-        """One round's `recipe.json`: what a directory must hold to resume this."""
+        """One round's `recipe.json`: a directory must have the same to be resumed."""
         return {
             **to_dict(self.recipe),
             "finetuned": {
@@ -162,13 +162,13 @@ class Finetuning:
 
 
 def _holding(config: AudioEncoderConfig, recipe: FinetuneRecipe) -> float:
-    """Seconds of a window that holds a whole crop: a window has an even number of time patches."""
+    """Seconds of a window long enough for a whole crop; a window has an even number of time patches."""
     seconds = 2 * config.stem.patch[0] / config.frontend.frame_rate
     return max(config.window_seconds, round(ceil(recipe.crop_seconds / seconds) * seconds, 6))
 
 
 def suited_to(labelled: LabelledSet, width: int) -> FinetuneRecipe:
-    """The recipe that a set and an encoder's width call for."""
+    """The default recipe for a set and an encoder's width."""
     if labelled.events is not None:
         return recipes.events()
     if labelled.values is not None:
@@ -178,7 +178,7 @@ def suited_to(labelled: LabelledSet, width: int) -> FinetuneRecipe:
 
 
 def suited(benchmark: str, width: int, multilabel: bool) -> FinetuneRecipe:
-    """The recipe that a benchmark and an encoder's width call for; `tiny` is cut to the benchmark's own length."""
+    """The default recipe for a benchmark and an encoder's width; `tiny` takes the benchmark's clip length."""
     if width <= SMALL_WIDTH:
         recipe = tiny()
         if benchmark in BENCHMARKS:
@@ -191,7 +191,7 @@ def suited(benchmark: str, width: int, multilabel: bool) -> FinetuneRecipe:
 
 
 def measured(labelled: LabelledSet) -> tuple[LabelledSet, np.ndarray]:
-    """The set without the clips whose files can't be opened, and the seconds of those that can, (n,)."""
+    """The set without the clips whose files can't be opened, and the durations of the others in seconds, (n,)."""
 
     def seconds_or_reason(sound: Sound) -> float | str:
         try:
@@ -210,12 +210,12 @@ def measured(labelled: LabelledSet) -> tuple[LabelledSet, np.ndarray]:
 
 
 class TrainPart:
-    """Some clips of a labelled set, as a pipeline draws from them.
+    """Some clips of a labelled set, as the source of a pipeline.
 
     Args:
         labelled: the set.
         seconds: duration of each of its clips, (n,).
-        rows: which of them.
+        rows: indices of the clips used.
     """
 
     def __init__(self, labelled: LabelledSet, seconds: np.ndarray, rows: np.ndarray) -> None:
@@ -246,10 +246,10 @@ def train_pipeline(
     """This process's share of the batches of one round's train part.
 
     Args:
-        recipe, labelled, seconds, task, round_, rate, workers, machine: what the round is.
-        batch: clips of a step, of this process.
-        steps: of a set with events, the labels of each time patch (G, K) of a clip, by its place in the train part,
-            from a second on.
+        recipe, labelled, seconds, task, round_, rate, workers, machine: of the round.
+        batch: clips per step of this process.
+        steps: for a set with events: the labels of each time patch (G, K), given a clip's index in the train part and
+            the start of the crop in seconds.
     """
     world, parts = machine.num_processes, recipe.optimizer.accumulate
     if recipe.batch == parts and recipe.norm == "batch" and recipe.head != "probe":
@@ -283,10 +283,10 @@ def train_pipeline(
 
 
 def clip_weights(y: np.ndarray, classes: int) -> np.ndarray:
-    """Weight of each clip: the sum over its labels of 1 / how many clips have that label; (n,).
+    """Sampling weight of each clip: the sum over its labels of 1 / the number of clips with that label; (n,).
 
     Source: AST (Gong et al. 2021), as Audio-MAE and EAT sample AudioSet-2M.
     """
     counts = np.maximum(y.sum(0) if y.ndim == 2 else np.bincount(y, minlength=classes), 1)
     weights = (y / counts).sum(1) if y.ndim == 2 else 1.0 / counts[y]
-    return np.maximum(weights, 1e-3 / counts.max())  # a clip without labels is rare, not never
+    return np.maximum(weights, 1e-3 / counts.max())  # a clip without labels is drawn rarely, but not never

@@ -1,8 +1,8 @@
 """Fine-tuning with a few labels per class, without a run folder: only the test predictions are kept.
 
-The step, the recipe and the classifier are those of every fine-tuning; there is no valid part and no choice: the last
-weights are the model. It is for comparing encoders: a pre-trained one with the same network from scratch, by the same
-draws.
+The step, the recipe and the classifier are those of every fine-tuning; there is no valid part and no model selection:
+the last weights are used. It serves to compare a pre-trained encoder with the same network from scratch, on the same
+draws of labels.
 
 n clips of the set, K classes, D' pooled width.
 """
@@ -29,12 +29,12 @@ from aasp.training.randomness import seed
 from aasp.training.schedules import cosine_schedules
 
 SHORT = 2.0
-"""Seconds: of clips whose median is below, no time patches are left out. Of two or three patches half are one, and one
-has no deviation for the head to read."""
+"""Seconds: clips with a shorter median duration are trained without patchout. Half of two or three patches is one, and
+the head's input includes a deviation over patches, which one patch does not have."""
 
 
 def cut(seconds: np.ndarray, steps: int, batch: int, crop_seconds: float) -> FinetuneRecipe:
-    """`lp_ft` cut to so many steps of so many crops, as short as nine in ten of these clips where that is shorter."""
+    """`lp_ft` with fewer steps, batches of `batch` crops, and crops no longer than nine in ten of these clips."""
     recipe = lp_ft()
     patchout = recipe.augment.patchout if np.median(seconds) >= SHORT else 0.0
     return replace(
@@ -53,14 +53,14 @@ def few_label_result(
     """Train and test in every round.
 
     Args:
-        job: encoder, data and recipe, which begins as a probe.
+        job: encoder, data and a recipe whose head starts as a probe.
         task: labels and groups.
-        rounds: what trains and what is tested (`draws.few_label_rounds`).
+        rounds: train and test clips (`draws.few_label_rounds`).
         seconds: duration of each clip of the set, (n,).
-        head_X: what the classifier's head would read of each clip before the first step, (n, D').
+        head_X: the input of the classifier's head for each clip before the first step, (n, D').
 
     Raises:
-        AaspError: several labels per clip, a sound that can't be used, or weights that are not finite any more.
+        AaspError: several labels per clip, a sound that can't be used, or gradients that are not finite.
     """
     if task.multilabel:
         raise AaspError(

@@ -1,4 +1,4 @@
-"""A fine-tuning recipe: everything of a fine-tuning but the model and the data, in one frozen dataclass."""
+"""A fine-tuning recipe: all settings of a fine-tuning except the model and the data, in one frozen dataclass."""
 
 from __future__ import annotations
 
@@ -17,29 +17,30 @@ class FinetuneRecipe:
 
     Attributes:
         name: of the recipe it started from.
-        summary: one line for people.
-        crop_seconds: clips are cut (anywhere) or padded to this length while training; they are scored whole.
-        window: how much the encoder reads at once. "crop": its window grows to the crop; "pretrained": it stays what it
-            was, longer clips are read window by window, and their tokens pooled over all windows.
+        summary: one-line description.
+        crop_seconds: clips are cropped (at random positions) or padded to this length in training; they are scored
+            whole.
+        window: length of the encoder's input window. "crop": the window grows to the crop; "pretrained": it stays
+            unchanged, longer clips are encoded window by window, and their tokens are pooled over all windows.
         batch: clips per step, over all processes.
         steps: optimizer steps.
         optimizer: AdamW and schedule; its learning rate is the head's.
         layer_decay: each block's learning rate is this times that of the block above it; the stem, below them, has the
             full rate, as in EAT.
         train: all; all but the stem ("frozen-stem"); or only the head's norm and layer ("head").
-        pooling: one vector of a clip's tokens (see `aasp.model.pooling`).
-        layers: what the head reads: the last layer, or a learned weighting of all (see `AudioClassifierConfig`).
+        pooling: how a clip's tokens become one vector (see `aasp.model.pooling`).
+        layers: input of the head: the last layer, or a learned weighting of all (see `AudioClassifierConfig`).
         norm: of the pooled embedding, "layer" or "batch".
-        head: how the head begins: "random"; or as a "probe", a logistic regression on the encoder's embeddings of the
-            train part (LP-FT), whose standardisation, where `norm` is "batch", training leaves as it is.
+        head: initial head: "random"; or "probe", a logistic regression on the encoder's embeddings of the train part
+            (LP-FT), whose standardisation stays fixed in training if `norm` is "batch".
         drop_path: largest rate of stochastic depth.
         loss: softmax cross-entropy; sigmoid cross-entropy of each class (the only one for several labels per clip, and
-            for events); or, of numbers, the squared error.
+            for events); or, for numbers, the squared error.
         label_smoothing: share of the target that is spread over all classes.
-        augment: what is done to clips while training.
-        sampling: "uniform" takes every clip once an epoch; "balanced" draws clips of rare classes more often.
-        epoch_clips: clips of a balanced epoch; as many as there are if omitted.
-        validations: how often the valid part is scored, evenly spread; the best of these is the model.
+        augment: augmentation of clips in training.
+        sampling: "uniform" takes every clip once per epoch; "balanced" draws clips of rare classes more often.
+        epoch_clips: clips of a balanced epoch; as many as in the train part if omitted.
+        validations: how often the valid part is scored, evenly spaced; the best checkpoint becomes the model.
         seed: of the head, data order and augmentation.
     """
 
@@ -72,7 +73,7 @@ class FinetuneRecipe:
 
     @property
     def across(self) -> tuple[str, ...]:
-        """What in a step depends on the other clips of a micro-batch, each in a few words."""
+        """Operations of a step that depend on the other clips of a micro-batch, each in a few words."""
         mixed = ("clips are mixed with others",) if self.augment.mixup else ()
         return (*mixed, "the batch norm is taken") if self.norm == "batch" and self.head != "probe" else mixed
 

@@ -1,7 +1,7 @@
 """Batch norm over the clips of all processes.
 
-Legend: n vectors of this process, D width. Source: Ioffe & Szegedy 2015, with the statistics joined (torch's
-`SyncBatchNorm`, which knows no processors).
+Legend: n vectors of this process, D width. Source: Ioffe & Szegedy 2015, with joint statistics (like torch's
+`SyncBatchNorm`, which does not support CPUs).
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ Gather = Callable[[Tensor], tuple[Tensor, int]]
 
 
 class JoinedBatchNorm(nn.BatchNorm1d):
-    """`nn.BatchNorm1d` without an affine part whose training statistics are those of all processes.
+    """`nn.BatchNorm1d` without an affine part, with training statistics over all processes.
 
     Args:
         width: D.
-        gather: joins a tensor over processes along its first dimension, differentiably.
+        gather: concatenates a tensor over processes along its first dimension, differentiably.
     """
 
     def __init__(self, width: int, gather: Gather) -> None:

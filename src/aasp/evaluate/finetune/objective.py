@@ -1,7 +1,7 @@
-"""A classifier as fine-tuning trains it: how its head begins, its step and loss, and which weights learn how fast.
+"""The objective of fine-tuning: initial head, step, loss, and learning rates of the weights.
 
 Legend: B clips of a batch, n of the train part; S samples, T frames, M mel bins, K classes, D' pooled width.
-Source: the recipes of EAT and M2D; a head that knows its classes before training begins: Kumar et al. 2022 (LP-FT).
+Source: the recipes of EAT and M2D; fitting the head before fine-tuning: Kumar et al. 2022 (LP-FT).
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from aasp.evaluate.logistic import LinearHeadSolver
 from aasp.model.audio_classifier import AudioClassifier
 from aasp.model.windows import encode_windows
 
-# C of the head times D'. A strong penalty: a head that leans on directions in which clips hardly differ scores as well
-# before the first step, and may be lost after it (docs/decisions/evaluation.md).
+# C of the head times D'. A strong penalty: a head that relies on directions in which clips hardly differ scores as well
+# before the first step, but may fail after it (docs/decisions/evaluation.md).
 STRENGTH = 10.0
-RAREST = -20.0  # bias of a class that no train clip has: it must stay finite to be trained
+RAREST = -20.0  # bias of a class without a train clip: it must be finite to be trained
 
 
 class FinetuneObjective(nn.Module):
     """A classifier and its loss; `forward` is the step.
 
     Args:
-        classifier: what is trained, in place.
-        recipe: how.
-        gather: of several processes, joins a tensor over them (see `JoinedBatchNorm`).
+        classifier: the model, trained in place.
+        recipe: how it is trained.
+        gather: with several processes, concatenates a tensor over them (see `JoinedBatchNorm`).
     """
 
     def __init__(self, classifier: AudioClassifier, recipe: FinetuneRecipe, gather: Gather | None = None) -> None:
@@ -59,20 +59,21 @@ class FinetuneObjective(nn.Module):
 
         Args:
             batch: "wave", shape (B, S), zero beyond each clip's end; "length", valid samples, shape (B,), on the host;
-                "target", shape (B, K), 1 for each label; of events, of each time patch of a crop, (B, G, K); of
-                numbers, each in deviations from the mean, (B, 1).
-            diagnose: also report how the step went.
+                "target", shape (B, K), 1 for each label; for events, one per time patch of a crop, (B, G, K); for
+                numbers, the distance from the mean in standard deviations, (B, 1).
+            diagnose: also return diagnostics.
 
         Returns:
-            "loss"; "losses", by name; "diagnostics": share of clips, or of time patches with a label, whose likeliest
-            class is a label, of numbers the mean error in deviations; and the stem's health; all 0-d tensors.
+            "loss"; "losses", by name; "diagnostics": share of clips, or of time patches with a label, whose most
+            probable class is a label; for numbers the mean absolute error in standard deviations; and the stem's
+            diagnostics; all 0-d tensors.
         """
         augment, encoder = self.recipe.augment, self.model.encoder
         target_BK = batch["target"]
         with torch.no_grad():
             mel_BTM, frames_B, target_BK = augmented(encoder, augment, batch["wave"], batch["length"], target_BK)
         stages, valid_BG = self._seen(mel_BTM, frames_B)
-        if self.model.config.over_time:  # a row is a time patch that belongs to its clip and was seen
+        if self.model.config.over_time:  # a row is a time patch that is not padding and was not dropped
             logits_BK = self.model.classify_steps(stages, valid_BG)[valid_BG]
             target_BK = target_BK[:, : valid_BG.shape[1]][valid_BG.to(target_BK.device)]
         else:
@@ -84,7 +85,7 @@ class FinetuneObjective(nn.Module):
         return {"loss": loss, "losses": {self.recipe.loss: loss}, "diagnostics": diagnostics}
 
     def _diagnostics(self, logits_BK: Tensor, target_BK: Tensor) -> dict[str, Tensor]:
-        """How right the step was, of its rows."""
+        """Accuracy or error over the rows of the step."""
         if self.recipe.loss == "squared":
             return {"error": (logits_BK - target_BK).abs().mean()}
         hits = (target_BK.gather(1, logits_BK.argmax(1, keepdim=True)) > 0).float()
@@ -94,7 +95,7 @@ class FinetuneObjective(nn.Module):
         return {"hits": hits.mean()}
 
     def _seen(self, mel_BTM: Tensor, frames_B: Tensor) -> tuple[list[tuple[Tensor, Tensor]], Tensor]:
-        """The layers of clips, or of some of their time patches, that the classifier reads, in adjacent windows."""
+        """The layers that the classifier reads, for all time patches or those left by patchout, in adjacent windows."""
         encoder, layers = self.model.encoder, self.model.reads_layers
         columns = [encoder.stem.grid(frames)[0] for frames in frames_B.tolist()]
         patchout = self.recipe.augment.patchout
@@ -103,7 +104,7 @@ class FinetuneObjective(nn.Module):
         return [*stages[:-2], stages[-1]], valid_BG  # the last block's output is read normalised
 
     def train(self, mode: bool = True) -> FinetuneObjective:
-        """Training mode; a probe's standardisation stays what it was fitted with."""
+        """Training mode; a probe's standardisation stays as fitted."""
         super().train(mode)
         if self.recipe.head == "probe":
             self.model.norm.eval()
@@ -130,21 +131,21 @@ class FinetuneObjective(nn.Module):
 
     @property
     def exported(self) -> str:
-        """The prefix of the classifier's names in the state dict."""
+        """Prefix of the classifier's parameter names in the state dict."""
         return "model."
 
     def after_step(self, schedules: Mapping[str, float]) -> None:
-        """Nothing follows the optimizer's step."""
+        """Nothing to do after the optimizer's step."""
 
     def gradient_diagnostics(self) -> dict[str, Tensor]:
         """Metrics computed between backward and the optimizer's step."""
         return self.model.encoder.stem.gradient_diagnostics()
 
     def check_health(self, metrics: Mapping[str, float]) -> str | None:
-        """Labels keep a classifier from collapsing: it only has to be finite."""
+        """No check: labels prevent collapse, and the loop checks that values are finite."""
 
     def learning_rate_share(self, name: str) -> float:
-        """Share of the learning rate of the parameter `name` of this module: of the stem all, as in EAT."""
+        """Factor on the learning rate of the parameter `name` of this module: 1 for the stem, as in EAT."""
         if not name.startswith("model.encoder.encoder.blocks."):
             return 1.0
         return self.recipe.layer_decay ** (self.model.config.encoder.encoder.depth - int(name.split(".")[4]))
@@ -157,16 +158,16 @@ def fit_head(
     loss: Literal["softmax", "sigmoid", "squared"],
     machine: Accelerator,
 ) -> None:
-    """Make the head, in place, a logistic regression on the encoder's embeddings of whole train clips.
+    """Initialise the head, in place, as a logistic regression on the encoder's embeddings of whole train clips.
 
-    Batch normalisation takes their mean and deviation. Clips that can't be decoded are left out: training names them.
-    All embeddings are held in memory, several times over: 8 D' bytes a clip each.
+    Batch normalisation takes their mean and deviation. Clips that can't be decoded are left out: training reports them.
+    All embeddings are held in memory, in several copies of 8 D' bytes per clip.
 
     Args:
-        classifier: its encoder is what is embedded with.
+        classifier: its encoder computes the embeddings.
         sounds: n train clips.
         y: their class indices (n,), or multi-hot labels (n, K).
-        loss: what the head is then trained with: one regression over all classes, or one for each class.
+        loss: loss of the later training: softmax fits one regression over all classes, sigmoid one for each class.
         machine: processes, all of which must call this: each embeds its share, the first fits.
 
     Raises:
@@ -188,7 +189,7 @@ def fit_head(
 
 
 def first_head(X: np.ndarray, y: np.ndarray, classes: int, loss: str) -> LinearHead:
-    """The logistic regression that a head begins as, strongly penalised, on embeddings (n, D') and labels as above."""
+    """The initial head: a strongly penalised logistic regression on embeddings (n, D') and labels as in `fit_head`."""
     if loss == "sigmoid" and y.ndim == 1:
         y = np.eye(classes)[y]
     fitted = LinearHeadSolver(X, y, classes)
@@ -198,7 +199,7 @@ def first_head(X: np.ndarray, y: np.ndarray, classes: int, loss: str) -> LinearH
 def embeddings(classifier: AudioClassifier, sounds: Sequence[Sound]) -> tuple[np.ndarray, list[Skipped]]:
     """The input of the head, or of its batch normalisation, for whole clips: float64 (n, D').
 
-    A clip that cannot be decoded is NaN and listed.
+    A clip that cannot be decoded is NaN, and in the returned list.
     """
     X = np.full((len(sounds), classifier.head.in_features), np.nan)
     unusable: list[Skipped] = []
@@ -213,7 +214,7 @@ def embeddings(classifier: AudioClassifier, sounds: Sequence[Sound]) -> tuple[np
 
 @torch.no_grad()
 def begin_with(classifier: AudioClassifier, head: LinearHead) -> None:
-    """Give the classifier a probe's head; without batch normalisation, the standardisation goes into the weights."""
+    """Set the classifier's head to a probe's; without batch normalisation, the weights absorb the standardisation."""
     weight, bias = head.weight.T, np.maximum(head.bias, RAREST)
     if isinstance(classifier.norm, nn.BatchNorm1d):
         assert classifier.norm.running_mean is not None and classifier.norm.running_var is not None

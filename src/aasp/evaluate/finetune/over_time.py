@@ -1,4 +1,4 @@
-"""Predictions over time, and how accurate a classifier over time is.
+"""Predictions over time, and scores of a classifier over time.
 
 n sounds, G time steps of a sound, K classes.
 """
@@ -25,7 +25,7 @@ from aasp.model.timestamps import OverTime
 
 @dataclass(frozen=True)
 class Steps:
-    """Predictions for one sound over time: steps from `edges[g]` to `edges[g + 1]` seconds, probabilities (G, K)."""
+    """Predictions for one sound over time: step g from `edges[g]` to `edges[g + 1]` seconds, probabilities (G, K)."""
 
     edges: np.ndarray
     probabilities: np.ndarray
@@ -44,18 +44,18 @@ def step_probabilities(
     skipped: list[Skipped],
     progress: Progress | None = None,
 ) -> list[Steps | None]:
-    """Probabilities over time of each sound, None of one that can't be used.
+    """Probabilities over time of each sound; None for a sound that can't be used.
 
     Args:
         classifiers: models over time with the same classes, whose probabilities are averaged.
         sounds: files, or channels of them, of any length.
-        hop: seconds from step to step, as `AudioEncoder.over_time` takes it.
+        hop: seconds between steps, as in `AudioEncoder.over_time`.
         running: precision, batches and threads.
-        skipped: takes sounds that can't be used, each once.
+        skipped: collects sounds that can't be used, each once.
         progress: called with (sounds done, n), over all models.
 
     Raises:
-        AaspError: there is no such hop.
+        AaspError: the hop is not available.
     """
     each: list[list[Steps | None]] = []
     for number, classifier in enumerate(classifiers):
@@ -80,7 +80,7 @@ def predictions_over_time(
 
     Args:
         sounds: files, or channels of them, of any length.
-        said: `step_probabilities` of some of them.
+        said: computes `step_probabilities` of some of them.
         progress: called with (files done, n).
     """
     for first in range(0, len(sounds), CHUNK):
@@ -111,7 +111,7 @@ def by_segment(
 
 
 def packed(steps: Sequence[Steps | None]) -> dict[str, np.ndarray]:
-    """Steps of sounds as arrays to be saved: all of them one after the other, and where each sound's begin."""
+    """Steps of sounds as arrays for saving: all steps concatenated, and the index of each sound's first."""
     there = [one for one in steps if one is not None]
     counts = [0 if one is None else len(one.probabilities) for one in steps]
     ends = np.concatenate([one.edges[1:] for one in there])
@@ -132,7 +132,7 @@ def counted(
     classes: Sequence[str],
     how: Detection | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Hits, false alarms and misses of each sound, (n, 3, K): by segments, and by events."""
+    """Hits, false alarms and misses of each sound, (n, 3, K) each: segment-based, and event-based."""
     how = how or Detection()
     said = [detect("", one.edges, one.probabilities, classes, how) for one in steps]
     pairs = list(zip(steps, events, said, strict=True))
@@ -175,7 +175,7 @@ def _steps(
 def tested(
     classifier: AudioClassifier, sounds: Sequence[Sound], unusable: list[Skipped]
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Probabilities (n, K) of the test part, NaN for what can't be decoded; and what a model over time says when."""
+    """Probabilities (n, K) of the test part, NaN for clips that can't be decoded; and the `packed` steps over time."""
     if not classifier.config.over_time:
         return class_probabilities(classifier, sounds, skipped=unusable), {}
     found = step_probabilities([classifier], sounds, skipped=unusable)

@@ -19,12 +19,12 @@ from aasp.errors import AaspError
 from aasp.evaluate.features import PLAIN, Progress, Running, batches, nothing_usable
 from aasp.model.audio_classifier import AudioClassifier, AudioClassifierConfig, load_classifier
 
-CHUNK = 256  # files that are read together: their answers come together
-WINDOW = 1.0  # seconds, where no other length is named
+CHUNK = 256  # files per chunk: their predictions are returned together
+WINDOW = 1.0  # default window in seconds
 
 
 class NotFinite(AaspError):
-    """A classifier whose answers are not numbers: its training has diverged."""
+    """A classifier whose outputs are not finite: its training has diverged."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class Prediction:
     """The prediction for one file.
 
     Attributes:
-        path: the file, and its channel where it is one of several.
+        path: the file, and its channel if it is one of several.
         seconds: its duration.
-        probabilities: of each class, over the whole file, (K,).
+        probabilities: of each class, for the whole file, (K,).
         windows: (start, end) of each window in seconds, (w, 2); w is 0 unless windows were requested.
         over_time: probabilities of each class in each window, (w, K).
     """
@@ -57,12 +57,12 @@ def class_probabilities(
 
     Args:
         classifier: the model.
-        sounds: what to classify.
-        skipped: takes sounds that can't be used, whose rows are then NaN; without it the first of them raises.
+        sounds: n sounds to classify.
+        skipped: collects sounds that can't be used, whose rows are then NaN; if omitted, the first of them raises.
         progress: called with (sounds done, n).
 
     Raises:
-        AaspError: a sound that can't be used, or none that can; or the answers are not finite (`NotFinite`).
+        AaspError: a sound can't be used, or none can; or the outputs are not finite (`NotFinite`).
     """
     unusable: list[Skipped] = []
     show = None if progress is None else lambda now: progress(now, len(sounds))
@@ -92,9 +92,9 @@ def predictions(
     Args:
         classifiers: the models.
         sounds: files, or channels of them, of any length.
-        window: also classify windows of so many seconds, which overlap by half; the last ends with the file.
+        window: also classify windows of this many seconds, which overlap by half; the last ends with the file.
         running: precision, batches and threads.
-        skipped: takes files, and windows, that can't be used; such files have no prediction.
+        skipped: collects files, and windows, that can't be used; such files have no prediction.
         progress: called with (files done, n).
     """
     for first in range(0, len(sounds), CHUNK):
@@ -117,7 +117,7 @@ def predictions(
 
 
 def cut_in_windows(sound: Sound, seconds: float, window: float) -> list[Excerpt]:
-    """Windows of a file of so many seconds, each half a window after the one before; the last may be shorter."""
+    """Windows of a file of `seconds`, each half a window after the previous one; the last may be shorter."""
     count = max(1, int(np.ceil((seconds - window / 2) / (window / 2))))
     starts = [number * window / 2 for number in range(count)]
     path = sound.name if isinstance(sound, Samples) else files(sound)[0]
@@ -125,10 +125,10 @@ def cut_in_windows(sound: Sound, seconds: float, window: float) -> list[Excerpt]
 
 
 def window_of(config: AudioClassifierConfig, window: float | None, named: str = "window") -> float:
-    """Seconds of a window that a classifier of clips is asked about: `window`, or its own choice.
+    """Seconds of the windows for a classifier of clips: `window`, or its default.
 
     Raises:
-        AaspError: the window is shorter than what it can analyse, or longer than what it was trained on.
+        AaspError: the window is shorter than its shortest input, or longer than the clips it was trained on.
     """
     longest, shortest = config.clip_seconds, config.encoder.frontend.shortest_ms / 1000
     window = min(WINDOW, longest) if window is None else window
@@ -144,7 +144,7 @@ def most_likely(probabilities: np.ndarray, config: AudioClassifierConfig, top: i
 
 
 def as_values(one: Prediction, config: AudioClassifierConfig, top: int) -> dict[str, Any]:
-    """The prediction for one file as JSON values: seconds, multilabel, classes, and frames where there are windows."""
+    """The prediction for one file as JSON values: seconds, multilabel, classes, and frames if there are windows."""
     detail: dict[str, Any] = {"seconds": round(one.seconds, 6), "multilabel": config.multilabel}
     detail["classes"] = most_likely(one.probabilities, config, top)
     if len(one.windows):
@@ -156,14 +156,14 @@ def as_values(one: Prediction, config: AudioClassifierConfig, top: int) -> dict[
 
 
 def load_classifiers(path: str | Path, device: str | torch.device = "cpu") -> dict[str, AudioClassifier]:
-    """A classifier by the name of its fold: of a model or a run the only one, "", of a run of folds one each.
+    """Classifiers by fold: for a model or a run a single one under "", for a run of folds one each.
 
     Args:
         path: of the model or the run.
-        device: where to put them, as `aasp.load` takes it.
+        device: where to load them, as in `aasp.load`.
 
     Raises:
-        AaspError: nothing is there, it has no classes, a file is damaged, or the folds are not of the same classes.
+        AaspError: there is no model, it has no classes, a file is damaged, or the folds have different classes.
     """
     runs = (folder.parent for folder in Path(path).glob("fold-*/model"))
     folds = sorted(runs, key=lambda run: (len(run.name), run.name))  # fold-10 after fold-9
@@ -188,7 +188,7 @@ def _part(sound: Sound, window: Excerpt) -> Sound:
 def _mean(
     classifiers: Sequence[AudioClassifier], sounds: Sequence[Sound], skipped: list[Skipped], running: Running
 ) -> np.ndarray:
-    """Mean probabilities (n, K) of several classifiers; what can't be used is named once."""
+    """Mean probabilities (n, K) of several classifiers; sounds that can't be used are listed once."""
     unusable: list[list[Skipped]] = [[] for _ in classifiers]
     each = [_probabilities(one, sounds, bad, running=running) for one, bad in zip(classifiers, unusable, strict=True)]
     skipped.extend(unusable[0])
@@ -203,10 +203,10 @@ def _probabilities(
     show: Callable[[int], object] | None = None,
     running: Running = PLAIN,
 ) -> np.ndarray:
-    """`class_probabilities` where it may be that no sound can be used."""
+    """`class_probabilities` without an error if no sound can be used."""
     out = np.full((len(sounds), len(classifier.config.classes)), np.nan, dtype=np.float32)
     training = classifier.training
-    classifier.eval()  # batch normalisation would else standardise over the clips that happen to be scored together
+    classifier.eval()  # otherwise batch normalisation would use the statistics of each batch
     try:
         for rows, found in batches(
             classifier.encoder, sounds, unusable, strict, layers=classifier.reads_layers, running=running, show=show

@@ -1,8 +1,8 @@
 """The named fine-tuning recipes.
 
 The AudioSet, ESC-50 and Speech Commands recipes are EAT's (Chen et al. 2024; its gain, Beta(10, 10) + 0.5, is
-±3 dB here, and AdamW stands for its Adam). The peers give none for the other benchmarks: these are ours, and at that
-scale not yet measured. Those for small models are ours and measured (docs/results.md).
+±3 dB here, and AdamW replaces its Adam). There are no published recipes for the other benchmarks: these are ours, and
+not yet measured at that scale. Those for small models are ours and measured (docs/results.md).
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ def audioset_20k() -> FinetuneRecipe:
 def ast() -> FinetuneRecipe:
     """AST's for AudioSet's balanced part (Gong, Chung & Glass 2021): 25 epochs of 22,000 clips, mixup of half of them.
 
-    Ours: a cosine for its rate, which is halved every five epochs; one share for both masks (there 192 of 1,024 frames
-    and 48 of 128 bins); the best weights for the average of the last ones. From random weights a higher rate is due.
+    Differences: a cosine schedule (AST halves the rate every five epochs); one share for both masks (AST: 192 of 1,024
+    frames and 48 of 128 bins); the best weights (AST: the average of the last ones). Random weights need a higher rate.
     """
     return FinetuneRecipe(
         name="ast",
@@ -117,7 +117,7 @@ def urbansound8k() -> FinetuneRecipe:
 
 
 def nsynth() -> FinetuneRecipe:
-    """Ours: notes begin with their onset, so nothing is rolled or mixed."""
+    """Ours: notes begin with their onset, so there is no roll and no mixup."""
     return replace(
         esc50(),
         name="nsynth",
@@ -143,7 +143,7 @@ def crema_d() -> FinetuneRecipe:
 
 
 def voxceleb1() -> FinetuneRecipe:
-    """Ours: speakers, identified by longer stretches of speech."""
+    """Ours: speakers, identified from longer excerpts of speech."""
     return replace(
         esc50(),
         name="voxceleb1",
@@ -170,7 +170,7 @@ def clips() -> FinetuneRecipe:
 
 
 def tiny() -> FinetuneRecipe:
-    """Ours, for encoders of a few million parameters on a processor: minutes for some hundred clips."""
+    """Ours, for encoders of a few million parameters on a CPU: minutes for a few hundred clips."""
     return FinetuneRecipe(
         name="tiny",
         summary="small encoders on a processor: minutes for some hundred clips (ours)",
@@ -188,7 +188,7 @@ def tiny() -> FinetuneRecipe:
 
 
 def words() -> FinetuneRecipe:
-    """`tiny` with a simple head, as papers have: one vector of the last layer, the mean of its tokens."""
+    """`tiny` with the simple head of most papers, on the mean of the last layer's tokens."""
     return replace(
         tiny(),
         name="words",
@@ -198,12 +198,12 @@ def words() -> FinetuneRecipe:
         steps=600,
         pooling="mean",
         layers="last",
-        validations=1,  # the last weights are the model
+        validations=1,  # the last weights become the model
     )
 
 
 def lp_ft() -> FinetuneRecipe:
-    """Short and careful: begun as a probe, at a third of `tiny`'s rate, half of each window's time patches left out."""
+    """Short and cautious: the head starts as a probe, a third of `tiny`'s learning rate, patchout of one half."""
     return replace(
         tiny(),
         name="lp_ft",
@@ -213,7 +213,7 @@ def lp_ft() -> FinetuneRecipe:
         optimizer=OptimizerConfig(lr=3e-4, warmup=0.1),
         head="probe",
         augment=AugmentConfig(gain_db=3.0, roll_seconds=5.0, patchout=0.5),
-        validations=1,  # among some dozens of valid clips a choice is a toss-up
+        validations=1,  # with a few dozen valid clips, choosing a checkpoint would be random
     )
 
 
@@ -228,7 +228,7 @@ def head_only() -> FinetuneRecipe:
 
 
 def events() -> FinetuneRecipe:
-    """Ours, for sounds labelled over time: nothing is rolled, and time patches are read one by one."""
+    """Ours, for sounds labelled over time: no roll, and each time patch is classified by itself."""
     return replace(
         tiny(),
         name="events",
@@ -262,7 +262,7 @@ RECIPES: dict[str, Callable[[], FinetuneRecipe]] = {
 
 
 def names() -> list[str]:
-    """All recipes, the benchmarks' first."""
+    """Names of all recipes, those of benchmarks first."""
     return list(RECIPES)
 
 
@@ -270,6 +270,6 @@ def get(name: str) -> FinetuneRecipe:
     """A recipe by name, or a user's own: the function or FinetuneRecipe at `package.module:name` or `file.py:name`.
 
     Raises:
-        AaspError: there is none of that name, or what is there is no recipe.
+        AaspError: there is no recipe of that name, or the object is not a recipe.
     """
     return made(name, RECIPES, "fine-tuning recipe", FinetuneRecipe)

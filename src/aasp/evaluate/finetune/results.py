@@ -30,14 +30,14 @@ PROTOCOLS = {"all": "finetune", "frozen-stem": "finetune, frozen stem", "head": 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How it ended.
+    """The outcome of a fine-tuning.
 
     Attributes:
-        exit_code: 0 done; 75 or 130: a signal asked to stop, and the same call resumes it.
-        labelled: the data without what could not be opened; its `missing` names that, and clips that are there but
+        exit_code: 0 done; 75 or 130: stopped by a signal, and the same call resumes it.
+        labelled: the data without clips that could not be opened; its `missing` lists those, and clips that exist but
             could not be decoded.
         task: its task.
-        result: the predictions of the test parts; None where it was stopped, and in all processes but the first.
+        result: the predictions of the test parts; None if stopped, and in all processes but the first.
         folders: the directory of each round.
     """
 
@@ -151,13 +151,13 @@ def records(job: Finetuning, outcome: Outcome) -> list[Record]:
 
 
 def _whole(like: Record, metric: str, found: Interval) -> Record:
-    """The record of what is counted over all parts together."""
+    """The record of a score over all parts together."""
     more = dict(split="test", metric=metric, value=found.estimate, clips=found.clips, low=found.low, high=found.high)
     return replace(like, details={}, **more)  # type: ignore[arg-type]
 
 
 def minutes(folder: Path) -> float:
-    """Minutes that a run has trained, scoring included, over all its starts."""
+    """Training time of a run in minutes, scoring included, over all its starts."""
     return _log(folder)[-1]["seconds"] / 60
 
 
@@ -170,7 +170,7 @@ def learning(folder: Path) -> list[dict[str, float | None]]:
 
 
 def history(run: Path) -> list[dict[str, Any]]:
-    """Every scoring of a run's valid part so far: step, score, loss, and whether it was the best until then."""
+    """All validations of a run so far: step, score, loss, and whether it was the best until then."""
     return read_lines(run / VALIDATION)
 
 

@@ -1,8 +1,7 @@
-"""From an encoder and a labelled set to a classifier and its predictions: what `aasp finetune` calls.
+"""From an encoder and a labelled set to a classifier and its predictions: the engine of `aasp finetune`.
 
-A set with folds is trained once a fold, each in a folder of its own under the run. A round is trained on its train
-part, its best checkpoint chosen on its valid part, and that scored once on its test part; what is finished is never
-done twice.
+A set with folds is trained once per fold, each in its own folder under the run. A round is trained on its train part,
+its best checkpoint is chosen on its valid part and scored once on its test part; finished rounds are not repeated.
 """
 
 from __future__ import annotations
@@ -58,21 +57,21 @@ def finetune(
     log_every: int = 50,
     track: Sequence[Name] = ("tensorboard",),
 ) -> Outcome:
-    """Fine-tune, round by round; the best on the valid part is scored on the test part, whole clips.
+    """Fine-tune, round by round; the best checkpoint on the valid part is scored on whole clips of the test part.
 
     Args:
         job: model, data, recipe.
-        out: the directory: new, empty, or holding this very fine-tuning. A single round's classifier is in `model/`,
-            the folds' are in `fold-<name>/model/`.
-        resume: ``auto`` resumes what `out` holds, ``never`` needs a new directory.
+        out: the directory: new, empty, or with the same fine-tuning. A single round's classifier is in `model/`, those
+            of folds in `fold-<name>/model/`.
+        resume: ``auto`` resumes the run in `out`, ``never`` needs a new directory.
         workers: threads that decode audio.
         precision: of the forward pass in training; scores are computed in fp32.
-        device: where, as `aasp.devices` names them.
+        device: a name as in `aasp.devices`.
         log_every: steps between log lines.
-        track: trackers to show each round in, beside its `metrics.jsonl` (`aasp.training.trackers`).
+        track: trackers that log each round, besides its `metrics.jsonl` (`aasp.training.trackers`).
 
     Raises:
-        AaspError: bad data or settings, or `out` holds something else; training failed (`TrainingStopped`).
+        AaspError: bad data or settings, or `out` contains something else; training failed (`TrainingStopped`).
         OSError: the disk is full; the last checkpoint is kept.
     """
     machine = engine.accelerator(device)
@@ -106,12 +105,12 @@ def finetune(
 
 
 def _check_version(folder: Path, document: dict[str, Any]) -> None:
-    """Refuse a fine-tuning whose recipe had other fields than ours: only the version that made it can resume it."""
+    """Reject a fine-tuning whose recipe has other fields than ours: only the version that made it can resume it."""
     run = Run(folder)
     try:
         found = read_json(run.recipe, "choose another --out")
     except (OSError, ValueError):
-        return  # no run, or a damaged one: `check_run` says what is wrong with it
+        return  # no run, or a damaged one, which `check_run` reports
     if isinstance(found, dict) and "finetuned" in found and (other := flat(found).keys() ^ flat(document).keys()):
         text = f"{folder}: fine-tuned by {_version(run)}, whose recipes differ in {', '.join(sorted(other))}"
         raise AaspError(f"{text}; resume with that version, or choose another --out")
@@ -127,7 +126,7 @@ def _version(run: Run) -> str:
 
 
 def round_folders(out: Path, task: Task) -> list[Path]:
-    """The directory of each round: the run itself where there is one only."""
+    """The directory of each round: the run itself if there is only one."""
     return [out] if len(task.rounds) == 1 else [out / f"fold-{round_.name}" for round_ in task.rounds]
 
 
@@ -142,21 +141,21 @@ def train_round(
     resume: str,
     workers: int,
 ) -> int:
-    """Train and score one round, unless that is done.
+    """Train and score one round, unless already done.
 
     Args:
         job: model, data, recipe.
         task: of the whole set.
-        round_: which of its rounds.
+        round_: one of its rounds.
         seconds: duration of each clip of the set, (n,).
-        folder: the round's directory, of its own.
+        folder: the round's own directory.
         settings: of the loop.
         machine: processes and devices; the first process scores and writes.
         resume, workers: as in `finetune`.
 
     Returns:
-        The exit code for a signal, or 0; `folder` then holds `predictions.npz`: "rows" of the set,
-        "probabilities" (rows, K), NaN for those that could not be decoded, and these as "skipped", (path, reason).
+        The exit code for a signal, or 0; `folder` then has `predictions.npz`: "rows" of the set, "probabilities"
+        (rows, K), NaN for clips that could not be decoded, and those clips as "skipped", (path, reason).
     """
     recipe, labelled, predictions = job.recipe, job.labelled, folder / PREDICTIONS
     if predictions.exists():
@@ -176,12 +175,12 @@ def train_round(
     classifier = AudioClassifier(config)
     if not job.scratch:
         classifier.encoder.load_state_dict(job.encoder.state_dict())
-    seed(recipe.seed + machine.process_index)  # each process augments in its own way
+    seed(recipe.seed + machine.process_index)  # each process augments differently
     sounds = lambda rows: [labelled.sounds[row] for row in rows]
     document = job.document(round_)
     with open_run(folder, document, machine, resume=resume) as (run, start):
         name = f"{recipe.name}, part {round_.name}"
-        unusable: list[Skipped] = []  # clips that are there and can't be decoded, found when they are scored
+        unusable: list[Skipped] = []  # clips that exist but can't be decoded, found when they are scored
         run_manifest = RunManifest(name, recipe.steps, run, machine, pipeline, unusable)
         what = f"with numbers, {task.classes[0]}" if task.regression else f"of {len(task.classes)} classes"
         said = f"{len(round_.train):,} clips {what}, {len(round_.valid):,} for validation"
@@ -201,7 +200,7 @@ def train_round(
         validation = Validation(run, scored, sounds(round_.valid), task.y[round_.valid], unusable, true)
 
         def score(step: int, tensors: Mapping[str, Tensor]) -> None:
-            # Not what a signal made it save: an interrupted run chooses among the same checkpoints as any other.
+            # Not checkpoints saved on a signal: an interrupted run chooses among the same checkpoints as any other.
             if machine.is_main_process and (step % recipe.validate_every == 0 or step == recipe.steps):
                 validation(step, tensors)
 
@@ -238,17 +237,17 @@ def train_round(
 
 
 class Validation:
-    """Scores checkpoints on the valid part, keeps a line of each in `validation.jsonl` and the best as the run's model.
+    """Scores checkpoints on the valid part, logs them to `validation.jsonl`, and saves the best as the run's model.
 
-    Equal scores, common among few clips, are distinguished by the lower loss.
+    Equal scores, common with few clips, are resolved by the lower loss.
 
     Args:
-        run: where.
+        run: the run.
         classifier: scratch space for the weights that are scored.
         sounds: the valid part.
-        truth: its class indices (n,), or multi-hot (n, K).
-        unusable: takes clips that can't be decoded, each once; they say nothing of any checkpoint.
-        events: those of each of them, for a classifier over time: seconds are then ranked, not clips.
+        truth: its class indices (n,), multi-hot (n, K), or numbers (n,).
+        unusable: collects clips that can't be decoded, each once; they are left out of every score.
+        events: events of each clip, for a classifier over time: one-second segments are then ranked, not clips.
     """
 
     def __init__(
@@ -286,7 +285,7 @@ class Validation:
             beside.write_text("".join(json.dumps(line) + "\n" for line in self.lines))
 
     def _said(self, skipped: list[Skipped]) -> tuple[np.ndarray, np.ndarray]:
-        """Truth and what the classifier says, of clips, or of seconds of them."""
+        """Labels and predictions of clips, or of their one-second segments."""
         if self._events is None:
             return self._truth, class_probabilities(self._classifier, self._sounds, skipped=skipped)
         steps = step_probabilities([self._classifier], self._sounds, skipped=skipped)

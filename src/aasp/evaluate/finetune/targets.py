@@ -17,12 +17,12 @@ from aasp.model.audio_classifier import AudioClassifierConfig
 
 
 def moments(y: np.ndarray) -> tuple[float, float]:
-    """Mean and deviation of the numbers that are trained on: a model predicts in these units."""
+    """Mean and deviation of the training labels: a model predicts numbers standardised by them."""
     return float(y.mean()), float(y.std()) or 1.0
 
 
 def check_within(labelled: LabelledSet, seconds: np.ndarray) -> None:
-    """Check that no event begins after its sound has ended: it is another sound's, or its times are in another unit.
+    """Check that no event begins after the end of its sound, which would mean another sound or another unit of time.
 
     Raises:
         AaspError: one does.
@@ -39,7 +39,7 @@ class Targets:
     """The labels of each time patch of a crop.
 
     Args:
-        config: the classifier to be: its classes, and how long its patches and its crops are.
+        config: of the classifier: classes, and lengths of patches and crops.
         events: of each clip of the train part.
     """
 
@@ -50,20 +50,20 @@ class Targets:
         self._edges = np.arange(-(-frames // patch) + 1) * patch / front.frame_rate
 
     def __call__(self, row: int, start: float) -> np.ndarray:
-        """Labels (G, K) of a clip, by its place in the train part, from a second on."""
+        """Labels (G, K) of a crop that starts at `start` seconds, of the clip at index `row` of the train part."""
         return step_labels(self._events[row], self._classes, start + self._edges)
 
 
 def step_labels(events: Sequence[Event], classes: Sequence[str], edges: np.ndarray) -> np.ndarray:
     """Which classes are active in each step, 0 or 1, float32 (G, K).
 
-    A class is there if one of its events fills half of the step, or if half of the event lies in it: a click of a
-    hundredth of a second is not lost.
+    A class is active if one of its events fills half of the step, or if half of the event lies in it, so that a click
+    of a hundredth of a second is not lost.
 
     Args:
         events: of the clip.
         classes: K names.
-        edges: where steps begin and end, in seconds, (G + 1,).
+        edges: edges of the steps in seconds, (G + 1,).
     """
     place = {name: k for k, name in enumerate(classes)}
     labels = np.zeros((len(edges) - 1, len(classes)), dtype=np.float32)
