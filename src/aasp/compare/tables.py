@@ -41,7 +41,7 @@ def markdown(found: Found) -> str:
         parts += [f"## {in_markdown(question)}", "\n".join(scores), "\n".join(pairs)]
     if found["failed"]:
         broken = (f"- {in_markdown(place)}: {in_markdown(why)}" for place, why in found["failed"].items())
-        parts += ["## Broke down", "\n".join(broken)]
+        parts += ["## Failed", "\n".join(broken)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
