@@ -170,7 +170,8 @@ class Masks:
 def draw_masks(config: MaskingConfig, grid: tuple[int, int], columns_B: Tensor) -> Masks:
     """Draw masks for a batch, on the host and without a loop over clips.
 
-    In every view of a clip, `round(keep_ratio * patches)` of the clip's own patches are visible, at least one and at most all but one.
+    In every view of a clip, `round(keep_ratio * patches)` of the clip's own patches are visible, at least one and at
+    most all but one.
 
     Args:
         config: how to mask.
