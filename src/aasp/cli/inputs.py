@@ -74,9 +74,10 @@ def model_and_files(
         packaged: whether a model that comes with the package would do.
 
     Raises:
-        AaspError: the model stands behind a sound, two are named, there is none, or nothing is named but it.
+        AaspError: the model stands behind a sound, two are named, there is none, it is the only word, or the
+            only word names nothing that exists.
     """
-    from aasp.model.folder import default_model
+    from aasp.model.folder import default_model, on_hub
 
     models = [word for number, word in enumerate(words) if is_model(word) and (number == 0 or not _holds_sounds(word))]
     check_order(words, command, argv)
@@ -92,6 +93,8 @@ def model_and_files(
     else:
         model, files = default_model(), tuple(words)
     if not files:
+        if not (models or Path(first).exists() or on_hub(first) or "://" in first):
+            raise AaspError(f"{first}: neither a model nor a file or folder of that name exists; check the path")
         raise AaspError(f"no files after {model}: {line(command, model, 'dog.wav', *argv[1:])}")
     return model, files
 
