@@ -11,7 +11,7 @@ import torch
 
 from aasp.errors import AaspError
 
-BLOCK = 4_096  # rows, whose fp32 copy stays in a core's cache at the usual widths
+BLOCK = 4_096  # rows; their fp32 copy fits in a core's cache at the usual widths
 
 
 def unit(x: np.ndarray) -> np.ndarray:
