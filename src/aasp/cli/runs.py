@@ -1,4 +1,4 @@
-"""`aasp runs`: the runs in a folder, how each stands, without loading torch."""
+"""`aasp runs`: the runs in a folder and their state, without loading torch."""
 
 from __future__ import annotations
 
