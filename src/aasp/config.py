@@ -98,7 +98,7 @@ def with_fields(config: T, settings: Mapping[str, Any], where: str = "--set") ->
         where: the source of the settings, for messages.
 
     Raises:
-        AaspError: a field is unknown, or a value has the wrong type or makes no sense.
+        AaspError: a field is unknown, or a value has the wrong type or is invalid.
     """
     tree, full_name = _Node(), getattr(config, "full_name", lambda name, *_: name)
     for name, value in settings.items():

@@ -10,7 +10,7 @@ NAMES = ("auto", "cpu", "cuda", "mps")
 
 
 def device_of(name: str | torch.device) -> torch.device:
-    """A device of this machine.
+    """A device of this machine by its name.
 
     Args:
         name: "auto" is a GPU if there is one (CUDA before Apple's), else the CPU; "cpu"; "cuda" or "mps" is the first

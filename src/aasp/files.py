@@ -140,7 +140,7 @@ def locked(path: Path, *, wait: bool = False) -> Iterator[bool]:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                time.sleep(_ASKING)  # it may have been held by a mere `is_locked`
+                time.sleep(_ASKING)  # the holder may have been a short `is_locked`
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             ours = True
         except BlockingIOError:

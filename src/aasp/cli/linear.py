@@ -33,7 +33,7 @@ class Linear(LabelledOptions, RunningOptions):
     """Evaluate frozen models on a labelled set: a benchmark, or your own index.
 
     evar, the field's protocol: standardise, train one linear layer by Adam, stop early on the valid part (a tenth of
-    train, in whole groups, where there is none), three seeds. logistic: logistic regression; layer, pooling and penalty
+    train, in whole groups, if there is none), three seeds. logistic: logistic regression; layer, pooling and penalty
     chosen on the valid part (with folds, the next one), refitted on train and valid. ridge, on one-hot labels, and knn,
     a vote of the nearest neighbours: chosen likewise. Numbers (--task regression) are read by ridge regression; R² and
     mean absolute error. The test part is scored once. Intervals are 95 % bootstraps over groups and seeds; further

@@ -1,7 +1,7 @@
 """Rows of an index on a plane, in clusters, and as a picture of their density.
 
 The t-SNE covers a few thousand rows; each other row is placed between its five nearest rows among them. A t-SNE of all
-100,000 would take an hour (docs/map-and-label.md). N rows, D width.
+rows would take an hour for 100,000 (docs/map-and-label.md). N rows, D width.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ def update(
         encoder: the model.
         model: its name and digest.
         settings: how to make the vectors; the precision is that of `running`.
-        sources: folders searched to the bottom, .csv, .tsv or .parquet manifests, tar shards, URLs of these.
+        sources: folders, searched recursively, .csv, .tsv or .parquet manifests, tar shards, URLs of these.
         running: batches and threads.
         path_column: the manifests' column of paths.
         progress: called with (files done, files to embed).

@@ -18,7 +18,7 @@ from aasp.training.loop import TrainingStopped
 from aasp.training.tracking import read_metrics
 
 Curves = Mapping[str, tuple[str, str, float | None]]
-"""Metrics to draw: title, axis label, and the value below which it is a collapse."""
+"""Metrics to draw: title, axis label, and the value below which training has collapsed."""
 LEARNING: Curves = {
     "losses/frame": ("Predicting what is hidden", "frame loss", None),
     "losses/codes": ("Naming hidden patches", "code loss (nats)", None),

@@ -28,7 +28,7 @@ LOOKED_AT = {
 """The measures, and the rows of the laboratory's table that each one averages."""
 METRIC = "log2 of the control's distance over its own"
 LEAST = 1e-3
-"""In units of the distance between two clips: smaller distances count as zero."""
+"""In units of the distance between two clips; added to both distances, so that smaller ones hardly count."""
 
 
 class StabilityMetric:
