@@ -45,7 +45,7 @@ def nearest(
         Row numbers, int64 (q, K), and cosines, float32 (q, K), with K = min(count, rows searched).
 
     Raises:
-        AaspError: the query has another width, is zero or not finite, the count is not positive, or there is no such row.
+        AaspError: the query has another width, is zero or not finite, count is not positive, or there is no such row.
     """
     query_qD = np.atleast_2d(np.asarray(query_qD))
     total, width = vectors_ND.shape
