@@ -1,10 +1,10 @@
-"""Decoding sound files: ours against soundfile alone and PyAV alone, for the formats that both read.
+"""Decoding of sound files: ours against soundfile alone and PyAV alone, for formats that both support.
 
 usage: python benchmarks/decoding.py [--rounds N] [--threads N]
 
-Whole files of a minute, stereo at 44.1 kHz (Opus: 48 kHz), and windows of a second of them, at their own rate; each
-file new to the reader, as in a large set. Ours counts MP3 frames, demuxes, checks that files are whole, mixes and looks
-for NaN; soundfile and PyAV just decode.
+Whole files of one minute, stereo at 44.1 kHz (Opus: 48 kHz), and windows of one second, at the file's rate; each file
+is new to the reader, as in a large set. Ours counts MP3 frames, demuxes, checks that files are complete, mixes and
+checks for NaN; soundfile and PyAV only decode.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def _by_pyav(path: str, start: float, seconds: float) -> np.ndarray:
 
 
 def _forget() -> None:
-    """What the reader knows of files that it has seen."""
+    """Clear the reader's caches."""
     for known in (ffmpeg._index, formats._parts, mpeg._frames):
         known.cache_clear()
 

@@ -1,10 +1,10 @@
-"""Exported models: ONNX Runtime in fp32 and in 8-bit integers, against PyTorch and AST, in speed and in accuracy.
+"""Exported models: ONNX Runtime in fp32 and in 8-bit integers, against PyTorch and AST, in speed and accuracy.
 
 usage: python benchmarks/deploy.py [MODEL] [--data DATA] [--rounds N] [--threads N]
 
-Speed is of aasp_base with random weights, which change no time, on clips of 10 s. Accuracy is of MODEL, a trained one:
-its own vectors by each engine under ridge regression, on the ruler's sets as the ruler thins them; left out, those rows
-are. Calibrated on clips of the pool.
+Speed is for aasp_base with random weights, which do not affect it, on clips of 10 s. Accuracy is for MODEL, a trained
+model: its default vectors by each engine with ridge regression, on the ruler's sets as thinned by the ruler; without
+MODEL these rows are omitted. Calibration uses clips of the pool.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def speed(sounds: list[str], rounds: int, threads: int) -> list[Row]:
 
 
 def accuracy(folder: Path, sets: Sequence[Set], sounds: list[str], threads: int) -> list[Row]:
-    """Points that each engine loses against PyTorch on each set, and their mean."""
+    """Percentage points that each engine loses against PyTorch on each set, and their mean."""
     model = aasp.load(folder)
     proto = onnx_model(model)
     engines: dict[str, Embedder] = {"PyTorch": model}
@@ -118,7 +118,7 @@ def accuracy(folder: Path, sets: Sequence[Set], sounds: list[str], threads: int)
 
 
 def _embedded(encoder: Embedder, sounds: Sequence[Sound]) -> np.ndarray:
-    """The model's own vectors, (n, D)."""
+    """The model's default vectors, (n, D)."""
     found: dict[int, np.ndarray] = {}
     for rows, said in embedded(encoder, sounds):
         found |= zip(rows, said.clip.numpy(), strict=True)

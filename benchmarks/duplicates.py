@@ -1,11 +1,11 @@
-"""`aasp duplicates` on pairs that are known: recordings encoded again, made quieter, cut, resampled, and other notes.
+"""`aasp duplicates` on known pairs: recordings re-encoded, attenuated, cut, resampled, and other notes.
 
 usage: python benchmarks/duplicates.py [--data FOLDER] [--model MODEL] [--clips N] [--others N] [--rows N] [--threads N]
 
-ESC-10 clips and notes of sampled instruments, each beside five changed copies of it; and, as negatives, four other
-keys of each instrument and all other clips. A pair is right if both are of one recording. Recall is of the pairs of an
-original and a copy. Notes of one key and two velocities play one recording: only one velocity is rendered. And, of
---rows made-up vectors, the time that comparing all with all takes, over a search for each of them.
+ESC-10 clips and notes of sampled instruments, each with five changed copies; and, as negatives, four other keys of each
+instrument and all other clips. A pair is correct if both are of one recording. Recall is over pairs of an original and
+a copy. Notes of one key and two velocities play one recording, so only one velocity is rendered. Also, for --rows
+generated vectors, the time of comparing all with all, relative to a search for each of them.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def write(folder: Path, esc10: Path, clips: int, others: int) -> list[str]:
-    """Files named `recording.kind.ending`; the names of the recordings that have copies."""
+    """Write files named `recording.kind.ending`; returns the names of the recordings that have copies."""
     rng, originals = np.random.default_rng(0), []
     paths = rng.permutation(np.array(sorted((esc10 / "audio").glob("*.flac")), object))
     for number, path in enumerate(paths[: clips + others]):
@@ -116,7 +116,7 @@ def scored(index: Index, threshold: float, originals: list[str]) -> list[Row]:
 
 
 def compared(count: int, rounds: int) -> Row:
-    """All rows with all, each pair once, over a search for each row; the first rows have to find the same."""
+    """All rows with all, each pair once, against a search for each row; the first rows must have equal results."""
     vectors, files = clustered(count, np.random.default_rng(0)), np.arange(count)
     found, _ = neighbours(vectors, NEAREST, 0.9, files)
     some = vectors[:QUERIES].astype(np.float32)

@@ -1,11 +1,11 @@
-"""Clips embedded per second at aasp_base's size, waveform in and embedding out, against AST and a plain ViT.
+"""Clips embedded per second at the size of aasp_base, from waveform to embedding, against AST and a plain ViT.
 
 usage: python benchmarks/embed.py [--rounds N] [--threads N]
 
-All have random weights, which changes no time. AST is transformers' ASTModel with its own feature extractor; ViT is its
-ViTModel on a log-mel that is there already, at our number of tokens. bf16 is autocast over fp32 weights for all; where
-a processor has no matrix unit for it, it is the slower precision, and ours should run in fp32: rows tell both.
-The share of padding is counted at the transformer's door, while sounds of mixed lengths are embedded.
+All have random weights, which do not affect speed. AST is transformers' ASTModel with its own feature extractor; ViT is
+its ViTModel on a precomputed log-mel, with our number of tokens. bf16 is autocast over fp32 weights for all; on a
+processor without a matrix unit for it, it is slower, and ours should run in fp32: rows show both. The share of padding
+is counted at the transformer's input, while sounds of mixed lengths are embedded.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from harness import Row, Spread, alternately, memory_growth, options, ratio, rep
 from sounds import clips
 
 SECONDS, RATE, CLIPS = 10.0, 16_000, 2
-REMEMBERED = 4  # clips in a batch whose memory is measured
-MIXED, SHORTEST, LONGEST = 100, 0.5, 30.0  # sounds of mixed lengths: how many, and seconds
+REMEMBERED = 4  # clips in the batch for memory measurements
+MIXED, SHORTEST, LONGEST = 100, 0.5, 30.0  # sounds of mixed lengths: number, and seconds
 WIDTH, DEPTH = 768, 12
 DEVICE = torch.accelerator.current_accelerator() or torch.device("cpu")
 

@@ -1,10 +1,10 @@
-"""Embedding from files, decoded ahead, against embedding waveforms that are in memory already.
+"""Embedding from files, decoded ahead, against embedding waveforms in memory.
 
 usage: python benchmarks/embed_files.py [--rounds N] [--threads N]
 
-The model computes on `--threads` threads, 1 by default here; decoding has the other cores. Files are of 10 s, new to
-the reader each time: FLAC mono at 16 kHz, as sets are stored, MP3 and Ogg in stereo at 44.1 kHz, as people have them.
-Weights are random, which changes no time.
+The model computes on `--threads` threads, 1 by default here; decoding has the other cores. Files are 10 s long, new to
+the reader each time: FLAC mono at 16 kHz, typical of data sets, MP3 and Ogg in stereo at 44.1 kHz, typical of music.
+Weights are random, which does not affect speed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from sounds import clips
 SECONDS, FILES = 10.0, 48
 RATE = 16_000
 FORMATS = {"FLAC at 16 kHz": ("flac", RATE), "Ogg at 44.1 kHz": ("ogg", 44_100), "MP3 at 44.1 kHz": ("mp3", 44_100)}
-MODELS = {"aasp_tiny": FILES, "aasp_base": 4}  # and how many clips a turn
+MODELS = {"aasp_tiny": FILES, "aasp_base": 4}  # and the number of clips per turn
 
 
 def main() -> None:

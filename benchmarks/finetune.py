@@ -1,9 +1,9 @@
-"""How long fine-tuning takes on esc10: aasp_tiny, the recipe `lp_ft`, one of the five folds.
+"""Duration of fine-tuning on esc10: aasp_tiny, the recipe `lp_ft`, one of the five folds.
 
 usage: python benchmarks/finetune.py [--data DATA] [--threads N] [--rounds N]
 
-DATA, or $AASP_DATA, holds the folder `esc10`. Weights don't matter for the time: they are random. A round trains and
-scores one fold, start to predictions; the ratio is of all of it to its training steps.
+DATA, or $AASP_DATA, contains the folder `esc10`. Weights are random, which does not affect speed. A round trains and
+scores one fold, from start to predictions; the ratio is the total time over that of its training steps.
 """
 
 from __future__ import annotations

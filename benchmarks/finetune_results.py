@@ -1,12 +1,12 @@
-"""What fine-tuning is worth: the fine-tuning tables of docs/results.md.
+"""The fine-tuning tables of docs/results.md.
 
 usage: python benchmarks/finetune_results.py MODEL... --data DATA --out FOLDER [--seeds N]
            [--only SET] [--form FORM] [--seed SEED]
 
 MODEL are pre-trained encoders, one per pre-training seed. On each set each of them is fine-tuned with N seeds in four
-forms, by one recipe and with as many steps: fine-tuned, from scratch (the same network, random weights), with a frozen
-stem, and the head alone. FOLDER keeps every run; what is finished is not done again. --only, --form and --seed do a
-part of the work, say, on another core; the tables are of all that is finished.
+forms, by one recipe and with equal numbers of steps: fine-tuned, from scratch (the same network, random weights), with
+a frozen stem, and the head alone. FOLDER keeps every run; finished ones are not repeated. --only, --form and --seed do
+a part of the work, for example on another core; the tables contain all that is finished.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from aasp.training.precision import Precision
 
 @dataclass(frozen=True)
 class Set:
-    """A labelled set, its recipe and what is changed of it."""
+    """A labelled set, its recipe and the changes to it."""
 
     name: str
     opened_by: dict[str, str]
@@ -42,7 +42,7 @@ class Set:
     fields: dict[str, Any]
 
 
-# By words and lp_ft the last weights are the model: among the 32 valid clips of a fold a choice is a toss-up.
+# With words and lp_ft the last weights are used: with 32 valid clips per fold, choosing would be chance.
 NSYNTH = {"crop_seconds": 4.0, "augment.roll_seconds": 0.0}
 SETS = [
     Set("esc10", {"split": "fold", "group": "src_file"}, "lp_ft", {}),
@@ -58,7 +58,7 @@ FORMS: dict[str, dict[str, Any]] = {
 
 
 def cells(arguments: argparse.Namespace, data: Set, form: str) -> Iterator[tuple[Path, Finetuning]]:
-    """Every run of one form on one set: where it lies and what it is."""
+    """Every run of one form on one set: its path and its settings."""
     index = arguments.data / data.name / "index.csv"
     labelled = open_labelled(index=index, label="label", **data.opened_by)
     for number, model in enumerate(arguments.models):
@@ -71,7 +71,7 @@ def cells(arguments: argparse.Namespace, data: Set, form: str) -> Iterator[tuple
 
 
 def done(out: Path, requested: Finetuning, precision: Precision) -> Outcome:
-    """The cell's outcome, trained now unless it was before."""
+    """The cell's outcome, trained now if it is not finished."""
     print(f"{out}", file=sys.stderr, flush=True)
     outcome = finetune(requested, out, workers=1, precision=precision, log_every=25)
     if outcome.exit_code:

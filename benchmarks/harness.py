@@ -1,4 +1,4 @@
-"""Measure things alternately in one run, so that their ratio holds on a noisy machine, and keep what came out.
+"""Measure things alternately in one run, so that their ratio is reliable on a noisy machine, and store the results.
 
 Every benchmark is `python benchmarks/NAME.py`: it measures, prints its rows and writes them to
 `benchmarks/results/NAME.json`. `python benchmarks/table.py` puts all of them into docs/performance.md.
@@ -49,13 +49,13 @@ class Spread:
 
 @dataclass(frozen=True)
 class Row:
-    """One measured ratio and what it has to reach.
+    """A measured ratio and its required value.
 
     Attributes:
-        what: measured in which case.
-        ratio: ours over theirs, or a share, median and quartiles over rounds.
-        reach: the bar, such as ">= 5" or "<= 0.2"; empty where there is none.
-        detail: the two things themselves, in words and numbers with units.
+        what: what was measured, in which case.
+        ratio: ours over theirs, or a share; median and quartiles over rounds.
+        reach: the required value, such as ">= 5" or "<= 0.2"; empty if there is none.
+        detail: the two measurements in words and numbers with units.
     """
 
     what: str
@@ -65,7 +65,7 @@ class Row:
 
     @property
     def reached(self) -> bool | None:
-        """Whether the median passes the bar; None without one."""
+        """Whether the median meets the required value; None if there is none."""
         if not self.reach:
             return None
         sign, bar = self.reach.split()
@@ -75,13 +75,13 @@ class Row:
 def alternately(
     things: Mapping[str, Callable[[], object]], rounds: int, warmup: int = 1, seconds: float = 0.0
 ) -> dict[str, list[float]]:
-    """Seconds of each thing in each round, by wall clock; in a round all take their turn, in alternating order.
+    """Wall-clock seconds of each thing in each round; within a round all are run in turn, in alternating order.
 
     Args:
-        things: what to run, by name.
+        things: functions to time, by name.
         rounds: measured rounds.
-        warmup: rounds before that.
-        seconds: a turn repeats a thing for at least this long and counts its mean, for things too short to time.
+        warmup: rounds before them.
+        seconds: each turn repeats a function for at least this long and takes the mean, for very short ones.
     """
     took: dict[str, list[float]] = {name: [] for name in things}
     for number in range(-warmup, rounds):
@@ -98,7 +98,7 @@ def alternately(
 
 
 def synchronise() -> None:
-    """Wait for the accelerator, where there is one."""
+    """Wait for the accelerator, if there is one."""
     if torch.accelerator.is_available():
         torch.accelerator.synchronize()
 
@@ -109,10 +109,10 @@ def ratio(over: Sequence[float], under: Sequence[float]) -> Spread:
 
 
 def memory_growth(prepare: Callable[..., Callable[[], object]], *arguments: Any) -> float:
-    """MiB by which the peak of a fresh process grows while it runs what `prepare(*arguments)` returns: of its resident
-    memory, or on a GPU of what is allocated there.
+    """MiB by which the peak memory of a fresh process grows while it runs the result of `prepare(*arguments)`: resident
+    memory, or on a GPU allocated memory.
 
-    What `prepare` makes, the inputs, and the interpreter with its libraries are there before and don't count.
+    The inputs made by `prepare`, and the interpreter with its libraries, are not counted.
     """
     context = multiprocessing.get_context("spawn")
     answer = context.Queue()
@@ -133,9 +133,9 @@ def _grow(answer: Any, threads: int, prepare: Callable[..., Callable[[], object]
 
 
 def _peak(forget: bool = False) -> float:
-    """This process's peak in MiB; to `forget` that of the preparation starts over with what is held now.
+    """This process's peak in MiB; `forget` resets it to the current use, to exclude the preparation.
 
-    On Linux it is read where it can be forgotten; `getrusage` would begin with the peak of the parent.
+    On Linux it is read from a file that can be reset; `getrusage` would start with the peak of the parent.
     """
     if torch.cuda.is_available():
         if forget:
@@ -158,7 +158,7 @@ def options(description: str | None, rounds: int) -> argparse.ArgumentParser:
 
 
 def data_folder(given: Path | None) -> Path:
-    """The folder of labelled sets: as given, or $AASP_DATA; without either the process ends and says so."""
+    """The folder of labelled sets: as given, or $AASP_DATA; without either the process exits with a message."""
     folder = given or (Path(os.environ["AASP_DATA"]) if "AASP_DATA" in os.environ else None)
     if folder is None:
         raise SystemExit("no data: give --data FOLDER, or set AASP_DATA; the folder holds esc10/")
@@ -176,7 +176,7 @@ def report(name: str, rows: Sequence[Row], threads: int, **notes: Any) -> None:
 
 
 def machine(threads: int) -> dict[str, Any]:
-    """What a measurement was made on."""
+    """Description of the machine of a measurement."""
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),

@@ -1,11 +1,11 @@
-"""Labels that `aasp label` takes to an accuracy when it asks for uncertain rows first, against rows at random.
+"""Labels that `aasp label` needs for an accuracy when uncertain rows are labelled first, against random rows.
 
 usage: python benchmarks/labelling.py INDEX.csv [INDEX.csv ...] [--label LABEL] [--labels 150] [--seeds 5]
 
 Each set is embedded by the package's model and thinned to 1,500 clips; half of its recordings are the pool, the other
-half is scored. Both ways begin with the same random rows and refit after each 5 labels; the pool's labels are the
-oracle. The ratio: labels until the accuracy that random rows reach with --labels, uncertain rows over random ones, of
-each seed's running mean over 3 points.
+half is scored. Both methods start with the same random rows and refit after each 5 labels; the pool's labels are the
+oracle. The ratio is the number of labels for the accuracy that random rows reach with --labels, uncertain rows over
+random ones, from each seed's running mean over 3 points.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def curve(x: np.ndarray, y: np.ndarray, pool: np.ndarray, test: np.ndarray, most
 
 
 def labels_to(curve: list[float], goal: float) -> float:
-    """Labels at which a curve's running mean reaches an accuracy; the most there are where it never does."""
+    """Number of labels at which a curve's running mean reaches an accuracy; the maximum if it never does."""
     smooth = np.convolve(np.pad(curve, 1, "edge"), np.ones(3) / 3, "valid")
     there = np.flatnonzero(smooth >= goal)
     return FIRST + STEP * float(there[0] if len(there) else len(curve) - 1)

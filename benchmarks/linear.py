@@ -1,8 +1,8 @@
-"""How long linear evaluation takes beside the embedding that it needs: esc10, aasp_tiny, five folds, three seeds.
+"""Duration of linear probing relative to the embedding it needs: esc10, aasp_tiny, five folds, three seeds.
 
 usage: python benchmarks/linear.py [--data DATA] [--threads N] [--rounds N]
 
-DATA, or $AASP_DATA, holds the folder `esc10`. Weights don't matter for the time: they are random. Each round embeds the
+DATA, or $AASP_DATA, contains the folder `esc10`. Weights are random, which does not affect speed. Each round embeds the
 set by the last layer and probes by each protocol, intervals included.
 """
 

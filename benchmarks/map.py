@@ -1,11 +1,11 @@
-"""Frames of the map while it is dragged, zoomed and pointed at: 100,000 points against 1,000, in headless Chromium.
+"""Frame rate of the map while it is dragged, zoomed and hovered: 100,000 points against 1,000, in headless Chromium.
 
 usage: python benchmarks/map.py [--rounds N] [--points N]
 
-The page moves itself before each frame, and counts them by requestAnimationFrame. Chromium draws WebGL on the
-processor here (SwiftShader), and both pages take turns in one run. On a busy machine frames a second say little: the
-processor time of Chromium's processes for each frame is what a frame takes on an idle core. Vectors are made up: 60
-groups of 192 numbers. Linux only.
+The page moves itself before each frame, and counts frames by requestAnimationFrame. Chromium draws WebGL on the CPU
+here (SwiftShader), and both pages take turns in one run. On a busy machine the frame rate is not meaningful: the CPU
+time of Chromium's processes per frame is the time of a frame on an idle core. Vectors are generated: 60 groups of 192
+dimensions. Linux only.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ sys.path.append(str(Path(__file__).parents[1] / "tests"))
 from devtools import Tab, tab
 
 WIDTH, GROUPS, FEW, WARMUP, COUNT = 192, 60, 1_000, 12, 20
-# What is done before each frame, the n-th; and a promise of when the frames were.
+# JavaScript that runs before the n-th frame; and a promise of the frames' times.
 ACTS = {
     "drag": "(n) => pan(9 * Math.cos(0.1 * n), 9 * Math.sin(0.13 * n))",
     "zoom": "(n) => zoom(n % 40 < 20 ? 1.05 : 1 / 1.05)",
@@ -48,7 +48,7 @@ FRAMES = """new Promise((done) => {{
 
 @dataclass(frozen=True)
 class Watched:
-    """Milliseconds from each frame to the next, and of the processor for each."""
+    """Milliseconds from each frame to the next, and CPU milliseconds of each."""
 
     frames: list[float]
     processor: float
@@ -71,7 +71,7 @@ def main() -> None:
 
 
 def page(folder: Path, points: int) -> Path:
-    """The map of made-up vectors."""
+    """The map of generated vectors."""
     folder.mkdir()
     rng = np.random.default_rng(0)
     group = rng.integers(0, GROUPS, points)
@@ -91,7 +91,7 @@ def page(folder: Path, points: int) -> Path:
 
 
 def watched(path: Path) -> dict[str, Watched]:
-    """Frames of the page, by what is done with it."""
+    """Frames of the page, by action."""
     with tab() as one:
         one.open(path.as_uri())
         one.ask(f"act = {{{', '.join(f'{what}: {code}' for what, code in ACTS.items())}}}")
@@ -99,14 +99,14 @@ def watched(path: Path) -> dict[str, Watched]:
 
 
 def counted(one: Tab, what: str) -> Watched:
-    one.ask(FRAMES.format(what=what, count=WARMUP))  # what was drawn before is done with, too
+    one.ask(FRAMES.format(what=what, count=WARMUP))  # finish what was drawn before
     before = used()
     times = np.diff(one.ask(FRAMES.format(what=what, count=COUNT)))
     return Watched(times.tolist(), (used() - before) / len(times))
 
 
 def used() -> float:
-    """Milliseconds of the processor that the processes this one has started, and theirs, have used."""
+    """CPU milliseconds used by the processes that this one has started, and their children."""
     found = {}
     for file in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
@@ -119,7 +119,7 @@ def used() -> float:
 
 
 def row(what: str, few: list[Watched], many: list[Watched], points: int) -> Row:
-    """The ratio of processor time a frame, and how many frames there were."""
+    """The ratio of CPU time per frame, and the frame rates."""
     said = [
         f"{np.median([one.processor for one in some]):.0f} ms of the processor a frame, "
         f"{1000 / np.mean(np.concatenate([one.frames for one in some])):.0f} frames a second, "

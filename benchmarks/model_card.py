@@ -1,10 +1,10 @@
-"""Write the card of the package's model: how it was trained, what it scores, and where its sound comes from.
+"""Write the card of the package's model: its training, its scores, and the sources of its training sound.
 
 usage: python benchmarks/model_card.py RUN SCORES SOUND [--model src/aasp/packaged/aasp-tiny]
 
-RUN is the run that `package_model.py` took the model from, SCORES what `ruler.py MODEL --json SCORES` wrote of it,
-SOUND the index that the run was trained on, with columns source, kind, licence and seconds; the folders that its paths
-begin with have an index.csv of their own, whose column `original` begins with a package or repository.
+RUN is the run from which `package_model.py` took the model, SCORES the file that `ruler.py MODEL --json SCORES` wrote,
+SOUND the index that the run was trained on, with columns source, kind, licence and seconds; the folders in its paths
+have an index.csv of their own, whose column `original` begins with a package or repository.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def card(model: AudioEncoder, run: Path, scores: Mapping[str, Any], sound: Path)
     """The card as Markdown.
 
     Raises:
-        AaspError: the run's model is another one, or scores are of none or of several models.
+        AaspError: the run has another model, or scores are of none or of several models.
     """
     trained, own = load(run).state_dict(), model.state_dict()
     same = lambda one, other: torch.equal(one.half().to(other.dtype) if one.is_floating_point() else one, other)
@@ -89,7 +89,7 @@ def _by(patch: tuple[int, int]) -> str:
 
 
 def _command(words: list[str]) -> str:
-    """As it was typed, paths without the folders of the machine."""
+    """The command as typed, with paths without the machine's folders."""
     return shlex.join(["aasp", *(Path(word).name if word.startswith("/") else word for word in words[1:])])
 
 
@@ -102,7 +102,7 @@ def _better(lead: Interval) -> bool:
 
 
 def _scores(title: str, found: Mapping[str, Mapping[str, Any]]) -> str:
-    """A table: a row a set, the lead over each control; in bold what is better outside the interval."""
+    """A table with one row per set and the lead over each control; bold if its interval is above zero."""
     controls = [name for name in found if name.startswith("minus ") and name != STRONGEST]
     lines = [f"### {title}", "", f"| set | aasp-tiny | {' | '.join(controls)} |", f"|{'---|' * (2 + len(controls))}"]
     for name, value in found["model"].items():
@@ -113,7 +113,7 @@ def _scores(title: str, found: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _weak(found: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """Sets on which the strongest control is not beaten outside the interval."""
+    """Sets on which the lead over the strongest control is not clearly above zero."""
     for name, value in found[STRONGEST].items():
         lead = Interval(**value)
         if name != "average" and not _better(lead):

@@ -1,8 +1,8 @@
-"""Put the model of a run into the package: its configuration with the vector of its recipe, its weights in fp16.
+"""Put the model of a run into the package: its configuration with its recipe's vector, its weights in fp16.
 
 usage: python benchmarks/package_model.py RUN [--out src/aasp/packaged/aasp-tiny]
 
-The card beside it, README.md, stays as it is. Rounded weights are read in fp32 again; what rounding moves is printed.
+The card beside it, README.md, is kept. Rounded weights are loaded in fp32 again; the effect of rounding is printed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def package(run: Path, out: Path) -> tuple[int, float]:
     """Write the model.
 
     Returns:
-        Bytes of the weights, and the largest change of the own vector of noise, over its deviation.
+        Bytes of the weights, and the largest change of the default vector of noise, over its deviation.
     """
     trained = load(run)
     config = replace(trained.config, vector=recipes.get("aasp_tiny").model.vector)
@@ -33,7 +33,7 @@ def package(run: Path, out: Path) -> tuple[int, float]:
     encoder.load_state_dict(trained.state_dict())
     halves = {name: x.half() if x.is_floating_point() else x for name, x in encoder.state_dict().items()}
     card = (out / CARD).read_bytes() if (out / CARD).exists() else None
-    (out / CARD).unlink(missing_ok=True)  # the folder of a model holds nothing else while it is written
+    (out / CARD).unlink(missing_ok=True)  # while it is written, a model's folder may contain nothing else
     try:
         write_directory(out, {"config.json": to_dict(config)}, halves)
     finally:

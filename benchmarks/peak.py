@@ -1,7 +1,7 @@
-"""What the machine could do: the rate of a step's own matrix products, each timed alone.
+"""Peak speed of the machine: the rate of a step's own matrix products, each timed alone.
 
-The products of one step are written down as they are computed, with their shapes; each shape is then timed by itself in
-each precision. The peak is all FLOPs over all seconds: time-weighted, since a shape that runs slowly counts for long.
+The products of one step are recorded with their shapes; each shape is then timed alone in each precision. The peak is
+the total FLOPs over the total seconds: time-weighted, since a slow shape counts more.
 """
 
 from __future__ import annotations
@@ -41,20 +41,20 @@ class Products(TorchDispatchMode):
 
 
 def products_of(step: Callable[[], object]) -> Counter[Product]:
-    """The products of one step; attention counts as its two plain ones."""
+    """The products of one step; attention counts as its two products."""
     with sdpa_kernel(SDPBackend.MATH), Products() as seen:
         step()
     return seen.counts
 
 
 def flops(product: Product) -> int:
-    """Two for each multiply-add."""
+    """Two per multiply-add."""
     (*batch, rows, inner), (*_, columns) = product
     return 2 * rows * inner * columns * (batch[0] if batch else 1)
 
 
 def seconds_of(products: Counter[Product], dtype: torch.dtype, device: torch.device) -> float:
-    """Seconds that these products take in one precision, each shape timed alone, with operands at hand."""
+    """Seconds that these products take in one precision, each shape timed alone, with its operands in memory."""
     seconds = 0.0
     for (left, right), count in products.items():
         a, b = torch.randn(left, device=device).to(dtype), torch.randn(right, device=device).to(dtype)

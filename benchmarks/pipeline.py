@@ -2,9 +2,9 @@
 
 usage: python benchmarks/pipeline.py [--rounds N] [--threads N]
 
-The first rows are of one core: sound files of 10 s, mono at 16 kHz and stereo above, to log-mel batches at 16 kHz, with
-what soundfile alone needs to decode the same files beside it; the rest is mixing, resampling, checks and log-mel. The
-last ones are of all cores: steps of aasp_tiny on random crops that two threads decode meanwhile, nothing cached.
+The first rows are for one core: sound files of 10 s, mono at 16 kHz and stereo above, to log-mel batches at 16 kHz,
+compared with soundfile alone decoding the same files; the rest is mixing, resampling, checks and log-mel. The last
+rows are for all cores: steps of aasp_tiny on random crops that two threads decode meanwhile, without a cache.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from sounds import clips
 from steps import stepper
 
 FORMATS, RATES = ("flac", "ogg", "mp3"), (16_000, 44_100, 48_000)
-FILES, SECONDS, COPIES = 8, 10.0, 64  # a set lists each file so often
+FILES, SECONDS, COPIES = 8, 10.0, 64  # a set lists each file this often
 TRAINED_ON = (("flac", 16_000, ">= 0.9"), ("mp3", 44_100, ""))
-TURN_SECONDS = 5.0  # many times what the pipeline reads ahead
+TURN_SECONDS = 5.0  # much longer than the pipeline's read-ahead
 
 
 def main() -> None:
@@ -56,7 +56,7 @@ def _write(folder: Path, suffix: str, rate: int) -> Path:
 
 
 def _set_of(folder: Path) -> Manifest:
-    """A set of the size that sets have: grain's shuffle takes 2 ms for a place among 16, 5 us among 10,000."""
+    """A set of realistic size: grain's shuffle takes 2 ms per position among 16, 5 us among 10,000."""
     manifest, _ = Manifest.open(folder)
     return Manifest(pa.concat_tables([manifest.table] * COPIES), manifest.source)
 

@@ -1,9 +1,9 @@
-"""The same pre-training step, written plainly: what a good first implementation in eager PyTorch does.
+"""The same pre-training step, written plainly: a good first implementation in eager PyTorch.
 
 timm-like blocks, F.scaled_dot_product_attention everywhere, a strided Conv2d, the SBLU by its literal complex
-formula, views by repeating the tokens and gathering, every hidden patch decoded, AdamW as it comes, and the teacher
-averaged in a Python loop. Front end, masks and losses are the library's own: they are the same work in both. The sizes
-and options covered are those of `aasp_base`, and of `aasp_tiny` without what `step.py` takes from it.
+formula, views by repeating the tokens and gathering, every hidden patch decoded, AdamW with defaults, and the teacher
+averaged in a Python loop. Front end, masks and losses are the library's: they are the same work in both. The sizes and
+options covered are those of `aasp_base`, and of `aasp_tiny` except for what `step.py` removes.
 
 Legend: B clips, V views, N patches, D width, S states, K taps.
 """
@@ -227,10 +227,10 @@ def plain_step(
     """A function that takes one step and returns its loss.
 
     Args:
-        recipe: sizes.
+        recipe: the sizes.
         precision: of the forward pass.
-        device: where.
-        every_query: decode every hidden patch, not the recipe's share.
+        device: the device.
+        every_query: decode every hidden patch instead of the recipe's share.
     """
     if every_query:
         recipe = with_fields(recipe, {"masking.predicted": 1.0})

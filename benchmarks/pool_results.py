@@ -1,10 +1,10 @@
-"""What pre-training on `pool` is worth: the tables of docs/results.md.
+"""The pre-training tables of docs/results.md, on `pool`.
 
 usage: python benchmarks/pool_results.py RUN... --data DATA [--json FILE] [--cache FOLDER]
 
 RUN are runs of `aasp pretrain`, one per seed. For each there is an untrained encoder of the same architecture and
-probe, and the same log-mel baselines. Every choice (layer, pooling, penalty) is made on validation parts,
-for all alike. DATA holds esc10, speech_commands_v2_test12, nsynth_like and langid6, each with an index.csv.
+probe, and the same log-mel baselines. Every choice (layer, pooling, penalty) is made on validation parts, for all
+alike. DATA contains esc10, speech_commands_v2_test12, nsynth_like and langid6, each with an index.csv.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from aasp.stems.lambda_encoder import ALPHA_RANGE, beta_range, saturated
 
 @dataclass(frozen=True)
 class Question:
-    """A labelled set, what is asked of it, and what is drawn by the bootstrap."""
+    """A labelled set, its label column, and the units that the bootstrap resamples."""
 
     folder: str
     label: str
@@ -51,7 +51,7 @@ QUESTIONS = [
     Question("speech_commands_v2_test12", "label", "split", "speaker"),
     Question("nsynth_like", "label", "split", "instrument"),
     Question("nsynth_like", "pitch", "split", "instrument"),
-    Question("langid6", "label", "split", None),  # its test part is one source: clips are drawn
+    Question("langid6", "label", "split", None),  # its test part is one source: clips are resampled
 ]
 PRETRAINED, UNTRAINED = "pre-trained", "untrained"
 
@@ -123,7 +123,7 @@ def lambda_spread(model: AudioEncoder, paths: list[str]) -> dict[str, float]:
 
 
 def with_heads(result: ProbeResult, features: Mapping[Any, np.ndarray], task: Task) -> float:
-    """Accuracy of heads trained on intact features when they read changed ones."""
+    """Accuracy of heads trained on intact features when applied to changed ones."""
     hits = []
     for r, chosen in zip(task.rounds, result.chosen, strict=True):
         predicted = chosen.head.probabilities(features[chosen.key][r.test]).argmax(1)

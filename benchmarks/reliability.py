@@ -1,4 +1,4 @@
-"""Count the test files that are read or refused correctly, and what happens to corrupted ones.
+"""Count the test files that are read or refused correctly, and the outcomes for corrupted ones.
 
     python benchmarks/reliability.py [--mutations 2000] [--write]
 
@@ -28,7 +28,7 @@ PAGE = ROOT / "docs" / "reliability.md"
 
 
 def bench_table(workshop: Workshop, folder: Path) -> tuple[list[str], list[str]]:
-    """Rows of files tested, read correctly, refused correctly and wrong, by family; and what is wrong with each."""
+    """Rows of files tested, read correctly, refused correctly and wrong, by family; and the errors of each."""
     counts: dict[str, Counter] = defaultdict(Counter)
     wrong = []
     for case in cases():

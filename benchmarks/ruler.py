@@ -3,11 +3,11 @@
 usage: python benchmarks/ruler.py MODEL... [--data DATA] [--sets A,B] [--set NAME=INDEX,LABEL,SPLIT,CLUSTER]
            [--json FILE] [--cache FOLDER] [--full] [--jobs N]
 
-MODEL are folders of models or runs. DATA, or $AASP_DATA, holds the development sets. --set adds a set: an index with
-its columns of labels, of parts or folds, and of what clips have in common, which is what intervals draw (empty: clips
-are drawn one by one); --sets chooses among all by name. Sets are thinned to 1,000 clips and 45 minutes each,
-fine-tuning is cut to 6 steps and 240 seconds of tested sound; --full takes everything. Every choice is made on
-validation parts; a test part is scored once. FOLDER keeps the vectors of untrained encoders and log-mel statistics.
+MODEL are folders of models or runs. DATA, or $AASP_DATA, contains the development sets. --set adds a set: an index with
+its columns of labels, of parts or folds, and of clusters, which intervals resample (empty: single clips are resampled);
+--sets chooses among all by name. Sets are thinned to 1,000 clips and 45 minutes each, fine-tuning is cut to 6 steps and
+240 seconds of test sound; --full uses everything. Every choice is made on validation parts; a test part is scored once.
+FOLDER keeps the vectors of untrained encoders and log-mel statistics.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: jobs run side by side, a core each
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: parallel jobs have one core each
 
 import torch
 
@@ -37,14 +37,14 @@ from harness import machine
 from ruler_sets import Set, chosen_sets
 from ruler_tables import show_model, show_sets
 
-LABELS = (1, 5, 20)  # a class
-PART_SECONDS = 200  # of sound that a job embeds
+LABELS = (1, 5, 20)  # per class
+PART_SECONDS = 200  # of sound per embedding job
 
 Place = Callable[[System, Set], Path]
 
 
 def run_jobs(sets: Sequence[Set], systems: Sequence[System], place: Place, processes: int) -> None:
-    """Embed, then probe and fine-tune, side by side; results go into the sets. `place` is where vectors are kept."""
+    """Embed, then probe and fine-tune, in parallel; results go into the sets. `place` is where vectors are kept."""
     longest_first = sorted(sets, key=lambda one: -one.seconds.sum())
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, mp_context=spawn, initializer=_one_thread) as pool:
@@ -72,7 +72,7 @@ def run_jobs(sets: Sequence[Set], systems: Sequence[System], place: Place, proce
 
 
 def _finished(pool: ProcessPoolExecutor, futures: dict[Future, Any], what: str) -> Iterator[tuple[Any, Any]]:
-    """What each job was, and gave, as they end; after a failure nothing more is begun."""
+    """Each job and its result, as jobs end; after a failure no more are started."""
     try:
         with bar(what) as show:
             for number, future in enumerate(as_completed(futures), start=1):
@@ -88,7 +88,7 @@ def _one_thread() -> None:
 
 
 def _with_plain_errors(job: Callable[..., Any], *arguments: Any) -> Any:
-    """Run a job; what it complains of in a form that comes through to another process."""
+    """Run a job; its errors are converted so that they can be passed to another process."""
     try:
         return job(*arguments)
     except AaspError as error:
@@ -104,7 +104,7 @@ def measure(arguments: argparse.Namespace) -> None:
     pairs, alike = [], {}
     for path in dict.fromkeys(arguments.models):
         model = System("model", path)
-        pattern = alike.setdefault(fingerprint(model.encoder.config), path)  # one untrained encoder an architecture
+        pattern = alike.setdefault(fingerprint(model.encoder.config), path)  # one untrained encoder per architecture
         pairs.append((model, System("untrained", pattern)))
     log_mel = System("log-mel")
     sets = list(chosen_sets(arguments.sets, arguments.set, arguments.data, arguments.full))

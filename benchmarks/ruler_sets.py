@@ -1,4 +1,4 @@
-"""The sets that the ruler knows, those that are added to them, and what comes out on each."""
+"""The ruler's sets, sets added by the user, and the results on each."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ SETS = {
     "pitch": ("nsynth_like_large/index.csv", "pitch", "split", "sample_group"),
     "esc10_mixtures": ("esc10/multilabel_recipe.csv", "labels", "split", ""),
 }
-ONLY_BY_NAME = ("esc10_mixtures",)  # left out unless named: its clips are those of esc10
+ONLY_BY_NAME = ("esc10_mixtures",)  # used only if named: its clips are those of esc10
 CLIPS, HOURS = 1_000, 0.75  # upper limits for a set, without --full
-FEWEST = 10  # training clips of the median class: sets of fewer are not fine-tuned
-CUT, WHOLE = (6, 16, 2.0), (40, 32, 5.0)  # steps, crops of a step, seconds of a crop
+FEWEST = 10  # training clips of the median class: sets with fewer are not fine-tuned
+CUT, WHOLE = (6, 16, 2.0), (40, 32, 5.0)  # steps, crops per step, seconds per crop
 TESTED_SECONDS = 240  # of test audio for fine-tuned models, without --full
 
 
 @dataclass
 class Set:
-    """A labelled set, as much of it as is used, and what came out of it.
+    """A labelled set, possibly subsampled, and its results.
 
     Attributes:
         name: as given to --sets.
         labelled: its clips.
-        seconds: duration of each, (n,).
+        seconds: duration of each clip, (n,).
         task: its labels, and which clips train and test.
         full: all clips are used.
-        results: of each system, by reading.
-        ranks: of each model's own vector.
-        few: fine-tuned, by labels a class.
+        results: probe results of each system, by reading.
+        ranks: of each model's default vector.
+        few: fine-tuning results, by labels per class.
     """
 
     name: str
@@ -66,12 +66,12 @@ class Set:
 
     @property
     def most_tested(self) -> int:
-        """Clips on which fine-tuned models are tested, at most."""
+        """Maximum number of clips on which fine-tuned models are tested."""
         return len(self.labelled) if self.full else max(1, int(TESTED_SECONDS / self.seconds.mean()))
 
     @property
     def fine_tunes(self) -> bool:
-        """Whether there are labels enough to draw a few of each class."""
+        """Whether there are enough labels to draw a few for each class."""
         if self.task.multilabel:
             return False
         counts = np.bincount(self.task.y[self.task.rounds[0].train], minlength=len(self.task.classes))
@@ -82,9 +82,9 @@ def chosen_sets(names: str, added: Sequence[str], data: Path | None, full: bool)
     """The requested sets, opened and subsampled; sets of one index share their clips.
 
     Args:
-        names: separated by commas; all but `ONLY_BY_NAME` when empty.
-        added: NAME=INDEX,LABEL,SPLIT,CLUSTER each.
-        data: the folder of those that are known.
+        names: separated by commas; if empty, all except `ONLY_BY_NAME`.
+        added: each as NAME=INDEX,LABEL,SPLIT,CLUSTER.
+        data: the folder of the known sets.
         full: use all clips.
 
     Raises:

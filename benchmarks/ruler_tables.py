@@ -1,4 +1,4 @@
-"""What the ruler prints of a model, and the same as JSON values: tables in Markdown, intervals of 95 %."""
+"""The ruler's results for a model, as Markdown tables and JSON values, with 95 % intervals."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from aasp.evaluate.probe import ProbeResult, main_score
 from aasp.evaluate.ruler import System
 from ruler_sets import FEWEST, Set
 
-# Readings of the model, its untrained encoder and log-mel of 128 bands; with 40 bands it is always the fixed probe.
+# Readings of the model, its untrained encoder and log-mel of 128 bands; with 40 bands always the fixed probe.
 READINGS = {
     "Default vector, ridge regression": ("own ridge", "best ridge", "128 ridge"),
     "Default vector, logistic regression": ("own logistic", "best logistic", "128 logistic"),
@@ -23,7 +23,7 @@ READINGS = {
     "Default vector, k nearest neighbours": ("own k-NN", "best k-NN", "128 k-NN"),
 }
 UNTRAINED, BANDS_40, BANDS_128, STRONGEST = "untrained", "log-mel 40", "log-mel 128", "the strongest"
-Measured = dict[str, list[Interval]]  # by column: of each set, and of their average
+Measured = dict[str, list[Interval]]  # by column: for each set, and for their average
 
 
 def show_sets(sets: Sequence[Set]) -> dict[str, Any]:
@@ -93,9 +93,9 @@ def _compared(
     """Scores of a model and its controls, and its leads over each, on every set and on average.
 
     Args:
-        ours: one a set.
-        controls: by name, one a set.
-        strongest: also the lead over the control that does best on each set's test part: a choice in its favour.
+        ours: one per set.
+        controls: by name, one per set.
+        strongest: also the lead over the best control on each set's test part: a choice in the control's favour.
     """
     out = {name: _scored(found) for name, found in {"model": ours, **controls}.items()}
     others = dict(controls)

@@ -2,15 +2,14 @@
 
 usage: python benchmarks/sblu.py [--rounds N] [--threads N]
 
-Both start from the same leaf tensors, all with gradients: the projected subband signal v = B u, (rows, frames, S), a
-row being one clip's subband, and decay and frequency of every patch and state, (rows, patches, S). Both cut the signal
-into windows by `unfold`, a view that is 16 frames on from patch to patch, and hand the gradient back through it; both
-have the paper's even phase and gain. The literal formula then materialises a complex kernel of K taps for every patch
-and state, its exponent, and its product with the windows, and lets autograd keep what it needs of them. Ours
-materialises the gradient of all windows, as the literal does too. Values and gradients of the two are compared before
-anything is timed.
+Both start from the same leaf tensors, all with gradients: the projected subband signal v = B u, (rows, frames, S),
+where a row is one clip's subband, and decay and frequency of every patch and state, (rows, patches, S). Both cut the
+signal into windows by `unfold`, a view with a hop of 16 frames, and backpropagate through it; both have the paper's
+even phase and gain. The literal formula then materialises a complex kernel of K taps for every patch and state, its
+exponent, and its product with the windows, and lets autograd keep what it needs of them. Ours materialises the gradient
+of all windows, as the literal does too. Values and gradients of the two are compared before timing.
 
-What a chirp costs is measured on the unit alone, with the gradient of its rate, and on the stem that it stands in.
+The cost of a chirp is measured on the unit alone, with the gradient of its rate, and on the stem that contains it.
 """
 
 from __future__ import annotations
@@ -27,9 +26,9 @@ from harness import Row, Spread, alternately, memory_growth, options, ratio, rep
 
 PATCH, SUBBANDS, PATCHES = 16, 8, 512
 CASES = {(8, 16, 16): (">= 5", "<= 0.25"), (8, 64, 64): (">= 10", "<= 0.25"), (64, 16, 16): ("", "")}
-"""Clips, states and taps, and what to reach in time and memory."""
+"""Clips, states and taps, and the required ratios of time and memory."""
 CHIRPED = {16: "", 48: "<= 1.3"}
-"""Taps, and what the unit and the stem may take with a chirp, over what they take without."""
+"""Taps, and the required ratio of time with a chirp over that without, for unit and stem."""
 TOLERANCE = 1e-5
 
 
@@ -50,7 +49,7 @@ WAYS = {"literal": literal, "ours": ours}
 
 
 def prepare(way: str, clips: int, states: int, taps: int) -> Callable[[], list[Tensor]]:
-    """Forward and backward on noise; what is returned holds both parts of y and the three gradients."""
+    """Forward and backward on noise; the result has both parts of y and the three gradients."""
     device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
     generator = torch.Generator().manual_seed(0)
     rows, columns = clips * SUBBANDS, PATCHES // SUBBANDS
@@ -69,7 +68,7 @@ def prepare(way: str, clips: int, states: int, taps: int) -> Callable[[], list[T
 
 
 def prepare_unit(chirp: bool, taps: int, phase: Phase, gain: Gain) -> Callable[[], list[Tensor]]:
-    """The unit on noise, forward and backward, with or without a chirp of its own at every point."""
+    """The unit on noise, forward and backward, with or without a separate chirp at every point."""
     generator = torch.Generator().manual_seed(0)
     rows, columns, states = shape = (8 * SUBBANDS, PATCHES // SUBBANDS, 16)
     signal = torch.randn(rows, (columns - 1) * PATCH + taps, states, generator=generator)
@@ -99,7 +98,7 @@ def prepare_stem(chirp: bool, taps: int) -> Callable[[], None]:
 
 
 def prepare_warm(way: str, *case: int) -> Callable[[], list[Tensor]]:
-    """The same in a process that has run it once, so that loading code counts for neither."""
+    """The same in a process that has run it once, so that loading code is not counted."""
     prepare(way, 1, 1, 16)()
     return prepare(way, *case)
 

@@ -1,10 +1,10 @@
-"""How cost grows: with a clip's length, with views, states and taps, with the size of the pool.
+"""Growth of cost: with a clip's length, with views, states and taps, with the size of the pool.
 
 usage: python benchmarks/scaling.py [--rounds N] [--threads N]
 
-Each cost is measured at sizes over some orders of magnitude; the curve that it should follow is fitted by least squares
-of relative errors with no negative coefficient, and printed. What a row holds as its ratio is the largest relative
-deviation of a measurement, the least of all rounds, from that curve.
+Each cost is measured at sizes over several orders of magnitude; the expected curve is fitted by least squares of
+relative errors with non-negative coefficients, and printed. A row's ratio is the largest relative deviation of a
+measurement, the minimum over all rounds, from that curve.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ VIEWS = (1, 2, 4, 8, 16)
 STATES = (4, 8, 16, 32, 64)
 TAPS = (16, 32, 48, 64, 96)
 POOLS = (100, 1_000, 10_000, 100_000, 1_000_000)
-LARGE_POOLS = (125_000, 250_000, 500_000, 1_000_000)  # whose memory is more than what an interpreter has at hand
+LARGE_POOLS = (125_000, 250_000, 500_000, 1_000_000)  # larger than an interpreter's reserve of memory
 ALLOWED = "<= 0.25"
 
 Curve = Mapping[str, Callable[[float], float]]
@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def row(what: str, sizes: Sequence[float], costs: Sequence[float], curve: Curve, unit: str = "s") -> Row:
-    """The fit of a curve to costs at some sizes, and how far the costs are from it."""
+    """The fit of a curve to costs at some sizes, and the deviation of the costs from it."""
     design = np.array([[term(size) for term in curve.values()] for size in sizes])
     scale = np.abs(design).max(0)
     coefficients = nnls(design / scale / np.array(costs)[:, None], np.ones(len(costs)))[0] / scale
@@ -66,7 +66,7 @@ def row(what: str, sizes: Sequence[float], costs: Sequence[float], curve: Curve,
 
 
 def least(things: Mapping[float, Callable[[], object]], rounds: int) -> list[float]:
-    """Seconds that each thing takes when least disturbed."""
+    """Minimum seconds of each thing over all rounds."""
     took = alternately({str(size): run for size, run in things.items()}, rounds)
     return [min(times) for times in took.values()]
 
@@ -74,7 +74,7 @@ def least(things: Mapping[float, Callable[[], object]], rounds: int) -> list[flo
 def lengths(rounds: int) -> list[Row]:
     """Embedding one clip, of 5 s to 10 min, by the tiny transformer in windows of 10.24 s.
 
-    Up to a window the transformer's attention is quadratic; beyond, there are more windows.
+    Up to one window the transformer's attention is quadratic; beyond that, the number of windows grows.
     """
     encoder = AudioEncoder(replace(recipes.get("aasp_tiny").model, window_seconds=10.24)).eval()
     wave = torch.from_numpy(clips(1, max(LENGTHS)))
@@ -126,7 +126,7 @@ def stems(rounds: int) -> list[Row]:
 
 
 def pools() -> list[Row]:
-    """A pool's start-up, memory and shuffle, by its files; every file is looked at when a manifest is opened."""
+    """A pool's start-up, memory and shuffle, by its number of files; opening a manifest checks every file."""
     opening, shuffling = [], []
     with tempfile.TemporaryDirectory() as folder:
         sound = Path(folder, "sound.wav")

@@ -1,10 +1,10 @@
-"""Searching an index exactly: ours against a plain product of float32 by numpy; and a graph that finds most of it.
+"""Exact search in an index: ours against a plain float32 product by numpy; and an approximate graph.
 
 usage: python benchmarks/search.py [--rounds N] [--threads N] [--rows N] [--graph-rows N]
 
-Vectors of 192 in 1,000 clusters whose spread is of 24 dimensions, as embeddings are. Ours reads float16; numpy's copy
-in float32 takes twice the memory. With usearch installed, its graph (HNSW, float16) is built of --graph-rows and asked
-for the same ten rows that the exact search finds. It is not part of the package: docs/decisions.md says why.
+Vectors of 192 in 1,000 clusters that vary in 24 dimensions, like embeddings. Ours reads float16; numpy's float32 copy
+takes twice the memory. If usearch is installed, its graph (HNSW, float16) of --graph-rows is queried for the same ten
+rows that the exact search finds. It is not part of the package: see docs/decisions.md.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def against_numpy(vectors: np.ndarray, query: np.ndarray, rounds: int) -> dict[str, list[float]]:
-    """Seconds of a search."""
+    """Seconds per search."""
     whole = vectors.astype(np.float32)
     return alternately({"ours": lambda: nearest(vectors, query, COUNT), "numpy": lambda: whole @ query}, rounds)
 
@@ -56,7 +56,7 @@ def clustered(count: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def graph(vectors: np.ndarray, rng: np.random.Generator, rounds: int) -> list[Row]:
-    """Recall and speed of usearch's graph; nothing where it is not installed."""
+    """Recall and speed of usearch's graph; nothing if it is not installed."""
     try:
         from usearch.index import Index
     except ImportError:

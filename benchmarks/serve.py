@@ -1,10 +1,10 @@
-"""`aasp serve` under load against calling the encoder directly, one sound after the other.
+"""`aasp serve` under load against calling the encoder directly, for one sound after another.
 
 usage: python benchmarks/serve.py [--rounds N] [--threads N]
 
-WAV files of 10 s, `aasp_tiny` with random weights, which change no time. Directly: the file read and the encoder
-called, in a loop. Over HTTP: one client that waits for each answer, and eight at once, whose sounds are computed
-together.
+WAV files of 10 s, `aasp_tiny` with random weights, which do not affect speed. Directly: the file is read and the
+encoder called, in a loop. Over HTTP: one client that waits for each response, and eight concurrent ones, whose sounds
+are computed together.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""A long training, watched from outside: does its memory stay flat, do its open files, is it as fast at the end?
+"""A long training, observed from outside: are its memory, open files and speed constant?
 
     python benchmarks/soak.py [--minutes 120]
 
 A small model pre-trains on crops that are decoded again each time, and saves a checkpoint every 50 steps. Speed is in
-steps a second of processor time, so that other work on the machine does not matter. The first fifth is warming up. The
-figures are written to benchmarks/results/soak.json.
+steps per second of CPU time, so that other work on the machine does not matter. The first fifth is warm-up. The results
+are written to benchmarks/results/soak.json.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from aasp.training.tracking import read_metrics
 RESULT = Path(__file__).parent / "results" / "soak.json"
 WARMING = 0.2
 FLAT, STEADY = 0.02, 0.05
-RATE, SECONDS, REPEATS = 16_000, 60, 1_500  # 25 hours of rows: too much to be kept in memory, so decoded each time
+RATE, SECONDS, REPEATS = 16_000, 60, 1_500  # 25 hours of rows: too much to keep in memory, so decoded each time
 WORDS = [
     *("aasp_tiny", "--steps", "200000", "--checkpoint-every", "50", "--log-every", "10", "--threads", "1", "--set"),
     *("model.encoder.width=48", "model.encoder.depth=2", "predictor.width=32", "predictor.depth=1", "data.batch=8"),
@@ -42,9 +42,9 @@ WORDS = [
 
 @dataclass(frozen=True)
 class Look:
-    """One look at a process: seconds since its start, of the processor, MiB resident, open files, threads, step.
+    """One sample of a process: seconds since its start, CPU seconds, MiB resident, open files, threads, step.
 
-    Of one with children, time and memory are those of all together.
+    With child processes, time and memory are totals.
     """
 
     seconds: float
@@ -65,7 +65,7 @@ class Look:
 
 
 def _spent(process: int) -> tuple[float, float]:
-    """Seconds of the processor and MiB resident of one process; nothing of one that is gone."""
+    """CPU seconds and MiB resident of a process; zero if it has ended."""
     try:
         fields = Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2].split()
     except (FileNotFoundError, ProcessLookupError):
@@ -107,20 +107,20 @@ def watched(minutes: float, folder: Path) -> list[Look]:
 
 
 def growth(looks: list[Look], name: str) -> float:
-    """How much a number grew, by a straight line through all looks, as a share of its mean."""
+    """Relative growth of a number, from a straight line through all samples, as a share of its mean."""
     x, y = (np.array([getattr(look, of) for look in looks]) for of in ("seconds", name))
     return float(np.polyfit(x, y, 1)[0] * (x[-1] - x[0]) / y.mean())
 
 
 def speeds(looks: list[Look], parts: int = 4) -> list[float]:
-    """Steps a second of processor time, in each part."""
+    """Steps per second of CPU time, in each part."""
     cuts = np.linspace(0, len(looks) - 1, parts + 1).round().astype(int)
     pairs = [(looks[a], looks[b]) for a, b in pairwise(cuts)]
     return [(end.step - start.step) / (end.processor - start.processor) for start, end in pairs]
 
 
 def summarised(looks: list[Look], minutes: float, what: str) -> dict[str, Any]:
-    """The figures: whether memory is flat, files are no more, and `what` a second of processor time steady."""
+    """The results: whether memory is constant, files do not increase, and `what` per second of CPU time is steady."""
     warm = [look for look in looks if look.seconds > WARMING * looks[-1].seconds and look.step]
     memory, by_part = growth(warm, "memory"), speeds(warm)
     files = [look.files for look in warm]

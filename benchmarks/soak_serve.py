@@ -1,12 +1,12 @@
-"""A server under load, watched from outside: does its memory stay flat, do its open files, is it as fast at the end?
+"""A server under load, observed from outside: are its memory, open files and speed constant?
 
     python benchmarks/soak_serve.py [--minutes 60] [--rate 5]
 
-`aasp serve` of a small model is sent sounds of four formats and several lengths, broken files, files that are too large
-or too long, wrong options and halves of requests, in the same order over and over, so many a second. Every status is
-compared with the one that is due, and every vector with the first one of the same file. Memory and processor time are
-those of the server and its decoders; speed is in requests a second of processor time, so that other work on the machine
-does not matter. The first fifth is warming up. The figures are written to benchmarks/results/soak_serve.json.
+`aasp serve` of a small model receives sounds of four formats and several lengths, broken files, files that are too
+large or too long, wrong options and incomplete requests, repeatedly in the same order, at a given rate. Every status is
+compared with the expected one, and every vector with the first one of the same file. Memory and CPU time are those of
+the server and its decoders; speed is in requests per second of CPU time, so that other work on the machine does not
+matter. The first fifth is warm-up. The results are written to benchmarks/results/soak_serve.json.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ RESULT = Path(__file__).parent / "results" / "soak_serve.json"
 LIMITS = ["--max-mb", "2", "--max-seconds", "20", "--timeout", "20", "--queue", "32", "--threads", "1"]
 CLIENTS = 4
 CLOSE = 1e-5
-GONE = 0  # in place of a status: the client closed the connection
+GONE = 0  # instead of a status: the client closed the connection
 
 
 @dataclass(frozen=True)
 class Case:
-    """A request, and the status that is due."""
+    """A request, and the expected status."""
 
     name: str
     route: str
@@ -56,7 +56,7 @@ class Case:
 
 @dataclass
 class Seen:
-    """What came back: counts, what was not as it should be, and the first vector of each file."""
+    """The responses: counts, unexpected ones, and the first vector of each file."""
 
     counts: Counter[str] = field(default_factory=Counter)
     wrong: Counter[str] = field(default_factory=Counter)
@@ -75,7 +75,7 @@ class Seen:
 
 
 def cases() -> list[Case]:
-    """In the order in which they are sent, over and over."""
+    """The requests, in the order in which they are repeated."""
     rng = np.random.default_rng(0)
 
     def sound(kind: str, seconds: float, rate: int = 16_000, channels: int = 1) -> bytes:
@@ -107,7 +107,7 @@ def cases() -> list[Case]:
 
 
 def send(case: Case, port: int) -> tuple[int, list[float] | None]:
-    """Status of a request, and its vector."""
+    """Status of a response, and its vector."""
     if case.status == GONE:
         head = f"POST {case.route} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(case.body)}\r\n\r\n".encode()
         with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
@@ -121,13 +121,13 @@ def send(case: Case, port: int) -> tuple[int, list[float] | None]:
         values = json.loads(answer.read())
         return answer.status, values.get("embedding")
     except (BrokenPipeError, ConnectionResetError):
-        return case.status if case.name == "too large" else -1, None  # refused before it was all sent
+        return case.status if case.name == "too large" else -1, None  # refused before it was sent completely
     finally:
         connection.close()
 
 
 def load(port: int, until: float, rate: float, seen: Seen) -> list[threading.Thread]:
-    """Clients that send so many requests a second together, until that time; none later, and no more than these."""
+    """Clients that together send `rate` requests a second until the given time; no requests are sent after that."""
     all_cases, numbers, began = cases(), _Numbers(), time.monotonic()
 
     def work() -> None:
@@ -151,7 +151,7 @@ def load(port: int, until: float, rate: float, seen: Seen) -> list[threading.Thr
 
 
 class _Numbers(Iterator[int]):
-    """0, 1, 2 …, each to one thread only."""
+    """0, 1, 2 …, each for one thread only."""
 
     def __init__(self) -> None:
         self._next, self._lock = 0, threading.Lock()

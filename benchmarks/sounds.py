@@ -1,4 +1,4 @@
-"""Clips that benchmarks measure on: tones over noise, as loud as recordings are."""
+"""Clips for benchmarks: tones in noise, at the level of recordings."""
 
 from __future__ import annotations
 

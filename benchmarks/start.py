@@ -1,11 +1,11 @@
-"""How soon a set of 10⁶ sounds gives its first clip, in how much memory, and what shards cost against files.
+"""Time and memory until a set of 10⁶ sounds gives its first clip, and the cost of shards against files.
 
 usage: python benchmarks/start.py [--rounds N] [--rows N]
 
-Sets are made for it, without sound: a manifest of 10⁶ files (links to twenty), an index of 10³ shards of 10³. Each is
-opened in a fresh process, as far as a pipeline that draws from it, beside pyarrow alone reading the same Parquet file.
-Times are a core's; in the detail also by the clock, which on a shared machine is that of others too. The last row reads
-the same clips from shards and from files, in one shuffled order.
+The sets are generated, without sound: a manifest of 10⁶ files (links to twenty), an index of 10³ shards of 10³. Each is
+opened in a fresh process, up to a pipeline that draws from it, and compared with pyarrow alone reading the same Parquet
+file. Times are CPU time of one core; the detail also has wall-clock time, which on a shared machine includes other
+work. The last row reads the same clips from shards and from files, in one shuffled order.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def _files(folder: Path, rows: int) -> Path:
-    """A manifest of so many files in 1,000 folders: a file has few links, so there are twenty of them."""
+    """A manifest of `rows` files in 1,000 folders: links to twenty files, as a file's number of links is limited."""
     for number in range(20):
         (folder / f"{number}").write_bytes(b"no sound")
     paths = [f"clips/{row % FOLDERS:04d}/clip{row:07d}.flac" for row in range(rows)]
@@ -77,7 +77,7 @@ def _files(folder: Path, rows: int) -> Path:
 
 
 def _shards(folder: Path, rows: int) -> Path:
-    """An index of shards whose files are holes."""
+    """An index of shards whose files are sparse."""
     (folder / "shards").mkdir()
     each, size = rows // SHARDS, 160_000
     for number in range(SHARDS):

@@ -1,8 +1,8 @@
-"""How long one waits for the first answer: the help, the import, what a run is.
+"""Time until the first answer: the help, the import, and `aasp info` of a run.
 
 usage: python benchmarks/startup.py [--rounds N]
 
-Whole processes, one after the other in turn, files in the system's cache.
+Whole processes, run in turn, with files in the system's cache.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from aasp.model.audio_encoder import AudioEncoder
 from aasp.pretrain import recipes
 from harness import Row, alternately, options, ratio, report
 
-LOGGED = 1_000  # lines that a long run has logged
+LOGGED = 1_000  # lines in the log of a long run
 USED = "from aasp import AaPE, AudioEncoder, LogMel, load"
 
 
@@ -60,7 +60,7 @@ def _process(*words: str) -> Callable[[], object]:
 
 
 def _run(folder: Path) -> Path:
-    """What a finished run leaves behind, as far as `aasp info` reads it."""
+    """The files of a finished run that `aasp info` reads."""
     recipe = recipes.get("aasp_tiny")
     AudioEncoder(recipe.model).save(folder / "model")
     (folder / "recipe.json").write_text(json.dumps(to_dict(recipe)))

@@ -2,7 +2,7 @@
 
 usage: python benchmarks/stem_share.py [--recipes aasp_tiny aasp_base] [--clips N] [--threads N] [--rounds N]
 
-The step with AaPE against the step with the conv stem, everything else equal: what AaPE costs is the difference, its
+The step with AaPE against the step with the conv stem, everything else equal: the cost of AaPE is the difference, its
 share the difference over the step with AaPE. Student's and teacher's stem both count.
 """
 

@@ -1,12 +1,12 @@
-"""A whole pre-training step: how much of the machine it uses, and against the same step written plainly.
+"""A whole pre-training step: its utilisation of the machine, and its speed against the same step written plainly.
 
 usage: python benchmarks/step.py [--recipes aasp_tiny aasp_base] [--clips N] [--threads N] [--rounds N]
 
-Model FLOPs are those of `aasp.planning.step`; the peak is the rate of the step's own products, each alone
+Model FLOPs are those of `aasp.planning.step`; the peak is the rate of the step's own products, each timed alone
 (`benchmarks/peak.py`), in the same run. The plain step is `benchmarks/plain.py`, under bf16 autocast, as a good first
 implementation would run it; the library's step runs in the precision that it chooses for the machine, and in bf16.
-`aasp_base` is measured on two clips (of sixteen views) a step: the FLOPs of a clip are the same on forty-eight. Both
-are measured with what the plain step has: patches of 16 x 16, no codes, class tokens in the contrast, AdamW.
+`aasp_base` is measured with two clips (of sixteen views) per step: the FLOPs per clip are the same with forty-eight.
+Both are measured with the plain step's features: patches of 16 x 16, no codes, class tokens in the contrast, AdamW.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def measured(name: str, clips: int | None, rounds: int, device: torch.device) ->
     model, alone = step_cost(recipe).total.flops, sum(count * flops(product) for product, count in products.items())
     took: dict[str, list[float]] = {}
     peaks: dict[torch.dtype, list[float]] = {torch.bfloat16: [], torch.float32: []}
-    for number in range(rounds):  # the peak is measured between the rounds, under the same noise
+    for number in range(rounds):  # the peak is measured between rounds, under the same noise
         for which, seconds in alternately(steps, 1, warmup=number == 0).items():
             took.setdefault(which, []).extend(seconds)
         for dtype, rates in peaks.items():

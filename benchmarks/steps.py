@@ -1,4 +1,4 @@
-"""One whole pre-training step of a recipe, as the loop takes it, for benchmarks to time."""
+"""One whole pre-training step of a recipe, as in the training loop, for benchmarks to time."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from aasp.training import engine, optim
 from aasp.training.precision import Precision, autocast
 
 CLIPS = {"aasp_base": 2}
-"""A step's clips where the recipe's own number is too much for a processor; the FLOPs of a clip are the same."""
+"""Clips per step if the recipe's own number is too much for a CPU; the FLOPs per clip are the same."""
 
 
 def sized(name: str, clips: int | None) -> Recipe:
-    """A recipe with so many clips per step."""
+    """A recipe with the given number of clips per step."""
     recipe = recipes.get(name)
     batch = clips or CLIPS.get(name, recipe.data.batch)
     return replace(recipe, data=replace(recipe.data, batch=batch))
 
 
 def synthetic_batch(recipe: Recipe, seed: int = 0) -> dict[str, Tensor]:
-    """A batch of the recipe's size and length, of noise."""
+    """A batch of noise of the recipe's size and length."""
     clips, samples = recipe.data.batch, round(recipe.data.crop_seconds * recipe.model.frontend.rate)
     wave = 0.1 * torch.randn(clips, samples, generator=torch.Generator().manual_seed(seed))
     return {"wave": wave, "length": torch.full((clips,), samples)}

@@ -1,4 +1,4 @@
-"""Put what `benchmarks/results/*.json` holds into the table of docs/performance.md.
+"""Put the results in `benchmarks/results/*.json` into the table of docs/performance.md.
 
 usage: python benchmarks/table.py
 """

@@ -3,8 +3,8 @@
 usage: aasp pretrain examples/own_method.py:recipe --data recordings.parquet --out runs/mae
        aasp pretrain examples/own_method.py:recipe --data recordings.parquet --out runs/mae --set masking.keep_ratio=0.2
 
-An encoder sees a quarter of the patches, a predictor fills in the log-mel of all others (Audio-MAE, Huang et al. 2022).
-There is no teacher: what is saved is the encoder itself. Stopping, resuming, health and export are the loop's.
+An encoder sees a quarter of the patches, a predictor predicts the log-mel of all others (Audio-MAE, Huang et al. 2022).
+There is no teacher: the encoder itself is saved. Stopping, resuming, health and export are done by the training loop.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from aasp.stems.contract import gather_patches
 
 @dataclass(frozen=True)
 class AutoencoderConfig(MethodConfig):
-    """What can be set: `--set masking.keep_ratio=0.2 predictor.depth=4`."""
+    """The settings: `--set masking.keep_ratio=0.2 predictor.depth=4`."""
 
     masking: MaskingConfig = field(default_factory=lambda: MaskingConfig(views=1, keep_ratio=0.25, scheme="random"))
     predictor: PredictorConfig = field(default_factory=lambda: PredictorConfig("self", depth=2, width=96, heads=3))

@@ -1,4 +1,4 @@
-"""A stem, a front end and a recipe of your own, in one file that nothing in `aasp` knows of.
+"""A stem, a front end and a recipe of your own, in one file outside `aasp`.
 
 The stem's token is linear in each bin's mean and deviation over a patch; the front end is linear in frequency.
 

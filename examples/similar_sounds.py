@@ -1,4 +1,4 @@
-"""Find what sounds alike, from the vectors that `aasp embed` wrote.
+"""Find similar sounds, from the vectors that `aasp embed` wrote.
 
 aasp embed runs/tiny sounds/*.wav --out embeddings.npz
 python examples/similar_sounds.py embeddings.npz sounds/dog.wav
@@ -12,7 +12,7 @@ import numpy as np
 
 
 def nearest(embedding: np.ndarray, index: int, count: int = 5) -> list[tuple[int, float]]:
-    """The rows (n, D) most like one of them by cosine, once the set's mean is taken out; that one left out."""
+    """The rows of (n, D) nearest to one of them by cosine, after subtracting the set's mean; that row is excluded."""
     centred = embedding - embedding.mean(axis=0)
     unit = centred / np.linalg.norm(centred, axis=1, keepdims=True).clip(1e-12)
     likeness = unit @ unit[index]

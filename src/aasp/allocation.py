@@ -1,4 +1,4 @@
-"""A limit to what constructors allocate: a configuration may ask for more than its weights could ever fill."""
+"""A limit on what constructors allocate: a configuration may request more than its weights could ever fill."""
 
 from __future__ import annotations
 
@@ -12,19 +12,21 @@ from torch.overrides import TorchFunctionMode
 from aasp.errors import AaspError
 
 SPARE = 2**26
-"""Numbers beyond those that are saved: constants such as filter banks and windows, 256 MiB in fp32."""
+"""Elements allowed beyond those that are saved: constants such as filter banks and windows, 256 MiB in fp32."""
 _FACTORIES = frozenset({torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn})
 
 
 class Within(TorchFunctionMode):
-    """While the context lasts, tensors of so many numbers in all may be made by size; a larger one is refused unmade.
+    """Limits the total number of elements that tensor factories may allocate in this context.
+
+    The allocation that exceeds the limit is refused before it is made.
 
     Args:
-        numbers: how many.
-        text: what asks for them, and what to do, for the message: "PATH: …; remedy".
+        numbers: the limit, in elements.
+        text: the error message, with what requests them and the remedy: "PATH: …; remedy".
 
     Raises:
-        AaspError: they would be more.
+        AaspError: the limit is exceeded.
     """
 
     def __init__(self, numbers: int, text: str) -> None:

@@ -1,4 +1,4 @@
-"""numpy's .npz files that anyone may have written: nothing in them is unpickled, and sizes are checked."""
+"""Reading untrusted numpy .npz files: nothing in them is unpickled, and sizes are checked."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def read_arrays(file: Path, remedy: str) -> dict[str, np.ndarray]:
 
     Args:
         file: the file.
-        remedy: what to do where it is damaged, for the message.
+        remedy: what to do if it is damaged, for the message.
 
     Raises:
-        AaspError: it is no such file, is packed, or holds objects, or an array that states another size than it has.
-        FileNotFoundError: it is not there.
+        AaspError: it is not an .npz file, is compressed, contains objects, or an array whose stated size is wrong.
+        FileNotFoundError: it does not exist.
     """
     try:
         with zipfile.ZipFile(file) as archive:
@@ -38,7 +38,7 @@ def read_arrays(file: Path, remedy: str) -> dict[str, np.ndarray]:
 
 
 def _check(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
-    """Check that an array takes the room in the file that its header states, before it is read."""
+    """Check, before reading it, that an array occupies as many bytes in the file as its header states."""
     if member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size:
         raise ValueError(f"{member.filename} is compressed")
     with archive.open(member) as stream:

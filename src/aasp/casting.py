@@ -11,25 +11,25 @@ from torch import Tensor, nn
 
 
 def widened(x: Tensor) -> Tensor:
-    """The tensor in fp32, or in float64 if that is what it is in."""
+    """The tensor in fp32, or in float64 if it is float64."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def finest(x: Tensor) -> Tensor:
-    """The tensor in float64, or in fp32 or better on a device that has none."""
+    """The tensor in float64, or in fp32 or better on a device without float64."""
     return widened(x) if x.device.type == "mps" else x.double()
 
 
 def without_autocast(x: Tensor) -> AbstractContextManager[None]:
-    """Leave autocast for operations on this tensor."""
+    """Disable autocast for operations on this tensor."""
     return nullcontext() if x.device.type == "meta" else torch.autocast(x.device.type, enabled=False)
 
 
 class WithConstants(nn.Module):
-    """A module with tensors that its settings define: neither trained nor saved, and fp32 whatever it is cast to.
+    """A module with constant tensors derived from its settings: not trained, not saved, fp32 after any cast.
 
-    They move with the module. Whenever it is cast or moved they are made again, so that `.half().float()` brings back
-    every bit, and a module that was built on the meta device has them too.
+    They move with the module. They are recomputed whenever it is cast or moved, so that `.half().float()` restores
+    every bit, and a module that was built on the meta device gets them too.
     """
 
     def constants(self) -> dict[str, Tensor]:
@@ -37,10 +37,10 @@ class WithConstants(nn.Module):
         raise NotImplementedError
 
     def set_constants(self) -> None:
-        """Register the constants, to be called once the settings are known.
+        """Register the constants. Call this once the settings are known.
 
-        Called again, it makes them again where they are, or on the default device where they are on the meta device:
-        for whoever fills a module that was built there tensor by tensor, without `to_empty`.
+        Another call recomputes them on their device, or on the default device if they are on the meta device: for code
+        that fills a module built there tensor by tensor, without `to_empty`.
         """
         for name, tensor in self._made().items():
             there = getattr(self, name, None)
@@ -55,5 +55,5 @@ class WithConstants(nn.Module):
         return self
 
     def _made(self) -> dict[str, Tensor]:
-        with torch.device("cpu"):  # the same bits wherever they are used
+        with torch.device("cpu"):  # the same bits on every device
             return self.constants()

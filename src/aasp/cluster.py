@@ -1,4 +1,4 @@
-"""Ray, where it is installed: connected to once, its errors as ours. Scheduling, retries and objects are its own."""
+"""Ray, where it is installed: connecting once, and its errors as ours. Ray does scheduling, retries and objects."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import aasp
 from aasp.errors import AaspError
 
 RETRIES = 2
-"""Times that a task is tried again after its worker died, or its node was lost."""
+"""How often a task is retried after its worker died or its node was lost."""
 
 
 def connect() -> ModuleType:
-    """Ray, connected to the cluster that RAY_ADDRESS or `ray start` names, or to one of its own on this machine.
+    """Ray, connected to the cluster that RAY_ADDRESS or `ray start` names, or to a new one on this machine.
 
     Raises:
         AaspError: it is not installed, or the cluster does not answer.
@@ -34,19 +34,19 @@ def connect() -> ModuleType:
 
 
 def ray_failure(error: Exception) -> str:
-    """A failure of Ray's own in one line: the last of its message, which says what it was."""
+    """A failure inside Ray in one line: the last line of its message, which states the cause."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     return f"--engine ray: {lines[-1]}; all nodes need this version of aasp, {aasp.__version__}, and see the same files"
 
 
 def gpus(device: str) -> bool:
-    """Whether tasks are to run on GPUs: as asked, or where the cluster has some.
+    """Whether tasks run on GPUs: as requested, or for "auto" if the cluster has any.
 
     Args:
-        device: auto, cpu or cuda; Ray says which GPU a task has.
+        device: auto, cpu or cuda; Ray assigns each task its GPU.
 
     Raises:
-        AaspError: another device, or the cluster has no GPU.
+        AaspError: another device, or cuda where the cluster has no GPU.
     """
     if device not in ("auto", "cpu", "cuda"):
         raise AaspError(f"--device {device} with --engine ray: Ray gives each worker its GPU; take auto, cpu or cuda")

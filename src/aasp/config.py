@@ -1,7 +1,7 @@
 """Frozen dataclasses as JSON and back, and single fields set by name from text.
 
-A field `Annotated[Contract, Parts(…)]` may hold one of several dataclasses, ours or a user's own, and names which in
-`kind`. Set by name, the kind comes before its fields, in any order.
+A field `Annotated[Contract, Parts(…)]` may hold one of several dataclasses, ours or a user's, identified by `kind`.
+When fields are set by name, the kind applies before its fields, in any order.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ def to_dict(config: Any, *, first_names: bool = False) -> dict[str, Any]:
 
 
 def fingerprint(config: Any, without: Collection[str] = ()) -> str:
-    """Hash of all fields, of a dataclass or of JSON, but those named, 16 hexadecimal digits."""
+    """Hash of all fields of a dataclass or of JSON, except those in `without`: 16 hexadecimal digits."""
     fields = {k: v for k, v in (config if isinstance(config, Mapping) else to_dict(config)).items() if k not in without}
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def from_dict(kind: type[T], values: Mapping[str, Any], where: str) -> T:
-    """A dataclass from JSON values, which import nothing; fields left out keep their defaults.
+    """A dataclass from JSON values; nothing is imported, and omitted fields keep their defaults.
 
     Args:
         kind: the dataclass.
@@ -68,12 +68,12 @@ def from_dict(kind: type[T], values: Mapping[str, Any], where: str) -> T:
         raise AaspError(f"{where}: not a JSON object; write it again")
     try:
         return _object(kind, values, where)
-    except AaspError as error:  # what a dataclass finds out by itself knows no file
+    except AaspError as error:  # a dataclass's own checks do not know the file
         raise error if str(error).startswith(where) else AaspError(f"{where}: {error}") from None
 
 
 def _object(kind: type[T], values: Mapping[str, Any], where: str) -> T:
-    """`from_dict`, of a part of a document too."""
+    """`from_dict`, also for a part of a document."""
     hints, values = hints_of(kind), current_names(kind, values, where)
     if (name := next((name for name in values if name not in hints), None)) is not None:
         raise AaspError(f"{where}: unknown field {shown(name)}; {nearest(name, hints)}")
@@ -89,16 +89,16 @@ def _object(kind: type[T], values: Mapping[str, Any], where: str) -> T:
 def with_fields(config: T, settings: Mapping[str, Any], where: str = "--set") -> T:
     """A copy of a dataclass with some fields changed.
 
-    A field that holds one of several kinds can be set as a whole, by the name of a kind (which begins with its
-    defaults) or with a dataclass; fields of it that are set too are then those of the new one, whatever the order.
+    A field that holds one of several kinds can be set as a whole, by the name of a kind (with its defaults) or with
+    a dataclass; settings of its fields then apply to the new one, in any order.
 
     Args:
         config: a (nested) frozen dataclass; its `full_name`, if it has one, completes names.
         settings: dotted field names to values, or to text as typed on a command line.
-        where: what to name in messages.
+        where: the source of the settings, for messages.
 
     Raises:
-        AaspError: a field is unknown, or a value has the wrong type or makes no sense.
+        AaspError: a field is unknown, or a value has the wrong type or is invalid.
     """
     tree, full_name = _Node(), getattr(config, "full_name", lambda name, *_: name)
     for name, value in settings.items():
@@ -112,18 +112,18 @@ def with_fields(config: T, settings: Mapping[str, Any], where: str = "--set") ->
 def check_range(
     config: Any, what: str, names: str, *, least: float | None = None, most: float = math.inf, below: float = math.inf
 ) -> None:
-    """Check that numbers lie in their range.
+    """Check that numbers are in their range.
 
     Args:
         config: a dataclass.
-        what: part of a recipe it is, for the message.
-        names: of its fields, separated by spaces; None is passed over, and of a tuple each number is looked at.
-        least: the smallest number allowed; left out, it must be positive.
-        most: the largest one allowed.
-        below: what it must stay below.
+        what: the name of this part of the recipe, for the message.
+        names: the fields, separated by spaces; None is skipped, and every number of a tuple is checked.
+        least: the smallest number allowed; if omitted, numbers must be positive.
+        most: the largest number allowed.
+        below: an exclusive upper limit.
 
     Raises:
-        AaspError: the first number outside.
+        AaspError: for the first number outside the range.
     """
     ends = ["a positive number" if least is None else f"a number of at least {least:g}"]
     ends += [f"at most {most:g}"] * (most < math.inf) + [f"below {below:g}"] * (below < math.inf)
@@ -137,7 +137,7 @@ def check_range(
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A nested document as dotted names to values, in its own order: as `--set` names its fields."""
+    """A nested document as dotted names to values, in its own order, with the field names that `--set` uses."""
     fields: dict[str, Any] = {}
     for name, value in values.items():
         fields |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
@@ -149,21 +149,21 @@ _UNSET = object()
 
 @dataclass
 class _Node:
-    """What is set of one field: the whole of it, fields of it, or both."""
+    """The settings of one field: a value for the whole, settings of its fields, or both."""
 
     value: Any = _UNSET
     fields: dict[str, _Node] = field(default_factory=dict)
 
 
 def _with_tree(config: Any, tree: _Node, where: str, path: str, kinds: tuple[Any, ...] = ()) -> Any:
-    """All fields of one dataclass at once, since some only fit together.
+    """Set all fields of one dataclass at once, since some are only valid together.
 
     Args:
         config: the dataclass.
-        tree: what is set of it.
+        tree: its settings.
         where: "--set ", for messages.
         path: its own dotted name, with a dot at its end.
-        kinds: the dataclasses that could stand in its place.
+        kinds: the dataclasses that the field may hold.
     """
     hints, changes = hints_of(type(config)), {}
     for name, node in current_names(type(config), tree.fields, (where + path).rstrip(". ")).items():
@@ -190,7 +190,7 @@ def _with_tree(config: Any, tree: _Node, where: str, path: str, kinds: tuple[Any
 
 
 def _made(make: Callable[[], T], fields: Mapping[str, Any], where: str) -> T:
-    """A dataclass, where its own checks may divide by what was given."""
+    """A dataclass; a division by zero in its own checks becomes an `AaspError`."""
     try:
         return make()
     except ZeroDivisionError:
@@ -236,7 +236,7 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
 
 
 def _number(value: str | int | float) -> int | float | None:
-    """A finite number; whole ones exactly, however large."""
+    """A finite number; whole numbers exactly, however large."""
     for kind in (int, float) if isinstance(value, str) else (lambda value: value,):
         with suppress(ValueError, OverflowError):
             return number if math.isfinite(number := kind(value)) else None
@@ -267,7 +267,7 @@ def _convert_part(parts: Parts[Any], value: Any, where: str) -> Any:
 
 
 def _named(find: Callable[[str], type[T]], name: str, where: str, old: Any = None) -> T:
-    """The configuration of that name: its defaults, and the fields of another that its class says it takes over."""
+    """The configuration of that name: its defaults, and the fields that its class takes over from another one."""
     try:
         kind = find(name)
         fields = {one: getattr(old, one) for one in getattr(kind, "carried", ()) if hasattr(old, one)}

@@ -1,4 +1,4 @@
-"""Where a model runs: what people write, "auto", "cuda:1", as a device of this machine."""
+"""The device that a model runs on: from a name such as "auto" or "cuda:1"."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ NAMES = ("auto", "cpu", "cuda", "mps")
 
 
 def device_of(name: str | torch.device) -> torch.device:
-    """A device of this machine.
+    """A device of this machine by its name.
 
     Args:
-        name: "auto", a GPU where there is one (CUDA's before Apple's), else the processor; "cpu"; "cuda" or "mps", the
-            first of them; "cuda:1", the second. A `torch.device` of another kind is taken as it is.
+        name: "auto" is a GPU if there is one (CUDA before Apple's), else the CPU; "cpu"; "cuda" or "mps" is the first
+            such device; "cuda:1" is the second. A `torch.device` of another kind is returned unchanged.
 
     Raises:
-        AaspError: there is no such device, or not here.
+        AaspError: there is no such device, or this machine does not have it.
     """
     if isinstance(name, torch.device) and name.type not in NAMES:
         return name

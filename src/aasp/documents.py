@@ -1,4 +1,4 @@
-"""JSON that anyone may have written: of bounded size and depth, and one line where it is not what it should be."""
+"""Untrusted JSON: of bounded size and depth, with errors in one line."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from typing import Any
 from aasp.errors import AaspError
 
 LARGEST = 32 * 2**20
-"""Bytes of a document that describes a model, a run or a checkpoint; what we write is under 1 MiB."""
+"""Limit in bytes for a document that describes a model, a run or a checkpoint; what we write is under 1 MiB."""
 LARGEST_RESULTS = 2**30
-"""Bytes of a file of results, which holds a prediction for each clip."""
+"""Limit in bytes for a file of results, which holds a prediction for each clip."""
 
 
 def read_json(file: Path, remedy: str, most: int = LARGEST) -> Any:
-    """A JSON file's values.
+    """The values in a JSON file.
 
     Args:
         file: the file.
-        remedy: what to do where it is damaged, for the message.
-        most: bytes; a larger file is refused before it is read.
+        remedy: what to do if it is damaged, for the message.
+        most: limit in bytes; a larger file is refused before it is read.
 
     Raises:
-        AaspError: it is not JSON, nested too deeply, too large, or no regular file.
+        AaspError: it is not JSON, nested too deeply, too large, or not a regular file.
         OSError: it can't be read.
     """
-    size = file.stat().st_size  # says that there is none
-    if not file.is_file():  # to open a pipe would wait for ever
+    size = file.stat().st_size  # raises if there is none
+    if not file.is_file():  # opening a pipe would block forever
         raise AaspError(f"{file}: not a file; {remedy}")
     if size > most:
         raise AaspError(f"{file}: {size:,} bytes, more than the {most:,} that such a file may have; {remedy}")
@@ -37,7 +37,7 @@ def read_json(file: Path, remedy: str, most: int = LARGEST) -> Any:
 
 
 def read_object(file: Path, remedy: str, most: int = LARGEST) -> dict[str, Any]:
-    """A JSON file's values, which must be an object. Arguments and errors as of `read_json`."""
+    """The values in a JSON file, which must be an object. Arguments and errors as in `read_json`."""
     values = read_json(file, remedy, most)
     if not isinstance(values, dict):
         raise AaspError(f"{file}: not a JSON object; {remedy}")
@@ -45,12 +45,12 @@ def read_object(file: Path, remedy: str, most: int = LARGEST) -> dict[str, Any]:
 
 
 def parse_json(text: str | bytes, where: str, remedy: str) -> Any:
-    """JSON's values.
+    """The values in JSON text.
 
     Args:
         text: the JSON.
-        where: it is from, for the message.
-        remedy: what to do where it is damaged.
+        where: its source, for the message.
+        remedy: what to do if it is damaged.
 
     Raises:
         AaspError: it is not JSON, or nested too deeply.
@@ -65,14 +65,14 @@ def parse_json(text: str | bytes, where: str, remedy: str) -> Any:
 
 @contextmanager
 def as_written(where: str | Path, remedy: str) -> Iterator[None]:
-    """Read values of a document, and say in one line where one is missing or is of another type than we write.
+    """Read values of a document; a missing value or a wrong type becomes a one-line error.
 
     Args:
         where: the document, for the message.
         remedy: what to do.
 
     Raises:
-        AaspError: a value is missing, or is not what it should be.
+        AaspError: a value is missing or has the wrong type.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""The one exception for what a user got wrong, and its kin for what befell a run."""
+"""The exception for user mistakes, and its subclass for a run that lost a process."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ _LONGEST = 16_384
 class AaspError(ValueError):
     """A user's mistake, reported in one line that names the thing, the value and the remedy.
 
-    The command line prints it without a traceback and exits with `exit_code`. What a terminal would obey or not show,
-    of a file's name say, is escaped; an end of a line is a space.
+    The command line prints it without a traceback and exits with `exit_code`. Characters that a terminal would
+    interpret or not show, such as those in a file's name, are escaped; a line break becomes a space.
     """
 
     exit_code = 2
@@ -21,11 +21,11 @@ class AaspError(ValueError):
 
 
 class ProcessLost(AaspError):
-    """Another process of the run has ended before its time; this one can't continue without it.
+    """Another process of the run ended early; this one can't continue without it.
 
     Args:
-        message: which, and why, where that is known.
-        exit_code: the other one's, or 75, "try again".
+        message: which process, and why if that is known.
+        exit_code: that of the other process, or 75, "try again".
     """
 
     def __init__(self, message: str, exit_code: int = 75) -> None:
@@ -34,9 +34,9 @@ class ProcessLost(AaspError):
 
 
 def one_line(text: str) -> str:
-    """A text with what is not printable, tabs apart, as an escape: ends of lines, control marks, lone surrogates.
+    """A text with unprintable characters except tabs escaped: line breaks, control characters, lone surrogates.
 
-    Of one that is longer than any message of ours, with the longest paths in it, the middle is left out.
+    A text longer than any message of ours with the longest paths loses its middle.
     """
     if len(text) > _LONGEST:
         text = f"{text[: _LONGEST // 2]} … {text[-_LONGEST // 2 :]}"
@@ -47,6 +47,6 @@ def one_line(text: str) -> str:
 
 
 def shown(value: object, most: int = 80) -> str:
-    """A value as a message quotes it, cut off after so many letters: what a file holds may be long."""
+    """A value as a message quotes it, cut after `most` characters: values from a file may be long."""
     text = repr(value)
     return text if len(text) <= most else f"{text[:most]}…"

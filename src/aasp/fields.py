@@ -1,6 +1,6 @@
-"""Fields of dataclasses: their types, what is meant by an unknown one, and the old names of those that were renamed.
+"""Fields of dataclasses: their types, suggestions for unknown fields, and old names of renamed ones.
 
-Old names are still read, with one warning that gives the new ones.
+Old names are still accepted, with one warning that gives the new ones.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def hints_of(kind: Any) -> dict[str, Any]:
 
 
 def unknown_field(name: str, config: Any, kinds: tuple[Any, ...], path: str) -> str:
-    """What to say of a field that a dataclass does not have: which other kind has it, or what was meant."""
+    """The message for an unknown field: which other kind has it, or the closest name."""
     own, known = getattr(config, "kind", type(config).__name__), hints_of(type(config))
     others = {kind.kind: hints_of(kind) for kind in kinds if getattr(kind, "kind", own) != own}
     known.pop("kind", None)
@@ -45,7 +45,7 @@ class RenamedWarning(FutureWarning):
     """A setting was given by its old name.
 
     Attributes:
-        kind: the dataclass whose setting it is.
+        kind: the dataclass that the setting belongs to.
     """
 
     def __init__(self, message: str, kind: type) -> None:
@@ -54,20 +54,20 @@ class RenamedWarning(FutureWarning):
 
 
 def formerly(name: str, default: Any) -> Any:
-    """A field of a dataclass that was called `name` before."""
+    """A field of a dataclass that was formerly called `name`."""
     return dataclasses.field(default=default, metadata={"formerly": name})
 
 
 def current_names(kind: type, values: Mapping[str, T], where: str) -> Mapping[str, T]:
-    """Settings of a dataclass by their names of today; a warning, if one has its old name, lists all new ones.
+    """Settings of a dataclass by their current names; if any old name is used, one warning lists all new ones.
 
     Args:
         kind: the dataclass.
-        values: by name.
-        where: the file, option or class that they are from, for messages.
+        values: settings by name.
+        where: their file, option or class, for messages.
 
     Raises:
-        AaspError: a setting is given by both of its names.
+        AaspError: a setting is given under both its names.
     """
     names = _names_of(kind)
     used = [name for name in names if name in values]
@@ -80,12 +80,12 @@ def current_names(kind: type, values: Mapping[str, T], where: str) -> Mapping[st
 
 
 def reads_old_names(kind: type[T]) -> type[T]:
-    """A dataclass whose fields that are `formerly` others can be given, and read, by their old names too."""
+    """A dataclass whose renamed fields (see `formerly`) can also be given and read by their old names."""
     names, made, every = _names_of(kind), kind.__init__, hints_of(kind).keys()  # type: ignore[misc]
 
     @functools.wraps(made)
     def init(self: Any, *given: Any, **named: Any) -> None:
-        if every <= named.keys():  # `dataclasses.replace` gives all fields, and what was changed by its old name
+        if every <= named.keys():  # `dataclasses.replace` passes all fields, plus the changed ones by their old names
             changed = {names[was] for was in named.keys() & names.keys()}
             named = {name: value for name, value in named.items() if name not in changed}
         made(self, *given, **current_names(kind, named, kind.__name__))
@@ -101,7 +101,7 @@ def reads_old_names(kind: type[T]) -> type[T]:
 
 
 def _names_of(kind: Any) -> dict[str, str]:
-    """Old names of a dataclass's fields to those of today."""
+    """Old to current names of a dataclass's fields."""
     return {one.metadata["formerly"]: one.name for one in dataclasses.fields(kind) if "formerly" in one.metadata}
 
 

@@ -1,4 +1,4 @@
-"""Output files that are whole or absent: written beside, synced, renamed. Nothing is overwritten without asking."""
+"""Output files that are complete or absent: written to a temporary file, synced, renamed; no silent overwriting."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ def cache_folder() -> Path:
 
 
 def check_output(path: str | Path, *, overwrite: bool = False) -> Path:
-    """Say before the work starts that its result could not be written.
+    """Check, before the work starts, that its result can be written.
 
     Args:
-        path: the file that is to be written; missing parent folders are fine, `atomic_write` makes them.
+        path: the file to write; missing parent folders are allowed, `atomic_write` creates them.
         overwrite: whether an existing file may be replaced.
 
     Returns:
         `path` as a `Path`.
 
     Raises:
-        AaspError: the file exists and may not be replaced, is a folder, or lies where nothing can be written.
+        AaspError: the file exists and may not be replaced, is a folder, or its location is not writable.
     """
     path = Path(path)
     if path.is_dir():
@@ -55,13 +55,13 @@ def check_output(path: str | Path, *, overwrite: bool = False) -> Path:
 
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[Path]:
-    """Yield a path beside `path` to write to; on success it becomes `path`, on failure it vanishes.
+    """Yield a path beside `path` to write to; on success it is renamed to `path`, on failure it is removed.
 
-    The yielded path has the suffix of `path`, for writers that go by it. A reader sees the old file or the new one,
-    never half of one, also after a crash: the content is synced before the rename and the folder after it.
+    The yielded path has the suffix of `path`, for writers that choose a format by it. A reader sees the old file or the
+    new one, never a partial one, also after a crash: the content is synced before the rename and the folder after it.
 
     Raises:
-        OSError: the disk is full or the folder can't be written; `path` is as it was before.
+        OSError: the disk is full or the folder can't be written; `path` is unchanged.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -81,22 +81,22 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
 
 
 def hidden(path: Path, end: str, suffix: str = "") -> Path:
-    """A hidden name beside `path`, of this process alone, for what is to become it ("tmp") or was it ("old").
+    """A hidden name beside `path`, unique to this process, for its replacement ("tmp") or its predecessor ("old").
 
-    What processes that were killed left in that folder under such names is removed first, once a process.
+    Files that killed processes left in that folder under such names are removed first, once per process.
     """
     _clear_once(path.parent.absolute())
     return path.with_name(f".{path.name}.{_HOST}.{os.getpid()}.{end}{suffix}")
 
 
 def clear_left(folder: Path, *, held: bool = False) -> None:
-    """Remove what killed processes left in `folder` under names of `hidden`; what was moved away and is missed returns.
+    """Remove what killed processes left in `folder` under names of `hidden`; a missing original is moved back.
 
     Args:
-        folder: it need not exist.
-        held: whether no other process writes there. If not, only what is of this machine's dead processes is removed.
+        folder: it may not exist.
+        held: whether no other process writes there. If not, only files of this machine's dead processes are removed.
     """
-    with suppress(OSError):  # nothing depends on it, and a folder may be gone or read-only
+    with suppress(OSError):  # cleaning up is optional, and a folder may be gone or read-only
         for path in sorted(folder.iterdir()):
             found = _LEFT.fullmatch(path.name)
             if found and (held or (found["host"] == _HOST and not _alive(int(found["process"])))):
@@ -120,17 +120,17 @@ def _alive(process: int) -> bool:
     except ProcessLookupError:
         return False
     except OSError:
-        pass  # somebody else's
+        pass  # another user's
     return True
 
 
 @contextmanager
 def locked(path: Path, *, wait: bool = False) -> Iterator[bool]:
-    """Hold a lock file: whether it is ours while the context lasts. The system lifts the lock when this process ends.
+    """Hold a lock file; yields whether we got it. The system releases the lock when this process ends.
 
     Args:
         path: the file, in a folder that exists.
-        wait: until whoever holds it lets go.
+        wait: wait until the current holder releases it.
 
     Raises:
         OSError: the folder can't be written, or its file system has no locks.
@@ -140,7 +140,7 @@ def locked(path: Path, *, wait: bool = False) -> Iterator[bool]:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                time.sleep(_ASKING)  # it may have been somebody who only asked, by `is_locked`
+                time.sleep(_ASKING)  # the holder may have been a short `is_locked`
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             ours = True
         except BlockingIOError:
@@ -151,7 +151,7 @@ def locked(path: Path, *, wait: bool = False) -> Iterator[bool]:
 
 
 def is_locked(path: Path) -> bool:
-    """Whether another process holds a lock file. A file that is not there, or can't be read, is held by nobody."""
+    """Whether another process holds a lock file; False if the file does not exist or can't be read."""
     try:
         with path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -163,14 +163,14 @@ def is_locked(path: Path) -> bool:
 
 
 def system_error(error: Exception, path: Path, beside: Path | None = None) -> OSError | None:
-    """A failure to write `path` as the system reported it, None if it is something else.
+    """A failure to write `path` as the system reported it; None if it is another kind of error.
 
     Writers in other languages (safetensors, pyarrow) wrap it in exceptions of their own: "... (os error 28)".
 
     Args:
         error: what was raised.
-        path: the file that was meant.
-        beside: the one, or the folder, that was written to in its stead.
+        path: the intended file.
+        beside: the temporary file, or its folder, that was written to instead.
     """
     if isinstance(error, OSError) and error.errno:
         there = error.filename is None or (beside is not None and Path(error.filename).is_relative_to(beside))

@@ -1,4 +1,4 @@
-"""Numbers as people read them: durations and per cent, on the terminal and on pages alike."""
+"""Numbers as text for people, on the terminal and on pages: durations and percentages."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ def duration_text(seconds: float) -> str:
 
 
 def percent_text(share: float | None, digits: int = 1, sign: str = "") -> str:
-    """A share in per cent, without the unit: 82.5; a dash for what was not measured.
+    """A share as a percentage, without the sign %: 82.5; a dash if it was not measured.
 
     Args:
-        share: of 1; None or NaN where there is none.
-        digits: after the point.
-        sign: "+" for differences, which then have their sign.
+        share: as a fraction; None or NaN if there is none.
+        digits: decimals.
+        sign: "+" for differences, to print their sign.
     """
     return "–" if share is None or math.isnan(share) else f"{100 * share:{sign}.{digits}f}"

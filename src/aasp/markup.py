@@ -1,4 +1,4 @@
-"""Names that strangers gave, in Markdown: read as they are written, whatever is in them."""
+"""Untrusted names in Markdown: shown literally, whatever they contain."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from aasp.errors import one_line
 
 
 def in_markdown(text: object) -> str:
-    r"""A text in a line or a table's cell of Markdown: no HTML, no link, no code, no further cell.
+    r"""A text for a line or a table cell of Markdown: it adds no HTML, link, code or cell.
 
-    Underscores and stars stay, since a word in italics does no harm: aasp_tiny, not aasp\_tiny.
+    Underscores and asterisks stay, since a word in italics does no harm: aasp_tiny, not aasp\_tiny.
     """
     return re.sub(r"([\\`<|\[])", r"\\\1", one_line(str(text)))

@@ -1,9 +1,9 @@
-"""Parts that anyone can add: a stem, a front end, a method is named, built and saved alike, whoever wrote it.
+"""Parts that anyone can add: stems, front ends and methods are named, built and saved alike, ours and a user's.
 
-A part's configuration is a frozen dataclass whose `build` makes the module. Ours have short names (`kind`); anyone
-else's is named by where it is: `package.module:Name`, or `path/to/file.py:Name`. What a user types is imported. What a
-file names never is: a model's configuration could else run code of its choice; its reader imports the part first
-(`--plugin`, or an `import`).
+A part's configuration is a frozen dataclass whose `build` makes the module. Ours have short names (`kind`); others are
+named by their location: `package.module:Name`, or `path/to/file.py:Name`. A name that a user types is imported. A name
+in a file never is, as a model's configuration could otherwise run code of its choice; whoever reads it imports the
+part first (`--plugin`, or an `import`).
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from aasp.errors import AaspError
 
 T = TypeVar("T")
 MOST_SHOWN = 30  # names in a message
-MOST_LETTERS = 80  # of a name in one
+MOST_LETTERS = 80  # of a name in one message
 
 
 class Parts(Generic[T]):
-    """The configurations that can stand in one place.
+    """The configurations that a field may hold.
 
     Args:
-        what: is configured there ("stem"), for messages.
+        what: what they configure ("stem"), for messages.
         contract: the class that every such configuration derives from.
-        ours: short names, and where each is: `package.module:Name`.
-        unnamed: the one that a document means which names none, for parts that were once the only ones of their kind.
-            It is written without its name, and not at all where it has no fields.
+        ours: short names and their locations, `package.module:Name`.
+        unnamed: the kind of a document that names none, for parts that once had a single kind. It is written without
+            its name, and omitted if it has no fields.
     """
 
     def __init__(self, what: str, contract: type[T], ours: Mapping[str, str], unnamed: str | None = None) -> None:
@@ -48,10 +48,10 @@ class Parts(Generic[T]):
         return {name: self._checked(_attribute(place), place) for name, place in self._ours.items()}
 
     def find(self, name: str) -> type[T]:
-        """The configuration that a user names, imported if need be.
+        """The configuration that a user names, imported if necessary.
 
         Raises:
-            AaspError: there is none of that name, or what is there is no such configuration.
+            AaspError: there is none of that name, or it is not such a configuration.
         """
         if name in self._ours:
             return self._checked(_attribute(self._ours[name]), name)
@@ -60,10 +60,10 @@ class Parts(Generic[T]):
         return self._checked(imported(name, self.what), name)
 
     def known(self, name: str) -> type[T]:
-        """The configuration that a file names; nothing is imported for it but what is ours.
+        """The configuration that a file names; only our own are imported for it.
 
         Raises:
-            AaspError: there is none of that name, it was not imported, or it is no such configuration.
+            AaspError: there is none of that name, it was not imported, or it is not such a configuration.
         """
         if name in self._ours:
             return self.find(name)
@@ -73,7 +73,7 @@ class Parts(Generic[T]):
         if module not in sys.modules:
             text = f"{self.what} {name!r} is somebody's own, and nothing is imported because a file names it"
             raise AaspError(f"{text}; if you trust it, import {module} first, or add --plugin {module}")
-        return self._checked(vars(sys.modules[module]).get(attribute), name)  # what is there: a lazy one would import
+        return self._checked(vars(sys.modules[module]).get(attribute), name)  # getattr would import a lazy one
 
     def name_of(self, config: object) -> str:
         """The name under which a configuration is saved."""
@@ -97,7 +97,7 @@ class Parts(Generic[T]):
 
 
 def nearest(name: str, known: Mapping[str, Any]) -> str:
-    """What may have been meant by a name that is not known."""
+    """Suggestions for an unknown name."""
     close = get_close_matches(name[:MOST_LETTERS], known, n=1)
     if close:
         return f"did you mean {close[0]!r}?"
@@ -108,12 +108,12 @@ def nearest(name: str, known: Mapping[str, Any]) -> str:
 
 
 def look_up(name: str, known: Mapping[str, T], what: str) -> T:
-    """The entry of a registry, or what a user's `package.module:name` or `file.py:name` stands for.
+    """The entry of a registry, or the object that a user's `package.module:name` or `file.py:name` refers to.
 
     Args:
         name: as typed.
         known: the registry.
-        what: is registered there, for the message.
+        what: the kind of entry, for the message.
 
     Raises:
         AaspError: there is none of that name.
@@ -126,14 +126,14 @@ def look_up(name: str, known: Mapping[str, T], what: str) -> T:
 
 
 def made(name: str, known: Mapping[str, Callable[[], T]], what: str, kind: type[T]) -> T:
-    """What an entry of a registry of functions makes, or a user's own, which may be the thing itself.
+    """The result of a function in a registry, or of a user's own, which may also be the object itself.
 
     Args:
         name, known, what: as in `look_up`.
-        kind: of what is made.
+        kind: the type of the result.
 
     Raises:
-        AaspError: there is none of that name, it fails, or it makes something else.
+        AaspError: there is none of that name, it fails, or its result has another type.
     """
     found: Any = look_up(name, known, what)
     if callable(found):
@@ -141,7 +141,7 @@ def made(name: str, known: Mapping[str, Callable[[], T]], what: str, kind: type[
             found = found()
         except AaspError:
             raise
-        except Exception as error:  # whatever a user's function does
+        except Exception as error:  # a user's function may raise anything
             raise AaspError(f"{what} {name!r} can't be made: {type(error).__name__}: {error}; fix it") from error
     if not isinstance(found, kind):
         text = f"{what} {name!r} is no {kind.__name__} but {type(found).__name__}"
@@ -150,10 +150,10 @@ def made(name: str, known: Mapping[str, Callable[[], T]], what: str, kind: type[
 
 
 def imported(reference: str, what: str) -> Any:
-    """What a user's `package.module:name` or `path/to/file.py:name` stands for.
+    """The object that a user's `package.module:name` or `path/to/file.py:name` refers to.
 
     Raises:
-        AaspError: the module can't be imported, or has nothing of that name.
+        AaspError: the module can't be imported, or has no such name.
     """
     place, _, name = reference.rpartition(":")
     module = load_plugin(place)
@@ -164,10 +164,10 @@ def imported(reference: str, what: str) -> Any:
 
 
 def load_plugin(place: str) -> ModuleType:
-    """Import a module by its name, or a .py file under the name of the file; modules of the working folder are found.
+    """Import a module by its name, or a .py file under its file name; modules in the working directory are found.
 
     Raises:
-        AaspError: it is not there, or fails.
+        AaspError: it does not exist, or fails.
     """
     name = os.path.splitext(os.path.basename(place))[0] if place.endswith(".py") else place
     here = os.getcwd()
@@ -201,7 +201,7 @@ def load_plugin(place: str) -> ModuleType:
     except ModuleNotFoundError as error:
         hint = "check its name" if error.name and place.startswith(error.name) else f"it needs {error.name}"
         raise AaspError(f"can't import {place}: {error.msg if hasattr(error, 'msg') else error}; {hint}") from None
-    except Exception as error:  # whatever a user's module does when it is run
+    except Exception as error:  # a user's module may raise anything
         raise AaspError(f"can't import {place}: {type(error).__name__}: {error}; fix it") from error
 
 

@@ -1,4 +1,4 @@
-"""The progress bar of every command: what is done, how much of it, and the time left."""
+"""The progress bar of every command: the amount done, the total, and the time left."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class ProgressBar(Progress):
 
     Args:
         console: where it is drawn.
-        indent: before each bar.
+        indent: text before each bar.
         options: of `rich.progress.Progress`.
     """
 
@@ -27,12 +27,12 @@ class ProgressBar(Progress):
 
 
 def time_left(elapsed: float, done: int, total: int) -> str:
-    """The time that the rest takes at the mean speed so far, for a line of text."""
+    """The time left at the mean speed so far, for a line of text."""
     return f"{duration_text(round(elapsed / done * (total - done)))} left" if done else "? left"
 
 
 class _TimeLeft(ProgressColumn):
-    """A task that resumes what an earlier process left has the field `begun`: how much was done then."""
+    """Time left; a task that resumes an earlier process has the field `begun`, the amount done before."""
 
     def render(self, task: Task) -> Text:
         elapsed, begun = task.elapsed or 0.0, int(task.fields.get("begun", 0))

@@ -1,4 +1,4 @@
-"""The header of a safetensors file: names and shapes of its tensors, without torch and before anything is allocated."""
+"""The header of a safetensors file: tensor names and shapes, without torch and before anything is allocated."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from safetensors import SafetensorError, safe_open
 
 from aasp.errors import AaspError
 
-# What safetensors and torch say of a header that lies: of names, types, shapes and offsets.
+# Errors of safetensors and torch for a header with wrong names, types, shapes or offsets.
 DAMAGED = (SafetensorError, OSError, ValueError, TypeError, LookupError, RuntimeError, OverflowError, MemoryError)
 
 
 def regular(file: Path, remedy: str) -> Path:
-    """The file, if it is one.
+    """The file, if it is a regular file.
 
     Raises:
-        AaspError: it is none.
+        AaspError: it is not.
     """
-    if not file.is_file():  # to open a pipe would wait for ever
+    if not file.is_file():  # opening a pipe would block forever
         raise AaspError(f"{file}: no such file; {remedy}")
     return file
 
 
 def damaged(file: Path, error: Exception, remedy: str) -> AaspError:
-    """What to say of a file that safetensors can't read."""
+    """The error for a file that safetensors can't read."""
     if isinstance(error, AaspError):
         return error
     text = " ".join(str(error).split())[:200] or type(error).__name__
@@ -34,7 +34,7 @@ def damaged(file: Path, error: Exception, remedy: str) -> AaspError:
 def read_shapes(file: Path, remedy: str = "copy it again") -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
     """The shapes of a safetensors file's tensors by name, and its metadata, from its header alone.
 
-    The header is at most 100 MB, and the shapes in it are exactly the bytes behind it: safetensors sees to that.
+    safetensors checks that the header is at most 100 MB and that the shapes match the bytes that follow.
 
     Raises:
         AaspError: it is missing or damaged.

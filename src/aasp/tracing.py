@@ -1,7 +1,7 @@
-"""What code may ask while PyTorch traces it into a graph: `torch.export`, `torch.onnx.export`, `torch.compile`.
+"""What code may do while PyTorch traces it into a graph: `torch.export`, `torch.onnx.export`, `torch.compile`.
 
-A graph holds what was done with tensors. Whatever Python saw in their values, or of a size that is to stay open, would
-be fixed in it.
+A graph records operations on tensors. Python decisions that depend on tensor values, or on a dynamic size, would be
+fixed in it.
 """
 
 from __future__ import annotations
@@ -11,36 +11,36 @@ from torch import Tensor
 
 
 def is_traced() -> bool:
-    """Whether a graph is being made, to be run elsewhere or compiled."""
+    """Whether a graph is being traced, for export or compilation."""
     return torch.compiler.is_compiling() or torch.jit.is_tracing()
 
 
 def is_exported() -> bool:
-    """Whether that graph is for another runtime, which may know fewer operators, or be differentiated later."""
+    """Whether the graph is for another runtime, which may have fewer operators, or is to be differentiated later."""
     return torch.compiler.is_exporting() or torch.jit.is_tracing()
 
 
 def is_for_onnx() -> bool:
-    """Whether that runtime reads ONNX, which has fewer operators than PyTorch."""
+    """Whether the graph is for ONNX, which has fewer operators than PyTorch."""
     return is_exported() and torch.onnx.is_in_onnx_export()
 
 
 def can_be_read(values: Tensor) -> bool:
-    """Whether Python may look at values: not while they are traced into a graph, nor where there are none."""
+    """Whether Python may read tensor values: not while they are traced, nor on the meta device."""
     return not (values.is_meta or is_traced())
 
 
 def is_known(size: int) -> bool:
-    """Whether Python may compare a size: not if it stays open in the graph, which a comparison would fix."""
+    """Whether Python may compare a size: not if it is dynamic, since a comparison would fix it in the graph."""
     return not isinstance(size, torch.SymInt)
 
 
 def is_fixed(clips: Tensor, lengths_B: Tensor | None) -> bool:
-    """Whether an exported graph is of so many clips (B, length, ...) of one length: it can be the plain path then."""
+    """Whether an exported graph has a fixed batch size and one clip length: it can then be the plain path."""
     sizes = is_known(clips.shape[0]) and is_known(clips.shape[1]) and lengths_B is None
     return sizes and is_exported() and not is_for_onnx()
 
 
 def filled(clips: Tensor) -> Tensor:
-    """Lengths of clips (B, length, ...) that fill their batch, shape (B,)."""
+    """Lengths of clips (B, length, ...) that fill the batch, shape (B,)."""
     return torch.full((clips.shape[0],), clips.shape[1], device=clips.device)

@@ -1,6 +1,6 @@
-"""A model directory: JSON and safetensors, whole or absent. No pickle. And what distinguishes one model from another.
+"""A model directory of JSON and safetensors, complete or absent, without pickle; and hashes that identify models.
 
-A file's header is read before anything is allocated: what its configuration asks for must be in it.
+A file's header is read before anything is allocated: it must contain what the configuration requires.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ def write_directory(
     weights: Mapping[str, Tensor],
     metadata: Mapping[str, str] | None = None,
 ) -> None:
-    """Write JSON documents and `model.safetensors` beside `directory`, sync them, and put them in its place.
+    """Write JSON documents and `model.safetensors` to a temporary folder, sync it, and rename it to `directory`.
 
-    `metadata` is kept in the head of `model.safetensors`: what is noted about the weights but does not make them.
+    `metadata` goes into the header of `model.safetensors`: notes about the weights that do not affect the model.
 
     Raises:
-        AaspError: `directory` exists and holds something else than a model.
-        OSError: the disk is full; `directory` is as it was.
+        AaspError: `directory` exists and is not a model.
+        OSError: the disk is full; `directory` is unchanged.
     """
     if directory.exists() and (not directory.is_dir() or {f.name for f in directory.iterdir()} - {*documents, WEIGHTS}):
         raise AaspError(f"{directory}: holds something else than a model; choose another place")
@@ -54,7 +54,7 @@ def write_directory(
         tensors = {name: tensor.detach().contiguous() for name, tensor in weights.items()}
         save_file(tensors, beside / WEIGHTS, dict(metadata) if metadata else None)
         for name in documents:
-            shutil.copymode(beside / name, beside / WEIGHTS)  # else its owner alone may read it
+            shutil.copymode(beside / name, beside / WEIGHTS)  # otherwise only its owner could read it
         for file in beside.iterdir():
             sync(file)
         if directory.exists():
@@ -70,7 +70,7 @@ def write_directory(
 
 
 def read_tensors(file: Path, remedy: str = "copy it again") -> dict[str, Tensor]:
-    """A safetensors file's tensors by name.
+    """The tensors in a safetensors file, by name.
 
     Raises:
         AaspError: it is missing or damaged.
@@ -82,12 +82,12 @@ def read_tensors(file: Path, remedy: str = "copy it again") -> dict[str, Tensor]
 
 
 def with_weights(make: Callable[[], AnyModule], file: Path, prefix: str = "") -> AnyModule:
-    """A module and its weights; no more is allocated than the file could fill.
+    """A module with its weights; no more is allocated than the file could fill.
 
     Args:
-        make: the module, with weights of any value.
-        file: what holds its tensors.
-        prefix: begins their names there (see `read_weights`).
+        make: makes the module, with weights of any value.
+        file: the file with its tensors.
+        prefix: the prefix of their names in the file (see `read_weights`).
 
     Raises:
         AaspError: the file is missing, unreadable, or does not fit the module.
@@ -102,12 +102,12 @@ def with_weights(make: Callable[[], AnyModule], file: Path, prefix: str = "") ->
 
 
 def read_weights(module: nn.Module, file: Path, prefix: str = "") -> None:
-    """Load a safetensors file into a module, every tensor or none, in the module's precision.
+    """Load a safetensors file into a module, all tensors or none, in the module's precision.
 
     Args:
         module: the module.
-        file: what holds its tensors.
-        prefix: begins their names there; tensors of other names are somebody else's.
+        file: the file with its tensors.
+        prefix: the prefix of their names in the file; tensors with other names are ignored.
 
     Raises:
         AaspError: the file is missing, unreadable, or does not fit the module.
@@ -137,7 +137,7 @@ def read_weights(module: nn.Module, file: Path, prefix: str = "") -> None:
 
 
 def model_hash(model: nn.Module) -> str:
-    """SHA-256 of a model's configuration (`model.config`) and weights, in hex: the same wherever it lies."""
+    """SHA-256 of a model's configuration (`model.config`) and weights, in hex: independent of its path."""
     return weights_hash(json.dumps(to_dict(model.config), sort_keys=True), model)
 
 

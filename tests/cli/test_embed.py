@@ -441,6 +441,8 @@ def test_what_is_kept_in_memory_does_not_grow_with_the_set(
         ([], "nothing to embed: `aasp embed dog.wav --out embeddings.npz`"),
         (["MODEL", "FILE"], "--out is missing: `aasp embed MODEL FILE --out embeddings.npz`"),
         (["MODEL", "--out", "x.npz"], "no files after MODEL: `aasp embed MODEL dog.wav --out x.npz`"),
+        (["no_such", "--out", "x.npz"], "no_such: neither a model nor a file or folder of that name exists; check"),
+        (["me/no_such", "--out", "x.npz"], "no files after me/no_such: `aasp embed me/no_such dog.wav --out x.npz`"),
         (["FILE", "MODEL", "--out", "x.npz"], "the model comes first: `aasp embed MODEL FILE --out x.npz`"),
         (["MODEL", "MODEL", "FILE", "--out", "x.npz"], "two models are named"),
         (["FILE", "--out", "x.npz"], "no model named, and none comes with this version of aasp"),

@@ -137,6 +137,7 @@ def test_a_bad_file_that_was_named_does_not_hold_up_the_others(shown: Shown) -> 
         (("nowhere", "a.wav"), "nowhere: no such directory"),
         (("sounds", "a.wav"), "sounds is not a classifier: `aasp predict runs/clips sounds a.wav`"),
         (("model",), "no files after model: `aasp predict model dog.wav`"),
+        (("nowhere",), "nowhere: neither a model nor a file or folder of that name exists; check the path"),
         (("model", "a.wav", "--top", "0"), "--top is 0; give a number of at least 1"),
         (("model", "a.wav", "--window", "0.5"), "--window 0.5 without --frames"),
         (("model", "a.wav", "--frames", "--window", "3"), "--window is 3 s; give 0.025 s to the 2 s"),

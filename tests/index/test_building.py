@@ -242,6 +242,8 @@ def test_mistakes_take_a_line(model: Path, sounds: Path, tmp_path: Path, run: Ru
     out = tmp_path / "i"
     assert "nothing to index" in run("index", code=2)
     assert "--out is missing:" in run("index", model, sounds, code=2)
+    line = run("index", tmp_path / "no_such", "--out", out, code=2)
+    assert f"{tmp_path / 'no_such'}: neither a model nor a file or folder of that name exists; check the path" in line
     assert "no audio in folder" in run("index", model, tmp_path / "empty", "--out", out, code=2)
     assert "--hop 1 without --window" in run("index", model, sounds, "--hop", "1", "--out", out, code=2)
     assert "--window -1" in run("index", model, sounds, "--window", "-1", "--out", out, code=2)

@@ -1,1 +1,1 @@
-"""The aliasing laboratory: how stable encoders are, how stems respond, where kernels look, what each part brings."""
+"""The aliasing laboratory: stability of encoders, responses of stems, their kernels, and ablations of their parts."""

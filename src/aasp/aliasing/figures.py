@@ -1,6 +1,6 @@
-"""The figures of the laboratory: curves over one of a few axes, estimates with their intervals, and where rates fold.
+"""The laboratory's figures: curves over some shared axes, estimates with their intervals, and folded frequencies.
 
-Every figure is SVG for a page of `aasp.report`. Intervals come as JSON has them: estimate, low, high.
+Every figure is SVG for a page of `aasp.report`. Intervals are as in the JSON: estimate, low, high.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Values = Sequence[float | None] | np.ndarray
 
 
 class Axis(NamedTuple):
-    """An axis: its label, limits and ticks, and the ticks' names where they are not their numbers."""
+    """An axis: its label, limits and ticks, and tick labels if they are not the numbers."""
 
     label: str
     limits: tuple[float | None, float | None] = (None, None)
@@ -43,9 +43,9 @@ GAIN = Axis("gain (dB below peak)", (FLOOR_DB, 3), (-48, -36, -24, -12, 0))
 
 
 class Curve(NamedTuple):
-    """A curve through K points; None and NaN leave gaps. Curves of one name are named once.
+    """A curve through K points; None and NaN leave gaps. Curves with the same name share one legend entry.
 
-    A line is "solid", DASHED, DOTTED, or "" for none; `dots` marks the points; `low` and `high` are a band's ends.
+    A line is "solid", DASHED, DOTTED, or "" for none; `dots` marks the points; `low` and `high` bound a band.
     """
 
     x: Values
@@ -59,7 +59,7 @@ class Curve(NamedTuple):
 
 
 def ends(interval: Mapping[str, Any] | None) -> np.ndarray:
-    """Estimate, low and high, shape (3,); NaN where there is none."""
+    """Estimate, low and high, shape (3,); NaN if there is none."""
     values = [None] * 3 if interval is None else [interval[key] for key in ("estimate", "low", "high")]
     return np.array(values, dtype=float)
 
@@ -71,7 +71,7 @@ def decibels(values: Values, peak: float) -> np.ndarray:
 
 
 def color(number: int) -> str:
-    """The colour of a model, the same in every panel of a study."""
+    """A model's colour, the same in every panel of a study."""
     return CATEGORIES[number % len(CATEGORIES)]
 
 
@@ -82,11 +82,11 @@ def lines(
     """Curves over an axis.
 
     Args:
-        curves: in the order in which they are drawn.
+        curves: in drawing order.
         x, y: the axes; the label of `y` is written below the title.
-        title: of the panel.
-        tinted: post-patch Nyquist frequencies, dashed; what lies beyond the lowest is tinted.
-        height: of the panel.
+        title: the panel's title.
+        tinted: post-patch Nyquist frequencies, dashed; the range above the lowest is tinted.
+        height: the panel's height.
     """
     figure, axes = panel(height, title, y.label, left=36)
     if tinted:
@@ -125,18 +125,18 @@ def intervals(
     limits: tuple[float, float] | None = None,
     inside: bool = False,
 ) -> Figure:
-    """Estimates with their intervals, a line for each group and series.
+    """Estimates with their intervals, one line for each group and series.
 
     Args:
         groups: names, from top to bottom.
-        series: name, a colour a group, and estimate, low and high, shape (groups, 3), NaN where there are none.
-        title: of the panel.
-        label: of the horizontal axis.
-        marked: a value to compare with, dashed.
-        tinted: a range to compare with.
+        series: name, a colour for each group, and estimate, low and high, shape (groups, 3), NaN if there are none.
+        title: the panel's title.
+        label: label of the horizontal axis.
+        marked: a reference value, dashed.
+        tinted: a reference range.
         log: base of a logarithmic axis.
-        limits: of the horizontal axis.
-        inside: names stand above their line, and the estimates, in per cent, beside it.
+        limits: limits of the horizontal axis.
+        inside: write names above their line, and the estimates, in per cent, beside it.
     """
     left, right = (4, 34) if inside else (112, 16)
     figure, axes = panel(70 + len(groups) * max(26, 12 * len(series) + 8), title, "", left=left, right=right)
@@ -171,7 +171,7 @@ def intervals(
 
 @drawn
 def folds(hz: Sequence[float], token_hz: Sequence[float], share_fν: np.ndarray, *, title: str) -> Figure:
-    """For each modulation a column: at which frequencies of their own the tokens have its energy."""
+    """A column for each modulation: the distribution of its energy over the frequencies of the tokens."""
     figure, axes = panel(220, title, "frequency in the tokens (Hz)")
     ink = np.full((*share_fν.T.shape, 4), 0.12)
     ink[..., 3] = np.sqrt(np.clip(share_fν.T, 0, 1))
@@ -203,7 +203,7 @@ def _scale(axes: Axes, name: str, axis: Axis) -> None:
 
 
 def _legend(axes: Axes, names: set[str]) -> None:
-    """Level with the label of the vertical axis where the names are short; none for a single one, which titles name."""
+    """Level with the label of the vertical axis if the names are short; none for a single one, which titles name."""
     if len(names) > 1 and sum(map(len, names)) <= 24:
         legend_above(axes)
     elif len(names) > 1:

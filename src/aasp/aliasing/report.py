@@ -1,9 +1,9 @@
-"""The laboratory's report: one HTML page of whichever of its measurements lie in a folder.
+"""The laboratory's report: one HTML page with those of its measurements that are in a folder.
 
-Each measurement is a JSON file. The study that wrote it has a module `page` with
+Each measurement is a JSON file. Its study has a module `page` with
 
-    answer(found) -> str                what came out, a sentence of plain text with its uncertainty
-    section(found, folder) -> Markup    the HTML that shows it
+        answer(found) -> str                the result, a sentence of plain text with its uncertainty
+        section(found, folder) -> Markup    the HTML that shows it
 
 so that the page is drawn from the files alone.
 """
@@ -23,7 +23,7 @@ from aasp.errors import AaspError
 from aasp.report.templates import render
 
 PARTS = {part: f"aasp.aliasing.{part}.page" for part in ("stability", "response", "kernels", "ablation")}
-"""By name of the file without .json, in the order of the page: the module that draws it."""
+"""The module that draws each file, by its name without .json, in the order of the page."""
 
 TITLE = "Patches alias modulations: does it matter?"
 LONGEST_COMMAND = 300
@@ -34,10 +34,10 @@ def build(folder: Path) -> str:
     """The report as one HTML page.
 
     Args:
-        folder: holds one or more of `stability.json`, `response.json`, `kernels.json`, `ablation.json`.
+        folder: contains one or more of `stability.json`, `response.json`, `kernels.json`, `ablation.json`.
 
     Raises:
-        AaspError: it holds none of them, or one can't be read.
+        AaspError: it contains none of them, or one can't be read.
     """
     files = {part: folder / f"{part}.json" for part in PARTS if (folder / f"{part}.json").exists()}
     if not files:
@@ -66,7 +66,7 @@ def _versions(software: Any) -> str:
 
 
 def _facts(made: Mapping[str, tuple[str, str]]) -> dict[str, Markup]:
-    """By term: the command behind each part, and the software, in one line where all parts were made by the same."""
+    """By term: the command of each part, and the software, in one line if it is the same for all parts."""
     one = len({software for _, software in made.values()}) == 1
     facts = {}
     for part, (command, software) in made.items():

@@ -1,4 +1,4 @@
-"""Numbers with their intervals as the laboratory writes them, and plain text from templates."""
+"""Numbers with their intervals as text for the laboratory, and plain text from templates."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from aasp.formats import percent_text
 from aasp.report.templates import render
 
 Interval = Mapping[str, Any]
-"""As JSON has it: estimate, low and high; no ends where there are too few clips."""
+"""As in JSON: estimate, low and high; no ends if there are too few clips."""
 
 
 def with_interval(found: Interval | None, form: Callable[[float], str], unit: str = "") -> str:
-    """`0.82 [0.78, 0.86]`, each number written by `form`; a dash where nothing is defined."""
+    """`0.82 [0.78, 0.86]`, each number formatted by `form`; a dash if it is undefined."""
     if found is None:
         return "–"
     return f"{form(found['estimate'])}{unit} [{span(found['low'], found['high'], form)}]"
 
 
 def decimal(digits: int, sign: str = "") -> Callable[[float], str]:
-    """Writes numbers with so many digits after the point; with "+", of differences, their sign too."""
+    """Formats numbers with the given decimals; with "+", for differences, also with their sign."""
     return lambda value: f"{value:{sign}.{digits}f}".replace("-", "−")
 
 
 def percent(digits: int = 0, sign: str = "") -> Callable[[float | None], str]:
-    """Writes shares in per cent."""
+    """Formats shares as percentages."""
     return lambda share: percent_text(share, digits, sign).replace("-", "−")
 
 

@@ -1,8 +1,8 @@
-"""Sound files decoded in processes of their own: a decoder that hangs or dies costs one file, and no run.
+"""Sound files decoded in separate processes: a decoder that hangs or crashes costs one file, not the run.
 
-A process is started when the first such file comes, decodes one file after the other, and is ended and replaced where
-one does not come back in time or takes it down. It has a limit of memory and a low priority. It is no sandbox: it may
-do what its user may.
+A process is started for the first such file, decodes one file after another, and is killed and replaced if one takes
+too long or crashes it. It has a memory limit and a low priority. It is not a sandbox: it has all rights of its
+user.
 """
 
 from __future__ import annotations
@@ -34,28 +34,28 @@ from aasp.audio.priority import NICENESS
 from aasp.errors import AaspError
 
 LIMIT_SECONDS, BYTES_A_SECOND = 60.0, 1e6
-"""How long a file may take: a minute, and a second for each megabyte. A slow core takes a tenth of that."""
+"""Time limit for a file: a minute, plus a second per megabyte. A slow core needs a tenth of that."""
 START_SECONDS = 120.0
 AT_ONCE = max(2, os.cpu_count() or 1)
-"""Processes at most."""
+"""Maximum number of processes."""
 _until: contextvars.ContextVar[float | None] = contextvars.ContextVar("until", default=None)
 
 
 class _Ended(Exception):
-    """The process is gone, or did not answer in time; `hung` says which."""
+    """The process has exited, or did not answer in time; `hung` says which."""
 
     def __init__(self, hung: bool) -> None:
         self.hung = hung
 
 
 def is_suspect(path: str) -> bool:
-    """Whether a codec has to decode it: all but uncompressed samples behind a header whose length was filled in.
+    """Whether a codec has to decode it: everything except uncompressed samples whose header states their length.
 
     Raises:
         AudioError: it is not a sound file.
     """
     if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
-        raise AudioError(path, "is not a file", "name a sound file")  # to open a pipe would wait for ever
+        raise AudioError(path, "is not a file", "name a sound file")  # opening a pipe would block forever
     kind = UNCOMPRESSED.get(family(path).name)
     if kind is None:
         return True
@@ -66,7 +66,7 @@ def is_suspect(path: str) -> bool:
 
 @contextlib.contextmanager
 def within(seconds: float) -> Iterator[None]:
-    """All that is read inside, in this thread, has so many seconds together, however long a file may take elsewhere."""
+    """Limit all reads inside, in this thread, to `seconds` in total, however long a single file may take elsewhere."""
     before = _until.set(time.monotonic() + seconds)
     try:
         yield
@@ -75,15 +75,15 @@ def within(seconds: float) -> Iterator[None]:
 
 
 def call(what: str, path: str, **how: Any) -> Any:
-    """What a function of `aasp.audio.reading` returns, called in another process.
+    """The result of a function of `aasp.audio.reading`, called in another process.
 
     Args:
-        what: its name.
+        what: the function's name.
         path: the file.
         how: its other arguments.
 
     Raises:
-        AudioError: as the function does; or the file takes too long, too much memory, or the decoder down.
+        AudioError: as the function does; or the file takes too long or too much memory, or crashes the decoder.
         AaspError: as the function does; or no process can be started.
     """
     limit, until = LIMIT_SECONDS + os.path.getsize(path) / BYTES_A_SECOND, _until.get()
@@ -96,14 +96,14 @@ def call(what: str, path: str, **how: Any) -> Any:
             if end.hung:
                 remedy = "leave it out, or convert it to FLAC with the program that made it"
                 raise AudioError(path, f"its decoder did not end within {limit:.0f} s", remedy) from None
-            if last:  # once may have been what it did before, or somebody's kill
+            if last:  # a single crash may come from an earlier file, or from a kill
                 remedy = "leave it out, or convert it to FLAC with the program that made it"
                 raise AudioError(path, "its decoder crashed, twice", remedy) from None
     raise AssertionError
 
 
 def _call(what: str, path: str, how: dict[str, Any], limit: float) -> Any:
-    there = os.path.abspath(path)  # the process works where it was started, and we may be elsewhere by now
+    there = os.path.abspath(path)  # the process keeps its working directory, ours may have changed
     with _pool.room:
         process = _pool.acquire()
         try:
@@ -122,7 +122,7 @@ def _call(what: str, path: str, how: dict[str, Any], limit: float) -> Any:
 
 
 class _Process:
-    """A process that decodes; `aasp.audio.worker` is its other end."""
+    """A decoding process; `aasp.audio.worker` runs in it."""
 
     def __init__(self) -> None:
         root = str(Path(aasp.__file__).parents[1])
@@ -137,14 +137,14 @@ class _Process:
                 stderr=subprocess.DEVNULL,
                 bufsize=0,
                 env={**os.environ, **threads, "PYTHONPATH": os.pathsep.join(paths)},
-                start_new_session=True,  # what interrupts us lets it end the file
+                start_new_session=True,  # a Ctrl-C for us lets it finish the file
             )
         except OSError as error:
             note = f"no process for decoding sound can be started ({error.strerror})"
             raise AaspError(f"{note}; free memory or processes") from None
         assert self._child.stdin is not None and self._child.stdout is not None
         self._requests, self._answers = self._child.stdin, self._child.stdout
-        with contextlib.suppress(AttributeError, OSError):  # Linux: ten seconds of sound at once, not a second
+        with contextlib.suppress(AttributeError, OSError):  # Linux: the pipe holds ten seconds of sound, not one
             fcntl.fcntl(self._answers, fcntl.F_SETPIPE_SZ, 1 << 20)
         self._poll = select.poll()
         self._poll.register(self._answers, select.POLLIN)
@@ -156,10 +156,10 @@ class _Process:
             raise AaspError(f"{note}; `{sys.executable} -m aasp.audio.worker 0` says why") from None
 
     def request(self, request: list[Any], limit: float) -> tuple[str, Any]:
-        """(kind, value) of an answer, within so many seconds.
+        """(kind, value) of an answer, within `limit` seconds.
 
         Raises:
-            _Ended: there is none.
+            _Ended: there is no answer.
         """
         until = time.monotonic() + limit
         try:
@@ -199,7 +199,7 @@ class _Process:
 
 
 class _Pool:
-    """Processes that wait; the one that was last at work is the first to be taken: it knows its file."""
+    """Idle processes; the most recently used is taken first: it has its file cached."""
 
     def __init__(self) -> None:
         self.room = threading.BoundedSemaphore(AT_ONCE)
@@ -220,7 +220,7 @@ _pool = _Pool()
 
 
 def _renew_pool() -> None:
-    """After a fork: the processes are the parent's, which still uses them."""
+    """After a fork, start with an empty pool: the processes belong to the parent, which still uses them."""
     global _pool
     _pool = _Pool()
 

@@ -14,18 +14,18 @@ def random_gain(wave_BS: Tensor, decibels: float) -> Tensor:
 
     Args:
         wave_BS: waveforms, shape (B, S).
-        decibels: largest gain and largest loss.
+        decibels: largest gain and largest attenuation.
     """
     gain = (2 * torch.rand(len(wave_BS), 1, device=wave_BS.device) - 1) * decibels
     return wave_BS * 10 ** (gain / 20)
 
 
 def random_roll(wave_BS: Tensor, lengths_B: Tensor, samples: int) -> Tensor:
-    """Shift each clip in time by up to `samples` either way; what leaves at one end comes in at the other.
+    """Shift each clip circularly in time by up to `samples` either way.
 
     Args:
         wave_BS: waveforms, shape (B, S), zero beyond each clip's end.
-        lengths_B: valid samples of each clip, shape (B,): the clip turns within them.
+        lengths_B: valid samples of each clip, shape (B,): the shift is circular within them.
         samples: largest shift.
 
     Source: EAT's fine-tuning rolls waveforms.
@@ -43,7 +43,7 @@ def random_noise(wave_BS: Tensor, lengths_B: Tensor, snr_db: float) -> Tensor:
     Args:
         wave_BS: waveforms, shape (B, S), zero beyond each clip's end.
         lengths_B: valid samples of each clip, shape (B,); beyond them nothing is added.
-        snr_db: the least ratio.
+        snr_db: the lowest ratio.
     """
     lengths_B1 = lengths_B.to(wave_BS.device)[:, None]
     power_B1 = wave_BS.square().sum(1, keepdim=True) / lengths_B1

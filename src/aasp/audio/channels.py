@@ -1,8 +1,8 @@
-"""What becomes of a file's several channels.
+"""How a file's channels are mixed or selected.
 
-`mean` weighs them so that a sound in one of them is not lost: the mean of two; five to eight taken for surround sound
-(ITU-R BS.775: centre 0.71, front 0.5, the others, the low-frequency channel included, 0.35); any other number N at
-1 / sqrt(2 N), which is the mean of two carried on.
+`mean` uses weights that preserve a sound in a single channel: the mean of two; five to eight are treated as surround
+sound (ITU-R BS.775: centre 0.71, front 0.5, the others, the low-frequency channel included, 0.35); any other number N
+has weight 1 / sqrt(2 N), which extends the mean of two.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Channels = Literal["mean", "first", "loudest", "each"] | int
 
 _NAMES = ("mean", "first", "loudest", "each")
 _SURROUND = np.array([0.5, 0.5, math.sqrt(0.5), *[math.sqrt(0.125)] * 5], dtype=np.float32)  # L, R, C, LFE, …
-# Channels cancel where their mean has so many dB less energy than they have.
+# Channels cancel if their mean has this many dB less energy than they have.
 CANCELLING_DB = 20.0
 
 _log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ _cancelled: dict[str, float] = {}
 
 
 def checked(channels: Channels | str) -> Channels:
-    """A choice of channels as people write it, "2" for the second.
+    """A choice of channels from text or a number, "2" for the second.
 
     Raises:
         AaspError: there is no such choice.
@@ -48,13 +48,13 @@ def checked(channels: Channels | str) -> Channels:
 
 
 def mixed(path: str, frames_FC: np.ndarray, channels: Channels, whole_FC: np.ndarray) -> np.ndarray:
-    """One channel of a file, (samples,) float32; all of them for "each", (channels, samples).
+    """One channel of a file, (samples,) float32; for "each" all of them, (channels, samples).
 
     Args:
         path: the file, for messages.
         frames_FC: its samples (samples, channels).
         channels: the choice.
-        whole_FC: samples that decide which channel is loudest.
+        whole_FC: samples from which the loudest channel is chosen.
 
     Raises:
         AudioError: the file has no such channel.
@@ -73,13 +73,13 @@ def mixed(path: str, frames_FC: np.ndarray, channels: Channels, whole_FC: np.nda
 
 
 def cancelled() -> dict[str, float]:
-    """Files of which a part was nearly silent in the mean of its channels, and how many dB less than they it had."""
+    """Files with a part that nearly cancels in the mean of its channels, and by how many dB its level drops."""
     with _lock:
         return dict(_cancelled)
 
 
 def take_cancelled() -> dict[str, float]:
-    """`cancelled`, forgotten thereafter: what one command met with."""
+    """`cancelled`, then cleared: the files that one command read."""
     with _lock:
         found = dict(_cancelled)
         _cancelled.clear()
@@ -87,7 +87,7 @@ def take_cancelled() -> dict[str, float]:
 
 
 def forget_cancelled(path: str) -> float | None:
-    """What `cancelled` says of one file, forgotten thereafter; None if nothing."""
+    """The entry of `cancelled` for one file, then cleared; None if there is none."""
     with _lock:
         return _cancelled.pop(path, None)
 
@@ -96,7 +96,7 @@ def _mean(path: str, frames_FC: np.ndarray) -> np.ndarray:
     count = frames_FC.shape[1]
     if count == 1:
         return frames_FC[:, 0]
-    if count == 2:  # the mean, to the bit; numpy takes twenty times as long over rows of two
+    if count == 2:  # the exact mean; numpy takes twenty times as long over rows of two
         wave = (frames_FC[:, 0] + frames_FC[:, 1]) * np.float32(0.5)
     elif 5 <= count <= len(_SURROUND):
         wave = frames_FC @ _SURROUND[:count]
@@ -110,7 +110,7 @@ def _mean(path: str, frames_FC: np.ndarray) -> np.ndarray:
 
 
 def note_cancelled(path: str, decibels: float) -> None:
-    """Keep for `cancelled`, and say the first time, by how much a file's mean falls below its channels."""
+    """Record for `cancelled`, and log the first time, by how many dB a file's mean is below its channels."""
     with _lock:
         known = path in _cancelled
         _cancelled[path] = max(decibels, _cancelled.get(path, 0.0))

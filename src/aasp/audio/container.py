@@ -1,4 +1,4 @@
-"""A file opened with PyAV, its one stream of sound, its packets, and their samples as arrays."""
+"""A file opened with PyAV, its audio stream, its packets, and their samples as arrays."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ import numpy as np
 
 from aasp.audio.error import AudioError, salvage
 
-# ffmpeg's sample formats; a p behind one stands for a plane a channel.
+# ffmpeg's sample formats; the suffix p means planar, one plane per channel.
 _DTYPES = {"u8": np.uint8, "s16": np.int16, "s32": np.int32, "s64": np.int64, "flt": np.float32, "dbl": np.float64}
 
 
 @dataclass(frozen=True)
 class Part:
-    """A file, or the bytes of it from `begin` to `end`, for one of ffmpeg's demuxers."""
+    """A file, or its bytes from `begin` to `end`, for one of ffmpeg's demuxers."""
 
     path: str
     demuxer: str
     begin: int = 0
     end: int = 0  # 0: to the end of the file
-    samples: int | None = None  # as the end of an Ogg stream states them
-    ignoring_length: bool = False  # a WAV file's header has no length that could be believed
+    samples: int | None = None  # as the end of an Ogg stream states
+    ignoring_length: bool = False  # the header of a WAV file states no usable length
 
     @property
     def address(self) -> str:
-        """As ffmpeg takes it; nothing in a file's name is taken for a protocol."""
+        """The path for ffmpeg; nothing in a file's name is interpreted as a protocol."""
         return f"subfile,,start,{self.begin},end,{self.end},,:{self.path}" if self.end else f"file:{self.path}"
 
 
@@ -60,7 +60,7 @@ def opened(part: Part) -> Any:
 
 
 def sound_of(part: Part, container: Any) -> Any:
-    """The stream of sound; the others are not even read."""
+    """The audio stream; other streams are not read."""
     import av
 
     stream = container.streams.best("audio")
@@ -72,9 +72,9 @@ def sound_of(part: Part, container: Any) -> Any:
         if other is not stream:
             other.discard = av.stream.Discard.all
     if part.demuxer == "caf" and stream.codec_context.name == "alac":
-        # The last packet says itself how short it is, and ffmpeg would cut it by as much again.
+        # The last packet is already short, and ffmpeg would cut it again.
         stream.codec_context.flags2 |= av.codec.context.Flags2.skip_manual
-    # PyAV frees the list of channels of an order that has no name with each look at it, so one look is enough.
+    # PyAV frees the channel list of an unnamed order on each access, so it is accessed once only.
     layout = stream.codec_context.layout
     if "(" in layout.name:
         stream.codec_context.layout = f"{layout.nb_channels}C"
@@ -94,7 +94,7 @@ def samples_of(path: str, frame: Any, rate: int, channels: int) -> np.ndarray:
         raise AudioError(path, reason, "cut it there into files")
     name = frame.format.name
     dtype = _DTYPES[name.removesuffix("p")]
-    # PyAV lists what lies behind the eighth plane as planes too; each is padded behind its last sample.
+    # PyAV lists memory beyond the eighth plane as planes too; each is padded after its last sample.
     planes = [np.frombuffer(plane, dtype) for plane in frame.planes[: count if name.endswith("p") else 1]]
     if name.endswith("p"):
         array = np.stack([plane[: frame.samples] for plane in planes], axis=1)

@@ -1,4 +1,4 @@
-"""What a compressed file's container says of its own end, and the links of an Ogg file.
+"""Where a compressed file ends according to its container, and the links of an Ogg file.
 
 Ogg: RFC 3533. MP4: ISO/IEC 14496-12. Matroska and WebM: RFC 9559. ASF (WMA): its specification, section 3.2. True
 Audio, VOC and NIST SPHERE: their headers' descriptions. AVI: RIFF.
@@ -14,26 +14,26 @@ from aasp.audio import frames
 
 _ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _MATROSKA_SEGMENT, _MATROSKA_CLUSTER = 0x18538067, 0x1F43B675
-# Boxes that an MP4 file has outside of all others; anything else there was appended.
+# Top-level boxes of an MP4 file; anything else there was appended.
 _MOV_BOXES = frozenset(
     b"ftyp moov mdat free skip wide uuid moof mfra sidx styp pdin meta pnot udta ssix prft emsg".split()
 )
-# sox states the length of a VOC file's only block 8 bytes too small.
+# sox states the length of a VOC file's only block 8 bytes too short.
 _VOC_SLACK = 16
-# Ogg pages that carry what no page before them has: (first of a stream, last of a stream).
+# Flags of Ogg pages: (first of a stream, last of a stream).
 _OGG_FIRST, _OGG_LAST = 2, 4
 
 
 @dataclass
 class Link:
-    """Streams of an Ogg file that lie side by side; several links follow one another in a chained file.
+    """Parallel streams of an Ogg file; several links in sequence make a chained file.
 
     Attributes:
-        begin: its first byte.
-        end: the one behind its last.
-        streams: how many.
-        samples: the position that the last page says its sound reaches.
-        missing: why it is not whole; empty if it is.
+        begin: the first byte.
+        end: the byte after the last.
+        streams: number of streams.
+        samples: the end position of the sound, from the last page.
+        missing: why it is incomplete; empty if it is complete.
     """
 
     begin: int
@@ -44,7 +44,7 @@ class Link:
 
 
 def ogg_links(content: mmap.mmap, begin: int = 0) -> list[Link]:
-    """The links, found page by page."""
+    """The links, found by scanning the pages."""
     links: list[Link] = []
     numbers: dict[int, int] = {}
     place, ended = content.find(b"OggS", begin), 0
@@ -91,7 +91,7 @@ def _close_link(links: list[Link], open_streams: int) -> None:
 
 
 def missing(content: mmap.mmap, demuxer: str) -> str | None:
-    """Why the file is not whole; None if it is, or its container does not say."""
+    """Why the file is incomplete; None if it is complete, or its container does not say."""
     if demuxer in frames.LENGTHS:
         return frames.missing(content, demuxer)
     measure = _PROMISED.get(demuxer)
@@ -100,13 +100,13 @@ def missing(content: mmap.mmap, demuxer: str) -> str | None:
 
 
 def _ogg_page_end(content: mmap.mmap, place: int) -> int:
-    """The byte behind the page that begins here; 0 if its header is cut."""
+    """The byte after the page that begins here; 0 if its header is cut."""
     lacing = content[place + 27 : place + 27 + content[place + 26]]
     return place + 27 + len(lacing) + sum(lacing) if len(lacing) == content[place + 26] else 0
 
 
 def _mov_bytes(content: mmap.mmap) -> int:
-    """Where the last box ends that the file begins."""
+    """The end of the last box that begins in the file."""
     place = 0
     while place + 8 <= len(content):
         size = int.from_bytes(content[place : place + 4], "big")
@@ -121,7 +121,7 @@ def _mov_bytes(content: mmap.mmap) -> int:
 
 
 def _matroska_bytes(content: mmap.mmap) -> int:
-    """Where the last element ends that the file begins; a live recorder leaves the sizes of those around it open."""
+    """The end of the last element that begins in the file; a live recorder leaves the outer sizes unknown."""
     place, end = 0, 0
     while place + 2 <= len(content):
         name, place = _matroska_number(content, place, marked=True)
@@ -137,7 +137,7 @@ def _matroska_bytes(content: mmap.mmap) -> int:
 
 
 def _matroska_number(content: mmap.mmap, place: int, marked: bool) -> tuple[int | None, int]:
-    """(an element's name or size, the byte behind it); None for a size left open."""
+    """(an element's name or size, the byte after it); None for an unknown size."""
     width = 9 - content[place].bit_length() if place < len(content) else 9
     if width > 8:
         return 0, place + 1
@@ -155,7 +155,7 @@ def _asf_bytes(content: mmap.mmap) -> int:
 
 
 def _avi_bytes(content: mmap.mmap) -> int:
-    """Where the last of its RIFF chunks ends; a recorder that crashed has left the length 0."""
+    """The end of its last RIFF chunk; after a recorder's crash the length is still 0."""
     place = 0
     while content[place : place + 4] == b"RIFF" and (size := int.from_bytes(content[place + 4 : place + 8], "little")):
         place += 8 + size + size % 2
@@ -163,7 +163,7 @@ def _avi_bytes(content: mmap.mmap) -> int:
 
 
 def _flv_bytes(content: mmap.mmap) -> int:
-    """Where its last tag ends."""
+    """The end of its last tag."""
     place = int.from_bytes(content[5:9], "big") + 4
     while place + 11 <= len(content):
         place += 11 + int.from_bytes(content[place + 1 : place + 4], "big") + 4

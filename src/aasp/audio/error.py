@@ -1,4 +1,4 @@
-"""The one error of sound files."""
+"""The error for sound files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from aasp.errors import AaspError
 
 
 class AudioError(AaspError):
-    """A sound file that can't be used.
+    """A sound file is unusable.
 
     Attributes:
         path: the file.
@@ -25,10 +25,10 @@ class AudioError(AaspError):
 
 
 def check_folder(path: str) -> None:
-    """See, of a file that was there and can't be read any more, that its folder is still there.
+    """Check, for a file that was there and can't be read any more, that its folder still exists.
 
     Raises:
-        AaspError: it is gone: a disk or a network drive is, and to leave out its files would be to lose them silently.
+        AaspError: it does not, as when a disk or network drive is gone; skipping its files would silently lose them.
     """
     folder = os.path.dirname(path)
     if folder and not os.path.isdir(folder):
@@ -37,15 +37,15 @@ def check_folder(path: str) -> None:
 
 
 RAW = "if it holds sound, import it as raw samples, of the rate and channels that you know, in an audio editor"
-"""The remedy for a file whose header can't be right."""
+"""The remedy for a file whose header is wrong."""
 
 
 def quoted(path: str | os.PathLike[str]) -> str:
-    """A file's name as a shell and ffmpeg take it for a name, whatever is in it."""
+    """A file's name quoted for a shell and for ffmpeg, whatever characters it has."""
     name = os.fspath(path)
     return shlex.quote(f"./{name}" if name.startswith("-") or (":" in name and name[0] not in "/.") else name)
 
 
 def salvage(path: str | os.PathLike[str]) -> str:
-    """The remedy for a file of which a part is still there."""
+    """The remedy for a partly readable file."""
     return f"fetch it again, or keep what is left of it: ffmpeg -i {quoted(path)} kept.wav"

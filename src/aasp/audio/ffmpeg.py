@@ -1,8 +1,8 @@
-"""Sound out of whatever ffmpeg demuxes, through PyAV: a sample is where decoding from the beginning puts it.
+"""Sound from any format that ffmpeg demuxes, through PyAV: a sample's position is that of decoding from the start.
 
-Containers' own times are too coarse for that (a millisecond in WebM) or missing (MP3, ADTS). So a file is demuxed
-once, nearly nothing decoded, to learn how many samples each packet gives; a window then decodes its own packets and a
-few before them.
+Timestamps in containers are too coarse for that (a millisecond in WebM) or missing (MP3, ADTS). So a file is demuxed
+once, with very little decoding, to find how many samples each packet gives; a window then decodes its own packets and
+a few before them.
 """
 
 from __future__ import annotations
@@ -22,35 +22,35 @@ from aasp.audio import opus
 from aasp.audio.container import Part, damaged, opened, packets, samples_of, sound_of
 from aasp.audio.error import RAW, AudioError
 
-# Packets decoded at each end to learn what one gives; the decoder is stable after some of the last.
+# Packets decoded at each end to find how many samples one gives; the decoder needs some of the last ones to settle.
 _HEAD, _SETTLING, _TAIL = 6, 12, 6
-# What a decoder that starts inside a stream must read before it gives what it would have given; those that predict from
-# sample to sample settle slowly, and Yamaha's ADPCM never.
+# How much a decoder that starts inside a stream must read before its output equals that of decoding from the start;
+# codecs that predict from sample to sample settle slowly, and Yamaha's ADPCM never does.
 _PREROLL_SECONDS, _SLOW_PREROLL_SECONDS = 0.5, 5.0
 _SLOW = re.compile(r"(adpcm_)?g72|(lib)?(speex|gsm|opencore)|amr|qcelp|evrc")
 _AAC_BY_PROGRAM = "aac, its channels described in the first frame only"
 _CUMULATIVE = frozenset({"adpcm_yamaha", _AAC_BY_PROGRAM})
-# A window so many packets from the start is not worth a seek.
+# Below this many packets from the start, seeking does not pay off.
 _NEAR_PACKETS = 400
 # Demuxers that seek to a packet by its time.
 _SEEKABLE = frozenset({"mov", "matroska", "ogg", "wv", "tta", "caf", "asf", "avi", "ape"})
-# Packets of these give different numbers of samples, which durations in milliseconds do not distinguish.
+# Packets of these give different numbers of samples, which durations in milliseconds do not resolve.
 _VARIABLE = frozenset({"vorbis"})
 
 
 @dataclass(frozen=True)
 class Index:
-    """What demuxing a part gave.
+    """The result of demuxing a part.
 
     Attributes:
-        times: presentation time of each packet (packets,), in the stream's units; empty where packets share one
-            apart.
-        produced: samples given by all packets up to each (packets,).
-        lead: samples at the beginning that the encoder put there and that ffmpeg does not take away.
+        times: presentation time of each packet (packets,), in the stream's units; empty unless all
+            packets have one and they increase.
+        produced: cumulative samples given up to and including each packet (packets,).
+        lead: samples that the encoder added at the beginning and that ffmpeg does not remove.
         rate: Hz.
-        channels: how many.
-        stated_rate: Hz of what was encoded, as the header has it: Opus always decodes at 48 kHz.
-        stated_seconds: as the container's header has it, if it does.
+        channels: number of channels.
+        stated_rate: Hz of the encoded source, from the header: Opus always decodes at 48 kHz.
+        stated_seconds: duration in the container's header, if it states one.
     """
 
     times: np.ndarray
@@ -68,17 +68,17 @@ class Index:
 
 
 def index(part: Part) -> Index:
-    """Demux a part; what was learned of the newest files is kept.
+    """Demux a part; results for the most recent files are cached.
 
     Raises:
-        AudioError: it holds no sound that can be decoded.
+        AudioError: it has no sound that can be decoded.
     """
     status = os.stat(part.path)
     return _index(part, status.st_mtime_ns, status.st_size)
 
 
 def read(part: Part, begin: int, end: int) -> np.ndarray:
-    """Samples [begin, end) of a part: float32 (samples, channels), fewer where it ends earlier.
+    """Samples [begin, end) of a part: float32 (samples, channels), fewer if it ends earlier.
 
     Raises:
         AudioError: a packet is damaged, or the rate or the channels change.
@@ -91,14 +91,14 @@ def read(part: Part, begin: int, end: int) -> np.ndarray:
     seconds = _SLOW_PREROLL_SECONDS if _SLOW.match(table.codec) else _PREROLL_SECONDS
     preroll = 0 if table.codec in _CUMULATIVE else max(0, begin - round(seconds * table.rate))
     first, wanted = (int(x) for x in np.searchsorted(table.produced, [preroll, begin], side="right"))
-    first = first if preroll else 0  # the first packets may give nothing and yet be needed
+    first = first if preroll else 0  # the first packets may give nothing and still be needed
     filled = begin
     with opened(part) as container:
         stream = sound_of(part, container)
         for packet, blocks in _decoded(part, container, stream, table, first):
             if packet < wanted:
                 continue
-            # The last packet of all takes with it what the decoder still held.
+            # The last packet also flushes what the decoder still holds.
             place = int(table.produced[packet - 1]) if packet else 0
             given, expected = sum(map(len, blocks)), table.produced[packet] - place
             if given < expected or (given > expected and packet < len(table.produced) - 1):
@@ -119,7 +119,7 @@ def read(part: Part, begin: int, end: int) -> np.ndarray:
 def _decoded(
     part: Part, container: Any, stream: Any, table: Index, first: int
 ) -> Iterator[tuple[int, list[np.ndarray]]]:
-    """(packet, its samples) from the packet `first` on."""
+    """(packet, its samples) from packet number `first` on."""
     number, last = 0, len(table.produced) - 1
     if first > _NEAR_PACKETS and len(table.times) and part.demuxer in _SEEKABLE:
         container.seek(int(table.times[first]), stream=stream)
@@ -164,7 +164,7 @@ def _index(part: Part, changed: int, size: int) -> Index:
     times: list[int | None] = []
     durations: list[int] = []
     head: list[int] = []
-    full = 0  # what Opus packets at the beginning hold, with what is to be skipped
+    full = 0  # samples in Opus packets at the beginning, including those to skip
     tail: deque = deque(maxlen=_SETTLING + _TAIL)
     with opened(part) as container:
         stream = sound_of(part, container)
@@ -209,7 +209,7 @@ def _index(part: Part, changed: int, size: int) -> Index:
         raise AudioError(part.path, "zero length: no sound in it can be decoded", "fetch it again")
     (rate, channels), _ = given.most_common(1)[0]
     if codec == "vorbis" and part.samples is not None:
-        # A last page may end before what its packets give; ffmpeg gives all of it.
+        # A last page may end before its packets do; ffmpeg gives all of it.
         produced = np.minimum(produced, part.samples)
     known = np.array([-1 if time is None else time for time in times[: len(produced)]], dtype=np.int64)
     if len(known) != len(produced) or not (np.diff(known) > 0).all():
@@ -223,21 +223,21 @@ def _index(part: Part, changed: int, size: int) -> Index:
 
 
 def _by_program(frame: bytes) -> bool:
-    """Whether an ADTS frame's header leaves its channels to what is within."""
+    """Whether an ADTS frame's header leaves the channel layout to the frame's content."""
     return len(frame) > 3 and frame[0] == 0xFF and not frame[2] & 1 and not frame[3] >> 6
 
 
 def _extrapolated(
     times: list, durations: list[int], head: list[int], last: list[int], rate: int, unit: float
 ) -> np.ndarray | None:
-    """Samples given up to each packet, from those at both ends; None where the packets between may differ."""
+    """Cumulative samples per packet, extrapolated from both ends; None if the packets between may differ."""
     settled = last[_SETTLING:]
     middle = np.array(durations[_HEAD:-_TAIL], dtype=np.int64)
-    if abs(unit * rate - 1) < 1e-9 and None not in times:  # times are samples: are steps those given?
+    if abs(unit * rate - 1) < 1e-9 and None not in times:  # times in samples: do steps match?
         steps = np.diff(np.array(times, dtype=np.int64)).tolist()
         if head[1:] == steps[1:_HEAD] and settled[:-1] == steps[1 - _TAIL :] and min(steps) >= 0:
             return np.cumsum([*head, *steps[_HEAD : 1 - _TAIL], *settled])
-    # A millisecond is too coarse to say that 1,024 samples last as long as 1,024 do.
+    # Timestamps of a millisecond can't distinguish packets of 1,024 samples, so a difference of one is allowed.
     each, alike = head[-1], middle.max() - middle.min() <= (1 if unit >= 1e-3 else 0)
     if not each or not alike or middle.min() <= 0 or {*head[2:], *settled[:-1]} != {each}:
         return None
@@ -245,7 +245,7 @@ def _extrapolated(
 
 
 def _counted(part: Part, given: Counter) -> np.ndarray:
-    """Samples given up to each packet, everything decoded."""
+    """Cumulative samples per packet, by decoding everything."""
     import av
 
     counts: list[int] = []

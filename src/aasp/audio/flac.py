@@ -7,8 +7,8 @@ import re
 from typing import BinaryIO
 
 _MARK = b"fLaC"
-_STREAM = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")  # a file begins, with its STREAMINFO of 34 bytes
-_TAIL_BYTES = 1 << 17  # more than the last frame of any file has, but of the widest
+_STREAM = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")  # the beginning of a file, with its STREAMINFO of 34 bytes
+_TAIL_BYTES = 1 << 17  # more than the last frame of any file but the widest
 _FRAME = re.compile(rb"\xff[\xf8\xf9][^\x00-\x0f].", re.DOTALL)
 _SIZES = {1: 192, **{code: 576 << code - 2 for code in range(2, 6)}, **{code: 256 << code - 8 for code in range(8, 16)}}
 
@@ -16,14 +16,14 @@ _SIZES = {1: 192, **{code: 576 << code - 2 for code in range(2, 6)}, **{code: 25
 def another_follows(file: BinaryIO, samples: int) -> bool:
     """Whether a second FLAC file follows, or frames beyond the header's count of samples.
 
-    A frame is taken for one by both of its checksums only: its sync code alone is found in any sound.
+    A frame must pass both of its checksums: its sync code alone occurs in any sound.
     """
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         if _STREAM.search(content, content.find(_MARK) + 4):
             return True
-        head = content[:42] if content[:4] == _MARK else b""  # behind an ID3 tag: ffmpeg reads it
+        head = content[:42] if content[:4] == _MARK else b""  # after an ID3 tag: ffmpeg reads the file
         tail = content[max(0, len(content) - _TAIL_BYTES) :]
-    block = int.from_bytes(head[10:12], "big")  # the largest, which is that of all frames but the last
+    block = int.from_bytes(head[10:12], "big")  # the largest block, which is that of all frames but the last
     if not block:
         return False
     for found in reversed([place.start() for place in _FRAME.finditer(tail)]):
@@ -31,11 +31,11 @@ def another_follows(file: BinaryIO, samples: int) -> bool:
         if frame is not None and _crc16(tail[found:]) == 0:
             begin, length = frame
             return begin + length > samples
-    return False  # a tag lies behind the last frame, or it is longer than any
+    return False  # a tag follows the last frame, or the frame is longer than the tail
 
 
 def _frame(head: bytes, block: int) -> tuple[int, int] | None:
-    """(first sample, samples) of the frame with this head; None if it is none."""
+    """(first sample, samples) of the frame with this header; None if it is not a frame."""
     code, rate = head[2] >> 4, head[2] & 15
     if head[3] & 1 or rate == 15 or head[3] >> 4 > 10 or code not in {*_SIZES, 6, 7}:
         return None
@@ -63,7 +63,7 @@ def _crc8(content: bytes) -> int:
 
 
 def _crc16(content: bytes) -> int:
-    """Checksum of a frame; 0 for one with its own at the end (polynomial 0x8005)."""
+    """Checksum of a frame; 0 if the content ends with its own checksum (polynomial 0x8005)."""
     value = 0
     for byte in content:
         value = value << 8 & 0xFFFF ^ _CRC16[value >> 8 ^ byte]

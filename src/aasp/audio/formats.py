@@ -1,7 +1,7 @@
-"""Which formats are read, how a file shows which it is, and what it is then read with.
+"""Which formats are supported, how a file's format is identified, and which decoder reads it.
 
-Its first bytes name a file's kind, and its extension has to agree. Nothing is left to a guess: ffmpeg by itself takes
-texts for playlists and noise for MP3.
+The first bytes of a file identify its format, and its extension has to agree. Nothing is guessed: ffmpeg alone would
+take texts for playlists and noise for MP3.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from aasp.audio.error import RAW, AudioError, quoted, salvage
 
 @dataclass(frozen=True)
 class Family:
-    """Files of one kind.
+    """Files of one format.
 
     Attributes:
-        name: what people call it.
+        name: its common name.
         head: a pattern that matches its first bytes.
-        extensions: the names it goes by.
-        demuxer: ffmpeg's.
+        extensions: its file extensions.
+        demuxer: ffmpeg's name.
     """
 
     name: str
@@ -71,16 +71,16 @@ FAMILIES = (
 )
 MP3 = FAMILIES[-1]
 EXTENSIONS = frozenset().union(*(family.extensions for family in FAMILIES))
-"""The names under which a folder is searched for sound, in lower case."""
+"""The extensions, in lower case, by which sound files are found in a folder."""
 
-_ALSO = {".wav": {"NIST SPHERE"}}  # as TIMIT has it
-_TAGGED = frozenset({"MP3", "FLAC", "AAC", "Ogg"})  # kinds that are read behind an ID3 tag
+_ALSO = {".wav": {"NIST SPHERE"}}  # as in TIMIT
+_TAGGED = frozenset({"MP3", "FLAC", "AAC", "Ogg"})  # formats that are also read after an ID3 tag
 UNCOMPRESSED = {"WAV": "wav", "W64": "w64", "AIFF": "aiff", "AU": "au", "CAF": "caf"}
-_VORBIS = "vorbis"  # an Ogg file of one stream of it, which libsndfile finds its way in
+_VORBIS = "vorbis"  # an Ogg file with a single Vorbis stream, in which libsndfile can seek
 _HEAD_BYTES = 1024
-# A rate outside of these, in Hz, is a header's mistake.
+# A sampling rate outside this range, in Hz, is a wrong header.
 _SLOWEST, _FASTEST = 100, 10_000_000
-# Demuxers whose headers state how long the sound is, to the sample, or within a packet or two.
+# Demuxers whose headers state the duration to the sample, or to within a packet or two.
 _STATING, _NEARLY_STATING, _SHORT_SECONDS = frozenset({"ape", "tta", "wv", "flac"}), frozenset({"mov", "caf"}), 0.2
 
 
@@ -89,9 +89,9 @@ class Track(Protocol):
 
     Attributes:
         rate: Hz of its samples.
-        channels: how many.
-        frames: samples of each channel.
-        stated_rate: Hz of what was encoded: Opus always decodes at 48 kHz.
+        channels: number of channels.
+        frames: samples per channel.
+        stated_rate: Hz of the encoded source: Opus always decodes at 48 kHz.
     """
 
     rate: int
@@ -100,19 +100,19 @@ class Track(Protocol):
     stated_rate: int
 
     def decode(self, begin: int, end: int) -> np.ndarray:
-        """Samples [begin, end), within the file: float32 (end - begin, channels)."""
+        """Samples [begin, end), which must be in the file: float32 (end - begin, channels)."""
 
     def check_whole(self) -> None:
-        """Raise an `AudioError` where the file's end is missing."""
+        """Raise an `AudioError` if the end of the file is missing."""
 
     def close(self) -> None: ...
 
 
 def family(path: str) -> Family:
-    """What kind of sound file this is.
+    """The format of a sound file.
 
     Raises:
-        AudioError: it is missing, empty, unreadable, of no kind that is read, or not what its extension says.
+        AudioError: it is missing, empty, unreadable, of an unsupported format, or not what its extension says.
     """
     extension = os.path.splitext(path)[1].lower()
     try:
@@ -122,7 +122,7 @@ def family(path: str) -> Family:
             raise AudioError(path, "empty file", "delete it or fetch it again")
         with open(path, "rb") as file:
             head = file.read(_HEAD_BYTES)
-            tag = tags.length(head)  # which some other kinds bear as well
+            tag = tags.length(head)  # some other formats have one too
             if tag:
                 file.seek(tag)
                 head = file.read(_HEAD_BYTES) or head
@@ -132,7 +132,7 @@ def family(path: str) -> Family:
         raise AudioError(path, f"unreadable ({error.strerror})", "check its permissions") from None
     found = next((one for one in FAMILIES if one.head.match(head)), None)
     if found is None and extension in MP3.extensions:
-        found = MP3  # what a download or a broadcast left may lie before its first frame
+        found = MP3  # junk from a download or a broadcast may precede its first frame
     if found is None:
         remedy = "leave it out, or, if it is sound, convert it to FLAC or WAV with the program that made it"
         raise AudioError(path, "not audio, or of a kind that is not read here", remedy)
@@ -147,10 +147,10 @@ def family(path: str) -> Family:
 
 @contextmanager
 def opened(path: str) -> Iterator[Track]:
-    """A sound file of whatever kind, open for decoding.
+    """A sound file of any format, open for decoding.
 
     Raises:
-        AudioError: it can't be read, or holds no sound.
+        AudioError: it can't be read, or has no sound.
     """
     track = _track(path, family(path))
     try:
@@ -160,7 +160,7 @@ def opened(path: str) -> Iterator[Track]:
         if track.frames <= 0:
             try:
                 track.check_whole()
-            except AudioError as error:  # cut behind its header
+            except AudioError as error:  # cut after its header
                 raise AudioError(path, error.reason, "fetch it again: no sound is left in it") from None
             raise AudioError(path, "zero length: a header without samples", "record it again")
         yield track
@@ -169,14 +169,14 @@ def opened(path: str) -> Iterator[Track]:
 
 
 def _track(path: str, kind: Family) -> Track:
-    """Whichever of libsndfile and ffmpeg reads this file as it is meant; libsndfile, the faster one, where both do."""
+    """The decoder that reads this file correctly; libsndfile, which is faster, if both do."""
     if kind is MP3:
         return mpeg.Mp3(path)
     if kind.name in UNCOMPRESSED:
         return _uncompressed(path, kind)
     if kind.name == "FLAC":
         with open(path, "rb") as file:
-            tagged = file.read(3) == b"ID3"  # which libsndfile stumbles over
+            tagged = file.read(3) == b"ID3"  # libsndfile fails on it
         sound = None if tagged else sndfile.Sndfile(path, look=True)
         if sound is not None and sound.knows_its_length:
             return sound
@@ -202,9 +202,9 @@ def _uncompressed(path: str, kind: Family) -> Track:
         lambda: Ffmpeg(path, [part], missing),
     ]
     if samples.big:
-        del readers[1]  # of which ffmpeg makes noise
+        del readers[1]  # ffmpeg reads it as noise
     elif not samples.plain:
-        del readers[0]  # which rounds in its own way, and writes to the terminal where an MP3 stream is damaged
+        del readers[0]  # it rounds differently, and prints to the terminal when an MP3 stream is damaged
     found: list[Track] = []
     errors: list[AudioError] = []
     for reader in readers:
@@ -212,7 +212,7 @@ def _uncompressed(path: str, kind: Family) -> Track:
             found.append(reader())
         except AudioError as error:
             errors.append(error)
-        # Where the recorder did not say how much there is, each of the two finds out in some formats only.
+        # If the recorder did not state the length, each decoder finds it in some formats only.
         if found and not (samples.plain and samples.promised is None):
             break
     if not found:
@@ -221,7 +221,7 @@ def _uncompressed(path: str, kind: Family) -> Track:
 
 
 def _why_not_whole(path: str, samples: headers.Samples) -> tuple[str, str] | None:
-    """Reason and remedy where an uncompressed file's length is not that of its header."""
+    """Reason and remedy if an uncompressed file's length differs from its header's."""
     if samples.cut:
         return f"truncated: {samples.present:,} of {samples.promised:,} bytes of sound are left", salvage(path)
     if samples.another_file:
@@ -237,7 +237,7 @@ def _why_not_whole(path: str, samples: headers.Samples) -> tuple[str, str] | Non
 
 
 class Ffmpeg:
-    """A file that ffmpeg reads: one part, or the links of a chained Ogg file one after the other."""
+    """A file that ffmpeg reads: one part, or the links of a chained Ogg file in sequence."""
 
     def __init__(self, path: str, parts: list[container.Part], missing: tuple[str, str] | None) -> None:
         self._path, self._parts, self._missing = path, parts, missing
@@ -279,7 +279,7 @@ class Ffmpeg:
 
 @lru_cache(maxsize=256)
 def _parts(path: str, kind: Family, changed: int, size: int) -> tuple[list[container.Part], tuple[str, str] | None]:
-    """What is to be read of a compressed file; reason and remedy if it is not whole."""
+    """The parts of a compressed file to read; reason and remedy if it is incomplete."""
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         if kind.demuxer != "ogg":
             if kind.demuxer == "nistsphere" and b"embedded-" in content[:_HEAD_BYTES]:
@@ -290,7 +290,7 @@ def _parts(path: str, kind: Family, changed: int, size: int) -> tuple[list[conta
         links = containers.ogg_links(content, tag)
         reason = next((link.missing for link in links if link.missing), None)
         missing = (reason, salvage(path)) if reason else None
-        # libsndfile leaves the channels of surround sound in Vorbis's own order.
+        # libsndfile keeps the channels of surround sound in Vorbis's order.
         vorbis = content.find(b"\x01vorbis", tag, tag + 64)
         if len(links) == 1 and not tag and vorbis > 0 and content[vorbis + 11] <= 2:
             return [container.Part(path, _VORBIS)], missing

@@ -1,6 +1,6 @@
-"""Files that are frames and nothing else: ADTS (AAC), AC-3, E-AC-3, DTS and AMR. Is the last one whole?
+"""Files that consist of frames only: ADTS (AAC), AC-3, E-AC-3, DTS and AMR. Is the last frame complete?
 
-Each frame says how long it is, so they are counted off one by one (ISO/IEC 13818-7, ETSI TS 102 366, ETSI TS 102 114,
+Each frame states its length, so the frames are walked one by one (ISO/IEC 13818-7, ETSI TS 102 366, ETSI TS 102 114,
 RFC 4867).
 """
 
@@ -15,12 +15,12 @@ _AC3_KBPS = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384,
 _AMR_BYTES = (12, 13, 15, 17, 19, 20, 26, 31, 5, -1, -1, -1, -1, -1, -1, 0)
 _AMR_WIDE_BYTES = (17, 23, 32, 36, 40, 46, 50, 58, 60, 5, -1, -1, -1, -1, 0, 0)
 _AMR_WIDE = b"#!AMR-WB\n"
-# So much that is no frame is damage; less is padding.
+# More bytes than this outside of frames are damage; fewer are padding.
 _PADDING_BYTES = 2048
 
 
 def missing(content: mmap.mmap, demuxer: str) -> str | None:
-    """Why the file is not whole; None if it is."""
+    """Why the file is incomplete; None if it is complete."""
     place = tags.leading(content)
     if demuxer == "amr":
         place = len(_AMR_WIDE) if content[: len(_AMR_WIDE)] == _AMR_WIDE else len(b"#!AMR\n")
@@ -83,4 +83,4 @@ LENGTHS: dict[str, Callable[[bytes, mmap.mmap], int]] = {
     "dts": _dts,
     "amr": _amr,
 }
-"""Bytes of the frame with this head, by ffmpeg's name of the demuxer; 0 where none begins."""
+"""Bytes of the frame with this header, by ffmpeg's demuxer name; 0 if no frame begins there."""

@@ -1,4 +1,4 @@
-"""One clip as other libraries hand it over: samples and their rate, bytes of a file, or where it lies."""
+"""A clip as other libraries pass it: samples and their rate, the bytes of a file, or its path."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def given_wave(item: Any, rate: int, what: str) -> np.ndarray:
     """A clip as mono float32 samples (S,).
 
     Args:
-        item: a mapping, or what can be asked like one, with "array" (or "raw") and "sampling_rate", the array of shape
-            (S,) or (channels, S), whose mean is taken; or with "bytes" or "path", as `datasets.Audio(decode=False)`
-            gives them; or the bytes or the path alone.
+        item: a mapping, or an object with the same access, with "array" (or "raw") and "sampling_rate", the array of
+            shape (S,) or (channels, S), whose mean is taken; or with "bytes" or "path", as
+            `datasets.Audio(decode=False)` gives them; or the bytes or the path alone.
         rate: samples per second of the result.
-        what: the clip is called in messages.
+        what: the clip's name in messages.
 
     Raises:
-        AaspError: it is something else, can't be decoded, or lies wholly above half the rate.
+        AaspError: it is something else, can't be decoded, or lies entirely above half the rate.
     """
     if isinstance(item, (str, os.PathLike)):
         return read(item, rate=rate, check_audible=True)
@@ -53,14 +53,14 @@ def given_wave(item: Any, rate: int, what: str) -> np.ndarray:
 
 
 def mono(samples: Any, what: str) -> np.ndarray:
-    """Samples of any form as mono float32 (S,).
+    """Samples of any supported form as mono float32 (S,).
 
     Args:
         samples: floats in -1..1 or int16, shape (S,), or (channels, S), whose mean is taken.
-        what: they are called in messages.
+        what: their name in messages.
 
     Raises:
-        AaspError: they have another shape or no scale of their own.
+        AaspError: they have another shape or a dtype without a known scale.
     """
     wave = floats(samples, what)
     if wave.ndim not in (1, 2) or (wave.ndim == 2 and wave.shape[0] > wave.shape[1]):
@@ -73,14 +73,14 @@ def floats(samples: Any, what: str) -> np.ndarray:
 
     Args:
         samples: floats in -1..1 or int16.
-        what: they are called in messages.
+        what: their name in messages.
 
     Raises:
-        AaspError: they have no scale of their own, or are no samples.
+        AaspError: their dtype has no known scale, or they are not samples.
     """
     try:
         wave = np.asarray(samples)
-    except ValueError:  # lists of several lengths
+    except ValueError:  # lists of different lengths
         raise AaspError(f"{what} is not an array; give (samples,) or (channels, samples)") from None
     if wave.dtype == np.int16:
         wave = wave / np.float32(FULL_SCALE)
@@ -90,12 +90,12 @@ def floats(samples: Any, what: str) -> np.ndarray:
 
 
 def _decoded(content: bytes, name: str, rate: int) -> np.ndarray:
-    """The sound in a file's bytes; its name says, by its end, how it is to be read."""
+    """The sound in a file's bytes; the ending of its name selects the format."""
     with tempfile.TemporaryDirectory() as folder:
         suffix = re.sub(r"[^.A-Za-z0-9]", "", Path(name).suffix)[:12]  # the rest of the name may be a path, or too long
         file = Path(folder) / f"clip{suffix}"
         file.write_bytes(content)
         try:
             return read(file, rate=rate, check_audible=True)
-        except AaspError as error:  # nobody knows our folder
+        except AaspError as error:  # messages must not name our temporary folder
             raise AaspError(str(error).replace(str(file), Path(name).name or "clip")) from None

@@ -1,7 +1,7 @@
-"""Where the samples of an uncompressed file lie, and whether all that its header promises is there.
+"""Where the samples of an uncompressed file are, and whether all bytes that its header promises are present.
 
-Decoders take what is left of a cut file without a word, and some stop at a length that the recorder never filled in.
-So the chunks of RIFF (WAV), RF64, W64, AIFF, AU and CAF files are walked here, and nothing else is looked at.
+Decoders silently accept a cut file, and some stop at a length that the recorder never filled in. So this walks the
+chunks of RIFF (WAV), RF64, W64, AIFF, AU and CAF files, and reads nothing else.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from typing import BinaryIO
 
 from aasp.audio.error import RAW
 
-# Writers that stream don't know the length and leave 0, all ones, or a number about as large as the field can hold.
+# Streaming writers don't know the length and write 0, all ones, or a number close to the field's maximum.
 _STREAMED = 0x7FFF0000
-# So much may follow the samples without being a chunk: what pads them, or an odd byte.
+# So many bytes may follow the samples without being a chunk: padding, or an odd byte.
 _PADDING_BYTES = 64
-_W64_ID = bytes.fromhex("f3acd3118cd100c04f8edb8a")  # what follows the four letters in a W64 chunk's name
-_FILES = (b"RIFF", b"RIFX", b"RF64", b"BW64", b"FORM", b"caff", b".snd", b"riff")  # how another file begins
-# Codecs that libsndfile reads as they are meant: PCM, float, A-law, µ-law, and G.721 and G.723 as Sun wrote them. Of
-# the others, ADPCM above all, every decoder rounds in its own way, and ffmpeg's is taken.
+_W64_ID = bytes.fromhex("f3acd3118cd100c04f8edb8a")  # follows the four letters of the name in a W64 chunk
+_FILES = (b"RIFF", b"RIFX", b"RF64", b"BW64", b"FORM", b"caff", b".snd", b"riff")  # first bytes of another file
+# Codecs that libsndfile reads correctly: PCM, float, A-law, µ-law, and G.721 and G.723 as Sun wrote them. In the
+# others, ADPCM above all, decoders round differently, and ffmpeg is used.
 _PLAIN: dict[str, frozenset[int | bytes]] = {
     "wav": frozenset({1, 3, 6, 7, 0x38, 0x40}),
     "w64": frozenset({1, 3, 6, 7}),
@@ -31,11 +31,11 @@ _PLAIN: dict[str, frozenset[int | bytes]] = {
     "caf": frozenset({b"lpcm", b"ulaw", b"alaw"}),
     "au": frozenset({1, 2, 3, 4, 5, 6, 7, 23, 25, 26, 27}),
 }
-_TAGS = (b"TAG", b"ID3", b"APE")  # of taggers that know nothing of chunks
-# DTS in 14 and 16 bits, and AC-3 and others as S/PDIF carries them, where PCM should be.
+_TAGS = (b"TAG", b"ID3", b"APE")  # of taggers that ignore chunks
+# DTS in 14 and 16 bits, and AC-3 and others in S/PDIF framing, in place of PCM.
 _DISGUISED = re.compile(rb"\xff\x1f\x00\xe8|\xfe\x7f\x01\x80|\x7f\xfe\x80\x01|\x72\xf8\x1f\x4e")
 _LOOK_BYTES = 1 << 15
-_AAC = frozenset({0xFF, 0x706D, 0x1600})  # as raw frames, of which nothing says where one ends
+_AAC = frozenset({0xFF, 0x706D, 0x1600})  # as raw frames, which do not state where they end
 
 
 Problem = tuple[str, str]
@@ -49,13 +49,13 @@ class Samples:
     """The part of a file that holds its samples.
 
     Attributes:
-        promised: bytes that the header says; None where the recorder did not know or never filled it in.
+        promised: bytes that the header states; None if the recorder did not know or never filled it in.
         present: bytes from the first sample to the end of the file.
-        behind: the first byte behind what is promised.
-        plain: libsndfile reads their codec as it is meant.
-        big: it is RIFX, of which ffmpeg makes noise.
-        excess: what follows the promised bytes and is no chunk: b"", or the first four bytes of it.
-        contradiction: reason and remedy where the header can't be right.
+        behind: the first byte after the promised ones.
+        plain: libsndfile reads their codec correctly.
+        big: it is RIFX, which ffmpeg reads as noise.
+        excess: data after the promised bytes that is not a chunk: b"", or its first four bytes.
+        contradiction: reason and remedy if the header is wrong.
         miscounted: the writer counted a part of the header as samples.
     """
 
@@ -80,7 +80,7 @@ class Samples:
 
 
 def samples(file: BinaryIO, kind: str) -> Samples | Problem:
-    """Find the samples in an open file of the kind "wav", "w64", "aiff", "au" or "caf"; or why there are none."""
+    """Find the samples in an open file of kind "wav", "w64", "aiff", "au" or "caf"; or why there are none."""
     size = os.fstat(file.fileno()).st_size
     if kind == "au":
         return _au(file, size)
@@ -106,12 +106,12 @@ def samples(file: BinaryIO, kind: str) -> Samples | Problem:
             unknown = length > present and length >= limit
             unknown |= length == 0 and present > 0 and not follows
             excess = not unknown and present > length + _PADDING_BYTES and not follows
-            # Some writers count a part of the header as data; the file's own length then is still right.
+            # Some writers count a part of the header as data; the file length in the outer header is then still right.
             outer = struct.unpack(">I" if kind == "aiff" else "<I", _at(file, 4, 4))[0] + 8
             miscounted = kind in ("wav", "aiff") and outer == size and length - present <= _PADDING_BYTES
             plain = codec in _PLAIN[kind] if codec is not None else True
             if kind == "w64" and not unknown and present > length:
-                plain = False  # libsndfile takes what follows for samples
+                plain = False  # libsndfile reads what follows as samples
             if codec == 1 and len(_DISGUISED.findall(_at(file, begin, _LOOK_BYTES))) > 1:
                 contradiction = "holds DTS or AC-3 where its header says PCM", "take it out: ffmpeg -i {name} kept.wav"
             left = _at(file, padded, 4) if excess else b""
@@ -133,7 +133,7 @@ def _au(file: BinaryIO, size: int) -> Samples | Problem:
 
 
 def _at(file: BinaryIO, place: int, count: int) -> bytes:
-    """So many bytes from a place, zeros for what lies beyond the end."""
+    """`count` bytes from a place, with zeros for those beyond the end."""
     file.seek(min(place, 2**62))
     return file.read(count).ljust(count, b"\0")
 
@@ -154,7 +154,7 @@ def _codec(form: bytes, kind: str, big: bool, length: int) -> tuple[int | bytes,
         return tag, (f"its header contradicts itself: {block} bytes for {channels} channel(s) of {bits} bits", RAW)
     if tag != 0xFFFE:
         return tag, None
-    # An extensible header has the codec in the first two bytes of its GUID; libsndfile takes all of W64's for PCM.
+    # An extensible header has the codec in the first two bytes of its GUID; libsndfile reads all of W64's as PCM.
     return (-1 if kind == "w64" else struct.unpack_from(">H" if big else "<H", form, 24)[0]), None
 
 
@@ -179,7 +179,7 @@ def _w64(file: BinaryIO, size: int) -> Iterator[tuple[bytes, int, int]]:
     place = 40
     while place + 24 <= size:
         name, length = struct.unpack("<4s12xQ", _at(file, place, 24))
-        # A length of less than its own header, or a negative one, is one that was not filled in.
+        # A length below that of its own header, or a negative one, was not filled in.
         yield name, place + 24, length - 24 if length >= 24 else 0
         place += max(24, (length + 7) // 8 * 8)
 
@@ -193,7 +193,7 @@ def _caf(file: BinaryIO, size: int) -> Iterator[tuple[bytes, int, int]]:
 
 
 def _is_chunk(file: BinaryIO, place: int, size: int, kind: str) -> bool:
-    """Whether a chunk, or the odd byte or zeros that fill up the file, begins here."""
+    """Whether a chunk begins here, or the odd byte or zeros that pad the file."""
     head = _at(file, place, 12)
     if place >= size or not any(head) or head[:3] in _TAGS:
         return True

@@ -1,7 +1,7 @@
-"""Sound files in, mono float32 out: whatever format, rate and channel count.
+"""Sound files of any format, rate and channel count to mono float32.
 
-Uncompressed samples are read here; what a codec has to decode is decoded in a process of its own (`aasp.audio.apart`),
-so that a decoder that hangs or dies costs one file and not the run.
+Uncompressed samples are read here; codecs are decoded in a separate process (`aasp.audio.apart`), so that a decoder
+that hangs or crashes costs one file and not the run.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ __all__ = ["EXTENSIONS", "AudioError", "AudioInfo", "check_decodes", "codec", "p
 
 
 def probe(path: str | os.PathLike[str]) -> AudioInfo:
-    """Read a file's header, and enough of its end to know that the file is whole; decode nearly nothing else.
+    """Read a file's header, and enough of its end to know that the file is complete; decode very little else.
 
     Args:
         path: the file, or its address (`aasp.audio.packed`).
 
     Raises:
         AudioError: the file is missing, empty, truncated, of zero length or 0 Hz, not audio, or not what its
-            extension says; or its decoder hangs or dies.
+            extension says; or its decoder hangs or crashes.
     """
     name = os.fspath(path)
     with on_disk(name) as file:
@@ -54,7 +54,7 @@ def read(
     Args:
         path: the file, or its address (`aasp.audio.packed`).
         rate: samples per second of the result.
-        start: where the window begins, in seconds.
+        start: the beginning of the window, in seconds.
         seconds: its length; None reads to the end.
         channels: what becomes of several channels (`aasp.audio.channels`): their mean, the first, the loudest of the
             whole file, one by its number from 1 on, or each of them.
@@ -77,11 +77,11 @@ def read(
 
 
 def check_decodes(path: str | os.PathLike[str], info: AudioInfo) -> None:
-    """Decode a file to its end, some minutes at a time, every channel, and keep nothing.
+    """Decode a file to its end, some minutes at a time, all channels, and discard the samples.
 
     Args:
         path: the file.
-        info: what `probe` said of it.
+        info: the result of `probe`.
 
     Raises:
         AudioError: it can't be decoded.
@@ -95,10 +95,10 @@ def check_decodes(path: str | os.PathLike[str], info: AudioInfo) -> None:
 
 
 def codec(path: str | os.PathLike[str]) -> str:
-    """A file's format and codec in words.
+    """A file's format and codec as text.
 
     Raises:
-        AudioError: it is not a sound.
+        AudioError: it is not a sound file.
     """
     name = os.fspath(path)
     with on_disk(name) as file:

@@ -1,10 +1,10 @@
-"""Bytes of objects kept on this machine: a folder of limited size, from which what was used longest ago goes first.
+"""A cache of bytes of remote objects on this machine: a folder of limited size, least recently used first out.
 
-A piece is an object or a range of it. Its file is named by the SHA-256 of URL, version and range: nothing that a store
-says becomes a path. Any number of processes may share a folder: pieces appear whole, and one that is in use has a
-second name, which stays when another process removes the first. The folder may be deleted when nothing uses it.
+A piece is an object or a range of it. Its file is named by the SHA-256 of URL, version and range: no text from a store
+becomes a path. Any number of processes may share a folder: pieces appear complete, and one in use has a second hard
+link, which stays when another process removes the first. The folder may be deleted when nothing uses it.
 
-$AASP_CACHE says where it is, $AASP_CACHE_GB how large it may grow (20 by default).
+$AASP_CACHE sets its location, $AASP_CACHE_GB its maximum size (20 by default).
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ from aasp.files import cache_folder, locked, sync
 
 DEFAULT_GB = 20.0
 _CHUNK = 32 * 2**20  # fetched at once
-_SWEPT = 1 / 16  # of the limit: a process looks at the folder whenever it has written so much
+_SWEPT = 1 / 16  # of the limit: a process checks the folder each time it has written this much
 
 _lock = threading.Lock()
-_written: dict[Path, int] = {}  # by this process since it last looked; none yet: it has not looked
+_written: dict[Path, int] = {}  # by this process since its last check; no entry: it has not checked yet
 
 
 @contextmanager
 def kept(url: str, begin: int = 0, size: int | None = None, crc: int | None = None, ending: str = "") -> Iterator[str]:
-    """A file with the bytes of an object, or a range of them, while the context lasts.
+    """A file with the bytes of an object, or a range of them, valid while the context lasts.
 
     Args:
         url: the object.
         begin: the first byte.
-        size: how many; to the end if omitted.
-        crc: their CRC-32, where it is known; compared each time.
-        ending: of the file's name.
+        size: number of bytes; to the end if omitted.
+        crc: their CRC-32, if known; checked each time.
+        ending: the ending of the file's name.
 
     Raises:
-        AudioError: there is no such object, it is shorter than that, or has other bytes.
+        AudioError: there is no such object, it is too short, or its bytes differ.
         AaspError: its store can't be reached.
     """
     facts = remote.facts(url)
@@ -63,7 +63,7 @@ def kept(url: str, begin: int = 0, size: int | None = None, crc: int | None = No
             _fetch(url, begin, size, crc, use)
             piece.parent.mkdir(exist_ok=True)
             piece.unlink(missing_ok=True)  # a damaged one
-            with suppress(FileExistsError):  # another process was as quick
+            with suppress(FileExistsError):  # another process was faster
                 os.link(use, piece)
         os.utime(use)
         yield str(use)
@@ -73,7 +73,7 @@ def kept(url: str, begin: int = 0, size: int | None = None, crc: int | None = No
 
 @contextmanager
 def local(path: str, ending: str = "") -> Iterator[str]:
-    """A file of this machine, or an object as one while the context lasts.
+    """A local file as it is, or an object as a local file while the context lasts.
 
     Raises:
         AudioError, AaspError: as `kept` does.
@@ -86,7 +86,7 @@ def local(path: str, ending: str = "") -> Iterator[str]:
 
 
 class Ranges(io.RawIOBase):
-    """An object as a file that can be read from anywhere, each read kept in the cache by itself."""
+    """An object as a seekable file; each read is cached separately."""
 
     def __init__(self, url: str) -> None:
         self._url, self._place, self._size = url, 0, remote.facts(url).size
@@ -116,7 +116,7 @@ class Ranges(io.RawIOBase):
 
 
 def limit_bytes() -> int:
-    """How large the folder may grow.
+    """Maximum size of the folder.
 
     Raises:
         AaspError: $AASP_CACHE_GB is not a positive number.
@@ -129,7 +129,7 @@ def limit_bytes() -> int:
 
 
 def _linked(piece: Path, use: Path, size: int) -> bool:
-    """Give a piece its second name, if it is there and whole."""
+    """Make the second link to a piece, if it is there and complete."""
     try:
         os.link(piece, use)
     except FileNotFoundError:
@@ -148,7 +148,7 @@ def _right(path: Path, crc: int | None) -> bool:
 
 
 def _fetch(url: str, begin: int, size: int, crc: int | None, out: Path) -> None:
-    """Write a piece to a name that only this process knows."""
+    """Write a piece to a name that only this process uses."""
     found = 0
     try:
         with out.open("wb") as file:
@@ -164,7 +164,7 @@ def _fetch(url: str, begin: int, size: int, crc: int | None, out: Path) -> None:
 
 
 def _make_room(folder: Path, size: int) -> None:
-    """Count what is written; look at the folder now and then, and drop what was used longest ago."""
+    """Count the bytes written; check the folder now and then, and remove the least recently used pieces."""
     limit = limit_bytes()
     with _lock:
         _written[folder] = _written.get(folder, limit) + size
@@ -172,7 +172,7 @@ def _make_room(folder: Path, size: int) -> None:
             return
         _written[folder] = 0
     with locked(folder / "lock") as ours:
-        if ours:  # else another process is at it
+        if ours:  # otherwise another process is doing it
             _sweep(folder, max(0, limit - size))
 
 
@@ -199,7 +199,7 @@ def _sweep(folder: Path, limit: int) -> None:
 
 
 def _lives(name: str) -> bool:
-    """Whether the process that made a second name is still there."""
+    """Whether the process that made a second link still runs."""
     number = name.partition("-")[0]
     try:
         os.kill(int(number), 0)

@@ -1,8 +1,8 @@
-"""MP3 files: every frame found by its header, and handed to ffmpeg's decoder (ISO/IEC 11172-3, 13818-3).
+"""MP3 files: frames are found by their headers and passed to ffmpeg's decoder (ISO/IEC 11172-3, 13818-3).
 
-Around the frames lie tags (ID3, APE, Lyrics3), pictures and what a download or a broadcast left; decoders take them
-for sound, or the other way round. Few files state their length, and by the size of one it can be guessed five times
-too short. So the frames are counted, which costs a hundredth of decoding them.
+Around the frames are tags (ID3, APE, Lyrics3), pictures and junk from downloads or broadcasts; decoders confuse them
+with sound. Few files state their length, and an estimate from the file size can be five times too short. So the frames
+are counted, which costs a hundredth of decoding them.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ _KBPS = {  # by (MPEG-1 or not, layer)
 }
 _SYNC = re.compile(rb"\xff[\xe2-\xe7\xf2-\xf7\xfa-\xff]")
 FREE_FORMAT = -1
-"""What `frame_bytes` says of a frame whose length is not in its header."""
+"""Result of `frame_bytes` for a frame whose header does not give its length."""
 
 
 def frame_bytes(head: bytes) -> int:
-    """Bytes of the frame that begins with these four; 0 if none does, `FREE_FORMAT` if its header does not say."""
+    """Bytes of the frame with this four-byte header; 0 if it is not a header, `FREE_FORMAT` if it gives no length."""
     if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
         return 0
     version, layer = head[1] >> 3 & 3, 4 - (head[1] >> 1 & 3)
@@ -52,11 +52,11 @@ def frame_bytes(head: bytes) -> int:
     return (144_000 if first or layer == 2 else 72_000) * kbps // hertz + padding
 
 
-# Bytes between frames that are no tag: so few are an encoder's padding, more are damage.
+# Bytes between frames that are not a tag: up to this many are an encoder's padding, more are damage.
 _PADDING_BYTES = 2048
-# Frames that a decoder that starts within the stream is given beforehand: the bit reservoir and the filters' memory.
+# Frames decoded before a window: they fill the bit reservoir and the filters' memory.
 _PREROLL = 12
-# A frame of the filter bank, in samples: what a decoder is late by (ISO/IEC 11172-3; LAME's "decoder delay").
+# The decoder's delay by its filter bank, in samples (ISO/IEC 11172-3; LAME's "decoder delay").
 _DECODER_DELAY = 529
 _BATCH = 256  # frames decoded at once
 
@@ -66,14 +66,14 @@ class Frames:
     """The frames of a file.
 
     Attributes:
-        places: first byte of each (frames,).
-        lengths: bytes of each (frames,).
+        places: first byte of each frame (frames,).
+        lengths: bytes of each frame (frames,).
         each: samples in a frame.
         rate: Hz.
         codec: ffmpeg's name of the decoder.
-        skip: samples at the beginning that the encoder put there.
-        trim: samples at the end that it put there.
-        missing: why the file is not whole; None if it is.
+        skip: samples that the encoder added at the beginning.
+        trim: samples that it added at the end.
+        missing: why the file is incomplete; None if it is complete.
     """
 
     places: np.ndarray
@@ -88,10 +88,10 @@ class Frames:
 
 
 class Mp3:
-    """An open file, as `aasp.audio.formats.Track` has it.
+    """An open file, as in `aasp.audio.formats.Track`.
 
     Raises:
-        AudioError: there is no frame in it, its frames are free-format, or they differ in rate.
+        AudioError: it has no frame, its frames are free-format, or its rate, layer or channels change.
     """
 
     def __init__(self, path: str) -> None:
@@ -166,9 +166,9 @@ def _frames_in(path: str, content: mmap.mmap) -> Frames:
         raise _changed(path, change * each / rate)
     announced, stated_bytes, skip, trim = _information(content, begin, layer)
     if announced is not None:
-        del places[0]  # a header in the place of sound
+        del places[0]  # a header frame without sound
         missing = None
-        # Some encoders count the header's own frame; the bytes that they state then are all there.
+        # Some encoders count the header's own frame; all bytes that they state are then present.
         whole = len(places) == announced - 1 and 0 < stated_bytes <= end - begin
         if len(places) < announced and not whole:
             missing = f"truncated: {len(places):,} of {announced:,} frames are left"
@@ -182,7 +182,7 @@ def _frames_in(path: str, content: mmap.mmap) -> Frames:
 
 
 def _walk(path: str, content: mmap.mmap, begin: int, end: int, rate: int, each: int) -> tuple[list[int], str | None]:
-    """First byte of each whole frame in [begin, end), and why the file is not whole, if it is not."""
+    """First byte of each complete frame in [begin, end), and why the file is incomplete, if it is."""
     places: list[int] = []
     place, lengths = begin, _lengths_like(content[begin + 1] & 0xFE, content[begin + 2] & 0x0C)
     while True:
@@ -213,7 +213,7 @@ def _changed(path: str, seconds: float) -> AudioError:
 
 @lru_cache(maxsize=32)
 def _lengths_like(version_layer: int, rate: int) -> list[int]:
-    """By the second and third byte of a header, the bytes of its frame; 0 for frames of another kind than this one."""
+    """Frame length by second and third byte of the header; 0 for frames that do not match version, layer and rate."""
     alike = [0] * 65_536
     for protection in (0, 1):
         for bits in range(256):
@@ -223,12 +223,12 @@ def _lengths_like(version_layer: int, rate: int) -> list[int]:
 
 
 def _same(head: bytes) -> tuple[int, int, bool]:
-    """What all frames of a file have in common: version and layer, rate, one channel or two."""
+    """What all frames of a file share: version and layer, rate, one channel or two."""
     return head[1] & 0xFE, head[2] & 0x0C, head[3] >> 6 == 3
 
 
 def first_frame(content: mmap.mmap, begin: int = 0, end: int | None = None) -> int:
-    """Where the first frame lies that is followed by another of its kind, or ends the audio; -1 if there is none."""
+    """The position of the first frame that is followed by a similar one or by the end of the audio; -1 if none."""
     for found in _SYNC.finditer(content, begin, len(content) if end is None else end + 1):
         place = found.start()
         length = frame_bytes(content[place : place + 4])
@@ -251,24 +251,24 @@ def _alike(content: mmap.mmap, one: int, other: int) -> bool:
 
 
 def _free_format(content: mmap.mmap, place: int) -> bool:
-    """Whether equal headers recur at equal distances, as free-format frames do."""
+    """Whether equal headers repeat at equal distances, as in free-format frames."""
     head = content[place : place + 2]
     repeat = content.find(head, place + 24, place + 8192)
     return repeat > 0 and content[2 * repeat - place : 2 * repeat - place + 2] == head
 
 
 def _span(content: mmap.mmap) -> tuple[int, int]:
-    """First byte of the first frame, and the one behind the last: (-1, …) where there is no frame."""
+    """First byte of the first frame, and the one after the last: (-1, …) if there is no frame."""
     begin = first_frame(content, min(tags.leading(content), len(content)))
-    if begin < 0:  # an ID3 tag that states a wrong size hides the frames
+    if begin < 0:  # an ID3 tag with a wrong size hides the frames
         begin = first_frame(content)
     return begin, tags.trailing(content) if begin >= 0 else len(content)
 
 
 def _information(content: mmap.mmap, begin: int, layer: int) -> tuple[int | None, int, int, int]:
-    """(frames, bytes, samples to skip, samples to trim) as a Xing, Info or VBRI header in the first frame has them.
+    """(frames, bytes, samples to skip, samples to trim) from a Xing, Info or VBRI header in the first frame.
 
-    Frames: itself left out; None without one.
+    Frames do not include the header frame itself; None without such a header.
     """
     frame = content[begin : begin + max(192, frame_bytes(content[begin : begin + 4]))]
     if layer != 3:
@@ -281,7 +281,7 @@ def _information(content: mmap.mmap, begin: int, layer: int) -> tuple[int | None
     flags = int.from_bytes(frame[place + 4 : place + 8], "big")
     announced = int.from_bytes(frame[place + 8 : place + 12], "big") if flags & 1 else 0
     stated = int.from_bytes(frame[place + 12 : place + 16], "big") if flags & 3 == 3 else 0
-    # Behind the fields that the flags name: who encoded it, and 21 bytes further on what was added at both ends.
+    # After the fields that the flags announce: the encoder's name, and 21 bytes on the samples added at both ends.
     tag = place + 8 + 4 * (flags & 1) + 4 * (flags >> 1 & 1) + 100 * (flags >> 2 & 1) + 4 * (flags >> 3 & 1)
     if frame[tag : tag + 4] not in (b"LAME", b"Lavf", b"Lavc"):
         return announced, stated, 0, 0

@@ -1,6 +1,6 @@
 """How many samples each packet of an Ogg Opus file gives, from its pages alone (RFC 7845, RFC 6716 section 3.1).
 
-Nothing is demuxed or decoded for it: sets of Opus are listed, and windows of new files found, ten times sooner.
+Nothing is demuxed or decoded for it: listing sets of Opus, and finding windows in new files, is ten times faster.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 _LONGEST = 5_760  # samples of a packet: 120 ms
-# By the first byte of a packet, the samples of each of its frames.
+# Samples of each frame, by the first byte of a packet.
 _FRAME = [
     (480, 960, 1920, 2880)[kind & 3] if kind < 12 else (480, 960)[kind & 1] if kind < 16 else 120 << (kind & 3)
     for kind in (first >> 3 for first in range(256))
@@ -23,10 +23,10 @@ class Packets:
     """The packets of a stream.
 
     Attributes:
-        times: where each begins, in samples from the first that is played (packets,).
-        produced: samples given by all packets up to each (packets,).
-        channels: how many.
-        rate: Hz of what was encoded; 0 where it is not stated.
+        times: the start of each packet, in samples from the first one played (packets,).
+        produced: cumulative samples up to and including each packet (packets,).
+        channels: number of channels.
+        rate: Hz of the encoded source; 0 if not stated.
     """
 
     times: np.ndarray
@@ -46,8 +46,8 @@ def samples(packet: bytes) -> int:
 def packets(content: mmap.mmap, begin: int, end: int) -> Packets | None:
     """The packets of the Opus stream whose pages lie in [begin, end).
 
-    None where that is more than pages can say: streams beside it, surround sound, a beginning or an end that was cut,
-    pages that are missing.
+    None if pages alone do not suffice: parallel streams, surround sound, a beginning or an end that was cut, missing
+    pages.
     """
     place, number, start, heads = begin, 0, -1, 0
     counts: list[int] = []
@@ -75,7 +75,7 @@ def packets(content: mmap.mmap, begin: int, end: int) -> Packets | None:
         last = bool(page[5] & 4)
         position, before = int.from_bytes(page[6:14], "little", signed=True), position
         if counts and before == 0 and not last and position not in (-1, sum(counts)):
-            return None  # it does not begin at the beginning
+            return None  # the beginning is missing
         place = body
         if last:
             break

@@ -1,14 +1,14 @@
-"""Sounds inside of larger files, members of tar shards and rows of Parquet files, and sounds in object stores.
+"""Sounds inside larger files (members of tar shards, rows of Parquet files) and sounds in object stores.
 
-An address says where the bytes are, so that any one of millions is read at once. It stands wherever a path does:
+An address gives the position of the bytes, so that any of millions can be read directly. It can replace any path:
 
     data/shard-000012.tar#1024+20480/k17.flac            the 20,480 bytes of a shard from byte 1,024 on
-    data/shard-000012.tar#1024+20480+0a1b2c3d/k17.flac   the same, whose CRC-32 is known
+    data/shard-000012.tar#1024+20480+0a1b2c3d/k17.flac   the same, with a known CRC-32
     data/train-00000.parquet#17/dog.wav                  row 17 of a Parquet file
-    s3://bucket/dog.wav                                  an object; either kind of file may be one, too
+    s3://bucket/dog.wav                                  an object; shards and Parquet files may be objects, too
 
-What stands behind the last slash is a name for people, whose ending says what the sound is encoded in: no file of that
-name is ever made.
+The part after the last slash is a name for people, and its ending gives the sound's encoding; no file of that name is
+ever created.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ _CHUNK = 1 << 20
 
 
 class Place(NamedTuple):
-    """Where the bytes of a sound are.
+    """The position of a sound's bytes.
 
     Attributes:
         archive: the tar or Parquet file.
-        begin, size: the bytes of a tar file; 0 and None of a Parquet file.
-        crc: CRC-32 of the bytes, where it is known.
-        row: of a Parquet file.
-        name: for people.
+        begin, size: byte range in a tar file; 0 and None for a Parquet file.
+        crc: CRC-32 of the bytes, if known.
+        row: row of a Parquet file.
+        name: a name for people.
     """
 
     archive: str
@@ -54,7 +54,7 @@ class Place(NamedTuple):
 
 
 def place(path: str) -> Place | None:
-    """What an address says; None if it is the path of a file, or an object's URL."""
+    """A parsed address; None if it is the path of a file, or an object's URL."""
     match = _ADDRESS.fullmatch(path) if "#" in path else None
     if match is None:
         return None
@@ -65,13 +65,13 @@ def place(path: str) -> Place | None:
 
 
 def file_of(path: str) -> str:
-    """The file that a sound lies in, or is."""
+    """The file that contains a sound, or the sound's own file."""
     found = place(path)
     return path if found is None else found.archive
 
 
 def is_file(path: str) -> bool:
-    """Whether a sound is a file of this machine, by itself."""
+    """Whether a sound is a local file of its own."""
     return not remote.is_url(path) and place(path) is None
 
 
@@ -88,10 +88,10 @@ def row_address(archive: str, row: int, name: str) -> str:
 
 @contextmanager
 def on_disk(path: str) -> Iterator[str]:
-    """A file of this machine with the sound's bytes, as long as the context lasts: the path itself where it is one.
+    """A local file with the sound's bytes, valid while the context lasts: the path itself if it is a file.
 
     Raises:
-        AudioError: the sound is not where its address says, or is damaged; also in place of one that names the file.
+        AudioError: the sound is not at its address, or is damaged; the error names the address, not our file.
         AaspError: the store can't be reached.
     """
     found = place(path)
@@ -104,7 +104,7 @@ def on_disk(path: str) -> Iterator[str]:
     except AudioError as error:
         if error.path == path:
             raise
-        text = error.reason.replace(error.path, path)  # nobody knows our file
+        text = error.reason.replace(error.path, path)  # messages must not name our temporary file
         raise AudioError(path, text, "repair or replace it there, or leave it out") from None
 
 
@@ -129,7 +129,7 @@ def _file(path: str, found: Place | None) -> Iterator[str]:
 
 
 def _copy_member(path: str, found: Place, out: BinaryIO) -> None:
-    """Copy a member's bytes; its declared size is compared with the shard's before any is read."""
+    """Copy a member's bytes; its declared size is checked against the shard's before any is read."""
     assert found.size is not None
     try:
         if not stat.S_ISREG(os.stat(found.archive).st_mode):
@@ -153,12 +153,12 @@ def _copy_member(path: str, found: Place, out: BinaryIO) -> None:
 
 
 def _ending(name: str) -> str:
-    """A name's ending, where it is one that a file may have."""
+    """A name's ending, if it is a valid file extension."""
     ending = os.path.splitext(name)[1]
     return ending if re.fullmatch(r"\.[A-Za-z0-9]{1,8}", ending) else ""
 
 
 def _shown(name: str) -> str:
-    """A name from another's file as it can stand in a line."""
+    """A name from an untrusted file, made safe for a line of text."""
     plain = "".join(letter if letter.isprintable() and letter != "\\" else "_" for letter in name)
     return plain[-_LONGEST_NAME:].lstrip("/") or "_"

@@ -1,6 +1,6 @@
-"""Sounds as bytes in a column of a Parquet file, read by row, as Hugging Face `datasets` keeps them.
+"""Sounds as bytes in a column of a Parquet file, read by row, as Hugging Face `datasets` stores them.
 
-A row costs its row group: some groups are held decoded, so that rows read in order cost their group once.
+Reading a row decodes its row group: some groups are cached, so that rows read in order decode each group once.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from aasp.audio import kept, remote
 from aasp.audio.error import AudioError
 
 HELD_BYTES = 256 * 2**20
-"""Of decoded row groups; the one that is read is held in any case."""
+"""Maximum size of cached row groups; the one in use is always kept."""
 LARGEST_GROUP = 2**30
-"""Bytes of a row group's sounds. `datasets` writes groups of 100 sounds."""
+"""Maximum bytes of a row group's sounds. `datasets` writes groups of 100 sounds."""
 
 _REMEDY = "write the file with smaller row groups, or leave it out"
 
 
 def audio_column(schema: pa.Schema) -> str | None:
-    """The column that holds sounds: a struct of `bytes` and `path`; the first where there are several."""
+    """The column with sounds: a struct of `bytes` and `path`; the first if there are several."""
     return next((field.name for field in schema if _is_audio(field.type)), None)
 
 
@@ -39,7 +39,7 @@ def _is_audio(kind: pa.DataType) -> bool:
 
 
 class _File:
-    """An open Parquet file, its column of sounds and the first row of each group."""
+    """An open Parquet file, its audio column and the first row of each group."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -55,7 +55,7 @@ class _File:
         """The bytes of a group's sounds.
 
         Raises:
-            ValueError: its declared size is out of all measure, or it can't be read.
+            ValueError: its declared size exceeds the limit, or it can't be read.
         """
         if self._column is None:
             raise ValueError("it has no column of sounds")
@@ -76,7 +76,7 @@ def read(path: str, row: int, address: str) -> bytes:
     Args:
         path: the Parquet file, or its URL.
         row: counted from 0 over all row groups.
-        address: the sound's, for messages.
+        address: the sound's address, for messages.
 
     Raises:
         AudioError: there is no such row, it has no bytes, or the file can't be read.
@@ -114,7 +114,7 @@ def _opened(path: str, stamp: str) -> _File:
 
 
 class _Held:
-    """Decoded row groups, those used last, within HELD_BYTES."""
+    """Decoded row groups, the most recently used ones, up to HELD_BYTES."""
 
     def __init__(self) -> None:
         self._groups: OrderedDict[tuple[str, str, int], pa.Array] = OrderedDict()
@@ -122,7 +122,7 @@ class _Held:
 
     def group(self, file: _File, stamp: str, number: int) -> pa.Array:
         key = (file.path, stamp, number)
-        with self._lock:  # while one thread reads a group the others wait: they mostly want the same
+        with self._lock:  # other threads wait while one reads a group: they mostly want the same one
             if key not in self._groups:
                 self._groups[key] = file.group(number)
                 while len(self._groups) > 1 and sum(one.nbytes for one in self._groups.values()) > HELD_BYTES:

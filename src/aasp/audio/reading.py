@@ -1,8 +1,8 @@
-"""Sound files decoded in this very process: what `aasp.audio.io` promises.
+"""Sound files decoded in this process, with the guarantees of `aasp.audio.io`.
 
 Uncompressed files and FLAC are decoded by libsndfile (through soundfile), all others by ffmpeg (through PyAV); both
-resampled by soxr's HQ filter. A window of a file costs a window's decoding. A file that is not whole is refused, not
-shortened: half a download is half a clip under a full clip's label.
+are resampled by soxr's HQ filter. A window costs only its own decoding. An incomplete file is refused, not shortened:
+half a download is half a clip with a full clip's label.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from aasp.errors import AaspError
 
 # Input samples on each side of a window, counted at the lower of the two rates: soxr HQ's taps reach about 70.
 _MARGIN = 160
-# A sound that loses so many dB in being resampled lies above the band of the wanted rate: bats, whistles.
+# A sound that loses this many dB in resampling lies above the new band: bats, whistles.
 _INAUDIBLE_DB = 40.0
 LOUDEST = 100.0
-"""Peak beyond which samples are not in -1 to 1, as `aasp.features.waves` has it for tensors."""
-# So much is decoded at a time where nothing is kept.
+"""Peak above which samples are not in -1 to 1, as in `aasp.features.waves` for tensors."""
+# Seconds decoded at a time when samples are discarded.
 _PART_SECONDS = 600.0
 
 
@@ -41,7 +41,7 @@ class AudioInfo:
 
 
 def probe(path: str, name: str) -> AudioInfo:
-    """Read a file's header: `aasp.audio.io.probe`, where the errors stand. `name` is what the sound is called."""
+    """Read a file's header: see `aasp.audio.io.probe`, also for errors. `name` is the sound's name in messages."""
     with opened(path) as track:
         track.check_whole()
         seconds = track.frames / track.rate
@@ -58,9 +58,9 @@ def read(
     channels: Channels = "mean",
     check_audible: bool = False,
 ) -> np.ndarray:
-    """Decode a file, or a window of it: `aasp.audio.io.read`, where arguments and errors stand.
+    """Decode a file, or a window of it: see `aasp.audio.io.read` for arguments and errors.
 
-    `name` is what the sound is called where its channels cancel.
+    `name` is the sound's name in the warning about cancelling channels.
     """
     if rate <= 0 or start < 0 or (seconds is not None and seconds <= 0):
         window = f"rate {rate}, start {start}, seconds {seconds}"
@@ -78,7 +78,7 @@ def read(
             raise AudioError(name, reason, "choose an earlier start")
         if native == rate:
             return _decode(name, track, first, last, channels)
-        # Decode from a moment at which both sample grids meet, so that a window lands on the whole file's samples.
+        # Start at a time on both sample grids, so that the window's samples are those of the whole file.
         shared = math.gcd(native, rate)
         margin = math.ceil(_MARGIN * max(1.0, native / rate))
         meeting = max(0, first * native // rate - margin) // (native // shared)
@@ -92,7 +92,7 @@ def read(
 
 
 def check_decodes(path: str, name: str, rate: int, seconds: float) -> None:
-    """Decode a file of that rate and length to its end: `aasp.audio.io.check_decodes`."""
+    """Decode a file of the given rate and length to its end: `aasp.audio.io.check_decodes`."""
     for part in range(max(1, math.ceil(seconds / _PART_SECONDS))):
         whole = seconds <= _PART_SECONDS
         window = dict(start=part * _PART_SECONDS, seconds=None if whole else _PART_SECONDS)
@@ -100,10 +100,10 @@ def check_decodes(path: str, name: str, rate: int, seconds: float) -> None:
 
 
 def check_loud(name: str, wave: np.ndarray) -> None:
-    """Check that samples are a waveform: a model would refuse a whole batch of them, and a training learn nothing more.
+    """Check that samples are a waveform: a model would refuse their whole batch, and a training would diverge.
 
     Raises:
-        AudioError: they go far beyond full scale.
+        AudioError: they are far beyond full scale.
     """
     if (peak := float(np.abs(wave).max(initial=0.0))) > LOUDEST:
         reason = f"samples reach {peak:g}, which is not a waveform in -1 to 1"
@@ -111,7 +111,7 @@ def check_loud(name: str, wave: np.ndarray) -> None:
 
 
 def codec(path: str) -> str:
-    """A file's format and codec in words."""
+    """A file's format and codec as text."""
     try:
         found = soundfile.info(path)
         return f"{found.format_info}, {found.subtype_info}"
@@ -120,16 +120,16 @@ def codec(path: str) -> str:
 
 
 def resampled(wave: np.ndarray, native: float, rate: int, name: str) -> np.ndarray:
-    """A whole waveform (samples,) at another rate, as `read` resamples that of a whole file.
+    """A whole waveform (samples,) at another rate, resampled as `read` does.
 
     Args:
         wave: the samples.
         native: their rate, in Hz.
-        rate: that of the result.
-        name: the waveform is called in messages.
+        rate: the new rate, in Hz.
+        name: the waveform's name in messages.
 
     Raises:
-        AudioError: nothing of it lies below half the wanted rate.
+        AudioError: it has no content below half the new rate.
     """
     if native == rate:
         return wave
@@ -151,7 +151,7 @@ def _decode(path: str, track: Track, begin: int, end: int, channels: Channels) -
 
 
 def _check_audible(path: str, decoded: np.ndarray, resampled: np.ndarray, rate: int) -> None:
-    """Refuse a sound that would be silence at a lower rate, and whose embedding would be that of silence."""
+    """Refuse a sound that would be silent at a lower rate, and would be embedded as silence."""
     before, after = (float(np.mean(np.square(wave, dtype=np.float64))) for wave in (decoded, resampled))
     if after < before * 10 ** (-_INAUDIBLE_DB / 10):
         reason = f"its sound lies above {rate / 2:,.0f} Hz, of which nothing is left at a rate of {rate:,} Hz"

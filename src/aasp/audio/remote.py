@@ -1,7 +1,7 @@
-"""Files in object stores, through fsspec: what they are, and ranges of their bytes, tried again where that may help.
+"""Files in object stores, through fsspec: size, version and byte ranges, with retries where they may help.
 
-Which stores there are depends on the packages that are installed: s3fs for s3://, gcsfs for gs://. Credentials,
-endpoints and time limits are those of these packages, and of fsspec's own configuration (FSSPEC_S3_ENDPOINT_URL …).
+The installed packages determine which stores are available: s3fs for s3://, gcsfs for gs://. Credentials, endpoints
+and time limits are those of these packages and of fsspec's configuration (FSSPEC_S3_ENDPOINT_URL …).
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from aasp.audio.error import AudioError
 from aasp.errors import AaspError
 
 WAITS = (0.5, 2.0, 8.0)
-"""Seconds before each further try."""
+"""Seconds before each retry."""
 _PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs"}
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
-_LOST_SLASH = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/(?!/)")  # what pathlib makes of a URL
+_LOST_SLASH = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/(?!/)")  # pathlib's form of a URL
 _VERSIONED = ("ETag", "etag", "md5Hash", "generation", "LastModified", "last_modified", "updated", "mtime", "created")
 _NO_ACCESS = re.compile(r"Credential|Token|Forbidden|AccessDenied|Unauthorized|AuthenticationFailed")
 
@@ -30,7 +30,7 @@ Got = TypeVar("Got")
 
 
 class Facts(NamedTuple):
-    """What a store says of an object: its bytes, and what changes when it does."""
+    """Size of an object, and a version that changes with its content."""
 
     size: int
     version: str
@@ -41,7 +41,7 @@ def is_url(path: str) -> bool:
 
 
 def located(path: str | os.PathLike[str]) -> str:
-    """A path or URL as typed: that of a file of this machine as its path, one that went through `pathlib` restored."""
+    """A path or URL as typed: a file:// URL becomes a path, and a URL that passed through `pathlib` is restored."""
     text = os.fspath(path)
     if not os.path.exists(text):
         text = _LOST_SLASH.sub(r"\1://", text, count=1) if _LOST_SLASH.match(text) else text
@@ -83,7 +83,7 @@ def fetched(url: str, begin: int, end: int) -> bytes:
 
 
 def listed(url: str) -> list[str]:
-    """The URLs of all objects below one, sorted.
+    """The URLs of all objects below a URL, sorted.
 
     Raises:
         AaspError: there is none, or the store can't be reached.
@@ -95,7 +95,7 @@ def listed(url: str) -> list[str]:
 
 
 def exists(url: str) -> bool:
-    """Whether there is an object of that name."""
+    """Whether there is an object at that URL."""
     try:
         facts(url)
     except AudioError:
@@ -123,7 +123,7 @@ def _store(url: str) -> tuple[Any, str]:
 
 
 def _tried(url: str, request: Callable[[], Got]) -> Got:
-    """What a store answers; asked again after each of WAITS where the failure may pass."""
+    """The result of a request to a store, retried after each of WAITS if the failure may be transient."""
     for wait in (*WAITS, None):
         try:
             return request()
@@ -131,7 +131,7 @@ def _tried(url: str, request: Callable[[], Got]) -> Got:
             raise AudioError(url, "no such object in its store", "check its name") from None
         except AaspError:
             raise
-        except Exception as error:  # each store has exceptions of its own
+        except Exception as error:  # each store has its own exceptions
             note = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(": ")
             if isinstance(error, PermissionError) or _NO_ACCESS.search(note):
                 raise AaspError(f"{url}: no access ({note}); check the store's credentials") from None

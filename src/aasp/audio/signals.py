@@ -1,8 +1,8 @@
 """Generated test signals whose modulation rate is known exactly.
 
 All return float32 of shape (samples,) with samples = round(seconds * sample_rate) and peak at most 1. Frequencies are
-in Hz, phases in radians; `rate` is how often a second the envelope, the frequency or the click repeats: the number that
-a stem which aliases would get wrong. Noise takes a numpy `Generator`, so a seed fixes it. Source: ours.
+in Hz, phases in radians; `rate` is how many times a second the envelope, the frequency or the click repeats: the value
+that a stem with aliasing would get wrong. Noise takes a numpy `Generator`, so it is fixed by a seed. Source: ours.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Signal = np.ndarray
 def am_tone(
     seconds: float, *, carrier: float, rate: float, depth: float = 1.0, phase: float = 0.0, sample_rate: int = 16_000
 ) -> Signal:
-    """A tone of frequency `carrier` whose amplitude swings `rate` times a second.
+    """A tone of frequency `carrier` with its amplitude modulated `rate` times a second.
 
     The envelope is (1 + depth cos(2π rate t + phase)) / (1 + depth).
 
@@ -37,7 +37,7 @@ def am_noise(
     phase: float = 0.0,
     sample_rate: int = 16_000,
 ) -> Signal:
-    """White noise whose amplitude swings `rate` times a second; the envelope is that of `am_tone`."""
+    """White noise with its amplitude modulated `rate` times a second; the envelope is that of `am_tone`."""
     t = _clock(seconds, sample_rate)
     return (_envelope(t, rate, depth, phase) * rng.uniform(-1, 1, len(t))).astype(np.float32)
 
@@ -70,7 +70,7 @@ def fm_noise(
 ) -> Signal:
     """A band of noise, `bandwidth` wide, whose centre moves like the frequency of `fm_tone`.
 
-    It is the tone of `fm_tone` multiplied by noise that a moving average has confined to ± bandwidth / 2.
+    It is the tone of `fm_tone` multiplied by noise that a moving average limits to ± bandwidth / 2.
     """
     tone = fm_tone(seconds, carrier=carrier, rate=rate, deviation=deviation, phase=phase, sample_rate=sample_rate)
     width = max(1, round(sample_rate / bandwidth))
@@ -81,9 +81,9 @@ def fm_noise(
 def chirp(
     seconds: float, *, start: float, stop: float, rate: float, phase: float = 0.0, sample_rate: int = 16_000
 ) -> Signal:
-    """Sweeps from `start` to `stop` Hz, evenly in octaves, `rate` of them a second, each starting over.
+    """Sweeps from `start` to `stop` Hz, linear in octaves, `rate` a second, each starting again at `start`.
 
-    One sweep over the whole signal is `rate = 1 / seconds`. `phase` in [0, 2π) says where in a sweep the signal begins.
+    One sweep over the whole signal is `rate = 1 / seconds`. `phase` in [0, 2π) is the position in a sweep at the start.
 
     Raises:
         AssertionError: a frequency outside (0, sample_rate / 2).
@@ -98,7 +98,7 @@ def chirp(
 def impulse_train(seconds: float, *, rate: float, phase: float = 0.0, sample_rate: int = 16_000) -> Signal:
     """Single samples of 1 in silence, `rate` a second; `phase` in [0, 2π) moves the first one into the signal.
 
-    The i-th impulse stands at the sample nearest to (i + phase / 2π) / rate seconds: no rounding error builds up.
+    The i-th impulse is at the sample nearest to (i + phase / 2π) / rate seconds: rounding errors do not accumulate.
     """
     samples = round(seconds * sample_rate)
     offset = phase / (2 * np.pi)

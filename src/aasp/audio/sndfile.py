@@ -1,4 +1,4 @@
-"""Uncompressed files, FLAC and Vorbis, through libsndfile: the fastest way to a window of them."""
+"""Uncompressed files, FLAC and Vorbis, through libsndfile: the fastest way to read a window."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import soundfile
 from aasp.audio import flac
 from aasp.audio.error import RAW, AudioError, quoted, salvage
 
-_UNKNOWN_FRAMES = 2**62  # its way to say that a FLAC encoder was writing to a pipe
+_UNKNOWN_FRAMES = 2**62  # libsndfile's value when a FLAC encoder wrote to a pipe
 
 
 class Sndfile:
-    """An open file, as `aasp.audio.formats.Track` has it.
+    """An open file, as in `aasp.audio.formats.Track`.
 
     Args:
         path: the file.
-        missing: reason and remedy, if it is known that the file is not whole.
-        look: the header's length stands whatever follows it: look at the last sample promised.
+        missing: reason and remedy, if the file is known to be incomplete.
+        look: the header's length is trusted whatever follows: check that the last promised sample is there.
 
     Raises:
         AudioError: libsndfile can't read it.
@@ -41,7 +41,7 @@ class Sndfile:
             if self._sound.seekable():
                 self._sound.seek(begin)
                 frames_FC = self._sound.read(end - begin, dtype="float32", always_2d=True)
-            else:  # G.721 and the like, in which each sample stands on those before it
+            else:  # G.721 and the like, in which each sample depends on those before it
                 with soundfile.SoundFile(self._path) as sound:
                     frames_FC = sound.read(end, dtype="float32", always_2d=True)[begin:]
         except (soundfile.LibsndfileError, ValueError, MemoryError) as error:

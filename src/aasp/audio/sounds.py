@@ -1,6 +1,6 @@
-"""What a clip is made of: a file, one of its channels, a part of a file, files mixed on the fly, or samples in memory.
+"""The source of a clip: a file, one of its channels, a part of a file, files mixed on the fly, or samples in memory.
 
-A plain path is the whole file, its channels averaged. Nothing is decoded before it is read.
+A plain path is the whole file, its channels averaged. Decoding happens only on reading.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from aasp.errors import AaspError
 
 @dataclass(frozen=True)
 class Recording:
-    """A whole file, of whose channels `channels` are read (`aasp.audio.channels`; not "each")."""
+    """A whole file, read with the choice `channels` (`aasp.audio.channels`; not "each")."""
 
     path: str
     channels: Channels
@@ -24,7 +24,7 @@ class Recording:
 
 @dataclass(frozen=True)
 class Excerpt:
-    """`seconds` of a file from `start` on (say, a second of background noise)."""
+    """`seconds` of a file from `start` on (for example a second of background noise)."""
 
     path: str
     start: float
@@ -34,7 +34,7 @@ class Excerpt:
 
 @dataclass(frozen=True)
 class Ingredient:
-    """A file of a mixture: scaled by `gain_db`, and begun `offset` seconds late, its end wrapped round to the start."""
+    """A file of a mixture: scaled by `gain_db` and delayed circularly by `offset` seconds."""
 
     path: str
     gain_db: float = 0.0
@@ -44,14 +44,14 @@ class Ingredient:
 
 @dataclass(frozen=True)
 class Mixture:
-    """The sum of files, as long as the longest of them; no clipping, no normalisation."""
+    """The sum of files, as long as the longest; no clipping, no normalisation."""
 
     ingredients: tuple[Ingredient, ...]
 
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """A waveform that is there already: float32 (samples,) in -1..1, at its own rate, and what to call it."""
+    """A waveform in memory: float32 (samples,) in -1..1, with its rate and name."""
 
     name: str
     wave: np.ndarray
@@ -62,7 +62,7 @@ Sound = str | Recording | Excerpt | Mixture | Samples
 
 
 def chosen(sound: Sound, channels: Channels) -> list[Sound]:
-    """A sound read with a choice of channels: one sound, or, for "each", one for every channel of its file.
+    """A sound with a choice of channels: one sound, or, for "each", one for every channel of its file.
 
     Raises:
         AudioError: for "each", the file can't be used.
@@ -81,7 +81,7 @@ def chosen(sound: Sound, channels: Channels) -> list[Sound]:
 
 
 def channels_of(sound: Sound) -> Channels:
-    """The choice of channels that a sound is read with; of a mixture's first file."""
+    """The choice of channels of a sound; for a mixture, that of its first file."""
     one = sound.ingredients[0] if isinstance(sound, Mixture) else sound
     return "mean" if isinstance(one, str | Samples) else one.channels
 
@@ -96,7 +96,7 @@ def files(sound: Sound) -> tuple[str, ...]:
 
 
 def describe(sound: Sound) -> str:
-    """What a sound is called in lists and messages."""
+    """A sound's name in lists and messages."""
     if isinstance(sound, str):
         return sound
     if isinstance(sound, Samples):
@@ -121,13 +121,13 @@ def duration(sound: Sound) -> float:
 
 
 def read_sound(sound: Sound, *, rate: int = 16_000, start: float = 0.0, seconds: float | None = None) -> np.ndarray:
-    """Decode a sound, or the part of it from `start` on: mono float32 (samples,).
+    """Decode a sound, or the part from `start` on: mono float32 (samples,).
 
-    A part equals the same slice of the whole, as `aasp.audio.io.read` has it.
+    A part equals the same slice of the whole, as in `aasp.audio.io.read`.
 
     Raises:
-        AudioError: a file can't be used, nothing of it lies below half the rate, so that a model of that rate would
-            take it for silence, or the part begins outside the sound.
+        AudioError: a file can't be used, it has no content below half the rate, so that a model of that rate would
+            process it as silence, or the part begins outside the sound.
     """
     if isinstance(sound, str):
         return read(sound, rate=rate, start=start, seconds=seconds, check_audible=True)
@@ -136,7 +136,7 @@ def read_sound(sound: Sound, *, rate: int = 16_000, start: float = 0.0, seconds:
         return read(sound.path, rate=rate, check_audible=True, **window)  # type: ignore[arg-type]
     if isinstance(sound, Excerpt):
         first, last = _window(sound, round(sound.seconds * rate), rate, start, seconds)
-        begin = round(sound.start * rate) + first  # in samples: the rounding of a sum is not the sum of two roundings
+        begin = round(sound.start * rate) + first  # in samples: rounding a sum is not summing two roundings
         window = dict(start=begin / rate, seconds=(last - first) / rate, channels=sound.channels)
         return read(sound.path, rate=rate, check_audible=True, **window)  # type: ignore[arg-type]
     if isinstance(sound, Samples):
@@ -152,7 +152,7 @@ def read_sound(sound: Sound, *, rate: int = 16_000, start: float = 0.0, seconds:
 
 
 def _window(sound: Sound, samples: int, rate: int, start: float, seconds: float | None) -> tuple[int, int]:
-    """First sample of a window and the one after its last, of so many."""
+    """First sample of a window and the one after its last, within `samples`."""
     assert seconds is None or seconds > 0
     first = round(start * rate)
     if not 0 <= first < samples:

@@ -1,4 +1,4 @@
-"""Tags around sound: ID3 in front and behind, APE and Lyrics3 behind."""
+"""Tags around sound: ID3 before and after, APE and Lyrics3 after."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ def length(head: bytes) -> int:
 
 
 def begins(content: mmap.mmap, place: int) -> bool:
-    """Whether a tag of those that follow the sound begins here."""
+    """Whether one of the tags that follow sound begins here."""
     return content[place : place + 3] in (b"TAG", b"ID3") or content[place : place + 8] in (b"APETAGEX", b"LYRICSBE")
 
 
 def leading(content: mmap.mmap) -> int:
-    """The byte behind all ID3v2 tags that the file begins with."""
+    """The byte after all ID3v2 tags at the beginning of the file."""
     place = 0
     while tag := length(content[place : place + 10]):
         place += tag
@@ -29,7 +29,7 @@ def leading(content: mmap.mmap) -> int:
 
 
 def trailing(content: mmap.mmap) -> int:
-    """The first byte of all tags that the file ends with."""
+    """The first byte of all tags at the end of the file."""
     end = len(content)
     while True:
         if content[end - _ID3V1_BYTES : end - _ID3V1_BYTES + 3] == b"TAG":

@@ -1,4 +1,4 @@
-"""The process that `aasp.audio.apart` starts: reads requests, a line of JSON each, and answers.
+"""The process that `aasp.audio.apart` starts: it reads requests, one line of JSON each, and answers.
 
 A request is [function of `aasp.audio.reading`, path, its other arguments]. An answer is the length of a JSON head, four
 bytes, the head [kind, value, files whose channels cancel], and for "samples", whose value is a shape, their bytes.
@@ -29,23 +29,23 @@ LEAST_BYTES = 2 << 30
 
 
 def memory() -> int:
-    """Bytes that decoding may take: half of the machine's memory, 2 GiB at least."""
+    """Bytes that decoding may use: half of the machine's memory, at least 2 GiB."""
     return max(LEAST_BYTES, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2)
 
 
 def main(niceness: str) -> None:
     """Answer requests until there are no more."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # they are meant for whoever asks, who needs the sound to stop in order
+        signal.signal(number, signal.SIG_IGN)  # for the parent, which needs its sound to stop in order
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, 0, int(niceness))
     with contextlib.suppress(OSError, ValueError):
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # half of the memory on the disk
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would write half of the memory to disk
         _, hard = resource.getrlimit(resource.RLIMIT_AS)
         most = memory() if hard == resource.RLIM_INFINITY else min(hard, memory())
         resource.setrlimit(resource.RLIMIT_AS, (most, hard))
     answers = os.dup(1)
-    os.dup2(2, 1)  # what a C library writes to the standard output would be taken for an answer
+    os.dup2(2, 1)  # output of a C library would otherwise be read as an answer
     requests: SimpleQueue[bytes] = SimpleQueue()
     threading.Thread(target=_listen, args=(requests,), daemon=True).start()
     _write(answers, b"\n")
@@ -58,7 +58,7 @@ def main(niceness: str) -> None:
 
 
 def answer(what: str, path: str, how: dict[str, Any]) -> tuple[list[Any], np.ndarray | None]:
-    """The head of the answer to a request, and samples."""
+    """The header of the answer to a request, and samples."""
     try:
         assert what in FUNCTIONS
         found = getattr(reading, what)(path, **how)
@@ -69,7 +69,7 @@ def answer(what: str, path: str, how: dict[str, Any]) -> tuple[list[Any], np.nda
     except MemoryError:
         reason = f"decoding it takes more than {memory() / 2**30:.1f} GiB of memory"
         return ["audio error", [path, reason, "cut it into shorter files"]], None
-    except Exception as error:  # a decoder's own, of a file that it does not understand
+    except Exception as error:  # a decoder's own exception, for a file that it can't handle
         head_bytes = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         return ["audio error", [path, f"its decoder gave up ({head_bytes})", "leave it out"]], None
     if isinstance(found, np.ndarray):
@@ -79,7 +79,7 @@ def answer(what: str, path: str, how: dict[str, Any]) -> tuple[list[Any], np.nda
 
 
 def _listen(requests: SimpleQueue[bytes]) -> None:
-    """Pass requests on. Where there will be no more, whoever asked is gone: a decoder that hangs ends too."""
+    """Queue the requests. At their end the parent is gone: exit, even if a decoder hangs."""
     for line in sys.stdin.buffer:
         requests.put(line)
     os._exit(0)

@@ -1,4 +1,4 @@
-"""`aasp ablate`: recipes that differ in one thing, trained and measured alike, compared with intervals."""
+"""`aasp ablate`: recipes that differ in one thing, trained and measured identically, compared with intervals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`aasp alias WHAT …`: the aliasing laboratory, a command for each of its instruments and one for their report."""
+"""`aasp alias WHAT …`: the aliasing laboratory, with one command per measurement and one for their report."""
 
 from __future__ import annotations
 

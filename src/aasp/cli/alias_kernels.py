@@ -1,4 +1,4 @@
-"""`aasp alias kernels`: where decays and frequencies go for real clips, and what a stem's kernels let through."""
+"""`aasp alias kernels`: decays and frequencies on real clips, and the modulation response of a stem's kernels."""
 
 from __future__ import annotations
 
@@ -21,16 +21,17 @@ from aasp.files import atomic_write, check_output
 
 @dataclass(frozen=True, kw_only=True)
 class Kernels(DeviceOptions):
-    """Measure where a model's kernels look on some clips, and write OUT/kernels.json for `aasp alias report OUT`.
+    """Measure decays, frequencies and kernels of a model on some clips, for OUT/kernels.json and `aasp alias report
+    OUT`.
 
-    Of a stem that estimates decay and frequency: where these go, how far from their start, what depends on the sound,
-    and what one shared set in their place would change. Of any stem: its temporal kernels. Intervals are 95 %
-    bootstraps over the clips.
+    For a stem that estimates decay and frequency: their distribution, their distance from the initial values, how much
+    depends on the sound, and the effect of replacing them with one shared set. For any stem: its temporal kernels.
+    Intervals are 95 % bootstraps over the clips.
     """
 
     model: tyro.conf.Positional[str]
-    """Folder of a model or of a run, a model on the hub, or a stem; no encoder of waveforms. A run also has the seed of
-    its first weights."""
+    """Folder of a model or of a run, a model on the hub, or a stem; encoders of waveforms are not supported. With a
+    run, the seed of its initial weights is known."""
     files: tyro.conf.Positional[tuple[str, ...]]
     """Sound files; the first three are drawn."""
     out: Path

@@ -1,4 +1,4 @@
-"""`aasp alias report`: one HTML page of all that the laboratory has measured into a folder."""
+"""`aasp alias report`: one HTML page of all laboratory measurements in a folder."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from aasp.files import atomic_write, check_output
 
 @dataclass(frozen=True)
 class Report:
-    """Draw DIR/report.html from the stability.json, response.json, kernels.json and ablation.json that lie in DIR.
+    """Draw DIR/report.html from the stability.json, response.json, kernels.json and ablation.json in DIR.
 
-    The page needs no other file and nothing from the network. It is drawn again each time and replaces the last one.
+    The page is self-contained. It is drawn again each time and replaces the last one.
     """
 
     dir: tyro.conf.Positional[Path]
-    """Folder that the other commands wrote into."""
+    """Folder with the results of the other commands."""
     out: Path | None = None
-    """File to write, report.html in DIR by default. An existing one of another name is kept unless --overwrite."""
+    """File to write, DIR/report.html by default. An existing one of another name is kept unless --overwrite."""
     overwrite: bool = False
-    """Replace an existing file that --out names."""
+    """Replace an existing --out file."""
 
 
 def run(argv: list[str]) -> int:

@@ -1,4 +1,4 @@
-"""`aasp alias response`: what becomes of pure modulations in a stem and in the encoder behind it."""
+"""`aasp alias response`: the response of a stem, and of its encoder, to pure modulations."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Response(DeviceOptions):
-    """Feed pure modulations of 0.5 to 45 Hz to models and measure what comes out: how much at which phase, at which
-    false rate tokens show what they are too slow for, how they move when the sound does, and how well its true rate
-    can still be read from them.
+    """Feed pure modulations of 0.5 to 45 Hz to models and measure the response: gain, dependence on phase, the alias
+    frequencies of modulations too fast for the tokens, behaviour under shifts, and how well the true rate can be
+    decoded from the tokens.
 
     Writes OUT/response.json, from which `aasp alias report` draws.
     """
@@ -38,15 +38,15 @@ class Response(DeviceOptions):
     out: Path
     """Folder for response.json."""
     stage: Literal["stem", "encoder", "both"] = "both"
-    """Where tokens are read: as they leave the stem, or the encoder."""
+    """Tokens to measure: the output of the stem, or of the encoder."""
     frequencies: int = 24
-    """How many modulation frequencies."""
+    """Number of modulation frequencies."""
     depth: float = 0.5
     """Amplitude of a modulation in units of the normalised log-mel; sounds deviate by 0.5."""
     floor: float = 0.25
-    """Deviation of the fixed noise that modulations rest on, in the same units; 0 for none."""
+    """Deviation of the fixed noise under the modulations, in the same units; 0 for none."""
     seed: int = 0
-    """Of that noise, and of the clips whose rates are read."""
+    """Seed of that noise, and of the clips for decoding rates."""
     overwrite: bool = False
     """Replace an earlier response.json."""
 
@@ -82,10 +82,10 @@ def run(argv: list[str]) -> int:
 
 
 def _subjects(models: tuple[str, ...], device: str) -> list[EncoderAdapter]:
-    """Who is examined; those that would be called the same, by what was typed.
+    """The models to measure; those whose names would be equal are named as typed.
 
     Raises:
-        AaspError: one is named twice.
+        AaspError: a model is named twice.
     """
     from aasp.encoders import open_adapter
 
@@ -101,7 +101,7 @@ def _subjects(models: tuple[str, ...], device: str) -> list[EncoderAdapter]:
 
 
 def _print(found: dict[str, Any]) -> None:
-    """A row for each stage of each model, and for the frames."""
+    """Print a row for each stage of each model, and for the frames."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table

@@ -38,19 +38,19 @@ class Stability(VectorOptions, PrecisionOptions):
     out: Path
     """Folder for the result."""
     clips: int = 100
-    """Clips to examine, spread evenly over the set."""
+    """Number of clips, spread evenly over the set."""
     seconds: float = 2.5
-    """The loudest so many seconds of each clip are examined."""
+    """Length of each excerpt in seconds: the loudest part of the clip."""
     label: str | None = None
-    """Column of classes: also see how often a linear probe's decision changes."""
+    """Column of classes: also measure how often a linear probe's decision changes."""
     group: str | None = None
-    """Column of what clips have in common (recording, speaker): probes keep it together, intervals draw it."""
+    """Column of groups (recording, speaker): probes keep them together, intervals resample them."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "fp32"
-    """Of the models."""
+    """Precision of the models."""
     channels: str = "mean"
     """Channel of multi-channel files: mean, first, loudest, a number from 1, or each (a clip for each channel)."""
     seed: int = 0
-    """Of rates and phases, and of the probes' folds."""
+    """Seed of rates and phases, and of the probes' folds."""
     path_column: str | None = None
     """Column of an index that holds the paths."""
     overwrite: bool = False
@@ -73,7 +73,7 @@ def run(argv: list[str]) -> int:
     from aasp.evaluate.records import software
 
     adapters = _open(arguments)
-    nyquist(adapters, arguments.seconds)  # before the long part, so that complaints come at once
+    nyquist(adapters, arguments.seconds)  # before the slow part, so that errors are reported at once
     manifest, unusable = Manifest.open(arguments.data, path_column=arguments.path_column, channels=arguments.channels)
     for note in manifest.notes:
         print(note, file=sys.stderr)
@@ -113,7 +113,7 @@ def run(argv: list[str]) -> int:
 
 
 def _open(arguments: Stability) -> list[EncoderAdapter]:
-    """The models, called by their folders' names where these differ, else as they were typed."""
+    """The models, named by their folders if these names differ, else as typed."""
     from aasp.encoders import open_adapter
     from aasp.evaluate.embedding import requested_keys
 
@@ -128,7 +128,7 @@ def _open(arguments: Stability) -> list[EncoderAdapter]:
 
 
 def _show(document: dict[str, Any]) -> None:
-    """Print the headline: of each model and family, distance, the control's, and how much more it is."""
+    """Print the main results: for each model and family the distance, the control's, and their ratio."""
     from rich.console import Console
     from rich.table import Table
 

@@ -1,4 +1,4 @@
-"""How a command reads its arguments: tyro on a frozen dataclass, its complaints as one line."""
+"""How a command parses its arguments: tyro on a frozen dataclass, its errors as one line."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def parse(kind: type[Arguments], argv: Sequence[str], *, prog: str) -> Arguments
 
 
 def _check_values(given: Any, argv: Sequence[str]) -> None:
-    """Check that no option that takes several values was given none: it would be as if it had been left out."""
+    """Check that no option that takes several values was given none, which would otherwise be ignored."""
     typed = {word.partition("=")[0].replace("_", "-") for word in argv}
     for field in dataclasses.fields(given):
         option = f"--{field.name.replace('_', '-')}"
@@ -66,12 +66,12 @@ def _check_values(given: Any, argv: Sequence[str]) -> None:
 
 
 def settings(given: Settings, **named: int | str | None) -> dict[str, str]:
-    """Fields that --set changes, `--set a=1 b.c=2 --set d=3`, and those that have an option of their own.
+    """The fields set by --set, as in `--set a=1 b.c=2 --set d=3`, and by options of their own.
 
-    Of a field that is set twice the later value holds, so that a script's settings can be added to.
+    If a field is set twice, the later value applies, so that settings can be appended to those of a script.
 
     Raises:
-        AaspError: one without a name or a value, or set to something else than its own option says.
+        AaspError: a setting has no name or value, or contradicts the field's own option.
     """
     fields: dict[str, str] = {}
     for setting in (setting for group in given for setting in group):
@@ -89,7 +89,7 @@ def settings(given: Settings, **named: int | str | None) -> dict[str, str]:
 
 
 def set_threads(threads: int | None) -> None:
-    """Let torch use so many CPU threads; one a core if omitted.
+    """Set torch's number of CPU threads; one per core if omitted.
 
     Raises:
         AaspError: fewer than one.
@@ -105,7 +105,7 @@ def set_threads(threads: int | None) -> None:
 
 @contextlib.contextmanager
 def stopping_with_75() -> Iterator[None]:
-    """Exit with 75, "try again", on SIGTERM and SIGUSR1, until the training loop, which saves first, takes over."""
+    """Exit with 75, "try again", on SIGTERM and SIGUSR1, until the training loop, which saves first, handles them."""
     requested = (signal.SIGTERM, signal.SIGUSR1)
     before = [signal.signal(number, lambda *_: sys.exit(75)) for number in requested]
     try:
@@ -116,10 +116,10 @@ def stopping_with_75() -> Iterator[None]:
 
 
 def _one_line(boxed: str) -> str:
-    """What tyro's box says, without its help footer.
+    """The message in tyro's box, without its help footer.
 
-    A box is its title, a rule, the message, a rule, perhaps a suggestion, a rule, the footer; drawn in Unicode where
-    the terminal has it (the title inside the upper border), else in ASCII.
+    A box is its title, a rule, the message, a rule, sometimes a suggestion, a rule, the footer; drawn in Unicode if the
+    terminal supports it (the title inside the upper border), else in ASCII.
     """
     boxed = re.sub(r"\x1b\[[0-9;]*m", "", boxed)
     lines = [line.strip("│ ") for line in boxed.splitlines()]

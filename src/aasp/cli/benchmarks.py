@@ -1,4 +1,4 @@
-"""`aasp benchmarks`: the sets of the field, what to download for each, and whether a copy is as published."""
+"""`aasp benchmarks`: the field's benchmarks, their downloads, and whether a copy matches the published set."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from aasp.datasets.index import Skipped
     from aasp.datasets.labelled import LabelledSet
 
-_SAMPLE = 100  # files that a check decodes unasked
+_SAMPLE = 100  # files that a check decodes by default
 _WORKERS = 4
 
 _OWN = {
@@ -106,7 +106,7 @@ def _list() -> None:
 
 
 def _parts(counts: Mapping[str, int], *, briefly: bool = False) -> str:
-    """What a set is divided into: train 1,000, test 100; or its folds."""
+    """The parts of a set: train 1,000, test 100; or its folds."""
     if set(counts).isdisjoint(("train", "valid", "test")):
         folds = f"{len(counts)} folds"
         return folds if briefly else f"{folds} of {', '.join(f'{count:,}' for count in counts.values())}"
@@ -177,7 +177,7 @@ def _files(found: LabelledSet) -> int:
 
 
 def _decoded(found: LabelledSet, *, every: bool) -> tuple[int, list[Skipped]]:
-    """How many files were decoded, all of them or some from all over the set, and those that could not be."""
+    """The number of decoded files, all or a sample spread over the set, and those that could not be decoded."""
     from aasp.audio.io import AudioError, read
     from aasp.audio.sounds import files
     from aasp.datasets.index import Skipped

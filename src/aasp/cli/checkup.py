@@ -1,4 +1,4 @@
-"""What `aasp doctor` looks at: software, processor, memory, precision, GPUs, disks; with advice where there is some."""
+"""The checks of `aasp doctor`: software, processor, memory, precision, GPUs, disks; with advice where applicable."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ FEW_FILES = 1024
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
-        section: what it belongs to.
-        name: of the thing.
-        value: what was found, JSON-able.
+        section: the section it belongs to.
+        name: name of the check.
+        value: the result, JSON-able.
         advice: what to do about it, if anything.
-        problem: whether something does not work until that is done.
+        problem: whether something does not work until then.
     """
 
     section: str
@@ -46,7 +46,7 @@ class Finding:
 
 
 def everything() -> list[Finding]:
-    """All findings, in the order in which they are shown."""
+    """All findings, in display order."""
     from aasp.cli.decoders import decoders
 
     return [*software(), *processor(), *precisions(), *gpus(), *several(), *decoders(), *disks(), *extras()]
@@ -72,7 +72,7 @@ def software() -> Iterator[Finding]:
 
 
 def processor(root: Path = Path("/sys/fs/cgroup")) -> Iterator[Finding]:
-    """Cores, threads and memory, as far as this process may use them."""
+    """Cores, threads and memory available to this process."""
     section = "processor"
     yield Finding(section, "instructions", f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}")
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -96,7 +96,7 @@ def processor(root: Path = Path("/sys/fs/cgroup")) -> Iterator[Finding]:
 
 
 def precisions() -> Iterator[Finding]:
-    """How fast matrix products are, and what `--precision auto` makes of it."""
+    """Speed of matrix products by precision, and the resulting choice of `--precision auto`."""
     from aasp.training.precision import PRODUCT, fastest, has_fast_bf16, seconds_of_a_product
 
     section, device = "precision", torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -126,7 +126,7 @@ def gpus() -> Iterator[Finding]:
 
 
 def several() -> Iterator[Finding]:
-    """What several processes, and compiling, need."""
+    """Requirements of multi-process runs and of compilation."""
     from torch import distributed
 
     section = "engines"
@@ -147,7 +147,7 @@ def several() -> Iterator[Finding]:
 
 
 def disks() -> Iterator[Finding]:
-    """Room where files are written."""
+    """Free space where files are written."""
     from aasp.files import cache_folder
 
     section = "disk"
@@ -176,7 +176,7 @@ def disks() -> Iterator[Finding]:
 
 
 def extras() -> Iterator[Finding]:
-    """Optional parts of the package, installed or not."""
+    """Optional dependencies of the package, installed or not."""
     try:
         names = importlib.metadata.metadata(DISTRIBUTION).get_all("Provides-Extra") or []
     except importlib.metadata.PackageNotFoundError:
@@ -193,7 +193,7 @@ def extras() -> Iterator[Finding]:
 
 
 def requirements(extra: str) -> Iterator[tuple[str, Any, str | None]]:
-    """What the package (or an extra of it) needs: names, requirements, and the versions that are there."""
+    """Requirements of the package (or of an extra): names, specifiers, and installed versions."""
     from packaging.requirements import Requirement
 
     try:
@@ -216,7 +216,7 @@ def requirements(extra: str) -> Iterator[tuple[str, Any, str | None]]:
 
 
 def cgroup_cpus(root: Path) -> float | None:
-    """How many cores a container may use, of either version of cgroups; None where that is not limited."""
+    """The CPU limit of a container, for either version of cgroups; None if there is none."""
     words = _read(root / "cpu.max").split() or [
         _read(root / f"cpu/cpu.cfs_{one}_us").strip() for one in ("quota", "period")
     ]
@@ -228,7 +228,7 @@ def cgroup_cpus(root: Path) -> float | None:
 
 
 def cgroup_memory(root: Path) -> int | None:
-    """Bytes that a container may use; None where that is not limited."""
+    """The memory limit of a container in bytes; None if there is none."""
     text = _read(root / "memory.max") or _read(root / "memory/memory.limit_in_bytes")
     return int(text) if text.strip().isdecimal() else None
 

@@ -1,4 +1,4 @@
-"""`aasp compare`: recipes trained for an equal budget, measured alike, compared with intervals."""
+"""`aasp compare`: recipes trained with equal budgets, measured identically, compared with intervals."""
 
 from __future__ import annotations
 
@@ -74,10 +74,10 @@ class Compare(DeviceOptions):
     share the folder."""
 
     def budget(self) -> Budget:
-        """The one budget that was given.
+        """The budget that was given.
 
         Raises:
-            AaspError: none or several, or it is nothing.
+            AaspError: none or several were given, or it is zero.
         """
         from aasp.compare.budget import Budget
 
@@ -164,10 +164,10 @@ def _compare(arguments: Compare, budget: Budget, fields: Mapping[str, str], argv
 
 
 def _frozen(arguments: Compare, taken: Sequence[str]) -> tuple[dict[str, Callable[[], Readable]], dict[str, str]]:
-    """By short name, what opens each encoder that is not trained here, and its hash.
+    """By short name, a function that opens each encoder that is not trained here, and its hash.
 
     Raises:
-        AaspError: it can't be opened, or something else has its name.
+        AaspError: it can't be opened, or its name is taken.
     """
     from aasp.cli.linear_others import Other
 
@@ -183,7 +183,7 @@ def _frozen(arguments: Compare, taken: Sequence[str]) -> tuple[dict[str, Callabl
 
 
 def _to_do(layout: Layout, folder: Folder, readings: Sequence[Reading], arguments: Compare) -> str:
-    """What is to do, how long it takes, and how much disk it needs."""
+    """The remaining work, its duration, and the disk space it needs."""
     from aasp.compare.cells import TRAINED
     from aasp.compare.layout import estimate
     from aasp.compare.measures import MODULATIONS
@@ -191,7 +191,7 @@ def _to_do(layout: Layout, folder: Folder, readings: Sequence[Reading], argument
 
     cells = layout.cells(readings)
     left = [cell for cell in cells if not cell.done(folder.trained(cell.name, cell.seed))]
-    seconds = sum(reading.known.seconds for reading in readings) / 2  # two readings of a set
+    seconds = sum(reading.known.seconds for reading in readings) / 2  # two readings per set
     seconds += generated().seconds if MODULATIONS in arguments.benchmarks else 0
     found = estimate(layout, left, seconds, arguments.device)
     steps = ", ".join(f"{name} {cost.steps:,} steps" for name, cost in layout.costs.items())
@@ -206,7 +206,7 @@ def _to_do(layout: Layout, folder: Folder, readings: Sequence[Reading], argument
 
 
 def _write(folder: Folder, found: Mapping[str, Any]) -> None:
-    """The results as files, and the first of them on the terminal."""
+    """Write the results to files, and print the first of them."""
     from aasp.compare import page, tables
     from aasp.compare.folder import write_json
     from aasp.evaluate.records import software

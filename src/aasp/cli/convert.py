@@ -1,4 +1,4 @@
-"""`aasp convert`: a published checkpoint of others as a model of ours."""
+"""`aasp convert`: a published checkpoint of others as our model."""
 
 from __future__ import annotations
 

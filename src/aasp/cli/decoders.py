@@ -1,4 +1,4 @@
-"""Which sound files can be read here: common ones by writing and reading one, others by what ffmpeg was built with."""
+"""Which sound files can be read: common formats are tried, for others ffmpeg's decoders are listed."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ TRIED = {
     "AAC in MP4": ("a.m4a", "aac"),
     "Ogg Opus": ("a.opus", "libopus"),
 }
-"""Formats by name: a file of each, and what ffmpeg encodes it with; None for what libsndfile writes."""
+"""Formats by name: a file name, and ffmpeg's encoder; None if libsndfile writes it."""
 BUILT_IN = {
     "WMA": "wmav2", "ALAC": "alac", "AMR": "amrnb", "AC-3": "ac3",
     "E-AC-3": "eac3", "DTS": "dca", "Monkey's Audio": "ape",
     "WavPack": "wavpack", "True Audio": "tta", "ADPCM": "adpcm_ms", "GSM": "gsm_ms",
 }  # fmt: skip
-"""Others, and ffmpeg's decoder of each."""
+"""Other formats, and ffmpeg's decoder for each."""
 
 
 def decoders() -> Iterator[Finding]:
@@ -55,13 +55,13 @@ def decoders() -> Iterator[Finding]:
 
 
 def _tried(section: str, name: str, path: Path, encoder: str | None, tone: np.ndarray) -> Finding:
-    """What came of writing a tone and reading it."""
+    """The result of writing a tone and reading it."""
     from aasp.audio.io import read
 
     remedy = "pip install --force-reinstall --no-deps av soundfile"
     try:
         _write(path, encoder, tone)
-    except (ValueError, OSError, RuntimeError) as error:  # ffmpeg's and libsndfile's errors are of these kinds
+    except (ValueError, OSError, RuntimeError) as error:  # ffmpeg's and libsndfile's errors have these types
         return Finding(section, name, f"not tried: it can't be written here ({error})")
     try:
         wave = read(path, rate=16_000)

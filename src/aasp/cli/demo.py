@@ -1,4 +1,4 @@
-"""`aasp demo`: the model of the package at work, training on from it, and a report, on sounds made on the spot."""
+"""`aasp demo`: the package's model on generated sounds, its continued training, and a report."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 RECIPE = "aasp_tiny"
 LR_SHARE = 0.25
-"""Of the recipe's learning rates, for training on."""
+"""Factor on the recipe's learning rates for continued training."""
 TRAINED_ON, PACKAGED, UNTRAINED, STATISTICS = "further trained", "aasp-tiny", "untrained", "log-mel statistics"
 
 
@@ -64,16 +64,16 @@ def run(argv: list[str]) -> int:
 
 
 def demonstrate(out: Path, recipe: Recipe, model: str, size: Size) -> int:
-    """Run the demo's stages, or those that are not finished in `out`.
+    """Run the demo's stages, skipping those that are finished in `out`.
 
     Args:
         out: the demo's folder.
-        recipe: how to train on.
-        model: what to train on from: the package's own, or another's folder.
-        size: how many sounds to make.
+        recipe: recipe of the continued training.
+        model: the model to continue from: the package's own, or another's folder.
+        size: how many sounds to generate.
 
     Returns:
-        0, or what the training returned when a signal stopped it.
+        0, or the training's exit code if a signal stopped it.
     """
     from aasp.datasets import demo
     from aasp.evaluate.demo import compare, first_look, read
@@ -171,7 +171,7 @@ def _facts(
 
 
 def _print_look(console: Console, look: FirstLook) -> None:
-    """Few labels, and which some notes are most like."""
+    """Print the scores with few labels, and the notes most similar to some others."""
     for one in look.few:
         for count, scores in one.accuracy.items():
             right = ", ".join(f"{name} {percent_text(score.estimate, 0)} %" for name, score in scores.items())
@@ -182,7 +182,7 @@ def _print_look(console: Console, look: FirstLook) -> None:
 
 
 def _print(console: Console, tasks: Sequence[TaskScores]) -> None:
-    """The table of scores, and the leads of the encoder that was trained on."""
+    """Print the table of scores, and the leads of the encoder after continued training."""
     from aasp.evaluate.demo import verdict
 
     table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))

@@ -1,4 +1,4 @@
-"""`aasp doctor`: what of this machine and its installation matters, and what to do about it."""
+"""`aasp doctor`: the relevant facts about this machine and the installation, with advice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`aasp duplicates`: recordings that an index holds twice, and whether a test set holds what is trained on."""
+"""`aasp duplicates`: recordings that occur twice in an index, and leaks between its training and test parts."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _COLUMNS = ("row", "other", "same", "similarity", "correlation", "later", "part"
 
 @dataclass(frozen=True, kw_only=True)
 class Duplicates:
-    """Find recordings that an index holds twice: the same bytes, or re-encoded, resampled, trimmed or of another gain.
+    """Find duplicate recordings in an index: the same bytes, or re-encoded, resampled, trimmed or with another gain.
 
-    Where the index has a column split or fold, a recording that is in two parts is a leak: the exit code is then 1.
+    If the index has a column split or fold, a recording in two parts is a leak: the exit code is then 1.
     """
 
     index: tyro.conf.Positional[Path]
@@ -30,13 +30,13 @@ class Duplicates:
     threshold: float = 0.9
     """Cosine from which two sounds are compared by their waveforms, which decide; each with its eight nearest."""
     across: str | None = None
-    """Column of the parts that no recording may be in two of; split or fold when left out."""
+    """Column of the parts that must not share a recording; split or fold by default."""
     format: Literal["table", "json", "csv"] = "table"
-    """How to print them."""
+    """Output format."""
     root: Path | None = None
     """Folder of the sounds, if they have moved since they were indexed."""
     threads: int | None = None
-    """CPU threads of torch; one a core when left out."""
+    """CPU threads of torch; one per core by default."""
 
 
 def run(argv: list[str]) -> int:

@@ -112,7 +112,7 @@ def run(argv: list[str]) -> int:
 
 
 def _nothing(arguments: Embed, argv: list[str]) -> str:
-    """What to say where no model and no file is named, or an option took them for its values."""
+    """The message if no model and no file is named, or an option took them as its values."""
     from aasp.model.pooling import WAYS
 
     taken = [word for word in arguments.pooling if word not in WAYS]
@@ -123,7 +123,7 @@ def _nothing(arguments: Embed, argv: list[str]) -> str:
 
 
 def _opened(arguments: Embed, model: str, running: Running) -> tuple[Embedder, Running]:
-    """The encoder, and how it is run: an exported one on the CPU, in the precision that it was exported in."""
+    """The encoder and its settings: an exported one runs on the CPU, in the precision of the export."""
     if arguments.engine != "onnx":
         from aasp.model.audio_encoder import load
 
@@ -145,7 +145,7 @@ def _opened(arguments: Embed, model: str, running: Running) -> tuple[Embedder, R
 
 
 def _elsewhere(arguments: Embed) -> Engine | None:
-    """What embeds in place of this process."""
+    """The engine that embeds instead of this process, if any."""
     if arguments.engine != "ray":
         return None
     from aasp.cluster import gpus
@@ -156,7 +156,7 @@ def _elsewhere(arguments: Embed) -> Engine | None:
 
 
 def _output(arguments: Embed, argv: list[str]) -> Path:
-    """The file to write, and that it can be written."""
+    """The file to write, after checking that it can be written."""
     if arguments.out is None:
         raise AaspError(f"--out is missing: {line('embed', *argv, '--out', 'embeddings.npz')}")
     out = arguments.out

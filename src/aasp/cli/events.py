@@ -1,4 +1,4 @@
-"""What `aasp predict --frames` does with probabilities over time: events reported, or written as a table."""
+"""Events of `aasp predict --frames`: probabilities over time as printed events, or written as a table."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 def detection(arguments: Predict) -> Detection | None:
-    """How events are to be reported, if they are.
+    """The settings of event detection, or None if events are not requested.
 
     Raises:
-        AaspError: a threshold or a length that is none, or what is only of frames without them.
+        AaspError: a threshold or a length is invalid, or an option for frames is given without --frames.
     """
     requested = {
         "--threshold": arguments.threshold or None,
@@ -62,10 +62,10 @@ def detection(arguments: Predict) -> Detection | None:
 
 
 def output(arguments: Predict) -> tuple[Path, Format] | None:
-    """Where events are to be written, and as what.
+    """The path and format of the table of events.
 
     Raises:
-        AaspError: they can't be.
+        AaspError: it can't be written.
     """
     if arguments.out is None:
         return None
@@ -84,7 +84,7 @@ def output(arguments: Predict) -> tuple[Path, Format] | None:
 
 
 def events_of(one: Prediction, classes: Sequence[str], how: Detection) -> list[Event]:
-    """The events of a file, from its steps or from its windows, which overlap."""
+    """The events in a file, from its time steps or from its windows, which overlap."""
     from aasp.evaluate.events.detect import detect, pieces
 
     if not len(one.windows):

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from aasp.audio.sounds import Sound
     from aasp.deploy.graph import Extent, Model
 
-MOST = 128  # sounds that a calibration reads
+MOST = 128  # sounds used for calibration
 SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "executorch": ".pte", "web": ""}
-PACKAGES = {"openvino": ("openvino",), "executorch": ("executorch.exir",)}  # beside those of ONNX
+PACKAGES = {"openvino": ("openvino",), "executorch": ("executorch.exir",)}  # in addition to those of ONNX
 
 
 @dataclass(frozen=True)
@@ -96,10 +96,10 @@ def run(argv: list[str]) -> int:
 
 
 def _output(arguments: Export, argv: list[str]) -> Path:
-    """Where to write, and that it can be written.
+    """The output path, after checking that it can be written.
 
     Raises:
-        AaspError: it can't, or options don't go together.
+        AaspError: it can't, or options contradict each other.
     """
     out, to = arguments.out, arguments.to
     if out is None:
@@ -128,10 +128,10 @@ def _output(arguments: Export, argv: list[str]) -> Path:
 
 
 def _checked(out: Path, difference: float, tolerance: float) -> str:
-    """How far the runtime is from the model.
+    """The difference between runtime and model, as text.
 
     Raises:
-        AaspError: too far.
+        AaspError: it is too large.
     """
     if difference <= tolerance:
         return f"within {difference:.1g} of PyTorch on noise, a tone and silence"
@@ -140,7 +140,7 @@ def _checked(out: Path, difference: float, tolerance: float) -> str:
 
 
 def _loaded(model: str) -> Model:
-    """The encoder, or the classifier, that a folder holds."""
+    """The encoder or classifier in a folder."""
     from aasp.model.audio_classifier import load_classifier
     from aasp.model.audio_encoder import load
     from aasp.model.folder import find, read_config
@@ -150,7 +150,7 @@ def _loaded(model: str) -> Model:
 
 
 def _sounds(names: Sequence[str]) -> list[Sound]:
-    """Files named, and those in folders named, at most MOST of them, spread over all."""
+    """The named files, and those in named folders, at most MOST of them, spread over all."""
     from aasp.datasets.index import Skipped, walk
 
     skipped: list[Skipped] = []

@@ -1,4 +1,4 @@
-"""Facts on the terminal: a heading and two columns, nothing cut off where the terminal is narrow."""
+"""Facts on the terminal: a heading and two columns, which are not truncated in a narrow terminal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.table import Table
 
 
 def facts(heading: str, rows: Mapping[str, Any]) -> None:
-    """Print `heading` and a row for each name and value; None is left out. In a pipe, a row is one line."""
+    """Print `heading` and a row for each name and value; None values are omitted. In a pipe, a row is one line."""
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(style="cyan", overflow="fold")
     table.add_column(overflow="fold", min_width=24)

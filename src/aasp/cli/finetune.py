@@ -1,4 +1,4 @@
-"""`aasp finetune`: a pre-trained encoder and labelled clips become a classifier, its scores and a report."""
+"""`aasp finetune`: from a pre-trained encoder and labelled clips to a classifier, its scores and a report."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def run(argv: list[str]) -> int:
 
 
 def train(arguments: Finetune, job: Finetuning) -> int:
-    """Fine-tune under the command's other options, write and print the scores: the exit code."""
+    """Fine-tune with the command's other options, write and print the scores; returns the exit code."""
     from aasp.evaluate.finetune.run import finetune
 
     set_threads(arguments.threads)
@@ -114,7 +114,7 @@ def finetuning_of(arguments: Finetune) -> Finetuning:
 
 
 def _untrained(name: str) -> AudioEncoder | None:
-    """The encoder of a recipe or an architecture, if that is what is named; a model of that name comes first."""
+    """The encoder of a recipe or architecture of that name, if there is one; a model of that name has precedence."""
     from aasp.cli.inputs import is_model
     from aasp.model.architectures import ARCHITECTURES
     from aasp.model.audio_encoder import AudioEncoder
@@ -152,7 +152,7 @@ def _print_outcome(arguments: Finetune, job: Finetuning, outcome: Outcome) -> No
         "note": "; ".join(task.notes) or None,
     }
     written = [str(arguments.out / "results.json")]
-    if plain:  # the page is of classes
+    if plain:  # the page is for classes only
         facts(heading, {**shown, "written": written})
         return
     report = ClassificationReport(

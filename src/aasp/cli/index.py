@@ -1,4 +1,4 @@
-"""`aasp index`: folders and manifests in, a searchable index out, brought up to date by the same command."""
+"""`aasp index`: a searchable index of folders and manifests, updated by the same command."""
 
 from __future__ import annotations
 
@@ -24,35 +24,35 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Index(VectorOptions, RunningOptions):
-    """Make an index of sounds: their vectors, and where they are, for `aasp search` and `aasp duplicates`.
+    """Make an index of sounds: their vectors and locations, for `aasp search` and `aasp duplicates`.
 
-    The same command again embeds what is new or changed, and drops what is gone from the folders and manifests that it
-    names. A command that was stopped resumes where it was. An index is of one model and one setting: those of its first
-    command hold where a later one leaves them out.
+    The same command again embeds new and changed sounds, and drops those that are gone from the folders and manifests
+    named. A command that was stopped resumes. An index has one model and one setting: options that are omitted later
+    keep the values of its first command.
     """
 
     words: tyro.conf.Positional[tuple[str, ...]]
-    """The folder of a model or of a run, or a model on the hub, if not the index's own or the one that comes with the
-    package; then folders, searched to the bottom, .csv, .tsv or .parquet manifests, whose other columns are kept as
+    """The folder of a model or of a run, or a model on the hub (default: the index's own, else the model in the
+    package); then folders, searched recursively, .csv, .tsv or .parquet manifests, whose other columns are kept as
     labels, tar shards, Parquet files of sounds, and URLs of these."""
     out: Path | None = None
     """Folder of the index."""
     window: float | None = None
-    """Seconds of the moments that recordings are cut in; whole files when left out."""
+    """Length of the windows that recordings are cut into, in seconds; whole files by default."""
     hop: float | None = None
-    """Seconds from the start of one moment to the next; --window when left out."""
+    """Seconds from the start of one window to the next; --window by default."""
     channels: str | None = None
-    """Of files of several: their mean (when left out), first, loudest, a channel's number from 1 on, or each."""
+    """Channel of multi-channel files: mean (the default), first, loudest, a number from 1, or each."""
     path_column: str | None = None
-    """Column of a manifest to take for path."""
+    """Column of a manifest that holds the paths."""
     to: Literal["lancedb", "qdrant"] | None = None
-    """Then also write the whole index to a vector database, in a table of the index's name, which is replaced."""
+    """Also write the whole index to a vector database, to a table of the index's name, which is replaced."""
     database: str | None = None
-    """Where that is: for LanceDB a folder or an object store's URI, for Qdrant a server's URL, or a folder."""
+    """The database: for LanceDB a folder or an object store's URI, for Qdrant a server's URL, or a folder."""
     workers: int | None = None
-    """Threads that decode ahead, one a core when left out."""
+    """Threads that decode ahead, one per core by default."""
     threads: int | None = None
-    """CPU threads of torch; one a core when left out."""
+    """CPU threads of torch; one per core by default."""
 
 
 def run(argv: list[str]) -> int:
@@ -76,7 +76,7 @@ def run(argv: list[str]) -> int:
 
 
 def _update(arguments: Index, out: Path, argv: list[str]) -> None:
-    """Make the index, or bring it up to date."""
+    """Create or update the index."""
     from dataclasses import replace
 
     from aasp.index.building import update
@@ -115,7 +115,7 @@ def _update(arguments: Index, out: Path, argv: list[str]) -> None:
 
 
 def _model(arguments: Index, argv: list[str], was: State | None) -> tuple[str, tuple[str, ...]]:
-    """The model and the sources: the index's own model where none is named."""
+    """The model and the sources: the index's own model if none is named."""
     words = arguments.words
     if was is not None and not is_model(words[0]) and (os.path.exists(words[0]) or "://" in words[0]):
         return was.model.name, words
@@ -123,7 +123,7 @@ def _model(arguments: Index, argv: list[str], was: State | None) -> tuple[str, t
 
 
 def _settings(arguments: Index, encoder: AudioEncoder, was: State | None) -> Settings:
-    """How to embed: as asked; what is left out as the index was begun."""
+    """The embedding settings: as given; omitted ones are those of the index."""
     from aasp.audio.channels import checked
     from aasp.evaluate.embedding import requested_keys
     from aasp.index.layout import Settings

@@ -1,4 +1,4 @@
-"""`aasp info`: what lies at a path, from headers and JSON alone, without loading torch."""
+"""`aasp info`: what a path contains, from headers and JSON alone, without loading torch."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from aasp.formats import duration_text, percent_text
 from aasp.shapes import read_shapes
 
 REMEDY = "copy it again"
-MOST_LISTED = 12  # different values of a column that are shown one by one
+MOST_LISTED = 12  # distinct values of a column that are listed individually
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def show_model(path: Path) -> None:
 
 
 def show_index(path: Path) -> None:
-    """How many sounds an index of `aasp index` holds, and what made it."""
+    """Number of sounds in an index of `aasp index`, and its model."""
     said = _json(path / "index.json")
     made = {name: value for name, value in flat(said["settings"]).items() if value is not None}
     facts(
@@ -92,7 +92,7 @@ def show_index(path: Path) -> None:
 
 
 def show_run(path: Path) -> None:
-    """Where a run stands: recipe, step, losses, health, checkpoints, time; of a fine-tuning also data and scores."""
+    """State of a run: recipe, step, losses, health, checkpoints, time; for a fine-tuning also data and scores."""
     from aasp.training.tracking import read_metrics
 
     recipe = _json(path / "recipe.json")
@@ -124,7 +124,7 @@ def show_run(path: Path) -> None:
 
 
 def show_folds(path: Path) -> None:
-    """Where each fold of a fine-tuning stands, and the scores of all."""
+    """State of each fold of a fine-tuning, and the scores of all."""
     from aasp.training.tracking import read_metrics
 
     folds = {}
@@ -147,7 +147,7 @@ def show_folds(path: Path) -> None:
 
 
 def _seconds_since(path: Path) -> float:
-    """Since a file was written; a clock that went back makes none of it negative."""
+    """Seconds since a file was written; at least 0, also if the clock went back."""
     return max(0.0, time.time() - path.stat().st_mtime)
 
 
@@ -203,7 +203,7 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _parameters(path: Path) -> tuple[dict[str, int], dict[str, str]]:
-    """How many numbers each part of the model has, and what else is known of it, from the header of its weights."""
+    """Number of parameters of each part of the model, and its metadata, from the header of its weights."""
     try:
         shapes, metadata = read_shapes(path, "the model is incomplete, copy it again")
     except AaspError as error:
@@ -215,7 +215,7 @@ def _parameters(path: Path) -> tuple[dict[str, int], dict[str, str]]:
 
 
 def _retold(error: AaspError, path: Path) -> AaspError:
-    """The message as this command has it: what is wrong first, since of several files only one can be meant."""
+    """The message in this command's order: first what is wrong, since only one of several files can be meant."""
     what, _, rest = str(error).removeprefix(f"{path}: ").partition(" (" if " (" in str(error) else ";")
     return AaspError(f"{what}: {path}" + (f" ({rest}" if " (" in str(error) else f";{rest}"))
 
@@ -229,13 +229,13 @@ def _started(model: dict[str, Any] | None) -> str | None:
 
 
 def _history(run: Path) -> dict[str, Any]:
-    """What a run has been through, as its last checkpoint says."""
+    """Events in a run's history, from its last checkpoint."""
     last = max(run.glob("checkpoints/step-*/state.json"), default=None)
     return {} if last is None else _json(last).get("history", {})
 
 
 def _finetuned(requested: dict[str, Any] | None) -> dict[str, Any]:
-    """What a fine-tuning starts from, and its data."""
+    """The start and the data of a fine-tuning."""
     if not requested:
         return {}
     part, clips = requested["round"], requested["clips"]
@@ -250,7 +250,7 @@ def _finetuned(requested: dict[str, Any] | None) -> dict[str, Any]:
 
 
 def _best(run: Path) -> str | None:
-    """The best scoring of a fine-tuning's valid part so far."""
+    """The best score on a fine-tuning's valid part so far."""
     from aasp.training.tracking import read_lines
 
     best = [line for line in read_lines(run / "validation.jsonl") if line["best"]]
@@ -268,7 +268,7 @@ def _scores(path: Path) -> dict[str, str]:
 
 
 def _change(change: dict[str, Any]) -> str:
-    """What of the data changed, in words."""
+    """A change of the data as text."""
     was, now = change["was"], change["is"]
     return ", ".join("other files" if name == "listing" else f"{name} {was[name]} to {now[name]}" for name in was)
 
@@ -278,7 +278,7 @@ def _few(names: list[str]) -> str:
 
 
 def _starts(path: Path) -> dict[str, str]:
-    """On what a run was started, when, and how often."""
+    """The data of a run, when it was started and resumed, and its last machine."""
     from aasp.training.tracking import read_starts
 
     if not (starts := read_starts(path)):

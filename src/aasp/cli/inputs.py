@@ -1,6 +1,6 @@
-"""What a command is pointed at, a model and sounds, as people type them; and the line that would have worked.
+"""The arguments of commands that take a model and sounds, and the corrected command line for messages.
 
-MODEL can be left out where one comes with the package. FILES are sound files, folders of them, searched to the bottom,
+MODEL can be omitted if one comes with the package. FILES are sound files, folders of them, searched recursively,
 .csv, .tsv or .parquet manifests, tar shards and Parquet files of sounds.
 """
 
@@ -24,27 +24,27 @@ TABLES = (".csv", ".tsv", ".parquet")
 
 
 def line(*words: str) -> str:
-    """A command as it can be typed."""
+    """A command line as it can be typed."""
     return f"`{shlex.join(['aasp', *words])}`"
 
 
 def is_model(word: str) -> bool:
-    """Whether a word names a model that is here: a model's folder, a run's, one of folds, or the package's own."""
+    """Whether a word names a model on this machine: a model's folder, a run's, one of folds, or the package's own."""
     from aasp.model.folder import local
 
     return local(word) is not None or any(Path(word).glob("fold-*/model/config.json"))
 
 
 def meant(argv: Sequence[str], commands: Collection[str], above: str = "") -> str | None:
-    """What to say where no command comes first, but a command that comes later, or something that is here.
+    """The message if the first word is not a command, but a later one is, or the first is a file or folder.
 
     Args:
         argv: what was typed.
-        commands: those there are.
-        above: the command that they belong to, if any.
+        commands: the known commands.
+        above: the command they are subcommands of, if any.
 
     Returns:
-        The line that would have worked, and why; None if nothing says what was meant.
+        The corrected command line, and the reason; None if there is no good guess.
     """
     first, words = argv[0], [above] if above else []
     later = next((word for word in argv[1:] if word in commands), None)
@@ -65,18 +65,19 @@ def meant(argv: Sequence[str], commands: Collection[str], above: str = "") -> st
 def model_and_files(
     words: Sequence[str], command: str, argv: Sequence[str], packaged: bool = True
 ) -> tuple[str, tuple[str, ...]]:
-    """The model that is named first, or the one that comes with the package; and the other words.
+    """The model that is named first, or the one in the package; and the other words.
 
     Args:
-        words: what was named.
-        command: "embed", "predict" …, for the line that would have worked.
-        argv: what was typed behind it.
-        packaged: whether a model that comes with the package would do.
+        words: the words given.
+        command: "embed", "predict" …, for the corrected command line.
+        argv: the arguments typed after it.
+        packaged: whether a model in the package can be used.
 
     Raises:
-        AaspError: the model stands behind a sound, two are named, there is none, or nothing is named but it.
+        AaspError: the model follows a sound, two are named, there is none, it is the only word, or the only word names
+            nothing that exists.
     """
-    from aasp.model.folder import default_model
+    from aasp.model.folder import default_model, on_hub
 
     models = [word for number, word in enumerate(words) if is_model(word) and (number == 0 or not _holds_sounds(word))]
     check_order(words, command, argv)
@@ -92,18 +93,20 @@ def model_and_files(
     else:
         model, files = default_model(), tuple(words)
     if not files:
+        if not (models or Path(first).exists() or on_hub(first) or "://" in first):
+            raise AaspError(f"{first}: neither a model nor a file or folder of that name exists; check the path")
         raise AaspError(f"no files after {model}: {line(command, model, 'dog.wav', *argv[1:])}")
     return model, files
 
 
 def check_order(words: Sequence[str], command: str, argv: Sequence[str]) -> None:
-    """Check that a model that is here does not stand behind what is none.
+    """Check that no existing model follows a word that is not one.
 
     Args:
         words, command, argv: as in `model_and_files`.
 
     Raises:
-        AaspError: it does.
+        AaspError: one does.
     """
     first = next((word for word in words if is_model(word) and not _holds_sounds(word)), None)
     if first is not None and words[0] != first and Path(words[0]).exists():
@@ -113,12 +116,12 @@ def check_order(words: Sequence[str], command: str, argv: Sequence[str]) -> None
 
 
 def check_models(models: Sequence[str], command: str, argv: Sequence[str]) -> None:
-    """Check that what stands where models belong is not the labelled clips.
+    """Check that the words in place of models are not labelled clips.
 
     Args:
-        models: what was named.
+        models: the words given as models.
         command: "linear" or "finetune".
-        argv: what was typed behind it.
+        argv: the arguments typed after it.
 
     Raises:
         AaspError: a folder of sounds, a table or a sound file is named as a model.
@@ -141,14 +144,14 @@ def check_models(models: Sequence[str], command: str, argv: Sequence[str]) -> No
 
 
 def check_files(files: Sequence[str], typed: Sequence[str]) -> None:
-    """Check that no folder stands where sound files belong.
+    """Check that no folder is given in place of sound files.
 
     Args:
-        files: what was named.
+        files: the words given as files.
         typed: the whole command, without `aasp`.
 
     Raises:
-        AaspError: one does.
+        AaspError: one is.
     """
     for name in files:
         if Path(name).is_dir():
@@ -158,14 +161,14 @@ def check_files(files: Sequence[str], typed: Sequence[str]) -> None:
 
 
 def _holds_sounds(word: str) -> bool:
-    """Whether a folder has sound files in it, beside a model perhaps: the working directory, say."""
+    """Whether a folder contains sound files, perhaps next to a model, such as the working directory."""
     from aasp.datasets.index import is_sound
 
     return Path(word).is_dir() and any(is_sound(path.name) for path in Path(word).iterdir())
 
 
 def _sounds_like(word: str) -> bool:
-    """Whether a word names sounds: it ends as their names do, or is a folder that is there."""
+    """Whether a word names sounds: by its extension, or because it is an existing folder."""
     from aasp.datasets.index import is_sound
     from aasp.datasets.sources import is_packed
 
@@ -178,13 +181,13 @@ def _sounds_like(word: str) -> bool:
 
 @dataclass
 class Found:
-    """Sounds to be read.
+    """Sounds to read.
 
     Attributes:
-        sounds: of all words, in their order.
-        named: the rows of sounds that were named themselves, not found in a folder or manifest.
-        skipped: what a folder or manifest holds that can't be used, as far as that is known.
-        chosen: whether channels are chosen one by one, so that a path does not identify a sound.
+        sounds: the sounds of all words, in order.
+        named: rows of sounds that were named directly, not found in a folder or manifest.
+        skipped: unusable files of folders and manifests, as far as known.
+        chosen: whether channels are chosen individually, so that a path does not identify a sound.
     """
 
     sounds: list[Sound] = field(default_factory=list)
@@ -194,18 +197,18 @@ class Found:
 
 
 def find_sounds(files: Sequence[str], channels: Channels, path_column: str | None = None, ending: bool = True) -> Found:
-    """Every sound that is named: files themselves, those below folders in sorted order, those of manifests.
+    """All sounds named: files directly, those in folders in sorted order, those in manifests.
 
     Hidden and repeated files are reported on stderr.
 
     Args:
-        files: what was named.
-        channels: of files of several.
-        path_column: of manifests.
-        ending: a named file that can't be used ends everything; else it is among those that are skipped.
+        files: the words given.
+        channels: the choice for multi-channel files.
+        path_column: the manifests' column of paths.
+        ending: whether a named file that can't be used ends everything; otherwise it is skipped.
 
     Raises:
-        AaspError: a file is not there, or can't be used if each channel is requested; a folder or a manifest without
+        AaspError: a file does not exist, or can't be used if each channel is requested; a folder or a manifest has no
             sounds.
     """
     from aasp.audio.sounds import channels_of

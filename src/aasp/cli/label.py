@@ -1,4 +1,4 @@
-"""`aasp label`: label an index in the browser, and write what a classifier of the labels says of every row."""
+"""`aasp label`: label an index in the browser, and write a classifier's predictions for every row."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from aasp.files import check_output, locked
 
 @dataclass(frozen=True, kw_only=True)
 class LabelIndex:
-    """Label an index in the browser, on this machine: hear a sound, press a key; the most uncertain sounds first.
+    """Label an index in the browser, on this machine: listen to a sound, press a key; most uncertain sounds first.
 
-    A classifier of the index's vectors learns after every press. One sound in five is drawn at random from recordings
-    that it never learns from, which gives its accuracy. Labels are written at every press; the same command resumes.
+    A classifier on the index's vectors is retrained after every label. One sound in five is drawn at random from
+    held-out recordings, which gives its accuracy. Labels are written at once; the same command resumes.
     """
 
     index: tyro.conf.Positional[Path]
-    """The folder that `aasp index` made."""
+    """Folder that `aasp index` made."""
     labels: Path | None = None
-    """The .csv of labels to write or continue: path, start, end, label and split, for `aasp linear` and
-    `aasp finetune`."""
+    """File of labels to write or continue, .csv: path, start, end, label and split, for `aasp linear` and `aasp
+    finetune`."""
     classes: tuple[str, ...] = ()
-    """Names of classes, in the order of their keys; more can be added in the page."""
+    """Names of classes, in the order of their keys; more can be added on the page."""
     predict: Path | None = None
-    """Write the likeliest class of every row, and its probability, by the labels there are, to this .csv, and end."""
+    """Write the likeliest class of every row and its probability, from the labels so far, to this .csv, and end."""
     port: int = 0
-    """Port of 127.0.0.1; any free one when left out."""
+    """Port of 127.0.0.1; any free one by default."""
     root: Path | None = None
-    """Where the sounds are now, if they have moved since they were indexed."""
+    """Folder of the sounds, if they have moved since they were indexed."""
     overwrite: bool = False
     """Replace an existing file of predictions."""
 

@@ -1,4 +1,4 @@
-"""How a command is pointed at labelled clips: a benchmark's copy, a folder of classes, or an index."""
+"""The options of commands that read labelled clips: a benchmark's copy, a folder of classes, or an index."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ class LabelledOptions:
     """Channel of multi-channel files: mean, first, loudest, a number from 1, or each (one clip per channel)."""
 
     def open(self, missing_list: Path) -> LabelledSet:
-        """Read the set; missing files of an index, or those left out of a folder, are listed in `missing_list`.
+        """Read the set; missing files of an index, and files skipped in a folder, are listed in `missing_list`.
 
         Raises:
-            AaspError: the options don't go together, or the data are not as they should be.
+            AaspError: the options contradict each other, or the data are not valid.
         """
         from aasp.datasets.benchmarks.open import open_labelled
 

@@ -1,4 +1,4 @@
-"""`aasp linear`: how much a linear layer, or the nearest neighbours, can read from frozen models."""
+"""`aasp linear`: linear probing and nearest neighbours on frozen models."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Linear(LabelledOptions, RunningOptions):
     """Evaluate frozen models on a labelled set: a benchmark, or your own index.
 
     evar, the field's protocol: standardise, train one linear layer by Adam, stop early on the valid part (a tenth of
-    train, in whole groups, where there is none), three seeds. logistic: logistic regression; layer, pooling and penalty
+    train, in whole groups, if there is none), three seeds. logistic: logistic regression; layer, pooling and penalty
     chosen on the valid part (with folds, the next one), refitted on train and valid. ridge, on one-hot labels, and knn,
     a vote of the nearest neighbours: chosen likewise. Numbers (--task regression) are read by ridge regression; R² and
     mean absolute error. The test part is scored once. Intervals are 95 % bootstraps over groups and seeds; further
@@ -100,7 +100,7 @@ def run(argv: list[str]) -> int:
     labelled = arguments.open(listed)
     encoders = [load(model, place) for model in arguments.models]
     others = [Other.open(name, arguments.device, arguments.precision) for name in arguments.encoder]
-    # Before the long part, so that complaints come at once.
+    # Before the slow part, so that errors are reported at once.
     for encoder in encoders:
         protocol.keys(encoder)
     Task.of(labelled, choose=protocol.choose)
@@ -127,7 +127,7 @@ def run(argv: list[str]) -> int:
 def _embed(
     arguments: Linear, labelled: LabelledSet, encoders: list[AudioEncoder], others: list[Other], protocol: Protocol
 ) -> tuple[LabelledSet, list[dict[Any, np.ndarray]], list[Skipped]]:
-    """Embeddings of every model, the set without the clips that one of them can't use, and these."""
+    """Embeddings of every model, the set without the clips that one of them can't use, and these clips."""
     from aasp.audio.sounds import describe
     from aasp.evaluate.cache import kept_features
     from aasp.evaluate.features import clip_features

@@ -1,4 +1,4 @@
-"""Encoders that are not trained here in `aasp linear` and `aasp compare`: read by the same probe as ours."""
+"""Encoders of others in `aasp linear` and `aasp compare`: frozen, with the same probes as ours."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from aasp.training.precision import Precision
 
 AST = "MIT/ast-finetuned-audioset-10-10-0.4593"
 OWN = ("own", "own")
-"""Layer and pooling of a vector that is made as its encoder has it."""
+"""Layer and pooling of an encoder's default vector."""
 
 
 @dataclass(frozen=True)
 class Other:
-    """An encoder of others, by the name it was given."""
+    """An encoder of others, under the name given."""
 
     name: str
     adapter: EncoderAdapter
 
     @classmethod
     def open(cls, name: str, device: str, precision: Precision) -> Other:
-        """Open what `aasp alias` takes for an adapter, or BirdNET, and put it on a device.
+        """Open an adapter, as for `aasp alias`, or BirdNET, and put it on a device.
 
         Raises:
-            AaspError: there is none, or it can't be loaded.
+            AaspError: there is no such encoder, or it can't be loaded.
         """
         if not (Path(name).exists() or name in ("birdnet", *packaged()) or {"/", ":", "="} & set(name)):
             text = f"the folder of a model, or its name on the hub as in {AST}, or a function as file.py:name"
@@ -45,11 +45,11 @@ class Other:
 
     @property
     def short(self) -> str:
-        """What it is called in tables and folders: the end of its name."""
+        """Its name in tables and folders: the end of the name given."""
         return re.split("[:/]", self.adapter.name)[-1]
 
     def reader(self) -> Readable:
-        """What a comparison probes: of ours, all layers."""
+        """What a comparison probes; for our models all layers."""
         if isinstance(self.adapter, AudioEncoderAdapter):
             return EncoderReader(self.adapter.encoder)
         return AdapterReader(self.adapter)
@@ -57,5 +57,5 @@ class Other:
     def features(
         self, sounds: Sequence[Sound], skipped: list[Skipped], progress: Callable[[int, int], object]
     ) -> dict[tuple[str, str], np.ndarray]:
-        """Its vectors (n, D), NaN for sounds that can't be used, which `skipped` takes."""
+        """Its vectors (n, D), NaN for sounds that can't be used, which are added to `skipped`."""
         return {OWN: clip_vectors(self.adapter, sounds, skipped, progress)[ITS_OWN]}

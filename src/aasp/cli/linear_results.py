@@ -1,4 +1,4 @@
-"""What `aasp linear` shows and writes of the models that it scored."""
+"""Printing and writing the results of `aasp linear`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from aasp.formats import percent_text
 
 @dataclass(frozen=True)
 class Scored:
-    """A model, its hash, and what it came to: a task and a result for each seed, and the scores with intervals."""
+    """A model, its hash, and its results: a task and a result for each seed, and the scores with intervals."""
 
     model: str
     hash: str
@@ -35,7 +35,7 @@ class Scored:
 
     @property
     def notes(self) -> list[str]:
-        """What the seeds' tasks note, each once."""
+        """The notes of the seeds' tasks, without repeats."""
         return list(dict.fromkeys(note for task in self.tasks for note in task.notes))
 
     @property
@@ -45,7 +45,7 @@ class Scored:
 
 
 def show_scores(protocol: Protocol, labelled: LabelledSet, scored: Scored, skipped: int) -> None:
-    """Print the scores with their intervals, and what every round chose."""
+    """Print the scores with their intervals, and the choices of every round."""
     task, first = scored.tasks[0], scored.results[0]
     seeds = len(scored.each)
     deviation = float(np.std(scored.each, ddof=1)) if seeds > 1 else 0.0
@@ -81,7 +81,7 @@ def show_scores(protocol: Protocol, labelled: LabelledSet, scored: Scored, skipp
 
 
 def with_unit(one: Interval, plain: bool) -> str:
-    """A score with its interval: a share in per cent, R² and errors as they are."""
+    """A score with its interval: shares in per cent, R² and errors as they are."""
     return one.plain() if plain else f"{one.percent()} %"
 
 
@@ -103,7 +103,7 @@ def write_results(
     scored: Sequence[Scored],
     leads: Sequence[Mapping[str, Interval]],
 ) -> None:
-    """Write the records, and all that was asked, chosen and predicted."""
+    """Write the records, with all settings, choices and predictions."""
     records = []
     for one in scored:
         like = Record(
@@ -147,7 +147,7 @@ def write_results(
 
 
 def _details(r: Any, chosen: Chosen) -> dict[str, Any]:
-    """What a round chose among what, as JSON values."""
+    """A round's choice and its candidates, as JSON values."""
     return {
         "layer": chosen.key[0],
         "pooling": chosen.key[1],

@@ -1,6 +1,6 @@
 """`aasp COMMAND …`: finds the command, runs it, and reports its failures in one line.
 
-Only the standard library is imported here: `aasp --help` answers before torch could be loaded.
+Only the standard library is imported here, so that `aasp --help` answers without loading torch.
 """
 
 from __future__ import annotations
@@ -93,9 +93,9 @@ REMEDIES = {
     errno.ENOLCK: "choose a place whose file system has locks, or mount it with them",
     errno.EOPNOTSUPP: "choose a place whose file system has locks, or mount it with them",
 }
-"""What to do about an operating system's refusal."""
+"""Remedies for errors of the operating system."""
 AGAIN = "check that the disk or network drive is available, then run the same command again"
-"""What to do about any other: EIO of a failing disk, ESTALE and ETIMEDOUT of a server."""
+"""Remedy for all others: EIO of a failing disk, ESTALE and ETIMEDOUT of a server."""
 
 HELP = """\
 usage: aasp COMMAND [ARGUMENTS]     aasp COMMAND --help     aasp --version
@@ -125,11 +125,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Args:
-        argv: the words after `aasp`; the process's own by default.
+        argv: the words after `aasp`; by default those of the process.
 
     Returns:
-        0 done; 1 a fault of the machine (a full disk), or a check found a difference; 2 a mistake in the command;
-        75 stopped, try again; 130 interrupted; 141 the reader of our output went away.
+        0 done; 1 a machine failure (a full disk), or a check found a difference; 2 a user mistake; 75 stopped, try
+        again; 130 interrupted; 141 the reader of our output exited.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     if not _is_one_of_several():
@@ -138,7 +138,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _run(argv)
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the launcher ends the others once one has: its code is fixed
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the launcher ends the others: the exit code is fixed
 
 
 def _run(argv: list[str]) -> int:
@@ -149,13 +149,13 @@ def _run(argv: list[str]) -> int:
         sys.stdout.flush()
         _print_cancelled()
         return code
-    except SystemExit as stop:  # tyro's way out after --help, or a signal's
-        # The launcher may send one while the loss of another process is being dealt with.
+    except SystemExit as stop:  # raised by tyro after --help, or by a signal
+        # The launcher may send a signal while the loss of another process is being handled.
         if isinstance(stop.__context__, RuntimeError) and (lost := _lost(stop.__context__)):
             return _end(lost.exit_code, str(lost))
         return _end(stop.code if isinstance(stop.code, int) else 0)
     except BrokenPipeError:
-        # Python flushes once more at exit, which would complain: give it somewhere to flush to.
+        # Python flushes again at exit, which would raise: let it write to the null device.
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
@@ -188,7 +188,7 @@ def _dispatch(argv: list[str]) -> int:
 
 
 def _with_plugins(argv: list[str]) -> list[str]:
-    """Import what `--plugin` names, wherever it stands: package.module or path/to/file.py, once or several times."""
+    """Import the modules named by `--plugin` anywhere: package.module or path/to/file.py, once or several times."""
     left: list[str] = []
     words = iter(argv)
     for word in words:
@@ -205,7 +205,7 @@ def _with_plugins(argv: list[str]) -> list[str]:
 
 
 def listed(commands: Mapping[str, str]) -> str:
-    """Names and what they do, a line each."""
+    """Names and descriptions, one line each."""
     width = max(map(len, commands))
     return "\n".join(f"  {name:{width}}  {line}" for name, line in commands.items())
 
@@ -214,9 +214,9 @@ def run_named(argv: list[str], commands: Mapping[str, str], above: str = "") -> 
     """Run the command that `argv` begins with.
 
     Args:
-        argv: its name and its arguments.
-        commands: those there are.
-        above: the command that they belong to, if any: `aasp ABOVE NAME` is in the module `aasp.cli.ABOVE_NAME`.
+        argv: the command's name and its arguments.
+        commands: the known commands.
+        above: the command they are subcommands of, if any: `aasp ABOVE NAME` is in the module `aasp.cli.ABOVE_NAME`.
 
     Raises:
         AaspError: there is none of that name.
@@ -237,7 +237,7 @@ def run_named(argv: list[str], commands: Mapping[str, str], above: str = "") -> 
 
 
 def _print_cancelled() -> None:
-    """Count the files that were named when the mean of their channels turned out to be next to nothing."""
+    """Print how many named files have channels that cancel in their mean."""
     channels = sys.modules.get("aasp.audio.channels")
     if channels is not None and (found := channels.take_cancelled()):
         remedy = "their mean is next to silence; try --channels first, loudest or a number"
@@ -245,7 +245,7 @@ def _print_cancelled() -> None:
 
 
 def _error_line(error: AaspError) -> str:
-    """The line of an error; for a failed training a page is written, too."""
+    """The line for an error; for a failed training a page is also written."""
     loop = sys.modules.get("aasp.training.loop")
     if loop is None or not isinstance(error, loop.TrainingStopped):
         return str(error)
@@ -255,7 +255,7 @@ def _error_line(error: AaspError) -> str:
 
 
 def _os_error_line(error: OSError) -> str:
-    """An operating system's refusal with its file and, where we know one, the remedy."""
+    """An error of the operating system with its file and, if we know one, the remedy."""
     reason = error.strerror or str(error)
     where = f": {error.filename}" if error.filename else ""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -264,7 +264,7 @@ def _os_error_line(error: OSError) -> str:
 
 
 def _end(code: int, message: str = "") -> int:
-    """Say why the command ends, if anything, and give its exit code; of several processes one says it."""
+    """Print why the command ends, if there is a reason, and return its exit code; of several processes one prints."""
     line = " ".join(message.split())
     first = True
     if code and _is_one_of_several():
@@ -277,17 +277,17 @@ def _end(code: int, message: str = "") -> int:
 
 
 def _is_one_of_several() -> bool:
-    """Whether a launcher has started several processes, of which this is one."""
+    """Whether this is one of several processes started by a launcher."""
     return int(os.environ.get("WORLD_SIZE") or 1) > 1
 
 
 def _lost(error: RuntimeError) -> ProcessLost | None:
-    """The process whose end an error is due to, if it is one of a run of several."""
+    """The lost process that caused an error, in a run of several processes."""
     peers = sys.modules.get("aasp.training.peers")
     if peers is None:
         return None
     if _is_one_of_several():
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # its answer takes seconds, and its code is fixed
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # reporting takes seconds, and the exit code is fixed
     return peers.lost(error)
 
 

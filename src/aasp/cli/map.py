@@ -1,4 +1,4 @@
-"""`aasp map`: an index as one HTML page, to look at and listen to."""
+"""`aasp map`: an index as one HTML page for browsing and listening."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from aasp.files import check_output
 
 @dataclass(frozen=True, kw_only=True)
 class Map:
-    """Write a map of an index as one HTML page: sounds that are alike lie together, a click plays one.
+    """Write a map of an index as one HTML page: similar sounds are close together, a click plays one.
 
-    The page needs no network and no server. Points are coloured by label, cluster or time; up to 100,000 are drawn, of
-    more a random part over a picture of the density of all.
+    The page needs no network and no server. Points are coloured by label, cluster or time; up to 100,000 are drawn,
+    with more a random selection over a picture of the density of all.
     """
 
     index: tyro.conf.Positional[Path]
-    """The folder that `aasp index` made."""
+    """Folder that `aasp index` made."""
     out: Path | None = None
-    """The page to write, .html."""
+    """Page to write, .html."""
     clusters: int = 12
-    """Clusters of k-means to colour by."""
+    """Number of k-means clusters for colouring."""
     page_size: float = 50
-    """Megabytes that the page may have: short previews of the sounds are put in until it is as large, in random order;
-    the others are played from their files, relative to the page."""
+    """Maximum size of the page in megabytes: it is filled with short previews of sounds in random order; the others are
+    played from their files, relative to the page."""
     root: Path | None = None
-    """Where the sounds are now, if they have moved since they were indexed."""
+    """Folder of the sounds, if they have moved since they were indexed."""
     overwrite: bool = False
     """Replace an existing page."""
 

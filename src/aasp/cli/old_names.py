@@ -1,4 +1,4 @@
-"""The line that a command prints where a setting was given by its old name."""
+"""The line that a command prints if a setting was given by its old name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from aasp.fields import RenamedWarning
 
 @contextlib.contextmanager
 def old_names_in_one_line() -> Iterator[None]:
-    """Show settings that were given by their old names in one line, once; other warnings as they are."""
+    """Print one line for settings given by their old names; other warnings are unchanged."""
     shown: set[type] = set()
     with warnings.catch_warnings():
         usual = warnings.showwarning

@@ -1,4 +1,4 @@
-"""`aasp plan`: what pre-training a recipe, or embedding with it, takes on so many GPUs, before anything is run."""
+"""`aasp plan`: the cost of pre-training a recipe, or embedding with it, on a number of GPUs, without running it."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ def _sizes(set_bytes: Mapping[str, float]) -> dict[str, str]:
 
 
 def si(value: float, unit: str) -> str:
-    """A quantity with three digits and the prefix that suits it: 56.1 TFLOP, 434 MB, 17.7 ms."""
+    """A quantity with three digits and a suitable SI prefix: 56.1 TFLOP, 434 MB, 17.7 ms."""
     if value == 0:
         return f"0 {unit}"
     power = min(max(math.floor(math.log10(value * (1 + 5e-4)) / 3), -3), 7)

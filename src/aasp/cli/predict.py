@@ -95,7 +95,7 @@ def run(argv: list[str]) -> int:
     folds = load_classifiers(model, arguments.place())
     models = list(folds.values())
     config = models[0].config
-    if how is not None:  # before the long part
+    if how is not None:  # before the slow part
         if config.numbers is not None:
             number = f"{model} predicts a number, {config.classes[0]}, not classes, so it has no events"
             raise AaspError(f"{number}; leave out --threshold, --smooth, --min-length, --out and --format")
@@ -139,7 +139,7 @@ def _predicted(
     skipped: list[Skipped],
     show: Progress,
 ) -> Iterator[Prediction]:
-    """What the models say of files, over time by what they are for."""
+    """The models' predictions for files, over time according to their task."""
     from aasp.evaluate.finetune.over_time import predictions_over_time, step_probabilities
     from aasp.evaluate.finetune.predict import predictions
 
@@ -157,7 +157,7 @@ def _predicted(
 
 
 def _end(files: Sequence[str], skipped: Sequence[Skipped], printed: int) -> int:
-    """Name what could not be used, and fail if it had been named by the user, or was everything."""
+    """Print the unusable files, and fail if the user named one of them, or if all were unusable."""
     bad = [file for file in skipped if file.path in files] or (skipped if not printed else [])
     if not bad or len(skipped) > 1:
         for file in skipped:

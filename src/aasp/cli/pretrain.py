@@ -1,4 +1,4 @@
-"""`aasp pretrain`: a recipe and a set of audio become a run, and a model."""
+"""`aasp pretrain`: from a recipe and a set of audio to a run and a model."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def recipe_of(arguments: Pretrain) -> Recipe:
 
 
 def train(arguments: Pretrain, recipe: Recipe) -> int:
-    """Train a recipe under the command's other options: the exit code."""
+    """Train a recipe with the command's other options; returns the exit code."""
     from aasp.pretrain.run import pretrain
 
     assert arguments.data is not None

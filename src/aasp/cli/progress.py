@@ -1,4 +1,4 @@
-"""A bar for one part of a command: on stderr, gone when it is done."""
+"""A progress bar for one part of a command: on stderr, removed when it is done."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from aasp.progress import ProgressBar
 @contextmanager
 def bar(title: str) -> Iterator[Callable[[int, int], None]]:
     """Yield a function to call with (done, total)."""
-    # What is printed meanwhile goes above the bar; but into a pipe, where the answers go, it must go unchanged.
+    # Output printed meanwhile goes above the bar; in a pipe it must go to stdout unchanged.
     with ProgressBar(Console(stderr=True), transient=True, redirect_stdout=sys.stdout.isatty()) as progress:
         task = progress.add_task(title, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)

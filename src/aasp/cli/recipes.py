@@ -1,4 +1,4 @@
-"""`aasp recipes`: the systems that can be pre-trained, the ways to fine-tune, and every field of one."""
+"""`aasp recipes`: the recipes for pre-training and fine-tuning, and every field of one."""
 
 from __future__ import annotations
 

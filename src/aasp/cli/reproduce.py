@@ -1,4 +1,4 @@
-"""`aasp reproduce`: a run started again from its record; what differs first, and how far apart the losses are last."""
+"""`aasp reproduce`: repeat a run from its record; first list what differs, at the end compare the losses."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def run(argv: list[str]) -> int:
     started = Path(str(recorded.start.get("folder", place)))
     data = arguments.data and arguments.data.absolute()
     if started.is_dir():
-        os.chdir(started)  # the words that were typed may name files from there
+        os.chdir(started)  # the recorded words may name files relative to it
     try:
         with stopping_with_75():
             again = _pretrained if command == "pretrain" else _finetuned
@@ -133,7 +133,7 @@ def _finetuned(recorded: Recorded, words: list[str], out: Path, data: Path | Non
 
 
 def _without_plugins(words: Sequence[str]) -> list[str]:
-    """Recorded words without what they would import: that is for whoever types them to say."""
+    """Recorded words without plugins: whoever runs the command must give these."""
     left = [word for word in words if not word.startswith("--plugin=")]
     while "--plugin" in left:
         place = left.index("--plugin")
@@ -142,7 +142,7 @@ def _without_plugins(words: Sequence[str]) -> list[str]:
 
 
 def _as_then(recorded: Recorded) -> dict[str, Any]:
-    """Options that are taken from the record, whatever was typed."""
+    """Options taken from the record, whatever was typed."""
     known = {name: recorded.start.get(name) for name in ("threads", "precision")}
     return {"resume": "auto"} | {name: value for name, value in known.items() if value is not None}
 
@@ -159,10 +159,10 @@ def _environment(recorded: Recorded, given: Pretrain | Finetune) -> list[Differe
 def _print_differences(
     recorded: Recorded, differences: Sequence[Difference], changed: Sequence[Difference], anyway: bool
 ) -> None:
-    """Say what differs.
+    """Print the differences.
 
     Raises:
-        AaspError: the data does, and --anyway is not given.
+        AaspError: the data differs, and --anyway is not given.
     """
     if int(os.environ.get("RANK", "0")) == 0:
         print(f"{recorded.run}, started {recorded.start.get('time', 'at an unknown time')}")
@@ -189,7 +189,7 @@ def _table(differences: Sequence[Difference]) -> None:
 
 
 def _compared(then: Path, now: Path) -> bool:
-    """Say how the losses compare, and whether they are equal."""
+    """Print how the losses compare, and return whether they are equal."""
     from aasp.training.reproduction import Losses
 
     losses = Losses.of(then, now)
@@ -199,7 +199,7 @@ def _compared(then: Path, now: Path) -> bool:
 
 
 def _refuse_cells(folder: Path) -> None:
-    """Name the command of a comparison or an ablation."""
+    """Refuse a comparison or an ablation, naming its command."""
     for kind in ("comparison", "ablation"):
         try:
             command = json.loads((folder / f"{kind}.json").read_text())["command"]

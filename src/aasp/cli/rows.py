@@ -13,12 +13,12 @@ from aasp.errors import one_line
 
 
 def listed(rows: Sequence[Mapping[str, Any]], format: str, columns: Sequence[str] = ()) -> None:
-    """Print rows that have the same columns.
+    """Print rows with equal columns.
 
     Args:
         rows: values by name.
         format: "table", "json" or "csv".
-        columns: their names, where there may be no row.
+        columns: their names, for the case without rows.
     """
     names = list(rows[0]) if rows else list(columns)
     if format == "json":
@@ -40,7 +40,7 @@ def _text(value: Any) -> str:
 
 
 def _value(value: Any) -> Any:
-    """What JSON can hold."""
+    """A value that JSON can represent."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value if value is None or isinstance(value, bool | int | str) else str(value)

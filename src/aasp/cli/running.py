@@ -1,4 +1,4 @@
-"""How a command runs its model: on which device, in which precision, so many clips at a time; and what it reads."""
+"""Options for running a model: device, precision and batch size; and for its vectors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceOptions:
-    """Where a command's model runs."""
+    """The device of a command's model."""
 
     device: str = "auto"
     """auto (a GPU where there is one), cpu, cuda, mps, or one of several, as in cuda:1."""
@@ -31,7 +31,7 @@ class DeviceOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class PrecisionOptions(DeviceOptions):
-    """And in which precision."""
+    """Device and precision."""
 
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """auto: the fastest on the device; embeddings stay within 0.01 of fp32's in cosine distance."""
@@ -39,7 +39,7 @@ class PrecisionOptions(DeviceOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class RunningOptions(PrecisionOptions):
-    """How a command runs its model."""
+    """Device, precision and batch size."""
 
     batch: int = 16
     """Clips per batch."""
@@ -57,7 +57,7 @@ class RunningOptions(PrecisionOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class VectorOptions:
-    """What a sound's vector is."""
+    """The definition of a sound's vector."""
 
     layer: tuple[int, ...] = ()
     """From 0, the input of the first block, to the model's depth, its output; several are concatenated. By default the

@@ -1,4 +1,4 @@
-"""`aasp runs`: the runs in a folder, how each stands, without loading torch."""
+"""`aasp runs`: the runs in a folder and their state, without loading torch."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ RANK = "embedding_rank"
 
 @dataclass(frozen=True)
 class Runs:
-    """List the runs of `aasp pretrain` and `aasp finetune`, and the cells of `aasp compare` and `aasp ablate`, that lie
+    """List the runs of `aasp pretrain` and `aasp finetune`, and the cells of `aasp compare` and `aasp ablate`
     in a folder or below it: running ones first, then those that were last active first.
 
     A run is running while a process holds its lock; stopped if no process does and steps are left: the command that

@@ -1,4 +1,4 @@
-"""`aasp scan`: a manifest of the audio at a path, and the list of what could not be used."""
+"""`aasp scan`: a manifest of the audio at a path, and a list of unusable files."""
 
 from __future__ import annotations
 
@@ -95,5 +95,5 @@ def _summarise(path: Path, manifest: Manifest, skipped: list[Skipped], out: Path
 
 
 def _counted(values: np.ndarray, unit: str) -> list[str]:
-    """Each value and how many files have it, the most frequent first."""
+    """Each value and its number of files, most frequent first."""
     return [f"{value:,}{unit} × {count:,}" for value, count in Counter(values.tolist()).most_common()]

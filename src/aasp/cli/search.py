@@ -1,4 +1,4 @@
-"""`aasp search`: the rows of an index that are nearest to a sound, as a table, JSON, CSV or labels for Audacity."""
+"""`aasp search`: the rows of an index nearest to a sound, as a table, JSON, CSV or labels for Audacity."""
 
 from __future__ import annotations
 
@@ -33,24 +33,24 @@ class Search(DeviceOptions):
     index: tyro.conf.Positional[Path]
     """Folder that `aasp index` made."""
     query: tyro.conf.Positional[str]
-    """A sound file, or the number of a row, which is then not among the results."""
+    """A sound file, or the number of a row, which is then excluded from the results."""
     like: tuple[str, ...] = ()
-    """More files or rows that are what is meant: the query moves towards them."""
+    """More files or rows as positive examples: the query moves towards them."""
     unlike: tuple[str, ...] = ()
-    """Files or rows that are not what is meant: the query moves away from them. No row that is named is a result."""
+    """Files or rows as negative examples: the query moves away from them. Named rows are excluded from the results."""
     count: int = 10
-    """Results at most."""
+    """Maximum number of results."""
     within: str | None = None
-    """Only of this recording, or of those below this folder."""
+    """Only this recording, or those below this folder."""
     frames: bool = False
-    """Look into the recordings that are found: their moments nearest to the query, as long as the query is, but at most
-    as the model's window."""
+    """Search in the recordings that are found: their windows nearest to the query, as long as the query, but at most as
+    the model's window."""
     format: Literal["table", "json", "csv", "audacity"] = "table"
-    """How to print them; audacity: a label track of the moments of one recording."""
+    """Output format; audacity: a label track of the windows of one recording."""
     root: Path | None = None
     """Folder of the sounds, if they have moved since they were indexed."""
     threads: int | None = None
-    """CPU threads of torch; one a core when left out."""
+    """CPU threads of torch; one per core by default."""
 
 
 def run(argv: list[str]) -> int:
@@ -71,7 +71,7 @@ def run(argv: list[str]) -> int:
     asked = _Asked(index, arguments)
     (query,) = asked.vectors([arguments.query])
     query = rocchio(query, asked.vectors(arguments.like), asked.vectors(arguments.unlike))
-    most = arguments.count + len(asked.rows)  # those that were named are left out afterwards
+    most = arguments.count + len(asked.rows)  # the named rows are removed afterwards
     (numbers,), (similarities,) = index.search(query, most, _within(index, arguments.within))
     pairs = [(int(row), float(one)) for row, one in zip(numbers, similarities, strict=True) if row not in asked.rows]
     if not pairs:
@@ -91,7 +91,7 @@ def run(argv: list[str]) -> int:
 
 @dataclass
 class _Asked:
-    """Files and rows as vectors; the model is loaded when a file is first named."""
+    """Files and rows as vectors; the model is loaded when the first file is named."""
 
     index: Index
     arguments: Search
@@ -124,7 +124,7 @@ class _Asked:
         return np.stack(made) if made else np.zeros((0, self.index.vectors.shape[1]), np.float32)
 
     def moments(self, found: list[dict[str, Any]], query: np.ndarray) -> list[dict[str, Any]]:
-        """The nearest moments of the recordings that were found."""
+        """The nearest windows of the recordings that were found."""
         from aasp.audio.sounds import duration
         from aasp.index.query import moments
 
@@ -141,7 +141,7 @@ class _Asked:
 
 
 def _within(index: Index, place: str | None) -> np.ndarray | None:
-    """Numbers of the rows that are looked among; None for all."""
+    """Numbers of the rows to search; None for all."""
     if place is None:
         return None
     wanted = [place.rstrip("/"), os.path.abspath(place)]

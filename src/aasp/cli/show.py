@@ -1,4 +1,4 @@
-"""`aasp show`: a picture of a sound, and of where a model looks in it."""
+"""`aasp show`: a picture of a sound, and of a model's attention to it."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def _named(arguments: Show) -> tuple[str | None, str]:
 
 
 def _attention(arguments: Show, encoder: AudioEncoder, mel: Any) -> tuple[np.ndarray, str]:
-    """Attention on each patch (G, F), and what it is of."""
+    """Attention on each patch (G, F), and its description."""
     from aasp.model.attention_maps import attention_maps
 
     depth, heads = encoder.config.encoder.depth, encoder.config.encoder.heads

@@ -1,4 +1,4 @@
-"""Files that a command left out: the first of them on the terminal, all of them as a list."""
+"""Files that a command skipped: the first of them on the terminal, all of them in a list."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ if TYPE_CHECKING:
     from aasp.datasets.index import Skipped
 
 SHOWN = 5
-"""Files that are named on the terminal."""
+"""Number of files named on the terminal."""
 
 
 def described(skipped: Sequence[Skipped]) -> list[str]:
-    """Each file and why it was left out, a line each."""
+    """Each file and why it was skipped, one line each."""
     return [f"{file.path}: {file.reason}" for file in skipped]
 
 
 def first(lines: Sequence[str]) -> str | None:
-    """The first of these lines and how many more there are, for a table of facts; None where there are none."""
+    """The first of these lines and how many more there are, for a table of facts; None if there are none."""
     more = [f"and {len(lines) - SHOWN:,} more"] if len(lines) > SHOWN else []
     return "\n".join([*map(one_line, lines[:SHOWN]), *more]) or None
 
 
 def show(lines: Sequence[str], consequence: str) -> None:
-    """Name the first files that were left out on the terminal, and say how many there are and what came of it."""
+    """Print the first skipped files, their number, and the consequence."""
     if not lines:
         return
     for line in lines[:SHOWN]:
@@ -38,7 +38,7 @@ def show(lines: Sequence[str], consequence: str) -> None:
 
 
 def show_skipped(skipped: Sequence[Skipped], list_out: Path) -> None:
-    """Name the first files that were left out, and list all."""
+    """Print the first skipped files, and list all in a file."""
     if not skipped:
         return
     from aasp.datasets.manifest import write_skipped

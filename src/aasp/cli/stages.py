@@ -1,4 +1,4 @@
-"""The stages of a longer command: bars with the time left on a terminal, a line now and then elsewhere."""
+"""The stages of a longer command: bars with the time left on a terminal, occasional lines elsewhere."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ Bar = Callable[[str], Show]
 
 
 class Stages:
-    """Announces numbered stages and shows how far the parts of each have come.
+    """Announces numbered stages and shows the progress of each part.
 
     Args:
-        count: how many there are.
+        count: number of stages.
     """
 
     def __init__(self, count: int) -> None:
@@ -30,7 +30,7 @@ class Stages:
         self._moved = time.monotonic()
 
     def announce(self, title: str) -> None:
-        """Say that the next stage begins."""
+        """Announce the next stage."""
         self._number, self._moved = self._number + 1, time.monotonic()
         self.console.print(f"[bold]{self._number}/{self._count}[/bold] {title}", soft_wrap=True)
 
@@ -48,7 +48,7 @@ class Stages:
         def show(done: int, total: int) -> None:
             nonlocal began, printed
             now = time.monotonic()
-            if not began:  # a part begins when the one before it is done
+            if not began:  # a part begins when the previous one is done
                 began = printed = self._moved
             self._moved = now
             progress.update(task, completed=done, total=total)

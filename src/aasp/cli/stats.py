@@ -1,4 +1,4 @@
-"""`aasp stats`: mean and deviation of a set's log-mel, and how to give them to a recipe."""
+"""`aasp stats`: mean and deviation of a set's log-mel, and the options to pass them to a recipe."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def run(argv: list[str]) -> int:
     if not measured:
         why = f"all {len(skipped)} skipped, the first {skipped[0].path}: {skipped[0].reason}"
         raise AaspError(f"no usable audio in {arguments.path}: {why}; repair or replace the files")
-    # EAT divides by twice the deviation, M2D by the deviation: what each preset's own std is made of.
+    # EAT divides by twice the deviation, M2D by the deviation: each preset's `std` is computed accordingly.
     factor = 2 if arguments.preset == "kaldi" else 1
     facts(
         f"log-mel of {arguments.path} ({arguments.preset}, {config.rate:,} Hz)",
@@ -95,7 +95,7 @@ def run(argv: list[str]) -> int:
 
 
 def _changed(config: LogMelConfig) -> str:
-    """The fields of a front end that a recipe does not have by default, and its statistics, as `--set` takes them."""
+    """The fields of a front end that differ from a recipe's defaults, and its statistics, as for `--set`."""
     default = type(config)()
     return " ".join(
         f"model.frontend.{field.name}={value}"

@@ -1,4 +1,4 @@
-"""`aasp watch`: follows a run from another terminal, or into a pipe, to its end."""
+"""`aasp watch`: follow a run to its end, from another terminal or into a pipe."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def run(argv: list[str]) -> int:
 
 
 def _show(display: Display, run: Path, shown: int) -> int:
-    """Show what was logged since step `shown`; gives the last step that was."""
+    """Show what was logged after step `shown`; returns the last step shown."""
     from aasp.training.tracking import last_metrics, read_metrics
 
     if last_metrics(run)[0].get("step", shown) <= shown:

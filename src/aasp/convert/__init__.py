@@ -1,1 +1,1 @@
-"""Published checkpoints of others as models of ours: their tensors read, renamed, checked, and nothing of them run."""
+"""Published checkpoints of others as our models: tensors are read, renamed and checked; none of their code is run."""

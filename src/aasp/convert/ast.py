@@ -1,4 +1,5 @@
-"""AST's checkpoints: those on the Hugging Face hub (`ASTModel`, `ASTForAudioClassification`) and the authors' own.
+"""AST's checkpoints: those on the Hugging Face hub (`ASTModel`, `ASTForAudioClassification`) and the authors'
+originals.
 
 Legend: D width, G x F grid of patches, K frames x R mel bins of a kernel, p frames from one to the next.
 Source: Gong, Chung & Glass 2021, and their code; DeiT's second class token, learned positions.
@@ -26,20 +27,20 @@ HUB = Names(
     fc1="intermediate.dense", fc2="output.dense",
 )  # fmt: skip
 OWN = "audio_spectrogram_transformer."
-"""Before the encoder's names in a hub's classifier."""
+"""Prefix of the encoder's names in a classifier from the hub."""
 AUDIOSET = (-4.2677393, 4.5689974)
-"""Mean and deviation of the log-mel, of which AST divides by twice the second."""
+"""Mean and deviation of the log-mel; AST divides by twice the deviation."""
 
 
 def ast(given: Published, heads: int | None) -> Made:
-    """An AST as an encoder, or as a classifier where the file has a head.
+    """An AST as an encoder, or as a classifier if the file has a head.
 
     Args:
         given: the checkpoint.
-        heads: of attention, where it is not 64 channels a head.
+        heads: number of attention heads, if not one per 64 channels.
 
     Raises:
-        AaspError: it is laid out otherwise.
+        AaspError: it has another layout.
     """
     if "module.v.cls_token" in given:
         names, second = Names().under("module.v."), "module.v.dist_token"
@@ -57,7 +58,8 @@ def ast(given: Published, heads: int | None) -> Made:
     if before < 0 or bins > mels:
         text = f"kernels of {frames} x {bins} do not fit {mels} mel bins and strides of {stride}"
         raise AaspError(f"{given.file}: {text}; name another layout with --as")
-    # AST's kernels begin with their stride; ours are centred on it, and as long on both sides, with zeros before.
+    # AST's kernels begin with their stride; ours are centred on it and equally long on both sides, so zeros are
+    # prepended.
     stem = ASTConfig(patch=stride, kernel=(frames + before, bins))
     subbands = (mels - bins) // stride[1] + 1
     count = given.shape(names.positions, 3)[1]
@@ -76,12 +78,12 @@ def ast(given: Published, heads: int | None) -> Made:
     )
     config = AudioEncoderConfig(front, stem, encoder, window_seconds(columns, stride[0], front), pooling="cls")
     head = head_of(given, norm, linear, size.width)
-    given.end("module.v.head.", "module.v.head_dist.")  # DeiT's own, of images
+    given.end("module.v.head.", "module.v.head_dist.")  # DeiT's own head, for images
     return Made(config, tensors, head, classifier_of(given, head, config))
 
 
 def _statistics(given: Published) -> dict[str, float]:
-    """Mean and divisor of the log-mel, of `preprocessor_config.json` where it lies beside the file."""
+    """Mean and divisor of the log-mel, from `preprocessor_config.json` if it is beside the file."""
     if given.settings.get("do_normalize") is False:
         return {"mean": 0.0, "std": 1.0}
     found = [given.settings.get(name, default) for name, default in zip(("mean", "std"), AUDIOSET, strict=True)]
@@ -92,7 +94,7 @@ def _statistics(given: Published) -> dict[str, float]:
 
 
 def _whole(given: Published, name: str, default: int) -> int:
-    """A whole number of `config.json`."""
+    """An integer from `config.json`."""
     value = given.settings.get(name, default)
     if type(value) is not int or value < 1:
         raise AaspError(f"{given.file}: config.json beside it has {name}={value!r}; give a whole number")

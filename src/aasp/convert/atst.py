@@ -24,10 +24,10 @@ from aasp.stems.conv import ConvConfig
 TEACHER = "model.teacher.encoder."
 NAMES = Names(patch="patch_embed.patch_embed", norm="norm_frame", qkv_bias=False)
 SPARE = ("model.student.", "model.teacher.projector", "model.teacher.predictor", "model.loss_fn")
-"""What only training needs."""
+"""Tensors used only in training."""
 MELS, RANGE = 64, 80.0
 LOW, HIGH = -79.6482, 50.6842
-"""Decibels that become -1 and 1."""
+"""Decibels that map to -1 and 1."""
 FRONT = LogMelConfig(
     mels=MELS, window_ms=64.0, fft=1024, low_hz=60.0, high_hz=7_800.0, triangles="hertz", periodic=True, centered=True,
     remove_dc=False, preemphasis=0.0, floor=1e-10, mean=NEPER * (LOW + HIGH) / 2, std=NEPER * (HIGH - LOW) / 2,
@@ -39,10 +39,10 @@ def atst(given: Published, heads: int | None) -> Made:
 
     Args:
         given: the checkpoint.
-        heads: of attention, where it is not 64 channels a head.
+        heads: number of attention heads, if not one per 64 channels.
 
     Raises:
-        AaspError: it is laid out otherwise.
+        AaspError: it has another layout.
     """
     own = TEACHER if f"{TEACHER}{NAMES.positions}" in given else ""
     names = NAMES.under(own)
@@ -56,7 +56,7 @@ def atst(given: Published, heads: int | None) -> Made:
     patch = given.take(f"{names.patch}.weight", width, values).unflatten(1, (MELS, frames))
     positions = given.take(names.positions, 1, places, width)[0, 1:]
     tensors: dict[str, Tensor] = {
-        "stem.project.weight": patch.mT.flatten(1),  # there a mel bin's frames follow one another
+        "stem.project.weight": patch.mT.flatten(1),  # in the file, the frames of a mel bin are adjacent
         "stem.project.bias": given.take(f"{names.patch}.bias", width),
         "encoder.class_token": torch.zeros(width),
         "encoder.positions": positions[:, None],

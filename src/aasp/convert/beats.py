@@ -3,7 +3,7 @@
 Legend: D width, C channels of the patch convolution, P frames x R mel bins of a patch, K tokens of a kernel.
 Source: Chen et al. 2023 (BEATs) and the layout of its published files: a patch convolution whose output is normalised
 and projected; a convolution over all patches in a row for positions; blocks with DeepNorm, whose attention has gated
-relative positions from one table; no class token. The file keeps its configuration, `cfg`, beside the tensors.
+relative positions from one table; no class token. The file has its configuration, `cfg`, beside the tensors.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ NAMES = Names(
 )
 POSITIONS = "encoder.pos_conv.0"
 SCALE = 2.0**15
-"""Its samples are those of 16 bits, ours lie in -1..1."""
-MEAN, STD = 15.41663 - 20.79441541679836, 2 * 6.55582  # less log(SCALE ** 2)
+"""BEATs' samples are scaled to 16 bits, ours to -1..1."""
+MEAN, STD = 15.41663 - 20.79441541679836, 2 * 6.55582  # minus log(SCALE ** 2)
 FURTHEST = 800
-"""Distance of the last bucket in all published files; `cfg` says it."""
+"""Distance of the last bucket in all published files; `cfg` gives it."""
 AS_PUBLISHED = {
     "deep_norm": True,
     "layer_norm_first": False,
@@ -50,14 +50,14 @@ AS_PUBLISHED = {
 
 
 def beats(given: Published, heads: int | None) -> Made:
-    """A BEATs as an encoder, or as a classifier where the file has a head.
+    """A BEATs as an encoder, or as a classifier if the file has a head.
 
     Args:
         given: the checkpoint.
-        heads: of attention, where neither `cfg` nor 64 channels a head say it.
+        heads: number of attention heads, if neither in `cfg` nor one per 64 channels.
 
     Raises:
-        AaspError: it is laid out otherwise, or its `cfg` describes another form.
+        AaspError: it has another layout, or its `cfg` describes another architecture.
     """
     for name, value in AS_PUBLISHED.items():
         if given.settings.get(name, value) != value:
@@ -95,7 +95,7 @@ def beats(given: Published, heads: int | None) -> Made:
 
 
 def _patches(given: Published, channels: int) -> tuple[Tensor, Tensor]:
-    """Weight (C, P, R) and bias (C,) of the patch convolution, which has none in the published files."""
+    """Weight (C, P, R) and bias (C,) of the patch convolution; the published files have no bias."""
     if f"{NAMES.patch}.bias" in given:
         return patch_convolution(given, NAMES, channels, time_first=True)
     kernel = given.shape(f"{NAMES.patch}.weight", 4)[2:]
@@ -103,9 +103,9 @@ def _patches(given: Published, channels: int) -> tuple[Tensor, Tensor]:
 
 
 def _positions(given: Published, width: int) -> tuple[Tensor, int, int]:
-    """Weight (D, D / groups, K) of the convolution for positions, K, and its groups.
+    """Weight (D, D / groups, K) of the convolution for positions, K, and its number of groups.
 
-    The file has it as direction and size of each of its K slices (weight normalisation).
+    The file has direction and norm of each of its K slices (weight normalisation).
     """
     _, inner, kernel = given.shape(f"{POSITIONS}.weight_v", 3)
     if width % inner:
@@ -116,7 +116,7 @@ def _positions(given: Published, width: int) -> tuple[Tensor, int, int]:
 
 
 def _relative(given: Published, block: int, heads: int, channels: int) -> dict[str, Tensor]:
-    """A block's table of biases, of which the file holds the first block's only or the same for each, and its gates."""
+    """A block's table of biases, which the file has for the first block only or repeats for each, and its gates."""
     theirs, ours = f"{NAMES.block}{block}.{ATTENTION}", f"encoder.blocks.{block}.attention."
     first = f"{NAMES.block}0.{ATTENTION}relative_attention_bias.weight"
     count = given.shape(first, 2)[0]

@@ -24,18 +24,18 @@ NAMES = Names(
     norm=f"{MODALITY}context_encoder.norm",
 )
 SPARE = (f"{MODALITY}decoder.", "shared_decoder.", "recon_proj.", "cls_proj.", "center")
-"""What only training needs."""
+"""Tensors used only in training."""
 
 
 def eat(given: Published, heads: int | None) -> Made:
-    """An EAT as an encoder, or as a classifier where the file has a head.
+    """An EAT as an encoder, or as a classifier if the file has a head.
 
     Args:
         given: the checkpoint.
-        heads: of attention, where it is not 64 channels a head.
+        heads: number of attention heads, if not one per 64 channels.
 
     Raises:
-        AaspError: it is laid out otherwise.
+        AaspError: it has another layout.
     """
     own = "model." if f"model.{NAMES.class_token}" in given else ""
     names = NAMES.under(own)

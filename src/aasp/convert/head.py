@@ -1,4 +1,4 @@
-"""A checkpoint's head: normalisation of the class token and one linear layer, and what its classes are called.
+"""A checkpoint's head: normalisation of the class token, one linear layer, and the names of the classes.
 
 Legend: D width, C classes.
 """
@@ -16,16 +16,16 @@ from aasp.model.audio_classifier import AudioClassifierConfig
 from aasp.model.audio_encoder import AudioEncoderConfig
 
 AUDIOSET = 527
-"""AudioSet's classes, of which a clip has several."""
+"""Number of AudioSet's classes; a clip has several."""
 
 
 def head_of(given: Published, norm: str | None, linear: str, width: int) -> dict[str, Tensor]:
-    """The head's tensors by the names that `AudioClassifier` has for them; none where the file has no head.
+    """The head's tensors by their names in `AudioClassifier`; none if the file has no head.
 
     Args:
         given: the checkpoint.
-        norm: its name of the normalisation; None where there is none.
-        linear: and of the layer.
+        norm: name of the normalisation in the file; None if there is none.
+        linear: name of the linear layer.
         width: D.
     """
     if f"{linear}.weight" not in given:
@@ -39,12 +39,12 @@ def head_of(given: Published, norm: str | None, linear: str, width: int) -> dict
 def classifier_of(
     given: Published, head: Mapping[str, Tensor], encoder: AudioEncoderConfig
 ) -> AudioClassifierConfig | None:
-    """The configuration of a classifier with that head; None of an encoder alone.
+    """The configuration of a classifier with that head; None for an encoder alone.
 
-    Its classes have the names that `config.json` beside the file gives them, and numbers otherwise.
+    Classes are named by `config.json` beside the file, and numbered if there is none.
 
     Raises:
-        AaspError: `config.json` names others.
+        AaspError: `config.json` does not name exactly these classes.
     """
     if not head:
         return None

@@ -1,4 +1,4 @@
-"""The layouts that can be read, by name, and the one call that reads one."""
+"""The supported layouts by name, and one function to convert a checkpoint."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from aasp.model.audio_encoder import AudioEncoder
 LAYOUTS: dict[str, Callable[[Published, int | None], Made]] = {
     "ast": ast,
     "eat": eat,
-    "sslam": eat,  # which is EAT trained on, and published in its layout
+    "sslam": eat,  # a further training of EAT, published in EAT's layout
     "audio-mae": audio_mae,
     "m2d": m2d,
     "beats": beats,
@@ -28,17 +28,17 @@ LAYOUTS: dict[str, Callable[[Published, int | None], Made]] = {
 
 
 def convert(path: str | Path, layout: str, heads: int | None = None) -> AudioEncoder | AudioClassifier:
-    """A published checkpoint as a model of ours, front end and normalisation included.
+    """A published checkpoint as our model, including front end and normalisation.
 
-    It is a classifier where the file has a head.
+    It is a classifier if the file has a head.
 
     Args:
         path: a `.safetensors` file, one of PyTorch's, or a folder that transformers wrote.
         layout: one of `LAYOUTS`.
-        heads: of attention, where it is not 64 channels a head and no `config.json` beside the file says it.
+        heads: number of attention heads, if not one per 64 channels and not in a `config.json` beside the file.
 
     Raises:
-        AaspError: there is no such layout, the file is not a checkpoint, holds code, or is laid out otherwise.
+        AaspError: there is no such layout, the file is not a checkpoint, contains code, or has another layout.
     """
     if layout not in LAYOUTS:
         raise AaspError(f"no such layout: {layout}; give one of {', '.join(LAYOUTS)}")

@@ -1,4 +1,4 @@
-"""What a conversion makes: a configuration of ours and tensors by our names, put together into a model."""
+"""The result of a conversion: our configuration and tensors by our names, assembled into a model."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class Made:
     """A converted checkpoint.
 
     Attributes:
-        config: the encoder's.
-        tensors: the encoder's, by name.
-        head: the classifier's others, where the file has a head.
-        classifier: its configuration then.
+        config: the encoder's configuration.
+        tensors: the encoder's tensors by name.
+        head: the classifier's other tensors, if the file has a head.
+        classifier: the classifier's configuration, if the file has a head.
     """
 
     config: AudioEncoderConfig

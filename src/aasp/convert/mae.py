@@ -1,4 +1,4 @@
-"""Checkpoints that keep timm's names, of Audio-MAE and M2D: an encoder's, or a pre-training's with its decoder.
+"""Checkpoints with timm's names, of Audio-MAE and M2D: an encoder's, or a pre-training's with its decoder.
 
 Legend: D width, G x F grid of patches, N = G * F.
 Source: Huang et al. 2022 (Audio-MAE), Niizumi et al. 2023 (M2D), and their code: ViT with fixed positions and a class
@@ -22,24 +22,24 @@ def audio_mae(given: Published, heads: int | None) -> Made:
 
     Args:
         given: the checkpoint.
-        heads: of attention, where it is not 64 channels a head.
+        heads: number of attention heads, if not one per 64 channels.
 
     Raises:
-        AaspError: it is laid out otherwise.
+        AaspError: it has another layout.
     """
     front = LogMelConfig.kaldi(mean=-4.2677393, std=2 * 4.5689974)
     return _vit(given, heads, front, "mean", time_first=True, spare=("decoder_", "mask_token"))
 
 
 def m2d(given: Published, heads: int | None) -> Made:
-    """M2D's encoder after pre-training, at 16 kHz; its normalisation is in the file, or that of its paper.
+    """M2D's encoder after pre-training, at 16 kHz; its normalisation is from the file, or else from the paper.
 
     Args:
         given: the checkpoint.
-        heads: of attention, where it is not 64 channels a head.
+        heads: number of attention heads, if not one per 64 channels.
 
     Raises:
-        AaspError: it is laid out otherwise.
+        AaspError: it has another layout.
     """
     mean, deviation = given.take("norm_stats", 2).tolist() if "norm_stats" in given else (-7.1, 4.2)
     front = LogMelConfig.slaney80(mean=mean, std=deviation)
@@ -55,14 +55,14 @@ def _vit(
     time_first: bool,
     spare: tuple[str, ...],
 ) -> Made:
-    """A ViT whose images lie one way or the other.
+    """A ViT with either orientation of its images.
 
     Args:
         given, heads: as for `audio_mae`.
         front: its front end.
-        pooling: how its authors make a vector of a clip.
-        time_first: kernels are (frames, mel bins) and patches in the order g * F + f; else all the other way round.
-        spare: what begins the names of tensors that only training needs.
+        pooling: how its authors pool a clip's tokens into a vector.
+        time_first: kernels are (frames, mel bins) and patches in the order g * F + f; else both are transposed.
+        spare: prefixes of tensors used only in training.
     """
     names = Names()
     size = sizes(given, names, heads)

@@ -1,6 +1,6 @@
-"""A published checkpoint's tensors by name: safetensors, or PyTorch's own files as far as they hold no code.
+"""A published checkpoint's tensors by name: safetensors, or PyTorch's own files if they contain no code.
 
-This is the one place that calls `torch.load`: with `weights_only=True`, which builds tensors and plain values and
+This is the only module that calls `torch.load`: with `weights_only=True`, which builds tensors and plain values and
 refuses everything else (tests/test_house.py).
 """
 
@@ -21,17 +21,17 @@ from aasp.errors import AaspError
 from aasp.weights import read_tensors
 
 NESTED = ("model", "state_dict", "model_state_dict")
-"""Where training scripts keep the tensors, beside an optimizer's state and settings."""
+"""Keys under which training scripts store the tensors, beside an optimizer's state and settings."""
 
 
 class Published:
-    """Tensors of a checkpoint, each taken once, by the name that it has in the file and in the shape it must have.
+    """Tensors of a checkpoint, each taken once, by its name in the file and with the shape it must have.
 
     Args:
-        file: where they are from, for messages.
-        tensors: all of them by name.
+        file: their file, for messages.
+        tensors: all tensors by name.
         settings: the `config.json` beside it, the mean and deviation in `preprocessor_config.json`, and a `cfg` in the
-            file, where they are.
+            file, if they exist.
     """
 
     def __init__(self, file: Path, tensors: Mapping[str, Tensor], settings: Mapping[str, Any] | None = None) -> None:
@@ -42,7 +42,7 @@ class Published:
         return name in self._tensors
 
     def shape(self, name: str, dimensions: int) -> tuple[int, ...]:
-        """The shape of a tensor, of so many dimensions.
+        """The shape of a tensor with the given number of dimensions.
 
         Raises:
             AaspError: it is missing, or has another number of dimensions.
@@ -56,7 +56,7 @@ class Published:
         """A tensor in fp32.
 
         Raises:
-            AaspError: it is missing, has another shape, or holds no finite numbers.
+            AaspError: it is missing, has another shape, or has non-finite values.
         """
         tensor = self._there(name)
         self._left.pop(name, None)
@@ -67,7 +67,7 @@ class Published:
         return tensor.float()
 
     def end(self, *spare: str) -> None:
-        """Check that every tensor was taken, but those whose names begin with `spare`, which only training needs.
+        """Check that every tensor was taken, except those with a prefix in `spare`, which only training needs.
 
         Raises:
             AaspError: one was not.
@@ -78,7 +78,7 @@ class Published:
             raise AaspError(f"{self.file}: {text}; {self._remedy}")
 
     def count(self, beginning: str, end: str) -> int:
-        """How many numbers n from 0 on make a name `beginning{n}end` that is there."""
+        """How many consecutive names `beginning{n}end`, n from 0 on, exist."""
         return next(n for n in range(len(self._tensors) + 1) if f"{beginning}{n}{end}" not in self._tensors)
 
     @property
@@ -93,14 +93,14 @@ class Published:
 
 
 def read_published(path: str | Path) -> Published:
-    """Read a checkpoint; nothing of it is run.
+    """Read a checkpoint; no code in it is run.
 
     Args:
-        path: a `.safetensors` file, one of PyTorch's (`.pt`, `.pth`, `.bin`, `.ckpt`), or a folder that holds
+        path: a `.safetensors` file, one of PyTorch's (`.pt`, `.pth`, `.bin`, `.ckpt`), or a folder that contains
             `model.safetensors` or `pytorch_model.bin`, as transformers writes them.
 
     Raises:
-        AaspError: it is not there, no checkpoint, holds code, or has no tensors by name.
+        AaspError: it does not exist, is not a checkpoint, contains code, or has no named tensors.
     """
     file = Path(path)
     if file.is_dir():
@@ -109,12 +109,12 @@ def read_published(path: str | Path) -> Published:
     if not file.is_file():
         raise AaspError(f"{file}: no such file; name a .safetensors, .pt, .pth, .bin or .ckpt file")
     values = _safetensors(file) if file.suffix == ".safetensors" else _pytorch(file)
-    own = values.get("cfg")  # BEATs keeps its configuration beside the tensors
+    own = values.get("cfg")  # BEATs has its configuration beside the tensors
     for name in NESTED:
         if isinstance(inner := values.get(name), Mapping):
             values = inner
             break
-    if isinstance(statistics := values.get("norm_stats"), (list, tuple)):  # M2D's, in some files no tensor
+    if isinstance(statistics := values.get("norm_stats"), (list, tuple)):  # M2D's, which is not a tensor in some files
         values = {**values, "norm_stats": torch.tensor(statistics, dtype=torch.float32)}
     tensors = {str(name): value for name, value in values.items() if isinstance(value, Tensor)}
     for name, tensor in tensors.items():
@@ -135,7 +135,7 @@ def _safetensors(file: Path) -> Mapping[Any, Any]:
 def _pytorch(file: Path) -> Mapping[Any, Any]:
     _check_packed(file)
     try:
-        # A Namespace, of the options a training was begun with, holds values and does nothing.
+        # A Namespace with the options of a training holds plain values and runs nothing.
         with torch.serialization.safe_globals([Namespace]):
             values = torch.load(file, map_location="cpu", weights_only=True)
     except OSError:
@@ -151,12 +151,12 @@ def _pytorch(file: Path) -> Mapping[Any, Any]:
 
 
 def _check_packed(file: Path) -> None:
-    """Check that nothing in PyTorch's zip file is compressed: torch never does that, and a bomb would."""
+    """Check that nothing in PyTorch's zip file is compressed: torch never compresses, but a zip bomb would."""
     try:
         with zipfile.ZipFile(file) as packed:
             members = packed.infolist()
     except (zipfile.BadZipFile, ValueError, NotImplementedError):
-        return  # the form of before 2020, which is no zip file; torch reads it, or says that it can't
+        return  # the format before 2020 is not a zip file; torch reads it, or reports that it can't
     unpacked = sum(member.file_size for member in members)
     if any(member.compress_type != zipfile.ZIP_STORED for member in members) or unpacked > file.stat().st_size:
         text = f"its members are compressed, to {unpacked:,} bytes unpacked, which torch.save never does"
@@ -164,7 +164,7 @@ def _check_packed(file: Path) -> None:
 
 
 def _check_held(file: Path, name: str, tensor: Tensor) -> None:
-    """Check that every number of a tensor is in the file: a view with strides of 0 can be of any size."""
+    """Check that all values of a tensor are in the file: a view with strides of 0 can have any size."""
     plain = tensor.layout is torch.strided and tensor.device.type == "cpu" and not tensor.is_quantized
     if not plain or tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
         text = f"{name} is not a plain tensor whose numbers are all in the file"

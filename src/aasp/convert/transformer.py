@@ -1,7 +1,7 @@
-"""The transformer that all of these share, tensor by tensor: class tokens, positions, blocks, patch convolution.
+"""The transformer that all layouts share, tensor by tensor: class tokens, positions, blocks, patch convolution.
 
 Legend: D width, G x F grid of patches, N = G * F, K frames x R mel bins of a kernel.
-Source: ViT; the layouts keep its parts under names of their own, and its patches in an order of their own.
+Source: ViT; each layout has its own names for the parts and its own order of patches.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from aasp.features import FrontEndConfig
 from aasp.model.positions import sincos_positions
 
 HEAD = 64
-"""Width of an attention head in all published sizes (ViT-Tiny to Huge); no tensor says it."""
+"""Width of an attention head in all published sizes (ViT-Tiny to Huge); no tensor shape gives it."""
 ROUNDING = 5e-5
-"""Of fixed positions in fp32: sines of angles up to 100."""
+"""Tolerance for fixed positions in fp32: sines of angles up to 100."""
 
 
 @dataclass(frozen=True)
 class Names:
-    """What a layout calls the parts; `norm1` and the others to `fc2` follow a block's own name.
+    """A layout's names of the parts; `norm1` to `fc2` follow a block's own prefix.
 
     Attributes:
         qkv: one layer, or three.
         qkv_bias: whether these have biases.
-        norm: of the last output, or of the first input where blocks normalise after each sum.
-        block: what begins a block's names, before its number.
+        norm: normalises the last output, or the first input if blocks normalise after each sum.
+        block: the prefix of a block's names, before its number.
     """
 
     class_token: str = "cls_token"
@@ -48,14 +48,14 @@ class Names:
     norm: str = "norm"
 
     def under(self, prefix: str) -> Names:
-        """The same, each name after a prefix."""
+        """The same names with a prefix."""
         own = {name: prefix + getattr(self, name) for name in ("class_token", "positions", "patch", "block", "norm")}
         return Names(**(self.__dict__ | own))
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """What the shapes of tensors say, and the heads, which they don't."""
+    """Sizes from tensor shapes, and the number of heads, which shapes don't give."""
 
     width: int
     depth: int
@@ -64,13 +64,13 @@ class Sizes:
 
 
 def sizes(given: Published, names: Names, heads: int | None, width: int | None = None) -> Sizes:
-    """Width, depth and so on of a checkpoint.
+    """Width, depth and other sizes of a checkpoint.
 
     Args:
         given: the checkpoint.
-        names: its layout's.
-        heads: of attention, where neither 64 channels a head nor the file's `config.json` say it.
-        width: that of the class token if omitted.
+        names: the names of its layout.
+        heads: number of attention heads, if neither one per 64 channels nor in the file's `config.json`.
+        width: the class token's width if omitted.
 
     Raises:
         AaspError: a tensor is missing, or the heads do not divide the width.
@@ -79,7 +79,7 @@ def sizes(given: Published, names: Names, heads: int | None, width: int | None =
         *_, width = given.shape(names.class_token, 3)
     depth = given.count(names.block, f".{names.norm1}.weight")
     if depth == 0:
-        given.shape(f"{names.block}0.{names.norm1}.weight", 1)  # says that it is missing
+        given.shape(f"{names.block}0.{names.norm1}.weight", 1)  # raises if it is missing
     hidden, _ = given.shape(f"{names.block}0.{names.fc1}.weight", 2)
     heads = given.settings.get("num_attention_heads", width // HEAD) if heads is None else heads
     if not isinstance(heads, int) or heads < 1 or width % heads:
@@ -94,7 +94,7 @@ def patch_convolution(given: Published, names: Names, width: int, *, time_first:
     Args:
         given, names: as for `sizes`.
         width: D.
-        time_first: its kernels are (frames, mel bins); else (mel bins, frames).
+        time_first: kernels are (frames, mel bins); else (mel bins, frames).
     """
     weight = f"{names.patch}.weight"
     kernel = given.shape(weight, 4)[2:]
@@ -106,7 +106,7 @@ def table(tokens: Tensor, subbands: int, *, time_first: bool) -> Tensor:
     """Positions (N, D) of patches as a table (G, F, D).
 
     Args:
-        tokens: in the layout's order.
+        tokens: the positions in the layout's order.
         subbands: F.
         time_first: the order is g * F + f; else f * G + g.
     """
@@ -116,10 +116,10 @@ def table(tokens: Tensor, subbands: int, *, time_first: bool) -> Tensor:
 
 
 def columns_of(given: Published, name: str, patches: int, subbands: int) -> int:
-    """G of that many patches.
+    """G for the given number of patches.
 
     Raises:
-        AaspError: they are no whole columns, or there is one only.
+        AaspError: they do not form whole columns, or only one.
     """
     if subbands < 1 or patches < 2 * subbands or patches % subbands:
         text = f"{name} has {patches} patches, not two or more columns of {subbands}"
@@ -128,12 +128,12 @@ def columns_of(given: Published, name: str, patches: int, subbands: int) -> int:
 
 
 def window_seconds(columns: int, frames: int, front: FrontEndConfig) -> float:
-    """The longest window that has positions: an even number of columns, since windows overlap by half."""
+    """The longest window with positions: an even number of columns, since windows overlap by half."""
     return columns // 2 * 2 * frames / front.frame_rate
 
 
 def blocks(given: Published, names: Names, size: Sizes) -> dict[str, Tensor]:
-    """The blocks' tensors and the norm's, by the names that our encoder has for them."""
+    """The tensors of the blocks and of the norm, by our encoder's names."""
     width, hidden = size.width, round(size.width * size.mlp_ratio)
     parts = len(names.qkv)
     found = _layer(given, names.norm, "norm", width)
@@ -153,21 +153,23 @@ def blocks(given: Published, names: Names, size: Sizes) -> dict[str, Tensor]:
 
 
 def _layer(given: Published, theirs: str, ours: str, *shape: int) -> dict[str, Tensor]:
-    """A layer's weight of that shape, and its bias."""
+    """A layer's weight of the given shape, and its bias."""
     weight, bias = given.take(f"{theirs}.weight", *shape), given.take(f"{theirs}.bias", shape[0])
     return {f"{ours}.weight": weight, f"{ours}.bias": bias}
 
 
 def placed(tensors: dict[str, Tensor], table_GFD: Tensor) -> tuple[dict[str, Tensor], tuple[int, int] | None]:
-    """An encoder's tensors with its positions, and the grid of their table; None where they are our fixed ones.
+    """An encoder's tensors with its positions, and their table's grid; None if they are our fixed ones.
 
-    Fixed 2-D sine-cosine positions are ours, or ours with their halves exchanged: half of the channels encode time, the
-    other half the subband, and which comes first is a matter of taste. Where it is the subband, all channels between
-    layers are put in our order: what comes out is the same, with the two halves of every vector exchanged. So clips of
-    any length have positions, and trainings of ours resume from these weights.
+    Fixed 2-D sine-cosine positions equal ours, possibly with their halves swapped: half of the channels encode time,
+    the other half the subband, and their order is arbitrary. If the subband comes first, all channels between layers
+    are
+    permuted to our order: the model is the same, except that the two halves of every output vector are swapped. So
+        clips
+    of any length have positions, and our training can resume from these weights.
 
     Args:
-        tensors: all others of the encoder and its head, without positions.
+        tensors: all other tensors of the encoder and its head.
         table_GFD: the layout's positions.
     """
     columns, subbands, width = table_GFD.shape
@@ -179,12 +181,12 @@ def placed(tensors: dict[str, Tensor], table_GFD: Tensor) -> tuple[dict[str, Ten
 
 
 def _exchanged(x: Tensor) -> Tensor:
-    """The halves of the last dimension, the second first."""
+    """The two halves of the last dimension, swapped."""
     return torch.cat(x.chunk(2, dim=-1)[::-1], dim=-1)
 
 
 def _in_order(name: str, tensor: Tensor, order: Callable[[Tensor], Tensor]) -> Tensor:
-    """A tensor with the channels between layers in another order; those within attention and MLP stay."""
+    """A tensor with the channels between layers permuted; those within attention and MLP stay."""
     if name.endswith(("attention.qkv.bias", "mlp.0.bias", "head.bias")):
         return tensor
     if name.endswith(("attention.qkv.weight", "mlp.0.weight", "head.weight")) or tensor.dim() == 1:

@@ -1,1 +1,1 @@
-"""Models outside PyTorch: exported, run, and made smaller."""
+"""Models outside PyTorch: export, inference and quantisation."""

@@ -1,4 +1,4 @@
-"""One window of a model as an ExecuTorch program, for phones and small devices, computed by XNNPACK where it can."""
+"""One window of a model as an ExecuTorch program, for phones and small devices, using XNNPACK where possible."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from aasp.model.audio_classifier import AudioClassifier
 
 
 def program(model: Model) -> bytes:
-    """A program whose `forward` takes one clip (1, S) that fills the model's window, and gives `Graph`'s outputs.
+    """A program whose `forward` takes a clip (1, S) that fills the model's window, and returns the outputs of `Graph`.
 
-    Its other methods give what describes it: `sample_rate` and `samples` as integers, `outputs`, `kind`, `aasp` and
-    `config` (JSON) as strings.
+    Its other methods return metadata: `sample_rate` and `samples` as integers, `outputs`, `kind`, `aasp` and `config`
+    (JSON) as strings.
 
     Raises:
         AaspError: the extra is not installed, or the model can't be exported.
@@ -51,20 +51,20 @@ def program(model: Model) -> bytes:
                 exported, partitioner=[partitioner()], constant_methods=constants
             )
             return bytes(lowered.to_executorch().buffer)
-        except Exception as error:  # the exporter's own, of many classes
+        except Exception as error:  # the exporter raises exceptions of many classes
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise AaspError(f"not exported to ExecuTorch ({reason}); export it with --to onnx") from None
 
 
 def difference(model: Model, made: bytes) -> float:
-    """As `aasp.deploy.onnx.difference`, run by ExecuTorch on the CPU, a clip at a time."""
+    """As `aasp.deploy.onnx.difference`, run by ExecuTorch on the CPU, one clip at a time."""
     runtime = extra("executorch.runtime", "executorch")
     graph = Graph(model, "window")
     (waves,) = given(graph)
     with tempfile.TemporaryDirectory() as folder, _quietly():
         (file := Path(folder, "model.pte")).write_bytes(made)
         forward = runtime.Runtime.get().load_program(file).load_method("forward")
-        # What it returns lies in memory that the next call writes to.
+        # The next call overwrites the memory of its outputs.
         found = [[np.array(x) for x in forward.execute([wave[None]])] for wave in waves]
     with torch.inference_mode():
         expected = [graph(wave[None]) for wave in waves]
@@ -72,10 +72,10 @@ def difference(model: Model, made: bytes) -> float:
 
 
 def write(made: bytes, path: str | Path) -> None:
-    """Write a program, whole or not at all.
+    """Write a program, completely or not at all.
 
     Raises:
-        OSError: the disk is full; an existing file is as it was.
+        OSError: the disk is full; an existing file is unchanged.
     """
     with atomic_write(path) as beside:
         beside.write_bytes(made)
@@ -83,7 +83,7 @@ def write(made: bytes, path: str | Path) -> None:
 
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
-    """Without the exporter's remarks."""
+    """Suppress the exporter's messages."""
     level = logging.getLogger().level
     logging.getLogger().setLevel(logging.ERROR)
     try:

@@ -1,4 +1,4 @@
-"""What is exported of a model: tensors in, tensors out, for clips of any number and length, or for one window.
+"""The exported graph of a model: tensors in, tensors out, for clips of any number and length, or for one window.
 
 Legend: B clips, S samples, G x F grid of patches, D width, D' pooled width, K classes.
 """
@@ -22,7 +22,7 @@ Model = AudioEncoder | AudioClassifier
 
 @dataclass(frozen=True)
 class Port:
-    """An input or an output: its name, and the names of its axes (None for one of fixed size)."""
+    """An input or output: its name, and the names of its dynamic axes (None for a fixed one)."""
 
     name: str
     axes: tuple[str | None, ...]
@@ -32,8 +32,8 @@ class Graph(nn.Module):
     """A model as a function of tensors.
 
     Args:
-        model: an encoder, which gives `clip` (B, D'), `timestamps` (B, G, F * D), `seconds` (G,), `valid` (B, G) and
-            `cls` (B, D) as `Embeddings` has them; or a classifier, which gives `probabilities` (B, K).
+        model: an encoder, with outputs `clip` (B, D'), `timestamps` (B, G, F * D), `seconds` (G,), `valid` (B, G) and
+            `cls` (B, D) as in `Embeddings`; or a classifier, with output `probabilities` (B, K).
         extent: "whole", clips of any length and their `lengths`; "window", clips that fill one window of the model.
     """
 
@@ -61,13 +61,14 @@ class Graph(nn.Module):
         return tuple(Port(name, axes) for name, axes in ports.items())
 
     def gains(self, outputs: Sequence[Tensor]) -> tuple[float, ...]:
-        """By how much the rounding of each output is larger than that of the last layer, which a norm keeps small.
+        """How much larger the rounding error of each output is than that of the last layer, whose scale a norm bounds.
 
-        A whitened vector by the largest gain of its matrix. One that reads inner layers, which no norm keeps, by how
-        many times larger its numbers are: fp32 rounds to a share of what it rounds.
+        For a whitened vector it is the largest gain of its matrix. For one from inner layers, which have no norm, it is
+        the
+        ratio of their magnitudes: the rounding of fp32 is relative.
 
         Args:
-            outputs: what the graph gives, one tensor a port.
+            outputs: the graph's outputs, one tensor per port.
         """
         largest = {port.name: x.double().abs().max() for port, x in zip(self.outputs, outputs, strict=True)}
         encoder, gain = self.encoder, 1.0
@@ -84,7 +85,7 @@ class Graph(nn.Module):
         return tuple(getattr(found, port.name) for port in self.outputs)
 
     def example(self) -> tuple[Tensor, ...]:
-        """Two clips: of a window each, or of more than one and of less."""
+        """Two example clips: of one window each, or one longer and one shorter than a window."""
         samples = window_samples(self.encoder.config)
         if self.extent == "window":
             return (torch.zeros(2, samples),)
@@ -92,7 +93,7 @@ class Graph(nn.Module):
         return torch.zeros(2, 2 * samples), torch.tensor([2 * samples, short])
 
     def shapes(self) -> tuple[dict[int, torch.export.Dim], ...]:
-        """Which axes of each input are open, as `torch.export` needs it."""
+        """The dynamic axes of each input, for `torch.export`."""
         axes = {name: torch.export.Dim(name) for port in self.inputs for name in port.axes if name}
         return tuple({i: axes[name] for i, name in enumerate(port.axes) if name} for port in self.inputs)
 

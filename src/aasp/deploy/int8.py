@@ -1,7 +1,7 @@
-"""An exported model with its large products in 8-bit integers, scaled by what real sounds make of its activations.
+"""An exported model with its large products in 8-bit integers, calibrated on real sounds.
 
-Source: ONNX Runtime's static quantisation (QDQ format, weights per output channel). What is quantised is ours: products
-with a weight of the transformer and of the stem; the log-mel, the SBLU, softmax and norms stay as they are.
+Source: ONNX Runtime's static quantisation (QDQ format, weights per output channel). The choice of operators is ours:
+products with a weight of the transformer and of the stem; the log-mel, the SBLU, softmax and norms stay unchanged.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from aasp.features import FrontEndConfig
 from aasp.model.audio_encoder import AudioEncoderConfig
 
 SMALLEST = 64
-"""Rows and columns of a weight that is worth it: smaller products are not what takes the time."""
+"""Minimum rows and columns of a quantised weight: smaller products take little time."""
 
 
 def int8(proto: Any, config: AudioEncoderConfig, sounds: Sequence[Sound]) -> Any:
     """The model with its products with weights in 8-bit integers.
 
-    Weights keep 7 of the 8 bits, since processors without VNNI add pairs of products in 16 bits.
+    Weights use 7 of the 8 bits, since processors without VNNI add pairs of products in 16 bits.
 
     Args:
-        proto: what `onnx_model` made; it is left as it is.
-        config: of its encoder.
-        sounds: some dozens like those that the model will receive; of each at most 10 seconds are read.
+        proto: the result of `onnx_model`; it is not modified.
+        config: configuration of its encoder.
+        sounds: a few dozen like those in use; at most 10 seconds of each are read.
 
     Raises:
         AaspError: the extra is not installed, no sound was given, or one can't be read or is too short.
@@ -67,7 +67,7 @@ def int8(proto: Any, config: AudioEncoderConfig, sounds: Sequence[Sound]) -> Any
 
 
 def _fold(source: Path, out: Path) -> None:
-    """Compute what depends on weights alone, so that the large products have constant weights."""
+    """Fold constants, so that the large products have constant weights."""
     runtime = extra("onnxruntime")
     options = runtime.SessionOptions()
     options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_BASIC
@@ -87,7 +87,7 @@ def _large(proto: Any) -> list[str]:
 
 
 def _given(sound: Sound, config: AudioEncoderConfig, names: set[str]) -> dict[str, np.ndarray]:
-    """One sound as the model takes it."""
+    """One sound as inputs of the model."""
     front, window = config.frontend, window_samples(config)
     wave = read_sound(sound, rate=front.rate, seconds=10.0).astype(np.float32)
     check_length(len(wave), front, str(sound))
@@ -97,7 +97,7 @@ def _given(sound: Sound, config: AudioEncoderConfig, names: set[str]) -> dict[st
 
 
 def check_length(samples: int, front: FrontEndConfig, name: str) -> None:
-    """Check that a clip gives a frame.
+    """Check that a clip gives at least one frame.
 
     Raises:
         AaspError: it is shorter than one analysis window.
@@ -108,7 +108,7 @@ def check_length(samples: int, front: FrontEndConfig, name: str) -> None:
 
 
 def _Batches(batches: Sequence[dict[str, np.ndarray]], reader: type) -> Any:
-    """What the calibration reads, as the runtime needs it."""
+    """The calibration batches as the runtime's reader."""
 
     class Reader(reader):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -122,7 +122,7 @@ def _Batches(batches: Sequence[dict[str, np.ndarray]], reader: type) -> Any:
 
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
-    """Without the quantiser's advice, which is followed."""
+    """Suppress the quantiser's advice, which is already followed."""
     logger = logging.getLogger()
     level = logger.level
     logger.setLevel(logging.ERROR)

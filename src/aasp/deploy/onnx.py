@@ -1,4 +1,4 @@
-"""A model as one ONNX file: made, checked against PyTorch, and written whole or not at all."""
+"""A model as one ONNX file: exported, checked against PyTorch, and written completely or not at all."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from aasp.model.audio_classifier import AudioClassifier
 
 OPSET = 18
 OPSETS = range(18, 24)
-LARGEST = 2**31 - 1  # bytes of a protocol buffer
+LARGEST = 2**31 - 1  # bytes, the limit of a protocol buffer
 TOLERANCE = 1e-5
-"""By which the runtime's numbers may differ from PyTorch's, on every output; on a whitened one before its whitening."""
+"""Maximum difference of the runtime's outputs from PyTorch's; for a whitened output, before its whitening."""
 
 
 def extra(name: str, of: str = "onnx") -> ModuleType:
-    """A package of an extra, imported.
+    """Import a package of an extra.
 
     Raises:
-        AaspError: it isn't installed.
+        AaspError: it is not installed.
     """
     try:
         return importlib.import_module(name)
@@ -44,12 +44,12 @@ def extra(name: str, of: str = "onnx") -> ModuleType:
 
 
 def onnx_model(model: Model, extent: Extent = "whole", opset: int = OPSET) -> Any:
-    """The model as an ONNX `ModelProto`, its opset and its configuration in the metadata.
+    """The model as an ONNX `ModelProto`, with its opset and configuration in the metadata.
 
     Args:
         model: an encoder or a classifier, in fp32, on the CPU.
         extent: see `Graph`.
-        opset: version of the operators.
+        opset: version of the operator set.
 
     Raises:
         AaspError: the extra is not installed, there is no such opset, or the model can't be exported.
@@ -92,14 +92,14 @@ def to_onnx(
     """A `ModelProto` of a module.
 
     Args:
-        module: takes tensors and returns tensors.
-        example: what it takes.
-        shapes: which axes of each are open.
-        inputs, outputs: names of what it takes and returns.
-        opset: version of the operators.
+        module: takes and returns tensors.
+        example: example inputs.
+        shapes: dynamic axes of each input.
+        inputs, outputs: names of its inputs and outputs.
+        opset: version of the operator set.
 
     Raises:
-        AaspError: it can't be captured, or an operation has no counterpart.
+        AaspError: it can't be traced, or an operation has no counterpart.
     """
     options: dict[str, Any] = dict(input_names=list(inputs), output_names=list(outputs), opset_version=opset)
     options |= dict(dynamic_shapes=tuple(shapes), dynamo=True, verbose=False)
@@ -115,17 +115,17 @@ def to_onnx(
 
 
 def describe(proto: Any, values: Mapping[str, str]) -> None:
-    """Set a model's metadata, beside what it has."""
+    """Set metadata of a model, keeping the existing entries."""
     kept = {entry.key: entry.value for entry in proto.metadata_props} | dict(values)
     extra("onnx").helper.set_model_props(proto, kept)
 
 
 def write(proto: Any, path: str | Path) -> None:
-    """Write an ONNX model, whole or not at all.
+    """Write an ONNX model, completely or not at all.
 
     Raises:
         AaspError: it is too large for one file.
-        OSError: the disk is full; an existing file is as it was.
+        OSError: the disk is full; an existing file is unchanged.
     """
     if (size := proto.ByteSize()) > LARGEST:
         text = f"{size / 2**30:.1f} GiB are more than one ONNX file holds, 2 GiB"
@@ -135,11 +135,11 @@ def write(proto: Any, path: str | Path) -> None:
 
 
 def session(model: Any, threads: int = 0) -> Any:
-    """An ONNX Runtime session on the CPU, of a file or of a `ModelProto`.
+    """An ONNX Runtime session on the CPU, for a file or a `ModelProto`.
 
     Args:
         model: the file's path, or the model.
-        threads: of each operator; one a core when 0.
+        threads: threads per operator; 0 means one per core.
 
     Raises:
         AaspError: the extra is not installed.
@@ -153,10 +153,11 @@ def session(model: Any, threads: int = 0) -> Any:
 
 
 def difference(model: Model, extent: Extent, running: Any) -> float:
-    """The largest difference of a session's outputs from PyTorch's, on noise, a tone and silence; over their gains.
+    """The largest difference of a session's outputs from PyTorch's, on noise, a tone and silence, divided by their
+    gains.
 
     Args:
-        model: what was exported.
+        model: the exported model.
         extent: see `Graph`.
         running: the session.
     """
@@ -169,7 +170,7 @@ def difference(model: Model, extent: Extent, running: Any) -> float:
 
 
 def given(graph: Graph) -> tuple[torch.Tensor, ...]:
-    """Noise, a tone and silence, as the graph takes them."""
+    """Noise, a tone and silence, as inputs of the graph."""
     wave, *lengths = graph.example()
     rate, samples = graph.encoder.config.frontend.rate, wave.shape[1]
     tone = torch.sin(2 * torch.pi * 440 / rate * torch.arange(samples, dtype=torch.float64)).float()
@@ -179,7 +180,7 @@ def given(graph: Graph) -> tuple[torch.Tensor, ...]:
 
 
 def largest(found: Sequence[np.ndarray], expected: Sequence[torch.Tensor], gains: Sequence[float]) -> float:
-    """The largest difference of any two arrays, over their gain; infinite where shapes differ."""
+    """The largest difference between outputs, divided by their gain; infinite if shapes differ."""
     pairs = list(zip(found, expected, strict=True))
     if any(a.shape != tuple(b.shape) for a, b in pairs):
         return float("inf")
@@ -189,7 +190,7 @@ def largest(found: Sequence[np.ndarray], expected: Sequence[torch.Tensor], gains
 
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
-    """Without the exporter's progress, and its remarks on optional packages."""
+    """Suppress the exporter's progress and its messages about optional packages."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

@@ -1,4 +1,4 @@
-"""An exported model as OpenVINO's two files."""
+"""An exported model as OpenVINO's pair of files."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from aasp.deploy.onnx import extra, given, largest
 from aasp.files import sync, system_error
 
 TOLERANCE = 2e-3
-"""OpenVINO computes the log-mel in fp32 where it is float64 elsewhere: beside a full-scale tone its quietest bands are
-rounding (measured: 4e-4 on a tone, below 1e-5 on noise and silence)."""
+"""OpenVINO computes the log-mel in fp32 instead of float64: next to a full-scale tone, the quietest bands are rounding
+error (measured: 4e-4 on a tone, below 1e-5 on noise and silence)."""
 
 
 def converted(proto: Any) -> Any:
-    """OpenVINO's model of an ONNX one.
+    """An ONNX model converted to OpenVINO's.
 
     Raises:
         AaspError: the extra is not installed.
@@ -44,7 +44,7 @@ def difference(model: Model, extent: Extent, made: Any) -> float:
 
 
 def write(made: Any, path: str | Path) -> None:
-    """Write `path` (.xml) and its weights beside it (.bin), both or none; weights stay in fp32.
+    """Write `path` (.xml) and its weights beside it (.bin), both or neither; weights stay in fp32.
 
     Raises:
         OSError: the disk is full.
@@ -57,7 +57,7 @@ def write(made: Any, path: str | Path) -> None:
             extra("openvino").save_model(made, str(beside), compress_to_fp16=False)
         except Exception as error:
             raise system_error(error, path, beside) or error from None
-        for suffix in (".bin", ".xml"):  # the one that is opened comes last
+        for suffix in (".bin", ".xml"):  # the .xml file, which is the one opened, comes last
             sync(beside.with_suffix(suffix))
             os.replace(beside.with_suffix(suffix), path.with_suffix(suffix))
         sync(path.parent)

@@ -1,4 +1,4 @@
-"""An exported model run by ONNX Runtime, called as the PyTorch one is.
+"""An exported model run by ONNX Runtime, with the interface of the PyTorch model.
 
 Legend: B clips, S samples, G x F grid of patches, N = G * F, D width, K classes.
 """
@@ -24,7 +24,7 @@ from aasp.model.pooling import Pooling
 from aasp.model.readout import Key, check_keys, read
 
 LONGEST = 1_800.0
-"""Seconds of a clip (ours): a file encodes all windows at once, half an hour of `aasp_base` in some 5 GiB."""
+"""Maximum seconds of a clip (ours): the graph encodes all windows together, half an hour of `aasp_base` in 5 GiB."""
 
 
 class OnnxEncoder(Embedder):
@@ -32,9 +32,9 @@ class OnnxEncoder(Embedder):
 
     Args:
         running: the session.
-        config: the model that was exported.
-        name: the file, for messages.
-        digest: of the file.
+        config: configuration of the exported model.
+        name: the file's name, for messages.
+        digest: the file's hash.
     """
 
     longest = LONGEST
@@ -60,7 +60,7 @@ class OnnxEncoder(Embedder):
         layers: bool = False,
         pooling: Pooling | Sequence[Key] | None = None,
     ) -> Embeddings:
-        """As `AudioEncoder`, to 1e-5; the last layer is all there is.
+        """As `AudioEncoder`, to 1e-5; only the last layer is available.
 
         Raises:
             AaspError: as `AudioEncoder` does; or other layers are requested, or a clip is longer than `LONGEST`.
@@ -97,10 +97,10 @@ def onnx_encoder(path: str | Path, threads: int = 0) -> OnnxEncoder:
 
     Args:
         path: the file.
-        threads: of each operator; one a core when 0.
+        threads: threads per operator; 0 means one per core.
 
     Raises:
-        AaspError: it is no such file, or holds a classifier or one window only; or the extra is not installed.
+        AaspError: it is not such a file, or has a classifier or one window only; or the extra is not installed.
     """
     running, metadata = opened(path, threads)
     if metadata["kind"] != "encoder":
@@ -114,10 +114,10 @@ def onnx_encoder(path: str | Path, threads: int = 0) -> OnnxEncoder:
 
 
 def opened(path: str | Path, threads: int = 0) -> tuple[Any, dict[str, str]]:
-    """A session of a file that `aasp export` wrote, and its metadata.
+    """A session for a file that `aasp export` wrote, and its metadata.
 
     Raises:
-        AaspError: it is no such file, or the extra is not installed.
+        AaspError: it is not such a file, or the extra is not installed.
     """
     path = Path(path)
     if path.is_dir():
@@ -130,7 +130,7 @@ def opened(path: str | Path, threads: int = 0) -> tuple[Any, dict[str, str]]:
         running = session(path, threads)
     except AaspError:
         raise
-    except Exception as error:  # the runtime's own, of many classes
+    except Exception as error:  # the runtime raises exceptions of many classes
         reason = str(error).splitlines()[0]
         raise AaspError(f"{path}: not readable as ONNX ({reason}); export the model again") from None
     metadata = dict(running.get_modelmeta().custom_metadata_map)

@@ -1,4 +1,4 @@
-"""What the browser demo under `web/` reads: the model, the graph of its pictures, and labelled neighbours.
+"""Files for the browser demo in `web/`: the model, the graph of its pictures, and labelled neighbours.
 
 Legend: B clips, S samples of a window, T frames, M bins, G time patches of P frames, K = P // 2 modulation rates.
 """
@@ -28,12 +28,12 @@ FILES = ("model.onnx", "picture.onnx", "demo.json")
 
 
 class Picture(nn.Module):
-    """Windows (B, S) to their log-mel (B, T, M), and how fast it changes within each patch (B, G, K).
+    """Windows (B, S) to their log-mel (B, T, M), and the modulation spectrum of each patch (B, G, K).
 
-    The second is the root mean square, over mel bins, of the amplitude at each whole number of periods in a patch.
+    The latter is the root mean square, over mel bins, of the amplitude at each whole number of periods per patch.
 
     Args:
-        encoder: whose front end and patches are used.
+        encoder: its front end and patches are used.
     """
 
     def __init__(self, encoder: AudioEncoder) -> None:
@@ -45,7 +45,7 @@ class Picture(nn.Module):
 
     @property
     def rates(self) -> list[float]:
-        """Of each modulation, in hertz."""
+        """The modulation rates, in hertz."""
         frame_rate = self.encoder.config.frontend.frame_rate
         return [periods * frame_rate / self.frames for periods in range(1, self.frames // 2 + 1)]
 
@@ -57,16 +57,16 @@ class Picture(nn.Module):
 
 
 def write_web(model: Model, folder: str | Path, labels: Sequence[str] = (), vectors: np.ndarray | None = None) -> None:
-    """Write the demo's folder, whole or not at all; one that is there is replaced.
+    """Write the demo's folder, completely or not at all; an existing one is replaced.
 
     Args:
-        model: a classifier, whose tags are shown, or an encoder.
-        folder: where to; nothing else may be in it.
-        labels: of an encoder's neighbours.
-        vectors: the encoder's vector of each, shape (n, D').
+        model: a classifier, whose classes are shown, or an encoder.
+        folder: the output folder; it may contain nothing else.
+        labels: labels of an encoder's neighbours.
+        vectors: the encoder's vector of each neighbour, shape (n, D').
 
     Raises:
-        AaspError: an encoder without neighbours, a folder that holds something else, or what `onnx_model` raises.
+        AaspError: an encoder without neighbours, a folder with other files, or as `onnx_model` does.
     """
     folder = Path(folder)
     check_folder(folder)
@@ -114,7 +114,7 @@ def check_folder(folder: Path) -> None:
     """Check that a folder may be replaced.
 
     Raises:
-        AaspError: it is a file, or holds something else than the demo's files.
+        AaspError: it is a file, or contains other files than the demo's.
     """
     if folder.exists() and (not folder.is_dir() or {file.name for file in folder.iterdir()} - set(FILES)):
         raise AaspError(f"{folder}: holds something else than the demo's files; choose another place, as web/model")

@@ -1,1 +1,1 @@
-"""Pages over an index: a map to look at and listen to, and labels by active learning in the browser."""
+"""Pages for an index: a map to browse and play, and labelling with active learning in the browser."""

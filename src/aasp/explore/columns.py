@@ -1,4 +1,4 @@
-"""What rows can be coloured by and found by: the index's labels, clusters, and times, as a page takes them."""
+"""Columns for colouring and filtering rows on a page: the index's labels, clusters and times."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ MOST_NAMES = 65_535
 
 
 def columns(rows: pa.Table, clusters: np.ndarray) -> list[dict[str, Any]]:
-    """Columns of a page, those that say something first: labels, then the cluster, then times.
+    """Columns of a page, informative ones first: labels, then the cluster, then times.
 
     Args:
         rows: N rows of an index.
         clusters: number of each row's cluster (N,).
 
     Returns:
-        Of each its name; and either `values`, the names of categories, most frequent first, and `codes`, which of them
-        each row has (base64 of uint16, 65535 for none), or `kind`, "number" or "time" (milliseconds since 1970), and
+        For each its name; and either `values`, the names of categories, most frequent first, and `codes`, the category
+        of each row (base64 of uint16, 65535 for none), or `kind`, "number" or "time" (milliseconds since 1970), and
         `numbers` (base64 of float64, NaN for none).
     """
     labels = [name for name in rows.column_names if name not in COLUMNS]
@@ -37,7 +37,7 @@ def columns(rows: pa.Table, clusters: np.ndarray) -> list[dict[str, Any]]:
 
 
 def _column(name: str, column: pa.ChunkedArray) -> dict[str, Any] | None:
-    """A column, or None where it shows nothing: all of one value, lists, or a name of its own for each row."""
+    """A column, or None if it is not informative: a single value, lists, or a different name for each row."""
     kind = column.type
     if pa.types.is_timestamp(kind):
         column, what = column.cast(pa.timestamp("ms"), safe=False).cast(pa.int64()), "time"

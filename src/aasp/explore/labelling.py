@@ -1,9 +1,9 @@
-"""Active learning over an index: which row to label next, and how well the labels so far tell the rest.
+"""Active learning over an index: which row to label next, and how accurate a classifier of the labels is.
 
-A fifth of the recordings, chosen by the hash of their content, is held out: the classifier never learns from them while
-labels are given. Every fifth row that is asked for is one of these, at random; the share of them that the classifier
-has right is an unbiased estimate of its accuracy. The others are those that it is least sure of: the smallest margin
-between the two likeliest classes. N rows, P principal components, C classes.
+A fifth of the recordings, chosen by the hash of their content, is held out: the classifier never trains on them while
+labels are given. Every fifth row to label is one of these, at random; the classifier's accuracy on them is an unbiased
+estimate. The other rows are those it is least certain of: the smallest margin between the two likeliest classes. N
+rows, P principal components, C classes.
 Source: Scheffer et al. 2001 for the margin; the held-out picks are ours.
 """
 
@@ -28,21 +28,21 @@ from aasp.explore.labels_file import Label, write_labels
 from aasp.index import Index
 
 EVERY = 5
-"""One in so many recordings is held out, and one in so many rows that are asked for is of these."""
+"""One in this many recordings is held out, and one in this many rows to label is one of these."""
 COMPONENTS = 128
-FITTED = 20_000  # rows that the principal components are made of
+FITTED = 20_000  # rows that the principal components are fitted on
 FEWEST_FILES = 25
 MOST_CLASSES = 35  # keys: 1 to 9, a to z
 LONGEST_NAME = 80
 C = 1.0
-"""Inverse strength of the penalty (benchmarks/labelling.py)."""
+"""Inverse regularisation strength (benchmarks/labelling.py)."""
 
 Why = Literal["start", "uncertain", "held out", "rest"]
 
 
 @dataclass(frozen=True)
 class Asked:
-    """The row to label, and why it; of an uncertain one the two classes that it lies between."""
+    """The row to label, and the reason; for an uncertain row the two likeliest classes."""
 
     row: int
     why: Why
@@ -55,9 +55,9 @@ class Labelling:
 
     Attributes:
         index: the rows.
-        file: where the labels are written after each change.
-        labels: those there are, oldest first.
-        classes: names, in the order of their keys.
+        file: the labels are written to it after each change.
+        labels: the labels so far, oldest first.
+        classes: their names, in the order of their keys.
     """
 
     index: Index
@@ -78,11 +78,11 @@ class Labelling:
         self.asked = self._next()
 
     def label(self, row: int, name: str) -> None:
-        """Label the row that is asked for, write the file, learn, and ask for another.
+        """Label the current row, write the file, retrain, and choose the next row.
 
         Raises:
-            AaspError: another row is asked for, or there is no such class.
-            OSError: the file could not be written; the label is not taken.
+            AaspError: another row is the current one, or there is no such class.
+            OSError: the file could not be written; the label is not kept.
         """
         if self.asked is None or row != self.asked.row:
             raise AaspError(f"row {row} is not the one that is asked for; load the page again")
@@ -93,10 +93,10 @@ class Labelling:
         self.asked = self._next()
 
     def undo(self) -> None:
-        """Take back the last label, and ask for that row again.
+        """Remove the last label, and return to its row.
 
         Raises:
-            AaspError: there is none.
+            AaspError: there is no label.
         """
         if not self.labels:
             raise AaspError("no label to take back")
@@ -106,7 +106,7 @@ class Labelling:
         self.asked = Asked(last.row, "held out" if self.held_out[last.row] else "rest")
 
     def skip(self) -> None:
-        """Ask for another row; this one does not come again before all others have."""
+        """Choose another row; this one is not offered again before all others."""
         if self.asked is not None:
             self._skipped.add(self.asked.row)
             self.asked = self._next()
@@ -115,7 +115,7 @@ class Labelling:
         """Add a class.
 
         Raises:
-            AaspError: it is there already, is no name, or there are no more keys.
+            AaspError: it exists already, is not a valid name, or there are no more keys.
         """
         name = name.strip()
         _check_class(name)
@@ -126,9 +126,9 @@ class Labelling:
         self.classes.append(name)
 
     def accuracy(self) -> Interval | None:
-        """Accuracy of the classifier on rows that it has not learned from; None before there are two of these.
+        """Accuracy of the classifier on held-out rows, with its interval; None with fewer than two recordings of these.
 
-        Rows of one recording are drawn together.
+        The bootstrap resamples recordings.
         """
         tested = [label for label in self.labels if label.held_out]
         paths = [self.index.sound(label.row).path for label in tested]
@@ -139,7 +139,7 @@ class Labelling:
         return interval(right, clusters=paths, resamples=2_000)
 
     def state(self) -> dict[str, Any]:
-        """What the page shows, as JSON has it."""
+        """The state that the page shows, as JSON values."""
         counts, accuracy = Counter(label.name for label in self.labels), self.accuracy()
         shown: dict[str, Any] = {
             "classes": [{"name": name, "count": counts[name]} for name in self.classes],
@@ -160,7 +160,7 @@ class Labelling:
         return shown
 
     def predictions(self) -> tuple[np.ndarray, np.ndarray]:
-        """Likeliest class of each row (N,), and its probability (N,), by a classifier of all labels.
+        """Likeliest class of each row (N,), and its probability (N,), by a classifier trained on all labels.
 
         Raises:
             AaspError: there are fewer than two classes.
@@ -197,7 +197,7 @@ class Labelling:
 
 
 def components(vectors: np.ndarray) -> np.ndarray:
-    """The standardised vectors' first principal components, float32 (N, P), of a mean variance of 1."""
+    """First principal components of the standardised vectors, float32 (N, P), scaled to unit mean variance."""
     chosen = np.random.default_rng(0).permutation(len(vectors))[:FITTED]
     base = np.asarray(vectors[np.sort(chosen)], np.float32)
     most = min(COMPONENTS, *base.shape)
@@ -208,16 +208,16 @@ def components(vectors: np.ndarray) -> np.ndarray:
 
 
 def fitted(features: np.ndarray, labels: list[Label]) -> LogisticRegression | None:
-    """Multinomial logistic regression on labelled rows; None where they are of fewer than two classes."""
+    """Multinomial logistic regression on labelled rows; None with fewer than two classes."""
     names = [label.name for label in labels]
     if len(set(names)) < 2:
         return None
-    with threadpool_limits(1):  # a fit this small waits for threads more than it works
+    with threadpool_limits(1):  # for a fit this small, several threads cost more than they gain
         return LogisticRegression(C=C, max_iter=300).fit(features[[label.row for label in labels]], names)
 
 
 def least_certain(model: LogisticRegression, features: np.ndarray) -> tuple[int, tuple[str, ...]]:
-    """Which of some rows (R, P) has the smallest margin between its two likeliest classes, and these."""
+    """The row of (R, P) features with the smallest margin between its two likeliest classes, and these classes."""
     likely = model.predict_proba(features)
     two = np.argsort(likely, axis=1)[:, -2:]
     margin = np.take_along_axis(likely, two, 1) @ [-1, 1]
@@ -226,10 +226,10 @@ def least_certain(model: LogisticRegression, features: np.ndarray) -> tuple[int,
 
 
 def held_out(index: Index) -> tuple[np.ndarray, np.ndarray]:
-    """Which rows the classifier must not learn from, bool (N,), and all rows in random order, int64 (N,).
+    """The held-out rows as a mask, bool (N,), and all rows in random order, int64 (N,).
 
-    Both follow from the content of the recordings, so that they stay when the index grows, and the same recording under
-    two names is on one side. Of few recordings, moments are held out rather than the whole.
+    Both depend only on the content of the recordings, so that they persist when the index grows, and a recording under
+    two names is on one side. With few recordings, windows are held out instead of whole recordings.
     """
     starts = index.rows["start"].to_pylist()
     hashes, paths = index.rows["hash"].to_pylist(), index.rows["path"].to_pylist()

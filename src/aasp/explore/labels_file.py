@@ -21,7 +21,7 @@ PREDICTED = ("path", "start", "end", "label", "probability", "given")
 
 
 class Label(NamedTuple):
-    """A row's class, and whether the classifier is tested on it rather than taught by it."""
+    """A row's class, and whether the row is held out for testing the classifier."""
 
     row: int
     name: str
@@ -29,10 +29,10 @@ class Label(NamedTuple):
 
 
 def read_labels(index: Index, file: Path) -> list[Label]:
-    """The labels of a file, oldest first; none of one that is not there.
+    """The labels in a file, oldest first; none if the file does not exist.
 
     Raises:
-        AaspError: it is no file of labels, or names what is not in the index or names it twice.
+        AaspError: it is not a file of labels, or has rows that are not in the index or are repeated.
     """
     if not file.exists():
         return []
@@ -64,10 +64,10 @@ def read_labels(index: Index, file: Path) -> list[Label]:
 
 
 def write_labels(index: Index, labels: Sequence[Label], file: Path) -> None:
-    """Write the labels, all of them or, on a full disk, none: the file is then as it was.
+    """Write all labels; if the disk is full, the old file stays unchanged.
 
-    `split` is test for rows that are held out, so that `aasp linear --index FILE --label label --split split` learns
-    from the others and is tested on these.
+    `split` is test for held-out rows, so that `aasp linear --index FILE --label label --split split` trains on the
+    others and tests on these.
     """
     keys = _keys(index, file.absolute().parent, [label.row for label in labels])
     with _csv(file) as writer:
@@ -79,7 +79,7 @@ def write_labels(index: Index, labels: Sequence[Label], file: Path) -> None:
 def write_predictions(
     index: Index, labels: Sequence[Label], names: np.ndarray, probabilities: np.ndarray, file: Path
 ) -> None:
-    """Write each row's likeliest class and its probability, and the label that was given, if any."""
+    """Write each row's likeliest class and its probability, and its label, if it has one."""
     given = {label.row: label.name for label in labels}
     with _csv(file) as writer:
         writer.writerow(_fields(index, PREDICTED))
@@ -89,18 +89,18 @@ def write_predictions(
 
 @contextmanager
 def _csv(file: Path) -> Iterator[Any]:
-    """A writer of a CSV file that is whole or absent."""
+    """A writer of a CSV file that is complete or absent."""
     with atomic_write(file) as beside, beside.open("w", newline="", encoding="utf-8") as opened:
         yield csv.writer(opened, lineterminator="\n")
 
 
 def _fields(index: Index, fields: tuple[str, ...]) -> tuple[str, ...]:
-    """The columns, with the channel where the index has one a row."""
+    """The columns, with the channel if the index has one per row."""
     return (*fields[:3], "channel", *fields[3:]) if "channel" in index.rows.column_names else fields
 
 
 def _keys(index: Index, folder: Path, rows: Sequence[int] | None = None) -> Iterator[tuple[str, ...]]:
-    """What identifies a row, as the file has it: path, start, end and channel; paths relative below a folder."""
+    """The columns that identify a row in the file: path, start, end and channel; paths relative below a folder."""
     channels = index.rows["channel"].to_pylist() if "channel" in index.rows.column_names else None
     for row in range(len(index)) if rows is None else rows:
         path, start, seconds = index.sound(row)

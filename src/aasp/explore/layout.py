@@ -1,7 +1,7 @@
 """Rows of an index on a plane, in clusters, and as a picture of their density.
 
-A t-SNE of some thousand rows, and each other row between the five of them that are nearest to it: a t-SNE of all would
-take an hour for 100,000 (docs/map-and-label.md). N rows, D width.
+The t-SNE covers a few thousand rows; each other row is placed between its five nearest rows among them. A t-SNE of all
+rows would take an hour for 100,000 (docs/map-and-label.md). N rows, D width.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from aasp.index.nearest import nearest
 FITTED = 4_000
 NEIGHBOURS = 5
 PIXELS = 512
-_QUERIES = 2_048  # at a time, so that their similarities stay small
+_QUERIES = 2_048  # at once, to limit the size of their similarities
 
 
 def on_plane(vectors: np.ndarray, *, fitted: int = FITTED, seed: int = 0) -> np.ndarray:
-    """Places of unit vectors (N, D) on a plane, float32 (N, 2), from -1 to 1; what is alike lies together."""
+    """Positions of unit vectors (N, D) on a plane, float32 (N, 2), from -1 to 1; similar vectors are close."""
     chosen = np.sort(np.random.default_rng(seed).permutation(len(vectors))[:fitted])
     base = np.asarray(vectors[chosen], np.float32)
     places = _spiral(len(base)) if len(np.unique(base, axis=0)) < 4 else plane(base, seed=seed)
@@ -39,7 +39,7 @@ def on_plane(vectors: np.ndarray, *, fitted: int = FITTED, seed: int = 0) -> np.
 
 
 def clusters(vectors: np.ndarray, count: int, *, seed: int = 0) -> np.ndarray:
-    """Number of each row's k-means cluster, int64 (N,), 0 for the largest; at most `count` of them."""
+    """Number of each row's k-means cluster, int64 (N,), 0 for the largest; at most `count` clusters."""
     fit = MiniBatchKMeans(min(count, len(vectors)), batch_size=4_096, n_init=3, random_state=seed)
     labels = fit.fit_predict(np.asarray(vectors, np.float32))
     _, of, sizes = np.unique(labels, return_inverse=True, return_counts=True)
@@ -49,7 +49,7 @@ def clusters(vectors: np.ndarray, count: int, *, seed: int = 0) -> np.ndarray:
 
 
 def density(places: np.ndarray) -> bytes:
-    """A PNG of how many places (N, 2) lie where, grey, opaque where there are most; -1 to 1 is its whole side."""
+    """A PNG of the density of positions (N, 2) in [-1, 1]²: grey, opaque where it is highest."""
     counts, _, _ = np.histogram2d(-places[:, 1], places[:, 0], bins=PIXELS, range=[[-1, 1], [-1, 1]])
     picture = np.full((PIXELS, PIXELS, 4), 128, np.uint8)
     picture[..., 3] = np.round(255 * np.log1p(counts) / np.log1p(max(counts.max(), 1)))
@@ -59,7 +59,7 @@ def density(places: np.ndarray) -> bytes:
 
 
 def _spiral(count: int) -> np.ndarray:
-    """Places (count, 2) evenly over a disc, for rows between which there is nothing to tell."""
+    """Positions (count, 2) spread evenly over a disc, for rows with fewer than four distinct vectors."""
     number = np.arange(count) + 0.5
     angle = number * np.pi * (3 - np.sqrt(5))
     return np.sqrt(number)[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)

@@ -1,4 +1,4 @@
-"""A row of an index as a browser plays it: decoded, mono, and encoded again, so that no file is given away as it is."""
+"""A row of an index as audio for a browser: decoded to mono and encoded again; original files are not served."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def preview(index: Index, row: int, seconds: float) -> bytes:
 
 
 def whole(index: Index, row: int, seconds: float) -> bytes:
-    """A row, or so many seconds of it, as a WAV of 16 bits, 32 kHz.
+    """A row, or its first `seconds`, as a 16-bit WAV at 32 kHz.
 
     Raises:
         AaspError: its sound can't be read.

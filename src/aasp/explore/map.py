@@ -1,4 +1,4 @@
-"""The map of an index as one page: places, names, columns, and as many sounds as its size allows."""
+"""The map of an index as one page: positions, names, columns, and as many sounds as its size allows."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Made:
-    """What is on a map: rows in all, points, sounds inside, and why sounds could not be read, by point."""
+    """Counts of a map: rows in all, points, sounds inside, and why sounds could not be read, by point."""
 
     rows: int
     points: int
@@ -42,14 +42,15 @@ def write_map(index: Index, out: Path, *, groups: int, most_bytes: float, progre
     """Write the map of an index as one HTML file.
 
     Args:
-        index: N rows. Of more than 100,000, so many are drawn, chosen at random, over a picture of the density of all.
+        index: N rows. If there are more than 100,000, that many are drawn, chosen at random, over a picture of the
+            density of all.
         out: the page.
-        groups: clusters of k-means.
-        most_bytes: of the page, as far as sounds go: they are put in, rows in random order, until it is that large.
-        progress: called with (bytes of sounds, what they may be).
+        groups: number of k-means clusters.
+        most_bytes: size limit of the page for adding sounds: rows in random order, until it is reached.
+        progress: called with (points done, all points); the first is estimated by bytes.
 
     Raises:
-        AaspError: there is no row.
+        AaspError: the index has no rows.
     """
     if not len(index):
         raise AaspError(f"{index.folder}: no rows to show; add sounds by `aasp index recordings --out {index.folder}`")
@@ -88,14 +89,14 @@ def _page(index: Index, data: dict[str, Any], sounds: list[str]) -> str:
 
 
 def _address(path: str, folder: Path) -> str:
-    """A file or folder as a page in a folder addresses it: relative, so that both can be moved together."""
+    """The URL of a file or folder in a page in `folder`: relative, so that both can be moved together."""
     return quote(os.path.relpath(path, folder))
 
 
 def _sounds(
     index: Index, shown: np.ndarray, most: float, unread: dict[int, str], progress: Progress | None
 ) -> list[tuple[int, str]]:
-    """Points' numbers and the elements that hold their sounds, in random order until there is no room for another."""
+    """Point numbers and the elements with their sounds, in random order until the next one does not fit."""
     made: list[tuple[int, str]] = []
     used = 0
     for at in np.random.default_rng(1).permutation(len(shown)).tolist():

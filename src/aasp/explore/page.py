@@ -1,4 +1,4 @@
-"""One HTML page of a template, styles and scripts that lie beside it, with nothing in it that runs but these."""
+"""One HTML page from a template and its styles and scripts; its policy allows nothing else to run."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ def asset(name: str) -> str:
 
 
 def in_script(value: Any) -> str:
-    """JSON that stands in a page's <script> as data, whatever names are in it."""
+    """JSON as data in a page's <script>, safe for any content."""
     return json.dumps(value, ensure_ascii=True, separators=(",", ":")).replace("<", "\\u003c")
 
 
 def filled(template: str, styles: tuple[str, ...], scripts: tuple[str, ...], media: str, **parts: str) -> str:
-    """A page of a template with its styles and scripts inside, whose policy allows these and no others.
+    """A template filled with its styles and scripts, and a policy that allows only these.
 
     Args:
-        template: the name of an HTML asset with $policy, $style, $script and places of its own.
+        template: the name of an HTML asset with $policy, $style, $script and other placeholders.
         styles, scripts: names of assets.
-        media: what sounds may come from, as a Content-Security-Policy has it.
-        parts: texts of its other places; a name that ends in `_html` is put in as it is, any other is escaped.
+        media: allowed sources of sounds, in Content-Security-Policy syntax.
+        parts: texts for the other placeholders; names that end in `_html` are inserted unescaped, all others escaped.
     """
     style = "\n".join(map(asset, styles))
     inside = [asset(name) for name in scripts]

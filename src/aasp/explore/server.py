@@ -1,8 +1,8 @@
-"""Labelling in the browser: an HTTP server of this machine alone, which gives out a page and the index's sounds.
+"""Labelling in the browser: an HTTP server for this machine only, which serves a page and the index's sounds.
 
-It listens on 127.0.0.1. Every address begins with a random token, which only the printed link has; a request with
-another Host, so of a page that made a name of its own mean this machine, or of another Origin is refused. Sounds are
-asked for by the number of a row and given out decoded and encoded again, never as the file that they are in.
+It listens on 127.0.0.1. Every URL begins with a random token, which only the printed link has; a request with another
+Host (DNS rebinding) or another Origin is refused. Sounds are requested by row number and are served decoded and encoded
+again, never as the original file.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from aasp.explore.page import filled
 STYLES, SCRIPTS = ("colours.css", "label.css"), ("label.js",)
 LONGEST_SECONDS = 60.0
 MOST_BYTES = 4_096
-"""Of a request's body."""
+"""Maximum size of a request's body."""
 TIMEOUT = 20.0
 MOST_SOUNDS = 4
-"""Decoded at once."""
+"""Sounds decoded at the same time."""
 
 
 class LabelServer(ThreadingHTTPServer):
     """Serves one labelling until it is shut down.
 
     Args:
-        labelling: what is labelled.
-        port: of 127.0.0.1; any free one for 0.
+        labelling: the labelling to serve.
+        port: on 127.0.0.1; 0 for any free one.
 
     Attributes:
         address: the link to open, with the token.
@@ -56,7 +56,7 @@ class LabelServer(ThreadingHTTPServer):
 
 
 class _Refused(Exception):
-    """A request that is not answered: the status, and why."""
+    """A refused request: the status, and the reason."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -84,11 +84,11 @@ class _Handler(BaseHTTPRequestHandler):
             status, kind, body = refused.args[0], "application/json", json.dumps({"error": refused.args[1]}).encode()
         except (AaspError, OSError) as error:
             status, kind, body = 409, "application/json", json.dumps({"error": str(error)}).encode()
-        with suppress(ConnectionError, TimeoutError):  # the page asks for the next sound and hears no more of this one
+        with suppress(ConnectionError, TimeoutError):  # the page may have moved on to the next sound
             self._send(status, kind, body)
 
     def _checked(self) -> str:
-        """What is asked for, behind the token, of a request that may ask."""
+        """The path after the token, once host, origin and token are checked."""
         host, origin = self.headers.get("Host", ""), self.headers.get("Origin")
         if host not in self.server.hosts:
             raise _Refused(403, "another host")
@@ -165,4 +165,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: the token would stand in a log."""
+        """Log nothing: the token would be in the log."""

@@ -1,4 +1,4 @@
-"""Our models in Hugging Face transformers: `import aasp.hf` makes its Auto classes and pipelines know them.
+"""Our models in Hugging Face transformers: `import aasp.hf` registers them with its Auto classes and pipelines.
 
 pip install 'aasp-audio[hf]'
 """

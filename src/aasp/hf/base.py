@@ -31,11 +31,11 @@ Output = TypeVar("Output", bound=ModelOutput)
 
 
 class AaspPreTrainedModel(PreTrainedModel):
-    """What our models have in common.
+    """Common base of our models.
 
-    Beside a batch a call may be given, as for any model of transformers, `output_hidden_states`, the tokens of every
-    block; `output_attentions`, the attention's weights, which `attn_implementation="eager"` has; and `return_dict`,
-    False for a tuple. Those of the configuration are taken where it says nothing.
+    As in any model of transformers, a call takes, besides a batch, `output_hidden_states`, the tokens of every block;
+    `output_attentions`, the attention weights, available with `attn_implementation="eager"`; and `return_dict`, False
+    for a tuple. If omitted, those of the configuration apply.
     """
 
     config_class = AaspConfig
@@ -43,31 +43,31 @@ class AaspPreTrainedModel(PreTrainedModel):
     main_input_name = "input_values"
     input_modalities: str | list[str] = "audio"
     supports_gradient_checkpointing = True
-    accepts_loss_kwargs = False  # else Trainer would leave it to us to divide the loss among accumulated batches
+    accepts_loss_kwargs = False  # otherwise Trainer would leave dividing the loss among accumulated batches to us
     _supports_sdpa = True
     _no_split_modules: set[str] | list[str] | None = ["AudioEncoder", "AudioClassifier"]  # noqa: RUF012
-    # Parts of a classifier only, or of a pre-training only.
+    # Parts that only a classifier or only a pre-training has.
     _keys_to_ignore_on_load_unexpected: set[str] | list[str] | None = [r"^(model\.)?(norm|head|layer_weights)"]  # noqa: RUF012
 
     @property
     def base_model(self) -> PreTrainedModel:
-        """The model itself: what others call a base model is not a model of transformers here."""
+        """The model itself; its inner `model` is not a transformers model."""
         return self
 
     @classmethod
     def from_pretrained(  # type: ignore[override]
         cls, pretrained_model_name_or_path: str | os.PathLike[str] | None, *arguments: Any, **options: Any
     ) -> Any:
-        """Load a model: what `save_pretrained` wrote, a folder or a run of ours, or either on the hub.
+        """Load a model that `save_pretrained` wrote, a model folder or run of ours, or either from the hub.
 
         Args:
-            pretrained_model_name_or_path: which. An encoder is taken out of a classifier or a pre-training; a
-                classifier on an encoder begins with a random head.
-            arguments, options: as `PreTrainedModel.from_pretrained` takes them; `num_labels`, `id2label`, … too.
+            pretrained_model_name_or_path: the model. An encoder can be loaded from a classifier or a pre-training; a
+                classifier loaded from an encoder has a random head.
+            arguments, options: as for `PreTrainedModel.from_pretrained`; also `num_labels`, `id2label`, ….
 
         Raises:
-            AaspError: there is no such folder, or a configuration of ours is damaged.
-            OSError: there is none of that name on the hub, as transformers reports it.
+            AaspError: there is no such folder, or its configuration is damaged.
+            OSError: there is no such name on the hub, as transformers reports it.
         """
         if pretrained_model_name_or_path is None or options.get("gguf_file"):
             return super().from_pretrained(pretrained_model_name_or_path, *arguments, **options)
@@ -78,17 +78,17 @@ class AaspPreTrainedModel(PreTrainedModel):
         model = super().from_pretrained(source.place, *arguments, **options)
         loaded = model[0] if isinstance(model, tuple) else model
         fetch_whole(loaded)
-        loaded._weight_conversions = None  # it is saved under its own names, not under those it was found by
+        loaded._weight_conversions = None  # it is saved under its own names, not those in the file it was loaded from
         return model
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], *arguments: Any, **options: Any) -> None:
-        """Write configuration, weights and feature extractor, so that a pipeline needs the folder alone.
+        """Write configuration, weights and feature extractor, so that the folder is enough for a pipeline.
 
         Args:
-            save_directory, arguments, options: as `PreTrainedModel.save_pretrained` takes them.
+            save_directory, arguments, options: as for `PreTrainedModel.save_pretrained`.
 
         Raises:
-            AaspError: it is a file, or lies where nothing can be written.
+            AaspError: it is a file, or its location is not writable.
         """
         place = Path(save_directory)
         if place.exists() and not place.is_dir():
@@ -102,18 +102,18 @@ class AaspPreTrainedModel(PreTrainedModel):
 
         Args:
             repo_id: its name there, as in "you/birds".
-            options: as `aasp.hf.push_to_hub` takes them.
+            options: as for `aasp.hf.push_to_hub`.
 
         Raises:
-            AaspError: the run or a result can't be read; nothing is sent then.
+            AaspError: the run or a result can't be read; nothing is uploaded then.
         """
-        from aasp.hf.card import push_to_hub  # which knows the models
+        from aasp.hf.card import push_to_hub  # which imports the models
 
         return push_to_hub(self, repo_id, **options)
 
     @torch.no_grad()
     def _init_weights(self, module: torch.nn.Module) -> None:
-        """Create what a checkpoint does not contain: constants, and missing weights, as our constructors do."""
+        """Initialise what a checkpoint does not contain: constants, and missing weights, as our constructors do."""
         if isinstance(module, WithConstants):
             module.set_constants()
         tensors = {**dict(module.named_parameters(recurse=False)), **dict(module.named_buffers(recurse=False))}
@@ -123,14 +123,14 @@ class AaspPreTrainedModel(PreTrainedModel):
             if name not in module._non_persistent_buffers_set and not getattr(tensor, "_is_hf_initialized", False)
         ]
         if not missing or not getattr(self, "_was_on_meta", False):
-            return  # the constructor has made them
+            return  # the constructor has set them
         fresh = self._fresh()
         place = next(name for name, one in self.named_modules() if one is module)
         for name in missing:
             tensors[name].copy_(fresh[f"{place}.{name}" if place else name])
 
     def _fresh(self) -> dict[str, Tensor]:
-        """The tensors of a new model of this configuration, made once, where a checkpoint has not all."""
+        """The tensors of a new model of this configuration, made once, for those that a checkpoint does not have."""
         if "_made_anew" not in self.__dict__:
             self.__dict__["_made_anew"] = type(self)(self.config).state_dict()
         return self.__dict__["_made_anew"]
@@ -183,7 +183,7 @@ class AaspPreTrainedModel(PreTrainedModel):
         return found, {"hidden_states": hidden, "attentions": attentions}
 
     def _is_requested(self, options: Mapping[str, Any], name: str) -> bool:
-        """Whether a call asks for something, or the configuration where it doesn't say."""
+        """Whether an output is requested by a call or, if the call does not set it, by the configuration."""
         said = options.get(name)
         return bool(getattr(self.config, name) if said is None else said)
 
@@ -192,5 +192,5 @@ class AaspPreTrainedModel(PreTrainedModel):
 
 
 def joined(tokens_BND: Tensor, cls_BD: Tensor) -> Tensor:
-    """The class token before the others, shape (B, 1 + N, D)."""
+    """The class token followed by the patch tokens, shape (B, 1 + N, D)."""
     return torch.cat([cls_BD[:, None], tokens_BND], dim=1)

@@ -1,4 +1,4 @@
-"""A model card from a run's records, and uploading a model with it."""
+"""A model card from a run's records, and uploading a model with its card."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ def model_card(
     results: Sequence[str | Path] = (),
     datasets: Sequence[str] = (),
 ) -> ModelCard:
-    """The card of a model: what it is, what it was trained on, what it scored.
+    """The card of a model: description, training and results.
 
     Args:
         model: the model.
         repo: its name on the hub, as in "you/birds".
-        license: of the weights, as the hub names it ("apache-2.0", "cc-by-4.0", …); only you can state it.
-        run: the run of `aasp pretrain` or `aasp finetune` that made it.
-        results: files of `aasp linear` or `aasp finetune`, or folders of them: all of this model.
-        datasets: names on the hub of the sets that it was trained on.
+        license: licence of the weights, by its name on the hub ("apache-2.0", "cc-by-4.0", …); only you can state it.
+        run: the run of `aasp pretrain` or `aasp finetune` that made the model.
+        results: result files of `aasp linear` or `aasp finetune`, or folders of them, all of this model.
+        datasets: names on the hub of its training sets.
 
     Raises:
         AaspError: the run or a result can't be read, or results are of several models.
@@ -84,14 +84,14 @@ def push_to_hub(
     Args:
         model: the model.
         repo: its name on the hub, as in "you/birds".
-        private, token, commit_message: as `huggingface_hub` takes them.
-        card: `license`, `run`, `results` and `datasets`, as `model_card` takes them.
+        private, token, commit_message: as in `huggingface_hub`.
+        card: `license`, `run`, `results` and `datasets`, as in `model_card`.
 
     Returns:
-        Where it is.
+        The model's URL.
 
     Raises:
-        AaspError: as `model_card` does, before anything is sent.
+        AaspError: as `model_card` does, before anything is uploaded.
         OSError: the hub can't be reached or refuses, as `huggingface_hub` reports it.
     """
     made = model_card(model, repo, **card)
@@ -105,11 +105,11 @@ def push_to_hub(
 
 
 def _summaries(results: Sequence[str | Path]) -> Iterator[Scored]:
-    """For each benchmark, protocol and metric the seeds and folds that belong together, the most there are."""
+    """For each benchmark, protocol and metric the largest group of matching seeds and folds."""
     groups: dict[tuple[str, ...], list[Record]] = defaultdict(list)
     for record in find_records(results):
         groups[record.benchmark, record.protocol, record.recipe, record.metric].append(record)
-    # A fine-tuning's records are of as many models as it has folds and seeds.
+    # A fine-tuning has a record for the model of each fold and seed.
     frozen = (record for group in groups.values() for record in group if record.protocol != "finetune")
     models = {record.model_hash for record in frozen}
     if len(models) > 1:

@@ -22,9 +22,9 @@ OWN_NAMES = {
     "num_attention_heads": "encoder.heads",
     "sampling_rate": "frontend.rate",
 }
-"""What transformers calls some settings, and where they are in `encoder`."""
+"""Transformers' names of some settings, and where they are in `encoder`."""
 CLASSIFIER_NAMES = ("encoder", "classifier", "id2label", "problem_type")
-"""Settings that make up a classifier."""
+"""Settings that define a classifier."""
 
 
 class AaspConfig(PreTrainedConfig):
@@ -32,14 +32,15 @@ class AaspConfig(PreTrainedConfig):
 
     Attributes:
         encoder: an `AudioEncoderConfig` as JSON values.
-        classifier: of an `AudioClassifierConfig`, as JSON values, what transformers has no names for; the classes are
-            `id2label`, and `problem_type` says whether a clip may have several, or has a number. `numbers` in it is
-            the mean and deviation of such numbers: (0, 1) where it is left out.
+        classifier: the fields of an `AudioClassifierConfig`, as JSON values, that transformers has no names for; the
+            classes are `id2label`, and `problem_type` says whether a clip has one class, several, or a number.
+            `numbers`
+            is the mean and deviation of such numbers: (0, 1) if omitted.
         pretraining: a `Recipe` as JSON values, without its model.
-        exported: begins the names, in a pre-training's method, of the encoder that is saved in the end.
+        exported: the prefix, in a pre-training's method, of the encoder that is saved in the end.
 
     Raises:
-        AaspError: one of them has an unknown field, or a value of the wrong type.
+        AaspError: one of these has an unknown field, or a value of the wrong type.
     """
 
     model_type = "aasp"
@@ -63,11 +64,11 @@ class AaspConfig(PreTrainedConfig):
 
     @classmethod
     def of(cls, config: AudioEncoderConfig | AudioClassifierConfig | Recipe, **more: Any) -> AaspConfig:
-        """The configuration of an encoder, of a classifier, or of what a recipe pre-trains.
+        """The configuration for an encoder, a classifier, or a recipe's pre-training.
 
         Args:
-            config: ours.
-            more: settings of transformers' own, as its configurations take them.
+            config: our configuration.
+            more: transformers' own settings.
         """
         if isinstance(config, AudioEncoderConfig):
             return cls(encoder=to_dict(config), **more)
@@ -79,7 +80,7 @@ class AaspConfig(PreTrainedConfig):
         if config.numbers is not None:
             kind = "regression"
         elif len(classes) == 1 and not config.multilabel:
-            kind = None  # transformers knows no single class
+            kind = None  # transformers does not support a single class
         return cls(
             encoder=values["encoder"],
             classifier=_without(values, "classes", "multilabel", "encoder"),
@@ -93,15 +94,15 @@ class AaspConfig(PreTrainedConfig):
     def get_config_dict(
         cls, pretrained_model_name_or_path: str | os.PathLike[str], **options: Any
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """What `from_pretrained` makes a configuration of: transformers' own file, or ours as one of theirs.
+        """The values for `from_pretrained`: transformers' own file, or our configuration converted to it.
 
         Args:
             pretrained_model_name_or_path: a folder of ours or of transformers', a run, or a name on the hub.
-            options: as transformers takes them.
+            options: as in transformers.
 
         Raises:
-            AaspError: there is no such folder, or a configuration of ours is damaged.
-            OSError: there is none of that name on the hub, as transformers reports it.
+            AaspError: there is no such folder, or its configuration is damaged.
+            OSError: there is no such name on the hub, as transformers reports it.
         """
         place = os.fspath(pretrained_model_name_or_path)
         if os.path.exists(place) or not on_hub(place):
@@ -115,12 +116,12 @@ class AaspConfig(PreTrainedConfig):
 
     @property
     def audio_encoder(self) -> AudioEncoderConfig:
-        """The encoder's configuration in our form."""
+        """The encoder's configuration as ours."""
         return from_dict(AudioEncoderConfig, self.encoder or {}, f"{WHERE}: encoder")
 
     @property
     def audio_classifier(self) -> AudioClassifierConfig:
-        """The classifier as ours; with our defaults where there was none before.
+        """The classifier's configuration as ours; our defaults if there was none.
 
         Raises:
             AaspError: as `classifier_values` does.
@@ -141,17 +142,17 @@ class AaspConfig(PreTrainedConfig):
 
     @property
     def num_hidden_layers(self) -> int:
-        """Blocks of the transformer."""
+        """Number of transformer blocks."""
         return self.audio_encoder.encoder.depth
 
     @property
     def num_attention_heads(self) -> int:
-        """Attention heads of a block."""
+        """Attention heads per block."""
         return self.audio_encoder.encoder.heads
 
     @property
     def sampling_rate(self) -> int:
-        """Samples per second of the waveforms that the model takes."""
+        """Samples per second of the input waveforms."""
         return self.audio_encoder.frontend.rate
 
 

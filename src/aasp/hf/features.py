@@ -1,4 +1,4 @@
-"""`AaspFeatureExtractor`: waveforms in a batch, and which of their samples count. The model computes the log-mel.
+"""`AaspFeatureExtractor`: waveforms as a padded batch with its mask. The model computes the log-mel.
 
 Legend: B clips, S samples.
 """
@@ -23,7 +23,7 @@ class AaspFeatureExtractor(SequenceFeatureExtractor):
     """Waveforms of any length to `input_values` (B, S) and `attention_mask` (B, S), 1 for the samples of a clip.
 
     Args:
-        sampling_rate: of the model, in Hz.
+        sampling_rate: the model's, in Hz.
         shortest: samples of the shortest clip that the model can use.
     """
 
@@ -38,18 +38,18 @@ class AaspFeatureExtractor(SequenceFeatureExtractor):
 
     @classmethod
     def of(cls, config: AudioEncoderConfig) -> AaspFeatureExtractor:
-        """The one that fits a model."""
+        """The feature extractor for a model."""
         return cls(sampling_rate=config.frontend.rate, shortest=config.frontend.window)
 
     @classmethod
     def from_pretrained(  # type: ignore[override]
         cls, pretrained_model_name_or_path: str | os.PathLike[str], **options: Any
     ) -> AaspFeatureExtractor:
-        """Load one that was saved, or make the one that fits a model's folder or run of ours.
+        """Load a saved feature extractor, or make the one for a model folder or run of ours.
 
         Args:
-            pretrained_model_name_or_path: which.
-            options: as transformers' feature extractors take them.
+            pretrained_model_name_or_path: the folder, run or name on the hub.
+            options: as for transformers' feature extractors.
 
         Raises:
             AaspError: there is no such folder, or its configuration is damaged.
@@ -74,11 +74,11 @@ class AaspFeatureExtractor(SequenceFeatureExtractor):
 
         Args:
             raw_speech: one mono waveform in -1..1 or several: arrays, tensors or lists of samples; int16 is scaled.
-            sampling_rate: of them, in Hz; it must be the model's. Taken to be where it is left out.
-            padding, return_tensors, options: as transformers' feature extractors take them; "pt", "np" or lists.
+            sampling_rate: their rate, in Hz; it must be the model's, and is assumed to be if omitted.
+            padding, return_tensors, options: as for transformers' feature extractors; "pt", "np" or lists.
 
         Raises:
-            AaspError: a waveform is of another rate or type, of several channels, or shorter than the model can use.
+            AaspError: a waveform has another rate or type or several channels, or is too short for the model.
         """
         if sampling_rate is not None and sampling_rate != self.sampling_rate:
             text = f"waveforms of {sampling_rate} Hz, and the model takes {self.sampling_rate} Hz"
@@ -105,7 +105,7 @@ class AaspFeatureExtractor(SequenceFeatureExtractor):
 
 
 def _several(raw: Any) -> list[Any]:
-    """One waveform or several, as several."""
+    """A list of one or several waveforms."""
     if isinstance(raw, (list, tuple)):
         return [raw] if raw and np.ndim(raw[0]) == 0 else list(raw)
     return list(raw) if np.ndim(raw) == 2 else [raw]

@@ -1,4 +1,4 @@
-"""Our folders and transformers': what a folder holds, and how the weights in it are called elsewhere.
+"""Our folders and transformers': which model a folder contains, and how its weights are named in either.
 
 | | encoder | classifier | pre-training |
 |---|---|---|---|
@@ -27,11 +27,11 @@ HUB_OPTIONS = ("cache_dir", "force_download", "local_files_only", "token", "revi
 
 @dataclass(frozen=True)
 class Source:
-    """Where a model is loaded from.
+    """The source of a model to load.
 
     Attributes:
-        place: what transformers is to open: a folder, or a name on the hub.
-        prefix: begins, in the file of weights, the names of the encoder's.
+        place: the folder or name on the hub for transformers to open.
+        prefix: the prefix of the encoder's names in the file of weights.
         kind: "encoder", "classifier" or "pretraining".
     """
 
@@ -41,15 +41,15 @@ class Source:
 
 
 def source_of(path: str | os.PathLike[str], options: MutableMapping[str, Any]) -> Source:
-    """Look at what is to be loaded; where it is one of ours, the configuration is put into `options`.
+    """Inspect the model to load; if it is one of ours, its configuration is put into `options`.
 
     Args:
         path: a folder of ours or of transformers', a run, or a name on the hub.
-        options: of `from_pretrained`; those that belong to a configuration are taken out where one is put in.
+        options: of `from_pretrained`; settings of a configuration are removed if one is put in.
 
     Raises:
-        AaspError: there is no such folder, or a configuration of ours is damaged.
-        OSError: there is none of that name on the hub, as transformers reports it.
+        AaspError: there is no such folder, or its configuration is damaged.
+        OSError: there is no such name on the hub, as transformers reports it.
     """
     place = os.fspath(path)
     if Path(place).exists() or not on_hub(place):
@@ -72,11 +72,11 @@ def source_of(path: str | os.PathLike[str], options: MutableMapping[str, Any]) -
 
 
 def key_mapping(source: Source, wanted: str) -> dict[str, str]:
-    """How the weights of one kind of model are called in another: patterns of names to names.
+    """Patterns that map the weight names of one kind of model to those of another.
 
     Args:
-        source: what is loaded.
-        wanted: the class that is made of it.
+        source: the model to load.
+        wanted: the class to make of it.
     """
     kind = HF_KINDS[wanted]
     if kind in (source.kind, "pretraining"):

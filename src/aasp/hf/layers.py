@@ -1,7 +1,7 @@
-"""The transformer's own blocks and attentions, with what transformers asks of them: gradient checkpointing, and the
-attention's weights.
+"""Our transformer's blocks and attentions with the features that transformers expects: gradient checkpointing, and
+attention weights.
 
-A module becomes one of these in place: its parameters and their names stay what they are.
+A module is converted in place: its parameters and their names do not change.
 
 Legend: B sequences, H heads, N tokens, E head width.
 """
@@ -23,31 +23,32 @@ from aasp.model.positions import Places
 
 
 class AaspBlock(GradientCheckpointingLayer, Block):
-    """A block whose activations transformers can have computed again in the backward pass."""
+    """A block with gradient checkpointing by transformers."""
 
     def forward(self, x_BND: Tensor, valid_BN: Tensor | None, places: Places | None = None) -> tuple[Tensor, Tensor]:
         return Block.forward(self, x_BND, valid_BN, places)
 
 
 class Eager:
-    """What an attention has that can be computed by plain products, with the weights that the fused kernel keeps.
+    """Mixin for attention that can be computed by plain products, which give the weights that the fused kernel does
+    not.
 
     Attributes:
-        eager: by plain products.
-        kept: takes the weights of every call, shape (B, H, N, N), where it is a list.
+        eager: whether to use plain products.
+        kept: if it is a list, the weights of every call, shape (B, H, N, N), are appended to it.
     """
 
     eager = False
     kept: list[Tensor] | None = None
 
     def keep(self, weights_BHNN: Tensor) -> None:
-        """Put the weights of a call where they are collected, if anywhere."""
+        """Append the weights of a call to `kept`, if it is a list."""
         if self.kept is not None:
             self.kept.append(weights_BHNN)
 
 
 class AaspAttention(Eager, Attention):
-    """Attention of tokens on themselves."""
+    """Self-attention."""
 
     def forward(self, x_BND: Tensor, valid_BN: Tensor | None = None, places: Places | None = None) -> Tensor:
         if not self.eager:
@@ -59,7 +60,7 @@ class AaspAttention(Eager, Attention):
 
 
 class AaspDifferentialAttention(Eager, DifferentialAttention):
-    """Differential attention; its weights are the first map less λ times the second, and may be negative."""
+    """Differential attention; its weights are the first map minus λ times the second, and may be negative."""
 
     def forward(self, x_BND: Tensor, valid_BN: Tensor | None = None, places: Places | None = None) -> Tensor:
         if not self.eager:
@@ -75,7 +76,7 @@ EAGER = {Attention: AaspAttention, DifferentialAttention: AaspDifferentialAttent
 
 
 def softmax(q_BHNE: Tensor, k_BHNE: Tensor, valid_BN: Tensor | None) -> Tensor:
-    """Weights of valid keys, (B, H, N, N)."""
+    """Attention weights, zero for invalid keys, (B, H, N, N)."""
     scores_BHNN = q_BHNE @ k_BHNE.mT * q_BHNE.shape[-1] ** -0.5
     if valid_BN is not None:
         scores_BHNN = scores_BHNN.masked_fill(~valid_BN[:, None, None], -torch.inf)
@@ -83,7 +84,7 @@ def softmax(q_BHNE: Tensor, k_BHNE: Tensor, valid_BN: Tensor | None) -> Tensor:
 
 
 def adapt(model: nn.Module) -> None:
-    """Make every block and every attention of ours one of these."""
+    """Convert all our blocks and attentions to the classes above."""
     for module in model.modules():
         if type(module) is Block:
             module.__class__ = AaspBlock
@@ -100,10 +101,10 @@ def set_eager(model: nn.Module, eager: bool) -> None:
 
 @contextmanager
 def kept_attentions(encoder: Encoder) -> Iterator[list[Tensor]]:
-    """Keep the weights of every block, in a list that fills as they are computed.
+    """Collect the weights of every block, in a list that fills as they are computed.
 
     Raises:
-        AaspError: attention is computed by the fused kernel, or is one that has no weights to give.
+        AaspError: attention uses the fused kernel, or is of a type that gives no weights.
     """
     attentions: list[Eager] = []
     for block in encoder.blocks:
@@ -123,10 +124,10 @@ def kept_attentions(encoder: Encoder) -> Iterator[list[Tensor]]:
 
 
 def with_one_class_token(weights_BHNN: Tensor, config: EncoderConfig) -> Tensor:
-    """Weights as tokens are given out, with one class token: of two, what both attend to on average, and what both get.
+    """Weights for the tokens that the model returns, with one class token: for two, their rows' mean and columns' sum.
 
-    What is given as the class token of a model that has none is the mean of its tokens: so are its weights, and nothing
-    attends to it.
+    A model without a class token returns the mean of its tokens instead: its row is the mean of their rows, and its
+    column is zero.
     """
     if config.class_token and not config.distilled:
         return weights_BHNN

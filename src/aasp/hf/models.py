@@ -1,6 +1,7 @@
 """Our models as transformers models: `AaspModel` and `AaspForAudioClassification`.
 
-Each holds the model itself, in `model`: an `AudioEncoder` or an `AudioClassifier`, which computes, and saves as ours.
+Each wraps our own model, in `model`: an `AudioEncoder` or an `AudioClassifier`, which computes, and saves in our
+format.
 
 Legend: B clips, S samples, N patch tokens, D width, D' width of the model's default vector, H heads, K classes.
 """
@@ -25,10 +26,10 @@ class AaspModel(AaspPreTrainedModel):
     """An `AudioEncoder`.
 
     Attributes:
-        model: the encoder itself; `model.save(folder)` writes it as ours.
+        model: the encoder itself; `model.save(folder)` writes it in our format.
 
     Args:
-        config: which; the weights are random until loaded.
+        config: the configuration; the weights are random until loaded.
     """
 
     def __init__(self, config: AaspConfig) -> None:
@@ -67,10 +68,10 @@ class AaspForAudioClassification(AaspPreTrainedModel):
     """An `AudioClassifier`.
 
     Attributes:
-        model: the classifier itself; `model.save(folder)` writes it as ours.
+        model: the classifier itself; `model.save(folder)` writes it in our format.
 
     Args:
-        config: which; the weights are random until loaded.
+        config: the configuration; the weights are random until loaded.
     """
 
     def __init__(self, config: AaspConfig) -> None:
@@ -90,17 +91,17 @@ class AaspForAudioClassification(AaspPreTrainedModel):
         """Classify clips of any length.
 
         Args:
-            input_values, attention_mask, options: as `AaspModel` has them.
-            labels: of each clip its class, int64, shape (B,); or, where it may have several, 0 or 1 of each, float,
-                shape (B, K); or, of a model that predicts numbers, its number, float, shape (B,) or (B, 1).
+            input_values, attention_mask, options: as in `AaspModel`.
+            labels: the class of each clip, int64, shape (B,); with several classes per clip, 0 or 1 for each, float,
+                shape (B, K); for a model that predicts numbers, the number, float, shape (B,) or (B, 1).
 
         Returns:
-            `loss` where labels were given, `logits` (B, K), `hidden_states` and `attentions` as `AaspModel` has them.
-            Of a model that predicts numbers the logits are these, (B, 1), the loss is their mean squared error, both in
-            the labels' own unit.
+            `loss` if labels were given, `logits` (B, K), `hidden_states` and `attentions` as in `AaspModel`.
+            If the model predicts numbers, the logits are these, (B, 1), and the loss is their mean squared error, both
+            in the labels' unit.
 
         Raises:
-            AaspError: as `AaspModel` does; or there is another number of labels than of clips or classes.
+            AaspError: as `AaspModel` does; or the number of labels differs from that of clips or classes.
         """
         classifier = self.model
         layers = classifier.reads_layers
@@ -108,12 +109,12 @@ class AaspForAudioClassification(AaspPreTrainedModel):
         stages = found.stages if layers else found.stages[-1:]
         logits = classifier.classify(stages, found.valid)
         if classifier.config.numbers is not None:
-            logits = classifier.probabilities(logits)  # in their unit
+            logits = classifier.probabilities(logits)  # in the labels' unit
         loss = None if labels is None else self._loss(labels, logits)
         return self._given(SequenceClassifierOutput(loss=loss, logits=logits, **more), options)
 
     def _loss(self, labels: Tensor, logits_BK: Tensor) -> Tensor:
-        """Transformers' loss for the kind of labels that the configuration states, or else the labels themselves."""
+        """Transformers' loss for the kind of labels given by the configuration or, if it has none, by the labels."""
         kind, shape, (clips, count) = self.config.problem_type, tuple(labels.shape), logits_BK.shape
         each = kind == "multi_label_classification" or (kind is None and labels.ndim == 2 and count > 1)
         wanted = [(clips, count)] if each else [(clips,), (clips, 1)]
@@ -129,13 +130,13 @@ class AaspForAudioClassification(AaspPreTrainedModel):
             text = f"label {int(labels.flatten()[at])} of clip {at}"
             raise AaspError(f"{text}: there are {count} classes, 0 to {count - 1}")
         loss = self.loss_function(labels, logits_BK, self.config)
-        if kind is None:  # it follows from the labels, and is part of what is saved
+        if kind is None:  # it follows from the labels, and is saved with the model
             self.model.config = self.config.audio_classifier
         return loss
 
 
 def of(model: AudioEncoder | AudioClassifier) -> AaspModel | AaspForAudioClassification:
-    """A model of ours as one of transformers', with a copy of its weights, in evaluation mode."""
+    """Our model as a transformers model, with a copy of its weights, in evaluation mode."""
     config = AaspConfig.of(model.config)
     made = AaspForAudioClassification(config) if isinstance(model, AudioClassifier) else AaspModel(config)
     made.model.load_state_dict(model.state_dict())

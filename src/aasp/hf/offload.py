@@ -1,6 +1,6 @@
-"""A model whose weights lie in memory or on disk, off the device that computes: fetched whole, for each forward pass.
+"""Models with weights offloaded to CPU memory or disk: all are fetched together, for each forward pass.
 
-Accelerate fetches them module by module, each for its own forward pass; ours look at each other's.
+Accelerate fetches them module by module, each for its own forward pass; our modules also read each other's weights.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from torch import nn
 
 
 def fetch_whole(model: nn.Module) -> None:
-    """Have accelerate fetch all weights together, where it has put some off the device.
+    """Make accelerate fetch all weights together, if it has offloaded some.
 
     Args:
-        model: as `from_pretrained` has left it, with a `device_map` that offloads.
+        model: as loaded by `from_pretrained`, with a `device_map` that offloads.
     """
     offloading = next((hook for hook in _hooks(model) if hook.offload and hook.weights_map is not None), None)
     if offloading is None:

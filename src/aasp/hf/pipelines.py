@@ -1,4 +1,4 @@
-"""Pipelines: transformers' "audio-classification", reading files as we do, and our own "audio-embedding".
+"""Pipelines: transformers' "audio-classification", with our file reader, and our own "audio-embedding".
 
 Legend: S samples, D' width of the model's default vector.
 """
@@ -19,7 +19,7 @@ EMBEDDING, CLASSIFICATION = "audio-embedding", "audio-classification"
 
 
 class AaspAudioClassificationPipeline(AudioClassificationPipeline):
-    """Transformers' own pipeline for every other model; ours take what `AudioEmbeddingPipeline` takes."""
+    """Transformers' own pipeline for all other models; for ours it takes the inputs of `AudioEmbeddingPipeline`."""
 
     def __call__(self, inputs: Any, *arguments: Any, **options: Any) -> Any:
         return [] if _is_empty(inputs) else super().__call__(inputs, *arguments, **options)
@@ -34,8 +34,8 @@ class AudioEmbeddingPipeline(Pipeline):
     """The model's default vector of each clip: `pipeline("audio-embedding", model=folder)`.
 
     A clip is a sound file's path or bytes, of any format, rate and number of channels; an array of samples at the
-    model's rate; or `{"array": samples, "sampling_rate": hertz}`. Of one clip it gives an array (D',), float32, and of
-    a list of clips a list of them.
+    model's rate; or `{"array": samples, "sampling_rate": hertz}`. For a clip it returns an array (D',), float32, and
+    for a list of clips a list of arrays.
     """
 
     _load_processor: Any = False
@@ -64,7 +64,7 @@ class AudioEmbeddingPipeline(Pipeline):
 
 
 def register() -> None:
-    """Make `transformers.pipeline` know both."""
+    """Register both with `transformers.pipeline`."""
     if EMBEDDING not in PIPELINE_REGISTRY.supported_tasks:
         PIPELINE_REGISTRY.register_pipeline(
             EMBEDDING, pipeline_class=AudioEmbeddingPipeline, pt_model=AutoModel, type="audio"
@@ -73,7 +73,7 @@ def register() -> None:
 
 
 def _features(pipeline: Pipeline, inputs: Any) -> BatchFeature:
-    """A clip for the model: in fp32 whatever the model was loaded in, since its front end needs it whole."""
+    """A clip as the model's input: in fp32 whatever the model's dtype, since its front end needs full precision."""
     extractor: Any = pipeline.feature_extractor
     rate = extractor.sampling_rate
     bare = isinstance(inputs, np.ndarray) or hasattr(inputs, "detach")
@@ -85,7 +85,7 @@ def _features(pipeline: Pipeline, inputs: Any) -> BatchFeature:
 
 
 def _is_empty(inputs: Any) -> bool:
-    """Whether it is a list without a clip, of which transformers looks at the first."""
+    """Whether the input is a list without clips: transformers would access its first."""
     return isinstance(inputs, list) and not inputs
 
 

@@ -1,4 +1,4 @@
-"""`AaspForPreTraining`: a recipe's method as a model of transformers, for its `Trainer`.
+"""`AaspForPreTraining`: a recipe's method as a transformers model, for its `Trainer`.
 
 Legend: B clips, S samples.
 """
@@ -32,7 +32,7 @@ class AaspForPreTrainingOutput(ModelOutput):
 
     Attributes:
         loss: the weighted sum, a 0-d tensor.
-        losses: each by its name, 0-d tensors.
+        losses: each loss by its name, 0-d tensors.
     """
 
     loss: Tensor | None = None
@@ -40,20 +40,20 @@ class AaspForPreTrainingOutput(ModelOutput):
 
 
 class AaspForPreTraining(AaspPreTrainedModel):
-    """A method: student, teacher, predictor, losses.
+    """A pre-training method: student, teacher, predictor, losses.
 
-    The teacher is updated automatically after each step of the optimizer that trains the student, in Trainer's loop or
-    your own, also with gradient accumulation.
+    The teacher is updated automatically after each step of the student's optimizer, in Trainer's loop or your own,
+    also with gradient accumulation.
 
     Attributes:
         model: the method itself (`aasp.pretrain.methods.Method`).
-        step: optimizer's steps so far, by which the teacher's momentum is scheduled over those of the recipe.
+        step: optimizer steps so far; the teacher's momentum is scheduled over the recipe's number of steps.
 
     Args:
-        config: with the recipe in `pretraining`; the weights are random until loaded.
+        config: a configuration with the recipe in `pretraining`; the weights are random until loaded.
 
     Raises:
-        AaspError: with this recipe nothing would be learned.
+        AaspError: this recipe would train nothing.
     """
 
     step: Tensor
@@ -75,12 +75,13 @@ class AaspForPreTraining(AaspPreTrainedModel):
         """Load a pre-training that `save_pretrained` wrote; or start one from a model, as `aasp pretrain --from` does.
 
         Args:
-            pretrained_model_name_or_path: a pre-training; or a model of ours or of transformers', whose weights every
-                encoder of the method starts from: with `pretraining` in the configuration, or AaSP's defaults.
-            arguments, options: as `PreTrainedModel.from_pretrained` takes them.
+            pretrained_model_name_or_path: a pre-training; or a model of ours or of transformers', from which every
+                encoder
+                of the method is initialised: with `pretraining` in the configuration, or AaSP's defaults.
+            arguments, options: as for `PreTrainedModel.from_pretrained`.
 
         Raises:
-            AaspError: as `AaspPreTrainedModel.from_pretrained` does, or nothing of the model fits the recipe.
+            AaspError: as `AaspPreTrainedModel.from_pretrained` does, or no weights of the model fit the recipe.
         """
         path = pretrained_model_name_or_path
         if path is None or source_of(path, seen := dict(options)).kind == "pretraining":
@@ -107,11 +108,11 @@ class AaspForPreTraining(AaspPreTrainedModel):
         Args:
             input_values: waveforms in -1..1 at the model's rate, shape (B, S).
             attention_mask: which samples count, shape (B, S); all if omitted.
-            return_loss: for transformers' `Trainer`, which checks by it whether a model has a loss without labels.
+            return_loss: for transformers' `Trainer`, which detects by it that a model has a loss without labels.
             options: `return_dict`, False for a tuple.
 
         Raises:
-            AaspError: attention_mask does not fit the samples.
+            AaspError: attention_mask does not match the samples.
         """
         set_eager(self, self.config._attn_implementation == "eager")
         lengths = self._lengths(input_values, attention_mask)
@@ -122,12 +123,12 @@ class AaspForPreTraining(AaspPreTrainedModel):
         return self._given(output, options)
 
     def encoder(self) -> AudioEncoder:
-        """The encoder that is saved in the end, the teacher's or the student's: `encoder().save(folder)`."""
+        """The encoder that is saved in the end, teacher or student: `encoder().save(folder)`."""
         return cast(AudioEncoder, self.model.get_submodule(self.model.exported.removesuffix(".")))
 
     @torch.no_grad()
     def after_step(self) -> None:
-        """What follows a step of the optimizer: the teacher moves, by the momentum that the recipe has for it."""
+        """Called after an optimizer step: update the teacher, with the momentum of the recipe's schedule."""
         schedules = self.recipe.method.schedules(self.recipe.steps)
         at = min(int(self.step), self.recipe.steps - 1)
         self.model.after_step({name: float(values[at]) for name, values in schedules.items()})
@@ -135,18 +136,18 @@ class AaspForPreTraining(AaspPreTrainedModel):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        _followed.add(self)  # a copy has a teacher of its own
+        _followed.add(self)  # a copy has its own teacher
 
 
 _followed: WeakSet[AaspForPreTraining] = WeakSet()
 
 
 def _follow(optimizer: torch.optim.Optimizer, *_: Any) -> None:
-    """After a step of any optimizer: let the teachers follow whose students it trains."""
+    """After a step of any optimizer: update the teachers of the students that it trains."""
     trained = {id(one) for group in optimizer.param_groups for one in group["params"]}
     for model in list(_followed):
         first = next((one for one in model.model.parameters() if one.requires_grad), None)
-        if id(first) in trained:  # one of several optimizers has it: a step of all is followed once
+        if id(first) in trained:  # with several optimizers, only the one with this parameter updates the teacher
             model.after_step()
 
 
@@ -154,5 +155,5 @@ register_optimizer_step_post_hook(_follow)
 
 
 def _gather(tensor: Tensor) -> tuple[Tensor, int]:
-    """The same over all processes, however many there are by then."""
+    """Gather a tensor over all current processes."""
     return gatherer(cast(Accelerator, PartialState()))(tensor)

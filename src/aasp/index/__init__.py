@@ -1,4 +1,4 @@
-"""An index of sounds: their vectors and where they are, made step by step, and searched exactly."""
+"""An index of sounds: their vectors and their locations, built incrementally and searched exactly."""
 
 from aasp.index.opened import Index
 

@@ -1,4 +1,4 @@
-"""Add sounds to an index, and lose nothing if the process is killed."""
+"""Add sounds to an index, without losses if the process is killed."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ from aasp.index.layout import (
 from aasp.model.embeddings import Embedder
 from aasp.model.readout import Key
 
-CHUNK = 4_096  # sounds that are embedded and added together
+CHUNK = 4_096  # sounds embedded and added together
 FILES = 64  # files measured together
 _CHANGED = "changed while it was read; give the same command again"
 
 
 @dataclass
 class Done:
-    """What a call did: files added, of which other than before, dropped, and left as they were; rows there are now."""
+    """Counts of a call: files added, files among them that had changed, files dropped; rows in the index now."""
 
     added: int = 0
     changed: int = 0
@@ -54,7 +54,7 @@ class Done:
 
 
 def keys_of(settings: Settings) -> list[Key] | None:
-    """The (layer, pooling) pairs of an index's vectors; None for the model's own."""
+    """The (layer, pooling) pairs of an index's vectors; None for the model's default vector."""
     if settings.vector == "own":
         return None
     pairs = (pair.split(":", 1) for pair in settings.vector.split())
@@ -63,16 +63,16 @@ def keys_of(settings: Settings) -> list[Key] | None:
 
 @dataclass
 class Adding:
-    """Embeds files and adds them to an index, some thousand sounds at a time.
+    """Embeds files and adds them to an index, a few thousand sounds at a time.
 
-    What is embedded next is written down before (`adding-000001.parquet`), embedded by `aasp.evaluate.stream` into a
-    file beside it, and then added: after a kill, `finish` continues with it, whatever has become of the files since.
+    The next sounds are first listed in `adding-000001.parquet`, then embedded by `aasp.evaluate.stream` into a file
+    beside it, and then added: after a kill, `finish` continues from there, even if the files have changed since.
 
     Attributes:
-        folder: of the index.
+        folder: the index's folder.
         encoder: the model.
         running: precision, batches and threads.
-        done: what was done, to be added to.
+        done: the counts, which are updated.
     """
 
     folder: Path
@@ -81,7 +81,7 @@ class Adding:
     done: Done
 
     def embed(self, state: State, found: pa.Table, progress: Progress | None) -> State:
-        """Embed and add files, some thousand sounds at a time."""
+        """Embed and add files, a few thousand sounds at a time."""
         finished, total = 0, found.num_rows
         for count, plan in self._plans(state, found):
             if plan.num_rows:
@@ -94,7 +94,7 @@ class Adding:
         return state
 
     def finish(self, state: State, progress: Progress | None = None) -> State:
-        """Embed what is written down, and add it; what an addition before left behind is removed."""
+        """Embed and add the listed sounds; leftovers of an earlier addition are removed."""
         ours = self._plan(state)
         for file in self.folder.glob("adding-*"):
             if file.is_file() and not file.name.startswith(ours.stem):
@@ -160,7 +160,7 @@ class Adding:
         return self.folder / f"adding-{state.number:06d}.parquet"
 
     def _plans(self, state: State, found: pa.Table) -> Iterator[tuple[int, pa.Table]]:
-        """So many files, and the rows that they become, enough to be embedded together."""
+        """The number of files in each part and their rows, enough rows to be embedded together."""
         waiting: list[pa.Table] = []
         count = 0
         for begin in range(0, found.num_rows, FILES):
@@ -172,11 +172,11 @@ class Adding:
                 waiting, count = [], 0
 
     def _rows(self, state: State, found: pa.Table) -> pa.Table:
-        """The rows that files become: a row a channel and a moment, where these are asked for."""
+        """The rows of files: one for each channel and window, if these are requested."""
         settings = state.settings
         whole = [os.path.join(state.root, path) if path else path for path in found["path"].to_pylist()]
         place = found.column_names.index("path")
-        stamps = {path: stamp(path) for path in whole}  # before the content: a change in between is found out later
+        stamps = {path: stamp(path) for path in whole}  # before hashing: a change in between is found next time
         table, skipped = measure(
             found.set_column(place, "path", pa.array(whole, pa.string())), WORKERS, True, False, None
         )
@@ -209,7 +209,7 @@ class Adding:
 
 
 def _sound(state: State, row: dict) -> Sound:
-    """What is embedded for a row."""
+    """The sound to embed for a row."""
     path = os.path.join(state.root, row["path"]) if not is_url(row["path"]) else row["path"]
     channels = checked(row.get(COLUMN) or "mean")
     if state.settings.window is not None:
@@ -222,7 +222,7 @@ def _key(sound: Sound) -> tuple[str, str, float]:
 
 
 def _part(progress: Progress | None, finished: int, count: int, total: int) -> Progress | None:
-    """Progress in sounds of a part, as progress in files of all."""
+    """Progress of a part, in sounds, as progress of the whole, in files."""
     if progress is None:
         return None
     show = progress

@@ -1,4 +1,4 @@
-"""Bring an index up to date: embed what is new or other, and drop what is gone."""
+"""Bring an index up to date: embed new and changed sounds, and drop those that are gone."""
 
 from __future__ import annotations
 
@@ -45,18 +45,18 @@ def update(
     """Make an index, or bring it up to date with folders, manifests or shards.
 
     Args:
-        folder: of the index.
+        folder: the index's folder.
         encoder: the model.
-        model: what it is called, and its digest.
-        settings: how the vectors are to be made; its precision is that of `running`.
-        sources: folders searched to the bottom, .csv, .tsv or .parquet manifests, tar shards, URLs of these.
+        model: its name and digest.
+        settings: how to make the vectors; the precision is that of `running`.
+        sources: folders, searched recursively, .csv, .tsv or .parquet manifests, tar shards, URLs of these.
         running: batches and threads.
-        path_column: of manifests.
-        progress: called with (files done, all that are to be embedded).
+        path_column: the manifests' column of paths.
+        progress: called with (files done, files to embed).
 
     Raises:
-        AaspError: the index is of another model or setting, another process is at it, or nothing can be used.
-        OSError: the disk is full; what is done is kept.
+        AaspError: the index has another model or other settings, another process is using it, or nothing is usable.
+        OSError: the disk is full; finished work is kept.
     """
     if folder.is_dir() and not (folder / STATE).exists() and any(name != "lock" for name in os.listdir(folder)):
         raise AaspError(f"{folder}: holds other files and no index; choose another --out")

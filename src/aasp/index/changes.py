@@ -1,7 +1,7 @@
-"""What has changed since an index was last brought up to date: files that are new, other, gone, or as they were.
+"""What has changed since an index was last updated: files that are new, changed, gone, or unchanged.
 
-A file is as it was if its size and time are; if only its time is another, its content decides, by SHA-256. A file goes
-with the folder or manifest that it came from: those that are not named keep theirs.
+A file is unchanged if its size and time are the same; if only its time differs, the SHA-256 of its content decides. A
+file is dropped if the folder or manifest it came from no longer has it; files of sources that are not named are kept.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from aasp.errors import AaspError
 from aasp.index.layout import COLUMNS, joined
 
 OWN = (*COLUMNS, COLUMN)
-"""Columns that an index fills in itself: a manifest's of the same name gets another."""
+"""Columns that an index fills in itself: a manifest's column of the same name is renamed."""
 _MEASURED = ("rate", "channels")
 
 
 @dataclass(frozen=True)
 class Stamp:
-    """A file's size in bytes and time in nanoseconds; None of what is no file of this machine."""
+    """A file's size in bytes and modification time in nanoseconds; None if it is not a local file."""
 
     size: int | None = None
     modified: int | None = None
@@ -38,13 +38,13 @@ class Stamp:
 
 @dataclass(frozen=True)
 class Changes:
-    """What is to be done.
+    """The changes to make.
 
     Attributes:
-        new: rows of `listing` that are to be embedded.
+        new: rows of `listing` to embed.
         kept: numbers of the index's rows that stay.
-        rows: what is to be said of these now.
-        changed, gone: how many files that the index had are other now, or no more there.
+        rows: the updated columns of these rows.
+        changed, gone: how many of the index's files have changed, or are gone.
     """
 
     new: list[int]
@@ -55,7 +55,7 @@ class Changes:
 
 
 def root_of(source: str) -> str:
-    """The folder that the paths of an index begin at whose first source this is."""
+    """The root folder of an index with this as its first source; relative paths start there."""
     where = located(source)
     if is_url(where):
         return os.sep
@@ -66,17 +66,17 @@ def root_of(source: str) -> str:
 def listing(
     sources: Sequence[str], root: str, path_column: str | None, skipped: list[Skipped], notes: list[str]
 ) -> pa.Table:
-    """Every file that is named, once: `path`, relative to the root where it lies below, `source`, and other columns.
+    """Every named file once: `path`, relative if it is below the root, `source`, and other columns.
 
     Args:
-        sources: folders, manifests, shards, as `aasp.datasets.sources` has them.
-        root: of the index.
-        path_column: of manifests.
-        skipped: takes what can't be used.
-        notes: takes what else is to be said, a line each.
+        sources: folders, manifests, shards, as in `aasp.datasets.sources`.
+        root: the index's root folder.
+        path_column: the manifests' column of paths.
+        skipped: unusable files are added to it.
+        notes: other notes are added to it, one line each.
 
     Raises:
-        AaspError: there is nothing of that name, or no sound in it; a manifest chooses channels.
+        AaspError: a source does not exist, or has no sound; a manifest chooses channels.
     """
     tables = []
     for source in sources:
@@ -104,13 +104,13 @@ def listing(
 
 
 def below(path: str, root: str) -> str:
-    """A path relative to the root if it lies below it, else as it is."""
+    """A path relative to the root if it is below it, else unchanged."""
     start = os.path.join(root, "")
     return path[len(start) :] if path.startswith(start) and path != start else path
 
 
 def stamp(path: str) -> Stamp:
-    """A file's size and time; nothing of one that is gone, or in a store."""
+    """A file's size and time; empty if it is gone, or in an object store."""
     if is_url(file_of(path)):
         return Stamp()
     try:
@@ -121,7 +121,7 @@ def stamp(path: str) -> Stamp:
 
 
 def content(path: str) -> str | None:
-    """SHA-256 of a sound's bytes in hex; None of one in a store, or that can't be read."""
+    """SHA-256 of a sound's bytes in hex; None if it is in an object store, or can't be read."""
     if is_url(file_of(path)):
         return None
     try:
@@ -132,13 +132,13 @@ def content(path: str) -> str | None:
 
 
 def changes(rows: pa.Table, found: pa.Table, root: str, sources: Sequence[str]) -> Changes:
-    """Compare an index's rows with what is there.
+    """Compare an index's rows with the files found.
 
     Args:
-        rows: of the index.
-        found: as `listing` has it.
-        root: of the index.
-        sources: whose files go if they are not found: `source` as in the rows.
+        rows: the index's rows.
+        found: the result of `listing`.
+        root: the index's root folder.
+        sources: files of these sources are dropped if they were not found; compared with the rows' `source`.
     """
     paths = rows["path"].to_pylist()
     first: dict[str, int] = {}
@@ -191,7 +191,7 @@ def _retimed(rows: pa.Table, touched: dict[str, int]) -> pa.Table:
 
 
 def _labelled(rows: pa.Table, found: pa.Table, place: dict[str, int]) -> pa.Table:
-    """The rows with the other columns of what was found now, where they were; in the same order."""
+    """The rows, in the same order, with their label columns replaced by the current ones if their file was found."""
     labels = label_columns(found)
     there = [place.get(path) for path in rows["path"].to_pylist()]
     ours = np.array([row is not None for row in there], bool)
@@ -207,14 +207,14 @@ def _labelled(rows: pa.Table, found: pa.Table, place: dict[str, int]) -> pa.Tabl
 
 
 def label_columns(found: pa.Table) -> list[str]:
-    """A listing's own columns."""
+    """The label columns of a listing."""
     return [name for name in found.column_names if name not in OWN and name not in _MEASURED]
 
 
 def windows(seconds: float, window: float | None, hop: float | None, shortest: float) -> Iterator[tuple[float, float]]:
-    """Start and length of each moment of a recording; of all of it where there is no window.
+    """Start and length of each window of a recording; the whole recording if there is no window.
 
-    The last ends where the recording does, and is left out if it is too short to be embedded.
+    The last window ends with the recording, and is omitted if it is too short to be embedded.
     """
     if window is None or hop is None or seconds <= window:
         yield 0.0, seconds

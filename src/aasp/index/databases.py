@@ -1,7 +1,7 @@
-"""The rows and vectors of an index in a vector database: LanceDB, in a folder or an object store, or Qdrant.
+"""Export of an index's rows and vectors to a vector database: LanceDB, in a folder or an object store, or Qdrant.
 
-A table of the index's name is made or replaced; `row` is the number of a row, and the other columns are as they are in
-the index. Values that JSON has no type for, times, become text in Qdrant.
+A table with the index's name is created or replaced; `row` is a row's number, and the other columns are those of the
+index. Values without a JSON type (times) become text in Qdrant.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ def to_lancedb(index: Index, place: str, name: str) -> None:
     """Write an index to LanceDB.
 
     Args:
-        index: that is written.
-        place: folder or object store's URI of the database: "birds.lance", "s3://bucket/birds".
-        name: of the table, which is replaced.
+        index: the index to write.
+        place: folder or object store URI of the database: "birds.lance", "s3://bucket/birds".
+        name: the table's name; the table is replaced.
 
     Raises:
-        AaspError: lancedb is not installed, or does not take it.
+        AaspError: lancedb is not installed, or refuses the data.
     """
     try:
         import lancedb
@@ -53,12 +53,12 @@ def to_qdrant(index: Index, place: str, name: str) -> None:
     """Write an index to Qdrant.
 
     Args:
-        index: that is written.
-        place: URL of a server, "http://localhost:6333", or a folder that no server is needed for.
-        name: of the collection, which is replaced.
+        index: the index to write.
+        place: URL of a server, "http://localhost:6333", or a folder, which needs no server.
+        name: the collection's name; the collection is replaced.
 
     Raises:
-        AaspError: qdrant-client is not installed, the server does not answer, or does not take it.
+        AaspError: qdrant-client is not installed, the server does not answer, or it refuses the data.
     """
     try:
         from qdrant_client import QdrantClient, models
@@ -88,20 +88,20 @@ DATABASES: dict[str, Callable[[Index, str, str], None]] = {"lancedb": to_lancedb
 
 
 def _told(place: str, write: Callable[[], Any]) -> None:
-    """Write, and say in a line what a database did not take."""
+    """Write, and turn a database's error into one line."""
     try:
         write()
-    except Exception as error:  # each client has exceptions of its own, and those of what it stands on
+    except Exception as error:  # each client raises its own exceptions and those of its dependencies
         detail = " ".join(str(error).split())[:300] or type(error).__name__
         raise AaspError(f"{place}: not written ({detail}); check the address, and that it can be written") from error
 
 
 def _batches(index: Index) -> Iterator[tuple[int, pa.Table, np.ndarray]]:
-    """First number, rows and vectors of some thousand rows at a time."""
+    """First row number, rows and vectors of a few thousand rows at a time."""
     for begin in range(0, len(index), _BATCH):
         yield begin, index.rows.slice(begin, _BATCH), np.asarray(index.vectors[begin : begin + _BATCH])
 
 
 def _plain(value: Any) -> Any:
-    """A value that JSON can hold."""
+    """A value that JSON can represent."""
     return value.isoformat() if isinstance(value, datetime.datetime | datetime.date) else value

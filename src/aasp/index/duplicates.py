@@ -1,8 +1,8 @@
-"""Recordings that an index holds twice: the same bytes, or the same waveform under another encoding, gain or cut.
+"""Duplicate recordings in an index: the same bytes, or the same waveform with another encoding, gain or cut.
 
-Bytes are compared by their hash. Of the rest, each row's nearest rows are candidates, by the model, and by a signature
-that no gain changes, as a model's vectors do; the waveforms decide (`aasp.index.same`): vectors alone can't tell a
-recording from another take of it. Source: ours.
+Bytes are compared by their hash. For the rest, each row's nearest rows are candidates, by the model's vectors and by a
+signature that does not depend on gain, as a model's vectors do; the waveforms decide (`aasp.index.same`), since vectors
+alone can't distinguish a recording from another take. Source: ours.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from aasp.index.opened import Index
 from aasp.index.same import LONGEST, RATE, SAME, correlation, signature, whitened
 
 NEAREST = 8
-"""Candidates of a row by the model, and as many by the signature; none of its own file."""
+"""Candidates per row by the model, and the same number by the signature; none from the row's own file."""
 PARTS = ("split", "fold")
-"""Columns that say what part of a set a row is in."""
-_TRIED = 4  # moments of two recordings
+"""Columns that give a row's part of the dataset."""
+_TRIED = 4  # row pairs of two recordings
 _KEPT = 64  # waveforms in memory: 120 MB
 
 
 class Duplicate(NamedTuple):
-    """Two rows of one recording.
+    """Two rows of the same recording.
 
     Attributes:
         row, other: their numbers.
         same: "bytes", or "waveform".
         similarity: cosine of their vectors.
-        correlation: of their waveforms; 1 where the bytes are the same.
-        later: seconds by which a sound stands later in `other`.
+        correlation: of their waveforms; 1 if the bytes are the same.
+        later: by how many seconds the sound is later in `other`.
     """
 
     row: int
@@ -52,13 +52,13 @@ class Duplicate(NamedTuple):
 def duplicates(
     index: Index, threshold: float, skipped: list[Skipped], progress: Progress | None = None
 ) -> Iterator[Duplicate]:
-    """Pairs of rows of one recording; of several copies each with the first, or with the one that is nearest to it.
+    """Pairs of rows of the same recording; of several copies each is paired with the first, or with its nearest copy.
 
     Args:
-        index: that is searched. Every row is compared with every other: 10^5 rows of 192 take a minute of a core.
+        index: the index to search. Every row is compared with every other: 10^5 rows of 192 take one core a minute.
         threshold: cosine by the model from which two rows are compared by their waveforms.
-        skipped: takes what can't be read for that.
-        progress: called with (pairs of files compared by their waveforms, all).
+        skipped: files that can't be read for it are added.
+        progress: called with (pairs of files compared by their waveforms, pairs in total).
     """
     paths = index.rows["path"].to_pylist()
     first, copies = _copies(index, paths)
@@ -87,7 +87,7 @@ def duplicates(
 
 
 def _copies(index: Index, paths: Sequence[str]) -> tuple[np.ndarray, list[tuple[int, int]]]:
-    """Rows of files whose bytes no earlier file has; and pairs of files of the same bytes, each by its first row."""
+    """Rows of files whose bytes differ from all earlier files; pairs of equal files, each by its first row."""
     of_hash: dict[str, str] = {}
     row_of: dict[str, int] = {}
     own: list[int] = []
@@ -109,14 +109,14 @@ def _propose(
     file_of: np.ndarray,
     threshold: float,
 ) -> None:
-    """Add each row and its nearest of other files, by the two files, where their cosine is large enough.
+    """Add pairs of a row and its nearest rows of other files, keyed by the files, if their cosine is large enough.
 
     Args:
-        found: takes them.
-        vectors: of unit length, one for each of `rows`.
-        rows: numbers of rows of the index.
+        found: the pairs are added to it.
+        vectors: unit vectors, one for each of `rows`.
+        rows: row numbers of the index.
         file_of: the file of each row of the index.
-        threshold: of the cosine.
+        threshold: the smallest cosine.
     """
     others, _ = neighbours(vectors, NEAREST, threshold, file_of[rows])
     places, ranks = np.nonzero(others >= 0)
@@ -127,7 +127,7 @@ def _propose(
 
 
 def _signatures(index: Index, rows: np.ndarray, skipped: list[Skipped]) -> tuple[np.ndarray, np.ndarray]:
-    """The rows that can be read, and their signatures about the mean of all, of unit length."""
+    """The readable rows, and their signatures minus the mean of all, of unit length."""
     made: dict[int, np.ndarray] = {}
     unread: set[str] = set()
     for row in rows.tolist():
@@ -145,7 +145,7 @@ def _signatures(index: Index, rows: np.ndarray, skipped: list[Skipped]) -> tuple
 
 
 def _middle(index: Index, row: int) -> np.ndarray:
-    """The middle of a row's sound, as much as is compared."""
+    """The middle of a row's sound, as long as is compared."""
     sound = index.recording(row)
     seconds = duration(sound)
     start = max(0.0, (seconds - LONGEST) / 2)
@@ -153,7 +153,7 @@ def _middle(index: Index, row: int) -> np.ndarray:
 
 
 def parts_of(index: Index, column: str | None) -> list | None:
-    """Each row's part of the set: of a column, else of `split` or `fold`, where there is one.
+    """Each row's part of the dataset: from a column, or from `split` or `fold` if there is one.
 
     Raises:
         AaspError: there is no such column.
@@ -166,6 +166,6 @@ def parts_of(index: Index, column: str | None) -> list | None:
 
 
 def leaks(found: Sequence[Duplicate], parts: Sequence) -> list[Duplicate]:
-    """Those whose rows are in two parts; a row without a part is in none."""
+    """Pairs whose rows are in different parts; a row without a part is in none."""
     known = lambda one: parts[one.row] is not None and parts[one.other] is not None
     return [one for one in found if known(one) and parts[one.row] != parts[one.other]]

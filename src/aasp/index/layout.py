@@ -1,11 +1,11 @@
-"""The files of an index: what is in it, how rows come to it and go, and what holds after a kill.
+"""The files of an index: their content, how rows are added and removed, and their state after a kill.
 
-    index.json           the model, the settings, how many rows there are and in which files
-    vectors-000001.npy   float16 (rows, width), each of unit length; rows are only ever added at its end
+    index.json           the model, the settings, the number of rows and the files they are in
+    vectors-000001.npy   float16 (rows, width), each of unit length; rows are only ever appended
     rows-000001.parquet  a row for each vector: path, start, seconds, hash, modified, labels; a part for each addition
 
-An addition is written and synced first and becomes part of the index when `index.json` is replaced. Rows that go are
-left out of a new file of vectors; whoever has the old one open keeps it. Source: ours.
+An addition is written and synced first and becomes part of the index when `index.json` is replaced. To remove rows, a
+new file of vectors is written without them; readers that have the old file open keep it. Source: ours.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ from aasp.training.precision import Precision
 FORMAT = 1
 STATE = "index.json"
 REMEDY = "make the index again by `aasp index`"
-_HEADER = 128  # bytes before the vectors: the shape in them grows in place
+_HEADER = 128  # bytes before the vectors: the shape in the header grows in place
 _WIDEST = 1 << 20
 _MADE = re.compile(r"(vectors|rows)-\d{6}\.(npy|parquet)")
-_BLOCK = 65_536  # rows copied at a time
+_BLOCK = 65_536  # rows copied at once
 
 
 @dataclass(frozen=True)
 class Model:
-    """What made the vectors: a name or a folder, and the SHA-256 of its configuration and weights."""
+    """The model of the vectors: a name or a folder, and the SHA-256 of its configuration and weights."""
 
     name: str
     digest: str
@@ -49,13 +49,13 @@ class Model:
 
 @dataclass(frozen=True)
 class Settings:
-    """How the vectors were made; an index is of one model and one setting.
+    """How the vectors are made; an index has one model and one setting.
 
     Attributes:
-        vector: "own", or layer:pooling pairs side by side.
-        channels: of files of several, as `aasp embed` has it.
-        window, hop: seconds of the moments that recordings are cut in, and from one to the next; None for whole files.
-        precision: of the model's forward pass.
+        vector: "own", or layer:pooling pairs, concatenated.
+        channels: the choice for files with several, as in `aasp embed`.
+        window, hop: length and hop, in seconds, of the windows that recordings are cut into; None for whole files.
+        precision: precision of the model's forward pass.
     """
 
     vector: str = "own"
@@ -67,16 +67,16 @@ class Settings:
 
 @dataclass(frozen=True)
 class State:
-    """What `index.json` holds.
+    """The content of `index.json`.
 
     Attributes:
-        model, settings: what made it.
-        root: the folder that relative paths begin at.
-        width: of a vector.
-        rows: how many.
-        vectors: the file of vectors; none while there is no row.
-        parts: files of rows, one after the other.
-        number: of the next file.
+        model, settings: how the vectors were made.
+        root: the folder that relative paths start from.
+        width: dimension of a vector.
+        rows: number of rows.
+        vectors: the file of vectors; None while there is no row.
+        parts: files of rows, in order.
+        number: number of the next file.
     """
 
     model: Model
@@ -91,10 +91,10 @@ class State:
 
 
 def read_state(folder: Path) -> State:
-    """What an index says of itself.
+    """The state of an index, from its `index.json`.
 
     Raises:
-        AaspError: there is none, or it is of another version or damaged.
+        AaspError: there is no index, it has another version, or it is damaged.
     """
     file = folder / STATE
     if not file.is_file():
@@ -113,7 +113,7 @@ def read_state(folder: Path) -> State:
 
 
 def write_state(folder: Path, state: State) -> None:
-    """Make a state the index's own; files that it does not name are removed."""
+    """Replace the index's state; files that it does not name are removed."""
     with atomic_write(folder / STATE) as beside:
         beside.write_text(json.dumps(asdict(state), indent=1) + "\n", encoding="utf-8")
     for file in folder.iterdir():
@@ -122,10 +122,10 @@ def write_state(folder: Path, state: State) -> None:
 
 
 def read_vectors(folder: Path, state: State) -> np.ndarray:
-    """The vectors, float16 (rows, width), memory-mapped; what is written to them stays in memory.
+    """The vectors, float16 (rows, width), memory-mapped; changes to them stay in memory.
 
     Raises:
-        AaspError: the file holds something else, or fewer rows than stated.
+        AaspError: the file is something else, or has fewer rows than stated.
     """
     if state.vectors is None:
         return np.zeros((0, state.width), np.float16)
@@ -139,7 +139,7 @@ def read_vectors(folder: Path, state: State) -> np.ndarray:
 
 
 def _checked(file: BinaryIO, state: State) -> int:
-    """Where the vectors begin in a file that holds as many as stated."""
+    """The offset of the vectors in a file, after checking that it has as many as stated."""
     read = {(1, 0): npy.read_array_header_1_0}[npy.read_magic(file)]
     shape, fortran, dtype = read(file)
     begin = file.tell()
@@ -155,7 +155,7 @@ def read_rows(folder: Path, state: State) -> pa.Table:
     """The rows.
 
     Raises:
-        AaspError: a file of them is damaged, or they are not as many as stated.
+        AaspError: a file of them is damaged, or their number differs from the stated one.
     """
     tables = []
     for name in state.parts:
@@ -181,12 +181,12 @@ COLUMNS = {
     "size": pa.int64(),
     "source": pa.string(),
 }
-"""Of every index: `source` is the folder or manifest that a row came from; hash, modified and size are null where a
-sound is no file of this machine."""
+"""Columns of every index: `source` is the folder or manifest that a row came from; hash, modified and size are null if
+a sound is not a local file."""
 
 
 def joined(tables: Sequence[pa.Table]) -> pa.Table:
-    """Tables one below the other; a column of different types becomes text."""
+    """Concatenated tables; a column of different types becomes text."""
     try:
         return pa.concat_tables(tables, promote_options="permissive")
     except pa.ArrowException:
@@ -211,20 +211,20 @@ def _text(value: Any) -> str | None:
 
 
 def add(folder: Path, state: State, vectors: np.ndarray, rows: pa.Table) -> State:
-    """Add rows at the end, all of them or, after a kill, none.
+    """Append rows, all of them or, after a kill, none.
 
     Args:
         folder, state: the index.
         vectors: (r, width).
-        rows: r of them.
+        rows: r rows.
 
     Raises:
-        OSError: the disk is full; the index is as it was.
+        OSError: the disk is full; the index is unchanged.
     """
     name = state.vectors or f"vectors-{state.number:06d}.npy"
     width = vectors.shape[1]
     with (folder / name).open("r+b" if state.vectors else "wb") as file:
-        file.truncate(_HEADER + 2 * state.rows * width)  # what a killed process wrote
+        file.truncate(_HEADER + 2 * state.rows * width)  # left by a killed process
         file.seek(_HEADER + 2 * state.rows * width)
         file.write(np.ascontiguousarray(vectors, "<f2").tobytes())
         file.seek(0)
@@ -242,15 +242,15 @@ def add(folder: Path, state: State, vectors: np.ndarray, rows: pa.Table) -> Stat
 
 
 def keep(folder: Path, state: State, numbers: np.ndarray, rows: pa.Table) -> State:
-    """Keep some of the rows, in their order, and write all that is known of them again, as one part.
+    """Keep some of the rows, in their order, and rewrite their columns as one part.
 
     Args:
         folder, state: the index.
-        numbers: of the rows that stay.
-        rows: what is to be said of these.
+        numbers: numbers of the rows that stay.
+        rows: the columns of these rows.
 
     Raises:
-        OSError: the disk is full; the index is as it was.
+        OSError: the disk is full; the index is unchanged.
     """
     name = state.vectors
     if len(numbers) < state.rows:
@@ -276,7 +276,7 @@ def _write_rows(file: Path, rows: pa.Table) -> None:
 
 
 def _header(rows: int, width: int) -> bytes:
-    """What stands before the vectors, so that `numpy.load` reads them: 128 bytes whatever the shape."""
+    """The header before the vectors, so that `numpy.load` reads them: 128 bytes for any shape."""
     detail = f"{{'descr': '<f2', 'fortran_order': False, 'shape': ({rows}, {width}), }}"
     length = _HEADER - 10
     return b"\x93NUMPY\x01\x00" + length.to_bytes(2, "little") + detail.ljust(length - 1).encode() + b"\n"

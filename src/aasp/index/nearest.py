@@ -11,7 +11,7 @@ import torch
 
 from aasp.errors import AaspError
 
-BLOCK = 4_096  # rows, whose fp32 copy stays in a core's cache at the usual widths
+BLOCK = 4_096  # rows; their fp32 copy fits in a core's cache at the usual widths
 
 
 def unit(x: np.ndarray) -> np.ndarray:
@@ -38,14 +38,14 @@ def nearest(
     Args:
         vectors_ND: unit vectors, float16 (N, D), in memory or mapped.
         query_qD: any length but zero, (q, D).
-        count: at most so many results a query.
-        rows: numbers of the rows to look among, or a boolean mask (N,); all of them when left out.
+        count: maximum number of results per query.
+        rows: numbers of the rows to search, or a boolean mask (N,); all rows if omitted.
 
     Returns:
-        Row numbers, int64 (q, K), and cosines, float32 (q, K), with K = min(count, rows looked among).
+        Row numbers, int64 (q, K), and cosines, float32 (q, K), with K = min(count, rows searched).
 
     Raises:
-        AaspError: the query is of another width, zero or not finite, the count is not positive, or a row is not there.
+        AaspError: the query has another width, is zero or not finite, count is not positive, or there is no such row.
     """
     query_qD = np.atleast_2d(np.asarray(query_qD))
     total, width = vectors_ND.shape

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-BLOCK = 1_024  # rows, whose similarities with as many others stay near the processor
+BLOCK = 1_024  # rows; their similarities with as many others fit in the cache
 
 
 def neighbours(vectors_ND: np.ndarray, count: int, least: float, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -17,12 +17,12 @@ def neighbours(vectors_ND: np.ndarray, count: int, least: float, groups: np.ndar
 
     Args:
         vectors_ND: unit vectors (N, D), in memory or mapped.
-        count: results a row, at most.
-        least: their cosine, at least.
-        groups: of each row, int64 (N,); fastest where rows of a group lie together and groups are in order.
+        count: maximum results per row.
+        least: minimum cosine.
+        groups: the group of each row, int64 (N,); fastest if the rows of a group are adjacent and groups are in order.
 
     Returns:
-        Row numbers, int64 (N, K), and cosines, float32 (N, K); where a row has fewer neighbours, -1 and -2.
+        Row numbers, int64 (N, K), and cosines, float32 (N, K); -1 and -2 fill up rows with fewer neighbours.
     """
     total = len(vectors_ND)
     best, where = torch.full((total, count), -2.0), torch.full((total, count), -1)
@@ -43,7 +43,7 @@ def neighbours(vectors_ND: np.ndarray, count: int, least: float, groups: np.ndar
 
 
 def _take(best: torch.Tensor, where: torch.Tensor, cosines: torch.Tensor, begin: int, least: float) -> None:
-    """Put what is nearer than the furthest of the best so far among them."""
+    """Insert the rows that are nearer than the current best results."""
     highest = cosines.amax(1)
     rows = torch.nonzero((highest > best[:, -1]) & (highest >= least)).squeeze(1)
     if not len(rows):

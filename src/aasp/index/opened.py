@@ -1,4 +1,4 @@
-"""An index that is open: its rows, its vectors, where a row's sound is, and the rows nearest to a query."""
+"""An open index: its rows, its vectors, the location of each row's sound, and nearest-neighbour search."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _TRIES = 3
 
 
 class Place(NamedTuple):
-    """Where a row's sound is: a file, an address in a shard or a URL, and which seconds of it."""
+    """A row's sound: a file, an address in a shard or a URL, and start and length in seconds."""
 
     path: str
     start: float
@@ -32,16 +32,16 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class Index:
-    """An index as it was when it was opened: what is added later, or removed, changes nothing in it.
+    """An index as it was when opened: later additions or removals do not affect it.
 
     Attributes:
-        folder: where it lies.
-        rows: a row for each vector: `path` (relative to `root`, or absolute where it lies elsewhere), `start` and
-            `seconds`, `hash` (SHA-256 of the file), `modified` and `size`, `source`, `channel` where channels are
-            chosen, and the manifest's own columns.
+        folder: its folder.
+        rows: a row for each vector: `path` (relative to `root`, or absolute if it is elsewhere), `start` and `seconds`,
+            `hash` (SHA-256 of the file), `modified` and `size`, `source`, `channel` if channels are chosen, and the
+            manifest's own columns.
         vectors: float16 (rows, width), memory-mapped, each of unit length.
-        root: the folder that relative paths begin at.
-        state: what made it, and how.
+        root: the folder that relative paths start from.
+        state: its model and settings.
     """
 
     folder: Path
@@ -52,14 +52,14 @@ class Index:
 
     @classmethod
     def open(cls, folder: str | Path, root: str | Path | None = None) -> Index:
-        """Open an index, which anyone may have written.
+        """Open an index, which may come from an untrusted source.
 
         Args:
-            folder: as `aasp index --out` was given it.
-            root: where its sounds are now, if they have moved.
+            folder: the folder given to `aasp index --out`.
+            root: the sounds' current folder, if they have moved.
 
         Raises:
-            AaspError: there is none, or it is damaged or of another version.
+            AaspError: there is no index, it is damaged, or it has another version.
         """
         folder = Path(folder)
         for left in reversed(range(_TRIES)):
@@ -68,7 +68,7 @@ class Index:
                 vectors, rows = read_vectors(folder, state), read_rows(folder, state)
                 break
             except AaspError:
-                if not left or read_state(folder) == state:  # else it was changed meanwhile
+                if not left or read_state(folder) == state:  # otherwise it was changed meanwhile
                     raise
         where = state.root if root is None else os.path.abspath(root)
         return cls(folder, rows, vectors, where, state)
@@ -78,24 +78,24 @@ class Index:
 
     @property
     def model(self) -> Model:
-        """What made it: `name`, a folder or a name, and `digest`, its fingerprint."""
+        """The model of the vectors: `name`, a folder or a name, and `digest`, its fingerprint."""
         return self.state.model
 
     @property
     def settings(self) -> Settings:
-        """How it was made."""
+        """How the vectors were made."""
         return self.state.settings
 
     def search(self, query: np.ndarray, count: int, rows: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """The rows nearest to each query: numbers (q, count) and cosines (q, count), as `aasp.index.nearest` has it."""
+        """The rows nearest to each query: numbers (q, count) and cosines (q, count); see `aasp.index.nearest`."""
         return nearest(self.vectors, query, count, rows)
 
     def sound(self, row: int, *, inside: bool = False) -> Place:
-        """Where a row's sound is.
+        """The location of a row's sound.
 
         Args:
             row: its number.
-            inside: to be given away: refuse what is not a sound file's name, or lies outside of the root.
+            inside: for a file to be served: refuse a name that is not a sound file's, or that is outside the root.
 
         Raises:
             AaspError: there is no such row, or it is refused.
@@ -113,7 +113,7 @@ class Index:
         return Place(path, self._starts[row].as_py() or 0.0, self._seconds[row].as_py() or 0.0)
 
     def recording(self, row: int) -> Sound:
-        """A row's sound as it was embedded, to be read by `aasp.audio.sounds.read_sound`."""
+        """A row's sound as it was embedded, for `aasp.audio.sounds.read_sound`."""
         path, start, seconds = self.sound(row)
         stated = self.rows["channel"][row].as_py() if "channel" in self.rows.column_names else None
         channels = checked(stated if stated is not None else self.settings.channels)
@@ -121,7 +121,7 @@ class Index:
             return Excerpt(path, start, seconds, channels)
         return path if channels == "mean" else Recording(path, channels)
 
-    # Chunks of a column are looked through at each access: of one chunk a value is found at once.
+    # Access to a column searches its chunks each time; with a single chunk it is direct.
     @functools.cached_property
     def _paths(self) -> pa.Array:
         return _whole(self.rows["path"])

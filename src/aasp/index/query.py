@@ -1,4 +1,4 @@
-"""What is looked for: a sound's vector by the index's own model, moved by examples of what is meant and what is not.
+"""A query: a sound's vector by the index's own model, refined by examples of what is wanted and what is not.
 
 Legend: D width. Source: J. J. Rocchio, Relevance feedback in information retrieval, 1971; its weights as in Manning,
 Raghavan and Schütze, Introduction to Information Retrieval, 2008, section 9.1.1.
@@ -31,7 +31,7 @@ def model_of(index: Index, device: str | torch.device = "cpu") -> AudioEncoder:
     """The model that made an index.
 
     Raises:
-        AaspError: it is not there any more, or another one is in its place.
+        AaspError: it does not exist any more, or has been replaced by another one.
     """
     name = index.model.name
     try:
@@ -45,7 +45,7 @@ def model_of(index: Index, device: str | torch.device = "cpu") -> AudioEncoder:
 
 
 def embed(index: Index, encoder: AudioEncoder, sounds: Sequence[Sound], running: Running = PLAIN) -> np.ndarray:
-    """Unit vectors of sounds, float32 (n, D), as the index has them.
+    """Unit vectors of sounds, float32 (n, D), made as those of the index.
 
     Raises:
         AudioError: one can't be used.
@@ -61,12 +61,12 @@ def embed(index: Index, encoder: AudioEncoder, sounds: Sequence[Sound], running:
 
 
 def rocchio(query_D: np.ndarray, like_nD: np.ndarray, unlike_nD: np.ndarray) -> np.ndarray:
-    """The query moved towards the mean of what is like it, and away from the mean of what is not.
+    """The query moved towards the mean of positive examples, and away from the mean of negative ones.
 
-    q + 0.75 mean(like) - 0.15 mean(unlike), of unit length; of either there may be none.
+    q + 0.75 mean(like) - 0.15 mean(unlike), of unit length; either may be empty.
 
     Raises:
-        AaspError: nothing is left of it.
+        AaspError: the result is zero.
     """
     moved = unit(query_D)
     if len(like_nD):
@@ -77,7 +77,7 @@ def rocchio(query_D: np.ndarray, like_nD: np.ndarray, unlike_nD: np.ndarray) -> 
 
 
 def described(index: Index, row: int, similarity: float) -> dict[str, Any]:
-    """A row that was found: its number, cosine, times, labels and path, as the index states it."""
+    """A row in the results: its number, cosine, times, labels and path, as stored in the index."""
     _, start, seconds = index.sound(row)
     own = [name for name in index.rows.column_names if name not in ("path", "start", "seconds", *_OWN)]
     labels = {name: index.rows[name][row].as_py() for name in own}
@@ -88,18 +88,18 @@ def described(index: Index, row: int, similarity: float) -> dict[str, Any]:
 def moments(
     index: Index, encoder: AudioEncoder, row: int, query_D: np.ndarray, window: float, running: Running = PLAIN
 ) -> tuple[list[tuple[float, float]], np.ndarray]:
-    """The moments of a row's recording, overlapping by half, and how alike each is to a query.
+    """Windows of a row's recording, overlapping by half, and their similarity to a query.
 
     Args:
-        index: one of whole files.
+        index: an index of whole files.
         encoder: its model.
-        row: whose recording is looked into.
+        row: the row whose recording is searched.
         query_D: the query.
-        window: seconds of a moment.
+        window: length of a window, in seconds.
         running: batches and threads.
 
     Returns:
-        (start, seconds) of each moment, in order, and cosines, float32 (moments,).
+        (start, seconds) of each window, in order, and cosines, float32 (windows,).
 
     Raises:
         AudioError: the recording can't be used.

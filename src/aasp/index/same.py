@@ -1,8 +1,8 @@
-"""Whether two sounds are of one recording: does one waveform, whitened and shifted, correlate with the other?
+"""Whether two sounds are the same recording: does one waveform, whitened and shifted, correlate with the other?
 
-Encoding, gain, resampling and trimming leave the waveform as it is, up to noise, a factor and a shift; another take of
-the same note, word or bird does not have it. Each sound's spectrum is flattened first, so that a hum that two
-recordings share, or a few harmonics, is not most of what is compared.
+Encoding, gain, resampling and trimming preserve the waveform up to noise, a factor and a shift; another take of the
+same note, word or bird has another one. Each sound's spectrum is flattened first, so that a hum that two recordings
+share, or a few harmonics, do not dominate the comparison.
 
 Source: ours; generalised cross-correlation after C. H. Knapp and G. C.
 Carter, The generalized correlation method for estimation of time delay, 1976.
@@ -16,18 +16,18 @@ from scipy.ndimage import uniform_filter1d
 
 RATE = 16_000
 LONGEST = 30.0
-"""Seconds around the middle of a sound that are compared."""
+"""Seconds around the middle of a sound that are compared, at most."""
 SAME = 0.55
-"""Correlation from which two sounds are of one recording."""
+"""Correlation from which two sounds count as the same recording."""
 _FRAME = 512
-_EDGES = np.unique(np.round(2 ** np.arange(1, 8.01, 0.25)).astype(int))[:-1]  # bins at which a band begins
-_OVERLAP = 0.5  # of the shorter sound, at least
+_EDGES = np.unique(np.round(2 ** np.arange(1, 8.01, 0.25)).astype(int))[:-1]  # first bins of the bands
+_OVERLAP = 0.5  # minimum overlap, of the shorter sound
 _SMOOTHED_HZ = 40.0
-_FLOOR = 1e-4  # of the loudest band's power: what is quieter is not made as loud as the rest
+_FLOOR = 1e-4  # of the loudest band's power: quieter bands are not fully amplified
 
 
 def whitened(wave: np.ndarray) -> np.ndarray:
-    """A waveform of a flat spectrum, float32 (samples,); zeros where there is no sound."""
+    """A waveform with its spectrum flattened, float32 (samples,); zeros for silence."""
     size = fft.next_fast_len(len(wave), real=True)
     spectrum = fft.rfft(wave.astype(np.float32), size)
     power = uniform_filter1d(np.abs(spectrum) ** 2, max(1, round(_SMOOTHED_HZ * size / RATE)))
@@ -37,15 +37,15 @@ def whitened(wave: np.ndarray) -> np.ndarray:
 
 
 def signature(wave: np.ndarray) -> np.ndarray:
-    """Mean and deviation over time of the level in bands of a quarter octave, in dB under the loudest.
+    """Mean and deviation over time of the level in bands of a quarter octave, in dB relative to the loudest.
 
-    No gain changes them.
+    They do not depend on gain.
 
     Args:
         wave: (samples,), at 16 kHz.
 
     Returns:
-        float32 (2 bands,), of which what is quieter than -60 dB counts as -60 dB.
+        float32 (2 bands,); levels below -60 dB count as -60 dB.
     """
     padded = np.pad(wave, (0, max(0, _FRAME - len(wave))))
     frames = np.lib.stride_tricks.sliding_window_view(padded, _FRAME)[:: _FRAME // 2]
@@ -56,14 +56,14 @@ def signature(wave: np.ndarray) -> np.ndarray:
 
 
 def correlation(one: np.ndarray, other: np.ndarray) -> tuple[float, float]:
-    """The largest correlation of two whitened waveforms over all shifts, and how much later the other begins.
+    """The largest correlation of two whitened waveforms over all shifts, and the delay of the second.
 
     Args:
-        one, other: waveforms as `whitened` gives them, at 16 kHz.
+        one, other: results of `whitened`, at 16 kHz.
 
     Returns:
-        The correlation's magnitude, 0 to 1, over what overlaps, half of the shorter sound at least; and seconds by
-        which a sound stands later in `other` than in `one`.
+        The correlation's magnitude, 0 to 1, over the overlap, at least half of the shorter sound; and by how many
+        seconds the sound is later in `other` than in `one`.
     """
     n, m = len(one), len(other)
     size = fft.next_fast_len(n + m - 1, real=True)
@@ -77,6 +77,6 @@ def correlation(one: np.ndarray, other: np.ndarray) -> tuple[float, float]:
     mine, theirs = energy(one), energy(other)
     power = (mine[begin + overlap] - mine[begin]) * (theirs[begin + overlap + lags] - theirs[begin + lags])
     found = np.abs(product[lags]) / np.sqrt(np.maximum(power, 1e-12))
-    found[power < 1e-6 * mine[-1] * theirs[-1]] = 0.0  # next to nothing but silence overlaps
+    found[power < 1e-6 * mine[-1] * theirs[-1]] = 0.0  # almost only silence overlaps
     best = int(found.argmax())
     return float(min(1.0, found[best])), float(lags[best]) / RATE

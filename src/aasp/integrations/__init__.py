@@ -1,1 +1,1 @@
-"""Our models where others evaluate: HEAR, X-ARES, MTEB; a file each, none of which imports the suite it serves."""
+"""Our models in other evaluation suites: HEAR, X-ARES, MTEB; one file each, none of which imports its suite."""

@@ -22,22 +22,22 @@ from aasp.model.audio_encoder import AudioEncoder
 from aasp.model.embeddings import Embeddings
 
 RATES = (16_000, 22_050, 44_100, 48_000)
-"""What HEAR's clips are given out at."""
+"""Sampling rates of HEAR's clips."""
 
 
 class HearModel(nn.Module):
-    """A model as HEAR looks at it.
+    """A model with HEAR's interface.
 
     Attributes:
         encoder: the model.
-        sample_rate: of the waveforms that HEAR is to give: the model's own, or, where HEAR hasn't that, the next higher
-            one it has, from which they are resampled.
-        scene_embedding_size: width D' of the model's own clip vector.
+        sample_rate: of HEAR's waveforms: the model's rate or, if HEAR does not have it, the next higher one, from which
+            they are resampled.
+        scene_embedding_size: width D' of the model's default clip vector.
         timestamp_embedding_size: width D of a vector over time.
-        hop_ms: milliseconds from one to the next.
+        hop_ms: milliseconds from one vector to the next.
 
     Args:
-        encoder: see above.
+        encoder: the model.
 
     Raises:
         AaspError: HEAR has no clips at the model's rate or above.
@@ -57,7 +57,7 @@ class HearModel(nn.Module):
         self.hop_ms = patch_ms(encoder)
 
     def forward(self, audio: Tensor) -> Embeddings:
-        """What the encoder says of waveforms (B, S) at `sample_rate`.
+        """The encoder's output for waveforms (B, S) at `sample_rate`.
 
         Raises:
             AaspError: as `AudioEncoder` does.
@@ -75,20 +75,20 @@ def load_model(model_file_path: str | Path = "") -> HearModel:
     """Load a model.
 
     Args:
-        model_file_path: a folder of a model or of a run, or a model on the hub; if omitted, what AASP_MODEL says.
+        model_file_path: a model folder or a run, or a model on the hub; if omitted, the value of AASP_MODEL.
 
     Raises:
-        AaspError: none is named, it can't be loaded, or HEAR has no clips for it.
+        AaspError: no model is given, it can't be loaded, or HEAR has no clips at its rate.
     """
     return HearModel(opened(model_file_path))
 
 
 def get_scene_embeddings(audio: Tensor, model: HearModel) -> Tensor:
-    """One vector a clip, float32, shape (B, D'): the model's own.
+    """One vector per clip, float32, shape (B, D'): the model's default vector.
 
     Args:
         audio: waveforms in -1..1 at `model.sample_rate`, shape (B, S).
-        model: from `load_model`.
+        model: the result of `load_model`.
 
     Raises:
         AaspError: as `AudioEncoder` does.
@@ -97,10 +97,10 @@ def get_scene_embeddings(audio: Tensor, model: HearModel) -> Tensor:
 
 
 def get_timestamp_embeddings(audio: Tensor, model: HearModel) -> tuple[Tensor, Tensor]:
-    """Vectors over time, float32, shape (B, G, D), and the milliseconds that they are centred on, float32, (B, G).
+    """Vectors over time, float32, shape (B, G, D), and the milliseconds of their centres, float32, (B, G).
 
-    HEAR needs these evenly spaced and inside the clip. A last time patch that is not full can have its centre beyond
-    the end: it is left out, and where it is the only one it is put at the end.
+    HEAR needs these evenly spaced and inside the clip. The centre of an incomplete last time patch can be beyond the
+    end: that patch is dropped or, if it is the only one, its centre is moved to the end.
 
     Args:
         audio, model: as in `get_scene_embeddings`.

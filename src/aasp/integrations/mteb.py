@@ -1,4 +1,4 @@
-"""MTEB's encoder, for its tasks on sound.
+"""MTEB's encoder, for its audio tasks.
 
     mteb.evaluate(AaspEncoder("runs/tiny"), mteb.get_tasks(["ESC50"]))
 
@@ -28,16 +28,16 @@ from aasp.weights import model_hash
 
 
 class AaspEncoder:
-    """A model as MTEB looks at it.
+    """A model with MTEB's interface.
 
     Attributes:
         encoder: the model.
 
     Args:
         model_name: an encoder, a folder of a model or of a run, or a model on the hub.
-        revision: what MTEB files results under; a hash of the model's weights if omitted.
+        revision: the revision in MTEB's results; a hash of the model's weights if omitted.
         device: where to load it; "cpu" if omitted.
-        name: what MTEB calls it, as in "you/birds"; "aasp/" and the model's folder if omitted.
+        name: its name in MTEB, as in "you/birds"; "aasp/" and the model's folder if omitted.
 
     Raises:
         AaspError: it can't be loaded.
@@ -56,16 +56,16 @@ class AaspEncoder:
         self.name = name or f"aasp/{_folder(model_name)}"
 
     def encode(self, inputs: Iterable[Mapping[str, Any]], **context: Any) -> np.ndarray:
-        """One vector a clip, float32, shape (n, D), in the order given: the model's own.
+        """One vector per clip, float32, shape (n, D), in the order given: the model's default vector.
 
         Args:
             inputs: batches, each with "audio": a list of `{"array", "sampling_rate"}`, the array of shape (S,) or
                 (channels, S), whose mean is taken; or of `{"path", "bytes"}`, as `datasets.Audio(decode=False)` gives
                 them.
-            context: what MTEB says of the task; only its name is looked at, for messages.
+            context: MTEB's information on the task; only its name is used, in messages.
 
         Raises:
-            AaspError: a batch has no "audio", a clip can't be used, or there is none.
+            AaspError: a batch has no "audio", a clip can't be used, or there are no clips.
         """
         task = getattr(context.get("task_metadata"), "name", "the task")
         found: list[np.ndarray] = []
@@ -86,7 +86,7 @@ class AaspEncoder:
         return np.concatenate(found)
 
     def similarity(self, embeddings1: Any, embeddings2: Any) -> Tensor:
-        """Cosine of every vector of one collection with every one of another, shape (n, m)."""
+        """Cosine of every vector of one collection with every vector of another, shape (n, m)."""
         return _unit(embeddings1) @ _unit(embeddings2).T
 
     def similarity_pairwise(self, embeddings1: Any, embeddings2: Any) -> Tensor:
@@ -95,7 +95,7 @@ class AaspEncoder:
 
     @cached_property
     def mteb_model_meta(self) -> Any:
-        """MTEB's record of the model; it needs MTEB."""
+        """MTEB's metadata of the model; it needs MTEB."""
         from mteb.models import ModelMeta
 
         facts = {
@@ -129,7 +129,7 @@ def _unit(vectors: Any) -> Tensor:
 
 
 def _folder(model: AudioEncoder | str | Path | None) -> str:
-    """What a model's folder is called, or its run's where that is just `model`."""
+    """The name of a model's folder, or of its run if the folder is `model`."""
     if model is None or isinstance(model, AudioEncoder):
         return "encoder"
     path = Path(model)

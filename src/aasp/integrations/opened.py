@@ -1,4 +1,4 @@
-"""What all suites need: the model that a user names, how wide its vectors are, and whether it can use a clip.
+"""Common to all suites: loading the model that a user names, the widths of its vectors, and checking clips.
 
 Legend: B clips, S samples, D and D' widths.
 """
@@ -22,7 +22,7 @@ VARIABLE = "AASP_MODEL"
 
 @dataclass(frozen=True)
 class Widths:
-    """Widths of a model's own vectors: one a clip, D', and one a time patch, D."""
+    """Widths of a model's default vectors: D' for a clip, and D for a time patch."""
 
     clip: int
     timestamp: int
@@ -32,12 +32,12 @@ def opened(model: AudioEncoder | str | Path | None, device: str | torch.device =
     """The encoder itself, or the one that is named, in evaluation mode.
 
     Args:
-        model: an encoder, or what `aasp.load` takes; empty or None where a suite has no way to name one: then what
-            the environment variable AASP_MODEL says.
-        device: where to put one that is loaded.
+        model: an encoder, or an argument of `aasp.load`; empty or None if a suite can't name one: then the value of the
+            environment variable AASP_MODEL.
+        device: for a model that is loaded.
 
     Raises:
-        AaspError: none is named, or it can't be loaded.
+        AaspError: no model is given, or it can't be loaded.
     """
     if isinstance(model, AudioEncoder):
         return model.eval()
@@ -48,7 +48,7 @@ def opened(model: AudioEncoder | str | Path | None, device: str | torch.device =
 
 
 def widths(encoder: AudioEncoder) -> Widths:
-    """Widths of what an encoder returns, from the shortest clip there is."""
+    """Widths of an encoder's outputs, from a clip of the minimum length."""
     front = encoder.config.frontend
     silence = torch.zeros(1, front.window, device=next(encoder.parameters()).device)
     with torch.no_grad():
@@ -62,15 +62,15 @@ def patch_ms(encoder: AudioEncoder) -> float:
 
 
 def check_clip(front: FrontEndConfig, wave: np.ndarray, what: str) -> None:
-    """Check that an encoder can use a clip, and say which it is where it can't: the encoder knows only a batch.
+    """Check that an encoder can use a clip, and name the clip if it can't: the encoder only sees a batch.
 
     Args:
-        front: the model's.
+        front: the model's front end.
         wave: samples (S,) at its rate.
-        what: the clip is called.
+        what: the clip's name in messages.
 
     Raises:
-        AaspError: it is shorter than one analysis window, or its samples are not finite or not in -1 to 1 at all.
+        AaspError: it is shorter than one analysis window, or its samples are not finite or far outside -1 to 1.
     """
     if len(wave) < front.window:
         text = f"{1000 * len(wave) / front.rate:.3g} ms, under one analysis window of {front.shortest_ms:g} ms"

@@ -2,7 +2,7 @@
 
     AASP_MODEL=runs/tiny python -m xares.run aasp/integrations/xares.py src/tasks/esc50_task.py
 
-X-ARES takes the one name of this module that ends in Encoder: there must be no other.
+X-ARES uses the only name in this module that ends in Encoder: there must be no other.
 
 Legend: B clips, S samples, G time patches, D width. Source: X-ARES (Zhang et al. 2025), its `check_audio_encoder`.
 """
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 
 
 class AaspEncoder(nn.Module):
-    """A model as X-ARES looks at it.
+    """A model with X-ARES's interface.
 
     Attributes:
-        sampling_rate: of the waveforms that it takes, in Hz.
+        sampling_rate: of its input waveforms, in Hz.
         output_dim: width D of a vector over time.
-        hop_size_in_ms: milliseconds from one to the next.
+        hop_size_in_ms: milliseconds from one vector to the next.
 
     Args:
-        model: an encoder, a folder of a model or of a run, or a model on the hub; if omitted, what AASP_MODEL says.
+        model: an encoder, a model folder or a run, or a model on the hub; if omitted, the value of AASP_MODEL.
 
     Raises:
-        AaspError: none is named, or it can't be loaded.
+        AaspError: no model is given, or it can't be loaded.
     """
 
     def __init__(self, model: AudioEncoder | str | Path | None = None) -> None:
@@ -46,7 +46,7 @@ class AaspEncoder(nn.Module):
     def forward(self, audio: Tensor) -> Tensor:
         """Vectors over time, float32, shape (B, G, D), subbands concatenated.
 
-        X-ARES pads the clips of a batch with zeros and does not say how long each was: the zeros are silence here.
+        X-ARES pads the clips of a batch with zeros and does not pass their lengths: the zeros are processed as silence.
 
         Args:
             audio: waveforms, shape (B, S), or one, shape (S,).

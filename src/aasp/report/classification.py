@@ -22,26 +22,26 @@ from aasp.report.learning import curves, logged
 from aasp.report.templates import write_page
 
 WHOLE_MATRIX = 20
-"""Most classes that a confusion matrix can show on a phone."""
+"""Maximum number of classes for which a confusion matrix is readable on a phone."""
 DOTS = 35
-"""Most classes that have a line each in a figure."""
+"""Maximum number of classes with a line each in a figure."""
 CONFUSIONS, MISTAKES = 12, 15
-"""Most rows of their tables."""
+"""Maximum number of rows in their tables."""
 
 
 @dataclass(frozen=True)
 class ClassificationReport:
-    """The data of the report.
+    """Data for the report.
 
     Attributes:
-        title: what was trained on what.
-        classes: K names; a class's place is its number.
-        truth: class indices (n,), or multi-hot (n, K) where clips have several labels.
+        title: the title: what was trained on what.
+        classes: K names, in order of class index.
+        truth: class indices (n,), or multi-hot (n, K) if clips have several labels.
         probabilities: (n, K).
         rounds: number of the round that scored each clip, (n,).
-        names: of the clips, n.
+        names: the clips' names, n.
         score: accuracy, or mAP, with its interval.
-        history: of each round, its lines: step, and where they were measured train_loss and valid_score (of 1).
+        history: for each round its log lines: step, and where measured train_loss and valid_score (0 to 1).
         facts: how it was made, plain text by term.
     """
 
@@ -66,12 +66,12 @@ class ClassificationReport:
 
 
 def write_classification_report(path: Path, report: ClassificationReport) -> None:
-    """Write the report as one HTML page that needs no other file, whole or not at all."""
+    """Write the report as one self-contained HTML page, completely or not at all."""
     write_page(path, "report/classification.html", **_values(report))
 
 
 def _values(report: ClassificationReport) -> dict[str, Any]:
-    """What the template names."""
+    """The template's values."""
     several, classes, truth, probabilities = report.several, report.classes, report.truth, report.probabilities
     counts = confusions(truth, probabilities)
     found, calibration_error = calibration(truth, probabilities)
@@ -134,7 +134,7 @@ def _every_class(scores: ClassScores, classes: Sequence[str]) -> dict[str, Any]:
 
 
 def _confused(counts: np.ndarray, classes: Sequence[str]) -> list[dict[str, Any]]:
-    """The largest numbers beside the diagonal of the confusion matrix (K, K), the largest first."""
+    """The largest off-diagonal entries of the confusion matrix (K, K), in descending order."""
     away = counts * (1 - np.eye(len(counts), dtype=int))
     order = np.argsort(-away, axis=None, kind="stable")[:CONFUSIONS]
     return [
@@ -145,7 +145,7 @@ def _confused(counts: np.ndarray, classes: Sequence[str]) -> list[dict[str, Any]
 
 
 def _mistake(report: ClassificationReport, row: int) -> list[str]:
-    """Of a clip: file, true class(es), predicted class, and its probability."""
+    """One clip: file, true class(es), predicted class, and its probability."""
     truth, probabilities = report.truth[row], report.probabilities[row]
     true = np.flatnonzero(truth).tolist() if report.several else [truth]
     named = ", ".join(report.classes[k] for k in true) or "none"
@@ -153,6 +153,6 @@ def _mistake(report: ClassificationReport, row: int) -> list[str]:
 
 
 def _learning(report: ClassificationReport, name: str, title: str, label: str, scale: float) -> list[Markup]:
-    """The curve of one of the numbers that the rounds have recorded, if any has."""
+    """The curve of one logged number over all rounds, if any round has it."""
     lines = [points * (1.0, scale) for points in (logged(run, name) for run in report.history) if len(points)]
     return [curves(lines, title=title, label=label)] if lines else []

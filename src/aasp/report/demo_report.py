@@ -1,4 +1,4 @@
-"""The demo's report: its figures; the words between them are in `templates/demo.html`.
+"""The demo's report: its figures; the text is in `templates/demo.html`.
 
 B clips, G x F grid of patches, S states.
 """
@@ -41,9 +41,9 @@ SHOWN = (
     ("fm noise", "15.6", "Noise, pitch swinging"),
     ("impulses", "25", "Clicks"),
 )
-"""Test signals to show: kind, rate in Hz, name."""
+"""Test signals that are shown: kind, rate in Hz, name."""
 TREMOLO, STEADY = "tremolo strings", "cello"
-"""Instruments to show: one whose loudness trembles by itself, one for the masks."""
+"""Instruments that are shown: one with natural tremolo, and one for the masks."""
 
 
 def write_demo_report(
@@ -59,19 +59,19 @@ def write_demo_report(
     facts: Mapping[str, str],
     eyebrow: str,
 ) -> None:
-    """Write the report as one HTML page, whole or not at all.
+    """Write the report as one HTML page, completely or not at all.
 
     Args:
-        path: of the page.
-        data: the demo's sounds.
-        trained: the model that was trained on.
-        untrained: one of its architecture with random weights.
-        recipe: how it was trained on.
-        look: what vectors are good for without training.
-        tasks: scores, the encoder that was trained on first.
+        path: the page.
+        data: folder of the demo's sounds.
+        trained: the model after continued training.
+        untrained: a model of its architecture with random weights.
+        recipe: the recipe of the continued training.
+        look: results of the packaged model's vectors without training.
+        tasks: scores; the continued encoder's come first.
         metrics: lines of the run's `metrics.jsonl`.
         facts: how it was made, by term.
-        eyebrow: the short line over the title.
+        eyebrow: the short line above the title.
     """
     assert isinstance(recipe.method, AaSPConfig), "the demo is about AaSP"
     stem, stem_before = trained.stem.states, untrained.stem.states
@@ -121,7 +121,7 @@ def write_demo_report(
 
 
 def _clear(tasks: Sequence[TaskScores], other: str) -> dict[str, list[str]]:
-    """The tasks at which the first encoder is better or worse than another one, or not clearly either."""
+    """Tasks on which the first encoder is clearly better or worse than another one, or not clearly different."""
     found: dict[str, list[str]] = {"better at": [], "worse at": [], "no clear difference at": []}
     for task in tasks:
         lead = task.difference[other]
@@ -131,9 +131,9 @@ def _clear(tasks: Sequence[TaskScores], other: str) -> dict[str, list[str]]:
 
 
 def _rates(now: Estimates, start: Estimates, true_hz: np.ndarray, band: Bounds) -> list[Markup]:
-    """Where the trained and the untrained stem look in clips of known modulation rates (B,).
+    """Estimated rates of the trained and untrained stem for clips of known modulation rates (B,).
 
-    Of the known rates only those patches count that answer at least a quarter as loud as any of their clip.
+    Only patches whose response is at least a quarter of the clip's largest count.
     """
     started = (np.median(start.alpha, axis=(0, 1, 2)), np.median(start.beta_hz, axis=(0, 1, 2)))
     counts = density(now.alpha, now.beta_hz, ALPHA_RANGE, band)

@@ -1,7 +1,7 @@
-"""Figures of single pages: of a classifier, of the kernels of the SBLU, and a map of embeddings.
+"""Figures for single pages: of a classifier, of the SBLU's kernels, and a map of embeddings.
 
 K classes (of kernels: taps), B bins of probability, S states; kernels have weights real + i imag of shape (S, K), taps
-a frame apart, as `aasp.stems.sblu.kernel` gives them. A title stands over each panel.
+a frame apart, as in `aasp.stems.sblu.kernel`. Each panel has its title above it.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from aasp.report.spectrogram import RATE_COLORS
 from aasp.report.style import CATEGORIES, FIRST, HALO, RULE, SECOND, WIDTH, dashed, drawn, legend, log_ticks, panel
 
 LETTER = 5.0
-"""Width of a letter in CSS pixels, on the average."""
+"""Average width of a letter in CSS pixels."""
 LONGEST = 22
-"""Letters of a class's name; longer ones are cut in figures, tables have them whole."""
+"""Maximum letters of a class's name in figures; tables have full names."""
 
 
 @drawn
 def confusion_matrix(counts: np.ndarray, classes: Sequence[str], *, title: str) -> Figure:
-    """Clips (K, K): rows are true classes, columns predicted ones; a cell is as dark as its share of its row."""
+    """Counts of clips (K, K): rows are true classes, columns predicted ones; a cell's shade is its share of its row."""
     names, margin = _short(classes)
     side = (WIDTH - margin - 4) / len(names)
     height = 34 + len(names) * side + margin
@@ -51,7 +51,7 @@ def confusion_matrix(counts: np.ndarray, classes: Sequence[str], *, title: str) 
 
 @drawn
 def class_dots(names: Sequence[str], values: np.ndarray, *, title: str, label: str) -> Figure:
-    """A line for each class with its score of 1 (K,) as a dot, the lowest on top; `label` says what the score is."""
+    """A line for each class with its score from 0 to 1 (K,) as a dot, the lowest on top; `label` names the score."""
     order = np.argsort(-values, kind="stable")
     short, margin = _short(names)
     places, scores = np.arange(len(names)), 100 * values[order]
@@ -68,7 +68,7 @@ def class_dots(names: Sequence[str], values: np.ndarray, *, title: str, label: s
 
 @drawn
 def class_curve(values: np.ndarray, support: np.ndarray, *, title: str, label: str) -> Figure:
-    """Scores of 1 of many classes (K,) over how many clips each has (K,), at least one."""
+    """Scores from 0 to 1 of many classes (K,) over the number of clips of each (K,), at least one."""
     figure, axes = panel(230, title, f"{label} (%)")
     axes.scatter(support, 100 * values, s=9, color=FIRST, alpha=0.6, linewidth=0, clip_on=False)
     low, high = int(support.min()), int(support.max())
@@ -80,7 +80,7 @@ def class_curve(values: np.ndarray, support: np.ndarray, *, title: str, label: s
 
 @drawn
 def reliability_diagram(found: Reliability, *, title: str, cases: str) -> Figure:
-    """Observed frequency by predicted probability, equal on the dashed line; of clips that are right, or labels."""
+    """Observed frequency over predicted probability, with a dashed diagonal; cases are correct clips, or labels."""
     figure, axes = panel(250, title, f"share of {cases} (%)")
     said, share = 100 * found.said, 100 * found.found
     dashed(axes, (0, 100), (0, 100))
@@ -93,7 +93,7 @@ def reliability_diagram(found: Reliability, *, title: str, cases: str) -> Figure
 
 @drawn
 def probability_histogram(found: Reliability, *, title: str, cases: str) -> Figure:
-    """How many cases (clips, labels) there are of each probability, on a logarithmic scale."""
+    """Number of cases (clips, labels) by probability, on a logarithmic scale."""
     figure, axes = panel(250, title, cases, left=44)
     axes.bar(100 * found.said, found.cases, width=5, color=FIRST, alpha=0.75)
     log_ticks(axes.yaxis, [10**k for k in range(int(np.log10(found.cases.max())) + 1)], "{:,}".format)
@@ -121,14 +121,14 @@ def kernel_shape(real_K: np.ndarray, imag_K: np.ndarray, *, frame_rate: float, t
 def frequency_responses(
     real_SK: np.ndarray, imag_SK: np.ndarray, beta_hz: np.ndarray, *, frame_rate: float, title: str, band: Bounds = BAND
 ) -> Figure:
-    """What each kernel lets through, in dB below its own peak, coloured by the frequency it was made for.
+    """Frequency response of each kernel, in dB below its own peak, coloured by its nominal frequency.
 
     Args:
         real_SK, imag_SK: the weights.
         beta_hz: frequency of each state, Hz, shape (S,).
         frame_rate: taps per second.
-        title: of the panel.
-        band: the alias-prone one, Hz.
+        title: the panel's title.
+        band: the alias-prone band, Hz.
     """
     figure, axes = panel(170, title, "gain (dB below its peak)")
     hertz, gain = response(real_SK, imag_SK, frame_rate)
@@ -145,8 +145,8 @@ def frequency_responses(
 def response(real_SK: np.ndarray, imag_SK: np.ndarray, frame_rate: float) -> tuple[np.ndarray, np.ndarray]:
     """Magnitude of the Fourier transform of each kernel at 0 to half the frame rate.
 
-    A kernel exp(-i β m) lets the positive side of β through in its inner product with the signal: |Σ w_m e^{iωm}|. A
-    real signal has both sides, so the larger of the two counts.
+    A kernel exp(-i β m) passes the positive side of β in its inner product with the signal: |Σ w_m e^{iωm}|. A real
+    signal has both sides, so the larger response is used.
 
     Returns:
         Frequencies in Hz, shape (512,), and gains, shape (S, 512).
@@ -157,7 +157,7 @@ def response(real_SK: np.ndarray, imag_SK: np.ndarray, frame_rate: float) -> tup
 
 @drawn
 def embedding_map(points: np.ndarray, labels: np.ndarray, *, title: str) -> Figure:
-    """A scatter of points (n, 2) coloured by label, each label written at the densest place of its points."""
+    """A scatter of points (n, 2) coloured by label, with each label written at its densest place."""
     figure, axes = panel(340, title, "", left=4, right=4)
     names = sorted(set(labels.tolist()))
     assert len(names) <= len(CATEGORIES), f"{len(names)} labels for {len(CATEGORIES)} colours"
@@ -175,6 +175,6 @@ def embedding_map(points: np.ndarray, labels: np.ndarray, *, title: str) -> Figu
 
 
 def _short(names: Sequence[str]) -> tuple[list[str], float]:
-    """Names of classes that are not too long, and the room that the longest takes in CSS pixels."""
+    """Class names, shortened if necessary, and the width of the longest in CSS pixels."""
     short = [name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…" for name in names]
     return short, max(map(len, short)) * LETTER + 12

@@ -1,4 +1,4 @@
-"""What reports show of a stem, as plain arrays: its parameters, its kernels, and what it finds in clips.
+"""A stem's parameters, kernels, and estimates for clips, as plain arrays for reports.
 
 B clips, T frames, G x F grid of patches, S states, K taps.
 """
@@ -20,13 +20,13 @@ from aasp.stems.states import States
 
 
 class Estimates(NamedTuple):
-    """What a stem estimated for a batch of clips.
+    """A stem's estimates for a batch of clips.
 
     Attributes:
         alpha: decay per frame, shape (B, G, F, S).
         beta_hz: frequency in Hz, shape (B, G, F, S).
         rate_hz: frequency of each patch's strongest state, shape (B, G, F).
-        strength: magnitude of that state, over the largest of the clip, shape (B, G, F).
+        strength: magnitude of that state relative to the clip's largest, shape (B, G, F).
     """
 
     alpha: np.ndarray
@@ -36,7 +36,7 @@ class Estimates(NamedTuple):
 
 
 class Sees(Protocol):
-    """What has a log-mel and a patch embedding: a model, a subject of the laboratory."""
+    """Anything with a log-mel and a patch embedding: a model, or a subject of the laboratory."""
 
     @property
     def frontend(self) -> FrontEnd: ...
@@ -46,7 +46,7 @@ class Sees(Protocol):
 
 
 def listen(model: Sees, waves: Sequence[np.ndarray]) -> tuple[list[Spectrogram], Tensor]:
-    """Spectrograms of clips of one length, and the log-mel (B, T, M) that the stem gets, both of whole patches."""
+    """Spectrograms of clips of one length, and the stem's input log-mel (B, T, M), both cut to whole patches."""
     with torch.no_grad():
         mel_BTM = model.frontend(torch.from_numpy(np.stack(waves)))[0]
     mel_BTM = mel_BTM[:, : mel_BTM.shape[1] // model.stem.patch[0] * model.stem.patch[0]]
@@ -57,7 +57,7 @@ def listen(model: Sees, waves: Sequence[np.ndarray]) -> tuple[list[Spectrogram],
 
 @torch.no_grad()
 def estimate(stem: States, mel_BTM: Tensor, frame_rate: float) -> Estimates:
-    """Estimated parameters of every patch, and which of its states answers strongest."""
+    """Estimated parameters of every patch, and its state with the largest response."""
     alpha, beta = stem.estimate(mel_BTM)
     real, imag = stem.responses(mel_BTM, gain="unit")
     magnitude = torch.hypot(real, imag)
@@ -70,7 +70,7 @@ def estimate(stem: States, mel_BTM: Tensor, frame_rate: float) -> Estimates:
 
 @torch.no_grad()
 def typical_kernels(stem: States, estimates: Estimates, frame_rate: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Kernels at each state's median parameters, states in order of frequency.
+    """Kernels at each state's median parameters, sorted by frequency.
 
     Returns:
         Real and imaginary weights, each (S, K), and frequencies in Hz (S,).

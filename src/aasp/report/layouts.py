@@ -1,4 +1,4 @@
-"""A table of results as Markdown, LaTeX or CSV. Scores in per cent; of numbers as they are."""
+"""A results table as Markdown, LaTeX or CSV. Scores are in per cent; other numbers as they are."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def markdown(table: Table) -> str:
-    """A Markdown table with its notes; peers below a row that says so, their marks beside each number."""
+    """A Markdown table with its notes; peers follow below a heading row, with their marks beside each number."""
     raised = lambda notes: "".join(f" {number}".translate(SUPERSCRIPTS) for number in notes)
     peer = lambda value, marks: f"{value} {marks}".strip()
     return render("report/table.md", **_values(table, in_markdown, " ± ", raised, peer))
 
 
 def latex(table: Table) -> str:
-    """A LaTeX table (booktabs) with its notes below; peers below a rule, their marks raised."""
+    """A LaTeX table (booktabs) with its notes; peers follow below a rule, with their marks raised."""
     raised = lambda notes: rf"\textsuperscript{{{','.join(map(str, notes))}}}" if notes else ""
     peer = lambda value, marks: rf"{value}\textsuperscript{{{marks}}}".replace("–", "--") if value else ""
     return render("report/table.tex", **_values(table, _escaped, PLUS_MINUS, raised, peer))
@@ -40,7 +40,7 @@ def _values(
     raised: Callable[[Sequence[int]], str],
     peer: Callable[[str, str], str],
 ) -> dict[str, Any]:
-    """What both templates name: cells as text, with their notes `raised`; published cells written by `peer`."""
+    """Values for both templates: cells as text, with their notes `raised`; published cells formatted by `peer`."""
     text = lambda cell: _text(cell, plus_minus) + (raised(cell.notes) if cell else "")
     published = lambda one: (peer(*column.published(one)) for column in table.columns)
     used = {mark for one in table.peers for column in table.columns for mark in column.published(one)[1]}
@@ -57,7 +57,7 @@ def _values(
 
 
 def csv_lines(table: Table) -> str:
-    """CSV for programs: each benchmark's value, deviation, number of clips and remarks in columns of their own."""
+    """CSV for programs: value, deviation, number of clips and remarks of each benchmark are separate columns."""
     head = ["rows", "system", "recipe"]
     head += [f"{column.title}{what}" for column in table.columns for what in ("", " ±", " clips", " remarks")]
     rows = [
@@ -73,7 +73,7 @@ def csv_lines(table: Table) -> str:
 
 
 def _text(cell: Cell | None, plus_minus: str) -> str:
-    """A value with its deviation, or its interval, and the number of clips where others of its column have another."""
+    """A value with its deviation or interval, and its number of clips if the column's results differ in that."""
     if cell is None:
         return ""
     summary = cell.summary
@@ -96,11 +96,11 @@ def _numbers(table: Table, cell: Cell | None) -> list[str]:
 
 
 def _escaped(text: str) -> str:
-    """Text for LaTeX."""
+    """Text escaped for LaTeX."""
     words = {"\\": "textbackslash", "~": "textasciitilde", "^": "textasciicircum", "±": "textpm"}
     put = lambda found: rf"\{words[found[0]]}{{}}" if found[0] in words else f"\\{found[0]}"
     return re.sub(r"[\\~^±#$%&_{}]", put, text)
 
 
 LAYOUTS = {"markdown": markdown, "latex": latex, "csv": csv_lines}
-"""By the names of `aasp table --format`."""
+"""Layouts by the names of `aasp table --format`."""

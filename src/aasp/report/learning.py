@@ -1,4 +1,4 @@
-"""Learning curves: a small figure for each number that a run logs; the page of a run that stopped."""
+"""Learning curves: a small figure for each logged number of a run; the page of a run that stopped."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from aasp.training.loop import TrainingStopped
 from aasp.training.tracking import read_metrics
 
 Curves = Mapping[str, tuple[str, str, float | None]]
-"""What is drawn of a run's metrics: title, axis label, and the value below which it is a collapse."""
+"""Metrics to draw: title, axis label, and the value below which training has collapsed."""
 LEARNING: Curves = {
     "losses/frame": ("Predicting what is hidden", "frame loss", None),
     "losses/codes": ("Naming hidden patches", "code loss (nats)", None),
@@ -42,31 +42,31 @@ LAST = 12  # log lines in the table
 
 
 def metric_curves(metrics: Sequence[Mapping[str, float | None]], shown: Curves = LEARNING) -> list[Markup]:
-    """One SVG for each of some metrics that a run has logged at two steps or more.
+    """One SVG for each of some metrics that a run logged at two or more steps.
 
     Args:
         metrics: lines of `metrics.jsonl`; a value that is missing or None (not finite) leaves a gap.
-        shown: which.
+        shown: the metrics to draw.
     """
     found = [(logged(metrics, name), *how) for name, how in shown.items()]
     return [curves([one], title=title, label=label, limit=limit) for one, title, label, limit in found if len(one) > 1]
 
 
 def logged(metrics: Sequence[Mapping[str, float | None]], name: str) -> np.ndarray:
-    """Step and value where a metric was logged, shape (n, 2)."""
+    """Steps at which a metric was logged and its values, shape (n, 2)."""
     points = [(line["step"], line[name]) for line in metrics if line.get(name) is not None]
     return np.array(points, dtype=float).reshape(-1, 2)
 
 
 @drawn
 def curves(lines: Sequence[np.ndarray], *, title: str, label: str, limit: float | None = None) -> Figure:
-    """A number over the optimizer's steps, a line for each run; the mean of their last values is written at the end.
+    """A number over optimizer steps, one line per run; the mean of their last values is written at the end.
 
     Args:
-        lines: of each run, step and value, shape (n, 2).
-        title: of the panel.
+        lines: for each run, steps and values, shape (n, 2).
+        title: the panel's title.
         label: quantity and unit.
-        limit: a value to mark with a dashed line.
+        limit: a value marked by a dashed line.
     """
     figure, axes = panel(160, title, label, left=36)
     for line in lines:
@@ -84,12 +84,12 @@ def curves(lines: Sequence[np.ndarray], *, title: str, label: str, limit: float 
 
 
 def curve(steps: np.ndarray, values: np.ndarray, *, title: str, label: str, limit: float | None = None) -> Markup:
-    """The curve of one run, as `curves`."""
+    """The curve of one run; see `curves`."""
     return curves([np.stack([steps, values], axis=1)], title=title, label=label, limit=limit)
 
 
 def explained(error: TrainingStopped) -> str:
-    """The line to show for a training that stopped; its page is written and named, if it has a run that can be read."""
+    """A one-line message for a training that stopped; if its run can be read, its page is written and named."""
     with suppress(OSError):
         if error.run is not None:
             return f"{error}; {write_stopped_page(str(error), error.run)} shows how"
@@ -97,7 +97,7 @@ def explained(error: TrainingStopped) -> str:
 
 
 def write_stopped_page(why: str, run: Path) -> Path:
-    """Write into a run's directory, beside `metrics.jsonl`, the page of why it stopped, which is one line.
+    """Write a page into a run's directory, beside `metrics.jsonl`, with the one-line reason `why` it stopped.
 
     Raises:
         OSError: the disk is full.

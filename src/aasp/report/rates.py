@@ -1,7 +1,7 @@
-"""Where the estimated decays and frequencies lie in the alias-prone band, by default 3.125 to 50 Hz.
+"""Distribution of estimated decays and frequencies over the alias-prone band, by default 3.125 to 50 Hz.
 
-S states; everything is counted over all patches, clips and states that it is given, flattened. Figures are drawn from
-the counts, so that they can be drawn again from a file of numbers; their `band` is in Hz.
+S states; counts are over all given patches, clips and states, flattened. Figures are drawn from the counts, so that
+they can be redrawn from a file of numbers; their `band` is in Hz.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from aasp.report.style import FIRST, INK, MUTED, RULE, SECOND, dashed, drawn, legend, log_ticks, panel
 
 BAND = (3.125, 50.0)
-"""Hz: above what a patch a 160 ms can tell, up to what a frame a 10 ms can."""
+"""Hz: from the Nyquist frequency of a 160 ms patch up to that of a 10 ms frame."""
 OCTAVES = [3.125, 6.25, 12.5, 25, 50]
 DECAYS = [0.02, 0.05, 0.1, 0.2, 0.5, 1.0]
 BINS = 40
@@ -26,13 +26,13 @@ _FADE = LinearSegmentedColormap.from_list("fade", [to_rgba("#2f9e8f", 0.0), to_r
 
 
 def shares(values: np.ndarray, bounds: Bounds) -> np.ndarray:
-    """Share of all values in each bin between the bounds, shape (BINS,); values at a bound, give or take, count."""
+    """Share of all values in each bin between the bounds, shape (BINS,); values outside are clipped to a bound."""
     inside = np.clip(np.ravel(values), *bounds)
     return np.histogram(inside, _edges(bounds))[0] / inside.size
 
 
 def density(alpha: np.ndarray, beta_hz: np.ndarray, bounds: Bounds, band: Bounds = BAND) -> np.ndarray:
-    """How many states lie in each cell of decay and frequency, both of equal ratios: shape (72, 48), frequency first.
+    """Number of states in each cell of decay and frequency, log-spaced: shape (72, 48), frequency first.
 
     Args:
         alpha: decays per frame, any shape.
@@ -46,7 +46,7 @@ def density(alpha: np.ndarray, beta_hz: np.ndarray, bounds: Bounds, band: Bounds
 
 @drawn
 def frequency_histogram(start: np.ndarray, now: np.ndarray, *, title: str, band: Bounds = BAND) -> Figure:
-    """How the frequencies β spread over the band before and after training: `shares` of the untrained and trained."""
+    """Distribution of the frequencies β over the band before and after training, each as `shares`."""
     figure, axes = _histogram(start, now, title, band)
     _hertz(axes, band)
     return figure
@@ -54,7 +54,7 @@ def frequency_histogram(start: np.ndarray, now: np.ndarray, *, title: str, band:
 
 @drawn
 def decay_histogram(start: np.ndarray, now: np.ndarray, *, title: str, bounds: Bounds) -> Figure:
-    """How the decays α spread between their bounds before and after training; as `frequency_histogram`."""
+    """Distribution of the decays α between their bounds before and after training; see `frequency_histogram`."""
     figure, axes = _histogram(start, now, title, bounds)
     log_ticks(axes.xaxis, DECAYS, "{:g}".format)
     axes.set(xlabel="decay α (per frame)", xlim=bounds)
@@ -65,13 +65,13 @@ def decay_histogram(start: np.ndarray, now: np.ndarray, *, title: str, bounds: B
 def decay_over_frequency(
     counts: np.ndarray, *, start: tuple[np.ndarray, np.ndarray], bounds: Bounds, title: str, band: Bounds = BAND
 ) -> Figure:
-    """Every state as a point of a density: frequency across, decay up; crosses are where the states started.
+    """Density of all states: frequency on the x axis, decay on the y axis; crosses mark the untrained states.
 
     Args:
         counts: the `density` of states.
         start: (alpha, beta in Hz) of the untrained states, each (S,).
-        bounds, band: of the density.
-        title: of the panel.
+        bounds, band: as for the density.
+        title: the panel's title.
     """
     figure, axes = panel(230, title, "decay α (per frame)")
     axes.pcolormesh(*_cells(bounds, band), np.sqrt(counts.T), cmap=_FADE, rasterized=True)
@@ -87,14 +87,14 @@ def decay_over_frequency(
 def found_against_true(
     true_hz: Sequence[float], found_hz: Sequence[np.ndarray], *, title: str, color: str = FIRST, band: Bounds = BAND
 ) -> Figure:
-    """For clips of known modulation rate: the rates their strongest states look at, as a strip of quantiles per rate.
+    """For clips of known modulation rate: the frequencies of their strongest states, as a strip of quantiles per rate.
 
     Args:
         true_hz: the rates, Hz.
         found_hz: for each, the rates of its patches' strongest states, Hz, shape (patches,).
-        title: of the panel.
-        color: of the strips.
-        band: the alias-prone one.
+        title: the panel's title.
+        color: the strips' colour.
+        band: the alias-prone band.
     """
     figure, axes = panel(230, title, "rate of the strongest state (Hz)")
     low, high = 1.2, 56
@@ -112,17 +112,17 @@ def found_against_true(
 
 
 def octaves(band: Bounds) -> list[float]:
-    """Octaves down from the band's upper bound to its lower one, in Hz."""
+    """Octaves from the band's upper bound down to its lower one, in Hz."""
     return [band[1] / 2**k for k in range(int(np.log2(band[1] / band[0]) + 1e-6), -1, -1)]
 
 
 def hertz_label(hertz: float) -> str:
-    """A frequency as a tick says it: 3.1, 6.3, 12.5, 25."""
+    """A frequency as a tick label: 3.1, 6.3, 12.5, 25."""
     return f"{hertz + 1e-9:.1f}".removesuffix(".0")
 
 
 def _edges(bounds: Bounds, bins: int = BINS) -> np.ndarray:
-    """Edges of bins of equal ratio between two bounds, shape (bins + 1,)."""
+    """Edges of log-spaced bins between two bounds, shape (bins + 1,)."""
     return np.geomspace(*bounds, bins + 1)
 
 

@@ -1,6 +1,6 @@
-"""Spectrograms: in ink on a page, under masks or the modulation rate each patch looks at; and as a picture of its own.
+"""Spectrograms: in ink on a page, with masks or each patch's modulation rate; and as a separate picture file.
 
-T frames, M mel bins, G x F grid of patches (time x subbands), time-major as the stems have them.
+T frames, M mel bins, G x F grid of patches (time x subbands), time-major as in the stems.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from aasp.report.style import INVERTED, MUTED, RULE, drawn, panel
 
 HEIGHT = 184
 RATE_COLORS = LinearSegmentedColormap.from_list("rate", ["#4a7fd0", "#2f9e8f", "#d39b22", "#cf4a52"])
-"""Modulation rates, an even mid-tone that stands out on light and dark paper."""
+"""Colours of modulation rates, of medium brightness, which stand out on light and dark paper."""
 KILOHERTZ = (0.1, 0.2, 0.5, 1, 2, 4, 8, 16, 32)
-"""What is marked in a picture."""
+"""Ticks in a picture."""
 SPAN = 4.0
-"""Colours cover attention from a quarter to four times the mean patch's; values beyond take the colour of the end."""
+"""Colours span a quarter to four times the mean patch's attention; values beyond have the colour of the end."""
 
 
 @dataclass(frozen=True)
@@ -54,24 +54,24 @@ class Spectrogram:
 
     @property
     def loudness(self) -> tuple[float, float]:
-        """What is shown as silence, and as the loudest."""
+        """Values shown as silence and as the loudest."""
         low, high = np.quantile(self.mel, [0.02, 0.998]).tolist()
         return low, max(high, low + 1e-6)
 
     def rows(self, kilohertz: Sequence[float]) -> np.ndarray:
-        """Where frequencies lie, in mel bins from below."""
+        """Positions of frequencies, in mel bins from below."""
         return np.interp([1000 * k for k in kilohertz], self.band_hz, np.arange(self.mel.shape[1]) + 0.5)
 
 
 @drawn
 def spectrogram(clip: Spectrogram, *, title: str) -> Figure:
-    """The whole spectrogram: what the teacher sees."""
+    """The whole spectrogram: the teacher's input."""
     return _inked(clip, title)[0]
 
 
 @drawn
 def masked_view(clip: Spectrogram, visible: np.ndarray, *, title: str) -> Figure:
-    """The spectrogram with all but the visible patches (n,), numbered g * F + f, faded: what the student sees."""
+    """The spectrogram with all but the visible patches (n,), numbered g * F + f, faded: the student's input."""
     columns, subbands = clip.grid
     seen = np.zeros(columns * subbands)
     seen[visible] = 1.0
@@ -86,13 +86,13 @@ def masked_view(clip: Spectrogram, visible: np.ndarray, *, title: str) -> Figure
 def patch_rates(
     clip: Spectrogram, rate_GF: np.ndarray, strength_GF: np.ndarray, *, title: str, band: Bounds = BAND
 ) -> Figure:
-    """The spectrogram with each patch tinted by the modulation rate it looks at.
+    """The spectrogram with each patch tinted by its estimated modulation rate.
 
     Args:
         clip: the clip.
         rate_GF: Hz, within the band, shape (G, F).
-        strength_GF: how much of it the patch holds, 0 (no tint) to 1, shape (G, F).
-        title: of the panel.
+        strength_GF: relative strength of that rate in the patch, 0 (no tint) to 1, shape (G, F).
+        title: the panel's title.
         band: in Hz.
     """
     figure, axes = _inked(clip, title, depth=0.6, right=44)
@@ -115,17 +115,17 @@ def patch_rates(
 def draw_sound(
     path: Path, clip: Spectrogram, *, title: str, start: float = 0.0, attention_GF: np.ndarray | None = None
 ) -> None:
-    """Draw a sound as PNG, SVG or PDF, by the name of the file, whole or not at all.
+    """Draw a sound as PNG, SVG or PDF, by the file's extension, completely or not at all.
 
     Args:
         path: the picture.
         clip: the log-mel and its axes.
-        title: above it.
-        start: second of the file at which the clip begins.
-        attention_GF: a model's attention on each patch over that on the mean patch, shape (G, F).
+        title: the title above it.
+        start: start of the clip in the file, in seconds.
+        attention_GF: a model's attention on each patch, relative to the mean patch, shape (G, F).
 
     Raises:
-        OSError: the disk is full, or nothing can be written there.
+        OSError: the disk is full, or the location is not writable.
     """
     frames, bins = clip.mel.shape
     seconds = frames / clip.frame_rate
@@ -145,14 +145,14 @@ def draw_sound(
         bar.minorticks_off()
     ticks = [k for k in KILOHERTZ if clip.band_hz[0] <= 1000 * k <= clip.band_hz[-1]]
     axes.set_yticks(clip.rows(ticks), [f"{k:g}" for k in ticks])
-    axes.set_title(title, parse_math=False)  # a file's name may hold two dollars
+    axes.set_title(title, parse_math=False)  # a file's name may contain two dollar signs
     axes.set(xlabel="time (s)", ylabel="frequency (kHz)", xlim=extent[:2], ylim=extent[2:])
     with atomic_write(path) as beside:
         figure.savefig(beside, dpi=150)
 
 
 def _inked(clip: Spectrogram, title: str, *, depth: float | np.ndarray = 1.0, right: float = 8) -> tuple[Figure, Axes]:
-    """Loud is ink, as dense as `depth` (everywhere, or (T, M)); silence is paper, and the faintest sounds nearly so."""
+    """Loudness as ink, scaled by `depth` (a number, or (T, M)); silence is blank, and faint sounds nearly so."""
     figure, axes = panel(HEIGHT, title, "frequency (kHz)", left=24, right=right)
     frames, mels = clip.mel.shape
     low, high = clip.loudness

@@ -1,8 +1,8 @@
-"""How the report's figures look: one type size, few lines, and colours that follow the reader's light or dark theme.
+"""The style of the report's figures: one type size, few lines, and colours that follow the light or dark theme.
 
-Figures are drawn in colours that stand for roles. In the SVG each becomes a CSS variable, which the page defines once
-for light and once for dark. Text stays text, set in the page's own typeface. Widths are CSS pixels at a phone's width,
-so that a figure is read there at its natural size and two stand side by side on a desk.
+Figures are drawn in colours that represent roles. In the SVG each becomes a CSS variable, which the page defines once
+for light and once for dark. Text stays text, in the page's typeface. Widths are CSS pixels at a phone's width, so that
+a figure has its natural size on a phone and two fit side by side on a desktop.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 
 INK, MUTED, RULE, PAPER = "#0a0a01", "#0a0a02", "#0a0a03", "#0a0a04"
 FIRST, SECOND, THIRD = "#0a0a05", "#0a0a06", "#0a0a07"
-"""Series: what the report is about, what it is compared with, and the third."""
+"""Colours of series: the report's subject, what it is compared with, and a third."""
 CATEGORIES = tuple(f"#0b0b{k:02x}" for k in range(1, 10))
 
 VARIABLES = {
@@ -32,9 +32,9 @@ VARIABLES = {
 }  # fmt: skip
 
 WIDTH = 328
-"""Of a panel in CSS pixels: the column of a phone that is 360 wide."""
+"""Width of a panel in CSS pixels: the column of a phone that is 360 wide."""
 INVERTED, HALO = "inverted", "halo"
-"""The `gid` of what the page treats on its own: an image of black ink, inverted in the dark; text with a halo."""
+"""The `gid` of elements with CSS of their own: an image in black ink, inverted in the dark; text with a halo."""
 
 _RC = dict(mpl.rc_params_from_file(Path(__file__).with_name("figure.mplstyle"), use_default_template=False))
 
@@ -42,11 +42,11 @@ Arguments = ParamSpec("Arguments")
 
 
 def drawn(draw: Callable[Arguments, Figure]) -> Callable[Arguments, Markup]:
-    """Turn a function that draws a `Figure` into one that returns it as SVG, which a page puts in as it is."""
+    """Turn a function that draws a `Figure` into one that returns it as SVG markup for a page."""
 
     @functools.wraps(draw)
     def wrapped(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Markup:
-        # The salt makes the ids inside the SVG, and so the file, the same in every run.
+        # The salt makes the ids in the SVG, and so the file, reproducible.
         with mpl.rc_context(_RC | {"svg.hashsalt": draw.__name__}):
             return Markup(_svg(draw(*args, **kwargs)))
 
@@ -54,14 +54,14 @@ def drawn(draw: Callable[Arguments, Figure]) -> Callable[Arguments, Markup]:
 
 
 def panel(height: float, title: str, what: str, *, left: float = 30, right: float = 8) -> tuple[Figure, Axes]:
-    """A figure of one axes of WIDTH, with what its vertical axis shows written out level under the title.
+    """A figure with one axes of width WIDTH, with the label of its vertical axis written horizontally under the title.
 
     Args:
-        height: of the whole panel in CSS pixels, as are the others.
-        title: in bold, flush with the page's text.
+        height: of the whole panel; all sizes are in CSS pixels.
+        title: in bold, aligned with the page's text.
         what: quantity and unit of the vertical axis; empty for none.
-        left: room for the vertical axis' numbers.
-        right: room beside the axes.
+        left: space for the vertical axis' numbers.
+        right: space beside the axes.
     """
     figure = Figure(figsize=(WIDTH / 72, height / 72))
     top = 34 if what else 22
@@ -72,18 +72,18 @@ def panel(height: float, title: str, what: str, *, left: float = 30, right: floa
 
 
 def legend(axes: Axes) -> None:
-    """Name the series at the right, level with what the vertical axis shows."""
+    """Name the series at the right, level with the label of the vertical axis."""
     above = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.0), "borderaxespad": 0.4, "borderpad": 0}
     axes.legend(ncols=3, handlelength=1.1, handletextpad=0.4, columnspacing=1.0, **above)
 
 
 def dashed(axes: Axes, x: tuple[float, float], y: tuple[float, float]) -> None:
-    """A line to compare with."""
+    """A dashed reference line."""
     axes.plot(x, y, color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)))
 
 
 def log_ticks(axis: Axis, ticks: Sequence[float], label: Callable[[float], str]) -> None:
-    """Give an axis a logarithmic scale with these ticks alone, each named by `label`."""
+    """Give an axis a logarithmic scale with only these ticks, named by `label`."""
     axis.axes.set(**{f"{axis.axis_name}scale": "log"})
     axis.set_ticks(ticks, labels=[label(tick) for tick in ticks])
     axis.axes.minorticks_off()

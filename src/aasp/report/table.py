@@ -1,8 +1,8 @@
-"""Results in the papers' layout: a row for each system, a column for each benchmark, a table for each protocol.
+"""Results in the layout of papers: a row for each system, a column for each benchmark, a table for each protocol.
 
-What may not be averaged stays apart: a row is one model under one recipe, a column one benchmark and metric, a table
-one protocol. Where several recipes of one name, models of one name or versions of one benchmark come together, the rows
-part and say in what they differ.
+Results that may not be averaged are separate: a row is one model under one recipe, a column one benchmark and metric, a
+table one protocol. If recipes of one name, models of one name or versions of one benchmark differ, they get separate
+rows, which state the difference.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ TITLES = {
     "finetune": "Fine-tuning",
     "from scratch": "Training from scratch",
 }
-"""Titles of the tables, in their order; other protocols follow under their own names."""
+"""Titles of the tables, in order; other protocols follow under their own names."""
 OWN = "the benchmark's"
-"""What stands for a recipe that is named after its benchmark, so that a system's benchmarks share a row."""
+"""Replaces the name of a recipe named after its benchmark, so that a system's benchmarks share a row."""
 
 
 @dataclass(frozen=True)
@@ -40,25 +40,25 @@ class Column:
 
     @classmethod
     def of(cls, record: Record) -> Column:
-        """Where a record stands."""
+        """The column of a record."""
         return cls(record.benchmark, record.metric)
 
     @property
     def title(self) -> str:
-        """As written in papers, with the metric where it isn't accuracy."""
+        """The benchmark's name as in papers, with the metric if it isn't accuracy."""
         known = BENCHMARKS.get(self.benchmark)
         name = known.title if known else self.benchmark
         return name if self.metric == "accuracy" else f"{name} ({self.metric})"
 
     @property
     def place(self) -> tuple[int, str, str]:
-        """Benchmarks in the registry's order, then others by name."""
+        """Sort key: benchmarks in the registry's order, then others by name."""
         order = list(BENCHMARKS)
         known = order.index(self.benchmark) if self.benchmark in order else len(order)
         return known, self.benchmark, self.metric
 
     def published(self, peer: Peer) -> tuple[str, str]:
-        """A peer's number and its marks; two empty texts where there is none, or of another metric."""
+        """A peer's number and its marks; two empty strings if there is none, or it has another metric."""
         reported = BENCHMARKS[self.benchmark].metric if self.benchmark in BENCHMARKS else "accuracy"
         if self.metric != reported:
             return "", ""
@@ -67,7 +67,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """A result of ours, the table's notes on it by number, and whether others of its column scored other clips."""
+    """A result of ours, the numbers of its notes, and whether other results of its column scored other clips."""
 
     summary: Summary
     notes: tuple[int, ...]
@@ -76,7 +76,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """A system and its recipe, with a cell for each column; None where there is no result."""
+    """A system and its recipe, with a cell for each column; None if there is no result."""
 
     system: str
     recipe: str
@@ -88,12 +88,12 @@ class Table:
     """All results of one protocol.
 
     Attributes:
-        title: of the protocol.
+        title: the protocol's title.
         columns: benchmarks, the paper's first.
-        rows: ours.
+        rows: our results.
         peers: published rows that have a number in one of the columns.
-        common: notes on every cell of ours.
-        notes: notes on some cells, which name them by number from 1.
+        common: notes that apply to all our cells.
+        notes: notes that apply to some cells, which refer to them by number from 1.
     """
 
     title: str
@@ -108,7 +108,7 @@ def tables(records: Sequence[Record], *, published: bool = True) -> list[Table]:
     """A table for each protocol of the records.
 
     Args:
-        records: results, each once.
+        records: results, without repeats.
         published: whether to add the peers' numbers.
     """
     found: dict[str, list[Record]] = {name: [] for name in TITLES}
@@ -137,9 +137,9 @@ def _table(protocol: str, records: Sequence[Record], published: bool) -> Table:
 
 
 def _rows(records: Sequence[Record]) -> list[tuple[str, str, dict[Column, Summary]]]:
-    """System, recipe and results of each row, in the order in which the records came.
+    """System, recipe and results of each row, in the order of the records.
 
-    Rows part by model, by settings where a column has several of one recipe's name, and by the benchmark's version.
+    Rows are split by model, by settings if a column has several for one recipe name, and by the benchmark's version.
     """
     rows = []
     models = {system: {record.model_hash for record in own} for system, own in _by(records, lambda r: r.system).items()}
@@ -160,7 +160,7 @@ def _recipe(record: Record) -> str:
 
 
 def _by(records: Sequence[Record], key: Callable[[Record], Key]) -> dict[Key, list[Record]]:
-    """Records by what they have in common, in the order in which they came."""
+    """Records grouped by a key, in their order."""
     found: dict[Key, list[Record]] = {}
     for record in records:
         found.setdefault(key(record), []).append(record)
@@ -168,7 +168,7 @@ def _by(records: Sequence[Record], key: Callable[[Record], Key]) -> dict[Key, li
 
 
 def _notes(column: Column, summary: Summary) -> list[str]:
-    """What a reader should know of a result beside its number."""
+    """Notes on a result for the reader."""
     known = BENCHMARKS.get(column.benchmark)
     folds = 0 if known is None else len(known.counts.keys() - set(PARTS))
     if summary.over is not None:

@@ -1,6 +1,6 @@
-"""Pages and tables from Jinja2 templates: the prose stands there, and what is put in is escaped.
+"""Pages and tables from Jinja2 templates: the prose is in the templates, and inserted values are escaped.
 
-The templates of a room lie in its own `templates` folder: "compare/page.html" is `aasp/compare/templates/page.html`.
+The templates of a package are in its `templates` folder: "compare/page.html" is `aasp/compare/templates/page.html`.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from aasp.formats import duration_text, percent_text
 def render(name: str, **values: Any) -> str:
     """Fill in a template.
 
-    In HTML every value is escaped, unless it is `markupsafe.Markup`, as our figures are; in other files none is.
+    In HTML every value is escaped, unless it is `markupsafe.Markup`, as our figures are; other files are not escaped.
 
     Args:
-        name: room and file, as "report/demo.html".
-        values: what the template names; a name without a value is an error.
+        name: package and file, as in "report/demo.html".
+        values: the template's values; a missing value is an error.
     """
     return _environment().get_template(name).render(values)
 
 
 def write_page(path: Path, name: str, **values: Any) -> None:
-    """Fill in a template and write it as a file, whole or not at all.
+    """Fill in a template and write it to a file, completely or not at all.
 
     Raises:
-        OSError: the disk is full, or nothing can be written there.
+        OSError: the disk is full, or the location is not writable.
     """
     with atomic_write(path) as beside:
         beside.write_text(render(name, **values), encoding="utf-8")
@@ -57,7 +57,7 @@ def _environment() -> Environment:
 
 
 def _source(name: str) -> tuple[str, str, None]:
-    """Text and file of a template; a file's name is what an error in it shows."""
+    """Text and file of a template; error messages show the file's name."""
     room, _, file = name.partition("/")
     path = files("aasp").joinpath(room, "templates", file)
     return path.read_text(encoding="utf-8"), str(path), None

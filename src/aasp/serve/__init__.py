@@ -1,5 +1,5 @@
-"""A model answering over HTTP, on loopback: embeddings and classes of sounds that are sent, within limits.
+"""A model over HTTP, on loopback: embeddings and classes of uploaded sounds, within limits.
 
-One request goes this way: `gate` (who may ask, how many at once, how long), `app` (routes, what comes in and goes out),
-`sounds` (decoded in another process), `batches` (waiting sounds computed together), `answers` (the model).
+A request passes through `gate` (access, concurrency, time limit), `app` (routes, parsing and responses), `sounds`
+(decoding in another process), `batches` (sounds computed together), `answers` (the model).
 """

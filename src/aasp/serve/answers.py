@@ -1,4 +1,4 @@
-"""Answers of a model: vectors, or classes, one route each, with the options of `aasp embed` and `predict`.
+"""Responses of a model: vectors or classes, one route each, with the options of `aasp embed` and `predict`.
 
 V the vector's width, K classes.
 """
@@ -41,11 +41,11 @@ class Options(BaseModel):
 
 
 class Answer(ABC):
-    """One route.
+    """A route.
 
     Attributes:
         query: its options.
-        front: what sounds are decoded for.
+        front: the front end that sounds are decoded for.
     """
 
     query: type[Options]
@@ -53,7 +53,7 @@ class Answer(ABC):
 
     @abstractmethod
     def request_key(self, options: Any) -> Hashable:
-        """Equal for sounds that one batch can hold: those with the same options.
+        """A key that is equal for sounds that can share a batch: those with the same options.
 
         Raises:
             AaspError: the model does not have the requested layer or pooling.
@@ -68,12 +68,12 @@ class Answer(ABC):
         """The result as JSON values.
 
         Raises:
-            Refusal: they are too many.
+            Refusal: it has too many values.
         """
 
 
 class EmbedOptions(Options):
-    """Options of /embed, as `aasp embed` has them."""
+    """Options of /embed, as in `aasp embed`."""
 
     layer: list[Annotated[int, Field(ge=0, le=512)]] = Field(
         [], max_length=64, description="layers, side by side; the model's own vector if left out"
@@ -124,7 +124,7 @@ class Embedding(Answer):
 
 
 class PredictOptions(Options):
-    """Options of /predict, as `aasp predict` has them."""
+    """Options of /predict, as in `aasp predict`."""
 
     top: int | None = Field(None, ge=1, description="number of classes, most likely first; all if omitted")
     frames: bool = Field(False, description="also what is there when")
@@ -134,7 +134,7 @@ class PredictOptions(Options):
 
 @dataclass(frozen=True)
 class _Windows:
-    """What of each sound: the whole; with windows of so many seconds; or step by step."""
+    """How to classify each sound: as a whole, in windows of a given length, or step by step."""
 
     window: float | None = None
     steps: bool = False
@@ -189,16 +189,16 @@ class Classes(Answer):
 
 
 def answers_of(model: str, device: torch.device, running: Running) -> dict[str, Answer]:
-    """By route, what a model answers: of an encoder vectors, of a classifier classes too, of folds classes alone; of an
-    index the vectors of its model, and the rows that are nearest.
+    """The routes of a model: vectors for an encoder, vectors and classes for a classifier, classes for folds; vectors
+    and nearest rows for an index.
 
     Args:
         model: the folder of a model, of a run or of an index, the package's own, or a model on the hub.
         device: where to put it.
-        running: precision and batch; sounds are decoded already.
+        running: precision and batch size; sounds are already decoded.
 
     Raises:
-        AaspError: there is none, or a file of it is damaged.
+        AaspError: there is no such model, or one of its files is damaged.
     """
     if (Path(model) / STATE).is_file():
         from aasp.index import Index

@@ -32,8 +32,8 @@ from aasp.serve.metrics import Metrics
 from aasp.serve.sounds import decoded
 
 LOCAL = ("localhost", "127.0.0.1", "::1")
-LOST = 499  # counted if a client disconnected, as in nginx; never sent
-FILES = "sound-"  # begins the names of the files that hold bodies
+LOST = 499  # status counted for a client that disconnected, as in nginx; never sent
+FILES = "sound-"  # prefix of the files that hold request bodies
 _BODY = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}, "required": True}
 _REFUSED = {"content": {"application/json": {"example": {"error": "what is wrong; what to do"}}}}
 _STATUSES = {
@@ -48,15 +48,15 @@ _STATUSES = {
 
 
 class Server:
-    """The application of one model, and what it needs while it runs.
+    """The application of one model, and its resources while it runs.
 
     Args:
         model: its name, for /health.
-        answers: what it answers, by route.
-        limits: what a request may take.
-        batch: sounds that are computed together, at most.
+        answers: its routes.
+        limits: limits on a request.
+        batch: maximum number of sounds computed together.
         wait_ms: how long the first of them waits for others.
-        hosts: names that requests may be addressed to, besides those of this machine to itself.
+        hosts: allowed host names, besides those of this machine itself.
     """
 
     def __init__(
@@ -69,15 +69,15 @@ class Server:
         wait_ms: float = 5.0,
         hosts: Collection[str] = (),
     ) -> None:
-        self._model = Path(model).name  # not where it lies
+        self._model = Path(model).name  # not its path
         self._limits, self._size, self._wait = limits, batch, wait_ms
         self.metrics = Metrics([*answers, "/health", "/metrics", "/openapi.json"], lambda: self.gate.inside)
-        logging.getLogger("aasp.audio.channels").setLevel(logging.ERROR)  # an answer holds its warning
+        logging.getLogger("aasp.audio.channels").setLevel(logging.ERROR)  # a response contains its warning
         api = FastAPI(
             title="aasp",
             version=aasp.__version__,
             description=f"{self._model}: a sound file in, as the body; JSON out.",
-            docs_url=None,  # its page would load files from the network
+            docs_url=None,  # that page would load files from the network
             redoc_url=None,
             lifespan=self._lifespan,
         )
@@ -130,7 +130,7 @@ class Server:
         try:
             with open(handle, "wb") as file:
                 await _receive(request, file, self._limits)
-            seconds = request.state.until - time.monotonic() + 1.0  # later than the gate, whose answer says it better
+            seconds = request.state.until - time.monotonic() + 1.0  # after the gate's limit: its response says more
             sound = await loop.run_in_executor(self._pool, decoded, name, channels, answer.front, self._limits, seconds)
         finally:
             os.unlink(name)
@@ -156,7 +156,7 @@ class Server:
 
 
 async def _receive(request: Request, file: Any, limits: Limits) -> None:
-    """Write a body to a file, no more of it than is allowed."""
+    """Write a body to a file, up to the allowed size."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind.startswith("multipart/") or kind == "application/json":
         raise Refusal(415, f"content type {shown(kind)}; send the file itself: curl --data-binary @dog.wav")
@@ -178,7 +178,7 @@ async def _receive(request: Request, file: Any, limits: Limits) -> None:
 
 
 async def _told(request: Request, error: Exception) -> Response:
-    """Any of our own errors, and FastAPI's, as one line of JSON."""
+    """Our own errors and FastAPI's, as one line of JSON."""
     if isinstance(error, RequestValidationError):
         first = error.errors()[0]
         name = ".".join(str(one) for one in first["loc"][1:2]) or "the request"

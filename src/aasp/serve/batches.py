@@ -13,7 +13,7 @@ from typing import Any
 from aasp.audio.sounds import Samples
 
 Compute = Callable[[Hashable, list[Samples]], Sequence[Any]]
-"""The request key and sounds in, an answer for each sound out; an exception among them concerns that sound only."""
+"""From a request key and sounds to a result for each sound; an exception among them concerns that sound only."""
 
 
 @dataclass(eq=False)
@@ -25,12 +25,12 @@ class _Item:
 
 
 class Batcher:
-    """Collects sounds for a few milliseconds and computes those of one kind together.
+    """Collects sounds for a few milliseconds and computes those with equal keys together.
 
     Args:
-        batch: sounds at most.
-        wait_ms: how long the first waits for others.
-        computed: called with the number of sounds of each batch.
+        batch: maximum number of sounds.
+        wait_ms: how long the first sound waits for others.
+        computed: called with the number of sounds in each batch.
     """
 
     def __init__(self, batch: int, wait_ms: float, computed: Callable[[int], object] = lambda count: None) -> None:
@@ -44,13 +44,13 @@ class Batcher:
         return self._thread.is_alive()
 
     def submit(self, compute: Compute, request_key: Hashable, sound: Samples) -> Future[Any]:
-        """The future answer. Sounds of one `compute` and `request_key` share a batch; cancelled ones are skipped."""
+        """The future result. Sounds of one `compute` and `request_key` share a batch; cancelled ones are skipped."""
         item = _Item(compute, request_key, sound)
         self._queue.put(item)
         return item.answer
 
     def close(self, seconds: float) -> None:
-        """Compute what is queued, within this time, and stop."""
+        """Compute the queued sounds, within `seconds`, and stop."""
         self._queue.put(None)
         self._thread.join(seconds)
 
@@ -70,12 +70,12 @@ class Batcher:
                     kinds.setdefault((item.compute, item.request_key), []).append(item)
             for some in kinds.values():
                 self._compute(some)
-            del first, items, kinds, some  # a waveform is not kept until the next one comes
+            del first, items, kinds, some  # do not keep a waveform until the next one arrives
             if last:
                 return
 
     def _compute(self, items: list[_Item]) -> None:
-        """Answer sounds of one kind; if the batch fails, one by one, so that one failure does not affect the others."""
+        """Compute sounds with equal keys; if the batch fails, one by one, so that a failure affects one sound only."""
         try:
             found = items[0].compute(items[0].request_key, [item.sound for item in items])
         except Exception as error:

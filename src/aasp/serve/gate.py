@@ -1,4 +1,4 @@
-"""Access control before every route: hosts, concurrent requests, and time limits."""
+"""Access control for every route: hosts, concurrent requests, and time limits."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from aasp.serve.limits import Limits, Refusal
 RETRY_SECONDS = 1
 
 Done = Callable[[str, int, float], object]
-"""Called with path, status (0: the connection was lost, or given up) and seconds of each request."""
+"""Called with path, status (0: disconnected or timed out) and seconds of each request."""
 
 
 class Gate:
-    """An ASGI application in front of another: it refuses with one line of JSON, and ends what takes too long.
+    """ASGI middleware that refuses requests with one line of JSON and ends those that take too long.
 
     Args:
-        app: what answers.
-        limits: how many requests at once, and how long each may take.
-        hosts: names that requests may be addressed to. A page of the web that has its own name point here (DNS
-            rebinding) is refused by them, and one that sends requests from elsewhere by its Origin.
+        app: the application behind it.
+        limits: maximum number of concurrent requests, and the time limit of each.
+        hosts: allowed host names. They stop web pages whose own name resolves to this machine (DNS rebinding); pages
+            that send requests from elsewhere are refused by their Origin.
         done: called after each request.
     """
 
@@ -67,7 +67,7 @@ class Gate:
             await refused(refusal, scope, sending)
         except TimeoutError:
             if status:
-                raise  # the server closes the connection: the answer is not whole
+                raise  # the server closes the connection: the response is incomplete
             limit = f"and {self._limits.timeout:g} s are the limit"
             late = Refusal(408, f"the body did not come in time, {limit}; send it faster, or a shorter sound")
             if came:
@@ -93,7 +93,7 @@ class Gate:
 
 
 async def refused(refusal: Refusal, scope: Scope, send: Send) -> None:
-    """Answer with an error."""
+    """Send an error response."""
     body = json.dumps({"error": one_line(str(refusal))}, ensure_ascii=False).encode() + b"\n"
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     if refusal.status == 503:

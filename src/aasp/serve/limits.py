@@ -1,4 +1,4 @@
-"""What one request may take, and how many there may be."""
+"""Limits on one request, and on the number of requests."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from aasp.config import check_range
 from aasp.errors import AaspError
 
 MOST_NUMBERS = 1 << 21
-"""Of one answer: some 40 MB of JSON."""
+"""Maximum numbers in one response: about 40 MB of JSON."""
 MOST_WINDOWS = 1_200
-"""Of one sound that is classified window by window: ten minutes, a second each."""
+"""Maximum windows of one sound that is classified window by window: ten minutes at one per second."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What one request may take, and how many there may be.
+    """Limits on one request, and on the number of requests.
 
     Attributes:
-        max_mb: megabytes (10⁶ bytes) of a file.
-        max_seconds: seconds of sound in it.
-        queue: requests at once, those that wait included; more are refused with 503.
-        timeout: seconds from a request's first line to the end of its answer.
+        max_mb: maximum file size in megabytes (10⁶ bytes).
+        max_seconds: maximum duration of its sound.
+        queue: maximum number of concurrent requests, including waiting ones; more are refused with 503.
+        timeout: seconds from a request's first line to the end of its response.
 
     Raises:
         AaspError: a number is out of its range.
@@ -44,7 +44,7 @@ class Limits:
 
 
 class Refusal(AaspError):
-    """A request that is answered with an error: its HTTP status, and one line."""
+    """A request that gets an error response: its HTTP status, and one line."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)

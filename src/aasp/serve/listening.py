@@ -1,4 +1,4 @@
-"""The socket: uvicorn, with a limit of time for each exchange on a connection, and an orderly shutdown."""
+"""The socket: uvicorn, with a time limit for each exchange on a connection, and an orderly shutdown."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from aasp.serve.app import Server
 from aasp.serve.limits import Limits
 
 IDLE_SECONDS = 5
-"""How long a connection is kept for a next request."""
+"""How long a connection is kept open for another request."""
 SPARE_SECONDS = 5.0
-"""After a request's own limit, which is then over and said."""
+"""Seconds after a request's own limit, so that its error response can be sent."""
 
 
 def listen(server: Server, limits: Limits, host: str, port: int, ready: Callable[[str], object]) -> None:
-    """Serve until SIGTERM or an interrupt; then finish pending requests, within the time that a request may take.
+    """Serve until SIGTERM or an interrupt; then finish pending requests, within the time limit of a request.
 
     Args:
-        server: what answers.
-        limits: give the time.
-        host, port: where; port 0 takes one that is free.
-        ready: called with the address when it listens.
+        server: the application.
+        limits: the time limits.
+        host, port: the address; port 0 chooses a free one.
+        ready: called with the address once it listens.
 
     Raises:
         AaspError: the address can't be listened on.
@@ -38,7 +38,7 @@ def listen(server: Server, limits: Limits, host: str, port: int, ready: Callable
     longest = limits.timeout + SPARE_SECONDS
 
     class Protocol(H11Protocol):
-        """A connection on which no exchange, head, body and answer, takes longer than that."""
+        """A connection with a time limit for each exchange: head, body and response."""
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
@@ -61,7 +61,7 @@ def listen(server: Server, limits: Limits, host: str, port: int, ready: Callable
         ws="none",
         loop="asyncio",
         lifespan="on",
-        log_config=None,  # the program's own logging stays as it is
+        log_config=None,  # the program's own logging stays unchanged
         log_level="error",
         access_log=False,
         proxy_headers=False,
@@ -78,7 +78,7 @@ def listen(server: Server, limits: Limits, host: str, port: int, ready: Callable
         raise AaspError(f"--host {host} --port {port}: can't be listened on ({why}); choose another") from None
     named = f"[{host}]" if ":" in host else host
     running = _Running(config, lambda: ready(f"http://{named}:{listening.getsockname()[1]}"))
-    before = signal.signal(signal.SIGTERM, _passed_on)  # uvicorn raises it once more when all is done
+    before = signal.signal(signal.SIGTERM, _passed_on)  # uvicorn raises it again when it has finished
     try:
         running.run(sockets=[listening])
     finally:

@@ -11,11 +11,11 @@ SIZES = (1, 2, 4, 8, 16, 32, 64)
 
 
 class Metrics:
-    """What is counted; one of these a server.
+    """The counters, one set per server.
 
     Args:
-        routes: paths that are counted by name; all others together are "other".
-        inside: how many requests there are now.
+        routes: paths counted by name; all others are counted as "other".
+        inside: returns the number of current requests.
     """
 
     def __init__(self, routes: Collection[str], inside: Callable[[], float]) -> None:
@@ -30,7 +30,7 @@ class Metrics:
         Gauge("aasp_requests_inside", "Requests being answered, or waiting", registry=to).set_function(inside)
 
     def request(self, path: str, status: int, seconds: float) -> None:
-        """Count a request; status 0: its connection was lost, or given up."""
+        """Count a request; status 0: disconnected or timed out."""
         route = path if path in self._routes else "other"
         self._requests.labels(route, str(status or "lost")).inc()
         self._seconds.labels(route).observe(seconds)
@@ -42,5 +42,5 @@ class Metrics:
         self._sound.inc(seconds)
 
     def text(self) -> bytes:
-        """All of them, in Prometheus' text format."""
+        """All counters in Prometheus' text format."""
         return generate_latest(self._registry)

@@ -1,4 +1,4 @@
-"""Answers of an index: the rows nearest to a sound, with the options of `aasp search`."""
+"""Responses of an index: the rows nearest to a sound, with the options of `aasp search`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Row = Annotated[int, Field(ge=0)]
 
 
 class SearchOptions(Options):
-    """Options of /search, as `aasp search` has them."""
+    """Options of /search, as in `aasp search`."""
 
     count: int = Field(10, ge=1, le=1000, description="results at most")
     like: list[Row] = Field([], max_length=64, description="further rows of examples")

@@ -1,6 +1,6 @@
-"""A sound that was sent, decoded within limits: in another process where a codec has to decode it.
+"""An uploaded sound, decoded within limits: codecs are decoded in another process.
 
-What is opened is a file of ours that holds the request's body; its name is ours, and in no answer.
+Only our own file with the request's body is opened; its name is ours, and appears in no response.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from aasp.serve.limits import Limits, Refusal
 
 NAME = "the sound"
 MOST_RATE, MOST_CHANNELS = 48_000, 8
-"""Of a sound as long as is allowed: of a shorter one the product may be larger by as much."""
+"""Limits for a sound of the maximum length: for a shorter one, their product may be larger in proportion."""
 
 
 @dataclass(frozen=True, eq=False)
 class Decoded:
-    """A waveform at the model's rate, its seconds in the file, and what to know of it, if anything."""
+    """A waveform at the model's rate, its duration in the file, and a note about it, if any."""
 
     sound: Samples
     seconds: float
@@ -31,17 +31,17 @@ class Decoded:
 
 
 def decoded(path: str, channels: Channels, front: FrontEndConfig, limits: Limits, seconds: float) -> Decoded:
-    """A file's waveform, if an encoder would take it.
+    """The waveform of a file, if an encoder accepts it.
 
     Args:
         path: the file.
-        channels: what becomes of several.
-        front: of the model.
-        limits: on its length.
-        seconds: how long it may take.
+        channels: how to mix or choose channels.
+        front: the model's front end.
+        limits: limits on its length.
+        seconds: maximum time for decoding.
 
     Raises:
-        Refusal: 413 where it is too much sound, 422 where it can't be used, 503 where this machine can't decode now.
+        Refusal: 413 if there is too much sound, 422 if it is not usable, 503 if this machine can't decode now.
     """
     try:
         with apart.within(seconds):

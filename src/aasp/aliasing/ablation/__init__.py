@@ -1,1 +1,1 @@
-"""Ablations: recipes that differ in one thing, trained alike, measured alike, compared with intervals."""
+"""Ablations: recipes that differ in one thing, trained and measured identically, compared with intervals."""

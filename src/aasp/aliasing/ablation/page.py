@@ -1,4 +1,4 @@
-"""The ablation on the laboratory's page, drawn from its JSON alone."""
+"""The ablation section of the laboratory's page, drawn from its JSON alone."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Json = Mapping[str, Any]
 
 
 def answer(found: Json) -> str:
-    """What the first comparison comes to, and what it could not have seen; plain text."""
+    """The result of the first comparison, and the effect it could not have detected, as plain text."""
     leads = _leads(found)
     cells = [cell["name"] for cell in found["cells"]]
     first = next((cell for cell in cells if any(cell in by_cell for by_cell in leads.values())), None)
@@ -28,7 +28,7 @@ def answer(found: Json) -> str:
     for measure, by_cell in leads.items():
         if first in by_cell:
             unit, lead = _unit(found, measure), by_cell[first]
-            # The whole system's lead over the cell: what the part in question brings.
+            # The whole system's lead over the cell: the contribution of the part in question.
             less, more = (None if lead[end] is None else -lead[end] for end in ("high", "low"))
             between = span(less, more, unit.text, " to ")
             if clear(less, more):
@@ -39,7 +39,7 @@ def answer(found: Json) -> str:
 
 
 def section(found: Json, folder: Path) -> Markup:
-    """Forest plots of all differences to the whole system, the question of each cell, and every number."""
+    """Forest plots of all differences from the whole system, the question of each cell, and every number."""
     panels = []
     for measure, by_cell in _leads(found).items():
         unit = _unit(found, measure)
@@ -64,7 +64,7 @@ def _unit(found: Json, measure: str) -> Unit:
 
 
 def _leads(found: Json) -> dict[str, dict[str, Json]]:
-    """By measure and cell: the cell less the whole system."""
+    """By measure and cell: the cell minus the whole system."""
     whole = found["cells"][0]["name"]
     leads: dict[str, dict[str, Json]] = {}
     for row in found["rows"]:

@@ -1,6 +1,6 @@
-"""What an ablation comes to: means, paired differences, their intervals, and the smallest effect it could have seen.
+"""The results of an ablation: means, paired differences, their intervals, and the smallest detectable effect.
 
-Source: ours; the intervals are `evaluate.intervals`: clusters of clips and seeds are both drawn.
+Source: ours; the intervals are those of `evaluate.intervals`: both clusters of clips and seeds are resampled.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from aasp.training.tracking import read_metrics
 
 
 def document(folder: Folder, suite: Suite, measures: Iterable[str], seeds: int) -> dict[str, Any]:
-    """Everything measured so far as JSON: what the table and the report are made of.
+    """All measurements so far as JSON, the data of the table and the report.
 
-    Each of `rows` is one measure of one cell: its score and interval, the mean of each seed, the score of a guess or
-    None, its differences against the cell that it differs from in one thing and against the whole system, and details
-    of each seed.
+    Each of `rows` is one measure of one cell: its score and interval, the mean for each seed, the chance score or None,
+    its differences from the cell that it differs from in one thing and from the whole system, and details for each
+    seed.
 
     Raises:
-        AaspError: scores of two cells are of other clips.
+        AaspError: scores of two cells are for different clips.
     """
     about = {"suite": suite.name, "summary": suite.summary, "settings": folder.settings, "seeds": seeds}
     return {**about, "cells": _cells(folder, suite, seeds), "rows": rows(folder, suite, measures, seeds)}
 
 
 def rows(folder: Folder, suite: Suite, measures: Iterable[str], seeds: int) -> list[dict[str, Any]]:
-    """All that is measured so far, measure by measure, in the suite's order; see `document`."""
+    """All measurements so far, by measure, in the suite's order; see `document`."""
     out = []
     for measure in measures:
         scores = lambda name, seed, measure=measure: folder.trained(name, seed).scores(measure)
@@ -61,7 +61,7 @@ def rows(folder: Folder, suite: Suite, measures: Iterable[str], seeds: int) -> l
 
 
 def _cells(folder: Folder, suite: Suite, seeds: int) -> list[dict[str, Any]]:
-    """What each cell asks and changes, and what its finished trainings took."""
+    """The question and changes of each cell, and the cost of its finished trainings."""
     out = []
     for cell in suite:
         finished = [run for seed in range(seeds) if (run := folder.trained(cell.name, seed)).finished]
@@ -81,7 +81,7 @@ def _cells(folder: Folder, suite: Suite, seeds: int) -> list[dict[str, Any]]:
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """One measure as a Markdown table: a line for each cell and each cell that it is compared with."""
+    """One measure as a Markdown table: a line for each cell and each cell it is compared with."""
     unit = Unit(rows[0]["metric"] if rows else "")
     forms = {"unit": unit, "plain": lambda value: unit.text(value, ""), "clear": clear}
     return render("aliasing/ablation.md", rows=rows, **forms).splitlines()

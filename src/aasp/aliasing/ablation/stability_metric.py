@@ -1,4 +1,4 @@
-"""How stable the encoder of a cell is, in short: a few perturbations of `aasp alias stability`, on some clips.
+"""A short stability measure of a cell's encoder: a few perturbations of `aasp alias stability`, on some clips.
 
 n clips. Source: ours, see `aliasing.stability`.
 """
@@ -25,22 +25,22 @@ LOOKED_AT = {
     "stability, shifts": ("shift 4", "shift 8", "shift 12"),
     "stability, fast modulation": ("AM 9 Hz", "AM 26 Hz"),
 }
-"""The measures, and the rows of the laboratory's table that each averages."""
+"""The measures, and the rows of the laboratory's table that each one averages."""
 METRIC = "log2 of the control's distance over its own"
 LEAST = 1e-3
-"""Of the distance between two clips: what moves less than that has not moved."""
+"""In units of the distance between two clips; added to both distances, so that smaller ones hardly count."""
 
 
 class StabilityMetric:
-    """How many times less far a perturbation moves a clip's embedding than a slow change of equal energy does.
+    """How much less a perturbation moves a clip's embedding than a slow change of equal energy does.
 
-    In octaves: 1, half as far; −1, twice as far. A ratio, since encoders differ in how far any change moves them. A
-    clip that is changed more than the strongest control counts for nothing.
+    In octaves: 1, half as far; −1, twice as far. It is a ratio, since encoders differ in how far any change moves their
+    embeddings. A clip that is changed more than by the strongest control is excluded.
 
     Args:
         name: one of LOOKED_AT.
         clips: the clips.
-        groups: what they have in common, shape (n,), or None.
+        groups: the group of each clip, shape (n,), or None.
     """
 
     def __init__(self, name: str, clips: Excerpts, groups: Sequence[str] | None) -> None:
@@ -50,17 +50,17 @@ class StabilityMetric:
         adapter = AudioEncoderAdapter("cell", listener.encoder) if isinstance(listener, Listener) else listener.adapter
         octaves = listener.once("stability_metric", lambda: _octaves(adapter, self._clips))
         values = np.mean([octaves[key] for key in LOOKED_AT[self.name]], axis=0)
-        known = np.isfinite(values)  # the same clips whatever the encoder: the waveforms decide
+        known = np.isfinite(values)  # the same clips for every encoder: it depends on the waveforms only
         groups = None if self._groups is None else [str(group) for group in np.asarray(self._groups)[known]]
         return Scores(METRIC, values[known].tolist(), groups, details={"clips left out": int((~known).sum())})
 
 
 def open_stability_metrics(word: str) -> tuple[list[Measure], list[Skipped]]:
-    """The measures on clips as the command line names them, `PATH` of a folder or an index, or `INDEX:GROUP`; and the
-    clips that can't be used, with reasons.
+    """The measures on clips as given on the command line, `PATH` of a folder or an index, or `INDEX:GROUP`; and the
+    unusable clips, with reasons.
 
     Raises:
-        AaspError: no such path or column, or too few clips that are long enough.
+        AaspError: no such path or column, or not enough clips that are long enough.
     """
     path, _, group = word.partition(":")
     manifest, unusable = Manifest.open(Path(path))
@@ -71,7 +71,7 @@ def open_stability_metrics(word: str) -> tuple[list[Measure], list[Skipped]]:
 
 
 def _octaves(adapter: EncoderAdapter, clips: Excerpts) -> Mapping[str, np.ndarray]:
-    """By key of each row: octaves from the perturbation's distance up to the control's at the same energy, (n,)."""
+    """By row key: octaves from the perturbation's distance to the control's at the same energy, (n,)."""
     wanted = {key for keys in LOOKED_AT.values() for key in keys}
     every = rows(nyquist([adapter], SECONDS), clips.samples / RATE)
     table = [row for row in every if row.key in wanted or row.family == "control"]

@@ -1,7 +1,7 @@
-"""Suites: cells that each differ from another in one thing, so that a difference has one cause.
+"""Suites of cells that each differ from another cell in one thing, so that a difference has one cause.
 
-Their training is a case of `aasp.compare` in which all cells have as many steps. Seeds come first: whenever it stops,
-all cells have about as many. Source: ours.
+They are trained by `aasp.compare` with equal numbers of steps for all cells. Seeds are the outer loop: whenever
+training stops, all cells have about the same number. Source: ours.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from aasp.pretrain import recipes
 from aasp.pretrain.recipe import Recipe
 
 RECIPE = "aasp_tiny"
-"""What all cells change."""
+"""The recipe that all cells modify."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ class Cell:
     """One variant of the recipe.
 
     Attributes:
-        name: of the cell; the same name is the same variant in every suite.
+        name: the cell's name; the same name is the same variant in every suite.
         asks: the question that its difference from `against` answers.
-        changes: recipe fields and their values, as of `--set`, from the recipe itself.
+        changes: recipe fields and their values, as for `--set`, relative to the recipe.
         against: the cell that it differs from in one thing; None for the first.
     """
 
@@ -42,17 +42,17 @@ class Cell:
     against: str | None = None
 
     def recipe(self, steps: int, seed: int) -> Recipe:
-        """What it trains."""
+        """The cell's recipe."""
         return with_fields(recipes.get(RECIPE), {**self.changes, "steps": str(steps), "seed": str(seed)})
 
 
 @dataclass(frozen=True)
 class Suite:
-    """Cells, the first of which is the whole system, each after the one that it is compared with.
+    """Cells, the first of which is the whole system; each follows the one it is compared with.
 
     Attributes:
-        name: as the command line has it.
-        summary: one line for people.
+        name: its name on the command line.
+        summary: a one-line description.
         cells: the cells.
     """
 
@@ -64,7 +64,7 @@ class Suite:
         return iter(self.cells)
 
     def only(self, names: tuple[str, ...]) -> Suite:
-        """The suite with some of its cells, in its own order; all, if none are named.
+        """The suite with only the named cells, in its own order; all if none are named.
 
         Raises:
             AaspError: there is no cell of that name.
@@ -74,14 +74,14 @@ class Suite:
         return replace(self, cells=tuple(cell for cell in self.cells if cell.name in wanted))
 
     def trainings(self, steps: int, seeds: int, measures: Sequence[Measure]) -> list[SeededCell]:
-        """Every cell, for so many optimizer steps, with every seed from 0, and what is measured of it."""
+        """Every cell with every seed from 0, for the given number of optimizer steps, with its measures."""
         return [
             SeededCell(cell.name, seed, measures, cell.recipe(steps, seed)) for seed in range(seeds) for cell in self
         ]
 
 
 def _read() -> dict[str, Suite]:
-    """The suites of `suites.toml`: cells, their questions and what each changes."""
+    """The suites in `suites.toml`: cells, their questions and changes."""
     given = tomllib.loads(files("aasp.aliasing.ablation").joinpath("suites.toml").read_text(encoding="utf-8"))
     known: dict[str, Cell] = {}
     for name, one in given["cells"].items():
@@ -98,9 +98,9 @@ SUITES = _read()
 
 
 def steps_within(suite: Suite, minutes: float, seeds: int, training: Training) -> int:
-    """The equal number of steps at which all cells and seeds together train for so many minutes on this machine.
+    """The number of steps at which all cells and seeds train for the given minutes in total on this machine.
 
-    Each cell is timed for a few steps on noise; decoding and measuring come on top.
+    Each cell is timed for a few steps on noise; decoding and measuring are not included.
     """
     seconds = 0.0
     for cell in suite:

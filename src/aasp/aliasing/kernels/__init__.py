@@ -1,1 +1,1 @@
-"""Where kernels look: decays and frequencies of real clips, temporal kernels of any stem, gradients at a distance."""
+"""The kernels' decays and frequencies on real clips, temporal kernels of any stem, and frequency gradients."""

@@ -1,12 +1,12 @@
 """Which modulations a stem's channels respond to: their temporal kernels.
 
-A token's kernel is what it does when the spectrogram around it changes a little:
+A token's kernel is its linear response to a small change of the spectrogram around it:
 
     J[d, t, m] = d token[d] / d mel[t, m],   power[d](f) = sum over m of |sum over t of J[d, t, m] exp(-2 pi i f t)|^2
 
-For a convolution J is its weights, whatever the clip; where a stem adapts to the sound, J is its kernel for that sound.
+For a convolution J is its weights, for any clip; for a stem that adapts to the sound, J is its kernel for that sound.
 
-Legend: T frames of a token's sight, M mel bins, F subbands, D channels, R modulation rates. Source: ours.
+Legend: T frames that a token sees, M mel bins, F subbands, D channels, R modulation rates. Source: ours.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from aasp.aliasing.kernels.estimates import over_clips
 from aasp.stems.contract import Stem
 
 RATES = 101
-"""Modulation rates from 0 to half the frame rate at which kernels are read."""
+"""Number of modulation rates from 0 to half the frame rate at which kernels are evaluated."""
 PEAK_BINS = 25
-"""Of the rates at which channels respond most, over the same range."""
+"""Bins of the histogram of peak rates, over the same range."""
 QUANTILES = (0.1, 0.5, 0.9)
 
 
@@ -39,27 +39,27 @@ class Kernels:
 
     @property
     def peak_hz(self) -> np.ndarray:
-        """The rate at which each channel responds most, (F, D)."""
+        """The rate of each channel's largest response, (F, D)."""
         return self.hertz[self.power.argmax(-1)]
 
     @property
     def shares(self) -> np.ndarray:
-        """Each channel's power as shares of its whole, (F, D, R)."""
+        """Each channel's power as shares of its total, (F, D, R)."""
         return self.power / self.power.sum(-1, keepdims=True).clip(1e-30)
 
     def beyond(self, hertz: float) -> float:
-        """Share of the kernels' power at rates above one, each channel weighing alike."""
+        """Share of the kernels' power above a given rate, with equal weight for each channel."""
         return float((self.power[..., self.hertz > hertz].sum(-1) / self.power.sum(-1).clip(1e-30)).mean())
 
 
 def linearised(stem: Stem, mel_TM: Tensor, frame_rate: float) -> Kernels:
-    """Linearise a stem around the loudest time patch of a clip's normalised log-mel, which is of whole patches."""
+    """Linearise a stem around the loudest time patch of a clip's normalised log-mel, which has whole patches only."""
     frames = stem.patch[0]
-    side = -(-(stem.receptive_field - frames) // (2 * frames))  # patches that a token sees to either side of its own
+    side = -(-(stem.receptive_field - frames) // (2 * frames))  # patches that a token sees on either side of its own
     loudest = int(mel_TM.unflatten(0, (-1, frames)).mean((1, 2)).argmax())
     around = torch.nn.functional.pad(mel_TM, (0, 0, side * frames, side * frames))
     around = around[loudest * frames : (loudest + 2 * side + 1) * frames]
-    # A copy of the input for each channel: one backward pass then gives the gradients of all of them.
+    # One copy of the input per channel, so that a single backward pass gives the gradients of all channels.
     copies = around.expand(stem.width, -1, -1).clone().requires_grad_()
     with torch.enable_grad():
         tokens_FDD = stem(copies).unflatten(1, (-1, stem.subbands))[:, side].transpose(0, 1)
@@ -73,7 +73,7 @@ def linearised(stem: Stem, mel_TM: Tensor, frame_rate: float) -> Kernels:
 
 
 def describe(found: Sequence[Kernels], low_hz: float) -> dict[str, Any]:
-    """Where channels respond most, and what share of the power around each clip is beyond a rate, for JSON."""
+    """The distribution of peak rates, and the share of the power around each clip above a rate, for JSON."""
     first, peaks = found[0], [kernels.peak_hz for kernels in found]
     shares = np.concatenate([kernels.shares.reshape(-1, RATES) for kernels in found])
     histograms = [np.histogram(peak, PEAK_BINS, (0, first.hertz[-1]))[0] / peak.size for peak in peaks]

@@ -1,12 +1,12 @@
-"""Do learned parameters leave their initialisation? What a front end and a stem learn, against what they began with.
+"""How far the learned parameters of front end and stem are from their initialisation.
 
     distance = mean |now - start| / spread,        spread: the standard deviation of the start values
 
-over the elements of a parameter (filters, states, weights). Where all begin alike there is no spread, and the distance
-is in start values. The run that a model lies in records the seed of its first weights.
+over the elements of a parameter (filters, states, weights). If all start values are alike, there is no spread, and the
+distance is relative to the start values. The run that contains a model records the seed of its first weights.
 
-Source: the question is Anderson, Kinnunen & Harte's of learnable front ends ("Learnable Acoustic Frontends in Bird
-Activity Detection", 2022); the measure is ours.
+Source: the question is that of Anderson, Kinnunen & Harte about learnable front ends ("Learnable Acoustic Frontends in
+Bird Activity Detection", 2022); the measure is ours.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ from aasp.stems import STEMS
 from aasp.stems.contract import Stem
 
 LEFT = 0.1
-"""Spreads: what has moved less on average counts as still at its start."""
+"""In spreads: a parameter with a smaller mean distance counts as still at its start."""
 FOUR_FIFTHS = (0.1, 0.9)
 ALIKE = 1e-6
 
 
 class Origin(NamedTuple):
-    """What a model began with: weights drawn from a seed, or another model's; neither is known without a run."""
+    """The start of a model: weights drawn from a seed, or another model's; neither is known without a run."""
 
     seed: int | None = None
     started_from: str | None = None
 
 
 def origin(model: str | Path) -> Origin:
-    """Look for the recipe of the run around a model's folder, which may be the run's own.
+    """Find the recipe of the run around a model's folder, or in the folder if it is a run.
 
     Raises:
         AaspError: the run's recipe is damaged.
@@ -62,11 +62,11 @@ def origin(model: str | Path) -> Origin:
 
 
 def departure(adapter: EncoderAdapter, origin: Origin) -> list[dict[str, Any]]:
-    """How far each learned parameter of a model of ours is from its start; others have nothing that could be rebuilt.
+    """The distance of each learned parameter of our model from its start; other models have none that can be rebuilt.
 
     Returns:
-        JSON values of each parameter whose start is known, by part: the front end's, then the stem's. Start values that
-        are drawn at random are known from the run's seed; where a run started from another model, all are that model's.
+        JSON values of each parameter whose start is known, first the front end's, then the stem's. Random start values
+        are known from the run's seed; if a run started from another model, all start values are that model's.
 
     Raises:
         AaspError: the model that the run started from can't be read.
@@ -79,7 +79,7 @@ def departure(adapter: EncoderAdapter, origin: Origin) -> list[dict[str, Any]]:
         start = _learned(config, model.frontend, model.stem)
     else:
         start = _first(config, origin.seed or 0)
-        if origin.seed is None:  # known is only what another seed gives too
+        if origin.seed is None:  # only what is the same for another seed is known
             other = _first(config, 1)
             start = {key: value for key, value in start.items() if torch.equal(value, other[key])}
     return [
@@ -90,14 +90,14 @@ def departure(adapter: EncoderAdapter, origin: Origin) -> list[dict[str, Any]]:
 
 
 def _learned(config: AudioEncoderConfig, frontend: FrontEnd, stem: Stem) -> dict[tuple[str, str], Tensor]:
-    """What is learned, by part, as `config` calls it, and name."""
+    """The learned parameters, by part, as named in `config`, and parameter name."""
     titles = f"front end {FRONTENDS.name_of(config.frontend)}", f"stem {STEMS.name_of(config.stem)}"
     parts = zip(titles, (frontend.learned(), stem.learned()), strict=True)
     return {(title, name): value for title, learned in parts for name, value in learned.items()}
 
 
 def _first(config: AudioEncoderConfig, seed: int) -> dict[tuple[str, str], Tensor]:
-    """What a model of that configuration begins with: `AudioEncoder` makes front end and stem before all else."""
+    """The initial parameters for a configuration: `AudioEncoder` makes front end and stem before everything else."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return _learned(config, config.frontend.build(), config.stem.build(config.encoder.width, config.frontend.bins))
@@ -107,7 +107,7 @@ def _distance(now: Tensor, start: Tensor) -> dict[str, Any]:
     now_n, start_n = (one.detach().flatten().double().numpy() for one in (now, start))
     spread, size = float(start_n.std()), float(np.sqrt(np.square(start_n).mean()))
     alike = spread <= ALIKE * size
-    moved = np.abs(now_n - start_n) / ((size if alike else spread) or 1.0)  # of zeros the distance is as it stands
+    moved = np.abs(now_n - start_n) / ((size if alike else spread) or 1.0)  # if all are zero, the distance is absolute
     low, high = np.quantile(moved, FOUR_FIFTHS)
     return {
         "count": len(now_n),
@@ -121,5 +121,5 @@ def _distance(now: Tensor, start: Tensor) -> dict[str, Any]:
 
 
 def conclusion(rows: Sequence[Mapping[str, Any]]) -> str:
-    """What came out, a sentence of plain text."""
+    """The result as a sentence of plain text."""
     return plain("departure", rows=rows, limit=LEFT)

@@ -1,4 +1,4 @@
-"""Everything that `kernels.json` holds of a model and some clips.
+"""The content of `kernels.json` for a model and some clips.
 
 Legend: T frames, M mel bins, G x F grid of patches (time x subbands), S states."""
 
@@ -24,15 +24,15 @@ from aasp.stems.lambda_encoder import beta_range
 from aasp.stems.states import States
 
 SHOWN = 3
-"""Clips that are drawn: the first ones."""
+"""Number of clips that are drawn: the first ones."""
 LINEARISED = 8
-"""Clips around which the stem is linearised, spread over all: a backward pass for each channel takes its time."""
+"""Clips around which the stem is linearised, spread over all: it is slow, with a backward pass for each channel."""
 COLUMNS, LEVELS = 32, 255
-"""Time patches that are drawn of a clip, five seconds at 160 ms a patch; and steps of their mel levels."""
+"""Time patches drawn per clip, five seconds at 160 ms a patch; and quantisation steps of their mel levels."""
 
 
 class Clip(NamedTuple):
-    """A sound file, what is drawn of it, and the normalised log-mel (1, T, M) that the stem gets."""
+    """A sound file, its drawing, and the normalised log-mel (1, T, M), the stem's input."""
 
     file: str
     shown: Spectrogram
@@ -45,12 +45,12 @@ def measure(
     origin: Origin,
     progress: Callable[[int, int], object] = lambda done, total: None,
 ) -> dict[str, Any]:
-    """Measure which modulations a stem's channels respond to on some clips, as JSON values.
+    """Measure the modulation response of a stem's channels on some clips, as JSON values.
 
     Args:
-        adapter: of log-mels; its stem is read.
+        adapter: an adapter with log-mels; its stem is read.
         files: sound files.
-        origin: the run that its model comes from.
+        origin: the start of its model.
         progress: called with (done, total).
 
     Raises:
@@ -107,7 +107,7 @@ def _estimated(
     seed: int | None,
     each: Callable[[Iterable[Clip]], Iterator[Clip]],
 ) -> dict[str, Any]:
-    """What only a stem with states has: its parameters, and what interventions on them change."""
+    """Results only for stems with states: their parameters, and the effect of interventions on them."""
     stems = stem, estimates.untrained(stem, seed or 0)
     found = [[findings.estimate(one, clip.mel_1TM, frame_rate) for one in stems] for clip in each(clips)]
     now, start = zip(*found, strict=True)
@@ -143,9 +143,9 @@ def _estimated(
 
 
 def overlay(clip: Clip, found: findings.Estimates) -> dict[str, Any]:
-    """The stretch of a clip where patches respond strongest, its mel levels in 256 steps, with each patch's rate.
+    """The part of a clip with the strongest responses, its mel levels in 256 steps, with each patch's rate.
 
-    The estimates are of a batch of one.
+    The estimates must be for a batch of one.
     """
     strength_GF, rate_GF = found.strength[0], found.rate_hz[0]
     columns, frames = min(COLUMNS, len(strength_GF)), clip.shown.patch[0]

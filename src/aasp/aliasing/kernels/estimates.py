@@ -1,6 +1,6 @@
-"""Estimated decays and frequencies: what varies with what, how far from their start, how many at a bound, what they do.
+"""Estimated decays and frequencies: sources of variance, distance from their start, saturation, and their effect.
 
-Legend: n clips; of each an array (G, F, S): time patches, subbands, states. B clips of a batch, T frames, M mel bins.
+Legend: n clips, each with an array (G, F, S): time patches, subbands, states. B clips of a batch, T frames, M mel bins.
 Source: ours.
 """
 
@@ -21,14 +21,14 @@ from aasp.stems.states import States
 Bounds = tuple[float, float]
 How = Literal["shuffled", "mean", "off"]
 Measured = Mapping[str, float | None]
-"""Estimate, and the low and high end of its 95 % interval over clips: both None where these are too few."""
+"""Estimate, and the ends of its 95 % interval over clips: both None if there are too few."""
 LEAST = "<0.01"
 ROUNDING = 1e-9
-"""A variance below this share of the mean square is rounding."""
+"""A variance below this share of the mean square is rounding error."""
 
 
 def over_clips(values_n: Sequence[float] | np.ndarray, minus: np.ndarray | None = None) -> Measured:
-    """Mean of a value a clip, or of the paired difference of two."""
+    """Mean of one value per clip, or of the paired difference of two."""
     if len(values_n) < 2:
         return {"estimate": float(values_n[0] - (0 if minus is None else minus[0])), "low": None, "high": None}
     return _measured(interval(values_n, minus=minus))
@@ -39,7 +39,7 @@ def _measured(found: Interval) -> Measured:
 
 
 def percent(found: Measured) -> str:
-    """12.3 % (11.0 to 14.1), the estimate alone where there is no interval; below one, two significant digits."""
+    """12.3 % (11.0 to 14.1), the estimate alone if there is no interval; below one, two significant digits."""
     alone, ends = f"{number(found['estimate'] or 0)} %", [found[end] for end in ("low", "high")]
     between = [number(end) for end in ends if end is not None]
     return alone if set(between) <= {LEAST} else f"{alone} ({' to '.join(between)})"
@@ -54,19 +54,19 @@ def number(share: float) -> str:
 
 
 def variance(values: Sequence[np.ndarray]) -> dict[str, Any]:
-    """Where the variance of a parameter, (G, F, S) a clip, comes from; clips weigh alike, and so do patches of a clip.
+    """Sources of the variance of a parameter, (G, F, S) per clip; clips have equal weight, as have a clip's patches.
 
-    The law of total variance, twice. From outside in:
+    The law of total variance, applied twice. From the outside in:
 
         total = between clips + between the patches of a clip + between the states of a patch
 
-    and against the mean of each subband and state over all clips, which needs no estimating:
+    and relative to the mean of each subband and state over all clips, which needs no estimation:
 
         total = fixed + what depends on the sound
 
     Returns:
         `clips`, `patches` and `states` as shares of the total, `sound` with its interval, and the standard deviation
-        `moves` of what depends on the sound, in the parameter's own unit. All shares are zero where nothing varies.
+        `moves` of what depends on the sound, in the parameter's own unit. All shares are zero if nothing varies.
     """
     mean_nFS = np.stack([x.mean(0) for x in values]).astype(np.float64)
     mean_n = mean_nFS.mean((1, 2))
@@ -104,14 +104,14 @@ def saturation(values: Sequence[np.ndarray], bounds: Bounds) -> dict[str, Measur
 
 
 def distance(values: Sequence[np.ndarray], origin_S: np.ndarray, bounds: Bounds) -> np.ndarray:
-    """Mean distance of each clip's parameters from where their states started, as a share of the range, (n,)."""
+    """Mean distance of each clip's parameters from their states' start values, as a share of the range, (n,)."""
     return np.array([np.abs(x - origin_S).mean() for x in values]) / (bounds[1] - bounds[0])
 
 
 def describe(
     now: Sequence[np.ndarray], start: Sequence[np.ndarray], origin_S: np.ndarray, bounds: Bounds
 ) -> dict[str, Any]:
-    """All of one parameter: of the trained stem, and of the untrained one, whose states were spread at `origin_S`."""
+    """All results for one parameter: of the trained stem, and of the untrained one, with states at `origin_S`."""
     far, far_at_start = distance(now, origin_S, bounds), distance(start, origin_S, bounds)
     histogram = lambda values: shares(np.concatenate(values), bounds).tolist()
     return {
@@ -128,7 +128,7 @@ def describe(
 
 
 def untrained(stem: States, seed: int) -> States:
-    """The same stem with the first weights of a model of that seed: its stem is made before all else that is random."""
+    """The same stem with the initial weights for a seed: a model's stem is initialised before other random parts."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return stem.untrained().eval()
@@ -151,23 +151,23 @@ def intervene(stem: States, how: How) -> States:
 
 
 def share(stem: States, alpha_FS: Tensor, beta_FS: Tensor) -> States:
-    """A copy whose Lambda is the same for every patch of a subband, as a stem's that learns it without estimating."""
+    """A copy with one Lambda for all patches of a subband, as in a stem that learns Lambda without estimating it."""
     return stem.changed(lambda alpha, beta: (alpha_FS.expand_as(alpha), beta_FS.expand_as(beta)))
 
 
 def means(values: list[np.ndarray]) -> Tensor:
-    """Mean of each subband and state over all patches of all clips, (F, S); clips weigh alike."""
+    """Mean of each subband and state over all patches of all clips, (F, S); clips have equal weight."""
     return torch.from_numpy(np.mean([x.mean(0) for x in values], axis=0))
 
 
 @torch.no_grad()
 def change(stem: States, changed: States, mel_BTM: Tensor) -> dict[str, float]:
-    """How much an intervention changes tokens and SBLU outputs, relative to how much they differ between patches.
+    """The effect of an intervention on tokens and SBLU outputs, relative to their variation between patches.
 
     Returns:
         `tokens`: root mean square change over the root mean square deviation of tokens from their mean. `features`: the
-        same of the SBLU's outputs at unit gain over these themselves, which are 0 without modulation; taking its
-        features away leaves its outputs as they are.
+        same for the SBLU's outputs at unit gain, relative to these outputs, which are 0 without modulation; switching
+        the features off does not change its outputs.
     """
     before, after = stem(mel_BTM), changed(mel_BTM)
     ours, theirs = (torch.stack(one.responses(mel_BTM, gain="unit")) for one in (stem, changed))

@@ -1,13 +1,13 @@
-"""How far away a frequency still has a gradient: that of a kernel's power with respect to its frequency.
+"""How far from a frequency a kernel's gradient reaches: that of its power with respect to its frequency.
 
 Legend: K taps, d distance in radians per frame, y the kernel's output, R phases of a tone.
 
     g(d) = mean over the tone's phase and both sides of |d |y|^2 / d beta|   at beta = pi / 2 +- d
 
 for a tone of amplitude 1 at pi / 2 radians per frame and kernels of unit L2 norm. Source: the argument is the paper's
-(after Hayes et al. 2023, on learning a sinusoid's frequency by gradient descent), the measure ours. It is exact: the
-gradient is autograd's through the unit that the stem itself uses, with its zero-order hold; the controls have the -3 dB
-bandwidth of the two-sided exponential.
+(after Hayes et al. 2023, on learning a sinusoid's frequency by gradient descent), the measure is ours. It is exact: the
+gradient is autograd's, through the stem's own unit with its zero-order hold; the controls have the -3 dB bandwidth of
+the two-sided exponential.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import torch
 from aasp.stems.sblu import Phase, Window, bilateral_laplace
 
 ALPHA = 0.3
-"""Decay per frame: with it a window of 64 frames holds the whole exponential, one of 16 nine tenths of it."""
+"""Decay per frame: a window of 64 frames then contains the whole exponential, one of 16 nine tenths of it."""
 TAPS = (16, 48, 64)
 DISTANCES = tuple(round(0.02 * 1.16**k, 4) for k in range(30))
 """Radians per frame, 0.02 to 1.48: at 100 frames per second 0.3 to 24 Hz."""
@@ -31,11 +31,11 @@ TONE, PHASES = math.pi / 2, 64
 def frequency_gradient(
     taps: int, window: Window, phase: Phase, distances: Sequence[float] = DISTANCES, alpha: float = ALPHA
 ) -> tuple[list[float], list[float]]:
-    """The gradient at each distance in radians per frame, of windows K and phases as in `bilateral_laplace`.
+    """The gradient at each distance in radians per frame, for windows K and phases as in `bilateral_laplace`.
 
     Returns:
-        Mean magnitude of the gradient, and its mean with the sign that it has towards the tone: the same where it
-        always points there, negative where it leads away.
+        Mean magnitude of the gradient, and its mean with the sign relative to the tone: equal if it always points
+        towards the tone, negative if it points away.
     """
     m = torch.arange(taps, dtype=torch.float64) - (taps - 1) / 2
     turn = 2 * math.pi * torch.arange(PHASES, dtype=torch.float64) / PHASES

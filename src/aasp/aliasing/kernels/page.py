@@ -1,4 +1,4 @@
-"""The kernels on the laboratory's page: from `kernels.json` to a sentence and sections."""
+"""The kernels section of the laboratory's page: from `kernels.json` to a sentence and sections."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PHASES = {"conjugate": FIRST, "even": SECOND}
 
 
 def answer(found: Json) -> str:
-    """What came out, in a sentence of plain text."""
+    """The result, in a sentence of plain text."""
     return plain("kernels", **_values(found))
 
 
@@ -35,8 +35,8 @@ def section(found: Json, folder: Path) -> Markup:
     """The sections of the page.
 
     Args:
-        found: what `kernels.json` holds.
-        folder: where it lies; nothing else is read there.
+        found: the content of `kernels.json`.
+        folder: its folder; nothing else is read from it.
     """
     values, panels = _values(found), {"linear": _linear(found), "gradient": _gradients(found)}
     if "parameters" in found:
@@ -49,7 +49,7 @@ def section(found: Json, folder: Path) -> Markup:
 
 
 def _values(found: Json) -> dict[str, Any]:
-    """What the sentence and the sections both name."""
+    """Values for both the sentence and the sections."""
     parameters = found.get("parameters")
     moved = [NAMES[key] for key in NAMES if parameters and (parameters[key]["moved"]["low"] or 0) > 0]
     low, high = map(hertz_label, found["band_hz"])

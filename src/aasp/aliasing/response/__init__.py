@@ -1,1 +1,1 @@
-"""What becomes of a pure modulation: how much comes through, where it is put, whether its rate can be read."""
+"""The response to a pure modulation: its gain, its alias frequency, and whether its rate can be decoded."""

@@ -1,10 +1,10 @@
-"""Everything that `aasp alias response` measures, as the JSON document that its pages are drawn from.
+"""All measurements of `aasp alias response`, as the JSON document from which its pages are drawn.
 
-Beside the responses: whether the true rate of a modulation too fast for the tokens can be decoded from them, linearly.
-Rates are of eight classes, log-spaced between the post-patch Nyquist and 45 Hz; a class is a band, of which the middle
-half is drawn from. Each clip has a phase, depth, level, pattern over the bins and noise of its own. A logistic
-regression reads the tokens' mean over time, or mean and deviation; chance is 1 / 8. The ceiling is what the same probe
-decodes from magnitudes of the DFT over time of the frames, before any patch.
+In addition to the responses: whether the true rate of a modulation too fast for the tokens can be decoded from them,
+linearly. Rates are in eight classes, log-spaced between the post-patch Nyquist and 45 Hz; a class is a band, and rates
+are drawn from its middle half. Each clip has its own phase, depth, pattern over the bins, level and noise. A logistic
+regression is fitted to the tokens' mean over time, or mean and deviation; chance is 1 / 8. The ceiling is the result of
+the same probe on magnitudes of the DFT over time of the frames, before any patch.
 
 Legend: n clips, T frames, M mel bins, S samples, G tokens, C channels. Source: ours.
 """
@@ -31,18 +31,18 @@ from aasp.evaluate.task import Round, Task
 CLASSES = 8
 TRAIN, VALID, TEST = 320, 80, 320
 TOKENS, SHORTEST = 16, 2.0
-"""Length of a clip in tokens, but never fewer seconds than that."""
+"""Length of a clip in tokens, but at least this many seconds."""
 ROOM = 1.5
 """How far above the post-patch Nyquist 45 Hz must be, as a ratio, for eight classes to fit."""
 BATCH = 40
 
 Decoded = Mapping[tuple[str, str], ProbeResult]
-"""The probe's results by (stage, pooling), that of the frames under ("frames", "DFT")."""
+"""The probe's results by (stage, pooling); that for the frames is under ("frames", "DFT")."""
 
 
 class Rates(NamedTuple):
     """Clips of known modulation rate: log-mels (n, T, M) or waveforms (n, S); log-energies of their frames (n, T, F),
-    from which the ceiling is decoded; classes (n,), and the edges of the classes in Hz."""
+    for the ceiling; classes (n,), and the edges of the classes in Hz."""
 
     clips: Tensor
     frames: np.ndarray
@@ -56,16 +56,16 @@ def examine(
     wanted: tuple[str, ...],
     progress: Callable[[int, int], object] = lambda done, total: None,
 ) -> dict[str, Any]:
-    """Responses and decoded rates of every adapter; further ones are compared with the first where they can be.
+    """Responses and decoded rates of every adapter; later ones are compared with the first where possible.
 
     Args:
         adapters: the models.
-        settings: how modulations are put in.
+        settings: settings of the modulations.
         wanted: "stem", "encoder".
         progress: called with (steps done, steps).
 
     Raises:
-        AaspError: an adapter gives nothing over time.
+        AaspError: an adapter has no output over time.
     """
     clips = TRAIN + VALID + TEST
     places = [stages(adapter, wanted) for adapter in adapters]
@@ -73,7 +73,7 @@ def examine(
     done, total = count(1), sum(each * len(place) for each, place in zip(steps, places, strict=True))
     advance = lambda: progress(next(done), total)
     models: list[dict[str, Any]] = []
-    first: tuple[Tensor, Decoded] = torch.empty(0), {}  # clips of the first adapter that was decoded, and its results
+    first: tuple[Tensor, Decoded] = torch.empty(0), {}  # clips of the first decoded adapter, and its results
     for adapter, place in zip(adapters, places, strict=True):
         responses = [respond(adapter, stage, settings, advance) for stage in place]
         decoding = None
@@ -96,15 +96,15 @@ def examine(
 
 
 def has_room(token_rate: float) -> bool:
-    """Whether there are modulations that alias, and that frames of 10 ms still represent."""
+    """Whether some modulations alias and are still represented by frames of 10 ms."""
     return token_rate / 2 * ROOM < BAND[1]
 
 
 def draw(adapter: EncoderAdapter, seed: int, clips: int) -> Rates:
-    """Clips for an adapter; the same for every adapter of the same rate, tokens and bins."""
+    """Clips for an adapter; the same for all adapters with the same rate, tokens and bins."""
     stream = np.random.default_rng([seed, 1])
     edges = np.geomspace(adapter.token_rate / 2, BAND[1], CLASSES + 1)
-    classes = np.arange(clips) % CLASSES  # so that train, valid and test hold as many of each
+    classes = np.arange(clips) % CLASSES  # equal class counts in train, valid and test
     place = stream.uniform(0.25, 0.75, clips)
     hz = edges[classes] * (edges[classes + 1] / edges[classes]) ** place
     phase, depth = stream.uniform(0, 2 * np.pi, clips), stream.uniform(0.25, 0.75, clips)
@@ -113,7 +113,7 @@ def draw(adapter: EncoderAdapter, seed: int, clips: int) -> Rates:
     if isinstance(adapter, LogMelAdapter):
         rate, mels, subbands = adapter.frontend.config.frame_rate, adapter.stem.mels, adapter.stem.subbands
         frames = adapter.stem.patch[0] * math.ceil(length * rate / adapter.stem.patch[0])
-        # Smooth over the bins, so that neighbours swing together as partials of a sound do.
+        # Smooth over the bins, so that neighbouring bins are modulated together, like partials of a sound.
         knots, at = stream.uniform(0, 1, (clips, subbands + 1)), np.linspace(0, subbands, mels)
         pattern = np.stack([np.interp(at, np.arange(subbands + 1), one) for one in knots])
         mel = swing(np.arange(frames) / rate)[:, :, None] * pattern[:, None]

@@ -1,8 +1,8 @@
-"""What tokens make of a modulation, from their deviations: tokens minus what they are at rest.
+"""Measures of the tokens' response to a modulation, from their deviations: tokens minus their values at rest.
 
 Over the phases φ of the modulation a deviation has harmonics, Y_m = mean over φ of d(φ) exp(-i m φ). Y_1 is locked to
-the modulation: all there is of a linear stem, and what aliases. Y_0 shows that there is a modulation whatever its
-phase, as an envelope does: it is 0 in a linear stem, and can't alias.
+the modulation: a linear stem has no other, and it can alias. Y_0 indicates the presence of a modulation for any phase,
+like an envelope: it is 0 in a linear stem, and can't alias.
 
 Legend: B clips, T frames, M mel bins, S samples, n phases, G tokens over time on which a modulation is periodic, F
 subbands, C channels of all tokens of a time patch, J shifts. Source: ours."""
@@ -23,7 +23,7 @@ from aasp.errors import AaspError
 from aasp.model.pooling import over_frequency
 
 SILENT = 1e-12
-"""Mean square of deviations that single precision can't tell from none."""
+"""Mean square of deviations that single precision can't distinguish from zero."""
 
 
 def rms(values: np.ndarray) -> float:
@@ -42,7 +42,7 @@ def envelope(deviations_nGC: np.ndarray, depth: float) -> float:
 
 
 def phase_variance(deviations_nGC: np.ndarray, group: int) -> float:
-    """Deviation over evenly spread phases of a token's energy, over its mean; a token is `group` neighbouring channels.
+    """Deviation over evenly spaced phases of a token's energy, over its mean; a token is `group` neighbouring channels.
 
     0 for an envelope, 1/√2 for a single linear channel; in a linear stem |Σ H²| / (√2 Σ |H|²) over a token's channels.
     Tokens are weighted by their mean energy.
@@ -52,19 +52,19 @@ def phase_variance(deviations_nGC: np.ndarray, group: int) -> float:
 
 
 def fold(deviations_nGC: np.ndarray) -> np.ndarray:
-    """Energy at each frequency of the tokens, 0 to half their rate, (G // 2 + 1,): sums to their mean square."""
+    """Energy at each frequency of the tokens, 0 to half their rate, (G // 2 + 1,); the sum is their mean square."""
     tokens = deviations_nGC.shape[1]
     energy = np.square(np.abs(np.fft.rfft(deviations_nGC, axis=1))).mean((0, 2)) / tokens**2
-    energy[1 : (tokens + 1) // 2] *= 2  # a real signal has each of these on both sides
+    energy[1 : (tokens + 1) // 2] *= 2  # a real signal has these on both sides
     return energy
 
 
 def shift_error(shifted_JGC: np.ndarray) -> float:
-    """Mean over J shifts, by j / J of a token, of |T(shift x) - shift T(x)|²; the j-th row has the sound delayed so.
+    """Mean over J shifts, by j / J of a token, of |T(shift x) - shift T(x)|²; row j is for a sound delayed by j / J.
 
-    Over the energy of T(x) it is the shift-variance index: 0 where tokens move as the sound does, 2 where they move as
-    if it were another. A linear stem has 2 (1 - mean over j of cos(2π k j / J)) for modulations that fold k times: 0
-    below the post-patch Nyquist, 2 above.
+    Divided by the energy of T(x) it is the shift-variance index: 0 if tokens shift with the sound, 2 if they change as
+    for an unrelated sound. A linear stem has 2 (1 - mean over j of cos(2π k j / J)) for modulations that fold k times:
+    0 below the post-patch Nyquist, 2 above.
     """
     count, tokens, _ = shifted_JGC.shape
     delay = np.arange(count)[:, None] / count * np.fft.rfftfreq(tokens)
@@ -77,14 +77,14 @@ class Stage(NamedTuple):
 
     name: str  # "states", "stem" or "encoder"
     read: Callable[[Tensor], Tensor]  # stimuli (log-mels (B, T, M), or waveforms (B, S)) to tokens (B, G, C)
-    group: int  # how many neighbouring channels of C are one token (or one state's two parts)
+    group: int  # number of neighbouring channels of C that form one token (or one state's two parts)
 
 
 def stages(adapter: EncoderAdapter, wanted: tuple[str, ...]) -> list[Stage]:
-    """The stages "stem" (with the states before it, if it has some) and "encoder", if wanted and there.
+    """The stages "stem" (with the states before it, if there are any) and "encoder", if wanted and available.
 
     Raises:
-        AaspError: there are none: an encoder of waveforms has no stem, a stem no encoder.
+        AaspError: there are none: an encoder of waveforms has no stem, or a stem no encoder.
     """
     found = []
     if isinstance(adapter, LogMelAdapter):

@@ -1,4 +1,4 @@
-"""The response on the laboratory's page: which fast rates can be decoded, gain, folding, shifts, states."""
+"""The response section of the laboratory's page: decoded rates, gain, folding, shifts, states."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Json = Mapping[str, Any]
 STAGES = {"states": "SBLU states", "stem": "stem", "encoder": "encoder"}
 POOLINGS = {"mean": "mean over time", "mean+std": "mean and deviation"}
 MANY = 4
-"""Models that the answer names one by one."""
+"""Maximum number of models that the answer names individually."""
 SHIFTS = {
     "shift_variance": ("Shift variance", Axis("0: as the sound moves, 2: as another", (-0.1, 2.5), (0, 1, 2))),
     "phase_variance": (
@@ -33,7 +33,7 @@ SHIFTS = {
 
 
 def answer(found: Json) -> str:
-    """Which rates can be decoded from the tokens' mean, with 95 % intervals; of many models, the first and the best."""
+    """Rates decoded from the tokens' mean, with 95 % intervals; with many models, the first and the best."""
     decoded = list({number: (model, row) for number, model, row in _rows(found, "mean")}.values())  # the last stage's
     best = max(decoded, key=lambda one: one[1]["accuracy"]["estimate"]) if len(decoded) > MANY else None
     forms = {"stages": STAGES, "percent": percent, "with_interval": with_interval}
@@ -44,8 +44,8 @@ def section(found: Json, folder: Path) -> Markup:
     """The sections of the page.
 
     Args:
-        found: what `response.json` holds.
-        folder: where it lies; nothing else is read there.
+        found: the content of `response.json`.
+        folder: its folder; nothing else is read from it.
     """
     stages, decoding = list(_stages(found)), _decoding(found)
     panels = {
@@ -62,14 +62,14 @@ def section(found: Json, folder: Path) -> Markup:
 
 
 def summary_cells(summary: Json) -> list[str]:
-    """Gain above against below in dB, share at the alias in per cent, and shift variance, for a table."""
+    """Gain above relative to below in dB, share at the alias in per cent, and shift variance, for a table."""
     above, below, variance = (summary[name] for name in ("gain_above", "gain_below", "shift_variance_above"))
     gain = decimal(1, "+")(20 * np.log10(above / below)) if above and below else "–"
     return [gain, percent()(summary["alias_share_above"]), "–" if variance is None else decimal(2)(variance)]
 
 
 def _accuracies(found: Json, pooling: str) -> Markup:
-    """The rates decoded from each model's stages, chance dashed, what the frames give tinted."""
+    """Accuracy of decoded rates for each model's stages, with chance dashed and the frames' ceiling tinted."""
     rows, decoding = list(_rows(found, pooling)), _decoding(found)
     names = [f"{model['name']}, {STAGES[row['stage']]}" for _, model, row in rows]
     values = 100 * np.array([ends(row["accuracy"]) for *_, row in rows]).reshape(-1, 3)
@@ -89,7 +89,7 @@ def _accuracies(found: Json, pooling: str) -> Markup:
 def _over_modulations(
     found: Json, stage: str, title: str, axis: Axis, draw: Callable[[Json, str], Sequence[Curve]]
 ) -> list[Markup]:
-    """A panel of what all models that have a stage make of modulations; none where none has it."""
+    """A panel of the response to modulations for all models with a stage; none if no model has it."""
     shown = [(number, model, one) for number, model, one in _stages(found) if one["stage"] == stage]
     curves = [curve for number, _, one in shown for curve in draw(one, color(number))]
     keys = [curve._replace(x=[], y=[], color=MUTED) for curve in curves if curve.name]
@@ -99,7 +99,7 @@ def _over_modulations(
 
 
 def _gain(one: Json, tone: str) -> list[Curve]:
-    """Dots are measured; lines expected from the taps, dotted between the dots where nothing is expected."""
+    """Dots are measured; lines are expected from the taps, dotted between the dots if there is no expectation."""
     hz, theory, peak = one["hz"], one.get("theory"), max(filter(None, one["gain"]), default=1.0)
     measured = Curve(hz, decibels(one["gain"], peak), tone, "measured", "", dots=True)
     if theory is None:
@@ -137,12 +137,12 @@ def _stages(found: Json) -> Iterator[tuple[int, Json, Json]]:
 
 
 def _decoding(found: Json) -> Any:
-    """That of the first model that has one."""
+    """The decoding of the first model that has one."""
     return next((model["decoding"] for model in found["models"] if model["decoding"]), None)
 
 
 def _rows(found: Json, pooling: str) -> Iterator[tuple[int, Json, Json]]:
-    """(number of the model, model, row) of what was decoded from every stage's tokens, pooled so."""
+    """(number of the model, model, row) of the rates decoded from every stage's tokens with a pooling."""
     for number, model in enumerate(found["models"]):
         for row in model["decoding"]["rows"] if model["decoding"] else ():
             if row["pooling"] == pooling:

@@ -1,12 +1,12 @@
-"""Pure modulations, cos(2π f t + φ), as log-mels or as waveforms, with f on a grid where nothing leaks.
+"""Pure modulations, cos(2π f t + φ), as log-mels or as waveforms, with f on a grid without spectral leakage.
 
-The f are whole numbers of periods of the inner window, the G tokens that see no end of the clip, so that each frequency
-and each alias is one bin of the tokens' DFT. Multiples of half the token rate are left out: their alias is a constant,
-or has one phase only.
+Each f has a whole number of periods in the inner window, the G tokens that see no end of the clip, so that each
+frequency and each alias is one bin of the tokens' DFT. Multiples of half the token rate are excluded: their alias is a
+constant, or has one phase only.
 
-A non-linear stem responds differently at different points of operation. A log-mel rests on a floor, noise of fixed
-deviation which recurs in every patch: by itself it makes every token the same. A waveform's carrier is noise, always
-the same, and the logarithm of its energy is the sinusoid.
+A non-linear stem responds differently at different operating points. A log-mel has a floor, noise of fixed deviation
+that is the same in every patch: alone it makes all tokens equal. A waveform's carrier is noise, always the same, and
+the logarithm of its energy is the sinusoid.
 
 Legend: n stimuli, T frames or samples, M mel bins, P frames of a patch, G inner tokens. Source: ours.
 """
@@ -27,24 +27,24 @@ from aasp.errors import AaspError
 from aasp.features.logmel import LogMelConfig
 
 BAND = (0.5, 45.0)
-"""Hz, of the modulations."""
+"""Hz, range of the modulations."""
 PHASES = 2 * np.pi * np.arange(8) / 8
-"""At which each is put in, radians."""
+"""Phases of each modulation, radians."""
 TOKENS = 48
-"""Of a log-mel, its ends included."""
+"""Length of a log-mel in tokens, including its ends."""
 WAVE_SECONDS, WAVE_MARGIN = 4.0, 2
-"""Of a waveform's inner window, but never fewer than 32 tokens; and the tokens left out at either end."""
+"""Length of a waveform's inner window, but at least 32 tokens; and the tokens excluded at either end."""
 LOG_ENERGY = LogMelConfig().std
-"""Natural logarithm of energy that a unit of the normalised log-mel stands for."""
+"""Natural logarithm of energy per unit of the normalised log-mel."""
 
 
 class Settings(NamedTuple):
-    """How modulations are put in."""
+    """Settings of the modulations."""
 
     frequencies: int = 24  # spread evenly on a logarithmic axis
     depth: float = 0.5  # of the sinusoid, in units of the normalised log-mel (9.1 nepers of energy; sounds deviate 0.5)
-    floor: float = 0.25  # deviation of the fixed noise that a log-mel rests on, in the same units
-    seed: int = 0  # of floor, carrier and of what decoding draws
+    floor: float = 0.25  # deviation of the fixed noise under a log-mel, in the same units
+    seed: int = 0  # for floor, carrier and the draws for decoding
 
 
 @dataclass(frozen=True)
@@ -56,15 +56,15 @@ class Modulations:
     margin: int  # tokens before it
     hz: np.ndarray  # the modulation frequencies
     seconds_T: Tensor  # from the start of the inner window, float64
-    modulated: Callable[[Tensor], Tensor]  # log-mels (n, T, M) or waveforms that swing as (n, T) of amplitude 1 does
+    modulated: Callable[[Tensor], Tensor]  # log-mels (n, T, M) or waveforms modulated by (n, T) of amplitude 1
 
     def make(self, hz: float, phases_n: Sequence[float] | np.ndarray) -> Tensor:
-        """One stimulus for each phase, radians at the start of the inner window."""
+        """One stimulus for each phase, in radians at the start of the inner window."""
         phases = torch.as_tensor(phases_n, dtype=torch.float64)[:, None]
         return self.modulated((2 * math.pi * hz * self.seconds_T + phases).cos())
 
     def rest(self) -> Tensor:
-        """The one stimulus without modulation."""
+        """The stimulus without modulation."""
         return self.modulated(torch.zeros(1, len(self.seconds_T), dtype=torch.float64))
 
     def inner(self, tokens_nGC: Tensor) -> np.ndarray:
@@ -73,10 +73,10 @@ class Modulations:
 
 
 def modulations(adapter: EncoderAdapter, settings: Settings) -> Modulations:
-    """The stimuli that suit an adapter.
+    """The stimuli for an adapter.
 
     Raises:
-        AaspError: it gives nothing over time, or its receptive field is most of the clip.
+        AaspError: it has no output over time, or its receptive field is most of the clip.
     """
     rate, stream = adapter.token_rate, np.random.default_rng(settings.seed)
     if not rate:
@@ -103,7 +103,7 @@ def modulations(adapter: EncoderAdapter, settings: Settings) -> Modulations:
 
 
 def grid(count: int, token_rate: float, tokens: int) -> np.ndarray:
-    """Frequencies over BAND, in whole periods of the inner window, none a multiple of half the token rate."""
+    """Frequencies over BAND, with whole periods in the inner window, none a multiple of half the token rate."""
     periods = np.arange(1, math.floor(BAND[1] * tokens / token_rate) + 1)
     periods = periods[(periods % (tokens // 2) != 0) & (periods * token_rate / tokens >= 0.8 * BAND[0])]
     wanted = np.geomspace(*BAND, count) * tokens / token_rate
@@ -111,10 +111,10 @@ def grid(count: int, token_rate: float, tokens: int) -> np.ndarray:
 
 
 def alias(hz: np.ndarray, token_rate: float) -> np.ndarray:
-    """Where tokens show a modulation: the distance to the nearest multiple of the token rate, Hz."""
+    """The alias frequency of a modulation in the tokens: the distance to the nearest multiple of the token rate, Hz."""
     return np.abs(hz - np.round(hz / token_rate) * token_rate)
 
 
 def margin_of(receptive_field: int, frames: int) -> int:
-    """Patches to either side of a token that its window reaches into; at least one."""
+    """Patches on either side of a token that its window covers in part; at least one."""
     return max(1, math.ceil((receptive_field - frames) / 2 / frames))

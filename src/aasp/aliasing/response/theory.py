@@ -1,7 +1,7 @@
-"""What the kernels themselves say: the Fourier transform of a stem's taps, to be held against what is measured.
+"""Responses expected from the kernels: the Fourier transform of a stem's taps, for comparison with the measured ones.
 
 Legend: K frames that a token sees, F subbands, S states, C channels of all tokens of a time patch, R modulations, h_K
-taps in the order of time. Source: ours.
+taps in time order. Source: ours.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from aasp.stems.contract import Stem
 from aasp.stems.states import States
 
 LINEAR = 1e-4
-"""Largest error of superposition, relative, of a stem that counts as linear."""
+"""Largest relative superposition error of a stem that counts as linear."""
 
 
 def expected(adapter: LogMelAdapter, stage: str, stimuli: Modulations, gain_RC: np.ndarray) -> dict[str, Any]:
-    """What a "stem" or its "states" should answer to modulations, as JSON values beside the gain that was measured."""
+    """The expected response of a "stem" or its "states" to modulations, as JSON values beside the measured gain."""
     stem, hz, rate = adapter.stem, stimuli.hz, adapter.frontend.config.frame_rate
     if stage == "states" and stem.states is not None:
         return _of_states(stem.states, stimuli, gain_RC, rate)
@@ -34,7 +34,7 @@ def expected(adapter: LogMelAdapter, stage: str, stimuli: Modulations, gain_RC: 
 
 
 def _of_states(stem: States, stimuli: Modulations, gain_RC: np.ndarray, rate: float) -> dict[str, Any]:
-    """Of each state, with the decay and frequency that are estimated, on the mean, for this very modulation."""
+    """For each state, with the mean decay and frequency that are estimated for this modulation."""
     inner = slice(stimuli.margin, stimuli.margin + stimuli.tokens)
     pairs = lambda x: np.sqrt(np.square(np.abs(x)).reshape(-1, stem.subbands, stem.count, 2).sum(-1))
     H_RC, betas = [], []
@@ -64,7 +64,7 @@ def transform(h_KC: np.ndarray, hz: np.ndarray, frame_rate: float) -> np.ndarray
 
 @torch.inference_mode()
 def is_linear(stem: Stem) -> bool:
-    """Whether deviations add up: that of a sum is the sum of deviations."""
+    """Whether superposition holds: the deviation of a sum is the sum of deviations."""
     frames = _window(stem)
     one, other = torch.randn(2, 1, frames, stem.mels, generator=torch.Generator().manual_seed(0))
     rest, a, b, both = stem(torch.cat([torch.zeros_like(one), one, other, one + other]))
@@ -73,7 +73,7 @@ def is_linear(stem: Stem) -> bool:
 
 @torch.inference_mode()
 def impulse_responses(stem: Stem) -> np.ndarray:
-    """Taps of a linear stem, from a unit impulse in each frame and subband, shape (subband put in, K, C)."""
+    """Taps of a linear stem, from a unit impulse in each frame and subband, shape (input subband, K, C)."""
     frames, height = _window(stem), stem.patch[1]
     taps = []
     rest = stem(torch.zeros(1, frames, stem.mels))
@@ -86,9 +86,9 @@ def impulse_responses(stem: Stem) -> np.ndarray:
 
 
 def state_taps(stem: States, alpha_FS: Tensor, beta_FS: Tensor) -> np.ndarray:
-    """Taps of every SBLU state for a signal that all bins of its subband share: real and imaginary, (K, F S 2).
+    """Taps of every SBLU state for a signal that is equal in all bins of its subband: real and imaginary, (K, F S 2).
 
-    The unit sees the signal less its mean over the patch, which is a kernel too.
+    The unit's input is the signal minus its mean over the patch, which is a kernel too.
     """
     frames = stem.patch[0]
     alpha, beta = alpha_FS.detach().double(), beta_FS.detach().double()
@@ -100,6 +100,6 @@ def state_taps(stem: States, alpha_FS: Tensor, beta_FS: Tensor) -> np.ndarray:
 
 
 def _window(stem: Stem) -> int:
-    """Frames of the shortest clip whose middle token doesn't see its ends."""
+    """Frames of the shortest clip whose middle token does not see its ends."""
     frames = stem.patch[0]
     return (2 * margin_of(stem.receptive_field, frames) + 1) * frames

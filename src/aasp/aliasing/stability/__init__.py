@@ -1,1 +1,1 @@
-"""How far small changes over time move an encoder's embeddings, and whether it still represents them."""
+"""How far small changes over time move an encoder's embeddings, and whether the embeddings still represent them."""

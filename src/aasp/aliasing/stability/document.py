@@ -1,7 +1,7 @@
-"""The whole examination: encoders and clips in, JSON values and a few sounds out.
+"""The complete stability measurement: from encoders and clips to JSON values and a few sounds.
 
-Numbers are by row, by family, and between models. Intervals are 95 % bootstraps over clips, or over groups of clips
-where there are groups; two models are paired. Legend: n clips, R modulation rates.
+Results are by row, by family, and between models. Intervals are 95 % bootstraps over clips, or over groups of clips if
+there are groups; two models are paired. Legend: n clips, R modulation rates.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ from aasp.files import atomic_write
 
 Numbers = dict[str, float | None]
 Values = Mapping[str, Mapping[str, np.ndarray]]
-"""By key of each row and name, a value a clip (n,), as `Observed.values`."""
+"""By row key and name, one value per clip (n,), as `Observed.values`."""
 RESAMPLES, QUICK = 1_000, 300
-"""For an interval, of which there are over a thousand; and for one that takes n² each."""
+"""Resamples for an interval, of which there are over a thousand; and for one that costs n² each."""
 PLAYED = ("control 6 dB", "AM 9 Hz 6 dB", "AM 26 Hz 6 dB")
 """Rows that are written as sounds, after the clean clip."""
 CLIPWISE = ("distance", "control_distance")
-"""What is kept of every clip, so that trainings can be pooled or compared later, paired."""
+"""Values stored for every clip, so that trainings can be pooled or compared later, paired."""
 PATCHES_A_SECOND = 6.25
-"""Of 16 frames each: for encoders that give nothing over time, and so have no Nyquist frequency of their own."""
+"""With patches of 16 frames: for encoders without output over time, and so without a Nyquist frequency."""
 
 
 def nyquist(adapters: Sequence[EncoderAdapter], seconds: float) -> float:
     """The lowest post-patch Nyquist frequency of the adapters, Hz: controls stay below it.
 
     Raises:
-        AaspError: two adapters have one name, or a control has no room in `seconds`.
+        AaspError: two adapters have one name, or a control does not fit in `seconds`.
     """
     names = [adapter.name for adapter in adapters]
     twice = next((name for name in names if names.count(name) > 1), None)
@@ -64,18 +64,18 @@ def examine(
     seed: int = 0,
     progress: Callable[[int, int], object] = lambda done, total: None,
 ) -> dict[str, Any]:
-    """Examine encoders on the same clips; JSON values.
+    """Measure encoders on the same clips, as JSON values.
 
     Args:
-        adapters: the encoders; those after the first are compared with it.
+        adapters: the encoders; later ones are compared with the first.
         clips: the clips.
-        groups: of clips that belong together, shape (n,): intervals draw groups, probes keep them whole.
-        labels: classes, shape (n,); without them no decisions are looked at.
-        seed: of everything random.
+        groups: the group of each clip, shape (n,): intervals resample groups, probes do not split them.
+        labels: classes, shape (n,); without them decisions are not measured.
+        seed: for everything random.
         progress: called with (embeddings done, embeddings in all).
 
     Raises:
-        AaspError: as `nyquist` does; the clips are of one group, or the labels of one class.
+        AaspError: as `nyquist` does; all clips are in one group, or all labels in one class.
     """
     seconds = clips.samples / RATE
     nyquist_hz = nyquist(adapters, seconds)
@@ -84,7 +84,7 @@ def examine(
     if len(np.unique(group)) < 2:
         raise AaspError(f"all {len(clips)} clips are of one group {group[0]!r}; there must be two or more")
     if labels is not None:
-        check_labels(labels, group)  # before the long part
+        check_labels(labels, group)  # before the slow part
     seen = observe(adapters, clips, table, seed, progress)
     for adapter, one in zip(adapters, seen.adapters, strict=True):
         if not one.clean.spread[0] > 0:
@@ -113,15 +113,15 @@ def examine(
             {"model": adapters[0].name, "minus": adapter.name, **leads(table, first, other, group)}
             for adapter, other in zip(adapters[1:], seen.adapters[1:], strict=True)
         ],
-        # The clip that fast modulation moves the first model by as far as half of the clips.
+        # The clip with the median distance of the first model under fast modulation.
         "example": int(np.argsort(distance)[len(distance) // 2]),
     }
 
 
 def write_sounds(folder: Path, clips: Excerpts, found: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Write the example of what `examine` found, clean and perturbed, as FLAC files, all with one gain.
+    """Write the example clip of `examine`, clean and perturbed, as FLAC files with equal gain.
 
-    Their names and labels come back.
+    Returns their names and labels.
     """
     table, clip, seed = rows(found["nyquist_hz"], found["seconds"]), found["example"], found["seed"]
     played = [CLEAN, *(row for key in PLAYED for row in table if row.key == key)]
@@ -137,7 +137,7 @@ def write_sounds(folder: Path, clips: Excerpts, found: Mapping[str, Any]) -> lis
 
 
 def _row(row: Row, decibel: np.ndarray, values: Mapping[str, np.ndarray], groups: np.ndarray) -> dict[str, Any]:
-    """What was done, how much it changed the log-mels, and for how many clips that is beyond the control."""
+    """Settings of a row, how much it changed the log-mels, and the number of clips beyond the control."""
     stated = getattr(row.perturbation, "decibel", None)
     control = values.get("control_distance")
     return {
@@ -154,7 +154,7 @@ def _row(row: Row, decibel: np.ndarray, values: Mapping[str, np.ndarray], groups
 
 
 def _model(adapter: EncoderAdapter, one: Observed, table: Sequence[Row], groups: np.ndarray) -> dict[str, Any]:
-    """Every number of one adapter."""
+    """All results of one adapter."""
     by_row = {key: {name: mean_of(value, groups) for name, value in of.items()} for key, of in one.values.items()}
     for key, numbers in by_row.items():
         numbers["alignment"] = _of_statistic(Alignment(one.clean.clip, one.clip[key]), groups, QUICK)
@@ -177,9 +177,9 @@ def _rounded(values: np.ndarray) -> list[float | None]:
 
 
 def mean_of(scores: np.ndarray, groups: np.ndarray, *, minus: np.ndarray | None = None) -> Numbers | None:
-    """Mean of scores (n,), less another model's, its interval, and the number of clips that have a value (are not NaN).
+    """Mean of scores (n,), or of the difference from another model's, its interval, and the number of non-NaN clips.
 
-    None where there are fewer than two groups (n,).
+    None if there are fewer than two groups (n,).
     """
     known = np.isfinite(scores if minus is None else scores - minus)
     if len(np.unique(groups[known])) < 2:
@@ -191,7 +191,7 @@ def mean_of(scores: np.ndarray, groups: np.ndarray, *, minus: np.ndarray | None 
 def of_families(
     table: Sequence[Row], values: Values, groups: np.ndarray, minus: Values | None = None
 ) -> dict[str, dict[str, Any]]:
-    """Of each family: means over its rows, and `ratio`, its mean distance over its control's; less another model's."""
+    """For each family: means over its rows, and `ratio`, its mean distance over its control's; or differences."""
     found: dict[str, dict[str, Any]] = {}
     for family, keys in families(table).items():
         found[family] = {}
@@ -203,7 +203,7 @@ def of_families(
 
 
 def of_reading(reading: Mapping[str, np.ndarray], groups: np.ndarray) -> dict[str, Any]:
-    """How often the rate is decoded: `heard`, `compared`, and `heard` rate by rate; `confusion` in counts."""
+    """Accuracy of the decoded rate: `heard`, `compared`, and `heard` for each rate; `confusion` in counts."""
     return {
         **{how: mean_of(_share_right(read_Rn), groups) for how, read_Rn in reading.items()},
         "by_rate": [mean_of((read == rate).astype(float), groups) for rate, read in enumerate(reading["heard"])],
@@ -212,7 +212,7 @@ def of_reading(reading: Mapping[str, np.ndarray], groups: np.ndarray) -> dict[st
 
 
 def leads(table: Sequence[Row], ours: Observed, theirs: Observed, groups: np.ndarray) -> dict[str, Any]:
-    """One model's numbers minus another's, paired clip by clip: of each family, and of the reading."""
+    """One model's results minus another's, paired by clip: for each family, and for the decoding."""
     found: dict[str, Any] = {"families": of_families(table, ours.values, groups, minus=theirs.values)}
     for how, read_Rn in ours.reading.items():
         found[how] = mean_of(_share_right(read_Rn), groups, minus=_share_right(theirs.reading[how]))
@@ -220,20 +220,20 @@ def leads(table: Sequence[Row], ours: Observed, theirs: Observed, groups: np.nda
 
 
 def families(table: Sequence[Row]) -> dict[str, list[str]]:
-    """Keys of the rows of each of FAMILIES, in its order; those without rows left out."""
+    """Row keys of each of FAMILIES, in order; families without rows are omitted."""
     found = {family: [row.key for row in table if row.family == family] for family in FAMILIES}
     return {family: keys for family, keys in found.items() if keys}
 
 
 def _pooled(values: Values, keys: Sequence[str], name: str) -> np.ndarray:
-    """Mean over rows of each clip's known values, NaN where none is, shape (n,)."""
+    """Mean over rows of each clip's known values, NaN if there are none, shape (n,)."""
     each = np.stack([values[key][name] for key in keys])
     known = np.isfinite(each)
     return np.where(known.any(0), np.where(known, each, 0).sum(0) / np.maximum(known.sum(0), 1), np.nan)
 
 
 def _ratio(values: Values, keys: Sequence[str], groups: np.ndarray, minus: Values | None = None) -> Numbers | None:
-    """Mean distance over rows and clips over that of the control, where the control is known."""
+    """Mean distance over rows and clips divided by the control's, where the control is known."""
     known = np.stack([np.isfinite(values[key]["control_distance"]) for key in keys])
     seen = known.any(0)
     if len(np.unique(groups[seen])) < 2:
@@ -242,7 +242,7 @@ def _ratio(values: Values, keys: Sequence[str], groups: np.ndarray, minus: Value
     def statistic(one: Values) -> Statistic:
         total = lambda name: np.where(known, [one[key][name] for key in keys], 0.0).sum(0)[seen]
         moved, control = total("distance"), total("control_distance")
-        # An encoder that the control doesn't move at all has no ratio.
+        # An encoder that the control does not move has no ratio.
         return lambda weights: float(weights @ moved / still) if (still := weights @ control) > 0 else np.nan
 
     other = None if minus is None else statistic(minus)
@@ -254,7 +254,7 @@ def _share_right(read_Rn: np.ndarray) -> np.ndarray:
 
 
 def _of_statistic(one: Statistic, groups: np.ndarray, resamples: int, minus: Statistic | None = None) -> Numbers | None:
-    """Of functions of clip weights; None where they are undefined for the clips as they are."""
+    """The interval for functions of clip weights; None if they are undefined for the clips."""
     given = [one] if minus is None else [one, minus]
     if not all(np.isfinite(statistic(np.ones(len(groups)))) for statistic in given):
         return None

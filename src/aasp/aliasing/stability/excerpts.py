@@ -1,16 +1,16 @@
-"""Excerpts of real clips, how much a change moves their log-mel, and modulations brought to a stated change.
+"""Excerpts of real clips, the size of a change in their log-mel, and modulations scaled to a given change.
 
-An excerpt is the loudest seconds of a clip, with some to spare on both sides so that time can be moved.
+An excerpt is the loudest part of a clip, with a margin on both sides for shifts in time.
 
 The log-mel is Kaldi's, of natural-log power, not normalised. With d = perturbed - clean over frames and mels,
 
-    E = (sum of d² over all of them) / (number of those that are above the floor in the clean clip)
+    E = (sum of d² over all of them) / (number of those above the floor in the clean clip)
 
-stated as rms decibels of power, 10 / ln 10 · √E. A gain exp(A/2 · cos(2π f t + φ)) moves log power by A cos(..): E is
-A²/2 while f is slow, less when the analysis window of 25 ms smears it. That also raises the mean level, which is no
-modulation; a constant gain takes it back. Both A and that gain are set for every clip by measuring.
+stated as rms decibels of power, 10 / ln 10 · √E. A gain exp(A/2 · cos(2π f t + φ)) changes log power by A cos(..): E is
+A²/2 while f is slow, and less when the analysis window of 25 ms smears it. This also raises the mean level, which is
+not a modulation; a constant gain compensates for it. A and that gain are fitted to every clip by measurement.
 
-Legend: n or B clips, S samples of an excerpt, P samples to spare on either side, T frames, M mel bins. Source: ours.
+Legend: n or B clips, S samples of an excerpt, P samples of margin on either side, T frames, M mel bins. Source: ours.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ from aasp.errors import AaspError
 from aasp.features.logmel import LogMel, LogMelConfig
 
 RATE, HOP = 16_000, 160
-"""Samples of a second, and of a frame."""
+"""Samples per second, and per frame."""
 SPARE = 16 * HOP
-"""P: 16 frames before and after an excerpt; a shift takes up to 15."""
+"""P: 16 frames before and after an excerpt; a shift uses up to 15."""
 QUIETEST = 0.02
-"""Share of the log-mel above its floor: with less there is nothing to perturb."""
+"""Minimum share of the log-mel above its floor: with less there is nothing to perturb."""
 FEWEST = 8
-"""Clips: fewer say nothing of others, and a probe cannot be trained on them."""
+"""Minimum number of clips: fewer are not representative, and a probe cannot be trained on them."""
 DECIBEL = 10 / math.log(10)
-"""Decibels of power in a unit of natural-log power."""
+"""Decibels of power per unit of natural-log power."""
 TOLERANCE, STEPS = 0.005, 40
-"""Of E, and how often A and the level are set before a clip is left as it is."""
+"""Relative tolerance of E, and maximum number of updates of A and the level."""
 DEEPEST = 60.0
-"""Of A: for clips that are nearly silent it would grow without end."""
+"""Maximum of A: for nearly silent clips it would grow without limit."""
 
 _log_mel = LogMel(LogMelConfig.kaldi(mean=0.0, std=1.0))
 
@@ -74,7 +74,7 @@ class Excerpts:
 
 
 class Gathered(NamedTuple):
-    """Excerpts of a set's clips, their rows in the manifest, (n,), and the clips that can't be used, with reasons."""
+    """Excerpts of a set's clips, their rows in the manifest, (n,), and the unusable clips, with reasons."""
 
     excerpts: Excerpts
     rows: np.ndarray
@@ -89,13 +89,13 @@ def gather(
     unusable: Sequence[Skipped] = (),
     progress: Callable[[int, int], object] = lambda done, total: None,
 ) -> Gathered:
-    """Cut the loudest excerpt of clips that are spread evenly over a set.
+    """Cut the loudest excerpt of clips spread evenly over a set.
 
     Args:
         manifest: the set.
-        clips: how many clips; all of the long enough ones if there are no more.
+        clips: number of clips; all clips that are long enough if there are fewer.
         seconds: length of an excerpt; rounded to whole frames of 10 ms.
-        unusable: clips that the manifest had to leave out already; they are listed with the others.
+        unusable: clips that the manifest already excluded; they are listed with the others.
         progress: called with (clips read, clips in all).
 
     Raises:
@@ -129,7 +129,7 @@ def gather(
 
 
 def loudest(wave: np.ndarray, frames: int) -> np.ndarray:
-    """The `frames` frames of most energy, with P samples on either side: P + S + P samples.
+    """The `frames` frames with the most energy, with P samples on either side: P + S + P samples.
 
     Raises:
         _Unusable: the clip is too short, or silence.
@@ -149,7 +149,7 @@ def loudest(wave: np.ndarray, frames: int) -> np.ndarray:
 
 
 class _Unusable(Exception):
-    """A clip that can't be examined; its message is the reason."""
+    """A clip that can't be used; its message is the reason."""
 
     @property
     def reason(self) -> str:
@@ -167,7 +167,7 @@ def energy(clean_BTM: Tensor, moved_BTM: Tensor) -> Tensor:
 
 
 def audible(clean_BTM: Tensor) -> Tensor:
-    """What lies above the floor, shape (B, T, M)."""
+    """Mask of values above the floor, shape (B, T, M)."""
     return clean_BTM > math.log(_log_mel.config.floor) + 1e-4
 
 
@@ -179,8 +179,8 @@ def to_decibel(energy_B: Tensor) -> Tensor:
 def modulated(clean_BS: Tensor, pattern_BS: Tensor, decibel: float) -> Tensor:
     """Clips with the gain exp(A/2 · pattern - level/2), A and level such that the log-mel changes by `decibel` rms.
 
-    The pattern is how the log power is to move, up to a factor and a constant. The change is within TOLERANCE of E,
-    unless STEPS don't get there (a clip at the floor): whoever calls measures the result.
+    The pattern is the desired change of the log power, up to a factor and a constant. The change is within TOLERANCE of
+    E, unless STEPS are not enough (a clip at the floor): the caller must measure the result.
     """
     wanted = (decibel / DECIBEL) ** 2
     mel_BTM = log_power(clean_BS)
@@ -197,7 +197,7 @@ def modulated(clean_BS: Tensor, pattern_BS: Tensor, decibel: float) -> Tensor:
         found = moved.square().sum((1, 2)) / bins_B[left]
         offset = (moved * above_BTM[left]).sum((1, 2)) / bins_B[left]
         off = ((found / wanted - 1).abs() > TOLERANCE) | (offset.square() > TOLERANCE * wanted)
-        # What is left of E without the offset is nearly proportional to A².
+        # E without the offset is nearly proportional to A².
         factor = (wanted / (found - offset.square()).clamp_min(1e-3 * wanted)).sqrt()
         A_B[left] = (A_B[left] * factor).clamp_max(DEEPEST)
         level_B[left] += offset

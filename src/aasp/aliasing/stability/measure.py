@@ -1,9 +1,10 @@
-"""How far a perturbation moves embeddings, clip by clip, and how far the control of the same energy would have.
+"""How far a perturbation moves embeddings, for each clip, compared with a control of the same energy.
 
-Cosines are of embeddings less the mean of the clean ones: raw ones all point about the same way (`cosine_raw`). A
-distance of 1 is the median one between two clean clips. Timestamps are compared with the clean ones at the same time of
-the sound (a shift's lie between those: linear interpolation), and averaged over time. The control's value of a clip is
-a function of rms decibels: linear between the measured strengths, nothing at 0 dB, not known beyond the strongest.
+Cosines are of embeddings minus the mean of the clean ones: raw embeddings all have about the same direction
+(`cosine_raw`). A distance of 1 is the median between two clean clips. Timestamps are compared with the clean ones at
+the same time in the sound (for a shift between those: linear interpolation), and averaged over time. The control's
+value for a clip is a function of rms decibels: linear between the measured strengths, zero change at 0 dB, unknown
+beyond the strongest.
 
 Legend: n clips, S samples, G tokens over time, D dimensions, M mel bins, L strengths of the control, R rates.
 Source: Kornblith et al. 2019 (alignment); the rest ours.
@@ -28,13 +29,12 @@ from aasp.encoders import EncoderAdapter
 
 MEASURES = ("cosine", "cosine_raw", "distance", "timestamps_cosine", "timestamps_distance")
 AT_REST = {"cosine": 1.0, "distance": 0.0, "timestamps_distance": 0.0}
-"""Measures that are compared with the control's, and what they are of an unchanged clip."""
+"""Measures that are compared with the control's, and their values for an unchanged clip."""
 
 
 @dataclass(frozen=True)
 class Embedded:
-    """What an adapter makes of some clips: clip vectors (n, D'), timestamps (n, G, D) and their centres in seconds
-    (G,)."""
+    """An adapter's outputs for clips: clip vectors (n, D'), timestamps (n, G, D) and their centres in seconds (G,)."""
 
     clip: np.ndarray
     timestamps: np.ndarray
@@ -42,16 +42,16 @@ class Embedded:
 
     @cached_property
     def spread(self) -> tuple[float, float]:
-        """Median distance between two clips, and between two clips' tokens at one time."""
+        """Median distance between two clips, and between two clips' tokens at the same time."""
         over_time = [np.median(pdist(self.timestamps[:, g])) for g in range(self.timestamps.shape[1])]
         return float(np.median(pdist(self.clip))), float(np.median(over_time))
 
     def compare(self, moved: Embedded, source_seconds: np.ndarray) -> dict[str, np.ndarray]:
-        """MEASURES of each perturbed clip, shape (n,); NaN over time where an encoder gives nothing over time.
+        """MEASURES of each perturbed clip, shape (n,); NaN for those over time if an encoder has no output over time.
 
         Args:
             moved: the perturbed clips.
-            source_seconds: when what each token represents happens in the clean clip, shape (G,).
+            source_seconds: time in the clean clip of each token's content, shape (G,).
         """
         centre = self.clip.mean(0)
         found = {
@@ -77,19 +77,19 @@ def cosine(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def interpolated(values_nGD: np.ndarray, seconds_G: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Values at other times, linear between tokens; `wanted` lies within `seconds_G`, as does what comes back."""
+    """Values at other times, linear between tokens; `wanted` is within `seconds_G`, as is the result."""
     upper = np.clip(np.searchsorted(seconds_G, wanted), 1, len(seconds_G) - 1)
     share = ((wanted - seconds_G[upper - 1]) / (seconds_G[upper] - seconds_G[upper - 1]))[:, None]
     return values_nGD[:, upper - 1] * (1 - share) + values_nGD[:, upper] * share
 
 
 def control_at(decibel_n: np.ndarray, decibel_Ln: np.ndarray, value_Ln: np.ndarray, at_rest: float) -> np.ndarray:
-    """The control's value of each clip at a given change of the log-mel, NaN beyond its strongest, shape (n,).
+    """The control's value for each clip at a given change of the log-mel, NaN beyond its strongest, shape (n,).
 
     Args:
-        decibel_n: rms dB at which it is wanted.
-        decibel_Ln: measured strengths of the control, in rising order.
-        value_Ln: what was measured there.
+        decibel_n: rms dB at which it is evaluated.
+        decibel_Ln: measured strengths of the control, in ascending order.
+        value_Ln: the values measured there.
         at_rest: the value at 0 dB.
     """
     zeros = np.zeros((1, len(decibel_n)))
@@ -103,37 +103,37 @@ class Alignment:
     weights."""
 
     def __init__(self, x: np.ndarray, y: np.ndarray) -> None:
-        # Centring first leaves the result as it is and saves digits.
+        # Centring first does not change the result and reduces rounding errors.
         x, y = ((z - z.mean(0)).astype(np.float64) for z in (x, y))
         K, L = x @ x.T, y @ y.T
         self.kernels = ((K, L, K * L), (K, K, K * K), (L, L, L * L))
 
     def __call__(self, weights: np.ndarray) -> float:
-        """Alignment, 0 to 1, each clip counted as often as `weights` (n,) says.
+        """Alignment, 0 to 1, each clip weighted by `weights` (n,).
 
-        It is 1 for sets that are alike but for rotation, translation and scale; NaN for a set without variance.
+        It is 1 for sets that are equal up to rotation, translation and scale; NaN for a set without variance.
         """
         between, of_x, of_y = (self._product(*kernels, weights) for kernels in self.kernels)
         return float(between / np.sqrt(of_x * of_y)) if of_x * of_y > 0 else np.nan
 
     @staticmethod
     def _product(K: np.ndarray, L: np.ndarray, KL: np.ndarray, w: np.ndarray) -> float:
-        """Σ_ij w_i w_j K°_ij L°_ij, K° and L° centred by weighted means."""
+        """Σ_ij w_i w_j K°_ij L°_ij, with K° and L° centred by weighted means."""
         total, Kw, Lw = w.sum(), K @ w, L @ w
         return w @ KL @ w - 2 * (w * Kw) @ Lw / total + (w @ Kw) * (w @ Lw) / total**2
 
 
 @dataclass
 class Observed:
-    """What is known of one adapter.
+    """The measurements of one adapter.
 
     Attributes:
         clean: the clean clips.
-        clip: by key of each row, clip vectors (n, D').
-        values: by key of each row, arrays of a value a clip, (n,), by name: MEASURES; `control_` and a measure of
-            AT_REST, the control's value at the same change of the log-mel; `excess` and `timestamps_excess`, how much
-            more distance than the control's; `flips`, 1 where a probe classifies the clip otherwise. NaN where a clip
-            has no value: its change goes beyond the strongest control.
+        clip: by row key, clip vectors (n, D').
+        values: by row key, arrays of one value per clip, (n,), by name: MEASURES; `control_` plus a measure of AT_REST,
+            the control's value at the same change of the log-mel; `excess` and `timestamps_excess`, the distance minus
+            the control's; `flips`, 1 if a probe classifies the clip differently. NaN if a clip has no value: its change
+            is beyond the strongest control.
         reading: the rates that probes decode, (R, n): `heard` and `compared`, see `probes.decoded`.
         right: whether a probe classifies each clean clip correctly, (n,); None without labels.
     """
@@ -146,8 +146,8 @@ class Observed:
 
 
 class Observations(NamedTuple):
-    """By key of each row the rms change of each clip's log-mel in decibels, (n,), and `statistics` of the log-mels,
-    (n, 3 M); and what was observed of each adapter, in their order."""
+    """By row key the rms change of each clip's log-mel in decibels, (n,), and `statistics` of the log-mels, (n, 3 M);
+    and the measurements of each adapter, in order."""
 
     decibel: dict[str, np.ndarray]
     statistics: dict[str, np.ndarray]
@@ -161,8 +161,8 @@ def observe(
     seed: int,
     progress: Callable[[int, int], object] = lambda done, total: None,
 ) -> Observations:
-    """Embed the clean clips, and those of every row of the table, by every adapter, and compare them with each other
-    and with the control; `seed` is of the perturbations."""
+    """Embed the clean clips and those of every row of the table with every adapter, and compare them with each other
+    and with the control; `seed` is for the perturbations."""
     total = (len(table) + 1) * len(adapters)
     done = iter(range(1, total + 1))
     seen = Observations({}, {}, [])
@@ -195,7 +195,7 @@ def observe(
 
 
 def statistics(mel_nTM: Tensor) -> np.ndarray:
-    """Of each mel bin, the mean over time, the deviation, and the deviation of its change from frame to frame."""
+    """For each mel bin, the mean over time, the deviation, and the deviation of its change from frame to frame."""
     return torch.cat([mel_nTM.mean(1), mel_nTM.std(1), mel_nTM.diff(dim=1).std(1)], dim=1).numpy()
 
 
@@ -207,5 +207,5 @@ def _embed(adapter: EncoderAdapter, waves: Sequence[Tensor]) -> Embedded:
 
 
 def _at_rate(wave_BS: Tensor, rate: int) -> Tensor:
-    """Waveforms at the rate that an adapter takes."""
+    """Waveforms resampled to an adapter's rate."""
     return wave_BS if rate == RATE else torch.from_numpy(soxr.resample(wave_BS.T.numpy(), RATE, rate).T.copy())

@@ -1,4 +1,4 @@
-"""Stability on the laboratory's page: from `stability.json` to a sentence and sections."""
+"""The stability section of the laboratory's page: from `stability.json` to a sentence and sections."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ OVER_RATES = (
 
 
 def answer(found: Json) -> str:
-    """What came out, in plain text."""
+    """The result, in plain text."""
     return plain("stability", **_values(found))
 
 
@@ -42,11 +42,11 @@ def section(found: Json, folder: Path) -> Markup:
     """The sections of the page.
 
     Args:
-        found: what `stability.json` holds.
-        folder: where it lies; sounds are read from its `sounds/`.
+        found: the content of `stability.json`.
+        folder: its folder; sounds are read from its `sounds/`.
 
     Raises:
-        AaspError: a sound lies elsewhere.
+        AaspError: a sound is elsewhere.
     """
     models, nyquist = found["models"], [found["nyquist_hz"]]
     headline = [
@@ -89,7 +89,7 @@ def section(found: Json, folder: Path) -> Markup:
 
 
 def _values(found: Json) -> dict[str, Any]:
-    """What the sentence and the sections both name."""
+    """Values for both the sentence and the sections."""
     is_clear = lambda interval: interval is not None and clear(interval["low"], interval["high"])
     forms = {"decimal": decimal, "percent": percent, "with_interval": with_interval, "clear": is_clear}
     nyquist = f"{found['nyquist_hz']:.4g} Hz"
@@ -97,7 +97,7 @@ def _values(found: Json) -> dict[str, Any]:
 
 
 def _cells(numbers: Json, names: Sequence[str]) -> list[Markup | str]:
-    """Estimates with their intervals below them, dashes where there are none."""
+    """Estimates with their intervals below them, dashes if there are none."""
     texts = (with_interval(numbers.get(name), "{:.3f}".format).partition(" ") for name in names)
     return [Markup("{}<small>{}</small>").format(number, span) if span else number for number, _, span in texts]
 
@@ -136,7 +136,7 @@ def _series(number: int, name: str, values: Sequence[Json | None]) -> tuple[str,
 def _over(
     found: Json, setting: str, families: Sequence[str], panels: Sequence[tuple[str, str, str, str | None]]
 ) -> list[tuple[str, str, list[Curve]]]:
-    """Of each panel its title, label, and curves over a setting of families' rows: of each model, and its control."""
+    """For each panel its title, label, and curves over a setting of families' rows: of each model, and its control."""
     rows = [row for row in found["rows"] if row["family"] in families]
     x, made = [row["settings"][setting] for row in rows], []
     for title, label, measure, control in panels:
@@ -151,7 +151,7 @@ def _over(
 
 
 def _depths(found: Json, model: Json) -> Markup:
-    """Distance over strength: of the control, and of the rates that were tried at several depths."""
+    """Distance over strength: for the control, and for rates measured at several depths."""
     modulations = [row for row in found["rows"] if row["kind"] in ("AmplitudeModulation", "SlowModulation")]
     modulations.sort(key=lambda row: row["settings"]["decibel"])
     deeper = [row["settings"] for row in found["rows"] if row["family"] == "AM depth"]
@@ -176,7 +176,7 @@ def _curve(name: str, x: Sequence[float], values: Sequence[Json | None], tone: s
 
 
 def _file(folder: Path, name: str) -> Path:
-    """A file of sound, for the template to read."""
+    """A sound file, for the template to read."""
     if Path(name).name != name:
         place = f"names {name}, which is not in its folder of sounds"
         raise AaspError(f"{folder}: {place}; measure it again with --overwrite")

@@ -1,6 +1,6 @@
-"""What is done to a sound: shifts and modulations that leave it much the same to a listener; and the table of them.
+"""Perturbations of a sound: shifts and modulations that a listener hardly notices; and the table of them.
 
-Every perturbation acts on the waveform, so that anyone's encoder can be examined. "Fast" and "slow" are above and below
+Every perturbation acts on the waveform, so that any encoder can be measured. "Fast" and "slow" are above and below
 the post-patch Nyquist frequency, half the rate of the encoder's tokens.
 
 Legend: B clips, S samples of a clip. Source: ours.
@@ -26,24 +26,24 @@ RATES = (1.0, 1.7, 3.0, 5.0, 9.0, 15.0, 26.0, 45.0)
 """Hz, evenly spaced in octaves; at 50 Hz, the Nyquist frequency of the frames, phase and depth can't be
 distinguished."""
 DEPTHS = {9.0: (1.0, 6.0), 26.0: (1.0, 6.0)}
-"""Rates that are tried at other depths too, rms dB."""
+"""Rates that are also measured at other depths, rms dB."""
 CONTROLS = (1.5, 3.0, 6.0, 12.0, 24.0)
 """rms dB: a shift of half a patch moves the log-mel of real clips by 4 to 34 dB, half of them by more than 10."""
 BATCH = 25
-"""Clips at a time. What is random depends on it."""
+"""Clips per batch. Random draws depend on it."""
 FAMILIES = ("shift", "slow AM", "fast AM")
-"""Rows that are summed up together, in the order of tables. Besides there are clean, control and AM depth."""
+"""Rows that are pooled, in the order of tables. Others are clean, control and AM depth."""
 
 
 class Perturbation(ABC):
-    """A change of given kind and strength; what is random in it comes from a generator."""
+    """A change of given kind and strength; its randomness comes from a generator."""
 
     @abstractmethod
     def apply(self, clips: Excerpts, rng: np.random.Generator) -> Tensor:
         """The perturbed clips, shape (B, S)."""
 
     def source_seconds(self, seconds: np.ndarray) -> np.ndarray:
-        """When what is at `seconds` of a perturbed clip happens in the clean one."""
+        """Time in the clean clip of the content at `seconds` of a perturbed one."""
         return seconds
 
 
@@ -63,7 +63,7 @@ class Shift(Perturbation):
 
 @dataclass(frozen=True)
 class AmplitudeModulation(Perturbation):
-    """Loudness swings `rate_hz` times a second, its phase random, and moves the log-mel by `decibel` rms."""
+    """Amplitude modulation at `rate_hz` with random phase that changes the log-mel by `decibel` rms."""
 
     rate_hz: float
     decibel: float
@@ -101,9 +101,9 @@ class Row:
 
     Attributes:
         key: short and unique.
-        family: what it belongs to.
-        label: what tables call it.
-        perturbation: what is done.
+        family: the family it belongs to.
+        label: its name in tables.
+        perturbation: the perturbation.
         stream: rows of one stream draw the same rates and phases, so that they differ in strength alone.
     """
 
@@ -124,7 +124,7 @@ CLEAN = Row("clean", "clean", "clean", Shift(0))
 
 
 def rows(nyquist_hz: float, seconds: float) -> list[Row]:
-    """All rows but the clean one, for half the token rate and the length of a clip; a control swings once in it."""
+    """All rows but the clean one, for half the token rate and a clip's length; a control has a full period in it."""
     found = [
         Row(f"shift {n}", "shift", f"{n} frame{'s' * (n > 1)}, {1000 * n * HOP // RATE} ms", Shift(n))
         for n in range(1, 16)

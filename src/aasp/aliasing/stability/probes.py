@@ -1,7 +1,7 @@
-"""What linear probes read of embeddings: whether the predicted class changes, and which modulation rate was put in.
+"""Linear probes of embeddings: whether the predicted class changes, and which modulation rate was applied.
 
-The second guards the first: an encoder that is insensitive to modulations is trivially stable. Heads are logistic
-regressions of one fixed penalty, trained on clips (whole groups) other than those they are tested on.
+The second complements the first: an encoder that is insensitive to modulations is trivially stable. Heads are logistic
+regressions with one fixed penalty, trained and tested on different clips (whole groups).
 
 Legend: n clips, D dimensions, R modulation rates. Source: ours.
 """
@@ -25,7 +25,7 @@ STRENGTH = 100.0
 
 
 def check_labels(labels: np.ndarray, groups: np.ndarray) -> None:
-    """See whether heads can be trained and tested on clips of these labels and groups, both of shape (n,).
+    """Check that heads can be trained and tested on clips with these labels and groups, both of shape (n,).
 
     Raises:
         AaspError: fewer than two classes of two clips, or fewer than two groups.
@@ -41,24 +41,24 @@ def check_labels(labels: np.ndarray, groups: np.ndarray) -> None:
 def decisions(
     clean: np.ndarray, moved: Mapping[str, np.ndarray], labels: np.ndarray, groups: np.ndarray, seed: int
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Cross-validated: heads trained on clean clips classify the clips held out, clean and perturbed.
+    """Cross-validated decisions: heads trained on clean clips classify the held-out clips, clean and perturbed.
 
     Args:
         clean: embeddings of the clean clips, shape (n, D).
-        moved: of the perturbed ones, by row.
-        labels: shape (n,), such as pass `check_labels`.
-        groups: of clips that belong together, shape (n,).
-        seed: of the folds.
+        moved: embeddings of the perturbed clips, by row.
+        labels: shape (n,), valid for `check_labels`.
+        groups: the group of each clip, shape (n,).
+        seed: for the folds.
 
     Returns:
-        Whether the clean clip is classified correctly, and for each row whether the perturbed one is classified
-        otherwise than the clean one; float, shape (n,).
+        Whether the clean clip is classified correctly, and for each row whether the perturbed clip is classified
+        differently from the clean one; float, shape (n,).
     """
     classes, y, sizes = np.unique(labels, return_inverse=True, return_counts=True)
     folds = StratifiedGroupKFold(min(FOLDS, sizes.max(), len(np.unique(groups))), shuffle=True, random_state=seed)
     right, changed = np.zeros(len(y)), {key: np.zeros(len(y)) for key in moved}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of classes with fewer clips than folds
+        warnings.simplefilter("ignore", UserWarning)  # about classes with fewer clips than folds
         parts = list(folds.split(clean, y, groups))
     for train, test in parts:
         head = _head(clean[train], y[train], len(classes))
@@ -72,9 +72,9 @@ def decisions(
 def decoded(
     moved: Mapping[str, np.ndarray], clean_nD: np.ndarray, groups: np.ndarray, seed: int
 ) -> dict[str, np.ndarray]:
-    """Which of RATES a probe decodes, (R, n), given embeddings by row (n, D) and those of the clean clips.
+    """The rates decoded by a probe, (R, n), as indices of RATES, from embeddings (n, D) by row and clean ones.
 
-    `heard` is from embeddings of perturbed clips alone, `compared` from their difference to the clean clips', which is
+    `heard` uses embeddings of perturbed clips alone, `compared` their difference from the clean clips', which is
     easier.
     """
     moved_RnD = np.stack([moved[f"AM {hertz:g} Hz"] for hertz in RATES])
@@ -82,9 +82,9 @@ def decoded(
 
 
 def rates_read(embedding_RnD: np.ndarray, groups: np.ndarray, seed: int) -> np.ndarray:
-    """Which of the R rates is decoded from each clip's R versions, shape (R, n).
+    """The rate decoded from each of a clip's R versions, as an index, shape (R, n).
 
-    Half of the groups (n,), drawn by the seed, train and the other half is tested, both ways.
+    Half of the groups (n,), drawn by the seed, train and the other half is tested, and vice versa.
     """
     rates, clips, width = embedding_RnD.shape
     read = np.zeros((rates, clips), dtype=int)
@@ -95,7 +95,7 @@ def rates_read(embedding_RnD: np.ndarray, groups: np.ndarray, seed: int) -> np.n
 
 
 def _halves(groups: np.ndarray, seed: int) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
-    """Masks of the clips of one half of the groups and of the other, both ways."""
+    """Masks of the clips of both halves of the groups, in both orders."""
     names, group = np.unique(groups, return_inverse=True)
     first = (np.random.default_rng(seed).permutation(len(names)) < len(names) / 2)[group]
     return (first, ~first), (~first, first)
