@@ -110,9 +110,9 @@ def look(page: Path, folder: Path, *, width: int = PHONE, scheme: Scheme = "ligh
     assert probed != html, "a page without a head"
     copy = _framed(probed, folder / f"{page.stem}-{width}-{scheme}.html", width, 800)
     shown = _run(copy, folder, scheme, "--virtual-time-budget=10000", "--dump-dom")
-    told = re.search(r'<pre id="told">([^<]+)</pre>', shown.stdout)
-    assert told, f"the page never finished loading: {shown.stderr[-500:]}"
-    found = json.loads(base64.b64decode(unescape(told[1])))
+    result = re.search(r'<pre id="told">([^<]+)</pre>', shown.stdout)
+    assert result, f"the page never finished loading: {shown.stderr[-500:]}"
+    found = json.loads(base64.b64decode(unescape(result[1])))
     console = [line for line in shown.stderr.splitlines() if "CONSOLE" in line and "about:srcdoc" in line]
     return Seen(_faults(found, console), _colour(found["ink"]), _colour(found["paper"]), found)
 
@@ -155,9 +155,9 @@ def _faults(found: dict[str, Any], console: list[str]) -> list[str]:
     faults = []
     if found["scrolls"] > found["width"]:
         faults.append(f"scrolls sideways: {found['scrolls']} px wide in {found['width']}")
-    faults += [f"broken picture: {told}" for told, width in found["images"] if not width]
-    faults += [f"empty drawing: {told}" for told, *box in found["drawings"] if min(box) <= 0]
-    faults += [f"broken sound: {told}" for told, ready, error in found["sounds"] if error or not ready]
+    faults += [f"broken picture: {name}" for name, width in found["images"] if not width]
+    faults += [f"empty drawing: {name}" for name, *box in found["drawings"] if min(box) <= 0]
+    faults += [f"broken sound: {name}" for name, ready, error in found["sounds"] if error or not ready]
     faults += [f"text of {size:.1f} px: {text}" for size, text in found["texts"]]
     if not found["characters"]:
         faults.append("nothing to read")

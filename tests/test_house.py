@@ -105,8 +105,8 @@ def test_no_pickle_in_any_guise() -> None:
 def test_a_file_is_one_idea() -> None:
     lines = {name(path): len(path.read_text(encoding="utf-8").splitlines()) for path in MODULES}
     assert {file: count for file, count in lines.items() if count > LONGEST_FILE} == {}
-    told = {name(path): ast.get_docstring(parsed(path)) for path in MODULES if lines[name(path)]}
-    assert [file for file, text in told.items() if not text] == [], "a file says what it is"
+    docstrings = {name(path): ast.get_docstring(parsed(path)) for path in MODULES if lines[name(path)]}
+    assert [file for file, text in docstrings.items() if not text] == [], "a file says what it is"
 
 
 def test_a_method_reads_like_its_paper() -> None:

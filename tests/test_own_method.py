@@ -161,7 +161,7 @@ def test_a_recipe_of_one_s_own_is_shown(capsys: pytest.CaptureFixture[str]) -> N
 
 
 @pytest.mark.parametrize(
-    ("recipe", "told"),
+    ("recipe", "message"),
     [
         ("own_metod.py:recipe", "no such file: own_metod.py"),
         (f"{FILE}:recip", "did you mean 'recipe'?"),
@@ -170,8 +170,8 @@ def test_a_recipe_of_one_s_own_is_shown(capsys: pytest.CaptureFixture[str]) -> N
     ],
 )
 def test_a_recipe_that_is_not_there_is_one_line(
-    recipe: str, told: str, sounds: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    recipe: str, message: str, sounds: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["pretrain", recipe, "--data", str(sounds), "--out", str(tmp_path / "run")]) == 2
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1 and told in said and not (tmp_path / "run").exists()
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1 and message in message and not (tmp_path / "run").exists()

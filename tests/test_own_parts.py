@@ -115,8 +115,8 @@ def test_a_stem_and_a_front_end_of_ones_own_are_trained_saved_and_embed(
     capsys.readouterr()
     file = str(sounds / "low" / "00.wav")
     assert main(["embed", run, file, "--out", "x.npz"]) == 2
-    told = capsys.readouterr().err
-    assert "front end 'own_stem:LinearConfig'" in told and "--plugin own_stem" in told and told.count("\n") == 1
+    message = capsys.readouterr().err
+    assert "front end 'own_stem:LinearConfig'" in message and "--plugin own_stem" in message and message.count("\n") == 1
     assert "own_stem" not in sys.modules and not (tmp_path / "x.npz").exists()
 
     assert main(["embed", run, file, "--out", "x.npz", *plugin]) == 0
@@ -143,8 +143,8 @@ def test_a_stem_and_a_front_end_of_ones_own_are_probed_tuned_and_examined(
     assert main(["predict", "tuned", file, *plugin]) == 0
     few = ["--frequencies", "2", "--stage", "stem"]
     assert main(["alias", "response", run, f"{EXAMPLE}:MomentsConfig", *few, "--out", "lab", *plugin]) == 0
-    told = json.loads(Path("lab/response.json").read_text())
-    assert [one["stage"] for model in told["models"] for one in model["stages"]] == ["stem", "stem"]
+    document = json.loads(Path("lab/response.json").read_text())
+    assert [one["stage"] for model in document["models"] for one in model["stages"]] == ["stem", "stem"]
     assert main(["alias", "kernels", run, file, "--out", "lab", *plugin]) == 0
     short = ["--data", str(sounds), "--clips", "8", "--seconds", "0.55"]
     assert main(["alias", "stability", run, *short, "--out", "lab", *plugin]) == 0
@@ -212,8 +212,8 @@ def test_a_file_never_makes_us_import_or_run_what_it_names(
     known = set(sys.modules)
     with pytest.raises(AaspError) as error:
         aasp.load(tmp_path / "model")
-    told = str(error.value)
-    assert kind in told and str(file) in told and "\n" not in told
+    message = str(error.value)
+    assert kind in message and str(file) in message and "\n" not in message
     assert main(["embed", str(tmp_path / "model"), "x.wav", "--out", "x.npz"]) == 2
     recipe = to_dict(recipes.get("aasp_tiny")) | {"model": document}
     with pytest.raises(AaspError, match=r"recipe\.json"):
@@ -223,7 +223,7 @@ def test_a_file_never_makes_us_import_or_run_what_it_names(
 
 
 @pytest.mark.parametrize(
-    ("name", "parts", "told"),
+    ("name", "parts", "message"),
     [
         (
             "model.frontend",
@@ -242,10 +242,10 @@ def test_a_file_never_makes_us_import_or_run_what_it_names(
         ),
     ],
 )
-def test_a_name_that_is_nobodys_is_told_with_the_nearest(name: str, parts: object, told: str) -> None:
+def test_a_name_that_is_nobodys_is_told_with_the_nearest(name: str, parts: object, message: str) -> None:
     with pytest.raises(AaspError) as error:
-        with_fields(recipes.get("aasp_tiny"), {name: told.split("'")[1]})
-    assert told in str(error.value) and "package.module:Name" in str(error.value)
+        with_fields(recipes.get("aasp_tiny"), {name: message.split("'")[1]})
+    assert message in str(error.value) and "package.module:Name" in str(error.value)
     with pytest.raises(AaspError, match="set the part itself"):
         with_fields(recipes.get("aasp_tiny"), {f"{name}.kind": "other"})
 
@@ -293,7 +293,7 @@ class WrongStem(Stem):
 
 
 @pytest.mark.parametrize(
-    ("stem", "told"),
+    ("stem", "message"),
     [
         (WrongStemConfig(), "WrongStemConfig.build gives Elsewhere, which does not derive from aasp.stems"),
         (WrongStemConfig((0, 16), "tokens"), "stem: patch is 0,16; give at least 1 frame"),
@@ -302,13 +302,13 @@ class WrongStem(Stem):
         (WrongStemConfig((16, 16), "views"), "WrongStem sees 48 frames of patches of 16, so that masked ones would"),
     ],
 )
-def test_a_part_that_is_not_what_it_should_be_is_told_in_one_line(stem: WrongStemConfig, told: str) -> None:
+def test_a_part_that_is_not_what_it_should_be_is_told_in_one_line(stem: WrongStemConfig, message: str) -> None:
     with pytest.raises(AaspError) as error:
         model = AudioEncoder(AudioEncoderConfig(stem=stem, encoder=EncoderConfig(width=8, depth=1, heads=2)))
         if stem.wrong == "views":
             model.stem.views(torch.zeros(1, 96, 128), torch.tensor([[[0, 3]]]))
         model(torch.zeros(1, 16_000))
-    assert told in str(error.value) and "\n" not in str(error.value)
+    assert message in str(error.value) and "\n" not in str(error.value)
 
 
 def test_a_front_end_that_gives_something_else_than_frames_is_told(unloaded: None) -> None:

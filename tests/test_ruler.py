@@ -132,9 +132,9 @@ def test_bad_input_is_told_in_one_line(
         words = [word.replace(name, place) for word in words]
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["ruler.py", *words])
-    with pytest.raises(SystemExit) as told:
+    with pytest.raises(SystemExit) as error:
         script.main()
-    line = str(told.value)
+    line = str(error.value)
     assert line.startswith("ruler: ") and message in line and "\n" not in line
     assert list(tmp_path.iterdir()) == []
 

@@ -89,4 +89,4 @@ def faults(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 @pytest.mark.parametrize("fault", BROKEN)
 def test_every_fault_is_found(fault: str, faults: list[str]) -> None:
-    assert any(told.startswith(fault) for told in faults), faults
+    assert any(line.startswith(fault) for line in faults), faults

@@ -73,9 +73,9 @@ def test_the_refusals_are_those_of_the_same_process(sounds: Path) -> None:
         with pytest.raises(AudioError) as there:
             read(path, **how)
         assert (str(there.value), there.value.path, there.value.reason) == (str(here.value), path, here.value.reason)
-    with pytest.raises(AaspError, match=r"^no such channels: all") as told:
+    with pytest.raises(AaspError, match=r"^no such channels: all") as error:
         read(sounds / "good.flac", channels="all")  # type: ignore[arg-type]
-    assert type(told.value) is AaspError
+    assert type(error.value) is AaspError
 
 
 def test_a_decoder_that_hangs_dies_or_wants_all_memory_costs_one_file(sounds: Path, spoilt: None) -> None:

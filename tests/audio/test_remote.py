@@ -105,14 +105,14 @@ def test_file_urls_are_paths(tmp_path: Path) -> None:
 
 def test_what_was_read_is_not_fetched_again(store: MemoryFileSystem, cache: Path, monkeypatch: Any) -> None:
     store.pipe("/s/a.flac", flac(1))
-    asked: list[str] = []
+    requests: list[str] = []
     cat = MemoryFileSystem.cat_file
     monkeypatch.setattr(
-        MemoryFileSystem, "cat_file", lambda self, path, **at: asked.append(path) or cat(self, path, **at)
+        MemoryFileSystem, "cat_file", lambda self, path, **at: requests.append(path) or cat(self, path, **at)
     )
     for _ in range(3):
         read("memory://s/a.flac", rate=RATE)
-    assert len(asked) == 1 and held(cache) == len(flac(1))
+    assert len(requests) == 1 and held(cache) == len(flac(1))
     remote.facts.cache_clear()
     store.pipe("/s/a.flac", flac(2))
     np.testing.assert_array_equal(np.round(read("memory://s/a.flac", rate=RATE) * 32768), wave_of(2))
@@ -237,24 +237,24 @@ def test_what_may_pass_is_tried_again(failing: list[Any], transient: Any) -> Non
     failing += [transient] * 4
     with pytest.raises(AaspError) as caught, kept.kept("failing://b/other"):
         pass
-    told = str(caught.value)
-    assert told.startswith("failing://b/other: can't be read after 4 tries (") and "\n" not in told
+    message = str(caught.value)
+    assert message.startswith("failing://b/other: can't be read after 4 tries (") and "\n" not in message
     assert not isinstance(caught.value, AudioError), "an epoch goes not on without what a network holds back"
 
 
 @pytest.mark.parametrize(
-    ("failure", "told"),
+    ("failure", "message"),
     [
         (FileNotFoundError(), "failing://b/k: no such object in its store; check its name"),
         (PermissionError("Forbidden"), "failing://b/k: no access (PermissionError: Forbidden); check the store's"),
         (NoCredentialsError("Unable to locate"), "no access (NoCredentialsError: Unable to locate); check the store's"),
     ],
 )
-def test_what_does_not_pass_is_not_tried_again(failing: list[Any], failure: Exception, told: str) -> None:
+def test_what_does_not_pass_is_not_tried_again(failing: list[Any], failure: Exception, message: str) -> None:
     failing += [failure] * 4
     with pytest.raises(AaspError) as caught, kept.kept("failing://b/k"):
         pass
-    assert told in str(caught.value) and len(failing) == 3
+    assert message in str(caught.value) and len(failing) == 3
 
 
 def test_a_store_without_its_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -317,8 +317,8 @@ def test_s3_without_credentials_and_without_a_server(
     fsspec.filesystem("s3").clear_instance_cache()
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     assert main(["stats", f"{s3}/set.csv"]) == 2
-    told = capsys.readouterr().err
-    assert "s3://bucket/set.csv: can't be read after 4 tries (" in told and told.count("\n") == 1
+    message = capsys.readouterr().err
+    assert "s3://bucket/set.csv: can't be read after 4 tries (" in message and message.count("\n") == 1
     fsspec.filesystem("s3").clear_instance_cache()
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)

@@ -208,7 +208,7 @@ def _widened(samples: bytes) -> bytes:
 def _lengths() -> Iterator[Case]:
     """Headers whose lengths are not those of the file."""
     whole, count = riff(fmt(), chunk(b"data", pcm())), len(pcm())
-    for name, said in (
+    for name, stated in (
         ("0", 0),
         ("ffffffff", 0xFFFFFFFF),
         ("7fffffff", 0x7FFFFFFF),
@@ -217,26 +217,26 @@ def _lengths() -> Iterator[Case]:
         ("80000000", 0x80000000),
         ("ffffffdb", 0xFFFFFFDB),
     ):
-        content = patched(whole, (40, struct.pack("<I", said)))
+        content = patched(whole, (40, struct.pack("<I", stated)))
         yield Case("WAV", f"crashed-{name}.wav", lambda w, c=content: c, truth=sixteen)
-        both = patched(content, (4, struct.pack("<I", said)))
+        both = patched(content, (4, struct.pack("<I", stated)))
         yield Case("WAV", f"crashed-both-{name}.wav", lambda w, c=both: c, truth=sixteen)
-    for said in (1_000, count // 2, count - 100):
-        content = patched(whole, (40, struct.pack("<I", said)))
-        yield Case("WAV", f"short-{said}.wav", lambda w, c=content: c, refused="counts")
-    for said in (count + 2, count + 10, count + 60, count + 100, 2 * count, 10**9):
-        content = patched(whole, (40, struct.pack("<I", said)), (4, struct.pack("<I", said + 36)))
-        yield Case("WAV", f"long-{said - count}.wav", lambda w, c=content: c, refused="truncated")
+    for stated in (1_000, count // 2, count - 100):
+        content = patched(whole, (40, struct.pack("<I", stated)))
+        yield Case("WAV", f"short-{stated}.wav", lambda w, c=content: c, refused="counts")
+    for stated in (count + 2, count + 10, count + 60, count + 100, 2 * count, 10**9):
+        content = patched(whole, (40, struct.pack("<I", stated)), (4, struct.pack("<I", stated + 36)))
+        yield Case("WAV", f"long-{stated - count}.wav", lambda w, c=content: c, refused="truncated")
     for cut in (1, 2, 8, 30, 44, 60, 100, 5_000):
         yield Case("WAV", f"cut-{cut}.wav", lambda w, c=cut: whole[:-c], refused="truncated")
     listed = riff(fmt(), chunk(b"data", pcm()), chunk(b"LIST", b"INFOISFT" + struct.pack("<I", 4) + b"abcd"))
     yield Case("WAV", "cut-in-list.wav", lambda w: listed[:-6], truth=sixteen, why="no sound is missing")
-    for name, said in (("0", 0), ("ffffffff", 0xFFFFFFFF), ("7fffffff", 0x7FFFFFFF)):
+    for name, stated in (("0", 0), ("ffffffff", 0xFFFFFFFF), ("7fffffff", 0x7FFFFFFF)):
         for subtype in ("PCM_24", "FLOAT", "ULAW", "IMA_ADPCM", "MS_ADPCM", "GSM610"):
             yield Case(
                 "WAV",
                 f"crashed-{name}-{subtype}.wav",
-                lambda w, s=subtype, n=said: _unfilled(w.sndfile("wav", 8_000, 1, subtype=s), n),
+                lambda w, s=subtype, n=stated: _unfilled(w.sndfile("wav", 8_000, 1, subtype=s), n),
                 truth=lambda path, s=subtype: (
                     _as_written("wav", s) if s in ("PCM_24", "FLOAT", "ULAW", "IMA_ADPCM") else _unspoilt(path, s)
                 ),
@@ -252,7 +252,7 @@ def _lengths() -> Iterator[Case]:
                 f"crashed-{name}-{codec}.wav",
                 window_tolerance=None if codec == "ac3" else 1e-2,
                 refused="raw AAC" if codec == "aac" else "",
-                make=lambda w, o=options, n=said: _unfilled(w.ffmpeg("wav", o), n),
+                make=lambda w, o=options, n=stated: _unfilled(w.ffmpeg("wav", o), n),
                 truth=_ignoring_length,
             )
     yield Case("WAV", "a-second-file-behind.wav", lambda w: whole + whole, refused="follows")

@@ -74,6 +74,6 @@ def test_no_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_an_empty_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    told = complaint(capsys, "report", str(tmp_path))
-    assert "nothing to report" in told and "stability.json, response.json, kernels.json, ablation.json" in told
+    message = complaint(capsys, "report", str(tmp_path))
+    assert "nothing to report" in message and "stability.json, response.json, kernels.json, ablation.json" in message
     assert list(tmp_path.iterdir()) == []

@@ -84,9 +84,9 @@ def test_a_model_and_a_stem_of_ones_own(folder: Path, few: None, capsys: pytest.
     assert own["stages"][0]["theory"] == pytest.approx([1.0] * 5, rel=1e-5)
     assert own["stages"][0]["summary"]["shift_variance_above"] == pytest.approx(2)
     assert {row["stage"] for row in own["decoding"]["rows"] if row["lead"]} == {"frames", "stem"}
-    told = capsys.readouterr().out
+    output = capsys.readouterr().out
     for words in ("small, SBLU", "small, encoder", "own_response:First", "chance is 12.5 %", "2.00"):
-        assert words in told
+        assert words in output
     assert section(found, folder).count("<section>") == 6
     with pytest.raises(AaspError, match="add --overwrite"):
         run(argv)
@@ -128,7 +128,7 @@ def test_the_stem_alone(folder: Path, few: None) -> None:
     ],
 )
 def test_mistakes_are_told_in_one_line(folder: Path, argv: list[str], complaint: str) -> None:
-    with pytest.raises(AaspError, match=complaint) as told:
+    with pytest.raises(AaspError, match=complaint) as error:
         run(argv)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(error.value)
     assert not (folder / "found").exists()

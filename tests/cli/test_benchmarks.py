@@ -102,8 +102,8 @@ def test_a_sample_is_decoded_unless_all_are_asked_for(
 )
 def test_what_was_not_asked_rightly(words: list[str], complaint: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["benchmarks", *words]) == 2
-    told = capsys.readouterr()
-    assert told.out == "" and told.err.count("\n") == 1 and complaint in told.err
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.count("\n") == 1 and complaint in captured.err
 
 
 def test_the_real_copy(data_root: Path, capsys: pytest.CaptureFixture[str]) -> None:

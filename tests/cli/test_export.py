@@ -36,7 +36,7 @@ def sound(path: Path, seconds: float = 1.0) -> str:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["--out", "model.pt"], "no such format: model.pt; end it in .onnx, as --to onnx writes"),
         (["--out", "model.onnx", "--to", "openvino"], "end it in .xml, as --to openvino writes"),
@@ -54,7 +54,7 @@ def sound(path: Path, seconds: float = 1.0) -> str:
     ],
 )
 def test_a_mistake_is_one_line_and_nothing_is_written(
-    words: list[str], told: str, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+    words: list[str], message: str, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
@@ -63,7 +63,7 @@ def test_a_mistake_is_one_line_and_nothing_is_written(
     before = sorted(tmp_path.rglob("*"))
     assert main(["export", model, *words]) == 2
     error = capsys.readouterr().err
-    assert told.replace("MODEL", model) in error and error.count("\n") == 1
+    assert message.replace("MODEL", model) in error and error.count("\n") == 1
     assert sorted(tmp_path.rglob("*")) == before and (tmp_path / "old.onnx").read_bytes() == b"old"
 
 

@@ -96,7 +96,7 @@ def test_an_unknown_command(typed: str, remedy: str, capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "told"),
+    ("error", "code", "message"),
     [
         (AaspError("no such file: dog.wav; check the\npath"), 2, "no such file: dog.wav; check the path"),
         (
@@ -124,12 +124,12 @@ def test_an_unknown_command(typed: str, remedy: str, capsys: pytest.CaptureFixtu
     ],
 )
 def test_failures_are_one_line(
-    bark: Callable[[Does], None], capsys: pytest.CaptureFixture[str], error: BaseException, code: int, told: str
+    bark: Callable[[Does], None], capsys: pytest.CaptureFixture[str], error: BaseException, code: int, message: str
 ) -> None:
     bark(raising(error))
     assert cli.main(["bark"]) == code
     shown = capsys.readouterr()
-    assert shown.err == f"aasp: error: {told}\n"
+    assert shown.err == f"aasp: error: {message}\n"
     assert shown.out == ""
 
 

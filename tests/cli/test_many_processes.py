@@ -107,10 +107,10 @@ def test_a_signal_to_one_process_makes_all_save_and_a_run_goes_on_with_another_n
     run = tmp_path / "run"
     process = started(pretraining(sounds, run, 400), TORCHRUN)
     until_step(run, 3, process)
-    asked = time.monotonic()
+    signalled = time.monotonic()
     os.kill(workers(process)[1], number)
     _, err = process.communicate(timeout=60)
-    assert time.monotonic() - asked < 30 and err.count("exitcode  : 75") == 2, err
+    assert time.monotonic() - signalled < 30 and err.count("exitcode  : 75") == 2, err
     first = checkpoint.read_state(checkpoint.latest(run))
     assert [one["data"]["position"]["next_index"] for one in first[1]["processes"]] == [2 * first[0]] * 2
 

@@ -131,7 +131,7 @@ def test_a_bad_file_that_was_named_does_not_hold_up_the_others(shown: Shown) -> 
 
 
 @pytest.mark.parametrize(
-    ("argv", "told"),
+    ("argv", "message"),
     [
         (("encoder", "a.wav"), "encoder: an encoder without classes; make a classifier of it with `aasp finetune`"),
         (("nowhere", "a.wav"), "nowhere: no such directory"),
@@ -149,9 +149,9 @@ def test_a_bad_file_that_was_named_does_not_hold_up_the_others(shown: Shown) -> 
         (("model", ""), "an empty argument, perhaps from an unset shell variable; give a value"),
     ],
 )
-def test_mistakes_are_one_line(argv: tuple[str, ...], told: str, shown: Shown) -> None:
+def test_mistakes_are_one_line(argv: tuple[str, ...], message: str, shown: Shown) -> None:
     out, err = shown(*argv, code=2)
-    assert out == "" and err.count("\n") == 1 and told in err
+    assert out == "" and err.count("\n") == 1 and message in err
 
 
 def test_the_bar_of_a_terminal_keeps_out_of_the_pipe(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -151,7 +151,7 @@ def test_going_on_with_other_data_is_refused(sounds: Path, tmp_path: Path, capsy
 
 
 @pytest.mark.parametrize(
-    ("more", "told"),
+    ("more", "message"),
     [
         (["--set", "masking.views"], "--set masking.views: no value; write it as masking.views=VALUE"),
         (["--threads", "0"], "--threads is 0"),
@@ -162,10 +162,10 @@ def test_going_on_with_other_data_is_refused(sounds: Path, tmp_path: Path, capsy
     ],
 )
 def test_what_makes_no_sense_is_refused_before_anything_is_written(
-    more: list[str], told: str, sounds: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    more: list[str], message: str, sounds: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(words(sounds, tmp_path / "run", *more)) == 2
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 

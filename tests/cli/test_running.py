@@ -59,8 +59,8 @@ def test_a_device_that_is_not_here_is_one_line_before_the_work(
     for clip in ("a", "b"):
         (folder / clip).mkdir(exist_ok=True)
     assert main([*argv.split(), "--device", "cuda:1"]) == 2
-    told = capsys.readouterr().err
-    assert "no device cuda:1: this machine has cpu" in told and told.count("\n") == 1
+    message = capsys.readouterr().err
+    assert "no device cuda:1: this machine has cpu" in message and message.count("\n") == 1
     assert [path for path in sorted(folder.rglob("*")) if path.name not in "ab"] == before
 
 
@@ -110,8 +110,8 @@ def test_the_probe_embed_and_the_laboratory_read_the_same_vector(folder: Path) -
         np.testing.assert_allclose(arrays["embedding"], probed, atol=1e-6)
     from aasp.audio.io import read
 
-    heard = open_adapter("own").embed_waveform(torch.from_numpy(read("dog.wav"))[None])
-    np.testing.assert_allclose(heard.clip, probed, atol=1e-5)
+    embedded = open_adapter("own").embed_waveform(torch.from_numpy(read("dog.wav"))[None])
+    np.testing.assert_allclose(embedded.clip, probed, atol=1e-5)
     assert Protocol.of("evar").candidates({OWN: probed}).keys() == {("own", "own")}
 
 

@@ -45,7 +45,7 @@ class Trainer:
 
 def run(folder: Folder, trainer: Trainer, measure: Any, names: str = "a b", seeds: int = 2) -> Outcome:
     cells = [Cell(name, seed, [measure], None, "trained", (5,)) for seed in range(seeds) for name in names.split()]
-    return work(cells, folder, train=trainer, listen=lambda cell, model: model, say=lambda told: None)
+    return work(cells, folder, train=trainer, listen=lambda cell, model: model, say=lambda line: None)
 
 
 def test_everything_is_done_once_and_in_order(tmp_path: Path) -> None:
@@ -81,17 +81,17 @@ def test_processes_at_one_folder_do_every_cell_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "message"),
     [
         (TrainingStopped("a stopped at step 7: loss is not finite"), "a stopped at step 7: loss is not finite"),
         (RuntimeError("shapes differ"), "RuntimeError: shapes differ"),
         (ZeroDivisionError("division by zero"), "ZeroDivisionError: division by zero"),
     ],
 )
-def test_a_cell_that_breaks_down_is_listed_and_left(tmp_path: Path, error: Exception, told: str) -> None:
+def test_a_cell_that_breaks_down_is_listed_and_left(tmp_path: Path, error: Exception, message: str) -> None:
     folder, trainer = Folder(tmp_path), Trainer(a=error)
     outcome = run(folder, trainer, Heard(), seeds=1)
-    assert outcome == Outcome([], {"a, seed 0": told}) and trainer.trained == ["a, seed 0", "b, seed 0"]
+    assert outcome == Outcome([], {"a, seed 0": message}) and trainer.trained == ["a, seed 0", "b, seed 0"]
     assert folder.trained("b", 0).scores("set") is not None
     assert run(folder, trainer, Heard(), seeds=1) == outcome and len(trainer.trained) == 2
     folder.trained("a", 0).broken.unlink()

@@ -51,9 +51,9 @@ def train(cell: Cell, trained: Trained) -> int:
     return 0
 
 
-def run(folder: Path, names: str, said: list[str]) -> Outcome:
+def run(folder: Path, names: str, lines: list[str]) -> Outcome:
     cells = [Cell(name, seed, [Measure()], None) for seed in range(2) for name in names.split()]
-    return OnRay(False, 1)(cells, Folder(folder), train=train, listen=lambda cell, model: model, say=said.append)
+    return OnRay(False, 1)(cells, Folder(folder), train=train, listen=lambda cell, model: model, say=lines.append)
 
 
 def tries(folder: Path, name: str, seed: int = 0) -> int:
@@ -61,17 +61,17 @@ def tries(folder: Path, name: str, seed: int = 0) -> int:
 
 
 def test_each_is_done_once_whoever_dies(tmp_path: Path) -> None:
-    said: list[str] = []
-    assert run(tmp_path, "a killed ill deadly", said) == Outcome(
+    lines: list[str] = []
+    assert run(tmp_path, "a killed ill deadly", lines) == Outcome(
         [],
         {f"ill, seed {seed}": "ill stopped at step 3" for seed in range(2)}
         | {f"deadly, seed {seed}": DIED for seed in range(2)},
     )
     assert [tries(tmp_path, name) for name in ("a", "killed", "ill", "deadly")] == [1, 2, 1, 3]
     assert (tmp_path / "cells/a/seed-1/scores/set.json").exists()
-    assert "training a, seed 0 (cell 1 of 1)" in said and f"failed: deadly, seed 1: {DIED}" in said
+    assert "training a, seed 0 (cell 1 of 1)" in lines and f"failed: deadly, seed 1: {DIED}" in lines
     assert (tmp_path / "cells/a/seed-0/tries").read_text().split()[1] == "1"
-    run(tmp_path, "a killed ill deadly b", said)
+    run(tmp_path, "a killed ill deadly b", lines)
     assert tries(tmp_path, "b", 1) == 1 and tries(tmp_path, "a") == 1, "a second call does only what is missing"
 
 
@@ -82,6 +82,6 @@ def test_what_is_wrong_for_all_is_raised_as_it_is(tmp_path: Path) -> None:
 
 def test_who_works() -> None:
     assert workers("ray", "auto", 3) == OnRay(False, 3)
-    for device, told in (("cuda", "the cluster has no GPU"), ("cuda:1", "Ray gives each worker its GPU")):
-        with pytest.raises(AaspError, match=told):
+    for device, message in (("cuda", "the cluster has no GPU"), ("cuda:1", "Ray gives each worker its GPU")):
+        with pytest.raises(AaspError, match=message):
             workers("ray", device)

@@ -77,10 +77,10 @@ def model(tmp_path: Path) -> AudioEncoder:
 @torch.no_grad()
 def test_log_mels_are_encoded_as_the_paper_does(model: AudioEncoder) -> None:
     mel = torch.randn(2, 80, 64, generator=torch.Generator().manual_seed(1))
-    found, said = model.embed(mel), torch.stack([forward(checkpoint(), one) for one in mel])
-    torch.testing.assert_close(found.tokens, said, rtol=0, atol=1e-4)
-    torch.testing.assert_close(found.clip, said.mean(1), rtol=0, atol=1e-4)
-    assert said.std() > 0.3 and said.std(1).min() > 1e-3 and model.config.window_patches == COLUMNS
+    found, expected = model.embed(mel), torch.stack([forward(checkpoint(), one) for one in mel])
+    torch.testing.assert_close(found.tokens, expected, rtol=0, atol=1e-4)
+    torch.testing.assert_close(found.clip, expected.mean(1), rtol=0, atol=1e-4)
+    assert expected.std() > 0.3 and expected.std(1).min() > 1e-3 and model.config.window_patches == COLUMNS
 
 
 @torch.no_grad()

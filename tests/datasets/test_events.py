@@ -98,21 +98,21 @@ def test_where_nothing_can_be_written_is_said_before(tmp_path: Path) -> None:
     (tmp_path / "full/mine.txt").touch()
     (tmp_path / "empty").mkdir()
     check_events_output(tmp_path / "empty", "raven")
-    for out, kind, told in (
+    for out, kind, message in (
         (tmp_path / "full", "raven", "output folder is not empty"),
         (tmp_path / "full/mine.txt", "audacity", "output is a file"),
         (tmp_path / "full/mine.txt", "csv", "output exists"),
         (tmp_path / "full/mine.txt/a.csv", "csv", "below a file"),
     ):
-        with pytest.raises(AaspError, match=told):
+        with pytest.raises(AaspError, match=message):
             check_events_output(out, kind, overwrite=kind == "raven")  # type: ignore[arg-type]
-    for out, asked, told in (
+    for out, format, message in (
         ("a.txt", None, "no format in the name a.txt"),
         ("a.csv", "raven", "whose name says csv"),
         ("a", "excel", "no such format: excel"),
     ):
-        with pytest.raises(AaspError, match=told):
-            format_of(Path(out), asked)
+        with pytest.raises(AaspError, match=message):
+            format_of(Path(out), format)
 
 
 READ = {
@@ -154,8 +154,8 @@ def test_tables_as_people_have_them(kind: str, tmp_path: Path) -> None:
     name, text = READ[kind]
     (tmp_path / name).write_text(text)
     found = read_events(tmp_path / name)
-    told = [(Path(event.file).name, event.start, event.end, event.label) for event in found.events]
-    assert told == [("x.wav", 0.5, 1.0, "dog"), ("x.wav", 2.0, 3.0, "cat")]
+    events = [(Path(event.file).name, event.start, event.end, event.label) for event in found.events]
+    assert events == [("x.wav", 0.5, 1.0, "dog"), ("x.wav", 2.0, 3.0, "cat")]
     if kind in ("audacity", "raven, a row for each of its views"):
         assert (found.events[0].low_hz, found.events[0].high_hz) == (100.0, 900.0)
     if kind == "birdnet":
@@ -189,11 +189,11 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("told", WRONG)
-def test_what_is_wrong_with_a_table_is_told_with_its_place(told: str, tmp_path: Path) -> None:
-    name, text = WRONG[told]
+@pytest.mark.parametrize("message", WRONG)
+def test_what_is_wrong_with_a_table_is_told_with_its_place(message: str, tmp_path: Path) -> None:
+    name, text = WRONG[message]
     (tmp_path / name).write_text(text)
-    with pytest.raises(AaspError, match=told) as error:
+    with pytest.raises(AaspError, match=message) as error:
         read_events(tmp_path / "a.csv")
     assert "\n" not in str(error.value)
 
@@ -201,12 +201,12 @@ def test_what_is_wrong_with_a_table_is_told_with_its_place(told: str, tmp_path: 
 def test_what_is_no_table(tmp_path: Path) -> None:
     (tmp_path / "dog.wav").touch()
     (tmp_path / "bad.parquet").write_text("x")
-    for path, told in (
+    for path, message in (
         (tmp_path / "dog.wav", "not a table of events"),
         (tmp_path / "bad.parquet", "not a readable table of events"),
         (tmp_path / "none", "no such table of events"),
     ):
-        with pytest.raises(AaspError, match=told):
+        with pytest.raises(AaspError, match=message):
             read_events(path)
     (tmp_path / "empty").mkdir()
     with pytest.raises(AaspError, match=r"no tables of events in folder.*looked for .csv"):
@@ -249,9 +249,9 @@ def test_an_event_that_is_listed_twice_is_counted_once_and_told(sounds: Path) ->
 
 
 def test_a_sound_that_is_not_there_or_could_be_two_is_named(sounds: Path) -> None:
-    for name, told in (("gone.wav", "gone.wav is none of the 4 sounds"), ("a.wav", "a.wav can be .*a.wav or .*a.wav")):
+    for name, message in (("gone.wav", "gone.wav is none of the 4 sounds"), ("a.wav", "a.wav can be .*a.wav or .*a.wav")):
         (sounds / "w.csv").write_text(f"file,start,end,label\n{name},0,1,dog\n")
-        with pytest.raises(AaspError, match=told):
+        with pytest.raises(AaspError, match=message):
             opened(sounds, "w.csv")
     (sounds / "none.csv").write_text("file,start,end,label\n")
     with pytest.raises(AaspError, match="no event in it"):
@@ -272,7 +272,7 @@ def test_an_index_says_the_parts_and_a_folder_without_them_is_divided(sounds: Pa
 
 
 def test_options_that_do_not_go_together(sounds: Path) -> None:
-    for named, told in (
+    for named, message in (
         ({"benchmark": "esc50"}, "--benchmark esc50: it has its own labels"),
         ({}, "name one of --root DIR and --index FILE"),
         ({"root": sounds / "audio", "split": "x"}, "--split with --root"),
@@ -280,5 +280,5 @@ def test_options_that_do_not_go_together(sounds: Path) -> None:
         ({"root": sounds / "nowhere"}, "no such folder"),
         ({"root": sounds / "audio", "numbers": True}, "--task regression with --events"),
     ):
-        with pytest.raises(AaspError, match=told):
+        with pytest.raises(AaspError, match=message):
             open_labelled(events=sounds / "e.csv", **named)  # type: ignore[arg-type]

@@ -229,9 +229,9 @@ def test_a_name_that_is_not_utf8_is_listed(tmp_path: Path) -> None:
 
 
 def test_progress_counts_every_file(folder: Path) -> None:
-    told: list[tuple[int, int]] = []
-    scan(folder, progress=lambda done, total: told.append((done, total)))
-    assert told[-1] == (6, 6)
+    counts: list[tuple[int, int]] = []
+    scan(folder, progress=lambda done, total: counts.append((done, total)))
+    assert counts[-1] == (6, 6)
 
 
 def test_an_interrupted_scan_leaves_the_rest(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,8 +40,8 @@ def recordings() -> dict[int, set[tuple[int, int]]]:
     for preset, following in itertools.pairwise(presets):
         if preset[2] == 0:
             used = named(preset[3], following[3], preset_bags, preset_generators, 41)
-            heard = [named(instruments[i][1], instruments[i + 1][1], bags, generators, 53) for i in used]
-            played[preset[1]] = {samples[s][1:3] for s in set().union(*heard)}
+            zones = [named(instruments[i][1], instruments[i + 1][1], bags, generators, 53) for i in used]
+            played[preset[1]] = {samples[s][1:3] for s in set().union(*zones)}
     return played
 
 

@@ -81,10 +81,10 @@ def test_folds_have_one_spelling_each(values: list[str], folds: list[str]) -> No
     ],
 )
 def test_what_is_neither_parts_nor_folds_is_refused_with_what_was_found(values: list[str]) -> None:
-    with pytest.raises(AaspError) as told:
+    with pytest.raises(AaspError) as error:
         parts_or_folds(values)
-    assert "neither parts nor folds: " in str(told.value) and "; " in str(told.value)
-    assert all(f"{value!r} × 1" in str(told.value) for value in values)
+    assert "neither parts nor folds: " in str(error.value) and "; " in str(error.value)
+    assert all(f"{value!r} × 1" in str(error.value) for value in values)
 
 
 def test_folds_of_any_name() -> None:

@@ -175,13 +175,13 @@ def test_a_position_goes_on_in_other_data_where_that_is_allowed(manifest: Manife
     differences = changed.differences(state)
     assert differences["files"] == (11, 9) and set(differences) == {"files", "listing", "audio_seconds"}
     changed.restore(state)
-    anew = pipeline(fewer)
-    take(anew, 5)
-    expected = take(anew, 7)
+    fresh = pipeline(fewer)
+    take(fresh, 5)
+    expected = take(fresh, 7)
     assert same(take(changed, 7), expected)
     again = pipeline(fewer)  # from now on this is the data
     again.restore(changed.state())
-    assert same(take(again, 3), take(anew, 3))
+    assert same(take(again, 3), take(fresh, 3))
     for setting in ({"seed": 6}, {"batch": 8}, {"seconds": 0.5}):
         with pytest.raises(AaspError, match=f"{next(iter(setting))} was"):
             pipeline(fewer, data_changed=True, **setting).restore(state)

@@ -100,8 +100,8 @@ def small(plain: AudioEncoder):
 def test_the_file_says_what_it_is(plain: AudioEncoder, small, tmp_path: Path) -> None:
     write(small, tmp_path / "small.onnx")
     running, metadata = opened(tmp_path / "small.onnx")
-    told = {key: metadata[key] for key in ("kind", "extent", "opset", "precision")}
-    assert told == {"kind": "encoder", "extent": "window", "opset": "20", "precision": "fp32"}
+    stated = {key: metadata[key] for key in ("kind", "extent", "opset", "precision")}
+    assert stated == {"kind": "encoder", "extent": "window", "opset": "20", "precision": "fp32"}
     assert small.opset_import[0].version == 20
     assert from_dict(AudioEncoderConfig, json.loads(metadata["config"]), "config") == plain.config
     assert to_dict(plain.config) == json.loads(metadata["config"])

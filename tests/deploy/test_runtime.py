@@ -73,7 +73,7 @@ def test_what_is_no_exported_encoder_is_told(tmp_path: Path) -> None:
         if metadata:
             helper.set_model_props(other, {"extent": "window", "config": "{}"} | metadata)
         (tmp_path / f"{name}.onnx").write_bytes(other.SerializeToString())
-    told = {
+    messages = {
         "gone.onnx": "no such file: .*gone.onnx; make one with `aasp export",
         "": "a folder where an .onnx file is expected; make one with `aasp export",
         "text.onnx": "not readable as ONNX",
@@ -81,7 +81,7 @@ def test_what_is_no_exported_encoder_is_told(tmp_path: Path) -> None:
         "classes.onnx": "holds a classifier",
         "window.onnx": "takes clips of one window only; export it without --window",
     }
-    for name, words in told.items():
+    for name, words in messages.items():
         with pytest.raises(AaspError, match=words) as raised:
             onnx_encoder(tmp_path / name)
         assert "\n" not in str(raised.value)

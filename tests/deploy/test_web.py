@@ -112,13 +112,13 @@ def site(modules: Path, trained: AudioEncoder, tmp_path_factory: pytest.TempPath
 
 def visit(folder: Path, task: str, profile: Path, *options: str) -> dict[str, Any]:
     """What the page says of a task; any request that is not to this machine fails."""
-    told: list[dict[str, Any]] = []
+    results: list[dict[str, Any]] = []
     arrived = threading.Event()
     (folder / "harness.html").write_text(HARNESS.replace("WIDTH", str(PHONE)).replace("TASK", json.dumps(task)))
 
     class Handler(SimpleHTTPRequestHandler):
         def do_POST(self) -> None:
-            told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            results.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
             self.send_response(204)
             self.end_headers()
             arrived.set()
@@ -140,7 +140,7 @@ def visit(folder: Path, task: str, profile: Path, *options: str) -> dict[str, An
         browser.terminate()
         browser.wait(30)
         server.shutdown()
-    return told[0]
+    return results[0]
 
 
 @pytest.mark.slow

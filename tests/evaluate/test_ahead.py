@@ -79,8 +79,8 @@ def test_little_waits_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_cannot_be_used_is_told_with_its_row(workers: int, tmp_path: Path) -> None:
     bad: dict[int, str] = {}
     given = [*sounds([0.5, 0.01]), str(tmp_path / "missing.wav"), *sounds([0.2])]
-    told = lambda row, error: bad.update({row: error.reason})
-    rows = [row for one in decoded(given, FRONT, 1.0, told, workers=workers) for row in one.rows]
+    failed = lambda row, error: bad.update({row: error.reason})
+    rows = [row for one in decoded(given, FRONT, 1.0, failed, workers=workers) for row in one.rows]
     assert sorted(rows) == [0, 3] and set(bad) == {1, 2}
     assert bad[1] == "too short: 10 ms, under one analysis window of 25 ms" and "no such file" in bad[2]
 

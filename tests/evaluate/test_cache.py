@@ -198,10 +198,10 @@ def test_a_model_is_known_by_its_configuration_and_weights(tmp_path: Path) -> No
 
 def test_anything_is_kept_under_the_name_of_what_makes_it(sounds: list, tmp_path: Path) -> None:
     """Not only an encoder's: asked for the sounds that lack vectors, found again, but not by another name."""
-    asked: list[list] = []
+    calls: list[list] = []
 
     def lengths(some: list, show: object) -> Iterator[tuple[list[int], dict]]:
-        asked.append(list(some))
+        calls.append(list(some))
         for row in reversed(range(len(some))):
             yield [row], {("samples", "count"): np.array([[len(read_sound(some[row]))]], np.float32)}
 
@@ -210,6 +210,6 @@ def test_anything_is_kept_under_the_name_of_what_makes_it(sounds: list, tmp_path
     found = keep("lengths", sounds)
     expected = [[len(read_sound(sound))] for sound in sounds]
     assert found.features["samples", "count"].tolist() == expected and found.reused == 2
-    assert asked == [sounds[:2], sounds[2:]]
+    assert calls == [sounds[:2], sounds[2:]]
     assert keep("lengths", sounds[::-1]).features["samples", "count"].tolist() == expected[::-1]
     assert keep("other", sounds).reused == 0

@@ -156,7 +156,7 @@ WAVE = np.zeros(16_000, np.float32)
 
 
 @pytest.mark.parametrize(
-    ("given", "rate", "more", "told"),
+    ("given", "rate", "more", "message"),
     [
         (WAVE, None, {}, "array has no rate; give that of the samples, as in aasp.embed(wave, rate=44100)"),
         ([WAVE, WAVE], None, {}, "array 0 has no rate"),
@@ -203,19 +203,19 @@ WAVE = np.zeros(16_000, np.float32)
         (WAVE, 16_000, {"channels": "left"}, "no such channels: left"),
     ],
 )
-def test_mistakes_are_one_line(given: object, rate: object, more: dict, told: str, model: str) -> None:
+def test_mistakes_are_one_line(given: object, rate: object, more: dict, message: str, model: str) -> None:
     with pytest.raises(AaspError) as error:
         aasp.embed(given, rate, **{"model": model} | more)  # type: ignore[arg-type]
-    assert told in str(error.value) and "\n" not in str(error.value)
+    assert message in str(error.value) and "\n" not in str(error.value)
 
 
 def test_paths_that_are_none(model: str, paths: list[str]) -> None:
     home = os.path.dirname(paths[0])
-    for given, rate, told in (
+    for given, rate, message in (
         (paths, 16_000, "rate 16000 with files only, which state their own rate; leave it out"),
         (home, None, f"a folder where a file is expected: {home}; give sorted("),
         ([paths[0], f"{home}/no.wav"], None, "no.wav: no such file"),
     ):
         with pytest.raises(AaspError) as error:
             aasp.embed(given, rate, model)  # type: ignore[arg-type]
-        assert told in str(error.value)
+        assert message in str(error.value)

@@ -147,13 +147,13 @@ def test_nothing_but_bad_files(encoder: AudioEncoder, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("ask", "told"),
+    ("ask", "message"),
     [
         ({"poolings": ["max"]}, "no such pooling: max"),
         ({"layers": [3]}, "no such layer: 3; this encoder has 0 to 2"),
         ({"poolings": ["cls"], "layers": [0]}, "class token of layer 0"),
     ],
 )
-def test_what_there_is_not(ask: dict, told: str, encoder: AudioEncoder) -> None:
-    with pytest.raises(AaspError, match=told):
+def test_what_there_is_not(ask: dict, message: str, encoder: AudioEncoder) -> None:
+    with pytest.raises(AaspError, match=message):
         clip_keys(encoder, **ask)

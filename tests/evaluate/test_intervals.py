@@ -139,11 +139,11 @@ def test_whole_clusters_are_drawn() -> None:
 
 
 @pytest.mark.parametrize(
-    ("clusters", "minus", "told"),
+    ("clusters", "minus", "message"),
     [([0, 0, 0], None, "1 cluster"), ([0, 1], None, "2 labels for 3 clips"), (None, [1.0, 0.0], "3 against 2")],
 )
-def test_what_has_no_interval(clusters: list | None, minus: list | None, told: str) -> None:
-    with pytest.raises(AaspError, match=told):
+def test_what_has_no_interval(clusters: list | None, minus: list | None, message: str) -> None:
+    with pytest.raises(AaspError, match=message):
         interval([1.0, 0.0, 1.0], clusters=clusters, minus=minus)
 
 
@@ -198,13 +198,13 @@ def test_systems_that_are_right_on_the_same_clips_may_differ_on_others(clips: in
     assert not found.excludes_zero() and found.percent("+").startswith("+0.0 [-")
 
 
-@pytest.mark.parametrize(("clips", "told"), [(4, False), (5, None), (6, True), (20, True)])
-def test_a_lead_on_a_few_clips_is_none(clips: int, told: bool | None) -> None:
+@pytest.mark.parametrize(("clips", "expected"), [(4, False), (5, None), (6, True), (20, True)])
+def test_a_lead_on_a_few_clips_is_none(clips: int, expected: bool | None) -> None:
     """By a sign test four of four has p = 0.125, six of six 0.03; resampling calls four clear."""
     theirs = np.ones(40)
     theirs[:clips] = 0
     found = interval(np.ones(40), minus=theirs)
-    assert told is None or found.excludes_zero() == told
+    assert expected is None or found.excludes_zero() == expected
     assert found.low < found.estimate < found.high
 
 

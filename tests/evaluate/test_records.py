@@ -57,9 +57,9 @@ def test_the_same_record_twice_counts_once(tmp_path: Path) -> None:
 def test_two_values_of_one_result_are_refused(tmp_path: Path, change: dict[str, float]) -> None:
     write_records(tmp_path / "a.json", [ONE])
     write_records(tmp_path / "b.json", [replace(ONE, **change)])
-    with pytest.raises(AaspError, match=r"tiny on esc50, linear, split 1, seed 0.*a\.json.*b\.json; leave one") as told:
+    with pytest.raises(AaspError, match=r"tiny on esc50, linear, split 1, seed 0.*a\.json.*b\.json; leave one") as error:
         find_records([tmp_path])
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(error.value)
 
 
 APART = ("system", "model_hash", "recipe", "recipe_hash", "benchmark", "protocol", "split", "metric")
@@ -77,14 +77,14 @@ def test_unreadable(tmp_path: Path) -> None:
     (tmp_path / "other.json").write_text('{"width": 8}')
     (tmp_path / "lacks.json").write_text('{"records": [{"system": "tiny"}]}')
     (tmp_path / "empty").mkdir()
-    for name, told in [
+    for name, message in [
         ("cut.json", "cut.json: not readable as JSON"),
         ("gone.json", "no such results file: .*gone.json"),
         ("other.json", "other.json: holds no records"),
         ("lacks.json", "lacks.json: record 0: has no model, "),
         ("empty", "empty: no records found"),
     ]:
-        with pytest.raises(AaspError, match=told):
+        with pytest.raises(AaspError, match=message):
             find_records([tmp_path / name])
 
 

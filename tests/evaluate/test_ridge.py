@@ -25,11 +25,11 @@ def candidates(blobs: tuple, rng: np.random.Generator) -> dict[tuple[int, str], 
     return {(0, "noise"): rng.normal(size=(120, 8)).astype(np.float32), (1, "clear"): X, (1, "wide"): wide}
 
 
-def oracle(X: np.ndarray, y: np.ndarray, train: np.ndarray, asked: np.ndarray, ratio: float) -> np.ndarray:
+def oracle(X: np.ndarray, y: np.ndarray, train: np.ndarray, queries: np.ndarray, ratio: float) -> np.ndarray:
     scaler = StandardScaler().fit(X[train].astype(np.float64))
     ready = lambda rows: scaler.transform(X[rows].astype(np.float64))
     target = y[train] if y.ndim == 2 else np.eye(y.max() + 1)[y[train]]
-    return Ridge(alpha=ratio * len(train) * X.shape[1]).fit(ready(train), target.astype(float)).predict(ready(asked))
+    return Ridge(alpha=ratio * len(train) * X.shape[1]).fit(ready(train), target.astype(float)).predict(ready(queries))
 
 
 @pytest.mark.parametrize("split", [SPLIT, FOLDS], ids=["split", "fold"])
@@ -41,10 +41,10 @@ def test_choice_and_head_are_those_of_plain_loops(split: list, blobs: tuple, can
         found = {}
         for key, X in candidates.items():
             for ratio in RIDGES:
-                said = oracle(X, y, r.train, r.valid, ratio)
+                predicted = oracle(X, y, r.train, r.valid, ratio)
                 found[key, ratio] = (
-                    (said.argmax(1) == y[r.valid]).mean(),
-                    -((said - np.eye(4)[y[r.valid]]) ** 2).mean(),
+                    (predicted.argmax(1) == y[r.valid]).mean(),
+                    -((predicted - np.eye(4)[y[r.valid]]) ** 2).mean(),
                 )
         best = max(found, key=found.__getitem__)
         assert (chosen.key, chosen.setting["ridge"]) == best

@@ -79,7 +79,7 @@ def test_what_a_reader_should_know_is_noted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("labels", "split", "groups", "told"),
+    ("labels", "split", "groups", "message"),
     [
         (["a", "", "b"], ["train", "train", "test"], None, "1 of 3 clips have none"),
         (["a", None, "b"], ["train", "train", "test"], None, "1 of 3 clips have none"),
@@ -97,10 +97,10 @@ def test_what_a_reader_should_know_is_noted() -> None:
         (["a", "b", "a"], ["train", "train", "test"], ["x", "x", "y"], "one group 'x'"),
     ],
 )
-def test_columns_that_make_no_task(labels: list, split: list, groups: list | None, told: str) -> None:
+def test_columns_that_make_no_task(labels: list, split: list, groups: list | None, message: str) -> None:
     with pytest.raises(AaspError, match="; ") as error:
         task_of(labels, split, groups)
-    assert told in str(error.value)
+    assert message in str(error.value)
 
 
 @pytest.mark.parametrize("groups", [None, [f"g{i}" for i in range(10)]])
@@ -170,7 +170,7 @@ def test_several_labels_may_be_none() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"labels": [("a",), ("a", "b")] * 20}, "a clip has 2 (a, b)"),
         ({"labels": [("a",), ()] * 20}, "20 of 40 clips have none"),
@@ -178,7 +178,7 @@ def test_several_labels_may_be_none() -> None:
         ({"labels": [("a",)] * 40}, "1 class in 40 clips; at least two are needed"),
     ],
 )
-def test_a_set_that_makes_no_task_is_named(changes: dict, told: str) -> None:
+def test_a_set_that_makes_no_task_is_named(changes: dict, message: str) -> None:
     with pytest.raises(AaspError, match=r"^forty/root: labels: .*; ") as error:
         Task.of(labelled(**changes), choose="next_fold")
-    assert told in str(error.value) and "\n" not in str(error.value)
+    assert message in str(error.value) and "\n" not in str(error.value)

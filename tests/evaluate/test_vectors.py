@@ -32,7 +32,7 @@ def noise(samples: int) -> np.ndarray:
     return (0.1 * random.standard_normal(samples) * np.linspace(0.1, 1, samples)).astype(np.float32)
 
 
-def said(model: AudioEncoder, wave: np.ndarray, wanted: VectorRequest) -> tuple:
+def embedded(model: AudioEncoder, wave: np.ndarray, wanted: VectorRequest) -> tuple:
     def refuse(row: int, error: Exception) -> None:
         raise error
 
@@ -47,10 +47,10 @@ def test_a_long_recording_is_as_if_it_had_been_read_as_a_whole(
     frames: int, layers: tuple, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, wave, wanted = encoder(), noise(240 + 160 * frames), VectorRequest(KEYS, True, layers)
-    whole, over_time = said(model, wave, wanted)
+    whole, over_time = embedded(model, wave, wanted)
     monkeypatch.setattr(module, "LONG_SECONDS", 0.1)
     monkeypatch.setattr(module, "SECTION", 4)
-    clip, sections = said(model, wave, wanted)
+    clip, sections = embedded(model, wave, wanted)
     np.testing.assert_allclose(clip, whole, atol=2e-6)
     np.testing.assert_allclose(sections.vectors, over_time.vectors, atol=2e-6)
     np.testing.assert_allclose(sections.seconds, over_time.seconds)
@@ -60,25 +60,25 @@ def test_a_long_recording_is_as_if_it_had_been_read_as_a_whole(
 @pytest.mark.parametrize("hop", [0.04, 0.08])
 def test_so_is_one_at_a_finer_hop(frames: int, hop: float, monkeypatch: pytest.MonkeyPatch) -> None:
     model, wave, wanted = encoder(), noise(240 + 160 * frames), VectorRequest(KEYS[3:4], True, hop=hop)
-    whole, over_time = said(model, wave, wanted)
-    asked = model.over_time(torch.from_numpy(wave)[None], hop=hop)
+    whole, over_time = embedded(model, wave, wanted)
+    expected = model.over_time(torch.from_numpy(wave)[None], hop=hop)
     monkeypatch.setattr(module, "LONG_SECONDS", 0.1)
     monkeypatch.setattr(module, "SECTION", 4)
-    clip, sections = said(model, wave, wanted)
+    clip, sections = embedded(model, wave, wanted)
     np.testing.assert_allclose(clip, whole, atol=2e-6)
     for found in (sections, over_time):
-        np.testing.assert_allclose(found.vectors, asked.vectors[0].detach(), atol=2e-6)
-        np.testing.assert_allclose(found.seconds, asked.seconds.clamp(max=len(wave) / 16_000))
+        np.testing.assert_allclose(found.vectors, expected.vectors[0].detach(), atol=2e-6)
+        np.testing.assert_allclose(found.seconds, expected.seconds.clamp(max=len(wave) / 16_000))
 
 
 def test_a_long_recording_s_own_vector_is_whitened_too(monkeypatch: pytest.MonkeyPatch) -> None:
     model, wave = encoder(vector=("1:mean", "2:cls"), whitened=3), noise(50_000)
     assert model.whitening is not None
     model.whitening.matrix.normal_()
-    whole, _ = said(model, wave, VectorRequest())
+    whole, _ = embedded(model, wave, VectorRequest())
     monkeypatch.setattr(module, "LONG_SECONDS", 0.1)
     monkeypatch.setattr(module, "SECTION", 4)
-    clip, over_time = said(model, wave, VectorRequest())
+    clip, over_time = embedded(model, wave, VectorRequest())
     assert clip.shape == (3,) and over_time is None
     np.testing.assert_allclose(clip, whole, atol=1e-5)
 
@@ -89,7 +89,7 @@ def test_what_is_no_waveform_late_in_a_long_recording_is_told_by_its_name(monkey
     wave = noise(50_000)
     wave[40_000] = 1e6
     with pytest.raises(AudioError, match=r"it: samples reach 1e\+06, which is not a waveform in -1 to 1; divide it by"):
-        said(encoder(), wave, VectorRequest())
+        embedded(encoder(), wave, VectorRequest())
 
 
 @pytest.mark.parametrize("precision", ["auto", "bf16", "fp16"])

@@ -40,17 +40,17 @@ def test_what_is_asked_for_and_learnt_from(index: Index, tmp_path: Path) -> None
     kept, _ = held_out(index)
     whys = []
     for number in range(40):
-        asked = labelling.asked
-        assert asked is not None and kept[asked.row] == (asked.why == "held out")
-        assert (asked.why == "held out") == (number % EVERY == EVERY - 1)
-        if asked.why == "uncertain":
+        query = labelling.asked
+        assert query is not None and kept[query.row] == (query.why == "held out")
+        assert (query.why == "held out") == (number % EVERY == EVERY - 1)
+        if query.why == "uncertain":
             model = labelling._model
-            assert model is not None and set(asked.between) <= set(NAMES)
+            assert model is not None and set(query.between) <= set(NAMES)
             free = [r for r in np.flatnonzero(~kept) if r not in {label.row for label in labelling.labels}]
             likely = np.sort(model.predict_proba(labelling.features[free]), axis=1)
-            assert asked.row == free[(likely[:, -1] - likely[:, -2]).argmin()]
-        whys.append(asked.why)
-        labelling.label(asked.row, NAMES[asked.row % 3])
+            assert query.row == free[(likely[:, -1] - likely[:, -2]).argmin()]
+        whys.append(query.why)
+        labelling.label(query.row, NAMES[query.row % 3])
     assert whys.count("held out") == 8 and "start" in whys[:3] and whys.count("uncertain") > 25
     train = [label for label in labelling.labels if not label.held_out]
     assert not any(kept[label.row] for label in train)
@@ -123,7 +123,7 @@ def test_a_class_has_a_name_of_its_own(index: Index, tmp_path: Path, name: str) 
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (lambda text: text.replace("clip", "flip", 1), "line 2: .*flip 000.* is not in"),
         (lambda text: text + text.splitlines()[1] + "\n", "is there twice; remove one line"),
@@ -133,17 +133,17 @@ def test_a_class_has_a_name_of_its_own(index: Index, tmp_path: Path, name: str) 
     ],
 )
 def test_a_file_that_is_not_of_this_index_is_refused(
-    index: Index, tmp_path: Path, change: Callable[[str], str], told: str
+    index: Index, tmp_path: Path, change: Callable[[str], str], message: str
 ) -> None:
     file = tmp_path / "labels.csv"
     begun(index, file, 2)
     file.write_text(change(file.read_text(encoding="utf-8")), encoding="utf-8")
-    with pytest.raises(AaspError, match=told):
+    with pytest.raises(AaspError, match=message):
         read_labels(index, file)
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         ([], "--labels is missing:"),
         (["--labels", "labels.txt"], "no such format: labels.txt; end it in .csv"),
@@ -152,7 +152,7 @@ def test_a_file_that_is_not_of_this_index_is_refused(
         (["--labels", "labels.csv"], "nowhere: no such folder; make one by `aasp index"),
     ],
 )
-def test_a_mistake_is_one_line(words: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_mistake_is_one_line(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["label", "nowhere", *words]) == 2
     error = capsys.readouterr().err
-    assert told in error and error.count("\n") == 1
+    assert message in error and error.count("\n") == 1

@@ -135,7 +135,7 @@ def test_an_index_without_rows_is_refused(small: Index, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         ([], "--out is missing:"),
         (["--out", "map.png"], "no such format: map.png; end it in .html"),
@@ -144,7 +144,7 @@ def test_an_index_without_rows_is_refused(small: Index, tmp_path: Path) -> None:
         (["--out", "map.html"], "nowhere: no such folder; make one by `aasp index"),
     ],
 )
-def test_a_mistake_is_one_line(words: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_mistake_is_one_line(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["map", "nowhere", *words]) == 2
     error = capsys.readouterr().err
-    assert told in error and error.count("\n") == 1
+    assert message in error and error.count("\n") == 1

@@ -104,8 +104,8 @@ class Child:
         before: called in the process before the command.
     """
 
-    def __init__(self, words: Sequence[object], told: Path, *before: Callable[[], Any]) -> None:
-        self._out, self._err = told / "out", told / "err"
+    def __init__(self, words: Sequence[object], folder: Path, *before: Callable[[], Any]) -> None:
+        self._out, self._err = folder / "out", folder / "err"
         arguments = (list(map(str, words)), str(self._out), str(self._err), before)
         self.process: BaseProcess = SERVER.Process(target=_command, args=arguments)  # type: ignore[attr-defined]
         self.process.start()

@@ -15,13 +15,13 @@ pytestmark = pytest.mark.slow
 MOST_KILLS = 4  # of a run
 
 
-def killed(command: Command, given: Path, out: Path, told: Path, random: np.random.Generator, longest: float) -> bool:
+def killed(command: Command, given: Path, out: Path, logs: Path, random: np.random.Generator, longest: float) -> bool:
     """Start a command and kill it at a random moment: at one of its operations on files, or by the clock."""
     if random.random() < 0.5:
         fault = Fault("kill", out.parent, at=int(random.integers(1, 1 + command.operations // 2)))
-        child = Child(command.words(given, out), told, small_shards, fault.arm)
+        child = Child(command.words(given, out), logs, small_shards, fault.arm)
     else:
-        child = Child(command.words(given, out), told, small_shards)
+        child = Child(command.words(given, out), logs, small_shards)
         time.sleep(random.uniform(0, longest / 2))
         child.process.kill()
     ended = child.end()

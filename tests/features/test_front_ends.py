@@ -155,8 +155,8 @@ def test_window_lengths_take_turns_and_look_at_the_same_instant() -> None:
     click = torch.zeros(1, 8_000)
     click[0, 4_000] = 1.0
     x = c.build()(click)[0][0]
-    heard = [(x[:, turn::2] > x[:, turn::2].min()).all(1).nonzero()[:, 0] for turn in (0, 1)]
-    assert len(heard[0]) < 3 <= len(heard[1]) and abs(float(heard[0].float().mean() - heard[1].float().mean())) <= 0.5
+    frames = [(x[:, turn::2] > x[:, turn::2].min()).all(1).nonzero()[:, 0] for turn in (0, 1)]
+    assert len(frames[0]) < 3 <= len(frames[1]) and abs(float(frames[0].float().mean() - frames[1].float().mean())) <= 0.5
     steady = (c.build()(noise(1, 160_000))[0][0] * c.std).exp().mean(0)  # energies: the logarithm favours steadier ones
     assert float(steady[40::2].mean() / steady[41::2].mean()) == pytest.approx(1, abs=0.05), "of a steady noise"
     with pytest.raises(AaspError, match="windows_ms is 16,32; give lengths of which 64 is the longest"):
@@ -236,7 +236,7 @@ def test_leaf_has_the_published_number_of_parameters_and_says_where_its_filters_
 
 
 @pytest.mark.parametrize(
-    ("name", "fields", "told"),
+    ("name", "fields", "message"),
     [
         ("pcen", {"s": 0.0}, "s is 0.0; give a positive number"),
         ("pcen", {"s": 0.001}, "s is 0.001; give a share above 0.00195"),
@@ -246,10 +246,10 @@ def test_leaf_has_the_published_number_of_parameters_and_says_where_its_filters_
         ("sblu", {"eps": 0.0}, "eps is 0.0; give a positive number"),
     ],
 )
-def test_settings_that_make_no_sense_are_told(name: str, fields: dict[str, float], told: str) -> None:
+def test_settings_that_make_no_sense_are_told(name: str, fields: dict[str, float], message: str) -> None:
     with pytest.raises(AaspError) as error:
         replace(FRONTENDS.find(name)(), **fields)
-    assert told in str(error.value) and "\n" not in str(error.value)
+    assert message in str(error.value) and "\n" not in str(error.value)
 
 
 @torch.no_grad()

@@ -112,18 +112,18 @@ def test_a_band_is_heard_or_not() -> None:
     assert front.band == (20.0, 4_000.0)
     front.check_covers(3_000, 12_000, "a.wav")
     for low, high in ((4_000, 8_000), (0, 20)):
-        told = rf"^a.wav: at {low} to {high} Hz, outside the 20 to 4000 Hz that the model covers"
-        with pytest.raises(AaspError, match=told):
+        message = rf"^a.wav: at {low} to {high} Hz, outside the 20 to 4000 Hz that the model covers"
+        with pytest.raises(AaspError, match=message):
             front.check_covers(low, high, "a.wav")
 
 
 def test_the_statistics_of_another_rate_are_pasted_as_ever(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     soundfile.write(tmp_path / "a.wav", 0.1 * np.random.default_rng(0).standard_normal(48_000), 48_000)
     assert main(["stats", str(tmp_path), "--rate", "32000"]) == 0
-    said = capsys.readouterr().out
-    settings = dict(word.split("=") for word in said.partition("--set ")[2].split())
+    output = capsys.readouterr().out
+    settings = dict(word.split("=") for word in output.partition("--set ")[2].split())
     assert settings.keys() == {f"model.frontend.{name}" for name in ("rate", "mels", "fft", "high_hz", "mean", "std")}
-    assert "(kaldi, 32,000 Hz)" in said
+    assert "(kaldi, 32,000 Hz)" in output
     assert main(["stats", str(tmp_path), "--preset", "slaney80", "--rate", "8000"]) == 2
     assert "--rate 8000 with --preset slaney80" in capsys.readouterr().err
 
@@ -150,6 +150,6 @@ def test_a_model_of_another_rate_is_used_as_any_other(
     soundfile.write(high, tone(30_000, 96_000), 96_000)
     capsys.readouterr()
     assert main(["embed", str(tmp_path / "model"), high, names[0], "--out", str(tmp_path / "y.npz")]) == 2
-    told = capsys.readouterr().err
-    assert f"bat.wav: its sound lies above {rate // 2:,} Hz" in told and told.count("\n") == 1
+    message = capsys.readouterr().err
+    assert f"bat.wav: its sound lies above {rate // 2:,} Hz" in message and message.count("\n") == 1
     assert not (tmp_path / "y.npz").exists()

@@ -87,7 +87,7 @@ def right_or_one_line(call: Callable[[], Any]) -> Any:
     try:
         return call()
     except AaspError as error:
-        told = str(error)
-        assert told and len(told) <= _LONGEST_LINE, told[:100]
-        assert told.replace("\t", " ").isprintable(), repr(told)[:300]
+        message = str(error)
+        assert message and len(message) <= _LONGEST_LINE, message[:100]
+        assert message.replace("\t", " ").isprintable(), repr(message)[:300]
         return None

@@ -82,8 +82,8 @@ def test_the_card_of_a_classifier(classifier: AudioClassifier) -> None:
 
 def test_the_card_of_a_model_that_tells_numbers(encoder: AudioEncoder, tmp_path: Path) -> None:
     numbers = AudioClassifier(AudioClassifierConfig(("tempo",), numbers=(120.0, 30.0), encoder=encoder.config))
-    told = record(benchmark="tempi.csv", split="test", metric="R2", value=0.91234, low=0.85, high=0.95)
-    write_records(tmp_path / "r.json", [told, record(benchmark="tempi.csv", split="test", metric="MAE", value=12.5)])
+    r2 = record(benchmark="tempi.csv", split="test", metric="R2", value=0.91234, low=0.85, high=0.95)
+    write_records(tmp_path / "r.json", [r2, record(benchmark="tempi.csv", split="test", metric="MAE", value=12.5)])
     text = str(model_card(of(numbers), "you/tempi", results=[tmp_path / "r.json"]))
     (result,) = head(text)["model-index"][0]["results"]
     values = {one["type"]: one["value"] for one in result["metrics"]}

@@ -127,8 +127,8 @@ def test_attentions_by_hand_of_a_difference_and_of_two_class_tokens() -> None:
     wanted = torch.stack([maps[0] - weight * maps[1], maps[2] - weight * maps[3]])
     torch.testing.assert_close(part.kept[0][0], wanted, rtol=0, atol=1e-6)
     two = torch.tensor([[0.1, 0.2, 0.7], [0.3, 0.4, 0.3], [0.5, 0.25, 0.25]])[None, None]
-    told = with_one_class_token(two, EncoderConfig(24, 2, 3, distilled=True))[0, 0]
-    torch.testing.assert_close(told, torch.tensor([[0.5, 0.5], [0.75, 0.25]]))
+    attention = with_one_class_token(two, EncoderConfig(24, 2, 3, distilled=True))[0, 0]
+    torch.testing.assert_close(attention, torch.tensor([[0.5, 0.5], [0.75, 0.25]]))
 
 
 def test_attentions_where_there_are_none(model: AaspModel, encoder_folder: Path, short: Tensor, wave: Tensor) -> None:
@@ -212,18 +212,18 @@ def test_numbers_are_told_and_scored_in_their_own_unit(encoder: AudioEncoder, tm
     theirs, labels = of(ours), torch.tensor([100, 140])
     assert theirs.config.problem_type == "regression" and theirs.config.num_labels == 1
     with torch.no_grad():
-        told = ours.probabilities(ours(wave))
+        expected = ours.probabilities(ours(wave))
         found = theirs(wave, labels=labels)
-        assert torch.equal(found.logits, told) and (told[:, 0] - 120).abs().max() > 1
-        torch.testing.assert_close(found.loss, ((told[:, 0] - labels) ** 2).mean())
+        assert torch.equal(found.logits, expected) and (expected[:, 0] - 120).abs().max() > 1
+        torch.testing.assert_close(found.loss, ((expected[:, 0] - labels) ** 2).mean())
         torch.testing.assert_close(theirs(wave, labels=labels[:, None].float()).loss, found.loss)
     theirs.save_pretrained(tmp_path / "theirs")
     back = load_classifier(tmp_path / "theirs")
     assert back.config == ours.config and model_hash(back) == model_hash(ours)
     again = AutoModelForAudioClassification.from_pretrained(tmp_path / "theirs")
-    assert torch.equal(again(wave).logits, told)
-    (said,) = pipeline("audio-classification", model=str(tmp_path / "theirs"))(wave[0].numpy())
-    assert said["label"] == "tempo" and said["score"] == pytest.approx(float(told[0, 0]), rel=1e-5)
+    assert torch.equal(again(wave).logits, expected)
+    (answer,) = pipeline("audio-classification", model=str(tmp_path / "theirs"))(wave[0].numpy())
+    assert answer["label"] == "tempo" and answer["score"] == pytest.approx(float(expected[0, 0]), rel=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -255,7 +255,7 @@ def test_the_kind_of_labels_is_saved_with_ours(
 
 
 @pytest.mark.parametrize(
-    ("count", "kind", "labels", "told"),
+    ("count", "kind", "labels", "message"),
     [
         (1, "regression", torch.zeros(3), r"labels of shape \(3,\) for 2 clips of 1 labels; give \(2,\) or \(2, 1\)"),
         (1, "regression", torch.zeros(2, 3), r"labels of shape \(2, 3\) for 2 clips of 1 labels"),
@@ -268,9 +268,9 @@ def test_the_kind_of_labels_is_saved_with_ours(
     ],
 )
 def test_labels_that_do_not_fit_are_refused(
-    count: int, kind: str | None, labels: Tensor, told: str, encoder_folder: Path, short: Tensor
+    count: int, kind: str | None, labels: Tensor, message: str, encoder_folder: Path, short: Tensor
 ) -> None:
-    with pytest.raises(AaspError, match=told) as error:
+    with pytest.raises(AaspError, match=message) as error:
         model = AaspForAudioClassification.from_pretrained(encoder_folder, num_labels=count, problem_type=kind)
         model(short, labels=labels)
     assert "\n" not in str(error.value)

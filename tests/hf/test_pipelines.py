@@ -120,7 +120,7 @@ def test_models_of_others_are_served_as_before() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "message"),
     [
         ("nowhere.wav", "nowhere.wav: "),
         (b"no sound", "^clip.wav: "),
@@ -131,8 +131,8 @@ def test_models_of_others_are_served_as_before() -> None:
         ("https://example.com/a.wav", "is not on this machine; download it first"),
     ],
 )
-def test_what_cannot_be_used_is_told(embed: Pipeline, given: Any, told: str) -> None:
-    with pytest.raises(AaspError, match=told) as error:
+def test_what_cannot_be_used_is_told(embed: Pipeline, given: Any, message: str) -> None:
+    with pytest.raises(AaspError, match=message) as error:
         embed(given)
     assert "\n" not in str(error.value)
 

@@ -57,8 +57,8 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 
     def call(*argv: str | Path, code: int = 0) -> str:
         assert main([str(word) for word in argv]) == code, capsys.readouterr().err
-        said = capsys.readouterr()
-        return said.err if code == 2 else said.out
+        captured = capsys.readouterr()
+        return captured.err if code == 2 else captured.out
 
     return call
 

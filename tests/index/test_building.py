@@ -69,9 +69,9 @@ def test_a_second_call_embeds_only_what_is_new_or_changed(
     noise(sounds / "a.wav", 11)
     (sounds / "b.flac").unlink()
     os.utime(sounds / "d.wav", ns=(1, 1))
-    said = run("index", sounds, "--out", index.folder)
+    output = run("index", sounds, "--out", index.folder)
     assert sorted(embedded) == ["a.wav", "e.wav"]
-    assert "2 file(s) added (1 of them changed), 1 dropped" in said
+    assert "2 file(s) added (1 of them changed), 1 dropped" in output
     check(Index.open(index.folder), model)
     embedded.clear()
     assert "0 file(s) added" in run("index", sounds, "--out", index.folder)
@@ -252,7 +252,7 @@ def test_mistakes_take_a_line(model: Path, sounds: Path, tmp_path: Path, run: Ru
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "message"),
     [
         ({"rows": 10**9}, "bytes, not"),
         ({"rows": 3}, "4 rows, and index.json states 3"),
@@ -263,11 +263,11 @@ def test_mistakes_take_a_line(model: Path, sounds: Path, tmp_path: Path, run: Ru
         ({"model": 3}, "model"),
     ],
 )
-def test_a_strangers_index_is_read_within_limits(index: Index, run: Run, changed: dict, said: str) -> None:
+def test_a_strangers_index_is_read_within_limits(index: Index, run: Run, changed: dict, message: str) -> None:
     file = index.folder / layout.STATE
     file.write_text(json.dumps(json.loads(file.read_text()) | changed))
     line = run("search", index.folder, "0", code=2)
-    assert said in line and line.count("\n") == 1
+    assert message in line and line.count("\n") == 1
 
 
 def test_vectors_of_objects_are_refused(index: Index, run: Run) -> None:

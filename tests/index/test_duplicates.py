@@ -100,15 +100,15 @@ def test_a_leak_is_found_and_ends_with_1(split: Path, model: Path, tmp_path: Pat
     run("index", model, split / "list.csv", "--out", tmp_path / "i")
     # At a threshold of 1 the model proposes nothing: what no gain changes does.
     found = json.loads(run("duplicates", tmp_path / "i", "--threshold", "1", "--format", "json", code=1))
-    told = {(Path(one["path"]).name, Path(one["other_path"]).name): one for one in found}
-    assert set(told) == {("0.wav", "copy.wav"), ("2.wav", "again.wav"), ("1.wav", "anew.mp3")}
-    assert {names: one["same"] for names, one in told.items()} == {
+    pairs = {(Path(one["path"]).name, Path(one["other_path"]).name): one for one in found}
+    assert set(pairs) == {("0.wav", "copy.wav"), ("2.wav", "again.wav"), ("1.wav", "anew.mp3")}
+    assert {names: one["same"] for names, one in pairs.items()} == {
         ("0.wav", "copy.wav"): "bytes",
         ("2.wav", "again.wav"): "bytes",
         ("1.wav", "anew.mp3"): "waveform",
     }
-    assert (told["1.wav", "anew.mp3"]["part"], told["1.wav", "anew.mp3"]["other_part"]) == ("train", "test")
-    assert told["1.wav", "anew.mp3"]["correlation"] > same.SAME
+    assert (pairs["1.wav", "anew.mp3"]["part"], pairs["1.wav", "anew.mp3"]["other_part"]) == ("train", "test")
+    assert pairs["1.wav", "anew.mp3"]["correlation"] > same.SAME
     table = run("duplicates", tmp_path / "i", "--format", "csv", code=1)  # bytes do not need a threshold
     assert {row["other_path"].rsplit("/")[-1] for row in csv.DictReader(io.StringIO(table))} >= {
         "copy.wav",
@@ -142,8 +142,8 @@ def test_moments_that_two_recordings_share(model: Path, tmp_path: Path, run: Run
 def test_what_can_not_be_read_is_named(index: Index, sounds: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (sounds / "d.wav").unlink()
     assert main(["duplicates", str(index.folder), "--format", "json"]) == 0
-    said = capsys.readouterr()
-    assert json.loads(said.out) == []
-    named, counted, *_ = said.err.splitlines()
+    captured = capsys.readouterr()
+    assert json.loads(captured.out) == []
+    named, counted, *_ = captured.err.splitlines()
     assert named.startswith(f"skipped {sounds / 'd.wav'}: ")
     assert counted == "1 skipped in all, compared by their bytes alone"

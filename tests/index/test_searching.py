@@ -70,7 +70,7 @@ def test_neighbours_are_what_sorting_all_gives(
 
 
 @pytest.mark.parametrize(
-    ("query", "count", "rows", "said"),
+    ("query", "count", "rows", "message"),
     [
         (np.ones(15), 1, None, "vectors of 16"),
         (np.zeros(16), 1, None, "no direction"),
@@ -79,8 +79,8 @@ def test_neighbours_are_what_sorting_all_gives(
         (np.ones(16), 1, np.array([1000]), "from 0 to 999"),
     ],
 )
-def test_a_wrong_query_takes_a_line(cloud: np.ndarray, query: np.ndarray, count: int, rows, said: str) -> None:  # type: ignore[no-untyped-def]
-    with pytest.raises(AaspError, match=said):
+def test_a_wrong_query_takes_a_line(cloud: np.ndarray, query: np.ndarray, count: int, rows, message: str) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(AaspError, match=message):
         nearest.nearest(cloud, query, count, rows)
 
 
@@ -131,7 +131,7 @@ def test_moments_of_what_is_found(index: Index, sounds: Path, tmp_path: Path, ru
 
 
 def test_mistakes_take_a_line(index: Index, model: Path, sounds: Path, tmp_path: Path, run: Run) -> None:
-    for words, said in [
+    for words, message in [
         (["9"], "no row 9; there are 4"),
         (["gone.wav"], "no such file: gone.wav"),
         ([sounds], "a folder where a sound file was meant"),
@@ -140,7 +140,7 @@ def test_mistakes_take_a_line(index: Index, model: Path, sounds: Path, tmp_path:
         ([model / "config.json"], "config.json"),
     ]:
         line = run("search", index.folder, *words, code=2)
-        assert said in line and line.count("\n") == 1
+        assert message in line and line.count("\n") == 1
     assert "no such folder; make one" in run("search", tmp_path / "none", "0", code=2)
     assert "no index; make one" in run("search", sounds, "0", code=2)
     with torch.no_grad():

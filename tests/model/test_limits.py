@@ -30,7 +30,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "told"),
+    ("name", "value", "message"),
     [
         ("encoder.width", 10**9, "encoder: width is 1000000000; give a positive number and at most 16384"),
         ("encoder.depth", 10**9, "encoder: depth is 1000000000; give a positive number and at most 512"),
@@ -46,7 +46,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("encoder.width", "a" * 10**6, "encoder: width: 'aaa"),
     ],
 )
-def test_a_dimension_beyond_all_reason(model: Path, name: str, value: Any, told: str) -> None:
+def test_a_dimension_beyond_all_reason(model: Path, name: str, value: Any, message: str) -> None:
     file = model / "config.json"
     kept = file.read_text()
     document = json.loads(kept)
@@ -64,7 +64,7 @@ def test_a_dimension_beyond_all_reason(model: Path, name: str, value: Any, told:
     finally:
         tracemalloc.stop()
         file.write_text(kept)
-    assert str(caught.value).startswith(f"{file}: {told}") and len(str(caught.value)) < 1_000
+    assert str(caught.value).startswith(f"{file}: {message}") and len(str(caught.value)) < 1_000
 
 
 @pytest.mark.parametrize("changes", [{"width": 16_384, "heads": 1}, {"width": 8_192, "heads": 2}])

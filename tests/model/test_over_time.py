@@ -179,8 +179,8 @@ def test_the_latency_is_the_one_that_is_told(front: str, window: float | None) -
     wave, stream = sound(2.0, rate=rate), encoder.stream(window)
     chunk, waited = rate // 200, []  # 5 ms
     for begin in range(0, wave.shape[1], chunk):
-        told = stream(wave[:, begin : begin + chunk])
-        waited += [(begin + chunk) / rate - (second - 0.08) for second in told.seconds.tolist()]
+        given = stream(wave[:, begin : begin + chunk])
+        waited += [(begin + chunk) / rate - (second - 0.08) for second in given.seconds.tolist()]
     assert stream.latency - 0.005 <= max(waited) <= stream.latency + 0.006
     tail = 0.015 if front != "centred" else 0.025
     assert stream.latency == pytest.approx((window or 0.64) + tail, abs=0.012)

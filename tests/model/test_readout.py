@@ -116,7 +116,7 @@ def test_documents_of_models_without_one_are_what_they_were() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         (
             {"vector": ("0:flat", "4:mean")},
@@ -130,8 +130,8 @@ def test_documents_of_models_without_one_are_what_they_were() -> None:
         ({"whitened": -1}, "whitened is -1; give the dimensions that are left"),
     ],
 )
-def test_what_cannot_be_declared(settings: dict, told: str) -> None:
-    with pytest.raises(AaspError, match=told):
+def test_what_cannot_be_declared(settings: dict, message: str) -> None:
+    with pytest.raises(AaspError, match=message):
         built(**settings)
 
 

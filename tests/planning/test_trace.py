@@ -73,9 +73,9 @@ def layer(tokens: int) -> int:
 
 def test_a_method_of_ones_own_is_costed_without_a_line_about_it() -> None:
     cost = objective_cost(Own, own_batch(), gpus=3)
-    told = {name: (part.forward, part.backward) for name, part in cost.parts.items()}
+    flops = {name: (part.forward, part.backward) for name, part in cost.parts.items()}
     embed, head, compared = 2 * B * N * 8 * D, 2 * B * D * D, 2 * B * 3 * B * D
-    assert told == {
+    assert flops == {
         "embed": (embed, embed),  # the wave needs no gradient
         "student": (layer(N // 2), 2 * layer(N // 2)),
         "teacher": (layer(N), 0),
@@ -94,9 +94,9 @@ def test_a_step_that_looks_at_values_is_told_so_in_one_line() -> None:
         def forward(self, batch: Mapping[str, Tensor], diagnose: bool = True) -> dict[str, Any]:
             return {"loss": self.embed(batch["wave"].unflatten(1, (-1, 8)))[batch["wave"][:, :N] > 0].sum()}
 
-    with pytest.raises(AaspError, match=r"^Looks can't be planned without data \(.*\); .* on the host") as told:
+    with pytest.raises(AaspError, match=r"^Looks can't be planned without data \(.*\); .* on the host") as error:
         objective_cost(Looks, own_batch())
-    assert "\n" not in str(told.value) and len(str(told.value)) < 300
+    assert "\n" not in str(error.value) and len(str(error.value)) < 300
 
 
 def test_a_mistake_in_a_step_is_not_hidden() -> None:

@@ -125,9 +125,9 @@ def test_each_block_hears_a_mixture_of_layers_of_its_own() -> None:
     answer = predictor(layers, visible, hidden, (4, 3))
     assert (predictor(layers.roll(1, 2), visible, hidden, (4, 3)) - answer).abs().max() > 1e-3
     predictor.layer_weights.copy_(torch.eye(3)[[0, 2]])  # the first block hears layer 0, the second layer 2
-    heard = predictor(layers, visible, hidden, (4, 3))
+    answers = predictor(layers, visible, hidden, (4, 3))
     layers[:, :, 1] = 9.0
-    torch.testing.assert_close(predictor(layers, visible, hidden, (4, 3)), heard)
+    torch.testing.assert_close(predictor(layers, visible, hidden, (4, 3)), answers)
     with pytest.raises(AaspError, match="form weighted mixes the encoder's layers, which this method does not give"):
         build("aasp_tiny", **{"predictor.form": "weighted"})
 

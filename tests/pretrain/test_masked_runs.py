@@ -74,9 +74,9 @@ def test_codes_tell_the_teacher_s_tokens() -> None:
         x = method.enter(torch.tensor(directions[codes])) + sincos_positions((7, 8), 32)
         for each in method.estimator:
             x, _ = each(x, clips.valid)
-        told, target = method.head(x).numpy(), encode_all(method.teacher, clips).last[:, 1:].numpy()
+        predicted, target = method.head(x).numpy(), encode_all(method.teacher, clips).last[:, 1:].numpy()
     there = clips.valid.numpy()
-    cosine = (unit(told) * unit(target)).sum(-1)[there]
+    cosine = (unit(predicted) * unit(target)).sum(-1)[there]
     distance = ((vectors.numpy() - directions[codes]) ** 2).sum(-1)[there]
     assert float(out["losses"]["distillation"]) == pytest.approx(1 - cosine.mean(), rel=1e-4)
     assert float(out["losses"]["commitment"]) == pytest.approx(distance.mean(), rel=1e-3)
@@ -174,5 +174,5 @@ def test_beats_goes_from_iteration_to_iteration(sounds: Path, tmp_path: Path) ->
 def test_sslam_goes_on_from_eat(sounds: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run("data2vec_tiny", sounds, tmp_path / "eat", method="eat")
     run("sslam_tiny", sounds, tmp_path / "sslam", "--from", str(tmp_path / "eat"))
-    told = capsys.readouterr().out
-    assert "a run's" in told and "  new:" not in told and "did not fit" not in told
+    output = capsys.readouterr().out
+    assert "a run's" in output and "  new:" not in output and "did not fit" not in output

@@ -49,20 +49,20 @@ def test_what_is_reconstructed_are_the_hidden_patches() -> None:
             if name == "ssast_tiny":
                 x = encode_masked(method.student, clips, masks, method.mask_token)[:, 1:]
                 x = torch.stack([x[b][masks.hidden[b, 0]] for b in range(3)])[:, None]
-                told = [method.heads[kind](x) for kind in ("generative", "discriminative")]
+                predicted = [method.heads[kind](x) for kind in ("generative", "discriminative")]
             else:
                 x = encode_visible(method.student, clips, masks.visible, masks.visible_valid)
-                told = list(method.predictor.hidden(x, masks, clips).split(256, dim=-1))
+                predicted = list(method.predictor.hidden(x, masks, clips).split(256, dim=-1))
         patches = patches_of(clips.mel)
         if name == "audio_mae_tiny":
             patches = (patches - patches.mean(-1, keepdims=True)) / np.sqrt(patches.var(-1, keepdims=True) + 1e-6)
         target = np.stack([patches[b][masks.hidden[b]] for b in range(3)])
-        errors = ((told[0].numpy() - target) ** 2).mean(-1)[masks.hidden_valid.numpy()]
+        errors = ((predicted[0].numpy() - target) ** 2).mean(-1)[masks.hidden_valid.numpy()]
         assert float(out["losses"]["generative"]) == pytest.approx(errors.mean(), rel=1e-3), name
         if name == "audio_mae_tiny":
-            assert out["loss"] == out["losses"]["generative"] and len(told) == 1
+            assert out["loss"] == out["losses"]["generative"] and len(predicted) == 1
             continue
-        contrast = discriminative_loss(told[1], torch.tensor(target).float(), masks.hidden_valid)
+        contrast = discriminative_loss(predicted[1], torch.tensor(target).float(), masks.hidden_valid)
         torch.testing.assert_close(out["losses"]["discriminative"], contrast, rtol=1e-3, atol=1e-3)
         torch.testing.assert_close(out["loss"], 10 * out["losses"]["generative"] + out["losses"]["discriminative"])
 
@@ -173,12 +173,12 @@ def test_beats_predicts_the_labels_of_hidden_patches() -> None:
     x = encode_visible(method.student, clips, masks.visible, masks.visible_valid)
     probability = softmax(method.predictor.hidden(x, masks, clips).double().numpy())
     labels = method.tokenizer(clips, method.student.stem).numpy()
-    asked = np.argwhere(masks.hidden_valid.numpy())
-    told = [(probability[b, v, i], labels[b, masks.hidden[b, v, i]]) for b, v, i in asked]
-    assert float(out["loss"]) == pytest.approx(-np.mean([np.log(p[label]) for p, label in told]), rel=1e-4)
-    right = np.mean([p.argmax() == label for p, label in told])
+    positions = np.argwhere(masks.hidden_valid.numpy())
+    predicted = [(probability[b, v, i], labels[b, masks.hidden[b, v, i]]) for b, v, i in positions]
+    assert float(out["loss"]) == pytest.approx(-np.mean([np.log(p[label]) for p, label in predicted]), rel=1e-4)
+    right = np.mean([p.argmax() == label for p, label in predicted])
     assert float(out["diagnostics"]["accuracy"]) == pytest.approx(right, abs=1e-6)
-    assert int(out["diagnostics"]["labels_used"]) == len({int(label) for _, label in told})
+    assert int(out["diagnostics"]["labels_used"]) == len({int(label) for _, label in predicted})
 
 
 # What is published of them
@@ -244,13 +244,13 @@ def test_decoders_and_heads_are_as_large_as_published() -> None:
 
 
 def test_rates_and_weights_are_the_published_ones() -> None:
-    told = {
+    published = {
         "audio_mae_base": (4e-4, 512), "maskspec_base": (2e-3, 512), "mae_ast_base": (1e-4, 52),
         "ssast_base": (1e-4, 24), "beats_base": (5e-4, 560), "beats_tokenizer_base": (5e-5, 140),
         "m2d_base": (2.4e-3, 2048), "atst_clip_base": (1.2e-3, 1536),
         "matpac_base": (3e-4, 2048), "sslam_base": (5e-5, 48), "data2vec_base": (1e-3, 256), "eat_large": (4e-4, 48),
     }  # fmt: skip
-    assert {name: (recipes.get(name).optimizer.lr, recipes.get(name).data.batch) for name in told} == told
+    assert {name: (recipes.get(name).optimizer.lr, recipes.get(name).data.batch) for name in published} == published
     weights = {name: recipes.get(name).method.losses for name in ("sslam_base", "data2vec_base", "eat_large")}
     sums = {"sslam_base": 12 * 8, "data2vec_base": 0.01 * 16 * 16, "eat_large": 12 * 16}
     assert {name: losses.utterance for name, losses in weights.items()} == pytest.approx(sums)

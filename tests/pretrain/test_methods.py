@@ -338,7 +338,7 @@ def test_a_method_s_fields_are_set_with_and_without_its_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("recipe", "settings", "told"),
+    ("recipe", "settings", "message"),
     [
         ("aasp_tiny", {"maskin.views": "2"}, "--set maskin.views: unknown field 'maskin'; did you mean 'masking'?"),
         ("aasp_tiny", {"optimzer.lr": "2"}, "--set optimzer.lr: unknown field 'optimzer'; did you mean 'optimizer'?"),
@@ -354,10 +354,10 @@ def test_a_method_s_fields_are_set_with_and_without_its_name() -> None:
         (f"{EXAMPLE}:recipe", {"maskng.views": "2"}, "did you mean 'masking'?"),
     ],
 )
-def test_a_wrong_field_of_a_method_is_one_line(recipe: str, settings: dict[str, str], told: str) -> None:
+def test_a_wrong_field_of_a_method_is_one_line(recipe: str, settings: dict[str, str], message: str) -> None:
     with pytest.raises(AaspError) as error:
         with_fields(recipes.get(recipe), settings)
-    assert told in str(error.value) and "\n" not in str(error.value)
+    assert message in str(error.value) and "\n" not in str(error.value)
 
 
 OWN = """
@@ -383,7 +383,7 @@ class Mine(MethodConfig):
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         ("number", "is no Recipe but int"),
         ("nothing", "is no Recipe but NoneType"),
@@ -394,9 +394,9 @@ class Mine(MethodConfig):
         ("nameless", "method mine_{}:Mine: exported is 'model.', where it has no AudioEncoder"),
     ],
 )
-def test_a_wrong_recipe_of_one_s_own_is_one_line(name: str, told: str, tmp_path: Path) -> None:
+def test_a_wrong_recipe_of_one_s_own_is_one_line(name: str, message: str, tmp_path: Path) -> None:
     file = tmp_path / f"mine_{name}.py"
     file.write_text(OWN)
     with pytest.raises(AaspError) as error:
         build_objective(recipes.get(f"{file}:{name}"))
-    assert told.format(name) in str(error.value) and "\n" not in str(error.value)
+    assert message.format(name) in str(error.value) and "\n" not in str(error.value)

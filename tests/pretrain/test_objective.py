@@ -169,9 +169,9 @@ def test_a_single_view_says_that_the_contrastive_loss_is_zero() -> None:
 @pytest.mark.filterwarnings("ignore:data.batch is 1")
 def test_a_single_clip_trains_on_the_frame_loss_and_is_no_collapse() -> None:
     recipe = small(data__batch=1)
-    with pytest.warns(UserWarning, match=r"data\.batch is 1") as told:
+    with pytest.warns(UserWarning, match=r"data\.batch is 1") as warned:
         objective = build(recipe)
-    assert [str(one.message).partition(", the ")[2].partition(" stays")[0] for one in told] == [
+    assert [str(one.message).partition(", the ")[2].partition(" stays")[0] for one in warned] == [
         "contrastive loss",
         "utterance loss",
     ]
@@ -219,8 +219,8 @@ def test_a_clip_of_one_window_trains() -> None:
 def test_the_contrast_may_compare_token_means_of_what_belongs_to_a_clip() -> None:
     recipe = small(losses__compared="tokens")
     method, data = build(recipe).train(), batch(20_000, 9_000)
-    heard: list[torch.Tensor] = []
-    method.projector.register_forward_pre_hook(lambda _, given: heard.append(given[0]))
+    inputs: list[torch.Tensor] = []
+    method.projector.register_forward_pre_hook(lambda _, given: inputs.append(given[0]))
     seen: list[torch.Tensor] = []
     method.student.encoder.register_forward_hook(lambda _, __, out: seen.append(out.last))
     masks: list[Masks] = []
@@ -233,6 +233,6 @@ def test_the_contrast_may_compare_token_means_of_what_belongs_to_a_clip() -> Non
     tokens = seen[0][:, 1:].unflatten(0, valid.shape[:2])
     for clip, view in np.ndindex(*valid.shape[:2]):
         expected = tokens[clip, view][valid[clip, view]].mean(0)
-        torch.testing.assert_close(heard[0][clip, view], expected)
+        torch.testing.assert_close(inputs[0][clip, view], expected)
     assert "compared" not in to_dict(small())["method"]["losses"]
     assert to_dict(recipe)["method"]["losses"]["compared"] == "tokens"

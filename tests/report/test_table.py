@@ -92,9 +92,9 @@ def test_notes_tell_deviations_over_seeds_from_those_over_folds() -> None:
     single = replace(ONE, benchmark="y", split="test", low=0.7, high=0.9)
     both = [record for seed in (0, 1, 2) for record in folds(0.7, 0.9, system="b", model_hash="b", seed=seed)]
     table = only([*folds(0.7, 0.9), *seeds, single, *both])
-    told = [[table.notes[number - 1] for number in found.notes] for row in table.rows for found in row.cells if found]
+    notes = [[table.notes[number - 1] for number in found.notes] for row in table.rows for found in row.cells if found]
     assert table.common == []
-    assert told == [
+    assert notes == [
         ["Mean ± sample standard deviation over the folds of one seed.", UNFINISHED],
         ["Mean ± sample standard deviation over 2 seeds.", "Scored on the valid part."],
         ["One seed; in brackets the 95 % interval over clips or their groups."],

@@ -110,11 +110,11 @@ def test_a_port_that_is_taken_and_settings_that_are_none(
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         assert main(["serve", str(models / "encoder"), "--port", port]) == 2
-    told = (
+    message = (
         f"aasp: error: --host 127.0.0.1 --port {port}: can't be listened on (Address already in use); choose another\n"
     )
-    assert capsys.readouterr().err == told
-    for option, value, said in (
+    assert capsys.readouterr().err == message
+    for option, value, reason in (
         ("--port", "70000", "--port is 70000; give a number from 0 to 65535"),
         ("--queue", "0", "serving: queue is 0; give a number of at least 1 and at most 4096"),
         ("--max-mb", "-1", "serving: max_mb is -1.0; give a positive number and at most 4096"),
@@ -122,6 +122,6 @@ def test_a_port_that_is_taken_and_settings_that_are_none(
         ("--wait-ms", "nan", "--wait-ms is nan; give a number from 0 to 1000"),
     ):
         assert main(["serve", str(models / "encoder"), option, value]) == 2
-        assert capsys.readouterr().err == f"aasp: error: {said}\n"
+        assert capsys.readouterr().err == f"aasp: error: {reason}\n"
     assert main(["serve", str(tmp_path / "nothing")]) == 2
     assert "no such directory" in capsys.readouterr().err

@@ -82,8 +82,8 @@ def test_a_stem_starts_as_the_one_without_it_and_its_rates_learn(fields: dict[st
     with torch.no_grad():
         rates.add_(torch.randn_like(rates))
     assert (stem(mel) - found[True]).abs().max() > 1e-3
-    told = stem.diagnostics(mel)
-    assert 0 < told["gamma_mean"].abs() < np.pi / 16 and told["gamma_saturation"] < 1
+    diagnostics = stem.diagnostics(mel)
+    assert 0 < diagnostics["gamma_mean"].abs() < np.pi / 16 and diagnostics["gamma_saturation"] < 1
     alpha, beta = stem.estimate(mel)
     same = stem.changed(lambda a, b: (a, b))
     assert alpha.shape == beta.shape and torch.equal(same(mel), stem(mel))

@@ -168,18 +168,18 @@ def test_the_folded_token_is_the_plain_one_and_so_are_its_gradients(width: int, 
 
 def test_whoever_listens_to_a_map_or_replaces_it_gets_the_plain_form() -> None:
     stem, mel = shaken(AaPEConfig()), torch.randn(2, FRAMES, MELS).double()
-    folded_tokens, heard = stem(mel), dict[str, torch.Size]()
+    folded_tokens, shapes = stem(mel), dict[str, torch.Size]()
     hooks = [
-        getattr(stem, name).register_forward_hook(lambda one, given, out, name=name: heard.update({name: out.shape}))
+        getattr(stem, name).register_forward_hook(lambda one, given, out, name=name: shapes.update({name: out.shape}))
         for name in ("project", "output_matrix", "norm", "fuse")
     ]
     torch.testing.assert_close(stem(mel), folded_tokens)
-    assert heard == dict.fromkeys(("project", "output_matrix", "norm", "fuse"), (2, 6, 4, WIDTH))
-    heard.clear()
+    assert shapes == dict.fromkeys(("project", "output_matrix", "norm", "fuse"), (2, 6, 4, WIDTH))
+    shapes.clear()
     for hook in hooks:
         hook.remove()
     stem(mel)
-    assert not heard
+    assert not shapes
 
     class Doubled(torch.nn.Linear):
         def forward(self, x: torch.Tensor) -> torch.Tensor:

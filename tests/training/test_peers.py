@@ -34,8 +34,8 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[distributed.Store]:
 
 def test_a_process_that_gives_no_sign_of_life_is_gone(store: distributed.Store) -> None:
     lost = peers.lost(BROKEN)
-    told = "process of rank 1 (there, pid 7) is gone; the same command resumes from the last checkpoint"
-    assert lost is not None and (str(lost), lost.exit_code) == (told, 75)
+    message = "process of rank 1 (there, pid 7) is gone; the same command resumes from the last checkpoint"
+    assert lost is not None and (str(lost), lost.exit_code) == (message, 75)
 
 
 def test_one_that_said_why_it_ends_is_believed(store: distributed.Store) -> None:
@@ -100,7 +100,7 @@ def test_who_is_cut_off_from_the_store_stops(
     monkeypatch.setattr(peers, "_read", lambda *_: released.wait(20) and "")
     peers.watch()
     assert released.wait(20) and codes == [75]
-    assert "process of rank 0 (" in (said := capsys.readouterr().err) and "has lost its connection to the store" in said
+    assert "process of rank 0 (" in (message := capsys.readouterr().err) and "has lost its connection to the store" in message
 
 
 def test_a_process_that_is_done_is_not_missed(store: distributed.Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,9 +32,9 @@ def test_auto_is_what_is_faster(faster: str) -> None:
     assert product.dtype == (torch.bfloat16 if faster == "bf16" else torch.float32)
 
 
-@pytest.mark.parametrize("asked", ["bf16", "fp32"])
-def test_what_was_asked_for_is_taken(faster: str, asked: precision.Precision) -> None:
-    assert resolve_precision(asked, accelerator()) == asked
+@pytest.mark.parametrize("requested", ["bf16", "fp32"])
+def test_what_was_asked_for_is_taken(faster: str, requested: precision.Precision) -> None:
+    assert resolve_precision(requested, accelerator()) == requested
 
 
 @pytest.mark.parametrize("before", ["bf16", "fp32"])

@@ -89,10 +89,10 @@ def test_ctrl_c_saves_and_a_second_one_is_not_held_back(tmp_path: Path, whole: t
 
 def test_a_run_that_goes_on_tells_its_checkpoint_again(tmp_path: Path) -> None:
     """It may have been killed between saving it and what was to follow."""
-    told: list[int] = []
-    toy_run(tmp_path, signals={4: signal.SIGTERM}, told=told)
-    toy_run(tmp_path, signals={6: signal.SIGTERM}, told=told)
-    assert told == [4, 5, 5, 7]
+    reported: list[int] = []
+    toy_run(tmp_path, signals={4: signal.SIGTERM}, reported=reported)
+    toy_run(tmp_path, signals={6: signal.SIGTERM}, reported=reported)
+    assert reported == [4, 5, 5, 7]
 
 
 def test_a_run_goes_on_many_times(tmp_path: Path, whole: tuple) -> None:

@@ -57,8 +57,8 @@ def test_a_step_that_can_not_stay_is_said() -> None:
 
 def test_what_depends_on_a_micro_batch_is_one_warning() -> None:
     across = ("a clip is distinguished from the others", "the codebook learns")
-    told = f"{across[0]} and {across[1]} within micro-batches of 8 clips, not over all 32"
-    assert share(32, 4, 1, across=across).notes == (f"warning: {told}",) == share(32, 4, 2, across=across).notes
+    message = f"{across[0]} and {across[1]} within micro-batches of 8 clips, not over all 32"
+    assert share(32, 4, 1, across=across).notes == (f"warning: {message}",) == share(32, 4, 2, across=across).notes
     assert share(32, 1, 1, across=across).notes == () == share(32, 4, 1).notes
 
 

@@ -78,10 +78,10 @@ def test_cells_of_a_comparison(tmp_path: Path) -> None:
 
 def test_a_run_that_breaks_down_says_why_until_it_goes_on(tmp_path: Path) -> None:
     with pytest.raises(TrainingStopped):
-        toy_run(tmp_path, ill=3)
+        toy_run(tmp_path, fails_at=3)
     found = status_of(tmp_path)
     assert (found.state, found.step) == ("failed", 3)
-    assert found.reason.startswith("toy stopped at step 3: the toy is ill")
+    assert found.reason.startswith("toy stopped at step 3: the toy fails its check")
     toy_run(tmp_path)
     assert not (tmp_path / "failure.json").exists() and status_of(tmp_path).step == 20
 

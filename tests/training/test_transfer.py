@@ -38,7 +38,7 @@ def test_what_the_source_lacks_stays_as_it_was() -> None:
 
 
 @pytest.mark.parametrize(
-    ("names", "told"),
+    ("names", "expected"),
     [
         (["a.x", "a.y", "b.c.x", "b.c.y", "b.d", "bc.x"], ["a", "b", "bc"]),
         (["a.x", "b.c.x", "b.c.y"], ["a.x", "b.c"]),
@@ -46,5 +46,5 @@ def test_what_the_source_lacks_stays_as_it_was() -> None:
         ([], []),
     ],
 )
-def test_tensors_are_told_by_the_fewest_parts(names: list[str], told: list[str]) -> None:
-    assert list(grouped(names, ["a.x", "a.y", "b.c.x", "b.c.y", "b.d", "bc.x"])) == told
+def test_tensors_are_told_by_the_fewest_parts(names: list[str], expected: list[str]) -> None:
+    assert list(grouped(names, ["a.x", "a.y", "b.c.x", "b.c.y", "b.d", "bc.x"])) == expected

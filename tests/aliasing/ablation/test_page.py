@@ -45,9 +45,9 @@ def found() -> dict[str, Any]:
 
 
 def test_the_answer_tells_what_the_part_brings_and_what_is_unclear(found: dict[str, Any]) -> None:
-    told = answer(found)
-    assert "full against conv: notes +5.0 points (+3.0 to +7.0); no clear difference on speech (−4.0 to +2.0)." in told
-    assert told.startswith("In 3 trainings of 400 steps each")
+    text = answer(found)
+    assert "full against conv: notes +5.0 points (+3.0 to +7.0); no clear difference on speech (−4.0 to +2.0)." in text
+    assert text.startswith("In 3 trainings of 400 steps each")
     for one in found["rows"]:
         one["differences"] = []
     assert answer(found) == "The ablation has no two cells to compare yet."

@@ -104,6 +104,6 @@ def test_table_and_document(tmp_path: Path) -> None:
     assert len(lines) == 5 and all(line.count("|") == 7 for line in lines)
     assert "**−2" in lines[3] and "**" not in lines[4] and "| full |" in lines[3]
     (tmp_path / "settings.json").write_text("{}")
-    told = document(folder, SUITE, ["set"], 3)
-    assert [cell["name"] for cell in told["cells"]] == ["full", "less", "other"]
-    assert told["cells"][1]["changes"] == {"steps": "9"} and told["rows"][1]["differences"][0]["against"] == "full"
+    written = document(folder, SUITE, ["set"], 3)
+    assert [cell["name"] for cell in written["cells"]] == ["full", "less", "other"]
+    assert written["cells"][1]["changes"] == {"steps": "9"} and written["rows"][1]["differences"][0]["against"] == "full"

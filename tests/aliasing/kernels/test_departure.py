@@ -86,9 +86,9 @@ def test_the_distance_is_in_spreads_of_the_starts_or_in_starts_where_all_are_ali
     assert centre["spread"] == pytest.approx(start.std(), rel=1e-5) and not centre["alike"] and centre["count"] == 32
     assert delta["alike"] and delta["distance"]["estimate"] == pytest.approx(np.expm1(np.linspace(0, 0.5, 32)).mean())
     assert centre["distance"]["low"] < centre["distance"]["estimate"] < centre["distance"]["high"]
-    told = conclusion(list(found.values()))
-    assert told.startswith("2 of 8 learned parameters left") and "delta of front end leaf (0.3)" in told
-    assert told.endswith("; the other 6 stayed within 0.1 of it.") and told.count(". ") == 0
+    text = conclusion(list(found.values()))
+    assert text.startswith("2 of 8 learned parameters left") and "delta of front end leaf (0.3)" in text
+    assert text.endswith("; the other 6 stayed within 0.1 of it.") and text.count(". ") == 0
 
 
 def test_a_run_that_started_from_a_model_is_held_against_it(tmp_path: Path) -> None:

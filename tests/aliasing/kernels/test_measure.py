@@ -51,9 +51,9 @@ def test_progress_counts_to_its_end(aape_model, sounds):
 
 
 def test_the_answer_is_a_sentence_with_its_uncertainty(found):
-    told = answer(found)
-    assert told.count(". ") == 0 and told.endswith(".") and "3 clips" in told and "small" in told
-    assert re.search(r"\d %? ?\(\d[\d.]* to \d[\d.]*\)", told)
+    text = answer(found)
+    assert text.count(". ") == 0 and text.endswith(".") and "3 clips" in text and "small" in text
+    assert re.search(r"\d %? ?\(\d[\d.]* to \d[\d.]*\)", text)
 
 
 def test_sections_show_everything(found):

@@ -34,8 +34,8 @@ def read() -> dict[tuple[str, str], float]:
     adapter = open_adapter("stem=conv")
     rates = document.draw(adapter, 0, CLIPS)
     rate_at = dict(zip(map(float, rates.clips[:, 0, 0]), rates.classes, strict=True))
-    told = lambda mel: torch.tensor([float(rate_at[float(one[0, 0])]) for one in mel])
-    oracle = Stage("oracle", lambda mel: torch.eye(document.CLASSES)[told(mel).long()][:, None].expand(-1, 4, -1), 8)
+    rate_of = lambda mel: torch.tensor([float(rate_at[float(one[0, 0])]) for one in mel])
+    oracle = Stage("oracle", lambda mel: torch.eye(document.CLASSES)[rate_of(mel).long()][:, None].expand(-1, 4, -1), 8)
     conv = Stage("stem", lambda mel: adapter.embed_logmel(mel).timestamps, 192)
     return accuracies(document.decode(rates, [conv, oracle]))
 
@@ -81,9 +81,9 @@ def test_a_second_subject_is_compared_clip_by_clip() -> None:
     rates = document.draw(adapter, 0, 96)
     ones = Stage("stem", lambda mel: torch.ones(len(mel), 2, 3) * mel.mean((1, 2))[:, None, None], 3)
     first = document.decode(rates, [ones])
-    told = document.compared(first, first)
-    assert {row["stage"] for row in told} == {"frames", "stem"}
-    for lead in (row["lead"] for row in told):
+    rows = document.compared(first, first)
+    assert {row["stage"] for row in rows} == {"frames", "stem"}
+    for lead in (row["lead"] for row in rows):
         assert lead["estimate"] == 0 and lead["low"] == -lead["high"] < -0.05, "alike on 32 clips is not alike on all"
     assert document.compared(first, {})[0]["lead"] is None
 

@@ -83,9 +83,9 @@ def test_a_fast_modulation_is_smeared_as_the_analysis_window_has_it(noise: Calla
     clips = noise(4, frames=402)
     moved = AmplitudeModulation(40.0, 1.0).apply(clips, np.random.default_rng(0))
     change = (log_power(moved) - log_power(clips.clean)).mean(2)[:, :400]
-    heard = 2 / 400 * torch.fft.rfft(change).abs()[:, 160]
+    amplitude = 2 / 400 * torch.fft.rfft(change).abs()[:, 160]
     # Unsmeared, it would be 1.5 times as deep; in the lowest bins the noise itself fluctuates, which takes a little.
-    torch.testing.assert_close(heard, smeared * depth(clips.clean, moved), rtol=0.1, atol=0)
+    torch.testing.assert_close(amplitude, smeared * depth(clips.clean, moved), rtol=0.1, atol=0)
 
 
 @pytest.mark.parametrize("hertz", [3.0, 15.0])

@@ -111,13 +111,13 @@ def test_every_row_is_there_with_all_its_numbers(found: tuple[dict[str, Any], Pa
     for model in document["models"]:
         assert list(model["rows"]) == keys
         for row in document["rows"]:
-            told = model["rows"][row["key"]]
+            measures = model["rows"][row["key"]]
             names = {*MEASURES, "alignment", "flips"}
             if row["family"] != "control":
                 names |= {"control_cosine", "control_distance", "control_timestamps_distance"}
                 names |= {"excess", "timestamps_excess"}
-            assert set(told) == names
-            assert told["distance"]["low"] <= told["distance"]["estimate"] <= told["distance"]["high"]
+            assert set(measures) == names
+            assert measures["distance"]["low"] <= measures["distance"]["estimate"] <= measures["distance"]["high"]
             assert len(model["clipwise"][row["key"]]["distance"]) == CLIPS
     am = next(row for row in document["rows"] if row["key"] == "AM 9 Hz")
     assert am["off_target"] < 0.01 and am["decibel"]["estimate"] == pytest.approx(3, rel=0.005)

@@ -46,9 +46,9 @@ def test_labels_that_can_not_be_probed(labels: list[str], groups: list[int]) -> 
 def test_a_rate_that_is_there_is_read_and_else_chance() -> None:
     rng = RNG(0)
     nothing = rng.standard_normal((8, 60, 10)) * 0.1 + rng.standard_normal((60, 10))
-    told = nothing + 8 * np.eye(10)[:8, None]
+    informative = nothing + 8 * np.eye(10)[:8, None]
     truth = np.arange(8)[:, None]
-    assert (rates_read(told, np.arange(60), 0) == truth).mean() > 0.9
+    assert (rates_read(informative, np.arange(60), 0) == truth).mean() > 0.9
     assert (rates_read(nothing, np.arange(60), 0) == truth).mean() == pytest.approx(1 / 8, abs=0.05)
 
 

@@ -66,11 +66,11 @@ def test_parts_that_are_there_are_kept(tmp_path: Path, valid: str | None) -> Non
 
 def test_a_class_of_one_clip_is_refused(tmp_path: Path) -> None:
     classes(tmp_path, {"dog": 3, "yak": 1, "cow": 1})
-    with pytest.raises(AaspError) as told:
+    with pytest.raises(AaspError) as error:
         open_folder(tmp_path)
-    said = str(told.value)
-    assert "class 'cow' has one clip" in said and str(tmp_path / "cow" / "0.wav") in said and "2 such classes" in said
-    assert "\n" not in said
+    message = str(error.value)
+    assert "class 'cow' has one clip" in message and str(tmp_path / "cow" / "0.wav") in message and "2 such classes" in message
+    assert "\n" not in message
 
 
 @pytest.mark.parametrize(
@@ -187,9 +187,9 @@ def test_folds(tmp_path: Path) -> None:
     ],
 )
 def test_folders_that_might_be_either_are_refused(tmp_path: Path, names: tuple[str, ...], complaint: str) -> None:
-    with pytest.raises(AaspError, match=complaint) as told:
+    with pytest.raises(AaspError, match=complaint) as error:
         open_folder(classes(tmp_path, dict.fromkeys(names, 3)))
-    assert "; " in str(told.value) and str(tmp_path) in str(told.value)
+    assert "; " in str(error.value) and str(tmp_path) in str(error.value)
 
 
 def test_a_file_under_two_names_is_never_trained_on_and_tested(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def test_missing_files(recipe: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("row", "told"),
+    ("row", "message"),
     [
         ("m4,1,train,dog,set/1-100-A-0.wav,0;0,0", "line 6: 1 paths, 2 gains, 1 offsets"),
         ("m4,1,train,dog,,,", "line 6: 0 paths, 0 gains, 0 offsets"),
@@ -93,11 +93,11 @@ def test_missing_files(recipe: Path, tmp_path: Path) -> None:
         ("m4,,train,dog,set/1-100-A-0.wav,0,0", "column fold: 1 of 5 clips have none, the first in row 5"),
     ],
 )
-def test_a_bad_row_is_told_in_one_line(recipe: Path, row: str, told: str) -> None:
+def test_a_bad_row_is_told_in_one_line(recipe: Path, row: str, message: str) -> None:
     recipe.write_text(HEADER + ROWS + row + "\n")
     with pytest.raises(AaspError) as error:
         open_mixtures(recipe)
-    assert told in str(error.value) and "recipe.csv" in str(error.value) and "\n" not in str(error.value)
+    assert message in str(error.value) and "recipe.csv" in str(error.value) and "\n" not in str(error.value)
 
 
 def test_absent_files_and_columns(recipe: Path) -> None:

@@ -60,9 +60,9 @@ def test_a_missing_note_is_named(tmp_path: Path) -> None:
 def test_a_broken_list(tmp_path: Path, content: str, complaint: str) -> None:
     path = nsynth(tmp_path, INSTRUMENTS) / "nsynth-train" / "examples.json"
     path.write_text(content)
-    with pytest.raises(AaspError) as told:
+    with pytest.raises(AaspError) as error:
         NSYNTH_FAMILY.open(tmp_path)
-    assert str(path) in str(told.value) and complaint in str(told.value) and "\n" not in str(told.value)
+    assert str(path) in str(error.value) and complaint in str(error.value) and "\n" not in str(error.value)
 
 
 def test_a_family_that_nsynth_has_not(tmp_path: Path) -> None:

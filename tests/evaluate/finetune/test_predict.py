@@ -78,8 +78,8 @@ def test_folds_are_averaged_and_windows_are_excerpts(
     monkeypatch.setattr(predict, "CHUNK", chunk)
     missing, skipped = "nowhere.wav", []
     seen: list[tuple[int, int]] = []
-    asked = [*paths[:2], missing, *paths[2:]]
-    found = list(predictions(classifiers, asked, window=0.4, skipped=skipped, progress=lambda *now: seen.append(now)))
+    files = [*paths[:2], missing, *paths[2:]]
+    found = list(predictions(classifiers, files, window=0.4, skipped=skipped, progress=lambda *now: seen.append(now)))
     assert [one.path for one in found] == paths and skipped == [Skipped(missing, "no such file")]
     assert seen[-1] == (6, 6) and len(seen) == (3 if chunk == 2 else 1)
     for one, seconds in zip(found, SECONDS, strict=True):

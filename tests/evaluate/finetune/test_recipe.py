@@ -145,7 +145,7 @@ def test_a_recipe_of_ones_own(place: str, name: str, tmp_path: Path, monkeypatch
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         ("own_finetuning.py:min", "own_finetuning.py has no min; did you mean 'mine'?"),
         ("own_finetuning.py:number", "is no FinetuneRecipe but int; name a FinetuneRecipe, or a function"),
@@ -158,10 +158,10 @@ def test_a_recipe_of_ones_own(place: str, name: str, tmp_path: Path, monkeypatch
     ],
 )
 def test_what_is_no_recipe_is_refused_in_one_line(
-    name: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own(tmp_path, monkeypatch)
-    with pytest.raises(AaspError, match=told) as error:
+    with pytest.raises(AaspError, match=message) as error:
         recipes.get(name)
     assert "\n" not in str(error.value)
 

@@ -40,8 +40,8 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def train(asked: Finetuning, out: Path, **settings: Any) -> Outcome:
-    return finetune(asked, out, **{"workers": 1, "precision": "fp32", "log_every": 2} | settings)
+def train(request: Finetuning, out: Path, **settings: Any) -> Outcome:
+    return finetune(request, out, **{"workers": 1, "precision": "fp32", "log_every": 2} | settings)
 
 
 def left_behind(run: Path) -> dict[str, Any]:
@@ -89,21 +89,21 @@ def test_interrupted_anywhere_it_ends_as_if_it_had_not_been(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    asked = Finetuning(encoder, "model", tones(), replace(recipe, head=head))
-    whole = train(asked, tmp_path / "whole")
+    request = Finetuning(encoder, "model", tones(), replace(recipe, head=head))
+    whole = train(request, tmp_path / "whole")
     assert whole.exit_code == 0 and whole.result is not None and len(whole.result.test) == 6
     expected = left_behind(tmp_path / "whole")
     assert expected["step"] == 6 and [line["step"] for line in expected["validation"]] == [2, 4, 6]
     with monkeypatch.context() as here:
         stop_at(3, here)
-        stopped = train(asked, tmp_path / "cut")
+        stopped = train(request, tmp_path / "cut")
     assert stopped.exit_code == 75 and stopped.result is None
     assert not (tmp_path / "cut/predictions.npz").exists()
     assert checkpoint.latest(tmp_path / "cut").name == "step-00000003"
     with monkeypatch.context() as here:
         stop_at(2, here, signal.SIGINT)
-        assert train(asked, tmp_path / "cut").exit_code == 130
-    assert train(asked, tmp_path / "cut").exit_code == 0
+        assert train(request, tmp_path / "cut").exit_code == 130
+    assert train(request, tmp_path / "cut").exit_code == 0
     assert left_behind(tmp_path / "cut") == expected, (
         "also what was chosen: the checkpoints of the signals are not scored"
     )
@@ -112,17 +112,17 @@ def test_interrupted_anywhere_it_ends_as_if_it_had_not_been(
 def test_a_checkpoint_that_a_crash_left_unscored_is_scored(
     encoder: AudioEncoder, recipe: FinetuneRecipe, tones: Tones, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = Finetuning(encoder, "model", tones(), recipe)
-    train(asked, tmp_path / "whole")
+    request = Finetuning(encoder, "model", tones(), recipe)
+    train(request, tmp_path / "whole")
 
     def crash(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as here, pytest.raises(KeyboardInterrupt):
         here.setattr("aasp.evaluate.finetune.run.class_probabilities", crash)
-        train(asked, tmp_path / "cut")
+        train(request, tmp_path / "cut")
     assert checkpoint.latest(tmp_path / "cut").name == "step-00000002" and history(tmp_path / "cut") == []
-    train(asked, tmp_path / "cut")
+    train(request, tmp_path / "cut")
     assert left_behind(tmp_path / "cut") == left_behind(tmp_path / "whole")
 
 
@@ -130,8 +130,8 @@ def test_what_is_saved_is_what_was_trained_and_scores_the_test_part(
     encoder: AudioEncoder, recipe: FinetuneRecipe, tones: Tones, tmp_path: Path
 ) -> None:
     labelled = tones()
-    asked = Finetuning(encoder, "model", labelled, replace(recipe, validations=1))
-    outcome = train(asked, tmp_path / "run")
+    request = Finetuning(encoder, "model", labelled, replace(recipe, validations=1))
+    outcome = train(request, tmp_path / "run")
     last = checkpoint.load(checkpoint.latest(tmp_path / "run")).model
     saved = load_file(tmp_path / "run/model/model.safetensors")
     assert saved.keys() == {name.removeprefix("model.") for name in last}
@@ -152,15 +152,15 @@ def test_what_is_saved_is_what_was_trained_and_scores_the_test_part(
 def test_finished_folds_are_not_trained_twice(
     encoder: AudioEncoder, recipe: FinetuneRecipe, tones: Tones, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = Finetuning(encoder, "model", tones(folds=True), replace(recipe, steps=2, validations=1))
-    whole = train(asked, tmp_path / "whole")
+    request = Finetuning(encoder, "model", tones(folds=True), replace(recipe, steps=2, validations=1))
+    whole = train(request, tmp_path / "whole")
     with monkeypatch.context() as here:
         stop_at(3, here)  # the first batch of the second fold
-        assert train(asked, tmp_path / "cut").exit_code == 75
+        assert train(request, tmp_path / "cut").exit_code == 75
     folds = [tmp_path / "cut" / f"fold-{fold}" for fold in "012"]
     assert [(fold / "predictions.npz").exists() for fold in folds] == [True, False, False]
     first = {path: path.stat().st_mtime_ns for path in folds[0].rglob("*")}
-    resumed = train(asked, tmp_path / "cut")
+    resumed = train(request, tmp_path / "cut")
     assert {path: path.stat().st_mtime_ns for path in folds[0].rglob("*")} == first
     assert whole.result is not None and resumed.result is not None
     np.testing.assert_array_equal(resumed.result.probabilities, whole.result.probabilities)
@@ -173,7 +173,7 @@ def test_finished_folds_are_not_trained_twice(
         raise AssertionError("everything is done")
 
     monkeypatch.setattr(module, "train", no_training)
-    again = train(asked, tmp_path / "cut")
+    again = train(request, tmp_path / "cut")
     assert again.result is not None
     np.testing.assert_array_equal(again.result.probabilities, whole.result.probabilities)
 
@@ -213,29 +213,29 @@ def test_another_fine_tuning_in_the_same_place_is_refused(
     change: str, encoder: AudioEncoder, recipe: FinetuneRecipe, tones: Tones, tmp_path: Path, monkeypatch: Any
 ) -> None:
     labelled = tones()
-    asked = Finetuning(encoder, "model", labelled, recipe)
+    request = Finetuning(encoder, "model", labelled, recipe)
     with monkeypatch.context() as here:
         stop_at(1, here)
-        train(asked, tmp_path / "run")
+        train(request, tmp_path / "run")
     before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
     if change == "recipe":
-        other, told = replace(asked, recipe=replace(recipe, seed=1)), "has seed = 0, this one 1"
+        other, message = replace(request, recipe=replace(recipe, seed=1)), "has seed = 0, this one 1"
     elif change == "model":
         torch.manual_seed(9)
-        other, told = replace(asked, encoder=AudioEncoder(encoder.config)), "finetuned.model_hash"
+        other, message = replace(request, encoder=AudioEncoder(encoder.config)), "finetuned.model_hash"
     elif change == "labels":
         swapped = replace(labelled, labels=[*labelled.labels[1:], labelled.labels[0]])
-        other, told = replace(asked, labelled=swapped), "finetuned.labels_hash"
+        other, message = replace(request, labelled=swapped), "finetuned.labels_hash"
     elif change == "clips":
         Path(labelled.sounds[0]).unlink()
-        other, told = asked, "finetuned.clips.train = 9, this one 8"
+        other, message = request, "finetuned.clips.train = 9, this one 8"
     else:
-        other, told = replace(asked, scratch=True), "finetuned.model_hash"
-    with pytest.raises(AaspError, match=rf"output holds another run: .* {told}") as error:
+        other, message = replace(request, scratch=True), "finetuned.model_hash"
+    with pytest.raises(AaspError, match=rf"output holds another run: .* {message}") as error:
         train(other, tmp_path / "run")
     assert "\n" not in str(error.value)
     with pytest.raises(AaspError, match="output holds a run"):
-        train(asked if change != "clips" else replace(asked, labelled=tones()), tmp_path / "run", resume="never")
+        train(request if change != "clips" else replace(request, labelled=tones()), tmp_path / "run", resume="never")
     assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()} == before
 
 
@@ -252,8 +252,8 @@ def test_a_run_of_another_version_is_refused_with_that_version(
     start: Any, version: str, fold: bool, encoder: AudioEncoder, recipe: FinetuneRecipe, tones: Tones, tmp_path: Path
 ) -> None:
     """As a run was in which a recipe could have a running average, and class weights."""
-    asked = Finetuning(encoder, "model", tones(folds=fold), replace(recipe, steps=1, validations=1))
-    train(asked, tmp_path / "run")
+    request = Finetuning(encoder, "model", tones(folds=fold), replace(recipe, steps=1, validations=1))
+    train(request, tmp_path / "run")
     run = tmp_path / "run" / ("fold-1" if fold else "")
     document = json.loads((run / "recipe.json").read_text()) | {"ema": 0.0, "class_weights": False}
     (run / "recipe.json").write_text(json.dumps(document))
@@ -264,7 +264,7 @@ def test_a_run_of_another_version_is_refused_with_that_version(
         (run / "environment.json").write_text(json.dumps([*kept, kept[-1] | start]))
     before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
     with pytest.raises(AaspError, match=rf"fine-tuned by {version} .* class_weights, ema; resume with that") as error:
-        train(asked, tmp_path / "run")
+        train(request, tmp_path / "run")
     assert "\n" not in str(error.value)
     assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()} == before
 
