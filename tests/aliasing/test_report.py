@@ -1,4 +1,4 @@
-"""The report joins what parts tell, of whichever were measured; what is broken or old is named in a line."""
+"""The report joins the parts that were measured; a broken or old file is named in one line."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MADE = {"command": "aasp alias x --out 'a b'", "software": "aasp 1, torch 2"}
 
 @pytest.fixture
 def parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fakes of every part, which tell what they are given."""
+    """Fakes of every part, which show what they are given."""
     for part in report.PARTS:
         module = ModuleType(f"fake_{part}")
         module.answer = lambda found: f"{found['text']} is so."  # type: ignore[attr-defined]
@@ -79,7 +79,7 @@ def test_a_broken_or_older_file_is_named(content: str, message: str, tmp_path: P
     assert str(tmp_path / "kernels.json") in str(caught.value) and message in str(caught.value)
 
 
-def test_one_that_lacks_its_command(parts: None, tmp_path: Path) -> None:
+def test_a_file_without_its_command_is_refused(parts: None, tmp_path: Path) -> None:
     file = tmp_path / "response.json"
     file.write_text('{"told": "this"}')
     with pytest.raises(AaspError, match=r"response.json: not as this version .* writes it \(KeyError: 'command'\)"):

@@ -26,7 +26,7 @@ def keep(folder: Folder, cell: str, seed: int, values: np.ndarray) -> None:
 
 
 def simulated(tmp_path: Path, effect: float, rng: np.random.Generator, seeds: int = 3) -> Folder:
-    """Scores that rise and fall by speaker and by seed, alike in all cells, and less by `effect` in one."""
+    """Scores that vary by speaker and by seed, equally in all cells, and are lower by `effect` in one."""
     folder = Folder(tmp_path)
     speaker = 0.1 * rng.standard_normal(20)[np.arange(80) // 4]
     for seed in range(seeds):
@@ -45,7 +45,7 @@ def clear_of_zero(lead: dict[str, Any]) -> bool:
     return clear(lead["low"], lead["high"])
 
 
-def test_an_effect_is_found_and_none_is_not(tmp_path: Path) -> None:
+def test_a_simulated_effect_is_found_and_no_false_one(tmp_path: Path) -> None:
     row = found(simulated(tmp_path, 0.2, np.random.default_rng(0)))
     (difference,) = row["less"]["differences"]
     assert difference["against"] == "full" and abs(difference["lead"]["estimate"] + 0.2) < 0.05
@@ -106,4 +106,6 @@ def test_table_and_document(tmp_path: Path) -> None:
     (tmp_path / "settings.json").write_text("{}")
     written = document(folder, SUITE, ["set"], 3)
     assert [cell["name"] for cell in written["cells"]] == ["full", "less", "other"]
-    assert written["cells"][1]["changes"] == {"steps": "9"} and written["rows"][1]["differences"][0]["against"] == "full"
+    assert (
+        written["cells"][1]["changes"] == {"steps": "9"} and written["rows"][1]["differences"][0]["against"] == "full"
+    )

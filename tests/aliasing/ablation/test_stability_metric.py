@@ -55,7 +55,7 @@ def octaves(one: dict[str, list[float | None]]) -> np.ndarray:
 
 
 @pytest.mark.slow
-def test_it_is_what_the_laboratory_finds(index: Path, encoder: AudioEncoder) -> None:
+def test_metrics_equal_those_of_the_stability_report(index: Path, encoder: AudioEncoder) -> None:
     listener = Listener(encoder)
     measured = {measure.name: measure(listener) for measure in open_stability_metrics(f"{index}:speaker")[0]}
     clips = gather(Manifest.open(index)[0], clips=8, seconds=2.5).excerpts
@@ -71,7 +71,7 @@ def test_it_is_what_the_laboratory_finds(index: Path, encoder: AudioEncoder) -> 
 
 
 @pytest.mark.slow
-def test_an_encoder_that_hears_nothing_is_not_ahead_of_its_control(index: Path, encoder: AudioEncoder) -> None:
+def test_a_constant_encoder_is_not_ahead_of_its_control(index: Path, encoder: AudioEncoder) -> None:
     """Trivial stability is no lead: nothing moves, under the control neither."""
 
     class Deaf(AudioEncoder):

@@ -73,7 +73,7 @@ def test_the_controls_known_before_are_of_other_widths():
     assert hann == pytest.approx([79.2, 0.005], rel=0.1)
 
 
-def test_what_the_report_says_in_words():
+def test_the_windows_compare_as_the_report_states():
     gradient = lambda window, distance: frequency_gradient(64, window, "conjugate", [distance])[0][0]
     far = {w: gradient(w, 1.0) for w in ("two-sided", "one-sided", "gaussian", "hann")}
     assert far["two-sided"] > 20 * max(far["gaussian"], far["hann"]) and far["one-sided"] > far["two-sided"]

@@ -40,12 +40,12 @@ def read() -> dict[tuple[str, str], float]:
     return accuracies(document.decode(rates, [conv, oracle]))
 
 
-def test_the_frames_tell_nearly_all_and_an_oracle_all(read: dict) -> None:
+def test_rates_are_decoded_from_frames_and_from_an_oracle(read: dict) -> None:
     assert read["frames", "DFT"] > 0.95
     assert read["oracle", "mean"] == 1.0
 
 
-def test_the_mean_of_a_linear_stem_tells_nothing_and_its_deviation_does(read: dict) -> None:
+def test_a_linear_stems_mean_holds_no_rate_and_its_deviation_does(read: dict) -> None:
     assert abs(read["stem", "mean"] - 1 / document.CLASSES) < 0.09  # two and a half deviations of 160 clips
     assert read["stem", "mean+std"] > 0.6
 
@@ -65,7 +65,7 @@ def test_clips_have_rates_within_their_classes_and_are_the_same_for_all() -> Non
     assert inside.mean() > 0.9
 
 
-def test_a_waveforms_encoder_is_asked_too() -> None:
+def test_a_waveform_encoder_is_decoded_too() -> None:
     adapter = Spectrum()
     rates = document.draw(adapter, 0, CLIPS)
     assert rates.clips.shape == (CLIPS, 16_000) and rates.edges[0] == 6.25
@@ -73,7 +73,7 @@ def test_a_waveforms_encoder_is_asked_too() -> None:
         document.decode(rates, [Stage("encoder", lambda wave: adapter.embed_waveform(wave).timestamps, 8)])
     )
     assert found["frames", "DFT"] > 0.95
-    assert found["encoder", "mean"] < 0.4  # but for what 10 ms smooth of the fastest, energies tell nothing
+    assert found["encoder", "mean"] < 0.4  # energies hold no rate, except that 10 ms frames smooth the fastest
 
 
 def test_a_second_subject_is_compared_clip_by_clip() -> None:
@@ -88,6 +88,6 @@ def test_a_second_subject_is_compared_clip_by_clip() -> None:
     assert document.compared(first, {})[0]["lead"] is None
 
 
-def test_tokens_that_are_fast_enough_leave_nothing_to_ask() -> None:
+def test_tokens_fast_enough_for_every_rate_are_refused() -> None:
     assert document.has_room(6.25) and document.has_room(50)
     assert not document.has_room(100)

@@ -1,4 +1,4 @@
-"""The page is drawn from the JSON alone, and says what it holds."""
+"""The page is drawn from the JSON alone, and shows its content."""
 
 from __future__ import annotations
 
@@ -152,5 +152,5 @@ def test_no_text_of_the_document_becomes_anything_else(found: dict, tmp_path: Pa
     for was in sorted({*hostile.strings(found)}):
         changed = hostile.renamed(found, was, f"{hostile.NAME} {was}")
         (tmp_path / "response.json").write_text(json.dumps(changed | made))
-        with contextlib.suppress(AaspError):  # a field of another name lacks
+        with contextlib.suppress(AaspError):  # a field is missing
             hostile.shown(report.build(tmp_path))

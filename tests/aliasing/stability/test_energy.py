@@ -28,7 +28,7 @@ FLOOR = math.log(2.0**-23)
 
 
 def naive_energy(clean: np.ndarray, moved: np.ndarray) -> float:
-    """E as the docstring says it, bin by bin, on Kaldi's log-mels."""
+    """E as the docstring defines it, bin by bin, on Kaldi's log-mels."""
     total, count = 0.0, 0
     for before, after in zip(kaldi(clean).ravel(), kaldi(moved).ravel(), strict=True):
         total += (max(after, FLOOR) - max(before, FLOOR)) ** 2
@@ -115,7 +115,7 @@ def test_silence_does_not_dilute_a_change(noise: Callable[..., Excerpts]) -> Non
         assert float(to_decibel(louder)) == pytest.approx(20 * math.log10(2), rel=0.02)
 
 
-def test_sound_in_what_was_silent_counts(noise: Callable[..., Excerpts]) -> None:
+def test_sound_in_silent_frames_counts(noise: Callable[..., Excerpts]) -> None:
     clean = noise(1).clean.clone()
     clean[:, : clean.shape[1] // 2] = 0
     before, after = log_power(clean), log_power(clean.flip(1))
@@ -129,7 +129,7 @@ def test_no_change_has_no_energy(sounds: Excerpts) -> None:
     assert (energy(clean, clean) == 0).all()
 
 
-def test_what_can_not_be_moved_stays_finite() -> None:
+def test_silence_modulated_stays_finite() -> None:
     quiet = 1e-7 * torch.ones(1, 8_000)
     swing = torch.arange(8_000)[None] / 8_000
     assert modulated(quiet, swing, 3.0).isfinite().all()

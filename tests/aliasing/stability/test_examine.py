@@ -33,7 +33,7 @@ SPARE, FRAMES, CLIPS = 16, 130, 16
 
 
 class Patches(EncoderAdapter):
-    """Log-mel patches of 16 frames, each told by a single frame of it ("aliases") or by its mean ("averages")."""
+    """Log-mel patches of 16 frames, each represented by one of its frames ("aliases") or by its mean ("averages")."""
 
     rate, token_rate = 16_000, 6.25
 
@@ -145,7 +145,7 @@ def test_sounds_are_the_example_s(found: tuple[dict[str, Any], Path], clips: Exc
     assert np.corrcoef(wave, expected)[0, 1] > 0.9999
 
 
-def test_the_section_tells_the_numbers_and_holds_the_sounds(found: tuple[dict[str, Any], Path]) -> None:
+def test_the_section_holds_the_numbers_and_the_sounds(found: tuple[dict[str, Any], Path]) -> None:
     document, folder = found
     made = parts(section(document, folder))
     html = "".join(panel for one in made for panel in one.panels)
@@ -167,7 +167,7 @@ def test_the_page_has_no_fault_on_a_phone(found: tuple[dict[str, Any], Path], tm
     assert look(tmp_path / "report.html", tmp_path).faults == []
 
 
-def test_without_labels_the_section_says_that_decisions_were_not_looked_at(found: tuple[dict[str, Any], Path]) -> None:
+def test_without_labels_the_section_states_that_decisions_were_not_measured(found: tuple[dict[str, Any], Path]) -> None:
     document = {**found[0], "label": None}
     assert "--label" in "".join(one.text + one.caption for one in parts(section(document, found[1])))
 
@@ -194,7 +194,7 @@ def test_no_text_of_the_document_becomes_anything_else(found: tuple[dict[str, An
     for was in sorted({*hostile.strings(document)}):
         changed = hostile.renamed(document, was, f"{hostile.NAME} {was}")
         (tmp_path / "stability.json").write_text(json.dumps(changed))
-        with contextlib.suppress(AaspError):  # a field of another name lacks
+        with contextlib.suppress(AaspError):  # a field is missing
             hostile.shown(report.build(tmp_path))
 
 

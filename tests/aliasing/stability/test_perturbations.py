@@ -50,7 +50,7 @@ def test_every_row_keeps_the_length_and_comes_out_the_same_again(sounds: Excerpt
     assert not torch.equal(made[0], sounds.clean)
 
 
-def test_rows_cover_what_was_asked_for() -> None:
+def test_rows_cover_the_specified_perturbations() -> None:
     table = rows(3.125, 2.5)
     assert len({row.key for row in table}) == len(table)
     assert [row.perturbation.frames for row in table if row.family == "shift"] == list(range(1, 16))  # type: ignore[attr-defined]

@@ -26,7 +26,7 @@ def test_decisions_change_where_the_embedding_crosses() -> None:
 
 
 def test_a_clip_is_named_by_a_head_that_knows_nothing_of_its_group() -> None:
-    """Labels that only the group tells: with a group's other clip in training, naming would be perfect."""
+    """Labels that follow from the group alone: with a group's other clip in training, accuracy would be perfect."""
     groups = np.repeat(np.arange(20), 2)
     labels = RNG(1).permutation(np.repeat(["a", "b"], 10))[groups]
     clean = 10 * np.eye(20)[groups]

@@ -63,7 +63,7 @@ def test_leads_are_differences() -> None:
     assert found["heard"]["estimate"] == 0
 
 
-def test_reading_counts_what_was_taken_for_what() -> None:
+def test_reading_counts_confusions() -> None:
     answers = np.tile(np.arange(8)[:, None], (1, 6))
     answers[2, :3] = 5
     found = of_reading({"heard": answers, "compared": answers}, GROUPS)
