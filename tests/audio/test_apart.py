@@ -39,7 +39,7 @@ def spoilt(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     apart._pool.end()
 
 
-def test_what_is_decoded_elsewhere(sounds: Path) -> None:
+def test_only_suspect_formats_are_decoded_in_another_process(sounds: Path) -> None:
     names = ["plain.wav", "good.flac", "good.mp3", "cut.flac"]
     assert [apart.is_suspect(str(sounds / name)) for name in names] == [False, True, True, True]
 
@@ -107,10 +107,10 @@ def test_a_file_of_no_waveform_is_skipped_by_scan_and_training(tmp_path: Path) -
     assert len(manifest) == 1
 
 
-def test_a_process_that_is_killed_meanwhile_is_replaced(sounds: Path) -> None:
+def test_a_killed_idle_process_is_replaced(sounds: Path) -> None:
     read(sounds / "good.flac")
     for process in list(apart._pool.idle):
-        os.kill(process._child.pid, signal.SIGTERM)  # a scheduler's, meant for whoever asks
+        os.kill(process._child.pid, signal.SIGTERM)  # a scheduler's signal, meant for the parent
     time.sleep(0.05)
     assert all(process._child.poll() is None for process in apart._pool.idle)
     for process in list(apart._pool.idle):
@@ -118,7 +118,7 @@ def test_a_process_that_is_killed_meanwhile_is_replaced(sounds: Path) -> None:
     assert len(read(sounds / "good.flac")) == 16_000
 
 
-def test_no_process_outlives_whoever_asked(sounds: Path) -> None:
+def test_no_decoder_outlives_its_parent(sounds: Path) -> None:
     import subprocess
     import sys
 

@@ -38,7 +38,7 @@ def check(folder: Path, paths: list[Path]) -> None:
     found, written = reports(paths)
     wrong = [report for report in found if report.status not in ("read", "refused", "unlike")]
     assert wrong == []
-    assert [line for line in written.splitlines() if "channels cancel" not in line] == []  # which is ours to say
+    assert [line for line in written.splitlines() if "channels cancel" not in line] == []  # that line is ours
     assert max(report.seconds for report in found) < LIMIT_SECONDS
     counts = Counter(report.status for report in found)
     assert counts["read"] > 0.2 * len(paths) and counts["refused"] > 0.2 * len(paths)

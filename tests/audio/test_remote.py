@@ -103,7 +103,7 @@ def test_file_urls_are_paths(tmp_path: Path) -> None:
     assert manifest.paths[0].startswith(f"{tmp_path}/a b.tar#512+")
 
 
-def test_what_was_read_is_not_fetched_again(store: MemoryFileSystem, cache: Path, monkeypatch: Any) -> None:
+def test_a_cached_file_is_not_fetched_again(store: MemoryFileSystem, cache: Path, monkeypatch: Any) -> None:
     store.pipe("/s/a.flac", flac(1))
     requests: list[str] = []
     cat = MemoryFileSystem.cat_file
@@ -118,7 +118,7 @@ def test_what_was_read_is_not_fetched_again(store: MemoryFileSystem, cache: Path
     np.testing.assert_array_equal(np.round(read("memory://s/a.flac", rate=RATE) * 32768), wave_of(2))
 
 
-def test_the_cache_is_limited_and_drops_what_was_used_longest_ago(
+def test_the_cache_is_limited_and_drops_the_least_recently_used(
     store: MemoryFileSystem, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     size, limit = 1000, 10_000
@@ -129,7 +129,7 @@ def test_the_cache_is_limited_and_drops_what_was_used_longest_ago(
         for name in (str(number), "often"):
             with kept.kept(f"memory://s/{name}") as file:
                 assert len(Path(file).read_bytes()) == size
-            time.sleep(0.002)  # times of use tell one from another
+            time.sleep(0.002)  # times of use differ
         assert held(cache) <= limit
     store.rm("/s/often")
     store.rm("/s/39")
@@ -199,7 +199,7 @@ def test_several_processes_share_a_cache(cache: Path) -> None:
 
 
 class Failing(MemoryFileSystem):
-    """A store that fails as it is set to."""
+    """A store that fails as configured."""
 
     protocol = "failing"
     cachable = False
@@ -228,7 +228,7 @@ def failing() -> list[Any]:
 
 
 @pytest.mark.parametrize("transient", [TimeoutError("read"), ConnectionResetError(104, "reset"), b"da", OSError("503")])
-def test_what_may_pass_is_tried_again(failing: list[Any], transient: Any) -> None:
+def test_transient_errors_are_retried(failing: list[Any], transient: Any) -> None:
     failing += [transient] * 3
     with kept.kept("failing://b/k") as file:
         assert Path(file).read_bytes() == b"data"
@@ -250,7 +250,7 @@ def test_what_may_pass_is_tried_again(failing: list[Any], transient: Any) -> Non
         (NoCredentialsError("Unable to locate"), "no access (NoCredentialsError: Unable to locate); check the store's"),
     ],
 )
-def test_what_does_not_pass_is_not_tried_again(failing: list[Any], failure: Exception, message: str) -> None:
+def test_permanent_errors_are_raised_after_the_retries(failing: list[Any], failure: Exception, message: str) -> None:
     failing += [failure] * 4
     with pytest.raises(AaspError) as caught, kept.kept("failing://b/k"):
         pass
