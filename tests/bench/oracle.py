@@ -17,7 +17,7 @@ from bench.case import Case
 from bench.workshop import Unavailable
 
 WINDOWS = ((0.0, 0.2), (0.31, 0.2), (0.77, 0.2))  # start and length, as shares of the whole
-# What no remedy for a file with sound in it may say.
+# Words that no remedy for a file with sound in it may contain.
 DELETING = re.compile(r"\b(delete|remove|discard)\b")
 
 

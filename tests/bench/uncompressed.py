@@ -43,7 +43,7 @@ def fmt(
 
 
 def sixteen(path: Path) -> tuple[int, np.ndarray]:
-    """The samples of `pcm()`, whatever a header says."""
+    """The samples of `pcm()`, whatever a header states."""
     return 16_000, (np.frombuffer(pcm(), "<i2").astype(np.float32) / 32_768)[:, None]
 
 
@@ -309,7 +309,7 @@ def _as_written(extension: str, subtype: str, rate: int = 8_000, channels: int =
 
 
 def _ignoring_length(path: Path) -> tuple[int, np.ndarray] | None:
-    """As ffmpeg decodes it when told that the lengths are worth nothing."""
+    """As ffmpeg decodes it with an option to ignore the lengths."""
     from bench.oracle import ffmpeg
 
     return ffmpeg(path, "-ignore_length", "1")
