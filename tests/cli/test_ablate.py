@@ -67,7 +67,7 @@ def test_from_end_to_end(hums: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.slow
-def test_cells_that_another_is_at_are_left_and_named(
+def test_cells_that_another_process_runs_are_skipped_and_named(
     hums: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = Folder(tmp_path / "shared")
@@ -109,7 +109,7 @@ def test_an_unknown_suite_is_named(tmp_path: Path, capsys: pytest.CaptureFixture
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.01])
-def test_a_clip_to_probe_that_cannot_be_used_is_told_before_training(
+def test_an_unusable_clip_is_reported_before_training(
     hums: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], seconds: float
 ) -> None:
     index = tmp_path / "set" / "index.csv"

@@ -69,7 +69,7 @@ def read(out: Path) -> dict:
 
 
 @pytest.mark.slow
-def test_a_model_and_a_stem_of_ones_own(folder: Path, few: None, capsys: pytest.CaptureFixture) -> None:
+def test_a_model_and_a_user_defined_stem(folder: Path, few: None, capsys: pytest.CaptureFixture) -> None:
     small_model(folder / "small")
     argv = ["small", "own_response:First", "--out", "found", "--frequencies", "5"]
     assert run(argv) == 0
@@ -92,7 +92,7 @@ def test_a_model_and_a_stem_of_ones_own(folder: Path, few: None, capsys: pytest.
         run(argv)
 
 
-def test_a_waveforms_encoder(folder: Path, few: None) -> None:
+def test_a_waveform_encoder(folder: Path, few: None) -> None:
     assert run(["own_response:Energy", "own_response:Fast", "--out", "found", "--frequencies", "6"]) == 0
     energy, fast = read(folder / "found")["models"]
     (stage,) = energy["stages"]
@@ -127,7 +127,7 @@ def test_the_stem_alone(folder: Path, few: None) -> None:
         (["nowhere", "--out", "found"], "nowhere: no such directory"),
     ],
 )
-def test_mistakes_are_told_in_one_line(folder: Path, argv: list[str], complaint: str) -> None:
+def test_mistakes_are_one_line(folder: Path, argv: list[str], complaint: str) -> None:
     with pytest.raises(AaspError, match=complaint) as error:
         run(argv)
     assert "\n" not in str(error.value)

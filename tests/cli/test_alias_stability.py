@@ -1,4 +1,4 @@
-"""`aasp alias stability`: what it writes and prints, what it says of clips and columns that won't do."""
+"""`aasp alias stability`: what it writes and prints, and its errors for unusable clips and columns."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_the_whole_way(
         (["--clips", "0"], "--clips is 0; give a number of at least 1"),
     ],
 )
-def test_what_can_not_be_examined(
+def test_bad_input_is_one_line_and_writes_nothing(
     argv: list[str], more: list[str], complaint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([*argv, *more]) == 2

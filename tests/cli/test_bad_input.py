@@ -102,14 +102,16 @@ class Shell:
         self._capfd = capfd
 
     def __call__(self, *argv: object, code: int) -> str:
-        """Run, expect the exit code, give what stderr says: one line if the command failed."""
+        """Run, expect the exit code, return stderr: one line if the command failed."""
         self._capfd.readouterr()
         got = main([str(word) for word in argv])
         message = self._capfd.readouterr().err
         assert got == code, message
         if code:
             assert message.startswith("aasp: error: ") and message.count("\n") == 1 and message.endswith("\n"), message
-            assert "Traceback" not in message and ("; " in message or "not one of" in message), "what is wrong; what to do"
+            assert "Traceback" not in message and ("; " in message or "not one of" in message), (
+                "what is wrong; what to do"
+            )
         return message
 
 
@@ -263,11 +265,13 @@ def test_a_manifest_without_a_path_column(argv: tuple[str, ...], aasp: Shell, mo
 
 
 @pytest.mark.parametrize("column", ["label", "split"])
-def test_a_manifest_without_the_column_asked_for(column: str, aasp: Shell, model: Path, sounds: Path) -> None:
+def test_a_manifest_without_the_requested_column(column: str, aasp: Shell, model: Path, sounds: Path) -> None:
     columns = {"label": "class", "split": "fold"}
     named = columns | {column: "genre"}
     Path("index.csv").write_text("path,class,fold\nsounds/a.wav,a,train\nsounds/b.wav,b,test\n")
-    message = aasp("linear", model, "--index", "index.csv", "--label", named["label"], "--split", named["split"], code=2)
+    message = aasp(
+        "linear", model, "--index", "index.csv", "--label", named["label"], "--split", named["split"], code=2
+    )
     assert "index.csv" in message and "genre" in message and columns[column] in message
 
 

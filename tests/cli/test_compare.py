@@ -34,7 +34,7 @@ wild = lambda: with_fields(calm(), {"optimizer.lr": "1e30", "optimizer.warmup": 
 
 @pytest.fixture
 def words(hums: Path, tmp_path: Path) -> list[str]:
-    """The command's words, but for recipes and budget."""
+    """The command's arguments, except recipes and budget."""
     benchmark = f"{hums / 'index.csv'}:label:split:speaker"
     more = ["--threads", "1", "--precision", "fp32", "--seeds", "1", "--out", str(tmp_path / "out")]
     return ["--data", str(hums), "--benchmarks", benchmark, *more]
@@ -49,7 +49,7 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.mark.slow
-def test_stopped_gone_on_with_and_told(
+def test_a_stopped_comparison_resumes_and_is_reported(
     hums: Path, words: list[str], mine: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = Path(words[-1])
@@ -118,8 +118,8 @@ def test_rows_that_are_not_pre_trained_here(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stability_metric, "SECONDS", 0.6)
         assert main(["compare", mine[0], *words, *rows, "--flops", "3e8"]) == 0
-    told = capsys.readouterr().out
-    assert told.startswith("7 of 7 cells to do, 2 of them trainings (calm ")
+    output = capsys.readouterr().out
+    assert output.startswith("7 of 7 cells to do, 2 of them trainings (calm ")
     found = json.loads((out / "comparison.json").read_text())
     assert found["failed"] == {}
     cost, pre = found["supervised"][f"scratch-calm/{name}"], found["recipes"]["calm"]
@@ -136,8 +136,8 @@ def test_rows_that_are_not_pre_trained_here(
     # The same probe on the same clips: a frozen copy of the untrained encoder would score as it does.
     against = [p["difference"]["against"] for p in found["pairs"] if p["question"] == f"{name}, best layer"]
     assert against == ["untrained-calm", "scratch-calm", "loudness", "ours", "log-mel-40", "log-mel-128"]
-    told = [row["system"] for row in found["rows"] if row["question"] == "stability, shifts" and row["last"]]
-    assert told == ["calm", "untrained-calm", "loudness", "ours"]
+    systems = [row["system"] for row in found["rows"] if row["question"] == "stability, shifts" and row["last"]]
+    assert systems == ["calm", "untrained-calm", "loudness", "ours"]
     assert f"| scratch-calm/{name} | " in (out / "comparison.md").read_text()
 
     assert main(["compare", mine[0], *words, *rows[:2], "--flops", "3e8"]) == 0

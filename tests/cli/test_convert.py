@@ -1,4 +1,4 @@
-"""`aasp convert`: a folder that loads, or one line that says what to type."""
+"""`aasp convert`: a folder that loads, or one line with what to type."""
 
 from __future__ import annotations
 

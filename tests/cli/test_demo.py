@@ -26,7 +26,7 @@ def test_steps_must_be_some(capsys: pytest.CaptureFixture[str], tmp_path: Path) 
     assert not (tmp_path / "demo").exists()
 
 
-def test_what_is_not_a_demo_is_left_alone(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_a_folder_that_is_not_a_demo_is_left_alone(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("mine")
     assert "neither empty nor a demo" in complaint(capsys, "--out", str(tmp_path))
     assert "output is a file" in complaint(capsys, "--out", str(tmp_path / "thesis.tex"))
@@ -39,13 +39,13 @@ def test_unknown_options(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--stpes" in complaint(capsys, "--stpes", "3")
 
 
-def test_help_says_what_it_takes(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_lists_the_options(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["demo", "--help"]) == 0
     output = capsys.readouterr().out
     assert "--out" in output and "--steps" in output and str(Demo().steps) in output
 
 
-def test_stages_tell_lines_where_there_is_no_terminal(
+def test_stages_print_lines_without_a_terminal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = iter(range(0, 1000, 10))

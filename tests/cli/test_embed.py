@@ -60,7 +60,7 @@ def contents(path: Path) -> dict[str, list]:
 
 @pytest.mark.parametrize("suffix", [".npz", ".parquet"])
 @pytest.mark.parametrize("frames", [False, True])
-def test_what_is_written_is_what_the_model_says(
+def test_the_file_holds_the_models_vectors(
     suffix: str, frames: bool, model: Path, files: list[str], tmp_path: Path
 ) -> None:
     out = tmp_path / f"x{suffix}"
@@ -77,7 +77,7 @@ def test_what_is_written_is_what_the_model_says(
             np.testing.assert_allclose(found["seconds"][row], expected.seconds.clamp(max=FILES[Path(path).name][1]))
 
 
-def test_a_finer_hop_has_as_many_vectors_more(
+def test_a_finer_hop_has_proportionally_more_vectors(
     model: Path, files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "x.npz"
@@ -210,7 +210,7 @@ def test_folders_and_manifests_keep_their_order(
 
 @pytest.mark.parametrize("suffix", [".npz", ".parquet"])
 @pytest.mark.parametrize("error", [Stop(), KeyboardInterrupt()])
-def test_it_goes_on_where_it_stopped(
+def test_it_resumes_where_it_stopped(
     suffix: str, error: BaseException, model: Path, folder: Path, tmp_path: Path, embed: Embed, small: None
 ) -> None:
     out, whole = tmp_path / f"x{suffix}", tmp_path / f"whole{suffix}"
@@ -259,7 +259,7 @@ def stopped(model: Path, folder: Path, tmp_path: Path, embed: Embed, small: None
         ("gone", "other sounds"),
     ],
 )
-def test_what_is_half_done_is_not_mixed_with_something_else(
+def test_unfinished_work_is_not_mixed_with_other_settings(
     change: str, message: str, stopped: Path, model: Path, folder: Path, embed: Embed
 ) -> None:
     listed = sorted(map(str, folder.glob("*.wav"))) + sorted(map(str, folder.glob("deep/*.wav")))
@@ -288,7 +288,7 @@ def test_what_is_half_done_is_not_mixed_with_something_else(
     assert "before" not in output and stopped.exists() and not Path(f"{stopped}.part").exists()
 
 
-def test_a_named_file_mended_later_is_gone_on_with(
+def test_embedding_resumes_after_a_bad_file_is_repaired(
     model: Path, folder: Path, tmp_path: Path, embed: Embed, small: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ahead, "AHEAD_SECONDS", 0.0)
@@ -317,7 +317,7 @@ def test_the_precision_that_auto_was_before_is_kept(
     assert ", 6 of them before" in embed(model, folder, "--out", stopped)[0]
 
 
-def test_a_folder_of_somebody_s_own_is_left_alone(model: Path, files: list[str], tmp_path: Path, embed: Embed) -> None:
+def test_a_users_folder_is_left_alone(model: Path, files: list[str], tmp_path: Path, embed: Embed) -> None:
     (tmp_path / "x.npz.part").mkdir()
     (tmp_path / "x.npz.part" / "notes.txt").write_text("mine")
     _, err = embed(model, *files, "--out", tmp_path / "x.npz", "--overwrite", code=2)
@@ -325,7 +325,7 @@ def test_a_folder_of_somebody_s_own_is_left_alone(model: Path, files: list[str],
     assert (tmp_path / "x.npz.part" / "notes.txt").read_text() == "mine"
 
 
-def test_two_at_once_are_told(stopped: Path, model: Path, folder: Path, embed: Embed) -> None:
+def test_a_second_process_is_refused(stopped: Path, model: Path, folder: Path, embed: Embed) -> None:
     with locked(Path(f"{stopped}.part/lock")) as ours:
         assert ours
         _, err = embed(model, folder, "--out", stopped, code=2)
@@ -349,7 +349,7 @@ def test_bad_files_of_a_folder_or_manifest_are_left_out_and_listed(
     assert len(contents(out)["path"]) == 13 and str(folder / "99.wav") not in contents(out)["path"]
 
 
-def test_what_was_left_out_before_a_stop_is_listed_too(
+def test_files_skipped_before_a_stop_are_listed_too(
     model: Path, folder: Path, tmp_path: Path, embed: Embed, small: None
 ) -> None:
     soundfile.write(folder / "00.wav", np.full(8_000, np.nan, np.float32), 16_000, subtype="FLOAT")
@@ -372,7 +372,7 @@ def test_a_set_of_nothing_usable(model: Path, tmp_path: Path, embed: Embed) -> N
 
 
 @pytest.mark.parametrize("where", ["shard", "whole"])
-def test_a_full_disk_leaves_what_can_be_gone_on_with(
+def test_embedding_resumes_after_a_full_disk(
     where: str, model: Path, folder: Path, tmp_path: Path, embed: Embed, small: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, full = tmp_path / "x.parquet", OSError(errno.ENOSPC, "No space left on device")
@@ -401,7 +401,7 @@ def test_a_full_disk_leaves_what_can_be_gone_on_with(
     assert len(contents(out)["path"]) == 12 and ("before" in output) == (where == "whole")
 
 
-def test_a_file_that_another_process_made_meanwhile_is_kept(
+def test_a_file_that_another_process_wrote_is_kept(
     model: Path, files: list[str], tmp_path: Path, embed: Embed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, opened = tmp_path / "x.npz", partial.Partial.opened
@@ -424,7 +424,7 @@ def test_channels_each_have_a_row_and_a_number(model: Path, files: list[str], tm
         assert arrays["channel"].tolist() == [1, 2] * 3
 
 
-def test_what_is_kept_in_memory_does_not_grow_with_the_set(
+def test_memory_does_not_grow_with_the_set(
     model: Path, folder: Path, tmp_path: Path, embed: Embed, small: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     most = []
@@ -467,7 +467,7 @@ def test_what_is_kept_in_memory_does_not_grow_with_the_set(
         (["MODEL", "FILE", "--engine", "onnx", "--out", "x.npz"], "make one with `aasp export MODEL --out MODEL.onnx`"),
     ],
 )
-def test_mistakes_show_what_would_have_worked(
+def test_mistakes_show_a_command_that_works(
     argv: list[str], message: str, model: Path, files: list[str], embed: Embed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tmp_path = model.parent

@@ -1,4 +1,4 @@
-"""`aasp embed --engine onnx`: every option gives what the model in PyTorch gives, or one line that says why not."""
+"""`aasp embed --engine onnx`: every option gives what the model in PyTorch gives, or one line with the reason."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def embed(folder: Path, out: Path, model: str, *options: str) -> int:
         "--channels each",
     ],
 )
-def test_it_says_what_pytorch_says(options: str, folder: Path, tmp_path: Path) -> None:
+def test_embeddings_equal_those_of_pytorch(options: str, folder: Path, tmp_path: Path) -> None:
     assert embed(folder, tmp_path / "torch.npz", "model", *options.split()) == 0
     assert embed(folder, tmp_path / "onnx.npz", "model.onnx", "--engine", "onnx", *options.split()) == 0
     ours, theirs = (dict(np.load(tmp_path / f"{name}.npz")) for name in ("onnx", "torch"))
@@ -84,7 +84,7 @@ def test_it_says_what_pytorch_says(options: str, folder: Path, tmp_path: Path) -
         ),
     ],
 )
-def test_what_it_does_not_do_it_says(
+def test_unsupported_options_are_refused(
     options: str, message: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     capsys.readouterr()

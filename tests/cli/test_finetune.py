@@ -74,7 +74,7 @@ def index(**changes: Callable[[int], object]) -> None:
 
 @pytest.fixture
 def done(folder: Path, capsys: pytest.CaptureFixture[str]) -> Shell:
-    """Runs `aasp finetune`, expects it to end well, gives what it said with one space between words."""
+    """Runs `aasp finetune`, expects it to end well, returns its output with one space between words."""
 
     def run(*argv: str) -> str:
         assert main(["finetune", *argv]) == 0
@@ -91,7 +91,11 @@ def refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> Shell:
         before = {path for path in Path().rglob("*") if path.suffix != ".csv"}
         assert main(["finetune", *argv]) == 2
         message = capsys.readouterr().err
-        assert message.startswith("aasp: error: ") and message.count("\n") == 1 and ("; " in message or "not one of" in message)
+        assert (
+            message.startswith("aasp: error: ")
+            and message.count("\n") == 1
+            and ("; " in message or "not one of" in message)
+        )
         assert {path for path in Path().rglob("*") if path.suffix != ".csv"} == before
         return message
 
@@ -120,7 +124,7 @@ def test_a_split(done: Shell) -> None:
     assert "model fine-tuned on" in Path("run/report.html").read_text()
 
 
-def test_where_none_is_named_it_begins_with_the_package_s_own(done: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_model_name_the_packaged_model_is_used(done: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("packaged").mkdir()
     Path("model").rename("packaged/aasp-tiny")
     monkeypatch.setattr(model_folder, "PACKAGED", Path("packaged").absolute())
@@ -171,7 +175,7 @@ def test_linear_probing_then_fine_tuning(done: Shell) -> None:
     assert (record.protocol, record.recipe) == ("finetune", "lp_ft")
 
 
-def test_a_recipe_of_ones_own(done: Shell, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_user_defined_recipe(done: Shell, capsys: pytest.CaptureFixture[str]) -> None:
     Path("own_recipes.py").write_text(
         "from dataclasses import replace\nfrom aasp.evaluate.finetune.recipe import words\n"
         "def mine():\n    return replace(words(), name='mine', summary='of my own', layer_decay=0.9)\n"
@@ -185,7 +189,7 @@ def test_a_recipe_of_ones_own(done: Shell, capsys: pytest.CaptureFixture[str]) -
     assert record.recipe == "mine"
 
 
-def test_interrupted_it_goes_on_with_the_same_command(
+def test_an_interrupted_run_resumes_with_the_same_command(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command = ["finetune", "model", *INDEX, *SMALL]
@@ -254,7 +258,7 @@ def test_durations_that_the_index_gets_wrong_do_no_harm(done: Shell) -> None:
     assert results("lies")["predictions"] == results()["predictions"]
 
 
-def test_labels_that_occur_only_in_test_and_a_class_of_one_clip_are_said(done: Shell) -> None:
+def test_labels_only_in_test_and_classes_of_one_clip_are_noted(done: Shell) -> None:
     index(label=lambda clip: "rare" if clip == 17 else CLASSES[clip % 3])
     out = done("model", *INDEX, *SMALL)
     assert "1 label(s) only in the test part" in out and "rare" in out
@@ -312,6 +316,6 @@ def test_mistakes_are_one_line(argv: tuple[str, ...], message: str, refused: She
     assert message in refused("model", *INDEX, *SMALL, *argv)
 
 
-def test_what_is_no_model(refused: Shell) -> None:
+def test_a_folder_without_a_model_is_refused(refused: Shell) -> None:
     assert "nowhere: no such directory" in refused("nowhere", *INDEX, *SMALL)
     assert "tones: holds no config.json" in refused("tones", *INDEX, *SMALL)

@@ -64,7 +64,7 @@ def test_from_a_folder_of_labels_to_a_table_of_events(folder: Path, capsys: pyte
 
 
 @pytest.mark.slow
-def test_numbers_are_trained_on_and_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_regression_is_trained_and_predicted(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     task = ["--index", "index.csv", "--label", "pitch", "--split", "part", "--task", "regression"]
     assert main(["finetune", "enc", *task, "--out", "run", *SHORT]) == 0
     output = " ".join(capsys.readouterr().out.split())

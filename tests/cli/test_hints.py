@@ -22,7 +22,7 @@ ErrorOf = Callable[..., str]
 
 @pytest.fixture
 def error_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> ErrorOf:
-    """Runs `aasp` among a model, a sound, a folder of classes and a table; what it says in one line."""
+    """Runs `aasp` beside a model, a sound, a folder of classes and a table; returns its one line of error."""
     config = AudioEncoderConfig(stem=ConvConfig(), encoder=EncoderConfig(width=8, depth=1, heads=2))
     AudioEncoder(config).save(tmp_path / "runs/tiny/model")
     (tmp_path / "clips/dogs").mkdir(parents=True)

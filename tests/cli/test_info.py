@@ -108,10 +108,17 @@ def test_a_run_that_has_not_logged_yet(run: Path, capsys: pytest.CaptureFixture[
 
 
 def finetuned(folder: Path, part: str) -> Path:
-    """What a fine-tuning leaves behind, as far as it is shown."""
+    """The files of a fine-tuning that `aasp info` reads."""
     folder.mkdir(parents=True)
     clips = {"train": 1200, "valid": 40, "test": 50}
-    settings = {"model": "runs/base", "scratch": False, "data": "esc50", "source": "ESC-50", "round": part, "classes": 50}
+    settings = {
+        "model": "runs/base",
+        "scratch": False,
+        "data": "esc50",
+        "source": "ESC-50",
+        "round": part,
+        "classes": 50,
+    }
     (folder / "recipe.json").write_text(
         json.dumps({"name": "esc50", "steps": 40, "finetuned": {**settings, "clips": clips}})
     )
@@ -178,7 +185,7 @@ def test_a_long_name_leaves_its_value_room(capsys: pytest.CaptureFixture[str]) -
     )
 
 
-def test_what_is_neither(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_path_that_is_neither_model_run_nor_index(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert f"neither a model, a run nor an index: {tmp_path}" in refused(capsys, tmp_path)
     assert "no such file or folder" in refused(capsys, tmp_path / "nothing")
 

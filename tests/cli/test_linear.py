@@ -113,7 +113,17 @@ def test_folds_seeds_and_two_models(
     other, out = saved(tmp_path / "other", 1), tmp_path / "x.json"
     path = index(label=pitch, fold=lambda i: i // 10)
     text = shown(
-        capsys, model, other, *index_arguments(path, "fold", "evar"), "--seeds", 2, "--pooling", "mean", "flat", "--out", out
+        capsys,
+        model,
+        other,
+        *index_arguments(path, "fold", "evar"),
+        "--seeds",
+        2,
+        "--pooling",
+        "mean",
+        "flat",
+        "--out",
+        out,
     )
     records = read_records(out)
     assert {(one.system, one.seed, one.split) for one in records} == {
@@ -236,7 +246,7 @@ def test_mistakes_are_one_line(
     assert captured.out == "" and not (tmp_path / "x.json").exists()
 
 
-def test_where_none_is_named_the_package_s_own_model_is_scored(
+def test_without_a_model_name_the_packaged_model_is_scored(
     index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = index_arguments(index(label=pitch, split=part))
@@ -264,7 +274,12 @@ def test_files_that_do_not_exist_are_listed(
     words = [str(word) for word in (model, *index_arguments(path), "--out", tmp_path / "x.json")]
     assert main(["linear", *words]) == 2
     message = capsys.readouterr().err
-    assert "5 of 35 files" in message and "lost2.wav" in message and "lost3.wav" not in message and message.count("\n") == 1
+    assert (
+        "5 of 35 files" in message
+        and "lost2.wav" in message
+        and "lost3.wav" not in message
+        and message.count("\n") == 1
+    )
     listed = (tmp_path / "x.missing.csv").read_text()
     assert all(f"lost{i}.wav" in listed for i in range(5))
 

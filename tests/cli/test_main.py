@@ -140,7 +140,7 @@ def test_debug_shows_the_traceback(bark: Callable[[Does], None], monkeypatch: py
         cli.main(["bark"])
 
 
-def test_our_own_mistakes_are_not_dressed_up(bark: Callable[[Does], None]) -> None:
+def test_internal_errors_keep_their_traceback(bark: Callable[[Does], None]) -> None:
     bark(raising(AssertionError("ours")))
     with pytest.raises(AssertionError):
         cli.main(["bark"])

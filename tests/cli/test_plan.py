@@ -102,7 +102,7 @@ def test_the_page_holds_what_its_commands_print(line: str, capsys: pytest.Captur
     assert any(figure in PAGE for figure in figures), figures
 
 
-def test_what_makes_a_step_fit(capsys: pytest.CaptureFixture[str]) -> None:
+def test_changes_that_make_a_step_fit(capsys: pytest.CaptureFixture[str]) -> None:
     small = ["aasp_tiny", *EIGHT[:1], "1", *EIGHT[2:]]
     assert main(["plan", *small, "--json"]) == 0
     plan = json.loads(capsys.readouterr().out)
@@ -112,7 +112,9 @@ def test_what_makes_a_step_fit(capsys: pytest.CaptureFixture[str]) -> None:
     output = capsys.readouterr().out
     assert f"more than its {float(room):g} GB; what fits" in output
     assert "--set optimizer.recompute=true" in output and "--set optimizer.accumulate=2" in output
-    assert "accumulated, the contrastive loss distinguishes a clip from the others and the utterance target is" in output
+    assert (
+        "accumulated, the contrastive loss distinguishes a clip from the others and the utterance target is" in output
+    )
     assert main(["plan", *small, "--memory", "0.001"]) == 0
     assert "use more GPUs, or a smaller model" in capsys.readouterr().out
 

@@ -64,7 +64,7 @@ def test_a_line_a_file_with_the_likeliest_first(shown: Shown) -> None:
         assert classes == [f"{name} {100 * p:.1f} %" for name, p in ranked]
 
 
-def test_five_classes_when_nothing_is_said_and_never_more_than_there_are(shown: Shown) -> None:
+def test_five_classes_by_default_and_never_more_than_the_model_has(shown: Shown) -> None:
     assert len(shown("model", "a.wav")[0].split("\t")) == 1 + 5
     assert len(shown("model", "a.wav", "--top", "100")[0].split("\t")) == 1 + 7
 
@@ -83,7 +83,7 @@ def test_json_holds_every_class(shown: Shown) -> None:
     assert len(json.loads(shown("model", "a.wav", "--json", "--top", "3")[0])["classes"]) == 3
 
 
-def test_frames_say_when(shown: Shown) -> None:
+def test_frames_have_start_and_end(shown: Shown) -> None:
     out, _ = shown("model", "a.wav", "--json", "--frames")
     frames = json.loads(out)["frames"]
     assert [(one["start"], one["end"]) for one in frames] == [(0.0, 1.0), (0.5, 1.3)]
@@ -105,7 +105,7 @@ def test_several_labels_have_probabilities_of_their_own(shown: Shown) -> None:
     assert sum(line["classes"].values()) != pytest.approx(1, abs=0.01)
 
 
-def test_folds_answer_together_and_it_is_said(shown: Shown) -> None:
+def test_folds_are_averaged_and_reported(shown: Shown) -> None:
     out, err = shown("run", "a.wav", "--json")
     assert err == "run: the mean of 2 folds' probabilities: 0, 1\n"
     each = [expected(f"run/fold-{fold}", "a.wav") for fold in (0, 1)]
@@ -113,7 +113,7 @@ def test_folds_answer_together_and_it_is_said(shown: Shown) -> None:
     assert json.loads(out)["classes"] == pytest.approx(mean, abs=1e-5)
 
 
-def test_folders_are_searched_and_what_is_bad_in_them_is_named(shown: Shown, folder: Path) -> None:
+def test_folders_are_searched_and_their_bad_files_named(shown: Shown, folder: Path) -> None:
     Path("sounds/bad.wav").write_bytes(b"no sound")
     Path("sounds/song.mpc").write_bytes(b"x")
     out, err = shown("model", "sounds", "a.wav")

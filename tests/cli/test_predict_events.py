@@ -66,7 +66,7 @@ def over_time(path: str, how: Detection, hop: float | None = None) -> list[tuple
     return [(e.file, round(e.start, 3), round(e.end, 3), e.label, round(e.score or 0, 3)) for e in found]
 
 
-def test_events_of_steps_are_told_with_thresholds_smoothing_and_least_length(shown: Shown) -> None:
+def test_events_of_steps_follow_thresholds_smoothing_and_minimum_length(shown: Shown) -> None:
     thresholds = ["--threshold", "0.5", "dog=0.6", "a=b=0.4"]
     options = [*thresholds, "--smooth", "0.4", "--min-length", "0.3", "--hop", "0.08"]
     out, err = shown("run", "a.wav", "b.flac", "--frames", *options)
@@ -100,7 +100,7 @@ def test_json_has_events_beside_the_clips_classes(shown: Shown) -> None:
 
 @pytest.mark.parametrize(("name", "kind"), [("e.csv", "csv"), ("e.parquet", "parquet"), ("e.tsv", "dcase"),
                                             ("raven", "raven"), ("labels", "audacity")])  # fmt: skip
-def test_every_table_holds_what_the_terminal_says(name: str, kind: str, shown: Shown) -> None:
+def test_every_table_holds_the_printed_events(name: str, kind: str, shown: Shown) -> None:
     printed = event_rows(shown("run", "a.wav", "b.flac", "--frames", "--threshold", "0.5")[0])
     kinds = ["--format", kind] if "." not in name else []
     out, _ = shown("run", "a.wav", "b.flac", "--frames", "--out", name, *kinds)
@@ -123,7 +123,7 @@ def test_steps_are_shown_without_events_as_windows_are(shown: Shown) -> None:
     assert whole["dog"] == pytest.approx(max(one["classes"]["dog"] for one in frames))
 
 
-def test_a_model_of_numbers_tells_them_as_they_are(shown: Shown) -> None:
+def test_a_regression_model_prints_its_values(shown: Shown) -> None:
     out, _ = shown("numbers", "a.wav")
     path, printed = out.strip().split("\t")
     expected = class_probabilities(load_classifier("numbers"), ["a.wav"])[0, 0]
@@ -181,7 +181,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("message", WRONG)
-def test_what_is_wrong_is_one_line_and_nothing_is_written(message: str, shown: Shown) -> None:
+def test_mistakes_are_one_line_and_write_nothing(message: str, shown: Shown) -> None:
     Path("a.csv").write_text("mine")
     Path("run.csv").mkdir()
     before = sorted(Path().rglob("*"))

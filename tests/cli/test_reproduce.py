@@ -1,4 +1,4 @@
-"""`aasp reproduce`: a run again, equal bit for bit; what differs is said, and what can't be repeated is refused."""
+"""`aasp reproduce`: a run again, equal bit for bit; differences are listed, and what can't be repeated is refused."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_a_run_again_is_equal_bit_for_bit(
     assert main(["reproduce", "../run", "--out", "again"]) == 0, "what is finished is compared again"
 
 
-def test_what_differs_is_told_first_and_how_far_it_went_last(
+def test_differences_are_printed_first_and_the_deviation_last(
     copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     edit(copy / "environment.json", lambda starts: starts[0].update(torch="2.0.1", commit="abc"))
@@ -137,7 +137,7 @@ def test_data_that_moved_is_the_same(copy: Path, tmp_path: Path) -> None:
         (["aasp"], "has no command"),
     ],
 )
-def test_what_other_commands_started_is_theirs(
+def test_runs_of_other_commands_are_refused(
     words: list[str], message: str, copy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     edit(copy / "environment.json", lambda starts: starts[0].update(command=words))
@@ -145,7 +145,7 @@ def test_what_other_commands_started_is_theirs(
     assert message in capsys.readouterr().err
 
 
-def test_what_is_no_record_is_refused(copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_without_a_record_is_refused(copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lab = tmp_path / "lab"
     lab.mkdir()
     (lab / "comparison.json").write_text('{"command": "aasp compare a b"}')

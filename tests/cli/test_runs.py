@@ -109,7 +109,7 @@ def test_a_run_is_followed_to_its_end(
     assert lines[-1] == message.format(run=run)
 
 
-def test_watching_what_does_not_run(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_watching_a_path_that_is_no_running_run(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["watch", str(run)]) == 75
     assert capsys.readouterr().out.startswith("stopped: ")
     for place, message in (

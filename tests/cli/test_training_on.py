@@ -56,7 +56,7 @@ def pretrain(data: Path, out: Path, *more: str, settings: dict[str, str] = SIZES
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: object, **settings: dict[str, str]) -> str:
-    """What is said, in one line, of a command that must write nothing."""
+    """The one line of error of a command that must write nothing."""
     out = Path(str(arguments[1]))
     before = sorted(out.rglob("*")) if out.exists() else None
     capsys.readouterr()
@@ -123,7 +123,7 @@ def run(made: Path, tmp_path: Path) -> Path:
 # Nothing left to do
 
 
-def test_a_finished_run_says_that_nothing_is_left(data: Path, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_finished_run_has_nothing_left_to_do(data: Path, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = outcome(run)
     assert pretrain(data, run, "--steps=2") == 0
     output = capsys.readouterr().out
@@ -141,18 +141,18 @@ def test_resuming_a_finished_run_elsewhere_is_refused(
     assert "nothing left to do" in message and "--extend STEPS" in message and f"--from {tmp_path / what}" in message
 
 
-def test_what_resume_cannot_go_on_from(
+def test_paths_that_cannot_be_resumed(
     data: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(run, tmp_path / "bare", ignore=shutil.ignore_patterns("checkpoints"))
-    for what, message in {
+    for what, expected in {
         "nowhere": "no such checkpoint",
         "data": "no such checkpoint",
         "run/model": f"a model, not a run; start from it with --from {tmp_path}/run/model",
         "bare": f"no checkpoint in {tmp_path}/bare; --resume needs a run that saved one",
     }.items():
         message = refused(capsys, data, tmp_path / "new", "--steps=2", "--resume", str(tmp_path / what))
-        assert message in message and str(tmp_path / what) in message
+        assert expected in message and str(tmp_path / what) in message
     other = ("--resume", str(run), "--set", "optimizer.lr=0.5")
     message = refused(capsys, data, tmp_path / "new", "--steps=2", *other)
     assert "has optimizer.lr = 0.001, this one 0.5" in message and f"--from {run}" in message
@@ -179,7 +179,7 @@ def test_changed_data_is_an_option_and_is_recorded(data: Path, run: Path, capsys
     assert "at step 2: files 6 to 7" in capsys.readouterr().out
 
 
-def test_a_run_on_changed_data_goes_on_exactly(data: Path, run: Path, tmp_path: Path) -> None:
+def test_a_run_on_changed_data_resumes_exactly(data: Path, run: Path, tmp_path: Path) -> None:
     noise(data, "g", seed=9)
     assert pretrain(data, run, "--extend=4", "--data-changed") == 0
     whole = outcome(run)
@@ -209,8 +209,8 @@ def test_a_set_may_move(run: Path, data: Path, tmp_path: Path) -> None:
     assert pretrain(tmp_path / "moved", run, "--steps=2") == 0
 
 
-def test_a_checkpoint_that_knows_no_names_goes_on(run: Path, data: Path, made: Path) -> None:
-    """Runs from before files were told by name: their checkpoints lack that, and nothing else."""
+def test_a_checkpoint_without_file_names_resumes(run: Path, data: Path, made: Path) -> None:
+    """Runs from before files were identified by name: only that is missing in their checkpoints."""
     for state in run.glob("checkpoints/*/state.json"):
         saved = json.loads(state.read_text())
         assert set(saved) == {"format", "step", "fingerprint", "elapsed", "processes"}
@@ -224,7 +224,7 @@ def test_a_checkpoint_that_knows_no_names_goes_on(run: Path, data: Path, made: P
 # More steps
 
 
-def test_an_extension_goes_on_exactly(data: Path, run: Path, tmp_path: Path) -> None:
+def test_an_extension_resumes_exactly(data: Path, run: Path, tmp_path: Path) -> None:
     assert pretrain(data, run, "--extend=5") == 0
     whole = outcome(run)
     assert whole[0] == 7 and [line["step"] for line in whole[2]] == [*range(1, 8)]
@@ -235,7 +235,7 @@ def test_an_extension_goes_on_exactly(data: Path, run: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_kill_9_in_an_extension_and_it_goes_on_exactly(data: Path, run: Path, tmp_path: Path) -> None:
+def test_an_extension_resumes_exactly_after_kill_9(data: Path, run: Path, tmp_path: Path) -> None:
     whole = Path(shutil.copytree(run, tmp_path / "whole"))
     assert pretrain(data, whole, "--extend=30") == 0
     command = [sys.executable, "-m", "aasp", *words(data, run, "--extend=30", settings=SIZES)]
@@ -279,7 +279,9 @@ def test_a_run_can_be_extended_in_a_new_folder(data: Path, run: Path, made: Path
     assert latest(made / "run").name == "step-00000002"
 
 
-def test_what_cannot_be_extended(data: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_runs_that_cannot_be_extended(
+    data: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert "--extend is 0" in refused(capsys, data, run, "--extend=0")
     assert "holds no run" in refused(capsys, data, tmp_path / "new", "--extend=2")
     message = refused(capsys, data, run, "--steps=5")
@@ -343,7 +345,7 @@ def test_a_convolution_grows_into_aape_unchanged(what: str, made: Path) -> None:
     assert theirs.clip.std() > 0.1
 
 
-def test_what_fits_is_taken_and_the_rest_is_told(made: Path) -> None:
+def test_tensors_that_fit_are_taken_and_the_rest_are_listed(made: Path) -> None:
     wider = {"predictor.width": "32", "model.encoder.depth": "2", "model.vector": "none", "model.frontend.mean": "-5"}
     objective = PretrainObjective(recipe(**wider))
     start = {name: tensor.clone() for name, tensor in objective.state_dict().items()}
@@ -370,7 +372,7 @@ def test_nothing_that_fits_is_refused(
         assert str(made / what) in message
 
 
-def test_training_on_with_new_data_is_recorded_and_goes_on_exactly(
+def test_training_on_new_data_is_recorded_and_resumes_exactly(
     made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     new, other = tmp_path / "new", noise(tmp_path / "other", "xyz", seed=20)
@@ -400,7 +402,7 @@ def test_training_on_with_new_data_is_recorded_and_goes_on_exactly(
     assert "started from random weights" in output
 
 
-def test_a_start_that_saved_nothing_begins_anew_only_from_the_same_weights(
+def test_a_run_without_checkpoints_restarts_only_from_the_same_weights(
     made: Path, data: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     new = tmp_path / "new"
