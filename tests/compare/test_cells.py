@@ -1,4 +1,4 @@
-"""Cells are done once, in order, by whoever takes them; one that breaks down does not stop the others."""
+"""Cells are done once, in order, by any process; a failed one does not stop the others."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from aasp.training.loop import TrainingStopped
 
 
 class Heard:
-    """A measure that notes what it was asked of: the folder of a model."""
+    """A measure that records the folder of each model it measures."""
 
     def __init__(self, name: str = "set") -> None:
-        self.name, self.asked = name, list[str]()
+        self.name, self.measured = name, list[str]()
 
     def __call__(self, model: Path) -> Scores:
-        self.asked.append(str(model))
+        self.measured.append(str(model))
         return Scores("accuracy", [1.0])
 
 
 class Trainer:
-    """Finishes every cell, but those that it is told to end otherwise."""
+    """Finishes every cell, except those configured to end otherwise."""
 
     def __init__(self, **ends: Any) -> None:
         self.ends, self.trained = ends, list[str]()
@@ -52,18 +52,18 @@ def test_everything_is_done_once_and_in_order(tmp_path: Path) -> None:
     folder, trainer, measure = Folder(tmp_path), Trainer(), Heard()
     assert run(folder, trainer, measure) == Outcome([], {})
     assert trainer.trained == ["a, seed 0", "b, seed 0", "a, seed 1", "b, seed 1"]
-    stage, whole = measure.asked[:2]
+    stage, whole = measure.measured[:2]
     assert stage.endswith("cells/a/seed-0/stages/step-00000005/model") and whole.endswith("cells/a/seed-0/model")
-    assert len(measure.asked) == 8
+    assert len(measure.measured) == 8
     assert run(folder, trainer, measure) == Outcome([], {})
-    assert len(trainer.trained) == 4 and len(measure.asked) == 8
+    assert len(trainer.trained) == 4 and len(measure.measured) == 8
     run(folder, trainer, more := Heard("another set"))
-    assert len(trainer.trained) == 4 and len(more.asked) == 8
+    assert len(trainer.trained) == 4 and len(more.measured) == 8
     run(folder, trainer, measure, names="a b c", seeds=1)
     assert trainer.trained[4:] == ["c, seed 0"]
 
 
-def test_what_another_process_is_at_is_left_to_it(tmp_path: Path) -> None:
+def test_a_cell_that_another_process_runs_is_skipped(tmp_path: Path) -> None:
     folder, trainer = Folder(tmp_path), Trainer()
     with folder.trained("a", 0).taken() as ours:
         assert ours and run(folder, trainer, Heard()).busy == ["a, seed 0"]
@@ -109,7 +109,7 @@ def test_embeddings_that_cannot_be_read_are_a_break_down_too(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("error", [AaspError("no such folder"), OSError(28, "disk full")])
-def test_what_no_cell_can_help_stops_at_once(tmp_path: Path, error: Exception) -> None:
+def test_an_error_common_to_all_cells_stops_at_once(tmp_path: Path, error: Exception) -> None:
     folder, trainer = Folder(tmp_path), Trainer(a=error)
     with pytest.raises(type(error)):
         run(folder, trainer, Heard())
@@ -117,7 +117,7 @@ def test_what_no_cell_can_help_stops_at_once(tmp_path: Path, error: Exception) -
     assert run(folder, again := Trainer(), Heard()).failed == {} and len(again.trained) == 4
 
 
-def test_a_signal_ends_it_and_the_same_call_goes_on(tmp_path: Path) -> None:
+def test_a_signal_ends_it_and_the_same_call_resumes(tmp_path: Path) -> None:
     folder, trainer = Folder(tmp_path), Trainer(b=75)
     assert run(folder, trainer, Heard()).exit_code == 75
     assert trainer.trained == ["a, seed 0", "b, seed 0"]
@@ -131,6 +131,6 @@ def test_a_stage_is_copied_whole_once(tmp_path: Path) -> None:
     (model / "config.json").write_text("1")
     trained.keep_stage(5, model)
     (model / "config.json").write_text("2")
-    trained.keep_stage(5, model)  # a run that continues tells its last checkpoint again
+    trained.keep_stage(5, model)  # a resumed run reports its last checkpoint again
     assert (trained.stage(5).model / "config.json").read_text() == "1"
     assert [path.name for path in trained.stage(5).path.iterdir()] == ["model"]

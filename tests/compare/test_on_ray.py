@@ -1,4 +1,4 @@
-"""Cells on a Ray cluster: each done once, whatever worker dies; what broke down is noted in the folder as ever."""
+"""Cells on a Ray cluster: each done once, whatever worker dies; failures are noted in the folder as without Ray."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Measure:
 
 
 def train(cell: Cell, trained: Trained) -> int:
-    """Notes each try in a file; ends as the cell's name says."""
+    """Records each try in a file; ends as the cell's name states."""
     with (trained.path / "tries").open("a") as file:
         file.write(f"{os.getpid()} {torch.get_num_threads()}\n")
     tries = len((trained.path / "tries").read_text().splitlines())
@@ -60,7 +60,7 @@ def tries(folder: Path, name: str, seed: int = 0) -> int:
     return len((folder / f"cells/{name}/seed-{seed}/tries").read_text().splitlines())
 
 
-def test_each_is_done_once_whoever_dies(tmp_path: Path) -> None:
+def test_each_cell_is_done_once_though_workers_die(tmp_path: Path) -> None:
     lines: list[str] = []
     assert run(tmp_path, "a killed ill deadly", lines) == Outcome(
         [],
@@ -75,12 +75,12 @@ def test_each_is_done_once_whoever_dies(tmp_path: Path) -> None:
     assert tries(tmp_path, "b", 1) == 1 and tries(tmp_path, "a") == 1, "a second call does only what is missing"
 
 
-def test_what_is_wrong_for_all_is_raised_as_it_is(tmp_path: Path) -> None:
+def test_an_error_common_to_all_cells_is_raised_unchanged(tmp_path: Path) -> None:
     with pytest.raises(AaspError, match=r"^no such data: x; give another$"):
         run(tmp_path, "bad", [])
 
 
-def test_who_works() -> None:
+def test_workers_by_device() -> None:
     assert workers("ray", "auto", 3) == OnRay(False, 3)
     for device, message in (("cuda", "the cluster has no GPU"), ("cuda:1", "Ray gives each worker its GPU")):
         with pytest.raises(AaspError, match=message):

@@ -113,7 +113,7 @@ def test_the_average_is_of_sets_that_count_and_draws_trainings_together(found: d
 
 
 def test_a_seed_that_is_good_on_all_sets_does_not_average_out(tmp_path: Path) -> None:
-    """Half of clips and all of a seed vary: sets tell little of clips that others don't, but share their trainings."""
+    """Scores vary by seed, hardly by clip: sets share their trainings, so their average is no more certain."""
     folder = Folder(tmp_path, "comparison")
     layout = Layout({"good": recipes.get("aasp_tiny")}, {"good": COSTS}, SEEDS)
     for seed in range(SEEDS):
@@ -193,7 +193,7 @@ def test_csv_and_markdown_hold_the_same_numbers(found: dict[str, Any]) -> None:
     assert len(pairs) == 2 + 7 and pairs[2].startswith("| good | poor | **+")
 
 
-def test_the_page_says_who_is_ahead(found: dict[str, Any]) -> None:
+def test_the_page_names_the_best_system(found: dict[str, Any]) -> None:
     text = page.answer(found, "average of 2 sets, default vector")
     assert text.startswith("Average of 2 sets, default vector: good is highest, ")
     ahead, _, alike = text.partition(" It can't be distinguished from ")

@@ -1,4 +1,4 @@
-"""A budget becomes steps once; whoever joins the folder keeps to them."""
+"""A budget becomes steps once; every process that joins the folder uses the same steps."""
 
 from __future__ import annotations
 
