@@ -183,7 +183,7 @@ def test_settings_beside_the_file_are_checked(
     assert "\n" not in str(refused.value)
 
 
-def test_heads_that_no_tensor_says_are_asked_for(folder: Path, tmp_path: Path) -> None:
+def test_the_number_of_heads_is_required_without_a_config(folder: Path, tmp_path: Path) -> None:
     torch.save(load_file(folder / "model.safetensors"), tmp_path / "alone.pt")
     with pytest.raises(AaspError, match="give --heads"):
         convert(tmp_path / "alone.pt", "ast")

@@ -120,7 +120,7 @@ def test_log_mels_are_encoded_as_the_paper_does(model: AudioEncoder) -> None:
 
 
 @torch.no_grad()
-def test_waveforms_are_heard_as_kaldi_hears_them(model: AudioEncoder, tmp_path: Path) -> None:
+def test_waveforms_are_read_as_kaldi_reads_them(model: AudioEncoder, tmp_path: Path) -> None:
     """Samples of 16 bits through Kaldi's Povey window; the first 0.6 s so quiet that our usual floor would be seen."""
     rng = np.random.default_rng(0)
     wave = (0.1 * rng.standard_normal(16_000)).astype(np.float32)
