@@ -32,5 +32,5 @@ def test_every_index_comes_once_however_often_the_number_of_processes_changes(ro
     [([3, 3], Order(6)), ([3, 5], Order(10, (6, 8))), ([4], Order(4)), ([0, 0], Order())],
     ids=["in step", "one behind", "one process", "nothing"],
 )
-def test_what_was_left_behind_comes_first(taken: list[int], order: Order) -> None:
+def test_rows_left_behind_come_first(taken: list[int], order: Order) -> None:
     assert Order().after(taken) == order

@@ -109,7 +109,7 @@ def test_a_pipe_is_no_file(folder: Path) -> None:
     assert Skipped(str(folder / "pipe.wav"), "is not a file") in scan(folder)[1]
 
 
-def test_rows_that_repeat_a_file_are_said(tmp_path: Path) -> None:
+def test_rows_that_repeat_a_file_are_noted(tmp_path: Path) -> None:
     for name in ("a.wav", "b.wav", "x/c.wav"):
         sound(tmp_path / name)
     rows = ["path,n", "a.wav,1", "b.wav,2", "x/../b.wav,3", f"{tmp_path}/a.wav,4", ",5", ",6"]
@@ -260,7 +260,7 @@ def refused(path: Path) -> str:
     return message
 
 
-def test_what_is_no_set(tmp_path: Path) -> None:
+def test_a_path_that_is_no_set(tmp_path: Path) -> None:
     assert "no such folder or index" in refused(tmp_path / "nothing")
     assert "no such index" in refused(tmp_path / "nothing.csv")
     assert "not a folder, .csv or .parquet" in refused(sound(tmp_path / "a.wav"))
@@ -272,7 +272,7 @@ def test_what_is_no_set(tmp_path: Path) -> None:
     assert "no audio in folder" in refused(tmp_path / "letters")
 
 
-def test_an_index_without_paths_names_what_it_has(tmp_path: Path) -> None:
+def test_an_index_without_paths_names_its_columns(tmp_path: Path) -> None:
     assert "no column path; it has file, label" in refused(index(tmp_path / "i.csv", "file,label", "a.wav,x"))
 
 
@@ -298,7 +298,7 @@ def test_nothing_usable_lists_everything(tmp_path: Path) -> None:
     assert {Path(file.path).name for file in caught.value.skipped} == {"a.wav", "b.mpc"}
 
 
-def test_a_missing_label_column_names_what_there_is(folder: Path) -> None:
+def test_a_missing_label_column_names_the_columns(folder: Path) -> None:
     manifest, _ = Manifest.open(folder)
     with pytest.raises(AaspError, match="no column 'label'; it has path, seconds, rate, channels"):
         manifest.column("label")

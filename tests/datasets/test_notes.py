@@ -1,4 +1,4 @@
-"""The notes sound, at their pitch, and no recording of the SoundFont is heard in two splits."""
+"""The notes sound, at their pitch, and no recording of the SoundFont is in two splits."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_notes_are_alone():
     assert alone[-1] == after_another[-1] == 0
 
 
-def test_velocity_is_heard():
+def test_velocity_changes_the_level():
     soft, hard = render(0, [60, 60], [50, 127])
     assert np.abs(hard).max() > 3 * np.abs(soft).max()
 

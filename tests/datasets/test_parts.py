@@ -31,7 +31,7 @@ from aasp.errors import AaspError
         ("dev", "train"),
     ],
 )
-def test_names_mean_what_stands_beside_them(names: str, meant: str) -> None:
+def test_names_of_parts_are_understood(names: str, meant: str) -> None:
     assert parts_of(names.split()) == dict(zip(names.split(), meant.split(), strict=True))
     padded = [f" {name}\t" for name in names.split()]
     assert parts_or_folds(padded) == meant.split()
@@ -80,7 +80,7 @@ def test_folds_have_one_spelling_each(values: list[str], folds: list[str]) -> No
         ["x1", "y2"],
     ],
 )
-def test_what_is_neither_parts_nor_folds_is_refused_with_what_was_found(values: list[str]) -> None:
+def test_values_that_are_neither_parts_nor_folds_are_refused(values: list[str]) -> None:
     with pytest.raises(AaspError) as error:
         parts_or_folds(values)
     assert "neither parts nor folds: " in str(error.value) and "; " in str(error.value)
@@ -106,7 +106,7 @@ def test_names_of_folders_and_columns() -> None:
     assert not any(map(is_flag, ("fold", "split", "test_fold", "issue")))
 
 
-def test_a_published_list_says_its_part_plainly() -> None:
+def test_a_published_list_has_only_standard_part_names() -> None:
     assert [part_in(name, "l.csv") for name in ("train", "Validation", "TEST")] == ["train", "valid", "test"]
     with pytest.raises(AaspError, match=r"l\.csv, line 3: unknown part 'dev'; use train, valid and test"):
         part_in("dev", "l.csv, line 3")

@@ -152,7 +152,7 @@ def test_encoded_again(source: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("stop", [0, 1, 2, 3, 2 * SHARDS, 2 * SHARDS + 1, 2 * SHARDS + 2])
-def test_killed_at_any_write_it_goes_on_to_the_same_bytes(
+def test_killed_at_any_write_it_resumes_to_the_same_bytes(
     source: Path, several: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: int
 ) -> None:
     torn = tmp_path / "torn"
@@ -279,7 +279,7 @@ def test_webdataset_reads_ours_and_we_read_webdatasets(shards: Path, tmp_path: P
     assert got == list(range(5))
 
 
-def test_what_in_a_shard_is_left_out_is_listed(tmp_path: Path) -> None:
+def test_files_skipped_in_a_shard_are_listed(tmp_path: Path) -> None:
     tar(
         tmp_path / "a.tar",
         ("a.flac", flac(1)), ("a.wav", flac(1)),

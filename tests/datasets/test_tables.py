@@ -54,7 +54,7 @@ def refused(path: Path, path_column: str | None = None) -> str:
     ],
 )
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
-def test_one_table_in_many_guises(tmp_path: Path, text: str, encoding: str) -> None:
+def test_one_table_in_many_dialects(tmp_path: Path, text: str, encoding: str) -> None:
     for name in ("i.csv", "I.CSV", "i.tsv"):
         (tmp_path / name).write_bytes(text.encode(encoding))
         assert rows(tmp_path / name) == ROWS
@@ -98,7 +98,7 @@ def test_a_quotation_mark_that_is_not_closed_swallows_no_rows(tmp_path: Path) ->
         ("i.csv", b"", "no column path; it has none"),
     ],
 )  # fmt: skip
-def test_what_can_not_be_told_for_certain_is_refused(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+def test_ambiguous_tables_are_refused(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     (tmp_path / name).write_bytes(content)
     assert message in refused(tmp_path / name)
 
@@ -112,7 +112,7 @@ def test_a_column_of_another_name(tmp_path: Path) -> None:
     assert rows(tmp_path / "i.parquet", "Path") == [{"path": "a.wav", "n": 1}]
 
 
-def test_paths_that_point_home_or_are_urls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paths_with_a_tilde_or_a_file_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "me"))
     here = f"file://{tmp_path}/a%20b.wav"
     (tmp_path / "i.csv").write_text(f"path\n~/a.wav\n{here}\nfile://localhost/x/c.wav\n12:30.wav\n")

@@ -69,7 +69,11 @@ def test_a_class_of_one_clip_is_refused(tmp_path: Path) -> None:
     with pytest.raises(AaspError) as error:
         open_folder(tmp_path)
     message = str(error.value)
-    assert "class 'cow' has one clip" in message and str(tmp_path / "cow" / "0.wav") in message and "2 such classes" in message
+    assert (
+        "class 'cow' has one clip" in message
+        and str(tmp_path / "cow" / "0.wav") in message
+        and "2 such classes" in message
+    )
     assert "\n" not in message
 
 
@@ -82,7 +86,7 @@ def test_a_class_of_one_clip_is_refused(tmp_path: Path) -> None:
         ({"test/dog": 1, "val/cat": 1}, "has test, valid but no train"),
     ],
 )
-def test_what_is_no_set_of_classes(tmp_path: Path, counts: dict[str, int], complaint: str) -> None:
+def test_a_folder_without_classes_is_refused(tmp_path: Path, counts: dict[str, int], complaint: str) -> None:
     with pytest.raises(AaspError, match=complaint):
         open_folder(classes(tmp_path, counts))
 
@@ -112,7 +116,7 @@ def test_nothing_is_passed_over_in_silence(tmp_path: Path) -> None:
     assert found.notes == ["without sound, not used: folder lists"] and list(found.classes) == ["cat", "dog"]
 
 
-def test_what_is_left_out_is_listed_where_a_command_says(tmp_path: Path) -> None:
+def test_files_left_out_are_listed_in_the_requested_file(tmp_path: Path) -> None:
     root = classes(tmp_path / "zoo", {"dog": 5, "cat": 5})
     (root / "dog" / "a.mpc").touch()
     found = open_labelled("folder", root, missing_list=tmp_path / "missing.csv")

@@ -77,7 +77,7 @@ def test_missing_clips(plant) -> None:
         ("FSD50K.metadata/dev_clips_info_FSD50K.json", metadata({"21": "ann"}), "clip 64760 is not in FSD50K.metadata"),
     ],
 )
-def test_a_damaged_list_is_told_in_one_line(plant, list_of, file: str, text: str, message: str) -> None:
+def test_a_damaged_list_is_one_line(plant, list_of, file: str, text: str, message: str) -> None:
     list_of(file, text)
     with pytest.raises(AaspError) as error:
         FSD50K.open(plant(*SOUNDS))

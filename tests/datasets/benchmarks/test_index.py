@@ -1,4 +1,4 @@
-"""An index of one's own, and the one way in to all labelled data."""
+"""A user's index, and `open_labelled`, which opens all labelled data."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ def test_a_file_in_two_parts_is_refused(tmp_path: Path, again: str) -> None:
         assert "what is trained on can't be tested" in str(error.value) and "\n" not in str(error.value)
 
 
-def test_rows_that_repeat_a_file_of_their_part_are_said(tmp_path: Path) -> None:
+def test_rows_that_repeat_a_file_of_their_part_are_noted(tmp_path: Path) -> None:
     split_of(tmp_path, ["train"] * 4 + ["test"] * 2)
     rows = [(f"{row}.wav", "ab"[row % 2], "train" if row < 4 else "test") for row in range(6)]
     rows += [rows[0], ("./1.wav", "a", "train")]
@@ -245,7 +245,7 @@ def test_files_that_do_not_exist_are_all_listed_and_three_are_shown(index: Path,
         assert list(csv.reader(file)) == [["path", "reason"], *([path, "no such file"] for path in paths)]
 
 
-def test_missing_files_can_be_allowed_but_are_told(index: Path) -> None:
+def test_missing_files_can_be_allowed_and_are_listed(index: Path) -> None:
     paths = gone(index, 2)
     found = open_index(index, "label", "fold", "who", allow_missing=True)
     assert len(found) == 1 and [file.path for file in found.missing] == paths
@@ -282,7 +282,7 @@ def test_the_way_in_to_each_kind(index: Path, tmp_path: Path) -> None:
         ({"index": "i.csv", "label": "x", "split": "y", "root": "."}, "--root . with --index i.csv"),
     ],
 )
-def test_what_was_not_asked_rightly(options: dict[str, str], complaint: str) -> None:
+def test_options_that_do_not_go_together(options: dict[str, str], complaint: str) -> None:
     with pytest.raises(AaspError) as error:
         open_labelled(**options)  # type: ignore[arg-type]
     assert complaint in str(error.value)

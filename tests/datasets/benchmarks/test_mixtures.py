@@ -47,7 +47,7 @@ def test_a_recipe(recipe: Path) -> None:
     assert open_mixtures(recipe, group="id").groups == ["m0", "m1", "m2", "m3"]
 
 
-def test_every_command_reaches_it(recipe: Path) -> None:
+def test_every_command_opens_it_as_an_index(recipe: Path) -> None:
     assert is_recipe(recipe)
     found = open_labelled(index=str(recipe), label="labels", split="fold")
     assert found.sounds == open_mixtures(recipe).sounds
@@ -60,7 +60,7 @@ def test_an_index_of_files_is_not_taken_for_one(tmp_path: Path) -> None:
     assert not is_recipe(tmp_path)
 
 
-def test_what_hangs_together_is_said(recipe: Path) -> None:
+def test_mixtures_that_share_a_recording_are_grouped(recipe: Path) -> None:
     more = "m4,1,train,dog,set/1-100-A-0.wav;set/1-200-A-10.wav,0;0,0;0\nm5,2,train,dog,set/1-200-A-10.wav,0,0\n"
     recipe.write_text(HEADER + ROWS + more)
     found = open_mixtures(recipe)
@@ -93,7 +93,7 @@ def test_missing_files(recipe: Path, tmp_path: Path) -> None:
         ("m4,,train,dog,set/1-100-A-0.wav,0,0", "column fold: 1 of 5 clips have none, the first in row 5"),
     ],
 )
-def test_a_bad_row_is_told_in_one_line(recipe: Path, row: str, message: str) -> None:
+def test_a_bad_row_is_one_line(recipe: Path, row: str, message: str) -> None:
     recipe.write_text(HEADER + ROWS + row + "\n")
     with pytest.raises(AaspError) as error:
         open_mixtures(recipe)

@@ -73,7 +73,7 @@ def test_the_choice_is_the_same_wherever_the_copy_lies(root: Path, tmp_path: Pat
     assert moved == [str(sound) for sound in first.sounds]
 
 
-def test_no_part_hears_a_sample_of_another_parts_silence(tmp_path: Path) -> None:
+def test_parts_share_no_sample_of_silence(tmp_path: Path) -> None:
     many = {part: [f"{part}{number}" for number in range(10)] for part in SPEAKERS}
     found = SPEECH_COMMANDS_V2_12.open(speech_commands(tmp_path, COMMANDS, many))
     used: dict[tuple[str, str], tuple[float, float]] = {}
