@@ -111,7 +111,7 @@ def site(modules: Path, trained: AudioEncoder, tmp_path_factory: pytest.TempPath
 
 
 def visit(folder: Path, task: str, profile: Path, *options: str) -> dict[str, Any]:
-    """What the page says of a task; any request that is not to this machine fails."""
+    """The page's results for a task; any request that is not to this machine fails."""
     results: list[dict[str, Any]] = []
     arrived = threading.Event()
     (folder / "harness.html").write_text(HARNESS.replace("WIDTH", str(PHONE)).replace("TASK", json.dumps(task)))
@@ -186,7 +186,7 @@ def test_it_listens_to_a_microphone(site: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "words"), [("short.wav", "too short: give at least 25 ms"), ("text.wav", "no sound")])
-def test_what_is_no_sound_is_told_on_the_page(name: str, words: str, site: Path, tmp_path: Path) -> None:
+def test_an_unreadable_file_is_reported_on_the_page(name: str, words: str, site: Path, tmp_path: Path) -> None:
     found = visit(site, name, tmp_path)
     assert words in found["state"] and found["faults"] == []
 
