@@ -1,4 +1,4 @@
-"""Who can be examined: our models and stems, a user's own, transformers models; and what is said of everything else."""
+"""What can be examined: our models and stems, a user's, transformers models; and the errors for everything else."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def test_an_untrained_stem_by_its_configuration() -> None:
     )
 
 
-def test_a_stem_of_ones_own(folder: Path) -> None:
+def test_a_user_defined_stem(folder: Path) -> None:
     adapter = open_adapter("own_encoders:Mean")
     assert isinstance(adapter, LogMelAdapter) and adapter.frontend.config.mels == 32 and adapter.token_rate == 12.5
     holds_together(adapter)
@@ -180,7 +180,7 @@ def test_a_stem_of_ones_own(folder: Path) -> None:
     assert open_adapter("own_encoders:conv").token_rate == 10
 
 
-def test_an_encoder_of_ones_own(folder: Path) -> None:
+def test_a_user_defined_encoder(folder: Path) -> None:
     adapter = open_adapter("own_encoders:Framed")
     assert not isinstance(adapter, LogMelAdapter) and adapter.rate == 8000
     assert adapter.token_rate == pytest.approx(8000 / 333, rel=1e-6)
@@ -200,7 +200,7 @@ def test_an_encoder_that_gives_one_vector_a_clip(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "scale"), [("own_hear:load_model", 2.0), ("own_encoders:Both", 1.0)])
-def test_hears_interface(folder: Path, name: str, scale: float) -> None:
+def test_the_hear_interface(folder: Path, name: str, scale: float) -> None:
     adapter = open_adapter(name)
     holds_together(adapter)
     assert adapter.token_rate == pytest.approx(20)
@@ -234,7 +234,7 @@ def test_hears_interface(folder: Path, name: str, scale: float) -> None:
         ("nothing/here/at/all", "no such directory"),
     ],
 )  # fmt: skip
-def test_what_can_not_be_examined_is_told_in_one_line(folder: Path, name: str, complaint: str) -> None:
+def test_what_cannot_be_examined_is_one_line(folder: Path, name: str, complaint: str) -> None:
     with pytest.raises(AaspError, match=complaint) as error:
         open_adapter(name)
     assert "\n" not in str(error.value)
@@ -309,7 +309,7 @@ def test_an_encoder_behind_strided_convolutions(tmp_path: Path, kind: str, norm:
     adapter = open_adapter(tmp_path / "model")
     assert (adapter.rate, adapter.token_rate) == (16_000, 50.0)
     holds_together(adapter)
-    # Each clip through the model alone, normalised as its extractor says, by hand.
+    # Each clip through the model alone, normalised by hand as its extractor does.
     model = getattr(transformers, f"{kind}Model").from_pretrained(tmp_path / "model").eval()
     waves = noise(3, 0.7)
     for n, wave in enumerate(waves):
@@ -330,7 +330,7 @@ def test_an_encoder_behind_strided_convolutions(tmp_path: Path, kind: str, norm:
 
 
 @needs_transformers
-def test_what_else_is_embedded_changes_no_vector(tmp_path: Path) -> None:
+def test_other_sounds_in_a_batch_change_no_vector(tmp_path: Path) -> None:
     """Sounds of several lengths in one call: none is padded, since group norms would see the padding."""
     tiny_wav2vec2(tmp_path / "model")
     adapter = open_adapter(tmp_path / "model")
@@ -345,7 +345,7 @@ def test_what_else_is_embedded_changes_no_vector(tmp_path: Path) -> None:
 
 @needs_transformers
 @pytest.mark.parametrize("fused", [False, True])
-def test_clap_hears_ten_seconds_at_48_khz(tmp_path: Path, fused: bool) -> None:
+def test_clap_reads_ten_seconds_at_48_khz(tmp_path: Path, fused: bool) -> None:
     import transformers
 
     torch.manual_seed(0)
@@ -364,7 +364,7 @@ def test_clap_hears_ten_seconds_at_48_khz(tmp_path: Path, fused: bool) -> None:
     found = adapter.embed_waveform(waves)
     assert found.clip.shape == (2, 12) and found.timestamps.shape == (2, 19, 16)
     model = transformers.ClapModel.from_pretrained(tmp_path / "clap").eval()
-    for n, wave in enumerate(waves):  # alone, and as transformers has it but for the drawn "longer" of fused models
+    for n, wave in enumerate(waves):  # alone, and as transformers does it, but with no random "longer" for fused models
         inputs = extractor(wave.numpy(), sampling_rate=48_000, return_tensors="pt")
         with torch.inference_mode():
             output = model.get_audio_features(inputs.input_features, is_longer=torch.zeros(1, 1, dtype=torch.bool))
@@ -425,7 +425,7 @@ def test_a_transformers_model_that_can_not_be_read(tmp_path: Path, spoil: Callab
     assert "\n" not in str(error.value)
 
 
-def test_without_transformers_its_name_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_transformers_the_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "hubert"}')
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(AaspError, match="pip install transformers"):
