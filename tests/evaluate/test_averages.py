@@ -13,7 +13,7 @@ MANY = 4_000
 
 
 def result(correct: np.ndarray, groups: np.ndarray | None, rounds: np.ndarray | None = None) -> ProbeResult:
-    """A result of two classes whose clips are right or wrong as told."""
+    """A result of two classes whose clips are right or wrong as given."""
     n = len(correct)
     rounds = np.zeros(n, dtype=int) if rounds is None else rounds
     probabilities = np.stack([1 - correct, correct], axis=1).astype(float)
@@ -44,7 +44,7 @@ def test_ends_are_those_of_drawing_clusters_within_each_set(rng: np.random.Gener
 
 
 def test_leads_are_paired(rng: np.random.Generator) -> None:
-    """Where clusters are easy or hard for both systems alike, the lead is surer than the scores."""
+    """If clusters are easy or hard for both systems, the difference is more certain than the scores."""
     sets = [some(rng, 20, 5, 0.6) for _ in range(3)]
     ours = [result(right, groups) for right, groups in sets]
     flipped = [np.where(rng.random(len(right)) < 0.06, 0, right) for right, _ in sets]
@@ -57,7 +57,7 @@ def test_leads_are_paired(rng: np.random.Generator) -> None:
 
 
 def test_two_questions_of_the_same_clips_get_one_draw(rng: np.random.Generator) -> None:
-    """Twice the same set says no more than once; another set of the same size says more."""
+    """The same set twice does not narrow the interval; another set of the same size does."""
     right, groups = some(rng, 20, 5, 0.6)
     width = lambda found: found.high - found.low
     once, twice = average([result(right, groups)]), average([result(right, groups), result(right, groups)])

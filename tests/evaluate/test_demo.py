@@ -142,7 +142,7 @@ def interval(estimate: float, low: float | None, high: float | None) -> Interval
     return Interval(estimate, low, high, 0.95, 18, 432)
 
 
-def test_verdict_says_when_nothing_is_certain():
+def test_verdict_marks_unclear_differences():
     assert verdict(interval(0.05, 0.01, 0.09)) == "+5.0 points (+1.0 to +9.0)"
     assert verdict(interval(-0.05, -0.09, 0.01)) == "−5.0 points (−9.0 to +1.0), no clear difference"
     assert verdict(interval(0.05, None, None)) == "+5.0 points (too few to tell), no clear difference"

@@ -117,7 +117,7 @@ def test_multilabel_is_scored_by_mean_average_precision(blobs: tuple, rng: np.ra
     assert np.mean(per_fold) > hot.mean() + 0.2, "chance is the share of positives"
 
 
-def test_groups_are_what_intervals_draw(blobs: tuple) -> None:
+def test_intervals_resample_groups(blobs: tuple) -> None:
     X, y = blobs
     groups = [i // 6 for i in range(120)]
     result = linear_probe({"x": X}, task_of(labels(y), SPLIT, groups))

@@ -1,4 +1,4 @@
-"""Every preset: no leak from the test part, the candidates asked for, repeats, and what does not go together."""
+"""Every preset: no leak from the test part, the requested candidates, repeats, and options that conflict."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def encoder() -> AudioEncoder:
         (("knn", ("1",), ("mean",)), [(1, "mean")]),
     ],
 )
-def test_which_embeddings_are_asked_for(ask: tuple, keys: list, encoder: AudioEncoder) -> None:
+def test_protocols_request_their_embeddings(ask: tuple, keys: list, encoder: AudioEncoder) -> None:
     assert Protocol.of(*ask).keys(encoder) == keys
     assert len(Protocol.of("logistic").keys(encoder)) == 14
 
@@ -148,7 +148,7 @@ def test_weighted_layers_stand_side_by_side(candidates: dict) -> None:
         (("evar", (), (), float("nan")), "--lr nan"),
     ],
 )
-def test_what_does_not_go_together(ask: tuple, message: str) -> None:
+def test_options_that_conflict_are_refused(ask: tuple, message: str) -> None:
     with pytest.raises(AaspError, match="; ") as error:
         Protocol.of(*ask)
     assert message in str(error.value) and "\n" not in str(error.value)
@@ -179,7 +179,7 @@ def test_a_single_part_has_an_interval_of_its_own(blobs: tuple, candidates: dict
     assert (record.split, record.value, record.low, record.high) == ("test", found.estimate, found.low, found.high)
 
 
-def test_what_a_model_is_called() -> None:
+def test_model_names() -> None:
     names = {"runs/tiny": "tiny", "runs/tiny/model": "tiny", "model": "model", "someone/aasp-base": "aasp-base"}
     assert {model: system_name(model) for model in names} == names
 

@@ -52,7 +52,9 @@ def numbers(values: np.ndarray = Y, parts: list[str] = PARTS, **more: object) ->
 def test_r_squared_is_sklearns_also_when_clips_count_more_than_once() -> None:
     truth, predicted, weights = RNG.standard_normal(30), RNG.standard_normal(30), RNG.integers(0, 4, 30).astype(float)
     assert r_squared(truth, predicted) == pytest.approx(r2_score(truth, predicted), abs=1e-12)
-    assert r_squared(truth, predicted, weights) == pytest.approx(r2_score(truth, predicted, sample_weight=weights), abs=1e-12)
+    assert r_squared(truth, predicted, weights) == pytest.approx(
+        r2_score(truth, predicted, sample_weight=weights), abs=1e-12
+    )
     assert np.isnan(r_squared(np.ones(3), predicted[:3])) and np.isnan(r_squared(truth, predicted, np.zeros(30)))
 
 
@@ -104,7 +106,10 @@ def test_folds_are_averaged_and_leads_are_paired() -> None:
 
 
 def test_labels_that_are_no_numbers_are_named() -> None:
-    for value, message in (("fast", "'fast' of 1.wav is not a number; correct"), ("inf", "not a number that is finite")):
+    for value, message in (
+        ("fast", "'fast' of 1.wav is not a number; correct"),
+        ("inf", "not a number that is finite"),
+    ):
         labels = [("1",), (value,), ("3",)]
         with pytest.raises(AaspError, match=message):
             LabelledSet("s", "s.csv", ["0.wav", "1.wav", "2.wav"], labels, ["train"] * 3, ()).as_numbers()
@@ -119,7 +124,7 @@ def test_labels_that_are_no_numbers_are_named() -> None:
             Task.of(numbers(np.where(np.array(PARTS) == part, 7.0, Y)), choose="held_out")
 
 
-def test_a_valid_part_of_one_number_is_told() -> None:
+def test_a_constant_valid_part_is_noted() -> None:
     """It has no R²: the squared error chooses, and what is shown for it is no R² either."""
     assert "valid" in PARTS
     task = Task.of(numbers(np.where(np.array(PARTS) == "valid", 7.0, Y)), choose="held_out")
@@ -154,7 +159,7 @@ def pitches(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_command_says_r2_and_mae_and_keeps_predictions(
+def test_the_command_reports_r2_and_mae_and_keeps_predictions(
     pitches: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = ["--index", str(pitches / "index.csv"), "--label", "octave", "--split", "part", "--task", "regression"]
@@ -179,7 +184,7 @@ def test_the_command_says_r2_and_mae_and_keeps_predictions(
     assert "--protocol knn with --task regression: regression is by ridge" in capsys.readouterr().err
 
 
-def test_a_classifier_of_numbers_tells_them_in_their_unit(tmp_path: Path) -> None:
+def test_a_regression_model_predicts_in_the_unit_of_its_labels(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = AudioClassifier(AudioClassifierConfig(("bpm",), numbers=(120.0, 30.0), encoder=ENCODER)).eval()
     assert model.probabilities(torch.tensor([[0.0], [-1.0]])).tolist() == [[120.0], [90.0]]
@@ -201,7 +206,7 @@ def test_the_loss_is_the_squared_error_in_deviations() -> None:
     assert output["diagnostics"]["error"].item() == pytest.approx((predicted - target).abs().mean().item(), rel=1e-5)
 
 
-def test_what_has_no_meaning_for_numbers_is_refused() -> None:
+def test_options_without_meaning_for_numbers_are_refused() -> None:
     encoder, labelled = AudioEncoder(ENCODER), numbers()
     recipe = suited_to(labelled, 192)
     assert (recipe.name, recipe.loss, recipe.label_smoothing) == ("numbers", "squared", 0.0)

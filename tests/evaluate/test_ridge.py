@@ -64,14 +64,14 @@ def test_several_labels_are_ranked_by_their_estimates(blobs: tuple) -> None:
     assert result.metric == "mAP" and result.score > 0.6
 
 
-def test_a_class_that_only_the_test_part_has_is_never_said(blobs: tuple) -> None:
+def test_a_class_only_in_the_test_part_is_never_predicted(blobs: tuple) -> None:
     X, y = blobs
     split = ["test" if k == 3 or i > 100 else "train" for i, k in enumerate(y)]
     result = ridge_probe({"x": X}, task_of([str(k) for k in y], split))
     assert (result.probabilities[:, 3] == 0).all() and not result.correct[result.truth == 3].any()
 
 
-def test_a_ranking_is_asked_for_once(blobs: tuple, candidates: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_ranking_is_computed_once(blobs: tuple, candidates: dict, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both probes choose by it as they would by themselves, also among some of its candidates."""
     task = task_of([f"class {k}" for k in blobs[1]], FOLDS)
     ranking = ridge_ranking(candidates, task)
@@ -99,7 +99,7 @@ def test_a_quicker_head_decides_as_the_optimum_does(blobs: tuple) -> None:
     assert (quick.probabilities != exact.probabilities).any()
 
 
-def test_what_is_wrong_with_the_features_is_said(blobs: tuple) -> None:
+def test_bad_features_are_refused(blobs: tuple) -> None:
     X, y = blobs
     task = task_of([str(k) for k in y], SPLIT)
     with pytest.raises(AaspError, match="119 rows for 120 clips"):

@@ -66,7 +66,7 @@ def test_labels_and_groups_that_are_numbers() -> None:
     assert task.classes == ["9", "60"] and task.y.tolist() == [1, 0, 1, 0]
 
 
-def test_what_a_reader_should_know_is_noted() -> None:
+def test_unseen_labels_torn_groups_and_rare_classes_are_noted() -> None:
     labels = ["a", "b", "a", "b", "a", "b", "c", "d"]
     split = ["train"] * 4 + ["valid"] * 1 + ["test"] * 3
     groups = ["x", "y", "z", "z", "v", "y", "y", "w"]
@@ -112,7 +112,7 @@ def test_a_sound_in_two_parts_makes_no_task(groups: list[str] | None) -> None:
         Task.of(torn, choose="next_fold")
 
 
-def test_names_of_parts_mean_what_they_say() -> None:
+def test_synonyms_of_part_names_are_understood() -> None:
     meant = task_of(LABELS, PARTS).rounds[0]
     (only,) = task_of(LABELS, [{"train": "Training", "valid": " DEV", "test": "eval"}[part] for part in PARTS]).rounds
     assert [*map(list, (only.train, only.valid, only.test))] == [*map(list, (meant.train, meant.valid, meant.test))]
@@ -164,7 +164,7 @@ def test_notes_and_missing_clips_are_carried_along() -> None:
     assert task.notes == ["part 1: 8 clips, published 400"] and task.missing == missing
 
 
-def test_several_labels_may_be_none() -> None:
+def test_a_multilabel_clip_may_have_no_label() -> None:
     made = labelled(multilabel=True, labels=[("a", "b"), ()] * 20)
     assert Task.of(made, choose="next_fold").y.sum(1).tolist() == [2, 0] * 20
 

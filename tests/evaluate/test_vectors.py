@@ -40,10 +40,10 @@ def embedded(model: AudioEncoder, wave: np.ndarray, wanted: VectorRequest) -> tu
     return found[0]
 
 
-# A step is 2 patches, 32 frames; a section of 4 takes 8 patches and hears 10: the recording ends in every place of one.
+# A step is 2 patches, 32 frames; a section of 4 takes 8 patches and reads 10: the recording ends at every place of one.
 @pytest.mark.parametrize("frames", [31, 64, 65, 128, 144, 160, 161, 256, 288, 293, 700])
 @pytest.mark.parametrize("layers", [(), (1, 2)])
-def test_a_long_recording_is_as_if_it_had_been_read_as_a_whole(
+def test_a_long_recording_equals_a_pass_over_the_whole(
     frames: int, layers: tuple, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, wave, wanted = encoder(), noise(240 + 160 * frames), VectorRequest(KEYS, True, layers)
@@ -58,7 +58,9 @@ def test_a_long_recording_is_as_if_it_had_been_read_as_a_whole(
 
 @pytest.mark.parametrize("frames", [65, 128, 150, 159, 161, 256, 293, 700])
 @pytest.mark.parametrize("hop", [0.04, 0.08])
-def test_so_is_one_at_a_finer_hop(frames: int, hop: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_recording_at_a_finer_hop_equals_a_pass_over_the_whole(
+    frames: int, hop: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model, wave, wanted = encoder(), noise(240 + 160 * frames), VectorRequest(KEYS[3:4], True, hop=hop)
     whole, over_time = embedded(model, wave, wanted)
     expected = model.over_time(torch.from_numpy(wave)[None], hop=hop)
@@ -83,7 +85,7 @@ def test_a_long_recording_s_own_vector_is_whitened_too(monkeypatch: pytest.Monke
     np.testing.assert_allclose(clip, whole, atol=1e-5)
 
 
-def test_what_is_no_waveform_late_in_a_long_recording_is_told_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bad_samples_late_in_a_long_recording_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LONG_SECONDS", 0.1)
     monkeypatch.setattr(module, "SECTION", 4)
     wave = noise(50_000)

@@ -44,7 +44,7 @@ def test_thresholds_of_single_classes() -> None:
         found(scores, thresholds={"bird": 0.5})
 
 
-def test_a_median_fills_holes_and_drops_splinters() -> None:
+def test_a_median_fills_gaps_and_drops_short_events() -> None:
     scores = steps("dd.dd..d..")
     assert found(scores, smooth=0.3) == [("dog", 0.0, 0.5)]
     assert found(scores, smooth=0.1) == found(scores), "a filter of one step"
@@ -52,14 +52,14 @@ def test_a_median_fills_holes_and_drops_splinters() -> None:
     assert score == pytest.approx(0.9), "the mean of the smoothed steps"
 
 
-def test_what_is_shorter_than_the_least_length_is_left_out() -> None:
+def test_events_shorter_than_the_minimum_length_are_left_out() -> None:
     assert found(steps("d..dd..ddd"), min_length=0.2) == [("dog", 0.3, 0.5), ("dog", 0.7, 1.0)]
     assert found(steps("d..dd..ddd"), min_length=2.0) == []
 
 
 @pytest.mark.parametrize("how", [{"threshold": 0}, {"threshold": 1.0}, {"thresholds": {"dog": -1}}, {"smooth": -1},
                                  {"min_length": float("nan")}])  # fmt: skip
-def test_settings_that_are_none(how: dict) -> None:
+def test_invalid_settings_are_refused(how: dict) -> None:
     with pytest.raises(AaspError, match=r"threshold (dog=-1|0|1): a|smooth is|min_length is"):
         Detection(**how)
 
@@ -110,6 +110,6 @@ def test_as_many_events_are_paired_as_can_be() -> None:
         assert hits == max(sum(near[i, j] for i, j in enumerate(order)) for order in permutations(range(4)))
 
 
-def test_nothing_there_and_nothing_said_is_no_score() -> None:
+def test_no_events_and_no_predictions_are_no_score() -> None:
     assert np.isnan(micro_f1(np.zeros((3, 2)))) and np.isnan(macro_f1(np.zeros((3, 2))))
     assert micro_f1(np.array([[0], [2], [0]])) == 0

@@ -40,7 +40,7 @@ def trained(request: Finetuning, seconds: np.ndarray, per_class: int = 3) -> tup
     return few_label_result(request, task, rounds, seconds, head_inputs(request)), task
 
 
-def test_a_few_labels_tell_tones_apart_and_the_same_call_says_the_same(encoder: AudioEncoder, tones: Callable) -> None:
+def test_a_few_labels_separate_tones_and_a_repeated_call_agrees(encoder: AudioEncoder, tones: Callable) -> None:
     request, seconds = request_for(encoder, tones, steps=4)
     one, task = trained(request, seconds)
     two, _ = trained(request, seconds)
@@ -57,7 +57,7 @@ def test_the_encoder_that_is_given_stays_as_it_is(encoder: AudioEncoder, tones: 
     assert all((tensor == before[name]).all() for name, tensor in encoder.state_dict().items())
 
 
-def test_more_steps_change_what_is_said(encoder: AudioEncoder, tones: Callable) -> None:
+def test_more_steps_change_the_predictions(encoder: AudioEncoder, tones: Callable) -> None:
     """A rate of next to nothing leaves the probe that it begins as; a higher one does not."""
     still, moved = (trained(*request_for(encoder, tones, steps=3, lr=lr))[0].probabilities for lr in (1e-12, 1e-2))
     assert np.abs(still - moved).max() > 0.01

@@ -126,11 +126,11 @@ def test_the_loss_is_that_of_the_patches_that_are_there() -> None:
     model = classifier().train()
     plain = replace(recipe_of_events(), augment=AugmentConfig(), layers="last", norm="layer")
     objective = FinetuneObjective(model, plain)
-    wave, lengths = noise(0.6, 2), torch.tensor([9_600, 5_000])  # a window, which training and scoring read alike
+    wave, lengths = noise(0.6, 2), torch.tensor([9_600, 5_000])  # a window, read the same in training and scoring
     target = torch.zeros(2, 4, 2)
     target[0, 2:4, 0] = 1
     target[1, 1, 1] = 1
-    target[1, 3, 1] = 1  # beyond the clip's end: nothing is asked of it
+    target[1, 3, 1] = 1  # beyond the clip's end: not in the loss
     output = objective({"wave": wave, "length": lengths, "target": target})
     valid = torch.tensor([[True] * 4, [True] * 2 + [False] * 2])
     logits, loss = model.over_time(wave, lengths).vectors, torch.nn.functional.binary_cross_entropy_with_logits
@@ -160,7 +160,7 @@ def test_steps_are_packed_and_unpacked() -> None:
 
 @pytest.fixture(scope="module")
 def tones(tmp_path_factory: pytest.TempPathFactory) -> LabelledSet:
-    """Two seconds of faint noise each, in which a low or a high tone is heard for half a second or a whole one."""
+    """Two seconds of faint noise each, with a low or a high tone for half a second or a whole one."""
     folder, rng = tmp_path_factory.mktemp("tones"), np.random.default_rng(0)
     paths, events = [], []
     for n in range(24):
@@ -210,7 +210,7 @@ def test_a_fine_tuning_on_events_learns_when(tones: LabelledSet, tmp_path: Path)
     assert found["segment_F1"] == scores["segment_F1"].estimate
 
 
-def test_files_are_told_step_by_step_in_order(tones: LabelledSet, tmp_path: Path) -> None:
+def test_files_are_predicted_step_by_step_in_order(tones: LabelledSet, tmp_path: Path) -> None:
     bad = tmp_path / "bad.wav"
     bad.write_bytes(b"RIFF")
     skipped: list = []
@@ -224,12 +224,14 @@ def test_files_are_told_step_by_step_in_order(tones: LabelledSet, tmp_path: Path
         assert np.array_equal(one.windows[1:, 0], one.windows[:-1, 1]), "side by side"
         assert np.diff(one.windows[1:-1], axis=1) == pytest.approx(0.08)
         assert one.probabilities == pytest.approx(one.over_time.max(axis=0))
-    alone = [next(predictions_over_time(sounds[:1], lambda some, of=[model]: predict(some, of, []))) for model in models]
+    alone = [
+        next(predictions_over_time(sounds[:1], lambda some, of=[model]: predict(some, of, []))) for model in models
+    ]
     # In a batch products round otherwise: a logit of -10 by 1e-6 in fp32, and by so much of itself the probability.
     assert found[0].over_time == pytest.approx((alone[0].over_time + alone[1].over_time) / 2, rel=1e-5)
 
 
-def test_the_recipe_of_events_is_the_one_that_is_taken(tones: LabelledSet) -> None:
+def test_the_events_recipe_is_chosen_for_events(tones: LabelledSet) -> None:
     assert suited_to(tones, 192).name == suited_to(tones, 768).name == "events"
     assert suited_to(replace(tones, events=None), 192).name == "tiny"
 
@@ -245,13 +247,13 @@ WRONG = {
 
 
 @pytest.mark.parametrize("message", WRONG)
-def test_what_has_no_meaning_for_events_is_refused(message: str, tones: LabelledSet) -> None:
+def test_options_without_meaning_for_events_are_refused(message: str, tones: LabelledSet) -> None:
     with pytest.raises(AaspError) as error:
         Finetuning(encoder(), "enc", tones, replace(RECIPE, **WRONG[message]))  # type: ignore[arg-type]
     assert message in str(error.value)
 
 
-def test_an_event_that_the_model_can_not_hear_is_named(tones: LabelledSet) -> None:
+def test_an_event_outside_the_models_band_is_named(tones: LabelledSet) -> None:
     assert tones.events is not None
     high = [[replace(one, low_hz=9_000.0, high_hz=12_000.0) for one in ones] for ones in tones.events]
     with pytest.raises(AaspError, match=r"\.wav: '(low|high)' from .* s: at 9000 to 12000 Hz, outside the 20"):

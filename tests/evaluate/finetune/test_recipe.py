@@ -20,7 +20,7 @@ from aasp.evaluate.finetune.recipe import FinetuneRecipe
 BASE, TINY = 768, 192
 
 
-def test_recipes_bear_their_names() -> None:
+def test_recipes_have_the_names_of_their_keys() -> None:
     assert all(make().name == name for name, make in recipes.RECIPES.items())
 
 
@@ -138,7 +138,7 @@ def impossible():
 
 @pytest.mark.parametrize("place", ["own_finetuning.py", "own_finetuning"])
 @pytest.mark.parametrize("name", ["mine", "ready"])
-def test_a_recipe_of_ones_own(place: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_user_defined_recipe(place: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own(tmp_path, monkeypatch)
     recipe = recipes.get(f"{place}:{name}")
     assert recipe == replace(recipes.lp_ft(), name="mine", steps=7)
@@ -157,7 +157,7 @@ def test_a_recipe_of_ones_own(place: str, name: str, tmp_path: Path, monkeypatch
         ("no_such_module:mine", "can't import no_such_module"),
     ],
 )
-def test_what_is_no_recipe_is_refused_in_one_line(
+def test_an_invalid_recipe_is_refused_in_one_line(
     name: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own(tmp_path, monkeypatch)

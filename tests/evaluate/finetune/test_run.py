@@ -126,7 +126,7 @@ def test_a_checkpoint_that_a_crash_left_unscored_is_scored(
     assert left_behind(tmp_path / "cut") == left_behind(tmp_path / "whole")
 
 
-def test_what_is_saved_is_what_was_trained_and_scores_the_test_part(
+def test_the_trained_weights_are_saved_and_scored_on_the_test_part(
     encoder: AudioEncoder, recipe: FinetuneRecipe, tones: Tones, tmp_path: Path
 ) -> None:
     labelled = tones()
