@@ -1,4 +1,4 @@
-"""Active learning: what is asked for, what is learnt from, what is written, what is measured."""
+"""Active learning: the queries, the training rows, the file written and the accuracy measured."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def begun(index: Index, file: Path, count: int = 0) -> Labelling:
     return labelling
 
 
-def test_what_is_asked_for_and_learnt_from(index: Index, tmp_path: Path) -> None:
+def test_rows_queried_and_rows_trained_on(index: Index, tmp_path: Path) -> None:
     labelling = begun(index, tmp_path / "labels.csv")
     kept, _ = held_out(index)
     whys = []
@@ -56,7 +56,7 @@ def test_what_is_asked_for_and_learnt_from(index: Index, tmp_path: Path) -> None
     assert not any(kept[label.row] for label in train)
 
 
-def test_the_accuracy_is_that_of_rows_nobody_learnt_from(index: Index, tmp_path: Path) -> None:
+def test_the_accuracy_is_that_of_held_out_rows(index: Index, tmp_path: Path) -> None:
     labelling = begun(index, tmp_path / "labels.csv", 60)
     found = labelling.accuracy()
     tested = [label for label in labelling.labels if label.held_out]
@@ -77,7 +77,7 @@ def test_held_out_rows_stay_so_when_the_index_grows_and_under_another_name(index
     np.testing.assert_array_equal(held_out(grown)[0], np.roll(kept, -100))
 
 
-def test_labels_are_gone_on_with_and_taken_back(index: Index, tmp_path: Path) -> None:
+def test_labels_are_resumed_and_undone(index: Index, tmp_path: Path) -> None:
     file = tmp_path / "labels.csv"
     first = begun(index, file, 12)
     again = begun(index, file)

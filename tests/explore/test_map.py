@@ -104,7 +104,7 @@ def test_of_very_many_rows_some_are_points_over_the_density_of_all(
     assert base64.b64decode(data["density"]).startswith(b"\x89PNG")
 
 
-def test_what_is_alike_lies_together_also_beyond_those_that_are_fitted(indexed: Callable[..., Index]) -> None:
+def test_similar_rows_lie_together_also_beyond_the_fitted_ones(indexed: Callable[..., Index]) -> None:
     index = indexed(count=240, files=0, spread=0.1)
     places = on_plane(index.vectors, fitted=120)
     assert np.abs(places).max() == pytest.approx(1, abs=1e-6)
