@@ -100,7 +100,7 @@ class Child:
 
     Args:
         words: of the command, after `aasp`.
-        told: a folder for what it writes.
+        folder: a folder for its output.
         before: called in the process before the command.
     """
 

@@ -1,6 +1,6 @@
 """Broken sound files through scan, training and embedding: none takes a run with it, each is counted with its reason.
 
-`AASP_BROKEN=10000` says how many; docs/reliability.md has the figures.
+`AASP_BROKEN=10000` sets how many; docs/reliability.md has the figures.
 """
 
 from __future__ import annotations

@@ -41,7 +41,9 @@ def test_a_learning_rate_of_a_million(
     recipe: str, given: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     message = stopped(words(recipe, given / "sounds", tmp_path, "optimizer.lr=1e6"), tmp_path, capsys)
-    assert re.search(r"stopped at step \d+: (\S+ is not finite, 3 steps in a row|all embeddings|the teacher's)", message)
+    assert re.search(
+        r"stopped at step \d+: (\S+ is not finite, 3 steps in a row|all embeddings|the teacher's)", message
+    )
 
 
 def test_a_fine_tuning_that_diverges(given: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -35,7 +35,7 @@ def expected(given: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[
 
 
 def end(name: str, given: Path, out: Path, code: int, *before: Callable[[], Any]) -> Ended:
-    """Run a command, and see how it ends: well, or with one line that says what to do."""
+    """Run a command that must succeed, or fail with one line and a remedy."""
     logs = out.parent.with_name(f"{out.parent.name}-told")
     logs.mkdir(exist_ok=True)
     ended = Child(COMMANDS[name].words(given, out), logs, small_shards, *before).end()

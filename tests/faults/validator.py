@@ -1,4 +1,4 @@
-"""What a run's folder must be like at any moment, and all that a finished one says: to the bit."""
+"""Conditions on a run's folder at any moment, and the content of a finished one, bit by bit."""
 
 from __future__ import annotations
 
