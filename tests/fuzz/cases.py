@@ -32,7 +32,7 @@ values = st.recursive(
 
 @st.composite
 def mutated(draw: st.DrawFn, document: Any) -> Any:
-    """A JSON document of which some values are others, lack, or are added."""
+    """A JSON document with some values changed, missing or added."""
     changed = copy.deepcopy(document)
     for _ in range(draw(st.integers(1, 3))):
         node, places = changed, []

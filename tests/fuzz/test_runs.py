@@ -58,7 +58,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @given(
     spoilt=st.sampled_from(sorted(DOCUMENTS)).flatmap(lambda name: st.tuples(st.just(name), documents(DOCUMENTS[name])))
 )
-def test_what_info_says_of_a_run(run: Path, spoilt: tuple[str, bytes]) -> None:
+def test_info_on_a_damaged_run(run: Path, spoilt: tuple[str, bytes]) -> None:
     name, content = spoilt
     kept = (run / name).read_bytes()
     (run / name).write_bytes(content + b"\n")
@@ -69,7 +69,9 @@ def test_what_info_says_of_a_run(run: Path, spoilt: tuple[str, bytes]) -> None:
     finally:
         (run / name).write_bytes(kept)
     assert code in (0, 2)
-    assert (errors.getvalue().count("\n"), "Traceback" in errors.getvalue()) == (int(code == 2), False), errors.getvalue()
+    assert (errors.getvalue().count("\n"), "Traceback" in errors.getvalue()) == (int(code == 2), False), (
+        errors.getvalue()
+    )
 
 
 @FUZZ

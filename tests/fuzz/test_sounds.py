@@ -69,7 +69,7 @@ def test_a_sound(tmp_path_factory: pytest.TempPathFactory, file: tuple[str, byte
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_not_changed_is_read(kind: str, tmp_path: Path) -> None:
+def test_an_unchanged_file_is_read(kind: str, tmp_path: Path) -> None:
     path = tmp_path / f"whole.{kind}"
     path.write_bytes(whole(kind))
     assert len(read(path)) == pytest.approx(16_000 * SECONDS, abs=2_500)
