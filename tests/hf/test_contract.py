@@ -1,4 +1,4 @@
-"""What transformers' own tests ask of a model; they are not in its wheel."""
+"""What transformers' own tests check in a model; they are not in its wheel."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def model(encoder: AudioEncoder) -> AaspModel:
     return of(encoder)  # type: ignore[return-value]
 
 
-def test_shapes_of_what_is_returned(model: AaspModel, short: Tensor) -> None:
+def test_shapes_of_the_outputs(model: AaspModel, short: Tensor) -> None:
     found = model(short, output_hidden_states=True)
     tokens = 1 + 7 * 8
     assert found.last_hidden_state.shape == (2, tokens, 24) and found.pooler_output.shape == (2, 24)
@@ -93,7 +93,7 @@ def test_eager_equals_sdpa_and_has_the_weights(encoder_folder: Path, short: Tens
     ids=["two class tokens", "no class token", "differential"],
 )
 def test_attentions_of_other_forms(form: dict, saved: Callable[..., Path], short: Tensor) -> None:
-    """What is told has one class token a clip, in attentions too; eager is equal to the fused kernel."""
+    """Outputs have one class token per clip, attentions too; eager is equal to the fused kernel."""
     torch.manual_seed(0)
     model = AudioEncoder(
         AudioEncoderConfig(encoder=EncoderConfig(24, 2, 2 if "attention" in form else 3, **form), window_seconds=1.28)
@@ -131,7 +131,7 @@ def test_attentions_by_hand_of_a_difference_and_of_two_class_tokens() -> None:
     torch.testing.assert_close(attention, torch.tensor([[0.5, 0.5], [0.75, 0.25]]))
 
 
-def test_attentions_where_there_are_none(model: AaspModel, encoder_folder: Path, short: Tensor, wave: Tensor) -> None:
+def test_attentions_that_are_not_available(model: AaspModel, encoder_folder: Path, short: Tensor, wave: Tensor) -> None:
     with pytest.raises(AaspError, match="sdpa keeps no weights; load the model with attn_implementation='eager'"):
         model(short, output_attentions=True)
     eager = AaspModel.from_pretrained(encoder_folder, attn_implementation="eager")
@@ -204,7 +204,9 @@ def test_losses_of_one_class_and_of_several(classifier: AudioClassifier, wave: T
     torch.testing.assert_close(found.loss, expected)
 
 
-def test_numbers_are_told_and_scored_in_their_own_unit(encoder: AudioEncoder, tmp_path: Path, wave: Tensor) -> None:
+def test_numbers_are_predicted_and_scored_in_their_own_unit(
+    encoder: AudioEncoder, tmp_path: Path, wave: Tensor
+) -> None:
     """Tempi of 120 ± 30: what transformers' users take for a regression."""
     torch.manual_seed(3)
     ours = AudioClassifier(AudioClassifierConfig(("tempo",), numbers=(120.0, 30.0), encoder=encoder.config)).eval()
@@ -240,7 +242,7 @@ def test_the_kind_of_labels_is_saved_with_ours(
     count: int, kind: str | None, labels: Tensor, becomes: dict[str, Any], encoder_folder: Path, wave: Tensor,
     tmp_path: Path,
 ) -> None:  # fmt: skip
-    """Transformers tells it from the first labels; what we save must say the same, whoever saves it."""
+    """Transformers derives it from the first labels; our files must state the same, whichever library saves."""
     model = AaspForAudioClassification.from_pretrained(encoder_folder, num_labels=count, problem_type=kind)
     model(wave, labels=labels).loss.backward()
     model.model.save(tmp_path / "ours")
@@ -308,7 +310,7 @@ def test_a_copy_is_a_model_of_its_own(model: AaspModel, short: Tensor) -> None:
         other.model.encoder.class_token.sub_(1)
 
 
-def test_what_a_model_says_of_itself(model: AaspModel) -> None:
+def test_attributes_that_transformers_reads(model: AaspModel) -> None:
     assert model.main_input_name == "input_values" and model.base_model is model
     assert model.num_parameters() == sum(p.numel() for p in model.model.parameters())
     assert model.supports_tp_plan in (True, False)

@@ -38,7 +38,7 @@ def test_16_bit_samples_are_scaled() -> None:
     assert (found["input_values"] == -0.5).all()
 
 
-def test_lengths_that_a_caller_asks_for() -> None:
+def test_requested_lengths_pad_and_truncate() -> None:
     extract = AaspFeatureExtractor()
     long = extract(np.zeros(500), padding="max_length", max_length=800, return_tensors="np")
     assert long["input_values"].shape == (1, 800) and long["attention_mask"].sum() == 500
@@ -61,7 +61,7 @@ def test_lengths_that_a_caller_asks_for() -> None:
         (["dog.wav"], {}, "waveform 0 is of <U7"),
     ],
 )
-def test_what_it_refuses(given: object, options: dict[str, int], message: str) -> None:
+def test_bad_input_is_refused(given: object, options: dict[str, int], message: str) -> None:
     with pytest.raises(AaspError, match=message) as error:
         AaspFeatureExtractor()(given, **options)  # type: ignore[arg-type]
     assert "\n" not in str(error.value)

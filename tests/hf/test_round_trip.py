@@ -137,9 +137,7 @@ def test_an_encoder_out_of_a_classifier_and_a_classifier_on_an_encoder(
         assert model_hash(aasp.load(tmp_path / f"again{number}"))
 
 
-def test_a_checkpoint_that_lacks_weights_gets_new_ones_as_our_constructors_make_them(
-    encoder_folder: Path, tmp_path: Path
-) -> None:
+def test_missing_weights_are_initialised_by_our_constructors(encoder_folder: Path, tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
     weights = load_file(encoder_folder / "model.safetensors")
@@ -155,7 +153,7 @@ def test_a_checkpoint_that_lacks_weights_gets_new_ones_as_our_constructors_make_
     assert all(torch.equal(found[name], weights[name]) for name in weights if name not in dropped)
 
 
-def test_what_is_wrong_with_a_folder_is_told(encoder_folder: Path, tmp_path: Path) -> None:
+def test_a_bad_folder_is_one_line(encoder_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(AaspError, match="no such directory"):
         AaspModel.from_pretrained(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
@@ -203,7 +201,7 @@ def test_a_model_is_not_saved_into_a_file(encoder: AudioEncoder, tmp_path: Path)
         ({"id2label": {0: "a", 5: "b"}}, "id2label numbers its labels 0, 5; number them from 0 on"),
     ],
 )
-def test_labels_that_are_none_are_refused(encoder_folder: Path, given: dict[str, Any], message: str) -> None:
+def test_invalid_labels_are_refused(encoder_folder: Path, given: dict[str, Any], message: str) -> None:
     with pytest.raises(AaspError, match=message):
         AaspForAudioClassification.from_pretrained(encoder_folder, **given)
 
