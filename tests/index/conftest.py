@@ -53,7 +53,7 @@ def sounds(tmp_path: Path, noise: Write) -> Path:
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """A command that ends with a code; what it says, or its error's line."""
+    """A command that ends with an exit code; returns its output, or its line of error."""
 
     def call(*argv: str | Path, code: int = 0) -> str:
         assert main([str(word) for word in argv]) == code, capsys.readouterr().err

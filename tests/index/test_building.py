@@ -1,4 +1,4 @@
-"""An index holds what the model says of what is there: after additions, changes, losses, kills and mistakes."""
+"""An index holds the model's vectors of the files that exist: after additions, changes, losses, kills and mistakes."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def check(index: Index, model: Path) -> None:
     assert sorted(index.sound(row).path for row in range(len(index))) == there
 
 
-def test_rows_are_what_the_model_says(index: Index, model: Path) -> None:
+def test_rows_equal_the_models_vectors(index: Index, model: Path) -> None:
     check(index, model)
     assert index.vectors.dtype == np.float16 and isinstance(index.vectors, np.memmap)
     assert index.model == (index.model.__class__)(str(model), load(model).digest)
@@ -54,7 +54,7 @@ def test_rows_are_what_the_model_says(index: Index, model: Path) -> None:
     assert np.load(index.folder / "vectors-000001.npy").shape == index.vectors.shape
 
 
-def test_a_second_call_embeds_only_what_is_new_or_changed(
+def test_a_second_call_embeds_only_new_or_changed_files(
     index: Index, model: Path, sounds: Path, run: Run, noise: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     embedded: list[str] = []
@@ -186,7 +186,7 @@ def test_killed_at_any_write_nothing_is_lost_or_half_there(
         try:
             run("index", sounds, "--out", out)
         except Killed:
-            Index.open(out)  # whole, as it was or as it is to be
+            Index.open(out)  # complete, in the old state or the new one
             before, calls = len(Index.open(out)), -1000
             run("index", sounds, "--out", out)
             assert len(Index.open(out)) >= before
@@ -196,7 +196,7 @@ def test_killed_at_any_write_nothing_is_lost_or_half_there(
     assert last > 8
 
 
-def test_what_changes_while_it_is_read_is_left_for_the_next_call(
+def test_a_file_that_changes_while_read_is_left_for_the_next_call(
     index: Index, sounds: Path, model: Path, run: Run, noise: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     noise(sounds / "e.wav", 10)
@@ -263,7 +263,7 @@ def test_mistakes_take_a_line(model: Path, sounds: Path, tmp_path: Path, run: Ru
         ({"model": 3}, "model"),
     ],
 )
-def test_a_strangers_index_is_read_within_limits(index: Index, run: Run, changed: dict, message: str) -> None:
+def test_an_untrusted_index_is_read_within_limits(index: Index, run: Run, changed: dict, message: str) -> None:
     file = index.folder / layout.STATE
     file.write_text(json.dumps(json.loads(file.read_text()) | changed))
     line = run("search", index.folder, "0", code=2)

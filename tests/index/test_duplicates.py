@@ -62,7 +62,7 @@ def test_other_notes_and_takes_are_other_recordings() -> None:
     assert worst < 0.75 * same.SAME
 
 
-def test_correlation_is_what_numpy_says() -> None:
+def test_correlation_agrees_with_numpy() -> None:
     rng = np.random.default_rng(0)
     one, other = rng.standard_normal(40).astype(np.float32), rng.standard_normal(30).astype(np.float32)
     best = 0.0, 0
@@ -83,7 +83,7 @@ def test_silence_is_no_recording() -> None:
 
 @pytest.fixture
 def split(tmp_path: Path, noise: Write) -> Path:
-    """A set whose test part holds a file of its training part, byte by byte, and another one encoded anew."""
+    """A set whose test part holds a file of its training part, byte by byte, and a re-encoded copy of another."""
     folder = tmp_path / "set"
     folder.mkdir()
     for seed in range(4):
@@ -116,7 +116,7 @@ def test_a_leak_is_found_and_ends_with_1(split: Path, model: Path, tmp_path: Pat
     }
 
 
-def test_without_parts_or_across_none_it_is_no_leak(split: Path, model: Path, tmp_path: Path, run: Run) -> None:
+def test_without_parts_or_across_one_part_there_is_no_leak(split: Path, model: Path, tmp_path: Path, run: Run) -> None:
     run("index", model, split, "--out", tmp_path / "i")
     assert "copy.wav" in run("duplicates", tmp_path / "i")
     assert "no column 'part'" in run("duplicates", tmp_path / "i", "--across", "part", code=2)
@@ -139,7 +139,7 @@ def test_moments_that_two_recordings_share(model: Path, tmp_path: Path, run: Run
     assert (found["row"], found["other"], found["later"]) == (1, 3, 0.0)
 
 
-def test_what_can_not_be_read_is_named(index: Index, sounds: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unreadable_files_are_named(index: Index, sounds: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (sounds / "d.wav").unlink()
     assert main(["duplicates", str(index.folder), "--format", "json"]) == 0
     captured = capsys.readouterr()

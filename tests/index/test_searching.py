@@ -1,4 +1,4 @@
-"""What is found is what a plain product finds; what a user asks for is what is printed; databases hold the same."""
+"""Results equal those of a plain product; output has the requested format; databases hold the same rows."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def cloud() -> np.ndarray:
 
 
 @pytest.mark.parametrize("subset", [False, True])
-def test_nearest_is_what_sorting_all_gives(cloud: np.ndarray, subset: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nearest_agrees_with_a_full_sort(cloud: np.ndarray, subset: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nearest, "BLOCK", 64)
     queries = np.random.default_rng(1).standard_normal((5, 16))
     rows = np.arange(3, 1000, 7) if subset else np.arange(1000)
@@ -55,9 +55,7 @@ def test_equal_rows_come_in_order_and_a_group_keeps_apart() -> None:
 
 
 @pytest.mark.parametrize("least", [-1.0, 0.5, 1.1])
-def test_neighbours_are_what_sorting_all_gives(
-    cloud: np.ndarray, least: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_neighbours_agree_with_a_full_sort(cloud: np.ndarray, least: float, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("aasp.index.neighbours.BLOCK", 64)
     groups = np.random.default_rng(1).integers(0, 300, len(cloud))
     found, cosines = neighbours(cloud, 8, least, groups)
@@ -118,7 +116,7 @@ def test_a_file_finds_itself_and_examples_are_left_out(index: Index, sounds: Pat
     assert [one["row"] for one in found] == [row for row in index.search(moved, 4)[0][0] if row not in (0, 3)]
 
 
-def test_moments_of_what_is_found(index: Index, sounds: Path, tmp_path: Path, run: Run, noise: Write) -> None:
+def test_moments_of_the_results(index: Index, sounds: Path, tmp_path: Path, run: Run, noise: Write) -> None:
     noise(tmp_path / "query.wav", 3, 0.4)  # the first 0.4 s of d.wav, which is of the same seed
     words = [tmp_path / "query.wav", "--frames", "--within", "d.wav"]
     found = printed(run("search", index.folder, *words, "--format", "json"), "json")
