@@ -85,7 +85,7 @@ def test_clips_that_are_files_still(encoder: AudioEncoder, tmp_path: Path) -> No
 
 
 def test_a_decoder_object_of_datasets(encoder: AudioEncoder) -> None:
-    """With torchcodec a clip is an object that is asked for its array as a dictionary is."""
+    """With torchcodec a clip is an object indexed for its array as a dictionary is."""
 
     class Decoder:
         def __getitem__(self, name: str) -> Any:
