@@ -219,7 +219,7 @@ def test_a_compiled_model_gives_the_same(samples: int) -> None:
     torch.testing.assert_close(found.timestamps, model(noise(2, samples)).timestamps, rtol=0, atol=5e-6)
 
 
-def test_what_is_exported_does_not_look_at_samples_but_the_model_does() -> None:
+def test_samples_are_checked_by_the_model_and_not_by_its_export() -> None:
     model = build("conv")
     program = torch.export.export(model, (noise(1, ONE),), strict=False)
     loud = 1e4 * noise(1, ONE)
