@@ -71,7 +71,7 @@ def layer(tokens: int) -> int:
     return 2 * B * tokens * (4 * D * D + 2 * 32 * D) + 2 * B * 2 * tokens * tokens * D
 
 
-def test_a_method_of_ones_own_is_costed_without_a_line_about_it() -> None:
+def test_a_user_defined_method_is_costed_without_extra_code() -> None:
     cost = objective_cost(Own, own_batch(), gpus=3)
     flops = {name: (part.forward, part.backward) for name, part in cost.parts.items()}
     embed, head, compared = 2 * B * N * 8 * D, 2 * B * D * D, 2 * B * 3 * B * D
@@ -89,7 +89,7 @@ def test_a_method_of_ones_own_is_costed_without_a_line_about_it() -> None:
     assert cost.averaged == sum(p.numel() for p in module.teacher.parameters())
 
 
-def test_a_step_that_looks_at_values_is_told_so_in_one_line() -> None:
+def test_a_step_that_reads_values_is_refused_in_one_line() -> None:
     class Looks(Own):
         def forward(self, batch: Mapping[str, Tensor], diagnose: bool = True) -> dict[str, Any]:
             return {"loss": self.embed(batch["wave"].unflatten(1, (-1, 8)))[batch["wave"][:, :N] > 0].sum()}
@@ -198,6 +198,6 @@ def test_fourier_transforms_and_pointwise_operations_stand_apart() -> None:
     assert (cost.flops, cost.elementwise) == (0, 3 * 512 + 3 * round(2.5 * 512 * 9))
 
 
-def test_what_can_only_be_built_in_full_is_moved() -> None:
+def test_a_model_that_cannot_be_built_on_meta_is_moved_there() -> None:
     module = on_meta(lambda: Own(lambda x: (x, 0)))
     assert {p.device.type for p in module.parameters()} == {"meta"}
