@@ -40,7 +40,7 @@ def step(method: Method, clips: Clips, data: dict[str, Tensor]) -> tuple[dict, M
 # Steps
 
 
-def test_what_is_reconstructed_are_the_hidden_patches() -> None:
+def test_hidden_patches_are_reconstructed() -> None:
     for name in ("audio_mae_tiny", "mae_ast_tiny", "ssast_tiny"):
         method, data = build(name).eval(), batch(16_000, 16_000, 12_000)
         clips = to_logmel(method.student, data)
@@ -114,7 +114,7 @@ def test_matpac_schedules_are_the_published_ones() -> None:
 
 
 @torch.no_grad()
-def test_sslam_asks_of_a_mixture_what_its_sources_were() -> None:
+def test_sslam_predicts_the_sources_of_a_mixture() -> None:
     method, data = build("sslam_tiny").eval(), batch(16_000, 16_000)
     mel = to_logmel(method.student, data).mel  # of two clips each is the other's partner
     torch.manual_seed(5)
@@ -149,7 +149,7 @@ def test_sslam_needs_a_partner_for_each_clip() -> None:
 
 
 @torch.no_grad()
-def test_data2vec_predicts_the_last_layers_that_it_is_told_to() -> None:
+def test_data2vec_predicts_the_configured_number_of_last_layers() -> None:
     method, data = build("data2vec_tiny").eval(), batch(16_000, 16_000)  # the last of two
     clips = to_logmel(method.student, data)
     out, masks = step(method, clips, data)
@@ -203,7 +203,7 @@ def block(width: int, hidden: int | None = None) -> int:
 
 @pytest.mark.parametrize("name", BASE)
 def test_a_base_has_the_published_shape(name: str) -> None:
-    """Tokens, hidden and visible ones, and millions of parameters of the encoder, where the paper tells them."""
+    """Tokens, hidden and visible ones, and millions of parameters of the encoder, where the paper states them."""
     tokens, hidden, encoder = {
         "eat_base": (512, 410, 86), "asda_base": (512, 410, 86),
         "data2vec_base": (512, 410, 86), "sslam_base": (512, 410, 86), "eat_large": (512, 384, 303),
@@ -226,7 +226,7 @@ def test_a_base_has_the_published_shape(name: str) -> None:
 
 
 def test_decoders_and_heads_are_as_large_as_published() -> None:
-    """Reckoned layer by layer from the published sizes; EAT-Large's 309 M and BEATs' 90 M are told."""
+    """Computed layer by layer from the published sizes; EAT-Large's 309 M and BEATs' 90 M are published."""
     made = {name: on_meta(name) for name in BASE}
     mae = lambda depth, width, outputs: (  # MAE's decoder: entry, mask token, blocks, norm, head
         768 * width + width + width + depth * block(width) + 2 * width + outputs * (width + 1)
@@ -236,7 +236,7 @@ def test_decoders_and_heads_are_as_large_as_published() -> None:
     for name, count in decoders.items():
         assert numbers(made[name].predictor) == count, name
     assert trained(made["eat_large"]) == pytest.approx(309, rel=0.01)
-    positions = 768 * (768 // 16) * 128 + 768  # the convolution of positions that ours lacks
+    positions = 768 * (768 // 16) * 128 + 768  # the convolution of positions that ours does not have
     assert (numbers(made["beats_base"].student) + positions) / 1e6 == pytest.approx(90, rel=0.01)
     head = 768 * 2048 + 2048 + 2048 * 2049 + 256 * 2049 + 2048 * 256
     assert numbers(made["matpac_base"].head) == head == numbers(made["matpac_base"].teacher_head)

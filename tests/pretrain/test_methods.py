@@ -97,7 +97,7 @@ def numbers(module: nn.Module) -> int:
 
 
 @pytest.mark.parametrize("name", SMALL | OTHERS)
-def test_all_that_is_trained_gets_a_gradient_and_a_teacher_none(name: str) -> None:
+def test_trained_parameters_get_gradients_and_teachers_do_not(name: str) -> None:
     method = build(name)
     method(batch(20_000, 20_000, 20_000))["loss"].backward()
     for parameter_name, parameter in method.named_parameters():
@@ -157,7 +157,7 @@ def test_the_loss_of_a_toy_falls_and_a_teacher_follows(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["eat_tiny", "m2d_tiny"])
-def test_health_is_told_and_collapse_is_seen(name: str) -> None:
+def test_health_is_logged_and_collapse_is_detected(name: str) -> None:
     method = build(name)
     out = method(batch(16_000, 16_000, 16_000))
     out["loss"].backward()
@@ -255,7 +255,7 @@ def test_m2d_is_as_large_as_published() -> None:
 
 
 @torch.no_grad()
-def test_m2d_s_target_network_sees_only_what_is_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_m2ds_target_network_sees_only_hidden_patches(monkeypatch: pytest.MonkeyPatch) -> None:
     method, data = build("m2d_tiny").eval(), batch(16_000, 16_000, 16_000)
     clips = to_logmel(method.student, data)
     torch.manual_seed(5)
@@ -318,7 +318,7 @@ def test_a_recipe_of_before_has_the_fingerprint_that_it_had() -> None:
 
 
 @pytest.mark.parametrize("name", SMALL | OTHERS)
-def test_a_recipe_s_document_tells_all_of_it(name: str) -> None:
+def test_a_recipes_document_holds_every_field(name: str) -> None:
     document = to_dict(small(name))
     assert beside(document)["method"] == document["method"]["kind"]
     own = [field for field in document["method"] if field != "kind"]
@@ -394,7 +394,7 @@ class Mine(MethodConfig):
         ("nameless", "method mine_{}:Mine: exported is 'model.', where it has no AudioEncoder"),
     ],
 )
-def test_a_wrong_recipe_of_one_s_own_is_one_line(name: str, message: str, tmp_path: Path) -> None:
+def test_a_wrong_user_recipe_is_one_line(name: str, message: str, tmp_path: Path) -> None:
     file = tmp_path / f"mine_{name}.py"
     file.write_text(OWN)
     with pytest.raises(AaspError) as error:

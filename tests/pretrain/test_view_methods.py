@@ -175,7 +175,7 @@ def test_cola_finds_the_other_segment_of_a_clip_among_all() -> None:
 
 
 @torch.no_grad()
-def test_asit_rebuilds_what_was_spoilt_and_tells_what_the_teacher_does() -> None:
+def test_asit_reconstructs_corrupted_patches_and_predicts_the_teacher() -> None:
     method, data = build("asit_tiny").eval(), batch(32_000, 12_000, 32_000)
     for centre in method.centres:
         centre.mean.normal_()
@@ -282,7 +282,7 @@ def outcome(run: Path) -> tuple[list[dict], dict[str, bytes]]:
 
 
 @pytest.mark.parametrize("name", ["atst_frame", *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)])
-def test_a_run_goes_on_exactly_and_its_encoder_loads(name: str, sounds: Path, tmp_path: Path) -> None:
+def test_a_run_resumes_exactly_and_its_encoder_loads(name: str, sounds: Path, tmp_path: Path) -> None:
     run, line = tmp_path / "run", words(name, sounds, tmp_path / "run", 4)
     assert main(line) == 0
     whole = outcome(run)
