@@ -27,7 +27,7 @@ def texts(svg: str) -> set[str]:
     return set(re.findall(r"<text[^>]*>([^<]+)</text>", svg))
 
 
-def test_metric_curves_of_what_was_logged():
+def test_metric_curves_of_logged_metrics():
     metrics = [{"step": k, "losses/frame": 1 / k, "diagnostics/embedding_rank": None} for k in (10, 20, 30)]
     metrics[1]["losses/utterance"] = 0.5
     (only,) = metric_curves(metrics)

@@ -83,12 +83,12 @@ def test_without_peers_there_is_no_rule() -> None:
     assert csv_lines(table).count("\n") == 2
 
 
-def test_a_backslash_and_friends_reach_latex_whole() -> None:
+def test_latex_special_characters_are_escaped() -> None:
     (table,) = tables([replace(ONE, system=r"a\b~c^d#e$f{g}")], published=False)
     assert r"a\textbackslash{}b\textasciitilde{}c\textasciicircum{}d\#e\$f\{g\}" in latex(table)
 
 
-def test_numbers_are_told_as_they_are() -> None:
+def test_regression_metrics_are_not_percentages() -> None:
     """R2 is no share, and MAE has the unit of the labels; both beside shares."""
     r2 = replace(ONE, system="m", benchmark="tempi.csv", split="test", recipe="ridge", metric="R2", value=0.91234)
     errors = [replace(r2, metric="MAE", seed=seed, value=value) for seed, value in ((0, 1234.5), (1, 1236.5))]

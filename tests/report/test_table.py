@@ -1,4 +1,4 @@
-"""What stands in which row and column: nothing is mixed, and what differs is said."""
+"""The rows and columns of results: nothing is mixed, and differences are noted."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_missing_clips_have_a_note_on_their_cells() -> None:
     assert table.common == ["Mean ± sample standard deviation over the folds of one seed.", UNFINISHED]
 
 
-def test_notes_tell_deviations_over_seeds_from_those_over_folds() -> None:
+def test_notes_distinguish_deviations_over_seeds_and_folds() -> None:
     seeds = [replace(ONE, benchmark="x", split="valid", seed=seed) for seed in (0, 1)]
     single = replace(ONE, benchmark="y", split="test", low=0.7, high=0.9)
     both = [record for seed in (0, 1, 2) for record in folds(0.7, 0.9, system="b", model_hash="b", seed=seed)]
@@ -102,7 +102,7 @@ def test_notes_tell_deviations_over_seeds_from_those_over_folds() -> None:
     ]
 
 
-def test_a_single_score_without_an_interval_says_why() -> None:
+def test_a_single_score_without_an_interval_states_the_reason() -> None:
     alone = replace(ONE, benchmark="y", split="test")
     assert only([alone]).common == ["One seed; too few clips or groups for an interval."]
     assert only(folds(0.7)).common == ["One seed.", "Unfinished: 1 of 5 folds."]
