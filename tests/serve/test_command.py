@@ -78,7 +78,7 @@ def test_slow_clients_are_left_and_others_answered(models: Path, sounds: Path) -
 
 
 @pytest.mark.slow
-def test_sigterm_finishes_what_is_there_and_takes_nothing_new(models: Path, tmp_path: Path) -> None:
+def test_sigterm_finishes_open_requests_and_accepts_no_new_ones(models: Path, tmp_path: Path) -> None:
     noise = 0.1 * np.random.default_rng(0).standard_normal(16_000 * 100)
     soundfile.write(tmp_path / "long.wav", noise, 16_000)
     body, answers = (tmp_path / "long.wav").read_bytes(), list[tuple[int, dict]]()
@@ -104,7 +104,7 @@ def test_sigterm_finishes_what_is_there_and_takes_nothing_new(models: Path, tmp_
     assert [path.name for path in tmp_path.iterdir()] == ["long.wav"], "no body is left behind"
 
 
-def test_a_port_that_is_taken_and_settings_that_are_none(
+def test_a_port_in_use_and_invalid_settings_are_one_line(
     models: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:

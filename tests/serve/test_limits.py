@@ -232,7 +232,7 @@ def sent_by_gate(timeout: float, body: str, **scope: Any) -> list[dict[str, Any]
 
 
 @pytest.mark.parametrize(("body", "status"), [("slow", 408), ("whole", 504)])
-def test_what_takes_too_long_is_ended(body: str, status: int) -> None:
+def test_a_request_that_takes_too_long_is_ended(body: str, status: int) -> None:
     began = time.monotonic()
     start, end = sent_by_gate(0.1, body)
     assert time.monotonic() - began < 5 and start["status"] == status and b"0.1 s are the limit" in end["body"]
