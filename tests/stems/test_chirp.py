@@ -57,7 +57,7 @@ def test_the_sampled_chirp_is_near_the_integral_that_has_no_closed_form() -> Non
         assert np.linalg.norm(ours - exact) < most * np.linalg.norm(exact)
 
 
-def test_a_chirp_is_heard_best_at_its_own_rate() -> None:
+def test_the_response_to_a_chirp_is_largest_at_its_own_rate() -> None:
     m, rates = torch.arange(48) - 23.5, torch.linspace(-0.05, 0.05, 11)
     v = torch.cos(1.2 * m + 0.5 * 0.02 * m.square())
     loud = torch.stack(bilateral_laplace(v, torch.tensor(0.05), torch.tensor(1.2), gain="unit", gamma=rates)).norm(
@@ -90,7 +90,7 @@ def test_a_stem_starts_as_the_one_without_it_and_its_rates_learn(fields: dict[st
     assert (stem.changed(lambda a, b: (a, 0.5 * b))(mel) - stem(mel)).abs().max() > 1e-3
 
 
-def test_documents_of_before_are_what_they_were() -> None:
+def test_older_documents_are_unchanged() -> None:
     assert "chirp" not in to_dict(AaPEConfig()) and to_dict(AaPEConfig(chirp=True))["chirp"] is True
     assert from_dict(AaPEConfig, to_dict(AaPEConfig(chirp=True)), "here").chirp
     plain, with_it = (AaPE(16, 32, AaPEConfig(states=4, chirp=chirp)).state_dict() for chirp in (False, True))

@@ -93,7 +93,7 @@ def test_a_sound_that_comes_later_by_an_offset_gives_the_same_tokens() -> None:
         ({"trained": True}, "taps 32 leaves no filter that could be trained; try 64"),
     ],
 )
-def test_what_cannot_be_is_one_line(fields: dict[str, int], message: str) -> None:
+def test_impossible_settings_are_one_line(fields: dict[str, int], message: str) -> None:
     with pytest.raises(AaspError) as error:
         PolyphaseConfig(**fields)
     assert message in str(error.value) and "\n" not in str(error.value)
