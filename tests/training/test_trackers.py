@@ -40,7 +40,7 @@ def test_tensorboard_gets_the_same_numbers_and_forgets_what_was_cut(tmp_path: Pa
     assert all(file.is_file() for file in (tmp_path / "tensorboard").iterdir())
 
 
-def test_what_is_not_installed_is_refused_with_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tracker_that_is_not_installed_is_refused_early(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(trackers.PACKAGES, "nosuchtracker", "nosuchtracker")
     with pytest.raises(AaspError, match="--track nosuchtracker: it is not installed; pip install nosuchtracker"):
         Settings("toy", OPTIMIZER, track=("nosuchtracker",))  # type: ignore[arg-type]
@@ -49,7 +49,7 @@ def test_what_is_not_installed_is_refused_with_the_settings(monkeypatch: pytest.
 
 
 class Fake:
-    """A Trackio that keeps what it is told."""
+    """A Trackio that keeps what is logged."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.inits: list[dict[str, Any]] = []
@@ -72,7 +72,7 @@ class Fake:
         self.ends += 1
 
 
-def test_a_training_tells_all_it_logs_and_goes_on_in_the_same_run(
+def test_a_training_logs_to_the_tracker_and_resumes_the_same_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake = Fake(monkeypatch)

@@ -67,7 +67,7 @@ class ToyObjective(nn.Module):
         return {"token_gradient": self.token.grad.norm()}
 
     def check_health(self, metrics: dict[str, float]) -> str | None:
-        return "the toy fails its check" if self.fails_at is not None and int(self.steps) >= self.fails_at else None
+        return "the toy is wrong" if self.fails_at is not None and int(self.steps) >= self.fails_at else None
 
 
 class ToyBatches:
@@ -112,7 +112,7 @@ def toy_run(
     reported: list[int] | None = None,
     **settings: Any,
 ) -> Result:
-    """Train the toy; what is not said is small. `reported` takes the steps of the checkpoints that it describes."""
+    """Train the toy; by default everything is small. `reported` takes the steps of the reported checkpoints."""
 
     def on_checkpoint(step: int, tensors: Mapping[str, torch.Tensor]) -> None:
         (Path(out) / "exported").write_text(str(tensors["teacher.weight"].shape))
