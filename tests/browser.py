@@ -1,7 +1,7 @@
 """Pages looked at in a real browser: headless Chromium opens a copy that reports on itself.
 
 Each check is a function of the page as it stands in the browser. The copy is set in a frame of a phone's width, since a
-headless window may not be that narrow, and what the page says of itself is read from the DOM that Chromium prints.
+headless window may not be that narrow, and the page's report on itself is read from the DOM that Chromium prints.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SMALLEST_TEXT = 8.95
 LEAST_CONTRAST = 4.5
 """Of text on paper, as WCAG 2.1 asks."""
 
-# Runs before anything else of the page, to hear its errors, and again when all is loaded.
+# Runs before anything else of the page, to catch its errors, and again when all is loaded.
 PROBE = """<script>
 const complaints = [];
 const told = element => element.outerHTML.slice(0, 80);
@@ -72,12 +72,12 @@ addEventListener("message", event => {{ const told = document.createElement("pre
 
 @dataclass(frozen=True)
 class Seen:
-    """What a browser says of a page.
+    """What a browser reports on a page.
 
     Attributes:
         faults: what is wrong, a line each.
         ink, paper: colours (red, green, blue) of its text and its ground.
-        found: everything that was asked.
+        found: every value that was requested.
     """
 
     faults: list[str]
@@ -97,7 +97,7 @@ def chromium() -> str:
 def look(page: Path, folder: Path, *, width: int = PHONE, scheme: Scheme = "light") -> Seen:
     """Open a page and list its faults: sideways scrolling, broken pictures and sounds, tiny text, console messages.
 
-    Any message is a fault: our pages have no scripts that could have something to say.
+    Any message is a fault: our pages have no scripts that print messages.
 
     Args:
         page: the HTML file; it is not changed.

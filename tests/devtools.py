@@ -41,7 +41,7 @@ class Tab:
             self.call(f"{domain}.enable")
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """One command of the protocol and its answer; events that come meanwhile are looked through for complaints."""
+        """One command of the protocol and its answer; events in between are searched for complaints."""
         self._number += 1
         message = {"id": self._number, "method": method, "params": parameters}
         if self._session:

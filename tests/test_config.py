@@ -130,7 +130,9 @@ def test_a_stem_in_place_of_another_has_its_patches() -> None:
         ({"model.stem": ""}, "'' is not one of conv, lowpass, aape"),
     ],
 )
-def test_a_field_of_another_kind_is_named_with_the_kinds_that_have_it(settings: dict[str, object], message: str) -> None:
+def test_a_field_of_another_kind_is_named_with_the_kinds_that_have_it(
+    settings: dict[str, object], message: str
+) -> None:
     with pytest.raises(AaspError) as error:
         with_fields(recipes.get("aasp_tiny"), settings)
     assert message in str(error.value) and "\n" not in str(error.value)

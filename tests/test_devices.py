@@ -53,7 +53,7 @@ def test_names(gpus: None, name: str, expected: str) -> None:
     ],
     indirect=["gpus"],
 )
-def test_what_is_not_here_is_one_line(gpus: None, name: str, message: str) -> None:
+def test_an_unavailable_device_is_one_line(gpus: None, name: str, message: str) -> None:
     with pytest.raises(AaspError) as error:
         device_of(name)
     assert str(error.value).startswith(message) and "\n" not in str(error.value)

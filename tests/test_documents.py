@@ -1,4 +1,4 @@
-"""What the README, the docs and `aasp --help` tell a reader to type works, and their links lead somewhere."""
+"""What the README, the docs and `aasp --help` show to type works, and their links lead somewhere."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ def test_a_floor_imports_only_from_floors_below() -> None:
     assert {file: imports for file, imports in wrong.items() if imports} == {}
 
 
-def test_no_pickle_in_any_guise() -> None:
+def test_no_pickle_in_any_form() -> None:
     found = {name(path): unsafe(parsed(path), name(path)) for path in MODULES}
     assert {file: lines for file, lines in found.items() if lines} == {}
 

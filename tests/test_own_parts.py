@@ -101,7 +101,7 @@ def pretrain(sounds: Path, run: Path) -> None:
     assert main(["pretrain", f"{EXAMPLE}:own_tiny", *given, "--out", str(run), "--set", *SMALL]) == 0
 
 
-def test_a_stem_and_a_front_end_of_ones_own_are_trained_saved_and_embed(
+def test_user_defined_stem_and_front_end_are_trained_saved_and_embed(
     sounds: Path, tmp_path: Path, unloaded: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -116,7 +116,9 @@ def test_a_stem_and_a_front_end_of_ones_own_are_trained_saved_and_embed(
     file = str(sounds / "low" / "00.wav")
     assert main(["embed", run, file, "--out", "x.npz"]) == 2
     message = capsys.readouterr().err
-    assert "front end 'own_stem:LinearConfig'" in message and "--plugin own_stem" in message and message.count("\n") == 1
+    assert (
+        "front end 'own_stem:LinearConfig'" in message and "--plugin own_stem" in message and message.count("\n") == 1
+    )
     assert "own_stem" not in sys.modules and not (tmp_path / "x.npz").exists()
 
     assert main(["embed", run, file, "--out", "x.npz", *plugin]) == 0
@@ -130,7 +132,7 @@ def test_a_stem_and_a_front_end_of_ones_own_are_trained_saved_and_embed(
 
 
 @pytest.mark.slow
-def test_a_stem_and_a_front_end_of_ones_own_are_probed_tuned_and_examined(
+def test_user_defined_stem_and_front_end_are_probed_tuned_and_examined(
     sounds: Path, tmp_path: Path, unloaded: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -150,7 +152,7 @@ def test_a_stem_and_a_front_end_of_ones_own_are_probed_tuned_and_examined(
     assert main(["alias", "stability", run, *short, "--out", "lab", *plugin]) == 0
 
 
-def test_a_front_end_of_ones_own_pads_counts_and_keeps_its_precision(unloaded: None) -> None:
+def test_a_user_defined_front_end_pads_counts_and_keeps_its_precision(unloaded: None) -> None:
     own = load_plugin(EXAMPLE)
     front, wave = own.LinearConfig().build(), 0.1 * torch.randn(2, 4_000)
     x, frames = front(wave, torch.tensor([4_000, 1_500]))
@@ -163,7 +165,7 @@ def test_a_front_end_of_ones_own_pads_counts_and_keeps_its_precision(unloaded: N
         front(wave[:, :399])
 
 
-def test_an_attention_of_ones_own_knows_where_tokens_are(
+def test_a_user_defined_attention_gets_token_positions(
     tmp_path: Path, unloaded: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "near.py").write_text(ATTENTION)
@@ -195,7 +197,7 @@ def test_an_attention_of_ones_own_knows_where_tokens_are(
     "kind",
     ["os:system", "subprocess:Popen", "builtins:eval", "evil_module:Thing", "evil_module.py:Thing", "aasp.parts:Parts"],
 )
-def test_a_file_never_makes_us_import_or_run_what_it_names(
+def test_a_file_cannot_cause_an_import(
     part: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = AudioEncoderConfig(stem=ConvConfig(), encoder=EncoderConfig(width=8, depth=1, heads=2))
@@ -242,7 +244,7 @@ def test_a_file_never_makes_us_import_or_run_what_it_names(
         ),
     ],
 )
-def test_a_name_that_is_nobodys_is_told_with_the_nearest(name: str, parts: object, message: str) -> None:
+def test_an_unknown_name_is_refused_with_the_nearest(name: str, parts: object, message: str) -> None:
     with pytest.raises(AaspError) as error:
         with_fields(recipes.get("aasp_tiny"), {name: message.split("'")[1]})
     assert message in str(error.value) and "package.module:Name" in str(error.value)
@@ -250,7 +252,7 @@ def test_a_name_that_is_nobodys_is_told_with_the_nearest(name: str, parts: objec
         with_fields(recipes.get("aasp_tiny"), {f"{name}.kind": "other"})
 
 
-def test_documents_and_hashes_from_before_there_was_a_choice_are_what_they_were() -> None:
+def test_older_documents_and_hashes_are_unchanged() -> None:
     torch.manual_seed(0)
     model = AudioEncoder(AudioEncoderConfig(stem=ConvConfig(), encoder=EncoderConfig(8, 1, 2)))
     document = to_dict(model.config)
@@ -302,7 +304,7 @@ class WrongStem(Stem):
         (WrongStemConfig((16, 16), "views"), "WrongStem sees 48 frames of patches of 16, so that masked ones would"),
     ],
 )
-def test_a_part_that_is_not_what_it_should_be_is_told_in_one_line(stem: WrongStemConfig, message: str) -> None:
+def test_a_part_with_a_wrong_interface_is_one_line(stem: WrongStemConfig, message: str) -> None:
     with pytest.raises(AaspError) as error:
         model = AudioEncoder(AudioEncoderConfig(stem=stem, encoder=EncoderConfig(width=8, depth=1, heads=2)))
         if stem.wrong == "views":
@@ -311,7 +313,7 @@ def test_a_part_that_is_not_what_it_should_be_is_told_in_one_line(stem: WrongSte
     assert message in str(error.value) and "\n" not in str(error.value)
 
 
-def test_a_front_end_that_gives_something_else_than_frames_is_told(unloaded: None) -> None:
+def test_a_front_end_that_gives_no_frames_is_refused(unloaded: None) -> None:
     front = load_plugin(EXAMPLE).LinearConfig().build()
     front.transform = lambda wave, frames: torch.zeros(len(wave), 128, frames)
     with pytest.raises(AaspError, match=r"LinearSpectrogram gives \(128, 98\) for a clip of 98 frames of 128"):

@@ -1,4 +1,4 @@
-"""The site's notebooks and pictures run, its index names every page, and the files for newcomers say what is so."""
+"""The site's notebooks and pictures run, its index names every page, and the files for newcomers are correct."""
 
 from __future__ import annotations
 
