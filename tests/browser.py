@@ -76,7 +76,7 @@ class Seen:
 
     Attributes:
         faults: what is wrong, a line each.
-        ink, paper: colours (red, green, blue) of its text and its ground.
+        ink, paper: colours (red, green, blue) of its text and background.
         found: every value that was requested.
     """
 

@@ -1,4 +1,4 @@
-"""A page used as people use it: headless Chromium over its DevTools protocol, through a pipe.
+"""A page used as a person would use it: headless Chromium over its DevTools protocol, through a pipe.
 
 Where `browser` reads a page's own report, this presses keys, clicks, sets a phone's width and takes pictures.
 """
@@ -28,7 +28,7 @@ class Tab:
     """One tab.
 
     Attributes:
-        complaints: console errors, exceptions that nobody caught, and what was refused or not loaded.
+        complaints: console errors, uncaught exceptions, and resources that were refused or not loaded.
     """
 
     def __init__(self, write: int, read: int) -> None:

@@ -1,4 +1,4 @@
-"""Benchmarks are not run by tests; but what they import is there."""
+"""Benchmarks are not run by tests; what they import must exist."""
 
 from __future__ import annotations
 

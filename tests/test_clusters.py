@@ -1,4 +1,4 @@
-"""The examples for clusters are well formed, and know the exit codes."""
+"""The examples for clusters are well formed, and handle the exit codes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Devices by name: what is here, and one line for what is not."""
+"""Devices by name: those available, and one line for others."""
 
 from __future__ import annotations
 

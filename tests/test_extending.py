@@ -1,4 +1,4 @@
-"""The changes that docs/extending.md shows are such that work: each is made to the example, which then trains."""
+"""The changes that docs/extending.md shows work: each is made to the example, which then trains."""
 
 from __future__ import annotations
 

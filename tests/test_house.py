@@ -1,4 +1,4 @@
-"""The house's own rules, read off the source: who imports whom, what is never used, how long a file may be."""
+"""Our own rules, checked in the source: imports between layers, unsafe calls, the length of files."""
 
 from __future__ import annotations
 

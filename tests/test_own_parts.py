@@ -1,4 +1,4 @@
-"""Parts of somebody's own: a stem and a front end from a file outside the package; files that name what they like."""
+"""User-defined parts: a stem and a front end from a file outside the package; files that name arbitrary parts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A newcomer's walk: wheel and sdist are built and installed in a new environment with the newest versions allowed, no
+"""A new user's steps: wheel and sdist are built and installed in a new environment with the newest versions allowed, no
 constraints file, and the tutorial is followed there line by line, from an empty folder and offline but for pip."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The laboratory's page in a real browser: on a phone and a desk, in light and dark; and that the look finds faults."""
+"""The laboratory's page in a real browser: at phone and desktop width, light and dark; the check finds faults."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decoding in a process of its own: the same samples and refusals, and a decoder that hangs or dies costs one file."""
+"""Decoding in a separate process: the same samples and errors, and a decoder that hangs or dies costs one file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is done to waveforms while training: gain, roll, noise; and nothing beyond a clip's end."""
+"""Waveform augmentation in training: gain, roll, noise; and nothing beyond a clip's end."""
 
 from __future__ import annotations
 

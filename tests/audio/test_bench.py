@@ -17,7 +17,7 @@ from bench.oracle import judged
 from bench.workshop import Unavailable, Workshop
 
 ALL = list(cases())
-# So many of each shelf need no program at all.
+# The number of each family that needs no program at all.
 FEWEST_WITHOUT_TOOLS = {"uncompressed": 90, "mp3": 1, "ogg_flac": 8, "containers": 1, "neighbours": 25}
 
 

@@ -83,7 +83,7 @@ def test_the_check_sees_a_hang_and_a_crash(what: str, tmp_path: Path, monkeypatc
 
 
 def test_a_file_that_turns_out_bad_is_named_where_it_is_used(tmp_path: Path) -> None:
-    """What a scan could not see is no silent loss: the pipeline lists the file and its reason."""
+    """What a scan could not see is still reported: the pipeline lists the file and its reason."""
     import soundfile
 
     from aasp.datasets.manifest import scan

@@ -217,7 +217,7 @@ class Failing(MemoryFileSystem):
 
 
 class NoCredentialsError(Exception):
-    """As botocore's."""
+    """An error shaped like botocore's."""
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""One file of the bench: how it is made and what is to become of it."""
+"""One file of the bench: how it is made and the expected result."""
 
 from __future__ import annotations
 

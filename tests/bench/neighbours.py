@@ -1,4 +1,4 @@
-"""Neighbours of what was once read wrongly: many channels, long files, tags out of place, sound in disguise."""
+"""Cases close to those once read wrongly: many channels, long files, tags out of place, sound in disguise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ffmpeg makes of a file, and whether we make the same of it."""
+"""What ffmpeg decodes of a file, and whether we decode the same."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DELETING = re.compile(r"\b(delete|remove|discard)\b")
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a file: "read right", "refused rightly" or "wrong", and in what it is wrong."""
+    """What became of a file: "read right", "refused rightly" or "wrong", and the error."""
 
     verdict: str
     detail: str = ""

@@ -153,7 +153,7 @@ def _plain() -> Iterator[Case]:
 
 
 def _sndfile_or_none(w: Workshop, subtype: str) -> bytes:
-    """G.721 inside WAV, which libsndfile writes in AU files only: the AU file's codes in a WAV file's clothes."""
+    """G.721 inside WAV, which libsndfile writes in AU files only: the AU file's codes under a WAV header."""
     au = w.sndfile("au", 8_000, 1, subtype=subtype)
     begin = int.from_bytes(au[4:8], "big")
     return riff(fmt(0x40, 1, 8_000, 4, 1, struct.pack("<HH", 2, 0)), chunk(b"data", au[begin:]))

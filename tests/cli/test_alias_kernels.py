@@ -1,4 +1,4 @@
-"""`aasp alias kernels` and `aasp alias report`: one way through, and what users get wrong."""
+"""`aasp alias kernels` and `aasp alias report`: one full run, and user mistakes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`aasp alias response` from end to end: models, a user's own, a waveform's encoder; and what it complains of."""
+"""`aasp alias response` from end to end: models, a user-defined one, a waveform encoder; and its errors."""
 
 from __future__ import annotations
 

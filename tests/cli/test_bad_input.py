@@ -1,4 +1,4 @@
-"""What users get wrong, through the real command line: one line that names the thing and the remedy, nothing lost.
+"""User mistakes at the real command line: one line that names the cause and the remedy, nothing lost.
 
 A file named on the command line ends the command with 2; a bad file in a folder or manifest is skipped, counted and
 listed, and 2 follows only if none is left.
@@ -96,7 +96,7 @@ TINY = [
 
 
 class Shell:
-    """Runs `aasp` where nothing may escape but one line."""
+    """Runs `aasp` where nothing but one line may be printed."""
 
     def __init__(self, capfd: pytest.CaptureFixture[str]) -> None:
         self._capfd = capfd

@@ -1,4 +1,4 @@
-"""`aasp benchmarks`: the list, what one consists of, and the check of a copy."""
+"""`aasp benchmarks`: the list, the description of one, and the check of a copy."""
 
 from __future__ import annotations
 

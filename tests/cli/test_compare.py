@@ -123,7 +123,7 @@ def test_rows_that_are_not_pre_trained_here(
     found = json.loads((out / "comparison.json").read_text())
     assert found["failed"] == {}
     cost, pre = found["supervised"][f"scratch-calm/{name}"], found["recipes"]["calm"]
-    # As much as FLOPs buy of its own steps: a classifier on crops of a second, which is as long as the clips are.
+    # As many steps as the FLOPs allow: a classifier on crops of a second, which is as long as the clips are.
     assert cost["steps"] == int(3e8 / cost["flops"]) and pre["steps"] == int(3e8 / pre["flops"])
     supervised = Supervised(known.get(mine[0]), LabelledTask(name, name, 2, 1, 1.0, 24.0))
     assert supervised.how().crop_seconds == 1.0 and supervised.how().layer_decay == 1.0

@@ -1,4 +1,4 @@
-"""`aasp demo`: what users get wrong in one line; what is seen of the stages; the whole way at a miniature size."""
+"""`aasp demo`: user mistakes in one line; the display of stages; a full run at a miniature size."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_stages_print_lines_without_a_terminal(
 
 @pytest.mark.slow
 def test_the_whole_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Sounds, a first look, three steps, probes, report; then again, and all but the report is found done."""
+    """Sounds, a first look, three steps, probes, report; then again, where all but the report is already done."""
     pytest.importorskip("midirenderer")
     from aasp.cli.demo import demonstrate
     from aasp.config import with_fields

@@ -1,4 +1,4 @@
-"""`aasp doctor`: what it finds is what is there, and what is broken is a problem with a remedy."""
+"""`aasp doctor`: it reports what is installed, and each fault is a problem with a remedy."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """`aasp embed`: the vectors of the model, in the order given, in both formats; resumed where it stopped.
 
-What is half done is used by the same command only; a bad file that was named ends it, others are listed.
+Unfinished work is used by the same command only; a bad file that was named ends it, others are listed.
 """
 
 from __future__ import annotations

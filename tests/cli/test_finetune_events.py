@@ -1,4 +1,4 @@
-"""The whole way at the command line: a table of events, a model over time, its tables; and numbers."""
+"""Full runs at the command line: a table of events, a model over time, its tables; and regression."""
 
 from __future__ import annotations
 

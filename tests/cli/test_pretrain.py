@@ -68,7 +68,7 @@ def wait_for(process: subprocess.Popen, run: Path, step: int) -> None:
 
 
 def numbers(run: Path) -> list[dict[str, float]]:
-    """What a run has logged, without what a clock measured."""
+    """The log of a run, without measured times."""
     return [{name: value for name, value in line.items() if name not in CLOCK} for line in read_metrics(run)]
 
 

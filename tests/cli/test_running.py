@@ -1,4 +1,4 @@
-"""Options of where and how a model runs: every command has and follows them; what is unavailable is one line."""
+"""Options for device, batch and precision: every command follows them; an unavailable device is one line."""
 
 from __future__ import annotations
 

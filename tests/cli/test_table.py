@@ -1,4 +1,4 @@
-"""`aasp table`: files and folders in, one layout out; every mistake is one line."""
+"""`aasp table`: files and folders as input, one layout as output; every mistake is one line."""
 
 from __future__ import annotations
 

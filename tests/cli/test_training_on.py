@@ -1,4 +1,4 @@
-"""`aasp pretrain --from`, `--extend`, `--data-changed`: a model or a run is trained on, and what that was is kept."""
+"""`aasp pretrain --from`, `--extend`, `--data-changed`: training continues, and its origin is recorded."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def numbers(run: Path) -> list[dict[str, float]]:
 
 
 def outcome(run: Path) -> tuple:
-    """Every number that a run leaves behind, save those that a clock measured."""
+    """All numbers of a run, except measured times."""
     last = checkpoint.load(latest(run))
     tensors = {
         f"{kind}/{name}": tensor.numpy().tobytes()
@@ -95,7 +95,7 @@ def outcome(run: Path) -> tuple:
 
 
 def lost(run: Path, step: int) -> None:
-    """As a run is left by a kill before it had saved `step`: its record knows more than its last checkpoint."""
+    """A run killed before it saved `step`: its log is ahead of its last checkpoint."""
     shutil.rmtree(run / f"checkpoints/step-{step:08d}")
 
 

@@ -1,4 +1,4 @@
-"""What a comparison comes to: the right scores, intervals, pairs and costs, in every form."""
+"""Results of a comparison: the right scores, intervals, pairs and costs, in every form."""
 
 from __future__ import annotations
 

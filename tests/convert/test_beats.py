@@ -60,7 +60,7 @@ def checkpoint(seed: int = 0) -> dict[str, Tensor]:
 
 
 def bucket(distance: int) -> int:
-    """T5's, of a key so far after its query, in plain arithmetic."""
+    """T5's bucket of a key at this distance after its query, in plain arithmetic."""
     half, exact, size = BUCKETS // 2, BUCKETS // 4, abs(distance)
     if size >= exact:
         size = exact + int(math.log(size / exact) / math.log(FURTHEST / exact) * (half - exact))

@@ -1,4 +1,4 @@
-"""Crops dealt out again to another number of processes: none twice, none left out."""
+"""Crops dealt out again to another number of processes: none twice, none lost."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from aasp.datasets.dealt import Order
 
 
 def taken_by(order: Order, taken: list[int]) -> list[int]:
-    """The indices that processes have taken, each so many of its turn."""
+    """The indices that processes have taken, given how many each took."""
     return [order[rank + len(taken) * count] for rank, own in enumerate(taken) for count in range(own)]
 
 

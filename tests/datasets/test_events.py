@@ -1,4 +1,4 @@
-"""Tables of events: what is written is read back, each format as its own tools have it; what is wrong is one line."""
+"""Tables of events: what is written is read back, each format as its own tools read it; mistakes are one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sets of files from folders and indices, and the account of what is left out."""
+"""Sets of files from folders and indices, and the list of skipped files."""
 
 from __future__ import annotations
 

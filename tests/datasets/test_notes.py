@@ -94,7 +94,7 @@ def test_notes_sound_at_their_pitch():
 
 
 def test_notes_are_alone():
-    """A note is the same whatever rang before it, to the millisecond of the renderer; it ends in silence."""
+    """A note does not depend on the one before it, to the renderer's millisecond; it ends in silence."""
     after_another = render(10, [60, 72], [127, 50])[1]
     alone = render(10, [72], [50])[0]
     one, other = np.abs(np.fft.rfft(alone)), np.abs(np.fft.rfft(after_another))

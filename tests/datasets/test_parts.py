@@ -1,4 +1,4 @@
-"""What names of parts mean, alone and beside each other, and what is a fold."""
+"""The meaning of part names, alone and together, and the spelling of folds."""
 
 from __future__ import annotations
 

@@ -179,7 +179,7 @@ def test_a_position_continues_in_other_data_where_allowed(manifest: Manifest) ->
     take(fresh, 5)
     expected = take(fresh, 7)
     assert same(take(changed, 7), expected)
-    again = pipeline(fewer)  # from now on this is the data
+    again = pipeline(fewer)  # the data from here on
     again.restore(changed.state())
     assert same(take(again, 3), take(fresh, 3))
     for setting in ({"seed": 6}, {"batch": 8}, {"seconds": 0.5}):

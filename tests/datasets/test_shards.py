@@ -1,4 +1,4 @@
-"""Tar shards: what is written, how it continues after a kill, and shards of others, honest and hostile."""
+"""Tar shards: what is written, how it continues after a kill, and shards of other tools, valid and hostile."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables as spreadsheets and scripts write them: read right, or refused in one line that names the remedy."""
+"""Tables as spreadsheets and scripts write them: read correctly, or refused in one line that names the remedy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exported encoders run by ONNX Runtime: called as PyTorch's, refused where they are something else."""
+"""Exported encoders run by ONNX Runtime: called like PyTorch's; other files are refused."""
 
 from __future__ import annotations
 

@@ -137,7 +137,7 @@ def noise(clips: int, seconds: float, rate: int = 16_000) -> torch.Tensor:
 
 
 def holds_together(adapter: EncoderAdapter, seconds: float = 2.0) -> None:
-    """One vector a token, evenly `token_rate` a second, inside the clip, and nothing of one clip in another."""
+    """One vector a token, evenly `token_rate` a second, inside the clip, and no clip depends on another."""
     waves = noise(2, seconds, adapter.rate)
     found = adapter.embed_waveform(waves)
     clips, tokens, _ = found.timestamps.shape
@@ -254,7 +254,7 @@ def tiny_ast(folder: Path) -> None:
 
 
 class Code:
-    """What runs where a pickle of it is read."""
+    """An object whose pickle runs code when it is loaded."""
 
     def __reduce__(self) -> tuple:
         return exec, ("raise SystemExit('code was run')",)

@@ -1,4 +1,4 @@
-"""Synthetic embeddings whose classes a linear head barely separates, files of noise, and other helpers."""
+"""Synthetic embeddings whose classes a linear head barely separates, files of noise, and helpers."""
 
 from __future__ import annotations
 

@@ -98,7 +98,7 @@ def test_long_ones_are_left_to_the_caller() -> None:
 
 
 def test_a_folder_that_vanishes_ends_the_iteration(tmp_path: Path) -> None:
-    """What is left out silently when a drive is lost would be a result of half the files."""
+    """Skipping files silently when a drive is lost would give a result from half of them."""
     for number in range(3):
         soundfile.write(tmp_path / f"{number}.wav", np.full(4_000, 0.1), 16_000)
     paths = [str(tmp_path / f"{number}.wav") for number in range(3)]

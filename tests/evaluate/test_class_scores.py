@@ -54,7 +54,7 @@ def test_several_labels_agree_with_scikit_learn() -> None:
 
 def test_rounds_are_not_ranked_together() -> None:
     truth = np.array([[1], [0], [1], [0]])
-    probabilities = np.array([[0.9], [0.8], [0.2], [0.1]])  # the second round's head is shyer
+    probabilities = np.array([[0.9], [0.8], [0.2], [0.1]])  # the second round's head gives lower probabilities
     found = class_scores(truth, probabilities, np.array([0, 0, 1, 1]))
     assert found.average_precision is not None and found.average_precision[0] == 1
     assert average_precision_score(truth[:, 0], probabilities[:, 0]) < 1

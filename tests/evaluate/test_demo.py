@@ -1,4 +1,4 @@
-"""What the demo measures: readings choose on the valid part and are kept; leads are paired over groups."""
+"""What the demo measures: readings choose on the valid part and are kept; differences are paired over groups."""
 
 from __future__ import annotations
 

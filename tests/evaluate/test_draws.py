@@ -1,4 +1,4 @@
-"""Thinner sets stand for the whole, few labels are nested, and no draw looks at what it must not."""
+"""Subsets keep the proportions of the whole, few labels are nested, and draws within groups are random by seed."""
 
 from __future__ import annotations
 

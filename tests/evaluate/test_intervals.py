@@ -15,7 +15,7 @@ from aasp.evaluate.intervals import interval, span
 
 
 def clustered(rng: np.random.Generator, clusters: int = 40) -> tuple[np.ndarray, np.ndarray]:
-    """Scores around 0 that rise and fall with their cluster, of 1 to 9 clips each: (n,), (n,)."""
+    """Scores around 0 that vary by cluster, with 1 to 9 clips each: (n,), (n,)."""
     sizes = rng.integers(1, 10, clusters)
     group = np.repeat(np.arange(clusters), sizes)
     return rng.normal(size=clusters)[group] + 0.5 * rng.normal(size=len(group)), group
@@ -51,7 +51,7 @@ def test_equal_systems_differ_by_nothing(rng: np.random.Generator) -> None:
 
 
 def test_coverage_on_clusters_crossed_with_seeds(rng: np.random.Generator) -> None:
-    """Five trainings, whose mean wanders by half as much as that of the forty clusters does."""
+    """Five trainings, whose mean varies half as much as that of the forty clusters."""
     group, covered = np.repeat(np.arange(40), 5), {"crossed": 0, "clusters alone": 0}
     for _ in range(200):
         values = rng.normal(size=40)[group] + 0.2 * rng.normal(size=(5, 1)) + rng.normal(size=(5, 200))

@@ -1,4 +1,4 @@
-"""Embeddings by a Ray cluster of several nodes: the file that one process writes, whatever dies on the way."""
+"""Embeddings by a Ray cluster of several nodes: the same file as from one process, whatever node or worker dies."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def cluster() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def sounds(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Noise of several lengths; one file is none."""
+    """Noise of several lengths; one file is not audio."""
     folder = tmp_path_factory.mktemp("sounds")
     random = np.random.default_rng(0)
     for n in range(SOUNDS):

@@ -1,4 +1,4 @@
-"""Records come back as they were written; of a result there is one value; a folder is searched for results files."""
+"""Records come back as they were written; each result has one value; a folder is searched for results files."""
 
 from __future__ import annotations
 

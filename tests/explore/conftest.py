@@ -1,4 +1,4 @@
-"""A small index of made-up vectors and real files, with names that would do something on a careless page."""
+"""A small index of made-up vectors and real files, with names that would inject code into an unescaped page."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def index(indexed: Callable[..., Index]) -> Index:
 
 
 def begun(index: Index, file: Path, count: int = 0) -> Labelling:
-    """A labelling with so many labels, all right."""
+    """A labelling with this many labels, all correct."""
     labelling = Labelling(index, file, read_labels(index, file), list(NAMES))
     for _ in range(count):
         assert labelling.asked is not None

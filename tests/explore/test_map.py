@@ -1,4 +1,4 @@
-"""The map's page: what is in it, and that no name becomes anything else than text."""
+"""The map's page: its content, and that every name stays text."""
 
 from __future__ import annotations
 

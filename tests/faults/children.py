@@ -32,7 +32,7 @@ SERVER.set_forkserver_preload(IMPORTED.split())
 
 @dataclass(frozen=True)
 class Fault:
-    """What befalls a process.
+    """A fault in a process.
 
     Attributes:
         kind: "kill", the name of an error ("ENOSPC"), "late": each operation takes so much longer, or "gone": `what`
@@ -52,7 +52,7 @@ class Fault:
     what: Path | None = None
 
     def arm(self) -> None:
-        """From now on this process suffers it."""
+        """Arm the fault in this process."""
         below, number = os.fspath(self.below), 0
 
         def hook(event: str, arguments: tuple) -> None:

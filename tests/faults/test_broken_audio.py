@@ -1,4 +1,4 @@
-"""Broken sound files through scan, training and embedding: none takes a run with it, each is counted with its reason.
+"""Broken sound files through scan, training and embedding: none ends a run, each is counted with its reason.
 
 `AASP_BROKEN=10000` sets how many; docs/reliability.md has the figures.
 """
@@ -77,7 +77,7 @@ def listed(file: Path) -> dict[str, str]:
 
 
 def write_index(file: Path, paths: Iterable[Path]) -> None:
-    """An index whose lengths are taken on trust: what is broken shows when it is decoded."""
+    """An index whose lengths are trusted: a broken file shows when it is decoded."""
     with open(file, "w", newline="", encoding="utf-8") as lines:
         csv.writer(lines).writerows([["path", "seconds"], *([path, 0.4] for path in paths)])
 

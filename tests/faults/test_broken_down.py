@@ -1,4 +1,4 @@
-"""Trainings that break down: of what data, settings and methods do to them, one line and a page."""
+"""Trainings that fail because of data, settings or methods: one line and a page."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_a_target_that_is_constant(
 
 
 def test_a_clip_whose_spectrogram_overflows(tmp_path: Path) -> None:
-    """Its samples are finite, their energy is not: it is left out and listed, and no step is lost."""
+    """Its samples are finite, their energy is not: it is skipped and listed, and no step is lost."""
     sounds = tmp_path / "sounds"
     sounds.mkdir()
     random = np.random.default_rng(0)

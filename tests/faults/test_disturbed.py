@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def expected(given: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Any, int]]:
-    """What a command comes to where nothing befalls it, and how many bytes it writes."""
+    """The result of a command without faults, and how many bytes it writes."""
     known: dict[str, tuple[Any, int]] = {}
 
     def get(name: str) -> tuple[Any, int]:

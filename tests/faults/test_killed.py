@@ -1,4 +1,4 @@
-"""kill -9, at any moment: what lies there is whole, and the same command ends as if it had not been, to the bit."""
+"""kill -9 at any moment: the files are complete, and the same command then gives the same result, bit for bit."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_killed_at_random_moments(name: str, given: Path, tmp_path: Path) -> Non
                 break
             kills += 1
             command.check(out)
-        else:  # a command may be killed for ever where it takes no longer than to start
+        else:  # a command that takes no longer than its start-up could be killed forever
             ended = Child(command.words(given, out), tmp_path, small_shards).end()
             assert ended.code == 0 or "output exists" in ended.err, ended.err
         runs += 1

@@ -32,7 +32,7 @@ def check_whole(run: Path) -> int:
 
 
 def outcome(run: Path) -> dict[str, Any]:
-    """Every number that a run leaves behind, save those that a clock measured."""
+    """All numbers of a run, except measured times."""
     path = checkpoint.latest(run)
     assert path is not None
     last = checkpoint.load(path)

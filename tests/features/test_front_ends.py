@@ -1,4 +1,4 @@
-"""Every front end of ours besides the log-mel: what the contract promises, and each one's numbers in plain numpy."""
+"""Every front end of ours besides the log-mel: the common contract, and each one's numbers in plain numpy."""
 
 from __future__ import annotations
 

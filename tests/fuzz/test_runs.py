@@ -1,4 +1,4 @@
-"""Runs and checkpoints of strangers: what `aasp info` and a resuming read of them."""
+"""Untrusted runs and checkpoints, as `aasp info` and resuming read them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The model card, out of a run's records; and what goes to the hub, which is not reached here."""
+"""The model card from a run's records; and the files sent to the hub, which is not contacted here."""
 
 from __future__ import annotations
 

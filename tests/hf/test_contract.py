@@ -42,7 +42,7 @@ def test_padding_changes_nothing(model: AaspModel, classifier: AudioClassifier, 
     lengths = [9_000, 33_600]
     mask = torch.stack([(torch.arange(33_600) < n).long() for n in lengths])
     padded = wave.clone()
-    padded[0, 9_000:] = 7.0  # what does not count is not looked at
+    padded[0, 9_000:] = 7.0  # values outside the mask are not read
     theirs = of(classifier)
     with torch.no_grad():
         together, logits = model(padded, attention_mask=mask), theirs(padded, attention_mask=mask).logits

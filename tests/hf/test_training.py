@@ -1,4 +1,4 @@
-"""Transformers' Trainer: a classifier, a pre-training whose teacher follows, and what they save."""
+"""Transformers' Trainer: a classifier, a pre-training with its teacher, and what they save."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A tiny model, a folder of noise that an index is made of, and the commands as one types them."""
+"""A tiny model, a folder of noise that an index is made of, and the commands as typed."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def expected(encoder: AudioEncoder, wave: np.ndarray) -> np.ndarray:
 
 
 def check(index: Index, model: Path) -> None:
-    """Every row is what the model says of the file that it names, and every file has a row."""
+    """Every row is the model's vector of the file that it names, and every file has a row."""
     encoder = load(model)
     assert len(index) == index.rows.num_rows == len(index.vectors)
     assert not list(index.folder.glob("adding-*")) and not list(index.folder.glob(".*"))

@@ -1,4 +1,4 @@
-"""Copies of a recording are found however they were made, other sounds are not; a test set that leaks is reported."""
+"""Copies of a recording are found however they were made, other sounds are not; leaks into a test set are reported."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ def test_its_own_task_runs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The package insists on torchaudio, whose wheels do not load beside a torch for processors alone: it decodes with
-    `torchaudio.load` and resamples with `torchaudio.functional.resample`; both are soundfile's business here."""
+    `torchaudio.load` and resamples with `torchaudio.functional.resample`; both are done by soundfile here."""
 
     def load(file: io.BytesIO) -> tuple[torch.Tensor, int]:
         samples, rate = soundfile.read(file, dtype="float32", always_2d=True)

@@ -1,4 +1,4 @@
-"""Differential attention against its equations, and what every attention must keep."""
+"""Differential attention against its equations, and what every attention must satisfy."""
 
 from __future__ import annotations
 

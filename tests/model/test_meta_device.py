@@ -1,4 +1,4 @@
-"""Constructors on the meta device: no memory, no value that is looked at, and the same module once it is filled."""
+"""Constructors on the meta device: no memory, no value is read, and the same module once it is filled."""
 
 from __future__ import annotations
 

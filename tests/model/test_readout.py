@@ -1,4 +1,4 @@
-"""A model's own vector: declared in its configuration, the same everywhere, absent from documents of before."""
+"""A model's own vector: declared in its configuration, the same everywhere, absent from older documents."""
 
 from __future__ import annotations
 

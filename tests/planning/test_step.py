@@ -78,7 +78,7 @@ def test_torch_counts_the_same_flops(name: str, padded: bool) -> None:
     recipe = small(name)
     objective, cost = PretrainObjective(recipe), cost_of(name)
     shares = [1.0, *(0.6 if padded else 1.0 for _ in range(recipe.data.batch - 1))]
-    with sdpa_kernel(SDPBackend.MATH):  # of the fused kernel the counter knows nothing
+    with sdpa_kernel(SDPBackend.MATH):  # the counter does not count the fused kernel
         with FlopCounterMode(display=False) as forward:
             loss = objective(batch(recipe, *shares), False)["loss"]
         with FlopCounterMode(display=False) as backward:

@@ -1,4 +1,4 @@
-"""What a trace counts of modules that nobody wrote a line about: FLOPs, bytes, and whose they are."""
+"""What a trace counts in modules without cost code of their own: FLOPs, bytes, and their owners."""
 
 from __future__ import annotations
 

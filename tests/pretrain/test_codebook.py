@@ -60,7 +60,7 @@ def test_it_learns_by_moving_averages_and_unused_codes_restart() -> None:
 
 
 def test_two_processes_keep_one_codebook_that_has_seen_both_halves() -> None:
-    """Gathering is acted out: the second process's tensors are those of a run before."""
+    """Gathering is simulated: the second process's tensors are those of an earlier run."""
     whole, halves = clouds(40, 3), clouds(40, 3).chunk(2)
     books = [Codebook(5, 3, 0.9) for _ in range(3)]
     for book in books:

@@ -305,7 +305,7 @@ def test_m2d_refuses_to_predict_a_part() -> None:
 
 
 def test_a_recipe_of_before_has_the_fingerprint_that_it_had() -> None:
-    """A recipe.json, and its fingerprint, by the code as it stood before there were methods (commit 552322a)."""
+    """A recipe.json, and its fingerprint, by the code before there were methods (commit 552322a)."""
     before = json.loads((Path(__file__).parent / "recorded" / "recipe_before_methods.json").read_text())
     changes = {"masking.views": "2", "teacher.frame": "patches", "predictor.depth": "1", "losses.projector": "64,32"}
     recipe = with_fields(plain_tiny(), {**changes, "model.stem": "conv"})

@@ -1,4 +1,4 @@
-"""The predictor in its forms: what an answer may depend on."""
+"""The predictor in its forms: what a prediction may depend on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Targets against plain loops, and the average."""
+"""Targets against plain loops, and the teacher's moving average."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`aasp serve` in a process of its own: over a socket, with slow and rude clients, and ended in order."""
+"""`aasp serve` in a process of its own: over a socket, with slow and misbehaving clients, and shut down cleanly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hostile and mistaken requests: each is refused with one line of JSON, and costs nobody else anything."""
+"""Hostile and mistaken requests: each is refused with one line of JSON, and affects no other request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""AST's patch embedding is its convolution, of its counts."""
+"""AST's patch embedding is its convolution, with its numbers of tokens and parameters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The chirped SBLU: its kernel against a complex128 oracle, its start at nothing, documents of before."""
+"""The chirped SBLU: its kernel against a complex128 oracle, its start at zero, older documents."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every stem promises: its grid, and that no visible token carries masked content."""
+"""Properties of every stem: its grid, and that no visible token carries masked content."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Muon against its definition by singular values, beside AdamW, vetoed, and resumed."""
+"""Muon against its definition by singular values, beside AdamW, with skipped steps, and resumed."""
 
 from __future__ import annotations
 

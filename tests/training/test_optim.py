@@ -1,4 +1,4 @@
-"""Which parameters decay, and what a vetoed step leaves alone."""
+"""Which parameters decay, and what a skipped step leaves unchanged."""
 
 from __future__ import annotations
 

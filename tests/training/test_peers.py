@@ -1,4 +1,4 @@
-"""What a process learns of the others from the store that they share."""
+"""What a process learns about the others from the shared store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`auto` is what is faster, agreed on once for a run."""
+"""`auto` is the faster precision, chosen once for a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run that was interrupted, however rudely, ends as one that was not: bit for bit."""
+"""A run that was interrupted, even by kill -9, ends like one that was not, bit for bit."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CLOCK = {"seconds", "clips_per_second", "waiting_share"}
 
 
 def outcome(run: Path) -> tuple:
-    """Every number that a run leaves behind, save those that a clock measured."""
+    """All numbers of a run, except measured times."""
     last = checkpoint.load(checkpoint.latest(run))
     tensors = {
         f"{kind}/{name}": tensor.numpy().tobytes()

@@ -1,4 +1,4 @@
-"""Whose clips are whose when the number of processes changes."""
+"""The division of a step's clips when the number of processes changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far a run has come, and how long its steps took."""
+"""Progress of a run, and the time of its steps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A small thing to train, with every kind of randomness in it; a script where a test needs a process to kill."""
+"""A small model to train, with every kind of randomness in it; a script where a test needs a process to kill."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The short stability of an ablation is the laboratory's, clip by clip."""
+"""The short stability metric of an ablation equals the full examination's, clip by clip."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from aasp.pretrain import recipes
 
 @pytest.fixture(scope="module")
 def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Eight clips of noise that swells, of four speakers."""
+    """Eight clips of noise of rising level, of four speakers."""
     folder, random = tmp_path_factory.mktemp("clips"), np.random.default_rng(0)
     with (folder / "index.csv").open("w", newline="") as file:
         rows = csv.writer(file)
@@ -72,7 +72,7 @@ def test_metrics_equal_those_of_the_stability_report(index: Path, encoder: Audio
 
 @pytest.mark.slow
 def test_a_constant_encoder_is_not_ahead_of_its_control(index: Path, encoder: AudioEncoder) -> None:
-    """Trivial stability is no lead: nothing moves, under the control neither."""
+    """A constant encoder scores no advantage: it does not move under the control either."""
 
     class Deaf(AudioEncoder):
         def embed(self, mel_BTM, frames_B, **options):  # type: ignore[no-untyped-def]

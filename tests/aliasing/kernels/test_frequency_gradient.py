@@ -47,7 +47,7 @@ def test_the_conjugate_window_differs_from_its_samples_by_the_hold():
     sampled = by_hand(np.exp(-ALPHA * np.abs(M)), M, AT)
     assert sampled == pytest.approx(known, rel=0.01)
     ours = frequency_gradient(64, "two-sided", "conjugate", AT)[0]
-    # The hold's factor 2 sinh(x) / Lambda turns with beta, against itself on the two sides: little, save far away.
+    # The hold's factor 2 sinh(x) / Lambda turns with beta, opposite on the two sides: small, except far away.
     assert ours[:3] == pytest.approx(known[:3], rel=0.07) and ours[3] == pytest.approx(known[3], rel=0.35)
 
 

@@ -1,4 +1,4 @@
-"""Rates are read where they are to be read, and not where they aren't."""
+"""Rates are decoded where they are present, and not where they are absent."""
 
 from __future__ import annotations
 

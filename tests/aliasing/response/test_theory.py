@@ -83,7 +83,7 @@ def test_the_low_pass_attenuates_what_would_alias() -> None:
     conv, lowpass = (one["gain_above"] / one["gain_below"] for one in summaries)
     assert lowpass < 0.2 < 0.5 < conv
     assert all(one["alias_share_above"] == pytest.approx(1, abs=1e-6) for one in summaries)
-    # Of all that tokens show, less moves wrongly: that is what a low-pass brings.
+    # A smaller share of the tokens' variation comes from aliasing: the benefit of a low-pass.
     assert summaries[1]["shift_variance"] < 0.1 < 0.8 < summaries[0]["shift_variance"]
 
 

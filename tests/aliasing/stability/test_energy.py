@@ -1,4 +1,4 @@
-"""Modulations have the energy that they state, by Kaldi's own log-mel; what energy means with silence; closed forms."""
+"""Modulations have their stated energy by Kaldi's own log-mel; energy with silence; closed forms."""
 
 from __future__ import annotations
 

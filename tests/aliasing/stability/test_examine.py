@@ -1,4 +1,4 @@
-"""The whole examination on encoders whose behaviour is known: one that aliases, one that averages, a deaf one."""
+"""The whole examination on encoders whose behaviour is known: one that aliases, one that averages, a constant one."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ def test_the_section_holds_the_numbers_and_the_sounds(found: tuple[dict[str, Any
 
 
 def test_the_page_has_no_fault_on_a_phone(found: tuple[dict[str, Any], Path], tmp_path: Path) -> None:
-    # Its sounds are decoded in another test: how long a busy browser takes for eight of them is no fault of the page.
+    # Its sounds are decoded in another test: a busy browser may take long for eight of them.
     (tmp_path / "stability.json").write_text(json.dumps({**found[0], "sounds": []}))
     (tmp_path / "report.html").write_text(report.build(tmp_path), encoding="utf-8")
     assert look(tmp_path / "report.html", tmp_path).faults == []

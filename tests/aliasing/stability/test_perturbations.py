@@ -1,4 +1,4 @@
-"""Perturbations against closed forms: cuts, swings of loudness, and where events end up."""
+"""Perturbations against closed forms: cuts, amplitude modulation, and the positions of events."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Probes read what was put in, nothing where there is nothing, and never a clip whose group they were trained on."""
+"""Probes read what is present, are at chance otherwise, and never test a clip of a training group."""
 
 from __future__ import annotations
 

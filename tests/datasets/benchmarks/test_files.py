@@ -1,4 +1,4 @@
-"""What the readers share: lists with clear complaints, folders listed once, draws that are the same everywhere."""
+"""Code shared by the readers: lists with clear errors, folders listed once, draws that are the same everywhere."""
 
 from __future__ import annotations
 

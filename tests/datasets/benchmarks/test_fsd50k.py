@@ -1,4 +1,4 @@
-"""FSD50K: development and evaluation halves, their lists, and who uploaded what."""
+"""FSD50K: development and evaluation halves, their lists, and the uploaders."""
 
 from __future__ import annotations
 

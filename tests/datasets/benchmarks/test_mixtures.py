@@ -1,4 +1,4 @@
-"""Indices of mixtures: what they mix, where it lies, and what hangs together."""
+"""Indices of mixtures: their sources, their paths, and groups of mixtures that share a recording."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_the_recipe_of_esc10_is_mixed_as_it_says(data_root: Path) -> None:
 
 
 def test_no_recording_of_esc10_is_in_two_folds(data_root: Path) -> None:
-    """What makes its folds a test: read off the sources, not off our groups."""
+    """That its folds are disjoint: read from the sources, not from our groups."""
     with (data_root / "esc10" / "index.csv").open(newline="") as file:
         recording = {f"esc10/{row['path']}": row["src_file"] for row in csv.DictReader(file)}
     folds: dict[str, set[str]] = {}

@@ -1,4 +1,4 @@
-"""NSynth by Google's lists, and notes that are only named as NSynth's are."""
+"""NSynth by Google's lists, and notes that only have NSynth's names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Surge: presets, notes, and what stands in for a split that is not there."""
+"""Surge: presets, notes, and our own split where the list is missing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Events from probabilities: thresholds, smoothing, least lengths; and their scores, sed_eval's to the digit."""
+"""Events from probabilities: thresholds, smoothing, minimum lengths; and their scores, equal to sed_eval's."""
 
 from __future__ import annotations
 

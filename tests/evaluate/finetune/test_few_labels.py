@@ -58,7 +58,7 @@ def test_the_encoder_that_is_given_stays_as_it_is(encoder: AudioEncoder, tones: 
 
 
 def test_more_steps_change_the_predictions(encoder: AudioEncoder, tones: Callable) -> None:
-    """A rate of next to nothing leaves the probe that it begins as; a higher one does not."""
+    """A learning rate close to zero leaves the initial probe unchanged; a higher one does not."""
     still, moved = (trained(*request_for(encoder, tones, steps=3, lr=lr))[0].probabilities for lr in (1e-12, 1e-2))
     assert np.abs(still - moved).max() > 0.01
     once = trained(*request_for(encoder, tones, steps=1, lr=1e-12))[0].probabilities

@@ -1,4 +1,4 @@
-"""A classifier over time: targets at their moments, a head on each patch, and a training that learns when."""
+"""A classifier over time: targets over time, a head on each patch, and a training that learns the times of events."""
 
 from __future__ import annotations
 

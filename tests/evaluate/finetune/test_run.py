@@ -1,4 +1,4 @@
-"""Whole fine-tunings of a tiny encoder: interrupted runs end as others do, and the test part teaches nothing."""
+"""Whole fine-tunings of a tiny encoder: interrupted runs end like others, and nothing is learned from the test part."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def train(request: Finetuning, out: Path, **settings: Any) -> Outcome:
 
 
 def left_behind(run: Path) -> dict[str, Any]:
-    """Everything that a run of one part leaves behind, but what a clock measured."""
+    """All results of a run of one part, except measured times."""
     last = checkpoint.load(checkpoint.latest(run))
     with np.load(run / "predictions.npz", allow_pickle=False) as file:
         predicted = {name: file[name].tobytes() for name in file.files}
@@ -179,7 +179,7 @@ def test_finished_folds_are_not_trained_twice(
 
 
 def learned(run: Path) -> dict[str, Any]:
-    """What training and choosing came to, without the predictions of the test part."""
+    """Results of training and selection, without the predictions of the test part."""
     everything = left_behind(run)
     del everything["predicted"]
     return everything
@@ -202,7 +202,7 @@ def test_the_test_part_teaches_nothing(
     assert clean == corrupted
     front = load_classifier(tmp_path / "corrupted").config.encoder.frontend
     assert front == encoder.config.frontend, "mean and deviation are those of pre-training"
-    # And it would show: a train clip's label does change everything.
+    # The check is sensitive: a train clip's label does change everything.
     wrong = replace(labelled, labels=[("high",), *labelled.labels[1:]])
     train(Finetuning(encoder, "model", wrong, recipe), tmp_path / "train")
     assert learned(tmp_path / "train")["tensors"] != clean["tensors"]
