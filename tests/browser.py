@@ -29,8 +29,8 @@ LEAST_CONTRAST = 4.5
 # Runs before anything else of the page, to catch its errors, and again when all is loaded.
 PROBE = """<script>
 const complaints = [];
-const told = element => element.outerHTML.slice(0, 80);
-addEventListener("error", event => complaints.push(event.message || "not loaded: " + told(event.target)), true);
+const outline = element => element.outerHTML.slice(0, 80);
+addEventListener("error", event => complaints.push(event.message || "not loaded: " + outline(event.target)), true);
 const say = console.error;
 console.error = (...words) => { complaints.push(words.join(" ")); say(...words); };
 addEventListener("load", async () => {
@@ -54,9 +54,9 @@ addEventListener("load", async () => {
   }
   const found = {
     width: innerWidth, scrolls: document.documentElement.scrollWidth,
-    images: [...document.images].map(image => [told(image), image.naturalWidth]),
-    drawings: [...document.querySelectorAll("svg")].map(svg => [told(svg), ...box(svg)]),
-    sounds: [...document.querySelectorAll("audio")].map(audio => [told(audio), audio.readyState, !!audio.error]),
+    images: [...document.images].map(image => [outline(image), image.naturalWidth]),
+    drawings: [...document.querySelectorAll("svg")].map(svg => [outline(svg), ...box(svg)]),
+    sounds: [...document.querySelectorAll("audio")].map(audio => [outline(audio), audio.readyState, !!audio.error]),
     texts: texts.filter(([size]) => size < SMALLEST), characters: document.body.innerText.length,
     ink: style.color, paper: style.backgroundColor, complaints,
   };
@@ -65,8 +65,8 @@ addEventListener("load", async () => {
 </script>"""
 FRAME = """<!doctype html><meta charset="utf-8"><body style="margin:0">
 <iframe style="border:0;width:{width}px;height:{height}px" srcdoc="{page}"></iframe><script>
-addEventListener("message", event => {{ const told = document.createElement("pre"); told.id = "told";
-  told.textContent = btoa(unescape(encodeURIComponent(event.data))); document.body.append(told); }});
+addEventListener("message", event => {{ const result = document.createElement("pre"); result.id = "result";
+  result.textContent = btoa(unescape(encodeURIComponent(event.data))); document.body.append(result); }});
 </script></body>"""
 
 
@@ -110,7 +110,7 @@ def look(page: Path, folder: Path, *, width: int = PHONE, scheme: Scheme = "ligh
     assert probed != html, "a page without a head"
     copy = _framed(probed, folder / f"{page.stem}-{width}-{scheme}.html", width, 800)
     shown = _run(copy, folder, scheme, "--virtual-time-budget=10000", "--dump-dom")
-    result = re.search(r'<pre id="told">([^<]+)</pre>', shown.stdout)
+    result = re.search(r'<pre id="result">([^<]+)</pre>', shown.stdout)
     assert result, f"the page never finished loading: {shown.stderr[-500:]}"
     found = json.loads(base64.b64decode(unescape(result[1])))
     console = [line for line in shown.stderr.splitlines() if "CONSOLE" in line and "about:srcdoc" in line]

@@ -64,7 +64,7 @@ def test_the_footer_has_commands_and_software(parts: None, tmp_path: Path) -> No
     assert "<dt>Kernels, software</dt><dd>aasp 1, torch 3</dd>" in html and "<dt>Response, software</dt>" in html
 
 
-def test_nothing_there(tmp_path: Path) -> None:
+def test_a_folder_without_results(tmp_path: Path) -> None:
     with pytest.raises(AaspError, match=r"nothing to report: .* holds none of stability.json, response.json"):
         report.build(tmp_path)
 

@@ -143,7 +143,7 @@ os.kill(os.getpid(), 9)
     raise AssertionError("it is still there")
 
 
-def test_a_fork_has_processes_of_its_own(sounds: Path) -> None:
+def test_a_fork_has_its_own_processes(sounds: Path) -> None:
     read(sounds / "good.flac")
     ours = apart._pool
     child = os.fork()

@@ -52,7 +52,7 @@ def test_variable_bitrate_without_a_count_is_read_to_its_end(
 
 @pytest.mark.parametrize("kilobytes", [0, 4, 20, 100, 500])
 @pytest.mark.parametrize("version", [2, 3, 4])
-def test_a_cover_picture_takes_no_sound_away(kilobytes: int, version: int, tmp_path: Path) -> None:
+def test_a_cover_picture_loses_no_sound(kilobytes: int, version: int, tmp_path: Path) -> None:
     content = encoded(0.1 * np.random.default_rng(0).standard_normal(2 * RATE), variable=False)
     (tmp_path / "bare.mp3").write_bytes(content)
     (tmp_path / "tagged.mp3").write_bytes((id3(1000 * kilobytes, version) if kilobytes else b"") + content)

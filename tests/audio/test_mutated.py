@@ -57,13 +57,13 @@ def check(folder: Path, paths: list[Path]) -> None:
 
 
 @pytest.mark.slow
-def test_two_thousand_spoilt_files(tmp_path: Path) -> None:
+def test_two_thousand_damaged_files(tmp_path: Path) -> None:
     folder = tmp_path / "spoilt"
     folder.mkdir()
     check(folder, mutations(Workshop(tmp_path / "workshop"), folder, 2_000))
 
 
-def test_spoilt_files_that_python_alone_makes(tmp_path: Path) -> None:
+def test_damaged_files_made_by_python_alone(tmp_path: Path) -> None:
     folder = tmp_path / "spoilt"
     folder.mkdir()
     check(folder, mutations(Workshop(tmp_path / "workshop", tools=False), folder, 150, seed=1))

@@ -38,7 +38,7 @@ def complaint(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
     return shown.err
 
 
-def test_one_way_through(model: str, clip: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_full_run(model: str, clip: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "found"
     assert main(["alias", "kernels", model, clip, clip, "--out", str(out)]) == 0
     shown = capsys.readouterr().out

@@ -47,7 +47,7 @@ def argv(folder: Path, tmp_path: Path) -> list[str]:
 
 
 @pytest.mark.slow
-def test_the_whole_way(
+def test_a_full_run(
     argv: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(document, "RESAMPLES", 50)

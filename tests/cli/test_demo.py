@@ -21,7 +21,7 @@ def complaint(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
     return captured.err
 
 
-def test_steps_must_be_some(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_zero_steps_are_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert "--steps is 0" in complaint(capsys, "--steps", "0", "--out", str(tmp_path / "demo"))
     assert not (tmp_path / "demo").exists()
 
@@ -62,7 +62,7 @@ def test_stages_print_lines_without_a_terminal(
 
 
 @pytest.mark.slow
-def test_the_whole_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_full_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Sounds, a first look, three steps, probes, report; then again, where all but the report is already done."""
     pytest.importorskip("midirenderer")
     from aasp.cli.demo import demonstrate

@@ -90,7 +90,7 @@ def test_disks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert named(list(disks()))["cache"].problem
 
 
-def test_a_decoder_that_lies_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_decoder_with_wrong_samples_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     import aasp.audio.io
 
     whole = aasp.audio.io.read

@@ -87,7 +87,7 @@ def test_the_line_that_would_have_worked(typed: str, line: str, error_of: ErrorO
     assert f"`{line}" in error_of(typed)
 
 
-def test_a_place_that_is_not_there_is_no_hint(error_of: ErrorOf) -> None:
+def test_a_missing_path_gives_no_hint(error_of: ErrorOf) -> None:
     assert error_of("nowhere") == "no such command: nowhere; `aasp --help` lists the commands"
 
 

@@ -177,7 +177,7 @@ def test_a_classifier(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture
         assert line in out
 
 
-def test_a_long_name_leaves_its_value_room(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_long_name_leaves_room_for_its_value(capsys: pytest.CaptureFixture[str]) -> None:
     facts("heading", {"a very long name " * 20: "its value", "short": "another"})
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].split()[-3:] == ["name", "its", "value"] and lines[2].split() == ["short", "another"], (

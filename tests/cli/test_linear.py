@@ -259,7 +259,7 @@ def test_without_a_model_name_the_packaged_model_is_scored(
     assert record.system == "aasp-tiny" and record.clips == 9
 
 
-def test_a_cache_both_ways(index: Index, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_conflicting_cache_options_are_refused(index: Index, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = [str(word) for word in index_arguments(index(label=pitch, split=part))]
     assert main(["linear", str(model), *words, "--cache", "x", "--no-cache"]) == 2
     assert "both --cache x and --no-cache" in (message := capsys.readouterr().err) and message.count("\n") == 1

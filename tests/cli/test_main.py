@@ -158,7 +158,7 @@ def test_the_command_sees_its_words_and_gives_the_exit_code(bark: Callable[[Does
     assert seen == ["at", "--loud"]
 
 
-def test_a_reader_that_leaves_is_no_error() -> None:
+def test_a_closed_pipe_is_no_error() -> None:
     script = "import sys; from aasp.cli.main import main; sys.exit(main(['--help']))"
     process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None and process.stderr is not None

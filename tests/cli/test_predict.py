@@ -121,7 +121,7 @@ def test_folders_are_searched_and_their_bad_files_named(shown: Shown, folder: Pa
     assert err.count("\n") == 2 and "bad.wav: not audio" in err and "song.mpc: format not supported" in err
 
 
-def test_a_bad_file_that_was_named_does_not_hold_up_the_others(shown: Shown) -> None:
+def test_a_named_bad_file_does_not_stop_the_others(shown: Shown) -> None:
     Path("empty.wav").touch()
     out, err = shown("model", "a.wav", "empty.wav", "nowhere.wav", "sounds/b.flac", code=2)
     assert [line.split("\t")[0] for line in out.splitlines()] == ["a.wav", "sounds/b.flac"]
@@ -154,7 +154,7 @@ def test_mistakes_are_one_line(argv: tuple[str, ...], message: str, shown: Shown
     assert out == "" and err.count("\n") == 1 and message in err
 
 
-def test_the_bar_of_a_terminal_keeps_out_of_the_pipe(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_progress_bar_is_not_written_to_a_pipe(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True

@@ -36,7 +36,9 @@ def test_one_protocol_of_named_files_without_peers(results: Path, capsys: pytest
     assert out.count(r"\begin{tabular}") == 1 and "90.0" in out and "AaPE" not in out
 
 
-def test_a_file_is_written_and_not_replaced_unasked(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_is_written_and_not_replaced_without_the_option(
+    results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = results / "table.csv"
     argv = ["table", str(results), "--protocol", "linear", "--format", "csv", "--out", str(out)]
     assert main(argv) == 0 and out.read_text().startswith("rows,system,recipe,ESC-50,")

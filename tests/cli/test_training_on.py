@@ -204,7 +204,7 @@ def test_data_is_other_data_by_names_count_or_length(
     assert "--data-changed" in refused(capsys, data, run, "--steps=2")
 
 
-def test_a_set_may_move(run: Path, data: Path, tmp_path: Path) -> None:
+def test_a_moved_set_is_the_same_data(run: Path, data: Path, tmp_path: Path) -> None:
     data.rename(tmp_path / "moved")
     assert pretrain(tmp_path / "moved", run, "--steps=2") == 0
 

@@ -16,7 +16,7 @@ from aasp.evaluate.probe import Unusable
 from aasp.training.loop import TrainingStopped
 
 
-class Heard:
+class Recorder:
     """A measure that records the folder of each model it measures."""
 
     def __init__(self, name: str = "set") -> None:
@@ -49,7 +49,7 @@ def run(folder: Folder, trainer: Trainer, measure: Any, names: str = "a b", seed
 
 
 def test_everything_is_done_once_and_in_order(tmp_path: Path) -> None:
-    folder, trainer, measure = Folder(tmp_path), Trainer(), Heard()
+    folder, trainer, measure = Folder(tmp_path), Trainer(), Recorder()
     assert run(folder, trainer, measure) == Outcome([], {})
     assert trainer.trained == ["a, seed 0", "b, seed 0", "a, seed 1", "b, seed 1"]
     stage, whole = measure.measured[:2]
@@ -57,7 +57,7 @@ def test_everything_is_done_once_and_in_order(tmp_path: Path) -> None:
     assert len(measure.measured) == 8
     assert run(folder, trainer, measure) == Outcome([], {})
     assert len(trainer.trained) == 4 and len(measure.measured) == 8
-    run(folder, trainer, more := Heard("another set"))
+    run(folder, trainer, more := Recorder("another set"))
     assert len(trainer.trained) == 4 and len(more.measured) == 8
     run(folder, trainer, measure, names="a b c", seeds=1)
     assert trainer.trained[4:] == ["c, seed 0"]
@@ -66,8 +66,8 @@ def test_everything_is_done_once_and_in_order(tmp_path: Path) -> None:
 def test_a_cell_that_another_process_runs_is_skipped(tmp_path: Path) -> None:
     folder, trainer = Folder(tmp_path), Trainer()
     with folder.trained("a", 0).taken() as ours:
-        assert ours and run(folder, trainer, Heard()).busy == ["a, seed 0"]
-    assert "a, seed 0" not in trainer.trained and run(folder, trainer, Heard()).busy == []
+        assert ours and run(folder, trainer, Recorder()).busy == ["a, seed 0"]
+    assert "a, seed 0" not in trainer.trained and run(folder, trainer, Recorder()).busy == []
     assert sorted(trainer.trained) == ["a, seed 0", "a, seed 1", "b, seed 0", "b, seed 1"]
 
 
@@ -75,7 +75,7 @@ def test_processes_at_one_folder_do_every_cell_once(tmp_path: Path) -> None:
     """Locks are of open files, so that threads stand for processes."""
     folder, trainers = Folder(tmp_path), [Trainer() for _ in range(3)]
     with ThreadPoolExecutor(3) as pool:
-        list(pool.map(lambda trainer: run(folder, trainer, Heard(), names="a b c d", seeds=3), trainers))
+        list(pool.map(lambda trainer: run(folder, trainer, Recorder(), names="a b c d", seeds=3), trainers))
     done = [place for trainer in trainers for place in trainer.trained]
     assert sorted(done) == [f"{name}, seed {seed}" for name in "abcd" for seed in range(3)]
 
@@ -90,12 +90,12 @@ def test_processes_at_one_folder_do_every_cell_once(tmp_path: Path) -> None:
 )
 def test_a_cell_that_breaks_down_is_listed_and_left(tmp_path: Path, error: Exception, message: str) -> None:
     folder, trainer = Folder(tmp_path), Trainer(a=error)
-    outcome = run(folder, trainer, Heard(), seeds=1)
+    outcome = run(folder, trainer, Recorder(), seeds=1)
     assert outcome == Outcome([], {"a, seed 0": message}) and trainer.trained == ["a, seed 0", "b, seed 0"]
     assert folder.trained("b", 0).scores("set") is not None
-    assert run(folder, trainer, Heard(), seeds=1) == outcome and len(trainer.trained) == 2
+    assert run(folder, trainer, Recorder(), seeds=1) == outcome and len(trainer.trained) == 2
     folder.trained("a", 0).broken.unlink()
-    assert run(folder, fixed := Trainer(), Heard(), seeds=1).failed == {} and fixed.trained == ["a, seed 0"]
+    assert run(folder, fixed := Trainer(), Recorder(), seeds=1).failed == {} and fixed.trained == ["a, seed 0"]
 
 
 def test_embeddings_that_cannot_be_read_are_a_break_down_too(tmp_path: Path) -> None:
@@ -112,16 +112,16 @@ def test_embeddings_that_cannot_be_read_are_a_break_down_too(tmp_path: Path) -> 
 def test_an_error_common_to_all_cells_stops_at_once(tmp_path: Path, error: Exception) -> None:
     folder, trainer = Folder(tmp_path), Trainer(a=error)
     with pytest.raises(type(error)):
-        run(folder, trainer, Heard())
+        run(folder, trainer, Recorder())
     assert trainer.trained == ["a, seed 0"] and folder.trained("a", 0).failure is None
-    assert run(folder, again := Trainer(), Heard()).failed == {} and len(again.trained) == 4
+    assert run(folder, again := Trainer(), Recorder()).failed == {} and len(again.trained) == 4
 
 
 def test_a_signal_ends_it_and_the_same_call_resumes(tmp_path: Path) -> None:
     folder, trainer = Folder(tmp_path), Trainer(b=75)
-    assert run(folder, trainer, Heard()).exit_code == 75
+    assert run(folder, trainer, Recorder()).exit_code == 75
     assert trainer.trained == ["a, seed 0", "b, seed 0"]
-    assert run(folder, again := Trainer(), Heard()).exit_code == 0
+    assert run(folder, again := Trainer(), Recorder()).exit_code == 0
     assert again.trained == ["b, seed 0", "a, seed 1", "b, seed 1"]
 
 

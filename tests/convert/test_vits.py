@@ -76,7 +76,7 @@ def test_waveforms_go_through_eat_s_own_front_end(tmp_path: Path) -> None:
 
 @torch.no_grad()
 @pytest.mark.parametrize("form", [M2D, M2D_FINE], ids=["16x16", "16x4"])
-def test_m2d_s_images_lie_the_other_way(form: Layout, tmp_path: Path) -> None:
+def test_m2ds_images_are_transposed(form: Layout, tmp_path: Path) -> None:
     frames, bands = form.image[1], form.grid[0]
     model, image = converted("m2d", tmp_path, form), torch.randn(2, 80, frames)
     expected = forward(form, checkpoint(form), image)

@@ -88,7 +88,7 @@ def test_hidden_files_and_those_of_the_system_are_counted_in_one_line(folder: Pa
     assert Manifest.open(hidden)[0].paths == [str(hidden / "deep" / "x.wav")], "a hidden folder that is named"
 
 
-def test_a_folder_of_hidden_files_only(tmp_path: Path) -> None:
+def test_a_folder_of_only_hidden_files(tmp_path: Path) -> None:
     sound(tmp_path / "._a.wav")
     assert "hidden or system files, left out: 1 file" in refused(tmp_path)
 
@@ -104,7 +104,7 @@ def test_every_known_format_is_read_or_listed(tmp_path: Path) -> None:
     assert unread == _SOUND - EXTENSIONS
 
 
-def test_a_pipe_is_no_file(folder: Path) -> None:
+def test_a_named_pipe_is_skipped(folder: Path) -> None:
     os.mkfifo(folder / "pipe.wav")
     assert Skipped(str(folder / "pipe.wav"), "is not a file") in scan(folder)[1]
 

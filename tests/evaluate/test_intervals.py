@@ -110,7 +110,7 @@ def test_systems_may_have_different_numbers_of_seeds(rng: np.random.Generator) -
     assert (found.low, found.high) == pytest.approx((0.2, 0.2)) and found.seeds == 3
 
 
-def test_folds_count_alike_however_many_clips_they_have(rng: np.random.Generator) -> None:
+def test_folds_count_equally_however_many_clips_they_have(rng: np.random.Generator) -> None:
     rounds, values = np.repeat([3, 7], [90, 10]), np.repeat([0.9, 0.5], [90, 10])
     assert interval(values, resamples=10).estimate == pytest.approx(0.86)
     assert interval(values, rounds=rounds, resamples=10).estimate == pytest.approx(0.7)

@@ -36,7 +36,7 @@ def expected(given: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[
 
 def end(name: str, given: Path, out: Path, code: int, *before: Callable[[], Any]) -> Ended:
     """Run a command that must succeed, or fail with one line and a remedy."""
-    logs = out.parent.with_name(f"{out.parent.name}-told")
+    logs = out.parent.with_name(f"{out.parent.name}-logs")
     logs.mkdir(exist_ok=True)
     ended = Child(COMMANDS[name].words(given, out), logs, small_shards, *before).end()
     assert ended.code == code, (ended.code, ended.err)

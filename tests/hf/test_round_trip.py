@@ -44,7 +44,7 @@ def test_without_transformers_the_extra_is_named(stub: str, message: str) -> Non
     assert done.returncode == 1 and done.stderr.splitlines()[-1].startswith(f"aasp.errors.AaspError: {message}")
 
 
-def test_an_encoder_there_and_back(encoder: AudioEncoder, encoder_folder: Path, tmp_path: Path, wave: Tensor) -> None:
+def test_an_encoder_round_trip(encoder: AudioEncoder, encoder_folder: Path, tmp_path: Path, wave: Tensor) -> None:
     theirs = AaspModel.from_pretrained(encoder_folder)
     assert not theirs.training
     assert same(encoder.state_dict(), theirs.model.state_dict())
@@ -60,7 +60,7 @@ def test_an_encoder_there_and_back(encoder: AudioEncoder, encoder_folder: Path, 
         assert torch.equal(found.last_hidden_state, torch.cat([own.cls[:, None], own.tokens], 1))
 
 
-def test_a_classifier_there_and_back(
+def test_a_classifier_round_trip(
     classifier: AudioClassifier, classifier_folder: Path, tmp_path: Path, wave: Tensor
 ) -> None:
     theirs = AaspForAudioClassification.from_pretrained(classifier_folder)

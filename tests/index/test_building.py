@@ -160,7 +160,7 @@ class Killed(BaseException):
 
 
 @pytest.mark.slow
-def test_killed_at_any_write_nothing_is_lost_or_half_there(
+def test_killed_at_any_write_nothing_is_lost_or_incomplete(
     model: Path, sounds: Path, tmp_path: Path, run: Run, noise: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(adding, "CHUNK", 2)
@@ -237,7 +237,7 @@ def test_another_model_or_setting_is_refused(index: Index, model: Path, sounds: 
         assert f"{index.folder}: made with" in line and line.count("\n") == 1
 
 
-def test_mistakes_take_a_line(model: Path, sounds: Path, tmp_path: Path, run: Run) -> None:
+def test_mistakes_are_one_line(model: Path, sounds: Path, tmp_path: Path, run: Run) -> None:
     (tmp_path / "empty").mkdir()
     out = tmp_path / "i"
     assert "nothing to index" in run("index", code=2)

@@ -77,12 +77,12 @@ def test_neighbours_agree_with_a_full_sort(cloud: np.ndarray, least: float, monk
         (np.ones(16), 1, np.array([1000]), "from 0 to 999"),
     ],
 )
-def test_a_wrong_query_takes_a_line(cloud: np.ndarray, query: np.ndarray, count: int, rows, message: str) -> None:  # type: ignore[no-untyped-def]
+def test_a_wrong_query_is_one_line(cloud: np.ndarray, query: np.ndarray, count: int, rows, message: str) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(AaspError, match=message):
         nearest.nearest(cloud, query, count, rows)
 
 
-def test_rocchio_weighs_as_the_book_has_it() -> None:
+def test_rocchio_weights_follow_the_textbook() -> None:
     one, two, three = np.eye(3, dtype=np.float32)
     moved = rocchio(one, np.stack([two, 2 * three]), three[None])
     plain = np.array([1, 0.75 / 2, 0.75 / 2 - 0.15])
@@ -128,7 +128,7 @@ def test_moments_of_the_results(index: Index, sounds: Path, tmp_path: Path, run:
     assert "results of 3 recordings" in line and "--within" in line
 
 
-def test_mistakes_take_a_line(index: Index, model: Path, sounds: Path, tmp_path: Path, run: Run) -> None:
+def test_mistakes_are_one_line(index: Index, model: Path, sounds: Path, tmp_path: Path, run: Run) -> None:
     for words, message in [
         (["9"], "no row 9; there are 4"),
         (["gone.wav"], "no such file: gone.wav"),
@@ -153,7 +153,7 @@ def test_mistakes_take_a_line(index: Index, model: Path, sounds: Path, tmp_path:
     assert "there is another now" in run("search", tmp_path / "moved", sounds / "d.wav", code=2)
 
 
-def test_only_sound_files_below_the_root_are_given_away(index: Index, sounds: Path, tmp_path: Path) -> None:
+def test_only_sound_files_below_the_root_are_served(index: Index, sounds: Path, tmp_path: Path) -> None:
     shutil.move(sounds, tmp_path / "elsewhere")
     moved = Index.open(index.folder, tmp_path / "elsewhere")
     assert moved.sound(3, inside=True).path == str(tmp_path / "elsewhere/deep/c.ogg")

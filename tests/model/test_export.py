@@ -188,7 +188,7 @@ def test_a_centred_front_end_is_exported() -> None:
 
 
 @pytest.mark.slow
-def test_a_compiler_sees_one_graph() -> None:
+def test_torch_compile_sees_one_graph() -> None:
     model = build("local").model
     with torch.no_grad():
         found = torch.compile(model, backend="eager", fullgraph=True)(noise(1, ONE))
@@ -196,7 +196,7 @@ def test_a_compiler_sees_one_graph() -> None:
 
 
 @pytest.mark.parametrize("stem", ["conv", pytest.param("local", marks=pytest.mark.slow)])
-def test_a_compiler_sees_one_graph_of_a_window_with_gradients(stem: str) -> None:
+def test_torch_compile_sees_one_graph_of_a_window_with_gradients(stem: str) -> None:
     model = build(stem).model
     mel, _ = model.frontend(noise(2, ONE))
     compiled = torch.compile(lambda x: model.encode(x)[-1][0], backend="aot_eager", fullgraph=True)

@@ -57,7 +57,7 @@ def test_a_finer_step_is_the_patch_starting_at_its_time(hop: float) -> None:
 
 
 @torch.inference_mode()
-def test_padding_changes_no_finer_step_and_each_clip_has_its_own_number() -> None:
+def test_padding_changes_no_finer_step_and_each_clip_has_its_own_count() -> None:
     encoder, wave, lengths = made(), sound(1.2, 3), [19_200, 7_001, 400]
     found = encoder.over_time(wave, torch.tensor(lengths), hop=0.04)
     assert found.valid.sum(1).tolist() == [-(-(1 + (n - 400) // 160) // 4) for n in lengths]

@@ -108,7 +108,7 @@ def test_a_mistake_in_a_step_is_not_hidden() -> None:
         objective_cost(Wrong, own_batch())
 
 
-def test_nothing_of_the_trace_is_left_behind() -> None:
+def test_tracing_leaves_the_global_state_unchanged() -> None:
     before, state = torch.is_autocast_enabled("cuda"), torch.get_rng_state()
     objective = on_meta(lambda: Own(lambda x: (x, 0)))
     traced(objective, {"head": objective.head}, lambda: objective(own_batch())["loss"])

@@ -111,7 +111,7 @@ def test_aasp_predicts_codes_beside_the_teachers_targets() -> None:
     assert not torch.equal(before, coded.codebook.centres)
 
 
-def test_patches_beyond_a_clips_end_teach_nothing() -> None:
+def test_patches_beyond_a_clips_end_are_not_learned_from() -> None:
     method = build("aasp_tiny", **KMEANS)
     seen: list[torch.Tensor] = []
     method.codebook.learn = lambda vectors, weights, gather: seen.append(weights)  # type: ignore[method-assign]

@@ -167,7 +167,7 @@ def test_a_single_view_warns_that_the_contrastive_loss_is_zero() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:data.batch is 1")
-def test_a_single_clip_trains_on_the_frame_loss_and_is_no_collapse() -> None:
+def test_a_single_clip_trains_on_the_frame_loss_without_collapse_error() -> None:
     recipe = small(data__batch=1)
     with pytest.warns(UserWarning, match=r"data\.batch is 1") as warned:
         objective = build(recipe)

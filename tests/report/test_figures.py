@@ -59,7 +59,7 @@ def test_rates_have_units():
     )
 
 
-def test_nothing_is_lost_in_counting():
+def test_every_value_is_counted():
     values = np.array([3.125 - 1e-6, 3.2, 12.5, 50, 50 + 1e-6])
     assert shares(values, BAND).sum() == pytest.approx(1) and shares(values, BAND)[[0, -1]] == pytest.approx(0.4)
     counts = density(np.full(5, 0.02), values, (0.02, 1.0))

@@ -108,7 +108,7 @@ def test_a_single_score_without_an_interval_states_the_reason() -> None:
     assert only(folds(0.7)).common == ["One seed.", "Unfinished: 1 of 5 folds."]
 
 
-def test_all_folds_need_no_word() -> None:
+def test_complete_folds_have_no_note() -> None:
     assert only(folds(0.1, 0.2, 0.3, 0.4, 0.5)).common == [
         "Mean ± sample standard deviation over the folds of one seed."
     ]

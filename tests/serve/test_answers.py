@@ -137,7 +137,7 @@ def test_requests_are_counted_in_metrics(asking: Asking, sounds: Path) -> None:
         assert line in counted
 
 
-def test_sounds_that_wait_are_computed_together_by_kind_and_a_failure_costs_one() -> None:
+def test_waiting_sounds_are_batched_by_kind_and_a_failure_costs_one() -> None:
     calls: list[tuple[object, int]] = []
 
     def compute(wanted: object, some: list[Samples]) -> list[int]:

@@ -32,7 +32,7 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[distributed.Store]:
     peers.leave()
 
 
-def test_a_process_that_gives_no_sign_of_life_is_gone(store: distributed.Store) -> None:
+def test_a_process_without_heartbeat_is_gone(store: distributed.Store) -> None:
     lost = peers.lost(BROKEN)
     message = "process of rank 1 (there, pid 7) is gone; the same command resumes from the last checkpoint"
     assert lost is not None and (str(lost), lost.exit_code) == (message, 75)
@@ -106,7 +106,7 @@ def test_a_process_cut_off_from_the_store_stops(
     )
 
 
-def test_a_process_that_is_done_is_not_missed(store: distributed.Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_finished_process_is_not_reported(store: distributed.Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "_exit", lambda code: pytest.fail("was missed"))
     store.set("ended/1", "0")
     peers.watch()

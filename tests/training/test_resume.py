@@ -101,7 +101,7 @@ def test_a_run_resumes_many_times(tmp_path: Path, whole: tuple) -> None:
     assert outcome(tmp_path) == whole
 
 
-def test_a_torn_metrics_line_and_a_half_written_checkpoint_do_no_harm(tmp_path: Path, whole: tuple) -> None:
+def test_a_torn_metrics_line_and_a_half_written_checkpoint_are_ignored(tmp_path: Path, whole: tuple) -> None:
     toy_run(tmp_path, signals={9: signal.SIGTERM})
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"step": 12, "loss": 0.1}\n{"step": 15, "lo')

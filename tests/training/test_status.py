@@ -123,7 +123,7 @@ def test_running_ones_come_first_then_the_last_active(tmp_path: Path) -> None:
         assert [one.path.name for one in find_runs(tmp_path)] == ["older", "new", "old", "oldest"]
 
 
-def test_asking_does_not_keep_a_run_from_starting(tmp_path: Path) -> None:
+def test_reading_the_status_does_not_block_a_starting_run(tmp_path: Path) -> None:
     """Reading the status holds the lock for a moment; a run that starts then waits."""
     lock = tmp_path / ".lock"
     lock.touch()

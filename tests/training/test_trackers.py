@@ -22,7 +22,7 @@ from aasp.training.trackers import Trackers, check_installed
 RECIPE = {"name": "toy", "optimizer": {"lr": 0.5}, "layers": [1, 2]}
 
 
-def test_tensorboard_gets_the_same_numbers_and_forgets_what_was_cut(tmp_path: Path) -> None:
+def test_tensorboard_gets_the_same_numbers_and_drops_cut_steps(tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     first = Trackers(("tensorboard",), tmp_path, 0, RECIPE)
@@ -89,7 +89,7 @@ def test_a_training_logs_to_the_tracker_and_resumes_the_same_run(
     assert not (run / "tensorboard").exists(), "what is given takes its place"
 
 
-def test_a_tracker_that_breaks_down_stops_no_training(
+def test_a_failing_tracker_stops_no_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fake = Fake(monkeypatch)

@@ -75,7 +75,7 @@ def test_a_slow_modulation_needs_the_depth_of_the_closed_form(noise: Callable[..
     torch.testing.assert_close(depth(clips.clean, moved), expected, rtol=0.01, atol=0)
 
 
-def test_a_fast_modulation_is_smeared_as_the_analysis_window_has_it(noise: Callable[..., Excerpts]) -> None:
+def test_a_fast_modulation_is_smeared_by_the_analysis_window(noise: Callable[..., Excerpts]) -> None:
     """Power is seen through the squared Hann window of 25 ms: its Fourier transform at 40 Hz over that at 0 Hz."""
     t, window = np.arange(400) / 16_000, np.hanning(400) ** 2
     smeared = abs((window * np.exp(2j * np.pi * 40 * t)).sum()) / window.sum()

@@ -97,7 +97,7 @@ def test_a_slow_modulation_is_like_the_control(found: tuple[dict[str, Any], Path
         assert 0.7 < slow["estimate"] < 1.4
 
 
-def test_a_deaf_encoder_is_stable_and_reads_no_rate(found: tuple[dict[str, Any], Path]) -> None:
+def test_a_constant_encoder_is_stable_and_reads_no_rate(found: tuple[dict[str, Any], Path]) -> None:
     deaf = found[0]["models"][2]
     assert deaf["families"]["fast AM"]["cosine"]["estimate"] > 0.98
     for how in ("heard", "compared"):

@@ -58,7 +58,7 @@ def test_rows_cover_the_specified_perturbations() -> None:
     assert {row.key for row in table if row.family == "fast AM"} == {f"AM {f} Hz" for f in (5, 9, 15, 26, 45)}
 
 
-def test_other_seeds_other_phases(noise: Callable[..., Excerpts]) -> None:
+def test_other_seeds_give_other_phases(noise: Callable[..., Excerpts]) -> None:
     clips = noise(2)
     am: Perturbation = AmplitudeModulation(9.0, 3.0)
     first, second = (am.apply(clips, rng(seed)) / clips.clean for seed in (0, 1))

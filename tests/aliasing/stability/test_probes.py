@@ -43,7 +43,7 @@ def test_labels_that_can_not_be_probed(labels: list[str], groups: list[int]) -> 
         check_labels(np.array(labels), np.array(groups))
 
 
-def test_a_rate_that_is_there_is_read_and_else_chance() -> None:
+def test_a_rate_that_is_present_is_read_and_others_are_at_chance() -> None:
     rng = RNG(0)
     nothing = rng.standard_normal((8, 60, 10)) * 0.1 + rng.standard_normal((60, 10))
     informative = nothing + 8 * np.eye(10)[:8, None]

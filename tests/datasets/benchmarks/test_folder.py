@@ -46,7 +46,7 @@ def test_the_same_clips_are_held_out_wherever_the_folder_lies(tmp_path: Path) ->
     assert [Path(str(s)).name for s in first.sounds] == [Path(str(s)).name for s in second.sounds]
 
 
-def test_a_folder_by_a_roundabout_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_by_a_relative_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = classes(tmp_path / "zoo", {"dog": 5, "cat": 5})
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
@@ -96,7 +96,7 @@ def test_no_such_folder(tmp_path: Path) -> None:
         open_folder(tmp_path / "x")
 
 
-def test_nothing_is_passed_over_in_silence(tmp_path: Path) -> None:
+def test_every_skipped_file_is_listed(tmp_path: Path) -> None:
     classes(tmp_path, {"train/dog": 1, "train/cat": 1, "test/dog": 1})
     for name in ("loose.wav", "loose.flac", "train/loose.wav"):
         sound(tmp_path / name)

@@ -258,7 +258,7 @@ def test_not_every_file_may_be_missing(tmp_path: Path) -> None:
         open_index(index, "label", "fold", allow_missing=True)
 
 
-def test_the_way_in_to_each_kind(index: Path, tmp_path: Path) -> None:
+def test_open_labelled_opens_each_kind(index: Path, tmp_path: Path) -> None:
     assert open_labelled(index=index, label="label", split="fold", group="who").name == "set/mine.csv"
     esc50(tmp_path / "copy", CLASSES)
     assert open_labelled("esc50", tmp_path / "copy").name == "esc50"

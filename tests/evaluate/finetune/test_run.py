@@ -81,7 +81,7 @@ def stop_at(step: int, monkeypatch: pytest.MonkeyPatch, number: int = signal.SIG
 
 @pytest.mark.slow
 @pytest.mark.parametrize("head", ["random", "probe"])
-def test_interrupted_anywhere_it_ends_as_if_it_had_not_been(
+def test_an_interrupted_run_ends_like_an_uninterrupted_one(
     head: Any,
     encoder: AudioEncoder,
     recipe: FinetuneRecipe,
@@ -187,7 +187,7 @@ def learned(run: Path) -> dict[str, Any]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("head", ["random", "probe"])
-def test_the_test_part_teaches_nothing(
+def test_nothing_is_learned_from_the_test_part(
     head: Any, encoder: AudioEncoder, recipe: FinetuneRecipe, tones: Tones, tmp_path: Path
 ) -> None:
     labelled, recipe = tones(), replace(recipe, head=head)
@@ -269,7 +269,7 @@ def test_a_run_of_another_version_is_refused_with_that_version(
     assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()} == before
 
 
-def test_a_pre_training_in_the_same_place_is_no_older_fine_tuning(
+def test_a_pre_training_in_the_same_folder_is_refused(
     encoder: AudioEncoder, recipe: FinetuneRecipe, tones: Tones, tmp_path: Path
 ) -> None:
     (tmp_path / "recipe.json").write_text(json.dumps({"name": "aasp_tiny", "steps": 2_600}))
